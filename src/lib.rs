@@ -1,0 +1,1 @@
+//! What Sallyport is made of; `docs/architecture.md` is the map.
