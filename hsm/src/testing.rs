@@ -1,0 +1,1 @@
+//! A real SoftHSM token of one's own, for each test.
