@@ -1,0 +1,48 @@
+//! The seam between [`Keys`](crate::Keys) and what holds the keys.
+//!
+//! A [`Store`] is the place, shared by all threads; a [`Provider`] is one thread's connection to it. Another
+//! kind of place (a signer in a process of its own, a network service) is another pair of these.
+
+use zeroize::Zeroizing;
+
+use crate::error::KeyError;
+use crate::info::{KeyInfo, ProviderInfo};
+use crate::public::PublicKey;
+use crate::recovery::Step;
+use crate::role::Role;
+
+/// The place where keys live.
+pub(crate) trait Store: Send + Sync + 'static {
+    /// What it is, for status and records.
+    fn describe(&self) -> ProviderInfo;
+
+    /// Connects a thread. Never logs in: only [`Store::recover`] may present a PIN.
+    fn connect(&self) -> Result<Box<dyn Provider>, KeyError>;
+
+    /// Takes one step to bring the place back after a fault.
+    fn recover(&self, step: Step) -> Result<(), KeyError>;
+}
+
+/// One thread's connection. Calls may block for as long as the place takes.
+pub(crate) trait Provider: Send {
+    /// The keys that are there.
+    fn list(&mut self) -> Result<Vec<KeyInfo>, KeyError>;
+
+    /// Makes the key of a role which has none.
+    fn generate(&mut self, role: Role) -> Result<KeyInfo, KeyError>;
+
+    /// The public half of a role's key.
+    fn public_key(&mut self, role: Role) -> Result<PublicKey, KeyError>;
+
+    /// Signs with a role's key; forms as at [`Algorithm`](crate::Algorithm).
+    fn sign(&mut self, role: Role, message: &[u8]) -> Result<Vec<u8>, KeyError>;
+
+    /// Seals a small secret under the KEK, bound to a purpose.
+    fn wrap(&mut self, purpose: &str, secret: &[u8]) -> Result<Vec<u8>, KeyError>;
+
+    /// Opens what [`Provider::wrap`] sealed for the same purpose.
+    fn unwrap(&mut self, purpose: &str, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError>;
+
+    /// Asks the place to use a key, without making a signature of it.
+    fn probe(&mut self) -> Result<(), KeyError>;
+}
