@@ -1,0 +1,411 @@
+//! The gateway's end of a tunnel connection: an HTTP/2 client to the publisher.
+//!
+//! One task drives the connection and owns its end: whatever happens, [`Link::closed`] tells once why. Requests travel
+//! as themselves, byte streams as CONNECT. A publisher that is gone or stalls is found out by HTTP/2 pings
+//! ([`Limits::heartbeat_interval`], [`Limits::heartbeat_timeout`]).
+//!
+//! Memory: a stream that nobody reads holds at most [`Limits::stream_window`] bytes, a whole link at most
+//! [`Limits::connection_window`] bytes, in either direction at the receiving end.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http2;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
+
+use super::accept::Limits;
+use super::handshake::{HandshakeError, Mode, SessionId, Suite};
+use super::protocol::{
+    CONTROL, FAREWELL, FAREWELL_CODE, OriginFault, TUNNEL, origin_fault, strip_hop_by_hop, strip_internal,
+};
+use super::transport::{MessageSocket, MessageStream, Traffic};
+use super::{TunnelName, handshake::Session};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
+type Sender = http2::SendRequest<RequestBody>;
+
+/// How long the gateway waits for the publisher to hear its goodbye.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Why the gateway ends a link, for the publisher's program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FarewellCode {
+    /// The gateway stops or moves: come back.
+    Draining,
+    /// The publisher's leave is over (token revoked, user locked, policy changed): do not come back by yourself.
+    Revoked,
+    /// The same publisher connected again and this connection is the older one.
+    Replaced,
+}
+
+impl FarewellCode {
+    pub(crate) const ALL: [Self; 3] = [Self::Draining, Self::Revoked, Self::Replaced];
+
+    /// The word in the header and in `--json`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Draining => "draining",
+            Self::Revoked => "revoked",
+            Self::Replaced => "replaced",
+        }
+    }
+}
+
+/// The gateway's goodbye.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Farewell {
+    /// For programs.
+    pub code: FarewellCode,
+    /// How long streams that are open may go on; zero cuts them at once.
+    pub grace: Duration,
+}
+
+/// Why a link is no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The publisher closed in order.
+    PublisherLeft,
+    /// The publisher did not answer a heartbeat in time.
+    HeartbeatLost,
+    /// The connection broke, or the publisher broke the protocol.
+    Broken(String),
+    /// The gateway closed it.
+    Closed(FarewellCode),
+}
+
+impl std::fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::PublisherLeft => f.write_str("the publisher left"),
+            Self::HeartbeatLost => f.write_str("the publisher did not answer the heartbeat"),
+            Self::Broken(why) => write!(f, "the connection broke: {why}"),
+            Self::Closed(code) => write!(f, "closed by the gateway: {}", code.word()),
+        }
+    }
+}
+
+/// Why a request or stream did not get through the link.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The link is closed or closing.
+    #[error("the tunnel is not connected: {0}")]
+    Closed(CloseReason),
+    /// The request cannot be sent over HTTP/2.
+    #[error("the request cannot be sent through a tunnel: {0}")]
+    BadRequest(#[source] http::Error),
+    /// The publisher refused the stream.
+    #[error("the publisher did not open the stream: {fault}")]
+    Origin {
+        /// Why.
+        fault: OriginFault,
+    },
+    /// The stream failed on the way.
+    #[error("the tunnel failed: {0}")]
+    Stream(#[source] hyper::Error),
+    /// The publisher answered CONNECT with something that is no answer to it.
+    #[error("the publisher answered a stream with status {0}")]
+    UnexpectedStatus(StatusCode),
+}
+
+/// What passed over a link so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Bytes to the publisher, before sealing.
+    pub bytes_sent: u64,
+    /// Bytes from the publisher, after opening.
+    pub bytes_received: u64,
+    /// Requests begun.
+    pub requests: u64,
+    /// Byte streams begun.
+    pub streams: u64,
+}
+
+struct Inner {
+    /// `None` once the link closes: the connection ends when its last sender is gone.
+    sender: Mutex<Option<Sender>>,
+    ending: watch::Sender<Option<Farewell>>,
+    closed: watch::Receiver<Option<CloseReason>>,
+    traffic: Arc<Traffic>,
+    requests: AtomicU64,
+    streams: AtomicU64,
+    id: SessionId,
+    suite: Suite,
+    mode: Mode,
+}
+
+/// A handle on a publisher's connection. Cheap to clone; the connection lives until [`Link::close`], or until it breaks,
+/// or until the last handle is dropped.
+#[derive(Clone)]
+pub struct Link(Arc<Inner>);
+
+impl Link {
+    pub(crate) async fn start<M: MessageSocket>(
+        socket: M,
+        session: Session,
+        limits: &Limits,
+    ) -> Result<Self, HandshakeError> {
+        let (id, suite, mode) = (session.id, session.suite, session.mode);
+        let stream = MessageStream::after_handshake(socket, session)?;
+        let traffic = stream.traffic();
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(limits.stream_window)
+            .initial_connection_window_size(limits.connection_window)
+            .max_frame_size(limits.frame_size)
+            .max_header_list_size(limits.header_bytes)
+            .initial_max_send_streams(limits.max_streams as usize)
+            // The publisher never opens streams: HTTP/2 push is off in hyper.
+            .keep_alive_interval(limits.heartbeat_interval)
+            .keep_alive_timeout(limits.heartbeat_timeout)
+            .keep_alive_while_idle(true)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(HandshakeError::Mux)?;
+        let (ending, mut ended) = watch::channel(None::<Farewell>);
+        let (announce, closed) = watch::channel(None);
+        tokio::spawn(async move {
+            tokio::pin!(connection);
+            let farewell = tokio::select! {
+                outcome = &mut connection => { announce.send_replace(Some(reason(outcome))); return; }
+                farewell = farewell(&mut ended) => farewell,
+            };
+            // The senders are gone by now, so the connection ends by itself when its last stream does.
+            let grace = farewell.grace + FAREWELL_TIMEOUT;
+            let _either_way = tokio::time::timeout(grace, &mut connection).await;
+            announce.send_replace(Some(CloseReason::Closed(farewell.code)));
+        });
+        Ok(Self(Arc::new(Inner {
+            sender: Mutex::new(Some(sender)),
+            ending,
+            closed,
+            traffic,
+            requests: AtomicU64::new(0),
+            streams: AtomicU64::new(0),
+            id,
+            suite,
+            mode,
+        })))
+    }
+
+    /// Sends a request to the tunnel's app and returns its response; both bodies are streamed.
+    ///
+    /// The visitor's host stays the request's authority. Hop-by-hop headers and those of ours are removed. A response
+    /// that the publisher made itself is told by [`origin_fault`].
+    pub async fn request<B>(
+        &self,
+        tunnel: &TunnelName,
+        request: Request<B>,
+    ) -> Result<Response<Incoming>, LinkError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (mut parts, body) = request.into_parts();
+        parts.uri = absolute(&parts.uri, &parts.headers, tunnel).map_err(LinkError::BadRequest)?;
+        parts.version = http::Version::HTTP_2;
+        parts.headers.remove(header::HOST);
+        strip_hop_by_hop(&mut parts.headers);
+        strip_internal(&mut parts.headers);
+        parts.headers.insert(TUNNEL, name_value(tunnel)?);
+        let body = body.map_err(Into::into).boxed_unsync();
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
+        let mut response = self.send(Request::from_parts(parts, body)).await?;
+        strip_hop_by_hop(response.headers_mut());
+        Ok(response)
+    }
+
+    /// Opens a byte stream to the tunnel's app: for TCP, and for what upgrades out of HTTP.
+    pub async fn connect(&self, tunnel: &TunnelName) -> Result<TunnelStream, LinkError> {
+        let request = Request::builder()
+            .method(Method::CONNECT)
+            .uri(tunnel.as_str())
+            .header(TUNNEL, name_value(tunnel)?)
+            .body(Empty::new().map_err(Into::into).boxed_unsync())
+            .map_err(LinkError::BadRequest)?;
+        self.0.streams.fetch_add(1, Ordering::Relaxed);
+        let response = self.send(request).await?;
+        if let Some(fault) = origin_fault(&response) {
+            return Err(LinkError::Origin { fault });
+        }
+        if response.status() != StatusCode::OK {
+            return Err(LinkError::UnexpectedStatus(response.status()));
+        }
+        let upgraded = hyper::upgrade::on(response).await.map_err(LinkError::Stream)?;
+        Ok(TunnelStream(TokioIo::new(upgraded)))
+    }
+
+    async fn send(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, LinkError> {
+        let mut sender = self.sender().ok_or_else(|| LinkError::Closed(self.reason_so_far()))?;
+        sender.send_request(request).await.map_err(|error| self.failure(error))
+    }
+
+    fn failure(&self, error: hyper::Error) -> LinkError {
+        // hyper tells "closed before it was sent" apart; the link's own reason says more.
+        if error.is_closed() || error.is_canceled() {
+            LinkError::Closed(self.reason_so_far())
+        } else {
+            LinkError::Stream(error)
+        }
+    }
+
+    fn sender(&self) -> Option<Sender> {
+        self.0.sender.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn reason_so_far(&self) -> CloseReason {
+        let ending = self.0.ending.borrow().as_ref().map(|farewell| CloseReason::Closed(farewell.code));
+        self.0
+            .closed
+            .borrow()
+            .clone()
+            .or(ending)
+            .unwrap_or_else(|| CloseReason::Broken("it just broke".to_owned()))
+    }
+
+    /// Waits until the link is closed and tells why.
+    pub async fn closed(&self) -> CloseReason {
+        let mut closed = self.0.closed.clone();
+        match closed.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or(CloseReason::PublisherLeft),
+            // The driving task ended without a word: it was aborted with its runtime.
+            Err(_) => CloseReason::Broken("the gateway stopped".to_owned()),
+        }
+    }
+
+    /// Whether the link still takes requests.
+    pub fn is_open(&self) -> bool {
+        self.sender().is_some_and(|sender| !sender.is_closed())
+    }
+
+    /// Ends the link: tells the publisher why, takes no more requests, lets open streams go on for the farewell's grace
+    /// and then cuts them. Returns at once; [`Link::closed`] tells when it is done. A second call changes nothing.
+    pub fn close(&self, farewell: Farewell) {
+        let Some(mut sender) = self.0.sender.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
+        let link = self.clone();
+        tokio::spawn(async move {
+            if let Some(goodbye) = goodbye(farewell.code) {
+                // Told if the publisher still listens; closed either way.
+                let _heard = tokio::time::timeout(FAREWELL_TIMEOUT, sender.send_request(goodbye)).await;
+            }
+            drop(sender);
+            link.0.ending.send_replace(Some(farewell));
+        });
+    }
+
+    /// What passed so far.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            bytes_sent: self.0.traffic.sent.load(Ordering::Relaxed),
+            bytes_received: self.0.traffic.received.load(Ordering::Relaxed),
+            requests: self.0.requests.load(Ordering::Relaxed),
+            streams: self.0.streams.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The handshake's session id, the same in the publisher's log.
+    pub fn id(&self) -> SessionId {
+        self.0.id
+    }
+
+    /// The suite of the handshake.
+    pub fn suite(&self) -> Suite {
+        self.0.suite
+    }
+
+    /// What protects the frames.
+    pub fn mode(&self) -> Mode {
+        self.0.mode
+    }
+}
+
+/// Waits for [`Link::close`]; never returns when every handle is dropped, since then the connection ends by itself.
+async fn farewell(ending: &mut watch::Receiver<Option<Farewell>>) -> Farewell {
+    let told = ending.wait_for(Option::is_some).await.ok().and_then(|farewell| farewell.clone());
+    match told {
+        Some(farewell) => farewell,
+        None => std::future::pending().await,
+    }
+}
+
+fn goodbye(code: FarewellCode) -> Option<Request<RequestBody>> {
+    Request::builder()
+        .method(Method::POST)
+        .uri("http://sallyport/farewell")
+        .header(CONTROL, FAREWELL)
+        .header(FAREWELL_CODE, code.word())
+        .body(Empty::new().map_err(Into::into).boxed_unsync())
+        .ok()
+}
+
+fn reason(outcome: Result<(), hyper::Error>) -> CloseReason {
+    match outcome {
+        Ok(()) => CloseReason::PublisherLeft,
+        Err(error) if error.is_timeout() => CloseReason::HeartbeatLost,
+        Err(error) => CloseReason::Broken(chain(&error)),
+    }
+}
+
+/// An error with its causes in one line: hyper's own message says only "connection error".
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+fn name_value(tunnel: &TunnelName) -> Result<HeaderValue, LinkError> {
+    HeaderValue::from_str(tunnel.as_str()).map_err(|error| LinkError::BadRequest(error.into()))
+}
+
+/// HTTP/2 wants scheme and authority; HTTP/1.1 has the authority in `Host`.
+fn absolute(uri: &Uri, headers: &http::HeaderMap, tunnel: &TunnelName) -> Result<Uri, http::Error> {
+    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    let authority = uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or(tunnel.as_str());
+    let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    Uri::builder().scheme("http").authority(authority).path_and_query(path).build()
+}
+
+/// A byte stream through a tunnel. Shutting down the write side leaves the read side open.
+pub struct TunnelStream(TokioIo<Upgraded>);
+
+impl AsyncRead for TunnelStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for TunnelStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
