@@ -1,0 +1,151 @@
+//! What can happen in access, each one ledger record. State is the fold of these and nothing else.
+
+use jiff::Timestamp;
+
+use super::ids::{GrantId, RequestId, TokenId};
+use super::names::{Principal, Role, Subject, Tenant};
+use super::object::{Action, Object};
+use super::policy::PolicyDigest;
+use super::reason::{Reason, Ticket};
+use super::workflow::WorkflowName;
+
+/// Where a fact stands in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// The record's number.
+    pub seq: u64,
+    /// The record's time.
+    pub time: Timestamp,
+}
+
+/// Who did it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// Whoever runs the gateway on its own host.
+    Operator,
+    /// A person.
+    Person(Subject),
+}
+
+/// One thing that happened, or was refused. Which ledger kind each becomes stands at the variant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are named for what they hold, and typed")]
+pub enum Fact {
+    /// `token.issued`
+    TokenIssued { token: TokenId, subject: Subject, tenant: Tenant, expires: Timestamp, by: Actor },
+    /// `token.revoked`
+    TokenRevoked { token: TokenId, tenant: Tenant, by: Actor, reason: Option<Reason> },
+    /// `access.requested`
+    Requested {
+        request: RequestId,
+        subject: Subject,
+        tenant: Tenant,
+        object: Object,
+        action: Action,
+        workflows: Vec<WorkflowName>,
+        minutes: u32,
+        reason: Reason,
+        ticket: Option<Ticket>,
+    },
+    /// `access.approved`: one person's approval. `roles` are those of theirs that workflows asked for then.
+    Approved {
+        request: RequestId,
+        tenant: Tenant,
+        object: Object,
+        requester: Subject,
+        by: Subject,
+        roles: Vec<Role>,
+        minutes: Option<u32>,
+        reason: Option<Reason>,
+    },
+    /// `access.rejected`
+    Rejected {
+        request: RequestId,
+        tenant: Tenant,
+        object: Object,
+        requester: Subject,
+        by: Subject,
+        reason: Option<Reason>,
+    },
+    /// `access.withdrawn`
+    Withdrawn { request: RequestId, tenant: Tenant, object: Object, by: Subject, reason: Option<Reason> },
+    /// `grant.issued`: the workflow is complete.
+    GrantIssued {
+        grant: GrantId,
+        request: RequestId,
+        subject: Subject,
+        tenant: Tenant,
+        object: Object,
+        action: Action,
+        workflows: Vec<WorkflowName>,
+        approvals: u32,
+        starts: Timestamp,
+        ends: Timestamp,
+        policy: PolicyDigest,
+    },
+    /// `grant.revoked`
+    GrantRevoked {
+        grant: GrantId,
+        tenant: Tenant,
+        object: Object,
+        subject: Subject,
+        by: Actor,
+        reason: Option<Reason>,
+    },
+    /// `grant.expired`
+    GrantExpired { grant: GrantId, tenant: Tenant, object: Object, subject: Subject },
+    /// `access.locked`
+    Locked { principal: Principal, tenant: Tenant, by: Actor, reason: Option<Reason> },
+    /// `access.unlocked`
+    Unlocked { principal: Principal, tenant: Tenant, by: Actor, reason: Option<Reason> },
+    /// `policy.loaded`
+    PolicyLoaded { digest: PolicyDigest, previous: Option<PolicyDigest>, rules: u64, by: Actor },
+    /// `policy.refused`, with the first faults as text.
+    PolicyRefused { faults: Vec<String>, count: u64, by: Actor },
+    /// Somebody tried what they may not: the kind of what was tried, with the result `denied`. Folds to nothing.
+    Refused(RefusedAttempt),
+}
+
+/// An order that was refused because of who gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedAttempt {
+    /// What was tried.
+    pub attempt: Attempt,
+    /// Who tried.
+    pub by: Actor,
+    /// In which tenant, if the caller has one.
+    pub tenant: Option<Tenant>,
+    /// The request it was about.
+    pub request: Option<RequestId>,
+    /// The grant it was about.
+    pub grant: Option<GrantId>,
+    /// The object it was about.
+    pub object: Option<Object>,
+    /// Why it was refused: [`super::decide::Refusal::code`].
+    pub code: String,
+}
+
+/// What kinds of order can be refused; each is recorded as the kind that it would have been.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// `token.issued`
+    IssueToken,
+    /// `token.revoked`
+    RevokeToken,
+    /// `access.requested`
+    Request,
+    /// `access.approved`
+    Approve,
+    /// `access.rejected`
+    Reject,
+    /// `access.withdrawn`
+    Withdraw,
+    /// `grant.revoked`
+    Revoke,
+    /// `access.locked`
+    Lock,
+    /// `access.unlocked`
+    Unlock,
+    /// `policy.refused`
+    ReloadPolicy,
+}

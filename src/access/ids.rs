@@ -1,0 +1,99 @@
+//! Ids of requests, grants and tokens: UUID version 7 (RFC 9562 section 5.7), shown with their kind.
+//!
+//! An id names a thing and opens nothing: whoever guesses one still has to be allowed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+use super::names::NameError;
+
+/// Makes ids out of the time and randomness it is given, so that pure code never reads either.
+pub(super) fn version_7(now: Timestamp, random: [u8; 10]) -> Uuid {
+    let milliseconds = u64::try_from(now.as_millisecond()).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid()
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A new id out of the time and ten random bytes.
+            pub fn new(now: Timestamp, random: [u8; 10]) -> Self {
+                Self(version_7(now, random))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                let bad = || NameError::new(text, $what, concat!("it is `", $prefix, "` and 32 hexadecimal digits"));
+                let digits = text.strip_prefix($prefix).ok_or_else(bad)?;
+                let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+                if digits.len() != 32 || !digits.bytes().all(lower) {
+                    return Err(bad());
+                }
+                Uuid::try_parse(digits).map(Self).map_err(|_| bad())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0.simple())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    };
+}
+
+id!(
+    /// A request for access: `req-…`.
+    RequestId,
+    "req-",
+    "a request's id"
+);
+id!(
+    /// Leave to use a tunnel for a time: `grant-…`.
+    GrantId,
+    "grant-",
+    "a grant's id"
+);
+id!(
+    /// A token that the gateway issued: `tok-…`, its `jti` (RFC 7519 section 4.1.7).
+    TokenId,
+    "tok-",
+    "a token's id"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_back_as_it_was_shown_and_only_as_its_own_kind() {
+        let id = GrantId::new(Timestamp::from_second(1_800_000_000).unwrap(), [7; 10]);
+        let shown = id.to_string();
+        assert_eq!(shown.parse::<GrantId>().unwrap(), id);
+        assert!(shown.parse::<RequestId>().is_err());
+        assert!(shown.to_uppercase().replace("GRANT", "grant").parse::<GrantId>().is_err());
+        assert!("grant-".parse::<GrantId>().is_err());
+    }
+}

@@ -1,0 +1,220 @@
+//! The one place where it is decided whether somebody may do something now. Pure: state, policy and time in,
+//! a judgement with its explanation out. Live sessions are judged again by the same function when policy changes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::identity::Identity;
+use super::ids::GrantId;
+use super::names::{Principal, Subject, Tenant};
+use super::object::{Action, Object};
+use super::policy::rows::Rule;
+use super::policy::{Policy, PolicyDigest, Ruling};
+use super::state::{Grant, State};
+use super::token::{AuthError, with_leeway};
+use super::workflow::WorkflowName;
+
+/// The circumstances of a question.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The time.
+    pub now: Timestamp,
+    /// Where the visitor comes from.
+    pub source: Option<SocketAddr>,
+}
+
+impl Context {
+    /// A question at this time, from nowhere in particular.
+    pub fn at(now: Timestamp) -> Self {
+        Self { now, source: None }
+    }
+
+    /// The same, from this address.
+    #[must_use]
+    pub fn from_source(mut self, source: SocketAddr) -> Self {
+        self.source = Some(source);
+        self
+    }
+}
+
+/// A rule as an explanation names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RuleRef {
+    /// `policy.csv:12`.
+    pub place: String,
+    /// The row as written.
+    pub text: String,
+}
+
+impl From<&Arc<Rule>> for RuleRef {
+    fn from(rule: &Arc<Rule>) -> Self {
+        Self { place: rule.place.to_string(), text: rule.text.to_string() }
+    }
+}
+
+/// Which way it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Allowed.
+    Allowed,
+    /// Allowed once somebody approves.
+    NeedsApproval,
+    /// Denied.
+    Denied,
+}
+
+/// Why a decision came out as it did: everything that its record must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// Which way.
+    pub outcome: Outcome,
+    /// Who asked. Personal: not for the plain part of a record.
+    pub subject: Subject,
+    /// In which tenant.
+    pub tenant: Tenant,
+    /// To do what.
+    pub action: Action,
+    /// With what.
+    pub object: Object,
+    /// The rules that decided, as written; empty when no rule spoke.
+    pub rules: Vec<RuleRef>,
+    /// Workflows that the rules demand.
+    pub workflows: Vec<WorkflowName>,
+    /// The grant that satisfied them.
+    pub grant: Option<GrantId>,
+    /// The policy in force.
+    pub policy: PolicyDigest,
+    /// A sentence for people.
+    pub why: String,
+}
+
+/// What [`judge`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// Allowed until then (`None`: no end of its own).
+    Allowed {
+        explanation: Explanation,
+        ends: Option<Timestamp>,
+    },
+    NeedsApproval {
+        explanation: Explanation,
+    },
+    Denied {
+        explanation: Explanation,
+    },
+}
+
+/// Whether the token behind an identity still stands and nobody locked its owner.
+pub(super) fn check_standing(
+    state: &State,
+    policy: &Policy,
+    who: &Identity,
+    now: Timestamp,
+) -> Result<(), AuthError> {
+    if let Some(id) = who.token {
+        let token = state.token(id).ok_or(AuthError::Unrecorded)?;
+        if token.subject != who.subject || token.tenant != who.tenant {
+            return Err(AuthError::Unrecorded);
+        }
+        if token.revoked.is_some() {
+            return Err(AuthError::Revoked);
+        }
+        if now >= with_leeway(token.expires) {
+            return Err(AuthError::Expired { at: token.expires });
+        }
+    }
+    check_locks(state, policy, &who.subject, &who.tenant)
+}
+
+/// Whether a person, or a role of theirs, is locked.
+pub(super) fn check_locks(
+    state: &State,
+    policy: &Policy,
+    who: &Subject,
+    tenant: &Tenant,
+) -> Result<(), AuthError> {
+    if !state.has_locks() {
+        return Ok(());
+    }
+    let roles = policy.roles_of(who, tenant).into_iter().map(Principal::Role);
+    match std::iter::once(Principal::Person(who.clone()))
+        .chain(roles)
+        .find(|p| state.lock(tenant, p).is_some())
+    {
+        Some(principal) => Err(AuthError::Locked { principal }),
+        None => Ok(()),
+    }
+}
+
+/// Decides one question.
+pub(super) fn judge(
+    state: &State,
+    policy: &Policy,
+    who: &Identity,
+    object: &Object,
+    action: Action,
+    now: Timestamp,
+) -> Judgement {
+    let mut explanation = Explanation {
+        outcome: Outcome::Denied,
+        subject: who.subject.clone(),
+        tenant: who.tenant.clone(),
+        action,
+        object: object.clone(),
+        rules: Vec::new(),
+        workflows: Vec::new(),
+        grant: None,
+        policy: policy.digest(),
+        why: String::new(),
+    };
+    if let Err(error) = check_standing(state, policy, who, now) {
+        explanation.why = error.to_string();
+        return Judgement::Denied { explanation };
+    }
+    let (rules, workflows) = match policy.rule(&who.subject, &who.tenant, object, action) {
+        Ruling::Deny { rule, why } => {
+            explanation.rules = rule.iter().map(RuleRef::from).collect();
+            explanation.why = why;
+            return Judgement::Denied { explanation };
+        }
+        Ruling::Allow { rules, workflows } => (rules, workflows),
+    };
+    explanation.rules = rules.iter().map(RuleRef::from).collect();
+    if workflows.is_empty() {
+        explanation.outcome = Outcome::Allowed;
+        "a rule allows it".clone_into(&mut explanation.why);
+        return Judgement::Allowed { explanation, ends: who.expires };
+    }
+    // Of several live grants the one that lasts longest, so that a renewal takes over by itself.
+    let usable = |grant: &&Grant| {
+        grant.object == *object
+            && grant.action == action
+            && grant.is_live(now)
+            && workflows.is_subset(&grant.workflows)
+    };
+    let grant = state.live_grants_of(&who.tenant, &who.subject).filter(usable).max_by_key(|grant| grant.ends);
+    explanation.workflows = workflows.into_iter().collect();
+    match grant {
+        Some(grant) => {
+            explanation.outcome = Outcome::Allowed;
+            explanation.grant = Some(grant.id);
+            explanation.why =
+                format!("a rule allows it with an approval, and {} is live until {}", grant.id, grant.ends);
+            let ends = who.expires.map_or(grant.ends, |token| token.min(grant.ends));
+            Judgement::Allowed { explanation, ends: Some(ends) }
+        }
+        None => {
+            explanation.outcome = Outcome::NeedsApproval;
+            let names: Vec<&str> = explanation.workflows.iter().map(WorkflowName::as_str).collect();
+            explanation.why = format!(
+                "a rule allows it only with an approval ({}), and there is no live grant",
+                names.join(" and ")
+            );
+            Judgement::NeedsApproval { explanation }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Where facts are kept, behind a seam: the ledger in the gateway, a list in tests.
+
+use futures_util::future::BoxFuture;
+
+use super::fact::{Fact, Stamp};
+
+/// The log couldn't take or give a fact.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the ledger {0}")]
+pub struct LogError(pub String);
+
+/// An append-only log of records.
+pub trait RecordLog: Send + Sync + 'static {
+    /// Appends one fact; resolves once it is durable.
+    fn append(&self, fact: Fact) -> BoxFuture<'_, Result<Stamp, LogError>>;
+
+    /// Shows every fact of access in the log from the start, in order.
+    ///
+    /// # Errors
+    ///
+    /// When a record can't be read. A record that isn't one of access is passed over.
+    fn replay(&self, visit: &mut dyn FnMut(Stamp, Fact)) -> Result<(), LogError>;
+}
+
+#[cfg(test)]
+pub(crate) mod memory {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use futures_util::FutureExt as _;
+    use futures_util::future::BoxFuture;
+
+    use super::{LogError, RecordLog};
+    use crate::access::clock::Clock;
+    use crate::access::fact::{Fact, Stamp};
+
+    /// A log in memory: shared by clones, so that a second `Access` can replay what the first one wrote.
+    #[derive(Clone)]
+    pub(crate) struct MemoryLog {
+        facts: Arc<Mutex<Vec<(Stamp, Fact)>>>,
+        broken: Arc<AtomicBool>,
+        clock: Arc<dyn Clock>,
+    }
+
+    impl MemoryLog {
+        pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+            Self { facts: Arc::default(), broken: Arc::default(), clock }
+        }
+
+        /// Everything appended so far.
+        pub(crate) fn facts(&self) -> Vec<Fact> {
+            self.facts.lock().unwrap().iter().map(|(_, fact)| fact.clone()).collect()
+        }
+
+        /// From now on, or no longer, every append fails.
+        pub(crate) fn set_broken(&self, broken: bool) {
+            self.broken.store(broken, Ordering::SeqCst);
+        }
+
+        /// A copy of the first `count` facts, as a crash would have left them.
+        pub(crate) fn cut(&self, count: usize) -> Self {
+            let facts = self.facts.lock().unwrap().iter().take(count).cloned().collect();
+            Self { facts: Arc::new(Mutex::new(facts)), broken: Arc::default(), clock: self.clock.clone() }
+        }
+    }
+
+    impl RecordLog for MemoryLog {
+        fn append(&self, fact: Fact) -> BoxFuture<'_, Result<Stamp, LogError>> {
+            async move {
+                if self.broken.load(Ordering::SeqCst) {
+                    return Err(LogError("is broken for this test".to_owned()));
+                }
+                let mut facts = self.facts.lock().unwrap();
+                let stamp = Stamp { seq: facts.len() as u64, time: self.clock.now() };
+                facts.push((stamp, fact));
+                Ok(stamp)
+            }
+            .boxed()
+        }
+
+        fn replay(&self, visit: &mut dyn FnMut(Stamp, Fact)) -> Result<(), LogError> {
+            for (stamp, fact) in self.facts.lock().unwrap().clone() {
+                visit(stamp, fact);
+            }
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! The task that owns the state of access.
+//!
+//! One order at a time: decide (pure), append every fact durably, only then fold it in and publish, then end the
+//! permits that no longer hold, and answer. Between orders it wakes when something ends by time. Nothing else writes
+//! the state, so what the ledger says and what is in force are the same at every answer.
+//!
+//! When a revocation can't be recorded, the sessions it is about are cut all the same, its giver is told, nobody is let
+//! in until the ledger has taken it, and it is tried again every second.
+
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{mpsc, oneshot};
+
+use super::AccessError;
+use super::clock::Clock;
+use super::decide::{self, Command};
+use super::fact::{Actor, Fact};
+use super::identity::Caller;
+use super::ids::GrantId;
+use super::judge::{Judgement, judge};
+use super::log::RecordLog;
+use super::names::Principal;
+use super::permit::{Cause, Life, Registry};
+use super::policy::{Policy, PolicyDigest};
+use super::state::{GrantStatus, State};
+use super::token::with_leeway;
+
+/// Orders that may wait for the owner. Each costs one durable append, about a millisecond: a full queue is about a
+/// quarter of a second of work, and more callers wait at the sender instead of in memory.
+pub(super) const QUEUE: usize = 256;
+
+/// How soon a record that the ledger didn't take is tried again.
+const RETRY: SignedDuration = SignedDuration::from_secs(1);
+
+/// What is in force; decisions read it, only the owner writes it.
+#[derive(Debug)]
+pub(super) struct Standing {
+    pub(super) state: State,
+    pub(super) policy: Arc<Policy>,
+    /// Cleared when the owner ends, however it ends: without an owner nothing could be revoked, so nothing is allowed.
+    pub(super) owned: bool,
+    /// Revocations that the ledger hasn't taken yet. While there is one, nothing is allowed.
+    pub(super) unrecorded: Vec<Fact>,
+}
+
+/// What can be asked of the owner.
+#[derive(Debug)]
+pub(super) enum Order {
+    Run { by: Caller, command: Command, answer: oneshot::Sender<Result<Vec<Fact>, AccessError>> },
+    Reload { by: Caller, answer: oneshot::Sender<Result<PolicyDigest, AccessError>> },
+    Close { answer: oneshot::Sender<()> },
+}
+
+pub(super) struct Owner {
+    pub(super) standing: Arc<RwLock<Standing>>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) log: Arc<dyn RecordLog>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) policy_directory: PathBuf,
+}
+
+/// Fails closed when the owner ends, by a panic too.
+struct Closing {
+    standing: Arc<RwLock<Standing>>,
+    registry: Arc<Registry>,
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        // A poisoned lock denies everything by itself.
+        if let Ok(mut standing) = self.standing.write() {
+            standing.owned = false;
+        }
+        self.registry.sweep(Instant::now(), |_| Some(Cause::Stopped));
+    }
+}
+
+impl Owner {
+    pub(super) async fn run(self, mut orders: mpsc::Receiver<Order>) {
+        let _closing = Closing { standing: self.standing.clone(), registry: self.registry.clone() };
+        loop {
+            let wake = if self.catch_up().await {
+                self.next_wake()
+            } else {
+                self.clock.now().checked_add(RETRY).ok()
+            };
+            tokio::select! {
+                order = orders.recv() => match order {
+                    None => return,
+                    Some(Order::Close { answer }) => {
+                        let _ = answer.send(());
+                        return;
+                    }
+                    // A caller that went away doesn't undo what it ordered.
+                    Some(Order::Run { by, command, answer }) => {
+                        let _ = answer.send(self.execute(&by, &command).await);
+                    }
+                    Some(Order::Reload { by, answer }) => {
+                        let _ = answer.send(self.reload(&by).await);
+                    }
+                },
+                () = self.sleep(wake) => {}
+                () = self.registry.admitted.notified() => {}
+            }
+        }
+    }
+
+    async fn sleep(&self, until: Option<Timestamp>) {
+        match until {
+            Some(when) => self.clock.sleep_until(when).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn next_wake(&self) -> Option<Timestamp> {
+        let grants = self.standing.read().ok().and_then(|standing| standing.state.next_end());
+        grants.into_iter().chain(self.registry.next_end()).min()
+    }
+
+    async fn execute(&self, by: &Caller, command: &Command) -> Result<Vec<Fact>, AccessError> {
+        let decided_at = Instant::now();
+        let decision = {
+            let standing = self.standing.read().map_err(|_| AccessError::Stopped)?;
+            let decision = decide::decide(&standing.state, &standing.policy, by, command, self.clock.now());
+            decision.map_err(|refusal| {
+                let record =
+                    refusal.is_attempt().then(|| decide::refused(by, command, &refusal, &standing.state));
+                (refusal, record)
+            })
+        };
+        match decision {
+            Ok(facts) => {
+                for fact in &facts {
+                    if let Err(error) = self.commit(fact, decided_at).await {
+                        self.keep_trying(fact);
+                        return Err(error);
+                    }
+                }
+                Ok(facts)
+            }
+            Err((refusal, record)) => {
+                if let Some(fact) = record {
+                    self.commit(&fact, decided_at).await?;
+                }
+                Err(AccessError::Refused(refusal))
+            }
+        }
+    }
+
+    /// Remembers a revocation that the ledger didn't take.
+    fn keep_trying(&self, fact: &Fact) {
+        let ends =
+            matches!(fact, Fact::GrantRevoked { .. } | Fact::TokenRevoked { .. } | Fact::Locked { .. });
+        if let Ok(mut standing) = self.standing.write()
+            && ends
+            && standing.unrecorded.len() < QUEUE
+            && !standing.unrecorded.contains(fact)
+        {
+            standing.unrecorded.push(fact.clone());
+        }
+    }
+
+    /// Tries again what the ledger didn't take. False when it still doesn't.
+    async fn record_the_unrecorded(&self, decided_at: Instant) -> bool {
+        loop {
+            let Ok(first) = self.standing.read().map(|standing| standing.unrecorded.first().cloned()) else {
+                return false;
+            };
+            let Some(fact) = first else { return true };
+            if self.commit(&fact, decided_at).await.is_err() {
+                return false;
+            }
+            if let Ok(mut standing) = self.standing.write() {
+                standing.unrecorded.retain(|other| *other != fact);
+            }
+        }
+    }
+
+    /// Makes a fact durable, folds it in, and ends what it ends.
+    async fn commit(&self, fact: &Fact, decided_at: Instant) -> Result<(), AccessError> {
+        let stamp = match self.log.append(fact.clone()).await {
+            Ok(stamp) => stamp,
+            Err(error) => {
+                let cut = self.end_permits(fact, decided_at);
+                return Err(AccessError::NotRecorded { error, cut });
+            }
+        };
+        self.standing.write().map_err(|_| AccessError::Stopped)?.state.apply(stamp, fact);
+        self.end_permits(fact, decided_at);
+        Ok(())
+    }
+
+    /// Ends the permits that a fact takes the ground from.
+    fn end_permits(&self, fact: &Fact, decided_at: Instant) -> usize {
+        let sweep = |verdict: &dyn Fn(&Life) -> Option<Cause>| self.registry.sweep(decided_at, verdict);
+        match fact {
+            Fact::GrantRevoked { grant, .. } => {
+                sweep(&|life| (life.grant() == Some(*grant)).then_some(Cause::GrantRevoked))
+            }
+            Fact::GrantExpired { grant, .. } => {
+                sweep(&|life| (life.grant() == Some(*grant)).then_some(Cause::GrantExpired))
+            }
+            Fact::TokenRevoked { token, .. } => {
+                sweep(&|life| (life.identity.token == Some(*token)).then_some(Cause::TokenRevoked))
+            }
+            Fact::Locked { principal, tenant, .. } => {
+                let Ok(policy) = self.standing.read().map(|standing| standing.policy.clone()) else {
+                    return 0;
+                };
+                sweep(&|life| {
+                    let who = &life.identity;
+                    let meant = match principal {
+                        Principal::Person(person) => *person == who.subject,
+                        Principal::Role(role) => policy.roles_of(&who.subject, tenant).contains(role),
+                    };
+                    (who.tenant == *tenant && meant).then_some(Cause::Locked)
+                })
+            }
+            _ => 0,
+        }
+    }
+
+    /// Does what time has made due: ends permits first, then records it. False when that must be tried again.
+    async fn catch_up(&self) -> bool {
+        let decided_at = Instant::now();
+        let now = self.end_overdue(decided_at);
+        if !self.record_the_unrecorded(decided_at).await {
+            return false;
+        }
+        let due = {
+            let Ok(standing) = self.standing.read() else { return false };
+            decide::due(&standing.state, &standing.policy, now, || GrantId::new(now, super::random()))
+        };
+        for fact in due {
+            // Nothing may be used past its end, whether or not that could be recorded.
+            if let Err(error) = self.commit(&fact, decided_at).await {
+                tracing::error!(%error, "an end that has come couldn't be recorded");
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Ends the permits whose time is over; answers the time that it looked at.
+    fn end_overdue(&self, decided_at: Instant) -> Timestamp {
+        let now = self.clock.now();
+        if let Ok(standing) = self.standing.read() {
+            self.registry.sweep_overdue(now, decided_at, |life| {
+                let grant = life.grant().and_then(|id| standing.state.grant(id));
+                Some(if grant.is_some_and(|grant| grant.ends <= now) {
+                    Cause::GrantExpired
+                } else {
+                    Cause::TokenExpired
+                })
+            });
+        }
+        now
+    }
+
+    async fn reload(&self, by: &Caller) -> Result<PolicyDigest, AccessError> {
+        let decided_at = Instant::now();
+        self.execute(by, &Command::ReloadPolicy).await?;
+        let actor = match by.person() {
+            None => Actor::Operator,
+            Some(identity) => Actor::Person(identity.subject.clone()),
+        };
+        let policy = match Policy::load(&self.policy_directory).await {
+            Ok(policy) => Arc::new(policy),
+            Err(faults) => {
+                self.commit(&refused_policy(&faults, actor), decided_at).await?;
+                return Err(AccessError::Policy(faults));
+            }
+        };
+        let previous = self.standing.read().map_err(|_| AccessError::Stopped)?.policy.digest();
+        let digest = policy.digest();
+        let rules = policy.rule_count() as u64;
+        let fact = Fact::PolicyLoaded { digest, previous: Some(previous), rules, by: actor };
+        // Recorded before it is in force: no decision is ever made under a policy that the ledger doesn't know.
+        let stamp = self
+            .log
+            .append(fact.clone())
+            .await
+            .map_err(|error| AccessError::NotRecorded { error, cut: 0 })?;
+        {
+            let mut standing = self.standing.write().map_err(|_| AccessError::Stopped)?;
+            standing.state.apply(stamp, &fact);
+            standing.policy = policy;
+        }
+        let standing = self.standing.read().map_err(|_| AccessError::Stopped)?;
+        let now = self.clock.now();
+        let died = self.registry.sweep(decided_at, |life| still_holds(life, &standing, now));
+        tracing::info!(%digest, %previous, rules, died, "policy loaded");
+        Ok(digest)
+    }
+}
+
+/// Judges a live permit again; `None` when it holds.
+fn still_holds(life: &Life, standing: &Standing, now: Timestamp) -> Option<Cause> {
+    let asked = &life.explanation;
+    match judge(&standing.state, &standing.policy, &life.identity, &asked.object, asked.action, now) {
+        // A permit rests on its own grant: another one that would do opens another session.
+        Judgement::Allowed { explanation, .. }
+            if explanation.grant.is_none() || explanation.grant == life.grant() =>
+        {
+            None
+        }
+        Judgement::Allowed { explanation, .. } => {
+            let own = life.grant().and_then(|id| standing.state.grant(id));
+            let enough = own.is_some_and(|own| {
+                own.status == GrantStatus::Live
+                    && own.is_live(now)
+                    && explanation.workflows.iter().all(|name| own.workflows.contains(name))
+            });
+            (!enough).then_some(Cause::PolicyChanged)
+        }
+        Judgement::NeedsApproval { .. } | Judgement::Denied { .. } => {
+            let over = life
+                .identity
+                .token
+                .and_then(|id| standing.state.token(id))
+                .is_some_and(|t| now >= with_leeway(t.expires));
+            Some(if over { Cause::TokenExpired } else { Cause::PolicyChanged })
+        }
+    }
+}
+
+/// The record of a policy that wasn't used.
+pub(super) fn refused_policy(faults: &super::policy::faults::PolicyFaults, by: Actor) -> Fact {
+    let shown = faults.faults().iter().take(10).map(|fault| fault.to_string().chars().take(300).collect());
+    Fact::PolicyRefused { faults: shown.collect(), count: faults.count() as u64, by }
+}

@@ -1,0 +1,298 @@
+//! From files to a [`Policy`]: read, check, build, self-test. All faults are told at once.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::faults::PolicyFaults;
+use super::model::MODEL_FILE;
+use super::roles::RoleGraph;
+use super::rows::{Effect, Membership, Rows, Rule};
+use super::shard::Shard;
+use super::{Policy, PolicyDigest, model};
+use crate::access::names::{Principal, Tenant};
+use crate::access::object::Action;
+use crate::access::workflow::{self, Workflow, WorkflowName};
+
+/// Name of the workflow file in the policy directory.
+pub const APPROVALS_FILE: &str = "approvals.toml";
+/// Largest policy file, in bytes.
+pub const MAX_FILE: u64 = 8 << 20;
+/// Most policy files in one directory.
+pub const MAX_FILES: usize = 256;
+/// Rules per shard that the self-test asks casbin about.
+const PROBES: usize = 32;
+
+/// The texts that make a policy, by file name: `model.conf`, `approvals.toml`, and every `*.csv`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sources {
+    files: BTreeMap<String, String>,
+}
+
+impl Sources {
+    /// Texts by file name.
+    pub fn new<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self { files: files.into_iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect() }
+    }
+
+    /// Reads the directory; subdirectories and files of other names are left alone.
+    ///
+    /// # Errors
+    ///
+    /// A file that can't be read, isn't UTF-8 or is larger than [`MAX_FILE`]; more than [`MAX_FILES`] files.
+    pub fn read(directory: &Path) -> Result<Self, PolicyFaults> {
+        let mut faults = PolicyFaults::default();
+        let mut files = BTreeMap::new();
+        let entries = match std::fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(error) => {
+                faults.about(
+                    &directory.display().to_string(),
+                    format!("the policy directory can't be read: {error}"),
+                );
+                return Err(faults);
+            }
+        };
+        for entry in entries {
+            let name = match entry {
+                Ok(entry) => entry.file_name().to_string_lossy().into_owned(),
+                Err(error) => {
+                    faults
+                        .about(&directory.display().to_string(), format!("an entry can't be read: {error}"));
+                    continue;
+                }
+            };
+            let wanted = name == MODEL_FILE
+                || name == APPROVALS_FILE
+                || name.strip_suffix(".csv").is_some_and(|n| !n.starts_with('.'));
+            if !wanted {
+                continue;
+            }
+            if files.len() == MAX_FILES {
+                faults.about(&name, format!("there are more than {MAX_FILES} policy files"));
+                break;
+            }
+            match read_bounded(&directory.join(&name)) {
+                Ok(text) => {
+                    files.insert(name, text);
+                }
+                Err(why) => faults.about(&name, why),
+            }
+        }
+        faults.none_or(Self { files })
+    }
+
+    /// SHA-256 over all texts in the order of their names, each with its name and both lengths.
+    pub fn digest(&self) -> PolicyDigest {
+        let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        context.update(b"sallyport policy v1\n");
+        for (name, text) in &self.files {
+            for part in [name.as_bytes(), text.as_bytes()] {
+                context.update(&(part.len() as u64).to_be_bytes());
+                context.update(part);
+            }
+        }
+        let mut digest = [0; 32];
+        for (to, from) in digest.iter_mut().zip(context.finish().as_ref()) {
+            *to = *from;
+        }
+        PolicyDigest(digest)
+    }
+
+    fn text(&self, name: &str, faults: &mut PolicyFaults) -> &str {
+        self.files.get(name).map_or_else(
+            || {
+                faults.about(name, "the file is missing from the policy directory");
+                ""
+            },
+            String::as_str,
+        )
+    }
+}
+
+fn read_bounded(path: &Path) -> Result<String, String> {
+    let file = std::fs::File::open(path).map_err(|error| format!("it can't be read: {error}"))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| format!("it can't be read: {error}"))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(format!("it is larger than {MAX_FILE} bytes"));
+    }
+    String::from_utf8(bytes).map_err(|_| "it isn't UTF-8 text".to_owned())
+}
+
+impl Policy {
+    /// Reads, checks, builds and self-tests the policy in a directory.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, with file and line. No part of a policy with a fault is used.
+    pub async fn load(directory: &Path) -> Result<Self, PolicyFaults> {
+        Self::build(&Sources::read(directory)?).await
+    }
+
+    /// As [`Self::load`], from texts.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`].
+    pub async fn build(sources: &Sources) -> Result<Self, PolicyFaults> {
+        let mut faults = PolicyFaults::default();
+        let model_text = sources.text(MODEL_FILE, &mut faults);
+        let model = if model_text.is_empty() { None } else { model::parse(model_text, &mut faults).await };
+        let approvals = sources.text(APPROVALS_FILE, &mut faults);
+        let workflows = workflow::parse(approvals, |what| faults.about(APPROVALS_FILE, what));
+        let mut rows = Rows::default();
+        let mut tables = 0;
+        for (name, text) in sources.files.iter().filter(|(name, _)| name.ends_with(".csv")) {
+            rows.read(name, text, &mut faults);
+            tables += 1;
+        }
+        if tables == 0 {
+            faults.about("*.csv", "there is no policy file; an empty policy is never used");
+        } else if rows.rules.is_empty() && faults.count() == 0 {
+            faults.about("*.csv", "there is no rule; an empty policy is never used");
+        }
+        check_references(&rows, &workflows, &mut faults);
+        let roles = build_roles(&rows.memberships, &mut faults);
+        let Some(model) = model.filter(|_| faults.count() == 0) else { return Err(faults) };
+
+        let shards = build_shards(&model, &rows, &mut faults).await;
+        let policy = Self { digest: sources.digest(), shards, roles, workflows, rules: rows.rules.len() };
+        policy.check_satisfiable(&rows.rules, &mut faults);
+        policy.self_test(&mut faults);
+        faults.none_or(policy)
+    }
+
+    /// Asks the new enforcers what they must answer, before anyone depends on them.
+    fn self_test(&self, faults: &mut PolicyFaults) {
+        for ((tenant, action), shard) in &self.shards {
+            let rules = shard.rules();
+            let stride = rules.len().div_ceil(PROBES).max(1);
+            for rule in rules.iter().step_by(stride).chain(rules.last()) {
+                let mut note = |what: &str| faults.add(rule.place.clone(), format!("self-test: {what}"));
+                let Some(object) = rule.objects.example() else {
+                    note("no object fits this rule");
+                    continue;
+                };
+                let ask = |who: &str, tenant: &str| shard.decide(who, tenant, &object, *action);
+                match ask(rule.who.as_str(), tenant.as_str()) {
+                    Ok(found)
+                        if found.rules.contains(rule) && !(found.allowed && rule.effect == Effect::Deny) => {}
+                    Ok(_) => note("casbin doesn't see this rule"),
+                    Err(error) => note(&error.to_string()),
+                }
+                // Names that no file can hold: whatever allows one of them would allow anyone.
+                for (who, tenant) in
+                    [("", tenant.as_str()), ("user:?", tenant.as_str()), (rule.who.as_str(), "?"), ("", "")]
+                {
+                    match ask(who, tenant) {
+                        Ok(found) if found.rules.is_empty() && !found.allowed => {}
+                        Ok(_) => note("casbin takes it for a rule about everyone"),
+                        Err(error) => note(&error.to_string()),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Names that stand in a row must exist: a mistyped role or workflow silently grants nothing, or demands nothing.
+fn check_references(rows: &Rows, workflows: &BTreeMap<WorkflowName, Workflow>, faults: &mut PolicyFaults) {
+    let mut ruled: BTreeSet<(&Tenant, &Principal)> = BTreeSet::new();
+    let mut tenants: BTreeSet<&Tenant> = BTreeSet::new();
+    let mut seen: HashMap<(&Principal, &Tenant, &str, Action, Effect, Option<&WorkflowName>), &Rule> =
+        HashMap::new();
+    for rule in &rows.rules {
+        ruled.insert((&rule.tenant, &rule.who));
+        tenants.insert(&rule.tenant);
+        if let Some(name) = &rule.approval
+            && !workflows.contains_key(name)
+        {
+            faults.add(rule.place.clone(), format!("workflow {name} isn't in {APPROVALS_FILE}"));
+        }
+        let key = (
+            &rule.who,
+            &rule.tenant,
+            rule.objects.as_str(),
+            rule.action,
+            rule.effect,
+            rule.approval.as_ref(),
+        );
+        if let Some(first) = seen.insert(key, rule) {
+            faults.add(rule.place.clone(), format!("the same rule stands in {}", first.place));
+        }
+    }
+    let granted: BTreeSet<(&Tenant, &Principal)> =
+        rows.memberships.iter().map(|m| (&m.tenant, &m.member)).collect();
+    let steps: BTreeSet<_> = workflows.values().flat_map(|w| w.steps.iter().map(|s| &s.role)).collect();
+    for membership in &rows.memberships {
+        if !tenants.contains(&membership.tenant) {
+            faults.add(membership.place.clone(), format!("no rule speaks of tenant {}", membership.tenant));
+            continue;
+        }
+        let role = Principal::Role(membership.role.clone());
+        let key = (&membership.tenant, &role);
+        if !ruled.contains(&key) && !granted.contains(&key) && !steps.contains(&membership.role) {
+            faults.add(
+                membership.place.clone(),
+                format!("no rule, role or workflow of {} speaks of {}", membership.tenant, membership.role),
+            );
+        }
+    }
+}
+
+fn build_roles(memberships: &[Membership], faults: &mut PolicyFaults) -> BTreeMap<Tenant, RoleGraph> {
+    let mut by_tenant: BTreeMap<Tenant, Vec<&Membership>> = BTreeMap::new();
+    for membership in memberships {
+        by_tenant.entry(membership.tenant.clone()).or_default().push(membership);
+    }
+    by_tenant.into_iter().map(|(tenant, rows)| (tenant, RoleGraph::build(&rows, faults))).collect()
+}
+
+async fn build_shards(
+    model: &casbin::DefaultModel,
+    rows: &Rows,
+    faults: &mut PolicyFaults,
+) -> HashMap<(Tenant, Action), Shard> {
+    let mut groups: BTreeMap<(Tenant, Action), Vec<Arc<Rule>>> = BTreeMap::new();
+    for rule in &rows.rules {
+        groups.entry((rule.tenant.clone(), rule.action)).or_default().push(rule.clone());
+    }
+    let mut shards: HashMap<(Tenant, Action), Shard> = HashMap::new();
+    let mut first_of: HashMap<Tenant, Action> = HashMap::new();
+    for ((tenant, action), rules) in groups {
+        let mut shard = match Shard::build(model, rules).await {
+            Ok(shard) => shard,
+            Err(why) => {
+                faults.about(MODEL_FILE, why);
+                continue;
+            }
+        };
+        match first_of.get(&tenant).and_then(|first| shards.get(&(tenant.clone(), *first))) {
+            Some(first) => {
+                if let Err(why) = shard.share_roles(first) {
+                    faults.about(MODEL_FILE, why);
+                }
+            }
+            None => {
+                let links = rows.memberships.iter().filter(|m| m.tenant == tenant);
+                let links: Vec<_> =
+                    links.map(|m| (m.member.to_string(), m.role.to_string(), m.tenant.to_string())).collect();
+                shard.link_roles(&links);
+                first_of.insert(tenant.clone(), action);
+            }
+        }
+        shards.insert((tenant, action), shard);
+    }
+    shards
+}
+
+/// The policy files that come with the program, for a first start: `(name, text)`.
+pub fn default_files() -> [(&'static str, &'static str); 3] {
+    [
+        (MODEL_FILE, include_str!("../../../policies/model.conf")),
+        (APPROVALS_FILE, include_str!("../../../policies/approvals.toml")),
+        ("policy.csv", include_str!("../../../policies/policy.csv")),
+    ]
+}

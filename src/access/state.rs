@@ -1,0 +1,442 @@
+//! The state of access: a fold over facts.
+//!
+//! Nothing is remembered that isn't in the ledger, so a restart gives exactly the same state. [`State::apply`] is
+//! total: a fact that refers to something unknown (its personal values were erased, say) changes nothing, and
+//! nothing can be used because of it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::fact::{Actor, Fact, Stamp};
+use super::ids::{GrantId, RequestId, TokenId};
+use super::names::{Principal, Role, Subject, Tenant};
+use super::object::{Action, Object};
+use super::policy::PolicyDigest;
+use super::reason::{Reason, Ticket};
+use super::workflow::WorkflowName;
+
+/// One person's approval of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Approval {
+    /// Who approved.
+    pub by: Subject,
+    /// The roles of theirs that workflows asked for, as recorded.
+    pub roles: Vec<Role>,
+    /// When.
+    pub at: Timestamp,
+    /// The most minutes that this approver agrees to.
+    pub minutes: Option<u32>,
+    /// Why.
+    pub reason: Option<Reason>,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum RequestStatus {
+    /// Waits for approvals.
+    Pending,
+    /// The workflow is complete.
+    Granted {
+        /// The grant that came of it.
+        grant: GrantId,
+    },
+    /// Somebody said no.
+    Rejected {
+        /// Who.
+        by: Subject,
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: Option<Reason>,
+    },
+    /// The requester took it back.
+    Withdrawn {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// A request for access.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Request {
+    /// Its id.
+    pub id: RequestId,
+    /// Who asks.
+    pub subject: Subject,
+    /// In which tenant.
+    pub tenant: Tenant,
+    /// For what.
+    pub object: Object,
+    /// To do what.
+    pub action: Action,
+    /// The workflows that policy demanded when it was asked; the decision looks at policy again.
+    pub workflows: Vec<WorkflowName>,
+    /// For how long, in minutes.
+    pub minutes: u32,
+    /// Why.
+    pub reason: Reason,
+    /// The ticket named.
+    pub ticket: Option<Ticket>,
+    /// When it was asked.
+    pub at: Timestamp,
+    /// Who has approved, in order; one per person.
+    pub approvals: Vec<Approval>,
+    /// What became of it.
+    pub status: RequestStatus,
+}
+
+/// What became of a grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum GrantStatus {
+    /// It may be used until its end.
+    Live,
+    /// Taken back.
+    Revoked {
+        /// When.
+        at: Timestamp,
+        /// By whom; `None` for the operator.
+        by: Option<Subject>,
+        /// Why.
+        reason: Option<Reason>,
+    },
+    /// Its time is over.
+    Expired {
+        /// When that was recorded.
+        at: Timestamp,
+    },
+}
+
+/// Leave to use something for a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Grant {
+    /// Its id.
+    pub id: GrantId,
+    /// The request that it came of.
+    pub request: RequestId,
+    /// Whose it is.
+    pub subject: Subject,
+    /// In which tenant.
+    pub tenant: Tenant,
+    /// For what.
+    pub object: Object,
+    /// To do what.
+    pub action: Action,
+    /// The workflows that were satisfied.
+    pub workflows: BTreeSet<WorkflowName>,
+    /// From when.
+    pub starts: Timestamp,
+    /// Until when; every grant has an end.
+    pub ends: Timestamp,
+    /// The policy under which it was given.
+    pub policy: PolicyDigest,
+    /// What became of it.
+    pub status: GrantStatus,
+}
+
+impl Grant {
+    /// Whether it may be used now.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.status == GrantStatus::Live && self.starts <= now && now < self.ends
+    }
+}
+
+/// A token that was issued.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Token {
+    /// Its id.
+    pub id: TokenId,
+    /// Whom it speaks for.
+    pub subject: Subject,
+    /// In which tenant.
+    pub tenant: Tenant,
+    /// When it was issued.
+    pub issued: Timestamp,
+    /// When it ends, without leeway.
+    pub expires: Timestamp,
+    /// When it was revoked.
+    pub revoked: Option<Timestamp>,
+}
+
+/// A lock on a person or a role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Lock {
+    /// Who is locked.
+    pub principal: Principal,
+    /// In which tenant.
+    pub tenant: Tenant,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why.
+    pub reason: Option<Reason>,
+}
+
+/// Everything that access knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    requests: BTreeMap<RequestId, Request>,
+    grants: BTreeMap<GrantId, Grant>,
+    tokens: BTreeMap<TokenId, Token>,
+    locks: BTreeMap<(Tenant, Principal), Lock>,
+    /// Grants neither revoked nor expired, by whose they are.
+    live: HashMap<(Tenant, Subject), BTreeSet<GrantId>>,
+    /// The same, by their end.
+    ends: BTreeSet<(Timestamp, GrantId)>,
+    /// Requests that wait, by who asked.
+    pending: HashMap<(Tenant, Subject), BTreeSet<RequestId>>,
+    policy: Option<PolicyDigest>,
+}
+
+impl State {
+    /// Folds one fact in.
+    pub fn apply(&mut self, stamp: Stamp, fact: &Fact) {
+        match fact {
+            Fact::TokenIssued { token, subject, tenant, expires, by: _ } => {
+                let (subject, tenant) = (subject.clone(), tenant.clone());
+                let issued = Token {
+                    id: *token,
+                    subject,
+                    tenant,
+                    issued: stamp.time,
+                    expires: *expires,
+                    revoked: None,
+                };
+                self.tokens.entry(*token).or_insert(issued);
+            }
+            Fact::TokenRevoked { token, .. } => {
+                if let Some(token) = self.tokens.get_mut(token) {
+                    token.revoked.get_or_insert(stamp.time);
+                }
+            }
+            Fact::Requested { .. } => self.requested(stamp, fact),
+            Fact::Approved { request, by, roles, minutes, reason, .. } => {
+                if let Some(request) = self.pending_mut(*request)
+                    && !request.approvals.iter().any(|approval| approval.by == *by)
+                {
+                    request.approvals.push(Approval {
+                        by: by.clone(),
+                        roles: roles.clone(),
+                        at: stamp.time,
+                        minutes: *minutes,
+                        reason: reason.clone(),
+                    });
+                }
+            }
+            Fact::Rejected { request, by, reason, .. } => {
+                let status =
+                    RequestStatus::Rejected { by: by.clone(), at: stamp.time, reason: reason.clone() };
+                self.settle(*request, status);
+            }
+            Fact::Withdrawn { request, .. } => {
+                self.settle(*request, RequestStatus::Withdrawn { at: stamp.time })
+            }
+            Fact::GrantIssued { .. } => self.granted(fact),
+            Fact::GrantRevoked { grant, by, reason, .. } => {
+                let by = match by {
+                    Actor::Operator => None,
+                    Actor::Person(person) => Some(person.clone()),
+                };
+                self.end(*grant, GrantStatus::Revoked { at: stamp.time, by, reason: reason.clone() });
+            }
+            Fact::GrantExpired { grant, .. } => self.end(*grant, GrantStatus::Expired { at: stamp.time }),
+            Fact::Locked { principal, tenant, reason, .. } => {
+                let key = (tenant.clone(), principal.clone());
+                self.locks.entry(key).or_insert_with(|| Lock {
+                    principal: principal.clone(),
+                    tenant: tenant.clone(),
+                    since: stamp.time,
+                    reason: reason.clone(),
+                });
+            }
+            Fact::Unlocked { principal, tenant, .. } => {
+                self.locks.remove(&(tenant.clone(), principal.clone()));
+            }
+            Fact::PolicyLoaded { digest, .. } => self.policy = Some(*digest),
+            Fact::PolicyRefused { .. } | Fact::Refused(_) => {}
+        }
+    }
+
+    fn requested(&mut self, stamp: Stamp, fact: &Fact) {
+        let Fact::Requested { request, subject, tenant, object, action, workflows, minutes, reason, ticket } =
+            fact
+        else {
+            return;
+        };
+        if self.requests.contains_key(request) {
+            return;
+        }
+        self.pending.entry((tenant.clone(), subject.clone())).or_default().insert(*request);
+        let asked = Request {
+            id: *request,
+            subject: subject.clone(),
+            tenant: tenant.clone(),
+            object: object.clone(),
+            action: *action,
+            workflows: workflows.clone(),
+            minutes: *minutes,
+            reason: reason.clone(),
+            ticket: ticket.clone(),
+            at: stamp.time,
+            approvals: Vec::new(),
+            status: RequestStatus::Pending,
+        };
+        self.requests.insert(*request, asked);
+    }
+
+    fn granted(&mut self, fact: &Fact) {
+        let Fact::GrantIssued {
+            grant,
+            request,
+            subject,
+            tenant,
+            object,
+            action,
+            workflows,
+            approvals: _,
+            starts,
+            ends,
+            policy,
+        } = fact
+        else {
+            return;
+        };
+        let asked = self.pending_mut(*request).is_some_and(|asked| {
+            asked.subject == *subject
+                && asked.tenant == *tenant
+                && asked.object == *object
+                && asked.action == *action
+        });
+        if !asked || self.grants.contains_key(grant) {
+            return;
+        }
+        self.settle(*request, RequestStatus::Granted { grant: *grant });
+        self.live.entry((tenant.clone(), subject.clone())).or_default().insert(*grant);
+        self.ends.insert((*ends, *grant));
+        let given = Grant {
+            id: *grant,
+            request: *request,
+            subject: subject.clone(),
+            tenant: tenant.clone(),
+            object: object.clone(),
+            action: *action,
+            workflows: workflows.iter().cloned().collect(),
+            starts: *starts,
+            ends: *ends,
+            policy: *policy,
+            status: GrantStatus::Live,
+        };
+        self.grants.insert(*grant, given);
+    }
+
+    fn pending_mut(&mut self, request: RequestId) -> Option<&mut Request> {
+        self.requests.get_mut(&request).filter(|request| request.status == RequestStatus::Pending)
+    }
+
+    fn settle(&mut self, id: RequestId, status: RequestStatus) {
+        let Some(request) = self.pending_mut(id) else { return };
+        request.status = status;
+        let key = (request.tenant.clone(), request.subject.clone());
+        if let Some(waiting) = self.pending.get_mut(&key) {
+            waiting.remove(&id);
+            if waiting.is_empty() {
+                self.pending.remove(&key);
+            }
+        }
+    }
+
+    fn end(&mut self, id: GrantId, status: GrantStatus) {
+        let Some(grant) = self.grants.get_mut(&id).filter(|grant| grant.status == GrantStatus::Live) else {
+            return;
+        };
+        grant.status = status;
+        self.ends.remove(&(grant.ends, id));
+        let key = (grant.tenant.clone(), grant.subject.clone());
+        if let Some(live) = self.live.get_mut(&key) {
+            live.remove(&id);
+            if live.is_empty() {
+                self.live.remove(&key);
+            }
+        }
+    }
+
+    /// A request by its id.
+    pub fn request(&self, id: RequestId) -> Option<&Request> {
+        self.requests.get(&id)
+    }
+
+    /// All requests, oldest first.
+    pub fn requests(&self) -> impl DoubleEndedIterator<Item = &Request> {
+        self.requests.values()
+    }
+
+    /// Requests of one person that wait.
+    pub fn pending_of(&self, tenant: &Tenant, subject: &Subject) -> impl Iterator<Item = &Request> {
+        let ids = self.pending.get(&(tenant.clone(), subject.clone()));
+        ids.into_iter().flatten().filter_map(|id| self.requests.get(id))
+    }
+
+    /// All requests that wait, whoever asked.
+    pub fn pending(&self) -> impl Iterator<Item = &Request> {
+        self.pending.values().flatten().filter_map(|id| self.requests.get(id))
+    }
+
+    /// A grant by its id.
+    pub fn grant(&self, id: GrantId) -> Option<&Grant> {
+        self.grants.get(&id)
+    }
+
+    /// All grants, oldest first.
+    pub fn grants(&self) -> impl DoubleEndedIterator<Item = &Grant> {
+        self.grants.values()
+    }
+
+    /// A person's grants that are neither revoked nor recorded as expired.
+    pub fn live_grants_of(&self, tenant: &Tenant, subject: &Subject) -> impl Iterator<Item = &Grant> {
+        let ids = self.live.get(&(tenant.clone(), subject.clone()));
+        ids.into_iter().flatten().filter_map(|id| self.grants.get(id))
+    }
+
+    /// Grants whose end has come but isn't recorded yet.
+    pub fn overdue(&self, now: Timestamp) -> impl Iterator<Item = &Grant> {
+        let due = self.ends.iter().take_while(move |(ends, _)| *ends <= now);
+        due.filter_map(|(_, id)| self.grants.get(id))
+    }
+
+    /// When the next grant ends.
+    pub fn next_end(&self) -> Option<Timestamp> {
+        self.ends.first().map(|(ends, _)| *ends)
+    }
+
+    /// A token by its id.
+    pub fn token(&self, id: TokenId) -> Option<&Token> {
+        self.tokens.get(&id)
+    }
+
+    /// All tokens, oldest first.
+    pub fn tokens(&self) -> impl DoubleEndedIterator<Item = &Token> {
+        self.tokens.values()
+    }
+
+    /// All locks.
+    pub fn locks(&self) -> impl Iterator<Item = &Lock> {
+        self.locks.values()
+    }
+
+    /// The lock on exactly this person or role.
+    pub fn lock(&self, tenant: &Tenant, principal: &Principal) -> Option<&Lock> {
+        self.locks.get(&(tenant.clone(), principal.clone()))
+    }
+
+    /// Whether any lock exists in the tenant; the common answer is no.
+    pub fn has_locks(&self) -> bool {
+        !self.locks.is_empty()
+    }
+
+    /// The policy that the ledger last saw loaded.
+    pub fn policy(&self) -> Option<PolicyDigest> {
+        self.policy
+    }
+}

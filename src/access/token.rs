@@ -1,0 +1,271 @@
+//! Tokens that the gateway issues: JWT (RFC 7519) signed with ES256 (RFC 7518 section 3.4) by a key in the provider.
+//!
+//! Promised: exactly one algorithm, whatever the header says (RFC 8725 section 3.1), so neither `none` nor an HMAC
+//! with our public key as its secret passes; issuer, audience, both times, id, subject and tenant are all required;
+//! a text longer than [`MAX_TOKEN`] is refused before it is looked at; each reason for refusal is told apart.
+//!
+//! A good signature isn't enough: the token must also stand in the ledger as issued and not revoked, which
+//! [`super::Access::authenticate`] checks. Tokens belong in a header or a file, never in a URL: URLs end in logs.
+
+use std::sync::Arc;
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+
+use super::ids::TokenId;
+use super::names::{Principal, Subject, Tenant};
+
+/// Longest token, in bytes.
+pub const MAX_TOKEN: usize = 2_048;
+/// Longest life of a token: 400 days.
+pub const MAX_LIFE: SignedDuration = SignedDuration::from_hours(400 * 24);
+/// By how much two clocks may differ, either way.
+pub const LEEWAY: SignedDuration = SignedDuration::from_secs(30);
+
+/// The key that signs tokens, wherever it lives.
+pub trait TokenKeys: Send + Sync + 'static {
+    /// Signs with ES256: ECDSA on P-256 over SHA-256 of the input. The answer is `r ‖ s`, 64 bytes.
+    fn sign_es256(&self, signing_input: Vec<u8>) -> BoxFuture<'_, Result<[u8; 64], SignError>>;
+    /// The public key as an uncompressed point: 0x04 ‖ x ‖ y, 65 bytes.
+    fn public_key_p256(&self) -> Vec<u8>;
+    /// What the header's `kid` says.
+    fn key_id(&self) -> String;
+}
+
+/// The provider couldn't sign.
+#[derive(Debug, thiserror::Error)]
+#[error("the token-signing key couldn't sign: {0}")]
+pub struct SignError(pub String);
+
+/// Why a token doesn't prove who someone is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// Longer than [`MAX_TOKEN`].
+    #[error("the token has {length} bytes; {MAX_TOKEN} is the most")]
+    TooLong {
+        /// Bytes found.
+        length: usize,
+    },
+    /// Not three base64url parts with JSON of the right shape.
+    #[error("this isn't a token of this gateway: {0}")]
+    Malformed(&'static str),
+    /// Any algorithm but ES256.
+    #[error("the token isn't signed with ES256")]
+    Algorithm,
+    /// The header names a key that isn't ours.
+    #[error("the token was signed by another key")]
+    OtherKey,
+    /// The signature doesn't fit.
+    #[error("the token's signature is wrong: it was altered, or signed by another key")]
+    Signature,
+    /// For, or from, somebody else.
+    #[error("the token was issued by another gateway, or for another")]
+    OtherGateway,
+    /// Its time hasn't come.
+    #[error("the token isn't valid before {from}")]
+    NotYetValid {
+        /// From when.
+        from: Timestamp,
+    },
+    /// Its time is over.
+    #[error("the token expired at {at}")]
+    Expired {
+        /// When.
+        at: Timestamp,
+    },
+    /// Taken back.
+    #[error("the token was revoked")]
+    Revoked,
+    /// Well signed, but the ledger doesn't know that it was issued.
+    #[error("the ledger has no record of this token being issued")]
+    Unrecorded,
+    /// The person, or a role of theirs, is locked.
+    #[error("{principal} is locked")]
+    Locked {
+        /// Who.
+        principal: Principal,
+    },
+}
+
+impl AuthError {
+    /// What to do next.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::TooLong { .. } | Self::Malformed(_) | Self::Algorithm => {
+                "send the token exactly as it was issued"
+            }
+            Self::OtherKey | Self::Signature | Self::OtherGateway | Self::Unrecorded => {
+                "ask an admin of this gateway for a token"
+            }
+            Self::NotYetValid { .. } => "check the clock of this computer and of the gateway",
+            Self::Expired { .. } | Self::Revoked => "ask an admin for a new token",
+            Self::Locked { .. } => "ask an admin to look at the lock",
+        }
+    }
+
+    /// One word for records: why, without anything that the peer sent.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TooLong { .. } => "too-long",
+            Self::Malformed(_) => "malformed",
+            Self::Algorithm => "algorithm",
+            Self::OtherKey => "other-key",
+            Self::Signature => "signature",
+            Self::OtherGateway => "other-gateway",
+            Self::NotYetValid { .. } => "not-yet-valid",
+            Self::Expired { .. } => "expired",
+            Self::Revoked => "revoked",
+            Self::Unrecorded => "unrecorded",
+            Self::Locked { .. } => "locked",
+        }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct RawClaims {
+    iss: String,
+    aud: String,
+    sub: String,
+    tenant: String,
+    iat: i64,
+    nbf: i64,
+    exp: i64,
+    jti: String,
+}
+
+/// What a token says, once its signature and times have been checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    /// Who it speaks for.
+    pub subject: Subject,
+    /// In which tenant.
+    pub tenant: Tenant,
+    /// Its id.
+    pub token: TokenId,
+    /// From when it is good.
+    pub not_before: Timestamp,
+    /// Until when it is good, without leeway.
+    pub expires: Timestamp,
+}
+
+/// Checks tokens; holds no secret.
+#[derive(Clone)]
+pub struct TokenVerifier {
+    key: Arc<DecodingKey>,
+    key_id: Arc<str>,
+    issuer: Arc<str>,
+    validation: Arc<Validation>,
+}
+
+impl TokenVerifier {
+    /// A verifier for tokens of one key and one issuer, which is also their audience.
+    ///
+    /// # Errors
+    ///
+    /// When the public key isn't a point on P-256.
+    pub fn new(keys: &dyn TokenKeys, issuer: &str) -> Result<Self, SignError> {
+        let point = keys.public_key_p256();
+        ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &point)
+            .map_err(|_| SignError("its public key isn't a point on P-256".to_owned()))?;
+        let mut validation = Validation::new(Algorithm::ES256);
+        validation.set_issuer(&[issuer]);
+        validation.set_audience(&[issuer]);
+        validation.set_required_spec_claims(&["iss", "aud", "sub", "exp", "nbf"]);
+        // Times are checked below against the time we are given; the library would read the clock itself.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        Ok(Self {
+            key: Arc::new(DecodingKey::from_ec_der(&point)),
+            key_id: keys.key_id().into(),
+            issuer: issuer.into(),
+            validation: Arc::new(validation),
+        })
+    }
+
+    /// Checks everything that the token itself can tell. Pure.
+    ///
+    /// # Errors
+    ///
+    /// See [`AuthError`]; revocation and locks aren't looked at here.
+    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, AuthError> {
+        if token.len() > MAX_TOKEN {
+            return Err(AuthError::TooLong { length: token.len() });
+        }
+        let header = jsonwebtoken::decode_header(token).map_err(|error| match error.kind() {
+            // An algorithm that the library doesn't know, such as `none`, fails to parse as JSON.
+            ErrorKind::Json(_) => AuthError::Algorithm,
+            _ => AuthError::Malformed("it isn't three parts of base64url"),
+        })?;
+        if header.alg != Algorithm::ES256 {
+            return Err(AuthError::Algorithm);
+        }
+        if header.crit.is_some() {
+            return Err(AuthError::Malformed("its header demands an extension"));
+        }
+        if header.kid.as_deref() != Some(&*self.key_id) {
+            return Err(AuthError::OtherKey);
+        }
+        let claims = jsonwebtoken::decode::<RawClaims>(token, &self.key, &self.validation)
+            .map_err(|error| match error.kind() {
+                ErrorKind::InvalidSignature => AuthError::Signature,
+                ErrorKind::InvalidIssuer | ErrorKind::InvalidAudience => AuthError::OtherGateway,
+                ErrorKind::InvalidAlgorithm => AuthError::Algorithm,
+                _ => AuthError::Malformed("a claim is missing or has the wrong form"),
+            })?
+            .claims;
+        let time = |seconds| {
+            Timestamp::from_second(seconds).map_err(|_| AuthError::Malformed("a time is out of range"))
+        };
+        let (not_before, expires) = (time(claims.nbf)?, time(claims.exp)?);
+        if now.saturating_add(LEEWAY).unwrap_or(Timestamp::MAX) < not_before {
+            return Err(AuthError::NotYetValid { from: not_before });
+        }
+        if now >= with_leeway(expires) {
+            return Err(AuthError::Expired { at: expires });
+        }
+        let bad = |_| AuthError::Malformed("a name or an id has the wrong form");
+        let subject = claims.sub.parse::<Subject>().map_err(bad)?;
+        if subject.is_anonymous() {
+            return Err(AuthError::Malformed("a token can't be for user:anonymous"));
+        }
+        let (tenant, token) = (claims.tenant.parse().map_err(bad)?, claims.jti.parse().map_err(bad)?);
+        Ok(Claims { subject, tenant, token, not_before, expires })
+    }
+
+    /// Writes and signs a token.
+    ///
+    /// # Errors
+    ///
+    /// When the provider can't sign.
+    pub async fn sign(&self, keys: &dyn TokenKeys, claims: &Claims) -> Result<String, SignError> {
+        let mut header = Header::new(Algorithm::ES256);
+        header.kid = Some(self.key_id.to_string());
+        let raw = RawClaims {
+            iss: self.issuer.to_string(),
+            aud: self.issuer.to_string(),
+            sub: claims.subject.to_string(),
+            tenant: claims.tenant.to_string(),
+            iat: claims.not_before.as_second(),
+            nbf: claims.not_before.as_second(),
+            exp: claims.expires.as_second(),
+            jti: claims.token.to_string(),
+        };
+        let part = |json: Result<Vec<u8>, serde_json::Error>| {
+            json.map(|json| URL_SAFE_NO_PAD.encode(json)).map_err(|error| SignError(error.to_string()))
+        };
+        let input = format!("{}.{}", part(serde_json::to_vec(&header))?, part(serde_json::to_vec(&raw))?);
+        let signature = keys.sign_es256(input.clone().into_bytes()).await?;
+        Ok(format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    }
+}
+
+/// The moment from which a token that expires then is refused.
+pub(super) fn with_leeway(expires: Timestamp) -> Timestamp {
+    expires.saturating_add(LEEWAY).unwrap_or(Timestamp::MAX)
+}
