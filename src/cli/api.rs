@@ -1,6 +1,5 @@
 //! Calls of the admin API: one HTTPS request, one JSON answer.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +16,8 @@ use tokio::net::TcpStream;
 
 use super::failure::{ExitCode, Failure, chain};
 use super::profile::Profile;
-use crate::tunnel::client::client_tls;
+use super::publish::{dial_failure, roots};
+use crate::tunnel::client::tls_config;
 
 /// An admin's list is long, but not longer than this.
 const LARGEST_ANSWER: usize = 64 << 20;
@@ -73,13 +73,12 @@ impl<'p> Api<'p> {
         body: Option<Vec<u8>>,
     ) -> Result<(StatusCode, Bytes), Failure> {
         let token = self.profile.token()?;
-        let tls = client_tls(self.profile.ca_file.as_deref(), &[b"http/1.1"])
-            .map_err(|error| Failure::caused(ExitCode::Usage, &error, error.hint()))?;
+        let tls = tls_config(&roots(self.profile)).map_err(|error| dial_failure(&error))?;
         let address = (self.profile.host.as_str(), self.profile.port);
         let tcp = TcpStream::connect(address).await.map_err(|error| self.unreachable(&error.to_string()))?;
         let name = ServerName::try_from(self.profile.host.clone())
             .map_err(|_| self.unreachable("the host name is not valid"))?;
-        let stream = tokio_rustls::TlsConnector::from(Arc::new(tls))
+        let stream = tokio_rustls::TlsConnector::from(tls)
             .connect(name, tcp)
             .await
             .map_err(|error| self.unreachable(&chain(&error)))?;
