@@ -152,7 +152,7 @@ fn parse_target(text: &str) -> Result<Target, Failure> {
 /// A failed dial as a failure of the command.
 pub fn dial_failure(error: &DialError) -> Failure {
     let code = match error {
-        DialError::Status { status, .. } if matches!(status.as_u16(), 401 | 403) => ExitCode::Refused,
+        DialError::Status { status: 401 | 403, .. } => ExitCode::Refused,
         _ if error.refusal().is_some() => match error.refusal() {
             Some(RefusalCode::Unavailable | RefusalCode::Draining) => ExitCode::Failed,
             _ => ExitCode::Refused,

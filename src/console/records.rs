@@ -42,7 +42,7 @@ pub(super) async fn list(
             "check the ledger with `auditctl verify`",
         )
     };
-    let entries = shared.ledger.reader().range(Seq::from(page.from), limit).map_err(|error| failed(&error))?;
+    let entries = shared.ledger.reader().range(Seq::new(page.from), limit).map_err(|error| failed(&error))?;
     let mut records = Vec::with_capacity(entries.len());
     for entry in entries {
         let mut record: Value = serde_json::from_slice(&entry.bytes).map_err(|error| failed(&error))?;

@@ -9,7 +9,7 @@ use crate::access::{Action, Object};
 use crate::session::RouteView;
 
 pub(super) async fn list(State(shared): State<Shared>, caller: Caller) -> Json<Vec<RouteView>> {
-    let own = caller.identity.subject.to_string();
+    let own = caller.identity.subject().to_string();
     let seen = |view: &RouteView| {
         view.owner == own
             || Object::tunnel(&view.name).is_ok_and(|object| caller.could(Action::Read, &object))

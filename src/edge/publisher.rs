@@ -11,6 +11,7 @@ use axum::extract::ws::WebSocket;
 use axum::extract::{State, WebSocketUpgrade};
 use axum::http::{HeaderMap, Response};
 use sallyport_audit::{Draft, Kind, Outcome};
+use secrecy::{ExposeSecret as _, SecretString};
 use tracing::{info, warn};
 
 use super::http::{note, unready_refusal};
@@ -22,7 +23,7 @@ use crate::clock;
 use crate::session::{NameTaken, Route, explain};
 use crate::tunnel::{
     Acceptance, AcceptedTunnel, CloseReason, Farewell, FarewellCode, HandshakeError, Limits, Link, Offer, Refusal,
-    RefusalCode, Registration, TunnelId, TunnelKind, accept, websocket_limits,
+    RefusalCode, Registration, Suite, TunnelId, TunnelKind, accept, websocket_limits,
 };
 
 /// Bytes of a resume ticket: nobody guesses it.
@@ -54,7 +55,9 @@ async fn serve(edge: Edge, connection: Arc<Connection>, correlation: Correlation
         Err(error) => return handshake_refused(&edge, &connection, &correlation, &error).await,
     };
     let wish = Wish { edge: &edge, connection: &connection, correlation: &correlation };
-    match wish.grant(&registration).await {
+    // Copied out: a registration holds the socket, which no other task may look at while this one waits.
+    let claim = Claim::of(&registration);
+    match wish.grant(&claim).await {
         Ok(granted) => wish.bring_up(registration, granted).await,
         Err((draft, refusal)) => {
             info!(peer = %connection.peer, reason = refusal.reason, "publisher refused");
@@ -80,6 +83,29 @@ struct Wish<'a> {
     correlation: &'a Correlation,
 }
 
+/// What a publisher shows and wants.
+struct Claim {
+    credential: SecretString,
+    offers: Vec<Offer>,
+    resume: Vec<u8>,
+    suite: Suite,
+    sealed: bool,
+    version: String,
+}
+
+impl Claim {
+    fn of(registration: &Registration<WebSocket>) -> Self {
+        Self {
+            credential: SecretString::from(registration.credential()),
+            offers: registration.offers().to_vec(),
+            resume: registration.resume().to_vec(),
+            suite: registration.suite(),
+            sealed: registration.sealed(),
+            version: registration.client_version().to_owned(),
+        }
+    }
+}
+
 /// What a publisher is given.
 struct Granted {
     identity: Identity,
@@ -91,23 +117,23 @@ struct Granted {
 type Refused = (Draft, Refusal);
 
 impl Wish<'_> {
-    async fn grant(&self, registration: &Registration<WebSocket>) -> Result<Granted, Refused> {
+    async fn grant(&self, claim: &Claim) -> Result<Granted, Refused> {
         let edge = self.edge;
         let identity = edge
             .access
-            .authenticate(registration.credential(), clock::now())
+            .authenticate(claim.credential.expose_secret(), clock::now())
             .map_err(|error| self.not_authenticated(&error))?;
         let accepted = self
             .draft(Kind::HandshakeAccepted, Outcome::Success)
             .subject(identity.subject().to_string())
-            .detail("suite", registration.suite().name())
-            .detail("post_quantum", registration.suite().is_post_quantum())
-            .detail("sealed", registration.sealed())
-            .detail("client", registration.client_version());
+            .detail("suite", claim.suite.name())
+            .detail("post_quantum", claim.suite.is_post_quantum())
+            .detail("sealed", claim.sealed)
+            .detail("client", claim.version.as_str());
         edge.ledger.append(accepted).await.map_err(|error| self.unavailable(&error.to_string()))?;
 
-        let offers = registration.offers();
-        let (ticket, publisher) = match registration.resume() {
+        let offers = claim.offers.as_slice();
+        let (ticket, publisher) = match claim.resume.as_slice() {
             [] => {
                 let mut ticket = vec![0; TICKET];
                 getrandom::fill(&mut ticket).map_err(|_| self.unavailable("there is no randomness"))?;

@@ -13,7 +13,8 @@ use super::page::Refusal;
 use super::route::Correlation;
 use super::{Connection, Edge};
 use crate::session::{Ending, Protocol, copy_both_ways};
-use crate::tunnel::{TunnelName, transport, websocket_limits};
+use crate::tunnel::transport::MessageStream;
+use crate::tunnel::{TunnelName, websocket_limits};
 
 /// Answers `GET /visit/NAME`.
 pub(super) async fn visit(
@@ -40,7 +41,7 @@ pub(super) async fn visit(
     drop(own);
     websocket_limits(upgrade).on_upgrade(move |socket| async move {
         match route.link.connect(&name).await {
-            Ok(stream) => copy_both_ways(&session, transport::server_stream(socket), stream).await,
+            Ok(stream) => copy_both_ways(&session, MessageStream::plain(socket), stream).await,
             Err(error) => {
                 session.note_ending(Ending::PublisherClosed);
                 debug!(%error, tunnel = %name, "the publisher did not take a TCP stream");

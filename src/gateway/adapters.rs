@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use sallyport_audit::{HeadSigner, SignError, Vault, VaultError};
 use sallyport_hsm::{Envelope, KeyError, Keys, PublicKey, Role, authority};
 
@@ -102,7 +103,7 @@ impl ProviderTokenKeys {
 }
 
 impl TokenKeys for ProviderTokenKeys {
-    fn sign_es256(&self, signing_input: Vec<u8>) -> access::Signed<'_> {
+    fn sign_es256(&self, signing_input: Vec<u8>) -> BoxFuture<'_, Result<[u8; 64], access::SignError>> {
         Box::pin(async move {
             let signature = self.keys.sign(Role::TokenSigning, signing_input).await;
             let signature = signature.map_err(|error| access::SignError(error.to_string()))?;

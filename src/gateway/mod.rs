@@ -12,5 +12,5 @@ pub mod setup;
 mod sinks;
 mod tls;
 
-pub use parts::{GatewayError, Parts};
+pub use parts::{GatewayError, Parts, open_keys};
 pub use run::run;

@@ -7,10 +7,10 @@ use sallyport_audit::{Draft, Kind, Ledger, LedgerError, LedgerOptions, Opened, O
 use sallyport_hsm::{KeyError, KeyInfo, Keys, ProviderConfig, Tuning};
 use tracing::info;
 
-use super::adapters::{LedgerSigner, LedgerVault, ProviderTokenKeys, VaultOpenError};
+use super::adapters::{IdentityError, LedgerSigner, LedgerVault, ProviderTokenKeys, VaultOpenError};
 use super::config::{Config, Provider};
 use super::tls::TlsError;
-use crate::access::{Access, AccessError, AccessOptions};
+use crate::access::{Access, AccessError, AccessOptions, SystemClock};
 use crate::edge::ListenError;
 
 /// Keys, ledger and access, open.
@@ -55,6 +55,12 @@ pub enum GatewayError {
         /// Why.
         why: String,
     },
+    /// The gateway's own identity.
+    #[error("the gateway has no identity to show")]
+    Identity(#[from] IdentityError),
+    /// A task of the start ended before its time.
+    #[error("the start was broken off: {0}")]
+    Stopped(String),
     /// A file.
     #[error("cannot {what} {path}")]
     File {
@@ -71,12 +77,17 @@ impl GatewayError {
     /// What to do next.
     pub fn hint(&self) -> String {
         match self {
-            Self::Keys(error) | Self::Vault(VaultOpenError::Key(error)) | Self::Tls(TlsError::Key(error)) => {
+            Self::Keys(error)
+            | Self::Vault(VaultOpenError::Key(error))
+            | Self::Tls(TlsError::Key(error))
+            | Self::Identity(IdentityError::Key(error)) => {
                 error.hint().to_owned()
             }
             Self::Ledger(error) => error.hint().to_owned(),
             Self::Access(error) => error.hint().to_owned(),
             Self::Listen(error) => error.hint().to_owned(),
+            Self::Identity(IdentityError::Certificate(error)) => error.hint().to_owned(),
+            Self::Stopped(_) => "start again; if it stays so, the log above says what happened".to_owned(),
             Self::NotRecorded(_) => "see the message above about the ledger".to_owned(),
             Self::Vault(VaultOpenError::File { .. }) | Self::File { .. } => {
                 "check the path and who may read and write it".to_owned()
@@ -116,7 +127,7 @@ impl Parts {
             LedgerOptions::new(config.ledger.directory.clone(), origin(config), config.gateway.domain.clone());
         let (ledger, opened) = tokio::task::spawn_blocking(move || Ledger::open(options, Box::new(signer), vault))
             .await
-            .map_err(|error| LedgerError::from(std::io::Error::other(error)))??;
+            .map_err(|error| GatewayError::Stopped(error.to_string()))??;
         tell(&opened);
         for key in made {
             ledger.append(key_record(Kind::KeyCreated, key)).await?;
@@ -125,9 +136,8 @@ impl Parts {
         let options = AccessOptions {
             policy_directory: config.access.policy_directory.clone(),
             issuer: format!("https://{}", config.gateway.domain),
-            tenant: config.access.tenant.clone(),
         };
-        let access = Access::open(options, ledger.clone(), token_keys).await?;
+        let access = Access::open(options, Arc::new(ledger.clone()), token_keys, Arc::new(SystemClock)).await?;
         Ok(Self { keys, ledger, access })
     }
 }

@@ -54,7 +54,7 @@ pub async fn run(config: Config, ready: impl FnOnce(std::net::SocketAddr)) -> Re
         .access
         .tenant
         .parse()
-        .map_err(|error: crate::access::NameError| GatewayError::Stopped(error.to_string()))?;
+        .map_err(|error: crate::access::names::NameError| GatewayError::Stopped(error.to_string()))?;
     let edge = Edge::new(EdgeParts {
         domain: config.gateway.domain.clone(),
         port: address.port(),

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body_util::combinators::BoxBody;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
@@ -32,7 +32,7 @@ pub enum BodyError {
 
 /// Wraps a body; `G` is kept until the body is finished or dropped, and learns of the bytes by [`Counted`].
 pub struct SessionBody<G> {
-    inner: BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>,
+    inner: UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>,
     session: Session,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     direction: Direction,
@@ -56,12 +56,12 @@ impl<G: Counted> SessionBody<G> {
     /// A body of `session` that goes in `direction`.
     pub fn new<B>(body: B, session: Session, direction: Direction, guard: G) -> Self
     where
-        B: Body<Data = Bytes> + Send + Sync + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         use http_body_util::BodyExt as _;
         let cut = Box::pin(session.cut());
-        Self { inner: BoxBody::new(body.map_err(Into::into)), session, cut, direction, guard }
+        Self { inner: UnsyncBoxBody::new(body.map_err(Into::into)), session, cut, direction, guard }
     }
 }
 

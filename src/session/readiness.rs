@@ -46,6 +46,7 @@ impl Readiness {
         }
         match &*self.ledger.borrow() {
             LedgerStatus::Open { .. } => Ok(()),
+            LedgerStatus::Closed => Err(Unready::Ledger("it is closed".to_owned())),
             LedgerStatus::Stalled { reason } | LedgerStatus::Failed { reason } => Err(Unready::Ledger(reason.clone())),
         }
     }

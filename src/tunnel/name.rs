@@ -111,6 +111,16 @@ pub enum TunnelKind {
     },
 }
 
+impl TunnelKind {
+    /// The word in records and lists.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp { .. } => "tcp",
+        }
+    }
+}
+
 /// One service that a publisher offers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Offer {
