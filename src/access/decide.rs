@@ -286,6 +286,7 @@ pub fn due(state: &State, policy: &Policy, now: Timestamp, mut mint: impl FnMut(
     let case = Case { state, policy, now };
     let expired = state.overdue(now).map(|grant| Fact::GrantExpired {
         grant: grant.id,
+        request: grant.request,
         tenant: grant.tenant.clone(),
         object: grant.object.clone(),
         subject: grant.subject.clone(),
@@ -550,6 +551,7 @@ impl Case<'_> {
         }
         Ok(vec![Fact::GrantRevoked {
             grant: id,
+            request: grant.request,
             tenant: grant.tenant.clone(),
             object: grant.object.clone(),
             subject: grant.subject.clone(),

@@ -86,6 +86,7 @@ pub enum Fact {
     /// `grant.revoked`
     GrantRevoked {
         grant: GrantId,
+        request: RequestId,
         tenant: Tenant,
         object: Object,
         subject: Subject,
@@ -93,15 +94,16 @@ pub enum Fact {
         reason: Option<Reason>,
     },
     /// `grant.expired`
-    GrantExpired { grant: GrantId, tenant: Tenant, object: Object, subject: Subject },
+    GrantExpired { grant: GrantId, request: RequestId, tenant: Tenant, object: Object, subject: Subject },
     /// `access.locked`
     Locked { principal: Principal, tenant: Tenant, by: Actor, reason: Option<Reason> },
     /// `access.unlocked`
     Unlocked { principal: Principal, tenant: Tenant, by: Actor, reason: Option<Reason> },
     /// `policy.loaded`
     PolicyLoaded { digest: PolicyDigest, previous: Option<PolicyDigest>, rules: u64, by: Actor },
-    /// `policy.refused`, with the first faults as text.
-    PolicyRefused { faults: Vec<String>, count: u64, by: Actor },
+    /// `policy.refused`, with the places of the first faults. What is wrong there may name people: it goes to the
+    /// operator, not into the record.
+    PolicyRefused { places: Vec<String>, count: u64, by: Actor },
     /// Somebody tried what they may not: the kind of what was tried, with the result `denied`. Folds to nothing.
     Refused(RefusedAttempt),
 }

@@ -45,13 +45,23 @@ impl Context {
 pub struct RuleRef {
     /// `policy.csv:12`.
     pub place: String,
-    /// The row as written.
+    /// The row as written. Names a person if the rule does: not for the plain part of a record then.
     pub text: String,
+    /// Whether the row names a person.
+    pub personal: bool,
+}
+
+impl RuleRef {
+    /// How the rule stands in a record: its place, and its text where that names nobody.
+    pub fn for_record(&self) -> String {
+        if self.personal { self.place.clone() } else { format!("{}: {}", self.place, self.text) }
+    }
 }
 
 impl From<&Arc<Rule>> for RuleRef {
     fn from(rule: &Arc<Rule>) -> Self {
-        Self { place: rule.place.to_string(), text: rule.text.to_string() }
+        let personal = matches!(&rule.who, Principal::Person(person) if !person.is_anonymous());
+        Self { place: rule.place.to_string(), text: rule.text.to_string(), personal }
     }
 }
 
@@ -88,7 +98,9 @@ pub struct Explanation {
     pub grant: Option<GrantId>,
     /// The policy in force.
     pub policy: PolicyDigest,
-    /// A sentence for people.
+    /// One word for records.
+    pub code: &'static str,
+    /// A sentence for people. Personal: it may name the visitor.
     pub why: String,
 }
 
@@ -169,15 +181,18 @@ pub(super) fn judge(
         workflows: Vec::new(),
         grant: None,
         policy: policy.digest(),
+        code: "no-rule",
         why: String::new(),
     };
     if let Err(error) = check_standing(state, policy, who, now) {
+        explanation.code = error.code();
         explanation.why = error.to_string();
         return Judgement::Denied { explanation };
     }
     let (rules, workflows) = match policy.rule(&who.subject, &who.tenant, object, action) {
         Ruling::Deny { rule, why } => {
             explanation.rules = rule.iter().map(RuleRef::from).collect();
+            explanation.code = if rule.is_some() { "deny-rule" } else { "no-rule" };
             explanation.why = why;
             return Judgement::Denied { explanation };
         }
@@ -186,6 +201,7 @@ pub(super) fn judge(
     explanation.rules = rules.iter().map(RuleRef::from).collect();
     if workflows.is_empty() {
         explanation.outcome = Outcome::Allowed;
+        explanation.code = "allow-rule";
         "a rule allows it".clone_into(&mut explanation.why);
         return Judgement::Allowed { explanation, ends: who.expires };
     }
@@ -202,6 +218,7 @@ pub(super) fn judge(
         Some(grant) => {
             explanation.outcome = Outcome::Allowed;
             explanation.grant = Some(grant.id);
+            explanation.code = "grant";
             explanation.why =
                 format!("a rule allows it with an approval, and {} is live until {}", grant.id, grant.ends);
             let ends = who.expires.map_or(grant.ends, |token| token.min(grant.ends));
@@ -209,6 +226,7 @@ pub(super) fn judge(
         }
         None => {
             explanation.outcome = Outcome::NeedsApproval;
+            explanation.code = "needs-approval";
             let names: Vec<&str> = explanation.workflows.iter().map(WorkflowName::as_str).collect();
             explanation.why = format!(
                 "a rule allows it only with an approval ({}), and there is no live grant",

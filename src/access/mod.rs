@@ -17,6 +17,7 @@ pub mod fact;
 pub mod identity;
 pub mod ids;
 pub mod judge;
+mod ledger;
 pub mod log;
 pub mod names;
 pub mod object;
@@ -24,6 +25,7 @@ mod owner;
 pub mod permit;
 pub mod policy;
 pub mod reason;
+mod record;
 pub mod state;
 pub mod token;
 pub mod workflow;
@@ -618,6 +620,7 @@ fn denied(who: &Identity, object: &Object, action: Action, policy: PolicyDigest,
             workflows: Vec::new(),
             grant: None,
             policy,
+            code: "stopped",
             why: why.to_owned(),
         },
     }

@@ -329,6 +329,6 @@ fn still_holds(life: &Life, standing: &Standing, now: Timestamp) -> Option<Cause
 
 /// The record of a policy that wasn't used.
 pub(super) fn refused_policy(faults: &super::policy::faults::PolicyFaults, by: Actor) -> Fact {
-    let shown = faults.faults().iter().take(10).map(|fault| fault.to_string().chars().take(300).collect());
-    Fact::PolicyRefused { faults: shown.collect(), count: faults.count() as u64, by }
+    let places = faults.faults().iter().take(20).map(|fault| fault.place.to_string()).collect();
+    Fact::PolicyRefused { places, count: faults.count() as u64, by }
 }

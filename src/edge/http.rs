@@ -230,10 +230,7 @@ pub(super) fn prepare(
 ) {
     let host = format!("{name}.{domain}");
     let path = request.uri().path_and_query().cloned();
-    *request.uri_mut() = match path.map(Uri::from_path_and_query) {
-        Some(uri) => uri,
-        None => Uri::from_static("/"),
-    };
+    *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
     let headers = request.headers_mut();
     credential::strip(headers);
     remove_hop_headers(headers);

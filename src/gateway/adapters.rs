@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use sallyport_audit::{HeadSigner, SignError, Vault, VaultError};
+use sallyport_audit::{HeadSigner, SignError, Vault, VaultError, note};
 use sallyport_hsm::{Envelope, KeyError, Keys, PublicKey, Role, authority};
 
 use crate::access::{self, TokenKeys};
@@ -21,6 +21,11 @@ impl LedgerSigner {
     pub(super) fn new(keys: &Keys, name: String) -> Result<Self, KeyError> {
         let public = ed25519(keys, Role::Ledger)?;
         Ok(Self { keys: keys.clone(), name, public })
+    }
+
+    /// The public half as auditors need it. Empty for a key under which signatures prove nothing: such a key signs no ledger.
+    pub(super) fn verifier_key(&self) -> String {
+        note::PublicKey::new(&self.name, &self.public).map(|key| key.to_string()).unwrap_or_default()
     }
 }
 
@@ -171,13 +176,13 @@ impl GatewayIdentity for ProviderIdentity {
 
     fn sign(&self, to_sign: ToSign) -> Signing<'_> {
         Box::pin(async move {
-            let failed = |error: KeyError| SigningFailed(error.to_string());
+            let failed = |error: KeyError| SigningFailed(Box::new(error));
             let (ed25519, ml_dsa) = tokio::try_join!(
                 self.keys.sign(Role::Identity, to_sign.ed25519()),
                 self.keys.sign(Role::IdentityPq, to_sign.ml_dsa()),
             )
             .map_err(failed)?;
-            let wrong = |_| SigningFailed("the provider's signature has a wrong length".to_owned());
+            let wrong = |_| SigningFailed("the provider's signature has a wrong length".into());
             Ok(IdentitySignatures {
                 ed25519: ed25519.try_into().map_err(wrong)?,
                 ml_dsa: ml_dsa.into_boxed_slice().try_into().map_err(|_| wrong(Vec::new()))?,

@@ -21,6 +21,8 @@ pub struct Parts {
     pub ledger: Ledger,
     /// Identities and decisions.
     pub access: Access,
+    /// The key that auditors check the ledger with, as `name+hash+key`.
+    pub verifier_key: String,
 }
 
 /// Why the gateway cannot start.
@@ -122,6 +124,7 @@ impl Parts {
     /// Opens all three. `made` are keys that were made just now, and are recorded as such.
     pub async fn open(config: &Config, keys: Keys, made: &[KeyInfo]) -> Result<Self, GatewayError> {
         let signer = LedgerSigner::new(&keys, origin(config))?;
+        let verifier_key = signer.verifier_key();
         let vault = LedgerVault::open(&keys, &config.keys.directory)?;
         let options =
             LedgerOptions::new(config.ledger.directory.clone(), origin(config), config.gateway.domain.clone());
@@ -138,7 +141,7 @@ impl Parts {
             issuer: format!("https://{}", config.gateway.domain),
         };
         let access = Access::open(options, Arc::new(ledger.clone()), token_keys, Arc::new(SystemClock)).await?;
-        Ok(Self { keys, ledger, access })
+        Ok(Self { keys, ledger, access, verifier_key })
     }
 }
 

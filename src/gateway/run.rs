@@ -37,7 +37,7 @@ pub async fn run(config: Config, ready: impl FnOnce(std::net::SocketAddr)) -> Re
         path: config.gateway.listen.to_string().into(),
         source,
     })?;
-    let Parts { keys, ledger, access } = Parts::open(&config, keys, &[]).await?;
+    let Parts { keys, ledger, access, .. } = Parts::open(&config, keys, &[]).await?;
     record_start(&config, &ledger, &keys).await?;
 
     let identity = Arc::new(ProviderIdentity::new(
@@ -158,7 +158,7 @@ fn binary_digest() -> String {
 }
 
 fn hash_file(path: &Path) -> std::io::Result<String> {
-    Ok(Digest::of(&std::fs::read(path)?).to_string())
+    Ok(Digest::of(&[&std::fs::read(path)?]).to_string())
 }
 
 /// Records when the provider goes down and comes back. While it is down the ledger cannot sign, so that word of it waits

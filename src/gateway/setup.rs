@@ -134,7 +134,7 @@ pub async fn set_up(wishes: &Wishes) -> Result<Done, SetupError> {
     if !made.is_empty() || !absent.is_empty() {
         let parts = Parts::open(&config, keys, &made).await?;
         let issued = first_tokens(&config, &parts, &absent, &wishes.state, &mut done).await;
-        write(&wishes.state.join("ledger.vkey"), format!("{}\n", parts.ledger.verifier_key()).as_bytes())?;
+        write(&wishes.state.join("ledger.vkey"), format!("{}\n", parts.verifier_key).as_bytes())?;
         parts.access.close().await;
         close(&parts.ledger).await?;
         issued?;

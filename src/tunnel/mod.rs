@@ -30,8 +30,8 @@ mod wire;
 
 pub use accept::{Acceptance, Limits, Registration, accept};
 pub use handshake::{
-    AcceptedTunnel, GatewayIdentity, HandshakeError, IdentityCertificate, Refusal, RefusalCode, RootKey,
-    Suite, channel_binding,
+    AcceptedTunnel, CertificateBody, CertificateError, GatewayIdentity, HandshakeError, IdentityCertificate,
+    IdentitySignatures, Refusal, RefusalCode, RootKey, Signing, SigningFailed, Suite, ToSign, channel_binding,
 };
 pub use link::{CloseReason, Counters, Farewell, FarewellCode, Link, LinkError, TunnelStream};
 pub use name::{MAX_NAME, NameError, Offer, TunnelId, TunnelKind, TunnelName};

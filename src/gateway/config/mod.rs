@@ -345,10 +345,10 @@ fn read(reader: &mut Reader<'_>, state: &Path, sinks: Vec<Sink>) -> Option<Confi
         },
         log: Log { level: level?, json: json? },
         sinks,
-        digest: Digest::of(b""),
+        digest: Digest::of(&[]),
     };
     // The debug form names every setting in force and no secret, for those are in files.
-    config.digest = Digest::of(format!("{config:?}").as_bytes());
+    config.digest = Digest::of(&[format!("{config:?}").as_bytes()]);
     Some(config)
 }
 

@@ -1,0 +1,410 @@
+//! Facts as ledger records, and back.
+//!
+//! Who did it, to whom, and why in their words are personal: they stand sealed beside the record, and only
+//! commitments in it. All else is plain: ids, tenant, object, action, workflows, times, counts, the policy's digest.
+//! What belongs to one request carries the request's id as its correlation id, from the first ask to the last end.
+//!
+//! Reading back is strict. A record of access that says something this program can't read, or whose personal values
+//! can't be had, stops the start: passing over it could forget a lock or a revocation.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use sallyport_audit::{Draft, Kind, Outcome, Personal};
+use serde_json::{Map, Value};
+
+use super::fact::{Actor, Attempt, Fact, RefusedAttempt};
+use super::ids::RequestId;
+use super::judge::{Explanation, Outcome as Way, RuleRef};
+use super::names::{Principal, Subject};
+use super::reason::Reason;
+use super::workflow::WorkflowName;
+
+impl Explanation {
+    /// A draft that says what was decided and why: for `access.decided`, `session.opened`, `session.refused` and the
+    /// like. The caller adds the session, the source and what else it knows.
+    pub fn draft(&self, kind: Kind) -> Draft {
+        let outcome = if self.outcome == Way::Allowed { Outcome::Success } else { Outcome::Denied };
+        let rules: Vec<String> = self.rules.iter().map(RuleRef::for_record).collect();
+        let mut draft = Draft::new(kind, outcome)
+            .subject(self.subject.as_str())
+            .action(self.action.as_str())
+            .object(self.object.as_str())
+            .policy(self.policy.to_string())
+            .detail("tenant", self.tenant.as_str())
+            .detail("decision", self.code)
+            .detail("rules", rules);
+        if !self.workflows.is_empty() {
+            draft = draft.detail("workflows", names(&self.workflows));
+        }
+        if let Some(grant) = self.grant {
+            draft = draft.grant(grant.to_string());
+        }
+        draft
+    }
+}
+
+fn names(workflows: &[WorkflowName]) -> Vec<String> {
+    workflows.iter().map(ToString::to_string).collect()
+}
+
+fn by(draft: Draft, actor: &Actor) -> Draft {
+    match actor {
+        Actor::Operator => draft.detail("by", "operator"),
+        Actor::Person(person) => draft.subject(person.as_str()),
+    }
+}
+
+fn why(draft: Draft, reason: Option<&Reason>) -> Draft {
+    match reason {
+        None => draft,
+        Some(reason) => draft.reason(reason.as_str()),
+    }
+}
+
+fn about(draft: Draft, request: RequestId) -> Draft {
+    draft.correlation(request.to_string())
+}
+
+/// The record that a fact becomes.
+pub(super) fn draft_of(fact: &Fact) -> Draft {
+    let done = |kind| Draft::new(kind, Outcome::Success);
+    match fact {
+        Fact::TokenIssued { token, subject, tenant, expires, by: actor } => {
+            by(done(Kind::TokenIssued), actor)
+                .target(subject.as_str())
+                .detail("token", token.to_string())
+                .detail("tenant", tenant.as_str())
+                .detail("expires", expires.to_string())
+        }
+        Fact::TokenRevoked { token, tenant, by: actor, reason } => {
+            why(by(done(Kind::TokenRevoked), actor), reason.as_ref())
+                .detail("token", token.to_string())
+                .detail("tenant", tenant.as_str())
+        }
+        Fact::Requested { request, subject, tenant, object, action, workflows, minutes, reason, ticket } => {
+            let draft = about(done(Kind::AccessRequested), *request)
+                .subject(subject.as_str())
+                .reason(reason.as_str())
+                .action(action.as_str())
+                .object(object.as_str())
+                .detail("tenant", tenant.as_str())
+                .detail("workflows", names(workflows))
+                .detail("minutes", *minutes);
+            match ticket {
+                None => draft,
+                Some(ticket) => draft.detail("ticket", ticket.as_str()),
+            }
+        }
+        Fact::Approved { request, tenant, object, requester, by: person, roles, minutes, reason } => {
+            let roles: Vec<String> = roles.iter().map(ToString::to_string).collect();
+            let draft = why(about(done(Kind::AccessApproved), *request), reason.as_ref())
+                .subject(person.as_str())
+                .target(requester.as_str())
+                .object(object.as_str())
+                .detail("tenant", tenant.as_str())
+                .detail("roles", roles);
+            match minutes {
+                None => draft,
+                Some(minutes) => draft.detail("minutes", *minutes),
+            }
+        }
+        Fact::Rejected { request, tenant, object, requester, by: person, reason } => {
+            why(about(done(Kind::AccessRejected), *request), reason.as_ref())
+                .subject(person.as_str())
+                .target(requester.as_str())
+                .object(object.as_str())
+                .detail("tenant", tenant.as_str())
+        }
+        Fact::Withdrawn { request, tenant, object, by: person, reason } => {
+            why(about(done(Kind::AccessWithdrawn), *request), reason.as_ref())
+                .subject(person.as_str())
+                .object(object.as_str())
+                .detail("tenant", tenant.as_str())
+        }
+        Fact::GrantIssued {
+            grant,
+            request,
+            subject,
+            tenant,
+            object,
+            action,
+            workflows,
+            approvals,
+            starts,
+            ends,
+            policy,
+        } => about(done(Kind::GrantIssued), *request)
+            .target(subject.as_str())
+            .action(action.as_str())
+            .object(object.as_str())
+            .grant(grant.to_string())
+            .policy(policy.to_string())
+            .detail("tenant", tenant.as_str())
+            .detail("workflows", names(workflows))
+            .detail("approvals", *approvals)
+            .detail("starts", starts.to_string())
+            .detail("ends", ends.to_string()),
+        Fact::GrantRevoked { grant, request, tenant, object, subject, by: actor, reason } => {
+            why(by(about(done(Kind::GrantRevoked), *request), actor), reason.as_ref())
+                .target(subject.as_str())
+                .object(object.as_str())
+                .grant(grant.to_string())
+                .detail("tenant", tenant.as_str())
+        }
+        Fact::GrantExpired { grant, request, tenant, object, subject } => {
+            about(done(Kind::GrantExpired), *request)
+                .target(subject.as_str())
+                .object(object.as_str())
+                .grant(grant.to_string())
+                .detail("tenant", tenant.as_str())
+        }
+        Fact::Locked { principal, tenant, by: actor, reason } => {
+            lock(why(by(done(Kind::AccessLocked), actor), reason.as_ref()), principal)
+                .detail("tenant", tenant.as_str())
+        }
+        Fact::Unlocked { principal, tenant, by: actor, reason } => {
+            lock(why(by(done(Kind::AccessUnlocked), actor), reason.as_ref()), principal)
+                .detail("tenant", tenant.as_str())
+        }
+        Fact::PolicyLoaded { digest, previous, rules, by: actor } => {
+            let draft =
+                by(done(Kind::PolicyLoaded), actor).policy(digest.to_string()).detail("rules", *rules);
+            match previous {
+                None => draft,
+                Some(previous) => draft.detail("previous", previous.to_string()),
+            }
+        }
+        Fact::PolicyRefused { places, count, by: actor } => {
+            by(Draft::new(Kind::PolicyRefused, Outcome::Failure), actor)
+                .detail("faults", places.clone())
+                .detail("count", *count)
+        }
+        Fact::Refused(attempt) => refused(attempt),
+    }
+}
+
+/// A role is named in plain, a person only as a commitment.
+fn lock(draft: Draft, principal: &Principal) -> Draft {
+    match principal {
+        Principal::Role(role) => draft.detail("role", role.as_str()),
+        Principal::Person(person) => draft.target(person.as_str()),
+    }
+}
+
+fn refused(attempt: &RefusedAttempt) -> Draft {
+    let kind = match attempt.attempt {
+        Attempt::IssueToken => Kind::TokenIssued,
+        Attempt::RevokeToken => Kind::TokenRevoked,
+        Attempt::Request => Kind::AccessRequested,
+        Attempt::Approve => Kind::AccessApproved,
+        Attempt::Reject => Kind::AccessRejected,
+        Attempt::Withdraw => Kind::AccessWithdrawn,
+        Attempt::Revoke => Kind::GrantRevoked,
+        Attempt::Lock => Kind::AccessLocked,
+        Attempt::Unlock => Kind::AccessUnlocked,
+        Attempt::ReloadPolicy => Kind::PolicyRefused,
+    };
+    let mut draft =
+        by(Draft::new(kind, Outcome::Denied), &attempt.by).detail("refusal", attempt.code.as_str());
+    if let Some(tenant) = &attempt.tenant {
+        draft = draft.detail("tenant", tenant.as_str());
+    }
+    if let Some(request) = attempt.request {
+        draft = about(draft, request);
+    }
+    if let Some(grant) = attempt.grant {
+        draft = draft.grant(grant.to_string());
+    }
+    if let Some(object) = &attempt.object {
+        draft = draft.object(object.as_str());
+    }
+    draft
+}
+
+/// The parts of a record from which a fact is read.
+pub(super) struct Parts<'a> {
+    pub(super) kind: Kind,
+    pub(super) result: Outcome,
+    pub(super) action: Option<&'a str>,
+    pub(super) object: Option<&'a str>,
+    pub(super) grant: Option<&'a str>,
+    pub(super) policy: Option<&'a str>,
+    pub(super) correlation: Option<&'a str>,
+    pub(super) details: &'a Map<String, Value>,
+    pub(super) personal: &'a BTreeMap<Personal, String>,
+    /// Whether the record has a commitment to this value, readable or not.
+    pub(super) committed: &'a dyn Fn(Personal) -> bool,
+}
+
+/// The fact that a record tells, or `None` for a record that changes nothing in access.
+pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
+    if parts.result != Outcome::Success {
+        return Ok(None);
+    }
+    let tenant = || parts.detail("tenant");
+    let fact = match parts.kind {
+        Kind::TokenIssued => Fact::TokenIssued {
+            token: parts.detail("token")?,
+            subject: parts.person(Personal::Target)?,
+            tenant: tenant()?,
+            expires: parts.detail::<Timestamp>("expires")?,
+            by: parts.actor()?,
+        },
+        Kind::TokenRevoked => Fact::TokenRevoked {
+            token: parts.detail("token")?,
+            tenant: tenant()?,
+            by: parts.actor()?,
+            reason: parts.reason()?,
+        },
+        Kind::AccessRequested => Fact::Requested {
+            request: parts.request()?,
+            subject: parts.person(Personal::Subject)?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            action: parse("action", parts.action)?,
+            workflows: parts.list("workflows")?,
+            minutes: parts.number("minutes")?.ok_or("it has no minutes")?,
+            reason: parts.reason()?.ok_or("it has no reason")?,
+            ticket: parts.details.get("ticket").map(|_| parts.detail("ticket")).transpose()?,
+        },
+        Kind::AccessApproved => Fact::Approved {
+            request: parts.request()?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            requester: parts.person(Personal::Target)?,
+            by: parts.person(Personal::Subject)?,
+            roles: parts.list("roles")?,
+            minutes: parts.number("minutes")?,
+            reason: parts.reason()?,
+        },
+        Kind::AccessRejected => Fact::Rejected {
+            request: parts.request()?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            requester: parts.person(Personal::Target)?,
+            by: parts.person(Personal::Subject)?,
+            reason: parts.reason()?,
+        },
+        Kind::AccessWithdrawn => Fact::Withdrawn {
+            request: parts.request()?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            by: parts.person(Personal::Subject)?,
+            reason: parts.reason()?,
+        },
+        Kind::GrantIssued => Fact::GrantIssued {
+            grant: parse("grant", parts.grant)?,
+            request: parts.request()?,
+            subject: parts.person(Personal::Target)?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            action: parse("action", parts.action)?,
+            workflows: parts.list("workflows")?,
+            approvals: parts.number("approvals")?.ok_or("it has no approvals")?,
+            starts: parts.detail("starts")?,
+            ends: parts.detail("ends")?,
+            policy: parse("policy", parts.policy)?,
+        },
+        Kind::GrantRevoked => Fact::GrantRevoked {
+            grant: parse("grant", parts.grant)?,
+            request: parts.request()?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            subject: parts.person(Personal::Target)?,
+            by: parts.actor()?,
+            reason: parts.reason()?,
+        },
+        Kind::GrantExpired => Fact::GrantExpired {
+            grant: parse("grant", parts.grant)?,
+            request: parts.request()?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            subject: parts.person(Personal::Target)?,
+        },
+        Kind::AccessLocked => Fact::Locked {
+            principal: parts.principal()?,
+            tenant: tenant()?,
+            by: parts.actor()?,
+            reason: parts.reason()?,
+        },
+        Kind::AccessUnlocked => Fact::Unlocked {
+            principal: parts.principal()?,
+            tenant: tenant()?,
+            by: parts.actor()?,
+            reason: parts.reason()?,
+        },
+        Kind::PolicyLoaded => Fact::PolicyLoaded {
+            digest: parse("policy", parts.policy)?,
+            previous: parts.details.get("previous").map(|_| parts.detail("previous")).transpose()?,
+            rules: parts.number::<u64>("rules")?.ok_or("it has no count of rules")?,
+            by: parts.actor()?,
+        },
+        _ => return Ok(None),
+    };
+    Ok(Some(fact))
+}
+
+fn parse<T: FromStr>(what: &str, text: Option<&str>) -> Result<T, String> {
+    let text = text.ok_or_else(|| format!("it has no {what}"))?;
+    // The value isn't shown: it may come from a record that somebody altered.
+    text.parse().map_err(|_| format!("its {what} can't be read"))
+}
+
+impl Parts<'_> {
+    fn detail<T: FromStr>(&self, key: &str) -> Result<T, String> {
+        parse(key, self.details.get(key).and_then(Value::as_str))
+    }
+
+    fn number<T: TryFrom<u64>>(&self, key: &str) -> Result<Option<T>, String> {
+        let Some(value) = self.details.get(key) else { return Ok(None) };
+        let number = value.as_u64().and_then(|number| T::try_from(number).ok());
+        number.map(Some).ok_or_else(|| format!("its {key} can't be read"))
+    }
+
+    fn list<T: FromStr>(&self, key: &str) -> Result<Vec<T>, String> {
+        let values =
+            self.details.get(key).and_then(Value::as_array).ok_or_else(|| format!("it has no {key}"))?;
+        values.iter().map(|value| parse(key, value.as_str())).collect()
+    }
+
+    fn personal(&self, field: Personal) -> Result<Option<&str>, String> {
+        match self.personal.get(&field) {
+            Some(text) => Ok(Some(text)),
+            None if (self.committed)(field) => Err(format!("its {field} is sealed and can't be opened")),
+            None => Ok(None),
+        }
+    }
+
+    fn person(&self, field: Personal) -> Result<Subject, String> {
+        parse(field.as_str(), self.personal(field)?)
+    }
+
+    fn reason(&self) -> Result<Option<Reason>, String> {
+        self.personal(Personal::Reason)?.map(|text| parse("reason", Some(text))).transpose()
+    }
+
+    fn actor(&self) -> Result<Actor, String> {
+        match self.details.get("by").and_then(Value::as_str) {
+            Some("operator") => Ok(Actor::Operator),
+            Some(_) => Err("its actor can't be read".to_owned()),
+            None => self.person(Personal::Subject).map(Actor::Person),
+        }
+    }
+
+    fn principal(&self) -> Result<Principal, String> {
+        if self.details.contains_key("role") {
+            self.detail("role").map(Principal::Role)
+        } else {
+            self.person(Personal::Target).map(Principal::Person)
+        }
+    }
+
+    fn request(&self) -> Result<RequestId, String> {
+        parse("correlation", self.correlation)
+    }
+}
+
+#[cfg(test)]
+mod tests;

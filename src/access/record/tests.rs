@@ -1,0 +1,182 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::access::ids::{GrantId, TokenId};
+use crate::access::names::{Role, Tenant};
+use crate::access::object::{Action, Object};
+use crate::access::policy::PolicyDigest;
+use crate::access::reason::Ticket;
+
+fn parts_of<'a>(draft: &'a Draft, committed: &'a dyn Fn(Personal) -> bool) -> Parts<'a> {
+    Parts {
+        kind: draft.kind,
+        result: draft.result,
+        action: draft.action.as_deref(),
+        object: draft.object.as_deref(),
+        grant: draft.grant.as_deref(),
+        policy: draft.policy.as_deref(),
+        correlation: draft.correlation.as_deref(),
+        details: &draft.details,
+        personal: &draft.personal,
+        committed,
+    }
+}
+
+fn name() -> impl Strategy<Value = String> {
+    "[a-z][a-z0-9.@-]{0,12}"
+}
+
+prop_compose! {
+    fn subject()(name in name()) -> Subject { format!("user:{name}").parse().unwrap() }
+}
+
+prop_compose! {
+    fn role()(name in name()) -> Role { format!("role:{name}").parse().unwrap() }
+}
+
+fn actor() -> impl Strategy<Value = Actor> {
+    prop_oneof![Just(Actor::Operator), subject().prop_map(Actor::Person)]
+}
+
+fn principal() -> impl Strategy<Value = Principal> {
+    prop_oneof![subject().prop_map(Principal::Person), role().prop_map(Principal::Role)]
+}
+
+fn reason() -> impl Strategy<Value = Option<Reason>> {
+    proptest::option::of("[a-zé\"{}<>]{1,20}".prop_map(|text| text.parse().unwrap()))
+}
+
+fn time() -> impl Strategy<Value = Timestamp> {
+    (0i64..4_000_000_000, 0i32..1_000_000_000).prop_map(|(s, n)| Timestamp::new(s, n).unwrap())
+}
+
+prop_compose! {
+    fn ids()(time in time(), random in any::<[u8; 10]>()) -> (RequestId, GrantId, TokenId) {
+        (RequestId::new(time, random), GrantId::new(time, random), TokenId::new(time, random))
+    }
+}
+
+fn digest() -> impl Strategy<Value = PolicyDigest> {
+    any::<[u8; 32]>().prop_map(|bytes| format!("sha256:{}", hex::encode(bytes)).parse().unwrap())
+}
+
+fn workflows() -> impl Strategy<Value = Vec<WorkflowName>> {
+    proptest::collection::vec("[a-z]{1,9}".prop_map(|text| text.parse().unwrap()), 0..3)
+}
+
+fn fact() -> impl Strategy<Value = Fact> {
+    let who = (ids(), subject(), subject(), actor(), principal());
+    let what = (
+        "[a-z]{1,9}".prop_map(|text| text.parse::<Tenant>().unwrap()),
+        "[a-z]{1,9}".prop_map(|text| Object::tunnel(&text).unwrap()),
+        proptest::sample::select(&Action::ALL),
+        workflows(),
+        proptest::collection::vec(role(), 0..3),
+        digest(),
+        proptest::option::of(digest()),
+    );
+    let how = (
+        reason(),
+        proptest::option::of("[A-Z0-9-]{1,9}".prop_map(|text| text.parse::<Ticket>().unwrap())),
+        1u32..10_000,
+        proptest::option::of(1u32..10_000),
+        time(),
+        time(),
+    );
+    (0u8..12, who, what, how).prop_map(
+        |(
+            which,
+            ((request, grant, token), subject, other, by, principal),
+            (tenant, object, action, workflows, roles, policy, previous),
+            (reason, ticket, minutes, fewer, starts, ends),
+        )| match which {
+            0 => Fact::TokenIssued { token, subject, tenant, expires: ends, by },
+            1 => Fact::TokenRevoked { token, tenant, by, reason },
+            2 => Fact::Requested {
+                request,
+                subject,
+                tenant,
+                object,
+                action,
+                workflows,
+                minutes,
+                reason: reason.unwrap_or_else(|| "because".parse().unwrap()),
+                ticket,
+            },
+            3 => Fact::Approved {
+                request,
+                tenant,
+                object,
+                requester: subject,
+                by: other,
+                roles,
+                minutes: fewer,
+                reason,
+            },
+            4 => Fact::Rejected { request, tenant, object, requester: subject, by: other, reason },
+            5 => Fact::Withdrawn { request, tenant, object, by: subject, reason },
+            6 => Fact::GrantIssued {
+                grant,
+                request,
+                subject,
+                tenant,
+                object,
+                action,
+                workflows,
+                approvals: minutes,
+                starts,
+                ends,
+                policy,
+            },
+            7 => Fact::GrantRevoked { grant, request, tenant, object, subject, by, reason },
+            8 => Fact::GrantExpired { grant, request, tenant, object, subject },
+            9 => Fact::Locked { principal, tenant, by, reason },
+            10 => Fact::Unlocked { principal, tenant, by, reason },
+            _ => Fact::PolicyLoaded { digest: policy, previous, rules: u64::from(minutes), by },
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn every_fact_is_read_back_from_its_record(fact in fact()) {
+        let draft = draft_of(&fact);
+        prop_assert_eq!(fact_of(&parts_of(&draft, &|_| true)), Ok(Some(fact)));
+    }
+
+    #[test]
+    fn no_name_of_a_person_and_no_reason_stands_in_the_plain_part(fact in fact()) {
+        let draft = draft_of(&fact);
+        let plain = format!("{:?}{:?}{:?}{:?}", draft.details, draft.action, draft.object, draft.correlation);
+        prop_assert!(!plain.contains("user:"), "{}", plain);
+        if let Some(reason) = draft.personal.get(&Personal::Reason) {
+            prop_assert!(!draft.details.values().any(|value| value == reason.as_str()));
+        }
+    }
+
+    #[test]
+    fn a_record_whose_personal_values_cant_be_opened_is_an_error_and_not_passed_over(fact in fact()) {
+        let draft = draft_of(&fact);
+        let sealed = Draft { personal: BTreeMap::new(), ..draft.clone() };
+        let parts = parts_of(&sealed, &|_| true);
+        let committed = |field| draft.personal.contains_key(&field);
+        let got = fact_of(&Parts { committed: &committed, ..parts });
+        prop_assert_eq!(got.is_err(), !draft.personal.is_empty());
+    }
+}
+
+#[test]
+fn a_refused_attempt_changes_nothing_when_it_is_read_back() {
+    let attempt = RefusedAttempt {
+        attempt: Attempt::Approve,
+        by: Actor::Person("user:vic".parse().unwrap()),
+        tenant: Some("main".parse().unwrap()),
+        request: None,
+        grant: None,
+        object: None,
+        code: "own-request".to_owned(),
+    };
+    let draft = draft_of(&Fact::Refused(attempt));
+    assert_eq!((draft.kind, draft.result), (Kind::AccessApproved, Outcome::Denied));
+    assert_eq!(fact_of(&parts_of(&draft, &|_| true)), Ok(None));
+}
