@@ -24,22 +24,22 @@ const LARGEST_ANSWER: usize = 64 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A gateway to be called with one person's token.
-pub struct Api<'p> {
+pub(super) struct Api<'p> {
     profile: &'p Profile,
 }
 
 impl<'p> Api<'p> {
-    pub fn new(profile: &'p Profile) -> Self {
+    pub(super) fn new(profile: &'p Profile) -> Self {
         Self { profile }
     }
 
     /// `GET path`.
-    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.call(Method::GET, path, None).await
     }
 
     /// `POST path` with a JSON body.
-    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
         let body = serde_json::to_vec(body)
             .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot write the request: {error}"), ""))?;
         self.call(Method::POST, path, Some(body)).await

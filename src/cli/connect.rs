@@ -14,7 +14,7 @@ use crate::tunnel::client::{VisitorOptions, visit};
 
 /// Open a local port that leads into a tunnel
 #[derive(Debug, Args)]
-pub struct Connect {
+pub(super) struct Connect {
     /// Name of the tunnel
     pub tunnel: String,
     /// Local address; port 0 takes a free one
@@ -26,7 +26,7 @@ pub struct Connect {
 }
 
 /// Runs it.
-pub async fn run(connection: &Connection, connect: &Connect) -> Result<(), Failure> {
+pub(super) async fn run(connection: &Connection, connect: &Connect) -> Result<(), Failure> {
     let profile = connection.profile()?;
     let name = TunnelName::parse(&connect.tunnel)
         .map_err(|error| Failure::new(ExitCode::Usage, error.to_string(), error.hint()))?;

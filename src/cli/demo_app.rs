@@ -19,7 +19,7 @@ const PAGE: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><ti
 says who, why, and until when.</p></body></html>\n";
 
 /// Starts the app on a free port of the loopback interface.
-pub async fn start() -> std::io::Result<SocketAddr> {
+pub(super) async fn start() -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
     let app = Router::new()

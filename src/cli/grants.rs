@@ -12,7 +12,7 @@ use super::table::{moment, table};
 
 /// See and revoke grants
 #[derive(Debug, Subcommand)]
-pub enum Grants {
+pub(super) enum Grants {
     /// Show grants, newest last
     List {
         /// Also those that have ended
@@ -41,7 +41,7 @@ struct Grant {
 }
 
 /// Runs `sallyport grants …`.
-pub async fn run(connection: &Connection, command: &Grants) -> Result<(), Failure> {
+pub(super) async fn run(connection: &Connection, command: &Grants) -> Result<(), Failure> {
     let profile = connection.profile()?;
     let api = Api::new(&profile);
     match command {

@@ -7,11 +7,11 @@ use clap::{Args, ValueEnum};
 use super::failure::{ExitCode, Failure};
 use crate::gateway::setup::{self, Wishes};
 
-pub use crate::secret_file::write as write_secret;
+pub(super) use crate::secret_file::write as write_secret;
 
 /// Where keys are to live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum KeyHome {
+pub(super) enum KeyHome {
     /// In a PKCS#11 token
     Pkcs11,
     /// In a sealed file: for machines without a token
@@ -20,7 +20,7 @@ pub enum KeyHome {
 
 /// Make a state directory: token, keys, certificates, policy, configuration, first tokens
 #[derive(Debug, Args)]
-pub struct Init {
+pub(super) struct Init {
     /// The state directory
     #[arg(long, default_value = "var")]
     pub state: PathBuf,
@@ -45,7 +45,7 @@ pub struct Init {
 }
 
 /// Runs it.
-pub async fn run(init: &Init) -> Result<(), Failure> {
+pub(super) async fn run(init: &Init) -> Result<(), Failure> {
     let module = match init.keys {
         KeyHome::Software => None,
         KeyHome::Pkcs11 => Some(init.module.clone().or_else(sallyport_hsm::find_softhsm).ok_or_else(|| {

@@ -13,7 +13,7 @@ use super::profile::Connection;
 
 /// Show records of the ledger, with who and whence
 #[derive(Debug, Args)]
-pub struct Log {
+pub(super) struct Log {
     /// First sequence number; by default the last 20 records are shown
     #[arg(long)]
     pub from: Option<u64>,
@@ -28,7 +28,7 @@ pub struct Log {
 const PAGE: usize = 1000;
 
 /// Runs `sallyport log`.
-pub async fn run(connection: &Connection, log: &Log) -> Result<(), Failure> {
+pub(super) async fn run(connection: &Connection, log: &Log) -> Result<(), Failure> {
     let profile = connection.profile()?;
     let api = Api::new(&profile);
     let mut next = match log.from {

@@ -9,7 +9,7 @@ use super::failure::{ExitCode, Failure};
 use super::profile::{Connection, Remembered};
 
 /// Runs `sallyport login`.
-pub async fn run(connection: &Connection) -> Result<(), Failure> {
+pub(super) async fn run(connection: &Connection) -> Result<(), Failure> {
     let profile = connection.profile()?;
     let me: Value = Api::new(&profile).get("/api/v1/whoami").await?;
     let remembered = Remembered {

@@ -17,7 +17,7 @@ const LONGEST_TOKEN: u64 = 16 * 1024;
 
 /// Flags of every command that talks to a gateway.
 #[derive(Debug, Clone, Args)]
-pub struct Connection {
+pub(super) struct Connection {
     /// Address of the gateway, such as https://tunnels.example.com
     #[arg(long, env = "SALLYPORT_GATEWAY", global = true, value_name = "URL")]
     pub gateway: Option<String>,
@@ -38,7 +38,7 @@ pub struct Connection {
 /// What `sallyport login` remembers.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Remembered {
+pub(super) struct Remembered {
     /// Address of the gateway.
     pub gateway: Option<String>,
     /// File that holds the token.
@@ -49,7 +49,7 @@ pub struct Remembered {
 
 /// A gateway that is known well enough to be called.
 #[derive(Debug, Clone)]
-pub struct Profile {
+pub(super) struct Profile {
     /// Host name, for TLS and for the Host header.
     pub host: String,
     /// Port.
@@ -63,7 +63,7 @@ pub struct Profile {
 
 impl Connection {
     /// Joins flags, environment and what was remembered.
-    pub fn profile(&self) -> Result<Profile, Failure> {
+    pub(super) fn profile(&self) -> Result<Profile, Failure> {
         let home = self.home()?;
         let remembered = Remembered::read(&home)?;
         let gateway = self.gateway.clone().or(remembered.gateway).ok_or_else(|| {
@@ -84,7 +84,7 @@ impl Connection {
     }
 
     /// The folder with settings and known gateways.
-    pub fn home(&self) -> Result<PathBuf, Failure> {
+    pub(super) fn home(&self) -> Result<PathBuf, Failure> {
         if let Some(home) = &self.home {
             return Ok(home.clone());
         }
@@ -100,7 +100,7 @@ impl Remembered {
     }
 
     /// What was remembered in `home`; nothing, if nothing was.
-    pub fn read(home: &Path) -> Result<Self, Failure> {
+    pub(super) fn read(home: &Path) -> Result<Self, Failure> {
         let file = Self::file(home);
         match std::fs::read_to_string(&file) {
             Ok(text) => toml::from_str(&text).map_err(|error| {
@@ -120,7 +120,7 @@ impl Remembered {
     }
 
     /// Remembers it in `home`.
-    pub fn write(&self, home: &Path) -> Result<PathBuf, Failure> {
+    pub(super) fn write(&self, home: &Path) -> Result<PathBuf, Failure> {
         let file = Self::file(home);
         let write = || -> std::io::Result<()> {
             std::fs::create_dir_all(home)?;
@@ -140,12 +140,12 @@ impl Remembered {
 
 impl Profile {
     /// `host:port`
-    pub fn authority(&self) -> String {
+    pub(super) fn authority(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
 
     /// The token: `SALLYPORT_TOKEN`, or the content of the token file.
-    pub fn token(&self) -> Result<SecretString, Failure> {
+    pub(super) fn token(&self) -> Result<SecretString, Failure> {
         if let Ok(token) = std::env::var("SALLYPORT_TOKEN") {
             return Ok(SecretString::from(token.trim().to_owned()));
         }

@@ -22,7 +22,7 @@ const EVENTS: usize = 256;
 
 /// Put a local service behind the gateway
 #[derive(Debug, Subcommand)]
-pub enum Publish {
+pub(super) enum Publish {
     /// A web app: requests are routed by host name
     Http {
         /// Where the app listens: PORT or HOST:PORT
@@ -49,7 +49,7 @@ pub enum Publish {
 
 /// How to publish.
 #[derive(Debug, clap::Args)]
-pub struct How {
+pub(super) struct How {
     /// Name of the tunnel: lower-case letters, digits, hyphens
     #[arg(long)]
     pub name: String,
@@ -62,7 +62,7 @@ pub struct How {
 }
 
 /// Runs it.
-pub async fn run(connection: &Connection, command: &Publish) -> Result<(), Failure> {
+pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<(), Failure> {
     let profile = connection.profile()?;
     let (how, kind, target) = match command {
         Publish::Http { target, how } => (how, TunnelKind::Http, parse_target(target)?),
@@ -116,7 +116,7 @@ fn options(profile: &Profile, publication: Publication, how: &How) -> Result<Pub
 }
 
 /// The gateway's address out of a profile.
-pub fn gateway(profile: &Profile) -> Result<GatewayAddress, Failure> {
+pub(super) fn gateway(profile: &Profile) -> Result<GatewayAddress, Failure> {
     let host = &profile.host;
     let authority = if host.contains(':') { format!("[{host}]:{}", profile.port) } else { profile.authority() };
     GatewayAddress::parse(&authority).ok_or_else(|| {
@@ -125,7 +125,7 @@ pub fn gateway(profile: &Profile) -> Result<GatewayAddress, Failure> {
 }
 
 /// Who may vouch for the gateway's certificate.
-pub fn roots(profile: &Profile) -> TlsRoots {
+pub(super) fn roots(profile: &Profile) -> TlsRoots {
     match &profile.ca_file {
         Some(file) => TlsRoots::File(file.clone()),
         None => TlsRoots::System,
@@ -150,7 +150,7 @@ fn parse_target(text: &str) -> Result<Target, Failure> {
 }
 
 /// A failed dial as a failure of the command.
-pub fn dial_failure(error: &DialError) -> Failure {
+pub(super) fn dial_failure(error: &DialError) -> Failure {
     let code = match error {
         DialError::Status { status: 401 | 403, .. } => ExitCode::Refused,
         _ if error.refusal().is_some() => match error.refusal() {

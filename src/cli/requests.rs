@@ -13,7 +13,7 @@ use super::table::{moment, table};
 
 /// Ask for leave to use a tunnel
 #[derive(Debug, Args)]
-pub struct Ask {
+pub(super) struct Ask {
     /// Name of the tunnel
     pub tunnel: String,
     /// Why you need it; the approver reads this
@@ -29,7 +29,7 @@ pub struct Ask {
 
 /// See and decide requests
 #[derive(Debug, Subcommand)]
-pub enum Requests {
+pub(super) enum Requests {
     /// Show requests, newest last
     List {
         /// Only those that wait for a decision
@@ -78,7 +78,7 @@ struct Request {
 }
 
 /// Runs `sallyport request`.
-pub async fn ask(connection: &Connection, ask: &Ask) -> Result<(), Failure> {
+pub(super) async fn ask(connection: &Connection, ask: &Ask) -> Result<(), Failure> {
     let profile = connection.profile()?;
     let api = Api::new(&profile);
     let body = json!({ "tunnel": ask.tunnel, "reason": ask.reason, "minutes": ask.minutes });
@@ -115,7 +115,7 @@ async fn wait(api: &Api<'_>, mut request: Request) -> Result<Request, Failure> {
 }
 
 /// Runs `sallyport requests …`.
-pub async fn run(connection: &Connection, command: &Requests) -> Result<(), Failure> {
+pub(super) async fn run(connection: &Connection, command: &Requests) -> Result<(), Failure> {
     let profile = connection.profile()?;
     let api = Api::new(&profile);
     let decided: Request = match command {
@@ -168,7 +168,7 @@ fn list(connection: &Connection, requests: &[Request]) -> Result<(), Failure> {
 }
 
 /// An id that may stand in a path; whatever else was typed is refused here, not sent.
-pub fn segment(id: &str) -> Result<&str, Failure> {
+pub(super) fn segment(id: &str) -> Result<&str, Failure> {
     if !id.is_empty() && id.len() <= 128 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         Ok(id)
     } else {
@@ -177,7 +177,7 @@ pub fn segment(id: &str) -> Result<&str, Failure> {
 }
 
 /// Prints a value as one JSON document.
-pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot print the answer: {error}"), ""))?;
     println!("{text}");

@@ -12,7 +12,7 @@ use super::table::{moment, table};
 
 /// See and end open sessions
 #[derive(Debug, Subcommand)]
-pub enum Sessions {
+pub(super) enum Sessions {
     /// Show open sessions, oldest first
     List,
     /// End a session now
@@ -41,7 +41,7 @@ struct Session {
 }
 
 /// Runs `sallyport sessions …`.
-pub async fn run(connection: &Connection, command: &Sessions) -> Result<(), Failure> {
+pub(super) async fn run(connection: &Connection, command: &Sessions) -> Result<(), Failure> {
     let profile = connection.profile()?;
     let api = Api::new(&profile);
     match command {

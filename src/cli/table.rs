@@ -3,7 +3,7 @@
 use comfy_table::{ContentArrangement, Table, presets};
 
 /// A table with these column heads.
-pub fn table(heads: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
+pub(super) fn table(heads: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(heads.iter().copied());
@@ -14,6 +14,6 @@ pub fn table(heads: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Tab
 }
 
 /// A moment as people write it, to the second, in UTC.
-pub fn moment(text: &str) -> String {
+pub(super) fn moment(text: &str) -> String {
     text.split_once('.').map_or_else(|| text.to_owned(), |(seconds, _)| format!("{seconds}Z"))
 }

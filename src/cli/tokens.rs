@@ -15,7 +15,7 @@ use super::table::{moment, table};
 
 /// Make, list and revoke tokens
 #[derive(Debug, Subcommand)]
-pub enum Tokens {
+pub(super) enum Tokens {
     /// Make a token for somebody
     Issue {
         /// Whose token, user:NAME
@@ -57,7 +57,7 @@ struct Token {
 }
 
 /// Runs `sallyport tokens …`.
-pub async fn run(connection: &Connection, command: &Tokens) -> Result<(), Failure> {
+pub(super) async fn run(connection: &Connection, command: &Tokens) -> Result<(), Failure> {
     let profile = connection.profile()?;
     let api = Api::new(&profile);
     match command {

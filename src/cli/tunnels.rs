@@ -21,7 +21,7 @@ struct Tunnel {
 }
 
 /// Runs `sallyport tunnels`.
-pub async fn list(connection: &Connection) -> Result<(), Failure> {
+pub(super) async fn list(connection: &Connection) -> Result<(), Failure> {
     let profile = connection.profile()?;
     let tunnels: Vec<Tunnel> = Api::new(&profile).get("/api/v1/tunnels").await?;
     if connection.json {
@@ -45,7 +45,7 @@ pub async fn list(connection: &Connection) -> Result<(), Failure> {
 }
 
 /// Runs `sallyport status` and `sallyport whoami`: a document, printed as it comes.
-pub async fn document(connection: &Connection, path: &str) -> Result<(), Failure> {
+pub(super) async fn document(connection: &Connection, path: &str) -> Result<(), Failure> {
     let profile = connection.profile()?;
     let value: Value = Api::new(&profile).get(path).await?;
     if connection.json {

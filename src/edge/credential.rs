@@ -11,10 +11,10 @@ use jiff::Timestamp;
 use crate::access::{Access, AuthError, Identity, Tenant};
 
 /// Header for clients whose app needs `Authorization` for itself.
-pub const TOKEN_HEADER: HeaderName = HeaderName::from_static("sallyport-token");
+pub(super) const TOKEN_HEADER: HeaderName = HeaderName::from_static("sallyport-token");
 
 /// Cookie that the sign-in page sets.
-pub const COOKIE_NAME: &str = "sallyport";
+pub(super) const COOKIE_NAME: &str = "sallyport";
 
 /// Where a token was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,7 +21,7 @@ use crate::tunnel::TunnelName;
 
 /// Why a TCP tunnel got no port.
 #[derive(Debug, thiserror::Error)]
-pub enum PortError {
+pub(super) enum PortError {
     /// The wanted port is not one of ours to give.
     #[error("port {wanted} is outside the range {}-{}", range.start(), range.end())]
     OutOfRange {
