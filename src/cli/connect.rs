@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::out::say;
 use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
 use super::publish::{dial_failure, gateway, roots};
@@ -51,7 +52,7 @@ pub(super) async fn run(connection: &Connection, connect: &Connect) -> Result<()
         )
     })?;
     let address = listener.local_addr().unwrap_or(connect.listen);
-    println!("{name} is at {address}; Ctrl-C ends it");
+    say(format_args!("{name} is at {address}; Ctrl-C ends it"));
     let options = std::sync::Arc::new(options);
     loop {
         let accepted = tokio::select! {

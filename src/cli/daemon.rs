@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+use super::out::say;
 use super::failure::{ExitCode, Failure};
 use super::init::{self, Init};
 use super::requests::print_json;
@@ -78,7 +79,7 @@ impl Daemon {
             }
             Command::CheckConfig(settings) => {
                 let config = settings.load()?;
-                println!("{} is good; digest {}", settings.config.display(), config.digest);
+                say(format_args!("{} is good; digest {}", settings.config.display(), config.digest));
                 Ok(())
             }
             Command::Run(settings) => {
@@ -86,7 +87,7 @@ impl Daemon {
                 start_log(&config.log.level, config.log.json);
                 let domain = config.gateway.domain.clone();
                 gateway::run(config, |address| {
-                    println!("serving https://{domain}:{} on {address}", address.port());
+                    say(format_args!("serving https://{domain}:{} on {address}", address.port()));
                 })
                 .await
                 .map_err(|error| Failure::caused(ExitCode::Failed, &error, error.hint()))
@@ -124,14 +125,15 @@ fn list_keys(settings: &Settings, json: bool) -> Result<(), Failure> {
             key.created.map(|time| time.to_string()).unwrap_or_default(),
         ]
     });
-    println!("{}", table(&["ROLE", "ALGORITHM", "LIVES IN", "ATTESTED", "MADE"], rows));
+    say(format_args!("{}", table(&["ROLE", "ALGORITHM", "LIVES IN", "ATTESTED", "MADE"], rows)));
     Ok(())
 }
 
 fn start_log(level: &str, json: bool) {
     // The configuration has checked the filter; what cannot be parsed here falls back to the default.
     let filter = EnvFilter::try_new(level).unwrap_or_default();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr);
     // A second call (in a test) finds a log already there, which is as good.
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
 }

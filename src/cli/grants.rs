@@ -4,6 +4,7 @@ use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::out::say;
 use super::api::Api;
 use super::failure::Failure;
 use super::profile::Connection;
@@ -52,7 +53,7 @@ pub(super) async fn run(connection: &Connection, command: &Grants) -> Result<(),
                 return print_json(&grants);
             }
             if grants.is_empty() {
-                println!("no grants");
+                say(format_args!("no grants"));
                 return Ok(());
             }
             let rows = grants.iter().map(|grant| {
@@ -64,7 +65,7 @@ pub(super) async fn run(connection: &Connection, command: &Grants) -> Result<(),
                     moment(&grant.expires),
                 ]
             });
-            println!("{}", table(&["ID", "STATE", "WHO", "WHAT", "UNTIL"], rows));
+            say(format_args!("{}", table(&["ID", "STATE", "WHO", "WHAT", "UNTIL"], rows)));
             Ok(())
         }
         Grants::Revoke { id, reason } => {
@@ -73,7 +74,7 @@ pub(super) async fn run(connection: &Connection, command: &Grants) -> Result<(),
             if connection.json {
                 return print_json(&grant);
             }
-            println!("{}: {}", grant.id, grant.state);
+            say(format_args!("{}: {}", grant.id, grant.state));
             Ok(())
         }
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::out::say;
 use super::failure::{ExitCode, Failure};
 use crate::gateway::setup::{self, Wishes};
 
@@ -75,7 +76,7 @@ pub(super) async fn run(init: &Init) -> Result<(), Failure> {
         .await
         .map_err(|error| Failure::caused(ExitCode::Failed, &error, error.hint()))?;
     for step in done.steps {
-        println!("{step}");
+        say(format_args!("{step}"));
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
+use super::out::say;
 use super::api::Api;
 use super::failure::Failure;
 use super::profile::Connection;
@@ -47,7 +48,7 @@ pub(super) async fn run(connection: &Connection, log: &Log) -> Result<(), Failur
             None => true,
         };
         for record in records.iter().filter(wanted) {
-            if connection.json { println!("{record}") } else { println!("{}", line(record)) }
+            if connection.json { say(format_args!("{record}")) } else { say(format_args!("{}", line(record))) }
         }
         if records.len() < PAGE {
             if !log.follow {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::out::say;
 use super::api::Api;
 use super::failure::{ExitCode, Failure};
 use super::profile::{Connection, Remembered};
@@ -19,7 +20,7 @@ pub(super) async fn run(connection: &Connection) -> Result<(), Failure> {
     };
     let file = remembered.write(&profile.home)?;
     let subject = me.get("subject").and_then(Value::as_str).unwrap_or("unknown");
-    println!("logged in to {} as {subject}; remembered in {}", profile.authority(), file.display());
+    say(format_args!("logged in to {} as {subject}; remembered in {}", profile.authority(), file.display()));
     Ok(())
 }
 

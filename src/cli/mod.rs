@@ -14,6 +14,7 @@ mod grants;
 mod init;
 mod log;
 mod login;
+mod out;
 mod profile;
 mod publish;
 mod requests;

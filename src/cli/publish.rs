@@ -8,6 +8,7 @@ use sallyport_hsm::authority::RootCertificate;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::out::say;
 use super::demo_app;
 use super::failure::{ExitCode, Failure};
 use super::profile::{Connection, Profile};
@@ -176,10 +177,10 @@ async fn print(mut inbox: mpsc::Receiver<Event>, json: bool, verbose: bool) {
     while let Some(event) = inbox.recv().await {
         if json {
             if let Ok(line) = serde_json::to_string(&event) {
-                println!("{line}");
+                say(format_args!("{line}"));
             }
         } else if let Some(line) = line(&event, verbose) {
-            println!("{line}");
+            say(format_args!("{line}"));
         }
     }
 }

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::out::say;
 use super::api::Api;
 use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
@@ -35,6 +36,11 @@ pub(super) enum Requests {
         /// Only those that wait for a decision
         #[arg(long)]
         pending: bool,
+    },
+    /// Show one request: what it waits for, and who can decide on it
+    Show {
+        /// Id, req-…
+        id: String,
     },
     /// Approve a request
     Approve {
@@ -84,7 +90,7 @@ pub(super) async fn ask(connection: &Connection, ask: &Ask) -> Result<(), Failur
     let body = json!({ "tunnel": ask.tunnel, "reason": ask.reason, "minutes": ask.minutes });
     let mut request: Request = api.post("/api/v1/requests", &body).await?;
     if !connection.json {
-        println!("asked: {} for {} ({} min)", request.id, request.object, request.minutes);
+        say(format_args!("asked: {} for {} ({} min)", request.id, request.object, request.minutes));
     }
     if ask.wait {
         request = wait(&api, request).await?;
@@ -92,9 +98,9 @@ pub(super) async fn ask(connection: &Connection, ask: &Ask) -> Result<(), Failur
     if connection.json {
         print_json(&request)?;
     } else if ask.wait {
-        println!("{}: {}", request.id, request.state);
+        say(format_args!("{}: {}", request.id, request.state));
     } else {
-        println!("an approver decides with: sallyport requests approve {}", request.id);
+        say(format_args!("an approver decides with: sallyport requests approve {}", request.id));
     }
     match request.state.as_str() {
         "rejected" | "withdrawn" | "expired" => Err(Failure::new(
@@ -124,6 +130,14 @@ pub(super) async fn run(connection: &Connection, command: &Requests) -> Result<(
             let requests: Vec<Request> = api.get(&format!("/api/v1/requests{query}")).await?;
             return list(connection, &requests);
         }
+        Requests::Show { id } => {
+            let request: Value = api.get(&format!("/api/v1/requests/{}", segment(id)?)).await?;
+            if connection.json {
+                return print_json(&request);
+            }
+            super::tunnels::print_fields("", &request);
+            return Ok(());
+        }
         Requests::Approve { id, minutes, reason } => {
             let body = json!({ "minutes": minutes, "reason": reason });
             api.post(&format!("/api/v1/requests/{}/approve", segment(id)?), &body).await?
@@ -139,7 +153,7 @@ pub(super) async fn run(connection: &Connection, command: &Requests) -> Result<(
         print_json(&decided)
     } else {
         let grant = decided.grant.as_deref().map(|grant| format!(", {grant}")).unwrap_or_default();
-        println!("{}: {}{grant}", decided.id, decided.state);
+        say(format_args!("{}: {}{grant}", decided.id, decided.state));
         Ok(())
     }
 }
@@ -149,7 +163,7 @@ fn list(connection: &Connection, requests: &[Request]) -> Result<(), Failure> {
         return print_json(&requests);
     }
     if requests.is_empty() {
-        println!("no requests");
+        say(format_args!("no requests"));
         return Ok(());
     }
     let rows = requests.iter().map(|request| {
@@ -163,7 +177,7 @@ fn list(connection: &Connection, requests: &[Request]) -> Result<(), Failure> {
             request.reason.clone(),
         ]
     });
-    println!("{}", table(&["ID", "STATE", "WHO", "WHAT", "FOR", "ASKED", "WHY"], rows));
+    say(format_args!("{}", table(&["ID", "STATE", "WHO", "WHAT", "FOR", "ASKED", "WHY"], rows)));
     Ok(())
 }
 
@@ -180,6 +194,6 @@ pub(super) fn segment(id: &str) -> Result<&str, Failure> {
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot print the answer: {error}"), ""))?;
-    println!("{text}");
+    say(format_args!("{text}"));
     Ok(())
 }

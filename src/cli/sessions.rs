@@ -4,6 +4,7 @@ use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::out::say;
 use super::api::Api;
 use super::failure::Failure;
 use super::profile::Connection;
@@ -51,7 +52,7 @@ pub(super) async fn run(connection: &Connection, command: &Sessions) -> Result<(
                 return print_json(&sessions);
             }
             if sessions.is_empty() {
-                println!("no open sessions");
+                say(format_args!("no open sessions"));
                 return Ok(());
             }
             let rows = sessions.iter().map(|session| {
@@ -68,7 +69,7 @@ pub(super) async fn run(connection: &Connection, command: &Sessions) -> Result<(
                 ]
             });
             let heads = ["ID", "WHO", "TUNNEL", "KIND", "FROM", "SINCE", "BYTES UP", "BYTES DOWN", "REQUESTS"];
-            println!("{}", table(&heads, rows));
+            say(format_args!("{}", table(&heads, rows)));
             Ok(())
         }
         Sessions::Kill { id, reason } => {
@@ -77,7 +78,7 @@ pub(super) async fn run(connection: &Connection, command: &Sessions) -> Result<(
             if connection.json {
                 return print_json(&answer);
             }
-            println!("{id}: ended");
+            say(format_args!("{id}: ended"));
             Ok(())
         }
     }

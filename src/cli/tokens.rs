@@ -6,6 +6,7 @@ use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::out::say;
 use super::api::Api;
 use super::failure::{ExitCode, Failure};
 use super::init::write_secret;
@@ -73,7 +74,7 @@ pub(super) async fn run(connection: &Connection, command: &Tokens) -> Result<(),
             if connection.json {
                 return print_json(&json!({ "id": issued.id, "file": out }));
             }
-            println!("{} for {subject} is in {}", issued.id, out.display());
+            say(format_args!("{} for {subject} is in {}", issued.id, out.display()));
             Ok(())
         }
         Tokens::List => {
@@ -84,7 +85,7 @@ pub(super) async fn run(connection: &Connection, command: &Tokens) -> Result<(),
             let rows = tokens.iter().map(|token| {
                 vec![token.id.clone(), token.state.clone(), token.subject.clone(), moment(&token.expires)]
             });
-            println!("{}", table(&["ID", "STATE", "WHOSE", "UNTIL"], rows));
+            say(format_args!("{}", table(&["ID", "STATE", "WHOSE", "UNTIL"], rows)));
             Ok(())
         }
         Tokens::Revoke { id, reason } => {
@@ -93,7 +94,7 @@ pub(super) async fn run(connection: &Connection, command: &Tokens) -> Result<(),
             if connection.json {
                 return print_json(&answer);
             }
-            println!("{id}: revoked");
+            say(format_args!("{id}: revoked"));
             Ok(())
         }
     }

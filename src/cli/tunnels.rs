@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::out::say;
 use super::api::Api;
 use super::failure::Failure;
 use super::profile::Connection;
@@ -28,7 +29,7 @@ pub(super) async fn list(connection: &Connection) -> Result<(), Failure> {
         return print_json(&tunnels);
     }
     if tunnels.is_empty() {
-        println!("no tunnels are published");
+        say(format_args!("no tunnels are published"));
         return Ok(());
     }
     let rows = tunnels.iter().map(|tunnel| {
@@ -40,7 +41,7 @@ pub(super) async fn list(connection: &Connection) -> Result<(), Failure> {
             moment(&tunnel.since),
         ]
     });
-    println!("{}", table(&["NAME", "KIND", "STATE", "OWNER", "SINCE"], rows));
+    say(format_args!("{}", table(&["NAME", "KIND", "STATE", "OWNER", "SINCE"], rows)));
     Ok(())
 }
 
@@ -55,7 +56,8 @@ pub(super) async fn document(connection: &Connection, path: &str) -> Result<(), 
     Ok(())
 }
 
-fn print_fields(prefix: &str, value: &Value) {
+/// Prints a document as lines `path: value`.
+pub(super) fn print_fields(prefix: &str, value: &Value) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
@@ -68,7 +70,7 @@ fn print_fields(prefix: &str, value: &Value) {
                 print_fields(&format!("{prefix}[{index}]"), item);
             }
         }
-        Value::String(text) => println!("{prefix}: {text}"),
-        other => println!("{prefix}: {other}"),
+        Value::String(text) => say(format_args!("{prefix}: {text}")),
+        other => say(format_args!("{prefix}: {other}")),
     }
 }

@@ -24,6 +24,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use sallyport_audit::Ledger;
 
 use crate::access::{Access, Tenant};
@@ -36,6 +37,12 @@ pub use listener::{ListenError, Listener};
 pub use page::Refusal;
 pub use route::Correlation;
 pub use tcp::TcpPorts;
+
+/// Sees to it that a host name has a certificate to be shown.
+pub trait NameCertificates: Send + Sync {
+    /// Returns when `host` has one, or when it is clear that it gets none of its own.
+    fn ensure(self: Arc<Self>, host: String) -> BoxFuture<'static, ()>;
+}
 
 /// Bounds on visitors and publishers.
 #[derive(Debug, Clone)]
@@ -89,6 +96,8 @@ pub struct Parts {
     pub readiness: Readiness,
     /// What the gateway proves itself with to publishers.
     pub identity: Arc<dyn GatewayIdentity>,
+    /// Certificates of single names.
+    pub certificates: Arc<dyn NameCertificates>,
     /// Ports of TCP tunnels.
     pub tcp: TcpPorts,
     /// Bounds.

@@ -200,6 +200,8 @@ impl Wish<'_> {
         let edge = self.edge;
         match offer.kind {
             TunnelKind::Http => {
+                let host = format!("{}.{}", offer.name, edge.domain);
+                Arc::clone(&edge.certificates).ensure(host).await;
                 let port = if edge.port == 443 { String::new() } else { format!(":{}", edge.port) };
                 Ok(format!("https://{}.{}{port}", offer.name, edge.domain))
             }

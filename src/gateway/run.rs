@@ -13,7 +13,8 @@ use tracing::{info, warn};
 use super::adapters::ProviderIdentity;
 use super::config::Config;
 use super::parts::{GatewayError, Parts, key_record, open_keys};
-use super::{heartbeat, sinks, tls};
+use super::tls::Certificates;
+use super::{heartbeat, sinks};
 use crate::access::Tenant;
 use crate::clock;
 use crate::console;
@@ -30,8 +31,9 @@ pub async fn run(config: Config, ready: impl FnOnce(std::net::SocketAddr)) -> Re
     let keys = tokio::task::spawn_blocking(move || open_keys(&provider_config))
         .await
         .map_err(|error| GatewayError::Stopped(error.to_string()))??;
-    let tls = tls::server(&keys, &config.tls.certificate_file)?;
-    let listener = Listener::bind(config.gateway.listen, tls).await?;
+    let certificates =
+        Certificates::open(&keys, &config.tls.certificate_file, &config.tls.root_file, &config.gateway.domain)?;
+    let listener = Listener::bind(config.gateway.listen, certificates.server()?).await?;
     let address = listener.local_addr().map_err(|source| GatewayError::File {
         what: "read the address of",
         path: config.gateway.listen.to_string().into(),
@@ -65,6 +67,7 @@ pub async fn run(config: Config, ready: impl FnOnce(std::net::SocketAddr)) -> Re
         ledger: ledger.clone(),
         readiness: readiness.clone(),
         identity,
+        certificates,
         tcp: tcp.clone(),
         bounds: bounds(&config),
     });
