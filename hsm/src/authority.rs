@@ -28,10 +28,8 @@ use crate::role::Role;
 use crate::tls::ecdsa_der;
 use crate::wrapped;
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// Clocks differ: a certificate is valid from a little before it was made.
-const BACKDATED: Duration = Duration::from_secs(60 * 60);
+const BACKDATED: Duration = Duration::from_hours(1);
 
 /// When a certificate is valid.
 #[derive(Clone, Copy, Debug)]
@@ -45,12 +43,12 @@ pub struct Validity {
 impl Validity {
     /// Ten years: the root's default.
     pub const fn root(now: Timestamp) -> Self {
-        Self { now, lasts: Duration::from_secs(3652 * DAY.as_secs()) }
+        Self { now, lasts: Duration::from_hours(3652 * 24) }
     }
 
     /// Ninety days: the leaf's default.
     pub const fn leaf(now: Timestamp) -> Self {
-        Self { now, lasts: Duration::from_secs(90 * DAY.as_secs()) }
+        Self { now, lasts: Duration::from_hours(90 * 24) }
     }
 
     fn apply(self, params: &mut CertificateParams) -> Result<(), KeyError> {
@@ -100,8 +98,11 @@ pub fn issue_server_leaf(
     if root.public_key() != &authority.public {
         return Err(refused("this root was made with another key than the provider's"));
     }
-    let Some(first) = names.first() else { return Err(refused("a server certificate needs a name")) };
-    let mut params = params("", first, validity)?;
+    if names.is_empty() {
+        return Err(refused("a server certificate needs a name"));
+    }
+    // Clients look at the alternative names alone (RFC 9525 §6.3); a common name holds 64 bytes, a host name 253.
+    let mut params = params("", "Sallyport gateway", validity)?;
     params.subject_alt_names = names.iter().map(|name| subject_name(name)).collect::<Result<_, _>>()?;
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

@@ -194,9 +194,14 @@ impl Watch {
 
     fn recover(&mut self) {
         let mut recovery = Recovery::new(self.tuning.recover_every);
+        let mut last = None;
         while !self.is_closing() {
             match recovery.advance() {
                 Action::Wait(pause) => {
+                    // One report a round, and of the harshest step: what is wrong when nothing helps.
+                    if let Some(error) = last.take() {
+                        self.pulse.down(&error);
+                    }
                     // Our own reports ring too: a ring that is waiting must not cut the pause short.
                     while self.rung.try_recv().is_ok() {}
                     let _rung_or_time = self.rung.recv_timeout(pause);
@@ -211,10 +216,7 @@ impl Watch {
                         }
                         Err(error) => {
                             tracing::debug!(?step, %error, "a step of recovery failed");
-                            // A login that still stands is no news; what the other steps found is.
-                            if !matches!(error, KeyError::Operation { .. }) {
-                                self.pulse.down(&error);
-                            }
+                            last = Some(error);
                         }
                     }
                 }

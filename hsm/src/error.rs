@@ -159,14 +159,14 @@ pub enum KeyError {
         /// Where it was looked for.
         place: String,
     },
-    /// The token holds a key that it would give away.
-    #[error("the {role} key in {place} is not protected: {weakness}")]
+    /// The token holds a key that it would give away, or that is not what it seems.
+    #[error("the {role} key in {place} must not be used: {weakness}")]
     WeakKey {
         /// The role.
         role: Role,
         /// Where it lives.
         place: String,
-        /// Which attribute is wrong.
+        /// What is wrong with it.
         weakness: &'static str,
     },
     /// This role's key does not do that.
@@ -267,7 +267,7 @@ impl KeyError {
             }
             Self::Storage { .. } => "check that the directory exists, has room, and belongs to this user",
             Self::KeyMissing { .. } => {
-                "create the missing keys (`sallyportd keys init`), or check that this is the right token"
+                "create the missing keys (the gateway's `init` does), or check that this is the right token"
             }
             Self::WeakKey { .. } => {
                 "remove that key and create it in the token, where it is sensitive and not extractable"

@@ -4,12 +4,14 @@ use std::error::Error;
 use std::sync::mpsc::SyncSender;
 
 use jiff::Timestamp;
+use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::error::KeyError;
 
 /// The provider's health.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
 pub enum Health {
     /// Keys can be used.
     Up,

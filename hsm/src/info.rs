@@ -25,7 +25,7 @@ pub struct KeyInfo {
     /// What the token says about it; only for keys that are in a token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attestation: Option<Attestation>,
-    /// SHA-256 over the public key's SubjectPublicKeyInfo, in hexadecimal; absent for the KEK.
+    /// SHA-256 over the public key's `SubjectPublicKeyInfo`, in hexadecimal; absent for the KEK.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
 }
@@ -80,7 +80,7 @@ pub struct Attestation {
 
 impl Attestation {
     /// Whether the token says that this key was made in it, and never could and cannot leave it.
-    pub fn is_token_bound(&self) -> bool {
+    pub fn is_token_bound(self) -> bool {
         self.sensitive == Some(true)
             && self.extractable == Some(false)
             && self.never_extractable == Some(true)
@@ -88,7 +88,7 @@ impl Attestation {
     }
 
     /// Why this key must not be used, if so. A restored key may be not local; no key may be readable.
-    pub(crate) fn weakness(&self) -> Option<&'static str> {
+    pub(crate) fn weakness(self) -> Option<&'static str> {
         if self.sensitive != Some(true) {
             Some("the token does not say that it is sensitive (CKA_SENSITIVE)")
         } else if self.extractable != Some(false) {

@@ -54,6 +54,10 @@ impl Keys {
                 Arc::new(Keystore::open(directory, passphrase_file)?)
             }
         };
+        Self::with_store(store, tuning)
+    }
+
+    fn with_store(store: Arc<dyn Store>, tuning: Tuning) -> Result<Self, KeyError> {
         let provider = store.describe();
         if !provider.is_token() {
             tracing::warn!("{provider}");
@@ -245,3 +249,6 @@ where
         reply(outcome.and_then(|()| value.ok_or(KeyError::Closed)));
     }
 }
+
+#[cfg(test)]
+mod tests;

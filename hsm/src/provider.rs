@@ -6,10 +6,11 @@
 use zeroize::Zeroizing;
 
 use crate::error::KeyError;
-use crate::info::{KeyInfo, ProviderInfo};
+use crate::info::{Attestation, KeyInfo, ProviderInfo};
 use crate::public::PublicKey;
 use crate::recovery::Step;
 use crate::role::Role;
+use crate::wrapped;
 
 /// The place where keys live.
 pub(crate) trait Store: Send + Sync + 'static {
@@ -45,4 +46,26 @@ pub(crate) trait Provider: Send {
 
     /// Asks the place to use a key, without making a signature of it.
     fn probe(&mut self) -> Result<(), KeyError>;
+}
+
+/// Refuses a key that the provider would give away, or whose public half belongs to another key.
+///
+/// Public objects in a token are not protected as private ones are, and a module may sign wrongly without a
+/// word. So each key signs once at start, over a text that begins like nothing else that it signs.
+pub(crate) fn check(provider: &mut dyn Provider, key: &KeyInfo) -> Result<(), KeyError> {
+    let unfit = |weakness| KeyError::WeakKey { role: key.role, place: key.home.to_string(), weakness };
+    if let Some(weakness) = key.attestation.and_then(Attestation::weakness) {
+        return Err(unfit(weakness));
+    }
+    if key.role == Role::Kek {
+        return Ok(());
+    }
+    let mut salt = [0; 16];
+    wrapped::random(&mut salt)?;
+    let text = format!("sallyport pairwise check v1\n{}\n{}\n", key.role, hex::encode(salt));
+    let signature = provider.sign(key.role, text.as_bytes())?;
+    let public = provider.public_key(key.role)?;
+    public
+        .verify(text.as_bytes(), &signature)
+        .map_err(|_| unfit("its signatures do not verify with its public half"))
 }

@@ -1,4 +1,4 @@
-//! Public keys: their raw form, their SubjectPublicKeyInfo, and checking a signature with one.
+//! Public keys: their raw form, their `SubjectPublicKeyInfo`, and checking a signature with one.
 
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
@@ -43,7 +43,7 @@ impl PublicKey {
         }
     }
 
-    /// DER of the SubjectPublicKeyInfo (RFC 5280 §4.1).
+    /// DER of the `SubjectPublicKeyInfo` (RFC 5280 §4.1).
     pub fn spki_der(&self) -> Vec<u8> {
         self.subject_public_key_info()
     }

@@ -53,6 +53,10 @@ pub struct TestToken {
 
 impl TestToken {
     /// Makes a token. It is removed with this value.
+    ///
+    /// # Panics
+    ///
+    /// If SoftHSM is not installed, or does not make the token.
     pub fn create() -> Self {
         let token = Self::without_token();
         let (so_pin, pin) = (random_pin(), random_pin());
@@ -68,6 +72,10 @@ impl TestToken {
     }
 
     /// Makes a configuration whose one slot is free.
+    ///
+    /// # Panics
+    ///
+    /// If SoftHSM is not installed.
     pub fn without_token() -> Self {
         let module = find_softhsm().expect("SoftHSM is installed (Debian: apt install softhsm2)");
         let owned = tempfile::tempdir().expect("there is a temporary directory");

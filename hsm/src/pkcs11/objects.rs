@@ -82,12 +82,12 @@ fn parse_point(algorithm: Algorithm, attribute: &[u8]) -> Option<PublicKey> {
         Algorithm::EcdsaP256 => P256_POINT,
         _ => return None,
     };
-    let inner;
+    let unwrapped;
     let point = if attribute.len() == length {
         attribute
     } else {
-        inner = yasna::parse_der(attribute, |reader| reader.read_bytes()).ok()?;
-        &inner
+        unwrapped = octet_string(attribute)?;
+        &unwrapped
     };
     match algorithm {
         Algorithm::Ed25519 => Some(PublicKey::Ed25519(point.try_into().ok()?)),
@@ -95,6 +95,14 @@ fn parse_point(algorithm: Algorithm, attribute: &[u8]) -> Option<PublicKey> {
         _ if point.first() == Some(&0x04) => Some(PublicKey::P256(point.try_into().ok()?)),
         _ => None,
     }
+}
+
+#[expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the method alone is not general enough in its lifetime"
+)]
+fn octet_string(der: &[u8]) -> Option<Vec<u8>> {
+    yasna::parse_der(der, |reader| reader.read_bytes()).ok()
 }
 
 fn attributes(

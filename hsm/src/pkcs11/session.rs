@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use crate::error::{Fault, KeyError};
 use crate::info::{Home, KeyInfo, created};
 use crate::pq::{SEED_LEN, SeedStore};
-use crate::provider::Provider;
+use crate::provider::{self, Provider};
 use crate::public::PublicKey;
 use crate::role::{Algorithm, Role};
 use crate::wrapped::{self, Wrapped};
@@ -174,9 +174,7 @@ impl Provider for TokenSession {
             self.generate_in_token(role)?;
         }
         let info = self.info(role)?;
-        if let Some(weakness) = info.attestation.and_then(|attestation| attestation.weakness()) {
-            return Err(KeyError::WeakKey { role, place: self.home.to_string(), weakness });
-        }
+        provider::check(self, &info)?;
         Ok(info)
     }
 

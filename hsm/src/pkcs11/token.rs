@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::error::{Fault, KeyError};
 use crate::info::{Home, ProviderInfo};
 use crate::pq::SeedStore;
-use crate::provider::{Provider, Store};
+use crate::provider::{self, Provider, Store};
 use crate::recovery::Step;
 use crate::role::Role;
 use crate::secret_file;
@@ -79,11 +79,10 @@ impl Token {
             known: Arc::default(),
             anchor: Mutex::new(anchor),
         };
-        // Now, rather than at the first visitor: a key that the token would give away, a seed that does not open.
-        for key in token.connect()?.list()? {
-            if let Some(weakness) = key.attestation.and_then(|attestation| attestation.weakness()) {
-                return Err(KeyError::WeakKey { role: key.role, place: key.home.to_string(), weakness });
-            }
+        // Now, rather than at the first visitor: an unprotected key, a seed that does not open.
+        let mut provider = token.connect()?;
+        for key in provider.list()? {
+            provider::check(provider.as_mut(), &key)?;
         }
         Ok(token)
     }

@@ -23,18 +23,15 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn generate(role: Role) -> Result<Self, KeyError> {
-        let secret = match role.algorithm() {
-            Algorithm::EcdsaP256 => {
-                EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
-                    .map_err(|_| KeyError::operation("make a P-256 key", Fault::new("AWS-LC refused")))?
-                    .as_ref()
-                    .to_vec()
-            }
-            _ => {
-                let mut seed = vec![0; 32];
-                wrapped::random(&mut seed)?;
-                seed
-            }
+        let secret = if role.algorithm() == Algorithm::EcdsaP256 {
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+                .map_err(|_| KeyError::operation("make a P-256 key", Fault::new("AWS-LC refused")))?
+                .as_ref()
+                .to_vec()
+        } else {
+            let mut seed = vec![0; 32];
+            wrapped::random(&mut seed)?;
+            seed
         };
         Ok(Self { role, id: Uuid::now_v7(), secret: Zeroizing::new(secret) })
     }

@@ -116,9 +116,11 @@ fn names_and_dates_that_no_certificate_can_have_are_refused() {
     {
         assert!(matches!(issue(bad, Validity::leaf(now())), Err(KeyError::Certificate { .. })), "{bad:?}");
     }
-    for (at, lasts) in
-        [(now(), Duration::MAX), (Timestamp::MAX, Duration::from_hours(240)), (Timestamp::MIN, Duration::ZERO)]
-    {
+    for (at, lasts) in [
+        (now(), Duration::MAX),
+        (Timestamp::MAX, Duration::from_hours(240)),
+        (Timestamp::MIN, Duration::ZERO),
+    ] {
         assert!(matches!(
             issue(&["localhost"], Validity { now: at, lasts }),
             Err(KeyError::Certificate { .. })

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 const MESSAGE: &[u8] = b"sallyport test message";
 
 /// Far longer than any of it takes; only a broken recovery waits this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap()

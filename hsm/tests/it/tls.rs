@@ -67,6 +67,8 @@ async fn handshake(
         let mut pong = [0; 4];
         stream.read_exact(&mut pong).await?;
         assert_eq!(&pong, b"ping");
+        // Until the server has closed: else it would write its farewell to nobody.
+        stream.read_to_end(&mut Vec::new()).await?;
         Ok(stream.get_ref().1.negotiated_key_exchange_group().unwrap().name())
     };
     (visiting.await, serving.await.unwrap())
@@ -84,9 +86,9 @@ fn a_stock_client_gets_a_hybrid_handshake_signed_by_the_token() {
         let (server, client) = configs(&keys, &["localhost", "demo.localhost", "*.localhost", "127.0.0.1"]);
         flavour.block_on(async {
             for name in ["localhost", "demo.localhost", "127.0.0.1"] {
-                let (group, served) = handshake(&server, &client, name).await;
+                let (group, other_end) = handshake(&server, &client, name).await;
                 assert_eq!(group.unwrap(), NamedGroup::X25519MLKEM768, "{name}");
-                served.unwrap();
+                other_end.unwrap();
             }
             let (refused, _) = handshake(&server, &client, "other.example").await;
             assert!(refused.is_err(), "a name that is not in the certificate");
@@ -130,13 +132,13 @@ fn a_handshake_without_the_token_fails_and_the_next_one_with_it_works() {
     let (server, client) = configs(&keys, &["localhost"]);
     tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
         token.take_away();
-        let (visited, served) = handshake(&server, &client, "localhost").await;
+        let (visited, other_end) = handshake(&server, &client, "localhost").await;
         assert!(visited.is_err());
-        assert!(served.unwrap_err().to_string().contains("the TLS key cannot sign"));
+        assert!(other_end.unwrap_err().to_string().contains("the TLS key cannot sign"));
         token.put_back();
         let mut health = keys.health();
         let up = health.wait_for(|health| *health == sallyport_hsm::Health::Up);
-        tokio::time::timeout(std::time::Duration::from_secs(60), up).await.unwrap().unwrap();
+        tokio::time::timeout(std::time::Duration::from_mins(1), up).await.unwrap().unwrap();
         handshake(&server, &client, "localhost").await.0.unwrap();
     });
 }
