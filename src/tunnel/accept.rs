@@ -28,9 +28,10 @@ pub struct Limits {
     pub heartbeat_timeout: Duration,
     /// Most streams at a time on one connection; default 1024.
     pub max_streams: u32,
-    /// Bytes that one stream may have under way; default 4 MiB, which is 640 Mbit/s at 50 ms.
+    /// Bytes that one stream may have under way; default 2 MiB, which is 320 Mbit/s at 50 ms.
     pub stream_window: u32,
-    /// Bytes that all streams of a connection together may have under way; default 64 MiB.
+    /// Bytes that all streams of a connection together may have under way; default 64 MiB, so that 32 visitors
+    /// who read nothing do not stop the others.
     pub connection_window: u32,
     /// Largest HTTP/2 frame; default 64 KiB.
     pub frame_size: u32,
@@ -46,7 +47,7 @@ impl Default for Limits {
             heartbeat_interval: Duration::from_secs(30),
             heartbeat_timeout: Duration::from_secs(15),
             max_streams: 1024,
-            stream_window: 4 << 20,
+            stream_window: 2 << 20,
             connection_window: 64 << 20,
             frame_size: 64 << 10,
             header_bytes: 64 << 10,

@@ -1,17 +1,14 @@
 //! The gateway's end of a tunnel connection: an HTTP/2 client to the publisher.
 //!
 //! One task drives the connection and owns its end: whatever happens, [`Link::closed`] tells once why. Requests travel
-//! as themselves, byte streams as CONNECT. A publisher that is gone or stalls is found out by HTTP/2 pings
+//! as themselves, byte streams as [`super::stream`] says. A publisher that is gone or stalls is found out by HTTP/2 pings
 //! ([`Limits::heartbeat_interval`], [`Limits::heartbeat_timeout`]).
 //!
 //! Memory: a stream that nobody reads holds at most [`Limits::stream_window`] bytes, a whole link at most
 //! [`Limits::connection_window`] bytes, in either direction at the receiving end.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,16 +16,16 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http2;
-use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 
 use super::accept::Limits;
 use super::handshake::{HandshakeError, Mode, SessionId, Suite};
 use super::protocol::{
-    CONTROL, FAREWELL, FAREWELL_CODE, OriginFault, TUNNEL, origin_fault, strip_hop_by_hop, strip_internal,
+    BYTES, CONTROL, FAREWELL, FAREWELL_CODE, OriginFault, STREAM, TUNNEL, origin_fault, strip_hop_by_hop,
+    strip_internal,
 };
+use super::stream::{TunnelStream, outgoing};
 use super::transport::{MessageSocket, MessageStream, Traffic};
 use super::{TunnelName, handshake::Session};
 
@@ -37,7 +34,7 @@ type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
 type Sender = http2::SendRequest<RequestBody>;
 
 /// How long the gateway waits for the publisher to hear its goodbye.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Why the gateway ends a link, for the publisher's program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,7 +101,7 @@ pub enum LinkError {
     Closed(CloseReason),
     /// The request cannot be sent over HTTP/2.
     #[error("the request cannot be sent through a tunnel: {0}")]
-    BadRequest(#[source] http::Error),
+    BadRequest(String),
     /// The publisher refused the stream.
     #[error("the publisher did not open the stream: {fault}")]
     Origin {
@@ -182,8 +179,7 @@ impl Link {
                 farewell = farewell(&mut ended) => farewell,
             };
             // The senders are gone by now, so the connection ends by itself when its last stream does.
-            let grace = farewell.grace + FAREWELL_TIMEOUT;
-            let _either_way = tokio::time::timeout(grace, &mut connection).await;
+            let _either_way = tokio::time::timeout(farewell.grace, &mut connection).await;
             announce.send_replace(Some(CloseReason::Closed(farewell.code)));
         });
         Ok(Self(Arc::new(Inner {
@@ -213,7 +209,11 @@ impl Link {
         B::Error: Into<BoxError>,
     {
         let (mut parts, body) = request.into_parts();
-        parts.uri = absolute(&parts.uri, &parts.headers, tunnel).map_err(LinkError::BadRequest)?;
+        if parts.method == Method::CONNECT {
+            return Err(LinkError::BadRequest("CONNECT is for byte streams".to_owned()));
+        }
+        parts.uri = absolute(&parts.uri, &parts.headers, tunnel)
+            .map_err(|error| LinkError::BadRequest(error.to_string()))?;
         parts.version = http::Version::HTTP_2;
         parts.headers.remove(header::HOST);
         strip_hop_by_hop(&mut parts.headers);
@@ -226,14 +226,17 @@ impl Link {
         Ok(response)
     }
 
-    /// Opens a byte stream to the tunnel's app: for TCP, and for what upgrades out of HTTP.
+    /// Opens a byte stream to the tunnel's app: for TCP, and for what upgrades out of HTTP. Returns when the publisher
+    /// has connected to the app.
     pub async fn connect(&self, tunnel: &TunnelName) -> Result<TunnelStream, LinkError> {
+        let (outgoing, body) = outgoing();
         let request = Request::builder()
-            .method(Method::CONNECT)
-            .uri(tunnel.as_str())
+            .method(Method::POST)
+            .uri(format!("http://{tunnel}/"))
             .header(TUNNEL, name_value(tunnel)?)
-            .body(Empty::new().map_err(Into::into).boxed_unsync())
-            .map_err(LinkError::BadRequest)?;
+            .header(STREAM, BYTES)
+            .body(body)
+            .map_err(|error| LinkError::BadRequest(error.to_string()))?;
         self.0.streams.fetch_add(1, Ordering::Relaxed);
         let response = self.send(request).await?;
         if let Some(fault) = origin_fault(&response) {
@@ -242,8 +245,7 @@ impl Link {
         if response.status() != StatusCode::OK {
             return Err(LinkError::UnexpectedStatus(response.status()));
         }
-        let upgraded = hyper::upgrade::on(response).await.map_err(LinkError::Stream)?;
-        Ok(TunnelStream(TokioIo::new(upgraded)))
+        Ok(TunnelStream::join(response.into_body(), outgoing))
     }
 
     async fn send(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, LinkError> {
@@ -372,7 +374,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn name_value(tunnel: &TunnelName) -> Result<HeaderValue, LinkError> {
-    HeaderValue::from_str(tunnel.as_str()).map_err(|error| LinkError::BadRequest(error.into()))
+    HeaderValue::from_str(tunnel.as_str()).map_err(|error| LinkError::BadRequest(error.to_string()))
 }
 
 /// HTTP/2 wants scheme and authority; HTTP/1.1 has the authority in `Host`.
@@ -381,31 +383,4 @@ fn absolute(uri: &Uri, headers: &http::HeaderMap, tunnel: &TunnelName) -> Result
     let authority = uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or(tunnel.as_str());
     let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     Uri::builder().scheme("http").authority(authority).path_and_query(path).build()
-}
-
-/// A byte stream through a tunnel. Shutting down the write side leaves the read side open.
-pub struct TunnelStream(TokioIo<Upgraded>);
-
-impl AsyncRead for TunnelStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for TunnelStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
 }

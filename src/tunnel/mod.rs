@@ -23,6 +23,7 @@ pub mod handshake;
 mod link;
 mod name;
 mod protocol;
+mod stream;
 #[cfg(test)]
 mod tests;
 pub mod transport;
@@ -33,7 +34,8 @@ pub use handshake::{
     AcceptedTunnel, CertificateBody, CertificateError, GatewayIdentity, HandshakeError, IdentityCertificate,
     IdentitySignatures, Refusal, RefusalCode, RootKey, Signing, SigningFailed, Suite, ToSign, channel_binding,
 };
-pub use link::{CloseReason, Counters, Farewell, FarewellCode, Link, LinkError, TunnelStream};
+pub use link::{CloseReason, Counters, Farewell, FarewellCode, Link, LinkError};
 pub use name::{MAX_NAME, NameError, Offer, TunnelId, TunnelKind, TunnelName};
 pub use protocol::{OriginFault, origin_fault};
+pub use stream::TunnelStream;
 pub use transport::websocket_limits;

@@ -7,6 +7,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 
 /// Names the tunnel of a request.
 pub(crate) const TUNNEL: HeaderName = HeaderName::from_static("sallyport-tunnel");
+/// Marks a request whose bodies are a byte stream ([`super::stream`]); its value is [`BYTES`].
+pub(crate) const STREAM: HeaderName = HeaderName::from_static("sallyport-stream");
+/// The value of [`STREAM`].
+pub(crate) const BYTES: HeaderValue = HeaderValue::from_static("bytes");
 /// Marks a message of the gateway itself; its value says which.
 pub(crate) const CONTROL: HeaderName = HeaderName::from_static("sallyport-control");
 /// The value of [`CONTROL`] by which the gateway says goodbye.

@@ -26,8 +26,11 @@ use super::handshake::{HandshakeError, MAX_MESSAGE, Session};
 
 /// Largest WebSocket message that is accepted, in bytes: a full sealed frame.
 pub const MAX_SOCKET_MESSAGE: usize = MAX_PLAINTEXT + TAG;
-/// Bytes that the WebSocket library reads at once, and gathers before it writes; two full messages.
-const SOCKET_BUFFER: usize = 128 * 1024;
+/// Bytes that the WebSocket library reads at once: two TLS records. It clears that much before every read and keeps it
+/// for every connection, so more would cost time and memory.
+const SOCKET_READ_BUFFER: usize = 32 * 1024;
+/// We gather whole messages ourselves: each is written at once.
+const SOCKET_WRITE_BUFFER: usize = 0;
 /// Bytes that may wait in the WebSocket library when the network is slower than we are.
 const MAX_SOCKET_BACKLOG: usize = 512 * 1024;
 
@@ -39,8 +42,8 @@ pub fn websocket_limits<F>(upgrade: WebSocketUpgrade<F>) -> WebSocketUpgrade<F> 
     upgrade
         .max_message_size(MAX_SOCKET_MESSAGE)
         .max_frame_size(MAX_SOCKET_MESSAGE)
-        .read_buffer_size(SOCKET_BUFFER)
-        .write_buffer_size(SOCKET_BUFFER)
+        .read_buffer_size(SOCKET_READ_BUFFER)
+        .write_buffer_size(SOCKET_WRITE_BUFFER)
         .max_write_buffer_size(MAX_SOCKET_BACKLOG)
 }
 
@@ -49,8 +52,8 @@ pub fn websocket_config() -> WebSocketConfig {
     WebSocketConfig::default()
         .max_message_size(Some(MAX_SOCKET_MESSAGE))
         .max_frame_size(Some(MAX_SOCKET_MESSAGE))
-        .read_buffer_size(SOCKET_BUFFER)
-        .write_buffer_size(SOCKET_BUFFER)
+        .read_buffer_size(SOCKET_READ_BUFFER)
+        .write_buffer_size(SOCKET_WRITE_BUFFER)
         .max_write_buffer_size(MAX_SOCKET_BACKLOG)
 }
 

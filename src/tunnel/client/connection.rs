@@ -23,7 +23,7 @@ use crate::tunnel::name::Offer;
 use crate::tunnel::transport::{MessageSocket, MessageStream, receive, send};
 
 /// Windows on the publisher's side: what visitors may have under way towards the app.
-const STREAM_WINDOW: u32 = 4 << 20;
+const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 64 << 20;
 const FRAME_SIZE: u32 = 64 << 10;
 const HEADER_BYTES: u32 = 64 << 10;

@@ -78,7 +78,7 @@ pub enum Event {
     Request {
         /// The tunnel.
         tunnel: String,
-        /// `GET` …, or `CONNECT` for a byte stream.
+        /// `GET` …, or `STREAM` for a byte stream.
         method: String,
         /// The path without its query, which may hold secrets; empty for a byte stream.
         path: String,

@@ -1,6 +1,6 @@
 //! The publisher's side of each stream: from HTTP/2 to the local app.
 //!
-//! Requests go to the app over pooled HTTP/1.1 connections, bodies streamed both ways; CONNECT streams are copied to a
+//! Requests go to the app over pooled HTTP/1.1 connections, bodies streamed both ways; byte streams are copied to a
 //! TCP connection. When the app does not answer, the publisher answers for it with 502 and a header that says why, so
 //! that the gateway can show a page that helps.
 
@@ -8,12 +8,12 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -21,9 +21,11 @@ use tokio::time::Instant;
 use super::event::Event;
 use crate::tunnel::link::FarewellCode;
 use crate::tunnel::protocol::{
-    CONTROL, FAREWELL, FAREWELL_CODE, ORIGIN_ERROR, OriginFault, TUNNEL, strip_hop_by_hop, strip_internal,
+    BYTES, CONTROL, FAREWELL, FAREWELL_CODE, ORIGIN_ERROR, OriginFault, STREAM, TUNNEL, strip_hop_by_hop,
+    strip_internal,
 };
-use crate::tunnel::{Offer, TunnelName};
+use crate::tunnel::stream::outgoing;
+use crate::tunnel::{Offer, TunnelName, TunnelStream};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -102,16 +104,14 @@ impl Origin {
             return control(&request, farewell);
         };
         let Some(target) = self.targets.get(&name) else { return fault(OriginFault::UnknownTunnel) };
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let response = if method == Method::CONNECT {
-            stream(request, target).await
-        } else {
-            self.forward(request, target).await
-        };
+        let is_stream = request.headers().get(STREAM) == Some(&BYTES);
+        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+        let response =
+            if is_stream { stream(request, target).await } else { self.forward(request, target).await };
         let seen = Event::Request {
             tunnel: name.to_string(),
-            method: method.to_string(),
-            path: if method == Method::CONNECT { String::new() } else { path },
+            method: if is_stream { "STREAM".to_owned() } else { method },
+            path: if is_stream { String::new() } else { path },
             status: response.status().as_u16(),
             took: started.elapsed(),
         };
@@ -185,24 +185,29 @@ fn join_cookies(headers: &mut HeaderMap) -> Result<(), http::Error> {
 /// Connects to the app first, so that the gateway learns whether there is one, and then copies.
 async fn stream(request: Request<Incoming>, target: &Target) -> Response<ResponseBody> {
     let connecting = TcpStream::connect(target.authority.as_str());
-    let mut app = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+    let app = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
         Ok(Ok(app)) => app,
         Ok(Err(_)) | Err(_) => return fault(OriginFault::Unreachable),
     };
     if app.set_nodelay(true).is_err() {
         return fault(OriginFault::Unreachable);
     }
-    tokio::spawn(async move {
-        // Ends by itself: when both directions are done, or when the connection to the gateway is.
-        let Ok(upgraded) = hyper::upgrade::on(request).await else { return };
-        let mut visitor = TokioIo::new(upgraded);
-        let copied =
-            tokio::io::copy_bidirectional_with_sizes(&mut visitor, &mut app, COPY_BUFFER, COPY_BUFFER).await;
-        if let Err(error) = copied {
-            tracing::debug!(%error, "a byte stream broke off");
-        }
-    });
-    Response::new(empty())
+    let (outgoing, body) = outgoing();
+    let visitor = TunnelStream::join(request.into_body(), outgoing);
+    // Ends by itself: when both directions are done, or when the connection to the gateway is.
+    tokio::spawn(copy(visitor, app));
+    Response::new(body)
+}
+
+/// Copies until both directions have ended in order, or one of them broke: then the other end sees it break, too.
+async fn copy(mut visitor: TunnelStream, mut app: TcpStream) {
+    let copied =
+        tokio::io::copy_bidirectional_with_sizes(&mut visitor, &mut app, COPY_BUFFER, COPY_BUFFER).await;
+    if let Err(error) = copied {
+        tracing::debug!(%error, "a byte stream broke off");
+        // Without this the app would see an orderly end. A socket that is already dead needs no reset.
+        let _already_dead = app.set_zero_linger();
+    }
 }
 
 fn empty() -> ResponseBody {

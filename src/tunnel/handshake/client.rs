@@ -38,6 +38,23 @@ impl ClientHandshake {
         Ok((Self { key, suites: suites.to_vec(), exporter, hello: hello.clone() }, hello))
     }
 
+    /// For tests: a client that has sent `hello`, whatever its key.
+    #[cfg(test)]
+    pub(crate) fn with_hello(
+        key: DecapsulationKey,
+        hello: Vec<u8>,
+        exporter: Option<Exporter>,
+        suites: &[Suite],
+    ) -> Self {
+        Self { key, suites: suites.to_vec(), exporter, hello }
+    }
+
+    /// For tests: the same client, had it sent `hello`.
+    #[cfg(test)]
+    pub(crate) fn having_sent(self, hello: Vec<u8>) -> Self {
+        Self { hello, ..self }
+    }
+
     /// Takes message 2 and checks it: suite, mode, both signatures.
     pub fn receive_gateway_hello(self, bytes: &[u8]) -> Result<Presented, HandshakeError> {
         if let Some(refusal) = Refusal::decode_in_clear(bytes) {

@@ -146,7 +146,9 @@ fn join<const N: usize>(first: &[u8], second: &[u8]) -> Result<[u8; N], KemError
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use ml_kem::{ExpandedKeyEncoding, KeyExport, MlKem768};
+    #[expect(deprecated, reason = "aws-lc-rs takes the expanded form of FIPS 203 only")]
+    use ml_kem::ExpandedKeyEncoding;
+    use ml_kem::{KeyExport, MlKem768};
     use shake::{ExtendableOutput, Shake256, Update, XofReader};
     use x_wing::Decapsulate;
 

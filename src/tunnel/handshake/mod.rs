@@ -24,6 +24,8 @@ mod identity;
 pub mod kem;
 mod message;
 pub(crate) mod schedule;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 

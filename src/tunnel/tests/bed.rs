@@ -225,16 +225,19 @@ impl Door {
 pub(crate) fn everything<M: crate::tunnel::transport::MessageSocket>(
     registration: &Registration<M>,
 ) -> Acceptance {
-    let tunnels = registration
-        .offers()
+    let names: Vec<&str> = registration.offers().iter().map(|offer| offer.name.as_str()).collect();
+    Acceptance { tunnels: everything_named(&names), resume: b"ticket".to_vec() }
+}
+
+pub(crate) fn everything_named(names: &[&str]) -> Vec<AcceptedTunnel> {
+    names
         .iter()
-        .map(|offer| AcceptedTunnel {
+        .map(|one| AcceptedTunnel {
             id: TunnelId::new(),
-            name: offer.name.clone(),
-            url: format!("https://{}.localhost", offer.name),
+            name: name(one),
+            url: format!("https://{one}.localhost"),
         })
-        .collect();
-    Acceptance { tunnels, resume: b"ticket".to_vec() }
+        .collect()
 }
 
 async fn serve(listener: TcpListener, acceptor: TlsAcceptor, state: DoorState) {

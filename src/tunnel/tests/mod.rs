@@ -1,4 +1,4 @@
 //! The tunnel as its users meet it: both ends together, in memory and over real loopback TLS.
 
-mod bed;
+pub(crate) mod bed;
 mod over_tls;
