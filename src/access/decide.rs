@@ -294,6 +294,7 @@ pub fn due(state: &State, policy: &Policy, now: Timestamp, mut mint: impl FnMut(
     let mut facts: Vec<Fact> = expired.collect();
     for request in state.pending().filter(|request| !request.approvals.is_empty()) {
         if let Ok(demand) = case.demand(request)
+            && check_locks(state, policy, &request.subject, &request.tenant).is_ok()
             && case.still_missing(request, &demand.steps, None).is_empty()
         {
             facts.push(case.grant(request, mint(), &demand, None));

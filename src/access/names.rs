@@ -170,6 +170,12 @@ impl fmt::Display for Principal {
     }
 }
 
+impl From<Role> for Principal {
+    fn from(role: Role) -> Self {
+        Self::Role(role)
+    }
+}
+
 impl From<Subject> for Principal {
     fn from(subject: Subject) -> Self {
         Self::Person(subject)

@@ -1,6 +1,14 @@
 //! Tests of access as a whole. Each is a sentence of the specification.
 
+mod approvals;
+mod casbin_traps;
+mod examples;
+mod faults_of_policy;
+mod over_the_ledger;
+mod permits;
+mod reference_model;
 mod session_life;
+mod tokens;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -253,4 +261,17 @@ pub(super) fn refusal<T>(result: Result<T, AccessError>) -> Result<T, Refusal> {
         AccessError::Refused(refusal) => refusal,
         other => panic!("{other}"),
     })
+}
+
+pub(super) async fn policy(rows: &str, workflows: &str) -> Result<Policy, PolicyFaults> {
+    policy_with_model(default_files()[0].1, rows, workflows).await
+}
+
+pub(super) async fn policy_with_model(
+    model: &str,
+    rows: &str,
+    workflows: &str,
+) -> Result<Policy, PolicyFaults> {
+    let files = [("model.conf", model), ("approvals.toml", workflows), ("policy.csv", rows)];
+    Policy::build(&policy::load::Sources::new(files)).await
 }

@@ -1,0 +1,233 @@
+//! The ten ways in which bare casbin 2.20 gives a wrong or dangerous answer, each beside what the guard does.
+//!
+//! The first half of each test keeps the library's behaviour on record: should a later version mend it, the test says so.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use casbin::{CoreApi as _, DefaultModel, Enforcer, MgmtApi as _, StringAdapter};
+
+use super::*;
+
+const BARE: &str = "
+[request_definition]
+r = sub, obj, act
+[policy_definition]
+p = sub, obj, act, eft
+[role_definition]
+g = _, _
+[policy_effect]
+e = some(where (p.eft == allow)) && !some(where (p.eft == deny))
+[matchers]
+m = g(r.sub, p.sub) && r.obj == p.obj && r.act == p.act
+";
+
+async fn bare(model: &str, rows: &str) -> Enforcer {
+    let model = DefaultModel::from_str(model).await.unwrap();
+    Enforcer::new(model, StringAdapter::new(rows.to_owned())).await.unwrap()
+}
+
+fn guarded_model(from: &str, to: &str) -> String {
+    let ours = default_files()[0].1;
+    assert!(ours.contains(from), "the model has no {from:?}");
+    ours.replace(from, to)
+}
+
+const ONE_RULE: &str = "p, user:alice, main, tunnel:demo, connect, allow, -";
+
+fn asks(policy: &Policy, who: &str, tunnel: &str) -> bool {
+    policy.allows(&user(who), &main_tenant(), &object(tunnel), Action::Connect)
+}
+
+#[tokio::test]
+async fn trap_1_an_empty_policy_allows_but_ours_is_never_used() {
+    let lax = BARE.replace("g(r.sub, p.sub) && r.obj == p.obj && r.act == p.act", "r.sub != p.sub");
+    let lax = lax.replace(
+        "some(where (p.eft == allow)) && !some(where (p.eft == deny))",
+        "some(where (p.eft == allow))",
+    );
+    assert!(bare(&lax, "").await.enforce(("mallory", "vault", "read")).unwrap());
+
+    for empty in ["", "# only a comment\n", "g, user:alice, role:admin, main"] {
+        let faults = policy(empty, "").await.unwrap_err();
+        assert!(faults.count() > 0, "{empty:?}");
+    }
+    // What has rules for one action has none for another: then there is nothing to ask, and the answer is no.
+    let ours = policy(ONE_RULE, "").await.unwrap();
+    assert!(!ours.allows(&user("alice"), &main_tenant(), &object("demo"), Action::Publish));
+    assert!(!ours.allows(&user("alice"), &"other".parse().unwrap(), &object("demo"), Action::Connect));
+}
+
+#[tokio::test]
+async fn trap_2_a_reload_that_fails_leaves_no_rules_but_ours_keeps_the_policy_in_force() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("policy.csv");
+    std::fs::write(&path, "p, alice, vault, read, allow\n").unwrap();
+    let text: &'static str = String::leak(path.display().to_string());
+    let mut enforcer = Enforcer::new(DefaultModel::from_str(BARE).await.unwrap(), text).await.unwrap();
+    assert_eq!(enforcer.get_all_policy().len(), 1);
+    std::fs::remove_file(&path).unwrap();
+    assert!(enforcer.load_policy().await.is_err());
+    assert_eq!(enforcer.get_all_policy().len(), 0);
+
+    let world = World::new().await;
+    let visitor = world.login("vic").await;
+    let permit = world.permit(&visitor, "open");
+    let before = world.access.policy_digest();
+    std::fs::remove_file(world.directory.path().join("policy.csv")).unwrap();
+    assert!(matches!(world.access.reload_policy(Caller::Operator).await, Err(AccessError::Policy(_))));
+    assert_eq!(world.access.policy_digest(), before);
+    assert!(permit.is_alive());
+    assert!(matches!(world.connect(&visitor, "open"), Decision::Allowed(_)));
+    assert!(matches!(world.log.facts().last(), Some(fact::Fact::PolicyRefused { .. })));
+}
+
+#[tokio::test]
+async fn trap_3_a_mistyped_deny_vanishes_but_ours_is_a_fault() {
+    let rows = "p, alice, vault, read, allow\np, alice, vault, read, Deny\n";
+    assert!(bare(BARE, rows).await.enforce(("alice", "vault", "read")).unwrap());
+
+    for effect in ["Deny", "DENY", "denied", "", "allow ed", "permit"] {
+        let rows = format!("{ONE_RULE}\np, user:alice, main, tunnel:demo, connect, {effect}, -");
+        let faults = policy(&rows, "").await.unwrap_err();
+        assert!(faults.to_string().contains("policy.csv:2: the effect"), "{faults}");
+    }
+}
+
+#[tokio::test]
+async fn trap_4_a_user_named_like_a_role_has_it_but_ours_are_two_kinds() {
+    assert!(bare(BARE, "p, admin, vault, read, allow\n").await.enforce(("admin", "vault", "read")).unwrap());
+
+    let ours = policy("p, role:admin, main, tunnel:demo, connect, allow, -", "").await.unwrap();
+    assert!(!asks(&ours, "admin", "demo"));
+    for rows in [
+        "p, admin, main, tunnel:demo, connect, allow, -",
+        "g, alice, role:admin, main",
+        "g, user:a, admin, main",
+    ] {
+        assert!(policy(&format!("{ONE_RULE}\n{rows}"), "").await.is_err(), "{rows}");
+    }
+    assert!("role:admin".parse::<Subject>().is_err());
+}
+
+#[tokio::test]
+async fn trap_5_a_request_makes_casbin_panic_but_ours_never_does() {
+    let model = BARE.replace("r.obj == p.obj", "keyMatch(r.obj, p.obj)");
+    let enforcer = bare(&model, "p, alice, /a*, read, allow\n").await;
+    assert!(catch_unwind(AssertUnwindSafe(|| enforcer.enforce(("alice", "/é", "read")))).is_err());
+
+    // Such a model isn't accepted, such an object has no type, and the function that matches is total.
+    let with_key_match = guarded_model("objectMatch(r.obj, p.obj)", "keyMatch(r.obj, p.obj)");
+    assert!(policy_with_model(&with_key_match, ONE_RULE, "").await.is_err());
+    assert!("tunnel:é".parse::<Object>().is_err());
+    assert!(!object::matches("/é", "/a*"));
+    assert!(object::matches("tunnel:é", "tunnel:*"));
+}
+
+#[tokio::test]
+async fn trap_5b_a_bad_pattern_fails_at_load_and_not_at_a_decision() {
+    let model = BARE.replace("r.obj == p.obj", "regexMatch(r.obj, p.obj)");
+    let enforcer = bare(&model, "p, alice, [, read, allow\n").await;
+    assert!(catch_unwind(AssertUnwindSafe(|| enforcer.enforce(("alice", "a", "read")))).is_err());
+
+    let faults = policy("p, user:alice, main, tunnel:[, connect, allow, -", "").await.unwrap_err();
+    assert!(faults.to_string().contains("policy.csv:1: "), "{faults}");
+}
+
+#[tokio::test]
+async fn trap_6_a_dot_and_a_missing_anchor_match_too_much_but_ours_match_what_is_written() {
+    let model = BARE.replace("r.obj == p.obj", "keyMatch2(r.obj, p.obj)");
+    let enforcer = bare(&model, "p, alice, /api.v1/x, read, allow\n").await;
+    assert!(enforcer.enforce(("alice", "/apiXv1/x", "read")).unwrap());
+    let model = BARE.replace("r.obj == p.obj", "regexMatch(r.obj, p.obj)");
+    let enforcer = bare(&model, "p, alice, demo, read, allow\n").await;
+    assert!(enforcer.enforce(("alice", "not-the-demo-at-all", "read")).unwrap());
+
+    let ours = policy(ONE_RULE, "").await.unwrap();
+    assert!(asks(&ours, "alice", "demo"));
+    for other in ["demo2", "a-demo", "demo-x", "dem0"] {
+        assert!(!asks(&ours, "alice", other), "{other}");
+    }
+    assert!("tunnel:a.b".parse::<object::Pattern>().is_err());
+}
+
+#[tokio::test]
+async fn trap_7_a_role_ten_links_away_is_lost_but_ours_is_a_fault() {
+    let chain = |prefix: &str, last: usize, tail: &str| -> String {
+        let mut rows = format!("g, {prefix}alice, role:1{tail}\n");
+        for n in 1..last {
+            rows += &format!("g, role:{n}, role:{}{tail}\n", n + 1);
+        }
+        rows
+    };
+    let rows = format!(
+        "p, user:alice, vault, read, allow\np, role:10, vault, read, deny\n{}",
+        chain("user:", 10, "")
+    );
+    // The deny ten links away is silently lost.
+    assert!(bare(BARE, &rows).await.enforce(("user:alice", "vault", "read")).unwrap());
+
+    let far = |last: usize| {
+        let deny = format!("p, role:{last}, main, tunnel:demo, connect, deny, -");
+        format!("{ONE_RULE}\n{deny}\n{}", chain("user:", last, ", main"))
+    };
+    let faults = policy(&far(10), "").await.unwrap_err();
+    assert!(faults.to_string().contains("10 links"), "{faults}");
+    // As far as we let it go, casbin sees it.
+    assert!(!asks(&policy(&far(9), "").await.unwrap(), "alice", "demo"));
+}
+
+#[tokio::test]
+async fn trap_8_a_cached_answer_outlives_its_time_but_ours_asks_each_time() {
+    // The cached enforcer isn't compiled in: its feature is off, and no answer is kept between two questions.
+    let world = World::new().await;
+    let visitor = world.login("vic").await;
+    world.granted(&visitor, 1).await;
+    assert!(matches!(world.connect(&visitor, "demo"), Decision::Allowed(_)));
+    world.clock.forward(SignedDuration::from_secs(59));
+    assert!(matches!(world.connect(&visitor, "demo"), Decision::Allowed(_)));
+    world.clock.forward(SignedDuration::from_secs(1));
+    assert!(matches!(world.connect(&visitor, "demo"), Decision::NeedsApproval { .. }));
+}
+
+#[tokio::test]
+async fn trap_9_short_and_unknown_rows_are_dropped_but_ours_are_faults_with_their_lines() {
+    let rows = "p, alice, vault, read, allow\nq, alice, other, read, deny\nd, x\n";
+    let enforcer = bare(BARE, rows).await;
+    assert_eq!(enforcer.get_all_policy().len(), 1);
+    let long = "p, alice, vault, read, allow, extra\n";
+    assert!(bare(BARE, long).await.enforce(("alice", "vault", "read")).is_err());
+
+    let rows = format!(
+        "{ONE_RULE}\np, user:alice, main, tunnel:demo, connect, allow\nq, user:alice\n{ONE_RULE}, extra\ng, user:alice, role:x\n\"p\", user:a, main, tunnel:demo, connect, allow, -"
+    );
+    let faults = policy(&rows, "").await.unwrap_err();
+    let lines: Vec<u32> = faults.faults().iter().map(|fault| fault.place.line).collect();
+    assert_eq!(lines, [2, 3, 4, 5, 6]);
+}
+
+#[tokio::test]
+async fn trap_10_a_matcher_with_an_unknown_function_fails_late_but_ours_is_refused() {
+    let model = BARE.replace("r.obj == p.obj", "noSuchFunction(r.obj, p.obj)");
+    let mut enforcer = bare(&model, "p, alice, vault, read, allow\n").await;
+    assert!(enforcer.enforce(("alice", "vault", "read")).is_err());
+    enforcer.enable_enforce(false);
+    assert!(enforcer.enforce(("mallory", "vault", "read")).unwrap());
+
+    for (from, to) in [
+        ("objectMatch(r.obj, p.obj)", "noSuchFunction(r.obj, p.obj)"),
+        ("r.dom == p.dom && ", ""),
+        ("r.dom == p.dom", "r.dom == p.dom || true"),
+        ("g(r.sub, p.sub, r.dom)", "r.sub != p.sub"),
+        ("&& !some(where (p.eft == deny))", ""),
+        ("r = sub, dom, obj, act", "r = sub, obj, act"),
+        ("g = _, _, _", "g = _, _"),
+        ("e = ", "e2 = true\ne = "),
+        ("m = ", "m2 = true\nm = "),
+        ("p = sub, dom, obj, act, eft, approval", "p = sub, dom, obj, act, approval"),
+    ] {
+        let changed = guarded_model(from, to);
+        assert!(policy_with_model(&changed, ONE_RULE, "").await.is_err(), "{from} -> {to}");
+    }
+    assert!(policy_with_model("", ONE_RULE, "").await.is_err());
+    assert!(policy_with_model("nonsense", ONE_RULE, "").await.is_err());
+}

@@ -1,0 +1,53 @@
+//! The same over the real ledger, with its journal and store in a temporary directory.
+
+use sallyport_audit::testing::{PlainVault, SoftwareSigner};
+use sallyport_audit::{Ledger, LedgerOptions};
+
+use super::*;
+
+fn open_ledger(directory: &Path) -> Ledger {
+    let options = LedgerOptions::new(directory, "sallyport.test/ledger", "node-1");
+    let signer = SoftwareSigner::new("sallyport.test/ledger", [7; 32]);
+    Ledger::open(options, Box::new(signer), Arc::new(PlainVault)).unwrap().0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_over_the_real_ledger_gives_exactly_the_same_state() {
+    let (ledger_directory, policy_directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_policy(policy_directory.path(), TEAM, WORKFLOWS);
+    let (keys, clock) = (MemoryKeys::new(), HandClock::new());
+    let options =
+        AccessOptions { policy_directory: policy_directory.path().to_owned(), issuer: ISSUER.to_owned() };
+
+    let ledger = open_ledger(ledger_directory.path());
+    let access =
+        Access::open(options.clone(), Arc::new(ledger.clone()), keys.clone(), clock.clone()).await.unwrap();
+    let login = async |name: &str| {
+        let life = SignedDuration::from_hours(1);
+        let (_, text) = access.issue_token(Caller::Operator, user(name), main_tenant(), life).await.unwrap();
+        (access.authenticate(&text, clock.now()).unwrap(), text)
+    };
+    let ((vic, token), (anna, _), (val, _)) = (login("vic").await, login("anna").await, login("val").await);
+    let granted = access.request(&vic, ask("demo", 10)).await.unwrap();
+    access.approve(&anna, granted, Some(7), Some("fine".parse().unwrap())).await.unwrap();
+    let rejected = access.request(&val, ask("demo", 10)).await.unwrap();
+    access.reject(&anna, rejected, None).await.unwrap();
+    access.request(&val, ask("vault", 10)).await.unwrap();
+    let own = access.approve(&val, rejected, None, None).await;
+    assert!(own.is_err());
+    access.lock(&anna, user("pat").into(), main_tenant(), Some("left".parse().unwrap())).await.unwrap();
+    access.lock(Caller::Operator, role("publisher").into(), main_tenant(), None).await.unwrap();
+    let before = access.state();
+    access.close().await;
+    ledger.close().await.unwrap();
+    drop((access, ledger));
+
+    let ledger = open_ledger(ledger_directory.path());
+    let again = Access::open(options, Arc::new(ledger.clone()), keys, clock.clone()).await.unwrap();
+    assert_eq!(again.state(), before);
+    let vic = again.authenticate(&token, clock.now()).unwrap();
+    let decision = again.authorize(&vic, &object("demo"), Action::Connect, &Context::at(clock.now()));
+    assert!(matches!(decision, Decision::Allowed(_)), "{}", decision.explanation().why);
+    again.close().await;
+    ledger.close().await.unwrap();
+}
