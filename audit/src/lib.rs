@@ -1,1 +1,46 @@
-//! Placeholder
+//! The tamper-evident ledger: what happened, in an order fixed once, under heads signed in the key provider.
+//!
+//! An auditor must be able to check a ledger without trusting the host that wrote it, the program that
+//! wrote it, or its makers. So everything that decides whether a ledger is good is a pure function over
+//! bytes and lives outside the `ledger` feature; `auditctl` is built from that half alone.
+//!
+//! Promised: a record that was acknowledged is on the disk (`fdatasync`) and under a signed head; a record
+//! changed, removed, inserted or moved afterwards is found by [`verify`]. Not promised: that what was
+//! recorded is true, that an event nobody recorded happened, or that a tail cut off together with every
+//! copy of the later heads can be noticed: for that, keep a checkpoint somewhere else.
+//!
+//! Trusted: the ledger's signing key. Not trusted: every file. Whoever can write the files can destroy
+//! history, but not rewrite it unseen.
+//!
+//! Start with [`record`] for what is written, [`journal`] for how it lies on disk, [`verify`] for what an
+//! auditor relies on, and `ledger` (with that feature) for the task that owns the files. The format is
+//! specified in `docs/ledger-format.md`.
+
+pub mod chain;
+pub mod checkpoint;
+pub mod commitment;
+pub mod digest;
+pub mod journal;
+pub mod keys;
+pub mod kind;
+#[cfg(feature = "ledger")]
+pub mod ledger;
+pub mod note;
+pub mod record;
+#[cfg(feature = "sinks")]
+pub mod sink;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod tree;
+pub mod verify;
+
+pub use checkpoint::Checkpoint;
+pub use commitment::Personal;
+pub use digest::Digest;
+pub use keys::{HeadSigner, SignError, Vault, VaultError};
+pub use kind::Kind;
+#[cfg(feature = "ledger")]
+pub use ledger::{
+    AppendError, Entry, Ledger, LedgerError, LedgerOptions, LedgerStatus, Opened, ReadError, Reader, Receipt,
+};
+pub use record::{Draft, Outcome, Record, RecordError, Seq};

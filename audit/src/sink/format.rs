@@ -15,7 +15,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{digest::Digest, kind::Kind, ledger::Entry, record::Outcome};
+use crate::{kind::Kind, ledger::Entry, record::Outcome};
 
 use super::options::{Facility, PersonalView, SinkName};
 
@@ -84,7 +84,7 @@ impl Format {
         let _ = write!(out, "[sallyport@{}", self.enterprise);
         param(out, "origin", &self.origin);
         param(out, "seq", &entry.record.seq.to_string());
-        param(out, "leaf", &Digest::leaf(&entry.bytes).to_string());
+        param(out, "leaf", &entry.digest().to_string());
         param(out, "prev", &entry.record.prev.to_string());
         param(out, "sink", self.sink.as_str());
         param(out, "sinkseq", &sequence.to_string());
@@ -93,12 +93,18 @@ impl Format {
 
     /// The element with personal values: apart from the MSG, which holds only commitments to them.
     fn people(&self, out: &mut String, entry: &Entry) {
-        if self.personal == PersonalView::Commitments || entry.personal.is_empty() {
+        if self.personal == PersonalView::Commitments || entry.record.personal.is_empty() {
             return;
         }
         let _ = write!(out, "[who@{}", self.enterprise);
         for (field, value) in &entry.personal {
             param(out, field.as_str(), value);
+        }
+        let missing = entry.record.personal.keys().filter(|field| !entry.personal.contains_key(field));
+        let missing: Vec<&str> = missing.map(|field| field.as_str()).collect();
+        if !missing.is_empty() {
+            // Erased, or not readable while the key provider is away: the reader must not take it for "nobody".
+            param(out, "withheld", &missing.join(","));
         }
         out.push(']');
     }

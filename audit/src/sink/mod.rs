@@ -15,6 +15,7 @@
 pub mod cursor;
 mod delivery;
 pub mod format;
+mod ledger;
 mod notice;
 pub mod options;
 pub mod settings;

@@ -1,0 +1,144 @@
+//! Which files a ledger consists of, and how they are read.
+//!
+//! ```text
+//! DIR/lock                              held by the gateway that writes
+//! DIR/head                              the last signed head, two slots
+//! DIR/journal/00000000000000000000.seg  segments, named after their first record
+//! DIR/journal/….torn                    unfinished ends that were set aside
+//! DIR/store/                            the query store, made from the journal
+//! ```
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::record::Seq;
+
+/// The longest segment file that is read, in bytes: the bound of a segment and one group beyond it.
+pub const MAX_SEGMENT_BYTES: u64 = 1 << 30;
+
+/// The paths of one ledger.
+#[derive(Clone, Debug)]
+pub struct Files {
+    directory: PathBuf,
+}
+
+/// One segment file, by its name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SegmentPath {
+    /// The number in its name.
+    pub first: Seq,
+    /// Where it lies.
+    pub path: PathBuf,
+}
+
+impl SegmentPath {
+    /// The name without the directory, for messages.
+    pub fn name(&self) -> String {
+        segment_name(self.first)
+    }
+}
+
+impl Files {
+    /// The ledger in `directory`.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into() }
+    }
+
+    /// The ledger's directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The lock file.
+    pub fn lock(&self) -> PathBuf {
+        self.directory.join("lock")
+    }
+
+    /// The head file.
+    pub fn head(&self) -> PathBuf {
+        self.directory.join("head")
+    }
+
+    /// The directory of segments.
+    pub fn journal(&self) -> PathBuf {
+        self.directory.join("journal")
+    }
+
+    /// The segment that begins with record `first`.
+    pub fn segment(&self, first: Seq) -> PathBuf {
+        self.journal().join(segment_name(first))
+    }
+
+    /// The directory of the query store.
+    pub fn store(&self) -> PathBuf {
+        self.directory.join("store")
+    }
+
+    /// The segments in order. A ledger without a journal directory has none.
+    pub fn segments(&self) -> io::Result<Vec<SegmentPath>> {
+        let entries = match std::fs::read_dir(self.journal()) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut segments = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            if let Some(first) = entry.file_name().to_str().and_then(parse_segment_name) {
+                segments.push(SegmentPath { first, path: entry.path() });
+            }
+        }
+        segments.sort();
+        Ok(segments)
+    }
+
+    /// The bytes of the head file, or `None` if there is none.
+    pub fn read_head(&self) -> io::Result<Option<Vec<u8>>> {
+        match read_bounded(&self.head(), super::head::FILE_BYTES as u64) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Reads a segment whole.
+pub fn read_segment(path: &Path) -> io::Result<Vec<u8>> {
+    read_bounded(path, MAX_SEGMENT_BYTES)
+}
+
+fn read_bounded(path: &Path, bound: u64) -> io::Result<Vec<u8>> {
+    use io::Read as _;
+    let file = std::fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    if length > bound {
+        let reason = format!("it has {length} bytes, and at most {bound} are read");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+    file.take(bound).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn segment_name(first: Seq) -> String {
+    format!("{:020}.seg", first.get())
+}
+
+fn parse_segment_name(name: &str) -> Option<Seq> {
+    let digits = name.strip_suffix(".seg")?;
+    let first = Seq::new(digits.parse().ok()?);
+    (segment_name(first) == name).then_some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_this_program_would_give_are_segments() {
+        assert_eq!(parse_segment_name("00000000000000000042.seg"), Some(Seq::new(42)));
+        for other in ["42.seg", "00000000000000000042.seg.torn", "+0000000000000000042.seg", "head"] {
+            assert_eq!(parse_segment_name(other), None, "{other}");
+        }
+    }
+}

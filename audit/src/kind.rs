@@ -1,0 +1,171 @@
+//! What can be recorded: a closed set.
+//!
+//! A verifier that meets a kind it does not know refuses the record instead of showing something it cannot
+//! explain; a new kind therefore comes with a new format version or a new program, never by accident.
+
+use std::fmt;
+
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $text:literal),+ $(,)?) => {
+        /// What a record says happened. Written as text such as `session.opened`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Kind { $($(#[doc = $doc])+ $variant),+ }
+
+        impl Kind {
+            /// Every kind, in the order of the specification.
+            pub const ALL: &'static [Kind] = &[$(Kind::$variant),+];
+
+            /// The text that stands in the record.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Kind::$variant => $text),+ }
+            }
+
+            /// What the kind means, in a sentence; the source of the event catalogue.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Kind::$variant => concat!($($doc),+)),+ }
+            }
+
+            /// Reads the text of a record; `None` for a kind which this program does not know.
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($text => Some(Kind::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The gateway began to run; details name its version and configuration.
+    GatewayStarted = "gateway.started",
+    /// The gateway drained and ended on purpose.
+    GatewayStopped = "gateway.stopped",
+    /// The gateway was alive and had nothing else to say.
+    GatewayHeartbeat = "gateway.heartbeat",
+    /// The first record of every ledger: its origin, key and format.
+    LedgerCreated = "ledger.created",
+    /// An unfinished group at the end of the journal was set aside when the ledger was opened.
+    LedgerRecovered = "ledger.recovered",
+    /// The query store was made anew from the journal.
+    LedgerRebuilt = "ledger.rebuilt",
+    /// The wall clock went backwards, or away from the monotonic clock.
+    ClockJumped = "clock.jumped",
+    /// A configuration was taken into use.
+    ConfigLoaded = "config.loaded",
+    /// A key was made.
+    KeyCreated = "key.created",
+    /// A key was found in its provider at start.
+    KeyLoaded = "key.loaded",
+    /// A key was replaced by a newer one.
+    KeyRotated = "key.rotated",
+    /// A key is no longer used.
+    KeyRetired = "key.retired",
+    /// The key provider stopped answering.
+    HsmDown = "hsm.down",
+    /// The key provider answers again.
+    HsmUp = "hsm.up",
+    /// An access policy was taken into use.
+    PolicyLoaded = "policy.loaded",
+    /// An access policy was refused and the one before it kept.
+    PolicyRefused = "policy.refused",
+    /// A token was made for a subject.
+    TokenIssued = "token.issued",
+    /// A token was declared invalid before its end.
+    TokenRevoked = "token.revoked",
+    /// A credential was not accepted.
+    AuthFailed = "auth.failed",
+    /// A publisher and the gateway agreed on keys.
+    HandshakeAccepted = "handshake.accepted",
+    /// A tunnel handshake was broken off.
+    HandshakeRefused = "handshake.refused",
+    /// A publisher registered a tunnel name.
+    TunnelRegistered = "tunnel.registered",
+    /// A publisher was refused a tunnel name.
+    TunnelRefused = "tunnel.refused",
+    /// The connection to a publisher broke; the name is kept for the grace period.
+    TunnelLost = "tunnel.lost",
+    /// A tunnel name was given up.
+    TunnelClosed = "tunnel.closed",
+    /// Policy was asked, and answered.
+    AccessDecided = "access.decided",
+    /// Somebody asked for access.
+    AccessRequested = "access.requested",
+    /// Somebody agreed to a request.
+    AccessApproved = "access.approved",
+    /// Somebody refused a request.
+    AccessRejected = "access.rejected",
+    /// A requester took a request back.
+    AccessWithdrawn = "access.withdrawn",
+    /// A subject was locked out.
+    AccessLocked = "access.locked",
+    /// A subject's lock was lifted.
+    AccessUnlocked = "access.unlocked",
+    /// Leave to use a tunnel for a time was given.
+    GrantIssued = "grant.issued",
+    /// A grant was ended before its time.
+    GrantRevoked = "grant.revoked",
+    /// A grant reached its end.
+    GrantExpired = "grant.expired",
+    /// A visitor's session began; durable before its first payload byte.
+    SessionOpened = "session.opened",
+    /// A visitor's session ended, with counts and cause.
+    SessionClosed = "session.closed",
+    /// A visitor's session did not begin.
+    SessionRefused = "session.refused",
+    /// One HTTP request within a session.
+    HttpRequest = "http.request",
+    /// A connection was refused before a session could be thought of.
+    ConnectionRefused = "connection.refused",
+    /// The admin interface was used.
+    AdminCalled = "admin.called",
+    /// A sink's receiver was reached.
+    SinkConnected = "sink.connected",
+    /// A sink's receiver could not be reached or refused.
+    SinkFailed = "sink.failed",
+    /// A sink delivered a range of records.
+    SinkDelivered = "sink.delivered",
+    /// A sink set a record aside which its receiver would not take.
+    SinkQuarantined = "sink.quarantined",
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl serde::Serialize for Kind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Kind {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl serde::de::Visitor<'_> for Text {
+            type Value = Kind;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a known record kind")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Kind, E> {
+                Kind::parse(text)
+                    .ok_or_else(|| E::custom(format_args!("the kind {text:?} is not known to this program")))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Kind;
+
+    #[test]
+    fn every_kind_reads_back_from_its_own_text() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::parse(kind.as_str()), Some(*kind));
+        }
+        assert_eq!(Kind::parse("session.imagined"), None);
+        assert_eq!(Kind::ALL.len(), 45);
+    }
+}

@@ -1,0 +1,255 @@
+//! The ledger of a running gateway: one owner, group commit, journal first.
+//!
+//! Promised: when [`Ledger::append`] returns a [`Receipt`], the record is in the journal, `fdatasync`ed,
+//! and under a head signed by the key provider. Numbers are given in the order in which drafts reach the
+//! owner and never change. Readers see every record from the moment its receipt is given.
+//!
+//! How: callers bring their drafts into canonical form themselves; one thread (`owner`) takes what has
+//! arrived, numbers and hashes it, has the head signed, writes one group, syncs once, and answers all.
+//! A second thread (`feeder`) puts groups into the query store behind it, bounded; until it has, readers
+//! find them in memory (`tail`). The store is only ever a copy: what is wrong with it is mended from the
+//! journal when the ledger is opened (`opening`).
+//!
+//! When the signer fails nothing is numbered: waiters get an error, the ledger is [`LedgerStatus::Stalled`]
+//! and tries again. When a write or sync fails nothing more is accepted: [`LedgerStatus::Failed`], because
+//! after a failed sync nobody knows what is on the disk; opening again finds out.
+//!
+//! Start with `owner`.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use crate::digest::Digest;
+use crate::keys::{HeadSigner, Vault};
+use crate::record::{Draft, Prepared, Seq};
+
+mod disk;
+mod error;
+mod feeder;
+mod head_writer;
+mod journal_writer;
+mod opening;
+mod options;
+mod owner;
+mod reader;
+mod replay;
+mod sled_store;
+mod store;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod torn;
+
+pub use error::{AppendError, LedgerError, ReadError};
+pub use options::LedgerOptions;
+pub use reader::{Entry, Reader};
+
+use owner::{Message, Pending};
+
+/// What can be said about a ledger that is open in this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LedgerStatus {
+    /// Records are accepted.
+    Open {
+        /// How many records are durable and signed.
+        records: u64,
+    },
+    /// The key provider does not sign or seal. Nothing is accepted until it does; it is asked again.
+    Stalled {
+        /// The provider's words.
+        reason: String,
+    },
+    /// Writing failed. Nothing is accepted until the ledger is opened again.
+    Failed {
+        /// What failed, on what.
+        reason: String,
+    },
+    /// It was closed on purpose.
+    Closed,
+}
+
+impl LedgerStatus {
+    /// Whether records are accepted at this moment.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Open { .. })
+    }
+}
+
+/// Proof for a caller that a record is durable and under a signed head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The record's number.
+    pub seq: Seq,
+    /// When it was numbered.
+    pub time: jiff::Timestamp,
+    /// Its leaf hash.
+    pub digest: Digest,
+}
+
+/// What was found when a ledger was opened, for the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// There was no ledger; it was made.
+    pub created: bool,
+    /// How many records there were before this start, not counting what opening itself recorded.
+    pub records: u64,
+    /// An unfinished group at the end of the journal, which had never been acknowledged.
+    pub torn: Option<TornTail>,
+    /// What became of the query store.
+    pub store: StoreState,
+}
+
+/// The unfinished end of a journal, set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TornTail {
+    /// Where its bytes are now.
+    pub file: PathBuf,
+    /// How many there are.
+    pub bytes: u64,
+}
+
+/// What opening did to the query store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreState {
+    /// It had everything.
+    Current,
+    /// It was behind, as after a crash, and got what it lacked.
+    CaughtUp {
+        /// How many records it lacked.
+        records: u64,
+    },
+    /// It was missing, unreadable or not of this ledger, and was made anew.
+    Rebuilt {
+        /// How many records it was given.
+        records: u64,
+        /// Why.
+        reason: String,
+        /// Where the old one is now, if there was one.
+        set_aside: Option<PathBuf>,
+    },
+}
+
+/// A handle to an open ledger. Clones share it; the last one dropped closes it.
+#[derive(Clone)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    sender: mpsc::Sender<Message>,
+    room: Arc<Semaphore>,
+    status: watch::Receiver<LedgerStatus>,
+    reader: Reader,
+    node: String,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    closing: AtomicBool,
+}
+
+/// The queue is bounded by memory, counted in pieces of this many bytes.
+const PERMIT_BYTES: usize = 1024;
+
+impl Ledger {
+    /// Opens the ledger in `options.directory`, or makes one. Blocks while it reads the journal.
+    pub fn open(
+        options: LedgerOptions,
+        signer: Box<dyn HeadSigner>,
+        vault: Arc<dyn Vault>,
+    ) -> Result<(Self, Opened), LedgerError> {
+        opening::open(options, signer, vault, opening::Surroundings::real())
+    }
+
+    /// Records `draft`, and returns once it is durable and under a signed head.
+    ///
+    /// If the future is dropped the record may still be written.
+    pub async fn append(&self, draft: Draft) -> Result<Receipt, AppendError> {
+        let (reply, answer) = oneshot::channel();
+        self.submit(draft, Some(reply)).await?;
+        answer.await.unwrap_or_else(|_| Err(self.gone()))
+    }
+
+    /// Hands `draft` over to be recorded in order, without waiting until it is durable.
+    ///
+    /// Waits while the queue is full. While the signer is down the draft is kept, up to the bound of the
+    /// queue, and recorded when signing works again.
+    pub async fn enqueue(&self, draft: Draft) -> Result<(), AppendError> {
+        self.submit(draft, None).await
+    }
+
+    /// Follows whether records are accepted.
+    pub fn status(&self) -> watch::Receiver<LedgerStatus> {
+        self.shared.status.clone()
+    }
+
+    /// Reads what was acknowledged.
+    pub fn reader(&self) -> Reader {
+        self.shared.reader.clone()
+    }
+
+    /// Records what is in the queue, flushes the store, and lets go of the directory.
+    pub async fn close(&self) -> Result<(), LedgerError> {
+        if self.shared.closing.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let (reply, answer) = oneshot::channel();
+        let sent = self.shared.sender.send(Message::Close(reply)).is_ok();
+        let result = if sent { answer.await } else { Ok(Ok(())) };
+        let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The thread answers as its very last act, so this does not wait.
+        let panicked = thread.is_some_and(|thread| thread.join().is_err());
+        match result {
+            Ok(result) if !panicked => result,
+            _ => Err(LedgerError::Failed { reason: "the ledger's thread ended unexpectedly".to_owned() }),
+        }
+    }
+
+    async fn submit(
+        &self,
+        draft: Draft,
+        reply: Option<oneshot::Sender<Result<Receipt, AppendError>>>,
+    ) -> Result<(), AppendError> {
+        let mut seed = [0_u8; 32];
+        if !draft.personal.is_empty() {
+            getrandom::fill(&mut seed)
+                .map_err(|error| AppendError::Randomness { reason: error.to_string() })?;
+        }
+        let prepared = Prepared::new(draft, &self.shared.node, seed)?;
+        let weight = u32::try_from(prepared.weight() / PERMIT_BYTES + 1).unwrap_or(u32::MAX);
+        let room = self.shared.room.clone();
+        let permit = match room.clone().try_acquire_many_owned(weight) {
+            Ok(permit) => permit,
+            Err(_) => self.wait_for_room(room, weight).await?,
+        };
+        let pending = Pending { prepared, reply, permit: Some(permit) };
+        self.shared.sender.send(Message::Record(pending)).map_err(|_| self.gone())
+    }
+
+    /// Waits for the queue, but not for a queue that cannot move.
+    async fn wait_for_room(
+        &self,
+        room: Arc<Semaphore>,
+        weight: u32,
+    ) -> Result<tokio::sync::OwnedSemaphorePermit, AppendError> {
+        let mut status = self.shared.status.clone();
+        tokio::select! {
+            permit = room.acquire_many_owned(weight) => permit.map_err(|_| self.gone()),
+            stopped = status.wait_for(|status| !status.is_open()) => Err(match stopped.as_deref() {
+                Ok(LedgerStatus::Stalled { reason }) =>
+                    AppendError::SignerUnavailable { reason: reason.clone() },
+                Ok(LedgerStatus::Failed { reason }) => AppendError::Failed { reason: reason.clone() },
+                _ => AppendError::Closed,
+            }),
+        }
+    }
+
+    /// Why the owner no longer answers.
+    fn gone(&self) -> AppendError {
+        match &*self.shared.status.borrow() {
+            LedgerStatus::Failed { reason } => AppendError::Failed { reason: reason.clone() },
+            _ => AppendError::Closed,
+        }
+    }
+}

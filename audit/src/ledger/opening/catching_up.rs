@@ -1,0 +1,246 @@
+//! Compares the journal with the head file, and brings the query store up to it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{Chain, Checkpoint, Digest, Expected, Files, Group, Known, LedgerError, LedgerOptions, Replayed};
+use super::{Store, StoreState, Visitor, feeder, replay};
+use crate::ledger::sled_store::SledStore;
+use crate::ledger::store::StoreHead;
+
+/// The most records that are put into the store at once.
+const BATCH_RECORDS: u64 = 4096;
+
+/// Reads the journal, refuses it if the head file or the store know of more, and fills the store.
+pub(super) fn replay_into_store(
+    files: &Files,
+    options: &LedgerOptions,
+    expected: &Expected<'_>,
+    known: &Known,
+) -> Result<(Replayed, Arc<dyn Store>, StoreState), LedgerError> {
+    let fresh = !files.store().exists();
+    let (store, mut trouble) = match open_store(files, options) {
+        Ok((store, head)) => (Some((store, head)), None),
+        Err(reason) => (None, Some(reason)),
+    };
+    let known_head = match known {
+        Known::Head { checkpoint, .. } => Some(checkpoint),
+        _ => None,
+    };
+    let store_head = store.as_ref().and_then(|(_, head)| *head);
+    let target = store.as_ref().map(|(store, _)| store.as_ref());
+    let mut walk = Walk::new(known_head, store_head, target);
+    let replayed = replay(files, expected, &mut walk)?;
+    walk.flush();
+    compare(files, known_head, store_head, &replayed, &walk)?;
+    let caught_up = walk.fed;
+    if trouble.is_none() {
+        trouble = walk.store_trouble(&replayed);
+    }
+    if fresh && trouble.is_none() {
+        let state = if replayed.chain.size() == 0 {
+            StoreState::Current
+        } else {
+            let reason = "there was no query store".to_owned();
+            StoreState::Rebuilt { records: caught_up, reason, set_aside: None }
+        };
+        if let Some((store, _)) = store {
+            sync_store_directory(files);
+            return Ok((replayed, store, state));
+        }
+    }
+    match (store, trouble) {
+        (Some((store, _)), None) => {
+            let state = if caught_up == 0 {
+                StoreState::Current
+            } else {
+                StoreState::CaughtUp { records: caught_up }
+            };
+            Ok((replayed, store, state))
+        }
+        (store, trouble) => {
+            drop(store);
+            let reason = trouble.unwrap_or_default();
+            rebuild(files, options, expected, reason)
+        }
+    }
+}
+
+type OpenStore = (Arc<dyn Store>, Option<StoreHead>);
+
+/// Opens the store and reads its ends, so that a store which opens and cannot be read is found now.
+fn open_store(files: &Files, options: &LedgerOptions) -> Result<OpenStore, String> {
+    let store: Arc<dyn Store> = Arc::new(
+        SledStore::open(&files.store(), options.store_cache_bytes)
+            .map_err(|error| format!("it could not be opened: {error}"))?,
+    );
+    let unreadable = |error| format!("it could not be read: {error}");
+    let head = store.head().map_err(unreadable)?;
+    let size = head.map_or(0, |head| head.size);
+    for seq in [Some(0), size.checked_sub(1)].into_iter().flatten().filter(|seq| *seq < size) {
+        let seq = crate::record::Seq::new(seq);
+        let found = store.range(seq, 1).map_err(unreadable)?;
+        if found.first().is_none_or(|stored| stored.seq != seq) {
+            return Err(format!("record {seq} is missing from it"));
+        }
+    }
+    Ok((store, head))
+}
+
+/// The journal must have everything that others remember of it.
+fn compare(
+    files: &Files,
+    known: Option<&Checkpoint>,
+    store: Option<StoreHead>,
+    replayed: &Replayed,
+    walk: &Walk<'_>,
+) -> Result<(), LedgerError> {
+    let size = replayed.chain.size();
+    if let Some(known) = known {
+        if known.size > size {
+            if let Some(torn) = &replayed.torn {
+                return Err(LedgerError::Damaged {
+                    segment: torn.segment.name(),
+                    offset: torn.offset,
+                    seq: replayed.chain.next(),
+                    what: format!("{}, and the head file says that it had been acknowledged", torn.what),
+                });
+            }
+            return Err(LedgerError::Behind { journal: size, known: known.size, witness: files.head() });
+        }
+        if walk.root_at_known != Some(known.root) {
+            return Err(LedgerError::Forked { size: known.size, witness: files.head() });
+        }
+    }
+    match store {
+        Some(store) if store.size > size => {
+            Err(LedgerError::Behind { journal: size, known: store.size, witness: files.store() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Puts what the store lacks into it while the journal is read.
+struct Walk<'a> {
+    known_size: Option<u64>,
+    root_at_known: Option<Digest>,
+    store_head: Option<StoreHead>,
+    /// Whether the journal has led to the store's own head, so that the rest may be added.
+    store_matches: bool,
+    target: Option<&'a dyn Store>,
+    waiting: Vec<Group<Vec<u8>>>,
+    waiting_records: u64,
+    fed: u64,
+    failure: Option<String>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(known: Option<&Checkpoint>, store_head: Option<StoreHead>, target: Option<&'a dyn Store>) -> Self {
+        Self {
+            known_size: known.map(|known| known.size),
+            root_at_known: known.filter(|known| known.size == 0).map(|_| Chain::genesis().frontier().root()),
+            store_head,
+            store_matches: store_head.is_none_or(|head| head.size == 0),
+            target,
+            waiting: Vec::new(),
+            waiting_records: 0,
+            fed: 0,
+            failure: None,
+        }
+    }
+
+    /// Puts what waits into the store.
+    fn flush(&mut self) {
+        if let (Some(store), None) = (self.target, &self.failure) {
+            let groups: Vec<_> = self.waiting.iter().collect();
+            match feeder::apply(store, &groups) {
+                Ok(()) => self.fed += self.waiting_records,
+                Err(error) => self.failure = Some(format!("it could not be written: {error}")),
+            }
+        }
+        self.waiting.clear();
+        self.waiting_records = 0;
+    }
+
+    /// Why the store has to be made anew, if it has.
+    fn store_trouble(&self, replayed: &Replayed) -> Option<String> {
+        if let Some(failure) = &self.failure {
+            return Some(failure.clone());
+        }
+        let known = self.store_head.is_none_or(|head| head.size <= replayed.chain.size());
+        (known && !self.store_matches).then(|| "it holds other records than the journal".to_owned())
+    }
+}
+
+impl Visitor for Walk<'_> {
+    fn record(&mut self, chain: &Chain) {
+        let size = chain.size();
+        if self.known_size == Some(size) {
+            self.root_at_known = Some(chain.frontier().root());
+        }
+    }
+
+    fn group(&mut self, group: &Group<&[u8]>, chain: &Chain) {
+        if self.store_matches {
+            if let Ok(owned) = Group::parse(group.frame().to_vec()) {
+                self.waiting_records += owned.count();
+                self.waiting.push(owned);
+            }
+            if self.waiting_records >= BATCH_RECORDS {
+                self.flush();
+            }
+        } else if let Some(head) = self.store_head
+            && head.size == chain.size()
+        {
+            self.store_matches = head.root == chain.frontier().root();
+        }
+    }
+}
+
+/// Moves the store away and makes it anew from the journal.
+fn rebuild(
+    files: &Files,
+    options: &LedgerOptions,
+    expected: &Expected<'_>,
+    reason: String,
+) -> Result<(Replayed, Arc<dyn Store>, StoreState), LedgerError> {
+    tracing::warn!(reason, "the query store is made anew from the journal");
+    let set_aside = set_store_aside(files)?;
+    let path = files.store();
+    let unusable =
+        |error: crate::ledger::store::StoreError| LedgerError::Store { path: path.clone(), reason: error.0 };
+    let store: Arc<dyn Store> =
+        Arc::new(SledStore::open(&path, options.store_cache_bytes).map_err(unusable)?);
+    let mut walk = Walk::new(None, None, Some(store.as_ref()));
+    let replayed = replay(files, expected, &mut walk)?;
+    walk.flush();
+    if let Some(reason) = walk.failure {
+        return Err(LedgerError::Store { path, reason });
+    }
+    let records = walk.fed;
+    sync_store_directory(files);
+    Ok((replayed, store, StoreState::Rebuilt { records, reason, set_aside }))
+}
+
+/// Keeps one damaged store, the latest; it is only ever a copy of the journal.
+fn set_store_aside(files: &Files) -> Result<Option<PathBuf>, LedgerError> {
+    let (from, to) = (files.store(), files.directory().join("store.damaged"));
+    if !from.exists() {
+        return Ok(None);
+    }
+    let failed = |error| LedgerError::io("set the damaged query store aside as", &to, error);
+    if to.exists() {
+        std::fs::remove_dir_all(&to).or_else(|_| std::fs::remove_file(&to)).map_err(failed)?;
+    }
+    std::fs::rename(&from, &to).map_err(failed)?;
+    Ok(Some(to))
+}
+
+/// sled never syncs the names of its files; a store that is lost to a power cut would only be made anew,
+/// so a failure here is no reason to stop.
+fn sync_store_directory(files: &Files) {
+    for name in ["conf", "db", "."] {
+        let _ = std::fs::File::open(files.store().join(name)).and_then(|file| file.sync_all());
+    }
+    let _ = std::fs::File::open(files.directory()).and_then(|file| file.sync_all());
+}

@@ -1,0 +1,56 @@
+//! What a ledger needs to know before it can be opened.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where and how a ledger is kept. Make it with [`LedgerOptions::new`] and change what differs.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LedgerOptions {
+    /// The ledger's directory; made with access for its owner alone if it is not there.
+    pub directory: PathBuf,
+    /// The ledger's name in its heads, such as `sallyport.example/ledger`.
+    pub origin: String,
+    /// The gateway's name in its records.
+    pub node: String,
+    /// A segment file is closed when it has this many bytes. 64 MiB.
+    pub segment_bytes: u64,
+    /// The most records in one group. 4,096.
+    pub group_records: usize,
+    /// The most bytes of records in one group, more or less. 8 MiB.
+    pub group_bytes: usize,
+    /// How much memory may wait to be recorded, in bytes. 32 MiB.
+    pub queue_bytes: usize,
+    /// How much may wait in memory to be put into the query store, in bytes. 64 MiB.
+    pub store_lag_bytes: usize,
+    /// How much memory the query store may use for its cache, in bytes. 64 MiB.
+    pub store_cache_bytes: u64,
+    /// How often the head file and the store are flushed. One second.
+    pub flush_interval: Duration,
+    /// How often a signer that failed is asked again. One second.
+    pub retry_interval: Duration,
+    /// Opens a journal whose head file is missing or unreadable, and records that this was accepted.
+    ///
+    /// To be set by an operator who has compared the journal with a checkpoint kept elsewhere.
+    pub accept_lost_head: bool,
+}
+
+impl LedgerOptions {
+    /// The usual bounds.
+    pub fn new(directory: impl Into<PathBuf>, origin: impl Into<String>, node: impl Into<String>) -> Self {
+        Self {
+            directory: directory.into(),
+            origin: origin.into(),
+            node: node.into(),
+            segment_bytes: 64 * 1024 * 1024,
+            group_records: 4096,
+            group_bytes: 8 * 1024 * 1024,
+            queue_bytes: 32 * 1024 * 1024,
+            store_lag_bytes: 64 * 1024 * 1024,
+            store_cache_bytes: 64 * 1024 * 1024,
+            flush_interval: Duration::from_secs(1),
+            retry_interval: Duration::from_secs(1),
+            accept_lost_head: false,
+        }
+    }
+}

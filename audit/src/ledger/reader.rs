@@ -1,0 +1,140 @@
+//! Reading what was acknowledged.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::watch;
+
+use super::ReadError;
+use super::store::{Store, Stored};
+use super::tail::Tail;
+use crate::commitment::{Personal, Sidecar};
+use crate::digest::Digest;
+use crate::keys::Vault;
+use crate::record::{Record, Seq};
+
+/// A record with its bytes, and with the personal values that can still be read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The record.
+    pub record: Record,
+    /// Its canonical bytes.
+    pub bytes: Vec<u8>,
+    /// The personal values that fit the record's commitments. A value is missing when it was erased, when
+    /// the key provider cannot open it, or when it was changed.
+    pub personal: BTreeMap<Personal, String>,
+}
+
+impl Entry {
+    /// The record's leaf hash.
+    pub fn digest(&self) -> Digest {
+        Digest::leaf(&self.bytes)
+    }
+}
+
+/// Reads the ledger; clones share it. Sees every record from the moment its receipt was given.
+///
+/// Reading may touch the disk and therefore block.
+#[derive(Clone)]
+pub struct Reader {
+    pub(super) shared: Arc<ReadSide>,
+}
+
+pub(super) struct ReadSide {
+    pub(super) tail: Arc<Tail>,
+    /// Taken out when the ledger is closed, so that a forgotten reader does not keep the store open.
+    pub(super) store: RwLock<Option<Arc<dyn Store>>>,
+    pub(super) vault: Arc<dyn Vault>,
+    pub(super) heads: watch::Receiver<u64>,
+    pub(super) note: watch::Receiver<Arc<str>>,
+}
+
+impl Reader {
+    /// How many records there are.
+    pub fn len(&self) -> u64 {
+        *self.shared.heads.borrow()
+    }
+
+    /// Whether there are none; never so in an open ledger.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The record of this number; `None` when there is none yet.
+    pub fn get(&self, seq: Seq) -> Result<Option<Entry>, ReadError> {
+        Ok(self.range(seq, 1)?.pop())
+    }
+
+    /// At most `limit` records from `from` on, in order and without gaps.
+    pub fn range(&self, from: Seq, limit: usize) -> Result<Vec<Entry>, ReadError> {
+        let available = usize::try_from(self.len().saturating_sub(from.get())).unwrap_or(usize::MAX);
+        let wanted = limit.min(available);
+        if wanted == 0 {
+            return Ok(Vec::new());
+        }
+        // First what trails in memory, then the store: a group leaves memory only when the store has it.
+        let tail = self.shared.tail.groups_from(from);
+        let in_store = tail.first().map_or(wanted, |group| {
+            let before = group.first().get().saturating_sub(from.get());
+            usize::try_from(before).unwrap_or(usize::MAX).min(wanted)
+        });
+        let mut found = if in_store == 0 { Vec::new() } else { self.stored(from, in_store)? };
+        let copies = tail.iter().flat_map(|group| group.records()).filter(|(seq, ..)| *seq >= from);
+        let missing = wanted - found.len();
+        found.extend(copies.take(missing).map(|(seq, record, sealed)| Stored {
+            seq,
+            record: record.to_vec(),
+            sealed: sealed.to_vec(),
+        }));
+        let numbered = found.into_iter().zip(from.get()..);
+        let entries =
+            numbered.map(|(stored, seq)| self.entry(stored, Seq::new(seq))).collect::<Result<Vec<_>, _>>()?;
+        if entries.len() < wanted {
+            return Err(ReadError::Missing { seq: Seq::new(from.get() + entries.len() as u64) });
+        }
+        Ok(entries)
+    }
+
+    /// The last signed head, as a signed note.
+    pub fn checkpoint(&self) -> String {
+        self.shared.note.borrow().to_string()
+    }
+
+    /// Follows how many records there are.
+    pub fn heads(&self) -> watch::Receiver<u64> {
+        self.shared.heads.clone()
+    }
+
+    fn stored(&self, from: Seq, limit: usize) -> Result<Vec<Stored>, ReadError> {
+        let store = self.shared.store.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let store = store.ok_or(ReadError::Closed)?;
+        store.range(from, limit).map_err(|error| ReadError::Store { reason: error.0 })
+    }
+
+    fn entry(&self, stored: Stored, expected: Seq) -> Result<Entry, ReadError> {
+        if stored.seq != expected {
+            return Err(ReadError::Missing { seq: expected });
+        }
+        let record =
+            Record::parse(&stored.record).map_err(|source| ReadError::Record { seq: expected, source })?;
+        let personal = self.personal(&record, &stored);
+        Ok(Entry { record, bytes: stored.record, personal })
+    }
+
+    fn personal(&self, record: &Record, stored: &Stored) -> BTreeMap<Personal, String> {
+        if stored.sealed.is_empty() {
+            return BTreeMap::new();
+        }
+        let digest = Digest::leaf(&stored.record);
+        match self.shared.vault.open(digest.as_bytes(), &stored.sealed) {
+            Ok(plaintext) => {
+                let sidecar = Sidecar::parse(&plaintext);
+                sidecar.map(|sidecar| sidecar.matching(&record.personal)).unwrap_or_default()
+            }
+            Err(error) => {
+                tracing::debug!(seq = %record.seq, %error, "personal values cannot be read");
+                BTreeMap::new()
+            }
+        }
+    }
+}

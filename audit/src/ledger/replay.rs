@@ -1,0 +1,248 @@
+//! Reads the journal from the beginning, as it must be read before anything is added.
+//!
+//! Every group's checksum, every record's hash and every head's root are checked; the last head's signature
+//! vouches for all before it. What is left to `auditctl verify` is what a signed root already covers: the
+//! canonical form, the `prev` links, and the signatures of earlier heads.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use super::LedgerError;
+use crate::chain::Chain;
+use crate::checkpoint::Checkpoint;
+use crate::digest::Digest;
+use crate::journal::files::{SegmentPath, read_segment};
+use crate::journal::{Files, Frame, FrameFault, FrameKind, Group, SegmentHeader};
+use crate::note::PublicKey;
+use crate::record::{Record, Seq};
+
+/// What a journal holds.
+pub(super) struct Replayed {
+    /// Where it stands after its last good group.
+    pub(super) chain: Chain,
+    /// How many groups there are.
+    pub(super) groups: u64,
+    /// Its last signed head; empty when there is no group.
+    pub(super) note: String,
+    /// The time of its last record.
+    pub(super) last_time: Option<Timestamp>,
+    /// The segment to go on with, and how many good bytes it has.
+    pub(super) last: Option<(PathBuf, u64)>,
+    /// An unfinished end.
+    pub(super) torn: Option<Torn>,
+}
+
+/// An end of the journal that is no whole group.
+#[derive(Debug)]
+pub(super) struct Torn {
+    pub(super) segment: SegmentPath,
+    pub(super) offset: usize,
+    pub(super) bytes: Vec<u8>,
+    /// What is wrong with it.
+    pub(super) what: String,
+}
+
+/// Whose ledger it must be.
+pub(super) struct Expected<'a> {
+    pub(super) origin: &'a str,
+    pub(super) key: &'a PublicKey,
+}
+
+/// Receives what is read.
+pub(super) trait Visitor {
+    /// After each record.
+    fn record(&mut self, chain: &Chain);
+    /// After each group, when its root was found right.
+    fn group(&mut self, group: &Group<&[u8]>, chain: &Chain);
+}
+
+/// Reads all segments.
+pub(super) fn replay(
+    files: &Files,
+    expected: &Expected<'_>,
+    visitor: &mut dyn Visitor,
+) -> Result<Replayed, LedgerError> {
+    let segments = files.segments().map_err(|error| LedgerError::io("list", files.journal(), error))?;
+    let mut replay = Replay {
+        files,
+        expected,
+        visitor,
+        state: Replayed {
+            chain: Chain::genesis(),
+            groups: 0,
+            note: String::new(),
+            last_time: None,
+            last: None,
+            torn: None,
+        },
+    };
+    for (number, segment) in segments.iter().enumerate() {
+        let bytes =
+            read_segment(&segment.path).map_err(|error| LedgerError::io("read", &segment.path, error))?;
+        replay.segment(segment, &bytes, number + 1 == segments.len())?;
+    }
+    Ok(replay.state)
+}
+
+struct Replay<'a> {
+    files: &'a Files,
+    expected: &'a Expected<'a>,
+    visitor: &'a mut dyn Visitor,
+    state: Replayed,
+}
+
+impl Replay<'_> {
+    fn segment(&mut self, segment: &SegmentPath, bytes: &[u8], last: bool) -> Result<(), LedgerError> {
+        let mut offset = match Frame::read(bytes, 0) {
+            Ok(Some(frame)) if frame.sound && frame.kind == FrameKind::Segment => {
+                self.header(segment, frame.bytes)?;
+                frame.bytes.len()
+            }
+            other => return self.unreadable(segment, bytes, 0, fault(other), last),
+        };
+        let mut last_record = None;
+        loop {
+            match Frame::read(bytes, offset) {
+                Ok(None) => break,
+                Ok(Some(frame)) if frame.sound && frame.kind == FrameKind::Group => {
+                    last_record = Some(self.group(segment, offset, frame.bytes)?);
+                    offset += frame.bytes.len();
+                }
+                other => {
+                    self.unreadable(segment, bytes, offset, fault(other), last)?;
+                    break;
+                }
+            }
+        }
+        if let Some(record) = last_record {
+            let record = Record::parse(record).map_err(|error| {
+                let seq = Seq::new(self.state.chain.size().saturating_sub(1));
+                LedgerError::Damaged { segment: segment.name(), offset, seq, what: error.to_string() }
+            })?;
+            self.state.last_time = Some(record.time);
+        }
+        self.state.last = Some((segment.path.clone(), offset as u64));
+        Ok(())
+    }
+
+    fn header(&self, segment: &SegmentPath, frame: &[u8]) -> Result<(), LedgerError> {
+        let header = SegmentHeader::parse(frame).map_err(|error| match error {
+            crate::journal::segment::SegmentFault::Version { .. } => {
+                LedgerError::Newer { segment: segment.name(), what: error.to_string() }
+            }
+            crate::journal::segment::SegmentFault::Form => self.damaged(segment, 0, error.to_string()),
+        })?;
+        self.own(&header.origin)?;
+        let state = &self.state;
+        if header != SegmentHeader::new(&header.origin, &state.chain, &state.note)
+            || segment.first != header.first
+        {
+            let what = "this segment does not go on where the one before it ends";
+            return Err(self.damaged(segment, 0, what.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Checks one group and returns its last record.
+    fn group<'b>(
+        &mut self,
+        segment: &SegmentPath,
+        offset: usize,
+        frame: &'b [u8],
+    ) -> Result<&'b [u8], LedgerError> {
+        let group = Group::parse(frame).map_err(|error| self.damaged(segment, offset, error.to_string()))?;
+        if group.first() != self.state.chain.next() {
+            let what = format!("a group begins with record {}", group.first());
+            return Err(self.damaged(segment, offset, what));
+        }
+        let first = self.state.chain.next();
+        for (_, record, _) in group.records() {
+            self.state.chain.extend(Digest::leaf(record));
+            self.visitor.record(&self.state.chain);
+        }
+        let head = std::str::from_utf8(group.note()).ok().and_then(|note| Checkpoint::from_note(note).ok());
+        let Some((head, note)) = head else {
+            return Err(self.damaged(segment, offset, "its signed head cannot be read".to_owned()));
+        };
+        self.own(&head.origin)?;
+        if !note.names(self.expected.key) {
+            return Err(LedgerError::ForeignKey {
+                directory: self.files.directory().to_owned(),
+                found: note.signers(),
+                expected: self.expected.key.to_string(),
+            });
+        }
+        if head != self.state.chain.checkpoint(&head.origin) {
+            return Err(LedgerError::Damaged {
+                segment: segment.name(),
+                offset,
+                seq: first,
+                what: "its records are not those that its head was signed for".to_owned(),
+            });
+        }
+        self.state.groups += 1;
+        self.state.note = note.to_string();
+        let range = group.record_range(Seq::new(self.state.chain.size() - 1)).unwrap_or_default();
+        self.visitor.group(&group, &self.state.chain);
+        Ok(frame.get(range).unwrap_or_default())
+    }
+
+    fn own(&self, origin: &str) -> Result<(), LedgerError> {
+        if origin == self.expected.origin {
+            return Ok(());
+        }
+        Err(LedgerError::ForeignOrigin {
+            directory: self.files.directory().to_owned(),
+            found: origin.to_owned(),
+            expected: self.expected.origin.to_owned(),
+        })
+    }
+
+    /// What cannot be read is an unfinished end only if nothing whole comes after it.
+    fn unreadable(
+        &mut self,
+        segment: &SegmentPath,
+        bytes: &[u8],
+        offset: usize,
+        what: Fault,
+        last: bool,
+    ) -> Result<(), LedgerError> {
+        let what = match what {
+            Fault::Newer(what) => return Err(LedgerError::Newer { segment: segment.name(), what }),
+            Fault::Damaged(what) => what,
+        };
+        let rest = bytes.get(offset..).unwrap_or_default();
+        if !last || group_follows(rest) {
+            return Err(self.damaged(segment, offset, what));
+        }
+        self.state.torn = Some(Torn { segment: segment.clone(), offset, bytes: rest.to_vec(), what });
+        Ok(())
+    }
+
+    fn damaged(&self, segment: &SegmentPath, offset: usize, what: String) -> LedgerError {
+        LedgerError::Damaged { segment: segment.name(), offset, seq: self.state.chain.next(), what }
+    }
+}
+
+enum Fault {
+    Newer(String),
+    Damaged(String),
+}
+
+fn fault(read: Result<Option<Frame<'_>>, FrameFault>) -> Fault {
+    match read {
+        Err(error @ FrameFault::Unknown { .. }) => Fault::Newer(error.to_string()),
+        Err(error) => Fault::Damaged(error.to_string()),
+        Ok(None) => Fault::Damaged("the file is empty".to_owned()),
+        Ok(Some(frame)) if frame.sound => Fault::Damaged("a piece of another kind stands there".to_owned()),
+        Ok(Some(_)) => Fault::Damaged("its checksum is wrong".to_owned()),
+    }
+}
+
+/// Whether a whole group begins anywhere after the first byte.
+fn group_follows(bytes: &[u8]) -> bool {
+    let magic = FrameKind::Group.magic();
+    let candidates = bytes.windows(magic.len()).enumerate().skip(1).filter(|(_, window)| **window == magic);
+    candidates.into_iter().any(|(at, _)| matches!(Frame::read(bytes, at), Ok(Some(frame)) if frame.sound))
+}

@@ -1,0 +1,164 @@
+//! Keys and ledgers for tests: software stand-ins for the parts of the key provider.
+//!
+//! Nothing here protects anything. The module exists only in test builds and with the feature `testing`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ed25519_dalek::{Signer as _, SigningKey};
+
+use crate::chain::Chain;
+use crate::checkpoint::Checkpoint;
+use crate::digest::Digest;
+use crate::journal::{GroupWriter, SegmentHeader};
+use crate::keys::{HeadSigner, SignError, Vault, VaultError};
+use crate::note::{PublicKey, SignedNote};
+use crate::record::{Draft, Prepared, time_text};
+
+/// An Ed25519 key in memory, which can be told to fail.
+#[derive(Clone)]
+pub struct SoftwareSigner {
+    name: String,
+    key: SigningKey,
+    down: Arc<AtomicBool>,
+}
+
+impl SoftwareSigner {
+    /// The key of this seed, under this name.
+    pub fn new(name: &str, seed: [u8; 32]) -> Self {
+        Self { name: name.to_owned(), key: SigningKey::from_bytes(&seed), down: Arc::default() }
+    }
+
+    /// A switch: while it is true, signing fails as if the token were gone.
+    pub fn down(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.down)
+    }
+
+    /// The public key in the form that verifiers take.
+    ///
+    /// # Panics
+    /// If the name cannot be a key's name.
+    #[expect(clippy::expect_used, reason = "a test's own key is good, and its name a mistake in the test")]
+    pub fn verifier(&self) -> PublicKey {
+        PublicKey::new(&self.name, &self.key.verifying_key().to_bytes()).expect("a good key")
+    }
+
+    /// A signed note over `checkpoint`.
+    pub fn sign_checkpoint(&self, checkpoint: &Checkpoint) -> SignedNote {
+        let text = checkpoint.text();
+        let signature = self.key.sign(text.as_bytes()).to_bytes();
+        SignedNote::new(text, &self.verifier(), &signature)
+    }
+}
+
+impl HeadSigner for SoftwareSigner {
+    fn origin_key_name(&self) -> &str {
+        &self.name
+    }
+
+    fn public_key(&self) -> [u8; 32] {
+        self.key.verifying_key().to_bytes()
+    }
+
+    fn sign(&mut self, message: &[u8]) -> Result<[u8; 64], SignError> {
+        if self.down.load(Ordering::SeqCst) {
+            return Err(SignError::new("the token was removed"));
+        }
+        Ok(self.key.sign(message).to_bytes())
+    }
+}
+
+/// A vault without secrecy: it only checks that value and record still belong together.
+#[derive(Clone, Default)]
+pub struct PlainVault;
+
+impl Vault for PlainVault {
+    fn seal(&self, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, VaultError> {
+        Ok([Digest::of(&[aad, plaintext]).as_bytes(), plaintext].concat())
+    }
+
+    fn open(&self, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let (tag, plaintext) =
+            sealed.split_first_chunk::<32>().ok_or_else(|| VaultError::new("it is too short"))?;
+        if Digest::of(&[aad, plaintext]).as_bytes() != tag {
+            return Err(VaultError::new("it was changed, or belongs to another record"));
+        }
+        Ok(plaintext.to_vec())
+    }
+}
+
+/// Builds a journal in memory, group by group, as the ledger would write it.
+pub struct JournalBuilder {
+    /// Who signs the heads.
+    pub signer: SoftwareSigner,
+    /// The ledger's name.
+    pub origin: String,
+    /// Where the ledger stands.
+    pub chain: Chain,
+    /// The last signed head, empty before the first.
+    pub note: String,
+    /// The time of the next record, moved on by a millisecond for each.
+    pub time: jiff::Timestamp,
+    /// The segments so far: name and bytes.
+    pub segments: Vec<(String, Vec<u8>)>,
+}
+
+impl JournalBuilder {
+    /// An empty journal for `origin`, signed by `signer`.
+    pub fn new(origin: &str, signer: SoftwareSigner) -> Self {
+        let time = jiff::Timestamp::from_second(1_767_225_600).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        let chain = Chain::genesis();
+        let mut builder = Self {
+            signer,
+            origin: origin.to_owned(),
+            chain,
+            note: String::new(),
+            time,
+            segments: Vec::new(),
+        };
+        builder.rotate();
+        builder
+    }
+
+    /// Begins a new segment.
+    pub fn rotate(&mut self) {
+        let header = SegmentHeader::new(&self.origin, &self.chain, &self.note);
+        let name = format!("{:020}.seg", self.chain.size());
+        self.segments.push((name, header.to_frame().unwrap_or_default()));
+    }
+
+    /// Adds one group with these drafts.
+    ///
+    /// # Panics
+    /// If a draft cannot become a record.
+    #[expect(clippy::expect_used, reason = "a draft that is too large is a mistake in the test")]
+    pub fn group(&mut self, drafts: impl IntoIterator<Item = Draft>) -> &mut Self {
+        let mut group = GroupWriter::new(self.chain.next(), 0);
+        for draft in drafts {
+            let seed = *Digest::of(&[&self.chain.size().to_be_bytes()]).as_bytes();
+            let prepared = Prepared::new(draft, "gw-1", seed).expect("a draft of a sensible size");
+            let (seq, prev, time) = (self.chain.next(), self.chain.prev(), time_text(self.time));
+            let bytes = group.record(|out| prepared.write(seq, &time, prev, out)).expect("a short record");
+            let leaf = Digest::leaf(bytes);
+            if let Some(plaintext) = prepared.sidecar() {
+                let sealed = PlainVault.seal(leaf.as_bytes(), plaintext).unwrap_or_default();
+                group.seal(&sealed);
+            }
+            self.chain.extend(leaf);
+            self.time = self.time.saturating_add(jiff::SignedDuration::from_millis(1)).unwrap_or(self.time);
+        }
+        self.note = self.signer.sign_checkpoint(&self.chain.checkpoint(&self.origin)).to_string();
+        let group = group.finish(&self.note).expect("a group with records");
+        if let Some((_, bytes)) = self.segments.last_mut() {
+            bytes.extend_from_slice(group.frame());
+        }
+        self
+    }
+
+    /// The bytes of a head file that holds the last head.
+    pub fn head_file(&self) -> Vec<u8> {
+        let mut file = crate::journal::head::slot(&self.note).unwrap_or_default();
+        file.resize(crate::journal::head::FILE_BYTES, 0);
+        file
+    }
+}
