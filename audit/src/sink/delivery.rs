@@ -146,7 +146,9 @@ impl Delivery {
         let mut heads = self.feed.heads();
         let mut more_may_come = true;
         let mut position = self.window.rewind();
-        let mut tick = interval((self.options.settle() / 8).clamp(Duration::from_millis(20), Duration::from_millis(250)));
+        let mut tick = interval(
+            (self.options.settle() / 8).clamp(Duration::from_millis(20), Duration::from_millis(250)),
+        );
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.announcer.connected(Instant::now().into_std());
         loop {
@@ -220,7 +222,8 @@ impl Delivery {
 
     /// Reads and formats on a thread that may block.
     async fn batch(&self, from: Position) -> Result<Batch, Fault> {
-        let (feed, format, most) = (Arc::clone(&self.feed), Arc::clone(&self.format), self.options.max_message);
+        let (feed, format, most) =
+            (Arc::clone(&self.feed), Arc::clone(&self.format), self.options.max_message);
         let read = task::spawn_blocking(move || batch(feed.as_ref(), &format, most, from)).await;
         Ok(read.map_err(|panic| FeedError::new(panic.to_string()))??)
     }
@@ -283,7 +286,8 @@ impl Delivery {
         self.status.send_if_modified(|status| {
             let before = (status.connected, status.next, status.settled, status.lag);
             status.connected = true;
-            (status.next, status.settled, status.lag) = (position.next, settled, head.saturating_sub(position.next));
+            (status.next, status.settled, status.lag) =
+                (position.next, settled, head.saturating_sub(position.next));
             before != (status.connected, status.next, status.settled, status.lag)
         });
     }
@@ -311,7 +315,10 @@ fn batch(feed: &dyn Feed, format: &Format, most: usize, from: Position) -> Resul
         let Position { next, sequence } = batch.upto;
         // Sent under a wrong number, or with a hole before it, a record would be evidence against the ledger.
         if entry.record.seq.get() != next {
-            return Err(FeedError::new(format!("record {next} was asked for, {} was given", entry.record.seq)));
+            return Err(FeedError::new(format!(
+                "record {next} was asked for, {} was given",
+                entry.record.seq
+            )));
         }
         let message = format.message(&entry, sequence);
         if message.len() > most {
@@ -330,7 +337,11 @@ fn batch(feed: &dyn Feed, format: &Format, most: usize, from: Position) -> Resul
     Ok(batch)
 }
 
-async fn write(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8], patience: Duration) -> Result<(), TransportError> {
+async fn write(
+    to: &mut (impl AsyncWrite + Unpin),
+    bytes: &[u8],
+    patience: Duration,
+) -> Result<(), TransportError> {
     let within = |done: Result<std::io::Result<()>, _>| match done {
         Ok(Ok(())) => Ok(()),
         Ok(Err(source)) => Err(TransportError::Broken { source }),

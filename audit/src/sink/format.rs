@@ -179,3 +179,6 @@ fn printable(text: &str, most: usize) -> String {
     }
     text.chars().take(most).map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,9 @@ use crate::ledger::Entry;
 pub use self::{
     cursor::{CursorError, CursorStore, FileCursor},
     notice::Notice,
-    options::{Address, ClientIdentity, Facility, PersonalView, SinkName, SyslogOptions, TlsOptions, Transport},
+    options::{
+        Address, ClientIdentity, Facility, PersonalView, SinkName, SyslogOptions, TlsOptions, Transport,
+    },
     settings::SyslogSettings,
     transport::TransportError,
     window::Position,

@@ -262,7 +262,9 @@ mod tests {
         for good in ["siem.example:6514", "192.0.2.7:6514", "[2001:db8::7]:6514", "localhost:1"] {
             assert_eq!(Address::parse(good).unwrap().to_string(), good);
         }
-        for bad in ["", "siem.example", ":6514", "siem:0", "siem:65536", "2001:db8::7:6514", "[siem]:1", "a/b:1"] {
+        for bad in
+            ["", "siem.example", ":6514", "siem:0", "siem:65536", "2001:db8::7:6514", "[siem]:1", "a/b:1"]
+        {
             assert!(Address::parse(bad).is_err(), "{bad:?}");
         }
     }

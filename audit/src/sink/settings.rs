@@ -7,7 +7,8 @@ use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 use serde::Deserialize;
 
 use super::options::{
-    Address, ClientIdentity, Facility, LEAST_MAX_MESSAGE, PersonalView, SinkName, SyslogOptions, TlsOptions, Transport,
+    Address, ClientIdentity, Facility, LEAST_MAX_MESSAGE, PersonalView, SinkName, SyslogOptions, TlsOptions,
+    Transport,
 };
 
 /// One `[[sink.syslog]]` table. What is absent takes the default of [`SyslogOptions`].
@@ -62,7 +63,12 @@ pub enum Carrier {
 impl SyslogSettings {
     /// Checks everything. `at` is the path of this table (`sink.syslog[0]`); each fault is pushed to `problems` as
     /// `path: what is wrong`. `None` when there was any.
-    pub fn parse(self, at: &str, cursor_directory: PathBuf, problems: &mut Vec<String>) -> Option<SyslogOptions> {
+    pub fn parse(
+        self,
+        at: &str,
+        cursor_directory: PathBuf,
+        problems: &mut Vec<String>,
+    ) -> Option<SyslogOptions> {
         let found_before = problems.len();
         let name = keep(at, "name", SinkName::parse(&self.name), problems);
         let address = keep(at, "address", Address::parse(&self.address), problems);
@@ -112,7 +118,9 @@ impl SyslogSettings {
             (Carrier::Tcp, None) if self.server_name.is_none() && client.is_none() => Some(Transport::Tcp),
             // Keys that would be ignored are refused: the operator believes that this connection is encrypted.
             (Carrier::Tcp, _) => {
-                problems.push(format!("{at}.transport: is \"tcp\", so nothing is encrypted, yet keys for TLS are set"));
+                problems.push(format!(
+                    "{at}.transport: is \"tcp\", so nothing is encrypted, yet keys for TLS are set"
+                ));
                 None
             }
         }
@@ -128,7 +136,13 @@ fn keep<T>(
     parsed.map_err(|error| problems.push(format!("{at}.{key}: {error}"))).ok()
 }
 
-fn seconds(at: &str, key: &str, given: Option<u64>, most: u64, problems: &mut Vec<String>) -> Option<Duration> {
+fn seconds(
+    at: &str,
+    key: &str,
+    given: Option<u64>,
+    most: u64,
+    problems: &mut Vec<String>,
+) -> Option<Duration> {
     let given = given?;
     if given == 0 || given > most {
         problems.push(format!("{at}.{key}: {given} is not 1 to {most}"));
@@ -150,7 +164,8 @@ mod tests {
 
     #[test]
     fn a_short_table_is_enough_and_the_rest_has_defaults() {
-        let (options, problems) = parse(json!({"name": "siem", "address": "siem.example:6514", "ca_file": "root.pem"}));
+        let (options, problems) =
+            parse(json!({"name": "siem", "address": "siem.example:6514", "ca_file": "root.pem"}));
         let options = options.unwrap();
         assert!(problems.is_empty());
         assert_eq!((options.facility, options.personal), (Facility::LOG_AUDIT, PersonalView::Values));
@@ -164,7 +179,15 @@ mod tests {
             "settle_secs": 0, "max_message_bytes": 100, "client_key_file": "key.pem",
         }));
         assert!(options.is_none());
-        for key in ["name", "address", "transport", "facility", "settle_secs", "max_message_bytes", "client_key_file"] {
+        for key in [
+            "name",
+            "address",
+            "transport",
+            "facility",
+            "settle_secs",
+            "max_message_bytes",
+            "client_key_file",
+        ] {
             assert!(problems.iter().any(|problem| problem.contains(key)), "{key} in {problems:?}");
         }
     }

@@ -173,14 +173,18 @@ fn tune(stream: &TcpStream, patience: Duration) -> io::Result<()> {
     // An idle connection whose receiver vanished must show before the next record is written to it.
     // The kernel counts keepalive in whole seconds, from one.
     let second = Duration::from_secs(1);
-    let keepalive = TcpKeepalive::new().with_time(patience.max(second)).with_interval((patience / 3).max(second));
+    let keepalive =
+        TcpKeepalive::new().with_time(patience.max(second)).with_interval((patience / 3).max(second));
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(patience))?;
     Ok(())
 }
 
-fn prepare(tls: &TlsOptions, address: &Address) -> Result<(TlsConnector, ServerName<'static>), TransportError> {
+fn prepare(
+    tls: &TlsOptions,
+    address: &Address,
+) -> Result<(TlsConnector, ServerName<'static>), TransportError> {
     let name = tls.server_name.as_deref().unwrap_or(address.host());
     let server = ServerName::try_from(name.to_owned())
         .map_err(|source| TransportError::Name { name: name.to_owned(), source })?;

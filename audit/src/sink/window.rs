@@ -98,7 +98,10 @@ mod tests {
         window.sent(at(20), start + Duration::from_secs(4));
         window.settle(start + Duration::from_secs(6), settle);
         assert_eq!(window.rewind(), at(10));
-        assert!(!window.settle(start + Duration::from_secs(60), settle), "nothing of a lost connection settles later");
+        assert!(
+            !window.settle(start + Duration::from_secs(60), settle),
+            "nothing of a lost connection settles later"
+        );
     }
 
     proptest! {

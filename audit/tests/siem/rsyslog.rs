@@ -98,7 +98,15 @@ impl Rsyslog {
             work = self.directory.path().display(),
             driver = self.driver,
             properties = [
-                "pri", "timereported", "hostname", "app-name", "procid", "msgid", "structured-data", "msg", "rawmsg"
+                "pri",
+                "timereported",
+                "hostname",
+                "app-name",
+                "procid",
+                "msgid",
+                "structured-data",
+                "msg",
+                "rawmsg"
             ]
             .iter()
             .zip(["pri", "time", "host", "app", "procid", "msgid", "sd", "msg", "raw"])
@@ -128,8 +136,9 @@ impl Rsyslog {
         if self.port == 0 {
             // Only a port of the system's choosing is written to the file; on later starts the sink tries until it is open.
             let port_file = self.path("port");
-            let listening =
-                eventually(Duration::from_secs(30), || fs::read_to_string(&port_file).ok()?.trim().parse().ok());
+            let listening = eventually(Duration::from_secs(30), || {
+                fs::read_to_string(&port_file).ok()?.trim().parse().ok()
+            });
             self.port = listening.expect("rsyslogd listens");
         }
     }
@@ -150,7 +159,8 @@ impl Rsyslog {
 
     /// Waits until `done` holds of what was received.
     pub(crate) fn until(&self, what: &str, done: impl Fn(&[Received]) -> bool) -> Vec<Received> {
-        let found = eventually(Duration::from_secs(60), || Some(self.received()).filter(|received| done(received)));
+        let found =
+            eventually(Duration::from_secs(60), || Some(self.received()).filter(|received| done(received)));
         found.unwrap_or_else(|| panic!("{what}; received {}", self.received().len()))
     }
 }

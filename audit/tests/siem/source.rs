@@ -44,7 +44,11 @@ impl Source {
             policy: draft.policy,
             correlation: draft.correlation,
             node: "node-1".to_owned(),
-            personal: draft.personal.iter().map(|(&field, value)| (field, Digest::of(&[value.as_bytes()]))).collect(),
+            personal: draft
+                .personal
+                .iter()
+                .map(|(&field, value)| (field, Digest::of(&[value.as_bytes()])))
+                .collect(),
             details: draft.details,
         };
         let bytes = record.to_bytes().unwrap();
