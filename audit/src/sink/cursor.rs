@@ -105,7 +105,7 @@ impl FileCursor {
         move |source| CursorError::Io { doing, path, source }
     }
 
-    fn damaged(&self, reason: impl ToString) -> CursorError {
+    fn damaged(&self, reason: &dyn std::fmt::Display) -> CursorError {
         CursorError::Damaged { path: self.path.clone(), reason: reason.to_string() }
     }
 
@@ -128,12 +128,12 @@ impl CursorStore for FileCursor {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.io("read")(error)),
         };
-        let saved: Saved = serde_json::from_slice(&bytes).map_err(|error| self.damaged(error))?;
+        let saved: Saved = serde_json::from_slice(&bytes).map_err(|error| self.damaged(&error))?;
         if saved.version != VERSION {
-            return Err(self.damaged(format!("version {} is not known, {VERSION} is", saved.version)));
+            return Err(self.damaged(&format!("version {} is not known, {VERSION} is", saved.version)));
         }
         if saved.sequence == 0 {
-            return Err(self.damaged("sequence counts from 1"));
+            return Err(self.damaged(&"sequence counts from 1"));
         }
         if saved.sink != self.sink.as_str() || saved.origin != self.origin {
             return Err(CursorError::Foreign {
@@ -153,7 +153,7 @@ impl CursorStore for FileCursor {
             next: position.next,
             sequence: position.sequence,
         };
-        let mut bytes = serde_json::to_vec(&saved).map_err(|error| self.damaged(error))?;
+        let mut bytes = serde_json::to_vec(&saved).map_err(|error| self.damaged(&error))?;
         bytes.push(b'\n');
         self.replace(&bytes).map_err(self.io("written"))
     }

@@ -99,7 +99,7 @@ mod tests {
         window.settle(start + Duration::from_secs(6), settle);
         assert_eq!(window.rewind(), at(10));
         assert!(
-            !window.settle(start + Duration::from_secs(60), settle),
+            !window.settle(start + Duration::from_mins(1), settle),
             "nothing of a lost connection settles later"
         );
     }

@@ -1,5 +1,13 @@
 //! The sink against a real rsyslog: what arrives, and that nothing is lost when either side dies.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop where it is"
+)]
+
 mod authority;
 mod rsyslog;
 mod source;

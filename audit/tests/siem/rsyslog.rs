@@ -1,6 +1,7 @@
 //! A real rsyslog daemon of the test's own: in a temporary folder, on a port the system chose, ended with the test.
 
 use std::{
+    fmt::Write as _,
     fs::{self, File},
     path::Path,
     process::{Child, Command, Stdio},
@@ -97,24 +98,7 @@ impl Rsyslog {
              input(type=\"imtcp\" address=\"127.0.0.1\" port=\"{port}\" listenPortFileName=\"{port_file}\" ruleset=\"siem\")\n",
             work = self.directory.path().display(),
             driver = self.driver,
-            properties = [
-                "pri",
-                "timereported",
-                "hostname",
-                "app-name",
-                "procid",
-                "msgid",
-                "structured-data",
-                "msg",
-                "rawmsg"
-            ]
-            .iter()
-            .zip(["pri", "time", "host", "app", "procid", "msgid", "sd", "msg", "raw"])
-            .map(|(name, out)| {
-                let date = if *name == "timereported" { "dateFormat=\"rfc3339\" " } else { "" };
-                format!("  property(outname=\"{out}\" name=\"{name}\" {date}format=\"jsonf\")\n")
-            })
-            .collect::<String>(),
+            properties = properties(),
             log = at("siem.log"),
             port = self.port,
             port_file = at("port"),
@@ -160,7 +144,7 @@ impl Rsyslog {
     /// Waits until `done` holds of what was received.
     pub(crate) fn until(&self, what: &str, done: impl Fn(&[Received]) -> bool) -> Vec<Received> {
         let found =
-            eventually(Duration::from_secs(60), || Some(self.received()).filter(|received| done(received)));
+            eventually(Duration::from_mins(1), || Some(self.received()).filter(|received| done(received)));
         found.unwrap_or_else(|| panic!("{what}; received {}", self.received().len()))
     }
 }
@@ -169,6 +153,27 @@ impl Drop for Rsyslog {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The template's properties, each under the name of a field of [`Received`].
+fn properties() -> String {
+    let plain = [
+        ("pri", "pri"),
+        ("host", "hostname"),
+        ("app", "app-name"),
+        ("procid", "procid"),
+        ("msgid", "msgid"),
+        ("sd", "structured-data"),
+        ("msg", "msg"),
+        ("raw", "rawmsg"),
+    ];
+    let mut lines =
+        "  property(outname=\"time\" name=\"timereported\" dateFormat=\"rfc3339\" format=\"jsonf\")\n"
+            .to_owned();
+    for (out, name) in plain {
+        writeln!(lines, "  property(outname=\"{out}\" name=\"{name}\" format=\"jsonf\")").unwrap();
+    }
+    lines
 }
 
 fn program() -> &'static str {

@@ -26,7 +26,13 @@ fn format() -> Format {
     }
 }
 
-fn entry(kind: Kind, result: Outcome, node: &str, personal: BTreeMap<Personal, String>, note: &str) -> Entry {
+fn entry(
+    kind: Kind,
+    result: Outcome,
+    node: &str,
+    personal: BTreeMap<Personal, String>,
+    remark: &str,
+) -> Entry {
     let commitments =
         personal.iter().map(|(&field, value)| (field, Digest::of(&[value.as_bytes()]))).collect();
     let record = Record {
@@ -44,7 +50,7 @@ fn entry(kind: Kind, result: Outcome, node: &str, personal: BTreeMap<Personal, S
         correlation: None,
         node: node.to_owned(),
         personal: commitments,
-        details: [("note".to_owned(), note.into())].into_iter().collect(),
+        details: [("note".to_owned(), remark.into())].into_iter().collect(),
     };
     Entry { bytes: record.to_bytes().unwrap(), record, personal }
 }
@@ -131,10 +137,10 @@ proptest! {
         result in prop::sample::select(vec![Outcome::Success, Outcome::Denied, Outcome::Failure]),
         node in any::<String>(),
         values in prop::collection::btree_map(prop::sample::select(Personal::ALL.to_vec()), any::<String>(), 0..6),
-        note in any::<String>(),
+        remark in any::<String>(),
         sequence in 1_u64..,
     ) {
-        let entry = entry(kind, result, &node, values.clone(), &note);
+        let entry = entry(kind, result, &node, values.clone(), &remark);
         let sent = text(format().message(&entry, sequence));
         let message = parse_message(&sent).unwrap();
         prop_assert_eq!(message.facility as u8, 13);
