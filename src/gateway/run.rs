@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sallyport_audit::sink::SyslogSink;
 use sallyport_audit::{Digest, Draft, Kind, Ledger, Outcome};
 use sallyport_hsm::Health;
 use tokio::signal::unix::{SignalKind, signal};
@@ -79,7 +80,7 @@ pub async fn run(config: Config, ready: impl FnOnce(std::net::SocketAddr)) -> Re
         ledger: ledger.clone(),
         keys: keys.clone(),
         readiness,
-        sinks: sinks.iter().map(sinks::Running::view).collect(),
+        sinks: sinks.iter().map(SyslogSink::status).collect(),
         token_life: config.access.token_life,
         domain: config.gateway.domain.clone(),
     });
@@ -113,9 +114,7 @@ pub async fn run(config: Config, ready: impl FnOnce(std::net::SocketAddr)) -> Re
     if let Err(error) = ledger.append(Draft::new(Kind::GatewayStopped, Outcome::Success)).await {
         warn!(%error, "the stop could not be recorded");
     }
-    for sink in sinks {
-        sink.stop(GOODBYE).await;
-    }
+    sinks::stop(sinks, GOODBYE).await;
     ledger.close().await?;
     info!("stopped, the ledger is closed");
     Ok(())
