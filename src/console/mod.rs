@@ -26,6 +26,7 @@ use sallyport_hsm::Keys;
 use tokio::sync::watch;
 
 use crate::access::Access;
+use crate::edge::Attempts;
 use crate::session::{Broker, Readiness, Routes};
 
 
@@ -48,6 +49,8 @@ pub struct Parts {
     pub readiness: Readiness,
     /// SIEM sinks.
     pub sinks: Vec<watch::Receiver<SinkStatus>>,
+    /// Failed authentications by address.
+    pub attempts: Arc<Attempts>,
     /// Default life of a token.
     pub token_life: std::time::Duration,
     /// Public domain.
