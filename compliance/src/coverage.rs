@@ -75,7 +75,15 @@ pub(crate) struct Coverage {
 
 impl Coverage {
     pub(crate) fn new(period: Period, limit: SignedDuration) -> Self {
-        Self { period, limit, last: None, last_inside: None, skipped: false, gaps: Vec::new(), silences: Vec::new() }
+        Self {
+            period,
+            limit,
+            last: None,
+            last_inside: None,
+            skipped: false,
+            gaps: Vec::new(),
+            silences: Vec::new(),
+        }
     }
 
     pub(crate) fn take(&mut self, record: &Record) {

@@ -196,8 +196,11 @@ impl Framework {
             if control.evidence.is_empty() && control.not_evaluated.is_empty() {
                 return senseless("it names no evidence and does not say why there is none");
             }
-            let mut queries =
-                control.evidence.iter().map(|shown| &shown.query).chain(control.exception.iter().map(|rule| &rule.query));
+            let mut queries = control
+                .evidence
+                .iter()
+                .map(|shown| &shown.query)
+                .chain(control.exception.iter().map(|rule| &rule.query));
             if queries.any(|query| query.kinds.is_empty()) {
                 return senseless("a query names no kind of record");
             }

@@ -235,34 +235,35 @@ impl<'a> Reporter<'a> {
         self.coverage.finish();
         let unproved = unproved(&verdict, &self.chain);
         let records = self.population.count;
-        let controls = self.framework.controls.iter().zip(self.controls).map(|(control, (evidence, exceptions))| {
-            let evidence: Vec<Table> = control
-                .evidence
-                .iter()
-                .zip(evidence)
-                .map(|(shown, tally)| tally.table(&shown.shows, &shown.query))
-                .collect();
-            let exceptions: Vec<Listing> = control
-                .exception
-                .iter()
-                .zip(exceptions)
-                .map(|(rule, (tally, rows))| {
-                    let more = tally.count.saturating_sub(rows.len() as u64);
-                    Listing { table: tally.table(&rule.rule, &rule.query), rows, more }
-                })
-                .collect();
-            ControlReport {
-                id: control.id.clone(),
-                about: control.about.clone(),
-                claim: control.claim.clone(),
-                method: control.method,
-                standing: control.standing.clone(),
-                state: standing(unproved.as_deref(), records, &evidence, &exceptions),
-                evidence,
-                exceptions,
-                not_evaluated: control.not_evaluated.clone(),
-            }
-        });
+        let controls =
+            self.framework.controls.iter().zip(self.controls).map(|(control, (evidence, exceptions))| {
+                let evidence: Vec<Table> = control
+                    .evidence
+                    .iter()
+                    .zip(evidence)
+                    .map(|(shown, tally)| tally.table(&shown.shows, &shown.query))
+                    .collect();
+                let exceptions: Vec<Listing> = control
+                    .exception
+                    .iter()
+                    .zip(exceptions)
+                    .map(|(rule, (tally, rows))| {
+                        let more = tally.count.saturating_sub(rows.len() as u64);
+                        Listing { table: tally.table(&rule.rule, &rule.query), rows, more }
+                    })
+                    .collect();
+                ControlReport {
+                    id: control.id.clone(),
+                    about: control.about.clone(),
+                    claim: control.claim.clone(),
+                    method: control.method,
+                    standing: control.standing.clone(),
+                    state: standing(unproved.as_deref(), records, &evidence, &exceptions),
+                    evidence,
+                    exceptions,
+                    not_evaluated: control.not_evaluated.clone(),
+                }
+            });
         let controls = controls.collect();
         let mut not_proved = vec![
             "that a control is designed or works as it should: that is for the auditor to judge".to_owned(),
@@ -299,7 +300,8 @@ fn unproved(verdict: &Verdict, chain: &Chain) -> Option<String> {
     }
     // Verifier and report read the files one after the other; both must have seen the same records.
     let read = (chain.size() > 0).then(|| chain.frontier().root());
-    (read != verdict.ledger.root).then(|| "the records that were read are not those that were verified".to_owned())
+    (read != verdict.ledger.root)
+        .then(|| "the records that were read are not those that were verified".to_owned())
 }
 
 fn standing(unproved: Option<&str>, records: u64, evidence: &[Table], exceptions: &[Listing]) -> Standing {
@@ -381,6 +383,10 @@ impl Report {
 
     /// All exceptions together.
     pub fn exceptions(&self) -> u64 {
-        self.controls.iter().flat_map(|control| &control.exceptions).map(|listing| listing.table.sum.count).sum()
+        self.controls
+            .iter()
+            .flat_map(|control| &control.exceptions)
+            .map(|listing| listing.table.sum.count)
+            .sum()
     }
 }

@@ -218,15 +218,22 @@ impl Assessment<'_> {
         let records = self.walk.chain.size();
         if self.walk.origin.as_deref().is_some_and(|origin| origin != known.origin) {
             let found = self.walk.origin.as_deref().unwrap_or_default();
-            return Err((format!("{} is of ledger {:?}, not of {found:?}.", capital(name), known.origin), None));
+            return Err((
+                format!("{} is of ledger {:?}, not of {found:?}.", capital(name), known.origin),
+                None,
+            ));
         }
         if known.size > records {
-            let what = format!("it and all after it are missing: {name} was signed over {} records", known.size);
+            let what =
+                format!("it and all after it are missing: {name} was signed over {} records", known.size);
             let sentence = format!(
                 "The end was cut off: there are {records} records, and {name} was signed over {}.",
                 known.size
             );
-            return Err((sentence, Some(Break { seq: Seq::new(records), what, segment: None, offset: None })));
+            return Err((
+                sentence,
+                Some(Break { seq: Seq::new(records), what, segment: None, offset: None }),
+            ));
         }
         if root != Some(known.root) {
             let sentence =
@@ -239,10 +246,12 @@ impl Assessment<'_> {
     /// How the ledger ends, in words.
     fn ending(&self) -> String {
         let mut text = match self.walk.last_kind {
-            Some(Kind::GatewayStopped) => "The last record says that the gateway stopped on purpose.".to_owned(),
-            Some(kind) => format!(
-                "The last record is {kind}: the gateway is running, or it ended without saying so."
-            ),
+            Some(Kind::GatewayStopped) => {
+                "The last record says that the gateway stopped on purpose.".to_owned()
+            }
+            Some(kind) => {
+                format!("The last record is {kind}: the gateway is running, or it ended without saying so.")
+            }
             None => String::new(),
         };
         if self.walk.unfinished > 0 {
@@ -264,11 +273,17 @@ impl Assessment<'_> {
             return Part::fail(format!("Record {}: {}.", forged.seq, forged.what));
         }
         if walk.heads == 0 {
-            return Part::not_evaluated("There is no signed head: a ledger that nobody signed proves nothing.");
+            return Part::not_evaluated(
+                "There is no signed head: a ledger that nobody signed proves nothing.",
+            );
         }
         let names: Vec<_> = self.trust.keys.iter().map(PublicKey::name).collect();
         let whole = if self.stop.is_some() { "checked so far " } else { "" };
-        Part::pass(format!("All {} heads {whole}are signed by the given key ({}).", walk.heads, names.join(", ")))
+        Part::pass(format!(
+            "All {} heads {whole}are signed by the given key ({}).",
+            walk.heads,
+            names.join(", ")
+        ))
     }
 
     fn key_trust(&self) -> Part {
@@ -298,7 +313,9 @@ impl Assessment<'_> {
         };
         let age = now.duration_since(last);
         if age.is_negative() {
-            return Part::not_evaluated(format!("The last record is dated {last}, after this machine's clock."));
+            return Part::not_evaluated(format!(
+                "The last record is dated {last}, after this machine's clock."
+            ));
         }
         // Whole seconds read better, and the age of a live ledger changes while one looks.
         let age = SignedDuration::from_secs(age.as_secs());

@@ -34,9 +34,8 @@ fn trust() -> Trust {
 }
 
 fn check_with(segments: &[(String, Vec<u8>)], head: Option<&[u8]>, trust: &Trust) -> Verdict {
-    let segments = segments
-        .iter()
-        .map(|(name, bytes)| Ok(Segment { name: name.clone(), bytes: bytes.clone() }));
+    let segments =
+        segments.iter().map(|(name, bytes)| Ok(Segment { name: name.clone(), bytes: bytes.clone() }));
     verify(segments, head, trust)
 }
 
