@@ -148,8 +148,13 @@ impl Drop for Rsyslog {
 
 /// The configuration that the guide shows, so that what it shows is what was tried.
 fn guide() -> String {
+    fenced("rainerscript")
+}
+
+/// The first block of this language in the guide.
+pub(crate) fn fenced(language: &str) -> String {
     let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/siem.md")).unwrap();
-    let (_, after) = guide.split_once("```rainerscript\n").unwrap();
+    let (_, after) = guide.split_once(&format!("```{language}\n")).unwrap();
     after.split_once("```").unwrap().0.to_owned()
 }
 
