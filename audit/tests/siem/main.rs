@@ -15,7 +15,6 @@ mod source;
 use std::{
     collections::BTreeSet,
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -320,11 +319,14 @@ async fn a_receiver_that_takes_nothing_is_given_up_and_does_not_hold_up_the_ledg
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreachable_receiver_shows_as_lag_and_one_record() {
     let directory = tempfile::tempdir().unwrap();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Bound and not listening: whoever connects is refused, and nobody else can take the port.
+    let closed = tokio::net::TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = closed.local_addr().unwrap().port();
     let source = Source::new();
-    let sink = start(options(free, Transport::Tcp, directory.path()), &source).await;
+    let sink = start(options(port, Transport::Tcp, directory.path()), &source).await;
     let mut status = sink.status();
-    status.wait_for(|status| status.last_error.is_some()).await.unwrap();
+    source.heads().wait_for(|records| *records == 1).await.unwrap();
     source.sessions(100);
     status.wait_for(|status| status.lag == 101).await.unwrap();
     assert_eq!(source.kinds()[0], Kind::SinkFailed);
