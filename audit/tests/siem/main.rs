@@ -9,6 +9,7 @@
 )]
 
 mod authority;
+mod mortal;
 mod rsyslog;
 mod source;
 
@@ -23,12 +24,13 @@ use std::{
 use sallyport_audit::{
     Digest, Draft, Kind, Outcome, Record,
     sink::{
-        Address, ClientIdentity, Feed as _, PersonalView, SinkError, SinkName, SyslogOptions, SyslogSettings,
-        SyslogSink, TlsOptions, Transport, format::Format,
+        Address, ClientIdentity, Feed as _, PersonalView, Position, SinkError, SinkName, SyslogOptions,
+        SyslogSettings, SyslogSink, TlsOptions, Transport, format::Format,
     },
 };
 
 use authority::Authority;
+use mortal::Mortal;
 use rsyslog::{Received, Rsyslog};
 use source::{ORIGIN, Source};
 
@@ -238,11 +240,14 @@ async fn every_record_arrives_when_the_sender_dies_and_comes_back() {
     options.settle = Duration::from_millis(1200);
     let mut starts = Vec::new();
     for round in 1_u64..=4 {
-        let sink = start(options.clone(), &source).await;
+        let cursor = Arc::new(Mortal::new(directory.path()));
+        let (feed, notice) = (Arc::new(source.clone()), Arc::new(source.clone()));
+        let sink = SyslogSink::start_with(options.clone(), cursor.clone(), feed, notice).await.unwrap();
         let mut status = sink.status();
         starts.push(status.borrow().settled);
         status.wait_for(|status| status.settled >= round * 300 || status.next >= 4_000).await.unwrap();
-        // Dropped, not stopped: nothing is flushed, no last word.
+        // Like a killed process: nothing is flushed, and not even the cursor is saved any more.
+        cursor.die();
         drop(sink);
         status.wait_for(|status| !status.connected).await.ok();
     }
