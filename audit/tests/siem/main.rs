@@ -24,7 +24,7 @@ use std::{
 use sallyport_audit::{
     Digest, Draft, Kind, Outcome, Record,
     sink::{
-        Address, ClientIdentity, Feed as _, PersonalView, SinkError, SinkName, SyslogOptions, SyslogSettings,
+        Address, ClientIdentity, Feed as _, PersonalView, SinkError, SinkName, SyslogOptions,
         SyslogSink, TlsOptions, Transport, format::Format,
     },
 };
@@ -441,26 +441,6 @@ async fn a_file_that_is_no_certificate_is_reported_at_start() {
         let SinkError::Transport { source, .. } = refused else { panic!("{refused}") };
         assert!(source.to_string().contains(expected), "{source}");
     }
-}
-
-#[test]
-fn the_settings_in_the_guide_are_accepted() {
-    #[derive(serde::Deserialize)]
-    struct File {
-        sink: Sinks,
-    }
-    #[derive(serde::Deserialize)]
-    struct Sinks {
-        syslog: Vec<SyslogSettings>,
-    }
-    let guide = rsyslog::fenced("toml");
-    let file: File = toml::from_str(&guide).unwrap();
-    let mut problems = Vec::new();
-    for settings in file.sink.syslog {
-        let options = settings.parse("sink.syslog[0]", PathBuf::from("sinks"), &mut problems).unwrap();
-        assert_eq!((options.transport.as_str(), options.personal), ("tls", PersonalView::Values));
-    }
-    assert!(problems.is_empty(), "{problems:?}");
 }
 
 fn trusting(authority: &Authority, server: &str, client: Option<&str>, directory: &Path) -> Transport {
