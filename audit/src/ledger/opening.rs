@@ -5,7 +5,7 @@
 //! was done. What does not fit is refused with its own explanation, and nothing is changed by then.
 
 use std::fs::{File, TryLockError};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
@@ -134,7 +134,7 @@ fn make_journal_directory(disk: &dyn Disk, files: &Files) -> Result<(), LedgerEr
 
 fn lock(files: &Files) -> Result<File, LedgerError> {
     let path = files.lock();
-    let file = File::options().write(true).create(true).truncate(false).open(&path);
+    let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let file = file.map_err(|error| LedgerError::io("write to", &path, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),

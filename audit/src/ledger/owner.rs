@@ -153,35 +153,45 @@ impl Owner {
     /// Records what was held back and then `batch`; an error means that the ledger has stopped.
     fn record(&mut self, batch: Vec<Pending>) -> Result<(), String> {
         let stalled = matches!(&*self.publish.status.borrow(), LedgerStatus::Stalled { .. });
-        let mut group: Vec<Pending> = self.held.drain(..).collect();
-        group.extend(batch);
-        if group.is_empty() && !stalled {
-            return Ok(());
+        let mut waiting = std::mem::take(&mut self.held);
+        waiting.extend(batch);
+        if waiting.is_empty() && stalled {
+            match self.probe() {
+                Err(Refusal::Failed(reason)) => return Err(reason),
+                Err(Refusal::Stalled(_)) | Ok(()) => {}
+            }
         }
-        let outcome = if group.is_empty() { self.probe().map(|()| Vec::new()) } else { self.commit(&group) };
-        match outcome {
-            Ok(receipts) => {
-                for (pending, receipt) in group.into_iter().zip(receipts) {
-                    drop(pending.permit);
-                    if let Some(reply) = pending.reply {
-                        // Whoever no longer waits does not need the answer.
-                        let _ = reply.send(Ok(receipt));
+        while !waiting.is_empty() {
+            let group = self.next_group(&mut waiting);
+            match self.commit(&group) {
+                Ok(receipts) => acknowledge(group, receipts),
+                Err(Refusal::Stalled(reason)) => {
+                    self.stall(group.into_iter().chain(waiting), &reason);
+                    return Ok(());
+                }
+                Err(Refusal::Failed(reason)) => {
+                    self.fail(&reason);
+                    for pending in group.into_iter().chain(waiting) {
+                        answer(pending, AppendError::Failed { reason: reason.clone() });
                     }
+                    return Err(reason);
                 }
-                Ok(())
-            }
-            Err(Refusal::Stalled(reason)) => {
-                self.stall(group, &reason);
-                Ok(())
-            }
-            Err(Refusal::Failed(reason)) => {
-                self.fail(&reason);
-                for pending in group {
-                    answer(pending, AppendError::Failed { reason: reason.clone() });
-                }
-                Err(reason)
             }
         }
+        Ok(())
+    }
+
+    /// The oldest drafts, as many as one group may have.
+    fn next_group(&self, waiting: &mut VecDeque<Pending>) -> Vec<Pending> {
+        let (mut bytes, mut records) = (0, 0);
+        while let Some(pending) = waiting.get(records) {
+            bytes += pending.prepared.weight();
+            records += 1;
+            if records >= self.options.group_records || bytes >= self.options.group_bytes {
+                break;
+            }
+        }
+        waiting.drain(..records).collect()
     }
 
     /// Numbers, signs and writes one group; the receipts stand in the order of the drafts.
@@ -271,10 +281,10 @@ impl Owner {
     }
 
     /// Waiters are told; what was only enqueued is kept for the next attempt.
-    fn stall(&mut self, group: Vec<Pending>, reason: &str) {
+    fn stall(&mut self, drafts: impl Iterator<Item = Pending>, reason: &str) {
         tracing::warn!(reason, "the ledger cannot sign; nothing is recorded until it can");
         self.publish.status.send_replace(LedgerStatus::Stalled { reason: reason.to_owned() });
-        for pending in group {
+        for pending in drafts {
             if pending.reply.is_some() {
                 answer(pending, AppendError::SignerUnavailable { reason: reason.to_owned() });
             } else {
@@ -324,6 +334,18 @@ fn failed(messages: &Receiver<Message>, mut close: Option<Closer>, reason: Strin
     Ended { close, result: Err(LedgerError::Failed { reason }) }
 }
 
+/// Tells everybody in a durable group where their draft stands.
+fn acknowledge(group: Vec<Pending>, receipts: Vec<Receipt>) {
+    for (pending, receipt) in group.into_iter().zip(receipts) {
+        drop(pending.permit);
+        if let Some(reply) = pending.reply {
+            // Whoever no longer waits does not need the answer.
+            let _ = reply.send(Ok(receipt));
+        }
+    }
+}
+
+/// Tells whoever waits for a draft that it was not recorded.
 fn answer(pending: Pending, error: AppendError) {
     if let Some(reply) = pending.reply {
         let _ = reply.send(Err(error));

@@ -8,6 +8,7 @@
 //! Values are kept below 8 KiB, because larger ones spill into files that sled never syncs: a longer record
 //! is cut into pieces under keys that follow each other.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub(super) struct SledStore {
 impl SledStore {
     /// Opens or makes the store in `path`.
     pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|error| StoreError(error.to_string()))?;
         remove_unfinished_snapshots(path);
         let config = sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None);
         let mut busy = 0;
