@@ -13,8 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
-use super::store::{Store, StoreError, StoreHead, Stored};
-use crate::digest::Digest;
+use super::store::{Store, StoreError, Stored};
 use crate::journal::Group;
 use crate::record::Seq;
 
@@ -125,18 +124,14 @@ impl From<sled::Error> for StoreError {
 }
 
 impl Store for SledStore {
-    fn head(&self) -> Result<Option<StoreHead>, StoreError> {
+    fn head(&self) -> Result<Option<String>, StoreError> {
         let Some(value) = guarded(|| self.db.get(HEAD_KEY))?? else { return Ok(None) };
-        let head = value.split_first_chunk::<8>().and_then(|(size, root)| {
-            Some(StoreHead {
-                size: u64::from_be_bytes(*size),
-                root: Digest::from_bytes(root.try_into().ok()?),
-            })
-        });
-        head.map(Some).ok_or_else(|| StoreError("its head entry is damaged".to_owned()))
+        let note = String::from_utf8(value.to_vec());
+        note.map(Some).map_err(|_| StoreError("its head entry is damaged".to_owned()))
     }
 
-    fn apply(&self, groups: &[&Group<Vec<u8>>], head: StoreHead) -> Result<(), StoreError> {
+    fn apply(&self, groups: &[&Group<Vec<u8>>]) -> Result<(), StoreError> {
+        let Some(last) = groups.last() else { return Ok(()) };
         let mut batch = sled::Batch::default();
         let mut value = Vec::new();
         for group in groups {
@@ -144,8 +139,7 @@ impl Store for SledStore {
                 insert(&mut batch, seq, record, sealed, &mut value);
             }
         }
-        let mark = [head.size.to_be_bytes().as_slice(), head.root.as_bytes()].concat();
-        batch.insert(HEAD_KEY, mark);
+        batch.insert(HEAD_KEY, last.note());
         Ok(guarded(|| self.db.apply_batch(batch))??)
     }
 
