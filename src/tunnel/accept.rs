@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 
 use super::handshake::{
     Accepted, AcceptedTunnel, Answering, Credential, Exporter, GatewayHandshake, GatewayIdentity,
-    HandshakeError, Mode, Refusal, SessionLimits, Suite,
+    HandshakeError, Mode, Refusal, SessionLimits, SigningFailed, Suite,
 };
 use super::link::Link;
 use super::name::Offer;
@@ -99,9 +99,9 @@ async fn credential<M: MessageSocket>(
         nonce,
         identity.certificate(),
     )?;
-    let signatures =
-        in_time(patience, "signature of our own", async { Ok(identity.sign(handshake.to_sign()).await?) })
-            .await?;
+    let signatures = tokio::time::timeout(patience, identity.sign(handshake.to_sign()))
+        .await
+        .unwrap_or_else(|late| Err(SigningFailed(late.into())))?;
     let (handshake, hello) = handshake.signed(&signatures);
     let message = in_time(patience, "Credential", async {
         send(socket, hello).await?;
