@@ -182,11 +182,12 @@ impl<M: MessageSocket> Registration<M> {
             },
         };
         let (session, message) = answering.accept(&accepted)?;
-        in_time(limits.handshake_timeout, "sign of life", async {
+        // Boxed: the multiplexer's start-up would make a very large future of the caller's.
+        let start = Box::pin(async {
             send(&mut socket, message).await?;
             Link::start(socket, session, &limits).await
-        })
-        .await
+        });
+        in_time(limits.handshake_timeout, "sign of life", start).await
     }
 
     /// Says no, under seal, and closes.

@@ -196,7 +196,7 @@ pub struct MessageStream<M> {
     seals: Option<(Sealer, Opener)>,
     traffic: Arc<Traffic>,
     severed: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-    _ended: Option<DropGuard>,
+    on_drop: Option<DropGuard>,
 }
 
 impl<M: MessageSocket> MessageStream<M> {
@@ -211,7 +211,7 @@ impl<M: MessageSocket> MessageStream<M> {
             seals: None,
             traffic: Arc::default(),
             severed: None,
-            _ended: None,
+            on_drop: None,
         }
     }
 
@@ -220,7 +220,7 @@ impl<M: MessageSocket> MessageStream<M> {
     /// it, or tell of its end.
     pub(crate) fn watched(mut self, knife: CancellationToken, ended: CancellationToken) -> Self {
         self.severed = Some(Box::pin(knife.cancelled_owned()));
-        self._ended = Some(ended.drop_guard());
+        self.on_drop = Some(ended.drop_guard());
         self
     }
 

@@ -26,6 +26,8 @@ mod message;
 pub(crate) mod schedule;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 
 use std::io;
 
