@@ -11,7 +11,7 @@ use http::Request;
 use http_body_util::{BodyExt, Empty};
 use secrecy::SecretString;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::bed::{Door, Organisation, Running, http, name, publication, soon};
 use crate::tunnel::client::{
@@ -208,6 +208,24 @@ async fn a_gateway_whose_tls_certificate_nobody_vouches_for_is_not_spoken_to() {
     let mut publisher = Running::start(options);
     let failed = publisher.event(|event| matches!(event, Event::Failed { .. })).await;
     assert!(matches!(&failed, Event::Failed { hint, .. } if hint.contains("--ca")), "{failed:?}");
+}
+
+#[tokio::test]
+async fn tls_is_hybrid_first_and_nothing_below_1_3() {
+    let door = door().await;
+    let config = crate::tunnel::client::tls_config(&door.roots()).unwrap();
+    let first = config.crypto_provider().kx_groups.first().unwrap();
+    assert_eq!(first.name(), rustls::NamedGroup::X25519MLKEM768);
+    let mut tcp = TcpStream::connect(door.address).await.unwrap();
+    let mut connection =
+        rustls::ClientConnection::new(config, rustls::pki_types::ServerName::try_from("localhost").unwrap())
+            .unwrap();
+    let mut hello = Vec::new();
+    connection.write_tls(&mut hello).unwrap();
+    // supported_versions (extension 43) with TLS 1.3 alone.
+    assert!(hello.windows(7).any(|window| window == [0, 43, 0, 3, 2, 3, 4]));
+    tcp.write_all(&hello).await.unwrap();
+    assert!(soon(tcp.read_u8()).await.is_ok(), "the gateway answers it");
 }
 
 #[test]

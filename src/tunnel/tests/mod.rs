@@ -2,6 +2,7 @@
 
 pub(crate) mod bed;
 mod byte_stream;
+mod documents;
 mod hostile_peer;
 mod known_gateways;
 mod lifecycle;
