@@ -35,10 +35,15 @@ impl FromRequestParts<Shared> for Caller {
             || SocketAddr::from(([0, 0, 0, 0], 0)),
             |connection| connection.peer,
         );
+        shared
+            .attempts
+            .check(source.ip())
+            .map_err(|refusal| Problem { refusal, correlation: correlation.0.clone() })?;
         let token = bearer_token(&head.headers).unwrap_or_default();
         let identity = match shared.access.authenticate(token, clock::now()) {
             Ok(identity) => identity,
             Err(error) => {
+                shared.attempts.failed(source.ip());
                 record_failure(shared, &correlation, source, &error, head.uri.path()).await;
                 return Err(Problem::unauthenticated(&correlation, &error));
             }

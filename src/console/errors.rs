@@ -9,8 +9,8 @@ use crate::edge::{Correlation, Refusal};
 
 /// An error on its way out, with the id under which the ledger speaks of the call.
 pub(super) struct Problem {
-    refusal: Refusal,
-    correlation: String,
+    pub(super) refusal: Refusal,
+    pub(super) correlation: String,
 }
 
 impl Problem {

@@ -21,12 +21,14 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use sallyport_audit::Ledger;
+use sallyport_audit::sink::SinkStatus;
 use sallyport_hsm::Keys;
+use tokio::sync::watch;
 
 use crate::access::Access;
+use crate::edge::Attempts;
 use crate::session::{Broker, Readiness, Routes};
 
-pub use status::{SinkState, SinkView};
 
 /// A call carries a few words, never a document.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -46,7 +48,9 @@ pub struct Parts {
     /// Whether new sessions can be served.
     pub readiness: Readiness,
     /// SIEM sinks.
-    pub sinks: Vec<SinkView>,
+    pub sinks: Vec<watch::Receiver<SinkStatus>>,
+    /// Failed authentications by address.
+    pub attempts: Arc<Attempts>,
     /// Default life of a token.
     pub token_life: std::time::Duration,
     /// Public domain.

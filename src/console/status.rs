@@ -2,35 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
+use sallyport_audit::sink::SinkStatus;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
 use super::Shared;
 use super::caller::Caller;
 use super::errors::Problem;
 use crate::access::{Action, Object, Part};
-
-/// How a sink is doing.
-#[derive(Debug, Clone, Default, serde::Serialize)]
-pub struct SinkState {
-    /// Whether the receiver is connected.
-    pub connected: bool,
-    /// First record that is not known to be sent.
-    pub next: u64,
-    /// Records that wait.
-    pub lag: u64,
-    /// The last failure, until the next success.
-    pub last_error: Option<String>,
-}
-
-/// A sink by name, with its state as it changes.
-#[derive(Clone)]
-pub struct SinkView {
-    /// Name from the configuration.
-    pub name: String,
-    /// Its state.
-    pub state: watch::Receiver<SinkState>,
-}
 
 pub(super) async fn whoami(caller: Caller) -> Json<Value> {
     let identity = &caller.identity;
@@ -49,11 +27,7 @@ pub(super) async fn status(State(shared): State<Shared>, caller: Caller) -> Resu
         |error| json!({ "error": error.to_string() }),
         |keys| serde_json::to_value(keys).unwrap_or_default(),
     );
-    let sinks: Vec<Value> = shared
-        .sinks
-        .iter()
-        .map(|sink| json!({ "name": sink.name, "state": &*sink.state.borrow() }))
-        .collect();
+    let sinks: Vec<SinkStatus> = shared.sinks.iter().map(|sink| sink.borrow().clone()).collect();
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "domain": shared.domain,

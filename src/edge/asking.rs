@@ -131,6 +131,7 @@ async fn sign_in(
     request: Request<Body>,
     correlation: &Correlation,
 ) -> Result<Response<Body>, Refusal> {
+    edge.attempts.check(connection.peer.ip())?;
     let form: SignIn = read_form(request).await?;
     let token = form.token.trim();
     match edge.access.authenticate(token, clock::now()) {
@@ -145,6 +146,7 @@ async fn sign_in(
             Ok(response)
         }
         Err(error) => {
+            edge.attempts.failed(connection.peer.ip());
             let draft = Draft::new(Kind::AuthFailed, Outcome::Denied)
                 .object(format!("tunnel:{name}"))
                 .source(connection.peer.to_string())

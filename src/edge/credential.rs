@@ -1,10 +1,10 @@
 //! Who is asking: the token in a request, and what it proves.
 //!
-//! Looked for, in this order: `Sallyport-Token: TOKEN`, `Authorization: Bearer TOKEN`, the cookie `sallyport`. A bearer
+//! Looked for, in this order: `Sallyport-Token: TOKEN`, `Authorization: Bearer TOKEN`, the cookie `__Host-sallyport`. A bearer
 //! token that is plainly not ours (another scheme, another issuer's form) is left to the app behind the tunnel. A token
 //! in a URL is never looked at.
 
-use axum::http::header::{AUTHORIZATION, COOKIE};
+use axum::http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 
@@ -13,8 +13,9 @@ use crate::access::{Access, AuthError, Identity, Tenant};
 /// Header for clients whose app needs `Authorization` for itself.
 pub(super) const TOKEN_HEADER: HeaderName = HeaderName::from_static("sallyport-token");
 
-/// Cookie that the sign-in page sets.
-pub(super) const COOKIE_NAME: &str = "sallyport";
+/// Cookie that the sign-in page sets. The prefix makes browsers take it only over HTTPS, for this host alone and all its
+/// paths (RFC 6265bis section 4.1.3.2).
+pub(super) const COOKIE_NAME: &str = "__Host-sallyport";
 
 /// Where a token was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +90,22 @@ pub(super) fn strip(headers: &mut HeaderMap) {
     }
 }
 
+/// Takes our cookie out of an app's answer: no app may sign a visitor in as somebody else.
+pub(super) fn strip_answer(headers: &mut HeaderMap) {
+    let ours = |value: &HeaderValue| {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        text.split_once('=').is_some_and(|(name, _)| name.trim() == COOKIE_NAME)
+    };
+    if headers.get_all(SET_COOKIE).iter().any(ours) {
+        let kept: Vec<HeaderValue> =
+            headers.get_all(SET_COOKIE).iter().filter(|value| !ours(value)).cloned().collect();
+        headers.remove(SET_COOKIE);
+        for value in kept {
+            headers.append(SET_COOKIE, value);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,7 +120,7 @@ mod tests {
 
     #[test]
     fn the_own_header_wins_over_authorization_and_authorization_over_the_cookie() {
-        let all = [("sallyport-token", "a"), ("authorization", "Bearer b"), ("cookie", "x=1; sallyport=c")];
+        let all = [("sallyport-token", "a"), ("authorization", "Bearer b"), ("cookie", "x=1; __Host-sallyport=c")];
         assert_eq!(token(&headers(&all)), Some("a"));
         assert_eq!(token(&headers(&all[1..])), Some("b"));
         assert_eq!(token(&headers(&all[2..])), Some("c"));
@@ -112,10 +129,18 @@ mod tests {
 
     #[test]
     fn a_publisher_never_sees_the_visitors_token() {
-        let mut mixed = headers(&[("authorization", "Bearer b"), ("cookie", "x=1; sallyport=c; y=2")]);
+        let mut mixed = headers(&[("authorization", "Bearer b"), ("cookie", "x=1; __Host-sallyport=c; y=2")]);
         strip(&mut mixed);
         assert!(mixed.get(AUTHORIZATION).is_none());
         assert_eq!(mixed.get(COOKIE).unwrap(), "x=1; y=2");
+    }
+
+    #[test]
+    fn an_app_cannot_sign_a_visitor_in_as_somebody_else() {
+        let mut answer = headers(&[("set-cookie", "__Host-sallyport=forged; Path=/"), ("set-cookie", "own=1")]);
+        strip_answer(&mut answer);
+        let left: Vec<_> = answer.get_all(SET_COOKIE).iter().collect();
+        assert_eq!(left, ["own=1"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::header::{CONNECTION, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
-use axum::http::{HeaderMap, Request, Response, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use sallyport_audit::{Draft, Kind, Outcome};
 use tracing::warn;
 
@@ -38,6 +38,12 @@ pub(super) async fn carry(
     correlation: &Correlation,
 ) -> Response<Body> {
     let headers = request.headers().clone();
+    if request.method() == Method::CONNECT {
+        let detail = "CONNECT is for proxies, and this is none";
+        let hint = format!("for raw TCP use: sallyport connect {name}");
+        let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "no-proxy", detail, hint);
+        return refusal.respond(&headers, &correlation.0);
+    }
     let (session, route) = match admit(edge, connection, name, &headers, Protocol::Http, correlation).await {
         Ok(admitted) => admitted,
         Err(stop) => return answer_stop(edge, stop, name, &headers, correlation),
@@ -80,6 +86,7 @@ pub(super) async fn carry(
             }
             let (mut parts, body) = response.into_parts();
             remove_hop_headers(&mut parts.headers);
+            credential::strip_answer(&mut parts.headers);
             let record = record.answered(parts.status);
             Response::from_parts(parts, Body::new(SessionBody::new(body, session, Direction::Down, record)))
         }
@@ -96,9 +103,11 @@ pub(super) async fn admit(
     correlation: &Correlation,
 ) -> Result<(Session, Arc<Route>), Stop> {
     let now = clock::now();
+    edge.attempts.check(connection.peer.ip()).map_err(Stop::Refused)?;
     let identity = match credential::identify(&edge.access, &edge.tenant, headers, now) {
         Ok(identity) => identity,
         Err(error) => {
+            edge.attempts.failed(connection.peer.ip());
             let draft = Draft::new(Kind::AuthFailed, Outcome::Denied)
                 .object(format!("tunnel:{name}"))
                 .source(connection.peer.to_string())

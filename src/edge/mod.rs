@@ -7,6 +7,7 @@
 //! Start with [`listener`], which accepts; [`route`] sends a request to the console or to a tunnel; [`http`] carries it.
 
 mod asking;
+mod attempts;
 mod connection;
 mod credential;
 mod http;
@@ -31,6 +32,7 @@ use crate::access::{Access, Tenant};
 use crate::session::{Broker, Readiness, Routes};
 use crate::tunnel::GatewayIdentity;
 
+pub use attempts::Attempts;
 pub use connection::Connection;
 pub use credential::{bearer_token, identify};
 pub use listener::{ListenError, Listener};
@@ -100,6 +102,8 @@ pub struct Parts {
     pub certificates: Arc<dyn NameCertificates>,
     /// Ports of TCP tunnels.
     pub tcp: TcpPorts,
+    /// Failed authentications by address.
+    pub attempts: Arc<Attempts>,
     /// Bounds.
     pub bounds: Bounds,
 }

@@ -50,6 +50,7 @@ async fn serve(edge: Edge, connection: Arc<Connection>, correlation: Correlation
         heartbeat_timeout: edge.bounds.heartbeat_timeout,
         ..Limits::default()
     };
+    let address = connection.peer.ip();
     let registration = match accept(socket, edge.identity.as_ref(), connection.exporter, limits).await {
         Ok(registration) => registration,
         Err(error) => return handshake_refused(&edge, &connection, &correlation, &error).await,
@@ -57,7 +58,11 @@ async fn serve(edge: Edge, connection: Arc<Connection>, correlation: Correlation
     let wish = Wish { edge: &edge, connection: &connection, correlation: &correlation };
     // Copied out: a registration holds the socket, which no other task may look at while this one waits.
     let claim = Claim::of(&registration);
-    match wish.grant(&claim).await {
+    let granted = match edge.attempts.check(address) {
+        Ok(()) => wish.grant(&claim).await,
+        Err(refusal) => Err(wish.too_many_attempts(&refusal.detail)),
+    };
+    match granted {
         Ok(granted) => wish.bring_up(registration, granted).await,
         Err((draft, refusal)) => {
             info!(peer = %connection.peer, reason = refusal.reason, "publisher refused");
@@ -312,7 +317,13 @@ impl Wish<'_> {
         Draft::new(kind, outcome).source(self.connection.peer.to_string()).correlation(self.correlation.0.as_str())
     }
 
+    fn too_many_attempts(&self, why: &str) -> Refused {
+        let draft = self.draft(Kind::ConnectionRefused, Outcome::Denied).detail("reason", "too-many-attempts");
+        (draft, Refusal::new(RefusalCode::Unavailable, why))
+    }
+
     fn not_authenticated(&self, error: &AuthError) -> Refused {
+        self.edge.attempts.failed(self.connection.peer.ip());
         let draft = self
             .draft(Kind::AuthFailed, Outcome::Denied)
             .object("gateway:connect")

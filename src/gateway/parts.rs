@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use sallyport_audit::sink::SinkError;
 use sallyport_audit::{Draft, Kind, Ledger, LedgerError, LedgerOptions, Opened, Outcome};
 use sallyport_hsm::{KeyError, KeyInfo, Keys, ProviderConfig, Tuning};
 use tracing::info;
@@ -50,13 +51,8 @@ pub enum GatewayError {
     #[error("the gateway cannot listen")]
     Listen(#[from] ListenError),
     /// A sink.
-    #[error("the sink `{name}` cannot start: {why}")]
-    Sink {
-        /// Its name.
-        name: String,
-        /// Why.
-        why: String,
-    },
+    #[error("a sink cannot start")]
+    Sink(#[from] SinkError),
     /// The gateway's own identity.
     #[error("the gateway has no identity to show")]
     Identity(#[from] IdentityError),
@@ -95,7 +91,7 @@ impl GatewayError {
                 "check the path and who may read and write it".to_owned()
             }
             Self::Tls(_) => "run `sallyportd init` again: it makes a certificate for the provider's key".to_owned(),
-            Self::Sink { .. } => "mend the sink in sallyport.toml; docs/siem.md shows examples".to_owned(),
+            Self::Sink(error) => error.hint().to_owned(),
         }
     }
 }

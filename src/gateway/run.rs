@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sallyport_audit::sink::SyslogSink;
 use sallyport_audit::{Digest, Draft, Kind, Ledger, Outcome};
 use sallyport_hsm::Health;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,7 +19,7 @@ use super::{heartbeat, sinks};
 use crate::access::Tenant;
 use crate::clock;
 use crate::console;
-use crate::edge::{Bounds, Edge, Listener, Parts as EdgeParts, TcpPorts, TcpRange};
+use crate::edge::{Attempts, Bounds, Edge, Listener, Parts as EdgeParts, TcpPorts, TcpRange};
 use crate::session::{Broker, Readiness, Routes};
 
 /// Time for publishers to hear the goodbye, and for sinks to catch up.
@@ -57,6 +58,7 @@ pub async fn run(config: Config, ready: impl FnOnce(std::net::SocketAddr)) -> Re
         .tenant
         .parse()
         .map_err(|error: crate::access::names::NameError| GatewayError::Stopped(error.to_string()))?;
+    let attempts = Arc::new(Attempts::default());
     let edge = Edge::new(EdgeParts {
         domain: config.gateway.domain.clone(),
         port: address.port(),
@@ -69,6 +71,7 @@ pub async fn run(config: Config, ready: impl FnOnce(std::net::SocketAddr)) -> Re
         identity,
         certificates,
         tcp: tcp.clone(),
+        attempts: Arc::clone(&attempts),
         bounds: bounds(&config),
     });
     let sinks = sinks::start(&config, &ledger).await?;
@@ -79,7 +82,8 @@ pub async fn run(config: Config, ready: impl FnOnce(std::net::SocketAddr)) -> Re
         ledger: ledger.clone(),
         keys: keys.clone(),
         readiness,
-        sinks: sinks.iter().map(sinks::Running::view).collect(),
+        sinks: sinks.iter().map(SyslogSink::status).collect(),
+        attempts,
         token_life: config.access.token_life,
         domain: config.gateway.domain.clone(),
     });
@@ -99,7 +103,6 @@ pub async fn run(config: Config, ready: impl FnOnce(std::net::SocketAddr)) -> Re
 
     info!("stopping: no new connections, open sessions may finish");
     stop.cancel();
-    broker.refuse_new();
     tcp.close_all();
     routes.farewell(config.gateway.drain);
     broker.drain(config.gateway.drain).await;
@@ -113,9 +116,7 @@ pub async fn run(config: Config, ready: impl FnOnce(std::net::SocketAddr)) -> Re
     if let Err(error) = ledger.append(Draft::new(Kind::GatewayStopped, Outcome::Success)).await {
         warn!(%error, "the stop could not be recorded");
     }
-    for sink in sinks {
-        sink.stop(GOODBYE).await;
-    }
+    sinks::stop(sinks, GOODBYE).await;
     ledger.close().await?;
     info!("stopped, the ledger is closed");
     Ok(())

@@ -58,6 +58,9 @@ pub struct Broker {
     idle: Duration,
     table: Arc<Mutex<HashMap<SessionId, Arc<Live>>>>,
     tasks: TaskTracker,
+    /// Cancelled when no new session may begin.
+    closed: CancellationToken,
+    /// Cancelled when those that are left must end.
     stopping: CancellationToken,
 }
 
@@ -69,13 +72,14 @@ impl Broker {
             idle,
             table: Arc::default(),
             tasks: TaskTracker::new(),
+            closed: CancellationToken::new(),
             stopping: CancellationToken::new(),
         }
     }
 
     /// Opens a session: returns only when its opening record is durable under a signed head.
     pub async fn open(&self, permit: Permit, opening: Opening) -> Result<Session, OpenError> {
-        if self.stopping.is_cancelled() {
+        if self.closed.is_cancelled() {
             return Err(OpenError::Stopping);
         }
         let id = SessionId::new();
@@ -137,8 +141,9 @@ impl Broker {
         }
     }
 
-    /// Stops: lets open sessions finish for `grace`, cuts the rest, and returns when every closing record is written.
+    /// Stops: opens no more sessions, lets open ones finish for `grace`, cuts the rest, and returns when every closing record is written.
     pub async fn drain(&self, grace: Duration) {
+        self.closed.cancel();
         self.tasks.close();
         if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
             info!(sessions = self.table().len(), "grace is over, cutting the sessions that are left");
@@ -155,11 +160,6 @@ impl Broker {
                 error!(error = %problem, "a request could not be recorded");
             }
         });
-    }
-
-    /// Refuses new sessions from here on.
-    pub fn refuse_new(&self) {
-        self.tasks.close();
     }
 
     async fn supervise(self, live: Arc<Live>, permit: Permit) {

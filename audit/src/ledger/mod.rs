@@ -48,7 +48,7 @@ pub use error::{AppendError, LedgerError, ReadError};
 pub use options::LedgerOptions;
 pub use reader::{Entry, Reader};
 
-use owner::{Message, Pending};
+use owner::{Message, Pending, Reply};
 
 /// What can be said about a ledger that is open in this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -206,11 +206,7 @@ impl Ledger {
         }
     }
 
-    async fn submit(
-        &self,
-        draft: Draft,
-        reply: Option<oneshot::Sender<Result<Receipt, AppendError>>>,
-    ) -> Result<(), AppendError> {
+    async fn submit(&self, draft: Draft, reply: Option<Reply>) -> Result<(), AppendError> {
         let mut seed = [0_u8; 32];
         if !draft.personal.is_empty() {
             getrandom::fill(&mut seed)

@@ -30,17 +30,29 @@ use crate::record::{Draft, Outcome, Prepared, time_text};
 /// Reads the wall clock; a test gives its own.
 pub(super) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
+/// Tells who closed the ledger how that went.
+pub(super) type Closer = oneshot::Sender<Result<(), LedgerError>>;
+
+/// Tells who appended a draft where it stands.
+pub(super) type Reply = oneshot::Sender<Result<Receipt, AppendError>>;
+
 /// What reaches the owner.
 pub(super) enum Message {
     Record(Pending),
-    Close(oneshot::Sender<Result<(), LedgerError>>),
+    Close(Closer),
+}
+
+/// How the owner's work ended, and who waits to hear it.
+pub(super) struct Ended {
+    pub(super) close: Option<Closer>,
+    pub(super) result: Result<(), LedgerError>,
 }
 
 /// A draft that waits to be numbered.
 pub(super) struct Pending {
     pub(super) prepared: Prepared,
     /// Who waits for it to be durable; nobody, when it was only enqueued.
-    pub(super) reply: Option<oneshot::Sender<Result<Receipt, AppendError>>>,
+    pub(super) reply: Option<Reply>,
     /// Its room in the queue, free again when this is dropped.
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }
@@ -81,22 +93,18 @@ pub(super) enum Refusal {
 /// What one round of receiving brought.
 struct Round {
     batch: Vec<Pending>,
-    close: Option<oneshot::Sender<Result<(), LedgerError>>>,
+    close: Option<Closer>,
     disconnected: bool,
 }
 
 impl Owner {
     /// Works until the ledger is closed or its last handle is dropped, and gives back who waits for that.
-    pub(super) fn run(
-        mut self,
-        messages: &Receiver<Message>,
-    ) -> (Option<oneshot::Sender<Result<(), LedgerError>>>, Result<(), LedgerError>) {
+    pub(super) fn run(mut self, messages: &Receiver<Message>) -> Ended {
         let mut synced = Instant::now();
         loop {
             let Round { batch, close, disconnected } = self.receive(messages);
             if let Err(reason) = self.record(batch) {
-                let close = close.or_else(|| refuse_all(messages, &reason));
-                return (close, Err(LedgerError::Failed { reason }));
+                return failed(messages, close, reason);
             }
             let ending = close.is_some() || disconnected;
             if ending || synced.elapsed() >= self.options.flush_interval {
@@ -104,12 +112,11 @@ impl Owner {
                 if let Err(error) = self.head.sync() {
                     let reason = format!("cannot sync the head file: {error}");
                     self.fail(&reason);
-                    let close = close.or_else(|| refuse_all(messages, &reason));
-                    return (close, Err(LedgerError::Failed { reason }));
+                    return failed(messages, close, reason);
                 }
             }
             if ending {
-                return (close, self.unrecorded());
+                return Ended { close, result: self.unrecorded() };
             }
         }
     }
@@ -305,28 +312,23 @@ fn wait(messages: &Receiver<Message>, patience: Option<Duration>) -> Result<Mess
     }
 }
 
-/// After a failure: every draft is refused until the ledger is closed.
-fn refuse_all(
-    messages: &Receiver<Message>,
-    reason: &str,
-) -> Option<oneshot::Sender<Result<(), LedgerError>>> {
-    loop {
+/// After a failure every draft is refused, until the ledger is closed.
+fn failed(messages: &Receiver<Message>, mut close: Option<Closer>, reason: String) -> Ended {
+    while close.is_none() {
         match messages.recv() {
-            Ok(Message::Record(pending)) => {
-                answer(pending, AppendError::Failed { reason: reason.to_owned() })
-            }
-            Ok(Message::Close(reply)) => return Some(reply),
-            Err(mpsc::RecvError) => return None,
+            Ok(Message::Record(pending)) => answer(pending, AppendError::Failed { reason: reason.clone() }),
+            Ok(Message::Close(reply)) => close = Some(reply),
+            Err(mpsc::RecvError) => break,
         }
     }
+    Ended { close, result: Err(LedgerError::Failed { reason }) }
 }
 
 fn answer(pending: Pending, error: AppendError) {
-    match pending.reply {
-        Some(reply) => {
-            let _ = reply.send(Err(error));
-        }
-        None => tracing::error!(%error, "an event that was accepted could not be recorded"),
+    if let Some(reply) = pending.reply {
+        let _ = reply.send(Err(error));
+    } else {
+        tracing::error!(%error, "an event that was accepted could not be recorded");
     }
 }
 

@@ -115,13 +115,15 @@ fn take_apart(seq: Seq, value: &[u8]) -> Option<Stored> {
     Some(Stored { seq, record: record.to_vec(), sealed: sealed.to_vec() })
 }
 
-fn sled_error(error: sled::Error) -> StoreError {
-    StoreError(error.to_string())
+impl From<sled::Error> for StoreError {
+    fn from(error: sled::Error) -> Self {
+        Self(error.to_string())
+    }
 }
 
 impl Store for SledStore {
     fn head(&self) -> Result<Option<StoreHead>, StoreError> {
-        let Some(value) = guarded(|| self.db.get(HEAD_KEY))?.map_err(sled_error)? else { return Ok(None) };
+        let Some(value) = guarded(|| self.db.get(HEAD_KEY))?? else { return Ok(None) };
         let head = value.split_first_chunk::<8>().and_then(|(size, root)| {
             Some(StoreHead {
                 size: u64::from_be_bytes(*size),
@@ -141,11 +143,12 @@ impl Store for SledStore {
         }
         let mark = [head.size.to_be_bytes().as_slice(), head.root.as_bytes()].concat();
         batch.insert(HEAD_KEY, mark);
-        guarded(|| self.db.apply_batch(batch))?.map_err(sled_error)
+        Ok(guarded(|| self.db.apply_batch(batch))??)
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        guarded(|| self.db.flush())?.map(|_| ()).map_err(sled_error)
+        guarded(|| self.db.flush())??;
+        Ok(())
     }
 
     fn range(&self, from: Seq, limit: usize) -> Result<Vec<Stored>, StoreError> {
@@ -161,12 +164,12 @@ impl Store for SledStore {
             };
             let mut started = 0;
             for item in self.db.range(key(from).as_slice()..&[RECORD_PREFIX + 1]) {
-                let (key, value) = item.map_err(sled_error)?;
+                let (key, value) = item?;
                 let Some(number) = key.get(1..9).and_then(|number| number.try_into().ok()) else { continue };
                 let seq = Seq::new(u64::from_be_bytes(number));
                 match &mut whole {
                     Some((current, bytes)) if *current == seq && key.len() > 9 => {
-                        bytes.extend_from_slice(&value)
+                        bytes.extend_from_slice(&value);
                     }
                     _ => {
                         finish(&mut whole)?;

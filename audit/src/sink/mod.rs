@@ -18,7 +18,6 @@ pub mod format;
 mod ledger;
 mod notice;
 pub mod options;
-pub mod settings;
 mod transport;
 mod window;
 
@@ -38,7 +37,6 @@ pub use self::{
     options::{
         Address, ClientIdentity, Facility, PersonalView, SinkName, SyslogOptions, TlsOptions, Transport,
     },
-    settings::SyslogSettings,
     transport::TransportError,
     window::Position,
 };

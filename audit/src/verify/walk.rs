@@ -101,8 +101,7 @@ impl<'a> Walk<'a> {
         let mut segments = segments.into_iter().peekable();
         while let Some(segment) = segments.next() {
             let last = segments.peek().is_none();
-            let checked =
-                segment.map_err(Stop::Unreadable).and_then(|segment| self.segment(&segment, last));
+            let checked = segment.map_err(Stop::Unreadable).and_then(|segment| self.segment(&segment, last));
             if let Err(stop) = checked {
                 return Some(stop);
             }
@@ -135,7 +134,9 @@ impl<'a> Walk<'a> {
         let next = self.chain.next();
         match Frame::read(bytes, place.offset) {
             Ok(Some(frame)) if frame.kind == kind => Ok(Some(frame)),
-            Ok(Some(_)) => Err(place.broken(next, "a piece of another kind stands where its group should begin")),
+            Ok(Some(_)) => {
+                Err(place.broken(next, "a piece of another kind stands where its group should begin"))
+            }
             Ok(None) if place.offset > 0 || last => Ok(None),
             Ok(None) => Err(place.broken(next, "the segment that should begin with it is empty")),
             Err(FrameFault::Unfinished { found }) if last => {
@@ -145,7 +146,8 @@ impl<'a> Walk<'a> {
             Err(error @ FrameFault::Unknown { .. }) => {
                 Err(Stop::Newer(format!("In {} at byte {}: {error}", place.segment, place.offset)))
             }
-            Err(error) => Err(place.broken(next, format!("the piece of the journal that begins with it is damaged: {error}"))),
+            Err(error) => Err(place
+                .broken(next, format!("the piece of the journal that begins with it is damaged: {error}"))),
         }
     }
 
@@ -185,8 +187,9 @@ impl<'a> Walk<'a> {
     fn group(&mut self, frame: Frame<'_>, place: Place<'_>) -> Result<(), Stop> {
         let first = self.chain.next();
         let damaged = if frame.sound { "" } else { " (its checksum is wrong, too)" };
-        let group = Group::parse(frame.bytes)
-            .map_err(|error| place.broken(first, format!("the group that begins with it is damaged: {error}{damaged}")))?;
+        let group = Group::parse(frame.bytes).map_err(|error| {
+            place.broken(first, format!("the group that begins with it is damaged: {error}{damaged}"))
+        })?;
         if group.first() != first {
             let what = format!("record {} stands in its place{damaged}", group.first());
             return Err(place.broken(first, what));
@@ -197,7 +200,9 @@ impl<'a> Walk<'a> {
         let newer = self.records(&group, &before, head.as_ref().map(|(head, _)| head), place)?;
         let last = Seq::new(self.chain.size().saturating_sub(1));
         let (Some((head, note)), Some(signed)) = (head, signed) else {
-            return Err(place.broken(first, format!("the signed head over it (after record {last}) cannot be read")));
+            return Err(
+                place.broken(first, format!("the signed head over it (after record {last}) cannot be read"))
+            );
         };
         self.same_origin(&head.origin, place)?;
         if head != self.chain.checkpoint(&head.origin) {

@@ -436,6 +436,26 @@ async fn a_file_that_is_no_certificate_is_reported_at_start() {
     }
 }
 
+#[test]
+fn the_settings_in_the_guide_are_accepted() {
+    #[derive(serde::Deserialize)]
+    struct File {
+        sink: Sinks,
+    }
+    #[derive(serde::Deserialize)]
+    struct Sinks {
+        syslog: Vec<SyslogSettings>,
+    }
+    let guide = rsyslog::fenced("toml");
+    let file: File = toml::from_str(&guide).unwrap();
+    let mut problems = Vec::new();
+    for settings in file.sink.syslog {
+        let options = settings.parse("sink.syslog[0]", PathBuf::from("sinks"), &mut problems).unwrap();
+        assert_eq!((options.transport.as_str(), options.personal), ("tls", PersonalView::Values));
+    }
+    assert!(problems.is_empty(), "{problems:?}");
+}
+
 fn trusting(authority: &Authority, server: &str, client: Option<&str>, directory: &Path) -> Transport {
     let file = |name: &str, content: &str| -> PathBuf {
         let path = directory.join(name);

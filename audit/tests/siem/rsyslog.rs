@@ -1,7 +1,7 @@
-//! A real rsyslog daemon of the test's own: in a temporary folder, on a port the system chose, ended with the test.
+//! A real rsyslog daemon of the test's own: configured as `docs/siem.md` shows, in a temporary folder, on a port that
+//! the system chose, ended with the test.
 
 use std::{
-    fmt::Write as _,
     fs::{self, File},
     path::Path,
     process::{Child, Command, Stdio},
@@ -39,7 +39,7 @@ impl Received {
 
 pub(crate) struct Rsyslog {
     directory: TempDir,
-    driver: String,
+    config: String,
     port: u16,
     child: Option<Child>,
 }
@@ -47,34 +47,31 @@ pub(crate) struct Rsyslog {
 impl Rsyslog {
     /// In the clear.
     pub(crate) fn tcp() -> Self {
-        Self::launch(tempfile::tempdir().unwrap(), String::new())
+        let mut config = guide();
+        cut(&mut config, "global(\n", ")\n");
+        cut(&mut config, "module(", ")\n");
+        Self::launch(tempfile::tempdir().unwrap(), format!("module(load=\"imtcp\")\n{config}"))
     }
 
     /// TLS by the OpenSSL driver. With `peer`, clients must show a certificate with that name.
     pub(crate) fn tls(root: &str, certificate: &str, key: &str, peer: Option<&str>) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let at = |name: &str| directory.path().join(name).display().to_string();
-        fs::write(at("root.pem"), root).unwrap();
-        fs::write(at("server.pem"), certificate).unwrap();
-        fs::write(at("server.key"), key).unwrap();
-        let auth = peer.map_or_else(
-            || "StreamDriver.AuthMode=\"anon\"".to_owned(),
-            |name| format!("StreamDriver.AuthMode=\"x509/name\" PermittedPeer=[\"{name}\"]"),
-        );
-        let driver = format!(
-            "global(defaultNetstreamDriverCAFile=\"{}\" defaultNetstreamDriverCertFile=\"{}\" \
-             defaultNetstreamDriverKeyFile=\"{}\")\n\
-             module(load=\"imtcp\" StreamDriver.Name=\"ossl\" StreamDriver.Mode=\"1\" {auth})\n",
-            at("root.pem"),
-            at("server.pem"),
-            at("server.key")
-        );
-        Self::launch(directory, driver)
+        let write = |name: &str, content: &str| fs::write(directory.path().join(name), content).unwrap();
+        write("root.pem", root);
+        write("server.pem", certificate);
+        write("server.key", key);
+        let mut config = guide();
+        match peer {
+            Some(name) => config = config.replace("gateway.example", name),
+            None => config = config.replace("x509/name\" PermittedPeer=[\"gateway.example\"]", "anon\""),
+        }
+        config = config.replace("/etc/rsyslog.d/sallyport", &directory.path().display().to_string());
+        Self::launch(directory, config)
     }
 
-    fn launch(directory: TempDir, driver: String) -> Self {
-        let driver = if driver.is_empty() { "module(load=\"imtcp\")\n".to_owned() } else { driver };
-        let mut server = Self { directory, driver, port: 0, child: None };
+    fn launch(directory: TempDir, config: String) -> Self {
+        let config = config.replace("/var/log/sallyport", &directory.path().display().to_string());
+        let mut server = Self { directory, config, port: 0, child: None };
         server.start();
         server
     }
@@ -89,22 +86,17 @@ impl Rsyslog {
 
     /// Starts on the port of the time before; the first time on a free one.
     pub(crate) fn start(&mut self) {
-        let at = |name: &str| self.path(name).display().to_string();
-        let config = format!(
-            "global(workDirectory=\"{work}\" maxMessageSize=\"512k\")\n{driver}\
-             template(name=\"line\" type=\"list\" option.jsonf=\"on\") {{\n\
-             {properties}}}\n\
-             ruleset(name=\"siem\") {{ action(type=\"omfile\" file=\"{log}\" template=\"line\") }}\n\
-             input(type=\"imtcp\" address=\"127.0.0.1\" port=\"{port}\" listenPortFileName=\"{port_file}\" ruleset=\"siem\")\n",
-            work = self.directory.path().display(),
-            driver = self.driver,
-            properties = properties(),
-            log = at("siem.log"),
-            port = self.port,
-            port_file = at("port"),
+        let port_file = self.path("port");
+        let listen = format!(
+            "address=\"127.0.0.1\" port=\"{}\" listenPortFileName=\"{}\"",
+            self.port,
+            port_file.display()
         );
-        fs::write(self.path("rsyslog.conf"), config).unwrap();
-        let _ = fs::remove_file(self.path("port"));
+        let config = self.config.replace("port=\"6514\"", &listen);
+        assert!(config.contains(&listen), "the guide's configuration listens on 6514");
+        let work = format!("global(workDirectory=\"{}\")\n", self.directory.path().display());
+        fs::write(self.path("rsyslog.conf"), work + &config).unwrap();
+        let _ = fs::remove_file(&port_file);
         let _ = fs::remove_file(self.path("pid"));
         let child = Command::new(program())
             .arg("-n")
@@ -119,7 +111,6 @@ impl Rsyslog {
         self.child = Some(child);
         if self.port == 0 {
             // Only a port of the system's choosing is written to the file; on later starts the sink tries until it is open.
-            let port_file = self.path("port");
             let listening = eventually(Duration::from_secs(30), || {
                 fs::read_to_string(&port_file).ok()?.trim().parse().ok()
             });
@@ -137,7 +128,7 @@ impl Rsyslog {
 
     /// Everything it has written so far, in its order. A last line cut off by a kill is left out.
     pub(crate) fn received(&self) -> Vec<Received> {
-        let text = fs::read_to_string(self.path("siem.log")).unwrap_or_default();
+        let text = fs::read_to_string(self.path("audit.jsonl")).unwrap_or_default();
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
@@ -155,25 +146,23 @@ impl Drop for Rsyslog {
     }
 }
 
-/// The template's properties, each under the name of a field of [`Received`].
-fn properties() -> String {
-    let plain = [
-        ("pri", "pri"),
-        ("host", "hostname"),
-        ("app", "app-name"),
-        ("procid", "procid"),
-        ("msgid", "msgid"),
-        ("sd", "structured-data"),
-        ("msg", "msg"),
-        ("raw", "rawmsg"),
-    ];
-    let mut lines =
-        "  property(outname=\"time\" name=\"timereported\" dateFormat=\"rfc3339\" format=\"jsonf\")\n"
-            .to_owned();
-    for (out, name) in plain {
-        writeln!(lines, "  property(outname=\"{out}\" name=\"{name}\" format=\"jsonf\")").unwrap();
-    }
-    lines
+/// The configuration that the guide shows, so that what it shows is what was tried.
+fn guide() -> String {
+    fenced("rainerscript")
+}
+
+/// The first block of this language in the guide.
+pub(crate) fn fenced(language: &str) -> String {
+    let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/siem.md")).unwrap();
+    let (_, after) = guide.split_once(&format!("```{language}\n")).unwrap();
+    after.split_once("```").unwrap().0.to_owned()
+}
+
+/// Takes out what begins with `from` and ends with `to`.
+fn cut(text: &mut String, from: &str, to: &str) {
+    let start = text.find(from).unwrap();
+    let end = start + text[start..].find(to).unwrap() + to.len();
+    text.replace_range(start..end, "");
 }
 
 fn program() -> &'static str {
