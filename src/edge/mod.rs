@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sallyport_audit::Ledger;
+use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Tenant};
 use crate::session::{Broker, Readiness, Routes};
@@ -100,6 +101,8 @@ pub struct Parts {
     pub identity: Arc<dyn GatewayIdentity>,
     /// Certificates of single names.
     pub certificates: Arc<dyn NameCertificates>,
+    /// Publishers that are connected; each leaves a record when it goes.
+    pub publishers: TaskTracker,
     /// Ports of TCP tunnels.
     pub tcp: TcpPorts,
     /// Failed authentications by address.

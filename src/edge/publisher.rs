@@ -40,7 +40,10 @@ pub(super) async fn connect(
     if let Err(unready) = edge.readiness.check() {
         return unready_refusal(&unready).respond(&headers, &correlation.0);
     }
-    websocket_limits(upgrade).on_upgrade(move |socket| serve(edge, connection, correlation, socket))
+    websocket_limits(upgrade).on_upgrade(move |socket| {
+        let publishers = edge.publishers.clone();
+        publishers.track_future(serve(edge, connection, correlation, socket))
+    })
 }
 
 async fn serve(edge: Edge, connection: Arc<Connection>, correlation: Correlation, socket: WebSocket) {

@@ -9,6 +9,7 @@ use sallyport_audit::{Digest, Draft, Kind, Ledger, Outcome};
 use sallyport_hsm::Health;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::adapters::ProviderIdentity;
@@ -59,6 +60,7 @@ pub async fn run(config: Config, ready: impl FnOnce(std::net::SocketAddr)) -> Re
         .parse()
         .map_err(|error: crate::access::names::NameError| GatewayError::Stopped(error.to_string()))?;
     let attempts = Arc::new(Attempts::default());
+    let publishers = TaskTracker::new();
     let edge = Edge::new(EdgeParts {
         domain: config.gateway.domain.clone(),
         port: address.port(),
@@ -70,6 +72,7 @@ pub async fn run(config: Config, ready: impl FnOnce(std::net::SocketAddr)) -> Re
         readiness: readiness.clone(),
         identity,
         certificates,
+        publishers: publishers.clone(),
         tcp: tcp.clone(),
         attempts: Arc::clone(&attempts),
         bounds: bounds(&config),
@@ -108,6 +111,10 @@ pub async fn run(config: Config, ready: impl FnOnce(std::net::SocketAddr)) -> Re
     broker.drain(config.gateway.drain).await;
     if tokio::time::timeout(GOODBYE, serving).await.is_err() {
         warn!("some connections did not end in time and are dropped");
+    }
+    publishers.close();
+    if tokio::time::timeout(GOODBYE, publishers.wait()).await.is_err() {
+        warn!("some publishers did not hear the goodbye in time");
     }
     for task in [beating, watching] {
         task.abort();
