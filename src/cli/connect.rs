@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::out::say;
 use super::failure::{ExitCode, Failure};
+use super::out::say;
 use super::profile::Connection;
 use super::publish::{dial_failure, gateway, roots};
 use crate::tunnel::TunnelName;

@@ -89,7 +89,11 @@ impl Connection {
             return Ok(home.clone());
         }
         std::env::home_dir().map(|home| home.join(".config").join("sallyport")).ok_or_else(|| {
-            Failure::new(ExitCode::Usage, "your home folder is not known", "set SALLYPORT_HOME or give --home DIR")
+            Failure::new(
+                ExitCode::Usage,
+                "your home folder is not known",
+                "set SALLYPORT_HOME or give --home DIR",
+            )
         })
     }
 }

@@ -22,8 +22,8 @@ use crate::access::{Action, AuthError, Context, Decision, Identity, Object, Perm
 use crate::clock;
 use crate::session::{NameTaken, Route, explain};
 use crate::tunnel::{
-    Acceptance, AcceptedTunnel, CloseReason, Farewell, FarewellCode, HandshakeError, Limits, Link, Offer, Refusal,
-    RefusalCode, Registration, Suite, TunnelId, TunnelKind, accept, websocket_limits,
+    Acceptance, AcceptedTunnel, CloseReason, Farewell, FarewellCode, HandshakeError, Limits, Link, Offer,
+    Refusal, RefusalCode, Registration, Suite, TunnelId, TunnelKind, accept, websocket_limits,
 };
 
 /// Bytes of a resume ticket: nobody guesses it.
@@ -75,7 +75,12 @@ async fn serve(edge: Edge, connection: Arc<Connection>, correlation: Correlation
     }
 }
 
-async fn handshake_refused(edge: &Edge, connection: &Connection, correlation: &Correlation, error: &HandshakeError) {
+async fn handshake_refused(
+    edge: &Edge,
+    connection: &Connection,
+    correlation: &Correlation,
+    error: &HandshakeError,
+) {
     info!(peer = %connection.peer, %error, "handshake refused");
     let draft = Draft::new(Kind::HandshakeRefused, Outcome::Denied)
         .source(connection.peer.to_string())
@@ -185,10 +190,9 @@ impl Wish<'_> {
 
     fn name_is_free(&self, identity: &Identity, publisher: &str, offer: &Offer) -> Result<(), Refused> {
         let owner = identity.subject().to_string();
-        self.edge
-            .routes
-            .check(&offer.name, &owner, publisher, clock::monotonic())
-            .map_err(|taken: NameTaken| self.refused(identity, offer, RefusalCode::NameTaken, taken.to_string()))
+        self.edge.routes.check(&offer.name, &owner, publisher, clock::monotonic()).map_err(
+            |taken: NameTaken| self.refused(identity, offer, RefusalCode::NameTaken, taken.to_string()),
+        )
     }
 
     fn not_too_many(&self, identity: &Identity, publisher: &str, offers: &[Offer]) -> Result<(), Refused> {
@@ -215,9 +219,11 @@ impl Wish<'_> {
             }
             TunnelKind::Tcp { port } => match edge.tcp.open(edge, &offer.name, port).await {
                 Ok(port) => Ok(format!("tcp://{}:{port}", edge.domain)),
-                Err(error @ (PortError::OutOfRange { .. } | PortError::InUse { .. } | PortError::AllInUse { .. })) => {
-                    Err(self.refused(identity, offer, RefusalCode::PortTaken, error.to_string()))
-                }
+                Err(
+                    error @ (PortError::OutOfRange { .. }
+                    | PortError::InUse { .. }
+                    | PortError::AllInUse { .. }),
+                ) => Err(self.refused(identity, offer, RefusalCode::PortTaken, error.to_string())),
             },
         }
     }
@@ -240,7 +246,11 @@ impl Wish<'_> {
         let acceptance = Acceptance {
             tunnels: tunnels
                 .iter()
-                .map(|(offer, id, url, _)| AcceptedTunnel { id: *id, name: offer.name.clone(), url: url.clone() })
+                .map(|(offer, id, url, _)| AcceptedTunnel {
+                    id: *id,
+                    name: offer.name.clone(),
+                    url: url.clone(),
+                })
                 .collect(),
             resume: ticket,
         };
@@ -266,7 +276,9 @@ impl Wish<'_> {
                 link: link.clone(),
             };
             match edge.routes.register(route, clock::monotonic()) {
-                Ok(Some(old)) => old.link.close(Farewell { code: FarewellCode::Replaced, grace: std::time::Duration::ZERO }),
+                Ok(Some(old)) => old
+                    .link
+                    .close(Farewell { code: FarewellCode::Replaced, grace: std::time::Duration::ZERO }),
                 Ok(None) => {}
                 // Somebody took the name between the check and now; both were told that they have it, this one is put right.
                 Err(taken) => warn!(%taken, "two publishers raced for a name"),
@@ -317,11 +329,14 @@ impl Wish<'_> {
     }
 
     fn draft(&self, kind: Kind, outcome: Outcome) -> Draft {
-        Draft::new(kind, outcome).source(self.connection.peer.to_string()).correlation(self.correlation.0.as_str())
+        Draft::new(kind, outcome)
+            .source(self.connection.peer.to_string())
+            .correlation(self.correlation.0.as_str())
     }
 
     fn too_many_attempts(&self, why: &str) -> Refused {
-        let draft = self.draft(Kind::ConnectionRefused, Outcome::Denied).detail("reason", "too-many-attempts");
+        let draft =
+            self.draft(Kind::ConnectionRefused, Outcome::Denied).detail("reason", "too-many-attempts");
         (draft, Refusal::new(RefusalCode::Unavailable, why))
     }
 
@@ -331,7 +346,11 @@ impl Wish<'_> {
             .draft(Kind::AuthFailed, Outcome::Denied)
             .object("gateway:connect")
             .detail("reason", error.code());
-        let code = if matches!(error, AuthError::Expired { .. }) { RefusalCode::TokenExpired } else { RefusalCode::BadToken };
+        let code = if matches!(error, AuthError::Expired { .. }) {
+            RefusalCode::TokenExpired
+        } else {
+            RefusalCode::BadToken
+        };
         (draft, Refusal::new(code, error.to_string()))
     }
 

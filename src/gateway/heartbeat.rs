@@ -34,7 +34,11 @@ pub(super) async fn beat(
         let drift = drift(seen, (monotonic, wall));
         seen = (monotonic, wall);
         if drift.unsigned_abs() > JUMP {
-            append(&ledger, Draft::new(Kind::ClockJumped, Outcome::Failure).detail("drift_ms", milliseconds(drift))).await;
+            append(
+                &ledger,
+                Draft::new(Kind::ClockJumped, Outcome::Failure).detail("drift_ms", milliseconds(drift)),
+            )
+            .await;
         }
         let draft = Draft::new(Kind::GatewayHeartbeat, Outcome::Success)
             .detail("sessions", broker.live().len() as u64)
@@ -56,7 +60,8 @@ fn milliseconds(drift: SignedDuration) -> i64 {
 
 /// How far the wall clock moved beyond what really passed.
 fn drift(before: (Instant, Timestamp), now: (Instant, Timestamp)) -> SignedDuration {
-    let passed = SignedDuration::try_from(now.0.saturating_duration_since(before.0)).unwrap_or(SignedDuration::MAX);
+    let passed =
+        SignedDuration::try_from(now.0.saturating_duration_since(before.0)).unwrap_or(SignedDuration::MAX);
     now.1.duration_since(before.1).saturating_sub(passed)
 }
 
