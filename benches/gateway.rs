@@ -3,6 +3,8 @@
 //!
 //! `make bench` prepares the state directory (SoftHSM token, keys, certificates) and runs this.
 
+#![expect(clippy::cast_precision_loss, reason = "counts of a few seconds are far below 2^52")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;

@@ -21,7 +21,7 @@ use crate::tunnel::client::tls_config;
 
 /// An admin's list is long, but not longer than this.
 const LARGEST_ANSWER: usize = 64 << 20;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A gateway to be called with one person's token.
 pub(super) struct Api<'p> {

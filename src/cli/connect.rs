@@ -21,7 +21,7 @@ pub(super) struct Connect {
     /// Local address; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
-    /// Join standard input and output to the tunnel instead, as ssh's ProxyCommand does
+    /// Join standard input and output to the tunnel instead, as `ProxyCommand` of ssh wants it
     #[arg(long, conflicts_with = "listen")]
     pub stdio: bool,
 }

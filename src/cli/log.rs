@@ -48,11 +48,7 @@ pub(super) async fn run(connection: &Connection, log: &Log) -> Result<(), Failur
             None => true,
         };
         for record in records.iter().filter(wanted) {
-            if connection.json {
-                say(format_args!("{record}"))
-            } else {
-                say(format_args!("{}", line(record)))
-            }
+            say(if connection.json { record.to_string() } else { line(record) });
         }
         if records.len() < PAGE {
             if !log.follow {

@@ -18,7 +18,7 @@ const LONGEST_TOKEN: u64 = 16 * 1024;
 /// Flags of every command that talks to a gateway.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Connection {
-    /// Address of the gateway, such as https://tunnels.example.com
+    /// Address of the gateway, such as <https://tunnels.example.com>
     #[arg(long, env = "SALLYPORT_GATEWAY", global = true, value_name = "URL")]
     pub gateway: Option<String>,
     /// File that holds your token

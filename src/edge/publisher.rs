@@ -67,7 +67,8 @@ async fn serve(edge: Edge, connection: Arc<Connection>, correlation: Correlation
     };
     match granted {
         Ok(granted) => wish.bring_up(registration, granted).await,
-        Err((draft, refusal)) => {
+        Err(refused) => {
+            let (draft, refusal) = *refused;
             info!(peer = %connection.peer, reason = refusal.reason, "publisher refused");
             note(&edge, draft).await;
             registration.refuse(refusal).await;
@@ -127,7 +128,8 @@ struct Granted {
     tunnels: Vec<(Offer, TunnelId, String, Permit)>,
 }
 
-type Refused = (Draft, Refusal);
+/// A refusal, and the record of it. Boxed: a record is large, and refusing is rare.
+type Refused = Box<(Draft, Refusal)>;
 
 impl Wish<'_> {
     async fn grant(&self, claim: &Claim) -> Result<Granted, Refused> {
@@ -184,8 +186,8 @@ impl Wish<'_> {
             Decision::NeedsApproval { explanation, .. } | Decision::Denied { explanation } => explanation,
         };
         let reason = format!("{} may not publish `{}`: {}", identity.subject(), offer.name, explanation.why);
-        let (draft, refusal) = self.refused(identity, offer, RefusalCode::NotAllowed, reason);
-        Err((explain(draft, &explanation), refusal))
+        let (draft, refusal) = *self.refused(identity, offer, RefusalCode::NotAllowed, reason);
+        Err(Box::new((explain(draft, &explanation), refusal)))
     }
 
     fn name_is_free(&self, identity: &Identity, publisher: &str, offer: &Offer) -> Result<(), Refused> {
@@ -239,7 +241,7 @@ impl Wish<'_> {
                 .detail("address", url.as_str())
                 .detail("resumed", !registration.resume().is_empty());
             if let Err(error) = edge.ledger.append(draft).await {
-                let (_, refusal) = self.unavailable(&error.to_string());
+                let (_, refusal) = *self.unavailable(&error.to_string());
                 return registration.refuse(refusal).await;
             }
         }
@@ -337,7 +339,7 @@ impl Wish<'_> {
     fn too_many_attempts(&self, why: &str) -> Refused {
         let draft =
             self.draft(Kind::ConnectionRefused, Outcome::Denied).detail("reason", "too-many-attempts");
-        (draft, Refusal::new(RefusalCode::Unavailable, why))
+        Box::new((draft, Refusal::new(RefusalCode::Unavailable, why)))
     }
 
     fn not_authenticated(&self, error: &AuthError) -> Refused {
@@ -351,7 +353,7 @@ impl Wish<'_> {
         } else {
             RefusalCode::BadToken
         };
-        (draft, Refusal::new(code, error.to_string()))
+        Box::new((draft, Refusal::new(code, error.to_string())))
     }
 
     fn refused(&self, identity: &Identity, offer: &Offer, code: RefusalCode, reason: String) -> Refused {
@@ -361,12 +363,12 @@ impl Wish<'_> {
             .action(Action::Publish.to_string())
             .object(format!("tunnel:{}", offer.name))
             .detail("reason", reason.as_str());
-        (draft, Refusal::new(code, reason))
+        Box::new((draft, Refusal::new(code, reason)))
     }
 
     fn unavailable(&self, why: &str) -> Refused {
         let draft = self.draft(Kind::TunnelRefused, Outcome::Failure).detail("reason", why);
-        (draft, Refusal::new(RefusalCode::Unavailable, format!("the gateway cannot take tunnels now: {why}")))
+        Box::new((draft, Refusal::new(RefusalCode::Unavailable, format!("the gateway cannot take tunnels now: {why}"))))
     }
 }
 

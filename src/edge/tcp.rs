@@ -163,7 +163,7 @@ async fn serve(edge: Edge, name: TunnelName, socket: TcpStream, peer: SocketAddr
         }
         // A TCP visitor has no way to read why: the record and the log say it.
         Err(Stop::Refused(refusal)) => {
-            debug!(%peer, tunnel = %name, code = refusal.code, "TCP visitor refused")
+            debug!(%peer, tunnel = %name, code = refusal.code, "TCP visitor refused");
         }
         Err(_) => debug!(%peer, tunnel = %name, "TCP visitor refused: leave is needed"),
     }

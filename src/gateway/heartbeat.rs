@@ -31,19 +31,19 @@ pub(super) async fn beat(
             () = tokio::time::sleep(every) => {}
         }
         let (monotonic, wall) = (clock::monotonic(), clock::now());
-        let drift = drift(seen, (monotonic, wall));
+        let moved = drift(seen, (monotonic, wall));
         seen = (monotonic, wall);
-        if drift.unsigned_abs() > JUMP {
+        if moved.unsigned_abs() > JUMP {
             append(
                 &ledger,
-                Draft::new(Kind::ClockJumped, Outcome::Failure).detail("drift_ms", milliseconds(drift)),
+                Draft::new(Kind::ClockJumped, Outcome::Failure).detail("drift_ms", milliseconds(moved)),
             )
             .await;
         }
         let draft = Draft::new(Kind::GatewayHeartbeat, Outcome::Success)
             .detail("sessions", broker.live().len() as u64)
             .detail("tunnels", routes.views().len() as u64)
-            .detail("drift_ms", milliseconds(drift));
+            .detail("drift_ms", milliseconds(moved));
         append(&ledger, draft).await;
     }
 }

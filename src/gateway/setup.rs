@@ -166,7 +166,7 @@ fn secrets(wishes: &Wishes) -> Result<(), SetupError> {
         if !path.exists() {
             let mut bytes = zeroize::Zeroizing::new([0_u8; 16]);
             getrandom::fill(&mut *bytes).map_err(|_| SetupError::Randomness)?;
-            write(&path, hex::encode(&*bytes).as_bytes())?;
+            write(&path, hex::encode(*bytes).as_bytes())?;
         }
     }
     Ok(())
