@@ -50,7 +50,7 @@ impl ListenError {
         match self {
             Self::InUse { .. } => {
                 "stop that process, or choose another port: `gateway.listen` in sallyport.toml, or \
-                 SALLYPORT_GATEWAY__LISTEN=127.0.0.1:9443 in the environment"
+                 SALLYPORT_GATEWAY__LISTEN=127.0.0.1:18443 in the environment"
             }
             Self::Failed { .. } => {
                 "check the address in `gateway.listen`; ports under 1024 need leave of the system"

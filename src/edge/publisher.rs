@@ -40,6 +40,10 @@ pub(super) async fn connect(
     if let Err(unready) = edge.readiness.check() {
         return unready_refusal(&unready).respond(&headers, &correlation.0);
     }
+    // Each hello costs two signatures of the token: an address that fails again and again does not get that far.
+    if let Err(refusal) = edge.attempts.check(connection.peer.ip()) {
+        return refusal.respond(&headers, &correlation.0);
+    }
     websocket_limits(upgrade).on_upgrade(move |socket| {
         let publishers = edge.publishers.clone();
         publishers.track_future(serve(edge, connection, correlation, socket))
@@ -53,7 +57,6 @@ async fn serve(edge: Edge, connection: Arc<Connection>, correlation: Correlation
         heartbeat_timeout: edge.bounds.heartbeat_timeout,
         ..Limits::default()
     };
-    let address = connection.peer.ip();
     let registration = match accept(socket, edge.identity.as_ref(), connection.exporter, limits).await {
         Ok(registration) => registration,
         Err(error) => return handshake_refused(&edge, &connection, &correlation, &error).await,
@@ -61,11 +64,7 @@ async fn serve(edge: Edge, connection: Arc<Connection>, correlation: Correlation
     let wish = Wish { edge: &edge, connection: &connection, correlation: &correlation };
     // Copied out: a registration holds the socket, which no other task may look at while this one waits.
     let claim = Claim::of(&registration);
-    let granted = match edge.attempts.check(address) {
-        Ok(()) => wish.grant(&claim).await,
-        Err(refusal) => Err(wish.too_many_attempts(&refusal.detail)),
-    };
-    match granted {
+    match wish.grant(&claim).await {
         Ok(granted) => wish.bring_up(registration, granted).await,
         Err(refused) => {
             let (draft, refusal) = *refused;
@@ -83,6 +82,7 @@ async fn handshake_refused(
     error: &HandshakeError,
 ) {
     info!(peer = %connection.peer, %error, "handshake refused");
+    edge.attempts.failed(connection.peer.ip());
     let draft = Draft::new(Kind::HandshakeRefused, Outcome::Denied)
         .source(connection.peer.to_string())
         .correlation(correlation.0.as_str())
@@ -334,12 +334,6 @@ impl Wish<'_> {
         Draft::new(kind, outcome)
             .source(self.connection.peer.to_string())
             .correlation(self.correlation.0.as_str())
-    }
-
-    fn too_many_attempts(&self, why: &str) -> Refused {
-        let draft =
-            self.draft(Kind::ConnectionRefused, Outcome::Denied).detail("reason", "too-many-attempts");
-        Box::new((draft, Refusal::new(RefusalCode::Unavailable, why)))
     }
 
     fn not_authenticated(&self, error: &AuthError) -> Refused {
