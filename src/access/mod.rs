@@ -157,6 +157,8 @@ pub struct RequestFilter {
     pub subject: Option<Subject>,
     /// Only for this object.
     pub object: Option<Object>,
+    /// At most so many, the newest.
+    pub limit: Option<usize>,
 }
 
 /// Which grants to list.
@@ -168,6 +170,8 @@ pub struct GrantFilter {
     pub subject: Option<Subject>,
     /// Only for this object.
     pub object: Option<Object>,
+    /// At most so many, the newest.
+    pub limit: Option<usize>,
 }
 
 /// A request with what it waits for, under the policy as it is now.
@@ -464,38 +468,65 @@ impl Access {
     pub fn requests(&self, by: impl Into<Caller>, filter: &RequestFilter) -> Vec<RequestView> {
         let by = by.into();
         let now = self.inner.clock.now();
-        let Ok(standing) = self.inner.standing.read() else { return Vec::new() };
-        let (state, policy) = (&standing.state, &*standing.policy);
-        let wanted = |request: &&Request| {
-            (!filter.pending || request.status == RequestStatus::Pending)
-                && filter.subject.as_ref().is_none_or(|subject| *subject == request.subject)
-                && filter.object.as_ref().is_none_or(|object| *object == request.object)
-                && sees(state, policy, &by, &request.tenant, &request.subject, &request.object, now)
+        let found: Vec<RequestId> = self.look(|standing| {
+            let wanted = |request: &&Request| {
+                (!filter.pending || request.status == RequestStatus::Pending)
+                    && filter.subject.as_ref().is_none_or(|subject| *subject == request.subject)
+                    && filter.object.as_ref().is_none_or(|object| *object == request.object)
+                    && by.person().is_none_or(|who| who.tenant == request.tenant)
+            };
+            standing.state.requests().rev().filter(wanted).map(|request| request.id).collect()
+        });
+        let view = |id: RequestId| {
+            self.look(|standing| {
+                let (state, policy) = (&standing.state, &*standing.policy);
+                let request = state.request(id)?;
+                if !sees(state, policy, &by, &request.tenant, &request.subject, &request.object, now) {
+                    return None;
+                }
+                let waits = request.status == RequestStatus::Pending;
+                Some(RequestView {
+                    waits_for: if waits {
+                        decide::waits_for(state, policy, request, now)
+                    } else {
+                        Vec::new()
+                    },
+                    eligible: if waits { decide::eligible(state, policy, request, now) } else { Vec::new() },
+                    request: request.clone(),
+                })
+            })
         };
-        let view = |request: &Request| {
-            let waits = request.status == RequestStatus::Pending;
-            RequestView {
-                waits_for: if waits { decide::waits_for(state, policy, request, now) } else { Vec::new() },
-                eligible: if waits { decide::eligible(state, policy, request, now) } else { Vec::new() },
-                request: request.clone(),
-            }
-        };
-        state.requests().rev().filter(wanted).map(view).collect()
+        found.into_iter().filter_map(view).take(filter.limit.unwrap_or(usize::MAX)).collect()
     }
 
     /// Grants that the caller may see, newest first.
     pub fn grants(&self, by: impl Into<Caller>, filter: &GrantFilter) -> Vec<Grant> {
         let by = by.into();
         let now = self.inner.clock.now();
-        let Ok(standing) = self.inner.standing.read() else { return Vec::new() };
-        let (state, policy) = (&standing.state, &*standing.policy);
-        let wanted = |grant: &&Grant| {
-            (!filter.live || grant.is_live(now))
-                && filter.subject.as_ref().is_none_or(|subject| *subject == grant.subject)
-                && filter.object.as_ref().is_none_or(|object| *object == grant.object)
-                && sees(state, policy, &by, &grant.tenant, &grant.subject, &grant.object, now)
+        let found: Vec<GrantId> = self.look(|standing| {
+            let wanted = |grant: &&Grant| {
+                (!filter.live || grant.is_live(now))
+                    && filter.subject.as_ref().is_none_or(|subject| *subject == grant.subject)
+                    && filter.object.as_ref().is_none_or(|object| *object == grant.object)
+                    && by.person().is_none_or(|who| who.tenant == grant.tenant)
+            };
+            standing.state.grants().rev().filter(wanted).map(|grant| grant.id).collect()
+        });
+        let view = |id: GrantId| {
+            self.look(|standing| {
+                let (state, policy) = (&standing.state, &*standing.policy);
+                let grant = state.grant(id)?;
+                sees(state, policy, &by, &grant.tenant, &grant.subject, &grant.object, now)
+                    .then(|| grant.clone())
+            })
         };
-        state.grants().rev().filter(wanted).cloned().collect()
+        found.into_iter().filter_map(view).take(filter.limit.unwrap_or(usize::MAX)).collect()
+    }
+
+    /// Looks at what is in force, and lets go of it again. Lists look once per entry: a long list, which asks policy
+    /// about each, must not keep a revocation waiting.
+    fn look<T: Default>(&self, at: impl FnOnce(&Standing) -> T) -> T {
+        self.inner.standing.read().map(|standing| at(&standing)).unwrap_or_default()
     }
 
     /// Tokens that the caller may see, newest first: their own, or for an admin of tokens the tenant's.
