@@ -27,6 +27,8 @@ pub mod kind;
 pub mod ledger;
 pub mod note;
 pub mod record;
+#[cfg(feature = "sinks")]
+pub mod sink;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod tree;

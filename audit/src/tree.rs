@@ -271,7 +271,9 @@ mod tests {
     #[test]
     fn a_frontier_resumes_only_from_peaks_that_fit_its_size() {
         let mut frontier = Frontier::default();
-        leaves(11).into_iter().for_each(|leaf| frontier.push(leaf));
+        for leaf in leaves(11) {
+            frontier.push(leaf);
+        }
         let resumed = Frontier::resume(11, frontier.peaks().to_vec()).unwrap();
         assert_eq!(resumed.root(), frontier.root());
         assert_eq!(Frontier::resume(12, frontier.peaks().to_vec()), None);

@@ -1,1 +1,28 @@
-//! Placeholder
+//! Which control each kind of record is evidence for, and reports over a period that can be run again.
+//!
+//! Why: an auditor asks "show me that this control worked from January to June", and must be able to check the answer.
+//! A framework is a file of data (`frameworks/*.toml`): per control, what is claimed, which records are evidence for
+//! it, which records are exceptions, and what a gateway's ledger cannot show, with the reason. A report is a pure
+//! function of framework, records, period and the verifier's verdict: the same input gives the same bytes.
+//!
+//! Promised: a control never comes out better than its evidence. No records, a ledger that does not verify, records
+//! other than the verified ones: "not evaluated". Exceptions are counted in full, however many are listed.
+//! Not promised: that a control is met. A report is evidence for an auditor's judgement, and says what it doesn't prove.
+//!
+//! Trusted: the framework file, and the verdict handed in. Not trusted: what stands in records; it is escaped.
+//!
+//! Start with [`Framework`] and [`Reporter`].
+
+mod coverage;
+mod framework;
+mod html;
+mod period;
+mod query;
+mod report;
+
+pub use coverage::{Cause, Gap, Silence};
+pub use framework::{Builtin, Control, Framework, FrameworkError, Limit, Method, Rule, Shown};
+pub use html::html;
+pub use period::{Period, PeriodError};
+pub use query::{Field, Query};
+pub use report::{ControlReport, Listing, Population, Report, Reporter, Row, Standing, Sum, Table};

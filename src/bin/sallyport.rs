@@ -1,1 +1,5 @@
-fn main() {}
+//! The client of publishers, visitors and admins.
+
+fn main() -> std::process::ExitCode {
+    sallyport::cli::client::main()
+}

@@ -1,1 +1,5 @@
-fn main() {}
+//! The gateway.
+
+fn main() -> std::process::ExitCode {
+    sallyport::cli::daemon::main()
+}

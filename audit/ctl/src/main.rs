@@ -1,1 +1,67 @@
-fn main() {}
+//! `auditctl`: the auditor's program.
+//!
+//! An auditor trusts nobody, so this program needs nobody: no gateway, no account, no network, no secret.
+//! It reads a ledger's files, also while a gateway is writing them, and never changes anything.
+//!
+//! Exit codes: 0 verified · 1 integrity broken · 2 usage · 3 could not be evaluated.
+
+mod failure;
+mod log;
+mod output;
+mod report;
+mod show;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+/// Checks and reads a Sallyport ledger, offline, with public keys and nothing else.
+#[derive(Parser)]
+#[command(name = "auditctl", version, propagate_version = true, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  verified, or shown
+  1  broken: something in the ledger is not as it was signed
+  2  usage: the command line is wrong
+  3  could not be evaluated: something needed is missing or unreadable";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check a ledger and say what that proves, and what it does not.
+    Verify(verify::Arguments),
+    /// Map the records of a period to the controls of SOC 2, ISO 27001 or HIPAA.
+    Report(report::Arguments),
+    /// List records, without checking them.
+    Log(log::Arguments),
+    /// Show one record, without checking it.
+    Show(show::Arguments),
+    /// Print the last signed head; keep it elsewhere, and give it to `verify --checkpoint` later.
+    Checkpoint {
+        /// The ledger's directory.
+        ledger: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
+        Command::Log(arguments) => log::run(&arguments),
+        Command::Show(arguments) => show::run(&arguments),
+        Command::Checkpoint { ledger } => show::checkpoint(&ledger),
+    };
+    match result {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}

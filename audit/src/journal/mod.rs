@@ -16,6 +16,7 @@ pub mod files;
 pub mod frame;
 pub mod group;
 pub mod head;
+pub mod scan;
 pub mod segment;
 
 pub use files::Files;

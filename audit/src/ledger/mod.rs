@@ -38,6 +38,7 @@ mod owner;
 mod reader;
 mod replay;
 mod sled_store;
+mod stamp;
 mod store;
 mod tail;
 #[cfg(test)]
@@ -48,7 +49,7 @@ pub use error::{AppendError, LedgerError, ReadError};
 pub use options::LedgerOptions;
 pub use reader::{Entry, Reader};
 
-use owner::{Message, Pending};
+use owner::{Message, Pending, Reply};
 
 /// What can be said about a ledger that is open in this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -206,11 +207,7 @@ impl Ledger {
         }
     }
 
-    async fn submit(
-        &self,
-        draft: Draft,
-        reply: Option<oneshot::Sender<Result<Receipt, AppendError>>>,
-    ) -> Result<(), AppendError> {
+    async fn submit(&self, draft: Draft, reply: Option<Reply>) -> Result<(), AppendError> {
         let mut seed = [0_u8; 32];
         if !draft.personal.is_empty() {
             getrandom::fill(&mut seed)

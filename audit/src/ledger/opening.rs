@@ -5,18 +5,17 @@
 //! was done. What does not fit is refused with its own explanation, and nothing is changed by then.
 
 use std::fs::{File, TryLockError};
-use std::os::unix::fs::DirBuilderExt as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, Mutex, RwLock, mpsc};
 
 use jiff::Timestamp;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 
 use super::disk::{Disk, RealDisk};
 use super::head_writer::HeadWriter;
 use super::journal_writer::JournalWriter;
-use super::owner::{Clock, Message, Owner, Pending, Publisher, Refusal};
+use super::owner::{Clock, Owner, Pending, Publisher, Refusal};
 use super::reader::{ReadSide, Reader};
 use super::replay::{Expected, Replayed, Visitor, replay};
 use super::store::Store;
@@ -36,6 +35,9 @@ use crate::note::{PublicKey, SignedNote};
 use crate::record::{Draft, FORMAT_VERSION, Outcome, Prepared};
 
 mod catching_up;
+mod life;
+
+use life::Ending;
 
 /// The world outside: replaced by tests.
 pub(super) struct Surroundings {
@@ -65,22 +67,24 @@ pub(super) fn open(
     make_directory(&files)?;
     let lock = lock(&files)?;
 
-    let known = read_head(&files, &options, &key)?;
+    let mut known = read_head(&files, &options, &key)?;
     let expected = Expected { origin: &options.origin, key: &key };
     let (replayed, store, store_state) = catching_up::replay_into_store(&files, &options, &expected, &known)?;
     check_last_head(&files, &replayed, &key)?;
     // The head of the first group is made durable before a second one is written.
     if matches!(known, Known::Blank) && replayed.groups > 1 {
-        return Err(LedgerError::LostHead { path: files.head(), state: "blank" });
+        if !options.accept_lost_head {
+            return Err(LedgerError::LostHead { path: files.head(), state: "blank" });
+        }
+        known = Known::Lost;
     }
 
     let torn = replayed.torn.as_ref().map(|torn| torn::set_aside(disk, &files, torn)).transpose()?;
     let created = replayed.chain.size() == 0;
     let head = match &known {
-        Known::Nothing => HeadWriter::create(disk, &files.head(), files.directory())?,
+        Known::Nothing | Known::Missing => HeadWriter::create(disk, &files.head(), files.directory())?,
         Known::Blank | Known::Lost => HeadWriter::open(disk, &files.head(), None)?,
         Known::Head { slot, .. } => HeadWriter::open(disk, &files.head(), Some(*slot))?,
-        Known::Missing => HeadWriter::create(disk, &files.head(), files.directory())?,
     };
     make_journal_directory(disk, &files)?;
     // A segment that was moved away as a whole leaves the one before it as the last.
@@ -132,7 +136,7 @@ fn make_journal_directory(disk: &dyn Disk, files: &Files) -> Result<(), LedgerEr
 
 fn lock(files: &Files) -> Result<File, LedgerError> {
     let path = files.lock();
-    let file = File::options().write(true).create(true).truncate(false).open(&path);
+    let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let file = file.map_err(|error| LedgerError::io("write to", &path, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -144,8 +148,8 @@ fn lock(files: &Files) -> Result<File, LedgerError> {
 fn read_head(files: &Files, options: &LedgerOptions, key: &PublicKey) -> Result<Known, LedgerError> {
     let path = files.head();
     let bytes = files.read_head().map_err(|error| LedgerError::io("read", &path, error))?;
+    let segments = files.segments().map_err(|error| LedgerError::io("list", files.journal(), error))?;
     let Some(bytes) = bytes else {
-        let segments = files.segments().map_err(|error| LedgerError::io("list", files.journal(), error))?;
         return if segments.is_empty() {
             Ok(Known::Nothing)
         } else if options.accept_lost_head {
@@ -156,6 +160,8 @@ fn read_head(files: &Files, options: &LedgerOptions, key: &PublicKey) -> Result<
     };
     match head::read(&bytes) {
         HeadFile::Blank => Ok(Known::Blank),
+        // The very first start was interrupted while the head file was made.
+        HeadFile::Damaged if segments.is_empty() => Ok(Known::Blank),
         HeadFile::Damaged if options.accept_lost_head => Ok(Known::Lost),
         HeadFile::Damaged => Err(LedgerError::LostHead { path, state: "unreadable" }),
         HeadFile::Head { checkpoint, note, slot } => {
@@ -252,12 +258,11 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
     let note: Arc<str> = replayed.note.into();
     let (status, status_seen) = watch::channel(LedgerStatus::Open { records });
     let (heads, heads_seen) = watch::channel(records);
-    let (notes, note_seen) = watch::channel(Arc::clone(&note));
+    let (notes, notes_seen) = watch::channel(Arc::clone(&note));
     let tail = Arc::new(Tail::default());
-    let node = options.node.clone();
     let room =
         Arc::new(Semaphore::new((options.queue_bytes / PERMIT_BYTES).clamp(128, Semaphore::MAX_PERMITS)));
-    let flush_interval = options.flush_interval;
+    let (flush_interval, written_by) = (options.flush_interval, options.node.clone());
     let mut owner = Owner {
         options,
         signer,
@@ -280,11 +285,12 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
         store: RwLock::new(Some(Arc::clone(&store))),
         vault,
         heads: heads_seen,
-        note: note_seen,
+        note: notes_seen,
     });
     let (sender, messages) = mpsc::channel();
     let feeding = Arc::clone(&tail);
-    let spawn_failed = |error| LedgerError::io("start a thread for", &*files_of(&owner), error);
+    let directory = owner.options.directory.clone();
+    let spawn_failed = |error| LedgerError::io("start a thread for the ledger in", &directory, error);
     let feeder = std::thread::Builder::new()
         .name("ledger-store".to_owned())
         .spawn(move || feeder::run(&feeding, &store, flush_interval))
@@ -292,22 +298,18 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
     let ending = Ending { tail, feeder, read_side: Arc::clone(&read_side), room: Arc::clone(&room), lock };
     let thread = std::thread::Builder::new()
         .name("ledger".to_owned())
-        .spawn(move || live(owner, &messages, ending))
-        .map_err(|error| LedgerError::io("start a thread for", "the ledger", error))?;
+        .spawn(move || life::live(owner, &messages, ending))
+        .map_err(spawn_failed)?;
     let shared = Shared {
         sender,
         room,
         status: status_seen,
         reader: Reader { shared: read_side },
-        node,
+        node: written_by,
         thread: Mutex::new(Some(thread)),
         closing: AtomicBool::new(false),
     };
     Ok(Ledger { shared: Arc::new(shared) })
-}
-
-fn files_of(owner: &Owner) -> std::borrow::Cow<'_, std::path::Path> {
-    std::borrow::Cow::Borrowed(&owner.options.directory)
 }
 
 fn record_opening(owner: &mut Owner, drafts: Vec<Draft>) -> Result<(), LedgerError> {
@@ -327,64 +329,5 @@ fn record_opening(owner: &mut Owner, drafts: Vec<Draft>) -> Result<(), LedgerErr
         }
         Err(Refusal::Stalled(reason)) => Err(LedgerError::Signer { reason }),
         Err(Refusal::Failed(reason)) => Err(LedgerError::Failed { reason }),
-    }
-}
-
-/// What is let go of when the ledger ends, in this order.
-struct Ending {
-    tail: Arc<Tail>,
-    feeder: std::thread::JoinHandle<()>,
-    read_side: Arc<ReadSide>,
-    room: Arc<Semaphore>,
-    lock: File,
-}
-
-/// The life of the ledger's thread: work, then let go of everything, then answer who closed it.
-fn live(owner: Owner, messages: &mpsc::Receiver<Message>, ending: Ending) {
-    let status = owner.publish.status.clone();
-    let worked = catch_unwind(AssertUnwindSafe(|| owner.run(messages)));
-    let (reply, result) = worked.unwrap_or_else(|_| {
-        let reason = "the ledger's thread met a fault in the program".to_owned();
-        status.send_replace(LedgerStatus::Failed { reason: reason.clone() });
-        (None, Err(LedgerError::Failed { reason }))
-    });
-    ending.room.close();
-    let stored = ending.finish();
-    let result = result.and(stored);
-    status.send_if_modified(|status| {
-        let failed = matches!(status, LedgerStatus::Failed { .. });
-        if !failed {
-            *status = LedgerStatus::Closed;
-        }
-        !failed
-    });
-    answer_close(reply, result);
-}
-
-fn answer_close(reply: Option<oneshot::Sender<Result<(), LedgerError>>>, result: Result<(), LedgerError>) {
-    match (reply, result) {
-        (Some(reply), result) => {
-            let _ = reply.send(result);
-        }
-        (None, Err(error)) => {
-            tracing::error!(error = super::owner::describe(&error), "the ledger did not end well")
-        }
-        (None, Ok(())) => {}
-    }
-}
-
-impl Ending {
-    fn finish(self) -> Result<(), LedgerError> {
-        self.tail.stop();
-        let panicked = self.feeder.join().is_err();
-        self.read_side.store.write().unwrap_or_else(PoisonError::into_inner).take();
-        drop(self.lock);
-        match self.tail.failure() {
-            Some(reason) => Err(LedgerError::Failed { reason }),
-            None if panicked => Err(LedgerError::Failed {
-                reason: "the store's thread met a fault in the program".to_owned(),
-            }),
-            None => Ok(()),
-        }
     }
 }

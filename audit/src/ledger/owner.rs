@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::head_writer::HeadWriter;
 use super::journal_writer::JournalWriter;
+use super::stamp::Stamp;
 use super::tail::Tail;
 use super::{AppendError, LedgerError, LedgerOptions, LedgerStatus, Receipt};
 use crate::chain::Chain;
@@ -30,17 +31,29 @@ use crate::record::{Draft, Outcome, Prepared, time_text};
 /// Reads the wall clock; a test gives its own.
 pub(super) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
+/// Tells who closed the ledger how that went.
+pub(super) type Closer = oneshot::Sender<Result<(), LedgerError>>;
+
+/// Tells who appended a draft where it stands.
+pub(super) type Reply = oneshot::Sender<Result<Receipt, AppendError>>;
+
 /// What reaches the owner.
 pub(super) enum Message {
     Record(Pending),
-    Close(oneshot::Sender<Result<(), LedgerError>>),
+    Close(Closer),
+}
+
+/// How the owner's work ended, and who waits to hear it.
+pub(super) struct Ended {
+    pub(super) close: Option<Closer>,
+    pub(super) result: Result<(), LedgerError>,
 }
 
 /// A draft that waits to be numbered.
 pub(super) struct Pending {
     pub(super) prepared: Prepared,
     /// Who waits for it to be durable; nobody, when it was only enqueued.
-    pub(super) reply: Option<oneshot::Sender<Result<Receipt, AppendError>>>,
+    pub(super) reply: Option<Reply>,
     /// Its room in the queue, free again when this is dropped.
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }
@@ -81,22 +94,18 @@ pub(super) enum Refusal {
 /// What one round of receiving brought.
 struct Round {
     batch: Vec<Pending>,
-    close: Option<oneshot::Sender<Result<(), LedgerError>>>,
+    close: Option<Closer>,
     disconnected: bool,
 }
 
 impl Owner {
     /// Works until the ledger is closed or its last handle is dropped, and gives back who waits for that.
-    pub(super) fn run(
-        mut self,
-        messages: &Receiver<Message>,
-    ) -> (Option<oneshot::Sender<Result<(), LedgerError>>>, Result<(), LedgerError>) {
+    pub(super) fn run(mut self, messages: &Receiver<Message>) -> Ended {
         let mut synced = Instant::now();
         loop {
             let Round { batch, close, disconnected } = self.receive(messages);
             if let Err(reason) = self.record(batch) {
-                let close = close.or_else(|| refuse_all(messages, &reason));
-                return (close, Err(LedgerError::Failed { reason }));
+                return failed(messages, close, reason);
             }
             let ending = close.is_some() || disconnected;
             if ending || synced.elapsed() >= self.options.flush_interval {
@@ -104,12 +113,11 @@ impl Owner {
                 if let Err(error) = self.head.sync() {
                     let reason = format!("cannot sync the head file: {error}");
                     self.fail(&reason);
-                    let close = close.or_else(|| refuse_all(messages, &reason));
-                    return (close, Err(LedgerError::Failed { reason }));
+                    return failed(messages, close, reason);
                 }
             }
             if ending {
-                return (close, self.unrecorded());
+                return Ended { close, result: self.unrecorded() };
             }
         }
     }
@@ -146,35 +154,45 @@ impl Owner {
     /// Records what was held back and then `batch`; an error means that the ledger has stopped.
     fn record(&mut self, batch: Vec<Pending>) -> Result<(), String> {
         let stalled = matches!(&*self.publish.status.borrow(), LedgerStatus::Stalled { .. });
-        let mut group: Vec<Pending> = self.held.drain(..).collect();
-        group.extend(batch);
-        if group.is_empty() && !stalled {
-            return Ok(());
+        let mut waiting = std::mem::take(&mut self.held);
+        waiting.extend(batch);
+        if waiting.is_empty() && stalled {
+            match self.probe() {
+                Err(Refusal::Failed(reason)) => return Err(reason),
+                Err(Refusal::Stalled(_)) | Ok(()) => {}
+            }
         }
-        let outcome = if group.is_empty() { self.probe().map(|()| Vec::new()) } else { self.commit(&group) };
-        match outcome {
-            Ok(receipts) => {
-                for (pending, receipt) in group.into_iter().zip(receipts) {
-                    drop(pending.permit);
-                    if let Some(reply) = pending.reply {
-                        // Whoever no longer waits does not need the answer.
-                        let _ = reply.send(Ok(receipt));
+        while !waiting.is_empty() {
+            let group = self.next_group(&mut waiting);
+            match self.commit(&group) {
+                Ok(receipts) => acknowledge(group, receipts),
+                Err(Refusal::Stalled(reason)) => {
+                    self.stall(group.into_iter().chain(waiting), &reason);
+                    return Ok(());
+                }
+                Err(Refusal::Failed(reason)) => {
+                    self.fail(&reason);
+                    for pending in group.into_iter().chain(waiting) {
+                        answer(pending, AppendError::Failed { reason: reason.clone() });
                     }
+                    return Err(reason);
                 }
-                Ok(())
-            }
-            Err(Refusal::Stalled(reason)) => {
-                self.stall(group, &reason);
-                Ok(())
-            }
-            Err(Refusal::Failed(reason)) => {
-                self.fail(&reason);
-                for pending in group {
-                    answer(pending, AppendError::Failed { reason: reason.clone() });
-                }
-                Err(reason)
             }
         }
+        Ok(())
+    }
+
+    /// The oldest drafts, as many as one group may have.
+    fn next_group(&self, waiting: &mut VecDeque<Pending>) -> Vec<Pending> {
+        let (mut bytes, mut records) = (0, 0);
+        while let Some(pending) = waiting.get(records) {
+            bytes += pending.prepared.weight();
+            records += 1;
+            if records >= self.options.group_records || bytes >= self.options.group_bytes {
+                break;
+            }
+        }
+        waiting.drain(..records).collect()
     }
 
     /// Numbers, signs and writes one group; the receipts stand in the order of the drafts.
@@ -264,10 +282,10 @@ impl Owner {
     }
 
     /// Waiters are told; what was only enqueued is kept for the next attempt.
-    fn stall(&mut self, group: Vec<Pending>, reason: &str) {
+    fn stall(&mut self, drafts: impl Iterator<Item = Pending>, reason: &str) {
         tracing::warn!(reason, "the ledger cannot sign; nothing is recorded until it can");
         self.publish.status.send_replace(LedgerStatus::Stalled { reason: reason.to_owned() });
-        for pending in group {
+        for pending in drafts {
             if pending.reply.is_some() {
                 answer(pending, AppendError::SignerUnavailable { reason: reason.to_owned() });
             } else {
@@ -305,28 +323,35 @@ fn wait(messages: &Receiver<Message>, patience: Option<Duration>) -> Result<Mess
     }
 }
 
-/// After a failure: every draft is refused until the ledger is closed.
-fn refuse_all(
-    messages: &Receiver<Message>,
-    reason: &str,
-) -> Option<oneshot::Sender<Result<(), LedgerError>>> {
-    loop {
+/// After a failure every draft is refused, until the ledger is closed.
+fn failed(messages: &Receiver<Message>, mut close: Option<Closer>, reason: String) -> Ended {
+    while close.is_none() {
         match messages.recv() {
-            Ok(Message::Record(pending)) => {
-                answer(pending, AppendError::Failed { reason: reason.to_owned() })
-            }
-            Ok(Message::Close(reply)) => return Some(reply),
-            Err(mpsc::RecvError) => return None,
+            Ok(Message::Record(pending)) => answer(pending, AppendError::Failed { reason: reason.clone() }),
+            Ok(Message::Close(reply)) => close = Some(reply),
+            Err(mpsc::RecvError) => break,
+        }
+    }
+    Ended { close, result: Err(LedgerError::Failed { reason }) }
+}
+
+/// Tells everybody in a durable group where their draft stands.
+fn acknowledge(group: Vec<Pending>, receipts: Vec<Receipt>) {
+    for (pending, receipt) in group.into_iter().zip(receipts) {
+        drop(pending.permit);
+        if let Some(reply) = pending.reply {
+            // Whoever no longer waits does not need the answer.
+            let _ = reply.send(Ok(receipt));
         }
     }
 }
 
+/// Tells whoever waits for a draft that it was not recorded.
 fn answer(pending: Pending, error: AppendError) {
-    match pending.reply {
-        Some(reply) => {
-            let _ = reply.send(Err(error));
-        }
-        None => tracing::error!(%error, "an event that was accepted could not be recorded"),
+    if let Some(reply) = pending.reply {
+        let _ = reply.send(Err(error));
+    } else {
+        tracing::error!(%error, "an event that was accepted could not be recorded");
     }
 }
 
@@ -352,44 +377,4 @@ fn clock_jump(from: Timestamp, to: Timestamp, node: &str) -> Result<Prepared, cr
             i64::try_from(back.as_millis()).unwrap_or(i64::MAX).min(crate::record::MAX_INTEGER),
         );
     Prepared::new(draft, node, [0; 32])
-}
-
-/// Writes times; most differ from the one before only in the fraction of a second.
-#[derive(Default)]
-struct Stamp {
-    second: Option<i64>,
-    text: String,
-}
-
-impl Stamp {
-    /// Where the fraction begins in `2026-01-01T00:00:00.000000000Z`.
-    const FRACTION: usize = 20;
-
-    fn text(&mut self, time: Timestamp) -> &str {
-        let fraction = time.subsec_nanosecond();
-        if self.second == Some(time.as_second()) && fraction >= 0 {
-            self.text.truncate(Self::FRACTION);
-            let _ = write!(self.text, "{fraction:09}Z");
-        } else {
-            self.text = time_text(time);
-            // Only the years 0 to 9999 have a fraction at that place.
-            let usual = self.text.len() == Self::FRACTION + 10 && fraction >= 0;
-            self.second = usual.then(|| time.as_second());
-        }
-        &self.text
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stamp_reads_as_the_time_does_within_and_across_seconds() {
-        let mut stamp = Stamp::default();
-        for nanos in [0, 1, 999_999_999, 1_000_000_000, 1_000_000_001, -1, -1_000_000_001, 5] {
-            let time = Timestamp::from_nanosecond(nanos).unwrap();
-            assert_eq!(stamp.text(time), time_text(time));
-        }
-    }
 }

@@ -8,12 +8,12 @@
 //! Values are kept below 8 KiB, because larger ones spill into files that sled never syncs: a longer record
 //! is cut into pieces under keys that follow each other.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
-use super::store::{Store, StoreError, StoreHead, Stored};
-use crate::digest::Digest;
+use super::store::{Store, StoreError, Stored};
 use crate::journal::Group;
 use crate::record::Seq;
 
@@ -30,6 +30,8 @@ pub(super) struct SledStore {
 impl SledStore {
     /// Opens or makes the store in `path`.
     pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|error| StoreError(error.to_string()))?;
         remove_unfinished_snapshots(path);
         let config = sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None);
         let mut busy = 0;
@@ -115,23 +117,21 @@ fn take_apart(seq: Seq, value: &[u8]) -> Option<Stored> {
     Some(Stored { seq, record: record.to_vec(), sealed: sealed.to_vec() })
 }
 
-fn sled_error(error: sled::Error) -> StoreError {
-    StoreError(error.to_string())
+impl From<sled::Error> for StoreError {
+    fn from(error: sled::Error) -> Self {
+        Self(error.to_string())
+    }
 }
 
 impl Store for SledStore {
-    fn head(&self) -> Result<Option<StoreHead>, StoreError> {
-        let Some(value) = guarded(|| self.db.get(HEAD_KEY))?.map_err(sled_error)? else { return Ok(None) };
-        let head = value.split_first_chunk::<8>().and_then(|(size, root)| {
-            Some(StoreHead {
-                size: u64::from_be_bytes(*size),
-                root: Digest::from_bytes(root.try_into().ok()?),
-            })
-        });
-        head.map(Some).ok_or_else(|| StoreError("its head entry is damaged".to_owned()))
+    fn head(&self) -> Result<Option<String>, StoreError> {
+        let Some(value) = guarded(|| self.db.get(HEAD_KEY))?? else { return Ok(None) };
+        let note = String::from_utf8(value.to_vec());
+        note.map(Some).map_err(|_| StoreError("its head entry is damaged".to_owned()))
     }
 
-    fn apply(&self, groups: &[&Group<Vec<u8>>], head: StoreHead) -> Result<(), StoreError> {
+    fn apply(&self, groups: &[&Group<Vec<u8>>]) -> Result<(), StoreError> {
+        let Some(last) = groups.last() else { return Ok(()) };
         let mut batch = sled::Batch::default();
         let mut value = Vec::new();
         for group in groups {
@@ -139,13 +139,13 @@ impl Store for SledStore {
                 insert(&mut batch, seq, record, sealed, &mut value);
             }
         }
-        let mark = [head.size.to_be_bytes().as_slice(), head.root.as_bytes()].concat();
-        batch.insert(HEAD_KEY, mark);
-        guarded(|| self.db.apply_batch(batch))?.map_err(sled_error)
+        batch.insert(HEAD_KEY, last.note());
+        Ok(guarded(|| self.db.apply_batch(batch))??)
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        guarded(|| self.db.flush())?.map(|_| ()).map_err(sled_error)
+        guarded(|| self.db.flush())??;
+        Ok(())
     }
 
     fn range(&self, from: Seq, limit: usize) -> Result<Vec<Stored>, StoreError> {
@@ -161,12 +161,12 @@ impl Store for SledStore {
             };
             let mut started = 0;
             for item in self.db.range(key(from).as_slice()..&[RECORD_PREFIX + 1]) {
-                let (key, value) = item.map_err(sled_error)?;
+                let (key, value) = item?;
                 let Some(number) = key.get(1..9).and_then(|number| number.try_into().ok()) else { continue };
                 let seq = Seq::new(u64::from_be_bytes(number));
                 match &mut whole {
                     Some((current, bytes)) if *current == seq && key.len() > 9 => {
-                        bytes.extend_from_slice(&value)
+                        bytes.extend_from_slice(&value);
                     }
                     _ => {
                         finish(&mut whole)?;

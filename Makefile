@@ -1,0 +1,47 @@
+# Sallyport's commands. `make run` and `make test` need nothing before them but Rust and git; they install what the
+# system lacks (Debian packages), and say so.
+SHELL := /bin/bash
+STATE ?= ./var
+CARGO ?= cargo
+export STATE
+
+.PHONY: run demo test lint fmt coverage bench clean help
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+run: ## Build, set up a state directory (STATE=./var) and start the gateway with a demo app behind it
+	@scripts/prepare run
+	$(CARGO) build --release --locked --bins -p sallyport -p auditctl
+	@scripts/run
+
+demo: ## Tell the whole story without a person; exits 0 only if every step did what it should
+	@scripts/prepare run
+	$(CARGO) build --release --locked --bins -p sallyport -p auditctl
+	@scripts/demo
+
+test: ## Unit, integration and end-to-end tests with the real parts, and the examples in the docs
+	@scripts/prepare test
+	$(CARGO) build --locked --workspace --all-features --bins
+	$(CARGO) test --locked --workspace --all-features --no-fail-fast
+
+lint: ## Format check, clippy with warnings denied, licences, bans and sources of dependencies
+	@scripts/prepare lint
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets --all-features -- -D warnings
+	$(CARGO) deny --all-features --log-level error check licenses bans sources
+
+fmt: ## Format everything
+	$(CARGO) fmt --all
+
+coverage: ## Line coverage of the whole test suite; fails under 80 %
+	@scripts/prepare coverage
+	@scripts/coverage
+
+bench: ## Requests per second through a tunnel against direct, added latency, durable records per second
+	@scripts/prepare test
+	$(CARGO) build --release --locked --bins -p sallyport -p auditctl
+	@scripts/bench
+
+clean: ## Remove build results; the state directory stays
+	$(CARGO) clean

@@ -1,0 +1,170 @@
+//! `auditctl verify`
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+use sallyport_audit::note::PublicKey;
+use sallyport_audit::verify::{Overall, State, Trust, Verdict, directory};
+
+use crate::Failure;
+use crate::output::{count, plain};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The ledger's directory.
+    ledger: PathBuf,
+    #[command(flatten)]
+    keys: Keys,
+    /// A checkpoint of this ledger that was kept elsewhere: the ledger must still contain it.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// How old the last record may be, such as `10m` or `24h`.
+    #[arg(long, value_name = "DURATION")]
+    max_age: Option<SignedDuration>,
+    /// Print the verdict as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct Keys {
+    /// The ledger's public key, as its owner published it: name+hash+base64. May be given again.
+    #[arg(long, value_name = "KEY")]
+    key: Vec<String>,
+    /// A file with public keys, one in a line; empty lines and lines that begin with # do not count.
+    #[arg(long, value_name = "FILE")]
+    key_file: Vec<PathBuf>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let trust = Trust {
+        keys: keys(&arguments.keys)?,
+        checkpoint: arguments.checkpoint.as_deref().map(checkpoint).transpose()?,
+        now: Some(now()),
+        max_age: arguments.max_age,
+    };
+    let verdict = directory(&arguments.ledger, &trust)
+        .map_err(|error| Failure::unreadable(&arguments.ledger, &error))?;
+    let mut out = io::stdout().lock();
+    let printed = if arguments.json {
+        print_json(&mut out, &verdict)
+    } else {
+        print(&mut out, &arguments.ledger, &verdict)
+    };
+    printed.and_then(|()| out.flush()).map_err(|error| Failure::output(&error))?;
+    Ok(ExitCode::from(verdict.overall().exit_code()))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the program's shell reads the clock; the verifier is given it"
+)]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+pub(crate) fn keys(given: &Keys) -> Result<Vec<PublicKey>, Failure> {
+    let mut keys = Vec::new();
+    for text in &given.key {
+        keys.push(
+            PublicKey::parse(text)
+                .map_err(|error| Failure::usage(format!("--key: {error}"), error.hint()))?,
+        );
+    }
+    for path in &given.key_file {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Failure::usage(
+                format!("cannot read --key-file {}: {error}", path.display()),
+                "give a readable file",
+            )
+        })?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        for line in lines {
+            let key = PublicKey::parse(line);
+            keys.push(key.map_err(|error| {
+                Failure::usage(format!("--key-file {}: {error}", path.display()), error.hint())
+            })?);
+        }
+    }
+    if keys.is_empty() {
+        return Err(Failure::usage(
+            "no public key was given",
+            "put the ledger's public key into the key file",
+        ));
+    }
+    Ok(keys)
+}
+
+pub(crate) fn checkpoint(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| {
+        Failure::not_evaluated(
+            format!("cannot read --checkpoint {}: {error}", path.display()),
+            "give a file that `auditctl checkpoint` printed",
+        )
+    })
+}
+
+fn print_json(out: &mut impl Write, verdict: &Verdict) -> io::Result<()> {
+    let mut value = serde_json::to_value(verdict).map_err(io::Error::other)?;
+    if let Some(object) = value.as_object_mut() {
+        let overall = verdict.overall();
+        object.insert("overall".to_owned(), serde_json::to_value(overall).map_err(io::Error::other)?);
+        object.insert("exit_code".to_owned(), overall.exit_code().into());
+    }
+    serde_json::to_writer_pretty(&mut *out, &value).map_err(io::Error::other)?;
+    writeln!(out)
+}
+
+fn print(out: &mut impl Write, path: &Path, verdict: &Verdict) -> io::Result<()> {
+    let ledger = &verdict.ledger;
+    let origin = ledger.origin.as_deref().map_or_else(|| "without a name".to_owned(), plain);
+    writeln!(out, "Ledger {origin} in {}", path.display())?;
+    write!(
+        out,
+        "{} under {} in {}",
+        count(ledger.records, "record", "records"),
+        count(ledger.heads, "signed head", "signed heads"),
+        count(ledger.segments, "segment", "segments"),
+    )?;
+    match (ledger.first_time, ledger.last_time) {
+        (Some(first), Some(last)) => writeln!(out, ", from {first:.0} to {last:.0}\n")?,
+        _ => writeln!(out, "\n")?,
+    }
+    for (name, part) in verdict.parts() {
+        writeln!(out, "  {name:<13} {:<14} {}", part.state.as_str(), plain(&part.sentence))?;
+    }
+    if let Some(broken) = &verdict.first_break {
+        writeln!(out, "\nFirst bad record: {}", broken.seq)?;
+        writeln!(out, "  {}", plain(&broken.what))?;
+        if let (Some(segment), Some(offset)) = (&broken.segment, broken.offset) {
+            writeln!(out, "  found in journal/{segment}, in the piece that begins at byte {offset}")?;
+        }
+    }
+    writeln!(out, "\nThis check does not prove:")?;
+    for item in &verdict.not_proved {
+        writeln!(out, "  - {item}")?;
+    }
+    writeln!(out, "\n{}", conclusion(verdict))
+}
+
+pub(crate) fn conclusion(verdict: &Verdict) -> String {
+    let names = |state: State| {
+        let names: Vec<_> =
+            verdict.parts().iter().filter(|(_, part)| part.state == state).map(|(name, _)| *name).collect();
+        names.join(", ")
+    };
+    match verdict.overall() {
+        Overall::Verified => format!("Verified: {}.", names(State::Pass)),
+        Overall::Broken => format!(
+            "BROKEN: {}. Keep the directory as it is, and compare it with an earlier copy.",
+            names(State::Fail)
+        ),
+        Overall::NotEvaluated => {
+            format!("Not verified: {} could not be evaluated.", names(State::NotEvaluated))
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The ledger as a sink sees it: something to read from, and somewhere to report to.
+
+use std::{future::Future, pin::Pin};
+
+use tokio::sync::watch;
+
+use crate::{
+    ledger::{Entry, Ledger, Reader},
+    record::{Draft, Seq},
+};
+
+use super::{Feed, FeedError, Notice};
+
+impl Feed for Reader {
+    fn origin(&self) -> String {
+        // The first line of a checkpoint is the origin (C2SP tlog-checkpoint).
+        self.checkpoint().lines().next().unwrap_or_default().to_owned()
+    }
+
+    fn range(&self, from: u64, limit: usize) -> Result<Vec<Entry>, FeedError> {
+        Self::range(self, Seq::new(from), limit).map_err(|error| FeedError::new(error.to_string()))
+    }
+
+    fn heads(&self) -> watch::Receiver<u64> {
+        Self::heads(self)
+    }
+}
+
+impl Notice for Ledger {
+    fn record(&self, draft: Draft) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            let kind = draft.kind;
+            if let Err(error) = self.enqueue(draft).await {
+                tracing::warn!(%kind, %error, "a record about a sink was not taken by the ledger");
+            }
+        })
+    }
+}

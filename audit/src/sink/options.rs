@@ -1,0 +1,288 @@
+//! What a syslog sink must be told, as types that cannot be wrong.
+//!
+//! Defaults are for a production receiver: TLS would be chosen by the operator, who has to name the root; TCP in the
+//! clear is for a receiver on the same host or behind a tunnel of its own.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// Everything about one syslog sink but the ledger it reads.
+#[derive(Clone, Debug)]
+pub struct SyslogOptions {
+    /// The sink's name: in records, status, messages, and the name of its cursor file.
+    pub name: SinkName,
+    /// Host and port of the receiver.
+    pub address: Address,
+    /// TCP or TLS.
+    pub transport: Transport,
+    /// Syslog facility; default 13, "log audit".
+    pub facility: Facility,
+    /// Private enterprise number for the structured data's ids; default [`EXAMPLE_ENTERPRISE`].
+    pub enterprise: u32,
+    /// Whether readable personal values are sent; default [`PersonalView::Values`].
+    pub personal: PersonalView,
+    /// PROCID of the messages: the gateway's process id.
+    pub process: Option<u32>,
+    /// Most octets of one message; a larger one is replaced by a pointer and recorded. At least
+    /// [`LEAST_MAX_MESSAGE`], default 262,144.
+    pub max_message: usize,
+    /// For name lookup, TCP connect and TLS handshake together; default 10 s.
+    pub connect_timeout: Duration,
+    /// How long the receiver may take nothing, or acknowledge nothing (TCP), before the connection is given up;
+    /// default 15 s.
+    pub write_timeout: Duration,
+    /// How long a connection must stay healthy after a write before that write counts as received; default 20 s, and
+    /// never below `write_timeout` + 1 s, since until then an unreachable receiver has not shown.
+    pub settle: Duration,
+    /// First pause before connecting again; default 0.5 s.
+    pub retry_least: Duration,
+    /// Longest pause before connecting again; default 30 s.
+    pub retry_most: Duration,
+    /// Directory of the cursor file; must exist.
+    pub cursor_directory: PathBuf,
+}
+
+/// The number that RFC 5612 sets aside for documentation; an operator with a number of their own puts it here.
+pub const EXAMPLE_ENTERPRISE: u32 = 32_473;
+
+/// A message may not be bounded below this: every receiver must take 2,048 octets (RFC 5425 section 4.3.1), and the
+/// pointer sent for a larger record must fit.
+pub const LEAST_MAX_MESSAGE: usize = 2_048;
+
+impl SyslogOptions {
+    /// A sink with the defaults named at the fields.
+    pub fn new(name: SinkName, address: Address, transport: Transport, cursor_directory: PathBuf) -> Self {
+        Self {
+            name,
+            address,
+            transport,
+            cursor_directory,
+            facility: Facility::LOG_AUDIT,
+            enterprise: EXAMPLE_ENTERPRISE,
+            personal: PersonalView::Values,
+            process: None,
+            max_message: 262_144,
+            connect_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(15),
+            settle: Duration::from_secs(20),
+            retry_least: Duration::from_millis(500),
+            retry_most: Duration::from_secs(30),
+        }
+    }
+
+    /// [`Self::settle`], raised where it would count unacknowledged bytes as received.
+    pub(super) fn settle(&self) -> Duration {
+        self.settle.max(self.write_timeout + Duration::from_secs(1))
+    }
+}
+
+/// How the receiver is reached. Both frame by octet counting.
+#[derive(Clone, Debug)]
+pub enum Transport {
+    /// RFC 6587 section 3.4.1, in the clear.
+    Tcp,
+    /// RFC 5425; TLS 1.3.
+    Tls(TlsOptions),
+}
+
+impl Transport {
+    /// `tcp` or `tls`.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tls(_) => "tls",
+        }
+    }
+}
+
+/// What is trusted, and who we are.
+///
+/// The files are read at each connection, so replacing them takes effect at the next one.
+#[derive(Clone, Debug)]
+pub struct TlsOptions {
+    /// PEM file with the roots that may have issued the receiver's certificate. The system's roots are not asked: a
+    /// log receiver is the operator's own.
+    pub roots: PathBuf,
+    /// Name or address that the certificate must bear; default the host of the address.
+    pub server_name: Option<String>,
+    /// Our own certificate, where the receiver asks for one.
+    pub client: Option<ClientIdentity>,
+}
+
+/// A client certificate and its key, PEM files.
+#[derive(Clone, Debug)]
+pub struct ClientIdentity {
+    /// The certificate, followed by its intermediates.
+    pub certificate: PathBuf,
+    /// The private key (PKCS#8, SEC1 or PKCS#1).
+    pub key: PathBuf,
+}
+
+/// Whether readable personal values (who, from where) go to the SIEM beside the record.
+///
+/// The record itself holds only salted commitments to them. A SIEM that must answer "who" needs the values; they then
+/// live in the SIEM too, out of reach of an erasure in the ledger, which is why the choice is a setting and is
+/// recorded in `sink.connected`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PersonalView {
+    /// Nothing but what the record holds.
+    Commitments,
+    /// The readable values, in a structured-data element of their own.
+    #[default]
+    Values,
+}
+
+impl PersonalView {
+    /// `commitments` or `values`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Commitments => "commitments",
+            Self::Values => "values",
+        }
+    }
+}
+
+/// A setting that was not understood. Says what was given and what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{given:?} is not {wanted}")]
+pub struct NotAllowed {
+    given: String,
+    wanted: &'static str,
+}
+
+/// A sink's name: lower-case letters, digits and inner dashes, at most 32.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SinkName(String);
+
+impl SinkName {
+    /// Checks the shape; the name becomes part of a file name and of messages.
+    pub fn parse(text: &str) -> Result<Self, NotAllowed> {
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let fits = (1..=32).contains(&text.len())
+            && text.chars().all(inner)
+            && !text.starts_with('-')
+            && !text.ends_with('-');
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            let wanted = "a sink name: 1 to 32 of a-z, 0-9 and inner dashes";
+            Err(NotAllowed { given: text.to_owned(), wanted })
+        }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SinkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Host and port: `siem.example:6514`, `192.0.2.7:6514`, `[2001:db8::7]:6514`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    host: String,
+    port: u16,
+}
+
+impl Address {
+    /// Splits and checks; the name is looked up when connecting.
+    pub fn parse(text: &str) -> Result<Self, NotAllowed> {
+        let refused = || NotAllowed { given: text.to_owned(), wanted: "an address of the form host:port" };
+        let (host, port) = text.rsplit_once(':').ok_or_else(refused)?;
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let host = match bare {
+            Some(six) if six.parse::<std::net::Ipv6Addr>().is_ok() => six,
+            Some(_) => return Err(refused()),
+            None if host.is_empty() || host.len() > 253 || host.contains([':', '[', ']', '/', ' ', '@']) => {
+                return Err(refused());
+            }
+            None => host,
+        };
+        let port = port.parse::<u16>().ok().filter(|port| *port != 0).ok_or_else(refused)?;
+        Ok(Self { host: host.to_owned(), port })
+    }
+
+    /// Without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// 1 to 65,535.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Syslog facility, 0 to 23 (RFC 5424 table 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facility(u8);
+
+impl Facility {
+    /// 13, "log audit".
+    pub const LOG_AUDIT: Self = Self(13);
+
+    /// Checks the range.
+    pub fn parse(code: u8) -> Result<Self, NotAllowed> {
+        if code <= 23 {
+            Ok(Self(code))
+        } else {
+            Err(NotAllowed { given: code.to_string(), wanted: "a syslog facility: 0 to 23" })
+        }
+    }
+
+    /// The number.
+    pub fn code(self) -> u8 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_taken_in_the_three_usual_forms_and_no_other() {
+        for good in ["siem.example:6514", "192.0.2.7:6514", "[2001:db8::7]:6514", "localhost:1"] {
+            assert_eq!(Address::parse(good).unwrap().to_string(), good);
+        }
+        for bad in
+            ["", "siem.example", ":6514", "siem:0", "siem:65536", "2001:db8::7:6514", "[siem]:1", "a/b:1"]
+        {
+            assert!(Address::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_sink_name_cannot_leave_its_directory() {
+        assert!(SinkName::parse("siem-1").is_ok());
+        for bad in ["", "../x", "a/b", "A", "-a", "a-", "a.b", "a b", &"a".repeat(33)] {
+            assert!(SinkName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_unacknowledged_is_never_counted_as_received_however_it_is_configured() {
+        let name = SinkName::parse("siem").unwrap();
+        let address = Address::parse("siem.example:6514").unwrap();
+        let mut options = SyslogOptions::new(name, address, Transport::Tcp, PathBuf::new());
+        options.settle = Duration::ZERO;
+        assert!(options.settle() > options.write_timeout);
+    }
+}

@@ -1,0 +1,266 @@
+//! Turns what the walk found into answers and sentences.
+
+use std::fmt::Write as _;
+
+use jiff::SignedDuration;
+
+use super::walk::{Stop, Walk};
+use super::{Break, Known, Part, Statement, Summary, Trust, Verdict};
+use crate::checkpoint::Checkpoint;
+use crate::kind::Kind;
+use crate::note::PublicKey;
+use crate::record::Seq;
+
+/// Turns what the walk found into a verdict.
+pub(super) struct Assessment<'a> {
+    pub(super) walk: &'a Walk<'a>,
+    pub(super) stop: Option<&'a Stop>,
+    pub(super) known: &'a Known,
+    pub(super) trust: &'a Trust,
+}
+
+impl Assessment<'_> {
+    pub(super) fn verdict(&self) -> Verdict {
+        let (completeness, missing) = self.completeness();
+        let broken = match self.stop {
+            Some(Stop::Broken(broken)) => Some(broken.clone()),
+            _ => self.walk.forged.clone().or(missing),
+        };
+        Verdict {
+            integrity: self.integrity(),
+            completeness,
+            authenticity: self.authenticity(),
+            key_trust: self.key_trust(),
+            freshness: self.freshness(),
+            clock: self.clock(),
+            first_break: broken,
+            ledger: self.summary(),
+            not_proved: self.not_proved(),
+        }
+    }
+
+    fn integrity(&self) -> Part {
+        let walk = self.walk;
+        match self.stop {
+            Some(Stop::Broken(broken)) => Part::fail(format!("Record {}: {}.", broken.seq, broken.what)),
+            Some(Stop::Newer(what)) => Part::not_evaluated(format!("{what}. Use a newer auditctl.")),
+            Some(Stop::Unreadable(error)) => Part::not_evaluated(format!("{error}.")),
+            None if walk.chain.size() == 0 => {
+                Part::not_evaluated("There is no record: an empty ledger proves nothing.")
+            }
+            None => Part::pass(format!(
+                "All {} records are in canonical form, numbered without gaps, linked, and under the root of \
+                 their signed head ({} heads).",
+                walk.chain.size(),
+                walk.heads
+            )),
+        }
+    }
+
+    fn completeness(&self) -> (Part, Option<Break>) {
+        if self.stop.is_some() {
+            return (Part::not_evaluated("The check could not go to the end."), None);
+        }
+        if self.walk.chain.size() == 0 && !matches!(self.known.head, Statement::Usable(_)) {
+            return (Part::not_evaluated("There is no record."), None);
+        }
+        let (mut good, mut doubts) = (Vec::new(), Vec::new());
+        for (statement, name, root) in [
+            (&self.known.checkpoint, "the given checkpoint", self.walk.roots[1]),
+            (&self.known.head, "the head file beside it", self.walk.roots[0]),
+        ] {
+            match statement {
+                Statement::Absent => {}
+                Statement::Unusable(reason) => doubts.push(format!("{reason}.")),
+                Statement::Foreign(reason) => {
+                    return (Part::fail(format!("{}: {reason}.", capital(name))), None);
+                }
+                Statement::Usable(checkpoint) => match self.compare(checkpoint, name, root) {
+                    Ok(sentence) => good.push(sentence),
+                    Err((sentence, broken)) => return (Part::fail(sentence), broken),
+                },
+            }
+        }
+        let checkpoint_doubted = matches!(self.known.checkpoint, Statement::Unusable(_));
+        if good.is_empty() || checkpoint_doubted {
+            doubts.push(
+                "Nothing outside the journal says how long it must be, so an end that was cut off cannot be \
+                 noticed."
+                    .to_owned(),
+            );
+            return (Part::not_evaluated(doubts.join(" ")), None);
+        }
+        good.extend(doubts);
+        good.push(self.ending());
+        (Part::pass(good.join(" ")), None)
+    }
+
+    fn compare(
+        &self,
+        known: &Checkpoint,
+        name: &str,
+        root: Option<crate::Digest>,
+    ) -> Result<String, (String, Option<Break>)> {
+        let records = self.walk.chain.size();
+        if self.walk.origin.as_deref().is_some_and(|origin| origin != known.origin) {
+            let found = self.walk.origin.as_deref().unwrap_or_default();
+            return Err((
+                format!("{} is of ledger {:?}, not of {found:?}.", capital(name), known.origin),
+                None,
+            ));
+        }
+        if known.size > records {
+            let what =
+                format!("it and all after it are missing: {name} was signed over {} records", known.size);
+            let sentence = format!(
+                "The end was cut off: there are {records} records, and {name} was signed over {}.",
+                known.size
+            );
+            return Err((
+                sentence,
+                Some(Break { seq: Seq::new(records), what, segment: None, offset: None }),
+            ));
+        }
+        if root != Some(known.root) {
+            let sentence =
+                format!("The first {} records are not those that {name} was signed for.", known.size);
+            return Err((sentence, None));
+        }
+        Ok(format!("{} covers {} of {records} records, and fits.", capital(name), known.size))
+    }
+
+    /// How the ledger ends, in words.
+    fn ending(&self) -> String {
+        let mut text = match self.walk.last_kind {
+            Some(Kind::GatewayStopped) => {
+                "The last record says that the gateway stopped on purpose.".to_owned()
+            }
+            Some(kind) => {
+                format!("The last record is {kind}: the gateway is running, or it ended without saying so.")
+            }
+            None => String::new(),
+        };
+        if self.walk.unfinished > 0 {
+            let _ = write!(
+                text,
+                " Behind the last signed head are {} bytes of an unfinished group: it is being written just \
+                 now, or is left from a crash; it was never acknowledged and was not checked.",
+                self.walk.unfinished
+            );
+        }
+        text
+    }
+
+    fn authenticity(&self) -> Part {
+        let walk = self.walk;
+        if self.trust.keys.is_empty() {
+            return Part::not_evaluated("No public key was given.");
+        }
+        if let Some(forged) = &walk.forged {
+            return Part::fail(format!("Record {}: {}.", forged.seq, forged.what));
+        }
+        if walk.heads == 0 {
+            return Part::not_evaluated(
+                "There is no signed head: a ledger that nobody signed proves nothing.",
+            );
+        }
+        let names: Vec<_> = self.trust.keys.iter().map(PublicKey::name).collect();
+        let whole = if self.stop.is_some() { "checked so far " } else { "" };
+        Part::pass(format!(
+            "All {} heads {whole}are signed by the given key ({}).",
+            walk.heads,
+            names.join(", ")
+        ))
+    }
+
+    fn key_trust(&self) -> Part {
+        if self.trust.keys.is_empty() {
+            return Part::not_evaluated("No public key was given.");
+        }
+        let Some(created) = &self.walk.created else {
+            return if self.walk.chain.size() == 0 {
+                Part::not_evaluated("There is no record that names the ledger's key.")
+            } else {
+                Part::fail("Record 0 does not say with which key the ledger began.")
+            };
+        };
+        let named = self.trust.keys.iter().any(|key| key.to_string() == created.key);
+        if !named {
+            return Part::fail(format!("Record 0 names another key: {}.", created.key));
+        }
+        if self.walk.origin.as_deref() != Some(created.origin.as_str()) {
+            return Part::fail(format!("Record 0 names another ledger: {:?}.", created.origin));
+        }
+        Part::pass("The given key is strong, and is the one with which the ledger began by its own record 0.")
+    }
+
+    fn freshness(&self) -> Part {
+        let (Some(last), Some(now)) = (self.walk.last_time, self.trust.now) else {
+            return Part::not_evaluated("There is nothing to compare the last record's time with.");
+        };
+        let age = now.duration_since(last);
+        if age.is_negative() {
+            return Part::not_evaluated(format!(
+                "The last record is dated {last}, after this machine's clock."
+            ));
+        }
+        // Whole seconds read better, and the age of a live ledger changes while one looks.
+        let age = SignedDuration::from_secs(age.as_secs());
+        let sentence = format!("The last record is of {last}, {age:#} ago");
+        match self.trust.max_age {
+            None => Part::not_evaluated(format!("{sentence}; no greatest age was given.")),
+            Some(limit) if age <= limit => Part::pass(format!("{sentence}; {limit:#} are allowed.")),
+            Some(limit) => Part::fail(format!("{sentence}; only {limit:#} are allowed.")),
+        }
+    }
+
+    fn clock(&self) -> Part {
+        let walk = self.walk;
+        if let Some(broken) = &walk.backwards {
+            return Part::fail(format!("Record {}: {}.", broken.seq, broken.what));
+        }
+        match (walk.chain.size(), walk.jumps) {
+            (0, _) => Part::not_evaluated("There is no record."),
+            (_, 0) => Part::pass("Time never runs backwards from record to record."),
+            (_, jumps) => Part::pass(format!(
+                "Time runs backwards in {jumps} place(s), each with a record that says so."
+            )),
+        }
+    }
+
+    fn summary(&self) -> Summary {
+        let walk = self.walk;
+        Summary {
+            origin: walk.origin.clone(),
+            records: walk.chain.size(),
+            heads: walk.heads,
+            segments: walk.segments,
+            first_time: walk.first_time,
+            last_time: walk.last_time,
+            root: (walk.chain.size() > 0).then(|| walk.chain.frontier().root()),
+            unfinished_bytes: walk.unfinished,
+        }
+    }
+
+    fn not_proved(&self) -> Vec<String> {
+        let mut list = vec![
+            "that what was recorded is true, or that everything that happened was recorded",
+            "that the given key is the organisation's own: that must be known from elsewhere",
+            "that nobody was shown another version of this ledger: compare checkpoints with others who have one",
+            "that the times are right: they are those of the gateway's own clock",
+            "who the people are: personal values stand in the records as commitments and were not opened",
+        ];
+        if !matches!(self.known.checkpoint, Statement::Usable(_)) {
+            list.push(
+                "that the end was not cut off together with the head file: keep checkpoints on another machine \
+                 and give one with --checkpoint",
+            );
+        }
+        list.into_iter().map(str::to_owned).collect()
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}

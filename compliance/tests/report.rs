@@ -1,0 +1,290 @@
+//! Reports over a ledger made in memory: what they claim, and above all what they do not.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+
+use sallyport_audit::{
+    Digest, Draft, Kind, Outcome, Record,
+    journal::{Frame, FrameKind, Group},
+    testing::{JournalBuilder, SoftwareSigner},
+    verify::{Segment, Trust, Verdict, verify},
+};
+use sallyport_compliance::{
+    Builtin, Cause, ControlReport, Framework, Period, Report, Reporter, Standing, html,
+};
+
+const ORIGIN: &str = "sallyport.example/ledger";
+/// The test journal's first record is of 2026-01-01T00:00:00Z, each later one a millisecond after.
+const JANUARY: (&str, &str) = ("2026-01-01", "2026-01-31");
+
+fn journal() -> JournalBuilder {
+    JournalBuilder::new(ORIGIN, SoftwareSigner::new(ORIGIN, [7; 32]))
+}
+
+fn created(journal: &JournalBuilder) -> Draft {
+    Draft::new(Kind::LedgerCreated, Outcome::Success)
+        .detail("origin", ORIGIN)
+        .detail("key", journal.signer.verifier().to_string())
+}
+
+/// A ledger in which access worked as it should.
+fn ordinary() -> JournalBuilder {
+    let mut journal = journal();
+    let first = created(&journal);
+    journal.group([
+        first,
+        Draft::new(Kind::GatewayStarted, Outcome::Success),
+        Draft::new(Kind::PolicyLoaded, Outcome::Success),
+        Draft::new(Kind::AccessRequested, Outcome::Success).subject("user:alice").object("tunnel:demo"),
+        Draft::new(Kind::AccessApproved, Outcome::Success).subject("user:bob"),
+        Draft::new(Kind::GrantIssued, Outcome::Success).grant("grant-1"),
+        Draft::new(Kind::AccessDecided, Outcome::Success).policy("p1"),
+        Draft::new(Kind::SessionOpened, Outcome::Success)
+            .session("sess-1")
+            .policy("p1")
+            .object("tunnel:demo"),
+        Draft::new(Kind::SessionClosed, Outcome::Success).session("sess-1"),
+        Draft::new(Kind::GatewayStopped, Outcome::Success),
+    ]);
+    journal
+}
+
+fn records(journal: &JournalBuilder) -> Vec<(Record, Digest)> {
+    let mut found = Vec::new();
+    for (_, bytes) in &journal.segments {
+        let mut offset = 0;
+        while let Some(frame) = Frame::read(bytes, offset).unwrap() {
+            offset += frame.bytes.len();
+            if frame.kind == FrameKind::Group {
+                let group = Group::parse(frame.bytes).unwrap();
+                found.extend(
+                    group.records().map(|(_, bytes, _)| (Record::parse(bytes).unwrap(), Digest::leaf(bytes))),
+                );
+            }
+        }
+    }
+    found
+}
+
+fn verdict(journal: &JournalBuilder) -> Verdict {
+    let segments =
+        journal.segments.iter().map(|(name, bytes)| Ok(Segment { name: name.clone(), bytes: bytes.clone() }));
+    let trust = Trust { keys: vec![journal.signer.verifier()], ..Trust::default() };
+    verify(segments, Some(&journal.head_file()), &trust)
+}
+
+fn report(
+    framework: &Framework,
+    period: (&str, &str),
+    records: &[(Record, Digest)],
+    verdict: Verdict,
+) -> Report {
+    let mut reporter = Reporter::new(framework, Period::parse(period.0, period.1).unwrap());
+    for (record, leaf) in records {
+        reporter.take(record, *leaf);
+    }
+    reporter.finish(verdict)
+}
+
+fn soc2(journal: &JournalBuilder) -> Report {
+    report(&Builtin::Soc2.load().unwrap(), JANUARY, &records(journal), verdict(journal))
+}
+
+fn control<'a>(report: &'a Report, id: &str) -> &'a ControlReport {
+    report.controls.iter().find(|control| control.id == id).unwrap()
+}
+
+#[test]
+fn the_frameworks_that_come_with_the_program_can_be_read() {
+    for builtin in Builtin::ALL {
+        let framework = builtin.load().unwrap();
+        assert_eq!(framework.id, builtin.as_str());
+        assert_eq!(builtin.as_str().parse(), Ok(builtin));
+        assert!(framework.controls.len() >= 10, "{builtin}");
+    }
+    assert!("pci".parse::<Builtin>().unwrap_err().contains("soc2, iso27001, hipaa"));
+}
+
+#[test]
+fn every_kind_of_record_is_evidence_or_an_exception_for_some_control() {
+    let frameworks = Builtin::ALL.map(|builtin| builtin.load().unwrap());
+    let controls = || frameworks.iter().flat_map(|framework| &framework.controls);
+    let queries = controls().flat_map(|control| {
+        control
+            .evidence
+            .iter()
+            .map(|shown| &shown.query)
+            .chain(control.exception.iter().map(|rule| &rule.query))
+    });
+    let used: Vec<Kind> = queries.flat_map(|query| query.kinds.iter().copied()).collect();
+    // One request within a session says nothing that the session doesn't say, so far.
+    let idle: Vec<_> = Kind::ALL.iter().filter(|kind| !used.contains(kind)).collect();
+    assert_eq!(idle, [&Kind::HttpRequest]);
+}
+
+#[test]
+fn an_unknown_kind_in_a_framework_file_is_refused() {
+    let source = Builtin::Soc2.source().replace("\"session.closed\"", "\"session.imagined\"");
+    let refused = Framework::parse(&source).unwrap_err().to_string();
+    assert!(refused.contains("session.imagined"), "{refused}");
+}
+
+#[test]
+fn what_a_framework_file_cannot_mean_is_refused() {
+    let good = "id='x'\ntitle='x'\nedition='x'\nnotice='x'\n[[control]]\nid='A'\nabout='x'\nclaim='x'\nmethod='examine'\n";
+    let evidence = "[[control.evidence]]\nshows='x'\nquery={kinds=['session.opened']}\n";
+    assert!(Framework::parse(&format!("{good}{evidence}")).is_ok());
+    for (text, expected) in [
+        (good.to_owned(), "names no evidence"),
+        (format!("{good}{evidence}surprise=1\n"), "surprise"),
+        (format!("{good}severity='high'\n{evidence}"), "severity"),
+        (good.replace("examine", "interview"), "interview"),
+        (format!("{good}{}", evidence.replace("'session.opened'", "")), "no kind"),
+        (format!("{good}{}", evidence.replace("]}", "],results=['maybe']}")), "maybe"),
+        (format!("{good}{evidence}{}{evidence}", &good[good.find("[[").unwrap()..]), "given twice"),
+    ] {
+        let refused = Framework::parse(&text).unwrap_err().to_string();
+        assert!(refused.contains(expected), "{expected}: {refused}");
+    }
+}
+
+#[test]
+fn records_are_evidence_for_their_control() {
+    let report = soc2(&ordinary());
+    assert_eq!(report.unproved, None);
+    assert_eq!(
+        (report.population.sum.count, report.population.sum.first, report.population.sum.last),
+        (10, Some(0), Some(9))
+    );
+    assert_eq!(control(&report, "CC6.1").state, Standing::Evidence);
+    assert_eq!(control(&report, "CC6.1").evidence[2].sum.count, 1);
+    assert_eq!(control(&report, "CC6.1").evidence[2].sum.first, Some(7));
+    assert!(report.gaps.is_empty());
+}
+
+#[test]
+fn the_same_ledger_and_parameters_give_the_same_bytes() {
+    let (first, second) = (soc2(&ordinary()), soc2(&ordinary()));
+    assert_eq!(first.json().unwrap(), second.json().unwrap());
+    assert_eq!(html(&first).unwrap(), html(&second).unwrap());
+}
+
+#[test]
+fn an_empty_period_is_not_evaluated_rather_than_green() {
+    let journal = ordinary();
+    let framework = Builtin::Soc2.load().unwrap();
+    let report = report(&framework, ("2020-01-01", "2020-12-31"), &records(&journal), verdict(&journal));
+    assert!(!report.is_evaluated());
+    assert!(report.controls.iter().all(|control| matches!(control.state, Standing::NotEvaluated { .. })));
+    assert_eq!(report.silences[0].cause, Cause::BeforeFirst);
+    let page = html(&report).unwrap();
+    assert!(page.contains("not evaluated") && !page.contains("stamp good\">evidence"));
+}
+
+#[test]
+fn a_control_without_a_single_record_is_not_evaluated() {
+    let mut journal = journal();
+    let first = created(&journal);
+    journal.group([first]);
+    let report = soc2(&journal);
+    assert_eq!(report.unproved, None);
+    assert!(matches!(control(&report, "CC6.1").state, Standing::NotEvaluated { .. }));
+    assert!(matches!(control(&report, "CC9.2").state, Standing::NotEvaluated { .. }));
+}
+
+#[test]
+fn a_session_without_its_policy_is_an_exception_that_names_the_record() {
+    let mut journal = ordinary();
+    journal
+        .group([Draft::new(Kind::SessionOpened, Outcome::Success).session("sess-2").object("tunnel:demo")]);
+    let report = soc2(&journal);
+    let control = control(&report, "CC6.1");
+    assert_eq!(control.state, Standing::Exceptions { count: 1 });
+    let row = &control.exceptions[0].rows[0];
+    assert_eq!((row.seq, row.reference.as_deref()), (10, Some("sess-2")));
+}
+
+#[test]
+fn exceptions_are_counted_in_full_however_many_are_listed() {
+    let mut journal = ordinary();
+    journal.group((0..1_500).map(|_| Draft::new(Kind::TunnelLost, Outcome::Failure).object("tunnel:demo")));
+    let report = soc2(&journal);
+    let listing = &control(&report, "A1.2").exceptions[0];
+    assert_eq!((listing.table.sum.count, listing.rows.len(), listing.more), (1_500, 1_000, 500));
+    assert!(html(&report).unwrap().contains("And 500 more"));
+}
+
+#[test]
+fn a_ledger_that_does_not_verify_is_evidence_for_nothing() {
+    let journal = ordinary();
+    let framework = Builtin::Soc2.load().unwrap();
+    let records = records(&journal);
+    // Signed by somebody else.
+    let trust = Trust { keys: vec![SoftwareSigner::new(ORIGIN, [8; 32]).verifier()], ..Trust::default() };
+    let segments =
+        journal.segments.iter().map(|(name, bytes)| Ok(Segment { name: name.clone(), bytes: bytes.clone() }));
+    let foreign = verify(segments, Some(&journal.head_file()), &trust);
+    // The records read for the report are fewer than those that were verified.
+    let fewer = &records[..records.len() - 1];
+    for report in [
+        report(&framework, JANUARY, &records, foreign),
+        report(&framework, JANUARY, fewer, verdict(&journal)),
+    ] {
+        assert!(report.unproved.is_some());
+        assert!(report.controls.iter().all(|control| matches!(control.state, Standing::NotEvaluated { .. })));
+        assert!(html(&report).unwrap().contains("Nothing may be concluded"));
+    }
+}
+
+#[test]
+fn silence_is_shown_with_what_the_records_around_it_say() {
+    let hours = |journal: &mut JournalBuilder, hours: i64| {
+        journal.time = journal.time.checked_add(jiff::SignedDuration::from_hours(hours)).unwrap();
+    };
+    let mut journal = ordinary();
+    hours(&mut journal, 1);
+    journal.group([Draft::new(Kind::GatewayStarted, Outcome::Success)]);
+    hours(&mut journal, 2);
+    journal.group([Draft::new(Kind::GatewayHeartbeat, Outcome::Success)]);
+    hours(&mut journal, 3);
+    journal.group([Draft::new(Kind::GatewayStarted, Outcome::Success)]);
+    let report = soc2(&journal);
+    let causes: Vec<_> =
+        report.silences.iter().map(|silence| (silence.seconds / 3600, silence.cause)).collect();
+    let rest = 31 * 24 - 7;
+    assert_eq!(
+        causes,
+        [(1, Cause::Stopped), (2, Cause::Unexplained), (3, Cause::Interrupted), (rest, Cause::AfterLast)]
+    );
+}
+
+#[test]
+fn records_outside_the_period_leave_a_gap_that_is_shown() {
+    let mut journal = ordinary();
+    let then = journal.time;
+    journal.time = "2027-01-01T00:00:00Z".parse().unwrap();
+    journal.group([Draft::new(Kind::GatewayHeartbeat, Outcome::Success)]);
+    journal.time = then;
+    journal.group([Draft::new(Kind::ClockJumped, Outcome::Success)]);
+    let report = soc2(&journal);
+    assert_eq!((report.gaps[0].after, report.gaps[0].before, report.gaps[0].outside_by_time), (9, 11, true));
+}
+
+#[test]
+fn names_chosen_by_others_cannot_become_markup() {
+    let hostile = "</td><script>alert(1)</script>\" onload=\"x' &amp;";
+    let mut journal = ordinary();
+    journal.group([Draft::new(Kind::TunnelLost, Outcome::Failure).object(hostile).session(hostile)]);
+    let page = html(&soc2(&journal)).unwrap();
+    assert!(!page.contains("<script") && !page.contains("\" onload"), "it must be escaped");
+    assert!(page.contains("&#60;script&#62;"));
+    assert!(page.contains("default-src 'none'"));
+    assert!(!page.contains("http://") && !page.contains("https://"), "nothing is fetched from elsewhere");
+}
+
+#[test]
+fn no_text_claims_more_than_evidence() {
+    let page = html(&soc2(&ordinary())).unwrap().to_lowercase();
+    for word in ["compliant", "certified", "tamper-proof"] {
+        assert!(!page.contains(word), "{word}");
+    }
+}

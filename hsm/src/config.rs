@@ -1,0 +1,59 @@
+//! Which provider holds the keys, and the bounds under which it is used.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where the keys live.
+#[derive(Clone, Debug)]
+pub enum ProviderConfig {
+    /// A PKCS#11 token.
+    Pkcs11 {
+        /// The vendor's library, such as `/usr/lib/softhsm/libsofthsm2.so`.
+        module: PathBuf,
+        /// The token's label (never a slot number: those change).
+        token: String,
+        /// A file with the user PIN and nothing else.
+        pin_file: PathBuf,
+        /// For seeds that the token wraps because it cannot hold their keys. Made if absent, mode 0700.
+        directory: PathBuf,
+    },
+    /// One sealed file. For machines without a token; shown as such in every listing.
+    Software {
+        /// For the sealed file. Made if absent, mode 0700.
+        directory: PathBuf,
+        /// A file with the passphrase and nothing else.
+        passphrase_file: PathBuf,
+    },
+}
+
+/// Bounds on the use of a provider. The defaults suit SoftHSM and network tokens of up to 50 ms a call.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// Threads, each with a session of its own. More than the token has cores does not help it.
+    pub workers: usize,
+    /// Operations that may wait. Past that, [`KeyError::Busy`](crate::KeyError::Busy) tells the caller at once.
+    pub queue: usize,
+    /// How long a caller waits for a signature.
+    pub sign_timeout: Duration,
+    /// How long a caller waits for a new key or a listing; a token writes new keys to disk.
+    pub admin_timeout: Duration,
+    /// How often an idle token is asked whether it still answers.
+    pub probe_every: Duration,
+    /// The longest pause between two attempts to recover.
+    pub recover_every: Duration,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
+        Self {
+            workers: cores.clamp(2, 8),
+            // At 4,000 signatures a second (Ed25519 in SoftHSM) this is a quarter of a second of work.
+            queue: 1024,
+            sign_timeout: Duration::from_secs(5),
+            admin_timeout: Duration::from_secs(30),
+            probe_every: Duration::from_secs(5),
+            recover_every: Duration::from_secs(5),
+        }
+    }
+}

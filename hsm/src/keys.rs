@@ -1,0 +1,254 @@
+//! [`Keys`]: the handle through which the rest of Sallyport uses its keys.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use zeroize::Zeroizing;
+
+use crate::config::{ProviderConfig, Tuning};
+use crate::crew::{Crew, Job};
+use crate::envelope::{DATA_KEY_LEN, Envelope};
+use crate::error::KeyError;
+use crate::health::Health;
+use crate::info::{KeyInfo, ProviderInfo};
+use crate::pkcs11::Token;
+use crate::provider::{Provider, Store};
+use crate::public::PublicKey;
+use crate::role::Role;
+use crate::software::Keystore;
+use crate::tls::TlsKey;
+use crate::wrapped;
+
+/// Binds a wrapped data key to its use.
+const DATA_KEY: &str = "data key";
+
+/// The keys of one provider. Cloning is cheap; dropping the last clone ends its threads and sessions.
+#[derive(Clone)]
+pub struct Keys(Arc<Inner>);
+
+struct Inner {
+    crew: Crew,
+    tuning: Tuning,
+    provider: ProviderInfo,
+    public: RwLock<BTreeMap<Role, PublicKey>>,
+}
+
+impl Keys {
+    /// Opens a provider and checks the keys that are there. Blocks; presents the PIN once.
+    pub fn open(config: &ProviderConfig) -> Result<Self, KeyError> {
+        Self::open_with(config, Tuning::default())
+    }
+
+    /// As [`Keys::open`], with other bounds.
+    pub fn open_with(config: &ProviderConfig, tuning: Tuning) -> Result<Self, KeyError> {
+        let store: Arc<dyn Store> = match config {
+            ProviderConfig::Pkcs11 { module, token, pin_file, directory } => {
+                Arc::new(Token::open(module, token, pin_file, directory)?)
+            }
+            ProviderConfig::Software { directory, passphrase_file } => {
+                Arc::new(Keystore::open(directory, passphrase_file)?)
+            }
+        };
+        Self::with_store(store, tuning)
+    }
+
+    fn with_store(store: Arc<dyn Store>, tuning: Tuning) -> Result<Self, KeyError> {
+        let provider = store.describe();
+        if !provider.is_token() {
+            tracing::warn!("{provider}");
+        }
+        let crew = Crew::start(store, &tuning)?;
+        Ok(Self(Arc::new(Inner { crew, tuning, provider, public: RwLock::default() })))
+    }
+
+    /// What holds the keys.
+    pub fn describe(&self) -> &ProviderInfo {
+        &self.0.provider
+    }
+
+    /// The keys that are there, in the order of [`Role::ALL`]. Blocks.
+    pub fn inventory(&self) -> Result<Vec<KeyInfo>, KeyError> {
+        let mut keys = self.call(self.0.tuning.admin_timeout, |provider| provider.list())?;
+        keys.sort_by_key(|key| key.role);
+        Ok(keys)
+    }
+
+    /// Makes the keys that are missing, and returns those that were made. Blocks.
+    pub fn generate_missing(&self) -> Result<Vec<KeyInfo>, KeyError> {
+        let present: Vec<Role> = self.inventory()?.into_iter().map(|key| key.role).collect();
+        let missing = Role::ALL.into_iter().filter(|role| !present.contains(role));
+        missing
+            .map(|role| {
+                self.call(self.0.tuning.admin_timeout, move |provider| {
+                    // Asked again after a fault: it may have been made, and only the answer lost.
+                    match provider.list()?.into_iter().find(|key| key.role == role) {
+                        Some(key) => Ok(key),
+                        None => provider.generate(role),
+                    }
+                })
+            })
+            .collect()
+    }
+
+    /// The public half of a role's key. Blocks the first time; later it is remembered.
+    pub fn public_key(&self, role: Role) -> Result<PublicKey, KeyError> {
+        let remembered = self.0.public.read().unwrap_or_else(PoisonError::into_inner).get(&role).cloned();
+        if let Some(key) = remembered {
+            return Ok(key);
+        }
+        let key = self.call(self.0.tuning.admin_timeout, move |provider| provider.public_key(role))?;
+        self.0.public.write().unwrap_or_else(PoisonError::into_inner).insert(role, key.clone());
+        Ok(key)
+    }
+
+    /// Signs; the form of the signature is said at [`Algorithm`](crate::Algorithm). Blocks for at most
+    /// [`Tuning::sign_timeout`]; not for async workers.
+    pub fn sign_blocking(&self, role: Role, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let message = message.to_vec();
+        self.call(self.0.tuning.sign_timeout, move |provider| provider.sign(role, &message))
+    }
+
+    /// As [`Keys::sign_blocking`], for async workers.
+    pub async fn sign(&self, role: Role, message: Vec<u8>) -> Result<Vec<u8>, KeyError> {
+        let (sender, receiver) = oneshot::channel();
+        let ticket = Arc::new(Ticket::default());
+        // Dropped with this future: whoever stops waiting takes the job off the queue.
+        let _leaving = Leaving(Arc::clone(&ticket));
+        self.0.crew.submit(Box::new(Task {
+            operation: move |provider: &mut dyn Provider| provider.sign(role, &message),
+            value: None,
+            reply: move |outcome| {
+                let _caller_left = sender.send(outcome);
+            },
+            ticket: Arc::clone(&ticket),
+        }))?;
+        match tokio::time::timeout(self.0.tuning.sign_timeout, receiver).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(KeyError::Closed),
+            Err(_) => Err(self.overdue(&ticket, self.0.tuning.sign_timeout)),
+        }
+    }
+
+    /// The provider's health, now and whenever it changes.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.0.crew.pulse().subscribe()
+    }
+
+    /// A data key sealed under the KEK: a new one, or the one `wrapped` earlier. Returns what to store; to
+    /// open it again, pass that. Blocks.
+    pub fn envelope(&self, wrapped: Option<&[u8]>) -> Result<(Envelope, Vec<u8>), KeyError> {
+        let timeout = self.0.tuning.admin_timeout;
+        if let Some(stored) = wrapped {
+            let stored = stored.to_vec();
+            let blob = stored.clone();
+            let data_key = self.call(timeout, move |provider| provider.unwrap(DATA_KEY, &blob))?;
+            return Ok((Envelope::new(&data_key)?, stored));
+        }
+        let mut data_key = Zeroizing::new([0; DATA_KEY_LEN]);
+        wrapped::random(&mut *data_key)?;
+        let envelope = Envelope::new(&*data_key)?;
+        let stored = self.call(timeout, move |provider| provider.wrap(DATA_KEY, &*data_key))?;
+        Ok((envelope, stored))
+    }
+
+    /// The TLS key for rustls. It signs with `ecdsa_secp256r1_sha256` and nothing else. Blocks.
+    pub fn tls_signing_key(&self) -> Result<Arc<dyn rustls::sign::SigningKey>, KeyError> {
+        Ok(Arc::new(TlsKey::new(self.clone())?))
+    }
+
+    /// Runs an operation on a worker thread and waits for it.
+    fn call<T: Send + 'static>(
+        &self,
+        timeout: Duration,
+        operation: impl Fn(&mut dyn Provider) -> Result<T, KeyError> + Send + 'static,
+    ) -> Result<T, KeyError> {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let ticket = Arc::new(Ticket::default());
+        self.0.crew.submit(Box::new(Task {
+            operation,
+            value: None,
+            reply: move |outcome| {
+                let _caller_left = sender.try_send(outcome);
+            },
+            ticket: Arc::clone(&ticket),
+        }))?;
+        receiver.recv_timeout(timeout).unwrap_or_else(|error| match error {
+            RecvTimeoutError::Disconnected => Err(KeyError::Closed),
+            RecvTimeoutError::Timeout => Err(self.overdue(&ticket, timeout)),
+        })
+    }
+
+    /// What an expired wait means: a stuck token if the token was at it, else a long queue.
+    fn overdue(&self, ticket: &Ticket, after: Duration) -> KeyError {
+        ticket.abandoned.store(true, Ordering::Relaxed);
+        let error = KeyError::TimedOut { after };
+        if ticket.begun.load(Ordering::Relaxed) {
+            self.0.crew.pulse().down(&error);
+            error
+        } else {
+            KeyError::Busy
+        }
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Keys").field(&self.0.provider).finish()
+    }
+}
+
+/// What caller and worker know of each other.
+#[derive(Default)]
+struct Ticket {
+    begun: AtomicBool,
+    abandoned: AtomicBool,
+}
+
+struct Leaving(Arc<Ticket>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.abandoned.store(true, Ordering::Relaxed);
+    }
+}
+
+/// An operation, its value once it is there, and the way back to the caller.
+struct Task<T, F, R> {
+    operation: F,
+    value: Option<T>,
+    reply: R,
+    ticket: Arc<Ticket>,
+}
+
+impl<T, F, R> Job for Task<T, F, R>
+where
+    T: Send,
+    F: Fn(&mut dyn Provider) -> Result<T, KeyError> + Send,
+    R: FnOnce(Result<T, KeyError>) + Send,
+{
+    fn is_abandoned(&self) -> bool {
+        self.ticket.abandoned.load(Ordering::Relaxed)
+    }
+
+    fn begin(&self) {
+        self.ticket.begun.store(true, Ordering::Relaxed);
+    }
+
+    fn attempt(&mut self, provider: &mut dyn Provider) -> Result<(), KeyError> {
+        self.value = Some((self.operation)(provider)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), KeyError>) {
+        let Self { value, reply, .. } = *self;
+        reply(outcome.and_then(|()| value.ok_or(KeyError::Closed)));
+    }
+}
+
+#[cfg(test)]
+mod tests;

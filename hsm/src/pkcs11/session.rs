@@ -1,0 +1,303 @@
+//! One thread's session with the token, and its cached key handles.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use cryptoki::error::{Error, RvError};
+use cryptoki::mechanism::Mechanism;
+use cryptoki::mechanism::aead::GcmParams;
+use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
+use cryptoki::session::Session;
+use cryptoki::slot::Slot;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::error::{Fault, KeyError};
+use crate::info::{Home, KeyInfo, created};
+use crate::pq::{SEED_LEN, SeedStore};
+use crate::provider::{self, Provider};
+use crate::public::PublicKey;
+use crate::role::{Algorithm, Role};
+use crate::wrapped::{self, Wrapped};
+
+use super::module::Module;
+use super::objects::{self, Found};
+use super::template;
+use super::token::Known;
+
+/// Both Ed25519 and ECDSA P-256 (r‖s).
+const SIGNATURE_LEN: usize = 64;
+
+/// A session of one generation of the module.
+pub(super) struct TokenSession {
+    pub(super) module: Arc<Module>,
+    pub(super) generation: u64,
+    pub(super) slot: Slot,
+    /// Opened so that dropping it closes nothing; `None` only while being dropped.
+    pub(super) session: Option<Session>,
+    pub(super) found: BTreeMap<Role, Found>,
+    pub(super) known: Arc<Known>,
+    pub(super) seeds: Arc<SeedStore>,
+    pub(super) home: Home,
+}
+
+impl TokenSession {
+    fn session(&self) -> Result<&Session, KeyError> {
+        self.session.as_ref().ok_or(KeyError::Closed)
+    }
+
+    /// Where the key of a role is, looked up once per session.
+    fn locate(&mut self, role: Role) -> Result<Found, KeyError> {
+        if let Some(found) = self.found.get(&role) {
+            return Ok(found.clone());
+        }
+        let found = objects::find(self.session()?, role)?
+            .ok_or_else(|| KeyError::KeyMissing { role, place: self.home.to_string() })?;
+        self.known.insert(role);
+        self.found.insert(role, found.clone());
+        Ok(found)
+    }
+
+    /// Runs `operation` with the key of a role. A stale handle is found again, once.
+    fn with_key<T>(
+        &mut self,
+        role: Role,
+        action: &'static str,
+        operation: impl Fn(&Session, &Found) -> Result<T, Error>,
+    ) -> Result<T, KeyError> {
+        let module = Arc::clone(&self.module);
+        let _lease = module.lease_of(self.generation)?;
+        let found = self.locate(role)?;
+        let outcome = match operation(self.session()?, &found) {
+            Err(Error::Pkcs11(RvError::ObjectHandleInvalid | RvError::KeyHandleInvalid, _)) => {
+                self.found.remove(&role);
+                let found = self.locate(role)?;
+                operation(self.session()?, &found)
+            }
+            other => other,
+        };
+        outcome.map_err(|error| KeyError::operation(action, error))
+    }
+
+    fn info(&mut self, role: Role) -> Result<KeyInfo, KeyError> {
+        if role.algorithm().is_post_quantum() {
+            let seeds = Arc::clone(&self.seeds);
+            let key = seeds.get(role, self)?.ok_or_else(|| self.missing_seed(role))?;
+            return Ok(key.0.info(key.1.clone()));
+        }
+        let module = Arc::clone(&self.module);
+        let _lease = module.lease_of(self.generation)?;
+        self.found.remove(&role);
+        let found = self.locate(role)?;
+        let session = self.session()?;
+        let fingerprint = match role.algorithm() {
+            Algorithm::Aes256 => None,
+            _ => Some(objects::public_key(session, role, &found.id)?.fingerprint()),
+        };
+        Ok(KeyInfo {
+            role,
+            algorithm: role.algorithm(),
+            id: hex::encode(&found.id),
+            created: created(&found.id),
+            home: self.home.clone(),
+            attestation: Some(objects::attest(session, found.handle)?),
+            fingerprint,
+        })
+    }
+
+    fn missing_seed(&self, role: Role) -> KeyError {
+        KeyError::KeyMissing { role, place: format!("the key directory of {}", self.home) }
+    }
+
+    fn generate_in_token(&mut self, role: Role) -> Result<(), KeyError> {
+        let module = Arc::clone(&self.module);
+        let lease = module.lease_of(self.generation)?;
+        let action = "make a key in the token";
+        let fail = |error| KeyError::operation(action, error);
+        let id = Uuid::now_v7();
+        let id = id.as_bytes();
+        // Token objects are made over a read-write session; those are scarce on some tokens, so not kept.
+        let session = lease.pkcs11.open_rw_session(self.slot).map_err(fail)?;
+        let pair = |mechanism| {
+            session.generate_key_pair(&mechanism, &template::public(role, id), &template::private(role, id))
+        };
+        match role.algorithm() {
+            Algorithm::EcdsaP256 => pair(Mechanism::EccKeyPairGen).map(drop),
+            Algorithm::Ed25519 => pair(Mechanism::EccEdwardsKeyPairGen).map(drop),
+            Algorithm::Aes256 => {
+                session.generate_key(&Mechanism::AesKeyGen, &template::sealing(role, id)).map(drop)
+            }
+            Algorithm::MlDsa44 | Algorithm::MlDsa65 => {
+                return Err(KeyError::WrongUse { role, wanted: "be made in the token" });
+            }
+        }
+        .map_err(fail)
+    }
+
+    fn seed(&mut self) -> Result<Zeroizing<[u8; SEED_LEN]>, KeyError> {
+        let _lease = self.module.lease_of(self.generation)?;
+        let mut seed = Zeroizing::new([0; SEED_LEN]);
+        self.session()?
+            .generate_random_slice(&mut *seed)
+            .map_err(|error| KeyError::operation("draw random bytes in the token", error))?;
+        // A token without a generator must not give us a key that everybody has.
+        if *seed == [0; SEED_LEN] {
+            return Err(KeyError::operation(
+                "draw random bytes in the token",
+                Fault::new("it drew only zeros"),
+            ));
+        }
+        Ok(seed)
+    }
+}
+
+impl Provider for TokenSession {
+    fn list(&mut self) -> Result<Vec<KeyInfo>, KeyError> {
+        let mut keys = Vec::new();
+        for role in Role::ALL {
+            match self.info(role) {
+                Ok(info) => keys.push(info),
+                Err(KeyError::KeyMissing { role: missing, .. }) if missing == role => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(keys)
+    }
+
+    fn generate(&mut self, role: Role) -> Result<KeyInfo, KeyError> {
+        if role.algorithm().is_post_quantum() {
+            let seed = self.seed()?;
+            let seeds = Arc::clone(&self.seeds);
+            seeds.create(role, &*seed, self)?;
+        } else {
+            self.generate_in_token(role)?;
+        }
+        let info = self.info(role)?;
+        provider::check(self, &info)?;
+        Ok(info)
+    }
+
+    fn public_key(&mut self, role: Role) -> Result<PublicKey, KeyError> {
+        match role.algorithm() {
+            Algorithm::Aes256 => Err(KeyError::WrongUse { role, wanted: "show a public key" }),
+            Algorithm::MlDsa44 | Algorithm::MlDsa65 => {
+                let seeds = Arc::clone(&self.seeds);
+                let key = seeds.get(role, self)?.ok_or_else(|| self.missing_seed(role))?;
+                Ok(key.0.public().clone())
+            }
+            Algorithm::EcdsaP256 | Algorithm::Ed25519 => {
+                let module = Arc::clone(&self.module);
+                let _lease = module.lease_of(self.generation)?;
+                let found = self.locate(role)?;
+                objects::public_key(self.session()?, role, &found.id)
+            }
+        }
+    }
+
+    fn sign(&mut self, role: Role, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let action = "sign in the token";
+        let signature = match role.algorithm() {
+            Algorithm::Aes256 => return Err(KeyError::WrongUse { role, wanted: "sign" }),
+            Algorithm::MlDsa44 | Algorithm::MlDsa65 => {
+                let seeds = Arc::clone(&self.seeds);
+                let key = seeds.get(role, self)?.ok_or_else(|| self.missing_seed(role))?;
+                return key.0.sign(message);
+            }
+            Algorithm::Ed25519 => self.with_key(role, action, |session, key| {
+                // Pure Ed25519 only: SoftHSM ignores the parameters of the other kinds and says nothing.
+                let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure));
+                session.sign(&mechanism, key.handle, message)
+            }),
+            Algorithm::EcdsaP256 => {
+                // Hashed here: CKM_ECDSA_SHA256 is missing in SoftHSM, and CKM_ECDSA is 3.5 times faster than
+                // Ed25519 there. The token signs whatever length it is given, so the hash is made nowhere else.
+                let hash = digest::digest(&digest::SHA256, message);
+                self.with_key(role, action, |session, key| {
+                    session.sign(&Mechanism::Ecdsa, key.handle, hash.as_ref())
+                })
+            }
+        }?;
+        if signature.len() != SIGNATURE_LEN {
+            let source = Fault::new(format!("its signature has {} bytes", signature.len()));
+            return Err(KeyError::operation(action, source));
+        }
+        Ok(signature)
+    }
+
+    fn wrap(&mut self, purpose: &str, secret: &[u8]) -> Result<Vec<u8>, KeyError> {
+        // The token accepts the same nonce twice: that it is fresh is our promise.
+        let nonce = wrapped::nonce()?;
+        self.with_key(Role::Kek, "seal a secret in the token", |session, key| {
+            let aad = wrapped::associated_data(purpose, &key.id);
+            let sealed = gcm(nonce, &aad, |mechanism| session.encrypt(mechanism, key.handle, secret))?;
+            Ok(Wrapped { key: key.id.clone(), nonce, sealed })
+        })?
+        .encode()
+    }
+
+    fn unwrap(&mut self, purpose: &str, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        let refused = || KeyError::NotAuthentic { what: "a secret sealed by the token" };
+        let wrapped = Wrapped::decode(wrapped).ok_or_else(refused)?;
+        let opened = self.with_key(Role::Kek, "open a secret in the token", |session, key| {
+            if key.id != wrapped.key {
+                return Ok(None);
+            }
+            let aad = wrapped::associated_data(purpose, &key.id);
+            gcm(wrapped.nonce, &aad, |mechanism| session.decrypt(mechanism, key.handle, &wrapped.sealed))
+                .map(|secret| Some(Zeroizing::new(secret)))
+        });
+        match opened {
+            Ok(Some(secret)) => Ok(secret),
+            Ok(None) => Err(refused()),
+            // Tokens do not tell altered bytes from a fault of their own: one that still seals has no fault.
+            Err(error) if error.is_fault() => match self.probe() {
+                Ok(()) => Err(refused()),
+                Err(_) => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    fn probe(&mut self) -> Result<(), KeyError> {
+        let known = self.known.roles();
+        {
+            let lease = self.module.lease_of(self.generation)?;
+            let asked = lease.pkcs11.get_token_info(self.slot).map(drop);
+            asked.map_err(|error| KeyError::operation("ask the token for its state", error))?;
+            // Measured: when SoftHSM's directory is gone for a moment, it forgets some keys and keeps others.
+            for &role in &known {
+                if objects::find(self.session()?, role)?.is_none() {
+                    return Err(KeyError::KeyMissing { role, place: self.home.to_string() });
+                }
+            }
+        }
+        if known.contains(&Role::Kek) {
+            // Sealing uses a private object, and cannot be mistaken for anybody's signature.
+            self.wrap("probe", b"probe")?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for TokenSession {
+    fn drop(&mut self) {
+        let Some(session) = self.session.take() else { return };
+        // In a later generation this session's number may be somebody else's: then it is left alone.
+        if let Ok(_lease) = self.module.lease_of(self.generation) {
+            let number = session.handle();
+            if let Err(error) = session.close() {
+                tracing::debug!(%error, number, "a token session did not close");
+            }
+        }
+    }
+}
+
+fn gcm<T>(
+    mut nonce: [u8; wrapped::NONCE_LEN],
+    aad: &[u8],
+    operation: impl Fn(&Mechanism<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let tag_bits = 128.into();
+    operation(&Mechanism::AesGcm(GcmParams::new(&mut nonce, aad, tag_bits)?))
+}

@@ -1,0 +1,196 @@
+//! Post-quantum keys for tokens that have none: ML-DSA seeds, sealed by the token, opened in memory.
+//!
+//! A key is expanded from a 32-byte seed (FIPS 204 §5.1). The seed comes from the token's random generator
+//! into zeroed memory, is sealed by AES-256-GCM *in the token* under a KEK that cannot leave it, and is
+//! stored as JSON in `<directory>/<role>.json`, mode 0600. Role, algorithm and key id are authenticated with
+//! it, so that no file can stand in another's place.
+//!
+//! Why not the token's key-wrap mechanism (`CKM_AES_KEY_WRAP`), which measured as well? It has no associated
+//! data; it would need the seed as an extractable object in the token and, at each start, as a readable one,
+//! which every session of this process can see; and the KEK would need the right to unwrap, with which it
+//! could import keys. So the KEK may encrypt and decrypt, and neither wrap nor unwrap.
+//!
+//! In use the expanded key is in this process's memory: whoever can read that has it. The seed's buffer is
+//! zeroed after expansion, the expanded key by AWS-LC when it is freed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use aws_lc_rs::signature::{
+    KeyPair, ML_DSA_44_SIGNING, ML_DSA_65_SIGNING, PqdsaKeyPair, PqdsaSigningAlgorithm,
+};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::durable;
+use crate::error::{Fault, KeyError};
+use crate::info::{Home, KeyInfo, created};
+use crate::provider::Provider;
+use crate::public::PublicKey;
+use crate::role::{Algorithm, Role};
+use crate::wrapped::Wrapped;
+
+/// Length of an ML-DSA seed (FIPS 204, ξ).
+pub(crate) const SEED_LEN: usize = 32;
+
+/// A seed file is about 400 bytes.
+const MAX_FILE: u64 = 4096;
+
+/// An ML-DSA key, expanded.
+pub(crate) struct PqKey {
+    role: Role,
+    id: Uuid,
+    pair: PqdsaKeyPair,
+    public: PublicKey,
+}
+
+impl PqKey {
+    pub(crate) fn from_seed(role: Role, id: Uuid, seed: &[u8]) -> Result<Self, KeyError> {
+        let algorithm: &'static PqdsaSigningAlgorithm = match role.algorithm() {
+            Algorithm::MlDsa44 => &ML_DSA_44_SIGNING,
+            Algorithm::MlDsa65 => &ML_DSA_65_SIGNING,
+            _ => return Err(KeyError::WrongUse { role, wanted: "be made from a seed" }),
+        };
+        let pair = PqdsaKeyPair::from_seed(algorithm, seed)
+            .map_err(|error| KeyError::operation("expand an ML-DSA seed", Fault::new(error.to_string())))?;
+        let raw = pair.public_key().as_ref().to_vec();
+        let public = match role.algorithm() {
+            Algorithm::MlDsa44 => PublicKey::MlDsa44(raw),
+            _ => PublicKey::MlDsa65(raw),
+        };
+        Ok(Self { role, id, pair, public })
+    }
+
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let mut signature = vec![0; self.pair.algorithm().signature_len()];
+        let written = self
+            .pair
+            .sign(message, &mut signature)
+            .map_err(|_| KeyError::operation("sign with ML-DSA", Fault::new("AWS-LC refused")))?;
+        signature.truncate(written);
+        Ok(signature)
+    }
+
+    pub(crate) fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    pub(crate) fn info(&self, home: Home) -> KeyInfo {
+        KeyInfo {
+            role: self.role,
+            algorithm: self.role.algorithm(),
+            id: self.id.simple().to_string(),
+            created: created(self.id.as_bytes()),
+            home,
+            attestation: None,
+            fingerprint: Some(self.public.fingerprint()),
+        }
+    }
+}
+
+/// What is in a seed file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SeedFile {
+    version: u8,
+    role: Role,
+    algorithm: String,
+    id: Uuid,
+    /// Id of the KEK, for people; the one that counts is inside `sealed`.
+    wrapping_key: String,
+    /// Base64 of a [`Wrapped`].
+    sealed: String,
+}
+
+/// The seeds of one token, opened at most once and shared by all threads.
+pub(crate) struct SeedStore {
+    directory: PathBuf,
+    open: RwLock<BTreeMap<Role, Arc<(PqKey, Home)>>>,
+}
+
+impl SeedStore {
+    pub(crate) fn new(directory: &Path) -> Result<Self, KeyError> {
+        durable::ensure_directory(directory)?;
+        Ok(Self { directory: directory.to_owned(), open: RwLock::default() })
+    }
+
+    /// The key of a role, opened by `provider` when it is needed first; `None` if it was never made.
+    pub(crate) fn get(
+        &self,
+        role: Role,
+        provider: &mut dyn Provider,
+    ) -> Result<Option<Arc<(PqKey, Home)>>, KeyError> {
+        let found = self.open.read().unwrap_or_else(PoisonError::into_inner).get(&role).cloned();
+        if found.is_some() {
+            return Ok(found);
+        }
+        let path = self.path(role);
+        let Some(bytes) = durable::read(&path, MAX_FILE)? else { return Ok(None) };
+        let unusable = |why: String| KeyError::KeyFile { path: path.clone(), source: Fault::new(why) };
+        let file: SeedFile = serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
+        if file.version != 1 {
+            return Err(unusable(format!("version {} is not known to this program", file.version)));
+        }
+        if file.role != role || file.algorithm != role.algorithm().name() {
+            return Err(unusable(format!("it is a {} key for {}", file.algorithm, file.role)));
+        }
+        let sealed = BASE64.decode(&file.sealed).map_err(|error| unusable(error.to_string()))?;
+        let seed = provider.unwrap(&purpose(role, file.id), &sealed).map_err(|error| match error {
+            KeyError::NotAuthentic { .. } => unusable(error.to_string()),
+            other => other,
+        })?;
+        let key = PqKey::from_seed(role, file.id, &seed)?;
+        Ok(Some(self.keep(role, key, file.wrapping_key)))
+    }
+
+    /// Seals a new seed, stores it, and only then uses it.
+    pub(crate) fn create(
+        &self,
+        role: Role,
+        seed: &[u8],
+        provider: &mut dyn Provider,
+    ) -> Result<Arc<(PqKey, Home)>, KeyError> {
+        let id = Uuid::now_v7();
+        let key = PqKey::from_seed(role, id, seed)?;
+        let sealed = provider.wrap(&purpose(role, id), seed)?;
+        let wrapping_key =
+            Wrapped::decode(&sealed).map(|wrapped| hex::encode(wrapped.key)).unwrap_or_default();
+        let file = SeedFile {
+            version: 1,
+            role,
+            algorithm: role.algorithm().name().to_owned(),
+            id,
+            wrapping_key: wrapping_key.clone(),
+            sealed: BASE64.encode(sealed),
+        };
+        let text = serde_json::to_vec_pretty(&file)
+            .map_err(|error| KeyError::operation("write a seed file", Fault::new(error.to_string())))?;
+        let path = self.path(role);
+        if fs::exists(&path).unwrap_or(true) {
+            let source = Fault::new("it exists already, and is not replaced");
+            return Err(KeyError::KeyFile { path, source });
+        }
+        durable::replace(&path, &text)?;
+        Ok(self.keep(role, key, wrapping_key))
+    }
+
+    fn keep(&self, role: Role, key: PqKey, wrapping_key: String) -> Arc<(PqKey, Home)> {
+        let home = Home::WrappedByToken { file: self.path(role), wrapping_key };
+        let key = Arc::new((key, home));
+        self.open.write().unwrap_or_else(PoisonError::into_inner).insert(role, Arc::clone(&key));
+        key
+    }
+
+    fn path(&self, role: Role) -> PathBuf {
+        self.directory.join(format!("{role}.json"))
+    }
+}
+
+/// Binds a sealed seed to what it is for.
+fn purpose(role: Role, id: Uuid) -> String {
+    format!("seed {role} {} {}", role.algorithm(), id.simple())
+}

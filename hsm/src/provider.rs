@@ -1,0 +1,71 @@
+//! The seam between [`Keys`](crate::Keys) and what holds the keys.
+//!
+//! A [`Store`] is the place, shared by all threads; a [`Provider`] is one thread's connection to it. Another
+//! kind of place (a signer in a process of its own, a network service) is another pair of these.
+
+use zeroize::Zeroizing;
+
+use crate::error::KeyError;
+use crate::info::{Attestation, KeyInfo, ProviderInfo};
+use crate::public::PublicKey;
+use crate::recovery::Step;
+use crate::role::Role;
+use crate::wrapped;
+
+/// The place where keys live.
+pub(crate) trait Store: Send + Sync + 'static {
+    /// What it is, for status and records.
+    fn describe(&self) -> ProviderInfo;
+
+    /// Connects a thread. Never logs in: only [`Store::recover`] may present a PIN.
+    fn connect(&self) -> Result<Box<dyn Provider>, KeyError>;
+
+    /// Takes one step to bring the place back after a fault.
+    fn recover(&self, step: Step) -> Result<(), KeyError>;
+}
+
+/// One thread's connection. Calls may block for as long as the place takes.
+pub(crate) trait Provider: Send {
+    /// The keys that are there.
+    fn list(&mut self) -> Result<Vec<KeyInfo>, KeyError>;
+
+    /// Makes the key of a role which has none.
+    fn generate(&mut self, role: Role) -> Result<KeyInfo, KeyError>;
+
+    /// The public half of a role's key.
+    fn public_key(&mut self, role: Role) -> Result<PublicKey, KeyError>;
+
+    /// Signs with a role's key; forms as at [`Algorithm`](crate::Algorithm).
+    fn sign(&mut self, role: Role, message: &[u8]) -> Result<Vec<u8>, KeyError>;
+
+    /// Seals a small secret under the KEK, bound to a purpose.
+    fn wrap(&mut self, purpose: &str, secret: &[u8]) -> Result<Vec<u8>, KeyError>;
+
+    /// Opens what [`Provider::wrap`] sealed for the same purpose.
+    fn unwrap(&mut self, purpose: &str, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError>;
+
+    /// Asks the place to use a key, without making a signature of it.
+    fn probe(&mut self) -> Result<(), KeyError>;
+}
+
+/// Refuses a key that the provider would give away, or whose public half belongs to another key.
+///
+/// Public objects in a token are not protected as private ones are, and a module may sign wrongly without a
+/// word. So each key signs once at start, over a text that begins like nothing else that it signs.
+pub(crate) fn check(provider: &mut dyn Provider, key: &KeyInfo) -> Result<(), KeyError> {
+    let unfit = |weakness| KeyError::WeakKey { role: key.role, place: key.home.to_string(), weakness };
+    if let Some(weakness) = key.attestation.and_then(Attestation::weakness) {
+        return Err(unfit(weakness));
+    }
+    if key.role == Role::Kek {
+        return Ok(());
+    }
+    let mut salt = [0; 16];
+    wrapped::random(&mut salt)?;
+    let text = format!("sallyport pairwise check v1\n{}\n{}\n", key.role, hex::encode(salt));
+    let signature = provider.sign(key.role, text.as_bytes())?;
+    let public = provider.public_key(key.role)?;
+    public
+        .verify(text.as_bytes(), &signature)
+        .map_err(|_| unfit("its signatures do not verify with its public half"))
+}

@@ -1,0 +1,121 @@
+//! What a key is for. One key, one purpose: a signature made for one can never be passed off as another's.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The purpose of a key. It fixes the algorithm and the label under which the token holds the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Wraps what the token cannot hold, and the data keys of envelopes (AES-256).
+    Kek,
+    /// The gateway's TLS certificate (ECDSA P-256).
+    Tls,
+    /// The private root that certifies the TLS leaf and the gateway's identity (ECDSA P-256).
+    CertificateAuthority,
+    /// The gateway's identity in the tunnel handshake (Ed25519).
+    Identity,
+    /// The post-quantum half of the gateway's identity (ML-DSA-65).
+    IdentityPq,
+    /// Heads of the audit ledger (Ed25519).
+    Ledger,
+    /// Post-quantum cosignatures on heads of the audit ledger (ML-DSA-44).
+    LedgerPq,
+    /// Tokens that the gateway issues (ES256: ECDSA P-256).
+    TokenSigning,
+}
+
+/// What a key computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum Algorithm {
+    /// ECDSA over P-256 with SHA-256 (FIPS 186-5); signatures are r‖s, 64 bytes.
+    #[serde(rename = "ECDSA-P256")]
+    EcdsaP256,
+    /// Pure Ed25519 (RFC 8032); signatures are 64 bytes.
+    #[serde(rename = "Ed25519")]
+    Ed25519,
+    /// ML-DSA-44 (FIPS 204) with the empty context; signatures are 2,420 bytes.
+    #[serde(rename = "ML-DSA-44")]
+    MlDsa44,
+    /// ML-DSA-65 (FIPS 204) with the empty context; signatures are 3,309 bytes.
+    #[serde(rename = "ML-DSA-65")]
+    MlDsa65,
+    /// AES-256, used in Galois/Counter Mode (NIST SP 800-38D).
+    #[serde(rename = "AES-256")]
+    Aes256,
+}
+
+impl Role {
+    /// Every role, in the order in which keys are made: the wrapping key before what it wraps.
+    pub const ALL: [Self; 8] = [
+        Self::Kek,
+        Self::Tls,
+        Self::CertificateAuthority,
+        Self::Identity,
+        Self::IdentityPq,
+        Self::Ledger,
+        Self::LedgerPq,
+        Self::TokenSigning,
+    ];
+
+    /// The name in listings, files and records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kek => "kek",
+            Self::Tls => "tls",
+            Self::CertificateAuthority => "certificate-authority",
+            Self::Identity => "identity",
+            Self::IdentityPq => "identity-pq",
+            Self::Ledger => "ledger",
+            Self::LedgerPq => "ledger-pq",
+            Self::TokenSigning => "token-signing",
+        }
+    }
+
+    /// The algorithm of this role's key.
+    pub const fn algorithm(self) -> Algorithm {
+        match self {
+            Self::Kek => Algorithm::Aes256,
+            Self::Tls | Self::CertificateAuthority | Self::TokenSigning => Algorithm::EcdsaP256,
+            Self::Identity | Self::Ledger => Algorithm::Ed25519,
+            Self::IdentityPq => Algorithm::MlDsa65,
+            Self::LedgerPq => Algorithm::MlDsa44,
+        }
+    }
+
+    /// `CKA_LABEL` of this role's objects in a token.
+    pub(crate) fn label(self) -> String {
+        format!("sallyport-{}", self.name())
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Algorithm {
+    /// The field's name for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EcdsaP256 => "ECDSA-P256",
+            Self::Ed25519 => "Ed25519",
+            Self::MlDsa44 => "ML-DSA-44",
+            Self::MlDsa65 => "ML-DSA-65",
+            Self::Aes256 => "AES-256",
+        }
+    }
+
+    /// Whether tokens commonly cannot hold it, so that its seed is wrapped by the token instead.
+    pub(crate) const fn is_post_quantum(self) -> bool {
+        matches!(self, Self::MlDsa44 | Self::MlDsa65)
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,135 @@
+//! Calls of the admin API: one HTTPS request, one JSON answer.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use secrecy::ExposeSecret as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use super::failure::{ExitCode, Failure, chain};
+use super::profile::Profile;
+use super::publish::{dial_failure, roots};
+use crate::tunnel::client::tls_config;
+
+/// An admin's list is long, but not longer than this.
+const LARGEST_ANSWER: usize = 64 << 20;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A gateway to be called with one person's token.
+pub(super) struct Api<'p> {
+    profile: &'p Profile,
+}
+
+impl<'p> Api<'p> {
+    pub(super) fn new(profile: &'p Profile) -> Self {
+        Self { profile }
+    }
+
+    /// `GET path`.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.call(Method::GET, path, None).await
+    }
+
+    /// `POST path` with a JSON body.
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body)
+            .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot write the request: {error}"), ""))?;
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<T, Failure> {
+        let (status, bytes) = tokio::time::timeout(PATIENCE, self.exchange(method, path, body))
+            .await
+            .map_err(|_| self.unreachable("no answer within a minute"))??;
+        if status.is_success() {
+            return serde_json::from_slice(&bytes).map_err(|error| {
+                Failure::new(
+                    ExitCode::Failed,
+                    format!("the gateway's answer to {path} is not understood: {error}"),
+                    "is this program as new as the gateway? compare `sallyport --version` on both sides",
+                )
+            });
+        }
+        Err(refusal(status, &bytes))
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<(StatusCode, Bytes), Failure> {
+        let token = self.profile.token()?;
+        let tls = tls_config(&roots(self.profile)).map_err(|error| dial_failure(&error))?;
+        let address = (self.profile.host.as_str(), self.profile.port);
+        let tcp = TcpStream::connect(address).await.map_err(|error| self.unreachable(&error.to_string()))?;
+        let name = ServerName::try_from(self.profile.host.clone())
+            .map_err(|_| self.unreachable("the host name is not valid"))?;
+        let stream = tokio_rustls::TlsConnector::from(tls)
+            .connect(name, tcp)
+            .await
+            .map_err(|error| self.unreachable(&chain(&error)))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.unreachable(&error.to_string()))?;
+        let driver = tokio::spawn(connection);
+
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(|_| {
+            Failure::new(ExitCode::Usage, "the token holds characters that no token has", "check the token file")
+        })?;
+        bearer.set_sensitive(true);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, self.profile.authority())
+            .header(AUTHORIZATION, bearer)
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(body.unwrap_or_default())))
+            .map_err(|error| Failure::new(ExitCode::Usage, format!("cannot ask for {path}: {error}"), ""))?;
+        let response = sender.send_request(request).await.map_err(|error| self.unreachable(&chain(&error)))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), LARGEST_ANSWER)
+            .collect()
+            .await
+            .map_err(|error| self.unreachable(&format!("the answer broke off: {error}")))?;
+        driver.abort();
+        Ok((status, body.to_bytes()))
+    }
+
+    fn unreachable(&self, why: &str) -> Failure {
+        let hint = if why.contains("UnknownIssuer") {
+            "the gateway's certificate is not signed by a root you trust: give --ca-file with the organisation's root"
+        } else {
+            "is the gateway running, and is the address right? `--gateway` or SALLYPORT_GATEWAY names it"
+        };
+        Failure::new(ExitCode::Unreachable, format!("cannot reach {}: {why}", self.profile.authority()), hint)
+    }
+}
+
+/// The gateway answers errors as problem+json (RFC 9457), with our `hint` beside `detail`.
+fn refusal(status: StatusCode, bytes: &[u8]) -> Failure {
+    let problem: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let text = |name: &str| problem.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let code = match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ExitCode::Refused,
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => ExitCode::Usage,
+        _ => ExitCode::Failed,
+    };
+    let detail = text("detail");
+    let message = if detail.is_empty() { format!("the gateway answered {status}") } else { detail };
+    Failure::new(code, message, text("hint"))
+}

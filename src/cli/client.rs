@@ -1,0 +1,99 @@
+//! `sallyport`: the program of publishers, visitors and admins.
+
+use clap::{Parser, Subcommand};
+
+use super::failure::{ExitCode, Failure};
+use super::profile::Connection;
+use super::{connect, grants, log, login, publish, requests, sessions, tokens, tunnels};
+
+/// Publish services through a Sallyport gateway, reach them, ask for leave and give it
+#[derive(Debug, Parser)]
+#[command(name = "sallyport", version, propagate_version = true)]
+pub struct Client {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(subcommand)]
+    Publish(publish::Publish),
+    Connect(connect::Connect),
+    Request(requests::Ask),
+    #[command(subcommand)]
+    Requests(requests::Requests),
+    #[command(subcommand)]
+    Grants(grants::Grants),
+    #[command(subcommand)]
+    Sessions(sessions::Sessions),
+    #[command(subcommand)]
+    Tokens(tokens::Tokens),
+    /// Show published tunnels
+    Tunnels,
+    Log(log::Log),
+    /// Show how the gateway is doing
+    Status,
+    /// Show who you are to the gateway
+    Whoami,
+    /// Remember gateway, token file and root for later commands
+    Login,
+    /// Check a ledger offline: runs `auditctl`, with its arguments
+    #[command(disable_help_flag = true)]
+    Audit {
+        /// Arguments of auditctl
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
+}
+
+/// Parses the arguments and runs the command.
+pub fn main() -> std::process::ExitCode {
+    let client = Client::parse();
+    let json = client.connection.json;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::new(ExitCode::Failed, format!("cannot start: {error}"), "").report(json),
+    };
+    match runtime.block_on(client.run()) {
+        Ok(code) => code,
+        Err(failure) => failure.report(json),
+    }
+}
+
+impl Client {
+    async fn run(self) -> Result<std::process::ExitCode, Failure> {
+        let connection = &self.connection;
+        match &self.command {
+            Command::Publish(command) => publish::run(connection, command).await?,
+            Command::Connect(command) => connect::run(connection, command).await?,
+            Command::Request(command) => requests::ask(connection, command).await?,
+            Command::Requests(command) => requests::run(connection, command).await?,
+            Command::Grants(command) => grants::run(connection, command).await?,
+            Command::Sessions(command) => sessions::run(connection, command).await?,
+            Command::Tokens(command) => tokens::run(connection, command).await?,
+            Command::Tunnels => tunnels::list(connection).await?,
+            Command::Log(command) => log::run(connection, command).await?,
+            Command::Status => tunnels::document(connection, "/api/v1/status").await?,
+            Command::Whoami => tunnels::document(connection, "/api/v1/whoami").await?,
+            Command::Login => login::run(connection).await?,
+            Command::Audit { arguments } => return audit(arguments),
+        }
+        Ok(std::process::ExitCode::SUCCESS)
+    }
+}
+
+/// The auditor's program stands beside this one, or on the path.
+fn audit(arguments: &[std::ffi::OsString]) -> Result<std::process::ExitCode, Failure> {
+    let beside = std::env::current_exe().ok().map(|path| path.with_file_name("auditctl")).filter(|path| path.exists());
+    let program = beside.unwrap_or_else(|| "auditctl".into());
+    let status = std::process::Command::new(&program).args(arguments).status().map_err(|error| {
+        Failure::new(
+            ExitCode::Failed,
+            format!("cannot run {}: {error}", program.display()),
+            "install Sallyport's auditctl beside this program (Linux's audit package has another one of that name)",
+        )
+    })?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(ExitCode::Failed as u8).into())
+}

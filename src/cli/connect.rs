@@ -1,0 +1,80 @@
+//! `sallyport connect`: a local port that leads into a TCP tunnel, as a known person.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::out::say;
+use super::failure::{ExitCode, Failure};
+use super::profile::Connection;
+use super::publish::{dial_failure, gateway, roots};
+use crate::tunnel::TunnelName;
+use crate::tunnel::client::{VisitorOptions, visit};
+
+/// Open a local port that leads into a tunnel
+#[derive(Debug, Args)]
+pub(super) struct Connect {
+    /// Name of the tunnel
+    pub tunnel: String,
+    /// Local address; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// Join standard input and output to the tunnel instead, as ssh's ProxyCommand does
+    #[arg(long, conflicts_with = "listen")]
+    pub stdio: bool,
+}
+
+/// Runs it.
+pub(super) async fn run(connection: &Connection, connect: &Connect) -> Result<(), Failure> {
+    let profile = connection.profile()?;
+    let name = TunnelName::parse(&connect.tunnel)
+        .map_err(|error| Failure::new(ExitCode::Usage, error.to_string(), error.hint()))?;
+    let options = VisitorOptions {
+        gateway: gateway(&profile)?,
+        roots: roots(&profile),
+        token: profile.token()?,
+        patience: Duration::from_secs(15),
+    };
+    if connect.stdio {
+        let mut stream = visit(&options, &name).await.map_err(|error| dial_failure(&error))?;
+        let mut terminal = tokio::io::join(tokio::io::stdin(), tokio::io::stdout());
+        // Either side may end first; what was not sent then is the other side's to notice.
+        let _ = tokio::io::copy_bidirectional(&mut terminal, &mut stream).await;
+        return Ok(());
+    }
+    let listener = TcpListener::bind(connect.listen).await.map_err(|error| {
+        Failure::new(
+            ExitCode::Failed,
+            format!("cannot listen on {}: {error}", connect.listen),
+            "choose another address with --listen",
+        )
+    })?;
+    let address = listener.local_addr().unwrap_or(connect.listen);
+    say(format_args!("{name} is at {address}; Ctrl-C ends it"));
+    let options = std::sync::Arc::new(options);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+        };
+        match accepted {
+            Ok((socket, _)) => {
+                let (options, name) = (std::sync::Arc::clone(&options), name.clone());
+                tokio::spawn(async move { carry(&options, &name, socket).await });
+            }
+            Err(error) => eprintln!("a local connection could not be accepted: {error}"),
+        }
+    }
+}
+
+async fn carry(options: &VisitorOptions, name: &TunnelName, mut socket: TcpStream) {
+    let _ = socket.set_nodelay(true);
+    match visit(options, name).await {
+        Ok(mut stream) => {
+            let _ = tokio::io::copy_bidirectional(&mut socket, &mut stream).await;
+        }
+        Err(error) => eprintln!("{}", dial_failure(&error)),
+    }
+}

@@ -1,0 +1,139 @@
+//! `sallyportd`: the gateway's own program.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use super::out::say;
+use super::failure::{ExitCode, Failure};
+use super::init::{self, Init};
+use super::requests::print_json;
+use super::table::table;
+use crate::gateway::config::Config;
+use crate::gateway::{self, open_keys};
+
+/// The gateway: every session decided, approved, recorded and provable
+#[derive(Debug, Parser)]
+#[command(name = "sallyportd", version, propagate_version = true)]
+pub struct Daemon {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(Init),
+    /// Run the gateway until SIGTERM or Ctrl-C
+    Run(Settings),
+    /// Check the configuration and say every fault
+    CheckConfig(Settings),
+    /// See the keys, and where each of them lives
+    #[command(subcommand)]
+    Keys(KeysCommand),
+}
+
+#[derive(Debug, Args)]
+struct Settings {
+    /// Configuration file; relative paths in it start from its folder
+    #[arg(long, default_value = "var/sallyport.toml", env = "SALLYPORT_CONFIG")]
+    config: PathBuf,
+    /// Sets one key, over file and environment: --set gateway.listen=127.0.0.1:9443
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    /// List the keys: role, algorithm, home, what the token attests
+    List {
+        #[command(flatten)]
+        settings: Settings,
+        /// Print JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Parses the arguments and runs the command.
+pub fn main() -> std::process::ExitCode {
+    let daemon = Daemon::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return Failure::new(ExitCode::Failed, format!("cannot start: {error}"), "").report(false);
+        }
+    };
+    match runtime.block_on(daemon.run()) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(failure) => failure.report(false),
+    }
+}
+
+impl Daemon {
+    async fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Command::Init(init) => {
+                start_log("warn", false);
+                init::run(&init).await
+            }
+            Command::CheckConfig(settings) => {
+                let config = settings.load()?;
+                say(format_args!("{} is good; digest {}", settings.config.display(), config.digest));
+                Ok(())
+            }
+            Command::Run(settings) => {
+                let config = settings.load()?;
+                start_log(&config.log.level, config.log.json);
+                let domain = config.gateway.domain.clone();
+                gateway::run(config, |address| {
+                    say(format_args!("serving https://{domain}:{} on {address}", address.port()));
+                })
+                .await
+                .map_err(|error| Failure::caused(ExitCode::Failed, &error, error.hint()))
+            }
+            Command::Keys(KeysCommand::List { settings, json }) => list_keys(&settings, json),
+        }
+    }
+}
+
+impl Settings {
+    fn load(&self) -> Result<Config, Failure> {
+        Config::load(&self.config, std::env::vars(), &self.set)
+            .map_err(|error| Failure::caused(ExitCode::Usage, &error, error.hint()))
+    }
+}
+
+fn list_keys(settings: &Settings, json: bool) -> Result<(), Failure> {
+    let config = settings.load()?;
+    let failed = |error: sallyport_hsm::KeyError| Failure::caused(ExitCode::Failed, &error, error.hint());
+    let inventory = tokio::task::block_in_place(|| open_keys(&config)?.inventory()).map_err(failed)?;
+    if json {
+        return print_json(&inventory);
+    }
+    let rows = inventory.iter().map(|key| {
+        let attested = match &key.attestation {
+            Some(attestation) if attestation.is_token_bound() => "never leaves the token",
+            Some(_) => "NOT bound to the token",
+            None => "no token attests this key",
+        };
+        vec![
+            key.role.to_string(),
+            key.algorithm.to_string(),
+            key.home.to_string(),
+            attested.to_owned(),
+            key.created.map(|time| time.to_string()).unwrap_or_default(),
+        ]
+    });
+    say(format_args!("{}", table(&["ROLE", "ALGORITHM", "LIVES IN", "ATTESTED", "MADE"], rows)));
+    Ok(())
+}
+
+fn start_log(level: &str, json: bool) {
+    // The configuration has checked the filter; what cannot be parsed here falls back to the default.
+    let filter = EnvFilter::try_new(level).unwrap_or_default();
+    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr);
+    // A second call (in a test) finds a log already there, which is as good.
+    let _ = if json { builder.json().try_init() } else { builder.try_init() };
+}

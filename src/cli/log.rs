@@ -1,0 +1,85 @@
+//! `sallyport log`: the gateway's records with their personal values, for those who may audit.
+//!
+//! `auditctl log` shows the same records offline, with commitments in place of personal values.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::out::say;
+use super::api::Api;
+use super::failure::Failure;
+use super::profile::Connection;
+
+/// Show records of the ledger, with who and whence
+#[derive(Debug, Args)]
+pub(super) struct Log {
+    /// First sequence number; by default the last 20 records are shown
+    #[arg(long)]
+    pub from: Option<u64>,
+    /// Only records of this kind, such as session.opened
+    #[arg(long)]
+    pub kind: Option<String>,
+    /// Go on showing records as they come
+    #[arg(long, short)]
+    pub follow: bool,
+}
+
+const PAGE: usize = 1000;
+
+/// Runs `sallyport log`.
+pub(super) async fn run(connection: &Connection, log: &Log) -> Result<(), Failure> {
+    let profile = connection.profile()?;
+    let api = Api::new(&profile);
+    let mut next = match log.from {
+        Some(from) => from,
+        None => {
+            let status: Value = api.get("/api/v1/status").await?;
+            let size = status.pointer("/ledger/records").and_then(Value::as_u64).unwrap_or(0);
+            size.saturating_sub(20)
+        }
+    };
+    loop {
+        let records: Vec<Value> = api.get(&format!("/api/v1/records?from={next}&limit={PAGE}")).await?;
+        next += records.len() as u64;
+        let wanted = |record: &&Value| match &log.kind {
+            Some(kind) => record.get("kind").and_then(Value::as_str) == Some(kind),
+            None => true,
+        };
+        for record in records.iter().filter(wanted) {
+            if connection.json { say(format_args!("{record}")) } else { say(format_args!("{}", line(record))) }
+        }
+        if records.len() < PAGE {
+            if !log.follow {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+}
+
+fn line(record: &Value) -> String {
+    let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default();
+    let mut line = format!(
+        "{:>6}  {}  {:<20} {:<8}",
+        record.get("seq").map(Value::to_string).unwrap_or_default(),
+        text("time"),
+        text("kind"),
+        text("result"),
+    );
+    for name in ["object", "session", "grant"] {
+        if !text(name).is_empty() {
+            line.push_str(&format!(" {}", text(name)));
+        }
+    }
+    for part in ["values", "details"] {
+        if let Some(fields) = record.get(part).and_then(Value::as_object) {
+            for (name, value) in fields {
+                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                line.push_str(&format!(" {name}={value}"));
+            }
+        }
+    }
+    line
+}

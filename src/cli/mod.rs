@@ -1,0 +1,26 @@
+//! What people type. One file per command; each returns a [`Failure`] that says what failed, on what, and what to do next.
+//!
+//! Exit codes of `sallyport` and `sallyportd`: 0 done · 1 failed · 2 wrong usage or configuration · 3 not reachable ·
+//! 4 refused (not allowed, or not allowed yet). They are documented in `docs/errors.md` and never reused.
+
+pub mod client;
+pub mod daemon;
+
+mod api;
+mod connect;
+mod demo_app;
+mod failure;
+mod grants;
+mod init;
+mod log;
+mod login;
+mod out;
+mod profile;
+mod publish;
+mod requests;
+mod sessions;
+mod table;
+mod tokens;
+mod tunnels;
+
+pub use failure::{ExitCode, Failure};

@@ -1,0 +1,204 @@
+//! Which gateway, which token, which root: from flags, from the environment, or from what `sallyport login` remembered.
+//!
+//! A token is read from a file or from the environment, never taken as an argument (other users see those) and never put
+//! into a URL.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use hyper::Uri;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use super::failure::{ExitCode, Failure};
+
+/// A token is a few hundred bytes; what is much longer is not one.
+const LONGEST_TOKEN: u64 = 16 * 1024;
+
+/// Flags of every command that talks to a gateway.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Connection {
+    /// Address of the gateway, such as https://tunnels.example.com
+    #[arg(long, env = "SALLYPORT_GATEWAY", global = true, value_name = "URL")]
+    pub gateway: Option<String>,
+    /// File that holds your token
+    #[arg(long, env = "SALLYPORT_TOKEN_FILE", global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Root certificate (PEM) of the organisation that runs the gateway
+    #[arg(long, env = "SALLYPORT_CA_FILE", global = true, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Folder with your settings and the gateways you know
+    #[arg(long, env = "SALLYPORT_HOME", global = true, value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// Print JSON, for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What `sallyport login` remembers.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Remembered {
+    /// Address of the gateway.
+    pub gateway: Option<String>,
+    /// File that holds the token.
+    pub token_file: Option<PathBuf>,
+    /// Root certificate.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// A gateway that is known well enough to be called.
+#[derive(Debug, Clone)]
+pub(super) struct Profile {
+    /// Host name, for TLS and for the Host header.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Where the organisation's root is, if it is a private one.
+    pub ca_file: Option<PathBuf>,
+    /// Folder of settings and known gateways.
+    pub home: PathBuf,
+    token_file: Option<PathBuf>,
+}
+
+impl Connection {
+    /// Joins flags, environment and what was remembered.
+    pub(super) fn profile(&self) -> Result<Profile, Failure> {
+        let home = self.home()?;
+        let remembered = Remembered::read(&home)?;
+        let gateway = self.gateway.clone().or(remembered.gateway).ok_or_else(|| {
+            Failure::new(
+                ExitCode::Usage,
+                "no gateway is named",
+                "give --gateway URL, set SALLYPORT_GATEWAY, or run `sallyport login` once",
+            )
+        })?;
+        let (host, port) = split_url(&gateway)?;
+        Ok(Profile {
+            host,
+            port,
+            ca_file: self.ca_file.clone().or(remembered.ca_file),
+            token_file: self.token_file.clone().or(remembered.token_file),
+            home,
+        })
+    }
+
+    /// The folder with settings and known gateways.
+    pub(super) fn home(&self) -> Result<PathBuf, Failure> {
+        if let Some(home) = &self.home {
+            return Ok(home.clone());
+        }
+        std::env::home_dir().map(|home| home.join(".config").join("sallyport")).ok_or_else(|| {
+            Failure::new(ExitCode::Usage, "your home folder is not known", "set SALLYPORT_HOME or give --home DIR")
+        })
+    }
+}
+
+impl Remembered {
+    fn file(home: &Path) -> PathBuf {
+        home.join("client.toml")
+    }
+
+    /// What was remembered in `home`; nothing, if nothing was.
+    pub(super) fn read(home: &Path) -> Result<Self, Failure> {
+        let file = Self::file(home);
+        match std::fs::read_to_string(&file) {
+            Ok(text) => toml::from_str(&text).map_err(|error| {
+                Failure::new(
+                    ExitCode::Usage,
+                    format!("{} is not valid: {error}", file.display()),
+                    "mend it, or run `sallyport login` again",
+                )
+            }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(Failure::new(
+                ExitCode::Failed,
+                format!("cannot read {}: {error}", file.display()),
+                "check who may read it",
+            )),
+        }
+    }
+
+    /// Remembers it in `home`.
+    pub(super) fn write(&self, home: &Path) -> Result<PathBuf, Failure> {
+        let file = Self::file(home);
+        let write = || -> std::io::Result<()> {
+            std::fs::create_dir_all(home)?;
+            let text = toml::to_string(self).map_err(std::io::Error::other)?;
+            std::fs::write(&file, text)
+        };
+        write().map_err(|error| {
+            Failure::new(
+                ExitCode::Failed,
+                format!("cannot write {}: {error}", file.display()),
+                "check who may write there, or give --home DIR",
+            )
+        })?;
+        Ok(file)
+    }
+}
+
+impl Profile {
+    /// `host:port`
+    pub(super) fn authority(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// The token: `SALLYPORT_TOKEN`, or the content of the token file.
+    pub(super) fn token(&self) -> Result<SecretString, Failure> {
+        if let Ok(token) = std::env::var("SALLYPORT_TOKEN") {
+            return Ok(SecretString::from(token.trim().to_owned()));
+        }
+        let Some(file) = &self.token_file else {
+            return Err(Failure::new(
+                ExitCode::Usage,
+                "no token is named",
+                "give --token-file FILE, set SALLYPORT_TOKEN_FILE, or run `sallyport login` once",
+            ));
+        };
+        let unreadable = |error: &dyn std::fmt::Display| {
+            Failure::new(
+                ExitCode::Usage,
+                format!("cannot read the token in {}: {error}", file.display()),
+                "check the path and who may read it; an admin makes tokens with `sallyport tokens issue`",
+            )
+        };
+        let length = std::fs::metadata(file).map_err(|error| unreadable(&error))?.len();
+        if length > LONGEST_TOKEN {
+            return Err(unreadable(&"the file is too long for a token"));
+        }
+        let text = std::fs::read_to_string(file).map_err(|error| unreadable(&error))?;
+        Ok(SecretString::from(text.trim().to_owned()))
+    }
+}
+
+fn split_url(text: &str) -> Result<(String, u16), Failure> {
+    let wrong = || {
+        Failure::new(
+            ExitCode::Usage,
+            format!("`{text}` is not the address of a gateway"),
+            "write it as https://HOST or https://HOST:PORT",
+        )
+    };
+    let uri: Uri = text.parse().map_err(|_| wrong())?;
+    if !matches!(uri.scheme_str(), Some("https" | "wss")) || uri.path().len() > 1 || uri.query().is_some() {
+        return Err(wrong());
+    }
+    let host = uri.host().ok_or_else(wrong)?.trim_start_matches('[').trim_end_matches(']').to_owned();
+    Ok((host, uri.port_u16().unwrap_or(443)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_https_address_without_a_path_names_a_gateway() {
+        assert_eq!(split_url("https://localhost:8443").unwrap(), ("localhost".to_owned(), 8443));
+        assert_eq!(split_url("https://gate.example/").unwrap(), ("gate.example".to_owned(), 443));
+        assert_eq!(split_url("https://[::1]:1").unwrap(), ("::1".to_owned(), 1));
+        for wrong in ["http://localhost", "localhost:8443", "https://a/b", "https://a?token=b", ""] {
+            assert!(split_url(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! `sallyport publish`: puts a local service behind the gateway and stays until Ctrl-C.
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Subcommand;
+use sallyport_hsm::authority::RootCertificate;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::out::say;
+use super::demo_app;
+use super::failure::{ExitCode, Failure};
+use super::profile::{Connection, Profile};
+use crate::tunnel::client::{
+    Backoff, DialError, Event, GatewayAddress, KnownGateways, Publication, PublishError, Publisher, PublisherOptions,
+    Target, TlsRoots,
+};
+use crate::tunnel::{Offer, RefusalCode, RootKey, TunnelKind, TunnelName};
+
+/// Events that may wait for a slow terminal.
+const EVENTS: usize = 256;
+
+/// Put a local service behind the gateway
+#[derive(Debug, Subcommand)]
+pub(super) enum Publish {
+    /// A web app: requests are routed by host name
+    Http {
+        /// Where the app listens: PORT or HOST:PORT
+        target: String,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Any TCP service
+    Tcp {
+        /// Where the service listens: PORT or HOST:PORT
+        target: String,
+        /// Public port that you would like
+        #[arg(long)]
+        port: Option<u16>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// The built-in demo app
+    Demo {
+        #[command(flatten)]
+        how: How,
+    },
+}
+
+/// How to publish.
+#[derive(Debug, clap::Args)]
+pub(super) struct How {
+    /// Name of the tunnel: lower-case letters, digits, hyphens
+    #[arg(long)]
+    pub name: String,
+    /// Give up after so many failures in a row; 0 never gives up
+    #[arg(long, default_value_t = 10)]
+    pub give_up_after: u32,
+    /// Show every request
+    #[arg(long, short)]
+    pub verbose: bool,
+}
+
+/// Runs it.
+pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<(), Failure> {
+    let profile = connection.profile()?;
+    let (how, kind, target) = match command {
+        Publish::Http { target, how } => (how, TunnelKind::Http, parse_target(target)?),
+        Publish::Tcp { target, port, how } => (how, TunnelKind::Tcp { port: *port }, parse_target(target)?),
+        Publish::Demo { how } => {
+            let address = demo_app::start().await.map_err(|error| {
+                Failure::new(ExitCode::Failed, format!("the demo app cannot start: {error}"), "")
+            })?;
+            (how, TunnelKind::Http, parse_target(&address.to_string())?)
+        }
+    };
+    let name = TunnelName::parse(&how.name)
+        .map_err(|error| Failure::new(ExitCode::Usage, error.to_string(), error.hint()))?;
+    let publication = Publication { offer: Offer { name, kind }, target };
+    let publisher = Publisher::new(options(&profile, publication, how)?).map_err(|error| dial_failure(&error))?;
+
+    let (events, inbox) = mpsc::channel(EVENTS);
+    let printing = tokio::spawn(print(inbox, connection.json, how.verbose));
+    let stop = CancellationToken::new();
+    let on_signal = stop.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            on_signal.cancel();
+        }
+    });
+    let terminated = stop.clone();
+    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        tokio::spawn(async move {
+            terminate.recv().await;
+            terminated.cancel();
+        });
+    }
+    let result = publisher.run(events, stop).await;
+    // The printer ends with the channel; a panic in it is no reason to lose the result.
+    let _ = printing.await;
+    result.map_err(|error| publish_failure(&error))
+}
+
+fn options(profile: &Profile, publication: Publication, how: &How) -> Result<PublisherOptions, Failure> {
+    let gateway = gateway(profile)?;
+    let known = KnownGateways::new(profile.home.join("known_gateways"));
+    let mut options = PublisherOptions::new(gateway, profile.token()?, known, vec![publication]);
+    options.roots = roots(profile);
+    options.organisation_root = profile.ca_file.as_deref().and_then(root_key);
+    options.backoff = Backoff {
+        give_up_after: (how.give_up_after > 0).then_some(how.give_up_after),
+        longest: Duration::from_secs(5),
+        ..Backoff::default()
+    };
+    Ok(options)
+}
+
+/// The gateway's address out of a profile.
+pub(super) fn gateway(profile: &Profile) -> Result<GatewayAddress, Failure> {
+    let host = &profile.host;
+    let authority = if host.contains(':') { format!("[{host}]:{}", profile.port) } else { profile.authority() };
+    GatewayAddress::parse(&authority).ok_or_else(|| {
+        Failure::new(ExitCode::Usage, format!("`{authority}` is not the address of a gateway"), "write https://HOST:PORT")
+    })
+}
+
+/// Who may vouch for the gateway's certificate.
+pub(super) fn roots(profile: &Profile) -> TlsRoots {
+    match &profile.ca_file {
+        Some(file) => TlsRoots::File(file.clone()),
+        None => TlsRoots::System,
+    }
+}
+
+/// The organisation's key, if the root file is that of a Sallyport organisation. Any other root vouches for TLS alone, and
+/// the gateway's identity is pinned at the first meeting.
+fn root_key(file: &Path) -> Option<RootKey> {
+    let pem = std::fs::read_to_string(file).ok()?;
+    let root = RootCertificate::from_pem(&pem).ok()?;
+    match root.public_key() {
+        sallyport_hsm::PublicKey::P256(point) => Some(RootKey::from_point(*point)),
+        _ => None,
+    }
+}
+
+fn parse_target(text: &str) -> Result<Target, Failure> {
+    Target::parse(text).ok_or_else(|| {
+        Failure::new(ExitCode::Usage, format!("`{text}` is not where a service listens"), "write PORT or HOST:PORT")
+    })
+}
+
+/// A failed dial as a failure of the command.
+pub(super) fn dial_failure(error: &DialError) -> Failure {
+    let code = match error {
+        DialError::Status { status: 401 | 403, .. } => ExitCode::Refused,
+        _ if error.refusal().is_some() => match error.refusal() {
+            Some(RefusalCode::Unavailable | RefusalCode::Draining) => ExitCode::Failed,
+            _ => ExitCode::Refused,
+        },
+        DialError::Roots { .. } => ExitCode::Usage,
+        _ if error.is_final() => ExitCode::Refused,
+        _ => ExitCode::Unreachable,
+    };
+    Failure::caused(code, error, error.hint())
+}
+
+fn publish_failure(error: &PublishError) -> Failure {
+    match error {
+        PublishError::Refused(dial) => dial_failure(dial),
+        PublishError::Dismissed(_) => Failure::caused(ExitCode::Refused, error, error.hint()),
+        PublishError::GaveUp { .. } => Failure::caused(ExitCode::Unreachable, error, error.hint()),
+    }
+}
+
+async fn print(mut inbox: mpsc::Receiver<Event>, json: bool, verbose: bool) {
+    while let Some(event) = inbox.recv().await {
+        if json {
+            if let Ok(line) = serde_json::to_string(&event) {
+                say(format_args!("{line}"));
+            }
+        } else if let Some(line) = line(&event, verbose) {
+            say(format_args!("{line}"));
+        }
+    }
+}
+
+/// One line for people. A refusal is told once, by the command's own failure.
+fn line(event: &Event, verbose: bool) -> Option<String> {
+    Some(match event {
+        Event::Connecting { gateway } => format!("connecting to {gateway}"),
+        Event::Connected { identity, fingerprint, trust, suite, mode, .. } => format!(
+            "connected: {identity} ({fingerprint}, {}), {}, {mode:?}",
+            trust.word(),
+            suite.name()
+        ),
+        Event::Registered { name, url, .. } => format!("published: {name} at {url}"),
+        Event::Failed { reason, hint } => format!("failed: {reason}\n  hint: {hint}"),
+        Event::Disconnected { reason } => format!("disconnected: {reason}"),
+        Event::Retrying { after, failures } => {
+            format!("trying again in {:.1} s (attempt {})", after.as_secs_f32(), failures + 1)
+        }
+        Event::Request { tunnel, method, path, status, took } => {
+            if !verbose {
+                return None;
+            }
+            format!("{tunnel}: {method} {path} {status} {} ms", took.as_millis())
+        }
+        Event::Refused { .. } | Event::GaveUp { .. } => return None,
+    })
+}

@@ -1,0 +1,101 @@
+//! `sallyport tokens`: making and revoking the tokens by which people and publishers are known.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::out::say;
+use super::api::Api;
+use super::failure::{ExitCode, Failure};
+use super::init::write_secret;
+use super::profile::Connection;
+use super::requests::{print_json, segment};
+use super::table::{moment, table};
+
+/// Make, list and revoke tokens
+#[derive(Debug, Subcommand)]
+pub(super) enum Tokens {
+    /// Make a token for somebody
+    Issue {
+        /// Whose token, user:NAME
+        #[arg(long)]
+        subject: String,
+        /// How long it is valid, in hours
+        #[arg(long)]
+        hours: Option<u32>,
+        /// File to write it to (mode 0600)
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Show tokens that were issued
+    List,
+    /// Revoke a token; what stands on it is cut
+    Revoke {
+        /// Id, tok-…
+        id: String,
+        /// Why; it is recorded
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+struct Issued {
+    id: String,
+    token: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Token {
+    id: String,
+    subject: String,
+    state: String,
+    expires: String,
+    #[serde(flatten)]
+    more: Map<String, Value>,
+}
+
+/// Runs `sallyport tokens …`.
+pub(super) async fn run(connection: &Connection, command: &Tokens) -> Result<(), Failure> {
+    let profile = connection.profile()?;
+    let api = Api::new(&profile);
+    match command {
+        Tokens::Issue { subject, hours, out } => {
+            let issued: Issued = api.post("/api/v1/tokens", &json!({ "subject": subject, "hours": hours })).await?;
+            write_secret(out, issued.token.as_bytes()).map_err(|error| {
+                Failure::new(
+                    ExitCode::Failed,
+                    format!("cannot write {}: {error}", out.display()),
+                    format!("the token was made and is lost: revoke it with `sallyport tokens revoke {}`", issued.id),
+                )
+            })?;
+            if connection.json {
+                return print_json(&json!({ "id": issued.id, "file": out }));
+            }
+            say(format_args!("{} for {subject} is in {}", issued.id, out.display()));
+            Ok(())
+        }
+        Tokens::List => {
+            let tokens: Vec<Token> = api.get("/api/v1/tokens").await?;
+            if connection.json {
+                return print_json(&tokens);
+            }
+            let rows = tokens.iter().map(|token| {
+                vec![token.id.clone(), token.state.clone(), token.subject.clone(), moment(&token.expires)]
+            });
+            say(format_args!("{}", table(&["ID", "STATE", "WHOSE", "UNTIL"], rows)));
+            Ok(())
+        }
+        Tokens::Revoke { id, reason } => {
+            let path = format!("/api/v1/tokens/{}/revoke", segment(id)?);
+            let answer: Value = api.post(&path, &json!({ "reason": reason })).await?;
+            if connection.json {
+                return print_json(&answer);
+            }
+            say(format_args!("{id}: revoked"));
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! `sallyport tunnels`, `sallyport whoami`, `sallyport status`: what there is.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::out::say;
+use super::api::Api;
+use super::failure::Failure;
+use super::profile::Connection;
+use super::requests::print_json;
+use super::table::{moment, table};
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Tunnel {
+    name: String,
+    kind: String,
+    state: String,
+    owner: String,
+    since: String,
+    #[serde(flatten)]
+    more: Map<String, Value>,
+}
+
+/// Runs `sallyport tunnels`.
+pub(super) async fn list(connection: &Connection) -> Result<(), Failure> {
+    let profile = connection.profile()?;
+    let tunnels: Vec<Tunnel> = Api::new(&profile).get("/api/v1/tunnels").await?;
+    if connection.json {
+        return print_json(&tunnels);
+    }
+    if tunnels.is_empty() {
+        say(format_args!("no tunnels are published"));
+        return Ok(());
+    }
+    let rows = tunnels.iter().map(|tunnel| {
+        vec![
+            tunnel.name.clone(),
+            tunnel.kind.clone(),
+            tunnel.state.clone(),
+            tunnel.owner.clone(),
+            moment(&tunnel.since),
+        ]
+    });
+    say(format_args!("{}", table(&["NAME", "KIND", "STATE", "OWNER", "SINCE"], rows)));
+    Ok(())
+}
+
+/// Runs `sallyport status` and `sallyport whoami`: a document, printed as it comes.
+pub(super) async fn document(connection: &Connection, path: &str) -> Result<(), Failure> {
+    let profile = connection.profile()?;
+    let value: Value = Api::new(&profile).get(path).await?;
+    if connection.json {
+        return print_json(&value);
+    }
+    print_fields("", &value);
+    Ok(())
+}
+
+/// Prints a document as lines `path: value`.
+pub(super) fn print_fields(prefix: &str, value: &Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                print_fields(&path, value);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                print_fields(&format!("{prefix}[{index}]"), item);
+            }
+        }
+        Value::String(text) => say(format_args!("{prefix}: {text}")),
+        other => say(format_args!("{prefix}: {other}")),
+    }
+}

@@ -1,0 +1,128 @@
+//! Who calls the API, and whether policy lets them. A handler that takes a [`Caller`] cannot forget to ask who it is;
+//! [`Caller::may`] is the only way on for what needs more than being somebody.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::request::Parts as Head;
+use sallyport_audit::{Draft, Kind, Outcome};
+use tracing::warn;
+
+use super::Shared;
+use super::errors::Problem;
+use crate::access::{AccessError, Action, AuthError, Context, Decision, Identity, Object};
+use crate::clock;
+use crate::edge::{Connection, Correlation, bearer_token};
+use crate::session::explain;
+
+/// A person who proved who they are.
+pub(super) struct Caller {
+    pub(super) identity: Identity,
+    pub(super) correlation: Correlation,
+    pub(super) source: SocketAddr,
+    shared: Shared,
+}
+
+impl FromRequestParts<Shared> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Head, shared: &Shared) -> Result<Self, Problem> {
+        let correlation = head.extensions.get::<Correlation>().cloned().unwrap_or(Correlation(String::new()));
+        let source = head.extensions.get::<Arc<Connection>>().map_or_else(
+            || SocketAddr::from(([0, 0, 0, 0], 0)),
+            |connection| connection.peer,
+        );
+        shared
+            .attempts
+            .check(source.ip())
+            .map_err(|refusal| Problem { refusal, correlation: correlation.0.clone() })?;
+        let token = bearer_token(&head.headers).unwrap_or_default();
+        let identity = match shared.access.authenticate(token, clock::now()) {
+            Ok(identity) => identity,
+            Err(error) => {
+                shared.attempts.failed(source.ip());
+                record_failure(shared, &correlation, source, &error, head.uri.path()).await;
+                return Err(Problem::unauthenticated(&correlation, &error));
+            }
+        };
+        Ok(Self { identity, correlation, source, shared: Arc::clone(shared) })
+    }
+}
+
+async fn record_failure(
+    shared: &Shared,
+    correlation: &Correlation,
+    source: SocketAddr,
+    error: &AuthError,
+    path: &str,
+) {
+    let draft = Draft::new(Kind::AuthFailed, Outcome::Denied)
+        .object("gateway:api")
+        .source(source.to_string())
+        .path(path.chars().take(256).collect::<String>())
+        .correlation(correlation.0.as_str())
+        .detail("reason", error.code());
+    if let Err(error) = shared.ledger.append(draft).await {
+        warn!(%error, "a failed authentication could not be recorded");
+    }
+}
+
+impl Caller {
+    /// Asks policy. The answer is recorded whichever it is.
+    pub(super) async fn may(&self, action: Action, object: &Object) -> Result<(), Problem> {
+        let context = Context::at(clock::now()).from_source(self.source);
+        let decision = self.shared.access.authorize(&self.identity, object, action, &context);
+        let allowed = matches!(decision, Decision::Allowed(_));
+        let outcome = if allowed { Outcome::Success } else { Outcome::Denied };
+        let draft = explain(Draft::new(Kind::AdminCalled, outcome), decision.explanation())
+            .source(self.source.to_string())
+            .correlation(self.correlation.0.as_str());
+        self.shared.ledger.append(draft).await.map_err(|error| {
+            Problem::new(
+                &self.correlation,
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ledger-down",
+                format!("the call could not be recorded: {error}"),
+                "what is not recorded is not done; see `sallyport status`",
+            )
+        })?;
+        if allowed {
+            return Ok(());
+        }
+        Err(Problem::new(
+            &self.correlation,
+            StatusCode::FORBIDDEN,
+            "denied",
+            format!("{} may not {action} {object}: {}", self.identity.subject(), decision.explanation().why),
+            "an admin can change the policy; this decision is recorded",
+        ))
+    }
+
+    /// An order that `access` did not carry out.
+    pub(super) fn refused(&self, error: &AccessError) -> Problem {
+        Problem::access(&self.correlation, error)
+    }
+
+    /// A value of the call that cannot be used.
+    pub(super) fn unusable(&self, error: &dyn std::fmt::Display) -> Problem {
+        let hint = "correct the value and call again";
+        Problem::new(&self.correlation, StatusCode::UNPROCESSABLE_ENTITY, "unusable-value", error.to_string(), hint)
+    }
+
+    /// Reads a value of the call.
+    pub(super) fn parse<T: FromStr>(&self, text: &str) -> Result<T, Problem>
+    where
+        T::Err: std::fmt::Display,
+    {
+        text.parse().map_err(|error| self.unusable(&error))
+    }
+
+    /// Whether policy lets this person, without a record: for lists that show each person what is theirs.
+    pub(super) fn could(&self, action: Action, object: &Object) -> bool {
+        let context = Context::at(clock::now()).from_source(self.source);
+        matches!(self.shared.access.authorize(&self.identity, object, action, &context), Decision::Allowed(_))
+    }
+}

@@ -1,0 +1,94 @@
+//! Errors of the API as problem documents, each with a stable code that `docs/errors.md` lists.
+
+use axum::Extension;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use crate::access::{AccessError, AuthError, Refusal as Refused};
+use crate::edge::{Correlation, Refusal};
+
+/// An error on its way out, with the id under which the ledger speaks of the call.
+pub(super) struct Problem {
+    pub(super) refusal: Refusal,
+    pub(super) correlation: String,
+}
+
+impl Problem {
+    pub(super) fn new(
+        correlation: &Correlation,
+        status: StatusCode,
+        code: &'static str,
+        detail: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self { refusal: Refusal::new(status, code, detail, hint), correlation: correlation.0.clone() }
+    }
+
+    pub(super) fn unauthenticated(correlation: &Correlation, error: &AuthError) -> Self {
+        Self::new(correlation, StatusCode::UNAUTHORIZED, error.code(), error.to_string(), error.hint())
+    }
+
+    pub(super) fn access(correlation: &Correlation, error: &AccessError) -> Self {
+        let (status, code) = match error {
+            AccessError::Refused(refusal) => (refusal_status(refusal), refusal.code()),
+            AccessError::Policy(_) => (StatusCode::UNPROCESSABLE_ENTITY, "policy-faults"),
+            AccessError::NotRecorded { .. } | AccessError::Replay(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "ledger-down")
+            }
+            AccessError::Sign(_) => (StatusCode::SERVICE_UNAVAILABLE, "hsm-down"),
+            AccessError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        };
+        Self::new(correlation, status, code, error.to_string(), error.hint())
+    }
+
+    pub(super) fn bad_id(correlation: &Correlation, what: &str, text: &str) -> Self {
+        let shown: String = text.chars().filter(|letter| !letter.is_control()).take(64).collect();
+        let detail = format!("`{shown}` is no {what}");
+        Self::new(correlation, StatusCode::NOT_FOUND, "unknown-id", detail, "copy the id from the list")
+    }
+}
+
+fn refusal_status(refusal: &Refused) -> StatusCode {
+    match refusal {
+        Refused::Standing(_) | Refused::NotAPerson => StatusCode::UNAUTHORIZED,
+        Refused::NotAllowed { .. }
+        | Refused::OwnRequest { .. }
+        | Refused::NotEligible { .. }
+        | Refused::OtherTenant { .. } => StatusCode::FORBIDDEN,
+        Refused::NoSuchRequest { .. } | Refused::NoSuchGrant { .. } | Refused::NoSuchToken { .. } => {
+            StatusCode::NOT_FOUND
+        }
+        Refused::TooManyPending { .. } | Refused::TenantFull { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Refused::Minutes { .. }
+        | Refused::TicketNeeded { .. }
+        | Refused::TokenLife
+        | Refused::NoTokenFor { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        Refused::AlreadyApproved { .. }
+        | Refused::NotPending { .. }
+        | Refused::GrantEnded { .. }
+        | Refused::TokenRevoked { .. }
+        | Refused::NotNeeded { .. }
+        | Refused::Duplicate { .. }
+        | Refused::PolicyChanged { .. }
+        | Refused::RequesterLocked { .. }
+        | Refused::LockUnchanged { .. }
+        | Refused::OwnLock => StatusCode::CONFLICT,
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        self.refusal.problem(&self.correlation)
+    }
+}
+
+/// Any other path.
+pub(super) async fn unknown_path(Extension(correlation): Extension<Correlation>) -> Problem {
+    Problem::new(
+        &correlation,
+        StatusCode::NOT_FOUND,
+        "unknown-path",
+        "there is nothing at this path of the gateway",
+        "tunnels are at NAME.<domain>, the admin API at /api/v1",
+    )
+}

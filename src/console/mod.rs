@@ -1,0 +1,88 @@
+//! The admin API: what the command line and, later, web pages work with.
+//!
+//! Promised: every call names a person by token and passes policy; whatever changes something is recorded; errors are
+//! problem documents (RFC 9457) with a stable code, a sentence and a hint. Trusted: nothing but the token.
+
+mod caller;
+mod errors;
+mod grants;
+mod health;
+mod policy;
+mod records;
+mod requests;
+mod sessions;
+mod status;
+mod tokens;
+mod tunnels;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use sallyport_audit::Ledger;
+use sallyport_audit::sink::SinkStatus;
+use sallyport_hsm::Keys;
+use tokio::sync::watch;
+
+use crate::access::Access;
+use crate::edge::Attempts;
+use crate::session::{Broker, Readiness, Routes};
+
+
+/// A call carries a few words, never a document.
+const LARGEST_BODY: usize = 64 * 1024;
+
+/// What the API works with.
+pub struct Parts {
+    /// Identities, requests, grants.
+    pub access: Access,
+    /// Live sessions.
+    pub broker: Broker,
+    /// Published tunnels.
+    pub routes: Routes,
+    /// Records.
+    pub ledger: Ledger,
+    /// Key inventory.
+    pub keys: Keys,
+    /// Whether new sessions can be served.
+    pub readiness: Readiness,
+    /// SIEM sinks.
+    pub sinks: Vec<watch::Receiver<SinkStatus>>,
+    /// Failed authentications by address.
+    pub attempts: Arc<Attempts>,
+    /// Default life of a token.
+    pub token_life: std::time::Duration,
+    /// Public domain.
+    pub domain: String,
+}
+
+type Shared = Arc<Parts>;
+
+/// The routes of the gateway's own host.
+pub fn router(parts: Parts) -> Router {
+    Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/api/v1/whoami", get(status::whoami))
+        .route("/api/v1/status", get(status::status))
+        .route("/api/v1/requests", get(requests::list).post(requests::ask))
+        .route("/api/v1/requests/{id}", get(requests::one))
+        .route("/api/v1/requests/{id}/approve", post(requests::approve))
+        .route("/api/v1/requests/{id}/deny", post(requests::deny))
+        .route("/api/v1/requests/{id}/withdraw", post(requests::withdraw))
+        .route("/api/v1/grants", get(grants::list))
+        .route("/api/v1/grants/{id}/revoke", post(grants::revoke))
+        .route("/api/v1/sessions", get(sessions::list))
+        .route("/api/v1/sessions/{id}/kill", post(sessions::kill))
+        .route("/api/v1/tunnels", get(tunnels::list))
+        .route("/api/v1/tokens", get(tokens::list).post(tokens::issue))
+        .route("/api/v1/tokens/{id}/revoke", post(tokens::revoke))
+        .route("/api/v1/locks", post(policy::lock))
+        .route("/api/v1/locks/release", post(policy::unlock))
+        .route("/api/v1/policy/reload", post(policy::reload))
+        .route("/api/v1/records", get(records::list))
+        .fallback(errors::unknown_path)
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .with_state(Arc::new(parts))
+}

@@ -1,0 +1,55 @@
+//! Records with their personal values, for those who may audit. Reading them is itself recorded.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use sallyport_audit::Seq;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Shared;
+use super::caller::Caller;
+use super::errors::Problem;
+use crate::access::{Action, Object, Part};
+
+const MOST: usize = 1000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Page {
+    #[serde(default)]
+    from: u64,
+    limit: Option<usize>,
+}
+
+pub(super) async fn list(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Query(page): Query<Page>,
+) -> Result<Json<Vec<Value>>, Problem> {
+    let ledger = Object::gateway(Part::Ledger);
+    // Following the log asks twice a second: only a page that shows something is an access worth a record.
+    if page.from < shared.ledger.reader().len() || !caller.could(Action::Audit, &ledger) {
+        caller.may(Action::Audit, &ledger).await?;
+    }
+    let limit = page.limit.unwrap_or(100).min(MOST);
+    let failed = |error: &dyn std::fmt::Display| {
+        Problem::new(
+            &caller.correlation,
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "ledger-unreadable",
+            format!("records from {} cannot be read: {error}", page.from),
+            "check the ledger with `auditctl verify`",
+        )
+    };
+    let entries = shared.ledger.reader().range(Seq::new(page.from), limit).map_err(|error| failed(&error))?;
+    let mut records = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let mut record: Value = serde_json::from_slice(&entry.bytes).map_err(|error| failed(&error))?;
+        if let Some(fields) = record.as_object_mut() {
+            fields.insert("values".to_owned(), json!(entry.personal));
+        }
+        records.push(record);
+    }
+    Ok(Json(records))
+}

@@ -1,0 +1,157 @@
+//! Asking for leave, and deciding on it. `access` judges and records each of these orders itself.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Shared;
+use super::caller::Caller;
+use super::errors::Problem;
+use super::sessions::Why;
+use crate::access::{Action, Ask, Object, RequestFilter, RequestId, RequestStatus, RequestView};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AskBody {
+    tunnel: String,
+    reason: String,
+    minutes: u32,
+    ticket: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Filter {
+    state: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Approval {
+    minutes: Option<u32>,
+    reason: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MaybeWhy {
+    reason: Option<String>,
+}
+
+pub(super) async fn ask(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Json(body): Json<AskBody>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let ask = Ask {
+        object: Object::tunnel(&body.tunnel).map_err(|error| caller.unusable(&error))?,
+        action: Action::Connect,
+        minutes: body.minutes,
+        reason: caller.parse(&body.reason)?,
+        ticket: body.ticket.as_deref().map(|ticket| caller.parse(ticket)).transpose()?,
+    };
+    let id = shared.access.request(&caller.identity, ask).await.map_err(|error| caller.refused(&error))?;
+    Ok((StatusCode::CREATED, Json(view(&find(&shared, &caller, id)?))))
+}
+
+pub(super) async fn list(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Query(filter): Query<Filter>,
+) -> Json<Vec<Value>> {
+    let filter = RequestFilter { pending: filter.state.as_deref() == Some("pending"), ..RequestFilter::default() };
+    let mut requests = shared.access.requests(&caller.identity, &filter);
+    requests.reverse();
+    Json(requests.iter().map(view).collect())
+}
+
+pub(super) async fn one(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let id = parse_id(&caller, &id)?;
+    Ok(Json(view(&find(&shared, &caller, id)?)))
+}
+
+pub(super) async fn approve(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Json(body): Json<Approval>,
+) -> Result<Json<Value>, Problem> {
+    let id = parse_id(&caller, &id)?;
+    let reason = body.reason.as_deref().map(|reason| caller.parse(reason)).transpose()?;
+    shared
+        .access
+        .approve(&caller.identity, id, body.minutes, reason)
+        .await
+        .map_err(|error| caller.refused(&error))?;
+    Ok(Json(view(&find(&shared, &caller, id)?)))
+}
+
+pub(super) async fn deny(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Json(why): Json<Why>,
+) -> Result<Json<Value>, Problem> {
+    let id = parse_id(&caller, &id)?;
+    let reason = Some(caller.parse(&why.reason)?);
+    shared.access.reject(&caller.identity, id, reason).await.map_err(|error| caller.refused(&error))?;
+    Ok(Json(view(&find(&shared, &caller, id)?)))
+}
+
+pub(super) async fn withdraw(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Json(why): Json<MaybeWhy>,
+) -> Result<Json<Value>, Problem> {
+    let id = parse_id(&caller, &id)?;
+    let reason = why.reason.as_deref().map(|reason| caller.parse(reason)).transpose()?;
+    shared.access.withdraw(&caller.identity, id, reason).await.map_err(|error| caller.refused(&error))?;
+    Ok(Json(view(&find(&shared, &caller, id)?)))
+}
+
+fn parse_id(caller: &Caller, text: &str) -> Result<RequestId, Problem> {
+    text.parse().map_err(|_| Problem::bad_id(&caller.correlation, "request", text))
+}
+
+fn find(shared: &Shared, caller: &Caller, id: RequestId) -> Result<RequestView, Problem> {
+    shared
+        .access
+        .requests(&caller.identity, &RequestFilter::default())
+        .into_iter()
+        .find(|view| view.request.id == id)
+        .ok_or_else(|| Problem::bad_id(&caller.correlation, "request that you may see", &id.to_string()))
+}
+
+fn view(view: &RequestView) -> Value {
+    let request = &view.request;
+    let (state, grant) = match &request.status {
+        RequestStatus::Pending => ("pending", None),
+        RequestStatus::Granted { grant } => ("granted", Some(grant.to_string())),
+        RequestStatus::Rejected { .. } => ("rejected", None),
+        RequestStatus::Withdrawn { .. } => ("withdrawn", None),
+    };
+    json!({
+        "id": request.id,
+        "state": state,
+        "subject": request.subject,
+        "object": request.object,
+        "action": request.action,
+        "reason": request.reason,
+        "ticket": request.ticket,
+        "minutes": request.minutes,
+        "asked": request.at.to_string(),
+        "workflows": request.workflows,
+        "approvals": request.approvals,
+        "decision": request.status,
+        "grant": grant,
+        "waits_for": view.waits_for,
+        "eligible": view.eligible,
+    })
+}

@@ -1,0 +1,42 @@
+//! What the gateway says of itself: ledger, keys, sinks, sessions.
+
+use axum::Json;
+use axum::extract::State;
+use sallyport_audit::sink::SinkStatus;
+use serde_json::{Value, json};
+
+use super::Shared;
+use super::caller::Caller;
+use super::errors::Problem;
+use crate::access::{Action, Object, Part};
+
+pub(super) async fn whoami(caller: Caller) -> Json<Value> {
+    let identity = &caller.identity;
+    Json(json!({
+        "subject": identity.subject().to_string(),
+        "tenant": identity.tenant().to_string(),
+        "token": identity.token().map(|token| token.to_string()),
+        "expires": identity.expires().map(|time| time.to_string()),
+    }))
+}
+
+pub(super) async fn status(State(shared): State<Shared>, caller: Caller) -> Result<Json<Value>, Problem> {
+    caller.may(Action::Read, &Object::gateway(Part::Ledger)).await?;
+    let readiness = shared.readiness.check();
+    let keys = shared.keys.inventory().map_or_else(
+        |error| json!({ "error": error.to_string() }),
+        |keys| serde_json::to_value(keys).unwrap_or_default(),
+    );
+    let sinks: Vec<SinkStatus> = shared.sinks.iter().map(|sink| sink.borrow().clone()).collect();
+    Ok(Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "domain": shared.domain,
+        "ready": readiness.is_ok(),
+        "not_ready_because": readiness.err().map(|unready| unready.to_string()),
+        "ledger": { "records": shared.ledger.reader().len() },
+        "sessions": shared.broker.live().len(),
+        "tunnels": shared.routes.views().len(),
+        "sinks": sinks,
+        "keys": keys,
+    })))
+}

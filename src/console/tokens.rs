@@ -1,0 +1,74 @@
+//! Tokens: making, listing and revoking them.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use jiff::SignedDuration;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Shared;
+use super::caller::Caller;
+use super::errors::Problem;
+use super::sessions::Why;
+use crate::access::{Subject, TokenId};
+use crate::clock;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Issue {
+    subject: String,
+    hours: Option<u32>,
+}
+
+pub(super) async fn issue(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Json(body): Json<Issue>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let subject: Subject = caller.parse(&body.subject)?;
+    let life = match body.hours {
+        Some(hours) => SignedDuration::from_hours(i64::from(hours)),
+        None => SignedDuration::try_from(shared.token_life).map_err(|error| caller.unusable(&error))?,
+    };
+    let tenant = caller.identity.tenant().clone();
+    let (id, token) = shared
+        .access
+        .issue_token(&caller.identity, subject.clone(), tenant, life)
+        .await
+        .map_err(|error| caller.refused(&error))?;
+    Ok((StatusCode::CREATED, Json(json!({ "id": id, "subject": subject, "token": token }))))
+}
+
+pub(super) async fn list(State(shared): State<Shared>, caller: Caller) -> Json<Vec<Value>> {
+    let now = clock::now();
+    let mut tokens = shared.access.tokens(&caller.identity);
+    tokens.reverse();
+    let view = |token: &crate::access::Token| {
+        let state = match token.revoked {
+            Some(_) => "revoked",
+            None if token.expires <= now => "expired",
+            None => "live",
+        };
+        json!({
+            "id": token.id,
+            "state": state,
+            "subject": token.subject,
+            "issued": token.issued.to_string(),
+            "expires": token.expires.to_string(),
+        })
+    };
+    Json(tokens.iter().map(view).collect())
+}
+
+pub(super) async fn revoke(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Path(text): Path<String>,
+    Json(why): Json<Why>,
+) -> Result<Json<Value>, Problem> {
+    let id: TokenId = text.parse().map_err(|_| Problem::bad_id(&caller.correlation, "token", &text))?;
+    let reason = Some(caller.parse(&why.reason)?);
+    shared.access.revoke_token(&caller.identity, id, reason).await.map_err(|error| caller.refused(&error))?;
+    Ok(Json(json!({ "id": text, "state": "revoked" })))
+}

@@ -1,0 +1,220 @@
+//! The visitor's page on a tunnel's own host: sign in, ask for leave with a reason, wait, and go on when it is given.
+//!
+//! The cookie that sign-in sets is the visitor's token, for this host alone, out of reach of scripts. Forms are accepted
+//! from the page's own origin only, so that no other site can ask in a visitor's name.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::body::Body;
+use axum::http::header::{HOST, LOCATION, ORIGIN, SET_COOKIE};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use sallyport_audit::{Draft, Kind, Outcome};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::credential::{COOKIE_NAME, identify};
+use super::http::note;
+use super::page::{Refusal, html};
+use super::route::Correlation;
+use super::{Connection, Edge};
+use crate::access::{Action, Ask, Identity, Object, Reason, RequestFilter};
+use crate::clock;
+use crate::tunnel::TunnelName;
+
+/// Paths below this one on a tunnel's host are the gateway's, not the app's.
+pub(super) const PREFIX: &str = "/.sallyport/";
+
+/// A form holds a token or a reason, nothing larger.
+const LARGEST_FORM: usize = 32 * 1024;
+
+#[derive(Template, Default)]
+#[template(path = "asking.html")]
+struct Page<'a> {
+    heading: &'a str,
+    detail: &'a str,
+    tunnel: &'a str,
+    subject: String,
+    request: String,
+    correlation: &'a str,
+    sign_in: bool,
+    may_ask: bool,
+    waiting: bool,
+}
+
+#[derive(Deserialize)]
+struct SignIn {
+    token: String,
+}
+
+#[derive(Deserialize)]
+struct AskForm {
+    reason: String,
+    minutes: u32,
+}
+
+/// The page for a visitor whom nobody knows yet.
+pub(super) fn sign_in_page(name: &TunnelName, detail: &str, correlation: &Correlation) -> Response<Body> {
+    let page = Page {
+        heading: "Sign in",
+        detail,
+        tunnel: name.as_str(),
+        correlation: &correlation.0,
+        sign_in: true,
+        ..Page::default()
+    };
+    with_status(html(&page), StatusCode::UNAUTHORIZED)
+}
+
+/// The page for a visitor who needs leave: asks, or waits for the answer to what was asked.
+pub(super) fn ask_page(
+    edge: &Edge,
+    name: &TunnelName,
+    identity: &Identity,
+    explanation: &str,
+    correlation: &Correlation,
+) -> Response<Body> {
+    let filter = RequestFilter {
+        pending: true,
+        subject: Some(identity.subject().clone()),
+        object: Object::tunnel(name.as_str()).ok(),
+    };
+    let pending = edge.access.requests(identity, &filter).into_iter().next().map(|view| view.request.id);
+    let waiting = pending.is_some();
+    let page = Page {
+        heading: if waiting { "Waiting for an approver" } else { "You need leave to go on" },
+        detail: if waiting { "This page goes on by itself when somebody has decided." } else { explanation },
+        tunnel: name.as_str(),
+        subject: identity.subject().to_string(),
+        request: pending.map(|id| id.to_string()).unwrap_or_default(),
+        correlation: &correlation.0,
+        may_ask: !waiting,
+        waiting,
+        ..Page::default()
+    };
+    with_status(html(&page), StatusCode::FORBIDDEN)
+}
+
+/// Answers the forms.
+pub(super) async fn handle(
+    edge: &Edge,
+    connection: &Arc<Connection>,
+    name: &TunnelName,
+    request: Request<Body>,
+    correlation: &Correlation,
+) -> Response<Body> {
+    let headers = request.headers().clone();
+    let result = match (request.method(), request.uri().path()) {
+        (&Method::POST, _) if !same_origin(&headers) => Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "foreign-form",
+            "this form was sent from another site",
+            "open the tunnel's own address and use the form there",
+        )),
+        (&Method::POST, "/.sallyport/sign-in") => sign_in(edge, connection, name, request, correlation).await,
+        (&Method::POST, "/.sallyport/request") => ask(edge, name, request).await,
+        _ => Err(Refusal::new(
+            StatusCode::NOT_FOUND,
+            "unknown-page",
+            "there is no such page of the gateway",
+            "open the tunnel's own address",
+        )),
+    };
+    result.unwrap_or_else(|refusal| refusal.respond(&headers, &correlation.0))
+}
+
+async fn sign_in(
+    edge: &Edge,
+    connection: &Connection,
+    name: &TunnelName,
+    request: Request<Body>,
+    correlation: &Correlation,
+) -> Result<Response<Body>, Refusal> {
+    edge.attempts.check(connection.peer.ip())?;
+    let form: SignIn = read_form(request).await?;
+    let token = form.token.trim();
+    match edge.access.authenticate(token, clock::now()) {
+        Ok(identity) => {
+            let left = identity.expires().map_or(0, |end| end.duration_since(clock::now()).as_secs());
+            let life = left.max(0);
+            let cookie =
+                format!("{COOKIE_NAME}={token}; Path=/; Max-Age={life}; Secure; HttpOnly; SameSite=Lax");
+            let mut response = go_on();
+            let value = HeaderValue::from_str(&cookie).map_err(|_| wrong_form())?;
+            response.headers_mut().insert(SET_COOKIE, value);
+            Ok(response)
+        }
+        Err(error) => {
+            edge.attempts.failed(connection.peer.ip());
+            let draft = Draft::new(Kind::AuthFailed, Outcome::Denied)
+                .object(format!("tunnel:{name}"))
+                .source(connection.peer.to_string())
+                .correlation(correlation.0.as_str())
+                .detail("reason", error.code());
+            note(edge, draft).await;
+            Ok(sign_in_page(name, &error.to_string(), correlation))
+        }
+    }
+}
+
+async fn ask(
+    edge: &Edge,
+    name: &TunnelName,
+    request: Request<Body>,
+) -> Result<Response<Body>, Refusal> {
+    let identity = identify(&edge.access, &edge.tenant, request.headers(), clock::now()).map_err(|error| {
+        Refusal::new(StatusCode::UNAUTHORIZED, error.code(), error.to_string(), "sign in again")
+    })?;
+    let form: AskForm = read_form(request).await?;
+    let refused = |detail: String, hint: String| {
+        Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "request-refused", detail, hint)
+    };
+    let object = Object::tunnel(name.as_str()).map_err(|error| refused(error.to_string(), String::new()))?;
+    let ask = Ask {
+        object,
+        action: Action::Connect,
+        minutes: form.minutes,
+        reason: form.reason.parse::<Reason>().map_err(|error| refused(error.to_string(), String::new()))?,
+        ticket: None,
+    };
+    edge.access
+        .request(&identity, ask)
+        .await
+        .map_err(|error| refused(error.to_string(), error.hint().to_owned()))?;
+    Ok(go_on())
+}
+
+async fn read_form<T: DeserializeOwned>(request: Request<Body>) -> Result<T, Refusal> {
+    let body = Limited::new(request.into_body(), LARGEST_FORM).collect().await.map_err(|_| wrong_form())?;
+    serde_urlencoded::from_bytes(&body.to_bytes()).map_err(|_| wrong_form())
+}
+
+fn wrong_form() -> Refusal {
+    Refusal::new(
+        StatusCode::BAD_REQUEST,
+        "bad-form",
+        "the form could not be read",
+        "open the tunnel's own address and fill in the form there",
+    )
+}
+
+/// Whether a form comes from the host it is sent to. Browsers send `Origin` with every POST; what sends none is no browser,
+/// and carries no cookie that it was not given.
+fn same_origin(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(ORIGIN).and_then(|value| value.to_str().ok()) else { return true };
+    let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    origin.strip_prefix("https://").is_some_and(|rest| rest.eq_ignore_ascii_case(host))
+}
+
+fn go_on() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    response.headers_mut().insert(LOCATION, HeaderValue::from_static("/"));
+    response
+}
+
+fn with_status(mut response: Response<Body>, status: StatusCode) -> Response<Body> {
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,222 @@
+//! Accepts connections: counts them, ends TLS, and gives HTTP to [`super::route`].
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use sallyport_audit::{Draft, Kind, Outcome};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use super::{Connection, Edge, route};
+
+/// RFC 9266: the exporter that names one TLS connection.
+const CHANNEL_BINDING: &[u8] = b"EXPORTER-Channel-Binding";
+
+/// After a failed `accept` (no file descriptors left, most likely): a breath before the next.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// Why the gateway cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Another process has the port.
+    #[error("{address} is in use by another process")]
+    InUse {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Anything else.
+    #[error("cannot listen on {address}")]
+    Failed {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl ListenError {
+    /// What to do next.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::InUse { .. } => {
+                "stop that process, or choose another port: `gateway.listen` in sallyport.toml, or \
+                 SALLYPORT_GATEWAY__LISTEN=127.0.0.1:9443 in the environment"
+            }
+            Self::Failed { .. } => "check the address in `gateway.listen`; ports under 1024 need leave of the system",
+        }
+    }
+}
+
+/// A bound socket with its TLS configuration.
+pub struct Listener {
+    tcp: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+}
+
+impl Listener {
+    /// Binds `address`.
+    pub async fn bind(address: SocketAddr, tls: Arc<rustls::ServerConfig>) -> Result<Self, ListenError> {
+        let tcp = TcpListener::bind(address).await.map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => ListenError::InUse { address },
+            _ => ListenError::Failed { address, source },
+        })?;
+        Ok(Self { tcp, tls })
+    }
+
+    /// The address in force; tells the port when 0 was asked for.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+
+    /// Accepts until `stop`, then lets each connection finish what it is at; returns when all are done.
+    pub async fn serve(self, edge: Edge, console: Router, stop: CancellationToken) {
+        let tasks = TaskTracker::new();
+        let admission = Admission::default();
+        let acceptor = TlsAcceptor::from(self.tls);
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = self.tcp.accept() => accepted,
+            };
+            let (socket, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(BREATH).await;
+                    continue;
+                }
+            };
+            match admission.admit(peer.ip(), &edge) {
+                Ok(seat) => {
+                    let serving = serve(edge.clone(), console.clone(), acceptor.clone(), socket, peer, stop.clone());
+                    tasks.spawn(async move {
+                        serving.await;
+                        drop(seat);
+                    });
+                }
+                Err(first) => {
+                    if first {
+                        tasks.spawn(refused(edge.clone(), peer));
+                    }
+                }
+            }
+        }
+        drop(self.tcp);
+        tasks.close();
+        tasks.wait().await;
+    }
+}
+
+async fn serve(
+    edge: Edge,
+    console: Router,
+    acceptor: TlsAcceptor,
+    socket: TcpStream,
+    peer: SocketAddr,
+    stop: CancellationToken,
+) {
+    // Only a speed-up: a socket without it still works.
+    let _ = socket.set_nodelay(true);
+    let stream = match tokio::time::timeout(edge.bounds.tls_handshake, acceptor.accept(socket)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return debug!(%peer, %error, "TLS handshake failed"),
+        Err(_) => return debug!(%peer, "TLS handshake took too long"),
+    };
+    let exporter = stream.get_ref().1.export_keying_material([0; 32], CHANNEL_BINDING, None).ok();
+    let connection = Arc::new(Connection::new(peer, exporter));
+    let header_bytes = edge.bounds.header_bytes;
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(edge.bounds.header)
+        .max_buf_size(header_bytes)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
+        .max_concurrent_streams(250)
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(15));
+    let service =
+        service_fn(move |request| route::handle(edge.clone(), Arc::clone(&connection), console.clone(), request));
+    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(serving);
+    let result = tokio::select! {
+        result = serving.as_mut() => result,
+        () = stop.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = result {
+        debug!(%peer, %error, "connection ended");
+    }
+}
+
+async fn refused(edge: Edge, peer: SocketAddr) {
+    let draft = Draft::new(Kind::ConnectionRefused, Outcome::Denied)
+        .source(peer.to_string())
+        .detail("reason", "too-many-connections");
+    if let Err(error) = edge.ledger.enqueue(draft).await {
+        warn!(%error, "a refused connection could not be recorded");
+    }
+}
+
+/// Seats for connections, in all and by address.
+#[derive(Clone, Default)]
+struct Admission(Arc<Mutex<Seats>>);
+
+#[derive(Default)]
+struct Seats {
+    taken: usize,
+    by_address: HashMap<IpAddr, (usize, bool)>,
+}
+
+struct Seat {
+    admission: Admission,
+    address: IpAddr,
+}
+
+impl Admission {
+    /// A seat, or word that there is none: `true` the first time since the address was below its bound, so that a flood
+    /// leaves one record and not one for each attempt.
+    fn admit(&self, address: IpAddr, edge: &Edge) -> Result<Seat, bool> {
+        let mut seats = self.seats();
+        let full = seats.taken >= edge.bounds.connections;
+        let (count, told) = seats.by_address.entry(address).or_default();
+        if full || *count >= edge.bounds.connections_per_address {
+            return Err(!std::mem::replace(told, true));
+        }
+        *count += 1;
+        seats.taken += 1;
+        Ok(Seat { admission: self.clone(), address })
+    }
+
+    fn seats(&self) -> std::sync::MutexGuard<'_, Seats> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut seats = self.admission.seats();
+        seats.taken = seats.taken.saturating_sub(1);
+        if let Some((count, told)) = seats.by_address.get_mut(&self.address) {
+            *count = count.saturating_sub(1);
+            *told = false;
+            if *count == 0 {
+                seats.by_address.remove(&self.address);
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The public side: listeners, TLS, and the way from a host name to a tunnel.
+//!
+//! Promised: a peer can hold only what its bounds allow (connections, header bytes, time); nothing reaches a publisher
+//! but through [`crate::session::Broker`]; every refusal has a page or a problem document with a correlation id.
+//! Not trusted: everything that a visitor sends, forwarding headers included.
+//!
+//! Start with [`listener`], which accepts; [`route`] sends a request to the console or to a tunnel; [`http`] carries it.
+
+mod asking;
+mod attempts;
+mod connection;
+mod credential;
+mod http;
+mod listener;
+mod page;
+mod publisher;
+mod request_record;
+mod route;
+mod tcp;
+mod upgrade;
+mod visit;
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sallyport_audit::Ledger;
+use tokio_util::task::TaskTracker;
+
+use crate::access::{Access, Tenant};
+use crate::session::{Broker, Readiness, Routes};
+use crate::tunnel::GatewayIdentity;
+
+pub use attempts::Attempts;
+pub use connection::Connection;
+pub use credential::{bearer_token, identify};
+pub use listener::{ListenError, Listener};
+pub use page::Refusal;
+pub use route::Correlation;
+pub use tcp::TcpPorts;
+
+/// Sees to it that a host name has a certificate to be shown.
+pub trait NameCertificates: Send + Sync {
+    /// Returns when `host` has one, or when it is clear that it gets none of its own.
+    fn ensure(self: Arc<Self>, host: String) -> BoxFuture<'static, ()>;
+}
+
+/// Bounds on visitors and publishers.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Open connections in all.
+    pub connections: usize,
+    /// Open connections of one address.
+    pub connections_per_address: usize,
+    /// Time for TLS.
+    pub tls_handshake: Duration,
+    /// Time for a request head.
+    pub header: Duration,
+    /// Bytes of a request head.
+    pub header_bytes: usize,
+    /// Time until a publisher's answer begins.
+    pub request: Duration,
+    /// Tunnels a user may publish at once.
+    pub tunnels_per_user: usize,
+    /// Interval of the tunnel's ping.
+    pub heartbeat: Duration,
+    /// How long its answer may take.
+    pub heartbeat_timeout: Duration,
+}
+
+/// Where TCP tunnels may listen.
+#[derive(Debug, Clone)]
+pub struct TcpRange {
+    /// Address.
+    pub address: IpAddr,
+    /// Ports, both ends included.
+    pub ports: RangeInclusive<u16>,
+}
+
+/// What every part of the edge works with.
+pub struct Parts {
+    /// Public domain.
+    pub domain: String,
+    /// Port that visitors use, for the links on pages.
+    pub port: u16,
+    /// Tenant to which this gateway's tunnels belong.
+    pub tenant: Tenant,
+    /// Identities and decisions.
+    pub access: Access,
+    /// Sessions.
+    pub broker: Broker,
+    /// Published names.
+    pub routes: Routes,
+    /// Records that belong to no session.
+    pub ledger: Ledger,
+    /// Whether ledger and HSM can serve new sessions.
+    pub readiness: Readiness,
+    /// What the gateway proves itself with to publishers.
+    pub identity: Arc<dyn GatewayIdentity>,
+    /// Certificates of single names.
+    pub certificates: Arc<dyn NameCertificates>,
+    /// Publishers that are connected; each leaves a record when it goes.
+    pub publishers: TaskTracker,
+    /// Ports of TCP tunnels.
+    pub tcp: TcpPorts,
+    /// Failed authentications by address.
+    pub attempts: Arc<Attempts>,
+    /// Bounds.
+    pub bounds: Bounds,
+}
+
+/// The edge; clones share everything.
+#[derive(Clone)]
+pub struct Edge(Arc<Parts>);
+
+impl Edge {
+    /// An edge made of `parts`.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Edge {
+    /// The edge's own paths on the gateway's host, to be joined with those of the console.
+    pub fn router(&self) -> axum::Router {
+        use axum::routing::any;
+        axum::Router::new()
+            .route("/connect", any(publisher::connect))
+            .route("/visit/{name}", any(visit::visit))
+            .with_state(self.clone())
+    }
+}
+
+impl std::ops::Deref for Edge {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

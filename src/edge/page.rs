@@ -1,0 +1,110 @@
+//! What a visitor gets when the answer is no: a page for people, a problem document (RFC 9457) for programs, chosen by
+//! `Accept`, always with the correlation id under which the ledger and the log speak of it.
+
+use askama::Template;
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+/// No script, no foreign host; forms go to the host they came from.
+pub(super) const PAGE_POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// A refusal, before it is known whether a person or a program reads it.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// Stable code, listed in `docs/errors.md`.
+    pub code: &'static str,
+    /// One sentence: what failed, on what.
+    pub detail: String,
+    /// What to do next.
+    pub hint: String,
+}
+
+#[derive(Template)]
+#[template(path = "refusal.html")]
+struct Page<'a> {
+    status: u16,
+    title: &'a str,
+    detail: &'a str,
+    hint: &'a str,
+    code: &'a str,
+    correlation: &'a str,
+}
+
+impl Refusal {
+    /// A refusal with its sentence and its hint.
+    pub fn new(
+        status: StatusCode,
+        code: &'static str,
+        detail: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self { status, code, detail: detail.into(), hint: hint.into() }
+    }
+
+    /// The response, as a page or as JSON.
+    pub fn respond(&self, headers: &HeaderMap, correlation: &str) -> Response {
+        let mut response = if wants_page(headers) { self.page(correlation) } else { self.problem(correlation) };
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE || self.status == StatusCode::TOO_MANY_REQUESTS {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        response
+    }
+
+    /// The refusal as problem+json.
+    pub fn problem(&self, correlation: &str) -> Response {
+        let body = json!({
+            "type": format!("urn:sallyport:error:{}", self.code),
+            "title": title(self.status),
+            "status": self.status.as_u16(),
+            "code": self.code,
+            "detail": self.detail,
+            "hint": self.hint,
+            "correlation": correlation,
+        });
+        let mut response = (self.status, body.to_string()).into_response();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response
+    }
+
+    fn page(&self, correlation: &str) -> Response {
+        let page = Page {
+            status: self.status.as_u16(),
+            title: title(self.status),
+            detail: &self.detail,
+            hint: &self.hint,
+            code: self.code,
+            correlation,
+        };
+        html(&page)
+    }
+}
+
+/// Renders a page with the headers that every page of ours has.
+pub(super) fn html(page: &impl Template) -> Response {
+    let Ok(text) = page.render() else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let mut response = axum::response::Html(text).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    headers.insert("referrer-policy", HeaderValue::from_static("same-origin"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Whether a person is likely to read the answer.
+pub(super) fn wants_page(headers: &HeaderMap) -> bool {
+    headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
+}
+
+fn title(status: StatusCode) -> &'static str {
+    status.canonical_reason().unwrap_or("Refused")
+}

@@ -1,0 +1,122 @@
+//! From a host name to a handler: the gateway's own pages and API on its domain, a tunnel on each name below it.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::HOST;
+use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tower_service::Service as _;
+use uuid::Uuid;
+
+use super::page::Refusal;
+use super::{Connection, Edge, asking, http};
+use crate::tunnel::TunnelName;
+
+/// Carries the correlation id of each answer; the ledger and the log speak of a request under the same id.
+pub(super) const REFERENCE: HeaderName = HeaderName::from_static("sallyport-reference");
+
+/// The id under which records, log lines and pages speak of one request.
+#[derive(Debug, Clone)]
+pub struct Correlation(pub String);
+
+enum Target {
+    Gateway,
+    Tunnel(TunnelName),
+    Nobody(String),
+}
+
+/// Answers one request.
+pub(super) async fn handle(
+    edge: Edge,
+    connection: Arc<Connection>,
+    mut console: Router,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
+    let mut request = request.map(Body::new);
+    let mut response = match target(&edge.domain, &request) {
+        Target::Gateway => {
+            request.extensions_mut().insert(Arc::clone(&connection));
+            request.extensions_mut().insert(correlation.clone());
+            console.call(request).await?
+        }
+        Target::Tunnel(name) if request.uri().path().starts_with(asking::PREFIX) => {
+            asking::handle(&edge, &connection, &name, request, &correlation).await
+        }
+        Target::Tunnel(name) => http::carry(&edge, &connection, &name, request, &correlation).await,
+        Target::Nobody(host) => Refusal::new(
+            StatusCode::NOT_FOUND,
+            "unknown-name",
+            format!("nothing is published as `{host}` here"),
+            format!("check the name; tunnels of this gateway end in .{}", edge.domain),
+        )
+        .respond(request.headers(), &correlation.0),
+    };
+    if let Ok(value) = HeaderValue::from_str(&correlation.0) {
+        response.headers_mut().insert(REFERENCE, value);
+    }
+    Ok(response)
+}
+
+fn target(domain: &str, request: &Request<Body>) -> Target {
+    // HTTP/2 names the host in the URI, HTTP/1.1 in the header.
+    let authority = match request.uri().authority() {
+        Some(authority) => authority.as_str(),
+        None => request.headers().get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default(),
+    };
+    let host = host_of(authority).to_ascii_lowercase();
+    if host == domain || host.parse::<IpAddr>().is_ok() {
+        return Target::Gateway;
+    }
+    match host.strip_suffix(domain).and_then(|rest| rest.strip_suffix('.')).map(TunnelName::parse) {
+        Some(Ok(name)) => Target::Tunnel(name),
+        _ => Target::Nobody(host.chars().filter(|letter| !letter.is_control()).take(253).collect()),
+    }
+}
+
+/// Host without port, brackets and trailing dot.
+fn host_of(authority: &str) -> &str {
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
+    };
+    host.trim_end_matches('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leads_to(host: &str) -> String {
+        let request = Request::builder().uri("/").header(HOST, host).body(Body::empty()).unwrap();
+        match target("gate.example", &request) {
+            Target::Gateway => "gateway".to_owned(),
+            Target::Tunnel(name) => format!("tunnel {name}"),
+            Target::Nobody(host) => format!("nobody {host}"),
+        }
+    }
+
+    #[test]
+    fn the_domain_itself_and_bare_addresses_are_the_gateway() {
+        for host in ["gate.example", "GATE.example:8443", "127.0.0.1:8443", "[::1]:8443", "gate.example."] {
+            assert_eq!(leads_to(host), "gateway", "{host}");
+        }
+    }
+
+    #[test]
+    fn one_label_below_the_domain_is_a_tunnel() {
+        assert_eq!(leads_to("demo.gate.example"), "tunnel demo");
+        assert_eq!(leads_to("Demo.Gate.Example:8443"), "tunnel demo");
+    }
+
+    #[test]
+    fn anything_else_is_nobody() {
+        for host in ["a.b.gate.example", "demo.gate.example.evil.test", "evilgate.example", "-.gate.example", ""] {
+            assert!(leads_to(host).starts_with("nobody"), "{host}: {}", leads_to(host));
+        }
+    }
+}

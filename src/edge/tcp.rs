@@ -1,0 +1,154 @@
+//! TCP tunnels by port. A visitor on a bare port says nothing of who it is, so policy decides about `user:anonymous` from
+//! its address; tunnels that need a known person are reached with `sallyport connect`, which carries a token.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::http::HeaderMap;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+use super::http::{Stop, admit};
+use super::route::Correlation;
+use super::{Connection, Edge, TcpRange};
+use crate::session::{Protocol, copy_both_ways};
+use crate::tunnel::TunnelName;
+
+/// Why a TCP tunnel got no port.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PortError {
+    /// The wanted port is not one of ours to give.
+    #[error("port {wanted} is outside the range {}-{}", range.start(), range.end())]
+    OutOfRange {
+        /// The wanted port.
+        wanted: u16,
+        /// What may be had.
+        range: std::ops::RangeInclusive<u16>,
+    },
+    /// The wanted port is taken.
+    #[error("port {wanted} is in use")]
+    InUse {
+        /// The wanted port.
+        wanted: u16,
+    },
+    /// Every port of the range is taken.
+    #[error("no port is free between {} and {}", range.start(), range.end())]
+    AllInUse {
+        /// The range.
+        range: std::ops::RangeInclusive<u16>,
+    },
+}
+
+/// The ports in use; clones share them.
+#[derive(Clone)]
+pub struct TcpPorts {
+    range: TcpRange,
+    open: Arc<Mutex<HashMap<TunnelName, (u16, CancellationToken)>>>,
+    tasks: TaskTracker,
+}
+
+impl TcpPorts {
+    /// Ports of `range`, none open.
+    pub fn new(range: TcpRange) -> Self {
+        Self { range, open: Arc::default(), tasks: TaskTracker::new() }
+    }
+
+    /// The port on which `name` is reached: the one it has, or a newly opened one.
+    pub(super) async fn open(&self, edge: &Edge, name: &TunnelName, wanted: Option<u16>) -> Result<u16, PortError> {
+        if let Some((port, _)) = self.table().get(name)
+            && wanted.is_none_or(|wanted| wanted == *port)
+        {
+            return Ok(*port);
+        }
+        let listener = self.bind(wanted).await?;
+        let port = listener.local_addr().map_err(|_| PortError::AllInUse { range: self.range.ports.clone() })?.port();
+        let stop = CancellationToken::new();
+        let old = self.table().insert(name.clone(), (port, stop.clone()));
+        if let Some((_, old)) = old {
+            old.cancel();
+        }
+        self.tasks.spawn(accept(edge.clone(), name.clone(), listener, stop, self.tasks.clone()));
+        Ok(port)
+    }
+
+    /// Gives up the port of `name`.
+    pub(super) fn close(&self, name: &TunnelName) {
+        if let Some((_, stop)) = self.table().remove(name) {
+            stop.cancel();
+        }
+    }
+
+    /// Stops accepting on every port. Open sessions are the broker's to end.
+    pub fn close_all(&self) {
+        for (_, (_, stop)) in self.table().drain() {
+            stop.cancel();
+        }
+    }
+
+    async fn bind(&self, wanted: Option<u16>) -> Result<TcpListener, PortError> {
+        let range = &self.range.ports;
+        if let Some(wanted) = wanted {
+            if !range.contains(&wanted) {
+                return Err(PortError::OutOfRange { wanted, range: range.clone() });
+            }
+            return self.try_bind(wanted).await.map_err(|_| PortError::InUse { wanted });
+        }
+        for port in range.clone() {
+            if let Ok(listener) = self.try_bind(port).await {
+                return Ok(listener);
+            }
+        }
+        Err(PortError::AllInUse { range: range.clone() })
+    }
+
+    async fn try_bind(&self, port: u16) -> io::Result<TcpListener> {
+        TcpListener::bind((self.range.address, port)).await
+    }
+
+    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<TunnelName, (u16, CancellationToken)>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn accept(edge: Edge, name: TunnelName, listener: TcpListener, stop: CancellationToken, tasks: TaskTracker) {
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((socket, peer)) => {
+                tasks.spawn(serve(edge.clone(), name.clone(), socket, peer));
+            }
+            Err(error) => {
+                warn!(%error, tunnel = %name, "a TCP connection could not be accepted");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn serve(edge: Edge, name: TunnelName, socket: TcpStream, peer: SocketAddr) {
+    // Only a speed-up: a socket without it still works.
+    let _ = socket.set_nodelay(true);
+    let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
+    let connection = Arc::new(Connection::new(peer, None));
+    match admit(&edge, &connection, &name, &HeaderMap::new(), Protocol::Tcp, &correlation).await {
+        Ok((session, route)) => {
+            // The session is this socket's alone: it ends with it.
+            drop(connection);
+            match route.link.connect(&name).await {
+                Ok(stream) => copy_both_ways(&session, socket, stream).await,
+                Err(error) => debug!(%error, tunnel = %name, "the publisher did not take a TCP stream"),
+            }
+        }
+        // A TCP visitor has no way to read why: the record and the log say it.
+        Err(Stop::Refused(refusal)) => debug!(%peer, tunnel = %name, code = refusal.code, "TCP visitor refused"),
+        Err(_) => debug!(%peer, tunnel = %name, "TCP visitor refused: leave is needed"),
+    }
+}

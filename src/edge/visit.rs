@@ -1,0 +1,51 @@
+//! `wss://…/visit/NAME`: a known person's way into a TCP tunnel, used by `sallyport connect`. One WebSocket is one session.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, State, WebSocketUpgrade};
+use axum::http::{HeaderMap, Response, StatusCode};
+use tracing::debug;
+
+use super::http::{admit, answer_stop};
+use super::page::Refusal;
+use super::route::Correlation;
+use super::{Connection, Edge};
+use crate::session::{Ending, Protocol, copy_both_ways};
+use crate::tunnel::transport::MessageStream;
+use crate::tunnel::{TunnelName, websocket_limits};
+
+/// Answers `GET /visit/NAME`.
+pub(super) async fn visit(
+    State(edge): State<Edge>,
+    Extension(connection): Extension<Arc<Connection>>,
+    Extension(correlation): Extension<Correlation>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response<Body> {
+    let name = match TunnelName::parse(&name) {
+        Ok(name) => name,
+        Err(error) => {
+            return Refusal::new(StatusCode::NOT_FOUND, "unknown-name", error.to_string(), error.hint())
+                .respond(&headers, &correlation.0);
+        }
+    };
+    // A connection of its own, so that each visit is a session of its own.
+    let own = Arc::new(Connection::new(connection.peer, None));
+    let (session, route) = match admit(&edge, &own, &name, &headers, Protocol::Tcp, &correlation).await {
+        Ok(admitted) => admitted,
+        Err(stop) => return answer_stop(&edge, stop, &name, &headers, &correlation),
+    };
+    drop(own);
+    websocket_limits(upgrade).on_upgrade(move |socket| async move {
+        match route.link.connect(&name).await {
+            Ok(stream) => copy_both_ways(&session, MessageStream::plain(socket), stream).await,
+            Err(error) => {
+                session.note_ending(Ending::PublisherClosed);
+                debug!(%error, tunnel = %name, "the publisher did not take a TCP stream");
+            }
+        }
+    })
+}

@@ -1,0 +1,206 @@
+//! Lets ledger, access and tunnel use the key provider, each through the small trait that it asks for.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use sallyport_audit::{HeadSigner, SignError, Vault, VaultError, note};
+use sallyport_hsm::{Envelope, KeyError, Keys, PublicKey, Role, authority};
+
+use crate::access::{self, TokenKeys};
+use crate::tunnel::{CertificateBody, CertificateError, GatewayIdentity, IdentityCertificate, IdentitySignatures, Signing, SigningFailed, ToSign};
+
+/// Signs ledger heads with the key of role `ledger`.
+pub(super) struct LedgerSigner {
+    keys: Keys,
+    name: String,
+    public: [u8; 32],
+}
+
+impl LedgerSigner {
+    pub(super) fn new(keys: &Keys, name: String) -> Result<Self, KeyError> {
+        let public = ed25519(keys, Role::Ledger)?;
+        Ok(Self { keys: keys.clone(), name, public })
+    }
+
+    /// The public half as auditors need it. Empty for a key under which signatures prove nothing: such a key signs no ledger.
+    pub(super) fn verifier_key(&self) -> String {
+        note::PublicKey::new(&self.name, &self.public).map(|key| key.to_string()).unwrap_or_default()
+    }
+}
+
+impl HeadSigner for LedgerSigner {
+    fn origin_key_name(&self) -> &str {
+        &self.name
+    }
+
+    fn public_key(&self) -> [u8; 32] {
+        self.public
+    }
+
+    fn sign(&mut self, message: &[u8]) -> Result<[u8; 64], SignError> {
+        let signature =
+            self.keys.sign_blocking(Role::Ledger, message).map_err(|error| SignError::new(error.to_string()))?;
+        signature.try_into().map_err(|_| SignError::new("the provider's signature is not 64 bytes long"))
+    }
+}
+
+/// Seals personal values under a data key that the provider wraps.
+pub(super) struct LedgerVault(Envelope);
+
+/// Where the wrapped data key of the personal values is kept, in the key directory.
+const DATA_KEY: &str = "personal.key";
+
+impl LedgerVault {
+    /// Opens the data key in `directory`, or makes it.
+    pub(super) fn open(keys: &Keys, directory: &Path) -> Result<Arc<Self>, VaultOpenError> {
+        let file = directory.join(DATA_KEY);
+        let at = |source| VaultOpenError::File { path: file.clone(), source };
+        let wrapped = match std::fs::read(&file) {
+            Ok(wrapped) => Some(wrapped),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(at(error)),
+        };
+        let (envelope, made) = keys.envelope(wrapped.as_deref())?;
+        if wrapped.is_none() {
+            crate::secret_file::write(&file, &made).map_err(at)?;
+        }
+        Ok(Arc::new(Self(envelope)))
+    }
+}
+
+/// Why the personal values cannot be sealed.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultOpenError {
+    /// The wrapped key could not be read or written.
+    #[error("the data key of personal values in {path} cannot be used")]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The provider could not wrap or unwrap it.
+    #[error("the data key of personal values cannot be unwrapped")]
+    Key(#[from] KeyError),
+}
+
+impl Vault for LedgerVault {
+    fn seal(&self, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, VaultError> {
+        self.0.seal(aad, plaintext).map_err(|error| VaultError::new(error.to_string()))
+    }
+
+    fn open(&self, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
+        self.0.open(aad, sealed).map_err(|error| VaultError::new(error.to_string()))
+    }
+}
+
+/// Signs tokens with the key of role `token-signing`.
+pub(super) struct ProviderTokenKeys {
+    keys: Keys,
+    point: Vec<u8>,
+}
+
+impl ProviderTokenKeys {
+    pub(super) fn new(keys: &Keys) -> Result<Self, KeyError> {
+        Ok(Self { keys: keys.clone(), point: p256(keys, Role::TokenSigning)?.to_vec() })
+    }
+}
+
+impl TokenKeys for ProviderTokenKeys {
+    fn sign_es256(&self, signing_input: Vec<u8>) -> BoxFuture<'_, Result<[u8; 64], access::SignError>> {
+        Box::pin(async move {
+            let signature = self.keys.sign(Role::TokenSigning, signing_input).await;
+            let signature = signature.map_err(|error| access::SignError(error.to_string()))?;
+            signature.try_into().map_err(|_| access::SignError("the signature is not 64 bytes long".to_owned()))
+        })
+    }
+
+    fn public_key_p256(&self) -> Vec<u8> {
+        self.point.clone()
+    }
+
+    /// First half of the key's SHA-256: names the key without leading to anything else.
+    fn key_id(&self) -> String {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &self.point);
+        hex::encode(digest.as_ref().get(..16).unwrap_or_default())
+    }
+}
+
+/// What the gateway proves itself with to publishers: an Ed25519 and an ML-DSA-65 key of the provider, certified by the
+/// organisation's root.
+pub(super) struct ProviderIdentity {
+    keys: Keys,
+    certificate: IdentityCertificate,
+}
+
+/// Why the gateway has no identity.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The provider.
+    #[error("the identity keys cannot be used")]
+    Key(#[from] KeyError),
+    /// The certificate.
+    #[error("the identity cannot be certified")]
+    Certificate(#[from] CertificateError),
+}
+
+/// How long the root certifies an identity: longer than a gateway runs between two starts, which renew it.
+const IDENTITY_DAYS: u64 = 397;
+
+impl ProviderIdentity {
+    /// Certifies the provider's identity keys with the organisation's root, as of `now` (Unix seconds).
+    pub(super) fn new(keys: &Keys, organisation: &str, gateway: &str, now: u64) -> Result<Self, IdentityError> {
+        let missing = |role| KeyError::KeyMissing { role, place: "the provider, in the expected form".to_owned() };
+        let PublicKey::MlDsa65(ml_dsa) = keys.public_key(Role::IdentityPq)? else {
+            return Err(missing(Role::IdentityPq).into());
+        };
+        let body = CertificateBody {
+            organisation: organisation.to_owned(),
+            gateway: gateway.to_owned(),
+            ed25519: ed25519(keys, Role::Identity)?,
+            ml_dsa: ml_dsa.try_into().map_err(|_| missing(Role::IdentityPq))?,
+            not_before: now.saturating_sub(3600),
+            not_after: now + IDENTITY_DAYS * 24 * 3600,
+        };
+        let signature = authority::sign_with_authority(keys, &body.to_be_signed()?)?;
+        let signature = signature.try_into().map_err(|_| missing(Role::CertificateAuthority))?;
+        Ok(Self { keys: keys.clone(), certificate: IdentityCertificate::new(body, signature)? })
+    }
+}
+
+impl GatewayIdentity for ProviderIdentity {
+    fn certificate(&self) -> IdentityCertificate {
+        self.certificate.clone()
+    }
+
+    fn sign(&self, to_sign: ToSign) -> Signing<'_> {
+        Box::pin(async move {
+            let failed = |error: KeyError| SigningFailed(Box::new(error));
+            let (ed25519, ml_dsa) = tokio::try_join!(
+                self.keys.sign(Role::Identity, to_sign.ed25519()),
+                self.keys.sign(Role::IdentityPq, to_sign.ml_dsa()),
+            )
+            .map_err(failed)?;
+            let wrong = |_| SigningFailed("the provider's signature has a wrong length".into());
+            Ok(IdentitySignatures {
+                ed25519: ed25519.try_into().map_err(wrong)?,
+                ml_dsa: ml_dsa.into_boxed_slice().try_into().map_err(|_| wrong(Vec::new()))?,
+            })
+        })
+    }
+}
+
+fn p256(keys: &Keys, role: Role) -> Result<[u8; 65], KeyError> {
+    match keys.public_key(role)? {
+        PublicKey::P256(point) => Ok(point),
+        _ => Err(KeyError::KeyMissing { role, place: "the provider, as a P-256 key".to_owned() }),
+    }
+}
+
+fn ed25519(keys: &Keys, role: Role) -> Result<[u8; 32], KeyError> {
+    match keys.public_key(role)? {
+        PublicKey::Ed25519(key) => Ok(key),
+        _ => Err(KeyError::KeyMissing { role, place: "the provider, as an Ed25519 key".to_owned() }),
+    }
+}

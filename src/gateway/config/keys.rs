@@ -1,0 +1,108 @@
+//! Every setting there is: its key, its default, and what it means to an operator.
+//!
+//! One table serves three readers, so that they cannot drift apart: the parser (a key that is not here is refused), the
+//! commented `sallyport.toml` that `sallyportd init` writes, and `docs/configuration.md`, which a test compares with it.
+
+/// One setting. The default is TOML text; `None` means that the setting has no default and may stay absent.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Section and name, as in `gateway.listen`.
+    pub path: &'static str,
+    /// TOML text of the value in force when nothing sets it.
+    pub default: Option<&'static str>,
+    /// One or two sentences: what it does, its unit and its bounds.
+    pub about: &'static str,
+    /// TOML text of a value that somebody might really use.
+    pub example: &'static str,
+}
+
+const fn key(
+    path: &'static str,
+    default: Option<&'static str>,
+    example: &'static str,
+    about: &'static str,
+) -> Key {
+    Key { path, default, about, example }
+}
+
+/// All settings outside `[[sinks]]`, in the order in which they are documented.
+pub const KEYS: &[Key] = &[
+    key("gateway.domain", Some("\"localhost\""), "\"tunnels.example.com\"", "The name people type. A tunnel called `demo` is reached at `demo.<domain>`."),
+    key("gateway.organisation", Some("\"Sallyport\""), "\"Example Hospital\"", "Who runs this gateway; stands in its identity certificate and in the ledger's origin."),
+    key("gateway.listen", Some("\"127.0.0.1:8443\""), "\"0.0.0.0:443\"", "Address and port for HTTPS, tunnels and the admin API."),
+    key("gateway.drain_secs", Some("30"), "30", "On SIGTERM or Ctrl-C: how long open sessions may finish, in seconds (0 to 3600)."),
+    key("gateway.when_ledger_or_hsm_fails", Some("\"refuse\""), "\"refuse\"", "What happens to new sessions while the ledger or the HSM is down. Only `refuse` (answer 503) is offered: a session that cannot be recorded must not exist."),
+    key("tls.certificate_file", Some("\"tls/server.pem\""), "\"/etc/sallyport/server.pem\"", "Certificate chain (PEM, leaf first) for the key with role `tls` in the key provider. Relative to the state directory."),
+    key("tls.root_file", Some("\"tls/root.pem\""), "\"/etc/sallyport/root.pem\"", "Certificate of the organisation's root, handed to publishers and visitors. Relative to the state directory."),
+    key("keys.provider", Some("\"pkcs11\""), "\"pkcs11\"", "`pkcs11` (a token) or `software` (a sealed file: no protection against whoever can read this host's memory)."),
+    key("keys.module", Some("\"/usr/lib/softhsm/libsofthsm2.so\""), "\"/usr/lib/x86_64-linux-gnu/vendor.so\"", "PKCS#11 module of the token's maker (provider `pkcs11`)."),
+    key("keys.token", Some("\"sallyport\""), "\"prod-ledger-1\"", "Label of the token (provider `pkcs11`)."),
+    key("keys.pin_file", Some("\"secrets/user.pin\""), "\"/run/credentials/hsm-pin\"", "File that holds the token's user PIN, mode 0600. Never the PIN itself."),
+    key("keys.directory", Some("\"keys\""), "\"keys\"", "Where post-quantum seeds and data keys are kept, wrapped under a key of the provider."),
+    key("keys.passphrase_file", Some("\"secrets/passphrase\""), "\"/run/credentials/passphrase\"", "File that holds the passphrase of the sealed keystore (provider `software`), mode 0600."),
+    key("keys.timeout_ms", Some("5000"), "5000", "Longest wait for one operation of the token, in milliseconds (100 to 60000)."),
+    key("ledger.directory", Some("\"ledger\""), "\"/var/lib/sallyport/ledger\"", "Where the ledger lives. One gateway only may hold it."),
+    key("ledger.heartbeat_secs", Some("60"), "60", "A `gateway.heartbeat` record is written this often, so that silence is signed too, in seconds (1 to 3600)."),
+    key("access.policy_directory", Some("\"policies\""), "\"/etc/sallyport/policies\"", "Folder with `model.conf`, `policy.csv` and `approvals.toml`."),
+    key("access.tenant", Some("\"main\""), "\"main\"", "The tenant to which tunnels of this gateway belong."),
+    key("access.token_hours", Some("720"), "24", "How long a token that the gateway issues is valid by default, in hours (1 to 8760)."),
+    key("tunnels.max_per_user", Some("3"), "10", "Tunnels that one user may publish at the same time (1 to 10000)."),
+    key("tunnels.heartbeat_secs", Some("10"), "30", "How often the gateway asks a publisher whether it is there, in seconds (1 to 300)."),
+    key("tunnels.heartbeat_timeout_secs", Some("10"), "15", "How long the answer may take before the publisher counts as lost, in seconds (1 to 300)."),
+    key("tunnels.reconnect_grace_secs", Some("30"), "30", "How long the name of a lost publisher is kept for it, in seconds (0 to 3600)."),
+    key("tunnels.tcp_address", Some("\"127.0.0.1\""), "\"0.0.0.0\"", "Address on which the ports of TCP tunnels are opened."),
+    key("tunnels.tcp_ports", Some("\"20000-20099\""), "\"30000-30999\"", "Ports that TCP tunnels may have, both ends included."),
+    key("limits.connections", Some("10000"), "10000", "Open connections of all visitors and publishers together (1 to 1000000)."),
+    key("limits.connections_per_address", Some("256"), "64", "Open connections of one address (1 to 1000000)."),
+    key("limits.tls_handshake_secs", Some("10"), "10", "Time for a TLS handshake, in seconds (1 to 120)."),
+    key("limits.header_secs", Some("10"), "10", "Time in which a visitor must send its request head, in seconds (1 to 120)."),
+    key("limits.header_bytes", Some("65536"), "65536", "Largest request head, in bytes (8192 to 1048576)."),
+    key("limits.request_secs", Some("30"), "30", "Time in which a publisher must begin its answer, in seconds (1 to 3600); then the visitor gets 504."),
+    key("limits.idle_secs", Some("300"), "300", "A session on which no byte moved for so long is closed, in seconds (1 to 86400)."),
+    key("log.level", Some("\"info\""), "\"debug\"", "`error`, `warn`, `info`, `debug` or `trace`, or a filter such as `info,sallyport::edge=debug`."),
+    key("log.format", Some("\"text\""), "\"json\"", "`text` for people, `json` for collectors. Logs go to standard error."),
+];
+
+/// Settings of one entry of `[[sinks]]`.
+pub const SINK_KEYS: &[Key] = &[
+    key("name", None, "\"soc\"", "Name of the sink: lower-case letters, digits and dashes. Its cursor is kept under this name."),
+    key("transport", Some("\"tls\""), "\"tls\"", "`tls` (RFC 5425) or `tcp` (RFC 6587 octet counting; readable on the way)."),
+    key("address", None, "\"siem.example.com:6514\"", "Host and port of the syslog receiver."),
+    key("root_file", None, "\"siem-root.pem\"", "Root certificates (PEM) that the receiver's certificate must lead to (transport `tls`)."),
+    key("server_name", None, "\"siem.example.com\"", "Name in the receiver's certificate, if it is not the host of the address."),
+    key("client_certificate_file", None, "\"siem-client.pem\"", "Client certificate chain (PEM), if the receiver asks for one."),
+    key("client_key_file", None, "\"siem-client.key\"", "Private key (PEM, mode 0600) of the client certificate."),
+    key("facility", Some("13"), "13", "Syslog facility (0 to 23); 13 is \"log audit\"."),
+    key("enterprise", Some("32473"), "32473", "Your private enterprise number, for the names of structured data; the default is the one set aside for examples."),
+    key("settle_secs", Some("20"), "20", "How long a connection must stay healthy after a write before that write counts as received, in seconds (1 to 3600)."),
+    key("max_message_bytes", Some("262144"), "65536", "Largest message, in bytes (2048 to 16777216). A larger one is replaced by a pointer to its record, and that is recorded."),
+    key("personal", Some("\"values\""), "\"commitments\"", "`values`: the SIEM gets who, whence and why in clear. `commitments`: it gets only their salted hashes."),
+];
+
+/// The commented configuration file that `sallyportd init` writes; `set` gives values that differ from the defaults.
+pub fn commented_file(set: &[(&str, String)]) -> String {
+    let mut text = String::from(
+        "# Sallyport's configuration. Every setting is listed; a line that is commented out shows its default.\n\
+         # Environment variables win over this file (SALLYPORT_GATEWAY__LISTEN for gateway.listen), flags over both.\n",
+    );
+    let mut section = "";
+    for key in KEYS {
+        let (head, name) = key.path.split_once('.').unwrap_or(("", key.path));
+        if head != section {
+            text.push_str(&format!("\n[{head}]\n"));
+            section = head;
+        }
+        text.push_str(&format!("# {}\n", key.about));
+        let value = set.iter().find(|(path, _)| *path == key.path).map(|(_, value)| value.as_str());
+        match (value, key.default) {
+            (Some(value), _) => text.push_str(&format!("{name} = {value}\n")),
+            (None, Some(default)) => text.push_str(&format!("#{name} = {default}\n")),
+            (None, None) => text.push_str(&format!("#{name} = {}\n", key.example)),
+        }
+    }
+    text.push_str("\n# Where records are streamed to, besides the ledger. One block for each receiver.\n#[[sinks]]\n");
+    for key in SINK_KEYS {
+        text.push_str(&format!("# {}\n#{} = {}\n", key.about, key.path, key.default.unwrap_or(key.example)));
+    }
+    text
+}

@@ -1,0 +1,231 @@
+//! From a table of values to [`Config`]: each setting is read and checked before the first fault ends anything, so that all
+//! faults are found in one go.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sallyport_audit::Digest;
+use sallyport_audit::sink::options::LEAST_MAX_MESSAGE;
+use sallyport_audit::sink::{
+    Address, ClientIdentity, Facility, PersonalView, SinkName, SyslogOptions, TlsOptions, Transport,
+};
+
+use super::keys::SINK_KEYS;
+use super::reader::{Problems, Reader};
+use super::settings::{Access, Config, Gateway, Keys, Ledger, Limits, Log, Provider, Tls, Tunnels};
+
+/// Reads every section before it gives up on any, so that all faults are found.
+pub(super) fn read(reader: &mut Reader<'_>, state: &Path, sinks: Vec<SyslogOptions>) -> Option<Config> {
+    let seconds = |value: Option<u64>| value.map(Duration::from_secs);
+    let count = |value: Option<u64>| value.and_then(|value| usize::try_from(value).ok());
+
+    let domain = reader.parse("gateway.domain", parse_domain);
+    let organisation = reader.parse("gateway.organisation", |text: String| match text.len() {
+        1..=128 if !text.chars().any(char::is_control) => Ok(text),
+        _ => Err("must be 1 to 128 bytes without control characters".to_owned()),
+    });
+    let listen = reader.parse("gateway.listen", |text: String| {
+        text.parse::<SocketAddr>().map_err(|_| format!("`{text}` is not ADDRESS:PORT, such as 127.0.0.1:8443"))
+    });
+    let drain = seconds(reader.number("gateway.drain_secs", 0, 3600));
+    let failure = reader.word("gateway.when_ledger_or_hsm_fails", &[("refuse", ())]);
+    let certificate_file = path(reader, "tls.certificate_file", state);
+    let root_file = path(reader, "tls.root_file", state);
+    let provider = read_provider(reader, state);
+    let key_directory = path(reader, "keys.directory", state);
+    let key_timeout = reader.number("keys.timeout_ms", 100, 60_000).map(Duration::from_millis);
+    let ledger_directory = path(reader, "ledger.directory", state);
+    let record_heartbeat = seconds(reader.number("ledger.heartbeat_secs", 1, 3600));
+    let policy_directory = path(reader, "access.policy_directory", state);
+    let tenant = reader.parse("access.tenant", |text: String| parse_word(text, 64));
+    let token_life = reader.number("access.token_hours", 1, 8760).map(|hours| Duration::from_secs(hours * 3600));
+    let max_per_user = count(reader.number("tunnels.max_per_user", 1, 10_000));
+    let heartbeat = seconds(reader.number("tunnels.heartbeat_secs", 1, 300));
+    let heartbeat_timeout = seconds(reader.number("tunnels.heartbeat_timeout_secs", 1, 300));
+    let reconnect_grace = seconds(reader.number("tunnels.reconnect_grace_secs", 0, 3600));
+    let tcp_address = reader.parse("tunnels.tcp_address", |text: String| {
+        text.parse::<IpAddr>().map_err(|_| format!("`{text}` is not an IP address"))
+    });
+    let tcp_ports = reader.parse("tunnels.tcp_ports", |text: String| parse_ports(&text));
+    let connections = count(reader.number("limits.connections", 1, 1_000_000));
+    let per_address = count(reader.number("limits.connections_per_address", 1, 1_000_000));
+    let tls_handshake = seconds(reader.number("limits.tls_handshake_secs", 1, 120));
+    let header = seconds(reader.number("limits.header_secs", 1, 120));
+    let header_bytes = count(reader.number("limits.header_bytes", 8192, 1_048_576));
+    let request = seconds(reader.number("limits.request_secs", 1, 3600));
+    let idle = seconds(reader.number("limits.idle_secs", 1, 86_400));
+    let level = reader.parse("log.level", |text: String| match text.parse::<tracing_subscriber::EnvFilter>() {
+        Ok(_) if !text.trim().is_empty() => Ok(text),
+        _ => Err(format!("`{text}` is not a log level or filter")),
+    });
+    let json = reader.word("log.format", &[("text", false), ("json", true)]);
+
+    let () = failure?;
+    let mut config = Config {
+        state_directory: state.to_owned(),
+        gateway: Gateway { domain: domain?, organisation: organisation?, listen: listen?, drain: drain? },
+        tls: Tls { certificate_file: certificate_file?, root_file: root_file? },
+        keys: Keys { provider: provider?, directory: key_directory?, timeout: key_timeout? },
+        ledger: Ledger { directory: ledger_directory?, heartbeat: record_heartbeat? },
+        access: Access { policy_directory: policy_directory?, tenant: tenant?, token_life: token_life? },
+        tunnels: Tunnels {
+            max_per_user: max_per_user?,
+            heartbeat: heartbeat?,
+            heartbeat_timeout: heartbeat_timeout?,
+            reconnect_grace: reconnect_grace?,
+            tcp_address: tcp_address?,
+            tcp_ports: tcp_ports?,
+        },
+        limits: Limits {
+            connections: connections?,
+            connections_per_address: per_address?,
+            tls_handshake: tls_handshake?,
+            header: header?,
+            header_bytes: header_bytes?,
+            request: request?,
+            idle: idle?,
+        },
+        log: Log { level: level?, json: json? },
+        sinks,
+        digest: Digest::of(&[]),
+    };
+    // The debug form names every setting in force and no secret, for those are in files.
+    config.digest = Digest::of(&[format!("{config:?}").as_bytes()]);
+    Some(config)
+}
+
+fn read_provider(reader: &mut Reader<'_>, state: &Path) -> Option<Provider> {
+    let software = reader.word("keys.provider", &[("pkcs11", false), ("software", true)]);
+    let module = path(reader, "keys.module", state);
+    let token = reader.parse("keys.token", |text: String| match text.len() {
+        1..=32 => Ok(text),
+        _ => Err("a token label has 1 to 32 bytes".to_owned()),
+    });
+    let pin_file = path(reader, "keys.pin_file", state);
+    let passphrase_file = path(reader, "keys.passphrase_file", state);
+    Some(if software? {
+        Provider::Software { passphrase_file: passphrase_file? }
+    } else {
+        Provider::Pkcs11 { module: module?, token: token?, pin_file: pin_file? }
+    })
+}
+
+pub(super) fn read_sinks(value: Option<toml::Value>, state: &Path, problems: &mut Problems) -> Vec<SyslogOptions> {
+    let entries = match value {
+        None => return Vec::new(),
+        Some(toml::Value::Array(entries)) => entries,
+        Some(_) => {
+            problems.add("sinks", "write each sink as a block [[sinks]]");
+            return Vec::new();
+        }
+    };
+    let mut sinks: Vec<SyslogOptions> = Vec::new();
+    for (index, entry) in entries.into_iter().enumerate() {
+        let prefix = format!("sinks[{index}].");
+        let toml::Value::Table(table) = entry else {
+            problems.add(&prefix, "write each sink as a block [[sinks]]");
+            continue;
+        };
+        let mut reader = Reader::new(table, SINK_KEYS, &prefix, problems);
+        let Some(sink) = read_sink(&mut reader, state) else { continue };
+        if sinks.iter().any(|other| other.name == sink.name) {
+            reader.fault("name", format!("two sinks are called `{}`", sink.name));
+        }
+        sinks.push(sink);
+    }
+    sinks
+}
+
+fn read_sink(reader: &mut Reader<'_>, state: &Path) -> Option<SyslogOptions> {
+    let name = required(reader, "name", |text| SinkName::parse(&text).map_err(|error| error.to_string()));
+    let address = required(reader, "address", |text| Address::parse(&text).map_err(|error| error.to_string()));
+    let tls = reader.word("transport", &[("tls", true), ("tcp", false)]);
+    let roots = path(reader, "root_file", state);
+    let server_name = reader.take::<String>("server_name");
+    let certificate = path(reader, "client_certificate_file", state);
+    let key = path(reader, "client_key_file", state);
+    let words = [("values", PersonalView::Values), ("commitments", PersonalView::Commitments)];
+    let personal = reader.word("personal", &words);
+    let facility = reader.parse("facility", |code: u8| Facility::parse(code).map_err(|error| error.to_string()));
+    let enterprise = reader.number("enterprise", 1, u64::from(u32::MAX)).and_then(|number| u32::try_from(number).ok());
+    let settle = reader.number("settle_secs", 1, 3600).map(Duration::from_secs);
+    let most = reader.number("max_message_bytes", LEAST_MAX_MESSAGE as u64, 16 << 20);
+    let client = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some(ClientIdentity { certificate, key }),
+        (None, None) => None,
+        _ => {
+            reader.fault("client_certificate_file", "needs client_key_file beside it, and the other way round");
+            None
+        }
+    };
+    let transport = if tls? {
+        if roots.is_none() {
+            reader.fault("root_file", "transport `tls` needs the roots that the receiver's certificate leads to");
+        }
+        Transport::Tls(TlsOptions { roots: roots?, server_name, client })
+    } else {
+        Transport::Tcp
+    };
+    let mut options = SyslogOptions::new(name?, address?, transport, state.join("sinks"));
+    options.facility = facility?;
+    options.enterprise = enterprise?;
+    options.personal = personal?;
+    options.process = Some(std::process::id());
+    options.settle = settle?;
+    options.max_message = usize::try_from(most?).ok()?;
+    Some(options)
+}
+
+fn required<T>(
+    reader: &mut Reader<'_>,
+    path: &str,
+    parse: impl FnOnce(String) -> Result<T, String>,
+) -> Option<T> {
+    let before = reader.problems.len();
+    let value = reader.parse(path, parse);
+    if value.is_none() && reader.problems.len() == before {
+        reader.fault(path, "is needed");
+    }
+    value
+}
+
+fn path(reader: &mut Reader<'_>, key: &str, state: &Path) -> Option<PathBuf> {
+    // `join` keeps an absolute path as it is.
+    reader.parse(key, |text: String| match text.as_str() {
+        "" => Err("must not be empty".to_owned()),
+        text => Ok(state.join(text)),
+    })
+}
+
+fn parse_domain(text: String) -> Result<String, String> {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    if text.len() <= 190 && text.split('.').all(label) {
+        Ok(text)
+    } else {
+        Err(format!("`{text}` is not a domain name in lower case"))
+    }
+}
+
+fn parse_word(text: String, most: usize) -> Result<String, String> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if (1..=most).contains(&text.len()) && text.bytes().all(allowed) {
+        Ok(text)
+    } else {
+        Err(format!("`{text}` must be 1 to {most} lower-case letters, digits or dashes"))
+    }
+}
+
+fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+    text.split_once('-')
+        .and_then(|(first, last)| Some((first.trim().parse::<u16>().ok()?, last.trim().parse::<u16>().ok()?)))
+        .filter(|(first, last)| 0 < *first && first <= last)
+        .map(|(first, last)| first..=last)
+        .ok_or_else(|| format!("`{text}` is not FIRST-LAST with ports from 1 to 65535"))
+}

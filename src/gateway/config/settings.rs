@@ -1,0 +1,153 @@
+//! The settings as types that cannot be wrong. `keys.rs` says what each means; nothing after this asks whether it makes sense.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sallyport_audit::Digest;
+use sallyport_audit::sink::SyslogOptions;
+
+/// A configuration that passed every check.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Folder against which relative paths were resolved.
+    pub state_directory: PathBuf,
+    /// Who we are and where we listen.
+    pub gateway: Gateway,
+    /// Certificates.
+    pub tls: Tls,
+    /// Where keys live.
+    pub keys: Keys,
+    /// Where records live.
+    pub ledger: Ledger,
+    /// Policy and tokens.
+    pub access: Access,
+    /// Publishers.
+    pub tunnels: Tunnels,
+    /// Bounds on what peers may do.
+    pub limits: Limits,
+    /// Logs for operators.
+    pub log: Log,
+    /// SIEM receivers.
+    pub sinks: Vec<SyslogOptions>,
+    /// SHA-256 of the settings in force, for the ledger; the same whatever layer a value came from.
+    pub digest: Digest,
+}
+
+/// Section `[gateway]`.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    /// Public domain; tunnels are its first labels.
+    pub domain: String,
+    /// Organisation named in the identity certificate.
+    pub organisation: String,
+    /// Listening address.
+    pub listen: SocketAddr,
+    /// Grace for open sessions at shutdown.
+    pub drain: Duration,
+}
+
+/// Section `[tls]`.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Chain for the key with role `tls`.
+    pub certificate_file: PathBuf,
+    /// The organisation's root.
+    pub root_file: PathBuf,
+}
+
+/// Section `[keys]`.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    /// Token or sealed file.
+    pub provider: Provider,
+    /// Wrapped seeds and data keys.
+    pub directory: PathBuf,
+    /// Longest wait for one operation.
+    pub timeout: Duration,
+}
+
+/// Which kind of provider holds the keys.
+#[derive(Debug, Clone)]
+pub enum Provider {
+    /// A token behind a PKCS#11 module.
+    Pkcs11 {
+        /// The maker's shared library.
+        module: PathBuf,
+        /// Label of the token.
+        token: String,
+        /// File with the user PIN.
+        pin_file: PathBuf,
+    },
+    /// A keystore sealed under a passphrase.
+    Software {
+        /// File with the passphrase.
+        passphrase_file: PathBuf,
+    },
+}
+
+/// Section `[ledger]`.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    /// Folder of journal, head file and store.
+    pub directory: PathBuf,
+    /// Interval of heartbeat records.
+    pub heartbeat: Duration,
+}
+
+/// Section `[access]`.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// Folder of model, policy and approvals.
+    pub policy_directory: PathBuf,
+    /// Tenant of this gateway's tunnels.
+    pub tenant: String,
+    /// Default life of an issued token.
+    pub token_life: Duration,
+}
+
+/// Section `[tunnels]`.
+#[derive(Debug, Clone)]
+pub struct Tunnels {
+    /// Tunnels a user may publish at once.
+    pub max_per_user: usize,
+    /// Interval of the mutual ping.
+    pub heartbeat: Duration,
+    /// How long an answer may take.
+    pub heartbeat_timeout: Duration,
+    /// How long a lost publisher keeps its name.
+    pub reconnect_grace: Duration,
+    /// Address of TCP tunnels.
+    pub tcp_address: IpAddr,
+    /// Ports of TCP tunnels.
+    pub tcp_ports: RangeInclusive<u16>,
+}
+
+/// Section `[limits]`.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one address.
+    pub connections_per_address: usize,
+    /// Time for TLS.
+    pub tls_handshake: Duration,
+    /// Time for a request head.
+    pub header: Duration,
+    /// Bytes of a request head.
+    pub header_bytes: usize,
+    /// Time until a publisher's answer begins.
+    pub request: Duration,
+    /// Time without a byte.
+    pub idle: Duration,
+}
+
+/// Section `[log]`.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// Filter directives.
+    pub level: String,
+    /// JSON lines in place of text.
+    pub json: bool,
+}

@@ -1,0 +1,16 @@
+//! Wiring: configuration → parts → run → drain. Nothing here decides anything; it builds the floors and stops them in order.
+//!
+//! The order of stopping is that of dependence: no new connections, sessions end, publishers are told, sinks catch up, and
+//! the ledger is closed last, so that everything before it could still be recorded.
+
+mod adapters;
+pub mod config;
+mod heartbeat;
+mod parts;
+mod run;
+pub mod setup;
+mod sinks;
+mod tls;
+
+pub use parts::{GatewayError, Parts, open_keys};
+pub use run::run;

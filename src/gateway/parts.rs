@@ -1,0 +1,157 @@
+//! Opens what the gateway stands on: keys, ledger, access. Setup uses the same three, so that the first token is recorded
+//! like every later one.
+
+use std::sync::Arc;
+
+use sallyport_audit::sink::SinkError;
+use sallyport_audit::{Draft, Kind, Ledger, LedgerError, LedgerOptions, Opened, Outcome};
+use sallyport_hsm::{KeyError, KeyInfo, Keys, ProviderConfig, Tuning};
+use tracing::info;
+
+use super::adapters::{IdentityError, LedgerSigner, LedgerVault, ProviderTokenKeys, VaultOpenError};
+use super::config::{Config, Provider};
+use super::tls::TlsError;
+use crate::access::{Access, AccessError, AccessOptions, SystemClock};
+use crate::edge::ListenError;
+
+/// Keys, ledger and access, open.
+pub struct Parts {
+    /// The key provider.
+    pub keys: Keys,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// Identities and decisions.
+    pub access: Access,
+    /// The key that auditors check the ledger with, as `name+hash+key`.
+    pub verifier_key: String,
+}
+
+/// Why the gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The key provider.
+    #[error("the key provider cannot be used")]
+    Keys(#[from] KeyError),
+    /// The ledger.
+    #[error("the ledger cannot be opened")]
+    Ledger(#[from] LedgerError),
+    /// A record that the start depends on.
+    #[error("the start cannot be recorded")]
+    NotRecorded(#[from] sallyport_audit::AppendError),
+    /// The data key of personal values.
+    #[error("personal values cannot be sealed")]
+    Vault(#[from] VaultOpenError),
+    /// Policy or access state.
+    #[error("access control cannot start")]
+    Access(#[from] AccessError),
+    /// TLS.
+    #[error("TLS cannot start")]
+    Tls(#[from] TlsError),
+    /// The listener.
+    #[error("the gateway cannot listen")]
+    Listen(#[from] ListenError),
+    /// A sink.
+    #[error("a sink cannot start")]
+    Sink(#[from] SinkError),
+    /// The gateway's own identity.
+    #[error("the gateway has no identity to show")]
+    Identity(#[from] IdentityError),
+    /// A task of the start ended before its time.
+    #[error("the start was broken off: {0}")]
+    Stopped(String),
+    /// A file.
+    #[error("cannot {what} {path}")]
+    File {
+        /// "read" or "write".
+        what: &'static str,
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl GatewayError {
+    /// What to do next.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Keys(error)
+            | Self::Vault(VaultOpenError::Key(error))
+            | Self::Tls(TlsError::Key(error))
+            | Self::Identity(IdentityError::Key(error)) => {
+                error.hint().to_owned()
+            }
+            Self::Ledger(error) => error.hint().to_owned(),
+            Self::Access(error) => error.hint().to_owned(),
+            Self::Listen(error) => error.hint().to_owned(),
+            Self::Identity(IdentityError::Certificate(error)) => error.hint().to_owned(),
+            Self::Stopped(_) => "start again; if it stays so, the log above says what happened".to_owned(),
+            Self::NotRecorded(_) => "see the message above about the ledger".to_owned(),
+            Self::Vault(VaultOpenError::File { .. }) | Self::File { .. } => {
+                "check the path and who may read and write it".to_owned()
+            }
+            Self::Tls(_) => "run `sallyportd init` again: it makes a certificate for the provider's key".to_owned(),
+            Self::Sink(error) => error.hint().to_owned(),
+        }
+    }
+}
+
+/// The ledger's origin: names this log among all logs, and the key that signs it.
+pub(super) fn origin(config: &Config) -> String {
+    format!("{}/ledger", config.gateway.domain)
+}
+
+/// How the provider is reached.
+pub(super) fn provider(config: &Config) -> ProviderConfig {
+    let directory = config.keys.directory.clone();
+    match config.keys.provider.clone() {
+        Provider::Pkcs11 { module, token, pin_file } => ProviderConfig::Pkcs11 { module, token, pin_file, directory },
+        Provider::Software { passphrase_file } => ProviderConfig::Software { directory, passphrase_file },
+    }
+}
+
+/// Opens the provider alone.
+pub fn open_keys(config: &Config) -> Result<Keys, KeyError> {
+    let tuning = Tuning { sign_timeout: config.keys.timeout, ..Tuning::default() };
+    Keys::open_with(&provider(config), tuning)
+}
+
+impl Parts {
+    /// Opens all three. `made` are keys that were made just now, and are recorded as such.
+    pub async fn open(config: &Config, keys: Keys, made: &[KeyInfo]) -> Result<Self, GatewayError> {
+        let signer = LedgerSigner::new(&keys, origin(config))?;
+        let verifier_key = signer.verifier_key();
+        let vault = LedgerVault::open(&keys, &config.keys.directory)?;
+        let options =
+            LedgerOptions::new(config.ledger.directory.clone(), origin(config), config.gateway.domain.clone());
+        let (ledger, opened) = tokio::task::spawn_blocking(move || Ledger::open(options, Box::new(signer), vault))
+            .await
+            .map_err(|error| GatewayError::Stopped(error.to_string()))??;
+        tell(&opened);
+        for key in made {
+            ledger.append(key_record(Kind::KeyCreated, key)).await?;
+        }
+        let token_keys = Arc::new(ProviderTokenKeys::new(&keys)?);
+        let options = AccessOptions {
+            policy_directory: config.access.policy_directory.clone(),
+            issuer: format!("https://{}", config.gateway.domain),
+        };
+        let access = Access::open(options, Arc::new(ledger.clone()), token_keys, Arc::new(SystemClock)).await?;
+        Ok(Self { keys, ledger, access, verifier_key })
+    }
+}
+
+/// A record about a key: where it lives and what the token says of it.
+pub(super) fn key_record(kind: Kind, key: &KeyInfo) -> Draft {
+    let draft = Draft::new(kind, Outcome::Success).object(format!("key:{}", key.role));
+    match serde_json::to_value(key) {
+        Ok(serde_json::Value::Object(fields)) => {
+            fields.into_iter().fold(draft, |draft, (name, value)| draft.detail(name, value))
+        }
+        _ => draft,
+    }
+}
+
+fn tell(opened: &Opened) {
+    info!(?opened, "ledger open");
+}

@@ -1,0 +1,233 @@
+//! Opens sessions and owns them until they are closed in the ledger.
+//!
+//! One task stands behind each session. It holds the permit, cuts the bytes when the permit dies, and writes the closing
+//! record, so that a session which was opened in the ledger is always closed there while the ledger takes records.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sallyport_audit::{AppendError, Ledger};
+use sallyport_audit::{Draft, Kind, Outcome};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info};
+
+use super::decision::explain;
+use super::live::{Ending, Facts, Live, LiveSession, Protocol, Session, SessionId};
+use crate::access::Permit;
+use crate::tunnel::TunnelName;
+
+/// After a cut: how long the byte-moving code may take to let go before the closing record says that it did not.
+const RELEASE_BOUND: Duration = Duration::from_secs(10);
+
+/// What is needed to open a session, besides the permit.
+#[derive(Debug)]
+pub struct Opening {
+    /// The tunnel that the permit is for.
+    pub tunnel: TunnelName,
+    /// What the visitor speaks.
+    pub protocol: Protocol,
+    /// Where the visitor comes from.
+    pub source: SocketAddr,
+    /// The visitor's user agent.
+    pub agent: Option<String>,
+    /// Correlation id of the request that opens it.
+    pub correlation: String,
+}
+
+/// Why no session was opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The opening record could not be made durable.
+    #[error("the session could not be recorded")]
+    NotRecorded(#[source] AppendError),
+    /// The permit died while the record was written.
+    #[error("leave ended before the session began")]
+    PermitDied,
+    /// The gateway is stopping.
+    #[error("the gateway is stopping")]
+    Stopping,
+}
+
+/// Opens sessions; clones share one table.
+#[derive(Clone)]
+pub struct Broker {
+    ledger: Ledger,
+    idle: Duration,
+    table: Arc<Mutex<HashMap<SessionId, Arc<Live>>>>,
+    tasks: TaskTracker,
+    /// Cancelled when no new session may begin.
+    closed: CancellationToken,
+    /// Cancelled when those that are left must end.
+    stopping: CancellationToken,
+}
+
+impl Broker {
+    /// A broker that writes to `ledger` and closes sessions on which no byte moved for `idle`.
+    pub fn new(ledger: Ledger, idle: Duration) -> Self {
+        Self {
+            ledger,
+            idle,
+            table: Arc::default(),
+            tasks: TaskTracker::new(),
+            closed: CancellationToken::new(),
+            stopping: CancellationToken::new(),
+        }
+    }
+
+    /// Opens a session: returns only when its opening record is durable under a signed head.
+    pub async fn open(&self, permit: Permit, opening: Opening) -> Result<Session, OpenError> {
+        if self.closed.is_cancelled() {
+            return Err(OpenError::Stopping);
+        }
+        let id = SessionId::new();
+        let explanation = permit.explanation();
+        let grant = permit.grant().map(|grant| grant.to_string());
+        let mut draft = explain(Draft::new(Kind::SessionOpened, Outcome::Success), explanation)
+            .session(id.to_string())
+            .correlation(opening.correlation.as_str())
+            .source(opening.source.to_string())
+            .detail("protocol", opening.protocol.as_str());
+        if let Some(agent) = &opening.agent {
+            draft = draft.agent(agent.as_str());
+        }
+        let subject = explanation.subject.to_string();
+        let receipt = self.ledger.append(draft).await.map_err(OpenError::NotRecorded)?;
+
+        let live = Live::new(
+            id,
+            Facts {
+                subject,
+                tunnel: opening.tunnel,
+                protocol: opening.protocol,
+                grant,
+                source: opening.source,
+                opened: receipt.time,
+            },
+        );
+        let session = live.handle();
+        let dead_already = !permit.is_alive();
+        self.table().insert(id, Arc::clone(&live));
+        self.tasks.spawn(self.clone().supervise(live, permit));
+        if dead_already {
+            return Err(OpenError::PermitDied);
+        }
+        Ok(session)
+    }
+
+    /// Closes one session on an admin's word. `false` if there is none of that id.
+    pub fn kill(&self, id: SessionId, reason: &str) -> bool {
+        let Some(live) = self.table().get(&id).cloned() else { return false };
+        // A second kill changes nothing: the first reason stands.
+        let _ = live.kill.set((Instant::now(), reason.to_owned()));
+        live.killed.cancel();
+        true
+    }
+
+    /// Sessions that are open now, oldest first.
+    pub fn live(&self) -> Vec<LiveSession> {
+        let mut sessions: Vec<_> = self.table().values().map(|live| live.view()).collect();
+        sessions.sort_by(|a, b| a.id.cmp(&b.id));
+        sessions
+    }
+
+    /// Ends all sessions of one tunnel, because its publisher is gone for good.
+    pub fn tunnel_gone(&self, tunnel: &TunnelName) {
+        for live in self.table().values().filter(|live| live.tunnel == *tunnel) {
+            live.note_ending(Ending::PublisherClosed);
+            live.cut.cancel();
+        }
+    }
+
+    /// Stops: opens no more sessions, lets open ones finish for `grace`, cuts the rest, and returns when every closing record is written.
+    pub async fn drain(&self, grace: Duration) {
+        self.closed.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
+            info!(sessions = self.table().len(), "grace is over, cutting the sessions that are left");
+        }
+        self.stopping.cancel();
+        self.tasks.wait().await;
+    }
+
+    /// Writes a record that nobody waits for, in order; before the gateway stops, it waits for all of these.
+    pub fn write_behind(&self, draft: Draft) {
+        let ledger = self.ledger.clone();
+        self.tasks.spawn(async move {
+            if let Err(problem) = ledger.enqueue(draft).await {
+                error!(error = %problem, "a request could not be recorded");
+            }
+        });
+    }
+
+    async fn supervise(self, live: Arc<Live>, permit: Permit) {
+        let (ending, decided) = tokio::select! {
+            death = permit.died() => (Ending::PermitDied, Some((death.decided_at, death.cause.as_str().to_owned()))),
+            () = live.killed.cancelled() => {
+                let (at, reason) = live.kill.get().cloned().unwrap_or_else(|| (Instant::now(), String::new()));
+                (Ending::Killed, Some((at, reason)))
+            }
+            () = live.cut.cancelled() => (live.reason(), None),
+            () = live.released() => (live.reason(), None),
+            () = quiet_for(&live, self.idle) => (Ending::Idle, None),
+            () = self.stopping.cancelled() => (Ending::Stopping, None),
+        };
+        live.cut.cancel();
+        let let_go = tokio::time::timeout(RELEASE_BOUND, live.released()).await.is_ok();
+        self.table().remove(&live.id);
+        self.record_close(&live, ending, decided, let_go).await;
+    }
+
+    async fn record_close(
+        &self,
+        live: &Live,
+        ending: Ending,
+        decided: Option<(Instant, String)>,
+        let_go: bool,
+    ) {
+        let (up, down, requests) = live.counts();
+        let outcome = if let_go { Outcome::Success } else { Outcome::Failure };
+        let mut draft = Draft::new(Kind::SessionClosed, outcome)
+            .subject(live.subject.as_str())
+            .object(format!("tunnel:{}", live.tunnel))
+            .session(live.id.to_string())
+            .detail("reason", ending.as_str())
+            .detail("bytes_up", up)
+            .detail("bytes_down", down)
+            .detail("requests", requests)
+            .detail("duration_ms", milliseconds(live.started.elapsed()));
+        if let Some(grant) = &live.grant {
+            draft = draft.grant(grant.as_str());
+        }
+        if let Some((at, cause)) = decided {
+            let last_byte = live.last_byte().unwrap_or_else(Instant::now);
+            let latency = last_byte.saturating_duration_since(at);
+            draft = draft
+                .detail("cause", cause)
+                .detail("last_byte_after_us", u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+        }
+        if let Err(problem) = self.ledger.append(draft).await {
+            error!(session = %live.id, error = %problem, "the end of a session could not be recorded");
+        }
+    }
+
+    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Arc<Live>>> {
+        // The table is only inserted into and removed from: a panic elsewhere leaves it whole.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn quiet_for(live: &Live, bound: Duration) {
+    loop {
+        match bound.checked_sub(live.quiet()) {
+            Some(left) if !left.is_zero() => tokio::time::sleep(left).await,
+            _ => return,
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

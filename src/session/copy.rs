@@ -1,0 +1,88 @@
+//! Moves the bytes of a TCP session, both ways, until both sides are done or the session is cut.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::live::{Ending, Session};
+
+/// Bytes taken from one side at a time. Large enough to fill TLS records, small enough for thousands of sessions.
+const BUFFER: usize = 32 * 1024;
+
+/// Copies between `visitor` and `publisher`. Half-close is kept: the end of one direction leaves the other one open.
+pub async fn copy_both_ways<V, P>(session: &Session, visitor: V, publisher: P)
+where
+    V: AsyncRead + AsyncWrite + Unpin,
+    P: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut visitor = Counting { inner: visitor, session, side: Side::Visitor };
+    let mut publisher = Counting { inner: publisher, session, side: Side::Publisher };
+    tokio::select! {
+        () = session.cut() => {}
+        result = tokio::io::copy_bidirectional_with_sizes(&mut visitor, &mut publisher, BUFFER, BUFFER) => {
+            if result.is_err() {
+                session.note_ending(Ending::PublisherClosed);
+            }
+        }
+    }
+}
+
+enum Side {
+    Visitor,
+    Publisher,
+}
+
+/// Counts what is read from one side; what is read from it is what the other side is given.
+struct Counting<'s, S> {
+    inner: S,
+    session: &'s Session,
+    side: Side,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counting<'_, S> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut this.inner).poll_read(context, buffer))?;
+        let read = buffer.filled().len() - before;
+        match this.side {
+            Side::Visitor => this.session.count_up(read),
+            Side::Publisher => this.session.count_down(read),
+        }
+        if read == 0 {
+            this.session.note_ending(match this.side {
+                Side::Visitor => Ending::VisitorClosed,
+                Side::Publisher => Ending::PublisherClosed,
+            });
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counting<'_, S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().inner).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().inner).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_shutdown(context)
+    }
+}

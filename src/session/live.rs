@@ -1,0 +1,297 @@
+//! One open session: its counters, its switch, and the handle that the byte-moving code holds.
+//!
+//! The handle is cheap to clone; when the last clone is dropped no byte can move any more, and that instant is what the
+//! closing record calls the last byte.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::tunnel::TunnelName;
+
+/// Names one session; shown as `sess-…`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(Uuid);
+
+impl SessionId {
+    pub(super) fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// Parses the form that `Display` writes; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        Uuid::try_parse(text.strip_prefix("sess-")?).ok().map(Self)
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sess-{}", self.0.simple())
+    }
+}
+
+/// What the visitor speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Requests that the gateway parses.
+    Http,
+    /// Bytes.
+    Tcp,
+}
+
+impl Protocol {
+    /// The word in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+/// Why a session ended; the word stands in its closing record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The visitor closed.
+    VisitorClosed,
+    /// The publisher's side closed or was lost.
+    PublisherClosed,
+    /// No byte moved for the idle bound.
+    Idle,
+    /// An admin closed it.
+    Killed,
+    /// Its permit died: revoked, expired, locked, token ended, policy changed.
+    PermitDied,
+    /// The gateway stopped.
+    Stopping,
+}
+
+impl Ending {
+    /// The word in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::VisitorClosed => "visitor-closed",
+            Self::PublisherClosed => "publisher-closed",
+            Self::Idle => "idle",
+            Self::Killed => "killed",
+            Self::PermitDied => "permit-died",
+            Self::Stopping => "gateway-stopping",
+        }
+    }
+}
+
+/// What the table of live sessions shows of one.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct LiveSession {
+    /// `sess-…`
+    pub id: String,
+    /// `user:…`
+    pub subject: String,
+    /// Name of the tunnel.
+    pub tunnel: String,
+    /// `http` or `tcp`.
+    pub protocol: &'static str,
+    /// `grant-…`, where a grant was needed.
+    pub grant: Option<String>,
+    /// Address of the visitor.
+    pub source: String,
+    /// When the opening record was made.
+    pub opened: Timestamp,
+    /// Bytes from the visitor to the publisher.
+    pub bytes_up: u64,
+    /// Bytes from the publisher to the visitor.
+    pub bytes_down: u64,
+    /// HTTP requests so far.
+    pub requests: u64,
+}
+
+pub(super) struct Live {
+    pub(super) id: SessionId,
+    pub(super) subject: String,
+    pub(super) tunnel: TunnelName,
+    pub(super) protocol: Protocol,
+    pub(super) grant: Option<String>,
+    pub(super) source: SocketAddr,
+    pub(super) opened: Timestamp,
+    pub(super) started: Instant,
+    up: AtomicU64,
+    down: AtomicU64,
+    requests: AtomicU64,
+    /// Milliseconds after `started` at which a byte moved last.
+    moved: AtomicU64,
+    /// Cancelled when bytes must stop.
+    pub(super) cut: CancellationToken,
+    /// Cancelled when the last handle is gone.
+    released: CancellationToken,
+    released_at: OnceLock<Instant>,
+    reason: OnceLock<Ending>,
+    /// Set by an admin's kill.
+    pub(super) killed: CancellationToken,
+    pub(super) kill: OnceLock<(Instant, String)>,
+}
+
+pub(super) struct Facts {
+    pub(super) subject: String,
+    pub(super) tunnel: TunnelName,
+    pub(super) protocol: Protocol,
+    pub(super) grant: Option<String>,
+    pub(super) source: SocketAddr,
+    pub(super) opened: Timestamp,
+}
+
+impl Live {
+    pub(super) fn new(id: SessionId, facts: Facts) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            subject: facts.subject,
+            tunnel: facts.tunnel,
+            protocol: facts.protocol,
+            grant: facts.grant,
+            source: facts.source,
+            opened: facts.opened,
+            started: Instant::now(),
+            up: AtomicU64::new(0),
+            down: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            moved: AtomicU64::new(0),
+            cut: CancellationToken::new(),
+            released: CancellationToken::new(),
+            released_at: OnceLock::new(),
+            reason: OnceLock::new(),
+            killed: CancellationToken::new(),
+            kill: OnceLock::new(),
+        })
+    }
+
+    /// The one handle; to be called once, for the session counts as released when its clones are gone.
+    pub(super) fn handle(self: &Arc<Self>) -> Session {
+        Session(Arc::new(Holder(Arc::clone(self))))
+    }
+
+    pub(super) fn note_ending(&self, reason: Ending) {
+        // The first word counts: later ones are echoes of it.
+        let _ = self.reason.set(reason);
+    }
+
+    pub(super) async fn released(&self) {
+        self.released.cancelled().await;
+    }
+
+    pub(super) fn last_byte(&self) -> Option<Instant> {
+        self.released_at.get().copied()
+    }
+
+    pub(super) fn reason(&self) -> Ending {
+        self.reason.get().copied().unwrap_or(Ending::VisitorClosed)
+    }
+
+    /// How long no byte has moved.
+    pub(super) fn quiet(&self) -> Duration {
+        self.started.elapsed().saturating_sub(Duration::from_millis(self.moved.load(Ordering::Relaxed)))
+    }
+
+    pub(super) fn counts(&self) -> (u64, u64, u64) {
+        (
+            self.up.load(Ordering::Relaxed),
+            self.down.load(Ordering::Relaxed),
+            self.requests.load(Ordering::Relaxed),
+        )
+    }
+
+    pub(super) fn view(&self) -> LiveSession {
+        let (bytes_up, bytes_down, requests) = self.counts();
+        LiveSession {
+            id: self.id.to_string(),
+            subject: self.subject.clone(),
+            tunnel: self.tunnel.to_string(),
+            protocol: self.protocol.as_str(),
+            grant: self.grant.clone(),
+            source: self.source.to_string(),
+            opened: self.opened,
+            bytes_up,
+            bytes_down,
+            requests,
+        }
+    }
+
+    fn touch(&self) {
+        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.moved.store(elapsed, Ordering::Relaxed);
+    }
+}
+
+struct Holder(Arc<Live>);
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        // An `Err` would mean that it was set before, which only this drop does.
+        let _ = self.0.released_at.set(Instant::now());
+        self.0.released.cancel();
+    }
+}
+
+/// Leave to move bytes, for as long as [`Session::cut`] has not come.
+#[derive(Clone)]
+pub struct Session(Arc<Holder>);
+
+impl Session {
+    /// The session's id.
+    pub fn id(&self) -> SessionId {
+        self.0.0.id
+    }
+
+    /// The subject it belongs to.
+    pub fn subject(&self) -> &str {
+        &self.0.0.subject
+    }
+
+    /// The grant it stands on.
+    pub fn grant(&self) -> Option<&str> {
+        self.0.0.grant.as_deref()
+    }
+
+    /// Whether bytes may still move.
+    pub fn is_open(&self) -> bool {
+        !self.0.0.cut.is_cancelled()
+    }
+
+    /// Resolves when bytes must stop, now.
+    pub fn cut(&self) -> tokio_util::sync::WaitForCancellationFutureOwned {
+        self.0.0.cut.clone().cancelled_owned()
+    }
+
+    /// Counts bytes from the visitor to the publisher.
+    pub fn count_up(&self, bytes: usize) {
+        self.0.0.up.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.0.0.touch();
+    }
+
+    /// Counts bytes from the publisher to the visitor.
+    pub fn count_down(&self, bytes: usize) {
+        self.0.0.down.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.0.0.touch();
+    }
+
+    /// Counts one request.
+    pub fn count_request(&self) {
+        self.0.0.requests.fetch_add(1, Ordering::Relaxed);
+        self.0.0.touch();
+    }
+
+    /// Says why the session is about to end; the first word counts.
+    pub fn note_ending(&self, reason: Ending) {
+        self.0.0.note_ending(reason);
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session({})", self.id())
+    }
+}

@@ -1,0 +1,205 @@
+//! The gateway's door: from an accepted WebSocket to a [`Link`].
+//!
+//! [`accept`] runs the handshake up to the client's credential and stops there: the caller decides who that is and what
+//! it may publish, records it, and then calls [`Registration::accept`] or [`Registration::refuse`].
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+
+use super::handshake::{
+    Accepted, AcceptedTunnel, Answering, Credential, Exporter, GatewayHandshake, GatewayIdentity,
+    HandshakeError, Mode, Refusal, SessionLimits, SigningFailed, Suite,
+};
+use super::link::Link;
+use super::name::Offer;
+use super::transport::{MessageSocket, close, receive, send};
+
+/// Bounds on a publisher's connection, with defaults that suit one gateway on a small machine.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Time for each message of the handshake; default 10 s.
+    pub handshake_timeout: Duration,
+    /// Cipher suites that policy allows, best first.
+    pub suites: Vec<Suite>,
+    /// How often the gateway asks whether the publisher lives; default 30 s.
+    pub heartbeat_interval: Duration,
+    /// How long it waits for the answer; default 15 s, so a loss is seen within 45 s.
+    pub heartbeat_timeout: Duration,
+    /// Most streams at a time on one connection; default 1024.
+    pub max_streams: u32,
+    /// Bytes that one stream may have under way; default 2 MiB, which is 320 Mbit/s at 50 ms.
+    pub stream_window: u32,
+    /// Bytes that all streams of a connection together may have under way; default 64 MiB, so that 32 visitors
+    /// who read nothing do not stop the others.
+    pub connection_window: u32,
+    /// Largest HTTP/2 frame; default 64 KiB.
+    pub frame_size: u32,
+    /// Most bytes of headers of one response; default 64 KiB.
+    pub header_bytes: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshake_timeout: Duration::from_secs(10),
+            suites: Suite::ALL.to_vec(),
+            heartbeat_interval: Duration::from_secs(30),
+            heartbeat_timeout: Duration::from_secs(15),
+            max_streams: 1024,
+            stream_window: 2 << 20,
+            connection_window: 64 << 20,
+            frame_size: 64 << 10,
+            header_bytes: 64 << 10,
+        }
+    }
+}
+
+/// Runs the gateway's side of the handshake on `socket` up to the client's credential.
+///
+/// `exporter` is [`super::channel_binding`] of this very TLS connection when the gateway itself ended it, else `None`.
+/// On an error the peer has been told as much as is good for it, and the socket is closed.
+pub async fn accept<M: MessageSocket>(
+    mut socket: M,
+    identity: &dyn GatewayIdentity,
+    exporter: Option<Exporter>,
+    limits: Limits,
+) -> Result<Registration<M>, HandshakeError> {
+    match credential(&mut socket, identity, exporter.as_ref(), &limits).await {
+        Ok((credential, answering)) => Ok(Registration { socket, credential, answering, limits }),
+        Err(error) => {
+            // In clear: without a credential that opens there is no key which both ends are known to have.
+            let refusal = GatewayHandshake::refuse_in_clear(&error);
+            let goodbye = async {
+                if send(&mut socket, refusal).await.is_ok() {
+                    close(&mut socket).await;
+                }
+            };
+            // A peer that does not read must not hold us.
+            let _heard = tokio::time::timeout(Duration::from_secs(1), goodbye).await;
+            Err(error)
+        }
+    }
+}
+
+async fn credential<M: MessageSocket>(
+    socket: &mut M,
+    identity: &dyn GatewayIdentity,
+    exporter: Option<&Exporter>,
+    limits: &Limits,
+) -> Result<(Credential, Answering), HandshakeError> {
+    let patience = limits.handshake_timeout;
+    let hello = in_time(patience, "ClientHello", async { Ok(receive(socket).await?) }).await?;
+    let mut nonce = [0; 32];
+    getrandom::fill(&mut nonce).map_err(|_| HandshakeError::Library("making a nonce"))?;
+    let handshake = GatewayHandshake::receive_client_hello(
+        &hello,
+        &limits.suites,
+        exporter,
+        nonce,
+        identity.certificate(),
+    )?;
+    let signatures = tokio::time::timeout(patience, identity.sign(handshake.to_sign()))
+        .await
+        .unwrap_or_else(|late| Err(SigningFailed(late.into())))?;
+    let (handshake, hello) = handshake.signed(&signatures);
+    let message = in_time(patience, "Credential", async {
+        send(socket, hello).await?;
+        Ok(receive(socket).await?)
+    })
+    .await?;
+    handshake.receive_credential(&message)
+}
+
+pub(crate) async fn in_time<T>(
+    patience: Duration,
+    message: &'static str,
+    work: impl Future<Output = Result<T, HandshakeError>>,
+) -> Result<T, HandshakeError> {
+    tokio::time::timeout(patience, work)
+        .await
+        .unwrap_or(Err(HandshakeError::Timeout { message, seconds: patience.as_secs() }))
+}
+
+/// What the caller gives a publisher that it accepts.
+#[derive(Debug, Clone, Default)]
+pub struct Acceptance {
+    /// The tunnels, in the order of the offers.
+    pub tunnels: Vec<AcceptedTunnel>,
+    /// Opaque bytes by which the publisher is known when it comes back; at most 1024.
+    pub resume: Vec<u8>,
+}
+
+/// A publisher that has shown its credential and waits for an answer.
+pub struct Registration<M = axum::extract::ws::WebSocket> {
+    socket: M,
+    credential: Credential,
+    answering: Answering,
+    limits: Limits,
+}
+
+impl<M: MessageSocket> Registration<M> {
+    /// The bearer token. Must not be logged.
+    pub fn credential(&self) -> &str {
+        self.credential.token.expose_secret()
+    }
+
+    /// What it wants to publish. Not yet checked for doubles.
+    pub fn offers(&self) -> &[Offer] {
+        &self.credential.offers
+    }
+
+    /// The client's program and version, as it says.
+    pub fn client_version(&self) -> &str {
+        &self.credential.client_version
+    }
+
+    /// The resume ticket of an earlier [`Acceptance`]; empty if none.
+    pub fn resume(&self) -> &[u8] {
+        &self.credential.resume
+    }
+
+    /// The suite in use.
+    pub fn suite(&self) -> Suite {
+        self.answering.suite()
+    }
+
+    /// Whether frames will be sealed, since something ends the TLS between the two ends.
+    pub fn sealed(&self) -> bool {
+        self.answering.mode() == Mode::Sealed
+    }
+
+    /// Says yes and brings the link up.
+    pub async fn accept(self, acceptance: Acceptance) -> Result<Link, HandshakeError> {
+        let Self { mut socket, answering, limits, .. } = self;
+        let accepted = Accepted {
+            tunnels: acceptance.tunnels,
+            resume: acceptance.resume,
+            limits: SessionLimits {
+                heartbeat_interval: limits.heartbeat_interval,
+                heartbeat_timeout: limits.heartbeat_timeout,
+                max_streams: limits.max_streams,
+            },
+        };
+        let (session, message) = answering.accept(&accepted)?;
+        // Boxed: the multiplexer's start-up would make a very large future of the caller's.
+        let start = Box::pin(async {
+            send(&mut socket, message).await?;
+            Link::start(socket, session, &limits).await
+        });
+        in_time(limits.handshake_timeout, "sign of life", start).await
+    }
+
+    /// Says no, under seal, and closes.
+    pub async fn refuse(self, refusal: Refusal) {
+        let Self { mut socket, answering, limits, .. } = self;
+        let Ok(message) = answering.refuse(&refusal) else { return };
+        let goodbye = async {
+            if send(&mut socket, message).await.is_ok() {
+                close(&mut socket).await;
+            }
+        };
+        // A peer that does not read must not hold us.
+        let _heard = tokio::time::timeout(limits.handshake_timeout, goodbye).await;
+    }
+}

@@ -1,0 +1,186 @@
+//! One connection of a publisher: the client's side of the handshake, then HTTP/2 served on it until it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::dial::DialError;
+use super::known_gateways::{KnownGateways, Trust};
+use super::origin::Origin;
+use crate::tunnel::accept::in_time;
+use crate::tunnel::handshake::kem::DecapsulationKey;
+use crate::tunnel::handshake::{
+    Accepted, ClientHandshake, Credential, Exporter, HandshakeError, IdentityCertificate, Mode, RootKey,
+    SessionId, SessionLimits, Suite,
+};
+use crate::tunnel::link::FarewellCode;
+use crate::tunnel::name::Offer;
+use crate::tunnel::transport::{MessageSocket, MessageStream, receive, send};
+
+/// Windows on the publisher's side: what visitors may have under way towards the app.
+const STREAM_WINDOW: u32 = 2 << 20;
+const CONNECTION_WINDOW: u32 = 64 << 20;
+const FRAME_SIZE: u32 = 64 << 10;
+const HEADER_BYTES: u32 = 64 << 10;
+/// How long open streams may go on when this publisher stops.
+const DRAIN: Duration = Duration::from_secs(5);
+/// The gateway names the heartbeat; a broken one must not make us flood it or sleep for ever.
+const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_hours(1));
+
+/// What a client shows and demands in the handshake.
+pub(super) struct Terms {
+    pub(super) endpoint: String,
+    pub(super) token: SecretString,
+    pub(super) offers: Vec<Offer>,
+    pub(super) client_version: String,
+    pub(super) suites: Vec<Suite>,
+    pub(super) root: Option<RootKey>,
+    pub(super) known: KnownGateways,
+    pub(super) patience: Duration,
+}
+
+/// A connection whose gateway said yes.
+pub(super) struct Established<M> {
+    pub(super) stream: MessageStream<M>,
+    pub(super) accepted: Accepted,
+    pub(super) certificate: IdentityCertificate,
+    pub(super) trust: Trust,
+    pub(super) suite: Suite,
+    pub(super) mode: Mode,
+    pub(super) id: SessionId,
+}
+
+/// Runs the handshake. The token is sent only to a gateway whose identity has been checked.
+pub(super) async fn establish<M: MessageSocket>(
+    mut socket: M,
+    exporter: Option<Exporter>,
+    terms: &Terms,
+    resume: &[u8],
+) -> Result<Established<M>, DialError> {
+    let mut nonce = [0; 32];
+    getrandom::fill(&mut nonce).map_err(|_| HandshakeError::Library("making a nonce"))?;
+    let key = DecapsulationKey::generate().map_err(HandshakeError::from)?;
+    let (handshake, hello) = ClientHandshake::start(key, nonce, exporter, &terms.suites)?;
+    let answer = in_time(terms.patience, "GatewayHello", async {
+        send(&mut socket, hello).await?;
+        Ok(receive(&mut socket).await?)
+    })
+    .await?;
+    let presented = handshake.receive_gateway_hello(&answer)?;
+    let certificate = presented.certificate().clone();
+    let trust = check_identity(&certificate, terms).await?;
+    let credential = Credential {
+        token: terms.token.expose_secret().into(),
+        offers: terms.offers.clone(),
+        client_version: terms.client_version.clone(),
+        resume: resume.to_vec(),
+    };
+    let (awaiting, message) = presented.credential(&credential)?;
+    let answer = in_time(terms.patience, "Answer", async {
+        send(&mut socket, message).await?;
+        Ok(receive(&mut socket).await?)
+    })
+    .await?;
+    let (accepted, session) = awaiting.receive_answer(&answer)?;
+    let (suite, mode, id) = (session.suite, session.mode, session.id);
+    let stream = MessageStream::after_handshake(socket, session)?;
+    Ok(Established { stream, accepted, certificate, trust, suite, mode, id })
+}
+
+/// By the organisation's root if there is one; else by the keys of the first meeting.
+async fn check_identity(certificate: &IdentityCertificate, terms: &Terms) -> Result<Trust, DialError> {
+    if let Some(root) = &terms.root {
+        certificate.verify(root, now()).map_err(HandshakeError::from)?;
+        return Ok(Trust::Root);
+    }
+    let (known, endpoint, certificate) = (terms.known.clone(), terms.endpoint.clone(), certificate.clone());
+    let checked = tokio::task::spawn_blocking(move || known.check(&endpoint, &certificate)).await;
+    Ok(checked.map_err(|_| HandshakeError::Library("checking the gateway's identity"))??)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the shell: the pure check takes the time as an argument"
+)]
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |time| time.as_secs())
+}
+
+/// Why a connection that was up is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// This publisher was told to stop.
+    Stopped,
+    /// The gateway said goodbye.
+    Farewell(FarewellCode),
+    /// The gateway did not answer a heartbeat.
+    HeartbeatLost,
+    /// The connection ended, with the reason as far as it is known.
+    Lost(String),
+}
+
+impl std::fmt::Display for Ending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stopped => f.write_str("stopped"),
+            Self::Farewell(FarewellCode::Draining) => f.write_str("the gateway is going away for a while"),
+            Self::Farewell(FarewellCode::Revoked) => {
+                f.write_str("the gateway has revoked the leave to publish")
+            }
+            Self::Farewell(FarewellCode::Replaced) => {
+                f.write_str("another publisher with this token took over")
+            }
+            Self::HeartbeatLost => f.write_str("the gateway did not answer the heartbeat"),
+            Self::Lost(why) => write!(f, "the connection was lost: {why}"),
+        }
+    }
+}
+
+/// Serves the gateway's streams until the connection ends or `stop` is cancelled.
+pub(super) async fn serve<M: MessageSocket>(
+    stream: MessageStream<M>,
+    limits: SessionLimits,
+    origin: Arc<Origin>,
+    stop: &CancellationToken,
+) -> Ending {
+    let (farewell, mut told) = watch::channel(None);
+    let farewell = Arc::new(farewell);
+    let service = service_fn(move |request| {
+        let (origin, farewell) = (Arc::clone(&origin), Arc::clone(&farewell));
+        async move { Ok::<_, std::convert::Infallible>(origin.serve(request, &farewell).await) }
+    });
+    let (least, most) = HEARTBEAT;
+    let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME_SIZE)
+        .max_header_list_size(HEADER_BYTES)
+        .max_concurrent_streams(limits.max_streams)
+        .keep_alive_interval(limits.heartbeat_interval.clamp(least, most))
+        .keep_alive_timeout(limits.heartbeat_timeout.clamp(least, most))
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let outcome = tokio::select! {
+        outcome = &mut connection => outcome,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _drained = tokio::time::timeout(DRAIN, &mut connection).await;
+            return Ending::Stopped;
+        }
+    };
+    if let Some(code) = *told.borrow_and_update() {
+        return Ending::Farewell(code);
+    }
+    match outcome {
+        Ok(()) => Ending::Lost("the gateway closed it".to_owned()),
+        Err(error) if error.is_timeout() => Ending::HeartbeatLost,
+        Err(error) => Ending::Lost(crate::tunnel::link::chain(&error)),
+    }
+}

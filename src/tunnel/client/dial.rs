@@ -1,0 +1,312 @@
+//! From an address to an authenticated stream: TCP, TLS 1.3, WebSocket, handshake, identity check.
+//!
+//! The server certificate is always verified, against the given roots or the system's. On top of that the gateway's own
+//! identity is checked inside the handshake, before the token leaves this machine.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest};
+
+use super::known_gateways::KnownGatewaysError;
+use crate::tunnel::handshake::{HandshakeError, RefusalCode};
+use crate::tunnel::transport::websocket_config;
+
+/// Where distributions keep the certificates of public authorities, the commonest first.
+const SYSTEM_ROOTS: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// Where the gateway is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GatewayAddress {
+    host: String,
+    port: u16,
+}
+
+impl GatewayAddress {
+    /// Reads `host`, `host:port`, `https://host[:port]` or `wss://host[:port]`; the port is 443 unless given.
+    pub fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("wss://")).unwrap_or(text);
+        let authority: http::uri::Authority = rest.strip_suffix('/').unwrap_or(rest).parse().ok()?;
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        // What follows the host must be a port: `http` would silently pass over one that is no number.
+        let port = match authority.as_str().strip_prefix(authority.host())? {
+            "" => 443,
+            port => port.strip_prefix(':')?.parse().ok()?,
+        };
+        ServerName::try_from(host.clone()).ok()?;
+        Some(Self { host, port })
+    }
+
+    /// The host name or address, without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl std::fmt::Display for GatewayAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Which authorities may vouch for the gateway's TLS certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum TlsRoots {
+    /// Those that the operating system trusts.
+    #[default]
+    System,
+    /// Those in this PEM file and no others.
+    File(PathBuf),
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The roots cannot be read.
+    #[error("cannot read certificate authorities from {path}: {reason}")]
+    Roots {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// Nothing answers at the address.
+    #[error("cannot connect to {address}: {source}")]
+    Connect {
+        /// `host:port`.
+        address: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// TLS failed; most often the certificate.
+    #[error("TLS with {address} failed: {source}")]
+    Tls {
+        /// `host:port`.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The answer is not that of a gateway.
+    #[error("{address} answered {status} instead of opening a tunnel: {message}")]
+    Status {
+        /// `host:port`.
+        address: String,
+        /// The HTTP status.
+        status: u16,
+        /// The beginning of its body, without control characters.
+        message: String,
+    },
+    /// The WebSocket did not come up.
+    #[error("the WebSocket to {address} failed: {source}")]
+    WebSocket {
+        /// `host:port`.
+        address: String,
+        /// Why.
+        source: Box<tungstenite::Error>,
+    },
+    /// A step took too long.
+    #[error("{address} did not finish {step} within {seconds} s")]
+    Timeout {
+        /// `host:port`.
+        address: String,
+        /// Which step.
+        step: &'static str,
+        /// The limit.
+        seconds: u64,
+    },
+    /// The handshake inside failed, or the gateway refused.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    /// The gateway is not the one that this client knows.
+    #[error(transparent)]
+    Identity(#[from] KnownGatewaysError),
+}
+
+impl DialError {
+    /// What to do next.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Roots { .. } => "give a PEM file with at least one certificate".to_owned(),
+            Self::Connect { .. } => "check the gateway's address, that it runs, and the network".to_owned(),
+            Self::Tls { .. } => {
+                "for a gateway with a private root, give its certificate with `--ca FILE`; else check the name in the address"
+                    .to_owned()
+            }
+            Self::Status { status: 401 | 403, .. } => "check the token, and ask for access".to_owned(),
+            Self::Status { status: 404, .. } => "check the gateway's address and the tunnel's name".to_owned(),
+            Self::Status { .. } | Self::WebSocket { .. } | Self::Timeout { .. } => {
+                "check that the address is a Sallyport gateway, and that proxies on the way pass WebSocket".to_owned()
+            }
+            Self::Handshake(HandshakeError::Refused(refusal)) if !refusal.hint.is_empty() => refusal.hint.clone(),
+            Self::Handshake(error) => error.hint().to_owned(),
+            Self::Identity(error) => error.hint(),
+        }
+    }
+
+    /// Whether trying again, with nothing changed by a person, cannot help.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Identity(_) | Self::Roots { .. } | Self::Handshake(HandshakeError::Certificate(_)) => true,
+            Self::Handshake(HandshakeError::Refused(refusal)) => !refusal.code.may_pass_later(),
+            // Anybody on the way can forge a refusal in clear: it must not stop a publisher for good.
+            _ => false,
+        }
+    }
+
+    /// The refusal's code, if the gateway refused under seal.
+    pub fn refusal(&self) -> Option<RefusalCode> {
+        match self {
+            Self::Handshake(HandshakeError::Refused(refusal)) => Some(refusal.code),
+            _ => None,
+        }
+    }
+}
+
+/// TLS 1.3 with X25519MLKEM768 first, for clients that speak HTTP/1.1 and then WebSocket.
+pub fn tls_config(roots: &TlsRoots) -> Result<Arc<rustls::ClientConfig>, DialError> {
+    let path = match roots {
+        TlsRoots::File(path) => path.clone(),
+        TlsRoots::System => {
+            SYSTEM_ROOTS.iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| {
+                roots_error(Path::new("/etc/ssl"), "no certificate authorities are installed")
+            })?
+        }
+    };
+    let mut store = rustls::RootCertStore::empty();
+    let certificates = CertificateDer::pem_file_iter(&path).map_err(|error| roots_error(&path, error))?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| roots_error(&path, error))?;
+        // A system's bundle may hold certificates that webpki does not take; one file of one's own must be right.
+        if let (Err(error), TlsRoots::File(_)) = (store.add(certificate), roots) {
+            return Err(roots_error(&path, error));
+        }
+    }
+    if store.is_empty() {
+        return Err(roots_error(&path, "it holds no certificate"));
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| roots_error(&path, error))?
+        .with_root_certificates(store)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn roots_error(path: &Path, reason: impl std::fmt::Display) -> DialError {
+    DialError::Roots { path: path.to_owned(), reason: reason.to_string() }
+}
+
+/// A WebSocket over TLS over TCP.
+pub type Socket = WebSocketStream<TlsStream<TcpStream>>;
+
+/// Opens `wss://address{path}`; `bearer` goes into the Authorization header. Each step takes at most `patience`.
+pub(super) async fn dial(
+    address: &GatewayAddress,
+    tls: Arc<rustls::ClientConfig>,
+    path: &str,
+    bearer: Option<&str>,
+    patience: Duration,
+) -> Result<Socket, DialError> {
+    let name = ServerName::try_from(address.host.clone())
+        .map_err(|error| DialError::Tls { address: address.to_string(), source: io::Error::other(error) })?;
+    let tcp =
+        step(address, "connecting", patience, TcpStream::connect((address.host.as_str(), address.port)))
+            .await?
+            .map_err(|source| DialError::Connect { address: address.to_string(), source })?;
+    // A multiplexer writes whole frames: Nagle's algorithm would only delay them.
+    tcp.set_nodelay(true).map_err(|source| DialError::Connect { address: address.to_string(), source })?;
+    let tls = step(address, "TLS", patience, TlsConnector::from(tls).connect(name, tcp))
+        .await?
+        .map_err(|source| DialError::Tls { address: address.to_string(), source })?;
+    // Boxed: the WebSocket library keeps its whole handshake in the future.
+    step(address, "the WebSocket", patience, Box::pin(upgrade(address, tls, path, bearer))).await?
+}
+
+async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
+    address: &GatewayAddress,
+    stream: S,
+    path: &str,
+    bearer: Option<&str>,
+) -> Result<WebSocketStream<S>, DialError> {
+    let failed = |error| websocket_error(address, error);
+    let mut request = format!("wss://{address}{path}").into_client_request().map_err(failed)?;
+    if let Some(token) = bearer {
+        let mut value = http::HeaderValue::try_from(format!("Bearer {token}"))
+            .map_err(|error| failed(tungstenite::Error::HttpFormat(error.into())))?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(http::header::AUTHORIZATION, value);
+    }
+    let (socket, _response) =
+        tokio_tungstenite::client_async_with_config(request, stream, Some(websocket_config()))
+            .await
+            .map_err(failed)?;
+    Ok(socket)
+}
+
+fn websocket_error(address: &GatewayAddress, error: tungstenite::Error) -> DialError {
+    let address = address.to_string();
+    match error {
+        tungstenite::Error::Http(response) => {
+            let body = response.body().as_deref().unwrap_or_default();
+            let text = String::from_utf8_lossy(body.get(..512).unwrap_or(body));
+            let message = text.chars().filter(|c| !c.is_control()).collect();
+            DialError::Status { address, status: response.status().as_u16(), message }
+        }
+        source => DialError::WebSocket { address, source: Box::new(source) },
+    }
+}
+
+async fn step<T>(
+    address: &GatewayAddress,
+    step: &'static str,
+    patience: Duration,
+    work: impl Future<Output = T>,
+) -> Result<T, DialError> {
+    tokio::time::timeout(patience, work).await.map_err(|_| DialError::Timeout {
+        address: address.to_string(),
+        step,
+        seconds: patience.as_secs(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_read_in_the_forms_that_people_type() {
+        let read = |text| GatewayAddress::parse(text).map(|address| address.to_string());
+        assert_eq!(read("localhost:8443").as_deref(), Some("localhost:8443"));
+        assert_eq!(read("https://gate.example").as_deref(), Some("gate.example:443"));
+        assert_eq!(read("wss://gate.example:1/").as_deref(), Some("gate.example:1"));
+        assert_eq!(read("[::1]:8443").as_deref(), Some("[::1]:8443"));
+        for bad in ["", "gate:port", "gate:99999", "user@gate", "https://gate/path", "a b", "http://gate"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}

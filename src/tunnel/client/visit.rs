@@ -1,0 +1,39 @@
+//! A visitor's byte stream to a tunnel, for `sallyport connect`.
+//!
+//! The gateway decides at the WebSocket's HTTP request whether the visitor may pass, so this needs no handshake of its
+//! own: the visitor trusts the gateway's TLS certificate, as a browser does. A refusal is an HTTP status with a text.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::VISIT_PATH;
+use super::dial::{DialError, GatewayAddress, Socket, TlsRoots, dial, tls_config};
+use crate::tunnel::TunnelName;
+use crate::tunnel::transport::MessageStream;
+
+/// A byte stream through the gateway; shutting down the write side leaves the read side open.
+pub type VisitStream = MessageStream<Socket>;
+
+/// What a visitor needs to know.
+pub struct VisitorOptions {
+    /// Where the gateway is.
+    pub gateway: GatewayAddress,
+    /// Who may vouch for its TLS certificate.
+    pub roots: TlsRoots,
+    /// The visitor's token.
+    pub token: SecretString,
+    /// Time for each step; 15 s suits.
+    pub patience: Duration,
+}
+
+/// Opens a byte stream to the tunnel `name`.
+///
+/// A visitor without leave gets [`DialError::Status`] with 403 and the gateway's explanation.
+pub async fn visit(options: &VisitorOptions, name: &TunnelName) -> Result<VisitStream, DialError> {
+    let tls = tls_config(&options.roots)?;
+    let path = format!("{VISIT_PATH}/{name}");
+    let socket =
+        dial(&options.gateway, tls, &path, Some(options.token.expose_secret()), options.patience).await?;
+    Ok(MessageStream::plain(socket))
+}

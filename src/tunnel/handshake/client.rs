@@ -1,0 +1,140 @@
+//! The client's side, one type per state: hello → presented → awaiting the answer → session.
+//!
+//! The token leaves only through [`Presented::credential`], which takes a gateway whose signatures have been checked;
+//! whether that gateway is the *right* one (pin or organisation's root) the caller asks in between.
+
+use super::kem::DecapsulationKey;
+use super::message::{ANSWER, Answer, CREDENTIAL, ClientHello, GatewayHello, header};
+use super::schedule::{Schedule, Side, binding_tag, hello_hash};
+use super::{
+    Accepted, Credential, Exporter, HandshakeError, IdentityCertificate, Mode, Refusal, Session, Suite,
+    ToSign,
+};
+
+/// A client that has sent its hello.
+pub struct ClientHandshake {
+    key: DecapsulationKey,
+    suites: Vec<Suite>,
+    exporter: Option<Exporter>,
+    hello: Vec<u8>,
+}
+
+impl ClientHandshake {
+    /// Begins: `key` and `nonce` are fresh randomness, `exporter` that of this TLS connection if there is one. Returns
+    /// message 1 too.
+    pub fn start(
+        key: DecapsulationKey,
+        nonce: [u8; 32],
+        exporter: Option<Exporter>,
+        suites: &[Suite],
+    ) -> Result<(Self, Vec<u8>), HandshakeError> {
+        let hello = ClientHello {
+            suites: suites.iter().map(|suite| suite.number()).collect(),
+            key: Box::new(*key.public()),
+            nonce,
+            binding: exporter.as_ref().map(binding_tag),
+        }
+        .encode()?;
+        Ok((Self { key, suites: suites.to_vec(), exporter, hello: hello.clone() }, hello))
+    }
+
+    /// For tests: a client that has sent `hello`, whatever its key.
+    #[cfg(test)]
+    pub(crate) fn with_hello(
+        key: DecapsulationKey,
+        hello: Vec<u8>,
+        exporter: Option<Exporter>,
+        suites: &[Suite],
+    ) -> Self {
+        Self { key, suites: suites.to_vec(), exporter, hello }
+    }
+
+    /// For tests: the same client, had it sent `hello`.
+    #[cfg(test)]
+    pub(crate) fn having_sent(self, hello: Vec<u8>) -> Self {
+        Self { hello, ..self }
+    }
+
+    /// Takes message 2 and checks it: suite, mode, both signatures.
+    pub fn receive_gateway_hello(self, bytes: &[u8]) -> Result<Presented, HandshakeError> {
+        if let Some(refusal) = Refusal::decode_in_clear(bytes) {
+            return Err(HandshakeError::RefusedInClear(refusal?));
+        }
+        let (hello, core, signatures) = GatewayHello::decode(bytes)?;
+        let suite = Suite::from_number(hello.suite)
+            .filter(|suite| self.suites.contains(suite))
+            .ok_or(HandshakeError::SuiteNotOffered { number: hello.suite })?;
+        let exporter = match hello.mode {
+            Mode::Bound => Some(self.exporter.as_ref().ok_or(HandshakeError::FalseBinding)?),
+            Mode::Sealed => None,
+        };
+        let hash = hello_hash(&self.hello, core, exporter);
+        hello.certificate.check(&ToSign::new(hash), &signatures)?;
+        let secret = self.key.decapsulate(&hello.ciphertext)?;
+        let schedule = Schedule::new(&secret, &hash, &signatures);
+        Ok(Presented { schedule, suite, mode: hello.mode, certificate: hello.certificate })
+    }
+}
+
+/// A gateway has shown its identity and proved that it holds the keys.
+pub struct Presented {
+    schedule: Schedule,
+    suite: Suite,
+    mode: Mode,
+    certificate: IdentityCertificate,
+}
+
+impl Presented {
+    /// Who it is, to be checked against the organisation's root or the pin before [`Self::credential`].
+    pub fn certificate(&self) -> &IdentityCertificate {
+        &self.certificate
+    }
+
+    /// The suite that the gateway chose.
+    pub fn suite(&self) -> Suite {
+        self.suite
+    }
+
+    /// Who will protect the frames.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Message 3: the credential, sealed for this gateway and this handshake.
+    pub fn credential(self, credential: &Credential) -> Result<(AwaitingAnswer, Vec<u8>), HandshakeError> {
+        let header = header(CREDENTIAL);
+        let sealed = self.schedule.seal(Side::Client, &header, &credential.encode()?)?;
+        let message = [&header[..], &sealed].concat();
+        let Self { schedule, suite, mode, .. } = self;
+        Ok((AwaitingAnswer { schedule, suite, mode, credential: message.clone() }, message))
+    }
+}
+
+/// A client that has sent its credential.
+pub struct AwaitingAnswer {
+    schedule: Schedule,
+    suite: Suite,
+    mode: Mode,
+    credential: Vec<u8>,
+}
+
+impl AwaitingAnswer {
+    /// Takes message 4: the session, or [`HandshakeError::Refused`].
+    pub fn receive_answer(self, bytes: &[u8]) -> Result<(Accepted, Session), HandshakeError> {
+        // A gateway that could not open or read the credential has no common key to say so under.
+        if let Some(refusal) = Refusal::decode_in_clear(bytes) {
+            return Err(HandshakeError::RefusedInClear(refusal?));
+        }
+        let header = header(ANSWER);
+        let unopenable = HandshakeError::Unopenable { message: "Answer" };
+        let Some(sealed) = bytes.strip_prefix(&header) else { return Err(unopenable) };
+        let plaintext = self.schedule.open(Side::Gateway, &header, sealed)?.ok_or(unopenable)?;
+        let accepted = match Answer::decode(&plaintext)? {
+            Answer::Accepted(accepted) => accepted,
+            Answer::Refused(refusal) => return Err(HandshakeError::Refused(refusal)),
+        };
+        let (id, frames) = self.schedule.finish(Side::Client, &self.credential, bytes)?;
+        let frames = (self.mode == Mode::Sealed).then_some(frames);
+        Ok((accepted, Session { suite: self.suite, mode: self.mode, id, frames }))
+    }
+}

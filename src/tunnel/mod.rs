@@ -1,0 +1,43 @@
+//! The wire between a publisher and the gateway.
+//!
+//! A publisher sits behind NAT, so it dials out and then *serves*: on its connection it is the HTTP/2 server and
+//! the gateway is the client. Between the dial and the first request runs a hybrid post-quantum handshake, because
+//! the TLS connection may end at somebody else's ingress, which must neither read nor imitate.
+//!
+//! Promised: whoever passes [`handshake`] knows the other end; in mode `sealed` nobody between the two ends reads or
+//! alters a byte unseen; a publisher that is gone or stalls is noticed within the heartbeat; memory per connection is
+//! bounded by [`Limits`].
+//!
+//! Not trusted: every byte from the peer, and every relay on the way. Trusted: the gateway's identity keys, the
+//! organisation's root (if the publisher has it) and the file of known gateways.
+//!
+//! Whether a publisher *may* publish is not decided here: [`accept`] hands its credential and its wishes to the
+//! caller as a [`Registration`], which the caller accepts or refuses.
+//!
+//! Start with [`handshake`] (pure) and `docs/handshake.md`; then [`accept`], [`Link`] and [`client::Publisher`].
+
+mod accept;
+pub mod client;
+pub mod frame;
+#[cfg(fuzzing)]
+pub mod fuzzing;
+pub mod handshake;
+mod link;
+mod name;
+mod protocol;
+mod stream;
+#[cfg(test)]
+mod tests;
+pub mod transport;
+mod wire;
+
+pub use accept::{Acceptance, Limits, Registration, accept};
+pub use handshake::{
+    AcceptedTunnel, CertificateBody, CertificateError, GatewayIdentity, HandshakeError, IdentityCertificate,
+    IdentitySignatures, Refusal, RefusalCode, RootKey, Signing, SigningFailed, Suite, ToSign, channel_binding,
+};
+pub use link::{CloseReason, Counters, Farewell, FarewellCode, Link, LinkError};
+pub use name::{MAX_NAME, NameError, Offer, TunnelId, TunnelKind, TunnelName};
+pub use protocol::{OriginFault, origin_fault};
+pub use stream::TunnelStream;
+pub use transport::websocket_limits;

@@ -1,0 +1,148 @@
+//! What travels beside the visitor's own headers on the HTTP/2 between gateway and publisher.
+//!
+//! All of it in headers that begin with `sallyport-`. Neither end takes such a header from outside: the gateway removes
+//! them from what visitors send, the publisher from what the local app answers.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+
+/// Names the tunnel of a request.
+pub(crate) const TUNNEL: HeaderName = HeaderName::from_static("sallyport-tunnel");
+/// Marks a request whose bodies are a byte stream ([`super::stream`]); its value is [`BYTES`].
+pub(crate) const STREAM: HeaderName = HeaderName::from_static("sallyport-stream");
+/// The value of [`STREAM`].
+pub(crate) const BYTES: HeaderValue = HeaderValue::from_static("bytes");
+/// Marks a message of the gateway itself; its value says which.
+pub(crate) const CONTROL: HeaderName = HeaderName::from_static("sallyport-control");
+/// The value of [`CONTROL`] by which the gateway says goodbye.
+pub(crate) const FAREWELL: HeaderValue = HeaderValue::from_static("farewell");
+/// Why the gateway says goodbye, for programs.
+pub(crate) const FAREWELL_CODE: HeaderName = HeaderName::from_static("sallyport-farewell");
+/// Why the publisher itself answered instead of the local app.
+pub(crate) const ORIGIN_ERROR: HeaderName = HeaderName::from_static("sallyport-origin-error");
+
+const PREFIX: &str = "sallyport-";
+
+/// Why the publisher could not get an answer from the local app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OriginFault {
+    /// The publisher has no such tunnel.
+    UnknownTunnel,
+    /// Nothing listens at the app's address, or it did not accept in time.
+    Unreachable,
+    /// The app broke the connection or did not speak HTTP.
+    BadAnswer,
+}
+
+impl OriginFault {
+    pub(crate) const ALL: [Self; 3] = [Self::UnknownTunnel, Self::Unreachable, Self::BadAnswer];
+
+    /// The word in the header.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::UnknownTunnel => "unknown-tunnel",
+            Self::Unreachable => "unreachable",
+            Self::BadAnswer => "bad-answer",
+        }
+    }
+
+    /// A sentence for the visitor's error page.
+    pub fn explanation(self) -> &'static str {
+        match self {
+            Self::UnknownTunnel => "the publisher does not serve this tunnel any more",
+            Self::Unreachable => "the publisher is connected, but the local app does not answer",
+            Self::BadAnswer => "the local app broke off or did not speak HTTP",
+        }
+    }
+}
+
+impl std::fmt::Display for OriginFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.explanation())
+    }
+}
+
+/// Whether the publisher made this response itself because the local app did not, and why.
+pub fn origin_fault<B>(response: &Response<B>) -> Option<OriginFault> {
+    let word = response.headers().get(ORIGIN_ERROR)?.as_bytes();
+    OriginFault::ALL.into_iter().find(|fault| fault.word().as_bytes() == word)
+}
+
+/// Removes every header of ours that came from outside.
+pub(crate) fn strip_internal(headers: &mut HeaderMap) {
+    strip(headers, |name| name.as_str().starts_with(PREFIX));
+}
+
+/// Removes the headers that belong to one connection only (RFC 9110 §7.6.1).
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        .collect();
+    strip(headers, |name| {
+        named.contains(name)
+            || matches!(
+                name.as_str(),
+                "connection"
+                    | "keep-alive"
+                    | "proxy-connection"
+                    | "proxy-authenticate"
+                    | "proxy-authorization"
+                    | "te"
+                    | "trailer"
+                    | "transfer-encoding"
+                    | "upgrade"
+            )
+    });
+}
+
+fn strip(headers: &mut HeaderMap, doomed: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| doomed(name)).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    #[test]
+    fn headers_of_ours_are_removed_from_what_came_from_outside() {
+        let mut map = headers(&[("sallyport-tunnel", "a"), ("sallyport-tunnel", "b"), ("x-app", "1")]);
+        strip_internal(&mut map);
+        assert_eq!(map, headers(&[("x-app", "1")]));
+    }
+
+    #[test]
+    fn hop_by_hop_headers_and_those_that_connection_names_are_removed() {
+        let mut map = headers(&[
+            ("connection", "keep-alive, X-Secret"),
+            ("x-secret", "1"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "websocket"),
+            ("accept", "*/*"),
+        ]);
+        strip_hop_by_hop(&mut map);
+        assert_eq!(map, headers(&[("accept", "*/*")]));
+    }
+
+    #[test]
+    fn only_a_known_word_is_read_as_a_fault_of_the_origin() {
+        let response = |word: &'static str| Response::builder().header(ORIGIN_ERROR, word).body(()).unwrap();
+        for fault in OriginFault::ALL {
+            assert_eq!(origin_fault(&response(fault.word())), Some(fault));
+        }
+        assert_eq!(origin_fault(&response("whatever")), None);
+    }
+}

@@ -1,0 +1,360 @@
+//! A byte stream over WebSocket binary messages, sealed when it must be.
+//!
+//! The same on both ends and for both uses: under the HTTP/2 of a tunnel, and for a visitor's `sallyport connect`. A
+//! message carries at most 64 KiB; an empty one ends its direction, so a half-closed stream stays useful. Writes are
+//! gathered until the message is full or the writer flushes; nothing is read before somebody wants it, so backpressure
+//! reaches the peer.
+//!
+//! Not trusted: the peer. A text message, one above the bound, or one that does not open ends the connection with an
+//! error; pings are answered by the WebSocket library.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use axum::extract::ws::{self, WebSocket, WebSocketUpgrade};
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{Sink, Stream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{self, protocol::WebSocketConfig};
+use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
+
+use super::frame::{FrameKeys, MAX_PLAINTEXT, Opener, Sealer, TAG};
+use super::handshake::{HandshakeError, MAX_MESSAGE, Session};
+
+/// Largest WebSocket message that is accepted, in bytes: a full sealed frame.
+pub const MAX_SOCKET_MESSAGE: usize = MAX_PLAINTEXT + TAG;
+/// Bytes that the WebSocket library reads at once: two TLS records. It clears that much before every read and keeps it
+/// for every connection, so more would cost time and memory.
+const SOCKET_READ_BUFFER: usize = 32 * 1024;
+/// We gather whole messages ourselves: each is written at once.
+const SOCKET_WRITE_BUFFER: usize = 0;
+/// Bytes that may wait in the WebSocket library when the network is slower than we are.
+const MAX_SOCKET_BACKLOG: usize = 512 * 1024;
+
+const _: () = assert!(MAX_MESSAGE <= MAX_SOCKET_MESSAGE);
+
+/// The bounds of this module on a WebSocket that axum is about to accept. Without them a peer could make the gateway
+/// buffer 64 MiB.
+pub fn websocket_limits<F>(upgrade: WebSocketUpgrade<F>) -> WebSocketUpgrade<F> {
+    upgrade
+        .max_message_size(MAX_SOCKET_MESSAGE)
+        .max_frame_size(MAX_SOCKET_MESSAGE)
+        .read_buffer_size(SOCKET_READ_BUFFER)
+        .write_buffer_size(SOCKET_WRITE_BUFFER)
+        .max_write_buffer_size(MAX_SOCKET_BACKLOG)
+}
+
+/// The same bounds for tungstenite.
+pub fn websocket_config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .max_message_size(Some(MAX_SOCKET_MESSAGE))
+        .max_frame_size(Some(MAX_SOCKET_MESSAGE))
+        .read_buffer_size(SOCKET_READ_BUFFER)
+        .write_buffer_size(SOCKET_WRITE_BUFFER)
+        .max_write_buffer_size(MAX_SOCKET_BACKLOG)
+}
+
+/// A WebSocket as this module needs it: binary messages, polled.
+pub trait MessageSocket: Unpin + Send + 'static {
+    /// The next binary message; `None` when the peer closed in order.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>>;
+    /// Whether a message may be given to [`Self::start_send`].
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Takes a message to be sent.
+    fn start_send(&mut self, message: Bytes) -> io::Result<()>;
+    /// Sends what was taken.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Says goodbye.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+fn not_binary() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a text message came where only binary ones belong")
+}
+
+impl MessageSocket for WebSocket {
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        loop {
+            return Poll::Ready(match ready!(Pin::new(&mut *self).poll_next(cx)) {
+                Some(Ok(ws::Message::Binary(bytes))) => Some(Ok(bytes)),
+                Some(Ok(ws::Message::Ping(_) | ws::Message::Pong(_))) => continue,
+                Some(Ok(ws::Message::Text(_))) => Some(Err(not_binary())),
+                Some(Ok(ws::Message::Close(_))) | None => None,
+                Some(Err(error)) => Some(Err(from_axum(error))),
+            });
+        }
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Sink::poll_ready(Pin::new(self), cx).map_err(from_axum)
+    }
+
+    fn start_send(&mut self, message: Bytes) -> io::Result<()> {
+        Sink::start_send(Pin::new(self), ws::Message::Binary(message)).map_err(from_axum)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Sink::poll_flush(Pin::new(self), cx).map_err(from_axum)
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Sink::poll_close(Pin::new(self), cx).map_err(from_axum)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MessageSocket for WebSocketStream<S> {
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        use tungstenite::Message;
+        loop {
+            return Poll::Ready(match ready!(Pin::new(&mut *self).poll_next(cx)) {
+                Some(Ok(Message::Binary(bytes))) => Some(Ok(bytes)),
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
+                Some(Ok(Message::Text(_))) => Some(Err(not_binary())),
+                Some(Ok(Message::Close(_))) | None => None,
+                Some(Err(error)) => Some(Err(from_tungstenite(error))),
+            });
+        }
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Sink::poll_ready(Pin::new(self), cx).map_err(from_tungstenite)
+    }
+
+    fn start_send(&mut self, message: Bytes) -> io::Result<()> {
+        Sink::start_send(Pin::new(self), tungstenite::Message::Binary(message)).map_err(from_tungstenite)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Sink::poll_flush(Pin::new(self), cx).map_err(from_tungstenite)
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Sink::poll_close(Pin::new(self), cx).map_err(from_tungstenite)
+    }
+}
+
+fn from_axum(error: axum::Error) -> io::Error {
+    match error.into_inner().downcast::<tungstenite::Error>() {
+        Ok(error) => from_tungstenite(*error),
+        Err(error) => io::Error::other(error),
+    }
+}
+
+fn from_tungstenite(error: tungstenite::Error) -> io::Error {
+    use tungstenite::Error;
+    match error {
+        Error::Io(error) => error,
+        Error::ConnectionClosed | Error::AlreadyClosed => io::ErrorKind::BrokenPipe.into(),
+        Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
+            io::ErrorKind::UnexpectedEof.into()
+        }
+        error @ (Error::Capacity(_) | Error::Protocol(_) | Error::Utf8(_)) => {
+            io::Error::new(io::ErrorKind::InvalidData, error)
+        }
+        error => io::Error::other(error),
+    }
+}
+
+/// Receives one message of the handshake.
+pub(crate) async fn receive<M: MessageSocket>(socket: &mut M) -> io::Result<Bytes> {
+    std::future::poll_fn(|cx| socket.poll_receive(cx))
+        .await
+        .unwrap_or(Err(io::ErrorKind::UnexpectedEof.into()))
+}
+
+/// Sends one message of the handshake.
+pub(crate) async fn send<M: MessageSocket>(socket: &mut M, message: Vec<u8>) -> io::Result<()> {
+    std::future::poll_fn(|cx| socket.poll_ready(cx)).await?;
+    socket.start_send(message.into())?;
+    std::future::poll_fn(|cx| socket.poll_flush(cx)).await
+}
+
+/// Says goodbye as far as the peer listens.
+pub(crate) async fn close<M: MessageSocket>(socket: &mut M) {
+    // Nothing can be done about a peer that has gone already.
+    let _gone = std::future::poll_fn(|cx| socket.poll_close(cx)).await;
+}
+
+/// Bytes that passed, unsealed, in both directions.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) sent: AtomicU64,
+    pub(crate) received: AtomicU64,
+}
+
+/// A byte stream over a WebSocket.
+pub struct MessageStream<M> {
+    socket: M,
+    incoming: Bytes,
+    read_ended: bool,
+    outgoing: BytesMut,
+    write_ended: bool,
+    seals: Option<(Sealer, Opener)>,
+    traffic: Arc<Traffic>,
+    severed: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    on_drop: Option<DropGuard>,
+}
+
+impl<M: MessageSocket> MessageStream<M> {
+    /// A stream whose messages are as they are, protected by the TLS below.
+    pub fn plain(socket: M) -> Self {
+        Self {
+            socket,
+            incoming: Bytes::new(),
+            read_ended: false,
+            outgoing: BytesMut::new(),
+            write_ended: false,
+            seals: None,
+            traffic: Arc::default(),
+            severed: None,
+            on_drop: None,
+        }
+    }
+
+    /// Lets `knife` break the stream at any time, and cancels `ended` when the stream is gone. Needed because hyper runs
+    /// an HTTP/2 client's connection in a task of its own for as long as it has open streams: nothing else would cut
+    /// it, or tell of its end.
+    pub(crate) fn watched(mut self, knife: CancellationToken, ended: CancellationToken) -> Self {
+        self.severed = Some(Box::pin(knife.cancelled_owned()));
+        self.on_drop = Some(ended.drop_guard());
+        self
+    }
+
+    /// A stream protected as the handshake decided.
+    pub(crate) fn after_handshake(socket: M, session: Session) -> Result<Self, HandshakeError> {
+        match session.frames {
+            Some(keys) => Self::sealed(socket, keys),
+            None => Ok(Self::plain(socket)),
+        }
+    }
+
+    /// A stream whose messages are sealed with these keys.
+    pub(crate) fn sealed(socket: M, keys: FrameKeys) -> Result<Self, HandshakeError> {
+        Ok(Self { seals: Some(keys.split()?), ..Self::plain(socket) })
+    }
+
+    pub(crate) fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(&self.traffic)
+    }
+
+    /// Hands what is gathered to the socket as one message; empty means the end of this direction.
+    fn poll_dispatch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.socket.poll_ready(cx))?;
+        let length = self.outgoing.len() as u64;
+        let mut message = self.outgoing.split();
+        if let Some((sealer, _)) = &mut self.seals {
+            sealer.seal(&mut message)?;
+        }
+        self.socket.start_send(message.freeze())?;
+        self.traffic.sent.fetch_add(length, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Gathers as much of `data` as the message still holds.
+    fn gather(&mut self, data: &[u8]) -> usize {
+        let room = MAX_PLAINTEXT.saturating_sub(self.outgoing.len());
+        let fits = data.get(..room).unwrap_or(data);
+        if self.outgoing.capacity() - self.outgoing.len() < fits.len() + TAG {
+            // Small writes get a small buffer, a bulk transfer a whole message at once.
+            let wanted = if fits.len() > 4096 { room } else { fits.len() };
+            self.outgoing.reserve(wanted + TAG);
+        }
+        self.outgoing.extend_from_slice(fits);
+        fits.len()
+    }
+
+    fn poll_make_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.write_ended {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if self.outgoing.len() >= MAX_PLAINTEXT { self.poll_dispatch(cx) } else { Poll::Ready(Ok(())) }
+    }
+}
+
+impl<M: MessageSocket> AsyncRead for MessageStream<M> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        // The reader is where an idle connection waits, so this is where it hears of the cut.
+        if this.severed.as_mut().is_some_and(|knife| knife.as_mut().poll(cx).is_ready()) {
+            this.severed = None;
+            this.read_ended = true;
+            this.write_ended = true;
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        while this.incoming.is_empty() && !this.read_ended {
+            match ready!(this.socket.poll_receive(cx)) {
+                Some(message) => {
+                    let message = message?;
+                    this.incoming = match &mut this.seals {
+                        Some((_, opener)) => opener.open(message)?,
+                        None => message,
+                    };
+                    this.traffic.received.fetch_add(this.incoming.len() as u64, Ordering::Relaxed);
+                    this.read_ended = this.incoming.is_empty();
+                }
+                // A relay can forge the goodbye of a WebSocket, but not the sealed end of a direction.
+                None if this.seals.is_some() => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                None => this.read_ended = true,
+            }
+        }
+        let length = this.incoming.len().min(buf.remaining());
+        buf.put_slice(this.incoming.get(..length).unwrap_or_default());
+        this.incoming.advance(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<M: MessageSocket> AsyncWrite for MessageStream<M> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_make_room(cx))?;
+        Poll::Ready(Ok(self.gather(buf)))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_make_room(cx))?;
+        let mut written = 0;
+        for buf in bufs {
+            let gathered = self.gather(buf);
+            written += gathered;
+            if gathered < buf.len() {
+                break;
+            }
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.outgoing.is_empty() {
+            ready!(self.poll_dispatch(cx))?;
+        }
+        self.socket.poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.write_ended {
+            if !self.outgoing.is_empty() {
+                ready!(self.poll_dispatch(cx))?;
+            }
+            ready!(self.poll_dispatch(cx))?;
+            self.write_ended = true;
+        }
+        // With both directions ended the WebSocket has no more use; else it stays for the peer's direction.
+        if self.read_ended { self.socket.poll_close(cx) } else { self.socket.poll_flush(cx) }
+    }
+}
