@@ -1,5 +1,7 @@
 //! A permit dies at once with whatever it rests on.
 
+use std::time::Instant;
+
 use super::*;
 
 #[tokio::test]
