@@ -134,35 +134,43 @@ impl Worker {
             }
             job.begin();
             let outcome = self.serve(job.as_mut());
-            let outcome = outcome.map_err(|error| if error.is_fault() { self.blame(error) } else { error });
             job.answer(outcome);
         }
     }
 
+    /// Does a job. After a fault it is tried once more over a new session, if the token answers there.
     fn serve(&mut self, job: &mut dyn Job) -> Result<(), KeyError> {
-        if let Some(provider) = &mut self.provider {
-            match job.attempt(provider.as_mut()) {
-                // Perhaps only this session died (idle too long, module re-initialised): a new one, once.
-                Err(error) if error.is_fault() => self.provider = None,
+        let mut tried_again = false;
+        loop {
+            let outage = self.pulse.outages();
+            let error = match self.connected().and_then(|provider| job.attempt(provider)) {
+                Err(error) if error.is_fault() => error,
                 outcome => return outcome,
+            };
+            // Perhaps only this session died: idle for too long, or its module re-initialised.
+            self.provider = None;
+            match self.connected().and_then(Provider::probe) {
+                Ok(()) if tried_again => return Err(error), // the token is well: the fault is this request's
+                Ok(()) => {}
+                Err(trouble) => {
+                    self.provider = None;
+                    self.pulse.down_during(outage, &trouble);
+                    self.pulse.check()?;
+                    // An outage that ended while we looked at it.
+                    if tried_again {
+                        return Err(error);
+                    }
+                }
             }
+            tried_again = true;
         }
-        let provider = self.provider.insert(self.store.connect()?);
-        job.attempt(provider.as_mut())
     }
 
-    /// Finds out whether the token or only this request is at fault.
-    fn blame(&mut self, error: KeyError) -> KeyError {
-        let answers = match &mut self.provider {
-            Some(provider) => provider.probe(),
-            None => Err(error.clone()),
-        };
-        if answers.is_ok() {
-            return error;
+    fn connected(&mut self) -> Result<&mut (dyn Provider + 'static), KeyError> {
+        if self.provider.is_none() {
+            self.provider = Some(self.store.connect()?);
         }
-        self.provider = None;
-        self.pulse.down(&error);
-        self.pulse.check().err().unwrap_or(error)
+        self.provider.as_deref_mut().ok_or(KeyError::Closed)
     }
 }
 

@@ -83,6 +83,16 @@ pub enum KeyError {
         /// How many tokens have it.
         count: usize,
     },
+    /// In the place of the token is another one with the same label. It is not used, nor given the PIN.
+    #[error("token {label:?} is another one now: its serial number is {found}, and was {expected}")]
+    TokenExchanged {
+        /// The configured label.
+        label: String,
+        /// The serial number of the token that was opened.
+        expected: String,
+        /// The serial number of the token that is there.
+        found: String,
+    },
     /// A token with this label exists already.
     #[error("a token labelled {label:?} exists already")]
     TokenExists {
@@ -242,6 +252,7 @@ impl KeyError {
             }
             Self::TokenAbsent { .. } => "insert the token, or correct the token label in the configuration",
             Self::TokenAmbiguous { .. } => "give each token a label of its own",
+            Self::TokenExchanged { .. } => "put the first token back, or restart to use the other one",
             Self::TokenExists { .. } => "use the existing token, or choose another label",
             Self::TokenRefused { .. } => {
                 "labels have 1 to 32 bytes, PINs 4 to 255; SoftHSM always has a free slot"
@@ -296,6 +307,7 @@ impl KeyError {
                 | Self::KeyMissing { .. }
                 | Self::TokenAbsent { .. }
                 | Self::TokenAmbiguous { .. }
+                | Self::TokenExchanged { .. }
                 | Self::ConfigurationMissing { .. }
         )
     }

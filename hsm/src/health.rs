@@ -1,6 +1,8 @@
 //! Whether the keys can be used, visible to everybody and decided in one place.
 
 use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 
 use jiff::Timestamp;
@@ -28,13 +30,15 @@ pub enum Health {
 #[derive(Clone)]
 pub(crate) struct Pulse {
     health: watch::Sender<Health>,
+    /// How many outages are over; changed only while `health` is locked.
+    outages: Arc<AtomicU64>,
     /// Holds one ring: who finds it full knows that somebody has rung.
     bell: SyncSender<()>,
 }
 
 impl Pulse {
     pub(crate) fn new(bell: SyncSender<()>) -> Self {
-        Self { health: watch::Sender::new(Health::Up), bell }
+        Self { health: watch::Sender::new(Health::Up), outages: Arc::default(), bell }
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<Health> {
@@ -49,10 +53,25 @@ impl Pulse {
         }
     }
 
+    /// How many outages are over.
+    pub(crate) fn outages(&self) -> u64 {
+        self.outages.load(Ordering::Relaxed)
+    }
+
     /// Tells everybody that keys cannot be used, and wakes recovery.
     pub(crate) fn down(&self, error: &KeyError) {
+        self.report(None, error);
+    }
+
+    /// As [`Pulse::down`], unless an outage ended since `outages` were over: then what was seen is old news.
+    pub(crate) fn down_during(&self, outages: u64, error: &KeyError) {
+        self.report(Some(outages), error);
+    }
+
+    fn report(&self, during: Option<u64>, error: &KeyError) {
         let reason = told(error);
         self.health.send_if_modified(|health| match health {
+            _ if during.is_some_and(|outages| outages != self.outages()) => false,
             Health::Down { reason: known, .. } if *known == reason => false,
             Health::Down { reason: known, .. } => {
                 tracing::warn!(%reason, hint = error.hint(), "the key provider is still down");
@@ -74,6 +93,7 @@ impl Pulse {
             if was_down {
                 tracing::info!("the key provider is up again");
                 *health = Health::Up;
+                self.outages.fetch_add(1, Ordering::Relaxed);
             }
             was_down
         });

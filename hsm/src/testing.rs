@@ -62,13 +62,17 @@ impl TestToken {
         let (so_pin, pin) = (random_pin(), random_pin());
         durable::replace(&token.so_pin_file(), so_pin.as_bytes()).expect("the SO PIN file is written");
         durable::replace(&token.pin_file(), pin.as_bytes()).expect("the PIN file is written");
+        token.initialise(&so_pin, &pin);
+        token
+    }
+
+    fn initialise(&self, so_pin: &str, pin: &str) {
         let made = Command::new("softhsm2-util")
-            .env("SOFTHSM2_CONF", token.conf())
-            .args(["--init-token", "--free", "--label", LABEL, "--so-pin", &so_pin, "--pin", &pin])
+            .env("SOFTHSM2_CONF", self.conf())
+            .args(["--init-token", "--free", "--label", LABEL, "--so-pin", so_pin, "--pin", pin])
             .output()
             .expect("softhsm2-util runs (Debian: apt install softhsm2)");
         assert!(made.status.success(), "softhsm2-util: {}", String::from_utf8_lossy(&made.stderr));
-        token
     }
 
     /// Makes a configuration whose one slot is free.
@@ -211,12 +215,25 @@ impl TestToken {
         fs::rename(self.token_directory(), self.directory.join("away")).expect("the token is taken away");
     }
 
-    /// Puts the token back.
+    /// Puts another token, with the same label and other PINs, where this one was taken away.
+    ///
+    /// # Panics
+    ///
+    /// If it was not taken away.
+    pub fn put_another(&self) {
+        let other = Self::create();
+        fs::rename(other.token_directory(), self.token_directory()).expect("another token is put in place");
+    }
+
+    /// Puts the token back, in the place of any other.
     ///
     /// # Panics
     ///
     /// If it was not taken away.
     pub fn put_back(&self) {
+        if self.token_directory().exists() {
+            fs::remove_dir_all(self.token_directory()).expect("the other token is removed");
+        }
         fs::rename(self.directory.join("away"), self.token_directory()).expect("the token is put back");
     }
 }

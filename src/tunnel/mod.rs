@@ -19,6 +19,8 @@
 mod accept;
 pub mod client;
 pub mod frame;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod handshake;
 mod link;
 mod name;

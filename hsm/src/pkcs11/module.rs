@@ -84,11 +84,11 @@ impl Module {
         Ok(lease)
     }
 
-    /// Finalises and initialises the module, unless somebody did so since `seen`.
-    pub(super) fn reinitialise(&self, seen: u64) -> Result<(), KeyError> {
+    /// Finalises and initialises the module, unless somebody did so since `seen`. Returns its generation.
+    pub(super) fn reinitialise(&self, seen: u64) -> Result<u64, KeyError> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if state.initialised && state.generation != seen {
-            return Ok(());
+            return Ok(state.generation);
         }
         if state.initialised {
             state.initialised = false;
@@ -97,7 +97,8 @@ impl Module {
                 tracing::debug!(%error, "the PKCS#11 module did not finalise cleanly");
             }
         }
-        self.initialise(&mut state)
+        self.initialise(&mut state)?;
+        Ok(state.generation)
     }
 
     fn ensure_initialised(&self) -> Result<(), KeyError> {

@@ -260,13 +260,23 @@ impl Provider for TokenSession {
     }
 
     fn probe(&mut self) -> Result<(), KeyError> {
-        if self.known.contains(Role::Kek) {
-            // Sealing uses a private object, and cannot be mistaken for anybody's signature.
-            return self.wrap("probe", b"probe").map(drop);
+        let known = self.known.roles();
+        {
+            let lease = self.module.lease_of(self.generation)?;
+            let asked = lease.pkcs11.get_token_info(self.slot).map(drop);
+            asked.map_err(|error| KeyError::operation("ask the token for its state", error))?;
+            // Measured: when SoftHSM's directory is gone for a moment, it forgets some keys and keeps others.
+            for &role in &known {
+                if objects::find(self.session()?, role)?.is_none() {
+                    return Err(KeyError::KeyMissing { role, place: self.home.to_string() });
+                }
+            }
         }
-        let lease = self.module.lease_of(self.generation)?;
-        let asked = lease.pkcs11.get_token_info(self.slot).map(drop);
-        asked.map_err(|error| KeyError::operation("ask the token for its state", error))
+        if known.contains(&Role::Kek) {
+            // Sealing uses a private object, and cannot be mistaken for anybody's signature.
+            self.wrap("probe", b"probe")?;
+        }
+        Ok(())
     }
 }
 

@@ -19,9 +19,10 @@ use crate::role::Role;
 use crate::secret_file;
 
 use super::module::{Lease, Module};
+use super::objects;
 use super::session::TokenSession;
 
-/// Roles whose key was seen in this token: if one of them is missing later, the token is in trouble.
+/// Roles whose key was seen in this token: if one of them is missing later, the token may be in trouble.
 #[derive(Default)]
 pub(super) struct Known(Mutex<BTreeSet<Role>>);
 
@@ -30,8 +31,12 @@ impl Known {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(role);
     }
 
-    pub(super) fn contains(&self, role: Role) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&role)
+    pub(super) fn roles(&self) -> BTreeSet<Role> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn forget(&self, role: Role) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&role);
     }
 }
 
@@ -91,10 +96,30 @@ impl Token {
         self.anchor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Forgets keys that a module which has just read its token anew does not find: they are gone, and their
+    /// absence is no longer a sign of trouble with the others.
+    fn take_stock(&self, anchor: &Anchor) -> Result<(), KeyError> {
+        let session = anchor.session.as_ref().ok_or(KeyError::Closed)?;
+        for role in self.known.roles() {
+            if objects::find(session, role)?.is_none() {
+                tracing::error!(%role, token = self.label, "a key is no longer in the token");
+                self.known.forget(role);
+            }
+        }
+        Ok(())
+    }
+
     /// Finds the token in the module's present generation, and attaches to it.
     fn attach<'a>(&'a self, anchor: &mut Anchor) -> Result<Lease<'a>, KeyError> {
         let lease = self.module.lease()?;
         let (slot, info) = find_slot(lease.pkcs11, &self.label)?;
+        if info.serial_number() != anchor.info.serial_number() {
+            return Err(KeyError::TokenExchanged {
+                label: self.label.clone(),
+                expected: anchor.info.serial_number().to_owned(),
+                found: info.serial_number().to_owned(),
+            });
+        }
         let alive = anchor.generation == lease.generation
             && anchor.slot == slot
             && anchor.session.as_ref().is_some_and(|session| session.get_session_info().is_ok());
@@ -121,11 +146,10 @@ impl Store for Token {
     }
 
     fn connect(&self) -> Result<Box<dyn Provider>, KeyError> {
-        let (slot, serial, attached) = {
-            let anchor = self.anchor();
-            (anchor.slot, anchor.info.serial_number().to_owned(), anchor.generation)
-        };
-        let lease = self.module.lease_of(attached)?;
+        // Held while the session is opened: recovery, which holds it too, must not come in between.
+        let anchor = self.anchor();
+        let (slot, serial) = (anchor.slot, anchor.info.serial_number().to_owned());
+        let lease = self.module.lease_of(anchor.generation)?;
         let session = lease
             .pkcs11
             .open_ro_session_no_drop(slot)
@@ -164,12 +188,14 @@ impl Store for Token {
             Step::Reinitialise => {
                 // Dropped unclosed: finalising ends it, and later its number is somebody else's.
                 anchor.session = None;
-                self.module.reinitialise(anchor.generation)?;
+                // Kept even if the token is not there yet: the next attempt must read it anew.
+                anchor.generation = self.module.reinitialise(anchor.generation)?;
                 let _lease = self.attach(&mut anchor)?;
-                if anchor.session.as_ref().is_some_and(is_logged_in) {
-                    return Ok(()); // somebody else in this process re-initialised and logged in
+                // Somebody else in this process may have re-initialised it and logged in.
+                if !anchor.session.as_ref().is_some_and(is_logged_in) {
+                    anchor.log_in(&self.label, &self.pin_file)?;
                 }
-                anchor.log_in(&self.label, &self.pin_file)
+                self.take_stock(&anchor)
             }
         }
     }

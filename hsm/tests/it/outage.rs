@@ -118,7 +118,7 @@ fn a_pin_that_became_wrong_is_tried_once_and_again_only_when_its_file_changes() 
 }
 
 #[test]
-fn a_missing_key_is_told_and_does_not_take_the_others_down() {
+fn a_key_that_is_gone_is_told_and_does_not_take_the_others_down() {
     let Some(token) = TestToken::for_this_test() else { return };
     let keys = token.open_with_keys();
     runtime().block_on(async {
@@ -140,14 +140,41 @@ fn a_missing_key_is_told_and_does_not_take_the_others_down() {
             .expect("pkcs11-tool runs (Debian: apt install opensc)");
         assert!(deleted.status.success(), "{}", String::from_utf8_lossy(&deleted.stderr));
 
+        // A key that vanishes may be a token in trouble: it is recovered first, and only then believed.
+        let mut health = keys.health();
+        wait_for(&mut health, is_down).await;
+        wait_for(&mut health, |health| *health == Health::Up).await;
         // Each worker has its own handle, and each must notice.
         for _ in 0..16 {
             let refused = keys.sign(Role::Tls, MESSAGE.to_vec()).await;
             assert!(matches!(refused, Err(KeyError::KeyMissing { role: Role::Tls, .. })), "{refused:?}");
         }
         signs(&keys, Role::Ledger).await;
-        assert_eq!(*keys.health().borrow(), Health::Up);
+        assert!(!health.has_changed().unwrap(), "a key that is known to be gone is no outage");
     });
+}
+
+#[test]
+fn another_token_with_the_same_label_is_not_taken_for_ours() {
+    let Some(token) = TestToken::for_this_test() else { return };
+    let keys = token.open_with_keys();
+    let ours = keys.describe().to_string();
+    runtime().block_on(async {
+        let mut health = keys.health();
+        token.take_away();
+        wait_for(&mut health, is_down).await;
+        token.put_another();
+        wait_for(
+            &mut health,
+            |health| matches!(health, Health::Down { reason, .. } if reason.contains("is another one now")),
+        )
+        .await;
+        assert!(matches!(keys.sign(Role::Ledger, MESSAGE.to_vec()).await, Err(KeyError::Down { .. })));
+        token.put_back();
+        wait_for(&mut health, |health| *health == Health::Up).await;
+        signs(&keys, Role::Ledger).await;
+    });
+    assert_eq!(keys.describe().to_string(), ours);
 }
 
 #[test]

@@ -1,0 +1,76 @@
+//! `docs/dependencies.md` has a line for each direct dependency, and none for what is gone; and says of each licence that may
+//! be linked where it comes from.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use toml::{Table, Value};
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+fn manifest(path: &str) -> Table {
+    toml::from_str(&read(path)).unwrap()
+}
+
+fn own(name: &str) -> bool {
+    name.starts_with("sallyport-")
+}
+
+/// First words in backticks of the rows under tables whose first head is `crate`.
+fn listed(page: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut in_table = false;
+    for line in page.lines() {
+        if line.starts_with("| crate |") {
+            in_table = true;
+        } else if !line.starts_with('|') {
+            in_table = false;
+        } else if in_table
+            && let Some(name) = line.strip_prefix("| `").and_then(|rest| rest.split('`').next())
+        {
+            assert!(names.insert(name.to_owned()), "docs/dependencies.md lists {name} twice");
+        }
+    }
+    names
+}
+
+#[test]
+fn every_direct_dependency_has_a_line_that_says_why() {
+    let workspace = manifest("Cargo.toml");
+    let table = workspace["workspace"]["dependencies"].as_table().unwrap();
+    let ours: BTreeSet<String> = table.keys().filter(|name| !own(name)).cloned().collect();
+    let page = listed(&read("docs/dependencies.md"));
+    let missing: Vec<_> = ours.difference(&page).collect();
+    let stale: Vec<_> = page.difference(&ours).collect();
+    assert!(missing.is_empty(), "docs/dependencies.md does not say why we have {missing:?}");
+    assert!(stale.is_empty(), "docs/dependencies.md lists what is no dependency: {stale:?}");
+}
+
+#[test]
+fn packages_take_their_dependencies_from_the_workspace_so_that_there_is_one_list() {
+    for path in ["Cargo.toml", "audit/Cargo.toml", "audit/ctl/Cargo.toml", "hsm/Cargo.toml", "compliance/Cargo.toml"] {
+        let manifest = manifest(path);
+        for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let Some(dependencies) = manifest.get(section).and_then(Value::as_table) else { continue };
+            for (name, value) in dependencies {
+                let from_workspace = value.get("workspace").and_then(Value::as_bool) == Some(true);
+                // A package may name itself, to have its own test features in its tests.
+                assert!(from_workspace || own(name), "{path}: {name} is not taken from the workspace");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_licence_that_may_be_linked_is_explained() {
+    let deny = manifest("deny.toml");
+    let page = read("docs/dependencies.md");
+    let licences = page.split_once("## Licences").unwrap().1.split("\n## ").next().unwrap();
+    for licence in deny["licenses"]["allow"].as_array().unwrap() {
+        let licence = licence.as_str().unwrap();
+        assert!(licences.contains(licence), "docs/dependencies.md does not say where {licence} comes from");
+    }
+}
