@@ -147,8 +147,13 @@ async fn serve(
         .max_concurrent_streams(250)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(15));
-    let service =
-        service_fn(move |request| route::handle(edge.clone(), Arc::clone(&connection), console.clone(), request));
+    // HTTP's own timeout begins when it is known which HTTP is spoken: a peer that never tells must not be waited for.
+    let (begun, patience) = (CancellationToken::new(), edge.bounds.header);
+    let first = begun.clone();
+    let service = service_fn(move |request| {
+        first.cancel();
+        route::handle(edge.clone(), Arc::clone(&connection), console.clone(), request)
+    });
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(serving);
     let result = tokio::select! {
@@ -157,9 +162,17 @@ async fn serve(
             serving.as_mut().graceful_shutdown();
             serving.await
         }
+        () = silence(patience, &begun) => return debug!(%peer, "no request came in time"),
     };
     if let Err(error) = result {
         debug!(%peer, %error, "connection ended");
+    }
+}
+
+/// Resolves when `patience` is over and nothing has begun; never if something has.
+async fn silence(patience: Duration, begun: &CancellationToken) {
+    if tokio::time::timeout(patience, begun.cancelled()).await.is_ok() {
+        std::future::pending().await
     }
 }
 
