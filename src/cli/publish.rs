@@ -164,6 +164,8 @@ fn parse_target(text: &str) -> Result<Target, Failure> {
 pub(super) fn dial_failure(error: &DialError) -> Failure {
     let code = match error {
         DialError::Status { status: 401 | 403, .. } => ExitCode::Refused,
+        // An answer with a hint is a gateway's own: it was reached.
+        DialError::Status { hint, .. } if !hint.is_empty() => ExitCode::Failed,
         _ if error.refusal().is_some() => match error.refusal() {
             Some(RefusalCode::Unavailable | RefusalCode::Draining) => ExitCode::Failed,
             _ => ExitCode::Refused,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::header::{CONNECTION, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use sallyport_audit::{Draft, Kind, Outcome};
 use tracing::warn;
@@ -246,7 +247,10 @@ pub(super) fn prepare(
     name: &TunnelName,
     correlation: &Correlation,
 ) {
-    let host = format!("{name}.{domain}");
+    // HTTP/2 names the port in the URI, HTTP/1.1 in the header; an app that builds links needs it.
+    let in_header = request.headers().get(HOST).and_then(|value| value.to_str().ok()?.parse::<Authority>().ok());
+    let port = request.uri().authority().cloned().or(in_header).and_then(|authority| authority.port_u16());
+    let host = port.map_or_else(|| format!("{name}.{domain}"), |port| format!("{name}.{domain}:{port}"));
     let path = request.uri().path_and_query().cloned();
     *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
     let headers = request.headers_mut();
@@ -264,11 +268,7 @@ pub(super) fn prepare(
     set("x-forwarded-host", &host);
     set("x-forwarded-proto", "https");
     set("x-request-id", &correlation.0);
-    if !request.headers().contains_key(HOST)
-        && let Ok(value) = HeaderValue::from_str(&host)
-    {
-        request.headers_mut().insert(HOST, value);
-    }
+    set("host", &host);
 }
 
 /// RFC 9110 section 7.6.1: what speaks of one connection does not travel further.
@@ -375,7 +375,8 @@ mod tests {
         prepare(&mut request, &connection, "localhost", &name, &Correlation("cor-1".to_owned()));
         assert_eq!(request.headers()["x-forwarded-for"], "203.0.113.7");
         assert!(!request.headers().contains_key("forwarded"));
-        assert_eq!(request.headers()[HOST], "demo.localhost");
+        assert_eq!(request.headers()[HOST], "demo.localhost:8443");
+        assert_eq!(request.headers()["x-forwarded-host"], "demo.localhost:8443");
         assert_eq!(request.uri(), "/a?b=c");
     }
 }

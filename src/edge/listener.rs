@@ -52,9 +52,7 @@ impl ListenError {
                 "stop that process, or choose another port: `gateway.listen` in sallyport.toml, or \
                  SALLYPORT_GATEWAY__LISTEN=127.0.0.1:18443 in the environment"
             }
-            Self::Failed { .. } => {
-                "check the address in `gateway.listen`; ports under 1024 need leave of the system"
-            }
+            Self::Failed { .. } => "check the address in `gateway.listen`; ports under 1024 need leave of the system",
         }
     }
 }
@@ -100,8 +98,7 @@ impl Listener {
             };
             match admission.admit(peer.ip(), &edge) {
                 Ok(seat) => {
-                    let serving =
-                        serve(edge.clone(), console.clone(), acceptor.clone(), socket, peer, stop.clone());
+                    let serving = serve(edge.clone(), console.clone(), acceptor.clone(), socket, peer, stop.clone());
                     tasks.spawn(async move {
                         serving.await;
                         drop(seat);
@@ -150,7 +147,11 @@ async fn serve(
         .max_concurrent_streams(250)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(15));
+    // HTTP's own timeout begins when it is known which HTTP is spoken: a peer that never tells must not be waited for.
+    let (begun, patience) = (CancellationToken::new(), edge.bounds.header);
+    let first = begun.clone();
     let service = service_fn(move |request| {
+        first.cancel();
         route::handle(edge.clone(), Arc::clone(&connection), console.clone(), request)
     });
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
@@ -161,9 +162,17 @@ async fn serve(
             serving.as_mut().graceful_shutdown();
             serving.await
         }
+        () = silence(patience, &begun) => return debug!(%peer, "no request came in time"),
     };
     if let Err(error) = result {
         debug!(%peer, %error, "connection ended");
+    }
+}
+
+/// Resolves when `patience` is over and nothing has begun; never if something has.
+async fn silence(patience: Duration, begun: &CancellationToken) {
+    if tokio::time::timeout(patience, begun.cancelled()).await.is_ok() {
+        std::future::pending().await
     }
 }
 

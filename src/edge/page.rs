@@ -50,11 +50,15 @@ impl Refusal {
         let mut response =
             if wants_page(headers) { self.page(correlation) } else { self.problem(correlation) };
         *response.status_mut() = self.status;
+        self.add_headers(&mut response);
+        response
+    }
+
+    fn add_headers(&self, response: &mut Response) {
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.status == StatusCode::SERVICE_UNAVAILABLE || self.status == StatusCode::TOO_MANY_REQUESTS {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
         }
-        response
     }
 
     /// The refusal as problem+json.
@@ -70,6 +74,7 @@ impl Refusal {
         });
         let mut response = (self.status, body.to_string()).into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        self.add_headers(&mut response);
         response
     }
 

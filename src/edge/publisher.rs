@@ -212,10 +212,11 @@ impl Wish<'_> {
     /// Where visitors reach it. A TCP tunnel gets its port here.
     async fn address(&self, identity: &Identity, offer: &Offer) -> Result<String, Refused> {
         let edge = self.edge;
+        // A TCP tunnel's too: whoever opens it in a browser is told how to reach it.
+        let host = format!("{}.{}", offer.name, edge.domain);
+        Arc::clone(&edge.certificates).ensure(host).await;
         match offer.kind {
             TunnelKind::Http => {
-                let host = format!("{}.{}", offer.name, edge.domain);
-                Arc::clone(&edge.certificates).ensure(host).await;
                 let port = if edge.port == 443 { String::new() } else { format!(":{}", edge.port) };
                 Ok(format!("https://{}.{}{port}", offer.name, edge.domain))
             }

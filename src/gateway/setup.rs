@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use sallyport_audit::Ledger;
-use sallyport_hsm::authority::{self, RootCertificate, RootOptions, Validity};
+use sallyport_hsm::authority::{self, RootOptions, Validity};
 use sallyport_hsm::{KeyError, KeyInfo, Keys};
 use secrecy::SecretString;
 
@@ -253,8 +253,8 @@ fn still_good(leaf_file: &Path, now: Timestamp) -> bool {
     let Ok(later) = now.checked_add(RENEW_BEFORE) else { return false };
     std::fs::read_to_string(leaf_file)
         .ok()
-        .and_then(|pem| RootCertificate::from_pem(&pem).ok())
-        .is_some_and(|certificate| certificate.is_valid_at(later))
+        .and_then(|pem| authority::valid_until(&pem).ok())
+        .is_some_and(|end| later < end)
 }
 
 async fn first_tokens(

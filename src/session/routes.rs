@@ -1,7 +1,8 @@
 //! Who publishes which name, and how to reach them.
 //!
 //! A name belongs to whoever registered it first, until its publisher leaves, or is lost and stays away longer than the
-//! grace period. While a publisher is away its name is kept for it: the same publisher takes it back, nobody else can.
+//! grace period. While a publisher is away its name is kept for its owner: the same publisher takes it back, or one that the
+//! owner started in its place; nobody else can.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -191,7 +192,8 @@ impl Routes {
 
 impl Slot {
     fn holds_against(&self, owner: &str, publisher: &str, now: Instant) -> bool {
-        let same = self.route.owner == owner && self.route.publisher == publisher;
+        let away = self.kept_until.is_some();
+        let same = self.route.owner == owner && (self.route.publisher == publisher || away);
         let over = self.kept_until.is_some_and(|until| until <= now);
         !same && !over
     }

@@ -117,10 +117,11 @@ fn connect_tells_a_visitor_without_leave_why_and_how_to_ask() {
     let refused = world.cli("visitor", &["connect", "vault", "--stdio"]);
     assert_eq!(refused.code, 4, "{}", refused.err);
     assert!(refused.err.contains("needs leave to use `vault`"), "{}", refused.err);
-    assert!(refused.err.contains("sallyport request vault"), "{}", refused.err);
+    assert!(refused.err.contains("hint: ask for it: sallyport request vault"), "{}", refused.err);
     let unknown = world.cli("visitor", &["connect", "nothing", "--stdio"]);
     assert_eq!(unknown.code, 1, "{}", unknown.err);
-    assert!(unknown.err.contains("no tunnel is published as `nothing`"), "{}", unknown.err);
+    assert!(unknown.err.contains("404: no tunnel is published as `nothing`"), "{}", unknown.err);
+    assert!(unknown.err.contains("hint: check the name, or ask its owner"), "{}", unknown.err);
 }
 
 #[test]
