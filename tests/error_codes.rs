@@ -129,12 +129,18 @@ fn the_scan_sees_a_code_in_each_place_where_one_can_stand() {
 fn the_words_of_ends_and_causes_are_explained() {
     let page = read("docs/errors.md");
     for (file, signature) in [
-        ("src/session/live.rs", "impl Ending {\n    /// The word in records.\n    pub fn as_str(self) -> &'static str {"),
+        (
+            "src/session/live.rs",
+            "impl Ending {\n    /// The word in records.\n    pub fn as_str(self) -> &'static str {",
+        ),
         ("src/access/permit.rs", "pub fn as_str(self) -> &'static str {"),
         ("src/tunnel/link.rs", "pub fn word(self) -> &'static str {"),
     ] {
         for word in codes_of_a_function(&read(file), signature) {
-            assert!(page.contains(&format!("`{word}`")), "docs/errors.md does not explain `{word}` of {file}");
+            assert!(
+                page.contains(&format!("`{word}`")),
+                "docs/errors.md does not explain `{word}` of {file}"
+            );
         }
     }
 }

@@ -181,7 +181,13 @@ pub struct Reporter<'a> {
     coverage: Coverage,
     population: Tally,
     kinds: BTreeMap<&'static str, u64>,
-    controls: Vec<(Vec<Tally>, Vec<(Tally, Vec<Row>)>)>,
+    controls: Vec<Counted>,
+}
+
+/// What was counted for one control, in the order of its queries.
+struct Counted {
+    evidence: Vec<Tally>,
+    exceptions: Vec<(Tally, Vec<Row>)>,
 }
 
 impl<'a> Reporter<'a> {
@@ -190,7 +196,7 @@ impl<'a> Reporter<'a> {
         let controls = framework.controls.iter().map(|control| {
             let evidence = control.evidence.iter().map(|_| Tally::default()).collect();
             let exceptions = control.exception.iter().map(|_| (Tally::default(), Vec::new())).collect();
-            (evidence, exceptions)
+            Counted { evidence, exceptions }
         });
         Self {
             framework,
@@ -213,13 +219,13 @@ impl<'a> Reporter<'a> {
         self.population.take(record, leaf);
         let of_kind = self.kinds.entry(record.kind.as_str()).or_default();
         *of_kind = of_kind.saturating_add(1);
-        for (control, (evidence, exceptions)) in self.framework.controls.iter().zip(&mut self.controls) {
-            for (shown, tally) in control.evidence.iter().zip(evidence) {
+        for (control, counted) in self.framework.controls.iter().zip(&mut self.controls) {
+            for (shown, tally) in control.evidence.iter().zip(&mut counted.evidence) {
                 if shown.query.matches(record) {
                     tally.take(record, leaf);
                 }
             }
-            for (rule, (tally, rows)) in control.exception.iter().zip(exceptions) {
+            for (rule, (tally, rows)) in control.exception.iter().zip(&mut counted.exceptions) {
                 if rule.query.matches(record) {
                     tally.take(record, leaf);
                     if rows.len() < ROWS {
@@ -235,35 +241,34 @@ impl<'a> Reporter<'a> {
         self.coverage.finish();
         let unproved = unproved(&verdict, &self.chain);
         let records = self.population.count;
-        let controls =
-            self.framework.controls.iter().zip(self.controls).map(|(control, (evidence, exceptions))| {
-                let evidence: Vec<Table> = control
-                    .evidence
-                    .iter()
-                    .zip(evidence)
-                    .map(|(shown, tally)| tally.table(&shown.shows, &shown.query))
-                    .collect();
-                let exceptions: Vec<Listing> = control
-                    .exception
-                    .iter()
-                    .zip(exceptions)
-                    .map(|(rule, (tally, rows))| {
-                        let more = tally.count.saturating_sub(rows.len() as u64);
-                        Listing { table: tally.table(&rule.rule, &rule.query), rows, more }
-                    })
-                    .collect();
-                ControlReport {
-                    id: control.id.clone(),
-                    about: control.about.clone(),
-                    claim: control.claim.clone(),
-                    method: control.method,
-                    standing: control.standing.clone(),
-                    state: standing(unproved.as_deref(), records, &evidence, &exceptions),
-                    evidence,
-                    exceptions,
-                    not_evaluated: control.not_evaluated.clone(),
-                }
-            });
+        let controls = self.framework.controls.iter().zip(self.controls).map(|(control, counted)| {
+            let evidence: Vec<Table> = control
+                .evidence
+                .iter()
+                .zip(counted.evidence)
+                .map(|(shown, tally)| tally.table(&shown.shows, &shown.query))
+                .collect();
+            let exceptions: Vec<Listing> = control
+                .exception
+                .iter()
+                .zip(counted.exceptions)
+                .map(|(rule, (tally, rows))| {
+                    let more = tally.count.saturating_sub(rows.len() as u64);
+                    Listing { table: tally.table(&rule.rule, &rule.query), rows, more }
+                })
+                .collect();
+            ControlReport {
+                id: control.id.clone(),
+                about: control.about.clone(),
+                claim: control.claim.clone(),
+                method: control.method,
+                standing: control.standing.clone(),
+                state: standing(unproved.as_deref(), records, &evidence, &exceptions),
+                evidence,
+                exceptions,
+                not_evaluated: control.not_evaluated.clone(),
+            }
+        });
         let controls = controls.collect();
         let mut not_proved = vec![
             "that a control is designed or works as it should: that is for the auditor to judge".to_owned(),

@@ -1,11 +1,6 @@
 //! Reports over a ledger made in memory: what they claim, and above all what they do not.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on should stop where it is"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
 use sallyport_audit::{
     Digest, Draft, Kind, Outcome, Record,

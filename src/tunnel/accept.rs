@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 
 use super::handshake::{
     Accepted, AcceptedTunnel, Answering, Credential, Exporter, GatewayHandshake, GatewayIdentity,
-    HandshakeError, Mode, Refusal, SessionLimits, Suite,
+    HandshakeError, Mode, Refusal, SessionLimits, SigningFailed, Suite,
 };
 use super::link::Link;
 use super::name::Offer;
@@ -99,9 +99,9 @@ async fn credential<M: MessageSocket>(
         nonce,
         identity.certificate(),
     )?;
-    let signatures =
-        in_time(patience, "signature of our own", async { Ok(identity.sign(handshake.to_sign()).await?) })
-            .await?;
+    let signatures = tokio::time::timeout(patience, identity.sign(handshake.to_sign()))
+        .await
+        .unwrap_or_else(|late| Err(SigningFailed(late.into())))?;
     let (handshake, hello) = handshake.signed(&signatures);
     let message = in_time(patience, "Credential", async {
         send(socket, hello).await?;
@@ -182,11 +182,12 @@ impl<M: MessageSocket> Registration<M> {
             },
         };
         let (session, message) = answering.accept(&accepted)?;
-        in_time(limits.handshake_timeout, "sign of life", async {
+        // Boxed: the multiplexer's start-up would make a very large future of the caller's.
+        let start = Box::pin(async {
             send(&mut socket, message).await?;
             Link::start(socket, session, &limits).await
-        })
-        .await
+        });
+        in_time(limits.handshake_timeout, "sign of life", start).await
     }
 
     /// Says no, under seal, and closes.

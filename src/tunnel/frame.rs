@@ -18,8 +18,8 @@ use super::handshake::schedule::{Key, aead_key, expand};
 pub const MAX_PLAINTEXT: usize = 64 * 1024;
 /// Bytes that sealing adds: the GCM tag.
 pub const TAG: usize = 16;
-/// Frames under one key: 2^20 frames of 64 KiB are 2^32 AES blocks, which keeps the advantage of a distinguisher
-/// below 2^-64 (the bound (σ+1)² / 2^129 of RFC 8645 §3 for GCM).
+/// Frames under one key: 2^20 frames of 64 KiB are 2^32 AES blocks, so that the birthday bound of GCM (blocks² / 2^129)
+/// stays below 2^-64.
 pub const FRAMES_PER_KEY: u64 = 1 << 20;
 
 const NEXT_KEY_LABEL: &[u8] = b"sallyport/1 next frame key\0";

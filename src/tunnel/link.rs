@@ -8,7 +8,7 @@
 //! [`Limits::connection_window`] bytes, in either direction at the receiving end.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +17,8 @@ use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::accept::Limits;
 use super::handshake::{HandshakeError, Mode, SessionId, Suite};
@@ -129,10 +130,16 @@ pub struct Counters {
     pub streams: u64,
 }
 
+/// What an open link has and a closing one gives to its task.
+struct Open {
+    sender: Sender,
+    close: oneshot::Sender<(Farewell, Sender)>,
+}
+
 struct Inner {
-    /// `None` once the link closes: the connection ends when its last sender is gone.
-    sender: Mutex<Option<Sender>>,
-    ending: watch::Sender<Option<Farewell>>,
+    /// `None` once the link closes.
+    open: Mutex<Option<Open>>,
+    closing: OnceLock<FarewellCode>,
     closed: watch::Receiver<Option<CloseReason>>,
     traffic: Arc<Traffic>,
     requests: AtomicU64,
@@ -154,7 +161,8 @@ impl Link {
         limits: &Limits,
     ) -> Result<Self, HandshakeError> {
         let (id, suite, mode) = (session.id, session.suite, session.mode);
-        let stream = MessageStream::after_handshake(socket, session)?;
+        let (knife, ended) = (CancellationToken::new(), CancellationToken::new());
+        let stream = MessageStream::after_handshake(socket, session)?.watched(knife.clone(), ended.clone());
         let traffic = stream.traffic();
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -170,21 +178,14 @@ impl Link {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(HandshakeError::Mux)?;
-        let (ending, mut ended) = watch::channel(None::<Farewell>);
+        let (close, closing) = oneshot::channel();
         let (announce, closed) = watch::channel(None);
         tokio::spawn(async move {
-            tokio::pin!(connection);
-            let farewell = tokio::select! {
-                outcome = &mut connection => { announce.send_replace(Some(reason(outcome))); return; }
-                farewell = farewell(&mut ended) => farewell,
-            };
-            // The senders are gone by now, so the connection ends by itself when its last stream does.
-            let _either_way = tokio::time::timeout(farewell.grace, &mut connection).await;
-            announce.send_replace(Some(CloseReason::Closed(farewell.code)));
+            announce.send_replace(Some(drive(connection, closing, &knife, &ended).await));
         });
         Ok(Self(Arc::new(Inner {
-            sender: Mutex::new(Some(sender)),
-            ending,
+            open: Mutex::new(Some(Open { sender, close })),
+            closing: OnceLock::new(),
             closed,
             traffic,
             requests: AtomicU64::new(0),
@@ -263,16 +264,18 @@ impl Link {
     }
 
     fn sender(&self) -> Option<Sender> {
-        self.0.sender.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.open().as_ref().map(|open| open.sender.clone())
+    }
+
+    fn open(&self) -> MutexGuard<'_, Option<Open>> {
+        // Nothing panics while it is held; a poisoned lock would still hold a good value.
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn reason_so_far(&self) -> CloseReason {
-        let ending = self.0.ending.borrow().as_ref().map(|farewell| CloseReason::Closed(farewell.code));
-        self.0
-            .closed
-            .borrow()
-            .clone()
-            .or(ending)
+        let closed = self.0.closed.borrow().clone();
+        closed
+            .or_else(|| self.0.closing.get().copied().map(CloseReason::Closed))
             .unwrap_or_else(|| CloseReason::Broken("it just broke".to_owned()))
     }
 
@@ -294,18 +297,10 @@ impl Link {
     /// Ends the link: tells the publisher why, takes no more requests, lets open streams go on for the farewell's grace
     /// and then cuts them. Returns at once; [`Link::closed`] tells when it is done. A second call changes nothing.
     pub fn close(&self, farewell: Farewell) {
-        let Some(mut sender) = self.0.sender.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-            return;
-        };
-        let link = self.clone();
-        tokio::spawn(async move {
-            if let Some(goodbye) = goodbye(farewell.code) {
-                // Told if the publisher still listens; closed either way.
-                let _heard = tokio::time::timeout(FAREWELL_TIMEOUT, sender.send_request(goodbye)).await;
-            }
-            drop(sender);
-            link.0.ending.send_replace(Some(farewell));
-        });
+        let Some(Open { sender, close }) = self.open().take() else { return };
+        let _first = self.0.closing.set(farewell.code);
+        // If nobody receives it, the connection has ended already.
+        let _gone = close.send((farewell, sender));
     }
 
     /// What passed so far.
@@ -334,13 +329,42 @@ impl Link {
     }
 }
 
-/// Waits for [`Link::close`]; never returns when every handle is dropped, since then the connection ends by itself.
-async fn farewell(ending: &mut watch::Receiver<Option<Farewell>>) -> Farewell {
-    let told = ending.wait_for(Option::is_some).await.ok().and_then(|farewell| farewell.clone());
-    match told {
-        Some(farewell) => farewell,
-        None => std::future::pending().await,
+/// Drives the connection to its end, which may be [`Link::close`]; tells why it ended.
+async fn drive<C: Future<Output = Result<(), hyper::Error>>>(
+    connection: C,
+    closing: oneshot::Receiver<(Farewell, Sender)>,
+    knife: &CancellationToken,
+    ended: &CancellationToken,
+) -> CloseReason {
+    let mut connection = Box::pin(connection);
+    let (farewell, mut sender) = tokio::select! {
+        biased;
+        Ok(close) = closing => close,
+        outcome = &mut connection => return reason(outcome),
+    };
+    let goodbye = async {
+        if let Some(goodbye) = goodbye(farewell.code) {
+            // Told if the publisher still listens; closed either way.
+            let _heard = tokio::time::timeout(FAREWELL_TIMEOUT, sender.send_request(goodbye)).await;
+        }
+    };
+    tokio::select! {
+        _broke = &mut connection => {}
+        () = goodbye => {}
     }
+    drop(sender);
+    // Without a sender this future ends at once; the connection itself lives on in hyper's task for its open streams,
+    // and after them, if this future were kept.
+    let drained = async move {
+        let _outcome = connection.as_mut().await;
+        drop(connection);
+        ended.cancelled().await;
+    };
+    if tokio::time::timeout(farewell.grace, drained).await.is_err() {
+        knife.cancel();
+        let _cut = tokio::time::timeout(FAREWELL_TIMEOUT, ended.cancelled()).await;
+    }
+    CloseReason::Closed(farewell.code)
 }
 
 fn goodbye(code: FarewellCode) -> Option<Request<RequestBody>> {

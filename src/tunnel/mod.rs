@@ -19,6 +19,8 @@
 mod accept;
 pub mod client;
 pub mod frame;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod handshake;
 mod link;
 mod name;
@@ -32,7 +34,8 @@ mod wire;
 pub use accept::{Acceptance, Limits, Registration, accept};
 pub use handshake::{
     AcceptedTunnel, CertificateBody, CertificateError, GatewayIdentity, HandshakeError, IdentityCertificate,
-    IdentitySignatures, Refusal, RefusalCode, RootKey, Signing, SigningFailed, Suite, ToSign, channel_binding,
+    IdentitySignatures, Refusal, RefusalCode, RootKey, Signing, SigningFailed, Suite, ToSign,
+    channel_binding,
 };
 pub use link::{CloseReason, Counters, Farewell, FarewellCode, Link, LinkError};
 pub use name::{MAX_NAME, NameError, Offer, TunnelId, TunnelKind, TunnelName};

@@ -8,6 +8,7 @@
 mod failure;
 mod log;
 mod output;
+mod report;
 mod show;
 mod verify;
 
@@ -37,6 +38,8 @@ Exit codes:
 enum Command {
     /// Check a ledger and say what that proves, and what it does not.
     Verify(verify::Arguments),
+    /// Map the records of a period to the controls of SOC 2, ISO 27001 or HIPAA.
+    Report(report::Arguments),
     /// List records, without checking them.
     Log(log::Arguments),
     /// Show one record, without checking it.
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Log(arguments) => log::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
         Command::Checkpoint { ledger } => show::checkpoint(&ledger),

@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
 
 #[derive(Args)]
 #[group(required = true, multiple = true)]
-struct Keys {
+pub(crate) struct Keys {
     /// The ledger's public key, as its owner published it: name+hash+base64. May be given again.
     #[arg(long, value_name = "KEY")]
     key: Vec<String>,
@@ -67,7 +67,7 @@ fn now() -> Timestamp {
     Timestamp::now()
 }
 
-fn keys(given: &Keys) -> Result<Vec<PublicKey>, Failure> {
+pub(crate) fn keys(given: &Keys) -> Result<Vec<PublicKey>, Failure> {
     let mut keys = Vec::new();
     for text in &given.key {
         keys.push(
@@ -99,7 +99,7 @@ fn keys(given: &Keys) -> Result<Vec<PublicKey>, Failure> {
     Ok(keys)
 }
 
-fn checkpoint(path: &Path) -> Result<String, Failure> {
+pub(crate) fn checkpoint(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|error| {
         Failure::not_evaluated(
             format!("cannot read --checkpoint {}: {error}", path.display()),
@@ -151,7 +151,7 @@ fn print(out: &mut impl Write, path: &Path, verdict: &Verdict) -> io::Result<()>
     writeln!(out, "\n{}", conclusion(verdict))
 }
 
-fn conclusion(verdict: &Verdict) -> String {
+pub(crate) fn conclusion(verdict: &Verdict) -> String {
     let names = |state: State| {
         let names: Vec<_> =
             verdict.parts().iter().filter(|(_, part)| part.state == state).map(|(name, _)| *name).collect();

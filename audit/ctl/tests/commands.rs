@@ -1,5 +1,7 @@
 //! The real program on real files: what it prints, and with which exit code it ends.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

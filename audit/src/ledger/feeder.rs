@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::store::{Store, StoreError, StoreHead};
+use super::store::{Store, StoreError};
 use super::tail::{Tail, Work};
-use crate::checkpoint::Checkpoint;
-use crate::journal::Group;
 
 /// The most records that are put into the store at once.
 const BATCH_RECORDS: u64 = 4096;
@@ -25,7 +23,7 @@ fn feed(tail: &Tail, store: &dyn Store, flush_interval: Duration) -> Result<(), 
         match tail.work(BATCH_RECORDS, flush_interval) {
             Work::Groups(groups) => {
                 let borrowed: Vec<_> = groups.iter().map(AsRef::as_ref).collect();
-                apply(store, &borrowed)?;
+                store.apply(&borrowed)?;
                 tail.applied(groups.len());
                 dirty = true;
             }
@@ -37,14 +35,4 @@ fn feed(tail: &Tail, store: &dyn Store, flush_interval: Duration) -> Result<(), 
             (flushed, dirty) = (Instant::now(), false);
         }
     }
-}
-
-/// Applies groups with the head that the last of them carries.
-pub(super) fn apply(store: &dyn Store, groups: &[&Group<Vec<u8>>]) -> Result<(), StoreError> {
-    let Some(last) = groups.last() else { return Ok(()) };
-    let head = std::str::from_utf8(last.note()).ok().and_then(|note| Checkpoint::from_note(note).ok());
-    let Some((head, _)) = head else {
-        return Err(StoreError(format!("the head after record {} cannot be read", last.first())));
-    };
-    store.apply(groups, StoreHead { size: head.size, root: head.root })
 }

@@ -38,6 +38,7 @@ mod owner;
 mod reader;
 mod replay;
 mod sled_store;
+mod stamp;
 mod store;
 mod tail;
 #[cfg(test)]

@@ -5,10 +5,9 @@
 //! was done. What does not fit is refused with its own explanation, and nothing is changed by then.
 
 use std::fs::{File, TryLockError};
-use std::os::unix::fs::DirBuilderExt as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, Mutex, RwLock, mpsc};
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
@@ -16,7 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use super::disk::{Disk, RealDisk};
 use super::head_writer::HeadWriter;
 use super::journal_writer::JournalWriter;
-use super::owner::{Clock, Closer, Ended, Message, Owner, Pending, Publisher, Refusal};
+use super::owner::{Clock, Owner, Pending, Publisher, Refusal};
 use super::reader::{ReadSide, Reader};
 use super::replay::{Expected, Replayed, Visitor, replay};
 use super::store::Store;
@@ -36,6 +35,9 @@ use crate::note::{PublicKey, SignedNote};
 use crate::record::{Draft, FORMAT_VERSION, Outcome, Prepared};
 
 mod catching_up;
+mod life;
+
+use life::Ending;
 
 /// The world outside: replaced by tests.
 pub(super) struct Surroundings {
@@ -134,7 +136,7 @@ fn make_journal_directory(disk: &dyn Disk, files: &Files) -> Result<(), LedgerEr
 
 fn lock(files: &Files) -> Result<File, LedgerError> {
     let path = files.lock();
-    let file = File::options().write(true).create(true).truncate(false).open(&path);
+    let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let file = file.map_err(|error| LedgerError::io("write to", &path, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -296,7 +298,7 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
     let ending = Ending { tail, feeder, read_side: Arc::clone(&read_side), room: Arc::clone(&room), lock };
     let thread = std::thread::Builder::new()
         .name("ledger".to_owned())
-        .spawn(move || live(owner, &messages, ending))
+        .spawn(move || life::live(owner, &messages, ending))
         .map_err(spawn_failed)?;
     let shared = Shared {
         sender,
@@ -327,64 +329,5 @@ fn record_opening(owner: &mut Owner, drafts: Vec<Draft>) -> Result<(), LedgerErr
         }
         Err(Refusal::Stalled(reason)) => Err(LedgerError::Signer { reason }),
         Err(Refusal::Failed(reason)) => Err(LedgerError::Failed { reason }),
-    }
-}
-
-/// What is let go of when the ledger ends, in this order.
-struct Ending {
-    tail: Arc<Tail>,
-    feeder: std::thread::JoinHandle<()>,
-    read_side: Arc<ReadSide>,
-    room: Arc<Semaphore>,
-    lock: File,
-}
-
-/// The life of the ledger's thread: work, then let go of everything, then answer who closed it.
-fn live(owner: Owner, messages: &mpsc::Receiver<Message>, ending: Ending) {
-    let status = owner.publish.status.clone();
-    let worked = catch_unwind(AssertUnwindSafe(|| owner.run(messages)));
-    let Ended { close, result } = worked.unwrap_or_else(|_| {
-        let reason = "the ledger's thread met a fault in the program".to_owned();
-        status.send_replace(LedgerStatus::Failed { reason: reason.clone() });
-        Ended { close: None, result: Err(LedgerError::Failed { reason }) }
-    });
-    ending.room.close();
-    let stored = ending.finish();
-    let result = result.and(stored);
-    status.send_if_modified(|status| {
-        let failed = matches!(status, LedgerStatus::Failed { .. });
-        if !failed {
-            *status = LedgerStatus::Closed;
-        }
-        !failed
-    });
-    answer_close(close, result);
-}
-
-fn answer_close(close: Option<Closer>, result: Result<(), LedgerError>) {
-    match (close, result) {
-        (Some(close), result) => {
-            let _ = close.send(result);
-        }
-        (None, Err(error)) => {
-            tracing::error!(error = super::owner::describe(&error), "the ledger did not end well");
-        }
-        (None, Ok(())) => {}
-    }
-}
-
-impl Ending {
-    fn finish(self) -> Result<(), LedgerError> {
-        self.tail.stop();
-        let panicked = self.feeder.join().is_err();
-        self.read_side.store.write().unwrap_or_else(PoisonError::into_inner).take();
-        drop(self.lock);
-        match self.tail.failure() {
-            Some(reason) => Err(LedgerError::Failed { reason }),
-            None if panicked => Err(LedgerError::Failed {
-                reason: "the store's thread met a fault in the program".to_owned(),
-            }),
-            None => Ok(()),
-        }
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::head_writer::HeadWriter;
 use super::journal_writer::JournalWriter;
+use super::stamp::Stamp;
 use super::tail::Tail;
 use super::{AppendError, LedgerError, LedgerOptions, LedgerStatus, Receipt};
 use crate::chain::Chain;
@@ -153,35 +154,45 @@ impl Owner {
     /// Records what was held back and then `batch`; an error means that the ledger has stopped.
     fn record(&mut self, batch: Vec<Pending>) -> Result<(), String> {
         let stalled = matches!(&*self.publish.status.borrow(), LedgerStatus::Stalled { .. });
-        let mut group: Vec<Pending> = self.held.drain(..).collect();
-        group.extend(batch);
-        if group.is_empty() && !stalled {
-            return Ok(());
+        let mut waiting = std::mem::take(&mut self.held);
+        waiting.extend(batch);
+        if waiting.is_empty() && stalled {
+            match self.probe() {
+                Err(Refusal::Failed(reason)) => return Err(reason),
+                Err(Refusal::Stalled(_)) | Ok(()) => {}
+            }
         }
-        let outcome = if group.is_empty() { self.probe().map(|()| Vec::new()) } else { self.commit(&group) };
-        match outcome {
-            Ok(receipts) => {
-                for (pending, receipt) in group.into_iter().zip(receipts) {
-                    drop(pending.permit);
-                    if let Some(reply) = pending.reply {
-                        // Whoever no longer waits does not need the answer.
-                        let _ = reply.send(Ok(receipt));
+        while !waiting.is_empty() {
+            let group = self.next_group(&mut waiting);
+            match self.commit(&group) {
+                Ok(receipts) => acknowledge(group, receipts),
+                Err(Refusal::Stalled(reason)) => {
+                    self.stall(group.into_iter().chain(waiting), &reason);
+                    return Ok(());
+                }
+                Err(Refusal::Failed(reason)) => {
+                    self.fail(&reason);
+                    for pending in group.into_iter().chain(waiting) {
+                        answer(pending, AppendError::Failed { reason: reason.clone() });
                     }
+                    return Err(reason);
                 }
-                Ok(())
-            }
-            Err(Refusal::Stalled(reason)) => {
-                self.stall(group, &reason);
-                Ok(())
-            }
-            Err(Refusal::Failed(reason)) => {
-                self.fail(&reason);
-                for pending in group {
-                    answer(pending, AppendError::Failed { reason: reason.clone() });
-                }
-                Err(reason)
             }
         }
+        Ok(())
+    }
+
+    /// The oldest drafts, as many as one group may have.
+    fn next_group(&self, waiting: &mut VecDeque<Pending>) -> Vec<Pending> {
+        let (mut bytes, mut records) = (0, 0);
+        while let Some(pending) = waiting.get(records) {
+            bytes += pending.prepared.weight();
+            records += 1;
+            if records >= self.options.group_records || bytes >= self.options.group_bytes {
+                break;
+            }
+        }
+        waiting.drain(..records).collect()
     }
 
     /// Numbers, signs and writes one group; the receipts stand in the order of the drafts.
@@ -271,10 +282,10 @@ impl Owner {
     }
 
     /// Waiters are told; what was only enqueued is kept for the next attempt.
-    fn stall(&mut self, group: Vec<Pending>, reason: &str) {
+    fn stall(&mut self, drafts: impl Iterator<Item = Pending>, reason: &str) {
         tracing::warn!(reason, "the ledger cannot sign; nothing is recorded until it can");
         self.publish.status.send_replace(LedgerStatus::Stalled { reason: reason.to_owned() });
-        for pending in group {
+        for pending in drafts {
             if pending.reply.is_some() {
                 answer(pending, AppendError::SignerUnavailable { reason: reason.to_owned() });
             } else {
@@ -324,6 +335,18 @@ fn failed(messages: &Receiver<Message>, mut close: Option<Closer>, reason: Strin
     Ended { close, result: Err(LedgerError::Failed { reason }) }
 }
 
+/// Tells everybody in a durable group where their draft stands.
+fn acknowledge(group: Vec<Pending>, receipts: Vec<Receipt>) {
+    for (pending, receipt) in group.into_iter().zip(receipts) {
+        drop(pending.permit);
+        if let Some(reply) = pending.reply {
+            // Whoever no longer waits does not need the answer.
+            let _ = reply.send(Ok(receipt));
+        }
+    }
+}
+
+/// Tells whoever waits for a draft that it was not recorded.
 fn answer(pending: Pending, error: AppendError) {
     if let Some(reply) = pending.reply {
         let _ = reply.send(Err(error));
@@ -354,44 +377,4 @@ fn clock_jump(from: Timestamp, to: Timestamp, node: &str) -> Result<Prepared, cr
             i64::try_from(back.as_millis()).unwrap_or(i64::MAX).min(crate::record::MAX_INTEGER),
         );
     Prepared::new(draft, node, [0; 32])
-}
-
-/// Writes times; most differ from the one before only in the fraction of a second.
-#[derive(Default)]
-struct Stamp {
-    second: Option<i64>,
-    text: String,
-}
-
-impl Stamp {
-    /// Where the fraction begins in `2026-01-01T00:00:00.000000000Z`.
-    const FRACTION: usize = 20;
-
-    fn text(&mut self, time: Timestamp) -> &str {
-        let fraction = time.subsec_nanosecond();
-        if self.second == Some(time.as_second()) && fraction >= 0 {
-            self.text.truncate(Self::FRACTION);
-            let _ = write!(self.text, "{fraction:09}Z");
-        } else {
-            self.text = time_text(time);
-            // Only the years 0 to 9999 have a fraction at that place.
-            let usual = self.text.len() == Self::FRACTION + 10 && fraction >= 0;
-            self.second = usual.then(|| time.as_second());
-        }
-        &self.text
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stamp_reads_as_the_time_does_within_and_across_seconds() {
-        let mut stamp = Stamp::default();
-        for nanos in [0, 1, 999_999_999, 1_000_000_000, 1_000_000_001, -1, -1_000_000_001, 5] {
-            let time = Timestamp::from_nanosecond(nanos).unwrap();
-            assert_eq!(stamp.text(time), time_text(time));
-        }
-    }
 }

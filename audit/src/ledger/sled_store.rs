@@ -8,12 +8,12 @@
 //! Values are kept below 8 KiB, because larger ones spill into files that sled never syncs: a longer record
 //! is cut into pieces under keys that follow each other.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
-use super::store::{Store, StoreError, StoreHead, Stored};
-use crate::digest::Digest;
+use super::store::{Store, StoreError, Stored};
 use crate::journal::Group;
 use crate::record::Seq;
 
@@ -30,6 +30,8 @@ pub(super) struct SledStore {
 impl SledStore {
     /// Opens or makes the store in `path`.
     pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|error| StoreError(error.to_string()))?;
         remove_unfinished_snapshots(path);
         let config = sled::Config::new().path(path).cache_capacity(cache_bytes).flush_every_ms(None);
         let mut busy = 0;
@@ -122,18 +124,14 @@ impl From<sled::Error> for StoreError {
 }
 
 impl Store for SledStore {
-    fn head(&self) -> Result<Option<StoreHead>, StoreError> {
+    fn head(&self) -> Result<Option<String>, StoreError> {
         let Some(value) = guarded(|| self.db.get(HEAD_KEY))?? else { return Ok(None) };
-        let head = value.split_first_chunk::<8>().and_then(|(size, root)| {
-            Some(StoreHead {
-                size: u64::from_be_bytes(*size),
-                root: Digest::from_bytes(root.try_into().ok()?),
-            })
-        });
-        head.map(Some).ok_or_else(|| StoreError("its head entry is damaged".to_owned()))
+        let note = String::from_utf8(value.to_vec());
+        note.map(Some).map_err(|_| StoreError("its head entry is damaged".to_owned()))
     }
 
-    fn apply(&self, groups: &[&Group<Vec<u8>>], head: StoreHead) -> Result<(), StoreError> {
+    fn apply(&self, groups: &[&Group<Vec<u8>>]) -> Result<(), StoreError> {
+        let Some(last) = groups.last() else { return Ok(()) };
         let mut batch = sled::Batch::default();
         let mut value = Vec::new();
         for group in groups {
@@ -141,8 +139,7 @@ impl Store for SledStore {
                 insert(&mut batch, seq, record, sealed, &mut value);
             }
         }
-        let mark = [head.size.to_be_bytes().as_slice(), head.root.as_bytes()].concat();
-        batch.insert(HEAD_KEY, mark);
+        batch.insert(HEAD_KEY, last.note());
         Ok(guarded(|| self.db.apply_batch(batch))??)
     }
 

@@ -3,18 +3,8 @@
 //! A copy of the journal which can be searched. It may be lost at any time and is then made anew, so its
 //! contract is small: a batch is applied whole or not at all, in order, and the store knows how far it is.
 
-use crate::digest::Digest;
 use crate::journal::Group;
 use crate::record::Seq;
-
-/// How far a store is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct StoreHead {
-    /// How many records it has.
-    pub(super) size: u64,
-    /// The root over them.
-    pub(super) root: Digest,
-}
 
 /// One stored record with the sealed values beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,10 +21,10 @@ pub(super) struct StoreError(pub(super) String);
 
 /// A searchable copy of the journal.
 pub(super) trait Store: Send + Sync {
-    /// How far it is; `None` when it is empty.
-    fn head(&self) -> Result<Option<StoreHead>, StoreError>;
-    /// Adds groups that follow on what it has, all or nothing, and takes note of `head`.
-    fn apply(&self, groups: &[&Group<Vec<u8>>], head: StoreHead) -> Result<(), StoreError>;
+    /// The signed head over all that it has; `None` when it is empty.
+    fn head(&self) -> Result<Option<String>, StoreError>;
+    /// Adds groups that follow on what it has, all or nothing, with the head of the last of them.
+    fn apply(&self, groups: &[&Group<Vec<u8>>]) -> Result<(), StoreError>;
     /// Writes out what it holds in memory.
     fn flush(&self) -> Result<(), StoreError>;
     /// At most `limit` records from `from` on, in order.

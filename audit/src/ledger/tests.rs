@@ -146,6 +146,27 @@ async fn many_writers_get_numbers_without_gaps_and_share_groups() {
     assert!(verdict.ledger.heads < 641, "records shared groups: {} heads", verdict.ledger.heads);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_verifies_at_every_moment_while_it_is_being_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let small = LedgerOptions { segment_bytes: 20_000, ..options(directory.path()) };
+    let (ledger, _) = try_open(small).unwrap();
+    let writer = tokio::spawn({
+        let ledger = ledger.clone();
+        async move {
+            for n in 0..300 {
+                ledger.append(draft(n)).await.unwrap();
+            }
+        }
+    });
+    let path = directory.path().to_owned();
+    let checks = tokio::task::spawn_blocking(move || (0..25).for_each(|_| assert_verified(&path)));
+    checks.await.unwrap();
+    writer.await.unwrap();
+    ledger.close().await.unwrap();
+    assert_verified(directory.path());
+}
+
 #[tokio::test]
 async fn enqueued_and_appended_drafts_keep_the_order_in_which_they_were_handed_over() {
     let directory = tempfile::tempdir().unwrap();

@@ -112,7 +112,7 @@ impl TransportError {
                 "check that the receiver runs and that a firewall lets the gateway reach it; records wait in the ledger"
             }
             Self::Handshake { .. } => {
-                "check `ca_file`, `server_name` and whether the receiver speaks TLS 1.3; records wait in the ledger"
+                "check `root_file`, `server_name` and whether the receiver speaks TLS 1.3; records wait in the ledger"
             }
             Self::Stalled { .. } | Self::Closed | Self::Broken { .. } => {
                 "see the receiver's own log (a TLS receiver closes when it wants another client certificate); \
@@ -189,7 +189,7 @@ fn prepare(
     let server = ServerName::try_from(name.to_owned())
         .map_err(|source| TransportError::Name { name: name.to_owned(), source })?;
     let mut roots = RootCertStore::empty();
-    for certificate in certificates("ca_file", &tls.roots)? {
+    for certificate in certificates("root_file", &tls.roots)? {
         roots.add(certificate).map_err(|source| TransportError::Settings { source })?;
     }
     if roots.is_empty() {

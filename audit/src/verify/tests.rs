@@ -447,6 +447,33 @@ fn a_file_that_cannot_be_read_is_not_a_pass() {
 }
 
 proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn records_verify_however_they_are_grouped_and_any_flipped_bit_is_found(
+        groups in proptest::collection::vec((1_u64..6, proptest::prelude::any::<bool>()), 1..8),
+        segment in proptest::prelude::any::<proptest::sample::Index>(),
+        byte in proptest::prelude::any::<proptest::sample::Index>(),
+        bit in 0_u8..8,
+    ) {
+        let mut journal = JournalBuilder::new(ORIGIN, signer());
+        journal.group([created(&signer())]);
+        for (records, rotate) in groups {
+            if rotate {
+                journal.rotate();
+            }
+            journal.group((0..records).map(draft));
+        }
+        proptest::prop_assert_eq!(check(&journal).overall(), Overall::Verified);
+        let number = segment.index(journal.segments.len());
+        let bytes = &mut journal.segments[number].1;
+        let at = byte.index(bytes.len());
+        bytes[at] ^= 1_u8 << bit;
+        let verdict = check(&journal);
+        proptest::prop_assert_eq!(verdict.overall(), Overall::Broken);
+        proptest::prop_assert!(verdict.first_break.is_some());
+    }
+
     #[test]
     fn no_bytes_make_the_verifier_panic_or_pass(
         journal in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400),

@@ -9,13 +9,13 @@
 )]
 
 mod authority;
+mod mortal;
 mod rsyslog;
 mod source;
 
 use std::{
     collections::BTreeSet,
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -30,6 +30,7 @@ use sallyport_audit::{
 };
 
 use authority::Authority;
+use mortal::Mortal;
 use rsyslog::{Received, Rsyslog};
 use source::{ORIGIN, Source};
 
@@ -239,11 +240,14 @@ async fn every_record_arrives_when_the_sender_dies_and_comes_back() {
     options.settle = Duration::from_millis(1200);
     let mut starts = Vec::new();
     for round in 1_u64..=4 {
-        let sink = start(options.clone(), &source).await;
+        let cursor = Arc::new(Mortal::new(directory.path()));
+        let (feed, notice) = (Arc::new(source.clone()), Arc::new(source.clone()));
+        let sink = SyslogSink::start_with(options.clone(), cursor.clone(), feed, notice).await.unwrap();
         let mut status = sink.status();
         starts.push(status.borrow().settled);
         status.wait_for(|status| status.settled >= round * 300 || status.next >= 4_000).await.unwrap();
-        // Dropped, not stopped: nothing is flushed, no last word.
+        // Like a killed process: nothing is flushed, and not even the cursor is saved any more.
+        cursor.die();
         drop(sink);
         status.wait_for(|status| !status.connected).await.ok();
     }
@@ -320,11 +324,14 @@ async fn a_receiver_that_takes_nothing_is_given_up_and_does_not_hold_up_the_ledg
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreachable_receiver_shows_as_lag_and_one_record() {
     let directory = tempfile::tempdir().unwrap();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Bound and not listening: whoever connects is refused, and nobody else can take the port.
+    let closed = tokio::net::TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = closed.local_addr().unwrap().port();
     let source = Source::new();
-    let sink = start(options(free, Transport::Tcp, directory.path()), &source).await;
+    let sink = start(options(port, Transport::Tcp, directory.path()), &source).await;
     let mut status = sink.status();
-    status.wait_for(|status| status.last_error.is_some()).await.unwrap();
+    source.heads().wait_for(|records| *records == 1).await.unwrap();
     source.sessions(100);
     status.wait_for(|status| status.lag == 101).await.unwrap();
     assert_eq!(source.kinds()[0], Kind::SinkFailed);
@@ -434,26 +441,6 @@ async fn a_file_that_is_no_certificate_is_reported_at_start() {
         let SinkError::Transport { source, .. } = refused else { panic!("{refused}") };
         assert!(source.to_string().contains(expected), "{source}");
     }
-}
-
-#[test]
-fn the_settings_in_the_guide_are_accepted() {
-    #[derive(serde::Deserialize)]
-    struct File {
-        sink: Sinks,
-    }
-    #[derive(serde::Deserialize)]
-    struct Sinks {
-        syslog: Vec<SyslogSettings>,
-    }
-    let guide = rsyslog::fenced("toml");
-    let file: File = toml::from_str(&guide).unwrap();
-    let mut problems = Vec::new();
-    for settings in file.sink.syslog {
-        let options = settings.parse("sink.syslog[0]", PathBuf::from("sinks"), &mut problems).unwrap();
-        assert_eq!((options.transport.as_str(), options.personal), ("tls", PersonalView::Values));
-    }
-    assert!(problems.is_empty(), "{problems:?}");
 }
 
 fn trusting(authority: &Authority, server: &str, client: Option<&str>, directory: &Path) -> Transport {

@@ -50,7 +50,7 @@ impl Rsyslog {
         let mut config = guide();
         cut(&mut config, "global(\n", ")\n");
         cut(&mut config, "module(", ")\n");
-        Self::launch(tempfile::tempdir().unwrap(), format!("module(load=\"imtcp\")\n{config}"))
+        Self::launch(tempfile::tempdir().unwrap(), &format!("module(load=\"imtcp\")\n{config}"))
     }
 
     /// TLS by the OpenSSL driver. With `peer`, clients must show a certificate with that name.
@@ -66,10 +66,10 @@ impl Rsyslog {
             None => config = config.replace("x509/name\" PermittedPeer=[\"gateway.example\"]", "anon\""),
         }
         config = config.replace("/etc/rsyslog.d/sallyport", &directory.path().display().to_string());
-        Self::launch(directory, config)
+        Self::launch(directory, &config)
     }
 
-    fn launch(directory: TempDir, config: String) -> Self {
+    fn launch(directory: TempDir, config: &str) -> Self {
         let config = config.replace("/var/log/sallyport", &directory.path().display().to_string());
         let mut server = Self { directory, config, port: 0, child: None };
         server.start();

@@ -30,7 +30,7 @@ const HEADER_BYTES: u32 = 64 << 10;
 /// How long open streams may go on when this publisher stops.
 const DRAIN: Duration = Duration::from_secs(5);
 /// The gateway names the heartbeat; a broken one must not make us flood it or sleep for ever.
-const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(3600));
+const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_hours(1));
 
 /// What a client shows and demands in the handshake.
 pub(super) struct Terms {

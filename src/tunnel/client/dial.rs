@@ -217,7 +217,7 @@ pub fn tls_config(roots: &TlsRoots) -> Result<Arc<rustls::ClientConfig>, DialErr
     Ok(Arc::new(config))
 }
 
-fn roots_error(path: &Path, reason: impl ToString) -> DialError {
+fn roots_error(path: &Path, reason: impl std::fmt::Display) -> DialError {
     DialError::Roots { path: path.to_owned(), reason: reason.to_string() }
 }
 
@@ -243,7 +243,8 @@ pub(super) async fn dial(
     let tls = step(address, "TLS", patience, TlsConnector::from(tls).connect(name, tcp))
         .await?
         .map_err(|source| DialError::Tls { address: address.to_string(), source })?;
-    step(address, "the WebSocket", patience, upgrade(address, tls, path, bearer)).await?
+    // Boxed: the WebSocket library keeps its whole handshake in the future.
+    step(address, "the WebSocket", patience, Box::pin(upgrade(address, tls, path, bearer))).await?
 }
 
 async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(

@@ -33,7 +33,7 @@ pub(super) type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 /// How long the local app may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an idle connection to the app is kept.
-const POOL_IDLE: Duration = Duration::from_secs(60);
+const POOL_IDLE: Duration = Duration::from_mins(1);
 /// Idle connections kept per app.
 const POOL_SIZE: usize = 64;
 /// Bytes that a byte stream copies at once, in each direction.
@@ -185,9 +185,8 @@ fn join_cookies(headers: &mut HeaderMap) -> Result<(), http::Error> {
 /// Connects to the app first, so that the gateway learns whether there is one, and then copies.
 async fn stream(request: Request<Incoming>, target: &Target) -> Response<ResponseBody> {
     let connecting = TcpStream::connect(target.authority.as_str());
-    let app = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-        Ok(Ok(app)) => app,
-        Ok(Err(_)) | Err(_) => return fault(OriginFault::Unreachable),
+    let Ok(Ok(app)) = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await else {
+        return fault(OriginFault::Unreachable);
     };
     if app.set_nodelay(true).is_err() {
         return fault(OriginFault::Unreachable);

@@ -90,7 +90,7 @@ impl AwaitingSignatures {
 
 /// A gateway that has proved who it is and waits for the client to say who it is.
 pub struct AwaitingCredential {
-    schedule: Schedule,
+    pub(super) schedule: Schedule,
     suite: Suite,
     mode: Mode,
 }

@@ -46,6 +46,12 @@ pub enum KemError {
 pub struct SharedSecret(Zeroizing<[u8; 32]>);
 
 impl SharedSecret {
+    /// For the test vectors.
+    #[cfg(test)]
+    pub(crate) fn known(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
     /// The only way to the bytes; the key schedule calls it.
     pub(crate) fn expose_to_schedule(&self) -> &[u8; 32] {
         &self.0

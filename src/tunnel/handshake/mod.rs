@@ -26,6 +26,8 @@ mod message;
 pub(crate) mod schedule;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 
 use std::io;
 
@@ -87,6 +89,12 @@ impl Suite {
             Self::XWingEd25519MlDsa65Aes256Gcm => true,
         }
     }
+}
+
+/// For the fuzz target of message 4, whose decoder is not public.
+#[cfg(fuzzing)]
+pub(crate) fn decode_answer(plaintext: &[u8]) {
+    let _either = message::Answer::decode(plaintext);
 }
 
 /// What protects the frames after the handshake.

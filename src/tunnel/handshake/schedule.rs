@@ -142,11 +142,22 @@ impl Schedule {
     }
 
     fn message_key(&self, side: Side) -> Result<LessSafeKey, HandshakeError> {
+        aead_key(&*self.message_secret(side)?)
+    }
+
+    fn message_secret(&self, side: Side) -> Result<Key, HandshakeError> {
         let label = match side {
             Side::Client => CREDENTIAL_LABEL,
             Side::Gateway => ANSWER_LABEL,
         };
-        aead_key(&*self.expand::<32>(label, &[])?)
+        self.expand::<32>(label, &[])
+    }
+
+    /// For the test vectors: what is derived so far.
+    #[cfg(test)]
+    pub(crate) fn reveal(&self) -> ([u8; 32], [u8; 32], [u8; 32]) {
+        let secret = |side| *self.message_secret(side).unwrap();
+        (self.transcript, secret(Side::Client), secret(Side::Gateway))
     }
 
     /// Ends the schedule: the session's id, and a key for the frames of each direction.

@@ -1,4 +1,9 @@
 //! The tunnel as its users meet it: both ends together, in memory and over real loopback TLS.
 
 pub(crate) mod bed;
+mod byte_stream;
+mod documents;
+mod hostile_peer;
+mod known_gateways;
+mod lifecycle;
 mod over_tls;

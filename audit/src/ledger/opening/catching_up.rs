@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Chain, Checkpoint, Digest, Expected, Files, Group, Known, LedgerError, LedgerOptions, Replayed};
-use super::{Store, StoreState, Visitor, feeder, replay};
+use super::{Store, StoreState, Visitor, replay};
 use crate::ledger::sled_store::SledStore;
-use crate::ledger::store::StoreHead;
+use crate::record::Seq;
 
 /// The most records that are put into the store at once.
 const BATCH_RECORDS: u64 = 4096;
@@ -19,79 +19,69 @@ pub(super) fn replay_into_store(
     known: &Known,
 ) -> Result<(Replayed, Arc<dyn Store>, StoreState), LedgerError> {
     let fresh = !files.store().exists();
-    let (store, mut trouble) = match open_store(files, options) {
-        Ok((store, head)) => (Some((store, head)), None),
-        Err(reason) => (None, Some(reason)),
+    let (store, store_head, mut trouble) = match open_store(files, options, expected) {
+        Ok((store, head)) => (Some(store), head, None),
+        Err(reason) => (None, None, Some(reason)),
     };
     let known_head = match known {
         Known::Head { checkpoint, .. } => Some(checkpoint),
         _ => None,
     };
-    let store_head = store.as_ref().and_then(|(_, head)| *head);
-    let target = store.as_ref().map(|(store, _)| store.as_ref());
-    let mut walk = Walk::new(known_head, store_head, target);
+    let mut walk = Walk::new(known_head, store_head.as_ref(), store.as_deref());
     let replayed = replay(files, expected, &mut walk)?;
     walk.flush();
-    compare(files, known_head, store_head, &replayed, &walk)?;
-    let caught_up = walk.fed;
-    if trouble.is_none() {
-        trouble = walk.store_trouble(&replayed);
-    }
-    if fresh && trouble.is_none() {
-        let state = if replayed.chain.size() == 0 {
-            StoreState::Current
-        } else {
-            let reason = "there was no query store".to_owned();
-            StoreState::Rebuilt { records: caught_up, reason, set_aside: None }
-        };
-        if let Some((store, _)) = store {
-            sync_store_directory(files);
-            return Ok((replayed, store, state));
-        }
-    }
+    compare(files, known_head, store_head.as_ref(), &replayed, &walk)?;
+    trouble = trouble.or_else(|| walk.store_trouble());
+    let records = walk.fed;
     match (store, trouble) {
-        (Some((store, _)), None) => {
-            let state = if caught_up == 0 {
-                StoreState::Current
-            } else {
-                StoreState::CaughtUp { records: caught_up }
+        (Some(store), None) => {
+            let state = match records {
+                0 => StoreState::Current,
+                _ if fresh => {
+                    let reason = "there was no query store".to_owned();
+                    StoreState::Rebuilt { records, reason, set_aside: None }
+                }
+                _ => StoreState::CaughtUp { records },
             };
+            sync_store_directory(files);
             Ok((replayed, store, state))
         }
         (store, trouble) => {
             drop(store);
-            let reason = trouble.unwrap_or_default();
-            rebuild(files, options, expected, reason)
+            rebuild(files, options, expected, trouble.unwrap_or_default())
         }
     }
 }
 
-type OpenStore = (Arc<dyn Store>, Option<StoreHead>);
-
 /// Opens the store and reads its ends, so that a store which opens and cannot be read is found now.
-fn open_store(files: &Files, options: &LedgerOptions) -> Result<OpenStore, String> {
+fn open_store(
+    files: &Files,
+    options: &LedgerOptions,
+    expected: &Expected<'_>,
+) -> Result<(Arc<dyn Store>, Option<Checkpoint>), String> {
     let store: Arc<dyn Store> = Arc::new(
         SledStore::open(&files.store(), options.store_cache_bytes)
             .map_err(|error| format!("it could not be opened: {error}"))?,
     );
     let unreadable = |error| format!("it could not be read: {error}");
-    let head = store.head().map_err(unreadable)?;
-    let size = head.map_or(0, |head| head.size);
-    for seq in [Some(0), size.checked_sub(1)].into_iter().flatten().filter(|seq| *seq < size) {
-        let seq = crate::record::Seq::new(seq);
+    let Some(note) = store.head().map_err(unreadable)? else { return Ok((store, None)) };
+    let head =
+        Checkpoint::from_signed(&note, expected.key).ok().filter(|head| head.origin == expected.origin);
+    let head = head.ok_or("it belongs to another ledger, or its head was changed")?;
+    for seq in [0, head.size.saturating_sub(1)].map(Seq::new) {
         let found = store.range(seq, 1).map_err(unreadable)?;
         if found.first().is_none_or(|stored| stored.seq != seq) {
             return Err(format!("record {seq} is missing from it"));
         }
     }
-    Ok((store, head))
+    Ok((store, Some(head)))
 }
 
 /// The journal must have everything that others remember of it.
 fn compare(
     files: &Files,
     known: Option<&Checkpoint>,
-    store: Option<StoreHead>,
+    store: Option<&Checkpoint>,
     replayed: &Replayed,
     walk: &Walk<'_>,
 ) -> Result<(), LedgerError> {
@@ -124,7 +114,7 @@ fn compare(
 struct Walk<'a> {
     known_size: Option<u64>,
     root_at_known: Option<Digest>,
-    store_head: Option<StoreHead>,
+    store_head: Option<&'a Checkpoint>,
     /// Whether the journal has led to the store's own head, so that the rest may be added.
     store_matches: bool,
     target: Option<&'a dyn Store>,
@@ -135,7 +125,11 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(known: Option<&Checkpoint>, store_head: Option<StoreHead>, target: Option<&'a dyn Store>) -> Self {
+    fn new(
+        known: Option<&Checkpoint>,
+        store_head: Option<&'a Checkpoint>,
+        target: Option<&'a dyn Store>,
+    ) -> Self {
         Self {
             known_size: known.map(|known| known.size),
             root_at_known: known.filter(|known| known.size == 0).map(|_| Chain::genesis().frontier().root()),
@@ -153,7 +147,7 @@ impl<'a> Walk<'a> {
     fn flush(&mut self) {
         if let (Some(store), None) = (self.target, &self.failure) {
             let groups: Vec<_> = self.waiting.iter().collect();
-            match feeder::apply(store, &groups) {
+            match store.apply(&groups) {
                 Ok(()) => self.fed += self.waiting_records,
                 Err(error) => self.failure = Some(format!("it could not be written: {error}")),
             }
@@ -163,12 +157,9 @@ impl<'a> Walk<'a> {
     }
 
     /// Why the store has to be made anew, if it has.
-    fn store_trouble(&self, replayed: &Replayed) -> Option<String> {
-        if let Some(failure) = &self.failure {
-            return Some(failure.clone());
-        }
-        let known = self.store_head.is_none_or(|head| head.size <= replayed.chain.size());
-        (known && !self.store_matches).then(|| "it holds other records than the journal".to_owned())
+    fn store_trouble(&self) -> Option<String> {
+        let other = || "it holds other records than the journal".to_owned();
+        self.failure.clone().or_else(|| (!self.store_matches).then(other))
     }
 }
 

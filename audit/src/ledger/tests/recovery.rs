@@ -180,15 +180,34 @@ async fn a_snapshot_that_was_never_finished_does_not_keep_the_store_shut() {
 }
 
 #[tokio::test]
-async fn a_store_of_another_ledger_is_set_aside() {
+async fn a_store_of_another_ledger_is_set_aside_whichever_is_longer() {
+    for records in [2, 9] {
+        let (directory, other) = (filled(4).await, tempfile::tempdir().unwrap());
+        let elsewhere = LedgerOptions { origin: "other.example.org".to_owned(), ..options(other.path()) };
+        let (ledger, _) = try_open(elsewhere).unwrap();
+        for n in 0..records {
+            ledger.append(draft(n)).await.unwrap();
+        }
+        ledger.close().await.unwrap();
+        std::fs::remove_dir_all(directory.path().join("store")).unwrap();
+        copy(&other.path().join("store"), &directory.path().join("store"));
+        let (ledger, opened) = open(directory.path());
+        let StoreState::Rebuilt { records: 5, set_aside: Some(aside), .. } = opened.store else {
+            panic!("{opened:?}");
+        };
+        assert!(aside.join("db").exists());
+        assert_eq!(numbers(&ledger), [1, 2, 3, 4]);
+        ledger.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_another_history_of_the_same_ledger_is_set_aside() {
     let (directory, other) = (filled(4).await, filled(2).await);
     std::fs::remove_dir_all(directory.path().join("store")).unwrap();
     copy(&other.path().join("store"), &directory.path().join("store"));
     let (ledger, opened) = open(directory.path());
-    let StoreState::Rebuilt { records: 5, set_aside: Some(aside), .. } = opened.store else {
-        panic!("{opened:?}");
-    };
-    assert!(aside.join("db").exists());
+    assert!(matches!(opened.store, StoreState::Rebuilt { records: 5, .. }), "{opened:?}");
     assert_eq!(numbers(&ledger), [1, 2, 3, 4]);
     ledger.close().await.unwrap();
 }

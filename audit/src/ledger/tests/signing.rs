@@ -50,6 +50,28 @@ async fn what_was_only_enqueued_is_kept_while_the_signer_is_down() {
 }
 
 #[tokio::test]
+async fn what_piled_up_while_the_signer_was_down_is_recorded_in_groups_of_bounded_size() {
+    let directory = tempfile::tempdir().unwrap();
+    let signer = signer();
+    let down = signer.down();
+    let small = LedgerOptions { group_records: 3, ..options(directory.path()) };
+    let (ledger, _) = Ledger::open(small, Box::new(signer), Arc::new(PlainVault)).unwrap();
+    down.store(true, Ordering::SeqCst);
+    for n in 0..10 {
+        ledger.enqueue(draft(n)).await.unwrap();
+    }
+    // Answered after all of them were tried.
+    assert!(ledger.append(draft(10)).await.is_err());
+    down.store(false, Ordering::SeqCst);
+    ledger.append(draft(11)).await.unwrap();
+    assert_eq!(numbers(&ledger), (0..10).chain([11]).collect::<Vec<_>>());
+    ledger.close().await.unwrap();
+    let verdict = check(directory.path());
+    assert_eq!(verdict.overall(), Overall::Verified, "{verdict:#?}");
+    assert!(verdict.ledger.heads > 4, "{} heads", verdict.ledger.heads);
+}
+
+#[tokio::test]
 async fn a_queue_that_is_full_because_the_signer_is_down_refuses_instead_of_waiting() {
     let directory = tempfile::tempdir().unwrap();
     let signer = signer();

@@ -1,0 +1,144 @@
+//! `auditctl report`
+
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use sallyport_audit::journal::Files;
+use sallyport_audit::journal::scan::scan;
+use sallyport_audit::verify::{Trust, Verdict, directory};
+use sallyport_audit::{Digest, Record, Seq};
+use sallyport_compliance::{Builtin, Framework, Period, Report, Reporter, Standing, html};
+
+use crate::Failure;
+use crate::output::{count, ledger, plain};
+use crate::verify::{Keys, checkpoint, conclusion, keys};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Which framework: soc2, iso27001 or hipaa.
+    framework: Builtin,
+    /// The ledger's directory.
+    ledger: PathBuf,
+    #[command(flatten)]
+    keys: Keys,
+    /// A checkpoint of this ledger that was kept elsewhere: the ledger must still contain it.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// The first day (2026-01-31) or instant (2026-01-31T12:00:00Z) of the period. UTC.
+    #[arg(long, value_name = "DATE")]
+    from: String,
+    /// The last day of the period, included, or the instant at which it ends.
+    #[arg(long, value_name = "DATE")]
+    to: String,
+    /// Write the report as one HTML page that needs nothing else.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let period = Period::parse(&arguments.from, &arguments.to)
+        .map_err(|error| Failure::usage(error, "give --from and --to as days or RFC 3339 times"))?;
+    // No clock: the same ledger and the same words on the command line must give the same bytes.
+    let trust = Trust {
+        keys: keys(&arguments.keys)?,
+        checkpoint: arguments.checkpoint.as_deref().map(checkpoint).transpose()?,
+        ..Trust::default()
+    };
+    let framework = arguments
+        .framework
+        .load()
+        .map_err(|error| Failure::not_evaluated(error, "this auditctl is damaged: install it anew"))?;
+    let files = ledger(&arguments.ledger)?;
+    let verdict = directory(&arguments.ledger, &trust)
+        .map_err(|error| Failure::unreadable(&arguments.ledger, &error))?;
+    eprintln!("{}", conclusion(&verdict));
+    let code = verdict.overall().exit_code();
+    let report = gather(&files, &framework, period, verdict)?;
+    if let Some(path) = &arguments.html {
+        write_html(path, &report)?;
+    }
+    let mut out = io::stdout().lock();
+    let printed = if arguments.json {
+        report.json().map_err(io::Error::other).and_then(|text| out.write_all(text.as_bytes()))
+    } else {
+        print(&mut out, &report)
+    };
+    printed.and_then(|()| out.flush()).map_err(|error| Failure::output(&error))?;
+    let code = if code == 0 && !report.is_evaluated() { 3 } else { code };
+    Ok(ExitCode::from(code))
+}
+
+/// Reads as many records as were verified; what was written since then belongs to the next report.
+fn gather(files: &Files, framework: &Framework, period: Period, verdict: Verdict) -> Result<Report, Failure> {
+    let verified = Seq::new(verdict.ledger.records);
+    let mut reporter = Reporter::new(framework, period);
+    let mut visit = |seq: Seq, bytes: &[u8], _: &[u8]| {
+        if seq >= verified {
+            return ControlFlow::Break(());
+        }
+        // A record that cannot be read was not verified either; the report then says so by itself.
+        let Ok(record) = Record::parse(bytes) else { return ControlFlow::Break(()) };
+        reporter.take(&record, Digest::leaf(bytes));
+        ControlFlow::Continue(())
+    };
+    scan(files, Seq::ZERO, &mut visit).map_err(|error| Failure::unreadable(&files.journal(), &error))?;
+    Ok(reporter.finish(verdict))
+}
+
+fn write_html(path: &Path, report: &Report) -> Result<(), Failure> {
+    let page = html(report).map_err(|error| {
+        Failure::not_evaluated(format!("the page could not be made: {error}"), "use --json instead")
+    })?;
+    std::fs::write(path, page).map_err(|error| {
+        Failure::not_evaluated(
+            format!("cannot write {}: {error}", path.display()),
+            "give a file in a directory that you may write to",
+        )
+    })?;
+    eprintln!("written: {}", path.display());
+    Ok(())
+}
+
+fn print(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    let Report { title, edition, period, population, .. } = report;
+    writeln!(out, "{title} ({edition})")?;
+    writeln!(out, "Period: {} up to and not including {}", period.from, period.to)?;
+    write!(out, "{}", count(population.sum.count, "record", "records"))?;
+    if let (Some(first), Some(last)) = (population.sum.first, population.sum.last) {
+        write!(out, ", numbers {first} to {last}")?;
+    }
+    writeln!(
+        out,
+        "; {}, {} of silence\n",
+        count(report.gaps.len() as u64, "gap in the numbers", "gaps in the numbers"),
+        count(report.silences.len() as u64, "time", "times"),
+    )?;
+    if let Some(reason) = &report.unproved {
+        writeln!(out, "NOTHING MAY BE CONCLUDED: {reason}.\n")?;
+    }
+    for control in &report.controls {
+        let state = match &control.state {
+            Standing::Evidence => "evidence".to_owned(),
+            Standing::Exceptions { count } => format!("{count} to explain"),
+            Standing::NotEvaluated { reason } => format!("not evaluated: {reason}"),
+        };
+        writeln!(out, "  {:<24} {}", control.id, plain(&state))?;
+    }
+    for listing in report.controls.iter().flat_map(|control| &control.exceptions) {
+        if let Some(first) = listing.rows.first() {
+            let times = count(listing.table.sum.count, "record", "records");
+            writeln!(out, "\nTo explain: {} ({times}, the first is {})", listing.table.shows, first.seq)?;
+        }
+    }
+    writeln!(out, "\nThis report does not prove:")?;
+    for item in &report.not_proved {
+        writeln!(out, "  - {item}")?;
+    }
+    Ok(())
+}

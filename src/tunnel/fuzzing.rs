@@ -1,0 +1,44 @@
+//! Doors for the fuzz targets in `fuzz/`, which see only what is public: the decoders behind the seals.
+//!
+//! Compiled under `--cfg fuzzing` alone, as cargo-fuzz sets it.
+
+use bytes::Bytes;
+use zeroize::Zeroizing;
+
+use super::frame::FrameKeys;
+use super::handshake::kem::DecapsulationKey;
+use super::handshake::{ClientHandshake, Credential, GatewayHandshake, IdentityCertificate, Suite};
+
+/// What a gateway does with bytes that should be a `ClientHello`.
+pub fn client_hello(bytes: &[u8], certificate: &[u8]) {
+    let Ok(certificate) = IdentityCertificate::decode(certificate) else { return };
+    let _either =
+        GatewayHandshake::receive_client_hello(bytes, Suite::ALL, Some(&[7; 32]), [0; 32], certificate);
+}
+
+/// What a client does with bytes that should be a `GatewayHello` or a refusal in clear.
+pub fn gateway_hello(bytes: &[u8]) {
+    let Ok(key) = DecapsulationKey::generate() else { return };
+    let Ok((client, _)) = ClientHandshake::start(key, [0; 32], Some([7; 32]), Suite::ALL) else { return };
+    let _either = client.receive_gateway_hello(bytes);
+}
+
+/// What a gateway does with a credential that opened.
+pub fn credential(plaintext: &[u8]) {
+    if let Ok(credential) = Credential::decode(plaintext) {
+        let again = credential.encode().map(|bytes| bytes.to_vec()).unwrap_or_default();
+        assert_eq!(again, plaintext, "a message has one encoding");
+    }
+}
+
+/// What a client does with an answer that opened.
+pub fn answer(plaintext: &[u8]) {
+    super::handshake::decode_answer(plaintext);
+}
+
+/// What either end does with bytes that should be a sealed frame.
+pub fn frame(bytes: &[u8]) {
+    let keys = FrameKeys { send: Zeroizing::new([1; 32]), receive: Zeroizing::new([2; 32]) };
+    let Ok((_, mut opener)) = keys.split() else { return };
+    assert!(opener.open(Bytes::copy_from_slice(bytes)).is_err(), "nobody has the key");
+}

@@ -1,0 +1,195 @@
+//! Apps behind tunnels, small and in this process, where the built-in demo app does not do.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock};
+
+use aws_lc_rs::digest::{Context, SHA256, digest};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::ws::{Message, WebSocketUpgrade};
+use axum::routing::{any, get, put};
+use futures_util::{StreamExt as _, stream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
+
+/// Runs the apps and the hand-made peers of all tests.
+pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+});
+
+/// An app that ends with this value.
+pub(crate) struct App {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl App {
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn on<F>(serve: impl FnOnce(TcpListener) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = RUNTIME.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        Self { address, task: RUNTIME.spawn(serve(listener)) }
+    }
+
+    fn web(router: Router) -> Self {
+        Self::on(|listener| async move { axum::serve(listener, router).await.unwrap() })
+    }
+
+    fn each_connection<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self::on(|listener| async move {
+            // Ended together with the app, as the connections of a real process are.
+            let mut connections = tokio::task::JoinSet::new();
+            loop {
+                let (socket, _) = listener.accept().await.unwrap();
+                connections.spawn(serve(socket));
+            }
+        })
+    }
+
+    /// `PUT /hash` answers the length and the SHA-256 of what it got; `GET /block` sends `block`; `GET /echo` is a
+    /// WebSocket that sends back what it gets.
+    pub(crate) fn for_transfers(block: Bytes) -> Self {
+        let send = move || {
+            let pieces: Vec<Bytes> = block.chunks(64 * 1024).map(|piece| block.slice_ref(piece)).collect();
+            async move { Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>))) }
+        };
+        Self::web(
+            Router::new()
+                .route("/hash", put(hash_body))
+                .route("/block", get(send))
+                .route("/echo", any(echo_socket)),
+        )
+    }
+
+    /// `GET /events` sends what `events` sends, one piece at a time.
+    pub(crate) fn of_events(events: mpsc::Receiver<String>) -> Self {
+        let events = Arc::new(Mutex::new(events));
+        let send = move || {
+            let events = Arc::clone(&events);
+            async move {
+                let pieces = stream::unfold(events, |events| async move {
+                    let piece = events.lock().await.recv().await?;
+                    Some((Ok::<_, std::io::Error>(piece), events))
+                });
+                ([("content-type", "text/event-stream")], Body::from_stream(pieces))
+            }
+        };
+        Self::web(Router::new().route("/events", get(send)))
+    }
+
+    /// Accepts and never answers.
+    pub(crate) fn that_stalls() -> Self {
+        Self::each_connection(|mut socket| async move {
+            let _ended = tokio::io::copy(&mut socket, &mut tokio::io::sink()).await;
+        })
+    }
+
+    /// Breaks every connection off after it has read something.
+    pub(crate) fn that_breaks_off() -> Self {
+        Self::each_connection(|mut socket| async move {
+            let _read = socket.read(&mut [0; 64]).await;
+        })
+    }
+
+    /// Takes all until the visitor's side ends, and answers only then: the SHA-256 of what came, then `block`. Without
+    /// half-close kept on the whole way it would never answer.
+    pub(crate) fn that_answers_at_the_end(block: Bytes) -> Self {
+        Self::each_connection(move |mut socket| {
+            let block = block.clone();
+            async move {
+                let Ok(hash) = hash_stream(&mut socket).await else { return };
+                if socket.write_all(&hash).await.is_ok() && socket.write_all(&block).await.is_ok() {
+                    let _done = socket.shutdown().await;
+                }
+            }
+        })
+    }
+
+    /// Sends back what comes.
+    pub(crate) fn that_echoes() -> Self {
+        Self::each_connection(|mut socket| async move {
+            let (mut read, mut write) = socket.split();
+            let _ended = tokio::io::copy(&mut read, &mut write).await;
+        })
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn hash_body(body: Body) -> String {
+    let mut context = Context::new(&SHA256);
+    let mut length = 0;
+    let mut pieces = body.into_data_stream();
+    while let Some(piece) = pieces.next().await {
+        let Ok(piece) = piece else { return "broken off".to_owned() };
+        length += piece.len();
+        context.update(&piece);
+    }
+    format!("{length} {}", hex::encode(context.finish()))
+}
+
+async fn echo_socket(upgrade: WebSocketUpgrade) -> axum::response::Response {
+    upgrade.on_upgrade(|mut socket| async move {
+        while let Some(Ok(message)) = socket.recv().await {
+            if matches!(message, Message::Text(_) | Message::Binary(_)) && socket.send(message).await.is_err()
+            {
+                return;
+            }
+        }
+    })
+}
+
+/// SHA-256 of all that comes until the end.
+pub(crate) async fn hash_stream(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<[u8; 32]> {
+    let mut context = Context::new(&SHA256);
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match stream.read(&mut buffer).await? {
+            0 => return Ok(context.finish().as_ref().try_into().unwrap()),
+            length => context.update(&buffer[..length]),
+        }
+    }
+}
+
+/// SHA-256.
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    digest(&SHA256, bytes).as_ref().try_into().unwrap()
+}
+
+/// Random bytes: no compression or repetition on the way can hide a fault.
+pub(crate) fn random(length: usize) -> Bytes {
+    let mut bytes = vec![0; length];
+    getrandom::fill(&mut bytes).unwrap();
+    bytes.into()
+}
+
+/// Sends `block` and ends that direction, then reads the answer of [`App::that_answers_at_the_end`] to its end.
+pub(crate) async fn exchange(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    block: &[u8],
+) -> ([u8; 32], Vec<u8>) {
+    stream.write_all(block).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut hash = [0; 32];
+    stream.read_exact(&mut hash).await.unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    (hash, rest)
+}

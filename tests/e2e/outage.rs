@@ -1,0 +1,98 @@
+//! What the gateway stands on fails while it serves: the disk, the HSM. New sessions are refused and say why; the gateway
+//! lives, and what was acknowledged is kept.
+
+use super::mounts::{can_mount, inside};
+use super::patience::eventually;
+use super::world::World;
+
+#[test]
+fn a_token_that_is_taken_away_refuses_new_sessions_until_it_is_back() {
+    let world = World::start();
+    let _publisher = world.publish_demo("open-demo");
+    assert_eq!(world.visit("open-demo", "/").by(&world, "visitor").run().status, 200);
+    let (token, away) = (world.path("softhsm"), world.path("softhsm-away"));
+    std::fs::rename(&token, &away).unwrap();
+
+    // TLS itself needs the token's key: while it is down a new connection may end in the TLS handshake.
+    eventually("the outage is noticed", || world.gateway_log().contains("hsm").then_some(()));
+    std::fs::rename(&away, &token).unwrap();
+    eventually("new sessions are served again", || {
+        (world.visit("open-demo", "/").by(&world, "visitor").run().status == 200).then_some(())
+    });
+    let down = world.record("hsm.down", |_| true);
+    assert!(!down["details"]["reason"].as_str().unwrap().is_empty());
+    world.record("hsm.up", |record| record["seq"].as_u64() > down["seq"].as_u64());
+}
+
+#[test]
+fn a_full_disk_refuses_new_sessions_and_keeps_what_was_acknowledged() {
+    if !can_mount() {
+        return;
+    }
+    let disk =
+        "mkdir $STATE/disk; mount -t tmpfs -o size=24m none $STATE/disk; cp -a $STATE/ledger/. $STATE/disk";
+    let mut world = World::with().in_own_mounts(disk).set("ledger.directory=disk").start();
+    let _publisher = world.publish_demo("open-demo");
+    assert_eq!(world.visit("open-demo", "/").by(&world, "visitor").run().status, 200);
+    let known = world.records().len();
+
+    let state = world.state();
+    let disk = inside(world.gateway(), &state.join("disk"));
+    fill(&disk.join("filler"));
+    let refused = eventually("a session is refused for want of room", || {
+        let answer = world.visit("open-demo", "/").by(&world, "visitor").run();
+        (answer.status == 503).then_some(answer)
+    });
+    assert_eq!(refused.problem(), "ledger-down");
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(world.curl("/healthz").run().status, 200, "the gateway lives");
+    let ready = world.curl("/readyz").run();
+    assert_eq!((ready.status, ready.text().trim()), (503, "ledger-down"));
+    let publish = world.cli("publisher", &["publish", "demo", "--name", "other", "--give-up-after", "1"]);
+    assert_ne!(publish.code, 0);
+
+    // What the disk held is whole, and a gateway with room goes on from it.
+    let copy = world.path("copy");
+    let copied = std::process::Command::new("cp").arg("-a").arg(&disk).arg(&copy).status().unwrap();
+    assert!(copied.success());
+    std::fs::remove_file(copy.join("filler")).unwrap();
+    let verdict = world.verify(&copy);
+    assert_eq!(verdict.code, 0, "{}{}", verdict.out, verdict.err);
+    world.kill_gateway();
+    std::fs::remove_dir_all(state.join("ledger")).unwrap();
+    std::fs::rename(&copy, state.join("ledger")).unwrap();
+    let mut world = world.moved_to_plain_disk();
+    world.start_gateway();
+    assert!(world.records().len() > known, "acknowledged records are lost");
+    world.stop_gateway();
+}
+
+/// Takes all the room there is.
+fn fill(file: &std::path::Path) {
+    use std::io::Write as _;
+    let mut file = std::fs::File::create(file).unwrap();
+    let mut size = 1 << 20;
+    while size > 0 {
+        if file.write_all(&vec![0; size]).is_err() {
+            size /= 2;
+        }
+    }
+}
+
+#[test]
+fn a_ledger_on_a_read_only_disk_is_told_at_the_start() {
+    if !can_mount() {
+        return;
+    }
+    // Permission bits do not bind root, a read-only mount does.
+    let read_only = "mount --bind $STATE/ledger $STATE/ledger; mount -o remount,bind,ro $STATE/ledger";
+    let world = World::with().in_own_mounts(read_only).prepare();
+    let refused = world.refuses_to_start(&[]);
+    assert_eq!(refused.code, 1, "{}", refused.err);
+    assert!(
+        refused.err.contains("ledger") && refused.err.contains("Read-only file system"),
+        "{}",
+        refused.err
+    );
+    assert!(refused.err.contains("hint: let the gateway's user write there"), "{}", refused.err);
+}

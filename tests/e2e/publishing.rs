@@ -1,0 +1,144 @@
+//! Publishers: whose name it is, what happens when they are lost, and how they come back.
+
+use super::patience::eventually;
+use super::world::World;
+
+#[test]
+fn a_name_that_is_taken_is_refused_with_the_reason() {
+    let world = World::start();
+    let _publisher = world.publish_demo("demo");
+    let refused = world.cli("rival", &["publish", "demo", "--name", "demo"]);
+    assert_eq!(refused.code, 4, "{}", refused.err);
+    assert!(refused.err.contains("the name `demo` is in use by somebody else"), "{}", refused.err);
+    assert!(refused.err.contains("hint: choose another name"), "{}", refused.err);
+    let own = world.cli("publisher", &["publish", "demo", "--name", "demo"]);
+    assert_eq!(own.code, 4, "{}", own.err);
+    assert!(own.err.contains("by another publisher of yours"), "{}", own.err);
+    let record = world.record("tunnel.refused", |record| record["values"]["subject"] == "user:rival");
+    assert_eq!(record["object"], "tunnel:demo");
+    assert_eq!(record["result"], "denied");
+}
+
+#[test]
+fn a_name_with_bad_characters_is_refused_before_anything_is_sent() {
+    let world = World::start();
+    let long = "x".repeat(64);
+    for name in ["Demo", "-demo", "de mo", "demo.evil", "dé", "", long.as_str()] {
+        let refused = world.cli("publisher", &["publish", "demo", &format!("--name={name}")]);
+        assert_eq!(refused.code, 2, "`{name}`: {}", refused.err);
+        assert!(refused.err.contains("hint:"), "{}", refused.err);
+    }
+    assert_eq!(world.records_of("tunnel.registered").len(), 0);
+}
+
+#[test]
+fn whoever_may_not_publish_is_refused_and_that_is_recorded() {
+    let world = World::start();
+    let refused = world.cli("visitor", &["publish", "demo", "--name", "demo"]);
+    assert_eq!(refused.code, 4, "{}", refused.err);
+    assert!(refused.err.contains("user:visitor may not publish `demo`"), "{}", refused.err);
+    let record = world.record("tunnel.refused", |_| true);
+    assert_eq!(record["values"]["subject"], "user:visitor");
+    assert_eq!(record["action"], "publish");
+}
+
+#[test]
+fn more_tunnels_than_a_user_may_have_are_refused() {
+    let world = World::with().set("tunnels.max_per_user=1").start();
+    let _publisher = world.publish_demo("one");
+    let refused = world.cli("publisher", &["publish", "demo", "--name", "two"]);
+    assert_eq!(refused.code, 4, "{}", refused.err);
+    assert!(refused.err.contains("1 are allowed") && refused.err.contains("hint:"), "{}", refused.err);
+}
+
+#[test]
+fn a_publisher_that_is_killed_leaves_its_name_kept_and_its_successor_takes_it_back() {
+    let world = World::start();
+    let mut publisher = world.publish_demo("open-demo");
+    assert_eq!(world.visit("open-demo", "/").by(&world, "visitor").run().status, 200);
+    publisher.kill();
+    world.record("tunnel.lost", |record| record["object"] == "tunnel:open-demo");
+    let away = world.visit("open-demo", "/").by(&world, "visitor").run();
+    assert_eq!((away.status, away.problem().as_str()), (502, "publisher-away"));
+    // Kept from others, not from its owner.
+    let rival = world.cli("rival", &["publish", "demo", "--name", "open-demo"]);
+    assert_eq!(rival.code, 4, "{}", rival.err);
+    let _again = world.publish_demo("open-demo");
+    assert_eq!(world.visit("open-demo", "/").by(&world, "visitor").run().status, 200);
+}
+
+#[test]
+fn a_publisher_that_stays_away_longer_than_the_grace_loses_its_name() {
+    let world = World::with().set("tunnels.reconnect_grace_secs=1").start();
+    let mut publisher = world.publish_demo("open-demo");
+    publisher.kill();
+    eventually("the name is free", || {
+        let answer = world.visit("open-demo", "/").by(&world, "visitor").run();
+        (answer.status == 404).then_some(())
+    });
+    let _rival = world.publish_as("rival", "open-demo", &["demo"]);
+    assert_eq!(world.visit("open-demo", "/").by(&world, "visitor").run().status, 200);
+}
+
+#[test]
+fn a_publisher_that_stalls_is_noticed_by_the_heartbeat_and_comes_back_with_its_ticket() {
+    let world = World::with().set("tunnels.heartbeat_secs=1").set("tunnels.heartbeat_timeout_secs=1").start();
+    let mut publisher = world.publish_demo("open-demo");
+    publisher.signal("STOP");
+    let lost = world.record("tunnel.lost", |_| true);
+    assert!(lost["details"]["reason"].as_str().unwrap().contains("heartbeat"), "{lost}");
+    assert_eq!(world.visit("open-demo", "/").by(&world, "visitor").run().status, 502);
+    publisher.signal("CONT");
+    let back = world.record("tunnel.registered", |record| record["details"]["resumed"] == true);
+    assert_eq!(back["object"], "tunnel:open-demo");
+    eventually("the tunnel leads to the app again", || {
+        (world.visit("open-demo", "/").by(&world, "visitor").run().status == 200).then_some(())
+    });
+}
+
+#[test]
+fn a_publisher_that_leaves_on_purpose_frees_its_name_at_once() {
+    let world = World::start();
+    let mut publisher = world.publish_demo("open-demo");
+    assert!(publisher.stop().success(), "{}", publisher.err());
+    world.record("tunnel.closed", |record| record["object"] == "tunnel:open-demo");
+    assert_eq!(world.visit("open-demo", "/").by(&world, "visitor").run().status, 404);
+    let _rival = world.publish_as("rival", "open-demo", &["demo"]);
+}
+
+#[test]
+fn a_publisher_comes_back_by_itself_when_the_gateway_does() {
+    let mut world = World::start();
+    let mut publisher = world.publish_demo("open-demo");
+    world.stop_gateway();
+    publisher.line("that the gateway went away", |line| line.contains("\"disconnected\"").then_some(()));
+    world.start_gateway();
+    eventually("the tunnel leads to the app again", || {
+        (world.visit("open-demo", "/").by(&world, "visitor").run().status == 200).then_some(())
+    });
+    assert_eq!(publisher.ended(), None);
+}
+
+#[test]
+fn a_publisher_whose_token_is_revoked_is_dismissed_and_says_so() {
+    let world = World::start();
+    let mut publisher = world.publish_demo("open-demo");
+    let tokens = world.ask("admin", &["tokens", "list"]);
+    let token = tokens.as_array().unwrap().iter().find(|token| token["subject"] == "user:publisher").unwrap();
+    world.ask("admin", &["tokens", "revoke", token["id"].as_str().unwrap(), "--reason", "laptop lost"]);
+    assert_eq!(publisher.wait().code(), Some(4), "{}", publisher.err());
+    assert!(publisher.err().contains("revoked"), "{}", publisher.err());
+    assert_eq!(world.visit("open-demo", "/").by(&world, "visitor").run().status, 404);
+    let again = world.cli("publisher", &["publish", "demo", "--name", "open-demo"]);
+    assert_eq!(again.code, 4, "{}", again.err);
+}
+
+#[test]
+fn a_publisher_meets_the_gateway_over_the_post_quantum_handshake() {
+    let world = World::start();
+    let _publisher = world.publish_demo("open-demo");
+    let accepted = world.record("handshake.accepted", |_| true);
+    assert_eq!(accepted["details"]["suite"], "x25519-mlkem768/ed25519-mldsa65/aes256gcm");
+    assert_eq!(accepted["details"]["post_quantum"], true);
+    assert_eq!(accepted["details"]["sealed"], false);
+}

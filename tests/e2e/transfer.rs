@@ -1,0 +1,120 @@
+//! Bytes: many, unchanged, unbuffered, and both ways at once.
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::app::{App, RUNTIME, random, sha256};
+use super::socket::websocket;
+use super::world::World;
+
+const LARGE: usize = 64 << 20;
+
+#[test]
+fn sixty_four_mebibytes_pass_unchanged_each_way() {
+    let world = World::start();
+    let block = random(LARGE);
+    let app = App::for_transfers(block.clone());
+    let _publisher = world.publish_http("open-files", app.address());
+    let file = world.path("upload");
+    std::fs::write(&file, &block).unwrap();
+    let expected = format!("{LARGE} {}", hex::encode(sha256(&block)));
+
+    for flag in ["--http1.1", "--http2"] {
+        let up = world
+            .visit("open-files", "/hash")
+            .by(&world, "visitor")
+            .args(&[flag, "--upload-file", &file.to_string_lossy()])
+            .run();
+        assert_eq!((up.status, up.text()), (200, expected.clone()), "{}", up.complaint);
+        let down = world.visit("open-files", "/block").by(&world, "visitor").args(&[flag]).run();
+        assert_eq!(down.status, 200, "{}", down.complaint);
+        assert!(down.body == block, "{} bytes came, of {LARGE}", down.body.len());
+    }
+    let closed = world.record("session.closed", |record| record["details"]["bytes_down"] == LARGE);
+    assert_eq!(closed["details"]["bytes_up"], 0);
+    world.record("session.closed", |record| record["details"]["bytes_up"] == LARGE);
+}
+
+#[test]
+fn events_reach_the_visitor_one_by_one_as_the_app_sends_them() {
+    let world = World::start();
+    let (send, events) = mpsc::channel(1);
+    let app = App::of_events(events);
+    let _publisher = world.publish_http("open-events", app.address());
+    let mut visit = world.visit("open-events", "/events").by(&world, "visitor").start();
+    // Each event is sent only when the one before has arrived: a buffer on the way would stop this for ever.
+    for number in 0..5 {
+        let event = format!("data: {number}");
+        send.blocking_send(format!("{event}\n\n")).unwrap();
+        visit.line(&event, |line| (line == event).then_some(()));
+    }
+    drop(send);
+    assert!(visit.wait().success(), "{}", visit.err());
+    let record = world.record("http.request", |record| record["values"]["path"] == "/events");
+    assert_eq!(record["details"]["whole"], true);
+}
+
+#[test]
+fn a_websocket_passes_through_an_http_tunnel_and_a_kill_cuts_it() {
+    let world = World::start();
+    let app = App::for_transfers(random(0));
+    let _publisher = world.publish_http("open-chat", app.address());
+    let host = "open-chat.localhost";
+    RUNTIME.block_on(async {
+        let mut socket = websocket(&world, host, "/echo", Some("visitor")).await;
+        for text in ["hello", "again"] {
+            socket.send(Message::text(text)).await.unwrap();
+            assert_eq!(socket.next().await.unwrap().unwrap(), Message::text(text));
+        }
+        let large = random(1 << 20);
+        socket.send(Message::binary(large.clone())).await.unwrap();
+        assert!(socket.next().await.unwrap().unwrap() == Message::binary(large));
+
+        let open = world.ask("admin", &["sessions", "list"]);
+        assert!(open[0]["bytes_up"].as_u64() > Some(1 << 20), "{open}");
+        let id = open[0]["id"].as_str().unwrap();
+        world.ask("admin", &["sessions", "kill", id, "--reason", "enough"]);
+        assert!(!matches!(socket.next().await, Some(Ok(Message::Text(_) | Message::Binary(_)))));
+        let closed = world.record("session.closed", |record| record["session"] == id);
+        assert_eq!(closed["details"]["reason"], "killed");
+    });
+    let upgraded = world.record("http.request", |record| record["values"]["path"] == "/echo");
+    assert_eq!(upgraded["details"]["status"], 101);
+}
+
+#[test]
+fn a_websocket_without_a_token_is_refused_before_the_app_hears_of_it() {
+    let world = World::start();
+    let app = App::for_transfers(random(0));
+    let _publisher = world.publish_http("open-chat", app.address());
+    let refused = world
+        .visit("open-chat", "/echo")
+        .header("Connection: Upgrade")
+        .header("Upgrade: websocket")
+        .header("Sec-WebSocket-Version: 13")
+        .header("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+        .args(&["--http1.1"])
+        .run();
+    assert_eq!((refused.status, refused.problem().as_str()), (401, "not-signed-in"));
+}
+
+#[test]
+fn a_visitor_who_stops_reading_stops_the_app_and_nobody_else() {
+    let world = World::start();
+    let block = random(LARGE);
+    let app = App::for_transfers(block.clone());
+    let _publisher = world.publish_http("open-files", app.address());
+    let mut lazy =
+        world.visit("open-files", "/block").by(&world, "visitor").args(&["--limit-rate", "1"]).start();
+    super::patience::eventually("the slow download has begun", || {
+        let open = world.ask("admin", &["sessions", "list"]);
+        open.as_array()?.iter().any(|session| session["bytes_down"].as_u64() > Some(0)).then_some(())
+    });
+    let other = world.visit("open-files", "/block").by(&world, "visitor").run();
+    assert!(other.status == 200 && other.body == block, "{} {}", other.status, other.complaint);
+    let open = world.ask("admin", &["sessions", "list"]);
+    let taken = open[0]["bytes_down"].as_u64().unwrap();
+    assert!(taken < LARGE as u64 / 2, "the gateway took {taken} bytes for a visitor who reads none");
+    lazy.kill();
+}

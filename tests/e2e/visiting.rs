@@ -1,0 +1,168 @@
+//! What a visitor sees: asked to sign in, refused with a way to ask, led to the app, told that there is nothing.
+
+use super::app::App;
+use super::world::World;
+
+#[test]
+fn a_visit_without_a_token_is_asked_to_sign_in() {
+    let world = World::start();
+    let _publisher = world.publish_demo("demo");
+
+    let program = world.visit("demo", "/").run();
+    assert_eq!((program.status, program.problem().as_str()), (401, "not-signed-in"));
+
+    let person = world.visit("demo", "/").page().run();
+    assert_eq!(person.status, 401);
+    assert!(person.text().contains("action=\"/.sallyport/sign-in\""), "{}", person.text());
+
+    let record = world.record("access.decided", |record| record["result"] == "denied");
+    assert_eq!(record["values"]["subject"], "user:anonymous");
+    assert_eq!(record["object"], "tunnel:demo");
+}
+
+#[test]
+fn a_visit_without_leave_is_refused_with_the_page_on_which_to_ask_for_it() {
+    let world = World::start();
+    let _publisher = world.publish_demo("demo");
+
+    let program = world.visit("demo", "/").by(&world, "visitor").run();
+    assert_eq!((program.status, program.problem().as_str()), (403, "approval-needed"));
+    assert!(program.json()["hint"].as_str().unwrap().contains("sallyport request demo"));
+
+    // The way of a browser: sign in by the form, ask by the form, wait, go on.
+    let jar = world.path("cookies").to_string_lossy().into_owned();
+    let browser =
+        |path: &str| world.visit("demo", path).page().args(&["--cookie", &jar, "--cookie-jar", &jar]);
+    let signed_in = browser("/.sallyport/sign-in")
+        .args(&["--data-urlencode", &format!("token={}", world.token("visitor"))])
+        .run();
+    assert_eq!((signed_in.status, signed_in.header("location").as_deref()), (303, Some("/")));
+
+    let refused = browser("/").run();
+    assert_eq!(refused.status, 403);
+    assert!(refused.text().contains("action=\"/.sallyport/request\""), "{}", refused.text());
+    assert!(refused.text().contains("user:visitor"));
+
+    let form = ["--data-urlencode", "reason=to read the <b>manual</b>", "--data", "minutes=15"];
+    assert_eq!(browser("/.sallyport/request").args(&form).run().status, 303);
+    let waiting = browser("/").run();
+    assert_eq!(waiting.status, 403);
+    assert!(waiting.text().contains("Waiting for an approver"), "{}", waiting.text());
+    assert!(waiting.text().contains("http-equiv=\"refresh\""), "the page must go on by itself");
+
+    let requests = world.ask("admin", &["requests", "list", "--pending"]);
+    assert_eq!(requests[0]["reason"], "to read the <b>manual</b>");
+    assert_eq!(requests[0]["minutes"], 15);
+    let id = requests[0]["id"].as_str().unwrap();
+    assert!(waiting.text().contains(id), "the page names the request");
+    world.ask("admin", &["requests", "approve", id]);
+    let through = browser("/").run();
+    assert_eq!(through.status, 200);
+    assert!(through.text().contains("You are through"));
+}
+
+#[test]
+fn a_form_that_another_site_sends_in_a_visitors_name_is_refused() {
+    let world = World::start();
+    let _publisher = world.publish_demo("demo");
+    let forged = world
+        .visit("demo", "/.sallyport/request")
+        .by(&world, "visitor")
+        .header("Origin: https://evil.example")
+        .args(&["--data", "reason=x&minutes=600"])
+        .run();
+    assert_eq!((forged.status, forged.problem().as_str()), (403, "foreign-form"));
+    assert_eq!(world.ask("admin", &["requests", "list"]).as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn a_form_without_a_reason_or_a_number_of_minutes_is_refused_and_nothing_is_asked() {
+    let world = World::start();
+    let _publisher = world.publish_demo("demo");
+    let send = |data: &str| {
+        world.visit("demo", "/.sallyport/request").by(&world, "visitor").args(&["--data", data]).run()
+    };
+    assert_eq!(send("reason=&minutes=10").status, 422);
+    assert_eq!(send("reason=hello&minutes=soon").status, 400);
+    assert_eq!(send("reason=hello&minutes=0").status, 422);
+    assert_eq!(send("minutes=10").status, 400);
+    assert_eq!(send(&format!("reason={}&minutes=10", "x".repeat(40_000))).status, 400);
+    assert_eq!(world.ask("admin", &["requests", "list"]).as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn a_name_that_nobody_publishes_is_not_found() {
+    let world = World::start();
+    let unknown = world.visit("nobody", "/").by(&world, "visitor").run();
+    assert_eq!((unknown.status, unknown.problem().as_str()), (404, "unknown-name"));
+    let page = world.visit("nobody", "/").by(&world, "visitor").page().run();
+    assert_eq!(page.status, 404);
+    assert!(page.text().contains("no tunnel is published as `nobody`"), "{}", page.text());
+    // Not even a name.
+    let strange = world.curl("/").header("Host: a.b.localhost").run();
+    assert_eq!((strange.status, strange.problem().as_str()), (404, "unknown-name"));
+    let elsewhere = world.curl("/api/v1/nothing").by(&world, "admin").run();
+    assert_eq!((elsewhere.status, elsewhere.problem().as_str()), (404, "unknown-path"));
+}
+
+#[test]
+fn visitors_may_speak_http_1_and_http_2_and_know_the_reference_under_which_the_ledger_speaks_of_them() {
+    let world = World::start();
+    let _publisher = world.publish_demo("open-demo");
+    for (flag, version) in [("--http1.1", "1.1"), ("--http2", "2")] {
+        let answer = world.visit("open-demo", "/").by(&world, "visitor").args(&[flag]).run();
+        assert_eq!((answer.status, answer.version.as_str()), (200, version), "{}", answer.complaint);
+        assert!(answer.text().contains("You are through"));
+        let reference = answer.header("sallyport-reference").unwrap();
+        let record = world.record("http.request", |record| record["correlation"] == reference.as_str());
+        assert_eq!(record["details"]["status"], 200);
+        assert_eq!(record["values"]["path"], "/");
+        assert_eq!(record["details"]["bytes_down"], answer.body.len());
+    }
+}
+
+#[test]
+fn the_app_sees_neither_the_visitors_token_nor_forwarding_headers_that_a_visitor_made_up() {
+    let world = World::start();
+    let _publisher = world.publish_demo("open-demo");
+    let answer = world
+        .visit("open-demo", "/headers")
+        .by(&world, "visitor")
+        .header("X-Forwarded-For: 10.9.8.7")
+        .header("X-Real-IP: 10.9.8.7")
+        .header("Sallyport-Tunnel: other")
+        .header("X-Kept: yes")
+        .run();
+    assert_eq!(answer.status, 200);
+    let seen = answer.text();
+    assert!(!seen.contains(&world.token("visitor")), "the token reached the app");
+    assert!(!seen.contains("10.9.8.7") && !seen.contains("sallyport-tunnel"), "{seen}");
+    assert!(seen.contains("x-forwarded-for: 127.0.0.1") && seen.contains("x-kept: yes"), "{seen}");
+    assert!(seen.contains(&format!("host: open-demo.localhost:{}", world.port())), "{seen}");
+}
+
+#[test]
+fn an_app_that_is_down_breaks_off_or_stalls_is_told_apart_from_a_tunnel_that_is_gone() {
+    let world = World::with().set("limits.request_secs=1").set("tunnels.max_per_user=5").start();
+    let down = {
+        let app = App::that_stalls();
+        app.address()
+    };
+    let (breaking, stalling) = (App::that_breaks_off(), App::that_stalls());
+    let _publishers = [
+        world.publish_http("open-down", down),
+        world.publish_http("open-breaking", breaking.address()),
+        world.publish_http("open-stalling", stalling.address()),
+    ];
+    let visit = |name: &str| {
+        let answer = world.visit(name, "/").by(&world, "visitor").run();
+        (answer.status, answer.problem())
+    };
+    assert_eq!(visit("open-down"), (502, "app-unreachable".to_owned()));
+    assert_eq!(visit("open-breaking"), (502, "app-unreachable".to_owned()));
+    assert_eq!(visit("open-stalling"), (504, "publisher-timeout".to_owned()));
+    assert_eq!(
+        world.record("http.request", |record| record["details"]["status"] == 504)["object"],
+        "tunnel:open-stalling"
+    );
+}
