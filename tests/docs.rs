@@ -70,7 +70,10 @@ impl Page {
 
     /// Code spans of the prose.
     fn spans(&self) -> Vec<String> {
-        self.prose().lines().flat_map(|line| line.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()).collect()
+        self.prose()
+            .lines()
+            .flat_map(|line| line.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>())
+            .collect()
     }
 
     /// The anchors that hosts make of headings.
@@ -144,7 +147,10 @@ struct Programs {
 impl Programs {
     fn new() -> Self {
         let folder = Path::new(env!("CARGO_BIN_EXE_sallyport")).parent().unwrap().to_owned();
-        assert!(folder.join("auditctl").exists(), "auditctl is not built: cargo build -p auditctl (`make test` does)");
+        assert!(
+            folder.join("auditctl").exists(),
+            "auditctl is not built: cargo build -p auditctl (`make test` does)"
+        );
         Self { folder, help: BTreeMap::new() }
     }
 
@@ -176,8 +182,10 @@ impl Programs {
             }
         }
         let help = self.help(&path).to_owned();
-        let known: BTreeSet<&str> =
-            help.split(|letter: char| letter.is_whitespace() || ",[]<>=|".contains(letter)).filter(|word| word.starts_with('-')).collect();
+        let known: BTreeSet<&str> = help
+            .split(|letter: char| letter.is_whitespace() || ",[]<>=|".contains(letter))
+            .filter(|word| word.starts_with('-'))
+            .collect();
         let flags = rest.filter(|word| word.starts_with('-') && word.len() > 1);
         let unknown = flags.map(|flag| flag.split('=').next().unwrap()).find(|flag| !known.contains(flag))?;
         Some(format!("`{}` has no flag `{unknown}`", path.join(" ")))
@@ -198,7 +206,9 @@ fn ours(words: &[String]) -> Option<&[String]> {
         match words {
             [first, rest @ ..] if first.contains('=') && !first.starts_with('-') => words = rest,
             [first, _, rest @ ..] if first == "as" => words = rest,
-            [first, ..] if ["sallyport", "sallyportd", "auditctl"].contains(&first.as_str()) => return Some(words),
+            [first, ..] if ["sallyport", "sallyportd", "auditctl"].contains(&first.as_str()) => {
+                return Some(words);
+            }
             _ => return None,
         }
     }
@@ -247,7 +257,8 @@ fn printed_commands(script: &str) -> Vec<String> {
     let text = script.rsplit("cat <<TXT\n").next().unwrap().split("\nTXT").next().unwrap();
     let text = text.replace("\\$", "$").replace("\\`", "`").replace("$port", "8443").replace("$s", "var");
     let rows = text.lines().filter(|line| line.starts_with("  "));
-    let commands = rows.filter_map(|row| row.trim_start().split_once("   ").map(|(_, command)| command.trim().to_owned()));
+    let commands = rows
+        .filter_map(|row| row.trim_start().split_once("   ").map(|(_, command)| command.trim().to_owned()));
     let commands = commands.flat_map(|line| line.split(";  ").map(str::to_owned).collect::<Vec<_>>());
     commands.filter(|command| !command.starts_with('(') && !command.starts_with('#')).collect()
 }
@@ -275,7 +286,8 @@ fn every_link_leads_to_a_file_and_a_heading() {
                 continue;
             }
             let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
-            let path = if file.is_empty() { page.path.clone() } else { page.path.parent().unwrap().join(file) };
+            let path =
+                if file.is_empty() { page.path.clone() } else { page.path.parent().unwrap().join(file) };
             let Ok(path) = path.canonicalize() else {
                 faults.push(format!("{}: {target} does not exist", page.name()));
                 continue;
@@ -318,8 +330,8 @@ fn the_documents_keep_to_the_words_of_the_project() {
 
 /// First folders that a path in a document may have: those of every Linux, and those of our own URLs.
 const PATHS: &[&str] = &[
-    "api", "bin", "connect", "dev", "etc", "healthz", "lib", "mnt", "opt", "proc", "readyz", "run", "sbin", "srv", "usr", "var",
-    "visit",
+    "api", "bin", "connect", "dev", "etc", "healthz", "lib", "mnt", "opt", "proc", "readyz", "run", "sbin",
+    "srv", "usr", "var", "visit",
 ];
 
 #[test]
@@ -329,7 +341,8 @@ fn no_document_speaks_of_somebodys_machine() {
         for (number, line) in (1..).zip(page.text.lines()) {
             let before = |at: usize| line[..at].chars().next_back();
             for (at, _) in line.match_indices('/') {
-                let begins = before(at).is_none_or(|letter| letter.is_whitespace() || "\"'`(=".contains(letter));
+                let begins =
+                    before(at).is_none_or(|letter| letter.is_whitespace() || "\"'`(=".contains(letter));
                 let rest = &line[at + 1..];
                 let folder = rest.split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default();
                 let is_path = begins && !folder.is_empty() && rest[folder.len()..].starts_with('/');
@@ -355,10 +368,14 @@ fn every_test_that_is_cited_exists() {
         })
         .collect();
     let is_test_name = |span: &&String| {
-        span.matches('_').count() >= 3 && span.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        span.matches('_').count() >= 3
+            && span.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
     };
     let (mut missing, mut cited) = (Vec::new(), 0);
-    for page in pages().iter().filter(|page| ["docs/architecture.md", "docs/requirements.md"].contains(&page.name().as_str())) {
+    for page in pages()
+        .iter()
+        .filter(|page| ["docs/architecture.md", "docs/requirements.md"].contains(&page.name().as_str()))
+    {
         for span in page.spans().iter().filter(is_test_name) {
             cited += 1;
             if !functions.contains(span) {
@@ -385,7 +402,8 @@ fn every_piece_of_configuration_in_the_documents_is_accepted() {
     let file = folder.path().join("sallyport.toml");
     for page in pages() {
         for (_, text) in page.blocks().into_iter().filter(|(language, _)| language == "toml") {
-            let table: toml::Table = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}\n{text}", page.name()));
+            let table: toml::Table =
+                toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}\n{text}", page.name()));
             // Approval workflows and control frameworks have readers and tests of their own.
             if table.contains_key("workflow") || table.contains_key("control") || table.contains_key("id") {
                 continue;
@@ -405,6 +423,9 @@ fn every_document_stands_in_the_index() {
     files(&root().join("docs"), ".md", &mut found);
     for path in found {
         let name = path.strip_prefix(root().join("docs")).unwrap().display().to_string();
-        assert!(name == "README.md" || index.contains(&format!("({name})")), "docs/README.md does not list {name}");
+        assert!(
+            name == "README.md" || index.contains(&format!("({name})")),
+            "docs/README.md does not list {name}"
+        );
     }
 }

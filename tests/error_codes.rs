@@ -72,8 +72,10 @@ fn words_of_functions(source: &str, signature: &str) -> BTreeSet<String> {
 fn words_below(folder: &str, signature: &str) -> BTreeSet<String> {
     let mut files = Vec::new();
     sources(&root().join(folder), &mut files);
-    let words: BTreeSet<String> =
-        files.iter().flat_map(|file| words_of_functions(&fs::read_to_string(file).unwrap(), signature)).collect();
+    let words: BTreeSet<String> = files
+        .iter()
+        .flat_map(|file| words_of_functions(&fs::read_to_string(file).unwrap(), signature))
+        .collect();
     assert!(words.len() > 1, "{folder}: `{signature}` gives only {words:?}");
     words
 }
