@@ -124,8 +124,8 @@ pub fn fingerprint(certificate_pem: &str) -> Result<String, KeyError> {
 /// Until when a certificate is valid.
 pub fn valid_until(certificate_pem: &str) -> Result<Timestamp, KeyError> {
     let der = parse_pem(certificate_pem)?;
-    let (_, parsed) = X509Certificate::from_der(&der)
-        .map_err(|error| refused(&format!("it cannot be read: {error}")))?;
+    let (_, parsed) =
+        X509Certificate::from_der(&der).map_err(|error| refused(&format!("it cannot be read: {error}")))?;
     let end = parsed.validity().not_after.timestamp();
     Timestamp::from_second(end).map_err(|_| refused("its end is out of range"))
 }

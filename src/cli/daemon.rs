@@ -10,7 +10,7 @@ use super::init::{self, Init};
 use super::out::say;
 use super::requests::print_json;
 use super::table::table;
-use crate::gateway::config::Config;
+use crate::gateway::config::{Config, environment};
 use crate::gateway::{self, open_keys};
 
 /// The gateway: every session decided, approved, recorded and provable
@@ -99,7 +99,7 @@ impl Daemon {
 
 impl Settings {
     fn load(&self) -> Result<Config, Failure> {
-        Config::load(&self.config, std::env::vars(), &self.set)
+        Config::load(&self.config, environment(), &self.set)
             .map_err(|error| Failure::caused(ExitCode::Usage, &error, error.hint()))
     }
 }

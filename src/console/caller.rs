@@ -15,7 +15,7 @@ use super::Shared;
 use super::errors::Problem;
 use crate::access::{AccessError, Action, AuthError, Context, Decision, Identity, Object};
 use crate::clock;
-use crate::edge::{Connection, Correlation, bearer_token};
+use crate::edge::{Connection, Correlation, bearer_token, of_tenant};
 use crate::session::explain;
 
 /// A person who proved who they are.
@@ -40,7 +40,8 @@ impl FromRequestParts<Shared> for Caller {
             .check(source.ip())
             .map_err(|refusal| Problem { refusal, correlation: correlation.0.clone() })?;
         let token = bearer_token(&head.headers).unwrap_or_default();
-        let identity = match shared.access.authenticate(token, clock::now()) {
+        let known = shared.access.authenticate(token, clock::now());
+        let identity = match known.and_then(|identity| of_tenant(identity, &shared.tenant)) {
             Ok(identity) => identity,
             Err(error) => {
                 shared.attempts.failed(source.ip());
@@ -73,6 +74,16 @@ async fn record_failure(
 impl Caller {
     /// Asks policy. The answer is recorded whichever it is.
     pub(super) async fn may(&self, action: Action, object: &Object) -> Result<(), Problem> {
+        self.may_with(action, object, |draft| draft).await
+    }
+
+    /// The same, with more in the record than the decision.
+    pub(super) async fn may_with(
+        &self,
+        action: Action,
+        object: &Object,
+        more: impl FnOnce(Draft) -> Draft,
+    ) -> Result<(), Problem> {
         let context = Context::at(clock::now()).from_source(self.source);
         let decision = self.shared.access.authorize(&self.identity, object, action, &context);
         let allowed = matches!(decision, Decision::Allowed(_));
@@ -80,7 +91,7 @@ impl Caller {
         let draft = explain(Draft::new(Kind::AdminCalled, outcome), decision.explanation())
             .source(self.source.to_string())
             .correlation(self.correlation.0.as_str());
-        self.shared.ledger.append(draft).await.map_err(|error| {
+        self.shared.ledger.append(more(draft)).await.map_err(|error| {
             Problem::new(
                 &self.correlation,
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -20,6 +20,8 @@ where
     let mut visitor = Counting { inner: visitor, session, side: Side::Visitor };
     let mut publisher = Counting { inner: publisher, session, side: Side::Publisher };
     tokio::select! {
+        // Asked first: once the session is cut, no byte moves that was ready at the same time.
+        biased;
         () = session.cut() => {}
         result = tokio::io::copy_bidirectional_with_sizes(&mut visitor, &mut publisher, BUFFER, BUFFER) => {
             if result.is_err() {

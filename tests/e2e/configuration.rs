@@ -45,7 +45,11 @@ fn a_policy_with_faults_keeps_the_gateway_from_starting_and_every_fault_is_named
     let refused = world.refuses_to_start(&[]);
     assert_eq!(refused.code, 1, "{}", refused.err);
     assert!(refused.err.contains("policy.csv") && refused.err.contains("hint:"), "{}", refused.err);
-    assert!(refused.err.contains("2 faults") && refused.err.contains("\"visitor\" is not a person"), "{}", refused.err);
+    assert!(
+        refused.err.contains("2 faults") && refused.err.contains("\"visitor\" is not a person"),
+        "{}",
+        refused.err
+    );
     assert_eq!(refused.err.matches("policy.csv:").count(), 2, "each with its line: {}", refused.err);
 }
 

@@ -215,7 +215,11 @@ impl World {
 
     /// Runs the gateway with more settings, in the expectation that it refuses to start.
     pub(crate) fn refuses_to_start(&self, settings: &[&str]) -> Run {
-        let mut process = Process::start(&format!("refused-{}", next()), self.directory.path(), &mut self.run_command(settings));
+        let mut process = Process::start(
+            &format!("refused-{}", next()),
+            self.directory.path(),
+            &mut self.run_command(settings),
+        );
         let status = process.wait();
         Run { code: status.code().unwrap_or(-1), out: process.out(), err: process.err() }
     }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use toml::Table;
 
 pub use keys::{KEYS, Key, SINK_KEYS, commented_file};
+pub use layers::environment;
 pub use reader::{Problem, Problems};
 pub use settings::{Access, Config, Gateway, Keys, Ledger, Limits, Log, Provider, Tls, Tunnels};
 
