@@ -207,11 +207,9 @@ impl Routes {
     /// Where `name` leads.
     pub fn lookup(&self, name: &TunnelName, now: Instant) -> Lookup {
         match self.table().slots.get(name) {
-            None => Lookup::Unknown,
-            Some(Slot { kept_until: Some(until), .. }) if *until <= now => Lookup::Unknown,
-            Some(Slot { kept_until: Some(_), .. }) => Lookup::Away,
-            Some(Slot { route: None, .. }) => Lookup::Unknown,
-            Some(Slot { route: Some(route), .. }) => Lookup::Live(Arc::clone(route)),
+            Some(Slot { kept_until: Some(until), .. }) if now < *until => Lookup::Away,
+            Some(Slot { kept_until: None, route: Some(route), .. }) => Lookup::Live(Arc::clone(route)),
+            _ => Lookup::Unknown,
         }
     }
 
