@@ -72,7 +72,21 @@ struct Inner {
     verifier: TokenVerifier,
     keys: Arc<dyn TokenKeys>,
     clock: Arc<dyn Clock>,
-    task: Mutex<Option<JoinHandle<()>>>,
+    policy_directory: PathBuf,
+    reloading: tokio::sync::Mutex<()>,
+    tasks: Mutex<Option<Tasks>>,
+}
+
+/// The owner, which ends when it is told to, and the reaper, which never does by itself.
+struct Tasks {
+    owner: JoinHandle<()>,
+    reaper: JoinHandle<()>,
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.reaper.abort();
+    }
 }
 
 impl Access {
@@ -112,16 +126,22 @@ impl Access {
         let standing = Arc::new(RwLock::new(Standing { state, policy, owned: true, unrecorded: Vec::new() }));
         let registry = Arc::new(Registry::default());
         let (orders, inbox) = mpsc::channel(owner::QUEUE);
-        let owner = Owner {
-            standing: standing.clone(),
-            registry: registry.clone(),
-            log,
-            clock: clock.clone(),
+        let owner =
+            Owner { standing: standing.clone(), registry: registry.clone(), log, clock: clock.clone() };
+        let owner = tokio::spawn(owner.run(inbox));
+        let reaper = tokio::spawn(owner::reap(standing.clone(), registry.clone(), clock.clone()));
+        let inner = Inner {
+            standing,
+            registry,
+            orders,
+            verifier,
+            keys,
+            clock,
             policy_directory: options.policy_directory,
+            reloading: tokio::sync::Mutex::new(()),
+            tasks: Mutex::new(Some(Tasks { owner, reaper })),
         };
-        let task = tokio::spawn(owner.run(inbox));
-        let task = Mutex::new(Some(task));
-        Ok(Self { inner: Arc::new(Inner { standing, registry, orders, verifier, keys, clock, task }) })
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Who a token speaks for.
@@ -289,8 +309,13 @@ impl Access {
     /// Loads the policy directory again. All or nothing: with one fault the policy in force stays. Live sessions are
     /// judged again under the new one.
     pub async fn reload_policy(&self, by: impl Into<Caller>) -> Result<PolicyDigest, AccessError> {
+        let by = by.into();
+        // One at a time: an older reading of the files must not be put in force after a newer one.
+        let _turn = self.inner.reloading.lock().await;
+        self.run(by.clone(), Command::ReloadPolicy).await?;
+        let loaded = Policy::load(&self.inner.policy_directory).await;
         let (answer, answered) = oneshot::channel();
-        let order = Order::Reload { by: by.into(), answer };
+        let order = Order::Install { by, loaded, answer };
         self.inner.orders.send(order).await.map_err(|_| AccessError::Stopped)?;
         answered.await.map_err(|_| AccessError::Stopped)?
     }
@@ -344,9 +369,9 @@ impl Access {
         if self.inner.orders.send(Order::Close { answer }).await.is_ok() {
             let _ = answered.await;
         }
-        let task = self.inner.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task
-            && let Err(error) = task.await
+        let tasks = self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut tasks) = tasks
+            && let Err(error) = (&mut tasks.owner).await
         {
             tracing::error!(%error, "the owner of access ended by a panic");
         }

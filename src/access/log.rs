@@ -29,6 +29,7 @@ pub(crate) mod memory {
 
     use futures_util::FutureExt as _;
     use futures_util::future::BoxFuture;
+    use tokio::sync::watch;
 
     use super::{LogError, RecordLog};
     use crate::access::clock::Clock;
@@ -39,12 +40,14 @@ pub(crate) mod memory {
     pub(crate) struct MemoryLog {
         facts: Arc<Mutex<Vec<(Stamp, Fact)>>>,
         broken: Arc<AtomicBool>,
+        /// A ledger that neither takes nor refuses: appends wait while this is true.
+        stuck: watch::Sender<bool>,
         clock: Arc<dyn Clock>,
     }
 
     impl MemoryLog {
         pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-            Self { facts: Arc::default(), broken: Arc::default(), clock }
+            Self { facts: Arc::default(), broken: Arc::default(), stuck: watch::Sender::new(false), clock }
         }
 
         /// Everything appended so far.
@@ -57,16 +60,22 @@ pub(crate) mod memory {
             self.broken.store(broken, Ordering::SeqCst);
         }
 
+        /// From now on, or no longer, every append waits.
+        pub(crate) fn set_stuck(&self, stuck: bool) {
+            self.stuck.send_replace(stuck);
+        }
+
         /// A copy of the first `count` facts, as a crash would have left them.
         pub(crate) fn cut(&self, count: usize) -> Self {
             let facts = self.facts.lock().unwrap().iter().take(count).cloned().collect();
-            Self { facts: Arc::new(Mutex::new(facts)), broken: Arc::default(), clock: self.clock.clone() }
+            Self { facts: Arc::new(Mutex::new(facts)), ..Self::new(self.clock.clone()) }
         }
     }
 
     impl RecordLog for MemoryLog {
         fn append(&self, fact: Fact) -> BoxFuture<'_, Result<Stamp, LogError>> {
             async move {
+                let _ = self.stuck.subscribe().wait_for(|stuck| !stuck).await;
                 if self.broken.load(Ordering::SeqCst) {
                     return Err(LogError("is broken for this test".to_owned()));
                 }

@@ -1,15 +1,18 @@
 //! The task that owns the state of access.
 //!
 //! One order at a time: decide (pure), append every fact durably, only then fold it in and publish, then end the
-//! permits that no longer hold, and answer. Between orders it wakes when something ends by time. Nothing else writes
-//! the state, so what the ledger says and what is in force are the same at every answer.
+//! permits that no longer hold, and answer. Between orders it wakes when a grant ends, to record that. Nothing else
+//! writes the state, so what the ledger says and what is in force are the same at every answer.
 //!
-//! When a revocation can't be recorded, the sessions it is about are cut all the same, its giver is told, nobody is let
-//! in until the ledger has taken it, and it is tried again every second.
+//! A revocation doesn't depend on the ledger's health. If it isn't durable within [`PATIENCE`], or the ledger refuses
+//! it, the sessions that it is about are cut all the same; nobody is let in until it is recorded; its giver is told if
+//! it failed, and it is tried again every second. Ends by time are the [`reap`] task's, which waits for nothing but the
+//! clock.
+//!
+//! Reading and checking a new policy takes time, so that isn't done here: a [`Order::Install`] brings it ready made.
 
-use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot};
@@ -24,6 +27,7 @@ use super::judge::{Judgement, judge};
 use super::log::RecordLog;
 use super::names::Principal;
 use super::permit::{Cause, Life, Registry};
+use super::policy::faults::PolicyFaults;
 use super::policy::{Policy, PolicyDigest};
 use super::state::{GrantStatus, State};
 use super::token::with_leeway;
@@ -31,6 +35,9 @@ use super::token::with_leeway;
 /// Orders that may wait for the owner. Each costs one durable append, about a millisecond: a full queue is about a
 /// quarter of a second of work, and more callers wait at the sender instead of in memory.
 pub(super) const QUEUE: usize = 256;
+
+/// How long a revocation may wait to be durable before it is carried out anyway: half of the aim of 100 ms.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// How soon a record that the ledger didn't take is tried again.
 const RETRY: SignedDuration = SignedDuration::from_secs(1);
@@ -40,7 +47,7 @@ const RETRY: SignedDuration = SignedDuration::from_secs(1);
 pub(super) struct Standing {
     pub(super) state: State,
     pub(super) policy: Arc<Policy>,
-    /// Cleared when the owner ends, however it ends: without an owner nothing could be revoked, so nothing is allowed.
+    /// Cleared when the owner or the reaper ends, however: nothing could be ended any more, so nothing is allowed.
     pub(super) owned: bool,
     /// Revocations that the ledger hasn't taken yet. While there is one, nothing is allowed.
     pub(super) unrecorded: Vec<Fact>,
@@ -49,9 +56,19 @@ pub(super) struct Standing {
 /// What can be asked of the owner.
 #[derive(Debug)]
 pub(super) enum Order {
-    Run { by: Caller, command: Command, answer: oneshot::Sender<Result<Vec<Fact>, AccessError>> },
-    Reload { by: Caller, answer: oneshot::Sender<Result<PolicyDigest, AccessError>> },
-    Close { answer: oneshot::Sender<()> },
+    Run {
+        by: Caller,
+        command: Command,
+        answer: oneshot::Sender<Result<Vec<Fact>, AccessError>>,
+    },
+    Install {
+        by: Caller,
+        loaded: Result<Policy, PolicyFaults>,
+        answer: oneshot::Sender<Result<PolicyDigest, AccessError>>,
+    },
+    Close {
+        answer: oneshot::Sender<()>,
+    },
 }
 
 pub(super) struct Owner {
@@ -59,10 +76,9 @@ pub(super) struct Owner {
     pub(super) registry: Arc<Registry>,
     pub(super) log: Arc<dyn RecordLog>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) policy_directory: PathBuf,
 }
 
-/// Fails closed when the owner ends, by a panic too.
+/// Fails closed when the owner or the reaper ends, by a panic too.
 struct Closing {
     standing: Arc<RwLock<Standing>>,
     registry: Arc<Registry>,
@@ -98,12 +114,12 @@ impl Owner {
                     Some(Order::Run { by, command, answer }) => {
                         let _ = answer.send(self.execute(&by, &command).await);
                     }
-                    Some(Order::Reload { by, answer }) => {
-                        let _ = answer.send(self.reload(&by).await);
+                    Some(Order::Install { by, loaded, answer }) => {
+                        let _ = answer.send(self.install(&by, loaded).await);
                     }
                 },
                 () = self.sleep(wake) => {}
-                () = self.registry.admitted.notified() => {}
+
             }
         }
     }
@@ -116,8 +132,7 @@ impl Owner {
     }
 
     fn next_wake(&self) -> Option<Timestamp> {
-        let grants = self.standing.read().ok().and_then(|standing| standing.state.next_end());
-        grants.into_iter().chain(self.registry.next_end()).min()
+        self.standing.read().ok().and_then(|standing| standing.state.next_end())
     }
 
     async fn execute(&self, by: &Caller, command: &Command) -> Result<Vec<Fact>, AccessError> {
@@ -134,10 +149,7 @@ impl Owner {
         match decision {
             Ok(facts) => {
                 for fact in &facts {
-                    if let Err(error) = self.commit(fact, decided_at).await {
-                        self.keep_trying(fact);
-                        return Err(error);
-                    }
+                    self.commit(fact, decided_at).await?;
                 }
                 Ok(facts)
             }
@@ -150,12 +162,9 @@ impl Owner {
         }
     }
 
-    /// Remembers a revocation that the ledger didn't take.
+    /// Remembers a revocation that the ledger hasn't taken, and keeps everybody out until it has.
     fn keep_trying(&self, fact: &Fact) {
-        let ends =
-            matches!(fact, Fact::GrantRevoked { .. } | Fact::TokenRevoked { .. } | Fact::Locked { .. });
         if let Ok(mut standing) = self.standing.write()
-            && ends
             && standing.unrecorded.len() < QUEUE
             && !standing.unrecorded.contains(fact)
         {
@@ -173,22 +182,39 @@ impl Owner {
             if self.commit(&fact, decided_at).await.is_err() {
                 return false;
             }
-            if let Ok(mut standing) = self.standing.write() {
-                standing.unrecorded.retain(|other| *other != fact);
-            }
         }
     }
 
     /// Makes a fact durable, folds it in, and ends what it ends.
     async fn commit(&self, fact: &Fact, decided_at: Instant) -> Result<(), AccessError> {
-        let stamp = match self.log.append(fact.clone()).await {
+        let revokes =
+            matches!(fact, Fact::GrantRevoked { .. } | Fact::TokenRevoked { .. } | Fact::Locked { .. });
+        let mut append = self.log.append(fact.clone());
+        let mut cut = 0;
+        let appended = match tokio::time::timeout(PATIENCE, &mut append).await {
+            Ok(appended) => appended,
+            Err(_) if revokes => {
+                self.keep_trying(fact);
+                cut = self.end_permits(fact, decided_at);
+                append.await
+            }
+            Err(_) => append.await,
+        };
+        let stamp = match appended {
             Ok(stamp) => stamp,
             Err(error) => {
-                let cut = self.end_permits(fact, decided_at);
+                if revokes {
+                    self.keep_trying(fact);
+                    cut += self.end_permits(fact, decided_at);
+                }
                 return Err(AccessError::NotRecorded { error, cut });
             }
         };
-        self.standing.write().map_err(|_| AccessError::Stopped)?.state.apply(stamp, fact);
+        {
+            let mut standing = self.standing.write().map_err(|_| AccessError::Stopped)?;
+            standing.state.apply(stamp, fact);
+            standing.unrecorded.retain(|other| other != fact);
+        }
         self.end_permits(fact, decided_at);
         Ok(())
     }
@@ -223,13 +249,13 @@ impl Owner {
         }
     }
 
-    /// Does what time has made due: ends permits first, then records it. False when that must be tried again.
+    /// Records what time has made due. False when that must be tried again.
     async fn catch_up(&self) -> bool {
         let decided_at = Instant::now();
-        let now = self.end_overdue(decided_at);
         if !self.record_the_unrecorded(decided_at).await {
             return false;
         }
+        let now = self.clock.now();
         let due = {
             let Ok(standing) = self.standing.read() else { return false };
             decide::due(&standing.state, &standing.policy, now, || GrantId::new(now, random()))
@@ -244,30 +270,20 @@ impl Owner {
         true
     }
 
-    /// Ends the permits whose time is over; answers the time that it looked at.
-    fn end_overdue(&self, decided_at: Instant) -> Timestamp {
-        let now = self.clock.now();
-        if let Ok(standing) = self.standing.read() {
-            self.registry.sweep_overdue(now, decided_at, |life| {
-                let grant = life.grant().and_then(|id| standing.state.grant(id));
-                Some(if grant.is_some_and(|grant| grant.ends <= now) {
-                    Cause::GrantExpired
-                } else {
-                    Cause::TokenExpired
-                })
-            });
-        }
-        now
-    }
-
-    async fn reload(&self, by: &Caller) -> Result<PolicyDigest, AccessError> {
+    /// Puts a new policy in force, or records why not.
+    async fn install(
+        &self,
+        by: &Caller,
+        loaded: Result<Policy, PolicyFaults>,
+    ) -> Result<PolicyDigest, AccessError> {
         let decided_at = Instant::now();
+        // Asked for the second time: the caller's leave may have ended while the policy was read.
         self.execute(by, &Command::ReloadPolicy).await?;
         let actor = match by.person() {
             None => Actor::Operator,
             Some(identity) => Actor::Person(identity.subject.clone()),
         };
-        let policy = match Policy::load(&self.policy_directory).await {
+        let policy = match loaded {
             Ok(policy) => Arc::new(policy),
             Err(faults) => {
                 self.commit(&refused_policy(&faults, actor), decided_at).await?;
@@ -294,6 +310,30 @@ impl Owner {
         let died = self.registry.sweep(decided_at, |life| still_holds(life, &standing, now));
         tracing::info!(%digest, %previous, rules, died, "policy loaded");
         Ok(digest)
+    }
+}
+
+/// Ends permits when their time is over. A task of its own, so that nothing which the owner waits for delays it.
+pub(super) async fn reap(standing: Arc<RwLock<Standing>>, registry: Arc<Registry>, clock: Arc<dyn Clock>) {
+    let _closing = Closing { standing: standing.clone(), registry: registry.clone() };
+    loop {
+        let now = clock.now();
+        registry.sweep_overdue(now, Instant::now(), |life| {
+            // With the state gone nothing may live either; only the word for it can't be told.
+            let ends = |standing: &Standing| {
+                life.grant().and_then(|id| standing.state.grant(id)).map(|grant| grant.ends)
+            };
+            let by_grant =
+                standing.read().ok().and_then(|standing| ends(&standing)).is_some_and(|ends| ends <= now);
+            Some(if by_grant { Cause::GrantExpired } else { Cause::TokenExpired })
+        });
+        match registry.next_end() {
+            Some(when) => tokio::select! {
+                () = clock.sleep_until(when) => {}
+                () = registry.admitted.notified() => {}
+            },
+            None => registry.admitted.notified().await,
+        }
     }
 }
 
@@ -328,7 +368,7 @@ fn still_holds(life: &Life, standing: &Standing, now: Timestamp) -> Option<Cause
 }
 
 /// The record of a policy that wasn't used.
-pub(super) fn refused_policy(faults: &super::policy::faults::PolicyFaults, by: Actor) -> Fact {
+pub(super) fn refused_policy(faults: &PolicyFaults, by: Actor) -> Fact {
     let places = faults.faults().iter().take(20).map(|fault| fault.place.to_string()).collect();
     Fact::PolicyRefused { places, count: faults.count() as u64, by }
 }

@@ -155,7 +155,7 @@ impl Drop for Permit {
 pub(super) struct Registry {
     table: Mutex<Table>,
     next: AtomicU64,
-    /// Told when a permit is admitted that ends before the timer would wake.
+    /// Told when a permit is admitted that ends before all others: the reaper has to wake earlier.
     pub(super) admitted: Notify,
 }
 

@@ -130,7 +130,19 @@ impl Policy {
     ///
     /// Everything that is wrong, with file and line. No part of a policy with a fault is used.
     pub async fn load(directory: &Path) -> Result<Self, PolicyFaults> {
-        Self::build(&Sources::read(directory)?).await
+        let directory = directory.to_owned();
+        // On a thread of its own: files may be slow, a large policy takes a while, and were casbin to panic over a
+        // model that nobody has thought of, the gateway must go on with the policy that it has.
+        let runtime = tokio::runtime::Handle::current();
+        let reading = tokio::task::spawn_blocking(move || {
+            let sources = Sources::read(&directory)?;
+            runtime.block_on(Self::build(&sources))
+        });
+        reading.await.unwrap_or_else(|_panic| {
+            let mut faults = PolicyFaults::default();
+            faults.about(MODEL_FILE, "casbin panicked over this policy");
+            Err(faults)
+        })
     }
 
     /// As [`Self::load`], from texts.

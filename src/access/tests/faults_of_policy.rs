@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use proptest::prelude::*;
+
 use super::*;
 
 async fn faults_of(rows: &str) -> String {
@@ -177,4 +179,34 @@ async fn ten_thousand_rules_are_loaded_and_decided_in_their_small_shards() {
     let tenant = "t42".parse().unwrap();
     assert!(policy.allows(&user("u7"), &tenant, &object("n7"), Action::Connect));
     assert!(!policy.allows(&user("u7"), &tenant, &object("n8"), Action::Connect));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_makes_the_loader_panic(
+        model in text_like(default_files()[0].1),
+        rows in text_like(default_files()[2].1),
+        workflows in text_like(default_files()[1].1),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _ = runtime.block_on(policy_with_model(&model, &rows, &workflows));
+    }
+}
+
+/// Anything at all, or the good text with a piece cut out or put in.
+fn text_like(good: &'static str) -> impl Strategy<Value = String> {
+    let at = 0..good.len();
+    prop_oneof![
+        "\\PC{0,200}",
+        "[\\[\\]a-z_=,.()&|!#\\n\\\\\"*: -]{0,200}",
+        (at.clone(), at, "[^\\r]{0,8}").prop_map(|(a, b, put)| {
+            let (from, to) = (a.min(b), a.max(b).min(a.min(b) + 20));
+            let cut: String =
+                good.chars().enumerate().filter(|(i, _)| !(from..to).contains(i)).map(|(_, c)| c).collect();
+            let middle = cut.char_indices().nth(from).map_or(cut.len(), |(i, _)| i);
+            format!("{}{put}{}", &cut[..middle], &cut[middle..])
+        }),
+    ]
 }

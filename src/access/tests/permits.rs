@@ -209,6 +209,29 @@ async fn a_grant_ends_on_time_even_if_that_cant_be_recorded() {
 }
 
 #[tokio::test]
+async fn a_ledger_that_hangs_holds_up_no_revocation_and_no_expiry() {
+    let world = World::new().await;
+    let (vic, val) = (world.login("vic").await, world.login("val").await);
+    let grant = world.granted(&vic, 10).await;
+    world.granted(&val, 5).await;
+    let (of_vic, of_val) = (world.permit(&vic, "demo"), world.permit(&val, "demo"));
+    world.log.set_stuck(true);
+    let access = world.access.clone();
+    let revoking = tokio::spawn(async move { access.revoke(Caller::Operator, grant, None).await });
+    assert_eq!(ended(&of_vic).await.cause, Cause::GrantRevoked);
+    assert!(world.is_denied(&vic, "demo"));
+    // The owner still waits for the ledger; what ends by time ends all the same.
+    world.clock.forward(SignedDuration::from_mins(5));
+    assert_eq!(ended(&of_val).await.cause, Cause::GrantExpired);
+    assert!(!revoking.is_finished());
+
+    world.log.set_stuck(false);
+    revoking.await.unwrap().unwrap();
+    assert!(matches!(world.connect(&vic, "open"), Decision::Allowed(_)));
+    assert!(matches!(world.connect(&vic, "demo"), Decision::NeedsApproval { .. }));
+}
+
+#[tokio::test]
 async fn when_access_stops_nothing_is_allowed_and_every_session_ends() {
     let world = World::new().await;
     let vic = world.login("vic").await;
