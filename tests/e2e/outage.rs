@@ -1,24 +1,53 @@
 //! What the gateway stands on fails while it serves: the disk, the HSM. New sessions are refused and say why; the gateway
 //! lives, and what was acknowledged is kept.
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::app::RUNTIME;
 use super::mounts::{can_mount, inside};
 use super::patience::eventually;
+use super::socket::tls;
 use super::world::World;
 
 #[test]
 fn a_token_that_is_taken_away_refuses_new_sessions_until_it_is_back() {
-    let world = World::start();
+    let world = World::with().set("limits.header_secs=60").start();
     let _publisher = world.publish_demo("open-demo");
-    assert_eq!(world.visit("open-demo", "/").by(&world, "visitor").run().status, 200);
+    // Connected while the token was there: a TLS handshake needs its key.
+    let mut early: Vec<_> = RUNTIME.block_on(async {
+        vec![tls(&world, "open-demo.localhost").await, tls(&world, "localhost").await, tls(&world, "localhost").await]
+    });
     let (token, away) = (world.path("softhsm"), world.path("softhsm-away"));
     std::fs::rename(&token, &away).unwrap();
-
-    // TLS itself needs the token's key: while it is down a new connection may end in the TLS handshake.
     eventually("the outage is noticed", || {
-        world.gateway_log().contains("hsm").then_some(())
+        // Whether the probe itself gets through or not: the token is asked.
+        world.curl("/readyz").run();
+        world.gateway_log().contains("key provider is down").then_some(())
     });
+
+    let mut ask = |host: &str, path: &str| {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}:{}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+            world.port(),
+            world.token("visitor")
+        );
+        let mut stream = early.remove(0);
+        RUNTIME.block_on(async {
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            let _ended = stream.read_to_end(&mut answer).await;
+            String::from_utf8_lossy(&answer).into_owned()
+        })
+    };
+    let refused = ask("open-demo.localhost", "/");
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("\"code\":\"hsm-down\""), "{refused}");
+    assert!(refused.contains("retry-after: ") && refused.contains("\"hint\":"), "{refused}");
+    let ready = ask("localhost", "/readyz");
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.ends_with("hsm-down\n"), "{ready}");
+    assert!(ask("localhost", "/healthz").starts_with("HTTP/1.1 200"), "the gateway lives");
+
     std::fs::rename(&away, &token).unwrap();
-    eventually("new sessions are served again", || {
+    eventually("new sessions are served again, without a restart", || {
         (world.visit("open-demo", "/").by(&world, "visitor").run().status == 200).then_some(())
     });
     let down = world.record("hsm.down", |_| true);
