@@ -3,7 +3,12 @@
 //! Paths are read from the token stream, so neither comments nor strings nor the way a `use` is grouped can hide one. What
 //! this cannot see is a name that another crate re-exports; between packages the manifests decide.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a broken fixture must fail its test loudly")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a broken fixture must fail its test loudly"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,8 +17,15 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{TokenStream, TokenTree};
 
 /// Each may use what stands below it. Those on one floor do not know each other.
-const FLOORS: &[&[&str]] =
-    &[&["cli"], &["gateway"], &["console"], &["edge"], &["session"], &["access", "tunnel"], &["clock", "secret_file"]];
+const FLOORS: &[&[&str]] = &[
+    &["cli"],
+    &["gateway"],
+    &["console"],
+    &["edge"],
+    &["session"],
+    &["access", "tunnel"],
+    &["clock", "secret_file"],
+];
 
 fn floor(module: &str) -> Option<usize> {
     FLOORS.iter().position(|rooms| rooms.contains(&module))
@@ -23,7 +35,8 @@ fn floor(module: &str) -> Option<usize> {
 fn named(text: &str, module: &[&str]) -> BTreeSet<String> {
     let module: Vec<String> = module.iter().map(|part| (*part).to_owned()).collect();
     let mut found = BTreeSet::new();
-    let stream = text.parse::<TokenStream>().unwrap_or_else(|error| panic!("{module:?} is not Rust: {error}"));
+    let stream =
+        text.parse::<TokenStream>().unwrap_or_else(|error| panic!("{module:?} is not Rust: {error}"));
     walk(stream, &module, &mut found);
     found
 }
@@ -34,7 +47,9 @@ fn walk(stream: TokenStream, module: &[String], found: &mut BTreeSet<String>) {
     while at < trees.len() {
         match &trees[at..] {
             // `mod name { … }`: `super` in it is this module.
-            [TokenTree::Ident(word), TokenTree::Ident(name), TokenTree::Group(body), ..] if *word == "mod" => {
+            [TokenTree::Ident(word), TokenTree::Ident(name), TokenTree::Group(body), ..]
+                if *word == "mod" =>
+            {
                 let inner = [module, &[name.to_string()]].concat();
                 walk(body.stream(), &inner, found);
                 at += 3;
@@ -43,7 +58,9 @@ fn walk(stream: TokenStream, module: &[String], found: &mut BTreeSet<String>) {
             [TokenTree::Ident(word), ..] if *word == "crate" || *word == "super" => {
                 at += 1;
                 let mut place = if *word == "crate" { Vec::new() } else { parent(module) };
-                while is_path(&trees, at) && matches!(trees.get(at + 2), Some(TokenTree::Ident(word)) if *word == "super") {
+                while is_path(&trees, at)
+                    && matches!(trees.get(at + 2), Some(TokenTree::Ident(word)) if *word == "super")
+                {
                     place = parent(&place);
                     at += 3;
                 }
@@ -66,7 +83,8 @@ fn parent(module: &[String]) -> Vec<String> {
 }
 
 fn is_path(trees: &[TokenTree], at: usize) -> bool {
-    let colon = |tree: Option<&TokenTree>| matches!(tree, Some(TokenTree::Punct(punct)) if punct.as_char() == ':');
+    let colon =
+        |tree: Option<&TokenTree>| matches!(tree, Some(TokenTree::Punct(punct)) if punct.as_char() == ':');
     colon(trees.get(at)) && colon(trees.get(at + 1))
 }
 
@@ -99,7 +117,9 @@ fn first_names(tree: Option<&TokenTree>, found: &mut BTreeSet<String>) {
 /// What `text`, the source of `module`, uses and must not.
 fn offences(text: &str, module: &[&str]) -> Vec<String> {
     let Some(room) = module.first() else { return Vec::new() };
-    let Some(own) = floor(room) else { return vec![format!("`{room}` stands on no floor: give it one here")] };
+    let Some(own) = floor(room) else {
+        return vec![format!("`{room}` stands on no floor: give it one here")];
+    };
     let allowed = |name: &str| name == *room || floor(name).is_some_and(|other| other > own);
     let judge = |name: String| (!allowed(&name)).then(|| format!("{} uses `{name}`", module.join("::")));
     named(text, module).into_iter().filter_map(judge).collect()
@@ -143,7 +163,11 @@ fn no_floor_knows_a_floor_above_it() {
         let text = fs::read_to_string(&file).unwrap();
         let module = module_of(&file);
         if module.first().is_some_and(|first| first == "bin") {
-            assert!(!text.contains("mod "), "{}: a main parses, runs and gives the exit code; nothing else", file.display());
+            assert!(
+                !text.contains("mod "),
+                "{}: a main parses, runs and gives the exit code; nothing else",
+                file.display()
+            );
             continue;
         }
         let module: Vec<&str> = module.iter().map(String::as_str).collect();
@@ -207,8 +231,10 @@ fn dependencies(manifest: &str) -> Vec<(String, Vec<String>)> {
             if matches!(name.as_str(), "dependencies" | "dev-dependencies" | "build-dependencies") {
                 for (name, wanted) in section {
                     let real = wanted.get("package").and_then(toml::Value::as_str).unwrap_or(name);
-                    let features = wanted.get("features").and_then(toml::Value::as_array).cloned().unwrap_or_default();
-                    let features = features.iter().filter_map(|feature| feature.as_str().map(str::to_owned)).collect();
+                    let features =
+                        wanted.get("features").and_then(toml::Value::as_array).cloned().unwrap_or_default();
+                    let features =
+                        features.iter().filter_map(|feature| feature.as_str().map(str::to_owned)).collect();
                     found.push((real.to_owned(), features));
                 }
             } else {
@@ -223,7 +249,11 @@ fn dependencies(manifest: &str) -> Vec<(String, Vec<String>)> {
 }
 
 fn too_close(manifest: &str, apart: &[&str]) -> Vec<String> {
-    dependencies(manifest).into_iter().map(|(name, _)| name).filter(|name| apart.contains(&name.as_str())).collect()
+    dependencies(manifest)
+        .into_iter()
+        .map(|(name, _)| name)
+        .filter(|name| apart.contains(&name.as_str()))
+        .collect()
 }
 
 #[test]
@@ -257,11 +287,15 @@ fn a_dependency_is_found_in_every_section_and_under_another_name() {
     ] {
         assert_eq!(too_close(manifest, apart), ["sallyport-hsm"], "{manifest}");
     }
-    assert_eq!(too_close("[dependencies]\nserde = \"1\"\n[features]\nsallyport-hsm = []", apart), Vec::<String>::new());
+    assert_eq!(
+        too_close("[dependencies]\nserde = \"1\"\n[features]\nsallyport-hsm = []", apart),
+        Vec::<String>::new()
+    );
 }
 
 fn says_what_it_is_for(file: &Path, text: &str) -> bool {
-    let is_tests = file.file_stem().is_some_and(|stem| stem == "tests") || file.iter().any(|part| part == "tests");
+    let is_tests =
+        file.file_stem().is_some_and(|stem| stem == "tests") || file.iter().any(|part| part == "tests");
     is_tests || text.starts_with("//! ")
 }
 

@@ -51,7 +51,9 @@ fn every_direct_dependency_has_a_line_that_says_why() {
 
 #[test]
 fn packages_take_their_dependencies_from_the_workspace_so_that_there_is_one_list() {
-    for path in ["Cargo.toml", "audit/Cargo.toml", "audit/ctl/Cargo.toml", "hsm/Cargo.toml", "compliance/Cargo.toml"] {
+    for path in
+        ["Cargo.toml", "audit/Cargo.toml", "audit/ctl/Cargo.toml", "hsm/Cargo.toml", "compliance/Cargo.toml"]
+    {
         let manifest = manifest(path);
         for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
             let Some(dependencies) = manifest.get(section).and_then(Value::as_table) else { continue };

@@ -17,6 +17,16 @@ pub(super) fn version_7(now: Timestamp, random: [u8; 10]) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid()
 }
 
+/// Ten random bytes for an id.
+pub(super) fn random() -> [u8; 10] {
+    let mut bytes = [0; 10];
+    // A repeated id is refused by the fold, so a failure of the system's randomness grants nothing to anybody.
+    if let Err(error) = getrandom::fill(&mut bytes) {
+        tracing::error!(%error, "the system gives no randomness");
+    }
+    bytes
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal, $what:literal) => {
         $(#[$doc])*

@@ -214,25 +214,22 @@ pub(super) fn judge(
     };
     let grant = state.live_grants_of(&who.tenant, &who.subject).filter(usable).max_by_key(|grant| grant.ends);
     explanation.workflows = workflows.into_iter().collect();
-    match grant {
-        Some(grant) => {
-            explanation.outcome = Outcome::Allowed;
-            explanation.grant = Some(grant.id);
-            explanation.code = "grant";
-            explanation.why =
-                format!("a rule allows it with an approval, and {} is live until {}", grant.id, grant.ends);
-            let ends = who.expires.map_or(grant.ends, |token| token.min(grant.ends));
-            Judgement::Allowed { explanation, ends: Some(ends) }
-        }
-        None => {
-            explanation.outcome = Outcome::NeedsApproval;
-            explanation.code = "needs-approval";
-            let names: Vec<&str> = explanation.workflows.iter().map(WorkflowName::as_str).collect();
-            explanation.why = format!(
-                "a rule allows it only with an approval ({}), and there is no live grant",
-                names.join(" and ")
-            );
-            Judgement::NeedsApproval { explanation }
-        }
+    if let Some(grant) = grant {
+        explanation.outcome = Outcome::Allowed;
+        explanation.grant = Some(grant.id);
+        explanation.code = "grant";
+        explanation.why =
+            format!("a rule allows it with an approval, and {} is live until {}", grant.id, grant.ends);
+        let ends = who.expires.map_or(grant.ends, |token| token.min(grant.ends));
+        Judgement::Allowed { explanation, ends: Some(ends) }
+    } else {
+        explanation.outcome = Outcome::NeedsApproval;
+        explanation.code = "needs-approval";
+        let names: Vec<&str> = explanation.workflows.iter().map(WorkflowName::as_str).collect();
+        explanation.why = format!(
+            "a rule allows it only with an approval ({}), and there is no live grant",
+            names.join(" and ")
+        );
+        Judgement::NeedsApproval { explanation }
     }
 }

@@ -14,12 +14,12 @@ use std::time::Instant;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
-use super::AccessError;
 use super::clock::Clock;
 use super::decide::{self, Command};
+use super::error::AccessError;
 use super::fact::{Actor, Fact};
 use super::identity::Caller;
-use super::ids::GrantId;
+use super::ids::{GrantId, random};
 use super::judge::{Judgement, judge};
 use super::log::RecordLog;
 use super::names::Principal;
@@ -232,7 +232,7 @@ impl Owner {
         }
         let due = {
             let Ok(standing) = self.standing.read() else { return false };
-            decide::due(&standing.state, &standing.policy, now, || GrantId::new(now, super::random()))
+            decide::due(&standing.state, &standing.policy, now, || GrantId::new(now, random()))
         };
         for fact in due {
             // Nothing may be used past its end, whether or not that could be recorded.

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use super::out::say;
 use super::failure::{ExitCode, Failure};
 use super::init::{self, Init};
+use super::out::say;
 use super::requests::print_json;
 use super::table::table;
 use crate::gateway::config::Config;
@@ -133,7 +133,8 @@ fn start_log(level: &str, json: bool) {
     // The configuration has checked the filter; what cannot be parsed here falls back to the default.
     let filter = EnvFilter::try_new(level).unwrap_or_default();
     let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr);
     // A second call (in a test) finds a log already there, which is as good.
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
 }

@@ -31,10 +31,10 @@ impl FromRequestParts<Shared> for Caller {
 
     async fn from_request_parts(head: &mut Head, shared: &Shared) -> Result<Self, Problem> {
         let correlation = head.extensions.get::<Correlation>().cloned().unwrap_or(Correlation(String::new()));
-        let source = head.extensions.get::<Arc<Connection>>().map_or_else(
-            || SocketAddr::from(([0, 0, 0, 0], 0)),
-            |connection| connection.peer,
-        );
+        let source = head
+            .extensions
+            .get::<Arc<Connection>>()
+            .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |connection| connection.peer);
         shared
             .attempts
             .check(source.ip())
@@ -109,7 +109,13 @@ impl Caller {
     /// A value of the call that cannot be used.
     pub(super) fn unusable(&self, error: &dyn std::fmt::Display) -> Problem {
         let hint = "correct the value and call again";
-        Problem::new(&self.correlation, StatusCode::UNPROCESSABLE_ENTITY, "unusable-value", error.to_string(), hint)
+        Problem::new(
+            &self.correlation,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "unusable-value",
+            error.to_string(),
+            hint,
+        )
     }
 
     /// Reads a value of the call.

@@ -29,7 +29,6 @@ use crate::access::Access;
 use crate::edge::Attempts;
 use crate::session::{Broker, Readiness, Routes};
 
-
 /// A call carries a few words, never a document.
 const LARGEST_BODY: usize = 64 * 1024;
 

@@ -17,7 +17,10 @@ pub(super) struct Why {
     pub(super) reason: String,
 }
 
-pub(super) async fn list(State(shared): State<Shared>, caller: Caller) -> Result<Json<Vec<LiveSession>>, Problem> {
+pub(super) async fn list(
+    State(shared): State<Shared>,
+    caller: Caller,
+) -> Result<Json<Vec<LiveSession>>, Problem> {
     caller.may(Action::Read, &Object::gateway(Part::Sessions)).await?;
     Ok(Json(shared.broker.live()))
 }
@@ -30,7 +33,8 @@ pub(super) async fn kill(
 ) -> Result<Json<Value>, Problem> {
     caller.may(Action::Admin, &Object::gateway(Part::Sessions)).await?;
     let reason: String = why.reason.chars().filter(|letter| !letter.is_control()).take(500).collect();
-    let session = SessionId::parse(&id).ok_or_else(|| Problem::bad_id(&caller.correlation, "session", &id))?;
+    let session =
+        SessionId::parse(&id).ok_or_else(|| Problem::bad_id(&caller.correlation, "session", &id))?;
     if shared.broker.kill(session, &reason) {
         Ok(Json(json!({ "id": id, "state": "ended" })))
     } else {

@@ -158,14 +158,11 @@ async fn sign_in(
     }
 }
 
-async fn ask(
-    edge: &Edge,
-    name: &TunnelName,
-    request: Request<Body>,
-) -> Result<Response<Body>, Refusal> {
-    let identity = identify(&edge.access, &edge.tenant, request.headers(), clock::now()).map_err(|error| {
-        Refusal::new(StatusCode::UNAUTHORIZED, error.code(), error.to_string(), "sign in again")
-    })?;
+async fn ask(edge: &Edge, name: &TunnelName, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+    let identity =
+        identify(&edge.access, &edge.tenant, request.headers(), clock::now()).map_err(|error| {
+            Refusal::new(StatusCode::UNAUTHORIZED, error.code(), error.to_string(), "sign in again")
+        })?;
     let form: AskForm = read_form(request).await?;
     let refused = |detail: String, hint: String| {
         Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "request-refused", detail, hint)

@@ -59,7 +59,12 @@ pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Who the request comes from: the token's owner, or the anonymous visitor if it carries none.
-pub fn identify(access: &Access, tenant: &Tenant, headers: &HeaderMap, now: Timestamp) -> Result<Identity, AuthError> {
+pub fn identify(
+    access: &Access,
+    tenant: &Tenant,
+    headers: &HeaderMap,
+    now: Timestamp,
+) -> Result<Identity, AuthError> {
     match find(headers) {
         Some((_, token)) => access.authenticate(token, now),
         None => Ok(Identity::anonymous(tenant.clone())),
@@ -120,7 +125,8 @@ mod tests {
 
     #[test]
     fn the_own_header_wins_over_authorization_and_authorization_over_the_cookie() {
-        let all = [("sallyport-token", "a"), ("authorization", "Bearer b"), ("cookie", "x=1; __Host-sallyport=c")];
+        let all =
+            [("sallyport-token", "a"), ("authorization", "Bearer b"), ("cookie", "x=1; __Host-sallyport=c")];
         assert_eq!(token(&headers(&all)), Some("a"));
         assert_eq!(token(&headers(&all[1..])), Some("b"));
         assert_eq!(token(&headers(&all[2..])), Some("c"));
@@ -137,7 +143,8 @@ mod tests {
 
     #[test]
     fn an_app_cannot_sign_a_visitor_in_as_somebody_else() {
-        let mut answer = headers(&[("set-cookie", "__Host-sallyport=forged; Path=/"), ("set-cookie", "own=1")]);
+        let mut answer =
+            headers(&[("set-cookie", "__Host-sallyport=forged; Path=/"), ("set-cookie", "own=1")]);
         strip_answer(&mut answer);
         let left: Vec<_> = answer.get_all(SET_COOKIE).iter().collect();
         assert_eq!(left, ["own=1"]);

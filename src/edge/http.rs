@@ -14,7 +14,7 @@ use super::route::Correlation;
 use super::{Connection, Edge, asking, credential, request_record, upgrade};
 use crate::access::{Action, Context, Decision, Identity, Object, Permit};
 use crate::clock;
-use crate::session::{Direction, explain, Lookup, OpenError, Opening, Protocol, Route, Session, SessionBody};
+use crate::session::{Direction, Lookup, OpenError, Opening, Protocol, Route, Session, SessionBody, explain};
 use crate::tunnel::{LinkError, TunnelKind, TunnelName, origin_fault};
 
 /// Longest user agent that is recorded.
@@ -130,7 +130,9 @@ pub(super) async fn admit(
             )));
         }
     };
-    if protocol == Protocol::Http && route.as_ref().is_some_and(|route| !matches!(route.kind, TunnelKind::Http)) {
+    if protocol == Protocol::Http
+        && route.as_ref().is_some_and(|route| !matches!(route.kind, TunnelKind::Http))
+    {
         return Err(Stop::Refused(Refusal::new(
             StatusCode::NOT_FOUND,
             "not-http",
@@ -168,7 +170,12 @@ async fn decide(
 ) -> Result<Permit, Stop> {
     let context = Context::at(clock::now()).from_source(connection.peer);
     let object = Object::tunnel(name.as_str()).map_err(|error| {
-        Stop::Refused(Refusal::new(StatusCode::NOT_FOUND, "unknown-name", error.to_string(), "check the name"))
+        Stop::Refused(Refusal::new(
+            StatusCode::NOT_FOUND,
+            "unknown-name",
+            error.to_string(),
+            "check the name",
+        ))
     })?;
     let (explanation, ask) = match edge.access.authorize(identity, &object, Action::Connect, &context) {
         Decision::Allowed(permit) => return Ok(permit),
@@ -181,7 +188,9 @@ async fn decide(
         .detail("needs_approval", ask);
     note(edge, draft).await;
     Err(match (identity.is_anonymous(), ask) {
-        (true, _) => Stop::SignIn { detail: format!("`{name}` is private: sign in to use it, or to ask for leave") },
+        (true, _) => {
+            Stop::SignIn { detail: format!("`{name}` is private: sign in to use it, or to ask for leave") }
+        }
         (false, true) => Stop::Ask { identity: identity.clone(), explanation: explanation.why },
         (false, false) => Stop::Refused(Refusal::new(
             StatusCode::FORBIDDEN,
@@ -239,7 +248,8 @@ pub(super) fn prepare(
     correlation: &Correlation,
 ) {
     // HTTP/2 names the port in the URI, HTTP/1.1 in the header; an app that builds links needs it.
-    let in_header = request.headers().get(HOST).and_then(|value| value.to_str().ok()?.parse::<Authority>().ok());
+    let in_header =
+        request.headers().get(HOST).and_then(|value| value.to_str().ok()?.parse::<Authority>().ok());
     let port = request.uri().authority().cloned().or(in_header).and_then(|authority| authority.port_u16());
     let host = port.map_or_else(|| format!("{name}.{domain}"), |port| format!("{name}.{domain}:{port}"));
     let path = request.uri().path_and_query().cloned();

@@ -50,9 +50,11 @@ impl ListenError {
         match self {
             Self::InUse { .. } => {
                 "stop that process, or choose another port: `gateway.listen` in sallyport.toml, or \
-                 SALLYPORT_GATEWAY__LISTEN=127.0.0.1:9443 in the environment"
+                 SALLYPORT_GATEWAY__LISTEN=127.0.0.1:18443 in the environment"
             }
-            Self::Failed { .. } => "check the address in `gateway.listen`; ports under 1024 need leave of the system",
+            Self::Failed { .. } => {
+                "check the address in `gateway.listen`; ports under 1024 need leave of the system"
+            }
         }
     }
 }
@@ -98,7 +100,8 @@ impl Listener {
             };
             match admission.admit(peer.ip(), &edge) {
                 Ok(seat) => {
-                    let serving = serve(edge.clone(), console.clone(), acceptor.clone(), socket, peer, stop.clone());
+                    let serving =
+                        serve(edge.clone(), console.clone(), acceptor.clone(), socket, peer, stop.clone());
                     tasks.spawn(async move {
                         serving.await;
                         drop(seat);

@@ -22,8 +22,8 @@ use crate::access::{Action, AuthError, Context, Decision, Identity, Object, Perm
 use crate::clock;
 use crate::session::{NameTaken, Route, explain};
 use crate::tunnel::{
-    Acceptance, AcceptedTunnel, CloseReason, Farewell, FarewellCode, HandshakeError, Limits, Link, Offer, Refusal,
-    RefusalCode, Registration, Suite, TunnelId, TunnelKind, accept, websocket_limits,
+    Acceptance, AcceptedTunnel, CloseReason, Farewell, FarewellCode, HandshakeError, Limits, Link, Offer,
+    Refusal, RefusalCode, Registration, Suite, TunnelId, TunnelKind, accept, websocket_limits,
 };
 
 /// Bytes of a resume ticket: nobody guesses it.
@@ -40,6 +40,10 @@ pub(super) async fn connect(
     if let Err(unready) = edge.readiness.check() {
         return unready_refusal(&unready).respond(&headers, &correlation.0);
     }
+    // Each hello costs two signatures of the token: an address that fails again and again does not get that far.
+    if let Err(refusal) = edge.attempts.check(connection.peer.ip()) {
+        return refusal.respond(&headers, &correlation.0);
+    }
     websocket_limits(upgrade).on_upgrade(move |socket| {
         let publishers = edge.publishers.clone();
         publishers.track_future(serve(edge, connection, correlation, socket))
@@ -53,7 +57,6 @@ async fn serve(edge: Edge, connection: Arc<Connection>, correlation: Correlation
         heartbeat_timeout: edge.bounds.heartbeat_timeout,
         ..Limits::default()
     };
-    let address = connection.peer.ip();
     let registration = match accept(socket, edge.identity.as_ref(), connection.exporter, limits).await {
         Ok(registration) => registration,
         Err(error) => return handshake_refused(&edge, &connection, &correlation, &error).await,
@@ -61,13 +64,10 @@ async fn serve(edge: Edge, connection: Arc<Connection>, correlation: Correlation
     let wish = Wish { edge: &edge, connection: &connection, correlation: &correlation };
     // Copied out: a registration holds the socket, which no other task may look at while this one waits.
     let claim = Claim::of(&registration);
-    let granted = match edge.attempts.check(address) {
-        Ok(()) => wish.grant(&claim).await,
-        Err(refusal) => Err(wish.too_many_attempts(&refusal.detail)),
-    };
-    match granted {
+    match wish.grant(&claim).await {
         Ok(granted) => wish.bring_up(registration, granted).await,
-        Err((draft, refusal)) => {
+        Err(refused) => {
+            let (draft, refusal) = *refused;
             info!(peer = %connection.peer, reason = refusal.reason, "publisher refused");
             note(&edge, draft).await;
             registration.refuse(refusal).await;
@@ -75,8 +75,14 @@ async fn serve(edge: Edge, connection: Arc<Connection>, correlation: Correlation
     }
 }
 
-async fn handshake_refused(edge: &Edge, connection: &Connection, correlation: &Correlation, error: &HandshakeError) {
+async fn handshake_refused(
+    edge: &Edge,
+    connection: &Connection,
+    correlation: &Correlation,
+    error: &HandshakeError,
+) {
     info!(peer = %connection.peer, %error, "handshake refused");
+    edge.attempts.failed(connection.peer.ip());
     let draft = Draft::new(Kind::HandshakeRefused, Outcome::Denied)
         .source(connection.peer.to_string())
         .correlation(correlation.0.as_str())
@@ -122,7 +128,8 @@ struct Granted {
     tunnels: Vec<(Offer, TunnelId, String, Permit)>,
 }
 
-type Refused = (Draft, Refusal);
+/// A refusal, and the record of it. Boxed: a record is large, and refusing is rare.
+type Refused = Box<(Draft, Refusal)>;
 
 impl Wish<'_> {
     async fn grant(&self, claim: &Claim) -> Result<Granted, Refused> {
@@ -179,16 +186,15 @@ impl Wish<'_> {
             Decision::NeedsApproval { explanation, .. } | Decision::Denied { explanation } => explanation,
         };
         let reason = format!("{} may not publish `{}`: {}", identity.subject(), offer.name, explanation.why);
-        let (draft, refusal) = self.refused(identity, offer, RefusalCode::NotAllowed, reason);
-        Err((explain(draft, &explanation), refusal))
+        let (draft, refusal) = *self.refused(identity, offer, RefusalCode::NotAllowed, reason);
+        Err(Box::new((explain(draft, &explanation), refusal)))
     }
 
     fn name_is_free(&self, identity: &Identity, publisher: &str, offer: &Offer) -> Result<(), Refused> {
         let owner = identity.subject().to_string();
-        self.edge
-            .routes
-            .check(&offer.name, &owner, publisher, clock::monotonic())
-            .map_err(|taken: NameTaken| self.refused(identity, offer, RefusalCode::NameTaken, taken.to_string()))
+        self.edge.routes.check(&offer.name, &owner, publisher, clock::monotonic()).map_err(
+            |taken: NameTaken| self.refused(identity, offer, RefusalCode::NameTaken, taken.to_string()),
+        )
     }
 
     fn not_too_many(&self, identity: &Identity, publisher: &str, offers: &[Offer]) -> Result<(), Refused> {
@@ -216,9 +222,11 @@ impl Wish<'_> {
             }
             TunnelKind::Tcp { port } => match edge.tcp.open(edge, &offer.name, port).await {
                 Ok(port) => Ok(format!("tcp://{}:{port}", edge.domain)),
-                Err(error @ (PortError::OutOfRange { .. } | PortError::InUse { .. } | PortError::AllInUse { .. })) => {
-                    Err(self.refused(identity, offer, RefusalCode::PortTaken, error.to_string()))
-                }
+                Err(
+                    error @ (PortError::OutOfRange { .. }
+                    | PortError::InUse { .. }
+                    | PortError::AllInUse { .. }),
+                ) => Err(self.refused(identity, offer, RefusalCode::PortTaken, error.to_string())),
             },
         }
     }
@@ -234,14 +242,18 @@ impl Wish<'_> {
                 .detail("address", url.as_str())
                 .detail("resumed", !registration.resume().is_empty());
             if let Err(error) = edge.ledger.append(draft).await {
-                let (_, refusal) = self.unavailable(&error.to_string());
+                let (_, refusal) = *self.unavailable(&error.to_string());
                 return registration.refuse(refusal).await;
             }
         }
         let acceptance = Acceptance {
             tunnels: tunnels
                 .iter()
-                .map(|(offer, id, url, _)| AcceptedTunnel { id: *id, name: offer.name.clone(), url: url.clone() })
+                .map(|(offer, id, url, _)| AcceptedTunnel {
+                    id: *id,
+                    name: offer.name.clone(),
+                    url: url.clone(),
+                })
                 .collect(),
             resume: ticket,
         };
@@ -267,7 +279,9 @@ impl Wish<'_> {
                 link: link.clone(),
             };
             match edge.routes.register(route, clock::monotonic()) {
-                Ok(Some(old)) => old.link.close(Farewell { code: FarewellCode::Replaced, grace: std::time::Duration::ZERO }),
+                Ok(Some(old)) => old
+                    .link
+                    .close(Farewell { code: FarewellCode::Replaced, grace: std::time::Duration::ZERO }),
                 Ok(None) => {}
                 // Somebody took the name between the check and now; both were told that they have it, this one is put right.
                 Err(taken) => warn!(%taken, "two publishers raced for a name"),
@@ -318,12 +332,9 @@ impl Wish<'_> {
     }
 
     fn draft(&self, kind: Kind, outcome: Outcome) -> Draft {
-        Draft::new(kind, outcome).source(self.connection.peer.to_string()).correlation(self.correlation.0.as_str())
-    }
-
-    fn too_many_attempts(&self, why: &str) -> Refused {
-        let draft = self.draft(Kind::ConnectionRefused, Outcome::Denied).detail("reason", "too-many-attempts");
-        (draft, Refusal::new(RefusalCode::Unavailable, why))
+        Draft::new(kind, outcome)
+            .source(self.connection.peer.to_string())
+            .correlation(self.correlation.0.as_str())
     }
 
     fn not_authenticated(&self, error: &AuthError) -> Refused {
@@ -332,8 +343,12 @@ impl Wish<'_> {
             .draft(Kind::AuthFailed, Outcome::Denied)
             .object("gateway:connect")
             .detail("reason", error.code());
-        let code = if matches!(error, AuthError::Expired { .. }) { RefusalCode::TokenExpired } else { RefusalCode::BadToken };
-        (draft, Refusal::new(code, error.to_string()))
+        let code = if matches!(error, AuthError::Expired { .. }) {
+            RefusalCode::TokenExpired
+        } else {
+            RefusalCode::BadToken
+        };
+        Box::new((draft, Refusal::new(code, error.to_string())))
     }
 
     fn refused(&self, identity: &Identity, offer: &Offer, code: RefusalCode, reason: String) -> Refused {
@@ -343,12 +358,15 @@ impl Wish<'_> {
             .action(Action::Publish.to_string())
             .object(format!("tunnel:{}", offer.name))
             .detail("reason", reason.as_str());
-        (draft, Refusal::new(code, reason))
+        Box::new((draft, Refusal::new(code, reason)))
     }
 
     fn unavailable(&self, why: &str) -> Refused {
         let draft = self.draft(Kind::TunnelRefused, Outcome::Failure).detail("reason", why);
-        (draft, Refusal::new(RefusalCode::Unavailable, format!("the gateway cannot take tunnels now: {why}")))
+        Box::new((
+            draft,
+            Refusal::new(RefusalCode::Unavailable, format!("the gateway cannot take tunnels now: {why}")),
+        ))
     }
 }
 

@@ -115,7 +115,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_nobody() {
-        for host in ["a.b.gate.example", "demo.gate.example.evil.test", "evilgate.example", "-.gate.example", ""] {
+        for host in
+            ["a.b.gate.example", "demo.gate.example.evil.test", "evilgate.example", "-.gate.example", ""]
+        {
             assert!(leads_to(host).starts_with("nobody"), "{host}: {}", leads_to(host));
         }
     }

@@ -59,14 +59,22 @@ impl TcpPorts {
     }
 
     /// The port on which `name` is reached: the one it has, or a newly opened one.
-    pub(super) async fn open(&self, edge: &Edge, name: &TunnelName, wanted: Option<u16>) -> Result<u16, PortError> {
+    pub(super) async fn open(
+        &self,
+        edge: &Edge,
+        name: &TunnelName,
+        wanted: Option<u16>,
+    ) -> Result<u16, PortError> {
         if let Some((port, _)) = self.table().get(name)
             && wanted.is_none_or(|wanted| wanted == *port)
         {
             return Ok(*port);
         }
         let listener = self.bind(wanted).await?;
-        let port = listener.local_addr().map_err(|_| PortError::AllInUse { range: self.range.ports.clone() })?.port();
+        let port = listener
+            .local_addr()
+            .map_err(|_| PortError::AllInUse { range: self.range.ports.clone() })?
+            .port();
         let stop = CancellationToken::new();
         let old = self.table().insert(name.clone(), (port, stop.clone()));
         if let Some((_, old)) = old {
@@ -115,7 +123,13 @@ impl TcpPorts {
     }
 }
 
-async fn accept(edge: Edge, name: TunnelName, listener: TcpListener, stop: CancellationToken, tasks: TaskTracker) {
+async fn accept(
+    edge: Edge,
+    name: TunnelName,
+    listener: TcpListener,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -148,7 +162,9 @@ async fn serve(edge: Edge, name: TunnelName, socket: TcpStream, peer: SocketAddr
             }
         }
         // A TCP visitor has no way to read why: the record and the log say it.
-        Err(Stop::Refused(refusal)) => debug!(%peer, tunnel = %name, code = refusal.code, "TCP visitor refused"),
+        Err(Stop::Refused(refusal)) => {
+            debug!(%peer, tunnel = %name, code = refusal.code, "TCP visitor refused");
+        }
         Err(_) => debug!(%peer, tunnel = %name, "TCP visitor refused: leave is needed"),
     }
 }

@@ -48,7 +48,8 @@ pub(super) async fn carry(
     let request = request.map(|body| SessionBody::new(body, session.clone(), Direction::Up, ()));
     session.count_request();
     let exchange = async {
-        let stream = route.link.connect(&route.name).await.map_err(|error| link_refusal(&route.name, &error))?;
+        let stream =
+            route.link.connect(&route.name).await.map_err(|error| link_refusal(&route.name, &error))?;
         let failed = |error: hyper::Error| {
             debug!(%error, "the app did not take an upgrade request");
             Refusal::new(

@@ -33,8 +33,12 @@ pub async fn run(config: Config, ready: impl FnOnce(std::net::SocketAddr)) -> Re
     let keys = tokio::task::spawn_blocking(move || open_keys(&provider_config))
         .await
         .map_err(|error| GatewayError::Stopped(error.to_string()))??;
-    let certificates =
-        Certificates::open(&keys, &config.tls.certificate_file, &config.tls.root_file, &config.gateway.domain)?;
+    let certificates = Certificates::open(
+        &keys,
+        &config.tls.certificate_file,
+        &config.tls.root_file,
+        &config.gateway.domain,
+    )?;
     let listener = Listener::bind(config.gateway.listen, certificates.server()?).await?;
     let address = listener.local_addr().map_err(|source| GatewayError::File {
         what: "read the address of",
@@ -53,7 +57,10 @@ pub async fn run(config: Config, ready: impl FnOnce(std::net::SocketAddr)) -> Re
     let broker = Broker::new(ledger.clone(), config.limits.idle);
     let routes = Routes::new(config.tunnels.reconnect_grace);
     let readiness = Readiness::new(ledger.status(), keys.health());
-    let tcp = TcpPorts::new(TcpRange { address: config.tunnels.tcp_address, ports: config.tunnels.tcp_ports.clone() });
+    let tcp = TcpPorts::new(TcpRange {
+        address: config.tunnels.tcp_address,
+        ports: config.tunnels.tcp_ports.clone(),
+    });
     let tenant: Tenant = config
         .access
         .tenant
@@ -144,7 +151,11 @@ fn bounds(config: &Config) -> Bounds {
 }
 
 /// Which program, with which settings and which keys, has started.
-async fn record_start(config: &Config, ledger: &Ledger, keys: &sallyport_hsm::Keys) -> Result<(), GatewayError> {
+async fn record_start(
+    config: &Config,
+    ledger: &Ledger,
+    keys: &sallyport_hsm::Keys,
+) -> Result<(), GatewayError> {
     let binary = tokio::task::spawn_blocking(binary_digest).await.unwrap_or_default();
     let started = Draft::new(Kind::GatewayStarted, Outcome::Success)
         .detail("version", env!("CARGO_PKG_VERSION"))
@@ -200,7 +211,8 @@ async fn watch_keys(keys: sallyport_hsm::Keys, ledger: Ledger, stop: Cancellatio
 }
 
 async fn wait_for_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         // Without handlers the system ends the process on a signal; there is nothing better to wait for.
         return std::future::pending().await;

@@ -166,7 +166,7 @@ fn secrets(wishes: &Wishes) -> Result<(), SetupError> {
         if !path.exists() {
             let mut bytes = zeroize::Zeroizing::new([0_u8; 16]);
             getrandom::fill(&mut *bytes).map_err(|_| SetupError::Randomness)?;
-            write(&path, hex::encode(&*bytes).as_bytes())?;
+            write(&path, hex::encode(*bytes).as_bytes())?;
         }
     }
     Ok(())
@@ -216,8 +216,8 @@ fn keys(config: &Config) -> Result<(Keys, Vec<KeyInfo>), SetupError> {
 }
 
 fn read_secret(path: &Path) -> Result<SecretString, SetupError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| SetupError::File { path: path.to_owned(), source })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| SetupError::File { path: path.to_owned(), source })?;
     Ok(SecretString::from(text.trim().to_owned()))
 }
 
@@ -264,7 +264,10 @@ async fn first_tokens(
     state: &Path,
     done: &mut Done,
 ) -> Result<(), SetupError> {
-    let wrong = |name: &str, why: &dyn std::fmt::Display| SetupError::Person { name: name.to_owned(), why: why.to_string() };
+    let wrong = |name: &str, why: &dyn std::fmt::Display| SetupError::Person {
+        name: name.to_owned(),
+        why: why.to_string(),
+    };
     let tenant: Tenant =
         config.access.tenant.parse().map_err(|error| wrong(&config.access.tenant, &error))?;
     let life = SignedDuration::try_from(config.access.token_life).unwrap_or(SignedDuration::from_hours(24));
@@ -284,7 +287,8 @@ async fn first_tokens(
 
 fn token_file(state: &Path, person: &str) -> PathBuf {
     let name = person.strip_prefix("user:").unwrap_or(person);
-    let safe: String = name.chars().filter(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(*letter)).collect();
+    let safe: String =
+        name.chars().filter(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(*letter)).collect();
     state.join("tokens").join(format!("{safe}.token"))
 }
 

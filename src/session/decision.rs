@@ -6,7 +6,8 @@ use crate::access::Explanation;
 
 /// Puts `explanation` into `draft`.
 pub fn explain(draft: Draft, explanation: &Explanation) -> Draft {
-    let rules: Vec<String> = explanation.rules.iter().map(|rule| format!("{}: {}", rule.place, rule.text)).collect();
+    let rules: Vec<String> =
+        explanation.rules.iter().map(|rule| format!("{}: {}", rule.place, rule.text)).collect();
     let workflows: Vec<String> = explanation.workflows.iter().map(ToString::to_string).collect();
     let draft = draft
         .subject(explanation.subject.to_string())

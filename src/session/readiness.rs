@@ -47,7 +47,9 @@ impl Readiness {
         match &*self.ledger.borrow() {
             LedgerStatus::Open { .. } => Ok(()),
             LedgerStatus::Closed => Err(Unready::Ledger("it is closed".to_owned())),
-            LedgerStatus::Stalled { reason } | LedgerStatus::Failed { reason } => Err(Unready::Ledger(reason.clone())),
+            LedgerStatus::Stalled { reason } | LedgerStatus::Failed { reason } => {
+                Err(Unready::Ledger(reason.clone()))
+            }
         }
     }
 }

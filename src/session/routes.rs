@@ -88,7 +88,13 @@ impl Routes {
     }
 
     /// Whether `publisher` of `owner` may have `name` now.
-    pub fn check(&self, name: &TunnelName, owner: &str, publisher: &str, now: Instant) -> Result<(), NameTaken> {
+    pub fn check(
+        &self,
+        name: &TunnelName,
+        owner: &str,
+        publisher: &str,
+        now: Instant,
+    ) -> Result<(), NameTaken> {
         match self.slots().get(name) {
             Some(slot) if slot.holds_against(owner, publisher, now) => {
                 Err(NameTaken { name: name.clone(), same_owner: slot.route.owner == owner })

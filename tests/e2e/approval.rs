@@ -14,11 +14,8 @@ fn ask_approve_visit_and_revoke_are_one_story_whose_bytes_are_counted() {
     // Two requests on one connection are one session.
     let body = "x".repeat(10_000);
     let url = format!("https://demo.localhost:{}/echo", world.port());
-    let answer = world
-        .visit("demo", "/echo")
-        .by(&world, "visitor")
-        .args(&["--data-binary", &body, &url])
-        .run();
+    let answer =
+        world.visit("demo", "/echo").by(&world, "visitor").args(&["--data-binary", &body, &url]).run();
     assert_eq!(answer.status, 200);
     assert_eq!(answer.body.len(), 20_000, "{}", answer.head);
 
@@ -76,7 +73,10 @@ fn an_admin_ends_one_session_and_the_reason_is_recorded() {
     world.ask("admin", &["sessions", "kill", &id, "--reason", "unusual hours"]);
     assert!(!download.wait().success());
     let closed = world.record("session.closed", |record| record["session"] == id.as_str());
-    assert_eq!((&closed["details"]["reason"], &closed["details"]["cause"]), (&"killed".into(), &"unusual hours".into()));
+    assert_eq!(
+        (&closed["details"]["reason"], &closed["details"]["cause"]),
+        (&"killed".into(), &"unusual hours".into())
+    );
     let unknown = world.cli("admin", &["sessions", "kill", &id, "--reason", "again"]);
     assert_eq!(unknown.code, 1);
     assert!(unknown.err.contains("is no open session") && unknown.err.contains("hint:"), "{}", unknown.err);
@@ -131,7 +131,8 @@ fn a_request_that_waits_goes_on_when_somebody_has_decided() {
     let mut command = world.client("visitor");
     command.args(["request", "demo", "--reason", "to wait", "--minutes", "5", "--wait"]);
     let mut waiting = super::process::Process::start("waiting", world.directory(), &mut command);
-    let id = waiting.line("the request's id", |line| Some(line.strip_prefix("asked: ")?.split(' ').next()?.to_owned()));
+    let id = waiting
+        .line("the request's id", |line| Some(line.strip_prefix("asked: ")?.split(' ').next()?.to_owned()));
     world.ask("admin", &["requests", "approve", &id]);
     assert!(waiting.wait().success(), "{}", waiting.err());
     assert!(waiting.out().contains("granted"), "{}", waiting.out());

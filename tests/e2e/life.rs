@@ -33,7 +33,10 @@ fn sigterm_lets_an_open_request_finish_and_closes_the_ledger() {
     let before = &records[..stopped];
     let closed = before.iter().find(|record| record["kind"] == "session.closed").unwrap();
     assert_eq!(closed["details"]["bytes_down"], "first\nlast\n".len());
-    assert!(before.iter().any(|record| record["kind"] == "tunnel.closed"), "the publisher's leaving is recorded");
+    assert!(
+        before.iter().any(|record| record["kind"] == "tunnel.closed"),
+        "the publisher's leaving is recorded"
+    );
 }
 
 #[test]
@@ -54,7 +57,8 @@ fn a_second_start_reuses_the_state_and_a_second_init_makes_nothing() {
     let mut world = World::start();
     let publisher = world.publish_demo("demo");
     let grant = world.grant("demo");
-    let (root, key) = (std::fs::read(world.root()).unwrap(), std::fs::read(world.state().join("ledger.vkey")).unwrap());
+    let (root, key) =
+        (std::fs::read(world.root()).unwrap(), std::fs::read(world.state().join("ledger.vkey")).unwrap());
     drop(publisher);
     world.stop_gateway();
 
@@ -98,7 +102,19 @@ fn a_gateway_that_was_killed_starts_again_with_an_intact_ledger_and_no_sessions(
 #[test]
 fn a_ledger_in_which_one_byte_was_changed_does_not_verify() {
     let mut world = World::start();
-    world.ask("admin", &["tokens", "issue", "--subject", "user:eve", "--hours", "1", "--out", &world.path("eve").to_string_lossy()]);
+    world.ask(
+        "admin",
+        &[
+            "tokens",
+            "issue",
+            "--subject",
+            "user:eve",
+            "--hours",
+            "1",
+            "--out",
+            &world.path("eve").to_string_lossy(),
+        ],
+    );
     world.stop_gateway();
     let ledger = world.state().join("ledger");
     assert_eq!(world.verify(&ledger).code, 0);
@@ -109,7 +125,12 @@ fn a_ledger_in_which_one_byte_was_changed_does_not_verify() {
     std::fs::write(&segment, bytes).unwrap();
     let verdict = world.verify(&ledger);
     assert_eq!(verdict.code, 1, "{}{}", verdict.out, verdict.err);
-    assert!(format!("{}{}", verdict.out, verdict.err).contains("record "), "it names the record: {}{}", verdict.out, verdict.err);
+    assert!(
+        format!("{}{}", verdict.out, verdict.err).contains("record "),
+        "it names the record: {}{}",
+        verdict.out,
+        verdict.err
+    );
     // Nor does a gateway go on from it.
     let refused = world.refuses_to_start(&[]);
     assert_eq!(refused.code, 1, "{}", refused.err);

@@ -15,7 +15,11 @@ fn a_token_that_is_taken_away_refuses_new_sessions_until_it_is_back() {
     let _publisher = world.publish_demo("open-demo");
     // Connected while the token was there: a TLS handshake needs its key.
     let mut early: Vec<_> = RUNTIME.block_on(async {
-        vec![tls(&world, "open-demo.localhost").await, tls(&world, "localhost").await, tls(&world, "localhost").await]
+        vec![
+            tls(&world, "open-demo.localhost").await,
+            tls(&world, "localhost").await,
+            tls(&world, "localhost").await,
+        ]
     });
     let (token, away) = (world.path("softhsm"), world.path("softhsm-away"));
     std::fs::rename(&token, &away).unwrap();
@@ -60,7 +64,8 @@ fn a_full_disk_refuses_new_sessions_and_keeps_what_was_acknowledged() {
     if !can_mount() {
         return;
     }
-    let disk = "mkdir $STATE/disk; mount -t tmpfs -o size=24m none $STATE/disk; cp -a $STATE/ledger/. $STATE/disk";
+    let disk =
+        "mkdir $STATE/disk; mount -t tmpfs -o size=24m none $STATE/disk; cp -a $STATE/ledger/. $STATE/disk";
     let mut world = World::with().in_own_mounts(disk).set("ledger.directory=disk").start();
     let _publisher = world.publish_demo("open-demo");
     assert_eq!(world.visit("open-demo", "/").by(&world, "visitor").run().status, 200);
@@ -119,6 +124,10 @@ fn a_ledger_on_a_read_only_disk_is_told_at_the_start() {
     let world = World::with().in_own_mounts(read_only).prepare();
     let refused = world.refuses_to_start(&[]);
     assert_eq!(refused.code, 1, "{}", refused.err);
-    assert!(refused.err.contains("ledger") && refused.err.contains("Read-only file system"), "{}", refused.err);
+    assert!(
+        refused.err.contains("ledger") && refused.err.contains("Read-only file system"),
+        "{}",
+        refused.err
+    );
     assert!(refused.err.contains("hint: let the gateway's user write there"), "{}", refused.err);
 }

@@ -31,8 +31,11 @@ fn a_visit_without_leave_is_refused_with_the_page_on_which_to_ask_for_it() {
 
     // The way of a browser: sign in by the form, ask by the form, wait, go on.
     let jar = world.path("cookies").to_string_lossy().into_owned();
-    let browser = |path: &str| world.visit("demo", path).page().args(&["--cookie", &jar, "--cookie-jar", &jar]);
-    let signed_in = browser("/.sallyport/sign-in").args(&["--data-urlencode", &format!("token={}", world.token("visitor"))]).run();
+    let browser =
+        |path: &str| world.visit("demo", path).page().args(&["--cookie", &jar, "--cookie-jar", &jar]);
+    let signed_in = browser("/.sallyport/sign-in")
+        .args(&["--data-urlencode", &format!("token={}", world.token("visitor"))])
+        .run();
     assert_eq!((signed_in.status, signed_in.header("location").as_deref()), (303, Some("/")));
 
     let refused = browser("/").run();
@@ -76,7 +79,9 @@ fn a_form_that_another_site_sends_in_a_visitors_name_is_refused() {
 fn a_form_without_a_reason_or_a_number_of_minutes_is_refused_and_nothing_is_asked() {
     let world = World::start();
     let _publisher = world.publish_demo("demo");
-    let send = |data: &str| world.visit("demo", "/.sallyport/request").by(&world, "visitor").args(&["--data", data]).run();
+    let send = |data: &str| {
+        world.visit("demo", "/.sallyport/request").by(&world, "visitor").args(&["--data", data]).run()
+    };
     assert_eq!(send("reason=&minutes=10").status, 422);
     assert_eq!(send("reason=hello&minutes=soon").status, 400);
     assert_eq!(send("reason=hello&minutes=0").status, 422);
@@ -161,5 +166,8 @@ fn an_app_that_is_down_breaks_off_or_stalls_is_told_apart_from_a_tunnel_that_is_
     assert_eq!(visit("open-down"), (502, "app-unreachable".to_owned()));
     assert_eq!(visit("open-breaking"), (502, "app-unreachable".to_owned()));
     assert_eq!(visit("open-stalling"), (504, "publisher-timeout".to_owned()));
-    assert_eq!(world.record("http.request", |record| record["details"]["status"] == 504)["object"], "tunnel:open-stalling");
+    assert_eq!(
+        world.record("http.request", |record| record["details"]["status"] == 504)["object"],
+        "tunnel:open-stalling"
+    );
 }

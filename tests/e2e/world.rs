@@ -166,7 +166,9 @@ impl World {
     /// `program` with nothing of the tester's own settings in its environment, and with this world's token.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SALLYPORT_")) {
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SALLYPORT_"))
+        {
             command.env_remove(name);
         }
         command.env("SOFTHSM2_CONF", self.path("softhsm2.conf"));
@@ -178,7 +180,15 @@ impl World {
             None => self.command(GATEWAY),
             Some(script) => {
                 let mut command = self.command("unshare");
-                command.args(["--map-root-user", "--mount", "sh", "-euc", &format!("{script}\nexec \"$@\""), "sh", GATEWAY]);
+                command.args([
+                    "--map-root-user",
+                    "--mount",
+                    "sh",
+                    "-euc",
+                    &format!("{script}\nexec \"$@\""),
+                    "sh",
+                    GATEWAY,
+                ]);
                 command.env("STATE", self.state());
                 command
             }
@@ -205,7 +215,11 @@ impl World {
 
     /// Runs the gateway with more settings, in the expectation that it refuses to start.
     pub(crate) fn refuses_to_start(&self, settings: &[&str]) -> Run {
-        let mut process = Process::start(&format!("refused-{}", next()), self.directory.path(), &mut self.run_command(settings));
+        let mut process = Process::start(
+            &format!("refused-{}", next()),
+            self.directory.path(),
+            &mut self.run_command(settings),
+        );
         let status = process.wait();
         Run { code: status.code().unwrap_or(-1), out: process.out(), err: process.err() }
     }
@@ -269,7 +283,11 @@ impl World {
     /// Runs `auditctl`, which no dependency of this test builds.
     pub(crate) fn auditctl(&self, arguments: &[&str]) -> Run {
         let program = Path::new(CLIENT).with_file_name("auditctl");
-        assert!(program.exists(), "{} is not built: run `cargo build --workspace --bins` first", program.display());
+        assert!(
+            program.exists(),
+            "{} is not built: run `cargo build --workspace --bins` first",
+            program.display()
+        );
         finish(self.command(&program.to_string_lossy()).args(arguments))
     }
 

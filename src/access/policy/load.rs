@@ -63,10 +63,7 @@ impl Sources {
                     continue;
                 }
             };
-            let wanted = name == MODEL_FILE
-                || name == APPROVALS_FILE
-                || name.strip_suffix(".csv").is_some_and(|n| !n.starts_with('.'));
-            if !wanted {
+            if name != MODEL_FILE && name != APPROVALS_FILE && !is_table(&name) {
                 continue;
             }
             if files.len() == MAX_FILES {
@@ -111,6 +108,11 @@ impl Sources {
     }
 }
 
+/// Whether a file holds rows. A hidden file, such as an editor's backup, doesn't.
+fn is_table(name: &str) -> bool {
+    name.strip_suffix(".csv").is_some_and(|stem| !stem.is_empty() && !stem.starts_with('.'))
+}
+
 fn read_bounded(path: &Path) -> Result<String, String> {
     let file = std::fs::File::open(path).map_err(|error| format!("it can't be read: {error}"))?;
     let mut bytes = Vec::new();
@@ -144,7 +146,7 @@ impl Policy {
         let workflows = workflow::parse(approvals, |what| faults.about(APPROVALS_FILE, what));
         let mut rows = Rows::default();
         let mut tables = 0;
-        for (name, text) in sources.files.iter().filter(|(name, _)| name.ends_with(".csv")) {
+        for (name, text) in sources.files.iter().filter(|(name, _)| is_table(name)) {
             rows.read(name, text, &mut faults);
             tables += 1;
         }
@@ -201,8 +203,7 @@ impl Policy {
 fn check_references(rows: &Rows, workflows: &BTreeMap<WorkflowName, Workflow>, faults: &mut PolicyFaults) {
     let mut ruled: BTreeSet<(&Tenant, &Principal)> = BTreeSet::new();
     let mut tenants: BTreeSet<&Tenant> = BTreeSet::new();
-    let mut seen: HashMap<(&Principal, &Tenant, &str, Action, Effect, Option<&WorkflowName>), &Rule> =
-        HashMap::new();
+    let mut seen: HashMap<_, &Rule> = HashMap::new();
     for rule in &rows.rules {
         ruled.insert((&rule.tenant, &rule.who));
         tenants.insert(&rule.tenant);
@@ -269,19 +270,16 @@ async fn build_shards(
                 continue;
             }
         };
-        match first_of.get(&tenant).and_then(|first| shards.get(&(tenant.clone(), *first))) {
-            Some(first) => {
-                if let Err(why) = shard.share_roles(first) {
-                    faults.about(MODEL_FILE, why);
-                }
+        if let Some(first) = first_of.get(&tenant).and_then(|first| shards.get(&(tenant.clone(), *first))) {
+            if let Err(why) = shard.share_roles(first) {
+                faults.about(MODEL_FILE, why);
             }
-            None => {
-                let links = rows.memberships.iter().filter(|m| m.tenant == tenant);
-                let links: Vec<_> =
-                    links.map(|m| (m.member.to_string(), m.role.to_string(), m.tenant.to_string())).collect();
-                shard.link_roles(&links);
-                first_of.insert(tenant.clone(), action);
-            }
+        } else {
+            let links = rows.memberships.iter().filter(|m| m.tenant == tenant);
+            let links: Vec<_> =
+                links.map(|m| (m.member.to_string(), m.role.to_string(), m.tenant.to_string())).collect();
+            shard.link_roles(&links);
+            first_of.insert(tenant.clone(), action);
         }
         shards.insert((tenant, action), shard);
     }

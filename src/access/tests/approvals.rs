@@ -1,5 +1,7 @@
 //! The algebra of approvals, and who may decide.
 
+use std::fmt::Write as _;
+
 use super::*;
 
 async fn world_with_request(tunnel: &str) -> (World, RequestId) {
@@ -234,7 +236,7 @@ async fn a_requester_who_was_locked_meanwhile_gets_nothing() {
 async fn the_number_of_requests_that_wait_is_bounded_per_person() {
     let mut rows = TEAM.to_owned();
     for n in 0..=decide::MAX_PENDING {
-        rows += &format!("p, role:visitor, main, tunnel:n{n}, connect, allow, one\n");
+        writeln!(rows, "p, role:visitor, main, tunnel:n{n}, connect, allow, one").unwrap();
     }
     let world = World::with(&rows, WORKFLOWS).await;
     let (vic, val) = (world.login("vic").await, world.login("val").await);

@@ -2,6 +2,7 @@
 //!
 //! The first half of each test keeps the library's behaviour on record: should a later version mend it, the test says so.
 
+use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use casbin::{CoreApi as _, DefaultModel, Enforcer, MgmtApi as _, StringAdapter};
@@ -155,7 +156,7 @@ async fn trap_7_a_role_ten_links_away_is_lost_but_ours_is_a_fault() {
     let chain = |prefix: &str, last: usize, tail: &str| -> String {
         let mut rows = format!("g, {prefix}alice, role:1{tail}\n");
         for n in 1..last {
-            rows += &format!("g, role:{n}, role:{}{tail}\n", n + 1);
+            writeln!(rows, "g, role:{n}, role:{}{tail}", n + 1).unwrap();
         }
         rows
     };

@@ -1,5 +1,7 @@
 //! A policy with a fault is told whole and used not at all.
 
+use std::fmt::Write as _;
+
 use super::*;
 
 async fn faults_of(rows: &str) -> String {
@@ -167,7 +169,7 @@ async fn ten_thousand_rules_are_loaded_and_decided_in_their_small_shards() {
     let mut rows = String::new();
     for tenant in 0..100 {
         for n in 0..100 {
-            rows += &format!("p, user:u{n}, t{tenant}, tunnel:n{n}, connect, allow, -\n");
+            writeln!(rows, "p, user:u{n}, t{tenant}, tunnel:n{n}, connect, allow, -").unwrap();
         }
     }
     let policy = policy(&rows, "").await.unwrap();

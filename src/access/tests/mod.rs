@@ -275,3 +275,10 @@ pub(super) async fn policy_with_model(
     let files = [("model.conf", model), ("approvals.toml", workflows), ("policy.csv", rows)];
     Policy::build(&policy::load::Sources::new(files)).await
 }
+
+/// How a permit died; a permit that should have and didn't fails the test instead of holding it up.
+pub(super) async fn ended(permit: &Permit) -> Death {
+    tokio::time::timeout(std::time::Duration::from_secs(20), permit.died())
+        .await
+        .expect("the permit still lives")
+}

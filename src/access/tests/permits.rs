@@ -1,5 +1,7 @@
 //! A permit dies at once with whatever it rests on.
 
+use std::time::Instant;
+
 use super::*;
 
 #[tokio::test]
@@ -13,7 +15,7 @@ async fn revoking_one_grant_ends_its_sessions_and_no_others() {
     let before = Instant::now();
     world.access.revoke(&anna, grant, None).await.unwrap();
     for permit in [&first, &second] {
-        let death = permit.died().await;
+        let death = ended(permit).await;
         assert_eq!(death.cause, Cause::GrantRevoked);
         assert!(death.decided_at >= before);
         assert_eq!(permit.dead(), Some(death));
@@ -44,14 +46,14 @@ async fn locking_a_person_or_a_role_ends_their_sessions_and_keeps_them_out() {
         .lock(&alice, user("vic").into(), main_tenant(), Some("lost laptop".parse().unwrap()))
         .await
         .unwrap();
-    assert_eq!(of_vic.died().await.cause, Cause::Locked);
+    assert_eq!(ended(&of_vic).await.cause, Cause::Locked);
     assert!(of_val.is_alive());
     assert!(world.is_denied(&vic, "open"));
     let (_, text) = world.token("vic", "main", SignedDuration::from_hours(1)).await;
     assert!(matches!(world.access.authenticate(&text, world.clock.now()), Err(AuthError::Locked { .. })));
 
     world.access.lock(Caller::Operator, role("visitor").into(), main_tenant(), None).await.unwrap();
-    assert_eq!(of_val.died().await.cause, Cause::Locked);
+    assert_eq!(ended(&of_val).await.cause, Cause::Locked);
     let publish = world.access.authorize(&pat, &object("demo"), Action::Publish, &world.context());
     assert!(matches!(publish, Decision::Allowed(_)));
 
@@ -86,7 +88,7 @@ async fn a_new_policy_ends_the_sessions_that_it_doesnt_allow_and_no_others() {
         WORKFLOWS,
     );
     world.access.reload_policy(Caller::Operator).await.unwrap();
-    assert_eq!(open.died().await.cause, Cause::PolicyChanged);
+    assert_eq!(ended(&open).await.cause, Cause::PolicyChanged);
     assert!(demo.is_alive() && of_val.is_alive());
 
     // A workflow that asks for more than the grant has: the grant isn't enough any more.
@@ -96,7 +98,7 @@ async fn a_new_policy_ends_the_sessions_that_it_doesnt_allow_and_no_others() {
     );
     write_policy(world.directory.path(), &stricter, WORKFLOWS);
     world.access.reload_policy(Caller::Operator).await.unwrap();
-    assert_eq!(demo.died().await.cause, Cause::PolicyChanged);
+    assert_eq!(ended(&demo).await.cause, Cause::PolicyChanged);
     assert!(matches!(world.connect(&vic, "demo"), Decision::NeedsApproval { .. }));
 }
 
@@ -168,7 +170,7 @@ async fn a_revocation_that_cant_be_recorded_cuts_all_the_same_and_lets_nobody_in
     world.log.set_broken(true);
     let result = world.access.revoke(Caller::Operator, grant, None).await;
     assert!(matches!(result, Err(AccessError::NotRecorded { cut: 1, .. })), "{result:?}");
-    assert_eq!(permit.died().await.cause, Cause::GrantRevoked);
+    assert_eq!(ended(&permit).await.cause, Cause::GrantRevoked);
     assert!(world.is_denied(&vic, "demo"));
     assert!(world.is_denied(&val, "open"));
 
@@ -202,7 +204,7 @@ async fn a_grant_ends_on_time_even_if_that_cant_be_recorded() {
     let permit = world.permit(&vic, "demo");
     world.log.set_broken(true);
     world.clock.forward(SignedDuration::from_mins(10));
-    assert_eq!(permit.died().await.cause, Cause::GrantExpired);
+    assert_eq!(ended(&permit).await.cause, Cause::GrantExpired);
     assert!(matches!(world.connect(&vic, "demo"), Decision::NeedsApproval { .. }));
 }
 
@@ -212,7 +214,7 @@ async fn when_access_stops_nothing_is_allowed_and_every_session_ends() {
     let vic = world.login("vic").await;
     let permit = world.permit(&vic, "open");
     world.access.close().await;
-    assert_eq!(permit.died().await.cause, Cause::Stopped);
+    assert_eq!(ended(&permit).await.cause, Cause::Stopped);
     assert!(world.is_denied(&vic, "open"));
     assert!(matches!(world.access.request(&vic, ask("demo", 5)).await, Err(AccessError::Stopped)));
     world.access.close().await;

@@ -243,6 +243,7 @@ impl Run {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm per order")]
     async fn obey(&mut self, order: &Order) {
         let access = self.world.access.clone();
         let who = |person: usize| self.people[&person].0.clone();
@@ -361,7 +362,7 @@ impl Run {
         } else {
             // What the log says is the state, whole.
             let before = self.world.access.state();
-            let mut replayed = State::default();
+            let mut replayed = state::State::default();
             self.world.log.replay(&mut |stamp, fact| replayed.apply(stamp, &fact)).unwrap();
             assert_eq!(replayed, before);
         }

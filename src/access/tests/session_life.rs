@@ -16,7 +16,7 @@ async fn a_visitor_asks_an_admin_agrees_the_visit_works_and_revocation_ends_it()
 
     let admin = world.login("alice").await;
     world.access.revoke(&admin, grant, Some("over".parse().unwrap())).await.unwrap();
-    assert_eq!(permit.died().await.cause, Cause::GrantRevoked);
+    assert_eq!(ended(&permit).await.cause, Cause::GrantRevoked);
     assert_eq!(world.access.live_permits(), 0);
     assert!(matches!(world.connect(&visitor, "demo"), Decision::NeedsApproval { .. }));
 }
@@ -29,7 +29,7 @@ async fn a_grant_ends_by_itself_and_its_session_with_it() {
     let permit = world.permit(&visitor, "demo");
 
     world.clock.forward(SignedDuration::from_mins(10));
-    assert_eq!(permit.died().await.cause, Cause::GrantExpired);
+    assert_eq!(ended(&permit).await.cause, Cause::GrantExpired);
     assert!(matches!(world.connect(&visitor, "demo"), Decision::NeedsApproval { .. }));
     let _ = world.access.reload_policy(Caller::Operator).await.unwrap();
     assert!(

@@ -187,7 +187,7 @@ async fn a_revoked_token_is_refused_at_once_and_after_a_restart() {
     let permit = world.permit(&identity, "open");
     world.access.revoke_token(Caller::Operator, id, None).await.unwrap();
     assert_eq!(world.access.authenticate(&text, start()), Err(AuthError::Revoked));
-    assert_eq!(permit.died().await.cause, Cause::TokenRevoked);
+    assert_eq!(ended(&permit).await.cause, Cause::TokenRevoked);
     // An identity proved before is no way around it.
     assert!(world.is_denied(&identity, "open"));
     assert!(matches!(
@@ -206,7 +206,7 @@ async fn a_session_ends_when_its_token_does() {
     let permit = world.permit(&identity, "open");
     world.clock.forward(SignedDuration::from_mins(10));
     world.clock.forward(token::LEEWAY);
-    assert_eq!(permit.died().await.cause, Cause::TokenExpired);
+    assert_eq!(ended(&permit).await.cause, Cause::TokenExpired);
     assert!(world.is_denied(&identity, "open"));
 }
 

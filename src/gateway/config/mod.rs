@@ -80,10 +80,8 @@ impl Config {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
-        let table: Table = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
-            path: file.to_owned(),
-            message: error.to_string(),
-        })?;
+        let table: Table = toml::from_str(&text)
+            .map_err(|error| ConfigError::Syntax { path: file.to_owned(), message: error.to_string() })?;
         Self::from_layers(table, environment, flags, &state_directory)
     }
 

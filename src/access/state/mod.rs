@@ -4,175 +4,22 @@
 //! total: a fact that refers to something unknown (its personal values were erased, say) changes nothing, and
 //! nothing can be used because of it.
 
+mod grant;
+mod request;
+mod standing;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
-use serde::Serialize;
+
+pub use grant::{Grant, GrantStatus};
+pub use request::{Approval, Request, RequestStatus};
+pub use standing::{Lock, Token};
 
 use super::fact::{Actor, Fact, Stamp};
 use super::ids::{GrantId, RequestId, TokenId};
-use super::names::{Principal, Role, Subject, Tenant};
-use super::object::{Action, Object};
+use super::names::{Principal, Subject, Tenant};
 use super::policy::PolicyDigest;
-use super::reason::{Reason, Ticket};
-use super::workflow::WorkflowName;
-
-/// One person's approval of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Approval {
-    /// Who approved.
-    pub by: Subject,
-    /// The roles of theirs that workflows asked for, as recorded.
-    pub roles: Vec<Role>,
-    /// When.
-    pub at: Timestamp,
-    /// The most minutes that this approver agrees to.
-    pub minutes: Option<u32>,
-    /// Why.
-    pub reason: Option<Reason>,
-}
-
-/// What became of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "state", rename_all = "kebab-case")]
-pub enum RequestStatus {
-    /// Waits for approvals.
-    Pending,
-    /// The workflow is complete.
-    Granted {
-        /// The grant that came of it.
-        grant: GrantId,
-    },
-    /// Somebody said no.
-    Rejected {
-        /// Who.
-        by: Subject,
-        /// When.
-        at: Timestamp,
-        /// Why.
-        reason: Option<Reason>,
-    },
-    /// The requester took it back.
-    Withdrawn {
-        /// When.
-        at: Timestamp,
-    },
-}
-
-/// A request for access.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Request {
-    /// Its id.
-    pub id: RequestId,
-    /// Who asks.
-    pub subject: Subject,
-    /// In which tenant.
-    pub tenant: Tenant,
-    /// For what.
-    pub object: Object,
-    /// To do what.
-    pub action: Action,
-    /// The workflows that policy demanded when it was asked; the decision looks at policy again.
-    pub workflows: Vec<WorkflowName>,
-    /// For how long, in minutes.
-    pub minutes: u32,
-    /// Why.
-    pub reason: Reason,
-    /// The ticket named.
-    pub ticket: Option<Ticket>,
-    /// When it was asked.
-    pub at: Timestamp,
-    /// Who has approved, in order; one per person.
-    pub approvals: Vec<Approval>,
-    /// What became of it.
-    pub status: RequestStatus,
-}
-
-/// What became of a grant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "state", rename_all = "kebab-case")]
-pub enum GrantStatus {
-    /// It may be used until its end.
-    Live,
-    /// Taken back.
-    Revoked {
-        /// When.
-        at: Timestamp,
-        /// By whom; `None` for the operator.
-        by: Option<Subject>,
-        /// Why.
-        reason: Option<Reason>,
-    },
-    /// Its time is over.
-    Expired {
-        /// When that was recorded.
-        at: Timestamp,
-    },
-}
-
-/// Leave to use something for a time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Grant {
-    /// Its id.
-    pub id: GrantId,
-    /// The request that it came of.
-    pub request: RequestId,
-    /// Whose it is.
-    pub subject: Subject,
-    /// In which tenant.
-    pub tenant: Tenant,
-    /// For what.
-    pub object: Object,
-    /// To do what.
-    pub action: Action,
-    /// The workflows that were satisfied.
-    pub workflows: BTreeSet<WorkflowName>,
-    /// From when.
-    pub starts: Timestamp,
-    /// Until when; every grant has an end.
-    pub ends: Timestamp,
-    /// The policy under which it was given.
-    pub policy: PolicyDigest,
-    /// What became of it.
-    pub status: GrantStatus,
-}
-
-impl Grant {
-    /// Whether it may be used now.
-    pub fn is_live(&self, now: Timestamp) -> bool {
-        self.status == GrantStatus::Live && self.starts <= now && now < self.ends
-    }
-}
-
-/// A token that was issued.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Token {
-    /// Its id.
-    pub id: TokenId,
-    /// Whom it speaks for.
-    pub subject: Subject,
-    /// In which tenant.
-    pub tenant: Tenant,
-    /// When it was issued.
-    pub issued: Timestamp,
-    /// When it ends, without leeway.
-    pub expires: Timestamp,
-    /// When it was revoked.
-    pub revoked: Option<Timestamp>,
-}
-
-/// A lock on a person or a role.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Lock {
-    /// Who is locked.
-    pub principal: Principal,
-    /// In which tenant.
-    pub tenant: Tenant,
-    /// Since when.
-    pub since: Timestamp,
-    /// Why.
-    pub reason: Option<Reason>,
-}
 
 /// Everything that access knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -231,7 +78,7 @@ impl State {
                 self.settle(*request, status);
             }
             Fact::Withdrawn { request, .. } => {
-                self.settle(*request, RequestStatus::Withdrawn { at: stamp.time })
+                self.settle(*request, RequestStatus::Withdrawn { at: stamp.time });
             }
             Fact::GrantIssued { .. } => self.granted(fact),
             Fact::GrantRevoked { grant, by, reason, .. } => {

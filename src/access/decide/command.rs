@@ -1,0 +1,59 @@
+//! The orders that can be given.
+
+use jiff::Timestamp;
+
+use crate::access::fact::Attempt;
+use crate::access::ids::{GrantId, RequestId, TokenId};
+use crate::access::names::{Principal, Subject, Tenant};
+use crate::access::object::{Action, Object};
+use crate::access::reason::{Reason, Ticket};
+
+/// An order. Ids that it may need are made beforehand: the decision itself draws no randomness.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the fields are named for what they hold, and typed")]
+pub enum Command {
+    /// Ask for access.
+    Request {
+        id: RequestId,
+        object: Object,
+        action: Action,
+        minutes: u32,
+        reason: Reason,
+        ticket: Option<Ticket>,
+    },
+    /// Agree to a request; `grant` is the id to use if that completes it.
+    Approve { request: RequestId, grant: GrantId, minutes: Option<u32>, reason: Option<Reason> },
+    /// Say no.
+    Reject { request: RequestId, reason: Option<Reason> },
+    /// Take one's own request back.
+    Withdraw { request: RequestId, reason: Option<Reason> },
+    /// End a grant now.
+    Revoke { grant: GrantId, reason: Option<Reason> },
+    /// Lock a person or a role out.
+    Lock { principal: Principal, tenant: Tenant, reason: Option<Reason> },
+    /// Let them in again.
+    Unlock { principal: Principal, tenant: Tenant, reason: Option<Reason> },
+    /// Issue a token.
+    IssueToken { token: TokenId, subject: Subject, tenant: Tenant, expires: Timestamp },
+    /// Revoke a token.
+    RevokeToken { token: TokenId, reason: Option<Reason> },
+    /// Leave to load the policy again; the load itself is the owner's.
+    ReloadPolicy,
+}
+
+impl Command {
+    pub(super) fn attempt(&self) -> Attempt {
+        match self {
+            Self::Request { .. } => Attempt::Request,
+            Self::Approve { .. } => Attempt::Approve,
+            Self::Reject { .. } => Attempt::Reject,
+            Self::Withdraw { .. } => Attempt::Withdraw,
+            Self::Revoke { .. } => Attempt::Revoke,
+            Self::Lock { .. } => Attempt::Lock,
+            Self::Unlock { .. } => Attempt::Unlock,
+            Self::IssueToken { .. } => Attempt::IssueToken,
+            Self::RevokeToken { .. } => Attempt::RevokeToken,
+            Self::ReloadPolicy => Attempt::ReloadPolicy,
+        }
+    }
+}

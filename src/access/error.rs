@@ -1,0 +1,50 @@
+//! What goes wrong in access, and what to do next.
+
+use super::decide::Refusal;
+use super::log::LogError;
+use super::policy::faults::PolicyFaults;
+use super::token::SignError;
+
+/// What goes wrong in access.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// The policy can't be used.
+    #[error("{0}")]
+    Policy(PolicyFaults),
+    /// The order isn't carried out, for a reason that its giver may know.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The ledger couldn't be read at start.
+    #[error("the state of access can't be read: {0}")]
+    Replay(LogError),
+    /// The ledger didn't take the record, so nothing was granted; `cut` sessions were ended all the same.
+    #[error(
+        "it couldn't be recorded, so it isn't in force ({cut} live sessions were ended all the same): {error}"
+    )]
+    NotRecorded {
+        /// Why not.
+        error: LogError,
+        /// Sessions that the order would end, and that were ended.
+        cut: usize,
+    },
+    /// The token-signing key couldn't be used.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// Access has been closed.
+    #[error("access has been stopped")]
+    Stopped,
+}
+
+impl AccessError {
+    /// What to do next.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Policy(faults) => faults.hint(),
+            Self::Refused(refusal) => refusal.hint(),
+            Self::Replay(_) => "run `auditctl verify` on the ledger",
+            Self::NotRecorded { .. } => "see why the ledger doesn't take records, then give the order again",
+            Self::Sign(_) => "see whether the key provider is up, then try again",
+            Self::Stopped => "start the gateway again",
+        }
+    }
+}

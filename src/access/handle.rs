@@ -1,0 +1,362 @@
+//! The handle that the rest of the gateway holds: questions are answered here, orders go to the owner.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::clock::Clock;
+use super::decide::{Command, Refusal};
+use super::decision::{Decision, denied, stopped};
+use super::error::AccessError;
+use super::fact::{Actor, Fact};
+use super::identity::{Caller, Identity};
+use super::ids::{GrantId, RequestId, TokenId, random};
+use super::judge::{Context, Explanation, Judgement, check_standing, judge};
+use super::log::RecordLog;
+use super::names::{Principal, Subject, Tenant};
+use super::object::{Action, Object};
+use super::owner::{self, Order, Owner, Standing};
+use super::permit::{Cause, Registry};
+use super::policy::{Policy, PolicyDigest};
+use super::reason::{Reason, Ticket};
+use super::state::State;
+use super::token::{self, AuthError, Claims, TokenKeys, TokenVerifier};
+
+/// What [`Access::open`] needs to know.
+#[derive(Debug, Clone)]
+pub struct AccessOptions {
+    /// Holds `model.conf`, `approvals.toml` and policy files (`*.csv`).
+    pub policy_directory: PathBuf,
+    /// What tokens name as issuer and audience: this gateway, such as `https://sallyport.example`.
+    pub issuer: String,
+}
+
+/// What asking for access needs.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// For what.
+    pub object: Object,
+    /// To do what.
+    pub action: Action,
+    /// For how many minutes from the approval.
+    pub minutes: u32,
+    /// Why.
+    pub reason: Reason,
+    /// The ticket it belongs to.
+    pub ticket: Option<Ticket>,
+}
+
+/// What came of an approval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Approved {
+    /// It counts, and others are still needed.
+    Counted,
+    /// It was the last one needed.
+    Granted(GrantId),
+}
+
+/// The handle to access. Clones share one state and one owner task.
+#[derive(Clone)]
+pub struct Access {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    standing: Arc<RwLock<Standing>>,
+    registry: Arc<Registry>,
+    orders: mpsc::Sender<Order>,
+    verifier: TokenVerifier,
+    keys: Arc<dyn TokenKeys>,
+    clock: Arc<dyn Clock>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Access {
+    /// Loads the policy, replays the ledger, and starts the owner task. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// A policy with faults (all told), a ledger that can't be read or doesn't take the record of the policy, a key
+    /// that isn't on P-256.
+    pub async fn open(
+        options: AccessOptions,
+        log: Arc<dyn RecordLog>,
+        keys: Arc<dyn TokenKeys>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AccessError> {
+        let verifier = TokenVerifier::new(&*keys, &options.issuer)?;
+        let policy = match Policy::load(&options.policy_directory).await {
+            Ok(policy) => Arc::new(policy),
+            Err(faults) => {
+                let record = owner::refused_policy(&faults, Actor::Operator);
+                log.append(record).await.map_err(|error| AccessError::NotRecorded { error, cut: 0 })?;
+                return Err(AccessError::Policy(faults));
+            }
+        };
+        let mut state = State::default();
+        log.replay(&mut |stamp, fact| state.apply(stamp, &fact)).map_err(AccessError::Replay)?;
+        let loaded = Fact::PolicyLoaded {
+            digest: policy.digest(),
+            previous: state.policy(),
+            rules: policy.rule_count() as u64,
+            by: Actor::Operator,
+        };
+        let stamp =
+            log.append(loaded.clone()).await.map_err(|error| AccessError::NotRecorded { error, cut: 0 })?;
+        state.apply(stamp, &loaded);
+
+        let standing = Arc::new(RwLock::new(Standing { state, policy, owned: true, unrecorded: Vec::new() }));
+        let registry = Arc::new(Registry::default());
+        let (orders, inbox) = mpsc::channel(owner::QUEUE);
+        let owner = Owner {
+            standing: standing.clone(),
+            registry: registry.clone(),
+            log,
+            clock: clock.clone(),
+            policy_directory: options.policy_directory,
+        };
+        let task = tokio::spawn(owner.run(inbox));
+        let task = Mutex::new(Some(task));
+        Ok(Self { inner: Arc::new(Inner { standing, registry, orders, verifier, keys, clock, task }) })
+    }
+
+    /// Who a token speaks for.
+    ///
+    /// # Errors
+    ///
+    /// See [`AuthError`]: each reason is told apart. Tell a peer only that it failed and the hint.
+    pub fn authenticate(&self, token: &str, now: Timestamp) -> Result<Identity, AuthError> {
+        let claims = self.inner.verifier.verify(token, now)?;
+        let identity = Identity {
+            subject: claims.subject,
+            tenant: claims.tenant,
+            token: Some(claims.token),
+            expires: Some(token::with_leeway(claims.expires)),
+        };
+        let standing = self.inner.standing.read().map_err(|_| AuthError::Unrecorded)?;
+        check_standing(&standing.state, &standing.policy, &identity, now)?;
+        Ok(identity)
+    }
+
+    /// Decides whether somebody may do something now. Never waits for anything but a short lock.
+    pub fn authorize(&self, who: &Identity, object: &Object, action: Action, context: &Context) -> Decision {
+        let standing = match self.inner.standing.read() {
+            Ok(standing) if !standing.owned => return stopped(who, object, action, standing.policy.digest()),
+            Ok(standing) if !standing.unrecorded.is_empty() => {
+                let why = "the ledger hasn't taken a revocation yet: nobody is let in until it has";
+                return denied(who, object, action, standing.policy.digest(), why);
+            }
+            Ok(standing) => standing,
+            Err(poisoned) => return stopped(who, object, action, poisoned.get_ref().policy.digest()),
+        };
+        match judge(&standing.state, &standing.policy, who, object, action, context.now) {
+            // Admitted while the lock is held: see `permit.rs` for why.
+            Judgement::Allowed { explanation, ends } => {
+                Decision::Allowed(self.inner.registry.admit(who.clone(), explanation, ends))
+            }
+            Judgement::NeedsApproval { explanation } => {
+                Decision::NeedsApproval { workflows: explanation.workflows.clone(), explanation }
+            }
+            Judgement::Denied { explanation } => Decision::Denied { explanation },
+        }
+    }
+
+    /// As [`Self::authorize`], without a permit: for pages and lists that show what could be done.
+    pub fn explain(&self, who: &Identity, object: &Object, action: Action, context: &Context) -> Explanation {
+        let Ok(standing) = self.inner.standing.read() else {
+            return stopped(who, object, action, self.policy_digest()).explanation().clone();
+        };
+        match judge(&standing.state, &standing.policy, who, object, action, context.now) {
+            Judgement::Allowed { explanation, .. }
+            | Judgement::NeedsApproval { explanation }
+            | Judgement::Denied { explanation } => explanation,
+        }
+    }
+
+    /// Asks for access.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`], or the ledger couldn't record it; so with all orders below.
+    pub async fn request(&self, by: &Identity, ask: Ask) -> Result<RequestId, AccessError> {
+        let id = RequestId::new(self.inner.clock.now(), random());
+        let Ask { object, action, minutes, reason, ticket } = ask;
+        self.run(by, Command::Request { id, object, action, minutes, reason, ticket }).await?;
+        Ok(id)
+    }
+
+    /// Agrees to a request, for at most so many minutes (`None`: as asked).
+    pub async fn approve(
+        &self,
+        by: &Identity,
+        request: RequestId,
+        minutes: Option<u32>,
+        reason: Option<Reason>,
+    ) -> Result<Approved, AccessError> {
+        let grant = GrantId::new(self.inner.clock.now(), random());
+        let facts = self.run(by, Command::Approve { request, grant, minutes, reason }).await?;
+        let granted = facts.iter().any(|fact| matches!(fact, Fact::GrantIssued { .. }));
+        Ok(if granted { Approved::Granted(grant) } else { Approved::Counted })
+    }
+
+    /// Says no to a request.
+    pub async fn reject(
+        &self,
+        by: &Identity,
+        request: RequestId,
+        reason: Option<Reason>,
+    ) -> Result<(), AccessError> {
+        self.run(by, Command::Reject { request, reason }).await.map(drop)
+    }
+
+    /// Takes one's own request back.
+    pub async fn withdraw(
+        &self,
+        by: &Identity,
+        request: RequestId,
+        reason: Option<Reason>,
+    ) -> Result<(), AccessError> {
+        self.run(by, Command::Withdraw { request, reason }).await.map(drop)
+    }
+
+    /// Ends a grant; its live sessions end at once.
+    pub async fn revoke(
+        &self,
+        by: impl Into<Caller>,
+        grant: GrantId,
+        reason: Option<Reason>,
+    ) -> Result<(), AccessError> {
+        self.run(by, Command::Revoke { grant, reason }).await.map(drop)
+    }
+
+    /// Locks a person or a role out; their live sessions end at once.
+    pub async fn lock(
+        &self,
+        by: impl Into<Caller>,
+        principal: Principal,
+        tenant: Tenant,
+        reason: Option<Reason>,
+    ) -> Result<(), AccessError> {
+        self.run(by, Command::Lock { principal, tenant, reason }).await.map(drop)
+    }
+
+    /// Lets them in again.
+    pub async fn unlock(
+        &self,
+        by: impl Into<Caller>,
+        principal: Principal,
+        tenant: Tenant,
+        reason: Option<Reason>,
+    ) -> Result<(), AccessError> {
+        self.run(by, Command::Unlock { principal, tenant, reason }).await.map(drop)
+    }
+
+    /// Issues a token for a person. It is recorded before it exists outside: a token that the ledger doesn't know is
+    /// never accepted. Show it once, in a file or an answer's body, never in a URL or a log.
+    pub async fn issue_token(
+        &self,
+        by: impl Into<Caller>,
+        subject: Subject,
+        tenant: Tenant,
+        life: SignedDuration,
+    ) -> Result<(TokenId, String), AccessError> {
+        let now = self.inner.clock.now();
+        let token = TokenId::new(now, random());
+        let not_before = Timestamp::from_second(now.as_second()).unwrap_or(now);
+        let expires = not_before.saturating_add(life).map_err(|_| Refusal::TokenLife)?;
+        let expires = Timestamp::from_second(expires.as_second()).map_err(|_| Refusal::TokenLife)?;
+        let claims = Claims { subject: subject.clone(), tenant: tenant.clone(), token, not_before, expires };
+        // Signed first: a signature that fails leaves no token in the ledger that nobody holds.
+        let text = self.inner.verifier.sign(&*self.inner.keys, &claims).await?;
+        self.run(by, Command::IssueToken { token, subject, tenant, expires }).await?;
+        Ok((token, text))
+    }
+
+    /// Revokes a token; sessions that were opened with it end at once.
+    pub async fn revoke_token(
+        &self,
+        by: impl Into<Caller>,
+        token: TokenId,
+        reason: Option<Reason>,
+    ) -> Result<(), AccessError> {
+        self.run(by, Command::RevokeToken { token, reason }).await.map(drop)
+    }
+
+    /// Loads the policy directory again. All or nothing: with one fault the policy in force stays. Live sessions are
+    /// judged again under the new one.
+    pub async fn reload_policy(&self, by: impl Into<Caller>) -> Result<PolicyDigest, AccessError> {
+        let (answer, answered) = oneshot::channel();
+        let order = Order::Reload { by: by.into(), answer };
+        self.inner.orders.send(order).await.map_err(|_| AccessError::Stopped)?;
+        answered.await.map_err(|_| AccessError::Stopped)?
+    }
+
+    async fn run(&self, by: impl Into<Caller>, command: Command) -> Result<Vec<Fact>, AccessError> {
+        let (answer, answered) = oneshot::channel();
+        let order = Order::Run { by: by.into(), command, answer };
+        self.inner.orders.send(order).await.map_err(|_| AccessError::Stopped)?;
+        answered.await.map_err(|_| AccessError::Stopped)?
+    }
+
+    /// Looks at what is in force, and lets go of it again; nothing to see once a writer has panicked.
+    pub(super) fn look<T: Default>(&self, at: impl FnOnce(&Standing) -> T) -> T {
+        self.inner.standing.read().map(|standing| at(&standing)).unwrap_or_default()
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    /// The digest of the policy in force.
+    pub fn policy_digest(&self) -> PolicyDigest {
+        match self.inner.standing.read() {
+            Ok(standing) => standing.policy.digest(),
+            Err(poisoned) => poisoned.get_ref().policy.digest(),
+        }
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> Arc<Policy> {
+        match self.inner.standing.read() {
+            Ok(standing) => standing.policy.clone(),
+            Err(poisoned) => poisoned.get_ref().policy.clone(),
+        }
+    }
+
+    /// Number of live permits.
+    pub fn live_permits(&self) -> usize {
+        self.inner.registry.count()
+    }
+
+    /// A copy of the whole state, for tests of the fold.
+    #[cfg(test)]
+    pub(crate) fn state(&self) -> State {
+        self.inner.standing.read().unwrap().state.clone()
+    }
+
+    /// Takes no more orders, ends every live permit, and waits for the owner task. Close the ledger after this.
+    pub async fn close(&self) {
+        let (answer, answered) = oneshot::channel();
+        if self.inner.orders.send(Order::Close { answer }).await.is_ok() {
+            let _ = answered.await;
+        }
+        let task = self.inner.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task
+            && let Err(error) = task.await
+        {
+            tracing::error!(%error, "the owner of access ended by a panic");
+        }
+        // The owner's own end has swept already, unless it never ran.
+        self.inner.registry.sweep(Instant::now(), |_| Some(Cause::Stopped));
+    }
+}
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Access").field("policy", &self.policy_digest()).finish_non_exhaustive()
+    }
+}

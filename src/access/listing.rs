@@ -1,0 +1,175 @@
+//! Lists: who may see what of others.
+//!
+//! People see what is theirs; those who decide on an object or audit it see what is about it; nobody sees another
+//! tenant. A list looks at what is in force once per entry, because a long list, which asks policy about each entry,
+//! must not keep a revocation waiting.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::decide;
+use super::handle::Access;
+use super::identity::Caller;
+use super::ids::{GrantId, RequestId};
+use super::judge::{Judgement, check_standing, judge};
+use super::names::{Subject, Tenant};
+use super::object::{Action, Object, Part};
+use super::owner::Standing;
+use super::policy::Policy;
+use super::state::{Grant, Lock, Request, RequestStatus, State, Token};
+use super::workflow::Step;
+
+/// Which requests to list.
+#[derive(Debug, Clone, Default)]
+pub struct RequestFilter {
+    /// Only those that wait.
+    pub pending: bool,
+    /// Only this person's.
+    pub subject: Option<Subject>,
+    /// Only for this object.
+    pub object: Option<Object>,
+}
+
+/// Which grants to list.
+#[derive(Debug, Clone, Default)]
+pub struct GrantFilter {
+    /// Only those that may be used now.
+    pub live: bool,
+    /// Only this person's.
+    pub subject: Option<Subject>,
+    /// Only for this object.
+    pub object: Option<Object>,
+}
+
+/// A request with what it waits for, under the policy as it is now.
+#[derive(Debug, Clone, Serialize)]
+pub struct RequestView {
+    /// The request.
+    #[serde(flatten)]
+    pub request: Request,
+    /// What is missing; empty once it is decided.
+    pub waits_for: Vec<Step>,
+    /// Who can still help it along.
+    pub eligible: Vec<Subject>,
+}
+
+impl Access {
+    /// Requests that the caller may see, newest first: their own, those that they may decide on, and for an auditor
+    /// of the object all of them.
+    pub fn requests(&self, by: impl Into<Caller>, filter: &RequestFilter) -> Vec<RequestView> {
+        let by = by.into();
+        let now = self.now();
+        let found: Vec<RequestId> = self.look(|standing| {
+            let wanted = |request: &&Request| {
+                (!filter.pending || request.status == RequestStatus::Pending)
+                    && filter.subject.as_ref().is_none_or(|subject| *subject == request.subject)
+                    && filter.object.as_ref().is_none_or(|object| *object == request.object)
+                    && by.person().is_none_or(|who| who.tenant == request.tenant)
+            };
+            standing.state.requests().rev().filter(wanted).map(|request| request.id).collect()
+        });
+        found.into_iter().filter_map(|id| self.see_request(&by, id, now)).collect()
+    }
+
+    /// One request, if the caller may see it.
+    pub fn find_request(&self, by: impl Into<Caller>, id: RequestId) -> Option<RequestView> {
+        self.see_request(&by.into(), id, self.now())
+    }
+
+    fn see_request(&self, by: &Caller, id: RequestId, now: Timestamp) -> Option<RequestView> {
+        self.look(|standing| {
+            let (state, policy) = (&standing.state, &*standing.policy);
+            let request = state.request(id)?;
+            if !sees(state, policy, by, &request.tenant, &request.subject, &request.object, now) {
+                return None;
+            }
+            let waits = request.status == RequestStatus::Pending;
+            Some(RequestView {
+                waits_for: if waits { decide::waits_for(state, policy, request, now) } else { Vec::new() },
+                eligible: if waits { decide::eligible(state, policy, request, now) } else { Vec::new() },
+                request: request.clone(),
+            })
+        })
+    }
+
+    /// Grants that the caller may see, newest first.
+    pub fn grants(&self, by: impl Into<Caller>, filter: &GrantFilter) -> Vec<Grant> {
+        let by = by.into();
+        let now = self.now();
+        let found: Vec<GrantId> = self.look(|standing| {
+            let wanted = |grant: &&Grant| {
+                (!filter.live || grant.is_live(now))
+                    && filter.subject.as_ref().is_none_or(|subject| *subject == grant.subject)
+                    && filter.object.as_ref().is_none_or(|object| *object == grant.object)
+                    && by.person().is_none_or(|who| who.tenant == grant.tenant)
+            };
+            standing.state.grants().rev().filter(wanted).map(|grant| grant.id).collect()
+        });
+        found.into_iter().filter_map(|id| self.see_grant(&by, id, now)).collect()
+    }
+
+    /// One grant, if the caller may see it.
+    pub fn find_grant(&self, by: impl Into<Caller>, id: GrantId) -> Option<Grant> {
+        self.see_grant(&by.into(), id, self.now())
+    }
+
+    fn see_grant(&self, by: &Caller, id: GrantId, now: Timestamp) -> Option<Grant> {
+        self.look(|standing| {
+            let (state, policy) = (&standing.state, &*standing.policy);
+            let grant = state.grant(id)?;
+            sees(state, policy, by, &grant.tenant, &grant.subject, &grant.object, now).then(|| grant.clone())
+        })
+    }
+
+    /// Tokens that the caller may see, newest first: their own, or for an admin of tokens the tenant's.
+    pub fn tokens(&self, by: impl Into<Caller>) -> Vec<Token> {
+        let (by, now) = (by.into(), self.now());
+        self.look(|standing| {
+            let all = may_admin(standing, &by, Part::Tokens, now);
+            let sees = |token: &&Token| {
+                by.person()
+                    .is_none_or(|who| who.tenant == token.tenant && (all || who.subject == token.subject))
+            };
+            standing.state.tokens().rev().filter(sees).cloned().collect()
+        })
+    }
+
+    /// Locks, for an admin of people: those of the tenant.
+    pub fn locks(&self, by: impl Into<Caller>) -> Vec<Lock> {
+        let (by, now) = (by.into(), self.now());
+        self.look(|standing| {
+            if !may_admin(standing, &by, Part::People, now) {
+                return Vec::new();
+            }
+            let sees = |lock: &&Lock| by.person().is_none_or(|who| who.tenant == lock.tenant);
+            standing.state.locks().filter(sees).cloned().collect()
+        })
+    }
+}
+
+fn may_admin(standing: &Standing, by: &Caller, part: Part, now: Timestamp) -> bool {
+    by.person().is_none_or(|who| {
+        let object = Object::gateway(part);
+        let judgement = judge(&standing.state, &standing.policy, who, &object, Action::Admin, now);
+        matches!(judgement, Judgement::Allowed { .. })
+    })
+}
+
+/// Whether the caller may see what is another person's: those who approve or audit the object, in its tenant.
+fn sees(
+    state: &State,
+    policy: &Policy,
+    by: &Caller,
+    tenant: &Tenant,
+    subject: &Subject,
+    object: &Object,
+    now: Timestamp,
+) -> bool {
+    let Some(who) = by.person() else { return true };
+    if who.tenant != *tenant || check_standing(state, policy, who, now).is_err() {
+        return false;
+    }
+    who.subject == *subject
+        || policy.allows(&who.subject, tenant, object, Action::Approve)
+        || policy.allows(&who.subject, tenant, object, Action::Audit)
+}

@@ -1,0 +1,81 @@
+//! A request, its approvals and what became of it.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::access::ids::{GrantId, RequestId};
+use crate::access::names::{Role, Subject, Tenant};
+use crate::access::object::{Action, Object};
+use crate::access::reason::{Reason, Ticket};
+use crate::access::workflow::WorkflowName;
+
+/// One person's approval of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Approval {
+    /// Who approved.
+    pub by: Subject,
+    /// The roles of theirs that workflows asked for, as recorded.
+    pub roles: Vec<Role>,
+    /// When.
+    pub at: Timestamp,
+    /// The most minutes that this approver agrees to.
+    pub minutes: Option<u32>,
+    /// Why.
+    pub reason: Option<Reason>,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum RequestStatus {
+    /// Waits for approvals.
+    Pending,
+    /// The workflow is complete.
+    Granted {
+        /// The grant that came of it.
+        grant: GrantId,
+    },
+    /// Somebody said no.
+    Rejected {
+        /// Who.
+        by: Subject,
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: Option<Reason>,
+    },
+    /// The requester took it back.
+    Withdrawn {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// A request for access.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Request {
+    /// Its id.
+    pub id: RequestId,
+    /// Who asks.
+    pub subject: Subject,
+    /// In which tenant.
+    pub tenant: Tenant,
+    /// For what.
+    pub object: Object,
+    /// To do what.
+    pub action: Action,
+    /// The workflows that policy demanded when it was asked; the decision looks at policy again.
+    pub workflows: Vec<WorkflowName>,
+    /// For how long, in minutes.
+    pub minutes: u32,
+    /// Why.
+    pub reason: Reason,
+    /// The ticket named.
+    pub ticket: Option<Ticket>,
+    /// When it was asked.
+    pub at: Timestamp,
+    /// Who has approved, in order; one per person.
+    pub approvals: Vec<Approval>,
+    /// What became of it.
+    pub status: RequestStatus,
+}
