@@ -362,10 +362,14 @@ impl Wish<'_> {
     }
 
     fn unavailable(&self, why: &str) -> Refused {
+        warn!(why, "no tunnel can be taken");
         let draft = self.draft(Kind::TunnelRefused, Outcome::Failure).detail("reason", why);
         Box::new((
             draft,
-            Refusal::new(RefusalCode::Unavailable, format!("the gateway cannot take tunnels now: {why}")),
+            Refusal::new(
+                RefusalCode::Unavailable,
+                "the gateway cannot record a tunnel now, so it takes none",
+            ),
         ))
     }
 }
