@@ -80,11 +80,26 @@ fn a_full_disk_refuses_new_sessions_and_keeps_what_was_acknowledged() {
     });
     assert_eq!(refused.problem(), "ledger-down");
     assert!(refused.header("retry-after").is_some());
+    let later = world.visit("open-demo", "/").by(&world, "visitor").run().text();
+    assert!(
+        !refused.text().contains("No space") && !later.contains("journal"),
+        "a visitor is told too much: {later}"
+    );
     assert_eq!(world.curl("/healthz").run().status, 200, "the gateway lives");
     let ready = world.curl("/readyz").run();
     assert_eq!((ready.status, ready.text().trim()), (503, "ledger-down"));
     let publish = world.cli("publisher", &["publish", "demo", "--name", "other", "--give-up-after", "1"]);
-    assert_ne!(publish.code, 0);
+    assert_eq!(publish.code, 3, "{}", publish.err);
+    // Who may see the gateway's state is told why, and so is who reads its log.
+    let status = world.cli("admin", &["status"]);
+    assert_eq!(status.code, 1, "{}", status.err);
+    assert!(
+        status.err.contains("No space left on device") && status.err.contains("hint: look at the disk"),
+        "{}",
+        status.err
+    );
+    let log = world.gateway_log();
+    assert!(log.contains("No space left on device") && log.contains("restart the gateway"), "{log}");
 
     // What the disk held is whole, and a gateway with room goes on from it.
     let copy = world.path("copy");

@@ -128,6 +128,13 @@ impl World {
         finish(&mut command)
     }
 
+    /// Adds to the configuration file.
+    pub(crate) fn configure(&self, text: &str) {
+        let file = self.state().join("sallyport.toml");
+        let before = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, format!("{before}\n{text}")).unwrap();
+    }
+
     /// A path below this world's own directory.
     pub(crate) fn path(&self, below: &str) -> PathBuf {
         self.directory.path().join(below)
