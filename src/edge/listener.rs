@@ -175,7 +175,7 @@ async fn serve(
 /// Resolves when `patience` is over and nothing has begun; never if something has.
 async fn silence(patience: Duration, begun: &CancellationToken) {
     if tokio::time::timeout(patience, begun.cancelled()).await.is_ok() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
