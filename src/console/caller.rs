@@ -96,8 +96,17 @@ impl Caller {
                 &self.correlation,
                 StatusCode::SERVICE_UNAVAILABLE,
                 "ledger-down",
-                format!("the call could not be recorded: {error}"),
-                "what is not recorded is not done; see `sallyport status`",
+                // Paths and the provider's words are for those who may see the gateway's state.
+                if allowed {
+                    format!("the call could not be recorded: {error}")
+                } else {
+                    "the call could not be recorded".to_owned()
+                },
+                if allowed {
+                    error.hint()
+                } else {
+                    "what is not recorded is not done; tell the gateway's operator"
+                },
             )
         })?;
         if allowed {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::extract::ws::WebSocket;
 use sallyport_audit::{Draft, Kind, Outcome};
 use secrecy::{ExposeSecret as _, SecretString};
+use tracing::warn;
 
 use super::route::Correlation;
 use super::tcp::Port;
@@ -209,10 +210,9 @@ impl Wish<'_> {
     }
 
     pub(super) fn unavailable(&self, why: &str) -> Refused {
-        let draft = self.draft(Kind::TunnelRefused, Outcome::Failure).detail("reason", why);
-        Box::new((
-            draft,
-            Refusal::new(RefusalCode::Unavailable, format!("the gateway cannot take tunnels now: {why}")),
-        ))
+        warn!(why, "no tunnel can be taken");
+        let draft = self.draft(Kind::TunnelRefused, Outcome::Failure).detail("reason", "unavailable");
+        let told = "the gateway cannot record a tunnel now, so it takes none";
+        Box::new((draft, Refusal::new(RefusalCode::Unavailable, told)))
     }
 }

@@ -37,9 +37,8 @@ pub(super) fn unready_refusal(unready: &Unready) -> Refusal {
     Refusal::new(
         StatusCode::SERVICE_UNAVAILABLE,
         unready.code(),
-        // The reason itself is for the operator: it may speak of disks and tokens.
-        "the gateway cannot open sessions now: its ledger or its keys are not available",
-        "sessions that cannot be recorded and signed are not opened; the operator can see why with `sallyport status`",
+        unready.in_public(),
+        "a session that cannot be recorded and signed is not opened; the operator finds the reason in the gateway's log",
     )
 }
 
@@ -50,7 +49,7 @@ pub(super) fn open_refusal(error: &OpenError) -> Refusal {
             StatusCode::SERVICE_UNAVAILABLE,
             if matches!(error, OpenError::Stopping) { "stopping" } else { "ledger-down" },
             error.to_string(),
-            "a session that cannot be recorded is not opened; try again shortly",
+            "a session that cannot be recorded is not opened; try again, and if it stays so, tell the gateway's operator",
         ),
     }
 }

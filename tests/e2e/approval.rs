@@ -199,3 +199,34 @@ fn a_clock_that_somebody_sets_is_a_record_of_its_own() {
     let drift = jumped["details"]["drift_ms"].as_i64().unwrap();
     assert!((295_000..=305_000).contains(&drift), "{drift}");
 }
+
+#[test]
+fn lists_are_made_for_people_too() {
+    let world = World::start();
+    let _publisher = world.publish_demo("demo");
+    let grant = world.grant("demo");
+    let mut download = world.visit("demo", "/stream").by(&world, "visitor").start();
+    download.line("a first tick", |line| line.starts_with("tick").then_some(()));
+    for (arguments, heads, words) in [
+        (
+            &["requests", "list"][..],
+            "ID STATE WHO WHAT FOR ASKED WHY",
+            &["granted", "user:visitor", "tunnel:demo", "to look at it"][..],
+        ),
+        (&["grants", "list"], "ID", &[grant.as_str(), "user:visitor"]),
+        (&["sessions", "list"], "ID WHO TUNNEL KIND FROM SINCE", &["user:visitor", "demo", "http"]),
+        (&["tunnels"], "NAME KIND STATE OWNER SINCE", &["demo", "live", "user:publisher"]),
+        (&["tokens", "list"], "ID STATE WHOSE UNTIL", &["user:admin", "live"]),
+        (&["log", "--from", "0"], "", &["session.opened", "subject=user:visitor"]),
+        (&["status"], "", &["ready: true", "sessions: 1"]),
+        (&["whoami"], "", &["subject: user:admin"]),
+    ] {
+        let run = world.cli("admin", arguments);
+        assert_eq!(run.code, 0, "{arguments:?}: {}", run.err);
+        let first: Vec<&str> = run.out.lines().next().unwrap_or_default().split_whitespace().collect();
+        assert!(first.join(" ").starts_with(heads), "{arguments:?}: {}", run.out);
+        for word in words {
+            assert!(run.out.contains(word), "{arguments:?} lacks `{word}`: {}", run.out);
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Who somebody is: tokens that are expired, foreign, revoked, broken.
 
 use super::approval::with_movable_clock;
+use super::process::Process;
 use super::world::{World, finish};
 
 #[test]
@@ -217,4 +218,44 @@ fn login_is_remembered() {
     assert!(later.out.contains("subject: user:visitor"), "{}", later.out);
     let remembered = std::fs::read_to_string(world.path("home-visitor/client.toml")).unwrap();
     assert!(!remembered.contains(&world.token("visitor")), "the token itself is not copied about");
+}
+
+#[test]
+fn a_gateway_is_pinned_at_the_first_meeting_and_refused_when_it_is_another_one() {
+    let mut world = World::start();
+    // A root that is no Sallyport organisation's stands first: so nobody but the first meeting vouches for the identity.
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let mut root = rcgen::CertificateParams::default();
+    root.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let mut bundle = root.self_signed(&key).unwrap().pem();
+    bundle.push_str(&std::fs::read_to_string(world.root()).unwrap());
+    let roots = world.path("bundle.pem");
+    let publish = |world: &World, token: std::path::PathBuf, bundle: &str| {
+        std::fs::write(&roots, bundle).unwrap();
+        let mut command = world.client("publisher");
+        command.env("SALLYPORT_CA_FILE", &roots).env("SALLYPORT_TOKEN_FILE", token);
+        command.args(["publish", "demo", "--name", "demo", "--json"]);
+        Process::start(&format!("pinning-{}", super::world::next()), world.directory(), &mut command)
+    };
+    for trust in ["\"trust\":\"first-use\"", "\"trust\":\"known\""] {
+        let mut publisher = publish(&world, world.token_file("publisher"), &bundle);
+        publisher.line(trust, |line| line.contains(trust).then_some(()));
+        publisher.line("that its tunnel is open", |line| line.contains("registered").then_some(()));
+        assert!(publisher.stop().success());
+    }
+    let other = {
+        world.stop_gateway();
+        World::with().in_place_of(&world).start()
+    };
+    bundle.push_str(&std::fs::read_to_string(other.root()).unwrap());
+    let mut publisher = publish(&world, other.token_file("publisher"), &bundle);
+    assert_eq!(publisher.wait().code(), Some(4), "{}", publisher.err());
+    let told = publisher.err();
+    assert!(told.contains("SHA256:") && told.contains("known_gateways") && told.contains("hint"), "{told}");
+    assert_eq!(other.records_of("tunnel.registered").len(), 0);
+    assert_eq!(
+        other.records_of("auth.failed").len(),
+        0,
+        "the token was shown to a gateway that is not known"
+    );
 }

@@ -155,3 +155,21 @@ fn the_first_records_say_which_program_runs_with_which_settings_and_keys() {
     let pin = std::fs::read_to_string(world.state().join("secrets/user.pin")).unwrap();
     assert!(!status.to_string().contains(pin.trim()), "the PIN is told");
 }
+
+#[test]
+fn ctrl_c_ends_gateway_and_publisher_in_order() {
+    let mut world = World::start();
+    let mut publisher = world.publish_demo("demo");
+    publisher.signal("INT");
+    assert!(publisher.wait().success(), "{}", publisher.err());
+    world.record("tunnel.closed", |_| true);
+    world.gateway().signal("INT");
+    assert!(world.gateway().wait().success());
+    let verdict = world.verify(&world.state().join("ledger"));
+    assert_eq!(verdict.code, 0, "{}{}", verdict.out, verdict.err);
+    // The same check by the name that visitors and admins have at hand.
+    let (ledger, key) = (world.state().join("ledger"), world.state().join("ledger.vkey"));
+    let through = world
+        .cli("admin", &["audit", "verify", &ledger.to_string_lossy(), "--key-file", &key.to_string_lossy()]);
+    assert_eq!(through.code, 0, "{}{}", through.out, through.err);
+}

@@ -169,3 +169,19 @@ fn a_port_that_cannot_be_had_is_refused_with_the_range() {
         refused.err
     );
 }
+
+#[test]
+fn a_session_on_which_nothing_moves_is_closed() {
+    let world = World::with().set("limits.idle_secs=1").start();
+    let app = App::that_echoes();
+    let _publisher = world.publish_as("publisher", "open-db", &["tcp", &app.address().to_string()]);
+    let (_connect, address) = connect(&world, "visitor", "open-db");
+    RUNTIME.block_on(async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"hello").await.unwrap();
+        let mut all = Vec::new();
+        let _reset = stream.read_to_end(&mut all).await;
+        assert_eq!(all, b"hello");
+    });
+    assert_eq!(world.record("session.closed", |_| true)["details"]["reason"], "idle");
+}

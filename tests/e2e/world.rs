@@ -29,6 +29,7 @@ pub(crate) struct Plan {
     policy: String,
     environment: Vec<(String, String)>,
     before: Option<String>,
+    port: Option<u16>,
 }
 
 impl Plan {
@@ -48,6 +49,12 @@ impl Plan {
     /// A variable in the environment of the gateway.
     pub(crate) fn environment(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The port of a gateway that has stopped, whose place this one takes.
+    pub(crate) fn in_place_of(mut self, other: &World) -> Self {
+        self.port = Some(other.port);
         self
     }
 
@@ -98,7 +105,7 @@ impl World {
     }
 
     fn prepare(plan: Plan) -> Self {
-        let port = free_ports();
+        let port = plan.port.unwrap_or_else(free_ports);
         let directory = tempfile::Builder::new().prefix("sallyport-e2e-").tempdir().unwrap();
         let world = Self { gateway: None, directory, port, plan };
         std::fs::create_dir_all(world.path("softhsm")).unwrap();
@@ -126,6 +133,13 @@ impl World {
         command.arg("--tcp-ports").arg(format!("{first}-{last}"));
         command.args(["--listen", &format!("127.0.0.1:{}", self.port)]).args(arguments);
         finish(&mut command)
+    }
+
+    /// Adds to the configuration file.
+    pub(crate) fn configure(&self, text: &str) {
+        let file = self.state().join("sallyport.toml");
+        let before = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, format!("{before}\n{text}")).unwrap();
     }
 
     /// A path below this world's own directory.
