@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
-use super::{connect, grants, log, login, publish, requests, sessions, tokens, tunnels};
+use super::{connect, grants, locks, log, login, publish, requests, sessions, tokens, tunnels};
 
 /// Publish services through a Sallyport gateway, reach them, ask for leave and give it
 #[derive(Debug, Parser)]
@@ -30,6 +30,12 @@ enum Command {
     Sessions(sessions::Sessions),
     #[command(subcommand)]
     Tokens(tokens::Tokens),
+    /// Lock a person or a role out; their open sessions are cut
+    Lock(locks::Lock),
+    /// Let them in again
+    Unlock(locks::Lock),
+    #[command(subcommand)]
+    Policy(locks::Policy),
     /// Show published tunnels
     Tunnels,
     Log(log::Log),
@@ -75,6 +81,9 @@ impl Client {
             Command::Grants(command) => grants::run(connection, command).await?,
             Command::Sessions(command) => sessions::run(connection, command).await?,
             Command::Tokens(command) => tokens::run(connection, command).await?,
+            Command::Lock(command) => locks::run(connection, command, true).await?,
+            Command::Unlock(command) => locks::run(connection, command, false).await?,
+            Command::Policy(command) => locks::policy(connection, command).await?,
             Command::Tunnels => tunnels::list(connection).await?,
             Command::Log(command) => log::run(connection, command).await?,
             Command::Status => tunnels::document(connection, "/api/v1/status").await?,

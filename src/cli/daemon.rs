@@ -106,8 +106,12 @@ impl Settings {
 
 fn list_keys(settings: &Settings, json: bool) -> Result<(), Failure> {
     let config = settings.load()?;
-    let failed = |error: sallyport_hsm::KeyError| Failure::caused(ExitCode::Failed, &error, error.hint());
-    let inventory = tokio::task::block_in_place(|| open_keys(&config)?.inventory()).map_err(failed)?;
+    let failed = |error: gateway::GatewayError| Failure::caused(ExitCode::Failed, &error, error.hint());
+    let (inventory, fingerprint) = tokio::task::block_in_place(|| {
+        let keys = open_keys(&config)?;
+        Ok((keys.inventory()?, gateway::fingerprint(&config, &keys)?))
+    })
+    .map_err(failed)?;
     if json {
         return print_json(&inventory);
     }
@@ -125,7 +129,8 @@ fn list_keys(settings: &Settings, json: bool) -> Result<(), Failure> {
             key.created.map(|time| time.to_string()).unwrap_or_default(),
         ]
     });
-    say(format_args!("{}", table(&["ROLE", "ALGORITHM", "LIVES IN", "ATTESTED", "MADE"], rows)));
+    say(table(&["ROLE", "ALGORITHM", "LIVES IN", "ATTESTED", "MADE"], rows));
+    say(format_args!("\nThe gateway's identity, as publishers see it: {fingerprint}"));
     Ok(())
 }
 

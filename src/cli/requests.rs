@@ -23,6 +23,9 @@ pub(super) struct Ask {
     /// For how long, in minutes
     #[arg(long, default_value_t = 60)]
     pub minutes: u32,
+    /// Id of the ticket that it belongs to, where the workflow wants one
+    #[arg(long)]
+    pub ticket: Option<String>,
     /// Wait until somebody has decided
     #[arg(long)]
     pub wait: bool,
@@ -87,7 +90,8 @@ struct Request {
 pub(super) async fn ask(connection: &Connection, ask: &Ask) -> Result<(), Failure> {
     let profile = connection.profile()?;
     let api = Api::new(&profile);
-    let body = json!({ "tunnel": ask.tunnel, "reason": ask.reason, "minutes": ask.minutes });
+    let body =
+        json!({ "tunnel": ask.tunnel, "reason": ask.reason, "minutes": ask.minutes, "ticket": ask.ticket });
     let mut request: Request = api.post("/api/v1/requests", &body).await?;
     if !connection.json {
         say(format_args!("asked: {} for {} ({} min)", request.id, request.object, request.minutes));

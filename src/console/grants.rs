@@ -1,13 +1,14 @@
 //! Grants: seeing them, ending them.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
 use super::caller::Caller;
 use super::errors::Problem;
+use super::extract::{Body, Query};
 use super::sessions::Why;
 use crate::access::{Grant, GrantFilter, GrantId, GrantStatus};
 
@@ -33,7 +34,7 @@ pub(super) async fn revoke(
     State(shared): State<Shared>,
     caller: Caller,
     Path(text): Path<String>,
-    Json(why): Json<Why>,
+    Body(why): Body<Why>,
 ) -> Result<Json<Value>, Problem> {
     let id: GrantId = text.parse().map_err(|_| Problem::bad_id(&caller.correlation, "grant", &text))?;
     let reason = Some(caller.parse(&why.reason)?);

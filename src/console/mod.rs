@@ -5,6 +5,7 @@
 
 mod caller;
 mod errors;
+mod extract;
 mod grants;
 mod health;
 mod policy;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::caller::Caller;
 use super::errors::Problem;
+use super::extract::Body;
 use crate::access::{Action, Object, Part, Principal};
 
 #[derive(Deserialize)]
@@ -27,7 +28,7 @@ pub(super) async fn reload(State(shared): State<Shared>, caller: Caller) -> Resu
 pub(super) async fn lock(
     State(shared): State<Shared>,
     caller: Caller,
-    Json(body): Json<LockBody>,
+    Body(body): Body<LockBody>,
 ) -> Result<Json<Value>, Problem> {
     let who: Principal = caller.parse(&body.who)?;
     let (tenant, reason) = (caller.identity.tenant().clone(), Some(caller.parse(&body.reason)?));
@@ -42,7 +43,7 @@ pub(super) async fn lock(
 pub(super) async fn unlock(
     State(shared): State<Shared>,
     caller: Caller,
-    Json(body): Json<LockBody>,
+    Body(body): Body<LockBody>,
 ) -> Result<Json<Value>, Problem> {
     let who: Principal = caller.parse(&body.who)?;
     let (tenant, reason) = (caller.identity.tenant().clone(), Some(caller.parse(&body.reason)?));

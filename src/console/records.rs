@@ -1,7 +1,7 @@
 //! Records with their personal values, for those who may audit. Reading them is itself recorded.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use sallyport_audit::Seq;
 use serde::Deserialize;
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::caller::Caller;
 use super::errors::Problem;
+use super::extract::Query;
 use crate::access::{Action, Object, Part};
 
 const MOST: usize = 1000;

@@ -1,7 +1,7 @@
 //! Asking for leave, and deciding on it. `access` judges and records each of these orders itself.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::caller::Caller;
 use super::errors::Problem;
+use super::extract::{Body, Query};
 use super::sessions::Why;
 use crate::access::{Action, Ask, Object, RequestFilter, RequestId, RequestStatus, RequestView};
 
@@ -43,7 +44,7 @@ pub(super) struct MaybeWhy {
 pub(super) async fn ask(
     State(shared): State<Shared>,
     caller: Caller,
-    Json(body): Json<AskBody>,
+    Body(body): Body<AskBody>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let ask = Ask {
         object: Object::tunnel(&body.tunnel).map_err(|error| caller.unusable(&error))?,
@@ -81,7 +82,7 @@ pub(super) async fn approve(
     State(shared): State<Shared>,
     caller: Caller,
     Path(id): Path<String>,
-    Json(body): Json<Approval>,
+    Body(body): Body<Approval>,
 ) -> Result<Json<Value>, Problem> {
     let id = parse_id(&caller, &id)?;
     let reason = body.reason.as_deref().map(|reason| caller.parse(reason)).transpose()?;
@@ -97,7 +98,7 @@ pub(super) async fn deny(
     State(shared): State<Shared>,
     caller: Caller,
     Path(id): Path<String>,
-    Json(why): Json<Why>,
+    Body(why): Body<Why>,
 ) -> Result<Json<Value>, Problem> {
     let id = parse_id(&caller, &id)?;
     let reason = Some(caller.parse(&why.reason)?);
@@ -109,7 +110,7 @@ pub(super) async fn withdraw(
     State(shared): State<Shared>,
     caller: Caller,
     Path(id): Path<String>,
-    Json(why): Json<MaybeWhy>,
+    Body(why): Body<MaybeWhy>,
 ) -> Result<Json<Value>, Problem> {
     let id = parse_id(&caller, &id)?;
     let reason = why.reason.as_deref().map(|reason| caller.parse(reason)).transpose()?;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::caller::Caller;
 use super::errors::Problem;
+use super::extract::Body;
 use crate::access::{Action, Object, Part};
 use crate::session::{LiveSession, SessionId};
 
@@ -29,7 +30,7 @@ pub(super) async fn kill(
     State(shared): State<Shared>,
     caller: Caller,
     Path(id): Path<String>,
-    Json(why): Json<Why>,
+    Body(why): Body<Why>,
 ) -> Result<Json<Value>, Problem> {
     let sessions = Object::gateway(Part::Sessions);
     // Only an id that has the form of one goes into the record.

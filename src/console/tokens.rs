@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::caller::Caller;
 use super::errors::Problem;
+use super::extract::Body;
 use super::sessions::Why;
 use crate::access::{Subject, TokenId};
 use crate::clock;
@@ -24,7 +25,7 @@ pub(super) struct Issue {
 pub(super) async fn issue(
     State(shared): State<Shared>,
     caller: Caller,
-    Json(body): Json<Issue>,
+    Body(body): Body<Issue>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let subject: Subject = caller.parse(&body.subject)?;
     let life = match body.hours {
@@ -65,7 +66,7 @@ pub(super) async fn revoke(
     State(shared): State<Shared>,
     caller: Caller,
     Path(text): Path<String>,
-    Json(why): Json<Why>,
+    Body(why): Body<Why>,
 ) -> Result<Json<Value>, Problem> {
     let id: TokenId = text.parse().map_err(|_| Problem::bad_id(&caller.correlation, "token", &text))?;
     let reason = Some(caller.parse(&why.reason)?);

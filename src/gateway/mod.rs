@@ -13,5 +13,5 @@ pub mod setup;
 mod sinks;
 mod tls;
 
-pub use parts::{GatewayError, Parts, open_keys};
+pub use parts::{GatewayError, Parts, fingerprint, open_keys};
 pub use run::run;

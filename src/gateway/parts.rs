@@ -8,11 +8,14 @@ use sallyport_audit::{Draft, Kind, Ledger, LedgerError, LedgerOptions, Opened, O
 use sallyport_hsm::{KeyError, KeyInfo, Keys, ProviderConfig, Tuning};
 use tracing::info;
 
-use super::adapters::{IdentityError, LedgerSigner, LedgerVault, ProviderTokenKeys, VaultOpenError};
+use super::adapters::{
+    IdentityError, LedgerSigner, LedgerVault, ProviderIdentity, ProviderTokenKeys, VaultOpenError,
+};
 use super::config::{Config, Provider};
 use super::tls::TlsError;
 use crate::access::{Access, AccessError, AccessOptions, SystemClock};
 use crate::edge::ListenError;
+use crate::tunnel::GatewayIdentity as _;
 
 /// Keys, ledger and access, open.
 pub struct Parts {
@@ -116,6 +119,13 @@ pub(super) fn provider(config: &Config) -> ProviderConfig {
 pub fn open_keys(config: &Config) -> Result<Keys, KeyError> {
     let tuning = Tuning { sign_timeout: config.keys.timeout, ..Tuning::default() };
     Keys::open_with(&provider(config), tuning)
+}
+
+/// The fingerprint of the gateway's identity, as publishers see it. Blocks.
+pub fn fingerprint(config: &Config, keys: &Keys) -> Result<String, GatewayError> {
+    let now = u64::try_from(crate::clock::now().as_second()).unwrap_or(0);
+    let identity = ProviderIdentity::new(keys, &config.gateway.organisation, &config.gateway.domain, now)?;
+    Ok(identity.certificate().fingerprint().to_string())
 }
 
 impl Parts {

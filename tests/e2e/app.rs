@@ -118,6 +118,16 @@ impl App {
         })
     }
 
+    /// Answers every connection with these bytes once it has read something, and ends it.
+    pub(crate) fn that_answers_raw(answer: &'static str) -> Self {
+        Self::each_connection(move |mut socket| async move {
+            let _read = socket.read(&mut [0; 4096]).await;
+            if socket.write_all(answer.as_bytes()).await.is_ok() {
+                let _done = socket.shutdown().await;
+            }
+        })
+    }
+
     /// Sends back what comes.
     pub(crate) fn that_echoes() -> Self {
         Self::each_connection(|mut socket| async move {

@@ -75,8 +75,14 @@ fn an_admin_ends_one_session_and_the_reason_is_recorded() {
     let closed = world.record("session.closed", |record| record["session"] == id.as_str());
     assert_eq!(
         (&closed["details"]["reason"], &closed["details"]["cause"]),
-        (&"killed".into(), &"unusual hours".into())
+        (&"killed".into(), &"killed".into())
     );
+    assert_eq!(closed["values"]["reason"], "unusual hours", "what the admin wrote is personal");
+    // The call leads to the session and back: who ended it is in the ledger.
+    let call = world
+        .record("admin.called", |record| record["session"] == id.as_str() && record["result"] == "success");
+    assert_eq!(call["values"]["subject"], "user:admin");
+    assert_eq!(call["correlation"], closed["correlation"]);
     let unknown = world.cli("admin", &["sessions", "kill", &id, "--reason", "again"]);
     assert_eq!(unknown.code, 1);
     assert!(unknown.err.contains("is no open session") && unknown.err.contains("hint:"), "{}", unknown.err);
