@@ -3,6 +3,8 @@
 //!
 //! `make bench` prepares the state directory (SoftHSM token, keys, certificates) and runs this.
 
+#![expect(clippy::cast_precision_loss, reason = "counts of a few seconds are far below 2^52")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -29,7 +31,8 @@ const RUN: Duration = Duration::from_secs(4);
 const BODY: usize = 1024;
 
 fn main() -> Result<()> {
-    let state = PathBuf::from(std::env::var("SALLYPORT_BENCH_STATE").context("run this through `make bench`")?);
+    let state =
+        PathBuf::from(std::env::var("SALLYPORT_BENCH_STATE").context("run this through `make bench`")?);
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(&state))
 }
 
@@ -43,7 +46,13 @@ async fn run(state: &Path) -> Result<()> {
         let tunnel = load(connections, || gateway.connect()).await?;
         println!(
             "{connections:>3} connections: direct {:>7.0}/s p50 {:>5} us p99 {:>6} us · tunnel {:>7.0}/s p50 {:>5} us p99 {:>6} us · ratio {:.2}",
-            direct.rate, direct.p50, direct.p99, tunnel.rate, tunnel.p50, tunnel.p99, tunnel.rate / direct.rate
+            direct.rate,
+            direct.p50,
+            direct.p99,
+            tunnel.rate,
+            tunnel.p50,
+            tunnel.p99,
+            tunnel.rate / direct.rate
         );
         rows.push(json!({
             "connections": connections,
@@ -53,7 +62,10 @@ async fn run(state: &Path) -> Result<()> {
         }));
     }
     drop(gateway);
-    println!("{}", json!({ "bench": "gateway", "body_bytes": BODY, "http": rows, "durable_records": records }));
+    println!(
+        "{}",
+        json!({ "bench": "gateway", "body_bytes": BODY, "http": rows, "durable_records": records })
+    );
     Ok(())
 }
 
@@ -89,7 +101,9 @@ async fn ledger(state: &Path) -> Result<Vec<serde_json::Value>> {
         while tasks.join_next().await.is_some() {}
         let rate = count.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64();
         println!("ledger, {writers:>3} writers: {rate:.0} durable signed records/s");
-        rows.push(json!({ "writers": writers, "per_second": rate.round(), "plain_file_one_writer": plain.round() }));
+        rows.push(
+            json!({ "writers": writers, "per_second": rate.round(), "plain_file_one_writer": plain.round() }),
+        );
     }
     parts.access.close().await;
     parts.ledger.close().await?;
@@ -134,7 +148,11 @@ impl Gateway {
             .args(["--set", &format!("gateway.listen=127.0.0.1:{port}"), "--set", "log.level=warn"])
             .stdout(Stdio::null())
             .spawn()?;
-        let mut started = Self { children: vec![gateway], port, tls: tls_config(&TlsRoots::File(state.join("tls/root.pem")))? };
+        let mut started = Self {
+            children: vec![gateway],
+            port,
+            tls: tls_config(&TlsRoots::File(state.join("tls/root.pem")))?,
+        };
         wait_for(async || TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await?;
         let publisher = Command::new(env!("CARGO_BIN_EXE_sallyport"))
             .args(["publish", "http", &app.to_string(), "--name", "public-bench"])
@@ -240,7 +258,9 @@ async fn load<F: Future<Output = Result<SendRequest<Empty<Bytes>>>>>(
     }
     let elapsed = began.elapsed().as_secs_f64();
     latencies.sort_unstable();
-    let at = |share: usize| latencies.get((latencies.len() * share / 100).min(latencies.len().saturating_sub(1))).copied();
+    let at = |share: usize| {
+        latencies.get((latencies.len() * share / 100).min(latencies.len().saturating_sub(1))).copied()
+    };
     Ok(Measured {
         rate: latencies.len() as f64 / elapsed,
         p50: at(50).unwrap_or(0),

@@ -1,6 +1,8 @@
 //! `docs/dependencies.md` has a line for each direct dependency, and none for what is gone; and says of each licence that may
 //! be linked where it comes from.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be read must fail the test loudly")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -51,7 +53,9 @@ fn every_direct_dependency_has_a_line_that_says_why() {
 
 #[test]
 fn packages_take_their_dependencies_from_the_workspace_so_that_there_is_one_list() {
-    for path in ["Cargo.toml", "audit/Cargo.toml", "audit/ctl/Cargo.toml", "hsm/Cargo.toml", "compliance/Cargo.toml"] {
+    for path in
+        ["Cargo.toml", "audit/Cargo.toml", "audit/ctl/Cargo.toml", "hsm/Cargo.toml", "compliance/Cargo.toml"]
+    {
         let manifest = manifest(path);
         for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
             let Some(dependencies) = manifest.get(section).and_then(Value::as_table) else { continue };

@@ -3,6 +3,8 @@
 //! The codes are read out of the source: the second argument of a refusal, and the words of the functions that give a code
 //! for an error. A new refusal therefore fails here until it is documented.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what cannot be read must fail the test loudly")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -57,13 +59,31 @@ fn codes_beside_a_status(source: &str) -> BTreeSet<String> {
     codes
 }
 
-/// The words that a function such as `fn code(&self) -> &'static str` gives.
-fn codes_of_a_function(source: &str, signature: &str) -> BTreeSet<String> {
-    let Some((_, body)) = source.split_once(signature) else { panic!("`{signature}` is not there any more") };
-    let body = body.split("\n    }\n").next().unwrap_or_default();
-    let words = body.split("=> ").skip(1).filter_map(|arm| arm.strip_prefix('"')?.split('"').next());
-    words.filter(|text| is_code(text)).map(str::to_owned).collect()
+/// The words that functions such as `fn code(&self) -> &'static str` give.
+fn words_of_functions(source: &str, signature: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for body in source.split(signature).skip(1) {
+        let body = body.split("\n    }\n").next().unwrap_or_default();
+        let words = body.split("=> ").skip(1).filter_map(|arm| arm.strip_prefix('"')?.split('"').next());
+        found.extend(words.filter(|text| is_code(text)).map(str::to_owned));
+    }
+    found
 }
+
+/// The same for every file below `folder`; there must be some.
+fn words_below(folder: &str, signature: &str) -> BTreeSet<String> {
+    let mut files = Vec::new();
+    sources(&root().join(folder), &mut files);
+    let words: BTreeSet<String> = files
+        .iter()
+        .flat_map(|file| words_of_functions(&fs::read_to_string(file).unwrap(), signature))
+        .collect();
+    assert!(words.len() > 1, "{folder}: `{signature}` gives only {words:?}");
+    words
+}
+
+const CODE: &str = "pub fn code(&self) -> &'static str {";
+const WORD: &str = "pub fn word(self) -> &'static str {";
 
 fn codes_in_the_source() -> BTreeSet<String> {
     let mut codes = BTreeSet::new();
@@ -74,16 +94,9 @@ fn codes_in_the_source() -> BTreeSet<String> {
     for file in files {
         codes.extend(codes_beside_a_status(&fs::read_to_string(file).unwrap()));
     }
-    for (file, signature) in [
-        ("src/access/decide.rs", "pub fn code(&self) -> &'static str {"),
-        ("src/access/token.rs", "pub fn code(&self) -> &'static str {"),
-        ("src/session/readiness.rs", "pub fn code(&self) -> &'static str {"),
-        ("src/tunnel/handshake/message.rs", "pub fn word(self) -> &'static str {"),
-    ] {
-        let found = codes_of_a_function(&read(file), signature);
-        assert!(found.len() > 1, "{file}: the scan finds only {found:?}");
-        codes.extend(found);
-    }
+    codes.extend(words_below("src/access", CODE));
+    codes.extend(words_below("src/session", CODE));
+    codes.extend(words_below("src/tunnel/handshake", WORD));
     codes
 }
 
@@ -126,15 +139,15 @@ fn the_scan_sees_a_code_in_each_place_where_one_can_stand() {
 }
 
 #[test]
-fn the_words_of_ends_and_causes_are_explained() {
+fn the_words_of_ends_causes_and_goodbyes_are_explained() {
     let page = read("docs/errors.md");
-    for (file, signature) in [
-        ("src/session/live.rs", "impl Ending {\n    /// The word in records.\n    pub fn as_str(self) -> &'static str {"),
-        ("src/access/permit.rs", "pub fn as_str(self) -> &'static str {"),
-        ("src/tunnel/link.rs", "pub fn word(self) -> &'static str {"),
-    ] {
-        for word in codes_of_a_function(&read(file), signature) {
-            assert!(page.contains(&format!("`{word}`")), "docs/errors.md does not explain `{word}` of {file}");
-        }
+    let source = read("src/session/live.rs");
+    let endings = source.split_once("impl Ending {").map(|(_, rest)| rest).unwrap_or_default();
+    let mut words = words_of_functions(endings, "pub fn as_str(self) -> &'static str {");
+    words.extend(words_of_functions(&read("src/access/permit.rs"), "pub fn as_str(self) -> &'static str {"));
+    words.extend(words_of_functions(&read("src/tunnel/link.rs"), WORD));
+    assert!(words.len() > 12, "the scan finds too little: {words:?}");
+    for word in words {
+        assert!(page.contains(&format!("`{word}`")), "docs/errors.md does not explain `{word}`");
     }
 }

@@ -121,6 +121,15 @@ pub fn fingerprint(certificate_pem: &str) -> Result<String, KeyError> {
     Ok(format!("SHA256:{}", hex::encode(digest::digest(&digest::SHA256, &der))))
 }
 
+/// Until when a certificate is valid.
+pub fn valid_until(certificate_pem: &str) -> Result<Timestamp, KeyError> {
+    let der = parse_pem(certificate_pem)?;
+    let (_, parsed) =
+        X509Certificate::from_der(&der).map_err(|error| refused(&format!("it cannot be read: {error}")))?;
+    let end = parsed.validity().not_after.timestamp();
+    Timestamp::from_second(end).map_err(|_| refused("its end is out of range"))
+}
+
 /// Signs with the root's key, for what the root certifies besides certificates: 64 bytes, r‖s. The caller
 /// puts a label for the purpose in front of the message. Blocks.
 pub fn sign_with_authority(keys: &Keys, message: &[u8]) -> Result<Vec<u8>, KeyError> {

@@ -54,5 +54,5 @@ pub use policy::faults::PolicyFaults;
 pub use policy::{Policy, PolicyDigest};
 pub use reason::{Reason, Ticket};
 pub use state::{Approval, Grant, GrantStatus, Lock, Request, RequestStatus, Token};
-pub use token::{AuthError, SignError, TokenKeys};
+pub use token::{AuthError, SignError, TokenKeys, is_typed_as_ours};
 pub use workflow::{Step, WorkflowName};

@@ -68,7 +68,6 @@ fn about(draft: Draft, request: RequestId) -> Draft {
 }
 
 /// The record that a fact becomes.
-#[expect(clippy::too_many_lines, reason = "one arm per fact: to split it would hide that all are there")]
 pub(super) fn draft_of(fact: &Fact) -> Draft {
     let done = |kind| Draft::new(kind, Outcome::Success);
     match fact {
@@ -240,7 +239,6 @@ pub(super) struct Parts<'a> {
 }
 
 /// The fact that a record tells, or `None` for a record that changes nothing in access.
-#[expect(clippy::too_many_lines, reason = "one arm per fact: to split it would hide that all are there")]
 pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
     if parts.result != Outcome::Success {
         return Ok(None);

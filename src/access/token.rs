@@ -21,6 +21,16 @@ use serde::{Deserialize, Serialize};
 use super::ids::TokenId;
 use super::names::{Principal, Subject, Tenant};
 
+/// What a token's header says of its type.
+const TOKEN_TYPE: &str = "sallyport+jwt";
+
+/// Whether a text is a token of some gateway's by its type. Says nothing of whether it is good: an app behind a tunnel has
+/// bearer tokens of its own, and those are not for us.
+pub fn is_typed_as_ours(text: &str) -> bool {
+    text.len() <= MAX_TOKEN
+        && jsonwebtoken::decode_header(text).is_ok_and(|header| header.typ.as_deref() == Some(TOKEN_TYPE))
+}
+
 /// Longest token, in bytes.
 pub const MAX_TOKEN: usize = 2_048;
 /// Longest life of a token: 400 days.
@@ -205,6 +215,10 @@ impl TokenVerifier {
         if header.alg != Algorithm::ES256 {
             return Err(AuthError::Algorithm);
         }
+        // RFC 8725 section 3.11: explicit typing, so that no token made for another purpose is taken for one of these.
+        if header.typ.as_deref() != Some(TOKEN_TYPE) {
+            return Err(AuthError::Malformed("its type isn't that of a gateway's token"));
+        }
         if header.crit.is_some() {
             return Err(AuthError::Malformed("its header demands an extension"));
         }
@@ -246,6 +260,7 @@ impl TokenVerifier {
     pub async fn sign(&self, keys: &dyn TokenKeys, claims: &Claims) -> Result<String, SignError> {
         let mut header = Header::new(Algorithm::ES256);
         header.kid = Some(self.key_id.to_string());
+        header.typ = Some(TOKEN_TYPE.to_owned());
         let raw = RawClaims {
             iss: self.issuer.to_string(),
             aud: self.issuer.to_string(),

@@ -21,7 +21,7 @@ use crate::tunnel::client::tls_config;
 
 /// An admin's list is long, but not longer than this.
 const LARGEST_ANSWER: usize = 64 << 20;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A gateway to be called with one person's token.
 pub(super) struct Api<'p> {
@@ -39,9 +39,14 @@ impl<'p> Api<'p> {
     }
 
     /// `POST path` with a JSON body.
-    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
-        let body = serde_json::to_vec(body)
-            .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot write the request: {error}"), ""))?;
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body).map_err(|error| {
+            Failure::new(ExitCode::Failed, format!("cannot write the request: {error}"), "")
+        })?;
         self.call(Method::POST, path, Some(body)).await
     }
 
@@ -87,9 +92,14 @@ impl<'p> Api<'p> {
             .map_err(|error| self.unreachable(&error.to_string()))?;
         let driver = tokio::spawn(connection);
 
-        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(|_| {
-            Failure::new(ExitCode::Usage, "the token holds characters that no token has", "check the token file")
-        })?;
+        let mut bearer =
+            HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(|_| {
+                Failure::new(
+                    ExitCode::Usage,
+                    "the token holds characters that no token has",
+                    "check the token file",
+                )
+            })?;
         bearer.set_sensitive(true);
         let request = Request::builder()
             .method(method)
@@ -100,7 +110,8 @@ impl<'p> Api<'p> {
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body.unwrap_or_default())))
             .map_err(|error| Failure::new(ExitCode::Usage, format!("cannot ask for {path}: {error}"), ""))?;
-        let response = sender.send_request(request).await.map_err(|error| self.unreachable(&chain(&error)))?;
+        let response =
+            sender.send_request(request).await.map_err(|error| self.unreachable(&chain(&error)))?;
         let status = response.status();
         let body = Limited::new(response.into_body(), LARGEST_ANSWER)
             .collect()

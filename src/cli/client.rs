@@ -54,7 +54,9 @@ pub fn main() -> std::process::ExitCode {
     let json = client.connection.json;
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return Failure::new(ExitCode::Failed, format!("cannot start: {error}"), "").report(json),
+        Err(error) => {
+            return Failure::new(ExitCode::Failed, format!("cannot start: {error}"), "").report(json);
+        }
     };
     match runtime.block_on(client.run()) {
         Ok(code) => code,
@@ -86,7 +88,8 @@ impl Client {
 
 /// The auditor's program stands beside this one, or on the path.
 fn audit(arguments: &[std::ffi::OsString]) -> Result<std::process::ExitCode, Failure> {
-    let beside = std::env::current_exe().ok().map(|path| path.with_file_name("auditctl")).filter(|path| path.exists());
+    let beside =
+        std::env::current_exe().ok().map(|path| path.with_file_name("auditctl")).filter(|path| path.exists());
     let program = beside.unwrap_or_else(|| "auditctl".into());
     let status = std::process::Command::new(&program).args(arguments).status().map_err(|error| {
         Failure::new(

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::out::say;
 use super::failure::{ExitCode, Failure};
+use super::out::say;
 use super::profile::Connection;
 use super::publish::{dial_failure, gateway, roots};
 use crate::tunnel::TunnelName;
@@ -21,7 +21,7 @@ pub(super) struct Connect {
     /// Local address; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
-    /// Join standard input and output to the tunnel instead, as ssh's ProxyCommand does
+    /// Join standard input and output to the tunnel instead, as `ProxyCommand` of ssh wants it
     #[arg(long, conflicts_with = "listen")]
     pub stdio: bool,
 }

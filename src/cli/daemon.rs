@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use super::out::say;
 use super::failure::{ExitCode, Failure};
 use super::init::{self, Init};
+use super::out::say;
 use super::requests::print_json;
 use super::table::table;
-use crate::gateway::config::Config;
+use crate::gateway::config::{Config, environment};
 use crate::gateway::{self, open_keys};
 
 /// The gateway: every session decided, approved, recorded and provable
@@ -99,7 +99,7 @@ impl Daemon {
 
 impl Settings {
     fn load(&self) -> Result<Config, Failure> {
-        Config::load(&self.config, std::env::vars(), &self.set)
+        Config::load(&self.config, environment(), &self.set)
             .map_err(|error| Failure::caused(ExitCode::Usage, &error, error.hint()))
     }
 }
@@ -133,7 +133,8 @@ fn start_log(level: &str, json: bool) {
     // The configuration has checked the filter; what cannot be parsed here falls back to the default.
     let filter = EnvFilter::try_new(level).unwrap_or_default();
     let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr);
     // A second call (in a test) finds a log already there, which is as good.
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
 }

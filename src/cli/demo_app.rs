@@ -32,7 +32,9 @@ pub(super) async fn start() -> std::io::Result<SocketAddr> {
 }
 
 async fn headers(headers: HeaderMap) -> String {
-    let lines = headers.iter().map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
+    let lines = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
     lines.collect()
 }
 

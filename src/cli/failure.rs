@@ -33,14 +33,19 @@ impl Failure {
     }
 
     /// A failure made of an error and all its causes.
-    pub fn caused(code: ExitCode, error: &(dyn std::error::Error + 'static), hint: impl Into<String>) -> Self {
+    pub fn caused(
+        code: ExitCode,
+        error: &(dyn std::error::Error + 'static),
+        hint: impl Into<String>,
+    ) -> Self {
         Self::new(code, chain(error), hint)
     }
 
     /// Prints the failure to standard error, as text or as a JSON line, and gives the code for `main`.
     pub fn report(&self, json: bool) -> std::process::ExitCode {
         if json {
-            let line = serde_json::json!({ "error": self.message, "hint": self.hint, "code": self.code as u8 });
+            let line =
+                serde_json::json!({ "error": self.message, "hint": self.hint, "code": self.code as u8 });
             eprintln!("{line}");
         } else {
             eprintln!("{self}");

@@ -4,9 +4,9 @@ use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::out::say;
 use super::api::Api;
 use super::failure::Failure;
+use super::out::say;
 use super::profile::Connection;
 use super::requests::{print_json, segment};
 use super::table::{moment, table};

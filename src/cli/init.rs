@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::out::say;
 use super::failure::{ExitCode, Failure};
+use super::out::say;
 use crate::gateway::setup::{self, Wishes};
 
 pub(super) use crate::secret_file::write as write_secret;

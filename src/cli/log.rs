@@ -7,9 +7,9 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
-use super::out::say;
 use super::api::Api;
 use super::failure::Failure;
+use super::out::say;
 use super::profile::Connection;
 
 /// Show records of the ledger, with who and whence
@@ -48,7 +48,7 @@ pub(super) async fn run(connection: &Connection, log: &Log) -> Result<(), Failur
             None => true,
         };
         for record in records.iter().filter(wanted) {
-            if connection.json { say(format_args!("{record}")) } else { say(format_args!("{}", line(record))) }
+            say(if connection.json { record.to_string() } else { line(record) });
         }
         if records.len() < PAGE {
             if !log.follow {

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::out::say;
 use super::api::Api;
 use super::failure::{ExitCode, Failure};
+use super::out::say;
 use super::profile::{Connection, Remembered};
 
 /// Runs `sallyport login`.
@@ -26,6 +26,10 @@ pub(super) async fn run(connection: &Connection) -> Result<(), Failure> {
 
 fn absolute(path: &Path) -> Result<std::path::PathBuf, Failure> {
     std::path::absolute(path).map_err(|error| {
-        Failure::new(ExitCode::Failed, format!("cannot resolve {}: {error}", path.display()), "give a full path")
+        Failure::new(
+            ExitCode::Failed,
+            format!("cannot resolve {}: {error}", path.display()),
+            "give a full path",
+        )
     })
 }

@@ -18,7 +18,7 @@ const LONGEST_TOKEN: u64 = 16 * 1024;
 /// Flags of every command that talks to a gateway.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Connection {
-    /// Address of the gateway, such as https://tunnels.example.com
+    /// Address of the gateway, such as <https://tunnels.example.com>
     #[arg(long, env = "SALLYPORT_GATEWAY", global = true, value_name = "URL")]
     pub gateway: Option<String>,
     /// File that holds your token
@@ -89,7 +89,11 @@ impl Connection {
             return Ok(home.clone());
         }
         std::env::home_dir().map(|home| home.join(".config").join("sallyport")).ok_or_else(|| {
-            Failure::new(ExitCode::Usage, "your home folder is not known", "set SALLYPORT_HOME or give --home DIR")
+            Failure::new(
+                ExitCode::Usage,
+                "your home folder is not known",
+                "set SALLYPORT_HOME or give --home DIR",
+            )
         })
     }
 }

@@ -8,13 +8,13 @@ use sallyport_hsm::authority::RootCertificate;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::out::say;
 use super::demo_app;
 use super::failure::{ExitCode, Failure};
+use super::out::say;
 use super::profile::{Connection, Profile};
 use crate::tunnel::client::{
-    Backoff, DialError, Event, GatewayAddress, KnownGateways, Publication, PublishError, Publisher, PublisherOptions,
-    Target, TlsRoots,
+    Backoff, DialError, Event, GatewayAddress, KnownGateways, Publication, PublishError, Publisher,
+    PublisherOptions, Target, TlsRoots,
 };
 use crate::tunnel::{Offer, RefusalCode, RootKey, TunnelKind, TunnelName};
 
@@ -78,7 +78,8 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
     let name = TunnelName::parse(&how.name)
         .map_err(|error| Failure::new(ExitCode::Usage, error.to_string(), error.hint()))?;
     let publication = Publication { offer: Offer { name, kind }, target };
-    let publisher = Publisher::new(options(&profile, publication, how)?).map_err(|error| dial_failure(&error))?;
+    let publisher =
+        Publisher::new(options(&profile, publication, how)?).map_err(|error| dial_failure(&error))?;
 
     let (events, inbox) = mpsc::channel(EVENTS);
     let printing = tokio::spawn(print(inbox, connection.json, how.verbose));
@@ -119,9 +120,14 @@ fn options(profile: &Profile, publication: Publication, how: &How) -> Result<Pub
 /// The gateway's address out of a profile.
 pub(super) fn gateway(profile: &Profile) -> Result<GatewayAddress, Failure> {
     let host = &profile.host;
-    let authority = if host.contains(':') { format!("[{host}]:{}", profile.port) } else { profile.authority() };
+    let authority =
+        if host.contains(':') { format!("[{host}]:{}", profile.port) } else { profile.authority() };
     GatewayAddress::parse(&authority).ok_or_else(|| {
-        Failure::new(ExitCode::Usage, format!("`{authority}` is not the address of a gateway"), "write https://HOST:PORT")
+        Failure::new(
+            ExitCode::Usage,
+            format!("`{authority}` is not the address of a gateway"),
+            "write https://HOST:PORT",
+        )
     })
 }
 
@@ -146,7 +152,11 @@ fn root_key(file: &Path) -> Option<RootKey> {
 
 fn parse_target(text: &str) -> Result<Target, Failure> {
     Target::parse(text).ok_or_else(|| {
-        Failure::new(ExitCode::Usage, format!("`{text}` is not where a service listens"), "write PORT or HOST:PORT")
+        Failure::new(
+            ExitCode::Usage,
+            format!("`{text}` is not where a service listens"),
+            "write PORT or HOST:PORT",
+        )
     })
 }
 
@@ -154,6 +164,8 @@ fn parse_target(text: &str) -> Result<Target, Failure> {
 pub(super) fn dial_failure(error: &DialError) -> Failure {
     let code = match error {
         DialError::Status { status: 401 | 403, .. } => ExitCode::Refused,
+        // An answer with a hint is a gateway's own: it was reached.
+        DialError::Status { hint, .. } if !hint.is_empty() => ExitCode::Failed,
         _ if error.refusal().is_some() => match error.refusal() {
             Some(RefusalCode::Unavailable | RefusalCode::Draining) => ExitCode::Failed,
             _ => ExitCode::Refused,
@@ -189,11 +201,9 @@ async fn print(mut inbox: mpsc::Receiver<Event>, json: bool, verbose: bool) {
 fn line(event: &Event, verbose: bool) -> Option<String> {
     Some(match event {
         Event::Connecting { gateway } => format!("connecting to {gateway}"),
-        Event::Connected { identity, fingerprint, trust, suite, mode, .. } => format!(
-            "connected: {identity} ({fingerprint}, {}), {}, {mode:?}",
-            trust.word(),
-            suite.name()
-        ),
+        Event::Connected { identity, fingerprint, trust, suite, mode, .. } => {
+            format!("connected: {identity} ({fingerprint}, {}), {}, {mode:?}", trust.word(), suite.name())
+        }
         Event::Registered { name, url, .. } => format!("published: {name} at {url}"),
         Event::Failed { reason, hint } => format!("failed: {reason}\n  hint: {hint}"),
         Event::Disconnected { reason } => format!("disconnected: {reason}"),

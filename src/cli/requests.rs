@@ -6,9 +6,9 @@ use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::out::say;
 use super::api::Api;
 use super::failure::{ExitCode, Failure};
+use super::out::say;
 use super::profile::Connection;
 use super::table::{moment, table};
 
@@ -183,7 +183,10 @@ fn list(connection: &Connection, requests: &[Request]) -> Result<(), Failure> {
 
 /// An id that may stand in a path; whatever else was typed is refused here, not sent.
 pub(super) fn segment(id: &str) -> Result<&str, Failure> {
-    if !id.is_empty() && id.len() <= 128 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+    if !id.is_empty()
+        && id.len() <= 128
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    {
         Ok(id)
     } else {
         Err(Failure::new(ExitCode::Usage, format!("`{id}` is not an id"), "copy it from the list"))

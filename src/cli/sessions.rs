@@ -4,9 +4,9 @@ use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::out::say;
 use super::api::Api;
 use super::failure::Failure;
+use super::out::say;
 use super::profile::Connection;
 use super::requests::{print_json, segment};
 use super::table::{moment, table};
@@ -68,7 +68,8 @@ pub(super) async fn run(connection: &Connection, command: &Sessions) -> Result<(
                     session.requests.to_string(),
                 ]
             });
-            let heads = ["ID", "WHO", "TUNNEL", "KIND", "FROM", "SINCE", "BYTES UP", "BYTES DOWN", "REQUESTS"];
+            let heads =
+                ["ID", "WHO", "TUNNEL", "KIND", "FROM", "SINCE", "BYTES UP", "BYTES DOWN", "REQUESTS"];
             say(format_args!("{}", table(&heads, rows)));
             Ok(())
         }

@@ -6,10 +6,10 @@ use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::out::say;
 use super::api::Api;
 use super::failure::{ExitCode, Failure};
 use super::init::write_secret;
+use super::out::say;
 use super::profile::Connection;
 use super::requests::{print_json, segment};
 use super::table::{moment, table};
@@ -63,12 +63,16 @@ pub(super) async fn run(connection: &Connection, command: &Tokens) -> Result<(),
     let api = Api::new(&profile);
     match command {
         Tokens::Issue { subject, hours, out } => {
-            let issued: Issued = api.post("/api/v1/tokens", &json!({ "subject": subject, "hours": hours })).await?;
+            let issued: Issued =
+                api.post("/api/v1/tokens", &json!({ "subject": subject, "hours": hours })).await?;
             write_secret(out, issued.token.as_bytes()).map_err(|error| {
                 Failure::new(
                     ExitCode::Failed,
                     format!("cannot write {}: {error}", out.display()),
-                    format!("the token was made and is lost: revoke it with `sallyport tokens revoke {}`", issued.id),
+                    format!(
+                        "the token was made and is lost: revoke it with `sallyport tokens revoke {}`",
+                        issued.id
+                    ),
                 )
             })?;
             if connection.json {

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::out::say;
 use super::api::Api;
 use super::failure::Failure;
+use super::out::say;
 use super::profile::Connection;
 use super::requests::print_json;
 use super::table::{moment, table};

@@ -15,7 +15,7 @@ use super::Shared;
 use super::errors::Problem;
 use crate::access::{AccessError, Action, AuthError, Context, Decision, Identity, Object};
 use crate::clock;
-use crate::edge::{Connection, Correlation, bearer_token};
+use crate::edge::{Connection, Correlation, bearer_token, of_tenant};
 use crate::session::explain;
 
 /// A person who proved who they are.
@@ -31,16 +31,17 @@ impl FromRequestParts<Shared> for Caller {
 
     async fn from_request_parts(head: &mut Head, shared: &Shared) -> Result<Self, Problem> {
         let correlation = head.extensions.get::<Correlation>().cloned().unwrap_or(Correlation(String::new()));
-        let source = head.extensions.get::<Arc<Connection>>().map_or_else(
-            || SocketAddr::from(([0, 0, 0, 0], 0)),
-            |connection| connection.peer,
-        );
+        let source = head
+            .extensions
+            .get::<Arc<Connection>>()
+            .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |connection| connection.peer);
         shared
             .attempts
             .check(source.ip())
             .map_err(|refusal| Problem { refusal, correlation: correlation.0.clone() })?;
         let token = bearer_token(&head.headers).unwrap_or_default();
-        let identity = match shared.access.authenticate(token, clock::now()) {
+        let known = shared.access.authenticate(token, clock::now());
+        let identity = match known.and_then(|identity| of_tenant(identity, &shared.tenant)) {
             Ok(identity) => identity,
             Err(error) => {
                 shared.attempts.failed(source.ip());
@@ -73,6 +74,16 @@ async fn record_failure(
 impl Caller {
     /// Asks policy. The answer is recorded whichever it is.
     pub(super) async fn may(&self, action: Action, object: &Object) -> Result<(), Problem> {
+        self.may_with(action, object, |draft| draft).await
+    }
+
+    /// The same, with more in the record than the decision.
+    pub(super) async fn may_with(
+        &self,
+        action: Action,
+        object: &Object,
+        more: impl FnOnce(Draft) -> Draft,
+    ) -> Result<(), Problem> {
         let context = Context::at(clock::now()).from_source(self.source);
         let decision = self.shared.access.authorize(&self.identity, object, action, &context);
         let allowed = matches!(decision, Decision::Allowed(_));
@@ -80,13 +91,22 @@ impl Caller {
         let draft = explain(Draft::new(Kind::AdminCalled, outcome), decision.explanation())
             .source(self.source.to_string())
             .correlation(self.correlation.0.as_str());
-        self.shared.ledger.append(draft).await.map_err(|error| {
+        self.shared.ledger.append(more(draft)).await.map_err(|error| {
             Problem::new(
                 &self.correlation,
                 StatusCode::SERVICE_UNAVAILABLE,
                 "ledger-down",
-                format!("the call could not be recorded: {error}"),
-                "what is not recorded is not done; see `sallyport status`",
+                // Paths and the provider's words are for those who may see the gateway's state.
+                if allowed {
+                    format!("the call could not be recorded: {error}")
+                } else {
+                    "the call could not be recorded".to_owned()
+                },
+                if allowed {
+                    error.hint()
+                } else {
+                    "what is not recorded is not done; tell the gateway's operator"
+                },
             )
         })?;
         if allowed {
@@ -109,7 +129,13 @@ impl Caller {
     /// A value of the call that cannot be used.
     pub(super) fn unusable(&self, error: &dyn std::fmt::Display) -> Problem {
         let hint = "correct the value and call again";
-        Problem::new(&self.correlation, StatusCode::UNPROCESSABLE_ENTITY, "unusable-value", error.to_string(), hint)
+        Problem::new(
+            &self.correlation,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "unusable-value",
+            error.to_string(),
+            hint,
+        )
     }
 
     /// Reads a value of the call.

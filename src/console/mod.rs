@@ -25,16 +25,17 @@ use sallyport_audit::sink::SinkStatus;
 use sallyport_hsm::Keys;
 use tokio::sync::watch;
 
-use crate::access::Access;
+use crate::access::{Access, Tenant};
 use crate::edge::Attempts;
 use crate::session::{Broker, Readiness, Routes};
-
 
 /// A call carries a few words, never a document.
 const LARGEST_BODY: usize = 64 * 1024;
 
 /// What the API works with.
 pub struct Parts {
+    /// Tenant of this gateway.
+    pub tenant: Tenant,
     /// Identities, requests, grants.
     pub access: Access,
     /// Live sessions.

@@ -61,7 +61,8 @@ pub(super) async fn list(
     caller: Caller,
     Query(filter): Query<Filter>,
 ) -> Json<Vec<Value>> {
-    let filter = RequestFilter { pending: filter.state.as_deref() == Some("pending"), ..RequestFilter::default() };
+    let filter =
+        RequestFilter { pending: filter.state.as_deref() == Some("pending"), ..RequestFilter::default() };
     let mut requests = shared.access.requests(&caller.identity, &filter);
     requests.reverse();
     Json(requests.iter().map(view).collect())

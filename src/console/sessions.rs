@@ -17,7 +17,10 @@ pub(super) struct Why {
     pub(super) reason: String,
 }
 
-pub(super) async fn list(State(shared): State<Shared>, caller: Caller) -> Result<Json<Vec<LiveSession>>, Problem> {
+pub(super) async fn list(
+    State(shared): State<Shared>,
+    caller: Caller,
+) -> Result<Json<Vec<LiveSession>>, Problem> {
     caller.may(Action::Read, &Object::gateway(Part::Sessions)).await?;
     Ok(Json(shared.broker.live()))
 }
@@ -28,10 +31,18 @@ pub(super) async fn kill(
     Path(id): Path<String>,
     Json(why): Json<Why>,
 ) -> Result<Json<Value>, Problem> {
-    caller.may(Action::Admin, &Object::gateway(Part::Sessions)).await?;
+    let sessions = Object::gateway(Part::Sessions);
+    // Only an id that has the form of one goes into the record.
+    let named = SessionId::parse(&id);
+    caller
+        .may_with(Action::Admin, &sessions, |draft| match named {
+            Some(session) => draft.session(session.to_string()),
+            None => draft,
+        })
+        .await?;
     let reason: String = why.reason.chars().filter(|letter| !letter.is_control()).take(500).collect();
-    let session = SessionId::parse(&id).ok_or_else(|| Problem::bad_id(&caller.correlation, "session", &id))?;
-    if shared.broker.kill(session, &reason) {
+    let session = named.ok_or_else(|| Problem::bad_id(&caller.correlation, "session", &id))?;
+    if shared.broker.kill(session, &reason, &caller.correlation.0) {
         Ok(Json(json!({ "id": id, "state": "ended" })))
     } else {
         Err(Problem::bad_id(&caller.correlation, "open session", &id))

@@ -23,10 +23,13 @@ pub(super) async fn whoami(caller: Caller) -> Json<Value> {
 pub(super) async fn status(State(shared): State<Shared>, caller: Caller) -> Result<Json<Value>, Problem> {
     caller.may(Action::Read, &Object::gateway(Part::Ledger)).await?;
     let readiness = shared.readiness.check();
-    let keys = shared.keys.inventory().map_or_else(
-        |error| json!({ "error": error.to_string() }),
-        |keys| serde_json::to_value(keys).unwrap_or_default(),
-    );
+    let provider = shared.keys.clone();
+    // Asks the token: not on a thread that serves others.
+    let keys = match tokio::task::spawn_blocking(move || provider.inventory()).await {
+        Ok(Ok(keys)) => serde_json::to_value(keys).unwrap_or_default(),
+        Ok(Err(error)) => json!({ "error": error.to_string() }),
+        Err(error) => json!({ "error": error.to_string() }),
+    };
     let sinks: Vec<SinkStatus> = shared.sinks.iter().map(|sink| sink.borrow().clone()).collect();
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),

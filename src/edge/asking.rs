@@ -7,17 +7,16 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::body::Body;
-use axum::http::header::{HOST, LOCATION, ORIGIN, SET_COOKIE};
-use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use axum::http::header::{LOCATION, ORIGIN, SET_COOKIE};
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use sallyport_audit::{Draft, Kind, Outcome};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::credential::{COOKIE_NAME, identify};
-use super::http::note;
+use super::admission::{answer_stop, authenticate, authentication_failed};
+use super::credential::COOKIE_NAME;
 use super::page::{Refusal, html};
-use super::route::Correlation;
+use super::route::{Authority, Correlation};
 use super::{Connection, Edge};
 use crate::access::{Action, Ask, Identity, Object, Reason, RequestFilter};
 use crate::clock;
@@ -106,14 +105,14 @@ pub(super) async fn handle(
 ) -> Response<Body> {
     let headers = request.headers().clone();
     let result = match (request.method(), request.uri().path()) {
-        (&Method::POST, _) if !same_origin(&headers) => Err(Refusal::new(
+        (&Method::POST, _) if !same_origin(&request) => Err(Refusal::new(
             StatusCode::FORBIDDEN,
             "foreign-form",
             "this form was sent from another site",
             "open the tunnel's own address and use the form there",
         )),
         (&Method::POST, "/.sallyport/sign-in") => sign_in(edge, connection, name, request, correlation).await,
-        (&Method::POST, "/.sallyport/request") => ask(edge, name, request).await,
+        (&Method::POST, "/.sallyport/request") => ask(edge, connection, name, request, correlation).await,
         _ => Err(Refusal::new(
             StatusCode::NOT_FOUND,
             "unknown-page",
@@ -132,7 +131,7 @@ async fn sign_in(
     correlation: &Correlation,
 ) -> Result<Response<Body>, Refusal> {
     edge.attempts.check(connection.peer.ip())?;
-    let form: SignIn = read_form(request).await?;
+    let form: SignIn = read_form(edge, request).await?;
     let token = form.token.trim();
     match edge.access.authenticate(token, clock::now()) {
         Ok(identity) => {
@@ -146,13 +145,7 @@ async fn sign_in(
             Ok(response)
         }
         Err(error) => {
-            edge.attempts.failed(connection.peer.ip());
-            let draft = Draft::new(Kind::AuthFailed, Outcome::Denied)
-                .object(format!("tunnel:{name}"))
-                .source(connection.peer.to_string())
-                .correlation(correlation.0.as_str())
-                .detail("reason", error.code());
-            note(edge, draft).await;
+            authentication_failed(edge, connection, name, correlation, &error).await;
             Ok(sign_in_page(name, &error.to_string(), correlation))
         }
     }
@@ -160,13 +153,16 @@ async fn sign_in(
 
 async fn ask(
     edge: &Edge,
+    connection: &Connection,
     name: &TunnelName,
     request: Request<Body>,
+    correlation: &Correlation,
 ) -> Result<Response<Body>, Refusal> {
-    let identity = identify(&edge.access, &edge.tenant, request.headers(), clock::now()).map_err(|error| {
-        Refusal::new(StatusCode::UNAUTHORIZED, error.code(), error.to_string(), "sign in again")
-    })?;
-    let form: AskForm = read_form(request).await?;
+    let identity = match authenticate(edge, connection, request.headers(), name, correlation).await {
+        Ok(identity) => identity,
+        Err(stop) => return Ok(answer_stop(edge, stop, name, request.headers(), correlation)),
+    };
+    let form: AskForm = read_form(edge, request).await?;
     let refused = |detail: String, hint: String| {
         Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "request-refused", detail, hint)
     };
@@ -185,8 +181,10 @@ async fn ask(
     Ok(go_on())
 }
 
-async fn read_form<T: DeserializeOwned>(request: Request<Body>) -> Result<T, Refusal> {
-    let body = Limited::new(request.into_body(), LARGEST_FORM).collect().await.map_err(|_| wrong_form())?;
+async fn read_form<T: DeserializeOwned>(edge: &Edge, request: Request<Body>) -> Result<T, Refusal> {
+    let reading = Limited::new(request.into_body(), LARGEST_FORM).collect();
+    let read = tokio::time::timeout(edge.bounds.header, reading).await;
+    let body = read.map_err(|_| wrong_form())?.map_err(|_| wrong_form())?;
     serde_urlencoded::from_bytes(&body.to_bytes()).map_err(|_| wrong_form())
 }
 
@@ -201,10 +199,12 @@ fn wrong_form() -> Refusal {
 
 /// Whether a form comes from the host it is sent to. Browsers send `Origin` with every POST; what sends none is no browser,
 /// and carries no cookie that it was not given.
-fn same_origin(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(ORIGIN).and_then(|value| value.to_str().ok()) else { return true };
-    let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    origin.strip_prefix("https://").is_some_and(|rest| rest.eq_ignore_ascii_case(host))
+fn same_origin(request: &Request<Body>) -> bool {
+    let Some(origin) = request.headers().get(ORIGIN).and_then(|value| value.to_str().ok()) else {
+        return true;
+    };
+    let asked = request.extensions().get::<Authority>().map_or("", |authority| authority.0.as_str());
+    origin.strip_prefix("https://").is_some_and(|rest| rest.eq_ignore_ascii_case(asked))
 }
 
 fn go_on() -> Response<Body> {

@@ -13,6 +13,7 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 use super::page::Refusal;
+use super::seats::person;
 use crate::clock;
 
 /// Failures that an address may have at once; one more is forgiven every two seconds.
@@ -36,6 +37,7 @@ impl Default for Attempts {
 impl Attempts {
     /// Refuses an address that has failed too often.
     pub fn check(&self, address: IpAddr) -> Result<(), Refusal> {
+        let address = person(address);
         let barred = self.barred.lock().unwrap_or_else(PoisonError::into_inner);
         match barred.get(&address) {
             Some(until) if clock::monotonic() < *until => Err(Refusal::new(
@@ -50,7 +52,7 @@ impl Attempts {
 
     /// Notes a failure.
     pub fn failed(&self, address: IpAddr) {
-        let now = clock::monotonic();
+        let (now, address) = (clock::monotonic(), person(address));
         let mut barred = self.barred.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(not_until) = self.failures.check_key(&address) {
             let wait = not_until.wait_time_from(DefaultClock::default().now());

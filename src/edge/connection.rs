@@ -5,13 +5,18 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use sha2::Digest as _;
-use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
+use super::seats::Seat;
 use crate::session::Session;
 use crate::tunnel::TunnelName;
+
+/// After a cut: how long a visitor who does not read may keep its connection, until it is dropped.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// What a request knows of the connection it came on.
 pub struct Connection {
@@ -19,41 +24,82 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// TLS exporter of this connection (RFC 9266), which binds a tunnel's handshake to it.
     pub exporter: Option<[u8; 32]>,
-    sessions: Mutex<HashMap<Key, Session>>,
+    /// Cancelled when the connection must be dropped, whatever is still on it.
+    pub(super) abort: CancellationToken,
+    sessions: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<Option<Session>>>>>,
+    _seat: Option<Seat>,
 }
 
-/// Tunnel and credential: another token on the same connection is another visitor.
-type Key = (TunnelName, [u8; 32]);
+/// Registration of the tunnel, and credential: another publisher is another session, another token is another visitor.
+type Key = (TunnelName, String, [u8; 32]);
 
 impl Connection {
-    pub(super) fn new(peer: SocketAddr, exporter: Option<[u8; 32]>) -> Self {
-        Self { peer, exporter, sessions: Mutex::default() }
+    pub(super) fn new(peer: SocketAddr, exporter: Option<[u8; 32]>, seat: Option<Seat>) -> Arc<Self> {
+        Arc::new(Self {
+            peer,
+            exporter,
+            abort: CancellationToken::new(),
+            sessions: Mutex::default(),
+            _seat: seat,
+        })
     }
 
-    /// The open session of `credential` on `tunnel`, or the one that `open` makes. Requests that arrive together wait for
-    /// one opening.
+    /// The open session of `credential` on the registration `id` of `tunnel`, or the one that `open` makes. Requests for the
+    /// same one that arrive together wait for one opening; others do not wait for them.
     pub(super) async fn session<E>(
         self: &Arc<Self>,
         tunnel: &TunnelName,
-        credential: Option<&str>,
+        id: &str,
+        credential: Option<&[u8]>,
         open: impl Future<Output = Result<Session, E>>,
     ) -> Result<Session, E> {
-        let key = (tunnel.clone(), sha2::Sha256::digest(credential.unwrap_or_default()).into());
-        let mut sessions = self.sessions.lock().await;
-        if let Some(session) = sessions.get(&key).filter(|session| session.is_open()) {
+        let digest = sha2::Sha256::digest(credential.unwrap_or_default()).into();
+        let key = (tunnel.clone(), id.to_owned(), digest);
+        let place = Arc::clone(self.sessions().entry(key.clone()).or_default());
+        let mut held = place.lock().await;
+        if let Some(session) = held.as_ref().filter(|session| session.is_open()) {
             return Ok(session.clone());
         }
-        sessions.remove(&key);
-        let session = open.await?;
-        sessions.insert(key, session.clone());
-        // A session that is cut while its connection idles is let go of at once, so that it is closed in the ledger.
-        let (cut, connection) = (session.cut(), Arc::downgrade(self));
-        tokio::spawn(async move {
-            cut.await;
-            if let Some(connection) = connection.upgrade() {
-                connection.sessions.lock().await.retain(|_, session| session.is_open());
+        *held = None;
+        let session = match open.await {
+            Ok(session) => session,
+            Err(error) => {
+                // Nothing is remembered of what was refused.
+                self.sessions().remove(&key);
+                return Err(error);
             }
-        });
+        };
+        *held = Some(session.clone());
+        drop(held);
+        tokio::spawn(let_go(Arc::downgrade(self), key, session.cut(), session.released()));
         Ok(session)
+    }
+
+    /// For a connection that is one session: whoever has its handle now holds it alone, and ends it with itself.
+    pub(super) fn forget_sessions(&self) {
+        self.sessions().clear();
+    }
+
+    fn sessions(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Arc<tokio::sync::Mutex<Option<Session>>>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A session that is cut while its connection idles is let go of at once, so that it is closed in the ledger. A visitor who
+/// reads nothing keeps the answer's last piece, and with it the session: then the connection itself is dropped.
+async fn let_go(
+    connection: Weak<Connection>,
+    key: Key,
+    cut: impl Future<Output = ()>,
+    released: impl Future<Output = ()>,
+) {
+    cut.await;
+    if let Some(connection) = connection.upgrade() {
+        connection.sessions().remove(&key);
+    }
+    if tokio::time::timeout(LINGER, released).await.is_err()
+        && let Some(connection) = connection.upgrade()
+    {
+        connection.abort.cancel();
     }
 }

@@ -1,14 +1,14 @@
 //! Who is asking: the token in a request, and what it proves.
 //!
-//! Looked for, in this order: `Sallyport-Token: TOKEN`, `Authorization: Bearer TOKEN`, the cookie `__Host-sallyport`. A bearer
-//! token that is plainly not ours (another scheme, another issuer's form) is left to the app behind the tunnel. A token
-//! in a URL is never looked at.
+//! Looked for, in this order: the header `Sallyport-Token: TOKEN`, the cookie `__Host-sallyport`, and `Authorization: Bearer
+//! TOKEN` if the token says by its type that it is ours. Any other `Authorization` belongs to the app behind the tunnel and
+//! is left to it. A token in a URL is never looked at.
 
 use axum::http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 
-use crate::access::{Access, AuthError, Identity, Tenant};
+use crate::access::{Access, AuthError, Identity, Tenant, is_typed_as_ours};
 
 /// Header for clients whose app needs `Authorization` for itself.
 pub(super) const TOKEN_HEADER: HeaderName = HeaderName::from_static("sallyport-token");
@@ -25,14 +25,15 @@ enum Place {
     Cookie,
 }
 
-fn find(headers: &HeaderMap) -> Option<(Place, &str)> {
+fn find(headers: &HeaderMap) -> Option<(Place, &[u8])> {
     if let Some(value) = headers.get(TOKEN_HEADER) {
-        return Some((Place::Header, value.to_str().ok()?.trim()));
+        return Some((Place::Header, value.as_bytes().trim_ascii()));
     }
-    if let Some(token) = bearer_token(headers) {
-        return Some((Place::Authorization, token));
+    if let Some(token) = cookie(headers) {
+        return Some((Place::Cookie, token));
     }
-    cookie(headers).map(|token| (Place::Cookie, token))
+    let token = bearer_token(headers).filter(|token| is_typed_as_ours(token))?;
+    Some((Place::Authorization, token.as_bytes()))
 }
 
 /// The bearer token of `Authorization` (RFC 6750), if there is one.
@@ -42,51 +43,61 @@ pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, _)| *name == COOKIE_NAME)
-        .map(|(_, token)| token)
+/// Each `name=value` of a Cookie line, as bytes: a value of the app's may hold any.
+fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty())
+}
+
+fn our_cookie(pair: &[u8]) -> Option<&[u8]> {
+    pair.strip_prefix(COOKIE_NAME.as_bytes())?.strip_prefix(b"=")
+}
+
+fn cookie(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get_all(COOKIE).iter().flat_map(|value| pairs(value.as_bytes())).find_map(our_cookie)
 }
 
 /// The token that a request carries for the gateway, if any.
-pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn token(headers: &HeaderMap) -> Option<&[u8]> {
     find(headers).map(|(_, token)| token)
 }
 
 /// Who the request comes from: the token's owner, or the anonymous visitor if it carries none.
-pub fn identify(access: &Access, tenant: &Tenant, headers: &HeaderMap, now: Timestamp) -> Result<Identity, AuthError> {
+pub fn identify(
+    access: &Access,
+    tenant: &Tenant,
+    headers: &HeaderMap,
+    now: Timestamp,
+) -> Result<Identity, AuthError> {
     match find(headers) {
-        Some((_, token)) => access.authenticate(token, now),
+        Some((_, token)) => {
+            let text = std::str::from_utf8(token).map_err(|_| AuthError::Malformed("it isn't text"))?;
+            of_tenant(access.authenticate(text, now)?, tenant)
+        }
         None => Ok(Identity::anonymous(tenant.clone())),
     }
 }
 
+/// Refuses a person of another tenant: nothing crosses tenants, and this gateway's tunnels are of one.
+pub fn of_tenant(identity: Identity, tenant: &Tenant) -> Result<Identity, AuthError> {
+    if identity.tenant() == tenant { Ok(identity) } else { Err(AuthError::OtherGateway) }
+}
+
 /// Takes our token out of a request, so that no publisher ever sees it.
 pub(super) fn strip(headers: &mut HeaderMap) {
-    let place = find(headers).map(|(place, _)| place);
     headers.remove(TOKEN_HEADER);
-    if place == Some(Place::Authorization) {
+    if bearer_token(headers).is_some_and(is_typed_as_ours) {
         headers.remove(AUTHORIZATION);
     }
-    let kept: Vec<String> = headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .map(str::trim)
-        .filter(|pair| pair.split_once('=').is_none_or(|(name, _)| name != COOKIE_NAME) && !pair.is_empty())
-        .map(str::to_owned)
-        .collect();
+    if cookie(headers).is_none() {
+        return;
+    }
+    let lines = headers.get_all(COOKIE).iter();
+    let kept: Vec<&[u8]> =
+        lines.flat_map(|value| pairs(value.as_bytes())).filter(|pair| our_cookie(pair).is_none()).collect();
+    let kept = HeaderValue::from_bytes(&kept.join(b"; ".as_slice())).ok().filter(|value| !value.is_empty());
     headers.remove(COOKIE);
-    if !kept.is_empty()
-        && let Ok(value) = HeaderValue::from_str(&kept.join("; "))
-    {
-        headers.insert(COOKIE, value);
+    if let Some(kept) = kept {
+        headers.insert(COOKIE, kept);
     }
 }
 
@@ -118,36 +129,61 @@ mod tests {
         headers
     }
 
+    /// A token of our type, as far as its header says.
+    const OURS: &str = "eyJ0eXAiOiJzYWxseXBvcnQrand0IiwiYWxnIjoiRVMyNTYifQ.e30.c2ln";
+
     #[test]
-    fn the_own_header_wins_over_authorization_and_authorization_over_the_cookie() {
-        let all = [("sallyport-token", "a"), ("authorization", "Bearer b"), ("cookie", "x=1; __Host-sallyport=c")];
-        assert_eq!(token(&headers(&all)), Some("a"));
-        assert_eq!(token(&headers(&all[1..])), Some("b"));
-        assert_eq!(token(&headers(&all[2..])), Some("c"));
-        assert_eq!(token(&headers(&[("authorization", "Basic abc")])), None);
+    fn the_own_header_wins_over_the_cookie_and_the_cookie_over_authorization() {
+        let bearer = format!("Bearer {OURS}");
+        let all = [
+            ("sallyport-token", "a"),
+            ("cookie", "x=1; __Host-sallyport=c"),
+            ("authorization", bearer.as_str()),
+        ];
+        assert_eq!(token(&headers(&all)), Some(b"a".as_slice()));
+        assert_eq!(token(&headers(&all[1..])), Some(b"c".as_slice()));
+        assert_eq!(token(&headers(&all[2..])), Some(OURS.as_bytes()));
+    }
+
+    #[test]
+    fn authorization_that_is_the_apps_own_is_no_token_of_ours_and_passes() {
+        for own in ["Basic abc", "Bearer opaque", "Bearer eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9.e30.c2ln"] {
+            let mut mixed = headers(&[("authorization", own)]);
+            assert_eq!(token(&mixed), None, "{own}");
+            strip(&mut mixed);
+            assert_eq!(mixed.get(AUTHORIZATION).unwrap(), own);
+        }
     }
 
     #[test]
     fn a_publisher_never_sees_the_visitors_token() {
-        let mut mixed = headers(&[("authorization", "Bearer b"), ("cookie", "x=1; __Host-sallyport=c; y=2")]);
+        let bearer = format!("Bearer {OURS}");
+        let mut mixed = headers(&[
+            ("authorization", bearer.as_str()),
+            ("cookie", "x=1; __Host-sallyport=c; y=2"),
+            ("sallyport-token", "a"),
+        ]);
         strip(&mut mixed);
         assert!(mixed.get(AUTHORIZATION).is_none());
+        assert!(mixed.get(TOKEN_HEADER).is_none());
         assert_eq!(mixed.get(COOKIE).unwrap(), "x=1; y=2");
     }
 
     #[test]
-    fn an_app_cannot_sign_a_visitor_in_as_somebody_else() {
-        let mut answer = headers(&[("set-cookie", "__Host-sallyport=forged; Path=/"), ("set-cookie", "own=1")]);
-        strip_answer(&mut answer);
-        let left: Vec<_> = answer.get_all(SET_COOKIE).iter().collect();
-        assert_eq!(left, ["own=1"]);
+    fn a_cookie_that_is_not_text_hides_no_other_and_reaches_the_app() {
+        let mut mixed = HeaderMap::new();
+        mixed.insert(COOKIE, HeaderValue::from_bytes("n=é; __Host-sallyport=c".as_bytes()).unwrap());
+        assert_eq!(token(&mixed), Some(b"c".as_slice()));
+        strip(&mut mixed);
+        assert_eq!(mixed.get(COOKIE).unwrap().as_bytes(), "n=é".as_bytes());
     }
 
     #[test]
-    fn the_apps_own_authorization_passes_when_the_visitor_uses_our_header() {
-        let mut mixed = headers(&[("sallyport-token", "a"), ("authorization", "Bearer apps-own")]);
-        strip(&mut mixed);
-        assert_eq!(mixed.get(AUTHORIZATION).unwrap(), "Bearer apps-own");
-        assert!(mixed.get(TOKEN_HEADER).is_none());
+    fn an_app_cannot_sign_a_visitor_in_as_somebody_else() {
+        let mut answer =
+            headers(&[("set-cookie", "__Host-sallyport=forged; Path=/"), ("set-cookie", "own=1")]);
+        strip_answer(&mut answer);
+        let left: Vec<_> = answer.get_all(SET_COOKIE).iter().collect();
+        assert_eq!(left, ["own=1"]);
     }
 }

@@ -1,9 +1,8 @@
 //! Accepts connections: counts them, ends TLS, and gives HTTP to [`super::route`].
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -17,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use super::seats::Seat;
 use super::{Connection, Edge, route};
 
 /// RFC 9266: the exporter that names one TLS connection.
@@ -50,9 +50,11 @@ impl ListenError {
         match self {
             Self::InUse { .. } => {
                 "stop that process, or choose another port: `gateway.listen` in sallyport.toml, or \
-                 SALLYPORT_GATEWAY__LISTEN=127.0.0.1:9443 in the environment"
+                 SALLYPORT_GATEWAY__LISTEN=127.0.0.1:18443 in the environment"
             }
-            Self::Failed { .. } => "check the address in `gateway.listen`; ports under 1024 need leave of the system",
+            Self::Failed { .. } => {
+                "check the address in `gateway.listen`; ports under 1024 need leave of the system"
+            }
         }
     }
 }
@@ -81,7 +83,6 @@ impl Listener {
     /// Accepts until `stop`, then lets each connection finish what it is at; returns when all are done.
     pub async fn serve(self, edge: Edge, console: Router, stop: CancellationToken) {
         let tasks = TaskTracker::new();
-        let admission = Admission::default();
         let acceptor = TlsAcceptor::from(self.tls);
         loop {
             let accepted = tokio::select! {
@@ -96,19 +97,21 @@ impl Listener {
                     continue;
                 }
             };
-            match admission.admit(peer.ip(), &edge) {
+            match edge.seats.take(peer.ip()) {
                 Ok(seat) => {
-                    let serving = serve(edge.clone(), console.clone(), acceptor.clone(), socket, peer, stop.clone());
-                    tasks.spawn(async move {
-                        serving.await;
-                        drop(seat);
-                    });
+                    let arrival = Arrival { socket, peer, seat };
+                    tasks.spawn(serve(
+                        edge.clone(),
+                        console.clone(),
+                        acceptor.clone(),
+                        arrival,
+                        stop.clone(),
+                    ));
                 }
-                Err(first) => {
-                    if first {
-                        tasks.spawn(refused(edge.clone(), peer));
-                    }
+                Err(full) if full.first => {
+                    tasks.spawn(refused(edge.clone(), peer));
                 }
+                Err(_) => {}
             }
         }
         drop(self.tcp);
@@ -117,14 +120,20 @@ impl Listener {
     }
 }
 
+struct Arrival {
+    socket: TcpStream,
+    peer: SocketAddr,
+    seat: Seat,
+}
+
 async fn serve(
     edge: Edge,
     console: Router,
     acceptor: TlsAcceptor,
-    socket: TcpStream,
-    peer: SocketAddr,
+    arrival: Arrival,
     stop: CancellationToken,
 ) {
+    let Arrival { socket, peer, seat } = arrival;
     // Only a speed-up: a socket without it still works.
     let _ = socket.set_nodelay(true);
     let stream = match tokio::time::timeout(edge.bounds.tls_handshake, acceptor.accept(socket)).await {
@@ -133,7 +142,8 @@ async fn serve(
         Err(_) => return debug!(%peer, "TLS handshake took too long"),
     };
     let exporter = stream.get_ref().1.export_keying_material([0; 32], CHANNEL_BINDING, None).ok();
-    let connection = Arc::new(Connection::new(peer, exporter));
+    let connection = Connection::new(peer, exporter, Some(seat));
+    let abort = connection.abort.clone();
     let header_bytes = edge.bounds.header_bytes;
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -147,76 +157,44 @@ async fn serve(
         .max_concurrent_streams(250)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(15));
-    let service =
-        service_fn(move |request| route::handle(edge.clone(), Arc::clone(&connection), console.clone(), request));
+    // HTTP's own timeout begins when it is known which HTTP is spoken: a peer that never tells must not be waited for.
+    let (begun, patience) = (CancellationToken::new(), edge.bounds.header);
+    let first = begun.clone();
+    let service = service_fn(move |request| {
+        first.cancel();
+        route::handle(edge.clone(), Arc::clone(&connection), console.clone(), request)
+    });
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(serving);
     let result = tokio::select! {
         result = serving.as_mut() => result,
         () = stop.cancelled() => {
             serving.as_mut().graceful_shutdown();
-            serving.await
+            tokio::select! {
+                result = serving.as_mut() => result,
+                () = abort.cancelled() => return,
+            }
         }
+        () = abort.cancelled() => return debug!(%peer, "dropped: its session was cut and it reads nothing"),
+        () = silence(patience, &begun) => return debug!(%peer, "no request came in time"),
     };
     if let Err(error) = result {
         debug!(%peer, %error, "connection ended");
     }
 }
 
-async fn refused(edge: Edge, peer: SocketAddr) {
+/// Resolves when `patience` is over and nothing has begun; never if something has.
+async fn silence(patience: Duration, begun: &CancellationToken) {
+    if tokio::time::timeout(patience, begun.cancelled()).await.is_ok() {
+        std::future::pending::<()>().await;
+    }
+}
+
+pub(super) async fn refused(edge: Edge, peer: SocketAddr) {
     let draft = Draft::new(Kind::ConnectionRefused, Outcome::Denied)
         .source(peer.to_string())
         .detail("reason", "too-many-connections");
     if let Err(error) = edge.ledger.enqueue(draft).await {
         warn!(%error, "a refused connection could not be recorded");
-    }
-}
-
-/// Seats for connections, in all and by address.
-#[derive(Clone, Default)]
-struct Admission(Arc<Mutex<Seats>>);
-
-#[derive(Default)]
-struct Seats {
-    taken: usize,
-    by_address: HashMap<IpAddr, (usize, bool)>,
-}
-
-struct Seat {
-    admission: Admission,
-    address: IpAddr,
-}
-
-impl Admission {
-    /// A seat, or word that there is none: `true` the first time since the address was below its bound, so that a flood
-    /// leaves one record and not one for each attempt.
-    fn admit(&self, address: IpAddr, edge: &Edge) -> Result<Seat, bool> {
-        let mut seats = self.seats();
-        let full = seats.taken >= edge.bounds.connections;
-        let (count, told) = seats.by_address.entry(address).or_default();
-        if full || *count >= edge.bounds.connections_per_address {
-            return Err(!std::mem::replace(told, true));
-        }
-        *count += 1;
-        seats.taken += 1;
-        Ok(Seat { admission: self.clone(), address })
-    }
-
-    fn seats(&self) -> std::sync::MutexGuard<'_, Seats> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut seats = self.admission.seats();
-        seats.taken = seats.taken.saturating_sub(1);
-        if let Some((count, told)) = seats.by_address.get_mut(&self.address) {
-            *count = count.saturating_sub(1);
-            *told = false;
-            if *count == 0 {
-                seats.by_address.remove(&self.address);
-            }
-        }
     }
 }

@@ -6,16 +6,21 @@
 //!
 //! Start with [`listener`], which accepts; [`route`] sends a request to the console or to a tunnel; [`http`] carries it.
 
+mod admission;
 mod asking;
 mod attempts;
 mod connection;
 mod credential;
+mod forward;
 mod http;
 mod listener;
 mod page;
+mod publication;
 mod publisher;
+mod refusals;
 mod request_record;
 mod route;
+mod seats;
 mod tcp;
 mod upgrade;
 mod visit;
@@ -35,10 +40,11 @@ use crate::tunnel::GatewayIdentity;
 
 pub use attempts::Attempts;
 pub use connection::Connection;
-pub use credential::{bearer_token, identify};
+pub use credential::{bearer_token, identify, of_tenant};
 pub use listener::{ListenError, Listener};
 pub use page::Refusal;
 pub use route::Correlation;
+pub use seats::Seats;
 pub use tcp::TcpPorts;
 
 /// Sees to it that a host name has a certificate to be shown.
@@ -50,10 +56,6 @@ pub trait NameCertificates: Send + Sync {
 /// Bounds on visitors and publishers.
 #[derive(Debug, Clone)]
 pub struct Bounds {
-    /// Open connections in all.
-    pub connections: usize,
-    /// Open connections of one address.
-    pub connections_per_address: usize,
     /// Time for TLS.
     pub tls_handshake: Duration,
     /// Time for a request head.
@@ -105,6 +107,8 @@ pub struct Parts {
     pub publishers: TaskTracker,
     /// Ports of TCP tunnels.
     pub tcp: TcpPorts,
+    /// Seats for connections.
+    pub seats: Seats,
     /// Failed authentications by address.
     pub attempts: Arc<Attempts>,
     /// Bounds.

@@ -8,8 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 /// No script, no foreign host; forms go to the host they came from.
-pub(super) const PAGE_POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+pub(super) const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// A refusal, before it is known whether a person or a program reads it.
 #[derive(Debug, Clone)]
@@ -48,13 +47,18 @@ impl Refusal {
 
     /// The response, as a page or as JSON.
     pub fn respond(&self, headers: &HeaderMap, correlation: &str) -> Response {
-        let mut response = if wants_page(headers) { self.page(correlation) } else { self.problem(correlation) };
+        let mut response =
+            if wants_page(headers) { self.page(correlation) } else { self.problem(correlation) };
         *response.status_mut() = self.status;
+        self.add_headers(&mut response);
+        response
+    }
+
+    fn add_headers(&self, response: &mut Response) {
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.status == StatusCode::SERVICE_UNAVAILABLE || self.status == StatusCode::TOO_MANY_REQUESTS {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
         }
-        response
     }
 
     /// The refusal as problem+json.
@@ -70,6 +74,7 @@ impl Refusal {
         });
         let mut response = (self.status, body.to_string()).into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        self.add_headers(&mut response);
         response
     }
 
@@ -102,7 +107,10 @@ pub(super) fn html(page: &impl Template) -> Response {
 
 /// Whether a person is likely to read the answer.
 pub(super) fn wants_page(headers: &HeaderMap) -> bool {
-    headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
+    headers
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"))
 }
 
 fn title(status: StatusCode) -> &'static str {

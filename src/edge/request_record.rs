@@ -6,7 +6,6 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use sallyport_audit::{Draft, Kind, Outcome};
 
-use super::Edge;
 use super::route::Correlation;
 use crate::clock;
 use crate::session::{Counted, Session};
@@ -17,17 +16,17 @@ const PATH_BOUND: usize = 1024;
 
 /// Written on drop, so that an answer which breaks off is recorded too.
 pub(super) struct RequestRecord {
-    edge: Edge,
+    session: Session,
     draft: Option<Draft>,
     began: Instant,
-    status: StatusCode,
+    /// `None`: the visitor left before there was an answer.
+    status: Option<StatusCode>,
     bytes: u64,
     whole: bool,
 }
 
 impl RequestRecord {
     pub(super) fn begin(
-        edge: &Edge,
         session: &Session,
         name: &TunnelName,
         request: &Request<Body>,
@@ -45,10 +44,10 @@ impl RequestRecord {
             draft = draft.grant(grant);
         }
         Self {
-            edge: edge.clone(),
+            session: session.clone(),
             draft: Some(draft),
             began: clock::monotonic(),
-            status: StatusCode::BAD_GATEWAY,
+            status: None,
             bytes: 0,
             whole: false,
         }
@@ -56,7 +55,7 @@ impl RequestRecord {
 
     /// The answer's status is known.
     pub(super) fn answered(mut self, status: StatusCode) -> Self {
-        self.status = status;
+        self.status = Some(status);
         self
     }
 }
@@ -75,11 +74,14 @@ impl Drop for RequestRecord {
     fn drop(&mut self) {
         let Some(draft) = self.draft.take() else { return };
         let elapsed = clock::monotonic().saturating_duration_since(self.began);
+        let draft = match self.status {
+            Some(status) => draft.detail("status", status.as_u16()),
+            None => draft.detail("cancelled", true),
+        };
         let draft = draft
-            .detail("status", self.status.as_u16())
             .detail("bytes_down", self.bytes)
             .detail("whole", self.whole)
             .detail("elapsed_us", u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX));
-        self.edge.broker.write_behind(draft);
+        self.session.write_behind(draft);
     }
 }

@@ -23,6 +23,10 @@ pub(super) const REFERENCE: HeaderName = HeaderName::from_static("sallyport-refe
 #[derive(Debug, Clone)]
 pub struct Correlation(pub String);
 
+/// The host and port that the visitor asked for, wherever its HTTP version says it.
+#[derive(Debug, Clone)]
+pub(super) struct Authority(pub(super) String);
+
 enum Target {
     Gateway,
     Tunnel(TunnelName),
@@ -38,7 +42,10 @@ pub(super) async fn handle(
 ) -> Result<Response<Body>, Infallible> {
     let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
     let mut request = request.map(Body::new);
-    let mut response = match target(&edge.domain, &request) {
+    let authority = authority(&request);
+    let target = target(&edge.domain, &authority.0);
+    request.extensions_mut().insert(authority);
+    let mut response = match target {
         Target::Gateway => {
             request.extensions_mut().insert(Arc::clone(&connection));
             request.extensions_mut().insert(correlation.clone());
@@ -62,12 +69,14 @@ pub(super) async fn handle(
     Ok(response)
 }
 
-fn target(domain: &str, request: &Request<Body>) -> Target {
-    // HTTP/2 names the host in the URI, HTTP/1.1 in the header.
-    let authority = match request.uri().authority() {
-        Some(authority) => authority.as_str(),
-        None => request.headers().get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default(),
-    };
+/// HTTP/2 names the host in the URI, HTTP/1.1 in the header.
+fn authority(request: &Request<Body>) -> Authority {
+    let named = request.uri().authority().map(axum::http::uri::Authority::as_str);
+    let header = || request.headers().get(HOST).and_then(|value| value.to_str().ok());
+    Authority(named.or_else(header).unwrap_or_default().to_owned())
+}
+
+fn target(domain: &str, authority: &str) -> Target {
     let host = host_of(authority).to_ascii_lowercase();
     if host == domain || host.parse::<IpAddr>().is_ok() {
         return Target::Gateway;
@@ -93,7 +102,7 @@ mod tests {
 
     fn leads_to(host: &str) -> String {
         let request = Request::builder().uri("/").header(HOST, host).body(Body::empty()).unwrap();
-        match target("gate.example", &request) {
+        match target("gate.example", &authority(&request).0) {
             Target::Gateway => "gateway".to_owned(),
             Target::Tunnel(name) => format!("tunnel {name}"),
             Target::Nobody(host) => format!("nobody {host}"),
@@ -115,7 +124,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_nobody() {
-        for host in ["a.b.gate.example", "demo.gate.example.evil.test", "evilgate.example", "-.gate.example", ""] {
+        for host in
+            ["a.b.gate.example", "demo.gate.example.evil.test", "evilgate.example", "-.gate.example", ""]
+        {
             assert!(leads_to(host).starts_with("nobody"), "{host}: {}", leads_to(host));
         }
     }

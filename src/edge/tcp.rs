@@ -7,16 +7,19 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::http::HeaderMap;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
-use super::http::{Stop, admit};
+use super::admission::{Stop, admit};
+use super::listener::refused;
 use super::route::Correlation;
+use super::seats::Seat;
 use super::{Connection, Edge, TcpRange};
-use crate::session::{Protocol, copy_both_ways};
+use crate::session::{Ending, Protocol, Route, Session, copy_both_ways};
 use crate::tunnel::TunnelName;
 
 /// Why a TCP tunnel got no port.
@@ -58,22 +61,28 @@ impl TcpPorts {
         Self { range, open: Arc::default(), tasks: TaskTracker::new() }
     }
 
-    /// The port on which `name` is reached: the one it has, or a newly opened one.
-    pub(super) async fn open(&self, edge: &Edge, name: &TunnelName, wanted: Option<u16>) -> Result<u16, PortError> {
-        if let Some((port, _)) = self.table().get(name)
-            && wanted.is_none_or(|wanted| wanted == *port)
-        {
-            return Ok(*port);
+    /// The port on which `name` is reached: the one it has, or a newly opened one. A new one is given up again unless
+    /// [`Port::keep`] is called.
+    pub(super) async fn open(
+        &self,
+        edge: &Edge,
+        name: &TunnelName,
+        wanted: Option<u16>,
+    ) -> Result<Port, PortError> {
+        let fits = |port: u16| wanted.is_none_or(|wanted| wanted == port);
+        let held = self.table().get(name).map(|(port, _)| *port);
+        if let Some(number) = held.filter(|port| fits(*port)) {
+            return Ok(Port { number, fresh: None });
         }
         let listener = self.bind(wanted).await?;
-        let port = listener.local_addr().map_err(|_| PortError::AllInUse { range: self.range.ports.clone() })?.port();
+        let number = listener
+            .local_addr()
+            .map_err(|_| PortError::AllInUse { range: self.range.ports.clone() })?
+            .port();
         let stop = CancellationToken::new();
-        let old = self.table().insert(name.clone(), (port, stop.clone()));
-        if let Some((_, old)) = old {
-            old.cancel();
-        }
+        let fresh = Fresh { ports: self.clone(), name: name.clone(), number, stop: stop.clone() };
         self.tasks.spawn(accept(edge.clone(), name.clone(), listener, stop, self.tasks.clone()));
-        Ok(port)
+        Ok(Port { number, fresh: Some(fresh) })
     }
 
     /// Gives up the port of `name`.
@@ -115,16 +124,62 @@ impl TcpPorts {
     }
 }
 
-async fn accept(edge: Edge, name: TunnelName, listener: TcpListener, stop: CancellationToken, tasks: TaskTracker) {
+/// A port for a tunnel.
+pub(super) struct Port {
+    pub(super) number: u16,
+    fresh: Option<Fresh>,
+}
+
+/// A port that was opened just now: closed again, unless it is kept.
+struct Fresh {
+    ports: TcpPorts,
+    name: TunnelName,
+    number: u16,
+    stop: CancellationToken,
+}
+
+impl Port {
+    /// The registration is complete: from here on the port is the tunnel's, in place of one that it had.
+    pub(super) fn keep(mut self) {
+        if let Some(fresh) = self.fresh.take() {
+            let old = fresh.ports.table().insert(fresh.name.clone(), (fresh.number, fresh.stop.clone()));
+            if let Some((_, old)) = old {
+                old.cancel();
+            }
+        }
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        if let Some(fresh) = &self.fresh {
+            fresh.stop.cancel();
+        }
+    }
+}
+
+async fn accept(
+    edge: Edge,
+    name: TunnelName,
+    listener: TcpListener,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((socket, peer)) => {
-                tasks.spawn(serve(edge.clone(), name.clone(), socket, peer));
-            }
+            Ok((socket, peer)) => match edge.seats.take(peer.ip()) {
+                Ok(seat) => {
+                    tasks.spawn(serve(edge.clone(), name.clone(), socket, peer, seat));
+                }
+                Err(full) if full.first => {
+                    tasks.spawn(refused(edge.clone(), peer));
+                }
+                Err(_) => {}
+            },
             Err(error) => {
                 warn!(%error, tunnel = %name, "a TCP connection could not be accepted");
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -133,22 +188,45 @@ async fn accept(edge: Edge, name: TunnelName, listener: TcpListener, stop: Cance
     }
 }
 
-async fn serve(edge: Edge, name: TunnelName, socket: TcpStream, peer: SocketAddr) {
+async fn serve(edge: Edge, name: TunnelName, socket: TcpStream, peer: SocketAddr, seat: Seat) {
     // Only a speed-up: a socket without it still works.
     let _ = socket.set_nodelay(true);
     let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
-    let connection = Arc::new(Connection::new(peer, None));
+    let connection = Connection::new(peer, None, Some(seat));
     match admit(&edge, &connection, &name, &HeaderMap::new(), Protocol::Tcp, &correlation).await {
         Ok((session, route)) => {
-            // The session is this socket's alone: it ends with it.
-            drop(connection);
-            match route.link.connect(&name).await {
-                Ok(stream) => copy_both_ways(&session, socket, stream).await,
-                Err(error) => debug!(%error, tunnel = %name, "the publisher did not take a TCP stream"),
-            }
+            connection.forget_sessions();
+            join(&edge, &session, &route, socket).await;
         }
         // A TCP visitor has no way to read why: the record and the log say it.
-        Err(Stop::Refused(refusal)) => debug!(%peer, tunnel = %name, code = refusal.code, "TCP visitor refused"),
+        Err(Stop::Refused(refusal)) => {
+            debug!(%peer, tunnel = %name, code = refusal.code, "TCP visitor refused");
+        }
         Err(_) => debug!(%peer, tunnel = %name, "TCP visitor refused: leave is needed"),
+    }
+}
+
+/// Opens a stream to the publisher and moves the bytes of `visitor`, for as long as the session may.
+pub(super) async fn join(
+    edge: &Edge,
+    session: &Session,
+    route: &Route,
+    visitor: impl AsyncRead + AsyncWrite + Unpin,
+) {
+    let opened = tokio::select! {
+        biased;
+        () = session.cut() => return,
+        opened = tokio::time::timeout(edge.bounds.request, route.link.connect(&route.name)) => opened,
+    };
+    match opened {
+        Ok(Ok(stream)) => copy_both_ways(session, visitor, stream).await,
+        Ok(Err(error)) => {
+            session.note_ending(Ending::PublisherClosed);
+            debug!(%error, tunnel = %route.name, "the publisher did not take a TCP stream");
+        }
+        Err(_) => {
+            session.note_ending(Ending::PublisherClosed);
+            debug!(tunnel = %route.name, "the publisher did not answer to a TCP stream in time");
+        }
     }
 }

@@ -1,22 +1,24 @@
-//! WebSocket and every other `Upgrade`: the request goes to the app over a raw stream of its own, and when the app agrees
+//! WebSocket: the request goes to the app over a raw stream of its own, and when the app agrees
 //! the two streams are joined.
 
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::header::{CONNECTION, UPGRADE};
-use axum::http::{HeaderMap, Request, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tracing::debug;
 
-use super::http::{cut_refusal, link_refusal, prepare};
+use super::forward::{prepare, remove_hop_headers};
 use super::page::Refusal;
+use super::refusals::{cut_refusal, link_refusal};
 use super::request_record::RequestRecord;
 use super::route::Correlation;
-use super::{Connection, Edge};
+use super::{Connection, Edge, credential};
 use crate::session::{Direction, Route, Session, SessionBody, copy_both_ways};
 
-/// Whether the visitor asks for another protocol (RFC 9110 section 7.8).
+/// Whether the visitor asks for a WebSocket (RFC 6455 section 4.1). Any other upgrade is left unanswered, as RFC 9110 section
+/// 7.8 allows: what it would carry, nobody records.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     let named = headers
         .get_all(CONNECTION)
@@ -24,7 +26,8 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
-    named && headers.contains_key(UPGRADE)
+    let websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
+    named && headers.get(UPGRADE).is_some_and(websocket)
 }
 
 /// Carries one upgrade request.
@@ -37,18 +40,16 @@ pub(super) async fn carry(
     correlation: &Correlation,
 ) -> Response<Body> {
     let headers = request.headers().clone();
-    let record = RequestRecord::begin(edge, &session, &route.name, &request, correlation);
+    let record = RequestRecord::begin(&session, &route.name, &request, correlation);
     let visitor = hyper::upgrade::on(&mut request);
     prepare(&mut request, connection, &edge.domain, &route.name, correlation);
-    for name in [CONNECTION, UPGRADE] {
-        for value in headers.get_all(&name) {
-            request.headers_mut().append(&name, value.clone());
-        }
-    }
+    request.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    request.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
     let request = request.map(|body| SessionBody::new(body, session.clone(), Direction::Up, ()));
     session.count_request();
     let exchange = async {
-        let stream = route.link.connect(&route.name).await.map_err(|error| link_refusal(&route.name, &error))?;
+        let stream =
+            route.link.connect(&route.name).await.map_err(|error| link_refusal(&route.name, &error))?;
         let failed = |error: hyper::Error| {
             debug!(%error, "the app did not take an upgrade request");
             Refusal::new(
@@ -64,6 +65,7 @@ pub(super) async fn carry(
         sender.send_request(request).await.map_err(failed)
     };
     let answer = tokio::select! {
+        biased;
         () = session.cut() => Err(cut_refusal()),
         answer = tokio::time::timeout(edge.bounds.request, exchange) => answer.unwrap_or_else(|_| {
             Err(Refusal::new(
@@ -81,8 +83,11 @@ pub(super) async fn carry(
         }
         Ok(mut response) => {
             let record = record.answered(response.status());
+            credential::strip_answer(response.headers_mut());
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 let publisher = hyper::upgrade::on(&mut response);
+                // Holds its seat among the connections for as long as it lives.
+                let connection = Arc::clone(connection);
                 tokio::spawn(async move {
                     match tokio::try_join!(visitor, publisher) {
                         Ok((visitor, publisher)) => {
@@ -90,11 +95,12 @@ pub(super) async fn carry(
                         }
                         Err(error) => debug!(%error, "an upgrade was not completed"),
                     }
-                    drop(record);
+                    drop((record, connection));
                 });
                 return response.map(|_| Body::empty());
             }
-            let (parts, body) = response.into_parts();
+            let (mut parts, body) = response.into_parts();
+            remove_hop_headers(&mut parts.headers);
             Response::from_parts(parts, Body::new(SessionBody::new(body, session, Direction::Down, record)))
         }
     }

@@ -6,13 +6,13 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State, WebSocketUpgrade};
 use axum::http::{HeaderMap, Response, StatusCode};
-use tracing::debug;
 
-use super::http::{admit, answer_stop};
+use super::admission::{admit, answer_stop};
 use super::page::Refusal;
 use super::route::Correlation;
+use super::tcp::join;
 use super::{Connection, Edge};
-use crate::session::{Ending, Protocol, copy_both_ways};
+use crate::session::Protocol;
 use crate::tunnel::transport::MessageStream;
 use crate::tunnel::{TunnelName, websocket_limits};
 
@@ -33,19 +33,15 @@ pub(super) async fn visit(
         }
     };
     // A connection of its own, so that each visit is a session of its own.
-    let own = Arc::new(Connection::new(connection.peer, None));
+    let own = Connection::new(connection.peer, None, None);
     let (session, route) = match admit(&edge, &own, &name, &headers, Protocol::Tcp, &correlation).await {
         Ok(admitted) => admitted,
         Err(stop) => return answer_stop(&edge, stop, &name, &headers, &correlation),
     };
-    drop(own);
+    own.forget_sessions();
     websocket_limits(upgrade).on_upgrade(move |socket| async move {
-        match route.link.connect(&name).await {
-            Ok(stream) => copy_both_ways(&session, MessageStream::plain(socket), stream).await,
-            Err(error) => {
-                session.note_ending(Ending::PublisherClosed);
-                debug!(%error, tunnel = %name, "the publisher did not take a TCP stream");
-            }
-        }
+        join(&edge, &session, &route, MessageStream::plain(socket)).await;
+        // Held so long: the seat of the connection, and what ends a visitor who reads nothing.
+        drop((connection, own));
     })
 }

@@ -8,7 +8,10 @@ use sallyport_audit::{HeadSigner, SignError, Vault, VaultError, note};
 use sallyport_hsm::{Envelope, KeyError, Keys, PublicKey, Role, authority};
 
 use crate::access::{self, TokenKeys};
-use crate::tunnel::{CertificateBody, CertificateError, GatewayIdentity, IdentityCertificate, IdentitySignatures, Signing, SigningFailed, ToSign};
+use crate::tunnel::{
+    CertificateBody, CertificateError, GatewayIdentity, IdentityCertificate, IdentitySignatures, Signing,
+    SigningFailed, ToSign,
+};
 
 /// Signs ledger heads with the key of role `ledger`.
 pub(super) struct LedgerSigner {
@@ -39,8 +42,10 @@ impl HeadSigner for LedgerSigner {
     }
 
     fn sign(&mut self, message: &[u8]) -> Result<[u8; 64], SignError> {
-        let signature =
-            self.keys.sign_blocking(Role::Ledger, message).map_err(|error| SignError::new(error.to_string()))?;
+        let signature = self
+            .keys
+            .sign_blocking(Role::Ledger, message)
+            .map_err(|error| SignError::new(error.to_string()))?;
         signature.try_into().map_err(|_| SignError::new("the provider's signature is not 64 bytes long"))
     }
 }
@@ -112,7 +117,9 @@ impl TokenKeys for ProviderTokenKeys {
         Box::pin(async move {
             let signature = self.keys.sign(Role::TokenSigning, signing_input).await;
             let signature = signature.map_err(|error| access::SignError(error.to_string()))?;
-            signature.try_into().map_err(|_| access::SignError("the signature is not 64 bytes long".to_owned()))
+            signature
+                .try_into()
+                .map_err(|_| access::SignError("the signature is not 64 bytes long".to_owned()))
         })
     }
 
@@ -150,8 +157,14 @@ const IDENTITY_DAYS: u64 = 397;
 
 impl ProviderIdentity {
     /// Certifies the provider's identity keys with the organisation's root, as of `now` (Unix seconds).
-    pub(super) fn new(keys: &Keys, organisation: &str, gateway: &str, now: u64) -> Result<Self, IdentityError> {
-        let missing = |role| KeyError::KeyMissing { role, place: "the provider, in the expected form".to_owned() };
+    pub(super) fn new(
+        keys: &Keys,
+        organisation: &str,
+        gateway: &str,
+        now: u64,
+    ) -> Result<Self, IdentityError> {
+        let missing =
+            |role| KeyError::KeyMissing { role, place: "the provider, in the expected form".to_owned() };
         let PublicKey::MlDsa65(ml_dsa) = keys.public_key(Role::IdentityPq)? else {
             return Err(missing(Role::IdentityPq).into());
         };

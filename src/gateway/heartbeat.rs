@@ -31,15 +31,19 @@ pub(super) async fn beat(
             () = tokio::time::sleep(every) => {}
         }
         let (monotonic, wall) = (clock::monotonic(), clock::now());
-        let drift = drift(seen, (monotonic, wall));
+        let moved = drift(seen, (monotonic, wall));
         seen = (monotonic, wall);
-        if drift.unsigned_abs() > JUMP {
-            append(&ledger, Draft::new(Kind::ClockJumped, Outcome::Failure).detail("drift_ms", milliseconds(drift))).await;
+        if moved.unsigned_abs() > JUMP {
+            append(
+                &ledger,
+                Draft::new(Kind::ClockJumped, Outcome::Failure).detail("drift_ms", milliseconds(moved)),
+            )
+            .await;
         }
         let draft = Draft::new(Kind::GatewayHeartbeat, Outcome::Success)
             .detail("sessions", broker.live().len() as u64)
             .detail("tunnels", routes.views().len() as u64)
-            .detail("drift_ms", milliseconds(drift));
+            .detail("drift_ms", milliseconds(moved));
         append(&ledger, draft).await;
     }
 }
@@ -56,7 +60,8 @@ fn milliseconds(drift: SignedDuration) -> i64 {
 
 /// How far the wall clock moved beyond what really passed.
 fn drift(before: (Instant, Timestamp), now: (Instant, Timestamp)) -> SignedDuration {
-    let passed = SignedDuration::try_from(now.0.saturating_duration_since(before.0)).unwrap_or(SignedDuration::MAX);
+    let passed =
+        SignedDuration::try_from(now.0.saturating_duration_since(before.0)).unwrap_or(SignedDuration::MAX);
     now.1.duration_since(before.1).saturating_sub(passed)
 }
 

@@ -5,6 +5,7 @@
 
 mod adapters;
 pub mod config;
+mod evidence;
 mod heartbeat;
 mod parts;
 mod run;

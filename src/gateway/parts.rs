@@ -78,9 +78,7 @@ impl GatewayError {
             Self::Keys(error)
             | Self::Vault(VaultOpenError::Key(error))
             | Self::Tls(TlsError::Key(error))
-            | Self::Identity(IdentityError::Key(error)) => {
-                error.hint().to_owned()
-            }
+            | Self::Identity(IdentityError::Key(error)) => error.hint().to_owned(),
             Self::Ledger(error) => error.hint().to_owned(),
             Self::Access(error) => error.hint().to_owned(),
             Self::Listen(error) => error.hint().to_owned(),
@@ -90,7 +88,9 @@ impl GatewayError {
             Self::Vault(VaultOpenError::File { .. }) | Self::File { .. } => {
                 "check the path and who may read and write it".to_owned()
             }
-            Self::Tls(_) => "run `sallyportd init` again: it makes a certificate for the provider's key".to_owned(),
+            Self::Tls(_) => {
+                "run `sallyportd init` again: it makes a certificate for the provider's key".to_owned()
+            }
             Self::Sink(error) => error.hint().to_owned(),
         }
     }
@@ -105,7 +105,9 @@ pub(super) fn origin(config: &Config) -> String {
 pub(super) fn provider(config: &Config) -> ProviderConfig {
     let directory = config.keys.directory.clone();
     match config.keys.provider.clone() {
-        Provider::Pkcs11 { module, token, pin_file } => ProviderConfig::Pkcs11 { module, token, pin_file, directory },
+        Provider::Pkcs11 { module, token, pin_file } => {
+            ProviderConfig::Pkcs11 { module, token, pin_file, directory }
+        }
         Provider::Software { passphrase_file } => ProviderConfig::Software { directory, passphrase_file },
     }
 }
@@ -122,11 +124,15 @@ impl Parts {
         let signer = LedgerSigner::new(&keys, origin(config))?;
         let verifier_key = signer.verifier_key();
         let vault = LedgerVault::open(&keys, &config.keys.directory)?;
-        let options =
-            LedgerOptions::new(config.ledger.directory.clone(), origin(config), config.gateway.domain.clone());
-        let (ledger, opened) = tokio::task::spawn_blocking(move || Ledger::open(options, Box::new(signer), vault))
-            .await
-            .map_err(|error| GatewayError::Stopped(error.to_string()))??;
+        let options = LedgerOptions::new(
+            config.ledger.directory.clone(),
+            origin(config),
+            config.gateway.domain.clone(),
+        );
+        let (ledger, opened) =
+            tokio::task::spawn_blocking(move || Ledger::open(options, Box::new(signer), vault))
+                .await
+                .map_err(|error| GatewayError::Stopped(error.to_string()))??;
         tell(&opened);
         for key in made {
             ledger.append(key_record(Kind::KeyCreated, key)).await?;
@@ -136,7 +142,8 @@ impl Parts {
             policy_directory: config.access.policy_directory.clone(),
             issuer: format!("https://{}", config.gateway.domain),
         };
-        let access = Access::open(options, Arc::new(ledger.clone()), token_keys, Arc::new(SystemClock)).await?;
+        let access =
+            Access::open(options, Arc::new(ledger.clone()), token_keys, Arc::new(SystemClock)).await?;
         Ok(Self { keys, ledger, access, verifier_key })
     }
 }

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use sallyport_audit::Ledger;
-use sallyport_hsm::authority::{self, RootCertificate, RootOptions, Validity};
+use sallyport_hsm::authority::{self, RootOptions, Validity};
 use sallyport_hsm::{KeyError, KeyInfo, Keys};
 use secrecy::SecretString;
 
-use super::config::{Config, ConfigError, Provider, commented_file};
+use super::config::{Config, ConfigError, Provider, commented_file, environment};
 use super::parts::{GatewayError, Parts, open_keys};
+use super::tls::Certificates;
 use crate::access::{Caller, Subject, Tenant};
 use crate::clock;
 use crate::secret_file;
@@ -112,7 +113,7 @@ pub async fn set_up(wishes: &Wishes) -> Result<Done, SetupError> {
         write(&file, text.as_bytes())?;
         done.steps.push(format!("wrote the configuration {}", file.display()));
     }
-    let config = Config::load(&file, std::env::vars(), &[])?;
+    let config = Config::load(&file, environment(), &[])?;
     policies(&config, &mut done)?;
 
     let (keys, made) = {
@@ -131,15 +132,28 @@ pub async fn set_up(wishes: &Wishes) -> Result<Done, SetupError> {
     done.steps.extend(certificates_made);
     let absent: Vec<&String> =
         wishes.people.iter().filter(|person| !token_file(&wishes.state, person).exists()).collect();
-    if !made.is_empty() || !absent.is_empty() {
-        let parts = Parts::open(&config, keys, &made).await?;
-        let issued = first_tokens(&config, &parts, &absent, &wishes.state, &mut done).await;
-        write(&wishes.state.join("ledger.vkey"), format!("{}\n", parts.verifier_key).as_bytes())?;
+    let verifier = wishes.state.join("ledger.vkey");
+    // Written when the keys are in the ledger: without it, an earlier setup was broken off, and all of them are recorded.
+    let first = !verifier.exists();
+    if first || !made.is_empty() || !absent.is_empty() {
+        let unrecorded = if first { inventory(&keys).await? } else { made };
+        let parts = Parts::open(&config, keys, &unrecorded).await?;
+        let key = format!("{}\n", parts.verifier_key);
+        let issued = match write(&verifier, key.as_bytes()) {
+            Ok(()) => first_tokens(&config, &parts, &absent, &wishes.state, &mut done).await,
+            Err(error) => Err(error),
+        };
         parts.access.close().await;
         close(&parts.ledger).await?;
         issued?;
     }
     Ok(done)
+}
+
+async fn inventory(keys: &Keys) -> Result<Vec<KeyInfo>, SetupError> {
+    let keys = keys.clone();
+    let listed = tokio::task::spawn_blocking(move || keys.inventory()).await;
+    Ok(listed.map_err(|error| GatewayError::Stopped(error.to_string()))??)
 }
 
 async fn close(ledger: &Ledger) -> Result<(), SetupError> {
@@ -166,7 +180,7 @@ fn secrets(wishes: &Wishes) -> Result<(), SetupError> {
         if !path.exists() {
             let mut bytes = zeroize::Zeroizing::new([0_u8; 16]);
             getrandom::fill(&mut *bytes).map_err(|_| SetupError::Randomness)?;
-            write(&path, hex::encode(&*bytes).as_bytes())?;
+            write(&path, hex::encode(*bytes).as_bytes())?;
         }
     }
     Ok(())
@@ -216,8 +230,8 @@ fn keys(config: &Config) -> Result<(Keys, Vec<KeyInfo>), SetupError> {
 }
 
 fn read_secret(path: &Path) -> Result<SecretString, SetupError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| SetupError::File { path: path.to_owned(), source })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| SetupError::File { path: path.to_owned(), source })?;
     Ok(SecretString::from(text.trim().to_owned()))
 }
 
@@ -233,7 +247,7 @@ fn certificates(config: &Config, keys: &Keys) -> Result<Vec<String>, SetupError>
         steps.push(format!("made the root certificate {}", root_file.display()));
     }
     let leaf_file = &config.tls.certificate_file;
-    if !still_good(leaf_file, now) {
+    if !still_good(config, keys, now) {
         let root = std::fs::read_to_string(root_file)
             .map_err(|source| SetupError::File { path: root_file.clone(), source })?;
         let domain = &config.gateway.domain;
@@ -248,13 +262,17 @@ fn certificates(config: &Config, keys: &Keys) -> Result<Vec<String>, SetupError>
     Ok(steps)
 }
 
-/// Whether the certificate is there and will be for a while.
-fn still_good(leaf_file: &Path, now: Timestamp) -> bool {
+/// Whether the certificate is there, is for the provider's key, and will be valid for a while.
+fn still_good(config: &Config, keys: &Keys, now: Timestamp) -> bool {
+    let leaf_file = &config.tls.certificate_file;
+    if Certificates::open(keys, leaf_file, &config.tls.root_file, &config.gateway.domain).is_err() {
+        return false;
+    }
     let Ok(later) = now.checked_add(RENEW_BEFORE) else { return false };
     std::fs::read_to_string(leaf_file)
         .ok()
-        .and_then(|pem| RootCertificate::from_pem(&pem).ok())
-        .is_some_and(|certificate| certificate.is_valid_at(later))
+        .and_then(|pem| authority::valid_until(&pem).ok())
+        .is_some_and(|end| later < end)
 }
 
 async fn first_tokens(
@@ -264,7 +282,10 @@ async fn first_tokens(
     state: &Path,
     done: &mut Done,
 ) -> Result<(), SetupError> {
-    let wrong = |name: &str, why: &dyn std::fmt::Display| SetupError::Person { name: name.to_owned(), why: why.to_string() };
+    let wrong = |name: &str, why: &dyn std::fmt::Display| SetupError::Person {
+        name: name.to_owned(),
+        why: why.to_string(),
+    };
     let tenant: Tenant =
         config.access.tenant.parse().map_err(|error| wrong(&config.access.tenant, &error))?;
     let life = SignedDuration::try_from(config.access.token_life).unwrap_or(SignedDuration::from_hours(24));
@@ -284,7 +305,8 @@ async fn first_tokens(
 
 fn token_file(state: &Path, person: &str) -> PathBuf {
     let name = person.strip_prefix("user:").unwrap_or(person);
-    let safe: String = name.chars().filter(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(*letter)).collect();
+    let safe: String =
+        name.chars().filter(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(*letter)).collect();
     state.join("tokens").join(format!("{safe}.token"))
 }
 

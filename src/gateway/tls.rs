@@ -87,12 +87,15 @@ impl Certificates {
     }
 
     fn issue(&self, host: &str) -> Result<(), TlsError> {
-        let known = |named: &HashMap<String, Arc<CertifiedKey>>| named.contains_key(host) || named.len() >= MOST_NAMED;
+        let known = |named: &HashMap<String, Arc<CertifiedKey>>| {
+            named.contains_key(host) || named.len() >= MOST_NAMED
+        };
         let Some(root) = &self.root else { return Ok(()) };
         if known(&self.named.read().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(());
         }
-        let leaf = authority::issue_server_leaf(&self.keys, root, &[host.to_owned()], Validity::leaf(clock::now()))?;
+        let leaf =
+            authority::issue_server_leaf(&self.keys, root, &[host.to_owned()], Validity::leaf(clock::now()))?;
         let chain = CertificateDer::from_pem_slice(leaf.as_bytes())
             .map_err(|error| TlsError::Certificate { path: host.into(), why: error.to_string() })?;
         let certified = certified(&self.keys, vec![chain], Path::new(host))?;
@@ -104,7 +107,8 @@ impl Certificates {
 impl NameCertificates for Certificates {
     fn ensure(self: Arc<Self>, host: String) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            let issued = tokio::task::spawn_blocking(move || self.issue(&host).map_err(|error| (host, error))).await;
+            let issued =
+                tokio::task::spawn_blocking(move || self.issue(&host).map_err(|error| (host, error))).await;
             if let Ok(Err((host, error))) = issued {
                 warn!(%host, %error, "no certificate could be issued for this name; visitors may get a warning");
             }

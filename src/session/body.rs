@@ -33,10 +33,11 @@ pub enum BodyError {
 /// Wraps a body; `G` is kept until the body is finished or dropped, and learns of the bytes by [`Counted`].
 pub struct SessionBody<G> {
     inner: UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>,
-    session: Session,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     direction: Direction,
+    // Dropped in this order: what the guard still writes belongs to the session, which is let go of last.
     guard: G,
+    session: Session,
 }
 
 /// Something that wants to know how many bytes a body carried.

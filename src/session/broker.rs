@@ -27,6 +27,8 @@ const RELEASE_BOUND: Duration = Duration::from_secs(10);
 pub struct Opening {
     /// The tunnel that the permit is for.
     pub tunnel: TunnelName,
+    /// The registration of the tunnel, `tun-…`: tells whose link takes the bytes.
+    pub tunnel_id: String,
     /// What the visitor speaks.
     pub protocol: Protocol,
     /// Where the visitor comes from.
@@ -78,10 +80,19 @@ impl Broker {
     }
 
     /// Opens a session: returns only when its opening record is durable under a signed head.
+    ///
+    /// Goes on when the caller is gone, as a visitor that hangs up makes it: a session that was opened in the ledger is closed
+    /// there too.
     pub async fn open(&self, permit: Permit, opening: Opening) -> Result<Session, OpenError> {
         if self.closed.is_cancelled() {
             return Err(OpenError::Stopping);
         }
+        let broker = self.clone();
+        let opened = self.tasks.spawn(async move { broker.open_now(permit, opening).await });
+        opened.await.unwrap_or(Err(OpenError::Stopping))
+    }
+
+    async fn open_now(self, permit: Permit, opening: Opening) -> Result<Session, OpenError> {
         let id = SessionId::new();
         let explanation = permit.explanation();
         let grant = permit.grant().map(|grant| grant.to_string());
@@ -89,7 +100,8 @@ impl Broker {
             .session(id.to_string())
             .correlation(opening.correlation.as_str())
             .source(opening.source.to_string())
-            .detail("protocol", opening.protocol.as_str());
+            .detail("protocol", opening.protocol.as_str())
+            .detail("tunnel_id", opening.tunnel_id.as_str());
         if let Some(agent) = &opening.agent {
             draft = draft.agent(agent.as_str());
         }
@@ -101,11 +113,13 @@ impl Broker {
             Facts {
                 subject,
                 tunnel: opening.tunnel,
+                tunnel_id: opening.tunnel_id,
                 protocol: opening.protocol,
                 grant,
                 source: opening.source,
                 opened: receipt.time,
             },
+            self.ledger.clone(),
         );
         let session = live.handle();
         let dead_already = !permit.is_alive();
@@ -117,11 +131,12 @@ impl Broker {
         Ok(session)
     }
 
-    /// Closes one session on an admin's word. `false` if there is none of that id.
-    pub fn kill(&self, id: SessionId, reason: &str) -> bool {
+    /// Closes one session on an admin's word. `false` if there is none of that id. `reason` is what the admin wrote, and
+    /// `correlation` leads to the record of who it was.
+    pub fn kill(&self, id: SessionId, reason: &str, correlation: &str) -> bool {
         let Some(live) = self.table().get(&id).cloned() else { return false };
         // A second kill changes nothing: the first reason stands.
-        let _ = live.kill.set((Instant::now(), reason.to_owned()));
+        let _ = live.kill.set((Instant::now(), reason.to_owned(), correlation.to_owned()));
         live.killed.cancel();
         true
     }
@@ -133,9 +148,9 @@ impl Broker {
         sessions
     }
 
-    /// Ends all sessions of one tunnel, because its publisher is gone for good.
-    pub fn tunnel_gone(&self, tunnel: &TunnelName) {
-        for live in self.table().values().filter(|live| live.tunnel == *tunnel) {
+    /// Ends all sessions of one registration, because its publisher is gone: whoever has the name next, they are not its.
+    pub fn tunnel_gone(&self, tunnel_id: &str) {
+        for live in self.table().values().filter(|live| live.tunnel_id == tunnel_id) {
             live.note_ending(Ending::PublisherClosed);
             live.cut.cancel();
         }
@@ -152,22 +167,12 @@ impl Broker {
         self.tasks.wait().await;
     }
 
-    /// Writes a record that nobody waits for, in order; before the gateway stops, it waits for all of these.
-    pub fn write_behind(&self, draft: Draft) {
-        let ledger = self.ledger.clone();
-        self.tasks.spawn(async move {
-            if let Err(problem) = ledger.enqueue(draft).await {
-                error!(error = %problem, "a request could not be recorded");
-            }
-        });
-    }
-
     async fn supervise(self, live: Arc<Live>, permit: Permit) {
         let (ending, decided) = tokio::select! {
-            death = permit.died() => (Ending::PermitDied, Some((death.decided_at, death.cause.as_str().to_owned()))),
+            death = permit.died() => (Ending::PermitDied, Some((death.decided_at, death.cause.as_str()))),
             () = live.killed.cancelled() => {
-                let (at, reason) = live.kill.get().cloned().unwrap_or_else(|| (Instant::now(), String::new()));
-                (Ending::Killed, Some((at, reason)))
+                let at = live.kill.get().map_or_else(Instant::now, |(at, ..)| *at);
+                (Ending::Killed, Some((at, "killed")))
             }
             () = live.cut.cancelled() => (live.reason(), None),
             () = live.released() => (live.reason(), None),
@@ -177,6 +182,9 @@ impl Broker {
         live.cut.cancel();
         let let_go = tokio::time::timeout(RELEASE_BOUND, live.released()).await.is_ok();
         self.table().remove(&live.id);
+        if tokio::time::timeout(RELEASE_BOUND, live.records_written()).await.is_err() {
+            error!(session = %live.id, "records of its requests are still waiting for the ledger");
+        }
         self.record_close(&live, ending, decided, let_go).await;
     }
 
@@ -184,7 +192,7 @@ impl Broker {
         &self,
         live: &Live,
         ending: Ending,
-        decided: Option<(Instant, String)>,
+        decided: Option<(Instant, &'static str)>,
         let_go: bool,
     ) {
         let (up, down, requests) = live.counts();
@@ -201,6 +209,9 @@ impl Broker {
         if let Some(grant) = &live.grant {
             draft = draft.grant(grant.as_str());
         }
+        if let Some((_, reason, correlation)) = live.kill.get() {
+            draft = draft.reason(reason.as_str()).correlation(correlation.as_str());
+        }
         if let Some((at, cause)) = decided {
             let last_byte = live.last_byte().unwrap_or_else(Instant::now);
             let latency = last_byte.saturating_duration_since(at);
@@ -208,7 +219,8 @@ impl Broker {
                 .detail("cause", cause)
                 .detail("last_byte_after_us", u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
         }
-        if let Err(problem) = self.ledger.append(draft).await {
+        // Enqueued, not appended: while the HSM is away the ledger keeps what is enqueued, and signs it when it can.
+        if let Err(problem) = self.ledger.enqueue(draft).await {
             error!(session = %live.id, error = %problem, "the end of a session could not be recorded");
         }
     }

@@ -20,6 +20,8 @@ where
     let mut visitor = Counting { inner: visitor, session, side: Side::Visitor };
     let mut publisher = Counting { inner: publisher, session, side: Side::Publisher };
     tokio::select! {
+        // Asked first: once the session is cut, no byte moves that was ready at the same time.
+        biased;
         () = session.cut() => {}
         result = tokio::io::copy_bidirectional_with_sizes(&mut visitor, &mut publisher, BUFFER, BUFFER) => {
             if result.is_err() {
@@ -42,7 +44,11 @@ struct Counting<'s, S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counting<'_, S> {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.inner).poll_read(context, buffer))?;

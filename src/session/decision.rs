@@ -2,11 +2,11 @@
 
 use sallyport_audit::Draft;
 
-use crate::access::Explanation;
+use crate::access::{Explanation, RuleRef};
 
 /// Puts `explanation` into `draft`.
 pub fn explain(draft: Draft, explanation: &Explanation) -> Draft {
-    let rules: Vec<String> = explanation.rules.iter().map(|rule| format!("{}: {}", rule.place, rule.text)).collect();
+    let rules: Vec<String> = explanation.rules.iter().map(RuleRef::for_record).collect();
     let workflows: Vec<String> = explanation.workflows.iter().map(ToString::to_string).collect();
     let draft = draft
         .subject(explanation.subject.to_string())
@@ -15,7 +15,9 @@ pub fn explain(draft: Draft, explanation: &Explanation) -> Draft {
         .policy(explanation.policy.to_string())
         .detail("tenant", explanation.tenant.to_string())
         .detail("rules", rules)
-        .detail("why", explanation.why.as_str());
+        .detail("code", explanation.code)
+        // A sentence for people, which may name the visitor: personal.
+        .reason(explanation.why.as_str());
     let draft = if workflows.is_empty() { draft } else { draft.detail("workflows", workflows) };
     match explanation.grant {
         Some(grant) => draft.grant(grant.to_string()),

@@ -10,7 +10,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use sallyport_audit::{Draft, Ledger};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::error;
 use uuid::Uuid;
 
 use crate::tunnel::TunnelName;
@@ -115,6 +118,7 @@ pub(super) struct Live {
     pub(super) id: SessionId,
     pub(super) subject: String,
     pub(super) tunnel: TunnelName,
+    pub(super) tunnel_id: String,
     pub(super) protocol: Protocol,
     pub(super) grant: Option<String>,
     pub(super) source: SocketAddr,
@@ -131,14 +135,18 @@ pub(super) struct Live {
     released: CancellationToken,
     released_at: OnceLock<Instant>,
     reason: OnceLock<Ending>,
+    /// Records of the session's requests that are still to be written; the closing record comes after them.
+    records: TaskTracker,
+    ledger: Ledger,
     /// Set by an admin's kill.
     pub(super) killed: CancellationToken,
-    pub(super) kill: OnceLock<(Instant, String)>,
+    pub(super) kill: OnceLock<(Instant, String, String)>,
 }
 
 pub(super) struct Facts {
     pub(super) subject: String,
     pub(super) tunnel: TunnelName,
+    pub(super) tunnel_id: String,
     pub(super) protocol: Protocol,
     pub(super) grant: Option<String>,
     pub(super) source: SocketAddr,
@@ -146,11 +154,12 @@ pub(super) struct Facts {
 }
 
 impl Live {
-    pub(super) fn new(id: SessionId, facts: Facts) -> Arc<Self> {
+    pub(super) fn new(id: SessionId, facts: Facts, ledger: Ledger) -> Arc<Self> {
         Arc::new(Self {
             id,
             subject: facts.subject,
             tunnel: facts.tunnel,
+            tunnel_id: facts.tunnel_id,
             protocol: facts.protocol,
             grant: facts.grant,
             source: facts.source,
@@ -164,6 +173,8 @@ impl Live {
             released: CancellationToken::new(),
             released_at: OnceLock::new(),
             reason: OnceLock::new(),
+            records: TaskTracker::new(),
+            ledger,
             killed: CancellationToken::new(),
             kill: OnceLock::new(),
         })
@@ -181,6 +192,12 @@ impl Live {
 
     pub(super) async fn released(&self) {
         self.released.cancelled().await;
+    }
+
+    /// Waits for the records of the session's requests.
+    pub(super) async fn records_written(&self) {
+        self.records.close();
+        self.records.wait().await;
     }
 
     pub(super) fn last_byte(&self) -> Option<Instant> {
@@ -264,6 +281,21 @@ impl Session {
     /// Resolves when bytes must stop, now.
     pub fn cut(&self) -> tokio_util::sync::WaitForCancellationFutureOwned {
         self.0.0.cut.clone().cancelled_owned()
+    }
+
+    /// Resolves when nobody holds the session any more.
+    pub fn released(&self) -> tokio_util::sync::WaitForCancellationFutureOwned {
+        self.0.0.released.clone().cancelled_owned()
+    }
+
+    /// Writes a record of this session, behind what was written before. The session is closed in the ledger only after it.
+    pub fn write_behind(&self, draft: Draft) {
+        let ledger = self.0.0.ledger.clone();
+        self.0.0.records.spawn(async move {
+            if let Err(problem) = ledger.enqueue(draft).await {
+                error!(error = %problem, "a request could not be recorded");
+            }
+        });
     }
 
     /// Counts bytes from the visitor to the publisher.

@@ -20,4 +20,4 @@ pub use copy::copy_both_ways;
 pub use decision::explain;
 pub use live::{Ending, LiveSession, Protocol, Session, SessionId};
 pub use readiness::{Readiness, Unready};
-pub use routes::{Lookup, NameTaken, Route, RouteView, Routes};
+pub use routes::{Lookup, NotReserved, Reservation, Route, RouteView, Routes, Wanted};

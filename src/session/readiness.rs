@@ -23,6 +23,14 @@ pub enum Unready {
 }
 
 impl Unready {
+    /// What a peer is told: that it is so, and not what stands in our logs.
+    pub fn in_public(&self) -> &'static str {
+        match self {
+            Self::Ledger(_) => "the gateway's ledger takes no records now",
+            Self::Hsm(_) => "the gateway's keys do not answer now",
+        }
+    }
+
     /// Stable code, listed in `docs/errors.md`.
     pub fn code(&self) -> &'static str {
         match self {
@@ -47,7 +55,9 @@ impl Readiness {
         match &*self.ledger.borrow() {
             LedgerStatus::Open { .. } => Ok(()),
             LedgerStatus::Closed => Err(Unready::Ledger("it is closed".to_owned())),
-            LedgerStatus::Stalled { reason } | LedgerStatus::Failed { reason } => Err(Unready::Ledger(reason.clone())),
+            LedgerStatus::Stalled { reason } | LedgerStatus::Failed { reason } => {
+                Err(Unready::Ledger(reason.clone()))
+            }
         }
     }
 }

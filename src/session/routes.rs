@@ -1,7 +1,8 @@
 //! Who publishes which name, and how to reach them.
 //!
 //! A name belongs to whoever registered it first, until its publisher leaves, or is lost and stays away longer than the
-//! grace period. While a publisher is away its name is kept for it: the same publisher takes it back, nobody else can.
+//! grace period. While a publisher is away its name is kept for its owner: the same publisher takes it back, or one that the
+//! owner started in its place; nobody else can.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,8 +21,6 @@ pub struct Route {
     pub kind: TunnelKind,
     /// Subject that published it.
     pub owner: String,
-    /// Which running publisher: the same one may take its name back after a lost connection.
-    pub publisher: String,
     /// Id of this registration, `tun-…`.
     pub id: String,
     /// When it was registered.
@@ -57,69 +56,133 @@ pub enum Lookup {
     Unknown,
 }
 
-/// The name is another publisher's.
+/// Why a publisher does not get the names that it wants.
 #[derive(Debug, thiserror::Error)]
-#[error("the name `{name}` is in use by {}", if *.same_owner { "another publisher of yours" } else { "somebody else" })]
-pub struct NameTaken {
-    /// The name that was asked for.
-    pub name: TunnelName,
-    /// Whether the same user holds it.
-    pub same_owner: bool,
+pub enum NotReserved {
+    /// A name is another publisher's.
+    #[error("the name `{name}` is in use by {}", if *.same_owner { "another publisher of yours" } else { "somebody else" })]
+    Taken {
+        /// The name.
+        name: TunnelName,
+        /// Whether the same user holds it.
+        same_owner: bool,
+    },
+    /// The user would have more than allowed.
+    #[error("you have {others} other tunnels, and {most} are allowed")]
+    TooMany {
+        /// Tunnels besides the wanted ones.
+        others: usize,
+        /// The bound.
+        most: usize,
+    },
 }
 
 struct Slot {
-    route: Arc<Route>,
+    owner: String,
+    publisher: String,
+    route: Option<Arc<Route>>,
     /// Set while the publisher is away.
     kept_until: Option<Instant>,
+    /// Set while a registration is under way.
+    reserved_by: Option<u64>,
 }
 
 /// The table of routes; clones share it.
 #[derive(Clone)]
 pub struct Routes {
-    slots: Arc<Mutex<HashMap<TunnelName, Slot>>>,
+    table: Arc<Mutex<Table>>,
     grace: Duration,
+}
+
+#[derive(Default)]
+struct Table {
+    slots: HashMap<TunnelName, Slot>,
+    reservations: u64,
+}
+
+/// Who wants names.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    /// The user.
+    pub owner: &'a str,
+    /// The publisher that shows this ticket as its own; `None` is a new one.
+    pub publisher: Option<&'a str>,
+    /// The name of a publisher that is new, or whose ticket nobody remembers.
+    pub fresh: &'a str,
+    /// The names.
+    pub names: &'a [TunnelName],
+    /// How many tunnels the user may have in all.
+    pub most: usize,
+}
+
+/// Names that are held for one registration until it is complete. Dropped before that, they are free again.
+pub struct Reservation {
+    routes: Routes,
+    id: u64,
+    /// Which publisher this is.
+    pub publisher: String,
+    /// Whether it came back for what was its own.
+    pub resumed: bool,
+    names: Vec<TunnelName>,
 }
 
 impl Routes {
     /// An empty table that keeps the name of a lost publisher for `grace`.
     pub fn new(grace: Duration) -> Self {
-        Self { slots: Arc::default(), grace }
+        Self { table: Arc::default(), grace }
     }
 
-    /// Whether `publisher` of `owner` may have `name` now.
-    pub fn check(&self, name: &TunnelName, owner: &str, publisher: &str, now: Instant) -> Result<(), NameTaken> {
-        match self.slots().get(name) {
-            Some(slot) if slot.holds_against(owner, publisher, now) => {
-                Err(NameTaken { name: name.clone(), same_owner: slot.route.owner == owner })
+    /// Holds all the names, or none. From here on nobody else can have them.
+    pub fn reserve(&self, wanted: &Wanted<'_>, now: Instant) -> Result<Reservation, NotReserved> {
+        let mut table = self.table();
+        let known = |ticket: &&str| {
+            table.slots.values().any(|slot| slot.owner == wanted.owner && slot.publisher == **ticket)
+        };
+        let ticket = wanted.publisher.filter(known);
+        let publisher = ticket.unwrap_or(wanted.fresh).to_owned();
+        for name in wanted.names {
+            if let Some(slot) =
+                table.slots.get(name).filter(|slot| slot.holds_against(wanted.owner, &publisher, now))
+            {
+                return Err(NotReserved::Taken {
+                    name: name.clone(),
+                    same_owner: slot.owner == wanted.owner,
+                });
             }
-            _ => Ok(()),
         }
-    }
-
-    /// Names that `owner` holds now through publishers other than `publisher`.
-    pub fn count_of(&self, owner: &str, publisher: &str) -> usize {
-        let others = |slot: &&Slot| slot.route.owner == owner && slot.route.publisher != publisher;
-        self.slots().values().filter(others).count()
-    }
-
-    /// Puts a route in place; what the same publisher had under that name before is returned, to be closed.
-    pub fn register(&self, route: Route, now: Instant) -> Result<Option<Arc<Route>>, NameTaken> {
-        let mut slots = self.slots();
-        if let Some(slot) = slots.get(&route.name)
-            && slot.holds_against(&route.owner, &route.publisher, now)
-        {
-            return Err(NameTaken { name: route.name.clone(), same_owner: slot.route.owner == route.owner });
+        let another =
+            |(name, slot): &(&TunnelName, &Slot)| slot.owner == wanted.owner && !wanted.names.contains(name);
+        let others = table.slots.iter().filter(another).count();
+        if others + wanted.names.len() > wanted.most {
+            return Err(NotReserved::TooMany { others, most: wanted.most });
         }
-        let slot = Slot { route: Arc::new(route.clone()), kept_until: None };
-        Ok(slots.insert(route.name, slot).map(|old| old.route))
+        table.reservations += 1;
+        let id = table.reservations;
+        for name in wanted.names {
+            match table.slots.get_mut(name) {
+                Some(slot) => slot.reserved_by = Some(id),
+                None => {
+                    let slot = Slot {
+                        owner: wanted.owner.to_owned(),
+                        publisher: publisher.clone(),
+                        route: None,
+                        kept_until: None,
+                        reserved_by: Some(id),
+                    };
+                    table.slots.insert(name.clone(), slot);
+                }
+            }
+        }
+        let resumed = ticket.is_some();
+        Ok(Reservation { routes: self.clone(), id, publisher, resumed, names: wanted.names.to_vec() })
     }
 
     /// The publisher of registration `id` was lost: its name is kept for the grace period. `false` if it is not the
     /// present one.
     pub fn lost(&self, name: &TunnelName, id: &str, now: Instant) -> bool {
-        let mut slots = self.slots();
-        match slots.get_mut(name) {
-            Some(slot) if slot.route.id == id => {
+        let mut table = self.table();
+        match table.slots.get_mut(name) {
+            Some(slot) if slot.is(id) => {
                 slot.kept_until = Some(now + self.grace);
                 true
             }
@@ -130,28 +193,32 @@ impl Routes {
     /// The publisher of registration `id` left on purpose, or its grace is over: the name is free. `false` if it is not
     /// the present one, or came back.
     pub fn free(&self, name: &TunnelName, id: &str) -> bool {
-        let mut slots = self.slots();
-        let ours = slots.get(name).is_some_and(|slot| slot.route.id == id);
-        if ours {
-            slots.remove(name);
+        let mut table = self.table();
+        let Some(slot) = table.slots.get_mut(name).filter(|slot| slot.is(id)) else { return false };
+        slot.route = None;
+        slot.kept_until = None;
+        // A registration that is under way keeps its hold on the name.
+        if slot.reserved_by.is_none() {
+            table.slots.remove(name);
         }
-        ours
+        true
     }
 
     /// Where `name` leads.
     pub fn lookup(&self, name: &TunnelName, now: Instant) -> Lookup {
-        match self.slots().get(name) {
-            None => Lookup::Unknown,
-            Some(Slot { kept_until: Some(until), .. }) if *until <= now => Lookup::Unknown,
-            Some(Slot { kept_until: Some(_), .. }) => Lookup::Away,
-            Some(slot) => Lookup::Live(Arc::clone(&slot.route)),
+        match self.table().slots.get(name) {
+            Some(Slot { kept_until: Some(until), .. }) if now < *until => Lookup::Away,
+            Some(Slot { kept_until: None, route: Some(route), .. }) => Lookup::Live(Arc::clone(route)),
+            _ => Lookup::Unknown,
         }
     }
 
     /// Tells every publisher that the gateway stops; their streams may go on for `grace`.
     pub fn farewell(&self, grace: Duration) {
-        for slot in self.slots().values().filter(|slot| slot.kept_until.is_none()) {
-            slot.route.link.close(Farewell { code: FarewellCode::Draining, grace });
+        for slot in self.table().slots.values().filter(|slot| slot.kept_until.is_none()) {
+            if let Some(route) = &slot.route {
+                route.link.close(Farewell { code: FarewellCode::Draining, grace });
+            }
         }
     }
 
@@ -162,31 +229,122 @@ impl Routes {
 
     /// All routes, by name.
     pub fn views(&self) -> Vec<RouteView> {
-        let mut views: Vec<_> = self
-            .slots()
-            .values()
-            .map(|slot| RouteView {
-                name: slot.route.name.to_string(),
-                kind: slot.route.kind.as_str(),
-                owner: slot.route.owner.clone(),
-                id: slot.route.id.clone(),
-                since: slot.route.since,
+        let table = self.table();
+        let view = |slot: &Slot| {
+            let route = slot.route.as_ref()?;
+            Some(RouteView {
+                name: route.name.to_string(),
+                kind: route.kind.as_str(),
+                owner: route.owner.clone(),
+                id: route.id.clone(),
+                since: route.since,
                 state: if slot.kept_until.is_some() { "away" } else { "live" },
             })
-            .collect();
+        };
+        let mut views: Vec<_> = table.slots.values().filter_map(view).collect();
         views.sort_by(|a, b| a.name.cmp(&b.name));
         views
     }
 
-    fn slots(&self) -> std::sync::MutexGuard<'_, HashMap<TunnelName, Slot>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    fn table(&self) -> std::sync::MutexGuard<'_, Table> {
+        // Every change is complete before the lock is let go: a panic elsewhere leaves the table whole.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reservation {
+    /// Puts a route in place of its reservation; what was there before is returned, to be closed.
+    pub fn publish(&self, route: Route) -> Option<Arc<Route>> {
+        let mut table = self.routes.table();
+        let slot = table.slots.get_mut(&route.name).filter(|slot| slot.reserved_by == Some(self.id))?;
+        slot.publisher.clone_from(&self.publisher);
+        slot.kept_until = None;
+        slot.reserved_by = None;
+        slot.route.replace(Arc::new(route))
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let mut table = self.routes.table();
+        for name in &self.names {
+            let Some(slot) = table.slots.get_mut(name).filter(|slot| slot.reserved_by == Some(self.id))
+            else {
+                continue;
+            };
+            slot.reserved_by = None;
+            if slot.route.is_none() {
+                table.slots.remove(name);
+            }
+        }
     }
 }
 
 impl Slot {
+    fn is(&self, id: &str) -> bool {
+        self.route.as_ref().is_some_and(|route| route.id == id)
+    }
+
+    /// Whether somebody else than this publisher has the name. Its owner may take it back from a publisher that was lost, also
+    /// with a new one.
     fn holds_against(&self, owner: &str, publisher: &str, now: Instant) -> bool {
-        let same = self.route.owner == owner && self.route.publisher == publisher;
+        if self.reserved_by.is_some() {
+            return true;
+        }
+        let same = self.owner == owner && (self.publisher == publisher || self.kept_until.is_some());
         let over = self.kept_until.is_some_and(|until| until <= now);
         !same && !over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted<'a>(owner: &'a str, fresh: &'a str, names: &'a [TunnelName]) -> Wanted<'a> {
+        Wanted { owner, publisher: None, fresh, names, most: 2 }
+    }
+
+    fn names(texts: &[&str]) -> Vec<TunnelName> {
+        texts.iter().map(|text| TunnelName::parse(text).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_reserved_name_is_nobody_elses_until_the_reservation_is_dropped() {
+        let (routes, now, demo) = (Routes::new(Duration::ZERO), Instant::now(), names(&["demo"]));
+        let held = routes.reserve(&wanted("user:a", "p1", &demo), now).ok().unwrap();
+        assert!(matches!(
+            routes.reserve(&wanted("user:b", "p2", &demo), now),
+            Err(NotReserved::Taken { same_owner: false, .. })
+        ));
+        assert!(matches!(routes.lookup(&demo[0], now), Lookup::Unknown));
+        drop(held);
+        assert!(routes.reserve(&wanted("user:b", "p2", &demo), now).is_ok());
+    }
+
+    #[test]
+    fn either_all_names_are_held_or_none() {
+        let (routes, now) = (Routes::new(Duration::ZERO), Instant::now());
+        let (one, both, other) = (names(&["one"]), names(&["two", "one"]), names(&["two"]));
+        let _held = routes.reserve(&wanted("user:a", "p1", &one), now).ok().unwrap();
+        assert!(routes.reserve(&wanted("user:b", "p2", &both), now).is_err());
+        assert!(routes.reserve(&wanted("user:c", "p3", &other), now).is_ok());
+    }
+
+    #[test]
+    fn a_ticket_that_nobody_was_given_is_no_way_around_the_bound() {
+        let (routes, now) = (Routes::new(Duration::ZERO), Instant::now());
+        let (first, second, third) = (names(&["one"]), names(&["two"]), names(&["three"]));
+        let made_up = Some("made-up");
+        let _one = routes
+            .reserve(&Wanted { publisher: made_up, ..wanted("user:a", "p1", &first) }, now)
+            .ok()
+            .unwrap();
+        let _two = routes
+            .reserve(&Wanted { publisher: made_up, ..wanted("user:a", "p2", &second) }, now)
+            .ok()
+            .unwrap();
+        let refused = routes.reserve(&Wanted { publisher: made_up, ..wanted("user:a", "p3", &third) }, now);
+        assert!(matches!(refused, Err(NotReserved::TooMany { others: 2, most: 2 })));
     }
 }

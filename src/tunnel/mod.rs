@@ -34,7 +34,8 @@ mod wire;
 pub use accept::{Acceptance, Limits, Registration, accept};
 pub use handshake::{
     AcceptedTunnel, CertificateBody, CertificateError, GatewayIdentity, HandshakeError, IdentityCertificate,
-    IdentitySignatures, Refusal, RefusalCode, RootKey, Signing, SigningFailed, Suite, ToSign, channel_binding,
+    IdentitySignatures, Refusal, RefusalCode, RootKey, Signing, SigningFailed, Suite, ToSign,
+    channel_binding,
 };
 pub use link::{CloseReason, Counters, Farewell, FarewellCode, Link, LinkError};
 pub use name::{MAX_NAME, NameError, Offer, TunnelId, TunnelKind, TunnelName};

@@ -16,8 +16,9 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
 /// Runs the apps and the hand-made peers of all tests.
-pub(crate) static RUNTIME: LazyLock<Runtime> =
-    LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
+pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+});
 
 /// An app that ends with this value.
 pub(crate) struct App {
@@ -65,7 +66,12 @@ impl App {
             let pieces: Vec<Bytes> = block.chunks(64 * 1024).map(|piece| block.slice_ref(piece)).collect();
             async move { Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>))) }
         };
-        Self::web(Router::new().route("/hash", put(hash_body)).route("/block", get(send)).route("/echo", any(echo_socket)))
+        Self::web(
+            Router::new()
+                .route("/hash", put(hash_body))
+                .route("/block", get(send))
+                .route("/echo", any(echo_socket)),
+        )
     }
 
     /// `GET /events` sends what `events` sends, one piece at a time.
@@ -142,7 +148,8 @@ async fn hash_body(body: Body) -> String {
 async fn echo_socket(upgrade: WebSocketUpgrade) -> axum::response::Response {
     upgrade.on_upgrade(|mut socket| async move {
         while let Some(Ok(message)) = socket.recv().await {
-            if matches!(message, Message::Text(_) | Message::Binary(_)) && socket.send(message).await.is_err() {
+            if matches!(message, Message::Text(_) | Message::Binary(_)) && socket.send(message).await.is_err()
+            {
                 return;
             }
         }
@@ -174,7 +181,10 @@ pub(crate) fn random(length: usize) -> Bytes {
 }
 
 /// Sends `block` and ends that direction, then reads the answer of [`App::that_answers_at_the_end`] to its end.
-pub(crate) async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, block: &[u8]) -> ([u8; 32], Vec<u8>) {
+pub(crate) async fn exchange(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    block: &[u8],
+) -> ([u8; 32], Vec<u8>) {
     stream.write_all(block).await.unwrap();
     stream.shutdown().await.unwrap();
     let mut hash = [0; 32];

@@ -14,11 +14,8 @@ fn ask_approve_visit_and_revoke_are_one_story_whose_bytes_are_counted() {
     // Two requests on one connection are one session.
     let body = "x".repeat(10_000);
     let url = format!("https://demo.localhost:{}/echo", world.port());
-    let answer = world
-        .visit("demo", "/echo")
-        .by(&world, "visitor")
-        .args(&["--data-binary", &body, &url])
-        .run();
+    let answer =
+        world.visit("demo", "/echo").by(&world, "visitor").args(&["--data-binary", &body, &url]).run();
     assert_eq!(answer.status, 200);
     assert_eq!(answer.body.len(), 20_000, "{}", answer.head);
 
@@ -76,7 +73,10 @@ fn an_admin_ends_one_session_and_the_reason_is_recorded() {
     world.ask("admin", &["sessions", "kill", &id, "--reason", "unusual hours"]);
     assert!(!download.wait().success());
     let closed = world.record("session.closed", |record| record["session"] == id.as_str());
-    assert_eq!((&closed["details"]["reason"], &closed["details"]["cause"]), (&"killed".into(), &"unusual hours".into()));
+    assert_eq!(
+        (&closed["details"]["reason"], &closed["details"]["cause"]),
+        (&"killed".into(), &"unusual hours".into())
+    );
     let unknown = world.cli("admin", &["sessions", "kill", &id, "--reason", "again"]);
     assert_eq!(unknown.code, 1);
     assert!(unknown.err.contains("is no open session") && unknown.err.contains("hint:"), "{}", unknown.err);
@@ -131,7 +131,8 @@ fn a_request_that_waits_goes_on_when_somebody_has_decided() {
     let mut command = world.client("visitor");
     command.args(["request", "demo", "--reason", "to wait", "--minutes", "5", "--wait"]);
     let mut waiting = super::process::Process::start("waiting", world.directory(), &mut command);
-    let id = waiting.line("the request's id", |line| Some(line.strip_prefix("asked: ")?.split(' ').next()?.to_owned()));
+    let id = waiting
+        .line("the request's id", |line| Some(line.strip_prefix("asked: ")?.split(' ').next()?.to_owned()));
     world.ask("admin", &["requests", "approve", &id]);
     assert!(waiting.wait().success(), "{}", waiting.err());
     assert!(waiting.out().contains("granted"), "{}", waiting.out());
@@ -197,4 +198,35 @@ fn a_clock_that_somebody_sets_is_a_record_of_its_own() {
     let jumped = eventually("the jump is recorded", || world.records_of("clock.jumped").pop());
     let drift = jumped["details"]["drift_ms"].as_i64().unwrap();
     assert!((295_000..=305_000).contains(&drift), "{drift}");
+}
+
+#[test]
+fn lists_are_made_for_people_too() {
+    let world = World::start();
+    let _publisher = world.publish_demo("demo");
+    let grant = world.grant("demo");
+    let mut download = world.visit("demo", "/stream").by(&world, "visitor").start();
+    download.line("a first tick", |line| line.starts_with("tick").then_some(()));
+    for (arguments, heads, words) in [
+        (
+            &["requests", "list"][..],
+            "ID STATE WHO WHAT FOR ASKED WHY",
+            &["granted", "user:visitor", "tunnel:demo", "to look at it"][..],
+        ),
+        (&["grants", "list"], "ID", &[grant.as_str(), "user:visitor"]),
+        (&["sessions", "list"], "ID WHO TUNNEL KIND FROM SINCE", &["user:visitor", "demo", "http"]),
+        (&["tunnels"], "NAME KIND STATE OWNER SINCE", &["demo", "live", "user:publisher"]),
+        (&["tokens", "list"], "ID STATE WHOSE UNTIL", &["user:admin", "live"]),
+        (&["log", "--from", "0"], "", &["session.opened", "subject=user:visitor"]),
+        (&["status"], "", &["ready: true", "sessions: 1"]),
+        (&["whoami"], "", &["subject: user:admin"]),
+    ] {
+        let run = world.cli("admin", arguments);
+        assert_eq!(run.code, 0, "{arguments:?}: {}", run.err);
+        let first: Vec<&str> = run.out.lines().next().unwrap_or_default().split_whitespace().collect();
+        assert!(first.join(" ").starts_with(heads), "{arguments:?}: {}", run.out);
+        for word in words {
+            assert!(run.out.contains(word), "{arguments:?} lacks `{word}`: {}", run.out);
+        }
+    }
 }

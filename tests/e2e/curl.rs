@@ -23,8 +23,6 @@ pub(crate) struct Answer {
     /// Heads of all answers, as they came.
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
-    /// curl's own exit code.
-    pub(crate) code: i32,
     /// curl's own complaint.
     pub(crate) complaint: String,
 }
@@ -76,7 +74,6 @@ impl Curl {
             version: words.next().unwrap_or_default().to_owned(),
             head: std::fs::read_to_string(self.files.with_extension("head")).unwrap_or_default(),
             body: output.stdout,
-            code: output.status.code().unwrap_or(-1),
             complaint,
         }
     }

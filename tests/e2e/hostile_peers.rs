@@ -31,20 +31,25 @@ async fn rest(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
 fn a_visitor_who_sends_endless_headers_is_stopped_at_the_bound() {
     let world = World::with().set("limits.header_bytes=16384").start();
     RUNTIME.block_on(async {
-        let mut stream = tls(&world, "demo.localhost").await;
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: demo.localhost\r\n").await.unwrap();
+        let mut stream = tls(&world, "localhost").await;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n").await.unwrap();
         let line = format!("X-More: {}\r\n", "x".repeat(1000));
         let mut sent = 0;
-        while sent < 10 << 20 && stream.write_all(line.as_bytes()).await.is_ok() && stream.flush().await.is_ok() {
+        while sent < 10 << 20
+            && stream.write_all(line.as_bytes()).await.is_ok()
+            && stream.flush().await.is_ok()
+        {
             sent += line.len();
         }
         assert!(sent < 10 << 20, "the gateway took {sent} bytes of headers");
         let answer = rest(&mut stream).await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
     });
-    let too_many = world.visit("demo", "/").header(&format!("X-More: {}", "x".repeat(20_000))).args(&["--http1.1"]).run();
+    let too_many =
+        world.curl("/healthz").header(&format!("X-More: {}", "x".repeat(20_000))).args(&["--http1.1"]).run();
     assert_eq!(too_many.status, 431);
-    let too_many = world.visit("demo", "/").header(&format!("X-More: {}", "x".repeat(20_000))).args(&["--http2"]).run();
+    let too_many =
+        world.curl("/healthz").header(&format!("X-More: {}", "x".repeat(20_000))).args(&["--http2"]).run();
     assert!(matches!(too_many.status, 0 | 431), "{}", too_many.status);
     lives_on(&world);
 }
@@ -53,11 +58,11 @@ fn a_visitor_who_sends_endless_headers_is_stopped_at_the_bound() {
 fn a_visitor_who_never_ends_a_request_head_is_let_go() {
     let world = World::with().set("limits.header_secs=1").start();
     RUNTIME.block_on(async {
-        let mut stream = tls(&world, "demo.localhost").await;
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: demo.loc").await.unwrap();
+        let mut stream = tls(&world, "localhost").await;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: loc").await.unwrap();
         let answer = rest(&mut stream).await;
         assert!(!answer.contains("200"), "{answer}");
-        let mut silent = tls(&world, "demo.localhost").await;
+        let mut silent = tls(&world, "localhost").await;
         rest(&mut silent).await;
     });
     lives_on(&world);
@@ -149,7 +154,11 @@ fn a_first_message_with_a_flipped_byte_or_from_another_connection_is_refused_and
         let sound = hello(&socket);
         socket.send(Message::binary(sound.clone())).await.unwrap();
         let answer = socket.next().await.unwrap().unwrap().into_data();
-        assert!(answer.len() > 4000, "a hello with certificate and both signatures, not {} bytes", answer.len());
+        assert!(
+            answer.len() > 4000,
+            "a hello with certificate and both signatures, not {} bytes",
+            answer.len()
+        );
         // Its own message back, in place of a credential.
         socket.send(Message::binary(answer)).await.unwrap();
         refused(&mut socket).await;
@@ -190,12 +199,17 @@ fn a_publisher_that_connects_and_says_nothing_is_let_go_and_recorded() {
 #[test]
 fn an_api_call_with_a_body_that_is_too_large_or_no_json_is_refused() {
     let world = World::start();
-    let send = |body: &str| world.curl("/api/v1/requests").by(&world, "visitor").args(&["--json", body]).run();
+    let send =
+        |body: &str| world.curl("/api/v1/requests").by(&world, "visitor").args(&["--json", body]).run();
     assert_eq!(send("{").status, 400);
     assert_eq!(send(r#"{"tunnel": "demo"}"#).status, 422);
     assert_eq!(send(r#"{"tunnel": "demo", "reason": "x", "minutes": 5, "admin": true}"#).status, 422);
     let large = world.path("large");
-    std::fs::write(&large, format!(r#"{{"tunnel": "demo", "minutes": 5, "reason": "{}"}}"#, "x".repeat(100_000))).unwrap();
+    std::fs::write(
+        &large,
+        format!(r#"{{"tunnel": "demo", "minutes": 5, "reason": "{}"}}"#, "x".repeat(100_000)),
+    )
+    .unwrap();
     assert_eq!(send(&format!("@{}", large.display())).status, 413);
     assert_eq!(send(r#"{"tunnel": "../../etc", "reason": "x", "minutes": 5}"#).problem(), "unusable-value");
     lives_on(&world);

@@ -1,6 +1,7 @@
 //! Who somebody is: tokens that are expired, foreign, revoked, broken.
 
 use super::approval::with_movable_clock;
+use super::process::Process;
 use super::world::{World, finish};
 
 #[test]
@@ -8,20 +9,48 @@ fn an_expired_token_is_told_apart_and_recorded() {
     let (plan, clock) = with_movable_clock();
     let world = plan.start();
     let _publisher = world.publish_demo("open-demo");
-    world.ask("admin", &["tokens", "issue", "--subject", "user:admin", "--hours", "2000", "--out", &world.path("late").to_string_lossy()]);
+    world.ask(
+        "admin",
+        &[
+            "tokens",
+            "issue",
+            "--subject",
+            "user:admin",
+            "--hours",
+            "2000",
+            "--out",
+            &world.path("late").to_string_lossy(),
+        ],
+    );
     clock.set("+31d");
 
     let refused = world.cli("visitor", &["whoami"]);
     assert_eq!(refused.code, 4, "{}", refused.err);
-    assert!(refused.err.contains("the token expired at") && refused.err.contains("hint: ask an admin for a new token"), "{}", refused.err);
+    assert!(
+        refused.err.contains("the token expired at")
+            && refused.err.contains("hint: ask an admin for a new token"),
+        "{}",
+        refused.err
+    );
     let visit = world.visit("open-demo", "/").by(&world, "visitor").run();
     assert_eq!(visit.status, 401);
     assert!(visit.json()["detail"].as_str().unwrap().contains("expired"), "{}", visit.text());
     let publish = world.cli("publisher", &["publish", "demo", "--name", "other"]);
     assert_eq!(publish.code, 4, "{}", publish.err);
-    assert!(publish.err.contains("expired") && publish.err.contains("hint: get a new token"), "{}", publish.err);
+    assert!(
+        publish.err.contains("expired") && publish.err.contains("hint: get a new token"),
+        "{}",
+        publish.err
+    );
 
-    let log = finish(world.client("admin").env("SALLYPORT_TOKEN_FILE", world.path("late")).args(["log", "--from", "0", "--json", "--kind", "auth.failed"]));
+    let log = finish(world.client("admin").env("SALLYPORT_TOKEN_FILE", world.path("late")).args([
+        "log",
+        "--from",
+        "0",
+        "--json",
+        "--kind",
+        "auth.failed",
+    ]));
     assert_eq!(log.code, 0, "{}", log.err);
     for object in ["gateway:api", "tunnel:open-demo", "gateway:connect"] {
         let told = log.out.lines().any(|line| line.contains(object) && line.contains("\"expired\""));
@@ -38,10 +67,17 @@ fn a_token_of_another_gateway_is_refused_and_recorded() {
     };
     let refused = with_foreign(&["whoami"]);
     assert_eq!(refused.code, 4, "{}", refused.err);
-    assert!(refused.err.contains("signed by another key") && refused.err.contains("hint:"), "{}", refused.err);
+    assert!(
+        refused.err.contains("signed by another key") && refused.err.contains("hint:"),
+        "{}",
+        refused.err
+    );
     let publish = with_foreign(&["publish", "demo", "--name", "other"]);
     assert_eq!(publish.code, 4, "{}", publish.err);
-    let visit = world.visit("open-demo", "/").header(&format!("Authorization: Bearer {}", other.token("visitor"))).run();
+    let visit = world
+        .visit("open-demo", "/")
+        .header(&format!("Authorization: Bearer {}", other.token("visitor")))
+        .run();
     assert_eq!(visit.status, 401);
     for object in ["gateway:api", "gateway:connect", "tunnel:open-demo"] {
         let record = world.record("auth.failed", |record| record["object"] == object);
@@ -140,17 +176,24 @@ fn only_who_may_audit_reads_the_records() {
 #[test]
 fn a_client_that_lacks_what_it_needs_says_what_to_do() {
     let world = World::start();
-    let without = |name: &str| finish(world.client("visitor").env_remove(name).env("HOME", world.directory()).arg("whoami"));
+    let without = |name: &str| {
+        finish(world.client("visitor").env_remove(name).env("HOME", world.directory()).arg("whoami"))
+    };
     let no_gateway = without("SALLYPORT_GATEWAY");
     assert_eq!(no_gateway.code, 2, "{}", no_gateway.err);
-    assert!(no_gateway.err.contains("no gateway is named") && no_gateway.err.contains("SALLYPORT_GATEWAY"), "{}", no_gateway.err);
+    assert!(
+        no_gateway.err.contains("no gateway is named") && no_gateway.err.contains("SALLYPORT_GATEWAY"),
+        "{}",
+        no_gateway.err
+    );
     let no_token = without("SALLYPORT_TOKEN_FILE");
     assert_eq!(no_token.code, 2, "{}", no_token.err);
     assert!(no_token.err.contains("no token is named"), "{}", no_token.err);
     let no_root = without("SALLYPORT_CA_FILE");
     assert_eq!(no_root.code, 3, "{}", no_root.err);
     assert!(no_root.err.contains("--ca-file"), "{}", no_root.err);
-    let nobody = finish(world.client("visitor").env("SALLYPORT_GATEWAY", "https://localhost:9").arg("whoami"));
+    let nobody =
+        finish(world.client("visitor").env("SALLYPORT_GATEWAY", "https://localhost:9").arg("whoami"));
     assert_eq!(nobody.code, 3, "{}", nobody.err);
     assert!(nobody.err.contains("is the gateway running"), "{}", nobody.err);
     let missing = finish(world.client("visitor").env("SALLYPORT_TOKEN_FILE", "/nowhere/token").arg("whoami"));
@@ -175,4 +218,44 @@ fn login_is_remembered() {
     assert!(later.out.contains("subject: user:visitor"), "{}", later.out);
     let remembered = std::fs::read_to_string(world.path("home-visitor/client.toml")).unwrap();
     assert!(!remembered.contains(&world.token("visitor")), "the token itself is not copied about");
+}
+
+#[test]
+fn a_gateway_is_pinned_at_the_first_meeting_and_refused_when_it_is_another_one() {
+    let mut world = World::start();
+    // A root that is no Sallyport organisation's stands first: so nobody but the first meeting vouches for the identity.
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let mut root = rcgen::CertificateParams::default();
+    root.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let mut bundle = root.self_signed(&key).unwrap().pem();
+    bundle.push_str(&std::fs::read_to_string(world.root()).unwrap());
+    let roots = world.path("bundle.pem");
+    let publish = |world: &World, token: std::path::PathBuf, bundle: &str| {
+        std::fs::write(&roots, bundle).unwrap();
+        let mut command = world.client("publisher");
+        command.env("SALLYPORT_CA_FILE", &roots).env("SALLYPORT_TOKEN_FILE", token);
+        command.args(["publish", "demo", "--name", "demo", "--json"]);
+        Process::start(&format!("pinning-{}", super::world::next()), world.directory(), &mut command)
+    };
+    for trust in ["\"trust\":\"first-use\"", "\"trust\":\"known\""] {
+        let mut publisher = publish(&world, world.token_file("publisher"), &bundle);
+        publisher.line(trust, |line| line.contains(trust).then_some(()));
+        publisher.line("that its tunnel is open", |line| line.contains("registered").then_some(()));
+        assert!(publisher.stop().success());
+    }
+    let other = {
+        world.stop_gateway();
+        World::with().in_place_of(&world).start()
+    };
+    bundle.push_str(&std::fs::read_to_string(other.root()).unwrap());
+    let mut publisher = publish(&world, other.token_file("publisher"), &bundle);
+    assert_eq!(publisher.wait().code(), Some(4), "{}", publisher.err());
+    let told = publisher.err();
+    assert!(told.contains("SHA256:") && told.contains("known_gateways") && told.contains("hint"), "{told}");
+    assert_eq!(other.records_of("tunnel.registered").len(), 0);
+    assert_eq!(
+        other.records_of("auth.failed").len(),
+        0,
+        "the token was shown to a gateway that is not known"
+    );
 }

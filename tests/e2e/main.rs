@@ -29,6 +29,7 @@ mod identity;
 mod life;
 mod outage;
 mod publishing;
+mod siem;
 mod starting;
 mod tcp;
 mod transfer;

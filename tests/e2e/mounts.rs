@@ -8,10 +8,14 @@ use super::process::Process;
 /// Whether the system lets us have mount namespaces. Containers often do not; then there is no way to have a real full
 /// disk without harm to others, and the test says that it shows nothing.
 pub(crate) fn can_mount() -> bool {
-    let tried = Command::new("unshare").args(["--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]).status();
+    let tried = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"])
+        .status();
     let can = tried.is_ok_and(|status| status.success());
     if !can {
-        eprintln!("SKIPPED: this system allows no mount namespace (unshare --map-root-user --mount), so this test shows nothing");
+        eprintln!(
+            "SKIPPED: this system allows no mount namespace (unshare --map-root-user --mount), so this test shows nothing"
+        );
     }
     can
 }

@@ -1,24 +1,57 @@
 //! What the gateway stands on fails while it serves: the disk, the HSM. New sessions are refused and say why; the gateway
 //! lives, and what was acknowledged is kept.
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::app::RUNTIME;
 use super::mounts::{can_mount, inside};
 use super::patience::eventually;
+use super::socket::tls;
 use super::world::World;
 
 #[test]
 fn a_token_that_is_taken_away_refuses_new_sessions_until_it_is_back() {
-    let world = World::start();
+    let world = World::with().set("limits.header_secs=60").start();
     let _publisher = world.publish_demo("open-demo");
-    assert_eq!(world.visit("open-demo", "/").by(&world, "visitor").run().status, 200);
+    // Connected while the token was there: a TLS handshake needs its key.
+    let mut early: Vec<_> = RUNTIME.block_on(async {
+        vec![
+            tls(&world, "open-demo.localhost").await,
+            tls(&world, "localhost").await,
+            tls(&world, "localhost").await,
+        ]
+    });
     let (token, away) = (world.path("softhsm"), world.path("softhsm-away"));
     std::fs::rename(&token, &away).unwrap();
-
-    // TLS itself needs the token's key: while it is down a new connection may end in the TLS handshake.
     eventually("the outage is noticed", || {
-        world.gateway_log().contains("hsm").then_some(())
+        // Whether the probe itself gets through or not: the token is asked.
+        world.curl("/readyz").run();
+        world.gateway_log().contains("key provider is down").then_some(())
     });
+
+    let mut ask = |host: &str, path: &str| {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}:{}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+            world.port(),
+            world.token("visitor")
+        );
+        let mut stream = early.remove(0);
+        RUNTIME.block_on(async {
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            let _ended = stream.read_to_end(&mut answer).await;
+            String::from_utf8_lossy(&answer).into_owned()
+        })
+    };
+    let refused = ask("open-demo.localhost", "/");
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("\"code\":\"hsm-down\""), "{refused}");
+    assert!(refused.contains("retry-after: ") && refused.contains("\"hint\":"), "{refused}");
+    let ready = ask("localhost", "/readyz");
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.ends_with("hsm-down\n"), "{ready}");
+    assert!(ask("localhost", "/healthz").starts_with("HTTP/1.1 200"), "the gateway lives");
+
     std::fs::rename(&away, &token).unwrap();
-    eventually("new sessions are served again", || {
+    eventually("new sessions are served again, without a restart", || {
         (world.visit("open-demo", "/").by(&world, "visitor").run().status == 200).then_some(())
     });
     let down = world.record("hsm.down", |_| true);
@@ -31,7 +64,8 @@ fn a_full_disk_refuses_new_sessions_and_keeps_what_was_acknowledged() {
     if !can_mount() {
         return;
     }
-    let disk = "mkdir $STATE/disk; mount -t tmpfs -o size=24m none $STATE/disk; cp -a $STATE/ledger/. $STATE/disk";
+    let disk =
+        "mkdir $STATE/disk; mount -t tmpfs -o size=24m none $STATE/disk; cp -a $STATE/ledger/. $STATE/disk";
     let mut world = World::with().in_own_mounts(disk).set("ledger.directory=disk").start();
     let _publisher = world.publish_demo("open-demo");
     assert_eq!(world.visit("open-demo", "/").by(&world, "visitor").run().status, 200);
@@ -46,11 +80,26 @@ fn a_full_disk_refuses_new_sessions_and_keeps_what_was_acknowledged() {
     });
     assert_eq!(refused.problem(), "ledger-down");
     assert!(refused.header("retry-after").is_some());
+    let later = world.visit("open-demo", "/").by(&world, "visitor").run().text();
+    assert!(
+        !refused.text().contains("No space") && !later.contains("journal"),
+        "a visitor is told too much: {later}"
+    );
     assert_eq!(world.curl("/healthz").run().status, 200, "the gateway lives");
     let ready = world.curl("/readyz").run();
     assert_eq!((ready.status, ready.text().trim()), (503, "ledger-down"));
     let publish = world.cli("publisher", &["publish", "demo", "--name", "other", "--give-up-after", "1"]);
-    assert_ne!(publish.code, 0);
+    assert_eq!(publish.code, 3, "{}", publish.err);
+    // Who may see the gateway's state is told why, and so is who reads its log.
+    let status = world.cli("admin", &["status"]);
+    assert_eq!(status.code, 1, "{}", status.err);
+    assert!(
+        status.err.contains("No space left on device") && status.err.contains("hint: look at the disk"),
+        "{}",
+        status.err
+    );
+    let log = world.gateway_log();
+    assert!(log.contains("No space left on device") && log.contains("restart the gateway"), "{log}");
 
     // What the disk held is whole, and a gateway with room goes on from it.
     let copy = world.path("copy");
@@ -90,6 +139,10 @@ fn a_ledger_on_a_read_only_disk_is_told_at_the_start() {
     let world = World::with().in_own_mounts(read_only).prepare();
     let refused = world.refuses_to_start(&[]);
     assert_eq!(refused.code, 1, "{}", refused.err);
-    assert!(refused.err.contains("ledger") && refused.err.contains("Read-only file system"), "{}", refused.err);
+    assert!(
+        refused.err.contains("ledger") && refused.err.contains("Read-only file system"),
+        "{}",
+        refused.err
+    );
     assert!(refused.err.contains("hint: let the gateway's user write there"), "{}", refused.err);
 }

@@ -24,12 +24,10 @@ impl Process {
     pub(crate) fn start(name: &str, directory: &Path, command: &mut Command) -> Self {
         let (out, err) = (directory.join(format!("{name}.out")), directory.join(format!("{name}.err")));
         let file = |path: &Path| File::options().create(true).append(true).open(path).unwrap();
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(file(&out))
-            .stderr(file(&err))
-            .spawn()
-            .unwrap_or_else(|error| panic!("{} cannot be started: {error}", command.get_program().display()));
+        let child =
+            command.stdin(Stdio::null()).stdout(file(&out)).stderr(file(&err)).spawn().unwrap_or_else(
+                |error| panic!("{} cannot be started: {error}", command.get_program().display()),
+            );
         Self { child, name: name.to_owned(), out, err, done: None }
     }
 
@@ -78,7 +76,8 @@ impl Process {
             return;
         }
         // The shell's own `kill`: the program of that name is not everywhere.
-        let sent = Command::new("sh").arg("-c").arg(format!("kill -{signal} {}", self.pid())).status().unwrap();
+        let sent =
+            Command::new("sh").arg("-c").arg(format!("kill -{signal} {}", self.pid())).status().unwrap();
         assert!(sent.success(), "{} (process {}) cannot be sent {signal}", self.name, self.pid());
     }
 
@@ -120,7 +119,16 @@ impl Drop for Process {
         }
         if std::thread::panicking() {
             let (out, err) = (self.out(), self.err());
-            let tail = |text: &str| text.lines().rev().take(25).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
+            let tail = |text: &str| {
+                text.lines()
+                    .rev()
+                    .take(25)
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .rev()
+                    .collect::<Vec<_>>()
+                    .join("\n")
+            };
             eprintln!("--- {} printed last ---\n{}\n{}", self.name, tail(&out), tail(&err));
         }
     }

@@ -6,11 +6,19 @@ use super::world::World;
 fn refused(world: &World, settings: &[&str], what: &[&str], next: &str) {
     let run = world.refuses_to_start(settings);
     assert_eq!(run.code, 1, "{}", run.err);
-    let error = run.err.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("no error in: {}", run.err));
+    let error = run
+        .err
+        .lines()
+        .find(|line| line.starts_with("error: "))
+        .unwrap_or_else(|| panic!("no error in: {}", run.err));
     for part in what {
         assert!(error.contains(part), "no `{part}` in: {error}");
     }
-    let hint = run.err.lines().find(|line| line.starts_with(" hint: ")).unwrap_or_else(|| panic!("no hint in: {}", run.err));
+    let hint = run
+        .err
+        .lines()
+        .find(|line| line.starts_with(" hint: "))
+        .unwrap_or_else(|| panic!("no hint in: {}", run.err));
     assert!(hint.contains(next), "no `{next}` in: {hint}");
     assert!(!run.err.contains("panicked"), "{}", run.err);
 }
@@ -55,7 +63,12 @@ fn a_port_that_is_taken_is_named_with_the_setting_to_change() {
 #[test]
 fn a_second_gateway_on_the_same_ledger_is_refused_and_the_first_goes_on() {
     let world = World::start();
-    refused(&world, &["gateway.listen=127.0.0.1:0"], &["in use by another gateway"], "stop the other gateway");
+    refused(
+        &world,
+        &["gateway.listen=127.0.0.1:0"],
+        &["in use by another gateway"],
+        "stop the other gateway",
+    );
     assert_eq!(world.curl("/readyz").run().status, 200);
     let count = world.records_of("gateway.started").len();
     assert_eq!(count, 1, "the second one wrote a record");
@@ -95,7 +108,9 @@ fn keys_that_live_in_a_sealed_file_are_announced_loudly_and_work_the_same() {
     assert_eq!(made.code, 0, "{}", made.err);
     assert!(made.err.contains("WARNING"), "{}", made.err);
     let listed = super::world::finish(
-        std::process::Command::new(env!("CARGO_BIN_EXE_sallyportd")).args(["keys", "list", "--config"]).arg(state.join("sallyport.toml")),
+        std::process::Command::new(env!("CARGO_BIN_EXE_sallyportd"))
+            .args(["keys", "list", "--config"])
+            .arg(state.join("sallyport.toml")),
     );
     assert_eq!(listed.code, 0, "{}", listed.err);
     assert_eq!(listed.out.matches("no token attests this key").count(), 8, "{}", listed.out);

@@ -105,7 +105,8 @@ fn a_visitor_who_stops_reading_stops_the_app_and_nobody_else() {
     let block = random(LARGE);
     let app = App::for_transfers(block.clone());
     let _publisher = world.publish_http("open-files", app.address());
-    let mut lazy = world.visit("open-files", "/block").by(&world, "visitor").args(&["--limit-rate", "1"]).start();
+    let mut lazy =
+        world.visit("open-files", "/block").by(&world, "visitor").args(&["--limit-rate", "1"]).start();
     super::patience::eventually("the slow download has begun", || {
         let open = world.ask("admin", &["sessions", "list"]);
         open.as_array()?.iter().any(|session| session["bytes_down"].as_u64() > Some(0)).then_some(())

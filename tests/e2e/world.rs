@@ -29,6 +29,7 @@ pub(crate) struct Plan {
     policy: String,
     environment: Vec<(String, String)>,
     before: Option<String>,
+    port: Option<u16>,
 }
 
 impl Plan {
@@ -48,6 +49,12 @@ impl Plan {
     /// A variable in the environment of the gateway.
     pub(crate) fn environment(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The port of a gateway that has stopped, whose place this one takes.
+    pub(crate) fn in_place_of(mut self, other: &World) -> Self {
+        self.port = Some(other.port);
         self
     }
 
@@ -98,7 +105,7 @@ impl World {
     }
 
     fn prepare(plan: Plan) -> Self {
-        let port = free_ports();
+        let port = plan.port.unwrap_or_else(free_ports);
         let directory = tempfile::Builder::new().prefix("sallyport-e2e-").tempdir().unwrap();
         let world = Self { gateway: None, directory, port, plan };
         std::fs::create_dir_all(world.path("softhsm")).unwrap();
@@ -126,6 +133,13 @@ impl World {
         command.arg("--tcp-ports").arg(format!("{first}-{last}"));
         command.args(["--listen", &format!("127.0.0.1:{}", self.port)]).args(arguments);
         finish(&mut command)
+    }
+
+    /// Adds to the configuration file.
+    pub(crate) fn configure(&self, text: &str) {
+        let file = self.state().join("sallyport.toml");
+        let before = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, format!("{before}\n{text}")).unwrap();
     }
 
     /// A path below this world's own directory.
@@ -166,7 +180,9 @@ impl World {
     /// `program` with nothing of the tester's own settings in its environment, and with this world's token.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SALLYPORT_")) {
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SALLYPORT_"))
+        {
             command.env_remove(name);
         }
         command.env("SOFTHSM2_CONF", self.path("softhsm2.conf"));
@@ -178,7 +194,15 @@ impl World {
             None => self.command(GATEWAY),
             Some(script) => {
                 let mut command = self.command("unshare");
-                command.args(["--map-root-user", "--mount", "sh", "-euc", &format!("{script}\nexec \"$@\""), "sh", GATEWAY]);
+                command.args([
+                    "--map-root-user",
+                    "--mount",
+                    "sh",
+                    "-euc",
+                    &format!("{script}\nexec \"$@\""),
+                    "sh",
+                    GATEWAY,
+                ]);
                 command.env("STATE", self.state());
                 command
             }
@@ -205,7 +229,11 @@ impl World {
 
     /// Runs the gateway with more settings, in the expectation that it refuses to start.
     pub(crate) fn refuses_to_start(&self, settings: &[&str]) -> Run {
-        let mut process = Process::start("refused", self.directory.path(), &mut self.run_command(settings));
+        let mut process = Process::start(
+            &format!("refused-{}", next()),
+            self.directory.path(),
+            &mut self.run_command(settings),
+        );
         let status = process.wait();
         Run { code: status.code().unwrap_or(-1), out: process.out(), err: process.err() }
     }
@@ -269,7 +297,11 @@ impl World {
     /// Runs `auditctl`, which no dependency of this test builds.
     pub(crate) fn auditctl(&self, arguments: &[&str]) -> Run {
         let program = Path::new(CLIENT).with_file_name("auditctl");
-        assert!(program.exists(), "{} is not built: run `cargo build --workspace --bins` first", program.display());
+        assert!(
+            program.exists(),
+            "{} is not built: run `cargo build --workspace --bins` first",
+            program.display()
+        );
         finish(self.command(&program.to_string_lossy()).args(arguments))
     }
 

@@ -295,7 +295,8 @@ impl Owner {
     }
 
     fn fail(&self, reason: &str) {
-        tracing::error!(reason, "the ledger has stopped");
+        let hint = "no record is taken any more: look at the disk, then restart the gateway; what was acknowledged is kept";
+        tracing::error!(reason, hint, "the ledger has stopped");
         self.publish.status.send_replace(LedgerStatus::Failed { reason: reason.to_owned() });
     }
 

@@ -35,7 +35,7 @@ async fn a_token_proves_its_person_tenant_and_end() {
     assert_eq!(identity.token(), Some(id));
     assert_eq!(identity.expires(), Some(token::with_leeway(start().checked_add(DAY).unwrap())));
     let (header, _) = header_and_claims(&text);
-    assert_eq!(header, json!({"typ": "JWT", "alg": "ES256", "kid": world.keys.key_id()}));
+    assert_eq!(header, json!({"typ": "sallyport+jwt", "alg": "ES256", "kid": world.keys.key_id()}));
 }
 
 #[tokio::test]

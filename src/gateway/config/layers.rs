@@ -11,6 +11,12 @@ use super::reader::Problems;
 /// double underscore and are not ours.
 const PREFIX: &str = "SALLYPORT_";
 
+/// The process's environment, as far as it is text: what is not cannot be a setting, and is nobody's reason to stop.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 /// Lays the environment's settings over `table`.
 pub(super) fn overlay_environment(
     table: &mut Table,

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use toml::Table;
 
 pub use keys::{KEYS, Key, SINK_KEYS, commented_file};
+pub use layers::environment;
 pub use reader::{Problem, Problems};
 pub use settings::{Access, Config, Gateway, Keys, Ledger, Limits, Log, Provider, Tls, Tunnels};
 
@@ -80,10 +81,8 @@ impl Config {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
-        let table: Table = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
-            path: file.to_owned(),
-            message: error.to_string(),
-        })?;
+        let table: Table = toml::from_str(&text)
+            .map_err(|error| ConfigError::Syntax { path: file.to_owned(), message: error.to_string() })?;
         Self::from_layers(table, environment, flags, &state_directory)
     }
 

@@ -27,7 +27,8 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, sinks: Vec<SyslogOptio
         _ => Err("must be 1 to 128 bytes without control characters".to_owned()),
     });
     let listen = reader.parse("gateway.listen", |text: String| {
-        text.parse::<SocketAddr>().map_err(|_| format!("`{text}` is not ADDRESS:PORT, such as 127.0.0.1:8443"))
+        text.parse::<SocketAddr>()
+            .map_err(|_| format!("`{text}` is not ADDRESS:PORT, such as 127.0.0.1:8443"))
     });
     let drain = seconds(reader.number("gateway.drain_secs", 0, 3600));
     let failure = reader.word("gateway.when_ledger_or_hsm_fails", &[("refuse", ())]);
@@ -40,7 +41,8 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, sinks: Vec<SyslogOptio
     let record_heartbeat = seconds(reader.number("ledger.heartbeat_secs", 1, 3600));
     let policy_directory = path(reader, "access.policy_directory", state);
     let tenant = reader.parse("access.tenant", |text: String| parse_word(text, 64));
-    let token_life = reader.number("access.token_hours", 1, 8760).map(|hours| Duration::from_secs(hours * 3600));
+    let token_life =
+        reader.number("access.token_hours", 1, 8760).map(|hours| Duration::from_secs(hours * 3600));
     let max_per_user = count(reader.number("tunnels.max_per_user", 1, 10_000));
     let heartbeat = seconds(reader.number("tunnels.heartbeat_secs", 1, 300));
     let heartbeat_timeout = seconds(reader.number("tunnels.heartbeat_timeout_secs", 1, 300));
@@ -56,10 +58,11 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, sinks: Vec<SyslogOptio
     let header_bytes = count(reader.number("limits.header_bytes", 8192, 1_048_576));
     let request = seconds(reader.number("limits.request_secs", 1, 3600));
     let idle = seconds(reader.number("limits.idle_secs", 1, 86_400));
-    let level = reader.parse("log.level", |text: String| match text.parse::<tracing_subscriber::EnvFilter>() {
-        Ok(_) if !text.trim().is_empty() => Ok(text),
-        _ => Err(format!("`{text}` is not a log level or filter")),
-    });
+    let level =
+        reader.parse("log.level", |text: String| match text.parse::<tracing_subscriber::EnvFilter>() {
+            Ok(_) if !text.trim().is_empty() => Ok(text),
+            _ => Err(format!("`{text}` is not a log level or filter")),
+        });
     let json = reader.word("log.format", &[("text", false), ("json", true)]);
 
     let () = failure?;
@@ -112,7 +115,11 @@ fn read_provider(reader: &mut Reader<'_>, state: &Path) -> Option<Provider> {
     })
 }
 
-pub(super) fn read_sinks(value: Option<toml::Value>, state: &Path, problems: &mut Problems) -> Vec<SyslogOptions> {
+pub(super) fn read_sinks(
+    value: Option<toml::Value>,
+    state: &Path,
+    problems: &mut Problems,
+) -> Vec<SyslogOptions> {
     let entries = match value {
         None => return Vec::new(),
         Some(toml::Value::Array(entries)) => entries,
@@ -140,7 +147,8 @@ pub(super) fn read_sinks(value: Option<toml::Value>, state: &Path, problems: &mu
 
 fn read_sink(reader: &mut Reader<'_>, state: &Path) -> Option<SyslogOptions> {
     let name = required(reader, "name", |text| SinkName::parse(&text).map_err(|error| error.to_string()));
-    let address = required(reader, "address", |text| Address::parse(&text).map_err(|error| error.to_string()));
+    let address =
+        required(reader, "address", |text| Address::parse(&text).map_err(|error| error.to_string()));
     let tls = reader.word("transport", &[("tls", true), ("tcp", false)]);
     let roots = path(reader, "root_file", state);
     let server_name = reader.take::<String>("server_name");
@@ -148,21 +156,27 @@ fn read_sink(reader: &mut Reader<'_>, state: &Path) -> Option<SyslogOptions> {
     let key = path(reader, "client_key_file", state);
     let words = [("values", PersonalView::Values), ("commitments", PersonalView::Commitments)];
     let personal = reader.word("personal", &words);
-    let facility = reader.parse("facility", |code: u8| Facility::parse(code).map_err(|error| error.to_string()));
-    let enterprise = reader.number("enterprise", 1, u64::from(u32::MAX)).and_then(|number| u32::try_from(number).ok());
+    let facility =
+        reader.parse("facility", |code: u8| Facility::parse(code).map_err(|error| error.to_string()));
+    let enterprise =
+        reader.number("enterprise", 1, u64::from(u32::MAX)).and_then(|number| u32::try_from(number).ok());
     let settle = reader.number("settle_secs", 1, 3600).map(Duration::from_secs);
     let most = reader.number("max_message_bytes", LEAST_MAX_MESSAGE as u64, 16 << 20);
     let client = match (certificate, key) {
         (Some(certificate), Some(key)) => Some(ClientIdentity { certificate, key }),
         (None, None) => None,
         _ => {
-            reader.fault("client_certificate_file", "needs client_key_file beside it, and the other way round");
+            reader
+                .fault("client_certificate_file", "needs client_key_file beside it, and the other way round");
             None
         }
     };
     let transport = if tls? {
         if roots.is_none() {
-            reader.fault("root_file", "transport `tls` needs the roots that the receiver's certificate leads to");
+            reader.fault(
+                "root_file",
+                "transport `tls` needs the roots that the receiver's certificate leads to",
+            );
         }
         Transport::Tls(TlsOptions { roots: roots?, server_name, client })
     } else {

@@ -156,16 +156,10 @@ fn scalar(text: &str) -> Option<Value> {
     toml::from_str::<Table>(&format!("value = {text}")).ok()?.remove("value")
 }
 
-/// The known key that shares its last word, or most of its letters, with an unknown one.
+/// The known key that an unknown one was most likely meant to be: the same name in another section, or nearly the same text.
 fn closest<'k>(path: &str, known: &'k [Key]) -> Option<&'k str> {
     let name = path.rsplit('.').next()?;
     let same_name = known.iter().find(|key| key.path.rsplit('.').next() == Some(name));
-    let alike = || {
-        known.iter().find(|key| {
-            let (ours, theirs) = (key.path.as_bytes(), path.as_bytes());
-            let same = ours.iter().zip(theirs).filter(|(a, b)| a == b).count();
-            ours.len().abs_diff(theirs.len()) <= 2 && same + 3 >= ours.len().max(theirs.len())
-        })
-    };
+    let alike = || known.iter().find(|key| strsim::damerau_levenshtein(key.path, path) <= 3);
     same_name.or_else(alike).map(|key| key.path)
 }

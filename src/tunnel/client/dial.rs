@@ -109,15 +109,17 @@ pub enum DialError {
         /// Why.
         source: io::Error,
     },
-    /// The answer is not that of a gateway.
-    #[error("{address} answered {status} instead of opening a tunnel: {message}")]
+    /// The gateway, or somebody else at its address, said no before there was a WebSocket.
+    #[error("{address} answered {status}: {message}")]
     Status {
         /// `host:port`.
         address: String,
         /// The HTTP status.
         status: u16,
-        /// The beginning of its body, without control characters.
+        /// What failed, as the gateway says it; or the beginning of an answer that is no gateway's.
         message: String,
+        /// What to do next, as the gateway says it; empty if this was no gateway.
+        hint: String,
     },
     /// The WebSocket did not come up.
     #[error("the WebSocket to {address} failed: {source}")]
@@ -152,9 +154,10 @@ impl DialError {
             Self::Roots { .. } => "give a PEM file with at least one certificate".to_owned(),
             Self::Connect { .. } => "check the gateway's address, that it runs, and the network".to_owned(),
             Self::Tls { .. } => {
-                "for a gateway with a private root, give its certificate with `--ca FILE`; else check the name in the address"
+                "for a gateway with a private root, give its certificate with `--ca-file FILE`; else check the name in the address"
                     .to_owned()
             }
+            Self::Status { hint, .. } if !hint.is_empty() => hint.clone(),
             Self::Status { status: 401 | 403, .. } => "check the token, and ask for access".to_owned(),
             Self::Status { status: 404, .. } => "check the gateway's address and the tunnel's name".to_owned(),
             Self::Status { .. } | Self::WebSocket { .. } | Self::Timeout { .. } => {
@@ -268,14 +271,33 @@ async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(socket)
 }
 
+/// What a gateway answers instead of a WebSocket (RFC 9457, with our `hint`).
+#[derive(serde::Deserialize, Default)]
+struct Problem {
+    #[serde(default)]
+    detail: String,
+    #[serde(default)]
+    hint: String,
+}
+
+/// A peer's words as a terminal may show them.
+fn printable(text: &str, most: usize) -> String {
+    text.chars().filter(|letter| !letter.is_control()).take(most).collect()
+}
+
 fn websocket_error(address: &GatewayAddress, error: tungstenite::Error) -> DialError {
     let address = address.to_string();
     match error {
         tungstenite::Error::Http(response) => {
             let body = response.body().as_deref().unwrap_or_default();
-            let text = String::from_utf8_lossy(body.get(..512).unwrap_or(body));
-            let message = text.chars().filter(|c| !c.is_control()).collect();
-            DialError::Status { address, status: response.status().as_u16(), message }
+            let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
+            let message = if problem.detail.is_empty() {
+                printable(&String::from_utf8_lossy(body), 512)
+            } else {
+                printable(&problem.detail, 2048)
+            };
+            let hint = printable(&problem.hint, 2048);
+            DialError::Status { address, status: response.status().as_u16(), message, hint }
         }
         source => DialError::WebSocket { address, source: Box::new(source) },
     }

@@ -1,0 +1,210 @@
+//! Who may enter: authenticate, decide, open. What visitors of every protocol pass, in one place, so that none can miss a step.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Response, StatusCode};
+use sallyport_audit::{Draft, Kind, Outcome};
+use tracing::warn;
+
+use super::page::{Refusal, wants_page};
+use super::refusals::{dead_refusal, open_refusal, unready_refusal};
+use super::route::Correlation;
+use super::{Connection, Edge, asking, credential};
+use crate::access::{Action, AuthError, Context, Decision, Identity, Object, Permit};
+use crate::clock;
+use crate::session::{Lookup, Opening, Protocol, Route, Session, explain};
+use crate::tunnel::{TunnelKind, TunnelName};
+
+/// Longest user agent that is recorded.
+const AGENT_BOUND: usize = 256;
+
+/// Why a request went no further, before it is known who reads the answer.
+pub(super) enum Stop {
+    /// A refusal to be shown as it is.
+    Refused(Refusal),
+    /// Leave is needed and not there: a person gets the page on which to ask.
+    Ask { identity: Identity, explanation: String },
+    /// Nobody signed in, or the token is no good.
+    SignIn { detail: String },
+}
+
+/// Who asks. A failure counts against the address, and is recorded.
+pub(super) async fn authenticate(
+    edge: &Edge,
+    connection: &Connection,
+    headers: &HeaderMap,
+    name: &TunnelName,
+    correlation: &Correlation,
+) -> Result<Identity, Stop> {
+    let address = connection.peer.ip();
+    edge.attempts.check(address).map_err(Stop::Refused)?;
+    match credential::identify(&edge.access, &edge.tenant, headers, clock::now()) {
+        Ok(identity) => Ok(identity),
+        Err(error) => {
+            authentication_failed(edge, connection, name, correlation, &error).await;
+            Err(Stop::SignIn { detail: error.to_string() })
+        }
+    }
+}
+
+/// Counts and records a failure to prove who one is.
+pub(super) async fn authentication_failed(
+    edge: &Edge,
+    connection: &Connection,
+    name: &TunnelName,
+    correlation: &Correlation,
+    error: &AuthError,
+) {
+    edge.attempts.failed(connection.peer.ip());
+    let draft = Draft::new(Kind::AuthFailed, Outcome::Denied)
+        .object(format!("tunnel:{name}"))
+        .source(connection.peer.to_string())
+        .correlation(correlation.0.as_str())
+        .detail("reason", error.code());
+    note(edge, draft).await;
+}
+
+/// Authenticates, decides and opens; what visitors of every protocol pass.
+pub(super) async fn admit(
+    edge: &Edge,
+    connection: &Arc<Connection>,
+    name: &TunnelName,
+    headers: &HeaderMap,
+    protocol: Protocol,
+    correlation: &Correlation,
+) -> Result<(Session, Arc<Route>), Stop> {
+    let identity = authenticate(edge, connection, headers, name, correlation).await?;
+    let route = match edge.routes.lookup(name, clock::monotonic()) {
+        Lookup::Live(route) => Some(route),
+        Lookup::Away => None,
+        Lookup::Unknown => {
+            return Err(Stop::Refused(Refusal::new(
+                StatusCode::NOT_FOUND,
+                "unknown-name",
+                format!("no tunnel is published as `{name}`"),
+                "check the name, or ask its owner whether the publisher is running",
+            )));
+        }
+    };
+    if protocol == Protocol::Http
+        && route.as_ref().is_some_and(|route| !matches!(route.kind, TunnelKind::Http))
+    {
+        return Err(Stop::Refused(Refusal::new(
+            StatusCode::NOT_FOUND,
+            "not-http",
+            format!("`{name}` is a TCP tunnel"),
+            format!("reach it with: sallyport connect {name}"),
+        )));
+    }
+    // A raw stream into a web app would carry requests that nobody records, with headers that nobody checked.
+    if protocol == Protocol::Tcp && route.as_ref().is_some_and(|route| matches!(route.kind, TunnelKind::Http))
+    {
+        return Err(Stop::Refused(Refusal::new(
+            StatusCode::NOT_FOUND,
+            "not-tcp",
+            format!("`{name}` is an HTTP tunnel"),
+            format!("open https://{name}.{}", edge.domain),
+        )));
+    }
+    edge.readiness.check().map_err(|unready| Stop::Refused(unready_refusal(&unready)))?;
+    let id = route.as_ref().map_or("", |route| route.id.as_str()).to_owned();
+    let opening = async {
+        let permit = decide(edge, &identity, name, connection, correlation).await?;
+        if route.is_none() {
+            return Err(Stop::Refused(dead_refusal(name)));
+        }
+        let agent = headers.get("user-agent").and_then(|value| value.to_str().ok());
+        let opening = Opening {
+            tunnel: name.clone(),
+            tunnel_id: id.clone(),
+            protocol,
+            source: connection.peer,
+            agent: agent.map(|agent| agent.chars().take(AGENT_BOUND).collect()),
+            correlation: correlation.0.clone(),
+        };
+        edge.broker.open(permit, opening).await.map_err(|error| Stop::Refused(open_refusal(&error)))
+    };
+    let session = connection.session(name, &id, credential::token(headers), opening).await?;
+    let route = route.ok_or_else(|| Stop::Refused(dead_refusal(name)))?;
+    Ok((session, route))
+}
+
+async fn decide(
+    edge: &Edge,
+    identity: &Identity,
+    name: &TunnelName,
+    connection: &Connection,
+    correlation: &Correlation,
+) -> Result<Permit, Stop> {
+    let context = Context::at(clock::now()).from_source(connection.peer);
+    let object = Object::tunnel(name.as_str()).map_err(|error| {
+        Stop::Refused(Refusal::new(
+            StatusCode::NOT_FOUND,
+            "unknown-name",
+            error.to_string(),
+            "check the name",
+        ))
+    })?;
+    let (explanation, ask) = match edge.access.authorize(identity, &object, Action::Connect, &context) {
+        Decision::Allowed(permit) => return Ok(permit),
+        Decision::NeedsApproval { explanation, .. } => (explanation, true),
+        Decision::Denied { explanation } => (explanation, false),
+    };
+    let draft = explain(Draft::new(Kind::AccessDecided, Outcome::Denied), &explanation)
+        .source(connection.peer.to_string())
+        .correlation(correlation.0.as_str())
+        .detail("needs_approval", ask);
+    note(edge, draft).await;
+    Err(match (identity.is_anonymous(), ask) {
+        (true, _) => {
+            Stop::SignIn { detail: format!("`{name}` is private: sign in to use it, or to ask for leave") }
+        }
+        (false, true) => Stop::Ask { identity: identity.clone(), explanation: explanation.why },
+        (false, false) => Stop::Refused(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "denied",
+            format!("{} may not use `{name}`: {}", identity.subject(), explanation.why),
+            "an admin can change the policy; this decision is recorded under the reference below",
+        )),
+    })
+}
+
+/// Turns a stop into a page or a problem document.
+pub(super) fn answer_stop(
+    edge: &Edge,
+    stop: Stop,
+    name: &TunnelName,
+    headers: &HeaderMap,
+    correlation: &Correlation,
+) -> Response<Body> {
+    match stop {
+        Stop::Refused(refusal) => refusal.respond(headers, &correlation.0),
+        Stop::Ask { identity, explanation } if wants_page(headers) => {
+            asking::ask_page(edge, name, &identity, &explanation, correlation)
+        }
+        Stop::Ask { identity, explanation } => Refusal::new(
+            StatusCode::FORBIDDEN,
+            "approval-needed",
+            format!("{} needs leave to use `{name}`: {explanation}", identity.subject()),
+            format!("ask for it: sallyport request {name} --reason \"…\" --minutes 10"),
+        )
+        .respond(headers, &correlation.0),
+        Stop::SignIn { detail } if wants_page(headers) => asking::sign_in_page(name, &detail, correlation),
+        Stop::SignIn { detail } => Refusal::new(
+            StatusCode::UNAUTHORIZED,
+            "not-signed-in",
+            detail,
+            "send your token in the header Authorization: Bearer, or Sallyport-Token if the app needs that one",
+        )
+        .respond(headers, &correlation.0),
+    }
+}
+
+/// Writes a record that no byte waits for; a ledger that cannot take it has its own alarm.
+pub(super) async fn note(edge: &Edge, draft: Draft) {
+    // Enqueued, not appended: while the HSM is away the ledger keeps what is enqueued, and signs it when it can.
+    if let Err(error) = edge.ledger.enqueue(draft).await {
+        warn!(%error, "a refusal could not be recorded");
+    }
+}

@@ -1,0 +1,218 @@
+//! Whether a publisher gets what it wants: who it is, what policy says of each name, whether the names and ports are free.
+//!
+//! Either all of it or nothing: names are reserved and ports opened on the way, and are given up again when a later step fails.
+
+use std::sync::Arc;
+
+use axum::extract::ws::WebSocket;
+use sallyport_audit::{Draft, Kind, Outcome};
+use secrecy::{ExposeSecret as _, SecretString};
+use tracing::warn;
+
+use super::route::Correlation;
+use super::tcp::Port;
+use super::{Connection, Edge};
+use crate::access::{Action, AuthError, Context, Decision, Identity, Object, Permit};
+use crate::clock;
+use crate::session::{NotReserved, Reservation, Wanted, explain};
+use crate::tunnel::{Offer, Refusal, RefusalCode, Registration, Suite, TunnelId, TunnelKind, TunnelName};
+
+/// Bytes of a resume ticket: nobody guesses it.
+const TICKET: usize = 32;
+
+/// A registration in the course of being decided.
+pub(super) struct Wish<'a> {
+    pub(super) edge: &'a Edge,
+    pub(super) connection: &'a Connection,
+    pub(super) correlation: &'a Correlation,
+}
+
+/// What a publisher shows and wants.
+pub(super) struct Claim {
+    credential: SecretString,
+    offers: Vec<Offer>,
+    resume: Vec<u8>,
+    suite: Suite,
+    sealed: bool,
+    version: String,
+}
+
+impl Claim {
+    pub(super) fn of(registration: &Registration<WebSocket>) -> Self {
+        Self {
+            credential: SecretString::from(registration.credential()),
+            offers: registration.offers().to_vec(),
+            resume: registration.resume().to_vec(),
+            suite: registration.suite(),
+            sealed: registration.sealed(),
+            version: registration.client_version().to_owned(),
+        }
+    }
+}
+
+/// What a publisher is given.
+pub(super) struct Granted {
+    pub(super) identity: Identity,
+    pub(super) reservation: Reservation,
+    /// Known to this publisher alone: it comes back with it.
+    pub(super) ticket: Vec<u8>,
+    pub(super) tunnels: Vec<Tunnel>,
+}
+
+/// One tunnel that a publisher is given.
+pub(super) struct Tunnel {
+    pub(super) offer: Offer,
+    pub(super) id: TunnelId,
+    pub(super) url: String,
+    pub(super) port: Option<Port>,
+    pub(super) permit: Permit,
+}
+
+/// A refusal, and the record of it. Boxed: a record is large, and refusing is rare.
+pub(super) type Refused = Box<(Draft, Refusal)>;
+
+impl Wish<'_> {
+    pub(super) async fn grant(&self, claim: &Claim) -> Result<Granted, Refused> {
+        let edge = self.edge;
+        let identity = edge
+            .access
+            .authenticate(claim.credential.expose_secret(), clock::now())
+            .and_then(|identity| super::credential::of_tenant(identity, &edge.tenant))
+            .map_err(|error| self.not_authenticated(&error))?;
+        let accepted = self
+            .draft(Kind::HandshakeAccepted, Outcome::Success)
+            .subject(identity.subject().to_string())
+            .detail("suite", claim.suite.name())
+            .detail("post_quantum", claim.suite.is_post_quantum())
+            .detail("sealed", claim.sealed)
+            .detail("client", claim.version.as_str());
+        edge.ledger.append(accepted).await.map_err(|error| self.unavailable(&error.to_string()))?;
+
+        let offers = claim.offers.as_slice();
+        let mut permits = Vec::with_capacity(offers.len());
+        for (index, offer) in offers.iter().enumerate() {
+            if offers.iter().take(index).any(|earlier| earlier.name == offer.name) {
+                let reason = format!("`{}` is offered twice", offer.name);
+                return Err(self.refused(&identity, offer, RefusalCode::Malformed, "offered-twice", reason));
+            }
+            permits.push(self.permit(&identity, offer)?);
+        }
+        let (reservation, ticket) = self.reserve(&identity, claim)?;
+        let mut tunnels = Vec::with_capacity(offers.len());
+        for (offer, permit) in offers.iter().zip(permits) {
+            let (url, port) = self.address(&identity, offer).await?;
+            tunnels.push(Tunnel { offer: offer.clone(), id: TunnelId::new(), url, port, permit });
+        }
+        Ok(Granted { identity, reservation, ticket, tunnels })
+    }
+
+    fn permit(&self, identity: &Identity, offer: &Offer) -> Result<Permit, Refused> {
+        let context = Context::at(clock::now()).from_source(self.connection.peer);
+        let object = Object::tunnel(offer.name.as_str()).map_err(|error| {
+            self.refused(identity, offer, RefusalCode::Malformed, "bad-name", error.to_string())
+        })?;
+        let explanation = match self.edge.access.authorize(identity, &object, Action::Publish, &context) {
+            Decision::Allowed(permit) => return Ok(permit),
+            Decision::NeedsApproval { explanation, .. } | Decision::Denied { explanation } => explanation,
+        };
+        let reason = format!("{} may not publish `{}`: {}", identity.subject(), offer.name, explanation.why);
+        let (draft, refusal) = *self.refused(identity, offer, RefusalCode::NotAllowed, "not-allowed", reason);
+        Err(Box::new((explain(draft, &explanation), refusal)))
+    }
+
+    /// Holds the names from here until the publisher has been told that they are its own.
+    fn reserve(&self, identity: &Identity, claim: &Claim) -> Result<(Reservation, Vec<u8>), Refused> {
+        let mut ticket = vec![0; TICKET];
+        getrandom::fill(&mut ticket).map_err(|_| self.unavailable("there is no randomness"))?;
+        let (fresh, shown) = (hex::encode(&ticket), hex::encode(&claim.resume));
+        let names: Vec<TunnelName> = claim.offers.iter().map(|offer| offer.name.clone()).collect();
+        let owner = identity.subject().to_string();
+        let wanted = Wanted {
+            owner: &owner,
+            publisher: (!shown.is_empty()).then_some(shown.as_str()),
+            fresh: &fresh,
+            names: &names,
+            most: self.edge.bounds.tunnels_per_user,
+        };
+        let reserved = self.edge.routes.reserve(&wanted, clock::monotonic());
+        let reservation = reserved.map_err(|error| {
+            let (code, word) = match &error {
+                NotReserved::Taken { .. } => (RefusalCode::NameTaken, "name-taken"),
+                NotReserved::TooMany { .. } => (RefusalCode::TooMany, "too-many-tunnels"),
+            };
+            let wanted = claim.offers.iter().find(|offer| match &error {
+                NotReserved::Taken { name, .. } => offer.name == *name,
+                NotReserved::TooMany { .. } => true,
+            });
+            match wanted {
+                Some(offer) => self.refused(identity, offer, code, word, error.to_string()),
+                None => self.unavailable("nothing is offered"),
+            }
+        })?;
+        let ticket = if reservation.resumed { claim.resume.clone() } else { ticket };
+        Ok((reservation, ticket))
+    }
+
+    /// Where visitors reach it. A TCP tunnel gets its port here.
+    async fn address(&self, identity: &Identity, offer: &Offer) -> Result<(String, Option<Port>), Refused> {
+        let edge = self.edge;
+        // A TCP tunnel's too: whoever opens it in a browser is told how to reach it.
+        let host = format!("{}.{}", offer.name, edge.domain);
+        Arc::clone(&edge.certificates).ensure(host).await;
+        match offer.kind {
+            TunnelKind::Http => {
+                let port = if edge.port == 443 { String::new() } else { format!(":{}", edge.port) };
+                Ok((format!("https://{}.{}{port}", offer.name, edge.domain), None))
+            }
+            TunnelKind::Tcp { port } => match edge.tcp.open(edge, &offer.name, port).await {
+                Ok(port) => Ok((format!("tcp://{}:{}", edge.domain, port.number), Some(port))),
+                Err(error) => Err(self.refused(
+                    identity,
+                    offer,
+                    RefusalCode::PortTaken,
+                    "port-taken",
+                    error.to_string(),
+                )),
+            },
+        }
+    }
+
+    fn not_authenticated(&self, error: &AuthError) -> Refused {
+        self.edge.attempts.failed(self.connection.peer.ip());
+        let draft = self
+            .draft(Kind::AuthFailed, Outcome::Denied)
+            .object("gateway:connect")
+            .detail("reason", error.code());
+        let code = if matches!(error, AuthError::Expired { .. }) {
+            RefusalCode::TokenExpired
+        } else {
+            RefusalCode::BadToken
+        };
+        Box::new((draft, Refusal::new(code, error.to_string())))
+    }
+
+    fn refused(
+        &self,
+        identity: &Identity,
+        offer: &Offer,
+        code: RefusalCode,
+        word: &'static str,
+        reason: String,
+    ) -> Refused {
+        let draft = self
+            .draft(Kind::TunnelRefused, Outcome::Denied)
+            .subject(identity.subject().to_string())
+            .action(Action::Publish.to_string())
+            .object(format!("tunnel:{}", offer.name))
+            // The sentence may name people; the word does not.
+            .detail("reason", word);
+        Box::new((draft, Refusal::new(code, reason)))
+    }
+
+    pub(super) fn unavailable(&self, why: &str) -> Refused {
+        warn!(why, "no tunnel can be taken");
+        let draft = self.draft(Kind::TunnelRefused, Outcome::Failure).detail("reason", "unavailable");
+        let told = "the gateway cannot record a tunnel now, so it takes none";
+        Box::new((draft, Refusal::new(RefusalCode::Unavailable, told)))
+    }
+}

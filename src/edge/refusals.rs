@@ -1,0 +1,55 @@
+//! The refusals that more than one protocol gives.
+
+use axum::http::StatusCode;
+
+use super::page::Refusal;
+use crate::session::{OpenError, Unready};
+use crate::tunnel::{LinkError, TunnelName};
+
+pub(super) fn cut_refusal() -> Refusal {
+    Refusal::new(
+        StatusCode::FORBIDDEN,
+        "session-ended",
+        "your leave for this tunnel has ended",
+        "load the page again to ask for it anew",
+    )
+}
+
+pub(super) fn dead_refusal(name: &TunnelName) -> Refusal {
+    Refusal::new(
+        StatusCode::BAD_GATEWAY,
+        "publisher-away",
+        format!("the publisher of `{name}` has lost its connection"),
+        "its name is kept for it; try again in a few seconds",
+    )
+}
+
+pub(super) fn link_refusal(name: &TunnelName, error: &LinkError) -> Refusal {
+    Refusal::new(
+        StatusCode::BAD_GATEWAY,
+        "publisher-failed",
+        format!("the tunnel `{name}` broke off: {error}"),
+        "try again; if it stays so, its owner should look at the publisher",
+    )
+}
+
+pub(super) fn unready_refusal(unready: &Unready) -> Refusal {
+    Refusal::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        unready.code(),
+        unready.in_public(),
+        "a session that cannot be recorded and signed is not opened; the operator finds the reason in the gateway's log",
+    )
+}
+
+pub(super) fn open_refusal(error: &OpenError) -> Refusal {
+    match error {
+        OpenError::PermitDied => cut_refusal(),
+        OpenError::NotRecorded(_) | OpenError::Stopping => Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            if matches!(error, OpenError::Stopping) { "stopping" } else { "ledger-down" },
+            error.to_string(),
+            "a session that cannot be recorded is not opened; try again, and if it stays so, tell the gateway's operator",
+        ),
+    }
+}

@@ -1,0 +1,118 @@
+//! Records on their way to a real rsyslog. What a sink promises in detail, `audit/tests/siem` shows; this shows that the
+//! gateway starts it as configured, and that neither side's restart loses a record.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::patience::eventually;
+use super::process::Process;
+use super::world::World;
+
+/// A syslog server that writes what it gets, one message a line.
+struct Rsyslog {
+    port: u16,
+    process: Option<Process>,
+}
+
+impl Rsyslog {
+    fn start(world: &World) -> Self {
+        // The last of the world's own ports: no tunnel of these tests asks for it.
+        let mut server = Self { port: world.tcp_ports().1, process: None };
+        server.launch(world);
+        server
+    }
+
+    fn launch(&mut self, world: &World) {
+        let configuration = format!(
+            "global(workDirectory=\"{directory}\" maxMessageSize=\"512k\")\n\
+             module(load=\"imtcp\")\n\
+             template(name=\"line\" type=\"string\" string=\"%rawmsg%\\n\")\n\
+             ruleset(name=\"all\") {{ action(type=\"omfile\" file=\"{directory}/siem\" template=\"line\") }}\n\
+             input(type=\"imtcp\" address=\"127.0.0.1\" port=\"{port}\" ruleset=\"all\")\n",
+            directory = world.directory().display(),
+            port = self.port,
+        );
+        std::fs::write(world.path("rsyslog.conf"), configuration).unwrap();
+        let program =
+            if Path::new("/usr/sbin/rsyslogd").exists() { "/usr/sbin/rsyslogd" } else { "rsyslogd" };
+        let mut command = Command::new(program);
+        command.arg("-n").arg("-f").arg(world.path("rsyslog.conf")).arg("-i").arg(world.path("rsyslog.pid"));
+        self.process = Some(Process::start("rsyslog", world.directory(), &mut command));
+    }
+
+    fn kill(&mut self, world: &World) {
+        self.process.take().unwrap().kill();
+        let _none_left = std::fs::remove_file(world.path("rsyslog.pid"));
+    }
+}
+
+/// The numbers of the records that arrived, in the order of their first arrival.
+fn arrived(world: &World) -> Vec<u64> {
+    let text = std::fs::read(world.path("siem")).unwrap_or_default();
+    let mut numbers = Vec::new();
+    for line in String::from_utf8_lossy(&text).lines() {
+        let number = line.split(" seq=\"").nth(1).and_then(|rest| rest.split('"').next()?.parse().ok());
+        if let Some(number) = number.filter(|number| !numbers.contains(number)) {
+            numbers.push(number);
+        }
+    }
+    numbers
+}
+
+fn everything_arrives(world: &World) {
+    let known = world.records().len() as u64;
+    let numbers = eventually("the records arrive", || {
+        let numbers = arrived(world);
+        (numbers.len() as u64 >= known).then_some(numbers)
+    });
+    let expected: Vec<u64> = (0..numbers.len() as u64).collect();
+    assert_eq!(numbers, expected, "in order, and without a gap");
+}
+
+#[test]
+fn every_record_reaches_a_syslog_server_in_order_whichever_side_is_started_again() {
+    let mut world = World::with().prepare();
+    let mut server = Rsyslog::start(&world);
+    let port = server.port;
+    world.configure(&format!(
+        "[[sinks]]\nname = \"soc\"\ntransport = \"tcp\"\naddress = \"127.0.0.1:{port}\"\n"
+    ));
+    world.start_gateway();
+    let publisher = world.publish_demo("open-demo");
+    assert_eq!(world.visit("open-demo", "/").by(&world, "visitor").run().status, 200);
+    everything_arrives(&world);
+    let text = String::from_utf8_lossy(&std::fs::read(world.path("siem")).unwrap()).into_owned();
+    assert!(text.contains("session.opened") && text.contains("subject=\"user:visitor\""), "{text}");
+
+    // The server dies, records go on, it comes back.
+    server.kill(&world);
+    for _ in 0..5 {
+        assert_eq!(world.visit("open-demo", "/").by(&world, "visitor").run().status, 200);
+    }
+    eventually("the status says that the sink is cut off", || {
+        let status = world.ask("admin", &["status"]);
+        (status["sinks"][0]["connected"] == false).then_some(())
+    });
+    server.launch(&world);
+    everything_arrives(&world);
+
+    // The gateway dies without a last word, and comes back.
+    drop(publisher);
+    world.kill_gateway();
+    world.start_gateway();
+    everything_arrives(&world);
+    world.record("sink.connected", |_| true);
+}
+
+#[test]
+fn a_sink_that_cannot_be_started_is_named() {
+    let world = World::with().prepare();
+    world.configure("[[sinks]]\nname = \"soc\"\naddress = \"127.0.0.1:1\"\nroot_file = \"nothing.pem\"\n");
+    let refused = world.refuses_to_start(&[]);
+    assert_eq!(refused.code, 1, "{}", refused.err);
+    assert!(
+        refused.err.contains("soc") && refused.err.contains("nothing.pem") && refused.err.contains("hint:"),
+        "{}",
+        refused.err
+    );
+}
