@@ -251,7 +251,6 @@ impl Run {
         }
     }
 
-    #[expect(clippy::too_many_lines, reason = "one arm per order")]
     async fn obey(&mut self, order: &Order) {
         let access = self.world.access.clone();
         let who = |person: usize| self.people[&person].0.clone();
