@@ -43,7 +43,7 @@ fn principal() -> impl Strategy<Value = Principal> {
 }
 
 fn reason() -> impl Strategy<Value = Option<Reason>> {
-    proptest::option::of("[a-zé\"{}<>]{1,20}".prop_map(|text| text.parse().unwrap()))
+    proptest::option::of("[a-zé\"{}<>]{1,20}".prop_map(|text| format!("because {text}").parse().unwrap()))
 }
 
 fn time() -> impl Strategy<Value = Timestamp> {
