@@ -7,6 +7,9 @@ use aws_lc_rs::digest::{Context, SHA256, digest};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ws::{Message, WebSocketUpgrade};
+use axum::extract::{Path, Request};
+use axum::http::StatusCode;
+use axum::response::AppendHeaders;
 use axum::routing::{any, get, put};
 use futures_util::{StreamExt as _, stream};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -72,6 +75,21 @@ impl App {
                 .route("/block", get(send))
                 .route("/echo", any(echo_socket)),
         )
+    }
+
+    /// `/answer/STATUS` answers with that status, two cookies, what was asked for and no more.
+    pub(crate) fn for_answers() -> Self {
+        let answer = |Path(status): Path<u16>, request: Request| async move {
+            let asked = format!("{} {}", request.method(), request.uri());
+            let headers = AppendHeaders([
+                ("set-cookie", "a=1"),
+                ("set-cookie", "b=2"),
+                ("x-app", "kept"),
+                ("location", "/next"),
+            ]);
+            (StatusCode::from_u16(status).unwrap(), headers, asked)
+        };
+        Self::web(Router::new().route("/answer/{status}", any(answer)))
     }
 
     /// `GET /events` sends what `events` sends, one piece at a time.

@@ -30,6 +30,7 @@ mod identity;
 mod life;
 mod outage;
 mod publishing;
+mod secrecy;
 mod siem;
 mod starting;
 mod tcp;

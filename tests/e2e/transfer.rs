@@ -118,3 +118,60 @@ fn a_visitor_who_stops_reading_stops_the_app_and_nobody_else() {
     assert!(taken < LARGE as u64 / 2, "the gateway took {taken} bytes for a visitor who reads none");
     lazy.kill();
 }
+
+#[test]
+fn what_the_app_answers_is_what_the_visitor_gets() {
+    let world = World::start();
+    let app = App::for_answers();
+    let _publisher = world.publish_http("open-app", app.address());
+    for version in ["--http1.1", "--http2"] {
+        let visit = |path: &str| world.visit("open-app", path).by(&world, "visitor").args(&[version]);
+        for status in [200, 201, 302, 404, 418, 500, 503] {
+            let answer = visit(&format!("/answer/{status}?a=b%20c&d")).run();
+            assert_eq!(answer.status, status);
+            assert_eq!(answer.text(), format!("GET /answer/{status}?a=b%20c&d"));
+            assert_eq!(answer.header("x-app").as_deref(), Some("kept"));
+            assert_eq!(answer.header("location").as_deref(), Some("/next"));
+            assert_eq!(
+                answer.head.to_ascii_lowercase().matches("set-cookie: ").count(),
+                2,
+                "{}",
+                answer.head
+            );
+            assert_eq!(answer.header("connection"), None, "{}", answer.head);
+        }
+        for method in ["DELETE", "PATCH", "OPTIONS"] {
+            let answer = visit("/answer/200").args(&["--request", method]).run();
+            assert_eq!(answer.text(), format!("{method} /answer/200"));
+        }
+        let head = visit("/answer/200").args(&["--head"]).run();
+        assert_eq!((head.status, head.header("x-app").as_deref()), (200, Some("kept")));
+        let nothing = visit("/answer/304").run();
+        assert_eq!((nothing.status, nothing.body.len()), (304, 0));
+    }
+}
+
+#[test]
+fn a_download_that_breaks_off_on_either_side_is_recorded_as_not_whole() {
+    let world = World::start();
+    let mut publisher = world.publish_demo("open-demo");
+    let begin = || {
+        let mut download = world.visit("open-demo", "/stream").by(&world, "visitor").start();
+        download.line("a first tick", |line| line.starts_with("tick").then_some(()));
+        download
+    };
+    // The visitor goes away.
+    begin().kill();
+    let closed = world.record("session.closed", |_| true);
+    assert_eq!(closed["details"]["reason"], "visitor-closed");
+    let record = world.record("http.request", |record| record["session"] == closed["session"]);
+    assert_eq!(record["details"]["whole"], false);
+    assert_eq!(record["details"]["bytes_down"], closed["details"]["bytes_down"]);
+
+    // The publisher dies: what the visitor got must not look complete.
+    let mut download = begin();
+    publisher.kill();
+    assert!(!download.wait().success());
+    let record = world.record("http.request", |record| record["session"] != closed["session"]);
+    assert_eq!(record["details"]["whole"], false);
+}
