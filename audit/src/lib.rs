@@ -20,15 +20,19 @@ pub mod chain;
 pub mod checkpoint;
 pub mod commitment;
 pub mod digest;
+pub mod export;
 pub mod journal;
 pub mod keys;
 pub mod kind;
 #[cfg(feature = "ledger")]
 pub mod ledger;
 pub mod note;
+pub mod proof;
 pub mod record;
+pub mod selection;
 #[cfg(feature = "sinks")]
 pub mod sink;
+pub mod snapshot;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod tree;

@@ -10,7 +10,7 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use crate::chain::Chain;
 use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
-use crate::journal::{GroupWriter, SegmentHeader};
+use crate::journal::{Frame, FrameKind, Group, GroupWriter, SegmentHeader};
 use crate::keys::{HeadSigner, SignError, Vault, VaultError};
 use crate::note::{PublicKey, SignedNote};
 use crate::record::{Draft, Prepared, time_text};
@@ -153,6 +153,26 @@ impl JournalBuilder {
             bytes.extend_from_slice(group.frame());
         }
         self
+    }
+
+    /// The bytes of every record so far.
+    ///
+    /// # Panics
+    /// If the segments cannot be read back.
+    #[expect(clippy::expect_used, reason = "what was just built can be read, or the test must fail")]
+    pub fn records(&self) -> Vec<Vec<u8>> {
+        let mut records = Vec::new();
+        for (_, bytes) in &self.segments {
+            let mut offset = 0;
+            while let Some(frame) = Frame::read(bytes, offset).expect("a frame") {
+                if frame.kind == FrameKind::Group {
+                    let group = Group::parse(frame.bytes).expect("a group");
+                    records.extend(group.records().map(|(_, record, _)| record.to_vec()));
+                }
+                offset += frame.bytes.len();
+            }
+        }
+        records
     }
 
     /// The bytes of a head file that holds the last head.

@@ -7,53 +7,34 @@ use std::process::ExitCode;
 
 use clap::Args;
 use sallyport_audit::journal::scan::{ScanEnd, scan};
-use sallyport_audit::{Kind, Record, Seq};
+use sallyport_audit::{Record, Seq};
 
 use crate::Failure;
+use crate::filter::Filter;
 use crate::output::{ledger, plain};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The ledger's directory.
     ledger: PathBuf,
-    /// The number of the first record to list.
-    #[arg(long, value_name = "SEQ", default_value_t = 0)]
-    from: u64,
+    #[command(flatten)]
+    filter: Filter,
     /// List at most so many records.
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-    /// Only records of this kind, such as `session.opened`, or of this family, such as `session`. May be
-    /// given again.
-    #[arg(long, value_name = "KIND", value_parser = kinds)]
-    kind: Vec<Family>,
     /// Print the records as they are, one in a line.
     #[arg(long)]
     json: bool,
 }
 
-/// One kind, or all whose names begin alike.
-#[derive(Clone)]
-struct Family(Vec<Kind>);
-
-fn kinds(text: &str) -> Result<Family, String> {
-    let family = |kind: &&Kind| {
-        kind.as_str() == text || kind.as_str().split_once('.').is_some_and(|(family, _)| family == text)
-    };
-    let found: Vec<_> = Kind::ALL.iter().filter(family).copied().collect();
-    if found.is_empty() {
-        let all: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
-        return Err(format!("there is no such kind; there are {}", all.join(", ")));
-    }
-    Ok(Family(found))
-}
-
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let files = ledger(&arguments.ledger)?;
+    let selection = arguments.filter.selection();
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut left = arguments.limit.unwrap_or(u64::MAX);
     let mut trouble: Option<Failure> = None;
     let mut visit = |seq: Seq, bytes: &[u8], _: &[u8]| {
-        if left == 0 {
+        if left == 0 || selection.to.is_some_and(|to| seq > to) {
             return ControlFlow::Break(());
         }
         let record = match Record::parse(bytes) {
@@ -63,8 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 return ControlFlow::Break(());
             }
         };
-        if !arguments.kind.is_empty() && !arguments.kind.iter().any(|family| family.0.contains(&record.kind))
-        {
+        if !selection.matches(&record) {
             return ControlFlow::Continue(());
         }
         left -= 1;
@@ -77,7 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             }
         }
     };
-    let end = scan(&files, Seq::new(arguments.from), &mut visit)
+    let end = scan(&files, selection.from, &mut visit)
         .map_err(|error| Failure::unreadable(&files.journal(), &error))?;
     out.flush().map_err(|error| Failure::output(&error))?;
     trouble.map_or_else(|| finish(&arguments.ledger, &end), Err)

@@ -5,9 +5,12 @@
 //!
 //! Exit codes: 0 verified · 1 integrity broken · 2 usage · 3 could not be evaluated.
 
+mod export;
 mod failure;
+mod filter;
 mod log;
 mod output;
+mod prove;
 mod report;
 mod show;
 mod verify;
@@ -40,10 +43,19 @@ enum Command {
     Verify(verify::Arguments),
     /// Map the records of a period to the controls of SOC 2, ISO 27001 or HIPAA.
     Report(report::Arguments),
-    /// List records, without checking them.
+    /// List records, or search for some, without checking them.
+    #[command(visible_alias = "search")]
     Log(log::Arguments),
     /// Show one record, without checking it.
     Show(show::Arguments),
+    /// Write one file that shows one record to anybody who has the ledger's public key.
+    Prove(prove::Arguments),
+    /// Check a file that `prove` wrote. Needs no ledger.
+    CheckProof(prove::CheckArguments),
+    /// Write some or all records as JSON lines that still verify.
+    Export(export::Arguments),
+    /// Check what `export` wrote. Needs no ledger.
+    VerifyExport(export::CheckArguments),
     /// Print the last signed head; keep it elsewhere, and give it to `verify --checkpoint` later.
     Checkpoint {
         /// The ledger's directory.
@@ -58,6 +70,10 @@ fn main() -> ExitCode {
         Command::Report(arguments) => report::run(&arguments),
         Command::Log(arguments) => log::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
+        Command::Prove(arguments) => prove::run(&arguments),
+        Command::CheckProof(arguments) => prove::check(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
+        Command::VerifyExport(arguments) => export::check(&arguments),
         Command::Checkpoint { ledger } => show::checkpoint(&ledger),
     };
     match result {

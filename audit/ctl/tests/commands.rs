@@ -2,93 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use sallyport_audit::testing::{JournalBuilder, SoftwareSigner};
 use sallyport_audit::{Draft, Kind, Outcome};
 use serde_json::Value;
 
-const ORIGIN: &str = "gateway.example.org/ledger";
+mod world;
 
-/// A ledger on disk: eight records in three groups.
-struct Ledger {
-    directory: tempfile::TempDir,
-    journal: JournalBuilder,
-}
-
-impl Ledger {
-    fn new() -> Self {
-        let signer = SoftwareSigner::new(ORIGIN, [7; 32]);
-        let mut journal = JournalBuilder::new(ORIGIN, signer.clone());
-        journal.group([Draft::new(Kind::LedgerCreated, Outcome::Success)
-            .detail("origin", ORIGIN)
-            .detail("key", signer.verifier().to_string())
-            .detail("format", 1)]);
-        journal.group((1..6).map(|n| {
-            Draft::new(Kind::SessionOpened, Outcome::Success)
-                .subject("user:alice")
-                .action("connect")
-                .object("tunnel:demo")
-                .session(format!("sess-{n}"))
-        }));
-        journal.group([
-            Draft::new(Kind::ConnectionRefused, Outcome::Denied).detail("why", "\u{1b}[2Jlocked"),
-            Draft::new(Kind::GatewayStopped, Outcome::Success),
-        ]);
-        let ledger = Self { directory: tempfile::tempdir().unwrap(), journal };
-        ledger.write(&ledger.journal);
-        ledger
-    }
-
-    fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    fn write(&self, journal: &JournalBuilder) {
-        let folder = self.path().join("journal");
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).unwrap();
-        for (name, bytes) in &journal.segments {
-            std::fs::write(folder.join(name), bytes).unwrap();
-        }
-        std::fs::write(self.path().join("head"), journal.head_file()).unwrap();
-    }
-
-    fn segment(&self) -> PathBuf {
-        self.path().join("journal/00000000000000000000.seg")
-    }
-
-    fn key(&self) -> String {
-        self.journal.signer.verifier().to_string()
-    }
-
-    /// Runs `auditctl COMMAND LEDGER …`.
-    fn run(&self, command: &str, rest: &[&str]) -> Output {
-        auditctl(&[&[command, self.path().to_str().unwrap()], rest].concat())
-    }
-
-    fn verify(&self, rest: &[&str]) -> Output {
-        self.run("verify", &[&["--key", &self.key()], rest].concat())
-    }
-}
-
-fn auditctl(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_auditctl")).args(arguments).output().unwrap()
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-#[track_caller]
-fn assert_code(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "{}{}", out(output), err(output));
-}
+use world::{Ledger, ORIGIN, assert_code, auditctl, err, out};
 
 #[test]
 fn a_good_ledger_is_verified_in_parts_with_what_that_does_not_prove() {

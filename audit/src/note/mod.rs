@@ -91,6 +91,21 @@ impl SignedNote {
         if found { Ok(()) } else { Err(NoteError::OtherKey { signers: self.signers() }) }
     }
 
+    /// Checks that this text is signed by one of `keys`, and by none of them falsely.
+    ///
+    /// Without any key nothing is checked: the caller must say so where it matters.
+    pub fn verify_any(&self, keys: &[PublicKey]) -> Result<(), NoteError> {
+        let mut found = keys.is_empty();
+        for key in keys {
+            match self.verify(key) {
+                Ok(()) => found = true,
+                Err(NoteError::OtherKey { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if found { Ok(()) } else { Err(NoteError::OtherKey { signers: self.signers() }) }
+    }
+
     /// The keys that are named, for messages.
     pub fn signers(&self) -> String {
         let names: Vec<_> =
@@ -136,7 +151,7 @@ pub enum NoteError {
         bytes: usize,
     },
     /// No line is by the key that was asked for.
-    #[error("it is not signed by the given key, but by {signers}")]
+    #[error("it is not signed by a given key, but by {signers}")]
     OtherKey {
         /// Who signed it.
         signers: String,

@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::journal::segment::SegmentFault;
 use crate::journal::{Frame, FrameFault, FrameKind, Group, SegmentHeader};
 use crate::kind::Kind;
-use crate::note::{NoteError, PublicKey, SignedNote};
+use crate::note::{PublicKey, SignedNote};
 use crate::record::{Record, RecordError, Seq};
 
 /// Why a walk ended before the end.
@@ -312,16 +312,5 @@ fn created(record: &Record) -> Option<Created> {
 /// Whether a note is signed by one of `keys` and by none of them falsely. Without keys everything goes; the
 /// verdict then says that authenticity was not evaluated.
 pub(super) fn signed_by_any(note: &SignedNote, keys: &[PublicKey]) -> Result<(), String> {
-    if keys.is_empty() {
-        return Ok(());
-    }
-    let mut found = false;
-    for key in keys {
-        match note.verify(key) {
-            Ok(()) => found = true,
-            Err(NoteError::OtherKey { .. }) => {}
-            Err(error) => return Err(error.to_string()),
-        }
-    }
-    if found { Ok(()) } else { Err(format!("it is not signed by a given key, but by {}", note.signers())) }
+    note.verify_any(keys).map_err(|error| error.to_string())
 }
