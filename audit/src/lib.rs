@@ -35,6 +35,7 @@ pub mod sink;
 pub mod snapshot;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod tiles;
 pub mod tree;
 pub mod verify;
 

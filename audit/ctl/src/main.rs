@@ -10,9 +10,11 @@ mod failure;
 mod filter;
 mod log;
 mod output;
+mod progress;
 mod prove;
 mod report;
 mod show;
+mod tiles;
 mod verify;
 
 use std::path::PathBuf;
@@ -56,6 +58,8 @@ enum Command {
     Export(export::Arguments),
     /// Check what `export` wrote. Needs no ledger.
     VerifyExport(export::CheckArguments),
+    /// Write the ledger as a tree of files that any transparency log's tools can read (c2sp.org/tlog-tiles).
+    Tiles(tiles::Arguments),
     /// Print the last signed head; keep it elsewhere, and give it to `verify --checkpoint` later.
     Checkpoint {
         /// The ledger's directory.
@@ -74,6 +78,7 @@ fn main() -> ExitCode {
         Command::CheckProof(arguments) => prove::check(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::VerifyExport(arguments) => export::check(&arguments),
+        Command::Tiles(arguments) => tiles::run(&arguments),
         Command::Checkpoint { ledger } => show::checkpoint(&ledger),
     };
     match result {

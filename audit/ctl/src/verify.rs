@@ -7,20 +7,34 @@ use std::process::ExitCode;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use sallyport_audit::note::PublicKey;
-use sallyport_audit::verify::{Overall, State, Trust, Verdict, directory};
+use sallyport_audit::snapshot::Snapshot;
+use sallyport_audit::verify::{
+    MAX_STATE_BYTES, Overall, State, Trust, Verdict, Verified, directory_since, is_tiles, tiles,
+};
 
 use crate::Failure;
-use crate::output::{count, plain};
+use crate::output::{count, ledger, plain, read_bounded, write_whole};
+use crate::progress::Bar;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The ledger's directory.
+    /// The ledger's directory, or one that `auditctl tiles` made.
     ledger: PathBuf,
     #[command(flatten)]
     keys: Keys,
     /// A checkpoint of this ledger that was kept elsewhere: the ledger must still contain it.
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
+    /// An earlier copy of this ledger: all that it has must still be there.
+    #[arg(long, value_name = "DIRECTORY")]
+    earlier: Option<PathBuf>,
+    /// Go on from where an earlier check ended, and read only what is new: what `--save-state` wrote.
+    #[arg(long, value_name = "FILE")]
+    since: Option<PathBuf>,
+    /// If all is well, write down where this check ended, for `--since`. Keep it where the ledger's owner
+    /// cannot write.
+    #[arg(long, value_name = "FILE")]
+    save_state: Option<PathBuf>,
     /// How old the last record may be, such as `10m` or `24h`.
     #[arg(long, value_name = "DURATION")]
     max_age: Option<SignedDuration>,
@@ -44,11 +58,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let trust = Trust {
         keys: keys(&arguments.keys)?,
         checkpoint: arguments.checkpoint.as_deref().map(checkpoint).transpose()?,
+        earlier: arguments.earlier.as_deref().map(earlier).transpose()?,
         now: Some(now()),
         max_age: arguments.max_age,
     };
-    let verdict = directory(&arguments.ledger, &trust)
-        .map_err(|error| Failure::unreadable(&arguments.ledger, &error))?;
+    let since = arguments.since.as_deref().map(state).transpose()?;
+    let (verdict, state) = check(&arguments.ledger, &trust, since.as_ref())?;
     let mut out = io::stdout().lock();
     let printed = if arguments.json {
         print_json(&mut out, &verdict)
@@ -56,7 +71,53 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         print(&mut out, &arguments.ledger, &verdict)
     };
     printed.and_then(|()| out.flush()).map_err(|error| Failure::output(&error))?;
+    if let Some(path) = &arguments.save_state {
+        match state {
+            Some(state) => write_whole(path, state.to_text().as_bytes())?,
+            None => eprintln!("note: no state was written: there is nothing to go on from"),
+        }
+    }
     Ok(ExitCode::from(verdict.overall().exit_code()))
+}
+
+fn check(
+    directory: &Path,
+    trust: &Trust,
+    since: Option<&Verified>,
+) -> Result<(Verdict, Option<Verified>), Failure> {
+    let bar = Bar::new();
+    if !is_tiles(directory) {
+        return directory_since(directory, trust, since, &mut |progress| bar.show(progress))
+            .map_err(|error| Failure::unreadable(directory, &error));
+    }
+    if since.is_some() {
+        return Err(Failure::usage(
+            "--since is not for tiles",
+            "tiles are checked whole; leave --since away",
+        ));
+    }
+    let verdict = tiles(directory, trust, &mut |progress| bar.show(progress)).map_err(|error| {
+        Failure::not_evaluated(
+            format!("cannot read {}: {error}", directory.join("checkpoint").display()),
+            "give a directory that `auditctl tiles` made",
+        )
+    })?;
+    Ok((verdict, None))
+}
+
+/// The last head of an earlier copy.
+fn earlier(directory: &Path) -> Result<String, Failure> {
+    if is_tiles(directory) {
+        return checkpoint(&directory.join("checkpoint"));
+    }
+    let snapshot = Snapshot::latest(ledger(directory)?).map_err(|error| Failure::snapshot(&error))?;
+    Ok(snapshot.note().to_owned())
+}
+
+fn state(path: &Path) -> Result<Verified, Failure> {
+    let bytes = read_bounded(path, MAX_STATE_BYTES as u64)?;
+    Verified::parse(&String::from_utf8_lossy(&bytes))
+        .map_err(|error| Failure::not_evaluated(format!("--since {}: {error}", path.display()), error.hint()))
 }
 
 #[expect(
@@ -140,8 +201,12 @@ fn print(out: &mut impl Write, path: &Path, verdict: &Verdict) -> io::Result<()>
     if let Some(broken) = &verdict.first_break {
         writeln!(out, "\nFirst bad record: {}", broken.seq)?;
         writeln!(out, "  {}", plain(&broken.what))?;
-        if let (Some(segment), Some(offset)) = (&broken.segment, broken.offset) {
-            writeln!(out, "  found in journal/{segment}, in the piece that begins at byte {offset}")?;
+        match (&broken.segment, broken.offset) {
+            (Some(segment), Some(offset)) => {
+                writeln!(out, "  found in journal/{segment}, in the piece that begins at byte {offset}")?;
+            }
+            (Some(file), None) => writeln!(out, "  found in {file}")?,
+            _ => {}
         }
     }
     writeln!(out, "\nThis check does not prove:")?;

@@ -1,7 +1,5 @@
 //! The real program on real files: what it prints, and with which exit code it ends.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
-
 use std::process::Command;
 
 use sallyport_audit::testing::{JournalBuilder, SoftwareSigner};

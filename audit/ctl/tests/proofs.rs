@@ -1,7 +1,5 @@
 //! What leaves the ledger and still verifies: proofs of one record, and exports.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
-
 use sallyport_audit::Digest;
 use sallyport_audit::testing::SoftwareSigner;
 use serde_json::Value;

@@ -82,7 +82,7 @@ mod tests {
         fn whatever_is_left_out_the_root_comes_out_the_same(shown in proptest::collection::vec(any::<bool>(), 1..300)) {
             let leaves: Vec<_> = (0..shown.len()).map(|n| Digest::leaf(&n.to_be_bytes())).collect();
             let (mut omitted, mut frontier) = (Omitted::default(), Frontier::default());
-            let mut fill = |run: Vec<Subtree>, frontier: &mut Frontier| run.into_iter().all(|block| {
+            let fill = |run: Vec<Subtree>, frontier: &mut Frontier| run.into_iter().all(|block| {
                 frontier.size() == block.first && frontier.push_subtree(block.height, block.root)
             });
             for (n, (leaf, shown)) in leaves.iter().zip(&shown).enumerate() {
