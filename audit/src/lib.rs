@@ -19,6 +19,8 @@
 pub mod chain;
 pub mod checkpoint;
 pub mod commitment;
+#[cfg(feature = "ledger")]
+pub mod cosigning;
 pub mod digest;
 pub mod export;
 pub mod journal;
@@ -42,7 +44,7 @@ pub mod verify;
 pub use checkpoint::Checkpoint;
 pub use commitment::Personal;
 pub use digest::Digest;
-pub use keys::{HeadSigner, SignError, Vault, VaultError};
+pub use keys::{Cosigner, HeadSigner, SignError, Vault, VaultError};
 pub use kind::Kind;
 #[cfg(feature = "ledger")]
 pub use ledger::{

@@ -16,7 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::digest::Digest;
-use crate::note::{MAX_NOTE_BYTES, NoteError, PublicKey};
+use crate::note::{MAX_NOTE_BYTES, NoteError, PublicKey, SignedNote};
 use crate::record::{MAX_RECORD_BYTES, Record, RecordError, Seq};
 use crate::tree::verify_inclusion;
 
@@ -51,6 +51,8 @@ pub struct Shown {
     pub bytes: Vec<u8>,
     /// The head under which it stands.
     pub checkpoint: Checkpoint,
+    /// The signed note it stands in, for whoever asks for cosignatures.
+    pub note: SignedNote,
 }
 
 impl Proof {
@@ -106,7 +108,7 @@ impl Proof {
         if record.seq != self.index {
             return Err(ProofError::OtherNumber { index: self.index, found: record.seq });
         }
-        Ok(Shown { record, bytes: bytes.to_vec(), checkpoint })
+        Ok(Shown { record, bytes: bytes.to_vec(), checkpoint, note })
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use sallyport_audit::note::CosignerKey;
 use sallyport_audit::proof::{MAX_PROOF_BYTES, Proof, ProofError, Shown};
 use sallyport_audit::record::MAX_RECORD_BYTES;
 use sallyport_audit::snapshot::Snapshot;
@@ -14,7 +15,7 @@ use serde_json::json;
 use crate::Failure;
 use crate::output::{ledger, plain, read_bounded, write_whole};
 use crate::show;
-use crate::verify::{Keys, checkpoint, keys};
+use crate::verify::{Cosigners, Keys, checkpoint, keys};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -73,6 +74,8 @@ pub(crate) struct CheckArguments {
     /// The record's bytes, if they are not in the proof.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    #[command(flatten)]
+    cosigners: Cosigners,
     /// Print what is shown as JSON.
     #[arg(long)]
     json: bool,
@@ -80,6 +83,7 @@ pub(crate) struct CheckArguments {
 
 pub(crate) fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
     let keys = keys(&arguments.keys)?;
+    let (cosigners, quorum) = arguments.cosigners.read()?;
     let text = read_bounded(&arguments.proof, MAX_PROOF_BYTES as u64)?;
     let beside = arguments.record.as_deref().map(|path| read_bounded(path, MAX_RECORD_BYTES as u64));
     let beside = beside.transpose()?;
@@ -94,10 +98,33 @@ pub(crate) fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
                 _ => Failure::broken(message, error.hint()),
             }
         })?;
+    cosigned(&shown, &cosigners, quorum.unwrap_or(cosigners.len()))?;
     let mut out = io::stdout().lock();
     let printed = if arguments.json { print_json(&mut out, &shown) } else { print(&mut out, &shown) };
     printed.and_then(|()| out.flush()).map_err(|error| Failure::output(&error))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether enough cosigners have seen the head.
+fn cosigned(shown: &Shown, cosigners: &[CosignerKey], needed: usize) -> Result<(), Failure> {
+    let hint = "ask for a proof under a cosigned head (`auditctl prove --checkpoint`)";
+    let mut seen = 0;
+    for cosigner in cosigners {
+        let time = cosigner.verify(&shown.checkpoint, &shown.note);
+        let time = time.map_err(|error| Failure::broken(format!("its checkpoint: {error}"), hint))?;
+        seen += usize::from(time.is_some());
+    }
+    if seen < needed {
+        let what = format!(
+            "{seen} of {} given cosigners signed its checkpoint, {needed} are needed",
+            cosigners.len()
+        );
+        return Err(Failure::broken(what, hint));
+    }
+    if !cosigners.is_empty() {
+        eprintln!("cosigned: by {seen} of {} given cosigners", cosigners.len());
+    }
+    Ok(())
 }
 
 fn print_json(out: &mut impl Write, shown: &Shown) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
-use sallyport_audit::note::PublicKey;
+use sallyport_audit::note::{CosignerKey, KeyError, PublicKey};
 use sallyport_audit::snapshot::Snapshot;
 use sallyport_audit::verify::{
     MAX_STATE_BYTES, Overall, State, Trust, Verdict, Verified, directory_since, is_tiles, tiles,
@@ -35,6 +35,8 @@ pub(crate) struct Arguments {
     /// cannot write.
     #[arg(long, value_name = "FILE")]
     save_state: Option<PathBuf>,
+    #[command(flatten)]
+    cosigners: Cosigners,
     /// How old the last record may be, such as `10m` or `24h`.
     #[arg(long, value_name = "DURATION")]
     max_age: Option<SignedDuration>,
@@ -55,8 +57,12 @@ pub(crate) struct Keys {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let (cosigners, quorum) = arguments.cosigners.read()?;
     let trust = Trust {
         keys: keys(&arguments.keys)?,
+        cosigners,
+        quorum,
+        cosigned: None,
         checkpoint: arguments.checkpoint.as_deref().map(checkpoint).transpose()?,
         earlier: arguments.earlier.as_deref().map(earlier).transpose()?,
         now: Some(now()),
@@ -129,28 +135,7 @@ fn now() -> Timestamp {
 }
 
 pub(crate) fn keys(given: &Keys) -> Result<Vec<PublicKey>, Failure> {
-    let mut keys = Vec::new();
-    for text in &given.key {
-        keys.push(
-            PublicKey::parse(text)
-                .map_err(|error| Failure::usage(format!("--key: {error}"), error.hint()))?,
-        );
-    }
-    for path in &given.key_file {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Failure::usage(
-                format!("cannot read --key-file {}: {error}", path.display()),
-                "give a readable file",
-            )
-        })?;
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        for line in lines {
-            let key = PublicKey::parse(line);
-            keys.push(key.map_err(|error| {
-                Failure::usage(format!("--key-file {}: {error}", path.display()), error.hint())
-            })?);
-        }
-    }
+    let keys = read_keys(("--key", &given.key), ("--key-file", &given.key_file), PublicKey::parse)?;
     if keys.is_empty() {
         return Err(Failure::usage(
             "no public key was given",
@@ -158,6 +143,70 @@ pub(crate) fn keys(given: &Keys) -> Result<Vec<PublicKey>, Failure> {
         ));
     }
     Ok(keys)
+}
+
+/// Keys from the command line, then from files.
+pub(crate) fn read_keys<K>(
+    (option, given): (&str, &[String]),
+    (file_option, files): (&str, &[PathBuf]),
+    parse: impl Fn(&str) -> Result<K, KeyError>,
+) -> Result<Vec<K>, Failure> {
+    let mut keys = Vec::new();
+    for text in given {
+        let key = parse(text);
+        keys.push(key.map_err(|error| Failure::usage(format!("{option}: {error}"), error.hint()))?);
+    }
+    for path in files {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Failure::usage(
+                format!("cannot read {file_option} {}: {error}", path.display()),
+                "give a readable file",
+            )
+        })?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        for line in lines {
+            keys.push(parse(line).map_err(|error| {
+                Failure::usage(format!("{file_option} {}: {error}", path.display()), error.hint())
+            })?);
+        }
+    }
+    Ok(keys)
+}
+
+#[derive(Args)]
+pub(crate) struct Cosigners {
+    /// The public key of somebody who must have cosigned a head of this ledger: a witness, or the ledger's own
+    /// post-quantum key. May be given again.
+    #[arg(long, value_name = "KEY")]
+    cosigner: Vec<String>,
+    /// A file with cosigners' public keys, one in a line.
+    #[arg(long, value_name = "FILE")]
+    cosigner_file: Vec<PathBuf>,
+    /// How many of the given cosigners must have signed; all, if nothing is said.
+    #[arg(long, value_name = "N")]
+    quorum: Option<usize>,
+}
+
+impl Cosigners {
+    pub(crate) fn read(&self) -> Result<(Vec<CosignerKey>, Option<usize>), Failure> {
+        let given = ("--cosigner", self.cosigner.as_slice());
+        let files = ("--cosigner-file", self.cosigner_file.as_slice());
+        let keys = distinct(read_keys(given, files, CosignerKey::parse)?);
+        match self.quorum {
+            Some(quorum) if quorum == 0 || quorum > keys.len() => Err(Failure::usage(
+                format!("--quorum {quorum} cannot be reached by {} cosigners", keys.len()),
+                "give as many different cosigners as are needed, or more",
+            )),
+            quorum => Ok((keys, quorum)),
+        }
+    }
+}
+
+/// One cosigner given twice counts once.
+fn distinct(mut keys: Vec<CosignerKey>) -> Vec<CosignerKey> {
+    let mut seen = std::collections::BTreeSet::new();
+    keys.retain(|key| seen.insert(key.to_string()));
+    keys
 }
 
 pub(crate) fn checkpoint(path: &Path) -> Result<String, Failure> {

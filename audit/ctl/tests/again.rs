@@ -1,5 +1,7 @@
 //! Checking again: from where an earlier check ended, against an earlier copy, and from tiles.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
+
 use std::path::Path;
 
 use sallyport_audit::testing::{JournalBuilder, SoftwareSigner};

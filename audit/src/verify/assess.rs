@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::SignedDuration;
 
 use super::walk::{Stop, Walk};
-use super::{Break, Known, Part, Statement, Summary, Trust, Verdict, Verified};
+use super::{Break, EARLIER, GIVEN, Known, Part, Statement, Summary, Trust, Verdict, Verified};
 use crate::checkpoint::Checkpoint;
 use crate::kind::Kind;
 use crate::note::PublicKey;
@@ -71,13 +71,13 @@ impl Assessment<'_> {
         if self.stop.is_some() {
             return (Part::not_evaluated("The check could not go to the end."), None);
         }
-        if self.walk.chain.size() == 0 && !matches!(self.known.head, Statement::Usable(_)) {
+        if self.walk.chain.size() == 0 && !matches!(self.known.head, Statement::Usable(..)) {
             return (Part::not_evaluated("There is no record."), None);
         }
         let (mut good, mut doubts) = (Vec::new(), Vec::new());
         let mut doubted = false;
         for ((name, statement), root) in self.known.all().into_iter().zip(self.walk.roots) {
-            let brought = name != self.known.head_name;
+            let brought = name == GIVEN || name == EARLIER;
             match statement {
                 Statement::Absent => {}
                 Statement::Unusable(reason) => {
@@ -87,7 +87,9 @@ impl Assessment<'_> {
                 Statement::Foreign(reason) => {
                     return (Part::fail(format!("{}: {reason}.", capital(name))), None);
                 }
-                Statement::Usable(checkpoint) if self.walk.resumed.is_some_and(|at| checkpoint.size < at) => {
+                Statement::Usable(checkpoint, _)
+                    if self.walk.resumed.is_some_and(|at| checkpoint.size < at) =>
+                {
                     doubted |= brought;
                     doubts.push(format!(
                         "{} covers {} records, which were verified earlier and not read again.",
@@ -95,7 +97,7 @@ impl Assessment<'_> {
                         checkpoint.size
                     ));
                 }
-                Statement::Usable(checkpoint) => match self.compare(checkpoint, name, root) {
+                Statement::Usable(checkpoint, _) => match self.compare(checkpoint, name, root) {
                     Ok(sentence) => good.push(sentence),
                     Err((sentence, broken)) => return (Part::fail(sentence), broken),
                 },
@@ -195,11 +197,16 @@ impl Assessment<'_> {
         }
         let names: Vec<_> = self.trust.keys.iter().map(PublicKey::name).collect();
         let whole = if self.stop.is_some() { "checked so far " } else { "" };
-        Part::pass(format!(
-            "All {} heads {whole}are signed by the given key ({}).",
-            walk.heads,
-            names.join(", ")
-        ))
+        let mut sentence =
+            format!("All {} heads {whole}are signed by the given key ({}).", walk.heads, names.join(", "));
+        if !self.trust.cosigners.is_empty() {
+            match self.known.cosigned(&walk.roots, self.trust) {
+                Ok(seen) => sentence = format!("{sentence} {seen}"),
+                Err(reason) if self.stop.is_some() => return Part::not_evaluated(reason),
+                Err(reason) => return Part::fail(reason),
+            }
+        }
+        Part::pass(sentence)
     }
 
     fn key_trust(&self) -> Part {
@@ -285,7 +292,7 @@ impl Assessment<'_> {
                 "that the records which were verified earlier are still what they were: they were not read again",
             );
         }
-        if !matches!(self.known.checkpoint, Statement::Usable(_)) {
+        if !matches!(self.known.checkpoint, Statement::Usable(..)) {
             list.push(
                 "that the end was not cut off together with the head file: keep checkpoints on another machine \
                  and give one with --checkpoint",

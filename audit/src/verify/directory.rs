@@ -35,6 +35,11 @@ pub fn directory_since(
     let files = Files::new(directory);
     // Before the journal: what is written meanwhile is then only ever ahead of this head.
     let head = files.read_head()?;
+    let mut trust = trust.clone();
+    if trust.cosigned.is_none() {
+        let cosigned = files.read_cosigned()?;
+        trust.cosigned = cosigned.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    }
     let mut segments = files.segments()?;
     if let Some(since) = since {
         // The one with the last record that was verified comes first, to see that it is still there.
@@ -48,5 +53,5 @@ pub fn directory_since(
         Err(error) => Err(Unreadable { name: segment.name(), reason: error.to_string() }),
     });
     let mut tell = |done| progress(Progress { done, total });
-    Ok(verify_since(contents, head.as_deref(), trust, since, &mut tell))
+    Ok(verify_since(contents, head.as_deref(), &trust, since, &mut tell))
 }

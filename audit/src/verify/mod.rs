@@ -12,6 +12,7 @@
 
 mod assess;
 mod blame;
+mod cosigned;
 mod directory;
 mod since;
 mod tiles;
@@ -22,7 +23,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::checkpoint::Checkpoint;
 use crate::journal::head::{self, HeadFile};
-use crate::note::{PublicKey, SignedNote};
+use crate::note::{CosignerKey, PublicKey, SignedNote};
 
 use assess::Assessment;
 pub use directory::{Progress, directory, directory_since};
@@ -40,6 +41,12 @@ pub struct Trust {
     pub checkpoint: Option<String>,
     /// The last signed head of an earlier copy of the ledger.
     pub earlier: Option<String>,
+    /// The head that lies beside the ledger with cosignatures. [`directory`] reads it if none is given.
+    pub cosigned: Option<String>,
+    /// Who must have cosigned one of the heads that the records are compared with.
+    pub cosigners: Vec<CosignerKey>,
+    /// How many of them; all, if nothing is said.
+    pub quorum: Option<usize>,
     /// The present time, to say how old the last record is.
     pub now: Option<Timestamp>,
     /// How old the last record may be.
@@ -106,6 +113,7 @@ where
 struct Known {
     checkpoint: Statement,
     earlier: Statement,
+    cosigned: Statement,
     head: Statement,
     /// What the head is called in sentences.
     head_name: &'static str,
@@ -120,7 +128,7 @@ enum Statement {
     /// It was not signed by a key that was given.
     Foreign(String),
     /// Signed by a key that was given (or no key was given at all).
-    Usable(Checkpoint),
+    Usable(Checkpoint, SignedNote),
 }
 
 impl Known {
@@ -143,18 +151,24 @@ impl Known {
         Self {
             checkpoint: given(&trust.checkpoint, GIVEN),
             earlier: given(&trust.earlier, EARLIER),
+            cosigned: given(&trust.cosigned, COSIGNED),
             head,
             head_name,
         }
     }
 
     fn all(&self) -> [(&'static str, &Statement); walk::MARKS] {
-        [(GIVEN, &self.checkpoint), (EARLIER, &self.earlier), (self.head_name, &self.head)]
+        [
+            (GIVEN, &self.checkpoint),
+            (EARLIER, &self.earlier),
+            (COSIGNED, &self.cosigned),
+            (self.head_name, &self.head),
+        ]
     }
 
     fn sizes(&self) -> [Option<u64>; walk::MARKS] {
         self.all().map(|(_, statement)| match statement {
-            Statement::Usable(checkpoint) => Some(checkpoint.size),
+            Statement::Usable(checkpoint, _) => Some(checkpoint.size),
             _ => None,
         })
     }
@@ -163,11 +177,13 @@ impl Known {
 /// How statements that the auditor brings along are called in sentences.
 const GIVEN: &str = "the given checkpoint";
 const EARLIER: &str = "the head of the earlier copy";
+/// And one that the ledger's owner keeps beside it.
+const COSIGNED: &str = "the cosigned head beside it";
 
 impl Statement {
     fn judge(checkpoint: Checkpoint, note: &SignedNote, keys: &[PublicKey]) -> Self {
         match walk::signed_by_any(note, keys) {
-            Ok(()) => Self::Usable(checkpoint),
+            Ok(()) => Self::Usable(checkpoint, note.clone()),
             Err(reason) => Self::Foreign(reason),
         }
     }

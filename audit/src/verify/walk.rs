@@ -30,7 +30,7 @@ pub(super) struct Created {
 }
 
 /// How many statements about its length a ledger is compared with.
-pub(super) const MARKS: usize = 3;
+pub(super) const MARKS: usize = 4;
 
 /// What was found up to now.
 pub(super) struct Walk<'a> {
