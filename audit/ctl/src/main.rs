@@ -14,6 +14,7 @@ mod progress;
 mod prove;
 mod report;
 mod show;
+mod stats;
 mod tiles;
 mod verify;
 
@@ -48,6 +49,8 @@ enum Command {
     /// List records, or search for some, without checking them.
     #[command(visible_alias = "search")]
     Log(log::Arguments),
+    /// Count records by kind and result, without checking them.
+    Stats(stats::Arguments),
     /// Show one record, without checking it.
     Show(show::Arguments),
     /// Write one file that shows one record to anybody who has the ledger's public key.
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Log(arguments) => log::run(&arguments),
+        Command::Stats(arguments) => stats::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
         Command::Prove(arguments) => prove::run(&arguments),
         Command::CheckProof(arguments) => prove::check(&arguments),

@@ -1,5 +1,6 @@
 //! The real program on real files: what it prints, and with which exit code it ends.
 
+use std::io::{BufRead as _, BufReader};
 use std::process::Command;
 
 use sallyport_audit::testing::{JournalBuilder, SoftwareSigner};
@@ -200,4 +201,43 @@ fn a_reader_that_goes_away_is_no_failure() {
         .unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn stats_count_by_kind_and_result() {
+    let ledger = Ledger::new();
+    let output = ledger.run("stats", &[]);
+    assert_code(&output, 0);
+    assert!(out(&output).starts_with("8 records, "), "{}", out(&output));
+    assert!(err(&output).contains("not checked"), "{}", err(&output));
+    let json: Value = serde_json::from_slice(&ledger.run("stats", &["--json"]).stdout).unwrap();
+    assert_eq!(json["kinds"]["session.opened"]["success"], 5);
+    assert_eq!(json["kinds"]["connection.refused"]["denied"], 1);
+    let json: Value =
+        serde_json::from_slice(&ledger.run("stats", &["--json", "--kind", "session"]).stdout).unwrap();
+    assert_eq!(json["records"], 5);
+}
+
+#[test]
+fn following_lists_what_is_added_until_it_is_ended() {
+    let mut ledger = Ledger::new();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_auditctl"))
+        .args(["log", ledger.path().to_str().unwrap(), "--follow", "--json", "--from", "7"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(next()["seq"], 7);
+    for seq in [8, 9] {
+        ledger.journal.group([Draft::new(Kind::GatewayHeartbeat, Outcome::Success)]);
+        // Appended as the gateway does it: what is there stays.
+        let bytes = &ledger.journal.segments[0].1;
+        std::fs::write(ledger.path().join("grown"), bytes).unwrap();
+        std::fs::rename(ledger.path().join("grown"), ledger.segment()).unwrap();
+        assert_eq!(next()["seq"], seq);
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

@@ -13,7 +13,7 @@ use crate::verify::{Overall, Trust, directory};
 const ORIGIN: &str = "example.org/ledger";
 
 /// Long enough that only the beginning and the end of a test cosign.
-const NEVER: Duration = Duration::from_secs(3600);
+const NEVER: Duration = Duration::from_hours(1);
 
 fn open(folder: &Path) -> Ledger {
     let signer = Box::new(SoftwareSigner::new(ORIGIN, [1; 32]));

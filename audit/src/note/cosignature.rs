@@ -4,7 +4,7 @@
 //! quantum computer, too: the ledger adds one to its own heads at intervals, so that history which was
 //! signed in time cannot be rewritten when Ed25519 has fallen.
 //!
-//! ML-DSA is verified by RustCrypto's `ml-dsa`, which is pure Rust: an auditor can build the verifier without
+//! ML-DSA is verified by the crate `ml-dsa` of the Rust Crypto project, which is pure Rust: an auditor can build the verifier without
 //! a C compiler, and it does not share code with the provider that signs.
 
 use std::fmt;
@@ -204,8 +204,10 @@ mod tests {
         Checkpoint { origin: "example.org/ledger".to_owned(), size, root: Digest::leaf(b"r") }
     }
 
+    type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+
     /// Both kinds of key, each with what signs under it.
-    fn cosigners() -> Vec<(CosignerKey, Box<dyn Fn(&[u8]) -> Vec<u8>>)> {
+    fn cosigners() -> Vec<(CosignerKey, Sign)> {
         let secret = SigningKey::from_bytes(&[3; 32]);
         let classic = CosignerKey::ed25519(NAME, &secret.verifying_key().to_bytes()).unwrap();
         let pq = ExpandedSigningKey::<MlDsa44>::from_seed(&[4; 32].into());
