@@ -5,7 +5,7 @@ STATE ?= ./var
 CARGO ?= cargo
 export STATE
 
-.PHONY: run demo test lint fmt coverage bench clean help
+.PHONY: run demo test lint fmt coverage bench verifier-mutations crash-matrix power-cut bench-ledger clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,10 @@ bench: ## Requests per second through a tunnel against direct, added latency, du
 	@scripts/prepare test
 	$(CARGO) build --release --locked --bins -p sallyport -p auditctl
 	@scripts/bench
+
+verifier-mutations: ## Change a sample ledger in every way; the verifier, and a second one in Python, must catch all
+	@scripts/prepare test
+	$(CARGO) test --release --locked -p sallyport-audit --features testing --test mutations -- --full
 
 clean: ## Remove build results; the state directory stays
 	$(CARGO) clean
