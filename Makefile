@@ -47,5 +47,9 @@ verifier-mutations: ## Change a sample ledger in every way; the verifier, and a 
 	@scripts/prepare test
 	$(CARGO) test --release --locked -p sallyport-audit --features testing --test mutations -- --full
 
+crash-matrix: ## 500 kills, every disk operation failing, torn, flipped, lost and foreign files: nothing acknowledged is lost
+	@scripts/prepare test
+	$(CARGO) test --locked -p sallyport-audit --all-features --test crash_matrix -- --full
+
 clean: ## Remove build results; the state directory stays
 	$(CARGO) clean
