@@ -51,5 +51,9 @@ crash-matrix: ## 500 kills, every disk operation failing, torn, flipped, lost an
 	@scripts/prepare test
 	$(CARGO) test --locked -p sallyport-audit --all-features --test crash_matrix -- --full
 
+power-cut: ## 1,200 states in which a power cut could leave journal, head file and sled: nothing acknowledged is lost
+	@scripts/prepare test
+	$(CARGO) test --locked -p sallyport-audit --all-features --test power_cut -- --full
+
 clean: ## Remove build results; the state directory stays
 	$(CARGO) clean

@@ -6,6 +6,7 @@
 
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock, mpsc};
 
@@ -64,7 +65,7 @@ pub(super) fn open(
     let key = PublicKey::new(signer.origin_key_name(), &signer.public_key())?;
     let files = Files::new(&options.directory);
     let disk = surroundings.disk.as_ref();
-    make_directory(&files)?;
+    make_directory(disk, &files)?;
     let lock = lock(&files)?;
 
     let mut known = read_head(&files, &options, &key)?;
@@ -118,12 +119,35 @@ pub(super) enum Known {
     Lost,
 }
 
-fn make_directory(files: &Files) -> Result<(), LedgerError> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(files.directory())
-        .map_err(|error| LedgerError::io("make the ledger directory", files.directory(), error))
+/// Makes the ledger's directory, and its name durable: a power cut must not take the whole ledger away with it.
+fn make_directory(disk: &dyn Disk, files: &Files) -> Result<(), LedgerError> {
+    let directory = files.directory();
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let missing: Vec<_> = directory.ancestors().take_while(is_missing).collect();
+    let make = || {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        for made in &missing {
+            disk.sync_directory(parent(made))?;
+        }
+        // An earlier start may have been interrupted between the two.
+        match disk.sync_directory(parent(directory)) {
+            // Whoever made the directory in a place that this user may not read has made it to stay.
+            Err(error) if missing.is_empty() && error.kind() == std::io::ErrorKind::PermissionDenied => {
+                Ok(())
+            }
+            other => other,
+        }
+    };
+    make().map_err(|error| LedgerError::io("make the ledger directory", directory, error))
+}
+
+/// The directory in which the name of `path` stands.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
+    }
 }
 
 fn make_journal_directory(disk: &dyn Disk, files: &Files) -> Result<(), LedgerError> {

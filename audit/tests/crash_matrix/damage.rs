@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use sallyport_audit::Seq;
 use sallyport_audit::verify::Overall;
 
-use crate::sample::{copy, filled, holds, open, options, survives, verified};
+use crate::sample::{block_on, draft, holds, named, open, options, survives, verified};
 use crate::{Counts, Effort};
 
 const SEGMENT_BYTES: u64 = 3000;
@@ -47,9 +47,9 @@ fn torn(effort: &Effort, counts: &mut Counts) {
     let known = filled(&before, 3);
     copy(&before, &after);
     // The next group, as one more life of the ledger writes it.
-    crate::sample::block_on(async {
+    block_on(async {
         let (ledger, _) = open(options(&after, 1 << 20)).unwrap();
-        ledger.append(crate::sample::draft(3).reason("r".repeat(9000))).await.unwrap();
+        ledger.append(draft(3).reason("r".repeat(9000))).await.unwrap();
         ledger.close().await.unwrap();
     });
     let segment = last_segment(&after);
@@ -128,7 +128,7 @@ fn damaged(path: &Path, known: &[(Seq, String)], what: &str, counts: &mut Counts
         Err(error) => assert!(!error.hint().is_empty(), "{what}: {error}"),
         Ok((ledger, _)) => {
             holds(&ledger, known, what, counts);
-            crate::sample::block_on(ledger.close()).unwrap();
+            block_on(ledger.close()).unwrap();
             if !known.is_empty() && verified(path) != Overall::Verified {
                 // It opened and goes on, although the verifier finds something that opening does not look at.
                 println!("opened, and not verified afterwards: {what}");
@@ -173,7 +173,7 @@ fn heads(counts: &mut Counts, good: &Path, known: &[(Seq, String)]) {
         match open(options(&scratch, SEGMENT_BYTES)) {
             Ok((ledger, _)) => {
                 holds(&ledger, known, what, counts);
-                crate::sample::block_on(ledger.close()).unwrap();
+                block_on(ledger.close()).unwrap();
                 if !may_open {
                     counts.false_passes.push(format!("head file {what}: it opens"));
                 }
@@ -190,4 +190,30 @@ fn heads(counts: &mut Counts, good: &Path, known: &[(Seq, String)]) {
     std::fs::write(earlier.join("head"), head(good)).unwrap();
     survives(&earlier, SEGMENT_BYTES, known, "head file of an earlier moment", counts);
     counts.case("the head file lost, old or foreign");
+}
+
+/// A closed ledger of so many drafts, in groups of one.
+fn filled(path: &Path, records: u64) -> Vec<(Seq, String)> {
+    block_on(async {
+        let (ledger, _) = open(options(path, 3000)).unwrap();
+        let mut known = Vec::new();
+        for n in 0..records {
+            known.push(named(&ledger.append(draft(n)).await.unwrap()));
+        }
+        ledger.close().await.unwrap();
+        known
+    })
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }

@@ -11,6 +11,7 @@
     reason = "a test that meets the unexpected fails"
 )]
 
+mod counts;
 mod damage;
 mod disks;
 mod kills;
@@ -18,31 +19,7 @@ mod sample;
 
 use std::process::ExitCode;
 
-/// What was tried, and what must stay zero.
-#[derive(Default)]
-struct Counts {
-    cases: std::collections::BTreeMap<&'static str, u64>,
-    acknowledged: u64,
-    lost: Vec<String>,
-    gaps: Vec<String>,
-    false_passes: Vec<String>,
-    not_opened: Vec<String>,
-}
-
-impl Counts {
-    fn case(&mut self, class: &'static str) {
-        *self.cases.entry(class).or_default() += 1;
-    }
-
-    fn problems(&self) -> impl Iterator<Item = (&'static str, &String)> {
-        self.lost
-            .iter()
-            .map(|what| ("LOST", what))
-            .chain(self.gaps.iter().map(|what| ("GAP", what)))
-            .chain(self.false_passes.iter().map(|what| ("FALSE PASS", what)))
-            .chain(self.not_opened.iter().map(|what| ("DOES NOT OPEN", what)))
-    }
-}
+use counts::{Counts, Dice};
 
 /// How much is tried.
 struct Effort {
@@ -55,19 +32,6 @@ impl Effort {
     /// Every how many bytes a file is damaged.
     fn stride(&self, full: usize, short: usize) -> usize {
         if self.full { full } else { short }
-    }
-}
-
-/// A small generator of numbers that can be repeated (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
     }
 }
 
@@ -114,6 +78,7 @@ fn main() -> ExitCode {
         "bench": "crash-matrix", "full": full, "seed": effort.seed, "cases": counts.cases,
         "acknowledged": counts.acknowledged, "lost": counts.lost.len(), "gaps": counts.gaps.len(),
         "false_passes": counts.false_passes.len(), "not_opened": counts.not_opened.len(),
+        "stores_rebuilt": counts.stores_rebuilt, "torn_ends": counts.torn_ends,
     });
     println!("{figures}");
     if counts.problems().next().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use sallyport_audit::ledger::StoreState;
 use sallyport_audit::testing::{PlainVault, SoftwareSigner};
 use sallyport_audit::verify::{Overall, Trust, directory};
 use sallyport_audit::{Draft, Kind, Ledger, LedgerError, LedgerOptions, Opened, Outcome, Receipt, Seq};
@@ -33,19 +34,6 @@ pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
-/// A closed ledger of so many drafts, in groups of one.
-pub(crate) fn filled(path: &Path, records: u64) -> Vec<(Seq, String)> {
-    block_on(async {
-        let (ledger, _) = open(options(path, 3000)).unwrap();
-        let mut known = Vec::new();
-        for n in 0..records {
-            known.push(named(&ledger.append(draft(n)).await.unwrap()));
-        }
-        ledger.close().await.unwrap();
-        known
-    })
-}
-
 /// What an acknowledgement says.
 pub(crate) fn named(receipt: &Receipt) -> (Seq, String) {
     (receipt.seq, receipt.digest.to_string())
@@ -63,13 +51,15 @@ pub(crate) fn survives(
     what: &str,
     counts: &mut Counts,
 ) {
-    let (ledger, _) = match open(options(path, segment_bytes)) {
+    let (ledger, opened) = match open(options(path, segment_bytes)) {
         Ok(opened) => opened,
         Err(error) => {
             counts.not_opened.push(format!("{what}: {error}"));
             return;
         }
     };
+    counts.stores_rebuilt += u64::from(matches!(opened.store, StoreState::Rebuilt { .. }) && !opened.created);
+    counts.torn_ends += u64::from(opened.torn.is_some());
     holds(&ledger, known, what, counts);
     block_on(async {
         if let Err(error) = ledger.append(draft(0)).await {
@@ -101,18 +91,5 @@ pub(crate) fn holds(ledger: &Ledger, known: &[(Seq, String)], what: &str, counts
             }
         }
         Err(error) => counts.gaps.push(format!("{what}: {error}")),
-    }
-}
-
-pub(crate) fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
     }
 }
