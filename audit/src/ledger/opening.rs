@@ -1,8 +1,9 @@
 //! Opens a ledger: finds out what is there before anything is added.
 //!
-//! In this order: take the lock; read the head file; read the whole journal and compare it with the head
-//! file; bring the query store up to the journal, or make it anew; set an unfinished end aside; record what
-//! was done. What does not fit is refused with its own explanation, and nothing is changed by then.
+//! In this order: take the lock; make durable what a killed process left; read the head file; read the whole
+//! journal and compare it with the head file; bring the query store up to the journal, or make it anew; set an
+//! unfinished end aside; record what was done. What does not fit is refused with its own explanation, and
+//! nothing is changed by then.
 
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -67,6 +68,7 @@ pub(super) fn open(
     let disk = surroundings.disk.as_ref();
     make_directory(disk, &files)?;
     let lock = lock(&files)?;
+    settle(disk, &files)?;
 
     let mut known = read_head(&files, &options, &key)?;
     let expected = Expected { origin: &options.origin, key: &key };
@@ -139,6 +141,19 @@ fn make_directory(disk: &dyn Disk, files: &Files) -> Result<(), LedgerError> {
         }
     };
     make().map_err(|error| LedgerError::io("make the ledger directory", directory, error))
+}
+
+/// Makes durable what a process that was killed has left in the system's memory: the last segment and its name.
+///
+/// Without this, what is read now could be gone after a power cut although records behind it were acknowledged.
+fn settle(disk: &dyn Disk, files: &Files) -> Result<(), LedgerError> {
+    let segments = files.segments().map_err(|error| LedgerError::io("list", files.journal(), error))?;
+    let Some(last) = segments.last() else { return Ok(()) };
+    let sync = || {
+        disk.open(&last.path)?.sync()?;
+        disk.sync_directory(&files.journal())
+    };
+    sync().map_err(|error| LedgerError::io("sync the journal's last segment", &last.path, error))
 }
 
 /// The directory in which the name of `path` stands.
