@@ -179,7 +179,7 @@ impl Policy {
     }
 
     /// Asks the new enforcers what they must answer, before anyone depends on them.
-    fn self_test(&self, faults: &mut PolicyFaults) {
+    pub(super) fn self_test(&self, faults: &mut PolicyFaults) {
         for ((tenant, action), shard) in &self.shards {
             let rules = shard.rules();
             let stride = rules.len().div_ceil(PROBES).max(1);

@@ -287,3 +287,6 @@ impl State {
         self.policy
     }
 }
+
+#[cfg(test)]
+mod tests;

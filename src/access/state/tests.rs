@@ -1,0 +1,147 @@
+//! The fold takes any sequence of facts, and gives nothing away for one that doesn't fit.
+
+use super::*;
+use crate::access::object::{Action, Object};
+
+fn stamp(seq: u64) -> Stamp {
+    Stamp { seq, time: Timestamp::from_second(1_800_000_000 + i64::try_from(seq).unwrap()).unwrap() }
+}
+
+fn id<T>(make: fn(Timestamp, [u8; 10]) -> T, n: u8) -> T {
+    make(stamp(0).time, [n; 10])
+}
+
+fn person(name: &str) -> Subject {
+    format!("user:{name}").parse().unwrap()
+}
+
+fn demo() -> Object {
+    Object::tunnel("demo").unwrap()
+}
+
+fn requested() -> Fact {
+    Fact::Requested {
+        request: id(RequestId::new, 1),
+        subject: person("vic"),
+        tenant: "main".parse().unwrap(),
+        object: demo(),
+        action: Action::Connect,
+        workflows: vec!["one".parse().unwrap()],
+        minutes: 5,
+        reason: "to see".parse().unwrap(),
+        ticket: None,
+    }
+}
+
+fn approved() -> Fact {
+    Fact::Approved {
+        request: id(RequestId::new, 1),
+        tenant: "main".parse().unwrap(),
+        object: demo(),
+        requester: person("vic"),
+        by: person("anna"),
+        roles: Vec::new(),
+        minutes: None,
+        reason: None,
+    }
+}
+
+fn rejected() -> Fact {
+    let Fact::Approved { request, tenant, object, requester, by, reason, .. } = approved() else {
+        unreachable!()
+    };
+    Fact::Rejected { request, tenant, object, requester, by, reason }
+}
+
+fn granted(n: u8, to: &str) -> Fact {
+    Fact::GrantIssued {
+        grant: id(GrantId::new, n),
+        request: id(RequestId::new, 1),
+        subject: person(to),
+        tenant: "main".parse().unwrap(),
+        object: demo(),
+        action: Action::Connect,
+        workflows: vec!["one".parse().unwrap()],
+        approvals: 1,
+        starts: stamp(0).time,
+        ends: stamp(300).time,
+        policy: format!("sha256:{}", "0".repeat(64)).parse().unwrap(),
+    }
+}
+
+fn revoked(n: u8) -> Fact {
+    Fact::GrantRevoked {
+        grant: id(GrantId::new, n),
+        request: id(RequestId::new, 1),
+        tenant: "main".parse().unwrap(),
+        object: demo(),
+        subject: person("vic"),
+        by: Actor::Operator,
+        reason: None,
+    }
+}
+
+fn fold(facts: &[Fact]) -> State {
+    let mut state = State::default();
+    for (seq, fact) in (0..).zip(facts) {
+        state.apply(stamp(seq), fact);
+    }
+    state
+}
+
+fn live(state: &State, who: &str) -> usize {
+    state.live_grants_of(&"main".parse().unwrap(), &person(who)).count()
+}
+
+#[test]
+fn a_grant_without_its_request_or_for_another_person_gives_nothing() {
+    assert_eq!(live(&fold(&[granted(1, "vic")]), "vic"), 0);
+    let state = fold(&[requested(), granted(1, "mallory")]);
+    assert_eq!((live(&state, "mallory"), live(&state, "vic")), (0, 0));
+    assert_eq!(live(&fold(&[requested(), granted(1, "vic")]), "vic"), 1);
+}
+
+#[test]
+fn a_request_is_granted_once() {
+    let state = fold(&[requested(), granted(1, "vic"), granted(2, "vic")]);
+    assert_eq!(live(&state, "vic"), 1);
+    assert!(state.grant(id(GrantId::new, 2)).is_none());
+}
+
+#[test]
+fn what_is_settled_stays_as_it_was_settled() {
+    let settled = fold(&[requested(), rejected()]);
+    assert_eq!(fold(&[requested(), rejected(), approved()]), settled);
+    assert_eq!(fold(&[requested(), rejected(), granted(1, "vic")]), settled);
+    assert_eq!(fold(&[requested(), rejected(), rejected()]), settled);
+    assert_eq!(fold(&[requested(), rejected(), requested()]), settled);
+    let once = fold(&[requested(), approved()]);
+    assert_eq!(fold(&[requested(), approved(), approved()]), once);
+}
+
+#[test]
+fn an_ended_grant_stays_ended_and_leaves_no_trace_among_the_live() {
+    let state = fold(&[requested(), granted(1, "vic"), revoked(1)]);
+    assert_eq!((live(&state, "vic"), state.next_end()), (0, None));
+    assert_eq!(fold(&[requested(), granted(1, "vic"), revoked(1), revoked(1)]), state);
+    assert_eq!(fold(&[requested(), granted(1, "vic"), revoked(1), granted(1, "vic")]), state);
+    assert_eq!(fold(&[revoked(1)]), State::default());
+}
+
+#[test]
+fn a_token_is_issued_once_and_revoked_for_good() {
+    let token = id(TokenId::new, 1);
+    let issued = |to: &str| Fact::TokenIssued {
+        token,
+        subject: person(to),
+        tenant: "main".parse().unwrap(),
+        expires: stamp(300).time,
+        by: Actor::Operator,
+    };
+    let revoke =
+        Fact::TokenRevoked { token, tenant: "main".parse().unwrap(), by: Actor::Operator, reason: None };
+    let state = fold(&[issued("vic"), revoke.clone(), issued("mallory")]);
+    let found = state.token(token).unwrap();
+    assert_eq!((found.subject.clone(), found.revoked), (person("vic"), Some(stamp(1).time)));
+    assert_eq!(fold(&[revoke]), State::default());
+}
