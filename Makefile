@@ -5,7 +5,7 @@ STATE ?= ./var
 CARGO ?= cargo
 export STATE
 
-.PHONY: run demo test lint fmt coverage bench clean help
+.PHONY: run demo test lint fmt coverage bench verifier-mutations crash-matrix power-cut bench-ledger clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,18 @@ bench: ## Requests per second through a tunnel against direct, added latency, du
 	@scripts/prepare test
 	$(CARGO) build --release --locked --bins -p sallyport -p auditctl
 	@scripts/bench
+
+verifier-mutations: ## Change a sample ledger in every way; the verifier, and a second one in Python, must catch all
+	@scripts/prepare test
+	$(CARGO) test --release --locked -p sallyport-audit --features testing --test mutations -- --full
+
+crash-matrix: ## 500 kills, every disk operation failing, torn, flipped, lost and foreign files: nothing acknowledged is lost
+	@scripts/prepare test
+	$(CARGO) test --locked -p sallyport-audit --all-features --test crash_matrix -- --full
+
+power-cut: ## 1,200 states in which a power cut could leave journal, head file and sled: nothing acknowledged is lost
+	@scripts/prepare test
+	$(CARGO) test --locked -p sallyport-audit --all-features --test power_cut -- --full
 
 clean: ## Remove build results; the state directory stays
 	$(CARGO) clean

@@ -21,6 +21,11 @@ impl Chain {
         Self { prev: Digest::ZERO, frontier: Frontier::default() }
     }
 
+    /// Goes on behind a record with this digest.
+    pub fn resume(prev: Digest, frontier: Frontier) -> Self {
+        Self { prev, frontier }
+    }
+
     /// How many records there are.
     pub fn size(&self) -> u64 {
         self.frontier.size()

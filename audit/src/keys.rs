@@ -1,4 +1,4 @@
-//! The two things a ledger needs from the key provider, as seen from here.
+//! What a ledger needs from the key provider, as seen from here.
 //!
 //! The ledger knows neither tokens nor PINs: it asks for a signature over a head, and for personal values
 //! to be sealed. Both may block; both are called on the ledger's own thread only (`Vault::open` also by
@@ -12,6 +12,17 @@ pub trait HeadSigner: Send {
     fn public_key(&self) -> [u8; 32];
     /// The Ed25519 signature (RFC 8032) over `message`. May block; must have a time limit of its own.
     fn sign(&mut self, message: &[u8]) -> Result<[u8; 64], SignError>;
+}
+
+/// Cosigns the ledger's heads with ML-DSA-44, at intervals. The key never leaves its provider.
+pub trait Cosigner: Send {
+    /// The key's name in signature lines; best the ledger's origin itself.
+    fn name(&self) -> &str;
+    /// The ML-DSA-44 public key, 1,312 bytes.
+    fn public_key(&self) -> &[u8];
+    /// The ML-DSA-44 signature (FIPS 204, empty context) over `message`, 2,420 bytes. May block; must have a
+    /// time limit of its own.
+    fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, SignError>;
 }
 
 /// Seals personal values at rest, bound to the record they belong to.

@@ -19,25 +19,32 @@
 pub mod chain;
 pub mod checkpoint;
 pub mod commitment;
+#[cfg(feature = "ledger")]
+pub mod cosigning;
 pub mod digest;
+pub mod export;
 pub mod journal;
 pub mod keys;
 pub mod kind;
 #[cfg(feature = "ledger")]
 pub mod ledger;
 pub mod note;
+pub mod proof;
 pub mod record;
+pub mod selection;
 #[cfg(feature = "sinks")]
 pub mod sink;
+pub mod snapshot;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod tiles;
 pub mod tree;
 pub mod verify;
 
 pub use checkpoint::Checkpoint;
 pub use commitment::Personal;
 pub use digest::Digest;
-pub use keys::{HeadSigner, SignError, Vault, VaultError};
+pub use keys::{Cosigner, HeadSigner, SignError, Vault, VaultError};
 pub use kind::Kind;
 #[cfg(feature = "ledger")]
 pub use ledger::{

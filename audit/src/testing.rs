@@ -10,9 +10,9 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use crate::chain::Chain;
 use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
-use crate::journal::{GroupWriter, SegmentHeader};
-use crate::keys::{HeadSigner, SignError, Vault, VaultError};
-use crate::note::{PublicKey, SignedNote};
+use crate::journal::{Frame, FrameKind, Group, GroupWriter, SegmentHeader};
+use crate::keys::{Cosigner, HeadSigner, SignError, Vault, VaultError};
+use crate::note::{CosignerKey, PublicKey, SignedNote};
 use crate::record::{Draft, Prepared, time_text};
 
 /// An Ed25519 key in memory, which can be told to fail.
@@ -65,6 +65,47 @@ impl HeadSigner for SoftwareSigner {
             return Err(SignError::new("the token was removed"));
         }
         Ok(self.key.sign(message).to_bytes())
+    }
+}
+
+/// An ML-DSA-44 key in memory.
+#[derive(Clone)]
+pub struct SoftwareCosigner {
+    name: String,
+    key: ml_dsa::ExpandedSigningKey<ml_dsa::MlDsa44>,
+    public: Vec<u8>,
+}
+
+impl SoftwareCosigner {
+    /// The key of this seed, under this name.
+    pub fn new(name: &str, seed: [u8; 32]) -> Self {
+        let key = ml_dsa::ExpandedSigningKey::from_seed(&seed.into());
+        let public = key.verifying_key().encode().to_vec();
+        Self { name: name.to_owned(), key, public }
+    }
+
+    /// The public key in the form that verifiers take.
+    ///
+    /// # Panics
+    /// If the name cannot be a key's name.
+    #[expect(clippy::expect_used, reason = "a test's own key is good, and its name a mistake in the test")]
+    pub fn verifier(&self) -> CosignerKey {
+        CosignerKey::ml_dsa_44(&self.name, &self.public).expect("a good key")
+    }
+}
+
+impl Cosigner for SoftwareCosigner {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn public_key(&self) -> &[u8] {
+        &self.public
+    }
+
+    fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        let signature = self.key.sign_deterministic(message, &[]);
+        Ok(signature.map_err(|error| SignError::new(error.to_string()))?.encode().to_vec())
     }
 }
 
@@ -153,6 +194,26 @@ impl JournalBuilder {
             bytes.extend_from_slice(group.frame());
         }
         self
+    }
+
+    /// The bytes of every record so far.
+    ///
+    /// # Panics
+    /// If the segments cannot be read back.
+    #[expect(clippy::expect_used, reason = "what was just built can be read, or the test must fail")]
+    pub fn records(&self) -> Vec<Vec<u8>> {
+        let mut records = Vec::new();
+        for (_, bytes) in &self.segments {
+            let mut offset = 0;
+            while let Some(frame) = Frame::read(bytes, offset).expect("a frame") {
+                if frame.kind == FrameKind::Group {
+                    let group = Group::parse(frame.bytes).expect("a group");
+                    records.extend(group.records().map(|(_, record, _)| record.to_vec()));
+                }
+                offset += frame.bytes.len();
+            }
+        }
+        records
     }
 
     /// The bytes of a head file that holds the last head.

@@ -5,7 +5,13 @@
 //! consistency proof shows that a later root only added to an earlier one. Proof checking follows RFC 9162
 //! sections 2.1.3.2 and 2.1.4.2.
 
+mod omitted;
+mod path;
+
 use crate::digest::Digest;
+
+pub use omitted::{Omitted, Subtree};
+pub use path::PathBuilder;
 
 /// The roots of the full subtrees that a tree of some size consists of, largest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,31 +67,14 @@ pub fn root(leaves: &[Digest]) -> Digest {
     frontier.root()
 }
 
-/// The largest power of two smaller than `n`, for `n` of two or more.
-fn split(n: usize) -> usize {
-    n.next_power_of_two() / 2
+/// The largest power of two smaller than `n`; zero for `n` below two.
+fn split(n: u64) -> u64 {
+    n.checked_sub(1).and_then(u64::checked_ilog2).map_or(0, |bits| 1 << bits)
 }
 
 /// The audit path of RFC 6962 section 2.1.1 for leaf `index`; `None` when there is no such leaf.
 pub fn inclusion_proof(leaves: &[Digest], index: usize) -> Option<Vec<Digest>> {
-    if index >= leaves.len() {
-        return None;
-    }
-    let mut path = Vec::new();
-    let (mut rest, mut index) = (leaves, index);
-    while rest.len() > 1 {
-        let (left, right) = rest.split_at(split(rest.len()));
-        if index < left.len() {
-            path.push(root(right));
-            rest = left;
-        } else {
-            path.push(root(left));
-            index -= left.len();
-            rest = right;
-        }
-    }
-    path.reverse();
-    Some(path)
+    walk(PathBuilder::inclusion(index as u64, leaves.len() as u64)?, leaves)
 }
 
 /// Whether `path` shows `leaf` at `index` of a tree of `size` leaves with `root`.
@@ -115,28 +104,14 @@ pub fn verify_inclusion(leaf: &Digest, index: u64, size: u64, path: &[Digest], r
 
 /// The consistency proof of RFC 6962 section 2.1.2 from the first `old` leaves to all of them.
 pub fn consistency_proof(leaves: &[Digest], old: usize) -> Option<Vec<Digest>> {
-    if old == 0 || old > leaves.len() {
-        return None;
+    walk(PathBuilder::consistency(old as u64, leaves.len() as u64)?, leaves)
+}
+
+fn walk(mut builder: PathBuilder, leaves: &[Digest]) -> Option<Vec<Digest>> {
+    for leaf in leaves {
+        builder.push(*leaf);
     }
-    let mut path = Vec::new();
-    let (mut rest, mut old, mut whole) = (leaves, old, true);
-    while old != rest.len() {
-        let (left, right) = rest.split_at(split(rest.len()));
-        if old <= left.len() {
-            path.push(root(right));
-            rest = left;
-        } else {
-            path.push(root(left));
-            old -= left.len();
-            rest = right;
-            whole = false;
-        }
-    }
-    if !whole {
-        path.push(root(rest));
-    }
-    path.reverse();
-    Some(path)
+    builder.finish()
 }
 
 /// Whether `path` shows that the tree (`new_size`, `new_root`) only added to (`old_size`, `old_root`).
@@ -194,7 +169,7 @@ mod tests {
             [] => Digest::of(&[]),
             [one] => *one,
             many => {
-                let (left, right) = many.split_at(split(many.len()));
+                let (left, right) = many.split_at(usize::try_from(split(many.len() as u64)).unwrap());
                 Digest::node(&by_definition(left), &by_definition(right))
             }
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use sallyport_audit::{HeadSigner, SignError, Vault, VaultError, note};
+use sallyport_audit::{Cosigner, HeadSigner, SignError, Vault, VaultError, note};
 use sallyport_hsm::{Envelope, KeyError, Keys, PublicKey, Role, authority};
 
 use crate::access::{self, TokenKeys};
@@ -47,6 +47,44 @@ impl HeadSigner for LedgerSigner {
             .sign_blocking(Role::Ledger, message)
             .map_err(|error| SignError::new(error.to_string()))?;
         signature.try_into().map_err(|_| SignError::new("the provider's signature is not 64 bytes long"))
+    }
+}
+
+/// Cosigns ledger heads with the post-quantum key of role `ledger-pq`.
+pub(super) struct LedgerCosigner {
+    keys: Keys,
+    name: String,
+    public: Vec<u8>,
+}
+
+impl LedgerCosigner {
+    pub(super) fn new(keys: &Keys, name: String) -> Result<Self, KeyError> {
+        match keys.public_key(Role::LedgerPq)? {
+            PublicKey::MlDsa44(public) => Ok(Self { keys: keys.clone(), name, public }),
+            _ => Err(KeyError::KeyMissing {
+                role: Role::LedgerPq,
+                place: "the provider, as an ML-DSA-44 key".to_owned(),
+            }),
+        }
+    }
+
+    /// The public half as auditors need it.
+    pub(super) fn verifier_key(&self) -> String {
+        note::CosignerKey::ml_dsa_44(&self.name, &self.public).map(|key| key.to_string()).unwrap_or_default()
+    }
+}
+
+impl Cosigner for LedgerCosigner {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn public_key(&self) -> &[u8] {
+        &self.public
+    }
+
+    fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        self.keys.sign_blocking(Role::LedgerPq, message).map_err(|error| SignError::new(error.to_string()))
     }
 }
 

@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn a_clock_that_was_set_shows_as_drift_in_either_direction() {
         let (start, wall) = (clock::monotonic(), Timestamp::UNIX_EPOCH);
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         let later = |wall_seconds| (start + minute, wall + SignedDuration::from_secs(wall_seconds));
         assert_eq!(drift((start, wall), later(60)), SignedDuration::ZERO);
         assert_eq!(drift((start, wall), later(3660)), SignedDuration::from_hours(1));

@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
+use sallyport_audit::cosigning::{CosignError, Cosigning};
 use sallyport_audit::sink::SinkError;
 use sallyport_audit::{Draft, Kind, Ledger, LedgerError, LedgerOptions, Opened, Outcome};
 use sallyport_hsm::{KeyError, KeyInfo, Keys, ProviderConfig, Tuning};
 use tracing::info;
 
 use super::adapters::{
-    IdentityError, LedgerSigner, LedgerVault, ProviderIdentity, ProviderTokenKeys, VaultOpenError,
+    IdentityError, LedgerCosigner, LedgerSigner, LedgerVault, ProviderIdentity, ProviderTokenKeys,
+    VaultOpenError,
 };
 use super::config::{Config, Provider};
 use super::tls::TlsError;
@@ -27,6 +29,8 @@ pub struct Parts {
     pub access: Access,
     /// The key that auditors check the ledger with, as `name+hash+key`.
     pub verifier_key: String,
+    /// The key that auditors check the post-quantum cosignatures with.
+    pub cosigner_key: String,
 }
 
 /// Why the gateway cannot start.
@@ -56,6 +60,9 @@ pub enum GatewayError {
     /// A sink.
     #[error("a sink cannot start")]
     Sink(#[from] SinkError),
+    /// The post-quantum cosignatures.
+    #[error("the ledger's heads cannot be cosigned")]
+    Cosign(#[from] CosignError),
     /// The gateway's own identity.
     #[error("the gateway has no identity to show")]
     Identity(#[from] IdentityError),
@@ -94,6 +101,7 @@ impl GatewayError {
             Self::Tls(_) => {
                 "run `sallyportd init` again: it makes a certificate for the provider's key".to_owned()
             }
+            Self::Cosign(error) => error.hint().to_owned(),
             Self::Sink(error) => error.hint().to_owned(),
         }
     }
@@ -128,6 +136,13 @@ pub fn fingerprint(config: &Config, keys: &Keys) -> Result<String, GatewayError>
     Ok(identity.certificate().fingerprint().to_string())
 }
 
+/// Begins to cosign the ledger's heads with the post-quantum key.
+pub(super) fn cosign(config: &Config, parts: &Parts) -> Result<Cosigning, GatewayError> {
+    let cosigner = LedgerCosigner::new(&parts.keys, origin(config))?;
+    let every = config.ledger.cosign_every;
+    Ok(Cosigning::start(parts.ledger.reader(), &config.ledger.directory, Box::new(cosigner), every)?)
+}
+
 impl Parts {
     /// Opens all three. `made` are keys that were made just now, and are recorded as such.
     pub async fn open(config: &Config, keys: Keys, made: &[KeyInfo]) -> Result<Self, GatewayError> {
@@ -154,7 +169,8 @@ impl Parts {
         };
         let access =
             Access::open(options, Arc::new(ledger.clone()), token_keys, Arc::new(SystemClock)).await?;
-        Ok(Self { keys, ledger, access, verifier_key })
+        let cosigner_key = LedgerCosigner::new(&keys, origin(config))?.verifier_key();
+        Ok(Self { keys, ledger, access, verifier_key, cosigner_key })
     }
 }
 

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::adapters::ProviderIdentity;
 use super::config::Config;
 use super::evidence::{record_start, watch_keys};
-use super::parts::{GatewayError, Parts, open_keys};
+use super::parts::{GatewayError, Parts, cosign, open_keys};
 use super::tls::Certificates;
 use super::{heartbeat, sinks};
 use crate::access::Tenant;
@@ -40,6 +40,14 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     let listener = Listener::bind(config.gateway.listen, certificates.server()?).await?;
     let parts = Parts::open(&config, keys, &[]).await?;
 
+    let cosigning = match cosign(&config, &parts) {
+        Ok(cosigning) => Some(cosigning),
+        // Ed25519 signatures stand under every head all the same; what is missing shows in `auditctl verify --cosigner-file`.
+        Err(error) => {
+            warn!(%error, "no post-quantum cosignatures are made");
+            None
+        }
+    };
     let served = serve(&config, &parts, listener, certificates, &mut signals, ready).await;
     parts.access.close().await;
     let stopped = match &served {
@@ -56,6 +64,11 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
         }
         Err(error) => Err(error),
     };
+    if let Some(cosigning) = cosigning
+        && let Err(error) = cosigning.finish().await
+    {
+        warn!(%error, "the last head was not cosigned");
+    }
     parts.ledger.close().await?;
     info!("stopped, the ledger is closed");
     served

@@ -139,7 +139,10 @@ pub async fn set_up(wishes: &Wishes) -> Result<Done, SetupError> {
         let unrecorded = if first { inventory(&keys).await? } else { made };
         let parts = Parts::open(&config, keys, &unrecorded).await?;
         let key = format!("{}\n", parts.verifier_key);
-        let issued = match write(&verifier, key.as_bytes()) {
+        let cosigner = format!("{}\n", parts.cosigner_key);
+        let written = write(&wishes.state.join("ledger-pq.vkey"), cosigner.as_bytes())
+            .and_then(|()| write(&verifier, key.as_bytes()));
+        let issued = match written {
             Ok(()) => first_tokens(&config, &parts, &absent, &wishes.state, &mut done).await,
             Err(error) => Err(error),
         };

@@ -5,6 +5,8 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use sallyport_audit::snapshot::SnapshotError;
+
 /// A sentence for the person, a hint, and an exit code.
 pub(crate) struct Failure {
     code: u8,
@@ -39,6 +41,24 @@ impl Failure {
             _ => "copy the whole ledger directory to a good disk and check the copy",
         };
         Self::not_evaluated(format!("cannot read {}: {error}", path.display()), hint)
+    }
+
+    /// A single file cannot be read.
+    pub(crate) fn unreadable_file(path: &Path, error: &io::Error) -> Self {
+        Self::not_evaluated(format!("cannot read {}: {error}", path.display()), "give a readable file")
+    }
+
+    /// A file cannot be written.
+    pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Self {
+        Self::not_evaluated(
+            format!("cannot write {}: {error}", path.display()),
+            "give a file in a directory that you may write to, with room on its disk",
+        )
+    }
+
+    /// The ledger is not what a head was signed for, or not there.
+    pub(crate) fn snapshot(error: &SnapshotError) -> Self {
+        Self::new(if error.is_broken() { 1 } else { 3 }, error, error.hint())
     }
 
     /// Whoever read our output has gone: nothing to complain about.

@@ -4,83 +4,120 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
+use sallyport_audit::journal::Files;
 use sallyport_audit::journal::scan::{ScanEnd, scan};
-use sallyport_audit::{Kind, Record, Seq};
+use sallyport_audit::selection::Selection;
+use sallyport_audit::{Record, Seq};
 
 use crate::Failure;
+use crate::filter::Filter;
 use crate::output::{ledger, plain};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The ledger's directory.
     ledger: PathBuf,
-    /// The number of the first record to list.
-    #[arg(long, value_name = "SEQ", default_value_t = 0)]
-    from: u64,
+    #[command(flatten)]
+    filter: Filter,
     /// List at most so many records.
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-    /// Only records of this kind, such as `session.opened`, or of this family, such as `session`. May be
-    /// given again.
-    #[arg(long, value_name = "KIND", value_parser = kinds)]
-    kind: Vec<Family>,
+    /// Go on: list what is added, until interrupted.
+    #[arg(long, short)]
+    follow: bool,
     /// Print the records as they are, one in a line.
     #[arg(long)]
     json: bool,
 }
 
-/// One kind, or all whose names begin alike.
-#[derive(Clone)]
-struct Family(Vec<Kind>);
-
-fn kinds(text: &str) -> Result<Family, String> {
-    let family = |kind: &&Kind| {
-        kind.as_str() == text || kind.as_str().split_once('.').is_some_and(|(family, _)| family == text)
-    };
-    let found: Vec<_> = Kind::ALL.iter().filter(family).copied().collect();
-    if found.is_empty() {
-        let all: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
-        return Err(format!("there is no such kind; there are {}", all.join(", ")));
-    }
-    Ok(Family(found))
-}
-
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let files = ledger(&arguments.ledger)?;
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    let mut left = arguments.limit.unwrap_or(u64::MAX);
-    let mut trouble: Option<Failure> = None;
-    let mut visit = |seq: Seq, bytes: &[u8], _: &[u8]| {
-        if left == 0 {
-            return ControlFlow::Break(());
+    let mut listing = Listing {
+        selection: arguments.filter.selection(),
+        left: arguments.limit.unwrap_or(u64::MAX),
+        json: arguments.json,
+        out: io::BufWriter::new(io::stdout().lock()),
+    };
+    if !arguments.follow {
+        let end = listing.list(&files)?;
+        return finish(&arguments.ledger, &end);
+    }
+    let mut seen = Extent::default();
+    loop {
+        let now = Extent::of(&files).map_err(|error| Failure::unreadable(&files.journal(), &error))?;
+        // Reading a segment again costs something; its length costs nothing.
+        if now == seen {
+            std::thread::sleep(PAUSE);
+            continue;
         }
-        let record = match Record::parse(bytes) {
-            Ok(record) => record,
-            Err(error) => {
-                trouble = Some(Failure::broken(format!("record {seq}: {error}"), error.hint()));
-                return ControlFlow::Break(());
-            }
-        };
-        if !arguments.kind.is_empty() && !arguments.kind.iter().any(|family| family.0.contains(&record.kind))
-        {
-            return ControlFlow::Continue(());
+        let end = listing.list(&files)?;
+        match end {
+            ScanEnd::Complete | ScanEnd::Unfinished { .. } => seen = now,
+            ScanEnd::Stopped | ScanEnd::Damaged { .. } => return finish(&arguments.ledger, &end),
         }
-        left -= 1;
-        let printed = if arguments.json { line(&mut out, bytes) } else { row(&mut out, &record) };
-        match printed {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                trouble = Some(Failure::output(&error));
+    }
+}
+
+/// How long to wait between looks at a journal that is followed.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How far a journal reaches, to see whether something was added.
+#[derive(Default, PartialEq, Eq)]
+struct Extent {
+    segments: usize,
+    bytes: u64,
+}
+
+impl Extent {
+    fn of(files: &Files) -> io::Result<Self> {
+        let segments = files.segments()?;
+        let bytes = segments.last().map_or(Ok(0), |last| last.path.metadata().map(|file| file.len()))?;
+        Ok(Self { segments: segments.len(), bytes })
+    }
+}
+
+struct Listing<W: Write> {
+    /// What is still wanted.
+    selection: Selection,
+    left: u64,
+    json: bool,
+    out: W,
+}
+
+impl<W: Write> Listing<W> {
+    /// Lists what is wanted from where it stopped.
+    fn list(&mut self, files: &Files) -> Result<ScanEnd, Failure> {
+        let mut trouble: Option<Failure> = None;
+        let end = scan(files, self.selection.from, &mut |seq, bytes, _| match self.one(seq, bytes) {
+            Ok(flow) => flow,
+            Err(failure) => {
+                trouble = Some(failure);
                 ControlFlow::Break(())
             }
+        });
+        let end = end.map_err(|error| Failure::unreadable(&files.journal(), &error))?;
+        self.out.flush().map_err(|error| Failure::output(&error))?;
+        trouble.map_or(Ok(end), Err)
+    }
+
+    fn one(&mut self, seq: Seq, bytes: &[u8]) -> Result<ControlFlow<()>, Failure> {
+        if self.left == 0 || self.selection.to.is_some_and(|to| seq > to) {
+            return Ok(ControlFlow::Break(()));
         }
-    };
-    let end = scan(&files, Seq::new(arguments.from), &mut visit)
-        .map_err(|error| Failure::unreadable(&files.journal(), &error))?;
-    out.flush().map_err(|error| Failure::output(&error))?;
-    trouble.map_or_else(|| finish(&arguments.ledger, &end), Err)
+        let record = Record::parse(bytes)
+            .map_err(|error| Failure::broken(format!("record {seq}: {error}"), error.hint()))?;
+        let wanted = self.selection.matches(&record);
+        self.selection.from = seq.next();
+        if wanted {
+            self.left -= 1;
+            let printed = if self.json { line(&mut self.out, bytes) } else { row(&mut self.out, &record) };
+            printed.map_err(|error| Failure::output(&error))?;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
 }
 
 fn line(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {

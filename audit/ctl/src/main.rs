@@ -5,11 +5,17 @@
 //!
 //! Exit codes: 0 verified · 1 integrity broken · 2 usage · 3 could not be evaluated.
 
+mod export;
 mod failure;
+mod filter;
 mod log;
 mod output;
+mod progress;
+mod prove;
 mod report;
 mod show;
+mod stats;
+mod tiles;
 mod verify;
 
 use std::path::PathBuf;
@@ -40,10 +46,23 @@ enum Command {
     Verify(verify::Arguments),
     /// Map the records of a period to the controls of SOC 2, ISO 27001 or HIPAA.
     Report(report::Arguments),
-    /// List records, without checking them.
+    /// List records, or search for some, without checking them.
+    #[command(visible_alias = "search")]
     Log(log::Arguments),
+    /// Count records by kind and result, without checking them.
+    Stats(stats::Arguments),
     /// Show one record, without checking it.
     Show(show::Arguments),
+    /// Write one file that shows one record to anybody who has the ledger's public key.
+    Prove(prove::Arguments),
+    /// Check a file that `prove` wrote. Needs no ledger.
+    CheckProof(prove::CheckArguments),
+    /// Write some or all records as JSON lines that still verify.
+    Export(export::Arguments),
+    /// Check what `export` wrote. Needs no ledger.
+    VerifyExport(export::CheckArguments),
+    /// Write the ledger as a tree of files that any transparency log's tools can read (c2sp.org/tlog-tiles).
+    Tiles(tiles::Arguments),
     /// Print the last signed head; keep it elsewhere, and give it to `verify --checkpoint` later.
     Checkpoint {
         /// The ledger's directory.
@@ -57,7 +76,13 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Log(arguments) => log::run(&arguments),
+        Command::Stats(arguments) => stats::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
+        Command::Prove(arguments) => prove::run(&arguments),
+        Command::CheckProof(arguments) => prove::check(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
+        Command::VerifyExport(arguments) => export::check(&arguments),
+        Command::Tiles(arguments) => tiles::run(&arguments),
         Command::Checkpoint { ledger } => show::checkpoint(&ledger),
     };
     match result {

@@ -1,5 +1,8 @@
 //! Writing for people: text from a ledger must not reach a terminal as commands to it.
 
+use std::fs::{File, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use sallyport_audit::journal::Files;
@@ -45,6 +48,34 @@ pub(crate) fn ledger(directory: &Path) -> Result<Files, Failure> {
         ));
     }
     Ok(files)
+}
+
+/// The bytes of a file of at most `bound` bytes.
+pub(crate) fn read_bounded(path: &Path, bound: u64) -> Result<Vec<u8>, Failure> {
+    let read = || {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(bound.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > bound {
+            return Err(io::Error::other(format!("it has more than {bound} bytes")));
+        }
+        Ok(bytes)
+    };
+    read().map_err(|error| Failure::unreadable_file(path, &error))
+}
+
+/// Writes a file whole, or leaves what was there.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let write = || {
+        // As open as the user's umask has it, like any file that a program writes.
+        let permissions = Permissions::from_mode(0o666);
+        let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        File::open(folder)?.sync_all()
+    };
+    write().map_err(|error| Failure::unwritable(path, &error))
 }
 
 #[cfg(test)]

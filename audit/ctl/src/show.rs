@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use sallyport_audit::journal::scan::{last_note, scan};
+use sallyport_audit::journal::scan::scan;
+use sallyport_audit::snapshot::Snapshot;
 use sallyport_audit::{Digest, Record, Seq};
 use serde_json::json;
 
@@ -53,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     finish(&arguments.ledger, &end)
 }
 
-fn print(out: &mut impl Write, record: &Record, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn print(out: &mut impl Write, record: &Record, bytes: &[u8]) -> io::Result<()> {
     writeln!(out, "Record {}: {}, {}", record.seq, record.kind, record.result)?;
     writeln!(out, "  {}\n", record.kind.meaning().trim())?;
     let mut field = |name: &str, value: &str| writeln!(out, "  {name:<12} {}", plain(value));
@@ -85,14 +86,8 @@ fn print(out: &mut impl Write, record: &Record, bytes: &[u8]) -> io::Result<()> 
 /// Prints the last signed head of the journal.
 pub(crate) fn checkpoint(directory: &Path) -> Result<ExitCode, Failure> {
     let files = ledger(directory)?;
-    let note = last_note(&files).map_err(|error| Failure::unreadable(&files.journal(), &error))?;
-    let Some(note) = note else {
-        return Err(Failure::not_evaluated(
-            format!("the ledger in {} has no signed head yet", directory.display()),
-            "start the gateway once: it signs the ledger's first record",
-        ));
-    };
+    let snapshot = Snapshot::latest(files).map_err(|error| Failure::snapshot(&error))?;
     let mut out = io::stdout().lock();
-    out.write_all(note.as_bytes()).map_err(|error| Failure::output(&error))?;
+    out.write_all(snapshot.note().as_bytes()).map_err(|error| Failure::output(&error))?;
     Ok(ExitCode::SUCCESS)
 }

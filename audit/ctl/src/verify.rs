@@ -6,21 +6,37 @@ use std::process::ExitCode;
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
-use sallyport_audit::note::PublicKey;
-use sallyport_audit::verify::{Overall, State, Trust, Verdict, directory};
+use sallyport_audit::note::{CosignerKey, KeyError, PublicKey};
+use sallyport_audit::snapshot::Snapshot;
+use sallyport_audit::verify::{
+    MAX_STATE_BYTES, Overall, State, Trust, Verdict, Verified, directory_since, is_tiles, tiles,
+};
 
 use crate::Failure;
-use crate::output::{count, plain};
+use crate::output::{count, ledger, plain, read_bounded, write_whole};
+use crate::progress::Bar;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The ledger's directory.
+    /// The ledger's directory, or one that `auditctl tiles` made.
     ledger: PathBuf,
     #[command(flatten)]
     keys: Keys,
     /// A checkpoint of this ledger that was kept elsewhere: the ledger must still contain it.
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
+    /// An earlier copy of this ledger: all that it has must still be there.
+    #[arg(long, value_name = "DIRECTORY")]
+    earlier: Option<PathBuf>,
+    /// Go on from where an earlier check ended, and read only what is new: what `--save-state` wrote.
+    #[arg(long, value_name = "FILE")]
+    since: Option<PathBuf>,
+    /// If all is well, write down where this check ended, for `--since`. Keep it where the ledger's owner
+    /// cannot write.
+    #[arg(long, value_name = "FILE")]
+    save_state: Option<PathBuf>,
+    #[command(flatten)]
+    cosigners: Cosigners,
     /// How old the last record may be, such as `10m` or `24h`.
     #[arg(long, value_name = "DURATION")]
     max_age: Option<SignedDuration>,
@@ -41,14 +57,19 @@ pub(crate) struct Keys {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let (cosigners, quorum) = arguments.cosigners.read()?;
     let trust = Trust {
         keys: keys(&arguments.keys)?,
+        cosigners,
+        quorum,
+        cosigned: None,
         checkpoint: arguments.checkpoint.as_deref().map(checkpoint).transpose()?,
+        earlier: arguments.earlier.as_deref().map(earlier).transpose()?,
         now: Some(now()),
         max_age: arguments.max_age,
     };
-    let verdict = directory(&arguments.ledger, &trust)
-        .map_err(|error| Failure::unreadable(&arguments.ledger, &error))?;
+    let since = arguments.since.as_deref().map(state).transpose()?;
+    let (verdict, state) = check(&arguments.ledger, &trust, since.as_ref())?;
     let mut out = io::stdout().lock();
     let printed = if arguments.json {
         print_json(&mut out, &verdict)
@@ -56,7 +77,53 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         print(&mut out, &arguments.ledger, &verdict)
     };
     printed.and_then(|()| out.flush()).map_err(|error| Failure::output(&error))?;
+    if let Some(path) = &arguments.save_state {
+        match state {
+            Some(state) => write_whole(path, state.to_text().as_bytes())?,
+            None => eprintln!("note: no state was written: there is nothing to go on from"),
+        }
+    }
     Ok(ExitCode::from(verdict.overall().exit_code()))
+}
+
+fn check(
+    directory: &Path,
+    trust: &Trust,
+    since: Option<&Verified>,
+) -> Result<(Verdict, Option<Verified>), Failure> {
+    let bar = Bar::new();
+    if !is_tiles(directory) {
+        return directory_since(directory, trust, since, &mut |progress| bar.show(progress))
+            .map_err(|error| Failure::unreadable(directory, &error));
+    }
+    if since.is_some() {
+        return Err(Failure::usage(
+            "--since is not for tiles",
+            "tiles are checked whole; leave --since away",
+        ));
+    }
+    let verdict = tiles(directory, trust, &mut |progress| bar.show(progress)).map_err(|error| {
+        Failure::not_evaluated(
+            format!("cannot read {}: {error}", directory.join("checkpoint").display()),
+            "give a directory that `auditctl tiles` made",
+        )
+    })?;
+    Ok((verdict, None))
+}
+
+/// The last head of an earlier copy.
+fn earlier(directory: &Path) -> Result<String, Failure> {
+    if is_tiles(directory) {
+        return checkpoint(&directory.join("checkpoint"));
+    }
+    let snapshot = Snapshot::latest(ledger(directory)?).map_err(|error| Failure::snapshot(&error))?;
+    Ok(snapshot.note().to_owned())
+}
+
+fn state(path: &Path) -> Result<Verified, Failure> {
+    let bytes = read_bounded(path, MAX_STATE_BYTES as u64)?;
+    Verified::parse(&String::from_utf8_lossy(&bytes))
+        .map_err(|error| Failure::not_evaluated(format!("--since {}: {error}", path.display()), error.hint()))
 }
 
 #[expect(
@@ -68,28 +135,7 @@ fn now() -> Timestamp {
 }
 
 pub(crate) fn keys(given: &Keys) -> Result<Vec<PublicKey>, Failure> {
-    let mut keys = Vec::new();
-    for text in &given.key {
-        keys.push(
-            PublicKey::parse(text)
-                .map_err(|error| Failure::usage(format!("--key: {error}"), error.hint()))?,
-        );
-    }
-    for path in &given.key_file {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Failure::usage(
-                format!("cannot read --key-file {}: {error}", path.display()),
-                "give a readable file",
-            )
-        })?;
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        for line in lines {
-            let key = PublicKey::parse(line);
-            keys.push(key.map_err(|error| {
-                Failure::usage(format!("--key-file {}: {error}", path.display()), error.hint())
-            })?);
-        }
-    }
+    let keys = read_keys(("--key", &given.key), ("--key-file", &given.key_file), PublicKey::parse)?;
     if keys.is_empty() {
         return Err(Failure::usage(
             "no public key was given",
@@ -97,6 +143,70 @@ pub(crate) fn keys(given: &Keys) -> Result<Vec<PublicKey>, Failure> {
         ));
     }
     Ok(keys)
+}
+
+/// Keys from the command line, then from files.
+pub(crate) fn read_keys<K>(
+    (option, given): (&str, &[String]),
+    (file_option, files): (&str, &[PathBuf]),
+    parse: impl Fn(&str) -> Result<K, KeyError>,
+) -> Result<Vec<K>, Failure> {
+    let mut keys = Vec::new();
+    for text in given {
+        let key = parse(text);
+        keys.push(key.map_err(|error| Failure::usage(format!("{option}: {error}"), error.hint()))?);
+    }
+    for path in files {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Failure::usage(
+                format!("cannot read {file_option} {}: {error}", path.display()),
+                "give a readable file",
+            )
+        })?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        for line in lines {
+            keys.push(parse(line).map_err(|error| {
+                Failure::usage(format!("{file_option} {}: {error}", path.display()), error.hint())
+            })?);
+        }
+    }
+    Ok(keys)
+}
+
+#[derive(Args)]
+pub(crate) struct Cosigners {
+    /// The public key of somebody who must have cosigned a head of this ledger: a witness, or the ledger's own
+    /// post-quantum key. May be given again.
+    #[arg(long, value_name = "KEY")]
+    cosigner: Vec<String>,
+    /// A file with cosigners' public keys, one in a line.
+    #[arg(long, value_name = "FILE")]
+    cosigner_file: Vec<PathBuf>,
+    /// How many of the given cosigners must have signed; all, if nothing is said.
+    #[arg(long, value_name = "N")]
+    quorum: Option<usize>,
+}
+
+impl Cosigners {
+    pub(crate) fn read(&self) -> Result<(Vec<CosignerKey>, Option<usize>), Failure> {
+        let given = ("--cosigner", self.cosigner.as_slice());
+        let files = ("--cosigner-file", self.cosigner_file.as_slice());
+        let keys = distinct(read_keys(given, files, CosignerKey::parse)?);
+        match self.quorum {
+            Some(quorum) if quorum == 0 || quorum > keys.len() => Err(Failure::usage(
+                format!("--quorum {quorum} cannot be reached by {} cosigners", keys.len()),
+                "give as many different cosigners as are needed, or more",
+            )),
+            quorum => Ok((keys, quorum)),
+        }
+    }
+}
+
+/// One cosigner given twice counts once.
+fn distinct(mut keys: Vec<CosignerKey>) -> Vec<CosignerKey> {
+    let mut seen = std::collections::BTreeSet::new();
+    keys.retain(|key| seen.insert(key.to_string()));
+    keys
 }
 
 pub(crate) fn checkpoint(path: &Path) -> Result<String, Failure> {
@@ -140,8 +250,12 @@ fn print(out: &mut impl Write, path: &Path, verdict: &Verdict) -> io::Result<()>
     if let Some(broken) = &verdict.first_break {
         writeln!(out, "\nFirst bad record: {}", broken.seq)?;
         writeln!(out, "  {}", plain(&broken.what))?;
-        if let (Some(segment), Some(offset)) = (&broken.segment, broken.offset) {
-            writeln!(out, "  found in journal/{segment}, in the piece that begins at byte {offset}")?;
+        match (&broken.segment, broken.offset) {
+            (Some(segment), Some(offset)) => {
+                writeln!(out, "  found in journal/{segment}, in the piece that begins at byte {offset}")?;
+            }
+            (Some(file), None) => writeln!(out, "  found in {file}")?,
+            _ => {}
         }
     }
     writeln!(out, "\nThis check does not prove:")?;

@@ -1,94 +1,15 @@
 //! The real program on real files: what it prints, and with which exit code it ends.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
-
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::io::{BufRead as _, BufReader};
+use std::process::Command;
 
 use sallyport_audit::testing::{JournalBuilder, SoftwareSigner};
 use sallyport_audit::{Draft, Kind, Outcome};
 use serde_json::Value;
 
-const ORIGIN: &str = "gateway.example.org/ledger";
+mod world;
 
-/// A ledger on disk: eight records in three groups.
-struct Ledger {
-    directory: tempfile::TempDir,
-    journal: JournalBuilder,
-}
-
-impl Ledger {
-    fn new() -> Self {
-        let signer = SoftwareSigner::new(ORIGIN, [7; 32]);
-        let mut journal = JournalBuilder::new(ORIGIN, signer.clone());
-        journal.group([Draft::new(Kind::LedgerCreated, Outcome::Success)
-            .detail("origin", ORIGIN)
-            .detail("key", signer.verifier().to_string())
-            .detail("format", 1)]);
-        journal.group((1..6).map(|n| {
-            Draft::new(Kind::SessionOpened, Outcome::Success)
-                .subject("user:alice")
-                .action("connect")
-                .object("tunnel:demo")
-                .session(format!("sess-{n}"))
-        }));
-        journal.group([
-            Draft::new(Kind::ConnectionRefused, Outcome::Denied).detail("why", "\u{1b}[2Jlocked"),
-            Draft::new(Kind::GatewayStopped, Outcome::Success),
-        ]);
-        let ledger = Self { directory: tempfile::tempdir().unwrap(), journal };
-        ledger.write(&ledger.journal);
-        ledger
-    }
-
-    fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    fn write(&self, journal: &JournalBuilder) {
-        let folder = self.path().join("journal");
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).unwrap();
-        for (name, bytes) in &journal.segments {
-            std::fs::write(folder.join(name), bytes).unwrap();
-        }
-        std::fs::write(self.path().join("head"), journal.head_file()).unwrap();
-    }
-
-    fn segment(&self) -> PathBuf {
-        self.path().join("journal/00000000000000000000.seg")
-    }
-
-    fn key(&self) -> String {
-        self.journal.signer.verifier().to_string()
-    }
-
-    /// Runs `auditctl COMMAND LEDGER …`.
-    fn run(&self, command: &str, rest: &[&str]) -> Output {
-        auditctl(&[&[command, self.path().to_str().unwrap()], rest].concat())
-    }
-
-    fn verify(&self, rest: &[&str]) -> Output {
-        self.run("verify", &[&["--key", &self.key()], rest].concat())
-    }
-}
-
-fn auditctl(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_auditctl")).args(arguments).output().unwrap()
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-#[track_caller]
-fn assert_code(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "{}{}", out(output), err(output));
-}
+use world::{Ledger, ORIGIN, assert_code, auditctl, err, out};
 
 #[test]
 fn a_good_ledger_is_verified_in_parts_with_what_that_does_not_prove() {
@@ -280,4 +201,43 @@ fn a_reader_that_goes_away_is_no_failure() {
         .unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn stats_count_by_kind_and_result() {
+    let ledger = Ledger::new();
+    let output = ledger.run("stats", &[]);
+    assert_code(&output, 0);
+    assert!(out(&output).starts_with("8 records, "), "{}", out(&output));
+    assert!(err(&output).contains("not checked"), "{}", err(&output));
+    let json: Value = serde_json::from_slice(&ledger.run("stats", &["--json"]).stdout).unwrap();
+    assert_eq!(json["kinds"]["session.opened"]["success"], 5);
+    assert_eq!(json["kinds"]["connection.refused"]["denied"], 1);
+    let json: Value =
+        serde_json::from_slice(&ledger.run("stats", &["--json", "--kind", "session"]).stdout).unwrap();
+    assert_eq!(json["records"], 5);
+}
+
+#[test]
+fn following_lists_what_is_added_until_it_is_ended() {
+    let mut ledger = Ledger::new();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_auditctl"))
+        .args(["log", ledger.path().to_str().unwrap(), "--follow", "--json", "--from", "7"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(next()["seq"], 7);
+    for seq in [8, 9] {
+        ledger.journal.group([Draft::new(Kind::GatewayHeartbeat, Outcome::Success)]);
+        // Appended as the gateway does it: what is there stays.
+        let bytes = &ledger.journal.segments[0].1;
+        std::fs::write(ledger.path().join("grown"), bytes).unwrap();
+        std::fs::rename(ledger.path().join("grown"), ledger.segment()).unwrap();
+        assert_eq!(next()["seq"], seq);
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/lock                              held by the gateway that writes
 //! DIR/head                              the last signed head, two slots
+//! DIR/cosigned                          a recent head with an ML-DSA-44 cosignature
 //! DIR/journal/00000000000000000000.seg  segments, named after their first record
 //! DIR/journal/….torn                    unfinished ends that were set aside
 //! DIR/store/                            the query store, made from the journal
@@ -59,6 +60,11 @@ impl Files {
         self.directory.join("head")
     }
 
+    /// The last head with a post-quantum cosignature.
+    pub fn cosigned(&self) -> PathBuf {
+        self.directory.join("cosigned")
+    }
+
     /// The directory of segments.
     pub fn journal(&self) -> PathBuf {
         self.directory.join("journal")
@@ -95,6 +101,15 @@ impl Files {
     /// The bytes of the head file, or `None` if there is none.
     pub fn read_head(&self) -> io::Result<Option<Vec<u8>>> {
         match read_bounded(&self.head(), super::head::FILE_BYTES as u64) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The cosigned head, or `None` if there is none.
+    pub fn read_cosigned(&self) -> io::Result<Option<Vec<u8>>> {
+        match read_bounded(&self.cosigned(), crate::note::MAX_NOTE_BYTES as u64) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

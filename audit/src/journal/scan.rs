@@ -56,19 +56,24 @@ pub fn scan(files: &Files, from: Seq, visit: &mut Visit<'_>) -> io::Result<ScanE
     Ok(ScanEnd::Complete)
 }
 
-/// The last signed head in the journal, as it stands there.
-pub fn last_note(files: &Files) -> io::Result<Option<String>> {
+/// The last signed head in the journal, as it stands there, and how the reading ended: behind a damaged
+/// place there may be more.
+pub fn last_note(files: &Files) -> io::Result<(Option<String>, ScanEnd)> {
+    let mut ended = ScanEnd::Complete;
     for (back, segment) in files.segments()?.iter().rev().enumerate() {
         let mut note = None;
-        scan_segment(segment, back == 0, &mut |group| {
+        let end = scan_segment(segment, back == 0, &mut |group| {
             note = Some(String::from_utf8_lossy(group.note()).into_owned());
             ControlFlow::Continue(())
         })?;
+        if let Some(end) = end {
+            ended = end;
+        }
         if note.is_some() {
-            return Ok(note);
+            return Ok((note, ended));
         }
     }
-    Ok(None)
+    Ok((None, ended))
 }
 
 fn scan_segment(

@@ -1,4 +1,7 @@
 //! The few things that the ledger does to files, so that tests can make each of them fail.
+//!
+//! Promised by an implementation: what [`DiskFile::sync`] and [`Disk::sync_directory`] return `Ok` for survives a
+//! power cut. The query store has files of its own, outside of this: it is only a copy.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -7,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// Where files are made.
-pub(super) trait Disk: Send + Sync {
+pub trait Disk: Send + Sync {
     /// Makes a file that must not exist yet, readable by its owner alone.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Opens a file that exists, to be written.
@@ -19,7 +22,7 @@ pub(super) trait Disk: Send + Sync {
 }
 
 /// A file that is being written.
-pub(super) trait DiskFile: Send {
+pub trait DiskFile: Send {
     /// Writes all of `bytes` at `offset`.
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Cuts the file off.
@@ -29,7 +32,8 @@ pub(super) trait DiskFile: Send {
 }
 
 /// The disk of the machine.
-pub(super) struct RealDisk;
+#[derive(Debug)]
+pub struct RealDisk;
 
 impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {

@@ -45,6 +45,7 @@ mod tail;
 mod tests;
 mod torn;
 
+pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::{AppendError, LedgerError, ReadError};
 pub use options::LedgerOptions;
 pub use reader::{Entry, Reader};
@@ -161,6 +162,16 @@ impl Ledger {
         vault: Arc<dyn Vault>,
     ) -> Result<(Self, Opened), LedgerError> {
         opening::open(options, signer, vault, opening::Surroundings::real())
+    }
+
+    /// Opens the ledger on files that are written by `disk`: for tests of what happens when a disk fails.
+    pub fn open_on(
+        options: LedgerOptions,
+        signer: Box<dyn HeadSigner>,
+        vault: Arc<dyn Vault>,
+        disk: Arc<dyn Disk>,
+    ) -> Result<(Self, Opened), LedgerError> {
+        opening::open(options, signer, vault, opening::Surroundings { disk, ..opening::Surroundings::real() })
     }
 
     /// Records `draft`, and returns once it is durable and under a signed head.

@@ -1,11 +1,13 @@
 //! Opens a ledger: finds out what is there before anything is added.
 //!
-//! In this order: take the lock; read the head file; read the whole journal and compare it with the head
-//! file; bring the query store up to the journal, or make it anew; set an unfinished end aside; record what
-//! was done. What does not fit is refused with its own explanation, and nothing is changed by then.
+//! In this order: take the lock; make durable what a killed process left; read the head file; read the whole
+//! journal and compare it with the head file; bring the query store up to the journal, or make it anew; set an
+//! unfinished end aside; record what was done. What does not fit is refused with its own explanation, and
+//! nothing is changed by then.
 
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock, mpsc};
 
@@ -64,8 +66,9 @@ pub(super) fn open(
     let key = PublicKey::new(signer.origin_key_name(), &signer.public_key())?;
     let files = Files::new(&options.directory);
     let disk = surroundings.disk.as_ref();
-    make_directory(&files)?;
+    make_directory(disk, &files)?;
     let lock = lock(&files)?;
+    settle(disk, &files)?;
 
     let mut known = read_head(&files, &options, &key)?;
     let expected = Expected { origin: &options.origin, key: &key };
@@ -118,12 +121,48 @@ pub(super) enum Known {
     Lost,
 }
 
-fn make_directory(files: &Files) -> Result<(), LedgerError> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(files.directory())
-        .map_err(|error| LedgerError::io("make the ledger directory", files.directory(), error))
+/// Makes the ledger's directory, and its name durable: a power cut must not take the whole ledger away with it.
+fn make_directory(disk: &dyn Disk, files: &Files) -> Result<(), LedgerError> {
+    let directory = files.directory();
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let missing: Vec<_> = directory.ancestors().take_while(is_missing).collect();
+    let make = || {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        for made in &missing {
+            disk.sync_directory(parent(made))?;
+        }
+        // An earlier start may have been interrupted between the two.
+        match disk.sync_directory(parent(directory)) {
+            // Whoever made the directory in a place that this user may not read has made it to stay.
+            Err(error) if missing.is_empty() && error.kind() == std::io::ErrorKind::PermissionDenied => {
+                Ok(())
+            }
+            other => other,
+        }
+    };
+    make().map_err(|error| LedgerError::io("make the ledger directory", directory, error))
+}
+
+/// Makes durable what a process that was killed has left in the system's memory: the last segment and its name.
+///
+/// Without this, what is read now could be gone after a power cut although records behind it were acknowledged.
+fn settle(disk: &dyn Disk, files: &Files) -> Result<(), LedgerError> {
+    let segments = files.segments().map_err(|error| LedgerError::io("list", files.journal(), error))?;
+    let Some(last) = segments.last() else { return Ok(()) };
+    let sync = || {
+        disk.open(&last.path)?.sync()?;
+        disk.sync_directory(&files.journal())
+    };
+    sync().map_err(|error| LedgerError::io("sync the journal's last segment", &last.path, error))
+}
+
+/// The directory in which the name of `path` stands.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
+    }
 }
 
 fn make_journal_directory(disk: &dyn Disk, files: &Files) -> Result<(), LedgerError> {

@@ -122,6 +122,12 @@ pub enum KeyError {
         /// The type byte.
         found: u8,
     },
+    /// Not a cosigner's key.
+    #[error("the key is of type {found:#04x}, and a cosigner's is Ed25519 (0x04) or ML-DSA-44 (0x06)")]
+    Cosigner {
+        /// The type byte.
+        found: u8,
+    },
     /// The hash is not that of the name and key, so one of them was mistyped.
     #[error("the key's hash is {found}, but its name and bytes give {expected}")]
     Hash {

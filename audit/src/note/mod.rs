@@ -9,8 +9,10 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+mod cosignature;
 mod key;
 
+pub use cosignature::{CosignerKey, ML_DSA_44_KEY_BYTES, ML_DSA_44_SIGNATURE_BYTES};
 pub use key::{KeyError, MAX_NAME_BYTES, PublicKey};
 
 /// The longest note that is read, in bytes; room for sixteen post-quantum signatures.
@@ -42,6 +44,11 @@ impl SignedNote {
     pub fn new(text: String, key: &PublicKey, signature: &[u8; 64]) -> Self {
         let line = NoteSignature { name: key.name().to_owned(), id: key.id(), signature: signature.to_vec() };
         Self { text, signatures: vec![line] }
+    }
+
+    /// Adds a signature line.
+    pub fn add(&mut self, line: NoteSignature) {
+        self.signatures.push(line);
     }
 
     /// Reads a note, without deciding whom to trust.
@@ -91,6 +98,21 @@ impl SignedNote {
         if found { Ok(()) } else { Err(NoteError::OtherKey { signers: self.signers() }) }
     }
 
+    /// Checks that this text is signed by one of `keys`, and by none of them falsely.
+    ///
+    /// Without any key nothing is checked: the caller must say so where it matters.
+    pub fn verify_any(&self, keys: &[PublicKey]) -> Result<(), NoteError> {
+        let mut found = keys.is_empty();
+        for key in keys {
+            match self.verify(key) {
+                Ok(()) => found = true,
+                Err(NoteError::OtherKey { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if found { Ok(()) } else { Err(NoteError::OtherKey { signers: self.signers() }) }
+    }
+
     /// The keys that are named, for messages.
     pub fn signers(&self) -> String {
         let names: Vec<_> =
@@ -103,10 +125,17 @@ impl fmt::Display for SignedNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.text)?;
         for line in &self.signatures {
-            let blob = [line.id.as_slice(), &line.signature].concat();
-            writeln!(f, "\u{2014} {} {}", line.name, STANDARD.encode(blob))?;
+            writeln!(f, "{line}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for NoteSignature {
+    /// The line, without its end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let blob = [self.id.as_slice(), &self.signature].concat();
+        write!(f, "\u{2014} {} {}", self.name, STANDARD.encode(blob))
     }
 }
 
@@ -136,7 +165,7 @@ pub enum NoteError {
         bytes: usize,
     },
     /// No line is by the key that was asked for.
-    #[error("it is not signed by the given key, but by {signers}")]
+    #[error("it is not signed by a given key, but by {signers}")]
     OtherKey {
         /// Who signed it.
         signers: String,

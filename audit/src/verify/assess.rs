@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::SignedDuration;
 
 use super::walk::{Stop, Walk};
-use super::{Break, Known, Part, Statement, Summary, Trust, Verdict};
+use super::{Break, EARLIER, GIVEN, Known, Part, Statement, Summary, Trust, Verdict, Verified};
 use crate::checkpoint::Checkpoint;
 use crate::kind::Kind;
 use crate::note::PublicKey;
@@ -17,6 +17,7 @@ pub(super) struct Assessment<'a> {
     pub(super) stop: Option<&'a Stop>,
     pub(super) known: &'a Known,
     pub(super) trust: &'a Trust,
+    pub(super) since: Option<&'a Verified>,
 }
 
 impl Assessment<'_> {
@@ -48,6 +49,15 @@ impl Assessment<'_> {
             None if walk.chain.size() == 0 => {
                 Part::not_evaluated("There is no record: an empty ledger proves nothing.")
             }
+            None if self.since.is_some_and(|since| since.size() == walk.chain.size()) => {
+                Part::pass("Nothing was added since the earlier check; it ends under the same signed head.")
+            }
+            None if let Some(since) = self.since => Part::pass(format!(
+                "The {} new records, from {} on, are in canonical form, numbered without gaps, linked to what \
+                 was verified earlier, and under the root of their signed head, which covers both.",
+                walk.chain.size() - since.size(),
+                since.size()
+            )),
             None => Part::pass(format!(
                 "All {} records are in canonical form, numbered without gaps, linked, and under the root of \
                  their signed head ({} heads).",
@@ -61,28 +71,46 @@ impl Assessment<'_> {
         if self.stop.is_some() {
             return (Part::not_evaluated("The check could not go to the end."), None);
         }
-        if self.walk.chain.size() == 0 && !matches!(self.known.head, Statement::Usable(_)) {
+        if self.walk.chain.size() == 0 && !matches!(self.known.head, Statement::Usable(..)) {
             return (Part::not_evaluated("There is no record."), None);
         }
         let (mut good, mut doubts) = (Vec::new(), Vec::new());
-        for (statement, name, root) in [
-            (&self.known.checkpoint, "the given checkpoint", self.walk.roots[1]),
-            (&self.known.head, "the head file beside it", self.walk.roots[0]),
-        ] {
+        let mut doubted = false;
+        for ((name, statement), root) in self.known.all().into_iter().zip(self.walk.roots) {
+            let brought = name == GIVEN || name == EARLIER;
             match statement {
                 Statement::Absent => {}
-                Statement::Unusable(reason) => doubts.push(format!("{reason}.")),
+                Statement::Unusable(reason) => {
+                    doubted |= brought;
+                    doubts.push(format!("{}.", capital(reason)));
+                }
                 Statement::Foreign(reason) => {
                     return (Part::fail(format!("{}: {reason}.", capital(name))), None);
                 }
-                Statement::Usable(checkpoint) => match self.compare(checkpoint, name, root) {
+                Statement::Usable(checkpoint, _)
+                    if self.walk.resumed.is_some_and(|at| checkpoint.size < at) =>
+                {
+                    doubted |= brought;
+                    doubts.push(format!(
+                        "{} covers {} records, which were verified earlier and not read again.",
+                        capital(name),
+                        checkpoint.size
+                    ));
+                }
+                Statement::Usable(checkpoint, _) => match self.compare(checkpoint, name, root) {
                     Ok(sentence) => good.push(sentence),
                     Err((sentence, broken)) => return (Part::fail(sentence), broken),
                 },
             }
         }
-        let checkpoint_doubted = matches!(self.known.checkpoint, Statement::Unusable(_));
-        if good.is_empty() || checkpoint_doubted {
+        if let Some(since) = self.since {
+            good.push(format!(
+                "It goes on from the {} records that were verified earlier{}.",
+                since.size(),
+                since.checked_at().map(|time| format!(" ({time:.0})")).unwrap_or_default()
+            ));
+        }
+        if good.is_empty() || doubted {
             doubts.push(
                 "Nothing outside the journal says how long it must be, so an end that was cut off cannot be \
                  noticed."
@@ -156,6 +184,9 @@ impl Assessment<'_> {
         if self.trust.keys.is_empty() {
             return Part::not_evaluated("No public key was given.");
         }
+        if self.since.is_some_and(|since| !since.is_signed_by(&self.trust.keys)) {
+            return Part::fail("The state of the earlier check is not signed by a given key.");
+        }
         if let Some(forged) = &walk.forged {
             return Part::fail(format!("Record {}: {}.", forged.seq, forged.what));
         }
@@ -166,11 +197,16 @@ impl Assessment<'_> {
         }
         let names: Vec<_> = self.trust.keys.iter().map(PublicKey::name).collect();
         let whole = if self.stop.is_some() { "checked so far " } else { "" };
-        Part::pass(format!(
-            "All {} heads {whole}are signed by the given key ({}).",
-            walk.heads,
-            names.join(", ")
-        ))
+        let mut sentence =
+            format!("All {} heads {whole}are signed by the given key ({}).", walk.heads, names.join(", "));
+        if !self.trust.cosigners.is_empty() {
+            match self.known.cosigned(&walk.roots, self.trust) {
+                Ok(seen) => sentence = format!("{sentence} {seen}"),
+                Err(reason) if self.stop.is_some() => return Part::not_evaluated(reason),
+                Err(reason) => return Part::fail(reason),
+            }
+        }
+        Part::pass(sentence)
     }
 
     fn key_trust(&self) -> Part {
@@ -250,7 +286,13 @@ impl Assessment<'_> {
             "that the times are right: they are those of the gateway's own clock",
             "who the people are: personal values stand in the records as commitments and were not opened",
         ];
-        if !matches!(self.known.checkpoint, Statement::Usable(_)) {
+        if self.since.is_some() {
+            list.insert(
+                0,
+                "that the records which were verified earlier are still what they were: they were not read again",
+            );
+        }
+        if !matches!(self.known.checkpoint, Statement::Usable(..)) {
             list.push(
                 "that the end was not cut off together with the head file: keep checkpoints on another machine \
                  and give one with --checkpoint",

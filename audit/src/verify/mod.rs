@@ -12,7 +12,10 @@
 
 mod assess;
 mod blame;
+mod cosigned;
 mod directory;
+mod since;
+mod tiles;
 mod verdict;
 mod walk;
 
@@ -20,10 +23,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::checkpoint::Checkpoint;
 use crate::journal::head::{self, HeadFile};
-use crate::note::{PublicKey, SignedNote};
+use crate::note::{CosignerKey, PublicKey, SignedNote};
 
 use assess::Assessment;
-pub use directory::directory;
+pub use directory::{Progress, directory, directory_since};
+pub use since::{MAX_STATE_BYTES, StateError, Verified};
+pub use tiles::{is_tiles, tiles};
 pub use verdict::{Break, Overall, Part, State, Summary, Verdict};
 use walk::Walk;
 
@@ -34,6 +39,14 @@ pub struct Trust {
     pub keys: Vec<PublicKey>,
     /// A checkpoint kept elsewhere, as a signed note.
     pub checkpoint: Option<String>,
+    /// The last signed head of an earlier copy of the ledger.
+    pub earlier: Option<String>,
+    /// The head that lies beside the ledger with cosignatures. [`directory`] reads it if none is given.
+    pub cosigned: Option<String>,
+    /// Who must have cosigned one of the heads that the records are compared with.
+    pub cosigners: Vec<CosignerKey>,
+    /// How many of them; all, if nothing is said.
+    pub quorum: Option<usize>,
     /// The present time, to say how old the last record is.
     pub now: Option<Timestamp>,
     /// How old the last record may be.
@@ -68,16 +81,42 @@ pub fn verify<I>(segments: I, head_file: Option<&[u8]>, trust: &Trust) -> Verdic
 where
     I: IntoIterator<Item = Result<Segment, Unreadable>>,
 {
-    let known = Known::read(head_file, trust);
-    let mut walk = Walk::new(&trust.keys, known.sizes());
-    let stop = walk.run(segments);
-    Assessment { walk: &walk, stop: stop.as_ref(), known: &known, trust }.verdict()
+    verify_since(segments, head_file, trust, None, &mut |_| {}).0
 }
 
-/// The two statements about the ledger's length that the journal is compared with.
+/// Checks what was added to a ledger since `since`, whose records are passed over.
+///
+/// `segments` may begin with the last one that begins before the first new record. `progress` is told how
+/// many bytes were gone through. Gives the state from which the next check can go on, if nothing failed.
+pub fn verify_since<I>(
+    segments: I,
+    head_file: Option<&[u8]>,
+    trust: &Trust,
+    since: Option<&Verified>,
+    progress: &mut dyn FnMut(u64),
+) -> (Verdict, Option<Verified>)
+where
+    I: IntoIterator<Item = Result<Segment, Unreadable>>,
+{
+    let known = Known::read(head_file, trust);
+    let mut walk = Walk::new(&trust.keys, known.sizes());
+    if let Some(since) = since {
+        since.resume(&mut walk);
+    }
+    let stop = walk.run(segments, progress);
+    let verdict = Assessment { walk: &walk, stop: stop.as_ref(), known: &known, trust, since }.verdict();
+    let state = (verdict.overall() == Overall::Verified).then(|| Verified::of(&walk, trust.now)).flatten();
+    (verdict, state)
+}
+
+/// The statements about the ledger's length that the records are compared with.
 struct Known {
-    head: Statement,
     checkpoint: Statement,
+    earlier: Statement,
+    cosigned: Statement,
+    head: Statement,
+    /// What the head is called in sentences.
+    head_name: &'static str,
 }
 
 /// A statement about the ledger's length, as far as it can be believed.
@@ -89,7 +128,7 @@ enum Statement {
     /// It was not signed by a key that was given.
     Foreign(String),
     /// Signed by a key that was given (or no key was given at all).
-    Usable(Checkpoint),
+    Usable(Checkpoint, SignedNote),
 }
 
 impl Known {
@@ -100,26 +139,51 @@ impl Known {
             Some(HeadFile::Damaged) => Statement::Unusable("the head file cannot be read".to_owned()),
             Some(HeadFile::Head { checkpoint, note, .. }) => Statement::judge(checkpoint, &note, &trust.keys),
         };
-        let checkpoint = match trust.checkpoint.as_deref().map(Checkpoint::from_note) {
-            None => Statement::Absent,
-            Some(Err(error)) => Statement::Unusable(format!("the given checkpoint cannot be used: {error}")),
-            Some(Ok((checkpoint, note))) => Statement::judge(checkpoint, &note, &trust.keys),
-        };
-        Self { head, checkpoint }
+        Self::with(head, "the head file beside it", trust)
     }
 
-    fn sizes(&self) -> [Option<u64>; 2] {
-        [&self.head, &self.checkpoint].map(|statement| match statement {
-            Statement::Usable(checkpoint) => Some(checkpoint.size),
+    fn with(head: Statement, head_name: &'static str, trust: &Trust) -> Self {
+        let given = |note: &Option<String>, name: &str| match note.as_deref().map(Checkpoint::from_note) {
+            None => Statement::Absent,
+            Some(Err(error)) => Statement::Unusable(format!("{name} cannot be used: {error}")),
+            Some(Ok((checkpoint, note))) => Statement::judge(checkpoint, &note, &trust.keys),
+        };
+        Self {
+            checkpoint: given(&trust.checkpoint, GIVEN),
+            earlier: given(&trust.earlier, EARLIER),
+            cosigned: given(&trust.cosigned, COSIGNED),
+            head,
+            head_name,
+        }
+    }
+
+    fn all(&self) -> [(&'static str, &Statement); walk::MARKS] {
+        [
+            (GIVEN, &self.checkpoint),
+            (EARLIER, &self.earlier),
+            (COSIGNED, &self.cosigned),
+            (self.head_name, &self.head),
+        ]
+    }
+
+    fn sizes(&self) -> [Option<u64>; walk::MARKS] {
+        self.all().map(|(_, statement)| match statement {
+            Statement::Usable(checkpoint, _) => Some(checkpoint.size),
             _ => None,
         })
     }
 }
 
+/// How statements that the auditor brings along are called in sentences.
+const GIVEN: &str = "the given checkpoint";
+const EARLIER: &str = "the head of the earlier copy";
+/// And one that the ledger's owner keeps beside it.
+const COSIGNED: &str = "the cosigned head beside it";
+
 impl Statement {
     fn judge(checkpoint: Checkpoint, note: &SignedNote, keys: &[PublicKey]) -> Self {
         match walk::signed_by_any(note, keys) {
-            Ok(()) => Self::Usable(checkpoint),
+            Ok(()) => Self::Usable(checkpoint, note.clone()),
             Err(reason) => Self::Foreign(reason),
         }
     }

@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::journal::segment::SegmentFault;
 use crate::journal::{Frame, FrameFault, FrameKind, Group, SegmentHeader};
 use crate::kind::Kind;
-use crate::note::{NoteError, PublicKey, SignedNote};
+use crate::note::{PublicKey, SignedNote};
 use crate::record::{Record, RecordError, Seq};
 
 /// Why a walk ended before the end.
@@ -29,15 +29,24 @@ pub(super) struct Created {
     pub(super) key: String,
 }
 
+/// How many statements about its length a ledger is compared with.
+pub(super) const MARKS: usize = 4;
+
 /// What was found up to now.
 pub(super) struct Walk<'a> {
     keys: &'a [PublicKey],
     /// Sizes at which the root is wanted.
-    marks: [Option<u64>; 2],
+    marks: [Option<u64>; MARKS],
     /// The roots at those sizes.
-    pub(super) roots: [Option<Digest>; 2],
+    pub(super) roots: [Option<Digest>; MARKS],
     pub(super) chain: Chain,
-    note: String,
+    /// Where an earlier check had come, and this one went on.
+    pub(super) resumed: Option<u64>,
+    /// While old groups are passed over: how far, and the head of the last.
+    passing: Option<(u64, Vec<u8>)>,
+    /// How many bytes were gone through, and who wants to know.
+    bytes: u64,
+    pub(super) note: String,
     pub(super) origin: Option<String>,
     pub(super) created: Option<Created>,
     pub(super) heads: u64,
@@ -71,7 +80,7 @@ impl Place<'_> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(keys: &'a [PublicKey], marks: [Option<u64>; 2]) -> Self {
+    pub(super) fn new(keys: &'a [PublicKey], marks: [Option<u64>; MARKS]) -> Self {
         let chain = Chain::genesis();
         let roots = marks.map(|mark| (mark == Some(0)).then(|| chain.frontier().root()));
         Self {
@@ -79,6 +88,9 @@ impl<'a> Walk<'a> {
             marks,
             roots,
             chain,
+            resumed: None,
+            passing: None,
+            bytes: 0,
             note: String::new(),
             origin: None,
             created: None,
@@ -97,20 +109,63 @@ impl<'a> Walk<'a> {
     pub(super) fn run(
         &mut self,
         segments: impl IntoIterator<Item = Result<Segment, Unreadable>>,
+        progress: &mut dyn FnMut(u64),
     ) -> Option<Stop> {
         let mut segments = segments.into_iter().peekable();
         while let Some(segment) = segments.next() {
             let last = segments.peek().is_none();
-            let checked = segment.map_err(Stop::Unreadable).and_then(|segment| self.segment(&segment, last));
+            let checked =
+                segment.map_err(Stop::Unreadable).and_then(|segment| self.segment(&segment, last, progress));
             if let Err(stop) = checked {
                 return Some(stop);
             }
         }
-        None
+        self.passed().err()
     }
 
-    fn segment(&mut self, segment: &Segment, last: bool) -> Result<(), Stop> {
-        self.segments += 1;
+    /// Goes on behind the first `size` records: `self` already stands there.
+    pub(super) fn skip_to(&mut self, size: u64) {
+        self.resumed = Some(size);
+        self.passing = Some((0, Vec::new()));
+        for (mark, root) in self.marks.iter().zip(&mut self.roots) {
+            if *mark == Some(size) {
+                *root = Some(self.chain.frontier().root());
+            }
+        }
+    }
+
+    /// Whether `group` was verified before, and is not looked at again.
+    fn is_old(&mut self, group: &Group<&[u8]>) -> bool {
+        let Some((end, note)) = &mut self.passing else { return false };
+        let old = group.end().get() <= self.chain.size();
+        if old {
+            *end = group.end().get();
+            note.clear();
+            note.extend_from_slice(group.note());
+        }
+        old
+    }
+
+    /// Old groups end here: they must end where the earlier check did, and under the same head.
+    fn passed(&mut self) -> Result<(), Stop> {
+        let Some((end, note)) = self.passing.take() else { return Ok(()) };
+        let size = self.chain.size();
+        let lost = |seq, what: String| {
+            Err(Stop::Broken(Break { seq: Seq::new(seq), what, segment: None, offset: None }))
+        };
+        if end < size {
+            return lost(
+                end,
+                format!("it is missing, and {size} records were there when they were verified"),
+            );
+        }
+        if note != self.note.as_bytes() {
+            return lost(size - 1, "the head over it is not the one that was verified earlier".to_owned());
+        }
+        Ok(())
+    }
+
+    fn segment(&mut self, segment: &Segment, last: bool, progress: &mut dyn FnMut(u64)) -> Result<(), Stop> {
         let bytes = segment.bytes.as_slice();
         let mut place = Place { segment: &segment.name, offset: 0 };
         let Some(frame) = self.frame(bytes, place, FrameKind::Segment, last)? else { return Ok(()) };
@@ -119,7 +174,9 @@ impl<'a> Walk<'a> {
         while let Some(frame) = self.frame(bytes, place, FrameKind::Group, last)? {
             self.group(frame, place)?;
             place.offset += frame.bytes.len();
+            progress(self.bytes + place.offset as u64);
         }
+        self.bytes += bytes.len() as u64;
         Ok(())
     }
 
@@ -161,6 +218,11 @@ impl<'a> Walk<'a> {
             SegmentFault::Form => place.broken(next, format!("in the segment that begins with it, {error}")),
         })?;
         self.same_origin(&header.origin, place)?;
+        if self.passing.is_some() && header.first < next {
+            return Ok(());
+        }
+        self.passed()?;
+        self.segments += 1;
         if header != SegmentHeader::new(&header.origin, &self.chain, &self.note)
             || format!("{:020}.seg", header.first.get()) != place.segment
         {
@@ -190,6 +252,10 @@ impl<'a> Walk<'a> {
         let group = Group::parse(frame.bytes).map_err(|error| {
             place.broken(first, format!("the group that begins with it is damaged: {error}{damaged}"))
         })?;
+        if self.is_old(&group) {
+            return Ok(());
+        }
+        self.passed()?;
         if group.first() != first {
             let what = format!("record {} stands in its place{damaged}", group.first());
             return Err(place.broken(first, what));
@@ -252,13 +318,7 @@ impl<'a> Walk<'a> {
                 }
                 Err(error) => return Err(place.broken(seq, error.to_string())),
             }
-            self.chain.extend(Digest::leaf(bytes));
-            let size = self.chain.size();
-            for (mark, root) in self.marks.iter().zip(&mut self.roots) {
-                if *mark == Some(size) {
-                    *root = Some(self.chain.frontier().root());
-                }
-            }
+            self.extend(Digest::leaf(bytes));
         }
         let fits = head.is_some_and(|head| *head == self.chain.checkpoint(&head.origin));
         match newer {
@@ -284,6 +344,13 @@ impl<'a> Walk<'a> {
             let (seq, what) = blame::broken_link(group, seq, record, before, head);
             return Err(place.broken(seq, what));
         }
+        self.contents(record, place);
+        Ok(())
+    }
+
+    /// Notes what a record in its right place says.
+    fn contents(&mut self, record: &Record, place: Place<'_>) {
+        let seq = record.seq;
         if seq == Seq::ZERO {
             self.first_time = Some(record.time);
             self.created = created(record);
@@ -298,7 +365,36 @@ impl<'a> Walk<'a> {
         }
         self.last_time = Some(record.time);
         self.last_kind = Some(record.kind);
-        Ok(())
+    }
+
+    /// Takes a record that stands in no group, from `name`.
+    pub(super) fn single(&mut self, bytes: &[u8], name: &str) -> Result<Digest, Stop> {
+        let place = Place { segment: name, offset: 0 };
+        let seq = self.chain.next();
+        let record = Record::parse(bytes).map_err(|error| match error {
+            RecordError::Version { .. } => Stop::Newer(format!("Record {seq}: {error}")),
+            error => place.broken(seq, error.to_string()),
+        })?;
+        if record.seq != seq {
+            return Err(place.broken(seq, format!("it says that it is record {}", record.seq)));
+        }
+        if record.prev != self.chain.prev() {
+            return Err(place.broken(seq, "its `prev` is not the digest of the record before it"));
+        }
+        self.contents(&record, place);
+        let leaf = Digest::leaf(bytes);
+        self.extend(leaf);
+        Ok(leaf)
+    }
+
+    fn extend(&mut self, leaf: Digest) {
+        self.chain.extend(leaf);
+        let size = self.chain.size();
+        for (mark, root) in self.marks.iter().zip(&mut self.roots) {
+            if *mark == Some(size) {
+                *root = Some(self.chain.frontier().root());
+            }
+        }
     }
 }
 
@@ -312,16 +408,5 @@ fn created(record: &Record) -> Option<Created> {
 /// Whether a note is signed by one of `keys` and by none of them falsely. Without keys everything goes; the
 /// verdict then says that authenticity was not evaluated.
 pub(super) fn signed_by_any(note: &SignedNote, keys: &[PublicKey]) -> Result<(), String> {
-    if keys.is_empty() {
-        return Ok(());
-    }
-    let mut found = false;
-    for key in keys {
-        match note.verify(key) {
-            Ok(()) => found = true,
-            Err(NoteError::OtherKey { .. }) => {}
-            Err(error) => return Err(error.to_string()),
-        }
-    }
-    if found { Ok(()) } else { Err(format!("it is not signed by a given key, but by {}", note.signers())) }
+    note.verify_any(keys).map_err(|error| error.to_string())
 }

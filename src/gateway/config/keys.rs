@@ -37,7 +37,7 @@ pub const KEYS: &[Key] = &[
         "gateway.organisation",
         Some("\"Sallyport\""),
         "\"Example Hospital\"",
-        "Who runs this gateway; stands in its identity certificate and in the ledger's origin.",
+        "Who runs this gateway; stands in its identity certificate and in its private root.",
     ),
     key(
         "gateway.listen",
@@ -117,6 +117,12 @@ pub const KEYS: &[Key] = &[
         Some("60"),
         "60",
         "A `gateway.heartbeat` record is written this often, so that silence is signed too, in seconds (1 to 3600).",
+    ),
+    key(
+        "ledger.cosign_secs",
+        Some("3600"),
+        "600",
+        "Every so often the ledger's last head is cosigned with the post-quantum key (ML-DSA-44), and once more at the end, in seconds (1 to 86400).",
     ),
     key(
         "access.policy_directory",

@@ -39,6 +39,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, sinks: Vec<SyslogOptio
     let key_timeout = reader.number("keys.timeout_ms", 100, 60_000).map(Duration::from_millis);
     let ledger_directory = path(reader, "ledger.directory", state);
     let record_heartbeat = seconds(reader.number("ledger.heartbeat_secs", 1, 3600));
+    let cosign_every = seconds(reader.number("ledger.cosign_secs", 1, 86_400));
     let policy_directory = path(reader, "access.policy_directory", state);
     let tenant = reader.parse("access.tenant", |text: String| parse_word(text, 64));
     let token_life =
@@ -71,7 +72,11 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, sinks: Vec<SyslogOptio
         gateway: Gateway { domain: domain?, organisation: organisation?, listen: listen?, drain: drain? },
         tls: Tls { certificate_file: certificate_file?, root_file: root_file? },
         keys: Keys { provider: provider?, directory: key_directory?, timeout: key_timeout? },
-        ledger: Ledger { directory: ledger_directory?, heartbeat: record_heartbeat? },
+        ledger: Ledger {
+            directory: ledger_directory?,
+            heartbeat: record_heartbeat?,
+            cosign_every: cosign_every?,
+        },
         access: Access { policy_directory: policy_directory?, tenant: tenant?, token_life: token_life? },
         tunnels: Tunnels {
             max_per_user: max_per_user?,

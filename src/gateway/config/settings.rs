@@ -94,6 +94,8 @@ pub struct Ledger {
     pub directory: PathBuf,
     /// Interval of heartbeat records.
     pub heartbeat: Duration,
+    /// Interval of post-quantum cosignatures.
+    pub cosign_every: Duration,
 }
 
 /// Section `[access]`.

@@ -36,7 +36,7 @@ async fn a_ledger_of_another_name_or_key_is_refused() {
 }
 
 fn last_note(directory: &Path) -> String {
-    crate::journal::scan::last_note(&crate::journal::Files::new(directory)).unwrap().unwrap()
+    crate::journal::scan::last_note(&crate::journal::Files::new(directory)).unwrap().0.unwrap()
 }
 
 #[tokio::test]

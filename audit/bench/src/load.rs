@@ -1,0 +1,101 @@
+//! Writers that each wait for their record to be durable before they write the next.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::subject::Subject;
+
+/// What some writers got done.
+pub struct Point {
+    pub records: u64,
+    elapsed: Duration,
+    /// Microseconds that each record took, in order of size.
+    waits: Vec<u32>,
+}
+
+impl Point {
+    pub fn per_second(&self) -> u64 {
+        (self.records as f64 / self.elapsed.as_secs_f64()) as u64
+    }
+
+    pub fn percentile(&self, percent: usize) -> u32 {
+        self.waits.get(self.waits.len() * percent / 100).copied().unwrap_or_default()
+    }
+}
+
+pub async fn run(subject: &Subject, writers: usize, seconds: u64) -> Point {
+    subject.reset_groups();
+    let start = Instant::now();
+    let end = start + Duration::from_secs(seconds);
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..writers {
+        let subject = subject.clone();
+        tasks.spawn(async move {
+            let mut waits = Vec::with_capacity(4096);
+            let mut n = 0;
+            loop {
+                let before = Instant::now();
+                if before >= end {
+                    return waits;
+                }
+                subject.append(n).await;
+                n += 1;
+                waits.push(u32::try_from(before.elapsed().as_micros()).unwrap_or(u32::MAX));
+            }
+        });
+    }
+    let mut waits = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        waits.extend(done.expect("a writer"));
+    }
+    let elapsed = start.elapsed();
+    waits.sort_unstable();
+    Point { records: waits.len() as u64, elapsed, waits }
+}
+
+/// What the files below `path` take on the disk, in bytes.
+pub fn disk_bytes(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    let Ok(entries) = std::fs::read_dir(path) else { return 0 };
+    entries
+        .flatten()
+        .map(|entry| match entry.metadata() {
+            Ok(found) if found.is_dir() => disk_bytes(&entry.path()),
+            Ok(found) => found.blocks() * 512,
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+/// The most memory that this process has had, in MB.
+pub fn memory_mb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM"));
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).unwrap_or_default() / 1024
+}
+
+/// Keeps a subject's group sizes.
+#[derive(Default)]
+pub struct Groups(std::sync::atomic::AtomicU64, std::sync::atomic::AtomicU64);
+
+impl Groups {
+    pub fn add(&self, records: usize) {
+        use std::sync::atomic::Ordering::Relaxed;
+        self.0.fetch_add(1, Relaxed);
+        self.1.fetch_add(records as u64, Relaxed);
+    }
+
+    pub fn reset(&self) {
+        use std::sync::atomic::Ordering::Relaxed;
+        self.0.store(0, Relaxed);
+        self.1.store(0, Relaxed);
+    }
+
+    pub fn mean(&self) -> u64 {
+        use std::sync::atomic::Ordering::Relaxed;
+        self.1.load(Relaxed) / self.0.load(Relaxed).max(1)
+    }
+}
+
+pub type SharedGroups = Arc<Groups>;

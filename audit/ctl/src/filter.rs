@@ -1,0 +1,114 @@
+//! The filters that listing and exporting share.
+
+use clap::Args;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use sallyport_audit::selection::Selection;
+use sallyport_audit::{Kind, Outcome, Seq};
+
+#[derive(Args)]
+pub(crate) struct Filter {
+    /// The number of the first record.
+    #[arg(long, value_name = "SEQ", default_value_t = 0)]
+    from: u64,
+    /// The number of the last record.
+    #[arg(long, value_name = "SEQ")]
+    to: Option<u64>,
+    /// Only records of this kind, such as `session.opened`, or of this family, such as `session`. May be
+    /// given again, like all that follow.
+    #[arg(long, value_name = "KIND", value_parser = kinds)]
+    kind: Vec<Family>,
+    /// Only records with this result: success, denied or failure.
+    #[arg(long, value_name = "RESULT", value_parser = outcome)]
+    result: Vec<Outcome>,
+    /// Only records about this object, such as `tunnel:demo`.
+    #[arg(long, value_name = "OBJECT")]
+    object: Vec<String>,
+    /// Only records of this session.
+    #[arg(long, value_name = "SESSION")]
+    session: Vec<String>,
+    /// Only records under this grant.
+    #[arg(long, value_name = "GRANT")]
+    grant: Vec<String>,
+    /// Only records from this day (2026-01-31) or instant (2026-01-31T12:00:00Z) on. UTC.
+    #[arg(long, value_name = "TIME", value_parser = beginning)]
+    from_time: Option<Timestamp>,
+    /// Only records up to this day, included, or before this instant. UTC.
+    #[arg(long, value_name = "TIME", value_parser = end)]
+    to_time: Option<Timestamp>,
+}
+
+impl Filter {
+    pub(crate) fn selection(&self) -> Selection {
+        let mut kinds: Vec<_> = self.kind.iter().flat_map(|family| family.0.iter().copied()).collect();
+        kinds.sort_by_key(|kind| kind.as_str());
+        kinds.dedup();
+        Selection {
+            from: Seq::new(self.from),
+            to: self.to.map(Seq::new),
+            kinds,
+            results: self.result.clone(),
+            objects: self.object.clone(),
+            sessions: self.session.clone(),
+            grants: self.grant.clone(),
+            from_time: self.from_time,
+            to_time: self.to_time,
+        }
+    }
+}
+
+/// One kind, or all whose names begin alike.
+#[derive(Clone)]
+struct Family(Vec<Kind>);
+
+fn kinds(text: &str) -> Result<Family, String> {
+    let family = |kind: &&Kind| {
+        kind.as_str() == text || kind.as_str().split_once('.').is_some_and(|(family, _)| family == text)
+    };
+    let found: Vec<_> = Kind::ALL.iter().filter(family).copied().collect();
+    if found.is_empty() {
+        let all: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+        return Err(format!("there is no such kind; there are {}", all.join(", ")));
+    }
+    Ok(Family(found))
+}
+
+fn outcome(text: &str) -> Result<Outcome, String> {
+    [Outcome::Success, Outcome::Denied, Outcome::Failure]
+        .into_iter()
+        .find(|outcome| outcome.as_str() == text)
+        .ok_or_else(|| "there are success, denied and failure".to_owned())
+}
+
+fn beginning(text: &str) -> Result<Timestamp, String> {
+    instant(text, false)
+}
+
+fn end(text: &str) -> Result<Timestamp, String> {
+    instant(text, true)
+}
+
+/// A day stands for its first instant, or for the one after its last.
+fn instant(text: &str, end: bool) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    let form = |_| "give a day such as 2026-01-31, or an instant such as 2026-01-31T12:00:00Z".to_owned();
+    let day: Date = text.parse().map_err(form)?;
+    let day = if end { day.tomorrow().map_err(form)? } else { day };
+    Ok(day.to_zoned(TimeZone::UTC).map_err(form)?.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_means_all_of_it() {
+        assert_eq!(beginning("2026-01-31").unwrap().to_string(), "2026-01-31T00:00:00Z");
+        assert_eq!(end("2026-01-31").unwrap().to_string(), "2026-02-01T00:00:00Z");
+        assert_eq!(end("2026-01-31T12:00:00Z").unwrap().to_string(), "2026-01-31T12:00:00Z");
+        assert!(beginning("yesterday").is_err());
+    }
+}

@@ -1,0 +1,195 @@
+//! A ledger as it was under one signed head.
+//!
+//! Proofs, exports and tiles are all made for a head: the records up to its size, and no others, although
+//! the gateway may be writing more. They are read from the journal in order; at the end their root must be
+//! the head's, or nothing may be made of them.
+//!
+//! Whether a trusted key signed the head is for whoever receives what is made of it. Here only the hashes
+//! are compared.
+
+use std::io;
+use std::ops::ControlFlow;
+
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::digest::Digest;
+use crate::journal::Files;
+use crate::journal::scan::{ScanEnd, last_note, scan};
+use crate::record::Seq;
+use crate::tree::{Frontier, PathBuilder};
+
+/// The records of a ledger up to a head.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    files: Files,
+    note: String,
+    checkpoint: Checkpoint,
+}
+
+/// Takes a record: its number, its bytes, its leaf hash.
+pub type Take<'a> = dyn FnMut(Seq, &[u8], Digest) -> io::Result<()> + 'a;
+
+impl Snapshot {
+    /// Under the last head in the journal.
+    pub fn latest(files: Files) -> Result<Self, SnapshotError> {
+        let (note, end) = last_note(&files)?;
+        if let ScanEnd::Damaged { segment, offset, what } = end {
+            // An earlier head would do, and would silently leave out what stands behind the damage.
+            return Err(SnapshotError::Damaged { segment, offset, what });
+        }
+        Self::at(files, note.ok_or(SnapshotError::Empty)?)
+    }
+
+    /// Under this head.
+    pub fn at(files: Files, note: String) -> Result<Self, SnapshotError> {
+        let (checkpoint, _) = Checkpoint::from_note(&note)?;
+        Ok(Self { files, note, checkpoint })
+    }
+
+    /// What the head says.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The head as it was signed.
+    pub fn note(&self) -> &str {
+        &self.note
+    }
+
+    /// Shows `take` all records in order, and then compares their root with the head's.
+    ///
+    /// What `take` made of the records counts only when this returns `Ok`.
+    pub fn records(&self, take: &mut Take<'_>) -> Result<(), SnapshotError> {
+        let size = self.checkpoint.size;
+        let mut frontier = Frontier::default();
+        let mut failed = None;
+        let mut visit = |seq: Seq, bytes: &[u8], _: &[u8]| {
+            if frontier.size() == size || seq.get() != frontier.size() {
+                return ControlFlow::Break(());
+            }
+            let leaf = Digest::leaf(bytes);
+            frontier.push(leaf);
+            match take(seq, bytes, leaf) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        };
+        let end = scan(&self.files, Seq::ZERO, &mut visit)?;
+        if let Some(error) = failed {
+            return Err(SnapshotError::Output(error));
+        }
+        if frontier.size() < size {
+            if let ScanEnd::Damaged { segment, offset, what } = end {
+                return Err(SnapshotError::Damaged { segment, offset, what });
+            }
+            return Err(SnapshotError::Short { size, found: frontier.size() });
+        }
+        if frontier.root() != self.checkpoint.root {
+            return Err(SnapshotError::OtherRoot { size });
+        }
+        Ok(())
+    }
+
+    /// The record of this number and the audit path from it to the head's root.
+    pub fn prove(&self, seq: Seq) -> Result<(Vec<u8>, Vec<Digest>), SnapshotError> {
+        let size = self.checkpoint.size;
+        let missing = SnapshotError::NoRecord { seq, size };
+        let Some(mut path) = PathBuilder::inclusion(seq.get(), size) else { return Err(missing) };
+        let mut record = None;
+        self.records(&mut |at, bytes, leaf| {
+            path.push(leaf);
+            if at == seq {
+                record = Some(bytes.to_vec());
+            }
+            Ok(())
+        })?;
+        record.zip(path.finish()).ok_or(missing)
+    }
+
+    /// The proof that the first `old` records are still the first ones under the head. Empty for `old` zero.
+    pub fn consistency(&self, old: u64) -> Result<Vec<Digest>, SnapshotError> {
+        if old == 0 {
+            return Ok(Vec::new());
+        }
+        let size = self.checkpoint.size;
+        let larger = SnapshotError::Short { size: old, found: size };
+        let Some(mut path) = PathBuilder::consistency(old, size) else { return Err(larger) };
+        self.records(&mut |_, _, leaf| {
+            path.push(leaf);
+            Ok(())
+        })?;
+        path.finish().ok_or(larger)
+    }
+}
+
+/// Why nothing can be made of a ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// No group was ever written.
+    #[error("the ledger has no signed head yet")]
+    Empty,
+    /// The head is not a checkpoint.
+    #[error("the head cannot be used: {0}")]
+    Checkpoint(#[from] CheckpointError),
+    /// The journal cannot be read to its end.
+    #[error("the journal is damaged in {segment} at byte {offset}: {what}")]
+    Damaged {
+        /// The segment file's name.
+        segment: String,
+        /// Where in it.
+        offset: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// The journal ends before the head's size.
+    #[error("the head is over {size} records, and the ledger has {found}")]
+    Short {
+        /// How many there should be.
+        size: u64,
+        /// How many there are.
+        found: u64,
+    },
+    /// The hashes do not fit.
+    #[error("the first {size} records are not those that the head was signed for")]
+    OtherRoot {
+        /// The head's size.
+        size: u64,
+    },
+    /// A number beyond the end.
+    #[error("there is no record {seq}: the head is over {size} records, numbered from 0")]
+    NoRecord {
+        /// The number.
+        seq: Seq,
+        /// The head's size.
+        size: u64,
+    },
+    /// The journal cannot be read.
+    #[error("the journal cannot be read: {0}")]
+    Read(#[from] io::Error),
+    /// What was to be made could not be written.
+    #[error("cannot write: {0}")]
+    Output(io::Error),
+}
+
+impl SnapshotError {
+    /// Whether something is not as it was signed, as opposed to missing or unreadable.
+    pub fn is_broken(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::OtherRoot { .. } | Self::Short { .. })
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Empty => "start the gateway once: it signs the ledger's first record",
+            Self::Checkpoint(_) => "give a file that `auditctl checkpoint` printed",
+            Self::Damaged { .. } | Self::Short { .. } | Self::OtherRoot { .. } => {
+                "run `auditctl verify` on the ledger: it names the first bad record"
+            }
+            Self::NoRecord { .. } => "`auditctl log` lists what there is",
+            Self::Read(_) => "copy the whole ledger directory to a good disk and use the copy",
+            Self::Output(_) => "check the room on the disk, and who may write there",
+        }
+    }
+}

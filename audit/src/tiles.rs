@@ -1,0 +1,202 @@
+//! A ledger as a tree of files that any web server can serve (c2sp.org/tlog-tiles).
+//!
+//! Whoever has the folder can check every record and make every proof, with the tools of any transparency
+//! log: `checkpoint` is the signed head, `tile/entries/…` hold the records, `tile/0/…` their leaf hashes,
+//! and each level above the roots of full tiles below. Full tiles never change.
+//!
+//! All here is pure. [`Tiler`] makes the files from records that pass by once; a verifier makes them again
+//! and compares.
+
+use std::io;
+
+use crate::digest::Digest;
+use crate::tree::root;
+
+/// How many hashes a full tile has, and how many records a full bundle.
+pub const WIDTH: usize = 256;
+
+/// The longest entry bundle, in bytes.
+pub const MAX_BUNDLE_BYTES: usize = WIDTH * (2 + crate::record::MAX_RECORD_BYTES);
+
+/// Which file of a tile tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tile {
+    /// The level, or `None` for records.
+    pub level: Option<u8>,
+    /// Its place in the level.
+    pub index: u64,
+    /// How many hashes or records it has; [`WIDTH`] if it is full.
+    pub width: usize,
+}
+
+impl Tile {
+    /// The path below the folder, such as `tile/0/x001/234` or `tile/entries/000.p/7`.
+    pub fn path(&self) -> String {
+        let level = self.level.map_or_else(|| "entries".to_owned(), |level| level.to_string());
+        let mut number = format!("{:03}", self.index % 1000);
+        let mut rest = self.index / 1000;
+        while rest > 0 {
+            number = format!("x{:03}/{number}", rest % 1000);
+            rest /= 1000;
+        }
+        let partial = if self.width < WIDTH { format!(".p/{}", self.width) } else { String::new() };
+        format!("tile/{level}/{number}{partial}")
+    }
+}
+
+/// The bundles that hold the records of a ledger of this size, in order.
+pub fn bundles(size: u64) -> impl Iterator<Item = Tile> {
+    let width = WIDTH as u64;
+    (0..size.div_ceil(width)).map(move |index| Tile {
+        level: None,
+        index,
+        width: usize::try_from((size - index * width).min(width)).unwrap_or(WIDTH),
+    })
+}
+
+/// The records of a bundle; `None` when its lengths do not fit together.
+pub fn records(mut bundle: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut records = Vec::new();
+    while !bundle.is_empty() {
+        let (length, rest) = bundle.split_first_chunk::<2>()?;
+        let (record, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+        records.push(record);
+        bundle = rest;
+    }
+    Some(records)
+}
+
+/// Takes a file of the tree.
+pub type Put<'a> = dyn FnMut(Tile, &[u8]) -> io::Result<()> + 'a;
+
+/// Makes the files of a tree from its records.
+#[derive(Clone, Debug, Default)]
+pub struct Tiler {
+    entries: Vec<u8>,
+    /// For each level the hashes of its last tile, and that tile's place.
+    levels: Vec<(Vec<Digest>, u64)>,
+}
+
+impl Tiler {
+    /// Takes the next record, of at most 65,535 bytes, and puts every file that is full with it.
+    pub fn push(&mut self, record: &[u8], leaf: Digest, put: &mut Put<'_>) -> io::Result<()> {
+        let length = u16::try_from(record.len()).map_err(io::Error::other)?;
+        self.entries.extend_from_slice(&length.to_be_bytes());
+        self.entries.extend_from_slice(record);
+        let mut carry = Some(leaf);
+        let mut level = 0;
+        while let Some(hash) = carry.take() {
+            if self.levels.len() == level {
+                self.levels.push((Vec::with_capacity(WIDTH), 0));
+            }
+            let Some((hashes, index)) = self.levels.get_mut(level) else { break };
+            hashes.push(hash);
+            if hashes.len() == WIDTH {
+                let number = u8::try_from(level).map_err(io::Error::other)?;
+                if level == 0 {
+                    put(Tile { level: None, index: *index, width: WIDTH }, &self.entries)?;
+                    self.entries.clear();
+                }
+                put(Tile { level: Some(number), index: *index, width: WIDTH }, &bytes(hashes))?;
+                carry = Some(root(hashes));
+                hashes.clear();
+                *index += 1;
+            }
+            level += 1;
+        }
+        Ok(())
+    }
+
+    /// Puts the files that are not full, as they are now.
+    pub fn partial(&self, put: &mut Put<'_>) -> io::Result<()> {
+        for (level, (hashes, index)) in (0_u8..).zip(&self.levels) {
+            let (width, index) = (hashes.len(), *index);
+            if width == 0 {
+                continue;
+            }
+            if level == 0 {
+                put(Tile { level: None, index, width }, &self.entries)?;
+            }
+            put(Tile { level: Some(level), index, width }, &bytes(hashes))?;
+        }
+        Ok(())
+    }
+}
+
+fn bytes(hashes: &[Digest]) -> Vec<u8> {
+    hashes.iter().flat_map(|hash| *hash.as_bytes()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tree(size: u32) -> BTreeMap<String, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        let mut put = |tile: Tile, bytes: &[u8]| {
+            files.insert(tile.path(), bytes.to_vec());
+            Ok(())
+        };
+        let mut tiler = Tiler::default();
+        for n in 0..size {
+            let record = n.to_be_bytes();
+            tiler.push(&record, Digest::leaf(&record), &mut put).unwrap();
+        }
+        tiler.partial(&mut put).unwrap();
+        files
+    }
+
+    #[test]
+    fn paths_are_those_of_the_specification() {
+        let path = |level, index, width| Tile { level, index, width }.path();
+        assert_eq!(path(Some(0), 1_234_067, WIDTH), "tile/0/x001/x234/067");
+        assert_eq!(path(None, 0, 7), "tile/entries/000.p/7");
+        assert_eq!(path(Some(63), 1000, 255), "tile/63/x001/000.p/255");
+    }
+
+    #[test]
+    fn a_tree_of_70_000_is_the_one_that_the_specification_describes() {
+        let files = tree(70_000);
+        let count = |prefix: &str, partial: bool| {
+            files.keys().filter(|path| path.starts_with(prefix) && path.contains(".p/") == partial).count()
+        };
+        assert_eq!((count("tile/0/", false), count("tile/1/", false)), (273, 1));
+        assert_eq!(files["tile/0/273.p/112"].len(), 112 * 32);
+        assert_eq!(files["tile/1/001.p/17"].len(), 17 * 32);
+        assert_eq!(files["tile/2/000.p/1"].len(), 32);
+        assert_eq!(count("tile/entries/", false), 273);
+        assert_eq!(files.len(), 2 * 274 + 2 + 1);
+    }
+
+    #[test]
+    fn a_full_tile_alone_is_carried_up_once() {
+        let files = tree(256);
+        let leaves: Vec<_> = (0..256_u32).map(|n| Digest::leaf(&n.to_be_bytes())).collect();
+        assert_eq!(files["tile/1/000.p/1"], root(&leaves).as_bytes());
+        assert!(!files.contains_key("tile/0/001"));
+    }
+
+    #[test]
+    fn bundles_are_named_for_the_size_and_give_their_records_back() {
+        for size in [0_u32, 1, 255, 256, 257, 600] {
+            let files = tree(size);
+            let mut all = Vec::new();
+            for bundle in bundles(u64::from(size)) {
+                all.extend(records(&files[&bundle.path()]).unwrap().into_iter().map(<[u8]>::to_vec));
+            }
+            let expected: Vec<_> = (0..size).map(|n| n.to_be_bytes().to_vec()).collect();
+            assert_eq!(all, expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_bundle_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = records(&bytes);
+        }
+    }
+}
