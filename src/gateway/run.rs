@@ -141,7 +141,8 @@ async fn serve(
     info!("stopping: no new connections, open sessions may finish");
     stop.cancel();
     tcp.close_all();
-    routes.farewell(config.gateway.drain);
+    // Longer than the sessions' grace: it is the broker that cuts what is left, and its records say why.
+    routes.farewell(config.gateway.drain + GOODBYE);
     tokio::select! {
         () = broker.drain(config.gateway.drain) => {}
         () = signals.next() => {

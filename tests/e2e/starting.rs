@@ -1,6 +1,6 @@
 //! Starts that must fail, each with a sentence that says what to do.
 
-use super::world::World;
+use super::world::{World, finish};
 
 /// Exit code 1, a first line that begins with `error:` and holds `what`, a hint that holds `next`.
 fn refused(world: &World, settings: &[&str], what: &[&str], next: &str) {
@@ -100,14 +100,14 @@ fn a_ledger_of_another_gateway_is_refused() {
 fn keys_that_live_in_a_sealed_file_are_announced_loudly_and_work_the_same() {
     let world = World::with().prepare();
     let state = world.path("software");
-    let made = super::world::finish(
+    let made = finish(
         std::process::Command::new(env!("CARGO_BIN_EXE_sallyportd"))
             .args(["init", "--keys", "software", "--state"])
             .arg(&state),
     );
     assert_eq!(made.code, 0, "{}", made.err);
     assert!(made.err.contains("WARNING"), "{}", made.err);
-    let listed = super::world::finish(
+    let listed = finish(
         std::process::Command::new(env!("CARGO_BIN_EXE_sallyportd"))
             .args(["keys", "list", "--config"])
             .arg(state.join("sallyport.toml")),
@@ -115,4 +115,24 @@ fn keys_that_live_in_a_sealed_file_are_announced_loudly_and_work_the_same() {
     assert_eq!(listed.code, 0, "{}", listed.err);
     assert_eq!(listed.out.matches("no token attests this key").count(), 8, "{}", listed.out);
     assert!(!listed.out.contains("never leaves the token"), "{}", listed.out);
+}
+
+#[test]
+fn a_disk_without_room_is_told_by_init() {
+    if !super::mounts::can_mount() {
+        return;
+    }
+    let world = World::with().prepare();
+    let state = world.path("small");
+    std::fs::create_dir(&state).unwrap();
+    let script = format!("mount -t tmpfs -o size=16k none {}; exec \"$@\"", state.display());
+    let refused = finish(
+        std::process::Command::new("unshare")
+            .args(["--map-root-user", "--mount", "sh", "-euc", &script, "sh"])
+            .args([env!("CARGO_BIN_EXE_sallyportd"), "init", "--keys", "software", "--state"])
+            .arg(&state),
+    );
+    assert_eq!(refused.code, 1, "{}{}", refused.out, refused.err);
+    assert!(refused.err.contains("No space left on device"), "{}", refused.err);
+    assert!(refused.err.contains("hint:") && !refused.err.contains("panicked"), "{}", refused.err);
 }
