@@ -17,6 +17,8 @@ use crate::prove::snapshot;
 use crate::verify::{Keys, keys};
 
 mod key;
+#[cfg(feature = "serve")]
+mod serve;
 mod state;
 
 use state::Witness;
@@ -34,6 +36,9 @@ pub(crate) enum Command {
     Request(RequestArguments),
     /// Check a request, remember its head, and write the head with the witness's cosignatures.
     Cosign(CosignArguments),
+    /// Answer requests over HTTP (c2sp.org/tlog-witness) until interrupted.
+    #[cfg(feature = "serve")]
+    Serve(serve::Arguments),
 }
 
 #[derive(Args)]
@@ -79,6 +84,8 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode, Failure> {
         Command::Keys { witness } => print_keys(&Witness::open(witness)?),
         Command::Request(arguments) => request(arguments),
         Command::Cosign(arguments) => cosign(arguments),
+        #[cfg(feature = "serve")]
+        Command::Serve(arguments) => serve::run(arguments),
     }
 }
 
