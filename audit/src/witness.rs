@@ -93,7 +93,8 @@ impl Request {
         if !consistent {
             return Err(Refusal::Inconsistent { old: self.old, size: checkpoint.size });
         }
-        Ok(Accepted { checkpoint, note })
+        let kept = note.keeping(&keys);
+        Ok(Accepted { checkpoint, note, kept })
     }
 }
 
@@ -112,6 +113,7 @@ impl fmt::Display for Request {
 pub struct Accepted {
     checkpoint: Checkpoint,
     note: SignedNote,
+    kept: SignedNote,
 }
 
 impl Accepted {
@@ -120,9 +122,15 @@ impl Accepted {
         &self.checkpoint
     }
 
-    /// The head as the ledger signed it.
+    /// The head with all the lines that were sent.
     pub fn note(&self) -> &SignedNote {
         &self.note
+    }
+
+    /// The head with the ledger's own lines alone: what a witness should remember. Anybody can add lines to a
+    /// head, and must not be able to make a note so long that the witness cannot read it again.
+    pub fn kept(&self) -> &SignedNote {
+        &self.kept
     }
 }
 

@@ -124,3 +124,21 @@ fn the_witness_s_key_is_for_its_owner_alone_and_is_never_replaced() {
     assert_eq!(keys.stdout, std::fs::read(&watched.keys).unwrap());
     assert_code(&auditctl(&["witness", "init", &watched.path("w2"), "--name", "a b"]), 2);
 }
+
+#[test]
+fn lines_that_a_stranger_adds_to_a_head_do_not_make_the_witness_forget() {
+    let mut watched = Watched::new();
+    let (witness, request, cosigned) =
+        (watched.path("witness"), watched.path("request"), watched.path("cosigned"));
+    let ledger = watched.ledger.path().to_str().unwrap().to_owned();
+    assert_code(&auditctl(&["witness", "request", &ledger, "--out", &request]), 0);
+    let mut text = std::fs::read_to_string(&request).unwrap();
+    for n in 0..62 {
+        text.push_str(&format!("\u{2014} stranger{n} AAAAAAAA\n"));
+    }
+    std::fs::write(&request, text).unwrap();
+    let key = watched.ledger.key();
+    assert_code(&auditctl(&["witness", "cosign", &witness, &request, "--key", &key, "--out", &cosigned]), 0);
+    watched.grow(3);
+    assert_code(&watched.cosign(8), 0);
+}

@@ -110,11 +110,12 @@ impl Witness {
         let lines = self.key.cosign(checkpoint, time).ok_or_else(|| {
             Failure::not_evaluated("the witness's key did not sign", "try again; nothing was remembered")
         })?;
-        let mut note = accepted.note().clone();
+        let (mut note, mut kept) = (accepted.note().clone(), accepted.kept().clone());
         for line in &lines {
             note.add(line.clone());
+            kept.add(line.clone());
         }
-        write_whole(&path, note.to_string().as_bytes())?;
+        write_whole(&path, kept.to_string().as_bytes())?;
         Ok(Ok(Cosigned { note, lines, origin, size: checkpoint.size }))
     }
 
