@@ -40,6 +40,7 @@ pub mod testing;
 pub mod tiles;
 pub mod tree;
 pub mod verify;
+pub mod witness;
 
 pub use checkpoint::Checkpoint;
 pub use commitment::Personal;

@@ -1,7 +1,8 @@
 //! `auditctl`: the auditor's program.
 //!
 //! An auditor trusts nobody, so this program needs nobody: no gateway, no account, no network, no secret.
-//! It reads a ledger's files, also while a gateway is writing them, and never changes anything.
+//! It reads a ledger's files, also while a gateway is writing them, and never changes them. Only `witness`
+//! has a secret, its own, and keeps something.
 //!
 //! Exit codes: 0 verified · 1 integrity broken · 2 usage · 3 could not be evaluated.
 
@@ -17,6 +18,7 @@ mod show;
 mod stats;
 mod tiles;
 mod verify;
+mod witness;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -63,6 +65,9 @@ enum Command {
     VerifyExport(export::CheckArguments),
     /// Write the ledger as a tree of files that any transparency log's tools can read (c2sp.org/tlog-tiles).
     Tiles(tiles::Arguments),
+    /// Be a witness: see that a ledger only grows, and cosign its heads.
+    #[command(subcommand)]
+    Witness(witness::Command),
     /// Print the last signed head; keep it elsewhere, and give it to `verify --checkpoint` later.
     Checkpoint {
         /// The ledger's directory.
@@ -83,6 +88,7 @@ fn main() -> ExitCode {
         Command::Export(arguments) => export::run(&arguments),
         Command::VerifyExport(arguments) => export::check(&arguments),
         Command::Tiles(arguments) => tiles::run(&arguments),
+        Command::Witness(command) => witness::run(&command),
         Command::Checkpoint { ledger } => show::checkpoint(&ledger),
     };
     match result {

@@ -130,7 +130,7 @@ fn state(path: &Path) -> Result<Verified, Failure> {
     clippy::disallowed_methods,
     reason = "the program's shell reads the clock; the verifier is given it"
 )]
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }
 

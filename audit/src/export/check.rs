@@ -52,6 +52,9 @@ pub fn check(input: impl BufRead, keys: &[PublicKey]) -> Result<Checked, ExportE
         return Err(lines.fault(Fault::NoKey));
     }
     note.verify_any(keys).map_err(|error| lines.fault(Fault::Authenticity(error)))?;
+    if checkpoint.size == 0 {
+        return Err(lines.fault(Fault::Empty));
+    }
     let mut walk = Walk::new(&head.selection, checkpoint.size);
     while lines.next()? {
         walk.line(&lines.line).map_err(|fault| lines.fault(fault))?;
@@ -233,8 +236,8 @@ pub enum ExportError {
 /// What is wrong with a line, or at the end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// No line at all.
-    #[error("it is empty")]
+    /// No line at all, or a head over no record.
+    #[error("it is empty, and proves nothing")]
     Empty,
     /// A line without an end, or too long.
     #[error("the line does not end, or is longer than {MAX_LINE_BYTES} bytes")]

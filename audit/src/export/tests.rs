@@ -110,6 +110,11 @@ fn an_export_under_another_key_or_in_a_later_format_is_refused_in_words() {
     assert!(refused(&[]).contains("no public key"));
     assert_eq!(fault(&text.replace("\"format\":1", "\"format\":2")), Fault::Version { found: 2 });
     assert_eq!(fault(""), Fault::Empty);
+    let nothing = JournalBuilder::new(ORIGIN, SoftwareSigner::new(ORIGIN, [1; 32]));
+    let note = nothing.signer.sign_checkpoint(&nothing.chain.checkpoint(ORIGIN)).to_string();
+    let mut out = Vec::new();
+    Exporter::new(&mut out, &note, &Selection::default()).unwrap().finish().unwrap();
+    assert_eq!(fault(&String::from_utf8(out).unwrap()), Fault::Empty);
     assert_eq!(fault(text.trim_end()), Fault::Unfinished);
 }
 

@@ -113,6 +113,15 @@ impl SignedNote {
         if found { Ok(()) } else { Err(NoteError::OtherKey { signers: self.signers() }) }
     }
 
+    /// The same text with one signature line for each of `keys` that signed it, and no others.
+    #[must_use]
+    pub fn keeping(&self, keys: &[PublicKey]) -> Self {
+        let line = |key: &PublicKey| {
+            self.signatures.iter().find(|line| line.name == key.name() && line.id == key.id()).cloned()
+        };
+        Self { text: self.text.clone(), signatures: keys.iter().filter_map(line).collect() }
+    }
+
     /// The keys that are named, for messages.
     pub fn signers(&self) -> String {
         let names: Vec<_> =
