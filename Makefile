@@ -55,5 +55,9 @@ power-cut: ## 1,200 states in which a power cut could leave journal, head file a
 	@scripts/prepare test
 	$(CARGO) test --locked -p sallyport-audit --all-features --test power_cut -- --full
 
+bench-ledger: ## The ledger beside a plain file, SQLite and bare sled: records/s, time to durable, bytes, memory, reopening
+	@scripts/prepare test
+	$(CARGO) run --release --locked --manifest-path audit/bench/Cargo.toml --target-dir target
+
 clean: ## Remove build results; the state directory stays
 	$(CARGO) clean
