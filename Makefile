@@ -8,7 +8,7 @@ export STATE
 .PHONY: run demo test lint fmt coverage bench verifier-mutations crash-matrix power-cut bench-ledger clean help
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 run: ## Build, set up a state directory (STATE=./var) and start the gateway with a demo app behind it
 	@scripts/prepare run
