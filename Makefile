@@ -8,7 +8,7 @@ export STATE
 .PHONY: run demo test lint fmt coverage bench verifier-mutations crash-matrix power-cut bench-ledger clean help
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 run: ## Build, set up a state directory (STATE=./var) and start the gateway with a demo app behind it
 	@scripts/prepare run
@@ -54,6 +54,10 @@ crash-matrix: ## 500 kills, every disk operation failing, torn, flipped, lost an
 power-cut: ## 1,200 states in which a power cut could leave journal, head file and sled: nothing acknowledged is lost
 	@scripts/prepare test
 	$(CARGO) test --locked -p sallyport-audit --all-features --test power_cut -- --full
+
+bench-ledger: ## The ledger beside a plain file, SQLite and bare sled: records/s, time to durable, bytes, memory, reopening
+	@scripts/prepare test
+	$(CARGO) run --release --locked --manifest-path audit/bench/Cargo.toml --target-dir target
 
 clean: ## Remove build results; the state directory stays
 	$(CARGO) clean

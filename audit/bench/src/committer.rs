@@ -4,8 +4,6 @@ use std::sync::{Arc, mpsc};
 
 use tokio::sync::oneshot;
 
-use crate::load::SharedGroups;
-
 const GROUP_RECORDS: usize = 4096;
 
 type Waiting = (Arc<Vec<u8>>, oneshot::Sender<()>);
@@ -15,14 +13,13 @@ pub struct Committer(mpsc::Sender<Waiting>);
 
 impl Committer {
     /// `commit` makes a group durable; it is called on a thread of its own.
-    pub fn new(groups: SharedGroups, mut commit: impl FnMut(&[Waiting]) + Send + 'static) -> Self {
+    pub fn new(mut commit: impl FnMut(&[Waiting]) + Send + 'static) -> Self {
         let (sender, waiting) = mpsc::channel::<Waiting>();
         std::thread::spawn(move || {
             while let Ok(first) = waiting.recv() {
                 let mut group = vec![first];
                 group.extend(waiting.try_iter().take(GROUP_RECORDS - 1));
                 commit(&group);
-                groups.add(group.len());
                 for (_, done) in group {
                     let _ = done.send(());
                 }

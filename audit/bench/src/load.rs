@@ -1,33 +1,39 @@
 //! Writers that each wait for their record to be durable before they write the next.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::subject::Subject;
 
 /// What some writers got done.
+#[derive(Default)]
 pub struct Point {
     pub records: u64,
     elapsed: Duration,
-    /// Microseconds that each record took, in order of size.
+    /// Microseconds that each record took.
     waits: Vec<u32>,
 }
 
 impl Point {
+    pub fn add(&mut self, other: Self) {
+        self.records += other.records;
+        self.elapsed += other.elapsed;
+        self.waits.extend(other.waits);
+    }
+
     pub fn per_second(&self) -> u64 {
         (self.records as f64 / self.elapsed.as_secs_f64()) as u64
     }
 
-    pub fn percentile(&self, percent: usize) -> u32 {
+    pub fn percentile(&mut self, percent: usize) -> u32 {
+        self.waits.sort_unstable();
         self.waits.get(self.waits.len() * percent / 100).copied().unwrap_or_default()
     }
 }
 
-pub async fn run(subject: &Subject, writers: usize, seconds: u64) -> Point {
-    subject.reset_groups();
+pub async fn run(subject: &Subject, writers: usize, time: Duration) -> Point {
     let start = Instant::now();
-    let end = start + Duration::from_secs(seconds);
+    let end = start + time;
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..writers {
         let subject = subject.clone();
@@ -50,7 +56,6 @@ pub async fn run(subject: &Subject, writers: usize, seconds: u64) -> Point {
         waits.extend(done.expect("a writer"));
     }
     let elapsed = start.elapsed();
-    waits.sort_unstable();
     Point { records: waits.len() as u64, elapsed, waits }
 }
 
@@ -74,28 +79,3 @@ pub fn memory_mb() -> u64 {
     let line = status.lines().find(|line| line.starts_with("VmHWM"));
     line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).unwrap_or_default() / 1024
 }
-
-/// Keeps a subject's group sizes.
-#[derive(Default)]
-pub struct Groups(std::sync::atomic::AtomicU64, std::sync::atomic::AtomicU64);
-
-impl Groups {
-    pub fn add(&self, records: usize) {
-        use std::sync::atomic::Ordering::Relaxed;
-        self.0.fetch_add(1, Relaxed);
-        self.1.fetch_add(records as u64, Relaxed);
-    }
-
-    pub fn reset(&self) {
-        use std::sync::atomic::Ordering::Relaxed;
-        self.0.store(0, Relaxed);
-        self.1.store(0, Relaxed);
-    }
-
-    pub fn mean(&self) -> u64 {
-        use std::sync::atomic::Ordering::Relaxed;
-        self.1.load(Relaxed) / self.0.load(Relaxed).max(1)
-    }
-}
-
-pub type SharedGroups = Arc<Groups>;

@@ -19,8 +19,13 @@ mod large;
 mod load;
 mod subject;
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use sallyport_hsm::testing::TestToken;
 
 use serde_json::{Value, json};
 
@@ -50,7 +55,7 @@ fn main() {
     let directory = arguments.after("--directory").map_or_else(std::env::temp_dir, PathBuf::from);
     let seconds = arguments.number("--seconds", 3);
     if let Some(name) = arguments.after("--subject") {
-        println!("{}", one_subject(name, &directory, seconds, arguments.number("--sustained", 0)));
+        println!("{}", one_subject(name, &directory));
         return;
     }
     if let Some(fill) = arguments.after("--fill") {
@@ -62,7 +67,7 @@ fn main() {
     }
 
     let folder = tempfile::tempdir_in(&directory).expect("a directory to write to");
-    let token = sallyport_hsm::testing::TestToken::create();
+    let token = TestToken::create();
     let child = |more: &[&str]| -> Value {
         let output = Command::new(std::env::current_exe().expect("a path"))
             .args(more)
@@ -77,19 +82,35 @@ fn main() {
         text.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or(Value::Null)
     };
     let wanted = arguments.after("--only").unwrap_or("");
-    let sustained = arguments.number("--sustained", 60).to_string();
+    let mut subjects: Vec<Side> = SUBJECTS
+        .into_iter()
+        .filter(|name| name.contains(wanted))
+        .map(|name| Side::start(name, folder.path(), &token))
+        .collect();
+    // In turns of half a second each, so that whatever else the machine does meets all of them alike.
+    for writers in WRITERS {
+        for _ in 0..seconds * 2 {
+            subjects.iter_mut().for_each(|side| drop(side.run(&format!("run {writers} 500"))));
+        }
+    }
+    let sustained = arguments.number("--sustained", 60);
+    if sustained > 0 {
+        for side in subjects.iter_mut().filter(|side| ["ledger", "sled"].contains(&side.name)) {
+            side.run(&format!("sustain 256 {}", sustained * 1000));
+        }
+    }
     let mut results = serde_json::Map::new();
-    println!(
-        "{:<16}{:>9}{:>12}{:>10}{:>10}{:>9}",
-        "subject", "writers", "records/s", "p50 us", "p99 us", "group"
-    );
-    for name in SUBJECTS.into_iter().filter(|name| name.contains(wanted)) {
-        let lasting = if ["ledger", "sled"].contains(&name) { sustained.as_str() } else { "0" };
-        let result = child(&["--subject", name, "--sustained", lasting]);
+    println!("{:<16}{:>9}{:>12}{:>10}{:>10}", "subject", "writers", "records/s", "p50 us", "p99 us");
+    for side in subjects {
+        let (name, result) = side.end();
         for point in result["points"].as_array().into_iter().flatten() {
+            let text = |key: &str| point[key].to_string();
             println!(
-                "{name:<16}{:>9}{:>12}{:>10}{:>10}{:>9}",
-                point["writers"], point["records_per_s"], point["p50_us"], point["p99_us"], point["group"]
+                "{name:<16}{:>9}{:>12}{:>10}{:>10}",
+                text("writers"),
+                text("records_per_s"),
+                text("p50_us"),
+                text("p99_us"),
             );
         }
         println!(
@@ -108,7 +129,7 @@ fn main() {
         child(&["--fill", &path, "--records", &records.to_string()]);
         let large = child(&["--reopen", &path]);
         println!(
-            "{} records: reopened after a kill in {} ms, then in {} ms; verified at {} records/s on one core; scanned at {} records/s; {} MB",
+            "{} records: opened again after a kill in {} ms, then in {} ms; verified at {} records/s on one core; scanned at {} records/s; {} MB",
             large["records"],
             large["reopen_ms"],
             large["reopen_again_ms"],
@@ -128,33 +149,85 @@ fn main() {
     );
 }
 
-fn one_subject(name: &str, directory: &std::path::Path, seconds: u64, sustained: u64) -> Value {
+/// A subject in a process of its own, which does what it is told line by line.
+struct Side {
+    name: &'static str,
+    child: std::process::Child,
+    answers: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Side {
+    fn start(name: &'static str, directory: &Path, token: &TestToken) -> Self {
+        let mut child = Command::new(std::env::current_exe().expect("a path"))
+            .args(["--subject", name, "--directory"])
+            .arg(directory)
+            .env("SOFTHSM2_CONF", token.conf())
+            .env("BENCH_PIN_FILE", token.pin_file())
+            .env("BENCH_TOKEN", token.label())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let answers = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        Self { name, child, answers }
+    }
+
+    fn run(&mut self, command: &str) -> String {
+        writeln!(self.child.stdin.as_mut().expect("a pipe"), "{command}").expect("it listens");
+        self.answers.next().expect("it answers").expect("it answers")
+    }
+
+    fn end(mut self) -> (&'static str, Value) {
+        let answer = self.run("end");
+        self.child.wait().expect("it ends");
+        (self.name, serde_json::from_str(&answer).expect("JSON"))
+    }
+}
+
+fn one_subject(name: &str, directory: &Path) -> Value {
     let folder = tempfile::tempdir_in(directory).expect("a directory to write to");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let subject = Subject::open(name, folder.path());
-    let mut points = Vec::new();
-    let mut total = 0;
-    for writers in WRITERS {
-        let point = runtime.block_on(load::run(&subject, writers, seconds));
-        total += point.records;
-        points.push(json!({
-            "writers": writers, "records_per_s": point.per_second(), "p50_us": point.percentile(50),
-            "p99_us": point.percentile(99), "group": subject.group_size(),
-        }));
+    let (mut points, mut sustained) = (BTreeMap::<usize, load::Point>::new(), Value::Null);
+    for command in std::io::stdin().lines() {
+        let command = command.expect("a line");
+        let words: Vec<_> = command.split(' ').collect();
+        let number = |at: usize| words[at].parse::<u64>().expect("a number");
+        match words[0] {
+            "end" => break,
+            what => {
+                let point = runtime.block_on(load::run(
+                    &subject,
+                    number(1) as usize,
+                    Duration::from_millis(number(2)),
+                ));
+                if what == "sustain" {
+                    sustained = json!(point.per_second());
+                }
+                // A long run is also a point of its own, which is not shown: writers 0.
+                let at = if what == "sustain" { 0 } else { number(1) as usize };
+                points.entry(at).or_default().add(point);
+                println!("done");
+            }
+        }
     }
-    let mut sustained_per_s = Value::Null;
-    if sustained > 0 {
-        let point = runtime.block_on(load::run(&subject, 256, sustained));
-        total += point.records;
-        sustained_per_s = json!(point.per_second());
-    }
+    let total: u64 = points.values().map(|point| point.records).sum();
+    points.remove(&0);
     runtime.block_on(subject.close());
-    let disk = load::disk_bytes(folder.path());
+    let points: Vec<_> = points
+        .iter_mut()
+        .map(|(writers, point)| {
+            json!({
+                "writers": writers, "records_per_s": point.per_second(), "p50_us": point.percentile(50),
+                "p99_us": point.percentile(99),
+            })
+        })
+        .collect();
     json!({
-        "points": points, "sustained_per_s": sustained_per_s, "record_bytes": subject::RECORD_BYTES,
-        "disk_bytes_per_record": disk / total.max(1),
+        "points": points, "sustained_per_s": sustained, "record_bytes": subject::RECORD_BYTES,
+        "disk_bytes_per_record": load::disk_bytes(folder.path()) / total.max(1),
         "journal_bytes_per_record": load::disk_bytes(&folder.path().join("ledger/journal")) / total.max(1),
-        "memory_mb": load::memory_mb(),
+        "memory_mb": load::memory_mb(), "records": total,
     })
 }
 

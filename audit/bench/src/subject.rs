@@ -9,17 +9,15 @@ use sallyport_audit::{Draft, HeadSigner, Kind, Ledger, LedgerOptions, Outcome, S
 use sallyport_hsm::{Keys, ProviderConfig, PublicKey, Role};
 
 use crate::committer::Committer;
-use crate::load::SharedGroups;
 
 pub const ORIGIN: &str = "gateway.example.org/ledger";
 
 /// What one record takes in the ledger's journal, with the sealed values beside it, without the head of its group.
-pub const RECORD_BYTES: usize = 800;
+pub const RECORD_BYTES: usize = 700;
 
 #[derive(Clone)]
 pub struct Subject {
     what: What,
-    groups: SharedGroups,
     record: Arc<Vec<u8>>,
 }
 
@@ -44,8 +42,7 @@ pub fn draft(n: u64) -> Draft {
 
 impl Subject {
     pub fn open(name: &str, directory: &Path) -> Self {
-        let groups = SharedGroups::default();
-        let committer = |commit: Commit| Committer::new(Arc::clone(&groups), commit);
+        let committer = |commit: Commit| Committer::new(commit);
         let what = match name {
             "ledger" => What::Ledger(ledger(
                 &directory.join("ledger"),
@@ -59,7 +56,7 @@ impl Subject {
             "sled" => What::Other(committer(sled(directory))),
             other => panic!("there is no subject {other}"),
         };
-        Self { what, groups, record: Arc::new(vec![b'x'; RECORD_BYTES]) }
+        Self { what, record: Arc::new(vec![b'x'; RECORD_BYTES]) }
     }
 
     pub async fn append(&self, n: u64) {
@@ -67,14 +64,6 @@ impl Subject {
             What::Ledger(ledger) => drop(ledger.append(draft(n)).await.expect("it is recorded")),
             What::Other(committer) => committer.append(Arc::clone(&self.record)).await,
         }
-    }
-
-    pub fn reset_groups(&self) {
-        self.groups.reset();
-    }
-
-    pub fn group_size(&self) -> u64 {
-        self.groups.mean()
     }
 
     pub async fn close(&self) {

@@ -6,9 +6,6 @@ use std::time::{Duration, Instant};
 use super::store::{Store, StoreError};
 use super::tail::{Tail, Work};
 
-/// The most records that are put into the store at once.
-const BATCH_RECORDS: u64 = 4096;
-
 /// Works until the tail is stopped and empty, or the store fails; the tail then knows why.
 pub(super) fn run(tail: &Tail, store: &Arc<dyn Store>, flush_interval: Duration) {
     if let Err(error) = feed(tail, store.as_ref(), flush_interval) {
@@ -20,7 +17,7 @@ pub(super) fn run(tail: &Tail, store: &Arc<dyn Store>, flush_interval: Duration)
 fn feed(tail: &Tail, store: &dyn Store, flush_interval: Duration) -> Result<(), StoreError> {
     let (mut flushed, mut dirty) = (Instant::now(), false);
     loop {
-        match tail.work(BATCH_RECORDS, flush_interval) {
+        match tail.work(flush_interval) {
             Work::Groups(groups) => {
                 let borrowed: Vec<_> = groups.iter().map(AsRef::as_ref).collect();
                 store.apply(&borrowed)?;

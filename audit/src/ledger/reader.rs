@@ -73,7 +73,7 @@ impl Reader {
             return Ok(Vec::new());
         }
         // First what trails in memory, then the store: a group leaves memory only when the store has it.
-        let tail = self.shared.tail.groups_from(from);
+        let tail = self.shared.tail.groups_from(from, wanted);
         let in_store = tail.first().map_or(wanted, |group| {
             let before = group.first().get().saturating_sub(from.get());
             usize::try_from(before).unwrap_or(usize::MAX).min(wanted)

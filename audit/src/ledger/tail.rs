@@ -5,10 +5,16 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::journal::Group;
 use crate::record::Seq;
+
+/// The most records that are put into the store at once.
+const BATCH_RECORDS: u64 = 4096;
+
+/// When nothing has come for so long, what is there is put into the store.
+const QUIET: Duration = Duration::from_millis(20);
 
 /// A group as it was written.
 pub(super) type OwnedGroup = Arc<Group<Vec<u8>>>;
@@ -24,8 +30,21 @@ pub(super) struct Tail {
 struct Inner {
     groups: VecDeque<OwnedGroup>,
     bytes: usize,
+    /// How many groups have ever come.
+    pushed: u64,
+    /// From so many bytes on the feeder works although more is coming.
+    enough: usize,
+    /// The owner waits for room.
+    full: bool,
     stopping: bool,
     failure: Option<String>,
+}
+
+impl Inner {
+    /// Whether the feeder must not wait any longer.
+    fn is_pressing(&self) -> bool {
+        self.stopping || self.full || (self.bytes > 0 && self.bytes >= self.enough)
+    }
 }
 
 /// What the feeder shall do next.
@@ -43,30 +62,51 @@ impl Tail {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a group. Waits while more than `bound` bytes are waiting; fails when the store has.
+    /// Adds a group, and wakes the feeder if it has to know. Waits while more than `bound` bytes are waiting; fails when the store has.
     pub(super) fn push(&self, group: OwnedGroup, bound: usize) -> Result<(), String> {
         let mut inner = self.lock();
+        let was_empty = inner.groups.is_empty();
         inner.bytes += group.frame().len();
+        inner.pushed += 1;
+        inner.enough = bound / 2;
+        inner.full |= inner.bytes > bound;
         inner.groups.push_back(group);
-        self.changed.notify_all();
+        if was_empty || inner.is_pressing() {
+            self.changed.notify_all();
+        }
         while inner.bytes > bound && inner.failure.is_none() {
+            inner.full = true;
             inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
         inner.failure.clone().map_or(Ok(()), Err)
     }
 
-    /// The oldest groups, up to `records` records but at least one group; they stay here.
-    pub(super) fn work(&self, records: u64, patience: Duration) -> Work {
+    /// The oldest groups, up to a batch but at least one group; they stay here.
+    ///
+    /// While groups keep coming they are left here, where readers find them, for up to `patience` and up to half
+    /// the bound: a burst has the machine to itself, and the store takes many records at once for little more
+    /// than one.
+    pub(super) fn work(&self, patience: Duration) -> Work {
+        let since = Instant::now();
         let mut inner = self.lock();
-        if inner.groups.is_empty() && !inner.stopping {
-            inner = self.changed.wait_timeout(inner, patience).unwrap_or_else(PoisonError::into_inner).0;
+        while !inner.is_pressing() {
+            let left = patience.saturating_sub(since.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            let pushed = inner.pushed;
+            let wait = if inner.groups.is_empty() { left } else { left.min(QUIET) };
+            inner = self.changed.wait_timeout(inner, wait).unwrap_or_else(PoisonError::into_inner).0;
+            if inner.pushed == pushed && !inner.groups.is_empty() {
+                break;
+            }
         }
         if inner.groups.is_empty() {
             return if inner.stopping { Work::Done } else { Work::Idle };
         }
         let mut count = 0;
         let take = inner.groups.iter().take_while(|group| {
-            let room = count < records;
+            let room = count < BATCH_RECORDS;
             count += group.count();
             room
         });
@@ -76,8 +116,9 @@ impl Tail {
     /// Lets go of the oldest `count` groups, which the store now has.
     pub(super) fn applied(&self, count: usize) {
         let mut inner = self.lock();
-        let bytes: usize = inner.groups.drain(..count).map(|group| group.frame().len()).sum();
-        inner.bytes -= bytes;
+        let done: Vec<_> = inner.groups.drain(..count).collect();
+        inner.bytes -= done.iter().map(|group| group.frame().len()).sum::<usize>();
+        inner.full = false;
         self.changed.notify_all();
     }
 
@@ -98,8 +139,11 @@ impl Tail {
         self.changed.notify_all();
     }
 
-    /// The groups with records from `from` on, oldest first.
-    pub(super) fn groups_from(&self, from: Seq) -> Vec<OwnedGroup> {
-        self.lock().groups.iter().filter(|group| group.end() > from).cloned().collect()
+    /// The groups with records from `from` on, oldest first, until they hold `limit` of those.
+    pub(super) fn groups_from(&self, from: Seq, limit: usize) -> Vec<OwnedGroup> {
+        let inner = self.lock();
+        let start = inner.groups.partition_point(|group| group.end() <= from);
+        let end = Seq::new(from.get().saturating_add(limit as u64));
+        inner.groups.range(start..).take_while(|group| group.first() < end).cloned().collect()
     }
 }

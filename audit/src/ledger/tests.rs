@@ -12,6 +12,7 @@ use crate::verify::{Overall, Trust, Verdict};
 mod faults;
 mod recovery;
 mod refusals;
+mod settling;
 mod signing;
 
 const ORIGIN: &str = "gateway.example.org/ledger";

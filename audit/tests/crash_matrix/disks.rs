@@ -55,14 +55,15 @@ struct FailingFile(Plan, Box<dyn DiskFile>);
 
 impl FailingDisk {
     fn file(&self, make: impl FnOnce() -> io::Result<Box<dyn DiskFile>>) -> io::Result<Box<dyn DiskFile>> {
-        let mut made = None;
+        let mut opened = None;
         self.0.step(|half| {
             if !half {
-                made = Some(make()?);
+                opened = Some(make()?);
             }
             Ok(())
         })?;
-        made.map(|file| Box::new(FailingFile(self.0.clone(), file)) as Box<dyn DiskFile>)
+        opened
+            .map(|inner| Box::new(FailingFile(self.0.clone(), inner)) as Box<dyn DiskFile>)
             .ok_or(io::ErrorKind::Other.into())
     }
 }

@@ -79,7 +79,7 @@ pub(crate) fn holds(ledger: &Ledger, known: &[(Seq, String)], what: &str, counts
         match reader.get(*seq) {
             Ok(Some(entry)) if entry.digest().to_string() == *digest => {}
             other => {
-                counts.lost.push(format!("{what}: record {seq}: {:?}", other.map(|entry| entry.is_some())))
+                counts.lost.push(format!("{what}: record {seq}: {:?}", other.map(|entry| entry.is_some())));
             }
         }
     }

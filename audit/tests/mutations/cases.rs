@@ -216,7 +216,7 @@ fn groups(score: &mut Score) {
                 with(&|s| s.files[file].groups[group] = sample.files[other_file].groups[other].clone());
             forged(score, class, "a group replaced by another", &replaced, 0);
             let noted = with(&|s| {
-                s.files[file].groups[group].note.clone_from(&sample.files[other_file].groups[other].note)
+                s.files[file].groups[group].note.clone_from(&sample.files[other_file].groups[other].note);
             });
             score.case(
                 "a group under the head of another",
@@ -315,7 +315,7 @@ fn files(score: &mut Score) {
             with(&|s| s.files[file].header.note.clone_from(&sample.groups().last().unwrap().note)),
             with(&|s| s.files[file].header = other.files[file.min(1)].header.clone()),
             with(&|s| s.files[file] = other.files[file.min(1)].clone()),
-            with(&|s| s.files[file].name = "00000000000000000099.seg".to_owned()),
+            with(&|s| "00000000000000000099.seg".clone_into(&mut s.files[file].name)),
         ];
         for (number, changed) in headers.into_iter().enumerate() {
             score.case(

@@ -30,11 +30,14 @@ use second::Second;
 /// The share of the cases that is tried without `--full`.
 const SHORT_SHARE: usize = 23;
 
+/// Segment files: name and bytes.
+type Segments = Vec<(String, Vec<u8>)>;
+
 /// Counts what was caught, and names what was not.
 struct Score {
     share: usize,
     seen: usize,
-    original: (Vec<(String, Vec<u8>)>, Option<Vec<u8>>),
+    original: (Segments, Option<Vec<u8>>),
     tried: BTreeMap<&'static str, usize>,
     survivors: Vec<String>,
     caught: usize,

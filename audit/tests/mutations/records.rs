@@ -41,7 +41,9 @@ pub(crate) fn fields(record: &[u8]) -> Vec<Changed> {
     for mut extra in
         [with(&whole, "unknown", json!(1)), with(&whole, "", json!("")), with(&whole, "details", json!({}))]
     {
-        extra.iter_mut().for_each(|changed| changed.wrong_in_itself = true);
+        for changed in &mut extra {
+            changed.wrong_in_itself = true;
+        }
         changed.extend(extra);
     }
     for (into, field) in [("details", "added"), ("personal", "reason")] {
@@ -184,7 +186,7 @@ fn others(name: &str, old: &Value) -> Vec<Value> {
         "kind" => new.extend(Kind::ALL.iter().map(|kind| json!(kind.as_str()))),
         "result" => new.extend(["success", "denied", "failure"].map(Value::from)),
         "time" => {
-            new.extend(["2026-01-01T00:00:00.500000000Z", "1970-01-01T00:00:00.000000000Z"].map(Value::from))
+            new.extend(["2026-01-01T00:00:00.500000000Z", "1970-01-01T00:00:00.000000000Z"].map(Value::from));
         }
         "v" => new.extend([2, 3, 255].map(Value::from)),
         _ => {}

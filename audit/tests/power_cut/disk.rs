@@ -70,7 +70,7 @@ impl Disk {
                 self.name(path, Naming::Set(path.clone(), Node::File(*inode)));
             }
             Change::MakeDirectory { path, inode } => {
-                self.name(path, Naming::Set(path.clone(), Node::Directory(*inode)))
+                self.name(path, Naming::Set(path.clone(), Node::Directory(*inode)));
             }
             Change::Write { inode, offset, bytes } => {
                 let offset = usize::try_from(*offset).unwrap();

@@ -121,7 +121,9 @@ fn record(folder: &Path, shim: &Path, number: u64) -> Vec<Change> {
     let changes = log::read(&std::fs::read(&log).unwrap());
     // The log must lead to the files that are really there, or the shim has missed something.
     let mut disk = Disk::default();
-    changes.iter().for_each(|change| disk.apply(change));
+    for change in &changes {
+        disk.apply(change);
+    }
     for (path, bytes) in disk.whole() {
         assert!(std::fs::read(&path).unwrap() == bytes, "the log does not lead to {}", path.display());
     }
@@ -168,7 +170,9 @@ fn state(folder: &Path, changes: &[Change], dice: &mut Dice, counts: &mut Counts
     let root = folder.join("root");
     let at = usize::try_from(1 + dice.below(changes.len() as u64)).unwrap();
     let mut disk = Disk::default();
-    changes[..at].iter().for_each(|change| disk.apply(change));
+    for change in &changes[..at] {
+        disk.apply(change);
+    }
     let acks = disk.whole().remove(&root.join("acknowledged")).unwrap_or_default();
     let known: Vec<(Seq, String)> = String::from_utf8(acks)
         .unwrap()
