@@ -132,11 +132,8 @@ fn lines_that_a_stranger_adds_to_a_head_do_not_make_the_witness_forget() {
         (watched.path("witness"), watched.path("request"), watched.path("cosigned"));
     let ledger = watched.ledger.path().to_str().unwrap().to_owned();
     assert_code(&auditctl(&["witness", "request", &ledger, "--out", &request]), 0);
-    let mut text = std::fs::read_to_string(&request).unwrap();
-    for n in 0..62 {
-        text.push_str(&format!("\u{2014} stranger{n} AAAAAAAA\n"));
-    }
-    std::fs::write(&request, text).unwrap();
+    let text = std::fs::read_to_string(&request).unwrap();
+    std::fs::write(&request, text + &"\u{2014} stranger AAAAAAAA\n".repeat(62)).unwrap();
     let key = watched.ledger.key();
     assert_code(&auditctl(&["witness", "cosign", &witness, &request, "--key", &key, "--out", &cosigned]), 0);
     watched.grow(3);
