@@ -230,6 +230,10 @@ fn dependencies(manifest: &str) -> Vec<(String, Vec<String>)> {
             let Some(section) = value.as_table() else { continue };
             if matches!(name.as_str(), "dependencies" | "dev-dependencies" | "build-dependencies") {
                 for (name, wanted) in section {
+                    // Behind a feature that is off: whoever turns it on has asked for it.
+                    if wanted.get("optional").and_then(toml::Value::as_bool) == Some(true) {
+                        continue;
+                    }
                     let real = wanted.get("package").and_then(toml::Value::as_str).unwrap_or(name);
                     let features =
                         wanted.get("features").and_then(toml::Value::as_array).cloned().unwrap_or_default();

@@ -201,7 +201,13 @@ impl Programs {
 fn subcommands(help: &str) -> BTreeSet<String> {
     let section = help.split_once("\nCommands:\n").map(|(_, section)| section).unwrap_or_default();
     let lines = section.lines().take_while(|line| !line.is_empty());
-    lines.filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next()).map(str::to_owned).collect()
+    let names = |line: &str| {
+        let name = line.strip_prefix("  ").and_then(|line| line.split_whitespace().next()).map(str::to_owned);
+        let alias =
+            line.split_once("[alias: ").and_then(|(_, rest)| rest.split(']').next()).map(str::to_owned);
+        [name, alias]
+    };
+    lines.flat_map(names).flatten().collect()
 }
 
 /// The part of a simple command that begins with a program of ours, if it is one: without variables set for it, and

@@ -24,8 +24,8 @@ use std::{
 use sallyport_audit::{
     Digest, Draft, Kind, Outcome, Record,
     sink::{
-        Address, ClientIdentity, Feed as _, PersonalView, SinkError, SinkName, SyslogOptions,
-        SyslogSink, TlsOptions, Transport, format::Format,
+        Address, ClientIdentity, Feed as _, PersonalView, SinkError, SinkName, SyslogOptions, SyslogSink,
+        TlsOptions, Transport, format::Format,
     },
 };
 
