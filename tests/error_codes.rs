@@ -49,6 +49,10 @@ fn codes_beside_a_status(source: &str) -> BTreeSet<String> {
         let code = argument.and_then(|text| text.strip_prefix('"')).and_then(|text| text.split('"').next());
         codes.extend(code.filter(|text| is_code(text)).map(str::to_owned));
     }
+    // The status that a library's rejection asks for, and our code beside it.
+    for after in source.split(".status(), \"").skip(1) {
+        codes.extend(after.split('"').next().filter(|text| is_code(text)).map(str::to_owned));
+    }
     // `if … { "stopping" } else { "ledger-down" }` in the place of a code.
     for after in source.split("if matches!(").skip(1) {
         let line = after.lines().next().unwrap_or_default();
@@ -133,9 +137,10 @@ fn the_scan_sees_a_code_in_each_place_where_one_can_stand() {
     let source = "Refusal::new(\n    StatusCode::NOT_FOUND,\n    \"no-such-thing\",\n    format!(\"there is none\"),\n);\n\
                   Self::Policy(_) => (StatusCode::CONFLICT, \"in-a-tuple\"),\n\
                   if matches!(error, E::A) { \"one-way\" } else { \"other-way\" },\n\
+                  Problem::new(&c, error.status(), \"as-rejected\", error.body_text(), hint)\n\
                   Refusal::new(StatusCode::GONE, error.code(), error.to_string(), \"sign in\")\n";
     let codes: Vec<String> = codes_beside_a_status(source).into_iter().collect();
-    assert_eq!(codes, ["in-a-tuple", "no-such-thing", "one-way", "other-way"]);
+    assert_eq!(codes, ["as-rejected", "in-a-tuple", "no-such-thing", "one-way", "other-way"]);
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Query as AxumQuery, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts as Head;
 use serde::de::DeserializeOwned;
 
@@ -27,7 +26,7 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Body<T> {
             Ok(Json(body)) => Ok(Self(body)),
             Err(error) => {
                 let hint = "send the JSON that docs/errors.md and `sallyport --help` describe, with content-type application/json";
-                Err(Problem::new(&correlation, StatusCode::BAD_REQUEST, "bad-body", error.body_text(), hint))
+                Err(Problem::new(&correlation, error.status(), "bad-body", error.body_text(), hint))
             }
         }
     }
@@ -43,7 +42,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Shared> for Query<T> {
             Ok(AxumQuery(query)) => Ok(Self(query)),
             Err(error) => {
                 let hint = "leave out parameters that this path does not have";
-                Err(Problem::new(&correlation, StatusCode::BAD_REQUEST, "bad-query", error.body_text(), hint))
+                Err(Problem::new(&correlation, error.status(), "bad-query", error.body_text(), hint))
             }
         }
     }

@@ -201,8 +201,10 @@ fn an_api_call_with_a_body_that_is_too_large_or_no_json_is_refused() {
     let world = World::start();
     let send =
         |body: &str| world.curl("/api/v1/requests").by(&world, "visitor").args(&["--json", body]).run();
-    assert_eq!(send("{").status, 400);
-    assert_eq!(send(r#"{"tunnel": "demo"}"#).status, 422);
+    let broken = send("{");
+    assert_eq!((broken.status, broken.problem().as_str()), (400, "bad-body"));
+    let short = send(r#"{"tunnel": "demo"}"#);
+    assert_eq!((short.status, short.problem().as_str()), (422, "bad-body"));
     assert_eq!(send(r#"{"tunnel": "demo", "reason": "x", "minutes": 5, "admin": true}"#).status, 422);
     let large = world.path("large");
     std::fs::write(
