@@ -242,34 +242,36 @@ fn a_file_of_roots_that_is_missing_or_empty_is_named() {
 
 /// An app that answers only when the test says so.
 fn slow_app() -> (Router, Arc<tokio::sync::Notify>) {
-    let go = Arc::new(tokio::sync::Notify::new());
-    let waits = Arc::clone(&go);
+    let (router, go, _begun) = slow_app_that_tells();
+    (router, go)
+}
+
+/// The same, and tells when it has got a request.
+fn slow_app_that_tells() -> (Router, Arc<tokio::sync::Notify>, Arc<tokio::sync::Notify>) {
+    let (go, begun) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+    let (waits, tells) = (Arc::clone(&go), Arc::clone(&begun));
     let router = Router::new().route(
         "/",
         get(async move || {
+            tells.notify_one();
             waits.notified().await;
             AxumBody::from("at last")
         }),
     );
-    (router, go)
+    (router, go, begun)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopping_publisher_finishes_what_it_is_serving() {
     let mut door = door().await;
-    let (router, go) = slow_app();
+    let (router, go, begun) = slow_app_that_tells();
     let publisher = Running::start(publishing(&door, router).await);
     let link = door.link().await;
     let asking = tokio::spawn({
         let link = link.clone();
         async move { link.request(&name("demo"), request()).await.unwrap().into_body().collect().await.unwrap() }
     });
-    soon(async {
-        while link.counters().bytes_sent < 100 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    soon(begun.notified()).await;
     publisher.stop.cancel();
     go.notify_one();
     assert_eq!(soon(asking).await.unwrap().to_bytes(), "at last");
