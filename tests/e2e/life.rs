@@ -173,3 +173,27 @@ fn ctrl_c_ends_gateway_and_publisher_in_order() {
         .cli("admin", &["audit", "verify", &ledger.to_string_lossy(), "--key-file", &key.to_string_lossy()]);
     assert_eq!(through.code, 0, "{}{}", through.out, through.err);
 }
+
+#[test]
+fn the_last_head_is_cosigned_with_the_post_quantum_key_and_the_auditor_can_demand_it() {
+    let mut world = World::start();
+    world.stop_gateway();
+    let ledger = world.state().join("ledger");
+    let key = |name: &str| world.state().join(name).to_string_lossy().into_owned();
+    let demand = |cosigner: &str| {
+        world.auditctl(&[
+            "verify",
+            &ledger.to_string_lossy(),
+            "--key-file",
+            &key("ledger.vkey"),
+            "--cosigner-file",
+            cosigner,
+        ])
+    };
+    let verified = demand(&key("ledger-pq.vkey"));
+    assert_eq!(verified.code, 0, "{}{}", verified.out, verified.err);
+    // Another gateway's key has cosigned nothing here.
+    let other = World::start();
+    let foreign = demand(&other.state().join("ledger-pq.vkey").to_string_lossy());
+    assert_ne!(foreign.code, 0, "{}", foreign.out);
+}
