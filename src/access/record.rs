@@ -34,7 +34,9 @@ impl Explanation {
             .policy(self.policy.to_string())
             .detail("tenant", self.tenant.as_str())
             .detail("decision", self.code)
-            .detail("rules", rules);
+            .detail("rules", rules)
+            // A sentence for people, which may name the visitor: personal.
+            .reason(self.why.as_str());
         if !self.workflows.is_empty() {
             draft = draft.detail("workflows", names(&self.workflows));
         }

@@ -16,7 +16,6 @@ use super::errors::Problem;
 use crate::access::{AccessError, Action, AuthError, Context, Decision, Identity, Object};
 use crate::clock;
 use crate::edge::{Connection, Correlation, bearer_token, of_tenant};
-use crate::session::explain;
 
 /// A person who proved who they are.
 pub(super) struct Caller {
@@ -87,8 +86,9 @@ impl Caller {
         let context = Context::at(clock::now()).from_source(self.source);
         let decision = self.shared.access.authorize(&self.identity, object, action, &context);
         let allowed = matches!(decision, Decision::Allowed(_));
-        let outcome = if allowed { Outcome::Success } else { Outcome::Denied };
-        let draft = explain(Draft::new(Kind::AdminCalled, outcome), decision.explanation())
+        let draft = decision
+            .explanation()
+            .draft(Kind::AdminCalled)
             .source(self.source.to_string())
             .correlation(self.correlation.0.as_str());
         self.shared.ledger.append(more(draft)).await.map_err(|error| {

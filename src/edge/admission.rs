@@ -13,7 +13,7 @@ use super::route::Correlation;
 use super::{Connection, Edge, asking, credential};
 use crate::access::{Action, AuthError, Context, Decision, Identity, Object, Permit};
 use crate::clock;
-use crate::session::{Lookup, Opening, Protocol, Route, Session, explain};
+use crate::session::{Lookup, Opening, Protocol, Route, Session};
 use crate::tunnel::{TunnelKind, TunnelName};
 
 /// Longest user agent that is recorded.
@@ -151,7 +151,8 @@ async fn decide(
         Decision::NeedsApproval { explanation, .. } => (explanation, true),
         Decision::Denied { explanation } => (explanation, false),
     };
-    let draft = explain(Draft::new(Kind::AccessDecided, Outcome::Denied), &explanation)
+    let draft = explanation
+        .draft(Kind::AccessDecided)
         .source(connection.peer.to_string())
         .correlation(correlation.0.as_str())
         .detail("needs_approval", ask);

@@ -12,9 +12,9 @@ use tracing::warn;
 use super::route::Correlation;
 use super::tcp::Port;
 use super::{Connection, Edge};
-use crate::access::{Action, AuthError, Context, Decision, Identity, Object, Permit};
+use crate::access::{Action, AuthError, Context, Decision, Explanation, Identity, Object, Permit};
 use crate::clock;
-use crate::session::{NotReserved, Reservation, Wanted, explain};
+use crate::session::{NotReserved, Reservation, Wanted};
 use crate::tunnel::{Offer, Refusal, RefusalCode, Registration, Suite, TunnelId, TunnelKind, TunnelName};
 
 /// Bytes of a resume ticket: nobody guesses it.
@@ -116,8 +116,8 @@ impl Wish<'_> {
             Decision::NeedsApproval { explanation, .. } | Decision::Denied { explanation } => explanation,
         };
         let reason = format!("{} may not publish `{}`: {}", identity.subject(), offer.name, explanation.why);
-        let (draft, refusal) = *self.refused(identity, offer, RefusalCode::NotAllowed, "not-allowed", reason);
-        Err(Box::new((explain(draft, &explanation), refusal)))
+        let draft = self.decided(&explanation, Kind::TunnelRefused).detail("reason", "not-allowed");
+        Err(Box::new((draft, Refusal::new(RefusalCode::NotAllowed, reason))))
     }
 
     /// Holds the names from here until the publisher has been told that they are its own.
@@ -207,6 +207,14 @@ impl Wish<'_> {
             // The sentence may name people; the word does not.
             .detail("reason", word);
         Box::new((draft, Refusal::new(code, reason)))
+    }
+
+    /// A record of a decision, from this connection.
+    pub(super) fn decided(&self, explanation: &Explanation, kind: Kind) -> Draft {
+        explanation
+            .draft(kind)
+            .source(self.connection.peer.to_string())
+            .correlation(self.correlation.0.as_str())
     }
 
     pub(super) fn unavailable(&self, why: &str) -> Refused {

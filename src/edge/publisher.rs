@@ -21,7 +21,7 @@ use super::route::Correlation;
 use super::{Connection, Edge};
 use crate::access::{Identity, Permit};
 use crate::clock;
-use crate::session::{Route, explain};
+use crate::session::Route;
 use crate::tunnel::{
     Acceptance, AcceptedTunnel, CloseReason, Farewell, FarewellCode, HandshakeError, Limits, Link, Offer,
     Registration, TunnelId, accept, websocket_limits,
@@ -94,12 +94,12 @@ impl Wish<'_> {
         let edge = self.edge;
         let Granted { identity, reservation, ticket, tunnels } = granted;
         for tunnel in &tunnels {
-            let draft =
-                explain(self.draft(Kind::TunnelRegistered, Outcome::Success), tunnel.permit.explanation())
-                    .detail("tunnel_id", tunnel.id.to_string())
-                    .detail("kind", tunnel.offer.kind.as_str())
-                    .detail("address", tunnel.url.as_str())
-                    .detail("resumed", reservation.resumed);
+            let draft = self
+                .decided(tunnel.permit.explanation(), Kind::TunnelRegistered)
+                .detail("tunnel_id", tunnel.id.to_string())
+                .detail("kind", tunnel.offer.kind.as_str())
+                .detail("address", tunnel.url.as_str())
+                .detail("resumed", reservation.resumed);
             if let Err(error) = edge.ledger.append(draft).await {
                 let (_, refusal) = *self.unavailable(&error.to_string());
                 return registration.refuse(refusal).await;

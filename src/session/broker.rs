@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
-use super::decision::explain;
 use super::live::{Ending, Facts, Live, LiveSession, Protocol, Session, SessionId};
 use crate::access::Permit;
 use crate::tunnel::TunnelName;
@@ -96,7 +95,8 @@ impl Broker {
         let id = SessionId::new();
         let explanation = permit.explanation();
         let grant = permit.grant().map(|grant| grant.to_string());
-        let mut draft = explain(Draft::new(Kind::SessionOpened, Outcome::Success), explanation)
+        let mut draft = explanation
+            .draft(Kind::SessionOpened)
             .session(id.to_string())
             .correlation(opening.correlation.as_str())
             .source(opening.source.to_string())

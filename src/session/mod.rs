@@ -9,7 +9,6 @@
 mod body;
 mod broker;
 mod copy;
-mod decision;
 mod live;
 mod readiness;
 mod routes;
@@ -17,7 +16,6 @@ mod routes;
 pub use body::{BodyError, Counted, Direction, SessionBody};
 pub use broker::{Broker, OpenError, Opening};
 pub use copy::copy_both_ways;
-pub use decision::explain;
 pub use live::{Ending, LiveSession, Protocol, Session, SessionId};
 pub use readiness::{Readiness, Unready};
 pub use routes::{Lookup, NotReserved, Reservation, Route, RouteView, Routes, Wanted};
