@@ -23,6 +23,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use sallyport_audit::Ledger;
 use sallyport_audit::sink::SinkStatus;
+use sallyport_audit::witnessing::Witnessed;
 use sallyport_hsm::Keys;
 use tokio::sync::watch;
 
@@ -49,6 +50,8 @@ pub struct Parts {
     pub keys: Keys,
     /// Whether new sessions can be served.
     pub readiness: Readiness,
+    /// Who else sees the ledger; `None` if nobody was configured.
+    pub witnesses: Option<Watched>,
     /// SIEM sinks.
     pub sinks: Vec<watch::Receiver<SinkStatus>>,
     /// Failed authentications by address.
@@ -57,6 +60,14 @@ pub struct Parts {
     pub token_life: std::time::Duration,
     /// Public domain.
     pub domain: String,
+}
+
+/// How far witnessing has come, and what follows when it does not.
+pub struct Watched {
+    /// `fail-open` or `fail-closed`.
+    pub policy: &'static str,
+    /// How far it has come.
+    pub status: watch::Receiver<Witnessed>,
 }
 
 type Shared = Arc<Parts>;

@@ -31,6 +31,10 @@ pub(super) async fn status(State(shared): State<Shared>, caller: Caller) -> Resu
         Err(error) => json!({ "error": error.to_string() }),
     };
     let sinks: Vec<SinkStatus> = shared.sinks.iter().map(|sink| sink.borrow().clone()).collect();
+    let witnesses = shared.witnesses.as_ref().map(|watched| {
+        let state = watched.status.borrow().clone();
+        json!({ "policy": watched.policy, "state": state.sentence(), "detail": state })
+    });
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "domain": shared.domain,
@@ -40,6 +44,7 @@ pub(super) async fn status(State(shared): State<Shared>, caller: Caller) -> Resu
         "sessions": shared.broker.live().len(),
         "tunnels": shared.routes.views().len(),
         "sinks": sinks,
+        "witnesses": witnesses.unwrap_or_else(|| json!({ "policy": "none" })),
         "keys": keys,
     })))
 }

@@ -9,6 +9,7 @@ use tracing::warn;
 
 use super::config::Config;
 use super::parts::{GatewayError, key_record};
+use super::witnesses::in_force;
 
 /// Which program, with which settings and which keys, has started.
 pub(super) async fn record_start(config: &Config, ledger: &Ledger, keys: &Keys) -> Result<(), GatewayError> {
@@ -19,7 +20,7 @@ pub(super) async fn record_start(config: &Config, ledger: &Ledger, keys: &Keys) 
         .detail("domain", config.gateway.domain.as_str());
     ledger.append(started).await?;
     let loaded = Draft::new(Kind::ConfigLoaded, Outcome::Success).detail("sha256", config.digest.to_string());
-    ledger.append(loaded).await?;
+    ledger.append(in_force(config, loaded)).await?;
     let provider = keys.clone();
     let inventory = tokio::task::spawn_blocking(move || provider.inventory())
         .await

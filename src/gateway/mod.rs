@@ -12,6 +12,7 @@ mod run;
 pub mod setup;
 mod sinks;
 mod tls;
+mod witnesses;
 
 pub use parts::{GatewayError, Parts, fingerprint, open_keys};
 pub use run::run;

@@ -5,21 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sallyport_audit::sink::SyslogSink;
+use sallyport_audit::witnessing::{Witnessed, Witnessing};
 use sallyport_audit::{Draft, Kind, Outcome};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::adapters::ProviderIdentity;
-use super::config::Config;
+use super::config::{Config, WitnessPolicy};
 use super::evidence::{record_start, watch_keys};
 use super::parts::{GatewayError, Parts, cosign, open_keys};
 use super::tls::Certificates;
-use super::{heartbeat, sinks};
+use super::{heartbeat, sinks, witnesses};
 use crate::access::Tenant;
 use crate::clock;
-use crate::console;
+use crate::console::{self, Watched};
 use crate::edge::{Attempts, Bounds, Edge, Listener, Parts as EdgeParts, Seats, TcpPorts, TcpRange};
 use crate::session::{Broker, Readiness, Routes};
 
@@ -38,7 +40,15 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     let certificates = Certificates::open(&keys, chain, root, &config.gateway.domain)?;
     // Bound before the ledger is opened: a start that fails for a port that is taken leaves no record of a start.
     let listener = Listener::bind(config.gateway.listen, certificates.server()?).await?;
+    let witnesses = witnesses::witnesses(&config)?;
+    let ledger = config.ledger.directory.clone();
+    let known = witnesses::known_to(&ledger, &witnesses, &config).await?;
     let parts = Parts::open(&config, keys, &[]).await?;
+    // A ledger that had no head yet has one now: one of this name may have been there before.
+    if !known {
+        witnesses::known_to(&ledger, &witnesses, &config).await?;
+    }
+    let witnessing = witnesses::start(&config, &parts.ledger, witnesses);
 
     let cosigning = match cosign(&config, &parts) {
         Ok(cosigning) => Some(cosigning),
@@ -48,7 +58,8 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
             None
         }
     };
-    let served = serve(&config, &parts, listener, certificates, &mut signals, ready).await;
+    let watched = witnessing.as_ref().map(Witnessing::status);
+    let served = serve(&config, &parts, listener, certificates, &mut signals, watched, ready).await;
     parts.access.close().await;
     let stopped = match &served {
         Ok(_) => Draft::new(Kind::GatewayStopped, Outcome::Success),
@@ -69,6 +80,9 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     {
         warn!(%error, "the last head was not cosigned");
     }
+    if let Some(witnessing) = witnessing {
+        info!(witnessed = witnessing.finish().await.sentence(), "the witnesses saw the last head");
+    }
     parts.ledger.close().await?;
     info!("stopped, the ledger is closed");
     served
@@ -81,6 +95,7 @@ async fn serve(
     listener: Listener,
     certificates: Arc<Certificates>,
     signals: &mut Signals,
+    watched: Option<watch::Receiver<Witnessed>>,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<Vec<SyslogSink>, GatewayError> {
     let Parts { keys, ledger, access, .. } = parts;
@@ -89,6 +104,10 @@ async fn serve(
     let broker = Broker::new(ledger.clone(), config.limits.idle);
     let routes = Routes::new(config.tunnels.reconnect_grace);
     let readiness = Readiness::new(ledger.status(), keys.health());
+    let readiness = match (&watched, config.ledger.witnesses.policy) {
+        (Some(watched), WitnessPolicy::FailClosed) => readiness.and_witnessed(watched.clone()),
+        _ => readiness,
+    };
     let range = TcpRange { address: config.tunnels.tcp_address, ports: config.tunnels.tcp_ports.clone() };
     let tcp = TcpPorts::new(range);
     let tenant: Tenant = config
@@ -124,6 +143,7 @@ async fn serve(
         keys: keys.clone(),
         readiness,
         sinks: sinks.iter().map(SyslogSink::status).collect(),
+        witnesses: watched.map(|status| Watched { policy: config.ledger.witnesses.policy.as_str(), status }),
         attempts,
         token_life: config.access.token_life,
         domain: config.gateway.domain.clone(),

@@ -1,12 +1,14 @@
-//! Whether a new session could be recorded and signed right now.
+//! Whether a new session could be recorded and signed right now, and, if the operator wants that, watched by others.
 
 use sallyport_audit::LedgerStatus;
+use sallyport_audit::witnessing::Witnessed;
 use sallyport_hsm::Health;
 use tokio::sync::watch;
 
-/// Watches ledger and HSM.
+/// Watches ledger and HSM, and the witnesses if no session may begin without them.
 #[derive(Clone)]
 pub struct Readiness {
+    witnessed: Option<watch::Receiver<Witnessed>>,
     ledger: watch::Receiver<LedgerStatus>,
     hsm: watch::Receiver<Health>,
 }
@@ -20,6 +22,9 @@ pub enum Unready {
     /// The key provider does not sign.
     #[error("the HSM does not answer: {0}")]
     Hsm(String),
+    /// Too few witnesses have seen the ledger lately, and the policy is to fail closed.
+    #[error("the ledger is {0}")]
+    Unwitnessed(String),
 }
 
 impl Unready {
@@ -28,6 +33,7 @@ impl Unready {
         match self {
             Self::Ledger(_) => "the gateway's ledger takes no records now",
             Self::Hsm(_) => "the gateway's keys do not answer now",
+            Self::Unwitnessed(_) => "the gateway's ledger is not witnessed now",
         }
     }
 
@@ -36,6 +42,7 @@ impl Unready {
         match self {
             Self::Ledger(_) => "ledger-down",
             Self::Hsm(_) => "hsm-down",
+            Self::Unwitnessed(_) => "not-witnessed",
         }
     }
 }
@@ -43,7 +50,13 @@ impl Unready {
 impl Readiness {
     /// Follows the two.
     pub fn new(ledger: watch::Receiver<LedgerStatus>, hsm: watch::Receiver<Health>) -> Self {
-        Self { ledger, hsm }
+        Self { ledger, hsm, witnessed: None }
+    }
+
+    /// Refuses also while too few witnesses have seen the ledger lately.
+    #[must_use]
+    pub fn and_witnessed(self, witnessed: watch::Receiver<Witnessed>) -> Self {
+        Self { witnessed: Some(witnessed), ..self }
     }
 
     /// `Ok` if a session could be opened now. The HSM comes first: a ledger that stalls for want of signatures is its
@@ -53,7 +66,10 @@ impl Readiness {
             return Err(Unready::Hsm(reason.clone()));
         }
         match &*self.ledger.borrow() {
-            LedgerStatus::Open { .. } => Ok(()),
+            LedgerStatus::Open { .. } => match self.witnessed.as_ref().map(watch::Receiver::borrow) {
+                Some(witnessed) if !witnessed.fresh => Err(Unready::Unwitnessed(witnessed.sentence())),
+                _ => Ok(()),
+            },
             LedgerStatus::Closed => Err(Unready::Ledger("it is closed".to_owned())),
             LedgerStatus::Stalled { reason } | LedgerStatus::Failed { reason } => {
                 Err(Unready::Ledger(reason.clone()))

@@ -15,9 +15,15 @@ use sallyport_audit::sink::{
 use super::keys::SINK_KEYS;
 use super::reader::{Problems, Reader};
 use super::settings::{Access, Config, Gateway, Keys, Ledger, Limits, Log, Provider, Tls, Tunnels};
+use super::witnesses::{WitnessSettings, read_witnessing};
 
 /// Reads every section before it gives up on any, so that all faults are found.
-pub(super) fn read(reader: &mut Reader<'_>, state: &Path, sinks: Vec<SyslogOptions>) -> Option<Config> {
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    state: &Path,
+    sinks: Vec<SyslogOptions>,
+    witnesses: Vec<WitnessSettings>,
+) -> Option<Config> {
     let seconds = |value: Option<u64>| value.map(Duration::from_secs);
     let count = |value: Option<u64>| value.and_then(|value| usize::try_from(value).ok());
 
@@ -40,6 +46,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, sinks: Vec<SyslogOptio
     let ledger_directory = path(reader, "ledger.directory", state);
     let record_heartbeat = seconds(reader.number("ledger.heartbeat_secs", 1, 3600));
     let cosign_every = seconds(reader.number("ledger.cosign_secs", 1, 86_400));
+    let witnesses = read_witnessing(reader, witnesses);
     let policy_directory = path(reader, "access.policy_directory", state);
     let tenant = reader.parse("access.tenant", |text: String| parse_word(text, 64));
     let token_life =
@@ -76,6 +83,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, sinks: Vec<SyslogOptio
             directory: ledger_directory?,
             heartbeat: record_heartbeat?,
             cosign_every: cosign_every?,
+            witnesses: witnesses?,
         },
         access: Access { policy_directory: policy_directory?, tenant: tenant?, token_life: token_life? },
         tunnels: Tunnels {
@@ -197,7 +205,7 @@ fn read_sink(reader: &mut Reader<'_>, state: &Path) -> Option<SyslogOptions> {
     Some(options)
 }
 
-fn required<T>(
+pub(super) fn required<T>(
     reader: &mut Reader<'_>,
     path: &str,
     parse: impl FnOnce(String) -> Result<T, String>,
@@ -210,7 +218,7 @@ fn required<T>(
     value
 }
 
-fn path(reader: &mut Reader<'_>, key: &str, state: &Path) -> Option<PathBuf> {
+pub(super) fn path(reader: &mut Reader<'_>, key: &str, state: &Path) -> Option<PathBuf> {
     // `join` keeps an absolute path as it is.
     reader.parse(key, |text: String| match text.as_str() {
         "" => Err("must not be empty".to_owned()),
@@ -232,7 +240,7 @@ fn parse_domain(text: String) -> Result<String, String> {
     }
 }
 
-fn parse_word(text: String, most: usize) -> Result<String, String> {
+pub(super) fn parse_word(text: String, most: usize) -> Result<String, String> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if (1..=most).contains(&text.len()) && text.bytes().all(allowed) {
         Ok(text)

@@ -8,6 +8,8 @@ use std::time::Duration;
 use sallyport_audit::Digest;
 use sallyport_audit::sink::SyslogOptions;
 
+use super::witnesses::Witnesses;
+
 /// A configuration that passed every check.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -96,6 +98,8 @@ pub struct Ledger {
     pub heartbeat: Duration,
     /// Interval of post-quantum cosignatures.
     pub cosign_every: Duration,
+    /// Who else is to cosign the ledger's heads.
+    pub witnesses: Witnesses,
 }
 
 /// Section `[access]`.
