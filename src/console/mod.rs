@@ -8,6 +8,7 @@ mod errors;
 mod extract;
 mod grants;
 mod health;
+mod ledger;
 mod policy;
 mod records;
 mod requests;
@@ -22,6 +23,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use sallyport_audit::Ledger;
+use sallyport_audit::ledger::{ScrubNow, Scrubbed};
 use sallyport_audit::sink::SinkStatus;
 use sallyport_audit::witnessing::Witnessed;
 use sallyport_hsm::Keys;
@@ -50,6 +52,8 @@ pub struct Parts {
     pub keys: Keys,
     /// Whether new sessions can be served.
     pub readiness: Readiness,
+    /// What reads the ledger again.
+    pub scrub: Scrub,
     /// Who else sees the ledger; `None` if nobody was configured.
     pub witnesses: Option<Watched>,
     /// SIEM sinks.
@@ -68,6 +72,14 @@ pub struct Watched {
     pub policy: &'static str,
     /// How far it has come.
     pub status: watch::Receiver<Witnessed>,
+}
+
+/// What the last scrub found, and the way to ask for one.
+pub struct Scrub {
+    /// What it found.
+    pub status: watch::Receiver<Scrubbed>,
+    /// Begins one.
+    pub now: ScrubNow,
 }
 
 type Shared = Arc<Parts>;
@@ -94,6 +106,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/api/v1/locks", post(policy::lock))
         .route("/api/v1/locks/release", post(policy::unlock))
         .route("/api/v1/policy/reload", post(policy::reload))
+        .route("/api/v1/ledger/scrub", post(ledger::scrub))
         .route("/api/v1/records", get(records::list))
         .fallback(errors::unknown_path)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))

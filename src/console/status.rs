@@ -35,12 +35,14 @@ pub(super) async fn status(State(shared): State<Shared>, caller: Caller) -> Resu
         let state = watched.status.borrow().clone();
         json!({ "policy": watched.policy, "state": state.sentence(), "detail": state })
     });
+    let scrub = shared.scrub.status.borrow().clone();
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "domain": shared.domain,
         "ready": readiness.is_ok(),
         "not_ready_because": readiness.err().map(|unready| unready.to_string()),
-        "ledger": { "records": shared.ledger.reader().len() },
+        "ledger": { "records": shared.ledger.reader().len(), "damaged": !scrub.findings.is_good() },
+        "scrub": { "state": scrub.sentence(), "detail": scrub },
         "sessions": shared.broker.live().len(),
         "tunnels": shared.routes.views().len(),
         "sinks": sinks,

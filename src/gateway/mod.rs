@@ -10,6 +10,7 @@ mod heartbeat;
 mod parts;
 mod run;
 pub mod setup;
+mod silence;
 mod sinks;
 mod tls;
 mod witnesses;

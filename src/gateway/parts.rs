@@ -27,6 +27,8 @@ pub struct Parts {
     pub keys: Keys,
     /// The ledger.
     pub ledger: Ledger,
+    /// What was found when it was opened.
+    pub opened: Opened,
     /// Identities and decisions.
     pub access: Access,
     /// The key that auditors check the ledger with, as `name+hash+key`.
@@ -185,7 +187,7 @@ impl Parts {
         let access =
             Access::open(options, Arc::new(ledger.clone()), token_keys, Arc::new(SystemClock)).await?;
         let cosigner_key = LedgerCosigner::new(&keys, origin(config))?.verifier_key();
-        Ok(Self { keys, ledger, access, verifier_key, cosigner_key })
+        Ok(Self { keys, ledger, opened, access, verifier_key, cosigner_key })
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sallyport_audit::ledger::{ScrubOptions, Scrubbing};
 use sallyport_audit::sink::SyslogSink;
 use sallyport_audit::witnessing::{Witnessed, Witnessing};
 use sallyport_audit::{Draft, Kind, Outcome};
@@ -21,12 +22,15 @@ use super::tls::Certificates;
 use super::{heartbeat, sinks, witnesses};
 use crate::access::Tenant;
 use crate::clock;
-use crate::console::{self, Watched};
+use crate::console::{self, Scrub, Watched};
 use crate::edge::{Attempts, Bounds, Edge, Listener, Parts as EdgeParts, Seats, TcpPorts, TcpRange};
 use crate::session::{Broker, Readiness, Routes};
 
 /// Time for publishers to hear the goodbye, and for sinks to catch up.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How long after the start the ledger is scrubbed first, at the latest.
+const FIRST_SCRUB: Duration = Duration::from_hours(1);
 
 /// Runs the gateway until SIGTERM or SIGINT; a second signal ends the grace of open sessions. `ready` is called with the
 /// address when it serves.
@@ -58,8 +62,10 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
             None
         }
     };
+    let scrubbing = Scrubbing::start(parts.ledger.clone(), scrub_options(&config));
     let watched = witnessing.as_ref().map(Witnessing::status);
-    let served = serve(&config, &parts, listener, certificates, &mut signals, watched, ready).await;
+    let served = serve(&config, &parts, listener, certificates, &mut signals, (watched, &scrubbing), ready).await;
+    scrubbing.stop().await;
     parts.access.close().await;
     let stopped = match &served {
         Ok(_) => Draft::new(Kind::GatewayStopped, Outcome::Success),
@@ -95,12 +101,12 @@ async fn serve(
     listener: Listener,
     certificates: Arc<Certificates>,
     signals: &mut Signals,
-    watched: Option<watch::Receiver<Witnessed>>,
+    (watched, scrubbing): (Option<watch::Receiver<Witnessed>>, &Scrubbing),
     ready: impl FnOnce(SocketAddr),
 ) -> Result<Vec<SyslogSink>, GatewayError> {
     let Parts { keys, ledger, access, .. } = parts;
     let address = listener.local_addr().map_err(|error| GatewayError::Stopped(error.to_string()))?;
-    record_start(config, ledger, keys).await?;
+    record_start(config, parts).await?;
     let broker = Broker::new(ledger.clone(), config.limits.idle);
     let routes = Routes::new(config.tunnels.reconnect_grace);
     let readiness = Readiness::new(ledger.status(), keys.health());
@@ -143,6 +149,7 @@ async fn serve(
         keys: keys.clone(),
         readiness,
         sinks: sinks.iter().map(SyslogSink::status).collect(),
+        scrub: Scrub { status: scrubbing.status(), now: scrubbing.now() },
         witnesses: watched.map(|status| Watched { policy: config.ledger.witnesses.policy.as_str(), status }),
         attempts,
         token_life: config.access.token_life,
@@ -182,6 +189,16 @@ async fn serve(
         task.abort();
     }
     Ok(sinks)
+}
+
+/// The first scrub does not wait for a whole interval: a gateway that is started anew each night would never have one.
+fn scrub_options(config: &Config) -> ScrubOptions {
+    ScrubOptions {
+        directory: config.ledger.directory.clone(),
+        interval: config.ledger.scrub_every,
+        first: config.ledger.scrub_every.min(FIRST_SCRUB),
+        bytes_per_second: config.ledger.scrub_bytes_per_second,
+    }
 }
 
 fn identity(config: &Config, keys: &sallyport_hsm::Keys) -> Result<ProviderIdentity, GatewayError> {

@@ -37,6 +37,7 @@ mod options;
 mod owner;
 mod reader;
 mod replay;
+mod scrub;
 mod sled_store;
 mod stamp;
 mod store;
@@ -49,6 +50,7 @@ pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::{AppendError, LedgerError, ReadError};
 pub use options::LedgerOptions;
 pub use reader::{Entry, Reader};
+pub use scrub::{Damage, Findings, ScrubNow, ScrubOptions, Scrubbed, Scrubbing};
 
 use owner::{Message, Pending, Reply};
 

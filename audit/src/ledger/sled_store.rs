@@ -10,6 +10,7 @@
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
@@ -145,6 +146,29 @@ impl Store for SledStore {
 
     fn flush(&self) -> Result<(), StoreError> {
         guarded(|| self.db.flush())??;
+        Ok(())
+    }
+
+    fn together(&self, range: Range<Seq>) -> Result<Range<Seq>, StoreError> {
+        // Each record has keys of its own.
+        Ok(range)
+    }
+
+    fn replace(&self, records: &[Stored]) -> Result<(), StoreError> {
+        let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(()) };
+        let end = key(Seq::new(last.seq.get().saturating_add(1)));
+        guarded(|| {
+            let mut batch = sled::Batch::default();
+            // A damaged record may have left more pieces than the good one has.
+            for old in self.db.range(key(first.seq).as_slice()..end.as_slice()).keys() {
+                batch.remove(old?);
+            }
+            let mut value = Vec::new();
+            for stored in records {
+                insert(&mut batch, stored.seq, &stored.record, &stored.sealed, &mut value);
+            }
+            self.db.apply_batch(batch)
+        })??;
         Ok(())
     }
 

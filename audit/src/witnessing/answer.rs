@@ -112,8 +112,8 @@ impl Trouble {
                 "give the witness's operator this ledger's public key, whose name is the ledger's origin"
             }
             Self::Ahead { .. } | Self::TwoHistories { .. } | Self::OtherBeginning { .. } => {
-                "if an old copy of the ledger was restored, put the newer journal and head file back; if they are lost, see \
-                 \"A restored backup\" in docs/operator.md; keep the directory as it is"
+                "if an old copy of the ledger was restored, put the newer journal and head file back; keep the directory as it is; \
+                 docs/operator.md says more under \"Witnesses\""
             }
             Self::NeverSettles | Self::Form | Self::NotCosigned | Self::False => {
                 "compare the witness's address and key with what its operator published"

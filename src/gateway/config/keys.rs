@@ -125,6 +125,18 @@ pub const KEYS: &[Key] = &[
         "Every so often the ledger's last head is cosigned with the post-quantum key (ML-DSA-44), and once more at the end, in seconds (1 to 86400).",
     ),
     key(
+        "ledger.scrub_hours",
+        Some("24"),
+        "168",
+        "Every so often journal and query store are read again from end to end and compared, in hours (1 to 8760); `sallyport ledger scrub` does it now.",
+    ),
+    key(
+        "ledger.scrub_mib_per_sec",
+        Some("8"),
+        "32",
+        "How much of the journal is read in a second while it is scrubbed, in MiB (1 to 10000).",
+    ),
+    key(
         "ledger.witness_quorum",
         None,
         "2",
@@ -332,7 +344,7 @@ pub const WITNESS_KEYS: &[Key] = &[
     key(
         "key",
         None,
-        "\"witness.example.net/w1+b2b9e3e1+BM3nHgfM…\"",
+        "\"witness.example.net/w1+bb9da8f4+BDasG/akCtMGGksZBnymBJciZ3tYOFVP2YhgjzwguhSj\"",
         "Its public key (name+hash+base64; Ed25519 or ML-DSA-44), as `auditctl witness keys` prints it. Learn it from its operator, not from the address.",
     ),
     key(

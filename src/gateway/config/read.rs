@@ -46,6 +46,9 @@ pub(super) fn read(
     let ledger_directory = path(reader, "ledger.directory", state);
     let record_heartbeat = seconds(reader.number("ledger.heartbeat_secs", 1, 3600));
     let cosign_every = seconds(reader.number("ledger.cosign_secs", 1, 86_400));
+    let scrub_every =
+        reader.number("ledger.scrub_hours", 1, 8760).map(|hours| Duration::from_secs(hours * 3600));
+    let scrub_bytes = reader.number("ledger.scrub_mib_per_sec", 1, 10_000).map(|mib| mib << 20);
     let witnesses = read_witnessing(reader, witnesses);
     let policy_directory = path(reader, "access.policy_directory", state);
     let tenant = reader.parse("access.tenant", |text: String| parse_word(text, 64));
@@ -83,6 +86,8 @@ pub(super) fn read(
             directory: ledger_directory?,
             heartbeat: record_heartbeat?,
             cosign_every: cosign_every?,
+            scrub_every: scrub_every?,
+            scrub_bytes_per_second: scrub_bytes?,
             witnesses: witnesses?,
         },
         access: Access { policy_directory: policy_directory?, tenant: tenant?, token_life: token_life? },

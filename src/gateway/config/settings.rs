@@ -98,6 +98,10 @@ pub struct Ledger {
     pub heartbeat: Duration,
     /// Interval of post-quantum cosignatures.
     pub cosign_every: Duration,
+    /// Interval of scrubs.
+    pub scrub_every: Duration,
+    /// How fast the journal is read for them.
+    pub scrub_bytes_per_second: u64,
     /// Who else is to cosign the ledger's heads.
     pub witnesses: Witnesses,
 }

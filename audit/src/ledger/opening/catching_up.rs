@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Chain, Checkpoint, Digest, Expected, Files, Group, Known, LedgerError, LedgerOptions, Replayed};
 use super::{Store, StoreState, Visitor, replay};
+use crate::ledger::scrub;
 use crate::ledger::sled_store::SledStore;
 use crate::record::Seq;
 
@@ -59,6 +60,9 @@ fn open_store(
     options: &LedgerOptions,
     expected: &Expected<'_>,
 ) -> Result<(Arc<dyn Store>, Option<Checkpoint>), String> {
+    if let Some(reason) = scrub::store_marked(files) {
+        return Err(reason);
+    }
     let store: Arc<dyn Store> = Arc::new(
         SledStore::open(&files.store(), options.store_cache_bytes)
             .map_err(|error| format!("it could not be opened: {error}"))?,
