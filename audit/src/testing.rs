@@ -14,7 +14,7 @@ use crate::digest::Digest;
 use crate::journal::{Frame, FrameKind, Group, GroupWriter, SegmentHeader};
 use crate::keys::{Cosigner, HeadSigner, KeyId, OpenError, Owner, SignError, Vault, VaultError};
 use crate::note::{CosignerKey, PublicKey, SignedNote};
-use crate::record::{Draft, Prepared, time_text};
+use crate::record::{Draft, FORMAT_VERSION, Prepared, Record, RecordError, time_text};
 
 /// An Ed25519 key in memory, which can be told to fail.
 #[derive(Clone)]
@@ -273,4 +273,17 @@ impl JournalBuilder {
         file.resize(crate::journal::head::FILE_BYTES, 0);
         file
     }
+}
+
+/// Reads a record the slow way: everything into maps, and then canonical form from two writers, of which one
+/// is another's. What [`Record::parse`] is held against.
+pub fn read_slowly(bytes: &[u8]) -> Result<Record, RecordError> {
+    let malformed = |error: serde_json::Error| RecordError::Malformed { reason: error.to_string() };
+    let record: Record = serde_json::from_slice(bytes).map_err(malformed)?;
+    if record.v != FORMAT_VERSION {
+        return Err(RecordError::Version { found: record.v });
+    }
+    let ours = record.to_bytes()?;
+    let theirs = serde_json_canonicalizer::to_vec(&record).map_err(malformed)?;
+    if ours == bytes && theirs == bytes { Ok(record) } else { Err(RecordError::NotCanonical) }
 }
