@@ -25,6 +25,8 @@ pub(super) async fn run(connection: &Connection, command: &Ledger) -> Result<(),
     if connection.json {
         return print_json(&answer);
     }
-    say(format_args!("the scrub has begun; its result is a record ledger.scrubbed, and in `sallyport status`"));
+    say(format_args!(
+        "the scrub has begun; its result is a record ledger.scrubbed, and in `sallyport status`"
+    ));
     Ok(())
 }

@@ -179,6 +179,7 @@ impl Parts {
                 .await
                 .map_err(|error| GatewayError::Stopped(error.to_string()))??;
         tell(&opened);
+        let ledger = ledger.on_stall(config.ledger.on_stall);
         for key in made {
             ledger.append(key_record(Kind::KeyCreated, key)).await?;
         }

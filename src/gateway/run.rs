@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sallyport_audit::ledger::{ScrubOptions, Scrubbing};
+use sallyport_audit::ledger::{OnStall, ScrubOptions, Scrubbing};
 use sallyport_audit::sink::SyslogSink;
 use sallyport_audit::witnessing::{Witnessed, Witnessing};
 use sallyport_audit::{Draft, Kind, Outcome};
@@ -64,7 +64,8 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     };
     let scrubbing = Scrubbing::start(parts.ledger.clone(), scrub_options(&config));
     let watched = witnessing.as_ref().map(Witnessing::status);
-    let served = serve(&config, &parts, listener, certificates, &mut signals, (watched, &scrubbing), ready).await;
+    let served =
+        serve(&config, &parts, listener, certificates, &mut signals, (watched, &scrubbing), ready).await;
     scrubbing.stop().await;
     parts.access.close().await;
     let stopped = match &served {
@@ -109,7 +110,8 @@ async fn serve(
     record_start(config, parts).await?;
     let broker = Broker::new(ledger.clone(), config.limits.idle);
     let routes = Routes::new(config.tunnels.reconnect_grace);
-    let readiness = Readiness::new(ledger.status(), keys.health());
+    let readiness = Readiness::new(ledger.status(), keys.health())
+        .and_queueing(matches!(config.ledger.on_stall, OnStall::Queue { .. }));
     let readiness = match (&watched, config.ledger.witnesses.policy) {
         (Some(watched), WitnessPolicy::FailClosed) => readiness.and_witnessed(watched.clone()),
         _ => readiness,

@@ -82,9 +82,9 @@ impl Ending {
 pub(super) fn before_start(reader: &Reader, opened: &Opened, now: Timestamp, boot: Option<&str>) -> Value {
     let last = opened.records.checked_sub(1).and_then(|seq| reader.get(Seq::new(seq)).ok().flatten());
     let last_word = last_word(reader, opened.records);
-    let failed = last_word.as_ref().is_some_and(|record| {
-        record.kind == Kind::GatewayStopped && record.result == Outcome::Failure
-    });
+    let failed = last_word
+        .as_ref()
+        .is_some_and(|record| record.kind == Kind::GatewayStopped && record.result == Outcome::Failure);
     let ending = Ending::of(last_word.as_ref(), boot);
     let mut said = json!({ "ended": ending.word(), "cause": ending.cause() });
     let Some(fields) = said.as_object_mut() else { return said };
@@ -115,10 +115,7 @@ fn last_word(reader: &Reader, end: u64) -> Option<Record> {
         let from = to.saturating_sub(STEP);
         let entries = reader.range(Seq::new(from), usize::try_from(to - from).ok()?).ok()?;
         let found = entries.into_iter().rev().map(|entry| entry.record).find(|record| {
-            matches!(
-                record.kind,
-                Kind::GatewayStarted | Kind::GatewayHeartbeat | Kind::GatewayStopped
-            )
+            matches!(record.kind, Kind::GatewayStarted | Kind::GatewayHeartbeat | Kind::GatewayStopped)
         });
         if found.is_some() {
             return found;

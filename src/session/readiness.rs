@@ -9,6 +9,8 @@ use tokio::sync::watch;
 #[derive(Clone)]
 pub struct Readiness {
     witnessed: Option<watch::Receiver<Witnessed>>,
+    /// Sessions wait while nothing can be signed.
+    queueing: bool,
     ledger: watch::Receiver<LedgerStatus>,
     hsm: watch::Receiver<Health>,
 }
@@ -50,13 +52,36 @@ impl Unready {
 impl Readiness {
     /// Follows the two.
     pub fn new(ledger: watch::Receiver<LedgerStatus>, hsm: watch::Receiver<Health>) -> Self {
-        Self { ledger, hsm, witnessed: None }
+        Self { ledger, hsm, witnessed: None, queueing: false }
     }
 
     /// Refuses also while too few witnesses have seen the ledger lately.
     #[must_use]
     pub fn and_witnessed(self, witnessed: watch::Receiver<Witnessed>) -> Self {
         Self { witnessed: Some(witnessed), ..self }
+    }
+
+    /// Lets sessions wait while nothing can be signed.
+    #[must_use]
+    pub fn and_queueing(self, queueing: bool) -> Self {
+        Self { queueing, ..self }
+    }
+
+    /// `Ok` if a session may be begun now: it can be recorded, or may wait until it can.
+    pub fn admits(&self) -> Result<(), Unready> {
+        let stalled = matches!(&*self.ledger.borrow(), LedgerStatus::Stalled { .. });
+        match self.check() {
+            Err(Unready::Hsm(_)) if self.queueing => self.watched(),
+            Err(Unready::Ledger(_)) if self.queueing && stalled => self.watched(),
+            other => other,
+        }
+    }
+
+    fn watched(&self) -> Result<(), Unready> {
+        match self.witnessed.as_ref().map(watch::Receiver::borrow) {
+            Some(witnessed) if !witnessed.fresh => Err(Unready::Unwitnessed(witnessed.sentence())),
+            _ => Ok(()),
+        }
     }
 
     /// `Ok` if a session could be opened now. The HSM comes first: a ledger that stalls for want of signatures is its
@@ -66,10 +91,7 @@ impl Readiness {
             return Err(Unready::Hsm(reason.clone()));
         }
         match &*self.ledger.borrow() {
-            LedgerStatus::Open { .. } => match self.witnessed.as_ref().map(watch::Receiver::borrow) {
-                Some(witnessed) if !witnessed.fresh => Err(Unready::Unwitnessed(witnessed.sentence())),
-                _ => Ok(()),
-            },
+            LedgerStatus::Open { .. } => self.watched(),
             LedgerStatus::Closed => Err(Unready::Ledger("it is closed".to_owned())),
             LedgerStatus::Stalled { reason } | LedgerStatus::Failed { reason } => {
                 Err(Unready::Ledger(reason.clone()))

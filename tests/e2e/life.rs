@@ -201,7 +201,8 @@ fn the_last_head_is_cosigned_with_the_post_quantum_key_and_the_auditor_can_deman
 #[test]
 fn a_start_says_how_long_nothing_was_recorded_and_why() {
     let mut world = World::start();
-    let before = |world: &World| world.records_of("gateway.started").pop().unwrap()["details"]["before"].clone();
+    let before =
+        |world: &World| world.records_of("gateway.started").pop().unwrap()["details"]["before"].clone();
     assert_eq!(before(&world)["ended"], "first-start");
     world.stop_gateway();
     world.start_gateway();

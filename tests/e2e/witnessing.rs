@@ -20,7 +20,11 @@ fn auditctl() -> Command {
     let program = PathBuf::from(env!("CARGO_BIN_EXE_sallyport")).with_file_name("auditctl");
     let help = Command::new(&program).args(["witness", "--help"]).output();
     let serves = help.is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains("serve"));
-    assert!(serves, "{} serves no witness: run `cargo build -p auditctl --features serve`", program.display());
+    assert!(
+        serves,
+        "{} serves no witness: run `cargo build -p auditctl --features serve`",
+        program.display()
+    );
     Command::new(program)
 }
 
@@ -36,8 +40,7 @@ impl Witness {
             .unwrap();
         let keys = String::from_utf8(made.stdout).unwrap();
         let key = keys.lines().next().unwrap().to_owned();
-        let mut witness =
-            Self { name, directory, address: "127.0.0.1:0".to_owned(), key, process: None };
+        let mut witness = Self { name, directory, address: "127.0.0.1:0".to_owned(), key, process: None };
         witness.start(world);
         witness
     }
@@ -108,12 +111,21 @@ fn two_of_three_witnesses_are_enough_and_without_them_a_gateway_that_fails_open_
     let verify = |quorum: &str| {
         let [ledger, key, cosigners] = [&ledger, &key, &cosigners].map(|path| path.to_str().unwrap());
         world.auditctl(&[
-            "verify", ledger, "--key-file", key, "--cosigner-file", cosigners, "--quorum", quorum,
+            "verify",
+            ledger,
+            "--key-file",
+            key,
+            "--cosigner-file",
+            cosigners,
+            "--quorum",
+            quorum,
         ])
     };
     let verdict = verify("2");
     assert_eq!(verdict.code, 0, "{}{}", verdict.out, verdict.err);
-    assert!(verdict.out.contains("2 of 3 given cosigners signed a head of this ledger: witness.example.net/w1"));
+    assert!(
+        verdict.out.contains("2 of 3 given cosigners signed a head of this ledger: witness.example.net/w1")
+    );
     assert_eq!(verify("3").code, 1);
 }
 

@@ -350,7 +350,7 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
         thread: Mutex::new(Some(thread)),
         closing: AtomicBool::new(false),
     };
-    Ok(Ledger { shared: Arc::new(shared) })
+    Ok(Ledger { shared: Arc::new(shared), queue: None })
 }
 
 fn record_opening(owner: &mut Owner, drafts: Vec<Draft>) -> Result<(), LedgerError> {

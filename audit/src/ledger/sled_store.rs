@@ -8,9 +8,9 @@
 //! Values are kept below 8 KiB, because larger ones spill into files that sled never syncs: a longer record
 //! is cut into pieces under keys that follow each other.
 
+use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 

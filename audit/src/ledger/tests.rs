@@ -14,6 +14,7 @@ mod recovery;
 mod refusals;
 mod settling;
 mod signing;
+mod stalling;
 
 const ORIGIN: &str = "gateway.example.org/ledger";
 

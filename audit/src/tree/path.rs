@@ -94,9 +94,7 @@ impl PathBuilder {
         match self.parts.get_mut(self.cursor).filter(|part| part.range.start < end) {
             None => true,
             Some(part) => {
-                part.range.start <= first
-                    && end <= part.range.end
-                    && part.frontier.push_subtree(height, root)
+                part.range.start <= first && end <= part.range.end && part.frontier.push_subtree(height, root)
             }
         }
     }

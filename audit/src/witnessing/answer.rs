@@ -107,7 +107,9 @@ impl Trouble {
     /// What to do next.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Unreachable(_) | Self::Status(_) => "look at the witness and the way to it; it is asked again",
+            Self::Unreachable(_) | Self::Status(_) => {
+                "look at the witness and the way to it; it is asked again"
+            }
             Self::UnknownLedger | Self::UnknownKey => {
                 "give the witness's operator this ledger's public key, whose name is the ledger's origin"
             }
@@ -226,7 +228,11 @@ mod tests {
     fn a_witness_that_lies_is_not_counted() {
         assert_eq!(answer(200, lines(8, NOW), 0), Err(Trouble::False), "another head");
         let stranger = SoftwareWitness::new("witness.example.net/w1", [9; 32]).cosign(&head(9).0, NOW);
-        assert_eq!(answer(200, format!("{stranger}\n"), 0), Err(Trouble::NotCosigned), "another key of its name");
+        assert_eq!(
+            answer(200, format!("{stranger}\n"), 0),
+            Err(Trouble::NotCosigned),
+            "another key of its name"
+        );
         let forged = NoteSignature { signature: vec![7; 72], ..witness().cosign(&head(9).0, NOW) };
         assert_eq!(answer(200, format!("{forged}\n"), 0), Err(Trouble::False));
         assert_eq!(answer(200, format!("{}{forged}\n", lines(9, NOW)), 0), Err(Trouble::False));

@@ -21,7 +21,10 @@ const ATTEMPTS: usize = 3;
 /// Takes a request to a witness and brings its answer back. The shell around this makes it HTTPS.
 pub trait Courier: Send + Sync + 'static {
     /// Posts the body of `add-checkpoint`. Reads at most [`super::MAX_ANSWER_BYTES`] of the answer, or fails, in words.
-    fn add_checkpoint(&self, body: String) -> Pin<Box<dyn Future<Output = Result<Reply, String>> + Send + '_>>;
+    fn add_checkpoint(
+        &self,
+        body: String,
+    ) -> Pin<Box<dyn Future<Output = Result<Reply, String>> + Send + '_>>;
 }
 
 /// A witness that is to cosign our heads.

@@ -79,10 +79,9 @@ impl Witnessing {
     pub fn start(ledger: Ledger, witnesses: Vec<Witness>, options: WitnessingOptions) -> Self {
         let (stop, stopped) = oneshot::channel();
         let patience = options.patience;
-        let states = witnesses.iter().map(|witness| WitnessState {
-            name: witness.name.clone(),
-            ..WitnessState::default()
-        });
+        let states = witnesses
+            .iter()
+            .map(|witness| WitnessState { name: witness.name.clone(), ..WitnessState::default() });
         let (tell, status) = watch::channel(Witnessed {
             quorum: options.quorum,
             head: None,
@@ -181,7 +180,10 @@ impl Work {
             if self.fresh_until.is_some_and(|fresh| fresh <= now) {
                 self.fresh_until = None;
                 self.tell.send_modify(|status| status.fresh = false);
-                tracing::warn!(status = self.tell.borrow().sentence(), "the ledger is not witnessed any more");
+                tracing::warn!(
+                    status = self.tell.borrow().sentence(),
+                    "the ledger is not witnessed any more"
+                );
             }
             if next <= now {
                 return false;
@@ -322,9 +324,10 @@ impl Work {
     /// Records a round that did its work, one that failed otherwise than the last, and one at every interval.
     async fn record(&mut self, checkpoint: &Checkpoint, round: &Round, reached: bool) {
         let troubles: Vec<_> = round.iter().map(|said| said.as_ref().err().cloned()).collect();
-        let known = self.told.as_ref().is_some_and(|(when, before)| {
-            *before == troubles && when.elapsed() < self.options.interval
-        });
+        let known = self
+            .told
+            .as_ref()
+            .is_some_and(|(when, before)| *before == troubles && when.elapsed() < self.options.interval);
         if known && !reached {
             return;
         }

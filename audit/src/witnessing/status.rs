@@ -57,10 +57,9 @@ impl Witnessed {
             Some(head) if self.fresh => {
                 format!("witnessed: {} records at {:.0} by {}", head.records, head.time, head.by.join(", "))
             }
-            Some(head) => format!(
-                "not witnessed since {:.0}: {} of {of} witnesses are needed",
-                head.time, self.quorum
-            ),
+            Some(head) => {
+                format!("not witnessed since {:.0}: {} of {of} witnesses are needed", head.time, self.quorum)
+            }
         };
         format!("{state}{dispute}")
     }

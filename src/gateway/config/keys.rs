@@ -125,6 +125,18 @@ pub const KEYS: &[Key] = &[
         "Every so often the ledger's last head is cosigned with the post-quantum key (ML-DSA-44), and once more at the end, in seconds (1 to 86400).",
     ),
     key(
+        "ledger.on_stall",
+        Some("\"refuse\""),
+        "\"queue\"",
+        "What a new session does while the HSM does not sign: `refuse` (503 at once) or `queue` (it waits until it can be recorded, and gets 503 after ledger.stall_wait_secs). No byte passes before it is recorded, either way.",
+    ),
+    key(
+        "ledger.stall_wait_secs",
+        Some("20"),
+        "60",
+        "How long it waits at most, in seconds (1 to 300); at most 1024 wait at a time.",
+    ),
+    key(
         "ledger.scrub_hours",
         Some("24"),
         "168",

@@ -98,8 +98,7 @@ impl Config {
         layers::overlay_environment(&mut table, environment, &mut problems);
         layers::overlay_flags(&mut table, flags, &mut problems);
         let sinks = read_sinks(table.remove("sinks"), state_directory, &mut problems);
-        let witnesses =
-            witnesses::read_witnesses(table.remove("witnesses"), state_directory, &mut problems);
+        let witnesses = witnesses::read_witnesses(table.remove("witnesses"), state_directory, &mut problems);
         let mut reader = Reader::new(table, KEYS, "", &mut problems);
         let config = read(&mut reader, state_directory, sinks, witnesses);
         let problems = problems.into_vec();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sallyport_audit::Digest;
+use sallyport_audit::ledger::OnStall;
 use sallyport_audit::sink::options::LEAST_MAX_MESSAGE;
 use sallyport_audit::sink::{
     Address, ClientIdentity, Facility, PersonalView, SinkName, SyslogOptions, TlsOptions, Transport,
@@ -16,6 +17,9 @@ use super::keys::SINK_KEYS;
 use super::reader::{Problems, Reader};
 use super::settings::{Access, Config, Gateway, Keys, Ledger, Limits, Log, Provider, Tls, Tunnels};
 use super::witnesses::{WitnessSettings, read_witnessing};
+
+/// How many sessions and other records may wait for a signer that is away: some seconds of a busy gateway.
+const STALL_PLACES: usize = 1024;
 
 /// Reads every section before it gives up on any, so that all faults are found.
 pub(super) fn read(
@@ -46,6 +50,8 @@ pub(super) fn read(
     let ledger_directory = path(reader, "ledger.directory", state);
     let record_heartbeat = seconds(reader.number("ledger.heartbeat_secs", 1, 3600));
     let cosign_every = seconds(reader.number("ledger.cosign_secs", 1, 86_400));
+    let queue = reader.word("ledger.on_stall", &[("refuse", false), ("queue", true)]);
+    let stall_wait = seconds(reader.number("ledger.stall_wait_secs", 1, 300));
     let scrub_every =
         reader.number("ledger.scrub_hours", 1, 8760).map(|hours| Duration::from_secs(hours * 3600));
     let scrub_bytes = reader.number("ledger.scrub_mib_per_sec", 1, 10_000).map(|mib| mib << 20);
@@ -86,6 +92,10 @@ pub(super) fn read(
             directory: ledger_directory?,
             heartbeat: record_heartbeat?,
             cosign_every: cosign_every?,
+            on_stall: match (queue?, stall_wait?) {
+                (false, _) => OnStall::Refuse,
+                (true, patience) => OnStall::Queue { patience, places: STALL_PLACES },
+            },
             scrub_every: scrub_every?,
             scrub_bytes_per_second: scrub_bytes?,
             witnesses: witnesses?,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sallyport_audit::Digest;
+use sallyport_audit::ledger::OnStall;
 use sallyport_audit::sink::SyslogOptions;
 
 use super::witnesses::Witnesses;
@@ -98,6 +99,8 @@ pub struct Ledger {
     pub heartbeat: Duration,
     /// Interval of post-quantum cosignatures.
     pub cosign_every: Duration,
+    /// What a record does while the signer is away.
+    pub on_stall: OnStall,
     /// Interval of scrubs.
     pub scrub_every: Duration,
     /// How fast the journal is read for them.

@@ -144,7 +144,10 @@ fn witnesses_that_can_never_be_enough_are_refused() {
     assert_eq!(flags("ledger.witness_max_age_secs=299"), ["ledger.witness_max_age_secs"]);
     let none = faults(load("", &[], &["ledger.witness_policy=fail-closed"]));
     assert_eq!(none, ["ledger.witness_policy"]);
-    let twice = WITNESSES.replace("/w2+f34fa4d1+BK+7jgK94bSetxqsmNTOOIxdanhJb1E/lWNBF8v3h0Rj", "/w1+bb9da8f4+BDasG/akCtMGGksZBnymBJciZ3tYOFVP2YhgjzwguhSj");
+    let twice = WITNESSES.replace(
+        "/w2+f34fa4d1+BK+7jgK94bSetxqsmNTOOIxdanhJb1E/lWNBF8v3h0Rj",
+        "/w1+bb9da8f4+BDasG/akCtMGGksZBnymBJciZ3tYOFVP2YhgjzwguhSj",
+    );
     assert_eq!(faults(load(&twice, &[], &[])), ["witnesses[1].key"], "one person counts once");
     let remote = WITNESSES.replace("127.0.0.1", "192.0.2.1");
     assert_eq!(faults(load(&remote, &[], &[])), ["witnesses[1].url"]);

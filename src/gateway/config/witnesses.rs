@@ -113,8 +113,7 @@ pub(super) fn read_witnessing(reader: &mut Reader<'_>, all: Vec<WitnessSettings>
     let every = reader.number("ledger.witness_secs", 1, 86_400);
     let timeout = reader.number("ledger.witness_timeout_secs", 1, 60);
     let max_age = reader.number("ledger.witness_max_age_secs", 1, 2_592_000);
-    let words =
-        [("fail-open", WitnessPolicy::FailOpen), ("fail-closed", WitnessPolicy::FailClosed)];
+    let words = [("fail-open", WitnessPolicy::FailOpen), ("fail-closed", WitnessPolicy::FailClosed)];
     let policy = reader.word("ledger.witness_policy", &words);
     let (every, max_age, policy) = (every?, max_age?, policy?);
     if policy == WitnessPolicy::FailClosed && count == 0 {

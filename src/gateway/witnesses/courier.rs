@@ -79,7 +79,10 @@ impl HttpCourier {
 }
 
 impl Courier for HttpCourier {
-    fn add_checkpoint(&self, body: String) -> Pin<Box<dyn Future<Output = Result<Reply, String>> + Send + '_>> {
+    fn add_checkpoint(
+        &self,
+        body: String,
+    ) -> Pin<Box<dyn Future<Output = Result<Reply, String>> + Send + '_>> {
         Box::pin(self.post(body))
     }
 }

@@ -197,11 +197,7 @@ impl Work {
 
 /// Walks all that is acknowledged at this moment. `go_on` is told how many bytes were read, and says whether to go on;
 /// `None` if it did not.
-pub(super) fn scrub(
-    reader: &Reader,
-    files: &Files,
-    go_on: &mut dyn FnMut(u64) -> bool,
-) -> Option<Findings> {
+pub(super) fn scrub(reader: &Reader, files: &Files, go_on: &mut dyn FnMut(u64) -> bool) -> Option<Findings> {
     let head = match Checkpoint::from_note(&reader.checkpoint()) {
         Ok((head, _)) => head,
         Err(error) => return Some(Findings::failed(format!("the head cannot be used: {error}"))),

@@ -66,7 +66,10 @@ impl Findings {
     /// What was found, in a sentence.
     pub fn sentence(&self) -> String {
         let journal = match self.damage.first() {
-            None => format!("{} records of the journal are as they were signed", self.records - self.first.min(self.records)),
+            None => format!(
+                "{} records of the journal are as they were signed",
+                self.records - self.first.min(self.records)
+            ),
             Some(first) => format!(
                 "THE JOURNAL IS DAMAGED in {} places, first in {} at byte {} (record {}): {}",
                 self.damage.len() as u64 + self.more,
@@ -78,9 +81,13 @@ impl Findings {
         };
         let store = match (self.different, self.rebuild) {
             (0, _) => "the store has the same".to_owned(),
-            (different, false) => format!("{different} records in the store were not the same and are mended"),
+            (different, false) => {
+                format!("{different} records in the store were not the same and are mended")
+            }
             (different, true) => {
-                format!("{different} records in the store are not the same, and it is to be made anew at the next start")
+                format!(
+                    "{different} records in the store are not the same, and it is to be made anew at the next start"
+                )
             }
         };
         format!("{journal}; {store}")
