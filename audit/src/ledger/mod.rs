@@ -27,6 +27,7 @@ use crate::digest::Digest;
 use crate::keys::{HeadSigner, Vault};
 use crate::record::{Draft, Prepared, Seq};
 
+mod block;
 mod disk;
 mod error;
 mod feeder;
