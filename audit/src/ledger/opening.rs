@@ -17,11 +17,15 @@ use tokio::sync::{Semaphore, watch};
 use super::disk::{Disk, RealDisk};
 use super::head_writer::HeadWriter;
 use super::journal_writer::JournalWriter;
-use super::owner::{Clock, Owner, Pending, Publisher, Refusal};
+use super::numbering::{Numbering, Place, Refused};
+use super::owner::{Clock, Messages, Owner, Pending};
+use super::publisher::Publisher;
 use super::reader::{ReadSide, Reader};
 use super::replay::{Expected, Replayed, Visitor, replay};
+use super::signing::{Signing, Unable};
 use super::store::Store;
 use super::tail::Tail;
+use super::writing::Writing;
 use super::{
     Ledger, LedgerError, LedgerOptions, LedgerStatus, Opened, PERMIT_BYTES, Shared, StoreState, feeder, torn,
 };
@@ -290,7 +294,7 @@ struct Parts {
     store: Arc<dyn Store>,
 }
 
-/// Records what opening has to say, and starts the two threads.
+/// Records what opening has to say, and starts the threads.
 fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerError> {
     let Parts { options, signer, vault, clock, key, replayed, journal, head, store } = parts;
     let records = replayed.chain.size();
@@ -298,26 +302,24 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
     let (status, status_seen) = watch::channel(LedgerStatus::Open { records });
     let (heads, heads_seen) = watch::channel(records);
     let (notes, notes_seen) = watch::channel(Arc::clone(&note));
+    let publisher = Arc::new(Publisher { status, heads, note: notes });
     let tail = Arc::new(Tail::default());
     let room =
         Arc::new(Semaphore::new((options.queue_bytes / PERMIT_BYTES).clamp(128, Semaphore::MAX_PERMITS)));
-    let (flush_interval, written_by) = (options.flush_interval, options.node.clone());
-    let mut owner = Owner {
-        options,
-        signer,
-        key,
-        vault: Arc::clone(&vault),
-        clock,
+    let place = Place { chain: replayed.chain.clone(), time: replayed.last_time };
+    let mut numbering = Numbering::new(&options, Arc::clone(&vault), clock, place);
+    let mut signing = Signing { signer, key, origin: options.origin.clone(), chain: replayed.chain.clone() };
+    let mut writing = Writing {
         chain: replayed.chain,
-        last_time: replayed.last_time,
         note,
         journal,
         head,
         tail: Arc::clone(&tail),
-        publish: Publisher { status, heads, note: notes },
-        held: std::collections::VecDeque::new(),
+        store_lag_bytes: options.store_lag_bytes,
+        flush_interval: options.flush_interval,
+        publisher: Arc::clone(&publisher),
     };
-    record_opening(&mut owner, drafts)?;
+    record_opening(&options.node, drafts, &mut numbering, &mut signing, &mut writing)?;
 
     let read_side = Arc::new(ReadSide {
         tail: Arc::clone(&tail),
@@ -326,47 +328,69 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
         heads: heads_seen,
         note: notes_seen,
     });
-    let (sender, messages) = mpsc::channel();
-    let feeding = Arc::clone(&tail);
-    let directory = owner.options.directory.clone();
+    let directory = options.directory.clone();
     let spawn_failed = |error| LedgerError::io("start a thread for the ledger in", &directory, error);
+    let (sender, messages) = mpsc::channel();
+    let sender = Messages(sender);
+    let (orders, to_sign) = mpsc::sync_channel(1);
+    // Without room of its own: a group is signed when the writer is about to be free, and grows until then.
+    let (signed, to_write) = mpsc::sync_channel(0);
+    let writer = life::spawn("ledger-write", sender.clone(), Arc::clone(&publisher), move |owner| {
+        writing.run(&to_write, owner)
+    });
+    let seen = Arc::clone(&publisher);
+    let signer = life::spawn("ledger-sign", sender.clone(), Arc::clone(&publisher), move |owner| {
+        signing.run(&to_sign, &signed, owner, &seen);
+        Ok(())
+    });
+    let workers = vec![signer.map_err(spawn_failed)?, writer.map_err(spawn_failed)?];
+    let (feeding, flush_interval) = (Arc::clone(&tail), options.flush_interval);
     let feeder = std::thread::Builder::new()
         .name("ledger-store".to_owned())
         .spawn(move || feeder::run(&feeding, &store, flush_interval))
         .map_err(spawn_failed)?;
-    let ending = Ending { tail, feeder, read_side: Arc::clone(&read_side), room: Arc::clone(&room), lock };
+    let ending =
+        Ending { workers, tail, feeder, read_side: Arc::clone(&read_side), room: Arc::clone(&room), lock };
+    let node = options.node.clone();
+    let owner = Owner::new(options, numbering, orders, Arc::clone(&publisher));
     let thread = std::thread::Builder::new()
         .name("ledger".to_owned())
-        .spawn(move || life::live(owner, &messages, ending))
+        .spawn(move || life::live(owner, &messages, &publisher, ending))
         .map_err(spawn_failed)?;
     let shared = Shared {
         sender,
         room,
         status: status_seen,
         reader: Reader { shared: read_side },
-        node: written_by,
+        node,
         thread: Mutex::new(Some(thread)),
         closing: AtomicBool::new(false),
     };
     Ok(Ledger { shared: Arc::new(shared) })
 }
 
-fn record_opening(owner: &mut Owner, drafts: Vec<Draft>) -> Result<(), LedgerError> {
-    if drafts.is_empty() {
-        return Ok(());
+/// Goes through the same steps as every later record, one after the other.
+fn record_opening(
+    node: &str,
+    drafts: Vec<Draft>,
+    numbering: &mut Numbering,
+    signing: &mut Signing,
+    writing: &mut Writing,
+) -> Result<(), LedgerError> {
+    let failed = |reason| LedgerError::Failed { reason };
+    for draft in drafts {
+        let prepared = Prepared::new(draft, node, [0; 32]).map_err(|error| failed(error.to_string()))?;
+        let added = numbering.add(Pending { prepared, reply: None, permit: None });
+        added.map_err(|(_, refused)| match refused {
+            Refused::Stalled(reason) => LedgerError::Signer { reason },
+            Refused::Failed(reason) => failed(reason),
+        })?;
     }
-    let pending: Result<Vec<_>, _> = drafts
-        .into_iter()
-        .map(|draft| Prepared::new(draft, &owner.options.node, [0; 32]))
-        .map(|prepared| prepared.map(|prepared| Pending { prepared, reply: None, permit: None }))
-        .collect();
-    let pending = pending.map_err(|error| LedgerError::Failed { reason: error.to_string() })?;
-    match owner.commit(&pending) {
-        Ok(_) => {
-            let synced = owner.head.sync();
-            synced.map_err(|error| LedgerError::io("sync the head file in", &owner.options.directory, error))
-        }
-        Err(Refusal::Stalled(reason)) => Err(LedgerError::Signer { reason }),
-        Err(Refusal::Failed(reason)) => Err(LedgerError::Failed { reason }),
-    }
+    let Some(unsigned) = numbering.close() else { return Ok(()) };
+    let signed = signing.sign(unsigned).map_err(|unable| match unable {
+        Unable::Stalled(_, reason) => LedgerError::Signer { reason },
+        Unable::Failed(_, reason) => failed(reason),
+    })?;
+    writing.write(signed).map_err(failed)?;
+    writing.sync().map_err(failed)
 }
