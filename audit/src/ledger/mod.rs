@@ -4,10 +4,10 @@
 //! and under a head signed by the key provider. Numbers are given in the order in which drafts reach the
 //! owner and never change. Readers see every record from the moment its receipt is given.
 //!
-//! How: callers bring their drafts into canonical form themselves. Then three threads, each with what it owns:
-//! one gives numbers and hashes (`owner`), one has a group's head signed (`signing`), one writes the group, syncs
-//! once and answers all (`writing`); they overlap, so a group is whatever arrived while the one before it was
-//! signed. A fourth (`feeder`) puts groups into the query store behind them, bounded; until it has, readers
+//! How: callers bring their drafts into canonical form themselves. One thread (`owner`) gives numbers and hashes;
+//! two others (`committer`) take turns at having a group's head signed, writing the group, syncing once, and
+//! answering all. So the three overlap, and a group is whatever arrived while the one before it was signed. A
+//! last thread (`feeder`) puts groups into the query store behind them, bounded; until it has, readers
 //! find them in memory (`tail`). The store is only ever a copy: what is wrong with it is mended from the
 //! journal when the ledger is opened (`opening`).
 //!
@@ -29,6 +29,7 @@ use crate::keys::{HeadSigner, Vault};
 use crate::record::{Draft, Prepared, Seq};
 
 mod block;
+mod committer;
 mod disk;
 mod error;
 mod feeder;
@@ -53,6 +54,7 @@ mod writing;
 
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::{AppendError, LedgerError, ReadError};
+pub use opening::reread;
 pub use options::LedgerOptions;
 pub use reader::{Entry, Reader};
 
@@ -105,6 +107,9 @@ pub struct Opened {
     pub created: bool,
     /// How many records there were before this start, not counting what opening itself recorded.
     pub records: u64,
+    /// Records from this one on were read and checked; of those before it only how their files end. Give it to
+    /// [`reread`].
+    pub checked_from: Seq,
     /// An unfinished group at the end of the journal, which had never been acknowledged.
     pub torn: Option<TornTail>,
     /// What became of the query store.

@@ -132,7 +132,8 @@ impl Numbering {
         let group = GroupWriter::new(before.chain.next(), 0);
         let mut open = Open { before, group, stamp: Stamp::default(), waiting: Vec::new() };
         if let Some(last) = self.place.time.replace(now).filter(|last| *last > now) {
-            let jump = clock_jump(last, now, &self.node).map_err(|error| Refused::Failed(error.to_string()))?;
+            let jump =
+                clock_jump(last, now, &self.node).map_err(|error| Refused::Failed(error.to_string()))?;
             self.put(&mut open, &jump, now)?;
         }
         Ok(open)

@@ -1,7 +1,7 @@
 //! Opens a ledger: finds out what is there before anything is added.
 //!
-//! In this order: take the lock; make durable what a killed process left; read the head file; read the whole
-//! journal and compare it with the head file; bring the query store up to the journal, or make it anew; set an
+//! In this order: take the lock; make durable what a killed process left; read the head file; read the journal's
+//! recent part (`recent`) and compare it with the head file; bring the query store up to the journal, or make it anew; set an
 //! unfinished end aside; record what was done. What does not fit is refused with its own explanation, and
 //! nothing is changed by then.
 
@@ -10,10 +10,12 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock, mpsc};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
 
+use super::committer::Committer;
 use super::disk::{Disk, RealDisk};
 use super::head_writer::HeadWriter;
 use super::journal_writer::JournalWriter;
@@ -33,16 +35,18 @@ use crate::chain::Chain;
 use crate::checkpoint::{Checkpoint, check_origin};
 use crate::digest::Digest;
 use crate::journal::Files;
-use crate::journal::Group;
 use crate::journal::head::{self, HeadFile};
+use crate::journal::{Group, SegmentHeader};
 use crate::keys::{HeadSigner, Vault};
 use crate::kind::Kind;
 use crate::note::{PublicKey, SignedNote};
-use crate::record::{Draft, FORMAT_VERSION, Outcome, Prepared};
+use crate::record::{Draft, FORMAT_VERSION, Outcome, Prepared, Seq};
 
 mod catching_up;
 mod life;
+mod recent;
 
+use catching_up::CaughtUp;
 use life::Ending;
 
 /// The world outside: replaced by tests.
@@ -76,7 +80,8 @@ pub(super) fn open(
 
     let mut known = read_head(&files, &options, &key)?;
     let expected = Expected { origin: &options.origin, key: &key };
-    let (replayed, store, store_state) = catching_up::replay_into_store(&files, &options, &expected, &known)?;
+    let caught_up = catching_up::replay_into_store(&files, &options, &expected, &known)?;
+    let CaughtUp { replayed, checked_from, store, store_state } = caught_up;
     check_last_head(&files, &replayed, &key)?;
     // The head of the first group is made durable before a second one is written.
     if matches!(known, Known::Blank) && replayed.groups > 1 {
@@ -103,12 +108,41 @@ pub(super) fn open(
         options.segment_bytes,
         last,
     )?;
-    let opened = Opened { created, records: replayed.chain.size(), torn, store: store_state };
+    let opened = Opened { created, records: replayed.chain.size(), checked_from, torn, store: store_state };
     let drafts = opening_drafts(&opened, &replayed, &known, &options, &key);
     let parts =
         Parts { options, signer, vault, clock: surroundings.clock, key, replayed, journal, head, store };
     let ledger = start(parts, drafts, lock)?;
     Ok((ledger, opened))
+}
+
+/// Reads the records before `until` again, which opening had left out, and checks them as opening does.
+///
+/// For a thread of its own: it takes as long as reading that part of the journal takes. `until` is what
+/// [`Opened::checked_from`] said.
+pub fn reread(directory: &Path, origin: &str, key: &PublicKey, until: Seq) -> Result<(), LedgerError> {
+    struct Nothing;
+    impl Visitor for Nothing {
+        fn record(&mut self, _: &Chain) {}
+        fn group(&mut self, _: &Group<&[u8]>, _: &Chain) {}
+    }
+    let files = Files::new(directory);
+    let segments = files.segments().map_err(|error| LedgerError::io("list", files.journal(), error))?;
+    let older = segments.partition_point(|segment| segment.first < until);
+    let older = segments.get(..older).unwrap_or_default();
+    let replayed = replay(&files, older, Replayed::genesis(), &Expected { origin, key }, &mut Nothing)?;
+    let Some(next) = segments.iter().find(|segment| segment.first == until) else { return Ok(()) };
+    let goes_on = recent::header(next)
+        .is_some_and(|header| header == SegmentHeader::new(&header.origin, &replayed.chain, &replayed.note));
+    if goes_on && replayed.torn.is_none() {
+        return Ok(());
+    }
+    Err(LedgerError::Damaged {
+        segment: older.last().unwrap_or(next).name(),
+        offset: replayed.torn.as_ref().map_or(0, |torn| torn.offset),
+        seq: replayed.chain.next(),
+        what: replayed.torn.map_or("the segment behind it does not go on there".to_owned(), |torn| torn.what),
+    })
 }
 
 /// What the head file says.
@@ -318,6 +352,8 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
         store_lag_bytes: options.store_lag_bytes,
         flush_interval: options.flush_interval,
         publisher: Arc::clone(&publisher),
+        synced: Instant::now(),
+        failed: None,
     };
     record_opening(&options.node, drafts, &mut numbering, &mut signing, &mut writing)?;
 
@@ -329,21 +365,22 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
         note: notes_seen,
     });
     let directory = options.directory.clone();
-    let spawn_failed = |error| LedgerError::io("start a thread for the ledger in", &directory, error);
+    let spawn_failed =
+        |error| LedgerError::io("start a thread for the ledger in", directory.as_path(), error);
     let (sender, messages) = mpsc::channel();
     let sender = Messages(sender);
-    let (orders, to_sign) = mpsc::sync_channel(1);
-    // Without room of its own: a group is signed when the writer is about to be free, and grows until then.
-    let (signed, to_write) = mpsc::sync_channel(0);
-    let writer = life::spawn("ledger-write", sender.clone(), Arc::clone(&publisher), move |owner| {
-        writing.run(&to_write, owner)
+    let (orders, to_do) = mpsc::sync_channel(1);
+    let committer = Arc::new(Committer {
+        signing: Mutex::new((signing, to_do)),
+        writing: Mutex::new(writing),
+        owner: sender.clone(),
+        publisher: Arc::clone(&publisher),
+        flush_interval: options.flush_interval,
     });
-    let seen = Arc::clone(&publisher);
-    let signer = life::spawn("ledger-sign", sender.clone(), Arc::clone(&publisher), move |owner| {
-        signing.run(&to_sign, &signed, owner, &seen);
-        Ok(())
-    });
-    let workers = vec![signer.map_err(spawn_failed)?, writer.map_err(spawn_failed)?];
+    let workers: Vec<_> = ["ledger-0", "ledger-1"]
+        .into_iter()
+        .map(|name| life::spawn(name, Arc::clone(&committer)).map_err(spawn_failed))
+        .collect::<Result<_, _>>()?;
     let (feeding, flush_interval) = (Arc::clone(&tail), options.flush_interval);
     let feeder = std::thread::Builder::new()
         .name("ledger-store".to_owned())
@@ -391,6 +428,6 @@ fn record_opening(
         Unable::Stalled(_, reason) => LedgerError::Signer { reason },
         Unable::Failed(_, reason) => failed(reason),
     })?;
-    writing.write(signed).map_err(failed)?;
+    writing.write(signed.chain, signed.note, signed.group).map_err(failed)?;
     writing.sync().map_err(failed)
 }

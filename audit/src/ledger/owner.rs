@@ -1,22 +1,22 @@
 //! The one thread that decides in which order drafts become records.
 //!
-//! It gives numbers (`numbering`), hands a group to the thread that has it signed (`signing`) whenever that is
-//! free, and that one hands it to the thread that makes it durable and answers (`writing`). So collecting and
-//! hashing, signing, and writing overlap; a group is what arrived while the one before it was signed. Nothing is
-//! given to anybody before its group is durable, and what cannot be signed leaves no trace: its numbers are
-//! taken back before anything else is signed.
+//! It gives numbers (`numbering`) and hands a group to the committers (`committer`) whenever the signer is free:
+//! one has it signed while another still writes the group before. So collecting and hashing, signing, and writing
+//! overlap; a group is what arrived while the one before it was signed. Nothing is given to anybody before its
+//! group is durable, and what cannot be signed leaves no trace: its numbers are taken back before anything else
+//! is signed.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::committer::Order;
 use super::numbering::{Numbering, Refused, Unsigned};
 use super::publisher::Publisher;
-use super::signing::Order;
 use super::{AppendError, LedgerError, LedgerOptions, LedgerStatus, Receipt};
 use crate::record::Prepared;
 
@@ -37,11 +37,11 @@ pub(super) enum Message {
     Close(Closer),
     /// The last handle was dropped: finish.
     Abandoned,
-    /// From the signer: ready for the next group.
+    /// From a committer: the signer is ready for the next group.
     Free,
-    /// From the signer: the key provider does not sign; here is the group again, if it was one.
+    /// From a committer: the key provider does not sign; here is the group again, if it was one.
     Stalled(Option<Box<Unsigned>>, String),
-    /// From the signer or the writer: it has stopped for good, and why.
+    /// From a committer: writing has stopped for good, and why.
     Broken(String),
 }
 
@@ -75,7 +75,7 @@ pub(super) struct Pending {
 pub(super) struct Owner {
     options: LedgerOptions,
     numbering: Numbering,
-    signer: SyncSender<Order>,
+    committers: SyncSender<Order>,
     publisher: Arc<Publisher>,
     /// Whether the signer is at work.
     signing: bool,
@@ -93,11 +93,21 @@ impl Owner {
     pub(super) fn new(
         options: LedgerOptions,
         numbering: Numbering,
-        signer: SyncSender<Order>,
+        committers: SyncSender<Order>,
         publisher: Arc<Publisher>,
     ) -> Self {
         let (waiting, held) = (VecDeque::new(), VecDeque::new());
-        Self { options, numbering, signer, publisher, signing: false, waiting, held, again: false, closing: None }
+        Self {
+            options,
+            numbering,
+            committers,
+            publisher,
+            signing: false,
+            waiting,
+            held,
+            again: false,
+            closing: None,
+        }
     }
 
     /// Works until the ledger is closed or its last handle is dropped, and gives back who waits for that.
@@ -124,8 +134,10 @@ impl Owner {
             self.take(message)?;
         }
         self.number()?;
-        if !self.signing && let Some(unsigned) = self.numbering.close() {
-            self.order(Order::Sign(unsigned))?;
+        if !self.signing
+            && let Some(unsigned) = self.numbering.close()
+        {
+            self.order(Order::Commit(unsigned))?;
             self.number()?;
         }
         Ok(())
@@ -184,7 +196,7 @@ impl Owner {
 
     fn order(&mut self, order: Order) -> Result<(), String> {
         self.signing = true;
-        self.signer.send(order).map_err(|_| "the thread that has heads signed is gone".to_owned())
+        self.committers.send(order).map_err(|_| "the threads that sign and write are gone".to_owned())
     }
 
     /// Gives numbers to what waits, oldest first, while the open group has room.
@@ -230,8 +242,8 @@ impl Owner {
         for pending in open.map(|(pending, _)| pending).chain(self.held).chain(self.waiting) {
             answer(pending, refused());
         }
-        // The signer ends, and with it the writer, whatever else it still refuses.
-        drop(self.signer);
+        // The committers end when they have refused what they still have.
+        drop(self.committers);
         let mut closing = self.closing;
         while closing.is_none() {
             match messages.recv() {

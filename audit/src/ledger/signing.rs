@@ -1,27 +1,17 @@
-//! The thread that has groups signed, one at a time, and hands them on to be written.
+//! Has groups signed, one at a time.
 //!
-//! A signature is believed only after it was checked. When the key provider does not sign, the group goes back
-//! to the owner, which takes its numbers back; there is never a second group here by then.
+//! A signature is believed only after it was checked. When the key provider does not sign, the group is given
+//! back, so that its numbers can be taken back; there is never a second group here by then.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender};
 
+use super::Receipt;
 use super::numbering::Unsigned;
-use super::owner::{Message, Messages, Pending, refuse};
-use super::publisher::Publisher;
-use super::{AppendError, Receipt};
+use super::owner::Pending;
 use crate::chain::Chain;
 use crate::journal::Group;
 use crate::keys::HeadSigner;
 use crate::note::{PublicKey, SignedNote};
-
-/// What the thread is asked to do.
-pub(super) enum Order {
-    /// Have this group signed.
-    Sign(Unsigned),
-    /// Find out whether signing works again.
-    Probe,
-}
 
 /// A group that is ready to be written.
 pub(super) struct Signed {
@@ -63,6 +53,12 @@ impl Signing {
         }
     }
 
+    /// Asks whether signing works, by signing the head that is already signed.
+    pub(super) fn probe(&mut self) -> Result<(), String> {
+        let chain = self.chain.clone();
+        self.head(&chain).map(drop)
+    }
+
     /// The signed head over `chain`.
     fn head(&mut self, chain: &Chain) -> Result<String, String> {
         let text = chain.checkpoint(&self.origin).text();
@@ -71,51 +67,5 @@ impl Signing {
             return Err("the key provider returned a false signature".to_owned());
         }
         Ok(SignedNote::new(text, &self.key, &signature).to_string())
-    }
-
-    /// Works until the owner is gone.
-    pub(super) fn run(
-        mut self,
-        orders: &Receiver<Order>,
-        writer: &SyncSender<Signed>,
-        owner: &Messages,
-        publisher: &Publisher,
-    ) {
-        for order in orders {
-            let stalled = match order {
-                Order::Probe => {
-                    // The head that is already signed, once more.
-                    let chain = self.chain.clone();
-                    self.head(&chain).err().map(|reason| (None, reason))
-                }
-                Order::Sign(unsigned) => match self.sign(unsigned) {
-                    Ok(signed) => {
-                        publisher.signing();
-                        // Waits while one group is being written and another waits for that.
-                        if let Err(refused) = writer.send(signed) {
-                            let reason = "the thread that writes the journal is gone".to_owned();
-                            refuse(refused.0.waiting, &AppendError::Failed { reason: reason.clone() });
-                            owner.tell(Message::Broken(reason));
-                            return;
-                        }
-                        None
-                    }
-                    Err(Unable::Stalled(unsigned, reason)) => Some((Some(unsigned), reason)),
-                    Err(Unable::Failed(waiting, reason)) => {
-                        publisher.failed(&reason);
-                        refuse(waiting, &AppendError::Failed { reason: reason.clone() });
-                        owner.tell(Message::Broken(reason));
-                        return;
-                    }
-                },
-            };
-            owner.tell(match stalled {
-                None => {
-                    publisher.signing();
-                    Message::Free
-                }
-                Some((unsigned, reason)) => Message::Stalled(unsigned.map(Box::new), reason),
-            });
-        }
     }
 }

@@ -110,7 +110,8 @@ fn number(key: &[u8]) -> Option<Seq> {
 }
 
 fn unpacked(first: Seq, block: &[u8]) -> Result<Vec<Stored>, StoreError> {
-    block::unpack(first, block).ok_or_else(|| StoreError(format!("the records from {first} on are not whole")))
+    block::unpack(first, block)
+        .ok_or_else(|| StoreError(format!("the records from {first} on are not whole")))
 }
 
 impl From<sled::Error> for StoreError {
@@ -163,7 +164,9 @@ impl Store for SledStore {
                     }
                     _ => {
                         if let Some((first, bytes)) = block.replace((first, value.to_vec())) {
-                            found.extend(unpacked(first, &bytes)?.into_iter().filter(|stored| stored.seq >= from));
+                            found.extend(
+                                unpacked(first, &bytes)?.into_iter().filter(|stored| stored.seq >= from),
+                            );
                         }
                         if found.len() >= limit {
                             found.truncate(limit);

@@ -1,21 +1,19 @@
-//! The thread that makes signed groups durable, shows them, and answers who waits for them.
+//! Makes signed groups durable and shows them.
 //!
-//! In this order: write the group and sync → note the head apart → show it to readers → answer. After a failed
-//! write or sync nobody knows what is on the disk: everything that comes later is refused, until the ledger is
-//! opened again.
+//! In this order: write the group and sync → note the head apart → show it to readers; then its records may be
+//! acknowledged. After a failed write or sync nobody knows what is on the disk: everything that comes later is
+//! refused, until the ledger is opened again.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::head_writer::HeadWriter;
 use super::journal_writer::JournalWriter;
-use super::owner::{Message, Messages, describe, refuse};
+use super::owner::describe;
 use super::publisher::Publisher;
-use super::signing::Signed;
 use super::tail::Tail;
-use super::{AppendError, Receipt, owner::Pending};
 use crate::chain::Chain;
+use crate::journal::Group;
 
 /// What it writes to, and where it stands there.
 pub(super) struct Writing {
@@ -29,28 +27,47 @@ pub(super) struct Writing {
     /// How often the head file is synced.
     pub(super) flush_interval: Duration,
     pub(super) publisher: Arc<Publisher>,
+    /// When the head file was last synced.
+    pub(super) synced: Instant,
+    /// Why nothing is written any more.
+    pub(super) failed: Option<String>,
 }
 
 impl Writing {
-    /// Makes a group durable, then shows it; gives back who is to be told.
-    pub(super) fn write(&mut self, signed: Signed) -> Result<Vec<(Pending, Receipt)>, String> {
-        let Signed { chain, note, group, waiting } = signed;
-        match self.keep(chain, note, group) {
-            Ok(()) => Ok(waiting),
-            Err(reason) => {
-                self.publisher.failed(&reason);
-                refuse(waiting, &AppendError::Failed { reason: reason.clone() });
-                Err(reason)
-            }
-        }
-    }
-
-    fn keep(
+    /// Makes a group durable, then shows it. After an error nothing more is written.
+    pub(super) fn write(
         &mut self,
         chain: Chain,
         note: Arc<str>,
-        group: crate::journal::Group<Vec<u8>>,
+        group: Group<Vec<u8>>,
     ) -> Result<(), String> {
+        self.unless_failed(|writing| writing.keep(chain, note, group))
+    }
+
+    /// Whether the head file was not synced for a while.
+    pub(super) fn is_sync_due(&self) -> bool {
+        self.synced.elapsed() >= self.flush_interval
+    }
+
+    /// Makes the head file durable.
+    pub(super) fn sync(&mut self) -> Result<(), String> {
+        self.synced = Instant::now();
+        self.unless_failed(|writing| {
+            writing.head.sync().map_err(|error| format!("cannot sync the head file: {error}"))
+        })
+    }
+
+    fn unless_failed(&mut self, work: impl FnOnce(&mut Self) -> Result<(), String>) -> Result<(), String> {
+        if let Some(reason) = &self.failed {
+            return Err(reason.clone());
+        }
+        work(self).inspect_err(|reason| {
+            self.publisher.failed(reason);
+            self.failed = Some(reason.clone());
+        })
+    }
+
+    fn keep(&mut self, chain: Chain, note: Arc<str>, group: Group<Vec<u8>>) -> Result<(), String> {
         self.journal.append(&self.chain, &self.note, group.frame()).map_err(|error| describe(&error))?;
         self.head.write(&note).map_err(|error| format!("cannot write the head file: {error}"))?;
         self.tail.push(Arc::new(group), self.store_lag_bytes)?;
@@ -58,57 +75,5 @@ impl Writing {
         self.note = Arc::clone(&note);
         self.publisher.durable(self.chain.size(), note);
         Ok(())
-    }
-
-    /// Makes the head file durable.
-    pub(super) fn sync(&mut self) -> Result<(), String> {
-        self.head.sync().map_err(|error| {
-            let reason = format!("cannot sync the head file: {error}");
-            self.publisher.failed(&reason);
-            reason
-        })
-    }
-
-    /// Works until no more groups come, or until writing fails: then it says why and refuses the rest.
-    pub(super) fn run(mut self, groups: &Receiver<Signed>, owner: &Messages) -> Result<(), String> {
-        let ended = self.work(groups);
-        if let Err(reason) = &ended {
-            owner.tell(Message::Broken(reason.clone()));
-            for signed in groups {
-                refuse(signed.waiting, &AppendError::Failed { reason: reason.clone() });
-            }
-        }
-        ended
-    }
-
-    fn work(&mut self, groups: &Receiver<Signed>) -> Result<(), String> {
-        let mut synced = Instant::now();
-        loop {
-            let next = if self.head.is_dirty() {
-                groups.recv_timeout(self.flush_interval)
-            } else {
-                groups.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            };
-            match next {
-                Ok(signed) => acknowledge(self.write(signed)?),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.sync(),
-            }
-            if synced.elapsed() >= self.flush_interval {
-                synced = Instant::now();
-                self.sync()?;
-            }
-        }
-    }
-}
-
-/// Tells everybody in a durable group where their draft stands.
-fn acknowledge(waiting: Vec<(Pending, Receipt)>) {
-    for (pending, receipt) in waiting {
-        drop(pending.permit);
-        if let Some(reply) = pending.reply {
-            // Whoever no longer waits does not need the answer.
-            let _ = reply.send(Ok(receipt));
-        }
     }
 }

@@ -8,18 +8,19 @@ use std::thread::JoinHandle;
 
 use tokio::sync::Semaphore;
 
-use crate::ledger::owner::{Closer, Ended, Message, Messages, Owner, describe};
+use crate::ledger::committer::Committer;
+use crate::ledger::owner::{Closer, Ended, Message, Owner, describe};
 use crate::ledger::publisher::Publisher;
 use crate::ledger::reader::ReadSide;
 use crate::ledger::tail::Tail;
 use crate::ledger::{LedgerError, LedgerStatus};
 
-/// What the threads behind the owner give back when they end.
+/// A committer's thread.
 pub(super) type Worker = JoinHandle<Result<(), String>>;
 
 /// What is let go of when the ledger ends, in this order.
 pub(super) struct Ending {
-    /// The threads that sign and write.
+    /// The committers.
     pub(super) workers: Vec<Worker>,
     pub(super) tail: Arc<Tail>,
     pub(super) feeder: JoinHandle<()>,
@@ -28,18 +29,13 @@ pub(super) struct Ending {
     pub(super) lock: File,
 }
 
-/// Starts a thread behind the owner; a panic in it stops the ledger.
-pub(super) fn spawn(
-    name: &str,
-    owner: Messages,
-    publisher: Arc<Publisher>,
-    work: impl FnOnce(&Messages) -> Result<(), String> + Send + 'static,
-) -> io::Result<Worker> {
+/// Starts a committer's thread; a panic in it stops the ledger.
+pub(super) fn spawn(name: &str, committer: Arc<Committer>) -> io::Result<Worker> {
     std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        catch_unwind(AssertUnwindSafe(|| work(&owner))).unwrap_or_else(|_| {
+        catch_unwind(AssertUnwindSafe(|| committer.run())).unwrap_or_else(|_| {
             let reason = "one of the ledger's threads met a fault in the program".to_owned();
-            publisher.failed(&reason);
-            owner.tell(Message::Broken(reason.clone()));
+            committer.publisher.failed(&reason);
+            committer.owner.tell(Message::Broken(reason.clone()));
             Err(reason)
         })
     })
@@ -73,7 +69,7 @@ fn answer_close(close: Option<Closer>, result: Result<(), LedgerError>) {
 }
 
 impl Ending {
-    /// The owner is gone, so the signer ends when it has handed on its last group, and then the writer.
+    /// The owner is gone, so the committers end when they have done what was ordered.
     fn finish(self) -> Result<(), LedgerError> {
         let fault = || Err("one of the ledger's threads met a fault in the program".to_owned());
         let worked: Vec<_> =
