@@ -4,10 +4,13 @@
 //! hand: whoever signs takes the journal before it lets go of the signer, so groups are written in the order of
 //! their numbers; and a group is given to one thread for its whole way, because every change of threads costs
 //! each record time.
+//!
+//! Signing early makes groups smaller, and each group costs a signature. That is worth it for a token, which takes
+//! as long as the disk does; a key in memory signs so fast that the group had better grow until the disk is free.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::numbering::Unsigned;
 use super::owner::{Message, Messages, Pending, refuse};
@@ -24,10 +27,14 @@ pub(super) enum Order {
     Probe,
 }
 
+/// What signs, and what is to be signed.
+pub(super) type Signer = (Signing, Receiver<Order>);
+
 /// The threads' common work.
 pub(super) struct Committer {
-    pub(super) signing: Mutex<(Signing, Receiver<Order>)>,
-    pub(super) writing: Mutex<Writing>,
+    pub(super) signing: Mutex<Signer>,
+    /// The journal, and how long writing the last group took.
+    pub(super) writing: Mutex<(Writing, Duration)>,
     pub(super) owner: Messages,
     pub(super) publisher: Arc<Publisher>,
     /// After so long without a group the head file is synced.
@@ -38,7 +45,7 @@ impl Committer {
     /// Works until the owner is gone; an error says why nothing could be written any more.
     pub(super) fn run(&self) -> Result<(), String> {
         while self.turn()? {}
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner).sync()
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner).0.sync()
     }
 
     /// Does one thing; whether there will be another.
@@ -52,31 +59,52 @@ impl Committer {
                 let probed = signing.probe();
                 self.answer(probed.map_err(|reason| (None, reason)));
             }
-            Ok(Order::Commit(unsigned)) => match signing.sign(unsigned) {
-                Err(Unable::Stalled(unsigned, reason)) => self.answer(Err((Some(unsigned), reason))),
-                Err(Unable::Failed(waiting, reason)) => {
-                    self.publisher.failed(&reason);
-                    self.fail(waiting, &reason);
-                }
-                Ok(Signed { chain, note, group, waiting }) => {
-                    let mut writing =
-                        self.writing.lock().map_err(|_| "the writing thread met a fault".to_owned())?;
-                    self.answer(Ok(()));
-                    drop(signer);
-                    let written = writing.write(chain, note, group);
-                    let sync_is_due = writing.is_sync_due();
-                    drop(writing);
-                    match written {
-                        Ok(()) => acknowledge(waiting),
-                        Err(reason) => self.fail(waiting, &reason),
-                    }
-                    if sync_is_due {
-                        self.sync();
+            Ok(Order::Commit(unsigned)) => {
+                let began = Instant::now();
+                match signing.sign(unsigned) {
+                    Ok(signed) => self.write(signed, began.elapsed(), signer)?,
+                    Err(Unable::Stalled(unsigned, reason)) => self.answer(Err((Some(unsigned), reason))),
+                    Err(Unable::Failed(waiting, reason)) => {
+                        self.publisher.failed(&reason);
+                        self.fail(waiting, &reason);
                     }
                 }
-            },
+            }
         }
         Ok(true)
+    }
+
+    /// Makes a group durable and answers for it; the next one may be signed meanwhile.
+    fn write(
+        &self,
+        signed: Signed,
+        signed_for: Duration,
+        signer: MutexGuard<'_, Signer>,
+    ) -> Result<(), String> {
+        let Signed { chain, note, group, waiting } = signed;
+        let mut journal = self.writing.lock().map_err(|_| "the writing thread met a fault".to_owned())?;
+        let (writing, wrote_for) = &mut *journal;
+        let mut signer = Some(signer);
+        if signed_for * 2 >= *wrote_for {
+            self.answer(Ok(()));
+            signer = None;
+        }
+        let began = Instant::now();
+        let written = writing.write(chain, note, group);
+        *wrote_for = began.elapsed();
+        let sync_is_due = writing.is_sync_due();
+        drop(journal);
+        if signer.take().is_some() {
+            self.answer(Ok(()));
+        }
+        match written {
+            Ok(()) => acknowledge(waiting),
+            Err(reason) => self.fail(waiting, &reason),
+        }
+        if sync_is_due {
+            self.sync();
+        }
+        Ok(())
     }
 
     /// Tells the owner that the signer is free again, or what it could not sign.
@@ -91,7 +119,7 @@ impl Committer {
     }
 
     fn sync(&self) {
-        let synced = self.writing.lock().map(|mut writing| writing.sync());
+        let synced = self.writing.lock().map(|mut journal| journal.0.sync());
         if let Ok(Err(reason)) = synced {
             self.fail(Vec::new(), &reason);
         }

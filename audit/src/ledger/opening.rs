@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
@@ -372,7 +372,7 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
     let (orders, to_do) = mpsc::sync_channel(1);
     let committer = Arc::new(Committer {
         signing: Mutex::new((signing, to_do)),
-        writing: Mutex::new(writing),
+        writing: Mutex::new((writing, Duration::ZERO)),
         owner: sender.clone(),
         publisher: Arc::clone(&publisher),
         flush_interval: options.flush_interval,
