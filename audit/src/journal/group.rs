@@ -240,14 +240,9 @@ mod tests {
         let records = [(vec![1; 30], vec![2; 10]), (vec![3; 9], vec![])];
         let mut writer = GroupWriter::new(Seq::new(40), 0);
         for (record, sealed) in &records {
-            for _ in 0..2 {
-                writer.record(|out| out.extend_from_slice(record)).unwrap();
-                writer.seal(sealed);
-                if writer.len() % 2 == 0 {
-                    writer.take_back();
-                    writer.record(|out| out.extend_from_slice(record)).unwrap();
-                    writer.seal(sealed);
-                }
+            for other in [vec![7; 50], Vec::new()] {
+                writer.record(|out| out.extend_from_slice(&other)).unwrap();
+                writer.seal(&other);
                 writer.take_back();
             }
             writer.record(|out| out.extend_from_slice(record)).unwrap();

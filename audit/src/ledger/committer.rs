@@ -22,17 +22,17 @@ use super::{AppendError, Receipt};
 /// What the owner wants to be done.
 pub(super) enum Order {
     /// Make this group durable.
-    Commit(Unsigned),
+    Commit(Box<Unsigned>),
     /// Find out whether signing works again.
     Probe,
 }
 
 /// What signs, and what is to be signed.
-pub(super) type Signer = (Signing, Receiver<Order>);
+pub(super) type Desk = (Signing, Receiver<Order>);
 
 /// The threads' common work.
 pub(super) struct Committer {
-    pub(super) signing: Mutex<Signer>,
+    pub(super) signing: Mutex<Desk>,
     /// The journal, and how long writing the last group took.
     pub(super) writing: Mutex<(Writing, Duration)>,
     pub(super) owner: Messages,
@@ -50,8 +50,8 @@ impl Committer {
 
     /// Does one thing; whether there will be another.
     fn turn(&self) -> Result<bool, String> {
-        let mut signer = self.signing.lock().map_err(|_| "the signing thread met a fault".to_owned())?;
-        let (signing, orders) = &mut *signer;
+        let mut desk = self.signing.lock().map_err(|_| "the signing thread met a fault".to_owned())?;
+        let (signing, orders) = &mut *desk;
         match orders.recv_timeout(self.flush_interval) {
             Err(RecvTimeoutError::Disconnected) => return Ok(false),
             Err(RecvTimeoutError::Timeout) => self.sync(),
@@ -62,7 +62,7 @@ impl Committer {
             Ok(Order::Commit(unsigned)) => {
                 let began = Instant::now();
                 match signing.sign(unsigned) {
-                    Ok(signed) => self.write(signed, began.elapsed(), signer)?,
+                    Ok(signed) => self.write(signed, began.elapsed(), desk)?,
                     Err(Unable::Stalled(unsigned, reason)) => self.answer(Err((Some(unsigned), reason))),
                     Err(Unable::Failed(waiting, reason)) => {
                         self.publisher.failed(&reason);
@@ -75,26 +75,21 @@ impl Committer {
     }
 
     /// Makes a group durable and answers for it; the next one may be signed meanwhile.
-    fn write(
-        &self,
-        signed: Signed,
-        signed_for: Duration,
-        signer: MutexGuard<'_, Signer>,
-    ) -> Result<(), String> {
+    fn write(&self, signed: Signed, signed_for: Duration, desk: MutexGuard<'_, Desk>) -> Result<(), String> {
         let Signed { chain, note, group, waiting } = signed;
         let mut journal = self.writing.lock().map_err(|_| "the writing thread met a fault".to_owned())?;
         let (writing, wrote_for) = &mut *journal;
-        let mut signer = Some(signer);
+        let mut desk = Some(desk);
         if signed_for * 2 >= *wrote_for {
             self.answer(Ok(()));
-            signer = None;
+            desk = None;
         }
         let began = Instant::now();
         let written = writing.write(chain, note, group);
         *wrote_for = began.elapsed();
         let sync_is_due = writing.is_sync_due();
         drop(journal);
-        if signer.take().is_some() {
+        if desk.take().is_some() {
             self.answer(Ok(()));
         }
         match written {
@@ -108,13 +103,13 @@ impl Committer {
     }
 
     /// Tells the owner that the signer is free again, or what it could not sign.
-    fn answer(&self, signed: Result<(), (Option<Unsigned>, String)>) {
+    fn answer(&self, signed: Result<(), (Option<Box<Unsigned>>, String)>) {
         self.owner.tell(match signed {
             Ok(()) => {
                 self.publisher.signing();
                 Message::Free
             }
-            Err((unsigned, reason)) => Message::Stalled(unsigned.map(Box::new), reason),
+            Err((unsigned, reason)) => Message::Stalled(unsigned, reason),
         });
     }
 

@@ -86,13 +86,13 @@ impl Numbering {
     }
 
     /// Gives a draft its number; one that gets none leaves no trace.
-    pub(super) fn add(&mut self, pending: Pending) -> Result<(), (Pending, Refused)> {
+    pub(super) fn add(&mut self, pending: Pending) -> Result<(), Box<(Pending, Refused)>> {
         let now = (self.clock)();
         let mut open = match self.open.take() {
             Some(open) => open,
             None => match self.begin(now) {
                 Ok(open) => open,
-                Err(refused) => return Err((pending, refused)),
+                Err(refused) => return Err(Box::new((pending, refused))),
             },
         };
         // Within a group time never runs backwards; between groups a jump is a record of its own.
@@ -109,15 +109,15 @@ impl Numbering {
                 } else {
                     self.open = Some(open);
                 }
-                Err((pending, refused))
+                Err(Box::new((pending, refused)))
             }
         }
     }
 
     /// Closes the open group, so that it can be signed.
-    pub(super) fn close(&mut self) -> Option<Unsigned> {
+    pub(super) fn close(&mut self) -> Option<Box<Unsigned>> {
         let Open { before, group, waiting, .. } = self.open.take()?;
-        Some(Unsigned { before, chain: self.place.chain.clone(), group, waiting })
+        Some(Box::new(Unsigned { before, chain: self.place.chain.clone(), group, waiting }))
     }
 
     /// Takes back all numbers from `place` on; gives back the drafts of the group that was open.
@@ -147,8 +147,8 @@ impl Numbering {
         // `Prepared` has bounded the length already.
         let bytes = bytes.ok_or_else(|| Refused::Failed(format!("record {seq} grew too long")))?;
         let digest = Digest::leaf(bytes);
-        if let Some(plaintext) = prepared.sidecar() {
-            match self.vault.seal(digest.as_bytes(), plaintext) {
+        if let Some(sidecar) = prepared.sidecar() {
+            match sidecar.seal(&*self.vault, digest, time) {
                 Ok(sealed) => open.group.seal(&sealed),
                 Err(error) => {
                     open.group.take_back();

@@ -331,6 +331,7 @@ struct Parts {
 /// Records what opening has to say, and starts the threads.
 fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerError> {
     let Parts { options, signer, vault, clock, key, replayed, journal, head, store } = parts;
+    let read_clock = Arc::clone(&clock);
     let records = replayed.chain.size();
     let note: Arc<str> = replayed.note.into();
     let (status, status_seen) = watch::channel(LedgerStatus::Open { records });
@@ -388,7 +389,7 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
         .map_err(spawn_failed)?;
     let ending =
         Ending { workers, tail, feeder, read_side: Arc::clone(&read_side), room: Arc::clone(&room), lock };
-    let node = options.node.clone();
+    let written_by = options.node.clone();
     let owner = Owner::new(options, numbering, orders, Arc::clone(&publisher));
     let thread = std::thread::Builder::new()
         .name("ledger".to_owned())
@@ -399,7 +400,8 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
         room,
         status: status_seen,
         reader: Reader { shared: read_side },
-        node,
+        node: written_by,
+        clock: read_clock,
         thread: Mutex::new(Some(thread)),
         closing: AtomicBool::new(false),
     };
@@ -418,7 +420,7 @@ fn record_opening(
     for draft in drafts {
         let prepared = Prepared::new(draft, node, [0; 32]).map_err(|error| failed(error.to_string()))?;
         let added = numbering.add(Pending { prepared, reply: None, permit: None });
-        added.map_err(|(_, refused)| match refused {
+        added.map_err(|refused| match refused.1 {
             Refused::Stalled(reason) => LedgerError::Signer { reason },
             Refused::Failed(reason) => failed(reason),
         })?;

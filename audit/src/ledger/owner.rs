@@ -85,8 +85,9 @@ pub(super) struct Owner {
     held: VecDeque<Pending>,
     /// Whether what is held is to be tried again.
     again: bool,
-    /// The ledger is to be closed, and who waits for that.
-    closing: Option<Option<Closer>>,
+    /// Whether the ledger is to be closed, and who waits for that.
+    closing: bool,
+    close: Option<Closer>,
 }
 
 impl Owner {
@@ -106,7 +107,8 @@ impl Owner {
             waiting,
             held,
             again: false,
-            closing: None,
+            closing: false,
+            close: None,
         }
     }
 
@@ -117,8 +119,8 @@ impl Owner {
                 return self.fail(messages, reason);
             }
             let idle = !self.signing && self.numbering.is_empty() && self.waiting.is_empty();
-            if let Some(close) = self.closing.take_if(|_| idle) {
-                return Ended { close, result: self.unrecorded() };
+            if self.closing && idle {
+                return Ended { result: self.unrecorded(), close: self.close };
             }
         }
     }
@@ -166,12 +168,11 @@ impl Owner {
                 self.again = true;
             }
             Message::Close(close) => {
-                self.closing = Some(Some(close));
-                self.again = true;
+                self.close = Some(close);
+                (self.closing, self.again) = (true, true);
             }
             Message::Abandoned => {
-                self.closing.get_or_insert(None);
-                self.again = true;
+                (self.closing, self.again) = (true, true);
             }
             Message::Free => self.signing = false,
             Message::Stalled(unsigned, reason) => {
@@ -209,12 +210,14 @@ impl Owner {
             let Some(pending) = self.waiting.pop_front() else { break };
             match self.numbering.add(pending) {
                 Ok(()) => {}
-                Err((pending, Refused::Stalled(reason))) => self.stall(VecDeque::from([pending]), &reason),
-                Err((pending, Refused::Failed(reason))) => {
-                    self.waiting.push_front(pending);
-                    self.publisher.failed(&reason);
-                    return Err(reason);
-                }
+                Err(refused) => match *refused {
+                    (pending, Refused::Stalled(reason)) => self.stall(VecDeque::from([pending]), &reason),
+                    (pending, Refused::Failed(reason)) => {
+                        self.waiting.push_front(pending);
+                        self.publisher.failed(&reason);
+                        return Err(reason);
+                    }
+                },
             }
         }
         Ok(())
@@ -244,19 +247,19 @@ impl Owner {
         }
         // The committers end when they have refused what they still have.
         drop(self.committers);
-        let mut closing = self.closing;
-        while closing.is_none() {
+        let (mut closing, mut close) = (self.closing, self.close);
+        while !closing {
             match messages.recv() {
                 Ok(Message::Record(pending)) => answer(pending, refused()),
-                Ok(Message::Close(close)) => closing = Some(Some(close)),
-                Ok(Message::Abandoned) | Err(mpsc::RecvError) => closing = Some(None),
+                Ok(Message::Close(closer)) => (closing, close) = (true, Some(closer)),
+                Ok(Message::Abandoned) | Err(mpsc::RecvError) => closing = true,
                 Ok(Message::Stalled(unsigned, _)) => {
                     refuse(unsigned.map(|unsigned| unsigned.waiting).unwrap_or_default(), &refused());
                 }
                 Ok(Message::Free | Message::Broken(_)) => {}
             }
         }
-        Ended { close: closing.flatten(), result: Err(LedgerError::Failed { reason }) }
+        Ended { close, result: Err(LedgerError::Failed { reason }) }
     }
 
     /// What a closing ledger could not record.
@@ -274,7 +277,9 @@ impl Owner {
 
 /// Tells whoever waits for these drafts that they were not recorded.
 pub(super) fn refuse(waiting: Vec<(Pending, Receipt)>, error: &AppendError) {
-    waiting.into_iter().for_each(|(pending, _)| answer(pending, error.clone()));
+    for (pending, _) in waiting {
+        answer(pending, error.clone());
+    }
 }
 
 /// Tells whoever waits for a draft that it was not recorded.

@@ -33,19 +33,19 @@ pub(super) struct Signing {
 /// Why a group is not signed.
 pub(super) enum Unable {
     /// The key provider did not do its part; here is the group again.
-    Stalled(Unsigned, String),
+    Stalled(Box<Unsigned>, String),
     /// A fault in the program.
     Failed(Vec<(Pending, Receipt)>, String),
 }
 
 impl Signing {
     /// Has the group signed.
-    pub(super) fn sign(&mut self, unsigned: Unsigned) -> Result<Signed, Unable> {
+    pub(super) fn sign(&mut self, unsigned: Box<Unsigned>) -> Result<Signed, Unable> {
         let note: Arc<str> = match self.head(&unsigned.chain) {
             Ok(note) => note.into(),
             Err(reason) => return Err(Unable::Stalled(unsigned, reason)),
         };
-        let Unsigned { chain, group, waiting, .. } = unsigned;
+        let Unsigned { chain, group, waiting, .. } = *unsigned;
         self.chain = chain.clone();
         match group.finish(&note) {
             Some(group) => Ok(Signed { chain, note, group, waiting }),
