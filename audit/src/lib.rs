@@ -22,6 +22,7 @@ pub mod commitment;
 #[cfg(feature = "ledger")]
 pub mod cosigning;
 pub mod digest;
+pub mod disclosure;
 pub mod export;
 pub mod journal;
 pub mod keys;
