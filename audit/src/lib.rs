@@ -23,6 +23,8 @@ pub mod commitment;
 pub mod cosigning;
 pub mod digest;
 pub mod export;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzzing;
 pub mod journal;
 pub mod keys;
 pub mod kind;
