@@ -1,8 +1,8 @@
 //! Doors for the fuzz targets in `fuzz/`. Compiled for tests, which run the committed corpus through them, and
 //! under `--cfg fuzzing`, as cargo-fuzz sets it.
 
-use super::policy::load::{Sources, default_files};
 use super::policy::Policy;
+use super::policy::load::{Sources, default_files};
 
 /// What the gateway does with a policy table: it takes it or tells every fault, and never panics.
 pub fn policy(bytes: &[u8]) {
