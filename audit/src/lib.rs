@@ -24,6 +24,8 @@ pub mod cosigning;
 pub mod digest;
 pub mod disclosure;
 pub mod export;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzzing;
 pub mod journal;
 pub mod keys;
 pub mod kind;
