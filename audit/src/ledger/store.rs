@@ -29,7 +29,7 @@ pub(super) trait Store: Send + Sync {
     fn apply(&self, groups: &[&Group<Vec<u8>>]) -> Result<(), StoreError>;
     /// Writes out what it holds in memory.
     fn flush(&self) -> Result<(), StoreError>;
-    /// Which records are stored in one piece with those of `range`: what [`Store::replace`] must be given whole.
+    /// Which records are stored in one piece with those of `range`, its end open if they are the last: what [`Store::replace`] must be given whole.
     fn together(&self, range: Range<Seq>) -> Result<Range<Seq>, StoreError>;
     /// Puts these records, which follow each other, in the place of what is stored under their numbers.
     fn replace(&self, records: &[Stored]) -> Result<(), StoreError>;

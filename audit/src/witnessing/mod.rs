@@ -79,14 +79,14 @@ impl Witnessing {
     pub fn start(ledger: Ledger, witnesses: Vec<Witness>, options: WitnessingOptions) -> Self {
         let (stop, stopped) = oneshot::channel();
         let patience = options.patience;
-        let states = witnesses
+        let each = witnesses
             .iter()
             .map(|witness| WitnessState { name: witness.name.clone(), ..WitnessState::default() });
         let (tell, status) = watch::channel(Witnessed {
             quorum: options.quorum,
             head: None,
             fresh: false,
-            witnesses: states.collect(),
+            witnesses: each.collect(),
         });
         let work = Work {
             reader: ledger.reader(),
@@ -226,12 +226,12 @@ impl Work {
             && let Some(last) = seen.values().max()
         {
             let age = Duration::from_secs(now.saturating_sub(*last));
-            self.reached(&checkpoint, seen.keys().copied().collect(), *last, age);
+            self.reached(&checkpoint, &seen.keys().copied().collect::<Vec<_>>(), *last, age);
         }
     }
 
     /// Enough witnesses have cosigned this head, `age` ago.
-    fn reached(&mut self, checkpoint: &Checkpoint, by: Vec<usize>, time: u64, age: Duration) {
+    fn reached(&mut self, checkpoint: &Checkpoint, by: &[usize], time: u64, age: Duration) {
         let left = self.options.max_age.checked_sub(age).filter(|left| !left.is_zero());
         self.fresh_until = left.map(|left| Instant::now() + left);
         let names = by.iter().filter_map(|at| self.witnesses.get(*at)).map(|one| one.name.clone()).collect();
@@ -267,7 +267,7 @@ impl Work {
         }
         if reached {
             let last = round.iter().flatten().map(|seen| seen.time).max().unwrap_or_default();
-            self.reached(&head.checkpoint, by, last, begun.elapsed());
+            self.reached(&head.checkpoint, &by, last, begun.elapsed());
         }
         self.note(&head.checkpoint, &round);
         if record {

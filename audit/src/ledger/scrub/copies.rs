@@ -68,7 +68,7 @@ impl Copies {
         if different == 0 {
             return Copy::Same;
         }
-        match self.mend(store.as_ref(), files, group) {
+        match mend(store.as_ref(), files, group, Seq::new(self.size)) {
             Ok(()) if self::different(store.as_ref(), group) == 0 => Copy::Mended(different),
             Ok(()) => Copy::Lost(different),
             Err(error) => {
@@ -77,26 +77,28 @@ impl Copies {
             }
         }
     }
+}
 
-    /// Replaces what is stored together with this group by what the journal has.
-    fn mend(&self, store: &dyn Store, files: &Files, group: &Group<Vec<u8>>) -> Result<(), StoreError> {
-        let together = store.together(group.first()..group.end())?;
-        let mut records = Vec::new();
-        let mut take = |seq: Seq, record: &[u8], sealed: &[u8]| {
-            if seq >= together.end {
-                return ControlFlow::Break(());
-            }
-            records.push(Stored { seq, record: record.to_vec(), sealed: sealed.to_vec() });
-            ControlFlow::Continue(())
-        };
-        let read = scan(files, together.start, &mut take).map_err(|error| StoreError(error.to_string()))?;
-        let wanted = together.end.get().saturating_sub(together.start.get());
-        if records.len() as u64 != wanted {
-            return Err(StoreError(format!("the journal could not be read again: {read:?}")));
+/// Replaces what is stored together with this group by what the journal has.
+fn mend(store: &dyn Store, files: &Files, group: &Group<Vec<u8>>, size: Seq) -> Result<(), StoreError> {
+    let together = store.together(group.first()..group.end())?;
+    // What the store takes up meanwhile begins behind what it had when the scrub began.
+    let together = together.start..together.end.min(size);
+    let mut records = Vec::new();
+    let mut take = |seq: Seq, record: &[u8], sealed: &[u8]| {
+        if seq >= together.end {
+            return ControlFlow::Break(());
         }
-        store.replace(&records)?;
-        store.flush()
+        records.push(Stored { seq, record: record.to_vec(), sealed: sealed.to_vec() });
+        ControlFlow::Continue(())
+    };
+    let read = scan(files, together.start, &mut take).map_err(|error| StoreError(error.to_string()))?;
+    let wanted = together.end.get().saturating_sub(together.start.get());
+    if records.len() as u64 != wanted {
+        return Err(StoreError(format!("the journal could not be read again: {read:?}")));
     }
+    store.replace(&records)?;
+    store.flush()
 }
 
 /// How many records of the group are not in the store as they are in the journal.
