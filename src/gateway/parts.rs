@@ -72,7 +72,7 @@ pub enum GatewayError {
         /// What the operator calls it.
         name: String,
         /// Why not.
-        source: DialError,
+        source: Box<DialError>,
     },
     /// A witness has seen another history of this ledger: a restored backup, or a second gateway.
     #[error("refused to start (ledger-seen-elsewhere)")]
@@ -117,7 +117,7 @@ impl GatewayError {
                 "run `sallyportd init` again: it makes a certificate for the provider's key".to_owned()
             }
             Self::Cosign(error) => error.hint().to_owned(),
-            Self::Witness { source, .. } => source.hint().to_owned(),
+            Self::Witness { source, .. } => source.hint(),
             Self::SeenElsewhere(error) => error.trouble.hint().to_owned(),
             Self::Sink(error) => error.hint().to_owned(),
         }
