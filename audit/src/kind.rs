@@ -47,6 +47,8 @@ kinds! {
     LedgerRecovered = "ledger.recovered",
     /// The query store was made anew from the journal.
     LedgerRebuilt = "ledger.rebuilt",
+    /// Records were lost, and the ledger goes on in a new epoch: details say why, under which name and what is missing.
+    LedgerResumed = "ledger.resumed",
     /// The wall clock went backwards, or away from the monotonic clock.
     ClockJumped = "clock.jumped",
     /// A configuration was taken into use.
@@ -166,6 +168,6 @@ mod tests {
             assert_eq!(Kind::parse(kind.as_str()), Some(*kind));
         }
         assert_eq!(Kind::parse("session.imagined"), None);
-        assert_eq!(Kind::ALL.len(), 45);
+        assert_eq!(Kind::ALL.len(), 46);
     }
 }

@@ -22,6 +22,8 @@ pub mod commitment;
 #[cfg(feature = "ledger")]
 pub mod cosigning;
 pub mod digest;
+pub mod disk;
+pub mod epoch;
 pub mod export;
 pub mod journal;
 pub mod keys;
@@ -31,6 +33,7 @@ pub mod ledger;
 pub mod note;
 pub mod proof;
 pub mod record;
+pub mod recovery;
 pub mod selection;
 #[cfg(feature = "sinks")]
 pub mod sink;

@@ -104,6 +104,9 @@ pub enum Fact {
     /// `policy.refused`, with the places of the first faults. What is wrong there may name people: it goes to the
     /// operator, not into the record.
     PolicyRefused { places: Vec<String>, count: u64, by: Actor },
+    /// `ledger.resumed`: records were lost, any of which may have taken something back. Written by the ledger alone,
+    /// before access is open.
+    LedgerResumed { tokens_kept: bool },
     /// Somebody tried what they may not: the kind of what was tried, with the result `denied`. Folds to nothing.
     Refused(RefusedAttempt),
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::LedgerError;
-use super::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile};
 use crate::chain::Chain;
 use crate::journal::{Files, SegmentHeader};
 

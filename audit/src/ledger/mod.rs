@@ -27,7 +27,6 @@ use crate::digest::Digest;
 use crate::keys::{HeadSigner, Vault};
 use crate::record::{Draft, Prepared, Seq};
 
-mod disk;
 mod error;
 mod feeder;
 mod head_writer;
@@ -45,7 +44,7 @@ mod tail;
 mod tests;
 mod torn;
 
-pub use disk::{Disk, DiskFile, RealDisk};
+pub use crate::disk::{Disk, DiskFile, RealDisk};
 pub use error::{AppendError, LedgerError, ReadError};
 pub use options::LedgerOptions;
 pub use reader::{Entry, Reader};

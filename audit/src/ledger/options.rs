@@ -29,10 +29,6 @@ pub struct LedgerOptions {
     pub flush_interval: Duration,
     /// How often a signer that failed is asked again. One second.
     pub retry_interval: Duration,
-    /// Opens a journal whose head file is missing or unreadable, and records that this was accepted.
-    ///
-    /// To be set by an operator who has compared the journal with a checkpoint kept elsewhere.
-    pub accept_lost_head: bool,
 }
 
 impl LedgerOptions {
@@ -50,7 +46,6 @@ impl LedgerOptions {
             store_cache_bytes: 64 * 1024 * 1024,
             flush_interval: Duration::from_secs(1),
             retry_interval: Duration::from_secs(1),
-            accept_lost_head: false,
         }
     }
 }

@@ -9,9 +9,11 @@ use crate::record::Outcome;
 use crate::testing::{PlainVault, SoftwareSigner};
 use crate::verify::{Overall, Trust, Verdict};
 
+mod dying_disk;
 mod faults;
 mod recovery;
 mod refusals;
+mod resuming;
 mod settling;
 mod signing;
 

@@ -6,7 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::disk::Disk;
+use crate::disk::Disk;
 use super::replay::Torn;
 use super::{LedgerError, TornTail};
 use crate::journal::Files;

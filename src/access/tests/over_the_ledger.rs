@@ -1,6 +1,9 @@
 //! The same over the real ledger, with its journal and store in a temporary directory.
 
+use sallyport_audit::journal::Files;
 use sallyport_audit::testing::{PlainVault, SoftwareSigner};
+use sallyport_audit::disk::RealDisk;
+use sallyport_audit::recovery::{Evidence, carry_out, survey};
 use sallyport_audit::{Ledger, LedgerOptions};
 
 use super::*;
@@ -50,4 +53,57 @@ async fn a_restart_over_the_real_ledger_gives_exactly_the_same_state() {
     assert!(matches!(decision, Decision::Allowed(_)), "{}", decision.explanation().why);
     again.close().await;
     ledger.close().await.unwrap();
+}
+
+/// As `auditctl recover --restored --apply`.
+fn recover(directory: &Path, tokens_kept: bool) {
+    let (files, key) = (Files::new(directory), SoftwareSigner::new("sallyport.test/ledger", [7; 32]).verifier());
+    let evidence = Evidence { keys: vec![key], restored: true, ..Evidence::default() };
+    let found = survey(&files, &evidence).unwrap();
+    let plan = found.plan(&files, "user:olga", "the disk was replaced", tokens_kept).unwrap();
+    carry_out(&RealDisk, &files, &plan).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_that_was_lost_with_the_end_of_the_ledger_still_holds_after_it_was_resumed() {
+    for tokens_kept in [false, true] {
+        let (ledger_directory, policy_directory) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write_policy(policy_directory.path(), TEAM, WORKFLOWS);
+        let (keys, clock) = (MemoryKeys::new(), HandClock::new());
+        let options =
+            AccessOptions { policy_directory: policy_directory.path().to_owned(), issuer: ISSUER.to_owned() };
+        let ledger = open_ledger(ledger_directory.path());
+        let access =
+            Access::open(options.clone(), Arc::new(ledger.clone()), keys.clone(), clock.clone()).await.unwrap();
+        let life = SignedDuration::from_hours(1);
+        let mut tokens = Vec::new();
+        for name in ["vic", "anna"] {
+            let issued = access.issue_token(Caller::Operator, user(name), main_tenant(), life).await.unwrap();
+            tokens.push(issued.1);
+        }
+        let who = |access: &Access, n: usize| access.authenticate(&tokens[n], clock.now());
+        let (vic, anna) = (who(&access, 0).unwrap(), who(&access, 1).unwrap());
+        let request = access.request(&vic, ask("demo", 10)).await.unwrap();
+        access.approve(&anna, request, None, None).await.unwrap();
+        // What is revoked after this moment is lost: an older copy of the ledger is put back.
+        access.close().await;
+        ledger.close().await.unwrap();
+        recover(ledger_directory.path(), tokens_kept);
+
+        let ledger = open_ledger(ledger_directory.path());
+        let access =
+            Access::open(options, Arc::new(ledger.clone()), keys, clock.clone()).await.unwrap();
+        let again = who(&access, 0);
+        assert_eq!(again.is_ok(), tokens_kept, "{again:?}");
+        // The grant ended in either case, also for somebody with a token that is good.
+        let decision = access.authorize(&vic, &object("demo"), Action::Connect, &Context::at(clock.now()));
+        assert!(!matches!(decision, Decision::Allowed(_)), "{}", decision.explanation().why);
+        // The way on: a token that the operator issues, and a new request.
+        let (_, text) = access.issue_token(Caller::Operator, user("vic"), main_tenant(), life).await.unwrap();
+        let vic = access.authenticate(&text, clock.now()).unwrap();
+        access.request(&vic, ask("demo", 10)).await.unwrap();
+        access.close().await;
+        ledger.close().await.unwrap();
+    }
 }
