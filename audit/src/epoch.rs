@@ -175,7 +175,9 @@ impl Resumed {
         }
         let size = lost.as_ref().map_or(0, |(head, _)| head.size);
         if self.at_least != size.saturating_sub(self.first) {
-            return Err("the lost head that it names does not fit the range that it says is missing".to_owned());
+            return Err(
+                "the lost head that it names does not fit the range that it says is missing".to_owned()
+            );
         }
         match &lost {
             Some((head, _)) if head.origin != self.origin_before => {
@@ -290,12 +292,8 @@ impl Epochs {
             if resumed.origin != announced {
                 return Err(format!("it stands in a segment of {announced:?}"));
             }
-            let epoch = Epoch {
-                number: resumed.epoch,
-                origin: announced,
-                start: seq.get(),
-                resumed: Some(resumed),
-            };
+            let epoch =
+                Epoch { number: resumed.epoch, origin: announced, start: seq.get(), resumed: Some(resumed) };
             self.list.push(epoch);
         } else if due {
             // Nothing at all was kept: a new beginning, which still says that it is none.

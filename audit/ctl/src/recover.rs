@@ -13,7 +13,7 @@ use clap::Args;
 use sallyport_audit::disk::RealDisk;
 use sallyport_audit::journal::Files;
 use sallyport_audit::recovery::{
-    Evidence, Move, Plan, RecoveryError, Survey, carry_out, interrupted, survey,
+    Evidence, Move, Plan, RecoveryError, Survey, carry_out, interrupted, survey, waiting,
 };
 
 use crate::Failure;
@@ -56,7 +56,8 @@ const MAX_WORDS: usize = 2000;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let directory = arguments.ledger.as_path();
-    let (by, reason) = (words("--by", arguments.by.as_deref())?, words("--reason", arguments.reason.as_deref())?);
+    let (by, reason) =
+        (words("--by", arguments.by.as_deref())?, words("--reason", arguments.reason.as_deref())?);
     std::fs::read_dir(directory).map_err(|error| Failure::unreadable(directory, &error))?;
     let files = Files::new(directory);
     let _held = lock(&files, arguments.apply)?;
@@ -72,15 +73,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let found = survey(&files, &evidence).map_err(failed)?;
     show(&mut out, directory, &found).map_err(|error| Failure::output(&error))?;
     let Some(plan) = found.plan(&files, by, reason, arguments.keep_tokens) else {
-        let waits = files.recovery().exists();
-        let last = if waits {
-            "A plan lies ready: start the gateway, which records it."
-        } else {
-            "Nothing to recover: the gateway can go on with this by itself."
-        };
+        let last = "Nothing to recover: the gateway can go on with this by itself.";
         writeln!(out, "\n{last}").map_err(|error| Failure::output(&error))?;
         return Ok(ExitCode::SUCCESS);
     };
+    // A plan that was made earlier is good for as long as nothing has changed and no more is known to be lost.
+    let ready = waiting(&files).map_err(failed)?;
+    let is_ready = |ready: &Plan| ready.kept == plan.kept && ready.resumed.at_least >= plan.resumed.at_least;
+    if ready.as_ref().is_some_and(is_ready) {
+        let last = "A plan lies ready: start the gateway, which records it.";
+        writeln!(out, "\n{last}").map_err(|error| Failure::output(&error))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     show_plan(&mut out, &plan, &found).map_err(|error| Failure::output(&error))?;
     if !arguments.apply {
         let last = "Nothing was changed. Compare the size and root that are kept with a checkpoint kept elsewhere \
@@ -98,7 +102,8 @@ fn go_on(out: &mut impl Write, files: &Files, plan: &Plan, apply_it: bool) -> Re
     if apply_it {
         return apply(out, files, plan);
     }
-    let last = "Run this again with --apply: it goes on where it stopped, with the reason that was given then.";
+    let last =
+        "Run this again with --apply: it goes on where it stopped, with the reason that was given then.";
     writeln!(out, "{last}").map_err(|error| Failure::output(&error))?;
     Ok(ExitCode::from(1))
 }

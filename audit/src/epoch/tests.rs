@@ -104,7 +104,10 @@ fn an_origin_changes_nowhere_else_and_a_declaration_stands_nowhere_else() {
     let heartbeat = || record(5, Draft::new(Kind::GatewayHeartbeat, Outcome::Success));
     assert!(before(&name(ORIGIN, 2)).record(&heartbeat()).is_err(), "undeclared");
     assert!(before(ORIGIN).record(&record(5, second().draft())).is_err(), "declared without a segment");
-    assert!(before(&name(ORIGIN, 2)).header(&name(ORIGIN, 2), Seq::new(5)).is_err(), "a segment without record");
+    assert!(
+        before(&name(ORIGIN, 2)).header(&name(ORIGIN, 2), Seq::new(5)).is_err(),
+        "a segment without record"
+    );
     let mut epochs = before(&name(ORIGIN, 2));
     epochs.record(&record(5, second().draft())).unwrap();
     for back in [ORIGIN, "other", &name("other", 3)] {

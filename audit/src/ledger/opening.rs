@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex, RwLock, mpsc};
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
 
-use crate::disk::{Disk, RealDisk};
 use super::head_writer::HeadWriter;
 use super::journal_writer::JournalWriter;
 use super::owner::{Clock, Owner, Pending, Publisher, Refusal};
@@ -28,7 +27,8 @@ use super::{
 use crate::chain::Chain;
 use crate::checkpoint::{Checkpoint, CheckpointError, check_origin};
 use crate::digest::Digest;
-use crate::epoch;
+use crate::disk::{Disk, RealDisk};
+use crate::epoch::{self, Epoch};
 use crate::journal::Files;
 use crate::journal::Group;
 use crate::journal::head::{self, HeadFile};
@@ -105,8 +105,19 @@ pub(super) fn open(
     )?;
     let opened = Opened { created, records: replayed.chain.size(), torn, store: store_state };
     let drafts = opening_drafts(&opened, &replayed, &step, &options, &key);
-    let parts =
-        Parts { options, signer, vault, clock: surroundings.clock, key, replayed, journal, head, store };
+    let epochs = step.epochs(&replayed);
+    let parts = Parts {
+        options,
+        signer,
+        vault,
+        clock: surroundings.clock,
+        key,
+        replayed,
+        epochs,
+        journal,
+        head,
+        store,
+    };
     let disk = Arc::clone(&surroundings.disk);
     let ledger = start(parts, drafts, lock, || step.finish(disk.as_ref(), &files))?;
     Ok((ledger, opened))
@@ -286,6 +297,7 @@ struct Parts {
     clock: Clock,
     key: PublicKey,
     replayed: Replayed,
+    epochs: Vec<Epoch>,
     journal: JournalWriter,
     head: HeadWriter,
     store: Arc<dyn Store>,
@@ -298,7 +310,7 @@ fn start(
     lock: File,
     recorded: impl FnOnce() -> Result<(), LedgerError>,
 ) -> Result<Ledger, LedgerError> {
-    let Parts { options, signer, vault, clock, key, replayed, journal, head, store } = parts;
+    let Parts { options, signer, vault, clock, key, replayed, epochs, journal, head, store } = parts;
     let records = replayed.chain.size();
     let note: Arc<str> = replayed.note.into();
     let (status, status_seen) = watch::channel(LedgerStatus::Open { records });
@@ -332,6 +344,7 @@ fn start(
         vault,
         heads: heads_seen,
         note: notes_seen,
+        epochs,
     });
     let (sender, messages) = mpsc::channel();
     let feeding = Arc::clone(&tail);

@@ -10,9 +10,9 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, DiskFile};
-use crate::journal::head::{FILE_BYTES, slot};
 use crate::journal::Files;
 use crate::journal::files::{read_bounded, read_segment};
+use crate::journal::head::{FILE_BYTES, slot};
 
 use super::{MAX_PLAN_BYTES, Move, Plan, RecoveryError};
 
@@ -22,15 +22,13 @@ pub fn interrupted(files: &Files) -> Result<Option<Plan>, RecoveryError> {
 }
 
 /// The plan that the gateway has not recorded yet, if there is one.
-pub(super) fn waiting(files: &Files) -> Result<Option<Plan>, RecoveryError> {
+pub fn waiting(files: &Files) -> Result<Option<Plan>, RecoveryError> {
     read_plan(files.recovery())
 }
 
 fn read_plan(path: PathBuf) -> Result<Option<Plan>, RecoveryError> {
     match read_bounded(&path, MAX_PLAN_BYTES) {
-        Ok(bytes) => {
-            Plan::parse(&bytes).map(Some).map_err(|reason| RecoveryError::Plan { path, reason })
-        }
+        Ok(bytes) => Plan::parse(&bytes).map(Some).map_err(|reason| RecoveryError::Plan { path, reason }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(RecoveryError::io("read", path)(error)),
     }

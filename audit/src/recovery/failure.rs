@@ -68,7 +68,9 @@ impl RecoveryError {
                  A disk that cannot be read: copy what can be read to a good one, and recover the copy"
             }
             Self::Newer(_) => "use a newer auditctl; nothing was changed",
-            Self::Unknown { .. } => "give the ledger's own public key, or the directory that holds the ledger",
+            Self::Unknown { .. } => {
+                "give the ledger's own public key, or the directory that holds the ledger"
+            }
             Self::Checkpoint { .. } => "give a file that `auditctl checkpoint` printed for this ledger",
             Self::Plan { .. } => {
                 "move it away and run `auditctl recover` again: it makes a new one from what is there"

@@ -17,8 +17,7 @@ mod failure;
 mod plan;
 mod survey;
 
-pub use carry::{carry_out, interrupted};
+pub use carry::{carry_out, interrupted, waiting};
 pub use failure::RecoveryError;
 pub use plan::{Kept, MAX_PLAN_BYTES, Move, PLAN_VERSION, Plan};
 pub use survey::{Evidence, Survey, survey};
-

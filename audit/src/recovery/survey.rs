@@ -53,7 +53,9 @@ pub fn survey(files: &Files, evidence: &Evidence) -> Result<Survey, RecoveryErro
     let surplus = prefix.surplus()?;
     let behind: usize = surplus.iter().map(Vec::len).sum();
     if behind > 0 {
-        findings.push(format!("Behind what is whole, {behind} bytes of the journal are damaged or hang in the air."));
+        findings.push(format!(
+            "Behind what is whole, {behind} bytes of the journal are damaged or hang in the air."
+        ));
     }
     let mut heads = Heads::new(&evidence.keys, &prefix);
     let head_state = read_head(files, &mut heads, &mut findings)?;
@@ -63,14 +65,16 @@ pub fn survey(files: &Files, evidence: &Evidence) -> Result<Survey, RecoveryErro
     for (number, note) in evidence.checkpoints.iter().enumerate() {
         heads.given(number + 1, note)?;
     }
-    let base = heads.base().ok_or_else(|| RecoveryError::Unknown { directory: files.directory().to_owned() })?;
+    let base =
+        heads.base().ok_or_else(|| RecoveryError::Unknown { directory: files.directory().to_owned() })?;
     heads.compare(files, &base, prefix.kept.records)?;
     findings.append(&mut heads.findings);
 
     let (kept_epoch, seen) = (prefix.epoch(), heads.epoch());
     let epoch = kept_epoch.max(seen);
     let (beyond, contradicting) = (heads.beyond(), heads.contradicting());
-    let damaged = !surplus.is_empty() && (beyond.is_some() || surplus.iter().any(|bytes| heads::has_group(bytes)));
+    let damaged =
+        !surplus.is_empty() && (beyond.is_some() || surplus.iter().any(|bytes| heads::has_group(bytes)));
     let cause = if damaged {
         Some(Cause::Damaged)
     } else if beyond.is_some() {
@@ -172,7 +176,10 @@ impl Known {
     fn sentence(&self, kept: u64) -> String {
         let (size, found) = (self.checkpoint.size, &self.found);
         if size > kept {
-            return format!("A head over {size} records is known ({found}): {} more than there are.", size - kept);
+            return format!(
+                "A head over {size} records is known ({found}): {} more than there are.",
+                size - kept
+            );
         }
         format!("A head over {size} records is known ({found}) that tells of another history.")
     }

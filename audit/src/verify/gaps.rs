@@ -24,7 +24,8 @@ impl Assessment<'_> {
         let told: Vec<_> = self.gaps().map(|(_, resumed)| format!("{resumed}.")).collect();
         let sentence =
             format!("{} Whoever accepts that says so with `--accept-epoch {last}`.", told.join(" "));
-        let what = format!("the ledger goes on with it in epoch {}, after a gap that it declares", epoch.number);
+        let what =
+            format!("the ledger goes on with it in epoch {}, after a gap that it declares", epoch.number);
         let at = Break { seq: Seq::new(epoch.start), what, segment: None, offset: None };
         Err((Part::fail(sentence), Some(at)))
     }
@@ -72,9 +73,10 @@ impl Assessment<'_> {
             )));
         }
         match epochs.at(known.size) {
-            Some(epoch) if epoch.origin != known.origin => {
-                Err(format!("{name} is of ledger {:?}, and that many records are of {:?}.", known.origin, epoch.origin))
-            }
+            Some(epoch) if epoch.origin != known.origin => Err(format!(
+                "{name} is of ledger {:?}, and that many records are of {:?}.",
+                known.origin, epoch.origin
+            )),
             _ => Ok(None),
         }
     }

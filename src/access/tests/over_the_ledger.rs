@@ -1,9 +1,9 @@
 //! The same over the real ledger, with its journal and store in a temporary directory.
 
-use sallyport_audit::journal::Files;
-use sallyport_audit::testing::{PlainVault, SoftwareSigner};
 use sallyport_audit::disk::RealDisk;
+use sallyport_audit::journal::Files;
 use sallyport_audit::recovery::{Evidence, carry_out, survey};
+use sallyport_audit::testing::{PlainVault, SoftwareSigner};
 use sallyport_audit::{Ledger, LedgerOptions};
 
 use super::*;
@@ -57,7 +57,8 @@ async fn a_restart_over_the_real_ledger_gives_exactly_the_same_state() {
 
 /// As `auditctl recover --restored --apply`.
 fn recover(directory: &Path, tokens_kept: bool) {
-    let (files, key) = (Files::new(directory), SoftwareSigner::new("sallyport.test/ledger", [7; 32]).verifier());
+    let (files, key) =
+        (Files::new(directory), SoftwareSigner::new("sallyport.test/ledger", [7; 32]).verifier());
     let evidence = Evidence { keys: vec![key], restored: true, ..Evidence::default() };
     let found = survey(&files, &evidence).unwrap();
     let plan = found.plan(&files, "user:olga", "the disk was replaced", tokens_kept).unwrap();
@@ -74,8 +75,9 @@ async fn a_revocation_that_was_lost_with_the_end_of_the_ledger_still_holds_after
         let options =
             AccessOptions { policy_directory: policy_directory.path().to_owned(), issuer: ISSUER.to_owned() };
         let ledger = open_ledger(ledger_directory.path());
-        let access =
-            Access::open(options.clone(), Arc::new(ledger.clone()), keys.clone(), clock.clone()).await.unwrap();
+        let access = Access::open(options.clone(), Arc::new(ledger.clone()), keys.clone(), clock.clone())
+            .await
+            .unwrap();
         let life = SignedDuration::from_hours(1);
         let mut tokens = Vec::new();
         for name in ["vic", "anna"] {
@@ -92,8 +94,7 @@ async fn a_revocation_that_was_lost_with_the_end_of_the_ledger_still_holds_after
         recover(ledger_directory.path(), tokens_kept);
 
         let ledger = open_ledger(ledger_directory.path());
-        let access =
-            Access::open(options, Arc::new(ledger.clone()), keys, clock.clone()).await.unwrap();
+        let access = Access::open(options, Arc::new(ledger.clone()), keys, clock.clone()).await.unwrap();
         let again = who(&access, 0);
         assert_eq!(again.is_ok(), tokens_kept, "{again:?}");
         // The grant ended in either case, also for somebody with a token that is good.

@@ -7,7 +7,7 @@
 use super::{Chain, Disk, Draft, Expected, Files, Group, LedgerError, LedgerOptions, PublicKey};
 use super::{Replayed, Store as _, Visitor, replay};
 use crate::checkpoint::Checkpoint;
-use crate::epoch;
+use crate::epoch::{self, Epoch};
 use crate::journal::files::read_bounded;
 use crate::ledger::sled_store::SledStore;
 use crate::recovery::{MAX_PLAN_BYTES, Plan};
@@ -44,6 +44,21 @@ impl Step {
             Self::Begin(plan) => Some(plan.resumed.origin.clone()),
             Self::None | Self::Begun => replayed.epochs.origin().map(str::to_owned),
         }
+    }
+
+    /// The ledger's epochs, with the one that begins now.
+    pub(super) fn epochs(&self, replayed: &Replayed) -> Vec<Epoch> {
+        let mut epochs = replayed.epochs.all().to_vec();
+        if let Self::Begin(plan) = self {
+            let resumed = plan.resumed.clone();
+            epochs.push(Epoch {
+                number: resumed.epoch,
+                origin: resumed.origin.clone(),
+                start: replayed.chain.size(),
+                resumed: Some(resumed),
+            });
+        }
+        epochs
     }
 
     /// Whether what is recorded next goes into the last segment: an epoch begins one of its own.

@@ -392,13 +392,15 @@ fn recovery_and_the_first_start_after_it_go_on_after_a_fault_at_every_step_of_th
             Some(plan) => carry_out(&RealDisk, &files, &plan).unwrap(),
             None if files.recovery().exists() => {}
             None => {
-                if let Some(plan) = looked_at(scratch.path()).plan(&files, "user:olga", "the disk was replaced", false)
+                if let Some(plan) =
+                    looked_at(scratch.path()).plan(&files, "user:olga", "the disk was replaced", false)
                 {
                     carry_out(&RealDisk, &files, &plan).unwrap();
                 }
             }
         }
-        let (ledger, _) = try_open(options(scratch.path())).unwrap_or_else(|error| panic!("step {step}: {error}"));
+        let (ledger, _) =
+            try_open(options(scratch.path())).unwrap_or_else(|error| panic!("step {step}: {error}"));
         let kept = numbers(&ledger);
         assert!(kept.starts_with(&[1, 2]), "step {step}: {kept:?}");
         drop(ledger);

@@ -153,9 +153,11 @@ impl<'a> Heads<'a> {
         scan(files, Seq::ZERO, &mut visit).map_err(RecoveryError::io("read", files.journal()))?;
         for known in &mut self.list {
             let Checkpoint { origin, size, root } = &known.checkpoint;
-            let lost_earlier = epochs.all().iter().filter_map(|epoch| epoch.resumed.as_ref()).any(|resumed| {
-                epoch::split(origin).1 < resumed.epoch && *size > resumed.first
-            });
+            let lost_earlier = epochs
+                .all()
+                .iter()
+                .filter_map(|epoch| epoch.resumed.as_ref())
+                .any(|resumed| epoch::split(origin).1 < resumed.epoch && *size > resumed.first);
             let own = epochs.at(*size).is_none_or(|epoch| epoch.origin == *origin);
             known.standing = if lost_earlier {
                 Standing::Declared
