@@ -14,7 +14,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::checkpoint::Checkpoint;
 use crate::kind::Kind;
@@ -125,20 +125,22 @@ impl Resumed {
     }
 
     /// Reads a record of kind `ledger.resumed`.
-    pub fn read(record: &Record) -> Option<Self> {
-        let text = |key: &str| record.details.get(key)?.as_str().map(str::to_owned);
-        let missing = |key: &str| record.details.get("missing")?.get(key)?.as_u64();
-        if record.kind != Kind::LedgerResumed {
-            return None;
-        }
+    pub fn of(record: &Record) -> Option<Self> {
+        (record.kind == Kind::LedgerResumed).then(|| Self::read(&record.details)).flatten()
+    }
+
+    /// Reads the details of such a record.
+    pub fn read(details: &Map<String, Value>) -> Option<Self> {
+        let text = |key: &str| details.get(key)?.as_str().map(str::to_owned);
+        let missing = |key: &str| details.get("missing")?.get(key)?.as_u64();
         Some(Self {
-            epoch: record.details.get("epoch")?.as_u64()?,
+            epoch: details.get("epoch")?.as_u64()?,
             origin: text("origin")?,
             origin_before: text("origin_before")?,
             cause: Cause::parse(&text("cause")?)?,
             first: missing("first")?,
             at_least: missing("at_least")?,
-            lost_head: match record.details.get("lost_head") {
+            lost_head: match details.get("lost_head") {
                 None => None,
                 Some(Value::String(note)) => Some(note.clone()),
                 Some(_) => return None,
@@ -277,13 +279,19 @@ impl Epochs {
         self.announced.is_some() || (undeclared && seq == Seq::new(1))
     }
 
-    /// Takes a record in its right place; what is no declaration where none is due changes nothing.
-    pub fn record(&mut self, record: &Record) -> Result<(), String> {
-        let (seq, due) = (record.seq, self.awaits(record.seq));
-        if record.kind != Kind::LedgerResumed {
+    /// Takes a record in its right place; what is no declaration where none is due changes nothing. `details` are
+    /// asked for only if it is one.
+    pub fn record(
+        &mut self,
+        seq: Seq,
+        kind: Kind,
+        details: impl FnOnce() -> Map<String, Value>,
+    ) -> Result<(), String> {
+        let due = self.awaits(seq);
+        if kind != Kind::LedgerResumed {
             return if due { Err(self.undeclared()) } else { Ok(()) };
         }
-        let resumed = Resumed::read(record).ok_or("it does not say what a resumed ledger must say")?;
+        let resumed = Resumed::read(&details()).ok_or("it does not say what a resumed ledger must say")?;
         let Some(current) = self.list.last_mut() else {
             return Err("nothing stands before it".to_owned());
         };
@@ -308,14 +316,23 @@ impl Epochs {
         Ok(())
     }
 
-    /// Takes a record that stands in no segment, as in tiles: there every declaration begins its epoch.
-    pub fn loose_record(&mut self, record: &Record) -> Result<(), String> {
-        if let Some(resumed) = Resumed::read(record)
-            && !self.awaits(record.seq)
-        {
-            self.header(&resumed.origin, record.seq)?;
+    /// Takes a record that stands in no segment, as in tiles: there every declaration begins its epoch, and record 0
+    /// says the first origin.
+    pub fn loose_record(
+        &mut self,
+        seq: Seq,
+        kind: Kind,
+        details: impl FnOnce() -> Map<String, Value>,
+    ) -> Result<(), String> {
+        if seq != Seq::ZERO && kind != Kind::LedgerResumed {
+            return self.record(seq, kind, details);
         }
-        self.record(record)
+        let details = details();
+        let begins = (seq == Seq::ZERO || kind == Kind::LedgerResumed) && !self.awaits(seq);
+        if let Some(origin) = details.get("origin").and_then(Value::as_str).filter(|_| begins) {
+            self.header(origin, seq)?;
+        }
+        self.record(seq, kind, || details)
     }
 
     /// Takes the origin of the head over a group.

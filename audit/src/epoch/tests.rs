@@ -5,7 +5,7 @@ use crate::testing::SoftwareSigner;
 
 const ORIGIN: &str = "gateway.example.org/ledger";
 
-fn record(seq: u64, draft: Draft) -> Record {
+fn made(seq: u64, draft: Draft) -> Record {
     let mut bytes = Vec::new();
     let time = time_text(jiff::Timestamp::UNIX_EPOCH);
     Prepared::new(draft, "gw-1", [0; 32]).unwrap().write(Seq::new(seq), &time, Digest::ZERO, &mut bytes);
@@ -16,6 +16,16 @@ fn lost_head(origin: &str, size: u64) -> Option<String> {
     let signer = SoftwareSigner::new(ORIGIN, [7; 32]);
     let head = Checkpoint { origin: origin.to_owned(), size, root: Digest::ZERO };
     Some(signer.sign_checkpoint(&head).to_string())
+}
+
+trait Take {
+    fn take(&mut self, record: Record) -> Result<(), String>;
+}
+
+impl Take for Epochs {
+    fn take(&mut self, record: Record) -> Result<(), String> {
+        self.record(record.seq, record.kind, || record.details)
+    }
 }
 
 /// Epoch 2, begun at record 5, with three records known to be missing.
@@ -54,7 +64,7 @@ fn the_name_of_an_epoch_reads_back_and_other_names_are_of_the_first() {
 #[test]
 fn what_is_declared_reads_back_from_its_record() {
     for resumed in [second(), Resumed { lost_head: None, at_least: 0, tokens_kept: true, ..second() }] {
-        assert_eq!(Resumed::read(&record(5, resumed.draft())), Some(resumed));
+        assert_eq!(Resumed::of(&made(5, resumed.draft())), Some(resumed));
     }
 }
 
@@ -62,7 +72,7 @@ fn what_is_declared_reads_back_from_its_record() {
 fn an_epoch_begins_with_a_record_that_fits_what_it_stands_on() {
     let mut epochs = before(&name(ORIGIN, 2));
     assert!(epochs.awaits(Seq::new(5)));
-    epochs.record(&record(5, second().draft())).unwrap();
+    epochs.take(made(5, second().draft())).unwrap();
     assert_eq!(epochs.origin(), Some(name(ORIGIN, 2).as_str()));
     assert_eq!([1, 5, 6].map(|size| epochs.at(size).unwrap().number), [1, 1, 2]);
     assert!(epochs.head(ORIGIN).is_err(), "no head of the old epoch after that");
@@ -93,23 +103,23 @@ fn a_declaration_that_contradicts_what_it_stands_on_is_refused() {
         ("a segment of another epoch", 3, good.clone()),
     ] {
         let mut epochs = before(&name(ORIGIN, begun));
-        assert!(epochs.record(&record(5, bad.draft())).is_err(), "{what}");
+        assert!(epochs.take(made(5, bad.draft())).is_err(), "{what}");
     }
     let skipped = third(lost_head(&name(ORIGIN, 2), 8));
-    before(&name(ORIGIN, 3)).record(&record(5, skipped.draft())).unwrap();
+    before(&name(ORIGIN, 3)).take(made(5, skipped.draft())).unwrap();
 }
 
 #[test]
 fn an_origin_changes_nowhere_else_and_a_declaration_stands_nowhere_else() {
-    let heartbeat = || record(5, Draft::new(Kind::GatewayHeartbeat, Outcome::Success));
-    assert!(before(&name(ORIGIN, 2)).record(&heartbeat()).is_err(), "undeclared");
-    assert!(before(ORIGIN).record(&record(5, second().draft())).is_err(), "declared without a segment");
+    let heartbeat = || made(5, Draft::new(Kind::GatewayHeartbeat, Outcome::Success));
+    assert!(before(&name(ORIGIN, 2)).take(heartbeat()).is_err(), "undeclared");
+    assert!(before(ORIGIN).take(made(5, second().draft())).is_err(), "declared without a segment");
     assert!(
         before(&name(ORIGIN, 2)).header(&name(ORIGIN, 2), Seq::new(5)).is_err(),
         "a segment without record"
     );
     let mut epochs = before(&name(ORIGIN, 2));
-    epochs.record(&record(5, second().draft())).unwrap();
+    epochs.take(made(5, second().draft())).unwrap();
     for back in [ORIGIN, "other", &name("other", 3)] {
         assert!(epochs.clone().header(back, Seq::new(6)).is_err(), "{back}");
     }
@@ -118,14 +128,14 @@ fn an_origin_changes_nowhere_else_and_a_declaration_stands_nowhere_else() {
 #[test]
 fn a_ledger_of_which_nothing_was_kept_says_so_in_its_second_record() {
     let anew = Resumed { first: 0, at_least: 8, ..second() };
-    let created = record(0, Draft::new(Kind::LedgerCreated, Outcome::Success));
+    let created = made(0, Draft::new(Kind::LedgerCreated, Outcome::Success));
     let begun = || {
         let mut epochs = Epochs::default();
         epochs.header(&name(ORIGIN, 2), Seq::ZERO).unwrap();
-        epochs.record(&created).unwrap();
+        epochs.take(created.clone()).unwrap();
         epochs
     };
-    begun().record(&record(1, anew.draft())).unwrap();
-    assert!(begun().record(&record(1, Draft::new(Kind::GatewayHeartbeat, Outcome::Success))).is_err());
-    assert!(begun().record(&record(1, second().draft())).is_err());
+    begun().take(made(1, anew.draft())).unwrap();
+    assert!(begun().take(made(1, Draft::new(Kind::GatewayHeartbeat, Outcome::Success))).is_err());
+    assert!(begun().take(made(1, second().draft())).is_err());
 }

@@ -311,6 +311,7 @@ fn start(
     recorded: impl FnOnce() -> Result<(), LedgerError>,
 ) -> Result<Ledger, LedgerError> {
     let Parts { options, signer, vault, clock, key, replayed, epochs, journal, head, store } = parts;
+    let read_clock = Arc::clone(&clock);
     let records = replayed.chain.size();
     let note: Arc<str> = replayed.note.into();
     let (status, status_seen) = watch::channel(LedgerStatus::Open { records });
@@ -365,6 +366,7 @@ fn start(
         status: status_seen,
         reader: Reader { shared: read_side },
         node: written_by,
+        clock: read_clock,
         thread: Mutex::new(Some(thread)),
         closing: AtomicBool::new(false),
     };

@@ -167,7 +167,8 @@ impl Replay<'_> {
         for (seq, record, _) in group.records() {
             if self.state.epochs.awaits(seq) {
                 let record = Record::parse(record).map_err(|error| error.to_string());
-                let declared = record.and_then(|record| self.state.epochs.record(&record));
+                let declared = record
+                    .and_then(|record| self.state.epochs.record(record.seq, record.kind, || record.details));
                 declared.map_err(|what| self.damaged(segment, offset, what))?;
             }
             self.state.chain.extend(Digest::leaf(record));

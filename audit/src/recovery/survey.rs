@@ -67,7 +67,7 @@ pub fn survey(files: &Files, evidence: &Evidence) -> Result<Survey, RecoveryErro
     }
     let base =
         heads.base().ok_or_else(|| RecoveryError::Unknown { directory: files.directory().to_owned() })?;
-    heads.compare(files, &base, prefix.kept.records)?;
+    heads.compare(files, prefix.kept.records)?;
     findings.append(&mut heads.findings);
 
     let (kept_epoch, seen) = (prefix.epoch(), heads.epoch());

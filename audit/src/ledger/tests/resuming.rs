@@ -51,10 +51,10 @@ fn goes_on(directory: &Path, epoch: u64) -> Resumed {
     let (ledger, opened) = open(directory);
     let at = Seq::new(opened.records + u64::from(opened.created));
     let entry = ledger.reader().get(at).unwrap().unwrap();
-    let resumed = Resumed::read(&entry.record).unwrap();
+    let resumed = Resumed::of(&entry.record).unwrap();
     assert_eq!((resumed.epoch, resumed.origin.as_str()), (epoch, format!("{ORIGIN}#{epoch}").as_str()));
-    assert_eq!(entry.personal[&crate::Personal::Reason], "the disk was replaced");
-    assert_eq!(entry.personal[&crate::Personal::Subject], "user:olga");
+    assert_eq!(entry.personal.text(crate::Personal::Reason), Some("the disk was replaced"));
+    assert_eq!(entry.personal.text(crate::Personal::Subject), Some("user:olga"));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         ledger.append(draft(100)).await.unwrap();

@@ -12,7 +12,7 @@ use crate::epoch::{self, Epochs};
 use crate::journal::scan::scan;
 use crate::journal::{Files, Frame, FrameKind, Group, SegmentHeader};
 use crate::note::PublicKey;
-use crate::record::{Record, Seq};
+use crate::record::{RecordReader, Seq};
 use crate::recovery::RecoveryError;
 use crate::recovery::carry::waiting;
 use crate::tree::Frontier;
@@ -127,22 +127,19 @@ impl<'a> Heads<'a> {
     }
 
     /// Holds every head against the first `kept` records.
-    pub(super) fn compare(&mut self, files: &Files, base: &str, kept: u64) -> Result<(), RecoveryError> {
+    pub(super) fn compare(&mut self, files: &Files, kept: u64) -> Result<(), RecoveryError> {
         let wanted: std::collections::BTreeSet<u64> =
             self.list.iter().map(|known| known.checkpoint.size).filter(|size| *size <= kept).collect();
         let (mut frontier, mut epochs) = (Frontier::default(), Epochs::default());
+        let mut reader = RecordReader::default();
         let mut roots = std::collections::BTreeMap::from([(0, frontier.root())]);
         let mut visit = |_: Seq, bytes: &[u8], _: &[u8]| {
             if frontier.size() >= kept {
                 return ControlFlow::Break(());
             }
-            if let Ok(record) = Record::parse(bytes) {
-                if record.seq == Seq::ZERO {
-                    let origin = record.details.get("origin").and_then(serde_json::Value::as_str);
-                    // The verifier has passed all of this already; only the epochs are wanted.
-                    let _ = epochs.header(origin.unwrap_or(base), Seq::ZERO);
-                }
-                let _ = epochs.loose_record(&record);
+            if let Ok(record) = reader.read(bytes) {
+                // The verifier has passed all of this already; only the epochs are wanted.
+                let _ = epochs.loose_record(record.seq, record.kind, || record.details());
             }
             frontier.push(Digest::leaf(bytes));
             if wanted.contains(&frontier.size()) {

@@ -5,7 +5,7 @@
 //! the verdict; so is whether the auditor accepts what was declared.
 
 use crate::epoch::{Epoch, Epochs};
-use crate::record::{Record, Seq};
+use crate::record::{RecordView, Seq};
 
 /// The origins that a ledger's headers and heads name.
 #[derive(Clone, Default)]
@@ -43,17 +43,13 @@ impl Origin {
     }
 
     /// Takes a record in its right place.
-    pub(super) fn record(&mut self, record: &Record) -> Result<(), String> {
-        if !self.loose {
-            return self.epochs.record(record);
+    pub(super) fn record(&mut self, record: &RecordView<'_>) -> Result<(), String> {
+        let details = || record.details();
+        if self.loose {
+            self.epochs.loose_record(record.seq, record.kind, details)
+        } else {
+            self.epochs.record(record.seq, record.kind, details)
         }
-        if record.seq == Seq::ZERO {
-            match record.details.get("origin").and_then(serde_json::Value::as_str) {
-                Some(origin) => self.epochs.header(origin, Seq::ZERO)?,
-                None => return Ok(()),
-            }
-        }
-        self.epochs.loose_record(record)
     }
 
     /// Takes the origin in a head.

@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::epoch::Resumed;
 use crate::journal::Group;
 use crate::kind::Kind;
-use crate::record::{Record, RecordError, Seq};
+use crate::record::{RecordError, RecordReader, RecordView, Seq};
 use crate::verify::blame;
 
 impl Walk<'_> {
@@ -20,14 +20,15 @@ impl Walk<'_> {
         place: Place<'_>,
     ) -> Result<Option<Stop>, Stop> {
         let mut newer = None;
+        let mut reader = std::mem::take(&mut self.reader);
         for (seq, bytes, _) in group.records() {
-            match Record::parse(bytes) {
+            match reader.read(bytes) {
                 Ok(record) => {
                     if record.seq != seq {
                         return Err(place.broken(seq, format!("it says that it is record {}", record.seq)));
                     }
                     if record.prev != self.chain.prev() {
-                        let (seq, what) = blame::broken_link(group, seq, &record, before, head);
+                        let (seq, what) = blame::broken_link(group, seq, record.prev, before, head);
                         return Err(place.broken(seq, what));
                     }
                     self.contents(&record, place)?;
@@ -40,6 +41,7 @@ impl Walk<'_> {
             }
             self.extend(Digest::leaf(bytes));
         }
+        self.reader = reader;
         let fits = head.is_some_and(|head| *head == self.chain.checkpoint(&head.origin));
         match newer {
             Some((seq, error)) if !fits => Err(place.broken(seq, format!("it was changed: {error}"))),
@@ -52,7 +54,7 @@ impl Walk<'_> {
     pub(in crate::verify) fn single(&mut self, bytes: &[u8], name: &str) -> Result<Digest, Stop> {
         let place = Place { segment: name, offset: 0 };
         let seq = self.chain.next();
-        let record = Record::parse(bytes).map_err(|error| match error {
+        let record = RecordReader::default().read(bytes).map_err(|error| match error {
             RecordError::Version { .. } => Stop::Newer(format!("Record {seq}: {error}")),
             error => place.broken(seq, error.to_string()),
         })?;
@@ -69,7 +71,7 @@ impl Walk<'_> {
     }
 
     /// Notes what a record in its right place says. The head over it was not looked at yet.
-    fn contents(&mut self, record: &Record, place: Place<'_>) -> Result<(), Stop> {
+    fn contents(&mut self, record: &RecordView<'_>, place: Place<'_>) -> Result<(), Stop> {
         self.time(record, place);
         self.origin.record(record).map_err(|what| place.broken(record.seq, what))?;
         // Kinds that bear on what follows, each with its rule.
@@ -83,13 +85,13 @@ impl Walk<'_> {
     }
 
     /// The head that a new epoch names as lost must be one that the ledger signed.
-    fn lost_head(&self, record: &Record, place: Place<'_>) -> Result<(), Stop> {
-        let lost = Resumed::read(record).and_then(|resumed| resumed.lost());
+    fn lost_head(&self, record: &RecordView<'_>, place: Place<'_>) -> Result<(), Stop> {
+        let lost = Resumed::read(&record.details()).and_then(|resumed| resumed.lost());
         let checked = lost.map_or(Ok(()), |(_, note)| self.signers.check(&note));
         checked.map_err(|reason| place.broken(record.seq, format!("the lost head that it names: {reason}")))
     }
 
-    fn time(&mut self, record: &Record, place: Place<'_>) {
+    fn time(&mut self, record: &RecordView<'_>, place: Place<'_>) {
         if record.seq == Seq::ZERO {
             self.tally.first_time = Some(record.time);
         }
@@ -105,7 +107,8 @@ impl Walk<'_> {
     }
 }
 
-fn created(record: &Record) -> Option<Created> {
-    let text = |key: &str| record.details.get(key)?.as_str().map(str::to_owned);
+fn created(record: &RecordView<'_>) -> Option<Created> {
+    let details = record.details();
+    let text = |key: &str| details.get(key)?.as_str().map(str::to_owned);
     Some(Created { origin: text("origin")?, key: text("key")? })
 }
