@@ -50,17 +50,20 @@ pub struct Survey {
 pub fn survey(files: &Files, evidence: &Evidence) -> Result<Survey, RecoveryError> {
     let prefix = Prefix::find(files, &evidence.keys)?;
     let mut findings = prefix.findings.clone();
-    let surplus = prefix.surplus()?;
-    let behind: usize = surplus.iter().map(Vec::len).sum();
+    let mut heads = Heads::new(&evidence.keys, &prefix);
+    let (mut behind, mut groups_follow) = (0, false);
+    prefix.surplus(&mut |bytes| {
+        behind += bytes.len();
+        groups_follow |= heads::has_group(bytes);
+        heads.surplus(bytes);
+    })?;
     if behind > 0 {
         findings.push(format!(
             "Behind what is whole, {behind} bytes of the journal are damaged or hang in the air."
         ));
     }
-    let mut heads = Heads::new(&evidence.keys, &prefix);
     let head_state = read_head(files, &mut heads, &mut findings)?;
     heads.cosigned(files)?;
-    heads.surplus(&surplus);
     heads.earlier_plan(files)?;
     for (number, note) in evidence.checkpoints.iter().enumerate() {
         heads.given(number + 1, note)?;
@@ -73,9 +76,7 @@ pub fn survey(files: &Files, evidence: &Evidence) -> Result<Survey, RecoveryErro
     let (kept_epoch, seen) = (prefix.epoch(), heads.epoch());
     let epoch = kept_epoch.max(seen);
     let (beyond, contradicting) = (heads.beyond(), heads.contradicting());
-    let damaged =
-        !surplus.is_empty() && (beyond.is_some() || surplus.iter().any(|bytes| heads::has_group(bytes)));
-    let cause = if damaged {
+    let cause = if behind > 0 && (beyond.is_some() || groups_follow) {
         Some(Cause::Damaged)
     } else if beyond.is_some() {
         Some(Cause::EndMissing)

@@ -99,11 +99,11 @@ impl<'a> Heads<'a> {
         Ok(())
     }
 
-    /// Heads within pieces of the journal that cannot be kept.
-    pub(super) fn surplus(&mut self, pieces: &[Vec<u8>]) {
-        for note in pieces.iter().flat_map(|bytes| notes(bytes)).collect::<Vec<_>>() {
-            self.take("a later piece of the journal", &note);
-        }
+    /// The last head within a piece of the journal that cannot be kept.
+    pub(super) fn surplus(&mut self, piece: &[u8]) {
+        let notes: Vec<_> = notes(piece).collect();
+        // The last that holds says all that the earlier ones say.
+        let _ = notes.iter().rev().find(|note| self.take("a later piece of the journal", note));
     }
 
     /// What an earlier recovery knew that the gateway has not recorded yet.

@@ -118,19 +118,17 @@ impl Prefix {
         self.segments.is_empty()
     }
 
-    /// The pieces of the journal that lie behind it.
-    pub(super) fn surplus(&self) -> Result<Vec<Vec<u8>>, RecoveryError> {
-        let mut pieces = Vec::new();
+    /// Shows the pieces of the journal that lie behind it, one at a time: they may be as large as the ledger.
+    pub(super) fn surplus(&self, visit: &mut dyn FnMut(&[u8])) -> Result<(), RecoveryError> {
         let from = self.count.saturating_sub(1);
         for (at, segment) in self.segments.iter().enumerate().skip(from) {
             let bytes = read(&segment.path)?;
             let start = if at < self.count { usize::try_from(self.bytes).unwrap_or(usize::MAX) } else { 0 };
-            match bytes.get(start..) {
-                Some(rest) if !rest.is_empty() => pieces.push(rest.to_vec()),
-                _ => {}
+            if let Some(rest) = bytes.get(start..).filter(|rest| !rest.is_empty()) {
+                visit(rest);
             }
         }
-        Ok(pieces)
+        Ok(())
     }
 
     /// What has to be moved so that nothing but it is left.
