@@ -228,6 +228,21 @@ impl Epochs {
         Self { list, announced: None }
     }
 
+    /// The epochs of a journal whose headers alone were looked at; `None` if they cannot be those of one ledger.
+    pub fn through<'a>(headers: impl IntoIterator<Item = (&'a str, Seq)>) -> Option<Self> {
+        let mut epochs = Self::default();
+        for (origin, first) in headers {
+            let (base, number) = split(origin);
+            match epochs.list.last() {
+                Some(last) if last.origin == origin => continue,
+                Some(last) if split(&last.origin).0 != base || last.number >= number => return None,
+                _ => {}
+            }
+            epochs.list.push(Epoch { number, origin: origin.to_owned(), start: first.get(), resumed: None });
+        }
+        Some(epochs)
+    }
+
     /// All of them, in order.
     pub fn all(&self) -> &[Epoch] {
         &self.list

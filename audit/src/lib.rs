@@ -22,9 +22,12 @@ pub mod commitment;
 #[cfg(feature = "ledger")]
 pub mod cosigning;
 pub mod digest;
+pub mod disclosure;
 pub mod disk;
 pub mod epoch;
 pub mod export;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzzing;
 pub mod journal;
 pub mod keys;
 pub mod kind;

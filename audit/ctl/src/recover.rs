@@ -20,6 +20,7 @@ use crate::Failure;
 use crate::output::{count, plain};
 use crate::verify::{Keys, checkpoint, keys};
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch on the command line")]
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The ledger's directory. Stop the gateway first, and run this as its user.

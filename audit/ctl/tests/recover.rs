@@ -1,6 +1,6 @@
 //! `auditctl recover`: shows, and does only what it is told; and how the other commands speak of what it leaves.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that meets the unexpected fails")]
 
 use std::path::Path;
 

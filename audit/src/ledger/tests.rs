@@ -11,8 +11,10 @@ use crate::verify::{Overall, Trust, Verdict};
 
 mod dying_disk;
 mod faults;
+mod overlap;
 mod recovery;
 mod refusals;
+mod reopening;
 mod resuming;
 mod settling;
 mod signing;
