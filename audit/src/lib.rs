@@ -48,6 +48,8 @@ pub mod tiles;
 pub mod tree;
 pub mod verify;
 pub mod witness;
+#[cfg(feature = "witnesses")]
+pub mod witnessing;
 
 pub use checkpoint::Checkpoint;
 pub use commitment::Personal;

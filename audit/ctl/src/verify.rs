@@ -66,6 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         cosigners,
         quorum,
         cosigned: None,
+        witnessed: None,
         checkpoint: arguments.checkpoint.as_deref().map(checkpoint).transpose()?,
         earlier: arguments.earlier.as_deref().map(earlier).transpose()?,
         accept_epoch: arguments.accept_epoch,

@@ -425,7 +425,7 @@ fn start(
         thread: Mutex::new(Some(thread)),
         closing: AtomicBool::new(false),
     };
-    Ok(Ledger { shared: Arc::new(shared) })
+    Ok(Ledger { shared: Arc::new(shared), queue: None })
 }
 
 /// Goes through the same steps as every later record, one after the other.

@@ -18,6 +18,7 @@ mod reopening;
 mod resuming;
 mod settling;
 mod signing;
+mod stalling;
 
 const ORIGIN: &str = "gateway.example.org/ledger";
 

@@ -63,7 +63,7 @@ pub fn survey(files: &Files, evidence: &Evidence) -> Result<Survey, RecoveryErro
         ));
     }
     let head_state = read_head(files, &mut heads, &mut findings)?;
-    heads.cosigned(files)?;
+    heads.beside(files)?;
     heads.earlier_plan(files)?;
     for (number, note) in evidence.checkpoints.iter().enumerate() {
         heads.given(number + 1, note)?;
@@ -96,9 +96,7 @@ pub fn survey(files: &Files, evidence: &Evidence) -> Result<Survey, RecoveryErro
     if head_state != HeadState::Missing {
         moves.push(Move::Aside("head".to_owned()));
     }
-    if heads.cosigned_is_surplus() {
-        moves.push(Move::Aside("cosigned".to_owned()));
-    }
+    moves.extend(heads.surplus_files().map(|name| Move::Aside(name.to_owned())));
     Ok(Survey { base, kept: prefix.kept, cause, findings, lost, epoch, moves })
 }
 

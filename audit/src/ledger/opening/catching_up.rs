@@ -7,6 +7,7 @@ use super::{Chain, Checkpoint, Digest, Expected, Files, Group, Known, LedgerErro
 use super::{Store, StoreState, Visitor, recent, replay};
 use crate::epoch;
 use crate::journal::files::SegmentPath;
+use crate::ledger::scrub;
 use crate::ledger::sled_store::SledStore;
 use crate::record::Seq;
 
@@ -77,6 +78,9 @@ fn open_store(
     options: &LedgerOptions,
     expected: &Expected<'_>,
 ) -> Result<(Arc<dyn Store>, Option<Checkpoint>), String> {
+    if let Some(reason) = scrub::store_marked(files) {
+        return Err(reason);
+    }
     let store: Arc<dyn Store> = Arc::new(
         SledStore::open(&files.store(), options.store_cache_bytes)
             .map_err(|error| format!("it could not be opened: {error}"))?,

@@ -46,8 +46,8 @@ pub(super) struct Heads<'a> {
     list: Vec<Known>,
     kept: String,
     pub(super) findings: Vec<String>,
-    cosigned: Option<usize>,
-    cosigned_unusable: bool,
+    /// Files, and which of `list` stands in each, if it can be used.
+    beside: Vec<(&'static str, Option<usize>)>,
 }
 
 impl<'a> Heads<'a> {
@@ -57,8 +57,7 @@ impl<'a> Heads<'a> {
             list: Vec::new(),
             kept: prefix.kept.note.clone(),
             findings: Vec::new(),
-            cosigned: None,
-            cosigned_unusable: false,
+            beside: Vec::new(),
         }
     }
 
@@ -88,13 +87,15 @@ impl<'a> Heads<'a> {
         }
     }
 
-    pub(super) fn cosigned(&mut self, files: &Files) -> Result<(), RecoveryError> {
-        let bytes = files.read_cosigned().map_err(RecoveryError::io("read", files.cosigned()))?;
-        let Some(bytes) = bytes else { return Ok(()) };
-        if self.take("the cosigned head beside the ledger", &String::from_utf8_lossy(&bytes)) {
-            self.cosigned = self.list.len().checked_sub(1);
-        } else {
-            self.cosigned_unusable = true;
+    /// The heads with others' signatures that lie beside the ledger.
+    pub(super) fn beside(&mut self, files: &Files) -> Result<(), RecoveryError> {
+        let cosigned = files.read_cosigned().map_err(RecoveryError::io("read", files.cosigned()))?;
+        let witnessed = files.read_witnessed().map_err(RecoveryError::io("read", files.witnessed()))?;
+        for (name, bytes) in [("cosigned", cosigned), ("witnessed", witnessed)] {
+            let Some(bytes) = bytes else { continue };
+            let found = format!("the file {name} beside the ledger");
+            let at = self.take(&found, &String::from_utf8_lossy(&bytes)).then(|| self.list.len() - 1);
+            self.beside.push((name, at));
         }
         Ok(())
     }
@@ -194,11 +195,14 @@ impl<'a> Heads<'a> {
         largest.map(|known| (known.checkpoint.clone(), known.note.clone(), known.found.clone()))
     }
 
-    /// Whether the cosigned head beside the ledger would speak against what is kept.
-    pub(super) fn cosigned_is_surplus(&self) -> bool {
-        let known = self.cosigned.and_then(|at| self.list.get(at));
-        self.cosigned_unusable
-            || known.is_some_and(|known| matches!(known.standing, Standing::Beyond | Standing::Contradicting))
+    /// The files beside the ledger whose heads would speak against what is kept, or cannot be used.
+    pub(super) fn surplus_files(&self) -> impl Iterator<Item = &'static str> {
+        let against = |at: &usize| {
+            self.list
+                .get(*at)
+                .is_some_and(|known| matches!(known.standing, Standing::Beyond | Standing::Contradicting))
+        };
+        self.beside.iter().filter(move |(_, at)| at.as_ref().is_none_or(against)).map(|(name, _)| *name)
     }
 }
 
