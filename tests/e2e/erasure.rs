@@ -115,3 +115,20 @@ fn a_gateway_that_lost_a_persons_key_refuses_to_start_and_says_why() {
     let refused = world.refuses_to_start(&[]);
     assert!(refused.err.contains("can't be opened"), "{}", refused.err);
 }
+
+#[test]
+fn without_the_tokens_pin_nothing_personal_is_readable_at_rest() {
+    let mut world = World::start();
+    known(&world);
+    world.stop_gateway();
+    for value in ["alice-of-the-test", "127.0.0.1:"] {
+        assert_eq!(
+            holding(&world.state().join("ledger"), value),
+            Vec::<String>::new(),
+            "`{value}` is in clear"
+        );
+    }
+    assert_eq!(holding(&world.state(), "alice-of-the-test"), Vec::<String>::new());
+    std::fs::write(world.state().join("secrets/user.pin"), "00000000").unwrap();
+    assert!(world.refuses_to_start(&[]).err.contains("refused the PIN"));
+}
