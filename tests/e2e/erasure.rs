@@ -10,10 +10,9 @@ const ALICE: &str = "user:alice-of-the-test";
 
 /// Records in which somebody is named who has asked, and withdrawn.
 fn known(world: &World) -> u64 {
-    let issued = world.ask("admin", &["tokens", "issue", ALICE]);
     let file = world.path("alice.token");
-    std::fs::write(&file, issued["token"].as_str().unwrap()).unwrap();
-    let token = format!("Authorization: Bearer {}", issued["token"].as_str().unwrap());
+    world.ask("admin", &["tokens", "issue", "--subject", ALICE, "--out", file.to_str().unwrap()]);
+    let token = format!("Authorization: Bearer {}", std::fs::read_to_string(&file).unwrap().trim());
     // One record under her own name, and one in which she is the target.
     let listed = world.curl("/api/v1/sessions").header(&token).run();
     assert_eq!(listed.status, 403);
