@@ -71,7 +71,7 @@ impl Disclosure {
             return Err(DisclosureError::Form(format!("its format is {}, not {FORMAT}", written.format)));
         }
         let mut salt = [0; 32];
-        hex::decode_to_slice(&written.salt, &mut salt)
+        const_hex::decode_to_slice(&written.salt, &mut salt)
             .map_err(|_| DisclosureError::Form("its salt is not 64 hexadecimal digits".to_owned()))?;
         Ok(Self {
             seq: Seq::new(written.seq),

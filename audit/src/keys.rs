@@ -69,7 +69,7 @@ impl KeyId {
     /// Reads what `Display` writes, and nothing else.
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 16];
-        hex::decode_to_slice(text, &mut bytes).ok()?;
+        const_hex::decode_to_slice(text, &mut bytes).ok()?;
         let id = Self(bytes);
         (id.to_string() == text).then_some(id)
     }
@@ -77,7 +77,7 @@ impl KeyId {
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        f.write_str(&const_hex::encode(self.0))
     }
 }
 

@@ -24,6 +24,8 @@ pub mod cosigning;
 pub mod digest;
 pub mod disclosure;
 pub mod export;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzzing;
 pub mod journal;
 pub mod keys;
 pub mod kind;
@@ -43,6 +45,8 @@ pub mod tiles;
 pub mod tree;
 pub mod verify;
 pub mod witness;
+#[cfg(feature = "witnesses")]
+pub mod witnessing;
 
 pub use checkpoint::Checkpoint;
 pub use commitment::Personal;

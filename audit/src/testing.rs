@@ -13,8 +13,8 @@ use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
 use crate::journal::{Frame, FrameKind, Group, GroupWriter, SegmentHeader};
 use crate::keys::{Cosigner, HeadSigner, KeyId, OpenError, Owner, SignError, Vault, VaultError};
-use crate::note::{CosignerKey, PublicKey, SignedNote};
-use crate::record::{Draft, Prepared, time_text};
+use crate::note::{CosignerKey, NoteSignature, PublicKey, SignedNote};
+use crate::record::{Draft, FORMAT_VERSION, Prepared, Record, RecordError, time_text};
 
 /// An Ed25519 key in memory, which can be told to fail.
 #[derive(Clone)]
@@ -107,6 +107,35 @@ impl Cosigner for SoftwareCosigner {
     fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let signature = self.key.sign_deterministic(message, &[]);
         Ok(signature.map_err(|error| SignError::new(error.to_string()))?.encode().to_vec())
+    }
+}
+
+/// A witness's Ed25519 key in memory.
+#[derive(Clone)]
+pub struct SoftwareWitness {
+    name: String,
+    key: SigningKey,
+}
+
+impl SoftwareWitness {
+    /// The key of this seed, under this name.
+    pub fn new(name: &str, seed: [u8; 32]) -> Self {
+        Self { name: name.to_owned(), key: SigningKey::from_bytes(&seed) }
+    }
+
+    /// The public key in the form that verifiers take.
+    ///
+    /// # Panics
+    /// If the name cannot be a key's name.
+    #[expect(clippy::expect_used, reason = "a test's own key is good, and its name a mistake in the test")]
+    pub fn verifier(&self) -> CosignerKey {
+        CosignerKey::ed25519(&self.name, &self.key.verifying_key().to_bytes()).expect("a good key")
+    }
+
+    /// The line which says that `checkpoint` was seen at `time`, a POSIX time in seconds.
+    pub fn cosign(&self, checkpoint: &Checkpoint, time: u64) -> NoteSignature {
+        let key = self.verifier();
+        key.line(time, &self.key.sign(&key.message(checkpoint, time)).to_bytes())
     }
 }
 
@@ -273,4 +302,17 @@ impl JournalBuilder {
         file.resize(crate::journal::head::FILE_BYTES, 0);
         file
     }
+}
+
+/// Reads a record the slow way: everything into maps, and then canonical form from two writers, of which one
+/// is another's. What [`Record::parse`] is held against.
+pub fn read_slowly(bytes: &[u8]) -> Result<Record, RecordError> {
+    let malformed = |error: serde_json::Error| RecordError::Malformed { reason: error.to_string() };
+    let record: Record = serde_json::from_slice(bytes).map_err(malformed)?;
+    if record.v != FORMAT_VERSION {
+        return Err(RecordError::Version { found: record.v });
+    }
+    let ours = record.to_bytes()?;
+    let theirs = serde_json_canonicalizer::to_vec(&record).map_err(malformed)?;
+    if ours == bytes && theirs == bytes { Ok(record) } else { Err(RecordError::NotCanonical) }
 }

@@ -4,7 +4,9 @@ use clap::{Parser, Subcommand};
 
 use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
-use super::{connect, grants, locks, log, login, publish, requests, sessions, subjects, tokens, tunnels};
+use super::{
+    connect, grants, ledger, locks, log, login, publish, requests, sessions, subjects, tokens, tunnels,
+};
 
 /// Publish services through a Sallyport gateway, reach them, ask for leave and give it
 #[derive(Debug, Parser)]
@@ -36,6 +38,8 @@ enum Command {
     Unlock(locks::Lock),
     #[command(subcommand)]
     Policy(locks::Policy),
+    #[command(subcommand)]
+    Ledger(ledger::Ledger),
     #[command(subcommand)]
     Subjects(subjects::Subjects),
     /// Show published tunnels
@@ -87,6 +91,7 @@ impl Client {
             Command::Lock(command) => locks::run(connection, command, true).await?,
             Command::Unlock(command) => locks::run(connection, command, false).await?,
             Command::Policy(command) => locks::policy(connection, command).await?,
+            Command::Ledger(command) => ledger::run(connection, command).await?,
             Command::Tunnels => tunnels::list(connection).await?,
             Command::Subjects(command) => subjects::run(connection, command).await?,
             Command::Log(command) => log::run(connection, command).await?,

@@ -37,3 +37,4 @@ mod starting;
 mod tcp;
 mod transfer;
 mod visiting;
+mod witnessing;

@@ -10,10 +10,13 @@ use crate::testing::{PlainVault, SoftwareSigner};
 use crate::verify::{Overall, Trust, Verdict};
 
 mod faults;
+mod overlap;
 mod recovery;
 mod refusals;
+mod reopening;
 mod settling;
 mod signing;
+mod stalling;
 
 const ORIGIN: &str = "gateway.example.org/ledger";
 

@@ -51,6 +51,12 @@ impl SignedNote {
         self.signatures.push(line);
     }
 
+    /// The same text under this one line alone.
+    #[cfg(feature = "witnesses")]
+    pub(crate) fn with_only(&self, line: NoteSignature) -> Self {
+        Self { text: self.text.clone(), signatures: vec![line] }
+    }
+
     /// Reads a note, without deciding whom to trust.
     pub fn parse(note: &str) -> Result<Self, NoteError> {
         if note.len() > MAX_NOTE_BYTES {
@@ -124,8 +130,11 @@ impl SignedNote {
 
     /// The keys that are named, for messages.
     pub fn signers(&self) -> String {
-        let names: Vec<_> =
-            self.signatures.iter().map(|line| format!("{}+{}", line.name, hex::encode(line.id))).collect();
+        let names: Vec<_> = self
+            .signatures
+            .iter()
+            .map(|line| format!("{}+{}", line.name, const_hex::encode(line.id)))
+            .collect();
         names.join(", ")
     }
 }

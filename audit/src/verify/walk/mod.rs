@@ -23,7 +23,7 @@ use crate::chain::Chain;
 use crate::digest::Digest;
 use crate::kind::Kind;
 use crate::note::PublicKey;
-use crate::record::Seq;
+use crate::record::{RecordReader, Seq};
 
 use older::Older;
 pub(super) use origin::Origin;
@@ -60,7 +60,7 @@ pub(super) struct Tally {
 }
 
 /// How many statements about its length a ledger is compared with.
-pub(super) const MARKS: usize = 4;
+pub(super) const MARKS: usize = 5;
 
 /// What was found up to now.
 pub(super) struct Walk<'a> {
@@ -76,6 +76,7 @@ pub(super) struct Walk<'a> {
     older: Option<Older>,
     /// How many bytes of whole segments were gone through.
     bytes: u64,
+    reader: RecordReader,
     /// The last head that was found right, as it stands in the journal.
     pub(super) note: String,
     pub(super) origin: Origin,
@@ -100,6 +101,7 @@ impl<'a> Walk<'a> {
             chain: start.chain,
             older,
             bytes: 0,
+            reader: RecordReader::default(),
             note: start.note,
             origin: start.origin,
             created: start.created,
