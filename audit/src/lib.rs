@@ -23,6 +23,8 @@ pub mod commitment;
 pub mod cosigning;
 pub mod digest;
 pub mod disclosure;
+pub mod disk;
+pub mod epoch;
 pub mod export;
 #[cfg(any(test, feature = "testing"))]
 pub mod fuzzing;
@@ -34,6 +36,7 @@ pub mod ledger;
 pub mod note;
 pub mod proof;
 pub mod record;
+pub mod recovery;
 pub mod selection;
 pub mod sidecar;
 #[cfg(feature = "sinks")]

@@ -248,6 +248,17 @@ impl JournalBuilder {
         self.segments.push((name, header.to_frame().unwrap_or_default()));
     }
 
+    /// Begins a new segment under another origin, as at the beginning of an epoch.
+    pub fn resume(&mut self, origin: &str) {
+        origin.clone_into(&mut self.origin);
+        self.rotate();
+    }
+
+    /// The last signed head.
+    pub fn note(&self) -> &str {
+        &self.note
+    }
+
     /// Adds one group with these drafts.
     ///
     /// # Panics

@@ -1,8 +1,8 @@
 //! `auditctl`: the auditor's program.
 //!
 //! An auditor trusts nobody, so this program needs nobody: no gateway, no account, no network, no secret.
-//! It reads a ledger's files, also while a gateway is writing them, and never changes them. Only `witness`
-//! has a secret, its own, and keeps something.
+//! It reads a ledger's files, also while a gateway is writing them, and never changes them; but for `recover`,
+//! which moves what is damaged aside when it is told to. Only `witness` has a secret, its own, and keeps something.
 //!
 //! Exit codes: 0 verified · 1 integrity broken · 2 usage · 3 could not be evaluated.
 
@@ -14,6 +14,7 @@ mod log;
 mod output;
 mod progress;
 mod prove;
+mod recover;
 mod report;
 mod show;
 mod stats;
@@ -78,6 +79,8 @@ enum Command {
     /// Be a witness: see that a ledger only grows, and cosign its heads.
     #[command(subcommand)]
     Witness(witness::Command),
+    /// Say what is left of a ledger that lost records, and let it go on in a new epoch. Deletes nothing.
+    Recover(recover::Arguments),
     /// Print the last signed head; keep it elsewhere, and give it to `verify --checkpoint` later.
     Checkpoint {
         /// The ledger's directory.
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
         Command::VerifyExport(arguments) => export::check(&arguments),
         Command::Tiles(arguments) => tiles::run(&arguments),
         Command::Witness(command) => witness::run(&command),
+        Command::Recover(arguments) => recover::run(&arguments),
         Command::Checkpoint { ledger } => show::checkpoint(&ledger),
     };
     match result {

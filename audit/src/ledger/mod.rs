@@ -30,7 +30,6 @@ use crate::record::{Draft, Prepared, Seq};
 
 mod block;
 mod committer;
-mod disk;
 mod error;
 mod feeder;
 mod head_writer;
@@ -54,7 +53,7 @@ mod tests;
 mod torn;
 mod writing;
 
-pub use disk::{Disk, DiskFile, RealDisk};
+pub use crate::disk::{Disk, DiskFile, RealDisk};
 pub use error::{AppendError, LedgerError, ReadError};
 pub use opening::reread;
 pub use options::LedgerOptions;

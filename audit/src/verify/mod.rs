@@ -14,6 +14,7 @@ mod assess;
 mod blame;
 mod cosigned;
 mod directory;
+mod gaps;
 mod since;
 mod tiles;
 mod verdict;
@@ -49,6 +50,8 @@ pub struct Trust {
     pub cosigners: Vec<CosignerKey>,
     /// How many of them; all, if nothing is said.
     pub quorum: Option<usize>,
+    /// The last epoch whose declared gaps are accepted; the first, if nothing is said.
+    pub accept_epoch: Option<u64>,
     /// The present time, to say how old the last record is.
     pub now: Option<Timestamp>,
     /// How old the last record may be.
