@@ -31,6 +31,11 @@ pub trait Vault: Send + Sync {
     fn seal(&self, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, VaultError>;
     /// Gives back the plaintext if neither `aad` nor `sealed` was changed.
     fn open(&self, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, VaultError>;
+    /// A keyed hash of a personal value, by which an index finds it again; the same value always gives the same,
+    /// and nobody without the key can try out values. `None` if this vault has no key for that.
+    fn search_term(&self, _value: &str) -> Option<[u8; 16]> {
+        None
+    }
 }
 
 /// The key provider did not sign.

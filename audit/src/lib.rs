@@ -23,6 +23,7 @@ pub mod commitment;
 pub mod cosigning;
 pub mod digest;
 pub mod export;
+pub mod index;
 pub mod journal;
 pub mod keys;
 pub mod kind;

@@ -26,6 +26,9 @@ pub struct Selection {
     /// How it ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub results: Vec<Outcome>,
+    /// What was done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<String>,
     /// To what it was done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objects: Vec<String>,
@@ -35,6 +38,9 @@ pub struct Selection {
     /// Under which grant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub grants: Vec<String>,
+    /// With which correlation id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub correlations: Vec<String>,
     /// The earliest time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_time: Option<Timestamp>,
@@ -68,9 +74,11 @@ impl Selection {
         self.covers(record.seq)
             && (self.kinds.is_empty() || self.kinds.contains(&record.kind))
             && (self.results.is_empty() || self.results.contains(&record.result))
+            && text(&self.actions, record.action.as_ref())
             && text(&self.objects, record.object.as_ref())
             && text(&self.sessions, record.session.as_ref())
             && text(&self.grants, record.grant.as_ref())
+            && text(&self.correlations, record.correlation.as_ref())
             && self.from_time.is_none_or(|time| record.time >= time)
             && self.to_time.is_none_or(|time| record.time < time)
     }
@@ -87,9 +95,11 @@ mod tests {
         let mut journal = JournalBuilder::new("o", SoftwareSigner::new("o", [1; 32]));
         let draft = || {
             Draft::new(Kind::SessionOpened, Outcome::Success)
+                .action("connect")
                 .object("tunnel:a")
                 .session("sess-1")
                 .grant("grant-1")
+                .correlation("01")
         };
         journal.group([Draft::new(Kind::LedgerCreated, Outcome::Success), draft()]);
         let record = Record::parse(&journal.records()[1]).unwrap();
@@ -98,9 +108,11 @@ mod tests {
             to: Some(Seq::new(1)),
             kinds: vec![Kind::SessionClosed, Kind::SessionOpened],
             results: vec![Outcome::Success],
+            actions: vec!["connect".to_owned()],
             objects: vec!["tunnel:a".to_owned()],
             sessions: vec!["sess-1".to_owned()],
             grants: vec!["grant-1".to_owned()],
+            correlations: vec!["01".to_owned()],
             from_time: Some(record.time),
             to_time: record.time.checked_add(jiff::SignedDuration::from_nanos(1)).ok(),
         };
@@ -111,7 +123,9 @@ mod tests {
             Selection { to: Some(Seq::ZERO), ..met.clone() },
             Selection { kinds: vec![Kind::SessionClosed], ..met.clone() },
             Selection { results: vec![Outcome::Denied], ..met.clone() },
+            Selection { actions: other(), ..met.clone() },
             Selection { objects: other(), ..met.clone() },
+            Selection { correlations: other(), ..met.clone() },
             Selection { sessions: other(), ..met.clone() },
             Selection { grants: other(), ..met.clone() },
             Selection { from_time: met.to_time, ..met.clone() },

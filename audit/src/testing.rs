@@ -126,6 +126,10 @@ impl Vault for PlainVault {
         }
         Ok(plaintext.to_vec())
     }
+
+    fn search_term(&self, value: &str) -> Option<[u8; 16]> {
+        Digest::of(&[b"plain", value.as_bytes()]).as_bytes().first_chunk().copied()
+    }
 }
 
 /// Builds a journal in memory, group by group, as the ledger would write it.

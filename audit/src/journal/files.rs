@@ -7,6 +7,7 @@
 //! DIR/journal/00000000000000000000.seg  segments, named after their first record
 //! DIR/journal/….torn                    unfinished ends that were set aside
 //! DIR/store/                            the query store, made from the journal
+//! DIR/index/00000000000000000000.idx    the search index, made from the journal
 //! ```
 
 use std::io;
@@ -78,6 +79,11 @@ impl Files {
     /// The directory of the query store.
     pub fn store(&self) -> PathBuf {
         self.directory.join("store")
+    }
+
+    /// The directory of the search index.
+    pub fn index(&self) -> PathBuf {
+        self.directory.join("index")
     }
 
     /// The segments in order. A ledger without a journal directory has none.
