@@ -54,6 +54,8 @@ pub struct Searched {
     pub end: Option<ScanEnd>,
     /// Behind the last group that was read: where to go on for what is added. Only when the oldest came first.
     pub place: Option<Place>,
+    /// The number after the last record that was looked at. Only when the oldest came first.
+    pub next: Seq,
     /// How many records an index spoke for.
     pub indexed: u64,
     /// Index files that could not be used, and why.
@@ -334,6 +336,7 @@ impl<'a, 'b> Work<'a, 'b> {
                 continue;
             }
             self.searched.place = read.place;
+            self.searched.next = self.searched.next.max(from);
             if read.end != ScanEnd::Stopped {
                 self.searched.end = Some(read.end);
             }

@@ -52,7 +52,7 @@ impl Amount {
 pub type Summary = BTreeMap<Group, Amount>;
 
 /// The day of a time.
-pub fn day(time: Timestamp) -> i64 {
+pub(super) fn day(time: Timestamp) -> i64 {
     // Seconds are cut towards 1970, also from before it.
     let before = i64::from(time.subsec_nanosecond() < 0);
     (time.as_second() - before).div_euclid(86_400)
