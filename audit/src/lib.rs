@@ -33,6 +33,7 @@ pub mod note;
 pub mod proof;
 pub mod record;
 pub mod selection;
+pub mod sidecar;
 #[cfg(feature = "sinks")]
 pub mod sink;
 pub mod snapshot;
@@ -46,10 +47,11 @@ pub mod witness;
 pub use checkpoint::Checkpoint;
 pub use commitment::Personal;
 pub use digest::Digest;
-pub use keys::{Cosigner, HeadSigner, SignError, Vault, VaultError};
+pub use keys::{Cosigner, HeadSigner, KeyId, OpenError, Owner, SignError, Vault, VaultError};
 pub use kind::Kind;
 #[cfg(feature = "ledger")]
 pub use ledger::{
     AppendError, Entry, Ledger, LedgerError, LedgerOptions, LedgerStatus, Opened, ReadError, Reader, Receipt,
 };
 pub use record::{Draft, Outcome, Record, RecordError, Seq};
+pub use sidecar::{Value, Values};

@@ -101,7 +101,7 @@ impl Home {
     fn make(&self, files: &Files) -> Result<u64, MakeError> {
         let Some(target) = &self.target else { return Ok(0) };
         let mut made = 0;
-        let mut maker = Maker::new(files, target, SPAN, None);
+        let mut maker = Maker::new(files, target, SPAN);
         let result = maker.make(&self.directories, u64::MAX, &|| false, &mut |_| {
             if made == 0 {
                 eprintln!("note: making an index of the ledger in {}, once", target.display());
@@ -157,18 +157,15 @@ fn make(arguments: &Arguments) -> Result<ExitCode, Failure> {
 fn compare(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let files = ledger(&arguments.ledger)?;
     let home = Home::of(&files, arguments.index_dir.as_deref());
-    let (mut records, mut wrong, mut people, mut good) = (0, 0_u64, 0_u64, 0_u64);
-    let compared = check(&files, &home.directories, &mut |checked| {
-        people += u64::from(checked.has_people);
-        match checked.fault {
-            None => {
-                good += 1;
-                records += checked.records;
-            }
-            Some(fault) => {
-                wrong += 1;
-                println!("wrong: {}: {fault}", checked.path.display());
-            }
+    let (mut records, mut wrong, mut good) = (0, 0_u64, 0_u64);
+    let compared = check(&files, &home.directories, &mut |checked| match checked.fault {
+        None => {
+            good += 1;
+            records += checked.records;
+        }
+        Some(fault) => {
+            wrong += 1;
+            println!("wrong: {}: {fault}", checked.path.display());
         }
     });
     compared.map_err(|error| failure(&error))?;
@@ -177,12 +174,6 @@ fn compare(arguments: &Arguments) -> Result<ExitCode, Failure> {
         count(good, "index file", "index files"),
         count(records, "record", "records")
     );
-    if people > 0 {
-        println!(
-            "not compared: by which people records are found, in {}; only the gateway has the key",
-            count(people, "index file", "index files")
-        );
-    }
     if wrong > 0 {
         return Err(Failure::broken(
             format!("{} not what the journal has", count(wrong, "index file says", "index files say")),

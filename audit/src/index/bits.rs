@@ -48,13 +48,6 @@ impl Bits {
         }
     }
 
-    /// Keeps those that are in one of the two and not in both.
-    pub(super) fn differ(&mut self, other: &Self) {
-        for (word, more) in self.words.iter_mut().zip(&other.words) {
-            *word ^= more;
-        }
-    }
-
     /// How many there are.
     pub(super) fn len(&self) -> u32 {
         self.words.iter().map(|word| word.count_ones()).sum()

@@ -22,8 +22,6 @@ pub struct Checked {
     pub first: Seq,
     /// How many records it covers; zero if it cannot be read.
     pub records: u64,
-    /// Whether personal values can be found by it. That part can be compared by nobody but the gateway.
-    pub has_people: bool,
     /// What is wrong with it, if anything is.
     pub fault: Option<IndexFault>,
 }
@@ -31,13 +29,7 @@ pub struct Checked {
 /// Makes every index file again in memory, and tells `each` whether the one on the disk says the same.
 pub fn check(files: &Files, indexes: &Directories, each: &mut dyn FnMut(Checked)) -> Result<(), MakeError> {
     for span in indexes.spans() {
-        let mut checked = Checked {
-            path: span.path.clone(),
-            first: span.first,
-            records: 0,
-            has_people: false,
-            fault: None,
-        };
+        let mut checked = Checked { path: span.path.clone(), first: span.first, records: 0, fault: None };
         if let Err(fault) = one(files, &span, &mut checked)? {
             checked.fault = Some(fault);
         }
@@ -52,14 +44,13 @@ fn one(files: &Files, span: &SpanPath, checked: &mut Checked) -> Result<Result<(
         Err(fault) => return Ok(Err(fault)),
     };
     checked.records = u64::from(index.header.count);
-    checked.has_people = index.header.personal_key != 0;
     let (mut again, mut trouble) = (Span::new(span.first), None);
     let end = index.header.end_seq();
     let read = reading::read(files, None, span.first, &mut |found| {
         if found.seq >= end {
             return ControlFlow::Break(());
         }
-        match again.add(&found, &[]) {
+        match again.add(&found) {
             Ok(()) => ControlFlow::Continue(()),
             Err(fault) => {
                 trouble = Some(fault);

@@ -118,7 +118,7 @@ impl IndexFile {
             }
         }
         found.intersect(&in_time);
-        for any_of in query.terms(self.header.personal_key) {
+        for any_of in query.terms() {
             if found.is_empty() {
                 break;
             }

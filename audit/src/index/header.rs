@@ -52,8 +52,6 @@ pub(super) struct Header {
     pub(super) count: u32,
     /// The leaf hash of the last record.
     pub(super) end: Digest,
-    /// Which key the terms of personal values were made with; zero if there are none.
-    pub(super) personal_key: u64,
     /// The groups that hold the first and the last record.
     pub(super) groups: [Place; 2],
     /// From which record of the span on they lie in which segment.
@@ -86,7 +84,6 @@ impl Header {
         put(&mut body, self.first.get());
         body.extend_from_slice(&self.count.to_le_bytes());
         body.extend_from_slice(self.end.as_bytes());
-        put(&mut body, self.personal_key);
         for group in self.groups {
             put(&mut body, group.segment.get());
             put(&mut body, group.offset);
@@ -149,7 +146,6 @@ impl Header {
             return None;
         }
         let end = Digest::from_bytes(cursor.array()?);
-        let personal_key = cursor.u64()?;
         let groups = [place(cursor)?, place(cursor)?];
         let segments = (0..cursor.u32()?.min(count))
             .map(|_| Some((cursor.u32()?, Seq::new(cursor.u64()?))))
@@ -167,8 +163,7 @@ impl Header {
         let terms = (0..cursor.u32()?)
             .map(|_| Some((cursor.u64()?, page(cursor, page_bytes)?)))
             .collect::<Option<Vec<_>>>()?;
-        let header =
-            Self { first, count, end, personal_key, groups, segments, times, places, summary, terms };
+        let header = Self { first, count, end, groups, segments, times, places, summary, terms };
         cursor.at_end().then_some(header)
     }
 }
@@ -210,7 +205,6 @@ mod tests {
             first: Seq::new(2048),
             count: 1500,
             end: Digest::leaf(b"x"),
-            personal_key: 9,
             groups: [
                 Place { segment: Seq::ZERO, offset: 9 },
                 Place { segment: Seq::new(7), offset: 1 << 33 },

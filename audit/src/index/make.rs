@@ -8,17 +8,12 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::directory::{SpanPath, write};
-use super::query::{personal_key, personal_term};
 use super::search::open;
 use super::span::Span;
-use super::term::{Field, Term};
 use super::{Directories, IndexFault};
-use crate::commitment::{Personal, Sidecar};
-use crate::digest::Digest;
 use crate::journal::Files;
 use crate::journal::reading::{self, Found, Place, Records};
 use crate::journal::scan::ScanEnd;
-use crate::keys::Vault;
 use crate::record::Seq;
 
 /// Makes index files, and knows how far it has come.
@@ -26,8 +21,6 @@ pub struct Maker<'a> {
     files: &'a Files,
     directory: PathBuf,
     span: u64,
-    vault: Option<&'a dyn Vault>,
-    personal_key: u64,
     /// The first record that is not known to be covered.
     next: Seq,
     /// Where to begin to read for it.
@@ -64,19 +57,10 @@ pub enum MakeError {
 }
 
 impl<'a> Maker<'a> {
-    /// Writes to `directory`, `span` records to a file (see [`super::SPAN`]). With a vault, personal values
-    /// can be found, too.
-    pub fn new(files: &'a Files, directory: &Path, span: u64, vault: Option<&'a dyn Vault>) -> Self {
-        let key = vault.and_then(personal_key);
-        Self {
-            files,
-            directory: directory.to_owned(),
-            span: span.clamp(1, super::MAX_SPAN),
-            vault: vault.filter(|_| key.is_some()),
-            personal_key: key.unwrap_or_default(),
-            next: Seq::ZERO,
-            place: None,
-        }
+    /// Writes to `directory`, `span` records to a file (see [`super::SPAN`]).
+    pub fn new(files: &'a Files, directory: &Path, span: u64) -> Self {
+        let span = span.clamp(1, super::MAX_SPAN);
+        Self { files, directory: directory.to_owned(), span, next: Seq::ZERO, place: None }
     }
 
     /// The first record that has no index yet.
@@ -120,8 +104,7 @@ impl<'a> Maker<'a> {
         let Some(span) = found.and_then(|at| spans.get(at)) else { return false };
         let Ok(index) = open(span, &mut Records::new(self.files)) else { return false };
         let header = &index.header;
-        let finds_people = self.personal_key == 0 || header.personal_key == self.personal_key;
-        if header.end_seq().get() != self.end_of(self.next) || !finds_people {
+        if header.end_seq().get() != self.end_of(self.next) {
             return false;
         }
         (self.next, self.place) = (header.end_seq(), Some(header.groups[1]));
@@ -179,13 +162,12 @@ impl<'a> Maker<'a> {
         found: &Found<'_>,
         made: &mut dyn FnMut(Seq),
     ) -> Result<bool, MakeError> {
-        let personal = self.vault.map(|vault| people(vault, found)).unwrap_or_default();
-        span.add(found, &personal).map_err(MakeError::Record)?;
+        span.add(found).map_err(MakeError::Record)?;
         if span.count() < self.span {
             return Ok(false);
         }
         let done = std::mem::replace(span, Span::new(found.seq.next()));
-        if let Some(bytes) = done.finish(self.personal_key) {
+        if let Some(bytes) = done.finish() {
             write(&self.directory, self.next, &bytes)
                 .map_err(|source| MakeError::Write { directory: self.directory.clone(), source })?;
             made(self.next);
@@ -193,19 +175,4 @@ impl<'a> Maker<'a> {
         (self.next, self.place) = (found.seq.next(), Some(found.group));
         Ok(true)
     }
-}
-
-/// Whom a record can be found by. Values that were erased or cannot be opened are found by nobody.
-fn people(vault: &dyn Vault, found: &Found<'_>) -> Vec<Term> {
-    if found.sealed.is_empty() {
-        return Vec::new();
-    }
-    let leaf = Digest::leaf(found.record);
-    let opened = vault.open(leaf.as_bytes(), found.sealed).ok();
-    let Some(sidecar) = opened.and_then(|plain| Sidecar::parse(&plain)) else { return Vec::new() };
-    let term = |(of, field)| personal_term(vault, field, sidecar.values.get(&of)?);
-    [(Personal::Subject, Field::Subject), (Personal::Target, Field::Target)]
-        .into_iter()
-        .filter_map(term)
-        .collect()
 }

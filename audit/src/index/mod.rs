@@ -14,8 +14,9 @@
 //!
 //! A result of a search proves nothing; `auditctl prove` makes a proof of a record.
 //!
-//! Personal values are not in the records, so they are found by keyed hashes (see [`crate::keys::Vault`]), which only the gateway
-//! can make. An index that `auditctl` made has none.
+//! Who did it, and to whom it was done, does not stand in a record. Their values lie sealed beside it under the
+//! data key of each person, and by the random names of these keys an index finds them without opening any. Only
+//! the gateway knows whose a key is; when a person is erased nobody does.
 //!
 //! Start with [`query`] for what can be asked and [`search`] for how it is answered; [`make`](mod@make) writes the files.
 

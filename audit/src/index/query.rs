@@ -3,9 +3,11 @@
 use memchr::memmem::Finder;
 
 use super::term::{Field, Term};
+use crate::commitment::Personal;
 use crate::keys::Vault;
 use crate::record::{Outcome, Record};
 use crate::selection::Selection;
+use crate::sidecar::{ANONYMOUS, key_of};
 
 /// Conditions which a record must all meet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,38 +20,34 @@ pub struct Query {
     pub people: People,
 }
 
-/// People to be found. Their names are hashed under the gateway's key, so only the gateway can ask.
+/// People to be found, by the names of their data keys. Only the gateway knows whose a key is, so only it asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct People {
-    key: u64,
     /// Of each list one must fit.
     any_of: Vec<Vec<Term>>,
 }
 
 impl People {
-    /// Who did it, and to whom it was done; an empty list is no condition. A vault without a key for this gives
-    /// no terms, and the records must be read.
+    /// Who did it, and to whom it was done; an empty list is no condition. Whoever asks compares the values
+    /// themselves: this only says where to look. Nobody is found whose data key was erased.
     pub fn new(vault: &dyn Vault, subjects: &[String], targets: &[String]) -> Self {
-        let Some(key) = personal_key(vault) else { return Self::default() };
         let lists = [(Field::Subject, subjects), (Field::Target, targets)];
-        let any_of = lists.into_iter().filter(|(_, names)| !names.is_empty()).map(|(field, names)| {
-            names.iter().filter_map(|name| personal_term(vault, field, name)).collect::<Vec<_>>()
+        // Whom no name is known of has no key of their own.
+        let named = |names: &[String]| !names.is_empty() && names.iter().all(|name| name != ANONYMOUS);
+        let any_of = lists.into_iter().filter(|(_, names)| named(names)).map(|(field, names)| {
+            let keys = names.iter().filter_map(|name| vault.key_of(name));
+            keys.map(|key| Term::new(field, key.as_bytes())).collect::<Vec<_>>()
         });
-        Self { key, any_of: any_of.collect() }
+        Self { any_of: any_of.collect() }
     }
 }
 
-/// Names the key of a vault's terms without telling anything of it. Never zero, which stands for no key.
-pub(super) fn personal_key(vault: &dyn Vault) -> Option<u64> {
-    let mark = vault.search_term("")?;
-    Some(Term::new(Field::Subject, &mark).0.max(1))
-}
-
-/// The term of a personal value.
-pub(super) fn personal_term(vault: &dyn Vault, field: Field, value: &str) -> Option<Term> {
-    // No name is empty: that stands for the key.
-    let value = if value.is_empty() { " " } else { value };
-    Some(Term::new(field, &vault.search_term(value)?))
+/// Whom a record can be found by, from what lies beside it.
+pub(super) fn people(sealed: &[u8]) -> impl Iterator<Item = Term> {
+    let fields = [(Personal::Subject, Field::Subject), (Personal::Target, Field::Target)];
+    fields
+        .into_iter()
+        .filter_map(|(personal, field)| key_of(sealed, personal).map(|key| Term::new(field, key.as_bytes())))
 }
 
 impl Query {
@@ -91,17 +89,13 @@ impl Query {
             && to_time.is_none_or(|time| time.as_second() >= first)
     }
 
-    /// The terms of which one of each list must fit, in an index whose personal values have this key.
-    pub(super) fn terms(&self, personal_key: u64) -> Vec<Vec<Term>> {
-        let mut lists: Vec<Vec<Term>> = self
+    /// The terms of which one of each list must fit.
+    pub(super) fn terms(&self) -> Vec<Vec<Term>> {
+        let plain = self
             .texts_by_field()
             .into_iter()
-            .map(|(field, texts)| texts.iter().map(|text| Term::new(field, text.as_bytes())).collect())
-            .collect();
-        if personal_key != 0 && personal_key == self.people.key {
-            lists.extend(self.people.any_of.iter().cloned());
-        }
-        lists
+            .map(|(field, texts)| texts.iter().map(|text| Term::new(field, text.as_bytes())).collect());
+        plain.chain(self.people.any_of.iter().cloned()).collect()
     }
 
     /// Finds out from the bytes alone that a record cannot be wanted.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::MAX_SPAN;
-use super::bits::Bits;
 use super::fields::Fields;
 use super::file::IndexFile;
 use super::header::{BLOCK, Header, Page, Times};
+use super::query::people;
 use super::summary::{self, Amount, Group, Summary};
 use super::term::Term;
 use super::{IndexFault, postings};
@@ -50,8 +50,8 @@ impl Span {
         self.places.len() as u64
     }
 
-    /// Adds the next record, with what it can be found by besides what stands in it.
-    pub(super) fn add(&mut self, found: &Found<'_>, personal: &[Term]) -> Result<(), IndexFault> {
+    /// Adds the next record, with what it can be found by.
+    pub(super) fn add(&mut self, found: &Found<'_>) -> Result<(), IndexFault> {
         let ordinal = u32::try_from(self.places.len()).map_err(|_| IndexFault::Damaged)?;
         if u64::from(ordinal) >= MAX_SPAN || found.seq.get() != self.first.get() + u64::from(ordinal) {
             return Err(IndexFault::Order { seq: found.seq });
@@ -68,7 +68,7 @@ impl Span {
             }
             None => self.times.push(Times { first: second, last: second }),
         }
-        for term in fields.terms().chain(personal.iter().copied()) {
+        for term in fields.terms().chain(people(found.sealed)) {
             let records = self.terms.entry(term).or_default();
             // Subject and target may be one person, and two values may fall together.
             if records.last() != Some(&ordinal) {
@@ -88,35 +88,23 @@ impl Span {
     }
 
     /// The bytes of the file; `None` when there is no record.
-    pub(super) fn finish(self, personal_key: u64) -> Option<Vec<u8>> {
-        let (header, mut pages) = self.write(personal_key)?;
+    pub(super) fn finish(self) -> Option<Vec<u8>> {
+        let (header, mut pages) = self.write()?;
         let mut bytes = header.to_bytes()?;
         bytes.append(&mut pages);
         Some(bytes)
     }
 
-    /// Whether an index file says the same, as far as it can be told without personal values.
+    /// Whether an index file says the same.
     pub(super) fn agrees_with(self, index: &IndexFile) -> Result<(), IndexFault> {
-        let count = u32::try_from(self.places.len()).map_err(|_| IndexFault::Damaged)?;
-        for (term, records) in &self.terms {
-            let mut expected = Bits::none(count);
-            records.iter().for_each(|record| expected.insert(*record));
-            let mut found = index.term(*term)?;
-            found.differ(&expected);
-            if let Some(ordinal) = found.iter().next() {
-                return Err(IndexFault::Wrong { seq: Seq::new(self.first.get() + u64::from(ordinal)) });
-            }
-        }
         let wrong = IndexFault::Wrong { seq: self.first };
-        let Some((header, _)) = self.write(index.header.personal_key) else { return Err(wrong) };
-        // Terms of personal values are known to the gateway alone, so theirs may be more.
-        let terms = if header.personal_key == 0 { header.terms.clone() } else { index.header.terms.clone() };
-        let same = Header { terms, ..header } == index.header;
         index.read_all()?;
-        if same { Ok(()) } else { Err(wrong) }
+        // A page stands in the header with its checksum, so that the same header is the same file.
+        let (header, _) = self.write().ok_or(IndexFault::Damaged)?;
+        if header == index.header { Ok(()) } else { Err(wrong) }
     }
 
-    fn write(self, personal_key: u64) -> Option<(Header, Vec<u8>)> {
+    fn write(self) -> Option<(Header, Vec<u8>)> {
         let end = self.end?;
         let mut pages = Vec::new();
         let mut page = |bytes: &[u8]| {
@@ -137,7 +125,6 @@ impl Span {
             first: self.first,
             count: u32::try_from(self.places.len()).ok()?,
             end: end.leaf,
-            personal_key,
             groups: end.groups,
             segments: self.segments,
             times: self.times,

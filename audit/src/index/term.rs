@@ -22,7 +22,7 @@ pub enum Field {
     Grant,
     /// What ties it to others.
     Correlation,
-    /// Who did it: only as a hash under the gateway's key.
+    /// Who did it: by the name of their data key, which says nothing about whose it is.
     Subject,
     /// To whom it was done: the same.
     Target,
@@ -52,7 +52,7 @@ pub struct Term(pub(super) u64);
 const DOMAIN: &[u8] = b"sallyport.audit/term/v1\0";
 
 impl Term {
-    /// Of a value that stands in the record in plain, or of the keyed hash of one that does not.
+    /// Of a value that stands in the record in plain, or of the name of a data key beside it.
     pub fn new(field: Field, value: &[u8]) -> Self {
         let digest = Digest::of(&[DOMAIN, field.as_str().as_bytes(), &[0], value]);
         let first = digest.as_bytes().first_chunk().copied().unwrap_or_default();

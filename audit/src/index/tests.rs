@@ -14,10 +14,12 @@ use super::statistics::{Summary, statistics};
 use super::{Directories, IndexFault, Query};
 use crate::journal::Files;
 use crate::journal::scan::ScanEnd;
+use crate::keys::Owner;
 use crate::kind::Kind;
 use crate::record::{Draft, Outcome, Record, Seq};
 use crate::selection::Selection;
-use crate::testing::{JournalBuilder, PlainVault, SoftwareSigner};
+use crate::sidecar::ANONYMOUS;
+use crate::testing::{ErasingVault, JournalBuilder, PlainVault, SoftwareSigner};
 
 /// Records in one index file of these tests.
 const SPAN: u64 = 16;
@@ -114,7 +116,7 @@ impl World {
     }
 
     fn make(&self) -> u64 {
-        let mut maker = Maker::new(&self.files, &self.files.index(), SPAN, Some(&PlainVault));
+        let mut maker = Maker::new(&self.files, &self.files.index(), SPAN);
         let mut made = 0;
         maker.make(&self.indexes(), self.journal.chain.size(), &|| false, &mut |_| made += 1).unwrap();
         made
@@ -422,7 +424,7 @@ fn a_record_changed_in_the_journal_is_not_shown_as_a_hit() {
 }
 
 #[test]
-fn people_are_found_by_the_keyed_hash_of_their_name_and_only_with_the_key() {
+fn people_are_found_by_the_name_of_their_data_key_until_it_is_erased() {
     let world = World::large();
     world.make();
     let people =
@@ -437,26 +439,23 @@ fn people_are_found_by_the_keyed_hash_of_their_name_and_only_with_the_key() {
         assert!(of(name).iter().all(|seq| found.contains(seq)), "{name}");
     }
     assert!(candidates(&people("user:9")).iter().all(|seq| *seq >= 288), "only what has no index is read");
+    assert_eq!(candidates(&people(ANONYMOUS)).len(), 300, "whom no name is known of may be anywhere");
 
-    // Without the key nothing is left out, because nothing can be known.
-    let bare = tempfile::tempdir().unwrap();
-    let mut maker = Maker::new(&world.files, bare.path(), SPAN, None);
-    maker.make(&Directories::none(), 300, &|| false, &mut |_| ()).unwrap();
-    fs::remove_dir_all(world.files.index()).unwrap();
-    let indexes = Directories::of(&world.files, [bare.path().to_owned()]);
-    let (found, _) = world.ask(&indexes, &people("user:9"), Order::OldestFirst, None);
-    assert_eq!(found.len(), 300);
+    let vault = ErasingVault::default();
+    vault.erase(&Owner::Person("user:1".to_owned()));
+    let gone = Query { people: People::new(&vault, &["user:1".to_owned()], &[]), ..Query::default() };
+    assert!(candidates(&gone).iter().all(|seq| *seq >= 288), "who was erased leads nowhere");
 }
 
 #[test]
 fn what_was_begun_is_gone_on_with_and_what_is_spoilt_is_made_again() {
     let world = World::large();
-    let mut maker = Maker::new(&world.files, &world.files.index(), SPAN, None);
+    let mut maker = Maker::new(&world.files, &world.files.index(), SPAN);
     maker.make(&world.indexes(), 100, &|| false, &mut |_| ()).unwrap();
     assert_eq!(maker.next(), Seq::new(96));
     maker.make(&world.indexes(), 300, &|| false, &mut |_| ()).unwrap();
     assert_eq!(maker.next(), Seq::new(288));
-    assert_eq!(world.make(), 18, "with the gateway's key, people can be found, too");
+    assert_eq!(world.make(), 0);
     fs::write(world.span(3), "spoilt").unwrap();
     fs::remove_file(world.span(7)).unwrap();
     fs::remove_file(world.span(8)).unwrap();
@@ -464,7 +463,7 @@ fn what_was_begun_is_gone_on_with_and_what_is_spoilt_is_made_again() {
     let mut wrong = Vec::new();
     check_all(&world, &mut wrong);
     assert!(wrong.is_empty());
-    assert_eq!(Maker::new(&world.files, &world.files.index(), SPAN, None).next(), Seq::ZERO);
+    assert_eq!(Maker::new(&world.files, &world.files.index(), SPAN).next(), Seq::ZERO);
 }
 
 #[test]
@@ -472,7 +471,7 @@ fn a_directory_that_cannot_be_written_to_is_named_and_leaves_nothing_half_made()
     let world = World::large();
     let blocked = world.directory.path().join("file");
     fs::write(&blocked, "").unwrap();
-    let mut maker = Maker::new(&world.files, &blocked, SPAN, None);
+    let mut maker = Maker::new(&world.files, &blocked, SPAN);
     let error = maker.make(&world.indexes(), 300, &|| false, &mut |_| ()).unwrap_err();
     assert!(matches!(&error, MakeError::Write { directory, .. } if *directory == blocked), "{error}");
 }
