@@ -4,6 +4,8 @@
 //! record they are commitments, and only the gateway, which can open them, searches by them.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::kind::Kind;
@@ -84,9 +86,37 @@ impl Selection {
     }
 }
 
+/// The first instant of a day (UTC), or the instant itself, for [`Selection::from_time`].
+pub fn beginning(text: &str) -> Result<Timestamp, String> {
+    instant(text, false)
+}
+
+/// The instant behind a day (UTC), or the instant itself, for [`Selection::to_time`].
+pub fn end(text: &str) -> Result<Timestamp, String> {
+    instant(text, true)
+}
+
+fn instant(text: &str, end: bool) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    let form = |_| "give a day such as 2026-01-31, or an instant such as 2026-01-31T12:00:00Z".to_owned();
+    let day: Date = text.parse().map_err(form)?;
+    let day = if end { day.tomorrow().map_err(form)? } else { day };
+    Ok(day.to_zoned(TimeZone::UTC).map_err(form)?.timestamp())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_day_means_all_of_it() {
+        assert_eq!(beginning("2026-01-31").unwrap().to_string(), "2026-01-31T00:00:00Z");
+        assert_eq!(end("2026-01-31").unwrap().to_string(), "2026-02-01T00:00:00Z");
+        assert_eq!(end("2026-01-31T12:00:00Z").unwrap().to_string(), "2026-01-31T12:00:00Z");
+        assert!(beginning("yesterday").is_err());
+    }
     use crate::record::Draft;
     use crate::testing::{JournalBuilder, SoftwareSigner};
 

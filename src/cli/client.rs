@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
-use super::{connect, grants, locks, log, login, publish, requests, sessions, tokens, tunnels};
+use super::{connect, grants, locks, log, login, publish, requests, search, sessions, tokens, tunnels};
 
 /// Publish services through a Sallyport gateway, reach them, ask for leave and give it
 #[derive(Debug, Parser)]
@@ -39,6 +39,7 @@ enum Command {
     /// Show published tunnels
     Tunnels,
     Log(log::Log),
+    Search(search::Search),
     /// Show how the gateway is doing
     Status,
     /// Show who you are to the gateway
@@ -86,6 +87,7 @@ impl Client {
             Command::Policy(command) => locks::policy(connection, command).await?,
             Command::Tunnels => tunnels::list(connection).await?,
             Command::Log(command) => log::run(connection, command).await?,
+            Command::Search(command) => search::run(connection, command).await?,
             Command::Status => tunnels::document(connection, "/api/v1/status").await?,
             Command::Whoami => tunnels::document(connection, "/api/v1/whoami").await?,
             Command::Login => login::run(connection).await?,

@@ -19,6 +19,7 @@ mod out;
 mod profile;
 mod publish;
 mod requests;
+mod search;
 mod sessions;
 mod table;
 mod tokens;

@@ -11,6 +11,7 @@ mod health;
 mod policy;
 mod records;
 mod requests;
+mod search;
 mod sessions;
 mod status;
 mod tokens;
@@ -84,6 +85,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/api/v1/locks/release", post(policy::unlock))
         .route("/api/v1/policy/reload", post(policy::reload))
         .route("/api/v1/records", get(records::list))
+        .route("/api/v1/audit/records", get(search::search))
         .fallback(errors::unknown_path)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(Arc::new(parts))

@@ -2,9 +2,7 @@
 
 use clap::Args;
 use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use sallyport_audit::selection::Selection;
+use sallyport_audit::selection::{Selection, beginning, end};
 use sallyport_audit::{Kind, Outcome, Seq};
 
 use crate::Failure;
@@ -89,10 +87,7 @@ impl Filter {
 struct Family(Vec<Kind>);
 
 fn kinds(text: &str) -> Result<Family, String> {
-    let family = |kind: &&Kind| {
-        kind.as_str() == text || kind.as_str().split_once('.').is_some_and(|(family, _)| family == text)
-    };
-    let found: Vec<_> = Kind::ALL.iter().filter(family).copied().collect();
+    let found = Kind::named(text);
     if found.is_empty() {
         let all: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
         return Err(format!("there is no such kind; there are {}", all.join(", ")));
@@ -105,36 +100,4 @@ fn outcome(text: &str) -> Result<Outcome, String> {
         .into_iter()
         .find(|outcome| outcome.as_str() == text)
         .ok_or_else(|| "there are success, denied and failure".to_owned())
-}
-
-fn beginning(text: &str) -> Result<Timestamp, String> {
-    instant(text, false)
-}
-
-fn end(text: &str) -> Result<Timestamp, String> {
-    instant(text, true)
-}
-
-/// A day stands for its first instant, or for the one after its last.
-fn instant(text: &str, end: bool) -> Result<Timestamp, String> {
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time);
-    }
-    let form = |_| "give a day such as 2026-01-31, or an instant such as 2026-01-31T12:00:00Z".to_owned();
-    let day: Date = text.parse().map_err(form)?;
-    let day = if end { day.tomorrow().map_err(form)? } else { day };
-    Ok(day.to_zoned(TimeZone::UTC).map_err(form)?.timestamp())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_day_means_all_of_it() {
-        assert_eq!(beginning("2026-01-31").unwrap().to_string(), "2026-01-31T00:00:00Z");
-        assert_eq!(end("2026-01-31").unwrap().to_string(), "2026-02-01T00:00:00Z");
-        assert_eq!(end("2026-01-31T12:00:00Z").unwrap().to_string(), "2026-01-31T12:00:00Z");
-        assert!(beginning("yesterday").is_err());
-    }
 }

@@ -426,6 +426,34 @@ fn parse(query: &Query, sieve: &Sieve, seq: Seq, bytes: &[u8]) -> Result<Option<
     Ok(query.matches(&record, bytes).then_some(record))
 }
 
+/// Which records of a span can fit a query.
+#[cfg(feature = "ledger")]
+pub(crate) struct Named {
+    /// The records.
+    pub(crate) records: Vec<Seq>,
+    /// The number after the last one of the span.
+    pub(crate) end: Seq,
+}
+
+/// What an index file says, if it is whole and of the ledger whose records `record` gives.
+#[cfg(feature = "ledger")]
+pub(crate) fn named_by<E>(
+    span: &SpanPath,
+    query: &Query,
+    record: &dyn Fn(Seq) -> Result<Option<Vec<u8>>, E>,
+) -> Result<Option<Named>, E> {
+    let Ok(index) = IndexFile::open(&span.path) else { return Ok(None) };
+    let Header { first, .. } = index.header;
+    let end = index.header.end_seq();
+    let Some(last) = record(Seq::new(end.get().saturating_sub(1)))? else { return Ok(None) };
+    if first != span.first || index.ends_with(&last).is_err() {
+        return Ok(None);
+    }
+    let Ok(candidates) = index.candidates(query) else { return Ok(None) };
+    let records = candidates.iter().map(|ordinal| Seq::new(first.get() + u64::from(ordinal)));
+    Ok(Some(Named { records: records.collect(), end }))
+}
+
 /// Opens an index file, and makes sure that it is of this ledger as it is now.
 pub(super) fn open(span: &SpanPath, records: &mut Records<'_>) -> Result<IndexFile, IndexFault> {
     let index = IndexFile::open(&span.path)?;

@@ -31,12 +31,14 @@ mod disk;
 mod error;
 mod feeder;
 mod head_writer;
+mod indexer;
 mod journal_writer;
 mod opening;
 mod options;
 mod owner;
 mod reader;
 mod replay;
+mod search;
 mod sled_store;
 mod stamp;
 mod store;
@@ -49,6 +51,7 @@ pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::{AppendError, LedgerError, ReadError};
 pub use options::LedgerOptions;
 pub use reader::{Entry, Reader};
+pub use search::{Page, Search};
 
 use owner::{Message, Pending, Reply};
 

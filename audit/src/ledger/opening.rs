@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::disk::{Disk, RealDisk};
 use super::head_writer::HeadWriter;
+use super::indexer::Indexer;
 use super::journal_writer::JournalWriter;
 use super::owner::{Clock, Owner, Pending, Publisher, Refusal};
 use super::reader::{ReadSide, Reader};
@@ -303,6 +304,7 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
     let room =
         Arc::new(Semaphore::new((options.queue_bytes / PERMIT_BYTES).clamp(128, Semaphore::MAX_PERMITS)));
     let (flush_interval, written_by) = (options.flush_interval, options.node.clone());
+    let index_span = options.index_span;
     let mut owner = Owner {
         options,
         signer,
@@ -321,6 +323,7 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
     record_opening(&mut owner, drafts)?;
 
     let read_side = Arc::new(ReadSide {
+        files: Files::new(&owner.options.directory),
         tail: Arc::clone(&tail),
         store: RwLock::new(Some(Arc::clone(&store))),
         vault,
@@ -335,7 +338,11 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
         .name("ledger-store".to_owned())
         .spawn(move || feeder::run(&feeding, &store, flush_interval))
         .map_err(spawn_failed)?;
-    let ending = Ending { tail, feeder, read_side: Arc::clone(&read_side), room: Arc::clone(&room), lock };
+    // Without an index searches take longer, and nothing else is different.
+    let indexer = Indexer::start(read_side.files.clone(), read_side.heads.clone(), index_span);
+    let indexer = indexer.inspect_err(|error| tracing::warn!(%error, "no search index is made")).ok();
+    let ending =
+        Ending { tail, feeder, indexer, read_side: Arc::clone(&read_side), room: Arc::clone(&room), lock };
     let thread = std::thread::Builder::new()
         .name("ledger".to_owned())
         .spawn(move || life::live(owner, &messages, ending))

@@ -12,6 +12,7 @@ use crate::verify::{Overall, Trust, Verdict};
 mod faults;
 mod recovery;
 mod refusals;
+mod searching;
 mod settling;
 mod signing;
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, mpsc};
 
 use tokio::sync::Semaphore;
 
+use crate::ledger::indexer::Indexer;
 use crate::ledger::owner::{Closer, Ended, Message, Owner, describe};
 use crate::ledger::reader::ReadSide;
 use crate::ledger::tail::Tail;
@@ -15,6 +16,7 @@ use crate::ledger::{LedgerError, LedgerStatus};
 pub(super) struct Ending {
     pub(super) tail: Arc<Tail>,
     pub(super) feeder: std::thread::JoinHandle<()>,
+    pub(super) indexer: Option<Indexer>,
     pub(super) read_side: Arc<ReadSide>,
     pub(super) room: Arc<Semaphore>,
     pub(super) lock: File,
@@ -57,6 +59,9 @@ fn answer_close(close: Option<Closer>, result: Result<(), LedgerError>) {
 impl Ending {
     fn finish(self) -> Result<(), LedgerError> {
         self.tail.stop();
+        if let Some(indexer) = self.indexer {
+            indexer.stop();
+        }
         let panicked = self.feeder.join().is_err();
         self.read_side.store.write().unwrap_or_else(PoisonError::into_inner).take();
         drop(self.lock);
