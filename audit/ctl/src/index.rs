@@ -11,6 +11,7 @@ use sallyport_audit::index::directory::is_ours;
 use sallyport_audit::index::make::{MakeError, Maker};
 use sallyport_audit::index::{Directories, IndexFault, Query, SPAN};
 use sallyport_audit::journal::Files;
+use sallyport_audit::journal::head::{self, HeadFile};
 
 use crate::Failure;
 use crate::output::{count, ledger};
@@ -82,30 +83,39 @@ pub(crate) fn tell(faults: &[(PathBuf, IndexFault)]) {
 /// Where the index of a ledger is looked for, and where it is put.
 struct Home {
     directories: Directories,
-    target: Option<PathBuf>,
+    given: Option<PathBuf>,
+    cache: Option<PathBuf>,
 }
 
 impl Home {
     fn of(files: &Files, given: Option<&Path>) -> Self {
-        let cache = cache(files);
-        let target = match given {
-            Some(given) => Some(given.to_owned()),
-            None if is_ours(files.directory()) => Some(files.index()),
-            None => cache.clone(),
-        };
-        let more = given.map(Path::to_owned).into_iter().chain(cache);
-        Self { directories: Directories::of(files, more), target }
+        let (given, cache) = (given.map(Path::to_owned), cache(files));
+        let directories = Directories::of(files, given.clone().into_iter().chain(cache.clone()));
+        Self { directories, given, cache }
+    }
+
+    /// Where new files are put.
+    fn target(&self, files: &Files) -> PathBuf {
+        match (&self.given, &self.cache) {
+            (Some(given), _) => given.clone(),
+            (None, Some(cache)) if !is_ours(files.directory()) => cache.clone(),
+            _ => files.index(),
+        }
     }
 
     /// Makes what is missing; how many files that were.
     fn make(&self, files: &Files) -> Result<u64, MakeError> {
-        let Some(target) = &self.target else { return Ok(0) };
-        let mut made = 0;
-        let mut maker = Maker::new(files, target, SPAN);
-        let result = maker.make(&self.directories, u64::MAX, &|| false, &mut |_| {
-            if made == 0 {
+        let (target, mut made) = (std::cell::OnceCell::new(), 0);
+        let directory = || {
+            let new = || {
+                let target = self.target(files);
                 eprintln!("note: making an index of the ledger in {}, once", target.display());
-            }
+                target
+            };
+            target.get_or_init(new).clone()
+        };
+        let mut maker = Maker::new(files, &directory, SPAN);
+        let result = maker.make(&self.directories, records(files), &|| false, &mut |_| {
             made += 1;
             if std::io::stderr().is_terminal() && made % 8 == 0 {
                 eprint!("\r{} indexed ", count(made * SPAN, "record", "records"));
@@ -115,6 +125,16 @@ impl Home {
             eprintln!();
         }
         result.map(|()| made)
+    }
+}
+
+/// How many records there are at least, without reading them: by the head file, or by the name of the last segment.
+fn records(files: &Files) -> u64 {
+    let head = files.read_head().ok().flatten().map(|bytes| head::read(&bytes));
+    let named = files.segments().ok().and_then(|segments| Some(segments.last()?.first.get()));
+    match head {
+        Some(HeadFile::Head { checkpoint, .. }) => checkpoint.size,
+        _ => named.unwrap_or_default(),
     }
 }
 
@@ -143,14 +163,8 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode, Failure> {
 fn make(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let files = ledger(&arguments.ledger)?;
     let home = Home::of(&files, arguments.index_dir.as_deref());
-    let Some(target) = &home.target else {
-        return Err(Failure::not_evaluated(
-            "there is no place for an index: the ledger's directory is somebody else's, and there is no cache",
-            "give one with --index-dir",
-        ));
-    };
     let made = home.make(&files).map_err(|error| failure(&error))?;
-    println!("{} made in {}", count(made, "index file", "index files"), target.display());
+    println!("{} made", count(made, "index file", "index files"));
     Ok(ExitCode::SUCCESS)
 }
 

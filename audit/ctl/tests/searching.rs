@@ -20,7 +20,7 @@ struct Ledger {
     folder: tempfile::TempDir,
 }
 
-fn segments() -> &'static [(String, Vec<u8>)] {
+fn files() -> &'static [(String, Vec<u8>)] {
     static SEGMENTS: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
     SEGMENTS.get_or_init(|| {
         let mut journal = JournalBuilder::new(ORIGIN, SoftwareSigner::new(ORIGIN, [7; 32]));
@@ -36,7 +36,9 @@ fn segments() -> &'static [(String, Vec<u8>)] {
                 journal.rotate();
             }
         }
-        journal.segments
+        let segments =
+            journal.segments.iter().map(|(name, bytes)| (format!("journal/{name}"), bytes.clone()));
+        segments.chain([("head".to_owned(), journal.head_file())]).collect()
     })
 }
 
@@ -44,8 +46,8 @@ impl Ledger {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("ledger/journal")).unwrap();
-        for (name, bytes) in segments() {
-            fs::write(folder.path().join("ledger/journal").join(name), bytes).unwrap();
+        for (name, bytes) in files() {
+            fs::write(folder.path().join("ledger").join(name), bytes).unwrap();
         }
         Self { folder }
     }

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::directory::{SpanPath, write};
 use super::search::open;
@@ -19,7 +19,7 @@ use crate::record::Seq;
 /// Makes index files, and knows how far it has come.
 pub struct Maker<'a> {
     files: &'a Files,
-    directory: PathBuf,
+    directory: &'a dyn Fn() -> PathBuf,
     span: u64,
     /// The first record that is not known to be covered.
     next: Seq,
@@ -57,10 +57,10 @@ pub enum MakeError {
 }
 
 impl<'a> Maker<'a> {
-    /// Writes to `directory`, `span` records to a file (see [`super::SPAN`]).
-    pub fn new(files: &'a Files, directory: &Path, span: u64) -> Self {
-        let span = span.clamp(1, super::MAX_SPAN);
-        Self { files, directory: directory.to_owned(), span, next: Seq::ZERO, place: None }
+    /// Writes to `directory`, which is asked for when there is something to write, `span` records to a file (see
+    /// [`super::SPAN`]).
+    pub fn new(files: &'a Files, directory: &'a dyn Fn() -> PathBuf, span: u64) -> Self {
+        Self { files, directory, span: span.clamp(1, super::MAX_SPAN), next: Seq::ZERO, place: None }
     }
 
     /// The first record that has no index yet.
@@ -168,8 +168,8 @@ impl<'a> Maker<'a> {
         }
         let done = std::mem::replace(span, Span::new(found.seq.next()));
         if let Some(bytes) = done.finish() {
-            write(&self.directory, self.next, &bytes)
-                .map_err(|source| MakeError::Write { directory: self.directory.clone(), source })?;
+            let directory = (self.directory)();
+            write(&directory, self.next, &bytes).map_err(|source| MakeError::Write { directory, source })?;
             made(self.next);
         }
         (self.next, self.place) = (found.seq.next(), Some(found.group));

@@ -52,9 +52,9 @@ pub struct Searched {
     /// How the reading of the journal's end, or of a piece that is damaged, ended. `None` if only an index was
     /// asked, or the taker had enough.
     pub end: Option<ScanEnd>,
-    /// Behind the last group that was read: where to go on for what is added. Only when the oldest came first.
+    /// Behind the last group that was read: where to go on for what is added.
     pub place: Option<Place>,
-    /// The number after the last record that was looked at. Only when the oldest came first.
+    /// The number after the last record that was looked at.
     pub next: Seq,
     /// How many records an index spoke for.
     pub indexed: u64,
@@ -366,11 +366,12 @@ impl<'a, 'b> Work<'a, 'b> {
     fn one_backwards(&mut self, from: Seq, to: Seq, start: Option<Place>) -> Flow {
         let keep = usize::try_from(self.left).unwrap_or(usize::MAX);
         let mut wanted: VecDeque<(Seq, Place)> = VecDeque::new();
-        let mut trouble = None;
+        let (mut trouble, mut next) = (None, from);
         let read = reading::read(self.files, start, from, &mut |found| {
             if found.seq >= to {
                 return ControlFlow::Break(());
             }
+            next = found.seq.next();
             match parse(self.query, &self.sieve, found.seq, found.record) {
                 Ok(None) => {}
                 Ok(Some(_)) => {
@@ -393,15 +394,19 @@ impl<'a, 'b> Work<'a, 'b> {
         if damaged && start.is_some() {
             return self.one_backwards(from, to, None);
         }
+        // Only the last piece reaches the journal's end, and it comes first.
+        if read.end != ScanEnd::Stopped {
+            self.searched.end.get_or_insert(read.end);
+            if next > self.searched.next {
+                (self.searched.next, self.searched.place) = (next, read.place);
+            }
+        }
         for (seq, place) in wanted.into_iter().rev() {
             let (bytes, sealed) = self.records.at(place)?;
             let record = Record::parse(&bytes).map_err(|source| SearchError::Record { seq, source })?;
             if self.show(Hit { record: &record, bytes: &bytes, sealed: &sealed }).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
-        }
-        if read.end != ScanEnd::Stopped {
-            self.searched.end.get_or_insert(read.end);
         }
         Ok(if damaged { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }

@@ -47,7 +47,7 @@ impl Indexer {
 }
 
 fn run(files: &Files, heads: &watch::Receiver<u64>, span: u64, stop: &AtomicBool) {
-    let target = files.index();
+    let target = || files.index();
     let mut maker = Maker::new(files, &target, span);
     let mut failing = false;
     while !stop.load(Ordering::Relaxed) {

@@ -37,7 +37,8 @@ async fn ledger(directory: &Path) -> Ledger {
 
 fn make(directory: &Path) {
     let files = Files::new(directory);
-    let mut maker = Maker::new(&files, &files.index(), SPAN);
+    let target = || files.index();
+    let mut maker = Maker::new(&files, &target, SPAN);
     maker.make(&Directories::of(&files, []), 100, &|| false, &mut |_| ()).unwrap();
     assert_eq!(Directories::of(&files, []).spans().len(), 6);
 }
