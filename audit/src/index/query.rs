@@ -115,9 +115,6 @@ impl Query {
     fn texts_by_field(&self) -> Vec<(Field, Vec<&str>)> {
         let Selection { kinds, results, actions, objects, sessions, grants, correlations, .. } =
             &self.selection;
-        fn plain(texts: &[String]) -> Vec<&str> {
-            texts.iter().map(String::as_str).collect()
-        }
         let mut fields = vec![
             (Field::Session, plain(sessions)),
             (Field::Correlation, plain(correlations)),
@@ -130,6 +127,10 @@ impl Query {
         fields.retain(|(_, texts): &(Field, Vec<&str>)| !texts.is_empty());
         fields
     }
+}
+
+fn plain(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
 }
 
 /// A text as it stands within a string of canonical JSON.

@@ -129,9 +129,9 @@ impl Looking<'_> {
                 continue;
             }
             if newest {
-                self.whole(after, self.to)?
+                self.whole(after, self.to)?;
             } else {
-                self.whole(self.from, first)?
+                self.whole(self.from, first)?;
             }
             if self.is_done() {
                 break;
