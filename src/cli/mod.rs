@@ -21,6 +21,7 @@ mod publish;
 mod requests;
 mod search;
 mod sessions;
+mod subjects;
 mod table;
 mod tokens;
 mod tunnels;

@@ -5,6 +5,7 @@
 
 mod adapters;
 pub mod config;
+mod erasures;
 mod evidence;
 mod heartbeat;
 mod parts;

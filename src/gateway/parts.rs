@@ -13,6 +13,7 @@ use super::adapters::{
     IdentityError, LedgerCosigner, LedgerSigner, LedgerVault, ProviderIdentity, ProviderTokenKeys,
 };
 use super::config::{Config, Provider};
+use super::erasures;
 use super::tls::TlsError;
 use crate::access::{Access, AccessError, AccessOptions, SystemClock};
 use crate::edge::ListenError;
@@ -24,6 +25,8 @@ pub struct Parts {
     pub keys: Keys,
     /// The ledger.
     pub ledger: Ledger,
+    /// The data keys of personal values.
+    pub(super) vault: Arc<LedgerVault>,
     /// Identities and decisions.
     pub access: Access,
     /// The key that auditors check the ledger with, as `name+hash+key`.
@@ -157,8 +160,9 @@ impl Parts {
             origin(config),
             config.gateway.domain.clone(),
         );
+        let sealing = vault.clone();
         let (ledger, opened) =
-            tokio::task::spawn_blocking(move || Ledger::open(options, Box::new(signer), vault))
+            tokio::task::spawn_blocking(move || Ledger::open(options, Box::new(signer), sealing))
                 .await
                 .map_err(|error| GatewayError::Stopped(error.to_string()))??;
         tell(&opened);
@@ -170,10 +174,12 @@ impl Parts {
             policy_directory: config.access.policy_directory.clone(),
             issuer: format!("https://{}", config.gateway.domain),
         };
-        let access =
-            Access::open(options, Arc::new(ledger.clone()), token_keys, Arc::new(SystemClock)).await?;
+        let open = || {
+            Access::open(options.clone(), Arc::new(ledger.clone()), token_keys.clone(), Arc::new(SystemClock))
+        };
+        let access = erasures::reconciled(&ledger, &vault, open).await?;
         let cosigner_key = LedgerCosigner::new(&keys, origin(config))?.verifier_key();
-        Ok(Self { keys, ledger, access, verifier_key, cosigner_key })
+        Ok(Self { keys, ledger, vault, access, verifier_key, cosigner_key })
     }
 }
 

@@ -10,8 +10,10 @@ use crate::testing::{PlainVault, SoftwareSigner};
 use crate::verify::{Overall, Trust, Verdict};
 
 mod faults;
+mod overlap;
 mod recovery;
 mod refusals;
+mod reopening;
 mod searching;
 mod settling;
 mod signing;
