@@ -20,6 +20,7 @@ use crate::index::{self, tell};
 use crate::output::{ledger, plain};
 
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Arguments {
     /// The ledger's directory.
     ledger: PathBuf,

@@ -86,7 +86,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let counted = statistics(&files, &indexes, &query).map_err(|error| search_failure(&files, &error))?;
     let Statistics { summary, from_index, searched, .. } = counted;
     let mut counts = Counts { from_index, ..Counts::default() };
-    summary.iter().for_each(|(group, amount)| counts.take(group, amount));
+    for (group, amount) in &summary {
+        counts.take(group, amount);
+    }
     let mut out = io::stdout().lock();
     let printed =
         if arguments.json { print_json(&mut out, &counts) } else { print(&mut out, &counts, arguments.days) };

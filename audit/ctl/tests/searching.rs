@@ -1,5 +1,7 @@
 //! Searching a ledger of more than one span: with the index, without it, with a spoilt one, where none may be written.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that meets the unexpected fails")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;

@@ -82,7 +82,9 @@ mod tests {
         ) {
             let set = |numbers: &std::collections::BTreeSet<u32>| {
                 let mut bits = Bits::none(count);
-                numbers.iter().for_each(|number| bits.insert(*number));
+                for number in numbers {
+                    bits.insert(*number);
+                }
                 bits
             };
             let inside: Vec<u32> = some.iter().copied().filter(|number| *number < count).collect();

@@ -97,12 +97,12 @@ impl World {
 
     /// Three hundred records of all sorts.
     fn large() -> Self {
-        let sketch = |n: usize| Sketch {
-            kind: n % 4,
-            result: n / 4 % 3,
-            session: (n % 5 > 0).then_some((n / 40) as u8),
+        let sketch = |n: u16| Sketch {
+            kind: usize::from(n % 4),
+            result: usize::from(n / 4 % 3),
+            session: u8::try_from(n / 40).ok().filter(|_| !n.is_multiple_of(5)),
             grant: None,
-            subject: (n % 9) as u8,
+            subject: u8::try_from(n % 9).unwrap(),
             back: false,
         };
         let all: Vec<_> = (0..300).map(sketch).collect();
@@ -226,7 +226,7 @@ proptest! {
                 if order == Order::NewestFirst {
                     wanted.reverse();
                 }
-                wanted.truncate(limit.map_or(usize::MAX, |limit| limit as usize));
+                wanted.truncate(limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap()));
                 let numbers: Vec<_> = with.iter().map(|(seq, ..)| seq.get()).collect();
                 prop_assert_eq!(numbers, wanted);
             }
