@@ -23,6 +23,8 @@ pub mod commitment;
 pub mod cosigning;
 pub mod digest;
 pub mod disclosure;
+pub mod disk;
+pub mod epoch;
 pub mod export;
 #[cfg(any(test, feature = "testing"))]
 pub mod fuzzing;
@@ -35,6 +37,7 @@ pub mod ledger;
 pub mod note;
 pub mod proof;
 pub mod record;
+pub mod recovery;
 pub mod selection;
 pub mod sidecar;
 #[cfg(feature = "sinks")]
@@ -46,6 +49,8 @@ pub mod tiles;
 pub mod tree;
 pub mod verify;
 pub mod witness;
+#[cfg(feature = "witnesses")]
+pub mod witnessing;
 
 pub use checkpoint::Checkpoint;
 pub use commitment::Personal;

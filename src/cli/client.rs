@@ -5,7 +5,8 @@ use clap::{Parser, Subcommand};
 use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
 use super::{
-    connect, grants, locks, log, login, publish, requests, search, sessions, subjects, tokens, tunnels,
+    connect, grants, ledger, locks, log, login, publish, requests, search, sessions, subjects, tokens,
+    tunnels,
 };
 
 /// Publish services through a Sallyport gateway, reach them, ask for leave and give it
@@ -38,6 +39,8 @@ enum Command {
     Unlock(locks::Lock),
     #[command(subcommand)]
     Policy(locks::Policy),
+    #[command(subcommand)]
+    Ledger(ledger::Ledger),
     #[command(subcommand)]
     Subjects(subjects::Subjects),
     /// Show published tunnels
@@ -90,6 +93,7 @@ impl Client {
             Command::Lock(command) => locks::run(connection, command, true).await?,
             Command::Unlock(command) => locks::run(connection, command, false).await?,
             Command::Policy(command) => locks::policy(connection, command).await?,
+            Command::Ledger(command) => ledger::run(connection, command).await?,
             Command::Tunnels => tunnels::list(connection).await?,
             Command::Subjects(command) => subjects::run(connection, command).await?,
             Command::Log(command) => log::run(connection, command).await?,

@@ -11,8 +11,10 @@ mod heartbeat;
 mod parts;
 mod run;
 pub mod setup;
+mod silence;
 mod sinks;
 mod tls;
+mod witnesses;
 
 pub use parts::{GatewayError, Parts, fingerprint, open_keys};
 pub use run::run;

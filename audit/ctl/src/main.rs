@@ -2,7 +2,8 @@
 //!
 //! An auditor trusts nobody, so this program needs nobody: no gateway, no account, no network, no secret.
 //! It reads a ledger's files, also while a gateway is writing them, and never changes them; it may put an index
-//! beside them, which nothing relies on. Only `witness` has a secret, its own, and keeps something.
+//! beside them, which nothing relies on, and `recover` moves what is damaged aside when it is told to. Only
+//! `witness` has a secret, its own, and keeps something.
 //!
 //! Exit codes: 0 verified · 1 integrity broken · 2 usage · 3 could not be evaluated.
 
@@ -15,6 +16,7 @@ mod log;
 mod output;
 mod progress;
 mod prove;
+mod recover;
 mod report;
 mod show;
 mod stats;
@@ -82,6 +84,8 @@ enum Command {
     /// Be a witness: see that a ledger only grows, and cosign its heads.
     #[command(subcommand)]
     Witness(witness::Command),
+    /// Say what is left of a ledger that lost records, and let it go on in a new epoch. Deletes nothing.
+    Recover(recover::Arguments),
     /// Print the last signed head; keep it elsewhere, and give it to `verify --checkpoint` later.
     Checkpoint {
         /// The ledger's directory.
@@ -106,6 +110,7 @@ fn main() -> ExitCode {
         Command::VerifyExport(arguments) => export::check(&arguments),
         Command::Tiles(arguments) => tiles::run(&arguments),
         Command::Witness(command) => witness::run(&command),
+        Command::Recover(arguments) => recover::run(&arguments),
         Command::Checkpoint { ledger } => show::checkpoint(&ledger),
     };
     match result {

@@ -56,6 +56,8 @@ pub(super) struct Numbering {
     /// Where the ledger stands with all that has a number.
     place: Place,
     open: Option<Open>,
+    /// How many bytes the last group had: the next one will have about as many.
+    usual_bytes: usize,
 }
 
 /// A group that still takes records.
@@ -70,7 +72,16 @@ impl Numbering {
     /// Goes on from `place`.
     pub(super) fn new(options: &LedgerOptions, vault: Arc<dyn Vault>, clock: Clock, place: Place) -> Self {
         let (group_records, group_bytes) = (options.group_records, options.group_bytes);
-        Self { node: options.node.clone(), group_records, group_bytes, vault, clock, place, open: None }
+        Self {
+            node: options.node.clone(),
+            group_records,
+            group_bytes,
+            vault,
+            clock,
+            place,
+            open: None,
+            usual_bytes: 0,
+        }
     }
 
     /// Whether the open group takes no more.
@@ -117,6 +128,7 @@ impl Numbering {
     /// Closes the open group, so that it can be signed.
     pub(super) fn close(&mut self) -> Option<Box<Unsigned>> {
         let Open { before, group, waiting, .. } = self.open.take()?;
+        self.usual_bytes = group.len();
         Some(Box::new(Unsigned { before, chain: self.place.chain.clone(), group, waiting }))
     }
 
@@ -129,7 +141,7 @@ impl Numbering {
 
     fn begin(&mut self, now: Timestamp) -> Result<Open, Refused> {
         let before = self.place.clone();
-        let group = GroupWriter::new(before.chain.next(), 0);
+        let group = GroupWriter::new(before.chain.next(), self.usual_bytes);
         let mut open = Open { before, group, stamp: Stamp::default(), waiting: Vec::new() };
         if let Some(last) = self.place.time.replace(now).filter(|last| *last > now) {
             let jump =

@@ -3,7 +3,7 @@
 //! In this order: take the lock; make durable what a killed process left; read the head file; read the journal's
 //! recent part (`recent`) and compare it with the head file; bring the query store up to the journal, or make it anew; set an
 //! unfinished end aside; record what was done. What does not fit is refused with its own explanation, and
-//! nothing is changed by then.
+//! nothing is changed by then. A ledger that lost records goes on only as a recovery has planned it (`resuming`).
 
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -16,7 +16,6 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
 
 use super::committer::Committer;
-use super::disk::{Disk, RealDisk};
 use super::head_writer::HeadWriter;
 use super::indexer::Indexer;
 use super::journal_writer::JournalWriter;
@@ -33,8 +32,10 @@ use super::{
     Ledger, LedgerError, LedgerOptions, LedgerStatus, Opened, PERMIT_BYTES, Shared, StoreState, feeder, torn,
 };
 use crate::chain::Chain;
-use crate::checkpoint::{Checkpoint, check_origin};
+use crate::checkpoint::{Checkpoint, CheckpointError, check_origin};
 use crate::digest::Digest;
+use crate::disk::{Disk, RealDisk};
+use crate::epoch::{self, Epoch};
 use crate::journal::Files;
 use crate::journal::head::{self, HeadFile};
 use crate::journal::{Group, SegmentHeader};
@@ -46,9 +47,11 @@ use crate::record::{Draft, FORMAT_VERSION, Outcome, Prepared, Seq};
 mod catching_up;
 mod life;
 mod recent;
+mod resuming;
 
 use catching_up::CaughtUp;
 use life::Ending;
+use resuming::Step;
 
 /// The world outside: replaced by tests.
 pub(super) struct Surroundings {
@@ -65,12 +68,12 @@ impl Surroundings {
 
 /// See the module's documentation.
 pub(super) fn open(
-    options: LedgerOptions,
+    mut options: LedgerOptions,
     signer: Box<dyn HeadSigner>,
     vault: Arc<dyn Vault>,
     surroundings: Surroundings,
 ) -> Result<(Ledger, Opened), LedgerError> {
-    check_origin(&options.origin)
+    check_base(&options.origin)
         .map_err(|source| LedgerError::Origin { origin: options.origin.clone(), source })?;
     let key = PublicKey::new(signer.origin_key_name(), &signer.public_key())?;
     let files = Files::new(&options.directory);
@@ -79,29 +82,30 @@ pub(super) fn open(
     let lock = lock(&files)?;
     settle(disk, &files)?;
 
-    let mut known = read_head(&files, &options, &key)?;
-    let expected = Expected { origin: &options.origin, key: &key };
+    let known = read_head(&files, &options, &key)?;
+    let base = options.origin.clone();
+    let expected = Expected { origin: &base, key: &key };
+    let step = resuming::step(&files, &options, &expected)?;
     let caught_up = catching_up::replay_into_store(&files, &options, &expected, &known)?;
     let CaughtUp { replayed, checked_from, store, store_state } = caught_up;
     check_last_head(&files, &replayed, &key)?;
+    resuming::check_announced(&files, &replayed, &step)?;
     // The head of the first group is made durable before a second one is written.
     if matches!(known, Known::Blank) && replayed.groups > 1 {
-        if !options.accept_lost_head {
-            return Err(LedgerError::LostHead { path: files.head(), state: "blank" });
-        }
-        known = Known::Lost;
+        return Err(LedgerError::LostHead { path: files.head(), state: "blank" });
     }
 
     let torn = replayed.torn.as_ref().map(|torn| torn::set_aside(disk, &files, torn)).transpose()?;
     let created = replayed.chain.size() == 0;
     let head = match &known {
-        Known::Nothing | Known::Missing => HeadWriter::create(disk, &files.head(), files.directory())?,
-        Known::Blank | Known::Lost => HeadWriter::open(disk, &files.head(), None)?,
+        Known::Nothing => HeadWriter::create(disk, &files.head(), files.directory())?,
+        Known::Blank => HeadWriter::open(disk, &files.head(), None)?,
         Known::Head { slot, .. } => HeadWriter::open(disk, &files.head(), Some(*slot))?,
     };
     make_journal_directory(disk, &files)?;
-    // A segment that was moved away as a whole leaves the one before it as the last.
-    let last = replayed.last.clone();
+    // A segment that was moved away as a whole leaves the one before it as the last. An epoch begins its own.
+    let last = step.goes_on_in_last(&replayed).then(|| replayed.last.clone()).flatten();
+    options.origin = step.origin(&replayed).unwrap_or(options.origin);
     let journal = JournalWriter::new(
         Arc::clone(&surroundings.disk),
         files.clone(),
@@ -110,10 +114,22 @@ pub(super) fn open(
         last,
     )?;
     let opened = Opened { created, records: replayed.chain.size(), checked_from, torn, store: store_state };
-    let drafts = opening_drafts(&opened, &replayed, &known, &options, &key);
-    let parts =
-        Parts { options, signer, vault, clock: surroundings.clock, key, replayed, journal, head, store };
-    let ledger = start(parts, drafts, lock)?;
+    let drafts = opening_drafts(&opened, &replayed, &step, &options, &key);
+    let epochs = step.epochs(&replayed);
+    let parts = Parts {
+        options,
+        signer,
+        vault,
+        clock: surroundings.clock,
+        key,
+        replayed,
+        epochs,
+        journal,
+        head,
+        store,
+    };
+    let disk = Arc::clone(&surroundings.disk);
+    let ledger = start(parts, drafts, lock, || step.finish(disk.as_ref(), &files))?;
     Ok((ledger, opened))
 }
 
@@ -154,10 +170,6 @@ pub(super) enum Known {
     Blank,
     /// The last head that was noted.
     Head { checkpoint: Checkpoint, slot: usize },
-    /// Missing although there is a journal; the operator has accepted that.
-    Missing,
-    /// Unreadable; the operator has accepted that.
-    Lost,
 }
 
 /// Makes the ledger's directory, and its name durable: a power cut must not take the whole ledger away with it.
@@ -223,6 +235,12 @@ fn lock(files: &Files) -> Result<File, LedgerError> {
     }
 }
 
+/// The name of a ledger's first epoch: later ones are made from it.
+fn check_base(origin: &str) -> Result<(), CheckpointError> {
+    check_origin(origin)?;
+    if epoch::split(origin).1 == 1 { Ok(()) } else { Err(CheckpointError::Epoch) }
+}
+
 fn read_head(files: &Files, options: &LedgerOptions, key: &PublicKey) -> Result<Known, LedgerError> {
     let path = files.head();
     let bytes = files.read_head().map_err(|error| LedgerError::io("read", &path, error))?;
@@ -230,8 +248,6 @@ fn read_head(files: &Files, options: &LedgerOptions, key: &PublicKey) -> Result<
     let Some(bytes) = bytes else {
         return if segments.is_empty() {
             Ok(Known::Nothing)
-        } else if options.accept_lost_head {
-            Ok(Known::Missing)
         } else {
             Err(LedgerError::LostHead { path, state: "missing" })
         };
@@ -240,10 +256,9 @@ fn read_head(files: &Files, options: &LedgerOptions, key: &PublicKey) -> Result<
         HeadFile::Blank => Ok(Known::Blank),
         // The very first start was interrupted while the head file was made.
         HeadFile::Damaged if segments.is_empty() => Ok(Known::Blank),
-        HeadFile::Damaged if options.accept_lost_head => Ok(Known::Lost),
         HeadFile::Damaged => Err(LedgerError::LostHead { path, state: "unreadable" }),
         HeadFile::Head { checkpoint, note, slot } => {
-            if checkpoint.origin != options.origin {
+            if epoch::split(&checkpoint.origin).0 != options.origin {
                 return Err(LedgerError::ForeignOrigin {
                     directory: files.directory().to_owned(),
                     found: checkpoint.origin,
@@ -276,7 +291,7 @@ fn check_last_head(files: &Files, replayed: &Replayed, key: &PublicKey) -> Resul
 fn opening_drafts(
     opened: &Opened,
     replayed: &Replayed,
-    known: &Known,
+    step: &Step,
     options: &LedgerOptions,
     key: &PublicKey,
 ) -> Vec<Draft> {
@@ -289,6 +304,9 @@ fn opening_drafts(
                 .detail("format", FORMAT_VERSION),
         );
     }
+    if let Step::Begin(plan) = step {
+        drafts.push(resuming::draft(plan));
+    }
     if let (Some(tail), Some(torn)) = (&opened.torn, &replayed.torn) {
         let file = tail.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         drafts.push(
@@ -297,12 +315,6 @@ fn opening_drafts(
                 .detail("bytes", tail.bytes)
                 .detail("found", torn.what.as_str())
                 .detail("set_aside", file),
-        );
-    }
-    if matches!(known, Known::Missing | Known::Lost) {
-        drafts.push(
-            Draft::new(Kind::LedgerRecovered, Outcome::Success)
-                .detail("cause", "the head file was lost, and the operator chose to go on without it"),
         );
     }
     if let StoreState::Rebuilt { records, reason, .. } = &opened.store
@@ -324,14 +336,20 @@ struct Parts {
     clock: Clock,
     key: PublicKey,
     replayed: Replayed,
+    epochs: Vec<Epoch>,
     journal: JournalWriter,
     head: HeadWriter,
     store: Arc<dyn Store>,
 }
 
-/// Records what opening has to say, and starts the threads.
-fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerError> {
-    let Parts { options, signer, vault, clock, key, replayed, journal, head, store } = parts;
+/// Records what opening has to say, does what may be done only then, and starts the threads.
+fn start(
+    parts: Parts,
+    drafts: Vec<Draft>,
+    lock: File,
+    recorded: impl FnOnce() -> Result<(), LedgerError>,
+) -> Result<Ledger, LedgerError> {
+    let Parts { options, signer, vault, clock, key, replayed, epochs, journal, head, store } = parts;
     let read_clock = Arc::clone(&clock);
     let records = replayed.chain.size();
     let note: Arc<str> = replayed.note.into();
@@ -359,6 +377,7 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
         failed: None,
     };
     record_opening(&options.node, drafts, &mut numbering, &mut signing, &mut writing)?;
+    recorded()?;
 
     let read_side = Arc::new(ReadSide {
         files: Files::new(&options.directory),
@@ -367,6 +386,7 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
         vault,
         heads: heads_seen,
         note: notes_seen,
+        epochs,
     });
     let directory = options.directory.clone();
     let spawn_failed =
@@ -418,7 +438,7 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
         thread: Mutex::new(Some(thread)),
         closing: AtomicBool::new(false),
     };
-    Ok(Ledger { shared: Arc::new(shared) })
+    Ok(Ledger { shared: Arc::new(shared), queue: None })
 }
 
 /// Goes through the same steps as every later record, one after the other.
@@ -431,7 +451,10 @@ fn record_opening(
 ) -> Result<(), LedgerError> {
     let failed = |reason| LedgerError::Failed { reason };
     for draft in drafts {
-        let prepared = Prepared::new(draft, node, [0; 32]).map_err(|error| failed(error.to_string()))?;
+        // Who decided a recovery, and why, is sealed like every personal value.
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| failed(error.to_string()))?;
+        let prepared = Prepared::new(draft, node, seed).map_err(|error| failed(error.to_string()))?;
         let added = numbering.add(Pending { prepared, reply: None, permit: None });
         added.map_err(|refused| match refused.1 {
             Refused::Stalled(reason) => LedgerError::Signer { reason },

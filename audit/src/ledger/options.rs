@@ -34,10 +34,6 @@ pub struct LedgerOptions {
     /// How much of the journal's end is read whole when the ledger is opened, in bytes; older segments are only
     /// compared at their ends. 64 MiB.
     pub reread_bytes: u64,
-    /// Opens a journal whose head file is missing or unreadable, and records that this was accepted.
-    ///
-    /// To be set by an operator who has compared the journal with a checkpoint kept elsewhere.
-    pub accept_lost_head: bool,
 }
 
 impl LedgerOptions {
@@ -57,7 +53,6 @@ impl LedgerOptions {
             flush_interval: Duration::from_secs(1),
             retry_interval: Duration::from_secs(1),
             reread_bytes: 64 * 1024 * 1024,
-            accept_lost_head: false,
         }
     }
 }

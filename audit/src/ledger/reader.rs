@@ -8,6 +8,7 @@ use super::ReadError;
 use super::store::{Store, Stored};
 use super::tail::Tail;
 use crate::digest::Digest;
+use crate::epoch::Epoch;
 use crate::journal::Files;
 use crate::keys::Vault;
 use crate::record::{Record, Seq};
@@ -47,12 +48,18 @@ pub(super) struct ReadSide {
     pub(super) vault: Arc<dyn Vault>,
     pub(super) heads: watch::Receiver<u64>,
     pub(super) note: watch::Receiver<Arc<str>>,
+    pub(super) epochs: Vec<Epoch>,
 }
 
 impl Reader {
     /// How many records there are.
     pub fn len(&self) -> u64 {
         *self.shared.heads.borrow()
+    }
+
+    /// The ledger's epochs, of which all but the first begin after a declared gap.
+    pub fn epochs(&self) -> &[Epoch] {
+        &self.shared.epochs
     }
 
     /// Whether there are none; never so in an open ledger.

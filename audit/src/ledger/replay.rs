@@ -12,6 +12,7 @@ use super::LedgerError;
 use crate::chain::Chain;
 use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
+use crate::epoch::{self, Epochs};
 use crate::journal::files::{SegmentPath, read_segment};
 use crate::journal::{Files, Frame, FrameFault, FrameKind, Group, SegmentHeader};
 use crate::note::PublicKey;
@@ -27,6 +28,8 @@ pub(super) struct Replayed {
     pub(super) note: String,
     /// The time of its last record.
     pub(super) last_time: Option<Timestamp>,
+    /// Under which names it went on.
+    pub(super) epochs: Epochs,
     /// The segment to go on with, and how many good bytes it has.
     pub(super) last: Option<(PathBuf, u64)>,
     /// An unfinished end.
@@ -37,7 +40,7 @@ impl Replayed {
     /// Before the first record.
     pub(super) fn genesis() -> Self {
         let (chain, note) = (Chain::genesis(), String::new());
-        Self { chain, groups: 0, note, last_time: None, last: None, torn: None }
+        Self { chain, groups: 0, note, last_time: None, epochs: Epochs::default(), last: None, torn: None }
     }
 }
 
@@ -53,6 +56,7 @@ pub(super) struct Torn {
 
 /// Whose ledger it must be.
 pub(super) struct Expected<'a> {
+    /// Its name in its first epoch.
     pub(super) origin: &'a str,
     pub(super) key: &'a PublicKey,
 }
@@ -123,7 +127,7 @@ impl Replay<'_> {
         Ok(())
     }
 
-    fn header(&self, segment: &SegmentPath, frame: &[u8]) -> Result<(), LedgerError> {
+    fn header(&mut self, segment: &SegmentPath, frame: &[u8]) -> Result<(), LedgerError> {
         let header = SegmentHeader::parse(frame).map_err(|error| match error {
             crate::journal::segment::SegmentFault::Version { .. } => {
                 LedgerError::Newer { segment: segment.name(), what: error.to_string() }
@@ -131,6 +135,8 @@ impl Replay<'_> {
             crate::journal::segment::SegmentFault::Form => self.damaged(segment, 0, error.to_string()),
         })?;
         self.own(&header.origin)?;
+        let next = self.state.chain.next();
+        self.state.epochs.header(&header.origin, next).map_err(|what| self.damaged(segment, 0, what))?;
         let state = &self.state;
         if header != SegmentHeader::new(&header.origin, &state.chain, &state.note)
             || segment.first != header.first
@@ -154,7 +160,13 @@ impl Replay<'_> {
             return Err(self.damaged(segment, offset, what));
         }
         let first = self.state.chain.next();
-        for (_, record, _) in group.records() {
+        for (seq, record, _) in group.records() {
+            if self.state.epochs.awaits(seq) {
+                let record = Record::parse(record).map_err(|error| error.to_string());
+                let declared = record
+                    .and_then(|record| self.state.epochs.record(record.seq, record.kind, || record.details));
+                declared.map_err(|what| self.damaged(segment, offset, what))?;
+            }
             self.state.chain.extend(Digest::leaf(record));
             self.visitor.record(&self.state.chain);
         }
@@ -163,6 +175,7 @@ impl Replay<'_> {
             return Err(self.damaged(segment, offset, "its signed head cannot be read".to_owned()));
         };
         self.own(&head.origin)?;
+        self.state.epochs.head(&head.origin).map_err(|what| self.damaged(segment, offset, what))?;
         if !note.names(self.expected.key) {
             return Err(LedgerError::ForeignKey {
                 directory: self.files.directory().to_owned(),
@@ -186,7 +199,7 @@ impl Replay<'_> {
     }
 
     fn own(&self, origin: &str) -> Result<(), LedgerError> {
-        if origin == self.expected.origin {
+        if epoch::split(origin).0 == self.expected.origin {
             return Ok(());
         }
         Err(LedgerError::ForeignOrigin {
