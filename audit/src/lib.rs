@@ -32,6 +32,7 @@ pub mod note;
 pub mod proof;
 pub mod record;
 pub mod selection;
+pub mod signers;
 #[cfg(feature = "sinks")]
 pub mod sink;
 pub mod snapshot;
