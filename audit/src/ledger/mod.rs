@@ -30,6 +30,7 @@ use crate::record::{Draft, Prepared, Seq};
 mod disk;
 mod error;
 mod feeder;
+mod handover;
 mod head_writer;
 mod journal_writer;
 mod opening;
@@ -37,6 +38,7 @@ mod options;
 mod owner;
 mod reader;
 mod replay;
+mod signing;
 mod sled_store;
 mod stamp;
 mod store;
@@ -49,6 +51,7 @@ pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::{AppendError, LedgerError, ReadError};
 pub use options::LedgerOptions;
 pub use reader::{Entry, Reader};
+pub use signing::Lending;
 
 use owner::{Message, Pending, Reply};
 

@@ -20,6 +20,7 @@ use super::journal_writer::JournalWriter;
 use super::owner::{Clock, Owner, Pending, Publisher, Refusal};
 use super::reader::{ReadSide, Reader};
 use super::replay::{Expected, Replayed, Visitor, replay};
+use super::signing::Signing;
 use super::store::Store;
 use super::tail::Tail;
 use super::{
@@ -70,10 +71,10 @@ pub(super) fn open(
     let lock = lock(&files)?;
     settle(disk, &files)?;
 
-    let mut known = read_head(&files, &options, &key)?;
+    let mut known = read_head(&files, &options)?;
     let expected = Expected { origin: &options.origin, key: &key };
     let (replayed, store, store_state) = catching_up::replay_into_store(&files, &options, &expected, &known)?;
-    check_last_head(&files, &replayed, &key)?;
+    check_heads(&files, &replayed, &known, &key)?;
     // The head of the first group is made durable before a second one is written.
     if matches!(known, Known::Blank) && replayed.groups > 1 {
         if !options.accept_lost_head {
@@ -114,7 +115,7 @@ pub(super) enum Known {
     /// A head file into which nothing was written yet.
     Blank,
     /// The last head that was noted.
-    Head { checkpoint: Checkpoint, slot: usize },
+    Head { checkpoint: Checkpoint, note: SignedNote, slot: usize },
     /// Missing although there is a journal; the operator has accepted that.
     Missing,
     /// Unreadable; the operator has accepted that.
@@ -184,7 +185,7 @@ fn lock(files: &Files) -> Result<File, LedgerError> {
     }
 }
 
-fn read_head(files: &Files, options: &LedgerOptions, key: &PublicKey) -> Result<Known, LedgerError> {
+fn read_head(files: &Files, options: &LedgerOptions) -> Result<Known, LedgerError> {
     let path = files.head();
     let bytes = files.read_head().map_err(|error| LedgerError::io("read", &path, error))?;
     let segments = files.segments().map_err(|error| LedgerError::io("list", files.journal(), error))?;
@@ -211,24 +212,35 @@ fn read_head(files: &Files, options: &LedgerOptions, key: &PublicKey) -> Result<
                     expected: options.origin.clone(),
                 });
             }
-            signed_by(files, &note, key)?;
-            Ok(Known::Head { checkpoint, slot })
+            // By whom it must be signed is known when the journal was read.
+            Ok(Known::Head { checkpoint, note, slot })
         }
     }
 }
 
-fn signed_by(files: &Files, note: &SignedNote, key: &PublicKey) -> Result<(), LedgerError> {
-    note.verify(key).map_err(|_| LedgerError::ForeignKey {
+/// The last signature vouches for every record, so it must be right, and be made by or for our own key.
+fn check_heads(
+    files: &Files,
+    replayed: &Replayed,
+    known: &Known,
+    key: &PublicKey,
+) -> Result<(), LedgerError> {
+    let foreign = |found: String| LedgerError::ForeignKey {
         directory: files.directory().to_owned(),
-        found: note.signers(),
+        found,
         expected: key.to_string(),
-    })
-}
-
-/// The last signature vouches for every record, so it must be right.
-fn check_last_head(files: &Files, replayed: &Replayed, key: &PublicKey) -> Result<(), LedgerError> {
+    };
+    let signed = |size, note: &SignedNote| {
+        replayed.signers.statement(size, note).map_err(|_| foreign(note.signers()))
+    };
+    if let Some(office) = replayed.signers.own().last().filter(|office| office.key != *key) {
+        return Err(foreign(office.key.to_string()));
+    }
+    if let Known::Head { checkpoint, note, .. } = known {
+        signed(checkpoint.size, note)?;
+    }
     match SignedNote::parse(&replayed.note) {
-        Ok(note) => signed_by(files, &note, key),
+        Ok(note) => signed(replayed.chain.size(), &note),
         Err(_) => Ok(()), // There is no group yet; every group's head was parsed when it was read.
     }
 }
@@ -301,11 +313,11 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
     let tail = Arc::new(Tail::default());
     let room =
         Arc::new(Semaphore::new((options.queue_bytes / PERMIT_BYTES).clamp(128, Semaphore::MAX_PERMITS)));
+    let lending = options.lending.clone();
     let (flush_interval, written_by) = (options.flush_interval, options.node.clone());
     let mut owner = Owner {
         options,
-        signer,
-        key,
+        signing: Signing::new(signer, key, lending),
         vault: Arc::clone(&vault),
         clock,
         chain: replayed.chain,

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::signing::Lending;
+
 /// Where and how a ledger is kept. Make it with [`LedgerOptions::new`] and change what differs.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -33,6 +35,8 @@ pub struct LedgerOptions {
     ///
     /// To be set by an operator who has compared the journal with a checkpoint kept elsewhere.
     pub accept_lost_head: bool,
+    /// Lets a key in memory sign heads in between, for a slow key provider. Off.
+    pub lending: Option<Lending>,
 }
 
 impl LedgerOptions {
@@ -51,6 +55,7 @@ impl LedgerOptions {
             flush_interval: Duration::from_secs(1),
             retry_interval: Duration::from_secs(1),
             accept_lost_head: false,
+            lending: None,
         }
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::head_writer::HeadWriter;
 use super::journal_writer::JournalWriter;
+use super::signing::Signing;
 use super::stamp::Stamp;
 use super::tail::Tail;
 use super::{AppendError, LedgerError, LedgerOptions, LedgerStatus, Receipt};
@@ -25,7 +26,6 @@ use crate::digest::Digest;
 use crate::journal::{Group, GroupWriter};
 use crate::keys::{HeadSigner, Vault};
 use crate::kind::Kind;
-use crate::note::{PublicKey, SignedNote};
 use crate::record::{Draft, Outcome, Prepared, time_text};
 
 /// Reads the wall clock; a test gives its own.
@@ -40,6 +40,7 @@ pub(super) type Reply = oneshot::Sender<Result<Receipt, AppendError>>;
 /// What reaches the owner.
 pub(super) enum Message {
     Record(Pending),
+    HandOver(Handover),
     Close(Closer),
 }
 
@@ -47,6 +48,12 @@ pub(super) enum Message {
 pub(super) struct Ended {
     pub(super) close: Option<Closer>,
     pub(super) result: Result<(), LedgerError>,
+}
+
+/// The ledger is to be signed by another key from now on.
+pub(super) struct Handover {
+    pub(super) to: Box<dyn HeadSigner>,
+    pub(super) reply: Reply,
 }
 
 /// A draft that waits to be numbered.
@@ -61,8 +68,7 @@ pub(super) struct Pending {
 /// Everything that only the owner may touch.
 pub(super) struct Owner {
     pub(super) options: LedgerOptions,
-    pub(super) signer: Box<dyn HeadSigner>,
-    pub(super) key: PublicKey,
+    pub(super) signing: Signing,
     pub(super) vault: Arc<dyn Vault>,
     pub(super) clock: Clock,
     pub(super) chain: Chain,
@@ -94,6 +100,7 @@ pub(super) enum Refusal {
 /// What one round of receiving brought.
 struct Round {
     batch: Vec<Pending>,
+    handover: Option<Handover>,
     close: Option<Closer>,
     disconnected: bool,
 }
@@ -103,11 +110,14 @@ impl Owner {
     pub(super) fn run(mut self, messages: &Receiver<Message>) -> Ended {
         let mut synced = Instant::now();
         loop {
-            let Round { batch, close, disconnected } = self.receive(messages);
-            if let Err(reason) = self.record(batch) {
+            let Round { batch, handover, close, disconnected } = self.receive(messages);
+            if let Err(reason) = self.record(batch).and_then(|()| self.hand_over(handover)) {
                 return failed(messages, close, reason);
             }
             let ending = close.is_some() || disconnected;
+            if ending {
+                self.sign_at_end();
+            }
             if ending || synced.elapsed() >= self.options.flush_interval {
                 synced = Instant::now();
                 if let Err(error) = self.head.sync() {
@@ -124,7 +134,7 @@ impl Owner {
 
     /// Waits for the first message, then takes what else has arrived, up to one group.
     fn receive(&self, messages: &Receiver<Message>) -> Round {
-        let mut round = Round { batch: Vec::new(), close: None, disconnected: false };
+        let mut round = Round { batch: Vec::new(), handover: None, close: None, disconnected: false };
         let stalled = matches!(&*self.publish.status.borrow(), LedgerStatus::Stalled { .. });
         let patience = if stalled {
             Some(self.options.retry_interval)
@@ -139,12 +149,13 @@ impl Owner {
                     bytes += pending.prepared.weight();
                     round.batch.push(pending);
                 }
+                Ok(Message::HandOver(handover)) => round.handover = Some(handover),
                 Ok(Message::Close(reply)) => round.close = Some(reply),
                 Err(TryRecvError::Empty) => return round,
                 Err(TryRecvError::Disconnected) => round.disconnected = true,
             }
             let full = round.batch.len() >= self.options.group_records || bytes >= self.options.group_bytes;
-            if full || round.close.is_some() || round.disconnected {
+            if full || round.handover.is_some() || round.close.is_some() || round.disconnected {
                 return round;
             }
             next = messages.try_recv();
@@ -207,13 +218,21 @@ impl Owner {
                 .map_err(|error| Refusal::Failed(error.to_string()))?;
             self.place(&jump, time, &mut stamp, &mut chain, &mut group)?;
         }
+        // Record 0 says whose ledger it is; nothing can be lent before that.
+        if chain.size() > 0
+            && let Some(lent) = self.signing.first_record(time).map_err(Refusal::Stalled)?
+        {
+            let lent = Prepared::new(lent, &self.options.node, [0; 32])
+                .map_err(|error| Refusal::Failed(error.to_string()))?;
+            self.place(&lent, time, &mut stamp, &mut chain, &mut group)?;
+        }
         let mut receipts = Vec::with_capacity(drafts.len());
         for pending in drafts {
             // Within a group time never runs backwards; between groups a jump is a record of its own.
             time = time.max((self.clock)());
             receipts.push(self.place(&pending.prepared, time, &mut stamp, &mut chain, &mut group)?);
         }
-        let note: Arc<str> = self.sign(&chain)?.into();
+        let note: Arc<str> = self.sign(&chain, time)?.into();
         let group = group.finish(&note).ok_or_else(|| Refusal::Failed("a group grew too long".to_owned()))?;
         self.write(chain, note, group)?;
         self.last_time = Some(time);
@@ -246,15 +265,10 @@ impl Owner {
         Ok(Receipt { seq, time, digest })
     }
 
-    /// Has the head over `chain` signed, and believes the signature only after checking it.
-    fn sign(&mut self, chain: &Chain) -> Result<String, Refusal> {
+    /// Has the head over `chain` signed, whose last record is of `time`.
+    fn sign(&mut self, chain: &Chain, time: Timestamp) -> Result<String, Refusal> {
         let text = chain.checkpoint(&self.options.origin).text();
-        let signature =
-            self.signer.sign(text.as_bytes()).map_err(|error| Refusal::Stalled(error.to_string()))?;
-        if !self.key.verify(text.as_bytes(), &signature) {
-            return Err(Refusal::Stalled("the key provider returned a false signature".to_owned()));
-        }
-        Ok(SignedNote::new(text, &self.key, &signature).to_string())
+        self.signing.sign(&text, time).map_err(Refusal::Stalled)
     }
 
     /// Makes the group durable, then shows it.
@@ -276,7 +290,8 @@ impl Owner {
     /// Asks whether signing works again, by signing the head that is already signed.
     fn probe(&mut self) -> Result<(), Refusal> {
         let chain = self.chain.clone();
-        self.sign(&chain)?;
+        let time = self.last_time.unwrap_or_else(|| (self.clock)());
+        self.sign(&chain, time)?;
         self.publish.status.send_replace(LedgerStatus::Open { records: chain.size() });
         Ok(())
     }
@@ -294,7 +309,7 @@ impl Owner {
         }
     }
 
-    fn fail(&self, reason: &str) {
+    pub(super) fn fail(&self, reason: &str) {
         let hint = "no record is taken any more: look at the disk, then restart the gateway; what was acknowledged is kept";
         tracing::error!(reason, hint, "the ledger has stopped");
         self.publish.status.send_replace(LedgerStatus::Failed { reason: reason.to_owned() });
@@ -329,6 +344,9 @@ fn failed(messages: &Receiver<Message>, mut close: Option<Closer>, reason: Strin
     while close.is_none() {
         match messages.recv() {
             Ok(Message::Record(pending)) => answer(pending, AppendError::Failed { reason: reason.clone() }),
+            Ok(Message::HandOver(Handover { reply, .. })) => {
+                let _ = reply.send(Err(AppendError::Failed { reason: reason.clone() }));
+            }
             Ok(Message::Close(reply)) => close = Some(reply),
             Err(mpsc::RecvError) => break,
         }

@@ -14,8 +14,9 @@ use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
 use crate::journal::files::{SegmentPath, read_segment};
 use crate::journal::{Files, Frame, FrameFault, FrameKind, Group, SegmentHeader};
-use crate::note::PublicKey;
+use crate::note::{NoteError, PublicKey, SignedNote};
 use crate::record::{Record, Seq};
+use crate::signers::{News, Refused, Signers};
 
 /// What a journal holds.
 pub(super) struct Replayed {
@@ -31,6 +32,8 @@ pub(super) struct Replayed {
     pub(super) last: Option<(PathBuf, u64)>,
     /// An unfinished end.
     pub(super) torn: Option<Torn>,
+    /// Who signed; of the last head only the name was looked at.
+    pub(super) signers: Signers,
 }
 
 /// An end of the journal that is no whole group.
@@ -75,6 +78,7 @@ pub(super) fn replay(
             last_time: None,
             last: None,
             torn: None,
+            signers: Signers::new(std::slice::from_ref(expected.key)),
         },
     };
     for (number, segment) in segments.iter().enumerate() {
@@ -157,7 +161,14 @@ impl Replay<'_> {
             return Err(self.damaged(segment, offset, what));
         }
         let first = self.state.chain.next();
+        let (mut news, mut last) = (News::default(), &[][..]);
         for (_, record, _) in group.records() {
+            if may_concern_keys(record)
+                && let Ok(record) = Record::parse(record)
+            {
+                news.read(&record);
+            }
+            last = record;
             self.state.chain.extend(Digest::leaf(record));
             self.visitor.record(&self.state.chain);
         }
@@ -166,13 +177,19 @@ impl Replay<'_> {
             return Err(self.damaged(segment, offset, "its signed head cannot be read".to_owned()));
         };
         self.own(&head.origin)?;
-        if !note.names(self.expected.key) {
-            return Err(LedgerError::ForeignKey {
+        self.signed(&note, news, last).map_err(|refused| match refused {
+            Refused::Signature(NoteError::OtherKey { .. }) => LedgerError::ForeignKey {
                 directory: self.files.directory().to_owned(),
                 found: note.signers(),
                 expected: self.expected.key.to_string(),
-            });
-        }
+            },
+            refused => LedgerError::Damaged {
+                segment: segment.name(),
+                offset,
+                seq: first,
+                what: format!("the head over it: {refused}"),
+            },
+        })?;
         if head != self.state.chain.checkpoint(&head.origin) {
             return Err(LedgerError::Damaged {
                 segment: segment.name(),
@@ -186,6 +203,19 @@ impl Replay<'_> {
         let range = group.record_range(Seq::new(self.state.chain.size() - 1)).unwrap_or_default();
         self.visitor.group(&group, &self.state.chain);
         Ok(frame.get(range).unwrap_or_default())
+    }
+
+    /// Who may sign is followed; signatures themselves are checked only where keys change hands.
+    fn signed(&mut self, note: &SignedNote, mut news: News, last: &[u8]) -> Result<(), Refused> {
+        let (size, signers) = (self.state.chain.size(), &mut self.state.signers);
+        if signers.needs_time(note) {
+            news.set_last_time(Record::parse(last).ok().map(|record| record.time));
+        }
+        if news.is_empty() {
+            signers.head_by_name(size, note, &news).map(drop)
+        } else {
+            signers.head(size, note, &news).map(drop)
+        }
     }
 
     fn own(&self, origin: &str) -> Result<(), LedgerError> {
@@ -223,6 +253,12 @@ impl Replay<'_> {
     fn damaged(&self, segment: &SegmentPath, offset: usize, what: String) -> LedgerError {
         LedgerError::Damaged { segment: segment.name(), offset, seq: self.state.chain.next(), what }
     }
+}
+
+/// Whether a record may be of a kind that says something about the ledger's keys.
+fn may_concern_keys(record: &[u8]) -> bool {
+    let text = std::str::from_utf8(record).unwrap_or_default();
+    text.contains("\"kind\":\"key.") || text.contains("\"kind\":\"ledger.created\"")
 }
 
 enum Fault {

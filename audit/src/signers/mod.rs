@@ -17,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::note::{NoteError, PublicKey, SignedNote};
+use crate::record::Record;
 
 mod news;
 #[cfg(test)]
@@ -255,6 +256,37 @@ impl Signers {
         by
     }
 
+    /// Takes in what a record says about the ledger's own keys when only one head, over it and all that
+    /// follow, vouches for it.
+    pub fn covered(&mut self, record: &Record) {
+        let mut news = News::default();
+        news.read(record);
+        let size = record.seq.next().get();
+        if let Some(key) = news.began_with {
+            self.own = vec![Tenure { key, after: 0, until: None }];
+        }
+        if let (Some(Rotation { old, new }), Some(tenure)) = (news.rotation, self.own.last_mut())
+            && tenure.key == old
+        {
+            tenure.until = Some(size);
+            self.own.push(Tenure { key: new, after: size.saturating_sub(1), until: None });
+        }
+    }
+
+    /// Judges the one head over records that were taken in with [`Signers::covered`]. A given key must have
+    /// signed it, and be the one in office: nothing shows that an earlier one agreed.
+    ///
+    /// # Errors
+    ///
+    /// Why this head must not be believed.
+    pub fn head_over_all(&mut self, note: &SignedNote) -> Result<(), NoteError> {
+        let office = self.own.last().map(|tenure| &tenure.key).filter(|key| self.given.contains(key));
+        match office {
+            Some(key) => note.verify(key).map(|()| self.anchored = true),
+            None => note.verify_any(&self.given),
+        }
+    }
+
     fn end_delegate(&mut self, size: u64) {
         if self.lent.take().is_some()
             && let Some(tenure) = self.delegates.last_mut()
@@ -288,6 +320,11 @@ impl Signers {
             return Err(NoteError::OtherKey { signers: note.signers() });
         }
         note.verify_any(&keys)
+    }
+
+    /// Whether the time of the last record under this head matters: the own key has not signed it.
+    pub fn needs_time(&self, note: &SignedNote) -> bool {
+        self.own.last().is_some_and(|tenure| !note.names(&tenure.key))
     }
 
     /// Whether a given key is among the ledger's own, so that all heads found good are to be believed.

@@ -90,14 +90,12 @@ impl News {
         if record.kind == Kind::LedgerCreated && record.seq.get() == 0 {
             self.began_with = key(record, "key");
         }
-        let concerns_us = record.result == Outcome::Success
-            && record.details.get("role").and_then(|role| role.as_str()) == Some(LEDGER_ROLE);
         match record.kind {
-            Kind::KeyRotated if concerns_us => match Rotation::read(record) {
+            Kind::KeyRotated if concerns_ledger(record) => match Rotation::read(record) {
                 Some(rotation) => self.rotation = Some(rotation),
                 None => self.fault("its rotation does not name the old and the new key"),
             },
-            Kind::KeyDelegated if concerns_us => self.delegated(record),
+            Kind::KeyDelegated if concerns_ledger(record) => self.delegated(record),
             _ => {}
         }
     }
@@ -113,6 +111,11 @@ impl News {
         self.delegation = Some(delegation);
     }
 
+    /// The time of the group's last record, for whoever has not read all of them.
+    pub fn set_last_time(&mut self, time: Option<Timestamp>) {
+        self.last_time = time;
+    }
+
     /// Whether there is anything about keys in it.
     pub fn is_empty(&self) -> bool {
         self.began_with.is_none()
@@ -124,6 +127,12 @@ impl News {
     fn fault(&mut self, what: &'static str) {
         self.fault.get_or_insert(what);
     }
+}
+
+/// Whether something was really done to the ledger's own key.
+fn concerns_ledger(record: &Record) -> bool {
+    record.result == Outcome::Success
+        && record.details.get("role").and_then(|role| role.as_str()) == Some(LEDGER_ROLE)
 }
 
 fn key(record: &Record, name: &str) -> Option<PublicKey> {

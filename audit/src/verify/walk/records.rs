@@ -9,7 +9,7 @@ use crate::kind::Kind;
 use crate::record::{Record, RecordError, Seq};
 use crate::verify::blame;
 
-impl Walk<'_> {
+impl Walk {
     /// Checks the records of a group; gives back a stop for later when one is of a newer format.
     pub(super) fn records(
         &mut self,
@@ -30,6 +30,7 @@ impl Walk<'_> {
                         return Err(place.broken(seq, what));
                     }
                     self.contents(&record, place);
+                    self.hands.read(&record);
                 }
                 // Believed only if the head over it was signed for it; a forger gets a plain answer.
                 Err(error @ RecordError::Version { .. }) => {
@@ -62,6 +63,7 @@ impl Walk<'_> {
             return Err(place.broken(seq, "its `prev` is not the digest of the record before it"));
         }
         self.contents(&record, place);
+        self.hands.read_alone(&record);
         let leaf = Digest::leaf(bytes);
         self.extend(leaf);
         Ok(leaf)
