@@ -130,6 +130,7 @@ impl Vault for PlainVault {
 }
 
 /// Builds a journal in memory, group by group, as the ledger would write it.
+#[derive(Clone)]
 pub struct JournalBuilder {
     /// Who signs the heads.
     pub signer: SoftwareSigner,

@@ -16,6 +16,7 @@
 )]
 
 mod cases;
+mod handover;
 mod ledger;
 mod records;
 mod second;
@@ -137,6 +138,7 @@ fn main() -> ExitCode {
         score.second.keep(what.to_owned(), &sample.bind(), sample.head.as_deref(), overall);
     }
     cases::run(&mut score);
+    handover::run(&mut score);
     for (class, tried) in &score.tried {
         println!("{tried:>7}  {class}");
     }
