@@ -50,6 +50,7 @@ pub use keys::{Cosigner, HeadSigner, SignError, Vault, VaultError};
 pub use kind::Kind;
 #[cfg(feature = "ledger")]
 pub use ledger::{
-    AppendError, Entry, Ledger, LedgerError, LedgerOptions, Lending, LedgerStatus, Opened, ReadError, Reader, Receipt,
+    AppendError, Entry, Ledger, LedgerError, LedgerOptions, LedgerStatus, Lending, Opened, ReadError, Reader,
+    Receipt,
 };
 pub use record::{Draft, Outcome, Record, RecordError, Seq};

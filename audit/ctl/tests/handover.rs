@@ -1,5 +1,7 @@
 //! A ledger that was handed over to another key: what was made before stays good, what is made now is good, too.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
+
 use sallyport_audit::testing::{JournalBuilder, SoftwareSigner};
 use sallyport_audit::{Draft, Kind, Outcome};
 

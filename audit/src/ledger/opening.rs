@@ -230,9 +230,8 @@ fn check_heads(
         found,
         expected: key.to_string(),
     };
-    let signed = |size, note: &SignedNote| {
-        replayed.signers.statement(size, note).map_err(|_| foreign(note.signers()))
-    };
+    let signed =
+        |size, note: &SignedNote| replayed.signers.statement(size, note).map_err(|_| foreign(note.signers()));
     if let Some(office) = replayed.signers.own().last().filter(|office| office.key != *key) {
         return Err(foreign(office.key.to_string()));
     }

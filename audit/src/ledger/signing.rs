@@ -132,9 +132,9 @@ impl Signing {
     /// Whether a tenth of the lent key's time or heads is left, or less.
     fn lent_ends_soon(&self, now: Timestamp) -> bool {
         let (Some(lending), Some(lent)) = (&self.lending, &self.lent) else { return true };
-        let left = lent.delegation.not_after.duration_since(now);
+        let remaining = lent.delegation.not_after.duration_since(now);
         let life = SignedDuration::try_from(lending.lifetime).unwrap_or(LONGEST_DELEGATION);
-        left <= life / 10 || lent.heads_left <= lending.heads / 10
+        remaining <= life / 10 || lent.heads_left <= lending.heads / 10
     }
 }
 

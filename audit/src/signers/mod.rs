@@ -448,7 +448,9 @@ pub enum Refused {
     #[error("it delegates signing, and the ledger's own key has not signed it")]
     DelegationNotOwn,
     /// A delegated key must be recognised by its name.
-    #[error("it delegates signing to {key}, whose name is not the ledger key's with `{DELEGATE_SUFFIX}` behind it")]
+    #[error(
+        "it delegates signing to {key}, whose name is not the ledger key's with `{DELEGATE_SUFFIX}` behind it"
+    )]
     DelegateName {
         /// Name and hash.
         key: String,

@@ -150,8 +150,7 @@ fn a_checkpoint_from_before_the_handover_still_binds_the_ledger() {
     // The holder of a retired key can sign what he likes, and is not believed about later sizes.
     let other = begun().chain.checkpoint(ORIGIN);
     let late = crate::Checkpoint { size: 7, ..other };
-    let forged =
-        Trust { checkpoint: Some(key(1).sign_checkpoint(&late).to_string()), ..trusting(&[1, 3]) };
+    let forged = Trust { checkpoint: Some(key(1).sign_checkpoint(&late).to_string()), ..trusting(&[1, 3]) };
     assert_eq!(check(&handed_over(), &forged).completeness.state, State::Fail);
 }
 

@@ -38,7 +38,8 @@ impl Assessment<'_> {
                  record 0 and was handed over {handed}, each time under a head of both keys."
             )
         } else {
-            "The given key is strong, and is the one with which the ledger began by its own record 0.".to_owned()
+            "The given key is strong, and is the one with which the ledger began by its own record 0."
+                .to_owned()
         };
         let origin = self.walk.origin.get();
         for key in signers.unused().filter(|key| Some(key.name()) == origin) {
@@ -56,9 +57,7 @@ impl Assessment<'_> {
         let signers = &self.walk.hands.signers;
         let Some(own) = signers.own().last().filter(|_| signers.share().behind > 0) else { return Ok(()) };
         let size = self.walk.chain.size();
-        let whole = |statement: &Statement| {
-            matches!(statement, Statement::Usable(head, note) if head.size == size && note.names(&own.key))
-        };
+        let whole = |statement: &Statement| matches!(statement, Statement::Usable(head, note) if head.size == size && note.names(&own.key));
         if self.known.all().iter().any(|(_, statement)| whole(statement)) {
             return Ok(());
         }

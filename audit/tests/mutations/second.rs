@@ -66,15 +66,11 @@ impl Second {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/second-verifier/verify.py");
         let (mut alike, mut others) = (0, Vec::new());
         let mut done = 0;
-        for cases in self.said.chunk_by(|one, other| one.keys == other.keys).flat_map(|same| same.chunks(200)) {
+        for cases in self.said.chunk_by(|one, other| one.keys == other.keys).flat_map(|same| same.chunks(200))
+        {
             let directories = (0..cases.len()).map(|number| self.directory(done + number));
             let keys = cases[0].keys.iter().flat_map(|key| ["--key", key.as_str()]);
-            let output = Command::new("python3")
-                .arg(&program)
-                .args(keys)
-                .args(directories)
-                .output()
-                .unwrap();
+            let output = Command::new("python3").arg(&program).args(keys).args(directories).output().unwrap();
             let text = String::from_utf8(output.stdout).unwrap();
             let lines: Vec<_> = text.lines().collect();
             assert_eq!(lines.len(), cases.len(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -20,7 +20,7 @@ fn verdict(directory: &Path, keys: &[SoftwareSigner], own_key_only: bool) -> Ver
 }
 
 fn lending() -> Lending {
-    Lending { lifetime: Duration::from_secs(3600), heads: 1000, own_every: Duration::from_secs(3600) }
+    Lending { lifetime: Duration::from_hours(1), heads: 1000, own_every: Duration::from_hours(1) }
 }
 
 async fn append(ledger: &Ledger, numbers: std::ops::Range<u64>) {
@@ -136,7 +136,11 @@ async fn a_ledger_whose_process_died_under_a_lent_key_opens_and_verifies() {
     ledger.close().await.unwrap();
 
     assert_eq!(verdict(copy.path(), &[signer()], false).overall(), Overall::Verified);
-    assert_eq!(verdict(copy.path(), &[signer()], true).overall(), Overall::Broken, "nobody else signed the end");
+    assert_eq!(
+        verdict(copy.path(), &[signer()], true).overall(),
+        Overall::Broken,
+        "nobody else signed the end"
+    );
     let (ledger, _) = open(copy.path());
     assert_eq!(numbers(&ledger), (0..5).collect::<Vec<_>>());
     append(&ledger, 5..6).await;
