@@ -32,6 +32,7 @@ pub mod note;
 pub mod proof;
 pub mod record;
 pub mod selection;
+pub mod sidecar;
 pub mod signers;
 #[cfg(feature = "sinks")]
 pub mod sink;
@@ -46,7 +47,7 @@ pub mod witness;
 pub use checkpoint::Checkpoint;
 pub use commitment::Personal;
 pub use digest::Digest;
-pub use keys::{Cosigner, HeadSigner, SignError, Vault, VaultError};
+pub use keys::{Cosigner, HeadSigner, KeyId, OpenError, Owner, SignError, Vault, VaultError};
 pub use kind::Kind;
 #[cfg(feature = "ledger")]
 pub use ledger::{
@@ -54,3 +55,4 @@ pub use ledger::{
     Receipt,
 };
 pub use record::{Draft, Outcome, Record, RecordError, Seq};
+pub use sidecar::{Value, Values};

@@ -15,7 +15,7 @@ use crate::digest::Digest;
 use crate::journal::files::{SegmentPath, read_segment};
 use crate::journal::{Files, Frame, FrameFault, FrameKind, Group, SegmentHeader};
 use crate::note::{NoteError, PublicKey, SignedNote};
-use crate::record::{Record, Seq};
+use crate::record::{Record, RecordReader, Seq};
 use crate::signers::{News, Refused, Signers};
 
 /// What a journal holds.
@@ -71,6 +71,7 @@ pub(super) fn replay(
         files,
         expected,
         visitor,
+        reader: RecordReader::default(),
         state: Replayed {
             chain: Chain::genesis(),
             groups: 0,
@@ -93,6 +94,7 @@ struct Replay<'a> {
     files: &'a Files,
     expected: &'a Expected<'a>,
     visitor: &'a mut dyn Visitor,
+    reader: RecordReader,
     state: Replayed,
 }
 
@@ -164,7 +166,7 @@ impl Replay<'_> {
         let (mut news, mut last) = (News::default(), &[][..]);
         for (_, record, _) in group.records() {
             if may_concern_keys(record)
-                && let Ok(record) = Record::parse(record)
+                && let Ok(record) = self.reader.read(record)
             {
                 news.read(&record);
             }
@@ -209,7 +211,7 @@ impl Replay<'_> {
     fn signed(&mut self, note: &SignedNote, mut news: News, last: &[u8]) -> Result<(), Refused> {
         let (size, signers) = (self.state.chain.size(), &mut self.state.signers);
         if signers.needs_time(note) {
-            news.set_last_time(Record::parse(last).ok().map(|record| record.time));
+            news.set_last_time(self.reader.read(last).ok().map(|record| record.time));
         }
         if news.is_empty() {
             signers.head_by_name(size, note, &news).map(drop)

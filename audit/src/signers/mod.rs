@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::note::{NoteError, PublicKey, SignedNote};
-use crate::record::Record;
+use crate::record::RecordView;
 
 mod news;
 #[cfg(test)]
@@ -258,7 +258,7 @@ impl Signers {
 
     /// Takes in what a record says about the ledger's own keys when only one head, over it and all that
     /// follow, vouches for it.
-    pub fn covered(&mut self, record: &Record) {
+    pub fn covered(&mut self, record: &RecordView<'_>) {
         let mut news = News::default();
         news.read(record);
         let size = record.seq.next().get();
@@ -407,7 +407,7 @@ impl fmt::Display for Share {
 
 /// A key in sentences: name and hash.
 fn name(key: &PublicKey) -> String {
-    format!("{}+{}", key.name(), hex::encode(key.id()))
+    format!("{}+{}", key.name(), const_hex::encode(key.id()))
 }
 
 /// Why a head is not believed.

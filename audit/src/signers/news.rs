@@ -8,7 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::kind::Kind;
 use crate::note::PublicKey;
-use crate::record::{Draft, Outcome, Record};
+use crate::record::{Draft, Outcome, RecordView};
+
+use serde_json::{Map, Value};
 
 /// How long a key may be lent at most. A longer one would hide that the token is no longer used.
 pub const LONGEST_DELEGATION: SignedDuration = SignedDuration::from_hours(24);
@@ -57,8 +59,8 @@ impl Rotation {
             .detail("new", self.new.to_string())
     }
 
-    fn read(record: &Record) -> Option<Self> {
-        Some(Self { old: key(record, "old")?, new: key(record, "new")? })
+    fn read(details: &Map<String, Value>) -> Option<Self> {
+        Some(Self { old: key(details, "old")?, new: key(details, "new")? })
     }
 }
 
@@ -73,35 +75,42 @@ impl Delegation {
             .detail("heads", self.heads)
     }
 
-    fn read(record: &Record) -> Option<Self> {
-        let not_after = record.details.get("not_after")?.as_str()?.parse().ok()?;
-        let heads = record.details.get("heads")?.as_u64().filter(|heads| *heads > 0)?;
-        Some(Self { key: key(record, "key")?, not_after, heads })
+    fn read(details: &Map<String, Value>) -> Option<Self> {
+        let not_after = details.get("not_after")?.as_str()?.parse().ok()?;
+        let heads = details.get("heads")?.as_u64().filter(|heads| *heads > 0)?;
+        Some(Self { key: key(details, "key")?, not_after, heads })
     }
 }
 
 impl News {
     /// Takes the next record of the group.
-    pub fn read(&mut self, record: &Record) {
+    pub fn read(&mut self, record: &RecordView<'_>) {
         self.last_time = Some(record.time);
         if self.rotation.is_some() {
             self.fault("a record follows in the same group, and a rotation must close its group");
         }
-        if record.kind == Kind::LedgerCreated && record.seq.get() == 0 {
-            self.began_with = key(record, "key");
-        }
         match record.kind {
-            Kind::KeyRotated if concerns_ledger(record) => match Rotation::read(record) {
-                Some(rotation) => self.rotation = Some(rotation),
-                None => self.fault("its rotation does not name the old and the new key"),
-            },
-            Kind::KeyDelegated if concerns_ledger(record) => self.delegated(record),
+            Kind::LedgerCreated if record.seq.get() == 0 => self.began_with = key(&record.details(), "key"),
+            Kind::KeyRotated | Kind::KeyDelegated if record.result == Outcome::Success => {
+                let details = record.details();
+                if details.get("role").and_then(Value::as_str) == Some(LEDGER_ROLE) {
+                    self.changed(record, &details);
+                }
+            }
             _ => {}
         }
     }
 
-    fn delegated(&mut self, record: &Record) {
-        let Some(delegation) = Delegation::read(record) else {
+    /// Something was really done to the ledger's own key.
+    fn changed(&mut self, record: &RecordView<'_>, details: &Map<String, Value>) {
+        if record.kind == Kind::KeyRotated {
+            match Rotation::read(details) {
+                Some(rotation) => self.rotation = Some(rotation),
+                None => self.fault("its rotation does not name the old and the new key"),
+            }
+            return;
+        }
+        let Some(delegation) = Delegation::read(details) else {
             return self.fault("its delegation does not name a key, an end and a number of heads");
         };
         let life = delegation.not_after.duration_since(record.time);
@@ -129,12 +138,6 @@ impl News {
     }
 }
 
-/// Whether something was really done to the ledger's own key.
-fn concerns_ledger(record: &Record) -> bool {
-    record.result == Outcome::Success
-        && record.details.get("role").and_then(|role| role.as_str()) == Some(LEDGER_ROLE)
-}
-
-fn key(record: &Record, name: &str) -> Option<PublicKey> {
-    PublicKey::parse(record.details.get(name)?.as_str()?).ok()
+fn key(details: &Map<String, Value>, name: &str) -> Option<PublicKey> {
+    PublicKey::parse(details.get(name)?.as_str()?).ok()
 }

@@ -74,5 +74,5 @@ fn handed_over(tenure: &Tenure) -> String {
 }
 
 fn short(key: &PublicKey) -> String {
-    format!("{}+{}", key.name(), hex::encode(key.id()))
+    format!("{}+{}", key.name(), const_hex::encode(key.id()))
 }

@@ -23,7 +23,7 @@ use crate::chain::Chain;
 use crate::digest::Digest;
 use crate::kind::Kind;
 use crate::note::PublicKey;
-use crate::record::Seq;
+use crate::record::{RecordReader, Seq};
 
 use older::Older;
 pub(super) use origin::Origin;
@@ -75,6 +75,7 @@ pub(super) struct Walk {
     older: Option<Older>,
     /// How many bytes of whole segments were gone through.
     bytes: u64,
+    reader: RecordReader,
     /// The last head that was found right, as it stands in the journal.
     pub(super) note: String,
     pub(super) origin: Origin,
@@ -99,6 +100,7 @@ impl Walk {
             chain: start.chain,
             older,
             bytes: 0,
+            reader: RecordReader::default(),
             note: start.note,
             origin: start.origin,
             created: start.created,

@@ -5,7 +5,7 @@
 
 use super::Walk;
 use crate::note::{NoteError, PublicKey, SignedNote};
-use crate::record::Record;
+use crate::record::RecordView;
 use crate::signers::{News, Signers, SignersState};
 use crate::verify::Break;
 
@@ -30,12 +30,12 @@ impl Hands {
     }
 
     /// Takes the next record of a group; whether it is to be believed is told by the head over it.
-    pub(super) fn read(&mut self, record: &Record) {
+    pub(super) fn read(&mut self, record: &RecordView<'_>) {
         self.news.read(record);
     }
 
     /// Takes a record that stands in no group: one head over all of them follows.
-    pub(super) fn read_alone(&mut self, record: &Record) {
+    pub(super) fn read_alone(&mut self, record: &RecordView<'_>) {
         self.signers.covered(record);
     }
 
