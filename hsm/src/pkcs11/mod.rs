@@ -12,6 +12,7 @@ mod init;
 mod module;
 mod objects;
 mod session;
+mod succession;
 mod template;
 mod token;
 
