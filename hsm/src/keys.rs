@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use zeroize::Zeroizing;
 
+use crate::abilities::Ability;
 use crate::config::{ProviderConfig, Tuning};
 use crate::crew::{Crew, Job};
 use crate::envelope::{DATA_KEY_LEN, Envelope};
@@ -101,9 +102,15 @@ impl Keys {
         if let Some(key) = remembered {
             return Ok(key);
         }
-        let key = self.call(self.0.tuning.admin_timeout, move |provider| provider.public_key(role, Term::Present))?;
+        let key =
+            self.call(self.0.tuning.admin_timeout, move |provider| provider.public_key(role, Term::Present))?;
         self.0.public.write().unwrap_or_else(PoisonError::into_inner).insert(role, key.clone());
         Ok(key)
+    }
+
+    /// What the token can do, each thing tried; empty for a provider without a token. Blocks.
+    pub fn abilities(&self) -> Result<Vec<Ability>, KeyError> {
+        self.call(self.0.tuning.admin_timeout, |provider| provider.abilities())
     }
 
     /// The key that follows a role's key: made, if none waits yet. Blocks.
@@ -111,7 +118,10 @@ impl Keys {
     /// It signs with [`Keys::sign_as_successor`] and is used for nothing else until [`Keys::promote`].
     pub fn prepare_successor(&self, role: Role) -> Result<KeyInfo, KeyError> {
         if matches!(role, Role::Kek | Role::CertificateAuthority) {
-            return Err(KeyError::WrongUse { role, wanted: "be replaced: what it sealed or certified would be lost" });
+            return Err(KeyError::WrongUse {
+                role,
+                wanted: "be replaced: what it sealed or certified would be lost",
+            });
         }
         self.call(self.0.tuning.admin_timeout, move |provider| match provider.successor(role)? {
             Some(key) => Ok(key),

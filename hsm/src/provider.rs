@@ -5,6 +5,7 @@
 
 use zeroize::Zeroizing;
 
+use crate::abilities::Ability;
 use crate::error::KeyError;
 use crate::info::{Attestation, KeyInfo, ProviderInfo};
 use crate::public::PublicKey;
@@ -50,6 +51,9 @@ pub(crate) trait Provider: Send {
 
     /// Opens what [`Provider::wrap`] sealed for the same purpose.
     fn unwrap(&mut self, purpose: &str, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError>;
+
+    /// What the place can do, found out by doing it; empty where there is no token to ask.
+    fn abilities(&mut self) -> Result<Vec<Ability>, KeyError>;
 
     /// Asks the place to use a key, without making a signature of it.
     fn probe(&mut self) -> Result<(), KeyError>;

@@ -4,11 +4,14 @@
 //! the ledger is closed last, so that everything before it could still be recorded.
 
 mod adapters;
+pub mod backup;
 pub mod config;
 mod evidence;
 mod heartbeat;
 mod parts;
+pub mod rotation;
 mod run;
+pub mod schedule;
 pub mod setup;
 mod sinks;
 mod tls;

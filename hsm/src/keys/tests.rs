@@ -84,6 +84,10 @@ impl Provider for Session {
         Ok(None)
     }
 
+    fn abilities(&mut self) -> Result<Vec<Ability>, KeyError> {
+        Ok(Vec::new())
+    }
+
     fn promote(&mut self, role: Role, _: &str) -> Result<(), KeyError> {
         Err(KeyError::NoSuccessor { role })
     }

@@ -8,6 +8,7 @@
 //! - Handles go stale (logout, another process, spuriously under churn); one is then found again ([`session`]).
 //! - Flags that are left out of a template get the vendor's default, so none is left out ([`template`]).
 
+mod abilities;
 mod init;
 mod module;
 mod objects;

@@ -78,7 +78,7 @@ pub(super) fn public_key(session: &Session, role: Role, id: &[u8]) -> Result<Pub
 }
 
 /// `CKA_EC_POINT` as tokens give it: the point itself (kryoptic), or a DER octet string of it (SoftHSM).
-fn parse_point(algorithm: Algorithm, attribute: &[u8]) -> Option<PublicKey> {
+pub(super) fn parse_point(algorithm: Algorithm, attribute: &[u8]) -> Option<PublicKey> {
     let length = match algorithm {
         Algorithm::Ed25519 => 32,
         Algorithm::EcdsaP256 => P256_POINT,

@@ -13,6 +13,7 @@ use cryptoki::slot::Slot;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::abilities::Ability;
 use crate::error::{Fault, KeyError};
 use crate::info::{Home, KeyInfo, created};
 use crate::pq::{SEED_LEN, SeedStore};
@@ -21,6 +22,7 @@ use crate::public::PublicKey;
 use crate::role::{Algorithm, Role, Term};
 use crate::wrapped::{self, Wrapped};
 
+use super::abilities;
 use super::module::Module;
 use super::objects::{self, Found};
 use super::template;
@@ -122,7 +124,11 @@ impl TokenSession {
         // Token objects are made over a read-write session; those are scarce on some tokens, so not kept.
         let session = lease.pkcs11.open_rw_session(self.slot).map_err(fail)?;
         let pair = |mechanism| {
-            session.generate_key_pair(&mechanism, &template::public(role, term, id), &template::private(role, term, id))
+            session.generate_key_pair(
+                &mechanism,
+                &template::public(role, term, id),
+                &template::private(role, term, id),
+            )
         };
         match role.algorithm() {
             Algorithm::EcdsaP256 => pair(Mechanism::EccKeyPairGen).map(drop),
@@ -186,6 +192,17 @@ impl Provider for TokenSession {
             Err(KeyError::KeyMissing { role: missing, .. }) if missing == role => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn abilities(&mut self) -> Result<Vec<Ability>, KeyError> {
+        let module = Arc::clone(&self.module);
+        let lease = module.lease_of(self.generation)?;
+        let listed = lease.pkcs11.get_mechanism_list(self.slot);
+        let listed = listed.map_err(|error| KeyError::operation("list the token's mechanisms", error))?;
+        // A session of its own: what is made in it ends with it.
+        let session = lease.pkcs11.open_ro_session(self.slot);
+        let session = session.map_err(|error| KeyError::operation("open a session with the token", error))?;
+        Ok(abilities::attempt_all(&session, &listed))
     }
 
     fn promote(&mut self, role: Role, wanted: &str) -> Result<(), KeyError> {
@@ -253,14 +270,15 @@ impl Provider for TokenSession {
     fn unwrap(&mut self, purpose: &str, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         let refused = || KeyError::NotAuthentic { what: "a secret sealed by the token" };
         let wrapped = Wrapped::decode(wrapped).ok_or_else(refused)?;
-        let opened = self.with_key((Role::Kek, Term::Present), "open a secret in the token", |session, key| {
-            if key.id != wrapped.key {
-                return Ok(None);
-            }
-            let aad = wrapped::associated_data(purpose, &key.id);
-            gcm(wrapped.nonce, &aad, |mechanism| session.decrypt(mechanism, key.handle, &wrapped.sealed))
-                .map(|secret| Some(Zeroizing::new(secret)))
-        });
+        let opened =
+            self.with_key((Role::Kek, Term::Present), "open a secret in the token", |session, key| {
+                if key.id != wrapped.key {
+                    return Ok(None);
+                }
+                let aad = wrapped::associated_data(purpose, &key.id);
+                gcm(wrapped.nonce, &aad, |mechanism| session.decrypt(mechanism, key.handle, &wrapped.sealed))
+                    .map(|secret| Some(Zeroizing::new(secret)))
+            });
         match opened {
             Ok(Some(secret)) => Ok(secret),
             Ok(None) => Err(refused()),

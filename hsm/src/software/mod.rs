@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use zeroize::Zeroizing;
 
+use crate::abilities::Ability;
 use crate::durable;
 use crate::error::KeyError;
 use crate::info::{Home, KeyInfo, ProviderInfo};
@@ -106,6 +107,10 @@ impl Provider for Keystore {
         Ok(self.key(role, Term::Next).ok().map(|key| key.info(self.home())))
     }
 
+    fn abilities(&mut self) -> Result<Vec<Ability>, KeyError> {
+        Ok(Vec::new())
+    }
+
     fn promote(&mut self, role: Role, wanted: &str) -> Result<(), KeyError> {
         let _writing = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut keys = self.0.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -124,7 +129,10 @@ impl Provider for Keystore {
     }
 
     fn public_key(&mut self, role: Role, term: Term) -> Result<PublicKey, KeyError> {
-        self.key(role, term)?.public().cloned().ok_or(KeyError::WrongUse { role, wanted: "show a public key" })
+        self.key(role, term)?
+            .public()
+            .cloned()
+            .ok_or(KeyError::WrongUse { role, wanted: "show a public key" })
     }
 
     fn sign(&mut self, role: Role, term: Term, message: &[u8]) -> Result<Vec<u8>, KeyError> {

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sallyport_audit::Digest;
 use sallyport_audit::sink::SyslogOptions;
+use sallyport_audit::{Digest, Lending};
 
 /// A configuration that passed every check.
 #[derive(Debug, Clone)]
@@ -66,6 +66,21 @@ pub struct Keys {
     pub directory: PathBuf,
     /// Longest wait for one operation.
     pub timeout: Duration,
+    /// At which age keys are to be replaced.
+    pub max_age: MaxAge,
+}
+
+/// At which age the keys of a role are to be replaced; `None` is never.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MaxAge {
+    /// Role `tls`.
+    pub tls: Option<Duration>,
+    /// Roles `identity` and `identity-pq`.
+    pub identity: Option<Duration>,
+    /// Roles `ledger` and `ledger-pq`.
+    pub ledger: Option<Duration>,
+    /// Role `token-signing`.
+    pub token_signing: Option<Duration>,
 }
 
 /// Which kind of provider holds the keys.
@@ -96,6 +111,8 @@ pub struct Ledger {
     pub heartbeat: Duration,
     /// Interval of post-quantum cosignatures.
     pub cosign_every: Duration,
+    /// Whether and how a key in memory signs heads in between.
+    pub lending: Option<Lending>,
 }
 
 /// Section `[access]`.
