@@ -22,7 +22,10 @@ pub mod commitment;
 #[cfg(feature = "ledger")]
 pub mod cosigning;
 pub mod digest;
+pub mod disclosure;
 pub mod export;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzzing;
 pub mod journal;
 pub mod keys;
 pub mod kind;

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
-use super::{connect, grants, locks, log, login, publish, requests, sessions, tokens, tunnels};
+use super::{connect, grants, locks, log, login, publish, requests, sessions, subjects, tokens, tunnels};
 
 /// Publish services through a Sallyport gateway, reach them, ask for leave and give it
 #[derive(Debug, Parser)]
@@ -36,9 +36,12 @@ enum Command {
     Unlock(locks::Lock),
     #[command(subcommand)]
     Policy(locks::Policy),
+    #[command(subcommand)]
+    Subjects(subjects::Subjects),
     /// Show published tunnels
     Tunnels,
     Log(log::Log),
+    Disclose(subjects::Disclose),
     /// Show how the gateway is doing
     Status,
     /// Show who you are to the gateway
@@ -85,7 +88,9 @@ impl Client {
             Command::Unlock(command) => locks::run(connection, command, false).await?,
             Command::Policy(command) => locks::policy(connection, command).await?,
             Command::Tunnels => tunnels::list(connection).await?,
+            Command::Subjects(command) => subjects::run(connection, command).await?,
             Command::Log(command) => log::run(connection, command).await?,
+            Command::Disclose(command) => subjects::disclose(connection, command).await?,
             Command::Status => tunnels::document(connection, "/api/v1/status").await?,
             Command::Whoami => tunnels::document(connection, "/api/v1/whoami").await?,
             Command::Login => login::run(connection).await?,

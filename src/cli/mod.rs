@@ -21,6 +21,7 @@ mod profile;
 mod publish;
 mod requests;
 mod sessions;
+mod subjects;
 mod table;
 mod tokens;
 mod tunnels;

@@ -4,6 +4,7 @@
 //! problem documents (RFC 9457) with a stable code, a sentence and a hint. Trusted: nothing but the token.
 
 mod caller;
+mod disclosing;
 mod errors;
 mod extract;
 mod grants;
@@ -13,6 +14,7 @@ mod records;
 mod requests;
 mod sessions;
 mod status;
+mod subjects;
 mod tokens;
 mod tunnels;
 
@@ -45,8 +47,18 @@ pub struct Parts {
     pub routes: Routes,
     /// Records.
     pub ledger: Ledger,
+    /// Where the ledger lies, for proofs.
+    pub ledger_directory: std::path::PathBuf,
     /// Key inventory.
     pub keys: Keys,
+    /// The data keys of people.
+    pub data_keys: Arc<dyn DataKeys>,
+    /// What may stand against an erasure.
+    pub holds: Arc<dyn Holds>,
+    /// Erasures that are still to be recorded.
+    pub untold: Untold,
+    /// Held while somebody is erased: one at a time.
+    pub erasing: tokio::sync::Mutex<()>,
     /// Whether new sessions can be served.
     pub readiness: Readiness,
     /// SIEM sinks.
@@ -58,6 +70,8 @@ pub struct Parts {
     /// Public domain.
     pub domain: String,
 }
+
+pub use subjects::{DataKeys, Holds, NoHolds, Untold};
 
 type Shared = Arc<Parts>;
 
@@ -84,6 +98,8 @@ pub fn router(parts: Parts) -> Router {
         .route("/api/v1/locks/release", post(policy::unlock))
         .route("/api/v1/policy/reload", post(policy::reload))
         .route("/api/v1/records", get(records::list))
+        .route("/api/v1/records/{seq}/disclose", post(disclosing::disclose))
+        .route("/api/v1/subjects/erase", post(subjects::erase))
         .fallback(errors::unknown_path)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(Arc::new(parts))

@@ -6,6 +6,7 @@
 mod adapters;
 pub mod backup;
 pub mod config;
+mod erasures;
 mod evidence;
 mod heartbeat;
 mod parts;

@@ -13,6 +13,7 @@ use super::adapters::{
     IdentityError, LedgerCosigner, LedgerSigner, LedgerVault, ProviderIdentity, ProviderTokenKeys,
 };
 use super::config::{Config, Provider};
+use super::erasures;
 use super::rotation::finish_handover;
 use super::tls::TlsError;
 use crate::access::{Access, AccessError, AccessOptions, SystemClock};
@@ -25,6 +26,8 @@ pub struct Parts {
     pub keys: Keys,
     /// The ledger.
     pub ledger: Ledger,
+    /// The data keys of personal values.
+    pub(super) vault: Arc<LedgerVault>,
     /// Identities and decisions.
     pub access: Access,
     /// The key that auditors check the ledger with, as `name+hash+key`.
@@ -144,7 +147,7 @@ pub(super) fn cosign(config: &Config, parts: &Parts) -> Result<Cosigning, Gatewa
 impl Parts {
     /// Opens all three. `made` are keys that were made just now, and are recorded as such.
     pub async fn open(config: &Config, keys: Keys, made: &[KeyInfo]) -> Result<Self, GatewayError> {
-        let ledger = open_ledger(config, &keys).await?;
+        let (ledger, vault) = open_ledger(config, &keys).await?;
         let verifier_key = LedgerSigner::new(&keys, origin(config))?.verifier_key();
         for key in made {
             ledger.append(key_record(Kind::KeyCreated, key)).await?;
@@ -154,15 +157,20 @@ impl Parts {
             policy_directory: config.access.policy_directory.clone(),
             issuer: format!("https://{}", config.gateway.domain),
         };
-        let access =
-            Access::open(options, Arc::new(ledger.clone()), token_keys, Arc::new(SystemClock)).await?;
+        let open = || {
+            Access::open(options.clone(), Arc::new(ledger.clone()), token_keys.clone(), Arc::new(SystemClock))
+        };
+        let access = erasures::reconciled(&ledger, &vault, open).await?;
         let cosigner_key = LedgerCosigner::new(&keys, origin(config))?.verifier_key();
-        Ok(Self { keys, ledger, access, verifier_key, cosigner_key })
+        Ok(Self { keys, ledger, vault, access, verifier_key, cosigner_key })
     }
 }
 
 /// Opens the ledger alone. A handover to another key that was broken off is finished first.
-pub(super) async fn open_ledger(config: &Config, keys: &Keys) -> Result<Ledger, GatewayError> {
+pub(super) async fn open_ledger(
+    config: &Config,
+    keys: &Keys,
+) -> Result<(Ledger, Arc<LedgerVault>), GatewayError> {
     let signer = {
         let (config, keys) = (config.clone(), keys.clone());
         let ready = tokio::task::spawn_blocking(move || {
@@ -181,12 +189,13 @@ pub(super) async fn open_ledger(config: &Config, keys: &Keys) -> Result<Ledger, 
     let mut options =
         LedgerOptions::new(config.ledger.directory.clone(), origin(config), config.gateway.domain.clone());
     options.lending.clone_from(&config.ledger.lending);
+    let sealing = vault.clone();
     let (ledger, opened) =
-        tokio::task::spawn_blocking(move || Ledger::open(options, Box::new(signer), vault))
+        tokio::task::spawn_blocking(move || Ledger::open(options, Box::new(signer), sealing))
             .await
             .map_err(|error| GatewayError::Stopped(error.to_string()))??;
     tell(&opened);
-    Ok(ledger)
+    Ok((ledger, vault))
 }
 
 /// A record about a key: where it lives and what the token says of it.

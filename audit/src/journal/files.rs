@@ -122,6 +122,16 @@ pub fn read_segment(path: &Path) -> io::Result<Vec<u8>> {
     read_bounded(path, MAX_SEGMENT_BYTES)
 }
 
+/// At most `length` bytes of a file from `offset` on; fewer if it ends before.
+pub fn read_range(path: &Path, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+    use io::{Read as _, Seek as _};
+    let mut file = std::fs::File::open(path)?;
+    file.seek(io::SeekFrom::Start(offset))?;
+    let mut bytes = Vec::new();
+    file.take(length).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 fn read_bounded(path: &Path, bound: u64) -> io::Result<Vec<u8>> {
     use io::Read as _;
     let file = std::fs::File::open(path)?;

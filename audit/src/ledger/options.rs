@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::signing::Lending;
+use super::lending::Lending;
 
 /// Where and how a ledger is kept. Make it with [`LedgerOptions::new`] and change what differs.
 #[derive(Clone, Debug)]
@@ -31,6 +31,9 @@ pub struct LedgerOptions {
     pub flush_interval: Duration,
     /// How often a signer that failed is asked again. One second.
     pub retry_interval: Duration,
+    /// How much of the journal's end is read whole when the ledger is opened, in bytes; older segments are only
+    /// compared at their ends. 64 MiB.
+    pub reread_bytes: u64,
     /// Opens a journal whose head file is missing or unreadable, and records that this was accepted.
     ///
     /// To be set by an operator who has compared the journal with a checkpoint kept elsewhere.
@@ -54,6 +57,7 @@ impl LedgerOptions {
             store_cache_bytes: 64 * 1024 * 1024,
             flush_interval: Duration::from_secs(1),
             retry_interval: Duration::from_secs(1),
+            reread_bytes: 64 * 1024 * 1024,
             accept_lost_head: false,
             lending: None,
         }

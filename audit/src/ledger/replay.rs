@@ -1,4 +1,4 @@
-//! Reads the journal from the beginning, as it must be read before anything is added.
+//! Reads the journal as it must be read before anything is added.
 //!
 //! Every group's checksum, every record's hash and every head's root are checked; the last head's signature
 //! vouches for all before it. What is left to `auditctl verify` is what a signed root already covers: the
@@ -22,7 +22,7 @@ use crate::signers::{News, Refused, Signers};
 pub(super) struct Replayed {
     /// Where it stands after its last good group.
     pub(super) chain: Chain,
-    /// How many groups there are.
+    /// How many groups there are; when reading began later, at least two.
     pub(super) groups: u64,
     /// Its last signed head; empty when there is no group.
     pub(super) note: String,
@@ -34,6 +34,15 @@ pub(super) struct Replayed {
     pub(super) torn: Option<Torn>,
     /// Who signed; of the last head only the name was looked at.
     pub(super) signers: Signers,
+}
+
+impl Replayed {
+    /// Before the first record.
+    pub(super) fn genesis(key: &PublicKey) -> Self {
+        let (chain, note) = (Chain::genesis(), String::new());
+        let signers = Signers::new(std::slice::from_ref(key));
+        Self { chain, groups: 0, note, last_time: None, last: None, torn: None, signers }
+    }
 }
 
 /// An end of the journal that is no whole group.
@@ -60,28 +69,15 @@ pub(super) trait Visitor {
     fn group(&mut self, group: &Group<&[u8]>, chain: &Chain);
 }
 
-/// Reads all segments.
+/// Reads these segments, which go on where `state` stands.
 pub(super) fn replay(
     files: &Files,
+    segments: &[SegmentPath],
+    state: Replayed,
     expected: &Expected<'_>,
     visitor: &mut dyn Visitor,
 ) -> Result<Replayed, LedgerError> {
-    let segments = files.segments().map_err(|error| LedgerError::io("list", files.journal(), error))?;
-    let mut replay = Replay {
-        files,
-        expected,
-        visitor,
-        reader: RecordReader::default(),
-        state: Replayed {
-            chain: Chain::genesis(),
-            groups: 0,
-            note: String::new(),
-            last_time: None,
-            last: None,
-            torn: None,
-            signers: Signers::new(std::slice::from_ref(expected.key)),
-        },
-    };
+    let mut replay = Replay { files, expected, visitor, reader: RecordReader::default(), state };
     for (number, segment) in segments.iter().enumerate() {
         let bytes =
             read_segment(&segment.path).map_err(|error| LedgerError::io("read", &segment.path, error))?;

@@ -11,8 +11,10 @@ use crate::verify::{Overall, Trust, Verdict};
 
 mod faults;
 mod handover;
+mod overlap;
 mod recovery;
 mod refusals;
+mod reopening;
 mod settling;
 mod signing;
 

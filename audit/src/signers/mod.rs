@@ -109,6 +109,12 @@ impl Signers {
         }
     }
 
+    /// A ledger whose head by `key`, the only one that is known, was checked before.
+    pub fn in_office(key: &PublicKey) -> Self {
+        let own = vec![Tenure { key: key.clone(), after: 0, until: None }];
+        Self { own, anchored: true, ..Self::new(std::slice::from_ref(key)) }
+    }
+
     /// Judges the head over the first `size` records, the last of which brought `news`, and takes the news in
     /// if it is good.
     ///

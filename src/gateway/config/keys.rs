@@ -92,7 +92,7 @@ pub const KEYS: &[Key] = &[
         "keys.directory",
         Some("\"keys\""),
         "\"keys\"",
-        "Where post-quantum seeds and data keys are kept, wrapped under a key of the provider.",
+        "Where post-quantum seeds are kept, wrapped under a key of the provider.",
     ),
     key(
         "keys.passphrase_file",

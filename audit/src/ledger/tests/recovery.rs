@@ -23,7 +23,9 @@ impl Visitor for Ignore {
 
 fn read_back(directory: &Path) -> Result<Replayed, LedgerError> {
     let key = signer().verifier();
-    replay(&Files::new(directory), &Expected { origin: ORIGIN, key: &key }, &mut Ignore)
+    let files = Files::new(directory);
+    let segments = files.segments().unwrap();
+    replay(&files, &segments, Replayed::genesis(&key), &Expected { origin: ORIGIN, key: &key }, &mut Ignore)
 }
 
 #[tokio::test]
