@@ -109,7 +109,7 @@ async fn the_own_key_signs_at_its_interval_and_lends_anew_before_the_lent_key_is
     ledger.close().await.unwrap();
     let seen = verdict(folder.path(), &[signer()], true);
     assert_eq!(seen.overall(), Overall::Verified, "{seen:#?}");
-    assert!(seen.authenticity.sentence.contains("at most 9 in a row"), "{seen:#?}");
+    assert!(seen.authenticity.sentence.contains("at most 8 in a row"), "{seen:#?}");
 
     let always = Lending { own_every: Duration::ZERO, ..lending() };
     let options = LedgerOptions { lending: Some(always), ..options };
