@@ -23,9 +23,12 @@ pub mod commitment;
 pub mod cosigning;
 pub mod digest;
 pub mod disclosure;
+pub mod disk;
+pub mod epoch;
 pub mod export;
 #[cfg(any(test, feature = "testing"))]
 pub mod fuzzing;
+pub mod index;
 pub mod journal;
 pub mod keys;
 pub mod kind;
@@ -34,6 +37,7 @@ pub mod ledger;
 pub mod note;
 pub mod proof;
 pub mod record;
+pub mod recovery;
 pub mod selection;
 pub mod sidecar;
 pub mod signers;
@@ -46,6 +50,8 @@ pub mod tiles;
 pub mod tree;
 pub mod verify;
 pub mod witness;
+#[cfg(feature = "witnesses")]
+pub mod witnessing;
 
 pub use checkpoint::Checkpoint;
 pub use commitment::Personal;
@@ -54,8 +60,8 @@ pub use keys::{Cosigner, HeadSigner, KeyId, OpenError, Owner, SignError, Vault, 
 pub use kind::Kind;
 #[cfg(feature = "ledger")]
 pub use ledger::{
-    AppendError, Entry, Ledger, LedgerError, LedgerOptions, LedgerStatus, Lending, Opened, ReadError, Reader,
-    Receipt,
+    AppendError, Entry, Ledger, LedgerError, LedgerOptions, LedgerStatus, Lending, Opened, Page, ReadError,
+    Reader, Receipt, Search,
 };
 pub use record::{Draft, Outcome, Record, RecordError, Seq};
 pub use sidecar::{Value, Values};

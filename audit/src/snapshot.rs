@@ -13,6 +13,7 @@ use std::ops::ControlFlow;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::digest::Digest;
 use crate::journal::Files;
+use crate::journal::files::read_header;
 use crate::journal::scan::{ScanEnd, last_note, scan};
 use crate::record::Seq;
 use crate::tree::{Frontier, PathBuilder};
@@ -59,8 +60,13 @@ impl Snapshot {
     ///
     /// What `take` made of the records counts only when this returns `Ok`.
     pub fn records(&self, take: &mut Take<'_>) -> Result<(), SnapshotError> {
+        self.records_behind(Frontier::default(), take)
+    }
+
+    /// The same for the records behind those that led to `frontier`. What it claims is part of what is compared.
+    fn records_behind(&self, mut frontier: Frontier, take: &mut Take<'_>) -> Result<(), SnapshotError> {
         let size = self.checkpoint.size;
-        let mut frontier = Frontier::default();
+        let from = Seq::new(frontier.size());
         let mut failed = None;
         let mut visit = |seq: Seq, bytes: &[u8], _: &[u8]| {
             if frontier.size() == size || seq.get() != frontier.size() {
@@ -76,7 +82,7 @@ impl Snapshot {
                 }
             }
         };
-        let end = scan(&self.files, Seq::ZERO, &mut visit)?;
+        let end = scan(&self.files, from, &mut visit)?;
         if let Some(error) = failed {
             return Err(SnapshotError::Output(error));
         }
@@ -116,11 +122,34 @@ impl Snapshot {
         let size = self.checkpoint.size;
         let larger = SnapshotError::Short { size: old, found: size };
         let Some(mut path) = PathBuilder::consistency(old, size) else { return Err(larger) };
-        self.records(&mut |_, _, leaf| {
+        // The segment with the last of the old records says in its header what led to it, so that a ledger
+        // of years is not read from its beginning for each proof. A false header leads to another root.
+        let known = self.before(Seq::new(old - 1))?;
+        let heights = (0..u64::BITS).rev().filter(|height| known.size() >> height & 1 == 1);
+        for (height, peak) in heights.zip(known.peaks()) {
+            if !path.push_subtree(height, *peak) {
+                return Err(SnapshotError::OtherRoot { size });
+            }
+        }
+        self.records_behind(known, &mut |_, _, leaf| {
             path.push(leaf);
             Ok(())
         })?;
         path.finish().ok_or(larger)
+    }
+
+    /// What the header of the segment that holds `seq` says of all records before that segment.
+    fn before(&self, seq: Seq) -> Result<Frontier, SnapshotError> {
+        let segments = self.files.segments()?;
+        let at = segments.partition_point(|segment| segment.first <= seq);
+        let Some(segment) = at.checked_sub(1).and_then(|at| segments.get(at)) else {
+            return Ok(Frontier::default());
+        };
+        let header = read_header(&segment.path)?.filter(|header| header.first == segment.first);
+        header.and_then(|header| Frontier::resume(header.first.get(), header.peaks)).ok_or_else(|| {
+            let what = "its header cannot be read".to_owned();
+            SnapshotError::Damaged { segment: segment.name(), offset: 0, what }
+        })
     }
 }
 

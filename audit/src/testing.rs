@@ -13,7 +13,7 @@ use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
 use crate::journal::{Frame, FrameKind, Group, GroupWriter, SegmentHeader};
 use crate::keys::{Cosigner, HeadSigner, KeyId, OpenError, Owner, SignError, Vault, VaultError};
-use crate::note::{CosignerKey, PublicKey, SignedNote};
+use crate::note::{CosignerKey, NoteSignature, PublicKey, SignedNote};
 use crate::record::{Draft, FORMAT_VERSION, Prepared, Record, RecordError, time_text};
 use crate::signers::Rotation;
 
@@ -111,6 +111,35 @@ impl Cosigner for SoftwareCosigner {
     }
 }
 
+/// A witness's Ed25519 key in memory.
+#[derive(Clone)]
+pub struct SoftwareWitness {
+    name: String,
+    key: SigningKey,
+}
+
+impl SoftwareWitness {
+    /// The key of this seed, under this name.
+    pub fn new(name: &str, seed: [u8; 32]) -> Self {
+        Self { name: name.to_owned(), key: SigningKey::from_bytes(&seed) }
+    }
+
+    /// The public key in the form that verifiers take.
+    ///
+    /// # Panics
+    /// If the name cannot be a key's name.
+    #[expect(clippy::expect_used, reason = "a test's own key is good, and its name a mistake in the test")]
+    pub fn verifier(&self) -> CosignerKey {
+        CosignerKey::ed25519(&self.name, &self.key.verifying_key().to_bytes()).expect("a good key")
+    }
+
+    /// The line which says that `checkpoint` was seen at `time`, a POSIX time in seconds.
+    pub fn cosign(&self, checkpoint: &Checkpoint, time: u64) -> NoteSignature {
+        let key = self.verifier();
+        key.line(time, &self.key.sign(&key.message(checkpoint, time)).to_bytes())
+    }
+}
+
 /// A vault without secrecy: it only checks that value and record still belong together.
 #[derive(Clone, Default)]
 pub struct PlainVault;
@@ -137,6 +166,10 @@ impl Vault for PlainVault {
             return Err(VaultError::new("it was changed, or belongs to another record").into());
         }
         Ok(plaintext.to_vec())
+    }
+
+    fn key_of(&self, person: &str) -> Option<KeyId> {
+        self.seal(&Owner::Person(person.to_owned()), &[], &[]).ok().map(|(id, _)| id)
     }
 }
 
@@ -177,6 +210,12 @@ impl Vault for ErasingVault {
         let plaintext = PlainVault.open(key, aad, sealed)?;
         let erased = self.erased.lock().unwrap_or_else(PoisonError::into_inner).contains(&key);
         if erased { Err(OpenError::Erased) } else { Ok(plaintext) }
+    }
+
+    fn key_of(&self, person: &str) -> Option<KeyId> {
+        let id = PlainVault.key_of(person)?;
+        let erased = self.erased.lock().unwrap_or_else(PoisonError::into_inner);
+        (!erased.contains(&id)).then_some(id)
     }
 }
 
@@ -219,6 +258,17 @@ impl JournalBuilder {
         let header = SegmentHeader::new(&self.origin, &self.chain, &self.note);
         let name = format!("{:020}.seg", self.chain.size());
         self.segments.push((name, header.to_frame().unwrap_or_default()));
+    }
+
+    /// Begins a new segment under another origin, as at the beginning of an epoch.
+    pub fn resume(&mut self, origin: &str) {
+        origin.clone_into(&mut self.origin);
+        self.rotate();
+    }
+
+    /// The last signed head.
+    pub fn note(&self) -> &str {
+        &self.note
     }
 
     /// Adds one group with these drafts.

@@ -106,10 +106,13 @@ struct SeedFile {
     sealed: String,
 }
 
+/// An opened key, and where its seed lies.
+type OpenKey = Arc<(PqKey, Home)>;
+
 /// The seeds of one token, opened at most once and shared by all threads.
 pub(crate) struct SeedStore {
     directory: PathBuf,
-    open: RwLock<BTreeMap<(Role, Term), Arc<(PqKey, Home)>>>,
+    open: RwLock<BTreeMap<(Role, Term), OpenKey>>,
 }
 
 impl SeedStore {
@@ -124,7 +127,7 @@ impl SeedStore {
         role: Role,
         term: Term,
         provider: &mut dyn Provider,
-    ) -> Result<Option<Arc<(PqKey, Home)>>, KeyError> {
+    ) -> Result<Option<OpenKey>, KeyError> {
         let found = self.open.read().unwrap_or_else(PoisonError::into_inner).get(&(role, term)).cloned();
         if found.is_some() {
             return Ok(found);
@@ -155,7 +158,7 @@ impl SeedStore {
         term: Term,
         seed: &[u8],
         provider: &mut dyn Provider,
-    ) -> Result<Arc<(PqKey, Home)>, KeyError> {
+    ) -> Result<OpenKey, KeyError> {
         let id = Uuid::now_v7();
         let key = PqKey::from_seed(role, id, seed)?;
         let sealed = provider.wrap(&purpose(role, id), seed)?;
@@ -188,7 +191,7 @@ impl SeedStore {
         durable::rename(&next, &present)
     }
 
-    fn keep(&self, (role, term): (Role, Term), key: PqKey, wrapping_key: String) -> Arc<(PqKey, Home)> {
+    fn keep(&self, (role, term): (Role, Term), key: PqKey, wrapping_key: String) -> OpenKey {
         let home = Home::WrappedByToken { file: self.path(role, term), wrapping_key };
         let key = Arc::new((key, home));
         self.open.write().unwrap_or_else(PoisonError::into_inner).insert((role, term), Arc::clone(&key));

@@ -183,6 +183,10 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
                 .detail("faults", places.clone())
                 .detail("count", *count)
         }
+        // The ledger writes this record itself, with what it knows of the gap beside it.
+        Fact::LedgerResumed { tokens_kept } => {
+            done(Kind::LedgerResumed).detail("tokens", if *tokens_kept { "kept" } else { "ended" })
+        }
         Fact::Erased { key, by: actor, reason } => {
             why(by(done(Kind::PersonalErased), actor), reason.as_ref()).detail("key", key.to_string())
         }
@@ -344,6 +348,13 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             previous: parts.details.get("previous").map(|_| parts.detail("previous")).transpose()?,
             rules: parts.number::<u64>("rules")?.ok_or("it has no count of rules")?,
             by: parts.actor()?,
+        },
+        Kind::LedgerResumed => Fact::LedgerResumed {
+            tokens_kept: match parts.details.get("tokens").and_then(Value::as_str) {
+                Some("kept") => true,
+                Some("ended") => false,
+                _ => return Err("it does not say what became of the tokens".to_owned()),
+            },
         },
         Kind::PersonalErased => Fact::Erased {
             key: parts

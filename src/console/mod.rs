@@ -9,9 +9,11 @@ mod errors;
 mod extract;
 mod grants;
 mod health;
+mod ledger;
 mod policy;
 mod records;
 mod requests;
+mod search;
 mod sessions;
 mod status;
 mod subjects;
@@ -24,7 +26,9 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use sallyport_audit::Ledger;
+use sallyport_audit::ledger::{ScrubNow, Scrubbed};
 use sallyport_audit::sink::SinkStatus;
+use sallyport_audit::witnessing::Witnessed;
 use sallyport_hsm::Keys;
 use tokio::sync::watch;
 
@@ -61,6 +65,10 @@ pub struct Parts {
     pub erasing: tokio::sync::Mutex<()>,
     /// Whether new sessions can be served.
     pub readiness: Readiness,
+    /// What reads the ledger again.
+    pub scrub: Scrub,
+    /// Who else sees the ledger; `None` if nobody was configured.
+    pub witnesses: Option<Watched>,
     /// SIEM sinks.
     pub sinks: Vec<watch::Receiver<SinkStatus>>,
     /// Failed authentications by address.
@@ -72,6 +80,22 @@ pub struct Parts {
 }
 
 pub use subjects::{DataKeys, Holds, NoHolds, Untold};
+
+/// How far witnessing has come, and what follows when it does not.
+pub struct Watched {
+    /// `fail-open` or `fail-closed`.
+    pub policy: &'static str,
+    /// How far it has come.
+    pub status: watch::Receiver<Witnessed>,
+}
+
+/// What the last scrub found, and the way to ask for one.
+pub struct Scrub {
+    /// What it found.
+    pub status: watch::Receiver<Scrubbed>,
+    /// Begins one.
+    pub now: ScrubNow,
+}
 
 type Shared = Arc<Parts>;
 
@@ -97,7 +121,9 @@ pub fn router(parts: Parts) -> Router {
         .route("/api/v1/locks", post(policy::lock))
         .route("/api/v1/locks/release", post(policy::unlock))
         .route("/api/v1/policy/reload", post(policy::reload))
+        .route("/api/v1/ledger/scrub", post(ledger::scrub))
         .route("/api/v1/records", get(records::list))
+        .route("/api/v1/audit/records", get(search::search))
         .route("/api/v1/records/{seq}/disclose", post(disclosing::disclose))
         .route("/api/v1/subjects/erase", post(subjects::erase))
         .fallback(errors::unknown_path)

@@ -14,8 +14,10 @@ pub mod rotation;
 mod run;
 pub mod schedule;
 pub mod setup;
+mod silence;
 mod sinks;
 mod tls;
+mod witnesses;
 
 pub use parts::{GatewayError, Parts, fingerprint, open_keys};
 pub use run::run;

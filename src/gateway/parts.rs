@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sallyport_audit::cosigning::{CosignError, Cosigning};
 use sallyport_audit::sink::SinkError;
+use sallyport_audit::witnessing::SeenElsewhere;
 use sallyport_audit::{Draft, Kind, Ledger, LedgerError, LedgerOptions, Opened, Outcome};
 use sallyport_hsm::{KeyError, KeyInfo, Keys, ProviderConfig, Tuning};
 use tracing::info;
@@ -19,6 +20,7 @@ use super::tls::TlsError;
 use crate::access::{Access, AccessError, AccessOptions, SystemClock};
 use crate::edge::ListenError;
 use crate::tunnel::GatewayIdentity as _;
+use crate::tunnel::client::DialError;
 
 /// Keys, ledger and access, open.
 pub struct Parts {
@@ -26,6 +28,8 @@ pub struct Parts {
     pub keys: Keys,
     /// The ledger.
     pub ledger: Ledger,
+    /// What was found when it was opened.
+    pub opened: Opened,
     /// The data keys of personal values.
     pub(super) vault: Arc<LedgerVault>,
     /// Identities and decisions.
@@ -63,6 +67,17 @@ pub enum GatewayError {
     /// A sink.
     #[error("a sink cannot start")]
     Sink(#[from] SinkError),
+    /// The way to a witness.
+    #[error("the witness `{name}` cannot be asked")]
+    Witness {
+        /// What the operator calls it.
+        name: String,
+        /// Why not.
+        source: Box<DialError>,
+    },
+    /// A witness has seen another history of this ledger: a restored backup, or a second gateway.
+    #[error("refused to start (ledger-seen-elsewhere)")]
+    SeenElsewhere(#[from] SeenElsewhere),
     /// The post-quantum cosignatures.
     #[error("the ledger's heads cannot be cosigned")]
     Cosign(#[from] CosignError),
@@ -103,6 +118,8 @@ impl GatewayError {
                 "run `sallyportd init` again: it makes a certificate for the provider's key".to_owned()
             }
             Self::Cosign(error) => error.hint().to_owned(),
+            Self::Witness { source, .. } => source.hint(),
+            Self::SeenElsewhere(error) => error.trouble.hint().to_owned(),
             Self::Sink(error) => error.hint().to_owned(),
         }
     }
@@ -147,8 +164,9 @@ pub(super) fn cosign(config: &Config, parts: &Parts) -> Result<Cosigning, Gatewa
 impl Parts {
     /// Opens all three. `made` are keys that were made just now, and are recorded as such.
     pub async fn open(config: &Config, keys: Keys, made: &[KeyInfo]) -> Result<Self, GatewayError> {
-        let (ledger, vault) = open_ledger(config, &keys).await?;
+        let (ledger, opened, vault) = open_ledger(config, &keys).await?;
         let verifier_key = LedgerSigner::new(&keys, origin(config))?.verifier_key();
+        let ledger = ledger.on_stall(config.ledger.on_stall);
         for key in made {
             ledger.append(key_record(Kind::KeyCreated, key)).await?;
         }
@@ -162,7 +180,7 @@ impl Parts {
         };
         let access = erasures::reconciled(&ledger, &vault, open).await?;
         let cosigner_key = LedgerCosigner::new(&keys, origin(config))?.verifier_key();
-        Ok(Self { keys, ledger, vault, access, verifier_key, cosigner_key })
+        Ok(Self { keys, ledger, opened, vault, access, verifier_key, cosigner_key })
     }
 }
 
@@ -170,7 +188,7 @@ impl Parts {
 pub(super) async fn open_ledger(
     config: &Config,
     keys: &Keys,
-) -> Result<(Ledger, Arc<LedgerVault>), GatewayError> {
+) -> Result<(Ledger, Opened, Arc<LedgerVault>), GatewayError> {
     let signer = {
         let (config, keys) = (config.clone(), keys.clone());
         let ready = tokio::task::spawn_blocking(move || {
@@ -195,7 +213,7 @@ pub(super) async fn open_ledger(
             .await
             .map_err(|error| GatewayError::Stopped(error.to_string()))??;
     tell(&opened);
-    Ok((ledger, vault))
+    Ok((ledger, opened, vault))
 }
 
 /// A record about a key: where it lives and what the token says of it.

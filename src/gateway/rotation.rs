@@ -50,7 +50,7 @@ pub async fn rotate(config: &Config, what: Rotated) -> Result<Vec<String>, Setup
         blocking(move || open_keys(&config).map_err(GatewayError::Keys)).await?
     };
     // Before anything is made: a gateway that runs holds the ledger, and this says so.
-    let (ledger, _) = open_ledger(config, &keys).await?;
+    let (ledger, ..) = open_ledger(config, &keys).await?;
     let done = replace(config, &keys, &ledger, what).await;
     let closed = ledger.close().await.map_err(|error| SetupError::from(GatewayError::Ledger(error)));
     let steps = done?;

@@ -4,7 +4,7 @@
 It shares no code with auditctl: Python's standard library, and the `openssl` program for Ed25519 (a signature check is
 nothing to write by hand). Where it and auditctl disagree, one of them or the document is wrong.
 
-    verify.py --key NAME+HASH+BASE64 [--checkpoint FILE] DIRECTORY...
+    verify.py --key NAME+HASH+BASE64 [--checkpoint FILE] [--accept-epoch N] DIRECTORY...
 
 One line per ledger; ends with 0 if all are verified, 1 if one is broken, 3 if one could not be evaluated.
 """
@@ -126,11 +126,11 @@ class Signers:
             self.own.append([rotation[1], size - 1, None])
             self.anchored |= rotation[1] in self.given
 
-    def statement(self, head):
+    def statement(self, head, named=False):
         """Whether a head that lies elsewhere is by a key that may have signed it."""
         in_office = lambda tenure: head[1] > tenure[1] and (tenure[2] is None or head[1] <= tenure[2])
         keys = [key for key in self.given if not any(tenure[0] == key and not in_office(tenure) for tenure in self.own)]
-        if self.anchored: keys += [tenure[0] for tenure in self.own + self.delegates if in_office(tenure)]
+        if self.anchored or named: keys += [tenure[0] for tenure in self.own + self.delegates if in_office(tenure)]
         try: return signed(head, keys)
         except Forged: return False
 
@@ -234,7 +234,7 @@ def root(peaks):
     for peak in peaks[-2::-1]: result = sha(b"\x01", peak, result)
     return result
 
-# --- section 9: the ledger
+# --- section 9: what is known of the ledger
 
 def known_heads(directory, checkpoint):
     """The heads that lie elsewhere, and whether a given one cannot be used"""
@@ -251,12 +251,54 @@ def known_heads(directory, checkpoint):
         except Broken: unusable = True
     return heads, unusable
 
-def verify(directory, checkpoint, keys):
+# --- section 16: epochs
+
+CAUSES = {"end-missing", "damaged", "head-lost", "forked", "restored"}
+
+def split(origin):
+    match = re.fullmatch(r"(.*)#([2-9]|[1-9][0-9]+)", origin, re.S | re.A)
+    return (match[1], int(match[2])) if match and int(match[2]) < 2**64 else (origin, 1)
+
+def number(value):
+    if type(value) is not int or value < 0: raise Broken("not a number of records or of an epoch")
+    return value
+
+def declaration(record, first, current, signers):
+    """(epoch, its origin, first missing record, how many are known to be missing, root of the lost head)"""
+    said = record.get("details", {})
+    missing, lost = said.get("missing"), said.get("lost_head")
+    if any(type(said.get(key)) is not str for key in ("origin", "origin_before", "cause", "set_aside", "tokens")) or not isinstance(missing, dict) \
+            or said["cause"] not in CAUSES or said["tokens"] not in ("kept", "ended"): raise Broken("a declaration that says too little")
+    epoch, first_missing, at_least = number(said.get("epoch")), number(missing.get("first")), number(missing.get("at_least"))
+    (base, before), (known, now), head = split(said["origin_before"]), split(current or said["origin_before"]), None
+    if base != known or said["origin"] != f"{base}#{epoch}" or split(said["origin"])[1] != before + 1 or before < now: raise Broken("a false epoch")
+    if lost is not None:
+        if type(lost) is not str: raise Broken("no lost head")
+        head = parse_head(lost.encode())
+        if not signers.statement(head, True) or head[0] != said["origin_before"]: raise Broken("a false lost head")
+    elif before > now: raise Broken("an epoch is skipped")
+    if first_missing != first or at_least != max(0, (head[1] if head else 0) - first): raise Broken("a false range")
+    return epoch, said["origin"], first, at_least, head and head[2]
+
+def fits_known(known_size, known_root, known_origin, epochs, roots):
+    """Whether a head from elsewhere is one of this ledger, or of a gap that it declares."""
+    (base, epoch), (known, now) = split(known_origin), split(epochs[-1][1])
+    if base != known or epoch > now: return False
+    for later, _, _, gap in epochs:
+        if later > epoch and gap and known_size > gap[2]:
+            return known_size < gap[2] + gap[3] or known_size == gap[2] + gap[3] and known_root == (gap[4] or known_root)
+    named = [origin for _, origin, start, _ in epochs if start < known_size or start == 0][-1]
+    return named == known_origin and roots.get(known_size) == known_root
+
+# --- section 9: the ledger, all of it
+
+def verify(directory, checkpoint, keys, accepted):
     heads, unusable = known_heads(directory, checkpoint)
     signers = Signers(keys)
     files = sorted(p for p in (directory / "journal").glob("*.seg") if re.fullmatch(r"\d{20}\.seg", p.name, re.A)) if (directory / "journal").is_dir() else []
     size, prev, peaks, note, origin, last_time, created = 0, bytes(32), [], b"", None, "", None
     roots, false_signature, clock, newer = {0: root([])}, False, True, None
+    epochs, announced = [], None  # (number, origin, first record, what was declared)
     for file in files:
         data, is_last = file.read_bytes(), file == files[-1]
         at, first = 0, True
@@ -274,7 +316,13 @@ def verify(directory, checkpoint, keys):
                 if version != 1: raise Newer(f"segment format {version}")
                 header = reader.number(8), reader.take(32), reader.string(), [reader.take(32) for _ in range(reader.number(4))], reader.string()
                 reader.end()
-                if origin is None: origin = header[2]
+                name = header[2].decode(errors="replace")
+                if announced: raise Broken("an epoch without a record")
+                if origin is None: epochs = [(split(name)[1], name, 0, None)]
+                elif header[2] != origin:
+                    if split(name)[0] != split(epochs[-1][1])[0] or split(name)[1] <= epochs[-1][0]: raise Broken("another ledger")
+                    announced = name
+                origin = header[2]
                 if header != (size, prev, origin, peaks, note) or file.name != f"{size:020}.seg": raise Broken(f"{file.name} does not go on")
                 continue
             if reader.number(8) != size: raise Broken("another record stands in its place")
@@ -288,6 +336,13 @@ def verify(directory, checkpoint, keys):
                     record = parse_record(data_of_record)
                     if record["seq"] != size or record["prev"] != prev.hex(): raise Broken(f"record {size} is not in its place")
                     if size == 0: created = record
+                    anew = size == 1 and epochs[0][0] > 1
+                    if announced or anew or record["kind"] == "ledger.resumed":
+                        if not (announced or anew) or record["kind"] != "ledger.resumed": raise Broken("an epoch that is not declared")
+                        gap = declaration(record, 0 if anew else size, None if anew else epochs[-1][1], signers)
+                        if gap[1] != (announced or epochs[0][1]): raise Broken("another epoch is declared")
+                        epochs = epochs[:-1] + [(gap[0], gap[1], 0, gap)] if anew else epochs + [(gap[0], gap[1], size, gap)]
+                        announced = None
                     clock &= record["time"] >= last_time or record["kind"] == "clock.jumped"
                     last_time = record["time"]
                     group.append(record)
@@ -309,12 +364,14 @@ def verify(directory, checkpoint, keys):
     foreign = len(known) < len(heads)
     complete = bool(known) and not unusable and size > 0
     for known_size, known_root, known_origin in known:
-        if roots.get(known_size) != known_root or size and known_origin.encode() != origin: raise Broken("the head file or checkpoint does not fit")
+        if roots.get(known_size) != known_root if not epochs else not fits_known(known_size, known_root, known_origin, epochs, roots):
+            raise Broken("the head file or checkpoint does not fit")
     if false_signature or not clock or foreign and size: raise Broken("a false signature, a foreign head, or time running backwards")
+    if any(epoch > accepted for epoch, _, _, gap in epochs if gap): raise Broken("a declared gap that was not accepted")
     if size == 0: return "not evaluated"
     details = (created or {}).get("details", {})
     name, id_, key = signers.own[0][0]
-    if not created or created["kind"] != "ledger.created" or details.get("origin", "").encode() != origin or details.get("key") != f"{name}+{id_.hex()}+{base64.b64encode(bytes([1]) + key).decode()}":
+    if not created or created["kind"] != "ledger.created" or details.get("origin") != epochs[0][1] or details.get("key") != f"{name}+{id_.hex()}+{base64.b64encode(bytes([1]) + key).decode()}":
         raise Broken("record 0 does not name the origin and the key that signed first")
     return "verified" if complete else "not evaluated"
 
@@ -322,11 +379,12 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--key", action="append", required=True)
     parser.add_argument("--checkpoint", type=pathlib.Path)
+    parser.add_argument("--accept-epoch", type=int, default=1)
     parser.add_argument("directories", nargs="+", type=pathlib.Path)
     arguments = parser.parse_args()
     keys, codes = [parse_key(key) for key in arguments.key], set()
     for directory in arguments.directories:
-        try: verdict = verify(directory, arguments.checkpoint, keys)
+        try: verdict = verify(directory, arguments.checkpoint, keys, arguments.accept_epoch)
         except Broken as error: verdict = f"broken: {error}"
         except Newer as error: verdict = f"not evaluated: {error}"
         print(f"{directory}: {verdict}")

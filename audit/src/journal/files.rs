@@ -4,18 +4,27 @@
 //! DIR/lock                              held by the gateway that writes
 //! DIR/head                              the last signed head, two slots
 //! DIR/cosigned                          a recent head with an ML-DSA-44 cosignature
+//! DIR/witnessed                         the last head that enough witnesses cosigned
 //! DIR/journal/00000000000000000000.seg  segments, named after their first record
 //! DIR/journal/….torn                    unfinished ends that were set aside
 //! DIR/store/                            the query store, made from the journal
+//! DIR/index/00000000000000000000.idx    the search index, made from the journal
+//! DIR/set-aside/epoch-N/                what was damaged or surplus when epoch N was begun
+//! DIR/recovery, recovery.unfinished     a recovery that the gateway has not recorded yet
 //! ```
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::frame::{Frame, FrameKind};
+use super::segment::SegmentHeader;
 use crate::record::Seq;
 
 /// The longest segment file that is read, in bytes: the bound of a segment and one group beyond it.
 pub const MAX_SEGMENT_BYTES: u64 = 1 << 30;
+
+/// The longest segment header that is read, in bytes: a note, 64 peaks and an origin, and some more.
+const MAX_HEADER_BYTES: u64 = 256 * 1024;
 
 /// The paths of one ledger.
 #[derive(Clone, Debug)]
@@ -65,6 +74,11 @@ impl Files {
         self.directory.join("cosigned")
     }
 
+    /// The last head that enough witnesses cosigned.
+    pub fn witnessed(&self) -> PathBuf {
+        self.directory.join("witnessed")
+    }
+
     /// The directory of segments.
     pub fn journal(&self) -> PathBuf {
         self.directory.join("journal")
@@ -75,9 +89,29 @@ impl Files {
         self.journal().join(segment_name(first))
     }
 
+    /// What the operator decided about lost records, ready for the gateway's next start.
+    pub fn recovery(&self) -> PathBuf {
+        self.directory.join("recovery")
+    }
+
+    /// The same while it is being carried out.
+    pub fn recovery_unfinished(&self) -> PathBuf {
+        self.directory.join("recovery.unfinished")
+    }
+
+    /// Where what is damaged or surplus is moved to.
+    pub fn set_aside(&self) -> PathBuf {
+        self.directory.join("set-aside")
+    }
+
     /// The directory of the query store.
     pub fn store(&self) -> PathBuf {
         self.directory.join("store")
+    }
+
+    /// The directory of the search index.
+    pub fn index(&self) -> PathBuf {
+        self.directory.join("index")
     }
 
     /// The segments in order. A ledger without a journal directory has none.
@@ -109,17 +143,51 @@ impl Files {
 
     /// The cosigned head, or `None` if there is none.
     pub fn read_cosigned(&self) -> io::Result<Option<Vec<u8>>> {
-        match read_bounded(&self.cosigned(), crate::note::MAX_NOTE_BYTES as u64) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        read_note(&self.cosigned())
+    }
+
+    /// The witnessed head, or `None` if there is none.
+    pub fn read_witnessed(&self) -> io::Result<Option<Vec<u8>>> {
+        read_note(&self.witnessed())
+    }
+}
+
+/// Replaces a file whole, and makes that durable: a reader finds the old or the new one.
+#[cfg(feature = "ledger")]
+pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    use io::Write as _;
+    let unfinished = path.with_extension("unfinished");
+    let mut file = std::fs::File::create(&unfinished)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&unfinished, path)?;
+    path.parent().map_or(Ok(()), |folder| std::fs::File::open(folder)?.sync_all())
+}
+
+fn read_note(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match read_bounded(path, crate::note::MAX_NOTE_BYTES as u64) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
 /// Reads a segment whole.
 pub fn read_segment(path: &Path) -> io::Result<Vec<u8>> {
     read_bounded(path, MAX_SEGMENT_BYTES)
+}
+
+/// The header of a segment; `None` if its first frame is not one.
+pub fn read_header(path: &Path) -> io::Result<Option<SegmentHeader>> {
+    use io::Read as _;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MAX_HEADER_BYTES).read_to_end(&mut bytes)?;
+    Ok(match Frame::read(&bytes, 0) {
+        Ok(Some(frame)) if frame.sound && frame.kind == FrameKind::Segment => {
+            SegmentHeader::parse(frame.bytes).ok()
+        }
+        _ => None,
+    })
 }
 
 /// At most `length` bytes of a file from `offset` on; fewer if it ends before.
@@ -132,7 +200,7 @@ pub fn read_range(path: &Path, offset: u64, length: u64) -> io::Result<Vec<u8>> 
     Ok(bytes)
 }
 
-fn read_bounded(path: &Path, bound: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_bounded(path: &Path, bound: u64) -> io::Result<Vec<u8>> {
     use io::Read as _;
     let file = std::fs::File::open(path)?;
     let length = file.metadata()?.len();

@@ -184,6 +184,8 @@ impl GroupWriter {
         self.bytes.get_mut(FRONT_BYTES + 8..FRONT_BYTES + 12)?.copy_from_slice(&count);
         put_string(&mut self.bytes, note.as_bytes());
         frame::close(FrameKind::Group, &mut self.bytes)?;
+        // It may lie in memory for a while, and what it grew into is up to twice what it needs.
+        self.bytes.shrink_to_fit();
         let end = self.bytes.len();
         Some(Group { first: self.first, spans: self.spans, note: end - note.len()..end, bytes: self.bytes })
     }

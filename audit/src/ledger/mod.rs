@@ -30,11 +30,11 @@ use crate::record::{Draft, Prepared, Seq};
 
 mod block;
 mod committer;
-mod disk;
 mod error;
 mod feeder;
 mod handover;
 mod head_writer;
+mod indexer;
 mod journal_writer;
 mod lending;
 mod numbering;
@@ -44,8 +44,11 @@ mod owner;
 mod publisher;
 mod reader;
 mod replay;
+mod scrub;
+mod search;
 mod signing;
 mod sled_store;
+mod stall;
 mod stamp;
 mod store;
 mod tail;
@@ -54,12 +57,15 @@ mod tests;
 mod torn;
 mod writing;
 
-pub use disk::{Disk, DiskFile, RealDisk};
+pub use crate::disk::{Disk, DiskFile, RealDisk};
 pub use error::{AppendError, LedgerError, ReadError};
 pub use lending::Lending;
 pub use opening::reread;
 pub use options::LedgerOptions;
 pub use reader::{Entry, Reader};
+pub use scrub::{Damage, Findings, ScrubNow, ScrubOptions, Scrubbed, Scrubbing};
+pub use search::{Page, Search};
+pub use stall::OnStall;
 
 use owner::{Message, Messages, Pending, Reply};
 
@@ -153,6 +159,8 @@ pub enum StoreState {
 #[derive(Clone)]
 pub struct Ledger {
     shared: Arc<Shared>,
+    /// Who waits while the signer is away; nobody, if an append fails at once.
+    queue: Option<stall::Queue>,
 }
 
 struct Shared {
@@ -196,10 +204,23 @@ impl Ledger {
         opening::open(options, signer, vault, opening::Surroundings { disk, ..opening::Surroundings::real() })
     }
 
+    /// Says what [`Ledger::append`] does through this handle, and clones of it, while the key provider is away.
+    #[must_use]
+    pub fn on_stall(self, policy: OnStall) -> Self {
+        Self { queue: stall::Queue::new(policy), ..self }
+    }
+
     /// Records `draft`, and returns once it is durable and under a signed head.
     ///
     /// If the future is dropped the record may still be written.
     pub async fn append(&self, draft: Draft) -> Result<Receipt, AppendError> {
+        match &self.queue {
+            None => self.append_once(draft).await,
+            Some(queue) => queue.append(self, draft).await,
+        }
+    }
+
+    async fn append_once(&self, draft: Draft) -> Result<Receipt, AppendError> {
         let (reply, answer) = oneshot::channel();
         self.submit(draft, Some(reply)).await?;
         answer.await.unwrap_or_else(|_| Err(self.gone()))

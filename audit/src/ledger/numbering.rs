@@ -53,9 +53,9 @@ pub(super) struct Unsigned {
 /// What a group says about the ledger's keys, with the keys themselves.
 pub(super) enum Change {
     /// Its first record lends to this key.
-    Lend(Lent),
+    Lend(Box<Lent>),
     /// Its last record hands the ledger over to this key.
-    HandOver(Own),
+    HandOver(Box<Own>),
 }
 
 /// Why a record got no number.
@@ -77,6 +77,8 @@ pub(super) struct Numbering {
     /// Where the ledger stands with all that has a number.
     place: Place,
     open: Option<Open>,
+    /// How many bytes the last group had: the next one will have about as many.
+    usual_bytes: usize,
 }
 
 /// A group that still takes records.
@@ -92,8 +94,17 @@ impl Numbering {
     /// Goes on from `place`.
     pub(super) fn new(options: &LedgerOptions, vault: Arc<dyn Vault>, clock: Clock, place: Place) -> Self {
         let (group_records, group_bytes) = (options.group_records, options.group_bytes);
-        let (node, lending) = (options.node.clone(), options.lending.clone());
-        Self { node, group_records, group_bytes, vault, clock, lending, place, open: None }
+        Self {
+            node: options.node.clone(),
+            lending: options.lending.clone(),
+            group_records,
+            group_bytes,
+            vault,
+            clock,
+            place,
+            open: None,
+            usual_bytes: 0,
+        }
     }
 
     /// Whether the open group takes no more.
@@ -146,6 +157,7 @@ impl Numbering {
     /// Closes the open group, so that it can be signed.
     pub(super) fn close(&mut self) -> Option<Box<Unsigned>> {
         let open = self.open.take()?;
+        self.usual_bytes = open.group.len();
         Some(self.finish(open))
     }
 
@@ -172,7 +184,7 @@ impl Numbering {
         match put {
             Ok((mut open, receipt)) => {
                 (self.place.key, self.place.left) = (to.key.clone(), None);
-                open.change = Some(Change::HandOver(to));
+                open.change = Some(Change::HandOver(Box::new(to)));
                 open.waiting.push((Pending { prepared, reply: Some(reply), permit: None }, receipt));
                 Ok(self.finish(open))
             }
@@ -193,7 +205,7 @@ impl Numbering {
     /// Begins a group, which may lend signing anew.
     fn begin(&mut self, now: Timestamp, may_lend: bool) -> Result<Open, Refused> {
         let before = self.place.clone();
-        let group = GroupWriter::new(before.chain.next(), 0);
+        let group = GroupWriter::new(before.chain.next(), self.usual_bytes);
         let mut open = Open { before, group, stamp: Stamp::default(), change: None, waiting: Vec::new() };
         if let Some(last) = self.place.time.replace(now).filter(|last| *last > now) {
             let jump =
@@ -210,7 +222,7 @@ impl Numbering {
             let record = record.map_err(|error| Refused::Failed(error.to_string()))?;
             self.put(&mut open, &record, now)?;
             self.place.left = Some(lent.left());
-            open.change = Some(Change::Lend(lent));
+            open.change = Some(Change::Lend(Box::new(lent)));
         }
         Ok(open)
     }

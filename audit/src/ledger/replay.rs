@@ -12,6 +12,7 @@ use super::LedgerError;
 use crate::chain::Chain;
 use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
+use crate::epoch::{self, Epochs};
 use crate::journal::files::{SegmentPath, read_segment};
 use crate::journal::{Files, Frame, FrameFault, FrameKind, Group, SegmentHeader};
 use crate::note::{NoteError, PublicKey, SignedNote};
@@ -28,6 +29,8 @@ pub(super) struct Replayed {
     pub(super) note: String,
     /// The time of its last record.
     pub(super) last_time: Option<Timestamp>,
+    /// Under which names it went on.
+    pub(super) epochs: Epochs,
     /// The segment to go on with, and how many good bytes it has.
     pub(super) last: Option<(PathBuf, u64)>,
     /// An unfinished end.
@@ -40,8 +43,8 @@ impl Replayed {
     /// Before the first record.
     pub(super) fn genesis(key: &PublicKey) -> Self {
         let (chain, note) = (Chain::genesis(), String::new());
-        let signers = Signers::new(std::slice::from_ref(key));
-        Self { chain, groups: 0, note, last_time: None, last: None, torn: None, signers }
+        let (signers, epochs) = (Signers::new(std::slice::from_ref(key)), Epochs::default());
+        Self { chain, groups: 0, note, last_time: None, epochs, last: None, torn: None, signers }
     }
 }
 
@@ -57,6 +60,7 @@ pub(super) struct Torn {
 
 /// Whose ledger it must be.
 pub(super) struct Expected<'a> {
+    /// Its name in its first epoch.
     pub(super) origin: &'a str,
     pub(super) key: &'a PublicKey,
 }
@@ -128,7 +132,7 @@ impl Replay<'_> {
         Ok(())
     }
 
-    fn header(&self, segment: &SegmentPath, frame: &[u8]) -> Result<(), LedgerError> {
+    fn header(&mut self, segment: &SegmentPath, frame: &[u8]) -> Result<(), LedgerError> {
         let header = SegmentHeader::parse(frame).map_err(|error| match error {
             crate::journal::segment::SegmentFault::Version { .. } => {
                 LedgerError::Newer { segment: segment.name(), what: error.to_string() }
@@ -136,6 +140,8 @@ impl Replay<'_> {
             crate::journal::segment::SegmentFault::Form => self.damaged(segment, 0, error.to_string()),
         })?;
         self.own(&header.origin)?;
+        let next = self.state.chain.next();
+        self.state.epochs.header(&header.origin, next).map_err(|what| self.damaged(segment, 0, what))?;
         let state = &self.state;
         if header != SegmentHeader::new(&header.origin, &state.chain, &state.note)
             || segment.first != header.first
@@ -160,13 +166,19 @@ impl Replay<'_> {
         }
         let first = self.state.chain.next();
         let (mut news, mut last) = (News::default(), &[][..]);
-        for (_, record, _) in group.records() {
+        for (seq, record, _) in group.records() {
             if may_concern_keys(record)
                 && let Ok(record) = self.reader.read(record)
             {
                 news.read(&record);
             }
             last = record;
+            if self.state.epochs.awaits(seq) {
+                let record = Record::parse(record).map_err(|error| error.to_string());
+                let declared = record
+                    .and_then(|record| self.state.epochs.record(record.seq, record.kind, || record.details));
+                declared.map_err(|what| self.damaged(segment, offset, what))?;
+            }
             self.state.chain.extend(Digest::leaf(record));
             self.visitor.record(&self.state.chain);
         }
@@ -175,6 +187,7 @@ impl Replay<'_> {
             return Err(self.damaged(segment, offset, "its signed head cannot be read".to_owned()));
         };
         self.own(&head.origin)?;
+        self.state.epochs.head(&head.origin).map_err(|what| self.damaged(segment, offset, what))?;
         self.signed(&note, news, last).map_err(|refused| match refused {
             Refused::Signature(NoteError::OtherKey { .. }) => LedgerError::ForeignKey {
                 directory: self.files.directory().to_owned(),
@@ -217,7 +230,7 @@ impl Replay<'_> {
     }
 
     fn own(&self, origin: &str) -> Result<(), LedgerError> {
-        if origin == self.expected.origin {
+        if epoch::split(origin).0 == self.expected.origin {
             return Ok(());
         }
         Err(LedgerError::ForeignOrigin {

@@ -63,8 +63,8 @@ impl Signing {
         };
         let Unsigned { chain, group, waiting, change, .. } = *unsigned;
         match change {
-            Some(Change::Lend(lent)) => self.lent = Some(lent),
-            Some(Change::HandOver(successor)) => (self.own, self.lent) = (successor, None),
+            Some(Change::Lend(lent)) => self.lent = Some(*lent),
+            Some(Change::HandOver(successor)) => (self.own, self.lent) = (*successor, None),
             None => {}
         }
         self.chain = chain.clone();

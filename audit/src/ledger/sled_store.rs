@@ -9,6 +9,7 @@
 //! goes by entries. Values are kept below 8 KiB, because larger ones spill into files that sled never syncs: a
 //! longer block is cut into pieces under keys that follow each other.
 
+use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -145,6 +146,41 @@ impl Store for SledStore {
 
     fn flush(&self) -> Result<(), StoreError> {
         guarded(|| self.db.flush())??;
+        Ok(())
+    }
+
+    fn together(&self, range: Range<Seq>) -> Result<Range<Seq>, StoreError> {
+        let (start, end) = (key(range.start), key(range.end));
+        guarded(|| {
+            let before =
+                self.db.range([BLOCK_PREFIX].as_slice()..=start.as_slice()).next_back().transpose()?;
+            let after = self.db.range(end.as_slice()..&[BLOCK_PREFIX + 1]).next().transpose()?;
+            let first = before.and_then(|(key, _)| number(&key)).unwrap_or(range.start);
+            let next = after.and_then(|(key, _)| number(&key)).unwrap_or(Seq::new(u64::MAX));
+            Ok(first..next)
+        })?
+    }
+
+    fn replace(&self, records: &[Stored]) -> Result<(), StoreError> {
+        let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(()) };
+        let end = key(Seq::new(last.seq.get().saturating_add(1)));
+        guarded(|| {
+            let mut batch = sled::Batch::default();
+            // A damaged block may have left more pieces than the good one has.
+            for old in self.db.range(key(first.seq).as_slice()..end.as_slice()).keys() {
+                batch.remove(old?);
+            }
+            let mut packer = Packer::default();
+            for stored in records {
+                if let Some((first, block)) = packer.add(stored.seq, &stored.record, &stored.sealed) {
+                    insert(&mut batch, first, &block);
+                }
+            }
+            if let Some((first, block)) = packer.finish() {
+                insert(&mut batch, first, &block);
+            }
+            self.db.apply_batch(batch)
+        })??;
         Ok(())
     }
 

@@ -308,6 +308,11 @@ impl Signers {
     ///
     /// If it is not.
     pub fn statement(&self, size: u64, note: &SignedNote) -> Result<(), NoteError> {
+        self.in_its_time(size, note, self.anchored)
+    }
+
+    /// The same, and whether the keys that the ledger names count.
+    pub(crate) fn in_its_time(&self, size: u64, note: &SignedNote, named: bool) -> Result<(), NoteError> {
         if self.given.is_empty() {
             return Ok(());
         }
@@ -318,7 +323,7 @@ impl Signers {
             self.own.iter().any(ended)
         };
         let mut keys: Vec<_> = self.given.iter().filter(|key| !retired(key)).cloned().collect();
-        if self.anchored {
+        if named {
             let known = self.own.iter().chain(&self.delegates).filter(in_office);
             keys.extend(known.map(|tenure| tenure.key.clone()));
         }

@@ -47,6 +47,10 @@ use self::{delivery::Delivery, format::Format};
 pub trait Feed: Send + Sync + 'static {
     /// The ledger's name on its checkpoints.
     fn origin(&self) -> String;
+    /// The numbers of the ledger's epochs, each with its first record (see [`crate::epoch`]).
+    fn epochs(&self) -> Vec<(u64, u64)> {
+        vec![(1, 0)]
+    }
     /// Up to `limit` records from number `from` on, ascending without gaps. May block.
     fn range(&self, from: u64, limit: usize) -> Result<Vec<Entry>, FeedError>;
     /// The number of durable records: record `n` may be read once this exceeds `n`.
@@ -150,7 +154,8 @@ impl SyslogSink {
         feed: Arc<dyn Feed>,
         notice: Arc<dyn Notice>,
     ) -> Result<Self, SinkError> {
-        let cursor = FileCursor::new(&options.cursor_directory, options.name.clone(), &feed.origin());
+        let cursor = FileCursor::new(&options.cursor_directory, options.name.clone(), &feed.origin())
+            .over(feed.epochs());
         Self::start_with(options, Arc::new(cursor), feed, notice).await
     }
 

@@ -104,6 +104,9 @@ impl Assessment<'_> {
                 },
             }
         }
+        if let Err(part) = self.gaps_accepted() {
+            return part;
+        }
         if let Some(since) = self.since {
             good.push(format!(
                 "It goes on from the {} records that were verified earlier{}.",
@@ -120,6 +123,7 @@ impl Assessment<'_> {
             return (Part::not_evaluated(doubts.join(" ")), None);
         }
         good.extend(doubts);
+        good.extend(self.accepted_gaps());
         good.push(self.ending());
         (Part::pass(good.join(" ")), None)
     }
@@ -131,11 +135,8 @@ impl Assessment<'_> {
         root: Option<crate::Digest>,
     ) -> Result<String, (String, Option<Break>)> {
         let records = self.walk.chain.size();
-        if let Some(found) = self.walk.origin.get().filter(|origin| *origin != known.origin) {
-            return Err((
-                format!("{} is of ledger {:?}, not of {found:?}.", capital(name), known.origin),
-                None,
-            ));
+        if let Some(explained) = self.explained_by_gap(known, name).map_err(|sentence| (sentence, None))? {
+            return Ok(explained);
         }
         if known.size > records {
             let what =
@@ -230,7 +231,8 @@ impl Assessment<'_> {
         if !named {
             return Part::fail(format!("Record 0 names another key: {}.", created.key));
         }
-        if self.walk.origin.get() != Some(created.origin.as_str()) {
+        let first = self.walk.origin.epochs().all().first();
+        if first.is_none_or(|first| first.origin != created.origin) {
             return Part::fail(format!("Record 0 names another ledger: {:?}.", created.origin));
         }
         Part::pass(self.keys_in_words())
@@ -274,6 +276,7 @@ impl Assessment<'_> {
         let walk = self.walk;
         Summary {
             origin: walk.origin.get().map(str::to_owned),
+            epochs: walk.origin.epochs().all().to_vec(),
             records: walk.chain.size(),
             heads: walk.tally.heads,
             segments: walk.tally.segments,
@@ -298,6 +301,9 @@ impl Assessment<'_> {
                 "that the records which were verified earlier are still what they were: they were not read again",
             );
         }
+        if self.gaps().next().is_some() {
+            list.push("what was recorded in the declared gaps, or that what is said of them is true");
+        }
         if !matches!(self.known.checkpoint, Statement::Usable(..)) {
             list.push(
                 "that the end was not cut off together with the head file: keep checkpoints on another machine \
@@ -308,7 +314,7 @@ impl Assessment<'_> {
     }
 }
 
-fn capital(text: &str) -> String {
+pub(super) fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }

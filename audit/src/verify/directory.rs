@@ -40,6 +40,10 @@ pub fn directory_since(
         let cosigned = files.read_cosigned()?;
         trust.cosigned = cosigned.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     }
+    if trust.witnessed.is_none() {
+        let witnessed = files.read_witnessed()?;
+        trust.witnessed = witnessed.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    }
     let mut segments = files.segments()?;
     if let Some(since) = since {
         // The one with the last record that was verified comes first, to see that it is still there.

@@ -14,6 +14,7 @@ mod assess;
 mod blame;
 mod cosigned;
 mod directory;
+mod gaps;
 mod key_sentences;
 mod since;
 mod tiles;
@@ -48,10 +49,14 @@ pub struct Trust {
     pub earlier: Option<String>,
     /// The head that lies beside the ledger with cosignatures. [`directory`] reads it if none is given.
     pub cosigned: Option<String>,
+    /// The head that lies beside the ledger with the cosignatures of witnesses. [`directory`] reads it, too.
+    pub witnessed: Option<String>,
     /// Who must have cosigned one of the heads that the records are compared with.
     pub cosigners: Vec<CosignerKey>,
     /// How many of them; all, if nothing is said.
     pub quorum: Option<usize>,
+    /// The last epoch whose declared gaps are accepted; the first, if nothing is said.
+    pub accept_epoch: Option<u64>,
     /// The present time, to say how old the last record is.
     pub now: Option<Timestamp>,
     /// How old the last record may be.
@@ -118,6 +123,7 @@ struct Known {
     checkpoint: Statement,
     earlier: Statement,
     cosigned: Statement,
+    witnessed: Statement,
     head: Statement,
     /// What the head is called in sentences.
     head_name: &'static str,
@@ -158,6 +164,7 @@ impl Known {
             checkpoint: given(&trust.checkpoint, GIVEN),
             earlier: given(&trust.earlier, EARLIER),
             cosigned: given(&trust.cosigned, COSIGNED),
+            witnessed: given(&trust.witnessed, WITNESSED),
             head,
             head_name,
         }
@@ -168,6 +175,7 @@ impl Known {
             (GIVEN, &self.checkpoint),
             (EARLIER, &self.earlier),
             (COSIGNED, &self.cosigned),
+            (WITNESSED, &self.witnessed),
             (self.head_name, &self.head),
         ]
     }
@@ -185,6 +193,7 @@ impl Known {
             checkpoint: self.checkpoint.judged(signers),
             earlier: self.earlier.judged(signers),
             cosigned: self.cosigned.judged(signers),
+            witnessed: self.witnessed.judged(signers),
             head: self.head.judged(signers),
             head_name: self.head_name,
         }
@@ -194,8 +203,9 @@ impl Known {
 /// How statements that the auditor brings along are called in sentences.
 const GIVEN: &str = "the given checkpoint";
 const EARLIER: &str = "the head of the earlier copy";
-/// And one that the ledger's owner keeps beside it.
+/// And those that the ledger's owner keeps beside it.
 const COSIGNED: &str = "the cosigned head beside it";
+const WITNESSED: &str = "the witnessed head beside it";
 
 impl Statement {
     fn judged(self, signers: &Signers) -> Self {

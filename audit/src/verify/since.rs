@@ -16,6 +16,7 @@ use super::walk::{Created, Origin, Start, Tally, Walk};
 use crate::chain::Chain;
 use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
+use crate::epoch::Epoch;
 use crate::kind::Kind;
 use crate::note::PublicKey;
 use crate::signers::{Signers, SignersState};
@@ -33,6 +34,8 @@ pub const MAX_STATE_BYTES: usize = 1 << 20;
 pub struct Verified {
     format: u64,
     origin: String,
+    /// The epochs up to there.
+    epochs: Vec<Epoch>,
     /// The key that record 0 names.
     key: String,
     size: u64,
@@ -69,6 +72,9 @@ impl Verified {
         let chain = state.chain().ok_or_else(|| StateError::Form("its hashes do not fit its size".into()))?;
         let (head, _) =
             Checkpoint::from_note(&state.note).map_err(|error| StateError::Form(error.to_string()))?;
+        if state.epochs.last().is_none_or(|epoch| epoch.origin != state.origin) {
+            return Err(StateError::Form("its epochs do not lead to its origin".into()));
+        }
         if head != chain.checkpoint(&state.origin) {
             return Err(StateError::Form("its hashes do not lead to its signed head".into()));
         }
@@ -118,6 +124,7 @@ impl Verified {
         Some(Self {
             format: STATE_VERSION,
             origin: walk.origin.get()?.to_owned(),
+            epochs: walk.origin.epochs().all().to_vec(),
             key: created.key.clone(),
             size: walk.chain.size(),
             prev: walk.chain.prev(),
@@ -139,8 +146,8 @@ impl Verified {
         Some(Start {
             chain: self.chain()?,
             note: self.note.clone(),
-            origin: Origin::known(self.origin.clone()),
-            created: Some(Created { origin: self.origin.clone(), key: self.key.clone() }),
+            origin: Origin::after(self.epochs.clone()),
+            created: Some(Created { origin: self.epochs.first()?.origin.clone(), key: self.key.clone() }),
             tally: Tally {
                 heads: self.heads,
                 segments: self.segments,

@@ -29,7 +29,7 @@ pub fn tiles(directory: &Path, trust: &Trust, progress: &mut dyn FnMut(Progress)
     let (checkpoint, note) = Checkpoint::from_note(&text).map_err(io::Error::other)?;
     let head = Statement::Read(checkpoint.clone(), note.clone());
     let known = Known::with(head, "the checkpoint of the tiles", trust);
-    let start = Start { origin: Origin::known(checkpoint.origin.clone()), ..Start::genesis() };
+    let start = Start { origin: Origin::loose(), ..Start::genesis() };
     let walk = Walk::new(&trust.keys, known.sizes(), start);
     let mut pass = Pass { directory, walk, tiler: Tiler::default(), checkpoint: &checkpoint };
     let stop = pass.run(progress).err();
@@ -66,8 +66,11 @@ impl Pass<'_> {
             Ok(())
         });
         self.compare(&made)?;
+        let last = Seq::new(size.saturating_sub(1));
+        if let Err(what) = self.walk.origin.head(&self.checkpoint.origin) {
+            return Err(Stop::Broken(found(last, what, "checkpoint")));
+        }
         if self.walk.chain.checkpoint(&self.checkpoint.origin) != *self.checkpoint {
-            let last = Seq::new(size.saturating_sub(1));
             let what = "it or one before it is not the record that the checkpoint was signed for";
             return Err(Stop::Broken(found(last, what.to_owned(), "checkpoint")));
         }

@@ -5,8 +5,11 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sallyport_audit::ledger::OnStall;
 use sallyport_audit::sink::SyslogOptions;
 use sallyport_audit::{Digest, Lending};
+
+use super::witnesses::Witnesses;
 
 /// A configuration that passed every check.
 #[derive(Debug, Clone)]
@@ -113,6 +116,14 @@ pub struct Ledger {
     pub cosign_every: Duration,
     /// Whether and how a key in memory signs heads in between.
     pub lending: Option<Lending>,
+    /// What a record does while the signer is away.
+    pub on_stall: OnStall,
+    /// Interval of scrubs.
+    pub scrub_every: Duration,
+    /// How fast the journal is read for them.
+    pub scrub_bytes_per_second: u64,
+    /// Who else is to cosign the ledger's heads.
+    pub witnesses: Witnesses,
 }
 
 /// Section `[access]`.

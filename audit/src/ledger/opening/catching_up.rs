@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::{Chain, Checkpoint, Digest, Expected, Files, Group, Known, LedgerError, LedgerOptions, Replayed};
 use super::{Store, StoreState, Visitor, recent, replay};
+use crate::epoch;
 use crate::journal::files::SegmentPath;
+use crate::ledger::scrub;
 use crate::ledger::sled_store::SledStore;
 use crate::record::Seq;
 
@@ -76,6 +78,9 @@ fn open_store(
     options: &LedgerOptions,
     expected: &Expected<'_>,
 ) -> Result<(Arc<dyn Store>, Option<Checkpoint>), String> {
+    if let Some(reason) = scrub::store_marked(files) {
+        return Err(reason);
+    }
     let store: Arc<dyn Store> = Arc::new(
         SledStore::open(&files.store(), options.store_cache_bytes)
             .map_err(|error| format!("it could not be opened: {error}"))?,
@@ -84,7 +89,8 @@ fn open_store(
     let Some(note) = store.head().map_err(unreadable)? else { return Ok((store, None)) };
     let head = Checkpoint::from_note(&note).ok().filter(|(head, note)| {
         // An earlier key or a lent one may have signed it. What it says is compared with the journal.
-        head.origin == expected.origin && (!note.names(expected.key) || note.verify(expected.key).is_ok())
+        epoch::split(&head.origin).0 == expected.origin
+            && (!note.names(expected.key) || note.verify(expected.key).is_ok())
     });
     let (head, _) = head.ok_or("it belongs to another ledger, or its head was changed")?;
     for seq in [0, head.size.saturating_sub(1)].map(Seq::new) {
@@ -117,7 +123,8 @@ fn compare(
             }
             return Err(LedgerError::Behind { journal: size, known: known.size, witness: files.head() });
         }
-        if walk.root_at_known != Some(known.root) {
+        let named = replayed.epochs.at(known.size).is_none_or(|epoch| epoch.origin == known.origin);
+        if !named || walk.root_at_known != Some(known.root) {
             return Err(LedgerError::Forked { size: known.size, witness: files.head() });
         }
     }

@@ -32,7 +32,7 @@ impl Walk {
                 place.broken(first, format!("the signed head over it (after record {last}) cannot be read"))
             );
         };
-        self.origin.expect(&head.origin).map_err(|what| place.broken(self.chain.next(), what))?;
+        self.origin.head(&head.origin).map_err(|what| place.broken(self.chain.next(), what))?;
         let signed = self.hands.check(self.chain.size(), &note);
         if head != self.chain.checkpoint(&head.origin) {
             // With all links within the group right, only its last record or its head can be wrong.

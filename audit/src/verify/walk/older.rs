@@ -34,6 +34,13 @@ impl Walk {
         let lost = |seq, what: String| {
             Err(Stop::Broken(Break { seq: Seq::new(seq), what, segment: None, offset: None }))
         };
+        if let Some(origin) = self.origin.epochs().announced() {
+            let what = format!(
+                "it was verified earlier, and the ledger now goes on as {origin:?} without it: verify the whole \
+                 ledger, and not only what is new since then"
+            );
+            return lost(older.end, what);
+        }
         if older.end < size {
             return lost(
                 older.end,

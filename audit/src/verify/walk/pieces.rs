@@ -62,7 +62,7 @@ impl Walk {
             SegmentFault::Version { .. } => Stop::Newer(format!("{}: {error}", place.segment)),
             SegmentFault::Form => place.broken(next, format!("in the segment that begins with it, {error}")),
         })?;
-        self.origin.expect(&header.origin).map_err(|what| place.broken(next, what))?;
+        self.origin.header(&header.origin, next).map_err(|what| place.broken(next, what))?;
         if self.older.is_some() && header.first < next {
             return Ok(());
         }

@@ -50,6 +50,12 @@ impl Hands {
         self.signers.head(size, head, &news).map(drop).map_err(|refused| refused.to_string())
     }
 
+    /// Whether a head over records that are lost is by a key that may have signed it. Whether that key is to be
+    /// believed at all is told at the end.
+    pub(super) fn check_lost(&self, size: u64, head: &SignedNote) -> Result<(), String> {
+        self.signers.in_its_time(size, head, true).map_err(|error| error.to_string())
+    }
+
     /// Whether nobody is trusted, so that a signature that holds shows nothing.
     pub(super) fn is_empty(&self) -> bool {
         self.trusts_nobody

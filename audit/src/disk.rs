@@ -1,4 +1,4 @@
-//! The few things that the ledger does to files, so that tests can make each of them fail.
+//! The few things that the ledger, and its recovery, do to files, so that tests can make each of them fail.
 //!
 //! Promised by an implementation: what [`DiskFile::sync`] and [`Disk::sync_directory`] return `Ok` for survives a
 //! power cut. The query store has files of its own, outside of this: it is only a copy.
@@ -19,6 +19,10 @@ pub trait Disk: Send + Sync {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
+    /// Takes away a file that says nothing which is not said elsewhere, too.
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
 }
 
 /// A file that is being written.
