@@ -65,6 +65,8 @@ kinds! {
     KeyRotated = "key.rotated",
     /// A key is no longer used.
     KeyRetired = "key.retired",
+    /// The ledger's key lent signing to a short-lived one, for a time and a number of heads.
+    KeyDelegated = "key.delegated",
     /// The key provider stopped answering.
     HsmDown = "hsm.down",
     /// The key provider answers again.
@@ -186,6 +188,6 @@ mod tests {
             assert_eq!(Kind::parse(kind.as_str()), Some(*kind));
         }
         assert_eq!(Kind::parse("session.imagined"), None);
-        assert_eq!(Kind::ALL.len(), 50);
+        assert_eq!(Kind::ALL.len(), 51);
     }
 }

@@ -12,6 +12,7 @@ mod demo_app;
 mod failure;
 mod grants;
 mod init;
+mod keys;
 mod ledger;
 mod locks;
 mod log;

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::lending::Lending;
+
 /// Where and how a ledger is kept. Make it with [`LedgerOptions::new`] and change what differs.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -34,6 +36,8 @@ pub struct LedgerOptions {
     /// How much of the journal's end is read whole when the ledger is opened, in bytes; older segments are only
     /// compared at their ends. 64 MiB.
     pub reread_bytes: u64,
+    /// Lets a key in memory sign heads in between, for a slow key provider. Off.
+    pub lending: Option<Lending>,
 }
 
 impl LedgerOptions {
@@ -53,6 +57,7 @@ impl LedgerOptions {
             flush_interval: Duration::from_secs(1),
             retry_interval: Duration::from_secs(1),
             reread_bytes: 64 * 1024 * 1024,
+            lending: None,
         }
     }
 }

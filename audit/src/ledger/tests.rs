@@ -11,6 +11,7 @@ use crate::verify::{Overall, Trust, Verdict};
 
 mod dying_disk;
 mod faults;
+mod handover;
 mod overlap;
 mod recovery;
 mod refusals;
