@@ -137,6 +137,16 @@ kinds! {
     SinkQuarantined = "sink.quarantined",
 }
 
+impl Kind {
+    /// The kind of this name, or all of a family such as `session`.
+    pub fn named(text: &str) -> Vec<Self> {
+        let named = |kind: &&Self| {
+            kind.as_str() == text || kind.as_str().split_once('.').is_some_and(|(family, _)| family == text)
+        };
+        Self::ALL.iter().filter(named).copied().collect()
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())

@@ -166,6 +166,10 @@ impl Vault for PlainVault {
         }
         Ok(plaintext.to_vec())
     }
+
+    fn key_of(&self, person: &str) -> Option<KeyId> {
+        self.seal(&Owner::Person(person.to_owned()), &[], &[]).ok().map(|(id, _)| id)
+    }
 }
 
 /// A vault without secrecy in which keys can be erased, or hidden as if the token were gone.
@@ -205,6 +209,12 @@ impl Vault for ErasingVault {
         let plaintext = PlainVault.open(key, aad, sealed)?;
         let erased = self.erased.lock().unwrap_or_else(PoisonError::into_inner).contains(&key);
         if erased { Err(OpenError::Erased) } else { Ok(plaintext) }
+    }
+
+    fn key_of(&self, person: &str) -> Option<KeyId> {
+        let id = PlainVault.key_of(person)?;
+        let erased = self.erased.lock().unwrap_or_else(PoisonError::into_inner);
+        (!erased.contains(&id)).then_some(id)
     }
 }
 

@@ -20,6 +20,7 @@ mod out;
 mod profile;
 mod publish;
 mod requests;
+mod search;
 mod sessions;
 mod subjects;
 mod table;

@@ -159,6 +159,11 @@ impl Vault for LedgerVault {
             keyring::OpenError::Key(error) => OpenError::Unreadable(vault_error(&error)),
         })
     }
+
+    fn key_of(&self, person: &str) -> Option<KeyId> {
+        let owner = owner_text(&Owner::Person(person.to_owned()));
+        self.0.id_of(&owner).map(|id| KeyId::from_bytes(id.0))
+    }
 }
 
 /// Signs tokens with the key of role `token-signing`.

@@ -39,21 +39,9 @@ pub type Visit<'a> = dyn FnMut(Seq, &[u8], &[u8]) -> ControlFlow<()> + 'a;
 
 /// Shows `visit` every record from `from` on.
 pub fn scan(files: &Files, from: Seq, visit: &mut Visit<'_>) -> io::Result<ScanEnd> {
-    let segments = files.segments()?;
-    // The last segment that begins at or before the wanted record.
-    let start = segments.partition_point(|segment| segment.first <= from).saturating_sub(1);
-    let wanted = segments.get(start..).unwrap_or_default();
-    for (number, segment) in wanted.iter().enumerate() {
-        let last = number + 1 == wanted.len();
-        let mut records = |group: &Group<&[u8]>| {
-            let mut later = group.records().filter(|(seq, ..)| *seq >= from);
-            later.try_for_each(|(seq, record, sealed)| visit(seq, record, sealed))
-        };
-        if let Some(end) = scan_segment(segment, last, &mut records)? {
-            return Ok(end);
-        }
-    }
-    Ok(ScanEnd::Complete)
+    let read =
+        super::reading::read(files, None, from, &mut |found| visit(found.seq, found.record, found.sealed))?;
+    Ok(read.end)
 }
 
 /// The last signed head in the journal, as it stands there, and how the reading ended: behind a damaged

@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::committer::Committer;
 use super::head_writer::HeadWriter;
+use super::indexer::Indexer;
 use super::journal_writer::JournalWriter;
 use super::numbering::{Numbering, Place, Refused};
 use super::owner::{Clock, Messages, Owner, Pending};
@@ -359,6 +360,7 @@ fn start(
     let tail = Arc::new(Tail::default());
     let room =
         Arc::new(Semaphore::new((options.queue_bytes / PERMIT_BYTES).clamp(128, Semaphore::MAX_PERMITS)));
+    let index_span = options.index_span;
     let place = Place { chain: replayed.chain.clone(), time: replayed.last_time };
     let mut numbering = Numbering::new(&options, Arc::clone(&vault), clock, place);
     let mut signing = Signing { signer, key, origin: options.origin.clone(), chain: replayed.chain.clone() };
@@ -378,6 +380,7 @@ fn start(
     recorded()?;
 
     let read_side = Arc::new(ReadSide {
+        files: Files::new(&options.directory),
         tail: Arc::clone(&tail),
         store: RwLock::new(Some(Arc::clone(&store))),
         vault,
@@ -407,8 +410,18 @@ fn start(
         .name("ledger-store".to_owned())
         .spawn(move || feeder::run(&feeding, &store, flush_interval))
         .map_err(spawn_failed)?;
-    let ending =
-        Ending { workers, tail, feeder, read_side: Arc::clone(&read_side), room: Arc::clone(&room), lock };
+    // Without an index searches take longer, and nothing else is different.
+    let indexer = Indexer::start(read_side.files.clone(), read_side.heads.clone(), index_span);
+    let indexer = indexer.inspect_err(|error| tracing::warn!(%error, "no search index is made")).ok();
+    let ending = Ending {
+        workers,
+        tail,
+        feeder,
+        indexer,
+        read_side: Arc::clone(&read_side),
+        room: Arc::clone(&room),
+        lock,
+    };
     let written_by = options.node.clone();
     let owner = Owner::new(options, numbering, orders, Arc::clone(&publisher));
     let thread = std::thread::Builder::new()

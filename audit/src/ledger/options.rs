@@ -25,6 +25,8 @@ pub struct LedgerOptions {
     pub store_lag_bytes: usize,
     /// How much memory the query store may use for its cache, in bytes. 64 MiB.
     pub store_cache_bytes: u64,
+    /// How many records one file of the search index covers. 16,384.
+    pub index_span: u64,
     /// How often the head file and the store are flushed. One second.
     pub flush_interval: Duration,
     /// How often a signer that failed is asked again. One second.
@@ -47,6 +49,7 @@ impl LedgerOptions {
             queue_bytes: 32 * 1024 * 1024,
             store_lag_bytes: 32 * 1024 * 1024,
             store_cache_bytes: 64 * 1024 * 1024,
+            index_span: crate::index::SPAN,
             flush_interval: Duration::from_secs(1),
             retry_interval: Duration::from_secs(1),
             reread_bytes: 64 * 1024 * 1024,

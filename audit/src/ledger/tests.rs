@@ -16,6 +16,7 @@ mod recovery;
 mod refusals;
 mod reopening;
 mod resuming;
+mod searching;
 mod settling;
 mod signing;
 mod stalling;
