@@ -28,6 +28,7 @@ pub mod epoch;
 pub mod export;
 #[cfg(any(test, feature = "testing"))]
 pub mod fuzzing;
+pub mod index;
 pub mod journal;
 pub mod keys;
 pub mod kind;
@@ -39,6 +40,7 @@ pub mod record;
 pub mod recovery;
 pub mod selection;
 pub mod sidecar;
+pub mod signers;
 #[cfg(feature = "sinks")]
 pub mod sink;
 pub mod snapshot;
@@ -58,7 +60,8 @@ pub use keys::{Cosigner, HeadSigner, KeyId, OpenError, Owner, SignError, Vault, 
 pub use kind::Kind;
 #[cfg(feature = "ledger")]
 pub use ledger::{
-    AppendError, Entry, Ledger, LedgerError, LedgerOptions, LedgerStatus, Opened, ReadError, Reader, Receipt,
+    AppendError, Entry, Ledger, LedgerError, LedgerOptions, LedgerStatus, Lending, Opened, Page, ReadError,
+    Reader, Receipt, Search,
 };
 pub use record::{Draft, Outcome, Record, RecordError, Seq};
 pub use sidecar::{Value, Values};

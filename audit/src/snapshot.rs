@@ -30,7 +30,7 @@ pub struct Snapshot {
 pub type Take<'a> = dyn FnMut(Seq, &[u8], Digest) -> io::Result<()> + 'a;
 
 impl Snapshot {
-    /// Under the last head in the journal.
+    /// Under the last head in the journal that the ledger's own key signed.
     pub fn latest(files: Files) -> Result<Self, SnapshotError> {
         let (note, end) = last_note(&files)?;
         if let ScanEnd::Damaged { segment, offset, what } = end {

@@ -22,6 +22,7 @@ SMALL_ORDER = {0, 1, PRIME - 1, 0x05fc536d880238b13933c6d305acdfd5f098eff289f4c3
                0x7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd83d3d706a17c7}
 
 class Broken(Exception): pass
+class Forged(Broken): pass
 class Newer(Exception): pass
 
 def sha(*parts): return hashlib.sha256(b"".join(parts)).digest()
@@ -80,7 +81,72 @@ def parse_head(note):
 
 def signed(head, keys):
     known = [ed25519(key, head[3], signature) for name, id_, key in keys for n, i, signature in head[4] if (n, i) == (name, id_)]
-    return bool(known) and all(known)
+    if not all(known): raise Forged("a false signature")
+    return bool(known)
+
+class Signers:
+    """Section 9, who may sign: the ledger's own keys with the sizes that each may sign, and the key that one of them has lent to."""
+    def __init__(self, given): self.given, self.own, self.delegates, self.lent, self.anchored = given, [], [], None, False
+
+    def head(self, head, records):
+        """Judges the head over the group of these records, and takes in what they say."""
+        size, rotation, delegation = head[1], None, None
+        signed(head, self.given)
+        for record in records:
+            if rotation: raise Forged("a record behind a rotation in its group")
+            details = record.get("details", {})
+            if record["result"] != "success" or details.get("role") != "ledger": continue
+            try:
+                if record["kind"] == "key.rotated": rotation = named(details["old"]), named(details["new"])
+                if record["kind"] == "key.delegated":
+                    delegation = named(details["key"]), moment(details["not_after"]), details["heads"]
+                    life = delegation[1] - moment(record["time"])
+                    if type(delegation[2]) is not int or delegation[2] < 1 or not 0 <= life <= 86400 * 10**9: raise ValueError
+            except (KeyError, TypeError, ValueError, AttributeError): raise Forged("a rotation or delegation that is not one")
+        if self.own: office = self.own[-1][0]
+        else:
+            first = [k for k in [records and records[0]["kind"] == "ledger.created" and named_or_none(records[0].get("details", {}).get("key"))] if k]
+            office = next((key for key in first + self.given if signed(head, [key])), None)
+            if not office: raise Forged("a head of an unknown key")
+        by_own = signed(head, [office])
+        if (rotation or delegation) and not by_own: raise Forged("keys are changed without the key in office")
+        if rotation and (rotation[0] != office or rotation[1] == office or rotation[1] in [key for key, *_ in self.own]): raise Forged("a rotation of another key")
+        if rotation and not signed(head, [rotation[1]]): raise Forged("a rotation that the new key has not signed")
+        if delegation and delegation[0][0] != office[0] + "/delegate": raise Forged("a lent key by another name")
+        if not by_own:
+            if not self.lent or not signed(head, [self.lent[0]]) or self.lent[2] < 1 or not records or moment(records[-1]["time"]) > self.lent[1]:
+                raise Forged("a head of a key that may not sign it")
+            self.lent[2] -= 1
+        if not self.own: self.own.append([office, 0, None])
+        self.anchored |= by_own and office in self.given
+        if (rotation or delegation) and self.lent: self.lent, self.delegates[-1][2] = None, size
+        if delegation: self.lent = list(delegation); self.delegates.append([delegation[0], size, None])
+        if rotation:
+            self.own[-1][2] = size
+            self.own.append([rotation[1], size - 1, None])
+            self.anchored |= rotation[1] in self.given
+
+    def statement(self, head, named=False):
+        """Whether a head that lies elsewhere is by a key that may have signed it."""
+        in_office = lambda tenure: head[1] > tenure[1] and (tenure[2] is None or head[1] <= tenure[2])
+        keys = [key for key in self.given if not any(tenure[0] == key and not in_office(tenure) for tenure in self.own)]
+        if self.anchored or named: keys += [tenure[0] for tenure in self.own + self.delegates if in_office(tenure)]
+        try: return signed(head, keys)
+        except Forged: return False
+
+def named(text):
+    try: return parse_key(text)
+    except (SystemExit, ValueError, AttributeError): raise ValueError
+
+def named_or_none(text):
+    try: return named(text)
+    except ValueError: return None
+
+def moment(text):
+    """Nanoseconds."""
+    import calendar, datetime
+    if not valid_time(text): raise ValueError
+    return calendar.timegm(datetime.datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S").timetuple()) * 10**9 + int(text[20:29])
 
 # --- section 6: frames
 
@@ -170,9 +236,9 @@ def root(peaks):
 
 # --- section 9: what is known of the ledger
 
-def known_heads(directory, checkpoint, keys):
-    """[(size, root, origin)], whether one is foreign, whether a given one cannot be used"""
-    known, foreign, unusable = [], False, False
+def known_heads(directory, checkpoint):
+    """The heads that lie elsewhere, and whether a given one cannot be used"""
+    unusable = False
     slots, path = [], directory / "head"
     for slot in (path.read_bytes()[at:at + 4096] for at in (0, 4096)) if path.exists() else ():
         try:
@@ -183,10 +249,7 @@ def known_heads(directory, checkpoint, keys):
     if checkpoint:
         try: heads.append(parse_head(checkpoint.read_bytes()))
         except Broken: unusable = True
-    for head in heads:
-        if signed(head, keys): known.append((head[1], head[2], head[0]))
-        else: foreign = True
-    return known, foreign, unusable
+    return heads, unusable
 
 # --- section 16: epochs
 
@@ -200,7 +263,7 @@ def number(value):
     if type(value) is not int or value < 0: raise Broken("not a number of records or of an epoch")
     return value
 
-def declaration(record, first, current, keys):
+def declaration(record, first, current, signers):
     """(epoch, its origin, first missing record, how many are known to be missing, root of the lost head)"""
     said = record.get("details", {})
     missing, lost = said.get("missing"), said.get("lost_head")
@@ -212,7 +275,7 @@ def declaration(record, first, current, keys):
     if lost is not None:
         if type(lost) is not str: raise Broken("no lost head")
         head = parse_head(lost.encode())
-        if not signed(head, keys) or head[0] != said["origin_before"]: raise Broken("a false lost head")
+        if not signers.statement(head, True) or head[0] != said["origin_before"]: raise Broken("a false lost head")
     elif before > now: raise Broken("an epoch is skipped")
     if first_missing != first or at_least != max(0, (head[1] if head else 0) - first): raise Broken("a false range")
     return epoch, said["origin"], first, at_least, head and head[2]
@@ -230,7 +293,8 @@ def fits_known(known_size, known_root, known_origin, epochs, roots):
 # --- section 9: the ledger, all of it
 
 def verify(directory, checkpoint, keys, accepted):
-    known, foreign, unusable = known_heads(directory, checkpoint, keys)
+    heads, unusable = known_heads(directory, checkpoint)
+    signers = Signers(keys)
     files = sorted(p for p in (directory / "journal").glob("*.seg") if re.fullmatch(r"\d{20}\.seg", p.name, re.A)) if (directory / "journal").is_dir() else []
     size, prev, peaks, note, origin, last_time, created = 0, bytes(32), [], b"", None, "", None
     roots, false_signature, clock, newer = {0: root([])}, False, True, None
@@ -262,7 +326,7 @@ def verify(directory, checkpoint, keys, accepted):
                 if header != (size, prev, origin, peaks, note) or file.name != f"{size:020}.seg": raise Broken(f"{file.name} does not go on")
                 continue
             if reader.number(8) != size: raise Broken("another record stands in its place")
-            count = reader.number(4)
+            count, group = reader.number(4), []
             if not count: raise Broken("a group without records")
             for _ in range(count):
                 length, sealed = reader.number(2), reader.number(4)
@@ -275,12 +339,13 @@ def verify(directory, checkpoint, keys, accepted):
                     anew = size == 1 and epochs[0][0] > 1
                     if announced or anew or record["kind"] == "ledger.resumed":
                         if not (announced or anew) or record["kind"] != "ledger.resumed": raise Broken("an epoch that is not declared")
-                        gap = declaration(record, 0 if anew else size, None if anew else epochs[-1][1], keys)
+                        gap = declaration(record, 0 if anew else size, None if anew else epochs[-1][1], signers)
                         if gap[1] != (announced or epochs[0][1]): raise Broken("another epoch is declared")
                         epochs = epochs[:-1] + [(gap[0], gap[1], 0, gap)] if anew else epochs + [(gap[0], gap[1], size, gap)]
                         announced = None
                     clock &= record["time"] >= last_time or record["kind"] == "clock.jumped"
                     last_time = record["time"]
+                    group.append(record)
                 except Newer as error: newer = newer or error
                 prev = sha(b"\x00", data_of_record)
                 push(peaks, size, prev)
@@ -290,9 +355,13 @@ def verify(directory, checkpoint, keys, accepted):
             reader.end()
             head = parse_head(note)
             if head[0].encode() != origin or (head[1], head[2]) != (size, roots[size]): raise Broken(f"the head after record {size - 1} does not fit")
-            false_signature |= not signed(head, keys)
-            if newer: raise Broken("a false signature") if false_signature else newer
+            try: signers.head(head, group)
+            except Forged: false_signature = True
+            if newer: raise Broken("a false signature") if false_signature or not signers.anchored else newer
             if not sound: raise Broken("the checksum of a group is wrong")
+    false_signature |= size > 0 and not signers.anchored
+    known = [(head[1], head[2], head[0]) for head in heads if signers.statement(head)]
+    foreign = len(known) < len(heads)
     complete = bool(known) and not unusable and size > 0
     for known_size, known_root, known_origin in known:
         if roots.get(known_size) != known_root if not epochs else not fits_known(known_size, known_root, known_origin, epochs, roots):
@@ -301,9 +370,9 @@ def verify(directory, checkpoint, keys, accepted):
     if any(epoch > accepted for epoch, _, _, gap in epochs if gap): raise Broken("a declared gap that was not accepted")
     if size == 0: return "not evaluated"
     details = (created or {}).get("details", {})
-    names = [f"{name}+{id_.hex()}+{base64.b64encode(bytes([1]) + key).decode()}" for name, id_, key in keys]
-    if not created or created["kind"] != "ledger.created" or details.get("origin") != epochs[0][1] or details.get("key") not in names:
-        raise Broken("record 0 does not name the origin and a given key")
+    name, id_, key = signers.own[0][0]
+    if not created or created["kind"] != "ledger.created" or details.get("origin") != epochs[0][1] or details.get("key") != f"{name}+{id_.hex()}+{base64.b64encode(bytes([1]) + key).decode()}":
+        raise Broken("record 0 does not name the origin and the key that signed first")
     return "verified" if complete else "not evaluated"
 
 def main():

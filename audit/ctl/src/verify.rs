@@ -37,6 +37,10 @@ pub(crate) struct Arguments {
     save_state: Option<PathBuf>,
     #[command(flatten)]
     cosigners: Cosigners,
+    /// Do not believe an end that only a delegated key has signed: the ledger's own key, which may live in an
+    /// HSM, must have signed a head over all records.
+    #[arg(long)]
+    own_key_only: bool,
     /// Accept the gaps that the ledger itself declares, up to and with this epoch (docs/ledger-recovery.md).
     #[arg(long, value_name = "N")]
     accept_epoch: Option<u64>,
@@ -63,6 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let (cosigners, quorum) = arguments.cosigners.read()?;
     let trust = Trust {
         keys: keys(&arguments.keys)?,
+        own_key_only: arguments.own_key_only,
         cosigners,
         quorum,
         cosigned: None,

@@ -12,10 +12,10 @@ fn made(seq: u64, draft: Draft) -> Record {
     Record::parse(&bytes).unwrap()
 }
 
-fn lost_head(origin: &str, size: u64) -> Option<String> {
+fn lost_head(origin: &str, size: u64) -> String {
     let signer = SoftwareSigner::new(ORIGIN, [7; 32]);
     let head = Checkpoint { origin: origin.to_owned(), size, root: Digest::ZERO };
-    Some(signer.sign_checkpoint(&head).to_string())
+    signer.sign_checkpoint(&head).to_string()
 }
 
 trait Take {
@@ -37,7 +37,7 @@ fn second() -> Resumed {
         cause: Cause::EndMissing,
         first: 5,
         at_least: 3,
-        lost_head: lost_head(ORIGIN, 8),
+        lost_head: Some(lost_head(ORIGIN, 8)),
         set_aside: "set-aside/epoch-2".to_owned(),
         tokens_kept: false,
     }
@@ -96,16 +96,20 @@ fn a_declaration_that_contradicts_what_it_stands_on_is_refused() {
         ("more is missing than the lost head shows", 2, Resumed { at_least: 4, ..good.clone() }),
         ("less is missing than the lost head shows", 2, Resumed { at_least: 2, ..good.clone() }),
         ("no lost head for what is missing", 2, Resumed { lost_head: None, ..good.clone() }),
-        ("a lost head of another ledger", 2, Resumed { lost_head: lost_head("other", 8), ..good.clone() }),
+        (
+            "a lost head of another ledger",
+            2,
+            Resumed { lost_head: Some(lost_head("other", 8)), ..good.clone() },
+        ),
         ("a lost head that is none", 2, Resumed { lost_head: Some("none".to_owned()), ..good.clone() }),
         ("an epoch skipped without proof", 3, Resumed { at_least: 0, ..third(None) }),
-        ("an epoch skipped with a head of the one before", 3, third(lost_head(ORIGIN, 8))),
+        ("an epoch skipped with a head of the one before", 3, third(Some(lost_head(ORIGIN, 8)))),
         ("a segment of another epoch", 3, good.clone()),
     ] {
         let mut epochs = before(&name(ORIGIN, begun));
         assert!(epochs.take(made(5, bad.draft())).is_err(), "{what}");
     }
-    let skipped = third(lost_head(&name(ORIGIN, 2), 8));
+    let skipped = third(Some(lost_head(&name(ORIGIN, 2), 8)));
     before(&name(ORIGIN, 3)).take(made(5, skipped.draft())).unwrap();
 }
 

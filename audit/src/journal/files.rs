@@ -8,6 +8,7 @@
 //! DIR/journal/00000000000000000000.seg  segments, named after their first record
 //! DIR/journal/….torn                    unfinished ends that were set aside
 //! DIR/store/                            the query store, made from the journal
+//! DIR/index/00000000000000000000.idx    the search index, made from the journal
 //! DIR/set-aside/epoch-N/                what was damaged or surplus when epoch N was begun
 //! DIR/recovery, recovery.unfinished     a recovery that the gateway has not recorded yet
 //! ```
@@ -106,6 +107,11 @@ impl Files {
     /// The directory of the query store.
     pub fn store(&self) -> PathBuf {
         self.directory.join("store")
+    }
+
+    /// The directory of the search index.
+    pub fn index(&self) -> PathBuf {
+        self.directory.join("index")
     }
 
     /// The segments in order. A ledger without a journal directory has none.

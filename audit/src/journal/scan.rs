@@ -9,7 +9,9 @@ use super::Files;
 use super::files::{SegmentPath, read_segment};
 use super::frame::{Frame, FrameFault, FrameKind};
 use super::group::Group;
+use crate::note::SignedNote;
 use crate::record::Seq;
+use crate::signers::DELEGATE_SUFFIX;
 
 /// How a scan ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,33 +41,30 @@ pub type Visit<'a> = dyn FnMut(Seq, &[u8], &[u8]) -> ControlFlow<()> + 'a;
 
 /// Shows `visit` every record from `from` on.
 pub fn scan(files: &Files, from: Seq, visit: &mut Visit<'_>) -> io::Result<ScanEnd> {
-    let segments = files.segments()?;
-    // The last segment that begins at or before the wanted record.
-    let start = segments.partition_point(|segment| segment.first <= from).saturating_sub(1);
-    let wanted = segments.get(start..).unwrap_or_default();
-    for (number, segment) in wanted.iter().enumerate() {
-        let last = number + 1 == wanted.len();
-        let mut records = |group: &Group<&[u8]>| {
-            let mut later = group.records().filter(|(seq, ..)| *seq >= from);
-            later.try_for_each(|(seq, record, sealed)| visit(seq, record, sealed))
-        };
-        if let Some(end) = scan_segment(segment, last, &mut records)? {
-            return Ok(end);
-        }
-    }
-    Ok(ScanEnd::Complete)
+    let read =
+        super::reading::read(files, None, from, &mut |found| visit(found.seq, found.record, found.sealed))?;
+    Ok(read.end)
 }
 
-/// The last signed head in the journal, as it stands there, and how the reading ended: behind a damaged
-/// place there may be more.
+/// The last head in the journal that the ledger's own key signed, as it stands there, and how the reading
+/// ended: behind a damaged place there may be more.
+///
+/// A head that only a lent key signed is passed over: whoever receives what is made for a head knows nothing of
+/// lent keys. If there is no other, it is the last of these.
 pub fn last_note(files: &Files) -> io::Result<(Option<String>, ScanEnd)> {
-    let mut ended = ScanEnd::Complete;
+    let (mut ended, mut lent) = (ScanEnd::Complete, None);
     for (back, segment) in files.segments()?.iter().rev().enumerate() {
-        let mut note = None;
+        let (mut note, mut last_lent) = (None, None);
         let end = scan_segment(segment, back == 0, &mut |group| {
-            note = Some(String::from_utf8_lossy(group.note()).into_owned());
+            let text = String::from_utf8_lossy(group.note()).into_owned();
+            if is_lent(&text) {
+                last_lent = Some(text);
+            } else {
+                note = Some(text);
+            }
             ControlFlow::Continue(())
         })?;
+        lent = lent.or(last_lent);
         if let Some(end) = end {
             ended = end;
         }
@@ -73,7 +72,13 @@ pub fn last_note(files: &Files) -> io::Result<(Option<String>, ScanEnd)> {
             return Ok((note, ended));
         }
     }
-    Ok((None, ended))
+    Ok((lent, ended))
+}
+
+/// Whether only lent keys signed a head; they are known by their names.
+fn is_lent(note: &str) -> bool {
+    SignedNote::parse(note)
+        .is_ok_and(|note| note.signatures().iter().all(|line| line.name.ends_with(DELEGATE_SUFFIX)))
 }
 
 fn scan_segment(

@@ -17,13 +17,14 @@ use tokio::sync::{Semaphore, watch};
 
 use super::committer::Committer;
 use super::head_writer::HeadWriter;
+use super::indexer::Indexer;
 use super::journal_writer::JournalWriter;
 use super::numbering::{Numbering, Place, Refused};
 use super::owner::{Clock, Messages, Owner, Pending};
 use super::publisher::Publisher;
 use super::reader::{ReadSide, Reader};
 use super::replay::{Expected, Replayed, Visitor, replay};
-use super::signing::{Signing, Unable};
+use super::signing::{Own, Signing, Unable};
 use super::store::Store;
 use super::tail::Tail;
 use super::writing::Writing;
@@ -74,20 +75,31 @@ pub(super) fn open(
 ) -> Result<(Ledger, Opened), LedgerError> {
     check_base(&options.origin)
         .map_err(|source| LedgerError::Origin { origin: options.origin.clone(), source })?;
-    let key = PublicKey::new(signer.origin_key_name(), &signer.public_key())?;
+    let own = Own::new(signer)?;
+    let key = own.key.clone();
     let files = Files::new(&options.directory);
     let disk = surroundings.disk.as_ref();
     make_directory(disk, &files)?;
     let lock = lock(&files)?;
     settle(disk, &files)?;
 
-    let known = read_head(&files, &options, &key)?;
+    let known = read_head(&files, &options)?;
     let base = options.origin.clone();
     let expected = Expected { origin: &base, key: &key };
     let step = resuming::step(&files, &options, &expected)?;
-    let caught_up = catching_up::replay_into_store(&files, &options, &expected, &known)?;
+    let read = |options: &LedgerOptions| {
+        let caught_up = catching_up::replay_into_store(&files, options, &expected, &known)?;
+        check_heads(&files, &caught_up.replayed, &known, &key)?;
+        Ok(caught_up)
+    };
+    let caught_up = match read(&options) {
+        // The key that signs may be named only by a record before the place where reading began.
+        Err(LedgerError::ForeignKey { .. }) => {
+            read(&LedgerOptions { reread_bytes: u64::MAX, ..options.clone() })?
+        }
+        other => other?,
+    };
     let CaughtUp { replayed, checked_from, store, store_state } = caught_up;
-    check_last_head(&files, &replayed, &key)?;
     resuming::check_announced(&files, &replayed, &step)?;
     // The head of the first group is made durable before a second one is written.
     if matches!(known, Known::Blank) && replayed.groups > 1 {
@@ -115,18 +127,8 @@ pub(super) fn open(
     let opened = Opened { created, records: replayed.chain.size(), checked_from, torn, store: store_state };
     let drafts = opening_drafts(&opened, &replayed, &step, &options, &key);
     let epochs = step.epochs(&replayed);
-    let parts = Parts {
-        options,
-        signer,
-        vault,
-        clock: surroundings.clock,
-        key,
-        replayed,
-        epochs,
-        journal,
-        head,
-        store,
-    };
+    let parts =
+        Parts { options, own, vault, clock: surroundings.clock, replayed, epochs, journal, head, store };
     let disk = Arc::clone(&surroundings.disk);
     let ledger = start(parts, drafts, lock, || step.finish(disk.as_ref(), &files))?;
     Ok((ledger, opened))
@@ -146,7 +148,7 @@ pub fn reread(directory: &Path, origin: &str, key: &PublicKey, until: Seq) -> Re
     let segments = files.segments().map_err(|error| LedgerError::io("list", files.journal(), error))?;
     let older = segments.partition_point(|segment| segment.first < until);
     let older = segments.get(..older).unwrap_or_default();
-    let replayed = replay(&files, older, Replayed::genesis(), &Expected { origin, key }, &mut Nothing)?;
+    let replayed = replay(&files, older, Replayed::genesis(key), &Expected { origin, key }, &mut Nothing)?;
     let Some(next) = segments.iter().find(|segment| segment.first == until) else { return Ok(()) };
     let goes_on = recent::header(next)
         .is_some_and(|header| header == SegmentHeader::new(&header.origin, &replayed.chain, &replayed.note));
@@ -168,7 +170,7 @@ pub(super) enum Known {
     /// A head file into which nothing was written yet.
     Blank,
     /// The last head that was noted.
-    Head { checkpoint: Checkpoint, slot: usize },
+    Head { checkpoint: Checkpoint, note: SignedNote, slot: usize },
 }
 
 /// Makes the ledger's directory, and its name durable: a power cut must not take the whole ledger away with it.
@@ -240,7 +242,7 @@ fn check_base(origin: &str) -> Result<(), CheckpointError> {
     if epoch::split(origin).1 == 1 { Ok(()) } else { Err(CheckpointError::Epoch) }
 }
 
-fn read_head(files: &Files, options: &LedgerOptions, key: &PublicKey) -> Result<Known, LedgerError> {
+fn read_head(files: &Files, options: &LedgerOptions) -> Result<Known, LedgerError> {
     let path = files.head();
     let bytes = files.read_head().map_err(|error| LedgerError::io("read", &path, error))?;
     let segments = files.segments().map_err(|error| LedgerError::io("list", files.journal(), error))?;
@@ -264,24 +266,34 @@ fn read_head(files: &Files, options: &LedgerOptions, key: &PublicKey) -> Result<
                     expected: options.origin.clone(),
                 });
             }
-            signed_by(files, &note, key)?;
-            Ok(Known::Head { checkpoint, slot })
+            // By whom it must be signed is known when the journal was read.
+            Ok(Known::Head { checkpoint, note, slot })
         }
     }
 }
 
-fn signed_by(files: &Files, note: &SignedNote, key: &PublicKey) -> Result<(), LedgerError> {
-    note.verify(key).map_err(|_| LedgerError::ForeignKey {
+/// The last signature vouches for every record, so it must be right, and be made by or for our own key.
+fn check_heads(
+    files: &Files,
+    replayed: &Replayed,
+    known: &Known,
+    key: &PublicKey,
+) -> Result<(), LedgerError> {
+    let foreign = |found: String| LedgerError::ForeignKey {
         directory: files.directory().to_owned(),
-        found: note.signers(),
+        found,
         expected: key.to_string(),
-    })
-}
-
-/// The last signature vouches for every record, so it must be right.
-fn check_last_head(files: &Files, replayed: &Replayed, key: &PublicKey) -> Result<(), LedgerError> {
+    };
+    let signed =
+        |size, note: &SignedNote| replayed.signers.statement(size, note).map_err(|_| foreign(note.signers()));
+    if let Some(office) = replayed.signers.own().last().filter(|office| office.key != *key) {
+        return Err(foreign(office.key.to_string()));
+    }
+    if let Known::Head { checkpoint, note, .. } = known {
+        signed(checkpoint.size, note)?;
+    }
     match SignedNote::parse(&replayed.note) {
-        Ok(note) => signed_by(files, &note, key),
+        Ok(note) => signed(replayed.chain.size(), &note),
         Err(_) => Ok(()), // There is no group yet; every group's head was parsed when it was read.
     }
 }
@@ -330,10 +342,9 @@ fn opening_drafts(
 
 struct Parts {
     options: LedgerOptions,
-    signer: Box<dyn HeadSigner>,
+    own: Own,
     vault: Arc<dyn Vault>,
     clock: Clock,
-    key: PublicKey,
     replayed: Replayed,
     epochs: Vec<Epoch>,
     journal: JournalWriter,
@@ -348,7 +359,7 @@ fn start(
     lock: File,
     recorded: impl FnOnce() -> Result<(), LedgerError>,
 ) -> Result<Ledger, LedgerError> {
-    let Parts { options, signer, vault, clock, key, replayed, epochs, journal, head, store } = parts;
+    let Parts { options, own, vault, clock, replayed, epochs, journal, head, store } = parts;
     let read_clock = Arc::clone(&clock);
     let records = replayed.chain.size();
     let note: Arc<str> = replayed.note.into();
@@ -359,9 +370,12 @@ fn start(
     let tail = Arc::new(Tail::default());
     let room =
         Arc::new(Semaphore::new((options.queue_bytes / PERMIT_BYTES).clamp(128, Semaphore::MAX_PERMITS)));
-    let place = Place { chain: replayed.chain.clone(), time: replayed.last_time };
+    let place =
+        Place { chain: replayed.chain.clone(), time: replayed.last_time, key: own.key.clone(), left: None };
+    let index_span = options.index_span;
     let mut numbering = Numbering::new(&options, Arc::clone(&vault), clock, place);
-    let mut signing = Signing { signer, key, origin: options.origin.clone(), chain: replayed.chain.clone() };
+    let mut signing =
+        Signing::new(own, options.lending.clone(), options.origin.clone(), replayed.chain.clone());
     let mut writing = Writing {
         chain: replayed.chain,
         note,
@@ -378,6 +392,7 @@ fn start(
     recorded()?;
 
     let read_side = Arc::new(ReadSide {
+        files: Files::new(&options.directory),
         tail: Arc::clone(&tail),
         store: RwLock::new(Some(Arc::clone(&store))),
         vault,
@@ -407,8 +422,18 @@ fn start(
         .name("ledger-store".to_owned())
         .spawn(move || feeder::run(&feeding, &store, flush_interval))
         .map_err(spawn_failed)?;
-    let ending =
-        Ending { workers, tail, feeder, read_side: Arc::clone(&read_side), room: Arc::clone(&room), lock };
+    // Without an index searches take longer, and nothing else is different.
+    let indexer = Indexer::start(read_side.files.clone(), read_side.heads.clone(), index_span);
+    let indexer = indexer.inspect_err(|error| tracing::warn!(%error, "no search index is made")).ok();
+    let ending = Ending {
+        workers,
+        tail,
+        feeder,
+        indexer,
+        read_side: Arc::clone(&read_side),
+        room: Arc::clone(&room),
+        lock,
+    };
     let written_by = options.node.clone();
     let owner = Owner::new(options, numbering, orders, Arc::clone(&publisher));
     let thread = std::thread::Builder::new()

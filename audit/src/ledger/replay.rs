@@ -15,8 +15,9 @@ use crate::digest::Digest;
 use crate::epoch::{self, Epochs};
 use crate::journal::files::{SegmentPath, read_segment};
 use crate::journal::{Files, Frame, FrameFault, FrameKind, Group, SegmentHeader};
-use crate::note::PublicKey;
-use crate::record::{Record, Seq};
+use crate::note::{NoteError, PublicKey, SignedNote};
+use crate::record::{Record, RecordReader, Seq};
+use crate::signers::{News, Refused, Signers};
 
 /// What a journal holds.
 pub(super) struct Replayed {
@@ -34,13 +35,16 @@ pub(super) struct Replayed {
     pub(super) last: Option<(PathBuf, u64)>,
     /// An unfinished end.
     pub(super) torn: Option<Torn>,
+    /// Who signed; of the last head only the name was looked at.
+    pub(super) signers: Signers,
 }
 
 impl Replayed {
     /// Before the first record.
-    pub(super) fn genesis() -> Self {
+    pub(super) fn genesis(key: &PublicKey) -> Self {
         let (chain, note) = (Chain::genesis(), String::new());
-        Self { chain, groups: 0, note, last_time: None, epochs: Epochs::default(), last: None, torn: None }
+        let (signers, epochs) = (Signers::new(std::slice::from_ref(key)), Epochs::default());
+        Self { chain, groups: 0, note, last_time: None, epochs, last: None, torn: None, signers }
     }
 }
 
@@ -77,7 +81,7 @@ pub(super) fn replay(
     expected: &Expected<'_>,
     visitor: &mut dyn Visitor,
 ) -> Result<Replayed, LedgerError> {
-    let mut replay = Replay { files, expected, visitor, state };
+    let mut replay = Replay { files, expected, visitor, reader: RecordReader::default(), state };
     for (number, segment) in segments.iter().enumerate() {
         let bytes =
             read_segment(&segment.path).map_err(|error| LedgerError::io("read", &segment.path, error))?;
@@ -90,6 +94,7 @@ struct Replay<'a> {
     files: &'a Files,
     expected: &'a Expected<'a>,
     visitor: &'a mut dyn Visitor,
+    reader: RecordReader,
     state: Replayed,
 }
 
@@ -160,7 +165,14 @@ impl Replay<'_> {
             return Err(self.damaged(segment, offset, what));
         }
         let first = self.state.chain.next();
+        let (mut news, mut last) = (News::default(), &[][..]);
         for (seq, record, _) in group.records() {
+            if may_concern_keys(record)
+                && let Ok(record) = self.reader.read(record)
+            {
+                news.read(&record);
+            }
+            last = record;
             if self.state.epochs.awaits(seq) {
                 let record = Record::parse(record).map_err(|error| error.to_string());
                 let declared = record
@@ -176,13 +188,19 @@ impl Replay<'_> {
         };
         self.own(&head.origin)?;
         self.state.epochs.head(&head.origin).map_err(|what| self.damaged(segment, offset, what))?;
-        if !note.names(self.expected.key) {
-            return Err(LedgerError::ForeignKey {
+        self.signed(&note, news, last).map_err(|refused| match refused {
+            Refused::Signature(NoteError::OtherKey { .. }) => LedgerError::ForeignKey {
                 directory: self.files.directory().to_owned(),
                 found: note.signers(),
                 expected: self.expected.key.to_string(),
-            });
-        }
+            },
+            refused => LedgerError::Damaged {
+                segment: segment.name(),
+                offset,
+                seq: first,
+                what: format!("the head over it: {refused}"),
+            },
+        })?;
         if head != self.state.chain.checkpoint(&head.origin) {
             return Err(LedgerError::Damaged {
                 segment: segment.name(),
@@ -196,6 +214,19 @@ impl Replay<'_> {
         let range = group.record_range(Seq::new(self.state.chain.size() - 1)).unwrap_or_default();
         self.visitor.group(&group, &self.state.chain);
         Ok(frame.get(range).unwrap_or_default())
+    }
+
+    /// Who may sign is followed; signatures themselves are checked only where keys change hands.
+    fn signed(&mut self, note: &SignedNote, mut news: News, last: &[u8]) -> Result<(), Refused> {
+        let (size, signers) = (self.state.chain.size(), &mut self.state.signers);
+        if signers.needs_time(note) {
+            news.set_last_time(self.reader.read(last).ok().map(|record| record.time));
+        }
+        if news.is_empty() {
+            signers.head_by_name(size, note, &news).map(drop)
+        } else {
+            signers.head(size, note, &news).map(drop)
+        }
     }
 
     fn own(&self, origin: &str) -> Result<(), LedgerError> {
@@ -233,6 +264,12 @@ impl Replay<'_> {
     fn damaged(&self, segment: &SegmentPath, offset: usize, what: String) -> LedgerError {
         LedgerError::Damaged { segment: segment.name(), offset, seq: self.state.chain.next(), what }
     }
+}
+
+/// Whether a record may be of a kind that says something about the ledger's keys.
+fn may_concern_keys(record: &[u8]) -> bool {
+    let text = std::str::from_utf8(record).unwrap_or_default();
+    text.contains("\"kind\":\"key.") || text.contains("\"kind\":\"ledger.created\"")
 }
 
 enum Fault {

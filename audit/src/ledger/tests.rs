@@ -11,11 +11,13 @@ use crate::verify::{Overall, Trust, Verdict};
 
 mod dying_disk;
 mod faults;
+mod handover;
 mod overlap;
 mod recovery;
 mod refusals;
 mod reopening;
 mod resuming;
+mod searching;
 mod settling;
 mod signing;
 mod stalling;

@@ -8,12 +8,11 @@ use super::walk::{Stop, Walk};
 use super::{Break, EARLIER, GIVEN, Known, Part, Statement, Summary, Trust, Verdict, Verified};
 use crate::checkpoint::Checkpoint;
 use crate::kind::Kind;
-use crate::note::PublicKey;
 use crate::record::Seq;
 
 /// Turns what the walk found into a verdict.
 pub(super) struct Assessment<'a> {
-    pub(super) walk: &'a Walk<'a>,
+    pub(super) walk: &'a Walk,
     pub(super) stop: Option<&'a Stop>,
     pub(super) known: &'a Known,
     pub(super) trust: &'a Trust,
@@ -80,6 +79,8 @@ impl Assessment<'_> {
             let brought = name == GIVEN || name == EARLIER;
             match statement {
                 Statement::Absent => {}
+                // Whoever asks has it judged first; what was not judged is not believed.
+                Statement::Read(..) => doubted = true,
                 Statement::Unusable(reason) => {
                     doubted |= brought;
                     doubts.push(format!("{}.", capital(reason)));
@@ -184,7 +185,7 @@ impl Assessment<'_> {
         if self.trust.keys.is_empty() {
             return Part::not_evaluated("No public key was given.");
         }
-        if self.since.is_some_and(|since| !since.is_signed_by(&self.trust.keys)) {
+        if self.since.is_some_and(|since| !since.is_vouched_for(&walk.hands.signers)) {
             return Part::fail("The state of the earlier check is not signed by a given key.");
         }
         if let Some(forged) = &walk.forged {
@@ -195,13 +196,12 @@ impl Assessment<'_> {
                 "There is no signed head: a ledger that nobody signed proves nothing.",
             );
         }
-        let names: Vec<_> = self.trust.keys.iter().map(PublicKey::name).collect();
-        let whole = if self.stop.is_some() { "checked so far " } else { "" };
-        let mut sentence = format!(
-            "All {} heads {whole}are signed by the given key ({}).",
-            walk.tally.heads,
-            names.join(", ")
-        );
+        if self.trust.own_key_only
+            && let Err(reason) = self.ends_under_own_key()
+        {
+            return Part::fail(reason);
+        }
+        let mut sentence = self.signatures();
         if !self.trust.cosigners.is_empty() {
             match self.known.cosigned(&walk.roots, self.trust) {
                 Ok(seen) => sentence = format!("{sentence} {seen}"),
@@ -223,7 +223,11 @@ impl Assessment<'_> {
                 Part::fail("Record 0 does not say with which key the ledger began.")
             };
         };
-        let named = self.trust.keys.iter().any(|key| key.to_string() == created.key);
+        let signers = &self.walk.hands.signers;
+        let named = match signers.own().first() {
+            Some(first) => signers.is_anchored() && first.key.to_string() == created.key,
+            None => self.trust.keys.iter().any(|key| key.to_string() == created.key),
+        };
         if !named {
             return Part::fail(format!("Record 0 names another key: {}.", created.key));
         }
@@ -231,7 +235,7 @@ impl Assessment<'_> {
         if first.is_none_or(|first| first.origin != created.origin) {
             return Part::fail(format!("Record 0 names another ledger: {:?}.", created.origin));
         }
-        Part::pass("The given key is strong, and is the one with which the ledger began by its own record 0.")
+        Part::pass(self.keys_in_words())
     }
 
     fn freshness(&self) -> Part {

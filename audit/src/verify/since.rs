@@ -19,6 +19,7 @@ use crate::digest::Digest;
 use crate::epoch::Epoch;
 use crate::kind::Kind;
 use crate::note::PublicKey;
+use crate::signers::{Signers, SignersState};
 use crate::tree::Frontier;
 
 /// The format that this program writes and reads.
@@ -48,6 +49,8 @@ pub struct Verified {
     last_time: Option<Timestamp>,
     last_kind: Option<Kind>,
     jumps: u64,
+    /// The ledger's keys up to there.
+    signers: SignersState,
     /// When it was checked, by the checker's clock.
     checked_at: Option<Timestamp>,
 }
@@ -99,10 +102,15 @@ impl Verified {
         &self.origin
     }
 
-    /// Whether one of `keys` signed its head.
+    /// Whether its head is signed by one of `keys`, or by a key that the ledger was handed to or from them.
     pub fn is_signed_by(&self, keys: &[PublicKey]) -> bool {
+        self.is_vouched_for(&Signers::resume(keys, &self.signers, self.size))
+    }
+
+    /// Whether its head is by a key of this ledger, as far as its keys are known now.
+    pub(super) fn is_vouched_for(&self, signers: &Signers) -> bool {
         let head = Checkpoint::from_note(&self.note);
-        !keys.is_empty() && head.is_ok_and(|(_, note)| note.verify_any(keys).is_ok())
+        signers.is_anchored() && head.is_ok_and(|(_, note)| signers.statement(self.size, &note).is_ok())
     }
 
     fn chain(&self) -> Option<Chain> {
@@ -111,7 +119,7 @@ impl Verified {
     }
 
     /// What a walk that went to the end without trouble leaves behind.
-    pub(super) fn of(walk: &Walk<'_>, now: Option<Timestamp>) -> Option<Self> {
+    pub(super) fn of(walk: &Walk, now: Option<Timestamp>) -> Option<Self> {
         let created = walk.created.as_ref()?;
         Some(Self {
             format: STATE_VERSION,
@@ -128,6 +136,7 @@ impl Verified {
             last_time: walk.tally.last_time,
             last_kind: walk.tally.last_kind,
             jumps: walk.tally.jumps,
+            signers: walk.hands.signers.state(),
             checked_at: now,
         })
     }
@@ -147,6 +156,7 @@ impl Verified {
                 last_kind: self.last_kind,
                 jumps: self.jumps,
             },
+            signers: Some(self.signers.clone()),
             journal_begins_earlier: true,
         })
     }

@@ -17,6 +17,7 @@
 
 mod cases;
 mod epochs;
+mod handover;
 mod ledger;
 mod records;
 mod second;
@@ -141,6 +142,7 @@ fn main() -> ExitCode {
     }
     cases::run(&mut score);
     epochs::run(&mut score);
+    handover::run(&mut score);
     for (class, tried) in &score.tried {
         println!("{tried:>7}  {class}");
     }

@@ -19,6 +19,7 @@ use crate::epoch::{self, Epochs};
 use crate::journal::files::{SegmentPath, read_range};
 use crate::journal::{Frame, FrameKind, SegmentHeader};
 use crate::record::Seq;
+use crate::signers::Signers;
 use crate::tree::Frontier;
 
 /// Longer than any header that this program writes.
@@ -81,5 +82,14 @@ fn resume(header: &SegmentHeader, expected: &Expected<'_>, epochs: Epochs) -> Op
     let ours =
         epoch::split(&head.origin).0 == expected.origin && epochs.origin() == Some(head.origin.as_str());
     let fits = ours && head == chain.checkpoint(&head.origin);
-    fits.then(|| Replayed { chain, note: header.note.clone(), groups: 2, epochs, ..Replayed::genesis() })
+    // Keys that were lent or replaced before this place are not known; if they matter, all is read.
+    let signers = Signers::in_office(expected.key);
+    fits.then(|| Replayed {
+        chain,
+        note: header.note.clone(),
+        groups: 2,
+        epochs,
+        signers,
+        ..Replayed::genesis(expected.key)
+    })
 }

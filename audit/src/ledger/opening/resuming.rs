@@ -86,7 +86,7 @@ pub(super) fn step(
 ) -> Result<Step, LedgerError> {
     let Some(mut plan) = plan(files)? else { return Ok(Step::None) };
     let segments = files.segments().map_err(|error| LedgerError::io("list", files.journal(), error))?;
-    let replayed = replay(files, &segments, Replayed::genesis(), expected, &mut Unseen)?;
+    let replayed = replay(files, &segments, Replayed::genesis(expected.key), expected, &mut Unseen)?;
     let refuse = |what: String| Err(LedgerError::RecoveryPlan { path: files.recovery(), what });
     let (base, number) = epoch::split(&plan.resumed.origin);
     if base != expected.origin {

@@ -14,7 +14,7 @@ pub(super) struct Older {
     note: Vec<u8>,
 }
 
-impl Walk<'_> {
+impl Walk {
     /// Whether `group` was verified before, and is not looked at again.
     pub(super) fn is_old(&mut self, group: &Group<&[u8]>) -> bool {
         let Some(older) = &mut self.older else { return false };

@@ -4,7 +4,7 @@ use super::{Place, Segment, Stop, Walk};
 use crate::journal::segment::SegmentFault;
 use crate::journal::{Frame, FrameFault, FrameKind, SegmentHeader};
 
-impl Walk<'_> {
+impl Walk {
     pub(super) fn segment(
         &mut self,
         segment: &Segment,

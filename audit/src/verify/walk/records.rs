@@ -10,7 +10,7 @@ use crate::kind::Kind;
 use crate::record::{RecordError, RecordReader, RecordView, Seq};
 use crate::verify::blame;
 
-impl Walk<'_> {
+impl Walk {
     /// Checks the records of a group; gives back a stop for later when one is of a newer format.
     pub(super) fn records(
         &mut self,
@@ -32,6 +32,7 @@ impl Walk<'_> {
                         return Err(place.broken(seq, what));
                     }
                     self.contents(&record, place)?;
+                    self.hands.read(&record);
                 }
                 // Believed only if the head over it was signed for it; a forger gets a plain answer.
                 Err(error @ RecordError::Version { .. }) => {
@@ -65,6 +66,7 @@ impl Walk<'_> {
             return Err(place.broken(seq, "its `prev` is not the digest of the record before it"));
         }
         self.contents(&record, place)?;
+        self.hands.read_alone(&record);
         let leaf = Digest::leaf(bytes);
         self.extend(leaf);
         Ok(leaf)
@@ -87,7 +89,7 @@ impl Walk<'_> {
     /// The head that a new epoch names as lost must be one that the ledger signed.
     fn lost_head(&self, record: &RecordView<'_>, place: Place<'_>) -> Result<(), Stop> {
         let lost = Resumed::read(&record.details()).and_then(|resumed| resumed.lost());
-        let checked = lost.map_or(Ok(()), |(_, note)| self.signers.check(&note));
+        let checked = lost.map_or(Ok(()), |(head, note)| self.hands.check_lost(head.size, &note));
         checked.map_err(|reason| place.broken(record.seq, format!("the lost head that it names: {reason}")))
     }
 
