@@ -71,6 +71,7 @@ fn about(draft: Draft, request: RequestId) -> Draft {
 }
 
 /// The record that a fact becomes.
+#[expect(clippy::too_many_lines, reason = "a table: one arm for each fact, each of a few lines")]
 pub(super) fn draft_of(fact: &Fact) -> Draft {
     let done = |kind| Draft::new(kind, Outcome::Success);
     match fact {
@@ -267,6 +268,7 @@ pub(super) struct Parts<'a> {
 }
 
 /// The fact that a record tells, or `None` for a record that changes nothing in access.
+#[expect(clippy::too_many_lines, reason = "a table: one arm for each kind, each of a few lines")]
 pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
     if parts.result != Outcome::Success {
         return Ok(None);

@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
 use super::{
-    connect, device, grants, ledger, locks, log, login, publish, requests, search, sessions, subjects, tokens,
-    tunnels,
+    connect, device, grants, ledger, locks, log, login, publish, requests, search, sessions, subjects,
+    tokens, tunnels,
 };
 
 /// Publish services through a Sallyport gateway, reach them, ask for leave and give it

@@ -44,8 +44,7 @@ fn a_device_is_enrolled_once_publishes_by_its_keys_and_is_cut_when_it_is_revoked
 
     // No token at all, only the device's file.
     let device = file.to_string_lossy();
-    let mut publisher =
-        world.publish_as("nobody", "open-demo", &["demo", "--device-file", &device]);
+    let mut publisher = world.publish_as("nobody", "open-demo", &["demo", "--device-file", &device]);
     assert_eq!(world.visit("open-demo", "/").by(&world, "visitor").run().status, 200);
     let record = world.record("handshake.accepted", |_| true);
     assert_eq!(record["details"]["credential"], told["id"]);
