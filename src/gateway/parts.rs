@@ -53,8 +53,13 @@ pub enum GatewayError {
     #[error("the start cannot be recorded")]
     NotRecorded(#[from] sallyport_audit::AppendError),
     /// The data keys of personal values.
-    #[error("the data keys of personal values cannot be used")]
-    Vault(#[source] KeyError),
+    #[error("the data keys of personal values beside the ledger in {ledger} cannot be used")]
+    Vault {
+        /// The ledger's directory.
+        ledger: std::path::PathBuf,
+        /// Why not.
+        source: KeyError,
+    },
     /// Policy or access state.
     #[error("access control cannot start")]
     Access(#[from] AccessError),
@@ -104,9 +109,12 @@ impl GatewayError {
     pub fn hint(&self) -> String {
         match self {
             Self::Keys(error)
-            | Self::Vault(error)
             | Self::Tls(TlsError::Key(error))
             | Self::Identity(IdentityError::Key(error)) => error.hint().to_owned(),
+            Self::Vault { source, .. } => format!(
+                "{}; a ledger belongs to the key provider that it was written with: check `ledger.directory` too",
+                source.hint()
+            ),
             Self::Ledger(error) => error.hint().to_owned(),
             Self::Access(error) => error.hint().to_owned(),
             Self::Listen(error) => error.hint().to_owned(),
@@ -202,7 +210,7 @@ pub(super) async fn open_ledger(
         tokio::task::spawn_blocking(move || LedgerVault::open(&keys, &directory))
             .await
             .map_err(|error| GatewayError::Stopped(error.to_string()))?
-            .map_err(GatewayError::Vault)?
+            .map_err(|source| GatewayError::Vault { ledger: config.ledger.directory.clone(), source })?
     };
     let mut options =
         LedgerOptions::new(config.ledger.directory.clone(), origin(config), config.gateway.domain.clone());
