@@ -53,13 +53,8 @@ pub enum GatewayError {
     #[error("the start cannot be recorded")]
     NotRecorded(#[from] sallyport_audit::AppendError),
     /// The data keys of personal values.
-    #[error("the data keys of personal values beside the ledger in {ledger} cannot be used")]
-    Vault {
-        /// The ledger's directory.
-        ledger: std::path::PathBuf,
-        /// Why not.
-        source: KeyError,
-    },
+    #[error("the data keys of personal values beside the ledger cannot be used")]
+    Vault(#[source] KeyError),
     /// Policy or access state.
     #[error("access control cannot start")]
     Access(#[from] AccessError),
@@ -111,9 +106,9 @@ impl GatewayError {
             Self::Keys(error)
             | Self::Tls(TlsError::Key(error))
             | Self::Identity(IdentityError::Key(error)) => error.hint().to_owned(),
-            Self::Vault { source, .. } => format!(
+            Self::Vault(error) => format!(
                 "{}; a ledger belongs to the key provider that it was written with: check `ledger.directory` too",
-                source.hint()
+                error.hint()
             ),
             Self::Ledger(error) => error.hint().to_owned(),
             Self::Access(error) => error.hint().to_owned(),
@@ -210,7 +205,7 @@ pub(super) async fn open_ledger(
         tokio::task::spawn_blocking(move || LedgerVault::open(&keys, &directory))
             .await
             .map_err(|error| GatewayError::Stopped(error.to_string()))?
-            .map_err(|source| GatewayError::Vault { ledger: config.ledger.directory.clone(), source })?
+            .map_err(GatewayError::Vault)?
     };
     let mut options =
         LedgerOptions::new(config.ledger.directory.clone(), origin(config), config.gateway.domain.clone());
