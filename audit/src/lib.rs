@@ -29,8 +29,10 @@ pub mod kind;
 #[cfg(feature = "ledger")]
 pub mod ledger;
 pub mod note;
+pub mod prefix;
 pub mod proof;
 pub mod record;
+pub mod retention;
 pub mod selection;
 #[cfg(feature = "sinks")]
 pub mod sink;
