@@ -62,7 +62,7 @@ impl Assessment<'_> {
                 "All {} records are in canonical form, numbered without gaps, linked, and under the root of \
                  their signed head ({} heads).",
                 walk.chain.size(),
-                walk.heads
+                walk.tally.heads
             )),
         }
     }
@@ -130,8 +130,7 @@ impl Assessment<'_> {
         root: Option<crate::Digest>,
     ) -> Result<String, (String, Option<Break>)> {
         let records = self.walk.chain.size();
-        if self.walk.origin.as_deref().is_some_and(|origin| origin != known.origin) {
-            let found = self.walk.origin.as_deref().unwrap_or_default();
+        if let Some(found) = self.walk.origin.get().filter(|origin| *origin != known.origin) {
             return Err((
                 format!("{} is of ledger {:?}, not of {found:?}.", capital(name), known.origin),
                 None,
@@ -159,7 +158,7 @@ impl Assessment<'_> {
 
     /// How the ledger ends, in words.
     fn ending(&self) -> String {
-        let mut text = match self.walk.last_kind {
+        let mut text = match self.walk.tally.last_kind {
             Some(Kind::GatewayStopped) => {
                 "The last record says that the gateway stopped on purpose.".to_owned()
             }
@@ -190,15 +189,18 @@ impl Assessment<'_> {
         if let Some(forged) = &walk.forged {
             return Part::fail(format!("Record {}: {}.", forged.seq, forged.what));
         }
-        if walk.heads == 0 {
+        if walk.tally.heads == 0 {
             return Part::not_evaluated(
                 "There is no signed head: a ledger that nobody signed proves nothing.",
             );
         }
         let names: Vec<_> = self.trust.keys.iter().map(PublicKey::name).collect();
         let whole = if self.stop.is_some() { "checked so far " } else { "" };
-        let mut sentence =
-            format!("All {} heads {whole}are signed by the given key ({}).", walk.heads, names.join(", "));
+        let mut sentence = format!(
+            "All {} heads {whole}are signed by the given key ({}).",
+            walk.tally.heads,
+            names.join(", ")
+        );
         if !self.trust.cosigners.is_empty() {
             match self.known.cosigned(&walk.roots, self.trust) {
                 Ok(seen) => sentence = format!("{sentence} {seen}"),
@@ -224,14 +226,14 @@ impl Assessment<'_> {
         if !named {
             return Part::fail(format!("Record 0 names another key: {}.", created.key));
         }
-        if self.walk.origin.as_deref() != Some(created.origin.as_str()) {
+        if self.walk.origin.get() != Some(created.origin.as_str()) {
             return Part::fail(format!("Record 0 names another ledger: {:?}.", created.origin));
         }
         Part::pass("The given key is strong, and is the one with which the ledger began by its own record 0.")
     }
 
     fn freshness(&self) -> Part {
-        let (Some(last), Some(now)) = (self.walk.last_time, self.trust.now) else {
+        let (Some(last), Some(now)) = (self.walk.tally.last_time, self.trust.now) else {
             return Part::not_evaluated("There is nothing to compare the last record's time with.");
         };
         let age = now.duration_since(last);
@@ -255,7 +257,7 @@ impl Assessment<'_> {
         if let Some(broken) = &walk.backwards {
             return Part::fail(format!("Record {}: {}.", broken.seq, broken.what));
         }
-        match (walk.chain.size(), walk.jumps) {
+        match (walk.chain.size(), walk.tally.jumps) {
             (0, _) => Part::not_evaluated("There is no record."),
             (_, 0) => Part::pass("Time never runs backwards from record to record."),
             (_, jumps) => Part::pass(format!(
@@ -267,12 +269,12 @@ impl Assessment<'_> {
     fn summary(&self) -> Summary {
         let walk = self.walk;
         Summary {
-            origin: walk.origin.clone(),
+            origin: walk.origin.get().map(str::to_owned),
             records: walk.chain.size(),
-            heads: walk.heads,
-            segments: walk.segments,
-            first_time: walk.first_time,
-            last_time: walk.last_time,
+            heads: walk.tally.heads,
+            segments: walk.tally.segments,
+            first_time: walk.tally.first_time,
+            last_time: walk.tally.last_time,
             root: (walk.chain.size() > 0).then(|| walk.chain.frontier().root()),
             unfinished_bytes: walk.unfinished,
         }

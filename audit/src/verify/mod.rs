@@ -30,7 +30,7 @@ pub use directory::{Progress, directory, directory_since};
 pub use since::{MAX_STATE_BYTES, StateError, Verified};
 pub use tiles::{is_tiles, tiles};
 pub use verdict::{Break, Overall, Part, State, Summary, Verdict};
-use walk::Walk;
+use walk::{Start, Walk};
 
 /// What the auditor brings along.
 #[derive(Clone, Debug, Default)]
@@ -99,10 +99,8 @@ where
     I: IntoIterator<Item = Result<Segment, Unreadable>>,
 {
     let known = Known::read(head_file, trust);
-    let mut walk = Walk::new(&trust.keys, known.sizes());
-    if let Some(since) = since {
-        since.resume(&mut walk);
-    }
+    let start = since.and_then(Verified::start).unwrap_or_else(Start::genesis);
+    let mut walk = Walk::new(&trust.keys, known.sizes(), start);
     let stop = walk.run(segments, progress);
     let verdict = Assessment { walk: &walk, stop: stop.as_ref(), known: &known, trust, since }.verdict();
     let state = (verdict.overall() == Overall::Verified).then(|| Verified::of(&walk, trust.now)).flatten();

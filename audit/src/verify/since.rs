@@ -12,7 +12,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::walk::{Created, Walk};
+use super::walk::{Created, Origin, Start, Tally, Walk};
 use crate::chain::Chain;
 use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
@@ -109,32 +109,39 @@ impl Verified {
         let created = walk.created.as_ref()?;
         Some(Self {
             format: STATE_VERSION,
-            origin: walk.origin.clone()?,
+            origin: walk.origin.get()?.to_owned(),
             key: created.key.clone(),
             size: walk.chain.size(),
             prev: walk.chain.prev(),
             peaks: walk.chain.frontier().peaks().to_vec(),
             note: walk.note.clone(),
-            heads: walk.heads,
-            segments: walk.segments,
-            first_time: walk.first_time,
-            last_time: walk.last_time,
-            last_kind: walk.last_kind,
-            jumps: walk.jumps,
+            heads: walk.tally.heads,
+            segments: walk.tally.segments,
+            first_time: walk.tally.first_time,
+            last_time: walk.tally.last_time,
+            last_kind: walk.tally.last_kind,
+            jumps: walk.tally.jumps,
             checked_at: now,
         })
     }
 
-    /// Puts a walk where this one ended.
-    pub(super) fn resume(&self, walk: &mut Walk<'_>) {
-        let Some(chain) = self.chain() else { return };
-        walk.chain = chain;
-        walk.note.clone_from(&self.note);
-        walk.origin = Some(self.origin.clone());
-        walk.created = Some(Created { origin: self.origin.clone(), key: self.key.clone() });
-        (walk.heads, walk.segments, walk.jumps) = (self.heads, self.segments, self.jumps);
-        (walk.first_time, walk.last_time, walk.last_kind) = (self.first_time, self.last_time, self.last_kind);
-        walk.skip_to(self.size);
+    /// Where a walk goes on that need not read what this one has read.
+    pub(super) fn start(&self) -> Option<Start> {
+        Some(Start {
+            chain: self.chain()?,
+            note: self.note.clone(),
+            origin: Origin::known(self.origin.clone()),
+            created: Some(Created { origin: self.origin.clone(), key: self.key.clone() }),
+            tally: Tally {
+                heads: self.heads,
+                segments: self.segments,
+                first_time: self.first_time,
+                last_time: self.last_time,
+                last_kind: self.last_kind,
+                jumps: self.jumps,
+            },
+            journal_begins_earlier: true,
+        })
     }
 }
 

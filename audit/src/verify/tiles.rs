@@ -8,7 +8,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::assess::Assessment;
-use super::walk::{Stop, Walk};
+use super::walk::{Origin, Start, Stop, Walk};
 use super::{Break, Known, Progress, Statement, Trust, Unreadable, Verdict};
 use crate::checkpoint::Checkpoint;
 use crate::note::MAX_NOTE_BYTES;
@@ -30,13 +30,13 @@ pub fn tiles(directory: &Path, trust: &Trust, progress: &mut dyn FnMut(Progress)
     let head = Statement::judge(checkpoint.clone(), &note, &trust.keys);
     let signed = note.verify_any(&trust.keys);
     let known = Known::with(head, "the checkpoint of the tiles", trust);
-    let mut walk = Walk::new(&trust.keys, known.sizes());
-    walk.origin = Some(checkpoint.origin.clone());
+    let start = Start { origin: Origin::known(checkpoint.origin.clone()), ..Start::genesis() };
+    let walk = Walk::new(&trust.keys, known.sizes(), start);
     let mut pass = Pass { directory, walk, tiler: Tiler::default(), checkpoint: &checkpoint };
     let stop = pass.run(progress).err();
     let mut walk = pass.walk;
     match signed {
-        Ok(()) => walk.heads = 1,
+        Ok(()) => walk.tally.heads = 1,
         Err(error) => {
             walk.forged = Some(found(Seq::ZERO, format!("the checkpoint over it: {error}"), "checkpoint"));
         }
@@ -92,7 +92,7 @@ impl Pass<'_> {
                 .push(record, leaf, &mut put)
                 .map_err(|error| Stop::Broken(found(first, error.to_string(), &path)))?;
         }
-        self.walk.segments += 1;
+        self.walk.tally.segments += 1;
         self.compare(&made)
     }
 
