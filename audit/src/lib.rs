@@ -16,6 +16,7 @@
 //! auditor relies on, and `ledger` (with that feature) for the task that owns the files. The format is
 //! specified in `docs/ledger-format.md`.
 
+pub mod archive;
 pub mod chain;
 pub mod checkpoint;
 pub mod commitment;

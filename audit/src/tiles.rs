@@ -10,7 +10,7 @@
 use std::io;
 
 use crate::digest::Digest;
-use crate::tree::root;
+use crate::tree::{Frontier, Subtree, root};
 
 /// How many hashes a full tile has, and how many records a full bundle.
 pub const WIDTH: usize = 256;
@@ -69,15 +69,63 @@ pub fn records(mut bundle: &[u8]) -> Option<Vec<&[u8]>> {
 /// Takes a file of the tree.
 pub type Put<'a> = dyn FnMut(Tile, &[u8]) -> io::Result<()> + 'a;
 
+/// The first record that a tree of files has when records before `size` were pruned: the minimum index of
+/// tlog-tiles. Full bundles alone are pruned.
+pub fn minimum_index(size: u64) -> u64 {
+    size.next_multiple_of(WIDTH as u64)
+}
+
 /// Makes the files of a tree from its records.
 #[derive(Clone, Debug, Default)]
 pub struct Tiler {
     entries: Vec<u8>,
     /// For each level the hashes of its last tile, and that tile's place.
     levels: Vec<(Vec<Digest>, u64)>,
+    /// The records before this one are in no file.
+    minimum: u64,
+    /// While those pass by: for each level from 1 on the tree over the leaves of its next hash.
+    below: Vec<Frontier>,
 }
 
 impl Tiler {
+    /// Makes the files that are needed for the records from `minimum` on, a multiple of 256. The first of them
+    /// may be cut off at the front: [`Tiler::skip`] is to be called for all that comes before.
+    pub fn from_minimum(minimum: u64) -> Self {
+        let levels = if minimum == 0 { 0 } else { 8 };
+        Self {
+            minimum,
+            levels: (0..levels).map(|level| (Vec::new(), minimum >> (8 * (level + 1)).min(63))).collect(),
+            below: vec![Frontier::default(); if minimum == 0 { 0 } else { 7 }],
+            ..Self::default()
+        }
+    }
+
+    /// Takes the next leaf or run before the minimum. `false` when a hash is hidden in it that a file needs.
+    #[must_use]
+    pub fn skip(&mut self, run: Subtree) -> bool {
+        let mut whole = true;
+        for (level, below) in (1_u32..).zip(&mut self.below) {
+            let width = 8 * level;
+            let (first, start) = (run.first >> width, self.minimum >> width >> 8 << 8);
+            if run.height > width {
+                // The hashes of many tiles in one: right only if no file has them.
+                whole &= (run.first + run.count()) >> width <= start;
+                continue;
+            }
+            whole &= below.push_subtree(run.height, run.root);
+            if below.size() == 1 << width {
+                let root = std::mem::take(below).root();
+                if let Some((hashes, _)) = self.levels.get_mut(level as usize)
+                    && first >= start
+                    && first < self.minimum >> width
+                {
+                    hashes.push(root);
+                }
+            }
+        }
+        whole
+    }
+
     /// Takes the next record, of at most 65,535 bytes, and puts every file that is full with it.
     pub fn push(&mut self, record: &[u8], leaf: Digest, put: &mut Put<'_>) -> io::Result<()> {
         let length = u16::try_from(record.len()).map_err(io::Error::other)?;

@@ -168,6 +168,61 @@ def root(peaks):
     for peak in peaks[-2::-1]: result = sha(b"\x01", peak, result)
     return result
 
+# --- section 16: the pruned beginning
+
+def tallest(first, size):
+    if first + 1 == size: return 0
+    for level in range(2, 8):
+        if first >= size >> 8 * level << 8 * level: return 8 * (level - 1)
+    return 56
+
+def json_line(line, *keys):
+    try: value = json.loads(line.decode(), object_pairs_hook=unique, parse_float=refuse, parse_constant=refuse)
+    except ValueError as error: raise Broken(f"not JSON: {error}")
+    for key in keys:
+        if not isinstance(value, dict) or key not in value: raise Broken("not a line of a pruned beginning")
+        value = value[key]
+    return value
+
+def pruned_beginning(data, record_seen, at_size):
+    """(head, note, peaks, leaf hash of the last record, what a record must declare)"""
+    if not data.endswith(b"\n"): raise Broken("the pruned beginning does not end")
+    lines = data[:-1].split(b"\n")
+    first = json_line(lines[0], "pruned")
+    if isinstance(first, dict) and type(first.get("format")) is int and first["format"] != 1: raise Newer("a pruned beginning of another format")
+    if not isinstance(first, dict) or set(first) != {"checkpoint", "format", "recorded_from"} or type(first["recorded_from"]) is not int \
+            or type(first["checkpoint"]) is not str or set(json_line(lines[0])) != {"pruned"}: raise Broken("not the head of a pruned beginning")
+    note = first["checkpoint"].encode()
+    head, size, peaks, leaf, sealable = parse_head(note), 0, [], bytes(32), False
+    digest = hashlib.sha256(lines[0] + b"\n")
+    for line in lines[1:]:
+        if line.startswith(b'{"sealed":'):
+            if not sealable or set(json_line(line)) != {"sealed"} or not json_line(line, "sealed"): raise Broken("sealed values of nothing")
+            try: base64.b64decode(json_line(line, "sealed"), validate=True)
+            except Exception: raise Broken("sealed values")
+            sealable = False
+            continue
+        digest.update(line + b"\n")
+        if size >= head[1]: raise Broken("more lines than the head covers")
+        if sealable := not line.startswith(b'{"omitted":'):
+            record = parse_record(line)
+            if record["seq"] != size or leaf is not None and record["prev"] != leaf.hex(): raise Broken(f"record {size} is not in its place")
+            record_seen(record)
+            leaf, count = sha(b"\x00", line), 1
+            push(peaks, size, leaf)
+        else:
+            run = json_line(line, "omitted")
+            if set(json_line(line)) != {"omitted"} or set(run) != {"count", "first", "root"} or not HEX.match(str(run["root"])): raise Broken("not a run")
+            count = run["count"]
+            if type(count) is not int or count < 1 or count & (count - 1) or run["first"] != size or size % count or size + count > head[1] \
+                    or count.bit_length() - 1 > tallest(size, head[1]): raise Broken("a run that cannot be")
+            push(peaks, size // count, bytes.fromhex(run["root"]))
+            leaf = bytes.fromhex(run["root"]) if count == 1 else None
+        size += count
+        at_size(size, peaks)
+    if not size or size != head[1] or root(peaks) != head[2] or leaf is None: raise Broken("the pruned beginning does not lead to its head")
+    return head, note, peaks, leaf, {"size": size, "root": head[2].hex(), "digest": digest.hexdigest()}
+
 # --- section 9: the ledger
 
 def known_heads(directory, checkpoint, keys):
@@ -193,6 +248,18 @@ def verify(directory, checkpoint, keys):
     files = sorted(p for p in (directory / "journal").glob("*.seg") if re.fullmatch(r"\d{20}\.seg", p.name, re.A)) if (directory / "journal").is_dir() else []
     size, prev, peaks, note, origin, last_time, created = 0, bytes(32), [], b"", None, "", None
     roots, false_signature, clock, newer = {0: root([])}, False, True, None
+    def seen(record):
+        nonlocal created, clock, last_time
+        if record["seq"] == 0: created = record
+        clock &= record["time"] >= last_time or record["kind"] == "clock.jumped"
+        last_time = record["time"]
+    wanted, pruned = None, directory / "journal" / "pruned"
+    if pruned.exists():
+        def mark(at, over): roots[at] = root(over)
+        head, note, peaks, prev, wanted = pruned_beginning(pruned.read_bytes(), seen, mark)
+        size, origin, false_signature = head[1], head[0].encode(), not signed(head, keys)
+        files = [file for file in files if int(file.name[:20]) >= size]
+        pruned_size = size
     for file in files:
         data, is_last = file.read_bytes(), file == files[-1]
         at, first = 0, True
@@ -223,9 +290,8 @@ def verify(directory, checkpoint, keys):
                 try:
                     record = parse_record(data_of_record)
                     if record["seq"] != size or record["prev"] != prev.hex(): raise Broken(f"record {size} is not in its place")
-                    if size == 0: created = record
-                    clock &= record["time"] >= last_time or record["kind"] == "clock.jumped"
-                    last_time = record["time"]
+                    seen(record)
+                    if wanted and record["kind"] == "retention.pruned" and {k: record.get("details", {}).get(k) for k in wanted} == wanted: wanted = None
                 except Newer as error: newer = newer or error
                 prev = sha(b"\x00", data_of_record)
                 push(peaks, size, prev)
@@ -239,7 +305,11 @@ def verify(directory, checkpoint, keys):
             if newer: raise Broken("a false signature") if false_signature else newer
             if not sound: raise Broken("the checksum of a group is wrong")
     complete = bool(known) and not unusable and size > 0
+    if wanted: raise Broken("no record declares the pruned beginning")
     for known_size, known_root, known_origin in known:
+        if pruned.exists() and known_size < pruned_size and known_size not in roots:
+            complete &= not checkpoint
+            continue
         if roots.get(known_size) != known_root or size and known_origin.encode() != origin: raise Broken("the head file or checkpoint does not fit")
     if false_signature or not clock or foreign and size: raise Broken("a false signature, a foreign head, or time running backwards")
     if size == 0: return "not evaluated"

@@ -240,6 +240,9 @@ fn print(out: &mut impl Write, path: &Path, verdict: &Verdict) -> io::Result<()>
         count(ledger.heads, "signed head", "signed heads"),
         count(ledger.segments, "segment", "segments"),
     )?;
+    if ledger.pruned > 0 {
+        write!(out, ", {} of them pruned", count(ledger.pruned, "record", "records"))?;
+    }
     match (ledger.first_time, ledger.last_time) {
         (Some(first), Some(last)) => writeln!(out, ", from {first:.0} to {last:.0}\n")?,
         _ => writeln!(out, "\n")?,

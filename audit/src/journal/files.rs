@@ -6,12 +6,14 @@
 //! DIR/cosigned                          a recent head with an ML-DSA-44 cosignature
 //! DIR/journal/00000000000000000000.seg  segments, named after their first record
 //! DIR/journal/….torn                    unfinished ends that were set aside
+//! DIR/journal/pruned                    what is left of the pruned beginning
 //! DIR/store/                            the query store, made from the journal
 //! ```
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::prefix::{Prefix, PrefixFault};
 use crate::record::Seq;
 
 /// The longest segment file that is read, in bytes: the bound of a segment and one group beyond it.
@@ -70,6 +72,16 @@ impl Files {
         self.directory.join("journal")
     }
 
+    /// What is left of the pruned beginning.
+    pub fn prefix(&self) -> PathBuf {
+        self.journal().join(crate::prefix::NAME)
+    }
+
+    /// A pruned beginning that no record has declared yet, or that has not yet taken the place of the segments.
+    pub fn prefix_draft(&self) -> PathBuf {
+        self.journal().join("pruned.new")
+    }
+
     /// The segment that begins with record `first`.
     pub fn segment(&self, first: Seq) -> PathBuf {
         self.journal().join(segment_name(first))
@@ -98,22 +110,37 @@ impl Files {
         Ok(segments)
     }
 
+    /// The pruned beginning, or `None` if nothing was pruned. Not yet checked against a key or a record.
+    pub fn read_prefix(&self) -> io::Result<Option<Result<Prefix, PrefixFault>>> {
+        let bytes = optional(read_bounded(&self.prefix(), MAX_SEGMENT_BYTES))?;
+        Ok(bytes.map(Prefix::parse))
+    }
+
+    /// The segments that go on behind the first `size` records. One that begins before is left from pruning which
+    /// was interrupted: the prefix stands for it.
+    pub fn segments_behind(&self, size: u64) -> io::Result<Vec<SegmentPath>> {
+        let mut segments = self.segments()?;
+        segments.retain(|segment| segment.first.get() >= size);
+        Ok(segments)
+    }
+
     /// The bytes of the head file, or `None` if there is none.
     pub fn read_head(&self) -> io::Result<Option<Vec<u8>>> {
-        match read_bounded(&self.head(), super::head::FILE_BYTES as u64) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        optional(read_bounded(&self.head(), super::head::FILE_BYTES as u64))
     }
 
     /// The cosigned head, or `None` if there is none.
     pub fn read_cosigned(&self) -> io::Result<Option<Vec<u8>>> {
-        match read_bounded(&self.cosigned(), crate::note::MAX_NOTE_BYTES as u64) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        optional(read_bounded(&self.cosigned(), crate::note::MAX_NOTE_BYTES as u64))
+    }
+}
+
+/// `None` for a file that is not there.
+fn optional(read: io::Result<Vec<u8>>) -> io::Result<Option<Vec<u8>>> {
+    match read {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

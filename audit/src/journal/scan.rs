@@ -9,6 +9,7 @@ use super::Files;
 use super::files::{SegmentPath, read_segment};
 use super::frame::{Frame, FrameFault, FrameKind};
 use super::group::Group;
+use crate::prefix::{NAME, Piece, PrefixFault};
 use crate::record::Seq;
 
 /// How a scan ended.
@@ -37,9 +38,50 @@ pub enum ScanEnd {
 /// Takes a record: its number, its bytes, the sealed values beside it.
 pub type Visit<'a> = dyn FnMut(Seq, &[u8], &[u8]) -> ControlFlow<()> + 'a;
 
-/// Shows `visit` every record from `from` on.
+/// Takes what the journal says of some numbers.
+pub type VisitPiece<'a> = dyn FnMut(Piece<'_>) -> ControlFlow<()> + 'a;
+
+/// Shows `visit` every record from `from` on that was not pruned.
 pub fn scan(files: &Files, from: Seq, visit: &mut Visit<'_>) -> io::Result<ScanEnd> {
-    let segments = files.segments()?;
+    let prefix = match files.read_prefix()? {
+        None => return scan_segments(&files.segments()?, from, visit),
+        Some(Err(fault)) => return Ok(damaged_prefix(&fault)),
+        Some(Ok(prefix)) => prefix,
+    };
+    for piece in prefix.pieces() {
+        if let Piece::Record { seq, bytes, sealed } = piece
+            && seq >= from
+            && visit(seq, bytes, sealed).is_break()
+        {
+            return Ok(ScanEnd::Stopped);
+        }
+    }
+    scan_segments(&files.segments_behind(prefix.size())?, from, visit)
+}
+
+/// Shows `visit` the whole journal, also what was pruned of it.
+pub fn scan_pieces(files: &Files, visit: &mut VisitPiece<'_>) -> io::Result<ScanEnd> {
+    let mut size = 0;
+    match files.read_prefix()? {
+        None => {}
+        Some(Err(fault)) => return Ok(damaged_prefix(&fault)),
+        Some(Ok(prefix)) => {
+            if prefix.pieces().try_for_each(&mut *visit).is_break() {
+                return Ok(ScanEnd::Stopped);
+            }
+            size = prefix.size();
+        }
+    }
+    let mut record = |seq, bytes: &[u8], sealed: &[u8]| visit(Piece::Record { seq, bytes, sealed });
+    scan_segments(&files.segments_behind(size)?, Seq::ZERO, &mut record)
+}
+
+fn damaged_prefix(fault: &PrefixFault) -> ScanEnd {
+    ScanEnd::Damaged { segment: NAME.to_owned(), offset: 0, what: fault.to_string() }
+}
+
+/// Shows `visit` every record from `from` on in these segments, which end with the journal's last.
+pub fn scan_segments(segments: &[SegmentPath], from: Seq, visit: &mut Visit<'_>) -> io::Result<ScanEnd> {
     // The last segment that begins at or before the wanted record.
     let start = segments.partition_point(|segment| segment.first <= from).saturating_sub(1);
     let wanted = segments.get(start..).unwrap_or_default();

@@ -35,6 +35,7 @@ mod journal_writer;
 mod opening;
 mod options;
 mod owner;
+pub mod pruning;
 mod reader;
 mod replay;
 mod sled_store;

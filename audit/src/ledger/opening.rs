@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use super::disk::{Disk, RealDisk};
 use super::head_writer::HeadWriter;
 use super::journal_writer::JournalWriter;
+use super::pruning;
 use super::owner::{Clock, Owner, Pending, Publisher, Refusal};
 use super::reader::{ReadSide, Reader};
 use super::replay::{Expected, Replayed, Visitor, replay};
@@ -72,6 +73,7 @@ pub(super) fn open(
 
     let mut known = read_head(&files, &options, &key)?;
     let expected = Expected { origin: &options.origin, key: &key };
+    pruning::complete(disk, &files)?;
     let (replayed, store, store_state) = catching_up::replay_into_store(&files, &options, &expected, &known)?;
     check_last_head(&files, &replayed, &key)?;
     // The head of the first group is made durable before a second one is written.
@@ -293,7 +295,7 @@ struct Parts {
 /// Records what opening has to say, and starts the two threads.
 fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerError> {
     let Parts { options, signer, vault, clock, key, replayed, journal, head, store } = parts;
-    let records = replayed.chain.size();
+    let (records, pruned) = (replayed.chain.size(), replayed.pruned);
     let note: Arc<str> = replayed.note.into();
     let (status, status_seen) = watch::channel(LedgerStatus::Open { records });
     let (heads, heads_seen) = watch::channel(records);
@@ -322,6 +324,7 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
     let read_side = Arc::new(ReadSide {
         tail: Arc::clone(&tail),
         store: RwLock::new(Some(Arc::clone(&store))),
+        pruned,
         vault,
         heads: heads_seen,
         note: notes_seen,

@@ -44,6 +44,8 @@ pub(super) struct ReadSide {
     pub(super) tail: Arc<Tail>,
     /// Taken out when the ledger is closed, so that a forgotten reader does not keep the store open.
     pub(super) store: RwLock<Option<Arc<dyn Store>>>,
+    /// Records before this number may be missing.
+    pub(super) pruned: u64,
     pub(super) vault: Arc<dyn Vault>,
     pub(super) heads: watch::Receiver<u64>,
     pub(super) note: watch::Receiver<Arc<str>>,
@@ -60,13 +62,30 @@ impl Reader {
         self.len() == 0
     }
 
-    /// The record of this number; `None` when there is none yet.
+    /// The record of this number; `None` when there is none yet, or when it was pruned.
     pub fn get(&self, seq: Seq) -> Result<Option<Entry>, ReadError> {
-        Ok(self.range(seq, 1)?.pop())
+        Ok(self.range(seq, 1)?.pop().filter(|entry| entry.record.seq == seq))
     }
 
-    /// At most `limit` records from `from` on, in order and without gaps.
+    /// Records before this number may have been pruned; those that were are passed over.
+    pub fn pruned(&self) -> u64 {
+        self.shared.pruned
+    }
+
+    /// At most `limit` records from `from` on, in order and without gaps but for those that were pruned. None
+    /// only when there are no more; fewer than `limit` also where the pruned beginning ends.
     pub fn range(&self, from: Seq, limit: usize) -> Result<Vec<Entry>, ReadError> {
+        if from.get() < self.shared.pruned && limit > 0 {
+            let mut kept = self.stored(from, limit)?;
+            kept.retain(|stored| stored.seq.get() < self.shared.pruned);
+            if !kept.is_empty() {
+                return kept.into_iter().map(|stored| {
+                    let seq = stored.seq;
+                    self.entry(stored, seq)
+                }).collect();
+            }
+            return self.range(Seq::new(self.shared.pruned), limit);
+        }
         let available = usize::try_from(self.len().saturating_sub(from.get())).unwrap_or(usize::MAX);
         let wanted = limit.min(available);
         if wanted == 0 {

@@ -14,13 +14,16 @@ use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
 use crate::journal::files::{SegmentPath, read_segment};
 use crate::journal::{Files, Frame, FrameFault, FrameKind, Group, SegmentHeader};
-use crate::note::PublicKey;
+use crate::note::{PublicKey, SignedNote};
+use crate::prefix::{Declaration, NAME, Prefix, PrefixFault};
 use crate::record::{Record, Seq};
 
 /// What a journal holds.
 pub(super) struct Replayed {
     /// Where it stands after its last good group.
     pub(super) chain: Chain,
+    /// How many records the pruned beginning speaks of.
+    pub(super) pruned: u64,
     /// How many groups there are.
     pub(super) groups: u64,
     /// Its last signed head; empty when there is no group.
@@ -51,6 +54,8 @@ pub(super) struct Expected<'a> {
 
 /// Receives what is read.
 pub(super) trait Visitor {
+    /// Before all records, when the beginning was pruned.
+    fn pruned(&mut self, prefix: &Prefix);
     /// After each record.
     fn record(&mut self, chain: &Chain);
     /// After each group, when its root was found right.
@@ -63,13 +68,14 @@ pub(super) fn replay(
     expected: &Expected<'_>,
     visitor: &mut dyn Visitor,
 ) -> Result<Replayed, LedgerError> {
-    let segments = files.segments().map_err(|error| LedgerError::io("list", files.journal(), error))?;
     let mut replay = Replay {
         files,
         expected,
         visitor,
+        undeclared: None,
         state: Replayed {
             chain: Chain::genesis(),
+            pruned: 0,
             groups: 0,
             note: String::new(),
             last_time: None,
@@ -77,22 +83,75 @@ pub(super) fn replay(
             torn: None,
         },
     };
+    replay.prefix()?;
+    let segments = files.segments_behind(replay.state.chain.size());
+    let segments = segments.map_err(|error| LedgerError::io("list", files.journal(), error))?;
     for (number, segment) in segments.iter().enumerate() {
         let bytes =
             read_segment(&segment.path).map_err(|error| LedgerError::io("read", &segment.path, error))?;
         replay.segment(segment, &bytes, number + 1 == segments.len())?;
     }
-    Ok(replay.state)
+    match replay.undeclared {
+        None => Ok(replay.state),
+        Some(_) => Err(undeclared()),
+    }
+}
+
+/// A beginning that was taken away, and nothing in the ledger that says so.
+fn undeclared() -> LedgerError {
+    let what = "records before it are missing, and no record says that exactly these were pruned";
+    LedgerError::Damaged { segment: NAME.to_owned(), offset: 0, seq: Seq::ZERO, what: what.to_owned() }
 }
 
 struct Replay<'a> {
     files: &'a Files,
     expected: &'a Expected<'a>,
     visitor: &'a mut dyn Visitor,
+    /// What a record must declare that was not met yet, and from which number on it may stand.
+    undeclared: Option<(Seq, Declaration)>,
     state: Replayed,
 }
 
 impl Replay<'_> {
+    /// Begins with what is left of a pruned beginning.
+    fn prefix(&mut self) -> Result<(), LedgerError> {
+        let path = self.files.prefix();
+        let read = self.files.read_prefix().map_err(|error| LedgerError::io("read", path, error))?;
+        let prefix = match read {
+            None => return Ok(()),
+            Some(Ok(prefix)) => prefix,
+            Some(Err(fault @ PrefixFault::Version { .. })) => {
+                return Err(LedgerError::Newer { segment: NAME.to_owned(), what: fault.to_string() });
+            }
+            Some(Err(fault)) => {
+                let (seq, what) = (fault.seq(), fault.to_string());
+                return Err(LedgerError::Damaged { segment: NAME.to_owned(), offset: 0, seq, what });
+            }
+        };
+        self.own(&prefix.checkpoint().origin)?;
+        self.signed_by_us(prefix.note())?;
+        self.visitor.pruned(&prefix);
+        self.undeclared = Some((prefix.recorded_from(), prefix.declaration()));
+        self.state.chain = prefix.chain().clone();
+        self.state.pruned = prefix.size();
+        self.state.note = prefix.note().to_string();
+        self.state.last_time = prefix.last_time();
+        // Two stand for all: there was more than one group.
+        self.state.groups = 2;
+        Ok(())
+    }
+
+    fn signed_by_us(&self, note: &SignedNote) -> Result<(), LedgerError> {
+        if note.names(self.expected.key) {
+            return Ok(());
+        }
+        Err(LedgerError::ForeignKey {
+            directory: self.files.directory().to_owned(),
+            found: note.signers(),
+            expected: self.expected.key.to_string(),
+        })
+    }
+
     fn segment(&mut self, segment: &SegmentPath, bytes: &[u8], last: bool) -> Result<(), LedgerError> {
         let mut offset = match Frame::read(bytes, 0) {
             Ok(Some(frame)) if frame.sound && frame.kind == FrameKind::Segment => {
@@ -157,7 +216,10 @@ impl Replay<'_> {
             return Err(self.damaged(segment, offset, what));
         }
         let first = self.state.chain.next();
-        for (_, record, _) in group.records() {
+        for (seq, record, _) in group.records() {
+            if self.undeclared.as_ref().is_some_and(|(from, what)| seq >= *from && what.is_made_by(record)) {
+                self.undeclared = None;
+            }
             self.state.chain.extend(Digest::leaf(record));
             self.visitor.record(&self.state.chain);
         }
@@ -166,13 +228,7 @@ impl Replay<'_> {
             return Err(self.damaged(segment, offset, "its signed head cannot be read".to_owned()));
         };
         self.own(&head.origin)?;
-        if !note.names(self.expected.key) {
-            return Err(LedgerError::ForeignKey {
-                directory: self.files.directory().to_owned(),
-                found: note.signers(),
-                expected: self.expected.key.to_string(),
-            });
-        }
+        self.signed_by_us(&note)?;
         if head != self.state.chain.checkpoint(&head.origin) {
             return Err(LedgerError::Damaged {
                 segment: segment.name(),

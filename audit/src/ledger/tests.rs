@@ -10,6 +10,7 @@ use crate::testing::{PlainVault, SoftwareSigner};
 use crate::verify::{Overall, Trust, Verdict};
 
 mod faults;
+mod pruning;
 mod recovery;
 mod refusals;
 mod settling;

@@ -66,8 +66,6 @@ pub enum Piece<'a> {
         bytes: &'a [u8],
         /// The sealed personal values beside it; empty if there are none.
         sealed: &'a [u8],
-        /// Its leaf hash.
-        leaf: Digest,
     },
     /// Records that were pruned.
     Omitted(Subtree),
@@ -120,6 +118,9 @@ fn tallest(first: u64, size: u64) -> u32 {
         })
         .map_or(56, |level| 8 * (level - 1))
 }
+
+/// The name of the file, for messages.
+pub const NAME: &str = "pruned";
 
 #[cfg(test)]
 mod tests;

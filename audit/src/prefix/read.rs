@@ -35,7 +35,7 @@ pub struct Prefix {
 
 #[derive(Clone, Debug)]
 enum Line {
-    Record { seq: Seq, record: Range<usize>, sealed: Vec<u8>, leaf: Digest },
+    Record { seq: Seq, record: Range<usize>, sealed: Vec<u8> },
     Omitted(Subtree),
 }
 
@@ -72,11 +72,10 @@ impl Prefix {
     /// What it says, in order.
     pub fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
         self.lines.iter().map(|line| match line {
-            Line::Record { seq, record, sealed, leaf } => Piece::Record {
+            Line::Record { seq, record, sealed } => Piece::Record {
                 seq: *seq,
                 bytes: self.bytes.get(record.clone()).unwrap_or_default(),
                 sealed,
-                leaf: *leaf,
             },
             Line::Omitted(run) => Piece::Omitted(*run),
         })
@@ -257,7 +256,7 @@ impl Reading {
         self.before = Some(leaf);
         self.kept += 1;
         self.last_time = Some(record.time);
-        self.lines.push(Line::Record { seq, record: range, sealed: Vec::new(), leaf });
+        self.lines.push(Line::Record { seq, record: range, sealed: Vec::new() });
         Ok(())
     }
 

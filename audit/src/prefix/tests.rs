@@ -20,7 +20,7 @@ fn write(journal: &JournalBuilder, keep: impl Fn(u64) -> bool) -> Written {
     let mut writer = PrefixWriter::new(&journal.note, records.len() as u64, Seq::new(records.len() as u64));
     for (bytes, seq) in records.iter().zip(0..) {
         let sealed: &[u8] = if seq % 2 == 0 { b"sealed" } else { b"" };
-        let piece = Piece::Record { seq: Seq::new(seq), bytes, sealed, leaf: Digest::leaf(bytes) };
+        let piece = Piece::Record { seq: Seq::new(seq), bytes, sealed };
         writer.push(piece, keep(seq));
     }
     writer.finish()

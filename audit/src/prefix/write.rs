@@ -65,7 +65,9 @@ impl PrefixWriter {
                 self.kept += 1;
                 self.next += 1;
             }
-            Piece::Record { leaf, .. } => self.omit(Subtree { first: self.next, height: 0, root: leaf }),
+            Piece::Record { bytes, .. } => {
+                self.omit(Subtree { first: self.next, height: 0, root: Digest::leaf(bytes) });
+            }
             Piece::Omitted(run) => self.omit(run),
         }
     }

@@ -13,7 +13,7 @@ use crate::record::{Draft, Outcome, Record, Seq};
 use crate::selection::Selection;
 
 /// The longest name of a hold, in bytes.
-pub const MAX_NAME_BYTES: usize = 64;
+const MAX_NAME_BYTES: usize = 64;
 
 /// A legal hold that was not lifted.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,11 +15,13 @@ mod hold;
 mod plan;
 mod policy;
 mod stay;
+mod survey;
 
 pub use hold::{Hold, HoldError, Holds, held_draft, released_draft};
 pub use plan::{Plan, Planner, Tally};
 pub use policy::{Framework, Policy, PolicyError};
 pub use stay::{Stay, is_needed};
+pub use survey::{Survey, SurveyError, holds, survey};
 
 #[cfg(test)]
 mod tests;

@@ -70,7 +70,7 @@ impl FromStr for Framework {
 }
 
 /// The greatest number of days that a rule may name: a hundred years.
-pub const MAX_DAYS: u32 = 36_525;
+const MAX_DAYS: u32 = 36_525;
 
 /// The rules of one organisation. The longest that applies to a record counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

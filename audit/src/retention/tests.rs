@@ -9,7 +9,6 @@ use crate::prefix::Piece;
 use crate::record::{Draft, Outcome, Record, Seq};
 use crate::selection::Selection;
 use crate::testing::{JournalBuilder, SoftwareSigner};
-use crate::digest::Digest;
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -42,7 +41,7 @@ fn plan(records: &[Vec<u8>], planner: &mut Planner<'_>, boundaries: &[u64]) -> V
     for (bytes, seq) in records.iter().zip(0..) {
         let seq = Seq::new(seq);
         verdicts.push(planner.verdict(seq, bytes));
-        planner.push(Piece::Record { seq, bytes, sealed: b"", leaf: Digest::leaf(bytes) });
+        planner.push(Piece::Record { seq, bytes, sealed: b"" });
         if boundaries.contains(&seq.next().get()) {
             planner.boundary();
         }

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::Frontier;
+use super::{Frontier, Subtree};
 use crate::digest::Digest;
 
 /// Takes the leaf hashes of a tree from the first to the last, and gives one proof.
@@ -76,6 +76,25 @@ impl PathBuilder {
         }
         if let Some(part) = self.parts.get_mut(self.cursor).filter(|part| part.range.contains(&at)) {
             part.frontier.push(leaf);
+        }
+    }
+
+    /// Takes the root over the next leaves instead of them. `false` when the proof needs to look into it.
+    #[must_use]
+    pub fn push_subtree(&mut self, run: &Subtree) -> bool {
+        let leaves = self.next..self.next.saturating_add(run.count());
+        self.next = leaves.end;
+        while self.parts.get(self.cursor).is_some_and(|part| part.range.end <= leaves.start) {
+            self.cursor += 1;
+        }
+        match self.parts.get_mut(self.cursor) {
+            Some(part) if part.range.start <= leaves.start && leaves.end <= part.range.end => {
+                part.frontier.size() == leaves.start - part.range.start
+                    && part.frontier.push_subtree(run.height, run.root)
+            }
+            // Between two ranges, or behind the last: only what the proof is about.
+            Some(part) => leaves.end <= part.range.start,
+            None => true,
         }
     }
 

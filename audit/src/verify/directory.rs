@@ -6,6 +6,7 @@ use std::path::Path;
 use super::{Segment, Trust, Unreadable, Verdict, Verified, verify_since};
 use crate::journal::Files;
 use crate::journal::files::read_segment;
+use crate::prefix::NAME;
 
 /// How far a check has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +49,13 @@ pub fn directory_since(
     }
     let length = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
     let total = segments.iter().map(|segment| length(&segment.path)).sum();
-    let contents = segments.iter().map(|segment| match read_segment(&segment.path) {
-        Ok(bytes) => Ok(Segment { name: segment.name(), bytes }),
-        Err(error) => Err(Unreadable { name: segment.name(), reason: error.to_string() }),
-    });
+    let read = |name: String, path: &Path| match read_segment(path) {
+        Ok(bytes) => Ok(Segment { name, bytes }),
+        Err(error) => Err(Unreadable { name, reason: error.to_string() }),
+    };
+    let prefix = files.prefix();
+    let prefix = prefix.exists().then(|| read(NAME.to_owned(), &prefix));
+    let contents = prefix.into_iter().chain(segments.iter().map(|segment| read(segment.name(), &segment.path)));
     let mut tell = |done| progress(Progress { done, total });
     Ok(verify_since(contents, head.as_deref(), &trust, since, &mut tell))
 }

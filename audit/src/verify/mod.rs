@@ -74,8 +74,8 @@ pub struct Unreadable {
 
 /// Checks a ledger.
 ///
-/// `segments` in the order of their names; they are taken one at a time, so a ledger need not fit into
-/// memory. `head_file` must have been read before the first segment, or a ledger that is being written
+/// `segments` in the order of their names, after the prefix (under [`NAME`](crate::prefix::NAME)) if the journal was
+/// pruned; they are taken one at a time, so a ledger need not fit into memory. `head_file` must have been read before the first segment, or a ledger that is being written
 /// would seem to be behind it.
 pub fn verify<I>(segments: I, head_file: Option<&[u8]>, trust: &Trust) -> Verdict
 where

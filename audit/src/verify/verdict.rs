@@ -74,6 +74,8 @@ pub struct Summary {
     pub origin: Option<String>,
     /// How many records were checked.
     pub records: u64,
+    /// How many of them were pruned: their places were checked, and what they said was not read.
+    pub pruned: u64,
     /// Under how many signed heads.
     pub heads: u64,
     /// In how many segment files.

@@ -68,11 +68,12 @@ impl Walk<'_> {
     }
 
     /// Notes what a record in its right place says. The head over it was not looked at yet.
-    fn contents(&mut self, record: &Record, place: Place<'_>) {
+    pub(super) fn contents(&mut self, record: &Record, place: Place<'_>) {
         self.time(record, place);
         // Kinds that bear on what follows, each with its rule.
         match record.kind {
             Kind::LedgerCreated if record.seq == Seq::ZERO => self.created = created(record),
+            Kind::RetentionPruned => self.declared(record),
             _ => {}
         }
         self.tally.last_kind = Some(record.kind);

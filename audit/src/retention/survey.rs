@@ -1,0 +1,173 @@
+//! Reads a whole journal to find out which holds there are and what may go.
+
+use std::io;
+use std::ops::ControlFlow;
+
+use jiff::Timestamp;
+
+use super::{Holds, Plan, Planner, Policy};
+use crate::journal::scan::{ScanEnd, scan, scan_segments};
+use crate::journal::{Files, FrameKind, SegmentHeader};
+use crate::journal::files::read_segment;
+use crate::journal::frame::Frame;
+use crate::prefix::{Piece, Prefix, PrefixFault, PrefixWriter, Written};
+use crate::record::{Record, Seq};
+
+/// What was found in a journal.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// The legal holds that were not lifted.
+    pub holds: Holds,
+    /// What pruning now would do.
+    pub plan: Plan,
+    /// How many records the ledger has, with those that were pruned.
+    pub records: u64,
+    /// The number of the first record that is in a segment.
+    pub pruned: u64,
+    policy: Policy,
+    now: Timestamp,
+    unread: u64,
+}
+
+/// The legal holds of a ledger.
+pub fn holds(files: &Files) -> Result<Holds, SurveyError> {
+    const FAMILY: &[u8] = b"\"kind\":\"retention.";
+    let mut holds = Holds::default();
+    let mut unreadable = None;
+    let end = scan(files, Seq::ZERO, &mut |seq, bytes, _| {
+        // Most records are of other kinds and need not be parsed.
+        if bytes.windows(FAMILY.len()).any(|window| window == FAMILY) {
+            match Record::parse(bytes) {
+                Ok(record) => holds.apply(&record),
+                Err(error) => {
+                    unreadable = Some(SurveyError::Damaged { what: format!("record {seq}: {error}") });
+                    return ControlFlow::Break(());
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    match unreadable {
+        Some(error) => Err(error),
+        None => whole(end, true).map(|()| holds),
+    }
+}
+
+/// Says what may go at `now`. From the record `unread` on everything stays.
+pub fn survey(files: &Files, policy: &Policy, now: Timestamp, unread: u64) -> Result<Survey, SurveyError> {
+    let holds = holds(files)?;
+    let mut planner = Planner::new(policy, &holds, now, unread);
+    let mut records = 0;
+    let prefix = prefix(files)?;
+    let pruned = prefix.as_ref().map_or(0, Prefix::size);
+    if let Some(prefix) = &prefix {
+        prefix.pieces().for_each(|piece| planner.push(piece));
+        planner.boundary();
+        records = pruned;
+    }
+    let segments = files.segments_behind(pruned)?;
+    for (number, segment) in segments.iter().enumerate() {
+        let end = scan_segments(std::slice::from_ref(segment), Seq::ZERO, &mut |seq, bytes, sealed| {
+            planner.push(Piece::Record { seq, bytes, sealed });
+            records = seq.next().get();
+            ControlFlow::Continue(())
+        })?;
+        let last = number + 1 == segments.len();
+        whole(end, last)?;
+        if !last {
+            planner.boundary();
+        }
+    }
+    let plan = planner.finish();
+    Ok(Survey { holds, plan, records, pruned, policy: policy.clone(), now, unread })
+}
+
+impl Survey {
+    /// The rules that were asked.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Makes the prefix that the plan leads to. `recorded_from` is how many records the ledger has.
+    pub fn prefix(&self, files: &Files, recorded_from: Seq) -> Result<(Written, String), SurveyError> {
+        let size = self.plan.size;
+        let planner = Planner::new(&self.policy, &self.holds, self.now, self.unread);
+        let before = prefix(files)?;
+        let note = match &before {
+            Some(prefix) if prefix.size() == size => prefix.note().to_string(),
+            _ => note_before(files, Seq::new(size))?,
+        };
+        let mut writer = PrefixWriter::new(&note, size, recorded_from);
+        let mut push = |piece: Piece<'_>| match piece {
+            Piece::Record { seq, bytes, .. } => writer.push(piece, planner.verdict(seq, bytes).is_some()),
+            Piece::Omitted(_) => writer.push(piece, false),
+        };
+        if let Some(prefix) = &before {
+            prefix.pieces().for_each(&mut push);
+        }
+        let mut segments = files.segments_behind(self.pruned)?;
+        segments.retain(|segment| segment.first.get() < size);
+        let end = scan_segments(&segments, Seq::ZERO, &mut |seq, bytes, sealed| {
+            push(Piece::Record { seq, bytes, sealed });
+            ControlFlow::Continue(())
+        })?;
+        whole(end, false)?;
+        Ok((writer.finish(), note))
+    }
+}
+
+fn prefix(files: &Files) -> Result<Option<Prefix>, SurveyError> {
+    files.read_prefix()?.transpose().map_err(SurveyError::Prefix)
+}
+
+/// The signed head over all records before the segment that begins with `first`.
+fn note_before(files: &Files, first: Seq) -> Result<String, SurveyError> {
+    let bytes = read_segment(&files.segment(first))?;
+    let header = match Frame::read(&bytes, 0) {
+        Ok(Some(frame)) if frame.sound && frame.kind == FrameKind::Segment => SegmentHeader::parse(frame.bytes).ok(),
+        _ => None,
+    };
+    let what = || format!("the header of the segment that begins with record {first} cannot be read");
+    header.map(|header| header.note).ok_or_else(|| SurveyError::Damaged { what: what() })
+}
+
+/// Only the last segment may end in an unfinished group, for it is being written.
+fn whole(end: ScanEnd, last: bool) -> Result<(), SurveyError> {
+    match end {
+        ScanEnd::Complete | ScanEnd::Stopped => Ok(()),
+        ScanEnd::Unfinished { .. } if last => Ok(()),
+        ScanEnd::Unfinished { .. } => {
+            Err(SurveyError::Damaged { what: "a segment that is not the last ends within a group".to_owned() })
+        }
+        ScanEnd::Damaged { segment, offset, what } => {
+            Err(SurveyError::Damaged { what: format!("{segment} at byte {offset}: {what}") })
+        }
+    }
+}
+
+/// Why a journal cannot be surveyed.
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyError {
+    /// It cannot be read.
+    #[error("the journal cannot be read")]
+    Read(#[from] io::Error),
+    /// It is damaged: nothing may be pruned that could be evidence of how.
+    #[error("the journal is damaged: {what}")]
+    Damaged {
+        /// Where and how.
+        what: String,
+    },
+    /// Its pruned beginning is.
+    #[error("the pruned beginning of the journal cannot be used: {0}")]
+    Prefix(PrefixFault),
+}
+
+impl SurveyError {
+    /// What to do next.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Read(_) => "check the ledger's directory and who may read it",
+            Self::Damaged { .. } | Self::Prefix(_) => "run `auditctl verify` on the ledger; nothing is pruned before it is whole",
+        }
+    }
+}
