@@ -9,6 +9,7 @@ use super::failure::{ExitCode, Failure};
 use super::init::{self, Init};
 use super::out::say;
 use super::requests::print_json;
+use super::retention;
 use super::table::table;
 use crate::gateway::config::{Config, environment};
 use crate::gateway::{self, open_keys};
@@ -31,15 +32,22 @@ enum Command {
     /// See the keys, and where each of them lives
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// See what may leave the ledger, hold records back, prune
+    Retention {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(subcommand)]
+        command: retention::Command,
+    },
 }
 
 #[derive(Debug, Args)]
 struct Settings {
     /// Configuration file; relative paths in it start from its folder
-    #[arg(long, default_value = "var/sallyport.toml", env = "SALLYPORT_CONFIG")]
+    #[arg(long, default_value = "var/sallyport.toml", env = "SALLYPORT_CONFIG", global = true)]
     config: PathBuf,
     /// Sets one key, over file and environment: --set gateway.listen=127.0.0.1:9443
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", value_name = "KEY=VALUE", global = true)]
     set: Vec<String>,
 }
 
@@ -91,6 +99,10 @@ impl Daemon {
                 })
                 .await
                 .map_err(|error| Failure::caused(ExitCode::Failed, &error, error.hint()))
+            }
+            Command::Retention { settings, command } => {
+                start_log("warn", false);
+                retention::run(&settings.load()?, command).await
             }
             Command::Keys(KeysCommand::List { settings, json }) => list_keys(&settings, json),
         }

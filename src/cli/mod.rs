@@ -19,6 +19,7 @@ mod out;
 mod profile;
 mod publish;
 mod requests;
+mod retention;
 mod sessions;
 mod table;
 mod tokens;

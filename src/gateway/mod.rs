@@ -8,6 +8,7 @@ pub mod config;
 mod evidence;
 mod heartbeat;
 mod parts;
+pub mod retention;
 mod run;
 pub mod setup;
 mod sinks;

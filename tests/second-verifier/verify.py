@@ -205,7 +205,8 @@ def pruned_beginning(data, record_seen, at_size):
         digest.update(line + b"\n")
         if size >= head[1]: raise Broken("more lines than the head covers")
         if sealable := not line.startswith(b'{"omitted":'):
-            record = parse_record(line)
+            try: record = parse_record(line)
+            except Newer as error: raise Broken(f"record {size}: {error}")
             if record["seq"] != size or leaf is not None and record["prev"] != leaf.hex(): raise Broken(f"record {size} is not in its place")
             record_seen(record)
             leaf, count = sha(b"\x00", line), 1

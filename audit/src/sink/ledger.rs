@@ -17,6 +17,10 @@ impl Feed for Reader {
         self.checkpoint().lines().next().unwrap_or_default().to_owned()
     }
 
+    fn pruned(&self) -> u64 {
+        Self::pruned(self)
+    }
+
     fn range(&self, from: u64, limit: usize) -> Result<Vec<Entry>, FeedError> {
         Self::range(self, Seq::new(from), limit).map_err(|error| FeedError::new(error.to_string()))
     }

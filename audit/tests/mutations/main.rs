@@ -17,6 +17,7 @@
 
 mod cases;
 mod ledger;
+mod pruned;
 mod records;
 mod second;
 
@@ -136,7 +137,12 @@ fn main() -> ExitCode {
         assert_eq!(overall, Overall::Verified, "{what}");
         score.second.keep(what.to_owned(), &sample.bind(), sample.head.as_deref(), overall);
     }
+    let (segments, head) = pruned::good();
+    let overall = overall(&segments, Some(&head), &ledger::trust());
+    assert_eq!(overall, Overall::Verified, "a pruned ledger passes");
+    score.second.keep("a pruned ledger".to_owned(), &segments, Some(&head), overall);
     cases::run(&mut score);
+    pruned::run(&mut score);
     for (class, tried) in &score.tried {
         println!("{tried:>7}  {class}");
     }

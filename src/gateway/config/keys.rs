@@ -125,6 +125,30 @@ pub const KEYS: &[Key] = &[
         "Every so often the ledger's last head is cosigned with the post-quantum key (ML-DSA-44), and once more at the end, in seconds (1 to 86400).",
     ),
     key(
+        "retention.frameworks",
+        Some("\"soc2,iso27001,hipaa,pci\""),
+        "\"soc2,pci\"",
+        "Which minimum ages apply, divided by commas: `soc2` 366 days, `iso27001` 1096, `hipaa` 2192, `pci` 366. The longest counts.",
+    ),
+    key(
+        "retention.minimum_days",
+        Some("0"),
+        "1825",
+        "The organisation's own minimum age of all records, in days (0 to 36525). Counts if it is the longest.",
+    ),
+    key(
+        "retention.kind_days",
+        Some("\"\""),
+        "\"session.opened=3650,session.closed=3650\"",
+        "Longer minimum ages for single kinds of records: KIND=DAYS, divided by commas.",
+    ),
+    key(
+        "retention.archive",
+        None,
+        "\"/mnt/archive/sallyport\"",
+        "Directory to which segments are copied before records leave the ledger. Without it nothing is pruned.",
+    ),
+    key(
         "access.policy_directory",
         Some("\"policies\""),
         "\"/etc/sallyport/policies\"",

@@ -17,7 +17,7 @@ use toml::Table;
 pub use keys::{KEYS, Key, SINK_KEYS, commented_file};
 pub use layers::environment;
 pub use reader::{Problem, Problems};
-pub use settings::{Access, Config, Gateway, Keys, Ledger, Limits, Log, Provider, Tls, Tunnels};
+pub use settings::{Access, Config, Gateway, Keys, Ledger, Limits, Log, Provider, Retention, Tls, Tunnels};
 
 use read::{read, read_sinks};
 use reader::Reader;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sallyport_audit::Digest;
+use sallyport_audit::retention::{Framework, Policy, PolicyError};
 use sallyport_audit::sink::options::LEAST_MAX_MESSAGE;
 use sallyport_audit::sink::{
     Address, ClientIdentity, Facility, PersonalView, SinkName, SyslogOptions, TlsOptions, Transport,
@@ -14,7 +15,7 @@ use sallyport_audit::sink::{
 
 use super::keys::SINK_KEYS;
 use super::reader::{Problems, Reader};
-use super::settings::{Access, Config, Gateway, Keys, Ledger, Limits, Log, Provider, Tls, Tunnels};
+use super::settings::{Access, Config, Gateway, Keys, Ledger, Limits, Log, Provider, Retention, Tls, Tunnels};
 
 /// Reads every section before it gives up on any, so that all faults are found.
 pub(super) fn read(reader: &mut Reader<'_>, state: &Path, sinks: Vec<SyslogOptions>) -> Option<Config> {
@@ -40,6 +41,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, sinks: Vec<SyslogOptio
     let ledger_directory = path(reader, "ledger.directory", state);
     let record_heartbeat = seconds(reader.number("ledger.heartbeat_secs", 1, 3600));
     let cosign_every = seconds(reader.number("ledger.cosign_secs", 1, 86_400));
+    let retention = read_retention(reader, state);
     let policy_directory = path(reader, "access.policy_directory", state);
     let tenant = reader.parse("access.tenant", |text: String| parse_word(text, 64));
     let token_life =
@@ -77,6 +79,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, sinks: Vec<SyslogOptio
             heartbeat: record_heartbeat?,
             cosign_every: cosign_every?,
         },
+        retention: retention?,
         access: Access { policy_directory: policy_directory?, tenant: tenant?, token_life: token_life? },
         tunnels: Tunnels {
             max_per_user: max_per_user?,
@@ -102,6 +105,27 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, sinks: Vec<SyslogOptio
     // The debug form names every setting in force and no secret, for those are in files.
     config.digest = Digest::of(&[format!("{config:?}").as_bytes()]);
     Some(config)
+}
+
+fn read_retention(reader: &mut Reader<'_>, state: &Path) -> Option<Retention> {
+    let list = |text: String| -> Vec<String> {
+        text.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect()
+    };
+    let frameworks = reader.parse("retention.frameworks", |text: String| {
+        list(text).iter().map(|word| word.parse::<Framework>().map_err(|error| error.to_string())).collect()
+    });
+    let minimum = reader.number("retention.minimum_days", 0, 36_525).and_then(|days| u32::try_from(days).ok());
+    let kinds = reader.take::<String>("retention.kind_days").map(list);
+    let archive = path(reader, "retention.archive", state);
+    let (frameworks, minimum, kinds): (Vec<Framework>, _, _) = (frameworks?, minimum?, kinds?);
+    match Policy::new(frameworks, minimum, &kinds) {
+        Ok(policy) => Some(Retention { policy, archive }),
+        Err(error) => {
+            let at = if matches!(error, PolicyError::Nothing) { "retention.frameworks" } else { "retention.kind_days" };
+            reader.fault(at, error.to_string());
+            None
+        }
+    }
 }
 
 fn read_provider(reader: &mut Reader<'_>, state: &Path) -> Option<Provider> {

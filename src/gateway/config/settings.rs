@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sallyport_audit::Digest;
+use sallyport_audit::retention::Policy;
 use sallyport_audit::sink::SyslogOptions;
 
 /// A configuration that passed every check.
@@ -21,6 +22,8 @@ pub struct Config {
     pub keys: Keys,
     /// Where records live.
     pub ledger: Ledger,
+    /// For how long records stay.
+    pub retention: Retention,
     /// Policy and tokens.
     pub access: Access,
     /// Publishers.
@@ -96,6 +99,15 @@ pub struct Ledger {
     pub heartbeat: Duration,
     /// Interval of post-quantum cosignatures.
     pub cosign_every: Duration,
+}
+
+/// Section `[retention]`.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// Minimum ages.
+    pub policy: Policy,
+    /// Where copies of pruned segments go.
+    pub archive: Option<PathBuf>,
 }
 
 /// Section `[access]`.
