@@ -16,6 +16,9 @@ impl Digest {
     /// Thirty-two zero bytes: the `prev` of a ledger's first record.
     pub const ZERO: Self = Self([0; 32]);
 
+    /// How a digest is written, in words.
+    pub(crate) const SPELLING: &str = "64 lower-case hexadecimal digits";
+
     /// Takes the 32 bytes of a SHA-256 value.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -49,24 +52,30 @@ impl Digest {
     pub fn hex(&self) -> [u8; 64] {
         let mut text = [0_u8; 64];
         // 64 is exactly twice 32, so this cannot fail.
-        let _ = hex::encode_to_slice(self.0, &mut text);
+        let _ = const_hex::encode_to_slice(self.0, &mut text);
         text
+    }
+
+    /// Whether `text` is 64 lower-case hexadecimal digits, so that it reads and writes as itself.
+    pub fn is_spelled(text: &str) -> bool {
+        text.len() == 64
+            && text.bytes().fold(true, |all, byte| all & matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     }
 
     /// Reads 64 lower-case hexadecimal digits; upper case is refused, because a digest has one spelling.
     pub fn parse(text: &str) -> Option<Self> {
-        if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        if !Self::is_spelled(text) {
             return None;
         }
         let mut bytes = [0_u8; 32];
-        hex::decode_to_slice(text, &mut bytes).ok()?;
+        const_hex::decode_to_slice(text, &mut bytes).ok()?;
         Some(Self(bytes))
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        f.write_str(const_hex::Buffer::<32>::new().format(&self.0))
     }
 }
 
@@ -78,7 +87,7 @@ impl fmt::Debug for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hex::encode(self.0))
+        serializer.serialize_str(const_hex::Buffer::<32>::new().format(&self.0))
     }
 }
 
@@ -88,7 +97,7 @@ impl<'de> Deserialize<'de> for Digest {
         impl serde::de::Visitor<'_> for Text {
             type Value = Digest;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("64 lower-case hexadecimal digits")
+                f.write_str(Digest::SPELLING)
             }
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Digest, E> {
                 Digest::parse(text).ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))

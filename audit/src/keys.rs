@@ -1,8 +1,9 @@
 //! What a ledger needs from the key provider, as seen from here.
 //!
 //! The ledger knows neither tokens nor PINs: it asks for a signature over a head, and for personal values
-//! to be sealed. Both may block; both are called on the ledger's own thread only (`Vault::open` also by
-//! readers).
+//! to be sealed. Both may block. Heads are signed on the ledger's own thread only.
+
+use std::fmt;
 
 /// Signs the ledger's heads. The key never leaves its provider.
 pub trait HeadSigner: Send {
@@ -25,12 +26,65 @@ pub trait Cosigner: Send {
     fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, SignError>;
 }
 
-/// Seals personal values at rest, bound to the record they belong to.
+/// Seals personal values at rest, each under the data key of whom it is about.
+///
+/// Sealing is on the path of every record: it must be cheap while the owner's key is at hand.
 pub trait Vault: Send + Sync {
-    /// Encrypts and authenticates `plaintext`, and authenticates `aad` with it.
-    fn seal(&self, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, VaultError>;
-    /// Gives back the plaintext if neither `aad` nor `sealed` was changed.
-    fn open(&self, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, VaultError>;
+    /// Whether the owner's data key is at hand, so that sealing needs neither disk nor key provider.
+    fn is_ready(&self, owner: &Owner) -> bool;
+    /// Has the owner's data key at hand, made and durable if there was none. May block.
+    fn prepare(&self, owner: &Owner) -> Result<(), VaultError>;
+    /// Encrypts and authenticates `plaintext`, and authenticates `aad` with it, under the owner's data key.
+    /// The key is durable before this returns, and named in the answer. Blocks only if it is not at hand.
+    fn seal(&self, owner: &Owner, aad: &[u8], plaintext: &[u8]) -> Result<(KeyId, Vec<u8>), VaultError>;
+    /// Gives back the plaintext if neither key, `aad` nor `sealed` was changed. Says [`OpenError::Erased`] only
+    /// of what was sealed under this very key with this `aad`: nobody may pass off damage as an erasure.
+    fn open(&self, key: KeyId, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, OpenError>;
+}
+
+/// Whose data key a value is sealed under.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Owner {
+    /// One person, such as `user:alice`.
+    Person(String),
+    /// Everybody whom no name is known of, on one day (UTC).
+    Day(jiff::civil::Date),
+}
+
+/// The name of a data key: random, and says nothing about whose it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId([u8; 16]);
+
+impl KeyId {
+    /// The id of these bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// Reads what `Display` writes, and nothing else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 16];
+        const_hex::decode_to_slice(text, &mut bytes).ok()?;
+        let id = Self(bytes);
+        (id.to_string() == text).then_some(id)
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&const_hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 /// The key provider did not sign.
@@ -46,6 +100,17 @@ impl SignError {
     pub fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into() }
     }
+}
+
+/// Why a sealed value could not be opened.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its data key was destroyed on purpose.
+    #[error("its data key was erased")]
+    Erased,
+    /// The key is not there, the provider does not open it, or the sealed bytes were changed.
+    #[error("{0}")]
+    Unreadable(#[from] VaultError),
 }
 
 /// A value could not be sealed or opened.

@@ -117,6 +117,10 @@ kinds! {
     ConnectionRefused = "connection.refused",
     /// The admin interface was used.
     AdminCalled = "admin.called",
+    /// A person's data key was destroyed: what was sealed under it can never be read again.
+    PersonalErased = "personal.erased",
+    /// One personal value of a record was opened for somebody, such as an auditor.
+    PersonalDisclosed = "personal.disclosed",
     /// A sink's receiver was reached.
     SinkConnected = "sink.connected",
     /// A sink's receiver could not be reached or refused.
@@ -172,6 +176,6 @@ mod tests {
             assert_eq!(Kind::parse(kind.as_str()), Some(*kind));
         }
         assert_eq!(Kind::parse("session.imagined"), None);
-        assert_eq!(Kind::ALL.len(), 48);
+        assert_eq!(Kind::ALL.len(), 50);
     }
 }

@@ -35,6 +35,7 @@ pub mod proof;
 pub mod record;
 pub mod retention;
 pub mod selection;
+pub mod sidecar;
 #[cfg(feature = "sinks")]
 pub mod sink;
 pub mod snapshot;
@@ -48,10 +49,11 @@ pub mod witness;
 pub use checkpoint::Checkpoint;
 pub use commitment::Personal;
 pub use digest::Digest;
-pub use keys::{Cosigner, HeadSigner, SignError, Vault, VaultError};
+pub use keys::{Cosigner, HeadSigner, KeyId, OpenError, Owner, SignError, Vault, VaultError};
 pub use kind::Kind;
 #[cfg(feature = "ledger")]
 pub use ledger::{
     AppendError, Entry, Ledger, LedgerError, LedgerOptions, LedgerStatus, Opened, ReadError, Reader, Receipt,
 };
 pub use record::{Draft, Outcome, Record, RecordError, Seq};
+pub use sidecar::{Value, Values};

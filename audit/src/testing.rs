@@ -2,8 +2,9 @@
 //!
 //! Nothing here protects anything. The module exists only in test builds and with the feature `testing`.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ed25519_dalek::{Signer as _, SigningKey};
 
@@ -11,9 +12,9 @@ use crate::chain::Chain;
 use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
 use crate::journal::{Frame, FrameKind, Group, GroupWriter, SegmentHeader};
-use crate::keys::{Cosigner, HeadSigner, SignError, Vault, VaultError};
+use crate::keys::{Cosigner, HeadSigner, KeyId, OpenError, Owner, SignError, Vault, VaultError};
 use crate::note::{CosignerKey, PublicKey, SignedNote};
-use crate::record::{Draft, Prepared, time_text};
+use crate::record::{Draft, FORMAT_VERSION, Prepared, Record, RecordError, time_text};
 
 /// An Ed25519 key in memory, which can be told to fail.
 #[derive(Clone)]
@@ -114,17 +115,67 @@ impl Cosigner for SoftwareCosigner {
 pub struct PlainVault;
 
 impl Vault for PlainVault {
-    fn seal(&self, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, VaultError> {
-        Ok([Digest::of(&[aad, plaintext]).as_bytes(), plaintext].concat())
+    fn is_ready(&self, _: &Owner) -> bool {
+        true
     }
 
-    fn open(&self, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
+    fn prepare(&self, _: &Owner) -> Result<(), VaultError> {
+        Ok(())
+    }
+
+    fn seal(&self, owner: &Owner, aad: &[u8], plaintext: &[u8]) -> Result<(KeyId, Vec<u8>), VaultError> {
+        let digest = Digest::of(&[format!("{owner:?}").as_bytes()]);
+        let id = KeyId::from_bytes(digest.as_bytes().first_chunk().copied().unwrap_or_default());
+        Ok((id, [Digest::of(&[id.as_bytes(), aad, plaintext]).as_bytes(), plaintext].concat()))
+    }
+
+    fn open(&self, key: KeyId, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
         let (tag, plaintext) =
             sealed.split_first_chunk::<32>().ok_or_else(|| VaultError::new("it is too short"))?;
-        if Digest::of(&[aad, plaintext]).as_bytes() != tag {
-            return Err(VaultError::new("it was changed, or belongs to another record"));
+        if Digest::of(&[key.as_bytes(), aad, plaintext]).as_bytes() != tag {
+            return Err(VaultError::new("it was changed, or belongs to another record").into());
         }
         Ok(plaintext.to_vec())
+    }
+}
+
+/// A vault without secrecy in which keys can be erased, or hidden as if the token were gone.
+#[derive(Clone, Default)]
+pub struct ErasingVault {
+    erased: Arc<Mutex<BTreeSet<KeyId>>>,
+    /// While it is true nothing opens.
+    pub away: Arc<AtomicBool>,
+}
+
+impl ErasingVault {
+    /// Erases an owner's key, and tells which that was. Unlike a real one it comes back under the same id.
+    pub fn erase(&self, owner: &Owner) -> KeyId {
+        let id = PlainVault.seal(owner, &[], &[]).map_or(KeyId::from_bytes([0; 16]), |(id, _)| id);
+        self.erased.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        id
+    }
+}
+
+impl Vault for ErasingVault {
+    fn is_ready(&self, _: &Owner) -> bool {
+        true
+    }
+
+    fn prepare(&self, _: &Owner) -> Result<(), VaultError> {
+        Ok(())
+    }
+
+    fn seal(&self, owner: &Owner, aad: &[u8], plaintext: &[u8]) -> Result<(KeyId, Vec<u8>), VaultError> {
+        PlainVault.seal(owner, aad, plaintext)
+    }
+
+    fn open(&self, key: KeyId, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(VaultError::new("the token was removed").into());
+        }
+        let plaintext = PlainVault.open(key, aad, sealed)?;
+        let erased = self.erased.lock().unwrap_or_else(PoisonError::into_inner).contains(&key);
+        if erased { Err(OpenError::Erased) } else { Ok(plaintext) }
     }
 }
 
@@ -181,8 +232,8 @@ impl JournalBuilder {
             let (seq, prev, time) = (self.chain.next(), self.chain.prev(), time_text(self.time));
             let bytes = group.record(|out| prepared.write(seq, &time, prev, out)).expect("a short record");
             let leaf = Digest::leaf(bytes);
-            if let Some(plaintext) = prepared.sidecar() {
-                let sealed = PlainVault.seal(leaf.as_bytes(), plaintext).unwrap_or_default();
+            if let Some(sidecar) = prepared.sidecar() {
+                let sealed = sidecar.seal(&PlainVault, leaf, self.time).unwrap_or_default();
                 group.seal(&sealed);
             }
             self.chain.extend(leaf);
@@ -222,4 +273,17 @@ impl JournalBuilder {
         file.resize(crate::journal::head::FILE_BYTES, 0);
         file
     }
+}
+
+/// Reads a record the slow way: everything into maps, and then canonical form from two writers, of which one
+/// is another's. What [`Record::parse`] is held against.
+pub fn read_slowly(bytes: &[u8]) -> Result<Record, RecordError> {
+    let malformed = |error: serde_json::Error| RecordError::Malformed { reason: error.to_string() };
+    let record: Record = serde_json::from_slice(bytes).map_err(malformed)?;
+    if record.v != FORMAT_VERSION {
+        return Err(RecordError::Version { found: record.v });
+    }
+    let ours = record.to_bytes()?;
+    let theirs = serde_json_canonicalizer::to_vec(&record).map_err(malformed)?;
+    if ours == bytes && theirs == bytes { Ok(record) } else { Err(RecordError::NotCanonical) }
 }

@@ -198,7 +198,7 @@ mod tests {
             "5051525354555657",
             "606162636465666768696a6b6c6d6e6f",
         ];
-        let all: Vec<_> = inputs.iter().map(|hex| Digest::leaf(&hex::decode(hex).unwrap())).collect();
+        let all: Vec<_> = inputs.iter().map(|hex| Digest::leaf(&const_hex::decode(hex).unwrap())).collect();
         let expected = "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328";
         assert_eq!(root(&all).to_string(), expected);
     }

@@ -1,6 +1,6 @@
 //! Files that are either the old one or the new one, whatever happens while they are written.
 
-use std::fs::{DirBuilder, File, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
@@ -44,6 +44,27 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, KeyError>
     Ok(Some(bytes))
 }
 
-fn storage(action: &'static str, path: &Path, error: std::io::Error) -> KeyError {
+/// Destroys a file: overwritten where it lies, unlinked, and the directory synced. What the file system or the
+/// disk keeps of it elsewhere (a journal, a snapshot, a spare block) is beyond this. No file is no error.
+pub(crate) fn destroy(path: &Path) -> Result<(), KeyError> {
+    let overwrite = || -> std::io::Result<()> {
+        let file = OpenOptions::new().write(true).open(path)?;
+        let length = file.metadata()?.len();
+        let zeros = vec![0; usize::try_from(length.min(DESTROYED_AT_MOST)).unwrap_or(0)];
+        (&file).write_all(&zeros)?;
+        file.sync_all()?;
+        std::fs::remove_file(path)?;
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    };
+    match overwrite() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome.map_err(|error| storage("destroy", path, error)),
+    }
+}
+
+/// Key files are far smaller.
+const DESTROYED_AT_MOST: u64 = 64 * 1024;
+
+pub(crate) fn storage(action: &'static str, path: &Path, error: std::io::Error) -> KeyError {
     KeyError::Storage { action, path: path.to_owned(), source: error.into() }
 }

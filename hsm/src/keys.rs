@@ -139,21 +139,31 @@ impl Keys {
         self.0.crew.pulse().subscribe()
     }
 
-    /// A data key sealed under the KEK: a new one, or the one `wrapped` earlier. Returns what to store; to
-    /// open it again, pass that. Blocks.
-    pub fn envelope(&self, wrapped: Option<&[u8]>) -> Result<(Envelope, Vec<u8>), KeyError> {
+    /// A data key sealed under the KEK for one purpose: a new one, or the one `wrapped` earlier. Returns what to
+    /// store; to open it again, pass that with the same purpose. Blocks.
+    pub fn envelope(&self, purpose: &str, wrapped: Option<&[u8]>) -> Result<(Envelope, Vec<u8>), KeyError> {
+        let (secret, stored) = self.secret(purpose, wrapped)?;
+        Ok((Envelope::new(&secret)?, stored))
+    }
+
+    /// The 32 secret bytes of such a data key, and what to store.
+    pub(crate) fn secret(
+        &self,
+        purpose: &str,
+        wrapped: Option<&[u8]>,
+    ) -> Result<(Zeroizing<Vec<u8>>, Vec<u8>), KeyError> {
         let timeout = self.0.tuning.admin_timeout;
+        let purpose = format!("{DATA_KEY} {purpose}");
         if let Some(stored) = wrapped {
             let stored = stored.to_vec();
             let blob = stored.clone();
-            let data_key = self.call(timeout, move |provider| provider.unwrap(DATA_KEY, &blob))?;
-            return Ok((Envelope::new(&data_key)?, stored));
+            return Ok((self.call(timeout, move |provider| provider.unwrap(&purpose, &blob))?, stored));
         }
-        let mut data_key = Zeroizing::new([0; DATA_KEY_LEN]);
-        wrapped::random(&mut *data_key)?;
-        let envelope = Envelope::new(&*data_key)?;
-        let stored = self.call(timeout, move |provider| provider.wrap(DATA_KEY, &*data_key))?;
-        Ok((envelope, stored))
+        let mut secret = Zeroizing::new(vec![0; DATA_KEY_LEN]);
+        wrapped::random(&mut secret)?;
+        let copy = secret.clone();
+        let stored = self.call(timeout, move |provider| provider.wrap(&purpose, &copy))?;
+        Ok((secret, stored))
     }
 
     /// The TLS key for rustls. It signs with `ecdsa_secp256r1_sha256` and nothing else. Blocks.

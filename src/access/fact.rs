@@ -1,6 +1,7 @@
 //! What can happen in access, each one ledger record. State is the fold of these and nothing else.
 
 use jiff::Timestamp;
+use sallyport_audit::KeyId;
 
 use super::ids::{GrantId, RequestId, TokenId};
 use super::names::{Principal, Role, Subject, Tenant};
@@ -25,6 +26,16 @@ pub enum Actor {
     Operator,
     /// A person.
     Person(Subject),
+}
+
+impl Actor {
+    /// The person, if it was one.
+    pub fn person(&self) -> Option<&Subject> {
+        match self {
+            Self::Operator => None,
+            Self::Person(person) => Some(person),
+        }
+    }
 }
 
 /// One thing that happened, or was refused. Which ledger kind each becomes stands at the variant.
@@ -104,6 +115,8 @@ pub enum Fact {
     /// `policy.refused`, with the places of the first faults. What is wrong there may name people: it goes to the
     /// operator, not into the record.
     PolicyRefused { places: Vec<String>, count: u64, by: Actor },
+    /// `personal.erased`: a person's data key is gone. Names the key and never the person.
+    Erased { key: KeyId, by: Actor, reason: Option<Reason> },
     /// Somebody tried what they may not: the kind of what was tried, with the result `denied`. Folds to nothing.
     Refused(RefusedAttempt),
 }
@@ -150,4 +163,6 @@ pub enum Attempt {
     Unlock,
     /// `policy.refused`
     ReloadPolicy,
+    /// `personal.erased`
+    Erase,
 }

@@ -1,10 +1,12 @@
 //! The handle that the rest of the gateway holds: questions are answered here, orders go to the owner.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
+use sallyport_audit::KeyId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -304,6 +306,51 @@ impl Access {
         reason: Option<Reason>,
     ) -> Result<(), AccessError> {
         self.run(by, Command::RevokeToken { token, reason }).await.map(drop)
+    }
+
+    /// Ends all that a person has, each by a record of its own: the first step of their erasure.
+    pub async fn end_all_of(
+        &self,
+        by: impl Into<Caller>,
+        subject: Subject,
+        reason: Reason,
+    ) -> Result<(), AccessError> {
+        self.run(by, Command::Erase { subject, reason }).await.map(drop)
+    }
+
+    /// Records that a person's data key was destroyed, and keeps their name no longer: the last step.
+    pub async fn forget(
+        &self,
+        by: &Identity,
+        person: Subject,
+        key: KeyId,
+        reason: Option<Reason>,
+    ) -> Result<(), AccessError> {
+        let by = Actor::Person(by.subject.clone());
+        self.order_forget(by, person, key, reason).await
+    }
+
+    /// Records an erasure that was broken off between the destruction of the key and its record, as of the operator.
+    pub async fn complete_erasure(&self, key: KeyId) -> Result<(), AccessError> {
+        self.order_forget(Actor::Operator, Subject::erased(key), key, None).await
+    }
+
+    async fn order_forget(
+        &self,
+        by: Actor,
+        person: Subject,
+        key: KeyId,
+        reason: Option<Reason>,
+    ) -> Result<(), AccessError> {
+        let (answer, answered) = oneshot::channel();
+        let order = Order::Forget { by, person, key, reason, answer };
+        self.inner.orders.send(order).await.map_err(|_| AccessError::Stopped)?;
+        answered.await.map_err(|_| AccessError::Stopped)?
+    }
+
+    /// The data keys whose erasure the ledger tells of.
+    pub fn erased_keys(&self) -> BTreeSet<KeyId> {
+        self.look(|standing| standing.state.erased_keys().clone())
     }
 
     /// Loads the policy directory again. All or nothing: with one fault the policy in force stays. Live sessions are

@@ -52,6 +52,5 @@ fn read(entry: &Entry) -> Result<Option<Fact>, String> {
         correlation: record.correlation.as_deref(),
         details: &record.details,
         personal: &entry.personal,
-        committed: &|field| record.personal.contains_key(&field),
     })
 }

@@ -8,13 +8,15 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use sallyport_audit::KeyId;
 use serde::{Serialize, Serializer};
 
 /// Longest NAME in bytes: an e-mail address of ordinary length fits.
 pub const MAX_NAME: usize = 128;
 
-/// The visitor who shows no token. It has no roles, no tokens, and can ask for nothing.
-pub const ANONYMOUS: &str = "user:anonymous";
+/// The visitor who shows no token. It has no roles, no tokens, and can ask for nothing. What is recorded of it is sealed
+/// under the key of the day.
+pub const ANONYMOUS: &str = sallyport_audit::sidecar::ANONYMOUS;
 
 /// A text that isn't the name it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -124,6 +126,17 @@ impl Subject {
         Self(ANONYMOUS.into())
     }
 
+    /// Who is left when a person was erased: the same for everything that was sealed under the key that is gone, and nobody
+    /// else. No text can be read as one, so no token, rule or lock ever names it.
+    pub fn erased(key: KeyId) -> Self {
+        Self(format!("erased:{key}").into())
+    }
+
+    /// Whether this stands for a person who was erased.
+    pub fn is_erased(&self) -> bool {
+        self.as_str().starts_with("erased:")
+    }
+
     /// Whether this is the visitor who shows no token.
     pub fn is_anonymous(&self) -> bool {
         self.as_str() == ANONYMOUS
@@ -191,6 +204,8 @@ mod tests {
         assert!("role:admin".parse::<Subject>().is_err());
         assert!("user:admin".parse::<Role>().is_err());
         assert!("admin".parse::<Principal>().is_err());
+        let nobody = Subject::erased(KeyId::from_bytes([7; 16]));
+        assert!(nobody.as_str().parse::<Subject>().is_err() && nobody.as_str().parse::<Principal>().is_err());
         assert_ne!("user:admin".parse::<Principal>().unwrap(), "role:admin".parse::<Principal>().unwrap());
     }
 

@@ -133,11 +133,13 @@ pub enum Action {
     Audit,
     /// Run a part of the gateway.
     Admin,
+    /// Destroy what is kept of a person.
+    Erase,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Read,
         Self::Write,
         Self::Delete,
@@ -147,6 +149,7 @@ impl Action {
         Self::Approve,
         Self::Audit,
         Self::Admin,
+        Self::Erase,
     ];
 
     /// The word that policy files and records use.
@@ -161,12 +164,13 @@ impl Action {
             Self::Approve => "approve",
             Self::Audit => "audit",
             Self::Admin => "admin",
+            Self::Erase => "erase",
         }
     }
 
     /// Whether the action means something for a part of the gateway.
     fn fits_gateway(self) -> bool {
-        matches!(self, Self::Read | Self::Audit | Self::Admin)
+        matches!(self, Self::Read | Self::Audit | Self::Admin | Self::Erase)
     }
 }
 
@@ -178,7 +182,7 @@ impl FromStr for Action {
             NameError::new(
                 text,
                 "an action",
-                "it is read, write, delete, share, connect, publish, approve, audit or admin, in lower case",
+                "it is read, write, delete, share, connect, publish, approve, audit, admin or erase, in lower case",
             )
         })
     }
@@ -215,7 +219,11 @@ impl Pattern {
 
     /// Whether a rule that pairs this pattern with that action can ever decide anything.
     pub(super) fn fits(&self, action: Action) -> bool {
-        if self.0.starts_with("gateway:") { action.fits_gateway() } else { action != Action::Admin }
+        if self.0.starts_with("gateway:") {
+            action.fits_gateway()
+        } else {
+            !matches!(action, Action::Admin | Action::Erase)
+        }
     }
 
     /// Some object that the pattern names, for the self-test of a new policy; `None` when no object can fit.

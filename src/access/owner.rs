@@ -15,6 +15,7 @@ use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use sallyport_audit::KeyId;
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
@@ -25,10 +26,11 @@ use super::identity::Caller;
 use super::ids::{GrantId, random};
 use super::judge::{Judgement, judge};
 use super::log::RecordLog;
-use super::names::Principal;
+use super::names::{Principal, Subject};
 use super::permit::{Cause, Life, Registry};
 use super::policy::faults::PolicyFaults;
 use super::policy::{Policy, PolicyDigest};
+use super::reason::Reason;
 use super::state::{GrantStatus, State};
 use super::token::with_leeway;
 
@@ -65,6 +67,14 @@ pub(super) enum Order {
         by: Caller,
         loaded: Result<Policy, PolicyFaults>,
         answer: oneshot::Sender<Result<PolicyDigest, AccessError>>,
+    },
+    /// The person's data key is gone: record it, and keep their name no longer.
+    Forget {
+        by: Actor,
+        person: Subject,
+        key: KeyId,
+        reason: Option<Reason>,
+        answer: oneshot::Sender<Result<(), AccessError>>,
     },
     Close {
         answer: oneshot::Sender<()>,
@@ -113,6 +123,9 @@ impl Owner {
                     // A caller that went away doesn't undo what it ordered.
                     Some(Order::Run { by, command, answer }) => {
                         let _ = answer.send(self.execute(&by, &command).await);
+                    }
+                    Some(Order::Forget { by, person, key, reason, answer }) => {
+                        let _ = answer.send(self.forget(&person, &Fact::Erased { key, by, reason }, key).await);
                     }
                     Some(Order::Install { by, loaded, answer }) => {
                         let _ = answer.send(self.install(&by, loaded).await);
@@ -268,6 +281,21 @@ impl Owner {
             }
         }
         true
+    }
+
+    /// Records an erasure, and puts what is left of the person into the place of their name.
+    async fn forget(&self, person: &Subject, fact: &Fact, key: KeyId) -> Result<(), AccessError> {
+        let decided_at = Instant::now();
+        let recorded = self.log.append(fact.clone()).await;
+        let stamp = recorded.map_err(|error| AccessError::NotRecorded { error, cut: 0 })?;
+        {
+            let mut standing = self.standing.write().map_err(|_| AccessError::Stopped)?;
+            standing.state.forget(person, key);
+            standing.state.apply(stamp, fact);
+        }
+        // Whoever slipped in between the end of their grants and this holds nothing any more.
+        self.registry.sweep(decided_at, |life| (life.identity.subject == *person).then_some(Cause::Erased));
+        Ok(())
     }
 
     /// Puts a new policy in force, or records why not.

@@ -38,6 +38,8 @@ pub enum Cause {
     Locked,
     /// The policy in force doesn't allow it any more.
     PolicyChanged,
+    /// The visitor's name was erased.
+    Erased,
     /// Access itself has stopped; nothing could end the session later.
     Stopped,
 }
@@ -52,6 +54,7 @@ impl Cause {
             Self::TokenExpired => "token-expired",
             Self::Locked => "locked",
             Self::PolicyChanged => "policy-changed",
+            Self::Erased => "erased",
             Self::Stopped => "access-stopped",
         }
     }

@@ -95,6 +95,13 @@ macro_rules! line {
     };
 }
 
+impl Reason {
+    /// What is left of the words of a person who was erased.
+    pub fn erased() -> Self {
+        Self("(erased)".into())
+    }
+}
+
 line!(Reason);
 line!(Ticket);
 

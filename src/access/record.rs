@@ -5,13 +5,13 @@
 //! What belongs to one request carries the request's id as its correlation id, from the first ask to the last end.
 //!
 //! Reading back is strict. A record of access that says something this program can't read, or whose personal values
-//! can't be had, stops the start: passing over it could forget a lock or a revocation.
+//! can't be had, stops the start: passing over it could forget a lock or a revocation. Only what was erased on purpose is
+//! read without its name: it speaks of [`Subject::erased`], the same for everything that one key sealed.
 
-use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use sallyport_audit::{Draft, Kind, Outcome, Personal};
+use sallyport_audit::{Draft, KeyId, Kind, Outcome, Personal, Value as Known, Values};
 use serde_json::{Map, Value};
 
 use super::fact::{Actor, Attempt, Fact, RefusedAttempt};
@@ -183,6 +183,9 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
                 .detail("faults", places.clone())
                 .detail("count", *count)
         }
+        Fact::Erased { key, by: actor, reason } => {
+            why(by(done(Kind::PersonalErased), actor), reason.as_ref()).detail("key", key.to_string())
+        }
         Fact::Refused(attempt) => refused(attempt),
     }
 }
@@ -207,6 +210,7 @@ fn refused(attempt: &RefusedAttempt) -> Draft {
         Attempt::Lock => Kind::AccessLocked,
         Attempt::Unlock => Kind::AccessUnlocked,
         Attempt::ReloadPolicy => Kind::PolicyRefused,
+        Attempt::Erase => Kind::PersonalErased,
     };
     let mut draft =
         by(Draft::new(kind, Outcome::Denied), &attempt.by).detail("refusal", attempt.code.as_str());
@@ -235,9 +239,7 @@ pub(super) struct Parts<'a> {
     pub(super) policy: Option<&'a str>,
     pub(super) correlation: Option<&'a str>,
     pub(super) details: &'a Map<String, Value>,
-    pub(super) personal: &'a BTreeMap<Personal, String>,
-    /// Whether the record has a commitment to this value, readable or not.
-    pub(super) committed: &'a dyn Fn(Personal) -> bool,
+    pub(super) personal: &'a Values,
 }
 
 /// The fact that a record tells, or `None` for a record that changes nothing in access.
@@ -343,6 +345,16 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             rules: parts.number::<u64>("rules")?.ok_or("it has no count of rules")?,
             by: parts.actor()?,
         },
+        Kind::PersonalErased => Fact::Erased {
+            key: parts
+                .details
+                .get("key")
+                .and_then(Value::as_str)
+                .and_then(KeyId::parse)
+                .ok_or("its key can't be read")?,
+            by: parts.actor()?,
+            reason: parts.reason()?,
+        },
         _ => return Ok(None),
     };
     Ok(Some(fact))
@@ -371,20 +383,26 @@ impl Parts<'_> {
         values.iter().map(|value| parse(key, value.as_str())).collect()
     }
 
-    fn personal(&self, field: Personal) -> Result<Option<&str>, String> {
-        match self.personal.get(&field) {
-            Some(text) => Ok(Some(text)),
-            None if (self.committed)(field) => Err(format!("its {field} is sealed and can't be opened")),
-            None => Ok(None),
+    fn person(&self, field: Personal) -> Result<Subject, String> {
+        match self.personal.get(field) {
+            Some(Known::Readable { text, .. }) => parse(field.as_str(), Some(text)),
+            Some(Known::Erased { key }) => Ok(Subject::erased(*key)),
+            Some(Known::Unreadable { why }) => {
+                Err(format!("its {field} is sealed and can't be opened: {why}"))
+            }
+            None => Err(format!("it has no {field}")),
         }
     }
 
-    fn person(&self, field: Personal) -> Result<Subject, String> {
-        parse(field.as_str(), self.personal(field)?)
-    }
-
     fn reason(&self) -> Result<Option<Reason>, String> {
-        self.personal(Personal::Reason)?.map(|text| parse("reason", Some(text))).transpose()
+        match self.personal.get(Personal::Reason) {
+            Some(Known::Readable { text, .. }) => parse("reason", Some(text)).map(Some),
+            Some(Known::Erased { .. }) => Ok(Some(Reason::erased())),
+            Some(Known::Unreadable { why }) => {
+                Err(format!("its reason is sealed and can't be opened: {why}"))
+            }
+            None => Ok(None),
+        }
     }
 
     fn actor(&self) -> Result<Actor, String> {

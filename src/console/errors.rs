@@ -62,6 +62,7 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         Refused::Minutes { .. }
         | Refused::TicketNeeded { .. }
         | Refused::TokenLife
+        | Refused::ReasonNames
         | Refused::NoTokenFor { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Refused::AlreadyApproved { .. }
         | Refused::NotPending { .. }
@@ -72,7 +73,10 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         | Refused::PolicyChanged { .. }
         | Refused::RequesterLocked { .. }
         | Refused::LockUnchanged { .. }
-        | Refused::OwnLock => StatusCode::CONFLICT,
+        | Refused::OwnLock
+        | Refused::OwnErasure
+        | Refused::LockHolds { .. }
+        | Refused::ElsewhereToo { .. } => StatusCode::CONFLICT,
     }
 }
 

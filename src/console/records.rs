@@ -3,9 +3,9 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use sallyport_audit::Seq;
+use sallyport_audit::{Seq, Value as Known, Values};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Shared;
 use super::caller::Caller;
@@ -51,9 +51,21 @@ pub(super) async fn list(
     for entry in entries {
         let mut record: Value = serde_json::from_slice(&entry.bytes).map_err(|error| failed(&error))?;
         if let Some(fields) = record.as_object_mut() {
-            fields.insert("values".to_owned(), json!(entry.personal));
+            fields.insert("values".to_owned(), values(&entry.personal));
+            fields.insert("erased".to_owned(), erased(&entry.personal));
         }
         records.push(record);
     }
     Ok(Json(records))
+}
+
+/// The values that can be read.
+fn values(personal: &Values) -> Value {
+    personal.iter().filter_map(|(field, _)| Some((field.as_str(), personal.text(field)?))).collect()
+}
+
+/// The fields whose values were erased.
+fn erased(personal: &Values) -> Value {
+    let erased = personal.iter().filter(|(_, value)| matches!(value, Known::Erased { .. }));
+    erased.map(|(field, _)| field.as_str()).collect()
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use sallyport_audit::{Cosigner, HeadSigner, SignError, Vault, VaultError, note};
-use sallyport_hsm::{Envelope, KeyError, Keys, PublicKey, Role, authority};
+use sallyport_audit::{Cosigner, HeadSigner, KeyId, OpenError, Owner, SignError, Vault, VaultError, note};
+use sallyport_hsm::{DataKeyId, KeyError, Keyring, Keys, PublicKey, Role, authority, keyring};
 
 use crate::access::{self, TokenKeys};
 use crate::tunnel::{
@@ -88,53 +88,51 @@ impl Cosigner for LedgerCosigner {
     }
 }
 
-/// Seals personal values under a data key that the provider wraps.
-pub(super) struct LedgerVault(Envelope);
+/// Seals personal values, each person's under a data key of their own.
+pub(super) struct LedgerVault(Keyring);
 
-/// Where the wrapped data key of the personal values is kept, in the key directory.
-const DATA_KEY: &str = "personal.key";
+/// Where the wrapped data keys of personal values are kept, in the ledger's directory.
+const DATA_KEYS: &str = "personal";
 
 impl LedgerVault {
-    /// Opens the data key in `directory`, or makes it.
-    pub(super) fn open(keys: &Keys, directory: &Path) -> Result<Arc<Self>, VaultOpenError> {
-        let file = directory.join(DATA_KEY);
-        let at = |source| VaultOpenError::File { path: file.clone(), source };
-        let wrapped = match std::fs::read(&file) {
-            Ok(wrapped) => Some(wrapped),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(at(error)),
-        };
-        let (envelope, made) = keys.envelope(wrapped.as_deref())?;
-        if wrapped.is_none() {
-            crate::secret_file::write(&file, &made).map_err(at)?;
-        }
-        Ok(Arc::new(Self(envelope)))
+    /// Opens the data keys beside the ledger in `directory`. Blocks.
+    pub(super) fn open(keys: &Keys, directory: &Path) -> Result<Arc<Self>, KeyError> {
+        Ok(Arc::new(Self(Keyring::open(keys, &directory.join(DATA_KEYS))?)))
     }
 }
 
-/// Why the personal values cannot be sealed.
-#[derive(Debug, thiserror::Error)]
-pub enum VaultOpenError {
-    /// The wrapped key could not be read or written.
-    #[error("the data key of personal values in {path} cannot be used")]
-    File {
-        /// The file.
-        path: std::path::PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The provider could not wrap or unwrap it.
-    #[error("the data key of personal values cannot be unwrapped")]
-    Key(#[from] KeyError),
+/// How the ring knows an owner. A person's name begins with `user:` or is what somebody typed; a day has no such name.
+fn owner_text(owner: &Owner) -> String {
+    match owner {
+        Owner::Person(name) => format!("person {name}"),
+        Owner::Day(day) => format!("day {day}"),
+    }
+}
+
+fn vault_error(error: &KeyError) -> VaultError {
+    VaultError::new(error.to_string())
 }
 
 impl Vault for LedgerVault {
-    fn seal(&self, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, VaultError> {
-        self.0.seal(aad, plaintext).map_err(|error| VaultError::new(error.to_string()))
+    fn is_ready(&self, owner: &Owner) -> bool {
+        self.0.is_ready(&owner_text(owner))
     }
 
-    fn open(&self, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
-        self.0.open(aad, sealed).map_err(|error| VaultError::new(error.to_string()))
+    fn prepare(&self, owner: &Owner) -> Result<(), VaultError> {
+        self.0.prepare(&owner_text(owner)).map_err(|error| vault_error(&error))
+    }
+
+    fn seal(&self, owner: &Owner, aad: &[u8], plaintext: &[u8]) -> Result<(KeyId, Vec<u8>), VaultError> {
+        let (id, sealed) =
+            self.0.seal(&owner_text(owner), aad, plaintext).map_err(|error| vault_error(&error))?;
+        Ok((KeyId::from_bytes(id.0), sealed))
+    }
+
+    fn open(&self, key: KeyId, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
+        self.0.unseal(DataKeyId(*key.as_bytes()), aad, sealed).map_err(|error| match error {
+            keyring::OpenError::Erased => OpenError::Erased,
+            keyring::OpenError::Key(error) => OpenError::Unreadable(vault_error(&error)),
+        })
     }
 }
 

@@ -11,7 +11,6 @@ use tracing::info;
 
 use super::adapters::{
     IdentityError, LedgerCosigner, LedgerSigner, LedgerVault, ProviderIdentity, ProviderTokenKeys,
-    VaultOpenError,
 };
 use super::config::{Config, Provider};
 use super::tls::TlsError;
@@ -45,9 +44,9 @@ pub enum GatewayError {
     /// A record that the start depends on.
     #[error("the start cannot be recorded")]
     NotRecorded(#[from] sallyport_audit::AppendError),
-    /// The data key of personal values.
-    #[error("personal values cannot be sealed")]
-    Vault(#[from] VaultOpenError),
+    /// The data keys of personal values.
+    #[error("the data keys of personal values cannot be used")]
+    Vault(#[source] KeyError),
     /// Policy or access state.
     #[error("access control cannot start")]
     Access(#[from] AccessError),
@@ -86,7 +85,7 @@ impl GatewayError {
     pub fn hint(&self) -> String {
         match self {
             Self::Keys(error)
-            | Self::Vault(VaultOpenError::Key(error))
+            | Self::Vault(error)
             | Self::Tls(TlsError::Key(error))
             | Self::Identity(IdentityError::Key(error)) => error.hint().to_owned(),
             Self::Ledger(error) => error.hint().to_owned(),
@@ -95,9 +94,7 @@ impl GatewayError {
             Self::Identity(IdentityError::Certificate(error)) => error.hint().to_owned(),
             Self::Stopped(_) => "start again; if it stays so, the log above says what happened".to_owned(),
             Self::NotRecorded(_) => "see the message above about the ledger".to_owned(),
-            Self::Vault(VaultOpenError::File { .. }) | Self::File { .. } => {
-                "check the path and who may read and write it".to_owned()
-            }
+            Self::File { .. } => "check the path and who may read and write it".to_owned(),
             Self::Tls(_) => {
                 "run `sallyportd init` again: it makes a certificate for the provider's key".to_owned()
             }
@@ -148,12 +145,19 @@ impl Parts {
     pub async fn open(config: &Config, keys: Keys, made: &[KeyInfo]) -> Result<Self, GatewayError> {
         let signer = LedgerSigner::new(&keys, origin(config))?;
         let verifier_key = signer.verifier_key();
-        let vault = LedgerVault::open(&keys, &config.keys.directory)?;
-        let options = LedgerOptions::new(
+        let vault = {
+            let (keys, directory) = (keys.clone(), config.ledger.directory.clone());
+            tokio::task::spawn_blocking(move || LedgerVault::open(&keys, &directory))
+                .await
+                .map_err(|error| GatewayError::Stopped(error.to_string()))?
+                .map_err(GatewayError::Vault)?
+        };
+        let mut options = LedgerOptions::new(
             config.ledger.directory.clone(),
             origin(config),
             config.gateway.domain.clone(),
         );
+        options.segment_bytes = config.ledger.segment_bytes;
         let (ledger, opened) =
             tokio::task::spawn_blocking(move || Ledger::open(options, Box::new(signer), vault))
                 .await

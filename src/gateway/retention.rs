@@ -200,3 +200,102 @@ fn unread(config: &Config) -> Result<u64, RetentionError> {
 fn files(config: &Config) -> Files {
     Files::new(&config.ledger.directory)
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use sallyport_audit::{Kind, Outcome, Seq};
+
+    use super::*;
+    use crate::gateway::setup::{Wishes, set_up};
+
+    /// A gateway with an archive, whose people have tokens and whose ledger has several segments.
+    async fn world() -> (tempfile::TempDir, Config) {
+        let state = tempfile::tempdir().unwrap();
+        let wishes = Wishes {
+            state: state.path().to_owned(),
+            module: None,
+            domain: "localhost".to_owned(),
+            listen: "127.0.0.1:0".to_owned(),
+            tcp_ports: "20000-20001".to_owned(),
+            people: vec!["user:admin".to_owned(), "user:alice".to_owned()],
+        };
+        set_up(&wishes).await.unwrap();
+        let file = state.path().join(crate::gateway::setup::CONFIG_FILE);
+        let set = ["retention.archive=archive", "ledger.segment_mebibytes=1"].map(str::to_owned);
+        let config = Config::load(&file, std::iter::empty(), &set).unwrap();
+        let parts = open(&config).await.unwrap();
+        for n in 0..60 {
+            let filler = "x".repeat(60_000);
+            let draft = Draft::new(Kind::HttpRequest, Outcome::Success).detail("n", n).detail("filler", filler);
+            parts.ledger.append(draft).await.unwrap();
+        }
+        close(parts).await.unwrap();
+        (state, config)
+    }
+
+    fn in_seven_years() -> Timestamp {
+        clock::now().checked_add(SignedDuration::from_hours(24 * 366 * 7)).unwrap()
+    }
+
+    fn token(state: &tempfile::TempDir, person: &str) -> String {
+        std::fs::read_to_string(state.path().join(format!("tokens/{person}.token"))).unwrap().trim().to_owned()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_gateway_is_pruned_and_people_who_had_access_before_have_it_after() {
+        let (state, config) = world().await;
+        assert_eq!(plan(&config, clock::now()).unwrap().plan.size, 0, "nothing is old enough today");
+        let admin = token(&state, "admin");
+        let held = Selection { from: Seq::new(20), to: Some(Seq::new(25)), ..Selection::default() };
+        hold(&config, "case-1", "a court asked", &held, Some(&admin)).await.unwrap();
+
+        let before = plan(&config, in_seven_years()).unwrap();
+        assert!(before.plan.go.records > 20);
+        let done = run(&config, in_seven_years(), Some(&admin)).await.unwrap();
+        assert!(state.path().join("archive").join(&done.manifest).is_file());
+
+        let after = plan(&config, in_seven_years()).unwrap();
+        assert_eq!((after.pruned, after.plan.gone), (before.plan.size, before.plan.go.records));
+        let parts = open(&config).await.unwrap();
+        for seq in 20..=25 {
+            assert!(parts.ledger.reader().get(Seq::new(seq)).unwrap().is_some(), "held record {seq}");
+        }
+        // Access is folded from what stayed: tokens from before are still known.
+        let person = parts.access.authenticate(&token(&state, "alice"), clock::now()).unwrap();
+        assert_eq!(person.subject().as_str(), "user:alice");
+        let entry = parts.ledger.reader().get(done.receipt.seq).unwrap().unwrap();
+        assert_eq!(entry.record.details["holds"], serde_json::json!(["case-1"]));
+        close(parts).await.unwrap();
+        release(&config, "case-1", "settled", None).await.unwrap();
+        assert_eq!(standing_holds(&config).unwrap().iter().count(), 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_may_not_administer_the_ledger_can_neither_hold_nor_prune() {
+        let (state, config) = world().await;
+        let before = files(&config).segments().unwrap();
+        let alice = token(&state, "alice");
+        let error = run(&config, in_seven_years(), Some(&alice)).await.unwrap_err();
+        assert!(matches!(error, RetentionError::Refused { .. }), "{error}");
+        let everything = Selection::default();
+        let error = hold(&config, "mine", "because", &everything, Some(&alice)).await.unwrap_err();
+        assert!(matches!(error, RetentionError::Refused { .. }) && error.hint().contains("gateway:ledger"));
+        let error = hold(&config, "mine", "because", &everything, Some("no token")).await.unwrap_err();
+        assert!(matches!(error, RetentionError::Token(_)));
+        assert_eq!(files(&config).segments().unwrap(), before);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn nothing_is_pruned_without_an_archive_or_while_the_gateway_runs() {
+        let (_state, mut config) = world().await;
+        let parts = open(&config).await.unwrap();
+        let error = run(&config, in_seven_years(), None).await.unwrap_err();
+        assert!(error.hint().contains("stop the other gateway"), "{}", error.hint());
+        // To look is possible all the same.
+        assert!(plan(&config, in_seven_years()).unwrap().plan.size > 0);
+        close(parts).await.unwrap();
+        config.retention.archive = None;
+        assert!(matches!(run(&config, in_seven_years(), None).await, Err(RetentionError::NoArchive)));
+    }
+}

@@ -148,6 +148,7 @@ struct Shared {
     status: watch::Receiver<LedgerStatus>,
     reader: Reader,
     node: String,
+    clock: owner::Clock,
     thread: Mutex<Option<JoinHandle<()>>>,
     closing: AtomicBool,
 }
@@ -226,6 +227,7 @@ impl Ledger {
                 .map_err(|error| AppendError::Randomness { reason: error.to_string() })?;
         }
         let prepared = Prepared::new(draft, &self.shared.node, seed)?;
+        self.prepare_keys(&prepared).await;
         let weight = u32::try_from(prepared.weight() / PERMIT_BYTES + 1).unwrap_or(u32::MAX);
         let room = self.shared.room.clone();
         let permit = match room.clone().try_acquire_many_owned(weight) {
@@ -234,6 +236,27 @@ impl Ledger {
         };
         let pending = Pending { prepared, reply, permit: Some(permit) };
         self.shared.sender.send(Message::Record(pending)).map_err(|_| self.gone())
+    }
+
+    /// Has the data keys at hand that sealing will need, so that a person seen for the first time costs the
+    /// ledger's thread nothing. What fails here is tried again there, and stalls the ledger if it must.
+    async fn prepare_keys(&self, prepared: &Prepared) {
+        let Some(sidecar) = prepared.sidecar() else { return };
+        let vault = &self.shared.reader.shared.vault;
+        let missing: Vec<_> =
+            sidecar.owners((self.shared.clock)()).filter(|owner| !vault.is_ready(owner)).collect();
+        if missing.is_empty() {
+            return;
+        }
+        let vault = Arc::clone(vault);
+        let work = move || missing.iter().try_for_each(|owner| vault.prepare(owner));
+        let prepared = match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => runtime.spawn_blocking(work).await.unwrap_or(Ok(())),
+            Err(_) => work(),
+        };
+        if let Err(error) = prepared {
+            tracing::debug!(%error, "a data key is not at hand");
+        }
     }
 
     /// Waits for the queue, but not for a queue that cannot move.

@@ -295,6 +295,7 @@ struct Parts {
 /// Records what opening has to say, and starts the two threads.
 fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerError> {
     let Parts { options, signer, vault, clock, key, replayed, journal, head, store } = parts;
+    let read_clock = Arc::clone(&clock);
     let (records, pruned) = (replayed.chain.size(), replayed.pruned);
     let note: Arc<str> = replayed.note.into();
     let (status, status_seen) = watch::channel(LedgerStatus::Open { records });
@@ -348,6 +349,7 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
         status: status_seen,
         reader: Reader { shared: read_side },
         node: written_by,
+        clock: read_clock,
         thread: Mutex::new(Some(thread)),
         closing: AtomicBool::new(false),
     };

@@ -234,8 +234,8 @@ impl Owner {
         // `Prepared` has bounded the length already.
         let bytes = bytes.ok_or_else(|| Refusal::Failed(format!("record {seq} grew too long")))?;
         let digest = Digest::leaf(bytes);
-        if let Some(plaintext) = prepared.sidecar() {
-            let sealed = self.vault.seal(digest.as_bytes(), plaintext);
+        if let Some(sidecar) = prepared.sidecar() {
+            let sealed = sidecar.seal(&*self.vault, digest, time);
             group.seal(
                 &sealed.map_err(|error| {
                     Refusal::Stalled(format!("personal values cannot be sealed: {error}"))

@@ -1,6 +1,5 @@
 //! Reading what was acknowledged.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
@@ -8,21 +7,20 @@ use tokio::sync::watch;
 use super::ReadError;
 use super::store::{Store, Stored};
 use super::tail::Tail;
-use crate::commitment::{Personal, Sidecar};
 use crate::digest::Digest;
 use crate::keys::Vault;
 use crate::record::{Record, Seq};
+use crate::sidecar::Values;
 
-/// A record with its bytes, and with the personal values that can still be read.
+/// A record with its bytes, and with its personal values as far as they can be read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     /// The record.
     pub record: Record,
     /// Its canonical bytes.
     pub bytes: Vec<u8>,
-    /// The personal values that fit the record's commitments. A value is missing when it was erased, when
-    /// the key provider cannot open it, or when it was changed.
-    pub personal: BTreeMap<Personal, String>,
+    /// What is known of each personal value: readable, erased or unreadable.
+    pub personal: Values,
 }
 
 impl Entry {
@@ -136,24 +134,8 @@ impl Reader {
         }
         let record =
             Record::parse(&stored.record).map_err(|source| ReadError::Record { seq: expected, source })?;
-        let personal = self.personal(&record, &stored);
+        let leaf = Digest::leaf(&stored.record);
+        let personal = Values::open(&*self.shared.vault, &record, leaf, &stored.sealed);
         Ok(Entry { record, bytes: stored.record, personal })
-    }
-
-    fn personal(&self, record: &Record, stored: &Stored) -> BTreeMap<Personal, String> {
-        if stored.sealed.is_empty() {
-            return BTreeMap::new();
-        }
-        let digest = Digest::leaf(&stored.record);
-        match self.shared.vault.open(digest.as_bytes(), &stored.sealed) {
-            Ok(plaintext) => {
-                let sidecar = Sidecar::parse(&plaintext);
-                sidecar.map(|sidecar| sidecar.matching(&record.personal)).unwrap_or_default()
-            }
-            Err(error) => {
-                tracing::debug!(seq = %record.seq, %error, "personal values cannot be read");
-                BTreeMap::new()
-            }
-        }
     }
 }

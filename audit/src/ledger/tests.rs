@@ -102,7 +102,7 @@ async fn what_was_acknowledged_is_read_at_once_and_after_reopening() {
         let entry = reader.get(receipt.seq).unwrap().unwrap();
         assert_eq!(entry.digest(), receipt.digest);
         assert_eq!(entry.record.time, receipt.time);
-        assert_eq!(entry.personal.get(&crate::Personal::Path), Some(&format!("/{n}")));
+        assert_eq!(entry.personal.text(crate::Personal::Path), Some(format!("/{n}").as_str()));
     }
     ledger.close().await.unwrap();
     let (ledger, opened) = open(directory.path());
@@ -216,7 +216,7 @@ async fn the_longest_record_is_kept_whole_in_journal_and_store() {
     assert_eq!(opened.store, StoreState::Current);
     let entry = ledger.reader().get(receipt.seq).unwrap().unwrap();
     assert_eq!(entry.record.details["long"], long);
-    assert_eq!(entry.personal[&crate::Personal::Reason].len(), 20_000);
+    assert_eq!(entry.personal.text(crate::Personal::Reason).unwrap().len(), 20_000);
     assert_eq!(numbers(&ledger), [1, 2]);
     ledger.close().await.unwrap();
 }

@@ -81,8 +81,8 @@ impl CosignerKey {
             Some((&found, _)) => return Err(KeyError::Cosigner { found }),
             None => return Err(KeyError::Form),
         };
-        if hash != hex::encode(key.id) {
-            return Err(KeyError::Hash { found: hash.to_owned(), expected: hex::encode(key.id) });
+        if hash != const_hex::encode(key.id) {
+            return Err(KeyError::Hash { found: hash.to_owned(), expected: const_hex::encode(key.id) });
         }
         Ok(key)
     }
@@ -180,7 +180,7 @@ impl fmt::Display for CosignerKey {
             Key::MlDsa44(_) => ML_DSA_44,
         };
         let bytes = [&[kind], self.bytes.as_slice()].concat();
-        write!(f, "{}+{}+{}", self.name, hex::encode(self.id), STANDARD.encode(bytes))
+        write!(f, "{}+{}+{}", self.name, const_hex::encode(self.id), STANDARD.encode(bytes))
     }
 }
 

@@ -45,8 +45,8 @@ impl PublicKey {
             return Err(KeyError::Type { found: kind });
         }
         let key = Self::new(name, bytes.try_into().map_err(|_| KeyError::Form)?)?;
-        if hash != hex::encode(key.id) {
-            return Err(KeyError::Hash { found: hash.to_owned(), expected: hex::encode(key.id) });
+        if hash != const_hex::encode(key.id) {
+            return Err(KeyError::Hash { found: hash.to_owned(), expected: const_hex::encode(key.id) });
         }
         Ok(key)
     }
@@ -78,7 +78,7 @@ impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut bytes = vec![ED25519];
         bytes.extend_from_slice(self.key.as_bytes());
-        write!(f, "{}+{}+{}", self.name, hex::encode(self.id), STANDARD.encode(bytes))
+        write!(f, "{}+{}+{}", self.name, const_hex::encode(self.id), STANDARD.encode(bytes))
     }
 }
 

@@ -124,8 +124,11 @@ impl SignedNote {
 
     /// The keys that are named, for messages.
     pub fn signers(&self) -> String {
-        let names: Vec<_> =
-            self.signatures.iter().map(|line| format!("{}+{}", line.name, hex::encode(line.id))).collect();
+        let names: Vec<_> = self
+            .signatures
+            .iter()
+            .map(|line| format!("{}+{}", line.name, const_hex::encode(line.id)))
+            .collect();
         names.join(", ")
     }
 }

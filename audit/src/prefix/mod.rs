@@ -18,6 +18,7 @@ mod read;
 mod write;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::digest::Digest;
 use crate::kind::Kind;
@@ -85,11 +86,13 @@ pub struct Declaration {
 impl Declaration {
     /// What `record` declares; `None` if it is of another kind or says less.
     pub fn of(record: &Record) -> Option<Self> {
-        if record.kind != Kind::RetentionPruned {
-            return None;
-        }
-        let digest = |key: &str| Digest::parse(record.details.get(key)?.as_str()?);
-        let size = record.details.get("size")?.as_u64()?;
+        (record.kind == Kind::RetentionPruned).then(|| Self::read(&record.details)).flatten()
+    }
+
+    /// What the details of a record of kind `retention.pruned` declare.
+    pub fn read(details: &Map<String, Value>) -> Option<Self> {
+        let digest = |key: &str| Digest::parse(details.get(key)?.as_str()?);
+        let size = details.get("size")?.as_u64()?;
         Some(Self { size, root: digest("root")?, digest: digest("digest")? })
     }
 

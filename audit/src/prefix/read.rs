@@ -14,7 +14,7 @@ use crate::digest::Digest;
 use crate::export::OmittedLine;
 use crate::journal::{Group, GroupWriter};
 use crate::note::SignedNote;
-use crate::record::{Record, RecordError, Seq};
+use crate::record::{RecordError, RecordReader, Seq};
 use crate::tree::{Frontier, Subtree};
 
 /// A prefix whose lines fit together and lead to the root of its head.
@@ -193,6 +193,7 @@ fn parse_head(line: &[u8]) -> Result<super::Head, PrefixFault> {
 }
 
 struct Reading {
+    reader: RecordReader,
     size: u64,
     frontier: Frontier,
     /// The leaf hash of the record before the next one, where it is known.
@@ -206,6 +207,7 @@ struct Reading {
 impl Reading {
     fn new(size: u64, head: &[u8]) -> Self {
         Self {
+            reader: RecordReader::default(),
             size,
             frontier: Frontier::default(),
             before: Some(Digest::ZERO),
@@ -244,18 +246,18 @@ impl Reading {
 
     fn record(&mut self, range: Range<usize>, line: &[u8]) -> Result<(), PrefixFault> {
         let seq = Seq::new(self.frontier.size());
-        let record = Record::parse(line).map_err(|source| PrefixFault::Record { seq, source })?;
+        let record = self.reader.read(line).map_err(|source| PrefixFault::Record { seq, source })?;
         if record.seq != seq {
             return Err(PrefixFault::Gap { expected: seq, found: record.seq });
         }
         if self.before.is_some_and(|before| before != record.prev) {
             return Err(PrefixFault::Unlinked { seq });
         }
+        self.last_time = Some(record.time);
         let leaf = Digest::leaf(line);
         self.frontier.push(leaf);
         self.before = Some(leaf);
         self.kept += 1;
-        self.last_time = Some(record.time);
         self.lines.push(Line::Record { seq, record: range, sealed: Vec::new() });
         Ok(())
     }

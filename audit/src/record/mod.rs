@@ -8,7 +8,7 @@
 //! agrees (RFC 7493 section 2.2); fractions are written as text or in a smaller unit.
 //!
 //! [`Draft`] is what the program wants to say; `Prepared` is a draft in canonical form that lacks only its
-//! place in the ledger; [`Record`] is what a reader gets back.
+//! place in the ledger; [`Record`] is what a reader gets back, [`RecordView`] the same without copies.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,10 +24,13 @@ use crate::kind::Kind;
 mod canonical;
 mod draft;
 mod prepared;
+mod reading;
+mod spelling;
 
 pub use canonical::time_text;
 pub use draft::Draft;
 pub use prepared::Prepared;
+pub use reading::{RecordReader, RecordView};
 
 /// The record format that this program writes and reads.
 pub const FORMAT_VERSION: u64 = 1;
@@ -153,20 +156,7 @@ pub struct Record {
 impl Record {
     /// Reads a record, and refuses bytes which are not the one spelling of what they say.
     pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
-        if bytes.len() > MAX_RECORD_BYTES {
-            return Err(RecordError::TooLarge { bytes: bytes.len() });
-        }
-        let record: Self = serde_json::from_slice(bytes).map_err(|error| Self::explain(bytes, &error))?;
-        if record.v != FORMAT_VERSION {
-            return Err(RecordError::Version { found: record.v });
-        }
-        canonical::check_details(&record.details)?;
-        let mut again = Vec::with_capacity(bytes.len());
-        record.write_canonical(&mut again)?;
-        if again != bytes {
-            return Err(RecordError::NotCanonical);
-        }
-        Ok(record)
+        RecordReader::default().read(bytes).map(|record| record.to_record())
     }
 
     /// The canonical bytes.
@@ -178,18 +168,6 @@ impl Record {
             return Err(RecordError::TooLarge { bytes: bytes.len() });
         }
         Ok(bytes)
-    }
-
-    /// A record of a later format must be told apart from garbage, whatever else it holds.
-    fn explain(bytes: &[u8], error: &serde_json::Error) -> RecordError {
-        #[derive(Deserialize)]
-        struct Version {
-            v: u64,
-        }
-        match serde_json::from_slice::<Version>(bytes) {
-            Ok(Version { v }) if v != FORMAT_VERSION => RecordError::Version { found: v },
-            _ => RecordError::Malformed { reason: error.to_string() },
-        }
     }
 
     fn write_canonical(&self, out: &mut Vec<u8>) -> Result<(), RecordError> {

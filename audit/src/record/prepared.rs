@@ -4,15 +4,15 @@
 //! thread which numbers records has little left to do.
 
 use super::{Draft, MAX_PERSONAL_BYTES, MAX_RECORD_BYTES, Outcome, RecordError, Seq, canonical};
-use crate::commitment::{Sidecar, commit_all};
 use crate::digest::Digest;
+use crate::sidecar::Sidecar;
 
 /// A draft that lacks only number, time and `prev`.
 pub struct Prepared {
     front: Vec<u8>,
     result: Outcome,
     session: Option<Vec<u8>>,
-    sidecar: Option<Vec<u8>>,
+    sidecar: Option<Sidecar>,
 }
 
 impl Prepared {
@@ -23,7 +23,7 @@ impl Prepared {
             return Err(RecordError::PersonalTooLarge { bytes: personal_bytes });
         }
         canonical::check_details(&draft.details)?;
-        let personal = commit_all(&seed, &draft.personal);
+        let (sidecar, personal) = Sidecar::new(draft.personal, &seed);
         let mut front = Vec::with_capacity(512);
         canonical::Front {
             action: draft.action.as_deref(),
@@ -42,8 +42,6 @@ impl Prepared {
         if bytes > MAX_RECORD_BYTES {
             return Err(RecordError::TooLarge { bytes });
         }
-        let sidecar =
-            (!draft.personal.is_empty()).then(|| Sidecar { seed, values: draft.personal }.to_bytes());
         Ok(Self { front, result: draft.result, session, sidecar })
     }
 
@@ -54,12 +52,12 @@ impl Prepared {
     }
 
     /// What is to be sealed beside the record, if it has personal values.
-    pub fn sidecar(&self) -> Option<&[u8]> {
-        self.sidecar.as_deref()
+    pub(crate) fn sidecar(&self) -> Option<&Sidecar> {
+        self.sidecar.as_ref()
     }
 
     /// About how much memory it holds, in bytes.
     pub fn weight(&self) -> usize {
-        256 + self.front.len() + self.sidecar.as_ref().map_or(0, Vec::len)
+        256 + self.front.len() + self.sidecar.as_ref().map_or(0, Sidecar::weight)
     }
 }

@@ -206,3 +206,95 @@ proptest! {
         let _ = Record::parse(&bytes);
     }
 }
+
+/// A record's bytes with something about them changed, by which most are no records any more.
+fn changed() -> impl Strategy<Value = Vec<u8>> {
+    let pieces = proptest::sample::select(vec![
+        "",
+        " ",
+        "0",
+        "-0",
+        "1.0",
+        "1e3",
+        "9007199254740992",
+        "-9007199254740991",
+        "null",
+        "{}",
+        "[]",
+        "[[[[[[[[[1]]]]]]]]]",
+        "\"",
+        "\\",
+        "\\u0041",
+        "\\/",
+        "\\u001f",
+        "\\n",
+        "\u{7f}",
+        "\u{e000}",
+        "😀",
+        ",",
+        "\"v\":1",
+        "\"v\":2",
+        "\"seq\":1,",
+        "\"a\":1,",
+        "\"\u{e000}\":1,\"😀\":2",
+        "\"😀\":2,\"\u{e000}\":1",
+        "T",
+        "+00:00",
+        "0000",
+        "ABC",
+        "}",
+    ]);
+    let change = (any::<proptest::sample::Index>(), 0_usize..4, pieces);
+    (draft(), proptest::collection::vec(change, 0..3)).prop_map(|(draft, changes)| {
+        let mut bytes = Vec::new();
+        let time = time_text(Timestamp::UNIX_EPOCH);
+        Prepared::new(draft, "gw-1", [9; 32]).unwrap().write(
+            Seq::new(7),
+            &time,
+            Digest::leaf(b"p"),
+            &mut bytes,
+        );
+        for (at, remove, insert) in changes {
+            let at = at.index(bytes.len() + 1);
+            let end = bytes.len().min(at + remove);
+            bytes.splice(at..end, insert.bytes());
+        }
+        bytes
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn the_reader_accepts_and_refuses_what_the_slow_one_does(bytes in changed()) {
+        let slow = crate::testing::read_slowly(&bytes);
+        let fast = Record::parse(&bytes);
+        prop_assert_eq!(fast.as_ref().ok(), slow.as_ref().ok());
+        if let Err(RecordError::Version { found }) = slow {
+            prop_assert_eq!(fast, Err(RecordError::Version { found }));
+        }
+    }
+}
+
+#[test]
+fn keys_in_details_stand_in_the_order_of_their_utf16_code_units() {
+    let text = String::from_utf8(sample().to_bytes().unwrap()).unwrap();
+    // By code points U+E000 would come first, by code units U+1F600 does.
+    let right = text.replace("\"b\":1", "\"😀\":1,\"\u{e000}\":1");
+    let wrong = text.replace("\"b\":1", "\"\u{e000}\":1,\"😀\":1");
+    assert!(Record::parse(right.as_bytes()).is_ok());
+    assert_eq!(Record::parse(wrong.as_bytes()), Err(RecordError::NotCanonical));
+}
+
+#[test]
+fn one_reader_reads_many_records_without_mixing_them() {
+    let mut reader = RecordReader::default();
+    let long = sample();
+    let short = Record { details: Map::new(), action: None, ..sample() };
+    for record in [&long, &short, &long] {
+        let bytes = record.to_bytes().unwrap();
+        assert!(reader.read(b"{\"action\":1}").is_err());
+        assert_eq!(reader.read(&bytes).unwrap().to_record(), *record);
+    }
+}

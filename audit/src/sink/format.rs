@@ -15,7 +15,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{kind::Kind, ledger::Entry, record::Outcome};
+use crate::{kind::Kind, ledger::Entry, record::Outcome, sidecar::Value};
 
 use super::options::{Facility, PersonalView, SinkName};
 
@@ -97,14 +97,19 @@ impl Format {
             return;
         }
         let _ = write!(out, "[who@{}", self.enterprise);
-        for (field, value) in &entry.personal {
-            param(out, field.as_str(), value);
+        let (mut erased, mut withheld) = (Vec::new(), Vec::new());
+        for (field, value) in entry.personal.iter() {
+            match value {
+                Value::Readable { text, .. } => param(out, field.as_str(), text),
+                Value::Erased { .. } => erased.push(field.as_str()),
+                Value::Unreadable { .. } => withheld.push(field.as_str()),
+            }
         }
-        let missing = entry.record.personal.keys().filter(|field| !entry.personal.contains_key(field));
-        let missing: Vec<&str> = missing.map(|field| field.as_str()).collect();
-        if !missing.is_empty() {
-            // Erased, or not readable while the key provider is away: the reader must not take it for "nobody".
-            param(out, "withheld", &missing.join(","));
+        // The reader must not take it for "nobody": erased for good, or not readable while the provider is away.
+        for (name, fields) in [("erased", erased), ("withheld", withheld)] {
+            if !fields.is_empty() {
+                param(out, name, &fields.join(","));
+            }
         }
         out.push(']');
     }

@@ -9,12 +9,12 @@ use crate::digest::Digest;
 use crate::journal::Group;
 use crate::record::{Record, Seq};
 
-/// The changed record and what to say of it. `record` is number `seq`, whose `prev` does not fit; `before`
+/// The changed record and what to say of it. Record `seq` names `prev`, which does not fit; `before`
 /// is the chain before the group.
 pub(super) fn broken_link(
     group: &Group<&[u8]>,
     seq: Seq,
-    record: &Record,
+    prev: Digest,
     before: &Chain,
     head: Option<&Checkpoint>,
 ) -> (Seq, String) {
@@ -25,7 +25,7 @@ pub(super) fn broken_link(
     }
     let earlier = Seq::new(seq.get().saturating_sub(1));
     let changed = (earlier, format!("it was changed: record {seq} links to another one in its place"));
-    if followed_by_its_own(group, seq) || fits_when_restored(group, earlier, record.prev, before, head) {
+    if followed_by_its_own(group, seq) || fits_when_restored(group, earlier, prev, before, head) {
         changed
     } else {
         this

@@ -597,7 +597,7 @@ fn keys(score: &mut Score) {
         );
     }
     for point in WEAK {
-        let bytes: [u8; 32] = hex::decode(point).unwrap().try_into().unwrap();
+        let bytes: [u8; 32] = const_hex::decode(point).unwrap().try_into().unwrap();
         score.count(class, || format!("the weak key {point}"), PublicKey::new(ORIGIN, &bytes).is_err());
     }
     let good = genuine().verifier().to_string();

@@ -7,7 +7,7 @@ use std::{
 };
 
 use sallyport_audit::{
-    Digest, Draft, Entry, Kind, Outcome, Record, Seq,
+    Digest, Draft, Entry, Kind, Outcome, Record, Seq, Values,
     sink::{Feed, FeedError, Notice},
 };
 use tokio::sync::watch;
@@ -52,7 +52,7 @@ impl Source {
             details: draft.details,
         };
         let bytes = record.to_bytes().unwrap();
-        entries.push(Entry { record, bytes, personal: draft.personal });
+        entries.push(Entry { record, bytes, personal: Values::readable(draft.personal) });
         self.heads.send_replace(seq + 1);
         seq
     }

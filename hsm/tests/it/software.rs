@@ -49,7 +49,7 @@ fn every_role_signs_and_is_the_same_after_opening_again() {
     assert_eq!(keys.generate_missing().unwrap().len(), Role::ALL.len());
     let signing: Vec<Role> = Role::ALL.into_iter().filter(|role| *role != Role::Kek).collect();
     let before: Vec<_> = signing.iter().map(|role| keys.public_key(*role).unwrap()).collect();
-    let (envelope, wrapped) = keys.envelope(None).unwrap();
+    let (envelope, wrapped) = keys.envelope("a test", None).unwrap();
     let sealed = envelope.seal(b"aad", b"value").unwrap();
     drop(keys);
 
@@ -58,7 +58,7 @@ fn every_role_signs_and_is_the_same_after_opening_again() {
         assert_eq!(keys.public_key(*role).unwrap(), public);
         public.verify(MESSAGE, &keys.sign_blocking(*role, MESSAGE).unwrap()).unwrap();
     }
-    let (envelope, _) = keys.envelope(Some(&wrapped)).unwrap();
+    let (envelope, _) = keys.envelope("a test", Some(&wrapped)).unwrap();
     assert_eq!(envelope.open(b"aad", &sealed).unwrap(), b"value");
     assert_eq!((mode(&place.directory()), mode(&place.file())), (0o700, 0o600));
 }

@@ -37,6 +37,8 @@ pub enum Command {
     IssueToken { token: TokenId, subject: Subject, tenant: Tenant, expires: Timestamp },
     /// Revoke a token.
     RevokeToken { token: TokenId, reason: Option<Reason> },
+    /// End all that a person has, before their data key is destroyed.
+    Erase { subject: Subject, reason: Reason },
     /// Leave to load the policy again; the load itself is the owner's.
     ReloadPolicy,
 }
@@ -54,6 +56,7 @@ impl Command {
             Self::IssueToken { .. } => Attempt::IssueToken,
             Self::RevokeToken { .. } => Attempt::RevokeToken,
             Self::ReloadPolicy => Attempt::ReloadPolicy,
+            Self::Erase { .. } => Attempt::Erase,
         }
     }
 }

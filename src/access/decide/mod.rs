@@ -6,6 +6,7 @@
 
 mod approval;
 mod command;
+mod erasing;
 mod guarding;
 mod refusal;
 
@@ -64,6 +65,7 @@ pub fn decide(
         }
         Command::RevokeToken { token, reason } => case.revoke_token(by, *token, reason.as_ref()),
         Command::ReloadPolicy => case.admin(by, Part::Policy, None).map(|()| Vec::new()),
+        Command::Erase { subject, reason } => case.erase(by, subject, reason),
     }
 }
 
@@ -109,7 +111,9 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
             grant = Some(*id);
             object = state.grant(*id).map(|grant| grant.object.clone());
         }
-        Command::Lock { .. } | Command::Unlock { .. } => object = Some(Object::gateway(Part::People)),
+        Command::Lock { .. } | Command::Unlock { .. } | Command::Erase { .. } => {
+            object = Some(Object::gateway(Part::People))
+        }
         Command::IssueToken { .. } | Command::RevokeToken { .. } => {
             object = Some(Object::gateway(Part::Tokens));
         }

@@ -83,6 +83,18 @@ pub enum Refusal {
     /// Locking oneself out is a mistake, not an intention.
     #[error("this would lock you out yourself")]
     OwnLock,
+    /// Whoever erases must be there afterwards to answer for it.
+    #[error("nobody erases themselves")]
+    OwnErasure,
+    /// A lock is forgotten with the name.
+    #[error("{subject} is locked, and the lock would be forgotten with the name")]
+    LockHolds { subject: Subject },
+    /// The record of the erasure must not bring the name back.
+    #[error("the reason names the person, and it stays")]
+    ReasonNames,
+    /// The erasure would reach into other tenants.
+    #[error("{subject} is known in another tenant too")]
+    ElsewhereToo { subject: Subject },
     /// Nothing crosses tenants.
     #[error("you act in tenant {own}; this is in {other}")]
     OtherTenant { own: Tenant, other: Tenant },
@@ -121,6 +133,10 @@ impl Refusal {
             Self::NoTokenFor { .. } => "no-token-for",
             Self::LockUnchanged { .. } => "lock-unchanged",
             Self::OwnLock => "own-lock",
+            Self::OwnErasure => "own-erasure",
+            Self::LockHolds { .. } => "lock-holds",
+            Self::ReasonNames => "reason-names",
+            Self::ElsewhereToo { .. } => "elsewhere-too",
             Self::OtherTenant { .. } => "other-tenant",
         }
     }
@@ -167,7 +183,12 @@ impl Refusal {
             Self::TokenLife => "choose a shorter life",
             Self::NoTokenFor { .. } => "name a person, as `user:NAME`",
             Self::LockUnchanged { .. } => "nothing needs to be done",
-            Self::OwnLock => "have another admin do it",
+            Self::OwnLock | Self::OwnErasure => "have another admin do it",
+            Self::LockHolds { .. } => {
+                "unlock them first; to keep them out, let policy or your identity provider do it"
+            }
+            Self::ReasonNames => "write the reason without the name",
+            Self::ElsewhereToo { .. } => "have the gateway's operator do it",
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::access::object::{Action, Object};
 use crate::access::policy::PolicyDigest;
 use crate::access::reason::Ticket;
 
-fn parts_of<'a>(draft: &'a Draft, committed: &'a dyn Fn(Personal) -> bool) -> Parts<'a> {
+fn parts_of<'a>(draft: &'a Draft, personal: &'a Values) -> Parts<'a> {
     Parts {
         kind: draft.kind,
         result: draft.result,
@@ -17,8 +17,7 @@ fn parts_of<'a>(draft: &'a Draft, committed: &'a dyn Fn(Personal) -> bool) -> Pa
         policy: draft.policy.as_deref(),
         correlation: draft.correlation.as_deref(),
         details: &draft.details,
-        personal: &draft.personal,
-        committed,
+        personal,
     }
 }
 
@@ -83,7 +82,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         time(),
         time(),
     );
-    (0u8..12, who, what, how).prop_map(
+    (0u8..13, who, what, how).prop_map(
         |(
             which,
             ((request, grant, token), subject, other, by, principal),
@@ -132,6 +131,7 @@ fn fact() -> impl Strategy<Value = Fact> {
             8 => Fact::GrantExpired { grant, request, tenant, object, subject },
             9 => Fact::Locked { principal, tenant, by, reason },
             10 => Fact::Unlocked { principal, tenant, by, reason },
+            11 => Fact::Erased { key: KeyId::from_bytes([9; 16]), by, reason },
             _ => Fact::PolicyLoaded { digest: policy, previous, rules: u64::from(minutes), by },
         },
     )
@@ -141,8 +141,8 @@ proptest! {
     #[test]
     fn every_fact_is_read_back_from_its_record(fact in fact()) {
         let draft = draft_of(&fact);
-        let committed = |field| draft.personal.contains_key(&field);
-        prop_assert_eq!(fact_of(&parts_of(&draft, &committed)), Ok(Some(fact)));
+        let personal = Values::readable(draft.personal.clone());
+        prop_assert_eq!(fact_of(&parts_of(&draft, &personal)), Ok(Some(fact)));
     }
 
     #[test]
@@ -158,11 +158,20 @@ proptest! {
     #[test]
     fn a_record_whose_personal_values_cant_be_opened_is_an_error_and_not_passed_over(fact in fact()) {
         let draft = draft_of(&fact);
-        let sealed = Draft { personal: BTreeMap::new(), ..draft.clone() };
-        let parts = parts_of(&sealed, &|_| true);
-        let committed = |field| draft.personal.contains_key(&field);
-        let got = fact_of(&Parts { committed: &committed, ..parts });
+        let closed = Known::Unreadable { why: "the token is away".to_owned() };
+        let personal = draft.personal.keys().map(|field| (*field, closed.clone())).collect();
+        let got = fact_of(&parts_of(&draft, &personal));
         prop_assert_eq!(got.is_err(), !draft.personal.is_empty());
+    }
+
+    #[test]
+    fn a_record_whose_personal_values_were_erased_is_read_and_names_nobody(fact in fact()) {
+        let draft = draft_of(&fact);
+        let key = KeyId::from_bytes([7; 16]);
+        let personal = draft.personal.keys().map(|field| (*field, Known::Erased { key })).collect();
+        let got = fact_of(&parts_of(&draft, &personal));
+        prop_assert!(matches!(got, Ok(Some(_))), "{:?}", got);
+        prop_assert!(!format!("{got:?}").contains("user:"), "{:?}", got);
     }
 }
 
@@ -179,5 +188,5 @@ fn a_refused_attempt_changes_nothing_when_it_is_read_back() {
     };
     let draft = draft_of(&Fact::Refused(attempt));
     assert_eq!((draft.kind, draft.result), (Kind::AccessApproved, Outcome::Denied));
-    assert_eq!(fact_of(&parts_of(&draft, &|_| true)), Ok(None));
+    assert_eq!(fact_of(&parts_of(&draft, &Values::readable(draft.personal.clone()))), Ok(None));
 }

@@ -1,9 +1,10 @@
 //! The state of access: a fold over facts.
 //!
 //! Nothing is remembered that isn't in the ledger, so a restart gives exactly the same state. [`State::apply`] is
-//! total: a fact that refers to something unknown (its personal values were erased, say) changes nothing, and
-//! nothing can be used because of it.
+//! total: a fact that refers to something unknown changes nothing, and nothing can be used because of it. People who
+//! were erased are folded under the name that is left of them (`erasure`).
 
+mod erasure;
 mod grant;
 mod request;
 mod standing;
@@ -11,12 +12,13 @@ mod standing;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
+use sallyport_audit::KeyId;
 
 pub use grant::{Grant, GrantStatus};
 pub use request::{Approval, Request, RequestStatus};
 pub use standing::{Lock, Token};
 
-use super::fact::{Actor, Fact, Stamp};
+use super::fact::{Fact, Stamp};
 use super::ids::{GrantId, RequestId, TokenId};
 use super::names::{Principal, Subject, Tenant};
 use super::policy::PolicyDigest;
@@ -35,6 +37,8 @@ pub struct State {
     /// Requests that wait, by who asked.
     pending: HashMap<(Tenant, Subject), BTreeSet<RequestId>>,
     policy: Option<PolicyDigest>,
+    /// The data keys of people who were erased.
+    erased: BTreeSet<KeyId>,
 }
 
 impl State {
@@ -82,19 +86,17 @@ impl State {
             }
             Fact::GrantIssued { .. } => self.granted(fact),
             Fact::GrantRevoked { grant, by, reason, .. } => {
-                let by = match by {
-                    Actor::Operator => None,
-                    Actor::Person(person) => Some(person.clone()),
-                };
+                let by = by.person().cloned();
                 self.end(*grant, GrantStatus::Revoked { at: stamp.time, by, reason: reason.clone() });
             }
             Fact::GrantExpired { grant, .. } => self.end(*grant, GrantStatus::Expired { at: stamp.time }),
-            Fact::Locked { principal, tenant, reason, .. } => {
+            Fact::Locked { principal, tenant, reason, by } => {
                 let key = (tenant.clone(), principal.clone());
                 self.locks.entry(key).or_insert_with(|| Lock {
                     principal: principal.clone(),
                     tenant: tenant.clone(),
                     since: stamp.time,
+                    by: by.person().cloned(),
                     reason: reason.clone(),
                 });
             }
@@ -102,6 +104,7 @@ impl State {
                 self.locks.remove(&(tenant.clone(), principal.clone()));
             }
             Fact::PolicyLoaded { digest, .. } => self.policy = Some(*digest),
+            Fact::Erased { key, .. } => self.erased(stamp, *key),
             Fact::PolicyRefused { .. } | Fact::Refused(_) => {}
         }
     }
@@ -244,6 +247,11 @@ impl State {
     pub fn live_grants_of(&self, tenant: &Tenant, subject: &Subject) -> impl Iterator<Item = &Grant> {
         let ids = self.live.get(&(tenant.clone(), subject.clone()));
         ids.into_iter().flatten().filter_map(|id| self.grants.get(id))
+    }
+
+    /// All grants that are neither revoked nor recorded as expired.
+    pub fn live_grants(&self) -> impl Iterator<Item = &Grant> {
+        self.live.values().flatten().filter_map(|id| self.grants.get(id))
     }
 
     /// Grants whose end has come but isn't recorded yet.

@@ -33,6 +33,8 @@ pub struct Lock {
     pub tenant: Tenant,
     /// Since when.
     pub since: Timestamp,
+    /// By whom; `None` for the operator.
+    pub by: Option<Subject>,
     /// Why.
     pub reason: Option<Reason>,
 }

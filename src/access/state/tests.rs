@@ -1,6 +1,7 @@
 //! The fold takes any sequence of facts, and gives nothing away for one that doesn't fit.
 
 use super::*;
+use crate::access::fact::Actor;
 use crate::access::object::{Action, Object};
 
 fn stamp(seq: u64) -> Stamp {

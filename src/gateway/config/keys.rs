@@ -113,6 +113,12 @@ pub const KEYS: &[Key] = &[
         "Where the ledger lives. One gateway only may hold it.",
     ),
     key(
+        "ledger.segment_mebibytes",
+        Some("64"),
+        "8",
+        "A file of the journal is closed at this size, in MiB (1 to 512). Records leave the ledger by whole files, so a smaller one lets them leave earlier.",
+    ),
+    key(
         "ledger.heartbeat_secs",
         Some("60"),
         "60",

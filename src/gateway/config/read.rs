@@ -39,6 +39,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, sinks: Vec<SyslogOptio
     let key_directory = path(reader, "keys.directory", state);
     let key_timeout = reader.number("keys.timeout_ms", 100, 60_000).map(Duration::from_millis);
     let ledger_directory = path(reader, "ledger.directory", state);
+    let segment_bytes = reader.number("ledger.segment_mebibytes", 1, 512).map(|size| size << 20);
     let record_heartbeat = seconds(reader.number("ledger.heartbeat_secs", 1, 3600));
     let cosign_every = seconds(reader.number("ledger.cosign_secs", 1, 86_400));
     let retention = read_retention(reader, state);
@@ -76,6 +77,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, sinks: Vec<SyslogOptio
         keys: Keys { provider: provider?, directory: key_directory?, timeout: key_timeout? },
         ledger: Ledger {
             directory: ledger_directory?,
+            segment_bytes: segment_bytes?,
             heartbeat: record_heartbeat?,
             cosign_every: cosign_every?,
         },

@@ -95,6 +95,8 @@ pub enum Provider {
 pub struct Ledger {
     /// Folder of journal, head file and store.
     pub directory: PathBuf,
+    /// Size at which a file of the journal is closed, in bytes.
+    pub segment_bytes: u64,
     /// Interval of heartbeat records.
     pub heartbeat: Duration,
     /// Interval of post-quantum cosignatures.

@@ -1,4 +1,6 @@
 use super::*;
+use crate::keys::{KeyId, Owner};
+use crate::sidecar::Value;
 
 fn open_with(directory: &Path, signer: SoftwareSigner) -> Result<(Ledger, Opened), LedgerError> {
     let quick = LedgerOptions { retry_interval: std::time::Duration::from_millis(10), ..options(directory) };
@@ -152,11 +154,17 @@ async fn a_false_signature_is_never_written() {
 struct Locked;
 
 impl Vault for Locked {
-    fn seal(&self, _: &[u8], _: &[u8]) -> Result<Vec<u8>, crate::VaultError> {
+    fn is_ready(&self, _: &Owner) -> bool {
+        false
+    }
+    fn prepare(&self, _: &Owner) -> Result<(), crate::VaultError> {
         Err(crate::VaultError::new("the wrapping key is gone"))
     }
-    fn open(&self, _: &[u8], _: &[u8]) -> Result<Vec<u8>, crate::VaultError> {
-        Err(crate::VaultError::new("the wrapping key is gone"))
+    fn seal(&self, owner: &Owner, _: &[u8], _: &[u8]) -> Result<(KeyId, Vec<u8>), crate::VaultError> {
+        self.prepare(owner).map(|()| (KeyId::from_bytes([0; 16]), Vec::new()))
+    }
+    fn open(&self, _: KeyId, _: &[u8], _: &[u8]) -> Result<Vec<u8>, crate::OpenError> {
+        Err(crate::VaultError::new("the wrapping key is gone").into())
     }
 }
 
@@ -166,7 +174,8 @@ async fn without_the_vault_personal_values_are_neither_written_in_clear_nor_read
     let (ledger, _) = Ledger::open(options(directory.path()), Box::new(signer()), Arc::new(Locked)).unwrap();
     assert!(matches!(ledger.append(draft(3)).await, Err(AppendError::SignerUnavailable { .. })));
     let entry = ledger.reader().get(Seq::new(1)).unwrap().unwrap();
-    assert!(entry.personal.is_empty());
+    let closed = Value::Unreadable { why: "the wrapping key is gone".to_owned() };
+    assert!(entry.personal.iter().all(|(_, value)| *value == closed));
     assert_eq!(entry.record.personal.len(), 2, "the commitments are still there");
     // What has no personal values needs no vault.
     ledger.append(Draft::new(Kind::HsmDown, Outcome::Failure)).await.unwrap();

@@ -9,7 +9,9 @@ use super::*;
 use crate::{
     Digest,
     commitment::Personal,
+    keys::KeyId,
     record::{Record, Seq},
+    sidecar::Values,
 };
 
 const PLACE: &str = "sallyport@32473";
@@ -52,7 +54,7 @@ fn entry(
         personal: commitments,
         details: [("note".to_owned(), remark.into())].into_iter().collect(),
     };
-    Entry { bytes: record.to_bytes().unwrap(), record, personal }
+    Entry { bytes: record.to_bytes().unwrap(), record, personal: Values::readable(personal) }
 }
 
 fn text(message: Vec<u8>) -> String {
@@ -94,10 +96,21 @@ fn a_personal_value_that_cannot_be_read_is_named_not_left_out_in_silence() {
     let personal =
         BTreeMap::from([(Personal::Subject, "user:alice".to_owned()), (Personal::Path, "/x".to_owned())]);
     let mut entry = entry(Kind::SessionOpened, Outcome::Success, "gw-1", personal, "x");
-    entry.personal.remove(&Personal::Subject);
+    entry.personal.set(Personal::Subject, Value::Unreadable { why: "the token is away".to_owned() });
     let message = parse_message(text(format().message(&entry, 1))).unwrap();
+    assert_eq!(message.sd.find_tuple(WHO, "erased"), None);
     assert_eq!(message.sd.find_tuple(WHO, "withheld"), Some(&"subject".to_owned()));
     assert_eq!(message.sd.find_tuple(WHO, "path"), Some(&"/x".to_owned()));
+}
+
+#[test]
+fn an_erased_value_is_told_apart_from_one_that_cannot_be_read() {
+    let personal = BTreeMap::from([(Personal::Subject, "user:alice".to_owned())]);
+    let mut entry = entry(Kind::SessionOpened, Outcome::Success, "gw-1", personal, "x");
+    entry.personal.set(Personal::Subject, Value::Erased { key: KeyId::from_bytes([1; 16]) });
+    let message = parse_message(text(format().message(&entry, 1))).unwrap();
+    assert_eq!(message.sd.find_tuple(WHO, "erased"), Some(&"subject".to_owned()));
+    assert_eq!(message.sd.find_tuple(WHO, "withheld"), None);
 }
 
 #[test]

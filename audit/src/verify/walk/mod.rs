@@ -24,7 +24,7 @@ use crate::chain::Chain;
 use crate::digest::Digest;
 use crate::kind::Kind;
 use crate::note::PublicKey;
-use crate::record::Seq;
+use crate::record::{RecordReader, Seq};
 use crate::tree::Frontier;
 
 use older::Older;
@@ -81,6 +81,7 @@ pub(super) struct Walk<'a> {
     pub(super) pruned: Option<Pruned>,
     /// How many bytes of whole segments were gone through.
     bytes: u64,
+    reader: RecordReader,
     /// The last head that was found right, as it stands in the journal.
     pub(super) note: String,
     pub(super) origin: Origin,
@@ -106,6 +107,7 @@ impl<'a> Walk<'a> {
             older,
             pruned: None,
             bytes: 0,
+            reader: RecordReader::default(),
             note: start.note,
             origin: start.origin,
             created: start.created,

@@ -6,7 +6,7 @@
 
 use super::{Place, Stop, Walk};
 use crate::prefix::{Declaration, NAME, Piece, Prefix, PrefixFault};
-use crate::record::{Record, Seq};
+use crate::record::{RecordReader, RecordView, Seq};
 use crate::tree::Frontier;
 use crate::verify::{Segment, Unreadable};
 
@@ -44,12 +44,11 @@ impl Walk<'_> {
         if next != Seq::ZERO || self.pruned.is_some() {
             return Err(place.broken(next, "a pruned beginning stands where its segment should begin"));
         }
-        let mut frontier = Frontier::default();
+        let (mut frontier, mut reader) = (Frontier::default(), RecordReader::default());
         for piece in prefix.pieces() {
             match piece {
                 Piece::Record { seq, bytes, .. } => {
-                    let record = Record::parse(bytes);
-                    let record = record.map_err(|error| place.broken(seq, error.to_string()))?;
+                    let record = reader.read(bytes).map_err(|error| place.broken(seq, error.to_string()))?;
                     self.contents(&record, place);
                     frontier.push(crate::Digest::leaf(bytes));
                 }
@@ -99,9 +98,9 @@ impl Walk<'_> {
     }
 
     /// Takes note of a record that may declare the prefix.
-    pub(super) fn declared(&mut self, record: &Record) {
+    pub(super) fn declared(&mut self, record: &RecordView<'_>) {
         if let Some(pruned) = &mut self.pruned
-            && Declaration::of(record).as_ref() == Some(&pruned.declaration)
+            && Declaration::read(&record.details()).as_ref() == Some(&pruned.declaration)
         {
             pruned.declared_by = Some(record.seq);
         }

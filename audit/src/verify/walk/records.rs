@@ -6,7 +6,7 @@ use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
 use crate::journal::Group;
 use crate::kind::Kind;
-use crate::record::{Record, RecordError, Seq};
+use crate::record::{RecordError, RecordReader, RecordView, Seq};
 use crate::verify::blame;
 
 impl Walk<'_> {
@@ -19,14 +19,15 @@ impl Walk<'_> {
         place: Place<'_>,
     ) -> Result<Option<Stop>, Stop> {
         let mut newer = None;
+        let mut reader = std::mem::take(&mut self.reader);
         for (seq, bytes, _) in group.records() {
-            match Record::parse(bytes) {
+            match reader.read(bytes) {
                 Ok(record) => {
                     if record.seq != seq {
                         return Err(place.broken(seq, format!("it says that it is record {}", record.seq)));
                     }
                     if record.prev != self.chain.prev() {
-                        let (seq, what) = blame::broken_link(group, seq, &record, before, head);
+                        let (seq, what) = blame::broken_link(group, seq, record.prev, before, head);
                         return Err(place.broken(seq, what));
                     }
                     self.contents(&record, place);
@@ -39,6 +40,7 @@ impl Walk<'_> {
             }
             self.extend(Digest::leaf(bytes));
         }
+        self.reader = reader;
         let fits = head.is_some_and(|head| *head == self.chain.checkpoint(&head.origin));
         match newer {
             Some((seq, error)) if !fits => Err(place.broken(seq, format!("it was changed: {error}"))),
@@ -51,7 +53,7 @@ impl Walk<'_> {
     pub(in crate::verify) fn single(&mut self, bytes: &[u8], name: &str) -> Result<Digest, Stop> {
         let place = Place { segment: name, offset: 0 };
         let seq = self.chain.next();
-        let record = Record::parse(bytes).map_err(|error| match error {
+        let record = RecordReader::default().read(bytes).map_err(|error| match error {
             RecordError::Version { .. } => Stop::Newer(format!("Record {seq}: {error}")),
             error => place.broken(seq, error.to_string()),
         })?;
@@ -68,7 +70,7 @@ impl Walk<'_> {
     }
 
     /// Notes what a record in its right place says. The head over it was not looked at yet.
-    pub(super) fn contents(&mut self, record: &Record, place: Place<'_>) {
+    pub(super) fn contents(&mut self, record: &RecordView<'_>, place: Place<'_>) {
         self.time(record, place);
         // Kinds that bear on what follows, each with its rule.
         match record.kind {
@@ -79,7 +81,7 @@ impl Walk<'_> {
         self.tally.last_kind = Some(record.kind);
     }
 
-    fn time(&mut self, record: &Record, place: Place<'_>) {
+    fn time(&mut self, record: &RecordView<'_>, place: Place<'_>) {
         if record.seq == Seq::ZERO {
             self.tally.first_time = Some(record.time);
         }
@@ -95,7 +97,8 @@ impl Walk<'_> {
     }
 }
 
-fn created(record: &Record) -> Option<Created> {
-    let text = |key: &str| record.details.get(key)?.as_str().map(str::to_owned);
+fn created(record: &RecordView<'_>) -> Option<Created> {
+    let details = record.details();
+    let text = |key: &str| details.get(key)?.as_str().map(str::to_owned);
     Some(Created { origin: text("origin")?, key: text("key")? })
 }

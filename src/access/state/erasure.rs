@@ -1,0 +1,134 @@
+//! What is left of a person in the state of access when their name is erased.
+//!
+//! The ledger keeps what happened, and not to whom. Replayed, its records speak of [`Subject::erased`] in the place
+//! of the name; so that a restart changes nothing, [`State::forget`] puts the same into the place of the name at once.
+//!
+//! What an erased person asked for waits no longer, and what they were given is ended. What they approved stays
+//! approved: it was decided rightly, by somebody who could, and another person's access rests on it. A lock needs the
+//! name of whom it locks, so a person who is locked isn't erased ([`super::super::decide`] sees to that).
+
+use std::collections::BTreeSet;
+
+use sallyport_audit::KeyId;
+
+use super::{Grant, GrantStatus, Request, RequestStatus, State};
+use crate::access::fact::Stamp;
+use crate::access::names::{Principal, Subject};
+use crate::access::reason::Reason;
+
+impl State {
+    /// Folds in that the key was destroyed: ends what those whose name it sealed asked for and were given.
+    pub(super) fn erased(&mut self, stamp: Stamp, key: KeyId) {
+        self.erased.insert(key);
+        let nobody = Subject::erased(key);
+        let waiting: Vec<_> =
+            self.pending().filter(|request| request.subject == nobody).map(|r| r.id).collect();
+        for request in waiting {
+            self.settle(request, RequestStatus::Withdrawn { at: stamp.time });
+        }
+        let live: Vec<_> = self
+            .live
+            .iter()
+            .filter(|((_, who), _)| *who == nobody)
+            .flat_map(|(_, ids)| ids)
+            .copied()
+            .collect();
+        for grant in live {
+            self.end(
+                grant,
+                GrantStatus::Revoked { at: stamp.time, by: None, reason: Some(Reason::erased()) },
+            );
+        }
+        for token in self.tokens.values_mut().filter(|token| token.subject == nobody) {
+            token.revoked.get_or_insert(stamp.time);
+        }
+    }
+
+    /// Puts what is left of a person whose data key is gone into the place of their name and their words.
+    pub(in crate::access) fn forget(&mut self, person: &Subject, key: KeyId) {
+        let nobody = Subject::erased(key);
+        let rename = |name: &mut Subject| {
+            if name == person {
+                name.clone_from(&nobody);
+            }
+        };
+        for token in self.tokens.values_mut() {
+            rename(&mut token.subject);
+        }
+        for request in self.requests.values_mut() {
+            forget_in_request(request, person, &nobody);
+        }
+        for grant in self.grants.values_mut() {
+            forget_in_grant(grant, person, &nobody);
+        }
+        for lock in self.locks.values_mut() {
+            if lock.by.as_ref() == Some(person) {
+                lock.by = Some(nobody.clone());
+                lock.reason = lock.reason.take().map(|_| Reason::erased());
+            }
+        }
+        rename_key(&mut self.live, person, &nobody);
+        rename_key(&mut self.pending, person, &nobody);
+    }
+
+    /// Whether anything speaks of this person as one of another tenant.
+    pub(in crate::access) fn is_known_outside(&self, tenant: &super::Tenant, person: &Subject) -> bool {
+        self.tokens.values().any(|token| token.subject == *person && token.tenant != *tenant)
+            || self.requests.values().any(|request| request.subject == *person && request.tenant != *tenant)
+    }
+
+    /// The tenants in which this very person is locked.
+    pub(in crate::access) fn is_locked_anywhere(&self, person: &Subject) -> bool {
+        self.locks.keys().any(|(_, principal)| matches!(principal, Principal::Person(who) if who == person))
+    }
+
+    /// The data keys whose erasure the ledger tells of.
+    pub fn erased_keys(&self) -> &BTreeSet<KeyId> {
+        &self.erased
+    }
+}
+
+/// A person's words are sealed under the key of whoever said them.
+fn forget_in_request(request: &mut Request, person: &Subject, nobody: &Subject) {
+    if request.subject == *person {
+        request.subject.clone_from(nobody);
+        request.reason = Reason::erased();
+    }
+    for approval in request.approvals.iter_mut().filter(|approval| approval.by == *person) {
+        approval.by.clone_from(nobody);
+        approval.reason = approval.reason.take().map(|_| Reason::erased());
+    }
+    if let RequestStatus::Rejected { by, reason, .. } = &mut request.status
+        && by == person
+    {
+        by.clone_from(nobody);
+        *reason = reason.take().map(|_| Reason::erased());
+    }
+}
+
+fn forget_in_grant(grant: &mut Grant, person: &Subject, nobody: &Subject) {
+    let theirs = grant.subject == *person;
+    if theirs {
+        grant.subject.clone_from(nobody);
+    }
+    if let GrantStatus::Revoked { by, reason, .. } = &mut grant.status {
+        // The operator has no name: their words are sealed with the name of whom they speak of.
+        if by.as_ref() == Some(person) || (theirs && by.is_none()) {
+            *by = by.take().map(|_| nobody.clone());
+            *reason = reason.take().map(|_| Reason::erased());
+        }
+    }
+}
+
+fn rename_key<T: Default + Extend<I> + IntoIterator<Item = I>, I>(
+    map: &mut std::collections::HashMap<(super::Tenant, Subject), T>,
+    person: &Subject,
+    nobody: &Subject,
+) {
+    let keys: Vec<_> = map.keys().filter(|(_, who)| who == person).cloned().collect();
+    for key in keys {
+        if let Some(ids) = map.remove(&key) {
+            map.entry((key.0, nobody.clone())).or_default().extend(ids);
+        }
+    }
+}
