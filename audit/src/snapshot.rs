@@ -72,6 +72,15 @@ impl Snapshot {
         &self.note
     }
 
+    /// How many records the pruned beginning speaks of; zero if nothing was pruned.
+    pub fn pruned(&self) -> io::Result<u64> {
+        Ok(match self.files.read_prefix()? {
+            Some(Ok(prefix)) => prefix.size(),
+            // What is wrong with it is said when the records are read.
+            Some(Err(_)) | None => 0,
+        })
+    }
+
     /// Shows `take` all records in order, and then compares their root with the head's.
     ///
     /// What `take` made of the records counts only when this returns `Ok`.

@@ -241,6 +241,50 @@ mod tests {
         }
     }
 
+    #[test]
+    fn tiles_behind_a_pruned_beginning_are_those_of_the_whole_tree() {
+        for (pruned, size) in [(1_u32, 300), (255, 700), (256, 700), (700, 66_000), (65_530, 66_000), (66_500, 70_000)] {
+            let whole = tree(size);
+            let minimum = minimum_index(u64::from(pruned));
+            let mut files = BTreeMap::new();
+            let mut put = |tile: Tile, bytes: &[u8]| {
+                files.insert(tile.path(), bytes.to_vec());
+                Ok(())
+            };
+            let mut tiler = Tiler::from_minimum(minimum);
+            // As a prefix of this size states what was pruned.
+            let mut omitted = crate::tree::Omitted::default();
+            let leaf = |n: u32| Digest::leaf(&n.to_be_bytes());
+            for n in 0..pruned {
+                let (first, pruned) = (u64::from(n), u64::from(pruned));
+                let run = Subtree { first, height: 0, root: leaf(n) };
+                omitted.push_within(run, crate::prefix::tallest(first, pruned));
+            }
+            assert!(omitted.take().into_iter().all(|run| tiler.skip(run)), "{pruned} of {size}");
+            for n in pruned..size {
+                let first = u64::from(n);
+                if first < minimum {
+                    assert!(tiler.skip(Subtree { first, height: 0, root: leaf(n) }));
+                } else {
+                    tiler.push(&n.to_be_bytes(), leaf(n), &mut put).unwrap();
+                }
+            }
+            tiler.partial(&mut put).unwrap();
+            for (path, bytes) in &files {
+                assert_eq!(Some(bytes), whole.get(path), "{path}, {pruned} of {size} pruned");
+            }
+            // None is missing whose records are not all before the minimum.
+            let begin = |path: &str| path.starts_with("tile/entries/") || path.starts_with("tile/0/");
+            let first = minimum / 256;
+            let expected = whole.keys().filter(|path| begin(path)).count() - 2 * usize::try_from(first).unwrap();
+            assert_eq!(files.keys().filter(|path| begin(path)).count(), expected, "{pruned} of {size}");
+            let needed = |path: &str| !begin(path) && (path != "tile/1/000" || minimum < 65_536);
+            for path in whole.keys().filter(|path| needed(path)) {
+                assert!(files.contains_key(path), "{path} is missing, {pruned} of {size} pruned");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_the_bundle_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {

@@ -94,20 +94,10 @@ impl Files {
 
     /// The segments in order. A ledger without a journal directory has none.
     pub fn segments(&self) -> io::Result<Vec<SegmentPath>> {
-        let entries = match std::fs::read_dir(self.journal()) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let mut segments = Vec::new();
-        for entry in entries {
-            let entry = entry?;
-            if let Some(first) = entry.file_name().to_str().and_then(parse_segment_name) {
-                segments.push(SegmentPath { first, path: entry.path() });
-            }
+        match segments_in(&self.journal()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            found => found,
         }
-        segments.sort();
-        Ok(segments)
     }
 
     /// The pruned beginning, or `None` if nothing was pruned. Not yet checked against a key or a record.
@@ -133,6 +123,19 @@ impl Files {
     pub fn read_cosigned(&self) -> io::Result<Option<Vec<u8>>> {
         optional(read_bounded(&self.cosigned(), crate::note::MAX_NOTE_BYTES as u64))
     }
+}
+
+/// The segments in `directory`, in order: a journal's or an archive's.
+pub fn segments_in(directory: &Path) -> io::Result<Vec<SegmentPath>> {
+    let mut segments = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if let Some(first) = entry.file_name().to_str().and_then(parse_segment_name) {
+            segments.push(SegmentPath { first, path: entry.path() });
+        }
+    }
+    segments.sort();
+    Ok(segments)
 }
 
 /// `None` for a file that is not there.

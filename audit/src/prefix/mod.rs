@@ -110,7 +110,7 @@ impl Declaration {
 ///
 /// On the tile level k the hashes of the tile in which record `size` lies are kept apart. The last record is
 /// a run of its own, because the next one names its leaf hash.
-fn tallest(first: u64, size: u64) -> u32 {
+pub(crate) fn tallest(first: u64, size: u64) -> u32 {
     if first + 1 == size {
         return 0;
     }

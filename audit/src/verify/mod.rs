@@ -26,7 +26,7 @@ use crate::journal::head::{self, HeadFile};
 use crate::note::{CosignerKey, PublicKey, SignedNote};
 
 use assess::Assessment;
-pub use directory::{Progress, directory, directory_since};
+pub use directory::{Progress, directory, directory_since, directory_with_archive};
 pub use since::{MAX_STATE_BYTES, StateError, Verified};
 pub use tiles::{is_tiles, tiles};
 pub use verdict::{Break, Overall, Part, State, Summary, Verdict};

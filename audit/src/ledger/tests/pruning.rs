@@ -88,7 +88,7 @@ async fn what_goes_is_archived_first_and_what_stays_is_read_verified_and_proved_
         assert_eq!(ledger.reader().get(Seq::new(n)).unwrap().is_some(), found.is_some());
         // A kept record is whole: also what lay sealed beside it.
         if let Some(entry) = found.filter(|_| n > 0) {
-            assert_eq!(entry.personal.get(&crate::Personal::Path), Some(&format!("/{n}")));
+            assert_eq!(entry.personal.text(crate::Personal::Path), Some(format!("/{n}").as_str()));
         }
     }
     let record = &ledger.reader().get(pruned.receipt.seq).unwrap().unwrap().record;
