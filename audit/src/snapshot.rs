@@ -218,7 +218,9 @@ pub enum SnapshotError {
         size: u64,
     },
     /// A size within a run of pruned records.
-    #[error("the tree over the first {size} records cannot be made any more: records around there were pruned")]
+    #[error(
+        "the tree over the first {size} records cannot be made any more: records around there were pruned"
+    )]
     Pruned {
         /// The size.
         size: u64,

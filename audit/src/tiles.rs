@@ -243,7 +243,9 @@ mod tests {
 
     #[test]
     fn tiles_behind_a_pruned_beginning_are_those_of_the_whole_tree() {
-        for (pruned, size) in [(1_u32, 300), (255, 700), (256, 700), (700, 66_000), (65_530, 66_000), (66_500, 70_000)] {
+        for (pruned, size) in
+            [(1_u32, 300), (255, 700), (256, 700), (700, 66_000), (65_530, 66_000), (66_500, 70_000)]
+        {
             let whole = tree(size);
             let minimum = minimum_index(u64::from(pruned));
             let mut files = BTreeMap::new();
@@ -276,7 +278,8 @@ mod tests {
             // None is missing whose records are not all before the minimum.
             let begin = |path: &str| path.starts_with("tile/entries/") || path.starts_with("tile/0/");
             let first = minimum / 256;
-            let expected = whole.keys().filter(|path| begin(path)).count() - 2 * usize::try_from(first).unwrap();
+            let expected =
+                whole.keys().filter(|path| begin(path)).count() - 2 * usize::try_from(first).unwrap();
             assert_eq!(files.keys().filter(|path| begin(path)).count(), expected, "{pruned} of {size}");
             let needed = |path: &str| !begin(path) && (path != "tile/1/000" || minimum < 65_536);
             for path in whole.keys().filter(|path| needed(path)) {

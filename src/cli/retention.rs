@@ -132,11 +132,13 @@ pub(super) async fn run(config: &Config, command: Command) -> Result<(), Failure
     let failed = |error: RetentionError| Failure::caused(ExitCode::Failed, &error, error.hint());
     match command {
         Command::Plan { json } => {
-            let survey = tokio::task::block_in_place(|| retention::plan(config, clock::now())).map_err(failed)?;
+            let survey =
+                tokio::task::block_in_place(|| retention::plan(config, clock::now())).map_err(failed)?;
             show(&survey, json)
         }
         Command::Run { yes: false, json, .. } => {
-            let survey = tokio::task::block_in_place(|| retention::plan(config, clock::now())).map_err(failed)?;
+            let survey =
+                tokio::task::block_in_place(|| retention::plan(config, clock::now())).map_err(failed)?;
             show(&survey, json)?;
             if !json {
                 say("\nNothing was changed. With --yes, what may go is archived and pruned.");
@@ -215,8 +217,11 @@ fn show(survey: &Survey, json: bool) -> Result<(), Failure> {
             "prune_before": plan.size, "go": tally(&plan.go), "stay": stay, "rules": survey.policy().digest(),
         }));
     }
-    let frameworks: Vec<_> =
-        survey.policy().frameworks().map(|framework| format!("{framework} {} days", framework.days())).collect();
+    let frameworks: Vec<_> = survey
+        .policy()
+        .frameworks()
+        .map(|framework| format!("{framework} {} days", framework.days()))
+        .collect();
     say(format_args!("Rules: {} (digest {})", frameworks.join(", "), survey.policy().digest()));
     say(format_args!("Records: {}, of which {} were pruned earlier", survey.records, plan.gone));
     if plan.size == 0 {
@@ -229,7 +234,8 @@ fn show(survey: &Survey, json: bool) -> Result<(), Failure> {
             plan.size
         ));
     }
-    let rows = plan.stay.iter().map(|(why, found)| vec![found.records.to_string(), extent(found), why.to_string()]);
+    let rows =
+        plan.stay.iter().map(|(why, found)| vec![found.records.to_string(), extent(found), why.to_string()]);
     say(table(&["STAY", "", "WHY"], rows));
     Ok(())
 }

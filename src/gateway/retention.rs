@@ -227,7 +227,8 @@ mod tests {
         let parts = open(&config).await.unwrap();
         for n in 0..60 {
             let filler = "x".repeat(60_000);
-            let draft = Draft::new(Kind::HttpRequest, Outcome::Success).detail("n", n).detail("filler", filler);
+            let draft =
+                Draft::new(Kind::HttpRequest, Outcome::Success).detail("n", n).detail("filler", filler);
             parts.ledger.append(draft).await.unwrap();
         }
         close(parts).await.unwrap();
@@ -239,7 +240,10 @@ mod tests {
     }
 
     fn token(state: &tempfile::TempDir, person: &str) -> String {
-        std::fs::read_to_string(state.path().join(format!("tokens/{person}.token"))).unwrap().trim().to_owned()
+        std::fs::read_to_string(state.path().join(format!("tokens/{person}.token")))
+            .unwrap()
+            .trim()
+            .to_owned()
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -51,9 +51,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         let hidden = || io::Error::other("the pruned beginning hides a hash that a tile needs");
         if tiler.skip(run) { Ok(()) } else { Err(hidden()) }
     };
-    let written = snapshot
-        .records(&mut take)
-        .and_then(|()| tiler.partial(&mut put).map_err(SnapshotError::Output));
+    let written =
+        snapshot.records(&mut take).and_then(|()| tiler.partial(&mut put).map_err(SnapshotError::Output));
     written.map_err(|error| Failure::snapshot(&error))?;
     // Last, so that a checkpoint never speaks of tiles that are not there.
     write_whole(&folder.join("checkpoint"), snapshot.note().as_bytes())?;

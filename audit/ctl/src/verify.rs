@@ -9,7 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use sallyport_audit::note::{CosignerKey, KeyError, PublicKey};
 use sallyport_audit::snapshot::Snapshot;
 use sallyport_audit::verify::{
-    MAX_STATE_BYTES, Overall, State, Trust, Verdict, Verified, directory_since, directory_with_archive, is_tiles, tiles,
+    MAX_STATE_BYTES, Overall, State, Trust, Verdict, Verified, directory_since, directory_with_archive,
+    is_tiles, tiles,
 };
 
 use crate::Failure;

@@ -28,7 +28,8 @@ impl DirectoryArchive {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
         // A file that was cut off by a crash must not lie under a final name.
         let unfinished = self.directory.join(format!("{name}.unfinished"));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&unfinished, self.directory.join(name))?;
@@ -99,6 +100,8 @@ mod tests {
             }
         }
         let error = store(&Liar, "a.seg", b"one").unwrap_err();
-        assert!(matches!(error, ArchiveError::Different { .. }) && error.hint().contains("nothing was pruned"));
+        assert!(
+            matches!(error, ArchiveError::Different { .. }) && error.hint().contains("nothing was pruned")
+        );
     }
 }

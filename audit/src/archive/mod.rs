@@ -141,7 +141,9 @@ impl ArchiveError {
         match self {
             Self::Exists { .. } => "give each ledger an archive of its own; nothing was pruned",
             Self::Different { .. } => "do not use this archive before it was looked into; nothing was pruned",
-            Self::Io { .. } => "check that the archive can be reached and written, then run again; nothing was pruned",
+            Self::Io { .. } => {
+                "check that the archive can be reached and written, then run again; nothing was pruned"
+            }
         }
     }
 }

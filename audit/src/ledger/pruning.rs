@@ -100,7 +100,9 @@ pub(super) fn complete(disk: &dyn Disk, files: &Files) -> Result<(), LedgerError
     if draft.exists() {
         let bytes = read_segment(&draft).map_err(|error| LedgerError::io("read", &draft, error))?;
         let declared = match Prefix::parse(bytes) {
-            Ok(prefix) => is_declared(files, &prefix).map_err(|error| LedgerError::io("read", &draft, error))?,
+            Ok(prefix) => {
+                is_declared(files, &prefix).map_err(|error| LedgerError::io("read", &draft, error))?
+            }
             Err(_) => false,
         };
         let act = || {
@@ -146,7 +148,9 @@ fn is_declared(files: &Files, prefix: &Prefix) -> io::Result<bool> {
     let Some(first) = behind.first() else { return Ok(false) };
     let bytes = read_segment(&first.path)?;
     let header = match Frame::read(&bytes, 0) {
-        Ok(Some(frame)) if frame.sound && frame.kind == FrameKind::Segment => SegmentHeader::parse(frame.bytes).ok(),
+        Ok(Some(frame)) if frame.sound && frame.kind == FrameKind::Segment => {
+            SegmentHeader::parse(frame.bytes).ok()
+        }
         _ => None,
     };
     let expected =
@@ -196,7 +200,9 @@ impl PruningError {
             Self::Read(_) => "check the ledger's directory and who may read it; nothing was pruned",
             Self::Archive(error) => error.hint(),
             Self::Draft(_) => "check the room on the ledger's disk, then run again; nothing was pruned",
-            Self::NotRecorded(_) => "see the message above about the ledger, then run again; nothing was pruned",
+            Self::NotRecorded(_) => {
+                "see the message above about the ledger, then run again; nothing was pruned"
+            }
         }
     }
 }

@@ -77,10 +77,13 @@ impl Reader {
             let mut kept = self.stored(from, limit)?;
             kept.retain(|stored| stored.seq.get() < self.shared.pruned);
             if !kept.is_empty() {
-                return kept.into_iter().map(|stored| {
-                    let seq = stored.seq;
-                    self.entry(stored, seq)
-                }).collect();
+                return kept
+                    .into_iter()
+                    .map(|stored| {
+                        let seq = stored.seq;
+                        self.entry(stored, seq)
+                    })
+                    .collect();
             }
             return self.range(Seq::new(self.shared.pruned), limit);
         }

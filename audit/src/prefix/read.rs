@@ -72,11 +72,9 @@ impl Prefix {
     /// What it says, in order.
     pub fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
         self.lines.iter().map(|line| match line {
-            Line::Record { seq, record, sealed } => Piece::Record {
-                seq: *seq,
-                bytes: self.bytes.get(record.clone()).unwrap_or_default(),
-                sealed,
-            },
+            Line::Record { seq, record, sealed } => {
+                Piece::Record { seq: *seq, bytes: self.bytes.get(record.clone()).unwrap_or_default(), sealed }
+            }
             Line::Omitted(run) => Piece::Omitted(*run),
         })
     }
@@ -141,7 +139,8 @@ impl Prefix {
     pub fn groups(&self) -> Vec<Group<Vec<u8>>> {
         let (mut groups, mut open): (Vec<_>, Option<GroupWriter>) = (Vec::new(), None);
         let note = self.note.to_string();
-        let mut close = |group: Option<GroupWriter>| groups.extend(group.and_then(|group| group.finish(&note)));
+        let mut close =
+            |group: Option<GroupWriter>| groups.extend(group.and_then(|group| group.finish(&note)));
         for piece in self.pieces() {
             match piece {
                 Piece::Record { seq, bytes, sealed, .. } => {

@@ -99,8 +99,11 @@ fn a_record_that_is_stated_by_its_hash_alone_gives_another_digest() {
 #[test]
 fn sealed_values_can_be_erased_and_the_prefix_stays_what_was_declared() {
     let written = write(&journal(20), |seq| seq % 3 == 0);
-    let lines: String =
-        text(&written).lines().filter(|line| !line.starts_with("{\"sealed\"")).map(|line| format!("{line}\n")).collect();
+    let lines: String = text(&written)
+        .lines()
+        .filter(|line| !line.starts_with("{\"sealed\""))
+        .map(|line| format!("{line}\n"))
+        .collect();
     assert!(lines.len() < written.bytes.len());
     let erased = Prefix::parse(lines.into_bytes()).unwrap();
     assert_eq!(erased.declaration(), read(&written).declaration());

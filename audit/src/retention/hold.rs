@@ -78,7 +78,12 @@ impl Holds {
 }
 
 /// The draft that places a hold. The caller adds who does it.
-pub fn held_draft(name: &str, reason: &str, selection: &Selection, holds: &Holds) -> Result<Draft, HoldError> {
+pub fn held_draft(
+    name: &str,
+    reason: &str,
+    selection: &Selection,
+    holds: &Holds,
+) -> Result<Draft, HoldError> {
     check_name(name)?;
     if holds.get(name).is_some() {
         return Err(HoldError::Exists { name: name.to_owned() });
@@ -86,7 +91,8 @@ pub fn held_draft(name: &str, reason: &str, selection: &Selection, holds: &Holds
     if reason.trim().is_empty() {
         return Err(HoldError::Reason);
     }
-    let selection = serde_json::to_value(selection).map_err(|error| HoldError::Selection(error.to_string()))?;
+    let selection =
+        serde_json::to_value(selection).map_err(|error| HoldError::Selection(error.to_string()))?;
     Ok(Draft::new(Kind::RetentionHeld, Outcome::Success)
         .detail("hold", name)
         .detail("selection", selection)
@@ -147,8 +153,12 @@ impl HoldError {
     /// What to do next.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Name { .. } => "choose a handle such as a case number; the reason is kept sealed, the name is not",
-            Self::Exists { .. } => "choose another name; to change a hold, place a new one and lift the old one",
+            Self::Name { .. } => {
+                "choose a handle such as a case number; the reason is kept sealed, the name is not"
+            }
+            Self::Exists { .. } => {
+                "choose another name; to change a hold, place a new one and lift the old one"
+            }
             Self::Unknown { .. } => "`sallyportd retention list` shows the holds",
             Self::Reason => "give --reason",
             Self::Selection(_) => "give fewer conditions",

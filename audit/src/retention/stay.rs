@@ -33,7 +33,9 @@ impl fmt::Display for Stay {
         match self {
             Self::Hold { name } => write!(f, "under the legal hold `{name}`"),
             Self::Young { rule, days } => write!(f, "younger than {days} days, which {rule} asks for"),
-            Self::Needed => f.write_str("access state, keys, policy or the ledger's own history are read from them"),
+            Self::Needed => {
+                f.write_str("access state, keys, policy or the ledger's own history are read from them")
+            }
             Self::Unreadable => f.write_str("cannot be read, so nobody can say that they may go"),
             Self::Later => f.write_str("old enough, but in a segment that cannot be pruned yet"),
         }

@@ -6,10 +6,10 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 
 use super::{Holds, Plan, Planner, Policy};
-use crate::journal::scan::{ScanEnd, scan, scan_segments};
-use crate::journal::{Files, FrameKind, SegmentHeader};
 use crate::journal::files::read_segment;
 use crate::journal::frame::Frame;
+use crate::journal::scan::{ScanEnd, scan, scan_segments};
+use crate::journal::{Files, FrameKind, SegmentHeader};
 use crate::prefix::{Piece, Prefix, PrefixFault, PrefixWriter, Written};
 use crate::record::{Record, Seq};
 
@@ -124,7 +124,9 @@ fn prefix(files: &Files) -> Result<Option<Prefix>, SurveyError> {
 fn note_before(files: &Files, first: Seq) -> Result<String, SurveyError> {
     let bytes = read_segment(&files.segment(first))?;
     let header = match Frame::read(&bytes, 0) {
-        Ok(Some(frame)) if frame.sound && frame.kind == FrameKind::Segment => SegmentHeader::parse(frame.bytes).ok(),
+        Ok(Some(frame)) if frame.sound && frame.kind == FrameKind::Segment => {
+            SegmentHeader::parse(frame.bytes).ok()
+        }
         _ => None,
     };
     let what = || format!("the header of the segment that begins with record {first} cannot be read");
@@ -136,9 +138,9 @@ fn whole(end: ScanEnd, last: bool) -> Result<(), SurveyError> {
     match end {
         ScanEnd::Complete | ScanEnd::Stopped => Ok(()),
         ScanEnd::Unfinished { .. } if last => Ok(()),
-        ScanEnd::Unfinished { .. } => {
-            Err(SurveyError::Damaged { what: "a segment that is not the last ends within a group".to_owned() })
-        }
+        ScanEnd::Unfinished { .. } => Err(SurveyError::Damaged {
+            what: "a segment that is not the last ends within a group".to_owned(),
+        }),
         ScanEnd::Damaged { segment, offset, what } => {
             Err(SurveyError::Damaged { what: format!("{segment} at byte {offset}: {what}") })
         }
@@ -167,7 +169,9 @@ impl SurveyError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Read(_) => "check the ledger's directory and who may read it",
-            Self::Damaged { .. } | Self::Prefix(_) => "run `auditctl verify` on the ledger; nothing is pruned before it is whole",
+            Self::Damaged { .. } | Self::Prefix(_) => {
+                "run `auditctl verify` on the ledger; nothing is pruned before it is whole"
+            }
         }
     }
 }

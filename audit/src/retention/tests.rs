@@ -116,8 +116,10 @@ fn rules_that_keep_nothing_or_cannot_be_read_are_refused() {
 
 #[test]
 fn rules_have_one_digest_however_they_were_given() {
-    let one = Policy::new([Framework::Pci, Framework::Hipaa], 5, &["http.request=9".into(), "hsm.up=8".into()]);
-    let two = Policy::new([Framework::Hipaa, Framework::Pci], 5, &["hsm.up = 8".into(), "http.request = 9".into()]);
+    let one =
+        Policy::new([Framework::Pci, Framework::Hipaa], 5, &["http.request=9".into(), "hsm.up=8".into()]);
+    let two =
+        Policy::new([Framework::Hipaa, Framework::Pci], 5, &["hsm.up = 8".into(), "http.request = 9".into()]);
     assert_eq!(one.unwrap().digest(), two.unwrap().digest());
 }
 
@@ -163,7 +165,8 @@ fn a_record_that_cannot_be_read_stays() {
 
 #[test]
 fn who_placed_a_hold_and_why_stands_in_the_record_only_as_a_commitment() {
-    let draft = held_draft("case-1", "Jane Roe against us", &Selection::default(), &Holds::default()).unwrap();
+    let draft =
+        held_draft("case-1", "Jane Roe against us", &Selection::default(), &Holds::default()).unwrap();
     let text = serde_json::to_string(&record_of(draft.subject("user:admin"))).unwrap();
     assert!(!text.contains("Roe") && !text.contains("admin") && text.contains("case-1"));
 }

@@ -114,7 +114,11 @@ impl Assessment<'_> {
                 }
                 Statement::Usable(checkpoint, _)
                     if root.is_none()
-                        && self.walk.pruned.as_ref().is_some_and(|at| checkpoint.size < at.declaration.size) =>
+                        && self
+                            .walk
+                            .pruned
+                            .as_ref()
+                            .is_some_and(|at| checkpoint.size < at.declaration.size) =>
                 {
                     doubted |= brought;
                     doubts.push(format!(
@@ -163,7 +167,8 @@ impl Assessment<'_> {
         let sentence = format!(
             "{gone} of the records before {size} are missing, and no record says that exactly these were pruned."
         );
-        let what = "records from there on are missing, and no record says that exactly these were pruned".to_owned();
+        let what =
+            "records from there on are missing, and no record says that exactly these were pruned".to_owned();
         let found = Break { seq: Seq::ZERO, what, segment: Some(NAME.to_owned()), offset: None };
         Err((Part::fail(sentence), Some(found)))
     }

@@ -95,7 +95,8 @@ fn whole(
         Err(error) => Err(Unreadable { name, reason: error.to_string() }),
     };
     let prefix = prefix.map(|path| read(NAME.to_owned(), &path));
-    let contents = prefix.into_iter().chain(segments.iter().map(|segment| read(segment.name(), &segment.path)));
+    let contents =
+        prefix.into_iter().chain(segments.iter().map(|segment| read(segment.name(), &segment.path)));
     let mut tell = |done| progress(Progress { done, total });
     verify_since(contents, head, trust, since, &mut tell)
 }

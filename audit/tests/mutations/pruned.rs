@@ -35,7 +35,8 @@ impl Ledger {
 
     fn declared(declare: impl Fn(&Written, String) -> Draft) -> Self {
         let mut journal = JournalBuilder::new(ORIGIN, genuine());
-        let visit = |n: u64| Draft::new(Kind::HttpRequest, Outcome::Success).subject("user:alice").detail("n", n);
+        let visit =
+            |n: u64| Draft::new(Kind::HttpRequest, Outcome::Success).subject("user:alice").detail("n", n);
         journal.group([Draft::new(Kind::LedgerCreated, Outcome::Success)
             .detail("origin", ORIGIN)
             .detail("key", genuine().verifier().to_string())
@@ -163,7 +164,9 @@ fn heads(ledger: &Ledger, try_prefix: &mut impl FnMut(&'static str, String, Vec<
     with("by a stranger", stranger().sign_checkpoint(&checkpoint).to_string());
     with("under another name", {
         let other = SoftwareSigner::new("another.example", [7; 32]);
-        other.sign_checkpoint(&Checkpoint { origin: "another.example".to_owned(), ..checkpoint.clone() }).to_string()
+        other
+            .sign_checkpoint(&Checkpoint { origin: "another.example".to_owned(), ..checkpoint.clone() })
+            .to_string()
     });
     let sign = |checkpoint: &Checkpoint| genuine().sign_checkpoint(checkpoint).to_string();
     with("over one record fewer", sign(&Checkpoint { size: SIZE - 1, ..checkpoint.clone() }));
@@ -197,7 +200,9 @@ fn declarations(score: &mut Score) {
         one(score, CLASS, what.to_owned(), &segments, &ledger.journal.head_file());
     };
     with("another kind says it", &|written, root| full(written, root, Kind::ConfigLoaded));
-    with("another size", &|written, root| full(written, root, Kind::RetentionPruned).detail("size", SIZE - 1));
+    with("another size", &|written, root| {
+        full(written, root, Kind::RetentionPruned).detail("size", SIZE - 1)
+    });
     with("another digest", &|written, root| {
         full(written, root, Kind::RetentionPruned).detail("digest", Digest::ZERO.to_string())
     });

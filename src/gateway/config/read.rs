@@ -15,7 +15,9 @@ use sallyport_audit::sink::{
 
 use super::keys::SINK_KEYS;
 use super::reader::{Problems, Reader};
-use super::settings::{Access, Config, Gateway, Keys, Ledger, Limits, Log, Provider, Retention, Tls, Tunnels};
+use super::settings::{
+    Access, Config, Gateway, Keys, Ledger, Limits, Log, Provider, Retention, Tls, Tunnels,
+};
 
 /// Reads every section before it gives up on any, so that all faults are found.
 pub(super) fn read(reader: &mut Reader<'_>, state: &Path, sinks: Vec<SyslogOptions>) -> Option<Config> {
@@ -116,14 +118,19 @@ fn read_retention(reader: &mut Reader<'_>, state: &Path) -> Option<Retention> {
     let frameworks = reader.parse("retention.frameworks", |text: String| {
         list(text).iter().map(|word| word.parse::<Framework>().map_err(|error| error.to_string())).collect()
     });
-    let minimum = reader.number("retention.minimum_days", 0, 36_525).and_then(|days| u32::try_from(days).ok());
+    let minimum =
+        reader.number("retention.minimum_days", 0, 36_525).and_then(|days| u32::try_from(days).ok());
     let kinds = reader.take::<String>("retention.kind_days").map(list);
     let archive = path(reader, "retention.archive", state);
     let (frameworks, minimum, kinds): (Vec<Framework>, _, _) = (frameworks?, minimum?, kinds?);
     match Policy::new(frameworks, minimum, &kinds) {
         Ok(policy) => Some(Retention { policy, archive }),
         Err(error) => {
-            let at = if matches!(error, PolicyError::Nothing) { "retention.frameworks" } else { "retention.kind_days" };
+            let at = if matches!(error, PolicyError::Nothing) {
+                "retention.frameworks"
+            } else {
+                "retention.kind_days"
+            };
             reader.fault(at, error.to_string());
             None
         }

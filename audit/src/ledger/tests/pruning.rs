@@ -51,7 +51,9 @@ async fn prune_once(directory: &Path, archive: &Path) -> Result<Pruned, PruningE
     let (ledger, _) = try_open(tight(directory)).unwrap();
     let survey = surveyed(directory);
     let archive = DirectoryArchive::new(archive);
-    let pruned = prune(&ledger, &files(directory), &RealDisk, &survey, &archive, |draft| draft.subject("user:op")).await;
+    let pruned =
+        prune(&ledger, &files(directory), &RealDisk, &survey, &archive, |draft| draft.subject("user:op"))
+            .await;
     ledger.close().await.unwrap();
     pruned
 }
@@ -212,7 +214,9 @@ async fn whichever_disk_operation_of_pruning_fails_nothing_is_lost_and_running_a
         }
         let prefix = files(directory.path()).read_prefix().unwrap().unwrap().unwrap();
         assert_eq!(prefix.size(), expected, "operation {fails}");
-        assert!(files(directory.path()).segments().unwrap().iter().all(|segment| segment.first.get() >= expected));
+        assert!(
+            files(directory.path()).segments().unwrap().iter().all(|segment| segment.first.get() >= expected)
+        );
         assert!(!files(directory.path()).prefix_draft().exists());
         assert_verified(directory.path());
         if ended {
@@ -245,7 +249,8 @@ async fn a_beginning_that_no_record_declares_is_refused() {
     let genuine = std::fs::read_to_string(&path).unwrap();
 
     // A kept record is stated by its hash, as if it had been pruned: the tree is the same.
-    let kept = genuine.lines().find(|line| line.contains("grant.issued") && line.contains("\"seq\":5,")).unwrap();
+    let kept =
+        genuine.lines().find(|line| line.contains("grant.issued") && line.contains("\"seq\":5,")).unwrap();
     let leaf = Digest::leaf(kept.as_bytes());
     let run = format!("{{\"omitted\":{{\"count\":1,\"first\":5,\"root\":\"{leaf}\"}}}}");
     let sealed = genuine.lines().skip_while(|line| *line != kept).nth(1).unwrap();
@@ -254,7 +259,9 @@ async fn a_beginning_that_no_record_declares_is_refused() {
     std::fs::write(&path, dropped).unwrap();
     let verdict = check(directory.path());
     assert_eq!(verdict.completeness.state, crate::verify::State::Fail, "{verdict:#?}");
-    assert!(matches!(refused(tight(directory.path())), LedgerError::Damaged { segment, .. } if segment == "pruned"));
+    assert!(
+        matches!(refused(tight(directory.path())), LedgerError::Damaged { segment, .. } if segment == "pruned")
+    );
 
     // Another root.
     let at = genuine.find("\"root\":\"").unwrap() + 8;

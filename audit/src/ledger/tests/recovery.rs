@@ -17,7 +17,7 @@ async fn interrupted() -> (tempfile::TempDir, Vec<u8>) {
 struct Ignore;
 
 impl Visitor for Ignore {
-        fn pruned(&mut self, _: &crate::prefix::Prefix) {}
+    fn pruned(&mut self, _: &crate::prefix::Prefix) {}
     fn record(&mut self, _: &Chain) {}
     fn group(&mut self, _: &Group<&[u8]>, _: &Chain) {}
 }
