@@ -5,7 +5,7 @@ STATE ?= ./var
 CARGO ?= cargo
 export STATE
 
-.PHONY: run demo test lint fmt coverage bench verifier-mutations crash-matrix power-cut bench-ledger clean help
+.PHONY: run demo test lint fmt coverage bench bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -46,6 +46,14 @@ bench: ## Requests per second through a tunnel against direct, added latency, du
 verifier-mutations: ## Change a sample ledger in every way; the verifier, and a second one in Python, must catch all
 	@scripts/prepare test
 	$(CARGO) test --release --locked -p sallyport-audit --features testing --test mutations -- --full
+
+fuzz: ## Fuzz every parser of bytes from outside, FUZZ_SECONDS (60) each; new inputs to WORK
+	@scripts/prepare fuzz
+	@scripts/fuzz $(or $(FUZZ_SECONDS),60) $(FUZZ_TARGETS)
+
+bench-verify: ## Verified records/s on one core, by records under a head, and the reader beside the slow one
+	@scripts/prepare test
+	$(CARGO) bench --locked -p sallyport-audit --features testing --bench verify
 
 crash-matrix: ## 500 kills, every disk operation failing, torn, flipped, lost and foreign files: nothing acknowledged is lost
 	@scripts/prepare test

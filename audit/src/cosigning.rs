@@ -8,8 +8,7 @@
 //! The file `cosigned` holds the head with the ledger's own signature and the cosignature. It is replaced
 //! whole, so a reader finds the old or the new one. Not trusted: the file, like every other.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
@@ -19,6 +18,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::journal::Files;
+use crate::journal::files::replace;
 use crate::keys::{Cosigner, SignError};
 use crate::ledger::Reader;
 use crate::note::{CosignerKey, KeyError, NoteError};
@@ -119,21 +119,11 @@ impl Work {
         note.add(self.key.line(time, &signature));
         // A provider that signs wrongly must not replace what verifies.
         self.key.verify(&checkpoint, &note)?;
-        write(&self.file, &note.to_string())
+        replace(&self.file, &note.to_string())
             .map_err(|source| CosignError::Write { path: self.file.clone(), source })?;
         self.done = checkpoint.size;
         Ok(self.done)
     }
-}
-
-/// Replaces the file whole, and makes that durable.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let unfinished = path.with_extension("unfinished");
-    let mut file = File::create(&unfinished)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)?;
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 /// Why a head was not cosigned.

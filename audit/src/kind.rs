@@ -47,6 +47,10 @@ kinds! {
     LedgerRecovered = "ledger.recovered",
     /// The query store was made anew from the journal.
     LedgerRebuilt = "ledger.rebuilt",
+    /// Witnesses were asked to cosign the ledger's head; details name who did, who did not, and why.
+    LedgerWitnessed = "ledger.witnessed",
+    /// Journal and query store were read again from end to end; details name what was found and mended.
+    LedgerScrubbed = "ledger.scrubbed",
     /// The wall clock went backwards, or away from the monotonic clock.
     ClockJumped = "clock.jumped",
     /// A configuration was taken into use.
@@ -176,6 +180,6 @@ mod tests {
             assert_eq!(Kind::parse(kind.as_str()), Some(*kind));
         }
         assert_eq!(Kind::parse("session.imagined"), None);
-        assert_eq!(Kind::ALL.len(), 50);
+        assert_eq!(Kind::ALL.len(), 52);
     }
 }

@@ -23,7 +23,10 @@ pub mod commitment;
 #[cfg(feature = "ledger")]
 pub mod cosigning;
 pub mod digest;
+pub mod disclosure;
 pub mod export;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzzing;
 pub mod journal;
 pub mod keys;
 pub mod kind;
@@ -45,6 +48,8 @@ pub mod tiles;
 pub mod tree;
 pub mod verify;
 pub mod witness;
+#[cfg(feature = "witnesses")]
+pub mod witnessing;
 
 pub use checkpoint::Checkpoint;
 pub use commitment::Personal;

@@ -51,7 +51,7 @@ impl Sidecar {
         let target = values.get(&Personal::Target).cloned();
         // What nobody is named for but the target (an operator's words about them) is the target's.
         let subject = values.get(&Personal::Subject).or(target.as_ref()).cloned();
-        let apart = subject != target;
+        let apart = target.is_some() && subject != target;
         let about_target = if apart {
             values.remove_entry(&Personal::Target).into_iter().collect()
         } else {

@@ -13,7 +13,8 @@ use std::ops::ControlFlow;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::digest::Digest;
 use crate::journal::Files;
-use crate::journal::scan::{ScanEnd, last_note, scan_pieces};
+use crate::journal::files::read_header;
+use crate::journal::scan::{ScanEnd, last_note, scan, scan_pieces};
 use crate::prefix::Piece;
 use crate::record::Seq;
 use crate::tree::{Frontier, PathBuilder, Subtree};
@@ -74,19 +75,21 @@ impl Snapshot {
 
     /// How many records the pruned beginning speaks of; zero if nothing was pruned.
     pub fn pruned(&self) -> io::Result<u64> {
-        Ok(match self.files.read_prefix()? {
-            Some(Ok(prefix)) => prefix.size(),
-            // What is wrong with it is said when the records are read.
-            Some(Err(_)) | None => 0,
-        })
+        // What is wrong with it is said when the records are read.
+        self.files.pruned()
     }
 
     /// Shows `take` all records in order, and then compares their root with the head's.
     ///
     /// What `take` made of the records counts only when this returns `Ok`.
     pub fn records(&self, take: &mut Take<'_>) -> Result<(), SnapshotError> {
+        self.records_behind(Frontier::default(), take)
+    }
+
+    /// The same for the records behind those that led to `frontier`. What it claims is part of what is compared.
+    fn records_behind(&self, mut frontier: Frontier, take: &mut Take<'_>) -> Result<(), SnapshotError> {
         let size = self.checkpoint.size;
-        let mut frontier = Frontier::default();
+        let from = Seq::new(frontier.size());
         let mut failed = None;
         let mut pruned = false;
         let mut visit = |piece: Piece<'_>| {
@@ -117,7 +120,11 @@ impl Snapshot {
                 }
             }
         };
-        let end = scan_pieces(&self.files, &mut visit)?;
+        let end = if from == Seq::ZERO {
+            scan_pieces(&self.files, &mut visit)?
+        } else {
+            scan(&self.files, from, &mut |seq, bytes, sealed| visit(Piece::Record { seq, bytes, sealed }))?
+        };
         if pruned {
             return Err(SnapshotError::Pruned { size });
         }
@@ -151,7 +158,7 @@ impl Snapshot {
                         record = Some(bytes.to_vec());
                     }
                 }
-                Shown::Omitted(run) => pruned |= !path.push_subtree(&run),
+                Shown::Omitted(run) => pruned |= !path.push_subtree(run.height, run.root),
             }
             Ok(())
         })?;
@@ -169,11 +176,20 @@ impl Snapshot {
         let size = self.checkpoint.size;
         let larger = SnapshotError::Short { size: old, found: size };
         let Some(mut path) = PathBuilder::consistency(old, size) else { return Err(larger) };
+        // The segment with the last of the old records says in its header what led to it, so that a ledger
+        // of years is not read from its beginning for each proof. A false header leads to another root.
+        let known = self.before(Seq::new(old - 1))?;
+        let heights = (0..u64::BITS).rev().filter(|height| known.size() >> height & 1 == 1);
+        for (height, peak) in heights.zip(known.peaks()) {
+            if !path.push_subtree(height, *peak) {
+                return Err(SnapshotError::OtherRoot { size });
+            }
+        }
         let mut pruned = false;
-        self.records(&mut |shown| {
+        self.records_behind(known, &mut |shown| {
             match shown {
                 Shown::Record { leaf, .. } => path.push(leaf),
-                Shown::Omitted(run) => pruned |= !path.push_subtree(&run),
+                Shown::Omitted(run) => pruned |= !path.push_subtree(run.height, run.root),
             }
             Ok(())
         })?;
@@ -181,6 +197,20 @@ impl Snapshot {
             return Err(SnapshotError::Pruned { size: old });
         }
         path.finish().ok_or(larger)
+    }
+
+    /// What the header of the segment that holds `seq` says of all records before that segment.
+    fn before(&self, seq: Seq) -> Result<Frontier, SnapshotError> {
+        let segments = self.files.segments()?;
+        let at = segments.partition_point(|segment| segment.first <= seq);
+        let Some(segment) = at.checked_sub(1).and_then(|at| segments.get(at)) else {
+            return Ok(Frontier::default());
+        };
+        let header = read_header(&segment.path)?.filter(|header| header.first == segment.first);
+        header.and_then(|header| Frontier::resume(header.first.get(), header.peaks)).ok_or_else(|| {
+            let what = "its header cannot be read".to_owned();
+            SnapshotError::Damaged { segment: segment.name(), offset: 0, what }
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
 use crate::journal::{Frame, FrameKind, Group, GroupWriter, SegmentHeader};
 use crate::keys::{Cosigner, HeadSigner, KeyId, OpenError, Owner, SignError, Vault, VaultError};
-use crate::note::{CosignerKey, PublicKey, SignedNote};
+use crate::note::{CosignerKey, NoteSignature, PublicKey, SignedNote};
 use crate::record::{Draft, FORMAT_VERSION, Prepared, Record, RecordError, time_text};
 
 /// An Ed25519 key in memory, which can be told to fail.
@@ -107,6 +107,35 @@ impl Cosigner for SoftwareCosigner {
     fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let signature = self.key.sign_deterministic(message, &[]);
         Ok(signature.map_err(|error| SignError::new(error.to_string()))?.encode().to_vec())
+    }
+}
+
+/// A witness's Ed25519 key in memory.
+#[derive(Clone)]
+pub struct SoftwareWitness {
+    name: String,
+    key: SigningKey,
+}
+
+impl SoftwareWitness {
+    /// The key of this seed, under this name.
+    pub fn new(name: &str, seed: [u8; 32]) -> Self {
+        Self { name: name.to_owned(), key: SigningKey::from_bytes(&seed) }
+    }
+
+    /// The public key in the form that verifiers take.
+    ///
+    /// # Panics
+    /// If the name cannot be a key's name.
+    #[expect(clippy::expect_used, reason = "a test's own key is good, and its name a mistake in the test")]
+    pub fn verifier(&self) -> CosignerKey {
+        CosignerKey::ed25519(&self.name, &self.key.verifying_key().to_bytes()).expect("a good key")
+    }
+
+    /// The line which says that `checkpoint` was seen at `time`, a POSIX time in seconds.
+    pub fn cosign(&self, checkpoint: &Checkpoint, time: u64) -> NoteSignature {
+        let key = self.verifier();
+        key.line(time, &self.key.sign(&key.message(checkpoint, time)).to_bytes())
     }
 }
 

@@ -16,6 +16,8 @@ pub mod decide;
 mod decision;
 mod error;
 pub mod fact;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod handle;
 pub mod identity;
 pub mod ids;

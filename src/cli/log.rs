@@ -81,5 +81,8 @@ fn line(record: &Value) -> String {
             }
         }
     }
+    for field in record.get("erased").and_then(Value::as_array).into_iter().flatten() {
+        line.push_str(&format!(" {}=(erased)", field.as_str().unwrap_or_default()));
+    }
     line
 }

@@ -4,15 +4,18 @@
 //! problem documents (RFC 9457) with a stable code, a sentence and a hint. Trusted: nothing but the token.
 
 mod caller;
+mod disclosing;
 mod errors;
 mod extract;
 mod grants;
 mod health;
+mod ledger;
 mod policy;
 mod records;
 mod requests;
 mod sessions;
 mod status;
+mod subjects;
 mod tokens;
 mod tunnels;
 
@@ -22,7 +25,9 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use sallyport_audit::Ledger;
+use sallyport_audit::ledger::{ScrubNow, Scrubbed};
 use sallyport_audit::sink::SinkStatus;
+use sallyport_audit::witnessing::Witnessed;
 use sallyport_hsm::Keys;
 use tokio::sync::watch;
 
@@ -45,10 +50,24 @@ pub struct Parts {
     pub routes: Routes,
     /// Records.
     pub ledger: Ledger,
+    /// Where the ledger lies, for proofs.
+    pub ledger_directory: std::path::PathBuf,
     /// Key inventory.
     pub keys: Keys,
+    /// The data keys of people.
+    pub data_keys: Arc<dyn DataKeys>,
+    /// What may stand against an erasure.
+    pub holds: Arc<dyn Holds>,
+    /// Erasures that are still to be recorded.
+    pub untold: Untold,
+    /// Held while somebody is erased: one at a time.
+    pub erasing: tokio::sync::Mutex<()>,
     /// Whether new sessions can be served.
     pub readiness: Readiness,
+    /// What reads the ledger again.
+    pub scrub: Scrub,
+    /// Who else sees the ledger; `None` if nobody was configured.
+    pub witnesses: Option<Watched>,
     /// SIEM sinks.
     pub sinks: Vec<watch::Receiver<SinkStatus>>,
     /// Failed authentications by address.
@@ -57,6 +76,24 @@ pub struct Parts {
     pub token_life: std::time::Duration,
     /// Public domain.
     pub domain: String,
+}
+
+pub use subjects::{DataKeys, Holds, NoHolds, Untold};
+
+/// How far witnessing has come, and what follows when it does not.
+pub struct Watched {
+    /// `fail-open` or `fail-closed`.
+    pub policy: &'static str,
+    /// How far it has come.
+    pub status: watch::Receiver<Witnessed>,
+}
+
+/// What the last scrub found, and the way to ask for one.
+pub struct Scrub {
+    /// What it found.
+    pub status: watch::Receiver<Scrubbed>,
+    /// Begins one.
+    pub now: ScrubNow,
 }
 
 type Shared = Arc<Parts>;
@@ -83,7 +120,10 @@ pub fn router(parts: Parts) -> Router {
         .route("/api/v1/locks", post(policy::lock))
         .route("/api/v1/locks/release", post(policy::unlock))
         .route("/api/v1/policy/reload", post(policy::reload))
+        .route("/api/v1/ledger/scrub", post(ledger::scrub))
         .route("/api/v1/records", get(records::list))
+        .route("/api/v1/records/{seq}/disclose", post(disclosing::disclose))
+        .route("/api/v1/subjects/erase", post(subjects::erase))
         .fallback(errors::unknown_path)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(Arc::new(parts))

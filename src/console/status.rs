@@ -31,15 +31,22 @@ pub(super) async fn status(State(shared): State<Shared>, caller: Caller) -> Resu
         Err(error) => json!({ "error": error.to_string() }),
     };
     let sinks: Vec<SinkStatus> = shared.sinks.iter().map(|sink| sink.borrow().clone()).collect();
+    let witnesses = shared.witnesses.as_ref().map(|watched| {
+        let state = watched.status.borrow().clone();
+        json!({ "policy": watched.policy, "state": state.sentence(), "detail": state })
+    });
+    let scrub = shared.scrub.status.borrow().clone();
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "domain": shared.domain,
         "ready": readiness.is_ok(),
         "not_ready_because": readiness.err().map(|unready| unready.to_string()),
-        "ledger": { "records": shared.ledger.reader().len() },
+        "ledger": { "records": shared.ledger.reader().len(), "damaged": !scrub.findings.is_good() },
+        "scrub": { "state": scrub.sentence(), "detail": scrub },
         "sessions": shared.broker.live().len(),
         "tunnels": shared.routes.views().len(),
         "sinks": sinks,
+        "witnesses": witnesses.unwrap_or_else(|| json!({ "policy": "none" })),
         "keys": keys,
     })))
 }

@@ -107,7 +107,7 @@ pub(super) async fn admit(
             format!("open https://{name}.{}", edge.domain),
         )));
     }
-    edge.readiness.check().map_err(|unready| Stop::Refused(unready_refusal(&unready)))?;
+    edge.readiness.admits().map_err(|unready| Stop::Refused(unready_refusal(&unready)))?;
     let id = route.as_ref().map_or("", |route| route.id.as_str()).to_owned();
     let opening = async {
         let permit = decide(edge, &identity, name, connection, correlation).await?;

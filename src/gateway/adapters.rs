@@ -1,5 +1,6 @@
 //! Lets ledger, access and tunnel use the key provider, each through the small trait that it asks for.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,7 +8,8 @@ use futures_util::future::BoxFuture;
 use sallyport_audit::{Cosigner, HeadSigner, KeyId, OpenError, Owner, SignError, Vault, VaultError, note};
 use sallyport_hsm::{DataKeyId, KeyError, Keyring, Keys, PublicKey, Role, authority, keyring};
 
-use crate::access::{self, TokenKeys};
+use crate::access::{self, Subject, TokenKeys};
+use crate::console::DataKeys;
 use crate::tunnel::{
     CertificateBody, CertificateError, GatewayIdentity, IdentityCertificate, IdentitySignatures, Signing,
     SigningFailed, ToSign,
@@ -98,6 +100,29 @@ impl LedgerVault {
     /// Opens the data keys beside the ledger in `directory`. Blocks.
     pub(super) fn open(keys: &Keys, directory: &Path) -> Result<Arc<Self>, KeyError> {
         Ok(Arc::new(Self(Keyring::open(keys, &directory.join(DATA_KEYS))?)))
+    }
+}
+
+impl DataKeys for LedgerVault {
+    fn erase(&self, person: &Subject) -> Result<Option<KeyId>, String> {
+        let erased = self.0.erase(&owner_text(&Owner::Person(person.to_string())));
+        Ok(erased.map_err(|error| error.to_string())?.map(|id| KeyId::from_bytes(id.0)))
+    }
+}
+
+impl LedgerVault {
+    /// Destroys these keys if they are there, as after a backup was put back. Tells whether any was not known as erased. Blocks.
+    pub(super) fn erase_again(&self, keys: &BTreeSet<KeyId>) -> Result<bool, KeyError> {
+        let mut changed = false;
+        for key in keys {
+            changed |= self.0.erase_key(DataKeyId(*key.as_bytes()))?;
+        }
+        Ok(changed)
+    }
+
+    /// Every key that was erased.
+    pub(super) fn erased(&self) -> BTreeSet<KeyId> {
+        self.0.erased().into_iter().map(|id| KeyId::from_bytes(id.0)).collect()
     }
 }
 

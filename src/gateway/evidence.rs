@@ -8,18 +8,26 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::config::Config;
-use super::parts::{GatewayError, key_record};
+use super::parts::{GatewayError, Parts, key_record};
+use super::silence::{before_start, boot_id, with_boot};
+use super::witnesses::in_force;
+use crate::clock;
 
 /// Which program, with which settings and which keys, has started.
-pub(super) async fn record_start(config: &Config, ledger: &Ledger, keys: &Keys) -> Result<(), GatewayError> {
+pub(super) async fn record_start(config: &Config, parts: &Parts) -> Result<(), GatewayError> {
+    let Parts { ledger, keys, .. } = parts;
+    let boot = boot_id();
     let binary = tokio::task::spawn_blocking(binary_digest).await.unwrap_or_default();
     let started = Draft::new(Kind::GatewayStarted, Outcome::Success)
         .detail("version", env!("CARGO_PKG_VERSION"))
         .detail("binary_sha256", binary)
-        .detail("domain", config.gateway.domain.as_str());
+        .detail("domain", config.gateway.domain.as_str())
+        .detail("heartbeat_secs", config.ledger.heartbeat.as_secs())
+        .detail("before", before_start(&ledger.reader(), &parts.opened, clock::now(), boot.as_deref()));
+    let started = with_boot(started, boot.as_deref());
     ledger.append(started).await?;
     let loaded = Draft::new(Kind::ConfigLoaded, Outcome::Success).detail("sha256", config.digest.to_string());
-    ledger.append(loaded).await?;
+    ledger.append(in_force(config, loaded)).await?;
     let provider = keys.clone();
     let inventory = tokio::task::spawn_blocking(move || provider.inventory())
         .await

@@ -10,6 +10,7 @@ use sallyport_audit::{Draft, Kind, Ledger, Outcome};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::silence::{boot_id, with_boot};
 use crate::clock;
 use crate::session::{Broker, Routes};
 
@@ -24,7 +25,7 @@ pub(super) async fn beat(
     every: Duration,
     stop: CancellationToken,
 ) {
-    let mut seen = (clock::monotonic(), clock::now());
+    let (mut seen, boot) = ((clock::monotonic(), clock::now()), boot_id());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -32,6 +33,7 @@ pub(super) async fn beat(
         }
         let (monotonic, wall) = (clock::monotonic(), clock::now());
         let moved = drift(seen, (monotonic, wall));
+        let late = late(seen.0, monotonic, every);
         seen = (monotonic, wall);
         if moved.unsigned_abs() > JUMP {
             append(
@@ -43,8 +45,9 @@ pub(super) async fn beat(
         let draft = Draft::new(Kind::GatewayHeartbeat, Outcome::Success)
             .detail("sessions", broker.live().len() as u64)
             .detail("tunnels", routes.views().len() as u64)
-            .detail("drift_ms", milliseconds(moved));
-        append(&ledger, draft).await;
+            .detail("drift_ms", milliseconds(moved))
+            .detail("late_ms", u64::try_from(late.as_millis()).unwrap_or(u64::MAX).min(1 << 52));
+        append(&ledger, with_boot(draft, boot.as_deref())).await;
     }
 }
 
@@ -65,9 +68,21 @@ fn drift(before: (Instant, Timestamp), now: (Instant, Timestamp)) -> SignedDurat
     now.1.duration_since(before.1).saturating_sub(passed)
 }
 
+/// How much later than due a heartbeat comes: what the process slept through when it, or the whole machine, was stopped.
+fn late(before: Instant, now: Instant, every: Duration) -> Duration {
+    now.saturating_duration_since(before).saturating_sub(every)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_heartbeat_says_how_long_the_process_did_not_run() {
+        let (start, every) = (clock::monotonic(), Duration::from_mins(1));
+        assert_eq!(late(start, start + every, every), Duration::ZERO);
+        assert_eq!(late(start, start + every * 61, every), Duration::from_hours(1));
+    }
 
     #[test]
     fn a_clock_that_was_set_shows_as_drift_in_either_direction() {

@@ -5,14 +5,17 @@
 
 mod adapters;
 pub mod config;
+mod erasures;
 mod evidence;
 mod heartbeat;
 mod parts;
 pub mod retention;
 mod run;
 pub mod setup;
+mod silence;
 mod sinks;
 mod tls;
+mod witnesses;
 
 pub use parts::{GatewayError, Parts, fingerprint, open_keys};
 pub use run::run;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sallyport_audit::cosigning::{CosignError, Cosigning};
 use sallyport_audit::sink::SinkError;
+use sallyport_audit::witnessing::SeenElsewhere;
 use sallyport_audit::{Draft, Kind, Ledger, LedgerError, LedgerOptions, Opened, Outcome};
 use sallyport_hsm::{KeyError, KeyInfo, Keys, ProviderConfig, Tuning};
 use tracing::info;
@@ -13,10 +14,12 @@ use super::adapters::{
     IdentityError, LedgerCosigner, LedgerSigner, LedgerVault, ProviderIdentity, ProviderTokenKeys,
 };
 use super::config::{Config, Provider};
+use super::erasures;
 use super::tls::TlsError;
 use crate::access::{Access, AccessError, AccessOptions, SystemClock};
 use crate::edge::ListenError;
 use crate::tunnel::GatewayIdentity as _;
+use crate::tunnel::client::DialError;
 
 /// Keys, ledger and access, open.
 pub struct Parts {
@@ -24,6 +27,10 @@ pub struct Parts {
     pub keys: Keys,
     /// The ledger.
     pub ledger: Ledger,
+    /// What was found when it was opened.
+    pub opened: Opened,
+    /// The data keys of personal values.
+    pub(super) vault: Arc<LedgerVault>,
     /// Identities and decisions.
     pub access: Access,
     /// The key that auditors check the ledger with, as `name+hash+key`.
@@ -59,6 +66,17 @@ pub enum GatewayError {
     /// A sink.
     #[error("a sink cannot start")]
     Sink(#[from] SinkError),
+    /// The way to a witness.
+    #[error("the witness `{name}` cannot be asked")]
+    Witness {
+        /// What the operator calls it.
+        name: String,
+        /// Why not.
+        source: DialError,
+    },
+    /// A witness has seen another history of this ledger: a restored backup, or a second gateway.
+    #[error("refused to start (ledger-seen-elsewhere)")]
+    SeenElsewhere(#[from] SeenElsewhere),
     /// The post-quantum cosignatures.
     #[error("the ledger's heads cannot be cosigned")]
     Cosign(#[from] CosignError),
@@ -99,6 +117,8 @@ impl GatewayError {
                 "run `sallyportd init` again: it makes a certificate for the provider's key".to_owned()
             }
             Self::Cosign(error) => error.hint().to_owned(),
+            Self::Witness { source, .. } => source.hint().to_owned(),
+            Self::SeenElsewhere(error) => error.trouble.hint().to_owned(),
             Self::Sink(error) => error.hint().to_owned(),
         }
     }
@@ -158,11 +178,13 @@ impl Parts {
             config.gateway.domain.clone(),
         );
         options.segment_bytes = config.ledger.segment_bytes;
+        let sealing = vault.clone();
         let (ledger, opened) =
-            tokio::task::spawn_blocking(move || Ledger::open(options, Box::new(signer), vault))
+            tokio::task::spawn_blocking(move || Ledger::open(options, Box::new(signer), sealing))
                 .await
                 .map_err(|error| GatewayError::Stopped(error.to_string()))??;
         tell(&opened);
+        let ledger = ledger.on_stall(config.ledger.on_stall);
         for key in made {
             ledger.append(key_record(Kind::KeyCreated, key)).await?;
         }
@@ -171,10 +193,12 @@ impl Parts {
             policy_directory: config.access.policy_directory.clone(),
             issuer: format!("https://{}", config.gateway.domain),
         };
-        let access =
-            Access::open(options, Arc::new(ledger.clone()), token_keys, Arc::new(SystemClock)).await?;
+        let open = || {
+            Access::open(options.clone(), Arc::new(ledger.clone()), token_keys.clone(), Arc::new(SystemClock))
+        };
+        let access = erasures::reconciled(&ledger, &vault, open).await?;
         let cosigner_key = LedgerCosigner::new(&keys, origin(config))?.verifier_key();
-        Ok(Self { keys, ledger, access, verifier_key, cosigner_key })
+        Ok(Self { keys, ledger, opened, vault, access, verifier_key, cosigner_key })
     }
 }
 

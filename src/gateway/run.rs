@@ -4,27 +4,33 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sallyport_audit::ledger::{OnStall, ScrubOptions, Scrubbing};
 use sallyport_audit::sink::SyslogSink;
+use sallyport_audit::witnessing::{Witnessed, Witnessing};
 use sallyport_audit::{Draft, Kind, Outcome};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::adapters::ProviderIdentity;
-use super::config::Config;
+use super::config::{Config, WitnessPolicy};
 use super::evidence::{record_start, watch_keys};
 use super::parts::{GatewayError, Parts, cosign, open_keys};
 use super::tls::Certificates;
-use super::{heartbeat, sinks};
+use super::{heartbeat, sinks, witnesses};
 use crate::access::Tenant;
 use crate::clock;
-use crate::console;
+use crate::console::{self, Scrub, Watched};
 use crate::edge::{Attempts, Bounds, Edge, Listener, Parts as EdgeParts, Seats, TcpPorts, TcpRange};
 use crate::session::{Broker, Readiness, Routes};
 
 /// Time for publishers to hear the goodbye, and for sinks to catch up.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How long after the start the ledger is scrubbed first, at the latest.
+const FIRST_SCRUB: Duration = Duration::from_hours(1);
 
 /// Runs the gateway until SIGTERM or SIGINT; a second signal ends the grace of open sessions. `ready` is called with the
 /// address when it serves.
@@ -38,7 +44,15 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     let certificates = Certificates::open(&keys, chain, root, &config.gateway.domain)?;
     // Bound before the ledger is opened: a start that fails for a port that is taken leaves no record of a start.
     let listener = Listener::bind(config.gateway.listen, certificates.server()?).await?;
+    let witnesses = witnesses::witnesses(&config)?;
+    let ledger = config.ledger.directory.clone();
+    let known = witnesses::known_to(&ledger, &witnesses, &config).await?;
     let parts = Parts::open(&config, keys, &[]).await?;
+    // A ledger that had no head yet has one now: one of this name may have been there before.
+    if !known {
+        witnesses::known_to(&ledger, &witnesses, &config).await?;
+    }
+    let witnessing = witnesses::start(&config, &parts.ledger, witnesses);
 
     let cosigning = match cosign(&config, &parts) {
         Ok(cosigning) => Some(cosigning),
@@ -48,7 +62,11 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
             None
         }
     };
-    let served = serve(&config, &parts, listener, certificates, &mut signals, ready).await;
+    let scrubbing = Scrubbing::start(parts.ledger.clone(), scrub_options(&config));
+    let watched = witnessing.as_ref().map(Witnessing::status);
+    let served =
+        serve(&config, &parts, listener, certificates, &mut signals, (watched, &scrubbing), ready).await;
+    scrubbing.stop().await;
     parts.access.close().await;
     let stopped = match &served {
         Ok(_) => Draft::new(Kind::GatewayStopped, Outcome::Success),
@@ -69,6 +87,9 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     {
         warn!(%error, "the last head was not cosigned");
     }
+    if let Some(witnessing) = witnessing {
+        info!(witnessed = witnessing.finish().await.sentence(), "the witnesses saw the last head");
+    }
     parts.ledger.close().await?;
     info!("stopped, the ledger is closed");
     served
@@ -81,14 +102,20 @@ async fn serve(
     listener: Listener,
     certificates: Arc<Certificates>,
     signals: &mut Signals,
+    (watched, scrubbing): (Option<watch::Receiver<Witnessed>>, &Scrubbing),
     ready: impl FnOnce(SocketAddr),
 ) -> Result<Vec<SyslogSink>, GatewayError> {
     let Parts { keys, ledger, access, .. } = parts;
     let address = listener.local_addr().map_err(|error| GatewayError::Stopped(error.to_string()))?;
-    record_start(config, ledger, keys).await?;
+    record_start(config, parts).await?;
     let broker = Broker::new(ledger.clone(), config.limits.idle);
     let routes = Routes::new(config.tunnels.reconnect_grace);
-    let readiness = Readiness::new(ledger.status(), keys.health());
+    let readiness = Readiness::new(ledger.status(), keys.health())
+        .and_queueing(matches!(config.ledger.on_stall, OnStall::Queue { .. }));
+    let readiness = match (&watched, config.ledger.witnesses.policy) {
+        (Some(watched), WitnessPolicy::FailClosed) => readiness.and_witnessed(watched.clone()),
+        _ => readiness,
+    };
     let range = TcpRange { address: config.tunnels.tcp_address, ports: config.tunnels.tcp_ports.clone() };
     let tcp = TcpPorts::new(range);
     let tenant: Tenant = config
@@ -121,9 +148,16 @@ async fn serve(
         broker: broker.clone(),
         routes: routes.clone(),
         ledger: ledger.clone(),
+        ledger_directory: config.ledger.directory.clone(),
         keys: keys.clone(),
+        data_keys: parts.vault.clone(),
+        holds: Arc::new(console::NoHolds),
+        untold: console::Untold::default(),
+        erasing: tokio::sync::Mutex::new(()),
         readiness,
         sinks: sinks.iter().map(SyslogSink::status).collect(),
+        scrub: Scrub { status: scrubbing.status(), now: scrubbing.now() },
+        witnesses: watched.map(|status| Watched { policy: config.ledger.witnesses.policy.as_str(), status }),
         attempts,
         token_life: config.access.token_life,
         domain: config.gateway.domain.clone(),
@@ -162,6 +196,16 @@ async fn serve(
         task.abort();
     }
     Ok(sinks)
+}
+
+/// The first scrub does not wait for a whole interval: a gateway that is started anew each night would never have one.
+fn scrub_options(config: &Config) -> ScrubOptions {
+    ScrubOptions {
+        directory: config.ledger.directory.clone(),
+        interval: config.ledger.scrub_every,
+        first: config.ledger.scrub_every.min(FIRST_SCRUB),
+        bytes_per_second: config.ledger.scrub_bytes_per_second,
+    }
 }
 
 fn identity(config: &Config, keys: &sallyport_hsm::Keys) -> Result<ProviderIdentity, GatewayError> {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use sallyport_audit::{AppendError, Ledger};
 use sallyport_audit::{Draft, Kind, Outcome};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
@@ -58,6 +59,10 @@ pub struct Broker {
     ledger: Ledger,
     idle: Duration,
     table: Arc<Mutex<HashMap<SessionId, Arc<Live>>>>,
+    /// Whose sessions are still to be recorded, from before their opening record until their closing one.
+    closing: Arc<Mutex<HashMap<SessionId, String>>>,
+    /// Told when one has.
+    gone: Arc<Notify>,
     tasks: TaskTracker,
     /// Cancelled when no new session may begin.
     closed: CancellationToken,
@@ -72,6 +77,8 @@ impl Broker {
             ledger,
             idle,
             table: Arc::default(),
+            closing: Arc::default(),
+            gone: Arc::default(),
             tasks: TaskTracker::new(),
             closed: CancellationToken::new(),
             stopping: CancellationToken::new(),
@@ -106,7 +113,11 @@ impl Broker {
             draft = draft.agent(agent.as_str());
         }
         let subject = explanation.subject.to_string();
-        let receipt = self.ledger.append(draft).await.map_err(OpenError::NotRecorded)?;
+        self.closing().insert(id, subject.clone());
+        let receipt = self.ledger.append(draft).await.map_err(|error| {
+            self.no_longer_closing(id);
+            OpenError::NotRecorded(error)
+        })?;
 
         let live = Live::new(
             id,
@@ -148,6 +159,22 @@ impl Broker {
         sessions
     }
 
+    /// Waits until nobody of this name has an open session and every closing record of theirs is on its way to the ledger,
+    /// in front of whatever is appended next. `false` if some are still open after `patience`.
+    pub async fn ended(&self, subject: &str, patience: Duration) -> bool {
+        let ended = async {
+            loop {
+                // Asked for before the look, so that an end in between is not missed.
+                let gone = self.gone.notified();
+                if !self.closing().values().any(|whose| whose == subject) {
+                    return;
+                }
+                gone.await;
+            }
+        };
+        tokio::time::timeout(patience, ended).await.is_ok()
+    }
+
     /// Ends all sessions of one registration, because its publisher is gone: whoever has the name next, they are not its.
     pub fn tunnel_gone(&self, tunnel_id: &str) {
         for live in self.table().values().filter(|live| live.tunnel_id == tunnel_id) {
@@ -186,6 +213,12 @@ impl Broker {
             error!(session = %live.id, "records of its requests are still waiting for the ledger");
         }
         self.record_close(&live, ending, decided, let_go).await;
+        self.no_longer_closing(live.id);
+    }
+
+    fn no_longer_closing(&self, id: SessionId) {
+        self.closing().remove(&id);
+        self.gone.notify_waiters();
     }
 
     async fn record_close(
@@ -223,6 +256,10 @@ impl Broker {
         if let Err(problem) = self.ledger.enqueue(draft).await {
             error!(session = %live.id, error = %problem, "the end of a session could not be recorded");
         }
+    }
+
+    fn closing(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, String>> {
+        self.closing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn table(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Arc<Live>>> {

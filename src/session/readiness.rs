@@ -1,12 +1,16 @@
-//! Whether a new session could be recorded and signed right now.
+//! Whether a new session could be recorded and signed right now, and, if the operator wants that, watched by others.
 
 use sallyport_audit::LedgerStatus;
+use sallyport_audit::witnessing::Witnessed;
 use sallyport_hsm::Health;
 use tokio::sync::watch;
 
-/// Watches ledger and HSM.
+/// Watches ledger and HSM, and the witnesses if no session may begin without them.
 #[derive(Clone)]
 pub struct Readiness {
+    witnessed: Option<watch::Receiver<Witnessed>>,
+    /// Sessions wait while nothing can be signed.
+    queueing: bool,
     ledger: watch::Receiver<LedgerStatus>,
     hsm: watch::Receiver<Health>,
 }
@@ -20,6 +24,9 @@ pub enum Unready {
     /// The key provider does not sign.
     #[error("the HSM does not answer: {0}")]
     Hsm(String),
+    /// Too few witnesses have seen the ledger lately, and the policy is to fail closed.
+    #[error("the ledger is {0}")]
+    Unwitnessed(String),
 }
 
 impl Unready {
@@ -28,6 +35,7 @@ impl Unready {
         match self {
             Self::Ledger(_) => "the gateway's ledger takes no records now",
             Self::Hsm(_) => "the gateway's keys do not answer now",
+            Self::Unwitnessed(_) => "the gateway's ledger is not witnessed now",
         }
     }
 
@@ -36,6 +44,7 @@ impl Unready {
         match self {
             Self::Ledger(_) => "ledger-down",
             Self::Hsm(_) => "hsm-down",
+            Self::Unwitnessed(_) => "not-witnessed",
         }
     }
 }
@@ -43,7 +52,36 @@ impl Unready {
 impl Readiness {
     /// Follows the two.
     pub fn new(ledger: watch::Receiver<LedgerStatus>, hsm: watch::Receiver<Health>) -> Self {
-        Self { ledger, hsm }
+        Self { ledger, hsm, witnessed: None, queueing: false }
+    }
+
+    /// Refuses also while too few witnesses have seen the ledger lately.
+    #[must_use]
+    pub fn and_witnessed(self, witnessed: watch::Receiver<Witnessed>) -> Self {
+        Self { witnessed: Some(witnessed), ..self }
+    }
+
+    /// Lets sessions wait while nothing can be signed.
+    #[must_use]
+    pub fn and_queueing(self, queueing: bool) -> Self {
+        Self { queueing, ..self }
+    }
+
+    /// `Ok` if a session may be begun now: it can be recorded, or may wait until it can.
+    pub fn admits(&self) -> Result<(), Unready> {
+        let stalled = matches!(&*self.ledger.borrow(), LedgerStatus::Stalled { .. });
+        match self.check() {
+            Err(Unready::Hsm(_)) if self.queueing => self.watched(),
+            Err(Unready::Ledger(_)) if self.queueing && stalled => self.watched(),
+            other => other,
+        }
+    }
+
+    fn watched(&self) -> Result<(), Unready> {
+        match self.witnessed.as_ref().map(watch::Receiver::borrow) {
+            Some(witnessed) if !witnessed.fresh => Err(Unready::Unwitnessed(witnessed.sentence())),
+            _ => Ok(()),
+        }
     }
 
     /// `Ok` if a session could be opened now. The HSM comes first: a ledger that stalls for want of signatures is its
@@ -53,7 +91,7 @@ impl Readiness {
             return Err(Unready::Hsm(reason.clone()));
         }
         match &*self.ledger.borrow() {
-            LedgerStatus::Open { .. } => Ok(()),
+            LedgerStatus::Open { .. } => self.watched(),
             LedgerStatus::Closed => Err(Unready::Ledger("it is closed".to_owned())),
             LedgerStatus::Stalled { reason } | LedgerStatus::Failed { reason } => {
                 Err(Unready::Ledger(reason.clone()))

@@ -19,7 +19,7 @@
 mod accept;
 pub mod client;
 pub mod frame;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod handshake;
 mod link;

@@ -197,3 +197,51 @@ fn the_last_head_is_cosigned_with_the_post_quantum_key_and_the_auditor_can_deman
     let foreign = demand(&other.state().join("ledger-pq.vkey").to_string_lossy());
     assert_ne!(foreign.code, 0, "{}", foreign.out);
 }
+
+#[test]
+fn a_start_says_how_long_nothing_was_recorded_and_why() {
+    let mut world = World::start();
+    let before =
+        |world: &World| world.records_of("gateway.started").pop().unwrap()["details"]["before"].clone();
+    assert_eq!(before(&world)["ended"], "first-start");
+    world.stop_gateway();
+    world.start_gateway();
+    let stopped = before(&world);
+    assert_eq!(stopped["ended"], "stopped");
+    assert!(stopped["silent_ms"].as_u64().unwrap() > 0, "{stopped}");
+    world.kill_gateway();
+    world.start_gateway();
+    let killed = before(&world);
+    assert_eq!(killed["ended"], "unclean");
+    assert!(killed["cause"].as_str().unwrap().contains("while the machine went on"), "{killed}");
+    let last = world.records().into_iter().find(|record| record["seq"] == killed["last_record"]).unwrap();
+    assert_eq!(last["time"].as_str().unwrap().get(..19), killed["last_time"].as_str().unwrap().get(..19));
+}
+
+#[test]
+fn an_admin_has_the_ledger_scrubbed_and_damage_in_an_old_segment_is_said_loudly() {
+    let mut world = World::start();
+    let run = world.cli("visitor", &["ledger", "scrub"]);
+    assert_eq!(run.code, 4, "{}", run.err);
+    let run = world.cli("admin", &["ledger", "scrub"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    let good = world.record("ledger.scrubbed", |record| record["result"] == "success");
+    assert!(good["details"]["records"].as_u64().unwrap() > 5, "{good}");
+    // The first group is on the disk since long, and nobody reads it again but the scrub.
+    let segment = world.state().join("ledger/journal/00000000000000000000.seg");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[600] ^= 1;
+    {
+        use std::os::unix::fs::FileExt as _;
+        let file = std::fs::File::options().write(true).open(&segment).unwrap();
+        file.write_all_at(&bytes[600..601], 600).unwrap();
+    }
+    assert_eq!(world.cli("admin", &["ledger", "scrub"]).code, 0);
+    let bad = world.record("ledger.scrubbed", |record| record["result"] == "failure");
+    assert_eq!(bad["details"]["damage"][0]["segment"], "00000000000000000000.seg", "{bad}");
+    let status = world.ask("admin", &["status"]);
+    assert_eq!(status["ledger"]["damaged"], true);
+    assert!(status["scrub"]["state"].as_str().unwrap().contains("THE JOURNAL IS DAMAGED"), "{status}");
+    assert!(world.gateway_log().contains("the scrub found damage"));
+    world.stop_gateway();
+}

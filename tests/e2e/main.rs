@@ -36,3 +36,4 @@ mod starting;
 mod tcp;
 mod transfer;
 mod visiting;
+mod witnessing;

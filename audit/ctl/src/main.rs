@@ -6,6 +6,7 @@
 //!
 //! Exit codes: 0 verified · 1 integrity broken · 2 usage · 3 could not be evaluated.
 
+mod disclose;
 mod export;
 mod failure;
 mod filter;
@@ -59,6 +60,15 @@ enum Command {
     Prove(prove::Arguments),
     /// Check a file that `prove` wrote. Needs no ledger.
     CheckProof(prove::CheckArguments),
+    /// Have one personal value of a record opened: runs `sallyport disclose`, for only the gateway can.
+    #[command(disable_help_flag = true)]
+    Disclose {
+        /// Arguments of `sallyport disclose`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
+    /// Check a file that `disclose` wrote. Needs no ledger.
+    CheckDisclosure(disclose::CheckArguments),
     /// Write some or all records as JSON lines that still verify.
     Export(export::Arguments),
     /// Check what `export` wrote. Needs no ledger.
@@ -85,6 +95,8 @@ fn main() -> ExitCode {
         Command::Show(arguments) => show::run(&arguments),
         Command::Prove(arguments) => prove::run(&arguments),
         Command::CheckProof(arguments) => prove::check(&arguments),
+        Command::Disclose { arguments } => disclose::run(&arguments),
+        Command::CheckDisclosure(arguments) => disclose::check(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::VerifyExport(arguments) => export::check(&arguments),
         Command::Tiles(arguments) => tiles::run(&arguments),

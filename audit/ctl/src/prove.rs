@@ -140,7 +140,7 @@ fn print_json(out: &mut impl Write, shown: &Shown) -> io::Result<()> {
     writeln!(out)
 }
 
-const NOT_PROVED: [&str; 4] = [
+pub(crate) const NOT_PROVED: [&str; 4] = [
     "that what was recorded is true, or that everything that happened was recorded",
     "that the given key is the organisation's own: that must be known from elsewhere",
     "that other records say nothing to the contrary: only this one was looked at",

@@ -67,6 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         cosigners,
         quorum,
         cosigned: None,
+        witnessed: None,
         checkpoint: arguments.checkpoint.as_deref().map(checkpoint).transpose()?,
         earlier: arguments.earlier.as_deref().map(earlier).transpose()?,
         now: Some(now()),

@@ -4,6 +4,7 @@
 //! DIR/lock                              held by the gateway that writes
 //! DIR/head                              the last signed head, two slots
 //! DIR/cosigned                          a recent head with an ML-DSA-44 cosignature
+//! DIR/witnessed                         the last head that enough witnesses cosigned
 //! DIR/journal/00000000000000000000.seg  segments, named after their first record
 //! DIR/journal/….torn                    unfinished ends that were set aside
 //! DIR/journal/pruned                    what is left of the pruned beginning
@@ -13,11 +14,16 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::frame::{Frame, FrameKind};
+use super::segment::SegmentHeader;
 use crate::prefix::{Prefix, PrefixFault};
 use crate::record::Seq;
 
 /// The longest segment file that is read, in bytes: the bound of a segment and one group beyond it.
 pub const MAX_SEGMENT_BYTES: u64 = 1 << 30;
+
+/// The longest segment header that is read, in bytes: a note, 64 peaks and an origin, and some more.
+const MAX_HEADER_BYTES: u64 = 256 * 1024;
 
 /// The paths of one ledger.
 #[derive(Clone, Debug)]
@@ -67,6 +73,11 @@ impl Files {
         self.directory.join("cosigned")
     }
 
+    /// The last head that enough witnesses cosigned.
+    pub fn witnessed(&self) -> PathBuf {
+        self.directory.join("witnessed")
+    }
+
     /// The directory of segments.
     pub fn journal(&self) -> PathBuf {
         self.directory.join("journal")
@@ -106,6 +117,16 @@ impl Files {
         Ok(bytes.map(Prefix::parse))
     }
 
+    /// How many records the pruned beginning speaks of, as its first line says; zero if nothing was pruned.
+    pub fn pruned(&self) -> io::Result<u64> {
+        let bytes = optional(read_range(
+            &self.prefix(),
+            0,
+            MAX_SEGMENT_BYTES.min(4 * crate::note::MAX_NOTE_BYTES as u64),
+        ))?;
+        Ok(bytes.and_then(|bytes| Prefix::size_in(&bytes)).unwrap_or_default())
+    }
+
     /// The segments that go on behind the first `size` records. One that begins before is left from pruning which
     /// was interrupted: the prefix stands for it.
     pub fn segments_behind(&self, size: u64) -> io::Result<Vec<SegmentPath>> {
@@ -121,8 +142,29 @@ impl Files {
 
     /// The cosigned head, or `None` if there is none.
     pub fn read_cosigned(&self) -> io::Result<Option<Vec<u8>>> {
-        optional(read_bounded(&self.cosigned(), crate::note::MAX_NOTE_BYTES as u64))
+        read_note(&self.cosigned())
     }
+
+    /// The witnessed head, or `None` if there is none.
+    pub fn read_witnessed(&self) -> io::Result<Option<Vec<u8>>> {
+        read_note(&self.witnessed())
+    }
+}
+
+/// Replaces a file whole, and makes that durable: a reader finds the old or the new one.
+#[cfg(feature = "ledger")]
+pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    use io::Write as _;
+    let unfinished = path.with_extension("unfinished");
+    let mut file = std::fs::File::create(&unfinished)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&unfinished, path)?;
+    path.parent().map_or(Ok(()), |folder| std::fs::File::open(folder)?.sync_all())
+}
+
+fn read_note(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    optional(read_bounded(path, crate::note::MAX_NOTE_BYTES as u64))
 }
 
 /// The segments in `directory`, in order: a journal's or an archive's.
@@ -150,6 +192,29 @@ fn optional(read: io::Result<Vec<u8>>) -> io::Result<Option<Vec<u8>>> {
 /// Reads a segment whole.
 pub fn read_segment(path: &Path) -> io::Result<Vec<u8>> {
     read_bounded(path, MAX_SEGMENT_BYTES)
+}
+
+/// The header of a segment; `None` if its first frame is not one.
+pub fn read_header(path: &Path) -> io::Result<Option<SegmentHeader>> {
+    use io::Read as _;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MAX_HEADER_BYTES).read_to_end(&mut bytes)?;
+    Ok(match Frame::read(&bytes, 0) {
+        Ok(Some(frame)) if frame.sound && frame.kind == FrameKind::Segment => {
+            SegmentHeader::parse(frame.bytes).ok()
+        }
+        _ => None,
+    })
+}
+
+/// At most `length` bytes of a file from `offset` on; fewer if it ends before.
+pub fn read_range(path: &Path, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+    use io::{Read as _, Seek as _};
+    let mut file = std::fs::File::open(path)?;
+    file.seek(io::SeekFrom::Start(offset))?;
+    let mut bytes = Vec::new();
+    file.take(length).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn read_bounded(path: &Path, bound: u64) -> io::Result<Vec<u8>> {

@@ -158,6 +158,13 @@ impl GroupWriter {
         span.sealed.end = self.bytes.len();
     }
 
+    /// Takes away the record that was added last, with what is beside it.
+    pub fn take_back(&mut self) {
+        if let Some(span) = self.spans.pop() {
+            self.bytes.truncate(span.record.start.saturating_sub(6));
+        }
+    }
+
     /// How many bytes there are so far.
     pub fn len(&self) -> usize {
         self.bytes.len()
@@ -177,6 +184,8 @@ impl GroupWriter {
         self.bytes.get_mut(FRONT_BYTES + 8..FRONT_BYTES + 12)?.copy_from_slice(&count);
         put_string(&mut self.bytes, note.as_bytes());
         frame::close(FrameKind::Group, &mut self.bytes)?;
+        // It may lie in memory for a while, and what it grew into is up to twice what it needs.
+        self.bytes.shrink_to_fit();
         let end = self.bytes.len();
         Some(Group { first: self.first, spans: self.spans, note: end - note.len()..end, bytes: self.bytes })
     }
@@ -226,6 +235,22 @@ mod tests {
             if let Some(byte) = bytes.get_mut(at) { *byte = to; }
             let _ = Group::parse(bytes.as_slice());
         }
+    }
+
+    #[test]
+    fn a_record_that_is_taken_back_leaves_no_trace() {
+        let records = [(vec![1; 30], vec![2; 10]), (vec![3; 9], vec![])];
+        let mut writer = GroupWriter::new(Seq::new(40), 0);
+        for (record, sealed) in &records {
+            for other in [vec![7; 50], Vec::new()] {
+                writer.record(|out| out.extend_from_slice(&other)).unwrap();
+                writer.seal(&other);
+                writer.take_back();
+            }
+            writer.record(|out| out.extend_from_slice(record)).unwrap();
+            writer.seal(sealed);
+        }
+        assert_eq!(writer.finish("note").unwrap(), build(&records));
     }
 
     #[test]

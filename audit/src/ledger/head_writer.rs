@@ -56,9 +56,4 @@ impl HeadWriter {
         }
         Ok(())
     }
-
-    /// Whether a head was written since the last sync.
-    pub(super) fn is_dirty(&self) -> bool {
-        self.dirty
-    }
 }

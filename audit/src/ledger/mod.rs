@@ -4,13 +4,14 @@
 //! and under a head signed by the key provider. Numbers are given in the order in which drafts reach the
 //! owner and never change. Readers see every record from the moment its receipt is given.
 //!
-//! How: callers bring their drafts into canonical form themselves; one thread (`owner`) takes what has
-//! arrived, numbers and hashes it, has the head signed, writes one group, syncs once, and answers all.
-//! A second thread (`feeder`) puts groups into the query store behind it, bounded; until it has, readers
+//! How: callers bring their drafts into canonical form themselves. One thread (`owner`) gives numbers and hashes;
+//! two others (`committer`) take turns at having a group's head signed, writing the group, syncing once, and
+//! answering all. So the three overlap, and a group is whatever arrived while the one before it was signed. A
+//! last thread (`feeder`) puts groups into the query store behind them, bounded; until it has, readers
 //! find them in memory (`tail`). The store is only ever a copy: what is wrong with it is mended from the
 //! journal when the ledger is opened (`opening`).
 //!
-//! When the signer fails nothing is numbered: waiters get an error, the ledger is [`LedgerStatus::Stalled`]
+//! When the signer fails, what was numbered behind it is taken back: waiters get an error, the ledger is [`LedgerStatus::Stalled`]
 //! and tries again. When a write or sync fails nothing more is accepted: [`LedgerStatus::Failed`], because
 //! after a failed sync nobody knows what is on the disk; opening again finds out.
 //!
@@ -18,7 +19,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -27,31 +28,42 @@ use crate::digest::Digest;
 use crate::keys::{HeadSigner, Vault};
 use crate::record::{Draft, Prepared, Seq};
 
+mod block;
+mod committer;
 mod disk;
 mod error;
 mod feeder;
 mod head_writer;
 mod journal_writer;
+mod numbering;
 mod opening;
 mod options;
 mod owner;
 pub mod pruning;
+mod publisher;
 mod reader;
 mod replay;
+mod scrub;
+mod signing;
 mod sled_store;
+mod stall;
 mod stamp;
 mod store;
 mod tail;
 #[cfg(test)]
 mod tests;
 mod torn;
+mod writing;
 
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::{AppendError, LedgerError, ReadError};
+pub use opening::reread;
 pub use options::LedgerOptions;
 pub use reader::{Entry, Reader};
+pub use scrub::{Damage, Findings, ScrubNow, ScrubOptions, Scrubbed, Scrubbing};
+pub use stall::OnStall;
 
-use owner::{Message, Pending, Reply};
+use owner::{Message, Messages, Pending, Reply};
 
 /// What can be said about a ledger that is open in this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +112,9 @@ pub struct Opened {
     pub created: bool,
     /// How many records there were before this start, not counting what opening itself recorded.
     pub records: u64,
+    /// Records from this one on were read and checked; of those before it only how their files end. Give it to
+    /// [`reread`].
+    pub checked_from: Seq,
     /// An unfinished group at the end of the journal, which had never been acknowledged.
     pub torn: Option<TornTail>,
     /// What became of the query store.
@@ -140,10 +155,12 @@ pub enum StoreState {
 #[derive(Clone)]
 pub struct Ledger {
     shared: Arc<Shared>,
+    /// Who waits while the signer is away; nobody, if an append fails at once.
+    queue: Option<stall::Queue>,
 }
 
 struct Shared {
-    sender: mpsc::Sender<Message>,
+    sender: Messages,
     room: Arc<Semaphore>,
     status: watch::Receiver<LedgerStatus>,
     reader: Reader,
@@ -151,6 +168,13 @@ struct Shared {
     clock: owner::Clock,
     thread: Mutex<Option<JoinHandle<()>>>,
     closing: AtomicBool,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The ledger's own threads hold the same way to the owner, so it would not notice by itself.
+        self.sender.tell(Message::Abandoned);
+    }
 }
 
 /// The queue is bounded by memory, counted in pieces of this many bytes.
@@ -176,10 +200,23 @@ impl Ledger {
         opening::open(options, signer, vault, opening::Surroundings { disk, ..opening::Surroundings::real() })
     }
 
+    /// Says what [`Ledger::append`] does through this handle, and clones of it, while the key provider is away.
+    #[must_use]
+    pub fn on_stall(self, policy: OnStall) -> Self {
+        Self { queue: stall::Queue::new(policy), ..self }
+    }
+
     /// Records `draft`, and returns once it is durable and under a signed head.
     ///
     /// If the future is dropped the record may still be written.
     pub async fn append(&self, draft: Draft) -> Result<Receipt, AppendError> {
+        match &self.queue {
+            None => self.append_once(draft).await,
+            Some(queue) => queue.append(self, draft).await,
+        }
+    }
+
+    async fn append_once(&self, draft: Draft) -> Result<Receipt, AppendError> {
         let (reply, answer) = oneshot::channel();
         self.submit(draft, Some(reply)).await?;
         answer.await.unwrap_or_else(|_| Err(self.gone()))
@@ -209,7 +246,7 @@ impl Ledger {
             return Ok(());
         }
         let (reply, answer) = oneshot::channel();
-        let sent = self.shared.sender.send(Message::Close(reply)).is_ok();
+        let sent = self.shared.sender.0.send(Message::Close(reply)).is_ok();
         let result = if sent { answer.await } else { Ok(Ok(())) };
         let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         // The thread answers as its very last act, so this does not wait.
@@ -235,7 +272,7 @@ impl Ledger {
             Err(_) => self.wait_for_room(room, weight).await?,
         };
         let pending = Pending { prepared, reply, permit: Some(permit) };
-        self.shared.sender.send(Message::Record(pending)).map_err(|_| self.gone())
+        self.shared.sender.0.send(Message::Record(pending)).map_err(|_| self.gone())
     }
 
     /// Has the data keys at hand that sealing will need, so that a person seen for the first time costs the

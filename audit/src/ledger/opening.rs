@@ -1,7 +1,7 @@
 //! Opens a ledger: finds out what is there before anything is added.
 //!
-//! In this order: take the lock; make durable what a killed process left; read the head file; read the whole
-//! journal and compare it with the head file; bring the query store up to the journal, or make it anew; set an
+//! In this order: take the lock; make durable what a killed process left; read the head file; read the journal's
+//! recent part (`recent`) and compare it with the head file; bring the query store up to the journal, or make it anew; set an
 //! unfinished end aside; record what was done. What does not fit is refused with its own explanation, and
 //! nothing is changed by then.
 
@@ -10,19 +10,25 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock, mpsc};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
 
+use super::committer::Committer;
 use super::disk::{Disk, RealDisk};
 use super::head_writer::HeadWriter;
 use super::journal_writer::JournalWriter;
-use super::owner::{Clock, Owner, Pending, Publisher, Refusal};
+use super::numbering::{Numbering, Place, Refused};
+use super::owner::{Clock, Messages, Owner, Pending};
 use super::pruning;
+use super::publisher::Publisher;
 use super::reader::{ReadSide, Reader};
 use super::replay::{Expected, Replayed, Visitor, replay};
+use super::signing::{Signing, Unable};
 use super::store::Store;
 use super::tail::Tail;
+use super::writing::Writing;
 use super::{
     Ledger, LedgerError, LedgerOptions, LedgerStatus, Opened, PERMIT_BYTES, Shared, StoreState, feeder, torn,
 };
@@ -30,16 +36,18 @@ use crate::chain::Chain;
 use crate::checkpoint::{Checkpoint, check_origin};
 use crate::digest::Digest;
 use crate::journal::Files;
-use crate::journal::Group;
 use crate::journal::head::{self, HeadFile};
+use crate::journal::{Group, SegmentHeader};
 use crate::keys::{HeadSigner, Vault};
 use crate::kind::Kind;
 use crate::note::{PublicKey, SignedNote};
-use crate::record::{Draft, FORMAT_VERSION, Outcome, Prepared};
+use crate::record::{Draft, FORMAT_VERSION, Outcome, Prepared, Seq};
 
 mod catching_up;
 mod life;
+mod recent;
 
+use catching_up::CaughtUp;
 use life::Ending;
 
 /// The world outside: replaced by tests.
@@ -74,7 +82,9 @@ pub(super) fn open(
     let mut known = read_head(&files, &options, &key)?;
     let expected = Expected { origin: &options.origin, key: &key };
     pruning::complete(disk, &files)?;
-    let (replayed, store, store_state) = catching_up::replay_into_store(&files, &options, &expected, &known)?;
+    let pruned = files.pruned().map_err(|error| LedgerError::io("read", files.prefix(), error))?;
+    let caught_up = catching_up::replay_into_store(&files, &options, &expected, &known)?;
+    let CaughtUp { replayed, checked_from, store, store_state } = caught_up;
     check_last_head(&files, &replayed, &key)?;
     // The head of the first group is made durable before a second one is written.
     if matches!(known, Known::Blank) && replayed.groups > 1 {
@@ -101,12 +111,51 @@ pub(super) fn open(
         options.segment_bytes,
         last,
     )?;
-    let opened = Opened { created, records: replayed.chain.size(), torn, store: store_state };
+    let opened = Opened { created, records: replayed.chain.size(), checked_from, torn, store: store_state };
     let drafts = opening_drafts(&opened, &replayed, &known, &options, &key);
-    let parts =
-        Parts { options, signer, vault, clock: surroundings.clock, key, replayed, journal, head, store };
+    let parts = Parts {
+        options,
+        signer,
+        vault,
+        clock: surroundings.clock,
+        key,
+        replayed,
+        pruned,
+        journal,
+        head,
+        store,
+    };
     let ledger = start(parts, drafts, lock)?;
     Ok((ledger, opened))
+}
+
+/// Reads the records before `until` again, which opening had left out, and checks them as opening does.
+///
+/// For a thread of its own: it takes as long as reading that part of the journal takes. `until` is what
+/// [`Opened::checked_from`] said.
+pub fn reread(directory: &Path, origin: &str, key: &PublicKey, until: Seq) -> Result<(), LedgerError> {
+    struct Nothing;
+    impl Visitor for Nothing {
+        fn record(&mut self, _: &Chain) {}
+        fn group(&mut self, _: &Group<&[u8]>, _: &Chain) {}
+    }
+    let files = Files::new(directory);
+    let segments = files.segments().map_err(|error| LedgerError::io("list", files.journal(), error))?;
+    let older = segments.partition_point(|segment| segment.first < until);
+    let older = segments.get(..older).unwrap_or_default();
+    let replayed = replay(&files, older, Replayed::genesis(), &Expected { origin, key }, &mut Nothing)?;
+    let Some(next) = segments.iter().find(|segment| segment.first == until) else { return Ok(()) };
+    let goes_on = recent::header(next)
+        .is_some_and(|header| header == SegmentHeader::new(&header.origin, &replayed.chain, &replayed.note));
+    if goes_on && replayed.torn.is_none() {
+        return Ok(());
+    }
+    Err(LedgerError::Damaged {
+        segment: older.last().unwrap_or(next).name(),
+        offset: replayed.torn.as_ref().map_or(0, |torn| torn.offset),
+        seq: replayed.chain.next(),
+        what: replayed.torn.map_or("the segment behind it does not go on there".to_owned(), |torn| torn.what),
+    })
 }
 
 /// What the head file says.
@@ -287,40 +336,41 @@ struct Parts {
     clock: Clock,
     key: PublicKey,
     replayed: Replayed,
+    pruned: u64,
     journal: JournalWriter,
     head: HeadWriter,
     store: Arc<dyn Store>,
 }
 
-/// Records what opening has to say, and starts the two threads.
+/// Records what opening has to say, and starts the threads.
 fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerError> {
-    let Parts { options, signer, vault, clock, key, replayed, journal, head, store } = parts;
+    let Parts { options, signer, vault, clock, key, replayed, pruned, journal, head, store } = parts;
     let read_clock = Arc::clone(&clock);
-    let (records, pruned) = (replayed.chain.size(), replayed.pruned);
+    let records = replayed.chain.size();
     let note: Arc<str> = replayed.note.into();
     let (status, status_seen) = watch::channel(LedgerStatus::Open { records });
     let (heads, heads_seen) = watch::channel(records);
     let (notes, notes_seen) = watch::channel(Arc::clone(&note));
+    let publisher = Arc::new(Publisher { status, heads, note: notes });
     let tail = Arc::new(Tail::default());
     let room =
         Arc::new(Semaphore::new((options.queue_bytes / PERMIT_BYTES).clamp(128, Semaphore::MAX_PERMITS)));
-    let (flush_interval, written_by) = (options.flush_interval, options.node.clone());
-    let mut owner = Owner {
-        options,
-        signer,
-        key,
-        vault: Arc::clone(&vault),
-        clock,
+    let place = Place { chain: replayed.chain.clone(), time: replayed.last_time };
+    let mut numbering = Numbering::new(&options, Arc::clone(&vault), clock, place);
+    let mut signing = Signing { signer, key, origin: options.origin.clone(), chain: replayed.chain.clone() };
+    let mut writing = Writing {
         chain: replayed.chain,
-        last_time: replayed.last_time,
         note,
         journal,
         head,
         tail: Arc::clone(&tail),
-        publish: Publisher { status, heads, note: notes },
-        held: std::collections::VecDeque::new(),
+        store_lag_bytes: options.store_lag_bytes,
+        flush_interval: options.flush_interval,
+        publisher: Arc::clone(&publisher),
+        synced: Instant::now(),
+        failed: None,
     };
-    record_opening(&mut owner, drafts)?;
+    record_opening(&options.node, drafts, &mut numbering, &mut signing, &mut writing)?;
 
     let read_side = Arc::new(ReadSide {
         tail: Arc::clone(&tail),
@@ -330,18 +380,35 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
         heads: heads_seen,
         note: notes_seen,
     });
+    let directory = options.directory.clone();
+    let spawn_failed =
+        |error| LedgerError::io("start a thread for the ledger in", directory.as_path(), error);
     let (sender, messages) = mpsc::channel();
-    let feeding = Arc::clone(&tail);
-    let directory = owner.options.directory.clone();
-    let spawn_failed = |error| LedgerError::io("start a thread for the ledger in", &directory, error);
+    let sender = Messages(sender);
+    let (orders, to_do) = mpsc::sync_channel(1);
+    let committer = Arc::new(Committer {
+        signing: Mutex::new((signing, to_do)),
+        writing: Mutex::new((writing, Duration::ZERO)),
+        owner: sender.clone(),
+        publisher: Arc::clone(&publisher),
+        flush_interval: options.flush_interval,
+    });
+    let workers: Vec<_> = ["ledger-0", "ledger-1"]
+        .into_iter()
+        .map(|name| life::spawn(name, Arc::clone(&committer)).map_err(spawn_failed))
+        .collect::<Result<_, _>>()?;
+    let (feeding, flush_interval) = (Arc::clone(&tail), options.flush_interval);
     let feeder = std::thread::Builder::new()
         .name("ledger-store".to_owned())
         .spawn(move || feeder::run(&feeding, &store, flush_interval))
         .map_err(spawn_failed)?;
-    let ending = Ending { tail, feeder, read_side: Arc::clone(&read_side), room: Arc::clone(&room), lock };
+    let ending =
+        Ending { workers, tail, feeder, read_side: Arc::clone(&read_side), room: Arc::clone(&room), lock };
+    let written_by = options.node.clone();
+    let owner = Owner::new(options, numbering, orders, Arc::clone(&publisher));
     let thread = std::thread::Builder::new()
         .name("ledger".to_owned())
-        .spawn(move || life::live(owner, &messages, ending))
+        .spawn(move || life::live(owner, &messages, &publisher, ending))
         .map_err(spawn_failed)?;
     let shared = Shared {
         sender,
@@ -353,25 +420,31 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
         thread: Mutex::new(Some(thread)),
         closing: AtomicBool::new(false),
     };
-    Ok(Ledger { shared: Arc::new(shared) })
+    Ok(Ledger { shared: Arc::new(shared), queue: None })
 }
 
-fn record_opening(owner: &mut Owner, drafts: Vec<Draft>) -> Result<(), LedgerError> {
-    if drafts.is_empty() {
-        return Ok(());
+/// Goes through the same steps as every later record, one after the other.
+fn record_opening(
+    node: &str,
+    drafts: Vec<Draft>,
+    numbering: &mut Numbering,
+    signing: &mut Signing,
+    writing: &mut Writing,
+) -> Result<(), LedgerError> {
+    let failed = |reason| LedgerError::Failed { reason };
+    for draft in drafts {
+        let prepared = Prepared::new(draft, node, [0; 32]).map_err(|error| failed(error.to_string()))?;
+        let added = numbering.add(Pending { prepared, reply: None, permit: None });
+        added.map_err(|refused| match refused.1 {
+            Refused::Stalled(reason) => LedgerError::Signer { reason },
+            Refused::Failed(reason) => failed(reason),
+        })?;
     }
-    let pending: Result<Vec<_>, _> = drafts
-        .into_iter()
-        .map(|draft| Prepared::new(draft, &owner.options.node, [0; 32]))
-        .map(|prepared| prepared.map(|prepared| Pending { prepared, reply: None, permit: None }))
-        .collect();
-    let pending = pending.map_err(|error| LedgerError::Failed { reason: error.to_string() })?;
-    match owner.commit(&pending) {
-        Ok(_) => {
-            let synced = owner.head.sync();
-            synced.map_err(|error| LedgerError::io("sync the head file in", &owner.options.directory, error))
-        }
-        Err(Refusal::Stalled(reason)) => Err(LedgerError::Signer { reason }),
-        Err(Refusal::Failed(reason)) => Err(LedgerError::Failed { reason }),
-    }
+    let Some(unsigned) = numbering.close() else { return Ok(()) };
+    let signed = signing.sign(unsigned).map_err(|unable| match unable {
+        Unable::Stalled(_, reason) => LedgerError::Signer { reason },
+        Unable::Failed(_, reason) => failed(reason),
+    })?;
+    writing.write(signed.chain, signed.note, signed.group).map_err(failed)?;
+    writing.sync().map_err(failed)
 }

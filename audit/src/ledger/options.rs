@@ -29,6 +29,9 @@ pub struct LedgerOptions {
     pub flush_interval: Duration,
     /// How often a signer that failed is asked again. One second.
     pub retry_interval: Duration,
+    /// How much of the journal's end is read whole when the ledger is opened, in bytes; older segments are only
+    /// compared at their ends. 64 MiB.
+    pub reread_bytes: u64,
     /// Opens a journal whose head file is missing or unreadable, and records that this was accepted.
     ///
     /// To be set by an operator who has compared the journal with a checkpoint kept elsewhere.
@@ -50,6 +53,7 @@ impl LedgerOptions {
             store_cache_bytes: 64 * 1024 * 1024,
             flush_interval: Duration::from_secs(1),
             retry_interval: Duration::from_secs(1),
+            reread_bytes: 64 * 1024 * 1024,
             accept_lost_head: false,
         }
     }

@@ -143,7 +143,7 @@ fn remove_stores(disk: &dyn Disk, files: &Files) -> io::Result<()> {
 }
 
 /// Whether the journal goes on where `prefix` ends, and a record in it declares exactly this prefix.
-fn is_declared(files: &Files, prefix: &Prefix) -> io::Result<bool> {
+pub(super) fn is_declared(files: &Files, prefix: &Prefix) -> io::Result<bool> {
     let behind = files.segments_behind(prefix.size())?;
     let Some(first) = behind.first() else { return Ok(false) };
     let bytes = read_segment(&first.path)?;

@@ -1,4 +1,4 @@
-//! Reads the journal from the beginning, as it must be read before anything is added.
+//! Reads the journal as it must be read before anything is added.
 //!
 //! Every group's checksum, every record's hash and every head's root are checked; the last head's signature
 //! vouches for all before it. What is left to `auditctl verify` is what a signed root already covers: the
@@ -9,22 +9,21 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::LedgerError;
+use super::pruning::is_declared;
 use crate::chain::Chain;
 use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
 use crate::journal::files::{SegmentPath, read_segment};
 use crate::journal::{Files, Frame, FrameFault, FrameKind, Group, SegmentHeader};
 use crate::note::{PublicKey, SignedNote};
-use crate::prefix::{Declaration, NAME, Prefix, PrefixFault};
+use crate::prefix::{NAME, Prefix, PrefixFault};
 use crate::record::{Record, Seq};
 
 /// What a journal holds.
 pub(super) struct Replayed {
     /// Where it stands after its last good group.
     pub(super) chain: Chain,
-    /// How many records the pruned beginning speaks of.
-    pub(super) pruned: u64,
-    /// How many groups there are.
+    /// How many groups there are; when reading began later, at least two.
     pub(super) groups: u64,
     /// Its last signed head; empty when there is no group.
     pub(super) note: String,
@@ -34,6 +33,14 @@ pub(super) struct Replayed {
     pub(super) last: Option<(PathBuf, u64)>,
     /// An unfinished end.
     pub(super) torn: Option<Torn>,
+}
+
+impl Replayed {
+    /// Before the first record.
+    pub(super) fn genesis() -> Self {
+        let (chain, note) = (Chain::genesis(), String::new());
+        Self { chain, groups: 0, note, last_time: None, last: None, torn: None }
+    }
 }
 
 /// An end of the journal that is no whole group.
@@ -55,46 +62,34 @@ pub(super) struct Expected<'a> {
 /// Receives what is read.
 pub(super) trait Visitor {
     /// Before all records, when the beginning was pruned.
-    fn pruned(&mut self, prefix: &Prefix);
+    fn pruned(&mut self, _prefix: &Prefix) {}
     /// After each record.
     fn record(&mut self, chain: &Chain);
     /// After each group, when its root was found right.
     fn group(&mut self, group: &Group<&[u8]>, chain: &Chain);
 }
 
-/// Reads all segments.
+/// Reads these segments, which go on where `state` stands.
 pub(super) fn replay(
     files: &Files,
+    segments: &[SegmentPath],
+    state: Replayed,
     expected: &Expected<'_>,
     visitor: &mut dyn Visitor,
 ) -> Result<Replayed, LedgerError> {
-    let mut replay = Replay {
-        files,
-        expected,
-        visitor,
-        undeclared: None,
-        state: Replayed {
-            chain: Chain::genesis(),
-            pruned: 0,
-            groups: 0,
-            note: String::new(),
-            last_time: None,
-            last: None,
-            torn: None,
-        },
-    };
-    replay.prefix()?;
-    let segments = files.segments_behind(replay.state.chain.size());
-    let segments = segments.map_err(|error| LedgerError::io("list", files.journal(), error))?;
+    let mut replay = Replay { files, expected, visitor, state };
+    if replay.state.chain.size() == 0 {
+        replay.prefix()?;
+    }
+    // What the prefix stands for may still lie beside it.
+    let begin = replay.state.chain.size();
+    let segments: Vec<_> = segments.iter().filter(|segment| segment.first.get() >= begin).collect();
     for (number, segment) in segments.iter().enumerate() {
         let bytes =
             read_segment(&segment.path).map_err(|error| LedgerError::io("read", &segment.path, error))?;
         replay.segment(segment, &bytes, number + 1 == segments.len())?;
     }
-    match replay.undeclared {
-        None => Ok(replay.state),
-        Some(_) => Err(undeclared()),
-    }
+    Ok(replay.state)
 }
 
 /// A beginning that was taken away, and nothing in the ledger that says so.
@@ -107,8 +102,6 @@ struct Replay<'a> {
     files: &'a Files,
     expected: &'a Expected<'a>,
     visitor: &'a mut dyn Visitor,
-    /// What a record must declare that was not met yet, and from which number on it may stand.
-    undeclared: Option<(Seq, Declaration)>,
     state: Replayed,
 }
 
@@ -130,10 +123,12 @@ impl Replay<'_> {
         };
         self.own(&prefix.checkpoint().origin)?;
         self.signed_by_us(prefix.note())?;
+        let declared = is_declared(self.files, &prefix);
+        if !declared.map_err(|error| LedgerError::io("read", self.files.journal(), error))? {
+            return Err(undeclared());
+        }
         self.visitor.pruned(&prefix);
-        self.undeclared = Some((prefix.recorded_from(), prefix.declaration()));
         self.state.chain = prefix.chain().clone();
-        self.state.pruned = prefix.size();
         self.state.note = prefix.note().to_string();
         self.state.last_time = prefix.last_time();
         // Two stand for all: there was more than one group.
@@ -216,10 +211,7 @@ impl Replay<'_> {
             return Err(self.damaged(segment, offset, what));
         }
         let first = self.state.chain.next();
-        for (seq, record, _) in group.records() {
-            if self.undeclared.as_ref().is_some_and(|(from, what)| seq >= *from && what.is_made_by(record)) {
-                self.undeclared = None;
-            }
+        for (_, record, _) in group.records() {
             self.state.chain.extend(Digest::leaf(record));
             self.visitor.record(&self.state.chain);
         }

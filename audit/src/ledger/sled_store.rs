@@ -5,14 +5,17 @@
 //! made anew from the journal, if it is noticed: left-over snapshot files are removed, opening is done
 //! under `catch_unwind`, and what opens is compared with the journal.
 //!
-//! Values are kept below 8 KiB, because larger ones spill into files that sled never syncs: a longer record
-//! is cut into pieces under keys that follow each other.
+//! An entry is a [`block`] of records that arrived together, under the number of its first one: sled's work
+//! goes by entries. Values are kept below 8 KiB, because larger ones spill into files that sled never syncs: a
+//! longer block is cut into pieces under keys that follow each other.
 
+use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
+use super::block::{self, Packer};
 use super::store::{Store, StoreError, Stored};
 use crate::journal::Group;
 use crate::record::Seq;
@@ -20,7 +23,7 @@ use crate::record::Seq;
 /// The largest value, in bytes.
 const PIECE_BYTES: usize = 8000;
 const HEAD_KEY: &[u8] = b"head";
-const RECORD_PREFIX: u8 = b'r';
+const BLOCK_PREFIX: u8 = b'b';
 
 /// An open sled database.
 pub(super) struct SledStore {
@@ -78,7 +81,7 @@ fn remove_unfinished_snapshots(path: &Path) {
 }
 
 fn key(seq: Seq) -> [u8; 9] {
-    let mut key = [RECORD_PREFIX; 9];
+    let mut key = [BLOCK_PREFIX; 9];
     let (_, number) = key.split_at_mut(1);
     number.copy_from_slice(&seq.get().to_be_bytes());
     key
@@ -92,29 +95,24 @@ fn piece_key(seq: Seq, piece: u8) -> [u8; 10] {
     key
 }
 
-fn insert(batch: &mut sled::Batch, seq: Seq, record: &[u8], sealed: &[u8], value: &mut Vec<u8>) {
-    value.clear();
-    let length = u32::try_from(record.len() + sealed.len()).unwrap_or(u32::MAX);
-    value.extend_from_slice(&length.to_le_bytes());
-    value.extend_from_slice(&u32::try_from(record.len()).unwrap_or(u32::MAX).to_le_bytes());
-    value.extend_from_slice(record);
-    value.extend_from_slice(sealed);
-    let mut pieces = value.chunks(PIECE_BYTES);
-    batch.insert(&key(seq), pieces.next().unwrap_or_default());
+/// Puts a block into the batch, cut into pieces if it is longer than one.
+fn insert(batch: &mut sled::Batch, first: Seq, block: &[u8]) {
+    let mut pieces = block.chunks(PIECE_BYTES);
+    batch.insert(&key(first), pieces.next().unwrap_or_default());
     for (piece, number) in pieces.zip(1_u8..) {
-        batch.insert(&piece_key(seq, number), piece);
+        batch.insert(&piece_key(first, number), piece);
     }
 }
 
-/// Takes a record apart again; `None` when pieces are missing.
-fn take_apart(seq: Seq, value: &[u8]) -> Option<Stored> {
-    let (length, rest) = value.split_first_chunk::<4>()?;
-    let (middle, rest) = rest.split_first_chunk::<4>()?;
-    if rest.len() != u32::from_le_bytes(*length) as usize {
-        return None;
-    }
-    let (record, sealed) = rest.split_at_checked(u32::from_le_bytes(*middle) as usize)?;
-    Some(Stored { seq, record: record.to_vec(), sealed: sealed.to_vec() })
+/// The number in a key of a block or of one of its pieces.
+fn number(key: &[u8]) -> Option<Seq> {
+    let number = key.get(1..9)?.try_into().ok()?;
+    Some(Seq::new(u64::from_be_bytes(number)))
+}
+
+fn unpacked(first: Seq, block: &[u8]) -> Result<Vec<Stored>, StoreError> {
+    block::unpack(first, block)
+        .ok_or_else(|| StoreError(format!("the records from {first} on are not whole")))
 }
 
 impl From<sled::Error> for StoreError {
@@ -133,11 +131,23 @@ impl Store for SledStore {
     fn apply(&self, groups: &[&Group<Vec<u8>>]) -> Result<(), StoreError> {
         let Some(last) = groups.last() else { return Ok(()) };
         let mut batch = sled::Batch::default();
-        let mut value = Vec::new();
+        let mut packer = Packer::default();
+        let mut next = None;
         for group in groups {
-            for (seq, record, sealed) in group.records() {
-                insert(&mut batch, seq, record, sealed, &mut value);
+            // A block numbers its records from its first one on, so it ends where some were pruned.
+            if next.replace(group.end()).is_some_and(|next| next != group.first())
+                && let Some((first, block)) = packer.finish()
+            {
+                insert(&mut batch, first, &block);
             }
+            for (seq, record, sealed) in group.records() {
+                if let Some((first, block)) = packer.add(seq, record, sealed) {
+                    insert(&mut batch, first, &block);
+                }
+            }
+        }
+        if let Some((first, block)) = packer.finish() {
+            insert(&mut batch, first, &block);
         }
         batch.insert(HEAD_KEY, last.note());
         Ok(guarded(|| self.db.apply_batch(batch))??)
@@ -148,37 +158,72 @@ impl Store for SledStore {
         Ok(())
     }
 
+    fn together(&self, range: Range<Seq>) -> Result<Range<Seq>, StoreError> {
+        let (start, end) = (key(range.start), key(range.end));
+        guarded(|| {
+            let before =
+                self.db.range([BLOCK_PREFIX].as_slice()..=start.as_slice()).next_back().transpose()?;
+            let after = self.db.range(end.as_slice()..&[BLOCK_PREFIX + 1]).next().transpose()?;
+            let first = before.and_then(|(key, _)| number(&key)).unwrap_or(range.start);
+            let next = after.and_then(|(key, _)| number(&key)).unwrap_or(Seq::new(u64::MAX));
+            Ok(first..next)
+        })?
+    }
+
+    fn replace(&self, records: &[Stored]) -> Result<(), StoreError> {
+        let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(()) };
+        let end = key(Seq::new(last.seq.get().saturating_add(1)));
+        guarded(|| {
+            let mut batch = sled::Batch::default();
+            // A damaged block may have left more pieces than the good one has.
+            for old in self.db.range(key(first.seq).as_slice()..end.as_slice()).keys() {
+                batch.remove(old?);
+            }
+            let mut packer = Packer::default();
+            for stored in records {
+                if let Some((first, block)) = packer.add(stored.seq, &stored.record, &stored.sealed) {
+                    insert(&mut batch, first, &block);
+                }
+            }
+            if let Some((first, block)) = packer.finish() {
+                insert(&mut batch, first, &block);
+            }
+            self.db.apply_batch(batch)
+        })??;
+        Ok(())
+    }
+
     fn range(&self, from: Seq, limit: usize) -> Result<Vec<Stored>, StoreError> {
         guarded(|| {
             let mut found = Vec::with_capacity(limit.min(1024));
-            let mut whole: Option<(Seq, Vec<u8>)> = None;
-            let mut finish = |whole: &mut Option<(Seq, Vec<u8>)>| -> Result<(), StoreError> {
-                if let Some((seq, value)) = whole.take() {
-                    let stored = take_apart(seq, &value);
-                    found.push(stored.ok_or_else(|| StoreError(format!("record {seq} is not whole")))?);
-                }
-                Ok(())
-            };
-            let mut started = 0;
-            for item in self.db.range(key(from).as_slice()..&[RECORD_PREFIX + 1]) {
+            // The block that holds `from` is the last one that does not begin behind it.
+            let Some(before) = self.db.range(..=key(from).as_slice()).next_back() else { return Ok(found) };
+            let begin = number(&before?.0).unwrap_or_default();
+            let mut block: Option<(Seq, Vec<u8>)> = None;
+            for item in self.db.range(key(begin).as_slice()..&[BLOCK_PREFIX + 1]) {
                 let (key, value) = item?;
-                let Some(number) = key.get(1..9).and_then(|number| number.try_into().ok()) else { continue };
-                let seq = Seq::new(u64::from_be_bytes(number));
-                match &mut whole {
-                    Some((current, bytes)) if *current == seq && key.len() > 9 => {
+                let Some(first) = number(&key) else { continue };
+                match &mut block {
+                    Some((current, bytes)) if *current == first && key.len() > 9 => {
                         bytes.extend_from_slice(&value);
                     }
                     _ => {
-                        finish(&mut whole)?;
-                        if started == limit {
-                            break;
+                        if let Some((first, bytes)) = block.replace((first, value.to_vec())) {
+                            found.extend(
+                                unpacked(first, &bytes)?.into_iter().filter(|stored| stored.seq >= from),
+                            );
                         }
-                        started += 1;
-                        whole = Some((seq, value.to_vec()));
+                        if found.len() >= limit {
+                            found.truncate(limit);
+                            return Ok(found);
+                        }
                     }
                 }
             }
-            finish(&mut whole)?;
+            if let Some((first, bytes)) = block {
+                found.extend(unpacked(first, &bytes)?.into_iter().filter(|stored| stored.seq >= from));
+            }
+            found.truncate(limit);
             Ok(found)
         })?
     }

@@ -3,6 +3,8 @@
 //! A copy of the journal which can be searched. It may be lost at any time and is then made anew, so its
 //! contract is small: a batch is applied whole or not at all, in order, and the store knows how far it is.
 
+use std::ops::Range;
+
 use crate::journal::Group;
 use crate::record::Seq;
 
@@ -27,6 +29,10 @@ pub(super) trait Store: Send + Sync {
     fn apply(&self, groups: &[&Group<Vec<u8>>]) -> Result<(), StoreError>;
     /// Writes out what it holds in memory.
     fn flush(&self) -> Result<(), StoreError>;
+    /// Which records are stored in one piece with those of `range`, its end open if they are the last: what [`Store::replace`] must be given whole.
+    fn together(&self, range: Range<Seq>) -> Result<Range<Seq>, StoreError>;
+    /// Puts these records, which follow each other, in the place of what is stored under their numbers.
+    fn replace(&self, records: &[Stored]) -> Result<(), StoreError>;
     /// At most `limit` records from `from` on, in order.
     fn range(&self, from: Seq, limit: usize) -> Result<Vec<Stored>, StoreError>;
 }

@@ -10,11 +10,14 @@ use crate::testing::{PlainVault, SoftwareSigner};
 use crate::verify::{Overall, Trust, Verdict};
 
 mod faults;
+mod overlap;
 mod pruning;
 mod recovery;
 mod refusals;
+mod reopening;
 mod settling;
 mod signing;
+mod stalling;
 
 const ORIGIN: &str = "gateway.example.org/ledger";
 

@@ -51,6 +51,12 @@ impl SignedNote {
         self.signatures.push(line);
     }
 
+    /// The same text under this one line alone.
+    #[cfg(feature = "witnesses")]
+    pub(crate) fn with_only(&self, line: NoteSignature) -> Self {
+        Self { text: self.text.clone(), signatures: vec![line] }
+    }
+
     /// Reads a note, without deciding whom to trust.
     pub fn parse(note: &str) -> Result<Self, NoteError> {
         if note.len() > MAX_NOTE_BYTES {

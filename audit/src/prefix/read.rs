@@ -69,6 +69,12 @@ impl Prefix {
         Ok(Self { bytes, lines, checkpoint, note, recorded_from, chain, digest, kept, last_time })
     }
 
+    /// How many records the prefix speaks of that begins with `bytes`; only its head is looked at.
+    pub fn size_in(bytes: &[u8]) -> Option<u64> {
+        let head = parse_head(bytes.get(next_line(bytes, &mut 0).ok()??)?).ok()?;
+        Some(Checkpoint::from_note(&head.checkpoint).ok()?.0.size)
+    }
+
     /// What it says, in order.
     pub fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
         self.lines.iter().map(|line| match line {

@@ -37,6 +37,7 @@ pub(super) fn write_number(out: &mut Vec<u8>, number: impl serde::Serialize) {
     let _ = serde_json::to_writer(out, &number);
 }
 
+#[expect(clippy::ptr_arg, reason = "borrowed or owned tells whether it had escapes")]
 fn write_text(out: &mut Vec<u8>, text: &Cow<'_, str>) {
     match text {
         // Borrowed means that it stood there without escapes. All that must be escaped cannot stand in JSON

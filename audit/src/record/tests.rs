@@ -298,3 +298,11 @@ fn one_reader_reads_many_records_without_mixing_them() {
         assert_eq!(reader.read(&bytes).unwrap().to_record(), *record);
     }
 }
+
+#[test]
+fn a_number_that_canonical_json_would_round_is_refused() {
+    let last = Record { seq: Seq::new(MAX_INTEGER.unsigned_abs()), ..sample() };
+    assert!(Record::parse(&last.to_bytes().unwrap()).is_ok());
+    let beyond = Record { seq: last.seq.next(), ..sample() };
+    assert_eq!(Record::parse(&beyond.to_bytes().unwrap()), Err(RecordError::NotCanonical));
+}

@@ -51,7 +51,7 @@ fn each_value_is_sealed_under_the_key_of_whom_it_is_about() {
     // What an operator, who has no name, says of somebody belongs to them.
     assert_eq!(owners(draft().target("user:alice").reason("left the company")), [person("user:alice")]);
     assert_eq!(owners(draft().subject("user:bob").target("user:bob")), [person("user:bob")]);
-    assert_eq!(owners(draft().source("203.0.113.7:443")), [today.clone()]);
+    assert_eq!(owners(draft().source("203.0.113.7:443")), std::slice::from_ref(&today));
     assert_eq!(owners(draft().subject(ANONYMOUS).source("203.0.113.7:443")), [today]);
 }
 

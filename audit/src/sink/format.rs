@@ -144,6 +144,8 @@ pub fn severity(kind: Kind, result: Outcome) -> u8 {
         ) => WARNING,
         (
             Kind::GatewayHeartbeat
+            | Kind::LedgerWitnessed
+            | Kind::LedgerScrubbed
             | Kind::HandshakeAccepted
             | Kind::AccessDecided
             | Kind::SessionOpened

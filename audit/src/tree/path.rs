@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::{Frontier, Subtree};
+use super::Frontier;
 use crate::digest::Digest;
 
 /// Takes the leaf hashes of a tree from the first to the last, and gives one proof.
@@ -79,22 +79,23 @@ impl PathBuilder {
         }
     }
 
-    /// Takes the root over the next leaves instead of them. `false` when the proof needs to look into it.
+    /// Takes a full subtree of `2^height` leaves in place of its leaves. `false` when it cannot begin here or is not
+    /// wholly within, or wholly outside of, one of the ranges whose roots are wanted.
     #[must_use]
-    pub fn push_subtree(&mut self, run: &Subtree) -> bool {
-        let leaves = self.next..self.next.saturating_add(run.count());
-        self.next = leaves.end;
-        while self.parts.get(self.cursor).is_some_and(|part| part.range.end <= leaves.start) {
+    pub fn push_subtree(&mut self, height: u32, root: Digest) -> bool {
+        if height >= 63 || !self.next.is_multiple_of(1 << height) {
+            return false;
+        }
+        let (first, end) = (self.next, self.next + (1 << height));
+        while self.parts.get(self.cursor).is_some_and(|part| part.range.end <= first) {
             self.cursor += 1;
         }
-        match self.parts.get_mut(self.cursor) {
-            Some(part) if part.range.start <= leaves.start && leaves.end <= part.range.end => {
-                part.frontier.size() == leaves.start - part.range.start
-                    && part.frontier.push_subtree(run.height, run.root)
-            }
-            // Between two ranges, or behind the last: only what the proof is about.
-            Some(part) => leaves.end <= part.range.start,
+        self.next = end;
+        match self.parts.get_mut(self.cursor).filter(|part| part.range.start < end) {
             None => true,
+            Some(part) => {
+                part.range.start <= first && end <= part.range.end && part.frontier.push_subtree(height, root)
+            }
         }
     }
 
@@ -126,4 +127,41 @@ fn turn(aside: &mut Vec<Range<u64>>, range: &Range<u64>, middle: u64, left: bool
     let (into, other) = if left { (lower, upper) } else { (upper, lower) };
     aside.push(other);
     into
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::tree::{consistency_proof, root};
+
+    proptest! {
+        #[test]
+        fn a_proof_that_begins_behind_known_peaks_is_the_same(
+            (first, old, new) in (1..400_u64).prop_flat_map(|new| (1..=new).prop_flat_map(move |old| (0..=old, Just(old), Just(new)))),
+        ) {
+            let leaves: Vec<_> = (0..new).map(|n| Digest::leaf(&n.to_be_bytes())).collect();
+            let whole = consistency_proof(&leaves, usize::try_from(old).unwrap());
+            let mut path = PathBuilder::consistency(old, new).unwrap();
+            let mut at = 0;
+            for height in (0..63).rev().filter(|height| first >> height & 1 == 1) {
+                let end = at + (1 << height);
+                prop_assert!(path.push_subtree(height, root(&leaves[at..end])));
+                at = end;
+            }
+            leaves[at..].iter().for_each(|leaf| path.push(*leaf));
+            prop_assert_eq!(path.finish(), whole);
+        }
+    }
+
+    #[test]
+    fn a_subtree_across_two_wanted_ranges_is_refused() {
+        // From 3 to 4 leaves the proof wants the roots of 0..2, 2..3 and 3..4.
+        let mut path = PathBuilder::consistency(3, 4).unwrap();
+        assert!(!path.push_subtree(2, Digest::ZERO));
+        let mut path = PathBuilder::consistency(3, 4).unwrap();
+        path.push(Digest::ZERO);
+        assert!(!path.push_subtree(1, Digest::ZERO), "it cannot begin at an odd number");
+    }
 }

@@ -76,6 +76,10 @@ fn with_cosigned(files: &Files, trust: &Trust) -> io::Result<Trust> {
         let cosigned = files.read_cosigned()?;
         trust.cosigned = cosigned.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     }
+    if trust.witnessed.is_none() {
+        let witnessed = files.read_witnessed()?;
+        trust.witnessed = witnessed.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    }
     Ok(trust)
 }
 

@@ -43,6 +43,8 @@ pub struct Trust {
     pub earlier: Option<String>,
     /// The head that lies beside the ledger with cosignatures. [`directory`] reads it if none is given.
     pub cosigned: Option<String>,
+    /// The head that lies beside the ledger with the cosignatures of witnesses. [`directory`] reads it, too.
+    pub witnessed: Option<String>,
     /// Who must have cosigned one of the heads that the records are compared with.
     pub cosigners: Vec<CosignerKey>,
     /// How many of them; all, if nothing is said.
@@ -112,6 +114,7 @@ struct Known {
     checkpoint: Statement,
     earlier: Statement,
     cosigned: Statement,
+    witnessed: Statement,
     head: Statement,
     /// What the head is called in sentences.
     head_name: &'static str,
@@ -150,6 +153,7 @@ impl Known {
             checkpoint: given(&trust.checkpoint, GIVEN),
             earlier: given(&trust.earlier, EARLIER),
             cosigned: given(&trust.cosigned, COSIGNED),
+            witnessed: given(&trust.witnessed, WITNESSED),
             head,
             head_name,
         }
@@ -160,6 +164,7 @@ impl Known {
             (GIVEN, &self.checkpoint),
             (EARLIER, &self.earlier),
             (COSIGNED, &self.cosigned),
+            (WITNESSED, &self.witnessed),
             (self.head_name, &self.head),
         ]
     }
@@ -175,8 +180,9 @@ impl Known {
 /// How statements that the auditor brings along are called in sentences.
 const GIVEN: &str = "the given checkpoint";
 const EARLIER: &str = "the head of the earlier copy";
-/// And one that the ledger's owner keeps beside it.
+/// And those that the ledger's owner keeps beside it.
 const COSIGNED: &str = "the cosigned head beside it";
+const WITNESSED: &str = "the witnessed head beside it";
 
 impl Statement {
     fn judge(checkpoint: Checkpoint, note: &SignedNote, keys: &[PublicKey]) -> Self {

@@ -57,10 +57,10 @@ mod tests {
         recent.put(2, "b");
         assert_eq!(recent.get(&1), Some(&"a"));
         recent.put(3, "c");
-        assert_eq!((recent.get(&1), recent.get(&2), recent.get(&3)), (Some(&"a"), None, Some(&"c")));
+        assert_eq!([1, 2, 3].map(|key| recent.get(&key).copied()), [Some("a"), None, Some("c")]);
         recent.remove(&1);
         recent.put(4, "d");
-        assert_eq!((recent.get(&1), recent.get(&3), recent.get(&4)), (None, Some(&"c"), Some(&"d")));
+        assert_eq!([1, 3, 4].map(|key| recent.get(&key).copied()), [None, Some("c"), Some("d")]);
         assert_eq!((recent.values.len(), recent.by_use.len()), (2, 2));
     }
 }

@@ -112,7 +112,7 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
             object = state.grant(*id).map(|grant| grant.object.clone());
         }
         Command::Lock { .. } | Command::Unlock { .. } | Command::Erase { .. } => {
-            object = Some(Object::gateway(Part::People))
+            object = Some(Object::gateway(Part::People));
         }
         Command::IssueToken { .. } | Command::RevokeToken { .. } => {
             object = Some(Object::gateway(Part::Tokens));

@@ -92,7 +92,7 @@ pub const KEYS: &[Key] = &[
         "keys.directory",
         Some("\"keys\""),
         "\"keys\"",
-        "Where post-quantum seeds and data keys are kept, wrapped under a key of the provider.",
+        "Where post-quantum seeds are kept, wrapped under a key of the provider.",
     ),
     key(
         "keys.passphrase_file",
@@ -129,6 +129,60 @@ pub const KEYS: &[Key] = &[
         Some("3600"),
         "600",
         "Every so often the ledger's last head is cosigned with the post-quantum key (ML-DSA-44), and once more at the end, in seconds (1 to 86400).",
+    ),
+    key(
+        "ledger.on_stall",
+        Some("\"refuse\""),
+        "\"queue\"",
+        "What a new session does while the HSM does not sign: `refuse` (503 at once) or `queue` (it waits until it can be recorded, and gets 503 after ledger.stall_wait_secs). No byte passes before it is recorded, either way.",
+    ),
+    key(
+        "ledger.stall_wait_secs",
+        Some("20"),
+        "60",
+        "How long it waits at most, in seconds (1 to 300); at most 1024 wait at a time.",
+    ),
+    key(
+        "ledger.scrub_hours",
+        Some("24"),
+        "168",
+        "Every so often journal and query store are read again from end to end and compared, in hours (1 to 8760); `sallyport ledger scrub` does it now.",
+    ),
+    key(
+        "ledger.scrub_mib_per_sec",
+        Some("8"),
+        "32",
+        "How much of the journal is read in a second while it is scrubbed, in MiB (1 to 10000).",
+    ),
+    key(
+        "ledger.witness_quorum",
+        None,
+        "2",
+        "How many of the witnesses (`[[witnesses]]`) must cosign the same head; all of them if it is not set.",
+    ),
+    key(
+        "ledger.witness_secs",
+        Some("300"),
+        "60",
+        "How often the witnesses are asked to cosign the ledger's last head, and once more at the end, in seconds (1 to 86400).",
+    ),
+    key(
+        "ledger.witness_timeout_secs",
+        Some("10"),
+        "5",
+        "How long one answer of a witness may take, in seconds (1 to 60).",
+    ),
+    key(
+        "ledger.witness_max_age_secs",
+        Some("3600"),
+        "900",
+        "How old the last head that enough witnesses cosigned may be before the ledger counts as not witnessed, in seconds (1 to 2592000).",
+    ),
+    key(
+        "ledger.witness_policy",
+        Some("\"fail-open\""),
+        "\"fail-closed\"",
+        "What follows when it is older: `fail-open` (sessions are served, status and log say since when nobody has watched) or `fail-closed` (new sessions get 503 until enough witnesses answer). Recorded at the start.",
     ),
     key(
         "retention.frameworks",
@@ -315,6 +369,34 @@ pub const SINK_KEYS: &[Key] = &[
     ),
 ];
 
+/// Settings of one entry of `[[witnesses]]`.
+pub const WITNESS_KEYS: &[Key] = &[
+    key(
+        "name",
+        None,
+        "\"auditor\"",
+        "Name of the witness in status, log and records: lower-case letters, digits and dashes.",
+    ),
+    key(
+        "url",
+        None,
+        "\"https://witness.example.net\"",
+        "Its address; `/add-checkpoint` is added (c2sp.org/tlog-witness). `http` is for this host alone.",
+    ),
+    key(
+        "key",
+        None,
+        "\"witness.example.net/w1+bb9da8f4+BDasG/akCtMGGksZBnymBJciZ3tYOFVP2YhgjzwguhSj\"",
+        "Its public key (name+hash+base64; Ed25519 or ML-DSA-44), as `auditctl witness keys` prints it. Learn it from its operator, not from the address.",
+    ),
+    key(
+        "root_file",
+        None,
+        "\"witness-root.pem\"",
+        "Root certificates (PEM) that its certificate must lead to; those of the system if it is not set.",
+    ),
+];
+
 /// The commented configuration file that `sallyportd init` writes; `set` gives values that differ from the defaults.
 pub fn commented_file(set: &[(&str, String)]) -> String {
     let mut text = String::from(
@@ -340,6 +422,12 @@ pub fn commented_file(set: &[(&str, String)]) -> String {
         "\n# Where records are streamed to, besides the ledger. One block for each receiver.\n#[[sinks]]\n",
     );
     for key in SINK_KEYS {
+        text.push_str(&format!("# {}\n#{} = {}\n", key.about, key.path, key.default.unwrap_or(key.example)));
+    }
+    text.push_str(
+        "\n# Who else sees that the ledger only grows, and says so under a key of their own. One block for each.\n#[[witnesses]]\n",
+    );
+    for key in WITNESS_KEYS {
         text.push_str(&format!("# {}\n#{} = {}\n", key.about, key.path, key.default.unwrap_or(key.example)));
     }
     text

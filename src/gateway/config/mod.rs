@@ -8,16 +8,18 @@ mod layers;
 mod read;
 mod reader;
 mod settings;
+mod witnesses;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use toml::Table;
 
-pub use keys::{KEYS, Key, SINK_KEYS, commented_file};
+pub use keys::{KEYS, Key, SINK_KEYS, WITNESS_KEYS, commented_file};
 pub use layers::environment;
 pub use reader::{Problem, Problems};
 pub use settings::{Access, Config, Gateway, Keys, Ledger, Limits, Log, Provider, Retention, Tls, Tunnels};
+pub use witnesses::{WitnessPolicy, WitnessSettings, WitnessUrl, Witnesses};
 
 use read::{read, read_sinks};
 use reader::Reader;
@@ -96,8 +98,9 @@ impl Config {
         layers::overlay_environment(&mut table, environment, &mut problems);
         layers::overlay_flags(&mut table, flags, &mut problems);
         let sinks = read_sinks(table.remove("sinks"), state_directory, &mut problems);
+        let witnesses = witnesses::read_witnesses(table.remove("witnesses"), state_directory, &mut problems);
         let mut reader = Reader::new(table, KEYS, "", &mut problems);
-        let config = read(&mut reader, state_directory, sinks);
+        let config = read(&mut reader, state_directory, sinks, witnesses);
         let problems = problems.into_vec();
         match config {
             Some(config) if problems.is_empty() => Ok(config),

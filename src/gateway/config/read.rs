@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sallyport_audit::Digest;
+use sallyport_audit::ledger::OnStall;
 use sallyport_audit::retention::{Framework, Policy, PolicyError};
 use sallyport_audit::sink::options::LEAST_MAX_MESSAGE;
 use sallyport_audit::sink::{
@@ -18,9 +19,18 @@ use super::reader::{Problems, Reader};
 use super::settings::{
     Access, Config, Gateway, Keys, Ledger, Limits, Log, Provider, Retention, Tls, Tunnels,
 };
+use super::witnesses::{WitnessSettings, read_witnessing};
+
+/// How many sessions and other records may wait for a signer that is away: some seconds of a busy gateway.
+const STALL_PLACES: usize = 1024;
 
 /// Reads every section before it gives up on any, so that all faults are found.
-pub(super) fn read(reader: &mut Reader<'_>, state: &Path, sinks: Vec<SyslogOptions>) -> Option<Config> {
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    state: &Path,
+    sinks: Vec<SyslogOptions>,
+    witnesses: Vec<WitnessSettings>,
+) -> Option<Config> {
     let seconds = |value: Option<u64>| value.map(Duration::from_secs);
     let count = |value: Option<u64>| value.and_then(|value| usize::try_from(value).ok());
 
@@ -45,6 +55,12 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, sinks: Vec<SyslogOptio
     let record_heartbeat = seconds(reader.number("ledger.heartbeat_secs", 1, 3600));
     let cosign_every = seconds(reader.number("ledger.cosign_secs", 1, 86_400));
     let retention = read_retention(reader, state);
+    let queue = reader.word("ledger.on_stall", &[("refuse", false), ("queue", true)]);
+    let stall_wait = seconds(reader.number("ledger.stall_wait_secs", 1, 300));
+    let scrub_every =
+        reader.number("ledger.scrub_hours", 1, 8760).map(|hours| Duration::from_secs(hours * 3600));
+    let scrub_bytes = reader.number("ledger.scrub_mib_per_sec", 1, 10_000).map(|mib| mib << 20);
+    let witnesses = read_witnessing(reader, witnesses);
     let policy_directory = path(reader, "access.policy_directory", state);
     let tenant = reader.parse("access.tenant", |text: String| parse_word(text, 64));
     let token_life =
@@ -82,6 +98,13 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, sinks: Vec<SyslogOptio
             segment_bytes: segment_bytes?,
             heartbeat: record_heartbeat?,
             cosign_every: cosign_every?,
+            on_stall: match (queue?, stall_wait?) {
+                (false, _) => OnStall::Refuse,
+                (true, patience) => OnStall::Queue { patience, places: STALL_PLACES },
+            },
+            scrub_every: scrub_every?,
+            scrub_bytes_per_second: scrub_bytes?,
+            witnesses: witnesses?,
         },
         retention: retention?,
         access: Access { policy_directory: policy_directory?, tenant: tenant?, token_life: token_life? },
@@ -230,7 +253,7 @@ fn read_sink(reader: &mut Reader<'_>, state: &Path) -> Option<SyslogOptions> {
     Some(options)
 }
 
-fn required<T>(
+pub(super) fn required<T>(
     reader: &mut Reader<'_>,
     path: &str,
     parse: impl FnOnce(String) -> Result<T, String>,
@@ -243,7 +266,7 @@ fn required<T>(
     value
 }
 
-fn path(reader: &mut Reader<'_>, key: &str, state: &Path) -> Option<PathBuf> {
+pub(super) fn path(reader: &mut Reader<'_>, key: &str, state: &Path) -> Option<PathBuf> {
     // `join` keeps an absolute path as it is.
     reader.parse(key, |text: String| match text.as_str() {
         "" => Err("must not be empty".to_owned()),
@@ -265,7 +288,7 @@ fn parse_domain(text: String) -> Result<String, String> {
     }
 }
 
-fn parse_word(text: String, most: usize) -> Result<String, String> {
+pub(super) fn parse_word(text: String, most: usize) -> Result<String, String> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if (1..=most).contains(&text.len()) && text.bytes().all(allowed) {
         Ok(text)

@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sallyport_audit::Digest;
+use sallyport_audit::ledger::OnStall;
 use sallyport_audit::retention::Policy;
 use sallyport_audit::sink::SyslogOptions;
+
+use super::witnesses::Witnesses;
 
 /// A configuration that passed every check.
 #[derive(Debug, Clone)]
@@ -101,6 +104,14 @@ pub struct Ledger {
     pub heartbeat: Duration,
     /// Interval of post-quantum cosignatures.
     pub cosign_every: Duration,
+    /// What a record does while the signer is away.
+    pub on_stall: OnStall,
+    /// Interval of scrubs.
+    pub scrub_every: Duration,
+    /// How fast the journal is read for them.
+    pub scrub_bytes_per_second: u64,
+    /// Who else is to cosign the ledger's heads.
+    pub witnesses: Witnesses,
 }
 
 /// Section `[retention]`.

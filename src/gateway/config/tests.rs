@@ -81,7 +81,9 @@ fn every_documented_default_and_example_is_accepted() {
     for key in KEYS {
         for text in [key.default, Some(key.example)].into_iter().flatten() {
             let (section, name) = key.path.split_once('.').unwrap();
-            let loaded = load(&format!("[{section}]\n{name} = {text}\n"), &[], &[]);
+            // A quorum is one of witnesses that there are.
+            let text = format!("[{section}]\n{name} = {text}\n{WITNESSES}");
+            let loaded = load(&text, &[], &[]);
             assert!(loaded.is_ok(), "{} = {text}: {loaded:?}", key.path);
         }
     }
@@ -112,4 +114,41 @@ fn the_sink_of_the_siem_guide_is_accepted() {
     let block = guide.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let config = load(block, &[], &[]).unwrap();
     assert_eq!(config.sinks[0].transport.as_str(), "tls");
+}
+
+const WITNESSES: &str = r#"
+[[witnesses]]
+name = "w1"
+url = "https://witness.example.net"
+key = "witness.example.net/w1+bb9da8f4+BDasG/akCtMGGksZBnymBJciZ3tYOFVP2YhgjzwguhSj"
+[[witnesses]]
+name = "w2"
+url = "http://127.0.0.1:8080"
+key = "witness.example.net/w2+f34fa4d1+BK+7jgK94bSetxqsmNTOOIxdanhJb1E/lWNBF8v3h0Rj"
+"#;
+
+#[test]
+fn all_witnesses_are_needed_unless_a_quorum_is_named() {
+    let config = load(WITNESSES, &[], &[]).unwrap();
+    assert_eq!((config.ledger.witnesses.all.len(), config.ledger.witnesses.quorum), (2, 2));
+    assert_eq!(config.ledger.witnesses.policy, WitnessPolicy::FailOpen);
+    let config = load(WITNESSES, &[], &["ledger.witness_quorum=1"]).unwrap();
+    assert_eq!(config.ledger.witnesses.quorum, 1);
+}
+
+#[test]
+fn witnesses_that_can_never_be_enough_are_refused() {
+    let flags = |flag: &str| faults(load(WITNESSES, &[], &[flag]));
+    assert_eq!(flags("ledger.witness_quorum=0"), ["ledger.witness_quorum"]);
+    assert_eq!(flags("ledger.witness_quorum=3"), ["ledger.witness_quorum"]);
+    assert_eq!(flags("ledger.witness_max_age_secs=299"), ["ledger.witness_max_age_secs"]);
+    let none = faults(load("", &[], &["ledger.witness_policy=fail-closed"]));
+    assert_eq!(none, ["ledger.witness_policy"]);
+    let twice = WITNESSES.replace(
+        "/w2+f34fa4d1+BK+7jgK94bSetxqsmNTOOIxdanhJb1E/lWNBF8v3h0Rj",
+        "/w1+bb9da8f4+BDasG/akCtMGGksZBnymBJciZ3tYOFVP2YhgjzwguhSj",
+    );
+    assert_eq!(faults(load(&twice, &[], &[])), ["witnesses[1].key"], "one person counts once");
+    let remote = WITNESSES.replace("127.0.0.1", "192.0.2.1");
+    assert_eq!(faults(load(&remote, &[], &[])), ["witnesses[1].url"]);
 }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Chain, Checkpoint, Digest, Expected, Files, Group, Known, LedgerError, LedgerOptions, Replayed};
-use super::{Store, StoreState, Visitor, replay};
+use super::{Store, StoreState, Visitor, recent, replay};
+use crate::journal::files::SegmentPath;
+use crate::ledger::scrub;
 use crate::ledger::sled_store::SledStore;
 use crate::prefix::Prefix;
 use crate::record::Seq;
@@ -12,13 +14,22 @@ use crate::record::Seq;
 /// The most records that are put into the store at once.
 const BATCH_RECORDS: u64 = 4096;
 
+/// What the journal holds, and the store that has all of it.
+pub(super) struct CaughtUp {
+    pub(super) replayed: Replayed,
+    /// The record with which reading began.
+    pub(super) checked_from: Seq,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) store_state: StoreState,
+}
+
 /// Reads the journal, refuses it if the head file or the store know of more, and fills the store.
 pub(super) fn replay_into_store(
     files: &Files,
     options: &LedgerOptions,
     expected: &Expected<'_>,
     known: &Known,
-) -> Result<(Replayed, Arc<dyn Store>, StoreState), LedgerError> {
+) -> Result<CaughtUp, LedgerError> {
     let fresh = !files.store().exists();
     let (store, store_head, mut trouble) = match open_store(files, options, expected) {
         Ok((store, head)) => (Some(store), head, None),
@@ -28,8 +39,15 @@ pub(super) fn replay_into_store(
         Known::Head { checkpoint, .. } => Some(checkpoint),
         _ => None,
     };
-    let mut walk = Walk::new(known_head, store_head.as_ref(), store.as_deref());
-    let replayed = replay(files, expected, &mut walk)?;
+    let segments = files.segments().map_err(|error| LedgerError::io("list", files.journal(), error))?;
+    // Both must be met on the way, so reading begins before the one that is further behind.
+    let met = [known_head, store_head.as_ref()].map(|head| head.map_or(0, |head| head.size));
+    let begin =
+        recent::begin(&segments, expected, met.into_iter().min().unwrap_or_default(), options.reread_bytes);
+    let (from, state) = begin.unwrap_or_else(|| (0, Replayed::genesis()));
+    let checked_from = state.chain.next();
+    let mut walk = Walk::new(known_head, store_head.as_ref(), store.as_deref(), &state.chain);
+    let replayed = replay(files, segments.get(from..).unwrap_or_default(), state, expected, &mut walk)?;
     walk.flush();
     compare(files, known_head, store_head.as_ref(), &replayed, &walk)?;
     trouble = trouble.or_else(|| walk.store_trouble());
@@ -45,11 +63,11 @@ pub(super) fn replay_into_store(
                 _ => StoreState::CaughtUp { records },
             };
             sync_store_directory(files);
-            Ok((replayed, store, state))
+            Ok(CaughtUp { replayed, checked_from, store, store_state: state })
         }
         (store, trouble) => {
             drop(store);
-            rebuild(files, options, expected, trouble.unwrap_or_default())
+            rebuild(files, &segments, options, expected, trouble.unwrap_or_default())
         }
     }
 }
@@ -60,6 +78,9 @@ fn open_store(
     options: &LedgerOptions,
     expected: &Expected<'_>,
 ) -> Result<(Arc<dyn Store>, Option<Checkpoint>), String> {
+    if let Some(reason) = scrub::store_marked(files) {
+        return Err(reason);
+    }
     let store: Arc<dyn Store> = Arc::new(
         SledStore::open(&files.store(), options.store_cache_bytes)
             .map_err(|error| format!("it could not be opened: {error}"))?,
@@ -130,12 +151,17 @@ impl<'a> Walk<'a> {
         known: Option<&Checkpoint>,
         store_head: Option<&'a Checkpoint>,
         target: Option<&'a dyn Store>,
+        begin: &Chain,
     ) -> Self {
+        let (size, root) = (begin.size(), begin.frontier().root());
         Self {
             known_size: known.map(|known| known.size),
-            root_at_known: known.filter(|known| known.size == 0).map(|_| Chain::genesis().frontier().root()),
+            root_at_known: known.filter(|known| known.size == size).map(|_| root),
             store_head,
-            store_matches: store_head.is_none_or(|head| head.size == 0),
+            store_matches: match store_head {
+                Some(head) => head.size == size && head.root == root,
+                None => size == 0,
+            },
             target,
             waiting: Vec::new(),
             waiting_records: 0,
@@ -214,10 +240,11 @@ impl Visitor for Walk<'_> {
 /// Moves the store away and makes it anew from the journal.
 fn rebuild(
     files: &Files,
+    segments: &[SegmentPath],
     options: &LedgerOptions,
     expected: &Expected<'_>,
     reason: String,
-) -> Result<(Replayed, Arc<dyn Store>, StoreState), LedgerError> {
+) -> Result<CaughtUp, LedgerError> {
     tracing::warn!(reason, "the query store is made anew from the journal");
     let set_aside = set_store_aside(files)?;
     let path = files.store();
@@ -225,15 +252,17 @@ fn rebuild(
         |error: crate::ledger::store::StoreError| LedgerError::Store { path: path.clone(), reason: error.0 };
     let store: Arc<dyn Store> =
         Arc::new(SledStore::open(&path, options.store_cache_bytes).map_err(unusable)?);
-    let mut walk = Walk::new(None, None, Some(store.as_ref()));
-    let replayed = replay(files, expected, &mut walk)?;
+    let state = Replayed::genesis();
+    let mut walk = Walk::new(None, None, Some(store.as_ref()), &state.chain);
+    let replayed = replay(files, segments, state, expected, &mut walk)?;
     walk.flush();
     if let Some(reason) = walk.failure {
         return Err(LedgerError::Store { path, reason });
     }
     let records = walk.fed;
     sync_store_directory(files);
-    Ok((replayed, store, StoreState::Rebuilt { records, reason, set_aside }))
+    let store_state = StoreState::Rebuilt { records, reason, set_aside };
+    Ok(CaughtUp { replayed, checked_from: Seq::ZERO, store, store_state })
 }
 
 /// Keeps one damaged store, the latest; it is only ever a copy of the journal.

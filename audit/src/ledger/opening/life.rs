@@ -1,44 +1,58 @@
-//! The life of the ledger's thread from its first message to letting go of the directory.
+//! The ledger's threads, from the first message to letting go of the directory.
 
 use std::fs::File;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, mpsc};
+use std::thread::JoinHandle;
 
 use tokio::sync::Semaphore;
 
+use crate::ledger::committer::Committer;
 use crate::ledger::owner::{Closer, Ended, Message, Owner, describe};
+use crate::ledger::publisher::Publisher;
 use crate::ledger::reader::ReadSide;
 use crate::ledger::tail::Tail;
 use crate::ledger::{LedgerError, LedgerStatus};
 
+/// A committer's thread.
+pub(super) type Worker = JoinHandle<Result<(), String>>;
+
 /// What is let go of when the ledger ends, in this order.
 pub(super) struct Ending {
+    /// The committers.
+    pub(super) workers: Vec<Worker>,
     pub(super) tail: Arc<Tail>,
-    pub(super) feeder: std::thread::JoinHandle<()>,
+    pub(super) feeder: JoinHandle<()>,
     pub(super) read_side: Arc<ReadSide>,
     pub(super) room: Arc<Semaphore>,
     pub(super) lock: File,
 }
 
-/// The life of the ledger's thread: work, then let go of everything, then answer who closed it.
-pub(super) fn live(owner: Owner, messages: &mpsc::Receiver<Message>, ending: Ending) {
-    let status = owner.publish.status.clone();
+/// Starts a committer's thread; a panic in it stops the ledger.
+pub(super) fn spawn(name: &str, committer: Arc<Committer>) -> io::Result<Worker> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        catch_unwind(AssertUnwindSafe(|| committer.run())).unwrap_or_else(|_| {
+            let reason = "one of the ledger's threads met a fault in the program".to_owned();
+            committer.publisher.failed(&reason);
+            committer.owner.tell(Message::Broken(reason.clone()));
+            Err(reason)
+        })
+    })
+}
+
+/// The life of the owner's thread: work, then let go of everything, then answer who closed it.
+pub(super) fn live(owner: Owner, messages: &mpsc::Receiver<Message>, publisher: &Publisher, ending: Ending) {
     let worked = catch_unwind(AssertUnwindSafe(|| owner.run(messages)));
     let Ended { close, result } = worked.unwrap_or_else(|_| {
         let reason = "the ledger's thread met a fault in the program".to_owned();
-        status.send_replace(LedgerStatus::Failed { reason: reason.clone() });
+        publisher.status.send_replace(LedgerStatus::Failed { reason: reason.clone() });
         Ended { close: None, result: Err(LedgerError::Failed { reason }) }
     });
     ending.room.close();
-    let stored = ending.finish();
-    let result = result.and(stored);
-    status.send_if_modified(|status| {
-        let failed = matches!(status, LedgerStatus::Failed { .. });
-        if !failed {
-            *status = LedgerStatus::Closed;
-        }
-        !failed
-    });
+    let finished = ending.finish();
+    let result = result.and(finished);
+    publisher.closed();
     answer_close(close, result);
 }
 
@@ -55,17 +69,21 @@ fn answer_close(close: Option<Closer>, result: Result<(), LedgerError>) {
 }
 
 impl Ending {
+    /// The owner is gone, so the committers end when they have done what was ordered.
     fn finish(self) -> Result<(), LedgerError> {
+        let fault = || Err("one of the ledger's threads met a fault in the program".to_owned());
+        let worked: Vec<_> =
+            self.workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| fault())).collect();
         self.tail.stop();
         let panicked = self.feeder.join().is_err();
         self.read_side.store.write().unwrap_or_else(PoisonError::into_inner).take();
         drop(self.lock);
-        match self.tail.failure() {
-            Some(reason) => Err(LedgerError::Failed { reason }),
-            None if panicked => Err(LedgerError::Failed {
-                reason: "the store's thread met a fault in the program".to_owned(),
-            }),
+        let stored = match self.tail.failure() {
+            Some(reason) => Err(reason),
+            None if panicked => Err("the store's thread met a fault in the program".to_owned()),
             None => Ok(()),
-        }
+        };
+        let ended = worked.into_iter().chain([stored]).collect::<Result<(), _>>();
+        ended.map_err(|reason| LedgerError::Failed { reason })
     }
 }

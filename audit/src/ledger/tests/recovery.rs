@@ -17,14 +17,15 @@ async fn interrupted() -> (tempfile::TempDir, Vec<u8>) {
 struct Ignore;
 
 impl Visitor for Ignore {
-    fn pruned(&mut self, _: &crate::prefix::Prefix) {}
     fn record(&mut self, _: &Chain) {}
     fn group(&mut self, _: &Group<&[u8]>, _: &Chain) {}
 }
 
 fn read_back(directory: &Path) -> Result<Replayed, LedgerError> {
     let key = signer().verifier();
-    replay(&Files::new(directory), &Expected { origin: ORIGIN, key: &key }, &mut Ignore)
+    let files = Files::new(directory);
+    let segments = files.segments().unwrap();
+    replay(&files, &segments, Replayed::genesis(), &Expected { origin: ORIGIN, key: &key }, &mut Ignore)
 }
 
 #[tokio::test]

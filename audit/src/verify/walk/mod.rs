@@ -63,7 +63,7 @@ pub(super) struct Tally {
 }
 
 /// How many statements about its length a ledger is compared with.
-pub(super) const MARKS: usize = 4;
+pub(super) const MARKS: usize = 5;
 
 /// What was found up to now.
 pub(super) struct Walk<'a> {

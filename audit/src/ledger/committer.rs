@@ -1,0 +1,138 @@
+//! Takes groups from their last record to being durable: has them signed, writes them, answers.
+//!
+//! Two threads do this in turn, so that one group is signed while the one before it is written. They go hand over
+//! hand: whoever signs takes the journal before it lets go of the signer, so groups are written in the order of
+//! their numbers; and a group is given to one thread for its whole way, because every change of threads costs
+//! each record time.
+//!
+//! Signing early makes groups smaller, and each group costs a signature. That is worth it for a token, which takes
+//! as long as the disk does; a key in memory signs so fast that the group had better grow until the disk is free.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::numbering::Unsigned;
+use super::owner::{Message, Messages, Pending, refuse};
+use super::publisher::Publisher;
+use super::signing::{Signed, Signing, Unable};
+use super::writing::Writing;
+use super::{AppendError, Receipt};
+
+/// What the owner wants to be done.
+pub(super) enum Order {
+    /// Make this group durable.
+    Commit(Box<Unsigned>),
+    /// Find out whether signing works again.
+    Probe,
+}
+
+/// What signs, and what is to be signed.
+pub(super) type Desk = (Signing, Receiver<Order>);
+
+/// The threads' common work.
+pub(super) struct Committer {
+    pub(super) signing: Mutex<Desk>,
+    /// The journal, and how long writing the last group took.
+    pub(super) writing: Mutex<(Writing, Duration)>,
+    pub(super) owner: Messages,
+    pub(super) publisher: Arc<Publisher>,
+    /// After so long without a group the head file is synced.
+    pub(super) flush_interval: Duration,
+}
+
+impl Committer {
+    /// Works until the owner is gone; an error says why nothing could be written any more.
+    pub(super) fn run(&self) -> Result<(), String> {
+        while self.turn()? {}
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner).0.sync()
+    }
+
+    /// Does one thing; whether there will be another.
+    fn turn(&self) -> Result<bool, String> {
+        let mut desk = self.signing.lock().map_err(|_| "the signing thread met a fault".to_owned())?;
+        let (signing, orders) = &mut *desk;
+        match orders.recv_timeout(self.flush_interval) {
+            Err(RecvTimeoutError::Disconnected) => return Ok(false),
+            Err(RecvTimeoutError::Timeout) => self.sync(),
+            Ok(Order::Probe) => {
+                let probed = signing.probe();
+                self.answer(probed.map_err(|reason| (None, reason)));
+            }
+            Ok(Order::Commit(unsigned)) => {
+                let began = Instant::now();
+                match signing.sign(unsigned) {
+                    Ok(signed) => self.write(signed, began.elapsed(), desk)?,
+                    Err(Unable::Stalled(unsigned, reason)) => self.answer(Err((Some(unsigned), reason))),
+                    Err(Unable::Failed(waiting, reason)) => {
+                        self.publisher.failed(&reason);
+                        self.fail(waiting, &reason);
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes a group durable and answers for it; the next one may be signed meanwhile.
+    fn write(&self, signed: Signed, signed_for: Duration, desk: MutexGuard<'_, Desk>) -> Result<(), String> {
+        let Signed { chain, note, group, waiting } = signed;
+        let mut journal = self.writing.lock().map_err(|_| "the writing thread met a fault".to_owned())?;
+        let (writing, wrote_for) = &mut *journal;
+        let mut desk = Some(desk);
+        if signed_for * 2 >= *wrote_for {
+            self.answer(Ok(()));
+            desk = None;
+        }
+        let began = Instant::now();
+        let written = writing.write(chain, note, group);
+        *wrote_for = began.elapsed();
+        let sync_is_due = writing.is_sync_due();
+        drop(journal);
+        if desk.take().is_some() {
+            self.answer(Ok(()));
+        }
+        match written {
+            Ok(()) => acknowledge(waiting),
+            Err(reason) => self.fail(waiting, &reason),
+        }
+        if sync_is_due {
+            self.sync();
+        }
+        Ok(())
+    }
+
+    /// Tells the owner that the signer is free again, or what it could not sign.
+    fn answer(&self, signed: Result<(), (Option<Box<Unsigned>>, String)>) {
+        self.owner.tell(match signed {
+            Ok(()) => {
+                self.publisher.signing();
+                Message::Free
+            }
+            Err((unsigned, reason)) => Message::Stalled(unsigned, reason),
+        });
+    }
+
+    fn sync(&self) {
+        let synced = self.writing.lock().map(|mut journal| journal.0.sync());
+        if let Ok(Err(reason)) = synced {
+            self.fail(Vec::new(), &reason);
+        }
+    }
+
+    fn fail(&self, waiting: Vec<(Pending, Receipt)>, reason: &str) {
+        refuse(waiting, &AppendError::Failed { reason: reason.to_owned() });
+        self.owner.tell(Message::Broken(reason.to_owned()));
+    }
+}
+
+/// Tells everybody in a durable group where their draft stands.
+fn acknowledge(waiting: Vec<(Pending, Receipt)>) {
+    for (pending, receipt) in waiting {
+        drop(pending.permit);
+        if let Some(reply) = pending.reply {
+            // Whoever no longer waits does not need the answer.
+            let _ = reply.send(Ok(receipt));
+        }
+    }
+}

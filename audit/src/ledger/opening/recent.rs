@@ -1,0 +1,80 @@
+//! Where reading the journal begins when a ledger is opened.
+//!
+//! A large journal is not read whole before the gateway may start. Reading begins with a recent segment, whose
+//! header holds the right edge of the tree and the signed head over everything before it. That is believed only
+//! if our key signed that head and the edge leads to it; and only if each older segment still ends with the very
+//! head that the next one's header repeats, so that none is missing, cut or exchanged at its end. What lies inside
+//! the older segments is read again later ([`crate::ledger::reread`]), and by every `auditctl verify`.
+//!
+//! Nothing is refused here: if anything does not fit, everything is read from the beginning, and what is wrong is
+//! found and named there.
+
+use std::io;
+use std::path::Path;
+
+use super::{Expected, Replayed};
+use crate::chain::Chain;
+use crate::checkpoint::Checkpoint;
+use crate::journal::files::{SegmentPath, read_range};
+use crate::journal::{Frame, FrameKind, SegmentHeader};
+use crate::record::Seq;
+use crate::tree::Frontier;
+
+/// Longer than any header that this program writes.
+const MAX_HEADER_BYTES: u64 = 16 * 1024;
+
+/// Where to begin: which segment, and where the ledger stands there.
+pub(super) fn begin(
+    segments: &[SegmentPath],
+    expected: &Expected<'_>,
+    known: u64,
+    at_least: u64,
+) -> Option<(usize, Replayed)> {
+    let from = choose(segments, known, at_least)?;
+    let headers = segments.get(..=from)?.iter().map(header).collect::<Option<Vec<_>>>()?;
+    if headers.first()?.first != Seq::ZERO {
+        return None;
+    }
+    let joined =
+        segments.iter().zip(headers.iter().skip(1)).all(|(segment, next)| ends_with(segment, &next.note));
+    let start = resume(headers.last()?, expected)?;
+    joined.then_some((from, start))
+}
+
+/// The last segment that begins at or before record `known` and has `at_least` bytes from its beginning on.
+fn choose(segments: &[SegmentPath], known: u64, at_least: u64) -> Option<usize> {
+    // More than a header, so that there is a group from which the last record's time is known.
+    let (mut bytes, at_least) = (0, at_least.max(2 * MAX_HEADER_BYTES));
+    for (number, segment) in segments.iter().enumerate().skip(1).rev() {
+        bytes += std::fs::metadata(&segment.path).ok()?.len();
+        if bytes >= at_least && segment.first.get() <= known {
+            return Some(number);
+        }
+    }
+    None
+}
+
+/// The header of a segment, if it can be read.
+pub(super) fn header(segment: &SegmentPath) -> Option<SegmentHeader> {
+    let bytes = read_range(&segment.path, 0, MAX_HEADER_BYTES).ok()?;
+    let frame = Frame::read(&bytes, 0).ok()??;
+    let header = SegmentHeader::parse(frame.bytes).ok()?;
+    (frame.sound && frame.kind == FrameKind::Segment && header.first == segment.first).then_some(header)
+}
+
+/// Whether the last group of a segment ends with this head.
+fn ends_with(segment: &SegmentPath, note: &str) -> bool {
+    let read = |path: &Path| -> io::Result<Vec<u8>> {
+        let length = std::fs::metadata(path)?.len();
+        read_range(path, length.saturating_sub(note.len() as u64), note.len() as u64)
+    };
+    read(&segment.path).is_ok_and(|end| end == note.as_bytes())
+}
+
+/// The state at the beginning of a segment, if our key vouches for it.
+fn resume(header: &SegmentHeader, expected: &Expected<'_>) -> Option<Replayed> {
+    let head = Checkpoint::from_signed(&header.note, expected.key).ok()?;
+    let chain = Chain::resume(header.prev, Frontier::resume(header.first.get(), header.peaks.clone())?);
+    let fits = head == chain.checkpoint(&header.origin) && header.origin == expected.origin;
+    fits.then(|| Replayed { chain, note: header.note.clone(), groups: 2, ..Replayed::genesis() })
+}

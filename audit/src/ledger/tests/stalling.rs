@@ -1,0 +1,74 @@
+//! A signer that goes away and comes back, and what who waits for it is told.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::*;
+
+/// A ledger whose signer can be sent away.
+fn with(directory: &Path, policy: OnStall) -> (Ledger, Arc<AtomicBool>) {
+    let signer = signer();
+    let down = signer.down();
+    let options = LedgerOptions { retry_interval: Duration::from_millis(5), ..options(directory) };
+    let (ledger, _) = Ledger::open(options, Box::new(signer), Arc::new(PlainVault)).unwrap();
+    (ledger.on_stall(policy), down)
+}
+
+async fn stalled(ledger: &Ledger) {
+    let mut status = ledger.status();
+    status.wait_for(|status| matches!(status, LedgerStatus::Stalled { .. })).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_append_that_may_wait_is_recorded_when_the_signer_is_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let queue = OnStall::Queue { patience: Duration::from_mins(10), places: 8 };
+    let (ledger, down) = with(directory.path(), queue);
+    down.store(true, Ordering::SeqCst);
+    let waiting: Vec<_> = (1..=8)
+        .map(|n| {
+            let ledger = ledger.clone();
+            tokio::spawn(async move { ledger.append(draft(n)).await })
+        })
+        .collect();
+    stalled(&ledger).await;
+    down.store(false, Ordering::SeqCst);
+    let mut seen = Vec::new();
+    for waited in waiting {
+        seen.push(waited.await.unwrap().unwrap().seq.get());
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (1..=8).collect::<Vec<_>>(), "each once, without gaps");
+    ledger.close().await.unwrap();
+    assert_verified(directory.path());
+}
+
+#[tokio::test]
+async fn who_waits_too_long_or_finds_no_place_is_refused_and_leaves_no_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let queue = OnStall::Queue { patience: Duration::from_millis(50), places: 1 };
+    let (ledger, down) = with(directory.path(), queue);
+    down.store(true, Ordering::SeqCst);
+    let refused = |answer: Result<Receipt, AppendError>| {
+        assert!(matches!(answer, Err(AppendError::SignerUnavailable { .. })), "{answer:?}");
+    };
+    let (first, second) = tokio::join!(ledger.append(draft(1)), ledger.append(draft(2)));
+    refused(first);
+    refused(second);
+    down.store(false, Ordering::SeqCst);
+    ledger.append(draft(3)).await.unwrap();
+    assert_eq!(numbers(&ledger), [3]);
+    ledger.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_may_not_wait_is_refused_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ledger, down) = with(directory.path(), OnStall::Refuse);
+    down.store(true, Ordering::SeqCst);
+    let answer = ledger.append(draft(1)).await;
+    assert!(matches!(answer, Err(AppendError::SignerUnavailable { .. })), "{answer:?}");
+    down.store(false, Ordering::SeqCst);
+    ledger.append(draft(2)).await.unwrap();
+    ledger.close().await.unwrap();
+}

@@ -1,0 +1,4 @@
+#![no_main]
+//! See `sallyport_audit::fuzzing::group`.
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sallyport_audit::fuzzing::group(bytes));

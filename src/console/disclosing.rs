@@ -1,0 +1,113 @@
+//! Opening one personal value of one record for somebody: recorded before it is shown.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use sallyport_audit::disclosure::Disclosure;
+use sallyport_audit::journal::Files;
+use sallyport_audit::proof::Proof;
+use sallyport_audit::snapshot::Snapshot;
+use sallyport_audit::{Draft, Kind, Outcome, Personal, Seq, Value as Known};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Shared;
+use super::caller::Caller;
+use super::errors::Problem;
+use super::extract::Body;
+use crate::access::{Action, Object, Part, Reason};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Disclose {
+    field: String,
+    /// For whom it is opened.
+    to: String,
+    reason: String,
+}
+
+pub(super) async fn disclose(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Path(number): Path<String>,
+    Body(body): Body<Disclose>,
+) -> Result<Json<Value>, Problem> {
+    let unknown = || Problem::bad_id(&caller.correlation, "record", &number);
+    let seq = Seq::new(number.parse().map_err(|_| unknown())?);
+    let field = Personal::parse(&body.field)
+        .ok_or_else(|| caller.unusable(&"the field is not agent, path, reason, source, subject or target"))?;
+    let reason: Reason = caller.parse(&body.reason)?;
+    // One bounded line, like a reason: it stands in a record.
+    let to: Reason = caller.parse(&body.to)?;
+    caller.may(Action::Audit, &Object::gateway(Part::Ledger)).await?;
+
+    let failed = |why: &dyn std::fmt::Display| {
+        Problem::new(
+            &caller.correlation,
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "ledger-unreadable",
+            format!("record {seq} cannot be shown: {why}"),
+            "check the ledger with `auditctl verify`",
+        )
+    };
+    let (reader, directory) = (shared.ledger.reader(), shared.ledger_directory.clone());
+    let entry = {
+        let reader = reader.clone();
+        tokio::task::spawn_blocking(move || reader.get(seq)).await
+    };
+    let entry =
+        entry.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?.ok_or_else(unknown)?;
+    let refused =
+        |status, code, what: String, hint: &str| Problem::new(&caller.correlation, status, code, what, hint);
+    let (text, salt) = match entry.personal.get(field) {
+        Some(Known::Readable { text, salt }) => (text.clone(), *salt),
+        Some(Known::Erased { .. }) => {
+            let what = format!("the {field} of record {seq} was erased");
+            return Err(refused(StatusCode::GONE, "erased", what, "it never comes back"));
+        }
+        Some(Known::Unreadable { why }) => {
+            let what = format!("the {field} of record {seq} cannot be opened: {why}");
+            let hint = "see to the key provider and the data keys in the ledger's directory";
+            return Err(refused(StatusCode::SERVICE_UNAVAILABLE, "value-unreadable", what, hint));
+        }
+        None => {
+            let what = format!("record {seq} has no {field}");
+            return Err(refused(
+                StatusCode::NOT_FOUND,
+                "no-such-field",
+                what,
+                "`auditctl show` lists its fields",
+            ));
+        }
+    };
+    let proof = tokio::task::spawn_blocking(move || {
+        let snapshot = Snapshot::latest(Files::new(directory))?;
+        let (record, path) = snapshot.prove(seq)?;
+        Ok::<_, sallyport_audit::snapshot::SnapshotError>(Proof {
+            record: Some(record),
+            index: seq,
+            path,
+            note: snapshot.note().to_owned(),
+        })
+    });
+    let proof = proof.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+    let draft = Draft::new(Kind::PersonalDisclosed, Outcome::Success)
+        .subject(caller.identity.subject().as_str())
+        .target(to.as_str())
+        .reason(reason.as_str())
+        .correlation(caller.correlation.0.as_str())
+        .detail("record", seq.get())
+        .detail("field", field.as_str());
+    // What is not recorded is not shown.
+    shared.ledger.append(draft).await.map_err(|error| {
+        Problem::new(
+            &caller.correlation,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ledger-down",
+            format!("the disclosure could not be recorded: {error}"),
+            error.hint(),
+        )
+    })?;
+    let disclosure = Disclosure { seq, field, value: text, salt, proof };
+    Ok(Json(json!({ "disclosure": disclosure.to_json() })))
+}
