@@ -86,7 +86,7 @@ impl Assessment<'_> {
         let (mut good, mut doubts) = (Vec::new(), Vec::new());
         let mut doubted = false;
         if let Some(pruned) = &self.walk.pruned {
-            match self.pruned(pruned) {
+            match explained(pruned) {
                 Ok(sentence) => doubts.push(sentence),
                 Err(failed) => return failed,
             }
@@ -152,25 +152,6 @@ impl Assessment<'_> {
         good.extend(doubts);
         good.push(self.ending());
         (Part::pass(good.join(" ")), None)
-    }
-
-    /// That records are missing on purpose, in words; or that nothing says so.
-    fn pruned(&self, pruned: &Pruned) -> Result<String, (Part, Option<Break>)> {
-        let (gone, size) = (pruned.gone(), pruned.declaration.size);
-        if let Some(seq) = pruned.declared_by {
-            return Ok(format!(
-                "Of the records before {size}, {gone} were pruned and {} were kept, as record {seq} declares; what \
-                 the pruned ones said was not read.",
-                pruned.kept
-            ));
-        }
-        let sentence = format!(
-            "{gone} of the records before {size} are missing, and no record says that exactly these were pruned."
-        );
-        let what =
-            "records from there on are missing, and no record says that exactly these were pruned".to_owned();
-        let found = Break { seq: Seq::ZERO, what, segment: Some(NAME.to_owned()), offset: None };
-        Err((Part::fail(sentence), Some(found)))
     }
 
     fn compare(
@@ -364,4 +345,23 @@ impl Assessment<'_> {
 fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// That records are missing on purpose, in words; or that nothing says so.
+fn explained(pruned: &Pruned) -> Result<String, (Part, Option<Break>)> {
+    let (gone, size) = (pruned.gone(), pruned.declaration.size);
+    if let Some(seq) = pruned.declared_by {
+        return Ok(format!(
+            "Of the records before {size}, {gone} were pruned and {} were kept, as record {seq} declares; what \
+             the pruned ones said was not read.",
+            pruned.kept
+        ));
+    }
+    let sentence = format!(
+        "{gone} of the records before {size} are missing, and no record says that exactly these were pruned."
+    );
+    let what =
+        "records from there on are missing, and no record says that exactly these were pruned".to_owned();
+    let found = Break { seq: Seq::ZERO, what, segment: Some(NAME.to_owned()), offset: None };
+    Err((Part::fail(sentence), Some(found)))
 }
