@@ -27,8 +27,8 @@ fn ledger(kinds: &[Kind]) -> Vec<Vec<u8>> {
     journal.records()
 }
 
-fn hold_on(selection: Selection) -> Holds {
-    let draft = held_draft("case-1", "a court asked", &selection, &Holds::default()).unwrap();
+fn hold_on(selection: &Selection) -> Holds {
+    let draft = held_draft("case-1", "a court asked", selection, &Holds::default()).unwrap();
     let mut journal = JournalBuilder::new("o", SoftwareSigner::new("o", [1; 32]));
     journal.group([draft]);
     let mut holds = Holds::default();
@@ -64,7 +64,7 @@ proptest! {
         let selection = Selection {
             from: Seq::new(from), to: Some(Seq::new(to)), objects: vec![format!("tunnel:{object}")], ..Selection::default()
         };
-        let holds = hold_on(selection.clone());
+        let holds = hold_on(&selection);
         let start = Record::parse(&records[0]).unwrap().time;
         let now = later(start, now);
         let mut planner = Planner::new(&policy, &holds, now, unread);
@@ -141,7 +141,7 @@ fn a_hold_that_cannot_be_read_holds_everything() {
 #[test]
 fn a_hold_is_lifted_by_its_name_and_a_second_one_of_that_name_cannot_narrow_it() {
     let wide = Selection::default();
-    let mut holds = hold_on(wide.clone());
+    let mut holds = hold_on(&wide);
     assert!(matches!(held_draft("case-1", "why", &wide, &holds), Err(HoldError::Exists { .. })));
     // Placed all the same, by a program that did not ask.
     let narrow = Selection { sessions: vec!["none".to_owned()], ..Selection::default() };
