@@ -26,7 +26,7 @@ use crate::clock;
 pub enum RetentionError {
     /// Keys, ledger or access.
     #[error(transparent)]
-    Gateway(#[from] GatewayError),
+    Gateway(Box<GatewayError>),
     /// The journal.
     #[error(transparent)]
     Survey(#[from] SurveyError),
@@ -53,6 +53,12 @@ pub enum RetentionError {
         /// What policy said.
         why: String,
     },
+}
+
+impl From<GatewayError> for RetentionError {
+    fn from(error: GatewayError) -> Self {
+        Self::Gateway(Box::new(error))
+    }
 }
 
 impl RetentionError {
