@@ -115,6 +115,9 @@ pub enum Fact {
     /// `policy.refused`, with the places of the first faults. What is wrong there may name people: it goes to the
     /// operator, not into the record.
     PolicyRefused { places: Vec<String>, count: u64, by: Actor },
+    /// `ledger.resumed`: records were lost, any of which may have taken something back. Written by the ledger alone,
+    /// before access is open.
+    LedgerResumed { tokens_kept: bool },
     /// `personal.erased`: a person's data key is gone. Names the key and never the person.
     Erased { key: KeyId, by: Actor, reason: Option<Reason> },
     /// Somebody tried what they may not: the kind of what was tried, with the result `denied`. Folds to nothing.

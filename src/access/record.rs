@@ -183,6 +183,10 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
                 .detail("faults", places.clone())
                 .detail("count", *count)
         }
+        // The ledger writes this record itself, with what it knows of the gap beside it.
+        Fact::LedgerResumed { tokens_kept } => {
+            done(Kind::LedgerResumed).detail("tokens", if *tokens_kept { "kept" } else { "ended" })
+        }
         Fact::Erased { key, by: actor, reason } => {
             why(by(done(Kind::PersonalErased), actor), reason.as_ref()).detail("key", key.to_string())
         }
@@ -345,16 +349,10 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             rules: parts.number::<u64>("rules")?.ok_or("it has no count of rules")?,
             by: parts.actor()?,
         },
-        Kind::PersonalErased => Fact::Erased {
-            key: parts
-                .details
-                .get("key")
-                .and_then(Value::as_str)
-                .and_then(KeyId::parse)
-                .ok_or("its key can't be read")?,
-            by: parts.actor()?,
-            reason: parts.reason()?,
-        },
+        Kind::LedgerResumed => Fact::LedgerResumed { tokens_kept: parts.tokens_kept()? },
+        Kind::PersonalErased => {
+            Fact::Erased { key: parts.erased_key()?, by: parts.actor()?, reason: parts.reason()? }
+        }
         _ => return Ok(None),
     };
     Ok(Some(fact))
@@ -367,6 +365,19 @@ fn parse<T: FromStr>(what: &str, text: Option<&str>) -> Result<T, String> {
 }
 
 impl Parts<'_> {
+    fn tokens_kept(&self) -> Result<bool, String> {
+        match self.details.get("tokens").and_then(Value::as_str) {
+            Some("kept") => Ok(true),
+            Some("ended") => Ok(false),
+            _ => Err("it does not say what became of the tokens".to_owned()),
+        }
+    }
+
+    fn erased_key(&self) -> Result<KeyId, String> {
+        let key = self.details.get("key").and_then(Value::as_str).and_then(KeyId::parse);
+        key.ok_or_else(|| "its key can't be read".to_owned())
+    }
+
     fn detail<T: FromStr>(&self, key: &str) -> Result<T, String> {
         parse(key, self.details.get(key).and_then(Value::as_str))
     }

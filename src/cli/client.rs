@@ -5,7 +5,8 @@ use clap::{Parser, Subcommand};
 use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
 use super::{
-    connect, grants, ledger, locks, log, login, publish, requests, sessions, subjects, tokens, tunnels,
+    connect, grants, ledger, locks, log, login, publish, requests, search, sessions, subjects, tokens,
+    tunnels,
 };
 
 /// Publish services through a Sallyport gateway, reach them, ask for leave and give it
@@ -45,6 +46,7 @@ enum Command {
     /// Show published tunnels
     Tunnels,
     Log(log::Log),
+    Search(Box<search::Search>),
     Disclose(subjects::Disclose),
     /// Show how the gateway is doing
     Status,
@@ -95,6 +97,7 @@ impl Client {
             Command::Tunnels => tunnels::list(connection).await?,
             Command::Subjects(command) => subjects::run(connection, command).await?,
             Command::Log(command) => log::run(connection, command).await?,
+            Command::Search(command) => search::run(connection, command).await?,
             Command::Disclose(command) => subjects::disclose(connection, command).await?,
             Command::Status => tunnels::document(connection, "/api/v1/status").await?,
             Command::Whoami => tunnels::document(connection, "/api/v1/whoami").await?,

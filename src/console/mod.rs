@@ -13,6 +13,7 @@ mod ledger;
 mod policy;
 mod records;
 mod requests;
+mod search;
 mod sessions;
 mod status;
 mod subjects;
@@ -122,6 +123,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/api/v1/policy/reload", post(policy::reload))
         .route("/api/v1/ledger/scrub", post(ledger::scrub))
         .route("/api/v1/records", get(records::list))
+        .route("/api/v1/audit/records", get(search::search))
         .route("/api/v1/records/{seq}/disclose", post(disclosing::disclose))
         .route("/api/v1/subjects/erase", post(subjects::erase))
         .fallback(errors::unknown_path)

@@ -4,13 +4,16 @@
 //! the ledger is closed last, so that everything before it could still be recorded.
 
 mod adapters;
+pub mod backup;
 pub mod config;
 mod erasures;
 mod evidence;
 mod heartbeat;
 mod parts;
 pub mod retention;
+pub mod rotation;
 mod run;
+pub mod schedule;
 pub mod setup;
 mod silence;
 mod sinks;

@@ -24,6 +24,7 @@ mod world;
 
 mod approval;
 mod configuration;
+mod erasure;
 mod evasion;
 mod hostile_peers;
 mod identity;

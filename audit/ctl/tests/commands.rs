@@ -220,9 +220,16 @@ fn stats_count_by_kind_and_result() {
 
 #[test]
 fn following_lists_what_is_added_until_it_is_ended() {
+    for from in [&["--from", "7"][..], &["--last", "1"]] {
+        follow(from);
+    }
+}
+
+fn follow(from: &[&str]) {
     let mut ledger = Ledger::new();
     let mut child = Command::new(env!("CARGO_BIN_EXE_auditctl"))
-        .args(["log", ledger.path().to_str().unwrap(), "--follow", "--json", "--from", "7"])
+        .args(["log", ledger.path().to_str().unwrap(), "--follow", "--json"])
+        .args(from)
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::null())
         .spawn()

@@ -11,12 +11,13 @@
 use std::io;
 use std::ops::ControlFlow;
 
-use super::disk::Disk;
 use super::{AppendError, Ledger, LedgerError, Receipt};
 use crate::archive::{Archive, ArchiveError, Manifest, store};
+use crate::disk::Disk;
+use crate::epoch;
 use crate::journal::files::{SegmentPath, read_segment};
 use crate::journal::frame::Frame;
-use crate::journal::scan::scan_segments;
+use crate::journal::reading::read_segments;
 use crate::journal::{Files, FrameKind, SegmentHeader};
 use crate::kind::Kind;
 use crate::prefix::{NAME, Prefix};
@@ -153,15 +154,18 @@ pub(super) fn is_declared(files: &Files, prefix: &Prefix) -> io::Result<bool> {
         }
         _ => None,
     };
-    let expected =
-        SegmentHeader::new(&prefix.checkpoint().origin, prefix.chain(), &prefix.note().to_string());
-    if header != Some(expected) {
+    // An epoch may begin there; whether it does rightly is told when the journal is read.
+    let Some(header) = header else { return Ok(false) };
+    let ((base, number), (named, epoch)) =
+        (epoch::split(&prefix.checkpoint().origin), epoch::split(&header.origin));
+    let expected = SegmentHeader::new(&header.origin, prefix.chain(), &prefix.note().to_string());
+    if base != named || epoch < number || header != expected {
         return Ok(false);
     }
     let declaration = prefix.declaration();
     let mut declared = false;
-    scan_segments(&behind, prefix.recorded_from(), &mut |_, record, _| {
-        declared = declaration.is_made_by(record);
+    read_segments(&behind, None, prefix.recorded_from(), &mut |found| {
+        declared = declaration.is_made_by(found.record);
         if declared { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     Ok(declared)

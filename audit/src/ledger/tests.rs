@@ -9,12 +9,16 @@ use crate::record::Outcome;
 use crate::testing::{PlainVault, SoftwareSigner};
 use crate::verify::{Overall, Trust, Verdict};
 
+mod dying_disk;
 mod faults;
+mod handover;
 mod overlap;
 mod pruning;
 mod recovery;
 mod refusals;
 mod reopening;
+mod resuming;
+mod searching;
 mod settling;
 mod signing;
 mod stalling;

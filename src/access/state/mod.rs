@@ -104,8 +104,30 @@ impl State {
                 self.locks.remove(&(tenant.clone(), principal.clone()));
             }
             Fact::PolicyLoaded { digest, .. } => self.policy = Some(*digest),
+            Fact::LedgerResumed { tokens_kept } => self.resumed(stamp, *tokens_kept),
             Fact::Erased { key, .. } => self.erased(stamp, *key),
             Fact::PolicyRefused { .. } | Fact::Refused(_) => {}
+        }
+    }
+
+    /// Records were lost: what they may have taken back no longer stands.
+    ///
+    /// A lost record can have revoked a grant or a token, locked a person, or rejected a request, and nobody can tell.
+    /// So no grant and no waiting request outlives it, nor, unless the operator has decided otherwise in writing, does
+    /// a token; and a person whose lock was lost needs a new token, which somebody has to issue. Locks stay.
+    fn resumed(&mut self, stamp: Stamp, tokens_kept: bool) {
+        let live: Vec<_> = self.live.values().flatten().copied().collect();
+        for grant in live {
+            self.end(grant, GrantStatus::Lapsed { at: stamp.time });
+        }
+        let pending: Vec<_> = self.pending.values().flatten().copied().collect();
+        for request in pending {
+            self.settle(request, RequestStatus::Lapsed { at: stamp.time });
+        }
+        if !tokens_kept {
+            for token in self.tokens.values_mut() {
+                token.revoked.get_or_insert(stamp.time);
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
-use crate::ledger::disk::{Disk, DiskFile, RealDisk};
+use crate::disk::{Disk, DiskFile, RealDisk};
 
 /// A disk on which one operation fails; a write that fails leaves half of its bytes.
 pub(super) struct FaultyDisk {
