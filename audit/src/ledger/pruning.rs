@@ -15,6 +15,7 @@ use super::{AppendError, Ledger, LedgerError, Receipt};
 use crate::archive::{Archive, ArchiveError, Manifest, store};
 use crate::disk::Disk;
 use crate::epoch;
+use crate::index::Directories;
 use crate::journal::files::{SegmentPath, read_segment};
 use crate::journal::frame::Frame;
 use crate::journal::reading::read_segments;
@@ -108,7 +109,7 @@ pub(super) fn complete(disk: &dyn Disk, files: &Files) -> Result<(), LedgerError
         };
         let act = || {
             if declared {
-                remove_stores(disk, files)?;
+                remove_copies(disk, files)?;
                 disk.rename(&draft, &files.prefix())?;
             } else {
                 disk.remove(&draft)?;
@@ -133,8 +134,10 @@ pub(super) fn complete(disk: &dyn Disk, files: &Files) -> Result<(), LedgerError
     act().map_err(|error| LedgerError::io("remove pruned segments from", files.journal(), error))
 }
 
-/// Before anything else goes, so that no copy of it outlives it.
-fn remove_stores(disk: &dyn Disk, files: &Files) -> io::Result<()> {
+/// Before anything else goes, so that no copy of it outlives it. Store and index are made again from what is left.
+fn remove_copies(disk: &dyn Disk, files: &Files) -> io::Result<()> {
+    let indexed = Directories::of(files, []).spans();
+    indexed.iter().try_for_each(|span| disk.remove(&span.path))?;
     for store in [files.store(), files.directory().join("store.damaged")] {
         if store.exists() {
             std::fs::remove_dir_all(store)?;

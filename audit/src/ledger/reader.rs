@@ -140,13 +140,27 @@ impl Reader {
         Ok(found)
     }
 
-    /// The record of this number as it is stored; `None` when there is none yet.
+    /// Records as they are stored, of these numbers, which must all have been given; without those that were pruned.
+    pub(super) fn stored_between(&self, from: Seq, to: Seq) -> Result<Vec<Stored>, ReadError> {
+        let edge = Seq::new(self.shared.pruned).clamp(from, to);
+        let count = |from: Seq, to: Seq| usize::try_from(to.get() - from.get()).unwrap_or(usize::MAX);
+        let mut found = if from < edge { self.stored(from, count(from, edge))? } else { Vec::new() };
+        found.retain(|stored| stored.seq < edge);
+        if edge < to {
+            found.extend(self.stored_range(edge, count(edge, to))?);
+        }
+        Ok(found)
+    }
+
+    /// The record of this number as it is stored; `None` when there is none yet, or when it was pruned.
     pub(super) fn stored_one(&self, seq: Seq) -> Result<Option<Stored>, ReadError> {
         if seq.get() >= self.len() {
             return Ok(None);
         }
-        let stored = self.stored_range(seq, 1)?.pop().filter(|stored| stored.seq == seq);
-        stored.map(Some).ok_or(ReadError::Missing { seq })
+        match self.stored_between(seq, seq.next())?.pop().filter(|stored| stored.seq == seq) {
+            None if seq.get() >= self.shared.pruned => Err(ReadError::Missing { seq }),
+            found => Ok(found),
+        }
     }
 
     fn stored(&self, from: Seq, limit: usize) -> Result<Vec<Stored>, ReadError> {

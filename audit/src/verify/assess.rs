@@ -310,6 +310,7 @@ impl Assessment<'_> {
             epochs: walk.origin.epochs().all().to_vec(),
             records: walk.chain.size(),
             pruned: walk.pruned.as_ref().map_or(0, Pruned::gone),
+            pruned_by: walk.pruned.as_ref().and_then(|pruned| pruned.declared_by),
             heads: walk.tally.heads,
             segments: walk.tally.segments,
             first_time: walk.tally.first_time,
