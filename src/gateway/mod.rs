@@ -9,6 +9,7 @@ pub mod config;
 mod erasures;
 mod evidence;
 mod heartbeat;
+mod holds;
 mod parts;
 pub mod retention;
 pub mod rotation;

@@ -142,9 +142,12 @@ fn main() -> ExitCode {
         score.second.keep(what.to_owned(), &sample.bind(), sample.head.as_deref(), overall);
     }
     let (segments, head) = pruned::good();
-    let overall = overall(&segments, Some(&head), &ledger::trust());
-    assert_eq!(overall, Overall::Verified, "a pruned ledger passes");
-    score.second.keep("a pruned ledger".to_owned(), &segments, Some(&head), overall);
+    for key in [ledger::genuine(), pruned::successor()] {
+        let keys = vec![key.verifier()];
+        let overall = overall(&segments, Some(&head), &Trust { keys: keys.clone(), ..ledger::trust() });
+        assert_eq!(overall, Overall::Verified, "a pruned ledger passes for {keys:?}");
+        score.second.keep_for(&keys, "a pruned ledger".to_owned(), &segments, Some(&head), overall);
+    }
     cases::run(&mut score);
     pruned::run(&mut score);
     epochs::run(&mut score);

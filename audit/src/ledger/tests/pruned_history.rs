@@ -128,7 +128,10 @@ async fn a_handover_in_the_pruned_part_that_both_keys_did_not_sign_is_refused() 
             assert_eq!(verdict(directory.path(), &[given], None).overall(), Overall::Broken, "{what}");
         }
         let opened = open_by(directory.path(), last(), None).map(drop);
-        assert!(matches!(opened, Err(LedgerError::Damaged { .. } | LedgerError::ForeignKey { .. })), "{what}");
+        assert!(
+            matches!(opened, Err(LedgerError::Damaged { .. } | LedgerError::ForeignKey { .. })),
+            "{what}"
+        );
     };
     for head in &heads {
         refused(genuine.replace(&format!("{head}\n"), ""), "a head is missing");
@@ -263,8 +266,10 @@ async fn what_stands_in_the_pruned_beginning_is_found_with_an_index_and_without_
     let reader = ledger.reader();
     let all = reader.range(Seq::ZERO, 1000).unwrap().into_iter();
     let all = all.chain(reader.range(Seq::new(size), 1000).unwrap());
-    let mut expected: Vec<u64> =
-        all.filter(|entry| entry.record.kind == Kind::GrantIssued).map(|entry| entry.record.seq.get()).collect();
+    let mut expected: Vec<u64> = all
+        .filter(|entry| entry.record.kind == Kind::GrantIssued)
+        .map(|entry| entry.record.seq.get())
+        .collect();
     expected.dedup();
     assert!(expected.len() == 15 && expected.iter().any(|n| *n < size), "{expected:?}");
     for round in ["without", "with"] {
@@ -311,9 +316,7 @@ async fn an_index_from_before_the_pruning_goes_with_what_it_speaks_of() {
     ledger.close().await.unwrap();
     let files = files(directory.path());
     let target = || files.index();
-    Maker::new(&files, &target, 8)
-        .make(&Directories::of(&files, []), 40, &|| false, &mut |_| ())
-        .unwrap();
+    Maker::new(&files, &target, 8).make(&Directories::of(&files, []), 40, &|| false, &mut |_| ()).unwrap();
     // A reader with a cache of its own still has it.
     let cache = tempfile::tempdir().unwrap();
     copy(&files.index(), cache.path());
