@@ -217,6 +217,7 @@ pub(super) async fn open_ledger(
     let mut options =
         LedgerOptions::new(config.ledger.directory.clone(), origin(config), config.gateway.domain.clone());
     options.lending.clone_from(&config.ledger.lending);
+    options.segment_bytes = config.ledger.segment_bytes;
     let sealing = vault.clone();
     let (ledger, opened) =
         tokio::task::spawn_blocking(move || Ledger::open(options, Box::new(signer), sealing))

@@ -137,6 +137,12 @@ pub const KEYS: &[Key] = &[
         "Where the ledger lives. One gateway only may hold it.",
     ),
     key(
+        "ledger.segment_mebibytes",
+        Some("64"),
+        "8",
+        "A file of the journal is closed at this size, in MiB (1 to 512). Records leave the ledger by whole files, so a smaller one lets them leave earlier.",
+    ),
+    key(
         "ledger.heartbeat_secs",
         Some("60"),
         "60",
@@ -225,6 +231,30 @@ pub const KEYS: &[Key] = &[
         Some("\"fail-open\""),
         "\"fail-closed\"",
         "What follows when it is older: `fail-open` (sessions are served, status and log say since when nobody has watched) or `fail-closed` (new sessions get 503 until enough witnesses answer). Recorded at the start.",
+    ),
+    key(
+        "retention.frameworks",
+        Some("\"soc2,iso27001,hipaa,pci\""),
+        "\"soc2,pci\"",
+        "Which minimum ages apply, divided by commas: `soc2` 366 days, `iso27001` 1096, `hipaa` 2192, `pci` 366. The longest counts.",
+    ),
+    key(
+        "retention.minimum_days",
+        Some("0"),
+        "1825",
+        "The organisation's own minimum age of all records, in days (0 to 36525). Counts if it is the longest.",
+    ),
+    key(
+        "retention.kind_days",
+        Some("\"\""),
+        "\"session.opened=3650,session.closed=3650\"",
+        "Longer minimum ages for single kinds of records: KIND=DAYS, divided by commas.",
+    ),
+    key(
+        "retention.archive",
+        None,
+        "\"/mnt/archive/sallyport\"",
+        "Directory to which segments are copied before records leave the ledger. Without it nothing is pruned.",
     ),
     key(
         "access.policy_directory",
