@@ -11,6 +11,8 @@ mod heartbeat;
 mod parts;
 pub mod retention;
 mod run;
+pub mod s3;
+mod server;
 pub mod setup;
 mod silence;
 mod sinks;

@@ -92,7 +92,7 @@ impl Suite {
 }
 
 /// For the fuzz target of message 4, whose decoder is not public.
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn decode_answer(plaintext: &[u8]) {
     let _either = message::Answer::decode(plaintext);
 }
