@@ -204,7 +204,7 @@ fn who(parts: &Parts, token: Option<&str>) -> Result<Who, RetentionError> {
 fn archive(config: &Config) -> Result<Box<dyn Archive>, RetentionError> {
     Ok(match config.retention.archive.clone().ok_or(RetentionError::NoArchive)? {
         ArchivePlace::Directory(directory) => Box::new(DirectoryArchive::new(directory)),
-        ArchivePlace::S3(place) => Box::new(S3Archive::new(place).map_err(RetentionError::Roots)?),
+        ArchivePlace::S3(place) => Box::new(S3Archive::new(*place).map_err(RetentionError::Roots)?),
     })
 }
 
@@ -217,7 +217,7 @@ pub fn fetch(
 ) -> Result<(), RetentionError> {
     let archive: Box<dyn Archive> = match config.retention.archive.clone().ok_or(RetentionError::NoArchive)? {
         ArchivePlace::Directory(directory) => Box::new(DirectoryArchive::new(directory)),
-        ArchivePlace::S3(place) => Box::new(S3Archive::for_reading(place).map_err(RetentionError::Roots)?),
+        ArchivePlace::S3(place) => Box::new(S3Archive::for_reading(*place).map_err(RetentionError::Roots)?),
     };
     let home = DirectoryArchive::new(directory);
     for copy in archive::copies(&files(config))? {

@@ -14,7 +14,7 @@ pub enum ArchivePlace {
     /// A directory.
     Directory(PathBuf),
     /// A bucket.
-    S3(S3Place),
+    S3(Box<S3Place>),
 }
 
 /// A bucket, and how it is reached.
@@ -77,8 +77,11 @@ impl S3Place {
     }
 }
 
-/// Reads `retention.archive` and the settings of S3. The inner `None`: there is no archive.
-pub(super) fn read_archive(reader: &mut Reader<'_>, state: &Path) -> Option<Option<ArchivePlace>> {
+/// A setting is wrong; the reader knows which.
+pub(super) struct Faulty;
+
+/// Reads `retention.archive` and the settings of S3. `None`: there is no archive.
+pub(super) fn read_archive(reader: &mut Reader<'_>, state: &Path) -> Result<Option<ArchivePlace>, Faulty> {
     let before = reader.problems.len();
     let region = reader.parse("retention.s3_region", parse_region);
     let endpoint =
@@ -102,27 +105,30 @@ pub(super) fn read_archive(reader: &mut Reader<'_>, state: &Path) -> Option<Opti
         None => Ok(Place::Directory(state.join(text))),
     });
     if reader.problems.len() != before {
-        return None;
+        return Err(Faulty);
     }
     let (name, prefix) = match place {
-        None => return Some(None),
-        Some(Place::Directory(directory)) => return Some(Some(ArchivePlace::Directory(directory))),
+        None => return Ok(None),
+        Some(Place::Directory(directory)) => return Ok(Some(ArchivePlace::Directory(directory))),
         Some(Place::S3(found)) => found,
     };
-    let (region, timeout, days) = (region?, timeout?, days?);
+    // Each has a default, and no fault was found.
+    let (Some(region), Some(timeout), Some(days), Some(mode)) = (region, timeout, days, mode) else {
+        return Err(Faulty);
+    };
     match address(endpoint, &name, region) {
-        Ok((bucket, url)) => Some(Some(ArchivePlace::S3(S3Place {
+        Ok((bucket, url)) => Ok(Some(ArchivePlace::S3(Box::new(S3Place {
             bucket,
             url,
             prefix,
             credentials_file,
             root_file,
             timeout,
-            lock: mode?.map(|mode| Lock { mode, days }),
-        }))),
+            lock: mode.map(|mode| Lock { mode, days }),
+        })))),
         Err(message) => {
             reader.fault("retention.s3_endpoint", message);
-            None
+            Err(Faulty)
         }
     }
 }

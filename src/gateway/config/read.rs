@@ -147,7 +147,7 @@ fn read_retention(reader: &mut Reader<'_>, state: &Path) -> Option<Retention> {
     let kinds = reader.take::<String>("retention.kind_days").map(list);
     let archive = read_archive(reader, state);
     let (frameworks, minimum, kinds): (Vec<Framework>, _, _) = (frameworks?, minimum?, kinds?);
-    let archive = archive?;
+    let archive = archive.ok()?;
     match Policy::new(frameworks, minimum, &kinds) {
         Ok(policy) => Some(Retention { policy, archive }),
         Err(error) => {
