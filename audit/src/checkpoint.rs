@@ -85,6 +85,9 @@ pub enum CheckpointError {
     /// More lines than three.
     #[error("the checkpoint has extension lines, which this ledger never writes")]
     Extension,
+    /// The name of a later epoch, where that of the ledger is wanted.
+    #[error("a name that ends in `#` and a number is that of a later epoch of a ledger")]
+    Epoch,
     /// The note around it is not right.
     #[error(transparent)]
     Note(#[from] NoteError),

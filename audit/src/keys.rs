@@ -40,6 +40,9 @@ pub trait Vault: Send + Sync {
     /// Gives back the plaintext if neither key, `aad` nor `sealed` was changed. Says [`OpenError::Erased`] only
     /// of what was sealed under this very key with this `aad`: nobody may pass off damage as an erasure.
     fn open(&self, key: KeyId, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, OpenError>;
+    /// The data key that a person has now; `None` if they never had one, or it was erased. By its name, which
+    /// stands beside each record, a person's records are found without opening any.
+    fn key_of(&self, person: &str) -> Option<KeyId>;
 }
 
 /// Whose data key a value is sealed under.

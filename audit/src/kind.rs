@@ -47,6 +47,8 @@ kinds! {
     LedgerRecovered = "ledger.recovered",
     /// The query store was made anew from the journal.
     LedgerRebuilt = "ledger.rebuilt",
+    /// Records were lost, and the ledger goes on in a new epoch: details say why, under which name and what is missing.
+    LedgerResumed = "ledger.resumed",
     /// Witnesses were asked to cosign the ledger's head; details name who did, who did not, and why.
     LedgerWitnessed = "ledger.witnessed",
     /// Journal and query store were read again from end to end; details name what was found and mended.
@@ -63,6 +65,8 @@ kinds! {
     KeyRotated = "key.rotated",
     /// A key is no longer used.
     KeyRetired = "key.retired",
+    /// The ledger's key lent signing to a short-lived one, for a time and a number of heads.
+    KeyDelegated = "key.delegated",
     /// The key provider stopped answering.
     HsmDown = "hsm.down",
     /// The key provider answers again.
@@ -75,6 +79,10 @@ kinds! {
     TokenIssued = "token.issued",
     /// A token was declared invalid before its end.
     TokenRevoked = "token.revoked",
+    /// A device was enrolled for a person: from now on its keys prove who they are.
+    DeviceEnrolled = "device.enrolled",
+    /// A device was declared lost or unwanted: its keys prove nobody any more.
+    DeviceRevoked = "device.revoked",
     /// A credential was not accepted.
     AuthFailed = "auth.failed",
     /// A publisher and the gateway agreed on keys.
@@ -141,6 +149,16 @@ kinds! {
     RetentionReleased = "retention.released",
 }
 
+impl Kind {
+    /// The kind of this name, or all of a family such as `session`.
+    pub fn named(text: &str) -> Vec<Self> {
+        let named = |kind: &&Self| {
+            kind.as_str() == text || kind.as_str().split_once('.').is_some_and(|(family, _)| family == text)
+        };
+        Self::ALL.iter().filter(named).copied().collect()
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -180,6 +198,6 @@ mod tests {
             assert_eq!(Kind::parse(kind.as_str()), Some(*kind));
         }
         assert_eq!(Kind::parse("session.imagined"), None);
-        assert_eq!(Kind::ALL.len(), 52);
+        assert_eq!(Kind::ALL.len(), 56);
     }
 }

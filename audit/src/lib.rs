@@ -24,9 +24,12 @@ pub mod commitment;
 pub mod cosigning;
 pub mod digest;
 pub mod disclosure;
+pub mod disk;
+pub mod epoch;
 pub mod export;
 #[cfg(any(test, feature = "testing"))]
 pub mod fuzzing;
+pub mod index;
 pub mod journal;
 pub mod keys;
 pub mod kind;
@@ -36,9 +39,11 @@ pub mod note;
 pub mod prefix;
 pub mod proof;
 pub mod record;
+pub mod recovery;
 pub mod retention;
 pub mod selection;
 pub mod sidecar;
+pub mod signers;
 #[cfg(feature = "sinks")]
 pub mod sink;
 pub mod snapshot;
@@ -58,7 +63,8 @@ pub use keys::{Cosigner, HeadSigner, KeyId, OpenError, Owner, SignError, Vault, 
 pub use kind::Kind;
 #[cfg(feature = "ledger")]
 pub use ledger::{
-    AppendError, Entry, Ledger, LedgerError, LedgerOptions, LedgerStatus, Opened, ReadError, Reader, Receipt,
+    AppendError, Entry, Ledger, LedgerError, LedgerOptions, LedgerStatus, Lending, Opened, Page, ReadError,
+    Reader, Receipt, Search,
 };
 pub use record::{Draft, Outcome, Record, RecordError, Seq};
 pub use sidecar::{Value, Values};

@@ -4,6 +4,8 @@
 //! record they are commitments, and only the gateway, which can open them, searches by them.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::kind::Kind;
@@ -26,6 +28,9 @@ pub struct Selection {
     /// How it ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub results: Vec<Outcome>,
+    /// What was done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<String>,
     /// To what it was done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objects: Vec<String>,
@@ -35,6 +40,9 @@ pub struct Selection {
     /// Under which grant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub grants: Vec<String>,
+    /// With which correlation id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub correlations: Vec<String>,
     /// The earliest time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_time: Option<Timestamp>,
@@ -68,17 +76,47 @@ impl Selection {
         self.covers(record.seq)
             && (self.kinds.is_empty() || self.kinds.contains(&record.kind))
             && (self.results.is_empty() || self.results.contains(&record.result))
+            && text(&self.actions, record.action.as_ref())
             && text(&self.objects, record.object.as_ref())
             && text(&self.sessions, record.session.as_ref())
             && text(&self.grants, record.grant.as_ref())
+            && text(&self.correlations, record.correlation.as_ref())
             && self.from_time.is_none_or(|time| record.time >= time)
             && self.to_time.is_none_or(|time| record.time < time)
     }
 }
 
+/// The first instant of a day (UTC), or the instant itself, for [`Selection::from_time`].
+pub fn beginning(text: &str) -> Result<Timestamp, String> {
+    instant(text, false)
+}
+
+/// The instant behind a day (UTC), or the instant itself, for [`Selection::to_time`].
+pub fn end(text: &str) -> Result<Timestamp, String> {
+    instant(text, true)
+}
+
+fn instant(text: &str, end: bool) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    let form = |_| "give a day such as 2026-01-31, or an instant such as 2026-01-31T12:00:00Z".to_owned();
+    let day: Date = text.parse().map_err(form)?;
+    let day = if end { day.tomorrow().map_err(form)? } else { day };
+    Ok(day.to_zoned(TimeZone::UTC).map_err(form)?.timestamp())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_day_means_all_of_it() {
+        assert_eq!(beginning("2026-01-31").unwrap().to_string(), "2026-01-31T00:00:00Z");
+        assert_eq!(end("2026-01-31").unwrap().to_string(), "2026-02-01T00:00:00Z");
+        assert_eq!(end("2026-01-31T12:00:00Z").unwrap().to_string(), "2026-01-31T12:00:00Z");
+        assert!(beginning("yesterday").is_err());
+    }
     use crate::record::Draft;
     use crate::testing::{JournalBuilder, SoftwareSigner};
 
@@ -87,9 +125,11 @@ mod tests {
         let mut journal = JournalBuilder::new("o", SoftwareSigner::new("o", [1; 32]));
         let draft = || {
             Draft::new(Kind::SessionOpened, Outcome::Success)
+                .action("connect")
                 .object("tunnel:a")
                 .session("sess-1")
                 .grant("grant-1")
+                .correlation("01")
         };
         journal.group([Draft::new(Kind::LedgerCreated, Outcome::Success), draft()]);
         let record = Record::parse(&journal.records()[1]).unwrap();
@@ -98,9 +138,11 @@ mod tests {
             to: Some(Seq::new(1)),
             kinds: vec![Kind::SessionClosed, Kind::SessionOpened],
             results: vec![Outcome::Success],
+            actions: vec!["connect".to_owned()],
             objects: vec!["tunnel:a".to_owned()],
             sessions: vec!["sess-1".to_owned()],
             grants: vec!["grant-1".to_owned()],
+            correlations: vec!["01".to_owned()],
             from_time: Some(record.time),
             to_time: record.time.checked_add(jiff::SignedDuration::from_nanos(1)).ok(),
         };
@@ -111,7 +153,9 @@ mod tests {
             Selection { to: Some(Seq::ZERO), ..met.clone() },
             Selection { kinds: vec![Kind::SessionClosed], ..met.clone() },
             Selection { results: vec![Outcome::Denied], ..met.clone() },
+            Selection { actions: other(), ..met.clone() },
             Selection { objects: other(), ..met.clone() },
+            Selection { correlations: other(), ..met.clone() },
             Selection { sessions: other(), ..met.clone() },
             Selection { grants: other(), ..met.clone() },
             Selection { from_time: met.to_time, ..met.clone() },

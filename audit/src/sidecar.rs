@@ -164,6 +164,12 @@ pub fn key_ids(sealed: &[u8]) -> Vec<KeyId> {
     parts(sealed).unwrap_or_default().iter().map(|part| part.key).collect()
 }
 
+/// Whose data key speaks for `field` of a record, as the bytes beside it say.
+pub(crate) fn key_of(sealed: &[u8], field: Personal) -> Option<KeyId> {
+    let parts = parts(sealed)?;
+    parts.iter().find(|part| part.fields & bit(field) != 0).map(|part| part.key)
+}
+
 /// What is known of one personal value that a record commits to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {

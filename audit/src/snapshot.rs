@@ -47,7 +47,7 @@ pub enum Shown<'a> {
 }
 
 impl Snapshot {
-    /// Under the last head in the journal.
+    /// Under the last head in the journal that the ledger's own key signed.
     pub fn latest(files: Files) -> Result<Self, SnapshotError> {
         let (note, end) = last_note(&files)?;
         if let ScanEnd::Damaged { segment, offset, what } = end {
@@ -111,6 +111,7 @@ impl Snapshot {
                     }
                     Shown::Omitted(run)
                 }
+                Piece::Head { .. } => return ControlFlow::Continue(()),
             };
             match take(shown) {
                 Ok(()) => ControlFlow::Continue(()),

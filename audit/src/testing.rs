@@ -15,6 +15,7 @@ use crate::journal::{Frame, FrameKind, Group, GroupWriter, SegmentHeader};
 use crate::keys::{Cosigner, HeadSigner, KeyId, OpenError, Owner, SignError, Vault, VaultError};
 use crate::note::{CosignerKey, NoteSignature, PublicKey, SignedNote};
 use crate::record::{Draft, FORMAT_VERSION, Prepared, Record, RecordError, time_text};
+use crate::signers::Rotation;
 
 /// An Ed25519 key in memory, which can be told to fail.
 #[derive(Clone)]
@@ -166,6 +167,10 @@ impl Vault for PlainVault {
         }
         Ok(plaintext.to_vec())
     }
+
+    fn key_of(&self, person: &str) -> Option<KeyId> {
+        self.seal(&Owner::Person(person.to_owned()), &[], &[]).ok().map(|(id, _)| id)
+    }
 }
 
 /// A vault without secrecy in which keys can be erased, or hidden as if the token were gone.
@@ -206,9 +211,16 @@ impl Vault for ErasingVault {
         let erased = self.erased.lock().unwrap_or_else(PoisonError::into_inner).contains(&key);
         if erased { Err(OpenError::Erased) } else { Ok(plaintext) }
     }
+
+    fn key_of(&self, person: &str) -> Option<KeyId> {
+        let id = PlainVault.key_of(person)?;
+        let erased = self.erased.lock().unwrap_or_else(PoisonError::into_inner);
+        (!erased.contains(&id)).then_some(id)
+    }
 }
 
 /// Builds a journal in memory, group by group, as the ledger would write it.
+#[derive(Clone)]
 pub struct JournalBuilder {
     /// Who signs the heads.
     pub signer: SoftwareSigner,
@@ -248,12 +260,46 @@ impl JournalBuilder {
         self.segments.push((name, header.to_frame().unwrap_or_default()));
     }
 
+    /// Begins a new segment under another origin, as at the beginning of an epoch.
+    pub fn resume(&mut self, origin: &str) {
+        origin.clone_into(&mut self.origin);
+        self.rotate();
+    }
+
+    /// The last signed head.
+    pub fn note(&self) -> &str {
+        &self.note
+    }
+
     /// Adds one group with these drafts.
     ///
     /// # Panics
     /// If a draft cannot become a record.
-    #[expect(clippy::expect_used, reason = "a draft that is too large is a mistake in the test")]
     pub fn group(&mut self, drafts: impl IntoIterator<Item = Draft>) -> &mut Self {
+        self.group_by(drafts, &[&self.signer.clone()])
+    }
+
+    /// Adds a group that hands the ledger over to another key, under a head of both.
+    ///
+    /// # Panics
+    /// If the record cannot be made.
+    pub fn hand_over(&mut self, to: SoftwareSigner) -> &mut Self {
+        let rotation = Rotation { old: self.signer.verifier(), new: to.verifier() };
+        self.group_by([rotation.draft()], &[&self.signer.clone(), &to]);
+        self.signer = to;
+        self
+    }
+
+    /// Adds one group with these drafts, under a head that all of `signers` have signed.
+    ///
+    /// # Panics
+    /// If a draft cannot become a record.
+    #[expect(clippy::expect_used, reason = "a draft that is too large is a mistake in the test")]
+    pub fn group_by(
+        &mut self,
+        drafts: impl IntoIterator<Item = Draft>,
+        signers: &[&SoftwareSigner],
+    ) -> &mut Self {
         let mut group = GroupWriter::new(self.chain.next(), 0);
         for draft in drafts {
             let seed = *Digest::of(&[&self.chain.size().to_be_bytes()]).as_bytes();
@@ -268,7 +314,13 @@ impl JournalBuilder {
             self.chain.extend(leaf);
             self.time = self.time.saturating_add(jiff::SignedDuration::from_millis(1)).unwrap_or(self.time);
         }
-        self.note = self.signer.sign_checkpoint(&self.chain.checkpoint(&self.origin)).to_string();
+        let head = self.chain.checkpoint(&self.origin);
+        let mut notes = signers.iter().map(|signer| signer.sign_checkpoint(&head));
+        let mut note = notes.next().expect("somebody signs");
+        for other in notes {
+            other.signatures().iter().for_each(|line| note.add(line.clone()));
+        }
+        self.note = note.to_string();
         let group = group.finish(&self.note).expect("a group with records");
         if let Some((_, bytes)) = self.segments.last_mut() {
             bytes.extend_from_slice(group.frame());

@@ -60,10 +60,12 @@ impl Request {
     }
 
     /// Decides whether its head may be cosigned, after `last`, the last head that was cosigned for its
-    /// origin. A ledger is known by a key whose name is its origin.
+    /// origin. A ledger is known by a key whose name is its origin in its first epoch.
     pub fn decide(&self, keys: &[PublicKey], last: Option<&Checkpoint>) -> Result<Accepted, Refusal> {
         let (checkpoint, note) = Checkpoint::from_note(&self.note).map_err(Refusal::Checkpoint)?;
-        let keys: Vec<_> = keys.iter().filter(|key| key.name() == checkpoint.origin).cloned().collect();
+        // One key signs all epochs of a ledger; each is a log of its own, of which `last` is kept apart.
+        let (base, _) = crate::epoch::split(&checkpoint.origin);
+        let keys: Vec<_> = keys.iter().filter(|key| key.name() == base).cloned().collect();
         if keys.is_empty() {
             return Err(Refusal::UnknownOrigin { origin: checkpoint.origin });
         }
@@ -253,6 +255,17 @@ mod tests {
                 assert_eq!(accepted, Ok(checkpoint(&all[..new])), "{old} to {new}");
             }
         }
+    }
+
+    #[test]
+    fn a_later_epoch_is_another_log_and_needs_no_other_key() {
+        let all = leaves(9, 2);
+        let second = Checkpoint { origin: format!("{ORIGIN}#2"), ..checkpoint(&all) };
+        let request = Request { note: signer().sign_checkpoint(&second).to_string(), ..request(0, &all) };
+        assert_eq!(decide(&request, None), Ok(second));
+        // What was cosigned of the epoch before says nothing about it, and is not taken for it.
+        let before = checkpoint(&leaves(9, 1));
+        assert!(matches!(decide(&request, Some(&before)), Err(Refusal::UnknownOrigin { .. })));
     }
 
     #[test]

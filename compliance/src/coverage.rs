@@ -128,7 +128,9 @@ fn between(before: Kind, after: Kind) -> Cause {
     match (before, after) {
         (Kind::GatewayStopped, _) => Cause::Stopped,
         // Opening a ledger writes records of its own before the gateway says that it started.
-        (_, Kind::GatewayStarted | Kind::LedgerRecovered | Kind::LedgerRebuilt) => Cause::Interrupted,
+        (_, Kind::GatewayStarted | Kind::LedgerRecovered | Kind::LedgerRebuilt | Kind::LedgerResumed) => {
+            Cause::Interrupted
+        }
         _ => Cause::Unexplained,
     }
 }

@@ -28,6 +28,16 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
     write().map_err(|error| storage("write", path, error))
 }
 
+/// Puts a file in the place of another, and makes that durable.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), KeyError> {
+    let directory = to.parent().unwrap_or(Path::new("."));
+    let rename = || {
+        std::fs::rename(from, to)?;
+        File::open(directory)?.sync_all()
+    };
+    rename().map_err(|error| storage("write", to, error))
+}
+
 /// Reads a file of at most `limit` bytes; `None` if there is none.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, KeyError> {
     let file = match File::open(path) {

@@ -187,6 +187,12 @@ pub enum KeyError {
         /// What was asked for: "sign", "show a public key".
         wanted: &'static str,
     },
+    /// The key that was to take a role's place is not there.
+    #[error("no new {role} key waits in the provider")]
+    NoSuccessor {
+        /// The role.
+        role: Role,
+    },
     /// The provider failed at an operation.
     #[error("cannot {action}")]
     Operation {
@@ -284,6 +290,7 @@ impl KeyError {
                 "remove that key and create it in the token, where it is sensitive and not extractable"
             }
             Self::WrongUse { .. } => "use a key whose role allows it",
+            Self::NoSuccessor { .. } => "begin the rotation again: it makes the new key first",
             Self::Operation { .. } => "see the token's own log; the operation was not done",
             Self::TimedOut { .. } | Self::Busy => {
                 "try again; if it goes on, the token is too slow or is stuck: see its status"

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use zeroize::Zeroizing;
 
+use crate::abilities::Ability;
 use crate::config::{ProviderConfig, Tuning};
 use crate::crew::{Crew, Job};
 use crate::envelope::{DATA_KEY_LEN, Envelope};
@@ -19,7 +20,7 @@ use crate::info::{KeyInfo, ProviderInfo};
 use crate::pkcs11::Token;
 use crate::provider::{Provider, Store};
 use crate::public::PublicKey;
-use crate::role::Role;
+use crate::role::{Role, Term};
 use crate::software::Keystore;
 use crate::tls::TlsKey;
 use crate::wrapped;
@@ -88,7 +89,7 @@ impl Keys {
                     // Asked again after a fault: it may have been made, and only the answer lost.
                     match provider.list()?.into_iter().find(|key| key.role == role) {
                         Some(key) => Ok(key),
-                        None => provider.generate(role),
+                        None => provider.generate(role, Term::Present),
                     }
                 })
             })
@@ -101,16 +102,64 @@ impl Keys {
         if let Some(key) = remembered {
             return Ok(key);
         }
-        let key = self.call(self.0.tuning.admin_timeout, move |provider| provider.public_key(role))?;
+        let key =
+            self.call(self.0.tuning.admin_timeout, move |provider| provider.public_key(role, Term::Present))?;
         self.0.public.write().unwrap_or_else(PoisonError::into_inner).insert(role, key.clone());
         Ok(key)
+    }
+
+    /// What the token can do, each thing tried; empty for a provider without a token. Blocks.
+    pub fn abilities(&self) -> Result<Vec<Ability>, KeyError> {
+        self.call(self.0.tuning.admin_timeout, |provider| provider.abilities())
+    }
+
+    /// The key that follows a role's key: made, if none waits yet. Blocks.
+    ///
+    /// It signs with [`Keys::sign_as_successor`] and is used for nothing else until [`Keys::promote`].
+    pub fn prepare_successor(&self, role: Role) -> Result<KeyInfo, KeyError> {
+        if matches!(role, Role::Kek | Role::CertificateAuthority) {
+            return Err(KeyError::WrongUse {
+                role,
+                wanted: "be replaced: what it sealed or certified would be lost",
+            });
+        }
+        self.call(self.0.tuning.admin_timeout, move |provider| match provider.successor(role)? {
+            Some(key) => Ok(key),
+            None => provider.generate(role, Term::Next),
+        })
+    }
+
+    /// The key that waits to follow a role's key, if there is one. Blocks.
+    pub fn successor(&self, role: Role) -> Result<Option<KeyInfo>, KeyError> {
+        self.call(self.0.tuning.admin_timeout, move |provider| provider.successor(role))
+    }
+
+    /// The public half of the key that waits. Blocks.
+    pub fn successor_public_key(&self, role: Role) -> Result<PublicKey, KeyError> {
+        self.call(self.0.tuning.admin_timeout, move |provider| provider.public_key(role, Term::Next))
+    }
+
+    /// Signs with the key that waits. Blocks as [`Keys::sign_blocking`] does.
+    pub fn sign_as_successor(&self, role: Role, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let message = message.to_vec();
+        self.call(self.0.tuning.sign_timeout, move |provider| provider.sign(role, Term::Next, &message))
+    }
+
+    /// Puts the key that waits in the place of a role's key, which is destroyed. `wanted` is the one that
+    /// [`Keys::prepare_successor`] gave; to be called again if it is not known whether it was done. Blocks.
+    pub fn promote(&self, wanted: &KeyInfo) -> Result<(), KeyError> {
+        let (role, fingerprint) = (wanted.role, wanted.fingerprint.clone().unwrap_or_default());
+        let done =
+            self.call(self.0.tuning.admin_timeout, move |provider| provider.promote(role, &fingerprint));
+        self.0.public.write().unwrap_or_else(PoisonError::into_inner).remove(&role);
+        done
     }
 
     /// Signs; the form of the signature is said at [`Algorithm`](crate::Algorithm). Blocks for at most
     /// [`Tuning::sign_timeout`]; not for async workers.
     pub fn sign_blocking(&self, role: Role, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let message = message.to_vec();
-        self.call(self.0.tuning.sign_timeout, move |provider| provider.sign(role, &message))
+        self.call(self.0.tuning.sign_timeout, move |provider| provider.sign(role, Term::Present, &message))
     }
 
     /// As [`Keys::sign_blocking`], for async workers.
@@ -120,7 +169,7 @@ impl Keys {
         // Dropped with this future: whoever stops waiting takes the job off the queue.
         let _leaving = Leaving(Arc::clone(&ticket));
         self.0.crew.submit(Box::new(Task {
-            operation: move |provider: &mut dyn Provider| provider.sign(role, &message),
+            operation: move |provider: &mut dyn Provider| provider.sign(role, Term::Present, &message),
             value: None,
             reply: move |outcome| {
                 let _caller_left = sender.send(outcome);

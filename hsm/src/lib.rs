@@ -21,6 +21,7 @@
 //!
 //! Start with [`Keys`]; [`authority`] makes certificates with it.
 
+mod abilities;
 pub mod authority;
 mod config;
 mod crew;
@@ -44,6 +45,7 @@ pub mod testing;
 mod tls;
 mod wrapped;
 
+pub use abilities::Ability;
 pub use config::{ProviderConfig, Tuning};
 pub use envelope::Envelope;
 pub use error::{Fault, KeyError};

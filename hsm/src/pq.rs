@@ -31,7 +31,7 @@ use crate::error::{Fault, KeyError};
 use crate::info::{Home, KeyInfo, created};
 use crate::provider::Provider;
 use crate::public::PublicKey;
-use crate::role::{Algorithm, Role};
+use crate::role::{Algorithm, Role, Term};
 use crate::wrapped::Wrapped;
 
 /// Length of an ML-DSA seed (FIPS 204, ξ).
@@ -106,10 +106,13 @@ struct SeedFile {
     sealed: String,
 }
 
+/// An opened key, and where its seed lies.
+type OpenKey = Arc<(PqKey, Home)>;
+
 /// The seeds of one token, opened at most once and shared by all threads.
 pub(crate) struct SeedStore {
     directory: PathBuf,
-    open: RwLock<BTreeMap<Role, Arc<(PqKey, Home)>>>,
+    open: RwLock<BTreeMap<(Role, Term), OpenKey>>,
 }
 
 impl SeedStore {
@@ -122,13 +125,14 @@ impl SeedStore {
     pub(crate) fn get(
         &self,
         role: Role,
+        term: Term,
         provider: &mut dyn Provider,
-    ) -> Result<Option<Arc<(PqKey, Home)>>, KeyError> {
-        let found = self.open.read().unwrap_or_else(PoisonError::into_inner).get(&role).cloned();
+    ) -> Result<Option<OpenKey>, KeyError> {
+        let found = self.open.read().unwrap_or_else(PoisonError::into_inner).get(&(role, term)).cloned();
         if found.is_some() {
             return Ok(found);
         }
-        let path = self.path(role);
+        let path = self.path(role, term);
         let Some(bytes) = durable::read(&path, MAX_FILE)? else { return Ok(None) };
         let unusable = |why: String| KeyError::KeyFile { path: path.clone(), source: Fault::new(why) };
         let file: SeedFile = serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
@@ -144,16 +148,17 @@ impl SeedStore {
             other => other,
         })?;
         let key = PqKey::from_seed(role, file.id, &seed)?;
-        Ok(Some(self.keep(role, key, file.wrapping_key)))
+        Ok(Some(self.keep((role, term), key, file.wrapping_key)))
     }
 
     /// Seals a new seed, stores it, and only then uses it.
     pub(crate) fn create(
         &self,
         role: Role,
+        term: Term,
         seed: &[u8],
         provider: &mut dyn Provider,
-    ) -> Result<Arc<(PqKey, Home)>, KeyError> {
+    ) -> Result<OpenKey, KeyError> {
         let id = Uuid::now_v7();
         let key = PqKey::from_seed(role, id, seed)?;
         let sealed = provider.wrap(&purpose(role, id), seed)?;
@@ -169,24 +174,32 @@ impl SeedStore {
         };
         let text = serde_json::to_vec_pretty(&file)
             .map_err(|error| KeyError::operation("write a seed file", Fault::new(error.to_string())))?;
-        let path = self.path(role);
+        let path = self.path(role, term);
         if fs::exists(&path).unwrap_or(true) {
             let source = Fault::new("it exists already, and is not replaced");
             return Err(KeyError::KeyFile { path, source });
         }
         durable::replace(&path, &text)?;
-        Ok(self.keep(role, key, wrapping_key))
+        Ok(self.keep((role, term), key, wrapping_key))
     }
 
-    fn keep(&self, role: Role, key: PqKey, wrapping_key: String) -> Arc<(PqKey, Home)> {
-        let home = Home::WrappedByToken { file: self.path(role), wrapping_key };
+    /// Puts the seed that waits in the place of a role's seed, which is gone with that.
+    pub(crate) fn promote(&self, role: Role) -> Result<(), KeyError> {
+        let (next, present) = (self.path(role, Term::Next), self.path(role, Term::Present));
+        // Forgotten first: whatever happens now, the next use reads what is there then.
+        self.open.write().unwrap_or_else(PoisonError::into_inner).retain(|(open, _), _| *open != role);
+        durable::rename(&next, &present)
+    }
+
+    fn keep(&self, (role, term): (Role, Term), key: PqKey, wrapping_key: String) -> OpenKey {
+        let home = Home::WrappedByToken { file: self.path(role, term), wrapping_key };
         let key = Arc::new((key, home));
-        self.open.write().unwrap_or_else(PoisonError::into_inner).insert(role, Arc::clone(&key));
+        self.open.write().unwrap_or_else(PoisonError::into_inner).insert((role, term), Arc::clone(&key));
         key
     }
 
-    fn path(&self, role: Role) -> PathBuf {
-        self.directory.join(format!("{role}.json"))
+    fn path(&self, role: Role, term: Term) -> PathBuf {
+        self.directory.join(format!("{}.json", role.name_in(term)))
     }
 }
 

@@ -5,11 +5,12 @@
 
 use zeroize::Zeroizing;
 
+use crate::abilities::Ability;
 use crate::error::KeyError;
 use crate::info::{Attestation, KeyInfo, ProviderInfo};
 use crate::public::PublicKey;
 use crate::recovery::Step;
-use crate::role::Role;
+use crate::role::{Role, Term};
 use crate::wrapped;
 
 /// The place where keys live.
@@ -29,20 +30,30 @@ pub(crate) trait Provider: Send {
     /// The keys that are there.
     fn list(&mut self) -> Result<Vec<KeyInfo>, KeyError>;
 
-    /// Makes the key of a role which has none.
-    fn generate(&mut self, role: Role) -> Result<KeyInfo, KeyError>;
+    /// Makes the key of a role which has none for this term.
+    fn generate(&mut self, role: Role, term: Term) -> Result<KeyInfo, KeyError>;
+
+    /// The key that waits to follow a role's key.
+    fn successor(&mut self, role: Role) -> Result<Option<KeyInfo>, KeyError>;
+
+    /// Puts the key that waits in the place of a role's key, which is destroyed. Nothing is done if `wanted` (the
+    /// fingerprint of the one that waited) is in that place already.
+    fn promote(&mut self, role: Role, wanted: &str) -> Result<(), KeyError>;
 
     /// The public half of a role's key.
-    fn public_key(&mut self, role: Role) -> Result<PublicKey, KeyError>;
+    fn public_key(&mut self, role: Role, term: Term) -> Result<PublicKey, KeyError>;
 
     /// Signs with a role's key; forms as at [`Algorithm`](crate::Algorithm).
-    fn sign(&mut self, role: Role, message: &[u8]) -> Result<Vec<u8>, KeyError>;
+    fn sign(&mut self, role: Role, term: Term, message: &[u8]) -> Result<Vec<u8>, KeyError>;
 
     /// Seals a small secret under the KEK, bound to a purpose.
     fn wrap(&mut self, purpose: &str, secret: &[u8]) -> Result<Vec<u8>, KeyError>;
 
     /// Opens what [`Provider::wrap`] sealed for the same purpose.
     fn unwrap(&mut self, purpose: &str, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError>;
+
+    /// What the place can do, found out by doing it; empty where there is no token to ask.
+    fn abilities(&mut self) -> Result<Vec<Ability>, KeyError>;
 
     /// Asks the place to use a key, without making a signature of it.
     fn probe(&mut self) -> Result<(), KeyError>;
@@ -52,7 +63,7 @@ pub(crate) trait Provider: Send {
 ///
 /// Public objects in a token are not protected as private ones are, and a module may sign wrongly without a
 /// word. So each key signs once at start, over a text that begins like nothing else that it signs.
-pub(crate) fn check(provider: &mut dyn Provider, key: &KeyInfo) -> Result<(), KeyError> {
+pub(crate) fn check(provider: &mut dyn Provider, key: &KeyInfo, term: Term) -> Result<(), KeyError> {
     let unfit = |weakness| KeyError::WeakKey { role: key.role, place: key.home.to_string(), weakness };
     if let Some(weakness) = key.attestation.and_then(Attestation::weakness) {
         return Err(unfit(weakness));
@@ -63,8 +74,8 @@ pub(crate) fn check(provider: &mut dyn Provider, key: &KeyInfo) -> Result<(), Ke
     let mut salt = [0; 16];
     wrapped::random(&mut salt)?;
     let text = format!("sallyport pairwise check v1\n{}\n{}\n", key.role, hex::encode(salt));
-    let signature = provider.sign(key.role, text.as_bytes())?;
-    let public = provider.public_key(key.role)?;
+    let signature = provider.sign(key.role, term, text.as_bytes())?;
+    let public = provider.public_key(key.role, term)?;
     public
         .verify(text.as_bytes(), &signature)
         .map_err(|_| unfit("its signatures do not verify with its public half"))

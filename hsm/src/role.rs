@@ -26,6 +26,15 @@ pub enum Role {
     TokenSigning,
 }
 
+/// Which of a role's keys is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Term {
+    /// The one in use.
+    Present,
+    /// The one that was made to follow it, and waits.
+    Next,
+}
+
 /// What a key computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Algorithm {
@@ -84,9 +93,17 @@ impl Role {
         }
     }
 
-    /// `CKA_LABEL` of this role's objects in a token.
-    pub(crate) fn label(self) -> String {
-        format!("sallyport-{}", self.name())
+    /// The name of one of this role's keys in files and, with `sallyport-` before it, in a token's labels.
+    pub(crate) fn name_in(self, term: Term) -> String {
+        match term {
+            Term::Present => self.name().to_owned(),
+            Term::Next => format!("{}.next", self.name()),
+        }
+    }
+
+    /// `CKA_LABEL` of one of this role's keys in a token.
+    pub(crate) fn label(self, term: Term) -> String {
+        format!("sallyport-{}", self.name_in(term))
     }
 }
 

@@ -8,7 +8,7 @@ use super::policy::load::{Sources, default_files};
 pub fn policy(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else { return };
-    let model = default_files().into_iter().filter(|(name, _)| !name.ends_with(".csv"));
+    let model = default_files().into_iter().filter(|(name, _)| *name != "policy.csv");
     let sources = Sources::new(model.chain([("policy.csv", text)]));
     let _either = runtime.block_on(Policy::build(&sources));
 }

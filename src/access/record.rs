@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use sallyport_audit::{Draft, KeyId, Kind, Outcome, Personal, Value as Known, Values};
 use serde_json::{Map, Value};
 
+use super::device::DeviceKeys;
 use super::fact::{Actor, Attempt, Fact, RefusedAttempt};
 use super::ids::RequestId;
 use super::judge::{Explanation, Outcome as Way, RuleRef};
@@ -70,15 +71,33 @@ fn about(draft: Draft, request: RequestId) -> Draft {
 }
 
 /// The record that a fact becomes.
+#[expect(clippy::too_many_lines, reason = "a table: one arm for each fact, each of a few lines")]
 pub(super) fn draft_of(fact: &Fact) -> Draft {
     let done = |kind| Draft::new(kind, Outcome::Success);
     match fact {
-        Fact::TokenIssued { token, subject, tenant, expires, by: actor } => {
+        Fact::TokenIssued { token, purpose, subject, tenant, expires, by: actor } => {
             by(done(Kind::TokenIssued), actor)
                 .target(subject.as_str())
                 .detail("token", token.to_string())
+                .detail("purpose", purpose.as_str())
                 .detail("tenant", tenant.as_str())
                 .detail("expires", expires.to_string())
+        }
+        Fact::DeviceEnrolled { device, join, subject, tenant, keys, expires } => {
+            let (ed25519, ml_dsa) = keys.to_texts();
+            done(Kind::DeviceEnrolled)
+                .subject(subject.as_str())
+                .detail("device", device.to_string())
+                .detail("token", join.to_string())
+                .detail("tenant", tenant.as_str())
+                .detail("ed25519", ed25519)
+                .detail("ml_dsa_65", ml_dsa)
+                .detail("expires", expires.to_string())
+        }
+        Fact::DeviceRevoked { device, tenant, by: actor, reason } => {
+            why(by(done(Kind::DeviceRevoked), actor), reason.as_ref())
+                .detail("device", device.to_string())
+                .detail("tenant", tenant.as_str())
         }
         Fact::TokenRevoked { token, tenant, by: actor, reason } => {
             why(by(done(Kind::TokenRevoked), actor), reason.as_ref())
@@ -183,6 +202,10 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
                 .detail("faults", places.clone())
                 .detail("count", *count)
         }
+        // The ledger writes this record itself, with what it knows of the gap beside it.
+        Fact::LedgerResumed { tokens_kept } => {
+            done(Kind::LedgerResumed).detail("tokens", if *tokens_kept { "kept" } else { "ended" })
+        }
         Fact::Erased { key, by: actor, reason } => {
             why(by(done(Kind::PersonalErased), actor), reason.as_ref()).detail("key", key.to_string())
         }
@@ -202,6 +225,8 @@ fn refused(attempt: &RefusedAttempt) -> Draft {
     let kind = match attempt.attempt {
         Attempt::IssueToken => Kind::TokenIssued,
         Attempt::RevokeToken => Kind::TokenRevoked,
+        Attempt::EnrollDevice => Kind::DeviceEnrolled,
+        Attempt::RevokeDevice => Kind::DeviceRevoked,
         Attempt::Request => Kind::AccessRequested,
         Attempt::Approve => Kind::AccessApproved,
         Attempt::Reject => Kind::AccessRejected,
@@ -243,6 +268,7 @@ pub(super) struct Parts<'a> {
 }
 
 /// The fact that a record tells, or `None` for a record that changes nothing in access.
+#[expect(clippy::too_many_lines, reason = "a table: one arm for each kind, each of a few lines")]
 pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
     if parts.result != Outcome::Success {
         return Ok(None);
@@ -251,6 +277,7 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
     let fact = match parts.kind {
         Kind::TokenIssued => Fact::TokenIssued {
             token: parts.detail("token")?,
+            purpose: parts.detail("purpose")?,
             subject: parts.person(Personal::Target)?,
             tenant: tenant()?,
             expires: parts.detail::<Timestamp>("expires")?,
@@ -258,6 +285,24 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
         },
         Kind::TokenRevoked => Fact::TokenRevoked {
             token: parts.detail("token")?,
+            tenant: tenant()?,
+            by: parts.actor()?,
+            reason: parts.reason()?,
+        },
+        Kind::DeviceEnrolled => Fact::DeviceEnrolled {
+            device: parts.detail("device")?,
+            join: parts.detail("token")?,
+            subject: parts.person(Personal::Subject)?,
+            tenant: tenant()?,
+            keys: DeviceKeys::from_texts(
+                &parts.detail::<String>("ed25519")?,
+                &parts.detail::<String>("ml_dsa_65")?,
+            )
+            .ok_or("its keys can't be read")?,
+            expires: parts.detail("expires")?,
+        },
+        Kind::DeviceRevoked => Fact::DeviceRevoked {
+            device: parts.detail("device")?,
             tenant: tenant()?,
             by: parts.actor()?,
             reason: parts.reason()?,
@@ -345,16 +390,10 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             rules: parts.number::<u64>("rules")?.ok_or("it has no count of rules")?,
             by: parts.actor()?,
         },
-        Kind::PersonalErased => Fact::Erased {
-            key: parts
-                .details
-                .get("key")
-                .and_then(Value::as_str)
-                .and_then(KeyId::parse)
-                .ok_or("its key can't be read")?,
-            by: parts.actor()?,
-            reason: parts.reason()?,
-        },
+        Kind::LedgerResumed => Fact::LedgerResumed { tokens_kept: parts.tokens_kept()? },
+        Kind::PersonalErased => {
+            Fact::Erased { key: parts.erased_key()?, by: parts.actor()?, reason: parts.reason()? }
+        }
         _ => return Ok(None),
     };
     Ok(Some(fact))
@@ -367,6 +406,19 @@ fn parse<T: FromStr>(what: &str, text: Option<&str>) -> Result<T, String> {
 }
 
 impl Parts<'_> {
+    fn tokens_kept(&self) -> Result<bool, String> {
+        match self.details.get("tokens").and_then(Value::as_str) {
+            Some("kept") => Ok(true),
+            Some("ended") => Ok(false),
+            _ => Err("it does not say what became of the tokens".to_owned()),
+        }
+    }
+
+    fn erased_key(&self) -> Result<KeyId, String> {
+        let key = self.details.get("key").and_then(Value::as_str).and_then(KeyId::parse);
+        key.ok_or_else(|| "its key can't be read".to_owned())
+    }
+
     fn detail<T: FromStr>(&self, key: &str) -> Result<T, String> {
         parse(key, self.details.get(key).and_then(Value::as_str))
     }

@@ -5,7 +5,8 @@ use clap::{Parser, Subcommand};
 use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
 use super::{
-    connect, grants, ledger, locks, log, login, publish, requests, sessions, subjects, tokens, tunnels,
+    connect, device, grants, ledger, locks, log, login, publish, requests, search, sessions, subjects,
+    tokens, tunnels,
 };
 
 /// Publish services through a Sallyport gateway, reach them, ask for leave and give it
@@ -37,6 +38,8 @@ enum Command {
     /// Let them in again
     Unlock(locks::Lock),
     #[command(subcommand)]
+    Device(device::Device),
+    #[command(subcommand)]
     Policy(locks::Policy),
     #[command(subcommand)]
     Ledger(ledger::Ledger),
@@ -45,6 +48,7 @@ enum Command {
     /// Show published tunnels
     Tunnels,
     Log(log::Log),
+    Search(Box<search::Search>),
     Disclose(subjects::Disclose),
     /// Show how the gateway is doing
     Status,
@@ -88,6 +92,7 @@ impl Client {
             Command::Grants(command) => grants::run(connection, command).await?,
             Command::Sessions(command) => sessions::run(connection, command).await?,
             Command::Tokens(command) => tokens::run(connection, command).await?,
+            Command::Device(command) => device::run(connection, command).await?,
             Command::Lock(command) => locks::run(connection, command, true).await?,
             Command::Unlock(command) => locks::run(connection, command, false).await?,
             Command::Policy(command) => locks::policy(connection, command).await?,
@@ -95,6 +100,7 @@ impl Client {
             Command::Tunnels => tunnels::list(connection).await?,
             Command::Subjects(command) => subjects::run(connection, command).await?,
             Command::Log(command) => log::run(connection, command).await?,
+            Command::Search(command) => search::run(connection, command).await?,
             Command::Disclose(command) => subjects::disclose(connection, command).await?,
             Command::Status => tunnels::document(connection, "/api/v1/status").await?,
             Command::Whoami => tunnels::document(connection, "/api/v1/whoami").await?,

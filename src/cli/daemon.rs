@@ -7,12 +7,11 @@ use tracing_subscriber::EnvFilter;
 
 use super::failure::{ExitCode, Failure};
 use super::init::{self, Init};
+use super::keys::{self, KeysCommand};
 use super::out::say;
-use super::requests::print_json;
 use super::retention;
-use super::table::table;
+use crate::gateway;
 use crate::gateway::config::{Config, environment};
-use crate::gateway::{self, open_keys};
 
 /// The gateway: every session decided, approved, recorded and provable
 #[derive(Debug, Parser)]
@@ -29,7 +28,7 @@ enum Command {
     Run(Settings),
     /// Check the configuration and say every fault
     CheckConfig(Settings),
-    /// See the keys, and where each of them lives
+    /// See the keys and where each of them lives, probe the token, plan backups, replace keys
     #[command(subcommand)]
     Keys(KeysCommand),
     /// See what may leave the ledger, hold records back, prune
@@ -42,25 +41,13 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
-struct Settings {
+pub(super) struct Settings {
     /// Configuration file; relative paths in it start from its folder
     #[arg(long, default_value = "var/sallyport.toml", env = "SALLYPORT_CONFIG", global = true)]
     config: PathBuf,
     /// Sets one key, over file and environment: --set gateway.listen=127.0.0.1:9443
     #[arg(long = "set", value_name = "KEY=VALUE", global = true)]
     set: Vec<String>,
-}
-
-#[derive(Debug, Subcommand)]
-enum KeysCommand {
-    /// List the keys: role, algorithm, home, what the token attests
-    List {
-        #[command(flatten)]
-        settings: Settings,
-        /// Print JSON, for programs
-        #[arg(long)]
-        json: bool,
-    },
 }
 
 /// Parses the arguments and runs the command.
@@ -104,46 +91,19 @@ impl Daemon {
                 start_log("warn", false);
                 retention::run(&settings.load()?, command).await
             }
-            Command::Keys(KeysCommand::List { settings, json }) => list_keys(&settings, json),
+            Command::Keys(command) => {
+                start_log("warn", false);
+                keys::run(command).await
+            }
         }
     }
 }
 
 impl Settings {
-    fn load(&self) -> Result<Config, Failure> {
+    pub(super) fn load(&self) -> Result<Config, Failure> {
         Config::load(&self.config, environment(), &self.set)
             .map_err(|error| Failure::caused(ExitCode::Usage, &error, error.hint()))
     }
-}
-
-fn list_keys(settings: &Settings, json: bool) -> Result<(), Failure> {
-    let config = settings.load()?;
-    let failed = |error: gateway::GatewayError| Failure::caused(ExitCode::Failed, &error, error.hint());
-    let (inventory, fingerprint) = tokio::task::block_in_place(|| {
-        let keys = open_keys(&config)?;
-        Ok((keys.inventory()?, gateway::fingerprint(&config, &keys)?))
-    })
-    .map_err(failed)?;
-    if json {
-        return print_json(&inventory);
-    }
-    let rows = inventory.iter().map(|key| {
-        let attested = match &key.attestation {
-            Some(attestation) if attestation.is_token_bound() => "never leaves the token",
-            Some(_) => "NOT bound to the token",
-            None => "no token attests this key",
-        };
-        vec![
-            key.role.to_string(),
-            key.algorithm.to_string(),
-            key.home.to_string(),
-            attested.to_owned(),
-            key.created.map(|time| time.to_string()).unwrap_or_default(),
-        ]
-    });
-    say(table(&["ROLE", "ALGORITHM", "LIVES IN", "ATTESTED", "MADE"], rows));
-    say(format_args!("\nThe gateway's identity, as publishers see it: {fingerprint}"));
-    Ok(())
 }
 
 fn start_log(level: &str, json: bool) {

@@ -59,7 +59,7 @@ pub(super) async fn run(connection: &Connection, log: &Log) -> Result<(), Failur
     }
 }
 
-fn line(record: &Value) -> String {
+pub(super) fn line(record: &Value) -> String {
     let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default();
     let mut line = format!(
         "{:>6}  {}  {:<20} {:<8}",

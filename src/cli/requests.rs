@@ -107,7 +107,7 @@ pub(super) async fn ask(connection: &Connection, ask: &Ask) -> Result<(), Failur
         say(format_args!("an approver decides with: sallyport requests approve {}", request.id));
     }
     match request.state.as_str() {
-        "rejected" | "withdrawn" | "expired" => Err(Failure::new(
+        "rejected" | "withdrawn" | "expired" | "lapsed" => Err(Failure::new(
             ExitCode::Refused,
             format!("{} was {}", request.id, request.state),
             "ask the approvers why, or ask again with a better reason",

@@ -49,6 +49,7 @@ fn view(grant: &Grant) -> Value {
         GrantStatus::Live => "live",
         GrantStatus::Revoked { .. } => "revoked",
         GrantStatus::Expired { .. } => "expired",
+        GrantStatus::Lapsed { .. } => "lapsed",
     };
     json!({
         "id": grant.id,

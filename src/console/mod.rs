@@ -4,6 +4,7 @@
 //! problem documents (RFC 9457) with a stable code, a sentence and a hint. Trusted: nothing but the token.
 
 mod caller;
+mod devices;
 mod disclosing;
 mod errors;
 mod extract;
@@ -13,6 +14,7 @@ mod ledger;
 mod policy;
 mod records;
 mod requests;
+mod search;
 mod sessions;
 mod status;
 mod subjects;
@@ -78,7 +80,7 @@ pub struct Parts {
     pub domain: String,
 }
 
-pub use subjects::{DataKeys, Holds, NoHolds, Untold};
+pub use subjects::{DataKeys, Holds, Untold};
 
 /// How far witnessing has come, and what follows when it does not.
 pub struct Watched {
@@ -116,12 +118,16 @@ pub fn router(parts: Parts) -> Router {
         .route("/api/v1/sessions/{id}/kill", post(sessions::kill))
         .route("/api/v1/tunnels", get(tunnels::list))
         .route("/api/v1/tokens", get(tokens::list).post(tokens::issue))
+        .route("/api/v1/tokens/join", post(tokens::join))
         .route("/api/v1/tokens/{id}/revoke", post(tokens::revoke))
+        .route("/api/v1/devices", get(devices::list))
+        .route("/api/v1/devices/{id}/revoke", post(devices::revoke))
         .route("/api/v1/locks", post(policy::lock))
         .route("/api/v1/locks/release", post(policy::unlock))
         .route("/api/v1/policy/reload", post(policy::reload))
         .route("/api/v1/ledger/scrub", post(ledger::scrub))
         .route("/api/v1/records", get(records::list))
+        .route("/api/v1/audit/records", get(search::search))
         .route("/api/v1/records/{seq}/disclose", post(disclosing::disclose))
         .route("/api/v1/subjects/erase", post(subjects::erase))
         .fallback(errors::unknown_path)

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use sallyport_audit::{Seq, Value as Known, Values};
+use sallyport_audit::{Entry, Seq, Value as Known, Values};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -47,16 +47,18 @@ pub(super) async fn list(
     if !entries.is_empty() || !caller.could(Action::Audit, &ledger) {
         caller.may(Action::Audit, &ledger).await?;
     }
-    let mut records = Vec::with_capacity(entries.len());
-    for entry in entries {
-        let mut record: Value = serde_json::from_slice(&entry.bytes).map_err(|error| failed(&error))?;
-        if let Some(fields) = record.as_object_mut() {
-            fields.insert("values".to_owned(), values(&entry.personal));
-            fields.insert("erased".to_owned(), erased(&entry.personal));
-        }
-        records.push(record);
+    let records = entries.iter().map(joined).collect::<Result<Vec<_>, _>>();
+    Ok(Json(records.map_err(|error| failed(&error))?))
+}
+
+/// A record with what is known of its personal values.
+pub(super) fn joined(entry: &Entry) -> Result<Value, serde_json::Error> {
+    let mut record: Value = serde_json::from_slice(&entry.bytes)?;
+    if let Some(fields) = record.as_object_mut() {
+        fields.insert("values".to_owned(), values(&entry.personal));
+        fields.insert("erased".to_owned(), erased(&entry.personal));
     }
-    Ok(Json(records))
+    Ok(record)
 }
 
 /// The values that can be read.

@@ -138,6 +138,7 @@ fn view(view: &RequestView) -> Value {
         RequestStatus::Granted { grant } => ("granted", Some(grant.to_string())),
         RequestStatus::Rejected { .. } => ("rejected", None),
         RequestStatus::Withdrawn { .. } => ("withdrawn", None),
+        RequestStatus::Lapsed { .. } => ("lapsed", None),
     };
     json!({
         "id": request.id,

@@ -20,12 +20,22 @@ pub(super) struct LedgerSigner {
     keys: Keys,
     name: String,
     public: [u8; 32],
+    /// It waits to take its place; when it has, the provider knows it as the role's own.
+    waits: bool,
 }
 
 impl LedgerSigner {
     pub(super) fn new(keys: &Keys, name: String) -> Result<Self, KeyError> {
         let public = ed25519(keys, Role::Ledger)?;
-        Ok(Self { keys: keys.clone(), name, public })
+        Ok(Self { keys: keys.clone(), name, public, waits: false })
+    }
+
+    /// With the key that waits to follow the ledger's.
+    pub(super) fn successor(keys: &Keys, name: String) -> Result<Self, KeyError> {
+        match keys.successor_public_key(Role::Ledger)? {
+            PublicKey::Ed25519(public) => Ok(Self { keys: keys.clone(), name, public, waits: true }),
+            _ => Err(KeyError::NoSuccessor { role: Role::Ledger }),
+        }
     }
 
     /// The public half as auditors need it. Empty for a key under which signatures prove nothing: such a key signs no ledger.
@@ -44,12 +54,19 @@ impl HeadSigner for LedgerSigner {
     }
 
     fn sign(&mut self, message: &[u8]) -> Result<[u8; 64], SignError> {
-        let signature = self
-            .keys
-            .sign_blocking(Role::Ledger, message)
-            .map_err(|error| SignError::new(error.to_string()))?;
-        signature.try_into().map_err(|_| SignError::new("the provider's signature is not 64 bytes long"))
+        if self.waits {
+            match self.keys.sign_as_successor(Role::Ledger, message) {
+                Err(KeyError::KeyMissing { .. }) => self.waits = false,
+                signed => return fixed(signed),
+            }
+        }
+        fixed(self.keys.sign_blocking(Role::Ledger, message))
     }
+}
+
+fn fixed(signed: Result<Vec<u8>, KeyError>) -> Result<[u8; 64], SignError> {
+    let signature = signed.map_err(|error| SignError::new(error.to_string()))?;
+    signature.try_into().map_err(|_| SignError::new("the provider's signature is not 64 bytes long"))
 }
 
 /// Cosigns ledger heads with the post-quantum key of role `ledger-pq`.
@@ -158,6 +175,11 @@ impl Vault for LedgerVault {
             keyring::OpenError::Erased => OpenError::Erased,
             keyring::OpenError::Key(error) => OpenError::Unreadable(vault_error(&error)),
         })
+    }
+
+    fn key_of(&self, person: &str) -> Option<KeyId> {
+        let owner = owner_text(&Owner::Person(person.to_owned()));
+        self.0.id_of(&owner).map(|id| KeyId::from_bytes(id.0))
     }
 }
 

@@ -9,6 +9,7 @@ use tracing::warn;
 
 use super::config::Config;
 use super::parts::{GatewayError, Parts, key_record};
+use super::schedule::Listed;
 use super::silence::{before_start, boot_id, with_boot};
 use super::witnesses::in_force;
 use crate::clock;
@@ -32,8 +33,14 @@ pub(super) async fn record_start(config: &Config, parts: &Parts) -> Result<(), G
     let inventory = tokio::task::spawn_blocking(move || provider.inventory())
         .await
         .map_err(|error| GatewayError::Stopped(error.to_string()))??;
-    for key in &inventory {
-        ledger.append(key_record(Kind::KeyLoaded, key)).await?;
+    for key in inventory {
+        let key = Listed::new(key, &config.keys.max_age);
+        if let Some(warning) = key.warning(crate::clock::now()) {
+            warn!("{warning}");
+        }
+        let loaded = key_record(Kind::KeyLoaded, &key.key);
+        let due = key.due.map(|due| due.to_string());
+        ledger.append(due.into_iter().fold(loaded, |draft, due| draft.detail("due", due))).await?;
     }
     Ok(())
 }

@@ -4,14 +4,18 @@
 //! the ledger is closed last, so that everything before it could still be recorded.
 
 mod adapters;
+pub mod backup;
 pub mod config;
 mod erasures;
 mod evidence;
 mod heartbeat;
+mod holds;
 mod parts;
 pub mod retention;
+pub mod rotation;
 mod run;
 pub mod s3;
+pub mod schedule;
 mod server;
 pub mod setup;
 mod silence;

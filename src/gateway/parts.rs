@@ -15,6 +15,7 @@ use super::adapters::{
 };
 use super::config::{Config, Provider};
 use super::erasures;
+use super::rotation::finish_handover;
 use super::tls::TlsError;
 use crate::access::{Access, AccessError, AccessOptions, SystemClock};
 use crate::edge::ListenError;
@@ -52,7 +53,7 @@ pub enum GatewayError {
     #[error("the start cannot be recorded")]
     NotRecorded(#[from] sallyport_audit::AppendError),
     /// The data keys of personal values.
-    #[error("the data keys of personal values cannot be used")]
+    #[error("the data keys of personal values beside the ledger cannot be used")]
     Vault(#[source] KeyError),
     /// Policy or access state.
     #[error("access control cannot start")]
@@ -72,7 +73,7 @@ pub enum GatewayError {
         /// What the operator calls it.
         name: String,
         /// Why not.
-        source: DialError,
+        source: Box<DialError>,
     },
     /// A witness has seen another history of this ledger: a restored backup, or a second gateway.
     #[error("refused to start (ledger-seen-elsewhere)")]
@@ -103,9 +104,12 @@ impl GatewayError {
     pub fn hint(&self) -> String {
         match self {
             Self::Keys(error)
-            | Self::Vault(error)
             | Self::Tls(TlsError::Key(error))
             | Self::Identity(IdentityError::Key(error)) => error.hint().to_owned(),
+            Self::Vault(error) => format!(
+                "{}; a ledger belongs to the key provider that it was written with: check `ledger.directory` too",
+                error.hint()
+            ),
             Self::Ledger(error) => error.hint().to_owned(),
             Self::Access(error) => error.hint().to_owned(),
             Self::Listen(error) => error.hint().to_owned(),
@@ -117,7 +121,7 @@ impl GatewayError {
                 "run `sallyportd init` again: it makes a certificate for the provider's key".to_owned()
             }
             Self::Cosign(error) => error.hint().to_owned(),
-            Self::Witness { source, .. } => source.hint().to_owned(),
+            Self::Witness { source, .. } => source.hint(),
             Self::SeenElsewhere(error) => error.trouble.hint().to_owned(),
             Self::Sink(error) => error.hint().to_owned(),
         }
@@ -163,27 +167,8 @@ pub(super) fn cosign(config: &Config, parts: &Parts) -> Result<Cosigning, Gatewa
 impl Parts {
     /// Opens all three. `made` are keys that were made just now, and are recorded as such.
     pub async fn open(config: &Config, keys: Keys, made: &[KeyInfo]) -> Result<Self, GatewayError> {
-        let signer = LedgerSigner::new(&keys, origin(config))?;
-        let verifier_key = signer.verifier_key();
-        let vault = {
-            let (keys, directory) = (keys.clone(), config.ledger.directory.clone());
-            tokio::task::spawn_blocking(move || LedgerVault::open(&keys, &directory))
-                .await
-                .map_err(|error| GatewayError::Stopped(error.to_string()))?
-                .map_err(GatewayError::Vault)?
-        };
-        let mut options = LedgerOptions::new(
-            config.ledger.directory.clone(),
-            origin(config),
-            config.gateway.domain.clone(),
-        );
-        options.segment_bytes = config.ledger.segment_bytes;
-        let sealing = vault.clone();
-        let (ledger, opened) =
-            tokio::task::spawn_blocking(move || Ledger::open(options, Box::new(signer), sealing))
-                .await
-                .map_err(|error| GatewayError::Stopped(error.to_string()))??;
-        tell(&opened);
+        let (ledger, opened, vault) = open_ledger(config, &keys).await?;
+        let verifier_key = LedgerSigner::new(&keys, origin(config))?.verifier_key();
         let ledger = ledger.on_stall(config.ledger.on_stall);
         for key in made {
             ledger.append(key_record(Kind::KeyCreated, key)).await?;
@@ -193,13 +178,53 @@ impl Parts {
             policy_directory: config.access.policy_directory.clone(),
             issuer: format!("https://{}", config.gateway.domain),
         };
+        // Never waits for the key provider: its one task would let every revocation behind the first wait as long.
+        let recording = ledger.clone().on_stall(sallyport_audit::ledger::OnStall::Refuse);
         let open = || {
-            Access::open(options.clone(), Arc::new(ledger.clone()), token_keys.clone(), Arc::new(SystemClock))
+            Access::open(
+                options.clone(),
+                Arc::new(recording.clone()),
+                token_keys.clone(),
+                Arc::new(SystemClock),
+            )
         };
         let access = erasures::reconciled(&ledger, &vault, open).await?;
         let cosigner_key = LedgerCosigner::new(&keys, origin(config))?.verifier_key();
         Ok(Self { keys, ledger, opened, vault, access, verifier_key, cosigner_key })
     }
+}
+
+/// Opens the ledger alone. A handover to another key that was broken off is finished first.
+pub(super) async fn open_ledger(
+    config: &Config,
+    keys: &Keys,
+) -> Result<(Ledger, Opened, Arc<LedgerVault>), GatewayError> {
+    let signer = {
+        let (config, keys) = (config.clone(), keys.clone());
+        let ready = tokio::task::spawn_blocking(move || {
+            finish_handover(&config, &keys)?;
+            Ok::<_, GatewayError>(LedgerSigner::new(&keys, origin(&config))?)
+        });
+        ready.await.map_err(|error| GatewayError::Stopped(error.to_string()))??
+    };
+    let vault = {
+        let (keys, directory) = (keys.clone(), config.ledger.directory.clone());
+        tokio::task::spawn_blocking(move || LedgerVault::open(&keys, &directory))
+            .await
+            .map_err(|error| GatewayError::Stopped(error.to_string()))?
+            .map_err(GatewayError::Vault)?
+    };
+    let mut options =
+        LedgerOptions::new(config.ledger.directory.clone(), origin(config), config.gateway.domain.clone());
+    options.lending.clone_from(&config.ledger.lending);
+    options.segment_bytes = config.ledger.segment_bytes;
+    let sealing = vault.clone();
+    let (ledger, opened) =
+        tokio::task::spawn_blocking(move || Ledger::open(options, Box::new(signer), sealing))
+            .await
+            .map_err(|error| GatewayError::Stopped(error.to_string()))??;
+    tell(&opened);
+    Ok((ledger, opened, vault))
 }
 
 /// A record about a key: where it lives and what the token says of it.

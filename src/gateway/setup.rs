@@ -239,7 +239,7 @@ fn read_secret(path: &Path) -> Result<SecretString, SetupError> {
 }
 
 /// Root and server certificate, made or renewed.
-fn certificates(config: &Config, keys: &Keys) -> Result<Vec<String>, SetupError> {
+pub(super) fn certificates(config: &Config, keys: &Keys) -> Result<Vec<String>, SetupError> {
     let mut steps = Vec::new();
     let now = clock::now();
     let root_file = &config.tls.root_file;

@@ -163,18 +163,18 @@ mod tests {
         said
     }
 
-    fn word(kind: Kind) -> Option<Draft> {
-        Some(Draft::new(kind, Outcome::Success).detail("boot", "boot-1"))
+    fn word(kind: Kind) -> Draft {
+        Draft::new(kind, Outcome::Success).detail("boot", "boot-1")
     }
 
     #[tokio::test]
     async fn a_gap_is_told_with_its_length_and_with_what_is_known_of_its_cause() {
         for (last, boot, ended, cause) in [
             (None, Some("boot-1"), "first-start", "not run on this ledger"),
-            (word(Kind::GatewayStopped), Some("boot-2"), "stopped", "said so"),
-            (word(Kind::GatewayHeartbeat), Some("boot-1"), "unclean", "while the machine went on"),
-            (word(Kind::GatewayStarted), Some("boot-2"), "unclean", "lost power"),
-            (word(Kind::GatewayStarted), None, "unclean", "without a word"),
+            (Some(word(Kind::GatewayStopped)), Some("boot-2"), "stopped", "said so"),
+            (Some(word(Kind::GatewayHeartbeat)), Some("boot-1"), "unclean", "while the machine went on"),
+            (Some(word(Kind::GatewayStarted)), Some("boot-2"), "unclean", "lost power"),
+            (Some(word(Kind::GatewayStarted)), None, "unclean", "without a word"),
         ] {
             let said = after(last, boot).await;
             assert_eq!(said["ended"], ended, "{said}");

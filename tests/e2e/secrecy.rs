@@ -6,7 +6,7 @@ use std::path::Path;
 use super::world::World;
 
 /// Files below `folder` that hold `text`.
-fn holding(folder: &Path, text: &str) -> Vec<String> {
+pub(crate) fn holding(folder: &Path, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {

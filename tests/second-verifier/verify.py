@@ -4,7 +4,7 @@
 It shares no code with auditctl: Python's standard library, and the `openssl` program for Ed25519 (a signature check is
 nothing to write by hand). Where it and auditctl disagree, one of them or the document is wrong.
 
-    verify.py --key NAME+HASH+BASE64 [--checkpoint FILE] DIRECTORY...
+    verify.py --key NAME+HASH+BASE64 [--checkpoint FILE] [--accept-epoch N] DIRECTORY...
 
 One line per ledger; ends with 0 if all are verified, 1 if one is broken, 3 if one could not be evaluated.
 """
@@ -22,6 +22,7 @@ SMALL_ORDER = {0, 1, PRIME - 1, 0x05fc536d880238b13933c6d305acdfd5f098eff289f4c3
                0x7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd83d3d706a17c7}
 
 class Broken(Exception): pass
+class Forged(Broken): pass
 class Newer(Exception): pass
 
 def sha(*parts): return hashlib.sha256(b"".join(parts)).digest()
@@ -80,7 +81,73 @@ def parse_head(note):
 
 def signed(head, keys):
     known = [ed25519(key, head[3], signature) for name, id_, key in keys for n, i, signature in head[4] if (n, i) == (name, id_)]
-    return bool(known) and all(known)
+    if not all(known): raise Forged("a false signature")
+    return bool(known)
+
+class Signers:
+    """Section 9, who may sign: the ledger's own keys with the sizes that each may sign, and the key that one of them has lent to."""
+    def __init__(self, given): self.given, self.own, self.delegates, self.lent, self.anchored = given, [], [], None, False
+
+    def head(self, head, records, before=None):
+        """Judges the head over the group of these records, and takes in what they say. If there is none any more, `before` is the last that is there."""
+        size, rotation, delegation = head[1], None, None
+        signed(head, self.given)
+        for record in records:
+            if rotation: raise Forged("a record behind a rotation in its group")
+            details = record.get("details", {})
+            if record["result"] != "success" or details.get("role") != "ledger": continue
+            try:
+                if record["kind"] == "key.rotated": rotation = named(details["old"]), named(details["new"])
+                if record["kind"] == "key.delegated":
+                    delegation = named(details["key"]), moment(details["not_after"]), details["heads"]
+                    life = delegation[1] - moment(record["time"])
+                    if type(delegation[2]) is not int or delegation[2] < 1 or not 0 <= life <= 86400 * 10**9: raise ValueError
+            except (KeyError, TypeError, ValueError, AttributeError): raise Forged("a rotation or delegation that is not one")
+        if self.own: office = self.own[-1][0]
+        else:
+            first = [k for k in [records and records[0]["kind"] == "ledger.created" and named_or_none(records[0].get("details", {}).get("key"))] if k]
+            office = next((key for key in first + self.given if signed(head, [key])), None)
+            if not office: raise Forged("a head of an unknown key")
+        by_own = signed(head, [office])
+        if (rotation or delegation) and not by_own: raise Forged("keys are changed without the key in office")
+        if rotation and (rotation[0] != office or rotation[1] == office or rotation[1] in [key for key, *_ in self.own]): raise Forged("a rotation of another key")
+        if rotation and not signed(head, [rotation[1]]): raise Forged("a rotation that the new key has not signed")
+        if delegation and delegation[0][0] != office[0] + "/delegate": raise Forged("a lent key by another name")
+        if not by_own:
+            last = records[-1] if records else before
+            if not self.lent or not signed(head, [self.lent[0]]) or self.lent[2] < 1 or not last or moment(last["time"]) > self.lent[1]:
+                raise Forged("a head of a key that may not sign it")
+            self.lent[2] -= 1
+        if not self.own: self.own.append([office, 0, None])
+        self.anchored |= by_own and office in self.given
+        if (rotation or delegation) and self.lent: self.lent, self.delegates[-1][2] = None, size
+        if delegation: self.lent = list(delegation); self.delegates.append([delegation[0], size, None])
+        if rotation:
+            self.own[-1][2] = size
+            self.own.append([rotation[1], size - 1, None])
+            self.anchored |= rotation[1] in self.given
+
+    def statement(self, head, named=False):
+        """Whether a head that lies elsewhere is by a key that may have signed it."""
+        in_office = lambda tenure: head[1] > tenure[1] and (tenure[2] is None or head[1] <= tenure[2])
+        keys = [key for key in self.given if not any(tenure[0] == key and not in_office(tenure) for tenure in self.own)]
+        if self.anchored or named: keys += [tenure[0] for tenure in self.own + self.delegates if in_office(tenure)]
+        try: return signed(head, keys)
+        except Forged: return False
+
+def named(text):
+    try: return parse_key(text)
+    except (SystemExit, ValueError, AttributeError): raise ValueError
+
+def named_or_none(text):
+    try: return named(text)
+    except ValueError: return None
+
+def moment(text):
+    """Nanoseconds."""
+    import calendar, datetime
+    if not valid_time(text): raise ValueError
+    return calendar.timegm(datetime.datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S").timetuple()) * 10**9 + int(text[20:29])
 
 # --- section 6: frames
 
@@ -168,7 +235,7 @@ def root(peaks):
     for peak in peaks[-2::-1]: result = sha(b"\x01", peak, result)
     return result
 
-# --- section 16: the pruned beginning
+# --- section 19: the pruned beginning
 
 def tallest(first, size):
     if first + 1 == size: return 0
@@ -184,7 +251,7 @@ def json_line(line, *keys):
         value = value[key]
     return value
 
-def pruned_beginning(data, record_seen, at_size):
+def pruned_beginning(data, record_seen, head_seen, at_size):
     """(head, note, peaks, leaf hash of the last record, what a record must declare)"""
     if not data.endswith(b"\n"): raise Broken("the pruned beginning does not end")
     lines = data[:-1].split(b"\n")
@@ -193,7 +260,7 @@ def pruned_beginning(data, record_seen, at_size):
     if not isinstance(first, dict) or set(first) != {"checkpoint", "format", "recorded_from"} or type(first["recorded_from"]) is not int \
             or type(first["checkpoint"]) is not str or set(json_line(lines[0])) != {"pruned"}: raise Broken("not the head of a pruned beginning")
     note = first["checkpoint"].encode()
-    head, size, peaks, leaf, sealable = parse_head(note), 0, [], bytes(32), False
+    head, size, peaks, leaf, sealable, covered = parse_head(note), 0, [], bytes(32), False, 0
     digest = hashlib.sha256(lines[0] + b"\n")
     for line in lines[1:]:
         if line.startswith(b'{"sealed":'):
@@ -204,6 +271,13 @@ def pruned_beginning(data, record_seen, at_size):
             continue
         digest.update(line + b"\n")
         if size >= head[1]: raise Broken("more lines than the head covers")
+        if line.startswith(b'{"head":'):
+            if set(json_line(line)) != {"head"} or type(json_line(line, "head")) is not str: raise Broken("not a head")
+            within = parse_head(json_line(line, "head").encode())
+            if size <= covered or (within[1], within[2]) != (size, root(peaks)): raise Broken("a head within the pruned beginning does not fit")
+            covered, sealable = size, False
+            head_seen(within)
+            continue
         if sealable := not line.startswith(b'{"omitted":'):
             try: record = parse_record(line)
             except Newer as error: raise Broken(f"record {size}: {error}")
@@ -222,13 +296,14 @@ def pruned_beginning(data, record_seen, at_size):
         size += count
         at_size(size, peaks)
     if not size or size != head[1] or root(peaks) != head[2] or leaf is None: raise Broken("the pruned beginning does not lead to its head")
+    head_seen(head)
     return head, note, peaks, leaf, {"size": size, "root": head[2].hex(), "digest": digest.hexdigest()}
 
-# --- section 9: the ledger
+# --- section 9: what is known of the ledger
 
-def known_heads(directory, checkpoint, keys):
-    """[(size, root, origin)], whether one is foreign, whether a given one cannot be used"""
-    known, foreign, unusable = [], False, False
+def known_heads(directory, checkpoint):
+    """The heads that lie elsewhere, and whether a given one cannot be used"""
+    unusable = False
     slots, path = [], directory / "head"
     for slot in (path.read_bytes()[at:at + 4096] for at in (0, 4096)) if path.exists() else ():
         try:
@@ -239,26 +314,95 @@ def known_heads(directory, checkpoint, keys):
     if checkpoint:
         try: heads.append(parse_head(checkpoint.read_bytes()))
         except Broken: unusable = True
-    for head in heads:
-        if signed(head, keys): known.append((head[1], head[2], head[0]))
-        else: foreign = True
-    return known, foreign, unusable
+    return heads, unusable
 
-def verify(directory, checkpoint, keys):
-    known, foreign, unusable = known_heads(directory, checkpoint, keys)
+# --- section 16: epochs
+
+CAUSES = {"end-missing", "damaged", "head-lost", "forked", "restored"}
+
+def split(origin):
+    match = re.fullmatch(r"(.*)#([2-9]|[1-9][0-9]+)", origin, re.S | re.A)
+    return (match[1], int(match[2])) if match and int(match[2]) < 2**64 else (origin, 1)
+
+def number(value):
+    if type(value) is not int or value < 0: raise Broken("not a number of records or of an epoch")
+    return value
+
+def declaration(record, first, current, signers):
+    """(epoch, its origin, first missing record, how many are known to be missing, root of the lost head)"""
+    said = record.get("details", {})
+    missing, lost = said.get("missing"), said.get("lost_head")
+    if any(type(said.get(key)) is not str for key in ("origin", "origin_before", "cause", "set_aside", "tokens")) or not isinstance(missing, dict) \
+            or said["cause"] not in CAUSES or said["tokens"] not in ("kept", "ended"): raise Broken("a declaration that says too little")
+    epoch, first_missing, at_least = number(said.get("epoch")), number(missing.get("first")), number(missing.get("at_least"))
+    (base, before), (known, now), head = split(said["origin_before"]), split(current or said["origin_before"]), None
+    if base != known or said["origin"] != f"{base}#{epoch}" or split(said["origin"])[1] != before + 1 or before < now: raise Broken("a false epoch")
+    if lost is not None:
+        if type(lost) is not str: raise Broken("no lost head")
+        head = parse_head(lost.encode())
+        if not signers.statement(head, True) or head[0] != said["origin_before"]: raise Broken("a false lost head")
+    elif before > now: raise Broken("an epoch is skipped")
+    if first_missing != first or at_least != max(0, (head[1] if head else 0) - first): raise Broken("a false range")
+    return epoch, said["origin"], first, at_least, head and head[2]
+
+def fits_known(known_size, known_root, known_origin, epochs, roots):
+    """Whether a head from elsewhere is one of this ledger, or of a gap that it declares."""
+    (base, epoch), (known, now) = split(known_origin), split(epochs[-1][1])
+    if base != known or epoch > now: return False
+    for later, _, _, gap in epochs:
+        if later > epoch and gap and known_size > gap[2]:
+            return known_size < gap[2] + gap[3] or known_size == gap[2] + gap[3] and known_root == (gap[4] or known_root)
+    named = [origin for _, origin, start, _ in epochs if start < known_size or start == 0][-1]
+    return named == known_origin and roots.get(known_size) == known_root
+
+# --- section 9: the ledger, all of it
+
+def verify(directory, checkpoint, keys, accepted):
+    heads, unusable = known_heads(directory, checkpoint)
+    signers = Signers(keys)
     files = sorted(p for p in (directory / "journal").glob("*.seg") if re.fullmatch(r"\d{20}\.seg", p.name, re.A)) if (directory / "journal").is_dir() else []
     size, prev, peaks, note, origin, last_time, created = 0, bytes(32), [], b"", None, "", None
     roots, false_signature, clock, newer = {0: root([])}, False, True, None
+    epochs, announced, loose, group = [], None, False, []  # an epoch: number, origin, first record, what was declared
+    def begins(name):
+        nonlocal epochs, announced
+        if announced: raise Broken("an epoch without a record")
+        if not epochs: epochs = [(split(name)[1], name, 0, None)]
+        elif name != epochs[-1][1]:
+            if split(name)[0] != split(epochs[-1][1])[0] or split(name)[1] <= epochs[-1][0]: raise Broken("another ledger")
+            announced = name
     def seen(record):
-        nonlocal created, clock, last_time
-        if record["seq"] == 0: created = record
+        nonlocal created, clock, last_time, epochs, announced, wanted
+        seq, details = record["seq"], record.get("details", {})
+        if seq == 0: created = record
+        anew = seq == 1 and bool(epochs) and epochs[0][0] > 1
+        if loose and (seq == 0 or record["kind"] == "ledger.resumed" and not anew):
+            if type(details.get("origin")) is not str: raise Broken("no origin")
+            begins(details["origin"])
+        if announced or anew or record["kind"] == "ledger.resumed":
+            if not (announced or anew) or record["kind"] != "ledger.resumed": raise Broken("an epoch that is not declared")
+            gap = declaration(record, 0 if anew else seq, None if anew else epochs[-1][1], signers)
+            if gap[1] != (announced or epochs[0][1]): raise Broken("another epoch is declared")
+            epochs = epochs[:-1] + [(gap[0], gap[1], 0, gap)] if anew else epochs + [(gap[0], gap[1], seq, gap)]
+            announced = None
+        if wanted and record["kind"] == "retention.pruned" and {k: details.get(k) for k in wanted} == wanted: wanted = None
         clock &= record["time"] >= last_time or record["kind"] == "clock.jumped"
         last_time = record["time"]
-    wanted, pruned = None, directory / "journal" / "pruned"
+        group.append(record)
+    def head_within(head):
+        nonlocal group, last_kept, false_signature
+        if epochs and head[0] != epochs[-1][1]: raise Broken("a head of another origin")
+        last_kept = group[-1] if group else last_kept
+        try: signers.head(head, group, last_kept)
+        except Forged: false_signature = True
+        group = []
+    wanted, last_kept, pruned = None, None, directory / "journal" / "pruned"
     if pruned.exists():
         def mark(at, over): roots[at] = root(over)
-        head, note, peaks, prev, wanted = pruned_beginning(pruned.read_bytes(), seen, mark)
-        size, origin, false_signature = head[1], head[0].encode(), not signed(head, keys)
+        loose = True
+        head, note, peaks, prev, wanted = pruned_beginning(pruned.read_bytes(), seen, head_within, mark)
+        loose, size, origin = False, head[1], head[0].encode()
+        if epochs and epochs[0][0] > 1 and not epochs[0][3]: raise Broken("an epoch that is not declared")
         files = [file for file in files if int(file.name[:20]) >= size]
         pruned_size = size
     for file in files:
@@ -278,11 +422,13 @@ def verify(directory, checkpoint, keys):
                 if version != 1: raise Newer(f"segment format {version}")
                 header = reader.number(8), reader.take(32), reader.string(), [reader.take(32) for _ in range(reader.number(4))], reader.string()
                 reader.end()
-                if origin is None: origin = header[2]
+                name = header[2].decode(errors="replace")
+                begins(name)
+                origin = header[2]
                 if header != (size, prev, origin, peaks, note) or file.name != f"{size:020}.seg": raise Broken(f"{file.name} does not go on")
                 continue
             if reader.number(8) != size: raise Broken("another record stands in its place")
-            count = reader.number(4)
+            count, group = reader.number(4), []
             if not count: raise Broken("a group without records")
             for _ in range(count):
                 length, sealed = reader.number(2), reader.number(4)
@@ -292,7 +438,6 @@ def verify(directory, checkpoint, keys):
                     record = parse_record(data_of_record)
                     if record["seq"] != size or record["prev"] != prev.hex(): raise Broken(f"record {size} is not in its place")
                     seen(record)
-                    if wanted and record["kind"] == "retention.pruned" and {k: record.get("details", {}).get(k) for k in wanted} == wanted: wanted = None
                 except Newer as error: newer = newer or error
                 prev = sha(b"\x00", data_of_record)
                 push(peaks, size, prev)
@@ -302,33 +447,40 @@ def verify(directory, checkpoint, keys):
             reader.end()
             head = parse_head(note)
             if head[0].encode() != origin or (head[1], head[2]) != (size, roots[size]): raise Broken(f"the head after record {size - 1} does not fit")
-            false_signature |= not signed(head, keys)
-            if newer: raise Broken("a false signature") if false_signature else newer
+            try: signers.head(head, group)
+            except Forged: false_signature = True
+            if newer: raise Broken("a false signature") if false_signature or not signers.anchored else newer
             if not sound: raise Broken("the checksum of a group is wrong")
+    false_signature |= size > 0 and not signers.anchored
+    known = [(head[1], head[2], head[0]) for head in heads if signers.statement(head)]
+    foreign = len(known) < len(heads)
     complete = bool(known) and not unusable and size > 0
     if wanted: raise Broken("no record declares the pruned beginning")
     for known_size, known_root, known_origin in known:
         if pruned.exists() and known_size < pruned_size and known_size not in roots:
             complete &= not checkpoint
             continue
-        if roots.get(known_size) != known_root or size and known_origin.encode() != origin: raise Broken("the head file or checkpoint does not fit")
+        if roots.get(known_size) != known_root if not epochs else not fits_known(known_size, known_root, known_origin, epochs, roots):
+            raise Broken("the head file or checkpoint does not fit")
     if false_signature or not clock or foreign and size: raise Broken("a false signature, a foreign head, or time running backwards")
+    if any(epoch > accepted for epoch, _, _, gap in epochs if gap): raise Broken("a declared gap that was not accepted")
     if size == 0: return "not evaluated"
     details = (created or {}).get("details", {})
-    names = [f"{name}+{id_.hex()}+{base64.b64encode(bytes([1]) + key).decode()}" for name, id_, key in keys]
-    if not created or created["kind"] != "ledger.created" or details.get("origin", "").encode() != origin or details.get("key") not in names:
-        raise Broken("record 0 does not name the origin and a given key")
+    name, id_, key = signers.own[0][0]
+    if not created or created["kind"] != "ledger.created" or details.get("origin") != epochs[0][1] or details.get("key") != f"{name}+{id_.hex()}+{base64.b64encode(bytes([1]) + key).decode()}":
+        raise Broken("record 0 does not name the origin and the key that signed first")
     return "verified" if complete else "not evaluated"
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--key", action="append", required=True)
     parser.add_argument("--checkpoint", type=pathlib.Path)
+    parser.add_argument("--accept-epoch", type=int, default=1)
     parser.add_argument("directories", nargs="+", type=pathlib.Path)
     arguments = parser.parse_args()
     keys, codes = [parse_key(key) for key in arguments.key], set()
     for directory in arguments.directories:
-        try: verdict = verify(directory, arguments.checkpoint, keys)
+        try: verdict = verify(directory, arguments.checkpoint, keys, arguments.accept_epoch)
         except Broken as error: verdict = f"broken: {error}"
         except Newer as error: verdict = f"not evaluated: {error}"
         print(f"{directory}: {verdict}")

@@ -2,10 +2,10 @@
 
 use clap::Args;
 use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use sallyport_audit::selection::Selection;
+use sallyport_audit::selection::{Selection, beginning, end};
 use sallyport_audit::{Kind, Outcome, Seq};
+
+use crate::Failure;
 
 #[derive(Args)]
 pub(crate) struct Filter {
@@ -22,6 +22,9 @@ pub(crate) struct Filter {
     /// Only records with this result: success, denied or failure.
     #[arg(long, value_name = "RESULT", value_parser = outcome)]
     result: Vec<Outcome>,
+    /// Only records of this action, such as `connect`.
+    #[arg(long, value_name = "ACTION")]
+    action: Vec<String>,
     /// Only records about this object, such as `tunnel:demo`.
     #[arg(long, value_name = "OBJECT")]
     object: Vec<String>,
@@ -31,6 +34,9 @@ pub(crate) struct Filter {
     /// Only records under this grant.
     #[arg(long, value_name = "GRANT")]
     grant: Vec<String>,
+    /// Only records with this correlation id.
+    #[arg(long, value_name = "ID")]
+    correlation: Vec<String>,
     /// Only records from this day (2026-01-31) or instant (2026-01-31T12:00:00Z) on. UTC.
     #[arg(long, value_name = "TIME", value_parser = beginning)]
     from_time: Option<Timestamp>,
@@ -40,6 +46,22 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
+    /// The selection, if anything can fit it.
+    pub(crate) fn checked(&self) -> Result<Selection, Failure> {
+        if self.to.is_some_and(|to| to < self.from) {
+            let message =
+                format!("no record has a number from {} to {}", self.from, self.to.unwrap_or_default());
+            return Err(Failure::usage(message, "give --to a number that is not below that of --from"));
+        }
+        if self.from_time.zip(self.to_time).is_some_and(|(from, to)| to <= from) {
+            return Err(Failure::usage(
+                "no time lies between --from-time and --to-time",
+                "give --to-time a day or an instant behind --from-time; both are in UTC",
+            ));
+        }
+        Ok(self.selection())
+    }
+
     pub(crate) fn selection(&self) -> Selection {
         let mut kinds: Vec<_> = self.kind.iter().flat_map(|family| family.0.iter().copied()).collect();
         kinds.sort_by_key(|kind| kind.as_str());
@@ -49,9 +71,11 @@ impl Filter {
             to: self.to.map(Seq::new),
             kinds,
             results: self.result.clone(),
+            actions: self.action.clone(),
             objects: self.object.clone(),
             sessions: self.session.clone(),
             grants: self.grant.clone(),
+            correlations: self.correlation.clone(),
             from_time: self.from_time,
             to_time: self.to_time,
         }
@@ -63,10 +87,7 @@ impl Filter {
 struct Family(Vec<Kind>);
 
 fn kinds(text: &str) -> Result<Family, String> {
-    let family = |kind: &&Kind| {
-        kind.as_str() == text || kind.as_str().split_once('.').is_some_and(|(family, _)| family == text)
-    };
-    let found: Vec<_> = Kind::ALL.iter().filter(family).copied().collect();
+    let found = Kind::named(text);
     if found.is_empty() {
         let all: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
         return Err(format!("there is no such kind; there are {}", all.join(", ")));
@@ -79,36 +100,4 @@ fn outcome(text: &str) -> Result<Outcome, String> {
         .into_iter()
         .find(|outcome| outcome.as_str() == text)
         .ok_or_else(|| "there are success, denied and failure".to_owned())
-}
-
-fn beginning(text: &str) -> Result<Timestamp, String> {
-    instant(text, false)
-}
-
-fn end(text: &str) -> Result<Timestamp, String> {
-    instant(text, true)
-}
-
-/// A day stands for its first instant, or for the one after its last.
-fn instant(text: &str, end: bool) -> Result<Timestamp, String> {
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time);
-    }
-    let form = |_| "give a day such as 2026-01-31, or an instant such as 2026-01-31T12:00:00Z".to_owned();
-    let day: Date = text.parse().map_err(form)?;
-    let day = if end { day.tomorrow().map_err(form)? } else { day };
-    Ok(day.to_zoned(TimeZone::UTC).map_err(form)?.timestamp())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_day_means_all_of_it() {
-        assert_eq!(beginning("2026-01-31").unwrap().to_string(), "2026-01-31T00:00:00Z");
-        assert_eq!(end("2026-01-31").unwrap().to_string(), "2026-02-01T00:00:00Z");
-        assert_eq!(end("2026-01-31T12:00:00Z").unwrap().to_string(), "2026-01-31T12:00:00Z");
-        assert!(beginning("yesterday").is_err());
-    }
 }

@@ -1,8 +1,9 @@
 //! `auditctl`: the auditor's program.
 //!
 //! An auditor trusts nobody, so this program needs nobody: no gateway, no account, no network, no secret.
-//! It reads a ledger's files, also while a gateway is writing them, and never changes them. Only `witness`
-//! has a secret, its own, and keeps something.
+//! It reads a ledger's files, also while a gateway is writing them, and never changes them; it may put an index
+//! beside them, which nothing relies on, and `recover` moves what is damaged aside when it is told to. Only
+//! `witness` has a secret, its own, and keeps something.
 //!
 //! Exit codes: 0 verified · 1 integrity broken · 2 usage · 3 could not be evaluated.
 
@@ -10,10 +11,12 @@ mod disclose;
 mod export;
 mod failure;
 mod filter;
+mod index;
 mod log;
 mod output;
 mod progress;
 mod prove;
+mod recover;
 mod report;
 mod show;
 mod stats;
@@ -52,8 +55,11 @@ enum Command {
     /// List records, or search for some, without checking them.
     #[command(visible_alias = "search")]
     Log(log::Arguments),
-    /// Count records by kind and result, without checking them.
+    /// Count records by kind, result and day, without checking them.
     Stats(stats::Arguments),
+    /// Make or check the index that makes searching quick.
+    #[command(subcommand)]
+    Index(index::Command),
     /// Show one record, without checking it.
     Show(show::Arguments),
     /// Write one file that shows one record to anybody who has the ledger's public key.
@@ -78,6 +84,8 @@ enum Command {
     /// Be a witness: see that a ledger only grows, and cosign its heads.
     #[command(subcommand)]
     Witness(witness::Command),
+    /// Say what is left of a ledger that lost records, and let it go on in a new epoch. Deletes nothing.
+    Recover(recover::Arguments),
     /// Print the last signed head; keep it elsewhere, and give it to `verify --checkpoint` later.
     Checkpoint {
         /// The ledger's directory.
@@ -92,6 +100,7 @@ fn main() -> ExitCode {
         Command::Report(arguments) => report::run(&arguments),
         Command::Log(arguments) => log::run(&arguments),
         Command::Stats(arguments) => stats::run(&arguments),
+        Command::Index(command) => index::run(&command),
         Command::Show(arguments) => show::run(&arguments),
         Command::Prove(arguments) => prove::run(&arguments),
         Command::CheckProof(arguments) => prove::check(&arguments),
@@ -101,6 +110,7 @@ fn main() -> ExitCode {
         Command::VerifyExport(arguments) => export::check(&arguments),
         Command::Tiles(arguments) => tiles::run(&arguments),
         Command::Witness(command) => witness::run(&command),
+        Command::Recover(arguments) => recover::run(&arguments),
         Command::Checkpoint { ledger } => show::checkpoint(&ledger),
     };
     match result {

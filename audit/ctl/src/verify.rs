@@ -41,6 +41,13 @@ pub(crate) struct Arguments {
     save_state: Option<PathBuf>,
     #[command(flatten)]
     cosigners: Cosigners,
+    /// Do not believe an end that only a delegated key has signed: the ledger's own key, which may live in an
+    /// HSM, must have signed a head over all records.
+    #[arg(long)]
+    own_key_only: bool,
+    /// Accept the gaps that the ledger itself declares, up to and with this epoch (docs/ledger-recovery.md).
+    #[arg(long, value_name = "N")]
+    accept_epoch: Option<u64>,
     /// How old the last record may be, such as `10m` or `24h`.
     #[arg(long, value_name = "DURATION")]
     max_age: Option<SignedDuration>,
@@ -64,12 +71,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let (cosigners, quorum) = arguments.cosigners.read()?;
     let trust = Trust {
         keys: keys(&arguments.keys)?,
+        own_key_only: arguments.own_key_only,
         cosigners,
         quorum,
         cosigned: None,
         witnessed: None,
         checkpoint: arguments.checkpoint.as_deref().map(checkpoint).transpose()?,
         earlier: arguments.earlier.as_deref().map(earlier).transpose()?,
+        accept_epoch: arguments.accept_epoch,
         now: Some(now()),
         max_age: arguments.max_age,
     };
@@ -261,6 +270,9 @@ fn print(out: &mut impl Write, path: &Path, verdict: &Verdict) -> io::Result<()>
     match (ledger.first_time, ledger.last_time) {
         (Some(first), Some(last)) => writeln!(out, ", from {first:.0} to {last:.0}\n")?,
         _ => writeln!(out, "\n")?,
+    }
+    for epoch in ledger.epochs.iter().filter(|epoch| epoch.number > 1) {
+        writeln!(out, "Epoch {} from record {} on, as {}", epoch.number, epoch.start, plain(&epoch.origin))?;
     }
     for (name, part) in verdict.parts() {
         writeln!(out, "  {name:<13} {:<14} {}", part.state.as_str(), plain(&part.sentence))?;

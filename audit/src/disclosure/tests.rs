@@ -15,7 +15,9 @@ fn disclosure() -> (Disclosure, PublicKey) {
     journal.group([Draft::new(Kind::LedgerCreated, Outcome::Success), opened(), opened()]);
     let records = journal.records();
     let mut path = PathBuilder::inclusion(1, 3).unwrap();
-    records.iter().for_each(|record| path.push(Digest::leaf(record)));
+    for record in &records {
+        path.push(Digest::leaf(record));
+    }
     let seed = Digest::of(&[&1_u64.to_be_bytes()]);
     let proof = Proof {
         record: Some(records[1].clone()),

@@ -213,6 +213,13 @@ impl<'a> Walk<'a> {
             "that the given key is the organisation's own: that must be known from elsewhere".to_owned(),
             "that the ledger has no later records than this export's head covers".to_owned(),
         ];
+        let (_, epoch) = crate::epoch::split(&checkpoint.origin);
+        if epoch > 1 {
+            not_proved.push(format!(
+                "that no record is missing between epochs: this ledger is in its epoch {epoch}, and the records of \
+                 kind ledger.resumed declare what was lost (`auditctl verify` tells)"
+            ));
+        }
         if self.unexplained.is_some() {
             not_proved.push(format!(
                 "what the {} records said that were pruned, or that the right ones were: ask for the archive",

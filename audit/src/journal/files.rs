@@ -9,6 +9,9 @@
 //! DIR/journal/….torn                    unfinished ends that were set aside
 //! DIR/journal/pruned                    what is left of the pruned beginning
 //! DIR/store/                            the query store, made from the journal
+//! DIR/index/00000000000000000000.idx    the search index, made from the journal
+//! DIR/set-aside/epoch-N/                what was damaged or surplus when epoch N was begun
+//! DIR/recovery, recovery.unfinished     a recovery that the gateway has not recorded yet
 //! ```
 
 use std::io;
@@ -98,9 +101,29 @@ impl Files {
         self.journal().join(segment_name(first))
     }
 
+    /// What the operator decided about lost records, ready for the gateway's next start.
+    pub fn recovery(&self) -> PathBuf {
+        self.directory.join("recovery")
+    }
+
+    /// The same while it is being carried out.
+    pub fn recovery_unfinished(&self) -> PathBuf {
+        self.directory.join("recovery.unfinished")
+    }
+
+    /// Where what is damaged or surplus is moved to.
+    pub fn set_aside(&self) -> PathBuf {
+        self.directory.join("set-aside")
+    }
+
     /// The directory of the query store.
     pub fn store(&self) -> PathBuf {
         self.directory.join("store")
+    }
+
+    /// The directory of the search index.
+    pub fn index(&self) -> PathBuf {
+        self.directory.join("index")
     }
 
     /// The segments in order. A ledger without a journal directory has none.
@@ -217,7 +240,7 @@ pub fn read_range(path: &Path, offset: u64, length: u64) -> io::Result<Vec<u8>> 
     Ok(bytes)
 }
 
-fn read_bounded(path: &Path, bound: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_bounded(path: &Path, bound: u64) -> io::Result<Vec<u8>> {
     use io::Read as _;
     let file = std::fs::File::open(path)?;
     let length = file.metadata()?.len();

@@ -9,13 +9,14 @@
 //! The checksums find accidents. They prove nothing: what proves is the signed head, checked in
 //! [`crate::verify`].
 //!
-//! All here is pure, but for [`files`], which names the files of a ledger and reads them. Writing is in
+//! All here is pure, but for [`files`] and [`reading`], which name the files of a ledger and read them. Writing is in
 //! `crate::ledger`.
 
 pub mod files;
 pub mod frame;
 pub mod group;
 pub mod head;
+pub mod reading;
 pub mod scan;
 pub mod segment;
 

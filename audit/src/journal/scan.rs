@@ -9,8 +9,11 @@ use super::Files;
 use super::files::{SegmentPath, read_segment};
 use super::frame::{Frame, FrameFault, FrameKind};
 use super::group::Group;
-use crate::prefix::{NAME, Piece, PrefixFault};
+use super::reading;
+use crate::note::SignedNote;
+use crate::prefix::{NAME, Piece};
 use crate::record::Seq;
+use crate::signers::DELEGATE_SUFFIX;
 
 /// How a scan ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,20 +46,8 @@ pub type VisitPiece<'a> = dyn FnMut(Piece<'_>) -> ControlFlow<()> + 'a;
 
 /// Shows `visit` every record from `from` on that was not pruned.
 pub fn scan(files: &Files, from: Seq, visit: &mut Visit<'_>) -> io::Result<ScanEnd> {
-    let prefix = match files.read_prefix()? {
-        None => return scan_segments(&files.segments()?, from, visit),
-        Some(Err(fault)) => return Ok(damaged_prefix(&fault)),
-        Some(Ok(prefix)) => prefix,
-    };
-    for piece in prefix.pieces() {
-        if let Piece::Record { seq, bytes, sealed } = piece
-            && seq >= from
-            && visit(seq, bytes, sealed).is_break()
-        {
-            return Ok(ScanEnd::Stopped);
-        }
-    }
-    scan_segments(&files.segments_behind(prefix.size())?, from, visit)
+    let read = reading::read(files, None, from, &mut |found| visit(found.seq, found.record, found.sealed))?;
+    Ok(read.end)
 }
 
 /// Shows `visit` the whole journal, also what was pruned of it.
@@ -64,7 +55,10 @@ pub fn scan_pieces(files: &Files, visit: &mut VisitPiece<'_>) -> io::Result<Scan
     let mut size = 0;
     match files.read_prefix()? {
         None => {}
-        Some(Err(fault)) => return Ok(damaged_prefix(&fault)),
+        Some(Err(fault)) => {
+            let what = fault.to_string();
+            return Ok(ScanEnd::Damaged { segment: NAME.to_owned(), offset: 0, what });
+        }
         Some(Ok(prefix)) => {
             if prefix.pieces().try_for_each(&mut *visit).is_break() {
                 return Ok(ScanEnd::Stopped);
@@ -72,42 +66,31 @@ pub fn scan_pieces(files: &Files, visit: &mut VisitPiece<'_>) -> io::Result<Scan
             size = prefix.size();
         }
     }
-    let mut record = |seq, bytes: &[u8], sealed: &[u8]| visit(Piece::Record { seq, bytes, sealed });
-    scan_segments(&files.segments_behind(size)?, Seq::ZERO, &mut record)
+    let read = reading::read_segments(&files.segments_behind(size)?, None, Seq::ZERO, &mut |found| {
+        visit(Piece::Record { seq: found.seq, bytes: found.record, sealed: found.sealed })
+    })?;
+    Ok(read.end)
 }
 
-fn damaged_prefix(fault: &PrefixFault) -> ScanEnd {
-    ScanEnd::Damaged { segment: NAME.to_owned(), offset: 0, what: fault.to_string() }
-}
-
-/// Shows `visit` every record from `from` on in these segments, which end with the journal's last.
-pub fn scan_segments(segments: &[SegmentPath], from: Seq, visit: &mut Visit<'_>) -> io::Result<ScanEnd> {
-    // The last segment that begins at or before the wanted record.
-    let start = segments.partition_point(|segment| segment.first <= from).saturating_sub(1);
-    let wanted = segments.get(start..).unwrap_or_default();
-    for (number, segment) in wanted.iter().enumerate() {
-        let last = number + 1 == wanted.len();
-        let mut records = |group: &Group<&[u8]>| {
-            let mut later = group.records().filter(|(seq, ..)| *seq >= from);
-            later.try_for_each(|(seq, record, sealed)| visit(seq, record, sealed))
-        };
-        if let Some(end) = scan_segment(segment, last, &mut records)? {
-            return Ok(end);
-        }
-    }
-    Ok(ScanEnd::Complete)
-}
-
-/// The last signed head in the journal, as it stands there, and how the reading ended: behind a damaged
-/// place there may be more.
+/// The last head in the journal that the ledger's own key signed, as it stands there, and how the reading
+/// ended: behind a damaged place there may be more.
+///
+/// A head that only a lent key signed is passed over: whoever receives what is made for a head knows nothing of
+/// lent keys. If there is no other, it is the last of these.
 pub fn last_note(files: &Files) -> io::Result<(Option<String>, ScanEnd)> {
-    let mut ended = ScanEnd::Complete;
+    let (mut ended, mut lent) = (ScanEnd::Complete, None);
     for (back, segment) in files.segments()?.iter().rev().enumerate() {
-        let mut note = None;
+        let (mut note, mut last_lent) = (None, None);
         let end = scan_segment(segment, back == 0, &mut |group| {
-            note = Some(String::from_utf8_lossy(group.note()).into_owned());
+            let text = String::from_utf8_lossy(group.note()).into_owned();
+            if is_lent(&text) {
+                last_lent = Some(text);
+            } else {
+                note = Some(text);
+            }
             ControlFlow::Continue(())
         })?;
+        lent = lent.or(last_lent);
         if let Some(end) = end {
             ended = end;
         }
@@ -115,7 +98,13 @@ pub fn last_note(files: &Files) -> io::Result<(Option<String>, ScanEnd)> {
             return Ok((note, ended));
         }
     }
-    Ok((None, ended))
+    Ok((lent, ended))
+}
+
+/// Whether only lent keys signed a head; they are known by their names.
+fn is_lent(note: &str) -> bool {
+    SignedNote::parse(note)
+        .is_ok_and(|note| note.signatures().iter().all(|line| line.name.ends_with(DELEGATE_SUFFIX)))
 }
 
 fn scan_segment(

@@ -52,8 +52,8 @@ impl Packer {
     }
 }
 
-/// The records of a block whose first has the number `first`; `None` when it is not whole.
-pub(super) fn unpack(first: Seq, block: &[u8]) -> Option<Vec<Stored>> {
+/// The records from `from` on of a block whose first has the number `first`; `None` when it is not whole.
+pub(super) fn unpack(first: Seq, block: &[u8], from: Seq) -> Option<Vec<Stored>> {
     let (count, rest) = block.split_first_chunk::<4>()?;
     let (length, packed) = rest.split_first_chunk::<4>()?;
     let (count, length) = (u32::from_le_bytes(*count), u32::from_le_bytes(*length) as usize);
@@ -62,17 +62,19 @@ pub(super) fn unpack(first: Seq, block: &[u8]) -> Option<Vec<Stored>> {
     }
     let raw = lz4_flex::block::decompress(packed, length).ok().filter(|raw| raw.len() == length)?;
     let mut rest = raw.as_slice();
-    let mut records = Vec::with_capacity((count as usize).min(length / 8));
+    let mut records = Vec::new();
     for number in 0..u64::from(count) {
         let (record, after) = rest.split_first_chunk::<4>()?;
         let (sealed, after) = after.split_first_chunk::<4>()?;
         let (record, after) = after.split_at_checked(u32::from_le_bytes(*record) as usize)?;
         let (sealed, after) = after.split_at_checked(u32::from_le_bytes(*sealed) as usize)?;
         let seq = Seq::new(first.get().checked_add(number)?);
-        records.push(Stored { seq, record: record.to_vec(), sealed: sealed.to_vec() });
+        if seq >= from {
+            records.push(Stored { seq, record: record.to_vec(), sealed: sealed.to_vec() });
+        }
         rest = after;
     }
-    (rest.is_empty() && !records.is_empty()).then_some(records)
+    (rest.is_empty() && count > 0).then_some(records)
 }
 
 #[cfg(test)]
@@ -98,7 +100,7 @@ mod tests {
             (proptest::collection::vec(any::<u8>(), 0..4000), proptest::collection::vec(any::<u8>(), 0..2000)), 0..30
         )) {
             let blocks = pack(40, &records);
-            let back: Vec<_> = blocks.iter().flat_map(|(first, block)| unpack(*first, block).unwrap()).collect();
+            let back: Vec<_> = blocks.iter().flat_map(|(first, block)| unpack(*first, block, Seq::ZERO).unwrap()).collect();
             let wanted: Vec<_> = records.into_iter().zip(40..)
                 .map(|((record, sealed), seq)| Stored { seq: Seq::new(seq), record, sealed }).collect();
             prop_assert_eq!(back, wanted);
@@ -106,7 +108,7 @@ mod tests {
 
         #[test]
         fn no_bytes_make_the_unpacker_panic(first in any::<u64>(), bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = unpack(Seq::new(first), &bytes);
+            let _ = unpack(Seq::new(first), &bytes, Seq::ZERO);
         }
 
         #[test]
@@ -114,7 +116,7 @@ mod tests {
             let records: Vec<_> = (0_u8..40).map(|n| (vec![n; 40], vec![n ^ 9; 10])).collect();
             let (first, block) = pack(0, &records).remove(0);
             prop_assume!(cut < block.len());
-            prop_assert!(unpack(first, &block[..cut]).is_none());
+            prop_assert!(unpack(first, &block[..cut], Seq::ZERO).is_none());
         }
     }
 
@@ -122,7 +124,16 @@ mod tests {
     fn a_block_that_says_it_is_huge_is_not_unpacked() {
         let (first, mut block) = pack(0, &[(vec![1; 100], Vec::new())]).remove(0);
         block[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
-        assert!(unpack(first, &block).is_none());
+        assert!(unpack(first, &block, Seq::ZERO).is_none());
+    }
+
+    #[test]
+    fn only_the_wanted_records_are_taken_out_of_a_block() {
+        let records: Vec<_> = (0_u8..9).map(|n| (vec![n; 40], Vec::new())).collect();
+        let (first, block) = pack(100, &records).remove(0);
+        let wanted = unpack(first, &block, Seq::new(106)).unwrap();
+        assert_eq!(wanted.iter().map(|stored| stored.seq.get()).collect::<Vec<_>>(), [106, 107, 108]);
+        assert_eq!(unpack(first, &block, Seq::new(200)), Some(Vec::new()));
     }
 
     #[test]

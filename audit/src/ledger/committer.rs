@@ -45,7 +45,18 @@ impl Committer {
     /// Works until the owner is gone; an error says why nothing could be written any more.
     pub(super) fn run(&self) -> Result<(), String> {
         while self.turn()? {}
+        self.sign_at_end();
         self.writing.lock().unwrap_or_else(PoisonError::into_inner).0.sync()
+    }
+
+    /// When a lent key signed the last head, the own key signs it too, into the head file.
+    fn sign_at_end(&self) {
+        let (Ok(mut desk), Ok(mut journal)) = (self.signing.lock(), self.writing.lock()) else { return };
+        let signed = desk.0.sign_at_end(&journal.0.note, journal.0.chain.size());
+        let kept = signed.and_then(|note| note.map_or(Ok(()), |note| journal.0.keep_note(note)));
+        if let Err(reason) = kept {
+            tracing::warn!(reason, "the ledger's own key could not sign the last head; a lent key has");
+        }
     }
 
     /// Does one thing; whether there will be another.

@@ -84,6 +84,20 @@ pub enum LedgerError {
         /// Missing, or unreadable.
         state: &'static str,
     },
+    /// `auditctl recover` was interrupted.
+    #[error("a recovery of this ledger was begun and not finished: {path}")]
+    RecoveryUnfinished {
+        /// The plan that it follows.
+        path: PathBuf,
+    },
+    /// What `auditctl recover` left does not fit the ledger.
+    #[error("the recovery plan {path} does not fit the ledger: {what}")]
+    RecoveryPlan {
+        /// The plan.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
     /// The ledger in this directory has another name.
     #[error("the ledger in {directory} is {found:?}, not {expected:?}")]
     ForeignOrigin {
@@ -146,20 +160,29 @@ impl LedgerError {
             Self::Origin { .. } => "choose an origin such as `gateway.example.org/ledger`",
             Self::Key(error) => error.hint(),
             Self::Damaged { .. } => {
-                "keep the directory as it is; run `auditctl verify` on it to see which records are affected, \
-                 and put back an undamaged copy of the journal together with its head file"
+                "run `auditctl verify` on it to see which records are affected, and put back an undamaged copy of the \
+                 journal together with its head file; if there is none, `auditctl recover` moves what is damaged \
+                 aside and lets the ledger go on in a new epoch (docs/ledger-recovery.md)"
             }
             Self::Newer { .. } => "start the newer gateway again; an older one must not write to this ledger",
             Self::Behind { .. } => {
-                "if an old copy was restored, put the newer journal back; if it is gone, keep this directory \
-                 as evidence and start a new ledger under another origin in an empty directory"
+                "if an old copy was restored, put the newer journal back; if it is gone, `auditctl recover` lets the \
+                 ledger go on in a new epoch that says what is missing (docs/ledger-recovery.md)"
             }
             Self::Forked { .. } => {
-                "journal and head file are from different histories: put back the pair that belongs together"
+                "journal and head file are from different histories: put back the pair that belongs together; if it \
+                 is gone, `auditctl recover` lets the ledger go on in a new epoch that names the other head \
+                 (docs/ledger-recovery.md)"
             }
             Self::LostHead { .. } => {
-                "put the head file back; if it is lost, compare the journal with a checkpoint kept elsewhere \
-                 (`auditctl verify DIR --key KEY --checkpoint FILE`), then start once with the lost head accepted"
+                "put the head file back; if it is lost, `auditctl recover`, with a checkpoint kept elsewhere, lets the \
+                 ledger go on in a new epoch (docs/ledger-recovery.md)"
+            }
+            Self::RecoveryUnfinished { .. } => {
+                "run `auditctl recover` on the directory again with --apply: it goes on where it stopped"
+            }
+            Self::RecoveryPlan { .. } => {
+                "run `auditctl recover` on the directory again: it makes a new plan from what is there now"
             }
             Self::ForeignOrigin { .. } => {
                 "correct the configured origin, or choose the directory of this gateway's own ledger"

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::LedgerError;
-use super::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile};
 use crate::journal::head::{FILE_BYTES, SLOT_BYTES, slot};
 
 /// Writes heads into two slots in turn.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::LedgerError;
-use super::disk::{Disk, DiskFile};
 use crate::chain::Chain;
+use crate::disk::{Disk, DiskFile};
 use crate::journal::{Files, SegmentHeader};
 
 /// The end of the journal.

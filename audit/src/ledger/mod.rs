@@ -30,11 +30,13 @@ use crate::record::{Draft, Prepared, Seq};
 
 mod block;
 mod committer;
-mod disk;
 mod error;
 mod feeder;
+mod handover;
 mod head_writer;
+mod indexer;
 mod journal_writer;
+mod lending;
 mod numbering;
 mod opening;
 mod options;
@@ -44,6 +46,7 @@ mod publisher;
 mod reader;
 mod replay;
 mod scrub;
+mod search;
 mod signing;
 mod sled_store;
 mod stall;
@@ -55,12 +58,14 @@ mod tests;
 mod torn;
 mod writing;
 
-pub use disk::{Disk, DiskFile, RealDisk};
+pub use crate::disk::{Disk, DiskFile, RealDisk};
 pub use error::{AppendError, LedgerError, ReadError};
+pub use lending::Lending;
 pub use opening::reread;
 pub use options::LedgerOptions;
 pub use reader::{Entry, Reader};
 pub use scrub::{Damage, Findings, ScrubNow, ScrubOptions, Scrubbed, Scrubbing};
+pub use search::{Page, Search};
 pub use stall::OnStall;
 
 use owner::{Message, Messages, Pending, Reply};

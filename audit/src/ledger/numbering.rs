@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::owner::{Clock, Pending};
+use super::lending::{Left, Lending, Lent};
+use super::owner::{Clock, Pending, Reply};
+use super::signing::Own;
 use super::stamp::Stamp;
 use super::{LedgerOptions, Receipt};
 use crate::chain::Chain;
@@ -17,7 +19,9 @@ use crate::digest::Digest;
 use crate::journal::GroupWriter;
 use crate::keys::Vault;
 use crate::kind::Kind;
+use crate::note::PublicKey;
 use crate::record::{Draft, Outcome, Prepared, RecordError, time_text};
+use crate::signers::Rotation;
 
 /// A place in the ledger, to which numbering can go back.
 #[derive(Clone)]
@@ -25,6 +29,10 @@ pub(super) struct Place {
     pub(super) chain: Chain,
     /// The time of the last record before it.
     pub(super) time: Option<Timestamp>,
+    /// The key in office there.
+    pub(super) key: PublicKey,
+    /// What is left of the key that is lent to.
+    pub(super) left: Option<Left>,
 }
 
 /// Records that have numbers, and no signed head yet.
@@ -33,9 +41,21 @@ pub(super) struct Unsigned {
     pub(super) before: Place,
     /// Where the ledger stands behind this group.
     pub(super) chain: Chain,
+    /// The time of its last record.
+    pub(super) time: Timestamp,
     pub(super) group: GroupWriter,
+    /// What it says about keys.
+    pub(super) change: Option<Change>,
     /// Who waits for each record, with its place in the ledger.
     pub(super) waiting: Vec<(Pending, Receipt)>,
+}
+
+/// What a group says about the ledger's keys, with the keys themselves.
+pub(super) enum Change {
+    /// Its first record lends to this key.
+    Lend(Box<Lent>),
+    /// Its last record hands the ledger over to this key.
+    HandOver(Box<Own>),
 }
 
 /// Why a record got no number.
@@ -53,6 +73,7 @@ pub(super) struct Numbering {
     group_bytes: usize,
     vault: Arc<dyn Vault>,
     clock: Clock,
+    lending: Option<Lending>,
     /// Where the ledger stands with all that has a number.
     place: Place,
     open: Option<Open>,
@@ -65,6 +86,7 @@ struct Open {
     before: Place,
     group: GroupWriter,
     stamp: Stamp,
+    change: Option<Change>,
     waiting: Vec<(Pending, Receipt)>,
 }
 
@@ -74,6 +96,7 @@ impl Numbering {
         let (group_records, group_bytes) = (options.group_records, options.group_bytes);
         Self {
             node: options.node.clone(),
+            lending: options.lending.clone(),
             group_records,
             group_bytes,
             vault,
@@ -101,10 +124,16 @@ impl Numbering {
         let now = (self.clock)();
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => match self.begin(now) {
-                Ok(open) => open,
-                Err(refused) => return Err(Box::new((pending, refused))),
-            },
+            None => {
+                let before = self.place.clone();
+                match self.begin(now, true) {
+                    Ok(open) => open,
+                    Err(refused) => {
+                        self.place = before;
+                        return Err(Box::new((pending, refused)));
+                    }
+                }
+            }
         };
         // Within a group time never runs backwards; between groups a jump is a record of its own.
         let time = self.place.time.map_or(now, |last| last.max(now));
@@ -127,9 +156,43 @@ impl Numbering {
 
     /// Closes the open group, so that it can be signed.
     pub(super) fn close(&mut self) -> Option<Box<Unsigned>> {
-        let Open { before, group, waiting, .. } = self.open.take()?;
-        self.usual_bytes = group.len();
-        Some(Box::new(Unsigned { before, chain: self.place.chain.clone(), group, waiting }))
+        let open = self.open.take()?;
+        self.usual_bytes = open.group.len();
+        Some(self.finish(open))
+    }
+
+    fn finish(&self, open: Open) -> Box<Unsigned> {
+        let Open { before, group, change, waiting, .. } = open;
+        let time = self.place.time.unwrap_or_else(|| (self.clock)());
+        Box::new(Unsigned { before, chain: self.place.chain.clone(), time, group, change, waiting })
+    }
+
+    /// A group of one record, which hands the ledger over to another key. There must be no open group.
+    pub(super) fn hand_over(&mut self, to: Own, reply: Reply) -> Result<Box<Unsigned>, Box<(Reply, String)>> {
+        let now = (self.clock)();
+        let rotation = Rotation { old: self.place.key.clone(), new: to.key.clone() };
+        let prepared = match Prepared::new(rotation.draft(), &self.node, [0; 32]) {
+            Ok(prepared) => prepared,
+            Err(error) => return Err(Box::new((reply, error.to_string()))),
+        };
+        let before = self.place.clone();
+        let put = self.begin(now, false).and_then(|mut open| {
+            let time = self.place.time.map_or(now, |last| last.max(now));
+            let receipt = self.put(&mut open, &prepared, time)?;
+            Ok((open, receipt))
+        });
+        match put {
+            Ok((mut open, receipt)) => {
+                (self.place.key, self.place.left) = (to.key.clone(), None);
+                open.change = Some(Change::HandOver(Box::new(to)));
+                open.waiting.push((Pending { prepared, reply: Some(reply), permit: None }, receipt));
+                Ok(self.finish(open))
+            }
+            Err(Refused::Stalled(reason) | Refused::Failed(reason)) => {
+                self.place = before;
+                Err(Box::new((reply, reason)))
+            }
+        }
     }
 
     /// Takes back all numbers from `place` on; gives back the drafts of the group that was open.
@@ -139,14 +202,27 @@ impl Numbering {
         waiting.into_iter().map(|(pending, _)| pending).collect()
     }
 
-    fn begin(&mut self, now: Timestamp) -> Result<Open, Refused> {
+    /// Begins a group, which may lend signing anew.
+    fn begin(&mut self, now: Timestamp, may_lend: bool) -> Result<Open, Refused> {
         let before = self.place.clone();
         let group = GroupWriter::new(before.chain.next(), self.usual_bytes);
-        let mut open = Open { before, group, stamp: Stamp::default(), waiting: Vec::new() };
+        let mut open = Open { before, group, stamp: Stamp::default(), change: None, waiting: Vec::new() };
         if let Some(last) = self.place.time.replace(now).filter(|last| *last > now) {
             let jump =
                 clock_jump(last, now, &self.node).map_err(|error| Refused::Failed(error.to_string()))?;
             self.put(&mut open, &jump, now)?;
+        }
+        self.place.left = self.place.left.map(Left::after_a_head);
+        // Record 0 says whose ledger it is; nothing can be lent before that.
+        if let Some(lending) = self.lending.as_ref().filter(|_| may_lend && open.before.chain.size() > 0)
+            && lending.is_due(self.place.left, now)
+        {
+            let lent = Lent::make(&self.place.key, lending, now).map_err(Refused::Stalled)?;
+            let record = Prepared::new(lent.delegation.draft(), &self.node, [0; 32]);
+            let record = record.map_err(|error| Refused::Failed(error.to_string()))?;
+            self.put(&mut open, &record, now)?;
+            self.place.left = Some(lent.left());
+            open.change = Some(Change::Lend(Box::new(lent)));
         }
         Ok(open)
     }

@@ -3,7 +3,7 @@
 //! In this order: take the lock; make durable what a killed process left; read the head file; read the journal's
 //! recent part (`recent`) and compare it with the head file; bring the query store up to the journal, or make it anew; set an
 //! unfinished end aside; record what was done. What does not fit is refused with its own explanation, and
-//! nothing is changed by then.
+//! nothing is changed by then. A ledger that lost records goes on only as a recovery has planned it (`resuming`).
 
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -16,8 +16,8 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
 
 use super::committer::Committer;
-use super::disk::{Disk, RealDisk};
 use super::head_writer::HeadWriter;
+use super::indexer::Indexer;
 use super::journal_writer::JournalWriter;
 use super::numbering::{Numbering, Place, Refused};
 use super::owner::{Clock, Messages, Owner, Pending};
@@ -25,7 +25,7 @@ use super::pruning;
 use super::publisher::Publisher;
 use super::reader::{ReadSide, Reader};
 use super::replay::{Expected, Replayed, Visitor, replay};
-use super::signing::{Signing, Unable};
+use super::signing::{Own, Signing, Unable};
 use super::store::Store;
 use super::tail::Tail;
 use super::writing::Writing;
@@ -33,8 +33,10 @@ use super::{
     Ledger, LedgerError, LedgerOptions, LedgerStatus, Opened, PERMIT_BYTES, Shared, StoreState, feeder, torn,
 };
 use crate::chain::Chain;
-use crate::checkpoint::{Checkpoint, check_origin};
+use crate::checkpoint::{Checkpoint, CheckpointError, check_origin};
 use crate::digest::Digest;
+use crate::disk::{Disk, RealDisk};
+use crate::epoch::{self, Epoch};
 use crate::journal::Files;
 use crate::journal::head::{self, HeadFile};
 use crate::journal::{Group, SegmentHeader};
@@ -46,9 +48,11 @@ use crate::record::{Draft, FORMAT_VERSION, Outcome, Prepared, Seq};
 mod catching_up;
 mod life;
 mod recent;
+mod resuming;
 
 use catching_up::CaughtUp;
 use life::Ending;
+use resuming::Step;
 
 /// The world outside: replaced by tests.
 pub(super) struct Surroundings {
@@ -65,45 +69,58 @@ impl Surroundings {
 
 /// See the module's documentation.
 pub(super) fn open(
-    options: LedgerOptions,
+    mut options: LedgerOptions,
     signer: Box<dyn HeadSigner>,
     vault: Arc<dyn Vault>,
     surroundings: Surroundings,
 ) -> Result<(Ledger, Opened), LedgerError> {
-    check_origin(&options.origin)
+    check_base(&options.origin)
         .map_err(|source| LedgerError::Origin { origin: options.origin.clone(), source })?;
-    let key = PublicKey::new(signer.origin_key_name(), &signer.public_key())?;
+    let own = Own::new(signer)?;
+    let key = own.key.clone();
     let files = Files::new(&options.directory);
     let disk = surroundings.disk.as_ref();
     make_directory(disk, &files)?;
     let lock = lock(&files)?;
     settle(disk, &files)?;
 
-    let mut known = read_head(&files, &options, &key)?;
-    let expected = Expected { origin: &options.origin, key: &key };
+    let known = read_head(&files, &options)?;
+    let base = options.origin.clone();
+    let expected = Expected { origin: &base, key: &key };
+    // What pruning left to be done comes first: a plan speaks of what is kept then.
     pruning::complete(disk, &files)?;
     let pruned = files.pruned().map_err(|error| LedgerError::io("read", files.prefix(), error))?;
-    let caught_up = catching_up::replay_into_store(&files, &options, &expected, &known)?;
+    let step = resuming::step(&files, &options, &expected)?;
+    let read = |options: &LedgerOptions| {
+        let caught_up = catching_up::replay_into_store(&files, options, &expected, &known)?;
+        check_heads(&files, &caught_up.replayed, &known, &key)?;
+        Ok(caught_up)
+    };
+    let caught_up = match read(&options) {
+        // The key that signs may be named only by a record before the place where reading began.
+        Err(LedgerError::ForeignKey { .. }) => {
+            read(&LedgerOptions { reread_bytes: u64::MAX, ..options.clone() })?
+        }
+        other => other?,
+    };
     let CaughtUp { replayed, checked_from, store, store_state } = caught_up;
-    check_last_head(&files, &replayed, &key)?;
+    resuming::check_announced(&files, &replayed, &step)?;
     // The head of the first group is made durable before a second one is written.
     if matches!(known, Known::Blank) && replayed.groups > 1 {
-        if !options.accept_lost_head {
-            return Err(LedgerError::LostHead { path: files.head(), state: "blank" });
-        }
-        known = Known::Lost;
+        return Err(LedgerError::LostHead { path: files.head(), state: "blank" });
     }
 
     let torn = replayed.torn.as_ref().map(|torn| torn::set_aside(disk, &files, torn)).transpose()?;
     let created = replayed.chain.size() == 0;
     let head = match &known {
-        Known::Nothing | Known::Missing => HeadWriter::create(disk, &files.head(), files.directory())?,
-        Known::Blank | Known::Lost => HeadWriter::open(disk, &files.head(), None)?,
+        Known::Nothing => HeadWriter::create(disk, &files.head(), files.directory())?,
+        Known::Blank => HeadWriter::open(disk, &files.head(), None)?,
         Known::Head { slot, .. } => HeadWriter::open(disk, &files.head(), Some(*slot))?,
     };
     make_journal_directory(disk, &files)?;
-    // A segment that was moved away as a whole leaves the one before it as the last.
-    let last = replayed.last.clone();
+    // A segment that was moved away as a whole leaves the one before it as the last. An epoch begins its own.
+    let last = step.goes_on_in_last(&replayed).then(|| replayed.last.clone()).flatten();
+    options.origin = step.origin(&replayed).unwrap_or(options.origin);
     let journal = JournalWriter::new(
         Arc::clone(&surroundings.disk),
         files.clone(),
@@ -112,20 +129,12 @@ pub(super) fn open(
         last,
     )?;
     let opened = Opened { created, records: replayed.chain.size(), checked_from, torn, store: store_state };
-    let drafts = opening_drafts(&opened, &replayed, &known, &options, &key);
-    let parts = Parts {
-        options,
-        signer,
-        vault,
-        clock: surroundings.clock,
-        key,
-        replayed,
-        pruned,
-        journal,
-        head,
-        store,
-    };
-    let ledger = start(parts, drafts, lock)?;
+    let drafts = opening_drafts(&opened, &replayed, &step, &options, &key);
+    let epochs = step.epochs(&replayed);
+    let clock = surroundings.clock;
+    let parts = Parts { options, own, vault, clock, replayed, pruned, epochs, journal, head, store };
+    let disk = Arc::clone(&surroundings.disk);
+    let ledger = start(parts, drafts, lock, || step.finish(disk.as_ref(), &files))?;
     Ok((ledger, opened))
 }
 
@@ -143,7 +152,7 @@ pub fn reread(directory: &Path, origin: &str, key: &PublicKey, until: Seq) -> Re
     let segments = files.segments().map_err(|error| LedgerError::io("list", files.journal(), error))?;
     let older = segments.partition_point(|segment| segment.first < until);
     let older = segments.get(..older).unwrap_or_default();
-    let replayed = replay(&files, older, Replayed::genesis(), &Expected { origin, key }, &mut Nothing)?;
+    let replayed = replay(&files, older, Replayed::genesis(key), &Expected { origin, key }, &mut Nothing)?;
     let Some(next) = segments.iter().find(|segment| segment.first == until) else { return Ok(()) };
     let goes_on = recent::header(next)
         .is_some_and(|header| header == SegmentHeader::new(&header.origin, &replayed.chain, &replayed.note));
@@ -165,11 +174,7 @@ pub(super) enum Known {
     /// A head file into which nothing was written yet.
     Blank,
     /// The last head that was noted.
-    Head { checkpoint: Checkpoint, slot: usize },
-    /// Missing although there is a journal; the operator has accepted that.
-    Missing,
-    /// Unreadable; the operator has accepted that.
-    Lost,
+    Head { checkpoint: Checkpoint, note: SignedNote, slot: usize },
 }
 
 /// Makes the ledger's directory, and its name durable: a power cut must not take the whole ledger away with it.
@@ -235,15 +240,19 @@ fn lock(files: &Files) -> Result<File, LedgerError> {
     }
 }
 
-fn read_head(files: &Files, options: &LedgerOptions, key: &PublicKey) -> Result<Known, LedgerError> {
+/// The name of a ledger's first epoch: later ones are made from it.
+fn check_base(origin: &str) -> Result<(), CheckpointError> {
+    check_origin(origin)?;
+    if epoch::split(origin).1 == 1 { Ok(()) } else { Err(CheckpointError::Epoch) }
+}
+
+fn read_head(files: &Files, options: &LedgerOptions) -> Result<Known, LedgerError> {
     let path = files.head();
     let bytes = files.read_head().map_err(|error| LedgerError::io("read", &path, error))?;
     let segments = files.segments().map_err(|error| LedgerError::io("list", files.journal(), error))?;
     let Some(bytes) = bytes else {
         return if segments.is_empty() {
             Ok(Known::Nothing)
-        } else if options.accept_lost_head {
-            Ok(Known::Missing)
         } else {
             Err(LedgerError::LostHead { path, state: "missing" })
         };
@@ -252,34 +261,43 @@ fn read_head(files: &Files, options: &LedgerOptions, key: &PublicKey) -> Result<
         HeadFile::Blank => Ok(Known::Blank),
         // The very first start was interrupted while the head file was made.
         HeadFile::Damaged if segments.is_empty() => Ok(Known::Blank),
-        HeadFile::Damaged if options.accept_lost_head => Ok(Known::Lost),
         HeadFile::Damaged => Err(LedgerError::LostHead { path, state: "unreadable" }),
         HeadFile::Head { checkpoint, note, slot } => {
-            if checkpoint.origin != options.origin {
+            if epoch::split(&checkpoint.origin).0 != options.origin {
                 return Err(LedgerError::ForeignOrigin {
                     directory: files.directory().to_owned(),
                     found: checkpoint.origin,
                     expected: options.origin.clone(),
                 });
             }
-            signed_by(files, &note, key)?;
-            Ok(Known::Head { checkpoint, slot })
+            // By whom it must be signed is known when the journal was read.
+            Ok(Known::Head { checkpoint, note, slot })
         }
     }
 }
 
-fn signed_by(files: &Files, note: &SignedNote, key: &PublicKey) -> Result<(), LedgerError> {
-    note.verify(key).map_err(|_| LedgerError::ForeignKey {
+/// The last signature vouches for every record, so it must be right, and be made by or for our own key.
+fn check_heads(
+    files: &Files,
+    replayed: &Replayed,
+    known: &Known,
+    key: &PublicKey,
+) -> Result<(), LedgerError> {
+    let foreign = |found: String| LedgerError::ForeignKey {
         directory: files.directory().to_owned(),
-        found: note.signers(),
+        found,
         expected: key.to_string(),
-    })
-}
-
-/// The last signature vouches for every record, so it must be right.
-fn check_last_head(files: &Files, replayed: &Replayed, key: &PublicKey) -> Result<(), LedgerError> {
+    };
+    let signed =
+        |size, note: &SignedNote| replayed.signers.statement(size, note).map_err(|_| foreign(note.signers()));
+    if let Some(office) = replayed.signers.own().last().filter(|office| office.key != *key) {
+        return Err(foreign(office.key.to_string()));
+    }
+    if let Known::Head { checkpoint, note, .. } = known {
+        signed(checkpoint.size, note)?;
+    }
     match SignedNote::parse(&replayed.note) {
-        Ok(note) => signed_by(files, &note, key),
+        Ok(note) => signed(replayed.chain.size(), &note),
         Err(_) => Ok(()), // There is no group yet; every group's head was parsed when it was read.
     }
 }
@@ -288,7 +306,7 @@ fn check_last_head(files: &Files, replayed: &Replayed, key: &PublicKey) -> Resul
 fn opening_drafts(
     opened: &Opened,
     replayed: &Replayed,
-    known: &Known,
+    step: &Step,
     options: &LedgerOptions,
     key: &PublicKey,
 ) -> Vec<Draft> {
@@ -301,6 +319,9 @@ fn opening_drafts(
                 .detail("format", FORMAT_VERSION),
         );
     }
+    if let Step::Begin(plan) = step {
+        drafts.push(resuming::draft(plan));
+    }
     if let (Some(tail), Some(torn)) = (&opened.torn, &replayed.torn) {
         let file = tail.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         drafts.push(
@@ -309,12 +330,6 @@ fn opening_drafts(
                 .detail("bytes", tail.bytes)
                 .detail("found", torn.what.as_str())
                 .detail("set_aside", file),
-        );
-    }
-    if matches!(known, Known::Missing | Known::Lost) {
-        drafts.push(
-            Draft::new(Kind::LedgerRecovered, Outcome::Success)
-                .detail("cause", "the head file was lost, and the operator chose to go on without it"),
         );
     }
     if let StoreState::Rebuilt { records, reason, .. } = &opened.store
@@ -331,20 +346,25 @@ fn opening_drafts(
 
 struct Parts {
     options: LedgerOptions,
-    signer: Box<dyn HeadSigner>,
+    own: Own,
     vault: Arc<dyn Vault>,
     clock: Clock,
-    key: PublicKey,
     replayed: Replayed,
     pruned: u64,
+    epochs: Vec<Epoch>,
     journal: JournalWriter,
     head: HeadWriter,
     store: Arc<dyn Store>,
 }
 
-/// Records what opening has to say, and starts the threads.
-fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerError> {
-    let Parts { options, signer, vault, clock, key, replayed, pruned, journal, head, store } = parts;
+/// Records what opening has to say, does what may be done only then, and starts the threads.
+fn start(
+    parts: Parts,
+    drafts: Vec<Draft>,
+    lock: File,
+    recorded: impl FnOnce() -> Result<(), LedgerError>,
+) -> Result<Ledger, LedgerError> {
+    let Parts { options, own, vault, clock, replayed, pruned, epochs, journal, head, store } = parts;
     let read_clock = Arc::clone(&clock);
     let records = replayed.chain.size();
     let note: Arc<str> = replayed.note.into();
@@ -355,9 +375,12 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
     let tail = Arc::new(Tail::default());
     let room =
         Arc::new(Semaphore::new((options.queue_bytes / PERMIT_BYTES).clamp(128, Semaphore::MAX_PERMITS)));
-    let place = Place { chain: replayed.chain.clone(), time: replayed.last_time };
+    let place =
+        Place { chain: replayed.chain.clone(), time: replayed.last_time, key: own.key.clone(), left: None };
+    let index_span = options.index_span;
     let mut numbering = Numbering::new(&options, Arc::clone(&vault), clock, place);
-    let mut signing = Signing { signer, key, origin: options.origin.clone(), chain: replayed.chain.clone() };
+    let mut signing =
+        Signing::new(own, options.lending.clone(), options.origin.clone(), replayed.chain.clone());
     let mut writing = Writing {
         chain: replayed.chain,
         note,
@@ -371,14 +394,17 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
         failed: None,
     };
     record_opening(&options.node, drafts, &mut numbering, &mut signing, &mut writing)?;
+    recorded()?;
 
     let read_side = Arc::new(ReadSide {
+        files: Files::new(&options.directory),
         tail: Arc::clone(&tail),
         store: RwLock::new(Some(Arc::clone(&store))),
         pruned,
         vault,
         heads: heads_seen,
         note: notes_seen,
+        epochs,
     });
     let directory = options.directory.clone();
     let spawn_failed =
@@ -402,8 +428,18 @@ fn start(parts: Parts, drafts: Vec<Draft>, lock: File) -> Result<Ledger, LedgerE
         .name("ledger-store".to_owned())
         .spawn(move || feeder::run(&feeding, &store, flush_interval))
         .map_err(spawn_failed)?;
-    let ending =
-        Ending { workers, tail, feeder, read_side: Arc::clone(&read_side), room: Arc::clone(&room), lock };
+    // Without an index searches take longer, and nothing else is different.
+    let indexer = Indexer::start(read_side.files.clone(), read_side.heads.clone(), index_span);
+    let indexer = indexer.inspect_err(|error| tracing::warn!(%error, "no search index is made")).ok();
+    let ending = Ending {
+        workers,
+        tail,
+        feeder,
+        indexer,
+        read_side: Arc::clone(&read_side),
+        room: Arc::clone(&room),
+        lock,
+    };
     let written_by = options.node.clone();
     let owner = Owner::new(options, numbering, orders, Arc::clone(&publisher));
     let thread = std::thread::Builder::new()
@@ -433,7 +469,10 @@ fn record_opening(
 ) -> Result<(), LedgerError> {
     let failed = |reason| LedgerError::Failed { reason };
     for draft in drafts {
-        let prepared = Prepared::new(draft, node, [0; 32]).map_err(|error| failed(error.to_string()))?;
+        // Who decided a recovery, and why, is sealed like every personal value.
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| failed(error.to_string()))?;
+        let prepared = Prepared::new(draft, node, seed).map_err(|error| failed(error.to_string()))?;
         let added = numbering.add(Pending { prepared, reply: None, permit: None });
         added.map_err(|refused| match refused.1 {
             Refused::Stalled(reason) => LedgerError::Signer { reason },

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::lending::Lending;
+
 /// Where and how a ledger is kept. Make it with [`LedgerOptions::new`] and change what differs.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -21,10 +23,12 @@ pub struct LedgerOptions {
     pub group_bytes: usize,
     /// How much memory may wait to be recorded, in bytes. 32 MiB.
     pub queue_bytes: usize,
-    /// How much may wait in memory to be put into the query store, in bytes. 64 MiB.
+    /// How much may wait in memory to be put into the query store, in bytes. 32 MiB.
     pub store_lag_bytes: usize,
     /// How much memory the query store may use for its cache, in bytes. 64 MiB.
     pub store_cache_bytes: u64,
+    /// How many records one file of the search index covers. 16,384.
+    pub index_span: u64,
     /// How often the head file and the store are flushed. One second.
     pub flush_interval: Duration,
     /// How often a signer that failed is asked again. One second.
@@ -32,10 +36,8 @@ pub struct LedgerOptions {
     /// How much of the journal's end is read whole when the ledger is opened, in bytes; older segments are only
     /// compared at their ends. 64 MiB.
     pub reread_bytes: u64,
-    /// Opens a journal whose head file is missing or unreadable, and records that this was accepted.
-    ///
-    /// To be set by an operator who has compared the journal with a checkpoint kept elsewhere.
-    pub accept_lost_head: bool,
+    /// Lets a key in memory sign heads in between, for a slow key provider. Off.
+    pub lending: Option<Lending>,
 }
 
 impl LedgerOptions {
@@ -49,12 +51,13 @@ impl LedgerOptions {
             group_records: 4096,
             group_bytes: 8 * 1024 * 1024,
             queue_bytes: 32 * 1024 * 1024,
-            store_lag_bytes: 64 * 1024 * 1024,
+            store_lag_bytes: 32 * 1024 * 1024,
             store_cache_bytes: 64 * 1024 * 1024,
+            index_span: crate::index::SPAN,
             flush_interval: Duration::from_secs(1),
             retry_interval: Duration::from_secs(1),
             reread_bytes: 64 * 1024 * 1024,
-            accept_lost_head: false,
+            lending: None,
         }
     }
 }

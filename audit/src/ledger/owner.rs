@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::committer::Order;
 use super::numbering::{Numbering, Refused, Unsigned};
 use super::publisher::Publisher;
+use super::signing::Own;
 use super::{AppendError, LedgerError, LedgerOptions, LedgerStatus, Receipt};
 use crate::record::Prepared;
 
@@ -33,6 +34,8 @@ pub(super) type Reply = oneshot::Sender<Result<Receipt, AppendError>>;
 pub(super) enum Message {
     /// From a caller: record this.
     Record(Pending),
+    /// From a caller: have the ledger signed by another key from now on.
+    HandOver(Handover),
     /// From a caller: finish, and say how that went.
     Close(Closer),
     /// The last handle was dropped: finish.
@@ -71,6 +74,12 @@ pub(super) struct Pending {
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
+/// The ledger is to be signed by another key from now on.
+pub(super) struct Handover {
+    pub(super) to: Own,
+    pub(super) reply: Reply,
+}
+
 /// Everything that only the owner may touch.
 pub(super) struct Owner {
     options: LedgerOptions,
@@ -85,6 +94,8 @@ pub(super) struct Owner {
     held: VecDeque<Pending>,
     /// Whether what is held is to be tried again.
     again: bool,
+    /// Waits until all that came before it is signed; what comes after it waits for that.
+    handover: Option<Handover>,
     /// Whether the ledger is to be closed, and who waits for that.
     closing: bool,
     close: Option<Closer>,
@@ -107,6 +118,7 @@ impl Owner {
             waiting,
             held,
             again: false,
+            handover: None,
             closing: false,
             close: None,
         }
@@ -118,7 +130,10 @@ impl Owner {
             if let Err(reason) = self.round(messages) {
                 return self.fail(messages, reason);
             }
-            let idle = !self.signing && self.numbering.is_empty() && self.waiting.is_empty();
+            let idle = !self.signing
+                && self.numbering.is_empty()
+                && self.waiting.is_empty()
+                && self.handover.is_none();
             if self.closing && idle {
                 return Ended { result: self.unrecorded(), close: self.close };
             }
@@ -136,10 +151,20 @@ impl Owner {
             self.take(message)?;
         }
         self.number()?;
-        if !self.signing
-            && let Some(unsigned) = self.numbering.close()
-        {
+        if self.signing {
+            return Ok(());
+        }
+        if let Some(unsigned) = self.numbering.close() {
             self.order(Order::Commit(unsigned))?;
+            self.number()?;
+        } else if let Some(Handover { to, reply }) = self.handover.take() {
+            match self.numbering.hand_over(to, reply) {
+                Ok(unsigned) => self.order(Order::Commit(unsigned))?,
+                Err(refused) => {
+                    let (reply, reason) = *refused;
+                    let _ = reply.send(Err(AppendError::SignerUnavailable { reason }));
+                }
+            }
             self.number()?;
         }
         Ok(())
@@ -167,6 +192,7 @@ impl Owner {
                 self.waiting.push_back(pending);
                 self.again = true;
             }
+            Message::HandOver(handover) => self.handover = Some(handover),
             Message::Close(close) => {
                 self.close = Some(close);
                 (self.closing, self.again) = (true, true);
@@ -206,7 +232,8 @@ impl Owner {
             self.held.append(&mut self.waiting);
             std::mem::swap(&mut self.held, &mut self.waiting);
         }
-        while !self.numbering.is_full() && self.held.is_empty() {
+        // What arrived before a handover has numbers already; the rest comes behind it.
+        while !self.numbering.is_full() && self.held.is_empty() && self.handover.is_none() {
             let Some(pending) = self.waiting.pop_front() else { break };
             match self.numbering.add(pending) {
                 Ok(()) => {}
@@ -245,6 +272,9 @@ impl Owner {
         for pending in open.map(|(pending, _)| pending).chain(self.held).chain(self.waiting) {
             answer(pending, refused());
         }
+        if let Some(Handover { reply, .. }) = self.handover {
+            let _ = reply.send(Err(refused()));
+        }
         // The committers end when they have refused what they still have.
         drop(self.committers);
         let (mut closing, mut close) = (self.closing, self.close);
@@ -255,6 +285,9 @@ impl Owner {
                 Ok(Message::Abandoned) | Err(mpsc::RecvError) => closing = true,
                 Ok(Message::Stalled(unsigned, _)) => {
                     refuse(unsigned.map(|unsigned| unsigned.waiting).unwrap_or_default(), &refused());
+                }
+                Ok(Message::HandOver(Handover { reply, .. })) => {
+                    let _ = reply.send(Err(refused()));
                 }
                 Ok(Message::Free | Message::Broken(_)) => {}
             }

@@ -11,12 +11,14 @@
 use std::io;
 use std::ops::ControlFlow;
 
-use super::disk::Disk;
 use super::{AppendError, Ledger, LedgerError, Receipt};
 use crate::archive::{Archive, ArchiveError, Manifest, store};
+use crate::disk::Disk;
+use crate::epoch;
+use crate::index::Directories;
 use crate::journal::files::{SegmentPath, read_segment};
 use crate::journal::frame::Frame;
-use crate::journal::scan::scan_segments;
+use crate::journal::reading::read_segments;
 use crate::journal::{Files, FrameKind, SegmentHeader};
 use crate::kind::Kind;
 use crate::prefix::{NAME, Prefix};
@@ -107,7 +109,7 @@ pub(super) fn complete(disk: &dyn Disk, files: &Files) -> Result<(), LedgerError
         };
         let act = || {
             if declared {
-                remove_stores(disk, files)?;
+                remove_copies(disk, files)?;
                 disk.rename(&draft, &files.prefix())?;
             } else {
                 disk.remove(&draft)?;
@@ -132,8 +134,10 @@ pub(super) fn complete(disk: &dyn Disk, files: &Files) -> Result<(), LedgerError
     act().map_err(|error| LedgerError::io("remove pruned segments from", files.journal(), error))
 }
 
-/// Before anything else goes, so that no copy of it outlives it.
-fn remove_stores(disk: &dyn Disk, files: &Files) -> io::Result<()> {
+/// Before anything else goes, so that no copy of it outlives it. Store and index are made again from what is left.
+fn remove_copies(disk: &dyn Disk, files: &Files) -> io::Result<()> {
+    let indexed = Directories::of(files, []).spans();
+    indexed.iter().try_for_each(|span| disk.remove(&span.path))?;
     for store in [files.store(), files.directory().join("store.damaged")] {
         if store.exists() {
             std::fs::remove_dir_all(store)?;
@@ -153,15 +157,18 @@ pub(super) fn is_declared(files: &Files, prefix: &Prefix) -> io::Result<bool> {
         }
         _ => None,
     };
-    let expected =
-        SegmentHeader::new(&prefix.checkpoint().origin, prefix.chain(), &prefix.note().to_string());
-    if header != Some(expected) {
+    // An epoch may begin there; whether it does rightly is told when the journal is read.
+    let Some(header) = header else { return Ok(false) };
+    let ((base, number), (named, epoch)) =
+        (epoch::split(&prefix.checkpoint().origin), epoch::split(&header.origin));
+    let expected = SegmentHeader::new(&header.origin, prefix.chain(), &prefix.note().to_string());
+    if base != named || epoch < number || header != expected {
         return Ok(false);
     }
     let declaration = prefix.declaration();
     let mut declared = false;
-    scan_segments(&behind, prefix.recorded_from(), &mut |_, record, _| {
-        declared = declaration.is_made_by(record);
+    read_segments(&behind, None, prefix.recorded_from(), &mut |found| {
+        declared = declaration.is_made_by(found.record);
         if declared { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     Ok(declared)

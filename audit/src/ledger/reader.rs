@@ -8,6 +8,8 @@ use super::ReadError;
 use super::store::{Store, Stored};
 use super::tail::Tail;
 use crate::digest::Digest;
+use crate::epoch::Epoch;
+use crate::journal::Files;
 use crate::keys::Vault;
 use crate::record::{Record, Seq};
 use crate::sidecar::Values;
@@ -39,6 +41,7 @@ pub struct Reader {
 }
 
 pub(super) struct ReadSide {
+    pub(super) files: Files,
     pub(super) tail: Arc<Tail>,
     /// Taken out when the ledger is closed, so that a forgotten reader does not keep the store open.
     pub(super) store: RwLock<Option<Arc<dyn Store>>>,
@@ -47,12 +50,18 @@ pub(super) struct ReadSide {
     pub(super) vault: Arc<dyn Vault>,
     pub(super) heads: watch::Receiver<u64>,
     pub(super) note: watch::Receiver<Arc<str>>,
+    pub(super) epochs: Vec<Epoch>,
 }
 
 impl Reader {
     /// How many records there are.
     pub fn len(&self) -> u64 {
         *self.shared.heads.borrow()
+    }
+
+    /// The ledger's epochs, of which all but the first begin after a declared gap.
+    pub fn epochs(&self) -> &[Epoch] {
+        &self.shared.epochs
     }
 
     /// Whether there are none; never so in an open ledger.
@@ -92,20 +101,7 @@ impl Reader {
         if wanted == 0 {
             return Ok(Vec::new());
         }
-        // First what trails in memory, then the store: a group leaves memory only when the store has it.
-        let tail = self.shared.tail.groups_from(from, wanted);
-        let in_store = tail.first().map_or(wanted, |group| {
-            let before = group.first().get().saturating_sub(from.get());
-            usize::try_from(before).unwrap_or(usize::MAX).min(wanted)
-        });
-        let mut found = if in_store == 0 { Vec::new() } else { self.stored(from, in_store)? };
-        let copies = tail.iter().flat_map(|group| group.records()).filter(|(seq, ..)| *seq >= from);
-        let missing = wanted - found.len();
-        found.extend(copies.take(missing).map(|(seq, record, sealed)| Stored {
-            seq,
-            record: record.to_vec(),
-            sealed: sealed.to_vec(),
-        }));
+        let found = self.stored_range(from, wanted)?;
         let numbered = found.into_iter().zip(from.get()..);
         let entries =
             numbered.map(|(stored, seq)| self.entry(stored, Seq::new(seq))).collect::<Result<Vec<_>, _>>()?;
@@ -125,6 +121,48 @@ impl Reader {
         self.shared.heads.clone()
     }
 
+    /// Records as they are stored, of which there must be at least `wanted` from `from` on.
+    pub(super) fn stored_range(&self, from: Seq, wanted: usize) -> Result<Vec<Stored>, ReadError> {
+        // First what trails in memory, then the store: a group leaves memory only when the store has it.
+        let tail = self.shared.tail.groups_from(from, wanted);
+        let in_store = tail.first().map_or(wanted, |group| {
+            let before = group.first().get().saturating_sub(from.get());
+            usize::try_from(before).unwrap_or(usize::MAX).min(wanted)
+        });
+        let mut found = if in_store == 0 { Vec::new() } else { self.stored(from, in_store)? };
+        let copies = tail.iter().flat_map(|group| group.records()).filter(|(seq, ..)| *seq >= from);
+        let missing = wanted - found.len();
+        found.extend(copies.take(missing).map(|(seq, record, sealed)| Stored {
+            seq,
+            record: record.to_vec(),
+            sealed: sealed.to_vec(),
+        }));
+        Ok(found)
+    }
+
+    /// Records as they are stored, of these numbers, which must all have been given; without those that were pruned.
+    pub(super) fn stored_between(&self, from: Seq, to: Seq) -> Result<Vec<Stored>, ReadError> {
+        let edge = Seq::new(self.shared.pruned).clamp(from, to);
+        let count = |from: Seq, to: Seq| usize::try_from(to.get() - from.get()).unwrap_or(usize::MAX);
+        let mut found = if from < edge { self.stored(from, count(from, edge))? } else { Vec::new() };
+        found.retain(|stored| stored.seq < edge);
+        if edge < to {
+            found.extend(self.stored_range(edge, count(edge, to))?);
+        }
+        Ok(found)
+    }
+
+    /// The record of this number as it is stored; `None` when there is none yet, or when it was pruned.
+    pub(super) fn stored_one(&self, seq: Seq) -> Result<Option<Stored>, ReadError> {
+        if seq.get() >= self.len() {
+            return Ok(None);
+        }
+        match self.stored_between(seq, seq.next())?.pop().filter(|stored| stored.seq == seq) {
+            None if seq.get() >= self.shared.pruned => Err(ReadError::Missing { seq }),
+            found => Ok(found),
+        }
+    }
+
     fn stored(&self, from: Seq, limit: usize) -> Result<Vec<Stored>, ReadError> {
         let store = self.shared.store.read().unwrap_or_else(PoisonError::into_inner).clone();
         let store = store.ok_or(ReadError::Closed)?;
@@ -137,8 +175,13 @@ impl Reader {
         }
         let record =
             Record::parse(&stored.record).map_err(|source| ReadError::Record { seq: expected, source })?;
+        Ok(self.joined(record, stored))
+    }
+
+    /// A record with its personal values.
+    pub(super) fn joined(&self, record: Record, stored: Stored) -> Entry {
         let leaf = Digest::leaf(&stored.record);
         let personal = Values::open(&*self.shared.vault, &record, leaf, &stored.sealed);
-        Ok(Entry { record, bytes: stored.record, personal })
+        Entry { record, bytes: stored.record, personal }
     }
 }

@@ -13,11 +13,13 @@ use super::pruning::is_declared;
 use crate::chain::Chain;
 use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
+use crate::epoch::{self, Epochs};
 use crate::journal::files::{SegmentPath, read_segment};
 use crate::journal::{Files, Frame, FrameFault, FrameKind, Group, SegmentHeader};
-use crate::note::{PublicKey, SignedNote};
-use crate::prefix::{NAME, Prefix, PrefixFault};
-use crate::record::{Record, Seq};
+use crate::note::{NoteError, PublicKey, SignedNote};
+use crate::prefix::{NAME, Piece, Prefix, PrefixFault};
+use crate::record::{Record, RecordReader, Seq};
+use crate::signers::{News, Refused, Signers};
 
 /// What a journal holds.
 pub(super) struct Replayed {
@@ -29,17 +31,22 @@ pub(super) struct Replayed {
     pub(super) note: String,
     /// The time of its last record.
     pub(super) last_time: Option<Timestamp>,
+    /// Under which names it went on.
+    pub(super) epochs: Epochs,
     /// The segment to go on with, and how many good bytes it has.
     pub(super) last: Option<(PathBuf, u64)>,
     /// An unfinished end.
     pub(super) torn: Option<Torn>,
+    /// Who signed; of the last head only the name was looked at.
+    pub(super) signers: Signers,
 }
 
 impl Replayed {
     /// Before the first record.
-    pub(super) fn genesis() -> Self {
+    pub(super) fn genesis(key: &PublicKey) -> Self {
         let (chain, note) = (Chain::genesis(), String::new());
-        Self { chain, groups: 0, note, last_time: None, last: None, torn: None }
+        let (signers, epochs) = (Signers::new(std::slice::from_ref(key)), Epochs::default());
+        Self { chain, groups: 0, note, last_time: None, epochs, last: None, torn: None, signers }
     }
 }
 
@@ -55,6 +62,7 @@ pub(super) struct Torn {
 
 /// Whose ledger it must be.
 pub(super) struct Expected<'a> {
+    /// Its name in its first epoch.
     pub(super) origin: &'a str,
     pub(super) key: &'a PublicKey,
 }
@@ -77,7 +85,7 @@ pub(super) fn replay(
     expected: &Expected<'_>,
     visitor: &mut dyn Visitor,
 ) -> Result<Replayed, LedgerError> {
-    let mut replay = Replay { files, expected, visitor, state };
+    let mut replay = Replay { files, expected, visitor, reader: RecordReader::default(), state };
     if replay.state.chain.size() == 0 {
         replay.prefix()?;
     }
@@ -102,6 +110,7 @@ struct Replay<'a> {
     files: &'a Files,
     expected: &'a Expected<'a>,
     visitor: &'a mut dyn Visitor,
+    reader: RecordReader,
     state: Replayed,
 }
 
@@ -122,7 +131,7 @@ impl Replay<'_> {
             }
         };
         self.own(&prefix.checkpoint().origin)?;
-        self.signed_by_us(prefix.note())?;
+        self.prefix_pieces(&prefix)?;
         let declared = is_declared(self.files, &prefix);
         if !declared.map_err(|error| LedgerError::io("read", self.files.journal(), error))? {
             return Err(undeclared());
@@ -136,15 +145,66 @@ impl Replay<'_> {
         Ok(())
     }
 
-    fn signed_by_us(&self, note: &SignedNote) -> Result<(), LedgerError> {
-        if note.names(self.expected.key) {
-            return Ok(());
+    /// Follows epochs and keys through what is left of the pruned beginning.
+    fn prefix_pieces(&mut self, prefix: &Prefix) -> Result<(), LedgerError> {
+        let (mut news, mut last) = (News::default(), &[][..]);
+        let damaged = |seq, what| LedgerError::Damaged { segment: NAME.to_owned(), offset: 0, seq, what };
+        for piece in prefix.pieces() {
+            match piece {
+                Piece::Record { seq, bytes, .. } => {
+                    let record = self.reader.read(bytes).map_err(|error| damaged(seq, error.to_string()))?;
+                    let declared = self.state.epochs.loose_record(seq, record.kind, || record.details());
+                    declared.map_err(|what| damaged(seq, what))?;
+                    news.read(&record);
+                    last = bytes;
+                }
+                Piece::Omitted(_) => {}
+                Piece::Head { checkpoint, note } => {
+                    self.prefix_head(checkpoint, note, std::mem::take(&mut news), last)?;
+                }
+            }
         }
-        Err(LedgerError::ForeignKey {
-            directory: self.files.directory().to_owned(),
-            found: note.signers(),
-            expected: self.expected.key.to_string(),
-        })
+        self.prefix_head(prefix.checkpoint(), prefix.note(), news, last)?;
+        self.state.epochs.end_of_loose().map_err(|what| damaged(Seq::new(1), what))
+    }
+
+    fn prefix_head(
+        &mut self,
+        checkpoint: &Checkpoint,
+        note: &SignedNote,
+        mut news: News,
+        last: &[u8],
+    ) -> Result<(), LedgerError> {
+        let seq = Seq::new(checkpoint.size.saturating_sub(1));
+        let damaged = |what| LedgerError::Damaged { segment: NAME.to_owned(), offset: 0, seq, what };
+        self.state.epochs.head(&checkpoint.origin).map_err(damaged)?;
+        self.state.signers.after_gap();
+        // The last record before it may have been pruned; the last one that is there is not younger.
+        news.set_last_time(self.reader.read(last).ok().map(|record| record.time));
+        let signed = self.state.signers.head(checkpoint.size, note, &news);
+        signed.map(drop).map_err(|refused| self.refused(note, refused, (NAME.to_owned(), 0)))
+    }
+
+    /// What a head that must not be believed says of the ledger.
+    fn refused(
+        &self,
+        note: &SignedNote,
+        refused: Refused,
+        (segment, offset): (String, usize),
+    ) -> LedgerError {
+        match refused {
+            Refused::Signature(NoteError::OtherKey { .. }) => LedgerError::ForeignKey {
+                directory: self.files.directory().to_owned(),
+                found: note.signers(),
+                expected: self.expected.key.to_string(),
+            },
+            refused => LedgerError::Damaged {
+                segment,
+                offset,
+                seq: self.state.chain.next(),
+                what: format!("the head over it: {refused}"),
+            },
+        }
     }
 
     fn segment(&mut self, segment: &SegmentPath, bytes: &[u8], last: bool) -> Result<(), LedgerError> {
@@ -180,7 +240,7 @@ impl Replay<'_> {
         Ok(())
     }
 
-    fn header(&self, segment: &SegmentPath, frame: &[u8]) -> Result<(), LedgerError> {
+    fn header(&mut self, segment: &SegmentPath, frame: &[u8]) -> Result<(), LedgerError> {
         let header = SegmentHeader::parse(frame).map_err(|error| match error {
             crate::journal::segment::SegmentFault::Version { .. } => {
                 LedgerError::Newer { segment: segment.name(), what: error.to_string() }
@@ -188,6 +248,8 @@ impl Replay<'_> {
             crate::journal::segment::SegmentFault::Form => self.damaged(segment, 0, error.to_string()),
         })?;
         self.own(&header.origin)?;
+        let next = self.state.chain.next();
+        self.state.epochs.header(&header.origin, next).map_err(|what| self.damaged(segment, 0, what))?;
         let state = &self.state;
         if header != SegmentHeader::new(&header.origin, &state.chain, &state.note)
             || segment.first != header.first
@@ -211,7 +273,20 @@ impl Replay<'_> {
             return Err(self.damaged(segment, offset, what));
         }
         let first = self.state.chain.next();
-        for (_, record, _) in group.records() {
+        let (mut news, mut last) = (News::default(), &[][..]);
+        for (seq, record, _) in group.records() {
+            if News::may_be_in(record)
+                && let Ok(record) = self.reader.read(record)
+            {
+                news.read(&record);
+            }
+            last = record;
+            if self.state.epochs.awaits(seq) {
+                let record = Record::parse(record).map_err(|error| error.to_string());
+                let declared = record
+                    .and_then(|record| self.state.epochs.record(record.seq, record.kind, || record.details));
+                declared.map_err(|what| self.damaged(segment, offset, what))?;
+            }
             self.state.chain.extend(Digest::leaf(record));
             self.visitor.record(&self.state.chain);
         }
@@ -220,7 +295,9 @@ impl Replay<'_> {
             return Err(self.damaged(segment, offset, "its signed head cannot be read".to_owned()));
         };
         self.own(&head.origin)?;
-        self.signed_by_us(&note)?;
+        self.state.epochs.head(&head.origin).map_err(|what| self.damaged(segment, offset, what))?;
+        self.signed(&note, news, last)
+            .map_err(|refused| self.refused(&note, refused, (segment.name(), offset)))?;
         if head != self.state.chain.checkpoint(&head.origin) {
             return Err(LedgerError::Damaged {
                 segment: segment.name(),
@@ -236,8 +313,21 @@ impl Replay<'_> {
         Ok(frame.get(range).unwrap_or_default())
     }
 
+    /// Who may sign is followed; signatures themselves are checked only where keys change hands.
+    fn signed(&mut self, note: &SignedNote, mut news: News, last: &[u8]) -> Result<(), Refused> {
+        let (size, signers) = (self.state.chain.size(), &mut self.state.signers);
+        if signers.needs_time(note) {
+            news.set_last_time(self.reader.read(last).ok().map(|record| record.time));
+        }
+        if news.is_empty() {
+            signers.head_by_name(size, note, &news).map(drop)
+        } else {
+            signers.head(size, note, &news).map(drop)
+        }
+    }
+
     fn own(&self, origin: &str) -> Result<(), LedgerError> {
-        if origin == self.expected.origin {
+        if epoch::split(origin).0 == self.expected.origin {
             return Ok(());
         }
         Err(LedgerError::ForeignOrigin {

@@ -1,17 +1,20 @@
-//! Has groups signed, one at a time.
+//! Has groups signed, one at a time: by the ledger's own key, by one that it lent to, or by two at a handover.
 //!
 //! A signature is believed only after it was checked. When the key provider does not sign, the group is given
 //! back, so that its numbers can be taken back; there is never a second group here by then.
 
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::Receipt;
-use super::numbering::Unsigned;
+use super::lending::{Lending, Lent};
+use super::numbering::{Change, Unsigned};
 use super::owner::Pending;
 use crate::chain::Chain;
 use crate::journal::Group;
 use crate::keys::HeadSigner;
-use crate::note::{PublicKey, SignedNote};
+use crate::note::{KeyError, PublicKey, SignedNote};
 
 /// A group that is ready to be written.
 pub(super) struct Signed {
@@ -21,13 +24,22 @@ pub(super) struct Signed {
     pub(super) waiting: Vec<(Pending, Receipt)>,
 }
 
+/// A key of the ledger's own.
+pub(super) struct Own {
+    signer: Box<dyn HeadSigner>,
+    pub(super) key: PublicKey,
+}
+
 /// Signs heads.
 pub(super) struct Signing {
-    pub(super) signer: Box<dyn HeadSigner>,
-    pub(super) key: PublicKey,
-    pub(super) origin: String,
+    own: Own,
+    lending: Option<Lending>,
+    lent: Option<Lent>,
+    /// When the own key signed last, in the time of records.
+    last_own: Option<Timestamp>,
+    origin: String,
     /// Where the ledger stands with all that was signed.
-    pub(super) chain: Chain,
+    chain: Chain,
 }
 
 /// Why a group is not signed.
@@ -39,13 +51,22 @@ pub(super) enum Unable {
 }
 
 impl Signing {
+    pub(super) fn new(own: Own, lending: Option<Lending>, origin: String, chain: Chain) -> Self {
+        Self { own, lending, lent: None, last_own: None, origin, chain }
+    }
+
     /// Has the group signed.
-    pub(super) fn sign(&mut self, unsigned: Box<Unsigned>) -> Result<Signed, Unable> {
-        let note: Arc<str> = match self.head(&unsigned.chain) {
-            Ok(note) => note.into(),
+    pub(super) fn sign(&mut self, mut unsigned: Box<Unsigned>) -> Result<Signed, Unable> {
+        let note: Arc<str> = match self.group_head(&mut unsigned) {
+            Ok(note) => note.to_string().into(),
             Err(reason) => return Err(Unable::Stalled(unsigned, reason)),
         };
-        let Unsigned { chain, group, waiting, .. } = *unsigned;
+        let Unsigned { chain, group, waiting, change, .. } = *unsigned;
+        match change {
+            Some(Change::Lend(lent)) => self.lent = Some(*lent),
+            Some(Change::HandOver(successor)) => (self.own, self.lent) = (*successor, None),
+            None => {}
+        }
         self.chain = chain.clone();
         match group.finish(&note) {
             Some(group) => Ok(Signed { chain, note, group, waiting }),
@@ -55,17 +76,59 @@ impl Signing {
 
     /// Asks whether signing works, by signing the head that is already signed.
     pub(super) fn probe(&mut self) -> Result<(), String> {
-        let chain = self.chain.clone();
-        self.head(&chain).map(drop)
+        let text = self.chain.checkpoint(&self.origin).text();
+        self.own.sign(&text).map(drop)
     }
 
-    /// The signed head over `chain`.
-    fn head(&mut self, chain: &Chain) -> Result<String, String> {
-        let text = chain.checkpoint(&self.origin).text();
+    /// The note by the own key over the last head, if `note` over it is by a lent one. A head over more than the
+    /// `written` records is of a group that was not written: in the head file it would keep the ledger from opening.
+    pub(super) fn sign_at_end(&mut self, note: &str, written: u64) -> Result<Option<Arc<str>>, String> {
+        if self.chain.size() != written {
+            return Ok(None);
+        }
+        if note.is_empty() || SignedNote::parse(note).is_ok_and(|note| note.names(&self.own.key)) {
+            return Ok(None);
+        }
+        let text = self.chain.checkpoint(&self.origin).text();
+        self.own.sign(&text).map(|note| Some(note.to_string().into()))
+    }
+
+    /// The signed head over a group. Keys that it changes are the own key's business.
+    fn group_head(&mut self, unsigned: &mut Unsigned) -> Result<SignedNote, String> {
+        let text = unsigned.chain.checkpoint(&self.origin).text();
+        if unsigned.change.is_none()
+            && !self.own_is_due(unsigned.time)
+            && let Some(note) = self.lent.as_mut().and_then(|lent| lent.sign(&text, unsigned.time))
+        {
+            return Ok(note);
+        }
+        let mut note = self.own.sign(&text)?;
+        self.last_own = Some(unsigned.time);
+        if let Some(Change::HandOver(successor)) = &mut unsigned.change {
+            successor.sign(&text)?.signatures().iter().for_each(|line| note.add(line.clone()));
+        }
+        Ok(note)
+    }
+
+    fn own_is_due(&self, time: Timestamp) -> bool {
+        let (Some(lending), Some(last)) = (&self.lending, self.last_own) else { return true };
+        let since = time.duration_since(last);
+        since.is_negative() || SignedDuration::try_from(lending.own_every).is_ok_and(|every| since >= every)
+    }
+}
+
+impl Own {
+    pub(super) fn new(signer: Box<dyn HeadSigner>) -> Result<Self, KeyError> {
+        let key = PublicKey::new(signer.origin_key_name(), &signer.public_key())?;
+        Ok(Self { signer, key })
+    }
+
+    /// Believes the provider only after checking what it signed.
+    fn sign(&mut self, text: &str) -> Result<SignedNote, String> {
         let signature = self.signer.sign(text.as_bytes()).map_err(|error| error.to_string())?;
         if !self.key.verify(text.as_bytes(), &signature) {
             return Err("the key provider returned a false signature".to_owned());
         }
-        Ok(SignedNote::new(text, &self.key, &signature).to_string())
+        Ok(SignedNote::new(text.to_owned(), &self.key, &signature))
     }
 }

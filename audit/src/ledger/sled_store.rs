@@ -110,8 +110,8 @@ fn number(key: &[u8]) -> Option<Seq> {
     Some(Seq::new(u64::from_be_bytes(number)))
 }
 
-fn unpacked(first: Seq, block: &[u8]) -> Result<Vec<Stored>, StoreError> {
-    block::unpack(first, block)
+fn unpacked(first: Seq, block: &[u8], from: Seq) -> Result<Vec<Stored>, StoreError> {
+    block::unpack(first, block, from)
         .ok_or_else(|| StoreError(format!("the records from {first} on are not whole")))
 }
 
@@ -209,9 +209,7 @@ impl Store for SledStore {
                     }
                     _ => {
                         if let Some((first, bytes)) = block.replace((first, value.to_vec())) {
-                            found.extend(
-                                unpacked(first, &bytes)?.into_iter().filter(|stored| stored.seq >= from),
-                            );
+                            found.extend(unpacked(first, &bytes, from)?);
                         }
                         if found.len() >= limit {
                             found.truncate(limit);
@@ -221,7 +219,7 @@ impl Store for SledStore {
                 }
             }
             if let Some((first, bytes)) = block {
-                found.extend(unpacked(first, &bytes)?.into_iter().filter(|stored| stored.seq >= from));
+                found.extend(unpacked(first, &bytes, from)?);
             }
             found.truncate(limit);
             Ok(found)

@@ -9,12 +9,17 @@ use crate::record::Outcome;
 use crate::testing::{PlainVault, SoftwareSigner};
 use crate::verify::{Overall, Trust, Verdict};
 
+mod dying_disk;
 mod faults;
+mod handover;
 mod overlap;
+mod pruned_history;
 mod pruning;
 mod recovery;
 mod refusals;
 mod reopening;
+mod resuming;
+mod searching;
 mod settling;
 mod signing;
 mod stalling;

@@ -6,9 +6,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::disk::Disk;
 use super::replay::Torn;
 use super::{LedgerError, TornTail};
+use crate::disk::Disk;
 use crate::journal::Files;
 
 /// How many set-aside ends of one place are kept apart before opening gives up.

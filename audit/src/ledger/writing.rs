@@ -67,6 +67,13 @@ impl Writing {
         })
     }
 
+    /// Notes another signed head over the same records.
+    pub(super) fn keep_note(&mut self, note: Arc<str>) -> Result<(), String> {
+        self.head.write(&note).map_err(|error| format!("cannot write the head file: {error}"))?;
+        self.note = note;
+        Ok(())
+    }
+
     fn keep(&mut self, chain: Chain, note: Arc<str>, group: Group<Vec<u8>>) -> Result<(), String> {
         self.journal.append(&self.chain, &self.note, group.frame()).map_err(|error| describe(&error))?;
         self.head.write(&note).map_err(|error| format!("cannot write the head file: {error}"))?;

@@ -10,6 +10,9 @@
 //! root. Therefore a record of kind `retention.pruned`, behind the prefix and under signed heads, names the
 //! digest of exactly these lines. A prefix without it is refused.
 //!
+//! Who may sign changes along the way, and a stranger may know only one of the keys. So the heads over those
+//! groups whose records name, replace or lend a key stand there, too.
+//!
 //! One JSON object in a line: the head; then records and runs in the order of their numbers; a record that
 //! has sealed personal values is followed by a line with them, which no digest covers. Specified in
 //! `docs/ledger-format.md`.
@@ -20,8 +23,10 @@ mod write;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
 use crate::kind::Kind;
+use crate::note::SignedNote;
 use crate::record::{Record, Seq};
 use crate::tree::Subtree;
 
@@ -49,6 +54,13 @@ struct Head {
     recorded_from: Seq,
 }
 
+/// The signed head over all records before this line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CoverLine {
+    head: String,
+}
+
 /// The sealed values of the record in the line before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -70,6 +82,13 @@ pub enum Piece<'a> {
     },
     /// Records that were pruned.
     Omitted(Subtree),
+    /// The signed head over all before it: of a prefix, where keys change hands.
+    Head {
+        /// What it says.
+        checkpoint: &'a Checkpoint,
+        /// By whom.
+        note: &'a SignedNote,
+    },
 }
 
 /// What a `retention.pruned` record says of a prefix, and a prefix of itself: the two must be the same.

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use super::{Declaration, HeadLine, PREFIX_VERSION, Piece, SealedLine, tallest};
+use super::{CoverLine, Declaration, HeadLine, PREFIX_VERSION, Piece, SealedLine, tallest};
 use crate::chain::Chain;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::digest::Digest;
@@ -37,6 +37,7 @@ pub struct Prefix {
 enum Line {
     Record { seq: Seq, record: Range<usize>, sealed: Vec<u8> },
     Omitted(Subtree),
+    Head(Box<(Checkpoint, SignedNote)>),
 }
 
 impl Prefix {
@@ -82,6 +83,7 @@ impl Prefix {
                 Piece::Record { seq: *seq, bytes: self.bytes.get(record.clone()).unwrap_or_default(), sealed }
             }
             Line::Omitted(run) => Piece::Omitted(*run),
+            Line::Head(head) => Piece::Head { checkpoint: &head.0, note: &head.1 },
         })
     }
 
@@ -129,15 +131,30 @@ impl Prefix {
     pub fn first_omitted(&self) -> Option<Seq> {
         self.lines.iter().find_map(|line| match line {
             Line::Omitted(run) => Some(Seq::new(run.first)),
-            Line::Record { .. } => None,
+            Line::Record { .. } | Line::Head(_) => None,
         })
+    }
+
+    /// The record of this number with what is sealed beside it, if it stands in it whole.
+    pub fn record(&self, seq: Seq) -> Option<(&[u8], &[u8])> {
+        match self.line(seq)? {
+            Line::Record { seq: at, record, sealed } if *at == seq => {
+                Some((self.bytes.get(record.clone())?, sealed))
+            }
+            _ => None,
+        }
+    }
+
+    /// The line that speaks of this number.
+    fn line(&self, seq: Seq) -> Option<&Line> {
+        let after = self.lines.partition_point(|line| first(line) <= seq.get());
+        let before = self.lines.get(..after)?;
+        before.last().filter(|_| seq.get() < self.size())
     }
 
     /// Whether the record of this number was pruned.
     pub fn omits(&self, seq: Seq) -> bool {
-        let after = self.lines.partition_point(|line| first(line) <= seq.get());
-        let line = after.checked_sub(1).and_then(|at| self.lines.get(at));
-        seq.get() < self.size() && matches!(line, Some(Line::Omitted(_)))
+        matches!(self.line(seq), Some(Line::Omitted(_)))
     }
 
     /// The records that stand in it as groups under its head, one for each stretch without a gap: for a
@@ -159,6 +176,7 @@ impl Prefix {
                     }
                 }
                 Piece::Omitted(_) => close(open.take()),
+                Piece::Head { .. } => {}
             }
         }
         close(open.take());
@@ -173,6 +191,8 @@ fn first(line: &Line) -> u64 {
     match line {
         Line::Record { seq, .. } => seq.get(),
         Line::Omitted(run) => run.first,
+        // It stands before the number that comes next.
+        Line::Head(head) => head.0.size,
     }
 }
 
@@ -233,7 +253,13 @@ impl Reading {
         if self.frontier.size() >= self.size {
             return Err(PrefixFault::TooMany { size: self.size });
         }
-        if line.starts_with(b"{\"omitted\":") { self.omitted(line) } else { self.record(range, line) }
+        if line.starts_with(b"{\"omitted\":") {
+            self.omitted(line)
+        } else if line.starts_with(b"{\"head\":") {
+            self.head(line)
+        } else {
+            self.record(range, line)
+        }
     }
 
     fn sealed(&mut self, line: &[u8]) -> Result<(), PrefixFault> {
@@ -246,6 +272,19 @@ impl Reading {
             return Err(fault());
         }
         *sealed = value;
+        Ok(())
+    }
+
+    fn head(&mut self, line: &[u8]) -> Result<(), PrefixFault> {
+        let size = self.frontier.size();
+        let fault = || PrefixFault::Cover { size };
+        let line: CoverLine = serde_json::from_slice(line).map_err(|_| fault())?;
+        let (checkpoint, note) = Checkpoint::from_note(&line.head).map_err(|_| fault())?;
+        let again = matches!(self.lines.last(), Some(Line::Head(_)));
+        if size == 0 || again || (checkpoint.size, checkpoint.root) != (size, self.frontier.root()) {
+            return Err(fault());
+        }
+        self.lines.push(Line::Head(Box::new((checkpoint, note))));
         Ok(())
     }
 
@@ -349,6 +388,12 @@ pub enum PrefixFault {
         /// What is wrong.
         what: &'static str,
     },
+    /// A head within it is not one over what stands before it.
+    #[error("what stands behind the first {size} records is not the signed head over them")]
+    Cover {
+        /// How many stand before it.
+        size: u64,
+    },
     /// More lines than the head covers records.
     #[error("it goes on behind the last of the {size} records which its head covers")]
     TooMany {
@@ -378,7 +423,9 @@ impl PrefixFault {
             Self::Record { seq, .. } | Self::Unlinked { seq } | Self::Sealed { seq } => *seq,
             Self::Gap { expected, .. } => *expected,
             Self::Omitted { first, .. } => *first,
-            Self::TooMany { size } | Self::OtherRoot { size } => Seq::new(size.saturating_sub(1)),
+            Self::TooMany { size } | Self::OtherRoot { size } | Self::Cover { size } => {
+                Seq::new(size.saturating_sub(1))
+            }
             Self::CutShort { found, .. } => Seq::new(*found),
             Self::Empty | Self::Unfinished | Self::Head(_) | Self::Version { .. } | Self::Checkpoint(_) => {
                 Seq::ZERO

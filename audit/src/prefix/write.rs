@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
-use super::{Head, HeadLine, PREFIX_VERSION, Piece, SealedLine, tallest};
+use super::{CoverLine, Head, HeadLine, PREFIX_VERSION, Piece, SealedLine, tallest};
 use crate::digest::Digest;
 use crate::export::OmittedLine;
 use crate::record::Seq;
@@ -69,6 +69,12 @@ impl PrefixWriter {
                 self.omit(Subtree { first: self.next, height: 0, root: Digest::leaf(bytes) });
             }
             Piece::Omitted(run) => self.omit(run),
+            // The head over all is in the first line.
+            Piece::Head { checkpoint, note } if checkpoint.size < self.size => {
+                self.flush();
+                self.json(&CoverLine { head: note.to_string() });
+            }
+            Piece::Head { .. } => {}
         }
     }
 

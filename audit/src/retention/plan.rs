@@ -97,6 +97,7 @@ impl<'a> Planner<'a> {
                 self.plan.gone += run.count();
                 self.next = run.first + run.count();
             }
+            Piece::Head { .. } => {}
             Piece::Record { seq, bytes, sealed, .. } => {
                 let weight = (bytes.len() + sealed.len()) as u64;
                 match self.verdict(seq, bytes) {

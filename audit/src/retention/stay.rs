@@ -48,8 +48,19 @@ impl fmt::Display for Stay {
 /// By families, so that a kind which is added to one of them stays until somebody decides otherwise.
 pub fn is_needed(kind: Kind) -> bool {
     let (family, _) = kind.as_str().split_once('.').unwrap_or_default();
-    let stays =
-        ["access", "clock", "config", "grant", "key", "ledger", "personal", "policy", "retention", "token"];
+    let stays = [
+        "access",
+        "clock",
+        "config",
+        "device",
+        "grant",
+        "key",
+        "ledger",
+        "personal",
+        "policy",
+        "retention",
+        "token",
+    ];
     stays.contains(&family) && kind != Kind::AccessDecided
 }
 
@@ -67,6 +78,7 @@ mod tests {
             Kind::GrantIssued,
             Kind::AccessLocked,
             Kind::TokenRevoked,
+            Kind::DeviceEnrolled,
             Kind::RetentionHeld,
             Kind::RetentionPruned,
         ] {

@@ -6,12 +6,16 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 
 use super::{Holds, Plan, Planner, Policy};
+use crate::checkpoint::Checkpoint;
 use crate::journal::files::read_segment;
 use crate::journal::frame::Frame;
-use crate::journal::scan::{ScanEnd, scan, scan_segments};
+use crate::journal::reading::read_segments;
+use crate::journal::scan::{ScanEnd, scan};
 use crate::journal::{Files, FrameKind, SegmentHeader};
+use crate::note::SignedNote;
 use crate::prefix::{Piece, Prefix, PrefixFault, PrefixWriter, Written};
-use crate::record::{Record, Seq};
+use crate::record::{Record, RecordReader, Seq};
+use crate::signers::News;
 
 /// What was found in a journal.
 #[derive(Clone, Debug)]
@@ -67,13 +71,13 @@ pub fn survey(files: &Files, policy: &Policy, now: Timestamp, unread: u64) -> Re
     }
     let segments = files.segments_behind(pruned)?;
     for (number, segment) in segments.iter().enumerate() {
-        let end = scan_segments(std::slice::from_ref(segment), Seq::ZERO, &mut |seq, bytes, sealed| {
-            planner.push(Piece::Record { seq, bytes, sealed });
-            records = seq.next().get();
+        let read = read_segments(std::slice::from_ref(segment), None, Seq::ZERO, &mut |found| {
+            planner.push(Piece::Record { seq: found.seq, bytes: found.record, sealed: found.sealed });
+            records = found.seq.next().get();
             ControlFlow::Continue(())
         })?;
         let last = number + 1 == segments.len();
-        whole(end, last)?;
+        whole(read.end, last)?;
         if !last {
             planner.boundary();
         }
@@ -97,22 +101,67 @@ impl Survey {
             Some(prefix) if prefix.size() == size => prefix.note().to_string(),
             _ => note_before(files, Seq::new(size))?,
         };
-        let mut writer = PrefixWriter::new(&note, size, recorded_from);
-        let mut push = |piece: Piece<'_>| match piece {
-            Piece::Record { seq, bytes, .. } => writer.push(piece, planner.verdict(seq, bytes).is_some()),
-            Piece::Omitted(_) => writer.push(piece, false),
-        };
+        let writer = PrefixWriter::new(&note, size, recorded_from);
+        let mut making = Making { planner, writer, news: News::default(), reader: RecordReader::default() };
         if let Some(prefix) = &before {
-            prefix.pieces().for_each(&mut push);
+            prefix.pieces().for_each(|piece| making.push(piece));
+            making.head(prefix.checkpoint(), prefix.note());
         }
         let mut segments = files.segments_behind(self.pruned)?;
         segments.retain(|segment| segment.first.get() < size);
-        let end = scan_segments(&segments, Seq::ZERO, &mut |seq, bytes, sealed| {
-            push(Piece::Record { seq, bytes, sealed });
+        let mut unreadable = None;
+        let read = read_segments(&segments, None, Seq::ZERO, &mut |found| {
+            making.push(Piece::Record { seq: found.seq, bytes: found.record, sealed: found.sealed });
+            let Some(note) = found.head else { return ControlFlow::Continue(()) };
+            match Checkpoint::from_note(&String::from_utf8_lossy(note)) {
+                Ok((checkpoint, note)) => making.head(&checkpoint, &note),
+                Err(error) => {
+                    let what = format!("the head behind record {}: {error}", found.seq);
+                    unreadable = Some(SurveyError::Damaged { what });
+                    return ControlFlow::Break(());
+                }
+            }
             ControlFlow::Continue(())
         })?;
-        whole(end, false)?;
-        Ok((writer.finish(), note))
+        whole(read.end, false)?;
+        unreadable.map_or_else(|| Ok((making.writer.finish(), note)), Err)
+    }
+}
+
+/// A prefix in the making.
+struct Making<'a> {
+    planner: Planner<'a>,
+    writer: PrefixWriter,
+    /// What the records since the last head say about keys.
+    news: News,
+    reader: RecordReader,
+}
+
+impl Making<'_> {
+    fn push(&mut self, piece: Piece<'_>) {
+        let keep = match piece {
+            Piece::Record { seq, bytes, .. } => {
+                if News::may_be_in(bytes)
+                    && let Ok(record) = self.reader.read(bytes)
+                {
+                    self.news.read(&record);
+                }
+                self.planner.verdict(seq, bytes).is_some()
+            }
+            Piece::Omitted(_) => false,
+            Piece::Head { .. } => {
+                self.news = News::default();
+                true
+            }
+        };
+        self.writer.push(piece, keep);
+    }
+
+    /// A head stays where its group changes who may sign.
+    fn head(&mut self, checkpoint: &Checkpoint, note: &SignedNote) {
+        if !std::mem::take(&mut self.news).is_empty() {
+            self.writer.push(Piece::Head { checkpoint, note }, true);
+        }
     }
 }
 

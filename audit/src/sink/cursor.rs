@@ -16,6 +16,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::epoch::split;
+
 use super::{options::SinkName, window::Position};
 
 /// Keeps one sink's position. Calls may block.
@@ -77,6 +79,7 @@ pub struct FileCursor {
     path: PathBuf,
     sink: SinkName,
     origin: String,
+    epochs: Vec<(u64, u64)>,
     // Two saves at once would write into the same new file.
     one_at_a_time: Mutex<()>,
 }
@@ -97,7 +100,25 @@ impl FileCursor {
     /// The cursor of `sink` over the ledger `origin`, kept in `directory/NAME.cursor`.
     pub fn new(directory: &Path, sink: SinkName, origin: &str) -> Self {
         let path = directory.join(format!("{}.cursor", sink.as_str()));
-        Self { path, sink, origin: origin.to_owned(), one_at_a_time: Mutex::new(()) }
+        Self { path, sink, origin: origin.to_owned(), epochs: Vec::new(), one_at_a_time: Mutex::new(()) }
+    }
+
+    /// The ledger's epochs with their first records: what was delivered of records that were lost since is no
+    /// reason to pass over those that have their numbers now.
+    #[must_use]
+    pub fn over(mut self, epochs: Vec<(u64, u64)>) -> Self {
+        self.epochs = epochs;
+        self
+    }
+
+    /// Where to go on after a position of this origin; `None` if it is of another ledger.
+    fn follow(&self, origin: &str, next: u64) -> Option<u64> {
+        if origin == self.origin {
+            return Some(next);
+        }
+        let ((base, then), (known, now)) = (split(origin), split(&self.origin));
+        let later = self.epochs.iter().filter(|(number, _)| *number > then).map(|(_, start)| *start);
+        (base == known && then < now).then(|| later.min().unwrap_or_default().min(next))
     }
 
     fn io(&self, doing: &'static str) -> impl FnOnce(io::Error) -> CursorError {
@@ -135,14 +156,15 @@ impl CursorStore for FileCursor {
         if saved.sequence == 0 {
             return Err(self.damaged(&"sequence counts from 1"));
         }
-        if saved.sink != self.sink.as_str() || saved.origin != self.origin {
+        let next = self.follow(&saved.origin, saved.next).filter(|_| saved.sink == self.sink.as_str());
+        let Some(next) = next else {
             return Err(CursorError::Foreign {
                 path: self.path.clone(),
                 found_sink: saved.sink,
                 found_origin: saved.origin,
             });
-        }
-        Ok(Some(Position { next: saved.next, sequence: saved.sequence }))
+        };
+        Ok(Some(Position { next, sequence: saved.sequence }))
     }
 
     fn save(&self, position: Position) -> Result<(), CursorError> {
@@ -182,6 +204,30 @@ mod tests {
         cursor(directory.path(), "siem", "a/ledger").save(Position { next: 1, sequence: 2 }).unwrap();
         let refused = cursor(directory.path(), "siem", "b/ledger").load();
         assert!(matches!(refused, Err(CursorError::Foreign { .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn after_records_were_lost_a_cursor_goes_back_to_where_the_next_epoch_begins_and_keeps_its_sequence() {
+        let directory = tempfile::tempdir().unwrap();
+        let save = |origin: &str, next| {
+            cursor(directory.path(), "siem", origin).save(Position { next, sequence: 99 }).unwrap();
+        };
+        let load = |origin: &str, epochs: &[(u64, u64)]| {
+            cursor(directory.path(), "siem", origin).over(epochs.to_vec()).load()
+        };
+        let third = [(1, 0), (2, 40), (3, 60)];
+        for (origin, sent, next) in
+            [("a#3", 70, 70), ("a#2", 70, 60), ("a#2", 50, 50), ("a", 70, 40), ("a", 12, 12)]
+        {
+            save(origin, sent);
+            assert_eq!(load("a#3", &third).unwrap(), Some(Position { next, sequence: 99 }), "{origin}");
+        }
+        save("a#3", 70);
+        let refused = load("a#2", &third[..2]);
+        assert!(
+            matches!(refused, Err(CursorError::Foreign { .. })),
+            "an older copy was put back: {refused:?}"
+        );
     }
 
     #[test]

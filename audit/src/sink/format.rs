@@ -130,7 +130,7 @@ pub fn severity(kind: Kind, result: Outcome) -> u8 {
     const NOTICE: u8 = 5;
     const INFORMATIONAL: u8 = 6;
     match (kind, result) {
-        (Kind::HsmDown, _) => CRITICAL,
+        (Kind::HsmDown | Kind::LedgerResumed, _) => CRITICAL,
         (_, Outcome::Failure) => ERROR,
         (_, Outcome::Denied)
         | (

@@ -21,6 +21,10 @@ impl Feed for Reader {
         Self::pruned(self)
     }
 
+    fn epochs(&self) -> Vec<(u64, u64)> {
+        Self::epochs(self).iter().map(|epoch| (epoch.number, epoch.start)).collect()
+    }
+
     fn range(&self, from: u64, limit: usize) -> Result<Vec<Entry>, FeedError> {
         Self::range(self, Seq::new(from), limit).map_err(|error| FeedError::new(error.to_string()))
     }

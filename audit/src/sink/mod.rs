@@ -47,6 +47,10 @@ use self::{delivery::Delivery, format::Format};
 pub trait Feed: Send + Sync + 'static {
     /// The ledger's name on its checkpoints.
     fn origin(&self) -> String;
+    /// The numbers of the ledger's epochs, each with its first record (see [`crate::epoch`]).
+    fn epochs(&self) -> Vec<(u64, u64)> {
+        vec![(1, 0)]
+    }
     /// Records before this number may have been pruned, and are then missing. None, if nothing is said.
     fn pruned(&self) -> u64 {
         0
@@ -154,7 +158,8 @@ impl SyslogSink {
         feed: Arc<dyn Feed>,
         notice: Arc<dyn Notice>,
     ) -> Result<Self, SinkError> {
-        let cursor = FileCursor::new(&options.cursor_directory, options.name.clone(), &feed.origin());
+        let cursor = FileCursor::new(&options.cursor_directory, options.name.clone(), &feed.origin())
+            .over(feed.epochs());
         Self::start_with(options, Arc::new(cursor), feed, notice).await
     }
 

@@ -8,13 +8,12 @@ use super::walk::{Pruned, Stop, Walk};
 use super::{Break, EARLIER, GIVEN, Known, Part, Statement, Summary, Trust, Verdict, Verified};
 use crate::checkpoint::Checkpoint;
 use crate::kind::Kind;
-use crate::note::PublicKey;
 use crate::prefix::NAME;
 use crate::record::Seq;
 
 /// Turns what the walk found into a verdict.
 pub(super) struct Assessment<'a> {
-    pub(super) walk: &'a Walk<'a>,
+    pub(super) walk: &'a Walk,
     pub(super) stop: Option<&'a Stop>,
     pub(super) known: &'a Known,
     pub(super) trust: &'a Trust,
@@ -95,6 +94,8 @@ impl Assessment<'_> {
             let brought = name == GIVEN || name == EARLIER;
             match statement {
                 Statement::Absent => {}
+                // Whoever asks has it judged first; what was not judged is not believed.
+                Statement::Read(..) => doubted = true,
                 Statement::Unusable(reason) => {
                     doubted |= brought;
                     doubts.push(format!("{}.", capital(reason)));
@@ -134,6 +135,9 @@ impl Assessment<'_> {
                 },
             }
         }
+        if let Err(part) = self.gaps_accepted() {
+            return part;
+        }
         if let Some(since) = self.since {
             good.push(format!(
                 "It goes on from the {} records that were verified earlier{}.",
@@ -150,6 +154,7 @@ impl Assessment<'_> {
             return (Part::not_evaluated(doubts.join(" ")), None);
         }
         good.extend(doubts);
+        good.extend(self.accepted_gaps());
         good.push(self.ending());
         (Part::pass(good.join(" ")), None)
     }
@@ -161,11 +166,8 @@ impl Assessment<'_> {
         root: Option<crate::Digest>,
     ) -> Result<String, (String, Option<Break>)> {
         let records = self.walk.chain.size();
-        if let Some(found) = self.walk.origin.get().filter(|origin| *origin != known.origin) {
-            return Err((
-                format!("{} is of ledger {:?}, not of {found:?}.", capital(name), known.origin),
-                None,
-            ));
+        if let Some(explained) = self.explained_by_gap(known, name).map_err(|sentence| (sentence, None))? {
+            return Ok(explained);
         }
         if known.size > records {
             let what =
@@ -214,7 +216,7 @@ impl Assessment<'_> {
         if self.trust.keys.is_empty() {
             return Part::not_evaluated("No public key was given.");
         }
-        if self.since.is_some_and(|since| !since.is_signed_by(&self.trust.keys)) {
+        if self.since.is_some_and(|since| !since.is_vouched_for(&walk.hands.signers)) {
             return Part::fail("The state of the earlier check is not signed by a given key.");
         }
         if let Some(forged) = &walk.forged {
@@ -225,13 +227,12 @@ impl Assessment<'_> {
                 "There is no signed head: a ledger that nobody signed proves nothing.",
             );
         }
-        let names: Vec<_> = self.trust.keys.iter().map(PublicKey::name).collect();
-        let whole = if self.stop.is_some() { "checked so far " } else { "" };
-        let mut sentence = format!(
-            "All {} heads {whole}are signed by the given key ({}).",
-            walk.tally.heads,
-            names.join(", ")
-        );
+        if self.trust.own_key_only
+            && let Err(reason) = self.ends_under_own_key()
+        {
+            return Part::fail(reason);
+        }
+        let mut sentence = self.signatures();
         if !self.trust.cosigners.is_empty() {
             match self.known.cosigned(&walk.roots, self.trust) {
                 Ok(seen) => sentence = format!("{sentence} {seen}"),
@@ -253,14 +254,19 @@ impl Assessment<'_> {
                 Part::fail("Record 0 does not say with which key the ledger began.")
             };
         };
-        let named = self.trust.keys.iter().any(|key| key.to_string() == created.key);
+        let signers = &self.walk.hands.signers;
+        let named = match signers.own().first() {
+            Some(first) => signers.is_anchored() && first.key.to_string() == created.key,
+            None => self.trust.keys.iter().any(|key| key.to_string() == created.key),
+        };
         if !named {
             return Part::fail(format!("Record 0 names another key: {}.", created.key));
         }
-        if self.walk.origin.get() != Some(created.origin.as_str()) {
+        let first = self.walk.origin.epochs().all().first();
+        if first.is_none_or(|first| first.origin != created.origin) {
             return Part::fail(format!("Record 0 names another ledger: {:?}.", created.origin));
         }
-        Part::pass("The given key is strong, and is the one with which the ledger began by its own record 0.")
+        Part::pass(self.keys_in_words())
     }
 
     fn freshness(&self) -> Part {
@@ -301,8 +307,10 @@ impl Assessment<'_> {
         let walk = self.walk;
         Summary {
             origin: walk.origin.get().map(str::to_owned),
+            epochs: walk.origin.epochs().all().to_vec(),
             records: walk.chain.size(),
             pruned: walk.pruned.as_ref().map_or(0, Pruned::gone),
+            pruned_by: walk.pruned.as_ref().and_then(|pruned| pruned.declared_by),
             heads: walk.tally.heads,
             segments: walk.tally.segments,
             first_time: walk.tally.first_time,
@@ -332,6 +340,9 @@ impl Assessment<'_> {
                 "that the records which were verified earlier are still what they were: they were not read again",
             );
         }
+        if self.gaps().next().is_some() {
+            list.push("what was recorded in the declared gaps, or that what is said of them is true");
+        }
         if !matches!(self.known.checkpoint, Statement::Usable(..)) {
             list.push(
                 "that the end was not cut off together with the head file: keep checkpoints on another machine \
@@ -342,7 +353,7 @@ impl Assessment<'_> {
     }
 }
 
-fn capital(text: &str) -> String {
+pub(super) fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }

@@ -14,6 +14,8 @@ mod assess;
 mod blame;
 mod cosigned;
 mod directory;
+mod gaps;
+mod key_sentences;
 mod since;
 mod tiles;
 mod verdict;
@@ -24,6 +26,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::checkpoint::Checkpoint;
 use crate::journal::head::{self, HeadFile};
 use crate::note::{CosignerKey, PublicKey, SignedNote};
+use crate::signers::Signers;
 
 use assess::Assessment;
 pub use directory::{Progress, directory, directory_since, directory_with_archive};
@@ -35,8 +38,11 @@ use walk::{Start, Walk};
 /// What the auditor brings along.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    /// The ledger's public keys, known from elsewhere. Without any, authenticity cannot be evaluated.
+    /// Public keys of the ledger, known from elsewhere: any of those it has had. Without one, authenticity
+    /// cannot be evaluated.
     pub keys: Vec<PublicKey>,
+    /// Whether the last head must be signed by the ledger's own key, and not by one that it lent signing to.
+    pub own_key_only: bool,
     /// A checkpoint kept elsewhere, as a signed note.
     pub checkpoint: Option<String>,
     /// The last signed head of an earlier copy of the ledger.
@@ -49,6 +55,8 @@ pub struct Trust {
     pub cosigners: Vec<CosignerKey>,
     /// How many of them; all, if nothing is said.
     pub quorum: Option<usize>,
+    /// The last epoch whose declared gaps are accepted; the first, if nothing is said.
+    pub accept_epoch: Option<u64>,
     /// The present time, to say how old the last record is.
     pub now: Option<Timestamp>,
     /// How old the last record may be.
@@ -104,6 +112,7 @@ where
     let start = since.and_then(Verified::start).unwrap_or_else(Start::genesis);
     let mut walk = Walk::new(&trust.keys, known.sizes(), start);
     let stop = walk.run(segments, progress);
+    let known = known.judged(&walk.hands.signers);
     let verdict = Assessment { walk: &walk, stop: stop.as_ref(), known: &known, trust, since }.verdict();
     let state = (verdict.overall() == Overall::Verified).then(|| Verified::of(&walk, trust.now)).flatten();
     (verdict, state)
@@ -126,9 +135,11 @@ enum Statement {
     Absent,
     /// It cannot be used, and why.
     Unusable(String),
-    /// It was not signed by a key that was given.
+    /// It says something; whether it may be believed is known when the records have told who signed when.
+    Read(Checkpoint, SignedNote),
+    /// It was not signed by a key that is trusted for its size.
     Foreign(String),
-    /// Signed by a key that was given (or no key was given at all).
+    /// Signed by a key that is trusted for its size (or no key was given at all).
     Usable(Checkpoint, SignedNote),
 }
 
@@ -138,7 +149,7 @@ impl Known {
             None => Statement::Absent,
             Some(HeadFile::Blank) => Statement::Unusable("the head file is blank".to_owned()),
             Some(HeadFile::Damaged) => Statement::Unusable("the head file cannot be read".to_owned()),
-            Some(HeadFile::Head { checkpoint, note, .. }) => Statement::judge(checkpoint, &note, &trust.keys),
+            Some(HeadFile::Head { checkpoint, note, .. }) => Statement::Read(checkpoint, note),
         };
         Self::with(head, "the head file beside it", trust)
     }
@@ -147,7 +158,7 @@ impl Known {
         let given = |note: &Option<String>, name: &str| match note.as_deref().map(Checkpoint::from_note) {
             None => Statement::Absent,
             Some(Err(error)) => Statement::Unusable(format!("{name} cannot be used: {error}")),
-            Some(Ok((checkpoint, note))) => Statement::judge(checkpoint, &note, &trust.keys),
+            Some(Ok((checkpoint, note))) => Statement::Read(checkpoint, note),
         };
         Self {
             checkpoint: given(&trust.checkpoint, GIVEN),
@@ -171,9 +182,21 @@ impl Known {
 
     fn sizes(&self) -> [Option<u64>; walk::MARKS] {
         self.all().map(|(_, statement)| match statement {
-            Statement::Usable(checkpoint, _) => Some(checkpoint.size),
+            Statement::Read(checkpoint, _) => Some(checkpoint.size),
             _ => None,
         })
+    }
+
+    /// Each statement, believed or not.
+    fn judged(self, signers: &Signers) -> Self {
+        Self {
+            checkpoint: self.checkpoint.judged(signers),
+            earlier: self.earlier.judged(signers),
+            cosigned: self.cosigned.judged(signers),
+            witnessed: self.witnessed.judged(signers),
+            head: self.head.judged(signers),
+            head_name: self.head_name,
+        }
     }
 }
 
@@ -185,13 +208,18 @@ const COSIGNED: &str = "the cosigned head beside it";
 const WITNESSED: &str = "the witnessed head beside it";
 
 impl Statement {
-    fn judge(checkpoint: Checkpoint, note: &SignedNote, keys: &[PublicKey]) -> Self {
-        match walk::signed_by_any(note, keys) {
-            Ok(()) => Self::Usable(checkpoint, note.clone()),
-            Err(reason) => Self::Foreign(reason),
+    fn judged(self, signers: &Signers) -> Self {
+        match self {
+            Self::Read(checkpoint, note) => match signers.statement(checkpoint.size, &note) {
+                Ok(()) => Self::Usable(checkpoint, note),
+                Err(reason) => Self::Foreign(reason.to_string()),
+            },
+            other => other,
         }
     }
 }
 
+#[cfg(test)]
+mod handover_tests;
 #[cfg(test)]
 mod tests;

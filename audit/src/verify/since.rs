@@ -16,8 +16,10 @@ use super::walk::{Created, Origin, Start, Tally, Walk};
 use crate::chain::Chain;
 use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
+use crate::epoch::Epoch;
 use crate::kind::Kind;
 use crate::note::PublicKey;
+use crate::signers::{Signers, SignersState};
 use crate::tree::Frontier;
 
 /// The format that this program writes and reads.
@@ -32,6 +34,8 @@ pub const MAX_STATE_BYTES: usize = 1 << 20;
 pub struct Verified {
     format: u64,
     origin: String,
+    /// The epochs up to there.
+    epochs: Vec<Epoch>,
     /// The key that record 0 names.
     key: String,
     size: u64,
@@ -45,6 +49,8 @@ pub struct Verified {
     last_time: Option<Timestamp>,
     last_kind: Option<Kind>,
     jumps: u64,
+    /// The ledger's keys up to there.
+    signers: SignersState,
     /// When it was checked, by the checker's clock.
     checked_at: Option<Timestamp>,
 }
@@ -66,6 +72,9 @@ impl Verified {
         let chain = state.chain().ok_or_else(|| StateError::Form("its hashes do not fit its size".into()))?;
         let (head, _) =
             Checkpoint::from_note(&state.note).map_err(|error| StateError::Form(error.to_string()))?;
+        if state.epochs.last().is_none_or(|epoch| epoch.origin != state.origin) {
+            return Err(StateError::Form("its epochs do not lead to its origin".into()));
+        }
         if head != chain.checkpoint(&state.origin) {
             return Err(StateError::Form("its hashes do not lead to its signed head".into()));
         }
@@ -93,10 +102,15 @@ impl Verified {
         &self.origin
     }
 
-    /// Whether one of `keys` signed its head.
+    /// Whether its head is signed by one of `keys`, or by a key that the ledger was handed to or from them.
     pub fn is_signed_by(&self, keys: &[PublicKey]) -> bool {
+        self.is_vouched_for(&Signers::resume(keys, &self.signers, self.size))
+    }
+
+    /// Whether its head is by a key of this ledger, as far as its keys are known now.
+    pub(super) fn is_vouched_for(&self, signers: &Signers) -> bool {
         let head = Checkpoint::from_note(&self.note);
-        !keys.is_empty() && head.is_ok_and(|(_, note)| note.verify_any(keys).is_ok())
+        signers.is_anchored() && head.is_ok_and(|(_, note)| signers.statement(self.size, &note).is_ok())
     }
 
     fn chain(&self) -> Option<Chain> {
@@ -105,11 +119,12 @@ impl Verified {
     }
 
     /// What a walk that went to the end without trouble leaves behind.
-    pub(super) fn of(walk: &Walk<'_>, now: Option<Timestamp>) -> Option<Self> {
+    pub(super) fn of(walk: &Walk, now: Option<Timestamp>) -> Option<Self> {
         let created = walk.created.as_ref()?;
         Some(Self {
             format: STATE_VERSION,
             origin: walk.origin.get()?.to_owned(),
+            epochs: walk.origin.epochs().all().to_vec(),
             key: created.key.clone(),
             size: walk.chain.size(),
             prev: walk.chain.prev(),
@@ -121,6 +136,7 @@ impl Verified {
             last_time: walk.tally.last_time,
             last_kind: walk.tally.last_kind,
             jumps: walk.tally.jumps,
+            signers: walk.hands.signers.state(),
             checked_at: now,
         })
     }
@@ -130,8 +146,8 @@ impl Verified {
         Some(Start {
             chain: self.chain()?,
             note: self.note.clone(),
-            origin: Origin::known(self.origin.clone()),
-            created: Some(Created { origin: self.origin.clone(), key: self.key.clone() }),
+            origin: Origin::after(self.epochs.clone()),
+            created: Some(Created { origin: self.epochs.first()?.origin.clone(), key: self.key.clone() }),
             tally: Tally {
                 heads: self.heads,
                 segments: self.segments,
@@ -140,6 +156,7 @@ impl Verified {
                 last_kind: self.last_kind,
                 jumps: self.jumps,
             },
+            signers: Some(self.signers.clone()),
             journal_begins_earlier: true,
         })
     }

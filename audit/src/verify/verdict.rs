@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::digest::Digest;
+use crate::epoch::Epoch;
 use crate::record::Seq;
 
 /// How one question was answered.
@@ -72,10 +73,14 @@ pub struct Break {
 pub struct Summary {
     /// The ledger's name in its heads.
     pub origin: Option<String>,
+    /// Its epochs, of which all but the first begin after a declared gap.
+    pub epochs: Vec<Epoch>,
     /// How many records were checked.
     pub records: u64,
     /// How many of them were pruned: their places were checked, and what they said was not read.
     pub pruned: u64,
+    /// The record that declares it, if any does.
+    pub pruned_by: Option<Seq>,
     /// Under how many signed heads.
     pub heads: u64,
     /// In how many segment files.

@@ -16,6 +16,8 @@
 )]
 
 mod cases;
+mod epochs;
+mod handover;
 mod ledger;
 mod pruned;
 mod records;
@@ -107,7 +109,9 @@ impl Score {
         }
         let overall = overall(segments, head, trust);
         let tried: usize = self.tried.values().sum();
-        let usual = trust.checkpoint.is_none() && trust.keys == ledger::trust().keys;
+        let usual = trust.checkpoint.is_none()
+            && trust.keys == ledger::trust().keys
+            && trust.accept_epoch == ledger::trust().accept_epoch;
         let what = what();
         if usual && tried.is_multiple_of(self.for_second) {
             self.second.keep(format!("{class}: {what}"), segments, head, overall);
@@ -132,17 +136,22 @@ fn main() -> ExitCode {
     let unchanged = overall(&sample.bind(), sample.head.as_deref(), &ledger::trust());
     assert_eq!(unchanged, Overall::Verified, "the unchanged ledger passes");
     score.second.keep("unchanged".to_owned(), &sample.bind(), sample.head.as_deref(), unchanged);
-    for (what, sample) in cases::good() {
+    for (what, sample) in cases::good().into_iter().chain(epochs::good()) {
         let overall = overall(&sample.bind(), sample.head.as_deref(), &ledger::trust());
         assert_eq!(overall, Overall::Verified, "{what}");
         score.second.keep(what.to_owned(), &sample.bind(), sample.head.as_deref(), overall);
     }
     let (segments, head) = pruned::good();
-    let overall = overall(&segments, Some(&head), &ledger::trust());
-    assert_eq!(overall, Overall::Verified, "a pruned ledger passes");
-    score.second.keep("a pruned ledger".to_owned(), &segments, Some(&head), overall);
+    for key in [ledger::genuine(), pruned::successor()] {
+        let keys = vec![key.verifier()];
+        let overall = overall(&segments, Some(&head), &Trust { keys: keys.clone(), ..ledger::trust() });
+        assert_eq!(overall, Overall::Verified, "a pruned ledger passes for {keys:?}");
+        score.second.keep_for(&keys, "a pruned ledger".to_owned(), &segments, Some(&head), overall);
+    }
     cases::run(&mut score);
     pruned::run(&mut score);
+    epochs::run(&mut score);
+    handover::run(&mut score);
     for (class, tried) in &score.tried {
         println!("{tried:>7}  {class}");
     }

@@ -1,5 +1,8 @@
 //! A pruned ledger before a forger: the tree alone would not notice a record that was replaced by its hash.
+//!
+//! Its key was replaced, and it lost records once, both in the part that was pruned.
 
+use sallyport_audit::epoch::{Cause, Resumed};
 use sallyport_audit::journal::head;
 use sallyport_audit::prefix::{NAME, Piece, PrefixWriter, Written};
 use sallyport_audit::testing::{JournalBuilder, SoftwareSigner};
@@ -13,8 +16,22 @@ use crate::{Score, Segments};
 /// How many records are before the prefix's end.
 const SIZE: u64 = 17;
 
+/// The record that hands the ledger over, and the one that begins its second epoch.
+const HANDED: u64 = 9;
+const RESUMED: u64 = 13;
+
+pub(crate) fn successor() -> SoftwareSigner {
+    SoftwareSigner::new(ORIGIN, [21; 32])
+}
+
+fn stays(seq: u64) -> bool {
+    seq.is_multiple_of(4) || [7, HANDED, RESUMED].contains(&seq)
+}
+
 struct Ledger {
     journal: JournalBuilder,
+    /// The heads that stay within the prefix.
+    heads: Vec<String>,
     /// What stood before the end of the prefix.
     before: Segments,
     /// The head over exactly that.
@@ -25,15 +42,15 @@ struct Ledger {
 impl Ledger {
     /// Twenty records, of which the first seventeen are a pruned beginning; the eighteenth declares it.
     fn genuine() -> Self {
-        Self::declared(|written, root| {
-            Draft::new(Kind::RetentionPruned, Outcome::Success)
-                .detail("size", SIZE)
-                .detail("root", root)
-                .detail("digest", written.digest.to_string())
-        })
+        Self::declared(declares)
     }
 
     fn declared(declare: impl Fn(&Written, String) -> Draft) -> Self {
+        Self::made(|head| head, declare)
+    }
+
+    /// `handed` changes the head over the handover before all else is written.
+    fn made(handed: impl Fn(String) -> String, declare: impl Fn(&Written, String) -> Draft) -> Self {
         let mut journal = JournalBuilder::new(ORIGIN, genuine());
         let visit =
             |n: u64| Draft::new(Kind::HttpRequest, Outcome::Success).subject("user:alice").detail("n", n);
@@ -41,14 +58,19 @@ impl Ledger {
             .detail("origin", ORIGIN)
             .detail("key", genuine().verifier().to_string())
             .detail("format", 1)]);
-        journal.group((1..9).map(visit)).rotate();
-        journal.group((9..SIZE).map(visit));
-        let (before, note) = (journal.segments.clone(), journal.note.clone());
+        let mut heads = vec![journal.note().to_owned()];
+        journal.group((1..HANDED).map(visit)).rotate();
+        journal.hand_over(successor());
+        heads.push(handed(journal.note().to_owned()));
+        journal.group((HANDED + 1..RESUMED).map(visit)).resume(&format!("{ORIGIN}#2"));
+        journal.group([resumed().draft()]);
+        journal.group((RESUMED + 1..SIZE).map(visit));
+        let (before, note) = (journal.segments.clone(), journal.note().to_owned());
         let root = journal.chain.frontier().root().to_string();
-        let written = prefix(&journal.records(), &note, |seq| seq % 4 == 0 || seq == 7);
+        let written = prefix(&journal.records(), &heads, &note, stays);
         journal.rotate();
         journal.group([visit(17), declare(&written, root)]).group([visit(19)]);
-        Self { journal, before, note, written }
+        Self { journal, heads, before, note, written }
     }
 
     fn segments(&self, prefix: Vec<u8>) -> Segments {
@@ -62,13 +84,39 @@ impl Ledger {
 }
 
 /// A prefix over the first [`SIZE`] records.
-fn prefix(records: &[Vec<u8>], note: &str, keep: impl Fn(u64) -> bool) -> Written {
+fn prefix(records: &[Vec<u8>], heads: &[String], note: &str, keep: impl Fn(u64) -> bool) -> Written {
     let mut writer = PrefixWriter::new(note, SIZE, Seq::new(SIZE));
+    let heads: Vec<_> = heads.iter().filter_map(|head| Checkpoint::from_note(head).ok()).collect();
     for (bytes, seq) in records.iter().zip(0..SIZE) {
+        if let Some((checkpoint, note)) = heads.iter().find(|(head, _)| head.size == seq) {
+            writer.push(Piece::Head { checkpoint, note }, true);
+        }
         let sealed: &[u8] = if seq == 0 { b"" } else { b"sealed" };
         writer.push(Piece::Record { seq: Seq::new(seq), bytes, sealed }, keep(seq));
     }
     writer.finish()
+}
+
+fn resumed() -> Resumed {
+    let lost = Checkpoint { origin: ORIGIN.to_owned(), size: RESUMED + 2, root: Digest::leaf(b"lost") };
+    Resumed {
+        epoch: 2,
+        origin: format!("{ORIGIN}#2"),
+        origin_before: ORIGIN.to_owned(),
+        cause: Cause::EndMissing,
+        first: RESUMED,
+        at_least: 2,
+        lost_head: Some(successor().sign_checkpoint(&lost).to_string()),
+        set_aside: "set-aside/epoch-2".to_owned(),
+        tokens_kept: false,
+    }
+}
+
+fn declares(written: &Written, root: String) -> Draft {
+    Draft::new(Kind::RetentionPruned, Outcome::Success)
+        .detail("size", SIZE)
+        .detail("root", root)
+        .detail("digest", written.digest.to_string())
 }
 
 /// A pruned ledger that passes.
@@ -89,12 +137,17 @@ pub(crate) fn run(score: &mut Score) {
     for at in 0..ledger.written.bytes.len() {
         let mut bytes = ledger.written.bytes.clone();
         bytes.truncate(at);
-        if at % 13 == 0 {
+        // What is sealed beside the last record is covered by nothing, as specified.
+        let only_sealed =
+            ledger.written.bytes.get(at..).is_some_and(|rest| rest.starts_with(b"{\"sealed\":"))
+                && ledger.written.bytes[at..].iter().filter(|byte| **byte == b'\n').count() == 1;
+        if at % 13 == 0 && !only_sealed {
             try_prefix("a pruned beginning cut", format!("after {at} bytes"), bytes);
         }
     }
     without(score, &ledger, &head);
     declarations(score);
+    hands(score);
 }
 
 fn one(score: &mut Score, class: &'static str, what: String, segments: &Segments, head: &[u8]) {
@@ -107,7 +160,7 @@ fn one(score: &mut Score, class: &'static str, what: String, segments: &Segments
 fn kept(ledger: &Ledger, try_prefix: &mut impl FnMut(&'static str, String, Vec<u8>)) {
     let records = ledger.journal.records();
     for seq in 0..SIZE {
-        let other = prefix(&records, &ledger.note, |at| (at % 4 == 0 || at == 7) != (at == seq));
+        let other = prefix(&records, &ledger.heads, &ledger.note, |at| stays(at) != (at == seq));
         try_prefix("a record kept or pruned that was not", format!("record {seq}"), other.bytes);
     }
 }
@@ -132,7 +185,7 @@ fn lines(ledger: &Ledger, try_prefix: &mut impl FnMut(&'static str, String, Vec<
             try_prefix("lines of a pruned beginning swapped", format!("line {at}"), join(&swapped));
         }
         let line = all[at].as_bytes();
-        if line.starts_with(b"{\"pruned\"") || line.starts_with(b"{\"omitted\"") {
+        if [&b"{\"pruned\""[..], b"{\"omitted\"", b"{\"head\""].iter().any(|front| line.starts_with(front)) {
             for byte in 0..line.len() {
                 let mut lines: Vec<Vec<u8>> = all.iter().map(|line| line.as_bytes().to_vec()).collect();
                 lines[at][byte] ^= 1;
@@ -158,7 +211,7 @@ fn heads(ledger: &Ledger, try_prefix: &mut impl FnMut(&'static str, String, Vec<
     let (checkpoint, _) = Checkpoint::from_note(&ledger.note).unwrap();
     let records = ledger.journal.records();
     let mut with = |what: &str, note: String| {
-        let bytes = prefix(&records, &note, |seq| seq % 4 == 0 || seq == 7).bytes;
+        let bytes = prefix(&records, &ledger.heads, &note, stays).bytes;
         try_prefix("another head over a pruned beginning", what.to_owned(), bytes);
     };
     with("by a stranger", stranger().sign_checkpoint(&checkpoint).to_string());
@@ -168,7 +221,9 @@ fn heads(ledger: &Ledger, try_prefix: &mut impl FnMut(&'static str, String, Vec<
             .sign_checkpoint(&Checkpoint { origin: "another.example".to_owned(), ..checkpoint.clone() })
             .to_string()
     });
-    let sign = |checkpoint: &Checkpoint| genuine().sign_checkpoint(checkpoint).to_string();
+    let sign = |checkpoint: &Checkpoint| successor().sign_checkpoint(checkpoint).to_string();
+    with("by the key that was replaced", genuine().sign_checkpoint(&checkpoint).to_string());
+    with("of another epoch", sign(&Checkpoint { origin: ORIGIN.to_owned(), ..checkpoint.clone() }));
     with("over one record fewer", sign(&Checkpoint { size: SIZE - 1, ..checkpoint.clone() }));
     with("over one record more", sign(&Checkpoint { size: SIZE + 1, ..checkpoint.clone() }));
     with("over another root", sign(&Checkpoint { root: Digest::ZERO, ..checkpoint }));
@@ -185,6 +240,31 @@ fn without(score: &mut Score, ledger: &Ledger, head: &[u8]) {
     let mut earlier = head::slot(&ledger.note).unwrap();
     earlier.resize(head::FILE_BYTES, 0);
     one(score, CLASS, "the head file put back, nothing behind".to_owned(), &whole[..1].to_vec(), &earlier);
+}
+
+/// The handover under a head that not both keys have signed, in a ledger that is right otherwise: only who may
+/// sign is wrong.
+fn hands(score: &mut Score) {
+    const CLASS: &str = "a handover within a pruned beginning that nobody may believe";
+    let mut with = |what: &str, signers: &[SoftwareSigner]| {
+        let handed = |head: String| {
+            let (checkpoint, _) = Checkpoint::from_note(&head).unwrap();
+            let mut notes = signers.iter().map(|signer| signer.sign_checkpoint(&checkpoint));
+            let mut note = notes.next().unwrap();
+            notes.flat_map(|note| note.signatures().to_vec()).for_each(|line| note.add(line));
+            note.to_string()
+        };
+        let ledger = Ledger::made(handed, declares);
+        let segments = ledger.segments(ledger.written.bytes.clone());
+        one(score, CLASS, what.to_owned(), &segments, &ledger.journal.head_file());
+    };
+    with("signed by the old key alone", &[genuine()]);
+    with("signed by the new key alone", &[successor()]);
+    with("signed by a stranger and the new key", &[stranger(), successor()]);
+    with("signed by a stranger", &[stranger()]);
+    let gone = Ledger::made(|_| String::new(), declares);
+    let segments = gone.segments(gone.written.bytes.clone());
+    one(score, CLASS, "no head over it".to_owned(), &segments, &gone.journal.head_file());
 }
 
 /// Declarations that say something else.

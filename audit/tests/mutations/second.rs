@@ -3,14 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sallyport_audit::note::PublicKey;
 use sallyport_audit::verify::Overall;
 
 use crate::ledger::genuine;
 
+/// What the first verifier said of a ledger, and with which keys.
+struct Said {
+    what: String,
+    first: Overall,
+    keys: Vec<String>,
+}
+
 /// Ledgers on disk, with what the first verifier said.
 pub(crate) struct Second {
     folder: tempfile::TempDir,
-    said: Vec<(String, Overall)>,
+    said: Vec<Said>,
 }
 
 impl Second {
@@ -18,9 +26,21 @@ impl Second {
         Self { folder: tempfile::tempdir().unwrap(), said: Vec::new() }
     }
 
-    /// Keeps a ledger to be asked about.
+    /// Keeps a ledger to be asked about with the usual key.
     pub(crate) fn keep(
         &mut self,
+        what: String,
+        segments: &[(String, Vec<u8>)],
+        head: Option<&[u8]>,
+        first: Overall,
+    ) {
+        self.keep_for(&[genuine().verifier()], what, segments, head, first);
+    }
+
+    /// Keeps a ledger to be asked about.
+    pub(crate) fn keep_for(
+        &mut self,
+        keys: &[PublicKey],
         what: String,
         segments: &[(String, Vec<u8>)],
         head: Option<&[u8]>,
@@ -34,7 +54,7 @@ impl Second {
         if let Some(head) = head {
             std::fs::write(directory.join("head"), head).unwrap();
         }
-        self.said.push((what, first));
+        self.said.push(Said { what, first, keys: keys.iter().map(ToString::to_string).collect() });
     }
 
     fn directory(&self, number: usize) -> PathBuf {
@@ -44,20 +64,24 @@ impl Second {
     /// How many ledgers were judged alike, and what was said of the others.
     pub(crate) fn compare(&self) -> (usize, Vec<String>) {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/second-verifier/verify.py");
-        let key = genuine().verifier().to_string();
         let (mut alike, mut others) = (0, Vec::new());
-        for (batch, cases) in self.said.chunks(200).enumerate() {
-            let directories = (0..cases.len()).map(|number| self.directory(batch * 200 + number));
+        let mut done = 0;
+        for cases in self.said.chunk_by(|one, other| one.keys == other.keys).flat_map(|same| same.chunks(200))
+        {
+            let directories = (0..cases.len()).map(|number| self.directory(done + number));
+            let keys = cases[0].keys.iter().flat_map(|key| ["--key", key.as_str()]);
             let output = Command::new("python3")
                 .arg(&program)
-                .args(["--key", &key])
+                .args(["--accept-epoch", "2"])
+                .args(keys)
                 .args(directories)
                 .output()
                 .unwrap();
             let text = String::from_utf8(output.stdout).unwrap();
             let lines: Vec<_> = text.lines().collect();
             assert_eq!(lines.len(), cases.len(), "{}", String::from_utf8_lossy(&output.stderr));
-            for ((what, first), line) in cases.iter().zip(lines) {
+            done += cases.len();
+            for (Said { what, first, .. }, line) in cases.iter().zip(lines) {
                 let verdict = line.split_once(": ").unwrap().1;
                 let word = match first {
                     Overall::Verified => "verified",

@@ -76,15 +76,27 @@ impl Provider for Session {
         Ok(Vec::new())
     }
 
-    fn generate(&mut self, role: Role) -> Result<KeyInfo, KeyError> {
+    fn generate(&mut self, role: Role, _: Term) -> Result<KeyInfo, KeyError> {
         Err(KeyError::WrongUse { role, wanted: "be made in a stand-in" })
     }
 
-    fn public_key(&mut self, role: Role) -> Result<PublicKey, KeyError> {
+    fn successor(&mut self, _: Role) -> Result<Option<KeyInfo>, KeyError> {
+        Ok(None)
+    }
+
+    fn abilities(&mut self) -> Result<Vec<Ability>, KeyError> {
+        Ok(Vec::new())
+    }
+
+    fn promote(&mut self, role: Role, _: &str) -> Result<(), KeyError> {
+        Err(KeyError::NoSuccessor { role })
+    }
+
+    fn public_key(&mut self, role: Role, _: Term) -> Result<PublicKey, KeyError> {
         Err(KeyError::WrongUse { role, wanted: "be shown by a stand-in" })
     }
 
-    fn sign(&mut self, _role: Role, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+    fn sign(&mut self, _role: Role, _: Term, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         self.call()?;
         if self.0.refuses.load(Ordering::SeqCst) {
             return Err(fault());

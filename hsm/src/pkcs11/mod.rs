@@ -8,10 +8,12 @@
 //! - Handles go stale (logout, another process, spuriously under churn); one is then found again ([`session`]).
 //! - Flags that are left out of a template get the vendor's default, so none is left out ([`template`]).
 
+mod abilities;
 mod init;
 mod module;
 mod objects;
 mod session;
+mod succession;
 mod template;
 mod token;
 

@@ -6,7 +6,7 @@ use cryptoki::session::Session;
 use crate::error::{Fault, KeyError};
 use crate::info::Attestation;
 use crate::public::{P256_POINT, PublicKey};
-use crate::role::{Algorithm, Role};
+use crate::role::{Algorithm, Role, Term};
 
 use super::template;
 
@@ -18,21 +18,23 @@ pub(super) struct Found {
 }
 
 /// Finds the key of a role; of several, the newest (ids that we make sort by time).
-pub(super) fn find(session: &Session, role: Role) -> Result<Option<Found>, KeyError> {
+pub(super) fn find(session: &Session, role: Role, term: Term) -> Result<Option<Found>, KeyError> {
+    Ok(find_all(session, role, term)?.into_iter().max_by(|one, other| one.id.cmp(&other.id)))
+}
+
+/// Finds all keys with the label of a role.
+pub(super) fn find_all(session: &Session, role: Role, term: Term) -> Result<Vec<Found>, KeyError> {
     let action = "find a key in the token";
-    let handles =
-        session.find_objects(&template::search(role)).map_err(|error| KeyError::operation(action, error))?;
-    let mut newest: Option<Found> = None;
-    for handle in handles {
+    let handles = session.find_objects(&template::search(role, term));
+    let handles = handles.map_err(|error| KeyError::operation(action, error))?;
+    let found = handles.into_iter().map(|handle| {
         let id = attributes(session, handle, &[AttributeType::Id])?
             .into_iter()
             .find_map(|attribute| if let Attribute::Id(id) = attribute { Some(id) } else { None })
             .unwrap_or_default();
-        if newest.as_ref().is_none_or(|found| found.id < id) {
-            newest = Some(Found { handle, id });
-        }
-    }
-    Ok(newest)
+        Ok(Found { handle, id })
+    });
+    found.collect()
 }
 
 /// What the token says about a key.
@@ -61,7 +63,7 @@ pub(super) fn attest(session: &Session, handle: ObjectHandle) -> Result<Attestat
 pub(super) fn public_key(session: &Session, role: Role, id: &[u8]) -> Result<PublicKey, KeyError> {
     let action = "read a public key from the token";
     let handle = session
-        .find_objects(&template::search_public(role, id))
+        .find_objects(&template::search_public(id))
         .map_err(|error| KeyError::operation(action, error))?
         .into_iter()
         .next()
@@ -76,7 +78,7 @@ pub(super) fn public_key(session: &Session, role: Role, id: &[u8]) -> Result<Pub
 }
 
 /// `CKA_EC_POINT` as tokens give it: the point itself (kryoptic), or a DER octet string of it (SoftHSM).
-fn parse_point(algorithm: Algorithm, attribute: &[u8]) -> Option<PublicKey> {
+pub(super) fn parse_point(algorithm: Algorithm, attribute: &[u8]) -> Option<PublicKey> {
     let length = match algorithm {
         Algorithm::Ed25519 => 32,
         Algorithm::EcdsaP256 => P256_POINT,

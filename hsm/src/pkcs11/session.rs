@@ -13,14 +13,16 @@ use cryptoki::slot::Slot;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::abilities::Ability;
 use crate::error::{Fault, KeyError};
 use crate::info::{Home, KeyInfo, created};
 use crate::pq::{SEED_LEN, SeedStore};
 use crate::provider::{self, Provider};
 use crate::public::PublicKey;
-use crate::role::{Algorithm, Role};
+use crate::role::{Algorithm, Role, Term};
 use crate::wrapped::{self, Wrapped};
 
+use super::abilities;
 use super::module::Module;
 use super::objects::{self, Found};
 use super::template;
@@ -36,43 +38,45 @@ pub(super) struct TokenSession {
     pub(super) slot: Slot,
     /// Opened so that dropping it closes nothing; `None` only while being dropped.
     pub(super) session: Option<Session>,
-    pub(super) found: BTreeMap<Role, Found>,
+    pub(super) found: BTreeMap<(Role, Term), Found>,
     pub(super) known: Arc<Known>,
     pub(super) seeds: Arc<SeedStore>,
     pub(super) home: Home,
 }
 
 impl TokenSession {
-    fn session(&self) -> Result<&Session, KeyError> {
+    pub(super) fn session(&self) -> Result<&Session, KeyError> {
         self.session.as_ref().ok_or(KeyError::Closed)
     }
 
     /// Where the key of a role is, looked up once per session.
-    fn locate(&mut self, role: Role) -> Result<Found, KeyError> {
-        if let Some(found) = self.found.get(&role) {
+    fn locate(&mut self, role: Role, term: Term) -> Result<Found, KeyError> {
+        if let Some(found) = self.found.get(&(role, term)) {
             return Ok(found.clone());
         }
-        let found = objects::find(self.session()?, role)?
+        let found = objects::find(self.session()?, role, term)?
             .ok_or_else(|| KeyError::KeyMissing { role, place: self.home.to_string() })?;
-        self.known.insert(role);
-        self.found.insert(role, found.clone());
+        if term == Term::Present {
+            self.known.insert(role);
+        }
+        self.found.insert((role, term), found.clone());
         Ok(found)
     }
 
     /// Runs `operation` with the key of a role. A stale handle is found again, once.
     fn with_key<T>(
         &mut self,
-        role: Role,
+        (role, term): (Role, Term),
         action: &'static str,
         operation: impl Fn(&Session, &Found) -> Result<T, Error>,
     ) -> Result<T, KeyError> {
         let module = Arc::clone(&self.module);
         let _lease = module.lease_of(self.generation)?;
-        let found = self.locate(role)?;
+        let found = self.locate(role, term)?;
         let outcome = match operation(self.session()?, &found) {
             Err(Error::Pkcs11(RvError::ObjectHandleInvalid | RvError::KeyHandleInvalid, _)) => {
-                self.found.remove(&role);
-                let found = self.locate(role)?;
+                self.found.remove(&(role, term));
+                let found = self.locate(role, term)?;
                 operation(self.session()?, &found)
             }
             other => other,
@@ -80,16 +84,16 @@ impl TokenSession {
         outcome.map_err(|error| KeyError::operation(action, error))
     }
 
-    fn info(&mut self, role: Role) -> Result<KeyInfo, KeyError> {
+    pub(super) fn info(&mut self, role: Role, term: Term) -> Result<KeyInfo, KeyError> {
         if role.algorithm().is_post_quantum() {
             let seeds = Arc::clone(&self.seeds);
-            let key = seeds.get(role, self)?.ok_or_else(|| self.missing_seed(role))?;
+            let key = seeds.get(role, term, self)?.ok_or_else(|| self.missing_seed(role))?;
             return Ok(key.0.info(key.1.clone()));
         }
         let module = Arc::clone(&self.module);
         let _lease = module.lease_of(self.generation)?;
-        self.found.remove(&role);
-        let found = self.locate(role)?;
+        self.found.remove(&(role, term));
+        let found = self.locate(role, term)?;
         let session = self.session()?;
         let fingerprint = match role.algorithm() {
             Algorithm::Aes256 => None,
@@ -110,7 +114,7 @@ impl TokenSession {
         KeyError::KeyMissing { role, place: format!("the key directory of {}", self.home) }
     }
 
-    fn generate_in_token(&mut self, role: Role) -> Result<(), KeyError> {
+    fn generate_in_token(&mut self, role: Role, term: Term) -> Result<(), KeyError> {
         let module = Arc::clone(&self.module);
         let lease = module.lease_of(self.generation)?;
         let action = "make a key in the token";
@@ -120,7 +124,11 @@ impl TokenSession {
         // Token objects are made over a read-write session; those are scarce on some tokens, so not kept.
         let session = lease.pkcs11.open_rw_session(self.slot).map_err(fail)?;
         let pair = |mechanism| {
-            session.generate_key_pair(&mechanism, &template::public(role, id), &template::private(role, id))
+            session.generate_key_pair(
+                &mechanism,
+                &template::public(role, term, id),
+                &template::private(role, term, id),
+            )
         };
         match role.algorithm() {
             Algorithm::EcdsaP256 => pair(Mechanism::EccKeyPairGen).map(drop),
@@ -156,7 +164,7 @@ impl Provider for TokenSession {
     fn list(&mut self) -> Result<Vec<KeyInfo>, KeyError> {
         let mut keys = Vec::new();
         for role in Role::ALL {
-            match self.info(role) {
+            match self.info(role, Term::Present) {
                 Ok(info) => keys.push(info),
                 Err(KeyError::KeyMissing { role: missing, .. }) if missing == role => {}
                 Err(error) => return Err(error),
@@ -165,46 +173,69 @@ impl Provider for TokenSession {
         Ok(keys)
     }
 
-    fn generate(&mut self, role: Role) -> Result<KeyInfo, KeyError> {
+    fn generate(&mut self, role: Role, term: Term) -> Result<KeyInfo, KeyError> {
         if role.algorithm().is_post_quantum() {
             let seed = self.seed()?;
             let seeds = Arc::clone(&self.seeds);
-            seeds.create(role, &*seed, self)?;
+            seeds.create(role, term, &*seed, self)?;
         } else {
-            self.generate_in_token(role)?;
+            self.generate_in_token(role, term)?;
         }
-        let info = self.info(role)?;
-        provider::check(self, &info)?;
+        let info = self.info(role, term)?;
+        provider::check(self, &info, term)?;
         Ok(info)
     }
 
-    fn public_key(&mut self, role: Role) -> Result<PublicKey, KeyError> {
+    fn successor(&mut self, role: Role) -> Result<Option<KeyInfo>, KeyError> {
+        match self.info(role, Term::Next) {
+            Ok(info) => Ok(Some(info)),
+            Err(KeyError::KeyMissing { role: missing, .. }) if missing == role => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn abilities(&mut self) -> Result<Vec<Ability>, KeyError> {
+        let module = Arc::clone(&self.module);
+        let lease = module.lease_of(self.generation)?;
+        let listed = lease.pkcs11.get_mechanism_list(self.slot);
+        let listed = listed.map_err(|error| KeyError::operation("list the token's mechanisms", error))?;
+        // A session of its own: what is made in it ends with it.
+        let session = lease.pkcs11.open_ro_session(self.slot);
+        let session = session.map_err(|error| KeyError::operation("open a session with the token", error))?;
+        Ok(abilities::attempt_all(&session, &listed))
+    }
+
+    fn promote(&mut self, role: Role, wanted: &str) -> Result<(), KeyError> {
+        self.put_in_place(role, wanted)
+    }
+
+    fn public_key(&mut self, role: Role, term: Term) -> Result<PublicKey, KeyError> {
         match role.algorithm() {
             Algorithm::Aes256 => Err(KeyError::WrongUse { role, wanted: "show a public key" }),
             Algorithm::MlDsa44 | Algorithm::MlDsa65 => {
                 let seeds = Arc::clone(&self.seeds);
-                let key = seeds.get(role, self)?.ok_or_else(|| self.missing_seed(role))?;
+                let key = seeds.get(role, term, self)?.ok_or_else(|| self.missing_seed(role))?;
                 Ok(key.0.public().clone())
             }
             Algorithm::EcdsaP256 | Algorithm::Ed25519 => {
                 let module = Arc::clone(&self.module);
                 let _lease = module.lease_of(self.generation)?;
-                let found = self.locate(role)?;
+                let found = self.locate(role, term)?;
                 objects::public_key(self.session()?, role, &found.id)
             }
         }
     }
 
-    fn sign(&mut self, role: Role, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+    fn sign(&mut self, role: Role, term: Term, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let action = "sign in the token";
         let signature = match role.algorithm() {
             Algorithm::Aes256 => return Err(KeyError::WrongUse { role, wanted: "sign" }),
             Algorithm::MlDsa44 | Algorithm::MlDsa65 => {
                 let seeds = Arc::clone(&self.seeds);
-                let key = seeds.get(role, self)?.ok_or_else(|| self.missing_seed(role))?;
+                let key = seeds.get(role, term, self)?.ok_or_else(|| self.missing_seed(role))?;
                 return key.0.sign(message);
             }
-            Algorithm::Ed25519 => self.with_key(role, action, |session, key| {
+            Algorithm::Ed25519 => self.with_key((role, term), action, |session, key| {
                 // Pure Ed25519 only: SoftHSM ignores the parameters of the other kinds and says nothing.
                 let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure));
                 session.sign(&mechanism, key.handle, message)
@@ -213,7 +244,7 @@ impl Provider for TokenSession {
                 // Hashed here: CKM_ECDSA_SHA256 is missing in SoftHSM, and CKM_ECDSA is 3.5 times faster than
                 // Ed25519 there. The token signs whatever length it is given, so the hash is made nowhere else.
                 let hash = digest::digest(&digest::SHA256, message);
-                self.with_key(role, action, |session, key| {
+                self.with_key((role, term), action, |session, key| {
                     session.sign(&Mechanism::Ecdsa, key.handle, hash.as_ref())
                 })
             }
@@ -228,7 +259,7 @@ impl Provider for TokenSession {
     fn wrap(&mut self, purpose: &str, secret: &[u8]) -> Result<Vec<u8>, KeyError> {
         // The token accepts the same nonce twice: that it is fresh is our promise.
         let nonce = wrapped::nonce()?;
-        self.with_key(Role::Kek, "seal a secret in the token", |session, key| {
+        self.with_key((Role::Kek, Term::Present), "seal a secret in the token", |session, key| {
             let aad = wrapped::associated_data(purpose, &key.id);
             let sealed = gcm(nonce, &aad, |mechanism| session.encrypt(mechanism, key.handle, secret))?;
             Ok(Wrapped { key: key.id.clone(), nonce, sealed })
@@ -239,14 +270,15 @@ impl Provider for TokenSession {
     fn unwrap(&mut self, purpose: &str, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         let refused = || KeyError::NotAuthentic { what: "a secret sealed by the token" };
         let wrapped = Wrapped::decode(wrapped).ok_or_else(refused)?;
-        let opened = self.with_key(Role::Kek, "open a secret in the token", |session, key| {
-            if key.id != wrapped.key {
-                return Ok(None);
-            }
-            let aad = wrapped::associated_data(purpose, &key.id);
-            gcm(wrapped.nonce, &aad, |mechanism| session.decrypt(mechanism, key.handle, &wrapped.sealed))
-                .map(|secret| Some(Zeroizing::new(secret)))
-        });
+        let opened =
+            self.with_key((Role::Kek, Term::Present), "open a secret in the token", |session, key| {
+                if key.id != wrapped.key {
+                    return Ok(None);
+                }
+                let aad = wrapped::associated_data(purpose, &key.id);
+                gcm(wrapped.nonce, &aad, |mechanism| session.decrypt(mechanism, key.handle, &wrapped.sealed))
+                    .map(|secret| Some(Zeroizing::new(secret)))
+            });
         match opened {
             Ok(Some(secret)) => Ok(secret),
             Ok(None) => Err(refused()),
@@ -267,7 +299,7 @@ impl Provider for TokenSession {
             asked.map_err(|error| KeyError::operation("ask the token for its state", error))?;
             // Measured: when SoftHSM's directory is gone for a moment, it forgets some keys and keeps others.
             for &role in &known {
-                if objects::find(self.session()?, role)?.is_none() {
+                if objects::find(self.session()?, role, Term::Present)?.is_none() {
                     return Err(KeyError::KeyMissing { role, place: self.home.to_string() });
                 }
             }

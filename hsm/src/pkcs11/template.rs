@@ -4,7 +4,7 @@
 
 use cryptoki::object::{Attribute, KeyType, ObjectClass};
 
-use crate::role::{Algorithm, Role};
+use crate::role::{Algorithm, Role, Term};
 
 /// DER of the OID 1.2.840.10045.3.1.7 (P-256, RFC 5480 §2.1.1.1).
 const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
@@ -12,12 +12,12 @@ const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07
 const ED25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
 
 /// Template of a public key that verifies.
-pub(super) fn public(role: Role, id: &[u8]) -> Vec<Attribute> {
+pub(super) fn public(role: Role, term: Term, id: &[u8]) -> Vec<Attribute> {
     let (key_type, curve) = match role.algorithm() {
         Algorithm::Ed25519 => (KeyType::EC_EDWARDS, ED25519),
         _ => (KeyType::EC, P256),
     };
-    let mut template = object(role, id, ObjectClass::PUBLIC_KEY, key_type);
+    let mut template = object(role, term, id, ObjectClass::PUBLIC_KEY, key_type);
     template.extend([
         Attribute::Private(false),
         Attribute::EcParams(curve.to_vec()),
@@ -31,12 +31,12 @@ pub(super) fn public(role: Role, id: &[u8]) -> Vec<Attribute> {
 }
 
 /// Template of a private key that signs, and does nothing else.
-pub(super) fn private(role: Role, id: &[u8]) -> Vec<Attribute> {
+pub(super) fn private(role: Role, term: Term, id: &[u8]) -> Vec<Attribute> {
     let key_type = match role.algorithm() {
         Algorithm::Ed25519 => KeyType::EC_EDWARDS,
         _ => KeyType::EC,
     };
-    let mut template = object(role, id, ObjectClass::PRIVATE_KEY, key_type);
+    let mut template = object(role, term, id, ObjectClass::PRIVATE_KEY, key_type);
     template.extend(guarded());
     template.extend([
         Attribute::Sign(true),
@@ -50,7 +50,7 @@ pub(super) fn private(role: Role, id: &[u8]) -> Vec<Attribute> {
 
 /// Template of the AES-256 key that seals secrets. It may not wrap: see [`crate::pq`].
 pub(super) fn sealing(role: Role, id: &[u8]) -> Vec<Attribute> {
-    let mut template = object(role, id, ObjectClass::SECRET_KEY, KeyType::AES);
+    let mut template = object(role, Term::Present, id, ObjectClass::SECRET_KEY, KeyType::AES);
     template.extend(guarded());
     template.extend([
         Attribute::ValueLen(32.into()),
@@ -66,30 +66,31 @@ pub(super) fn sealing(role: Role, id: &[u8]) -> Vec<Attribute> {
 }
 
 /// What finds the private or secret key of a role.
-pub(super) fn search(role: Role) -> Vec<Attribute> {
+pub(super) fn search(role: Role, term: Term) -> Vec<Attribute> {
     let class = match role.algorithm() {
         Algorithm::Aes256 => ObjectClass::SECRET_KEY,
         _ => ObjectClass::PRIVATE_KEY,
     };
-    vec![Attribute::Class(class), Attribute::Token(true), Attribute::Label(role.label().into_bytes())]
+    vec![Attribute::Class(class), Attribute::Token(true), label(role, term)]
 }
 
-/// What finds the public half of the key with this id.
-pub(super) fn search_public(role: Role, id: &[u8]) -> Vec<Attribute> {
-    vec![
-        Attribute::Class(ObjectClass::PUBLIC_KEY),
-        Attribute::Token(true),
-        Attribute::Label(role.label().into_bytes()),
-        Attribute::Id(id.to_vec()),
-    ]
+/// What finds the public half of the key with this id. Not by its label: that changes with the private half's,
+/// and not in the same moment.
+pub(super) fn search_public(id: &[u8]) -> Vec<Attribute> {
+    vec![Attribute::Class(ObjectClass::PUBLIC_KEY), Attribute::Token(true), Attribute::Id(id.to_vec())]
 }
 
-fn object(role: Role, id: &[u8], class: ObjectClass, key_type: KeyType) -> Vec<Attribute> {
+/// What a key is called in the token.
+pub(super) fn label(role: Role, term: Term) -> Attribute {
+    Attribute::Label(role.label(term).into_bytes())
+}
+
+fn object(role: Role, term: Term, id: &[u8], class: ObjectClass, key_type: KeyType) -> Vec<Attribute> {
     vec![
         Attribute::Class(class),
         Attribute::KeyType(key_type),
         Attribute::Token(true),
-        Attribute::Label(role.label().into_bytes()),
+        label(role, term),
         Attribute::Id(id.to_vec()),
     ]
 }

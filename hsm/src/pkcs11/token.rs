@@ -15,7 +15,7 @@ use crate::info::{Home, ProviderInfo};
 use crate::pq::SeedStore;
 use crate::provider::{self, Provider, Store};
 use crate::recovery::Step;
-use crate::role::Role;
+use crate::role::{Role, Term};
 use crate::secret_file;
 
 use super::module::{Lease, Module};
@@ -87,7 +87,7 @@ impl Token {
         // Now, rather than at the first visitor: an unprotected key, a seed that does not open.
         let mut provider = token.connect()?;
         for key in provider.list()? {
-            provider::check(provider.as_mut(), &key)?;
+            provider::check(provider.as_mut(), &key, Term::Present)?;
         }
         Ok(token)
     }
@@ -101,7 +101,7 @@ impl Token {
     fn take_stock(&self, anchor: &Anchor) -> Result<(), KeyError> {
         let session = anchor.session.as_ref().ok_or(KeyError::Closed)?;
         for role in self.known.roles() {
-            if objects::find(session, role)?.is_none() {
+            if objects::find(session, role, Term::Present)?.is_none() {
                 tracing::error!(%role, token = self.label, "a key is no longer in the token");
                 self.known.forget(role);
             }

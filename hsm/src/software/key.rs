@@ -10,19 +10,20 @@ use crate::error::{Fault, KeyError};
 use crate::info::{Home, KeyInfo, created};
 use crate::pq::PqKey;
 use crate::public::PublicKey;
-use crate::role::{Algorithm, Role};
+use crate::role::{Algorithm, Role, Term};
 use crate::wrapped::{self, NONCE_LEN};
 
 /// A key as it is stored.
 pub(super) struct Entry {
     pub(super) role: Role,
+    pub(super) term: Term,
     pub(super) id: Uuid,
     /// Ed25519, ML-DSA and AES: 32 bytes. P-256: PKCS #8 (RFC 5958).
     pub(super) secret: Zeroizing<Vec<u8>>,
 }
 
 impl Entry {
-    pub(super) fn generate(role: Role) -> Result<Self, KeyError> {
+    pub(super) fn generate(role: Role, term: Term) -> Result<Self, KeyError> {
         let secret = if role.algorithm() == Algorithm::EcdsaP256 {
             EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
                 .map_err(|_| KeyError::operation("make a P-256 key", Fault::new("AWS-LC refused")))?
@@ -33,7 +34,14 @@ impl Entry {
             wrapped::random(&mut seed)?;
             seed
         };
-        Ok(Self { role, id: Uuid::now_v7(), secret: Zeroizing::new(secret) })
+        Ok(Self { role, term, id: Uuid::now_v7(), secret: Zeroizing::new(secret) })
+    }
+}
+
+impl Entry {
+    /// The same key for another term.
+    pub(super) fn in_term(&self, term: Term) -> Self {
+        Self { role: self.role, term, id: self.id, secret: self.secret.clone() }
     }
 }
 

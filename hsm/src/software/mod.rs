@@ -13,13 +13,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use zeroize::Zeroizing;
 
+use crate::abilities::Ability;
 use crate::durable;
 use crate::error::KeyError;
 use crate::info::{Home, KeyInfo, ProviderInfo};
 use crate::provider::{Provider, Store};
 use crate::public::PublicKey;
 use crate::recovery::Step;
-use crate::role::Role;
+use crate::role::{Role, Term};
 use crate::secret_file;
 use crate::wrapped::{self, Wrapped};
 
@@ -33,7 +34,7 @@ pub(crate) struct Keystore(Arc<Shared>);
 struct Shared {
     path: PathBuf,
     seal: Seal,
-    keys: RwLock<BTreeMap<Role, Arc<SoftKey>>>,
+    keys: RwLock<BTreeMap<(Role, Term), Arc<SoftKey>>>,
     /// Held while the file is written, so that of two new keys neither is lost.
     writing: Mutex<()>,
 }
@@ -48,7 +49,7 @@ impl Keystore {
         let (seal, entries) = Seal::open_or_new(&path, &passphrase)?;
         let mut keys = BTreeMap::new();
         for entry in entries {
-            keys.insert(entry.role, Arc::new(SoftKey::new(entry)?));
+            keys.insert((entry.role, entry.term), Arc::new(SoftKey::new(entry)?));
         }
         let shared = Shared { path, seal, keys: RwLock::new(keys), writing: Mutex::new(()) };
         Ok(Self(Arc::new(shared)))
@@ -58,15 +59,15 @@ impl Keystore {
         Home::Software { file: self.0.path.clone() }
     }
 
-    fn key(&self, role: Role) -> Result<Arc<SoftKey>, KeyError> {
+    fn key(&self, role: Role, term: Term) -> Result<Arc<SoftKey>, KeyError> {
         let keys = self.0.keys.read().unwrap_or_else(PoisonError::into_inner);
-        keys.get(&role)
+        keys.get(&(role, term))
             .cloned()
             .ok_or_else(|| KeyError::KeyMissing { role, place: self.0.path.display().to_string() })
     }
 
     fn kek(&self) -> Result<Arc<SoftKey>, KeyError> {
-        self.key(Role::Kek)
+        self.key(Role::Kek, Term::Present)
     }
 }
 
@@ -87,26 +88,55 @@ impl Store for Keystore {
 impl Provider for Keystore {
     fn list(&mut self) -> Result<Vec<KeyInfo>, KeyError> {
         let keys = self.0.keys.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(keys.values().map(|key| key.info(self.home())).collect())
+        let present = keys.iter().filter(|((_, term), _)| *term == Term::Present);
+        Ok(present.map(|(_, key)| key.info(self.home())).collect())
     }
 
-    fn generate(&mut self, role: Role) -> Result<KeyInfo, KeyError> {
+    fn generate(&mut self, role: Role, term: Term) -> Result<KeyInfo, KeyError> {
         let _writing = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = Arc::new(SoftKey::new(Entry::generate(role)?)?);
+        let key = Arc::new(SoftKey::new(Entry::generate(role, term)?)?);
         let mut keys = self.0.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
-        keys.insert(role, Arc::clone(&key));
+        keys.insert((role, term), Arc::clone(&key));
         // On disk before it is used: a key that signed something must not be lost by a crash.
         self.0.seal.write(&self.0.path, keys.values().map(|key| key.entry()))?;
         *self.0.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
         Ok(key.info(self.home()))
     }
 
-    fn public_key(&mut self, role: Role) -> Result<PublicKey, KeyError> {
-        self.key(role)?.public().cloned().ok_or(KeyError::WrongUse { role, wanted: "show a public key" })
+    fn successor(&mut self, role: Role) -> Result<Option<KeyInfo>, KeyError> {
+        Ok(self.key(role, Term::Next).ok().map(|key| key.info(self.home())))
     }
 
-    fn sign(&mut self, role: Role, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.key(role)?.sign(message)
+    fn abilities(&mut self) -> Result<Vec<Ability>, KeyError> {
+        Ok(Vec::new())
+    }
+
+    fn promote(&mut self, role: Role, wanted: &str) -> Result<(), KeyError> {
+        let _writing = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.0.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_wanted = |key: &Arc<SoftKey>| key.info(self.home()).fingerprint.as_deref() == Some(wanted);
+        match keys.remove(&(role, Term::Next)).filter(is_wanted) {
+            Some(key) => {
+                let present = Arc::new(SoftKey::new(key.entry().in_term(Term::Present))?);
+                keys.insert((role, Term::Present), present);
+            }
+            None if keys.get(&(role, Term::Present)).is_some_and(is_wanted) => return Ok(()),
+            None => return Err(KeyError::NoSuccessor { role }),
+        }
+        self.0.seal.write(&self.0.path, keys.values().map(|key| key.entry()))?;
+        *self.0.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(())
+    }
+
+    fn public_key(&mut self, role: Role, term: Term) -> Result<PublicKey, KeyError> {
+        self.key(role, term)?
+            .public()
+            .cloned()
+            .ok_or(KeyError::WrongUse { role, wanted: "show a public key" })
+    }
+
+    fn sign(&mut self, role: Role, term: Term, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.key(role, term)?.sign(message)
     }
 
     fn wrap(&mut self, purpose: &str, secret: &[u8]) -> Result<Vec<u8>, KeyError> {

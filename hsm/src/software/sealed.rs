@@ -22,7 +22,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::durable;
 use crate::error::{Fault, KeyError};
-use crate::role::Role;
+use crate::role::{Role, Term};
 use crate::wrapped::{self, NONCE_LEN};
 
 use super::key::Entry;
@@ -67,6 +67,9 @@ struct StoredKey {
     role: Role,
     #[zeroize(skip)]
     id: Uuid,
+    /// It waits to follow the role's key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    next: bool,
     secret: String,
 }
 
@@ -121,7 +124,8 @@ impl Seal {
             .iter()
             .map(|key| {
                 let secret = Zeroizing::new(decode(&key.secret)?);
-                Ok(Entry { role: key.role, id: key.id, secret })
+                let term = if key.next { Term::Next } else { Term::Present };
+                Ok(Entry { role: key.role, term, id: key.id, secret })
             })
             .collect::<Result<_, KeyError>>()?;
         Ok((seal, entries))
@@ -137,6 +141,7 @@ impl Seal {
         let stored = entries.map(|entry| StoredKey {
             role: entry.role,
             id: entry.id,
+            next: entry.term == Term::Next,
             secret: BASE64.encode(&*entry.secret),
         });
         let content = Content { keys: stored.collect() };

@@ -9,4 +9,5 @@ mod outage;
 mod secrets;
 mod signing;
 mod software;
+mod succession;
 mod tls;

@@ -273,6 +273,7 @@ fn check_pending(request: &Request) -> Result<(), Refusal> {
         RequestStatus::Granted { .. } => "granted",
         RequestStatus::Rejected { .. } => "rejected",
         RequestStatus::Withdrawn { .. } => "withdrawn",
+        RequestStatus::Lapsed { .. } => "lapsed",
     };
     Err(Refusal::NotPending { request: request.id, state })
 }

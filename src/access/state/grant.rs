@@ -27,6 +27,11 @@ pub enum GrantStatus {
         /// Why.
         reason: Option<Reason>,
     },
+    /// Ended because records of the ledger were lost, which may have revoked it.
+    Lapsed {
+        /// When the ledger was resumed.
+        at: Timestamp,
+    },
     /// Its time is over.
     Expired {
         /// When that was recorded.

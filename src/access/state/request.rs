@@ -44,6 +44,11 @@ pub enum RequestStatus {
         /// Why.
         reason: Option<Reason>,
     },
+    /// Ended because records of the ledger were lost, which may have decided it.
+    Lapsed {
+        /// When the ledger was resumed.
+        at: Timestamp,
+    },
     /// The requester took it back.
     Withdrawn {
         /// When.

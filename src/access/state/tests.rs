@@ -20,6 +20,60 @@ fn demo() -> Object {
     Object::tunnel("demo").unwrap()
 }
 
+fn token(n: u8) -> Fact {
+    Fact::TokenIssued {
+        token: id(TokenId::new, n),
+        purpose: Purpose::Access,
+        subject: person("vic"),
+        tenant: "main".parse().unwrap(),
+        expires: stamp(1_000_000).time,
+        by: Actor::Operator,
+    }
+}
+
+#[test]
+fn when_records_were_lost_nothing_outlives_it_that_they_may_have_taken_back() {
+    for tokens_kept in [false, true] {
+        let mut state = State::default();
+        let waiting = Fact::Requested {
+            request: id(RequestId::new, 2),
+            subject: person("val"),
+            tenant: "main".parse().unwrap(),
+            object: demo(),
+            action: Action::Connect,
+            workflows: vec!["one".parse().unwrap()],
+            minutes: 5,
+            reason: "to see".parse().unwrap(),
+            ticket: None,
+        };
+        let locked = Fact::Locked {
+            principal: person("pat").into(),
+            tenant: "main".parse().unwrap(),
+            by: Actor::Operator,
+            reason: None,
+        };
+        let facts = [token(1), requested(), granted(1, "vic"), waiting, locked];
+        for (seq, fact) in facts.iter().enumerate() {
+            state.apply(stamp(seq as u64), fact);
+        }
+        assert!(state.grant(id(GrantId::new, 1)).unwrap().is_live(stamp(20).time));
+        state.apply(stamp(20), &Fact::LedgerResumed { tokens_kept });
+
+        let at = stamp(20).time;
+        assert_eq!(state.grant(id(GrantId::new, 1)).unwrap().status, GrantStatus::Lapsed { at });
+        assert_eq!(state.request(id(RequestId::new, 2)).unwrap().status, RequestStatus::Lapsed { at });
+        assert_eq!((state.pending().count(), state.overdue(stamp(1_000_000).time).count()), (0, 0));
+        assert_eq!(state.live_grants_of(&"main".parse().unwrap(), &person("vic")).count(), 0);
+        assert_eq!(state.token(id(TokenId::new, 1)).unwrap().revoked, (!tokens_kept).then_some(at));
+        assert_eq!(state.locks().count(), 1, "a lock is never lifted by a loss");
+        // What is issued afterwards stands, and a late word about what ended changes nothing.
+        state.apply(stamp(21), &token(2));
+        assert_eq!(state.token(id(TokenId::new, 2)).unwrap().revoked, None);
+        state.apply(stamp(22), &rejected());
+        assert_eq!(state.grant(id(GrantId::new, 1)).unwrap().status, GrantStatus::Lapsed { at });
+    }
+}
+
 fn requested() -> Fact {
     Fact::Requested {
         request: id(RequestId::new, 1),
@@ -134,6 +188,7 @@ fn a_token_is_issued_once_and_revoked_for_good() {
     let token = id(TokenId::new, 1);
     let issued = |to: &str| Fact::TokenIssued {
         token,
+        purpose: Purpose::Access,
         subject: person(to),
         tenant: "main".parse().unwrap(),
         expires: stamp(300).time,

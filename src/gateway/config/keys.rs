@@ -107,6 +107,30 @@ pub const KEYS: &[Key] = &[
         "Longest wait for one operation of the token, in milliseconds (100 to 60000).",
     ),
     key(
+        "keys.tls_max_age_days",
+        Some("365"),
+        "90",
+        "Age at which the `tls` key is due to be replaced (`sallyportd keys rotate tls`); warned of from 30 days before, in days (0 to 3650; 0: never due).",
+    ),
+    key(
+        "keys.identity_max_age_days",
+        Some("365"),
+        "365",
+        "The same for the gateway's identity (`identity` and `identity-pq`), in days (0 to 3650; 0: never due).",
+    ),
+    key(
+        "keys.ledger_max_age_days",
+        Some("730"),
+        "365",
+        "The same for the keys that sign the ledger (`ledger` and `ledger-pq`), in days (0 to 3650; 0: never due).",
+    ),
+    key(
+        "keys.token_signing_max_age_days",
+        Some("730"),
+        "365",
+        "The same for the key that signs tokens (`token-signing`), in days (0 to 3650; 0: never due).",
+    ),
+    key(
         "ledger.directory",
         Some("\"ledger\""),
         "\"/var/lib/sallyport/ledger\"",
@@ -129,6 +153,30 @@ pub const KEYS: &[Key] = &[
         Some("3600"),
         "600",
         "Every so often the ledger's last head is cosigned with the post-quantum key (ML-DSA-44), and once more at the end, in seconds (1 to 86400).",
+    ),
+    key(
+        "ledger.delegate",
+        Some("\"off\""),
+        "\"on\"",
+        "For a slow token: `on` lets a short-lived key in this process's memory, certified by the ledger's key, sign heads in between. Whoever reads that memory can sign until the bounds below; every verdict says how much was lent.",
+    ),
+    key(
+        "ledger.delegate_secs",
+        Some("3600"),
+        "900",
+        "How long one delegated key is used, in seconds (60 to 86400).",
+    ),
+    key(
+        "ledger.delegate_heads",
+        Some("1000000"),
+        "100000",
+        "How many heads one delegated key may sign (10 to 1000000000).",
+    ),
+    key(
+        "ledger.delegate_own_secs",
+        Some("10"),
+        "60",
+        "How often, with `ledger.delegate`, the ledger's own key signs a head itself, in seconds (1 to 3600).",
     ),
     key(
         "ledger.on_stall",

@@ -21,7 +21,9 @@ pub use archive::{ArchivePlace, Lock, LockMode, S3Place};
 pub use keys::{KEYS, Key, SINK_KEYS, WITNESS_KEYS, commented_file};
 pub use layers::environment;
 pub use reader::{Problem, Problems};
-pub use settings::{Access, Config, Gateway, Keys, Ledger, Limits, Log, Provider, Retention, Tls, Tunnels};
+pub use settings::{
+    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, Provider, Retention, Tls, Tunnels,
+};
 pub use url::ServerUrl;
 pub use witnesses::{WitnessPolicy, WitnessSettings, Witnesses};
 

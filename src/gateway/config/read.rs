@@ -6,19 +6,19 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sallyport_audit::Digest;
 use sallyport_audit::ledger::OnStall;
 use sallyport_audit::retention::{Framework, Policy, PolicyError};
 use sallyport_audit::sink::options::LEAST_MAX_MESSAGE;
 use sallyport_audit::sink::{
     Address, ClientIdentity, Facility, PersonalView, SinkName, SyslogOptions, TlsOptions, Transport,
 };
+use sallyport_audit::{Digest, Lending};
 
 use super::archive::read_archive;
 use super::keys::SINK_KEYS;
 use super::reader::{Problems, Reader};
 use super::settings::{
-    Access, Config, Gateway, Keys, Ledger, Limits, Log, Provider, Retention, Tls, Tunnels,
+    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, Provider, Retention, Tls, Tunnels,
 };
 use super::witnesses::{WitnessSettings, read_witnessing};
 
@@ -51,6 +51,9 @@ pub(super) fn read(
     let provider = read_provider(reader, state);
     let key_directory = path(reader, "keys.directory", state);
     let key_timeout = reader.number("keys.timeout_ms", 100, 60_000).map(Duration::from_millis);
+    let max_age = read_max_age(reader);
+    let lends = reader.word("ledger.delegate", &[("off", false), ("on", true)]);
+    let lending = read_lending(reader);
     let ledger_directory = path(reader, "ledger.directory", state);
     let segment_bytes = reader.number("ledger.segment_mebibytes", 1, 512).map(|size| size << 20);
     let record_heartbeat = seconds(reader.number("ledger.heartbeat_secs", 1, 3600));
@@ -93,12 +96,18 @@ pub(super) fn read(
         state_directory: state.to_owned(),
         gateway: Gateway { domain: domain?, organisation: organisation?, listen: listen?, drain: drain? },
         tls: Tls { certificate_file: certificate_file?, root_file: root_file? },
-        keys: Keys { provider: provider?, directory: key_directory?, timeout: key_timeout? },
+        keys: Keys {
+            provider: provider?,
+            directory: key_directory?,
+            timeout: key_timeout?,
+            max_age: max_age?,
+        },
         ledger: Ledger {
             directory: ledger_directory?,
             segment_bytes: segment_bytes?,
             heartbeat: record_heartbeat?,
             cosign_every: cosign_every?,
+            lending: lends?.then_some(lending?),
             on_stall: match (queue?, stall_wait?) {
                 (false, _) => OnStall::Refuse,
                 (true, patience) => OnStall::Queue { patience, places: STALL_PLACES },
@@ -160,6 +169,25 @@ fn read_retention(reader: &mut Reader<'_>, state: &Path) -> Option<Retention> {
             None
         }
     }
+}
+
+fn read_max_age(reader: &mut Reader<'_>) -> Option<MaxAge> {
+    let mut days = |path: &str| {
+        let days = reader.number(path, 0, 3650)?;
+        Some((days > 0).then(|| Duration::from_hours(days * 24)))
+    };
+    let (tls, identity) = (days("keys.tls_max_age_days"), days("keys.identity_max_age_days"));
+    let (ledger, token_signing) = (days("keys.ledger_max_age_days"), days("keys.token_signing_max_age_days"));
+    Some(MaxAge { tls: tls?, identity: identity?, ledger: ledger?, token_signing: token_signing? })
+}
+
+/// Within which bounds the ledger's key lends its signing, if it does.
+fn read_lending(reader: &mut Reader<'_>) -> Option<Lending> {
+    let seconds = |value: Option<u64>| value.map(Duration::from_secs);
+    let lifetime = seconds(reader.number("ledger.delegate_secs", 60, 86_400));
+    let heads = reader.number("ledger.delegate_heads", 10, 1_000_000_000);
+    let own_every = seconds(reader.number("ledger.delegate_own_secs", 1, 3600));
+    Some(Lending { lifetime: lifetime?, heads: heads?, own_every: own_every? })
 }
 
 fn read_provider(reader: &mut Reader<'_>, state: &Path) -> Option<Provider> {

@@ -5,10 +5,10 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sallyport_audit::Digest;
 use sallyport_audit::ledger::OnStall;
 use sallyport_audit::retention::Policy;
 use sallyport_audit::sink::SyslogOptions;
+use sallyport_audit::{Digest, Lending};
 
 use super::archive::ArchivePlace;
 use super::witnesses::Witnesses;
@@ -73,6 +73,21 @@ pub struct Keys {
     pub directory: PathBuf,
     /// Longest wait for one operation.
     pub timeout: Duration,
+    /// At which age keys are to be replaced.
+    pub max_age: MaxAge,
+}
+
+/// At which age the keys of a role are to be replaced; `None` is never.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MaxAge {
+    /// Role `tls`.
+    pub tls: Option<Duration>,
+    /// Roles `identity` and `identity-pq`.
+    pub identity: Option<Duration>,
+    /// Roles `ledger` and `ledger-pq`.
+    pub ledger: Option<Duration>,
+    /// Role `token-signing`.
+    pub token_signing: Option<Duration>,
 }
 
 /// Which kind of provider holds the keys.
@@ -105,6 +120,8 @@ pub struct Ledger {
     pub heartbeat: Duration,
     /// Interval of post-quantum cosignatures.
     pub cosign_every: Duration,
+    /// Whether and how a key in memory signs heads in between.
+    pub lending: Option<Lending>,
     /// What a record does while the signer is away.
     pub on_stall: OnStall,
     /// Interval of scrubs.

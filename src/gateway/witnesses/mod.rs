@@ -20,8 +20,10 @@ use courier::HttpCourier;
 /// The ways to all witnesses.
 pub(super) fn witnesses(config: &Config) -> Result<Vec<Witness>, GatewayError> {
     let witness = |settings: &super::config::WitnessSettings| {
-        let courier = HttpCourier::new(settings)
-            .map_err(|source| GatewayError::Witness { name: settings.name.clone(), source })?;
+        let courier = HttpCourier::new(settings).map_err(|source| GatewayError::Witness {
+            name: settings.name.clone(),
+            source: Box::new(source),
+        })?;
         Ok(Witness { name: settings.name.clone(), key: settings.key.clone(), courier: Arc::new(courier) })
     };
     config.ledger.witnesses.all.iter().map(witness).collect()

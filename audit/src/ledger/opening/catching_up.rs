@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Chain, Checkpoint, Digest, Expected, Files, Group, Known, LedgerError, LedgerOptions, Replayed};
 use super::{Store, StoreState, Visitor, recent, replay};
+use crate::epoch;
 use crate::journal::files::SegmentPath;
 use crate::ledger::scrub;
 use crate::ledger::sled_store::SledStore;
@@ -44,7 +45,7 @@ pub(super) fn replay_into_store(
     let met = [known_head, store_head.as_ref()].map(|head| head.map_or(0, |head| head.size));
     let begin =
         recent::begin(&segments, expected, met.into_iter().min().unwrap_or_default(), options.reread_bytes);
-    let (from, state) = begin.unwrap_or_else(|| (0, Replayed::genesis()));
+    let (from, state) = begin.unwrap_or_else(|| (0, Replayed::genesis(expected.key)));
     let checked_from = state.chain.next();
     let mut walk = Walk::new(known_head, store_head.as_ref(), store.as_deref(), &state.chain);
     let replayed = replay(files, segments.get(from..).unwrap_or_default(), state, expected, &mut walk)?;
@@ -87,9 +88,12 @@ fn open_store(
     );
     let unreadable = |error| format!("it could not be read: {error}");
     let Some(note) = store.head().map_err(unreadable)? else { return Ok((store, None)) };
-    let head =
-        Checkpoint::from_signed(&note, expected.key).ok().filter(|head| head.origin == expected.origin);
-    let head = head.ok_or("it belongs to another ledger, or its head was changed")?;
+    let head = Checkpoint::from_note(&note).ok().filter(|(head, note)| {
+        // An earlier key or a lent one may have signed it. What it says is compared with the journal.
+        epoch::split(&head.origin).0 == expected.origin
+            && (!note.names(expected.key) || note.verify(expected.key).is_ok())
+    });
+    let (head, _) = head.ok_or("it belongs to another ledger, or its head was changed")?;
     for seq in [0, head.size.saturating_sub(1)].map(Seq::new) {
         let found = store.range(seq, 1).map_err(unreadable)?;
         if found.first().is_none_or(|stored| stored.seq != seq) {
@@ -120,7 +124,8 @@ fn compare(
             }
             return Err(LedgerError::Behind { journal: size, known: known.size, witness: files.head() });
         }
-        if walk.root_at_known != Some(known.root) {
+        let named = replayed.epochs.at(known.size).is_none_or(|epoch| epoch.origin == known.origin);
+        if !named || walk.root_at_known != Some(known.root) {
             return Err(LedgerError::Forked { size: known.size, witness: files.head() });
         }
     }
@@ -252,7 +257,7 @@ fn rebuild(
         |error: crate::ledger::store::StoreError| LedgerError::Store { path: path.clone(), reason: error.0 };
     let store: Arc<dyn Store> =
         Arc::new(SledStore::open(&path, options.store_cache_bytes).map_err(unusable)?);
-    let state = Replayed::genesis();
+    let state = Replayed::genesis(expected.key);
     let mut walk = Walk::new(None, None, Some(store.as_ref()), &state.chain);
     let replayed = replay(files, segments, state, expected, &mut walk)?;
     walk.flush();

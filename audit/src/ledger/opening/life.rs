@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use tokio::sync::Semaphore;
 
 use crate::ledger::committer::Committer;
+use crate::ledger::indexer::Indexer;
 use crate::ledger::owner::{Closer, Ended, Message, Owner, describe};
 use crate::ledger::publisher::Publisher;
 use crate::ledger::reader::ReadSide;
@@ -24,6 +25,7 @@ pub(super) struct Ending {
     pub(super) workers: Vec<Worker>,
     pub(super) tail: Arc<Tail>,
     pub(super) feeder: JoinHandle<()>,
+    pub(super) indexer: Option<Indexer>,
     pub(super) read_side: Arc<ReadSide>,
     pub(super) room: Arc<Semaphore>,
     pub(super) lock: File,
@@ -75,6 +77,9 @@ impl Ending {
         let worked: Vec<_> =
             self.workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| fault())).collect();
         self.tail.stop();
+        if let Some(indexer) = self.indexer {
+            indexer.stop();
+        }
         let panicked = self.feeder.join().is_err();
         self.read_side.store.write().unwrap_or_else(PoisonError::into_inner).take();
         drop(self.lock);

@@ -15,9 +15,11 @@ use std::path::Path;
 use super::{Expected, Replayed};
 use crate::chain::Chain;
 use crate::checkpoint::Checkpoint;
+use crate::epoch::{self, Epochs};
 use crate::journal::files::{SegmentPath, read_range};
 use crate::journal::{Frame, FrameKind, SegmentHeader};
 use crate::record::Seq;
+use crate::signers::Signers;
 use crate::tree::Frontier;
 
 /// Longer than any header that this program writes.
@@ -37,7 +39,9 @@ pub(super) fn begin(
     }
     let joined =
         segments.iter().zip(headers.iter().skip(1)).all(|(segment, next)| ends_with(segment, &next.note));
-    let start = resume(headers.last()?, expected)?;
+    let (last, before) = headers.split_last()?;
+    let epochs = Epochs::through(before.iter().map(|header| (header.origin.as_str(), header.first)))?;
+    let start = resume(last, expected, epochs)?;
     joined.then_some((from, start))
 }
 
@@ -72,9 +76,20 @@ fn ends_with(segment: &SegmentPath, note: &str) -> bool {
 }
 
 /// The state at the beginning of a segment, if our key vouches for it.
-fn resume(header: &SegmentHeader, expected: &Expected<'_>) -> Option<Replayed> {
+fn resume(header: &SegmentHeader, expected: &Expected<'_>, epochs: Epochs) -> Option<Replayed> {
     let head = Checkpoint::from_signed(&header.note, expected.key).ok()?;
     let chain = Chain::resume(header.prev, Frontier::resume(header.first.get(), header.peaks.clone())?);
-    let fits = head == chain.checkpoint(&header.origin) && header.origin == expected.origin;
-    fits.then(|| Replayed { chain, note: header.note.clone(), groups: 2, ..Replayed::genesis() })
+    let ours =
+        epoch::split(&head.origin).0 == expected.origin && epochs.origin() == Some(head.origin.as_str());
+    let fits = ours && head == chain.checkpoint(&head.origin);
+    // Keys that were lent or replaced before this place are not known; if they matter, all is read.
+    let signers = Signers::in_office(expected.key);
+    fits.then(|| Replayed {
+        chain,
+        note: header.note.clone(),
+        groups: 2,
+        epochs,
+        signers,
+        ..Replayed::genesis(expected.key)
+    })
 }

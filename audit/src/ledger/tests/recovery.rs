@@ -25,7 +25,7 @@ fn read_back(directory: &Path) -> Result<Replayed, LedgerError> {
     let key = signer().verifier();
     let files = Files::new(directory);
     let segments = files.segments().unwrap();
-    replay(&files, &segments, Replayed::genesis(), &Expected { origin: ORIGIN, key: &key }, &mut Ignore)
+    replay(&files, &segments, Replayed::genesis(&key), &Expected { origin: ORIGIN, key: &key }, &mut Ignore)
 }
 
 #[tokio::test]

@@ -166,6 +166,10 @@ impl Vault for Locked {
     fn open(&self, _: KeyId, _: &[u8], _: &[u8]) -> Result<Vec<u8>, crate::OpenError> {
         Err(crate::VaultError::new("the wrapping key is gone").into())
     }
+
+    fn key_of(&self, _: &str) -> Option<KeyId> {
+        None
+    }
 }
 
 #[tokio::test]

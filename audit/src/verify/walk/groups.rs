@@ -8,7 +8,7 @@ use crate::checkpoint::Checkpoint;
 use crate::journal::{Frame, Group};
 use crate::record::Seq;
 
-impl Walk<'_> {
+impl Walk {
     pub(super) fn group(&mut self, frame: Frame<'_>, place: Place<'_>) -> Result<(), Stop> {
         let first = self.chain.next();
         let damaged = if frame.sound { "" } else { " (its checksum is wrong, too)" };
@@ -32,21 +32,23 @@ impl Walk<'_> {
                 place.broken(first, format!("the signed head over it (after record {last}) cannot be read"))
             );
         };
-        self.origin.expect(&head.origin).map_err(|what| place.broken(self.chain.next(), what))?;
-        let signed = self.signers.check(&note);
+        self.origin.head(&head.origin).map_err(|what| place.broken(self.chain.next(), what))?;
+        let signed = self.hands.check(self.chain.size(), &note);
         if head != self.chain.checkpoint(&head.origin) {
             // With all links within the group right, only its last record or its head can be wrong.
-            let genuine = signed.is_ok() && !self.signers.is_empty() && head.size == self.chain.size();
+            let genuine = signed.is_ok() && !self.hands.is_empty() && head.size == self.chain.size();
             return Err(if genuine {
                 place.broken(last, "it is not the record that its head was signed for")
             } else {
                 place.broken(last, "it and the signed head over it do not fit together")
             });
         }
-        if let Err(reason) = signed
-            && self.forged.is_none()
-        {
-            self.forged = Some(place.found(first, format!("the head over it: {reason}")));
+        match signed {
+            Ok(()) => self.hands.remember_unknown(&note, |what| place.found(first, what)),
+            Err(reason) if self.forged.is_none() => {
+                self.forged = Some(place.found(first, format!("the head over it: {reason}")));
+            }
+            Err(_) => {}
         }
         if let Some(stop) = newer {
             return Err(stop);

@@ -30,8 +30,7 @@ use crate::tree::Frontier;
 use older::Older;
 pub(super) use origin::Origin;
 pub(super) use pruned::Pruned;
-use signers::Signers;
-pub(super) use signers::signed_by_any;
+use signers::Hands;
 pub(super) use start::Start;
 
 /// Why a walk ended before the end.
@@ -66,8 +65,8 @@ pub(super) struct Tally {
 pub(super) const MARKS: usize = 5;
 
 /// What was found up to now.
-pub(super) struct Walk<'a> {
-    signers: Signers<'a>,
+pub(super) struct Walk {
+    pub(super) hands: Hands,
     /// Sizes at which the root is wanted.
     marks: [Option<u64>; MARKS],
     /// The roots at those sizes.
@@ -95,11 +94,11 @@ pub(super) struct Walk<'a> {
     pub(super) backwards: Option<Break>,
 }
 
-impl<'a> Walk<'a> {
-    pub(super) fn new(keys: &'a [PublicKey], marks: [Option<u64>; MARKS], start: Start) -> Self {
+impl Walk {
+    pub(super) fn new(keys: &[PublicKey], marks: [Option<u64>; MARKS], start: Start) -> Self {
         let older = start.journal_begins_earlier.then(Older::default);
         let mut walk = Self {
-            signers: Signers::trusting(keys),
+            hands: Hands::trusting(keys, start.signers.as_ref(), start.chain.size()),
             marks,
             roots: [None; MARKS],
             resumed: older.is_some().then(|| start.chain.size()),
@@ -132,9 +131,11 @@ impl<'a> Walk<'a> {
             let checked =
                 segment.map_err(Stop::Unreadable).and_then(|segment| self.segment(&segment, last, progress));
             if let Err(stop) = checked {
+                self.end_of_heads();
                 return Some(stop);
             }
         }
+        self.end_of_heads();
         self.end_of_older().err()
     }
 

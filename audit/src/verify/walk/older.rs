@@ -23,7 +23,7 @@ impl Older {
     }
 }
 
-impl Walk<'_> {
+impl Walk {
     /// Whether `group` was verified before, and is not looked at again.
     pub(super) fn is_old(&mut self, group: &Group<&[u8]>) -> bool {
         let Some(older) = &mut self.older else { return false };
@@ -41,6 +41,13 @@ impl Walk<'_> {
         let lost = |seq, what: String| {
             Err(Stop::Broken(Break { seq: Seq::new(seq), what, segment: None, offset: None }))
         };
+        if let Some(origin) = self.origin.epochs().announced() {
+            let what = format!(
+                "it was verified earlier, and the ledger now goes on as {origin:?} without it: verify the whole \
+                 ledger, and not only what is new since then"
+            );
+            return lost(older.end, what);
+        }
         if older.end < size {
             return lost(
                 older.end,

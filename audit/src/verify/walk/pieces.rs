@@ -5,7 +5,7 @@ use crate::journal::segment::SegmentFault;
 use crate::journal::{Frame, FrameFault, FrameKind, SegmentHeader};
 use crate::prefix::NAME;
 
-impl Walk<'_> {
+impl Walk {
     pub(super) fn segment(
         &mut self,
         segment: &Segment,
@@ -69,7 +69,7 @@ impl Walk<'_> {
             SegmentFault::Version { .. } => Stop::Newer(format!("{}: {error}", place.segment)),
             SegmentFault::Form => place.broken(next, format!("in the segment that begins with it, {error}")),
         })?;
-        self.origin.expect(&header.origin).map_err(|what| place.broken(next, what))?;
+        self.origin.header(&header.origin, next).map_err(|what| place.broken(next, what))?;
         if self.older.is_some() && header.first < next {
             return Ok(());
         }

@@ -4,12 +4,13 @@ use super::{Created, Place, Stop, Walk};
 use crate::chain::Chain;
 use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
+use crate::epoch::Resumed;
 use crate::journal::Group;
 use crate::kind::Kind;
 use crate::record::{RecordError, RecordReader, RecordView, Seq};
 use crate::verify::blame;
 
-impl Walk<'_> {
+impl Walk {
     /// Checks the records of a group; gives back a stop for later when one is of a newer format.
     pub(super) fn records(
         &mut self,
@@ -30,7 +31,8 @@ impl Walk<'_> {
                         let (seq, what) = blame::broken_link(group, seq, record.prev, before, head);
                         return Err(place.broken(seq, what));
                     }
-                    self.contents(&record, place);
+                    self.contents(&record, place)?;
+                    self.hands.read(&record);
                 }
                 // Believed only if the head over it was signed for it; a forger gets a plain answer.
                 Err(error @ RecordError::Version { .. }) => {
@@ -63,22 +65,33 @@ impl Walk<'_> {
         if record.prev != self.chain.prev() {
             return Err(place.broken(seq, "its `prev` is not the digest of the record before it"));
         }
-        self.contents(&record, place);
+        self.contents(&record, place)?;
+        self.hands.read_alone(&record);
         let leaf = Digest::leaf(bytes);
         self.extend(leaf);
         Ok(leaf)
     }
 
     /// Notes what a record in its right place says. The head over it was not looked at yet.
-    pub(super) fn contents(&mut self, record: &RecordView<'_>, place: Place<'_>) {
+    pub(super) fn contents(&mut self, record: &RecordView<'_>, place: Place<'_>) -> Result<(), Stop> {
         self.time(record, place);
+        self.origin.record(record).map_err(|what| place.broken(record.seq, what))?;
         // Kinds that bear on what follows, each with its rule.
         match record.kind {
             Kind::LedgerCreated if record.seq == Seq::ZERO => self.created = created(record),
             Kind::RetentionPruned => self.declared(record),
+            Kind::LedgerResumed => self.lost_head(record, place)?,
             _ => {}
         }
         self.tally.last_kind = Some(record.kind);
+        Ok(())
+    }
+
+    /// The head that a new epoch names as lost must be one that the ledger signed.
+    fn lost_head(&self, record: &RecordView<'_>, place: Place<'_>) -> Result<(), Stop> {
+        let lost = Resumed::read(&record.details()).and_then(|resumed| resumed.lost());
+        let checked = lost.map_or(Ok(()), |(head, note)| self.hands.check_lost(head.size, &note));
+        checked.map_err(|reason| place.broken(record.seq, format!("the lost head that it names: {reason}")))
     }
 
     fn time(&mut self, record: &RecordView<'_>, place: Place<'_>) {

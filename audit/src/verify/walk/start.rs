@@ -9,6 +9,7 @@
 
 use super::{Created, Origin, Tally};
 use crate::chain::Chain;
+use crate::signers::SignersState;
 
 /// What is known before the first segment is read.
 pub(in crate::verify) struct Start {
@@ -19,6 +20,8 @@ pub(in crate::verify) struct Start {
     pub(in crate::verify) origin: Origin,
     pub(in crate::verify) created: Option<Created>,
     pub(in crate::verify) tally: Tally,
+    /// The ledger's keys, if they are known; else the first head and record 0 tell.
+    pub(in crate::verify) signers: Option<SignersState>,
     /// Whether the journal still holds some of those records, which are then passed over. The last of them
     /// must be there, under `note`.
     pub(in crate::verify) journal_begins_earlier: bool,
@@ -33,6 +36,7 @@ impl Start {
             origin: Origin::default(),
             created: None,
             tally: Tally::default(),
+            signers: None,
             journal_begins_earlier: false,
         }
     }

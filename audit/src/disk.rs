@@ -1,4 +1,4 @@
-//! The few things that the ledger does to files, so that tests can make each of them fail.
+//! The few things that the ledger, and its recovery, do to files, so that tests can make each of them fail.
 //!
 //! Promised by an implementation: what [`DiskFile::sync`] and [`Disk::sync_directory`] return `Ok` for survives a
 //! power cut. The query store has files of its own, outside of this: it is only a copy.
