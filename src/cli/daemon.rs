@@ -80,7 +80,8 @@ impl Daemon {
                 .map_err(|error| Failure::caused(ExitCode::Failed, &error, error.hint()))
             }
             Command::Keys(command) => {
-                start_log("warn", false);
+                // What a token cannot do is an answer here, and needs no words of the binding beside it.
+                start_log("warn,cryptoki=off", false);
                 keys::run(command).await
             }
         }

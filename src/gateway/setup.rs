@@ -83,6 +83,12 @@ pub enum SetupError {
         /// Why not.
         why: String,
     },
+    /// The gateway serves, and so it holds the ledger.
+    #[error("refused (gateway-runs): a gateway holds the ledger in {directory}")]
+    GatewayRuns {
+        /// The ledger's directory.
+        directory: PathBuf,
+    },
     /// The system gives no randomness for PINs.
     #[error("the system gives no randomness")]
     Randomness,
@@ -97,6 +103,9 @@ impl SetupError {
             Self::Keys(error) => error.hint().to_owned(),
             Self::File { .. } => "check who may write there, and that the disk is not full".to_owned(),
             Self::Person { .. } => "write user:NAME in lower case".to_owned(),
+            Self::GatewayRuns { .. } => {
+                "stop the gateway, replace the key, and start it again; nothing was changed".to_owned()
+            }
             Self::Randomness => "try again when the system has started".to_owned(),
         }
     }

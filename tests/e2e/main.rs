@@ -31,6 +31,7 @@ mod identity;
 mod life;
 mod outage;
 mod publishing;
+mod rotation;
 mod secrecy;
 mod siem;
 mod starting;
