@@ -45,6 +45,10 @@ impl Rotated {
 ///
 /// If the gateway runs (it holds the ledger), or a step fails; what was begun is finished by the next attempt.
 pub async fn rotate(config: &Config, what: Rotated) -> Result<Vec<String>, SetupError> {
+    if what == Rotated::Tls {
+        let config = config.clone();
+        blocking(move || setup::only_of_our_root(&config)).await?;
+    }
     let keys = {
         let config = config.clone();
         blocking(move || open_keys(&config).map_err(GatewayError::Keys)).await?

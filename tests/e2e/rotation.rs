@@ -160,6 +160,27 @@ fn keys_of_a_gateway_that_runs_are_not_rotated_and_nothing_is_changed() {
 }
 
 #[test]
+fn the_tls_key_gets_a_new_certificate_but_one_of_another_root_is_left_as_it_is() {
+    let mut world = World::with().prepare();
+    let (file, stranger) = (world.state().join("tls/server.pem"), World::with().prepare());
+    let ours = std::fs::read(&file).unwrap();
+    let foreign = std::fs::read(stranger.state().join("tls/server.pem")).unwrap();
+    std::fs::write(&file, &foreign).unwrap();
+    let before = keys(&world, "list");
+    let refused = world.daemon(&["keys", "rotate", "tls"]);
+    assert_eq!(refused.code, 1, "{}", refused.err);
+    assert!(refused.err.contains("foreign-certificate"), "{}", refused.err);
+    assert_eq!((keys(&world, "list"), std::fs::read(&file).unwrap()), (before.clone(), foreign));
+
+    std::fs::write(&file, &ours).unwrap();
+    good(&world.daemon(&["keys", "rotate", "tls"]));
+    assert_ne!(keys(&world, "list"), before);
+    assert_ne!(std::fs::read(&file).unwrap(), ours);
+    // Ready for those who pin the root, which is the same.
+    world.start_gateway();
+}
+
+#[test]
 fn the_keys_the_token_and_the_backup_plan_are_told_as_json_and_without_noise() {
     let world = World::with().prepare();
     let roles = [
