@@ -80,6 +80,7 @@ fn accepted() -> Accepted {
             max_streams: 1024,
         },
         resume: b"ticket".to_vec(),
+        ticket: Some([0x99; 16]),
     }
 }
 
@@ -101,6 +102,7 @@ fn compute(xwing: &XWing, mode: Mode, signatures: Option<IdentitySignatures>) ->
         key: Box::new(xwing.pk),
         nonce: [0x11; 32],
         binding: exporter.map(schedule::binding_tag),
+        resume: None,
     }
     .encode()
     .unwrap();
