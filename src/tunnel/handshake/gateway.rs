@@ -90,15 +90,7 @@ impl<'a> Hello<'a> {
         let core = ResumedHello { suite: suite.number(), mode, ciphertext, nonce }.encode_core();
         let transcript = resumed_transcript(self.bytes, &core, shared_tls);
         let schedule = Schedule::resumed(&secret, &earlier, transcript);
-        let answering = Answering {
-            schedule,
-            suite,
-            mode,
-            credential: Vec::new(),
-            possession: None,
-            opening: core,
-            resumed: true,
-        };
+        let answering = Answering::resumed(schedule, suite, mode, core);
         Ok((Credential { proof, wishes, signatures: None }, answering))
     }
 
@@ -217,6 +209,11 @@ pub struct Answering {
 }
 
 impl Answering {
+    pub(super) fn resumed(schedule: Schedule, suite: Suite, mode: Mode, core: Vec<u8>) -> Self {
+        let (credential, possession) = (Vec::new(), None);
+        Self { schedule, suite, mode, credential, possession, opening: core, resumed: true }
+    }
+
     /// The suite in use.
     pub fn suite(&self) -> Suite {
         self.suite
