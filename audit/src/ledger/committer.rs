@@ -94,7 +94,6 @@ impl Committer {
                     Ok(signed) => self.write(signed, began.elapsed(), desk)?,
                     Err(Unable::Stalled(unsigned, reason)) => self.answer(Err((Some(unsigned), reason))),
                     Err(Unable::Failed(waiting, reason)) => {
-                        self.publisher.failed(&reason);
                         self.owner.tell(Message::Unwritten(pending(waiting), reason.clone()));
                         self.owner.tell(Message::Unrecovered(LedgerError::Fault { reason }));
                     }

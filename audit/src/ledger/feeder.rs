@@ -17,7 +17,11 @@ pub(super) struct Feeder {
 
 impl Feeder {
     /// Begins to feed `store`.
-    pub(super) fn start(tail: Arc<Tail>, flush_interval: Duration, store: Arc<dyn Store>) -> io::Result<Self> {
+    pub(super) fn start(
+        tail: Arc<Tail>,
+        flush_interval: Duration,
+        store: Arc<dyn Store>,
+    ) -> io::Result<Self> {
         let feeder = Self { tail, flush_interval, thread: Mutex::new(None) };
         feeder.feed(store)?;
         Ok(feeder)

@@ -391,8 +391,7 @@ fn start(
     let place =
         Place { chain: replayed.chain.clone(), time: replayed.last_time, key: own.key.clone(), left: None };
     let index_span = options.index_span;
-    let mut numbering =
-        Numbering::new(&options, Arc::clone(&vault), Arc::clone(&clock), place.clone());
+    let mut numbering = Numbering::new(&options, Arc::clone(&vault), Arc::clone(&clock), place.clone());
     let mut signing =
         Signing::new(own, options.lending.clone(), options.origin.clone(), replayed.chain.clone());
     let mut writing = Writing {
@@ -453,14 +452,8 @@ fn start(
     // Without an index searches take longer, and nothing else is different.
     let indexer = Indexer::start(read_side.files.clone(), read_side.heads.clone(), index_span);
     let indexer = indexer.inspect_err(|error| tracing::warn!(%error, "no search index is made")).ok();
-    let ending = Ending {
-        workers,
-        feeder,
-        indexer,
-        read_side: Arc::clone(&read_side),
-        room: Arc::clone(&room),
-        lock,
-    };
+    let ending =
+        Ending { workers, feeder, indexer, read_side: Arc::clone(&read_side), room: Arc::clone(&room), lock };
     let written_by = options.node.clone();
     let owner = Owner::new(options, numbering, orders, Arc::clone(&publisher));
     let thread = std::thread::Builder::new()

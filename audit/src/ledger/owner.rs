@@ -336,7 +336,8 @@ impl Owner {
         let refused = || AppendError::Failed { reason: reason.clone() };
         let open = self.numbering.close().into_iter().flat_map(|unsigned| unsigned.waiting);
         let unwritten = self.trouble.into_iter().flat_map(|trouble| trouble.unwritten);
-        for pending in unwritten.chain(open.map(|(pending, _)| pending)).chain(self.held).chain(self.waiting) {
+        for pending in unwritten.chain(open.map(|(pending, _)| pending)).chain(self.held).chain(self.waiting)
+        {
             answer(pending, refused());
         }
         if let Some(Handover { reply, .. }) = self.handover {
@@ -360,9 +361,7 @@ impl Owner {
                 Ok(Message::HandOver(Handover { reply, .. })) => {
                     let _ = reply.send(Err(refused()));
                 }
-                Ok(
-                    Message::Free | Message::Recovered(_) | Message::Unrecovered(_) | Message::Broken(_),
-                ) => {}
+                Ok(Message::Free | Message::Recovered(_) | Message::Unrecovered(_) | Message::Broken(_)) => {}
             }
         }
         Ended { close, result: Err(LedgerError::Failed { reason }) }

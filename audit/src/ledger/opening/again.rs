@@ -68,10 +68,8 @@ impl Again {
 
     /// Reads the files, and exchanges the store for one that has everything in them.
     fn read(&self, place: &Place, writing: &Writing) -> Result<StoreState, LedgerError> {
-        let options = LedgerOptions {
-            origin: epoch::split(&self.options.origin).0.to_owned(),
-            ..self.options.clone()
-        };
+        let options =
+            LedgerOptions { origin: epoch::split(&self.options.origin).0.to_owned(), ..self.options.clone() };
         let known = read_head(&self.files, &options)?;
         let expected = Expected { origin: &options.origin, key: &place.key };
         self.let_go_of_store();

@@ -48,32 +48,30 @@ async fn append_through(ledger: &Ledger) -> Vec<u64> {
 #[tokio::test]
 async fn whichever_operation_fails_for_however_long_the_ledger_goes_on_with_what_was_acknowledged() {
     let mut tried = 0;
-    for lasts in [1, 2, 20] {
-        for ill in [Ill::Half, Ill::All] {
-            for at in 0.. {
-                let directory = tempfile::tempdir().unwrap();
-                let disk = AilingDisk::new(lasts, ill);
-                let (ledger, _) = open_on(impatient(directory.path()), &disk);
-                let reader = ledger.reader();
-                disk.falls_ill_at(at);
-                let acknowledged = append_through(&ledger).await;
-                let what = format!("operation {at} fails, and {lasts} in all ({ill:?})");
-                assert_eq!(numbers(&ledger), acknowledged, "{what}: exactly what was acknowledged");
-                assert_eq!(reader.len(), ledger.reader().len(), "{what}: readers go on");
-                if !disk.has_failed() {
-                    break;
-                }
-                ledger.close().await.unwrap_or_else(|error| panic!("{what}: {error}"));
-                assert_verified(directory.path());
-                let (ledger, opened) = open(directory.path());
-                assert_eq!((numbers(&ledger), opened.torn), (acknowledged.clone(), None), "{what}");
-                assert!(kinds(&ledger).contains(&Kind::LedgerRecovered), "{what}");
-                ledger.close().await.unwrap();
-                tried += 1;
+    for (lasts, ill) in [(1, Ill::Half), (1, Ill::All), (9, Ill::Half)] {
+        for at in 0.. {
+            let directory = tempfile::tempdir().unwrap();
+            let disk = AilingDisk::new(lasts, ill);
+            let (ledger, _) = open_on(impatient(directory.path()), &disk);
+            let reader = ledger.reader();
+            disk.falls_ill_at(at);
+            let acknowledged = append_through(&ledger).await;
+            let what = format!("operation {at} fails, and {lasts} in all ({ill:?})");
+            assert_eq!(numbers(&ledger), acknowledged, "{what}: exactly what was acknowledged");
+            assert_eq!(reader.len(), ledger.reader().len(), "{what}: readers go on");
+            if !disk.has_failed() {
+                break;
             }
+            ledger.close().await.unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_verified(directory.path());
+            let (ledger, opened) = open(directory.path());
+            assert_eq!((numbers(&ledger), opened.torn), (acknowledged.clone(), None), "{what}");
+            assert!(kinds(&ledger).contains(&Kind::LedgerRecovered), "{what}");
+            ledger.close().await.unwrap();
+            tried += 1;
         }
     }
-    assert!(tried > 100, "{tried}");
+    assert!(tried > 60, "{tried}");
 }
 
 #[tokio::test]
@@ -158,4 +156,87 @@ async fn a_crash_in_the_middle_of_opening_again_leaves_a_ledger_that_opens_with_
         assert!(!directory.path().join("room").exists(), "step {at}");
     }
     assert!(finished > 0, "every step was tried");
+}
+
+#[tokio::test]
+async fn a_query_store_that_fails_is_opened_again_and_has_everything() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ledger, _) = open_on(impatient(directory.path()), &AilingDisk::new(0, Ill::Half));
+    let reader = ledger.reader();
+    ledger.append(draft(1)).await.unwrap();
+    reader.shared.tail.fail("the query store failed: no room".to_owned());
+    let refused = ledger.append(draft(2)).await.unwrap_err();
+    assert!(
+        matches!(&refused, AppendError::Recovering { reason } if reason.contains("no room")),
+        "{refused}"
+    );
+    ledger.status().wait_for(LedgerStatus::is_open).await.unwrap();
+    ledger.append(draft(3)).await.unwrap();
+    assert_eq!(numbers(&ledger), [1, 3]);
+    assert_eq!(reader.len(), ledger.reader().len(), "a reader from before goes on");
+    ledger.close().await.unwrap();
+    let (ledger, opened) = open(directory.path());
+    assert_eq!((opened.store, numbers(&ledger)), (StoreState::Current, vec![1, 3]));
+    ledger.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_handover_that_is_not_written_leaves_the_ledger_with_its_key() {
+    let directory = tempfile::tempdir().unwrap();
+    for ill in [Ill::Half, Ill::All] {
+        let folder = directory.path().join(format!("{ill:?}"));
+        let disk = AilingDisk::new(1, ill);
+        let (ledger, _) = open_on(impatient(&folder), &disk);
+        disk.falls_ill_at(0);
+        let successor = SoftwareSigner::new(ORIGIN, [8; 32]);
+        let refused = ledger.hand_over(Box::new(successor)).await.unwrap_err();
+        assert!(matches!(refused, AppendError::Recovering { .. }), "{refused}");
+        ledger.status().wait_for(LedgerStatus::is_open).await.unwrap();
+        ledger.append(draft(1)).await.unwrap();
+        ledger.close().await.unwrap();
+        assert_verified(&folder);
+        let (ledger, _) = open(&folder);
+        assert!(!kinds(&ledger).contains(&Kind::KeyRotated));
+        ledger.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_lent_key_that_is_not_written_is_lent_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let lending =
+        Lending { lifetime: Duration::from_secs(3600), heads: 3, own_every: Duration::from_secs(3600) };
+    for at in 0..12 {
+        let folder = directory.path().join(at.to_string());
+        let disk = AilingDisk::new(1, Ill::All);
+        let options = LedgerOptions { lending: Some(lending.clone()), ..impatient(&folder) };
+        let (ledger, _) = open_on(options, &disk);
+        disk.falls_ill_at(at);
+        let acknowledged = append_through(&ledger).await;
+        assert_eq!(numbers(&ledger), acknowledged);
+        let _ = ledger.close().await;
+        let verdict = check(&folder);
+        assert_eq!(verdict.overall(), Overall::Verified, "operation {at}: {verdict:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_is_not_what_was_acknowledged_ends_the_ledger() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = AilingDisk::new(1, Ill::Half);
+    let (ledger, _) = open_on(LedgerOptions { segment_bytes: 1 << 20, ..impatient(directory.path()) }, &disk);
+    ledger.append(draft(1)).await.unwrap();
+    let path = first_segment(directory.path());
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    disk.falls_ill_at(0);
+    ledger.append(draft(2)).await.unwrap_err();
+    let mut status = ledger.status();
+    let failed =
+        status.wait_for(|status| matches!(status, LedgerStatus::Failed { .. })).await.unwrap().clone();
+    assert!(matches!(&failed, LedgerStatus::Failed { reason } if reason.contains("damaged")), "{failed:?}");
+    assert!(matches!(ledger.append(draft(3)).await, Err(AppendError::Failed { .. })));
+    assert!(ledger.close().await.is_err());
 }
