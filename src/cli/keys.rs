@@ -65,7 +65,9 @@ pub(super) async fn run(command: KeysCommand) -> Result<(), Failure> {
             };
             let steps = rotation::rotate(&settings.load()?, what).await;
             let steps = steps.map_err(|error| Failure::caused(ExitCode::Failed, &error, error.hint()))?;
-            steps.into_iter().for_each(|step| say(format_args!("{step}")));
+            for step in steps {
+                say(format_args!("{step}"));
+            }
             Ok(())
         }
     }

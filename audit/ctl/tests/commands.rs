@@ -221,30 +221,26 @@ fn stats_count_by_kind_and_result() {
 #[test]
 fn following_lists_what_is_added_until_it_is_ended() {
     for from in [&["--from", "7"][..], &["--last", "1"]] {
-        follow(from);
+        let mut ledger = Ledger::new();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_auditctl"))
+            .args(["log", ledger.path().to_str().unwrap(), "--follow", "--json"])
+            .args(from)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+        assert_eq!(next()["seq"], 7);
+        for seq in [8, 9] {
+            ledger.journal.group([Draft::new(Kind::GatewayHeartbeat, Outcome::Success)]);
+            // Appended as the gateway does it: what is there stays.
+            let bytes = &ledger.journal.segments[0].1;
+            std::fs::write(ledger.path().join("grown"), bytes).unwrap();
+            std::fs::rename(ledger.path().join("grown"), ledger.segment()).unwrap();
+            assert_eq!(next()["seq"], seq);
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
-}
-
-fn follow(from: &[&str]) {
-    let mut ledger = Ledger::new();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_auditctl"))
-        .args(["log", ledger.path().to_str().unwrap(), "--follow", "--json"])
-        .args(from)
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
-    assert_eq!(next()["seq"], 7);
-    for seq in [8, 9] {
-        ledger.journal.group([Draft::new(Kind::GatewayHeartbeat, Outcome::Success)]);
-        // Appended as the gateway does it: what is there stays.
-        let bytes = &ledger.journal.segments[0].1;
-        std::fs::write(ledger.path().join("grown"), bytes).unwrap();
-        std::fs::rename(ledger.path().join("grown"), ledger.segment()).unwrap();
-        assert_eq!(next()["seq"], seq);
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
 }

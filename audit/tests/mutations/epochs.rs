@@ -141,10 +141,10 @@ fn declarations(score: &mut Score) {
             if before == *value {
                 continue;
             }
-            let mut changed = sample.clone();
-            changed.piece_mut(index).record = canonical(&record);
-            changed.relink(index + 1, Hand::Own);
-            score.always(class, &format!("record {index}: {what}"), &changed);
+            let mut forged = sample.clone();
+            forged.piece_mut(index).record = canonical(&record);
+            forged.relink(index + 1, Hand::Own);
+            score.always(class, &format!("record {index}: {what}"), &forged);
         }
     }
 }

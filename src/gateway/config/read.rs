@@ -48,6 +48,7 @@ pub(super) fn read(
     let key_directory = path(reader, "keys.directory", state);
     let key_timeout = reader.number("keys.timeout_ms", 100, 60_000).map(Duration::from_millis);
     let max_age = read_max_age(reader);
+    let lends = reader.word("ledger.delegate", &[("off", false), ("on", true)]);
     let lending = read_lending(reader);
     let ledger_directory = path(reader, "ledger.directory", state);
     let record_heartbeat = seconds(reader.number("ledger.heartbeat_secs", 1, 3600));
@@ -99,7 +100,7 @@ pub(super) fn read(
             directory: ledger_directory?,
             heartbeat: record_heartbeat?,
             cosign_every: cosign_every?,
-            lending: lending?,
+            lending: lends?.then_some(lending?),
             on_stall: match (queue?, stall_wait?) {
                 (false, _) => OnStall::Refuse,
                 (true, patience) => OnStall::Queue { patience, places: STALL_PLACES },
@@ -145,15 +146,13 @@ fn read_max_age(reader: &mut Reader<'_>) -> Option<MaxAge> {
     Some(MaxAge { tls: tls?, identity: identity?, ledger: ledger?, token_signing: token_signing? })
 }
 
-/// `Some(None)` where nothing is lent.
-fn read_lending(reader: &mut Reader<'_>) -> Option<Option<Lending>> {
-    let on = reader.word("ledger.delegate", &[("off", false), ("on", true)]);
+/// Within which bounds the ledger's key lends its signing, if it does.
+fn read_lending(reader: &mut Reader<'_>) -> Option<Lending> {
     let seconds = |value: Option<u64>| value.map(Duration::from_secs);
     let lifetime = seconds(reader.number("ledger.delegate_secs", 60, 86_400));
     let heads = reader.number("ledger.delegate_heads", 10, 1_000_000_000);
     let own_every = seconds(reader.number("ledger.delegate_own_secs", 1, 3600));
-    let lending = Lending { lifetime: lifetime?, heads: heads?, own_every: own_every? };
-    Some(on?.then_some(lending))
+    Some(Lending { lifetime: lifetime?, heads: heads?, own_every: own_every? })
 }
 
 fn read_provider(reader: &mut Reader<'_>, state: &Path) -> Option<Provider> {
