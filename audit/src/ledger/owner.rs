@@ -22,6 +22,10 @@ use super::trouble::Trouble;
 use super::{AppendError, LedgerError, LedgerOptions, LedgerStatus, Receipt};
 use crate::record::Prepared;
 
+mod troubled;
+
+use troubled::enqueued;
+
 /// Reads the wall clock; a test gives its own.
 pub(super) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -236,52 +240,11 @@ impl Owner {
                 self.stall(drafts, &reason);
             }
             Message::Unwritten(drafts, reason) => self.unwritten(drafts, reason),
-            Message::Recovered(numbering) => {
-                (self.signing, self.again) = (false, true);
-                self.numbering = *numbering;
-                if let Some(mut trouble) = self.trouble.take() {
-                    trouble.unwritten.append(&mut self.held);
-                    self.held = trouble.unwritten;
-                }
-                self.publisher.recovered();
-            }
-            Message::Unrecovered(error) => {
-                self.signing = false;
-                let reason = describe(&error);
-                if !error.may_pass() {
-                    let reason = format!("{reason} ({})", error.hint());
-                    self.publisher.failed(&reason);
-                    return Err(reason);
-                }
-                self.publisher.recovering(&reason);
-                if let Some(trouble) = &mut self.trouble {
-                    trouble.again(reason);
-                }
-            }
+            Message::Recovered(numbering) => self.recovered(*numbering),
+            Message::Unrecovered(error) => self.unrecovered(&error)?,
             Message::Broken(reason) => return Err(reason),
         }
         Ok(())
-    }
-
-    /// A group was not written: nothing is, until the files were opened again.
-    fn unwritten(&mut self, drafts: impl IntoIterator<Item = Pending>, reason: String) {
-        let error = AppendError::Recovering { reason: reason.clone() };
-        let pause = self.options.retry_interval;
-        let trouble = self.trouble.get_or_insert_with(|| Trouble::new(reason, pause));
-        trouble.unwritten.extend(enqueued(drafts, &error));
-        self.refuse_in_trouble();
-    }
-
-    /// While nothing can be written whoever waits is told; what was only enqueued is kept until something can.
-    fn refuse_in_trouble(&mut self) {
-        let Some(trouble) = &self.trouble else { return };
-        let error = AppendError::Recovering { reason: trouble.reason.clone() };
-        let open = self.numbering.close().into_iter().flat_map(|unsigned| unsigned.waiting);
-        let open: Vec<_> = open.map(|(pending, _)| pending).collect();
-        self.held.extend(enqueued(open.into_iter().chain(self.waiting.drain(..)), &error));
-        if let Some(Handover { reply, .. }) = self.handover.take() {
-            let _ = reply.send(Err(error));
-        }
     }
 
     /// A failing key provider is asked again: with what it kept from being recorded, or with nothing.
@@ -381,19 +344,6 @@ impl Owner {
         };
         Err(LedgerError::Unrecorded { drafts, reason })
     }
-}
-
-/// Whoever waits for a draft is told; the others are given back.
-fn enqueued(drafts: impl IntoIterator<Item = Pending>, error: &AppendError) -> VecDeque<Pending> {
-    let mut enqueued = VecDeque::new();
-    for pending in drafts {
-        if pending.reply.is_some() {
-            answer(pending, error.clone());
-        } else {
-            enqueued.push_back(pending);
-        }
-    }
-    enqueued
 }
 
 /// Tells whoever waits for a draft that it was not recorded.
