@@ -117,7 +117,7 @@ impl Committer {
         let written = writing.write(after, note, group);
         *wrote_for = began.elapsed();
         let sync_is_due = writing.is_sync_due();
-        let waiting = match written {
+        let acknowledged = match written {
             Ok(()) => waiting,
             // Told before anybody else can write, so that the owner hears of failures in their order.
             Err(reason) => {
@@ -129,7 +129,7 @@ impl Committer {
         if desk.take().is_some() {
             self.answer(Ok(()));
         }
-        acknowledge(waiting);
+        acknowledge(acknowledged);
         if sync_is_due {
             self.sync();
         }

@@ -316,10 +316,14 @@ impl Owner {
                 Ok(Message::Abandoned) | Err(mpsc::RecvError) => closing = true,
                 Ok(Message::Stalled(unsigned, _)) => {
                     let waiting = unsigned.map(|unsigned| unsigned.waiting).unwrap_or_default();
-                    waiting.into_iter().for_each(|(pending, _)| answer(pending, refused()));
+                    for (pending, _) in waiting {
+                        answer(pending, refused());
+                    }
                 }
                 Ok(Message::Unwritten(drafts, _)) => {
-                    drafts.into_iter().for_each(|pending| answer(pending, refused()));
+                    for pending in drafts {
+                        answer(pending, refused());
+                    }
                 }
                 Ok(Message::HandOver(Handover { reply, .. })) => {
                     let _ = reply.send(Err(refused()));

@@ -133,10 +133,8 @@ impl Reader {
 
     fn stored(&self, from: Seq, limit: usize) -> Result<Vec<Stored>, ReadError> {
         let store = self.shared.store.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let store = store.ok_or_else(|| match self.shared.recovering.load(Ordering::SeqCst) {
-            true => ReadError::Recovering,
-            false => ReadError::Closed,
-        })?;
+        let comes_back = self.shared.recovering.load(Ordering::SeqCst);
+        let store = store.ok_or(if comes_back { ReadError::Recovering } else { ReadError::Closed })?;
         store.range(from, limit).map_err(|error| ReadError::Store { reason: error.0 })
     }
 

@@ -229,7 +229,7 @@ fn really_full(counts: &mut Counts) {
             }
             assert!(mount("remount,size=64m"), "it can be made larger");
             ledger.status().wait_for(LedgerStatus::is_open).await.unwrap();
-            let receipt = ledger.append(draft(10_000)).await.expect("it goes on by itself");
+            let receipt = ledger.append(draft(10_000)).await.unwrap();
             known.push(named(&receipt));
             holds(&ledger, &known, "a file system with room again", counts);
             ledger.close().await.unwrap();

@@ -82,7 +82,7 @@ fn open_faulty(
     let disk = FaultyDisk { count: Arc::clone(&count), fails, kind };
     let surroundings = Surroundings { disk: Arc::new(disk), ..Surroundings::real() };
     // It is not given the time to go on by itself.
-    let options = LedgerOptions { retry_interval: std::time::Duration::from_secs(3600), ..options };
+    let options = LedgerOptions { retry_interval: std::time::Duration::from_hours(1), ..options };
     (opening::open(options, Box::new(signer()), Arc::new(PlainVault), surroundings), count)
 }
 
