@@ -10,6 +10,7 @@ mod erasures;
 mod evidence;
 mod heartbeat;
 mod parts;
+mod probes;
 pub mod rotation;
 mod run;
 pub mod schedule;

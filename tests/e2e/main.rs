@@ -27,6 +27,7 @@ mod configuration;
 mod erasure;
 mod evasion;
 mod hostile_peers;
+mod hsm_faults;
 mod identity;
 mod life;
 mod outage;

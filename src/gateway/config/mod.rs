@@ -18,7 +18,9 @@ use toml::Table;
 pub use keys::{KEYS, Key, SINK_KEYS, WITNESS_KEYS, commented_file};
 pub use layers::environment;
 pub use reader::{Problem, Problems};
-pub use settings::{Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, Provider, Tls, Tunnels};
+pub use settings::{
+    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Tls, Tunnels,
+};
 pub use witnesses::{WitnessPolicy, WitnessSettings, WitnessUrl, Witnesses};
 
 use read::{read, read_sinks};
