@@ -79,6 +79,10 @@ kinds! {
     TokenIssued = "token.issued",
     /// A token was declared invalid before its end.
     TokenRevoked = "token.revoked",
+    /// A device was enrolled for a person: from now on its keys prove who they are.
+    DeviceEnrolled = "device.enrolled",
+    /// A device was declared lost or unwanted: its keys prove nobody any more.
+    DeviceRevoked = "device.revoked",
     /// A credential was not accepted.
     AuthFailed = "auth.failed",
     /// A publisher and the gateway agreed on keys.
@@ -188,6 +192,6 @@ mod tests {
             assert_eq!(Kind::parse(kind.as_str()), Some(*kind));
         }
         assert_eq!(Kind::parse("session.imagined"), None);
-        assert_eq!(Kind::ALL.len(), 51);
+        assert_eq!(Kind::ALL.len(), 53);
     }
 }

@@ -3,11 +3,13 @@
 use jiff::Timestamp;
 use sallyport_audit::KeyId;
 
+use super::device::{DeviceId, DeviceKeys};
 use super::ids::{GrantId, RequestId, TokenId};
 use super::names::{Principal, Role, Subject, Tenant};
 use super::object::{Action, Object};
 use super::policy::PolicyDigest;
 use super::reason::{Reason, Ticket};
+use super::token::Purpose;
 use super::workflow::WorkflowName;
 
 /// Where a fact stands in the ledger.
@@ -43,9 +45,27 @@ impl Actor {
 #[expect(missing_docs, reason = "the fields are named for what they hold, and typed")]
 pub enum Fact {
     /// `token.issued`
-    TokenIssued { token: TokenId, subject: Subject, tenant: Tenant, expires: Timestamp, by: Actor },
+    TokenIssued {
+        token: TokenId,
+        purpose: Purpose,
+        subject: Subject,
+        tenant: Tenant,
+        expires: Timestamp,
+        by: Actor,
+    },
     /// `token.revoked`
     TokenRevoked { token: TokenId, tenant: Tenant, by: Actor, reason: Option<Reason> },
+    /// `device.enrolled`: by the person whom the join token names. The token is spent.
+    DeviceEnrolled {
+        device: DeviceId,
+        join: TokenId,
+        subject: Subject,
+        tenant: Tenant,
+        keys: DeviceKeys,
+        expires: Timestamp,
+    },
+    /// `device.revoked`
+    DeviceRevoked { device: DeviceId, tenant: Tenant, by: Actor, reason: Option<Reason> },
     /// `access.requested`
     Requested {
         request: RequestId,
@@ -150,6 +170,10 @@ pub enum Attempt {
     IssueToken,
     /// `token.revoked`
     RevokeToken,
+    /// `device.enrolled`
+    EnrollDevice,
+    /// `device.revoked`
+    RevokeDevice,
     /// `access.requested`
     Request,
     /// `access.approved`

@@ -15,7 +15,7 @@ use super::decide::{Command, Refusal};
 use super::decision::{Decision, denied, stopped};
 use super::error::AccessError;
 use super::fact::{Actor, Fact};
-use super::identity::{Caller, Identity};
+use super::identity::{Caller, Identity, Proof};
 use super::ids::{GrantId, RequestId, TokenId, random};
 use super::judge::{Context, Explanation, Judgement, check_standing, judge};
 use super::log::RecordLog;
@@ -26,7 +26,7 @@ use super::permit::{Cause, Registry};
 use super::policy::{Policy, PolicyDigest};
 use super::reason::{Reason, Ticket};
 use super::state::State;
-use super::token::{self, AuthError, Claims, TokenKeys, TokenVerifier};
+use super::token::{self, AuthError, Claims, Purpose, TokenKeys, TokenVerifier};
 
 /// What [`Access::open`] needs to know.
 #[derive(Debug, Clone)]
@@ -152,13 +152,20 @@ impl Access {
     ///
     /// See [`AuthError`]: each reason is told apart. Tell a peer only that it failed and the hint.
     pub fn authenticate(&self, token: &str, now: Timestamp) -> Result<Identity, AuthError> {
-        let claims = self.inner.verifier.verify(token, now)?;
-        let identity = Identity {
-            subject: claims.subject,
-            tenant: claims.tenant,
-            token: Some(claims.token),
-            expires: Some(token::with_leeway(claims.expires)),
-        };
+        let claims = self.inner.verifier.verify(token, Purpose::Access, now)?;
+        self.standing(
+            Identity {
+                subject: claims.subject,
+                tenant: claims.tenant,
+                proof: Proof::Token(claims.token),
+                expires: Some(token::with_leeway(claims.expires)),
+            },
+            now,
+        )
+    }
+
+    /// The identity, if what proves it stands now.
+    pub(super) fn standing(&self, identity: Identity, now: Timestamp) -> Result<Identity, AuthError> {
         let standing = self.inner.standing.read().map_err(|_| AuthError::Unrecorded)?;
         check_standing(&standing.state, &standing.policy, &identity, now)?;
         Ok(identity)
@@ -286,15 +293,38 @@ impl Access {
         tenant: Tenant,
         life: SignedDuration,
     ) -> Result<(TokenId, String), AccessError> {
+        self.issue(by.into(), Purpose::Access, subject, tenant, life).await
+    }
+
+    /// Issues a join token, by which the person enrolls one device; otherwise as [`Self::issue_token`].
+    pub async fn issue_join_token(
+        &self,
+        by: impl Into<Caller>,
+        subject: Subject,
+        tenant: Tenant,
+        life: SignedDuration,
+    ) -> Result<(TokenId, String), AccessError> {
+        self.issue(by.into(), Purpose::Join, subject, tenant, life).await
+    }
+
+    async fn issue(
+        &self,
+        by: Caller,
+        purpose: Purpose,
+        subject: Subject,
+        tenant: Tenant,
+        life: SignedDuration,
+    ) -> Result<(TokenId, String), AccessError> {
         let now = self.inner.clock.now();
         let token = TokenId::new(now, random());
         let not_before = Timestamp::from_second(now.as_second()).unwrap_or(now);
         let expires = not_before.saturating_add(life).map_err(|_| Refusal::TokenLife)?;
         let expires = Timestamp::from_second(expires.as_second()).map_err(|_| Refusal::TokenLife)?;
-        let claims = Claims { subject: subject.clone(), tenant: tenant.clone(), token, not_before, expires };
+        let claims =
+            Claims { purpose, subject: subject.clone(), tenant: tenant.clone(), token, not_before, expires };
         // Signed first: a signature that fails leaves no token in the ledger that nobody holds.
         let text = self.inner.verifier.sign(&*self.inner.keys, &claims).await?;
-        self.run(by, Command::IssueToken { token, subject, tenant, expires }).await?;
+        self.run(by, Command::IssueToken { token, purpose, subject, tenant, expires }).await?;
         Ok((token, text))
     }
 
@@ -367,7 +397,11 @@ impl Access {
         answered.await.map_err(|_| AccessError::Stopped)?
     }
 
-    async fn run(&self, by: impl Into<Caller>, command: Command) -> Result<Vec<Fact>, AccessError> {
+    pub(super) async fn run(
+        &self,
+        by: impl Into<Caller>,
+        command: Command,
+    ) -> Result<Vec<Fact>, AccessError> {
         let (answer, answered) = oneshot::channel();
         let order = Order::Run { by: by.into(), command, answer };
         self.inner.orders.send(order).await.map_err(|_| AccessError::Stopped)?;
@@ -377,6 +411,10 @@ impl Access {
     /// Looks at what is in force, and lets go of it again; nothing to see once a writer has panicked.
     pub(super) fn look<T: Default>(&self, at: impl FnOnce(&Standing) -> T) -> T {
         self.inner.standing.read().map(|standing| at(&standing)).unwrap_or_default()
+    }
+
+    pub(super) fn verifier(&self) -> &TokenVerifier {
+        &self.inner.verifier
     }
 
     pub(super) fn now(&self) -> Timestamp {

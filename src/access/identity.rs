@@ -1,26 +1,41 @@
-//! Who is asking: a person whom a token proves, or the visitor without one.
+//! Who is asking: a person whom a token or a device's keys prove, or the visitor without either.
 //!
-//! An [`Identity`] has private fields: only [`super::Access::authenticate`] makes one for a person. It isn't leave to
-//! do anything: every decision looks again at the token, the locks and the policy as they are then.
+//! An [`Identity`] has private fields: only [`super::Access::authenticate`] and [`super::Access::authenticate_device`]
+//! make one for a person. It isn't leave to do anything: every decision looks again at the token or the device, the
+//! locks and the policy as they are then.
 
 use jiff::Timestamp;
 
+use super::device::DeviceId;
 use super::ids::TokenId;
 use super::names::{Subject, Tenant};
+
+/// What proved who somebody is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Proof {
+    /// Nothing was shown.
+    Nothing,
+    /// A bearer token.
+    Token(TokenId),
+    /// Possession of a device's keys.
+    Device(DeviceId),
+    /// A join token: good for enrolling one device, and for nothing else.
+    Join(TokenId),
+}
 
 /// Who is asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     pub(super) subject: Subject,
     pub(super) tenant: Tenant,
-    pub(super) token: Option<TokenId>,
+    pub(super) proof: Proof,
     pub(super) expires: Option<Timestamp>,
 }
 
 impl Identity {
     /// The visitor who shows no token.
     pub fn anonymous(tenant: Tenant) -> Self {
-        Self { subject: Subject::anonymous(), tenant, token: None, expires: None }
+        Self { subject: Subject::anonymous(), tenant, proof: Proof::Nothing, expires: None }
     }
 
     /// The person.
@@ -33,19 +48,19 @@ impl Identity {
         &self.tenant
     }
 
-    /// The token that proved it; `None` for the anonymous visitor.
-    pub fn token(&self) -> Option<TokenId> {
-        self.token
+    /// What proved it.
+    pub fn proof(&self) -> Proof {
+        self.proof
     }
 
-    /// When the token ends, clock leeway included; `None` for the anonymous visitor.
+    /// When the token or the device ends, clock leeway included; `None` for the anonymous visitor.
     pub fn expires(&self) -> Option<Timestamp> {
         self.expires
     }
 
-    /// Whether no token was shown.
+    /// Whether nothing was shown that proves a person.
     pub fn is_anonymous(&self) -> bool {
-        self.token.is_none()
+        self.proof == Proof::Nothing
     }
 }
 

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::identity::Identity;
+use super::identity::{Identity, Proof};
 use super::ids::GrantId;
 use super::names::{Principal, Subject, Tenant};
 use super::object::{Action, Object};
 use super::policy::rows::Rule;
 use super::policy::{Policy, PolicyDigest, Ruling};
 use super::state::{Grant, State};
-use super::token::{AuthError, with_leeway};
+use super::token::{AuthError, Purpose, with_leeway};
 use super::workflow::WorkflowName;
 
 /// The circumstances of a question.
@@ -120,24 +120,44 @@ pub(super) enum Judgement {
     },
 }
 
-/// Whether the token behind an identity still stands and nobody locked its owner.
+/// Whether the token or the device behind an identity still stands and nobody locked its owner.
 pub(super) fn check_standing(
     state: &State,
     policy: &Policy,
     who: &Identity,
     now: Timestamp,
 ) -> Result<(), AuthError> {
-    if let Some(id) = who.token {
-        let token = state.token(id).ok_or(AuthError::Unrecorded)?;
-        if token.subject != who.subject || token.tenant != who.tenant {
-            return Err(AuthError::Unrecorded);
+    match who.proof {
+        Proof::Nothing => {}
+        Proof::Token(id) => {
+            let token = state
+                .token(id)
+                .filter(|token| token.purpose == Purpose::Access)
+                .ok_or(AuthError::Unrecorded)?;
+            if token.subject != who.subject || token.tenant != who.tenant {
+                return Err(AuthError::Unrecorded);
+            }
+            if token.revoked.is_some() {
+                return Err(AuthError::Revoked);
+            }
+            if now >= with_leeway(token.expires) {
+                return Err(AuthError::Expired { at: token.expires });
+            }
         }
-        if token.revoked.is_some() {
-            return Err(AuthError::Revoked);
+        Proof::Device(id) => {
+            let device = state.device(id).ok_or(AuthError::UnknownDevice)?;
+            if device.subject != who.subject || device.tenant != who.tenant {
+                return Err(AuthError::UnknownDevice);
+            }
+            if device.revoked.is_some() {
+                return Err(AuthError::DeviceRevoked);
+            }
+            if now >= with_leeway(device.expires) {
+                return Err(AuthError::DeviceExpired { at: device.expires });
+            }
         }
-        if now >= with_leeway(token.expires) {
-            return Err(AuthError::Expired { at: token.expires });
-        }
+        // Good for enrolling alone, which is decided elsewhere.
+        Proof::Join(_) => return Err(AuthError::Unrecorded),
     }
     check_locks(state, policy, &who.subject, &who.tenant)
 }

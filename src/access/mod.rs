@@ -14,6 +14,8 @@
 pub mod clock;
 pub mod decide;
 mod decision;
+pub mod device;
+mod enrollment;
 mod error;
 pub mod fact;
 #[cfg(any(test, fuzzing))]
@@ -42,9 +44,11 @@ mod tests;
 pub use clock::{Clock, SystemClock};
 pub use decide::Refusal;
 pub use decision::Decision;
+pub use device::{Device, DeviceId, DeviceKeys};
+pub use enrollment::NotEnrolled;
 pub use error::AccessError;
 pub use handle::{Access, AccessOptions, Approved, Ask};
-pub use identity::{Caller, Identity};
+pub use identity::{Caller, Identity, Proof};
 pub use ids::{GrantId, RequestId, TokenId};
 pub use judge::{Context, Explanation, RuleRef};
 pub use listing::{GrantFilter, RequestFilter, RequestView};
@@ -56,5 +60,5 @@ pub use policy::faults::PolicyFaults;
 pub use policy::{Policy, PolicyDigest};
 pub use reason::{Reason, Ticket};
 pub use state::{Approval, Grant, GrantStatus, Lock, Request, RequestStatus, Token};
-pub use token::{AuthError, SignError, TokenKeys, is_typed_as_ours};
+pub use token::{AuthError, Purpose, SignError, TokenKeys, is_typed_as_ours};
 pub use workflow::{Step, WorkflowName};

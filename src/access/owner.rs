@@ -22,7 +22,7 @@ use super::clock::Clock;
 use super::decide::{self, Command};
 use super::error::AccessError;
 use super::fact::{Actor, Fact};
-use super::identity::Caller;
+use super::identity::{Caller, Identity, Proof};
 use super::ids::{GrantId, random};
 use super::judge::{Judgement, judge};
 use super::log::RecordLog;
@@ -32,7 +32,6 @@ use super::policy::faults::PolicyFaults;
 use super::policy::{Policy, PolicyDigest};
 use super::reason::Reason;
 use super::state::{GrantStatus, State};
-use super::token::with_leeway;
 
 /// Orders that may wait for the owner. Each costs one durable append, about a millisecond: a full queue is about a
 /// quarter of a second of work, and more callers wait at the sender instead of in memory.
@@ -200,8 +199,13 @@ impl Owner {
 
     /// Makes a fact durable, folds it in, and ends what it ends.
     async fn commit(&self, fact: &Fact, decided_at: Instant) -> Result<(), AccessError> {
-        let revokes =
-            matches!(fact, Fact::GrantRevoked { .. } | Fact::TokenRevoked { .. } | Fact::Locked { .. });
+        let revokes = matches!(
+            fact,
+            Fact::GrantRevoked { .. }
+                | Fact::TokenRevoked { .. }
+                | Fact::DeviceRevoked { .. }
+                | Fact::Locked { .. }
+        );
         let mut append = self.log.append(fact.clone());
         let mut cut = 0;
         let appended = match tokio::time::timeout(PATIENCE, &mut append).await {
@@ -243,7 +247,10 @@ impl Owner {
                 sweep(&|life| (life.grant() == Some(*grant)).then_some(Cause::GrantExpired))
             }
             Fact::TokenRevoked { token, .. } => {
-                sweep(&|life| (life.identity.token == Some(*token)).then_some(Cause::TokenRevoked))
+                sweep(&|life| (life.identity.proof == Proof::Token(*token)).then_some(Cause::TokenRevoked))
+            }
+            Fact::DeviceRevoked { device, .. } => {
+                sweep(&|life| (life.identity.proof == Proof::Device(*device)).then_some(Cause::DeviceRevoked))
             }
             Fact::Locked { principal, tenant, .. } => {
                 let Ok(policy) = self.standing.read().map(|standing| standing.policy.clone()) else {
@@ -353,7 +360,7 @@ pub(super) async fn reap(standing: Arc<RwLock<Standing>>, registry: Arc<Registry
             };
             let by_grant =
                 standing.read().ok().and_then(|standing| ends(&standing)).is_some_and(|ends| ends <= now);
-            Some(if by_grant { Cause::GrantExpired } else { Cause::TokenExpired })
+            Some(if by_grant { Cause::GrantExpired } else { expiry_of(&life.identity) })
         });
         match registry.next_end() {
             Some(when) => tokio::select! {
@@ -363,6 +370,11 @@ pub(super) async fn reap(standing: Arc<RwLock<Standing>>, registry: Arc<Registry
             None => registry.admitted.notified().await,
         }
     }
+}
+
+/// What is over when an identity's time is.
+fn expiry_of(who: &Identity) -> Cause {
+    if matches!(who.proof, Proof::Device(_)) { Cause::DeviceExpired } else { Cause::TokenExpired }
 }
 
 /// Judges a live permit again; `None` when it holds.
@@ -385,12 +397,8 @@ fn still_holds(life: &Life, standing: &Standing, now: Timestamp) -> Option<Cause
             (!enough).then_some(Cause::PolicyChanged)
         }
         Judgement::NeedsApproval { .. } | Judgement::Denied { .. } => {
-            let over = life
-                .identity
-                .token
-                .and_then(|id| standing.state.token(id))
-                .is_some_and(|t| now >= with_leeway(t.expires));
-            Some(if over { Cause::TokenExpired } else { Cause::PolicyChanged })
+            let over = life.identity.expires.is_some_and(|end| now >= end);
+            Some(if over { expiry_of(&life.identity) } else { Cause::PolicyChanged })
         }
     }
 }

@@ -34,6 +34,10 @@ pub enum Cause {
     TokenRevoked,
     /// The visitor's token's time is over.
     TokenExpired,
+    /// The device was revoked.
+    DeviceRevoked,
+    /// The device's enrollment is over.
+    DeviceExpired,
     /// The visitor, or a role of theirs, was locked.
     Locked,
     /// The policy in force doesn't allow it any more.
@@ -52,6 +56,8 @@ impl Cause {
             Self::GrantExpired => "grant-expired",
             Self::TokenRevoked => "token-revoked",
             Self::TokenExpired => "token-expired",
+            Self::DeviceRevoked => "device-revoked",
+            Self::DeviceExpired => "device-expired",
             Self::Locked => "locked",
             Self::PolicyChanged => "policy-changed",
             Self::Erased => "erased",

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use sallyport_audit::{Draft, KeyId, Kind, Outcome, Personal, Value as Known, Values};
 use serde_json::{Map, Value};
 
+use super::device::DeviceKeys;
 use super::fact::{Actor, Attempt, Fact, RefusedAttempt};
 use super::ids::RequestId;
 use super::judge::{Explanation, Outcome as Way, RuleRef};
@@ -70,15 +71,33 @@ fn about(draft: Draft, request: RequestId) -> Draft {
 }
 
 /// The record that a fact becomes.
+#[expect(clippy::too_many_lines, reason = "a table: one arm for each fact, each of a few lines")]
 pub(super) fn draft_of(fact: &Fact) -> Draft {
     let done = |kind| Draft::new(kind, Outcome::Success);
     match fact {
-        Fact::TokenIssued { token, subject, tenant, expires, by: actor } => {
+        Fact::TokenIssued { token, purpose, subject, tenant, expires, by: actor } => {
             by(done(Kind::TokenIssued), actor)
                 .target(subject.as_str())
                 .detail("token", token.to_string())
+                .detail("purpose", purpose.as_str())
                 .detail("tenant", tenant.as_str())
                 .detail("expires", expires.to_string())
+        }
+        Fact::DeviceEnrolled { device, join, subject, tenant, keys, expires } => {
+            let (ed25519, ml_dsa) = keys.to_texts();
+            done(Kind::DeviceEnrolled)
+                .subject(subject.as_str())
+                .detail("device", device.to_string())
+                .detail("token", join.to_string())
+                .detail("tenant", tenant.as_str())
+                .detail("ed25519", ed25519)
+                .detail("ml_dsa_65", ml_dsa)
+                .detail("expires", expires.to_string())
+        }
+        Fact::DeviceRevoked { device, tenant, by: actor, reason } => {
+            why(by(done(Kind::DeviceRevoked), actor), reason.as_ref())
+                .detail("device", device.to_string())
+                .detail("tenant", tenant.as_str())
         }
         Fact::TokenRevoked { token, tenant, by: actor, reason } => {
             why(by(done(Kind::TokenRevoked), actor), reason.as_ref())
@@ -206,6 +225,8 @@ fn refused(attempt: &RefusedAttempt) -> Draft {
     let kind = match attempt.attempt {
         Attempt::IssueToken => Kind::TokenIssued,
         Attempt::RevokeToken => Kind::TokenRevoked,
+        Attempt::EnrollDevice => Kind::DeviceEnrolled,
+        Attempt::RevokeDevice => Kind::DeviceRevoked,
         Attempt::Request => Kind::AccessRequested,
         Attempt::Approve => Kind::AccessApproved,
         Attempt::Reject => Kind::AccessRejected,
@@ -247,6 +268,7 @@ pub(super) struct Parts<'a> {
 }
 
 /// The fact that a record tells, or `None` for a record that changes nothing in access.
+#[expect(clippy::too_many_lines, reason = "a table: one arm for each kind, each of a few lines")]
 pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
     if parts.result != Outcome::Success {
         return Ok(None);
@@ -255,6 +277,7 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
     let fact = match parts.kind {
         Kind::TokenIssued => Fact::TokenIssued {
             token: parts.detail("token")?,
+            purpose: parts.detail("purpose")?,
             subject: parts.person(Personal::Target)?,
             tenant: tenant()?,
             expires: parts.detail::<Timestamp>("expires")?,
@@ -262,6 +285,24 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
         },
         Kind::TokenRevoked => Fact::TokenRevoked {
             token: parts.detail("token")?,
+            tenant: tenant()?,
+            by: parts.actor()?,
+            reason: parts.reason()?,
+        },
+        Kind::DeviceEnrolled => Fact::DeviceEnrolled {
+            device: parts.detail("device")?,
+            join: parts.detail("token")?,
+            subject: parts.person(Personal::Subject)?,
+            tenant: tenant()?,
+            keys: DeviceKeys::from_texts(
+                &parts.detail::<String>("ed25519")?,
+                &parts.detail::<String>("ml_dsa_65")?,
+            )
+            .ok_or("its keys can't be read")?,
+            expires: parts.detail("expires")?,
+        },
+        Kind::DeviceRevoked => Fact::DeviceRevoked {
+            device: parts.detail("device")?,
             tenant: tenant()?,
             by: parts.actor()?,
             reason: parts.reason()?,

@@ -21,14 +21,52 @@ use serde::{Deserialize, Serialize};
 use super::ids::TokenId;
 use super::names::{Principal, Subject, Tenant};
 
-/// What a token's header says of its type.
-const TOKEN_TYPE: &str = "sallyport+jwt";
+/// What a token is for. The header says it by its type, so that neither kind is ever taken for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// Proves a person, as often as it is shown.
+    Access,
+    /// Enrolls one device of that person, once.
+    Join,
+}
+
+impl Purpose {
+    /// What a token's header says of its type.
+    fn header_type(self) -> &'static str {
+        match self {
+            Self::Access => "sallyport+jwt",
+            Self::Join => "sallyport-join+jwt",
+        }
+    }
+
+    /// The word in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Access => "access",
+            Self::Join => "join",
+        }
+    }
+}
+
+impl std::str::FromStr for Purpose {
+    type Err = super::names::NameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Access, Self::Join].into_iter().find(|purpose| purpose.as_str() == text).ok_or_else(|| {
+            super::names::NameError::new(text, "a token's purpose", "it is `access` or `join`")
+        })
+    }
+}
 
 /// Whether a text is a token of some gateway's by its type. Says nothing of whether it is good: an app behind a tunnel has
 /// bearer tokens of its own, and those are not for us.
 pub fn is_typed_as_ours(text: &str) -> bool {
     text.len() <= MAX_TOKEN
-        && jsonwebtoken::decode_header(text).is_ok_and(|header| header.typ.as_deref() == Some(TOKEN_TYPE))
+        && jsonwebtoken::decode_header(text).is_ok_and(|header| {
+            let ours = |purpose: Purpose| header.typ.as_deref() == Some(purpose.header_type());
+            ours(Purpose::Access) || ours(Purpose::Join)
+        })
 }
 
 /// Longest token, in bytes.
@@ -92,6 +130,21 @@ pub enum AuthError {
     /// Taken back.
     #[error("the token was revoked")]
     Revoked,
+    /// No device of this id was enrolled.
+    #[error("no such device is enrolled here")]
+    UnknownDevice,
+    /// Taken back.
+    #[error("the device was revoked")]
+    DeviceRevoked,
+    /// Its time is over.
+    #[error("the device's enrollment expired at {at}")]
+    DeviceExpired {
+        /// When.
+        at: Timestamp,
+    },
+    /// The signatures aren't those of the device's keys over this very connection.
+    #[error("the device's signatures don't fit this connection")]
+    Possession,
     /// Well signed, but the ledger doesn't know that it was issued.
     #[error("the ledger has no record of this token being issued")]
     Unrecorded,
@@ -115,6 +168,10 @@ impl AuthError {
             }
             Self::NotYetValid { .. } => "check the clock of this computer and of the gateway",
             Self::Expired { .. } | Self::Revoked => "ask an admin for a new token",
+            Self::UnknownDevice | Self::DeviceRevoked | Self::DeviceExpired { .. } => {
+                "ask an admin for a join token, and enroll this device anew: `sallyport device enroll`"
+            }
+            Self::Possession => "name the device file that was enrolled with this gateway",
             Self::Locked { .. } => "ask an admin to look at the lock",
         }
     }
@@ -132,6 +189,10 @@ impl AuthError {
             Self::Expired { .. } => "expired",
             Self::Revoked => "revoked",
             Self::Unrecorded => "unrecorded",
+            Self::UnknownDevice => "unknown-device",
+            Self::DeviceRevoked => "device-revoked",
+            Self::DeviceExpired { .. } => "device-expired",
+            Self::Possession => "possession",
             Self::Locked { .. } => "locked",
         }
     }
@@ -152,6 +213,8 @@ struct RawClaims {
 /// What a token says, once its signature and times have been checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
+    /// What it is for.
+    pub purpose: Purpose,
     /// Who it speaks for.
     pub subject: Subject,
     /// In which tenant.
@@ -203,7 +266,7 @@ impl TokenVerifier {
     /// # Errors
     ///
     /// See [`AuthError`]; revocation and locks aren't looked at here.
-    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, AuthError> {
+    pub fn verify(&self, token: &str, purpose: Purpose, now: Timestamp) -> Result<Claims, AuthError> {
         if token.len() > MAX_TOKEN {
             return Err(AuthError::TooLong { length: token.len() });
         }
@@ -216,8 +279,8 @@ impl TokenVerifier {
             return Err(AuthError::Algorithm);
         }
         // RFC 8725 section 3.11: explicit typing, so that no token made for another purpose is taken for one of these.
-        if header.typ.as_deref() != Some(TOKEN_TYPE) {
-            return Err(AuthError::Malformed("its type isn't that of a gateway's token"));
+        if header.typ.as_deref() != Some(purpose.header_type()) {
+            return Err(AuthError::Malformed("its type isn't that of a token for this"));
         }
         if header.crit.is_some() {
             return Err(AuthError::Malformed("its header demands an extension"));
@@ -249,7 +312,7 @@ impl TokenVerifier {
             return Err(AuthError::Malformed("a token can't be for user:anonymous"));
         }
         let (tenant, token) = (claims.tenant.parse().map_err(bad)?, claims.jti.parse().map_err(bad)?);
-        Ok(Claims { subject, tenant, token, not_before, expires })
+        Ok(Claims { purpose, subject, tenant, token, not_before, expires })
     }
 
     /// Writes and signs a token.
@@ -260,7 +323,7 @@ impl TokenVerifier {
     pub async fn sign(&self, keys: &dyn TokenKeys, claims: &Claims) -> Result<String, SignError> {
         let mut header = Header::new(Algorithm::ES256);
         header.kid = Some(self.key_id.to_string());
-        header.typ = Some(TOKEN_TYPE.to_owned());
+        header.typ = Some(claims.purpose.header_type().to_owned());
         let raw = RawClaims {
             iss: self.issuer.to_string(),
             aud: self.issuer.to_string(),

@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
 use super::{
-    connect, grants, ledger, locks, log, login, publish, requests, search, sessions, subjects, tokens,
-    tunnels,
+    connect, device, grants, ledger, locks, log, login, publish, requests, search, sessions, subjects,
+    tokens, tunnels,
 };
 
 /// Publish services through a Sallyport gateway, reach them, ask for leave and give it
@@ -37,6 +37,8 @@ enum Command {
     Lock(locks::Lock),
     /// Let them in again
     Unlock(locks::Lock),
+    #[command(subcommand)]
+    Device(device::Device),
     #[command(subcommand)]
     Policy(locks::Policy),
     #[command(subcommand)]
@@ -90,6 +92,7 @@ impl Client {
             Command::Grants(command) => grants::run(connection, command).await?,
             Command::Sessions(command) => sessions::run(connection, command).await?,
             Command::Tokens(command) => tokens::run(connection, command).await?,
+            Command::Device(command) => device::run(connection, command).await?,
             Command::Lock(command) => locks::run(connection, command, true).await?,
             Command::Unlock(command) => locks::run(connection, command, false).await?,
             Command::Policy(command) => locks::policy(connection, command).await?,

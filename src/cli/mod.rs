@@ -9,6 +9,8 @@ pub mod daemon;
 mod api;
 mod connect;
 mod demo_app;
+mod device;
+mod device_file;
 mod failure;
 mod grants;
 mod init;

@@ -160,20 +160,25 @@ impl Profile {
                 "give --token-file FILE, set SALLYPORT_TOKEN_FILE, or run `sallyport login` once",
             ));
         };
-        let unreadable = |error: &dyn std::fmt::Display| {
-            Failure::new(
-                ExitCode::Usage,
-                format!("cannot read the token in {}: {error}", file.display()),
-                "check the path and who may read it; an admin makes tokens with `sallyport tokens issue`",
-            )
-        };
-        let length = std::fs::metadata(file).map_err(|error| unreadable(&error))?.len();
-        if length > LONGEST_TOKEN {
-            return Err(unreadable(&"the file is too long for a token"));
-        }
-        let text = std::fs::read_to_string(file).map_err(|error| unreadable(&error))?;
-        Ok(SecretString::from(text.trim().to_owned()))
+        read_token(file)
     }
+}
+
+/// The token in a file.
+pub(super) fn read_token(file: &Path) -> Result<SecretString, Failure> {
+    let unreadable = |error: &dyn std::fmt::Display| {
+        Failure::new(
+            ExitCode::Usage,
+            format!("cannot read the token in {}: {error}", file.display()),
+            "check the path and who may read it; an admin makes tokens with `sallyport tokens issue`",
+        )
+    };
+    let length = std::fs::metadata(file).map_err(|error| unreadable(&error))?.len();
+    if length > LONGEST_TOKEN {
+        return Err(unreadable(&"the file is too long for a token"));
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| unreadable(&error))?;
+    Ok(SecretString::from(text.trim().to_owned()))
 }
 
 fn split_url(text: &str) -> Result<(String, u16), Failure> {

@@ -1,6 +1,7 @@
 //! `sallyport publish`: puts a local service behind the gateway and stays until Ctrl-C.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -9,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::demo_app;
+use super::device_file;
 use super::failure::{ExitCode, Failure};
 use super::out::say;
 use super::profile::{Connection, Profile};
@@ -16,7 +18,7 @@ use crate::tunnel::client::{
     Backoff, DialError, Event, GatewayAddress, KnownGateways, Publication, PublishError, Publisher,
     PublisherOptions, Target, TlsRoots,
 };
-use crate::tunnel::{Offer, RefusalCode, RootKey, TunnelKind, TunnelName};
+use crate::tunnel::{Offer, RefusalCode, RootKey, Secret, TunnelKind, TunnelName};
 
 /// Events that may wait for a slow terminal.
 const EVENTS: usize = 256;
@@ -54,6 +56,9 @@ pub(super) struct How {
     /// Name of the tunnel: lower-case letters, digits, hyphens
     #[arg(long)]
     pub name: String,
+    /// Prove yourself by this device's keys instead of a token
+    #[arg(long, env = "SALLYPORT_DEVICE_FILE", value_name = "FILE")]
+    pub device_file: Option<PathBuf>,
     /// Give up after so many failures in a row; 0 never gives up
     #[arg(long, default_value_t = 10)]
     pub give_up_after: u32,
@@ -78,8 +83,17 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
     let name = TunnelName::parse(&how.name)
         .map_err(|error| Failure::new(ExitCode::Usage, error.to_string(), error.hint()))?;
     let publication = Publication { offer: Offer { name, kind }, target };
-    let publisher =
-        Publisher::new(options(&profile, publication, how)?).map_err(|error| dial_failure(&error))?;
+    let secret = match &how.device_file {
+        Some(file) => Secret::Device(Arc::new(device_file::read(file)?)),
+        None => Secret::Token(profile.token()?),
+    };
+    let publisher = publisher(&profile, secret, vec![publication], |options| {
+        options.backoff = Backoff {
+            give_up_after: (how.give_up_after > 0).then_some(how.give_up_after),
+            longest: Duration::from_secs(5),
+            ..Backoff::default()
+        };
+    })?;
 
     let (events, inbox) = mpsc::channel(EVENTS);
     let printing = tokio::spawn(print(inbox, connection.json, how.verbose));
@@ -103,18 +117,20 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
     result.map_err(|error| publish_failure(&error))
 }
 
-fn options(profile: &Profile, publication: Publication, how: &How) -> Result<PublisherOptions, Failure> {
+/// A publisher that knows the gateway by the profile's root, or by the file of known gateways.
+pub(super) fn publisher(
+    profile: &Profile,
+    secret: Secret,
+    publications: Vec<Publication>,
+    more: impl FnOnce(&mut PublisherOptions),
+) -> Result<Publisher, Failure> {
     let gateway = gateway(profile)?;
     let known = KnownGateways::new(profile.home.join("known_gateways"));
-    let mut options = PublisherOptions::new(gateway, profile.token()?, known, vec![publication]);
+    let mut options = PublisherOptions::new(gateway, secret, known, publications);
     options.roots = roots(profile);
     options.organisation_root = profile.ca_file.as_deref().and_then(root_key);
-    options.backoff = Backoff {
-        give_up_after: (how.give_up_after > 0).then_some(how.give_up_after),
-        longest: Duration::from_secs(5),
-        ..Backoff::default()
-    };
-    Ok(options)
+    more(&mut options);
+    Publisher::new(options).map_err(|error| dial_failure(&error))
 }
 
 /// The gateway's address out of a profile.

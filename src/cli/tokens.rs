@@ -1,6 +1,6 @@
 //! `sallyport tokens`: making and revoking the tokens by which people and publishers are known.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,18 @@ pub(super) enum Tokens {
         /// How long it is valid, in hours
         #[arg(long)]
         hours: Option<u32>,
+        /// File to write it to (mode 0600)
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Make a token by which somebody enrolls one device, once
+    Join {
+        /// Whose device, user:NAME
+        #[arg(long)]
+        subject: String,
+        /// How long it can be used, in hours
+        #[arg(long, default_value_t = 24)]
+        hours: u32,
         /// File to write it to (mode 0600)
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
@@ -65,21 +77,12 @@ pub(super) async fn run(connection: &Connection, command: &Tokens) -> Result<(),
         Tokens::Issue { subject, hours, out } => {
             let issued: Issued =
                 api.post("/api/v1/tokens", &json!({ "subject": subject, "hours": hours })).await?;
-            write_secret(out, issued.token.as_bytes()).map_err(|error| {
-                Failure::new(
-                    ExitCode::Failed,
-                    format!("cannot write {}: {error}", out.display()),
-                    format!(
-                        "the token was made and is lost: revoke it with `sallyport tokens revoke {}`",
-                        issued.id
-                    ),
-                )
-            })?;
-            if connection.json {
-                return print_json(&json!({ "id": issued.id, "file": out }));
-            }
-            say(format_args!("{} for {subject} is in {}", issued.id, out.display()));
-            Ok(())
+            keep(connection, &issued, subject, out)
+        }
+        Tokens::Join { subject, hours, out } => {
+            let issued: Issued =
+                api.post("/api/v1/tokens/join", &json!({ "subject": subject, "hours": hours })).await?;
+            keep(connection, &issued, subject, out)
         }
         Tokens::List => {
             let tokens: Vec<Token> = api.get("/api/v1/tokens").await?;
@@ -102,4 +105,20 @@ pub(super) async fn run(connection: &Connection, command: &Tokens) -> Result<(),
             Ok(())
         }
     }
+}
+
+/// Writes a token that was made to its file, for nobody else to read.
+fn keep(connection: &Connection, issued: &Issued, subject: &str, out: &Path) -> Result<(), Failure> {
+    write_secret(out, issued.token.as_bytes()).map_err(|error| {
+        Failure::new(
+            ExitCode::Failed,
+            format!("cannot write {}: {error}", out.display()),
+            format!("the token was made and is lost: revoke it with `sallyport tokens revoke {}`", issued.id),
+        )
+    })?;
+    if connection.json {
+        return print_json(&json!({ "id": issued.id, "file": out }));
+    }
+    say(format_args!("{} for {subject} is in {}", issued.id, out.display()));
+    Ok(())
 }

@@ -55,9 +55,10 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         | Refused::OwnRequest { .. }
         | Refused::NotEligible { .. }
         | Refused::OtherTenant { .. } => StatusCode::FORBIDDEN,
-        Refused::NoSuchRequest { .. } | Refused::NoSuchGrant { .. } | Refused::NoSuchToken { .. } => {
-            StatusCode::NOT_FOUND
-        }
+        Refused::NoSuchRequest { .. }
+        | Refused::NoSuchGrant { .. }
+        | Refused::NoSuchToken { .. }
+        | Refused::NoSuchDevice { .. } => StatusCode::NOT_FOUND,
         Refused::TooManyPending { .. } | Refused::TenantFull { .. } => StatusCode::TOO_MANY_REQUESTS,
         Refused::Minutes { .. }
         | Refused::TicketNeeded { .. }
@@ -68,6 +69,9 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         | Refused::NotPending { .. }
         | Refused::GrantEnded { .. }
         | Refused::TokenRevoked { .. }
+        | Refused::JoinSpent { .. }
+        | Refused::DeviceKnown { .. }
+        | Refused::DeviceRevoked { .. }
         | Refused::NotNeeded { .. }
         | Refused::Duplicate { .. }
         | Refused::PolicyChanged { .. }

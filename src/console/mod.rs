@@ -4,6 +4,7 @@
 //! problem documents (RFC 9457) with a stable code, a sentence and a hint. Trusted: nothing but the token.
 
 mod caller;
+mod devices;
 mod disclosing;
 mod errors;
 mod extract;
@@ -127,7 +128,10 @@ fn api(shared: Shared) -> Router {
         .route("/api/v1/sessions/{id}/kill", post(sessions::kill))
         .route("/api/v1/tunnels", get(tunnels::list))
         .route("/api/v1/tokens", get(tokens::list).post(tokens::issue))
+        .route("/api/v1/tokens/join", post(tokens::join))
         .route("/api/v1/tokens/{id}/revoke", post(tokens::revoke))
+        .route("/api/v1/devices", get(devices::list))
+        .route("/api/v1/devices/{id}/revoke", post(devices::revoke))
         .route("/api/v1/locks", post(policy::lock))
         .route("/api/v1/locks/release", post(policy::unlock))
         .route("/api/v1/policy/reload", post(policy::reload))

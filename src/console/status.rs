@@ -8,14 +8,17 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::caller::Caller;
 use super::errors::Problem;
-use crate::access::{Action, Object, Part};
+use crate::access::{Action, Object, Part, Proof};
 
 pub(super) async fn whoami(caller: Caller) -> Json<Value> {
     let identity = &caller.identity;
     Json(json!({
         "subject": identity.subject().to_string(),
         "tenant": identity.tenant().to_string(),
-        "token": identity.token().map(|token| token.to_string()),
+        "token": match identity.proof() {
+            Proof::Token(token) => Some(token.to_string()),
+            _ => None,
+        },
         "expires": identity.expires().map(|time| time.to_string()),
     }))
 }

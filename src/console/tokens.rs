@@ -41,6 +41,23 @@ pub(super) async fn issue(
     Ok((StatusCode::CREATED, Json(json!({ "id": id, "subject": subject, "token": token }))))
 }
 
+pub(super) async fn join(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Body(body): Body<Issue>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let subject: Subject = caller.parse(&body.subject)?;
+    // Short by default: whoever finds it before its owner uses it becomes its owner's device.
+    let life = SignedDuration::from_hours(i64::from(body.hours.unwrap_or(24)));
+    let tenant = caller.identity.tenant().clone();
+    let (id, token) = shared
+        .access
+        .issue_join_token(&caller.identity, subject.clone(), tenant, life)
+        .await
+        .map_err(|error| caller.refused(&error))?;
+    Ok((StatusCode::CREATED, Json(json!({ "id": id, "subject": subject, "token": token }))))
+}
+
 pub(super) async fn list(State(shared): State<Shared>, caller: Caller) -> Json<Vec<Value>> {
     let now = clock::now();
     let mut tokens = shared.access.tokens(&caller.identity);
@@ -48,11 +65,13 @@ pub(super) async fn list(State(shared): State<Shared>, caller: Caller) -> Json<V
     let view = |token: &crate::access::Token| {
         let state = match token.revoked {
             Some(_) => "revoked",
+            None if token.spent.is_some() => "spent",
             None if token.expires <= now => "expired",
             None => "live",
         };
         json!({
             "id": token.id,
+            "purpose": token.purpose,
             "state": state,
             "subject": token.subject,
             "issued": token.issued.to_string(),

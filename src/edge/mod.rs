@@ -11,6 +11,7 @@ mod asking;
 mod attempts;
 mod connection;
 mod credential;
+mod enrollment;
 mod forward;
 mod http;
 mod listener;

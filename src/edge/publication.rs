@@ -6,16 +6,20 @@ use std::sync::Arc;
 
 use axum::extract::ws::WebSocket;
 use sallyport_audit::{Draft, Kind, Outcome};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use tracing::warn;
 
 use super::route::Correlation;
 use super::tcp::Port;
 use super::{Connection, Edge};
-use crate::access::{Action, AuthError, Context, Decision, Explanation, Identity, Object, Permit};
+use crate::access::{
+    Action, AuthError, Context, Decision, DeviceId, Explanation, Identity, Object, Permit, Proof as Proved,
+};
 use crate::clock;
 use crate::session::{NotReserved, Reservation, Wanted};
-use crate::tunnel::{Offer, Refusal, RefusalCode, Registration, Suite, TunnelId, TunnelKind, TunnelName};
+use crate::tunnel::{
+    Offer, Possession, Proof, Refusal, RefusalCode, Registration, Suite, TunnelId, TunnelKind, TunnelName,
+};
 
 /// Bytes of a resume ticket: nobody guesses it.
 const TICKET: usize = 32;
@@ -29,7 +33,8 @@ pub(super) struct Wish<'a> {
 
 /// What a publisher shows and wants.
 pub(super) struct Claim {
-    credential: SecretString,
+    proof: Proof,
+    possession: Option<Possession>,
     offers: Vec<Offer>,
     resume: Vec<u8>,
     suite: Suite,
@@ -40,7 +45,8 @@ pub(super) struct Claim {
 impl Claim {
     pub(super) fn of(registration: &Registration<WebSocket>) -> Self {
         Self {
-            credential: SecretString::from(registration.credential()),
+            proof: registration.proof().clone(),
+            possession: registration.possession().cloned(),
             offers: registration.offers().to_vec(),
             resume: registration.resume().to_vec(),
             suite: registration.suite(),
@@ -74,9 +80,8 @@ pub(super) type Refused = Box<(Draft, Refusal)>;
 impl Wish<'_> {
     pub(super) async fn grant(&self, claim: &Claim) -> Result<Granted, Refused> {
         let edge = self.edge;
-        let identity = edge
-            .access
-            .authenticate(claim.credential.expose_secret(), clock::now())
+        let identity = self
+            .authenticate(claim)
             .and_then(|identity| super::credential::of_tenant(identity, &edge.tenant))
             .map_err(|error| self.not_authenticated(&error))?;
         let accepted = self
@@ -85,6 +90,7 @@ impl Wish<'_> {
             .detail("suite", claim.suite.name())
             .detail("post_quantum", claim.suite.is_post_quantum())
             .detail("sealed", claim.sealed)
+            .detail("credential", credential_id(&identity))
             .detail("client", claim.version.as_str());
         edge.ledger.append(accepted).await.map_err(|error| self.unavailable(&error.to_string()))?;
 
@@ -104,6 +110,18 @@ impl Wish<'_> {
             tunnels.push(Tunnel { offer: offer.clone(), id: TunnelId::new(), url, port, permit });
         }
         Ok(Granted { identity, reservation, ticket, tunnels })
+    }
+
+    fn authenticate(&self, claim: &Claim) -> Result<Identity, AuthError> {
+        let (access, now) = (&self.edge.access, clock::now());
+        match (&claim.proof, &claim.possession) {
+            (Proof::Token(token), _) => access.authenticate(token.expose_secret(), now),
+            (Proof::Device(id), Some(shown)) => {
+                let proves = |keys: &crate::access::DeviceKeys| shown.is_of(&keys.ed25519, &keys.ml_dsa);
+                access.authenticate_device(DeviceId::from_bytes(*id), proves, now)
+            }
+            (Proof::Device(_) | Proof::Join { .. }, _) => Err(AuthError::Possession),
+        }
     }
 
     fn permit(&self, identity: &Identity, offer: &Offer) -> Result<Permit, Refused> {
@@ -177,18 +195,22 @@ impl Wish<'_> {
         }
     }
 
-    fn not_authenticated(&self, error: &AuthError) -> Refused {
+    pub(super) fn not_authenticated(&self, error: &AuthError) -> Refused {
         self.edge.attempts.failed(self.connection.peer.ip());
         let draft = self
             .draft(Kind::AuthFailed, Outcome::Denied)
             .object("gateway:connect")
             .detail("reason", error.code());
-        let code = if matches!(error, AuthError::Expired { .. }) {
-            RefusalCode::TokenExpired
-        } else {
-            RefusalCode::BadToken
+        let code = match error {
+            AuthError::Expired { .. } => RefusalCode::TokenExpired,
+            AuthError::UnknownDevice
+            | AuthError::DeviceRevoked
+            | AuthError::DeviceExpired { .. }
+            | AuthError::Possession => RefusalCode::BadDevice,
+            _ => RefusalCode::BadToken,
         };
-        Box::new((draft, Refusal::new(code, error.to_string())))
+        let refusal = Refusal { code, reason: error.to_string(), hint: error.hint().to_owned() };
+        Box::new((draft, refusal))
     }
 
     fn refused(
@@ -222,5 +244,14 @@ impl Wish<'_> {
         let draft = self.draft(Kind::TunnelRefused, Outcome::Failure).detail("reason", "unavailable");
         let told = "the gateway cannot record a tunnel now, so it takes none";
         Box::new((draft, Refusal::new(RefusalCode::Unavailable, told)))
+    }
+}
+
+/// The token or the device that proved a publisher, for a record.
+fn credential_id(identity: &Identity) -> String {
+    match identity.proof() {
+        Proved::Token(id) | Proved::Join(id) => id.to_string(),
+        Proved::Device(id) => id.to_string(),
+        Proved::Nothing => "none".to_owned(),
     }
 }

@@ -60,6 +60,7 @@ async fn serve(edge: Edge, connection: Arc<Connection>, correlation: Correlation
         Err(error) => return handshake_refused(&edge, &connection, &correlation, &error).await,
     };
     let wish = Wish { edge: &edge, connection: &connection, correlation: &correlation };
+    let Some(registration) = wish.enroll(registration).await else { return };
     // Copied out: a registration holds the socket, which no other task may look at while this one waits.
     let claim = Claim::of(&registration);
     match wish.grant(&claim).await {

@@ -53,7 +53,7 @@ pub enum GatewayError {
     #[error("the start cannot be recorded")]
     NotRecorded(#[from] sallyport_audit::AppendError),
     /// The data keys of personal values.
-    #[error("the data keys of personal values cannot be used")]
+    #[error("the data keys of personal values beside the ledger cannot be used")]
     Vault(#[source] KeyError),
     /// Policy or access state.
     #[error("access control cannot start")]
@@ -104,9 +104,12 @@ impl GatewayError {
     pub fn hint(&self) -> String {
         match self {
             Self::Keys(error)
-            | Self::Vault(error)
             | Self::Tls(TlsError::Key(error))
             | Self::Identity(IdentityError::Key(error)) => error.hint().to_owned(),
+            Self::Vault(error) => format!(
+                "{}; a ledger belongs to the key provider that it was written with: check `ledger.directory` too",
+                error.hint()
+            ),
             Self::Ledger(error) => error.hint().to_owned(),
             Self::Access(error) => error.hint().to_owned(),
             Self::Listen(error) => error.hint().to_owned(),
@@ -175,8 +178,15 @@ impl Parts {
             policy_directory: config.access.policy_directory.clone(),
             issuer: format!("https://{}", config.gateway.domain),
         };
+        // Never waits for the key provider: its one task would let every revocation behind the first wait as long.
+        let recording = ledger.clone().on_stall(sallyport_audit::ledger::OnStall::Refuse);
         let open = || {
-            Access::open(options.clone(), Arc::new(ledger.clone()), token_keys.clone(), Arc::new(SystemClock))
+            Access::open(
+                options.clone(),
+                Arc::new(recording.clone()),
+                token_keys.clone(),
+                Arc::new(SystemClock),
+            )
         };
         let access = erasures::reconciled(&ledger, &vault, open).await?;
         let cosigner_key = LedgerCosigner::new(&keys, origin(config))?.verifier_key();

@@ -5,11 +5,9 @@
 
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
-
 use super::handshake::{
-    Accepted, AcceptedTunnel, Answering, Credential, Exporter, GatewayHandshake, GatewayIdentity,
-    HandshakeError, Mode, Refusal, SessionLimits, SigningFailed, Suite,
+    Accepted, AcceptedTunnel, Answering, Credential, Enrolled, Exporter, GatewayHandshake, GatewayIdentity,
+    HandshakeError, Mode, Possession, Proof, Refusal, SessionLimits, SigningFailed, Suite,
 };
 use super::link::Link;
 use super::name::Offer;
@@ -139,24 +137,30 @@ pub struct Registration<M = axum::extract::ws::WebSocket> {
 }
 
 impl<M: MessageSocket> Registration<M> {
-    /// The bearer token. Must not be logged.
-    pub fn credential(&self) -> &str {
-        self.credential.token.expose_secret()
+    /// What the client shows of itself. Must not be logged.
+    pub fn proof(&self) -> &Proof {
+        &self.credential.proof
+    }
+
+    /// Its signatures over this handshake, exactly if keys are to prove it. Those of [`Proof::Join`] are good; those of
+    /// [`Proof::Device`] only the caller can compare with the device's keys.
+    pub fn possession(&self) -> Option<&Possession> {
+        self.answering.possession()
     }
 
     /// What it wants to publish. Not yet checked for doubles.
     pub fn offers(&self) -> &[Offer] {
-        &self.credential.offers
+        &self.credential.wishes.offers
     }
 
     /// The client's program and version, as it says.
     pub fn client_version(&self) -> &str {
-        &self.credential.client_version
+        &self.credential.wishes.client_version
     }
 
     /// The resume ticket of an earlier [`Acceptance`]; empty if none.
     pub fn resume(&self) -> &[u8] {
-        &self.credential.resume
+        &self.credential.wishes.resume
     }
 
     /// The suite in use.
@@ -190,16 +194,29 @@ impl<M: MessageSocket> Registration<M> {
         in_time(limits.handshake_timeout, "sign of life", start).await
     }
 
+    /// Says that the device is enrolled, under seal, and closes.
+    pub async fn enrolled(self, enrolled: &Enrolled) {
+        let Self { socket, answering, limits, .. } = self;
+        if let Ok(message) = answering.enrolled(enrolled) {
+            last_word(socket, message, &limits).await;
+        }
+    }
+
     /// Says no, under seal, and closes.
     pub async fn refuse(self, refusal: Refusal) {
-        let Self { mut socket, answering, limits, .. } = self;
-        let Ok(message) = answering.refuse(&refusal) else { return };
-        let goodbye = async {
-            if send(&mut socket, message).await.is_ok() {
-                close(&mut socket).await;
-            }
-        };
-        // A peer that does not read must not hold us.
-        let _heard = tokio::time::timeout(limits.handshake_timeout, goodbye).await;
+        let Self { socket, answering, limits, .. } = self;
+        if let Ok(message) = answering.refuse(&refusal) {
+            last_word(socket, message, &limits).await;
+        }
     }
+}
+
+async fn last_word<M: MessageSocket>(mut socket: M, message: Vec<u8>, limits: &Limits) {
+    let goodbye = async {
+        if send(&mut socket, message).await.is_ok() {
+            close(&mut socket).await;
+        }
+    };
+    // A peer that does not read must not hold us.
+    let _heard = tokio::time::timeout(limits.handshake_timeout, goodbye).await;
 }

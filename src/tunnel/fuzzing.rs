@@ -37,9 +37,13 @@ pub fn gateway_hello(bytes: &[u8]) {
 ///
 /// If the rule is broken: that is what the fuzzer looks for.
 pub fn credential(plaintext: &[u8]) {
-    if let Ok(credential) = Credential::decode(plaintext) {
-        let again = credential.encode().map(|bytes| bytes.to_vec()).unwrap_or_default();
-        assert_eq!(again, plaintext, "a message has one encoding");
+    if let Ok((credential, core)) = Credential::decode(plaintext) {
+        let mut again = Credential::encode_core(&credential.proof, &credential.wishes).unwrap_or_default();
+        assert_eq!(*again, core, "a core has one encoding");
+        if let Some(signatures) = &credential.signatures {
+            Credential::append_signatures(&mut again, signatures);
+        }
+        assert_eq!(*again, plaintext, "a message has one encoding");
     }
 }
 

@@ -33,9 +33,9 @@ mod wire;
 
 pub use accept::{Acceptance, Limits, Registration, accept};
 pub use handshake::{
-    AcceptedTunnel, CertificateBody, CertificateError, GatewayIdentity, HandshakeError, IdentityCertificate,
-    IdentitySignatures, Refusal, RefusalCode, RootKey, Signing, SigningFailed, Suite, ToSign,
-    channel_binding,
+    AcceptedTunnel, CertificateBody, CertificateError, DeviceKey, DevicePublic, Enrolled, GatewayIdentity,
+    HandshakeError, IdentityCertificate, IdentitySignatures, Possession, Proof, Refusal, RefusalCode,
+    RootKey, Secret, Signing, SigningFailed, Suite, ToSign, channel_binding,
 };
 pub use link::{CloseReason, Counters, Farewell, FarewellCode, Link, LinkError};
 pub use name::{MAX_NAME, NameError, Offer, TunnelId, TunnelKind, TunnelName};

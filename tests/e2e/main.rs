@@ -24,6 +24,7 @@ mod world;
 
 mod approval;
 mod configuration;
+mod devices;
 mod erasure;
 mod evasion;
 mod hostile_peers;

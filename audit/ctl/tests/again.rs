@@ -115,8 +115,15 @@ fn a_state_of_another_ledger_key_or_form_is_not_gone_on_from() {
         assert_code(&output, 3);
         assert!(err(&output).contains("without --since"), "{from}: {}", err(&output));
     }
-    std::fs::write(&changed, good.replace(ORIGIN, "other.example.org/ledger")).unwrap();
-    assert_code(&ledger.verify(&["--since", changed.to_str().unwrap()]), 1);
+    let state: serde_json::Value = serde_json::from_str(&good).unwrap();
+    for foreign in [
+        good.replace(ORIGIN, "other.example.org/ledger"),
+        good.replace(state["key"].as_str().unwrap(), &stranger),
+    ] {
+        std::fs::write(&changed, foreign).unwrap();
+        let code = ledger.verify(&["--since", changed.to_str().unwrap()]).status.code();
+        assert!(matches!(code, Some(1 | 3)), "{code:?}");
+    }
     assert_code(&ledger.verify(&["--since", "/nowhere/at/all"]), 3);
 }
 
@@ -214,4 +221,21 @@ fn tiles_of_another_history_are_not_mixed() {
     assert_eq!(tiles(&ledger, folder.path()), 0, "nothing full is in common yet");
     ledger.write(&other_history());
     assert_eq!(tiles(&ledger, folder.path()), 2, "an earlier state never replaces a later one");
+}
+
+#[test]
+fn a_ledger_must_contain_the_lent_end_of_its_earlier_copy_too() {
+    let (ledger, mut copy) = (Ledger::new(), Ledger::new());
+    let lent = SoftwareSigner::new(&format!("{ORIGIN}/delegate"), [90; 32]);
+    let not_after = copy.journal.time + jiff::SignedDuration::from_hours(1);
+    let delegation = sallyport_audit::signers::Delegation { key: lent.verifier(), not_after, heads: 5 };
+    copy.journal.group([delegation.draft()]);
+    ledger.write(&copy.journal);
+    copy.journal.signer = lent;
+    copy.journal.group([heartbeat()]).group([heartbeat()]);
+    copy.write(&copy.journal);
+    // The ledger was rolled back to the last head of its own key.
+    let output = ledger.verify(&["--earlier", copy.path().to_str().unwrap()]);
+    assert_code(&output, 1);
+    assert!(out(&output).contains("cut off"), "{}", out(&output));
 }

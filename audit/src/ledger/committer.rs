@@ -52,7 +52,7 @@ impl Committer {
     /// When a lent key signed the last head, the own key signs it too, into the head file.
     fn sign_at_end(&self) {
         let (Ok(mut desk), Ok(mut journal)) = (self.signing.lock(), self.writing.lock()) else { return };
-        let signed = desk.0.sign_at_end(&journal.0.note);
+        let signed = desk.0.sign_at_end(&journal.0.note, journal.0.chain.size());
         let kept = signed.and_then(|note| note.map_or(Ok(()), |note| journal.0.keep_note(note)));
         if let Err(reason) = kept {
             tracing::warn!(reason, "the ledger's own key could not sign the last head; a lent key has");

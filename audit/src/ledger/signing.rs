@@ -80,8 +80,12 @@ impl Signing {
         self.own.sign(&text).map(drop)
     }
 
-    /// The note by the own key over the last head, if `note` over it is by a lent one.
-    pub(super) fn sign_at_end(&mut self, note: &str) -> Result<Option<Arc<str>>, String> {
+    /// The note by the own key over the last head, if `note` over it is by a lent one. A head over more than the
+    /// `written` records is of a group that was not written: in the head file it would keep the ledger from opening.
+    pub(super) fn sign_at_end(&mut self, note: &str, written: u64) -> Result<Option<Arc<str>>, String> {
+        if self.chain.size() != written {
+            return Ok(None);
+        }
         if note.is_empty() || SignedNote::parse(note).is_ok_and(|note| note.names(&self.own.key)) {
             return Ok(None);
         }

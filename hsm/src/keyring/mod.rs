@@ -174,11 +174,19 @@ impl Keyring {
 
     /// Destroys the owner's key, and tells which it was; `None` if they have none. From then on what it sealed
     /// is [`OpenError::Erased`]. Run it again if it fails.
+    ///
+    /// A key of theirs that was missing when another was made in its place, and was put back since, goes with it.
     pub fn erase(&self, owner: &str) -> Result<Option<DataKeyId>, KeyError> {
-        let id = self.state().owners.get(&self.owner_hash(owner)).copied();
-        let Some(id) = id else { return Ok(None) };
-        self.erase_key(id)?;
-        Ok(Some(id))
+        let hash = self.owner_hash(owner);
+        let present = self.state().owners.get(&hash).copied();
+        let all = self.files.owners()?.into_iter();
+        let others = all.filter(|(id, whose)| *whose == hash && Some(*id) != present).map(|(id, _)| id);
+        let mut last = None;
+        for id in others.chain(present) {
+            self.erase_key(id)?;
+            last = Some(id);
+        }
+        Ok(last)
     }
 
     /// Destroys a key by its name, such as one that an old backup brought back. Tells whether that changed

@@ -155,3 +155,22 @@ fn without_the_token_no_key_opens() {
     assert!(matches!(ring.unseal(alice, b"", &sealed), Err(OpenError::Key(_))));
     assert!(ring.prepare("bob").is_err());
 }
+
+#[test]
+fn a_key_that_was_put_back_beside_a_later_one_is_erased_with_it() {
+    let Some(token) = TestToken::for_this_test() else { return };
+    let keys = token.open_with_keys();
+    let (first, hers) = ring(&keys, &token).seal("alice", b"a", b"user:alice").unwrap();
+    let file = folder(&token).join(format!("{first}.key"));
+    let aside = token.key_directory().join("aside");
+    fs::rename(&file, &aside).unwrap();
+    let (second, later) = ring(&keys, &token).seal("alice", b"b", b"user:alice").unwrap();
+    assert_ne!(first, second);
+    fs::rename(&aside, &file).unwrap();
+
+    let ring = ring(&keys, &token);
+    ring.erase("alice").unwrap().unwrap();
+    assert!(matches!(ring.unseal(second, b"b", &later), Err(OpenError::Erased)));
+    let old = ring.unseal(first, b"a", &hers);
+    assert!(matches!(old, Err(OpenError::Erased)), "{old:?}");
+}

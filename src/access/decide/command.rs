@@ -2,11 +2,13 @@
 
 use jiff::Timestamp;
 
+use crate::access::device::{DeviceId, DeviceKeys};
 use crate::access::fact::Attempt;
 use crate::access::ids::{GrantId, RequestId, TokenId};
 use crate::access::names::{Principal, Subject, Tenant};
 use crate::access::object::{Action, Object};
 use crate::access::reason::{Reason, Ticket};
+use crate::access::token::Purpose;
 
 /// An order. Ids that it may need are made beforehand: the decision itself draws no randomness.
 #[derive(Debug, Clone)]
@@ -34,9 +36,13 @@ pub enum Command {
     /// Let them in again.
     Unlock { principal: Principal, tenant: Tenant, reason: Option<Reason> },
     /// Issue a token.
-    IssueToken { token: TokenId, subject: Subject, tenant: Tenant, expires: Timestamp },
+    IssueToken { token: TokenId, purpose: Purpose, subject: Subject, tenant: Tenant, expires: Timestamp },
     /// Revoke a token.
     RevokeToken { token: TokenId, reason: Option<Reason> },
+    /// Enroll a device, by a join token.
+    EnrollDevice { device: DeviceId, keys: DeviceKeys },
+    /// Revoke a device.
+    RevokeDevice { device: DeviceId, reason: Option<Reason> },
     /// End all that a person has, before their data key is destroyed.
     Erase { subject: Subject, reason: Reason },
     /// Leave to load the policy again; the load itself is the owner's.
@@ -55,6 +61,8 @@ impl Command {
             Self::Unlock { .. } => Attempt::Unlock,
             Self::IssueToken { .. } => Attempt::IssueToken,
             Self::RevokeToken { .. } => Attempt::RevokeToken,
+            Self::EnrollDevice { .. } => Attempt::EnrollDevice,
+            Self::RevokeDevice { .. } => Attempt::RevokeDevice,
             Self::ReloadPolicy => Attempt::ReloadPolicy,
             Self::Erase { .. } => Attempt::Erase,
         }

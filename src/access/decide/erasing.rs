@@ -8,7 +8,7 @@ use crate::access::object::{Action, Object, Part};
 use crate::access::reason::Reason;
 
 impl Case<'_> {
-    /// The person's tokens and grants, each ended by a record of its own: these can still say whose they were.
+    /// The person's tokens, devices and grants, each ended by a record of its own: these can still say whose they were.
     pub(super) fn erase(
         &self,
         by: &Caller,
@@ -39,6 +39,14 @@ impl Case<'_> {
             by: actor(by),
             reason: None,
         });
+        let devices =
+            self.state.devices().filter(|device| device.subject == *subject && device.revoked.is_none());
+        let devices = devices.map(|device| Fact::DeviceRevoked {
+            device: device.id,
+            tenant: device.tenant.clone(),
+            by: actor(by),
+            reason: None,
+        });
         let grants = self.state.live_grants().filter(|grant| grant.subject == *subject);
         let grants = grants.map(|grant| Fact::GrantRevoked {
             grant: grant.id,
@@ -49,7 +57,7 @@ impl Case<'_> {
             by: actor(by),
             reason: None,
         });
-        Ok(tokens.chain(grants).collect())
+        Ok(tokens.chain(devices).chain(grants).collect())
     }
 }
 

@@ -11,7 +11,7 @@ use crate::access::names::{Principal, Subject, Tenant};
 use crate::access::object::{Action, Object, Part};
 use crate::access::reason::Reason;
 use crate::access::state::GrantStatus;
-use crate::access::token::MAX_LIFE;
+use crate::access::token::{MAX_LIFE, Purpose};
 
 impl Case<'_> {
     pub(super) fn revoke(
@@ -95,7 +95,7 @@ impl Case<'_> {
     pub(super) fn issue_token(
         &self,
         by: &Caller,
-        token: TokenId,
+        (token, purpose): (TokenId, Purpose),
         subject: &Subject,
         tenant: &Tenant,
         expires: Timestamp,
@@ -109,7 +109,7 @@ impl Case<'_> {
             return Err(Refusal::TokenLife);
         }
         let (subject, tenant) = (subject.clone(), tenant.clone());
-        Ok(vec![Fact::TokenIssued { token, subject, tenant, expires, by: actor(by) }])
+        Ok(vec![Fact::TokenIssued { token, purpose, subject, tenant, expires, by: actor(by) }])
     }
 
     pub(super) fn revoke_token(

@@ -6,6 +6,7 @@
 
 mod approval;
 mod command;
+mod devices;
 mod erasing;
 mod guarding;
 mod refusal;
@@ -43,13 +44,16 @@ pub fn decide(
     command: &Command,
     now: Timestamp,
 ) -> Result<Vec<Fact>, Refusal> {
-    if let Caller::Person(identity) = by {
+    let case = Case { state, policy, now };
+    // Whoever enrolls a device has shown a join token, which proves nobody for anything else.
+    if let Caller::Person(identity) = by
+        && !matches!(command, Command::EnrollDevice { .. })
+    {
         if identity.is_anonymous() {
             return Err(Refusal::NotAPerson);
         }
         check_standing(state, policy, identity, now).map_err(Refusal::Standing)?;
     }
-    let case = Case { state, policy, now };
     match command {
         Command::Request { .. } => case.request(person(by)?, command),
         Command::Approve { request, grant, minutes, reason } => {
@@ -60,10 +64,12 @@ pub fn decide(
         Command::Revoke { grant, reason } => case.revoke(by, *grant, reason.as_ref()),
         Command::Lock { principal, tenant, reason } => case.lock(by, principal, tenant, reason.as_ref()),
         Command::Unlock { principal, tenant, reason } => case.unlock(by, principal, tenant, reason.as_ref()),
-        Command::IssueToken { token, subject, tenant, expires } => {
-            case.issue_token(by, *token, subject, tenant, *expires)
+        Command::IssueToken { token, purpose, subject, tenant, expires } => {
+            case.issue_token(by, (*token, *purpose), subject, tenant, *expires)
         }
         Command::RevokeToken { token, reason } => case.revoke_token(by, *token, reason.as_ref()),
+        Command::EnrollDevice { device, keys } => case.enroll(person(by)?, *device, keys),
+        Command::RevokeDevice { device, reason } => case.revoke_device(by, *device, reason.as_ref()),
         Command::ReloadPolicy => case.admin(by, Part::Policy, None).map(|()| Vec::new()),
         Command::Erase { subject, reason } => case.erase(by, subject, reason),
     }
@@ -114,7 +120,10 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
         Command::Lock { .. } | Command::Unlock { .. } | Command::Erase { .. } => {
             object = Some(Object::gateway(Part::People));
         }
-        Command::IssueToken { .. } | Command::RevokeToken { .. } => {
+        Command::IssueToken { .. }
+        | Command::RevokeToken { .. }
+        | Command::EnrollDevice { .. }
+        | Command::RevokeDevice { .. } => {
             object = Some(Object::gateway(Part::Tokens));
         }
         Command::ReloadPolicy => object = Some(Object::gateway(Part::Policy)),

@@ -1,6 +1,7 @@
 //! Why an order isn't carried out, what to do then, and which refusals are records.
 
 use super::{MAX_PENDING, MAX_PENDING_OF_TENANT};
+use crate::access::device::DeviceId;
 use crate::access::ids::{GrantId, RequestId, TokenId};
 use crate::access::names::{Principal, Subject, Tenant};
 use crate::access::object::{Action, Object};
@@ -47,6 +48,18 @@ pub enum Refusal {
     /// It was revoked before.
     #[error("{token} is revoked already")]
     TokenRevoked { token: TokenId },
+    /// A join token works once.
+    #[error("the join token {token} has enrolled a device already")]
+    JoinSpent { token: TokenId },
+    /// The same keys were enrolled before.
+    #[error("{device} is enrolled already")]
+    DeviceKnown { device: DeviceId },
+    /// No such device in the caller's tenant.
+    #[error("there is no device {device}")]
+    NoSuchDevice { device: DeviceId },
+    /// It was revoked before.
+    #[error("{device} is revoked already")]
+    DeviceRevoked { device: DeviceId },
     /// Nothing to ask for: policy allows it outright, or a grant is live.
     #[error("you may {action} {object} already")]
     NotNeeded { action: Action, object: Object },
@@ -121,6 +134,10 @@ impl Refusal {
             Self::GrantEnded { .. } => "grant-ended",
             Self::NoSuchToken { .. } => "no-such-token",
             Self::TokenRevoked { .. } => "token-revoked",
+            Self::JoinSpent { .. } => "join-spent",
+            Self::DeviceKnown { .. } => "device-known",
+            Self::NoSuchDevice { .. } => "no-such-device",
+            Self::DeviceRevoked { .. } => "device-revoked",
             Self::NotNeeded { .. } => "not-needed",
             Self::Duplicate { .. } => "duplicate",
             Self::TooManyPending { .. } => "too-many-pending",
@@ -148,6 +165,7 @@ impl Refusal {
             Self::Standing(_)
                 | Self::NotAPerson
                 | Self::NotAllowed { .. }
+                | Self::JoinSpent { .. }
                 | Self::OwnRequest { .. }
                 | Self::NotEligible { .. }
                 | Self::OtherTenant { .. }
@@ -171,6 +189,13 @@ impl Refusal {
             }
             Self::NoSuchToken { .. } | Self::TokenRevoked { .. } => {
                 "`sallyport tokens list` shows what is live"
+            }
+            Self::JoinSpent { .. } => {
+                "ask an admin for another join token; if it wasn't you who used this one, have the device revoked"
+            }
+            Self::DeviceKnown { .. } => "go ahead and use it, or enroll with a new file",
+            Self::NoSuchDevice { .. } | Self::DeviceRevoked { .. } => {
+                "`sallyport device list` shows what is enrolled"
             }
             Self::NotNeeded { .. } => "go ahead",
             Self::Duplicate { .. } => "wait for it, or withdraw it first",

@@ -1,11 +1,15 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::access::device::DeviceId;
 use crate::access::ids::{GrantId, TokenId};
 use crate::access::names::{Role, Tenant};
 use crate::access::object::{Action, Object};
 use crate::access::policy::PolicyDigest;
 use crate::access::reason::Ticket;
+use crate::access::token::Purpose;
 
 fn parts_of<'a>(draft: &'a Draft, personal: &'a Values) -> Parts<'a> {
     Parts {
@@ -82,14 +86,21 @@ fn fact() -> impl Strategy<Value = Fact> {
         time(),
         time(),
     );
-    (0u8..13, who, what, how).prop_map(
+    (0u8..15, who, what, how).prop_map(
         |(
             which,
             ((request, grant, token), subject, other, by, principal),
             (tenant, object, action, workflows, roles, policy, previous),
             (reason, ticket, minutes, fewer, starts, ends),
         )| match which {
-            0 => Fact::TokenIssued { token, subject, tenant, expires: ends, by },
+            0 => Fact::TokenIssued {
+                token,
+                purpose: if minutes % 2 == 0 { Purpose::Access } else { Purpose::Join },
+                subject,
+                tenant,
+                expires: ends,
+                by,
+            },
             1 => Fact::TokenRevoked { token, tenant, by, reason },
             2 => Fact::Requested {
                 request,
@@ -131,6 +142,15 @@ fn fact() -> impl Strategy<Value = Fact> {
             8 => Fact::GrantExpired { grant, request, tenant, object, subject },
             9 => Fact::Locked { principal, tenant, by, reason },
             10 => Fact::Unlocked { principal, tenant, by, reason },
+            13 => Fact::DeviceEnrolled {
+                device: DeviceId::from_bytes([7; 16]),
+                join: token,
+                subject,
+                tenant,
+                keys: DeviceKeys { ed25519: Arc::from([5; 32]), ml_dsa: Arc::from(vec![6; 1_952]) },
+                expires: ends,
+            },
+            14 => Fact::DeviceRevoked { device: DeviceId::from_bytes([7; 16]), tenant, by, reason },
             11 => Fact::Erased { key: KeyId::from_bytes([9; 16]), by, reason },
             _ => Fact::PolicyLoaded { digest: policy, previous, rules: u64::from(minutes), by },
         },

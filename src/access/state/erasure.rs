@@ -42,6 +42,9 @@ impl State {
         for token in self.tokens.values_mut().filter(|token| token.subject == nobody) {
             token.revoked.get_or_insert(stamp.time);
         }
+        for device in self.devices.values_mut().filter(|device| device.subject == nobody) {
+            device.revoked.get_or_insert(stamp.time);
+        }
     }
 
     /// Puts what is left of a person whose data key is gone into the place of their name and their words.
@@ -54,6 +57,9 @@ impl State {
         };
         for token in self.tokens.values_mut() {
             rename(&mut token.subject);
+        }
+        for device in self.devices.values_mut() {
+            rename(&mut device.subject);
         }
         for request in self.requests.values_mut() {
             forget_in_request(request, person, &nobody);

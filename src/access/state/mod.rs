@@ -18,10 +18,12 @@ pub use grant::{Grant, GrantStatus};
 pub use request::{Approval, Request, RequestStatus};
 pub use standing::{Lock, Token};
 
+use super::device::{Device, DeviceId};
 use super::fact::{Fact, Stamp};
 use super::ids::{GrantId, RequestId, TokenId};
 use super::names::{Principal, Subject, Tenant};
 use super::policy::PolicyDigest;
+use super::token::Purpose;
 
 /// Everything that access knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +31,7 @@ pub struct State {
     requests: BTreeMap<RequestId, Request>,
     grants: BTreeMap<GrantId, Grant>,
     tokens: BTreeMap<TokenId, Token>,
+    devices: BTreeMap<DeviceId, Device>,
     locks: BTreeMap<(Tenant, Principal), Lock>,
     /// Grants neither revoked nor expired, by whose they are.
     live: HashMap<(Tenant, Subject), BTreeSet<GrantId>>,
@@ -45,21 +48,29 @@ impl State {
     /// Folds one fact in.
     pub fn apply(&mut self, stamp: Stamp, fact: &Fact) {
         match fact {
-            Fact::TokenIssued { token, subject, tenant, expires, by: _ } => {
+            Fact::TokenIssued { token, purpose, subject, tenant, expires, by: _ } => {
                 let (subject, tenant) = (subject.clone(), tenant.clone());
                 let issued = Token {
                     id: *token,
+                    purpose: *purpose,
                     subject,
                     tenant,
                     issued: stamp.time,
                     expires: *expires,
                     revoked: None,
+                    spent: None,
                 };
                 self.tokens.entry(*token).or_insert(issued);
             }
             Fact::TokenRevoked { token, .. } => {
                 if let Some(token) = self.tokens.get_mut(token) {
                     token.revoked.get_or_insert(stamp.time);
+                }
+            }
+            Fact::DeviceEnrolled { .. } => self.enrolled(stamp, fact),
+            Fact::DeviceRevoked { device, .. } => {
+                if let Some(device) = self.devices.get_mut(device) {
+                    device.revoked.get_or_insert(stamp.time);
                 }
             }
             Fact::Requested { .. } => self.requested(stamp, fact),
@@ -112,9 +123,9 @@ impl State {
 
     /// Records were lost: what they may have taken back no longer stands.
     ///
-    /// A lost record can have revoked a grant or a token, locked a person, or rejected a request, and nobody can tell.
-    /// So no grant and no waiting request outlives it, nor, unless the operator has decided otherwise in writing, does
-    /// a token; and a person whose lock was lost needs a new token, which somebody has to issue. Locks stay.
+    /// A lost record can have revoked a grant, a token or a device, locked a person, or rejected a request, and nobody
+    /// can tell. So no grant and no waiting request outlives it, nor, unless the operator has decided otherwise in
+    /// writing, does a token or a device; and a person whose lock was lost needs a new token, which somebody has to issue. Locks stay.
     fn resumed(&mut self, stamp: Stamp, tokens_kept: bool) {
         let live: Vec<_> = self.live.values().flatten().copied().collect();
         for grant in live {
@@ -128,7 +139,37 @@ impl State {
             for token in self.tokens.values_mut() {
                 token.revoked.get_or_insert(stamp.time);
             }
+            for device in self.devices.values_mut() {
+                device.revoked.get_or_insert(stamp.time);
+            }
         }
+    }
+
+    /// A device of a join token that is spent, or that is none, is not taken in: nothing could be used because of it.
+    fn enrolled(&mut self, stamp: Stamp, fact: &Fact) {
+        let Fact::DeviceEnrolled { device, join, subject, tenant, keys, expires } = fact else { return };
+        let good = |token: &&mut Token| {
+            token.purpose == Purpose::Join
+                && token.spent.is_none()
+                && token.subject == *subject
+                && token.tenant == *tenant
+        };
+        let Some(token) = self.tokens.get_mut(join).filter(good) else { return };
+        if self.devices.contains_key(device) {
+            return;
+        }
+        token.spent = Some(*device);
+        let enrolled = Device {
+            id: *device,
+            subject: subject.clone(),
+            tenant: tenant.clone(),
+            join: *join,
+            keys: keys.clone(),
+            enrolled: stamp.time,
+            expires: *expires,
+            revoked: None,
+        };
+        self.devices.insert(*device, enrolled);
     }
 
     fn requested(&mut self, stamp: Stamp, fact: &Fact) {
@@ -295,6 +336,16 @@ impl State {
     /// All tokens, oldest first.
     pub fn tokens(&self) -> impl DoubleEndedIterator<Item = &Token> {
         self.tokens.values()
+    }
+
+    /// A device by its id.
+    pub fn device(&self, id: DeviceId) -> Option<&Device> {
+        self.devices.get(&id)
+    }
+
+    /// All devices, by id.
+    pub fn devices(&self) -> impl Iterator<Item = &Device> {
+        self.devices.values()
     }
 
     /// All locks.

@@ -3,15 +3,19 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::access::device::DeviceId;
 use crate::access::ids::TokenId;
 use crate::access::names::{Principal, Subject, Tenant};
 use crate::access::reason::Reason;
+use crate::access::token::Purpose;
 
 /// A token that was issued.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Token {
     /// Its id.
     pub id: TokenId,
+    /// What it is for.
+    pub purpose: Purpose,
     /// Whom it speaks for.
     pub subject: Subject,
     /// In which tenant.
@@ -22,6 +26,8 @@ pub struct Token {
     pub expires: Timestamp,
     /// When it was revoked.
     pub revoked: Option<Timestamp>,
+    /// The device that a join token has enrolled: from then on it is spent.
+    pub spent: Option<DeviceId>,
 }
 
 /// A lock on a person or a role.

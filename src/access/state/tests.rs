@@ -23,6 +23,7 @@ fn demo() -> Object {
 fn token(n: u8) -> Fact {
     Fact::TokenIssued {
         token: id(TokenId::new, n),
+        purpose: Purpose::Access,
         subject: person("vic"),
         tenant: "main".parse().unwrap(),
         expires: stamp(1_000_000).time,
@@ -187,6 +188,7 @@ fn a_token_is_issued_once_and_revoked_for_good() {
     let token = id(TokenId::new, 1);
     let issued = |to: &str| Fact::TokenIssued {
         token,
+        purpose: Purpose::Access,
         subject: person(to),
         tenant: "main".parse().unwrap(),
         expires: stamp(300).time,

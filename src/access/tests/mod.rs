@@ -2,6 +2,7 @@
 
 mod approvals;
 mod casbin_traps;
+mod devices;
 mod examples;
 mod faults_of_policy;
 mod over_the_ledger;

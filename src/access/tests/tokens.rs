@@ -32,7 +32,7 @@ async fn a_token_proves_its_person_tenant_and_end() {
     let identity = world.access.authenticate(&text, world.clock.now()).unwrap();
     assert_eq!(identity.subject(), &user("vic"));
     assert_eq!(identity.tenant(), &main_tenant());
-    assert_eq!(identity.token(), Some(id));
+    assert_eq!(identity.proof(), Proof::Token(id));
     assert_eq!(identity.expires(), Some(token::with_leeway(start().checked_add(DAY).unwrap())));
     let (header, _) = header_and_claims(&text);
     assert_eq!(header, json!({"typ": "sallyport+jwt", "alg": "ES256", "kid": world.keys.key_id()}));

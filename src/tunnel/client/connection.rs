@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -15,8 +15,8 @@ use super::origin::Origin;
 use crate::tunnel::accept::in_time;
 use crate::tunnel::handshake::kem::DecapsulationKey;
 use crate::tunnel::handshake::{
-    Accepted, ClientHandshake, Credential, Exporter, HandshakeError, IdentityCertificate, Mode, RootKey,
-    SessionId, SessionLimits, Suite,
+    Accepted, AwaitingAnswer, ClientHandshake, Enrolled, Exporter, HandshakeError, IdentityCertificate, Mode,
+    RootKey, Secret, SessionId, SessionLimits, Suite, Wishes,
 };
 use crate::tunnel::link::FarewellCode;
 use crate::tunnel::name::Offer;
@@ -35,7 +35,7 @@ const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(50), Duration::fr
 /// What a client shows and demands in the handshake.
 pub(super) struct Terms {
     pub(super) endpoint: String,
-    pub(super) token: SecretString,
+    pub(super) secret: Secret,
     pub(super) offers: Vec<Offer>,
     pub(super) client_version: String,
     pub(super) suites: Vec<Suite>,
@@ -55,41 +55,70 @@ pub(super) struct Established<M> {
     pub(super) id: SessionId,
 }
 
-/// Runs the handshake. The token is sent only to a gateway whose identity has been checked.
+/// Runs the handshake as a publisher.
 pub(super) async fn establish<M: MessageSocket>(
     mut socket: M,
     exporter: Option<Exporter>,
     terms: &Terms,
     resume: &[u8],
 ) -> Result<Established<M>, DialError> {
+    let Asked { awaiting, answer, certificate, trust } = ask(&mut socket, exporter, terms, resume).await?;
+    let (accepted, session) = awaiting.receive_answer(&answer)?;
+    let (suite, mode, id) = (session.suite, session.mode, session.id);
+    let stream = MessageStream::after_handshake(socket, session)?;
+    Ok(Established { stream, accepted, certificate, trust, suite, mode, id })
+}
+
+/// Runs the handshake of an enrollment.
+pub(super) async fn enroll<M: MessageSocket>(
+    mut socket: M,
+    exporter: Option<Exporter>,
+    terms: &Terms,
+) -> Result<Enrolled, DialError> {
+    let Asked { awaiting, answer, .. } = ask(&mut socket, exporter, terms, &[]).await?;
+    Ok(awaiting.receive_enrolled(&answer)?)
+}
+
+/// A gateway that has answered.
+struct Asked {
+    awaiting: AwaitingAnswer,
+    answer: Bytes,
+    certificate: IdentityCertificate,
+    trust: Trust,
+}
+
+/// Runs the handshake up to the gateway's answer. The client's secret is used only towards a gateway whose identity has
+/// been checked.
+async fn ask<M: MessageSocket>(
+    socket: &mut M,
+    exporter: Option<Exporter>,
+    terms: &Terms,
+    resume: &[u8],
+) -> Result<Asked, DialError> {
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).map_err(|_| HandshakeError::Library("making a nonce"))?;
     let key = DecapsulationKey::generate().map_err(HandshakeError::from)?;
     let (handshake, hello) = ClientHandshake::start(key, nonce, exporter, &terms.suites)?;
     let answer = in_time(terms.patience, "GatewayHello", async {
-        send(&mut socket, hello).await?;
-        Ok(receive(&mut socket).await?)
+        send(socket, hello).await?;
+        Ok(receive(socket).await?)
     })
     .await?;
     let presented = handshake.receive_gateway_hello(&answer)?;
     let certificate = presented.certificate().clone();
     let trust = check_identity(&certificate, terms).await?;
-    let credential = Credential {
-        token: terms.token.expose_secret().into(),
+    let wishes = Wishes {
         offers: terms.offers.clone(),
         client_version: terms.client_version.clone(),
         resume: resume.to_vec(),
     };
-    let (awaiting, message) = presented.credential(&credential)?;
+    let (awaiting, message) = presented.credential(&terms.secret, &wishes)?;
     let answer = in_time(terms.patience, "Answer", async {
-        send(&mut socket, message).await?;
-        Ok(receive(&mut socket).await?)
+        send(socket, message).await?;
+        Ok(receive(socket).await?)
     })
     .await?;
-    let (accepted, session) = awaiting.receive_answer(&answer)?;
-    let (suite, mode, id) = (session.suite, session.mode, session.id);
-    let stream = MessageStream::after_handshake(socket, session)?;
-    Ok(Established { stream, accepted, certificate, trust, suite, mode, id })
+    Ok(Asked { awaiting, answer, certificate, trust })
 }
 
 /// By the organisation's root if there is one; else by the keys of the first meeting.

@@ -19,7 +19,6 @@ mod visit;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -31,11 +30,11 @@ pub use known_gateways::{KnownGateways, KnownGatewaysError, Trust};
 pub use origin::{Publication, Target};
 pub use visit::{VisitStream, VisitorOptions, visit};
 
-use self::connection::{Ending, Established, Terms, establish, serve};
+use self::connection::{Ending, Established, Terms, enroll, establish, serve};
 use self::dial::dial;
 use self::origin::Origin;
 use super::FarewellCode;
-use super::handshake::{RootKey, Suite, channel_binding};
+use super::handshake::{Enrolled, Exporter, RootKey, Secret, Suite, channel_binding};
 
 /// The path at which a gateway takes publishers.
 pub const CONNECT_PATH: &str = "/connect";
@@ -52,8 +51,8 @@ pub struct PublisherOptions {
     pub organisation_root: Option<RootKey>,
     /// The file of known gateways.
     pub known_gateways: KnownGateways,
-    /// The token that the gateway issued.
-    pub token: SecretString,
+    /// The token that the gateway issued, or a device's keys.
+    pub secret: Secret,
     /// What to publish.
     pub publications: Vec<Publication>,
     /// Program and version, for the gateway's log.
@@ -70,7 +69,7 @@ impl PublisherOptions {
     /// Options with defaults for everything that has one.
     pub fn new(
         gateway: GatewayAddress,
-        token: SecretString,
+        secret: Secret,
         known_gateways: KnownGateways,
         publications: Vec<Publication>,
     ) -> Self {
@@ -79,7 +78,7 @@ impl PublisherOptions {
             roots: TlsRoots::System,
             organisation_root: None,
             known_gateways,
-            token,
+            secret,
             publications,
             client_version: concat!("sallyport/", env!("CARGO_PKG_VERSION")).to_owned(),
             suites: Suite::ALL.to_vec(),
@@ -139,7 +138,7 @@ impl Publisher {
         let tls = tls_config(&options.roots)?;
         let terms = Terms {
             endpoint: options.gateway.to_string(),
-            token: options.token,
+            secret: options.secret,
             offers: options.publications.iter().map(|one| one.offer.clone()).collect(),
             client_version: options.client_version,
             suites: options.suites,
@@ -154,6 +153,19 @@ impl Publisher {
             publications: options.publications,
             backoff: options.backoff,
         })
+    }
+
+    /// Has the device of [`Secret::Join`] enrolled, once, and does nothing else: offers and backoff play no role.
+    pub async fn enroll(&self) -> Result<Enrolled, DialError> {
+        let (socket, exporter) = self.dial().await?;
+        enroll(socket, exporter, &self.terms).await
+    }
+
+    async fn dial(&self) -> Result<(Socket, Option<Exporter>), DialError> {
+        let socket =
+            dial(&self.gateway, Arc::clone(&self.tls), CONNECT_PATH, None, self.terms.patience).await?;
+        let exporter = channel_binding(socket.get_ref().get_ref().1);
+        Ok((socket, exporter))
     }
 
     /// Publishes until `stop` is cancelled (then `Ok`) or nothing can be done any more. Tells every step to `events`.
@@ -203,10 +215,7 @@ impl Publisher {
     }
 
     async fn connect(&self, resume: &[u8]) -> Result<Established<Socket>, DialError> {
-        let socket =
-            dial(&self.gateway, Arc::clone(&self.tls), CONNECT_PATH, None, self.terms.patience).await?;
-        let (_, tls) = socket.get_ref().get_ref();
-        let exporter = channel_binding(tls);
+        let (socket, exporter) = self.dial().await?;
         establish(socket, exporter, &self.terms, resume).await
     }
 

@@ -3,12 +3,13 @@
 //! The token leaves only through [`Presented::credential`], which takes a gateway whose signatures have been checked;
 //! whether that gateway is the *right* one (pin or organisation's root) the caller asks in between.
 
+use super::DecodeError;
 use super::kem::DecapsulationKey;
 use super::message::{ANSWER, Answer, CREDENTIAL, ClientHello, GatewayHello, header};
 use super::schedule::{Schedule, Side, binding_tag, hello_hash};
 use super::{
-    Accepted, Credential, Exporter, HandshakeError, IdentityCertificate, Mode, Refusal, Session, Suite,
-    ToSign,
+    Accepted, Credential, Enrolled, Exporter, HandshakeError, IdentityCertificate, Mode, Refusal, Secret,
+    Session, Suite, ToSign, Wishes,
 };
 
 /// A client that has sent its hello.
@@ -100,10 +101,26 @@ impl Presented {
         self.mode
     }
 
-    /// Message 3: the credential, sealed for this gateway and this handshake.
-    pub fn credential(self, credential: &Credential) -> Result<(AwaitingAnswer, Vec<u8>), HandshakeError> {
+    /// For tests: message 3 with a plaintext of the tester's own, as a client that knows the keys can make it.
+    #[cfg(test)]
+    pub(crate) fn with_plaintext(self, plaintext: &[u8]) -> Vec<u8> {
         let header = header(CREDENTIAL);
-        let sealed = self.schedule.seal(Side::Client, &header, &credential.encode()?)?;
+        [&header[..], &self.schedule.seal(Side::Client, &header, plaintext).unwrap()].concat()
+    }
+
+    /// Message 3: who the client is and what it wants, sealed for this gateway and this handshake.
+    pub fn credential(
+        self,
+        secret: &Secret,
+        wishes: &Wishes,
+    ) -> Result<(AwaitingAnswer, Vec<u8>), HandshakeError> {
+        let header = header(CREDENTIAL);
+        let mut plaintext = Credential::encode_core(&secret.proof(), wishes)?;
+        if let Some(key) = secret.key() {
+            let signatures = key.sign(&ToSign::by_device(self.schedule.client_hash(&plaintext)))?;
+            Credential::append_signatures(&mut plaintext, &signatures);
+        }
+        let sealed = self.schedule.seal(Side::Client, &header, &plaintext)?;
         let message = [&header[..], &sealed].concat();
         let Self { schedule, suite, mode, .. } = self;
         Ok((AwaitingAnswer { schedule, suite, mode, credential: message.clone() }, message))
@@ -121,6 +138,26 @@ pub struct AwaitingAnswer {
 impl AwaitingAnswer {
     /// Takes message 4: the session, or [`HandshakeError::Refused`].
     pub fn receive_answer(self, bytes: &[u8]) -> Result<(Accepted, Session), HandshakeError> {
+        let accepted = match self.open(bytes)? {
+            Answer::Accepted(accepted) => accepted,
+            Answer::Refused(refusal) => return Err(HandshakeError::Refused(refusal)),
+            Answer::Enrolled(_) => return Err(misplaced()),
+        };
+        let (id, frames) = self.schedule.finish(Side::Client, &self.credential, bytes)?;
+        let frames = (self.mode == Mode::Sealed).then_some(frames);
+        Ok((accepted, Session { suite: self.suite, mode: self.mode, id, frames }))
+    }
+
+    /// Takes message 4 of an enrollment.
+    pub fn receive_enrolled(self, bytes: &[u8]) -> Result<Enrolled, HandshakeError> {
+        match self.open(bytes)? {
+            Answer::Enrolled(enrolled) => Ok(enrolled),
+            Answer::Refused(refusal) => Err(HandshakeError::Refused(refusal)),
+            Answer::Accepted(_) => Err(misplaced()),
+        }
+    }
+
+    fn open(&self, bytes: &[u8]) -> Result<Answer, HandshakeError> {
         // A gateway that could not open or read the credential has no common key to say so under.
         if let Some(refusal) = Refusal::decode_in_clear(bytes) {
             return Err(HandshakeError::RefusedInClear(refusal?));
@@ -129,12 +166,11 @@ impl AwaitingAnswer {
         let unopenable = HandshakeError::Unopenable { message: "Answer" };
         let Some(sealed) = bytes.strip_prefix(&header) else { return Err(unopenable) };
         let plaintext = self.schedule.open(Side::Gateway, &header, sealed)?.ok_or(unopenable)?;
-        let accepted = match Answer::decode(&plaintext)? {
-            Answer::Accepted(accepted) => accepted,
-            Answer::Refused(refusal) => return Err(HandshakeError::Refused(refusal)),
-        };
-        let (id, frames) = self.schedule.finish(Side::Client, &self.credential, bytes)?;
-        let frames = (self.mode == Mode::Sealed).then_some(frames);
-        Ok((accepted, Session { suite: self.suite, mode: self.mode, id, frames }))
+        Answer::decode(&plaintext)
     }
+}
+
+/// An answer to something that was not asked.
+fn misplaced() -> HandshakeError {
+    HandshakeError::malformed("Answer")(DecodeError::BadValue { field: "answer" })
 }

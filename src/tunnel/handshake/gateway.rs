@@ -3,12 +3,13 @@
 //! Signatures come from the key provider and may take a while; so the machine hands out what is to be signed and waits
 //! for the result instead of calling anybody.
 
+use super::identity::check_both;
 use super::kem::encapsulate;
 use super::message::{ANSWER, Answer, CREDENTIAL, ClientHello, GatewayHello, header};
 use super::schedule::{Schedule, Side, hello_hash, is_bound};
 use super::{
-    Accepted, Credential, Exporter, HandshakeError, IdentityCertificate, IdentitySignatures, Mode, Refusal,
-    RefusalCode, Session, Suite, ToSign,
+    Accepted, Credential, Enrolled, Exporter, HandshakeError, IdentityCertificate, IdentitySignatures, Mode,
+    Possession, Proof, Refusal, RefusalCode, Session, Suite, ToSign,
 };
 use crate::tunnel::handshake::kem::SharedSecret;
 
@@ -102,9 +103,16 @@ impl AwaitingCredential {
         let unopenable = HandshakeError::Unopenable { message: "Credential" };
         let Some(sealed) = bytes.strip_prefix(&header) else { return Err(unopenable) };
         let plaintext = self.schedule.open(Side::Client, &header, sealed)?.ok_or(unopenable)?;
-        let credential = Credential::decode(&plaintext)?;
+        let (credential, core) = Credential::decode(&plaintext)?;
+        let to_sign = ToSign::by_device(self.schedule.client_hash(core));
+        let possession = credential.signatures.clone().map(|signatures| Possession { to_sign, signatures });
+        if let (Proof::Join { keys, .. }, Some(shown)) = (&credential.proof, &possession) {
+            check_both(&keys.ed25519, keys.ml_dsa.as_slice(), &shown.to_sign, &shown.signatures)
+                .map_err(HandshakeError::WrongDeviceSignature)?;
+        }
         let Self { schedule, suite, mode } = self;
-        Ok((credential, Answering { schedule, suite, mode, credential: bytes.to_vec() }))
+        let answering = Answering { schedule, suite, mode, credential: bytes.to_vec(), possession };
+        Ok((credential, answering))
     }
 }
 
@@ -114,6 +122,7 @@ pub struct Answering {
     suite: Suite,
     mode: Mode,
     credential: Vec<u8>,
+    possession: Option<Possession>,
 }
 
 impl Answering {
@@ -125,6 +134,16 @@ impl Answering {
     /// Who will protect the frames.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// The client's signatures, if it proves itself by keys.
+    pub fn possession(&self) -> Option<&Possession> {
+        self.possession.as_ref()
+    }
+
+    /// Message 4 of an enrollment.
+    pub fn enrolled(self, enrolled: &Enrolled) -> Result<Vec<u8>, HandshakeError> {
+        self.seal(&Answer::encode_enrolled(enrolled)?)
     }
 
     /// Message 4 as a yes, and the session.

@@ -14,7 +14,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ML_DSA_65, Unparsed
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-use super::schedule::{ED25519_LABEL, ML_DSA_LABEL};
+use super::schedule::{DEVICE_ED25519_LABEL, DEVICE_ML_DSA_LABEL, ED25519_LABEL, ML_DSA_LABEL};
 use super::{HandshakeError, SignatureAlgorithm};
 use crate::tunnel::wire::{DecodeError, Reader, Writer};
 
@@ -225,13 +225,24 @@ impl IdentityCertificate {
         to_sign: &ToSign,
         signatures: &IdentitySignatures,
     ) -> Result<(), HandshakeError> {
-        UnparsedPublicKey::new(&ED25519, &self.body.ed25519)
-            .verify(&to_sign.ed25519(), &signatures.ed25519)
-            .map_err(|_| HandshakeError::WrongSignature(SignatureAlgorithm::Ed25519))?;
-        UnparsedPublicKey::new(&ML_DSA_65, self.body.ml_dsa.as_slice())
-            .verify(&to_sign.ml_dsa(), signatures.ml_dsa.as_slice())
-            .map_err(|_| HandshakeError::WrongSignature(SignatureAlgorithm::MlDsa65))
+        check_both(&self.body.ed25519, self.body.ml_dsa.as_slice(), to_sign, signatures)
+            .map_err(HandshakeError::WrongSignature)
     }
+}
+
+/// Whether both signatures are those of the keys; if not, which of them is the first that is not.
+pub(super) fn check_both(
+    ed25519: &[u8],
+    ml_dsa: &[u8],
+    to_sign: &ToSign,
+    signatures: &IdentitySignatures,
+) -> Result<(), SignatureAlgorithm> {
+    UnparsedPublicKey::new(&ED25519, ed25519)
+        .verify(&to_sign.ed25519(), &signatures.ed25519)
+        .map_err(|_| SignatureAlgorithm::Ed25519)?;
+    UnparsedPublicKey::new(&ML_DSA_65, ml_dsa)
+        .verify(&to_sign.ml_dsa(), signatures.ml_dsa.as_slice())
+        .map_err(|_| SignatureAlgorithm::MlDsa65)
 }
 
 /// The public key of an organisation's root: an uncompressed P-256 point (SEC 1 §2.3.3).
@@ -245,26 +256,46 @@ impl RootKey {
     }
 }
 
-/// What the gateway's two keys sign in one handshake. The algorithm's own label is inside the signed bytes, because
+/// Whose signatures they are: each has labels of its own, so that nothing one end signs is ever the other's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Signer {
+    Gateway,
+    Device,
+}
+
+/// What an end's two keys sign in one handshake. The algorithm's own label is inside the signed bytes, because
 /// neither PKCS#11 tokens nor aws-lc-rs offer contexts reliably.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ToSign {
+    signer: Signer,
     hash: [u8; 32],
 }
 
 impl ToSign {
     pub(crate) fn new(hash: [u8; 32]) -> Self {
-        Self { hash }
+        Self { signer: Signer::Gateway, hash }
+    }
+
+    pub(crate) fn by_device(hash: [u8; 32]) -> Self {
+        Self { signer: Signer::Device, hash }
     }
 
     /// The message for the Ed25519 key.
     pub fn ed25519(&self) -> Vec<u8> {
-        [ED25519_LABEL, &self.hash].concat()
+        let label = match self.signer {
+            Signer::Gateway => ED25519_LABEL,
+            Signer::Device => DEVICE_ED25519_LABEL,
+        };
+        [label, &self.hash].concat()
     }
 
     /// The message for the ML-DSA-65 key (pure, with the empty context).
     pub fn ml_dsa(&self) -> Vec<u8> {
-        [ML_DSA_LABEL, &self.hash].concat()
+        let label = match self.signer {
+            Signer::Gateway => ML_DSA_LABEL,
+            Signer::Device => DEVICE_ML_DSA_LABEL,
+        };
+        [label, &self.hash].concat()
     }
 }
 

@@ -6,7 +6,7 @@
 //! |---|---|---|---|
 //! | 1 | client | `ClientHello`: suites, X-Wing public key, nonce, channel-binding tag | clear |
 //! | 2 | gateway | `GatewayHello`: suite, mode, X-Wing ciphertext, nonce, identity certificate, two signatures | clear, signed |
-//! | 3 | client | `Credential`: bearer token, offers, client version, resume ticket | sealed |
+//! | 3 | client | `Credential`: token, or a device's two signatures; offers, client version, resume ticket | sealed |
 //! | 4 | gateway | `Accepted` (tunnels, limits, ticket) or `Refused` (code, reason, hint) | sealed |
 //!
 //! Promised: the secret is safe unless X25519 *and* ML-KEM-768 are both broken; the gateway is who it says unless
@@ -19,6 +19,7 @@
 //! the specification. Start with [`ClientHandshake`] and [`GatewayHandshake`].
 
 mod client;
+pub mod device;
 mod gateway;
 mod identity;
 pub mod kem;
@@ -32,6 +33,7 @@ mod vectors;
 use std::io;
 
 pub use client::{AwaitingAnswer, ClientHandshake, Presented};
+pub use device::{DeviceKey, DevicePublic, Possession, Secret};
 pub use gateway::{Answering, AwaitingCredential, AwaitingSignatures, GatewayHandshake};
 pub use identity::{
     CertificateBody, CertificateError, ED25519_PUBLIC, ED25519_SIGNATURE, Fingerprint, GatewayIdentity,
@@ -39,7 +41,8 @@ pub use identity::{
     SigningFailed, ToSign,
 };
 pub use message::{
-    Accepted, AcceptedTunnel, Credential, MAX_OFFERS, Refusal, RefusalCode, SessionLimits, VERSION,
+    Accepted, AcceptedTunnel, Credential, Enrolled, MAX_OFFERS, Proof, Refusal, RefusalCode, SessionLimits,
+    VERSION, Wishes,
 };
 pub use schedule::{SessionId, channel_binding};
 
@@ -174,6 +177,9 @@ pub enum HandshakeError {
     /// A signature of the gateway does not fit the transcript.
     #[error("the gateway's {0} signature does not fit this handshake")]
     WrongSignature(SignatureAlgorithm),
+    /// A signature of a client that wants to be enrolled does not fit the transcript, or its own keys.
+    #[error("the device's {0} signature does not fit this handshake")]
+    WrongDeviceSignature(SignatureAlgorithm),
     /// The gateway's certificate is not good.
     #[error("the gateway's identity certificate is refused: {0}")]
     Certificate(#[from] CertificateError),
@@ -221,7 +227,11 @@ impl HandshakeError {
             Self::NoCommonSuite { .. } | Self::SuiteNotOffered { .. } => {
                 "update the older end; a policy may also demand a suite that the other end lacks"
             }
-            Self::FalseBinding | Self::WrongSignature(_) | Self::Unopenable { .. } | Self::KeyExchange(_) => {
+            Self::FalseBinding
+            | Self::WrongSignature(_)
+            | Self::WrongDeviceSignature(_)
+            | Self::Unopenable { .. }
+            | Self::KeyExchange(_) => {
                 "something between the two ends altered the connection: try from another network, and tell the gateway's operator"
             }
             Self::Certificate(error) => error.hint(),

@@ -19,6 +19,9 @@ use crate::tunnel::frame::FrameKeys;
 
 pub(crate) const ED25519_LABEL: &[u8] = b"sallyport/1 gateway signature ed25519\0";
 pub(crate) const ML_DSA_LABEL: &[u8] = b"sallyport/1 gateway signature ml-dsa-65\0";
+pub(crate) const DEVICE_ED25519_LABEL: &[u8] = b"sallyport/1 device signature ed25519\0";
+pub(crate) const DEVICE_ML_DSA_LABEL: &[u8] = b"sallyport/1 device signature ml-dsa-65\0";
+const CLIENT_LABEL: &[u8] = b"sallyport/1 transcript client\0";
 const BINDING_LABEL: &[u8] = b"sallyport/1 channel binding\0";
 const HELLO_LABEL: &[u8] = b"sallyport/1 transcript hello\0";
 const SIGNED_LABEL: &[u8] = b"sallyport/1 transcript signed\0";
@@ -95,6 +98,12 @@ impl Schedule {
             sha256(&[SIGNED_LABEL, hello_hash, &signatures.ed25519, signatures.ml_dsa.as_slice()]);
         let prk = Salt::new(HKDF_SHA256, &transcript).extract(secret.expose_to_schedule());
         Self { prk, transcript }
+    }
+
+    /// The hash that a device's signatures cover: everything so far, the gateway's own signatures included, and the
+    /// core of the message that carries them.
+    pub(crate) fn client_hash(&self, core: &[u8]) -> [u8; 32] {
+        sha256(&[CLIENT_LABEL, &self.transcript, &length(core), core])
     }
 
     fn expand<const N: usize>(

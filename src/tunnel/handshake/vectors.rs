@@ -55,9 +55,8 @@ fn sign(to_sign: &ToSign) -> IdentitySignatures {
     IdentitySignatures { ed25519: ed25519.as_ref().try_into().unwrap(), ml_dsa }
 }
 
-fn credential() -> Credential {
-    Credential {
-        token: SecretString::from("a bearer token"),
+fn wishes() -> Wishes {
+    Wishes {
         offers: vec![http("demo"), Offer { name: name("db"), kind: TunnelKind::Tcp { port: Some(7001) } }],
         client_version: "vector/1".to_owned(),
         resume: Vec::new(),
@@ -135,9 +134,10 @@ fn compute(xwing: &XWing, mode: Mode, signatures: Option<IdentitySignatures>) ->
 
     let exporter = (mode == Mode::Bound).then_some(EXPORTER);
     let client = ClientHandshake::with_hello(expand(&xwing.sk), client_hello, exporter, Suite::ALL);
+    let secret = Secret::Token(SecretString::from("a bearer token"));
     let presented = client.receive_gateway_hello(&gateway_hello).unwrap();
-    let (client, message) = presented.credential(&credential()).unwrap();
-    put("credential_plaintext", &credential().encode().unwrap());
+    let (client, message) = presented.credential(&secret, &wishes()).unwrap();
+    put("credential_plaintext", &Credential::encode_core(&secret.proof(), &wishes()).unwrap());
     put("credential", &message);
     let (_, gateway) = gateway.receive_credential(&message).unwrap();
     let (gateway_session, message) = gateway.accept(&accepted()).unwrap();

@@ -34,8 +34,8 @@ use crate::tunnel::handshake::{
 };
 use crate::tunnel::transport::MessageStream;
 use crate::tunnel::{
-    Acceptance, AcceptedTunnel, GatewayIdentity, HandshakeError, Limits, Link, Offer, Registration, TunnelId,
-    TunnelKind, TunnelName, accept, channel_binding, websocket_limits,
+    Acceptance, AcceptedTunnel, GatewayIdentity, HandshakeError, Limits, Link, Offer, Registration, Secret,
+    TunnelId, TunnelKind, TunnelName, accept, channel_binding, websocket_limits,
 };
 
 /// Long enough for a loaded machine; a test that needs it has failed.
@@ -194,7 +194,7 @@ impl Door {
 
     pub(crate) fn options(&self, publications: Vec<Publication>) -> PublisherOptions {
         let known = KnownGateways::new(self.known_gateways());
-        let token = SecretString::from("a token");
+        let token = Secret::Token(SecretString::from("a token"));
         PublisherOptions {
             roots: self.roots(),
             backoff: Backoff {

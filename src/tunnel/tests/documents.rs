@@ -19,7 +19,9 @@ fn every_test_that_the_handshakes_document_names_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let document = fs::read_to_string(root.join("docs/handshake.md")).unwrap();
     let mut code = String::new();
-    sources(&root.join("src/tunnel"), &mut code);
+    for folder in ["src/tunnel", "src/access", "src/edge", "tests/e2e"] {
+        sources(&root.join(folder), &mut code);
+    }
     let named: Vec<&str> =
         document.split('`').skip(1).step_by(2).filter(|word| word.matches('_').count() >= 5).collect();
     assert!(named.len() > 15, "the table of attacks names its tests");

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::{Message, protocol::Role};
 
 use super::bed::{Organisation, TestIdentity, everything, http, name, soon};
 use crate::tunnel::handshake::kem::DecapsulationKey;
-use crate::tunnel::handshake::{ClientHandshake, Credential, Signing, SigningFailed, Suite, ToSign};
+use crate::tunnel::handshake::{ClientHandshake, Secret, Signing, SigningFailed, Suite, ToSign, Wishes};
 use crate::tunnel::transport::{receive, send, websocket_config};
 use crate::tunnel::{
     CloseReason, Farewell, FarewellCode, GatewayIdentity, HandshakeError, IdentityCertificate, Limits,
@@ -57,13 +57,9 @@ async fn knock(socket: &mut Socket) -> crate::tunnel::handshake::AwaitingAnswer 
     let (client, hello) = hello();
     send(socket, hello).await.unwrap();
     let presented = client.receive_gateway_hello(&soon(receive(socket)).await.unwrap()).unwrap();
-    let credential = Credential {
-        token: SecretString::from("a token"),
-        offers: vec![http("demo")],
-        client_version: "test".to_owned(),
-        resume: Vec::new(),
-    };
-    let (awaiting, message) = presented.credential(&credential).unwrap();
+    let secret = Secret::Token(SecretString::from("a token"));
+    let wishes = Wishes { offers: vec![http("demo")], client_version: "test".to_owned(), resume: Vec::new() };
+    let (awaiting, message) = presented.credential(&secret, &wishes).unwrap();
     send(socket, message).await.unwrap();
     awaiting
 }

@@ -19,7 +19,8 @@ use crate::tunnel::client::{
     VisitorOptions, visit,
 };
 use crate::tunnel::{
-    CloseReason, Farewell, FarewellCode, HandshakeError, Limits, LinkError, Refusal, RefusalCode, TunnelName,
+    CloseReason, Farewell, FarewellCode, HandshakeError, Limits, LinkError, Refusal, RefusalCode, Secret,
+    TunnelName,
 };
 
 const CUT: Duration = Duration::ZERO;
@@ -350,7 +351,7 @@ fn a_publisher_cannot_be_made_without_its_roots() {
         roots: TlsRoots::File("missing.pem".into()),
         ..PublisherOptions::new(
             crate::tunnel::client::GatewayAddress::parse("localhost").unwrap(),
-            SecretString::from("t"),
+            Secret::Token(SecretString::from("t")),
             KnownGateways::new("unused"),
             Vec::new(),
         )

@@ -15,12 +15,13 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::{Body, Frame};
+use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::bed::{Door, Organisation, Running, http, name, publication, soon};
 use crate::tunnel::client::Event;
-use crate::tunnel::{Limits, Link, LinkError, Offer, OriginFault, TunnelKind, origin_fault};
+use crate::tunnel::{Limits, Link, LinkError, Offer, OriginFault, Proof, TunnelKind, origin_fault};
 
 const MIB: usize = 1 << 20;
 
@@ -132,7 +133,7 @@ async fn a_request_reaches_the_local_app_and_its_answer_comes_back() {
     let mut door = Door::open(Organisation::new().gateway(1), Limits::default()).await;
     let _publisher = Running::start(door.options(vec![publication(http("demo"), app)]));
     let registration = door.registration().await;
-    assert_eq!(registration.credential(), "a token");
+    assert!(matches!(registration.proof(), Proof::Token(token) if token.expose_secret() == "a token"));
     assert_eq!(registration.offers(), [http("demo")]);
     assert!(registration.client_version().starts_with("sallyport/"));
     assert!(!registration.sealed(), "both ends share one TLS connection");

@@ -181,3 +181,32 @@ async fn a_full_disk_is_named_and_every_waiter_is_told() {
     assert!(ledger.close().await.is_err());
     open(directory.path()).0.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_head_that_a_lent_key_signed_is_not_signed_at_the_end_over_a_group_that_was_not_written() {
+    use crate::ledger::Lending;
+    use std::time::Duration;
+    let lent = |directory: &Path| LedgerOptions {
+        lending: Some(Lending {
+            lifetime: Duration::from_hours(1),
+            heads: 1000,
+            own_every: Duration::from_hours(1),
+        }),
+        ..options(directory)
+    };
+    let healthy = tempfile::tempdir().unwrap();
+    let (_, operations) = life(lent(healthy.path()), usize::MAX, io::ErrorKind::Other).await;
+    let mut refused = Vec::new();
+    for fails in 0..operations {
+        let directory = tempfile::tempdir().unwrap();
+        let (acknowledged, _) = life(lent(directory.path()), fails, io::ErrorKind::StorageFull).await;
+        match try_open(lent(directory.path())) {
+            Ok((ledger, _)) => {
+                assert!(numbers(&ledger).starts_with(&acknowledged), "operation {fails}");
+                ledger.close().await.unwrap();
+            }
+            Err(error) => refused.push((fails, acknowledged, error.to_string())),
+        }
+    }
+    assert!(refused.is_empty(), "{refused:#?}");
+}
