@@ -58,7 +58,7 @@ impl Default for Tuning {
             admin_timeout: Duration::from_secs(30),
             probe_every: Duration::from_secs(5),
             recover_every: Duration::from_secs(5),
-            open_timeout: Duration::from_secs(60),
+            open_timeout: Duration::from_mins(1),
             // Enough for every session of a busy gateway to hang once; then the module is stuck as a whole.
             most_lost: 16,
         }

@@ -144,8 +144,9 @@ impl Health {
             (Self::Up, Event::Doubted) => Some(Self::Suspect),
             (Self::Suspect, Event::Cleared | Event::Recovered) => Some(Self::Up),
             (_, Event::Recovered) if self.outage().is_some() => Some(Self::Up),
-            (Self::NeedsOperator(outage), Event::Resumed) => Some(Self::Recovering(outage.again())),
-            (Self::Down(outage), Event::Trying) => Some(Self::Recovering(outage.again())),
+            (Self::NeedsOperator(outage), Event::Resumed) | (Self::Down(outage), Event::Trying) => {
+                Some(Self::Recovering(outage.again()))
+            }
             // Who reports late must not hide what the operator has to do.
             (Self::NeedsOperator(_), Event::Failed(..)) => None,
             (Self::Down(known), Event::Failed(cause, reason))

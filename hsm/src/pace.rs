@@ -41,9 +41,9 @@ impl Pace {
     }
 
     pub(crate) fn latency(&self) -> Latency {
-        let (calls, mut last) = {
+        let (calls, mut last): (u64, Vec<u64>) = {
             let calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            (calls.count, Vec::from_iter(calls.last.iter().copied()))
+            (calls.count, calls.last.iter().copied().collect())
         };
         last.sort_unstable();
         // The smallest value that so many in a hundred do not exceed.
