@@ -222,8 +222,13 @@ fn what_nobody_waits_for_any_more_is_not_signed() {
 #[test]
 #[expect(clippy::await_holding_lock, reason = "the token hangs on purpose, in its own thread")]
 fn a_long_queue_is_told_as_such_and_not_as_a_broken_token() {
-    let (token, keys) =
-        keys(Tuning { probe_every: PATIENCE, sign_timeout: Duration::from_millis(200), ..quick() });
+    // The only worker is not replaced, so that the queue stands still behind it.
+    let (token, keys) = keys(Tuning {
+        probe_every: PATIENCE,
+        sign_timeout: Duration::from_millis(200),
+        most_lost: 0,
+        ..quick()
+    });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let hanging = token.hang();
