@@ -16,6 +16,7 @@ use super::errors::Problem;
 use crate::access::{AccessError, Action, AuthError, Context, Decision, Identity, Object};
 use crate::clock;
 use crate::edge::{Connection, Correlation, bearer_token, of_tenant};
+use crate::session::Naming;
 
 /// A person who proved who they are.
 pub(super) struct Caller {
@@ -23,6 +24,8 @@ pub(super) struct Caller {
     pub(super) correlation: Correlation,
     pub(super) source: SocketAddr,
     shared: Shared,
+    /// A call may name its caller until it is answered.
+    _naming: Naming,
 }
 
 impl FromRequestParts<Shared> for Caller {
@@ -40,15 +43,20 @@ impl FromRequestParts<Shared> for Caller {
             .map_err(|refusal| Problem { refusal, correlation: correlation.0.clone() })?;
         let token = bearer_token(&head.headers).unwrap_or_default();
         let known = shared.access.authenticate(token, clock::now());
-        let identity = match known.and_then(|identity| of_tenant(identity, &shared.tenant)) {
-            Ok(identity) => identity,
+        let known = known.and_then(|identity| of_tenant(identity, &shared.tenant)).and_then(|identity| {
+            let naming = shared.broker.naming(identity.subject().as_str());
+            // Again: whoever was erased in between must not be named.
+            Ok((shared.access.standing(identity, clock::now())?, naming))
+        });
+        let (identity, naming) = match known {
+            Ok(known) => known,
             Err(error) => {
                 shared.attempts.failed(source.ip());
                 record_failure(shared, &correlation, source, &error, head.uri.path()).await;
                 return Err(Problem::unauthenticated(&correlation, &error));
             }
         };
-        Ok(Self { identity, correlation, source, shared: Arc::clone(shared) })
+        Ok(Self { identity, correlation, source, shared: Arc::clone(shared), _naming: naming })
     }
 }
 
