@@ -173,7 +173,8 @@ impl Owner {
     /// The next message; none when a failing key provider is to be asked again.
     fn wait(&self, messages: &Receiver<Message>) -> Option<Message> {
         let stalled = matches!(&*self.publisher.status.borrow(), LedgerStatus::Stalled { .. });
-        let next = if stalled && !self.signing {
+        // A committer that signs sets the status to open, also while the vault still keeps drafts from being sealed.
+        let next = if (stalled || !self.held.is_empty()) && !self.signing {
             messages.recv_timeout(self.options.retry_interval)
         } else {
             messages.recv().map_err(|_| RecvTimeoutError::Disconnected)
@@ -191,6 +192,10 @@ impl Owner {
             Message::Record(pending) => {
                 self.waiting.push_back(pending);
                 self.again = true;
+            }
+            Message::HandOver(Handover { reply, .. }) if self.handover.is_some() => {
+                let reason = "another key is being handed the ledger".to_owned();
+                let _ = reply.send(Err(AppendError::SignerUnavailable { reason }));
             }
             Message::HandOver(handover) => self.handover = Some(handover),
             Message::Close(close) => {
