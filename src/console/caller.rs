@@ -9,6 +9,7 @@ use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts as Head;
 use sallyport_audit::{Draft, Kind, Outcome};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::warn;
 
 use super::Shared;
@@ -84,7 +85,7 @@ impl Caller {
         self.may_with(action, object, |draft| draft).await
     }
 
-    /// The same, with more in the record than the decision.
+    /// The same, with more in the record of a call that is allowed: words of somebody who may not are not kept.
     pub(super) async fn may_with(
         &self,
         action: Action,
@@ -99,7 +100,8 @@ impl Caller {
             .draft(Kind::AdminCalled)
             .source(self.source.to_string())
             .correlation(self.correlation.0.as_str());
-        self.shared.ledger.append(more(draft)).await.map_err(|error| {
+        let draft = if allowed { more(draft) } else { draft };
+        self.shared.ledger.append(draft).await.map_err(|error| {
             Problem::new(
                 &self.correlation,
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -144,6 +146,19 @@ impl Caller {
             error.to_string(),
             hint,
         )
+    }
+
+    /// A place among the few calls at a time that read much of the ledger.
+    pub(super) fn seat<'a>(&self, seats: &'a Semaphore) -> Result<SemaphorePermit<'a>, Problem> {
+        seats.try_acquire().map_err(|_| {
+            Problem::new(
+                &self.correlation,
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-readers",
+                "others search the ledger or have values opened right now",
+                "call again in a few seconds",
+            )
+        })
     }
 
     /// Reads a value of the call.
