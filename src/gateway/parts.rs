@@ -181,7 +181,12 @@ impl Parts {
         // Never waits for the key provider: its one task would let every revocation behind the first wait as long.
         let recording = ledger.clone().on_stall(sallyport_audit::ledger::OnStall::Refuse);
         let open = || {
-            Access::open(options.clone(), Arc::new(recording.clone()), token_keys.clone(), Arc::new(SystemClock))
+            Access::open(
+                options.clone(),
+                Arc::new(recording.clone()),
+                token_keys.clone(),
+                Arc::new(SystemClock),
+            )
         };
         let access = erasures::reconciled(&ledger, &vault, open).await?;
         let cosigner_key = LedgerCosigner::new(&keys, origin(config))?.verifier_key();
