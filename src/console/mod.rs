@@ -64,6 +64,8 @@ pub struct Parts {
     pub untold: Untold,
     /// Held while somebody is erased: one at a time.
     pub erasing: tokio::sync::Mutex<()>,
+    /// Places for calls that read much of the ledger.
+    pub readers: tokio::sync::Semaphore,
     /// Whether new sessions can be served.
     pub readiness: Readiness,
     /// What reads the ledger again.
@@ -97,6 +99,9 @@ pub struct Scrub {
     /// Begins one.
     pub now: ScrubNow,
 }
+
+/// How many calls may read much of the ledger at a time: each takes a thread, and memory by the megabyte.
+pub const READERS: usize = 2;
 
 type Shared = Arc<Parts>;
 

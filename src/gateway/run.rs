@@ -74,7 +74,8 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
         Ok(_) => Draft::new(Kind::GatewayStopped, Outcome::Success),
         Err(error) => Draft::new(Kind::GatewayStopped, Outcome::Failure).detail("reason", error.to_string()),
     };
-    if let Err(error) = parts.ledger.append(stopped).await {
+    // Not through a handle that waits for a signer: a stop waits for nothing.
+    if let Err(error) = parts.ledger.clone().on_stall(OnStall::Refuse).append(stopped).await {
         warn!(%error, "the stop could not be recorded");
     }
     let served = match served {
@@ -164,6 +165,7 @@ async fn serve(
         holds: Arc::new(LegalHolds(ledger.reader())),
         untold: console::Untold::default(),
         erasing: tokio::sync::Mutex::new(()),
+        readers: tokio::sync::Semaphore::new(console::READERS),
         readiness,
         sinks: sinks.iter().map(SyslogSink::status).collect(),
         scrub: Scrub { status: scrubbing.status(), now: scrubbing.now() },
