@@ -239,7 +239,7 @@ def root(peaks):
 # --- section 9: what is known of the ledger
 
 def known_heads(directory, checkpoint):
-    """The heads that lie elsewhere, and whether a given one cannot be used"""
+    """The heads that lie elsewhere, each with whether it says enough about the end if it covers not all; whether a given one cannot be used"""
     unusable = False
     slots, path = [], directory / "head"
     for slot in (path.read_bytes()[at:at + 4096] for at in (0, 4096)) if path.exists() else ():
@@ -247,9 +247,12 @@ def known_heads(directory, checkpoint):
             found = frame(slot, 0, (b"SPH1",))
             if found and found != "unfinished" and found[2] and not any(slot[found[3]:]): slots.append(parse_head(found[1]))
         except (Broken, Newer): pass
-    heads = [max(slots, key=lambda head: head[1])] if slots else []
+    heads = [(max(slots, key=lambda head: head[1]), True)] if slots else []
+    for path in (directory / "cosigned", directory / "witnessed"):
+        try: heads += [(parse_head(path.read_bytes()), False)] if path.exists() else []
+        except Broken: pass
     if checkpoint:
-        try: heads.append(parse_head(checkpoint.read_bytes()))
+        try: heads.append((parse_head(checkpoint.read_bytes()), True))
         except Broken: unusable = True
     return heads, unusable
 
@@ -362,10 +365,10 @@ def verify(directory, checkpoint, keys, accepted):
             if newer: raise Broken("a false signature") if false_signature or not signers.anchored else newer
             if not sound: raise Broken("the checksum of a group is wrong")
     false_signature |= size > 0 and not signers.anchored
-    known = [(head[1], head[2], head[0]) for head in heads if signers.statement(head)]
+    known = [(head[1], head[2], head[0], enough) for head, enough in heads if signers.statement(head)]
     foreign = len(known) < len(heads)
-    complete = bool(known) and not unusable and size > 0
-    for known_size, known_root, known_origin in known:
+    complete = any(enough or epochs and (known_size, known_origin) == (size, epochs[-1][1]) for known_size, _, known_origin, enough in known) and not unusable and size > 0
+    for known_size, known_root, known_origin, _ in known:
         if roots.get(known_size) != known_root if not epochs else not fits_known(known_size, known_root, known_origin, epochs, roots):
             raise Broken("the head file or checkpoint does not fit")
     if false_signature or not clock or foreign and size: raise Broken("a false signature, a foreign head, or time running backwards")
