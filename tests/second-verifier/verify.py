@@ -4,7 +4,7 @@
 It shares no code with auditctl: Python's standard library, and the `openssl` program for Ed25519 (a signature check is
 nothing to write by hand). Where it and auditctl disagree, one of them or the document is wrong.
 
-    verify.py --key NAME+HASH+BASE64 [--checkpoint FILE] [--accept-epoch N] DIRECTORY...
+    verify.py --key NAME+HASH+BASE64 [--checkpoint FILE] [--accept-epoch N:FIRST:LEAFHASH] DIRECTORY...
 
 One line per ledger; ends with 0 if all are verified, 1 if one is broken, 3 if one could not be evaluated.
 """
@@ -344,7 +344,7 @@ def verify(directory, checkpoint, keys, accepted):
                     anew = size == 1 and epochs[0][0] > 1
                     if announced or anew or record["kind"] == "ledger.resumed":
                         if not (announced or anew) or record["kind"] != "ledger.resumed": raise Broken("an epoch that is not declared")
-                        gap = declaration(record, 0 if anew else size, None if anew else epochs[-1][1], signers)
+                        gap = declaration(record, 0 if anew else size, None if anew else epochs[-1][1], signers) + (sha(b"\x00", data_of_record),)
                         if gap[1] != (announced or epochs[0][1]): raise Broken("another epoch is declared")
                         epochs = epochs[:-1] + [(gap[0], gap[1], 0, gap)] if anew else epochs + [(gap[0], gap[1], size, gap)]
                         announced = None
@@ -372,7 +372,8 @@ def verify(directory, checkpoint, keys, accepted):
         if roots.get(known_size) != known_root if not epochs else not fits_known(known_size, known_root, known_origin, epochs, roots):
             raise Broken("the head file or checkpoint does not fit")
     if false_signature or not clock or foreign and size: raise Broken("a false signature, a foreign head, or time running backwards")
-    if any(epoch > accepted for epoch, _, _, gap in epochs if gap): raise Broken("a declared gap that was not accepted")
+    allowed = max((gap[0] for *_, gap in epochs if gap and f"{gap[0]}:{gap[2]}:{gap[5].hex()}" in accepted), default=1)
+    if any(epoch > allowed for epoch, _, _, gap in epochs if gap): raise Broken("a declared gap that was not accepted")
     if size == 0: return "not evaluated"
     details = (created or {}).get("details", {})
     name, id_, key = signers.own[0][0]
@@ -384,7 +385,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--key", action="append", required=True)
     parser.add_argument("--checkpoint", type=pathlib.Path)
-    parser.add_argument("--accept-epoch", type=int, default=1)
+    parser.add_argument("--accept-epoch", action="append", default=[])
     parser.add_argument("directories", nargs="+", type=pathlib.Path)
     arguments = parser.parse_args()
     keys, codes = [parse_key(key) for key in arguments.key], set()
