@@ -334,6 +334,12 @@ impl Assessment<'_> {
                 "that the records which were verified earlier are still what they were: they were not read again",
             );
         }
+        if !self.trust.cosigners.is_empty() && !self.known.is_seen_to_the_end(self.walk, self.trust) {
+            list.push(
+                "that a cosigner has seen any record behind the head that it signed, which is not the last one: \
+                 nothing says that this head is a recent one",
+            );
+        }
         if self.gaps().next().is_some() {
             list.push("what was recorded in the declared gaps, or that what is said of them is true");
         }
