@@ -82,7 +82,7 @@ pub struct Parts {
     pub domain: String,
 }
 
-pub use subjects::{DataKeys, Holds, NoHolds, Untold};
+pub use subjects::{DataKeys, Holds, Untold};
 
 /// How far witnessing has come, and what follows when it does not.
 pub struct Watched {
@@ -105,11 +105,21 @@ pub const READERS: usize = 2;
 
 type Shared = Arc<Parts>;
 
-/// The routes of the gateway's own host.
-pub fn router(parts: Parts) -> Router {
+/// The routes of the gateway's own host, and those among them that tell of its health alone.
+pub fn routers(parts: Parts) -> (Router, Router) {
+    let shared = Arc::new(parts);
+    (api(Arc::clone(&shared)), probes().with_state(shared))
+}
+
+fn probes() -> Router<Shared> {
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/readyz.json", get(health::ready_json))
+}
+
+fn api(shared: Shared) -> Router {
+    probes()
         .route("/api/v1/whoami", get(status::whoami))
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/requests", get(requests::list).post(requests::ask))
@@ -137,5 +147,5 @@ pub fn router(parts: Parts) -> Router {
         .route("/api/v1/subjects/erase", post(subjects::erase))
         .fallback(errors::unknown_path)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .with_state(Arc::new(parts))
+        .with_state(shared)
 }

@@ -176,6 +176,14 @@ impl Broker {
         }
     }
 
+    /// Ends all sessions, for a reason that the gateway itself has. New ones may begin.
+    pub fn end_all(&self, ending: Ending) {
+        for live in self.table().values() {
+            live.note_ending(ending);
+            live.cut.cancel();
+        }
+    }
+
     /// Stops: opens no more sessions, lets open ones finish for `grace`, cuts the rest, and returns when every closing record is written.
     pub async fn drain(&self, grace: Duration) {
         self.closed.cancel();

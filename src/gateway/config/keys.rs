@@ -52,6 +52,12 @@ pub const KEYS: &[Key] = &[
         "On SIGTERM or Ctrl-C: how long open sessions may finish, in seconds (0 to 3600).",
     ),
     key(
+        "gateway.health_listen",
+        None,
+        "\"127.0.0.1:9443\"",
+        "Address and port on which `/healthz`, `/readyz` and `/readyz.json` answer without TLS: while the HSM is down no new TLS connection can be made. Only for where your monitoring alone gets to.",
+    ),
+    key(
         "gateway.when_ledger_or_hsm_fails",
         Some("\"refuse\""),
         "\"refuse\"",
@@ -107,6 +113,12 @@ pub const KEYS: &[Key] = &[
         "Longest wait for one operation of the token, in milliseconds (100 to 60000).",
     ),
     key(
+        "keys.on_down",
+        Some("\"keep\""),
+        "\"end\"",
+        "What becomes of open sessions when the HSM goes down: `keep` (they go on, and what they do is recorded when it can be signed) or `end`. New ones get 503 either way.",
+    ),
+    key(
         "keys.tls_max_age_days",
         Some("365"),
         "90",
@@ -135,6 +147,12 @@ pub const KEYS: &[Key] = &[
         Some("\"ledger\""),
         "\"/var/lib/sallyport/ledger\"",
         "Where the ledger lives. One gateway only may hold it.",
+    ),
+    key(
+        "ledger.segment_mebibytes",
+        Some("64"),
+        "8",
+        "A file of the journal is closed at this size, in MiB (1 to 512). Records leave the ledger by whole files, so a smaller one lets them leave earlier.",
     ),
     key(
         "ledger.heartbeat_secs",
@@ -226,6 +244,67 @@ pub const KEYS: &[Key] = &[
         "\"fail-closed\"",
         "What follows when it is older: `fail-open` (sessions are served, status and log say since when nobody has watched) or `fail-closed` (new sessions get 503 until enough witnesses answer). Recorded at the start.",
     ),
+    key(
+        "retention.frameworks",
+        Some("\"soc2,iso27001,hipaa,pci\""),
+        "\"soc2,pci\"",
+        "Which minimum ages apply, divided by commas: `soc2` 366 days, `iso27001` 1096, `hipaa` 2192, `pci` 366. The longest counts.",
+    ),
+    key(
+        "retention.minimum_days",
+        Some("0"),
+        "1825",
+        "The organisation's own minimum age of all records, in days (0 to 36525). Counts if it is the longest.",
+    ),
+    key(
+        "retention.kind_days",
+        Some("\"\""),
+        "\"session.opened=3650,session.closed=3650\"",
+        "Longer minimum ages for single kinds of records: KIND=DAYS, divided by commas.",
+    ),
+    key(
+        "retention.archive",
+        None,
+        "\"s3://sallyport-archive/gateway-1\"",
+        "Directory, or `s3://BUCKET/PREFIX` of an S3-compatible service, to which segments are copied before records leave the ledger. Without it nothing is pruned.",
+    ),
+    key(
+        "retention.s3_region",
+        Some("\"us-east-1\""),
+        "\"eu-central-1\"",
+        "Region of the bucket. This and the settings below are for an archive on S3.",
+    ),
+    key(
+        "retention.s3_endpoint",
+        None,
+        "\"https://objects.example.com\"",
+        "Address of the service, which must be `https` unless it is on this host; Amazon's in the region if it is not set. No redirect is followed.",
+    ),
+    key(
+        "retention.s3_credentials_file",
+        None,
+        "\"/run/credentials/s3.toml\"",
+        "TOML file with `access_key_id`, `secret_access_key` and, if need be, `session_token`, mode 0600, read anew for each request. Without it they are taken from `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`.",
+    ),
+    key(
+        "retention.s3_root_file",
+        None,
+        "\"objects-root.pem\"",
+        "Root certificates (PEM) that the service's certificate must lead to; those of the system if it is not set.",
+    ),
+    key(
+        "retention.s3_timeout_secs",
+        Some("30"),
+        "60",
+        "How long the service may be silent, in seconds (1 to 600). A transfer may take as long again as its bytes take at 64 KiB/s.",
+    ),
+    key(
+        "retention.s3_lock",
+        Some("\"none\""),
+        "\"compliance\"",
+        "Object lock on what is written: `none`, `governance` (whoever has a special permission may lift it) or `compliance` (nobody may). The bucket must have object locks; that it locked is checked when it is read back.",
+    ),
+    key("retention.s3_lock_days", Some("2192"), "3653", "For how long it locks, in days (1 to 36525)."),
     key(
         "access.policy_directory",
         Some("\"policies\""),

@@ -7,15 +7,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sallyport_audit::ledger::OnStall;
+use sallyport_audit::retention::{Framework, Policy, PolicyError};
 use sallyport_audit::sink::options::LEAST_MAX_MESSAGE;
 use sallyport_audit::sink::{
     Address, ClientIdentity, Facility, PersonalView, SinkName, SyslogOptions, TlsOptions, Transport,
 };
 use sallyport_audit::{Digest, Lending};
 
+use super::archive::read_archive;
 use super::keys::SINK_KEYS;
 use super::reader::{Problems, Reader};
-use super::settings::{Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, Provider, Tls, Tunnels};
+use super::settings::{
+    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention, Tls, Tunnels,
+};
 use super::witnesses::{WitnessSettings, read_witnessing};
 
 /// How many sessions and other records may wait for a signer that is away: some seconds of a busy gateway.
@@ -40,6 +44,10 @@ pub(super) fn read(
         text.parse::<SocketAddr>()
             .map_err(|_| format!("`{text}` is not ADDRESS:PORT, such as 127.0.0.1:8443"))
     });
+    let health_listen = reader.parse("gateway.health_listen", |text: String| {
+        text.parse::<SocketAddr>()
+            .map_err(|_| format!("`{text}` is not ADDRESS:PORT, such as 127.0.0.1:9443"))
+    });
     let drain = seconds(reader.number("gateway.drain_secs", 0, 3600));
     let failure = reader.word("gateway.when_ledger_or_hsm_fails", &[("refuse", ())]);
     let certificate_file = path(reader, "tls.certificate_file", state);
@@ -48,11 +56,14 @@ pub(super) fn read(
     let key_directory = path(reader, "keys.directory", state);
     let key_timeout = reader.number("keys.timeout_ms", 100, 60_000).map(Duration::from_millis);
     let max_age = read_max_age(reader);
+    let on_down = reader.word("keys.on_down", &[("keep", OnDown::Keep), ("end", OnDown::End)]);
     let lends = reader.word("ledger.delegate", &[("off", false), ("on", true)]);
     let lending = read_lending(reader);
     let ledger_directory = path(reader, "ledger.directory", state);
+    let segment_bytes = reader.number("ledger.segment_mebibytes", 1, 512).map(|size| size << 20);
     let record_heartbeat = seconds(reader.number("ledger.heartbeat_secs", 1, 3600));
     let cosign_every = seconds(reader.number("ledger.cosign_secs", 1, 86_400));
+    let retention = read_retention(reader, state);
     let queue = reader.word("ledger.on_stall", &[("refuse", false), ("queue", true)]);
     let stall_wait = seconds(reader.number("ledger.stall_wait_secs", 1, 300));
     let scrub_every =
@@ -88,16 +99,24 @@ pub(super) fn read(
     let () = failure?;
     let mut config = Config {
         state_directory: state.to_owned(),
-        gateway: Gateway { domain: domain?, organisation: organisation?, listen: listen?, drain: drain? },
+        gateway: Gateway {
+            domain: domain?,
+            organisation: organisation?,
+            listen: listen?,
+            drain: drain?,
+            health_listen,
+        },
         tls: Tls { certificate_file: certificate_file?, root_file: root_file? },
         keys: Keys {
             provider: provider?,
             directory: key_directory?,
             timeout: key_timeout?,
             max_age: max_age?,
+            on_down: on_down?,
         },
         ledger: Ledger {
             directory: ledger_directory?,
+            segment_bytes: segment_bytes?,
             heartbeat: record_heartbeat?,
             cosign_every: cosign_every?,
             lending: lends?.then_some(lending?),
@@ -109,6 +128,7 @@ pub(super) fn read(
             scrub_bytes_per_second: scrub_bytes?,
             witnesses: witnesses?,
         },
+        retention: retention?,
         access: Access { policy_directory: policy_directory?, tenant: tenant?, token_life: token_life? },
         tunnels: Tunnels {
             max_per_user: max_per_user?,
@@ -134,6 +154,33 @@ pub(super) fn read(
     // The debug form names every setting in force and no secret, for those are in files.
     config.digest = Digest::of(&[format!("{config:?}").as_bytes()]);
     Some(config)
+}
+
+fn read_retention(reader: &mut Reader<'_>, state: &Path) -> Option<Retention> {
+    let list = |text: String| -> Vec<String> {
+        text.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect()
+    };
+    let frameworks = reader.parse("retention.frameworks", |text: String| {
+        list(text).iter().map(|word| word.parse::<Framework>().map_err(|error| error.to_string())).collect()
+    });
+    let minimum =
+        reader.number("retention.minimum_days", 0, 36_525).and_then(|days| u32::try_from(days).ok());
+    let kinds = reader.take::<String>("retention.kind_days").map(list);
+    let archive = read_archive(reader, state);
+    let (frameworks, minimum, kinds): (Vec<Framework>, _, _) = (frameworks?, minimum?, kinds?);
+    let archive = archive.ok()?;
+    match Policy::new(frameworks, minimum, &kinds) {
+        Ok(policy) => Some(Retention { policy, archive }),
+        Err(error) => {
+            let at = if matches!(error, PolicyError::Nothing) {
+                "retention.frameworks"
+            } else {
+                "retention.kind_days"
+            };
+            reader.fault(at, error.to_string());
+            None
+        }
+    }
 }
 
 fn read_max_age(reader: &mut Reader<'_>) -> Option<MaxAge> {
