@@ -43,7 +43,7 @@ kinds! {
     GatewayHeartbeat = "gateway.heartbeat",
     /// The first record of every ledger: its origin, key and format.
     LedgerCreated = "ledger.created",
-    /// An unfinished group at the end of the journal was set aside when the ledger was opened.
+    /// An end of the journal that was never acknowledged was set aside: unfinished when the ledger was opened, or not written or synced; details say why and when.
     LedgerRecovered = "ledger.recovered",
     /// The query store was made anew from the journal.
     LedgerRebuilt = "ledger.rebuilt",
@@ -141,6 +141,12 @@ kinds! {
     SinkDelivered = "sink.delivered",
     /// A sink set a record aside which its receiver would not take.
     SinkQuarantined = "sink.quarantined",
+    /// Records were taken out of the ledger, after a copy of them was archived; details say which, under which rules, and the digest of what is left in their place.
+    RetentionPruned = "retention.pruned",
+    /// Records were put under legal hold: none that it selects may be pruned.
+    RetentionHeld = "retention.held",
+    /// A legal hold was lifted.
+    RetentionReleased = "retention.released",
 }
 
 impl Kind {
@@ -192,6 +198,6 @@ mod tests {
             assert_eq!(Kind::parse(kind.as_str()), Some(*kind));
         }
         assert_eq!(Kind::parse("session.imagined"), None);
-        assert_eq!(Kind::ALL.len(), 53);
+        assert_eq!(Kind::ALL.len(), 56);
     }
 }

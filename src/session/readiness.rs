@@ -93,6 +93,9 @@ impl Readiness {
         match &*self.ledger.borrow() {
             LedgerStatus::Open { .. } => self.watched(),
             LedgerStatus::Closed => Err(Unready::Ledger("it is closed".to_owned())),
+            LedgerStatus::Recovering { reason } => {
+                Err(Unready::Ledger(format!("{reason}; it goes on by itself when it can be written")))
+            }
             LedgerStatus::Stalled { reason } | LedgerStatus::Failed { reason } => {
                 Err(Unready::Ledger(reason.clone()))
             }
