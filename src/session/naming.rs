@@ -78,7 +78,7 @@ mod tests {
         assert!(named.nobody_names("user:bob", Duration::ZERO).await);
         drop(session);
         assert!(!named.nobody_names("user:alice", Duration::ZERO).await, "one may still name her");
-        let patience = Duration::from_secs(60);
+        let patience = Duration::from_mins(1);
         let (silent, ()) = tokio::join!(named.nobody_names("user:alice", patience), async {
             tokio::task::yield_now().await;
             drop(registration);
