@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::adapters::ProviderIdentity;
 use super::config::{Config, WitnessPolicy};
 use super::evidence::{record_start, watch_keys};
+use super::holds::LegalHolds;
 use super::parts::{GatewayError, Parts, cosign, open_keys};
 use super::tls::Certificates;
 use super::{heartbeat, sinks, witnesses};
@@ -25,6 +26,7 @@ use crate::clock;
 use crate::console::{self, Scrub, Watched};
 use crate::edge::{Attempts, Bounds, Edge, Listener, Parts as EdgeParts, Seats, TcpPorts, TcpRange};
 use crate::session::{Broker, Readiness, Routes};
+use crate::tunnel::Tickets;
 
 /// Time for publishers to hear the goodbye, and for sinks to catch up.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -134,6 +136,7 @@ async fn serve(
         ledger: ledger.clone(),
         readiness: readiness.clone(),
         identity: Arc::new(identity(config, keys)?),
+        tickets: Tickets::default(),
         certificates,
         publishers: publishers.clone(),
         tcp: tcp.clone(),
@@ -151,7 +154,7 @@ async fn serve(
         ledger_directory: config.ledger.directory.clone(),
         keys: keys.clone(),
         data_keys: parts.vault.clone(),
-        holds: Arc::new(console::NoHolds),
+        holds: Arc::new(LegalHolds(ledger.reader())),
         untold: console::Untold::default(),
         erasing: tokio::sync::Mutex::new(()),
         readiness,

@@ -22,6 +22,7 @@ use super::indexer::Indexer;
 use super::journal_writer::JournalWriter;
 use super::numbering::{Numbering, Place, Refused};
 use super::owner::{Clock, Messages, Owner, Pending};
+use super::pruning;
 use super::publisher::Publisher;
 use super::reader::{ReadSide, Reader};
 use super::replay::{Expected, Replayed, Visitor, replay};
@@ -92,6 +93,9 @@ pub(super) fn open(
     let known = read_head(&files, &options)?;
     let base = options.origin.clone();
     let expected = Expected { origin: &base, key: &key };
+    // What pruning left to be done comes first: a plan speaks of what is kept then.
+    pruning::complete(disk, &files)?;
+    let pruned = files.pruned().map_err(|error| LedgerError::io("read", files.prefix(), error))?;
     let step = resuming::step(&files, &options, &expected)?;
     let CaughtUp { replayed, checked_from, store, store_state } =
         read_all(&files, &options, &expected, &known)?;
@@ -124,8 +128,19 @@ pub(super) fn open(
     let epochs = step.epochs(&replayed);
     let disk = Arc::clone(&surroundings.disk);
     let Surroundings { disk: parts_disk, clock } = surroundings;
-    let parts =
-        Parts { disk: parts_disk, options, own, vault, clock, replayed, epochs, journal, head, store };
+    let parts = Parts {
+        disk: parts_disk,
+        options,
+        own,
+        vault,
+        clock,
+        replayed,
+        pruned,
+        epochs,
+        journal,
+        head,
+        store,
+    };
     let ledger = start(parts, drafts, lock, || step.finish(disk.as_ref(), &files))?;
     Ok((ledger, opened))
 }
@@ -364,6 +379,7 @@ struct Parts {
     vault: Arc<dyn Vault>,
     clock: Clock,
     replayed: Replayed,
+    pruned: u64,
     epochs: Vec<Epoch>,
     journal: JournalWriter,
     head: HeadWriter,
@@ -377,7 +393,7 @@ fn start(
     lock: File,
     recorded: impl FnOnce() -> Result<(), LedgerError>,
 ) -> Result<Ledger, LedgerError> {
-    let Parts { disk, options, own, vault, clock, replayed, epochs, journal, head, store } = parts;
+    let Parts { disk, options, own, vault, clock, replayed, pruned, epochs, journal, head, store } = parts;
     let (read_clock, record_clock) = (Arc::clone(&clock), Arc::clone(&clock));
     let records = replayed.chain.size();
     let note: Arc<str> = replayed.note.into();
@@ -415,6 +431,7 @@ fn start(
         tail: Arc::clone(&tail),
         store: RwLock::new(Some(Arc::clone(&store))),
         recovering: AtomicBool::new(false),
+        pruned,
         vault: Arc::clone(&vault),
         heads: heads_seen,
         note: notes_seen,

@@ -15,6 +15,8 @@ mod faults;
 mod handover;
 mod opening_again;
 mod overlap;
+mod pruned_history;
+mod pruning;
 mod recovery;
 mod refusals;
 mod reopening;

@@ -8,7 +8,7 @@ use super::*;
 use crate::disk::{Disk, DiskFile, RealDisk};
 
 /// A disk on which one operation fails; a write that fails leaves half of its bytes.
-struct FaultyDisk {
+pub(super) struct FaultyDisk {
     count: Arc<AtomicUsize>,
     fails: usize,
     kind: io::ErrorKind,
@@ -42,6 +42,10 @@ impl Disk for FaultyDisk {
         self.step()?;
         RealDisk.rename(from, to)
     }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.step()?;
+        RealDisk.remove(path)
+    }
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         self.step()?;
         RealDisk.sync_directory(path)
@@ -73,13 +77,18 @@ impl DiskFile for FaultyFile {
     }
 }
 
+/// A disk whose operation number `fails` does, and how many there were.
+pub(super) fn faulty(fails: usize, kind: io::ErrorKind) -> (FaultyDisk, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    (FaultyDisk { count: Arc::clone(&count), fails, kind }, count)
+}
+
 fn open_faulty(
     options: LedgerOptions,
     fails: usize,
     kind: io::ErrorKind,
 ) -> (Result<(Ledger, Opened), LedgerError>, Arc<AtomicUsize>) {
-    let count = Arc::new(AtomicUsize::new(0));
-    let disk = FaultyDisk { count: Arc::clone(&count), fails, kind };
+    let (disk, count) = faulty(fails, kind);
     let surroundings = Surroundings { disk: Arc::new(disk), ..Surroundings::real() };
     // It is not given the time to go on by itself.
     let options = LedgerOptions { retry_interval: std::time::Duration::from_hours(1), ..options };
