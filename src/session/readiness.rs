@@ -87,8 +87,8 @@ impl Readiness {
     /// `Ok` if a session could be opened now. The HSM comes first: a ledger that stalls for want of signatures is its
     /// consequence.
     pub fn check(&self) -> Result<(), Unready> {
-        if let Health::Down { reason, .. } = &*self.hsm.borrow() {
-            return Err(Unready::Hsm(reason.clone()));
+        if let Some(outage) = self.hsm.borrow().outage() {
+            return Err(Unready::Hsm(outage.reason.clone()));
         }
         match &*self.ledger.borrow() {
             LedgerStatus::Open { .. } => self.watched(),

@@ -191,9 +191,11 @@ impl Owner {
     /// The next message; none when a failing key provider or disk is to be tried again.
     fn wait(&self, messages: &Receiver<Message>) -> Option<Message> {
         let stalled = matches!(&*self.publisher.status.borrow(), LedgerStatus::Stalled { .. });
+        // A committer that signs sets the status to open, also while the vault still keeps drafts from being sealed.
+        let waits = stalled || !self.held.is_empty();
         let next = match &self.trouble {
             Some(trouble) if !self.signing => messages.recv_timeout(trouble.left()),
-            None if stalled && !self.signing => messages.recv_timeout(self.options.retry_interval),
+            None if waits && !self.signing => messages.recv_timeout(self.options.retry_interval),
             _ => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match next {
@@ -210,6 +212,10 @@ impl Owner {
                 self.waiting.push_back(pending);
                 self.again = true;
                 self.refuse_in_trouble();
+            }
+            Message::HandOver(Handover { reply, .. }) if self.handover.is_some() => {
+                let reason = "another key is being handed the ledger".to_owned();
+                let _ = reply.send(Err(AppendError::SignerUnavailable { reason }));
             }
             Message::HandOver(handover) => {
                 self.handover = Some(handover);

@@ -47,10 +47,10 @@ pub(super) struct ReadSide {
     /// Taken out when the ledger is closed or its files are opened again, so that a forgotten reader does not keep the
     /// store open.
     pub(super) store: RwLock<Option<Arc<dyn Store>>>,
-    /// Whether the store comes back.
-    pub(super) recovering: AtomicBool,
     /// Records before this number may be missing.
     pub(super) pruned: u64,
+    /// Whether the store comes back.
+    pub(super) recovering: AtomicBool,
     pub(super) vault: Arc<dyn Vault>,
     pub(super) heads: watch::Receiver<u64>,
     pub(super) note: watch::Receiver<Arc<str>>,

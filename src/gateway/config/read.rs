@@ -18,7 +18,7 @@ use super::archive::read_archive;
 use super::keys::SINK_KEYS;
 use super::reader::{Problems, Reader};
 use super::settings::{
-    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, Provider, Retention, Tls, Tunnels,
+    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention, Tls, Tunnels,
 };
 use super::witnesses::{WitnessSettings, read_witnessing};
 
@@ -44,6 +44,10 @@ pub(super) fn read(
         text.parse::<SocketAddr>()
             .map_err(|_| format!("`{text}` is not ADDRESS:PORT, such as 127.0.0.1:8443"))
     });
+    let health_listen = reader.parse("gateway.health_listen", |text: String| {
+        text.parse::<SocketAddr>()
+            .map_err(|_| format!("`{text}` is not ADDRESS:PORT, such as 127.0.0.1:9443"))
+    });
     let drain = seconds(reader.number("gateway.drain_secs", 0, 3600));
     let failure = reader.word("gateway.when_ledger_or_hsm_fails", &[("refuse", ())]);
     let certificate_file = path(reader, "tls.certificate_file", state);
@@ -52,6 +56,7 @@ pub(super) fn read(
     let key_directory = path(reader, "keys.directory", state);
     let key_timeout = reader.number("keys.timeout_ms", 100, 60_000).map(Duration::from_millis);
     let max_age = read_max_age(reader);
+    let on_down = reader.word("keys.on_down", &[("keep", OnDown::Keep), ("end", OnDown::End)]);
     let lends = reader.word("ledger.delegate", &[("off", false), ("on", true)]);
     let lending = read_lending(reader);
     let ledger_directory = path(reader, "ledger.directory", state);
@@ -94,13 +99,20 @@ pub(super) fn read(
     let () = failure?;
     let mut config = Config {
         state_directory: state.to_owned(),
-        gateway: Gateway { domain: domain?, organisation: organisation?, listen: listen?, drain: drain? },
+        gateway: Gateway {
+            domain: domain?,
+            organisation: organisation?,
+            listen: listen?,
+            drain: drain?,
+            health_listen,
+        },
         tls: Tls { certificate_file: certificate_file?, root_file: root_file? },
         keys: Keys {
             provider: provider?,
             directory: key_directory?,
             timeout: key_timeout?,
             max_age: max_age?,
+            on_down: on_down?,
         },
         ledger: Ledger {
             directory: ledger_directory?,
