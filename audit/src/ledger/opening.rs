@@ -86,8 +86,10 @@ pub(super) fn open(
     let disk = surroundings.disk.as_ref();
     make_directory(disk, &files)?;
     let lock = lock(&files)?;
-    // A crash while room was looked for left it.
-    let _ = disk.remove(&files.room());
+    if files.room().exists() {
+        // A crash while room was looked for left it. It harms nobody if it stays.
+        let _ = disk.remove(&files.room());
+    }
     settle(disk, &files)?;
 
     let known = read_head(&files, &options)?;

@@ -35,7 +35,7 @@ async fn append_through(ledger: &Ledger) -> Vec<u64> {
     }
     for n in 7..=9 {
         loop {
-            ledger.status().wait_for(LedgerStatus::is_open).await.unwrap();
+            ledger.status().wait_for(|status| !recovering(status)).await.unwrap();
             match ledger.append(draft(n)).await {
                 Ok(_) => break acknowledged.push(n),
                 Err(error) => assert!(matches!(error, AppendError::Recovering { .. }), "{error}"),
@@ -94,7 +94,7 @@ async fn while_the_disk_is_full_everybody_is_told_and_afterwards_a_record_tells_
         assert!(matches!(ledger.append(draft(3)).await, Err(AppendError::Recovering { .. })));
     }
     disk.falls_ill_at(usize::MAX);
-    status.wait_for(LedgerStatus::is_open).await.unwrap();
+    status.wait_for(|status| !recovering(status)).await.unwrap();
     ledger.append(draft(4)).await.unwrap();
     let entries = ledger.reader().range(Seq::new(2), 9).unwrap();
     let told = &entries[0].record;
@@ -119,7 +119,7 @@ async fn what_was_only_enqueued_is_recorded_when_the_disk_is_well_again_in_its_o
     }
     ledger.status().wait_for(recovering).await.unwrap();
     disk.falls_ill_at(usize::MAX);
-    ledger.status().wait_for(LedgerStatus::is_open).await.unwrap();
+    ledger.status().wait_for(|status| !recovering(status)).await.unwrap();
     ledger.append(draft(21)).await.unwrap();
     assert_eq!(numbers(&ledger), (1..=21).collect::<Vec<_>>());
     ledger.close().await.unwrap();
@@ -168,7 +168,7 @@ async fn a_query_store_that_fails_is_opened_again_and_has_everything() {
         matches!(&refused, AppendError::Recovering { reason } if reason.contains("no room")),
         "{refused}"
     );
-    ledger.status().wait_for(LedgerStatus::is_open).await.unwrap();
+    ledger.status().wait_for(|status| !recovering(status)).await.unwrap();
     ledger.append(draft(3)).await.unwrap();
     assert_eq!(numbers(&ledger), [1, 3]);
     assert_eq!(reader.len(), ledger.reader().len(), "a reader from before goes on");
@@ -189,7 +189,7 @@ async fn a_handover_that_is_not_written_leaves_the_ledger_with_its_key() {
         let successor = SoftwareSigner::new(ORIGIN, [8; 32]);
         let refused = ledger.hand_over(Box::new(successor)).await.unwrap_err();
         assert!(matches!(refused, AppendError::Recovering { .. }), "{refused}");
-        ledger.status().wait_for(LedgerStatus::is_open).await.unwrap();
+        ledger.status().wait_for(|status| !recovering(status)).await.unwrap();
         ledger.append(draft(1)).await.unwrap();
         ledger.close().await.unwrap();
         assert_verified(&folder);
