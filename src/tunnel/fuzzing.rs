@@ -58,7 +58,11 @@ pub fn answer(plaintext: &[u8]) {
 ///
 /// If the rule is broken: that is what the fuzzer looks for.
 pub fn frame(bytes: &[u8]) {
-    let keys = FrameKeys { send: Zeroizing::new([1; 32]), receive: Zeroizing::new([2; 32]) };
+    let keys = FrameKeys {
+        suite: Suite::XWingEd25519MlDsa65Aes256Gcm,
+        send: Zeroizing::new([1; 32]),
+        receive: Zeroizing::new([2; 32]),
+    };
     let Ok((_, mut opener)) = keys.split() else { return };
     assert!(opener.open(Bytes::copy_from_slice(bytes)).is_err(), "nobody has the key");
 }
