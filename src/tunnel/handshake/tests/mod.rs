@@ -334,7 +334,7 @@ fn a_suite_that_policy_forbids_is_not_chosen() {
 
 #[test]
 fn removing_a_suite_from_the_clients_list_is_caught_by_the_signatures() {
-    // A client that also offers a (future, here unknown) stronger suite, and a relay that takes it away.
+    // A client that also offers another suite, and a relay that takes it away.
     let scene = Scene::bound();
     let (client, hello) = scene.client();
     let decoded = ClientHello::decode(&hello).unwrap();
