@@ -350,6 +350,14 @@ impl Epochs {
         self.record(seq, kind, || details)
     }
 
+    /// Records that stand in no segment end here: an epoch that they begin must have been declared among them.
+    pub fn end_of_loose(&self) -> Result<(), String> {
+        match self.list.first() {
+            Some(first) if first.number > 1 && first.resumed.is_none() => Err(self.undeclared()),
+            _ => Ok(()),
+        }
+    }
+
     /// Takes the origin of the head over a group.
     pub fn head(&self, origin: &str) -> Result<(), String> {
         match self.origin() {

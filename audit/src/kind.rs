@@ -141,6 +141,12 @@ kinds! {
     SinkDelivered = "sink.delivered",
     /// A sink set a record aside which its receiver would not take.
     SinkQuarantined = "sink.quarantined",
+    /// Records were taken out of the ledger, after a copy of them was archived; details say which, under which rules, and the digest of what is left in their place.
+    RetentionPruned = "retention.pruned",
+    /// Records were put under legal hold: none that it selects may be pruned.
+    RetentionHeld = "retention.held",
+    /// A legal hold was lifted.
+    RetentionReleased = "retention.released",
 }
 
 impl Kind {
@@ -192,6 +198,6 @@ mod tests {
             assert_eq!(Kind::parse(kind.as_str()), Some(*kind));
         }
         assert_eq!(Kind::parse("session.imagined"), None);
-        assert_eq!(Kind::ALL.len(), 53);
+        assert_eq!(Kind::ALL.len(), 56);
     }
 }

@@ -16,6 +16,7 @@
 //! auditor relies on, and `ledger` (with that feature) for the task that owns the files. The format is
 //! specified in `docs/ledger-format.md`.
 
+pub mod archive;
 pub mod chain;
 pub mod checkpoint;
 pub mod commitment;
@@ -35,9 +36,11 @@ pub mod kind;
 #[cfg(feature = "ledger")]
 pub mod ledger;
 pub mod note;
+pub mod prefix;
 pub mod proof;
 pub mod record;
 pub mod recovery;
+pub mod retention;
 pub mod selection;
 pub mod sidecar;
 pub mod signers;

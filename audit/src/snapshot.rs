@@ -14,9 +14,10 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::digest::Digest;
 use crate::journal::Files;
 use crate::journal::files::read_header;
-use crate::journal::scan::{ScanEnd, last_head, last_note, scan};
+use crate::journal::scan::{ScanEnd, last_head, last_note, scan, scan_pieces};
+use crate::prefix::Piece;
 use crate::record::Seq;
-use crate::tree::{Frontier, PathBuilder};
+use crate::tree::{Frontier, PathBuilder, Subtree};
 
 /// The records of a ledger up to a head.
 #[derive(Clone, Debug)]
@@ -26,8 +27,24 @@ pub struct Snapshot {
     checkpoint: Checkpoint,
 }
 
-/// Takes a record: its number, its bytes, its leaf hash.
-pub type Take<'a> = dyn FnMut(Seq, &[u8], Digest) -> io::Result<()> + 'a;
+/// Takes a record with its leaf hash, or a run of records that were pruned.
+pub type Take<'a> = dyn FnMut(Shown<'_>) -> io::Result<()> + 'a;
+
+/// What a snapshot has of some numbers.
+#[derive(Clone, Copy, Debug)]
+pub enum Shown<'a> {
+    /// A record.
+    Record {
+        /// Its number.
+        seq: Seq,
+        /// Its canonical bytes.
+        bytes: &'a [u8],
+        /// Its leaf hash.
+        leaf: Digest,
+    },
+    /// Records that were pruned; the subtree that they filled.
+    Omitted(Subtree),
+}
 
 impl Snapshot {
     /// Under the last head in the journal that the ledger's own key signed.
@@ -66,6 +83,12 @@ impl Snapshot {
         &self.note
     }
 
+    /// How many records the pruned beginning speaks of; zero if nothing was pruned.
+    pub fn pruned(&self) -> io::Result<u64> {
+        // What is wrong with it is said when the records are read.
+        self.files.pruned()
+    }
+
     /// Shows `take` all records in order, and then compares their root with the head's.
     ///
     /// What `take` made of the records counts only when this returns `Ok`.
@@ -78,13 +101,29 @@ impl Snapshot {
         let size = self.checkpoint.size;
         let from = Seq::new(frontier.size());
         let mut failed = None;
-        let mut visit = |seq: Seq, bytes: &[u8], _: &[u8]| {
-            if frontier.size() == size || seq.get() != frontier.size() {
+        let mut pruned = false;
+        let mut visit = |piece: Piece<'_>| {
+            if frontier.size() == size {
                 return ControlFlow::Break(());
             }
-            let leaf = Digest::leaf(bytes);
-            frontier.push(leaf);
-            match take(seq, bytes, leaf) {
+            let shown = match piece {
+                Piece::Record { seq, .. } if seq.get() != frontier.size() => return ControlFlow::Break(()),
+                Piece::Record { seq, bytes, .. } => {
+                    let leaf = Digest::leaf(bytes);
+                    frontier.push(leaf);
+                    Shown::Record { seq, bytes, leaf }
+                }
+                // A run that goes on behind the head cannot be divided: its records are no longer there.
+                Piece::Omitted(run) => {
+                    if run.count() > size - frontier.size() || !frontier.push_subtree(run.height, run.root) {
+                        pruned = true;
+                        return ControlFlow::Break(());
+                    }
+                    Shown::Omitted(run)
+                }
+                Piece::Head { .. } => return ControlFlow::Continue(()),
+            };
+            match take(shown) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(error) => {
                     failed = Some(error);
@@ -92,7 +131,14 @@ impl Snapshot {
                 }
             }
         };
-        let end = scan(&self.files, from, &mut visit)?;
+        let end = if from == Seq::ZERO {
+            scan_pieces(&self.files, &mut visit)?
+        } else {
+            scan(&self.files, from, &mut |seq, bytes, sealed| visit(Piece::Record { seq, bytes, sealed }))?
+        };
+        if pruned {
+            return Err(SnapshotError::Pruned { size });
+        }
         if let Some(error) = failed {
             return Err(SnapshotError::Output(error));
         }
@@ -114,13 +160,22 @@ impl Snapshot {
         let missing = SnapshotError::NoRecord { seq, size };
         let Some(mut path) = PathBuilder::inclusion(seq.get(), size) else { return Err(missing) };
         let mut record = None;
-        self.records(&mut |at, bytes, leaf| {
-            path.push(leaf);
-            if at == seq {
-                record = Some(bytes.to_vec());
+        let mut pruned = false;
+        self.records(&mut |shown| {
+            match shown {
+                Shown::Record { seq: at, bytes, leaf } => {
+                    path.push(leaf);
+                    if at == seq {
+                        record = Some(bytes.to_vec());
+                    }
+                }
+                Shown::Omitted(run) => pruned |= !path.push_subtree(run.height, run.root),
             }
             Ok(())
         })?;
+        if pruned || record.is_none() {
+            return Err(SnapshotError::PrunedRecord { seq });
+        }
         record.zip(path.finish()).ok_or(missing)
     }
 
@@ -141,10 +196,17 @@ impl Snapshot {
                 return Err(SnapshotError::OtherRoot { size });
             }
         }
-        self.records_behind(known, &mut |_, _, leaf| {
-            path.push(leaf);
+        let mut pruned = false;
+        self.records_behind(known, &mut |shown| {
+            match shown {
+                Shown::Record { leaf, .. } => path.push(leaf),
+                Shown::Omitted(run) => pruned |= !path.push_subtree(run.height, run.root),
+            }
             Ok(())
         })?;
+        if pruned {
+            return Err(SnapshotError::Pruned { size: old });
+        }
         path.finish().ok_or(larger)
     }
 
@@ -196,6 +258,20 @@ pub enum SnapshotError {
         /// The head's size.
         size: u64,
     },
+    /// A size within a run of pruned records.
+    #[error(
+        "the tree over the first {size} records cannot be made any more: records around there were pruned"
+    )]
+    Pruned {
+        /// The size.
+        size: u64,
+    },
+    /// A record that is no longer there.
+    #[error("record {seq} was pruned: it is in the archive, and no longer in the ledger")]
+    PrunedRecord {
+        /// The number.
+        seq: Seq,
+    },
     /// A number beyond the end.
     #[error("there is no record {seq}: the head is over {size} records, numbered from 0")]
     NoRecord {
@@ -227,6 +303,9 @@ impl SnapshotError {
                 "run `auditctl verify` on the ledger: it names the first bad record"
             }
             Self::NoRecord { .. } => "`auditctl log` lists what there is",
+            Self::Pruned { .. } | Self::PrunedRecord { .. } => {
+                "restore the ledger from the archive that `retention.pruned` names, beside what is here, and ask there"
+            }
             Self::Read(_) => "copy the whole ledger directory to a good disk and use the copy",
             Self::Output(_) => "check the room on the disk, and who may write there",
         }

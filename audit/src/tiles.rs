@@ -10,7 +10,7 @@
 use std::io;
 
 use crate::digest::Digest;
-use crate::tree::root;
+use crate::tree::{Frontier, Subtree, root};
 
 /// How many hashes a full tile has, and how many records a full bundle.
 pub const WIDTH: usize = 256;
@@ -69,15 +69,63 @@ pub fn records(mut bundle: &[u8]) -> Option<Vec<&[u8]>> {
 /// Takes a file of the tree.
 pub type Put<'a> = dyn FnMut(Tile, &[u8]) -> io::Result<()> + 'a;
 
+/// The first record that a tree of files has when records before `size` were pruned: the minimum index of
+/// tlog-tiles. Full bundles alone are pruned.
+pub fn minimum_index(size: u64) -> u64 {
+    size.next_multiple_of(WIDTH as u64)
+}
+
 /// Makes the files of a tree from its records.
 #[derive(Clone, Debug, Default)]
 pub struct Tiler {
     entries: Vec<u8>,
     /// For each level the hashes of its last tile, and that tile's place.
     levels: Vec<(Vec<Digest>, u64)>,
+    /// The records before this one are in no file.
+    minimum: u64,
+    /// While those pass by: for each level from 1 on the tree over the leaves of its next hash.
+    below: Vec<Frontier>,
 }
 
 impl Tiler {
+    /// Makes the files that are needed for the records from `minimum` on, a multiple of 256. The first of them
+    /// may be cut off at the front: [`Tiler::skip`] is to be called for all that comes before.
+    pub fn from_minimum(minimum: u64) -> Self {
+        let levels = if minimum == 0 { 0 } else { 8 };
+        Self {
+            minimum,
+            levels: (0..levels).map(|level| (Vec::new(), minimum >> (8 * (level + 1)).min(63))).collect(),
+            below: vec![Frontier::default(); if minimum == 0 { 0 } else { 7 }],
+            ..Self::default()
+        }
+    }
+
+    /// Takes the next leaf or run before the minimum. `false` when a hash is hidden in it that a file needs.
+    #[must_use]
+    pub fn skip(&mut self, run: Subtree) -> bool {
+        let mut whole = true;
+        for (level, below) in (1_u32..).zip(&mut self.below) {
+            let width = 8 * level;
+            let (first, start) = (run.first >> width, self.minimum >> width >> 8 << 8);
+            if run.height > width {
+                // The hashes of many tiles in one: right only if no file has them.
+                whole &= (run.first + run.count()) >> width <= start;
+                continue;
+            }
+            whole &= below.push_subtree(run.height, run.root);
+            if below.size() == 1 << width {
+                let root = std::mem::take(below).root();
+                if let Some((hashes, _)) = self.levels.get_mut(level as usize)
+                    && first >= start
+                    && first < self.minimum >> width
+                {
+                    hashes.push(root);
+                }
+            }
+        }
+        whole
+    }
+
     /// Takes the next record, of at most 65,535 bytes, and puts every file that is full with it.
     pub fn push(&mut self, record: &[u8], leaf: Digest, put: &mut Put<'_>) -> io::Result<()> {
         let length = u16::try_from(record.len()).map_err(io::Error::other)?;
@@ -190,6 +238,53 @@ mod tests {
             }
             let expected: Vec<_> = (0..size).map(|n| n.to_be_bytes().to_vec()).collect();
             assert_eq!(all, expected);
+        }
+    }
+
+    #[test]
+    fn tiles_behind_a_pruned_beginning_are_those_of_the_whole_tree() {
+        for (pruned, size) in
+            [(1_u32, 300), (255, 700), (256, 700), (700, 66_000), (65_530, 66_000), (66_500, 70_000)]
+        {
+            let whole = tree(size);
+            let minimum = minimum_index(u64::from(pruned));
+            let mut files = BTreeMap::new();
+            let mut put = |tile: Tile, bytes: &[u8]| {
+                files.insert(tile.path(), bytes.to_vec());
+                Ok(())
+            };
+            let mut tiler = Tiler::from_minimum(minimum);
+            // As a prefix of this size states what was pruned.
+            let mut omitted = crate::tree::Omitted::default();
+            let leaf = |n: u32| Digest::leaf(&n.to_be_bytes());
+            for n in 0..pruned {
+                let (first, pruned) = (u64::from(n), u64::from(pruned));
+                let run = Subtree { first, height: 0, root: leaf(n) };
+                omitted.push_within(run, crate::prefix::tallest(first, pruned));
+            }
+            assert!(omitted.take().into_iter().all(|run| tiler.skip(run)), "{pruned} of {size}");
+            for n in pruned..size {
+                let first = u64::from(n);
+                if first < minimum {
+                    assert!(tiler.skip(Subtree { first, height: 0, root: leaf(n) }));
+                } else {
+                    tiler.push(&n.to_be_bytes(), leaf(n), &mut put).unwrap();
+                }
+            }
+            tiler.partial(&mut put).unwrap();
+            for (path, bytes) in &files {
+                assert_eq!(Some(bytes), whole.get(path), "{path}, {pruned} of {size} pruned");
+            }
+            // None is missing whose records are not all before the minimum.
+            let begin = |path: &str| path.starts_with("tile/entries/") || path.starts_with("tile/0/");
+            let first = minimum / 256;
+            let expected =
+                whole.keys().filter(|path| begin(path)).count() - 2 * usize::try_from(first).unwrap();
+            assert_eq!(files.keys().filter(|path| begin(path)).count(), expected, "{pruned} of {size}");
+            let needed = |path: &str| !begin(path) && (path != "tile/1/000" || minimum < 65_536);
+            for path in whole.keys().filter(|path| needed(path)) {
+                assert!(files.contains_key(path), "{path} is missing, {pruned} of {size} pruned");
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use super::failure::{ExitCode, Failure};
 use super::init::{self, Init};
 use super::keys::{self, KeysCommand};
 use super::out::say;
+use super::retention;
 use crate::gateway;
 use crate::gateway::config::{Config, environment};
 
@@ -30,15 +31,22 @@ enum Command {
     /// See the keys and where each of them lives, probe the token, plan backups, replace keys
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// See what may leave the ledger, hold records back, prune
+    Retention {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(subcommand)]
+        command: retention::Command,
+    },
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Settings {
     /// Configuration file; relative paths in it start from its folder
-    #[arg(long, default_value = "var/sallyport.toml", env = "SALLYPORT_CONFIG")]
+    #[arg(long, default_value = "var/sallyport.toml", env = "SALLYPORT_CONFIG", global = true)]
     config: PathBuf,
     /// Sets one key, over file and environment: --set gateway.listen=127.0.0.1:9443
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", value_name = "KEY=VALUE", global = true)]
     set: Vec<String>,
 }
 
@@ -79,8 +87,13 @@ impl Daemon {
                 .await
                 .map_err(|error| Failure::caused(ExitCode::Failed, &error, error.hint()))
             }
-            Command::Keys(command) => {
+            Command::Retention { settings, command } => {
                 start_log("warn", false);
+                retention::run(&settings.load()?, command).await
+            }
+            Command::Keys(command) => {
+                // What a token cannot do is an answer here, and needs no words of the binding beside it.
+                start_log("warn,cryptoki=off", false);
                 keys::run(command).await
             }
         }

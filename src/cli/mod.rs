@@ -23,6 +23,7 @@ mod out;
 mod profile;
 mod publish;
 mod requests;
+mod retention;
 mod search;
 mod sessions;
 mod subjects;

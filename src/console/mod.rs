@@ -80,7 +80,7 @@ pub struct Parts {
     pub domain: String,
 }
 
-pub use subjects::{DataKeys, Holds, NoHolds, Untold};
+pub use subjects::{DataKeys, Holds, Untold};
 
 /// How far witnessing has come, and what follows when it does not.
 pub struct Watched {

@@ -31,19 +31,10 @@ pub trait DataKeys: Send + Sync {
     fn erase(&self, person: &Subject) -> Result<Option<KeyId>, String>;
 }
 
-/// What may stand against an erasure: a legal hold, or a minimum age that the law sets.
+/// What may stand against an erasure.
 pub trait Holds: Send + Sync {
-    /// Why this person's values must be kept for now; `None` if nothing holds them.
+    /// Why this person's values must be kept for now; `None` if nothing holds them. Blocks.
     fn over(&self, person: &Subject) -> Option<String>;
-}
-
-/// Nothing is held.
-pub struct NoHolds;
-
-impl Holds for NoHolds {
-    fn over(&self, _: &Subject) -> Option<String> {
-        None
-    }
 }
 
 /// Erasures whose key is gone and whose record the ledger has not taken yet.
@@ -90,13 +81,15 @@ pub(super) async fn erase(
         ));
     }
     caller.may(Action::Erase, &Object::gateway(Part::People)).await?;
-    if let Some(why) = shared.holds.over(&person) {
+    let (holds, whose) = (shared.holds.clone(), person.clone());
+    let held = tokio::task::spawn_blocking(move || holds.over(&whose)).await;
+    if let Some(why) = held.map_err(|error| broken_off(&caller.correlation, &error))? {
         return Err(Problem::new(
             &caller.correlation,
             StatusCode::CONFLICT,
             "erasure-held",
             format!("the values of this person must be kept for now: {why}"),
-            "erase them when the hold is released or the time is over",
+            "erase them when the hold is released: `sallyportd retention list` names the holds",
         ));
     }
     // A person who gave the order and went away gave it all the same.

@@ -199,11 +199,11 @@ pub(super) async fn open_ledger(
     config: &Config,
     keys: &Keys,
 ) -> Result<(Ledger, Opened, Arc<LedgerVault>), GatewayError> {
-    let signer = {
+    let (signer, finished) = {
         let (config, keys) = (config.clone(), keys.clone());
         let ready = tokio::task::spawn_blocking(move || {
-            finish_handover(&config, &keys)?;
-            Ok::<_, GatewayError>(LedgerSigner::new(&keys, origin(&config))?)
+            let finished = finish_handover(&config, &keys)?;
+            Ok::<_, GatewayError>((LedgerSigner::new(&keys, origin(&config))?, finished))
         });
         ready.await.map_err(|error| GatewayError::Stopped(error.to_string()))??
     };
@@ -217,12 +217,16 @@ pub(super) async fn open_ledger(
     let mut options =
         LedgerOptions::new(config.ledger.directory.clone(), origin(config), config.gateway.domain.clone());
     options.lending.clone_from(&config.ledger.lending);
+    options.segment_bytes = config.ledger.segment_bytes;
     let sealing = vault.clone();
     let (ledger, opened) =
         tokio::task::spawn_blocking(move || Ledger::open(options, Box::new(signer), sealing))
             .await
             .map_err(|error| GatewayError::Stopped(error.to_string()))??;
     tell(&opened);
+    for draft in finished {
+        ledger.append(draft).await?;
+    }
     Ok((ledger, opened, vault))
 }
 

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::adapters::ProviderIdentity;
 use super::config::{Config, WitnessPolicy};
 use super::evidence::{record_start, watch_keys};
+use super::holds::LegalHolds;
 use super::parts::{GatewayError, Parts, cosign, open_keys};
 use super::tls::Certificates;
 use super::{heartbeat, sinks, witnesses};
@@ -153,7 +154,7 @@ async fn serve(
         ledger_directory: config.ledger.directory.clone(),
         keys: keys.clone(),
         data_keys: parts.vault.clone(),
-        holds: Arc::new(console::NoHolds),
+        holds: Arc::new(LegalHolds(ledger.reader())),
         untold: console::Untold::default(),
         erasing: tokio::sync::Mutex::new(()),
         readiness,

@@ -68,6 +68,29 @@ fn an_erased_person_is_nowhere_and_every_proof_stays_good() {
     assert_eq!(world.verify(&ledger).code, 0);
 }
 
+#[test]
+fn a_person_of_whom_a_record_is_held_is_not_erased_before_the_hold_is_released() {
+    let mut world = World::with().prepare();
+    world.start_gateway();
+    let seq = known(&world).to_string();
+    world.stop_gateway();
+    let retention = |arguments: &[&str]| {
+        let run = world.daemon(&[&["retention"], arguments].concat());
+        assert_eq!(run.code, 0, "{}", run.err);
+    };
+    retention(&["hold", "case-17", "--reason", "a court asked", "--from", &seq, "--to", &seq]);
+    world.start_gateway();
+    let erase = ["subjects", "erase", ALICE, "--reason", "asked for on paper", "--confirm", ALICE];
+    let held = world.cli("admin", &erase);
+    assert!(held.code != 0 && held.err.contains("case-17"), "{}", held.err);
+    assert!(world.records().iter().all(|record| record["kind"] != "personal.erased"));
+    world.stop_gateway();
+    let released = world.daemon(&["retention", "release", "case-17", "--reason", "settled"]);
+    assert_eq!(released.code, 0, "{}", released.err);
+    world.start_gateway();
+    world.ask("admin", &erase);
+}
+
 fn disclose<'a>(seq: u64, field: &'a str, out: &'a str) -> Vec<&'a str> {
     let seq: &'static str = Box::leak(seq.to_string().into_boxed_str());
     vec!["disclose", seq, field, "--to", "the auditor", "--reason", "sample 7", "--out", out]

@@ -88,8 +88,8 @@ class Signers:
     """Section 9, who may sign: the ledger's own keys with the sizes that each may sign, and the key that one of them has lent to."""
     def __init__(self, given): self.given, self.own, self.delegates, self.lent, self.anchored = given, [], [], None, False
 
-    def head(self, head, records):
-        """Judges the head over the group of these records, and takes in what they say."""
+    def head(self, head, records, before=None):
+        """Judges the head over the group of these records, and takes in what they say. If there is none any more, `before` is the last that is there."""
         size, rotation, delegation = head[1], None, None
         signed(head, self.given)
         for record in records:
@@ -114,7 +114,8 @@ class Signers:
         if rotation and not signed(head, [rotation[1]]): raise Forged("a rotation that the new key has not signed")
         if delegation and delegation[0][0] != office[0] + "/delegate": raise Forged("a lent key by another name")
         if not by_own:
-            if not self.lent or not signed(head, [self.lent[0]]) or self.lent[2] < 1 or not records or moment(records[-1]["time"]) > self.lent[1]:
+            last = records[-1] if records else before
+            if not self.lent or not signed(head, [self.lent[0]]) or self.lent[2] < 1 or not last or moment(last["time"]) > self.lent[1]:
                 raise Forged("a head of a key that may not sign it")
             self.lent[2] -= 1
         if not self.own: self.own.append([office, 0, None])
@@ -236,6 +237,70 @@ def root(peaks):
     for peak in peaks[-2::-1]: result = sha(b"\x01", peak, result)
     return result
 
+# --- section 19: the pruned beginning
+
+def tallest(first, size):
+    if first + 1 == size: return 0
+    for level in range(2, 8):
+        if first >= size >> 8 * level << 8 * level: return 8 * (level - 1)
+    return 56
+
+def json_line(line, *keys):
+    try: value = json.loads(line.decode(), object_pairs_hook=unique, parse_float=refuse, parse_constant=refuse)
+    except ValueError as error: raise Broken(f"not JSON: {error}")
+    for key in keys:
+        if not isinstance(value, dict) or key not in value: raise Broken("not a line of a pruned beginning")
+        value = value[key]
+    return value
+
+def pruned_beginning(data, record_seen, head_seen, at_size):
+    """(head, note, peaks, leaf hash of the last record, what a record must declare)"""
+    if not data.endswith(b"\n"): raise Broken("the pruned beginning does not end")
+    lines = data[:-1].split(b"\n")
+    first = json_line(lines[0], "pruned")
+    if isinstance(first, dict) and type(first.get("format")) is int and first["format"] != 1: raise Newer("a pruned beginning of another format")
+    if not isinstance(first, dict) or set(first) != {"checkpoint", "format", "recorded_from"} or type(first["recorded_from"]) is not int \
+            or type(first["checkpoint"]) is not str or set(json_line(lines[0])) != {"pruned"}: raise Broken("not the head of a pruned beginning")
+    note = first["checkpoint"].encode()
+    head, size, peaks, leaf, sealable, covered = parse_head(note), 0, [], bytes(32), False, 0
+    digest = hashlib.sha256(lines[0] + b"\n")
+    for line in lines[1:]:
+        if line.startswith(b'{"sealed":'):
+            if not sealable or set(json_line(line)) != {"sealed"} or not json_line(line, "sealed"): raise Broken("sealed values of nothing")
+            try: base64.b64decode(json_line(line, "sealed"), validate=True)
+            except Exception: raise Broken("sealed values")
+            sealable = False
+            continue
+        digest.update(line + b"\n")
+        if size >= head[1]: raise Broken("more lines than the head covers")
+        if line.startswith(b'{"head":'):
+            if set(json_line(line)) != {"head"} or type(json_line(line, "head")) is not str: raise Broken("not a head")
+            within = parse_head(json_line(line, "head").encode())
+            if size <= covered or (within[1], within[2]) != (size, root(peaks)): raise Broken("a head within the pruned beginning does not fit")
+            covered, sealable = size, False
+            head_seen(within)
+            continue
+        if sealable := not line.startswith(b'{"omitted":'):
+            try: record = parse_record(line)
+            except Newer as error: raise Broken(f"record {size}: {error}")
+            if record["seq"] != size or leaf is not None and record["prev"] != leaf.hex(): raise Broken(f"record {size} is not in its place")
+            record_seen(record)
+            leaf, count = sha(b"\x00", line), 1
+            push(peaks, size, leaf)
+        else:
+            run = json_line(line, "omitted")
+            if set(json_line(line)) != {"omitted"} or set(run) != {"count", "first", "root"} or not HEX.match(str(run["root"])): raise Broken("not a run")
+            count = run["count"]
+            if type(count) is not int or count < 1 or count & (count - 1) or run["first"] != size or size % count or size + count > head[1] \
+                    or count.bit_length() - 1 > tallest(size, head[1]): raise Broken("a run that cannot be")
+            push(peaks, size // count, bytes.fromhex(run["root"]))
+            leaf = bytes.fromhex(run["root"]) if count == 1 else None
+        size += count
+        at_size(size, peaks)
+    if not size or size != head[1] or root(peaks) != head[2] or leaf is None: raise Broken("the pruned beginning does not lead to its head")
+    head_seen(head)
+    return head, note, peaks, leaf, {"size": size, "root": head[2].hex(), "digest": digest.hexdigest()}
+
 # --- section 9: what is known of the ledger
 
 def known_heads(directory, checkpoint):
@@ -300,7 +365,48 @@ def verify(directory, checkpoint, keys, accepted):
     files = sorted(p for p in (directory / "journal").glob("*.seg") if re.fullmatch(r"\d{20}\.seg", p.name, re.A)) if (directory / "journal").is_dir() else []
     size, prev, peaks, note, origin, last_time, created = 0, bytes(32), [], b"", None, "", None
     roots, false_signature, clock, newer = {0: root([])}, False, True, None
-    epochs, announced = [], None  # (number, origin, first record, what was declared)
+    epochs, announced, loose, group = [], None, False, []  # an epoch: number, origin, first record, what was declared
+    def begins(name):
+        nonlocal epochs, announced
+        if announced: raise Broken("an epoch without a record")
+        if not epochs: epochs = [(split(name)[1], name, 0, None)]
+        elif name != epochs[-1][1]:
+            if split(name)[0] != split(epochs[-1][1])[0] or split(name)[1] <= epochs[-1][0]: raise Broken("another ledger")
+            announced = name
+    def seen(record):
+        nonlocal created, clock, last_time, epochs, announced, wanted
+        seq, details = record["seq"], record.get("details", {})
+        if seq == 0: created = record
+        anew = seq == 1 and bool(epochs) and epochs[0][0] > 1
+        if loose and (seq == 0 or record["kind"] == "ledger.resumed" and not anew):
+            if type(details.get("origin")) is not str: raise Broken("no origin")
+            begins(details["origin"])
+        if announced or anew or record["kind"] == "ledger.resumed":
+            if not (announced or anew) or record["kind"] != "ledger.resumed": raise Broken("an epoch that is not declared")
+            gap = declaration(record, 0 if anew else seq, None if anew else epochs[-1][1], signers)
+            if gap[1] != (announced or epochs[0][1]): raise Broken("another epoch is declared")
+            epochs = epochs[:-1] + [(gap[0], gap[1], 0, gap)] if anew else epochs + [(gap[0], gap[1], seq, gap)]
+            announced = None
+        if wanted and record["kind"] == "retention.pruned" and {k: details.get(k) for k in wanted} == wanted: wanted = None
+        clock &= record["time"] >= last_time or record["kind"] == "clock.jumped"
+        last_time = record["time"]
+        group.append(record)
+    def head_within(head):
+        nonlocal group, last_kept, false_signature
+        if epochs and head[0] != epochs[-1][1]: raise Broken("a head of another origin")
+        last_kept = group[-1] if group else last_kept
+        try: signers.head(head, group, last_kept)
+        except Forged: false_signature = True
+        group = []
+    wanted, last_kept, pruned = None, None, directory / "journal" / "pruned"
+    if pruned.exists():
+        def mark(at, over): roots[at] = root(over)
+        loose = True
+        head, note, peaks, prev, wanted = pruned_beginning(pruned.read_bytes(), seen, head_within, mark)
+        loose, size, origin = False, head[1], head[0].encode()
+        if epochs and epochs[0][0] > 1 and not epochs[0][3]: raise Broken("an epoch that is not declared")
+        files = [file for file in files if int(file.name[:20]) >= size]
+        pruned_size = size
     for file in files:
         data, is_last = file.read_bytes(), file == files[-1]
         at, first = 0, True
@@ -319,11 +425,7 @@ def verify(directory, checkpoint, keys, accepted):
                 header = reader.number(8), reader.take(32), reader.string(), [reader.take(32) for _ in range(reader.number(4))], reader.string()
                 reader.end()
                 name = header[2].decode(errors="replace")
-                if announced: raise Broken("an epoch without a record")
-                if origin is None: epochs = [(split(name)[1], name, 0, None)]
-                elif header[2] != origin:
-                    if split(name)[0] != split(epochs[-1][1])[0] or split(name)[1] <= epochs[-1][0]: raise Broken("another ledger")
-                    announced = name
+                begins(name)
                 origin = header[2]
                 if header != (size, prev, origin, peaks, note) or file.name != f"{size:020}.seg": raise Broken(f"{file.name} does not go on")
                 continue
@@ -337,17 +439,7 @@ def verify(directory, checkpoint, keys, accepted):
                 try:
                     record = parse_record(data_of_record)
                     if record["seq"] != size or record["prev"] != prev.hex(): raise Broken(f"record {size} is not in its place")
-                    if size == 0: created = record
-                    anew = size == 1 and epochs[0][0] > 1
-                    if announced or anew or record["kind"] == "ledger.resumed":
-                        if not (announced or anew) or record["kind"] != "ledger.resumed": raise Broken("an epoch that is not declared")
-                        gap = declaration(record, 0 if anew else size, None if anew else epochs[-1][1], signers)
-                        if gap[1] != (announced or epochs[0][1]): raise Broken("another epoch is declared")
-                        epochs = epochs[:-1] + [(gap[0], gap[1], 0, gap)] if anew else epochs + [(gap[0], gap[1], size, gap)]
-                        announced = None
-                    clock &= record["time"] >= last_time or record["kind"] == "clock.jumped"
-                    last_time = record["time"]
-                    group.append(record)
+                    seen(record)
                 except Newer as error: newer = newer or error
                 prev = sha(b"\x00", data_of_record)
                 push(peaks, size, prev)
@@ -365,7 +457,11 @@ def verify(directory, checkpoint, keys, accepted):
     known = [(head[1], head[2], head[0]) for head in heads if signers.statement(head)]
     foreign = len(known) < len(heads)
     complete = bool(known) and not unusable and size > 0
+    if wanted: raise Broken("no record declares the pruned beginning")
     for known_size, known_root, known_origin in known:
+        if pruned.exists() and known_size < pruned_size and known_size not in roots:
+            complete &= not checkpoint
+            continue
         if roots.get(known_size) != known_root if not epochs else not fits_known(known_size, known_root, known_origin, epochs, roots):
             raise Broken("the head file or checkpoint does not fit")
     if false_signature or not clock or foreign and size: raise Broken("a false signature, a foreign head, or time running backwards")

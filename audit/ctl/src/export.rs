@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use sallyport_audit::export::{self, Checked, ExportError, Exporter};
-use sallyport_audit::snapshot::{Snapshot, SnapshotError};
+use sallyport_audit::snapshot::{Shown, Snapshot, SnapshotError};
 
 use crate::Failure;
 use crate::filter::Filter;
@@ -54,7 +54,13 @@ fn export(snapshot: &Snapshot, filter: &Filter, out: impl Write) -> Result<u64, 
     let selection = filter.selection();
     let mut exporter =
         Exporter::new(BufWriter::new(out), snapshot.note(), &selection).map_err(SnapshotError::Output)?;
-    snapshot.records(&mut |seq, bytes, leaf| exporter.record(seq, bytes, leaf))?;
+    snapshot.records(&mut |shown| match shown {
+        Shown::Record { seq, bytes, leaf } => exporter.record(seq, bytes, leaf),
+        Shown::Omitted(run) => {
+            exporter.pruned(run);
+            Ok(())
+        }
+    })?;
     exporter.finish().map_err(SnapshotError::Output)
 }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use sallyport_audit::journal::scan::scan;
-use sallyport_audit::snapshot::Snapshot;
+use sallyport_audit::snapshot::{Snapshot, SnapshotError};
 use sallyport_audit::{Digest, Record, Seq};
 use serde_json::json;
 
@@ -29,11 +29,17 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let files = ledger(&arguments.ledger)?;
     let mut found = None;
-    let end = scan(&files, Seq::new(arguments.seq), &mut |_, bytes, sealed| {
-        found = Some((bytes.to_vec(), sealed.len()));
+    let mut pruned = false;
+    let end = scan(&files, Seq::new(arguments.seq), &mut |seq, bytes, sealed| {
+        pruned = seq.get() > arguments.seq;
+        found = (!pruned).then(|| (bytes.to_vec(), sealed.len()));
         ControlFlow::Break(())
     });
     let end = end.map_err(|error| Failure::unreadable(&files.journal(), &error))?;
+    if pruned {
+        let error = SnapshotError::PrunedRecord { seq: Seq::new(arguments.seq) };
+        return Err(Failure::snapshot(&error));
+    }
     let Some((bytes, sealed)) = found else {
         finish(&arguments.ledger, &end)?;
         return Err(Failure::not_evaluated(

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use sallyport_audit::Checkpoint;
-use sallyport_audit::snapshot::SnapshotError;
-use sallyport_audit::tiles::{MAX_BUNDLE_BYTES, Tile, Tiler};
+use sallyport_audit::snapshot::{Shown, SnapshotError};
+use sallyport_audit::tiles::{MAX_BUNDLE_BYTES, Tile, Tiler, minimum_index};
+use sallyport_audit::tree::Subtree;
 
 use crate::Failure;
 use crate::output::{count, read_bounded, write_whole};
@@ -29,14 +30,35 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let snapshot = snapshot(&arguments.ledger, arguments.checkpoint.as_deref())?;
     let folder = arguments.directory.as_path();
     same_ledger(folder, snapshot.checkpoint())?;
-    let mut tiler = Tiler::default();
+    let pruned = snapshot.pruned().map_err(|error| Failure::snapshot(&error.into()))?;
+    let minimum = minimum_index(pruned);
+    if pruned > 0 && minimum >= snapshot.checkpoint().size {
+        return Err(Failure::not_evaluated(
+            format!("all full tiles were pruned: there is none that begins at record {minimum} or later"),
+            "wait until more was recorded, or make tiles of the archive",
+        ));
+    }
+    let mut tiler = Tiler::from_minimum(minimum);
     let mut put = |tile: Tile, bytes: &[u8]| put(folder, tile, bytes);
-    let written = snapshot
-        .records(&mut |_, bytes, leaf| tiler.push(bytes, leaf, &mut put))
-        .and_then(|()| tiler.partial(&mut put).map_err(SnapshotError::Output));
+    let mut take = |shown: Shown<'_>| {
+        let run = match shown {
+            Shown::Record { seq, bytes, leaf } if seq.get() >= minimum => {
+                return tiler.push(bytes, leaf, &mut put);
+            }
+            Shown::Record { seq, leaf, .. } => Subtree { first: seq.get(), height: 0, root: leaf },
+            Shown::Omitted(run) => run,
+        };
+        let hidden = || io::Error::other("the pruned beginning hides a hash that a tile needs");
+        if tiler.skip(run) { Ok(()) } else { Err(hidden()) }
+    };
+    let written =
+        snapshot.records(&mut take).and_then(|()| tiler.partial(&mut put).map_err(SnapshotError::Output));
     written.map_err(|error| Failure::snapshot(&error))?;
     // Last, so that a checkpoint never speaks of tiles that are not there.
     write_whole(&folder.join("checkpoint"), snapshot.note().as_bytes())?;
+    if pruned > 0 {
+        eprintln!("note: the first record in them is {minimum}: what is before was pruned");
+    }
     eprintln!("written: {} in {}", count(snapshot.checkpoint().size, "record", "records"), folder.display());
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use sallyport_audit::note::{CosignerKey, KeyError, PublicKey};
 use sallyport_audit::snapshot::Snapshot;
 use sallyport_audit::verify::{
-    MAX_STATE_BYTES, Overall, State, Trust, Verdict, Verified, directory_since, is_tiles, tiles,
+    MAX_STATE_BYTES, Overall, State, Trust, Verdict, Verified, directory_since, directory_with_archive,
+    is_tiles, tiles,
 };
 
 use crate::Failure;
@@ -28,6 +29,9 @@ pub(crate) struct Arguments {
     /// An earlier copy of this ledger: all that it has must still be there.
     #[arg(long, value_name = "DIRECTORY")]
     earlier: Option<PathBuf>,
+    /// Where the segments are that were pruned from this ledger: the whole of it is checked with them.
+    #[arg(long, value_name = "DIRECTORY", conflicts_with_all = ["since", "save_state"])]
+    archive: Option<PathBuf>,
     /// Go on from where an earlier check ended, and read only what is new: what `--save-state` wrote.
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
@@ -79,7 +83,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         max_age: arguments.max_age,
     };
     let since = arguments.since.as_deref().map(state).transpose()?;
-    let (verdict, state) = check(&arguments.ledger, &trust, since.as_ref())?;
+    let (verdict, state) = match &arguments.archive {
+        Some(archive) => (check_with(&arguments.ledger, archive, &trust)?, None),
+        None => check(&arguments.ledger, &trust, since.as_ref())?,
+    };
     let mut out = io::stdout().lock();
     let printed = if arguments.json {
         print_json(&mut out, &verdict)
@@ -119,6 +126,13 @@ fn check(
         )
     })?;
     Ok((verdict, None))
+}
+
+fn check_with(directory: &Path, archive: &Path, trust: &Trust) -> Result<Verdict, Failure> {
+    let bar = Bar::new();
+    std::fs::read_dir(archive).map_err(|error| Failure::unreadable(archive, &error))?;
+    directory_with_archive(directory, archive, trust, &mut |progress| bar.show(progress))
+        .map_err(|error| Failure::unreadable(directory, &error))
 }
 
 /// The last head of an earlier copy.
@@ -250,6 +264,9 @@ fn print(out: &mut impl Write, path: &Path, verdict: &Verdict) -> io::Result<()>
         count(ledger.heads, "signed head", "signed heads"),
         count(ledger.segments, "segment", "segments"),
     )?;
+    if ledger.pruned > 0 {
+        write!(out, ", {} of them pruned", count(ledger.pruned, "record", "records"))?;
+    }
     match (ledger.first_time, ledger.last_time) {
         (Some(first), Some(last)) => writeln!(out, ", from {first:.0} to {last:.0}\n")?,
         _ => writeln!(out, "\n")?,

@@ -10,6 +10,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::digest::Digest;
 use crate::kind::Kind;
 use crate::note::{MAX_NOTE_BYTES, NoteError, PublicKey};
+use crate::prefix::Declaration;
 use crate::record::{MAX_RECORD_BYTES, Outcome, Record, RecordError, Seq};
 use crate::selection::Selection;
 use crate::signers::LEDGER_ROLE;
@@ -116,6 +117,10 @@ struct Walk<'a> {
     retired: Vec<String>,
     shown: u64,
     left_out: u64,
+    /// The first and the number after the last record that were left out although no filter is stated.
+    unexplained: Option<(u64, u64)>,
+    /// Records before this number were pruned, as a shown record declares.
+    pruned: u64,
     first_time: Option<Timestamp>,
     last_time: Option<Timestamp>,
 }
@@ -130,6 +135,8 @@ impl<'a> Walk<'a> {
             retired: Vec::new(),
             shown: 0,
             left_out: 0,
+            unexplained: None,
+            pruned: 0,
             first_time: None,
             last_time: None,
         }
@@ -166,6 +173,9 @@ impl<'a> Walk<'a> {
             self.retired.extend(text("old").map(str::to_owned));
         }
         self.before = Some(leaf);
+        if let Some(declaration) = Declaration::of(&record) {
+            self.pruned = self.pruned.max(declaration.size);
+        }
         self.shown += 1;
         self.first_time.get_or_insert(record.time);
         self.last_time = Some(record.time);
@@ -185,7 +195,9 @@ impl<'a> Walk<'a> {
         }
         let within = self.within(first, count);
         if within > 0 && self.selection.is_range() {
-            return Err(Fault::LeftOut { first: Seq::new(first.max(self.selection.from.get())) });
+            // Right only if a record that comes later says that it was pruned.
+            let since = self.unexplained.map_or(first.max(self.selection.from.get()), |(since, _)| since);
+            self.unexplained = Some((since, first + count));
         }
         if !self.frontier.push_subtree(count.trailing_zeros(), root) {
             return Err(Fault::Omitted(format!("{count} records cannot be left out from {first} on")));
@@ -208,6 +220,11 @@ impl<'a> Walk<'a> {
         if self.frontier.root() != checkpoint.root {
             return Err(Fault::OtherRoot);
         }
+        if let Some((since, end)) = self.unexplained
+            && end > self.pruned
+        {
+            return Err(Fault::LeftOut { first: Seq::new(since) });
+        }
         let mut not_proved = vec![
             "that what was recorded is true, or that everything that happened was recorded".to_owned(),
             "that the given key is the organisation's own: that must be known from elsewhere".to_owned(),
@@ -220,7 +237,12 @@ impl<'a> Walk<'a> {
                  kind ledger.resumed declare what was lost (`auditctl verify` tells)"
             ));
         }
-        if self.left_out > 0 {
+        if self.unexplained.is_some() {
+            not_proved.push(format!(
+                "what the {} records said that were pruned, or that the right ones were: ask for the archive",
+                self.left_out
+            ));
+        } else if self.left_out > 0 {
             not_proved.push(format!(
                 "that none of the {} records which were left out fits the selection: ask for the proof of \
                  any of them (`auditctl prove`), or for the whole ledger",
@@ -314,7 +336,10 @@ pub enum Fault {
         seq: Seq,
     },
     /// Something was left out, and no filter is stated that could be the reason.
-    #[error("record {first} was left out although everything in its range was selected")]
+    #[error(
+        "record {first} was left out although everything in its range was selected, and no record that is shown \
+         says that it was pruned"
+    )]
     LeftOut {
         /// The first of them.
         first: Seq,

@@ -48,16 +48,16 @@ struct Head {
 /// A line that stands for records which are not shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct OmittedLine {
-    omitted: Run,
+pub(crate) struct OmittedLine {
+    pub(crate) omitted: Run,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Run {
-    count: u64,
-    first: u64,
-    root: Digest,
+pub(crate) struct Run {
+    pub(crate) count: u64,
+    pub(crate) first: u64,
+    pub(crate) root: Digest,
 }
 
 impl From<Subtree> for OmittedLine {

@@ -6,7 +6,7 @@ use super::{EXPORT_VERSION, Head, HeadLine, OmittedLine};
 use crate::digest::Digest;
 use crate::record::{Record, Seq};
 use crate::selection::Selection;
-use crate::tree::Omitted;
+use crate::tree::{Omitted, Subtree};
 
 /// Takes every record of a ledger in order, and writes those that are wanted.
 pub struct Exporter<'a, W> {
@@ -38,6 +38,11 @@ impl<'a, W: Write> Exporter<'a, W> {
         self.shown += 1;
         self.out.write_all(bytes)?;
         self.out.write_all(b"\n")
+    }
+
+    /// Takes a run of records that were pruned, and are left out whatever was asked for.
+    pub fn pruned(&mut self, run: Subtree) {
+        self.omitted.push_within(run, u32::MAX);
     }
 
     /// Writes what is left; gives how many records were shown.

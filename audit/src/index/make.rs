@@ -78,7 +78,8 @@ impl<'a> Maker<'a> {
         made: &mut dyn FnMut(Seq),
     ) -> Result<(), MakeError> {
         // The beginning may have been pruned: a span that is not there in full gets no index.
-        let segments = self.files.segments().map_err(MakeError::Journal)?;
+        let pruned = self.files.pruned().map_err(MakeError::Journal)?;
+        let segments = self.files.segments_behind(pruned).map_err(MakeError::Journal)?;
         let first = segments.first().map_or(0, |segment| segment.first.get());
         let whole = Seq::new(first.div_ceil(self.span).saturating_mul(self.span));
         if self.next < whole {

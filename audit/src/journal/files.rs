@@ -7,6 +7,7 @@
 //! DIR/witnessed                         the last head that enough witnesses cosigned
 //! DIR/journal/00000000000000000000.seg  segments, named after their first record
 //! DIR/journal/….torn                    unfinished ends that were set aside
+//! DIR/journal/pruned                    what is left of the pruned beginning
 //! DIR/store/                            the query store, made from the journal
 //! DIR/index/00000000000000000000.idx    the search index, made from the journal
 //! DIR/set-aside/epoch-N/                what was damaged or surplus when epoch N was begun
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use super::frame::{Frame, FrameKind};
 use super::segment::SegmentHeader;
+use crate::prefix::{Prefix, PrefixFault};
 use crate::record::Seq;
 
 /// The longest segment file that is read, in bytes: the bound of a segment and one group beyond it.
@@ -84,6 +86,16 @@ impl Files {
         self.directory.join("journal")
     }
 
+    /// What is left of the pruned beginning.
+    pub fn prefix(&self) -> PathBuf {
+        self.journal().join(crate::prefix::NAME)
+    }
+
+    /// A pruned beginning that no record has declared yet, or that has not yet taken the place of the segments.
+    pub fn prefix_draft(&self) -> PathBuf {
+        self.journal().join("pruned.new")
+    }
+
     /// The segment that begins with record `first`.
     pub fn segment(&self, first: Seq) -> PathBuf {
         self.journal().join(segment_name(first))
@@ -116,29 +128,39 @@ impl Files {
 
     /// The segments in order. A ledger without a journal directory has none.
     pub fn segments(&self) -> io::Result<Vec<SegmentPath>> {
-        let entries = match std::fs::read_dir(self.journal()) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let mut segments = Vec::new();
-        for entry in entries {
-            let entry = entry?;
-            if let Some(first) = entry.file_name().to_str().and_then(parse_segment_name) {
-                segments.push(SegmentPath { first, path: entry.path() });
-            }
+        match segments_in(&self.journal()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            found => found,
         }
-        segments.sort();
+    }
+
+    /// The pruned beginning, or `None` if nothing was pruned. Not yet checked against a key or a record.
+    pub fn read_prefix(&self) -> io::Result<Option<Result<Prefix, PrefixFault>>> {
+        let bytes = optional(read_bounded(&self.prefix(), MAX_SEGMENT_BYTES))?;
+        Ok(bytes.map(Prefix::parse))
+    }
+
+    /// How many records the pruned beginning speaks of, as its first line says; zero if nothing was pruned.
+    pub fn pruned(&self) -> io::Result<u64> {
+        let bytes = optional(read_range(
+            &self.prefix(),
+            0,
+            MAX_SEGMENT_BYTES.min(4 * crate::note::MAX_NOTE_BYTES as u64),
+        ))?;
+        Ok(bytes.and_then(|bytes| Prefix::size_in(&bytes)).unwrap_or_default())
+    }
+
+    /// The segments that go on behind the first `size` records. One that begins before is left from pruning which
+    /// was interrupted: the prefix stands for it.
+    pub fn segments_behind(&self, size: u64) -> io::Result<Vec<SegmentPath>> {
+        let mut segments = self.segments()?;
+        segments.retain(|segment| segment.first.get() >= size);
         Ok(segments)
     }
 
     /// The bytes of the head file, or `None` if there is none.
     pub fn read_head(&self) -> io::Result<Option<Vec<u8>>> {
-        match read_bounded(&self.head(), super::head::FILE_BYTES as u64) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        optional(read_bounded(&self.head(), super::head::FILE_BYTES as u64))
     }
 
     /// The cosigned head, or `None` if there is none.
@@ -165,7 +187,25 @@ pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
 }
 
 fn read_note(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    match read_bounded(path, crate::note::MAX_NOTE_BYTES as u64) {
+    optional(read_bounded(path, crate::note::MAX_NOTE_BYTES as u64))
+}
+
+/// The segments in `directory`, in order: a journal's or an archive's.
+pub fn segments_in(directory: &Path) -> io::Result<Vec<SegmentPath>> {
+    let mut segments = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if let Some(first) = entry.file_name().to_str().and_then(parse_segment_name) {
+            segments.push(SegmentPath { first, path: entry.path() });
+        }
+    }
+    segments.sort();
+    Ok(segments)
+}
+
+/// `None` for a file that is not there.
+fn optional(read: io::Result<Vec<u8>>) -> io::Result<Option<Vec<u8>>> {
+    match read {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -217,7 +257,8 @@ fn segment_name(first: Seq) -> String {
     format!("{:020}.seg", first.get())
 }
 
-fn parse_segment_name(name: &str) -> Option<Seq> {
+/// The number of the first record of the segment of this name, if it is one that [`SegmentPath::name`] gives.
+pub fn parse_segment_name(name: &str) -> Option<Seq> {
     let digits = name.strip_suffix(".seg")?;
     let first = Seq::new(digits.parse().ok()?);
     (segment_name(first) == name).then_some(first)

@@ -15,10 +15,15 @@ use super::files::{MAX_SEGMENT_BYTES, SegmentPath};
 use super::frame::{FRONT_BYTES, Frame, FrameFault, FrameKind};
 use super::group::Group;
 use super::scan::ScanEnd;
+use crate::prefix::{self, Piece, Prefix};
 use crate::record::Seq;
 
 /// How much is read at once where frames are shorter than that, in bytes.
 const WINDOW_BYTES: u64 = 256 * 1024;
+
+/// No segment begins with this number: a [`Place`] that names it is in the pruned beginning, and its offset is the
+/// number of the record.
+const PRUNED: Seq = Seq::new(u64::MAX);
 
 /// Where a frame begins in a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +47,8 @@ pub struct Found<'a> {
     pub at: Place,
     /// Where its group begins.
     pub group: Place,
+    /// The signed head over it, if it is the last of its group.
+    pub head: Option<&'a [u8]>,
 }
 
 /// How far a reading came.
@@ -56,11 +63,37 @@ pub struct Read {
 /// Takes what is found.
 pub type Take<'a> = dyn FnMut(Found<'_>) -> ControlFlow<()> + 'a;
 
-/// Shows `take` every record from `from` on, beginning to read at `start`, which must not lie behind it.
+/// Shows `take` every record from `from` on that was not pruned, beginning to read at `start`, which must not lie
+/// behind it.
 ///
 /// Without a place, or with one whose segment is gone, it begins with the segment of record `from`.
 pub fn read(files: &Files, start: Option<Place>, from: Seq, take: &mut Take<'_>) -> io::Result<Read> {
-    let segments = files.segments()?;
+    // What a pruned beginning stands for may still lie beside it.
+    let segments = files.segments_behind(files.pruned()?)?;
+    let known = start.is_some_and(|place| segments.iter().any(|one| one.first == place.segment));
+    if !known && segments.first().is_none_or(|first| from < first.first) {
+        match files.read_prefix()? {
+            Some(Ok(prefix)) if show_prefix(&prefix, from, take).is_break() => {
+                return Ok(Read { end: ScanEnd::Stopped, place: None });
+            }
+            Some(Err(fault)) => {
+                let what = fault.to_string();
+                let end = ScanEnd::Damaged { segment: prefix::NAME.to_owned(), offset: 0, what };
+                return Ok(Read { end, place: None });
+            }
+            Some(Ok(_)) | None => {}
+        }
+    }
+    read_segments(&segments, start, from, take)
+}
+
+/// The same of these segments alone, the last of which is the journal's last.
+pub fn read_segments(
+    segments: &[SegmentPath],
+    start: Option<Place>,
+    from: Seq,
+    take: &mut Take<'_>,
+) -> io::Result<Read> {
     let known = start.and_then(|place| segments.binary_search_by_key(&place.segment, |one| one.first).ok());
     let usual = || segments.partition_point(|segment| segment.first <= from).saturating_sub(1);
     let wanted = segments.get(known.unwrap_or_else(usual)..).unwrap_or_default();
@@ -73,6 +106,19 @@ pub fn read(files: &Files, start: Option<Place>, from: Seq, take: &mut Take<'_>)
         }
     }
     Ok(Read { end: ScanEnd::Complete, place: reached })
+}
+
+/// Shows the records from `from` on that stand whole in the pruned beginning.
+fn show_prefix(prefix: &Prefix, from: Seq, take: &mut Take<'_>) -> ControlFlow<()> {
+    for piece in prefix.pieces() {
+        if let Piece::Record { seq, bytes, sealed } = piece
+            && seq >= from
+        {
+            let at = Place { segment: PRUNED, offset: seq.get() };
+            take(Found { seq, record: bytes, sealed, at, group: at, head: None })?;
+        }
+    }
+    ControlFlow::Continue(())
 }
 
 fn read_segment(
@@ -122,7 +168,8 @@ fn show(group: &Group<&[u8]>, start: Place, from: Seq, take: &mut Take<'_>) -> C
     later.try_for_each(|(seq, record, sealed)| {
         let inside = group.record_range(seq).map_or(0, |range| range.start).saturating_sub(LENGTHS_BYTES);
         let at = Place { offset: start.offset + inside as u64, ..start };
-        take(Found { seq, record, sealed, at, group: start })
+        let head = (seq.next() == group.end()).then(|| group.note());
+        take(Found { seq, record, sealed, at, group: start, head })
     })
 }
 
@@ -198,16 +245,20 @@ const OPEN_FILES: usize = 32;
 pub struct Records<'a> {
     files: &'a Files,
     open: Vec<(Seq, File)>,
+    prefix: Option<Prefix>,
 }
 
 impl<'a> Records<'a> {
     /// Of this ledger.
     pub fn new(files: &'a Files) -> Self {
-        Self { files, open: Vec::new() }
+        Self { files, open: Vec::new(), prefix: None }
     }
 
     /// The record whose lengths stand at `place`, and the sealed values beside it, cut to what is there.
     pub fn at(&mut self, place: Place) -> io::Result<(Vec<u8>, Vec<u8>)> {
+        if place.segment == PRUNED {
+            return self.pruned(Seq::new(place.offset));
+        }
         let file = self.file(place.segment)?;
         let mut bytes = vec![0; GUESS_BYTES];
         let mut have = fill(file, &mut bytes, place.offset)?;
@@ -229,6 +280,15 @@ impl<'a> Records<'a> {
         bytes.truncate(LENGTHS_BYTES + record);
         bytes.drain(..LENGTHS_BYTES);
         Ok((bytes, sealed))
+    }
+
+    /// A record that stands in the pruned beginning.
+    fn pruned(&mut self, seq: Seq) -> io::Result<(Vec<u8>, Vec<u8>)> {
+        if self.prefix.is_none() {
+            self.prefix = self.files.read_prefix()?.and_then(Result::ok);
+        }
+        let found = self.prefix.as_ref().and_then(|prefix| prefix.record(seq)).ok_or_else(gone)?;
+        Ok((found.0.to_vec(), found.1.to_vec()))
     }
 
     fn file(&mut self, segment: Seq) -> io::Result<&File> {

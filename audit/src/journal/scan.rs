@@ -9,7 +9,9 @@ use super::Files;
 use super::files::{SegmentPath, read_segment};
 use super::frame::{Frame, FrameFault, FrameKind};
 use super::group::Group;
+use super::reading;
 use crate::note::SignedNote;
+use crate::prefix::{NAME, Piece};
 use crate::record::Seq;
 use crate::signers::DELEGATE_SUFFIX;
 
@@ -39,10 +41,34 @@ pub enum ScanEnd {
 /// Takes a record: its number, its bytes, the sealed values beside it.
 pub type Visit<'a> = dyn FnMut(Seq, &[u8], &[u8]) -> ControlFlow<()> + 'a;
 
-/// Shows `visit` every record from `from` on.
+/// Takes what the journal says of some numbers.
+pub type VisitPiece<'a> = dyn FnMut(Piece<'_>) -> ControlFlow<()> + 'a;
+
+/// Shows `visit` every record from `from` on that was not pruned.
 pub fn scan(files: &Files, from: Seq, visit: &mut Visit<'_>) -> io::Result<ScanEnd> {
-    let read =
-        super::reading::read(files, None, from, &mut |found| visit(found.seq, found.record, found.sealed))?;
+    let read = reading::read(files, None, from, &mut |found| visit(found.seq, found.record, found.sealed))?;
+    Ok(read.end)
+}
+
+/// Shows `visit` the whole journal, also what was pruned of it.
+pub fn scan_pieces(files: &Files, visit: &mut VisitPiece<'_>) -> io::Result<ScanEnd> {
+    let mut size = 0;
+    match files.read_prefix()? {
+        None => {}
+        Some(Err(fault)) => {
+            let what = fault.to_string();
+            return Ok(ScanEnd::Damaged { segment: NAME.to_owned(), offset: 0, what });
+        }
+        Some(Ok(prefix)) => {
+            if prefix.pieces().try_for_each(&mut *visit).is_break() {
+                return Ok(ScanEnd::Stopped);
+            }
+            size = prefix.size();
+        }
+    }
+    let read = reading::read_segments(&files.segments_behind(size)?, None, Seq::ZERO, &mut |found| {
+        visit(Piece::Record { seq: found.seq, bytes: found.record, sealed: found.sealed })
+    })?;
     Ok(read.end)
 }
 

@@ -41,6 +41,7 @@ mod numbering;
 mod opening;
 mod options;
 mod owner;
+pub mod pruning;
 mod publisher;
 mod reader;
 mod replay;

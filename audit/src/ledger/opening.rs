@@ -21,6 +21,7 @@ use super::indexer::Indexer;
 use super::journal_writer::JournalWriter;
 use super::numbering::{Numbering, Place, Refused};
 use super::owner::{Clock, Messages, Owner, Pending};
+use super::pruning;
 use super::publisher::Publisher;
 use super::reader::{ReadSide, Reader};
 use super::replay::{Expected, Replayed, Visitor, replay};
@@ -86,6 +87,9 @@ pub(super) fn open(
     let known = read_head(&files, &options)?;
     let base = options.origin.clone();
     let expected = Expected { origin: &base, key: &key };
+    // What pruning left to be done comes first: a plan speaks of what is kept then.
+    pruning::complete(disk, &files)?;
+    let pruned = files.pruned().map_err(|error| LedgerError::io("read", files.prefix(), error))?;
     let step = resuming::step(&files, &options, &expected)?;
     let read = |options: &LedgerOptions| {
         let caught_up = catching_up::replay_into_store(&files, options, &expected, &known)?;
@@ -127,8 +131,8 @@ pub(super) fn open(
     let opened = Opened { created, records: replayed.chain.size(), checked_from, torn, store: store_state };
     let drafts = opening_drafts(&opened, &replayed, &step, &options, &key);
     let epochs = step.epochs(&replayed);
-    let parts =
-        Parts { options, own, vault, clock: surroundings.clock, replayed, epochs, journal, head, store };
+    let clock = surroundings.clock;
+    let parts = Parts { options, own, vault, clock, replayed, pruned, epochs, journal, head, store };
     let disk = Arc::clone(&surroundings.disk);
     let ledger = start(parts, drafts, lock, || step.finish(disk.as_ref(), &files))?;
     Ok((ledger, opened))
@@ -346,6 +350,7 @@ struct Parts {
     vault: Arc<dyn Vault>,
     clock: Clock,
     replayed: Replayed,
+    pruned: u64,
     epochs: Vec<Epoch>,
     journal: JournalWriter,
     head: HeadWriter,
@@ -359,7 +364,7 @@ fn start(
     lock: File,
     recorded: impl FnOnce() -> Result<(), LedgerError>,
 ) -> Result<Ledger, LedgerError> {
-    let Parts { options, own, vault, clock, replayed, epochs, journal, head, store } = parts;
+    let Parts { options, own, vault, clock, replayed, pruned, epochs, journal, head, store } = parts;
     let read_clock = Arc::clone(&clock);
     let records = replayed.chain.size();
     let note: Arc<str> = replayed.note.into();
@@ -395,6 +400,7 @@ fn start(
         files: Files::new(&options.directory),
         tail: Arc::clone(&tail),
         store: RwLock::new(Some(Arc::clone(&store))),
+        pruned,
         vault,
         heads: heads_seen,
         note: notes_seen,

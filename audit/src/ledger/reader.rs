@@ -45,6 +45,8 @@ pub(super) struct ReadSide {
     pub(super) tail: Arc<Tail>,
     /// Taken out when the ledger is closed, so that a forgotten reader does not keep the store open.
     pub(super) store: RwLock<Option<Arc<dyn Store>>>,
+    /// Records before this number may be missing.
+    pub(super) pruned: u64,
     pub(super) vault: Arc<dyn Vault>,
     pub(super) heads: watch::Receiver<u64>,
     pub(super) note: watch::Receiver<Arc<str>>,
@@ -67,13 +69,33 @@ impl Reader {
         self.len() == 0
     }
 
-    /// The record of this number; `None` when there is none yet.
+    /// The record of this number; `None` when there is none yet, or when it was pruned.
     pub fn get(&self, seq: Seq) -> Result<Option<Entry>, ReadError> {
-        Ok(self.range(seq, 1)?.pop())
+        Ok(self.range(seq, 1)?.pop().filter(|entry| entry.record.seq == seq))
     }
 
-    /// At most `limit` records from `from` on, in order and without gaps.
+    /// Records before this number may have been pruned; those that were are passed over.
+    pub fn pruned(&self) -> u64 {
+        self.shared.pruned
+    }
+
+    /// At most `limit` records from `from` on, in order and without gaps but for those that were pruned. None
+    /// only when there are no more; fewer than `limit` also where the pruned beginning ends.
     pub fn range(&self, from: Seq, limit: usize) -> Result<Vec<Entry>, ReadError> {
+        if from.get() < self.shared.pruned && limit > 0 {
+            let mut kept = self.stored(from, limit)?;
+            kept.retain(|stored| stored.seq.get() < self.shared.pruned);
+            if !kept.is_empty() {
+                return kept
+                    .into_iter()
+                    .map(|stored| {
+                        let seq = stored.seq;
+                        self.entry(stored, seq)
+                    })
+                    .collect();
+            }
+            return self.range(Seq::new(self.shared.pruned), limit);
+        }
         let available = usize::try_from(self.len().saturating_sub(from.get())).unwrap_or(usize::MAX);
         let wanted = limit.min(available);
         if wanted == 0 {
@@ -118,13 +140,27 @@ impl Reader {
         Ok(found)
     }
 
-    /// The record of this number as it is stored; `None` when there is none yet.
+    /// Records as they are stored, of these numbers, which must all have been given; without those that were pruned.
+    pub(super) fn stored_between(&self, from: Seq, to: Seq) -> Result<Vec<Stored>, ReadError> {
+        let edge = Seq::new(self.shared.pruned).clamp(from, to);
+        let count = |from: Seq, to: Seq| usize::try_from(to.get() - from.get()).unwrap_or(usize::MAX);
+        let mut found = if from < edge { self.stored(from, count(from, edge))? } else { Vec::new() };
+        found.retain(|stored| stored.seq < edge);
+        if edge < to {
+            found.extend(self.stored_range(edge, count(edge, to))?);
+        }
+        Ok(found)
+    }
+
+    /// The record of this number as it is stored; `None` when there is none yet, or when it was pruned.
     pub(super) fn stored_one(&self, seq: Seq) -> Result<Option<Stored>, ReadError> {
         if seq.get() >= self.len() {
             return Ok(None);
         }
-        let stored = self.stored_range(seq, 1)?.pop().filter(|stored| stored.seq == seq);
-        stored.map(Some).ok_or(ReadError::Missing { seq })
+        match self.stored_between(seq, seq.next())?.pop().filter(|stored| stored.seq == seq) {
+            None if seq.get() >= self.shared.pruned => Err(ReadError::Missing { seq }),
+            found => Ok(found),
+        }
     }
 
     fn stored(&self, from: Seq, limit: usize) -> Result<Vec<Stored>, ReadError> {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::LedgerError;
+use super::pruning::is_declared;
 use crate::chain::Chain;
 use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
@@ -16,6 +17,7 @@ use crate::epoch::{self, Epochs};
 use crate::journal::files::{SegmentPath, read_segment};
 use crate::journal::{Files, Frame, FrameFault, FrameKind, Group, SegmentHeader};
 use crate::note::{NoteError, PublicKey, SignedNote};
+use crate::prefix::{NAME, Piece, Prefix, PrefixFault};
 use crate::record::{Record, RecordReader, Seq};
 use crate::signers::{News, Refused, Signers};
 
@@ -67,6 +69,8 @@ pub(super) struct Expected<'a> {
 
 /// Receives what is read.
 pub(super) trait Visitor {
+    /// Before all records, when the beginning was pruned.
+    fn pruned(&mut self, _prefix: &Prefix) {}
     /// After each record.
     fn record(&mut self, chain: &Chain);
     /// After each group, when its root was found right.
@@ -82,12 +86,24 @@ pub(super) fn replay(
     visitor: &mut dyn Visitor,
 ) -> Result<Replayed, LedgerError> {
     let mut replay = Replay { files, expected, visitor, reader: RecordReader::default(), state };
+    if replay.state.chain.size() == 0 {
+        replay.prefix()?;
+    }
+    // What the prefix stands for may still lie beside it.
+    let begin = replay.state.chain.size();
+    let segments: Vec<_> = segments.iter().filter(|segment| segment.first.get() >= begin).collect();
     for (number, segment) in segments.iter().enumerate() {
         let bytes =
             read_segment(&segment.path).map_err(|error| LedgerError::io("read", &segment.path, error))?;
         replay.segment(segment, &bytes, number + 1 == segments.len())?;
     }
     Ok(replay.state)
+}
+
+/// A beginning that was taken away, and nothing in the ledger that says so.
+fn undeclared() -> LedgerError {
+    let what = "records before it are missing, and no record says that exactly these were pruned";
+    LedgerError::Damaged { segment: NAME.to_owned(), offset: 0, seq: Seq::ZERO, what: what.to_owned() }
 }
 
 struct Replay<'a> {
@@ -99,6 +115,98 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
+    /// Begins with what is left of a pruned beginning.
+    fn prefix(&mut self) -> Result<(), LedgerError> {
+        let path = self.files.prefix();
+        let read = self.files.read_prefix().map_err(|error| LedgerError::io("read", path, error))?;
+        let prefix = match read {
+            None => return Ok(()),
+            Some(Ok(prefix)) => prefix,
+            Some(Err(fault @ PrefixFault::Version { .. })) => {
+                return Err(LedgerError::Newer { segment: NAME.to_owned(), what: fault.to_string() });
+            }
+            Some(Err(fault)) => {
+                let (seq, what) = (fault.seq(), fault.to_string());
+                return Err(LedgerError::Damaged { segment: NAME.to_owned(), offset: 0, seq, what });
+            }
+        };
+        self.own(&prefix.checkpoint().origin)?;
+        self.prefix_pieces(&prefix)?;
+        let declared = is_declared(self.files, &prefix);
+        if !declared.map_err(|error| LedgerError::io("read", self.files.journal(), error))? {
+            return Err(undeclared());
+        }
+        self.visitor.pruned(&prefix);
+        self.state.chain = prefix.chain().clone();
+        self.state.note = prefix.note().to_string();
+        self.state.last_time = prefix.last_time();
+        // Two stand for all: there was more than one group.
+        self.state.groups = 2;
+        Ok(())
+    }
+
+    /// Follows epochs and keys through what is left of the pruned beginning.
+    fn prefix_pieces(&mut self, prefix: &Prefix) -> Result<(), LedgerError> {
+        let (mut news, mut last) = (News::default(), &[][..]);
+        let damaged = |seq, what| LedgerError::Damaged { segment: NAME.to_owned(), offset: 0, seq, what };
+        for piece in prefix.pieces() {
+            match piece {
+                Piece::Record { seq, bytes, .. } => {
+                    let record = self.reader.read(bytes).map_err(|error| damaged(seq, error.to_string()))?;
+                    let declared = self.state.epochs.loose_record(seq, record.kind, || record.details());
+                    declared.map_err(|what| damaged(seq, what))?;
+                    news.read(&record);
+                    last = bytes;
+                }
+                Piece::Omitted(_) => {}
+                Piece::Head { checkpoint, note } => {
+                    self.prefix_head(checkpoint, note, std::mem::take(&mut news), last)?;
+                }
+            }
+        }
+        self.prefix_head(prefix.checkpoint(), prefix.note(), news, last)?;
+        self.state.epochs.end_of_loose().map_err(|what| damaged(Seq::new(1), what))
+    }
+
+    fn prefix_head(
+        &mut self,
+        checkpoint: &Checkpoint,
+        note: &SignedNote,
+        mut news: News,
+        last: &[u8],
+    ) -> Result<(), LedgerError> {
+        let seq = Seq::new(checkpoint.size.saturating_sub(1));
+        let damaged = |what| LedgerError::Damaged { segment: NAME.to_owned(), offset: 0, seq, what };
+        self.state.epochs.head(&checkpoint.origin).map_err(damaged)?;
+        self.state.signers.after_gap();
+        // The last record before it may have been pruned; the last one that is there is not younger.
+        news.set_last_time(self.reader.read(last).ok().map(|record| record.time));
+        let signed = self.state.signers.head(checkpoint.size, note, &news);
+        signed.map(drop).map_err(|refused| self.refused(note, refused, (NAME.to_owned(), 0)))
+    }
+
+    /// What a head that must not be believed says of the ledger.
+    fn refused(
+        &self,
+        note: &SignedNote,
+        refused: Refused,
+        (segment, offset): (String, usize),
+    ) -> LedgerError {
+        match refused {
+            Refused::Signature(NoteError::OtherKey { .. }) => LedgerError::ForeignKey {
+                directory: self.files.directory().to_owned(),
+                found: note.signers(),
+                expected: self.expected.key.to_string(),
+            },
+            refused => LedgerError::Damaged {
+                segment,
+                offset,
+                seq: self.state.chain.next(),
+                what: format!("the head over it: {refused}"),
+            },
+        }
+    }
+
     fn segment(&mut self, segment: &SegmentPath, bytes: &[u8], last: bool) -> Result<(), LedgerError> {
         let mut offset = match Frame::read(bytes, 0) {
             Ok(Some(frame)) if frame.sound && frame.kind == FrameKind::Segment => {
@@ -167,7 +275,7 @@ impl Replay<'_> {
         let first = self.state.chain.next();
         let (mut news, mut last) = (News::default(), &[][..]);
         for (seq, record, _) in group.records() {
-            if may_concern_keys(record)
+            if News::may_be_in(record)
                 && let Ok(record) = self.reader.read(record)
             {
                 news.read(&record);
@@ -188,19 +296,8 @@ impl Replay<'_> {
         };
         self.own(&head.origin)?;
         self.state.epochs.head(&head.origin).map_err(|what| self.damaged(segment, offset, what))?;
-        self.signed(&note, news, last).map_err(|refused| match refused {
-            Refused::Signature(NoteError::OtherKey { .. }) => LedgerError::ForeignKey {
-                directory: self.files.directory().to_owned(),
-                found: note.signers(),
-                expected: self.expected.key.to_string(),
-            },
-            refused => LedgerError::Damaged {
-                segment: segment.name(),
-                offset,
-                seq: first,
-                what: format!("the head over it: {refused}"),
-            },
-        })?;
+        self.signed(&note, news, last)
+            .map_err(|refused| self.refused(&note, refused, (segment.name(), offset)))?;
         if head != self.state.chain.checkpoint(&head.origin) {
             return Err(LedgerError::Damaged {
                 segment: segment.name(),
@@ -264,12 +361,6 @@ impl Replay<'_> {
     fn damaged(&self, segment: &SegmentPath, offset: usize, what: String) -> LedgerError {
         LedgerError::Damaged { segment: segment.name(), offset, seq: self.state.chain.next(), what }
     }
-}
-
-/// Whether a record may be of a kind that says something about the ledger's keys.
-fn may_concern_keys(record: &[u8]) -> bool {
-    let text = std::str::from_utf8(record).unwrap_or_default();
-    text.contains("\"kind\":\"key.") || text.contains("\"kind\":\"ledger.created\"")
 }
 
 enum Fault {

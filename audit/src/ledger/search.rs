@@ -170,8 +170,10 @@ impl Looking<'_> {
             if self.is_done() {
                 return Ok(());
             }
-            let stored = self.reader.stored_one(seq)?.ok_or(ReadError::Missing { seq })?;
-            self.look(stored)?;
+            // An index from before may name what was pruned since.
+            if let Some(stored) = self.reader.stored_one(seq)? {
+                self.look(stored)?;
+            }
         }
         match self.search.order {
             _ if self.is_done() => {}
@@ -185,15 +187,13 @@ impl Looking<'_> {
     fn whole(&mut self, from: Seq, to: Seq) -> Result<(), ReadError> {
         let (mut from, mut to) = (from.get(), to.get());
         while from < to && !self.is_done() {
-            let count = BATCH.min(to - from);
-            let start = match self.search.order {
-                Order::OldestFirst => from,
-                Order::NewestFirst => to - count,
+            let (start, end) = match self.search.order {
+                Order::OldestFirst => (from, to.min(from.saturating_add(BATCH))),
+                Order::NewestFirst => (from.max(to.saturating_sub(BATCH)), to),
             };
-            let mut stored =
-                self.reader.stored_range(Seq::new(start), usize::try_from(count).unwrap_or(1))?;
+            let mut stored = self.reader.stored_between(Seq::new(start), Seq::new(end))?;
             match self.search.order {
-                Order::OldestFirst => from = start + count,
+                Order::OldestFirst => from = end,
                 Order::NewestFirst => {
                     stored.reverse();
                     to = start;

@@ -132,9 +132,18 @@ impl Store for SledStore {
         let Some(last) = groups.last() else { return Ok(()) };
         let mut batch = sled::Batch::default();
         let mut packer = Packer::default();
-        for (seq, record, sealed) in groups.iter().flat_map(|group| group.records()) {
-            if let Some((first, block)) = packer.add(seq, record, sealed) {
+        let mut next = None;
+        for group in groups {
+            // A block numbers its records from its first one on, so it ends where some were pruned.
+            if next.replace(group.end()).is_some_and(|next| next != group.first())
+                && let Some((first, block)) = packer.finish()
+            {
                 insert(&mut batch, first, &block);
+            }
+            for (seq, record, sealed) in group.records() {
+                if let Some((first, block)) = packer.add(seq, record, sealed) {
+                    insert(&mut batch, first, &block);
+                }
             }
         }
         if let Some((first, block)) = packer.finish() {

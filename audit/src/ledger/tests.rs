@@ -13,6 +13,8 @@ mod dying_disk;
 mod faults;
 mod handover;
 mod overlap;
+mod pruned_history;
+mod pruning;
 mod recovery;
 mod refusals;
 mod reopening;

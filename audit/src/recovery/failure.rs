@@ -48,6 +48,14 @@ pub enum RecoveryError {
         /// Why not.
         reason: String,
     },
+    /// The pruned beginning cannot be kept.
+    #[error("the pruned beginning {path} cannot be kept: {what}")]
+    Pruned {
+        /// Where it lies.
+        path: PathBuf,
+        /// Why not.
+        what: String,
+    },
     /// Something stands where something else must be put.
     #[error("{path} is not what was planned for: {what}")]
     Changed {
@@ -74,6 +82,10 @@ impl RecoveryError {
             Self::Checkpoint { .. } => "give a file that `auditctl checkpoint` printed for this ledger",
             Self::Plan { .. } => {
                 "move it away and run `auditctl recover` again: it makes a new one from what is there"
+            }
+            Self::Pruned { .. } => {
+                "what was pruned is in the archive: copy its segments into `journal/`, move `journal/pruned` away, and run \
+                 `auditctl recover` again; nothing was changed"
             }
             Self::Changed { .. } => {
                 "somebody changed the directory since the plan was made: move the plan away and run \

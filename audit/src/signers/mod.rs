@@ -302,6 +302,13 @@ impl Signers {
         }
     }
 
+    /// Heads were pruned before the next one: nobody knows any more who signed them. Of a lent key only those
+    /// count that are there.
+    pub fn after_gap(&mut self) {
+        self.share.behind = 0;
+        self.share.last_own = None;
+    }
+
     fn end_delegate(&mut self, size: u64) {
         if self.lent.take().is_some()
             && let Some(tenure) = self.delegates.last_mut()

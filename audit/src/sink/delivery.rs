@@ -314,7 +314,8 @@ fn batch(feed: &dyn Feed, format: &Format, most: usize, from: Position) -> Resul
     for entry in feed.range(from.next, BATCH)? {
         let Position { next, sequence } = batch.upto;
         // Sent under a wrong number, or with a hole before it, a record would be evidence against the ledger.
-        if entry.record.seq.get() != next {
+        let found = entry.record.seq.get();
+        if found != next && !(next < found && found <= feed.pruned()) {
             return Err(FeedError::new(format!(
                 "record {next} was asked for, {} was given",
                 entry.record.seq
@@ -323,13 +324,13 @@ fn batch(feed: &dyn Feed, format: &Format, most: usize, from: Position) -> Resul
         let message = format.message(&entry, sequence);
         if message.len() > most {
             if !about_a_sink(entry.record.kind) {
-                batch.oversize.push((next, message.len()));
+                batch.oversize.push((found, message.len()));
             }
             format::frame(&mut batch.bytes, &format.pointer(&entry, sequence, message.len()));
         } else {
             format::frame(&mut batch.bytes, &message);
         }
-        batch.upto = Position { next: next + 1, sequence: sequence + 1 };
+        batch.upto = Position { next: found + 1, sequence: sequence + 1 };
     }
     if batch.upto == from {
         return Err(FeedError::new(format!("record {} is announced but cannot be read", from.next)));

@@ -17,6 +17,10 @@ impl Feed for Reader {
         self.checkpoint().lines().next().unwrap_or_default().to_owned()
     }
 
+    fn pruned(&self) -> u64 {
+        Self::pruned(self)
+    }
+
     fn epochs(&self) -> Vec<(u64, u64)> {
         Self::epochs(self).iter().map(|epoch| (epoch.number, epoch.start)).collect()
     }

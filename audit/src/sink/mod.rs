@@ -51,7 +51,11 @@ pub trait Feed: Send + Sync + 'static {
     fn epochs(&self) -> Vec<(u64, u64)> {
         vec![(1, 0)]
     }
-    /// Up to `limit` records from number `from` on, ascending without gaps. May block.
+    /// Records before this number may have been pruned, and are then missing. None, if nothing is said.
+    fn pruned(&self) -> u64 {
+        0
+    }
+    /// Up to `limit` records from number `from` on, ascending without gaps but for those that were pruned. May block.
     fn range(&self, from: u64, limit: usize) -> Result<Vec<Entry>, FeedError>;
     /// The number of durable records: record `n` may be read once this exceeds `n`.
     fn heads(&self) -> watch::Receiver<u64>;

@@ -32,11 +32,16 @@ pub struct Omitted(Vec<Subtree>);
 impl Omitted {
     /// Leaves out one more leaf; it must be the one after the last.
     pub fn push(&mut self, seq: u64, leaf: Digest) {
-        let mut block = Subtree { first: seq, height: 0, root: leaf };
-        while let Some(before) = self
-            .0
-            .pop_if(|before| before.height == block.height && before.first.is_multiple_of(2 * block.count()))
-        {
+        self.push_within(Subtree { first: seq, height: 0, root: leaf }, u32::MAX);
+    }
+
+    /// Leaves out one more subtree; it must begin after the last. Nothing is merged to more than `tallest` levels.
+    pub fn push_within(&mut self, mut block: Subtree, tallest: u32) {
+        while let Some(before) = self.0.pop_if(|before| {
+            before.height == block.height
+                && block.height < tallest
+                && before.first.is_multiple_of(block.count().saturating_mul(2))
+        }) {
             let root = Digest::node(&before.root, &block.root);
             block = Subtree { first: before.first, height: block.height + 1, root };
         }

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 use jiff::SignedDuration;
 
-use super::walk::{Stop, Walk};
+use super::walk::{Pruned, Stop, Walk};
 use super::{Break, EARLIER, GIVEN, Known, Part, Statement, Summary, Trust, Verdict, Verified};
 use crate::checkpoint::Checkpoint;
 use crate::kind::Kind;
+use crate::prefix::NAME;
 use crate::record::Seq;
 
 /// Turns what the walk found into a verdict.
@@ -57,6 +58,14 @@ impl Assessment<'_> {
                 walk.chain.size() - since.size(),
                 since.size()
             )),
+            None if let Some(pruned) = &walk.pruned => Part::pass(format!(
+                "All {} records that are there are in canonical form, numbered, linked where they follow each \
+                 other, and lead with the hashes of the {} that were pruned to the root of their signed head \
+                 ({} heads).",
+                walk.chain.size() - pruned.gone(),
+                pruned.gone(),
+                walk.tally.heads
+            )),
             None => Part::pass(format!(
                 "All {} records are in canonical form, numbered without gaps, linked, and under the root of \
                  their signed head ({} heads).",
@@ -75,6 +84,12 @@ impl Assessment<'_> {
         }
         let (mut good, mut doubts) = (Vec::new(), Vec::new());
         let mut doubted = false;
+        if let Some(pruned) = &self.walk.pruned {
+            match explained(pruned) {
+                Ok(sentence) => doubts.push(sentence),
+                Err(failed) => return failed,
+            }
+        }
         for ((name, statement), root) in self.known.all().into_iter().zip(self.walk.roots) {
             let brought = name == GIVEN || name == EARLIER;
             match statement {
@@ -94,6 +109,22 @@ impl Assessment<'_> {
                     doubted |= brought;
                     doubts.push(format!(
                         "{} covers {} records, which were verified earlier and not read again.",
+                        capital(name),
+                        checkpoint.size
+                    ));
+                }
+                Statement::Usable(checkpoint, _)
+                    if root.is_none()
+                        && self
+                            .walk
+                            .pruned
+                            .as_ref()
+                            .is_some_and(|at| checkpoint.size < at.declaration.size) =>
+                {
+                    doubted |= brought;
+                    doubts.push(format!(
+                        "{} covers {} records, and some around its end were pruned, so that it cannot be compared \
+                         without the archive (--archive).",
                         capital(name),
                         checkpoint.size
                     ));
@@ -283,6 +314,8 @@ impl Assessment<'_> {
             origin: walk.origin.get().map(str::to_owned),
             epochs: walk.origin.epochs().all().to_vec(),
             records: walk.chain.size(),
+            pruned: walk.pruned.as_ref().map_or(0, Pruned::gone),
+            pruned_by: walk.pruned.as_ref().and_then(|pruned| pruned.declared_by),
             heads: walk.tally.heads,
             segments: walk.tally.segments,
             first_time: walk.tally.first_time,
@@ -300,6 +333,12 @@ impl Assessment<'_> {
             "that the times are right: they are those of the gateway's own clock",
             "who the people are: personal values stand in the records as commitments and were not opened",
         ];
+        if self.walk.pruned.is_some() {
+            list.insert(
+                0,
+                "what the pruned records said, or that the right ones were pruned: give the archive with --archive",
+            );
+        }
         if self.since.is_some() {
             list.insert(
                 0,
@@ -322,4 +361,23 @@ impl Assessment<'_> {
 pub(super) fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// That records are missing on purpose, in words; or that nothing says so.
+fn explained(pruned: &Pruned) -> Result<String, (Part, Option<Break>)> {
+    let (gone, size) = (pruned.gone(), pruned.declaration.size);
+    if let Some(seq) = pruned.declared_by {
+        return Ok(format!(
+            "Of the records before {size}, {gone} were pruned and {} were kept, as record {seq} declares; what \
+             the pruned ones said was not read.",
+            pruned.kept
+        ));
+    }
+    let sentence = format!(
+        "{gone} of the records before {size} are missing, and no record says that exactly these were pruned."
+    );
+    let what =
+        "records from there on are missing, and no record says that exactly these were pruned".to_owned();
+    let found = Break { seq: Seq::ZERO, what, segment: Some(NAME.to_owned()), offset: None };
+    Err((Part::fail(sentence), Some(found)))
 }

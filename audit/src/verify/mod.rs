@@ -29,7 +29,7 @@ use crate::note::{CosignerKey, PublicKey, SignedNote};
 use crate::signers::Signers;
 
 use assess::Assessment;
-pub use directory::{Progress, directory, directory_since};
+pub use directory::{Progress, directory, directory_since, directory_with_archive};
 pub use since::{MAX_STATE_BYTES, StateError, Verified};
 pub use tiles::{is_tiles, tiles};
 pub use verdict::{Break, Overall, Part, State, Summary, Verdict};
@@ -84,8 +84,8 @@ pub struct Unreadable {
 
 /// Checks a ledger.
 ///
-/// `segments` in the order of their names; they are taken one at a time, so a ledger need not fit into
-/// memory. `head_file` must have been read before the first segment, or a ledger that is being written
+/// `segments` in the order of their names, after the prefix (under [`NAME`](crate::prefix::NAME)) if the journal was
+/// pruned; they are taken one at a time, so a ledger need not fit into memory. `head_file` must have been read before the first segment, or a ledger that is being written
 /// would seem to be behind it.
 pub fn verify<I>(segments: I, head_file: Option<&[u8]>, trust: &Trust) -> Verdict
 where

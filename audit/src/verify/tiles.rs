@@ -55,6 +55,7 @@ struct Pass<'a> {
 impl Pass<'_> {
     fn run(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<(), Stop> {
         let size = self.checkpoint.size;
+        self.whole(size)?;
         for tile in bundles(size) {
             self.bundle(tile)?;
             progress(Progress { done: self.walk.chain.size(), total: size });
@@ -73,6 +74,20 @@ impl Pass<'_> {
         if self.walk.chain.checkpoint(&self.checkpoint.origin) != *self.checkpoint {
             let what = "it or one before it is not the record that the checkpoint was signed for";
             return Err(Stop::Broken(found(last, what.to_owned(), "checkpoint")));
+        }
+        Ok(())
+    }
+
+    /// Tiles of a pruned ledger cannot be checked from record 0 on: that is no fault, and no proof.
+    fn whole(&self, size: u64) -> Result<(), Stop> {
+        let mut there = bundles(size).map(|tile| (tile, self.directory.join(tile.path()).exists()));
+        if let (Some((first, false)), Some((begin, _))) = (there.next(), there.find(|(_, there)| *there)) {
+            let reason = format!(
+                "the tiles begin at record {}, as those of a pruned ledger do; check the ledger itself, or tiles made \
+                 of it together with its archive",
+                begin.index * WIDTH as u64
+            );
+            return Err(Stop::Unreadable(Unreadable { name: first.path(), reason }));
         }
         Ok(())
     }

@@ -77,6 +77,10 @@ pub struct Summary {
     pub epochs: Vec<Epoch>,
     /// How many records were checked.
     pub records: u64,
+    /// How many of them were pruned: their places were checked, and what they said was not read.
+    pub pruned: u64,
+    /// The record that declares it, if any does.
+    pub pruned_by: Option<Seq>,
     /// Under how many signed heads.
     pub heads: u64,
     /// In how many segment files.

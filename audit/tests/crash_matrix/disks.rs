@@ -78,6 +78,9 @@ impl Disk for FailingDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.0.step(|half| if half { Ok(()) } else { RealDisk.rename(from, to) })
     }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.step(|half| if half { Ok(()) } else { RealDisk.remove(path) })
+    }
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         self.0.step(|half| if half { Ok(()) } else { RealDisk.sync_directory(path) })
     }

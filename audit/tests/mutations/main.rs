@@ -19,6 +19,7 @@ mod cases;
 mod epochs;
 mod handover;
 mod ledger;
+mod pruned;
 mod records;
 mod second;
 
@@ -140,7 +141,15 @@ fn main() -> ExitCode {
         assert_eq!(overall, Overall::Verified, "{what}");
         score.second.keep(what.to_owned(), &sample.bind(), sample.head.as_deref(), overall);
     }
+    let (segments, head) = pruned::good();
+    for key in [ledger::genuine(), pruned::successor()] {
+        let keys = vec![key.verifier()];
+        let overall = overall(&segments, Some(&head), &Trust { keys: keys.clone(), ..ledger::trust() });
+        assert_eq!(overall, Overall::Verified, "a pruned ledger passes for {keys:?}");
+        score.second.keep_for(&keys, "a pruned ledger".to_owned(), &segments, Some(&head), overall);
+    }
     cases::run(&mut score);
+    pruned::run(&mut score);
     epochs::run(&mut score);
     handover::run(&mut score);
     for (class, tried) in &score.tried {

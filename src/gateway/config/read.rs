@@ -7,15 +7,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sallyport_audit::ledger::OnStall;
+use sallyport_audit::retention::{Framework, Policy, PolicyError};
 use sallyport_audit::sink::options::LEAST_MAX_MESSAGE;
 use sallyport_audit::sink::{
     Address, ClientIdentity, Facility, PersonalView, SinkName, SyslogOptions, TlsOptions, Transport,
 };
 use sallyport_audit::{Digest, Lending};
 
+use super::archive::read_archive;
 use super::keys::SINK_KEYS;
 use super::reader::{Problems, Reader};
-use super::settings::{Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, Provider, Tls, Tunnels};
+use super::settings::{
+    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, Provider, Retention, Tls, Tunnels,
+};
 use super::witnesses::{WitnessSettings, read_witnessing};
 use crate::tunnel::Suite;
 
@@ -52,8 +56,10 @@ pub(super) fn read(
     let lends = reader.word("ledger.delegate", &[("off", false), ("on", true)]);
     let lending = read_lending(reader);
     let ledger_directory = path(reader, "ledger.directory", state);
+    let segment_bytes = reader.number("ledger.segment_mebibytes", 1, 512).map(|size| size << 20);
     let record_heartbeat = seconds(reader.number("ledger.heartbeat_secs", 1, 3600));
     let cosign_every = seconds(reader.number("ledger.cosign_secs", 1, 86_400));
+    let retention = read_retention(reader, state);
     let queue = reader.word("ledger.on_stall", &[("refuse", false), ("queue", true)]);
     let stall_wait = seconds(reader.number("ledger.stall_wait_secs", 1, 300));
     let scrub_every =
@@ -100,6 +106,7 @@ pub(super) fn read(
         },
         ledger: Ledger {
             directory: ledger_directory?,
+            segment_bytes: segment_bytes?,
             heartbeat: record_heartbeat?,
             cosign_every: cosign_every?,
             lending: lends?.then_some(lending?),
@@ -111,6 +118,7 @@ pub(super) fn read(
             scrub_bytes_per_second: scrub_bytes?,
             witnesses: witnesses?,
         },
+        retention: retention?,
         access: Access { policy_directory: policy_directory?, tenant: tenant?, token_life: token_life? },
         tunnels: Tunnels {
             max_per_user: max_per_user?,
@@ -145,6 +153,33 @@ const SUITES: &[(&str, &[Suite])] = &[
     ("aes256gcm", &[Suite::XWingEd25519MlDsa65Aes256Gcm]),
     ("chacha20poly1305", &[Suite::XWingEd25519MlDsa65ChaCha20Poly1305]),
 ];
+
+fn read_retention(reader: &mut Reader<'_>, state: &Path) -> Option<Retention> {
+    let list = |text: String| -> Vec<String> {
+        text.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect()
+    };
+    let frameworks = reader.parse("retention.frameworks", |text: String| {
+        list(text).iter().map(|word| word.parse::<Framework>().map_err(|error| error.to_string())).collect()
+    });
+    let minimum =
+        reader.number("retention.minimum_days", 0, 36_525).and_then(|days| u32::try_from(days).ok());
+    let kinds = reader.take::<String>("retention.kind_days").map(list);
+    let archive = read_archive(reader, state);
+    let (frameworks, minimum, kinds): (Vec<Framework>, _, _) = (frameworks?, minimum?, kinds?);
+    let archive = archive.ok()?;
+    match Policy::new(frameworks, minimum, &kinds) {
+        Ok(policy) => Some(Retention { policy, archive }),
+        Err(error) => {
+            let at = if matches!(error, PolicyError::Nothing) {
+                "retention.frameworks"
+            } else {
+                "retention.kind_days"
+            };
+            reader.fault(at, error.to_string());
+            None
+        }
+    }
+}
 
 fn read_max_age(reader: &mut Reader<'_>) -> Option<MaxAge> {
     let mut days = |path: &str| {

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sallyport_audit::ledger::OnStall;
+use sallyport_audit::retention::Policy;
 use sallyport_audit::sink::SyslogOptions;
 use sallyport_audit::{Digest, Lending};
 
+use super::archive::ArchivePlace;
 use super::witnesses::Witnesses;
 
 /// A configuration that passed every check.
@@ -24,6 +26,8 @@ pub struct Config {
     pub keys: Keys,
     /// Where records live.
     pub ledger: Ledger,
+    /// For how long records stay.
+    pub retention: Retention,
     /// Policy and tokens.
     pub access: Access,
     /// Publishers.
@@ -110,6 +114,8 @@ pub enum Provider {
 pub struct Ledger {
     /// Folder of journal, head file and store.
     pub directory: PathBuf,
+    /// Size at which a file of the journal is closed, in bytes.
+    pub segment_bytes: u64,
     /// Interval of heartbeat records.
     pub heartbeat: Duration,
     /// Interval of post-quantum cosignatures.
@@ -124,6 +130,15 @@ pub struct Ledger {
     pub scrub_bytes_per_second: u64,
     /// Who else is to cosign the ledger's heads.
     pub witnesses: Witnesses,
+}
+
+/// Section `[retention]`.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// Minimum ages.
+    pub policy: Policy,
+    /// Where copies of pruned segments go.
+    pub archive: Option<ArchivePlace>,
 }
 
 /// Section `[access]`.

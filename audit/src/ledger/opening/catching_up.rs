@@ -9,6 +9,7 @@ use crate::epoch;
 use crate::journal::files::SegmentPath;
 use crate::ledger::scrub;
 use crate::ledger::sled_store::SledStore;
+use crate::prefix::Prefix;
 use crate::record::Seq;
 
 /// The most records that are put into the store at once.
@@ -195,6 +196,28 @@ impl<'a> Walk<'a> {
 }
 
 impl Visitor for Walk<'_> {
+    fn pruned(&mut self, prefix: &Prefix) {
+        let (size, root) = (prefix.size(), prefix.checkpoint().root);
+        if self.known_size == Some(size) {
+            self.root_at_known = Some(root);
+        }
+        if let (Some(store), Some(gone)) = (self.target, prefix.first_omitted())
+            && store.range(gone, 1).is_ok_and(|found| found.first().is_some_and(|found| found.seq == gone))
+        {
+            self.failure = Some("it holds records that were pruned".to_owned());
+        }
+        match self.store_head {
+            // An empty store gets what was kept. It is whole only with the last of it, so all goes in at once.
+            _ if self.store_matches => {
+                self.waiting = prefix.groups();
+                self.waiting_records = prefix.kept();
+                self.flush();
+            }
+            Some(head) if head.size == size => self.store_matches = head.root == root,
+            _ => {}
+        }
+    }
+
     fn record(&mut self, chain: &Chain) {
         let size = chain.size();
         if self.known_size == Some(size) {

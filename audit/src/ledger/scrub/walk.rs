@@ -8,6 +8,7 @@ use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
 use crate::journal::files::SegmentPath;
 use crate::journal::{Files, FrameKind, Group, SegmentHeader};
+use crate::prefix::NAME;
 use crate::tree::Frontier;
 
 /// How many damaged places are named; of the others it is said how many there are.
@@ -121,7 +122,7 @@ pub(super) fn walk(
 ) -> Option<Findings> {
     let mut walk = Walk { files, head, copies, go_on, reached: None, found: Findings::default() };
     walk.found.records = head.size;
-    let segments = match files.segments() {
+    let segments = match walk.beginning().and_then(|size| files.segments_behind(size)) {
         Ok(segments) => segments,
         Err(error) => return Some(Findings::failed(format!("the journal cannot be listed: {error}"))),
     };
@@ -148,12 +149,27 @@ struct Walk<'a> {
     head: &'a Checkpoint,
     copies: &'a Copies,
     go_on: &'a mut dyn FnMut(u64) -> bool,
-    /// The tree over all records so far; `None` before the first, and behind damage.
+    /// The tree over all records so far; `None` behind damage.
     reached: Option<Frontier>,
     found: Findings,
 }
 
 impl Walk<'_> {
+    /// Reads what is left of a pruned beginning; where it ends, or 0 if there is none.
+    fn beginning(&mut self) -> std::io::Result<u64> {
+        let (size, begun) = match self.files.read_prefix()? {
+            None => (0, Some(Frontier::default())),
+            Some(Ok(prefix)) => (prefix.size(), Some(prefix.chain().frontier().clone())),
+            Some(Err(fault)) => {
+                let (seq, what) = (fault.seq().get(), fault.to_string());
+                self.found.damage.push(Damage { segment: NAME.to_owned(), offset: 0, seq, what });
+                (self.files.pruned()?, None)
+            }
+        };
+        self.reached = begun;
+        Ok(size)
+    }
+
     /// Reads one segment. Damage in it ends it: what comes behind is looked at again from the next header on.
     fn segment(&mut self, segment: &SegmentPath) -> Option<()> {
         let first = segment.first.get();

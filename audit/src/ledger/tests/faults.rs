@@ -7,7 +7,7 @@ use super::*;
 use crate::disk::{Disk, DiskFile, RealDisk};
 
 /// A disk on which one operation fails; a write that fails leaves half of its bytes.
-struct FaultyDisk {
+pub(super) struct FaultyDisk {
     count: Arc<AtomicUsize>,
     fails: usize,
     kind: io::ErrorKind,
@@ -41,6 +41,10 @@ impl Disk for FaultyDisk {
         self.step()?;
         RealDisk.rename(from, to)
     }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.step()?;
+        RealDisk.remove(path)
+    }
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         self.step()?;
         RealDisk.sync_directory(path)
@@ -72,13 +76,18 @@ impl DiskFile for FaultyFile {
     }
 }
 
+/// A disk whose operation number `fails` does, and how many there were.
+pub(super) fn faulty(fails: usize, kind: io::ErrorKind) -> (FaultyDisk, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    (FaultyDisk { count: Arc::clone(&count), fails, kind }, count)
+}
+
 fn open_faulty(
     options: LedgerOptions,
     fails: usize,
     kind: io::ErrorKind,
 ) -> (Result<(Ledger, Opened), LedgerError>, Arc<AtomicUsize>) {
-    let count = Arc::new(AtomicUsize::new(0));
-    let disk = FaultyDisk { count: Arc::clone(&count), fails, kind };
+    let (disk, count) = faulty(fails, kind);
     let surroundings = Surroundings { disk: Arc::new(disk), ..Surroundings::real() };
     (opening::open(options, Box::new(signer()), Arc::new(PlainVault), surroundings), count)
 }

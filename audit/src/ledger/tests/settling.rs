@@ -32,6 +32,10 @@ impl Disk for WatchedDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         RealDisk.rename(from, to)
     }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.note(path);
+        RealDisk.remove(path)
+    }
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         self.note(path);
         RealDisk.sync_directory(path)

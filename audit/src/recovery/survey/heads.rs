@@ -9,10 +9,11 @@ use super::Prefix;
 use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
 use crate::epoch::{self, Epochs};
-use crate::journal::scan::scan;
+use crate::journal::scan::scan_pieces;
 use crate::journal::{Files, Frame, FrameKind, Group, SegmentHeader};
 use crate::note::PublicKey;
-use crate::record::{RecordReader, Seq};
+use crate::prefix::Piece;
+use crate::record::RecordReader;
 use crate::recovery::RecoveryError;
 use crate::recovery::carry::waiting;
 use crate::tree::Frontier;
@@ -38,6 +39,8 @@ enum Standing {
     Contradicting,
     /// An earlier epoch lost it, and has said so.
     Declared,
+    /// Records around its end were pruned, so that it cannot be compared.
+    Pruned,
 }
 
 /// All that were found.
@@ -134,21 +137,29 @@ impl<'a> Heads<'a> {
         let (mut frontier, mut epochs) = (Frontier::default(), Epochs::default());
         let mut reader = RecordReader::default();
         let mut roots = std::collections::BTreeMap::from([(0, frontier.root())]);
-        let mut visit = |_: Seq, bytes: &[u8], _: &[u8]| {
+        let mut visit = |piece: Piece<'_>| {
             if frontier.size() >= kept {
                 return ControlFlow::Break(());
             }
-            if let Ok(record) = reader.read(bytes) {
-                // The verifier has passed all of this already; only the epochs are wanted.
-                let _ = epochs.loose_record(record.seq, record.kind, || record.details());
+            match piece {
+                Piece::Record { bytes, .. } => {
+                    if let Ok(record) = reader.read(bytes) {
+                        // The verifier has passed all of this already; only the epochs are wanted.
+                        let _ = epochs.loose_record(record.seq, record.kind, || record.details());
+                    }
+                    frontier.push(Digest::leaf(bytes));
+                }
+                Piece::Omitted(run) if frontier.push_subtree(run.height, run.root) => {}
+                Piece::Omitted(_) => return ControlFlow::Break(()),
+                Piece::Head { .. } => {}
             }
-            frontier.push(Digest::leaf(bytes));
             if wanted.contains(&frontier.size()) {
                 roots.insert(frontier.size(), frontier.root());
             }
             ControlFlow::Continue(())
         };
-        scan(files, Seq::ZERO, &mut visit).map_err(RecoveryError::io("read", files.journal()))?;
+        scan_pieces(files, &mut visit).map_err(RecoveryError::io("read", files.journal()))?;
+        let pruned = files.pruned().map_err(RecoveryError::io("read", files.prefix()))?;
         for known in &mut self.list {
             let Checkpoint { origin, size, root } = &known.checkpoint;
             let lost_earlier = epochs
@@ -161,6 +172,8 @@ impl<'a> Heads<'a> {
                 Standing::Declared
             } else if *size > kept {
                 Standing::Beyond
+            } else if own && *size < pruned && !roots.contains_key(size) {
+                Standing::Pruned
             } else if own && roots.get(size) == Some(root) {
                 Standing::Contained
             } else {

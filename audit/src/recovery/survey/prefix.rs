@@ -8,12 +8,15 @@ use crate::journal::files::{SegmentPath, read_segment};
 use crate::journal::segment::SegmentFault;
 use crate::journal::{Files, Frame, FrameFault, FrameKind, Group, SegmentHeader};
 use crate::note::PublicKey;
+use crate::prefix::NAME;
 use crate::recovery::{Kept, Move, RecoveryError};
 use crate::tree::Frontier;
 use crate::verify::{Segment, State, Trust, Unreadable, Verdict, verify};
 
 /// A beginning of the journal: so many segments, and of the last so many bytes.
 pub(super) struct Prefix {
+    /// What is left of a pruned beginning stands before them.
+    pruned: bool,
     segments: Vec<SegmentPath>,
     count: usize,
     bytes: u64,
@@ -24,23 +27,34 @@ pub(super) struct Prefix {
 impl Prefix {
     /// Cuts until what is left passes.
     pub(super) fn find(files: &Files, keys: &[PublicKey]) -> Result<Self, RecoveryError> {
-        let segments = files.segments().map_err(RecoveryError::io("list", files.journal()))?;
+        let failed = RecoveryError::io("read", files.prefix());
+        let (pruned, size) = (files.prefix().exists(), files.pruned().map_err(failed)?);
+        // What the pruned beginning stands for may still lie beside it.
+        let segments = files.segments_behind(size).map_err(RecoveryError::io("list", files.journal()))?;
         let (count, bytes) = (segments.len(), u64::MAX);
         let kept = Kept { records: 0, root: Frontier::default().root(), note: String::new() };
-        let mut prefix = Self { segments, count, bytes, kept, findings: Vec::new() };
+        let mut prefix = Self { pruned, segments, count, bytes, kept, findings: Vec::new() };
         loop {
             let groups = prefix.last_groups()?;
             let Some((end, note)) = groups else {
                 if prefix.count == 0 {
-                    return Ok(prefix);
+                    // Nothing is left that declares it: to go on without it would give up what is archived.
+                    return if pruned { Err(undeclared(files)) } else { Ok(prefix) };
                 }
                 // Begun, and nothing written into it that counts.
                 (prefix.count, prefix.bytes) = (prefix.count - 1, u64::MAX);
                 continue;
             };
             prefix.bytes = end;
-            let verdict = prefix.verify(keys);
+            let verdict = prefix.verify(files, keys);
             let broken = verdict.first_break.as_ref();
+            if let Some(broken) = broken.filter(|broken| broken.segment.as_deref() == Some(NAME)) {
+                if verdict.ledger.pruned_by.is_none() && verdict.integrity.state == State::Pass {
+                    return Err(undeclared(files));
+                }
+                let what = format!("record {}: {}", broken.seq, broken.what);
+                return Err(RecoveryError::Pruned { path: files.prefix(), what });
+            }
             let place = broken.and_then(|broken| {
                 let at = prefix.segments.iter().position(|one| Some(one.name()) == broken.segment)?;
                 Some((at, broken.offset?, format!("Record {}: {}.", broken.seq, broken.what)))
@@ -64,19 +78,23 @@ impl Prefix {
         }
     }
 
-    fn verify(&self, keys: &[PublicKey]) -> Verdict {
+    fn verify(&self, files: &Files, keys: &[PublicKey]) -> Verdict {
         let trust = Trust { keys: keys.to_vec(), ..Trust::default() };
+        let unreadable =
+            |name: String| move |error: std::io::Error| Unreadable { name, reason: error.to_string() };
+        let pruned = self.pruned.then(|| {
+            let bytes = read_segment(&files.prefix()).map_err(unreadable(NAME.to_owned()))?;
+            Ok(Segment { name: NAME.to_owned(), bytes })
+        });
         let kept = self.segments.iter().take(self.count).enumerate();
         let read = kept.map(|(at, segment)| {
-            let unreadable =
-                |error: std::io::Error| Unreadable { name: segment.name(), reason: error.to_string() };
-            let mut bytes = read_segment(&segment.path).map_err(unreadable)?;
+            let mut bytes = read_segment(&segment.path).map_err(unreadable(segment.name()))?;
             if at + 1 == self.count {
                 bytes.truncate(usize::try_from(self.bytes).unwrap_or(usize::MAX));
             }
             Ok(Segment { name: segment.name(), bytes })
         });
-        verify(read, None, &trust)
+        verify(pruned.into_iter().chain(read), None, &trust)
     }
 
     /// Where the whole groups of the last segment end, and the head over them; `None` if there are none.
@@ -143,6 +161,12 @@ impl Prefix {
         }
         moves
     }
+}
+
+/// The record that says that the beginning was pruned lies behind what is whole, or nowhere.
+fn undeclared(files: &Files) -> RecoveryError {
+    let what = "the record that declares it is not among what is whole".to_owned();
+    RecoveryError::Pruned { path: files.prefix(), what }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, RecoveryError> {

@@ -3,7 +3,7 @@
 //! One idea a file: [`pieces`] takes a segment apart into frames and compares headers, [`groups`] holds the
 //! records of a group against the signed head over them, [`records`] reads each record, [`older`] passes
 //! over what an earlier check has seen. Three questions have a file of their own, because records of some
-//! kinds may change the answer: where the walk starts ([`start`]), which keys may sign the next head
+//! kinds may change the answer: where the walk starts ([`start`], [`pruned`]), which keys may sign the next head
 //! ([`signers`]), and which origin it must name ([`origin`]).
 //!
 //! Nothing that a record says is acted on before the head over it was found right.
@@ -12,6 +12,7 @@ mod groups;
 mod older;
 mod origin;
 mod pieces;
+mod pruned;
 mod records;
 mod signers;
 mod start;
@@ -24,9 +25,11 @@ use crate::digest::Digest;
 use crate::kind::Kind;
 use crate::note::PublicKey;
 use crate::record::{RecordReader, Seq};
+use crate::tree::Frontier;
 
 use older::Older;
 pub(super) use origin::Origin;
+pub(super) use pruned::Pruned;
 use signers::Hands;
 pub(super) use start::Start;
 
@@ -73,6 +76,8 @@ pub(super) struct Walk {
     pub(super) resumed: Option<u64>,
     /// The groups that an earlier check has seen, while they are passed over.
     older: Option<Older>,
+    /// The pruned beginning, if there is one.
+    pub(super) pruned: Option<Pruned>,
     /// How many bytes of whole segments were gone through.
     bytes: u64,
     reader: RecordReader,
@@ -99,6 +104,7 @@ impl Walk {
             resumed: older.is_some().then(|| start.chain.size()),
             chain: start.chain,
             older,
+            pruned: None,
             bytes: 0,
             reader: RecordReader::default(),
             note: start.note,
@@ -109,7 +115,7 @@ impl Walk {
             forged: None,
             backwards: None,
         };
-        walk.mark();
+        walk.mark(&walk.chain.frontier().clone());
         walk
     }
 
@@ -136,16 +142,19 @@ impl Walk {
     /// Takes one more record into chain and tree.
     fn extend(&mut self, leaf: Digest) {
         self.chain.extend(leaf);
-        self.mark();
+        mark(&self.marks, &mut self.roots, self.chain.frontier());
     }
 
     /// Keeps the root if somebody wants it at this size.
-    fn mark(&mut self) {
-        let size = self.chain.size();
-        for (mark, root) in self.marks.iter().zip(&mut self.roots) {
-            if *mark == Some(size) {
-                *root = Some(self.chain.frontier().root());
-            }
+    fn mark(&mut self, frontier: &Frontier) {
+        mark(&self.marks, &mut self.roots, frontier);
+    }
+}
+
+fn mark(marks: &[Option<u64>; MARKS], roots: &mut [Option<Digest>; MARKS], frontier: &Frontier) {
+    for (mark, root) in marks.iter().zip(roots) {
+        if *mark == Some(frontier.size()) {
+            *root = Some(frontier.root());
         }
     }
 }

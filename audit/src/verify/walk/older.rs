@@ -14,15 +14,22 @@ pub(super) struct Older {
     note: Vec<u8>,
 }
 
+impl Older {
+    /// The records before `end` were there, under `note`.
+    pub(super) fn met(&mut self, end: u64, note: &[u8]) {
+        self.end = end;
+        self.note.clear();
+        self.note.extend_from_slice(note);
+    }
+}
+
 impl Walk {
     /// Whether `group` was verified before, and is not looked at again.
     pub(super) fn is_old(&mut self, group: &Group<&[u8]>) -> bool {
         let Some(older) = &mut self.older else { return false };
         let old = group.end().get() <= self.chain.size();
         if old {
-            older.end = group.end().get();
-            older.note.clear();
-            older.note.extend_from_slice(group.note());
+            older.met(group.end().get(), group.note());
         }
         old
     }

@@ -26,6 +26,17 @@ impl Origin {
         Self { loose: true, ..Self::default() }
     }
 
+    /// The records that follow stand in no segment.
+    pub(super) fn enter_loose(&mut self) {
+        self.loose = true;
+    }
+
+    /// They stand in segments again.
+    pub(super) fn leave_loose(&mut self) -> Result<(), String> {
+        self.loose = false;
+        self.epochs.end_of_loose()
+    }
+
     /// The origin, once one was met.
     pub(in crate::verify) fn get(&self) -> Option<&str> {
         self.epochs.origin()

@@ -3,6 +3,7 @@
 use super::{Place, Segment, Stop, Walk};
 use crate::journal::segment::SegmentFault;
 use crate::journal::{Frame, FrameFault, FrameKind, SegmentHeader};
+use crate::prefix::NAME;
 
 impl Walk {
     pub(super) fn segment(
@@ -11,6 +12,12 @@ impl Walk {
         last: bool,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), Stop> {
+        if segment.name == NAME {
+            return self.prefix(segment);
+        }
+        if self.is_replaced(segment) {
+            return Ok(());
+        }
         let bytes = segment.bytes.as_slice();
         let mut place = Place { segment: &segment.name, offset: 0 };
         let Some(frame) = self.frame(bytes, place, FrameKind::Segment, last)? else { return Ok(()) };

@@ -73,12 +73,13 @@ impl Walk {
     }
 
     /// Notes what a record in its right place says. The head over it was not looked at yet.
-    fn contents(&mut self, record: &RecordView<'_>, place: Place<'_>) -> Result<(), Stop> {
+    pub(super) fn contents(&mut self, record: &RecordView<'_>, place: Place<'_>) -> Result<(), Stop> {
         self.time(record, place);
         self.origin.record(record).map_err(|what| place.broken(record.seq, what))?;
         // Kinds that bear on what follows, each with its rule.
         match record.kind {
             Kind::LedgerCreated if record.seq == Seq::ZERO => self.created = created(record),
+            Kind::RetentionPruned => self.declared(record),
             Kind::LedgerResumed => self.lost_head(record, place)?,
             _ => {}
         }

@@ -3,6 +3,8 @@
 //! Trusted: the keys that the auditor brings along. What the ledger says of its keys counts only from one of
 //! those on, or back from it.
 
+use jiff::Timestamp;
+
 use super::Walk;
 use crate::note::{NoteError, PublicKey, SignedNote};
 use crate::record::RecordView;
@@ -32,6 +34,12 @@ impl Hands {
     /// Takes the next record of a group; whether it is to be believed is told by the head over it.
     pub(super) fn read(&mut self, record: &RecordView<'_>) {
         self.news.read(record);
+    }
+
+    /// Heads were pruned before the next one; `time` is that of the last record before it that is there.
+    pub(super) fn after_gap(&mut self, time: Option<Timestamp>) {
+        self.signers.after_gap();
+        self.news.set_last_time(time);
     }
 
     /// Takes a record that stands in no group: one head over all of them follows.
