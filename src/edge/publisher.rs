@@ -51,6 +51,7 @@ pub(super) async fn connect(
 async fn serve(edge: Edge, connection: Arc<Connection>, correlation: Correlation, socket: WebSocket) {
     let limits = Limits {
         handshake_timeout: edge.bounds.tls_handshake,
+        suites: edge.bounds.suites.to_vec(),
         heartbeat_interval: edge.bounds.heartbeat,
         heartbeat_timeout: edge.bounds.heartbeat_timeout,
         ..Limits::default()

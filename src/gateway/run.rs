@@ -242,6 +242,7 @@ fn bounds(config: &Config) -> Bounds {
         header_bytes: config.limits.header_bytes,
         request: config.limits.request,
         tunnels_per_user: config.tunnels.max_per_user,
+        suites: config.tunnels.suites,
         heartbeat: config.tunnels.heartbeat,
         heartbeat_timeout: config.tunnels.heartbeat_timeout,
     }

@@ -337,6 +337,12 @@ pub const KEYS: &[Key] = &[
         "How long the answer may take before the publisher counts as lost, in seconds (1 to 300).",
     ),
     key(
+        "tunnels.suites",
+        Some("\"any\""),
+        "\"any\"",
+        "Cipher suites that publishers may use: `any`, `aes256gcm` or `chacha20poly1305`. All of them are hybrid post-quantum.",
+    ),
+    key(
         "tunnels.reconnect_grace_secs",
         Some("30"),
         "30",

@@ -21,6 +21,7 @@ use super::settings::{
     Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention, Tls, Tunnels,
 };
 use super::witnesses::{WitnessSettings, read_witnessing};
+use crate::tunnel::Suite;
 
 /// How many sessions and other records may wait for a signer that is away: some seconds of a busy gateway.
 const STALL_PLACES: usize = 1024;
@@ -81,6 +82,7 @@ pub(super) fn read(
     let tcp_address = reader.parse("tunnels.tcp_address", |text: String| {
         text.parse::<IpAddr>().map_err(|_| format!("`{text}` is not an IP address"))
     });
+    let suites = reader.word("tunnels.suites", SUITES);
     let tcp_ports = reader.parse("tunnels.tcp_ports", |text: String| parse_ports(&text));
     let connections = count(reader.number("limits.connections", 1, 1_000_000));
     let per_address = count(reader.number("limits.connections_per_address", 1, 1_000_000));
@@ -134,6 +136,7 @@ pub(super) fn read(
             max_per_user: max_per_user?,
             heartbeat: heartbeat?,
             heartbeat_timeout: heartbeat_timeout?,
+            suites: suites?,
             reconnect_grace: reconnect_grace?,
             tcp_address: tcp_address?,
             tcp_ports: tcp_ports?,
@@ -155,6 +158,13 @@ pub(super) fn read(
     config.digest = Digest::of(&[format!("{config:?}").as_bytes()]);
     Some(config)
 }
+
+/// What `tunnels.suites` may say.
+const SUITES: &[(&str, &[Suite])] = &[
+    ("any", Suite::ALL),
+    ("aes256gcm", &[Suite::XWingEd25519MlDsa65Aes256Gcm]),
+    ("chacha20poly1305", &[Suite::XWingEd25519MlDsa65ChaCha20Poly1305]),
+];
 
 fn read_retention(reader: &mut Reader<'_>, state: &Path) -> Option<Retention> {
     let list = |text: String| -> Vec<String> {

@@ -174,6 +174,8 @@ pub struct Tunnels {
     pub heartbeat: Duration,
     /// How long an answer may take.
     pub heartbeat_timeout: Duration,
+    /// Cipher suites that publishers may use.
+    pub suites: &'static [crate::tunnel::Suite],
     /// How long a lost publisher keeps its name.
     pub reconnect_grace: Duration,
     /// Address of TCP tunnels.
