@@ -138,9 +138,9 @@ pub(crate) fn run(score: &mut Score) {
         let mut bytes = ledger.written.bytes.clone();
         bytes.truncate(at);
         // What is sealed beside the last record is covered by nothing, as specified.
+        let last = ledger.written.bytes.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap();
         let only_sealed =
-            ledger.written.bytes.get(at..).is_some_and(|rest| rest.starts_with(b"{\"sealed\":"))
-                && ledger.written.bytes[at..].iter().filter(|byte| **byte == b'\n').count() == 1;
+            ledger.written.bytes.len() - at == last.len() + 1 && last.starts_with(b"{\"sealed\":");
         if at % 13 == 0 && !only_sealed {
             try_prefix("a pruned beginning cut", format!("after {at} bytes"), bytes);
         }

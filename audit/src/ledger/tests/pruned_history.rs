@@ -234,7 +234,7 @@ async fn a_pruned_beginning_that_is_damaged_or_no_longer_declared_is_not_given_u
     // What the hint says.
     for entry in std::fs::read_dir(directory.path().join("archive")).unwrap() {
         let entry = entry.unwrap();
-        if entry.file_name().to_str().unwrap().ends_with(".seg") {
+        if entry.path().extension().is_some_and(|extension| extension == "seg") {
             std::fs::copy(entry.path(), files(directory.path()).journal().join(entry.file_name())).unwrap();
         }
     }
