@@ -14,7 +14,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::digest::Digest;
 use crate::journal::Files;
 use crate::journal::files::read_header;
-use crate::journal::scan::{ScanEnd, last_note, scan, scan_pieces};
+use crate::journal::scan::{ScanEnd, last_head, last_note, scan, scan_pieces};
 use crate::prefix::Piece;
 use crate::record::Seq;
 use crate::tree::{Frontier, PathBuilder, Subtree};
@@ -49,7 +49,17 @@ pub enum Shown<'a> {
 impl Snapshot {
     /// Under the last head in the journal that the ledger's own key signed.
     pub fn latest(files: Files) -> Result<Self, SnapshotError> {
-        let (note, end) = last_note(&files)?;
+        let last = last_note(&files)?;
+        Self::under(files, last)
+    }
+
+    /// Under the last head in the journal, although only a lent key may have signed it.
+    pub fn whole(files: Files) -> Result<Self, SnapshotError> {
+        let last = last_head(&files)?;
+        Self::under(files, last)
+    }
+
+    fn under(files: Files, (note, end): (Option<String>, ScanEnd)) -> Result<Self, SnapshotError> {
         if let ScanEnd::Damaged { segment, offset, what } = end {
             // An earlier head would do, and would silently leave out what stands behind the damage.
             return Err(SnapshotError::Damaged { segment, offset, what });

@@ -185,6 +185,15 @@ impl RootCertificate {
         self.valid.contains(&now.as_second())
     }
 
+    /// Whether this root signed the first certificate of a PEM file. Says nothing of names and times.
+    pub fn issued(&self, certificate_pem: &str) -> Result<bool, KeyError> {
+        let der = parse_pem(certificate_pem)?;
+        let unreadable = |error| refused(&format!("it cannot be read: {error}"));
+        let (_, leaf) = X509Certificate::from_der(&der).map_err(unreadable)?;
+        let (_, root) = X509Certificate::from_der(&self.der).map_err(unreadable)?;
+        Ok(leaf.verify_signature(Some(root.public_key())).is_ok())
+    }
+
     /// Checks a signature of [`sign_with_authority`].
     ///
     /// # Errors

@@ -111,7 +111,7 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
             terminated.cancel();
         });
     }
-    let result = publisher.run(events, stop).await;
+    let result = Box::pin(publisher.run(events, stop)).await;
     // The printer ends with the channel; a panic in it is no reason to lose the result.
     let _ = printing.await;
     result.map_err(|error| publish_failure(&error))

@@ -1,9 +1,10 @@
 //! `sallyportd retention`: what may go, what stays and why, legal holds, pruning.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
+use sallyport_audit::archive::{Fetched, PrunedCopy};
 use sallyport_audit::retention::{Survey, Tally};
 use sallyport_audit::selection::Selection;
 use sallyport_audit::{Kind, Seq};
@@ -36,6 +37,15 @@ pub(super) enum Command {
         json: bool,
         #[command(flatten)]
         who: Asker,
+    },
+    /// Get what was pruned out of the archive and compare its digests with the ledger's records. Works while the gateway
+    /// runs
+    Fetch {
+        /// Where to put it, as `auditctl verify --archive` takes it; made if it is not there
+        directory: PathBuf,
+        /// Print JSON, for programs
+        #[arg(long)]
+        json: bool,
     },
     /// Put records under legal hold. The gateway must be stopped
     Hold {
@@ -157,6 +167,7 @@ pub(super) async fn run(config: &Config, command: Command) -> Result<(), Failure
             ));
             Ok(())
         }
+        Command::Fetch { directory, json } => fetch(config, &directory, json).map_err(failed)?,
         Command::Hold { name, reason, what, who } => {
             let token = who.token()?;
             let selection = what.selection();
@@ -183,6 +194,36 @@ impl Asker {
         })?;
         Ok(Some(text.trim().to_owned()))
     }
+}
+
+fn fetch(config: &Config, directory: &Path, json: bool) -> Result<Result<(), Failure>, RetentionError> {
+    let mut all = Vec::new();
+    let mut told = |copy: &PrunedCopy, fetched: Fetched| {
+        if !json {
+            say(format_args!(
+                "{}: {} segments, {} bytes, as record {} declares",
+                copy.manifest, fetched.segments, fetched.bytes, copy.seq
+            ));
+        }
+        all.push(json!({
+            "record": copy.seq, "archive": copy.archive, "manifest": copy.manifest,
+            "segments": fetched.segments, "bytes": fetched.bytes,
+        }));
+    };
+    tokio::task::block_in_place(|| retention::fetch(config, directory, &mut told))?;
+    if json {
+        return Ok(print_json(&all));
+    }
+    if all.is_empty() {
+        say("Nothing was ever pruned, so there is nothing to fetch.");
+    } else {
+        say(format_args!(
+            "Every digest is the one that the ledger's records declare. Next: auditctl verify {} --archive {}",
+            config.ledger.directory.display(),
+            directory.display()
+        ));
+    }
+    Ok(Ok(()))
 }
 
 fn list(config: &Config, json: bool) -> Result<Result<(), Failure>, RetentionError> {

@@ -37,7 +37,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Tenant};
 use crate::session::{Broker, Readiness, Routes};
-use crate::tunnel::GatewayIdentity;
+use crate::tunnel::{GatewayIdentity, Tickets};
 
 pub use attempts::Attempts;
 pub use connection::Connection;
@@ -102,6 +102,8 @@ pub struct Parts {
     pub readiness: Readiness,
     /// What the gateway proves itself with to publishers.
     pub identity: Arc<dyn GatewayIdentity>,
+    /// Publishers that may come back.
+    pub tickets: Tickets,
     /// Certificates of single names.
     pub certificates: Arc<dyn NameCertificates>,
     /// Publishers that are connected; each leaves a record when it goes.

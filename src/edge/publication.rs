@@ -35,6 +35,7 @@ pub(super) struct Wish<'a> {
 pub(super) struct Claim {
     proof: Proof,
     possession: Option<Possession>,
+    resumed: bool,
     offers: Vec<Offer>,
     resume: Vec<u8>,
     suite: Suite,
@@ -47,6 +48,7 @@ impl Claim {
         Self {
             proof: registration.proof().clone(),
             possession: registration.possession().cloned(),
+            resumed: registration.is_resumed(),
             offers: registration.offers().to_vec(),
             resume: registration.resume().to_vec(),
             suite: registration.suite(),
@@ -91,6 +93,7 @@ impl Wish<'_> {
             .detail("post_quantum", claim.suite.is_post_quantum())
             .detail("sealed", claim.sealed)
             .detail("credential", credential_id(&identity))
+            .detail("resumed", claim.resumed)
             .detail("client", claim.version.as_str());
         edge.ledger.append(accepted).await.map_err(|error| self.unavailable(&error.to_string()))?;
 
@@ -119,6 +122,10 @@ impl Wish<'_> {
             (Proof::Device(id), Some(shown)) => {
                 let proves = |keys: &crate::access::DeviceKeys| shown.is_of(&keys.ed25519, &keys.ml_dsa);
                 access.authenticate_device(DeviceId::from_bytes(*id), proves, now)
+            }
+            // Shown in the session before this one, which left a secret with nobody but that device.
+            (Proof::Device(id), None) if claim.resumed => {
+                access.authenticate_device(DeviceId::from_bytes(*id), |_| true, now)
             }
             (Proof::Device(_) | Proof::Join { .. }, _) => Err(AuthError::Possession),
         }

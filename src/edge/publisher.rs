@@ -55,10 +55,11 @@ async fn serve(edge: Edge, connection: Arc<Connection>, correlation: Correlation
         heartbeat_timeout: edge.bounds.heartbeat_timeout,
         ..Limits::default()
     };
-    let registration = match accept(socket, edge.identity.as_ref(), connection.exporter, limits).await {
-        Ok(registration) => registration,
-        Err(error) => return handshake_refused(&edge, &connection, &correlation, &error).await,
-    };
+    let registration =
+        match accept(socket, edge.identity.as_ref(), &edge.tickets, connection.exporter, limits).await {
+            Ok(registration) => registration,
+            Err(error) => return handshake_refused(&edge, &connection, &correlation, &error).await,
+        };
     let wish = Wish { edge: &edge, connection: &connection, correlation: &correlation };
     let Some(registration) = wish.enroll(registration).await else { return };
     // Copied out: a registration holds the socket, which no other task may look at while this one waits.

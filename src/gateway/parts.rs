@@ -199,11 +199,11 @@ pub(super) async fn open_ledger(
     config: &Config,
     keys: &Keys,
 ) -> Result<(Ledger, Opened, Arc<LedgerVault>), GatewayError> {
-    let signer = {
+    let (signer, finished) = {
         let (config, keys) = (config.clone(), keys.clone());
         let ready = tokio::task::spawn_blocking(move || {
-            finish_handover(&config, &keys)?;
-            Ok::<_, GatewayError>(LedgerSigner::new(&keys, origin(&config))?)
+            let finished = finish_handover(&config, &keys)?;
+            Ok::<_, GatewayError>((LedgerSigner::new(&keys, origin(&config))?, finished))
         });
         ready.await.map_err(|error| GatewayError::Stopped(error.to_string()))??
     };
@@ -224,6 +224,9 @@ pub(super) async fn open_ledger(
             .await
             .map_err(|error| GatewayError::Stopped(error.to_string()))??;
     tell(&opened);
+    for draft in finished {
+        ledger.append(draft).await?;
+    }
     Ok((ledger, opened, vault))
 }
 

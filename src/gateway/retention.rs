@@ -4,8 +4,10 @@
 //! ledger and its keys; one process only may hold them, so the gateway must be stopped. Who asks is either a person, whom
 //! a token names and policy must let administer the ledger, or whoever has the host and the keys: the operator.
 
+use std::path::Path;
+
 use jiff::Timestamp;
-use sallyport_audit::archive::{Archive, DirectoryArchive};
+use sallyport_audit::archive::{self, Archive, DirectoryArchive, FetchError, Fetched, PrunedCopy};
 use sallyport_audit::journal::Files;
 use sallyport_audit::ledger::RealDisk;
 use sallyport_audit::ledger::pruning::{Pruned, PruningError, prune};
@@ -16,10 +18,12 @@ use sallyport_audit::selection::Selection;
 use sallyport_audit::sink::{CursorError, CursorStore as _, FileCursor};
 use sallyport_audit::{Draft, Receipt};
 
-use super::config::Config;
+use super::config::{ArchivePlace, Config};
 use super::parts::{GatewayError, Parts, open_keys, origin};
+use super::s3::S3Archive;
 use crate::access::{Action, AuthError, Context, Decision, Object, Part};
 use crate::clock;
+use crate::tunnel::client::DialError;
 
 /// Why retention did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +46,12 @@ pub enum RetentionError {
     /// No archive is configured.
     #[error("no archive is configured, and nothing leaves a ledger without a copy in one")]
     NoArchive,
+    /// The roots for the archive's service.
+    #[error("the archive's service cannot be asked")]
+    Roots(#[source] DialError),
+    /// A copy is not in the archive as it was put there.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// The token that says who asks.
     #[error("the token is not accepted")]
     Token(#[from] AuthError),
@@ -71,6 +81,8 @@ impl RetentionError {
             Self::Pruning(error) => error.hint().to_owned(),
             Self::Sink(error) => error.hint().to_owned(),
             Self::NoArchive => "set `retention.archive`".to_owned(),
+            Self::Roots(_) => "check `retention.s3_root_file`".to_owned(),
+            Self::Fetch(error) => error.hint().to_owned(),
             Self::Token(_) => "give a token of this gateway that is still valid".to_owned(),
             Self::Refused { .. } => "ask somebody who has the action `admin` on `gateway:ledger`".to_owned(),
         }
@@ -190,8 +202,28 @@ fn who(parts: &Parts, token: Option<&str>) -> Result<Who, RetentionError> {
 
 /// Where copies go before anything leaves the ledger.
 fn archive(config: &Config) -> Result<Box<dyn Archive>, RetentionError> {
-    let place = config.retention.archive.as_ref().ok_or(RetentionError::NoArchive)?;
-    Ok(Box::new(DirectoryArchive::new(place)))
+    Ok(match config.retention.archive.clone().ok_or(RetentionError::NoArchive)? {
+        ArchivePlace::Directory(directory) => Box::new(DirectoryArchive::new(directory)),
+        ArchivePlace::S3(place) => Box::new(S3Archive::new(*place).map_err(RetentionError::Roots)?),
+    })
+}
+
+/// Gets every copy that the ledger's records declare out of the archive, into `directory`, and compares digests. Calls
+/// `told` after each. Needs no keys, and works while the gateway runs. Blocks.
+pub fn fetch(
+    config: &Config,
+    directory: &Path,
+    told: &mut dyn FnMut(&PrunedCopy, Fetched),
+) -> Result<(), RetentionError> {
+    let archive: Box<dyn Archive> = match config.retention.archive.clone().ok_or(RetentionError::NoArchive)? {
+        ArchivePlace::Directory(directory) => Box::new(DirectoryArchive::new(directory)),
+        ArchivePlace::S3(place) => Box::new(S3Archive::for_reading(*place).map_err(RetentionError::Roots)?),
+    };
+    let home = DirectoryArchive::new(directory);
+    for copy in archive::copies(&files(config))? {
+        told(&copy, archive::fetch(&copy, archive.as_ref(), &home)?);
+    }
+    Ok(())
 }
 
 /// From this record on some sink still has to deliver.
@@ -213,6 +245,7 @@ mod tests {
     use sallyport_audit::{Kind, Outcome, Seq};
 
     use super::*;
+    use crate::gateway::s3::service::{Fault, TestService};
     use crate::gateway::setup::{Wishes, set_up};
 
     /// A gateway with an archive, whose people have tokens and whose ledger has several segments.
@@ -307,5 +340,78 @@ mod tests {
         close(parts).await.unwrap();
         config.retention.archive = None;
         assert!(matches!(run(&config, in_seven_years(), None).await, Err(RetentionError::NoArchive)));
+    }
+
+    /// The same gateway, with its archive on S3.
+    fn on_s3(service: &TestService, config: &Config) -> Config {
+        let file = config.state_directory.join(crate::gateway::setup::CONFIG_FILE);
+        let set = [
+            "retention.archive=s3://archive/gateway/one".to_owned(),
+            format!("retention.s3_endpoint={}", service.endpoint()),
+            format!("retention.s3_credentials_file={}", service.credentials_file().display()),
+            "retention.s3_timeout_secs=1".to_owned(),
+            "ledger.segment_mebibytes=1".to_owned(),
+        ];
+        Config::load(&file, std::iter::empty(), &set).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn with_an_archive_on_s3_nothing_is_pruned_before_all_is_there_and_a_later_run_goes_on() {
+        let (_state, config) = world().await;
+        let service = TestService::start().await;
+        let config = on_s3(&service, &config);
+        let before: Vec<_> = files(&config).segments().unwrap();
+        let contents: Vec<_> = before.iter().map(|segment| std::fs::read(&segment.path).unwrap()).collect();
+
+        // Away behind the first segment; then somebody changes the second.
+        let first = [Fault::Pass, Fault::Pass, Fault::Pass];
+        service.next(first);
+        service.always(Some(Fault::Answer(403, "AccessDenied")));
+        let error = run(&config, in_seven_years(), None).await.unwrap_err();
+        assert!(error.hint().contains("nothing was pruned"), "{error}");
+        assert!(service.object(&before[0].name()).exists() && !service.object(&before[1].name()).exists());
+        service.next([Fault::Pass, Fault::Pass, Fault::Tampering]);
+        service.always(None);
+        let error = run(&config, in_seven_years(), None).await.unwrap_err();
+        assert!(matches!(&error, RetentionError::Pruning(PruningError::Archive(_))), "{error}");
+        for (segment, bytes) in before.iter().zip(&contents).take(2) {
+            assert_eq!(&std::fs::read(&segment.path).unwrap(), bytes, "nothing was pruned");
+        }
+        assert_eq!(archive::copies(&files(&config)).unwrap(), []);
+
+        std::fs::remove_file(service.object(&before[1].name())).unwrap();
+        let done = run(&config, in_seven_years(), None).await.unwrap();
+        assert!(service.object(&done.manifest).is_file());
+        assert!(!before[0].path.exists());
+
+        let home = tempfile::tempdir().unwrap();
+        let mut fetched = Vec::new();
+        let place = home.path().join("fetched");
+        fetch(&config, &place, &mut |copy, what| fetched.push((copy.seq, what.segments))).unwrap();
+        assert_eq!(fetched.len(), 1);
+        assert_eq!(fetched[0].0, done.receipt.seq);
+        assert!(fetched[0].1 >= 2);
+        for (segment, bytes) in before.iter().zip(&contents).take(2) {
+            assert_eq!(&std::fs::read(place.join(segment.name())).unwrap(), bytes);
+        }
+        // What was changed in the bucket later is never brought home.
+        std::fs::write(service.object(&before[0].name()), b"x").unwrap();
+        let error = fetch(&config, &home.path().join("again"), &mut |_, _| {}).unwrap_err();
+        assert!(matches!(error, RetentionError::Fetch(FetchError::Changed { .. })), "{error}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn credentials_stand_in_no_record_and_in_no_setting() {
+        let (_state, config) = world().await;
+        let service = TestService::start().await;
+        let config = on_s3(&service, &config);
+        assert!(!format!("{config:?}").contains("the-secret"));
+        run(&config, in_seven_years(), None).await.unwrap();
+        for segment in files(&config).segments().unwrap() {
+            let bytes = std::fs::read(&segment.path).unwrap();
+            for secret in [b"the-secret".as_slice(), b"AKTEST", b"X-Amz-"] {
+                assert!(!bytes.windows(secret.len()).any(|window| window == secret));
+            }
+        }
     }
 }

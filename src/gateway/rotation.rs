@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use sallyport_audit::note;
-use sallyport_audit::{Draft, Kind, Ledger, Outcome};
+use sallyport_audit::{Draft, Kind, Ledger, LedgerError, Outcome};
 use sallyport_hsm::{KeyInfo, Keys, Role};
 use tracing::warn;
 
@@ -45,12 +45,19 @@ impl Rotated {
 ///
 /// If the gateway runs (it holds the ledger), or a step fails; what was begun is finished by the next attempt.
 pub async fn rotate(config: &Config, what: Rotated) -> Result<Vec<String>, SetupError> {
+    if what == Rotated::Tls {
+        let config = config.clone();
+        blocking(move || setup::only_of_our_root(&config)).await?;
+    }
     let keys = {
         let config = config.clone();
         blocking(move || open_keys(&config).map_err(GatewayError::Keys)).await?
     };
     // Before anything is made: a gateway that runs holds the ledger, and this says so.
-    let (ledger, ..) = open_ledger(config, &keys).await?;
+    let (ledger, ..) = open_ledger(config, &keys).await.map_err(|error| match error {
+        GatewayError::Ledger(LedgerError::Locked { directory }) => SetupError::GatewayRuns { directory },
+        error => error.into(),
+    })?;
     let done = replace(config, &keys, &ledger, what).await;
     let closed = ledger.close().await.map_err(|error| SetupError::from(GatewayError::Ledger(error)));
     let steps = done?;
@@ -85,12 +92,8 @@ async fn replace(
     for (old, new) in &pairs {
         let (keys, wanted) = (keys.clone(), new.clone());
         blocking(move || keys.promote(&wanted).map_err(GatewayError::Keys)).await?;
-        // The ledger's own rotation stands in the record that closes the group under both keys.
-        if new.role != Role::Ledger {
-            record(ledger, rotation_record(old.as_ref(), new)).await?;
-        }
-        if let Some(old) = old {
-            record(ledger, key_record(Kind::KeyRetired, old).detail("private_key", "destroyed")).await?;
+        for draft in after(old.as_ref(), new) {
+            record(ledger, draft).await?;
         }
         steps.push(format!("the key `{}` ({}) is a new one, in {}", new.role, new.algorithm, new.home));
     }
@@ -156,32 +159,54 @@ async fn record(ledger: &Ledger, draft: Draft) -> Result<(), SetupError> {
     ledger.append(draft).await.map(drop).map_err(|error| GatewayError::NotRecorded(error).into())
 }
 
-/// Finishes a handover of the ledger that was recorded, and broken off before the provider put the new key in place.
-/// Blocks.
-pub(super) fn finish_handover(config: &Config, keys: &Keys) -> Result<(), GatewayError> {
-    let Some(next) = keys.successor(Role::Ledger)? else { return Ok(()) };
-    let name = LedgerSigner::successor(keys, origin(config))?.verifier_key();
+/// Finishes a rotation of the ledger's keys that was recorded and then broken off, and gives what is still to be
+/// recorded of it. Blocks.
+///
+/// `ledger` is promoted first, so a cosigning key that waits alone shows that the handover is behind it.
+pub(super) fn finish_handover(config: &Config, keys: &Keys) -> Result<Vec<Draft>, GatewayError> {
+    let (next, next_pq) = (keys.successor(Role::Ledger)?, keys.successor(Role::LedgerPq)?);
+    let handed_over = match &next {
+        Some(_) => signed_the_last_head(config, &LedgerSigner::successor(keys, origin(config))?)?,
+        None => next_pq.is_some(),
+    };
+    let mut told = Vec::new();
+    if handed_over {
+        warn!("a rotation of the ledger's keys was broken off after it was recorded; it is finished now");
+        for new in [next, next_pq].into_iter().flatten() {
+            let old = keys.inventory()?.into_iter().find(|key| key.role == new.role);
+            keys.promote(&new)?;
+            told.extend(after(old.as_ref(), &new));
+        }
+    }
+    // Files that setup wrote, and that a rotation broken off may have left as they were.
+    if config.state_directory.join("ledger.vkey").exists() {
+        let key = LedgerSigner::new(keys, origin(config))?.verifier_key();
+        publish(&config.state_directory, "ledger", &key)?;
+        let key = LedgerCosigner::new(keys, origin(config))?.verifier_key();
+        publish(&config.state_directory, "ledger-pq", &key)?;
+    }
+    Ok(told)
+}
+
+/// What is recorded when `new` is in the place of `old`.
+fn after(old: Option<&KeyInfo>, new: &KeyInfo) -> Vec<Draft> {
+    // The ledger's own rotation stands in the record that closes the group under both keys.
+    let rotated = (new.role != Role::Ledger).then(|| rotation_record(old, new));
+    let retired = old.map(|old| key_record(Kind::KeyRetired, old).detail("private_key", "destroyed"));
+    rotated.into_iter().chain(retired).collect()
+}
+
+fn signed_the_last_head(config: &Config, next: &LedgerSigner) -> Result<bool, GatewayError> {
     let files = sallyport_audit::journal::Files::new(&config.ledger.directory);
     let last = sallyport_audit::journal::scan::last_note(&files).map_err(|source| GatewayError::File {
         what: "read",
         path: files.journal(),
         source,
     })?;
-    let signed_by_next = last.0.is_some_and(|text| {
-        let (note, key) = (note::SignedNote::parse(&text), note::PublicKey::parse(&name));
+    Ok(last.0.is_some_and(|text| {
+        let (note, key) = (note::SignedNote::parse(&text), note::PublicKey::parse(&next.verifier_key()));
         matches!((note, key), (Ok(note), Ok(key)) if note.names(&key))
-    });
-    if signed_by_next {
-        warn!("a rotation of the ledger's key was broken off after it was recorded; it is finished now");
-        keys.promote(&next)?;
-        if let Some(next) = keys.successor(Role::LedgerPq)? {
-            keys.promote(&next)?;
-        }
-        publish(&config.state_directory, "ledger", &name)?;
-        let cosigner = LedgerCosigner::new(keys, origin(config))?.verifier_key();
-        publish(&config.state_directory, "ledger-pq", &cosigner)?;
-    }
-    Ok(())
+    }))
 }
 
 async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, SetupError>

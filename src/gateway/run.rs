@@ -26,6 +26,7 @@ use crate::clock;
 use crate::console::{self, Scrub, Watched};
 use crate::edge::{Attempts, Bounds, Edge, Listener, Parts as EdgeParts, Seats, TcpPorts, TcpRange};
 use crate::session::{Broker, Readiness, Routes};
+use crate::tunnel::Tickets;
 
 /// Time for publishers to hear the goodbye, and for sinks to catch up.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -135,6 +136,7 @@ async fn serve(
         ledger: ledger.clone(),
         readiness: readiness.clone(),
         identity: Arc::new(identity(config, keys)?),
+        tickets: Tickets::default(),
         certificates,
         publishers: publishers.clone(),
         tcp: tcp.clone(),

@@ -83,6 +83,22 @@ pub enum SetupError {
         /// Why not.
         why: String,
     },
+    /// The gateway serves, and so it holds the ledger.
+    #[error("refused (gateway-runs): a gateway holds the ledger in {directory}")]
+    GatewayRuns {
+        /// The ledger's directory.
+        directory: PathBuf,
+    },
+    /// The server's certificate is not from the private root: it would be lost, and we could make no other like it.
+    #[error(
+        "refused (foreign-certificate): the certificate {path} was not issued by the private root {root}"
+    )]
+    ForeignCertificate {
+        /// The certificate.
+        path: PathBuf,
+        /// The root.
+        root: PathBuf,
+    },
     /// The system gives no randomness for PINs.
     #[error("the system gives no randomness")]
     Randomness,
@@ -97,6 +113,14 @@ impl SetupError {
             Self::Keys(error) => error.hint().to_owned(),
             Self::File { .. } => "check who may write there, and that the disk is not full".to_owned(),
             Self::Person { .. } => "write user:NAME in lower case".to_owned(),
+            Self::GatewayRuns { .. } => {
+                "stop the gateway, replace the key, and start it again; nothing was changed".to_owned()
+            }
+            Self::ForeignCertificate { .. } => {
+                "nothing was changed; whoever issued this certificate certifies its key, which this version replaces only \
+                 together with a certificate of its own: move the file away to have one"
+                    .to_owned()
+            }
             Self::Randomness => "try again when the system has started".to_owned(),
         }
     }
@@ -263,6 +287,18 @@ pub(super) fn certificates(config: &Config, keys: &Keys) -> Result<Vec<String>, 
         steps.push(format!("issued the server certificate {} for {}", leaf_file.display(), names.join(", ")));
     }
     Ok(steps)
+}
+
+/// Refuses to replace a certificate that the private root did not issue. One that is not there may be made.
+pub(super) fn only_of_our_root(config: &Config) -> Result<(), SetupError> {
+    let (path, root) = (&config.tls.certificate_file, &config.tls.root_file);
+    let Ok(leaf) = std::fs::read_to_string(path) else { return Ok(()) };
+    let ours = std::fs::read_to_string(root)
+        .ok()
+        .and_then(|root| authority::RootCertificate::from_pem(&root).ok())
+        .is_some_and(|root| root.issued(&leaf).unwrap_or(false));
+    let foreign = || SetupError::ForeignCertificate { path: path.clone(), root: root.clone() };
+    if ours { Ok(()) } else { Err(foreign()) }
 }
 
 /// Whether the certificate is there, is for the provider's key, and will be valid for a while.

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use super::handshake::{
     Accepted, AcceptedTunnel, Answering, Credential, Enrolled, Exporter, GatewayHandshake, GatewayIdentity,
-    HandshakeError, Mode, Possession, Proof, Refusal, SessionLimits, SigningFailed, Suite,
+    HandshakeError, Hello, Known, Mode, Possession, Proof, Refusal, SessionLimits, SigningFailed, Suite,
+    Wishes,
 };
 use super::link::Link;
 use super::name::Offer;
+use super::tickets::Tickets;
 use super::transport::{MessageSocket, close, receive, send};
+use crate::clock;
 
 /// Bounds on a publisher's connection, with defaults that suit one gateway on a small machine.
 #[derive(Debug, Clone)]
@@ -60,11 +63,14 @@ impl Default for Limits {
 pub async fn accept<M: MessageSocket>(
     mut socket: M,
     identity: &dyn GatewayIdentity,
+    tickets: &Tickets,
     exporter: Option<Exporter>,
     limits: Limits,
 ) -> Result<Registration<M>, HandshakeError> {
-    match credential(&mut socket, identity, exporter.as_ref(), &limits).await {
-        Ok((credential, answering)) => Ok(Registration { socket, credential, answering, limits }),
+    match credential(&mut socket, identity, tickets, exporter.as_ref(), &limits).await {
+        Ok((credential, answering)) => {
+            Ok(Registration { socket, credential, answering, limits, tickets: tickets.clone() })
+        }
         Err(error) => {
             // In clear: without a credential that opens there is no key which both ends are known to have.
             let refusal = GatewayHandshake::refuse_in_clear(&error);
@@ -83,6 +89,7 @@ pub async fn accept<M: MessageSocket>(
 async fn credential<M: MessageSocket>(
     socket: &mut M,
     identity: &dyn GatewayIdentity,
+    tickets: &Tickets,
     exporter: Option<&Exporter>,
     limits: &Limits,
 ) -> Result<(Credential, Answering), HandshakeError> {
@@ -90,13 +97,12 @@ async fn credential<M: MessageSocket>(
     let hello = in_time(patience, "ClientHello", async { Ok(receive(socket).await?) }).await?;
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).map_err(|_| HandshakeError::Library("making a nonce"))?;
-    let handshake = GatewayHandshake::receive_client_hello(
-        &hello,
-        &limits.suites,
-        exporter,
-        nonce,
-        identity.certificate(),
-    )?;
+    let hello = Hello::read(&hello)?;
+    let holds = |known: &Known| hello.fits(known, &limits.suites);
+    if let Some(known) = hello.ticket().and_then(|id| tickets.redeem(id, clock::monotonic(), holds)) {
+        return hello.resume(known, exporter, nonce);
+    }
+    let handshake = hello.present(&limits.suites, exporter, nonce, identity.certificate())?;
     let signatures = tokio::time::timeout(patience, identity.sign(handshake.to_sign()))
         .await
         .unwrap_or_else(|late| Err(SigningFailed(late.into())))?;
@@ -134,6 +140,7 @@ pub struct Registration<M = axum::extract::ws::WebSocket> {
     credential: Credential,
     answering: Answering,
     limits: Limits,
+    tickets: Tickets,
 }
 
 impl<M: MessageSocket> Registration<M> {
@@ -158,7 +165,13 @@ impl<M: MessageSocket> Registration<M> {
         &self.credential.wishes.client_version
     }
 
-    /// The resume ticket of an earlier [`Acceptance`]; empty if none.
+    /// Whether the client came back by a ticket. Its proof was checked in the session before this one; whether it still
+    /// stands is to be asked again.
+    pub fn is_resumed(&self) -> bool {
+        self.answering.is_resumed()
+    }
+
+    /// The name by which an earlier [`Acceptance`] knew the publisher; empty if none.
     pub fn resume(&self) -> &[u8] {
         &self.credential.wishes.resume
     }
@@ -175,8 +188,13 @@ impl<M: MessageSocket> Registration<M> {
 
     /// Says yes and brings the link up.
     pub async fn accept(self, acceptance: Acceptance) -> Result<Link, HandshakeError> {
-        let Self { mut socket, answering, limits, .. } = self;
+        let Self { mut socket, credential, answering, limits, tickets } = self;
+        let mut ticket = [0; 16];
+        getrandom::fill(&mut ticket).map_err(|_| HandshakeError::Library("making a ticket"))?;
+        let Credential { proof, wishes, .. } = credential;
+        let wishes = Wishes { resume: acceptance.resume.clone(), ..wishes };
         let accepted = Accepted {
+            ticket: Some(ticket),
             tunnels: acceptance.tunnels,
             resume: acceptance.resume,
             limits: SessionLimits {
@@ -186,6 +204,8 @@ impl<M: MessageSocket> Registration<M> {
             },
         };
         let (session, message) = answering.accept(&accepted)?;
+        let known = Known { suite: session.suite, proof, wishes, secret: session.resume.clone() };
+        tickets.keep(ticket, known, clock::monotonic());
         // Boxed: the multiplexer's start-up would make a very large future of the caller's.
         let start = Box::pin(async {
             send(&mut socket, message).await?;

@@ -28,6 +28,7 @@ mod protocol;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tickets;
 pub mod transport;
 mod wire;
 
@@ -41,4 +42,5 @@ pub use link::{CloseReason, Counters, Farewell, FarewellCode, Link, LinkError};
 pub use name::{MAX_NAME, NameError, Offer, TunnelId, TunnelKind, TunnelName};
 pub use protocol::{OriginFault, origin_fault};
 pub use stream::TunnelStream;
+pub use tickets::{TICKET_LIFE, Tickets};
 pub use transport::websocket_limits;

@@ -21,6 +21,40 @@ impl World {
 }
 
 #[test]
+fn a_publisher_that_stalls_comes_back_by_its_ticket_until_it_is_revoked() {
+    let world = World::with().set("tunnels.heartbeat_secs=1").set("tunnels.heartbeat_timeout_secs=1").start();
+    let file = world.path("laptop.device");
+    let enrolled = world.enroll(&world.join_token("publisher"), &file);
+    let told: serde_json::Value = serde_json::from_str(&enrolled.out).unwrap();
+    let device = file.to_string_lossy();
+    let mut publisher = world.publish_as("nobody", "open-demo", &["demo", "--device-file", &device]);
+    let stall = |publisher: &mut super::process::Process, times: usize| {
+        publisher.signal("STOP");
+        super::patience::eventually("the publisher is missed", || {
+            (world.records_of("tunnel.lost").len() == times).then_some(())
+        });
+    };
+    stall(&mut publisher, 1);
+    publisher.signal("CONT");
+    let back = world.record("handshake.accepted", |record| record["details"]["resumed"] == true);
+    assert_eq!(back["details"]["credential"], told["id"], "the device's leave is looked at again");
+    super::patience::eventually("the tunnel leads to the app again", || {
+        (world.visit("open-demo", "/").by(&world, "visitor").run().status == 200).then_some(())
+    });
+    let accepted = world.records_of("handshake.accepted");
+    let resumed: Vec<_> = accepted.iter().map(|record| record["details"]["resumed"].as_bool()).collect();
+    assert_eq!(resumed, [Some(false), Some(true)], "one whole handshake, and one that rests on it");
+
+    stall(&mut publisher, 2);
+    world.ask("admin", &["device", "revoke", told["id"].as_str().unwrap(), "--reason", "lost"]);
+    publisher.signal("CONT");
+    assert_eq!(publisher.wait().code(), Some(4), "{}", publisher.err());
+    let refused = world.record("auth.failed", |_| true);
+    assert_eq!(refused["details"]["reason"], "device-revoked");
+    assert_eq!(world.records_of("handshake.accepted").len(), 2);
+}
+
+#[test]
 fn a_device_is_enrolled_once_publishes_by_its_keys_and_is_cut_when_it_is_revoked() {
     let world = World::start();
     let join = world.join_token("publisher");

@@ -32,6 +32,7 @@ mod identity;
 mod life;
 mod outage;
 mod publishing;
+mod rotation;
 mod secrecy;
 mod siem;
 mod starting;

@@ -291,7 +291,14 @@ impl World {
 
     /// Runs `sallyportd` with this world's configuration.
     pub(crate) fn daemon(&self, arguments: &[&str]) -> Run {
-        finish(self.command(GATEWAY).args(arguments).arg("--config").arg(self.state().join("sallyport.toml")))
+        finish(&mut self.daemon_command(arguments))
+    }
+
+    /// `sallyportd` with this world's configuration.
+    pub(crate) fn daemon_command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(GATEWAY);
+        command.args(arguments).arg("--config").arg(self.state().join("sallyport.toml"));
+        command
     }
 
     /// Runs `auditctl`, which no dependency of this test builds.

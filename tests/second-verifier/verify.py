@@ -109,7 +109,7 @@ class Signers:
             office = next((key for key in first + self.given if signed(head, [key])), None)
             if not office: raise Forged("a head of an unknown key")
         by_own = signed(head, [office])
-        if (rotation or delegation) and not by_own: raise Forged("keys are changed without the key in office")
+        if (rotation or delegation or any(record["kind"] == "ledger.resumed" for record in records)) and not by_own: raise Forged("keys are changed without the key in office")
         if rotation and (rotation[0] != office or rotation[1] == office or rotation[1] in [key for key, *_ in self.own]): raise Forged("a rotation of another key")
         if rotation and not signed(head, [rotation[1]]): raise Forged("a rotation that the new key has not signed")
         if delegation and delegation[0][0] != office[0] + "/delegate": raise Forged("a lent key by another name")
@@ -120,9 +120,11 @@ class Signers:
             self.lent[2] -= 1
         if not self.own: self.own.append([office, 0, None])
         self.anchored |= by_own and office in self.given
-        if (rotation or delegation) and self.lent: self.lent, self.delegates[-1][2] = None, size
+        over = self.lent and records and moment(records[-1]["time"]) > self.lent[1]
+        if (rotation or delegation or over) and self.lent: self.lent, self.delegates[-1][2] = None, size
         if delegation: self.lent = list(delegation); self.delegates.append([delegation[0], size, None])
         if rotation:
+            if self.lent: self.lent, self.delegates[-1][2] = None, size  # lent in the same group
             self.own[-1][2] = size
             self.own.append([rotation[1], size - 1, None])
             self.anchored |= rotation[1] in self.given

@@ -140,7 +140,7 @@ fn earlier(directory: &Path) -> Result<String, Failure> {
     if is_tiles(directory) {
         return checkpoint(&directory.join("checkpoint"));
     }
-    let snapshot = Snapshot::latest(ledger(directory)?).map_err(|error| Failure::snapshot(&error))?;
+    let snapshot = Snapshot::whole(ledger(directory)?).map_err(|error| Failure::snapshot(&error))?;
     Ok(snapshot.note().to_owned())
 }
 

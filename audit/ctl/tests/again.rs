@@ -222,3 +222,20 @@ fn tiles_of_another_history_are_not_mixed() {
     ledger.write(&other_history());
     assert_eq!(tiles(&ledger, folder.path()), 2, "an earlier state never replaces a later one");
 }
+
+#[test]
+fn a_ledger_must_contain_the_lent_end_of_its_earlier_copy_too() {
+    let (ledger, mut copy) = (Ledger::new(), Ledger::new());
+    let lent = SoftwareSigner::new(&format!("{ORIGIN}/delegate"), [90; 32]);
+    let not_after = copy.journal.time + jiff::SignedDuration::from_hours(1);
+    let delegation = sallyport_audit::signers::Delegation { key: lent.verifier(), not_after, heads: 5 };
+    copy.journal.group([delegation.draft()]);
+    ledger.write(&copy.journal);
+    copy.journal.signer = lent;
+    copy.journal.group([heartbeat()]).group([heartbeat()]);
+    copy.write(&copy.journal);
+    // The ledger was rolled back to the last head of its own key.
+    let output = ledger.verify(&["--earlier", copy.path().to_str().unwrap()]);
+    assert_code(&output, 1);
+    assert!(out(&output).contains("cut off"), "{}", out(&output));
+}

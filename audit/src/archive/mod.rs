@@ -14,12 +14,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
+mod copies;
 mod directory;
 
+pub use copies::{FetchError, Fetched, PrunedCopy, copies, fetch};
 pub use directory::DirectoryArchive;
 
 /// The format of manifests that this program writes and reads.
 pub const MANIFEST_VERSION: u64 = 1;
+
+/// The longest file that is put into an archive or taken out of one, in bytes: a segment.
+pub use crate::journal::files::MAX_SEGMENT_BYTES as MAX_ARCHIVED_BYTES;
 
 /// A place that keeps files. Calls may block.
 pub trait Archive: Send + Sync {
@@ -78,6 +83,12 @@ impl Manifest {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 
+    /// Reads what [`Manifest::to_text`] wrote; `None` if it is something else.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let manifest: Self = serde_json::from_slice(text).ok()?;
+        (manifest.format == MANIFEST_VERSION).then_some(manifest)
+    }
+
     /// Keeps one segment, and notes it here once it was read back.
     pub fn add(&mut self, archive: &dyn Archive, name: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
         let sha256 = store(archive, name, bytes)?;
@@ -133,6 +144,20 @@ pub enum ArchiveError {
         /// The cause.
         source: io::Error,
     },
+    /// The service that keeps it refused, or did not answer.
+    #[error("cannot {doing} {name} in the archive {location}")]
+    Service {
+        /// "read" or "write".
+        doing: &'static str,
+        /// Where.
+        location: String,
+        /// Which file.
+        name: String,
+        /// What to do next.
+        hint: &'static str,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 impl ArchiveError {
@@ -144,6 +169,7 @@ impl ArchiveError {
             Self::Io { .. } => {
                 "check that the archive can be reached and written, then run again; nothing was pruned"
             }
+            Self::Service { hint, .. } => hint,
         }
     }
 }

@@ -8,10 +8,12 @@ use serde::Serialize;
 use super::{EXPORT_VERSION, HeadLine, OmittedLine, Run};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::digest::Digest;
+use crate::kind::Kind;
 use crate::note::{MAX_NOTE_BYTES, NoteError, PublicKey};
 use crate::prefix::Declaration;
-use crate::record::{MAX_RECORD_BYTES, Record, RecordError, Seq};
+use crate::record::{MAX_RECORD_BYTES, Outcome, Record, RecordError, Seq};
 use crate::selection::Selection;
+use crate::signers::LEDGER_ROLE;
 use crate::tree::Frontier;
 
 /// The longest line that is read: a note in JSON with a long selection.
@@ -60,6 +62,13 @@ pub fn check(input: impl BufRead, keys: &[PublicKey]) -> Result<Checked, ExportE
     while lines.next()? {
         walk.line(&lines.line).map_err(|fault| lines.fault(fault))?;
     }
+    // A key that these very records retire could not sign a head that covers more than its retirement.
+    let (retired, may): (Vec<_>, Vec<_>) =
+        keys.iter().cloned().partition(|key| walk.retired.contains(&key.to_string()));
+    if may.is_empty() || note.verify_any(&may).is_err() {
+        let key = retired.iter().find(|key| note.names(key)).map_or("", PublicKey::name);
+        return Err(lines.fault(Fault::Retired { key: key.to_owned() }));
+    }
     walk.finish(checkpoint).map_err(|fault| lines.fault(fault))
 }
 
@@ -104,6 +113,8 @@ struct Walk<'a> {
     frontier: Frontier,
     /// The leaf hash of the record before the next one, where it is known.
     before: Option<Digest>,
+    /// The ledger's keys that a record before the last one replaces.
+    retired: Vec<String>,
     shown: u64,
     left_out: u64,
     /// The first and the number after the last record that were left out although no filter is stated.
@@ -121,6 +132,7 @@ impl<'a> Walk<'a> {
             size,
             frontier: Frontier::default(),
             before: Some(Digest::ZERO),
+            retired: Vec::new(),
             shown: 0,
             left_out: 0,
             unexplained: None,
@@ -155,6 +167,11 @@ impl<'a> Walk<'a> {
         }
         let leaf = Digest::leaf(line);
         self.frontier.push(leaf);
+        let text = |key: &str| record.details.get(key).and_then(serde_json::Value::as_str);
+        let replaced = record.kind == Kind::KeyRotated && record.result == Outcome::Success;
+        if replaced && text("role") == Some(LEDGER_ROLE) && self.frontier.size() < self.size {
+            self.retired.extend(text("old").map(str::to_owned));
+        }
         self.before = Some(leaf);
         if let Some(declaration) = Declaration::of(&record) {
             self.pruned = self.pruned.max(declaration.size);
@@ -289,6 +306,12 @@ pub enum Fault {
     /// The head is not signed by a given key, or falsely.
     #[error("its checkpoint: {0}")]
     Authenticity(NoteError),
+    /// By a key that had been replaced before.
+    #[error("its checkpoint is signed by {key} alone, a key that a record in this export replaces")]
+    Retired {
+        /// Its name.
+        key: String,
+    },
     /// Not a record.
     #[error("{0}")]
     Record(RecordError),
@@ -355,7 +378,7 @@ impl ExportError {
             Fault::Empty | Fault::Head(_) | Fault::Checkpoint(_) => {
                 "give the file that `auditctl export` wrote, unchanged"
             }
-            Fault::Authenticity(_) => {
+            Fault::Authenticity(_) | Fault::Retired { .. } => {
                 "compare the key with the one that the ledger's owner published; if it is the same, do not \
                  believe this export"
             }

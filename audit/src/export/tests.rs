@@ -137,3 +137,34 @@ proptest! {
         let _ = check(bytes.as_slice(), &keys());
     }
 }
+
+#[test]
+fn an_export_that_shows_how_its_signer_was_replaced_is_refused() {
+    let (old, new) = (SoftwareSigner::new(ORIGIN, [1; 32]), SoftwareSigner::new(ORIGIN, [2; 32]));
+    let plain = || Draft::new(Kind::GatewayHeartbeat, Outcome::Success);
+    let all = Selection::default();
+    let export = |journal: &JournalBuilder| {
+        let mut out = Vec::new();
+        let mut exporter = Exporter::new(&mut out, &journal.note, &all).unwrap();
+        for (record, seq) in journal.records().iter().zip(0..) {
+            exporter.record(Seq::new(seq), record, Digest::leaf(record)).unwrap();
+        }
+        exporter.finish().unwrap();
+        out
+    };
+    let both = [old.verifier(), new.verifier()];
+    let mut journal = JournalBuilder::new(ORIGIN, old.clone());
+    journal.group([plain()]);
+    journal.hand_over(new);
+    // The head over the rotation itself is good for whoever knows either key.
+    assert!(check(export(&journal).as_slice(), &both[..1]).is_ok());
+    let mut forged = journal.clone();
+    journal.group([plain()]);
+    assert!(check(export(&journal).as_slice(), &both).is_ok());
+    forged.signer = old;
+    forged.group([plain()]);
+    for keys in [&both[..1], &both] {
+        let refused = check(export(&forged).as_slice(), keys);
+        assert!(matches!(refused, Err(ExportError::Bad { fault: Fault::Retired { .. }, .. })), "{refused:?}");
+    }
+}

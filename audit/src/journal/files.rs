@@ -257,7 +257,8 @@ fn segment_name(first: Seq) -> String {
     format!("{:020}.seg", first.get())
 }
 
-fn parse_segment_name(name: &str) -> Option<Seq> {
+/// The number of the first record of the segment of this name, if it is one that [`SegmentPath::name`] gives.
+pub fn parse_segment_name(name: &str) -> Option<Seq> {
     let digits = name.strip_suffix(".seg")?;
     let first = Seq::new(digits.parse().ok()?);
     (segment_name(first) == name).then_some(first)

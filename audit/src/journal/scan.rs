@@ -78,12 +78,21 @@ pub fn scan_pieces(files: &Files, visit: &mut VisitPiece<'_>) -> io::Result<Scan
 /// A head that only a lent key signed is passed over: whoever receives what is made for a head knows nothing of
 /// lent keys. If there is no other, it is the last of these.
 pub fn last_note(files: &Files) -> io::Result<(Option<String>, ScanEnd)> {
+    last_note_but(files, is_lent)
+}
+
+/// The last head in the journal, whoever signed it.
+pub fn last_head(files: &Files) -> io::Result<(Option<String>, ScanEnd)> {
+    last_note_but(files, |_| false)
+}
+
+fn last_note_but(files: &Files, passed_over: fn(&str) -> bool) -> io::Result<(Option<String>, ScanEnd)> {
     let (mut ended, mut lent) = (ScanEnd::Complete, None);
     for (back, segment) in files.segments()?.iter().rev().enumerate() {
         let (mut note, mut last_lent) = (None, None);
         let end = scan_segment(segment, back == 0, &mut |group| {
             let text = String::from_utf8_lossy(group.note()).into_owned();
-            if is_lent(&text) {
+            if passed_over(&text) {
                 last_lent = Some(text);
             } else {
                 note = Some(text);

@@ -224,6 +224,9 @@ impl Signers {
                 return Err(Refused::Reused { key: name(&rotation.new) });
             }
         }
+        if news.resumed && !by_own {
+            return Err(Refused::ResumedNotOwn);
+        }
         match &news.delegation {
             Some(_) if !by_own => Err(Refused::DelegationNotOwn),
             Some(lent) if lent.key.name() != format!("{}{DELEGATE_SUFFIX}", office.name()) => {
@@ -243,6 +246,12 @@ impl Signers {
         self.share.count(by, news.last_time);
         if let (By::Delegate, Some(lent)) = (by, &mut self.lent) {
             lent.heads_left = lent.heads_left.saturating_sub(1);
+        }
+        // Its time is over for good: a clock that is set back afterwards does not bring it back.
+        if let (Some(lent), Some(time)) = (&self.lent, news.last_time)
+            && time > lent.not_after
+        {
+            self.end_delegate(size);
         }
         if let Some(delegation) = &news.delegation {
             self.end_delegate(size);
@@ -465,6 +474,9 @@ pub enum Refused {
     /// A delegated key lends on.
     #[error("it delegates signing, and the ledger's own key has not signed it")]
     DelegationNotOwn,
+    /// A delegated key declares records as missing.
+    #[error("it begins a new epoch, and the ledger's own key has not signed it")]
+    ResumedNotOwn,
     /// A delegated key must be recognised by its name.
     #[error(
         "it delegates signing to {key}, whose name is not the ledger key's with `{DELEGATE_SUFFIX}` behind it"

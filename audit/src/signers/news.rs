@@ -44,6 +44,8 @@ pub struct News {
     pub(super) began_with: Option<PublicKey>,
     pub(super) rotation: Option<Rotation>,
     pub(super) delegation: Option<Delegation>,
+    /// A new epoch begins, and records are declared as missing.
+    pub(super) resumed: bool,
     pub(super) last_time: Option<Timestamp>,
     /// The first thing that no honest writer writes.
     pub(super) fault: Option<&'static str>,
@@ -76,7 +78,12 @@ impl Delegation {
     }
 
     fn read(details: &Map<String, Value>) -> Option<Self> {
-        let not_after = details.get("not_after")?.as_str()?.parse().ok()?;
+        let text = details.get("not_after")?.as_str()?;
+        let not_after: Timestamp = text.parse().ok()?;
+        // One spelling, that of a record's time.
+        if crate::record::time_text(not_after) != text {
+            return None;
+        }
         let heads = details.get("heads")?.as_u64().filter(|heads| *heads > 0)?;
         Some(Self { key: key(details, "key")?, not_after, heads })
     }
@@ -96,6 +103,7 @@ impl News {
             self.fault("a record follows in the same group, and a rotation must close its group");
         }
         match record.kind {
+            Kind::LedgerResumed => self.resumed = true,
             Kind::LedgerCreated if record.seq.get() == 0 => self.began_with = key(&record.details(), "key"),
             Kind::KeyRotated | Kind::KeyDelegated if record.result == Outcome::Success => {
                 let details = record.details();
@@ -136,6 +144,7 @@ impl News {
         self.began_with.is_none()
             && self.rotation.is_none()
             && self.delegation.is_none()
+            && !self.resumed
             && self.fault.is_none()
     }
 
@@ -145,5 +154,6 @@ impl News {
 }
 
 fn key(details: &Map<String, Value>, name: &str) -> Option<PublicKey> {
-    PublicKey::parse(details.get(name)?.as_str()?).ok()
+    let text = details.get(name)?.as_str()?;
+    PublicKey::parse(text).ok().filter(|key| key.to_string() == text)
 }

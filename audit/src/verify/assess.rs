@@ -275,9 +275,14 @@ impl Assessment<'_> {
         };
         let age = now.duration_since(last);
         if age.is_negative() {
-            return Part::not_evaluated(format!(
-                "The last record is dated {last}, after this machine's clock."
-            ));
+            let sentence = format!("The last record is dated {last}, after this machine's clock");
+            return match self.trust.max_age {
+                // Otherwise one record of a far day would silence this question until then.
+                Some(limit) if age.unsigned_abs() > limit.unsigned_abs() => {
+                    Part::fail(format!("{sentence} by more than the {limit:#} that were allowed."))
+                }
+                _ => Part::not_evaluated(format!("{sentence}.")),
+            };
         }
         // Whole seconds read better, and the age of a live ledger changes while one looks.
         let age = SignedDuration::from_secs(age.as_secs());

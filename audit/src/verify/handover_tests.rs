@@ -227,3 +227,103 @@ fn a_lent_key_that_is_expired_overused_or_not_lent_by_the_own_key_is_refused() {
     long.group([delegation.draft()]);
     assert!(refused(&long, &trusting(&[1])).contains("24 hours or less"));
 }
+
+#[test]
+fn an_own_head_that_a_declared_gap_explains_away_is_no_end_under_the_own_key() {
+    use crate::epoch::{Cause, Resumed};
+    // The genuine ledger: lent by record 3, and six more records, the last under the own key.
+    let mut genuine = lent();
+    genuine.group([plain(), plain()]).group([plain(), plain()]);
+    let (own, size) = (genuine.note.clone(), genuine.chain.size());
+    // Whoever holds only the lent key drops all behind the delegation, and writes as many others.
+    let mut forged = lent();
+    let first = forged.chain.size();
+    forged.resume(&format!("{ORIGIN}#2"));
+    forged.signer = delegate();
+    let resumed = Resumed {
+        epoch: 2,
+        origin: format!("{ORIGIN}#2"),
+        origin_before: ORIGIN.to_owned(),
+        cause: Cause::EndMissing,
+        first,
+        at_least: size - first,
+        lost_head: Some(own.clone()),
+        set_aside: "set-aside/epoch-2".to_owned(),
+        tokens_kept: true,
+    };
+    forged.group([resumed.draft(), plain(), plain(), plain()]);
+    assert_eq!(forged.chain.size(), size);
+    let trust = Trust { own_key_only: true, accept_epoch: Some(2), ..trusting(&[1]) };
+    assert_eq!(check(&forged, &trust).overall(), Overall::Broken, "without a head of the own key");
+    let trust = Trust { cosigned: Some(own), ..trust };
+    let verdict = check(&forged, &trust);
+    assert_eq!(verdict.authenticity.state, State::Fail, "{verdict:#?}");
+}
+
+#[test]
+fn a_lent_key_whose_time_is_over_is_not_brought_back_by_a_clock_that_is_set_back() {
+    let mut journal = lent();
+    let before = journal.time;
+    journal.time = before + SignedDuration::from_secs(3600);
+    journal.group([plain()]);
+    assert_eq!(check(&journal, &trusting(&[1])).overall(), Overall::Verified);
+    let kept = journal.note.clone();
+    journal.signer = delegate();
+    journal.time = before;
+    journal.group([Draft::new(Kind::ClockJumped, Outcome::Success), plain()]);
+    let trust = Trust { checkpoint: Some(kept), ..trusting(&[1]) };
+    refused(&journal, &trust);
+}
+
+#[test]
+fn a_last_record_of_a_far_day_does_not_pass_for_a_young_one() {
+    let mut journal = begun();
+    let now = journal.time;
+    journal.time = now + SignedDuration::from_hours(24 * 365);
+    journal.group([plain()]);
+    let max_age = Some(SignedDuration::from_hours(1));
+    let trust = Trust { now: Some(now + SignedDuration::from_hours(24 * 30)), max_age, ..trusting(&[1]) };
+    let verdict = check(&journal, &trust);
+    assert_eq!(verdict.overall(), Overall::Broken, "{verdict:#?}");
+}
+
+#[test]
+fn a_lent_key_declares_no_records_as_missing() {
+    use crate::epoch::{Cause, Resumed};
+    let mut journal = lent();
+    let first = journal.chain.size();
+    // A head over more than all, made up by the lent key, would explain every checkpoint away.
+    let lost =
+        Checkpoint { origin: ORIGIN.to_owned(), size: first + 1000, root: crate::Digest::leaf(b"made up") };
+    let lost_head = Some(delegate().sign_checkpoint(&lost).to_string());
+    let resumed = Resumed {
+        epoch: 2,
+        origin: format!("{ORIGIN}#2"),
+        origin_before: ORIGIN.to_owned(),
+        cause: Cause::EndMissing,
+        first,
+        at_least: 1000,
+        lost_head,
+        set_aside: "set-aside/epoch-2".to_owned(),
+        tokens_kept: true,
+    };
+    journal.resume(&format!("{ORIGIN}#2"));
+    let own = journal.signer.clone();
+    let mut by_own = journal.clone();
+    by_own.group_by([resumed.draft()], &[&own]);
+    journal.group_by([resumed.draft()], &[&delegate()]);
+    let trust = Trust { accept_epoch: Some(2), ..trusting(&[1]) };
+    assert_eq!(check(&by_own, &trust).overall(), Overall::Verified);
+    let sentence = refused(&journal, &trust);
+    assert!(sentence.contains("begins a new epoch"), "{sentence}");
+}
+
+#[test]
+fn the_end_of_a_delegation_is_read_in_one_spelling() {
+    let mut journal = begun();
+    let not_after = journal.time + SignedDuration::from_secs(10);
+    let delegation = Delegation { key: delegate().verifier(), not_after, heads: 3 };
+    let draft = delegation.draft().detail("not_after", not_after.to_string().replace('Z', "+00:00"));
+    journal.group([draft]);
+    refused(&journal, &trusting(&[1]));
+}

@@ -56,9 +56,10 @@ impl Assessment<'_> {
     pub(super) fn ends_under_own_key(&self) -> Result<(), String> {
         let signers = &self.walk.hands.signers;
         let Some(own) = signers.own().last().filter(|_| signers.share().behind > 0) else { return Ok(()) };
-        let size = self.walk.chain.size();
-        let whole = |statement: &Statement| matches!(statement, Statement::Usable(head, note) if head.size == size && note.names(&own.key));
-        if self.known.all().iter().any(|(_, statement)| whole(statement)) {
+        // A head of as many records that a declared gap explains away is not over these records.
+        let whole = self.walk.chain.checkpoint(self.walk.origin.get().unwrap_or_default());
+        let covers_all = |statement: &Statement| matches!(statement, Statement::Usable(head, note) if *head == whole && note.names(&own.key));
+        if self.known.all().iter().any(|(_, statement)| covers_all(statement)) {
             return Ok(());
         }
         Err(format!(

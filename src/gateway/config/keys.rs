@@ -253,9 +253,46 @@ pub const KEYS: &[Key] = &[
     key(
         "retention.archive",
         None,
-        "\"/mnt/archive/sallyport\"",
-        "Directory to which segments are copied before records leave the ledger. Without it nothing is pruned.",
+        "\"s3://sallyport-archive/gateway-1\"",
+        "Directory, or `s3://BUCKET/PREFIX` of an S3-compatible service, to which segments are copied before records leave the ledger. Without it nothing is pruned.",
     ),
+    key(
+        "retention.s3_region",
+        Some("\"us-east-1\""),
+        "\"eu-central-1\"",
+        "Region of the bucket. This and the settings below are for an archive on S3.",
+    ),
+    key(
+        "retention.s3_endpoint",
+        None,
+        "\"https://objects.example.com\"",
+        "Address of the service, which must be `https` unless it is on this host; Amazon's in the region if it is not set. No redirect is followed.",
+    ),
+    key(
+        "retention.s3_credentials_file",
+        None,
+        "\"/run/credentials/s3.toml\"",
+        "TOML file with `access_key_id`, `secret_access_key` and, if need be, `session_token`, mode 0600, read anew for each request. Without it they are taken from `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`.",
+    ),
+    key(
+        "retention.s3_root_file",
+        None,
+        "\"objects-root.pem\"",
+        "Root certificates (PEM) that the service's certificate must lead to; those of the system if it is not set.",
+    ),
+    key(
+        "retention.s3_timeout_secs",
+        Some("30"),
+        "60",
+        "How long the service may be silent, in seconds (1 to 600). A transfer may take as long again as its bytes take at 64 KiB/s.",
+    ),
+    key(
+        "retention.s3_lock",
+        Some("\"none\""),
+        "\"compliance\"",
+        "Object lock on what is written: `none`, `governance` (whoever has a special permission may lift it) or `compliance` (nobody may). The bucket must have object locks; that it locked is checked when it is read back.",
+    ),
+    key("retention.s3_lock_days", Some("2192"), "3653", "For how long it locks, in days (1 to 36525)."),
     key(
         "access.policy_directory",
         Some("\"policies\""),

@@ -3,11 +3,13 @@
 //! Promised: unknown settings are refused; every fault is reported at once, each with its key; secrets come from files
 //! alone. Trusted: whoever may write the configuration file may do anything the gateway may do.
 
+mod archive;
 mod keys;
 mod layers;
 mod read;
 mod reader;
 mod settings;
+mod url;
 mod witnesses;
 
 use std::fmt;
@@ -15,13 +17,15 @@ use std::path::{Path, PathBuf};
 
 use toml::Table;
 
+pub use archive::{ArchivePlace, Lock, LockMode, S3Place};
 pub use keys::{KEYS, Key, SINK_KEYS, WITNESS_KEYS, commented_file};
 pub use layers::environment;
 pub use reader::{Problem, Problems};
 pub use settings::{
     Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, Provider, Retention, Tls, Tunnels,
 };
-pub use witnesses::{WitnessPolicy, WitnessSettings, WitnessUrl, Witnesses};
+pub use url::ServerUrl;
+pub use witnesses::{WitnessPolicy, WitnessSettings, Witnesses};
 
 use read::{read, read_sinks};
 use reader::Reader;

@@ -14,6 +14,7 @@ use sallyport_audit::sink::{
 };
 use sallyport_audit::{Digest, Lending};
 
+use super::archive::read_archive;
 use super::keys::SINK_KEYS;
 use super::reader::{Problems, Reader};
 use super::settings::{
@@ -153,8 +154,9 @@ fn read_retention(reader: &mut Reader<'_>, state: &Path) -> Option<Retention> {
     let minimum =
         reader.number("retention.minimum_days", 0, 36_525).and_then(|days| u32::try_from(days).ok());
     let kinds = reader.take::<String>("retention.kind_days").map(list);
-    let archive = path(reader, "retention.archive", state);
+    let archive = read_archive(reader, state);
     let (frameworks, minimum, kinds): (Vec<Framework>, _, _) = (frameworks?, minimum?, kinds?);
+    let archive = archive.ok()?;
     match Policy::new(frameworks, minimum, &kinds) {
         Ok(policy) => Some(Retention { policy, archive }),
         Err(error) => {

@@ -10,6 +10,7 @@ use sallyport_audit::retention::Policy;
 use sallyport_audit::sink::SyslogOptions;
 use sallyport_audit::{Digest, Lending};
 
+use super::archive::ArchivePlace;
 use super::witnesses::Witnesses;
 
 /// A configuration that passed every check.
@@ -137,7 +138,7 @@ pub struct Retention {
     /// Minimum ages.
     pub policy: Policy,
     /// Where copies of pruned segments go.
-    pub archive: Option<PathBuf>,
+    pub archive: Option<ArchivePlace>,
 }
 
 /// Section `[access]`.

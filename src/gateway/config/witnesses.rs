@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http::Uri;
 use sallyport_audit::note::CosignerKey;
 
 use super::keys::WITNESS_KEYS;
 use super::reader::{Problems, Reader};
+use super::url::ServerUrl;
 
 /// Witnesses, and how they are asked.
 #[derive(Debug, Clone)]
@@ -51,55 +51,11 @@ pub struct WitnessSettings {
     /// What the operator calls it.
     pub name: String,
     /// Where `add-checkpoint` is below.
-    pub url: WitnessUrl,
+    pub url: ServerUrl,
     /// Its public key.
     pub key: CosignerKey,
     /// Roots that its certificate must lead to; the system's, if there are none.
     pub root_file: Option<PathBuf>,
-}
-
-/// The address of a witness: HTTPS, or HTTP on the loopback interface.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WitnessUrl {
-    /// Whether the way is protected.
-    pub tls: bool,
-    /// Host, without brackets.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// `Host` header.
-    pub authority: String,
-    /// Path of `add-checkpoint`.
-    pub path: String,
-}
-
-impl WitnessUrl {
-    /// Reads an address such as `https://witness.example.net/sallyport`.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let form = || format!("`{text}` is not an address such as https://witness.example.net");
-        let uri: Uri = text.parse().map_err(|_| form())?;
-        let authority = uri.authority().ok_or_else(form)?;
-        if authority.as_str().contains('@') || uri.query().is_some() {
-            return Err(format!("`{text}` must hold neither a name before the host nor a question"));
-        }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        let loopback = host == "localhost"
-            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-        let (tls, port) = match uri.scheme_str() {
-            Some("https") => (true, 443),
-            // Whoever is on the way could say in the witness's name that it has seen more, and keep us from starting.
-            Some("http") if loopback => (false, 80),
-            Some("http") => return Err(format!("`{text}`: http is for this host alone; write https")),
-            _ => return Err(form()),
-        };
-        Ok(Self {
-            tls,
-            host,
-            port: authority.port_u16().unwrap_or(port),
-            authority: authority.as_str().to_owned(),
-            path: format!("{}/add-checkpoint", uri.path().trim_end_matches('/')),
-        })
-    }
 }
 
 /// Reads the settings in `[ledger]` that are about witnesses.
@@ -169,35 +125,10 @@ pub(super) fn read_witnesses(
 
 fn read_witness(reader: &mut Reader<'_>, state: &Path) -> Option<WitnessSettings> {
     let name = super::read::required(reader, "name", |text| super::read::parse_word(text, 32));
-    let url = super::read::required(reader, "url", |text| WitnessUrl::parse(&text));
+    let url = super::read::required(reader, "url", |text| ServerUrl::parse(&text));
     let key = super::read::required(reader, "key", |text| {
         CosignerKey::parse(&text).map_err(|error| error.to_string())
     });
     let root_file = super::read::path(reader, "root_file", state);
     Some(WitnessSettings { name: name?, url: url?, key: key?, root_file })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_https_or_on_this_host() {
-        let url = WitnessUrl::parse("https://witness.example.net").unwrap();
-        assert_eq!((url.tls, url.port, url.path.as_str()), (true, 443, "/add-checkpoint"));
-        let url = WitnessUrl::parse("http://[::1]:8080/w1/").unwrap();
-        assert_eq!((url.tls, url.host.as_str(), url.port), (false, "::1", 8080));
-        assert_eq!((url.path.as_str(), url.authority.as_str()), ("/w1/add-checkpoint", "[::1]:8080"));
-        for bad in [
-            "witness.example.net",
-            "http://witness.example.net",
-            "https://me@witness.example.net",
-            "https://witness.example.net/?x=1",
-            "ftp://witness.example.net",
-            "https:///x",
-            "",
-        ] {
-            assert!(WitnessUrl::parse(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -6,7 +6,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -15,36 +14,25 @@ use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
 use sallyport_audit::witnessing::{Courier, MAX_ANSWER_BYTES, Reply};
-use tokio::net::TcpStream;
 
-use crate::gateway::config::{WitnessSettings, WitnessUrl};
-use crate::tunnel::client::{DialError, TlsRoots, tls_config};
+use crate::gateway::config::WitnessSettings;
+use crate::gateway::server::Server;
+use crate::tunnel::client::DialError;
 
 /// The way to one witness.
 pub(super) struct HttpCourier {
-    url: WitnessUrl,
-    tls: Arc<rustls::ClientConfig>,
+    server: Server,
 }
 
 impl HttpCourier {
     /// Reads the roots.
     pub(super) fn new(witness: &WitnessSettings) -> Result<Self, DialError> {
-        let roots = witness.root_file.clone().map_or(TlsRoots::System, TlsRoots::File);
-        Ok(Self { url: witness.url.clone(), tls: tls_config(&roots)? })
+        Ok(Self { server: Server::new(witness.url.clone(), witness.root_file.as_deref())? })
     }
 
     async fn post(&self, body: String) -> Result<Reply, String> {
-        let words = |error: &dyn std::error::Error| error.to_string();
-        let address = (self.url.host.as_str(), self.url.port);
-        let tcp = TcpStream::connect(address).await.map_err(|error| words(&error))?;
-        if !self.url.tls {
-            return self.exchange(TokioIo::new(tcp), body).await;
-        }
-        let name = ServerName::try_from(self.url.host.clone()).map_err(|error| words(&error))?;
-        let tls = tokio_rustls::TlsConnector::from(Arc::clone(&self.tls));
-        let stream = tls.connect(name, tcp).await.map_err(|error| words(&error))?;
+        let stream = self.server.connect().await.map_err(|error| error.to_string())?;
         self.exchange(TokioIo::new(stream), body).await
     }
 
@@ -55,8 +43,8 @@ impl HttpCourier {
     ) -> Result<Reply, String> {
         let (mut sender, connection) = http1::handshake(stream).await.map_err(|error| error.to_string())?;
         let asking = async {
-            let request = Request::post(&self.url.path)
-                .header(HOST, &self.url.authority)
+            let request = Request::post(format!("{}/add-checkpoint", self.server.url().path))
+                .header(HOST, &self.server.url().authority)
                 .header(CONTENT_TYPE, "text/plain; charset=utf-8")
                 .body(Full::new(Bytes::from(body)))
                 .map_err(|error| error.to_string())?;
@@ -95,6 +83,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::gateway::config::ServerUrl;
 
     /// Asks a server that reads a request and then writes `answer`, and keeps the connection open.
     async fn asked(answer: Vec<u8>) -> Result<Reply, String> {
@@ -109,14 +98,8 @@ mod tests {
             let _ = stream.read(&mut [0; 1]).await;
             String::from_utf8_lossy(&head[..read]).into_owned()
         });
-        let url = WitnessUrl::parse(&format!("http://{address}/w")).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth();
-        let courier = HttpCourier { url, tls: Arc::new(tls) };
+        let url = ServerUrl::parse(&format!("http://{address}/w")).unwrap();
+        let courier = HttpCourier { server: Server::new(url, None).unwrap() };
         let reply =
             tokio::time::timeout(Duration::from_secs(30), courier.add_checkpoint("old 0\n\nx".to_owned()));
         let reply = reply.await.expect("an answer of any kind");

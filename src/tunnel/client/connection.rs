@@ -16,7 +16,7 @@ use crate::tunnel::accept::in_time;
 use crate::tunnel::handshake::kem::DecapsulationKey;
 use crate::tunnel::handshake::{
     Accepted, AwaitingAnswer, ClientHandshake, Enrolled, Exporter, HandshakeError, IdentityCertificate, Mode,
-    RootKey, Secret, SessionId, SessionLimits, Suite, Wishes,
+    RootKey, Secret, Session, SessionId, SessionLimits, Suite, Ticket, Welcome, Wishes,
 };
 use crate::tunnel::link::FarewellCode;
 use crate::tunnel::name::Offer;
@@ -53,6 +53,19 @@ pub(super) struct Established<M> {
     pub(super) suite: Suite,
     pub(super) mode: Mode,
     pub(super) id: SessionId,
+    /// Whether the gateway knew this client again.
+    pub(super) resumed: bool,
+    /// What to come back with.
+    pub(super) kept: Kept,
+}
+
+/// What a client keeps of a connection for the next one.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// By which the gateway knows this publisher.
+    pub(super) publisher: Vec<u8>,
+    /// Works once, with the gateway whose certificate stands beside it.
+    pub(super) ticket: Option<(Ticket, IdentityCertificate)>,
 }
 
 /// Runs the handshake as a publisher.
@@ -60,13 +73,21 @@ pub(super) async fn establish<M: MessageSocket>(
     mut socket: M,
     exporter: Option<Exporter>,
     terms: &Terms,
-    resume: &[u8],
+    kept: Kept,
 ) -> Result<Established<M>, DialError> {
-    let Asked { awaiting, answer, certificate, trust } = ask(&mut socket, exporter, terms, resume).await?;
-    let (accepted, session) = awaiting.receive_answer(&answer)?;
+    let Kept { publisher, ticket } = kept;
+    let asked = ask(&mut socket, exporter, terms, publisher, ticket).await?;
+    let resumed = matches!(asked.outcome, Outcome::Resumed(..));
+    let (accepted, session) = match asked.outcome {
+        Outcome::Resumed(accepted, session) => (accepted, session),
+        Outcome::Asked(awaiting, answer) => awaiting.receive_answer(&answer)?,
+    };
+    let Asked { certificate, trust, .. } = asked;
+    let ticket = accepted.ticket.map(|id| (session.ticket(id), certificate.clone()));
+    let kept = Kept { publisher: accepted.resume.clone(), ticket };
     let (suite, mode, id) = (session.suite, session.mode, session.id);
     let stream = MessageStream::after_handshake(socket, session)?;
-    Ok(Established { stream, accepted, certificate, trust, suite, mode, id })
+    Ok(Established { stream, accepted, certificate, trust, suite, mode, id, resumed, kept })
 }
 
 /// Runs the handshake of an enrollment.
@@ -75,14 +96,21 @@ pub(super) async fn enroll<M: MessageSocket>(
     exporter: Option<Exporter>,
     terms: &Terms,
 ) -> Result<Enrolled, DialError> {
-    let Asked { awaiting, answer, .. } = ask(&mut socket, exporter, terms, &[]).await?;
-    Ok(awaiting.receive_enrolled(&answer)?)
+    match ask(&mut socket, exporter, terms, Vec::new(), None).await?.outcome {
+        Outcome::Asked(awaiting, answer) => Ok(awaiting.receive_enrolled(&answer)?),
+        Outcome::Resumed(..) => Err(HandshakeError::Unopenable { message: "ResumedHello" }.into()),
+    }
+}
+
+/// What it has answered: with its identity, and then to the credential; or at once, knowing the client again.
+enum Outcome {
+    Asked(AwaitingAnswer, Bytes),
+    Resumed(Accepted, Session),
 }
 
 /// A gateway that has answered.
 struct Asked {
-    awaiting: AwaitingAnswer,
-    answer: Bytes,
+    outcome: Outcome,
     certificate: IdentityCertificate,
     trust: Trust,
 }
@@ -93,24 +121,43 @@ async fn ask<M: MessageSocket>(
     socket: &mut M,
     exporter: Option<Exporter>,
     terms: &Terms,
-    resume: &[u8],
+    publisher: Vec<u8>,
+    ticket: Option<(Ticket, IdentityCertificate)>,
 ) -> Result<Asked, DialError> {
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).map_err(|_| HandshakeError::Library("making a nonce"))?;
     let key = DecapsulationKey::generate().map_err(HandshakeError::from)?;
-    let (handshake, hello) = ClientHandshake::start(key, nonce, exporter, &terms.suites)?;
+    // A gateway that is not trusted any more is not gone back to.
+    let known = match ticket {
+        Some((ticket, certificate)) => match check_identity(&certificate, terms).await {
+            Ok(trust) => Some((ticket, certificate, trust)),
+            Err(_) => None,
+        },
+        None => None,
+    };
+    let (ticket, earlier) =
+        known.map_or((None, None), |(ticket, certificate, trust)| (Some(ticket), Some((certificate, trust))));
+    let (handshake, hello) = ClientHandshake::resume(key, nonce, exporter, &terms.suites, ticket)?;
     let answer = in_time(terms.patience, "GatewayHello", async {
         send(socket, hello).await?;
         Ok(receive(socket).await?)
     })
     .await?;
-    let presented = handshake.receive_gateway_hello(&answer)?;
+    let presented = match (handshake.receive(&answer)?, earlier) {
+        (Welcome::Presented(presented), _) => presented,
+        (Welcome::Resumed(accepted, session), Some((certificate, trust))) => {
+            return Ok(Asked { outcome: Outcome::Resumed(accepted, session), certificate, trust });
+        }
+        (Welcome::Resumed(..), None) => {
+            return Err(HandshakeError::Unopenable { message: "ResumedHello" }.into());
+        }
+    };
     let certificate = presented.certificate().clone();
     let trust = check_identity(&certificate, terms).await?;
     let wishes = Wishes {
         offers: terms.offers.clone(),
         client_version: terms.client_version.clone(),
-        resume: resume.to_vec(),
+        resume: publisher,
     };
     let (awaiting, message) = presented.credential(&terms.secret, &wishes)?;
     let answer = in_time(terms.patience, "Answer", async {
@@ -118,7 +165,7 @@ async fn ask<M: MessageSocket>(
         Ok(receive(socket).await?)
     })
     .await?;
-    Ok(Asked { awaiting, answer, certificate, trust })
+    Ok(Asked { outcome: Outcome::Asked(awaiting, answer), certificate, trust })
 }
 
 /// By the organisation's root if there is one; else by the keys of the first meeting.

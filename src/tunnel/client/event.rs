@@ -34,6 +34,8 @@ pub enum Event {
         /// Whether frames are sealed end to end because something ends the TLS in between.
         #[serde(serialize_with = "show_sealed", rename = "sealed")]
         mode: Mode,
+        /// Whether the gateway knew this client again by its ticket, so that no identity had to be shown.
+        resumed: bool,
     },
     /// A tunnel is open.
     Registered {

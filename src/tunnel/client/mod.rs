@@ -30,7 +30,7 @@ pub use known_gateways::{KnownGateways, KnownGatewaysError, Trust};
 pub use origin::{Publication, Target};
 pub use visit::{VisitStream, VisitorOptions, visit};
 
-use self::connection::{Ending, Established, Terms, enroll, establish, serve};
+use self::connection::{Ending, Established, Kept, Terms, enroll, establish, serve};
 use self::dial::dial;
 use self::origin::Origin;
 use super::FarewellCode;
@@ -175,13 +175,14 @@ impl Publisher {
         stop: CancellationToken,
     ) -> Result<(), PublishError> {
         let origin = Arc::new(Origin::new(&self.publications, events.clone()));
-        let mut resume = Vec::new();
+        let mut kept = Kept::default();
         let mut failures = 0;
         loop {
             tell(&events, Event::Connecting { gateway: self.gateway.to_string() }).await;
             let attempt = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                attempt = self.connect(&resume) => attempt,
+                // A ticket works once: whatever comes of this attempt, it is gone; the name stays.
+                attempt = self.connect(Kept { publisher: kept.publisher.clone(), ticket: kept.ticket.take() }) => attempt,
             };
             let last = match attempt {
                 Err(error) if error.is_final() => {
@@ -193,8 +194,8 @@ impl Publisher {
                     tell(&events, Event::Failed { reason: error.to_string(), hint: error.hint() }).await;
                     error.to_string()
                 }
-                Ok(established) => {
-                    resume.clone_from(&established.accepted.resume);
+                Ok(mut established) => {
+                    kept = std::mem::take(&mut established.kept);
                     let since = Instant::now();
                     let ending = self.publish(established, &origin, &events, &stop).await;
                     tell(&events, Event::Disconnected { reason: ending.to_string() }).await;
@@ -214,9 +215,9 @@ impl Publisher {
         }
     }
 
-    async fn connect(&self, resume: &[u8]) -> Result<Established<Socket>, DialError> {
+    async fn connect(&self, kept: Kept) -> Result<Established<Socket>, DialError> {
         let (socket, exporter) = self.dial().await?;
-        establish(socket, exporter, &self.terms, resume).await
+        establish(socket, exporter, &self.terms, kept).await
     }
 
     async fn publish(
@@ -226,7 +227,7 @@ impl Publisher {
         events: &mpsc::Sender<Event>,
         stop: &CancellationToken,
     ) -> Ending {
-        let Established { stream, accepted, certificate, trust, suite, mode, id } = established;
+        let Established { stream, accepted, certificate, trust, suite, mode, id, resumed, .. } = established;
         let body = certificate.body();
         let connected = Event::Connected {
             gateway: self.gateway.to_string(),
@@ -235,6 +236,7 @@ impl Publisher {
             trust,
             suite,
             mode,
+            resumed,
         };
         tell(events, connected).await;
         for tunnel in &accepted.tunnels {

@@ -5,11 +5,14 @@
 
 use super::DecodeError;
 use super::kem::DecapsulationKey;
-use super::message::{ANSWER, Answer, CREDENTIAL, ClientHello, GatewayHello, header};
-use super::schedule::{Schedule, Side, binding_tag, hello_hash};
+use super::message::{
+    ANSWER, Answer, CREDENTIAL, ClientHello, GatewayHello, RESUMED_HELLO, ResumedHello, header,
+};
+use super::resume::{BINDER, binder};
+use super::schedule::{Schedule, Side, binding_tag, hello_hash, resumed_transcript};
 use super::{
     Accepted, Credential, Enrolled, Exporter, HandshakeError, IdentityCertificate, Mode, Refusal, Secret,
-    Session, Suite, ToSign, Wishes,
+    Session, Suite, Ticket, ToSign, Wishes,
 };
 
 /// A client that has sent its hello.
@@ -18,6 +21,15 @@ pub struct ClientHandshake {
     suites: Vec<Suite>,
     exporter: Option<Exporter>,
     hello: Vec<u8>,
+    ticket: Option<Ticket>,
+}
+
+/// What came of the hello.
+pub enum Welcome {
+    /// The gateway shows who it is: the whole handshake goes on.
+    Presented(Presented),
+    /// The gateway knew the client again, and says yes.
+    Resumed(Accepted, Session),
 }
 
 impl ClientHandshake {
@@ -29,14 +41,31 @@ impl ClientHandshake {
         exporter: Option<Exporter>,
         suites: &[Suite],
     ) -> Result<(Self, Vec<u8>), HandshakeError> {
-        let hello = ClientHello {
+        Self::resume(key, nonce, exporter, suites, None)
+    }
+
+    /// The same, with the ticket of an earlier session, which the gateway takes or passes over.
+    pub fn resume(
+        key: DecapsulationKey,
+        nonce: [u8; 32],
+        exporter: Option<Exporter>,
+        suites: &[Suite],
+        ticket: Option<Ticket>,
+    ) -> Result<(Self, Vec<u8>), HandshakeError> {
+        let ticket = ticket.filter(|ticket| suites.contains(&ticket.suite));
+        let mut hello = ClientHello {
             suites: suites.iter().map(|suite| suite.number()).collect(),
             key: Box::new(*key.public()),
             nonce,
             binding: exporter.as_ref().map(binding_tag),
+            resume: ticket.as_ref().map(|ticket| (ticket.id, [0; BINDER])),
+        };
+        if let Some(ticket) = &ticket {
+            let unbound = hello.encode_unbound()?;
+            hello.resume = Some((ticket.id, binder(&ticket.secret, &unbound)?));
         }
-        .encode()?;
-        Ok((Self { key, suites: suites.to_vec(), exporter, hello: hello.clone() }, hello))
+        let hello = hello.encode()?;
+        Ok((Self { key, suites: suites.to_vec(), exporter, hello: hello.clone(), ticket }, hello))
     }
 
     /// For tests: a client that has sent `hello`, whatever its key.
@@ -47,13 +76,49 @@ impl ClientHandshake {
         exporter: Option<Exporter>,
         suites: &[Suite],
     ) -> Self {
-        Self { key, suites: suites.to_vec(), exporter, hello }
+        Self { key, suites: suites.to_vec(), exporter, hello, ticket: None }
     }
 
     /// For tests: the same client, had it sent `hello`.
     #[cfg(test)]
     pub(crate) fn having_sent(self, hello: Vec<u8>) -> Self {
         Self { hello, ..self }
+    }
+
+    /// Takes whatever answers the hello.
+    pub fn receive(self, bytes: &[u8]) -> Result<Welcome, HandshakeError> {
+        if bytes.first() == Some(&RESUMED_HELLO) {
+            return self
+                .receive_resumed(bytes)
+                .map(|(accepted, session)| Welcome::Resumed(accepted, session));
+        }
+        self.receive_gateway_hello(bytes).map(Welcome::Presented)
+    }
+
+    /// Takes message 6: nobody but a holder of the ticket's secret can have sealed it.
+    fn receive_resumed(self, bytes: &[u8]) -> Result<(Accepted, Session), HandshakeError> {
+        let (hello, core, sealed) = ResumedHello::decode(bytes)?;
+        let unopenable = HandshakeError::Unopenable { message: "ResumedHello" };
+        let Some(ticket) = self.ticket else { return Err(unopenable) };
+        if hello.suite != ticket.suite.number() {
+            return Err(HandshakeError::SuiteNotOffered { number: hello.suite });
+        }
+        let exporter = match hello.mode {
+            Mode::Bound => Some(self.exporter.as_ref().ok_or(HandshakeError::FalseBinding)?),
+            Mode::Sealed => None,
+        };
+        let secret = self.key.decapsulate(&hello.ciphertext)?;
+        let transcript = resumed_transcript(&self.hello, core, exporter);
+        let schedule = Schedule::resumed(&secret, &ticket.secret, transcript);
+        let plaintext = schedule.open(Side::Gateway, core, sealed)?.ok_or(unopenable)?;
+        match Answer::decode(&plaintext)? {
+            Answer::Accepted(accepted) => {
+                let finished = schedule.finish(Side::Client, &[], bytes)?;
+                Ok((accepted, Session::new(ticket.suite, hello.mode, finished)))
+            }
+            Answer::Refused(refusal) => Err(HandshakeError::Refused(refusal)),
+            Answer::Enrolled(_) => Err(misplaced()),
+        }
     }
 
     /// Takes message 2 and checks it: suite, mode, both signatures.
@@ -143,9 +208,8 @@ impl AwaitingAnswer {
             Answer::Refused(refusal) => return Err(HandshakeError::Refused(refusal)),
             Answer::Enrolled(_) => return Err(misplaced()),
         };
-        let (id, frames) = self.schedule.finish(Side::Client, &self.credential, bytes)?;
-        let frames = (self.mode == Mode::Sealed).then_some(frames);
-        Ok((accepted, Session { suite: self.suite, mode: self.mode, id, frames }))
+        let finished = self.schedule.finish(Side::Client, &self.credential, bytes)?;
+        Ok((accepted, Session::new(self.suite, self.mode, finished)))
     }
 
     /// Takes message 4 of an enrollment.

@@ -5,11 +5,12 @@
 
 use super::identity::check_both;
 use super::kem::encapsulate;
-use super::message::{ANSWER, Answer, CREDENTIAL, ClientHello, GatewayHello, header};
-use super::schedule::{Schedule, Side, hello_hash, is_bound};
+use super::message::{ANSWER, Answer, CREDENTIAL, ClientHello, GatewayHello, ResumedHello, header};
+use super::resume::fits;
+use super::schedule::{Key, Schedule, Side, hello_hash, is_bound, resumed_transcript};
 use super::{
     Accepted, Credential, Enrolled, Exporter, HandshakeError, IdentityCertificate, IdentitySignatures, Mode,
-    Possession, Proof, Refusal, RefusalCode, Session, Suite, ToSign,
+    Possession, Proof, Refusal, RefusalCode, Session, Suite, TicketId, ToSign, Wishes,
 };
 use crate::tunnel::handshake::kem::SharedSecret;
 
@@ -27,19 +28,7 @@ impl GatewayHandshake {
         nonce: [u8; 32],
         certificate: IdentityCertificate,
     ) -> Result<AwaitingSignatures, HandshakeError> {
-        let hello = ClientHello::decode(bytes)?;
-        let suite = suites
-            .iter()
-            .copied()
-            .find(|suite| hello.suites.contains(&suite.number()))
-            .ok_or_else(|| HandshakeError::NoCommonSuite { offered: hello.suites.clone() })?;
-        let shared_tls = exporter.filter(|own| hello.binding.is_some_and(|tag| is_bound(&tag, own)));
-        let mode = if shared_tls.is_some() { Mode::Bound } else { Mode::Sealed };
-        let (ciphertext, secret) = encapsulate(&hello.key)?;
-        let core =
-            GatewayHello { suite: suite.number(), mode, ciphertext, nonce, certificate }.encode_core()?;
-        let hash = hello_hash(bytes, &core, shared_tls);
-        Ok(AwaitingSignatures { secret, suite, mode, core, hash })
+        Hello::read(bytes)?.present(suites, exporter, nonce, certificate)
     }
 
     /// What to send before closing when message 1 or the signing failed; says little, since nothing is proved yet.
@@ -58,6 +47,89 @@ impl GatewayHandshake {
         };
         Refusal::new(code, reason).encode_in_clear()
     }
+}
+
+/// Message 1, read and not answered.
+pub struct Hello<'a> {
+    bytes: &'a [u8],
+    hello: ClientHello,
+}
+
+impl<'a> Hello<'a> {
+    /// Reads message 1.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, HandshakeError> {
+        Ok(Self { bytes, hello: ClientHello::decode(bytes)? })
+    }
+
+    /// The ticket that the client would come back with.
+    pub fn ticket(&self) -> Option<&TicketId> {
+        self.hello.resume.as_ref().map(|(ticket, _)| ticket)
+    }
+
+    /// Whether the client holds the secret of what is `known`, and both ends still allow its suite.
+    pub fn fits(&self, known: &Known, suites: &[Suite]) -> bool {
+        suites.contains(&known.suite)
+            && self.hello.suites.contains(&known.suite.number())
+            && self
+                .hello
+                .resume
+                .as_ref()
+                .is_some_and(|(_, binder)| fits(binder, &known.secret, ClientHello::unbound(self.bytes)))
+    }
+
+    /// Goes on from an earlier session with the client that [`Self::fits`]: what it is and wants is as it was then.
+    pub fn resume(
+        self,
+        known: Known,
+        exporter: Option<&Exporter>,
+        nonce: [u8; 32],
+    ) -> Result<(Credential, Answering), HandshakeError> {
+        let (shared_tls, mode) = self.mode(exporter);
+        let Known { suite, secret: earlier, proof, wishes } = known;
+        let (ciphertext, secret) = encapsulate(&self.hello.key)?;
+        let core = ResumedHello { suite: suite.number(), mode, ciphertext, nonce }.encode_core();
+        let transcript = resumed_transcript(self.bytes, &core, shared_tls);
+        let schedule = Schedule::resumed(&secret, &earlier, transcript);
+        let answering = Answering::resumed(schedule, suite, mode, core);
+        Ok((Credential { proof, wishes, signatures: None }, answering))
+    }
+
+    /// Begins the whole handshake; see [`GatewayHandshake::receive_client_hello`].
+    pub fn present(
+        self,
+        suites: &[Suite],
+        exporter: Option<&Exporter>,
+        nonce: [u8; 32],
+        certificate: IdentityCertificate,
+    ) -> Result<AwaitingSignatures, HandshakeError> {
+        let suite = suites
+            .iter()
+            .copied()
+            .find(|suite| self.hello.suites.contains(&suite.number()))
+            .ok_or_else(|| HandshakeError::NoCommonSuite { offered: self.hello.suites.clone() })?;
+        let (shared_tls, mode) = self.mode(exporter);
+        let (ciphertext, secret) = encapsulate(&self.hello.key)?;
+        let core =
+            GatewayHello { suite: suite.number(), mode, ciphertext, nonce, certificate }.encode_core()?;
+        let hash = hello_hash(self.bytes, &core, shared_tls);
+        Ok(AwaitingSignatures { secret, suite, mode, core, hash })
+    }
+
+    fn mode<'e>(&self, exporter: Option<&'e Exporter>) -> (Option<&'e Exporter>, Mode) {
+        let shared_tls = exporter.filter(|own| self.hello.binding.is_some_and(|tag| is_bound(&tag, own)));
+        (shared_tls, if shared_tls.is_some() { Mode::Bound } else { Mode::Sealed })
+    }
+}
+
+/// What the gateway keeps of a session, under the ticket that it gave to the client.
+pub struct Known {
+    /// The suite; the next session must use the same.
+    pub suite: Suite,
+    /// What the client showed of itself.
+    pub proof: Proof,
+    /// What it wanted.
+    pub wishes: Wishes,
+    pub(crate) secret: Key,
 }
 
 /// A gateway that waits for its own keys.
@@ -99,7 +171,7 @@ pub struct AwaitingCredential {
 impl AwaitingCredential {
     /// Takes message 3.
     pub fn receive_credential(self, bytes: &[u8]) -> Result<(Credential, Answering), HandshakeError> {
-        let header = header(CREDENTIAL);
+        let (header, opening) = (header(CREDENTIAL), header(ANSWER));
         let unopenable = HandshakeError::Unopenable { message: "Credential" };
         let Some(sealed) = bytes.strip_prefix(&header) else { return Err(unopenable) };
         let plaintext = self.schedule.open(Side::Client, &header, sealed)?.ok_or(unopenable)?;
@@ -111,7 +183,15 @@ impl AwaitingCredential {
                 .map_err(HandshakeError::WrongDeviceSignature)?;
         }
         let Self { schedule, suite, mode } = self;
-        let answering = Answering { schedule, suite, mode, credential: bytes.to_vec(), possession };
+        let answering = Answering {
+            schedule,
+            suite,
+            mode,
+            credential: bytes.to_vec(),
+            possession,
+            opening: opening.to_vec(),
+            resumed: false,
+        };
         Ok((credential, answering))
     }
 }
@@ -123,9 +203,17 @@ pub struct Answering {
     mode: Mode,
     credential: Vec<u8>,
     possession: Option<Possession>,
+    /// What stands before the sealed answer: the head of message 4, or the core of message 6.
+    opening: Vec<u8>,
+    resumed: bool,
 }
 
 impl Answering {
+    pub(super) fn resumed(schedule: Schedule, suite: Suite, mode: Mode, core: Vec<u8>) -> Self {
+        let (credential, possession) = (Vec::new(), None);
+        Self { schedule, suite, mode, credential, possession, opening: core, resumed: true }
+    }
+
     /// The suite in use.
     pub fn suite(&self) -> Suite {
         self.suite
@@ -134,6 +222,11 @@ impl Answering {
     /// Who will protect the frames.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Whether it goes on from an earlier session: then the client's proof was checked in that one.
+    pub fn is_resumed(&self) -> bool {
+        self.resumed
     }
 
     /// The client's signatures, if it proves itself by keys.
@@ -149,9 +242,8 @@ impl Answering {
     /// Message 4 as a yes, and the session.
     pub fn accept(self, accepted: &Accepted) -> Result<(Session, Vec<u8>), HandshakeError> {
         let message = self.seal(&Answer::encode_accepted(accepted)?)?;
-        let (id, frames) = self.schedule.finish(Side::Gateway, &self.credential, &message)?;
-        let frames = (self.mode == Mode::Sealed).then_some(frames);
-        Ok((Session { suite: self.suite, mode: self.mode, id, frames }, message))
+        let finished = self.schedule.finish(Side::Gateway, &self.credential, &message)?;
+        Ok((Session::new(self.suite, self.mode, finished), message))
     }
 
     /// Message 4 as a no.
@@ -160,8 +252,7 @@ impl Answering {
     }
 
     fn seal(&self, plaintext: &[u8]) -> Result<Vec<u8>, HandshakeError> {
-        let header = header(ANSWER);
-        let sealed = self.schedule.seal(Side::Gateway, &header, plaintext)?;
-        Ok([&header[..], &sealed].concat())
+        let sealed = self.schedule.seal(Side::Gateway, &self.opening, plaintext)?;
+        Ok([&self.opening[..], &sealed].concat())
     }
 }

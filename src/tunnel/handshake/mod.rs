@@ -24,6 +24,7 @@ mod gateway;
 mod identity;
 pub mod kem;
 mod message;
+mod resume;
 pub(crate) mod schedule;
 #[cfg(test)]
 mod tests;
@@ -32,9 +33,9 @@ mod vectors;
 
 use std::io;
 
-pub use client::{AwaitingAnswer, ClientHandshake, Presented};
+pub use client::{AwaitingAnswer, ClientHandshake, Presented, Welcome};
 pub use device::{DeviceKey, DevicePublic, Possession, Secret};
-pub use gateway::{Answering, AwaitingCredential, AwaitingSignatures, GatewayHandshake};
+pub use gateway::{Answering, AwaitingCredential, AwaitingSignatures, GatewayHandshake, Hello, Known};
 pub use identity::{
     CertificateBody, CertificateError, ED25519_PUBLIC, ED25519_SIGNATURE, Fingerprint, GatewayIdentity,
     IdentityCertificate, IdentitySignatures, ML_DSA_PUBLIC, ML_DSA_SIGNATURE, RootKey, Signing,
@@ -44,6 +45,7 @@ pub use message::{
     Accepted, AcceptedTunnel, Credential, Enrolled, MAX_OFFERS, Proof, Refusal, RefusalCode, SessionLimits,
     VERSION, Wishes,
 };
+pub use resume::{Ticket, TicketId};
 pub use schedule::{SessionId, channel_binding};
 
 use super::frame::FrameKeys;
@@ -109,6 +111,20 @@ pub enum Mode {
     Sealed,
 }
 
+impl Mode {
+    /// The number on the wire.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Bound => 1,
+            Self::Sealed => 2,
+        }
+    }
+
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        [Self::Bound, Self::Sealed].into_iter().find(|mode| mode.number() == number)
+    }
+}
+
 /// What a finished handshake leaves on either side.
 pub struct Session {
     /// The algorithms in use.
@@ -119,6 +135,20 @@ pub struct Session {
     pub id: SessionId,
     /// Keys for the frames; present exactly in mode [`Mode::Sealed`].
     pub frames: Option<FrameKeys>,
+    /// What the next handshake may rest on.
+    pub(crate) resume: schedule::Key,
+}
+
+impl Session {
+    fn new(suite: Suite, mode: Mode, finished: schedule::Finished) -> Self {
+        let schedule::Finished { id, frames, resume } = finished;
+        Self { suite, mode, id, frames: (mode == Mode::Sealed).then_some(frames), resume }
+    }
+
+    /// What the client keeps under the ticket's name that it was given.
+    pub fn ticket(&self, id: TicketId) -> Ticket {
+        Ticket { id, suite: self.suite, secret: self.resume.clone() }
+    }
 }
 
 /// Which of the two signatures.

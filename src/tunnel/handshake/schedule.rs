@@ -30,6 +30,8 @@ const CREDENTIAL_LABEL: &[u8] = b"sallyport/1 key client credential\0";
 const ANSWER_LABEL: &[u8] = b"sallyport/1 key gateway answer\0";
 const CLIENT_FRAMES_LABEL: &[u8] = b"sallyport/1 key client frames\0";
 const GATEWAY_FRAMES_LABEL: &[u8] = b"sallyport/1 key gateway frames\0";
+const RESUMED_LABEL: &[u8] = b"sallyport/1 transcript resumed\0";
+const RESUME_LABEL: &[u8] = b"sallyport/1 resume secret\0";
 const SESSION_LABEL: &[u8] = b"sallyport/1 session id\0";
 
 /// A key that is zeroed when dropped.
@@ -74,9 +76,22 @@ pub(crate) fn is_bound(tag: &[u8; 32], exporter: &Exporter) -> bool {
 
 /// The hash that both signatures cover: message 1, message 2 up to the signatures, and the exporter if bound.
 pub(crate) fn hello_hash(client_hello: &[u8], gateway_core: &[u8], exporter: Option<&Exporter>) -> [u8; 32] {
+    hellos(HELLO_LABEL, client_hello, gateway_core, exporter)
+}
+
+/// The transcript of a handshake that rests on an earlier one: nobody signs it.
+pub(crate) fn resumed_transcript(
+    client_hello: &[u8],
+    gateway_core: &[u8],
+    exporter: Option<&Exporter>,
+) -> [u8; 32] {
+    hellos(RESUMED_LABEL, client_hello, gateway_core, exporter)
+}
+
+fn hellos(label: &[u8], client_hello: &[u8], gateway_core: &[u8], exporter: Option<&Exporter>) -> [u8; 32] {
     let (bound, exporter): (&[u8], &[u8]) = exporter.map_or((&[0], &[]), |value| (&[1], value.as_slice()));
     sha256(&[
-        HELLO_LABEL,
+        label,
         &length(client_hello),
         client_hello,
         &length(gateway_core),
@@ -97,6 +112,15 @@ impl Schedule {
         let transcript =
             sha256(&[SIGNED_LABEL, hello_hash, &signatures.ed25519, signatures.ml_dsa.as_slice()]);
         let prk = Salt::new(HKDF_SHA256, &transcript).extract(secret.expose_to_schedule());
+        Self { prk, transcript }
+    }
+
+    /// Keys that only whoever knows both the earlier handshake's secret and this one's can derive.
+    pub(crate) fn resumed(secret: &SharedSecret, earlier: &Key, transcript: [u8; 32]) -> Self {
+        let mut both = Zeroizing::new([0; 64]);
+        let parts = secret.expose_to_schedule().iter().chain(earlier.iter());
+        both.iter_mut().zip(parts).for_each(|(to, from)| *to = *from);
+        let prk = Salt::new(HKDF_SHA256, &transcript).extract(both.as_slice());
         Self { prk, transcript }
     }
 
@@ -175,7 +199,7 @@ impl Schedule {
         side: Side,
         credential: &[u8],
         answer: &[u8],
-    ) -> Result<(SessionId, FrameKeys), HandshakeError> {
+    ) -> Result<Finished, HandshakeError> {
         let finished = sha256(&[
             FINISHED_LABEL,
             &self.transcript,
@@ -191,8 +215,16 @@ impl Schedule {
             Side::Client => FrameKeys { send: client, receive: gateway },
             Side::Gateway => FrameKeys { send: gateway, receive: client },
         };
-        Ok((SessionId(*id), keys))
+        let resume = self.expand::<32>(RESUME_LABEL, &finished)?;
+        Ok(Finished { id: SessionId(*id), frames: keys, resume })
     }
+}
+
+/// What the schedule ends with.
+pub(crate) struct Finished {
+    pub(crate) id: SessionId,
+    pub(crate) frames: FrameKeys,
+    pub(crate) resume: Key,
 }
 
 /// Whose message or which end.
@@ -230,6 +262,11 @@ pub(crate) fn expand<const N: usize>(
         .and_then(|okm| okm.fill(out.as_mut_slice()))
         .map_err(|_| HandshakeError::Library("deriving a key"))?;
     Ok(out)
+}
+
+/// SHA-256 of all parts, of which all but the last have a fixed length or end with a zero byte.
+pub(crate) fn hash_of(parts: &[&[u8]]) -> [u8; 32] {
+    sha256(parts)
 }
 
 fn sha256(parts: &[&[u8]]) -> [u8; 32] {

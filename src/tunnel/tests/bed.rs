@@ -35,7 +35,7 @@ use crate::tunnel::handshake::{
 use crate::tunnel::transport::MessageStream;
 use crate::tunnel::{
     Acceptance, AcceptedTunnel, GatewayIdentity, HandshakeError, Limits, Link, Offer, Registration, Secret,
-    TunnelId, TunnelKind, TunnelName, accept, channel_binding, websocket_limits,
+    Tickets, TunnelId, TunnelKind, TunnelName, accept, channel_binding, websocket_limits,
 };
 
 /// Long enough for a loaded machine; a test that needs it has failed.
@@ -135,6 +135,7 @@ impl Drop for Door {
 #[derive(Clone)]
 struct DoorState {
     identity: Arc<TestIdentity>,
+    tickets: Tickets,
     limits: Limits,
     arrivals: mpsc::Sender<Arrival>,
     visits: mpsc::Sender<Visit>,
@@ -171,6 +172,7 @@ impl Door {
         let (visits_in, visits) = mpsc::channel(16);
         let state = DoorState {
             identity: Arc::new(identity),
+            tickets: Tickets::default(),
             limits,
             arrivals: arrivals_in,
             visits: visits_in,
@@ -266,7 +268,8 @@ async fn connect(
 ) -> Response {
     websocket_limits(upgrade).on_upgrade(async move |socket| {
         let exporter = exporter.filter(|_| !state.behind_ingress);
-        let arrival = accept(socket, state.identity.as_ref(), exporter, state.limits.clone()).await;
+        let arrival =
+            accept(socket, state.identity.as_ref(), &state.tickets, exporter, state.limits.clone()).await;
         let _listening = state.arrivals.send(arrival).await;
     })
 }

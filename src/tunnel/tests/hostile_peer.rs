@@ -15,7 +15,7 @@ use crate::tunnel::handshake::{ClientHandshake, Secret, Signing, SigningFailed, 
 use crate::tunnel::transport::{receive, send, websocket_config};
 use crate::tunnel::{
     CloseReason, Farewell, FarewellCode, GatewayIdentity, HandshakeError, IdentityCertificate, Limits,
-    LinkError, Refusal, RefusalCode, Registration, accept,
+    LinkError, Refusal, RefusalCode, Registration, Tickets, accept,
 };
 
 type Socket = WebSocketStream<DuplexStream>;
@@ -27,7 +27,8 @@ async fn door(identity: impl GatewayIdentity + 'static, limits: Limits) -> (Sock
     let config = Some(websocket_config());
     let client = WebSocketStream::from_raw_socket(left, Role::Client, config).await;
     let server = WebSocketStream::from_raw_socket(right, Role::Server, config).await;
-    let accepting = tokio::spawn(async move { accept(server, &identity, None, limits).await });
+    let accepting =
+        tokio::spawn(async move { accept(server, &identity, &Tickets::default(), None, limits).await });
     (client, accepting)
 }
 

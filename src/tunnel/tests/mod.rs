@@ -7,3 +7,4 @@ mod hostile_peer;
 mod known_gateways;
 mod lifecycle;
 mod over_tls;
+mod resuming;

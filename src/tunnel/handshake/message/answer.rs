@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{MAX_OFFERS, MAX_TICKET, Refusal, name};
-use crate::tunnel::handshake::HandshakeError;
+use super::{MAX_OFFERS, MAX_PUBLISHER, Refusal, name};
+use crate::tunnel::handshake::{HandshakeError, TicketId};
 use crate::tunnel::name::{MAX_NAME, TunnelId, TunnelName};
 use crate::tunnel::wire::{DecodeError, Reader, Writer};
 
@@ -39,8 +39,10 @@ pub struct Accepted {
     pub tunnels: Vec<AcceptedTunnel>,
     /// What to keep to.
     pub limits: SessionLimits,
-    /// Opaque bytes to come back with after a lost connection, at most 1024; empty if none.
+    /// Opaque bytes by which the publisher is known when it comes back, at most 1024; empty if none.
     pub resume: Vec<u8>,
+    /// Lets it come back without the whole handshake, once.
+    pub ticket: Option<TicketId>,
 }
 
 /// Message 4, when the gateway has enrolled a device.
@@ -73,7 +75,11 @@ impl Answer {
         writer.u32(millis(accepted.limits.heartbeat_interval));
         writer.u32(millis(accepted.limits.heartbeat_timeout));
         writer.u32(accepted.limits.max_streams);
-        writer.bytes("resume ticket", &accepted.resume, MAX_TICKET)?;
+        writer.bytes("publisher", &accepted.resume, MAX_PUBLISHER)?;
+        match &accepted.ticket {
+            None => writer.u8(0),
+            Some(ticket) => writer.u8(1).array(ticket),
+        };
         writer.count("tunnels", accepted.tunnels.len(), MAX_OFFERS)?;
         for tunnel in &accepted.tunnels {
             writer.array(&tunnel.id.to_bytes());
@@ -122,7 +128,12 @@ impl Answer {
             heartbeat_timeout: Duration::from_millis(u64::from(reader.u32("heartbeat timeout")?)),
             max_streams: reader.u32("streams")?,
         };
-        let resume = reader.bytes("resume ticket", MAX_TICKET)?.to_vec();
+        let resume = reader.bytes("publisher", MAX_PUBLISHER)?.to_vec();
+        let ticket = match reader.u8("ticket")? {
+            0 => None,
+            1 => Some(reader.array("ticket")?),
+            _ => return Err(DecodeError::BadValue { field: "ticket" }),
+        };
         let count = reader.count("tunnels", MAX_OFFERS)?;
         let tunnels = (0..count)
             .map(|_| {
@@ -133,7 +144,7 @@ impl Answer {
                 })
             })
             .collect::<Result<_, _>>()?;
-        Ok(Accepted { tunnels, limits, resume })
+        Ok(Accepted { tunnels, limits, resume, ticket })
     }
 }
 

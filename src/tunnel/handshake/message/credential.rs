@@ -5,7 +5,7 @@
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use super::{MAX_TICKET, name};
+use super::{MAX_PUBLISHER, name};
 use crate::tunnel::handshake::HandshakeError;
 use crate::tunnel::handshake::device::{DEVICE_ID, DevicePublic};
 use crate::tunnel::handshake::identity::{ED25519_SIGNATURE, IdentitySignatures, ML_DSA_SIGNATURE};
@@ -67,7 +67,8 @@ impl Credential {
     /// The bytes that the signatures cover.
     pub(crate) fn encode_core(proof: &Proof, wishes: &Wishes) -> Result<Zeroizing<Vec<u8>>, HandshakeError> {
         // Large enough that the token is never left behind by a reallocation.
-        let mut writer = Writer::with_capacity(MAX_TOKEN + MAX_TICKET + MAX_OFFERS * (MAX_NAME + 8) + 8192);
+        let mut writer =
+            Writer::with_capacity(MAX_TOKEN + MAX_PUBLISHER + MAX_OFFERS * (MAX_NAME + 8) + 8192);
         core_to(proof, wishes, &mut writer).map_err(HandshakeError::malformed(Self::NAME))?;
         Ok(Zeroizing::new(writer.finish()))
     }
@@ -94,7 +95,7 @@ impl Credential {
             _ => return Err(DecodeError::BadValue { field: "proof" }),
         };
         let client_version = reader.text("client version", MAX_VERSION_TEXT)?.to_owned();
-        let resume = reader.bytes("resume ticket", MAX_TICKET)?.to_vec();
+        let resume = reader.bytes("publisher", MAX_PUBLISHER)?.to_vec();
         let count = reader.count("offers", MAX_OFFERS)?;
         if count > 0 && matches!(proof, Proof::Join { .. }) {
             return Err(DecodeError::BadValue { field: "offers" });
@@ -129,7 +130,7 @@ fn core_to(proof: &Proof, wishes: &Wishes, writer: &mut Writer) -> Result<(), De
         }
     }
     writer.bytes("client version", wishes.client_version.as_bytes(), MAX_VERSION_TEXT)?;
-    writer.bytes("resume ticket", &wishes.resume, MAX_TICKET)?;
+    writer.bytes("publisher", &wishes.resume, MAX_PUBLISHER)?;
     writer.count("offers", wishes.offers.len(), MAX_OFFERS)?;
     for offer in &wishes.offers {
         writer.bytes("name", offer.name.as_str().as_bytes(), MAX_NAME)?;

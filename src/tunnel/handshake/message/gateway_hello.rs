@@ -25,10 +25,7 @@ impl GatewayHello {
     pub(crate) fn encode_core(&self) -> Result<Vec<u8>, HandshakeError> {
         let mut writer = Writer::with_capacity(7000);
         writer.array(&header(GATEWAY_HELLO)).u16(self.suite);
-        writer.u8(match self.mode {
-            Mode::Bound => 1,
-            Mode::Sealed => 2,
-        });
+        writer.u8(self.mode.number());
         writer.array(self.ciphertext.as_slice()).array(&self.nonce);
         let certificate = self.certificate.encode()?;
         writer
@@ -53,11 +50,7 @@ impl GatewayHello {
 
     fn fields(mut reader: Reader<'_>) -> Result<(Self, IdentitySignatures), DecodeError> {
         let suite = reader.u16("suite")?;
-        let mode = match reader.u8("mode")? {
-            1 => Mode::Bound,
-            2 => Mode::Sealed,
-            _ => return Err(DecodeError::BadValue { field: "mode" }),
-        };
+        let mode = Mode::from_number(reader.u8("mode")?).ok_or(DecodeError::BadValue { field: "mode" })?;
         let ciphertext = Box::new(reader.array("ciphertext")?);
         let nonce = reader.array("nonce")?;
         let certificate = IdentityCertificate::decode(reader.bytes("certificate", MAX_CERTIFICATE)?)?;

@@ -8,6 +8,7 @@ mod client_hello;
 mod credential;
 mod gateway_hello;
 mod refusal;
+mod resumed_hello;
 
 pub(crate) use answer::Answer;
 pub use answer::{Accepted, AcceptedTunnel, Enrolled, SessionLimits};
@@ -15,6 +16,7 @@ pub(crate) use client_hello::ClientHello;
 pub use credential::{Credential, MAX_OFFERS, Proof, Wishes};
 pub(crate) use gateway_hello::GatewayHello;
 pub use refusal::{Refusal, RefusalCode};
+pub(crate) use resumed_hello::ResumedHello;
 
 use super::HandshakeError;
 use crate::tunnel::name::{MAX_NAME, TunnelName};
@@ -28,9 +30,10 @@ pub(crate) const GATEWAY_HELLO: u8 = 2;
 pub(crate) const CREDENTIAL: u8 = 3;
 pub(crate) const ANSWER: u8 = 4;
 pub(crate) const REFUSED_IN_CLEAR: u8 = 5;
+pub(crate) const RESUMED_HELLO: u8 = 6;
 
-/// Longest resume ticket in bytes.
-const MAX_TICKET: usize = 1024;
+/// Longest name of a publisher in bytes.
+const MAX_PUBLISHER: usize = 1024;
 
 /// Writes type and version, the first two bytes of each message.
 pub(crate) fn header(kind: u8) -> [u8; 2] {

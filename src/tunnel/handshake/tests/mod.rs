@@ -1,6 +1,7 @@
 //! Both machines against each other, and against everything that a hostile relay can do between them.
 
 mod devices;
+mod resume;
 
 use proptest::prelude::*;
 use secrecy::{ExposeSecret, SecretString};
@@ -107,6 +108,7 @@ fn accepted() -> Accepted {
             max_streams: 100,
         },
         resume: b"ticket".to_vec(),
+        ticket: Some([6; 16]),
     }
 }
 
@@ -559,9 +561,10 @@ proptest! {
         suites in prop::collection::vec(any::<u16>(), 0..=16),
         nonce: [u8; 32],
         binding: Option<[u8; 32]>,
+        resume: Option<([u8; 16], [u8; 32])>,
         fill: u8,
     ) {
-        let hello = ClientHello { suites, key: Box::new([fill; PUBLIC_KEY]), nonce, binding };
+        let hello = ClientHello { suites, key: Box::new([fill; PUBLIC_KEY]), nonce, binding, resume };
         prop_assert_eq!(ClientHello::decode(&hello.encode().unwrap()).unwrap(), hello);
     }
 
