@@ -64,6 +64,7 @@ impl Ledger {
         heads.push(handed(journal.note().to_owned()));
         journal.group((HANDED + 1..RESUMED).map(visit)).resume(&format!("{ORIGIN}#2"));
         journal.group([resumed().draft()]);
+        heads.push(journal.note().to_owned());
         journal.group((RESUMED + 1..SIZE).map(visit));
         let (before, note) = (journal.segments.clone(), journal.note().to_owned());
         let root = journal.chain.frontier().root().to_string();
