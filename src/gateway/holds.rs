@@ -65,3 +65,46 @@ impl LegalHolds {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sallyport_audit::retention::{held_draft, released_draft};
+    use sallyport_audit::testing::{PlainVault, SoftwareSigner};
+    use sallyport_audit::{Draft, Ledger, LedgerOptions, Outcome, Seq};
+
+    use super::*;
+    use crate::console::Holds as _;
+
+    #[tokio::test]
+    async fn a_hold_is_over_whoever_did_what_it_holds_or_had_it_done_to_them_and_over_nobody_else() {
+        const ORIGIN: &str = "example.org/ledger";
+        let folder = tempfile::tempdir().unwrap();
+        let options = LedgerOptions::new(folder.path(), ORIGIN, "gw-1");
+        let signer = Box::new(SoftwareSigner::new(ORIGIN, [1; 32]));
+        let (ledger, _) = Ledger::open(options, signer, std::sync::Arc::new(PlainVault)).unwrap();
+        let draft = |by: &str, to: &str| {
+            Draft::new(Kind::HttpRequest, Outcome::Success).subject(by).target(to).object("tunnel:payments")
+        };
+        ledger.append(draft("user:alice", "user:bob")).await.unwrap();
+        ledger.append(draft("user:carol", "user:carol").object("tunnel:wiki")).await.unwrap();
+        let person = |name: &str| name.parse::<Subject>().unwrap();
+        let holds = LegalHolds(ledger.reader());
+        assert_eq!(holds.over(&person("user:alice")), None, "nothing is held");
+
+        let payments = Selection { objects: vec!["tunnel:payments".to_owned()], ..Selection::default() };
+        let placed = held_draft("case-1", "a court asked", &payments, &holds.standing().unwrap()).unwrap();
+        ledger.append(placed).await.unwrap();
+        for name in ["user:alice", "user:bob"] {
+            assert!(holds.over(&person(name)).unwrap().contains("case-1"), "{name}");
+        }
+        assert_eq!(holds.over(&person("user:carol")), None);
+        assert!(ledger.reader().get(Seq::new(2)).unwrap().is_some());
+
+        let lifted = released_draft("case-1", "settled", &holds.standing().unwrap()).unwrap();
+        ledger.append(lifted).await.unwrap();
+        assert_eq!(holds.over(&person("user:alice")), None);
+        // Whoever cannot look does not erase.
+        ledger.close().await.unwrap();
+        assert!(holds.over(&person("user:alice")).unwrap().contains("cannot be read"));
+    }
+}

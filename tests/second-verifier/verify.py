@@ -108,19 +108,18 @@ class Signers:
             first = [k for k in [records and records[0]["kind"] == "ledger.created" and named_or_none(records[0].get("details", {}).get("key"))] if k]
             office = next((key for key in first + self.given if signed(head, [key])), None)
             if not office: raise Forged("a head of an unknown key")
-        by_own = signed(head, [office])
+        by_own, last = signed(head, [office]), records[-1] if records else before
         if (rotation or delegation or any(record["kind"] == "ledger.resumed" for record in records)) and not by_own: raise Forged("keys are changed without the key in office")
         if rotation and (rotation[0] != office or rotation[1] == office or rotation[1] in [key for key, *_ in self.own]): raise Forged("a rotation of another key")
         if rotation and not signed(head, [rotation[1]]): raise Forged("a rotation that the new key has not signed")
         if delegation and delegation[0][0] != office[0] + "/delegate": raise Forged("a lent key by another name")
         if not by_own:
-            last = records[-1] if records else before
             if not self.lent or not signed(head, [self.lent[0]]) or self.lent[2] < 1 or not last or moment(last["time"]) > self.lent[1]:
                 raise Forged("a head of a key that may not sign it")
             self.lent[2] -= 1
         if not self.own: self.own.append([office, 0, None])
         self.anchored |= by_own and office in self.given
-        over = self.lent and records and moment(records[-1]["time"]) > self.lent[1]
+        over = self.lent and last and moment(last["time"]) > self.lent[1]
         if (rotation or delegation or over) and self.lent: self.lent, self.delegates[-1][2] = None, size
         if delegation: self.lent = list(delegation); self.delegates.append([delegation[0], size, None])
         if rotation:

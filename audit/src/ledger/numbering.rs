@@ -202,6 +202,14 @@ impl Numbering {
         waiting.into_iter().map(|(pending, _)| pending).collect()
     }
 
+    /// Begins the group in which a new epoch is declared: nothing may stand before the declaration. A clock that
+    /// went back is told, and signing lent, by the group behind it. There must be no open group.
+    pub(super) fn begin_epoch(&mut self) {
+        let before = self.place.clone();
+        let group = GroupWriter::new(before.chain.next(), self.usual_bytes);
+        self.open = Some(Open { before, group, stamp: Stamp::default(), change: None, waiting: Vec::new() });
+    }
+
     /// Begins a group, which may lend signing anew.
     fn begin(&mut self, now: Timestamp, may_lend: bool) -> Result<Open, Refused> {
         let before = self.place.clone();

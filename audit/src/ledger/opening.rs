@@ -501,6 +501,9 @@ fn record_opening(
     writing: &mut Writing,
 ) -> Result<(), LedgerError> {
     let failed = |reason| LedgerError::Failed { reason };
+    if drafts.first().is_some_and(|draft| draft.kind == Kind::LedgerResumed) {
+        numbering.begin_epoch();
+    }
     for draft in drafts {
         // Who decided a recovery, and why, is sealed like every personal value.
         let mut seed = [0; 32];

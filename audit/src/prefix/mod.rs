@@ -11,7 +11,7 @@
 //! digest of exactly these lines. A prefix without it is refused.
 //!
 //! Who may sign changes along the way, and a stranger may know only one of the keys. So the heads over those
-//! groups whose records name, replace or lend a key stand there, too.
+//! groups whose records name, replace or lend a key, or begin an epoch, stand there, too.
 //!
 //! One JSON object in a line: the head; then records and runs in the order of their numbers; a record that
 //! has sealed personal values is followed by a line with them, which no digest covers. Specified in

@@ -93,7 +93,7 @@ impl News {
     /// Whether these are the bytes of a record that may say something about keys. Cheap for all others.
     pub fn may_be_in(record: &[u8]) -> bool {
         let text = std::str::from_utf8(record).unwrap_or_default();
-        text.contains("\"kind\":\"key.") || text.contains("\"kind\":\"ledger.created\"")
+        text.contains("\"kind\":\"key.") || text.contains("\"kind\":\"ledger.")
     }
 
     /// Takes the next record of the group.

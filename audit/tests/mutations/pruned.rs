@@ -64,6 +64,7 @@ impl Ledger {
         heads.push(handed(journal.note().to_owned()));
         journal.group((HANDED + 1..RESUMED).map(visit)).resume(&format!("{ORIGIN}#2"));
         journal.group([resumed().draft()]);
+        heads.push(journal.note().to_owned());
         journal.group((RESUMED + 1..SIZE).map(visit));
         let (before, note) = (journal.segments.clone(), journal.note().to_owned());
         let root = journal.chain.frontier().root().to_string();
@@ -138,9 +139,9 @@ pub(crate) fn run(score: &mut Score) {
         let mut bytes = ledger.written.bytes.clone();
         bytes.truncate(at);
         // What is sealed beside the last record is covered by nothing, as specified.
+        let last = ledger.written.bytes.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap();
         let only_sealed =
-            ledger.written.bytes.get(at..).is_some_and(|rest| rest.starts_with(b"{\"sealed\":"))
-                && ledger.written.bytes[at..].split(|byte| *byte == b'\n').count() == 2;
+            ledger.written.bytes.len() - at == last.len() + 1 && last.starts_with(b"{\"sealed\":");
         if at % 13 == 0 && !only_sealed {
             try_prefix("a pruned beginning cut", format!("after {at} bytes"), bytes);
         }

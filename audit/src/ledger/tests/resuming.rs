@@ -418,3 +418,33 @@ fn recovery_and_the_first_start_after_it_go_on_after_a_fault_at_every_step_of_th
         step += 1;
     }
 }
+
+#[test]
+fn whatever_the_clock_and_the_lent_key_ask_for_the_declaration_is_the_first_word_of_an_epoch() {
+    use crate::ledger::Lending;
+    let directory = filled_now(6);
+    cut_to_groups(directory.path(), 4);
+    recover(directory.path());
+    let lending = Lending {
+        lifetime: std::time::Duration::from_hours(1),
+        heads: 100,
+        own_every: std::time::Duration::from_hours(1),
+    };
+    let options = LedgerOptions { lending: Some(lending), ..options(directory.path()) };
+    // The machine came back with a clock of long ago.
+    let surroundings = Surroundings {
+        clock: std::sync::Arc::new(|| "2020-01-01T00:00:00Z".parse().unwrap()),
+        ..Surroundings::real()
+    };
+    let (ledger, _) =
+        crate::ledger::opening::open(options, Box::new(signer()), Arc::new(PlainVault), surroundings)
+            .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        ledger.append(draft(7)).await.unwrap();
+        ledger.close().await.unwrap();
+    });
+    let verdict = check_accepting(directory.path(), 2, None);
+    assert_eq!(verdict.overall(), Overall::Verified, "{verdict:#?}");
+    assert!(verdict.clock.sentence.contains("1 place"), "the jump is told: {verdict:#?}");
+}
