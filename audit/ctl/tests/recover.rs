@@ -153,7 +153,8 @@ fn resumed() -> (Ledger, String) {
 
 /// What the verdict says the declared gap is accepted with.
 fn accepted_by(text: &str) -> String {
-    let (_, rest) = text.split_once("says so with `--accept-epoch ").unwrap_or_else(|| panic!("{text}"));
+    let (_, rest) =
+        text.split_once("says so with `--accept-epoch ").expect("the failing sentence names the declaration");
     rest.split_once('`').unwrap().0.to_owned()
 }
 

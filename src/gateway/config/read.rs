@@ -41,14 +41,8 @@ pub(super) fn read(
         1..=128 if !text.chars().any(char::is_control) => Ok(text),
         _ => Err("must be 1 to 128 bytes without control characters".to_owned()),
     });
-    let listen = reader.parse("gateway.listen", |text: String| {
-        text.parse::<SocketAddr>()
-            .map_err(|_| format!("`{text}` is not ADDRESS:PORT, such as 127.0.0.1:8443"))
-    });
-    let health_listen = reader.parse("gateway.health_listen", |text: String| {
-        text.parse::<SocketAddr>()
-            .map_err(|_| format!("`{text}` is not ADDRESS:PORT, such as 127.0.0.1:9443"))
-    });
+    let listen = reader.parse("gateway.listen", |text: String| parse_listen(&text));
+    let health_listen = reader.parse("gateway.health_listen", |text: String| parse_listen(&text));
     let drain = seconds(reader.number("gateway.drain_secs", 0, 3600));
     let failure = reader.word("gateway.when_ledger_or_hsm_fails", &[("refuse", ())]);
     let certificate_file = path(reader, "tls.certificate_file", state);
@@ -191,6 +185,10 @@ fn read_retention(reader: &mut Reader<'_>, state: &Path) -> Option<Retention> {
             None
         }
     }
+}
+
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("`{text}` is not ADDRESS:PORT, such as 127.0.0.1:8443"))
 }
 
 fn read_max_age(reader: &mut Reader<'_>) -> Option<MaxAge> {
