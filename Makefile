@@ -5,7 +5,7 @@ STATE ?= ./var
 CARGO ?= cargo
 export STATE
 
-.PHONY: run demo test lint fmt coverage bench bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger clean help
+.PHONY: run demo test lint fmt coverage bench bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger hsm-faults clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -66,6 +66,11 @@ power-cut: ## 1,200 states in which a power cut could leave journal, head file a
 bench-ledger: ## The ledger beside a plain file, SQLite and bare sled: records/s, time to durable, bytes, memory, reopening
 	@scripts/prepare test
 	$(CARGO) run --release --locked --manifest-path audit/bench/Cargo.toml --target-dir target
+
+hsm-faults: ## The token slow, hung, pulled out, exchanged, its PIN changed, under a real gateway; ends with times to recover as JSON
+	@scripts/prepare test
+	$(CARGO) build --locked --bins -p sallyport -p auditctl
+	$(CARGO) test --locked -p sallyport --test e2e hsm_faults:: -- --nocapture
 
 clean: ## Remove build results; the state directory stays
 	$(CARGO) clean

@@ -70,14 +70,14 @@ impl Disclosure {
         if written.format != FORMAT {
             return Err(DisclosureError::Form(format!("its format is {}, not {FORMAT}", written.format)));
         }
-        let mut salt = [0; 32];
-        const_hex::decode_to_slice(&written.salt, &mut salt)
-            .map_err(|_| DisclosureError::Form("its salt is not 64 hexadecimal digits".to_owned()))?;
+        let salt = Digest::parse(&written.salt).ok_or_else(|| {
+            DisclosureError::Form("its salt is not 64 hexadecimal digits in lower case".to_owned())
+        })?;
         Ok(Self {
             seq: Seq::new(written.seq),
             field: written.field,
             value: written.value,
-            salt: Salt::from_bytes(salt),
+            salt: Salt::from_bytes(*salt.as_bytes()),
             proof: Proof::parse(&written.proof)?,
         })
     }

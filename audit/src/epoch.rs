@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::checkpoint::Checkpoint;
+use crate::digest::Digest;
 use crate::kind::Kind;
 use crate::note::SignedNote;
 use crate::record::{Draft, Outcome, Record, Seq};
@@ -205,9 +206,19 @@ pub struct Epoch {
     /// What was declared when it began; `None` for the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed: Option<Resumed>,
+    /// The leaf hash of the record that declared it, if that was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaf: Option<Digest>,
 }
 
 impl Epoch {
+    /// What an auditor accepts: `N:FIRST:LEAFHASH` of the declaring record. The hash stands for all that it says, and,
+    /// by its link, for all declarations before it; the number alone would stand for any that somebody may write.
+    pub fn declaration(&self) -> Option<String> {
+        let (resumed, leaf) = (self.resumed.as_ref()?, self.leaf.as_ref()?);
+        Some(format!("{}:{}:{leaf}", self.number, resumed.first))
+    }
+
     /// How many records of earlier epochs stand before it.
     pub fn kept(&self) -> u64 {
         self.resumed.as_ref().map_or(0, |resumed| resumed.first)
@@ -238,7 +249,13 @@ impl Epochs {
                 Some(last) if split(&last.origin).0 != base || last.number >= number => return None,
                 _ => {}
             }
-            epochs.list.push(Epoch { number, origin: origin.to_owned(), start: first.get(), resumed: None });
+            epochs.list.push(Epoch {
+                number,
+                origin: origin.to_owned(),
+                start: first.get(),
+                resumed: None,
+                leaf: None,
+            });
         }
         Some(epochs)
     }
@@ -271,6 +288,7 @@ impl Epochs {
                 origin: origin.to_owned(),
                 start: next.get(),
                 resumed: None,
+                leaf: None,
             });
             return Ok(());
         };
@@ -315,9 +333,8 @@ impl Epochs {
             if resumed.origin != announced {
                 return Err(format!("it stands in a segment of {announced:?}"));
             }
-            let epoch =
-                Epoch { number: resumed.epoch, origin: announced, start: seq.get(), resumed: Some(resumed) };
-            self.list.push(epoch);
+            let (number, start) = (resumed.epoch, seq.get());
+            self.list.push(Epoch { number, origin: announced, start, resumed: Some(resumed), leaf: None });
         } else if due {
             // Nothing at all was kept: a new beginning, which still says that it is none.
             if resumed.origin != current.origin {
@@ -348,6 +365,13 @@ impl Epochs {
             self.header(origin, seq)?;
         }
         self.record(seq, kind, || details)
+    }
+
+    /// Takes the leaf hash of the declaration that was just read.
+    pub fn declared_by(&mut self, leaf: Digest) {
+        if let Some(epoch) = self.list.last_mut() {
+            epoch.leaf = Some(leaf);
+        }
     }
 
     /// Records that stand in no segment end here: an epoch that they begin must have been declared among them.

@@ -43,7 +43,7 @@ kinds! {
     GatewayHeartbeat = "gateway.heartbeat",
     /// The first record of every ledger: its origin, key and format.
     LedgerCreated = "ledger.created",
-    /// An unfinished group at the end of the journal was set aside when the ledger was opened.
+    /// An end of the journal that was never acknowledged was set aside: unfinished when the ledger was opened, or not written or synced; details say why and when.
     LedgerRecovered = "ledger.recovered",
     /// The query store was made anew from the journal.
     LedgerRebuilt = "ledger.rebuilt",

@@ -56,7 +56,40 @@ fn is_zero(seq: &Seq) -> bool {
     *seq == Seq::ZERO
 }
 
+/// The most entries that one condition may list. Each record is held against each, and an export that was made by a
+/// stranger says what is to be compared.
+pub const MAX_ENTRIES: usize = 1000;
+
+/// A condition lists more than [`MAX_ENTRIES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("its selection lists {found} `{condition}`, and at most {MAX_ENTRIES} are read")]
+pub struct TooMany {
+    /// Which one.
+    pub condition: &'static str,
+    /// How many it lists.
+    pub found: usize,
+}
+
 impl Selection {
+    /// Checks that it can be held against many records.
+    ///
+    /// # Errors
+    ///
+    /// If one of its conditions lists too many entries.
+    pub fn bounded(&self) -> Result<(), TooMany> {
+        let lists = [
+            ("kinds", self.kinds.len()),
+            ("results", self.results.len()),
+            ("actions", self.actions.len()),
+            ("objects", self.objects.len()),
+            ("sessions", self.sessions.len()),
+            ("grants", self.grants.len()),
+            ("correlations", self.correlations.len()),
+        ];
+        let long = lists.into_iter().find(|(_, found)| *found > MAX_ENTRIES);
+        long.map_or(Ok(()), |(condition, found)| Err(TooMany { condition, found }))
+    }
+
     /// Whether a record of this number can be wanted.
     pub fn covers(&self, seq: Seq) -> bool {
         seq >= self.from && self.to.is_none_or(|to| seq <= to)

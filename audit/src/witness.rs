@@ -100,6 +100,24 @@ impl Request {
     }
 }
 
+/// Whether `origin` is an epoch that its ledger has left, by the origins of all heads that were cosigned. An epoch is a
+/// log of its own, so without this a ledger could grow in two of them, and each would look whole.
+///
+/// # Errors
+///
+/// If a later epoch of the same ledger is among them.
+pub fn is_current<'a>(origin: &str, cosigned: impl IntoIterator<Item = &'a str>) -> Result<(), Refusal> {
+    let (base, number) = crate::epoch::split(origin);
+    let later = |other: &&str| {
+        let (known, epoch) = crate::epoch::split(other);
+        known == base && epoch > number
+    };
+    match cosigned.into_iter().find(later) {
+        None => Ok(()),
+        Some(later) => Err(Refusal::EndedEpoch { origin: origin.to_owned(), later: later.to_owned() }),
+    }
+}
+
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "old {}", self.old)?;
@@ -151,6 +169,14 @@ pub enum Refusal {
         /// Its name.
         origin: String,
     },
+    /// An epoch that the ledger has left.
+    #[error("a head of {later:?} was cosigned before, and {origin:?} is an epoch that ended with it")]
+    EndedEpoch {
+        /// The epoch that was sent.
+        origin: String,
+        /// The later one that was cosigned.
+        later: String,
+    },
     /// Not signed by the ledger's key.
     #[error("its checkpoint: {0}")]
     NotSigned(NoteError),
@@ -190,7 +216,7 @@ impl Refusal {
         match self {
             Self::Form(_) | Self::Checkpoint(_) | Self::Shorter { .. } => 400,
             Self::NotSigned(_) => 403,
-            Self::UnknownOrigin { .. } => 404,
+            Self::UnknownOrigin { .. } | Self::EndedEpoch { .. } => 404,
             Self::Conflict { .. } | Self::TwoHistories { .. } => 409,
             Self::Inconsistent { .. } => 422,
         }
@@ -205,7 +231,7 @@ impl Refusal {
             Self::UnknownOrigin { .. } => "give the ledger's public key, whose name must be its origin",
             Self::NotSigned(_) => "compare the key with the one that the ledger's owner published",
             Self::Conflict { .. } => "make the request again with `--old` and this number",
-            Self::TwoHistories { .. } | Self::Inconsistent { .. } => {
+            Self::TwoHistories { .. } | Self::Inconsistent { .. } | Self::EndedEpoch { .. } => {
                 "keep this request and the witness's state: together they are evidence; ask for the ledger itself"
             }
         }
@@ -266,6 +292,17 @@ mod tests {
         // What was cosigned of the epoch before says nothing about it, and is not taken for it.
         let before = checkpoint(&leaves(9, 1));
         assert!(matches!(decide(&request, Some(&before)), Err(Refusal::UnknownOrigin { .. })));
+    }
+
+    #[test]
+    fn an_epoch_ends_with_the_first_head_of_a_later_one() {
+        let (second, tenth) = (format!("{ORIGIN}#2"), format!("{ORIGIN}#10"));
+        let seen = [second.as_str(), "other.example.org#7"];
+        assert!(matches!(is_current(ORIGIN, seen), Err(Refusal::EndedEpoch { .. })));
+        assert_eq!(is_current(&second, seen), Ok(()));
+        assert_eq!(is_current(&tenth, seen), Ok(()));
+        assert!(is_current(&second, [tenth.as_str()]).is_err());
+        assert_eq!(is_current("other.example.org#7", [tenth.as_str(), ORIGIN]), Ok(()));
     }
 
     #[test]

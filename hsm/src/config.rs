@@ -41,6 +41,10 @@ pub struct Tuning {
     pub probe_every: Duration,
     /// The longest pause between two attempts to recover.
     pub recover_every: Duration,
+    /// How long opening may take: a module may hang when it is initialised.
+    pub open_timeout: Duration,
+    /// How many threads are left behind in calls that do not end, and replaced.
+    pub most_lost: usize,
 }
 
 impl Default for Tuning {
@@ -54,6 +58,9 @@ impl Default for Tuning {
             admin_timeout: Duration::from_secs(30),
             probe_every: Duration::from_secs(5),
             recover_every: Duration::from_secs(5),
+            open_timeout: Duration::from_mins(1),
+            // Enough for every session of a busy gateway to hang once; then the module is stuck as a whole.
+            most_lost: 16,
         }
     }
 }

@@ -3,24 +3,31 @@
 //! Calls into a token block, sometimes for long, so they never run on an async worker. A job waits in a
 //! bounded queue; its caller waits for a bounded time, and a job whose caller has left is not done. A fault
 //! is first blamed on the session (which is replaced, and the job tried once more) and then on the token.
+//!
+//! A call that does not end cannot be stopped. Its thread is left behind and replaced, up to a bound: past that
+//! the module is taken to be stuck as a whole, and only its own return, or a restart, helps.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::Tuning;
 use crate::error::{Fault, KeyError};
-use crate::health::Pulse;
+use crate::pace::Pace;
 use crate::provider::{Provider, Store};
-use crate::recovery::{Action, Recovery};
+use crate::pulse::Pulse;
+use crate::seat::Seat;
+use crate::watch::Watch;
 
 /// How long dropping the crew waits for calls that are in the token.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Something to be done with a provider.
 pub(crate) trait Job: Send {
+    /// How long the caller waits.
+    fn patience(&self) -> Duration;
     /// Whether the caller has stopped waiting.
     fn is_abandoned(&self) -> bool;
     /// Tells the caller that its time no longer passes in the queue.
@@ -35,9 +42,35 @@ pub(crate) trait Job: Send {
 pub(crate) struct Crew {
     queue: Option<SyncSender<Box<dyn Job>>>,
     pulse: Pulse,
+    pace: Arc<Pace>,
+    lost: Arc<AtomicUsize>,
     closing: Arc<AtomicBool>,
+    /// Dropped, it ends the overseer.
+    overseer: Option<SyncSender<()>>,
     /// Each thread holds a sender; when all are gone, so are the threads.
     gone: Mutex<Receiver<()>>,
+}
+
+/// What every thread has a copy of.
+#[derive(Clone)]
+pub(crate) struct Staff {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) pulse: Pulse,
+    pub(crate) tuning: Tuning,
+    pub(crate) closing: Arc<AtomicBool>,
+    pub(crate) rung: Arc<Mutex<Receiver<()>>>,
+    jobs: Arc<Mutex<Receiver<Box<dyn Job>>>>,
+    pace: Arc<Pace>,
+    /// Threads in calls that did not end in time.
+    lost: Arc<AtomicUsize>,
+    _alive: mpsc::Sender<()>,
+}
+
+/// What a thread is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Post {
+    Worker,
+    Watch,
 }
 
 impl Crew {
@@ -45,39 +78,45 @@ impl Crew {
     pub(crate) fn start(store: Arc<dyn Store>, tuning: &Tuning) -> Result<Self, KeyError> {
         let (queue, jobs) = mpsc::sync_channel(tuning.queue.max(1));
         let (bell, rung) = mpsc::sync_channel(1);
+        let (overseer, ended) = mpsc::sync_channel(0);
         let (alive, gone) = mpsc::channel();
+        let staff = Staff {
+            store,
+            pulse: Pulse::new(bell),
+            tuning: tuning.clone(),
+            closing: Arc::new(AtomicBool::new(false)),
+            rung: Arc::new(Mutex::new(rung)),
+            jobs: Arc::new(Mutex::new(jobs)),
+            pace: Arc::default(),
+            lost: Arc::default(),
+            _alive: alive,
+        };
         let crew = Self {
             queue: Some(queue),
-            pulse: Pulse::new(bell),
-            closing: Arc::new(AtomicBool::new(false)),
+            pulse: staff.pulse.clone(),
+            pace: Arc::clone(&staff.pace),
+            lost: Arc::clone(&staff.lost),
+            closing: Arc::clone(&staff.closing),
+            overseer: Some(overseer),
             gone: Mutex::new(gone),
         };
-        let jobs = Arc::new(Mutex::new(jobs));
-        for number in 0..tuning.workers.max(1) {
-            let worker = Worker { store: Arc::clone(&store), provider: None, pulse: crew.pulse.clone() };
-            let (jobs, alive) = (Arc::clone(&jobs), alive.clone());
-            spawn(format!("keys-{number}"), move || {
-                worker.run(&jobs);
-                drop(alive);
-            })?;
-        }
-        let watch = Watch {
-            store,
-            provider: None,
-            pulse: crew.pulse.clone(),
-            closing: Arc::clone(&crew.closing),
-            rung,
-            tuning: tuning.clone(),
-        };
-        spawn("keys-watch".to_owned(), move || {
-            watch.run();
-            drop(alive);
-        })?;
+        let posts = std::iter::repeat_n(Post::Worker, tuning.workers.max(1)).chain([Post::Watch]);
+        let seats = posts.map(|post| Ok((post, staff.seat(post)?))).collect::<Result<Vec<_>, KeyError>>()?;
+        spawn("keys-overseer", move || oversee(&staff, seats, &ended))?;
         Ok(crew)
     }
 
     pub(crate) fn pulse(&self) -> &Pulse {
         &self.pulse
+    }
+
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// How many threads are in calls that did not end in time.
+    pub(crate) fn lost(&self) -> usize {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Queues a job; refused at once while the provider is down or the queue is full.
@@ -96,6 +135,7 @@ impl Drop for Crew {
     fn drop(&mut self) {
         self.closing.store(true, Ordering::Release);
         self.queue = None;
+        self.overseer = None;
         self.pulse.ring();
         let gone = self.gone.get_mut().unwrap_or_else(PoisonError::into_inner);
         if gone.recv_timeout(GRACE) == Err(RecvTimeoutError::Timeout) {
@@ -104,37 +144,101 @@ impl Drop for Crew {
     }
 }
 
-fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<(), KeyError> {
+pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), KeyError> {
     thread::Builder::new()
-        .name(name)
+        .name(name.to_owned())
         .spawn(body)
         .map(drop)
         .map_err(|error| KeyError::operation("start a thread for the key provider", Fault::from(error)))
 }
 
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+impl Staff {
+    /// Starts a thread.
+    fn seat(&self, post: Post) -> Result<Arc<Seat>, KeyError> {
+        let (staff, seat) = (self.clone(), Arc::new(Seat::default()));
+        let own = Arc::clone(&seat);
+        match post {
+            Post::Worker => spawn("keys-worker", move || Worker { staff, seat: own, provider: None }.run()),
+            Post::Watch => spawn("keys-watch", move || Watch::new(staff, own).run()),
+        }?;
+        Ok(seat)
+    }
+
+    /// A thread whose seat was given away is out of its call at last.
+    pub(crate) fn found(&self) {
+        self.lost.fetch_sub(1, Ordering::Relaxed);
+        tracing::info!("a call into the key provider ended that had been given up");
+    }
+}
+
+/// Replaces threads whose calls do not end. Never calls into the module itself.
+fn oversee(staff: &Staff, mut seats: Vec<(Post, Arc<Seat>)>, ended: &Receiver<()>) {
+    let every = staff.tuning.sign_timeout / 2;
+    while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+        let now = now();
+        for (post, seat) in &mut seats {
+            if !seat.is_overdue(now) {
+                continue;
+            }
+            if *post == Post::Watch {
+                // Nobody else would tell: callers are refused, or there are none.
+                staff.pulse.down(&KeyError::Stuck);
+            }
+            if staff.lost.load(Ordering::Relaxed) >= staff.tuning.most_lost {
+                continue;
+            }
+            // Counted before it is given away: the thread that leaves counts itself out.
+            staff.lost.fetch_add(1, Ordering::Relaxed);
+            if !seat.give_away(now) {
+                staff.lost.fetch_sub(1, Ordering::Relaxed);
+                continue;
+            }
+            tracing::warn!(?post, "a call into the key provider does not end; its thread is replaced");
+            match staff.seat(*post) {
+                Ok(another) => *seat = another,
+                Err(error) => tracing::error!(%error, "a thread of the key provider could not be replaced"),
+            }
+            staff.pulse.ring();
+        }
+    }
+}
+
 struct Worker {
-    store: Arc<dyn Store>,
+    staff: Staff,
+    seat: Arc<Seat>,
     provider: Option<Box<dyn Provider>>,
-    pulse: Pulse,
 }
 
 impl Worker {
-    fn run(mut self, jobs: &Mutex<Receiver<Box<dyn Job>>>) {
+    fn run(mut self) {
         loop {
             // One worker waits in `recv` and the others for the lock: the same queue, in order.
-            let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let next = self.staff.jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(mut job) = next else { return };
             if job.is_abandoned() {
                 continue;
             }
-            if let Err(down) = self.pulse.check() {
-                self.provider = None;
-                job.answer(Err(down));
-                continue;
-            }
-            job.begin();
-            let outcome = self.serve(job.as_mut());
+            self.seat.enter(now(), job.patience());
+            let outcome = match self.staff.pulse.check() {
+                Ok(()) => {
+                    job.begin();
+                    self.serve(job.as_mut())
+                }
+                Err(down) => {
+                    self.provider = None;
+                    Err(down)
+                }
+            };
             job.answer(outcome);
+            if !self.seat.leave() {
+                self.provider = None;
+                self.staff.found();
+                return;
+            }
         }
     }
 
@@ -142,20 +246,28 @@ impl Worker {
     fn serve(&mut self, job: &mut dyn Job) -> Result<(), KeyError> {
         let mut tried_again = false;
         loop {
-            let outage = self.pulse.outages();
-            let error = match self.connected().and_then(|provider| job.attempt(provider)) {
+            let outage = self.staff.pulse.outages();
+            let began = now();
+            let attempt = self.connected().and_then(|provider| job.attempt(provider));
+            self.staff.pace.note(began.elapsed());
+            let error = match attempt {
                 Err(error) if error.is_fault() => error,
                 outcome => return outcome,
             };
             // Perhaps only this session died: idle for too long, or its module re-initialised.
+            self.staff.pulse.doubt();
             self.provider = None;
             match self.connected().and_then(Provider::probe) {
-                Ok(()) if tried_again => return Err(error), // the token is well: the fault is this request's
-                Ok(()) => {}
+                Ok(()) => {
+                    self.staff.pulse.clear();
+                    if tried_again {
+                        return Err(error); // the token is well: the fault is this request's
+                    }
+                }
                 Err(trouble) => {
                     self.provider = None;
-                    self.pulse.down_during(outage, &trouble);
-                    self.pulse.check()?;
+                    self.staff.pulse.down_during(outage, &trouble);
+                    self.staff.pulse.check()?;
                     // An outage that ended while we looked at it.
                     if tried_again {
                         return Err(error);
@@ -168,81 +280,8 @@ impl Worker {
 
     fn connected(&mut self) -> Result<&mut (dyn Provider + 'static), KeyError> {
         if self.provider.is_none() {
-            self.provider = Some(self.store.connect()?);
+            self.provider = Some(self.staff.store.connect()?);
         }
         self.provider.as_deref_mut().ok_or(KeyError::Closed)
-    }
-}
-
-struct Watch {
-    store: Arc<dyn Store>,
-    provider: Option<Box<dyn Provider>>,
-    pulse: Pulse,
-    closing: Arc<AtomicBool>,
-    rung: Receiver<()>,
-    tuning: Tuning,
-}
-
-impl Watch {
-    fn run(mut self) {
-        loop {
-            let _rung_or_time = self.rung.recv_timeout(self.tuning.probe_every);
-            if self.is_closing() {
-                return;
-            }
-            match self.probe() {
-                Ok(()) => self.pulse.up(),
-                Err(error) => {
-                    self.pulse.down(&error);
-                    self.recover();
-                }
-            }
-        }
-    }
-
-    fn recover(&mut self) {
-        let mut recovery = Recovery::new(self.tuning.recover_every);
-        let mut last = None;
-        while !self.is_closing() {
-            match recovery.advance() {
-                Action::Wait(pause) => {
-                    // One report a round, and of the harshest step: what is wrong when nothing helps.
-                    if let Some(error) = last.take() {
-                        self.pulse.down(&error);
-                    }
-                    // Our own reports ring too: a ring that is waiting must not cut the pause short.
-                    while self.rung.try_recv().is_ok() {}
-                    let _rung_or_time = self.rung.recv_timeout(pause);
-                }
-                Action::Try(step) => {
-                    self.provider = None;
-                    match self.store.recover(step).and_then(|()| self.probe()) {
-                        Ok(()) => {
-                            tracing::info!(?step, "the key provider answers again");
-                            self.pulse.up();
-                            return;
-                        }
-                        Err(error) => {
-                            tracing::debug!(?step, %error, "a step of recovery failed");
-                            last = Some(error);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn probe(&mut self) -> Result<(), KeyError> {
-        if let Some(provider) = &mut self.provider
-            && provider.probe().is_ok()
-        {
-            return Ok(());
-        }
-        let provider = self.provider.insert(self.store.connect()?);
-        provider.probe()
-    }
-
-    fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
     }
 }

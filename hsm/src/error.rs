@@ -207,6 +207,9 @@ pub enum KeyError {
         /// How long was waited.
         after: Duration,
     },
+    /// A call into the provider does not end, and others wait for it.
+    #[error("a call into the key provider does not end")]
+    Stuck,
     /// The provider is down; recovery goes on by itself.
     #[error("the key provider is down since {since}: {reason}")]
     Down {
@@ -295,7 +298,12 @@ impl KeyError {
             Self::TimedOut { .. } | Self::Busy => {
                 "try again; if it goes on, the token is too slow or is stuck: see its status"
             }
-            Self::Down { .. } => "bring the token back; recovery is automatic and needs no restart",
+            Self::Stuck => {
+                "see whether the token and the way to it are well; if its module stays stuck, restart this program"
+            }
+            Self::Down { .. } => {
+                "bring the token back: recovery is automatic and needs no restart, but a wrong PIN is corrected by you"
+            }
             Self::Closed => "start the program again",
             Self::NotAuthentic { .. } => {
                 "restore the stored bytes from a backup; they open only with the key that sealed them"
@@ -311,6 +319,7 @@ impl KeyError {
         matches!(
             self,
             Self::Operation { .. }
+                | Self::Stuck
                 | Self::KeyMissing { .. }
                 | Self::TokenAbsent { .. }
                 | Self::TokenAmbiguous { .. }

@@ -1,13 +1,11 @@
-//! Whether the keys can be used, visible to everybody and decided in one place.
-
-use std::error::Error;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::SyncSender;
+//! Whether the keys can be used: a state machine, pure, so that every order of events is tested.
+//!
+//! `Up` → `Suspect` (a call failed; the token is asked) → `Down` → `Recovering` → `Up`. What only a person can
+//! mend, a PIN that is wrong or locked, is `NeedsOperator`: nothing is tried there until that person has acted,
+//! for a loop of wrong PINs locks a real token. Late reports of an outage that is known change nothing but its words.
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::sync::watch;
 
 use crate::error::KeyError;
 
@@ -17,106 +15,161 @@ use crate::error::KeyError;
 pub enum Health {
     /// Keys can be used.
     Up,
-    /// Keys cannot be used; recovery goes on by itself.
-    Down {
-        /// Since when.
-        since: Timestamp,
-        /// What was seen last.
-        reason: String,
-    },
+    /// A call failed and the provider is being asked whether it is well; keys can still be used.
+    Suspect,
+    /// Keys cannot be used; the next attempt to recover is a pause away.
+    Down(Outage),
+    /// Keys cannot be used; an attempt to recover is under way.
+    Recovering(Outage),
+    /// Keys cannot be used, and nothing is tried until somebody corrects the PIN.
+    NeedsOperator(Outage),
 }
 
-/// The one value of health, and the bell that wakes the thread which recovers.
-#[derive(Clone)]
-pub(crate) struct Pulse {
-    health: watch::Sender<Health>,
-    /// How many outages are over; changed only while `health` is locked.
-    outages: Arc<AtomicU64>,
-    /// Holds one ring: who finds it full knows that somebody has rung.
-    bell: SyncSender<()>,
+/// Why keys cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Outage {
+    /// Since when.
+    pub since: Timestamp,
+    /// What kind of trouble was seen last.
+    pub cause: Cause,
+    /// The same in words, for who may read the log.
+    pub reason: String,
+    /// How many rounds of recovery have begun.
+    pub attempts: u32,
 }
 
-impl Pulse {
-    pub(crate) fn new(bell: SyncSender<()>) -> Self {
-        Self { health: watch::Sender::new(Health::Up), outages: Arc::default(), bell }
-    }
+/// Kinds of trouble, told apart because somebody would do something else about each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Cause {
+    /// No token with our label.
+    TokenAbsent,
+    /// Another token with our label, or ours after it was initialised anew.
+    TokenExchanged,
+    /// The PIN is wrong.
+    PinRefused,
+    /// The PIN is locked, expired or not set.
+    PinLocked,
+    /// The PIN cannot be read from its file.
+    PinUnreadable,
+    /// A call does not end.
+    NotAnswering,
+    /// A key is gone.
+    KeyMissing,
+    /// The module does not start.
+    ModuleRefuses,
+    /// The token answers with an error.
+    Fault,
+}
 
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Health> {
-        self.health.subscribe()
-    }
-
-    /// Refuses while the provider is down.
-    pub(crate) fn check(&self) -> Result<(), KeyError> {
-        match &*self.health.borrow() {
-            Health::Up => Ok(()),
-            Health::Down { since, reason } => Err(KeyError::Down { since: *since, reason: reason.clone() }),
+impl Cause {
+    pub(crate) fn of(error: &KeyError) -> Self {
+        match error {
+            KeyError::TokenAbsent { .. } | KeyError::TokenAmbiguous { .. } => Self::TokenAbsent,
+            KeyError::TokenExchanged { .. } => Self::TokenExchanged,
+            KeyError::WrongPin { .. } => Self::PinRefused,
+            KeyError::PinLocked { .. } => Self::PinLocked,
+            KeyError::PinFile { .. } => Self::PinUnreadable,
+            KeyError::TimedOut { .. } | KeyError::Stuck => Self::NotAnswering,
+            KeyError::KeyMissing { .. } => Self::KeyMissing,
+            KeyError::ModuleMissing { .. }
+            | KeyError::NotAModule { .. }
+            | KeyError::ConfigurationMissing { .. } => Self::ModuleRefuses,
+            _ => Self::Fault,
         }
     }
 
-    /// How many outages are over.
-    pub(crate) fn outages(&self) -> u64 {
-        self.outages.load(Ordering::Relaxed)
+    /// Whether trying again by ourselves can only make it worse.
+    pub(crate) const fn needs_operator(self) -> bool {
+        matches!(self, Self::PinRefused | Self::PinLocked)
     }
 
-    /// Tells everybody that keys cannot be used, and wakes recovery.
-    pub(crate) fn down(&self, error: &KeyError) {
-        self.report(None, error);
-    }
-
-    /// As [`Pulse::down`], unless an outage ended since `outages` were over: then what was seen is old news.
-    pub(crate) fn down_during(&self, outages: u64, error: &KeyError) {
-        self.report(Some(outages), error);
-    }
-
-    fn report(&self, during: Option<u64>, error: &KeyError) {
-        let reason = told(error);
-        self.health.send_if_modified(|health| match health {
-            _ if during.is_some_and(|outages| outages != self.outages()) => false,
-            Health::Down { reason: known, .. } if *known == reason => false,
-            Health::Down { reason: known, .. } => {
-                tracing::warn!(%reason, hint = error.hint(), "the key provider is still down");
-                *known = reason;
-                true
-            }
-            Health::Up => {
-                tracing::warn!(%reason, hint = error.hint(), "the key provider is down");
-                *health = Health::Down { since: now(), reason };
-                true
-            }
-        });
-        self.ring();
-    }
-
-    pub(crate) fn up(&self) {
-        self.health.send_if_modified(|health| {
-            let was_down = *health != Health::Up;
-            if was_down {
-                tracing::info!("the key provider is up again");
-                *health = Health::Up;
-                self.outages.fetch_add(1, Ordering::Relaxed);
-            }
-            was_down
-        });
-    }
-
-    pub(crate) fn ring(&self) {
-        let _full_or_gone = self.bell.try_send(());
+    /// The word in status and records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TokenAbsent => "token-absent",
+            Self::TokenExchanged => "token-exchanged",
+            Self::PinRefused => "pin-refused",
+            Self::PinLocked => "pin-locked",
+            Self::PinUnreadable => "pin-unreadable",
+            Self::NotAnswering => "not-answering",
+            Self::KeyMissing => "key-missing",
+            Self::ModuleRefuses => "module-refuses",
+            Self::Fault => "fault",
+        }
     }
 }
 
-/// An error with its causes, on one line.
-fn told(error: &KeyError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+/// What was seen of the provider.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// A call failed in a way that may be the provider's.
+    Doubted,
+    /// Asked after a doubt, it answers.
+    Cleared,
+    /// The provider itself fails.
+    Failed(Cause, String),
+    /// A round of recovery begins.
+    Trying,
+    /// A person has acted on what only a person can mend.
+    Resumed,
+    /// Recovery found it well.
+    Recovered,
 }
 
-#[expect(clippy::disallowed_methods, reason = "an outage begins when it is seen; only people read this time")]
-fn now() -> Timestamp {
-    Timestamp::now()
+impl Health {
+    /// The outage, if keys cannot be used.
+    pub const fn outage(&self) -> Option<&Outage> {
+        match self {
+            Self::Up | Self::Suspect => None,
+            Self::Down(outage) | Self::Recovering(outage) | Self::NeedsOperator(outage) => Some(outage),
+        }
+    }
+
+    /// The word in status.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Suspect => "suspect",
+            Self::Down(_) => "down",
+            Self::Recovering(_) => "recovering",
+            Self::NeedsOperator(_) => "needs-operator",
+        }
+    }
+
+    /// The state after `event`; `None` if it changes nothing.
+    pub(crate) fn after(&self, event: &Event, now: Timestamp) -> Option<Self> {
+        match (self, event) {
+            (Self::Up, Event::Doubted) => Some(Self::Suspect),
+            (Self::Suspect, Event::Cleared | Event::Recovered) => Some(Self::Up),
+            (_, Event::Recovered) if self.outage().is_some() => Some(Self::Up),
+            (Self::NeedsOperator(outage), Event::Resumed) | (Self::Down(outage), Event::Trying) => {
+                Some(Self::Recovering(outage.again()))
+            }
+            // Who reports late must not hide what the operator has to do.
+            (Self::NeedsOperator(_), Event::Failed(..)) => None,
+            (Self::Down(known), Event::Failed(cause, reason))
+                if (known.cause, &known.reason) == (*cause, reason) =>
+            {
+                None
+            }
+            (_, Event::Failed(cause, reason)) => {
+                let (since, attempts) =
+                    self.outage().map_or((now, 0), |outage| (outage.since, outage.attempts));
+                let outage = Outage { since, cause: *cause, reason: reason.clone(), attempts };
+                Some(if cause.needs_operator() { Self::NeedsOperator(outage) } else { Self::Down(outage) })
+            }
+            _ => None,
+        }
+    }
 }
+
+impl Outage {
+    fn again(&self) -> Self {
+        Self { attempts: self.attempts.saturating_add(1), ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,19 +7,22 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use serde::Serialize;
+use tokio::sync::{broadcast, oneshot, watch};
 use zeroize::Zeroizing;
 
 use crate::abilities::Ability;
 use crate::config::{ProviderConfig, Tuning};
-use crate::crew::{Crew, Job};
+use crate::crew::{Crew, Job, spawn};
 use crate::envelope::{DATA_KEY_LEN, Envelope};
 use crate::error::KeyError;
 use crate::health::Health;
 use crate::info::{KeyInfo, ProviderInfo};
+use crate::pace::Latency;
 use crate::pkcs11::Token;
 use crate::provider::{Provider, Store};
 use crate::public::PublicKey;
+use crate::pulse::Turn;
 use crate::role::{Role, Term};
 use crate::software::Keystore;
 use crate::tls::TlsKey;
@@ -47,14 +50,15 @@ impl Keys {
 
     /// As [`Keys::open`], with other bounds.
     pub fn open_with(config: &ProviderConfig, tuning: Tuning) -> Result<Self, KeyError> {
-        let store: Arc<dyn Store> = match config {
-            ProviderConfig::Pkcs11 { module, token, pin_file, directory } => {
-                Arc::new(Token::open(module, token, pin_file, directory)?)
-            }
-            ProviderConfig::Software { directory, passphrase_file } => {
-                Arc::new(Keystore::open(directory, passphrase_file)?)
-            }
-        };
+        // In a thread of its own: a module that hangs while it is initialised must not hang the program.
+        let (config, (sender, opened)) = (config.clone(), mpsc::sync_channel(1));
+        spawn("keys-open", move || {
+            let _caller_left = sender.try_send(open_store(&config));
+        })?;
+        let store = opened.recv_timeout(tuning.open_timeout).map_err(|error| match error {
+            RecvTimeoutError::Timeout => KeyError::Stuck,
+            RecvTimeoutError::Disconnected => KeyError::Closed,
+        })??;
         Self::with_store(store, tuning)
     }
 
@@ -171,6 +175,7 @@ impl Keys {
         self.0.crew.submit(Box::new(Task {
             operation: move |provider: &mut dyn Provider| provider.sign(role, Term::Present, &message),
             value: None,
+            patience: self.0.tuning.sign_timeout,
             reply: move |outcome| {
                 let _caller_left = sender.send(outcome);
             },
@@ -186,6 +191,27 @@ impl Keys {
     /// The provider's health, now and whenever it changes.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.0.crew.pulse().subscribe()
+    }
+
+    /// Each beginning and end of an outage from now on.
+    pub fn turns(&self) -> broadcast::Receiver<Turn> {
+        self.0.crew.pulse().turns()
+    }
+
+    /// Presents the PIN again although the same was refused: somebody has mended the token. Only for a person's word.
+    pub fn retry_pin(&self) {
+        self.0.crew.pulse().retry_pin();
+    }
+
+    /// How the provider is, for status.
+    pub fn vitals(&self) -> Vitals {
+        let crew = &self.0.crew;
+        Vitals {
+            health: crew.pulse().subscribe().borrow().clone(),
+            outages: crew.pulse().outages(),
+            latency: crew.pace().latency(),
+            stuck_calls: crew.lost(),
+        }
     }
 
     /// A data key sealed under the KEK for one purpose: a new one, or the one `wrapped` earlier. Returns what to
@@ -231,6 +257,7 @@ impl Keys {
         self.0.crew.submit(Box::new(Task {
             operation,
             value: None,
+            patience: timeout,
             reply: move |outcome| {
                 let _caller_left = sender.try_send(outcome);
             },
@@ -261,6 +288,31 @@ impl fmt::Debug for Keys {
     }
 }
 
+/// How a provider is.
+#[derive(Clone, Debug, Serialize)]
+pub struct Vitals {
+    /// Its state, and why.
+    #[serde(flatten)]
+    pub health: Health,
+    /// Outages since the start that are over.
+    pub outages: u64,
+    /// How long calls take.
+    pub latency: Latency,
+    /// Calls that did not end in time and have not ended since.
+    pub stuck_calls: usize,
+}
+
+fn open_store(config: &ProviderConfig) -> Result<Arc<dyn Store>, KeyError> {
+    Ok(match config {
+        ProviderConfig::Pkcs11 { module, token, pin_file, directory } => {
+            Arc::new(Token::open(module, token, pin_file, directory)?)
+        }
+        ProviderConfig::Software { directory, passphrase_file } => {
+            Arc::new(Keystore::open(directory, passphrase_file)?)
+        }
+    })
+}
+
 /// What caller and worker know of each other.
 #[derive(Default)]
 struct Ticket {
@@ -280,6 +332,7 @@ impl Drop for Leaving {
 struct Task<T, F, R> {
     operation: F,
     value: Option<T>,
+    patience: Duration,
     reply: R,
     ticket: Arc<Ticket>,
 }
@@ -290,6 +343,10 @@ where
     F: Fn(&mut dyn Provider) -> Result<T, KeyError> + Send,
     R: FnOnce(Result<T, KeyError>) + Send,
 {
+    fn patience(&self) -> Duration {
+        self.patience
+    }
+
     fn is_abandoned(&self) -> bool {
         self.ticket.abandoned.load(Ordering::Relaxed)
     }

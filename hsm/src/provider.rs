@@ -23,6 +23,10 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     /// Takes one step to bring the place back after a fault.
     fn recover(&self, step: Step) -> Result<(), KeyError>;
+
+    /// Whether a login would present something else than what was refused last; `told` says that a person wants it
+    /// presented again in any case.
+    fn may_log_in(&self, told: bool) -> bool;
 }
 
 /// One thread's connection. Calls may block for as long as the place takes.

@@ -40,6 +40,12 @@ impl Recovery {
         Self { next: Action::Try(Step::Refind), pause: FIRST_PAUSE.min(longest), longest }
     }
 
+    /// After a person has acted on the PIN: the module reads the token anew before the PIN is presented. Measured: SoftHSM
+    /// compares it with what it read earlier, and a token counts each refusal.
+    pub(crate) fn anew(longest: Duration) -> Self {
+        Self { next: Action::Try(Step::Reinitialise), ..Self::new(longest) }
+    }
+
     /// The next action. It is taken to fail: after a success the outage is over and this value dropped.
     pub(crate) fn advance(&mut self) -> Action {
         let now = self.next;

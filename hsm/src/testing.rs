@@ -37,6 +37,10 @@ use crate::keys::Keys;
 use crate::pkcs11::find_softhsm;
 use crate::wrapped;
 
+mod faulty;
+
+pub use faulty::FaultyModule;
+
 /// Tells the child which token is its own.
 const INHERITED: &str = "SALLYPORT_TEST_TOKEN";
 

@@ -165,7 +165,11 @@ impl Access {
     }
 
     /// The identity, if what proves it stands now.
-    pub(super) fn standing(&self, identity: Identity, now: Timestamp) -> Result<Identity, AuthError> {
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::authenticate`].
+    pub fn standing(&self, identity: Identity, now: Timestamp) -> Result<Identity, AuthError> {
         let standing = self.inner.standing.read().map_err(|_| AuthError::Unrecorded)?;
         check_standing(&standing.state, &standing.policy, &identity, now)?;
         Ok(identity)

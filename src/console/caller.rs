@@ -9,6 +9,7 @@ use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts as Head;
 use sallyport_audit::{Draft, Kind, Outcome};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::warn;
 
 use super::Shared;
@@ -16,6 +17,7 @@ use super::errors::Problem;
 use crate::access::{AccessError, Action, AuthError, Context, Decision, Identity, Object};
 use crate::clock;
 use crate::edge::{Connection, Correlation, bearer_token, of_tenant};
+use crate::session::Naming;
 
 /// A person who proved who they are.
 pub(super) struct Caller {
@@ -23,6 +25,8 @@ pub(super) struct Caller {
     pub(super) correlation: Correlation,
     pub(super) source: SocketAddr,
     shared: Shared,
+    /// A call may name its caller until it is answered.
+    _naming: Naming,
 }
 
 impl FromRequestParts<Shared> for Caller {
@@ -40,15 +44,20 @@ impl FromRequestParts<Shared> for Caller {
             .map_err(|refusal| Problem { refusal, correlation: correlation.0.clone() })?;
         let token = bearer_token(&head.headers).unwrap_or_default();
         let known = shared.access.authenticate(token, clock::now());
-        let identity = match known.and_then(|identity| of_tenant(identity, &shared.tenant)) {
-            Ok(identity) => identity,
+        let known = known.and_then(|identity| of_tenant(identity, &shared.tenant)).and_then(|identity| {
+            let naming = shared.broker.naming(identity.subject().as_str());
+            // Again: whoever was erased in between must not be named.
+            Ok((shared.access.standing(identity, clock::now())?, naming))
+        });
+        let (identity, naming) = match known {
+            Ok(known) => known,
             Err(error) => {
                 shared.attempts.failed(source.ip());
                 record_failure(shared, &correlation, source, &error, head.uri.path()).await;
                 return Err(Problem::unauthenticated(&correlation, &error));
             }
         };
-        Ok(Self { identity, correlation, source, shared: Arc::clone(shared) })
+        Ok(Self { identity, correlation, source, shared: Arc::clone(shared), _naming: naming })
     }
 }
 
@@ -76,7 +85,7 @@ impl Caller {
         self.may_with(action, object, |draft| draft).await
     }
 
-    /// The same, with more in the record than the decision.
+    /// The same, with more in the record of a call that is allowed: words of somebody who may not are not kept.
     pub(super) async fn may_with(
         &self,
         action: Action,
@@ -91,7 +100,8 @@ impl Caller {
             .draft(Kind::AdminCalled)
             .source(self.source.to_string())
             .correlation(self.correlation.0.as_str());
-        self.shared.ledger.append(more(draft)).await.map_err(|error| {
+        let draft = if allowed { more(draft) } else { draft };
+        self.shared.ledger.append(draft).await.map_err(|error| {
             Problem::new(
                 &self.correlation,
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -136,6 +146,19 @@ impl Caller {
             error.to_string(),
             hint,
         )
+    }
+
+    /// A place among the few calls at a time that read much of the ledger.
+    pub(super) fn seat<'a>(&self, seats: &'a Semaphore) -> Result<SemaphorePermit<'a>, Problem> {
+        seats.try_acquire().map_err(|_| {
+            Problem::new(
+                &self.correlation,
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-readers",
+                "others search the ledger or have values opened right now",
+                "call again in a few seconds",
+            )
+        })
     }
 
     /// Reads a value of the call.

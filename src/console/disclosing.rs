@@ -40,6 +40,7 @@ pub(super) async fn disclose(
     // One bounded line, like a reason: it stands in a record.
     let to: Reason = caller.parse(&body.to)?;
     caller.may(Action::Audit, &Object::gateway(Part::Ledger)).await?;
+    let _seat = caller.seat(&shared.readers)?;
 
     let failed = |why: &dyn std::fmt::Display| {
         Problem::new(
@@ -108,6 +109,14 @@ pub(super) async fn disclose(
             error.hint(),
         )
     })?;
+    // Erased meanwhile: shown to nobody from then on.
+    let entry = tokio::task::spawn_blocking(move || reader.get(seq)).await;
+    let entry =
+        entry.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?.ok_or_else(unknown)?;
+    if let Some(Known::Erased { .. }) = entry.personal.get(field) {
+        let what = format!("the {field} of record {seq} was erased");
+        return Err(refused(StatusCode::GONE, "erased", what, "it never comes back"));
+    }
     let disclosure = Disclosure { seq, field, value: text, salt, proof };
     Ok(Json(json!({ "disclosure": disclosure.to_json() })))
 }

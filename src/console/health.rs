@@ -1,8 +1,10 @@
 //! Probes: alive says that the process answers, ready that a new session could be opened. No token is needed, and nothing
-//! is told but that.
+//! is told but that: states and causes have words, reasons are for people with a token and for the log.
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use serde_json::{Value, json};
 
 use super::Shared;
 
@@ -19,4 +21,20 @@ pub(super) async fn ready(State(shared): State<Shared>) -> (StatusCode, String) 
         Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
         Err(unready) => (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", unready.code())),
     }
+}
+
+/// The same for programs: what stands in the way, since when, and what kind of trouble it is.
+pub(super) async fn ready_json(State(shared): State<Shared>) -> (StatusCode, Json<Value>) {
+    let unready = shared.readiness.check().err();
+    let health = shared.keys.health().borrow().clone();
+    let outage = health.outage();
+    let hsm = json!({
+        "state": health.as_str(),
+        "cause": outage.map(|outage| outage.cause),
+        "since": outage.map(|outage| outage.since),
+        "attempts": outage.map(|outage| outage.attempts),
+    });
+    let status = if unready.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let code = unready.as_ref().map(crate::session::Unready::code);
+    (status, Json(json!({ "ready": unready.is_none(), "code": code, "hsm": hsm })))
 }

@@ -64,6 +64,8 @@ pub struct Parts {
     pub untold: Untold,
     /// Held while somebody is erased: one at a time.
     pub erasing: tokio::sync::Mutex<()>,
+    /// Places for calls that read much of the ledger.
+    pub readers: tokio::sync::Semaphore,
     /// Whether new sessions can be served.
     pub readiness: Readiness,
     /// What reads the ledger again.
@@ -98,13 +100,26 @@ pub struct Scrub {
     pub now: ScrubNow,
 }
 
+/// How many calls may read much of the ledger at a time: each takes a thread, and memory by the megabyte.
+pub const READERS: usize = 2;
+
 type Shared = Arc<Parts>;
 
-/// The routes of the gateway's own host.
-pub fn router(parts: Parts) -> Router {
+/// The routes of the gateway's own host, and those among them that tell of its health alone.
+pub fn routers(parts: Parts) -> (Router, Router) {
+    let shared = Arc::new(parts);
+    (api(Arc::clone(&shared)), probes().with_state(shared))
+}
+
+fn probes() -> Router<Shared> {
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/readyz.json", get(health::ready_json))
+}
+
+fn api(shared: Shared) -> Router {
+    probes()
         .route("/api/v1/whoami", get(status::whoami))
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/requests", get(requests::list).post(requests::ask))
@@ -132,5 +147,5 @@ pub fn router(parts: Parts) -> Router {
         .route("/api/v1/subjects/erase", post(subjects::erase))
         .fallback(errors::unknown_path)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .with_state(Arc::new(parts))
+        .with_state(shared)
 }

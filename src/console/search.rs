@@ -1,5 +1,6 @@
 //! Searches the ledger, by who did it, too, for those who may audit. Each search is itself recorded before it is made:
-//! what was asked in plain words, and whom it was about and which text as personal values.
+//! what was asked in plain, which is ids and words of closed sets alone; whom it was about as a personal value, if the ledger
+//! knows them; of a text only its length, because it may name somebody whom it would outlive.
 
 use axum::Json;
 use axum::extract::State;
@@ -7,6 +8,7 @@ use axum::http::StatusCode;
 use sallyport_audit::index::search::Order;
 use sallyport_audit::selection::{self, Selection};
 use sallyport_audit::{Kind, Outcome, Search, Seq};
+use sallyport_hsm::Role;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -15,7 +17,8 @@ use super::caller::Caller;
 use super::errors::Problem;
 use super::extract::Query;
 use super::records::joined;
-use crate::access::{Action, Object, Part};
+use crate::access::{Action, GrantId, Object, Part};
+use crate::tunnel::TunnelName;
 
 const MOST: usize = 1000;
 const USUAL: usize = 100;
@@ -51,20 +54,24 @@ pub(super) async fn search(
     Query(asked): Query<Asked>,
 ) -> Result<Json<Value>, Problem> {
     let search = asked.search().map_err(|fault| caller.unusable(&fault))?;
-    let plain = asked.plain();
+    // Whom the ledger does not know has no data key, and gets none by being searched for.
+    let person = asked.subject.as_deref().or(asked.target.as_deref());
+    // Held until the record is made: the key is not destroyed, and made anew, in between.
+    let naming = person.map(|person| shared.broker.naming(person));
+    let person = person.filter(|person| shared.data_keys.has(person));
+    let plain = asked.plain(&search.selection, person.is_some());
     let ledger = Object::gateway(Part::Ledger);
     let more = |draft: sallyport_audit::Draft| {
-        let mut draft = draft.detail("search", plain);
+        let draft = draft.detail("search", plain);
         // Who is looked for is nobody's business but theirs: sealed, like every name.
-        if let Some(person) = asked.subject.as_ref().or(asked.target.as_ref()) {
-            draft = draft.target(person.as_str());
-        }
-        match &asked.text {
-            Some(text) => draft.reason(text.as_str()),
+        match person {
+            Some(person) => draft.target(person),
             None => draft,
         }
     };
     caller.may_with(Action::Audit, &ledger, more).await?;
+    drop(naming);
+    let _seat = caller.seat(&shared.readers)?;
     let failed = |error: &dyn std::fmt::Display| {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         let detail = format!("the ledger cannot be searched: {error}");
@@ -92,6 +99,10 @@ impl Asked {
                 return Err(format!("a condition has 1 to {LONGEST} bytes; leave it out to have none"));
             }
         }
+        if self.subject.is_some() && self.target.is_some() {
+            return Err("search by who did it or by to whom it was done, not by both".to_owned());
+        }
+        self.is_plain()?;
         let order = match self.order.as_deref() {
             None | Some("newest") => Order::NewestFirst,
             Some("oldest") => Order::OldestFirst,
@@ -146,15 +157,39 @@ impl Asked {
         [subject, target, kind, result, action, object, session, grant, correlation, text].map(Option::as_ref)
     }
 
-    /// What was asked, without what is personal: that stands in the record sealed.
-    fn plain(&self) -> Value {
+    /// Whether all that stands in the record in plain is an id, or a word that no person chose.
+    fn is_plain(&self) -> Result<(), String> {
+        let check = |value: &Option<String>, is: &dyn Fn(&str) -> bool, rule: &str| match value {
+            Some(text) if !is(text) => Err(rule.to_owned()),
+            _ => Ok(()),
+        };
+        check(&self.action, &is_action, "an action is such as connect, or a method of HTTP such as GET")?;
+        check(&self.object, &is_object, "an object is such as tunnel:demo, gateway:ledger or key:tls")?;
+        check(&self.session, &|text| is_id("sess-", text), "a session is `sess-` and 32 hexadecimal digits")?;
+        check(
+            &self.grant,
+            &|text| text.parse::<GrantId>().is_ok(),
+            "a grant is `grant-` and 32 hexadecimal digits",
+        )?;
+        check(
+            &self.correlation,
+            &|text| is_id("cor-", text),
+            "a correlation id is `cor-` and 32 hexadecimal digits",
+        )
+    }
+
+    /// What was asked, without what is personal.
+    fn plain(&self, selection: &Selection, known: bool) -> Value {
+        let who = |name: &Option<String>| name.as_ref().map(|_| if known { "sealed" } else { "unknown" });
         let mut plain = json!({
             "kind": self.kind, "result": self.result, "action": self.action, "object": self.object,
             "session": self.session, "grant": self.grant, "correlation": self.correlation,
-            "from": self.from, "to": self.to, "from_time": self.from_time, "to_time": self.to_time,
+            "from": self.from, "to": self.to,
+            "from_time": selection.from_time.map(|time| time.to_string()),
+            "to_time": selection.to_time.map(|time| time.to_string()),
             "order": self.order, "cursor": self.cursor,
-            "subject": self.subject.as_ref().map(|_| "sealed"), "target": self.target.as_ref().map(|_| "sealed"),
-            "text": self.text.as_ref().map(|_| "sealed"),
+            "subject": who(&self.subject), "target": who(&self.target),
+            "text_bytes": self.text.as_ref().map(String::len),
         });
         if let Some(fields) = plain.as_object_mut() {
             // A number that no record can hold is no number of one.
@@ -163,6 +198,25 @@ impl Asked {
         }
         plain
     }
+}
+
+fn is_id(prefix: &str, text: &str) -> bool {
+    let digits = text.strip_prefix(prefix).unwrap_or_default();
+    digits.len() == 32 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn is_action(text: &str) -> bool {
+    let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+    text.parse::<Action>().is_ok() || methods.contains(&text)
+}
+
+/// What policy speaks of, and what else records are about.
+fn is_object(text: &str) -> bool {
+    let key =
+        text.strip_prefix("key:").is_some_and(|role| Role::ALL.iter().any(|known| known.name() == role));
+    // A sink has its name from the operator, as a tunnel has it from its publisher.
+    let sink = text.strip_prefix("sink:").is_some_and(|name| TunnelName::parse(name).is_ok());
+    text.parse::<Object>().is_ok() || matches!(text, "gateway:api" | "gateway:connect") || key || sink
 }
 
 #[cfg(test)]
@@ -182,6 +236,13 @@ mod tests {
             (json!({ "from_time": "yesterday" }), "2026-01-31"),
             (json!({ "subject": "" }), "leave it out"),
             (json!({ "text": "x".repeat(600) }), "512"),
+            (json!({ "subject": "user:alice", "target": "user:bob" }), "not by both"),
+            (json!({ "object": "user:alice" }), "tunnel:demo"),
+            (json!({ "object": "gateway:alice" }), "tunnel:demo"),
+            (json!({ "action": "ask alice" }), "connect"),
+            (json!({ "session": "alice" }), "sess-"),
+            (json!({ "grant": "alice" }), "grant-"),
+            (json!({ "correlation": "cor-alice" }), "cor-"),
         ] {
             let fault = asked(value.clone()).search().unwrap_err();
             assert!(fault.contains(word), "{value}: {fault}");
@@ -193,13 +254,18 @@ mod tests {
         let asked = asked(
             json!({ "subject": "user:alice", "text": "password", "kind": "session", "from": u64::MAX }),
         );
-        let plain = asked.plain().to_string();
+        let search = asked.search().unwrap();
+        let unknown = asked.plain(&search.selection, false).to_string();
+        assert!(unknown.contains("\"subject\":\"unknown\""), "{unknown}");
+        let plain = asked.plain(&search.selection, true).to_string();
         assert!(
             !plain.contains("alice") && !plain.contains("password") && !plain.contains("1844"),
             "{plain}"
         );
         assert!(
-            plain.contains("\"kind\":\"session\"") && plain.contains("\"subject\":\"sealed\""),
+            plain.contains("\"kind\":\"session\"")
+                && plain.contains("\"subject\":\"sealed\"")
+                && plain.contains("\"text_bytes\":8"),
             "{plain}"
         );
     }

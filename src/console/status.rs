@@ -50,6 +50,7 @@ pub(super) async fn status(State(shared): State<Shared>, caller: Caller) -> Resu
         "tunnels": shared.routes.views().len(),
         "sinks": sinks,
         "witnesses": witnesses.unwrap_or_else(|| json!({ "policy": "none" })),
+        "hsm": shared.keys.vitals(),
         "keys": keys,
     })))
 }

@@ -29,6 +29,8 @@ const SESSIONS_END: Duration = Duration::from_secs(25);
 pub trait DataKeys: Send + Sync {
     /// Destroys a person's key for good, and tells which it was; `None` if they have none. Blocks.
     fn erase(&self, person: &Subject) -> Result<Option<KeyId>, String>;
+    /// Whether a person of this name has one. Makes none.
+    fn has(&self, person: &str) -> bool;
 }
 
 /// What may stand against an erasure.

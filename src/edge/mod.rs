@@ -37,7 +37,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Tenant};
 use crate::session::{Broker, Readiness, Routes};
-use crate::tunnel::{GatewayIdentity, Tickets};
+use crate::tunnel::{GatewayIdentity, Suite, Tickets};
 
 pub use attempts::Attempts;
 pub use connection::Connection;
@@ -67,6 +67,8 @@ pub struct Bounds {
     pub request: Duration,
     /// Tunnels a user may publish at once.
     pub tunnels_per_user: usize,
+    /// Cipher suites that publishers may use.
+    pub suites: &'static [Suite],
     /// Interval of the tunnel's ping.
     pub heartbeat: Duration,
     /// How long its answer may take.

@@ -16,7 +16,7 @@ use crate::access::{
     Action, AuthError, Context, Decision, DeviceId, Explanation, Identity, Object, Permit, Proof as Proved,
 };
 use crate::clock;
-use crate::session::{NotReserved, Reservation, Wanted};
+use crate::session::{Naming, NotReserved, Reservation, Wanted};
 use crate::tunnel::{
     Offer, Possession, Proof, Refusal, RefusalCode, Registration, Suite, TunnelId, TunnelKind, TunnelName,
 };
@@ -80,12 +80,22 @@ pub(super) struct Tunnel {
 pub(super) type Refused = Box<(Draft, Refusal)>;
 
 impl Wish<'_> {
-    pub(super) async fn grant(&self, claim: &Claim) -> Result<Granted, Refused> {
+    /// Who it is; what comes with them is to be held until the last record that names them is written.
+    pub(super) fn identify(&self, claim: &Claim) -> Result<(Identity, Naming), Refused> {
         let edge = self.edge;
-        let identity = self
+        let known = self
             .authenticate(claim)
             .and_then(|identity| super::credential::of_tenant(identity, &edge.tenant))
-            .map_err(|error| self.not_authenticated(&error))?;
+            .and_then(|identity| {
+                let naming = edge.broker.naming(identity.subject().as_str());
+                // Again: whoever was erased in between must not be named.
+                Ok((edge.access.standing(identity, clock::now())?, naming))
+            });
+        known.map_err(|error| self.not_authenticated(&error))
+    }
+
+    pub(super) async fn grant(&self, claim: &Claim, identity: Identity) -> Result<Granted, Refused> {
+        let edge = self.edge;
         let accepted = self
             .draft(Kind::HandshakeAccepted, Outcome::Success)
             .subject(identity.subject().to_string())

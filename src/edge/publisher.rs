@@ -15,7 +15,7 @@ use sallyport_audit::{Draft, Kind, Outcome};
 use tracing::info;
 
 use super::admission::note;
-use super::publication::{Claim, Granted, Tunnel, Wish};
+use super::publication::{Claim, Granted, Refused, Tunnel, Wish};
 use super::refusals::unready_refusal;
 use super::route::Correlation;
 use super::{Connection, Edge};
@@ -51,6 +51,7 @@ pub(super) async fn connect(
 async fn serve(edge: Edge, connection: Arc<Connection>, correlation: Correlation, socket: WebSocket) {
     let limits = Limits {
         handshake_timeout: edge.bounds.tls_handshake,
+        suites: edge.bounds.suites.to_vec(),
         heartbeat_interval: edge.bounds.heartbeat,
         heartbeat_timeout: edge.bounds.heartbeat_timeout,
         ..Limits::default()
@@ -64,14 +65,14 @@ async fn serve(edge: Edge, connection: Arc<Connection>, correlation: Correlation
     let Some(registration) = wish.enroll(registration).await else { return };
     // Copied out: a registration holds the socket, which no other task may look at while this one waits.
     let claim = Claim::of(&registration);
-    match wish.grant(&claim).await {
+    // Nobody's name is erased while a record of theirs is still to be written.
+    let (identity, _naming) = match wish.identify(&claim) {
+        Ok(known) => known,
+        Err(refused) => return wish.refuse(registration, refused).await,
+    };
+    match wish.grant(&claim, identity).await {
         Ok(granted) => wish.bring_up(registration, granted).await,
-        Err(refused) => {
-            let (draft, refusal) = *refused;
-            info!(peer = %connection.peer, reason = refusal.reason, "publisher refused");
-            note(&edge, draft).await;
-            registration.refuse(refusal).await;
-        }
+        Err(refused) => wish.refuse(registration, refused).await,
     }
 }
 
@@ -91,6 +92,13 @@ async fn handshake_refused(
 }
 
 impl Wish<'_> {
+    async fn refuse(&self, registration: Registration<WebSocket>, refused: Refused) {
+        let (draft, refusal) = *refused;
+        info!(peer = %self.connection.peer, reason = refusal.reason, "publisher refused");
+        note(self.edge, draft).await;
+        registration.refuse(refusal).await;
+    }
+
     /// Records the tunnels, tells the publisher, and stands by until it is gone.
     async fn bring_up(&self, registration: Registration<WebSocket>, granted: Granted) {
         let edge = self.edge;

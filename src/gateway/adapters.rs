@@ -125,6 +125,10 @@ impl DataKeys for LedgerVault {
         let erased = self.0.erase(&owner_text(&Owner::Person(person.to_string())));
         Ok(erased.map_err(|error| error.to_string())?.map(|id| KeyId::from_bytes(id.0)))
     }
+
+    fn has(&self, person: &str) -> bool {
+        self.key_of(person).is_some()
+    }
 }
 
 impl LedgerVault {

@@ -3,16 +3,18 @@
 use std::path::Path;
 
 use sallyport_audit::{Digest, Draft, Kind, Ledger, Outcome};
-use sallyport_hsm::{Health, Keys};
+use sallyport_hsm::{Outage, Turn};
+use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::config::Config;
+use super::config::{Config, OnDown};
 use super::parts::{GatewayError, Parts, key_record};
 use super::schedule::Listed;
 use super::silence::{before_start, boot_id, with_boot};
 use super::witnesses::in_force;
 use crate::clock;
+use crate::session::{Broker, Ending};
 
 /// Which program, with which settings and which keys, has started.
 pub(super) async fn record_start(config: &Config, parts: &Parts) -> Result<(), GatewayError> {
@@ -54,29 +56,46 @@ fn hash_file(path: &Path) -> std::io::Result<String> {
     Ok(Digest::of(&[&std::fs::read(path)?]).to_string())
 }
 
-/// Records when the provider goes down and comes back. While it is down the ledger cannot sign, so that word of it waits
-/// until it is up again; the times in both records tell how long it was.
-pub(super) async fn watch_keys(keys: Keys, ledger: Ledger, stop: CancellationToken) {
-    let mut health = keys.health();
+/// Records each outage of the provider when it begins and when it ends, and ends what the operator wants ended then. While
+/// it is down the ledger may be unable to sign: what is said then is kept in its order and signed when it can be.
+pub(super) async fn watch_keys(
+    mut turns: broadcast::Receiver<Turn>,
+    on_down: OnDown,
+    broker: Broker,
+    ledger: Ledger,
+    stop: CancellationToken,
+) {
     loop {
-        let draft = match &*health.borrow_and_update() {
-            Health::Up => Draft::new(Kind::HsmUp, Outcome::Success),
-            Health::Down { since, reason } => Draft::new(Kind::HsmDown, Outcome::Failure)
-                .detail("since", since.to_string())
-                .detail("reason", reason.as_str()),
-        };
-        let went_down = draft.kind == Kind::HsmDown;
-        tokio::select! {
+        let turn = tokio::select! {
             () = stop.cancelled() => return,
-            changed = health.changed() => if changed.is_err() { return },
-        }
-        if went_down && matches!(&*health.borrow(), Health::Up) {
-            let up = Draft::new(Kind::HsmUp, Outcome::Success);
-            for draft in [draft, up] {
-                if let Err(error) = ledger.append(draft).await {
-                    warn!(%error, "the HSM's outage could not be recorded");
+            turn = turns.recv() => turn,
+        };
+        let draft = match turn {
+            Ok(Turn::Down(outage)) => {
+                if on_down == OnDown::End {
+                    broker.end_all(Ending::KeysDown);
                 }
+                outage_record(Kind::HsmDown, Outcome::Failure, &outage)
+                    .detail("reason", outage.reason.as_str())
             }
+            Ok(Turn::Up { outage, at }) => {
+                let down = at.duration_since(outage.since).as_millis();
+                outage_record(Kind::HsmUp, Outcome::Success, &outage)
+                    .detail("down_ms", u64::try_from(down).unwrap_or(0).min(1 << 52))
+                    .detail("attempts", outage.attempts)
+            }
+            Err(RecvError::Lagged(missed)) => {
+                warn!(missed, "beginnings and ends of HSM outages came faster than they could be recorded");
+                continue;
+            }
+            Err(RecvError::Closed) => return,
+        };
+        if let Err(error) = ledger.enqueue(draft).await {
+            warn!(%error, "the HSM's outage could not be recorded");
         }
     }
+}
+
+fn outage_record(kind: Kind, result: Outcome, outage: &Outage) -> Draft {
+    Draft::new(kind, result).detail("since", outage.since.to_string()).detail("cause", outage.cause.as_str())
 }

@@ -11,6 +11,7 @@ mod evidence;
 mod heartbeat;
 mod holds;
 mod parts;
+mod probes;
 pub mod retention;
 pub mod rotation;
 mod run;

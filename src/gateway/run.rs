@@ -20,7 +20,7 @@ use super::evidence::{record_start, watch_keys};
 use super::holds::LegalHolds;
 use super::parts::{GatewayError, Parts, cosign, open_keys};
 use super::tls::Certificates;
-use super::{heartbeat, sinks, witnesses};
+use super::{heartbeat, probes, sinks, witnesses};
 use crate::access::Tenant;
 use crate::clock;
 use crate::console::{self, Scrub, Watched};
@@ -74,7 +74,8 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
         Ok(_) => Draft::new(Kind::GatewayStopped, Outcome::Success),
         Err(error) => Draft::new(Kind::GatewayStopped, Outcome::Failure).detail("reason", error.to_string()),
     };
-    if let Err(error) = parts.ledger.append(stopped).await {
+    // Not through a handle that waits for a signer: a stop waits for nothing.
+    if let Err(error) = parts.ledger.clone().on_stall(OnStall::Refuse).append(stopped).await {
         warn!(%error, "the stop could not be recorded");
     }
     let served = match served {
@@ -108,6 +109,13 @@ async fn serve(
     ready: impl FnOnce(SocketAddr),
 ) -> Result<Vec<SyslogSink>, GatewayError> {
     let Parts { keys, ledger, access, .. } = parts;
+    let probe_listener =
+        match config.gateway.health_listen {
+            Some(address) => Some(probes::bind(address).await.map_err(|error| {
+                GatewayError::Stopped(format!("{address} (gateway.health_listen): {error}"))
+            })?),
+            None => None,
+        };
     let address = listener.local_addr().map_err(|error| GatewayError::Stopped(error.to_string()))?;
     record_start(config, parts).await?;
     let broker = Broker::new(ledger.clone(), config.limits.idle);
@@ -145,7 +153,7 @@ async fn serve(
         bounds: bounds(config),
     });
     let sinks = sinks::start(config, ledger).await?;
-    let console = console::router(console::Parts {
+    let (console, probes) = console::routers(console::Parts {
         tenant,
         access: access.clone(),
         broker: broker.clone(),
@@ -157,6 +165,7 @@ async fn serve(
         holds: Arc::new(LegalHolds(ledger.reader())),
         untold: console::Untold::default(),
         erasing: tokio::sync::Mutex::new(()),
+        readers: tokio::sync::Semaphore::new(console::READERS),
         readiness,
         sinks: sinks.iter().map(SyslogSink::status).collect(),
         scrub: Scrub { status: scrubbing.status(), now: scrubbing.now() },
@@ -171,7 +180,15 @@ async fn serve(
     let every = config.ledger.heartbeat;
     let beating =
         tokio::spawn(heartbeat::beat(ledger.clone(), broker.clone(), routes.clone(), every, stop.clone()));
-    let watching = tokio::spawn(watch_keys(keys.clone(), ledger.clone(), stop.clone()));
+    let watching = tokio::spawn(watch_keys(
+        keys.turns(),
+        config.keys.on_down,
+        broker.clone(),
+        ledger.clone(),
+        stop.clone(),
+    ));
+    let retrying = tokio::spawn(retry_pin_when_told(keys.clone()));
+    let probing = probe_listener.map(|listener| tokio::spawn(probes::answer(listener, probes, stop.clone())));
     ready(address);
     signals.next().await;
 
@@ -195,7 +212,7 @@ async fn serve(
     if tokio::time::timeout(GOODBYE, publishers.wait()).await.is_err() {
         warn!("some publishers did not hear the goodbye in time");
     }
-    for task in [beating, watching] {
+    for task in [beating, watching, retrying].into_iter().chain(probing) {
         task.abort();
     }
     Ok(sinks)
@@ -225,8 +242,19 @@ fn bounds(config: &Config) -> Bounds {
         header_bytes: config.limits.header_bytes,
         request: config.limits.request,
         tunnels_per_user: config.tunnels.max_per_user,
+        suites: config.tunnels.suites,
         heartbeat: config.tunnels.heartbeat,
         heartbeat_timeout: config.tunnels.heartbeat_timeout,
+    }
+}
+
+/// SIGUSR1: somebody has mended a token that refused its PIN, and the file with the PIN is as it was. A signal, because
+/// while the HSM is down nobody can connect to say so.
+async fn retry_pin_when_told(keys: sallyport_hsm::Keys) {
+    let Ok(mut told) = signal(SignalKind::user_defined1()) else { return };
+    while told.recv().await.is_some() {
+        info!("SIGUSR1: if the HSM waits for a corrected PIN, it is presented once more");
+        keys.retry_pin();
     }
 }
 

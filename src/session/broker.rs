@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use sallyport_audit::{AppendError, Ledger};
 use sallyport_audit::{Draft, Kind, Outcome};
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
 use super::live::{Ending, Facts, Live, LiveSession, Protocol, Session, SessionId};
+use super::naming::{Named, Naming};
 use crate::access::Permit;
 use crate::tunnel::TunnelName;
 
@@ -59,10 +59,8 @@ pub struct Broker {
     ledger: Ledger,
     idle: Duration,
     table: Arc<Mutex<HashMap<SessionId, Arc<Live>>>>,
-    /// Whose sessions are still to be recorded, from before their opening record until their closing one.
-    closing: Arc<Mutex<HashMap<SessionId, String>>>,
-    /// Told when one has.
-    gone: Arc<Notify>,
+    /// Who may still be named: by a session, from before its opening record until its closing one, or by what else holds it.
+    named: Named,
     tasks: TaskTracker,
     /// Cancelled when no new session may begin.
     closed: CancellationToken,
@@ -77,8 +75,7 @@ impl Broker {
             ledger,
             idle,
             table: Arc::default(),
-            closing: Arc::default(),
-            gone: Arc::default(),
+            named: Named::default(),
             tasks: TaskTracker::new(),
             closed: CancellationToken::new(),
             stopping: CancellationToken::new(),
@@ -113,11 +110,12 @@ impl Broker {
             draft = draft.agent(agent.as_str());
         }
         let subject = explanation.subject.to_string();
-        self.closing().insert(id, subject.clone());
-        let receipt = self.ledger.append(draft).await.map_err(|error| {
-            self.no_longer_closing(id);
-            OpenError::NotRecorded(error)
-        })?;
+        let naming = self.naming(&subject);
+        // One that died before can be of somebody whose name is erased by now: no record, then.
+        if !permit.is_alive() {
+            return Err(OpenError::PermitDied);
+        }
+        let receipt = self.ledger.append(draft).await.map_err(OpenError::NotRecorded)?;
 
         let live = Live::new(
             id,
@@ -135,7 +133,7 @@ impl Broker {
         let session = live.handle();
         let dead_already = !permit.is_alive();
         self.table().insert(id, Arc::clone(&live));
-        self.tasks.spawn(self.clone().supervise(live, permit));
+        self.tasks.spawn(self.clone().supervise(live, permit, naming));
         if dead_already {
             return Err(OpenError::PermitDied);
         }
@@ -159,26 +157,29 @@ impl Broker {
         sessions
     }
 
-    /// Waits until nobody of this name has an open session and every closing record of theirs is on its way to the ledger,
-    /// in front of whatever is appended next. `false` if some are still open after `patience`.
+    /// To be held by what may still name this person in a record. Look whether they still stand after it was taken.
+    pub fn naming(&self, subject: &str) -> Naming {
+        self.named.hold(subject)
+    }
+
+    /// Waits until nobody of this name has an open session, a registration or a call, and every record that names them is on
+    /// its way to the ledger, in front of whatever is appended next. `false` if some are still open after `patience`.
     pub async fn ended(&self, subject: &str, patience: Duration) -> bool {
-        let ended = async {
-            loop {
-                // Asked for before the look, so that an end in between is not missed.
-                let gone = self.gone.notified();
-                if !self.closing().values().any(|whose| whose == subject) {
-                    return;
-                }
-                gone.await;
-            }
-        };
-        tokio::time::timeout(patience, ended).await.is_ok()
+        self.named.nobody_names(subject, patience).await
     }
 
     /// Ends all sessions of one registration, because its publisher is gone: whoever has the name next, they are not its.
     pub fn tunnel_gone(&self, tunnel_id: &str) {
         for live in self.table().values().filter(|live| live.tunnel_id == tunnel_id) {
             live.note_ending(Ending::PublisherClosed);
+            live.cut.cancel();
+        }
+    }
+
+    /// Ends all sessions, for a reason that the gateway itself has. New ones may begin.
+    pub fn end_all(&self, ending: Ending) {
+        for live in self.table().values() {
+            live.note_ending(ending);
             live.cut.cancel();
         }
     }
@@ -194,7 +195,7 @@ impl Broker {
         self.tasks.wait().await;
     }
 
-    async fn supervise(self, live: Arc<Live>, permit: Permit) {
+    async fn supervise(self, live: Arc<Live>, permit: Permit, _naming: Naming) {
         let (ending, decided) = tokio::select! {
             death = permit.died() => (Ending::PermitDied, Some((death.decided_at, death.cause.as_str()))),
             () = live.killed.cancelled() => {
@@ -213,12 +214,6 @@ impl Broker {
             error!(session = %live.id, "records of its requests are still waiting for the ledger");
         }
         self.record_close(&live, ending, decided, let_go).await;
-        self.no_longer_closing(live.id);
-    }
-
-    fn no_longer_closing(&self, id: SessionId) {
-        self.closing().remove(&id);
-        self.gone.notify_waiters();
     }
 
     async fn record_close(
@@ -256,10 +251,6 @@ impl Broker {
         if let Err(problem) = self.ledger.enqueue(draft).await {
             error!(session = %live.id, error = %problem, "the end of a session could not be recorded");
         }
-    }
-
-    fn closing(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, String>> {
-        self.closing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn table(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Arc<Live>>> {

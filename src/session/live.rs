@@ -71,6 +71,8 @@ pub enum Ending {
     Killed,
     /// Its permit died: revoked, expired, locked, token ended, policy changed.
     PermitDied,
+    /// The key provider is down, and the operator chose that nothing goes on then.
+    KeysDown,
     /// The gateway stopped.
     Stopping,
 }
@@ -84,6 +86,7 @@ impl Ending {
             Self::Idle => "idle",
             Self::Killed => "killed",
             Self::PermitDied => "permit-died",
+            Self::KeysDown => "keys-down",
             Self::Stopping => "gateway-stopping",
         }
     }

@@ -10,6 +10,7 @@ mod body;
 mod broker;
 mod copy;
 mod live;
+mod naming;
 mod readiness;
 mod routes;
 
@@ -17,5 +18,6 @@ pub use body::{BodyError, Counted, Direction, SessionBody};
 pub use broker::{Broker, OpenError, Opening};
 pub use copy::copy_both_ways;
 pub use live::{Ending, LiveSession, Protocol, Session, SessionId};
+pub use naming::Naming;
 pub use readiness::{Readiness, Unready};
 pub use routes::{Lookup, NotReserved, Reservation, Route, RouteView, Routes, Wanted};

@@ -87,12 +87,15 @@ impl Readiness {
     /// `Ok` if a session could be opened now. The HSM comes first: a ledger that stalls for want of signatures is its
     /// consequence.
     pub fn check(&self) -> Result<(), Unready> {
-        if let Health::Down { reason, .. } = &*self.hsm.borrow() {
-            return Err(Unready::Hsm(reason.clone()));
+        if let Some(outage) = self.hsm.borrow().outage() {
+            return Err(Unready::Hsm(outage.reason.clone()));
         }
         match &*self.ledger.borrow() {
             LedgerStatus::Open { .. } => self.watched(),
             LedgerStatus::Closed => Err(Unready::Ledger("it is closed".to_owned())),
+            LedgerStatus::Recovering { reason } => {
+                Err(Unready::Ledger(format!("{reason}; it goes on by itself when it can be written")))
+            }
             LedgerStatus::Stalled { reason } | LedgerStatus::Failed { reason } => {
                 Err(Unready::Ledger(reason.clone()))
             }

@@ -21,7 +21,7 @@ use crate::clock;
 pub struct Limits {
     /// Time for each message of the handshake; default 10 s.
     pub handshake_timeout: Duration,
-    /// Cipher suites that policy allows, best first.
+    /// Cipher suites that are allowed; of those the client's first is taken.
     pub suites: Vec<Suite>,
     /// How often the gateway asks whether the publisher lives; default 30 s.
     pub heartbeat_interval: Duration,

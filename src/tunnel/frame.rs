@@ -1,9 +1,10 @@
 //! Sealed frames: what travels after the handshake when something ends the TLS between the two ends.
 //!
-//! One frame is one AES-256-GCM ciphertext of at most [`MAX_PLAINTEXT`] bytes with its tag, and nothing else: the nonce
+//! One frame is one ciphertext of the suite's AEAD (AES-256-GCM or ChaCha20-Poly1305) of at most [`MAX_PLAINTEXT`] bytes with its tag, and nothing else: the nonce
 //! is a counter that both ends keep. So a frame that was altered, dropped, repeated, moved or reflected does not open,
 //! and the connection ends. An empty frame is the authenticated end of a direction; a stream that stops without it was
-//! cut. The key moves on by itself after [`FRAMES_PER_KEY`] frames, far below the bounds of GCM.
+//! cut. The key moves on by itself after [`FRAMES_PER_KEY`] frames or [`BYTES_PER_KEY`] bytes, far below the bounds of
+//! either algorithm, and the key before it is gone: whoever takes a key from memory reads nothing older.
 //!
 //! Pure: bytes in, bytes out.
 
@@ -11,8 +12,8 @@ use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Prk};
 use bytes::{Bytes, BytesMut};
 
-use super::handshake::HandshakeError;
 use super::handshake::schedule::{Key, aead_key, expand};
+use super::handshake::{HandshakeError, Suite};
 
 /// Largest plaintext of a frame, in bytes.
 pub const MAX_PLAINTEXT: usize = 64 * 1024;
@@ -22,10 +23,14 @@ pub const TAG: usize = 16;
 /// stays below 2^-64.
 pub const FRAMES_PER_KEY: u64 = 1 << 20;
 
+/// Bytes of plaintext after which the key moves on: 4 GiB, a minute or so of a fast link.
+pub const BYTES_PER_KEY: u64 = 1 << 32;
+
 const NEXT_KEY_LABEL: &[u8] = b"sallyport/1 next frame key\0";
 
 /// A key for each direction.
 pub struct FrameKeys {
+    pub(crate) suite: Suite,
     pub(crate) send: Key,
     pub(crate) receive: Key,
 }
@@ -33,7 +38,10 @@ pub struct FrameKeys {
 impl FrameKeys {
     /// Both directions, ready.
     pub(crate) fn split(self) -> Result<(Sealer, Opener), HandshakeError> {
-        Ok((Sealer(Direction::new(self.send)?), Opener(Direction::new(self.receive)?)))
+        Ok((
+            Sealer(Direction::new(self.suite, self.send)?),
+            Opener(Direction::new(self.suite, self.receive)?),
+        ))
     }
 }
 
@@ -63,27 +71,31 @@ impl From<FrameError> for std::io::Error {
 }
 
 struct Direction {
+    suite: Suite,
     secret: Key,
     key: LessSafeKey,
     counter: u64,
+    bytes: u64,
 }
 
 impl Direction {
-    fn new(secret: Key) -> Result<Self, HandshakeError> {
-        let key = aead_key(&secret)?;
-        Ok(Self { secret, key, counter: 0 })
+    fn new(suite: Suite, secret: Key) -> Result<Self, HandshakeError> {
+        let key = aead_key(suite, &secret)?;
+        Ok(Self { suite, secret, key, counter: 0, bytes: 0 })
     }
 
-    /// The nonce for the next frame; moves to the next key when this one has done its share.
-    fn next_nonce(&mut self) -> Result<Nonce, FrameError> {
-        if self.counter == FRAMES_PER_KEY {
+    /// The nonce for the next frame, of so many bytes; moves to the next key when this one has done its share. Both ends
+    /// count the same, so nothing has to be said about it.
+    fn next_nonce(&mut self, length: usize) -> Result<Nonce, FrameError> {
+        if self.counter >= FRAMES_PER_KEY || self.bytes >= BYTES_PER_KEY {
             let prk = Prk::new_less_safe(HKDF_SHA256, self.secret.as_slice());
             let secret = expand(&prk, &[NEXT_KEY_LABEL]).map_err(|_| FrameError::Library)?;
-            *self = Self::new(secret).map_err(|_| FrameError::Library)?;
+            *self = Self::new(self.suite, secret).map_err(|_| FrameError::Library)?;
         }
         let mut nonce = [0; 12];
         nonce.iter_mut().skip(4).zip(self.counter.to_be_bytes()).for_each(|(to, from)| *to = from);
         self.counter += 1;
+        self.bytes = self.bytes.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
         Ok(Nonce::assume_unique_for_key(nonce))
     }
 }
@@ -97,7 +109,7 @@ impl Sealer {
         if frame.len() > MAX_PLAINTEXT {
             return Err(FrameError::TooLong { length: frame.len(), limit: MAX_PLAINTEXT });
         }
-        let nonce = self.0.next_nonce()?;
+        let nonce = self.0.next_nonce(frame.len())?;
         self.0.key.seal_in_place_append_tag(nonce, Aad::empty(), frame).map_err(|_| FrameError::Library)
     }
 }
@@ -111,7 +123,7 @@ impl Opener {
         if frame.len() > MAX_PLAINTEXT + TAG {
             return Err(FrameError::TooLong { length: frame.len(), limit: MAX_PLAINTEXT + TAG });
         }
-        let nonce = self.0.next_nonce()?;
+        let nonce = self.0.next_nonce(frame.len().saturating_sub(TAG))?;
         let mut frame = BytesMut::from(frame);
         let plaintext =
             self.0.key.open_in_place(nonce, Aad::empty(), &mut frame).map_err(|_| FrameError::Unopenable)?;
@@ -128,7 +140,12 @@ mod tests {
     use zeroize::Zeroizing;
 
     fn pair() -> (Sealer, Opener) {
+        pair_of(Suite::XWingEd25519MlDsa65Aes256Gcm)
+    }
+
+    fn pair_of(suite: Suite) -> (Sealer, Opener) {
         let end = |send: u8, receive: u8| FrameKeys {
+            suite,
             send: Zeroizing::new([send; 32]),
             receive: Zeroizing::new([receive; 32]),
         };
@@ -180,7 +197,11 @@ mod tests {
 
     #[test]
     fn a_frame_reflected_to_its_sender_does_not_open() {
-        let keys = FrameKeys { send: Zeroizing::new([1; 32]), receive: Zeroizing::new([2; 32]) };
+        let keys = FrameKeys {
+            suite: Suite::XWingEd25519MlDsa65Aes256Gcm,
+            send: Zeroizing::new([1; 32]),
+            receive: Zeroizing::new([2; 32]),
+        };
         let (mut sealer, mut opener) = keys.split().unwrap();
         let frame = sealed(&mut sealer, b"mine");
         assert_eq!(opener.open(frame), Err(FrameError::Unopenable));
@@ -199,13 +220,28 @@ mod tests {
 
     #[test]
     fn the_key_moves_on_after_its_share_and_both_ends_follow() {
-        let (mut sealer, mut opener) = pair();
-        sealer.0.counter = FRAMES_PER_KEY;
-        opener.0.counter = FRAMES_PER_KEY;
-        let frame = sealed(&mut sealer, b"after");
-        assert_eq!(opener.open(frame.clone()).unwrap(), b"after".as_slice());
-        assert_eq!((sealer.0.counter, opener.0.counter), (1, 1));
-        assert_eq!(pair().1.open(frame), Err(FrameError::Unopenable), "the first key must not open it");
+        for suite in Suite::ALL {
+            for (frames, bytes) in [(FRAMES_PER_KEY, 0), (3, BYTES_PER_KEY - 1)] {
+                let (mut sealer, mut opener) = pair_of(*suite);
+                (sealer.0.counter, sealer.0.bytes) = (frames - 1, bytes);
+                (opener.0.counter, opener.0.bytes) = (frames - 1, bytes);
+                let last = sealed(&mut sealer, b"last of the first key");
+                assert_eq!(opener.open(last).unwrap(), b"last of the first key".as_slice());
+                let frame = sealed(&mut sealer, b"after");
+                assert_eq!(opener.open(frame.clone()).unwrap(), b"after".as_slice());
+                assert_eq!((sealer.0.counter, opener.0.counter), (1, 1));
+                assert_eq!((sealer.0.bytes, opener.0.bytes), (5, 5));
+                let refused = pair_of(*suite).1.open(frame);
+                assert_eq!(refused, Err(FrameError::Unopenable), "the first key must not open it");
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_of_one_suite_does_not_open_under_the_other() {
+        let (mut sealer, _) = pair_of(Suite::XWingEd25519MlDsa65ChaCha20Poly1305);
+        let frame = sealed(&mut sealer, b"mine");
+        assert_eq!(pair().1.open(frame), Err(FrameError::Unopenable));
     }
 
     proptest! {

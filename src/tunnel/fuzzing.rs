@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::frame::FrameKeys;
 use super::handshake::kem::DecapsulationKey;
-use super::handshake::{ClientHandshake, Credential, GatewayHandshake, IdentityCertificate, Suite};
+use super::handshake::{ClientHandshake, Credential, GatewayHandshake, IdentityCertificate, Suite, Ticket};
 
 /// A certificate that decodes: version, two empty texts, keys, dates and signature of zeros.
 const CERTIFICATE: [u8; 1 + 2 + 2 + 32 + 1952 + 16 + 64] = {
@@ -24,11 +24,15 @@ pub fn client_hello(bytes: &[u8]) {
         GatewayHandshake::receive_client_hello(bytes, Suite::ALL, Some(&[7; 32]), [0; 32], certificate);
 }
 
-/// What a client does with bytes that should be a `GatewayHello` or a refusal in clear.
+/// What a client that comes back does with bytes that should be a `GatewayHello`, a `ResumedHello` or a refusal in clear.
 pub fn gateway_hello(bytes: &[u8]) {
     let Ok(key) = DecapsulationKey::generate() else { return };
-    let Ok((client, _)) = ClientHandshake::start(key, [0; 32], Some([7; 32]), Suite::ALL) else { return };
-    let _either = client.receive_gateway_hello(bytes);
+    let (suite, secret) = (Suite::XWingEd25519MlDsa65Aes256Gcm, Zeroizing::new([3; 32]));
+    let ticket = Some(Ticket { id: [4; 16], suite, secret });
+    let Ok((client, _)) = ClientHandshake::resume(key, [0; 32], Some([7; 32]), Suite::ALL, ticket) else {
+        return;
+    };
+    let _either = client.receive(bytes);
 }
 
 /// What a gateway does with a credential that opened.
@@ -58,7 +62,11 @@ pub fn answer(plaintext: &[u8]) {
 ///
 /// If the rule is broken: that is what the fuzzer looks for.
 pub fn frame(bytes: &[u8]) {
-    let keys = FrameKeys { send: Zeroizing::new([1; 32]), receive: Zeroizing::new([2; 32]) };
+    let keys = FrameKeys {
+        suite: Suite::XWingEd25519MlDsa65Aes256Gcm,
+        send: Zeroizing::new([1; 32]),
+        receive: Zeroizing::new([2; 32]),
+    };
     let Ok((_, mut opener)) = keys.split() else { return };
     assert!(opener.open(Bytes::copy_from_slice(bytes)).is_err(), "nobody has the key");
 }

@@ -91,6 +91,31 @@ fn a_person_of_whom_a_record_is_held_is_not_erased_before_the_hold_is_released()
     world.ask("admin", &erase);
 }
 
+#[test]
+fn a_publisher_that_is_erased_writes_its_last_record_before_its_key_is_destroyed() {
+    let mut world =
+        World::with().policy(&format!("p, {ALICE}, main, tunnel:hers, publish, allow, -")).start();
+    let file = world.token_file("alice");
+    world.ask("admin", &["tokens", "issue", "--subject", ALICE, "--out", file.to_str().unwrap()]);
+    let mut publisher = world.publish_as("alice", "hers", &["demo"]);
+    // It hears no goodbye, so its connection takes a while to end.
+    publisher.signal("STOP");
+    let erase = ["subjects", "erase", ALICE, "--reason", "asked for on paper", "--confirm", ALICE];
+    let erased = world.cli("admin", &erase);
+    assert_eq!(erased.code, 0, "{}", erased.err);
+    let records = world.records();
+    let ended = |record: &&Value| record["kind"] == "tunnel.closed" || record["kind"] == "tunnel.lost";
+    let end =
+        records.iter().find(ended).expect("the end of the tunnel is recorded before the erasure is answered");
+    assert!(end["erased"].as_array().unwrap().contains(&Value::from("subject")));
+    assert!(!serde_json::to_string(&records).unwrap().contains("alice-of-the-test"));
+    let again = world.cli("admin", &erase);
+    assert_ne!(again.code, 0, "no new key of hers was made");
+    publisher.kill();
+    world.stop_gateway();
+    assert_eq!(holding(&world.state().join("ledger"), "alice-of-the-test"), Vec::<String>::new());
+}
+
 fn disclose<'a>(seq: u64, field: &'a str, out: &'a str) -> Vec<&'a str> {
     let seq: &'static str = Box::leak(seq.to_string().into_boxed_str());
     vec!["disclose", seq, field, "--to", "the auditor", "--reason", "sample 7", "--out", out]

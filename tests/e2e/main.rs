@@ -28,6 +28,7 @@ mod devices;
 mod erasure;
 mod evasion;
 mod hostile_peers;
+mod hsm_faults;
 mod identity;
 mod life;
 mod outage;

@@ -60,7 +60,7 @@ fn a_token_that_is_taken_away_refuses_new_sessions_until_it_is_back() {
 }
 
 #[test]
-fn a_full_disk_refuses_new_sessions_and_keeps_what_was_acknowledged() {
+fn a_full_disk_refuses_new_sessions_until_there_is_room_and_keeps_what_was_acknowledged() {
     if !can_mount() {
         return;
     }
@@ -94,18 +94,23 @@ fn a_full_disk_refuses_new_sessions_and_keeps_what_was_acknowledged() {
     let status = world.cli("admin", &["status"]);
     assert_eq!(status.code, 1, "{}", status.err);
     assert!(
-        status.err.contains("No space left on device") && status.err.contains("hint: look at the disk"),
+        status.err.contains("No space left on device") && status.err.contains("hint: make room"),
         "{}",
         status.err
     );
     let log = world.gateway_log();
-    assert!(log.contains("No space left on device") && log.contains("restart the gateway"), "{log}");
+    assert!(log.contains("No space left on device") && log.contains("goes on by itself"), "{log}");
 
-    // What the disk held is whole, and a gateway with room goes on from it.
+    // Room again, and nothing else: the same process goes on.
+    std::fs::remove_file(disk.join("filler")).unwrap();
+    eventually("new sessions are served again, without a restart", || {
+        (world.visit("open-demo", "/").by(&world, "visitor").run().status == 200).then_some(())
+    });
+    assert_eq!(world.curl("/readyz").run().status, 200);
+    assert_eq!(world.cli("admin", &["status"]).code, 0);
     let copy = world.path("copy");
     let copied = std::process::Command::new("cp").arg("-a").arg(&disk).arg(&copy).status().unwrap();
     assert!(copied.success());
-    std::fs::remove_file(copy.join("filler")).unwrap();
     let verdict = world.verify(&copy);
     assert_eq!(verdict.code, 0, "{}{}", verdict.out, verdict.err);
     world.kill_gateway();
@@ -114,6 +119,9 @@ fn a_full_disk_refuses_new_sessions_and_keeps_what_was_acknowledged() {
     let mut world = world.moved_to_plain_disk();
     world.start_gateway();
     assert!(world.records().len() > known, "acknowledged records are lost");
+    let told = world.record("ledger.recovered", |_| true);
+    let cause = told["details"]["cause"].as_str().unwrap();
+    assert!(cause.contains("No space left on device"), "{cause}");
     world.stop_gateway();
 }
 

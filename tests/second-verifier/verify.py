@@ -4,7 +4,7 @@
 It shares no code with auditctl: Python's standard library, and the `openssl` program for Ed25519 (a signature check is
 nothing to write by hand). Where it and auditctl disagree, one of them or the document is wrong.
 
-    verify.py --key NAME+HASH+BASE64 [--checkpoint FILE] [--accept-epoch N] DIRECTORY...
+    verify.py --key NAME+HASH+BASE64 [--checkpoint FILE] [--accept-epoch N:FIRST:LEAFHASH] DIRECTORY...
 
 One line per ledger; ends with 0 if all are verified, 1 if one is broken, 3 if one could not be evaluated.
 """
@@ -283,8 +283,8 @@ def pruned_beginning(data, record_seen, head_seen, at_size):
             try: record = parse_record(line)
             except Newer as error: raise Broken(f"record {size}: {error}")
             if record["seq"] != size or leaf is not None and record["prev"] != leaf.hex(): raise Broken(f"record {size} is not in its place")
-            record_seen(record)
             leaf, count = sha(b"\x00", line), 1
+            record_seen(record, leaf)
             push(peaks, size, leaf)
         else:
             run = json_line(line, "omitted")
@@ -303,7 +303,7 @@ def pruned_beginning(data, record_seen, head_seen, at_size):
 # --- section 9: what is known of the ledger
 
 def known_heads(directory, checkpoint):
-    """The heads that lie elsewhere, and whether a given one cannot be used"""
+    """The heads that lie elsewhere, each with whether it says enough about the end if it covers not all; whether a given one cannot be used"""
     unusable = False
     slots, path = [], directory / "head"
     for slot in (path.read_bytes()[at:at + 4096] for at in (0, 4096)) if path.exists() else ():
@@ -311,9 +311,12 @@ def known_heads(directory, checkpoint):
             found = frame(slot, 0, (b"SPH1",))
             if found and found != "unfinished" and found[2] and not any(slot[found[3]:]): slots.append(parse_head(found[1]))
         except (Broken, Newer): pass
-    heads = [max(slots, key=lambda head: head[1])] if slots else []
+    heads = [(max(slots, key=lambda head: head[1]), True)] if slots else []
+    for path in (directory / "cosigned", directory / "witnessed"):
+        try: heads += [(parse_head(path.read_bytes()), False)] if path.exists() else []
+        except Broken: pass
     if checkpoint:
-        try: heads.append(parse_head(checkpoint.read_bytes()))
+        try: heads.append((parse_head(checkpoint.read_bytes()), True))
         except Broken: unusable = True
     return heads, unusable
 
@@ -372,7 +375,7 @@ def verify(directory, checkpoint, keys, accepted):
         elif name != epochs[-1][1]:
             if split(name)[0] != split(epochs[-1][1])[0] or split(name)[1] <= epochs[-1][0]: raise Broken("another ledger")
             announced = name
-    def seen(record):
+    def seen(record, leaf):
         nonlocal created, clock, last_time, epochs, announced, wanted
         seq, details = record["seq"], record.get("details", {})
         if seq == 0: created = record
@@ -382,7 +385,7 @@ def verify(directory, checkpoint, keys, accepted):
             begins(details["origin"])
         if announced or anew or record["kind"] == "ledger.resumed":
             if not (announced or anew) or record["kind"] != "ledger.resumed": raise Broken("an epoch that is not declared")
-            gap = declaration(record, 0 if anew else seq, None if anew else epochs[-1][1], signers)
+            gap = declaration(record, 0 if anew else seq, None if anew else epochs[-1][1], signers) + (leaf,)
             if gap[1] != (announced or epochs[0][1]): raise Broken("another epoch is declared")
             epochs = epochs[:-1] + [(gap[0], gap[1], 0, gap)] if anew else epochs + [(gap[0], gap[1], seq, gap)]
             announced = None
@@ -438,7 +441,7 @@ def verify(directory, checkpoint, keys, accepted):
                 try:
                     record = parse_record(data_of_record)
                     if record["seq"] != size or record["prev"] != prev.hex(): raise Broken(f"record {size} is not in its place")
-                    seen(record)
+                    seen(record, sha(b"\x00", data_of_record))
                 except Newer as error: newer = newer or error
                 prev = sha(b"\x00", data_of_record)
                 push(peaks, size, prev)
@@ -453,18 +456,19 @@ def verify(directory, checkpoint, keys, accepted):
             if newer: raise Broken("a false signature") if false_signature or not signers.anchored else newer
             if not sound: raise Broken("the checksum of a group is wrong")
     false_signature |= size > 0 and not signers.anchored
-    known = [(head[1], head[2], head[0]) for head in heads if signers.statement(head)]
+    known = [(head[1], head[2], head[0], enough) for head, enough in heads if signers.statement(head)]
     foreign = len(known) < len(heads)
-    complete = bool(known) and not unusable and size > 0
+    complete = any(enough or epochs and (known_size, known_origin) == (size, epochs[-1][1]) for known_size, _, known_origin, enough in known) and not unusable and size > 0
     if wanted: raise Broken("no record declares the pruned beginning")
-    for known_size, known_root, known_origin in known:
+    for known_size, known_root, known_origin, _ in known:
         if pruned.exists() and known_size < pruned_size and known_size not in roots:
             complete &= not checkpoint
             continue
         if roots.get(known_size) != known_root if not epochs else not fits_known(known_size, known_root, known_origin, epochs, roots):
             raise Broken("the head file or checkpoint does not fit")
     if false_signature or not clock or foreign and size: raise Broken("a false signature, a foreign head, or time running backwards")
-    if any(epoch > accepted for epoch, _, _, gap in epochs if gap): raise Broken("a declared gap that was not accepted")
+    allowed = max((gap[0] for *_, gap in epochs if gap and f"{gap[0]}:{gap[2]}:{gap[5].hex()}" in accepted), default=1)
+    if any(epoch > allowed for epoch, _, _, gap in epochs if gap): raise Broken("a declared gap that was not accepted")
     if size == 0: return "not evaluated"
     details = (created or {}).get("details", {})
     name, id_, key = signers.own[0][0]
@@ -476,7 +480,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--key", action="append", required=True)
     parser.add_argument("--checkpoint", type=pathlib.Path)
-    parser.add_argument("--accept-epoch", type=int, default=1)
+    parser.add_argument("--accept-epoch", action="append", default=[])
     parser.add_argument("directories", nargs="+", type=pathlib.Path)
     arguments = parser.parse_args()
     keys, codes = [parse_key(key) for key in arguments.key], set()

@@ -66,7 +66,7 @@ pub(crate) fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
 
 /// The last of what a proof leaves open is what a disclosure is for.
 fn not_proved() -> impl Iterator<Item = &'static str> {
-    NOT_PROVED.into_iter().take(3).chain(["who is behind the name: the gateway recorded it as it knew it"])
+    NOT_PROVED.into_iter().take(4).chain(["who is behind the name: the gateway recorded it as it knew it"])
 }
 
 fn print_json(out: &mut impl Write, disclosure: &Disclosure, shown: &Shown) -> io::Result<()> {

@@ -140,9 +140,10 @@ fn print_json(out: &mut impl Write, shown: &Shown) -> io::Result<()> {
     writeln!(out)
 }
 
-pub(crate) const NOT_PROVED: [&str; 4] = [
+pub(crate) const NOT_PROVED: [&str; 5] = [
     "that what was recorded is true, or that everything that happened was recorded",
     "that the given key is the organisation's own: that must be known from elsewhere",
+    "that the signing key is still the ledger's: one that was replaced can still sign such a head and any record under it",
     "that other records say nothing to the contrary: only this one was looked at",
     "who the people are: personal values stand in the record as commitments and were not opened",
 ];

@@ -33,9 +33,10 @@ pub(crate) struct Arguments {
     /// The last day of the period, included, or the instant at which it ends.
     #[arg(long, value_name = "DATE")]
     to: String,
-    /// Accept the gaps that the ledger itself declares, up to and with this epoch.
-    #[arg(long, value_name = "N")]
-    accept_epoch: Option<u64>,
+    /// Accept the gaps that the ledger itself declares, up to and with this declaration, as `auditctl verify`
+    /// shows it.
+    #[arg(long, value_name = "N:FIRST:LEAFHASH")]
+    accept_epoch: Option<String>,
     /// Write the report as one HTML page that needs nothing else.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -51,7 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let trust = Trust {
         keys: keys(&arguments.keys)?,
         checkpoint: arguments.checkpoint.as_deref().map(checkpoint).transpose()?,
-        accept_epoch: arguments.accept_epoch,
+        accept_epoch: arguments.accept_epoch.clone(),
         ..Trust::default()
     };
     let framework = arguments

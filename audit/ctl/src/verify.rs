@@ -45,9 +45,10 @@ pub(crate) struct Arguments {
     /// HSM, must have signed a head over all records.
     #[arg(long)]
     own_key_only: bool,
-    /// Accept the gaps that the ledger itself declares, up to and with this epoch (docs/ledger-recovery.md).
-    #[arg(long, value_name = "N")]
-    accept_epoch: Option<u64>,
+    /// Accept the gaps that the ledger itself declares, up to and with this declaration: what the verdict shows,
+    /// after you have judged it (docs/ledger-recovery.md).
+    #[arg(long, value_name = "N:FIRST:LEAFHASH")]
+    accept_epoch: Option<String>,
     /// How old the last record may be, such as `10m` or `24h`.
     #[arg(long, value_name = "DURATION")]
     max_age: Option<SignedDuration>,
@@ -78,7 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         witnessed: None,
         checkpoint: arguments.checkpoint.as_deref().map(checkpoint).transpose()?,
         earlier: arguments.earlier.as_deref().map(earlier).transpose()?,
-        accept_epoch: arguments.accept_epoch,
+        accept_epoch: arguments.accept_epoch.clone(),
         now: Some(now()),
         max_age: arguments.max_age,
     };

@@ -151,6 +151,12 @@ fn resumed() -> (Ledger, String) {
     (ledger, lost)
 }
 
+/// What the verdict says the declared gap is accepted with.
+fn accepted_by(text: &str) -> String {
+    let (_, rest) = text.split_once("says so with `--accept-epoch ").unwrap_or_else(|| panic!("{text}"));
+    rest.split_once('`').unwrap().0.to_owned()
+}
+
 #[test]
 fn a_declared_gap_is_told_in_words_and_passes_only_when_it_is_accepted() {
     let (ledger, lost) = resumed();
@@ -158,11 +164,16 @@ fn a_declared_gap_is_told_in_words_and_passes_only_when_it_is_accepted() {
     assert_code(&output, 1);
     let text = out(&output);
     assert!(text.contains("records 6 to 7 are missing"), "{text}");
-    assert!(text.contains("--accept-epoch 2"), "{text}");
+    let accept = &accepted_by(&text);
+    assert!(accept.starts_with("2:6:"), "{text}");
+    // The number alone would accept whatever is declared under it.
+    let output = ledger.verify(&["--accept-epoch", "2"]);
+    assert_code(&output, 1);
+    assert_eq!(accepted_by(&out(&output)), *accept);
     assert!(text.contains("First bad record: 6"), "{text}");
-    assert_code(&ledger.verify(&["--accept-epoch", "2"]), 0);
+    assert_code(&ledger.verify(&["--accept-epoch", accept]), 0);
     let json: serde_json::Value =
-        serde_json::from_slice(&ledger.verify(&["--json", "--accept-epoch", "2"]).stdout).unwrap();
+        serde_json::from_slice(&ledger.verify(&["--json", "--accept-epoch", accept]).stdout).unwrap();
     let epoch = &json["ledger"]["epochs"][1];
     assert_eq!((epoch["number"].as_u64(), epoch["start"].as_u64()), (Some(2), Some(6)));
     assert_eq!(epoch["resumed"]["at_least"], 2);
@@ -171,7 +182,7 @@ fn a_declared_gap_is_told_in_words_and_passes_only_when_it_is_accepted() {
     // A checkpoint of what was lost is explained by the gap, and not hidden.
     let kept = ledger.path().join("kept-elsewhere");
     std::fs::write(&kept, lost).unwrap();
-    let output = ledger.verify(&["--accept-epoch", "2", "--checkpoint", kept.to_str().unwrap()]);
+    let output = ledger.verify(&["--accept-epoch", accept, "--checkpoint", kept.to_str().unwrap()]);
     assert_code(&output, 0);
     assert!(out(&output).contains("2 are in the declared gap"), "{}", out(&output));
 }
@@ -183,11 +194,12 @@ fn what_was_verified_before_the_loss_cannot_be_gone_on_from_and_after_it_can() {
     let state = elsewhere.path().join("state").to_str().unwrap().to_owned();
     assert_code(&before.verify(&["--save-state", &state]), 0);
     let (ledger, _) = resumed();
-    let output = ledger.verify(&["--since", &state, "--accept-epoch", "2"]);
+    let accept = &accepted_by(&out(&ledger.verify(&[])));
+    let output = ledger.verify(&["--since", &state, "--accept-epoch", accept]);
     assert_code(&output, 1);
     assert!(out(&output).contains("verify the whole ledger"), "{}", out(&output));
-    assert_code(&ledger.verify(&["--accept-epoch", "2", "--save-state", &state]), 0);
-    assert_code(&ledger.verify(&["--since", &state, "--accept-epoch", "2"]), 0);
+    assert_code(&ledger.verify(&["--accept-epoch", accept, "--save-state", &state]), 0);
+    assert_code(&ledger.verify(&["--since", &state, "--accept-epoch", accept]), 0);
     assert_code(&ledger.verify(&["--since", &state]), 1);
 }
 
@@ -208,8 +220,10 @@ fn proofs_exports_tiles_and_witnesses_work_across_epochs() {
     assert_code(&output, 0);
     assert!(out(&output).contains("epoch 2"), "{}", out(&output));
     assert_code(&ledger.run("tiles", &[&path("tiles")]), 0);
-    assert_code(&auditctl(&["verify", &path("tiles"), "--key", &key]), 1);
-    assert_code(&auditctl(&["verify", &path("tiles"), "--key", &key, "--accept-epoch", "2"]), 0);
+    let output = auditctl(&["verify", &path("tiles"), "--key", &key]);
+    assert_code(&output, 1);
+    let accept = &accepted_by(&out(&output));
+    assert_code(&auditctl(&["verify", &path("tiles"), "--key", &key, "--accept-epoch", accept]), 0);
 
     // A witness has seen the first epoch; the second is another log to it, and no second history.
     let (witness, before) = (path("witness"), Ledger::new());
@@ -223,4 +237,14 @@ fn proofs_exports_tiles_and_witnesses_work_across_epochs() {
             0,
         );
     }
+    // But once it has seen the second, the first has ended: nobody grows both.
+    let mut before = before;
+    before.journal.group([Draft::new(Kind::GatewayHeartbeat, Outcome::Success)]);
+    before.write(&before.journal);
+    let (request, place) = (path("request"), before.path().to_str().unwrap());
+    assert_code(&auditctl(&["witness", "request", place, "--old", "8", "--out", &request]), 0);
+    let answer = path("cosigned");
+    let output = auditctl(&["witness", "cosign", &witness, &request, "--key", &key, "--out", &answer]);
+    assert_code(&output, 1);
+    assert!(err(&output).contains("an epoch that ended"), "{}", err(&output));
 }

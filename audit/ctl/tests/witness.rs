@@ -66,7 +66,12 @@ fn a_ledger_that_grows_is_cosigned_each_time_and_verifies_with_the_witness_as_qu
         assert_code(&output, 0);
         assert!(out(&output).contains("2 of 2 given cosigners"), "{}", out(&output));
         old = size;
+        assert!(!out(&output).contains("not the last one"), "{}", out(&output));
         watched.grow(if size == 8 { 1 } else { 4 });
+        // What came after the cosigned head was seen by nobody, however old that head is.
+        let output = watched.ledger.verify(&["--checkpoint", &checkpoint, "--cosigner-file", &keys]);
+        assert_code(&output, 0);
+        assert!(out(&output).contains("not the last one"), "{}", out(&output));
     }
 }
 

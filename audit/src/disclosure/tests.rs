@@ -100,3 +100,15 @@ fn a_file_with_another_format_or_with_more_in_it_is_no_disclosure() {
         assert!(matches!(refused, Err(DisclosureError::Form(_))), "{to}");
     }
 }
+
+#[test]
+fn a_salt_has_one_spelling() {
+    let (disclosure, _) = disclosure();
+    let text = disclosure.to_json();
+    let salt = Digest::from_bytes(*disclosure.salt.expose_to_auditor()).to_string();
+    for other in [salt.to_uppercase(), format!("0x{salt}"), salt[1..].to_owned()] {
+        assert_ne!(other, salt);
+        let refused = Disclosure::parse(&text.replace(&salt, &other)).unwrap_err();
+        assert!(refused.to_string().contains("lower case"), "{refused}");
+    }
+}

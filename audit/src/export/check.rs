@@ -12,7 +12,7 @@ use crate::kind::Kind;
 use crate::note::{MAX_NOTE_BYTES, NoteError, PublicKey};
 use crate::prefix::Declaration;
 use crate::record::{MAX_RECORD_BYTES, Outcome, Record, RecordError, Seq};
-use crate::selection::Selection;
+use crate::selection::{Selection, TooMany};
 use crate::signers::LEDGER_ROLE;
 use crate::tree::Frontier;
 
@@ -51,6 +51,7 @@ pub fn check(input: impl BufRead, keys: &[PublicKey]) -> Result<Checked, ExportE
     let head = head(&lines.line).map_err(|fault| lines.fault(fault))?;
     let (checkpoint, note) =
         Checkpoint::from_note(&head.checkpoint).map_err(|error| lines.fault(error.into()))?;
+    head.selection.bounded().map_err(|error| lines.fault(error.into()))?;
     if keys.is_empty() {
         return Err(lines.fault(Fault::NoKey));
     }
@@ -291,6 +292,9 @@ pub enum Fault {
     /// The first line is not a head.
     #[error("it is not the head of an export: {0}")]
     Head(String),
+    /// Its conditions are too long to be held against each record.
+    #[error("{0}")]
+    Selection(#[from] TooMany),
     /// Written by a newer program.
     #[error("it is written in export format {found}, and this program reads format {EXPORT_VERSION}")]
     Version {

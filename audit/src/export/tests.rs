@@ -168,3 +168,15 @@ fn an_export_that_shows_how_its_signer_was_replaced_is_refused() {
         assert!(matches!(refused, Err(ExportError::Bad { fault: Fault::Retired { .. }, .. })), "{refused:?}");
     }
 }
+
+#[test]
+fn a_selection_that_is_long_to_compare_is_refused() {
+    use crate::selection::MAX_ENTRIES;
+    let with = |entries: usize| Selection {
+        kinds: vec![Kind::SessionOpened],
+        objects: (0..entries).map(|n| n.to_string()).collect(),
+        ..Selection::default()
+    };
+    assert!(matches!(fault(&export(&with(MAX_ENTRIES + 1))), Fault::Selection(_)));
+    assert!(check(export(&with(MAX_ENTRIES)).as_bytes(), &keys()).is_ok());
+}

@@ -71,6 +71,11 @@ impl Files {
         self.directory.join("head")
     }
 
+    /// Written to find out whether there is room, and taken away again.
+    pub fn room(&self) -> PathBuf {
+        self.directory.join("room")
+    }
+
     /// The last head with a post-quantum cosignature.
     pub fn cosigned(&self) -> PathBuf {
         self.directory.join("cosigned")

@@ -13,11 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::numbering::Unsigned;
-use super::owner::{Message, Messages, Pending, refuse};
+use super::opening::Again;
+use super::owner::{Message, Messages, Pending};
 use super::publisher::Publisher;
 use super::signing::{Signed, Signing, Unable};
 use super::writing::Writing;
-use super::{AppendError, Receipt};
+use super::{LedgerError, Receipt};
+
+const FAULT: &str = "the writing thread met a fault";
 
 /// What the owner wants to be done.
 pub(super) enum Order {
@@ -25,6 +28,8 @@ pub(super) enum Order {
     Commit(Box<Unsigned>),
     /// Find out whether signing works again.
     Probe,
+    /// Find out whether writing works again.
+    OpenAgain,
 }
 
 /// What signs, and what is to be signed.
@@ -37,6 +42,7 @@ pub(super) struct Committer {
     pub(super) writing: Mutex<(Writing, Duration)>,
     pub(super) owner: Messages,
     pub(super) publisher: Arc<Publisher>,
+    pub(super) again: Again,
     /// After so long without a group the head file is synced.
     pub(super) flush_interval: Duration,
 }
@@ -52,7 +58,7 @@ impl Committer {
     /// When a lent key signed the last head, the own key signs it too, into the head file.
     fn sign_at_end(&self) {
         let (Ok(mut desk), Ok(mut journal)) = (self.signing.lock(), self.writing.lock()) else { return };
-        let signed = desk.0.sign_at_end(&journal.0.note, journal.0.chain.size());
+        let signed = desk.0.sign_at_end(&journal.0.note, journal.0.place.chain.size());
         let kept = signed.and_then(|note| note.map_or(Ok(()), |note| journal.0.keep_note(note)));
         if let Err(reason) = kept {
             tracing::warn!(reason, "the ledger's own key could not sign the last head; a lent key has");
@@ -70,14 +76,22 @@ impl Committer {
                 let probed = signing.probe();
                 self.answer(probed.map_err(|reason| (None, reason)));
             }
+            Ok(Order::OpenAgain) => {
+                let mut journal = self.writing.lock().map_err(|_| FAULT.to_owned())?;
+                let opened = self.again.open(signing, &mut journal.0);
+                self.owner.tell(match opened {
+                    Ok(numbering) => Message::Recovered(numbering),
+                    Err(error) => Message::Unrecovered(error),
+                });
+            }
             Ok(Order::Commit(unsigned)) => {
                 let began = Instant::now();
                 match signing.sign(unsigned) {
                     Ok(signed) => self.write(signed, began.elapsed(), desk)?,
                     Err(Unable::Stalled(unsigned, reason)) => self.answer(Err((Some(unsigned), reason))),
                     Err(Unable::Failed(waiting, reason)) => {
-                        self.publisher.failed(&reason);
-                        self.fail(waiting, &reason);
+                        self.owner.tell(Message::Unwritten(pending(waiting), reason.clone()));
+                        self.owner.tell(Message::Unrecovered(LedgerError::Fault { reason }));
                     }
                 }
             }
@@ -87,8 +101,8 @@ impl Committer {
 
     /// Makes a group durable and answers for it; the next one may be signed meanwhile.
     fn write(&self, signed: Signed, signed_for: Duration, desk: MutexGuard<'_, Desk>) -> Result<(), String> {
-        let Signed { chain, note, group, waiting } = signed;
-        let mut journal = self.writing.lock().map_err(|_| "the writing thread met a fault".to_owned())?;
+        let Signed { after, note, group, waiting } = signed;
+        let mut journal = self.writing.lock().map_err(|_| FAULT.to_owned())?;
         let (writing, wrote_for) = &mut *journal;
         let mut desk = Some(desk);
         if signed_for * 2 >= *wrote_for {
@@ -96,17 +110,22 @@ impl Committer {
             desk = None;
         }
         let began = Instant::now();
-        let written = writing.write(chain, note, group);
+        let written = writing.write(after, note, group);
         *wrote_for = began.elapsed();
         let sync_is_due = writing.is_sync_due();
+        let acknowledged = match written {
+            Ok(()) => waiting,
+            // Told before anybody else can write, so that the owner hears of failures in their order.
+            Err(reason) => {
+                self.owner.tell(Message::Unwritten(pending(waiting), reason));
+                Vec::new()
+            }
+        };
         drop(journal);
         if desk.take().is_some() {
             self.answer(Ok(()));
         }
-        match written {
-            Ok(()) => acknowledge(waiting),
-            Err(reason) => self.fail(waiting, &reason),
-        }
+        acknowledge(acknowledged);
         if sync_is_due {
             self.sync();
         }
@@ -125,16 +144,18 @@ impl Committer {
     }
 
     fn sync(&self) {
-        let synced = self.writing.lock().map(|mut journal| journal.0.sync());
-        if let Ok(Err(reason)) = synced {
-            self.fail(Vec::new(), &reason);
+        let Ok(mut journal) = self.writing.lock() else { return };
+        if journal.0.failure.is_none()
+            && let Err(reason) = journal.0.sync()
+        {
+            self.owner.tell(Message::Unwritten(Vec::new(), reason));
         }
     }
+}
 
-    fn fail(&self, waiting: Vec<(Pending, Receipt)>, reason: &str) {
-        refuse(waiting, &AppendError::Failed { reason: reason.to_owned() });
-        self.owner.tell(Message::Broken(reason.to_owned()));
-    }
+/// The drafts of a group that was not written.
+fn pending(waiting: Vec<(Pending, Receipt)>) -> Vec<Pending> {
+    waiting.into_iter().map(|(pending, _)| pending).collect()
 }
 
 /// Tells everybody in a durable group where their draft stands.

@@ -138,6 +138,12 @@ pub enum LedgerError {
         /// What failed.
         reason: String,
     },
+    /// A fault in the program.
+    #[error("the ledger met a fault in the program: {reason}")]
+    Fault {
+        /// What it could not do.
+        reason: String,
+    },
     /// It was closed while drafts were waiting for a signer that did not sign.
     #[error("{drafts} events could not be recorded before the ledger was closed: {reason}")]
     Unrecorded {
@@ -194,10 +200,15 @@ impl LedgerError {
             Self::Store { .. } => {
                 "move the store directory away and start again: it is made anew from the journal"
             }
-            Self::Failed { .. } | Self::Unrecorded { .. } => {
+            Self::Fault { .. } | Self::Failed { .. } | Self::Unrecorded { .. } => {
                 "look at the disk and the key provider, then start again: what was acknowledged is kept"
             }
         }
+    }
+
+    /// Whether a ledger that is open may meet this and go on later: nothing says that its files are wrong.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::Store { .. } | Self::Signer { .. } | Self::Failed { .. })
     }
 
     pub(super) fn io(doing: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
@@ -239,7 +250,13 @@ pub enum AppendError {
         /// The provider's words.
         reason: String,
     },
-    /// Writing failed; the ledger has stopped.
+    /// Writing failed. The ledger tries again by itself.
+    #[error("the ledger cannot be written at the moment: {reason}")]
+    Recovering {
+        /// What failed.
+        reason: String,
+    },
+    /// The ledger has stopped for good.
     #[error("the ledger has stopped: {reason}")]
     Failed {
         /// What failed.
@@ -257,8 +274,11 @@ impl AppendError {
             Self::Draft(error) => error.hint(),
             Self::Randomness { .. } => "check the system's random source",
             Self::SignerUnavailable { .. } => "check the key provider; recording goes on when it answers",
+            Self::Recovering { .. } => {
+                "make room or look at the disk: recording goes on by itself when it can be written"
+            }
             Self::Failed { .. } => {
-                "look at the disk, then restart the gateway: what was acknowledged is kept"
+                "read the gateway's log, then restart the gateway: what was acknowledged is kept"
             }
             Self::Closed => "the gateway is stopping; try again when it is up",
         }
@@ -289,6 +309,9 @@ pub enum ReadError {
         /// Why not.
         source: RecordError,
     },
+    /// The query store is opened again after a failed write.
+    #[error("the query store is being opened again after the ledger could not be written")]
+    Recovering,
     /// The ledger was closed.
     #[error("the ledger is closed")]
     Closed,
@@ -302,6 +325,7 @@ impl ReadError {
                 "stop the gateway, move the ledger's `store` directory away and start again: it is made anew \
                  from the journal"
             }
+            Self::Recovering => "make room or look at the disk: the ledger goes on by itself; then try again",
             Self::Closed => "the gateway is stopping; try again when it is up",
         }
     }

@@ -39,6 +39,21 @@ impl HeadWriter {
         make().map_err(|error| LedgerError::io("write to the head file", path, error))
     }
 
+    /// Puts the head that was last acknowledged into both slots of the file, as it is found on the disk now.
+    pub(super) fn restore(&self, disk: &dyn Disk, path: &Path, note: &str) -> Result<Self, LedgerError> {
+        let make = || -> io::Result<Self> {
+            let mut restored = Self { file: disk.open(path)?, active: self.active, dirty: false };
+            restored.file.set_len(FILE_BYTES as u64)?;
+            // The slot first of which nobody knows what it holds: meanwhile the other one has an earlier head.
+            for _ in 0..2 {
+                restored.write(note)?;
+                restored.sync()?;
+            }
+            Ok(restored)
+        };
+        make().map_err(|error| LedgerError::io("write to the head file", path, error))
+    }
+
     /// Notes a head; it survives the end of this process, and a power cut after [`HeadWriter::sync`].
     pub(super) fn write(&mut self, note: &str) -> io::Result<()> {
         let slot =

@@ -58,6 +58,18 @@ impl JournalWriter {
         Ok(())
     }
 
+    /// The last segment, and its good length.
+    pub(super) fn end(&self) -> Option<(PathBuf, u64)> {
+        self.last.as_ref().map(|segment| (segment.path.clone(), segment.length))
+    }
+
+    /// The last group is not to be acknowledged: the journal ends before it.
+    pub(super) fn take_back(&mut self, frame: &[u8]) {
+        if let Some(segment) = &mut self.last {
+            segment.length = segment.length.saturating_sub(frame.len() as u64);
+        }
+    }
+
     fn begin(&self, chain: &Chain, note: &str) -> Result<Segment, LedgerError> {
         let path = self.files.segment(chain.next());
         let make = || -> io::Result<Segment> {

@@ -12,8 +12,9 @@
 //! journal when the ledger is opened (`opening`).
 //!
 //! When the signer fails, what was numbered behind it is taken back: waiters get an error, the ledger is [`LedgerStatus::Stalled`]
-//! and tries again. When a write or sync fails nothing more is accepted: [`LedgerStatus::Failed`], because
-//! after a failed sync nobody knows what is on the disk; opening again finds out.
+//! and tries again. After a failed write or sync nobody knows what is on the disk: nothing more is accepted, the ledger is
+//! [`LedgerStatus::Recovering`], puts its files back to what was acknowledged, reads them again as at every opening, and
+//! goes on by itself when that works (`opening::again`).
 //!
 //! Start with `owner`.
 
@@ -56,6 +57,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod torn;
+mod trouble;
 mod writing;
 
 pub use crate::disk::{Disk, DiskFile, RealDisk};
@@ -83,9 +85,14 @@ pub enum LedgerStatus {
         /// The provider's words.
         reason: String,
     },
-    /// Writing failed. Nothing is accepted until the ledger is opened again.
+    /// Writing failed. Nothing is accepted until the files could be opened again and written; that is tried again.
+    Recovering {
+        /// What failed last, on what.
+        reason: String,
+    },
+    /// It has stopped for good: the files are not what was acknowledged, or the program met a fault.
     Failed {
-        /// What failed, on what.
+        /// What is wrong.
         reason: String,
     },
     /// It was closed on purpose.
@@ -313,6 +320,7 @@ impl Ledger {
             stopped = status.wait_for(|status| !status.is_open()) => Err(match stopped.as_deref() {
                 Ok(LedgerStatus::Stalled { reason }) =>
                     AppendError::SignerUnavailable { reason: reason.clone() },
+                Ok(LedgerStatus::Recovering { reason }) => AppendError::Recovering { reason: reason.clone() },
                 Ok(LedgerStatus::Failed { reason }) => AppendError::Failed { reason: reason.clone() },
                 _ => AppendError::Closed,
             }),

@@ -40,7 +40,7 @@ pub(super) struct Unsigned {
     /// Where numbering goes on if this group cannot be signed.
     pub(super) before: Place,
     /// Where the ledger stands behind this group.
-    pub(super) chain: Chain,
+    pub(super) after: Place,
     /// The time of its last record.
     pub(super) time: Timestamp,
     pub(super) group: GroupWriter,
@@ -164,7 +164,7 @@ impl Numbering {
     fn finish(&self, open: Open) -> Box<Unsigned> {
         let Open { before, group, change, waiting, .. } = open;
         let time = self.place.time.unwrap_or_else(|| (self.clock)());
-        Box::new(Unsigned { before, chain: self.place.chain.clone(), time, group, change, waiting })
+        Box::new(Unsigned { before, after: self.place.clone(), time, group, change, waiting })
     }
 
     /// A group of one record, which hands the ledger over to another key. There must be no open group.

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
 
 use super::committer::Committer;
+use super::feeder::Feeder;
 use super::head_writer::HeadWriter;
 use super::indexer::Indexer;
 use super::journal_writer::JournalWriter;
@@ -30,7 +31,7 @@ use super::store::Store;
 use super::tail::Tail;
 use super::writing::Writing;
 use super::{
-    Ledger, LedgerError, LedgerOptions, LedgerStatus, Opened, PERMIT_BYTES, Shared, StoreState, feeder, torn,
+    Ledger, LedgerError, LedgerOptions, LedgerStatus, Opened, PERMIT_BYTES, Shared, StoreState, torn,
 };
 use crate::chain::Chain;
 use crate::checkpoint::{Checkpoint, CheckpointError, check_origin};
@@ -45,11 +46,14 @@ use crate::kind::Kind;
 use crate::note::{PublicKey, SignedNote};
 use crate::record::{Draft, FORMAT_VERSION, Outcome, Prepared, Seq};
 
+mod again;
 mod catching_up;
 mod life;
 mod recent;
+mod restoring;
 mod resuming;
 
+pub(super) use again::Again;
 use catching_up::CaughtUp;
 use life::Ending;
 use resuming::Step;
@@ -82,6 +86,10 @@ pub(super) fn open(
     let disk = surroundings.disk.as_ref();
     make_directory(disk, &files)?;
     let lock = lock(&files)?;
+    if files.room().exists() {
+        // A crash while room was looked for left it. It harms nobody if it stays.
+        let _ = disk.remove(&files.room());
+    }
     settle(disk, &files)?;
 
     let known = read_head(&files, &options)?;
@@ -91,19 +99,8 @@ pub(super) fn open(
     pruning::complete(disk, &files)?;
     let pruned = files.pruned().map_err(|error| LedgerError::io("read", files.prefix(), error))?;
     let step = resuming::step(&files, &options, &expected)?;
-    let read = |options: &LedgerOptions| {
-        let caught_up = catching_up::replay_into_store(&files, options, &expected, &known)?;
-        check_heads(&files, &caught_up.replayed, &known, &key)?;
-        Ok(caught_up)
-    };
-    let caught_up = match read(&options) {
-        // The key that signs may be named only by a record before the place where reading began.
-        Err(LedgerError::ForeignKey { .. }) => {
-            read(&LedgerOptions { reread_bytes: u64::MAX, ..options.clone() })?
-        }
-        other => other?,
-    };
-    let CaughtUp { replayed, checked_from, store, store_state } = caught_up;
+    let CaughtUp { replayed, checked_from, store, store_state } =
+        read_all(&files, &options, &expected, &known)?;
     resuming::check_announced(&files, &replayed, &step)?;
     // The head of the first group is made durable before a second one is written.
     if matches!(known, Known::Blank) && replayed.groups > 1 {
@@ -131,11 +128,44 @@ pub(super) fn open(
     let opened = Opened { created, records: replayed.chain.size(), checked_from, torn, store: store_state };
     let drafts = opening_drafts(&opened, &replayed, &step, &options, &key);
     let epochs = step.epochs(&replayed);
-    let clock = surroundings.clock;
-    let parts = Parts { options, own, vault, clock, replayed, pruned, epochs, journal, head, store };
     let disk = Arc::clone(&surroundings.disk);
+    let Surroundings { disk: parts_disk, clock } = surroundings;
+    let parts = Parts {
+        disk: parts_disk,
+        options,
+        own,
+        vault,
+        clock,
+        replayed,
+        pruned,
+        epochs,
+        journal,
+        head,
+        store,
+    };
     let ledger = start(parts, drafts, lock, || step.finish(disk.as_ref(), &files))?;
     Ok((ledger, opened))
+}
+
+/// Reads journal and head file, and brings the query store up to them.
+fn read_all(
+    files: &Files,
+    options: &LedgerOptions,
+    expected: &Expected<'_>,
+    known: &Known,
+) -> Result<CaughtUp, LedgerError> {
+    let read = |options: &LedgerOptions| {
+        let caught_up = catching_up::replay_into_store(files, options, expected, known)?;
+        check_heads(files, &caught_up.replayed, known, expected.key)?;
+        Ok(caught_up)
+    };
+    match read(options) {
+        // The key that signs may be named only by a record before the place where reading began.
+        Err(LedgerError::ForeignKey { .. }) => {
+            read(&LedgerOptions { reread_bytes: u64::MAX, ..options.clone() })
+        }
+        other => other,
+    }
 }
 
 /// Reads the records before `until` again, which opening had left out, and checks them as opening does.
@@ -345,6 +375,7 @@ fn opening_drafts(
 }
 
 struct Parts {
+    disk: Arc<dyn Disk>,
     options: LedgerOptions,
     own: Own,
     vault: Arc<dyn Vault>,
@@ -364,8 +395,8 @@ fn start(
     lock: File,
     recorded: impl FnOnce() -> Result<(), LedgerError>,
 ) -> Result<Ledger, LedgerError> {
-    let Parts { options, own, vault, clock, replayed, pruned, epochs, journal, head, store } = parts;
-    let read_clock = Arc::clone(&clock);
+    let Parts { disk, options, own, vault, clock, replayed, pruned, epochs, journal, head, store } = parts;
+    let (read_clock, record_clock) = (Arc::clone(&clock), Arc::clone(&clock));
     let records = replayed.chain.size();
     let note: Arc<str> = replayed.note.into();
     let (status, status_seen) = watch::channel(LedgerStatus::Open { records });
@@ -378,11 +409,11 @@ fn start(
     let place =
         Place { chain: replayed.chain.clone(), time: replayed.last_time, key: own.key.clone(), left: None };
     let index_span = options.index_span;
-    let mut numbering = Numbering::new(&options, Arc::clone(&vault), clock, place);
+    let mut numbering = Numbering::new(&options, Arc::clone(&vault), Arc::clone(&clock), place.clone());
     let mut signing =
         Signing::new(own, options.lending.clone(), options.origin.clone(), replayed.chain.clone());
     let mut writing = Writing {
-        chain: replayed.chain,
+        place,
         note,
         journal,
         head,
@@ -390,8 +421,9 @@ fn start(
         store_lag_bytes: options.store_lag_bytes,
         flush_interval: options.flush_interval,
         publisher: Arc::clone(&publisher),
+        clock: record_clock,
         synced: Instant::now(),
-        failed: None,
+        failure: None,
     };
     record_opening(&options.node, drafts, &mut numbering, &mut signing, &mut writing)?;
     recorded()?;
@@ -401,7 +433,8 @@ fn start(
         tail: Arc::clone(&tail),
         store: RwLock::new(Some(Arc::clone(&store))),
         pruned,
-        vault,
+        recovering: AtomicBool::new(false),
+        vault: Arc::clone(&vault),
         heads: heads_seen,
         note: notes_seen,
         epochs,
@@ -409,6 +442,17 @@ fn start(
     let directory = options.directory.clone();
     let spawn_failed =
         |error| LedgerError::io("start a thread for the ledger in", directory.as_path(), error);
+    let feeder = Feeder::start(Arc::clone(&tail), options.flush_interval, store).map_err(spawn_failed)?;
+    let feeder = Arc::new(feeder);
+    let again = Again {
+        disk,
+        files: read_side.files.clone(),
+        options: options.clone(),
+        vault,
+        clock,
+        read_side: Arc::clone(&read_side),
+        feeder: Arc::clone(&feeder),
+    };
     let (sender, messages) = mpsc::channel();
     let sender = Messages(sender);
     let (orders, to_do) = mpsc::sync_channel(1);
@@ -417,29 +461,18 @@ fn start(
         writing: Mutex::new((writing, Duration::ZERO)),
         owner: sender.clone(),
         publisher: Arc::clone(&publisher),
+        again,
         flush_interval: options.flush_interval,
     });
     let workers: Vec<_> = ["ledger-0", "ledger-1"]
         .into_iter()
         .map(|name| life::spawn(name, Arc::clone(&committer)).map_err(spawn_failed))
         .collect::<Result<_, _>>()?;
-    let (feeding, flush_interval) = (Arc::clone(&tail), options.flush_interval);
-    let feeder = std::thread::Builder::new()
-        .name("ledger-store".to_owned())
-        .spawn(move || feeder::run(&feeding, &store, flush_interval))
-        .map_err(spawn_failed)?;
     // Without an index searches take longer, and nothing else is different.
     let indexer = Indexer::start(read_side.files.clone(), read_side.heads.clone(), index_span);
     let indexer = indexer.inspect_err(|error| tracing::warn!(%error, "no search index is made")).ok();
-    let ending = Ending {
-        workers,
-        tail,
-        feeder,
-        indexer,
-        read_side: Arc::clone(&read_side),
-        room: Arc::clone(&room),
-        lock,
-    };
+    let ending =
+        Ending { workers, feeder, indexer, read_side: Arc::clone(&read_side), room: Arc::clone(&room), lock };
     let written_by = options.node.clone();
     let owner = Owner::new(options, numbering, orders, Arc::clone(&publisher));
     let thread = std::thread::Builder::new()
@@ -487,6 +520,6 @@ fn record_opening(
         Unable::Stalled(_, reason) => LedgerError::Signer { reason },
         Unable::Failed(_, reason) => failed(reason),
     })?;
-    writing.write(signed.chain, signed.note, signed.group).map_err(failed)?;
+    writing.write(signed.after, signed.note, signed.group).map_err(failed)?;
     writing.sync().map_err(failed)
 }

@@ -18,8 +18,13 @@ use super::committer::Order;
 use super::numbering::{Numbering, Refused, Unsigned};
 use super::publisher::Publisher;
 use super::signing::Own;
+use super::trouble::Trouble;
 use super::{AppendError, LedgerError, LedgerOptions, LedgerStatus, Receipt};
 use crate::record::Prepared;
+
+mod troubled;
+
+use troubled::enqueued;
 
 /// Reads the wall clock; a test gives its own.
 pub(super) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -44,7 +49,13 @@ pub(super) enum Message {
     Free,
     /// From a committer: the key provider does not sign; here is the group again, if it was one.
     Stalled(Option<Box<Unsigned>>, String),
-    /// From a committer: writing has stopped for good, and why.
+    /// From a committer: these drafts could not be written, and nothing can until the files are opened again.
+    Unwritten(Vec<Pending>, String),
+    /// From a committer: the files were opened again, and numbering goes on here.
+    Recovered(Box<Numbering>),
+    /// From a committer: the files could not be opened again.
+    Unrecovered(LedgerError),
+    /// From a committer: it has stopped for good, and why.
     Broken(String),
 }
 
@@ -90,8 +101,10 @@ pub(super) struct Owner {
     signing: bool,
     /// Drafts for which the open group has no room.
     waiting: VecDeque<Pending>,
-    /// Enqueued drafts that a failing key provider kept from being recorded.
+    /// Enqueued drafts that a failing key provider or disk kept from being recorded.
     held: VecDeque<Pending>,
+    /// Since writing failed, until it works again.
+    trouble: Option<Trouble>,
     /// Whether what is held is to be tried again.
     again: bool,
     /// Waits until all that came before it is signed; what comes after it waits for that.
@@ -117,6 +130,7 @@ impl Owner {
             signing: false,
             waiting,
             held,
+            trouble: None,
             again: false,
             handover: None,
             closing: false,
@@ -150,6 +164,10 @@ impl Owner {
         for message in messages.try_iter().take(self.options.group_records) {
             self.take(message)?;
         }
+        if let Some(trouble) = &self.trouble {
+            let due = trouble.left().is_zero() && !self.signing && !self.closing;
+            return if due { self.order(Order::OpenAgain) } else { Ok(()) };
+        }
         self.number()?;
         if self.signing {
             return Ok(());
@@ -170,13 +188,15 @@ impl Owner {
         Ok(())
     }
 
-    /// The next message; none when a failing key provider is to be asked again.
+    /// The next message; none when a failing key provider or disk is to be tried again.
     fn wait(&self, messages: &Receiver<Message>) -> Option<Message> {
         let stalled = matches!(&*self.publisher.status.borrow(), LedgerStatus::Stalled { .. });
-        let next = if stalled && !self.signing {
-            messages.recv_timeout(self.options.retry_interval)
-        } else {
-            messages.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        // A committer that signs sets the status to open, also while the vault still keeps drafts from being sealed.
+        let waits = stalled || !self.held.is_empty();
+        let next = match &self.trouble {
+            Some(trouble) if !self.signing => messages.recv_timeout(trouble.left()),
+            None if waits && !self.signing => messages.recv_timeout(self.options.retry_interval),
+            _ => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match next {
             Ok(message) => Some(message),
@@ -191,8 +211,16 @@ impl Owner {
             Message::Record(pending) => {
                 self.waiting.push_back(pending);
                 self.again = true;
+                self.refuse_in_trouble();
             }
-            Message::HandOver(handover) => self.handover = Some(handover),
+            Message::HandOver(Handover { reply, .. }) if self.handover.is_some() => {
+                let reason = "another key is being handed the ledger".to_owned();
+                let _ = reply.send(Err(AppendError::SignerUnavailable { reason }));
+            }
+            Message::HandOver(handover) => {
+                self.handover = Some(handover);
+                self.refuse_in_trouble();
+            }
             Message::Close(close) => {
                 self.close = Some(close);
                 (self.closing, self.again) = (true, true);
@@ -204,12 +232,22 @@ impl Owner {
             Message::Stalled(unsigned, reason) => {
                 self.signing = false;
                 let mut drafts = VecDeque::new();
-                if let Some(unsigned) = unsigned {
+                let before = unsigned.map(|unsigned| {
                     drafts.extend(unsigned.waiting.into_iter().map(|(pending, _)| pending));
-                    drafts.extend(self.numbering.go_back(unsigned.before));
+                    unsigned.before
+                });
+                if self.trouble.is_some() {
+                    self.unwritten(drafts, reason);
+                    return Ok(());
+                }
+                if let Some(before) = before {
+                    drafts.extend(self.numbering.go_back(before));
                 }
                 self.stall(drafts, &reason);
             }
+            Message::Unwritten(drafts, reason) => self.unwritten(drafts, reason),
+            Message::Recovered(numbering) => self.recovered(*numbering),
+            Message::Unrecovered(error) => self.unrecovered(&error)?,
             Message::Broken(reason) => return Err(reason),
         }
         Ok(())
@@ -217,6 +255,9 @@ impl Owner {
 
     /// A failing key provider is asked again: with what it kept from being recorded, or with nothing.
     fn try_again(&mut self) -> Result<(), String> {
+        if self.trouble.is_some() {
+            return Ok(());
+        }
         self.again = true;
         if self.held.is_empty() { self.order(Order::Probe) } else { Ok(()) }
     }
@@ -254,22 +295,18 @@ impl Owner {
     /// the next attempt.
     fn stall(&mut self, drafts: VecDeque<Pending>, reason: &str) {
         self.publisher.stalled(reason);
-        let mut held = VecDeque::new();
-        for pending in drafts.into_iter().chain(self.held.drain(..)).chain(self.waiting.drain(..)) {
-            if pending.reply.is_some() {
-                answer(pending, AppendError::SignerUnavailable { reason: reason.to_owned() });
-            } else {
-                held.push_back(pending);
-            }
-        }
-        self.held = held;
+        let error = AppendError::SignerUnavailable { reason: reason.to_owned() };
+        let all = drafts.into_iter().chain(self.held.drain(..)).chain(self.waiting.drain(..));
+        self.held = enqueued(all, &error);
     }
 
     /// After a failure every draft is refused, until the ledger is closed.
     fn fail(mut self, messages: &Receiver<Message>, reason: String) -> Ended {
         let refused = || AppendError::Failed { reason: reason.clone() };
         let open = self.numbering.close().into_iter().flat_map(|unsigned| unsigned.waiting);
-        for pending in open.map(|(pending, _)| pending).chain(self.held).chain(self.waiting) {
+        let unwritten = self.trouble.into_iter().flat_map(|trouble| trouble.unwritten);
+        for pending in unwritten.chain(open.map(|(pending, _)| pending)).chain(self.held).chain(self.waiting)
+        {
             answer(pending, refused());
         }
         if let Some(Handover { reply, .. }) = self.handover {
@@ -284,12 +321,20 @@ impl Owner {
                 Ok(Message::Close(closer)) => (closing, close) = (true, Some(closer)),
                 Ok(Message::Abandoned) | Err(mpsc::RecvError) => closing = true,
                 Ok(Message::Stalled(unsigned, _)) => {
-                    refuse(unsigned.map(|unsigned| unsigned.waiting).unwrap_or_default(), &refused());
+                    let waiting = unsigned.map(|unsigned| unsigned.waiting).unwrap_or_default();
+                    for (pending, _) in waiting {
+                        answer(pending, refused());
+                    }
+                }
+                Ok(Message::Unwritten(drafts, _)) => {
+                    for pending in drafts {
+                        answer(pending, refused());
+                    }
                 }
                 Ok(Message::HandOver(Handover { reply, .. })) => {
                     let _ = reply.send(Err(refused()));
                 }
-                Ok(Message::Free | Message::Broken(_)) => {}
+                Ok(Message::Free | Message::Recovered(_) | Message::Unrecovered(_) | Message::Broken(_)) => {}
             }
         }
         Ended { close, result: Err(LedgerError::Failed { reason }) }
@@ -297,21 +342,17 @@ impl Owner {
 
     /// What a closing ledger could not record.
     fn unrecorded(&self) -> Result<(), LedgerError> {
-        if self.held.is_empty() {
-            return Ok(());
+        let unwritten = self.trouble.as_ref().map_or(0, |trouble| trouble.unwritten.len());
+        let drafts = self.held.len() + unwritten;
+        if drafts == 0 {
+            let failed = |trouble: &Trouble| LedgerError::Failed { reason: trouble.reason.clone() };
+            return self.trouble.as_ref().map_or(Ok(()), |trouble| Err(failed(trouble)));
         }
         let reason = match &*self.publisher.status.borrow() {
-            LedgerStatus::Stalled { reason } => reason.clone(),
+            LedgerStatus::Stalled { reason } | LedgerStatus::Recovering { reason } => reason.clone(),
             _ => "the ledger was closed".to_owned(),
         };
-        Err(LedgerError::Unrecorded { drafts: self.held.len(), reason })
-    }
-}
-
-/// Tells whoever waits for these drafts that they were not recorded.
-pub(super) fn refuse(waiting: Vec<(Pending, Receipt)>, error: &AppendError) {
-    for (pending, _) in waiting {
-        answer(pending, error.clone());
+        Err(LedgerError::Unrecorded { drafts, reason })
     }
 }
 

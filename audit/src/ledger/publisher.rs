@@ -43,17 +43,43 @@ impl Publisher {
     pub(super) fn stalled(&self, reason: &str) {
         tracing::warn!(reason, "the ledger cannot sign; nothing is recorded until it can");
         self.status.send_if_modified(|status| {
+            let worse = matches!(status, LedgerStatus::Failed { .. } | LedgerStatus::Recovering { .. });
+            if !worse {
+                *status = LedgerStatus::Stalled { reason: reason.to_owned() };
+            }
+            !worse
+        });
+    }
+
+    /// Writing failed, and is tried again.
+    pub(super) fn recovering(&self, reason: &str) {
+        let hint = "nothing is recorded until it can be written: make room or look at the disk; the ledger then goes on by itself, and what was acknowledged is kept";
+        tracing::error!(reason, hint, "the ledger cannot be written");
+        self.status.send_if_modified(|status| {
             let failed = matches!(status, LedgerStatus::Failed { .. });
             if !failed {
-                *status = LedgerStatus::Stalled { reason: reason.to_owned() };
+                *status = LedgerStatus::Recovering { reason: reason.to_owned() };
             }
             !failed
         });
     }
 
-    /// Writing failed.
+    /// Writing works again.
+    pub(super) fn recovered(&self) {
+        let records = *self.heads.borrow();
+        tracing::warn!(records, "the ledger is written again; nothing acknowledged is missing");
+        self.status.send_if_modified(|status| {
+            let recovering = matches!(status, LedgerStatus::Recovering { .. });
+            if recovering {
+                *status = LedgerStatus::Open { records };
+            }
+            recovering
+        });
+    }
+
+    /// The ledger has stopped for good.
     pub(super) fn failed(&self, reason: &str) {
-        let hint = "no record is taken any more: look at the disk, then restart the gateway; what was acknowledged is kept";
+        let hint = "no record is taken any more: read the reason, then restart the gateway; what was acknowledged is kept";
         tracing::error!(reason, hint, "the ledger has stopped");
         self.status.send_replace(LedgerStatus::Failed { reason: reason.to_owned() });
     }

@@ -1,5 +1,6 @@
 //! Reading what was acknowledged.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
@@ -43,10 +44,13 @@ pub struct Reader {
 pub(super) struct ReadSide {
     pub(super) files: Files,
     pub(super) tail: Arc<Tail>,
-    /// Taken out when the ledger is closed, so that a forgotten reader does not keep the store open.
+    /// Taken out when the ledger is closed or its files are opened again, so that a forgotten reader does not keep the
+    /// store open.
     pub(super) store: RwLock<Option<Arc<dyn Store>>>,
     /// Records before this number may be missing.
     pub(super) pruned: u64,
+    /// Whether the store comes back.
+    pub(super) recovering: AtomicBool,
     pub(super) vault: Arc<dyn Vault>,
     pub(super) heads: watch::Receiver<u64>,
     pub(super) note: watch::Receiver<Arc<str>>,
@@ -165,7 +169,8 @@ impl Reader {
 
     fn stored(&self, from: Seq, limit: usize) -> Result<Vec<Stored>, ReadError> {
         let store = self.shared.store.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let store = store.ok_or(ReadError::Closed)?;
+        let comes_back = self.shared.recovering.load(Ordering::SeqCst);
+        let store = store.ok_or(if comes_back { ReadError::Recovering } else { ReadError::Closed })?;
         store.range(from, limit).map_err(|error| ReadError::Store { reason: error.0 })
     }
 

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Receipt;
 use super::lending::{Lending, Lent};
-use super::numbering::{Change, Unsigned};
+use super::numbering::{Change, Place, Unsigned};
 use super::owner::Pending;
 use crate::chain::Chain;
 use crate::journal::Group;
@@ -18,7 +18,8 @@ use crate::note::{KeyError, PublicKey, SignedNote};
 
 /// A group that is ready to be written.
 pub(super) struct Signed {
-    pub(super) chain: Chain,
+    /// Where the ledger stands behind it.
+    pub(super) after: Place,
     pub(super) note: Arc<str>,
     pub(super) group: Group<Vec<u8>>,
     pub(super) waiting: Vec<(Pending, Receipt)>,
@@ -33,6 +34,8 @@ pub(super) struct Own {
 /// Signs heads.
 pub(super) struct Signing {
     own: Own,
+    /// Keys that handed over: a handover that is not written has not happened.
+    predecessors: Vec<Own>,
     lending: Option<Lending>,
     lent: Option<Lent>,
     /// When the own key signed last, in the time of records.
@@ -52,7 +55,7 @@ pub(super) enum Unable {
 
 impl Signing {
     pub(super) fn new(own: Own, lending: Option<Lending>, origin: String, chain: Chain) -> Self {
-        Self { own, lending, lent: None, last_own: None, origin, chain }
+        Self { own, predecessors: Vec::new(), lending, lent: None, last_own: None, origin, chain }
     }
 
     /// Has the group signed.
@@ -61,17 +64,31 @@ impl Signing {
             Ok(note) => note.to_string().into(),
             Err(reason) => return Err(Unable::Stalled(unsigned, reason)),
         };
-        let Unsigned { chain, group, waiting, change, .. } = *unsigned;
+        let Unsigned { after, group, waiting, change, .. } = *unsigned;
         match change {
             Some(Change::Lend(lent)) => self.lent = Some(*lent),
-            Some(Change::HandOver(successor)) => (self.own, self.lent) = (*successor, None),
+            Some(Change::HandOver(successor)) => {
+                self.predecessors.push(std::mem::replace(&mut self.own, *successor));
+                self.lent = None;
+            }
             None => {}
         }
-        self.chain = chain.clone();
+        self.chain = after.chain.clone();
         match group.finish(&note) {
-            Some(group) => Ok(Signed { chain, note, group, waiting }),
+            Some(group) => Ok(Signed { after, note, group, waiting }),
             None => Err(Unable::Failed(waiting, "a group grew too long".to_owned())),
         }
+    }
+
+    /// Goes back to `place`: what was signed behind it is not written, with all that it said about keys.
+    pub(super) fn go_back(&mut self, place: &Place) {
+        while self.own.key != place.key
+            && let Some(predecessor) = self.predecessors.pop()
+        {
+            self.own = predecessor;
+        }
+        (self.lent, self.last_own) = (None, None);
+        self.chain = place.chain.clone();
     }
 
     /// Asks whether signing works, by signing the head that is already signed.
@@ -95,7 +112,7 @@ impl Signing {
 
     /// The signed head over a group. Keys that it changes are the own key's business.
     fn group_head(&mut self, unsigned: &mut Unsigned) -> Result<SignedNote, String> {
-        let text = unsigned.chain.checkpoint(&self.origin).text();
+        let text = unsigned.after.chain.checkpoint(&self.origin).text();
         if unsigned.change.is_none()
             && !self.own_is_due(unsigned.time)
             && let Some(note) = self.lent.as_mut().and_then(|lent| lent.sign(&text, unsigned.time))

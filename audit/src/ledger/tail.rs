@@ -62,8 +62,9 @@ impl Tail {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a group, and wakes the feeder if it has to know. Waits while more than `bound` bytes are waiting; fails when the store has.
-    pub(super) fn push(&self, group: OwnedGroup, bound: usize) -> Result<(), String> {
+    /// Adds a group, and wakes the feeder if it has to know. Waits while more than `bound` bytes are waiting, but not
+    /// for a store that has failed.
+    pub(super) fn push(&self, group: OwnedGroup, bound: usize) {
         let mut inner = self.lock();
         let was_empty = inner.groups.is_empty();
         inner.bytes += group.frame().len();
@@ -78,7 +79,6 @@ impl Tail {
             inner.full = true;
             inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
-        inner.failure.clone().map_or(Ok(()), Err)
     }
 
     /// The oldest groups, up to a batch but at least one group; they stay here.
@@ -131,6 +131,11 @@ impl Tail {
     /// Why the store failed, if it did.
     pub(super) fn failure(&self) -> Option<String> {
         self.lock().failure.clone()
+    }
+
+    /// Everything is in another store now, and groups come again.
+    pub(super) fn begin_again(&self) {
+        *self.lock() = Inner::default();
     }
 
     /// No more groups will come.

@@ -9,9 +9,11 @@ use crate::record::Outcome;
 use crate::testing::{PlainVault, SoftwareSigner};
 use crate::verify::{Overall, Trust, Verdict};
 
+mod ailing_disk;
 mod dying_disk;
 mod faults;
 mod handover;
+mod opening_again;
 mod overlap;
 mod pruned_history;
 mod pruning;

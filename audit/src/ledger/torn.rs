@@ -4,7 +4,7 @@
 //! way when the machine stopped. Its bytes are copied and made durable before the segment is cut.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::replay::Torn;
 use super::{LedgerError, TornTail};
@@ -13,6 +13,12 @@ use crate::journal::Files;
 
 /// How many set-aside ends of one place are kept apart before opening gives up.
 const MAX_COPIES: u32 = 1000;
+
+fn copy(disk: &dyn Disk, file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut copy = disk.create(file)?;
+    copy.write_at(bytes, 0)?;
+    copy.sync()
+}
 
 /// Copies the torn bytes away and cuts the segment; a segment without a header is moved as a whole.
 pub(super) fn set_aside(disk: &dyn Disk, files: &Files, torn: &Torn) -> Result<TornTail, LedgerError> {
@@ -30,9 +36,8 @@ pub(super) fn set_aside(disk: &dyn Disk, files: &Files, torn: &Torn) -> Result<T
         if torn.offset == 0 {
             disk.rename(&torn.segment.path, &file)?;
         } else {
-            let mut copy = disk.create(&file)?;
-            copy.write_at(&torn.bytes, 0)?;
-            copy.sync()?;
+            // A copy that is not whole would only take room, at every attempt on a full disk.
+            copy(disk, &file, &torn.bytes).inspect_err(|_| drop(disk.remove(&file)))?;
             disk.sync_directory(&files.journal())?;
             let mut segment = disk.open(&torn.segment.path)?;
             segment.set_len(torn.offset as u64)?;

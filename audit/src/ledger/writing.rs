@@ -2,22 +2,25 @@
 //!
 //! In this order: write the group and sync → note the head apart → show it to readers; then its records may be
 //! acknowledged. After a failed write or sync nobody knows what is on the disk: everything that comes later is
-//! refused, until the ledger is opened again.
+//! refused, until the files were put back to what was acknowledged and read again (`opening::again`).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::head_writer::HeadWriter;
 use super::journal_writer::JournalWriter;
-use super::owner::describe;
+use super::numbering::Place;
+use super::owner::{Clock, describe};
 use super::publisher::Publisher;
 use super::tail::Tail;
-use crate::chain::Chain;
 use crate::journal::Group;
 
 /// What it writes to, and where it stands there.
 pub(super) struct Writing {
-    pub(super) chain: Chain,
+    /// Behind the last acknowledged record.
+    pub(super) place: Place,
     pub(super) note: Arc<str>,
     pub(super) journal: JournalWriter,
     pub(super) head: HeadWriter,
@@ -27,21 +30,29 @@ pub(super) struct Writing {
     /// How often the head file is synced.
     pub(super) flush_interval: Duration,
     pub(super) publisher: Arc<Publisher>,
+    pub(super) clock: Clock,
     /// When the head file was last synced.
     pub(super) synced: Instant,
     /// Why nothing is written any more.
-    pub(super) failed: Option<String>,
+    pub(super) failure: Option<Failure>,
+}
+
+/// What failed, and when.
+#[derive(Clone)]
+pub(super) struct Failure {
+    pub(super) reason: String,
+    pub(super) when: Timestamp,
 }
 
 impl Writing {
     /// Makes a group durable, then shows it. After an error nothing more is written.
     pub(super) fn write(
         &mut self,
-        chain: Chain,
+        after: Place,
         note: Arc<str>,
         group: Group<Vec<u8>>,
     ) -> Result<(), String> {
-        self.unless_failed(|writing| writing.keep(chain, note, group))
+        self.unless_failed(|writing| writing.keep(after, note, group))
     }
 
     /// Whether the head file was not synced for a while.
@@ -58,12 +69,14 @@ impl Writing {
     }
 
     fn unless_failed(&mut self, work: impl FnOnce(&mut Self) -> Result<(), String>) -> Result<(), String> {
-        if let Some(reason) = &self.failed {
-            return Err(reason.clone());
+        if let Some(failure) = &self.failure {
+            return Err(failure.reason.clone());
         }
-        work(self).inspect_err(|reason| {
-            self.publisher.failed(reason);
-            self.failed = Some(reason.clone());
+        // Without a store that takes them, groups would pile up in memory.
+        let worked = self.tail.failure().map_or(Ok(()), Err).and_then(|()| work(self));
+        worked.inspect_err(|reason| {
+            self.publisher.recovering(reason);
+            self.failure = Some(Failure { reason: reason.clone(), when: (self.clock)() });
         })
     }
 
@@ -74,13 +87,17 @@ impl Writing {
         Ok(())
     }
 
-    fn keep(&mut self, chain: Chain, note: Arc<str>, group: Group<Vec<u8>>) -> Result<(), String> {
-        self.journal.append(&self.chain, &self.note, group.frame()).map_err(|error| describe(&error))?;
-        self.head.write(&note).map_err(|error| format!("cannot write the head file: {error}"))?;
-        self.tail.push(Arc::new(group), self.store_lag_bytes)?;
-        self.chain = chain;
+    fn keep(&mut self, after: Place, note: Arc<str>, group: Group<Vec<u8>>) -> Result<(), String> {
+        let appended = self.journal.append(&self.place.chain, &self.note, group.frame());
+        appended.map_err(|error| describe(&error))?;
+        self.head.write(&note).map_err(|error| {
+            self.journal.take_back(group.frame());
+            format!("cannot write the head file: {error}")
+        })?;
+        self.tail.push(Arc::new(group), self.store_lag_bytes);
+        self.place = after;
         self.note = Arc::clone(&note);
-        self.publisher.durable(self.chain.size(), note);
+        self.publisher.durable(self.place.chain.size(), note);
         Ok(())
     }
 }

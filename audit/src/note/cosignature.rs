@@ -92,6 +92,11 @@ impl CosignerKey {
         &self.name
     }
 
+    /// Whether this is the same key, whatever it is called.
+    pub fn is_same_key(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+
     /// What must be signed to say that `checkpoint` was seen at `time`, a POSIX time in seconds.
     pub fn message(&self, checkpoint: &Checkpoint, time: u64) -> Vec<u8> {
         match self.key {

@@ -285,6 +285,18 @@ impl Signers {
         {
             tenure.until = Some(size);
             self.own.push(Tenure { key: new, after: size.saturating_sub(1), until: None });
+            self.end_delegate(size);
+        }
+        // Which heads it signed stands nowhere here; that it was lent to is what makes them heads of this ledger.
+        let office = self.own.last().map(|tenure| format!("{}{DELEGATE_SUFFIX}", tenure.key.name()));
+        if let Some(Delegation { key, not_after, heads }) = news.delegation
+            && office.is_some_and(|name| key.name() == name)
+        {
+            self.end_delegate(size);
+            self.delegates.push(Tenure { key: key.clone(), after: size, until: None });
+            self.lent = Some(Lent { key, not_after, heads_left: heads });
+        } else if self.lent.as_ref().is_some_and(|lent| record.time > lent.not_after) {
+            self.end_delegate(size);
         }
     }
 

@@ -276,3 +276,21 @@ proptest! {
         prop_assert_eq!(signers.is_anchored(), own.iter().any(|key| given.contains(key)));
     }
 }
+
+#[test]
+fn a_lent_key_that_records_under_one_head_name_has_signed_what_was_lost() {
+    let lent = Delegation { key: public(10), not_after: at(100), heads: 2 };
+    let mut journal = crate::testing::JournalBuilder::new(ORIGIN, key(1));
+    journal.group([
+        crate::Draft::new(crate::Kind::LedgerCreated, crate::record::Outcome::Success)
+            .detail("key", public(1).to_string()),
+        Delegation { not_after: journal.time + SignedDuration::from_secs(60), ..lent }.draft(),
+    ]);
+    let mut signers = Signers::new(&publics(&[1]));
+    for record in journal.records() {
+        signers.covered(&crate::record::RecordReader::default().read(&record).unwrap());
+    }
+    assert!(signers.in_its_time(5, &note(5, &[10]), true).is_ok());
+    assert!(signers.in_its_time(2, &note(2, &[10]), true).is_err(), "not before it was lent to");
+    assert!(signers.in_its_time(5, &note(5, &[11]), true).is_err());
+}

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use jiff::SignedDuration;
 
 use super::walk::{Pruned, Stop, Walk};
-use super::{Break, EARLIER, GIVEN, Known, Part, Statement, Summary, Trust, Verdict, Verified};
+use super::{
+    Break, COSIGNED, EARLIER, GIVEN, Known, Part, Statement, Summary, Trust, Verdict, Verified, WITNESSED,
+};
 use crate::checkpoint::Checkpoint;
 use crate::kind::Kind;
 use crate::prefix::NAME;
@@ -83,7 +85,7 @@ impl Assessment<'_> {
             return (Part::not_evaluated("There is no record."), None);
         }
         let (mut good, mut doubts) = (Vec::new(), Vec::new());
-        let mut doubted = false;
+        let (mut doubted, mut carried) = (false, self.since.is_some_and(|since| self.is_all(since.size())));
         if let Some(pruned) = &self.walk.pruned {
             match explained(pruned) {
                 Ok(sentence) => doubts.push(sentence),
@@ -130,7 +132,10 @@ impl Assessment<'_> {
                     ));
                 }
                 Statement::Usable(checkpoint, _) => match self.compare(checkpoint, name, root) {
-                    Ok(sentence) => good.push(sentence),
+                    Ok(sentence) => {
+                        carried |= self.carries(name, checkpoint);
+                        good.push(sentence);
+                    }
                     Err((sentence, broken)) => return (Part::fail(sentence), broken),
                 },
             }
@@ -145,7 +150,19 @@ impl Assessment<'_> {
                 since.checked_at().map(|time| format!(" ({time:.0})")).unwrap_or_default()
             ));
         }
-        if good.is_empty() || doubted {
+        if matches!(self.known.head, Statement::Absent) {
+            doubts.push(format!("{} is missing.", capital(self.known.head_name)));
+        }
+        if !carried && !doubted && !good.is_empty() {
+            good.append(&mut doubts);
+            good.push(
+                "What is older than the last record does not say how the ledger ends, so an end that was cut off \
+                 together with the head file cannot be noticed."
+                    .to_owned(),
+            );
+            return (Part::not_evaluated(good.join(" ")), None);
+        }
+        if !carried || doubted {
             doubts.push(
                 "Nothing outside the journal says how long it must be, so an end that was cut off cannot be \
                  noticed."
@@ -157,6 +174,17 @@ impl Assessment<'_> {
         good.extend(self.accepted_gaps());
         good.push(self.ending());
         (Part::pass(good.join(" ")), None)
+    }
+
+    /// Whether what fits says enough about the end to pass by itself. What an owner keeps beside the ledger is
+    /// replaced at intervals: an old one, left there without the head file, is what a cut off end leaves behind.
+    fn carries(&self, name: &str, checkpoint: &Checkpoint) -> bool {
+        let current = self.walk.origin.get() == Some(checkpoint.origin.as_str());
+        (name != COSIGNED && name != WITNESSED) || (current && self.is_all(checkpoint.size))
+    }
+
+    fn is_all(&self, size: u64) -> bool {
+        size == self.walk.chain.size()
     }
 
     fn compare(
@@ -343,6 +371,12 @@ impl Assessment<'_> {
             list.insert(
                 0,
                 "that the records which were verified earlier are still what they were: they were not read again",
+            );
+        }
+        if !self.trust.cosigners.is_empty() && !self.known.is_seen_to_the_end(self.walk, self.trust) {
+            list.push(
+                "that a cosigner has seen any record behind the head that it signed, which is not the last one: \
+                 nothing says that this head is a recent one",
             );
         }
         if self.gaps().next().is_some() {

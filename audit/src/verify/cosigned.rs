@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::walk::MARKS;
+use super::walk::{MARKS, Walk};
 use super::{Known, Statement, Trust};
 use crate::digest::Digest;
 use crate::note::{CosignerKey, NoteError};
@@ -30,6 +30,16 @@ impl Known {
         } else {
             Err(format!("{sentence}; {needed} are needed."))
         }
+    }
+
+    /// Whether each cosigner that is needed has signed a head over all records.
+    pub(super) fn is_seen_to_the_end(&self, walk: &Walk, trust: &Trust) -> bool {
+        let to_the_end = |cosigner: &&CosignerKey| {
+            let latest = self.latest(cosigner, &walk.roots).ok().flatten();
+            latest.is_some_and(|(size, _)| size == walk.chain.size())
+        };
+        let needed = trust.quorum.unwrap_or(trust.cosigners.len());
+        trust.cosigners.iter().filter(to_the_end).count() >= needed
     }
 
     /// The largest head that this cosigner signed and that the records lead to, with the time.

@@ -18,12 +18,20 @@ impl Assessment<'_> {
 
     /// Whether the auditor accepts all epochs; otherwise the answer to completeness.
     pub(super) fn gaps_accepted(&self) -> Result<(), (Part, Option<Break>)> {
-        let accepted = self.trust.accept_epoch.unwrap_or(1);
+        let given = self.trust.accept_epoch.as_deref();
+        let named = |epoch: &Epoch| given.is_some() && epoch.declaration().as_deref() == given;
+        let accepted = self.gaps().find(|(epoch, _)| named(epoch)).map_or(1, |(epoch, _)| epoch.number);
         let Some((epoch, _)) = self.gaps().find(|(epoch, _)| epoch.number > accepted) else { return Ok(()) };
-        let last = self.gaps().map(|(epoch, _)| epoch.number).max().unwrap_or_default();
-        let told: Vec<_> = self.gaps().map(|(_, resumed)| format!("{resumed}.")).collect();
-        let sentence =
-            format!("{} Whoever accepts that says so with `--accept-epoch {last}`.", told.join(" "));
+        let mut told: Vec<_> = self.gaps().map(|(_, resumed)| format!("{resumed}.")).collect();
+        if let Some(given) = given.filter(|_| accepted == 1) {
+            told.push(format!("`--accept-epoch {given}` is none of these declarations."));
+        }
+        let last = self.gaps().last().and_then(|(epoch, _)| epoch.declaration());
+        told.push(match last {
+            Some(last) => format!("Whoever accepts that says so with `--accept-epoch {last}`."),
+            None => "Verify the whole ledger, without an earlier state, to accept that.".to_owned(),
+        });
+        let sentence = told.join(" ");
         let what =
             format!("the ledger goes on with it in epoch {}, after a gap that it declares", epoch.number);
         let at = Break { seq: Seq::new(epoch.start), what, segment: None, offset: None };

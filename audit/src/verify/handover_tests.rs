@@ -253,7 +253,7 @@ fn an_own_head_that_a_declared_gap_explains_away_is_no_end_under_the_own_key() {
     };
     forged.group([resumed.draft(), plain(), plain(), plain()]);
     assert_eq!(forged.chain.size(), size);
-    let trust = Trust { own_key_only: true, accept_epoch: Some(2), ..trusting(&[1]) };
+    let trust = Trust { own_key_only: true, accept_epoch: declared(&forged), ..trusting(&[1]) };
     assert_eq!(check(&forged, &trust).overall(), Overall::Broken, "without a head of the own key");
     let trust = Trust { cosigned: Some(own), ..trust };
     let verdict = check(&forged, &trust);
@@ -312,8 +312,9 @@ fn a_lent_key_declares_no_records_as_missing() {
     let mut by_own = journal.clone();
     by_own.group_by([resumed.draft()], &[&own]);
     journal.group_by([resumed.draft()], &[&delegate()]);
-    let trust = Trust { accept_epoch: Some(2), ..trusting(&[1]) };
+    let trust = Trust { accept_epoch: declared(&by_own), ..trusting(&[1]) };
     assert_eq!(check(&by_own, &trust).overall(), Overall::Verified);
+    let trust = Trust { accept_epoch: declared(&journal), ..trust };
     let sentence = refused(&journal, &trust);
     assert!(sentence.contains("begins a new epoch"), "{sentence}");
 }
@@ -326,4 +327,47 @@ fn the_end_of_a_delegation_is_read_in_one_spelling() {
     let draft = delegation.draft().detail("not_after", not_after.to_string().replace('Z', "+00:00"));
     journal.group([draft]);
     refused(&journal, &trusting(&[1]));
+}
+
+/// What the last declaration in it would be accepted by.
+fn declared(journal: &JournalBuilder) -> Option<String> {
+    check(journal, &trusting(&[1])).ledger.epochs.last().and_then(crate::epoch::Epoch::declaration)
+}
+
+#[test]
+fn an_accepted_epoch_is_the_declaration_that_was_judged_and_no_other_of_its_number() {
+    use crate::epoch::{Cause, Resumed};
+    let resumed = |kept: usize, set_aside: &str| {
+        let mut journal = begun();
+        for _ in 0..kept {
+            journal.group([plain()]);
+        }
+        let origin = format!("{ORIGIN}#2");
+        let resumed = Resumed {
+            epoch: 2,
+            origin: origin.clone(),
+            origin_before: ORIGIN.to_owned(),
+            cause: Cause::Restored,
+            first: journal.chain.size(),
+            at_least: 0,
+            lost_head: None,
+            set_aside: set_aside.to_owned(),
+            tokens_kept: true,
+        };
+        journal.resume(&origin);
+        journal.group([resumed.draft()]);
+        journal
+    };
+    let journal = resumed(3, "set-aside/epoch-2");
+    let judged = declared(&journal).unwrap();
+    let accepting = |text: &str| Trust { accept_epoch: Some(text.to_owned()), ..trusting(&[1]) };
+    assert_eq!(check(&journal, &accepting(&judged)).overall(), Overall::Verified);
+    for other in [resumed(1, "set-aside/epoch-2"), resumed(3, "set-aside/other")] {
+        assert_eq!(check(&other, &accepting(&judged)).completeness.state, State::Fail);
+    }
+    for text in ["2", "", "3", &judged[..judged.len() - 1], &judged.to_uppercase().replace('A', "B")] {
+        let verdict = check(&journal, &accepting(text));
+        assert_eq!(verdict.completeness.state, State::Fail, "{text}");
+        assert!(verdict.completeness.sentence.contains(&format!("--accept-epoch {judged}")), "{verdict:#?}");
+    }
 }

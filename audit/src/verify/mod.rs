@@ -55,8 +55,9 @@ pub struct Trust {
     pub cosigners: Vec<CosignerKey>,
     /// How many of them; all, if nothing is said.
     pub quorum: Option<usize>,
-    /// The last epoch whose declared gaps are accepted; the first, if nothing is said.
-    pub accept_epoch: Option<u64>,
+    /// The last declaration of a gap that is accepted, with all before it, as
+    /// [`Epoch::declaration`](crate::epoch::Epoch::declaration) names it; none, if nothing is said.
+    pub accept_epoch: Option<String>,
     /// The present time, to say how old the last record is.
     pub now: Option<Timestamp>,
     /// How old the last record may be.

@@ -484,3 +484,49 @@ proptest::proptest! {
         proptest::prop_assert_ne!(verdict.overall(), Overall::Verified);
     }
 }
+
+#[test]
+fn what_lies_beside_a_ledger_without_its_head_file_passes_only_if_it_covers_all() {
+    let mut journal = JournalBuilder::new(ORIGIN, signer());
+    journal.group([created(&signer())]).group((1..3).map(draft));
+    let kept = journal.note.clone();
+    journal.group([draft(3)]);
+    let (last, cut) = (journal.note.clone(), journal.segments.clone());
+    let beside = |note: &str, second: bool| {
+        let (cosigned, witnessed) = if second { (None, Some(note)) } else { (Some(note), None) };
+        Trust { cosigned: cosigned.map(str::to_owned), witnessed: witnessed.map(str::to_owned), ..trust() }
+    };
+    let garbage = vec![7; crate::journal::head::FILE_BYTES];
+    for second in [false, true] {
+        for head in [None, Some(&garbage[..])] {
+            let verdict = check_with(&cut, head, &beside(&kept, second));
+            assert_eq!(verdict.overall(), Overall::NotEvaluated, "{verdict:#?}");
+            assert!(
+                verdict.completeness.sentence.contains("head file beside it is missing") || head.is_some()
+            );
+            let verdict = check_with(&cut, head, &beside(&last, second));
+            assert_eq!(verdict.overall(), Overall::Verified, "{verdict:#?}");
+        }
+        let verdict = check_with(&cut, Some(&journal.head_file()), &beside(&kept, second));
+        assert_eq!(verdict.overall(), Overall::Verified, "{verdict:#?}");
+    }
+}
+
+#[test]
+fn an_earlier_check_does_not_stand_in_for_a_missing_head_file() {
+    let mut journal = JournalBuilder::new(ORIGIN, signer());
+    journal.group([created(&signer())]);
+    let since = |journal: &JournalBuilder, head: Option<&[u8]>, since: Option<&Verified>| {
+        let segments = journal.segments.clone().into_iter();
+        let segments = segments.map(|(name, bytes)| Ok(Segment { name, bytes }));
+        verify_since(segments, head, &trust(), since, &mut |_| {})
+    };
+    let (_, state) = since(&journal, Some(&journal.head_file()), None);
+    assert_eq!(since(&journal, None, state.as_ref()).0.overall(), Overall::Verified, "nothing was added");
+    journal.group((1..3).map(draft));
+    let (verdict, _) = since(&journal, None, state.as_ref());
+    assert_eq!(verdict.overall(), Overall::NotEvaluated, "{verdict:#?}");
+    assert!(verdict.completeness.sentence.contains("head file beside it is missing"), "{verdict:#?}");
+    let (verdict, _) = since(&journal, Some(&journal.head_file()), state.as_ref());
+    assert_eq!(verdict.overall(), Overall::Verified, "{verdict:#?}");
+}

@@ -127,6 +127,13 @@ fn timestamp(seconds: u64) -> Option<Timestamp> {
     Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
 }
 
+/// Since when enough witnesses have seen a head, counting the newest cosignatures: one that is new makes an old one no newer.
+fn reached_at(times: impl Iterator<Item = u64>, quorum: usize) -> Option<u64> {
+    let mut times: Vec<_> = times.collect();
+    times.sort_unstable_by(|one, other| other.cmp(one));
+    times.get(quorum.checked_sub(1)?).copied()
+}
+
 /// What one round brought, in the order of the witnesses.
 type Round = Vec<Result<Seen, Trouble>>;
 
@@ -223,10 +230,10 @@ impl Work {
             }
         });
         if seen.len() >= self.options.quorum
-            && let Some(last) = seen.values().max()
+            && let Some(last) = reached_at(seen.values().copied(), self.options.quorum)
         {
-            let age = Duration::from_secs(now.saturating_sub(*last));
-            self.reached(&checkpoint, &seen.keys().copied().collect::<Vec<_>>(), *last, age);
+            let age = Duration::from_secs(now.saturating_sub(last));
+            self.reached(&checkpoint, &seen.keys().copied().collect::<Vec<_>>(), last, age);
         }
     }
 
@@ -266,7 +273,8 @@ impl Work {
             }
         }
         if reached {
-            let last = round.iter().flatten().map(|seen| seen.time).max().unwrap_or_default();
+            let times = round.iter().flatten().map(|seen| seen.time);
+            let last = reached_at(times, self.options.quorum).unwrap_or_default();
             self.reached(&head.checkpoint, &by, last, begun.elapsed());
         }
         self.note(&head.checkpoint, &round);

@@ -315,3 +315,9 @@ async fn a_restored_backup_is_told_from_the_ledger_that_was_witnessed() {
     assert_eq!(longer, restored(Trouble::OtherBeginning { old: 32 }));
     assert_eq!(fakes[1].last.lock().unwrap().as_ref().unwrap().size, 32, "the fork was not cosigned");
 }
+
+#[test]
+fn a_head_is_as_young_as_the_oldest_cosignature_that_its_quorum_needs() {
+    let at = |quorum| super::reached_at([10, 400, 300].into_iter(), quorum);
+    assert_eq!((at(1), at(2), at(3), at(4), at(0)), (Some(400), Some(300), Some(10), None, None));
+}

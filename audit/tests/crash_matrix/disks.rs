@@ -5,12 +5,13 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use sallyport_audit::ledger::{Disk, DiskFile, RealDisk};
 use sallyport_audit::testing::PlainVault;
-use sallyport_audit::{AppendError, Ledger, Seq};
+use sallyport_audit::{AppendError, Ledger, LedgerStatus, Seq};
 
-use crate::sample::{block_on, draft, named, open, options, signer, survives};
+use crate::sample::{block_on, draft, holds, named, open, options, signer, survives};
 use crate::{Counts, Effort};
 
 const SEGMENT_BYTES: u64 = 1500;
@@ -125,7 +126,59 @@ pub(crate) fn run(effort: &Effort, counts: &mut Counts) {
             }
         }
     }
+    going_on(effort, counts);
     really_full(counts);
+}
+
+/// Each operation of a life fails once, in each way but for good, and the ledger goes on by itself.
+fn going_on(effort: &Effort, counts: &mut Counts) {
+    for (number, fault) in [Fault::Nothing, Fault::Half, Fault::All].into_iter().enumerate() {
+        for at in 0.. {
+            if !effort.full && (at + number) % 3 > 0 {
+                continue;
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let what = format!("operation {at} fails ({fault:?}), and the ledger goes on");
+            let Some(known) = patient_life(folder.path(), at, fault, &what, counts) else { break };
+            counts.acknowledged += known.len() as u64;
+            survives(folder.path(), SEGMENT_BYTES, &known, &what, counts);
+            counts.case("a disk operation fails, and the ledger goes on");
+        }
+    }
+}
+
+/// Opens on a disk that works, appends while it fails once, and goes on; nothing if it had no more to do that could fail.
+fn patient_life(
+    path: &Path,
+    at: usize,
+    fault: Fault,
+    what: &str,
+    counts: &mut Counts,
+) -> Option<Vec<(Seq, String)>> {
+    open(options(path, SEGMENT_BYTES)).ok().map(|(ledger, _)| block_on(ledger.close()).unwrap())?;
+    let plan = Plan { count: Arc::default(), at, fault, kind: io::ErrorKind::StorageFull };
+    let mut options = options(path, SEGMENT_BYTES);
+    options.retry_interval = Duration::from_millis(1);
+    let disk = Arc::new(FailingDisk(plan.clone()));
+    let Ok((ledger, _)) = Ledger::open_on(options, Box::new(signer()), Arc::new(PlainVault), disk) else {
+        return Some(Vec::new());
+    };
+    let mut known = Vec::new();
+    block_on(async {
+        for n in 0..6 {
+            loop {
+                ledger.status().wait_for(LedgerStatus::is_open).await.unwrap();
+                match ledger.append(draft(n)).await {
+                    Ok(receipt) => break known.push(named(&receipt)),
+                    Err(AppendError::Recovering { .. }) => {}
+                    Err(other) => panic!("{what}: {other}"),
+                }
+            }
+        }
+        holds(&ledger, &known, what, counts);
+        let _ = ledger.close().await;
+    });
+    (plan.count.load(Ordering::SeqCst) > at).then_some(known)
 }
 
 /// Opens, appends over several segments, closes, opens again and appends, all on a disk that fails once.
@@ -141,7 +194,7 @@ fn life(path: &Path, at: usize, fault: Fault, kind: io::ErrorKind) -> (Vec<(Seq,
             for n in start..start + 3 {
                 match ledger.append(draft(n)).await {
                     Ok(receipt) => known.push(named(&receipt)),
-                    Err(AppendError::Failed { .. }) => {}
+                    Err(AppendError::Recovering { .. }) => {}
                     Err(other) => panic!("{other}"),
                 }
             }
@@ -151,7 +204,7 @@ fn life(path: &Path, at: usize, fault: Fault, kind: io::ErrorKind) -> (Vec<(Seq,
     (known, plan.count.load(Ordering::SeqCst))
 }
 
-/// A small file system that is written full, and made larger afterwards. Needs leave to mount one.
+/// A small file system that is written full, and made larger while the ledger is open. Needs leave to mount one.
 fn really_full(counts: &mut Counts) {
     let folder = tempfile::tempdir().unwrap();
     let mount = |options: &str| {
@@ -177,7 +230,12 @@ fn really_full(counts: &mut Counts) {
                     }
                 }
             }
-            let _ = ledger.close().await;
+            assert!(mount("remount,size=64m"), "it can be made larger");
+            ledger.status().wait_for(LedgerStatus::is_open).await.unwrap();
+            let receipt = ledger.append(draft(10_000)).await.unwrap();
+            known.push(named(&receipt));
+            holds(&ledger, &known, "a file system with room again", counts);
+            ledger.close().await.unwrap();
         });
     }
     counts.acknowledged += known.len() as u64;
@@ -185,7 +243,6 @@ fn really_full(counts: &mut Counts) {
         refused.is_some_and(|error| error.hint().contains("disk")),
         "the disk got full, and that is said"
     );
-    assert!(mount("remount,size=64m"), "it can be made larger");
     survives(&path, 200_000, &known, "a file system that was really full", counts);
     counts.case("a file system that is really full");
     let unmounted = Command::new("umount").arg(folder.path()).output().unwrap();

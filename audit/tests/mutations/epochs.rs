@@ -75,7 +75,7 @@ pub(crate) fn run(score: &mut Score) {
 
 fn not_accepted(score: &mut Score) {
     for (what, sample) in good() {
-        for accept_epoch in [None, Some(1)] {
+        for accept_epoch in [None, Some("2".to_owned())] {
             let trust = Trust { accept_epoch, ..trust() };
             let (segments, head) = (sample.bind(), sample.head.as_deref());
             let class = "a declared gap that the auditor has not accepted";

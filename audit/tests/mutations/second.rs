@@ -1,18 +1,21 @@
 //! The second verifier, in another language and written from the specification alone, must say the same.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sallyport_audit::note::PublicKey;
 use sallyport_audit::verify::Overall;
 
-use crate::ledger::genuine;
+use crate::ledger::{declared, genuine};
 
 /// What the first verifier said of a ledger, and with which keys.
 struct Said {
     what: String,
     first: Overall,
     keys: Vec<String>,
+    /// What it declares, and is accepted.
+    declared: Option<String>,
 }
 
 /// Ledgers on disk, with what the first verifier said.
@@ -54,7 +57,8 @@ impl Second {
         if let Some(head) = head {
             std::fs::write(directory.join("head"), head).unwrap();
         }
-        self.said.push(Said { what, first, keys: keys.iter().map(ToString::to_string).collect() });
+        let declared = declared(segments, keys);
+        self.said.push(Said { what, first, keys: keys.iter().map(ToString::to_string).collect(), declared });
     }
 
     fn directory(&self, number: usize) -> PathBuf {
@@ -70,9 +74,11 @@ impl Second {
         {
             let directories = (0..cases.len()).map(|number| self.directory(done + number));
             let keys = cases[0].keys.iter().flat_map(|key| ["--key", key.as_str()]);
+            let declared: BTreeSet<_> = cases.iter().filter_map(|case| case.declared.as_deref()).collect();
+            let accepted = declared.into_iter().flat_map(|declared| ["--accept-epoch", declared]);
             let output = Command::new("python3")
                 .arg(&program)
-                .args(["--accept-epoch", "2"])
+                .args(accepted)
                 .args(keys)
                 .args(directories)
                 .output()

@@ -2,10 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard};
+use std::thread;
 use std::time::Duration;
 
 use super::*;
 use crate::error::Fault;
+use crate::health::Cause;
 use crate::recovery::Step;
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -17,6 +19,10 @@ struct StandIn {
     gate: Mutex<()>,
     generation: AtomicU32,
     refuses: AtomicBool,
+    /// Only the next call hangs.
+    hangs_once: AtomicBool,
+    hung: AtomicBool,
+    waiting: AtomicU32,
     signatures: AtomicU32,
     connections: AtomicU32,
     steps: Mutex<Vec<Step>>,
@@ -32,7 +38,12 @@ struct Session(Arc<StandIn>, u32);
 
 impl Session {
     fn call(&self) -> Result<(), KeyError> {
-        drop(self.0.hang());
+        let spared = self.0.hung.swap(true, Ordering::SeqCst) && self.0.hangs_once.load(Ordering::SeqCst);
+        if !spared {
+            self.0.waiting.fetch_add(1, Ordering::SeqCst);
+            drop(self.0.hang());
+            self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+        }
         if self.1 == self.0.generation.load(Ordering::SeqCst) { Ok(()) } else { Err(fault()) }
     }
 }
@@ -65,6 +76,10 @@ impl Store for Place {
             return Ok(());
         }
         Err(fault())
+    }
+
+    fn may_log_in(&self, told: bool) -> bool {
+        told
     }
 }
 
@@ -207,8 +222,13 @@ fn what_nobody_waits_for_any_more_is_not_signed() {
 #[test]
 #[expect(clippy::await_holding_lock, reason = "the token hangs on purpose, in its own thread")]
 fn a_long_queue_is_told_as_such_and_not_as_a_broken_token() {
-    let (token, keys) =
-        keys(Tuning { probe_every: PATIENCE, sign_timeout: Duration::from_millis(200), ..quick() });
+    // The only worker is not replaced, so that the queue stands still behind it.
+    let (token, keys) = keys(Tuning {
+        probe_every: PATIENCE,
+        sign_timeout: Duration::from_millis(200),
+        most_lost: 0,
+        ..quick()
+    });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let hanging = token.hang();
@@ -219,4 +239,52 @@ fn a_long_queue_is_told_as_such_and_not_as_a_broken_token() {
         assert!(matches!(second, Err(KeyError::Busy)), "{second:?}");
         drop(hanging);
     });
+}
+
+#[test]
+fn a_call_that_never_ends_costs_its_thread_and_no_more() {
+    let (token, keys) = keys(Tuning { probe_every: PATIENCE, ..quick() });
+    // One session hangs; new ones do not, as when a connection to a network token is lost.
+    token.hangs_once.store(true, Ordering::SeqCst);
+    let hanging = token.hang();
+    assert!(matches!(keys.sign_blocking(Role::Tls, b"first"), Err(KeyError::TimedOut { .. })));
+    wait_for(&keys, |health| *health == Health::Up);
+    // The only worker is in that call; another has its seat.
+    let signed = (0..100).find_map(|_| keys.sign_blocking(Role::Tls, b"second").ok());
+    assert_eq!(signed.unwrap(), b"second");
+    assert_eq!(keys.vitals().stuck_calls, 1);
+    drop(hanging);
+    while keys.vitals().stuck_calls > 0 {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_module_that_hangs_costs_a_bounded_number_of_threads() {
+    let (token, keys) = keys(Tuning { most_lost: 3, ..quick() });
+    let hanging = token.hang();
+    assert!(keys.sign_blocking(Role::Tls, b"first").is_err());
+    while keys.vitals().stuck_calls < 3 {
+        thread::yield_now();
+    }
+    let down = keys.vitals();
+    assert_eq!(down.health.outage().unwrap().cause, Cause::NotAnswering, "{down:?}");
+    // One worker, one watch, and each that replaced them: no more are made.
+    let hung = token.waiting.load(Ordering::SeqCst);
+    assert!(hung <= 3 + 2, "{hung}");
+    drop(hanging);
+    wait_for(&keys, |health| *health == Health::Up);
+    while keys.vitals().stuck_calls > 0 {
+        thread::yield_now();
+    }
+    assert_eq!(keys.sign_blocking(Role::Tls, b"third").unwrap(), b"third");
+}
+
+#[test]
+fn status_says_how_long_calls_take() {
+    let (_token, keys) = keys(quick());
+    keys.sign_blocking(Role::Tls, b"one").unwrap();
+    keys.sign_blocking(Role::Tls, b"two").unwrap();
+    let told = serde_json::to_value(keys.vitals()).unwrap();
+    assert_eq!((&told["state"], &told["latency"]["calls"]), (&"up".into(), &2.into()), "{told}");
 }

@@ -7,15 +7,20 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::Arc;
+use std::time::Duration;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use crate::error::{Fault, KeyError};
 
 /// Modules are never unloaded: their threads and exit handlers may still need their code.
 static LOADED: Mutex<BTreeMap<PathBuf, Arc<Module>>> = Mutex::new(BTreeMap::new());
+
+/// How long one call waits for others to leave the module. Past that one of them is stuck: nobody waits with it.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A loaded PKCS#11 module.
 pub(super) struct Module {
@@ -41,7 +46,7 @@ impl Module {
     pub(super) fn load(path: &Path) -> Result<Arc<Self>, KeyError> {
         let key = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         // Held throughout: initialising from two threads at once has crashed real modules.
-        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = LOADED.try_lock_for(PATIENCE).ok_or(KeyError::Stuck)?;
         if let Some(module) = loaded.get(&key) {
             module.ensure_initialised()?;
             return Ok(Arc::clone(module));
@@ -68,7 +73,7 @@ impl Module {
 
     /// Leave to open new sessions.
     pub(super) fn lease(&self) -> Result<Lease<'_>, KeyError> {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.try_read_for(PATIENCE).ok_or(KeyError::Stuck)?;
         if !state.initialised {
             return Err(KeyError::operation("use the token", Fault::new("its module is not initialised")));
         }
@@ -86,7 +91,7 @@ impl Module {
 
     /// Finalises and initialises the module, unless somebody did so since `seen`. Returns its generation.
     pub(super) fn reinitialise(&self, seen: u64) -> Result<u64, KeyError> {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.try_write_for(PATIENCE).ok_or(KeyError::Stuck)?;
         if state.initialised && state.generation != seen {
             return Ok(state.generation);
         }
@@ -102,7 +107,7 @@ impl Module {
     }
 
     fn ensure_initialised(&self) -> Result<(), KeyError> {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.try_write_for(PATIENCE).ok_or(KeyError::Stuck)?;
         if state.initialised { Ok(()) } else { self.initialise(&mut state) }
     }
 

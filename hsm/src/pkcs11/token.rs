@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error, RvError};
 use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
+use parking_lot::{Mutex, MutexGuard};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::{Fault, KeyError};
@@ -18,7 +19,7 @@ use crate::recovery::Step;
 use crate::role::{Role, Term};
 use crate::secret_file;
 
-use super::module::{Lease, Module};
+use super::module::{Lease, Module, PATIENCE};
 use super::objects;
 use super::session::TokenSession;
 
@@ -28,15 +29,15 @@ pub(super) struct Known(Mutex<BTreeSet<Role>>);
 
 impl Known {
     pub(super) fn insert(&self, role: Role) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(role);
+        self.0.lock().insert(role);
     }
 
     pub(super) fn roles(&self) -> BTreeSet<Role> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 
     fn forget(&self, role: Role) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&role);
+        self.0.lock().remove(&role);
     }
 }
 
@@ -47,6 +48,8 @@ pub(crate) struct Token {
     pin_file: PathBuf,
     seeds: Arc<SeedStore>,
     known: Arc<Known>,
+    /// As it was when it was opened.
+    first: TokenInfo,
     anchor: Mutex<Anchor>,
 }
 
@@ -82,6 +85,7 @@ impl Token {
             pin_file: pin_file.to_owned(),
             seeds: Arc::new(SeedStore::new(directory)?),
             known: Arc::default(),
+            first: anchor.info.clone(),
             anchor: Mutex::new(anchor),
         };
         // Now, rather than at the first visitor: an unprotected key, a seed that does not open.
@@ -92,8 +96,9 @@ impl Token {
         Ok(token)
     }
 
-    fn anchor(&self) -> std::sync::MutexGuard<'_, Anchor> {
-        self.anchor.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A call that does not end may hold it: nobody waits for that without end.
+    fn anchor(&self) -> Result<MutexGuard<'_, Anchor>, KeyError> {
+        self.anchor.try_lock_for(PATIENCE).ok_or(KeyError::Stuck)
     }
 
     /// Forgets keys that a module which has just read its token anew does not find: they are gone, and their
@@ -135,19 +140,18 @@ impl Token {
 
 impl Store for Token {
     fn describe(&self) -> ProviderInfo {
-        let anchor = self.anchor();
         ProviderInfo::Pkcs11 {
             module: self.module.path().to_owned(),
             token: self.label.clone(),
-            serial: anchor.info.serial_number().to_owned(),
-            manufacturer: anchor.info.manufacturer_id().to_owned(),
-            model: anchor.info.model().to_owned(),
+            serial: self.first.serial_number().to_owned(),
+            manufacturer: self.first.manufacturer_id().to_owned(),
+            model: self.first.model().to_owned(),
         }
     }
 
     fn connect(&self) -> Result<Box<dyn Provider>, KeyError> {
         // Held while the session is opened: recovery, which holds it too, must not come in between.
-        let anchor = self.anchor();
+        let anchor = self.anchor()?;
         let (slot, serial) = (anchor.slot, anchor.info.serial_number().to_owned());
         let lease = self.module.lease_of(anchor.generation)?;
         let session = lease
@@ -171,7 +175,7 @@ impl Store for Token {
     }
 
     fn recover(&self, step: Step) -> Result<(), KeyError> {
-        let mut anchor = self.anchor();
+        let mut anchor = self.anchor()?;
         match step {
             Step::Refind => {
                 let _lease = self.attach(&mut anchor)?;
@@ -199,11 +203,23 @@ impl Store for Token {
             }
         }
     }
+
+    fn may_log_in(&self, told: bool) -> bool {
+        let Ok(mut anchor) = self.anchor() else { return false };
+        if told {
+            anchor.refused = None;
+        }
+        match (&anchor.refused, secret_file::read(&self.pin_file)) {
+            (None, _) => true,
+            (Some(refused), Ok(pin)) => refused.expose_secret() != pin.expose_secret(),
+            (Some(_), Err(_)) => false,
+        }
+    }
 }
 
 impl Drop for Token {
     fn drop(&mut self) {
-        let mut anchor = self.anchor();
+        let Ok(mut anchor) = self.anchor() else { return };
         let session = anchor.session.take();
         if let (Some(session), Ok(_lease)) = (session, self.module.lease_of(anchor.generation)) {
             let _closed = session.close();
@@ -232,6 +248,7 @@ impl Anchor {
             return Err(KeyError::WrongPin { label, last_try });
         }
         if self.info.user_pin_locked() {
+            self.refused = Some(pin);
             return Err(KeyError::PinLocked { label, source: Fault::new("CKF_USER_PIN_LOCKED is set") });
         }
         let session = self.session.as_ref().ok_or(KeyError::Closed)?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use sallyport_hsm::testing::TestToken;
-use sallyport_hsm::{Health, KeyError, Keys, Role};
+use sallyport_hsm::{Cause, Health, KeyError, Keys, Role, Turn};
 use tokio::sync::watch;
 
 const MESSAGE: &[u8] = b"sallyport test message";
@@ -21,7 +21,7 @@ async fn wait_for(health: &mut watch::Receiver<Health>, wanted: impl FnMut(&Heal
 }
 
 fn is_down(health: &Health) -> bool {
-    matches!(health, Health::Down { .. })
+    health.outage().is_some()
 }
 
 async fn signs(keys: &Keys, role: Role) {
@@ -84,8 +84,8 @@ fn a_token_taken_away_while_idle_is_noticed_too() {
     runtime().block_on(async {
         let mut health = keys.health();
         token.take_away();
-        let Health::Down { reason, .. } = wait_for(&mut health, is_down).await else { unreachable!() };
-        assert!(!reason.is_empty());
+        let down = wait_for(&mut health, is_down).await;
+        assert!(!down.outage().unwrap().reason.is_empty());
         token.put_back();
         wait_for(&mut health, |health| *health == Health::Up).await;
         signs(&keys, Role::Tls).await;
@@ -106,7 +106,7 @@ fn a_pin_that_became_wrong_is_tried_once_and_again_only_when_its_file_changes() 
         token.put_back();
         wait_for(
             &mut health,
-            |health| matches!(health, Health::Down { reason, .. } if reason.contains("refused the PIN")),
+            |health| matches!(health, Health::NeedsOperator(outage) if outage.cause == Cause::PinRefused && outage.reason.contains("refused the PIN")),
         )
         .await;
         assert!(matches!(keys.sign(Role::Tls, MESSAGE.to_vec()).await, Err(KeyError::Down { .. })));
@@ -114,6 +114,44 @@ fn a_pin_that_became_wrong_is_tried_once_and_again_only_when_its_file_changes() 
         fs::write(token.pin_file(), pin).unwrap();
         wait_for(&mut health, |health| *health == Health::Up).await;
         signs(&keys, Role::Tls).await;
+    });
+}
+
+#[test]
+fn the_same_pin_is_presented_again_only_when_somebody_says_so() {
+    let Some(token) = TestToken::for_this_test() else { return };
+    let keys = token.open_with_keys();
+    let (pin, so_pin) =
+        (fs::read_to_string(token.pin_file()).unwrap(), fs::read_to_string(token.so_pin_file()).unwrap());
+    let set_pin = |pin: &str| {
+        let set = std::process::Command::new("pkcs11-tool")
+            .args(["--module", token.module().to_str().unwrap(), "--token-label", token.label()])
+            .args(["--login", "--login-type", "so", "--so-pin", &so_pin, "--init-pin", "--pin", pin])
+            .output()
+            .expect("pkcs11-tool runs (Debian: apt install opensc)");
+        assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
+    };
+    runtime().block_on(async {
+        let (mut health, mut turns) = (keys.health(), keys.turns());
+        // The PIN is changed under us: our login stands until the token has to be read anew.
+        set_pin("another one");
+        token.take_away();
+        wait_for(&mut health, is_down).await;
+        token.put_back();
+        wait_for(&mut health, |health| matches!(health, Health::NeedsOperator(_))).await;
+        // Mended at the token, so that the file stays as it was: we cannot know.
+        set_pin(&pin);
+        let attempts = health.borrow().outage().unwrap().attempts;
+        token.take_away();
+        token.put_back();
+        assert_eq!(health.borrow().outage().unwrap().attempts, attempts, "nothing is tried meanwhile");
+        keys.retry_pin();
+        wait_for(&mut health, |health| *health == Health::Up).await;
+        signs(&keys, Role::Tls).await;
+        assert!(matches!(turns.recv().await.unwrap(), Turn::Down(_)));
+        let Turn::Up { outage, at } = turns.recv().await.unwrap() else { panic!("it is over") };
+        assert_eq!(outage.cause, Cause::PinRefused);
+        assert!(at >= outage.since);
     });
 }
 
@@ -150,7 +188,8 @@ fn a_key_that_is_gone_is_told_and_does_not_take_the_others_down() {
             assert!(matches!(refused, Err(KeyError::KeyMissing { role: Role::Tls, .. })), "{refused:?}");
         }
         signs(&keys, Role::Ledger).await;
-        assert!(!health.has_changed().unwrap(), "a key that is known to be gone is no outage");
+        assert_eq!(keys.vitals().outages, 1, "a key that is known to be gone is no outage");
+        assert!(!is_down(&health.borrow()));
     });
 }
 
@@ -166,7 +205,7 @@ fn another_token_with_the_same_label_is_not_taken_for_ours() {
         token.put_another();
         wait_for(
             &mut health,
-            |health| matches!(health, Health::Down { reason, .. } if reason.contains("is another one now")),
+            |health| matches!(health, Health::Down(outage) if outage.cause == Cause::TokenExchanged && outage.reason.contains("is another one now")),
         )
         .await;
         assert!(matches!(keys.sign(Role::Ledger, MESSAGE.to_vec()).await, Err(KeyError::Down { .. })));

@@ -79,8 +79,16 @@ impl State {
 
     /// Whether anything speaks of this person as one of another tenant.
     pub(in crate::access) fn is_known_outside(&self, tenant: &super::Tenant, person: &Subject) -> bool {
-        self.tokens.values().any(|token| token.subject == *person && token.tenant != *tenant)
-            || self.requests.values().any(|request| request.subject == *person && request.tenant != *tenant)
+        let elsewhere = |who: &Subject, home: &super::Tenant| who == person && home != tenant;
+        self.tokens.values().any(|token| elsewhere(&token.subject, &token.tenant))
+            || self.devices.values().any(|device| elsewhere(&device.subject, &device.tenant))
+            || self.requests.values().any(|request| elsewhere(&request.subject, &request.tenant))
+            || self.grants.values().any(|grant| elsewhere(&grant.subject, &grant.tenant))
+            || self.locks.values().any(|lock| {
+                let locked =
+                    matches!(&lock.principal, Principal::Person(who) if elsewhere(who, &lock.tenant));
+                locked || lock.by.as_ref().is_some_and(|by| elsewhere(by, &lock.tenant))
+            })
     }
 
     /// The tenants in which this very person is locked.

@@ -52,6 +52,12 @@ pub const KEYS: &[Key] = &[
         "On SIGTERM or Ctrl-C: how long open sessions may finish, in seconds (0 to 3600).",
     ),
     key(
+        "gateway.health_listen",
+        None,
+        "\"127.0.0.1:9443\"",
+        "Address and port on which `/healthz`, `/readyz` and `/readyz.json` answer without TLS: while the HSM is down no new TLS connection can be made. Only for where your monitoring alone gets to.",
+    ),
+    key(
         "gateway.when_ledger_or_hsm_fails",
         Some("\"refuse\""),
         "\"refuse\"",
@@ -105,6 +111,12 @@ pub const KEYS: &[Key] = &[
         Some("5000"),
         "5000",
         "Longest wait for one operation of the token, in milliseconds (100 to 60000).",
+    ),
+    key(
+        "keys.on_down",
+        Some("\"keep\""),
+        "\"end\"",
+        "What becomes of open sessions when the HSM goes down: `keep` (they go on, and what they do is recorded when it can be signed) or `end`. New ones get 503 either way.",
     ),
     key(
         "keys.tls_max_age_days",
@@ -323,6 +335,12 @@ pub const KEYS: &[Key] = &[
         Some("10"),
         "15",
         "How long the answer may take before the publisher counts as lost, in seconds (1 to 300).",
+    ),
+    key(
+        "tunnels.suites",
+        Some("\"any\""),
+        "\"any\"",
+        "Cipher suites that publishers may use: `any`, `aes256gcm` or `chacha20poly1305`. All of them are hybrid post-quantum.",
     ),
     key(
         "tunnels.reconnect_grace_secs",

@@ -22,7 +22,7 @@ pub use keys::{KEYS, Key, SINK_KEYS, WITNESS_KEYS, commented_file};
 pub use layers::environment;
 pub use reader::{Problem, Problems};
 pub use settings::{
-    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, Provider, Retention, Tls, Tunnels,
+    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention, Tls, Tunnels,
 };
 pub use url::ServerUrl;
 pub use witnesses::{WitnessPolicy, WitnessSettings, Witnesses};

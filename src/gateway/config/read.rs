@@ -18,9 +18,10 @@ use super::archive::read_archive;
 use super::keys::SINK_KEYS;
 use super::reader::{Problems, Reader};
 use super::settings::{
-    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, Provider, Retention, Tls, Tunnels,
+    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention, Tls, Tunnels,
 };
 use super::witnesses::{WitnessSettings, read_witnessing};
+use crate::tunnel::Suite;
 
 /// How many sessions and other records may wait for a signer that is away: some seconds of a busy gateway.
 const STALL_PLACES: usize = 1024;
@@ -44,6 +45,10 @@ pub(super) fn read(
         text.parse::<SocketAddr>()
             .map_err(|_| format!("`{text}` is not ADDRESS:PORT, such as 127.0.0.1:8443"))
     });
+    let health_listen = reader.parse("gateway.health_listen", |text: String| {
+        text.parse::<SocketAddr>()
+            .map_err(|_| format!("`{text}` is not ADDRESS:PORT, such as 127.0.0.1:9443"))
+    });
     let drain = seconds(reader.number("gateway.drain_secs", 0, 3600));
     let failure = reader.word("gateway.when_ledger_or_hsm_fails", &[("refuse", ())]);
     let certificate_file = path(reader, "tls.certificate_file", state);
@@ -52,6 +57,7 @@ pub(super) fn read(
     let key_directory = path(reader, "keys.directory", state);
     let key_timeout = reader.number("keys.timeout_ms", 100, 60_000).map(Duration::from_millis);
     let max_age = read_max_age(reader);
+    let on_down = reader.word("keys.on_down", &[("keep", OnDown::Keep), ("end", OnDown::End)]);
     let lends = reader.word("ledger.delegate", &[("off", false), ("on", true)]);
     let lending = read_lending(reader);
     let ledger_directory = path(reader, "ledger.directory", state);
@@ -76,6 +82,7 @@ pub(super) fn read(
     let tcp_address = reader.parse("tunnels.tcp_address", |text: String| {
         text.parse::<IpAddr>().map_err(|_| format!("`{text}` is not an IP address"))
     });
+    let suites = reader.word("tunnels.suites", SUITES);
     let tcp_ports = reader.parse("tunnels.tcp_ports", |text: String| parse_ports(&text));
     let connections = count(reader.number("limits.connections", 1, 1_000_000));
     let per_address = count(reader.number("limits.connections_per_address", 1, 1_000_000));
@@ -94,13 +101,20 @@ pub(super) fn read(
     let () = failure?;
     let mut config = Config {
         state_directory: state.to_owned(),
-        gateway: Gateway { domain: domain?, organisation: organisation?, listen: listen?, drain: drain? },
+        gateway: Gateway {
+            domain: domain?,
+            organisation: organisation?,
+            listen: listen?,
+            drain: drain?,
+            health_listen,
+        },
         tls: Tls { certificate_file: certificate_file?, root_file: root_file? },
         keys: Keys {
             provider: provider?,
             directory: key_directory?,
             timeout: key_timeout?,
             max_age: max_age?,
+            on_down: on_down?,
         },
         ledger: Ledger {
             directory: ledger_directory?,
@@ -122,6 +136,7 @@ pub(super) fn read(
             max_per_user: max_per_user?,
             heartbeat: heartbeat?,
             heartbeat_timeout: heartbeat_timeout?,
+            suites: suites?,
             reconnect_grace: reconnect_grace?,
             tcp_address: tcp_address?,
             tcp_ports: tcp_ports?,
@@ -143,6 +158,13 @@ pub(super) fn read(
     config.digest = Digest::of(&[format!("{config:?}").as_bytes()]);
     Some(config)
 }
+
+/// What `tunnels.suites` may say.
+const SUITES: &[(&str, &[Suite])] = &[
+    ("any", Suite::ALL),
+    ("aes256gcm", &[Suite::XWingEd25519MlDsa65Aes256Gcm]),
+    ("chacha20poly1305", &[Suite::XWingEd25519MlDsa65ChaCha20Poly1305]),
+];
 
 fn read_retention(reader: &mut Reader<'_>, state: &Path) -> Option<Retention> {
     let list = |text: String| -> Vec<String> {

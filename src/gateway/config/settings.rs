@@ -53,6 +53,8 @@ pub struct Gateway {
     pub listen: SocketAddr,
     /// Grace for open sessions at shutdown.
     pub drain: Duration,
+    /// Where health is told without TLS.
+    pub health_listen: Option<SocketAddr>,
 }
 
 /// Section `[tls]`.
@@ -75,6 +77,17 @@ pub struct Keys {
     pub timeout: Duration,
     /// At which age keys are to be replaced.
     pub max_age: MaxAge,
+    /// What becomes of open sessions while the provider is down.
+    pub on_down: OnDown,
+}
+
+/// What becomes of open sessions while the key provider is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDown {
+    /// They go on; what they do is recorded when it can be signed.
+    Keep,
+    /// They are ended.
+    End,
 }
 
 /// At which age the keys of a role are to be replaced; `None` is never.
@@ -161,6 +174,8 @@ pub struct Tunnels {
     pub heartbeat: Duration,
     /// How long an answer may take.
     pub heartbeat_timeout: Duration,
+    /// Cipher suites that publishers may use.
+    pub suites: &'static [crate::tunnel::Suite],
     /// How long a lost publisher keeps its name.
     pub reconnect_grace: Duration,
     /// Address of TCP tunnels.

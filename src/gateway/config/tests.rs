@@ -149,6 +149,11 @@ fn witnesses_that_can_never_be_enough_are_refused() {
         "/w1+bb9da8f4+BDasG/akCtMGGksZBnymBJciZ3tYOFVP2YhgjzwguhSj",
     );
     assert_eq!(faults(load(&twice, &[], &[])), ["witnesses[1].key"], "one person counts once");
+    let renamed = WITNESSES.replace(
+        "/w2+f34fa4d1+BK+7jgK94bSetxqsmNTOOIxdanhJb1E/lWNBF8v3h0Rj",
+        "/w2+33af21f1+BDasG/akCtMGGksZBnymBJciZ3tYOFVP2YhgjzwguhSj",
+    );
+    assert_eq!(faults(load(&renamed, &[], &[])), ["witnesses[1].key"], "under another name, too");
     let remote = WITNESSES.replace("127.0.0.1", "192.0.2.1");
     assert_eq!(faults(load(&remote, &[], &[])), ["witnesses[1].url"]);
 }

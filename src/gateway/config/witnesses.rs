@@ -117,6 +117,8 @@ pub(super) fn read_witnesses(
         // One person must not count twice.
         if witnesses.iter().any(|other| other.key.name() == witness.key.name()) {
             reader.fault("key", format!("two keys are called `{}`", witness.key.name()));
+        } else if witnesses.iter().any(|other| other.key.is_same_key(&witness.key)) {
+            reader.fault("key", "it is the key of another witness under another name");
         }
         witnesses.push(witness);
     }

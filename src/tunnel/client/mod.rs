@@ -81,7 +81,7 @@ impl PublisherOptions {
             secret,
             publications,
             client_version: concat!("sallyport/", env!("CARGO_PKG_VERSION")).to_owned(),
-            suites: Suite::ALL.to_vec(),
+            suites: Suite::by_hardware(),
             backoff: Backoff::default(),
             patience: Duration::from_secs(15),
         }

@@ -109,7 +109,7 @@ impl ClientHandshake {
         };
         let secret = self.key.decapsulate(&hello.ciphertext)?;
         let transcript = resumed_transcript(&self.hello, core, exporter);
-        let schedule = Schedule::resumed(&secret, &ticket.secret, transcript);
+        let schedule = Schedule::resumed(ticket.suite, &secret, &ticket.secret, transcript);
         let plaintext = schedule.open(Side::Gateway, core, sealed)?.ok_or(unopenable)?;
         match Answer::decode(&plaintext)? {
             Answer::Accepted(accepted) => {
@@ -137,7 +137,7 @@ impl ClientHandshake {
         let hash = hello_hash(&self.hello, core, exporter);
         hello.certificate.check(&ToSign::new(hash), &signatures)?;
         let secret = self.key.decapsulate(&hello.ciphertext)?;
-        let schedule = Schedule::new(&secret, &hash, &signatures);
+        let schedule = Schedule::new(suite, &secret, &hash, &signatures);
         Ok(Presented { schedule, suite, mode: hello.mode, certificate: hello.certificate })
     }
 }

@@ -18,7 +18,7 @@ use crate::tunnel::handshake::kem::SharedSecret;
 pub struct GatewayHandshake;
 
 impl GatewayHandshake {
-    /// Takes message 1. `suites` are those that policy allows, best first; `exporter` is that of this TLS connection if
+    /// Takes message 1. `suites` are those that policy allows; `exporter` is that of this TLS connection if
     /// the gateway itself ended it; `nonce` is fresh randomness. (The encapsulation's own randomness comes from
     /// aws-lc-rs, which does not take it as an argument.)
     pub fn receive_client_hello(
@@ -89,7 +89,7 @@ impl<'a> Hello<'a> {
         let (ciphertext, secret) = encapsulate(&self.hello.key)?;
         let core = ResumedHello { suite: suite.number(), mode, ciphertext, nonce }.encode_core();
         let transcript = resumed_transcript(self.bytes, &core, shared_tls);
-        let schedule = Schedule::resumed(&secret, &earlier, transcript);
+        let schedule = Schedule::resumed(suite, &secret, &earlier, transcript);
         let answering = Answering::resumed(schedule, suite, mode, core);
         Ok((Credential { proof, wishes, signatures: None }, answering))
     }
@@ -102,10 +102,10 @@ impl<'a> Hello<'a> {
         nonce: [u8; 32],
         certificate: IdentityCertificate,
     ) -> Result<AwaitingSignatures, HandshakeError> {
-        let suite = suites
-            .iter()
-            .copied()
-            .find(|suite| self.hello.suites.contains(&suite.number()))
+        // The client's order: it knows what its processor does well, and all that is allowed here is as strong.
+        let mut offered = self.hello.suites.iter().filter_map(|number| Suite::from_number(*number));
+        let suite = offered
+            .find(|suite| suites.contains(suite))
             .ok_or_else(|| HandshakeError::NoCommonSuite { offered: self.hello.suites.clone() })?;
         let (shared_tls, mode) = self.mode(exporter);
         let (ciphertext, secret) = encapsulate(&self.hello.key)?;
@@ -147,17 +147,27 @@ impl AwaitingSignatures {
         ToSign::new(self.hash)
     }
 
+    /// The suite that was chosen.
+    pub fn suite(&self) -> Suite {
+        self.suite
+    }
+
     /// Takes the signatures and returns message 2.
     pub fn signed(self, signatures: &IdentitySignatures) -> (AwaitingCredential, Vec<u8>) {
-        let schedule = Schedule::new(&self.secret, &self.hash, signatures);
+        let schedule = Schedule::new(self.suite, &self.secret, &self.hash, signatures);
         let message = GatewayHello::append_signatures(self.core, signatures);
         (AwaitingCredential { schedule, suite: self.suite, mode: self.mode }, message)
     }
 
     /// For test vectors: the same machine with a known secret.
     #[cfg(test)]
-    pub(crate) fn with_known_secret(secret: SharedSecret, mode: Mode, core: Vec<u8>, hash: [u8; 32]) -> Self {
-        Self { secret, suite: Suite::XWingEd25519MlDsa65Aes256Gcm, mode, core, hash }
+    pub(crate) fn with_known_secret(
+        secret: SharedSecret,
+        (suite, mode): (Suite, Mode),
+        core: Vec<u8>,
+        hash: [u8; 32],
+    ) -> Self {
+        Self { secret, suite, mode, core, hash }
     }
 }
 

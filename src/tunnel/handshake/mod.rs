@@ -11,7 +11,7 @@
 //!
 //! Promised: the secret is safe unless X25519 *and* ML-KEM-768 are both broken; the gateway is who it says unless
 //! Ed25519 *and* ML-DSA-65 are both forged; every byte of messages 1 and 2 is under both signatures, of 3 and 4 under
-//! AES-256-GCM; nothing can be replayed into another handshake. In mode [`Mode::Bound`] both ends share one TLS
+//! the suite's AEAD; nothing can be replayed into another handshake. In mode [`Mode::Bound`] both ends share one TLS
 //! connection (its RFC 9266 exporter is in the transcript) and later frames rely on it; in mode [`Mode::Sealed`] every
 //! later frame is sealed end to end. A relay can neither choose the mode nor see the token.
 //!
@@ -63,16 +63,38 @@ pub type Exporter = [u8; 32];
 pub enum Suite {
     /// X-Wing (X25519 + ML-KEM-768), Ed25519 and ML-DSA-65, HKDF-SHA256, AES-256-GCM.
     XWingEd25519MlDsa65Aes256Gcm,
+    /// The same with ChaCha20-Poly1305, which needs no AES in hardware to be fast.
+    XWingEd25519MlDsa65ChaCha20Poly1305,
 }
 
 impl Suite {
-    /// Every suite that this version speaks, best first.
-    pub const ALL: &'static [Self] = &[Self::XWingEd25519MlDsa65Aes256Gcm];
+    /// Every suite that this version speaks.
+    pub const ALL: &'static [Self] =
+        &[Self::XWingEd25519MlDsa65Aes256Gcm, Self::XWingEd25519MlDsa65ChaCha20Poly1305];
+
+    /// Every suite, the one that suits this machine best first: both are as strong, and AES is the slower one where
+    /// the processor doesn't do it.
+    pub fn by_hardware() -> Vec<Self> {
+        let mut suites = Self::ALL.to_vec();
+        if !has_aes() {
+            suites.reverse();
+        }
+        suites
+    }
+
+    /// What seals messages and frames.
+    pub(crate) fn aead(self) -> &'static aws_lc_rs::aead::Algorithm {
+        match self {
+            Self::XWingEd25519MlDsa65Aes256Gcm => &aws_lc_rs::aead::AES_256_GCM,
+            Self::XWingEd25519MlDsa65ChaCha20Poly1305 => &aws_lc_rs::aead::CHACHA20_POLY1305,
+        }
+    }
 
     /// The number on the wire.
     pub fn number(self) -> u16 {
         match self {
             Self::XWingEd25519MlDsa65Aes256Gcm => 0x0001,
+            Self::XWingEd25519MlDsa65ChaCha20Poly1305 => 0x0002,
         }
     }
 
@@ -85,15 +107,25 @@ impl Suite {
     pub fn name(self) -> &'static str {
         match self {
             Self::XWingEd25519MlDsa65Aes256Gcm => "x25519-mlkem768/ed25519-mldsa65/aes256gcm",
+            Self::XWingEd25519MlDsa65ChaCha20Poly1305 => "x25519-mlkem768/ed25519-mldsa65/chacha20poly1305",
         }
     }
 
     /// Whether both key exchange and authentication hold against a quantum computer.
     pub fn is_post_quantum(self) -> bool {
         match self {
-            Self::XWingEd25519MlDsa65Aes256Gcm => true,
+            Self::XWingEd25519MlDsa65Aes256Gcm | Self::XWingEd25519MlDsa65ChaCha20Poly1305 => true,
         }
     }
+}
+
+fn has_aes() -> bool {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    return std::arch::is_x86_feature_detected!("aes");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("aes");
+    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
+    return false;
 }
 
 /// For the fuzz target of message 4, whose decoder is not public.
@@ -107,7 +139,7 @@ pub(crate) fn decode_answer(plaintext: &[u8]) {
 pub enum Mode {
     /// Both ends share one TLS connection, proved by its exporter: frames are not sealed a second time.
     Bound,
-    /// Something ends the TLS between the two: every frame is sealed with AES-256-GCM end to end.
+    /// Something ends the TLS between the two: every frame is sealed end to end with the suite's algorithm.
     Sealed,
 }
 

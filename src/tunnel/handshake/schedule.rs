@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{Context, SHA256};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::identity::IdentitySignatures;
 use super::kem::SharedSecret;
-use super::{Exporter, HandshakeError};
+use super::{Exporter, HandshakeError, Suite};
 use crate::tunnel::frame::FrameKeys;
 
 pub(crate) const ED25519_LABEL: &[u8] = b"sallyport/1 gateway signature ed25519\0";
@@ -103,25 +103,31 @@ fn hellos(label: &[u8], client_hello: &[u8], gateway_core: &[u8], exporter: Opti
 
 /// Secrets after messages 1 and 2.
 pub(crate) struct Schedule {
+    suite: Suite,
     prk: Prk,
     transcript: [u8; 32],
 }
 
 impl Schedule {
-    pub(crate) fn new(secret: &SharedSecret, hello_hash: &[u8; 32], signatures: &IdentitySignatures) -> Self {
+    pub(crate) fn new(
+        suite: Suite,
+        secret: &SharedSecret,
+        hello_hash: &[u8; 32],
+        signatures: &IdentitySignatures,
+    ) -> Self {
         let transcript =
             sha256(&[SIGNED_LABEL, hello_hash, &signatures.ed25519, signatures.ml_dsa.as_slice()]);
         let prk = Salt::new(HKDF_SHA256, &transcript).extract(secret.expose_to_schedule());
-        Self { prk, transcript }
+        Self { suite, prk, transcript }
     }
 
     /// Keys that only whoever knows both the earlier handshake's secret and this one's can derive.
-    pub(crate) fn resumed(secret: &SharedSecret, earlier: &Key, transcript: [u8; 32]) -> Self {
+    pub(crate) fn resumed(suite: Suite, secret: &SharedSecret, earlier: &Key, transcript: [u8; 32]) -> Self {
         let mut both = Zeroizing::new([0; 64]);
         let parts = secret.expose_to_schedule().iter().chain(earlier.iter());
         both.iter_mut().zip(parts).for_each(|(to, from)| *to = *from);
         let prk = Salt::new(HKDF_SHA256, &transcript).extract(both.as_slice());
-        Self { prk, transcript }
+        Self { suite, prk, transcript }
     }
 
     /// The hash that a device's signatures cover: everything so far, the gateway's own signatures included, and the
@@ -175,7 +181,7 @@ impl Schedule {
     }
 
     fn message_key(&self, side: Side) -> Result<LessSafeKey, HandshakeError> {
-        aead_key(&*self.message_secret(side)?)
+        aead_key(self.suite, &*self.message_secret(side)?)
     }
 
     fn message_secret(&self, side: Side) -> Result<Key, HandshakeError> {
@@ -212,8 +218,8 @@ impl Schedule {
         let client = self.expand::<32>(CLIENT_FRAMES_LABEL, &finished)?;
         let gateway = self.expand::<32>(GATEWAY_FRAMES_LABEL, &finished)?;
         let keys = match side {
-            Side::Client => FrameKeys { send: client, receive: gateway },
-            Side::Gateway => FrameKeys { send: gateway, receive: client },
+            Side::Client => FrameKeys { suite: self.suite, send: client, receive: gateway },
+            Side::Gateway => FrameKeys { suite: self.suite, send: gateway, receive: client },
         };
         let resume = self.expand::<32>(RESUME_LABEL, &finished)?;
         Ok(Finished { id: SessionId(*id), frames: keys, resume })
@@ -234,9 +240,9 @@ pub(crate) enum Side {
     Gateway,
 }
 
-/// An AES-256-GCM key ready for use.
-pub(crate) fn aead_key(key: &[u8; 32]) -> Result<LessSafeKey, HandshakeError> {
-    UnboundKey::new(&AES_256_GCM, key)
+/// A key ready for the suite's AEAD; both have 32 bytes.
+pub(crate) fn aead_key(suite: Suite, key: &[u8; 32]) -> Result<LessSafeKey, HandshakeError> {
+    UnboundKey::new(suite.aead(), key)
         .map(LessSafeKey::new)
         .map_err(|_| HandshakeError::Library("preparing a key"))
 }

@@ -85,7 +85,7 @@ fn accepted() -> Accepted {
 }
 
 /// The whole handshake from its fixed inputs; `signatures` are those of an earlier run, if there is one.
-fn compute(xwing: &XWing, mode: Mode, signatures: Option<IdentitySignatures>) -> Vector {
+fn compute(xwing: &XWing, (suite, mode): (Suite, Mode), signatures: Option<IdentitySignatures>) -> Vector {
     let mut vector = Vector::new();
     let mut put = |key: &str, bytes: &[u8]| {
         vector.insert(key.to_owned(), hex::encode(bytes));
@@ -98,7 +98,7 @@ fn compute(xwing: &XWing, mode: Mode, signatures: Option<IdentitySignatures>) ->
     put("exporter", exporter.map_or(&[], |value| value.as_slice()));
 
     let client_hello = ClientHello {
-        suites: vec![Suite::XWingEd25519MlDsa65Aes256Gcm.number()],
+        suites: vec![suite.number()],
         key: Box::new(xwing.pk),
         nonce: [0x11; 32],
         binding: exporter.map(schedule::binding_tag),
@@ -108,7 +108,7 @@ fn compute(xwing: &XWing, mode: Mode, signatures: Option<IdentitySignatures>) ->
     .unwrap();
     put("client_hello", &client_hello);
     let core = GatewayHello {
-        suite: Suite::XWingEd25519MlDsa65Aes256Gcm.number(),
+        suite: suite.number(),
         mode,
         ciphertext: Box::new(xwing.ct),
         nonce: [0x22; 32],
@@ -125,7 +125,7 @@ fn compute(xwing: &XWing, mode: Mode, signatures: Option<IdentitySignatures>) ->
     let signatures = signatures.unwrap_or_else(|| sign(&to_sign));
     let secret = SharedSecret::known(xwing.ss);
     let (gateway, gateway_hello) =
-        AwaitingSignatures::with_known_secret(secret, mode, core, hash).signed(&signatures);
+        AwaitingSignatures::with_known_secret(secret, (suite, mode), core, hash).signed(&signatures);
     put("ed25519_signature", &signatures.ed25519);
     put("ml_dsa_signature", signatures.ml_dsa.as_slice());
     put("gateway_hello", &gateway_hello);
@@ -208,7 +208,7 @@ fn compute_resumed(xwing: &XWing) -> Vector {
     .encode_core();
     put("resumed_hello_core", &core);
     let transcript = schedule::resumed_transcript(&hello, &core, None);
-    let schedule = schedule::Schedule::resumed(&SharedSecret::known(xwing.ss), &secret(), transcript);
+    let schedule = schedule::Schedule::resumed(suite, &SharedSecret::known(xwing.ss), &secret(), transcript);
     let (transcript, _, answer_key) = schedule.reveal();
     put("transcript_resumed", &transcript);
     put("key_gateway_answer", &answer_key);
@@ -228,16 +228,21 @@ fn third() -> XWing {
     xwing().into_iter().nth(2).unwrap()
 }
 
-fn cases() -> [(&'static str, XWing, Mode); 2] {
+fn cases() -> [(&'static str, XWing, (Suite, Mode)); 3] {
+    let (aes, chacha) = (Suite::XWingEd25519MlDsa65Aes256Gcm, Suite::XWingEd25519MlDsa65ChaCha20Poly1305);
     let mut all = xwing().into_iter();
     let (first, second) = (all.next().unwrap(), all.next().unwrap());
-    [("bound", first, Mode::Bound), ("sealed", second, Mode::Sealed)]
+    [
+        ("bound", first, (aes, Mode::Bound)),
+        ("sealed", second, (aes, Mode::Sealed)),
+        ("sealed-chacha20", third(), (chacha, Mode::Sealed)),
+    ]
 }
 
 #[test]
 fn the_published_vectors_follow_from_their_inputs() {
     let stored = stored();
-    assert_eq!(stored.len(), 3);
+    assert_eq!(stored.len(), 4);
     assert_eq!(compute_resumed(&third()), stored["resumed"]);
     for (case, xwing, mode) in cases() {
         let field = |key: &str| hex::decode(&stored[case][key]).unwrap();

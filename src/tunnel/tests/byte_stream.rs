@@ -24,7 +24,11 @@ async fn sockets() -> (Socket, Socket) {
 }
 
 fn keys(send: u8, receive: u8) -> FrameKeys {
-    FrameKeys { send: Zeroizing::new([send; 32]), receive: Zeroizing::new([receive; 32]) }
+    FrameKeys {
+        suite: crate::tunnel::Suite::ALL[0],
+        send: Zeroizing::new([send; 32]),
+        receive: Zeroizing::new([receive; 32]),
+    }
 }
 
 async fn streams(sealed: bool) -> (MessageStream<Socket>, MessageStream<Socket>) {

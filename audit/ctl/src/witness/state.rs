@@ -15,7 +15,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use sallyport_audit::note::{CosignerKey, MAX_NOTE_BYTES, NoteSignature, PublicKey, SignedNote};
-use sallyport_audit::witness::{Refusal, Request};
+use sallyport_audit::witness::{Refusal, Request, is_current};
 use sallyport_audit::{Checkpoint, Digest};
 use zeroize::Zeroizing;
 
@@ -105,6 +105,10 @@ impl Witness {
             Ok(accepted) => accepted,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        let cosigned = self.origins()?;
+        if let Err(refusal) = is_current(&origin, cosigned.iter().map(String::as_str)) {
+            return Ok(Err(refusal));
+        }
         let checkpoint = accepted.checkpoint();
         let time = u64::try_from(now().as_second()).unwrap_or_default();
         let lines = self.key.cosign(checkpoint, time).ok_or_else(|| {
@@ -117,6 +121,20 @@ impl Witness {
         }
         write_whole(&path, kept.to_string().as_bytes())?;
         Ok(Ok(Cosigned { note, lines, origin, size: checkpoint.size }))
+    }
+
+    /// The origins of all that was cosigned.
+    fn origins(&self) -> Result<Vec<String>, Failure> {
+        let folder = self.directory.join("cosigned");
+        let unreadable = |error| Failure::unreadable_file(&folder, &error);
+        let mut origins = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            if entry.file_name().to_str().is_some_and(Digest::is_spelled) {
+                origins.extend(self.last(&entry.path())?.map(|checkpoint| checkpoint.origin));
+            }
+        }
+        Ok(origins)
     }
 
     /// The last head that was cosigned. One that cannot be read is never taken for none.

@@ -3,17 +3,18 @@
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use tokio::sync::Semaphore;
 
 use crate::ledger::committer::Committer;
+use crate::ledger::feeder::Feeder;
 use crate::ledger::indexer::Indexer;
 use crate::ledger::owner::{Closer, Ended, Message, Owner, describe};
 use crate::ledger::publisher::Publisher;
 use crate::ledger::reader::ReadSide;
-use crate::ledger::tail::Tail;
 use crate::ledger::{LedgerError, LedgerStatus};
 
 /// A committer's thread.
@@ -23,8 +24,7 @@ pub(super) type Worker = JoinHandle<Result<(), String>>;
 pub(super) struct Ending {
     /// The committers.
     pub(super) workers: Vec<Worker>,
-    pub(super) tail: Arc<Tail>,
-    pub(super) feeder: JoinHandle<()>,
+    pub(super) feeder: Arc<Feeder>,
     pub(super) indexer: Option<Indexer>,
     pub(super) read_side: Arc<ReadSide>,
     pub(super) room: Arc<Semaphore>,
@@ -76,18 +76,13 @@ impl Ending {
         let fault = || Err("one of the ledger's threads met a fault in the program".to_owned());
         let worked: Vec<_> =
             self.workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| fault())).collect();
-        self.tail.stop();
         if let Some(indexer) = self.indexer {
             indexer.stop();
         }
-        let panicked = self.feeder.join().is_err();
+        let stored = self.feeder.stop();
+        self.read_side.recovering.store(false, Ordering::SeqCst);
         self.read_side.store.write().unwrap_or_else(PoisonError::into_inner).take();
         drop(self.lock);
-        let stored = match self.tail.failure() {
-            Some(reason) => Err(reason),
-            None if panicked => Err("the store's thread met a fault in the program".to_owned()),
-            None => Ok(()),
-        };
         let ended = worked.into_iter().chain([stored]).collect::<Result<(), _>>();
         ended.map_err(|reason| LedgerError::Failed { reason })
     }

@@ -56,6 +56,7 @@ impl Step {
                 origin: resumed.origin.clone(),
                 start: replayed.chain.size(),
                 resumed: Some(resumed),
+                leaf: None,
             });
         }
         epochs

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use super::super::Reader;
+use super::super::reader::ReadSide;
 use super::super::store::{Store, StoreError, Stored};
 use crate::checkpoint::Checkpoint;
 use crate::journal::scan::scan;
@@ -31,9 +32,13 @@ pub(in super::super) fn marked(files: &Files) -> Option<String> {
     Some(format!("a scrub had found that it cannot be mended: {reason}"))
 }
 
+fn current(read_side: &ReadSide) -> Option<Arc<dyn Store>> {
+    read_side.store.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
 /// The store's copies of the records that it says it has.
 pub(super) struct Copies {
-    store: Option<Arc<dyn Store>>,
+    read_side: Arc<ReadSide>,
     /// How many records it had when the scrub began; those after it are on their way.
     size: u64,
 }
@@ -53,15 +58,17 @@ pub(super) enum Copy {
 
 impl Copies {
     pub(super) fn of(reader: &Reader) -> Self {
-        let store = reader.shared.store.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let read_side = Arc::clone(&reader.shared);
+        let store = current(&read_side);
         let note = store.as_ref().and_then(|store| store.head().ok().flatten());
         let head = note.and_then(|note| Checkpoint::from_note(&note).ok());
-        Self { size: head.map_or(0, |(head, _)| head.size), store }
+        Self { size: head.map_or(0, |(head, _)| head.size), read_side }
     }
 
     /// Compares the store's copy of a group with the one in the journal, and mends it.
     pub(super) fn compare(&self, files: &Files, group: &Group<Vec<u8>>) -> Copy {
-        let Some(store) = self.store.as_ref().filter(|_| group.end().get() <= self.size) else {
+        // Asked for each time: a store that this kept open could not be opened again after a full disk.
+        let Some(store) = current(&self.read_side).filter(|_| group.end().get() <= self.size) else {
             return Copy::NotThere;
         };
         let different = different(store.as_ref(), group);

@@ -1,4 +1,5 @@
-//! Every write, sync, rename and creation of a ledger's life is made to fail once.
+//! Every write, sync, rename and creation of a ledger's life is made to fail once, and the ledger is opened anew then.
+//! That it can go on without that is tried in `opening_again`.
 
 use std::io;
 use std::sync::atomic::AtomicUsize;
@@ -89,6 +90,8 @@ fn open_faulty(
 ) -> (Result<(Ledger, Opened), LedgerError>, Arc<AtomicUsize>) {
     let (disk, count) = faulty(fails, kind);
     let surroundings = Surroundings { disk: Arc::new(disk), ..Surroundings::real() };
+    // It is not given the time to go on by itself.
+    let options = LedgerOptions { retry_interval: std::time::Duration::from_hours(1), ..options };
     (opening::open(options, Box::new(signer()), Arc::new(PlainVault), surroundings), count)
 }
 
@@ -102,10 +105,10 @@ async fn life(options: LedgerOptions, fails: usize, kind: io::ErrorKind) -> (Vec
             for n in 1..=4 {
                 match ledger.append(draft(n)).await {
                     Ok(_) => acknowledged.push(n),
-                    Err(error) => assert!(matches!(error, AppendError::Failed { .. }), "{error}"),
+                    Err(error) => assert!(matches!(error, AppendError::Recovering { .. }), "{error}"),
                 }
             }
-            let failed = matches!(&*ledger.status().borrow(), LedgerStatus::Failed { .. });
+            let failed = matches!(&*ledger.status().borrow(), LedgerStatus::Recovering { .. });
             assert_eq!(failed, acknowledged.len() < 4);
             // The reader goes on while the gateway is told.
             assert_eq!(numbers(&ledger), acknowledged);
@@ -182,11 +185,11 @@ async fn a_full_disk_is_named_and_every_waiter_is_told() {
     let mut waiters: Vec<_> = (0..8).map(|n| Box::pin(ledger.append(draft(n)))).collect();
     for waiter in &mut waiters {
         let error = waiter.await.unwrap_err();
-        assert!(matches!(&error, AppendError::Failed { reason } if reason.contains(".seg")), "{error}");
+        assert!(matches!(&error, AppendError::Recovering { reason } if reason.contains(".seg")), "{error}");
         assert!(error.hint().contains("disk"));
     }
     let status = ledger.status().borrow().clone();
-    assert!(matches!(status, LedgerStatus::Failed { .. }), "{status:?}");
+    assert!(matches!(status, LedgerStatus::Recovering { .. }), "{status:?}");
     assert!(ledger.close().await.is_err());
     open(directory.path()).0.close().await.unwrap();
 }

@@ -73,7 +73,11 @@ fn size(directory: &Path) -> u64 {
 
 fn verdict(directory: &Path, keys: &[SoftwareSigner], accept_epoch: Option<u64>) -> Verdict {
     let keys = keys.iter().map(SoftwareSigner::verifier).collect();
-    crate::verify::directory(directory, &Trust { keys, accept_epoch, ..Trust::default() }).unwrap()
+    let trust = Trust { keys, ..Trust::default() };
+    let epochs = crate::verify::directory(directory, &trust).unwrap().ledger.epochs;
+    let accepted = epochs.iter().find(|found| accept_epoch == Some(found.number));
+    let accept_epoch = accepted.and_then(crate::epoch::Epoch::declaration);
+    crate::verify::directory(directory, &Trust { accept_epoch, ..trust }).unwrap()
 }
 
 /// A ledger that was lent, handed over, lent again and handed over again, and pruned beyond all of that.

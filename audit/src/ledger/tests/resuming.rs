@@ -1,6 +1,6 @@
 use super::dying_disk::DyingDisk;
 use super::*;
-use crate::epoch::{Cause, Resumed};
+use crate::epoch::{Cause, Epoch, Resumed};
 use crate::journal::{Files, Frame};
 use crate::recovery::{Evidence, Plan, RecoveryError, Survey, carry_out, survey};
 
@@ -41,7 +41,10 @@ fn cut_to_groups(directory: &Path, groups: usize) {
 
 fn check_accepting(directory: &Path, epoch: u64, checkpoint: Option<String>) -> Verdict {
     let keys = vec![signer().verifier()];
-    let trust = Trust { keys, accept_epoch: Some(epoch), checkpoint, ..Trust::default() };
+    let trust = Trust { keys, checkpoint, ..Trust::default() };
+    let epochs = crate::verify::directory(directory, &trust).unwrap().ledger.epochs;
+    let declared = epochs.iter().find(|found| found.number == epoch).and_then(Epoch::declaration);
+    let trust = Trust { accept_epoch: declared, ..trust };
     crate::verify::directory(directory, &trust).unwrap()
 }
 

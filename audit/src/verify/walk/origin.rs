@@ -4,7 +4,9 @@
 //! of its segment, begins a new epoch (see [`crate::epoch`]). What record 0 says of it is compared at the end, by
 //! the verdict; so is whether the auditor accepts what was declared.
 
+use crate::digest::Digest;
 use crate::epoch::{Epoch, Epochs};
+use crate::kind::Kind;
 use crate::record::{RecordView, Seq};
 
 /// The origins that a ledger's headers and heads name.
@@ -54,13 +56,17 @@ impl Origin {
     }
 
     /// Takes a record in its right place.
-    pub(super) fn record(&mut self, record: &RecordView<'_>) -> Result<(), String> {
+    pub(super) fn record(&mut self, record: &RecordView<'_>, leaf: Digest) -> Result<(), String> {
         let details = || record.details();
         if self.loose {
-            self.epochs.loose_record(record.seq, record.kind, details)
+            self.epochs.loose_record(record.seq, record.kind, details)?;
         } else {
-            self.epochs.record(record.seq, record.kind, details)
+            self.epochs.record(record.seq, record.kind, details)?;
         }
+        if record.kind == Kind::LedgerResumed {
+            self.epochs.declared_by(leaf);
+        }
+        Ok(())
     }
 
     /// Takes the origin in a head.

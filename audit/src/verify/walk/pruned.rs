@@ -52,9 +52,10 @@ impl Walk {
             match piece {
                 Piece::Record { seq, bytes, .. } => {
                     let record = reader.read(bytes).map_err(|error| place.broken(seq, error.to_string()))?;
-                    self.contents(&record, place)?;
+                    let leaf = crate::Digest::leaf(bytes);
+                    self.contents(&record, leaf, place)?;
                     self.hands.read(&record);
-                    frontier.push(crate::Digest::leaf(bytes));
+                    frontier.push(leaf);
                 }
                 Piece::Head { checkpoint, note } => self.prefix_head(checkpoint, note, place)?,
                 Piece::Omitted(run) if frontier.push_subtree(run.height, run.root) => {}

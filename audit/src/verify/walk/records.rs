@@ -22,6 +22,7 @@ impl Walk {
         let mut newer = None;
         let mut reader = std::mem::take(&mut self.reader);
         for (seq, bytes, _) in group.records() {
+            let leaf = Digest::leaf(bytes);
             match reader.read(bytes) {
                 Ok(record) => {
                     if record.seq != seq {
@@ -31,7 +32,7 @@ impl Walk {
                         let (seq, what) = blame::broken_link(group, seq, record.prev, before, head);
                         return Err(place.broken(seq, what));
                     }
-                    self.contents(&record, place)?;
+                    self.contents(&record, leaf, place)?;
                     self.hands.read(&record);
                 }
                 // Believed only if the head over it was signed for it; a forger gets a plain answer.
@@ -40,7 +41,7 @@ impl Walk {
                 }
                 Err(error) => return Err(place.broken(seq, error.to_string())),
             }
-            self.extend(Digest::leaf(bytes));
+            self.extend(leaf);
         }
         self.reader = reader;
         let fits = head.is_some_and(|head| *head == self.chain.checkpoint(&head.origin));
@@ -65,17 +66,22 @@ impl Walk {
         if record.prev != self.chain.prev() {
             return Err(place.broken(seq, "its `prev` is not the digest of the record before it"));
         }
-        self.contents(&record, place)?;
-        self.hands.read_alone(&record);
         let leaf = Digest::leaf(bytes);
+        self.contents(&record, leaf, place)?;
+        self.hands.read_alone(&record);
         self.extend(leaf);
         Ok(leaf)
     }
 
     /// Notes what a record in its right place says. The head over it was not looked at yet.
-    pub(super) fn contents(&mut self, record: &RecordView<'_>, place: Place<'_>) -> Result<(), Stop> {
+    pub(super) fn contents(
+        &mut self,
+        record: &RecordView<'_>,
+        leaf: Digest,
+        place: Place<'_>,
+    ) -> Result<(), Stop> {
         self.time(record, place);
-        self.origin.record(record).map_err(|what| place.broken(record.seq, what))?;
+        self.origin.record(record, leaf).map_err(|what| place.broken(record.seq, what))?;
         // Kinds that bear on what follows, each with its rule.
         match record.kind {
             Kind::LedgerCreated if record.seq == Seq::ZERO => self.created = created(record),

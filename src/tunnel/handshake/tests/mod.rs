@@ -334,7 +334,7 @@ fn a_suite_that_policy_forbids_is_not_chosen() {
 
 #[test]
 fn removing_a_suite_from_the_clients_list_is_caught_by_the_signatures() {
-    // A client that also offers a (future, here unknown) stronger suite, and a relay that takes it away.
+    // A client that also offers another suite, and a relay that takes it away.
     let scene = Scene::bound();
     let (client, hello) = scene.client();
     let decoded = ClientHello::decode(&hello).unwrap();
@@ -345,15 +345,67 @@ fn removing_a_suite_from_the_clients_list_is_caught_by_the_signatures() {
 }
 
 #[test]
-fn a_suite_that_was_not_offered_is_refused() {
+fn of_the_suites_that_both_ends_allow_the_clients_first_is_taken() {
+    for suites in [Suite::ALL.to_vec(), Suite::ALL.iter().rev().copied().collect()] {
+        let scene = Scene { client_suites: suites.clone(), ..Scene::sealed() };
+        let (_, _, client, gateway) = scene.run(honest).unwrap();
+        assert_eq!((client.suite, gateway.suite), (suites[0], suites[0]));
+        let (mut sealer, _) = client.frames.unwrap().split().unwrap();
+        let (_, mut opener) = gateway.frames.unwrap().split().unwrap();
+        let mut frame = bytes::BytesMut::from(&b"through"[..]);
+        sealer.seal(&mut frame).unwrap();
+        assert_eq!(opener.open(frame.freeze()).unwrap(), b"through".as_slice());
+    }
+}
+
+#[test]
+fn a_gateway_that_allows_one_suite_takes_that_one_or_none() {
     let scene = Scene::bound();
-    let chosen = scene.run(|number, mut bytes| {
+    let (_, hello) = scene.client();
+    let only = |suite| {
+        let certificate = scene.identity.certificate.clone();
+        GatewayHandshake::receive_client_hello(&hello, &[suite], None, [0; 32], certificate).unwrap().suite()
+    };
+    for suite in Suite::ALL {
+        assert_eq!(only(*suite), *suite);
+    }
+}
+
+#[test]
+fn a_relay_that_reorders_the_suites_or_changes_the_choice_is_caught_by_the_signatures() {
+    let reordered = Scene::sealed().run(|number, bytes| {
+        if number != 1 {
+            return bytes;
+        }
+        let mut hello = ClientHello::decode(&bytes).unwrap();
+        hello.suites.reverse();
+        hello.encode().unwrap()
+    });
+    assert!(matches!(error(reordered), HandshakeError::WrongSignature(_)));
+    let changed = Scene::sealed().run(|number, mut bytes| {
         if number == 2 {
             bytes[2..4].copy_from_slice(&[0, 2]);
         }
         bytes
     });
-    assert!(matches!(error(chosen), HandshakeError::SuiteNotOffered { number: 2 }));
+    assert!(matches!(error(changed), HandshakeError::WrongSignature(_)));
+}
+
+#[test]
+fn every_suite_is_hybrid_so_a_peer_without_post_quantum_algorithms_is_refused() {
+    assert!(Suite::ALL.iter().all(|suite| suite.is_post_quantum()));
+}
+
+#[test]
+fn a_suite_that_was_not_offered_is_refused() {
+    let scene = Scene::bound();
+    let chosen = scene.run(|number, mut bytes| {
+        if number == 2 {
+            bytes[2..4].copy_from_slice(&[0, 7]);
+        }
+        bytes
+    });
+    assert!(matches!(error(chosen), HandshakeError::SuiteNotOffered { number: 7 }));
 }
 
 #[test]
