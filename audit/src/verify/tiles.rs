@@ -80,7 +80,10 @@ impl Pass<'_> {
 
     /// Tiles of a pruned ledger cannot be checked from record 0 on: that is no fault, and no proof.
     fn whole(&self, size: u64) -> Result<(), Stop> {
-        let mut there = bundles(size).map(|tile| (tile, self.directory.join(tile.path()).exists()));
+        // Where records were pruned, the hashes of the tile over them are gone, too.
+        let hashes = |bundle: Tile| Tile { level: Some(0), ..bundle };
+        let exists = |tile: Tile| self.directory.join(tile.path()).exists();
+        let mut there = bundles(size).map(|tile| (tile, exists(tile) || exists(hashes(tile))));
         if let (Some((first, false)), Some((begin, _))) = (there.next(), there.find(|(_, there)| *there)) {
             let reason = format!(
                 "the tiles begin at record {}, as those of a pruned ledger do; check the ledger itself, or tiles made \
