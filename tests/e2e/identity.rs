@@ -38,7 +38,7 @@ fn an_expired_token_is_told_apart_and_recorded() {
     let publish = world.cli("publisher", &["publish", "demo", "--name", "other"]);
     assert_eq!(publish.code, 4, "{}", publish.err);
     assert!(
-        publish.err.contains("expired") && publish.err.contains("hint: get a new token"),
+        publish.err.contains("expired") && publish.err.contains("hint: ask an admin for a new token"),
         "{}",
         publish.err
     );
