@@ -140,6 +140,11 @@ impl LedgerVault {
         Ok(changed)
     }
 
+    /// Has every data key sealed under the provider's present sealing key, and says how many another had sealed. Blocks.
+    pub(super) fn rewrap(&self) -> Result<usize, KeyError> {
+        self.0.rewrap()
+    }
+
     /// Every key that was erased.
     pub(super) fn erased(&self) -> BTreeSet<KeyId> {
         self.0.erased().into_iter().map(|id| KeyId::from_bytes(id.0)).collect()
@@ -215,12 +220,6 @@ impl TokenKeys for ProviderTokenKeys {
 
     fn public_key_p256(&self) -> Vec<u8> {
         self.0.public().as_bytes().to_vec()
-    }
-
-    /// First half of the key's SHA-256: names the key without leading to anything else.
-    fn key_id(&self) -> String {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, self.0.public().as_bytes());
-        hex::encode(digest.as_ref().get(..16).unwrap_or_default())
     }
 }
 

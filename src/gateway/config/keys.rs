@@ -143,6 +143,12 @@ pub const KEYS: &[Key] = &[
         "The same for the key that signs tokens (`token-signing`), in days (0 to 3650; 0: never due).",
     ),
     key(
+        "keys.rotate_automatically",
+        Some("false"),
+        "true",
+        "Whether the gateway replaces the `tls` and `token-signing` keys by itself when they are due: nobody has to be told of these. All others are only warned of.",
+    ),
+    key(
         "ledger.directory",
         Some("\"ledger\""),
         "\"/var/lib/sallyport/ledger\"",

@@ -51,6 +51,7 @@ pub(super) fn read(
     let key_directory = path(reader, "keys.directory", state);
     let key_timeout = reader.number("keys.timeout_ms", 100, 60_000).map(Duration::from_millis);
     let max_age = read_max_age(reader);
+    let rotate_automatically = reader.take::<bool>("keys.rotate_automatically");
     let on_down = reader.word("keys.on_down", &[("keep", OnDown::Keep), ("end", OnDown::End)]);
     let lends = reader.word("ledger.delegate", &[("off", false), ("on", true)]);
     let lending = read_lending(reader);
@@ -108,6 +109,7 @@ pub(super) fn read(
             directory: key_directory?,
             timeout: key_timeout?,
             max_age: max_age?,
+            rotate_automatically: rotate_automatically?,
             on_down: on_down?,
         },
         ledger: Ledger {
