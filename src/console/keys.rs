@@ -20,6 +20,9 @@ pub trait KeyDesk: Send + Sync {
     /// The keys: where each lives, what the token attests, its age, when it was used last, when it is due.
     fn list(&self) -> BoxFuture<'_, Result<Value, KeyProblem>>;
 
+    /// What the gateway's earlier identities say of those that followed them, as clients read it.
+    fn succession(&self) -> BoxFuture<'_, Vec<u8>>;
+
     /// Carries an order out, and says what was done.
     fn replace(self: Arc<Self>, order: KeyOrder) -> BoxFuture<'static, Result<Vec<String>, KeyProblem>>;
 }
@@ -93,6 +96,11 @@ pub(super) async fn rotate(
 pub(super) async fn token_keys(State(shared): State<Shared>) -> Json<Value> {
     let keys: Vec<_> = shared.access.token_keys().iter().map(|standing| standing.key.to_jwk()).collect();
     Json(json!({ "keys": keys }))
+}
+
+/// What earlier identities of the gateway say of those that followed them. It proves itself, and is for everybody.
+pub(super) async fn succession(State(shared): State<Shared>) -> Vec<u8> {
+    shared.key_desk.succession().await
 }
 
 fn told(caller: &Caller, problem: KeyProblem) -> Problem {

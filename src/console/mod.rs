@@ -37,6 +37,7 @@ use tokio::sync::watch;
 use crate::access::{Access, Tenant};
 use crate::edge::Attempts;
 use crate::session::{Broker, Readiness, Routes};
+use crate::tunnel::client::SUCCESSION_PATH;
 
 /// A call carries a few words, never a document.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -145,6 +146,7 @@ fn api(shared: Shared) -> Router {
         .route("/api/v1/locks/release", post(policy::unlock))
         .route("/api/v1/keys", get(keys::list))
         .route("/api/v1/keys/{role}/rotate", post(keys::rotate))
+        .route(SUCCESSION_PATH, get(keys::succession))
         .route("/.well-known/jwks.json", get(keys::token_keys))
         .route("/api/v1/policy/reload", post(policy::reload))
         .route("/api/v1/ledger/scrub", post(ledger::scrub))

@@ -11,8 +11,8 @@ use sallyport_hsm::{DataKeyId, KeyError, KeyHandle, Keyring, Keys, PublicKey, Ro
 use crate::access::{self, Subject, TokenKeys};
 use crate::console::DataKeys;
 use crate::tunnel::{
-    CertificateBody, CertificateError, GatewayIdentity, IdentityCertificate, IdentitySignatures, Signing,
-    SigningFailed, ToSign,
+    CertificateBody, CertificateError, GatewayIdentity, IdentityCertificate, IdentityKeys,
+    IdentitySignatures, Signing, SigningFailed, ToSign,
 };
 
 /// Signs ledger heads with one key of role `ledger`.
@@ -280,6 +280,14 @@ impl ProviderIdentity {
         let signature = signature.try_into().map_err(|_| unexpected(Role::CertificateAuthority))?;
         let certificate = IdentityCertificate::new(body, signature)?;
         Ok(Self { ed25519: ed25519_key, ml_dsa: ml_dsa_key, certificate })
+    }
+}
+
+impl ProviderIdentity {
+    /// Its public keys.
+    pub(super) fn keys(&self) -> IdentityKeys {
+        let CertificateBody { ed25519, ml_dsa, .. } = self.certificate.body();
+        IdentityKeys { ed25519: *ed25519, ml_dsa: ml_dsa.clone() }
     }
 }
 

@@ -364,3 +364,52 @@ fn with_delegated_signing_most_heads_are_by_lent_keys_and_verify_says_how_many_a
         good(&verify_with(&world, key));
     }
 }
+
+#[test]
+fn a_publisher_that_knows_only_the_identity_before_is_led_to_the_new_one_and_to_no_other() {
+    let mut world = World::start();
+    // A root that is no Sallyport organisation's stands first: so nobody but the first meeting vouches for the identity.
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let mut root = rcgen::CertificateParams::default();
+    root.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let bundle = root.self_signed(&key).unwrap().pem() + &std::fs::read_to_string(world.root()).unwrap();
+    let roots = world.path("bundle.pem");
+    std::fs::write(&roots, bundle).unwrap();
+    let publish = |world: &World| {
+        let mut command = world.client("publisher");
+        command.env("SALLYPORT_CA_FILE", &roots).args(["publish", "demo", "--name", "demo", "--json"]);
+        Process::start(&format!("led-{}", super::world::next()), world.directory(), &mut command)
+    };
+    let is_known = |world: &World, trust: &str| {
+        let mut publisher = publish(world);
+        publisher.line(trust, |line| line.contains(trust).then_some(()));
+        publisher.line("that its tunnel is open", |line| line.contains("registered").then_some(()));
+        assert!(publisher.stop().success());
+    };
+    is_known(&world, "\"trust\":\"first-use\"");
+    // Twice: one rotation was missed.
+    for _ in 0..2 {
+        world.ask("admin", &["keys", "rotate", "identity", "--reason", "it is time"]);
+    }
+    is_known(&world, "\"trust\":\"known\"");
+    // And by a gateway that was stopped meanwhile.
+    world.stop_gateway();
+    good(&world.daemon(&["keys", "rotate", "identity"]));
+    world.start_gateway();
+    is_known(&world, "\"trust\":\"known\"");
+
+    // Without the statements, or with those of somebody else, other keys are what an impostor has.
+    world.ask("admin", &["keys", "rotate", "identity", "--reason", "it is time"]);
+    let statements = world.state().join("identity-successions");
+    let ours = std::fs::read(&statements).unwrap();
+    let mut forged = ours.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    for bytes in [Vec::new(), forged] {
+        std::fs::write(&statements, bytes).unwrap();
+        let mut refused = publish(&world);
+        assert_eq!(refused.wait().code(), Some(4), "{}", refused.err());
+        assert!(refused.err().contains("CHANGED"), "{}", refused.err());
+    }
+    std::fs::write(&statements, ours).unwrap();
+    is_known(&world, "\"trust\":\"known\"");
+}

@@ -65,6 +65,10 @@ impl KeyDesk for Desk {
         })
     }
 
+    fn succession(&self) -> BoxFuture<'_, Vec<u8>> {
+        Box::pin(async move { self.rotation.successions().await.map(|all| all.encode()).unwrap_or_default() })
+    }
+
     fn replace(self: Arc<Self>, order: KeyOrder) -> BoxFuture<'static, Result<Vec<String>, KeyProblem>> {
         Box::pin(async move {
             let what: Rotated = order.what.parse().map_err(|detail| KeyProblem {

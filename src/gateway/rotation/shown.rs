@@ -12,7 +12,8 @@ use crate::gateway::adapters::ProviderIdentity;
 use crate::gateway::config::Config;
 use crate::gateway::parts::GatewayError;
 use crate::gateway::setup::{self, SetupError};
-use crate::tunnel::GatewayIdentity as _;
+use crate::secret_file;
+use crate::tunnel::{GatewayIdentity as _, Succession, SuccessionBody, Successions};
 
 impl Rotation {
     pub(super) async fn tls(&self, by: &By) -> Result<Vec<String>, SetupError> {
@@ -55,6 +56,7 @@ impl Rotation {
         })
         .await?;
         let fingerprint = next.certificate().fingerprint();
+        self.name_successor(&next).await?;
         let mut record = rotated(ed25519.old.as_ref(), &ed25519.new)
             .detail("new_pq", name_of(&ml_dsa.new))
             .detail("fingerprint", fingerprint.to_string());
@@ -69,6 +71,59 @@ impl Rotation {
         let mut steps = vec![self.promote(&ed25519, by).await?, self.promote(&ml_dsa, by).await?];
         steps.push(format!("the root has certified the new identity, whose fingerprint is {fingerprint}"));
         Ok(steps)
+    }
+}
+
+/// Where the statements lie that earlier identities made about those that followed them.
+const SUCCESSIONS: &str = "identity-successions";
+
+impl Rotation {
+    /// Has the identity that goes say which one comes, for whoever knows only that.
+    async fn name_successor(&self, next: &ProviderIdentity) -> Result<(), SetupError> {
+        let mut all = self.successions().await?;
+        let (config, keys) = (self.config.clone(), self.keys.clone());
+        let new = next.keys();
+        let now = u64::try_from(clock::now().as_second()).unwrap_or(0);
+        let (organisation, domain) = (config.gateway.organisation.clone(), config.gateway.domain.clone());
+        let old = blocking(move || {
+            ProviderIdentity::new(&keys, &organisation, &domain, now).map_err(GatewayError::Identity)
+        })
+        .await?;
+        let body = SuccessionBody {
+            old: old.keys(),
+            new,
+            not_before: now.saturating_sub(3600),
+            not_after: now + self.config.keys.identity_overlap.as_secs(),
+        };
+        let unsigned = |error: &dyn std::fmt::Display| {
+            GatewayError::Stopped(format!("the identity cannot name the one that follows it: {error}"))
+        };
+        let signatures = old.sign(body.to_sign()).await.map_err(|error| unsigned(&error))?;
+        let statement = Succession::new(body, signatures).ok_or_else(|| unsigned(&"a false signature"))?;
+        all.push(statement, now);
+        let path = self.config.state_directory.join(SUCCESSIONS);
+        blocking(move || {
+            secret_file::write(&path, &all.encode()).map_err(|source| GatewayError::File {
+                what: "write",
+                path,
+                source,
+            })
+        })
+        .await
+    }
+
+    /// What earlier identities said.
+    pub(super) async fn successions(&self) -> Result<Successions, SetupError> {
+        let path = self.config.state_directory.join(SUCCESSIONS);
+        blocking(move || match std::fs::read(&path) {
+            Ok(bytes) => Successions::decode(&bytes).map_err(|error| {
+                let source = std::io::Error::other(error.to_string());
+                GatewayError::File { what: "read", path, source }
+            }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Successions::default()),
+            Err(source) => Err(GatewayError::File { what: "read", path, source }),
+        })
+        .await
     }
 }
 
