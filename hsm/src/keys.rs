@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::{broadcast, oneshot, watch};
 use zeroize::Zeroizing;
@@ -26,6 +27,7 @@ use crate::public::PublicKey;
 use crate::pulse::Turn;
 use crate::role::{Role, Term};
 use crate::software::Keystore;
+use crate::used::Used;
 use crate::wrapped;
 
 /// Binds a wrapped data key to its use.
@@ -40,6 +42,7 @@ struct Inner {
     tuning: Tuning,
     provider: ProviderInfo,
     public: RwLock<BTreeMap<Role, PublicKey>>,
+    used: Used,
 }
 
 impl Keys {
@@ -68,7 +71,7 @@ impl Keys {
             tracing::warn!("{provider}");
         }
         let crew = Crew::start(store, &tuning)?;
-        Ok(Self(Arc::new(Inner { crew, tuning, provider, public: RwLock::default() })))
+        Ok(Self(Arc::new(Inner { crew, tuning, provider, public: RwLock::default(), used: Used::default() })))
     }
 
     /// What holds the keys.
@@ -168,6 +171,7 @@ impl Keys {
     /// Signs with one key of a role. Blocks as [`Keys::sign_blocking`] does.
     pub(crate) fn sign_by_blocking(&self, role: Role, id: &str, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let (id, message) = (id.to_owned(), message.to_vec());
+        self.0.used.now(role);
         self.call(self.0.tuning.sign_timeout, move |provider| provider.sign_by(role, &id, &message))
     }
 
@@ -178,6 +182,7 @@ impl Keys {
         id: String,
         message: Vec<u8>,
     ) -> Result<Vec<u8>, KeyError> {
+        self.0.used.now(role);
         self.submit(move |provider| provider.sign_by(role, &id, &message)).await
     }
 
@@ -189,6 +194,11 @@ impl Keys {
     /// The id of the KEK that seals now. Blocks.
     pub(crate) fn wrapping_key(&self) -> Result<String, KeyError> {
         self.call(self.0.tuning.admin_timeout, |provider| provider.wrapping_key())
+    }
+
+    /// When this program last used a role's key to sign; `None` if it has not. To seal is not told.
+    pub fn last_used(&self, role: Role) -> Option<Timestamp> {
+        self.0.used.last(role)
     }
 
     /// Puts the key that waits in the place of a role's key, which is destroyed. `wanted` is the one that
@@ -204,11 +214,13 @@ impl Keys {
     /// [`Tuning::sign_timeout`]; not for async workers.
     pub fn sign_blocking(&self, role: Role, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let message = message.to_vec();
+        self.0.used.now(role);
         self.call(self.0.tuning.sign_timeout, move |provider| provider.sign(role, Term::Present, &message))
     }
 
     /// As [`Keys::sign_blocking`], for async workers.
     pub async fn sign(&self, role: Role, message: Vec<u8>) -> Result<Vec<u8>, KeyError> {
+        self.0.used.now(role);
         self.submit(move |provider| provider.sign(role, Term::Present, &message)).await
     }
 

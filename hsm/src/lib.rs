@@ -47,6 +47,7 @@ mod software;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tls;
+mod used;
 mod watch;
 mod wrapped;
 

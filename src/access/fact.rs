@@ -10,6 +10,7 @@ use super::object::{Action, Object};
 use super::policy::PolicyDigest;
 use super::reason::{Reason, Ticket};
 use super::token::Purpose;
+use super::token_key::TokenKey;
 use super::workflow::WorkflowName;
 
 /// Where a fact stands in the ledger.
@@ -135,6 +136,16 @@ pub enum Fact {
     /// `policy.refused`, with the places of the first faults. What is wrong there may name people: it goes to the
     /// operator, not into the record.
     PolicyRefused { places: Vec<String>, count: u64, by: Actor },
+    /// `key.rotated` of the key that signs tokens. What `old` signed stands until `until`, or, if `tokens_kept` is false,
+    /// ends with this.
+    TokenKeyReplaced {
+        old: TokenKey,
+        new: TokenKey,
+        until: Timestamp,
+        tokens_kept: bool,
+        by: Actor,
+        reason: Option<Reason>,
+    },
     /// `ledger.resumed`: records were lost, any of which may have taken something back. Written by the ledger alone,
     /// before access is open.
     LedgerResumed { tokens_kept: bool },
@@ -192,4 +203,6 @@ pub enum Attempt {
     ReloadPolicy,
     /// `personal.erased`
     Erase,
+    /// `key.rotated`
+    ReplaceTokenKey,
 }

@@ -1,6 +1,6 @@
 //! The handle that the rest of the gateway holds: questions are answered here, orders go to the owner.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
@@ -26,7 +26,8 @@ use super::permit::{Cause, Registry};
 use super::policy::{Policy, PolicyDigest};
 use super::reason::{Reason, Ticket};
 use super::state::State;
-use super::token::{self, AuthError, Claims, Purpose, TokenKeys, TokenVerifier};
+use super::token::{self, AuthError, Claims, Purpose, SignError, TokenKeys, TokenVerifier};
+use super::token_key::{StandingTokenKey, TokenKey};
 
 /// What [`Access::open`] needs to know.
 #[derive(Debug, Clone)]
@@ -71,8 +72,11 @@ struct Inner {
     standing: Arc<RwLock<Standing>>,
     registry: Arc<Registry>,
     orders: mpsc::Sender<Order>,
-    verifier: TokenVerifier,
-    keys: Arc<dyn TokenKeys>,
+    verifier: RwLock<TokenVerifier>,
+    /// Held for reading while a token is made and recorded: each is of one key, and the ledger knows of it before the key
+    /// is replaced.
+    keys: tokio::sync::RwLock<Arc<dyn TokenKeys>>,
+    issuer: String,
     clock: Arc<dyn Clock>,
     policy_directory: PathBuf,
     reloading: tokio::sync::Mutex<()>,
@@ -104,7 +108,8 @@ impl Access {
         keys: Arc<dyn TokenKeys>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AccessError> {
-        let verifier = TokenVerifier::new(&*keys, &options.issuer)?;
+        // Before anything is recorded: a key that can't be used stops the start.
+        TokenVerifier::new(&*keys, &BTreeMap::new(), &options.issuer)?;
         let policy = match Policy::load(&options.policy_directory).await {
             Ok(policy) => Arc::new(policy),
             Err(faults) => {
@@ -124,6 +129,7 @@ impl Access {
         let stamp =
             log.append(loaded.clone()).await.map_err(|error| AccessError::NotRecorded { error, cut: 0 })?;
         state.apply(stamp, &loaded);
+        let verifier = TokenVerifier::new(&*keys, state.token_keys(), &options.issuer)?;
 
         let standing = Arc::new(RwLock::new(Standing { state, policy, owned: true, unrecorded: Vec::new() }));
         let registry = Arc::new(Registry::default());
@@ -136,8 +142,9 @@ impl Access {
             standing,
             registry,
             orders,
-            verifier,
-            keys,
+            verifier: RwLock::new(verifier),
+            keys: tokio::sync::RwLock::new(keys),
+            issuer: options.issuer,
             clock,
             policy_directory: options.policy_directory,
             reloading: tokio::sync::Mutex::new(()),
@@ -152,7 +159,7 @@ impl Access {
     ///
     /// See [`AuthError`]: each reason is told apart. Tell a peer only that it failed and the hint.
     pub fn authenticate(&self, token: &str, now: Timestamp) -> Result<Identity, AuthError> {
-        let claims = self.inner.verifier.verify(token, Purpose::Access, now)?;
+        let claims = self.verifier().verify(token, Purpose::Access, now)?;
         self.standing(
             Identity {
                 subject: claims.subject,
@@ -326,8 +333,9 @@ impl Access {
         let expires = Timestamp::from_second(expires.as_second()).map_err(|_| Refusal::TokenLife)?;
         let claims =
             Claims { purpose, subject: subject.clone(), tenant: tenant.clone(), token, not_before, expires };
+        let keys = self.inner.keys.read().await;
         // Signed first: a signature that fails leaves no token in the ledger that nobody holds.
-        let text = self.inner.verifier.sign(&*self.inner.keys, &claims).await?;
+        let text = self.verifier().sign(&**keys, &claims).await?;
         self.run(by, Command::IssueToken { token, purpose, subject, tenant, expires }).await?;
         Ok((token, text))
     }
@@ -417,8 +425,43 @@ impl Access {
         self.inner.standing.read().map(|standing| at(&standing)).unwrap_or_default()
     }
 
-    pub(super) fn verifier(&self) -> &TokenVerifier {
-        &self.inner.verifier
+    pub(super) fn verifier(&self) -> TokenVerifier {
+        self.inner.verifier.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The keys by which a token is good now, first the one that signs.
+    pub fn token_keys(&self) -> Vec<StandingTokenKey> {
+        self.verifier().standing(self.now())
+    }
+
+    /// Has tokens signed by `next` from now on. What the key before it signed stands until the last of it has ended, or,
+    /// if not `tokens_kept`, ends now, with all that stands on it. Gives until when.
+    ///
+    /// # Errors
+    ///
+    /// Whoever may not; a ledger that doesn't take the record: then the key before it stays.
+    pub async fn replace_token_key(
+        &self,
+        by: impl Into<Caller>,
+        next: Arc<dyn TokenKeys>,
+        tokens_kept: bool,
+        reason: Option<Reason>,
+    ) -> Result<Timestamp, AccessError> {
+        let new = TokenKey::from_point(&next.public_key_p256())
+            .ok_or_else(|| SignError("its public key isn't a point on P-256".to_owned()))?;
+        // Waits for tokens that are being made, and no other is begun.
+        let mut keys = self.inner.keys.write().await;
+        let old = TokenKey::from_point(&keys.public_key_p256())
+            .ok_or_else(|| SignError("its public key isn't a point on P-256".to_owned()))?;
+        let facts = self.run(by, Command::ReplaceTokenKey { old, new, tokens_kept, reason }).await?;
+        let before = self.look(|standing| standing.state.token_keys().clone());
+        let verifier = TokenVerifier::new(&*next, &before, &self.inner.issuer)?;
+        *keys = next;
+        *self.inner.verifier.write().unwrap_or_else(PoisonError::into_inner) = verifier;
+        match facts.as_slice() {
+            [Fact::TokenKeyReplaced { until, .. }] => Ok(*until),
+            _ => Ok(self.now()),
+        }
     }
 
     pub(super) fn now(&self) -> Timestamp {

@@ -205,6 +205,7 @@ impl Owner {
                 | Fact::TokenRevoked { .. }
                 | Fact::DeviceRevoked { .. }
                 | Fact::Locked { .. }
+                | Fact::TokenKeyReplaced { tokens_kept: false, .. }
         );
         let mut append = self.log.append(fact.clone());
         let mut cut = 0;
@@ -249,6 +250,9 @@ impl Owner {
             Fact::TokenRevoked { token, .. } => {
                 sweep(&|life| (life.identity.proof == Proof::Token(*token)).then_some(Cause::TokenRevoked))
             }
+            Fact::TokenKeyReplaced { tokens_kept: false, .. } => sweep(&|life| {
+                matches!(life.identity.proof, Proof::Token(_) | Proof::Join(_)).then_some(Cause::TokenRevoked)
+            }),
             Fact::DeviceRevoked { device, .. } => {
                 sweep(&|life| (life.identity.proof == Proof::Device(*device)).then_some(Cause::DeviceRevoked))
             }

@@ -14,6 +14,7 @@ mod device_file;
 mod failure;
 mod grants;
 mod init;
+mod key_desk;
 mod keys;
 mod ledger;
 mod locks;

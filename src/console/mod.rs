@@ -10,6 +10,7 @@ mod errors;
 mod extract;
 mod grants;
 mod health;
+mod keys;
 mod ledger;
 mod policy;
 mod records;
@@ -36,6 +37,7 @@ use tokio::sync::watch;
 use crate::access::{Access, Tenant};
 use crate::edge::Attempts;
 use crate::session::{Broker, Readiness, Routes};
+use crate::tunnel::client::SUCCESSION_PATH;
 
 /// A call carries a few words, never a document.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -46,6 +48,8 @@ pub struct Parts {
     pub tenant: Tenant,
     /// Identities, requests, grants.
     pub access: Access,
+    /// Lists and replaces the gateway's keys.
+    pub key_desk: Arc<dyn KeyDesk>,
     /// Live sessions.
     pub broker: Broker,
     /// Published tunnels.
@@ -82,6 +86,7 @@ pub struct Parts {
     pub domain: String,
 }
 
+pub use keys::{KeyDesk, KeyOrder, KeyProblem};
 pub use subjects::{DataKeys, Holds, Untold};
 
 /// How far witnessing has come, and what follows when it does not.
@@ -139,6 +144,10 @@ fn api(shared: Shared) -> Router {
         .route("/api/v1/devices/{id}/revoke", post(devices::revoke))
         .route("/api/v1/locks", post(policy::lock))
         .route("/api/v1/locks/release", post(policy::unlock))
+        .route("/api/v1/keys", get(keys::list))
+        .route("/api/v1/keys/{role}/rotate", post(keys::rotate))
+        .route(SUCCESSION_PATH, get(keys::succession))
+        .route("/.well-known/jwks.json", get(keys::token_keys))
         .route("/api/v1/policy/reload", post(policy::reload))
         .route("/api/v1/ledger/scrub", post(ledger::scrub))
         .route("/api/v1/records", get(records::list))

@@ -259,6 +259,12 @@ fn make_journal_directory(disk: &dyn Disk, files: &Files) -> Result<(), LedgerEr
     make().map_err(|error| LedgerError::io("make the journal directory", files.journal(), error))
 }
 
+/// Refuses if a process holds the ledger in `directory` at this moment: for whoever does something before opening it.
+pub fn not_held(directory: &std::path::Path) -> Result<(), LedgerError> {
+    let files = Files::new(directory);
+    if files.lock().exists() { lock(&files).map(drop) } else { Ok(()) }
+}
+
 fn lock(files: &Files) -> Result<File, LedgerError> {
     let path = files.lock();
     let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);

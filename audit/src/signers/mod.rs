@@ -19,10 +19,12 @@ use serde::{Deserialize, Serialize};
 use crate::note::{NoteError, PublicKey, SignedNote};
 use crate::record::RecordView;
 
+mod cosigners;
 mod news;
 #[cfg(test)]
 mod tests;
 
+pub use cosigners::{COSIGNER_ROLE, CosignerHandover, CosignerHandovers};
 pub use news::{Delegation, LEDGER_ROLE, LONGEST_DELEGATION, News, Rotation};
 
 /// What a delegated key's name has behind the name of the key that lends it.
@@ -85,6 +87,7 @@ pub struct Signers {
     /// Whether a given key signed a head in its time.
     anchored: bool,
     share: Share,
+    cosigners: CosignerHandovers,
 }
 
 /// What of the keys is kept between two checks.
@@ -94,6 +97,8 @@ pub struct SignersState {
     own: Vec<Tenure>,
     lent: Option<Lent>,
     share: Share,
+    #[serde(default)]
+    cosigners: CosignerHandovers,
 }
 
 impl Signers {
@@ -106,6 +111,7 @@ impl Signers {
             delegates: Vec::new(),
             anchored: false,
             share: Share::default(),
+            cosigners: CosignerHandovers::default(),
         }
     }
 
@@ -244,6 +250,7 @@ impl Signers {
             self.own.push(Tenure { key: office, after: 0, until: None });
         }
         self.share.count(by, news.last_time);
+        self.cosigners.extend(news.cosigners.iter().cloned());
         if let (By::Delegate, Some(lent)) = (by, &mut self.lent) {
             lent.heads_left = lent.heads_left.saturating_sub(1);
         }
@@ -277,6 +284,7 @@ impl Signers {
         let mut news = News::default();
         news.read(record);
         let size = record.seq.next().get();
+        self.cosigners.extend(news.cosigners);
         if let Some(key) = news.began_with {
             self.own = vec![Tenure { key, after: 0, until: None }];
         }
@@ -386,21 +394,31 @@ impl Signers {
         &self.share
     }
 
+    /// Which cosigning keys the ledger says have taken others' places.
+    pub fn cosigners(&self) -> &CosignerHandovers {
+        &self.cosigners
+    }
+
     /// What is to be kept for the next check.
     pub fn state(&self) -> SignersState {
-        SignersState { own: self.own.clone(), lent: self.lent.clone(), share: self.share.clone() }
+        SignersState {
+            own: self.own.clone(),
+            lent: self.lent.clone(),
+            share: self.share.clone(),
+            cosigners: self.cosigners.clone(),
+        }
     }
 
     /// Goes on from what an earlier check kept, over `size` records.
     pub fn resume(given: &[PublicKey], state: &SignersState, size: u64) -> Self {
-        let SignersState { own, lent, share } = state.clone();
+        let SignersState { own, lent, share, cosigners } = state.clone();
         let anchored = own.iter().any(|tenure| given.contains(&tenure.key));
         let delegates = lent
             .iter()
             // Nobody asks for heads older than those that were checked.
             .map(|lent| Tenure { key: lent.key.clone(), after: size.saturating_sub(1), until: None })
             .collect();
-        Self { given: given.to_vec(), own, lent, delegates, anchored, share }
+        Self { given: given.to_vec(), own, lent, delegates, anchored, share, cosigners }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::access::names::{Principal, Subject, Tenant};
 use crate::access::object::{Action, Object};
 use crate::access::reason::{Reason, Ticket};
 use crate::access::token::Purpose;
+use crate::access::token_key::TokenKey;
 
 /// An order. Ids that it may need are made beforehand: the decision itself draws no randomness.
 #[derive(Debug, Clone)]
@@ -45,6 +46,8 @@ pub enum Command {
     RevokeDevice { device: DeviceId, reason: Option<Reason> },
     /// End all that a person has, before their data key is destroyed.
     Erase { subject: Subject, reason: Reason },
+    /// Have tokens signed by another key. If `tokens_kept`, what the old one signed stands until it ends.
+    ReplaceTokenKey { old: TokenKey, new: TokenKey, tokens_kept: bool, reason: Option<Reason> },
     /// Leave to load the policy again; the load itself is the owner's.
     ReloadPolicy,
 }
@@ -65,6 +68,7 @@ impl Command {
             Self::RevokeDevice { .. } => Attempt::RevokeDevice,
             Self::ReloadPolicy => Attempt::ReloadPolicy,
             Self::Erase { .. } => Attempt::Erase,
+            Self::ReplaceTokenKey { .. } => Attempt::ReplaceTokenKey,
         }
     }
 }

@@ -72,6 +72,9 @@ pub fn decide(
         Command::RevokeDevice { device, reason } => case.revoke_device(by, *device, reason.as_ref()),
         Command::ReloadPolicy => case.admin(by, Part::Policy, None).map(|()| Vec::new()),
         Command::Erase { subject, reason } => case.erase(by, subject, reason),
+        Command::ReplaceTokenKey { old, new, tokens_kept, reason } => {
+            case.replace_token_key(by, (old, new), *tokens_kept, reason.as_ref())
+        }
     }
 }
 
@@ -127,6 +130,7 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
             object = Some(Object::gateway(Part::Tokens));
         }
         Command::ReloadPolicy => object = Some(Object::gateway(Part::Policy)),
+        Command::ReplaceTokenKey { .. } => object = Some(Object::gateway(Part::Keys)),
     }
     Fact::Refused(RefusedAttempt {
         attempt: command.attempt(),

@@ -51,6 +51,9 @@ pub(super) fn read(
     let key_directory = path(reader, "keys.directory", state);
     let key_timeout = reader.number("keys.timeout_ms", 100, 60_000).map(Duration::from_millis);
     let max_age = read_max_age(reader);
+    let overlap_days = reader.number("keys.identity_overlap_days", 1, 3650);
+    let identity_overlap = overlap_days.map(|days| Duration::from_hours(days * 24));
+    let rotate_automatically = reader.take::<bool>("keys.rotate_automatically");
     let on_down = reader.word("keys.on_down", &[("keep", OnDown::Keep), ("end", OnDown::End)]);
     let lends = reader.word("ledger.delegate", &[("off", false), ("on", true)]);
     let lending = read_lending(reader);
@@ -108,6 +111,8 @@ pub(super) fn read(
             directory: key_directory?,
             timeout: key_timeout?,
             max_age: max_age?,
+            identity_overlap: identity_overlap?,
+            rotate_automatically: rotate_automatically?,
             on_down: on_down?,
         },
         ledger: Ledger {
