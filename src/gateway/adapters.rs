@@ -73,6 +73,11 @@ impl LedgerCosigner {
         Self::with(keys.present(Role::LedgerPq)?, name)
     }
 
+    /// With the key that waits to follow.
+    pub(super) fn successor(keys: &Keys, name: String) -> Result<Self, KeyError> {
+        Self::with(keys.waiting(Role::LedgerPq)?, name)
+    }
+
     fn with(key: KeyHandle, name: String) -> Result<Self, KeyError> {
         match key.public() {
             PublicKey::MlDsa44(_) => Ok(Self { key, name }),

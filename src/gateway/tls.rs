@@ -92,16 +92,18 @@ impl Certificates {
     pub(super) fn show(&self, chain_file: &Path, key: KeyHandle) -> Result<Vec<Arc<CertifiedKey>>, TlsError> {
         let _turn = self.issuing.lock().unwrap_or_else(PoisonError::into_inner);
         let main = certified(&key, read_chain(chain_file)?, chain_file)?;
-        let names: Vec<String> =
+        let hosts: Vec<String> =
             self.named.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
-        let named =
-            names.into_iter().map(|name| self.certify(&name, &key).map(|certified| (name, certified)));
-        let named = named.collect::<Result<HashMap<_, _>, _>>()?;
+        let mut own = HashMap::new();
+        for host in hosts {
+            let certified = self.certify(&host, &key)?;
+            own.insert(host, certified);
+        }
         let main = std::mem::replace(
             &mut *self.main.write().unwrap_or_else(PoisonError::into_inner),
             Main { key, certified: main },
         );
-        let old = std::mem::replace(&mut *self.named.write().unwrap_or_else(PoisonError::into_inner), named);
+        let old = std::mem::replace(&mut *self.named.write().unwrap_or_else(PoisonError::into_inner), own);
         Ok(old.into_values().chain([main.certified]).collect())
     }
 

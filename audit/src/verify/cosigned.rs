@@ -44,9 +44,10 @@ impl Known {
     fn latest(&self, cosigner: &CosignerKey, walk: &Walk) -> Result<Option<(u64, u64)>, NoteError> {
         let signers = &walk.hands.signers;
         // What a ledger says of its keys counts for nothing if the ledger itself is a stranger's.
-        let speaking = match signers.is_anchored() {
-            true => signers.cosigners().speaking_for(cosigner),
-            false => vec![(cosigner.clone(), 0, u64::MAX)],
+        let speaking = if signers.is_anchored() {
+            signers.cosigners().speaking_for(cosigner)
+        } else {
+            vec![(cosigner.clone(), 0, u64::MAX)]
         };
         let mut latest = None;
         for ((_, statement), root) in self.all().iter().zip(&walk.roots) {

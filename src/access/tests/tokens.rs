@@ -304,6 +304,6 @@ async fn whoever_may_not_run_the_keys_replaces_none_and_the_attempt_is_recorded(
     assert!(world.access.authenticate(&text, start()).is_ok());
     assert!(matches!(
         world.log.facts().last(),
-        Some(Fact::Refused(attempt)) if attempt.attempt == crate::access::fact::Attempt::ReplaceTokenKey
+        Some(crate::access::fact::Fact::Refused(attempt)) if attempt.attempt == crate::access::fact::Attempt::ReplaceTokenKey
     ));
 }
