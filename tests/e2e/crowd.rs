@@ -65,10 +65,10 @@ impl Stage {
 
     /// Publishes again what the gateway took away.
     pub(crate) fn publish_again(&mut self, world: &World) {
-        let again = Self::open(world, &self.web, &self.tcp);
-        for mut publisher in std::mem::replace(self, again).publishers {
+        for mut publisher in std::mem::take(&mut self.publishers) {
             publisher.kill();
         }
+        *self = Self::open(world, &self.web.clone(), &self.tcp.clone());
     }
 
     /// Opens so many sessions of each kind with this token, and returns when all are live.
