@@ -36,7 +36,11 @@ pub(super) async fn run(connection: &Connection, command: &Keys) -> Result<(), F
     match command {
         Keys::List => {
             let keys: Vec<Value> = api.get("/api/v1/keys").await?;
-            if connection.json { print_json(&keys) } else { list(&keys) }
+            if connection.json {
+                return print_json(&keys);
+            }
+            list(&keys);
+            Ok(())
         }
         Keys::Rotate { what, reason, now } => {
             let path = format!("/api/v1/keys/{}/rotate", what.rotated().name());
@@ -53,7 +57,7 @@ pub(super) async fn run(connection: &Connection, command: &Keys) -> Result<(), F
     }
 }
 
-fn list(keys: &[Value]) -> Result<(), Failure> {
+fn list(keys: &[Value]) {
     let text = |key: &Value, name: &str| key.get(name).and_then(Value::as_str).map(str::to_owned);
     let time = |key: &Value, name: &str, unknown: &str| {
         text(key, name).map_or_else(|| unknown.to_owned(), |time| moment(&time))
@@ -73,7 +77,6 @@ fn list(keys: &[Value]) -> Result<(), Failure> {
     for warning in keys.iter().filter_map(|key| text(key, "warning")) {
         say(format_args!("WARNING: {warning}"));
     }
-    Ok(())
 }
 
 fn home(home: &Value) -> String {

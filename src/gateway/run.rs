@@ -91,9 +91,16 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     };
     let rotation = Arc::new(Rotation::new(&config, &parts, Some(shown)));
     let replaced = (rotation, shown_identity);
-    let served =
-        serve(&config, &parts, listener, certificates, replaced, &mut signals, (watched, &scrubbing), ready)
-            .await;
+    let served = serve(
+        &config,
+        &parts,
+        (listener, certificates),
+        replaced,
+        &mut signals,
+        (watched, &scrubbing),
+        ready,
+    )
+    .await;
     scrubbing.stop().await;
     parts.access.close().await;
     let stopped = match &served {
@@ -128,8 +135,7 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
 async fn serve(
     config: &Config,
     parts: &Parts,
-    listener: Listener,
-    certificates: Arc<Certificates>,
+    (listener, certificates): (Listener, Arc<Certificates>),
     (rotation, identity): (Arc<Rotation>, watch::Receiver<Arc<dyn GatewayIdentity>>),
     signals: &mut Signals,
     (watched, scrubbing): (Option<watch::Receiver<Witnessed>>, &Scrubbing),

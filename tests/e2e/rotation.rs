@@ -372,7 +372,8 @@ fn a_publisher_that_knows_only_the_identity_before_is_led_to_the_new_one_and_to_
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     let mut root = rcgen::CertificateParams::default();
     root.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let bundle = root.self_signed(&key).unwrap().pem() + &std::fs::read_to_string(world.root()).unwrap();
+    let mut bundle = root.self_signed(&key).unwrap().pem();
+    bundle.push_str(&std::fs::read_to_string(world.root()).unwrap());
     let roots = world.path("bundle.pem");
     std::fs::write(&roots, bundle).unwrap();
     let publish = |world: &World| {

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::cosigners::{COSIGNER_ROLE, CosignerHandovers};
 use crate::kind::Kind;
 use crate::note::PublicKey;
-use crate::record::{Draft, Outcome, RecordView};
+use crate::record::{Draft, Outcome, Record, RecordView};
 
 use serde_json::{Map, Value};
 
@@ -62,6 +62,13 @@ impl Rotation {
             .detail("role", LEDGER_ROLE)
             .detail("old", self.old.to_string())
             .detail("new", self.new.to_string())
+    }
+
+    /// What a record says of the ledger's own key, if that is what it is about.
+    pub fn of(record: &Record) -> Option<Self> {
+        let about = record.details.get("role").and_then(Value::as_str) == Some(LEDGER_ROLE);
+        let done = record.kind == Kind::KeyRotated && record.result == Outcome::Success;
+        if about && done { Self::read(&record.details) } else { None }
     }
 
     fn read(details: &Map<String, Value>) -> Option<Self> {

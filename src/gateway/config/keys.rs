@@ -122,7 +122,7 @@ pub const KEYS: &[Key] = &[
         "keys.tls_max_age_days",
         Some("365"),
         "90",
-        "Age at which the `tls` key is due to be replaced (`sallyportd keys rotate tls`); warned of from 30 days before, in days (0 to 3650; 0: never due).",
+        "Age at which the `tls` key is due to be replaced (`sallyport keys rotate tls`); warned of from 30 days before, in days (0 to 3650; 0: never due).",
     ),
     key(
         "keys.identity_max_age_days",

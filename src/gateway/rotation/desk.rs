@@ -113,7 +113,7 @@ pub(in crate::gateway) struct Watch {
 
 impl Watch {
     pub(in crate::gateway) fn new(config: &Config, rotation: Arc<Rotation>, stop: CancellationToken) -> Self {
-        Self { rotation, max_age: config.keys.max_age, automatic: config.keys.rotate_automatically, stop }
+        Self { rotation, max_age: config.keys.max_age, automatic: config.keys.succession.automatic, stop }
     }
 }
 

@@ -93,7 +93,7 @@ impl Rotation {
             old: old.keys(),
             new,
             not_before: now.saturating_sub(3600),
-            not_after: now + self.config.keys.identity_overlap.as_secs(),
+            not_after: now + self.config.keys.succession.identity_overlap.as_secs(),
         };
         let unsigned = |error: &dyn std::fmt::Display| {
             GatewayError::Stopped(format!("the identity cannot name the one that follows it: {error}"))

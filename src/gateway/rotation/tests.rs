@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use sallyport_hsm::PublicKey;
 
 use super::*;
-use crate::access::{Subject, Tenant};
+use crate::access::{Scope, Subject, Tenant};
 use crate::gateway::config::Config;
 use crate::gateway::setup::{CONFIG_FILE, Wishes, issue_server_certificate, set_up};
 
@@ -173,7 +173,8 @@ async fn a_rotation_killed_behind_the_record_that_decides_is_finished_at_the_nex
     let subject: Subject = "user:vic".parse().unwrap();
     let tenant: Tenant = gateway.config.access.tenant.parse().unwrap();
     let day = SignedDuration::from_hours(24);
-    let (_, of_the_new) = parts.access.issue_token(Caller::Operator, subject, tenant, day).await.unwrap();
+    let (_, of_the_new) =
+        parts.access.issue_token(Caller::Operator, subject, tenant, day, Scope::default()).await.unwrap();
     Gateway::stop(parts).await;
 
     let parts = gateway.start().await;

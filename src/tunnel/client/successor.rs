@@ -54,5 +54,5 @@ async fn fetch(address: &GatewayAddress, tls: &Arc<rustls::ClientConfig>) -> Opt
         None => None,
     };
     driver.abort();
-    body.map(|body| body.to_bytes())
+    body.map(http_body_util::Collected::to_bytes)
 }

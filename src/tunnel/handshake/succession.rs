@@ -19,7 +19,7 @@ use super::identity::{
 use crate::tunnel::wire::{DecodeError, Reader, Writer};
 
 /// The most statements that a gateway gives and a client follows: years of rotations.
-pub const MAX_SUCCESSIONS: usize = 16;
+const MAX_SUCCESSIONS: usize = 16;
 /// The largest encoded chain of statements in bytes.
 pub const MAX_SUCCESSION_BYTES: usize = 128 * 1024;
 /// Version of the encoding.
