@@ -77,6 +77,10 @@ pub enum Fact {
         minutes: u32,
         reason: Reason,
         ticket: Option<Ticket>,
+        /// From then on nobody can answer it any more.
+        answer_by: Timestamp,
+        /// The grant that it is to take the place of.
+        renews: Option<GrantId>,
     },
     /// `access.approved`: one person's approval. `roles` are those of theirs that workflows asked for then.
     Approved {
@@ -89,15 +93,20 @@ pub enum Fact {
         minutes: Option<u32>,
         reason: Option<Reason>,
     },
-    /// `access.rejected`
+    /// `access.rejected`: one person's refusal. `wanted` is how many end the request, as policy said then.
     Rejected {
         request: RequestId,
         tenant: Tenant,
         object: Object,
         requester: Subject,
         by: Subject,
+        wanted: u32,
         reason: Option<Reason>,
     },
+    /// `access.escalated`: people of these roles may decide too from now on.
+    Escalated { request: RequestId, tenant: Tenant, object: Object, requester: Subject, roles: Vec<Role> },
+    /// `access.expired`: nobody has answered in time.
+    Expired { request: RequestId, tenant: Tenant, object: Object, requester: Subject },
     /// `access.withdrawn`
     Withdrawn { request: RequestId, tenant: Tenant, object: Object, by: Subject, reason: Option<Reason> },
     /// `grant.issued`: the workflow is complete.
@@ -111,8 +120,20 @@ pub enum Fact {
         workflows: Vec<WorkflowName>,
         approvals: u32,
         starts: Timestamp,
+        /// Its end; if its time runs from the first use, until when that must be.
         ends: Timestamp,
+        /// How many minutes run from the first use; `None`: its time runs already.
+        from_first_use: Option<u32>,
         policy: PolicyDigest,
+    },
+    /// `grant.begun`: it was used first, and ends then.
+    GrantBegun {
+        grant: GrantId,
+        request: RequestId,
+        tenant: Tenant,
+        object: Object,
+        subject: Subject,
+        ends: Timestamp,
     },
     /// `grant.revoked`
     GrantRevoked {
@@ -182,6 +203,8 @@ pub enum Attempt {
     Reject,
     /// `access.withdrawn`
     Withdraw,
+    /// `grant.begun`
+    Begin,
     /// `grant.revoked`
     Revoke,
     /// `access.locked`

@@ -49,7 +49,11 @@ impl Explanation {
 }
 
 fn names(workflows: &[WorkflowName]) -> Vec<String> {
-    workflows.iter().map(ToString::to_string).collect()
+    texts(workflows)
+}
+
+fn texts<T: ToString>(values: &[T]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
 }
 
 fn by(draft: Draft, actor: &Actor) -> Draft {
@@ -104,40 +108,67 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
                 .detail("token", token.to_string())
                 .detail("tenant", tenant.as_str())
         }
-        Fact::Requested { request, subject, tenant, object, action, workflows, minutes, reason, ticket } => {
-            let draft = about(done(Kind::AccessRequested), *request)
+        Fact::Requested {
+            request,
+            subject,
+            tenant,
+            object,
+            action,
+            workflows,
+            minutes,
+            reason,
+            ticket,
+            answer_by,
+            renews,
+        } => {
+            let mut draft = about(done(Kind::AccessRequested), *request)
                 .subject(subject.as_str())
                 .reason(reason.as_str())
                 .action(action.as_str())
                 .object(object.as_str())
                 .detail("tenant", tenant.as_str())
                 .detail("workflows", names(workflows))
-                .detail("minutes", *minutes);
-            match ticket {
-                None => draft,
-                Some(ticket) => draft.detail("ticket", ticket.as_str()),
+                .detail("minutes", *minutes)
+                .detail("answer_by", answer_by.to_string());
+            if let Some(ticket) = ticket {
+                draft = draft.detail("ticket", ticket.as_str());
             }
+            if let Some(renewed) = renews {
+                draft = draft.detail("renews", renewed.to_string());
+            }
+            draft
         }
         Fact::Approved { request, tenant, object, requester, by: person, roles, minutes, reason } => {
-            let roles: Vec<String> = roles.iter().map(ToString::to_string).collect();
             let draft = why(about(done(Kind::AccessApproved), *request), reason.as_ref())
                 .subject(person.as_str())
                 .target(requester.as_str())
                 .object(object.as_str())
                 .detail("tenant", tenant.as_str())
-                .detail("roles", roles);
+                .detail("roles", texts(roles));
             match minutes {
                 None => draft,
                 Some(minutes) => draft.detail("minutes", *minutes),
             }
         }
-        Fact::Rejected { request, tenant, object, requester, by: person, reason } => {
+        Fact::Rejected { request, tenant, object, requester, by: person, wanted, reason } => {
             why(about(done(Kind::AccessRejected), *request), reason.as_ref())
                 .subject(person.as_str())
                 .target(requester.as_str())
                 .object(object.as_str())
                 .detail("tenant", tenant.as_str())
+                .detail("wanted", *wanted)
         }
+        Fact::Escalated { request, tenant, object, requester, roles } => {
+            about(done(Kind::AccessEscalated), *request)
+                .target(requester.as_str())
+                .object(object.as_str())
+                .detail("tenant", tenant.as_str())
+                .detail("roles", texts(roles))
+        }
+        Fact::Expired { request, tenant, object, requester } => about(done(Kind::AccessExpired), *request)
+            .target(requester.as_str())
+            .object(object.as_str())
+            .detail("tenant", tenant.as_str()),
         Fact::Withdrawn { request, tenant, object, by: person, reason } => {
             why(about(done(Kind::AccessWithdrawn), *request), reason.as_ref())
                 .subject(person.as_str())
@@ -155,18 +186,33 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
             approvals,
             starts,
             ends,
+            from_first_use,
             policy,
-        } => about(done(Kind::GrantIssued), *request)
-            .target(subject.as_str())
-            .action(action.as_str())
-            .object(object.as_str())
-            .grant(grant.to_string())
-            .policy(policy.to_string())
-            .detail("tenant", tenant.as_str())
-            .detail("workflows", names(workflows))
-            .detail("approvals", *approvals)
-            .detail("starts", starts.to_string())
-            .detail("ends", ends.to_string()),
+        } => {
+            let draft = about(done(Kind::GrantIssued), *request)
+                .target(subject.as_str())
+                .action(action.as_str())
+                .object(object.as_str())
+                .grant(grant.to_string())
+                .policy(policy.to_string())
+                .detail("tenant", tenant.as_str())
+                .detail("workflows", names(workflows))
+                .detail("approvals", *approvals)
+                .detail("starts", starts.to_string())
+                .detail("ends", ends.to_string());
+            match from_first_use {
+                None => draft,
+                Some(minutes) => draft.detail("from_first_use", *minutes),
+            }
+        }
+        Fact::GrantBegun { grant, request, tenant, object, subject, ends } => {
+            about(done(Kind::GrantBegun), *request)
+                .subject(subject.as_str())
+                .object(object.as_str())
+                .grant(grant.to_string())
+                .detail("tenant", tenant.as_str())
+                .detail("ends", ends.to_string())
+        }
         Fact::GrantRevoked { grant, request, tenant, object, subject, by: actor, reason } => {
             why(by(about(done(Kind::GrantRevoked), *request), actor), reason.as_ref())
                 .target(subject.as_str())
@@ -231,6 +277,7 @@ fn refused(attempt: &RefusedAttempt) -> Draft {
         Attempt::Approve => Kind::AccessApproved,
         Attempt::Reject => Kind::AccessRejected,
         Attempt::Withdraw => Kind::AccessWithdrawn,
+        Attempt::Begin => Kind::GrantBegun,
         Attempt::Revoke => Kind::GrantRevoked,
         Attempt::Lock => Kind::AccessLocked,
         Attempt::Unlock => Kind::AccessUnlocked,
@@ -316,7 +363,9 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             workflows: parts.list("workflows")?,
             minutes: parts.number("minutes")?.ok_or("it has no minutes")?,
             reason: parts.reason()?.ok_or("it has no reason")?,
-            ticket: parts.details.get("ticket").map(|_| parts.detail("ticket")).transpose()?,
+            ticket: parts.maybe("ticket")?,
+            answer_by: parts.detail("answer_by")?,
+            renews: parts.maybe("renews")?,
         },
         Kind::AccessApproved => Fact::Approved {
             request: parts.request()?,
@@ -334,7 +383,21 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             object: parse("object", parts.object)?,
             requester: parts.person(Personal::Target)?,
             by: parts.person(Personal::Subject)?,
+            wanted: parts.number("wanted")?.ok_or("it doesn't say how many refusals were wanted")?,
             reason: parts.reason()?,
+        },
+        Kind::AccessEscalated => Fact::Escalated {
+            request: parts.request()?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            requester: parts.person(Personal::Target)?,
+            roles: parts.list("roles")?,
+        },
+        Kind::AccessExpired => Fact::Expired {
+            request: parts.request()?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            requester: parts.person(Personal::Target)?,
         },
         Kind::AccessWithdrawn => Fact::Withdrawn {
             request: parts.request()?,
@@ -354,7 +417,16 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             approvals: parts.number("approvals")?.ok_or("it has no approvals")?,
             starts: parts.detail("starts")?,
             ends: parts.detail("ends")?,
+            from_first_use: parts.number("from_first_use")?,
             policy: parse("policy", parts.policy)?,
+        },
+        Kind::GrantBegun => Fact::GrantBegun {
+            grant: parse("grant", parts.grant)?,
+            request: parts.request()?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            subject: parts.person(Personal::Subject)?,
+            ends: parts.detail("ends")?,
         },
         Kind::GrantRevoked => Fact::GrantRevoked {
             grant: parse("grant", parts.grant)?,
@@ -386,7 +458,7 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
         },
         Kind::PolicyLoaded => Fact::PolicyLoaded {
             digest: parse("policy", parts.policy)?,
-            previous: parts.details.get("previous").map(|_| parts.detail("previous")).transpose()?,
+            previous: parts.maybe("previous")?,
             rules: parts.number::<u64>("rules")?.ok_or("it has no count of rules")?,
             by: parts.actor()?,
         },
@@ -421,6 +493,10 @@ impl Parts<'_> {
 
     fn detail<T: FromStr>(&self, key: &str) -> Result<T, String> {
         parse(key, self.details.get(key).and_then(Value::as_str))
+    }
+
+    fn maybe<T: FromStr>(&self, key: &str) -> Result<Option<T>, String> {
+        self.details.get(key).map(|_| self.detail(key)).transpose()
     }
 
     fn number<T: TryFrom<u64>>(&self, key: &str) -> Result<Option<T>, String> {

@@ -54,6 +54,7 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         Refused::NotAllowed { .. }
         | Refused::OwnRequest { .. }
         | Refused::NotEligible { .. }
+        | Refused::TooNear { .. }
         | Refused::OtherTenant { .. } => StatusCode::FORBIDDEN,
         Refused::NoSuchRequest { .. }
         | Refused::NoSuchGrant { .. }
@@ -66,6 +67,8 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         | Refused::ReasonNames
         | Refused::NoTokenFor { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Refused::AlreadyApproved { .. }
+        | Refused::AlreadyDenied { .. }
+        | Refused::GrantBegun { .. }
         | Refused::NotPending { .. }
         | Refused::GrantEnded { .. }
         | Refused::TokenRevoked { .. }

@@ -60,6 +60,8 @@ fn view(grant: &Grant) -> Value {
         "request": grant.request,
         "starts": grant.starts.to_string(),
         "expires": grant.ends.to_string(),
+        "begun": grant.begun.map(|at| at.to_string()),
+        "minutes_from_first_use": grant.from_first_use,
         "policy": grant.policy,
         "status": grant.status,
     })

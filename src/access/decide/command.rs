@@ -22,6 +22,7 @@ pub enum Command {
         minutes: u32,
         reason: Reason,
         ticket: Option<Ticket>,
+        renews: Option<GrantId>,
     },
     /// Agree to a request; `grant` is the id to use if that completes it.
     Approve { request: RequestId, grant: GrantId, minutes: Option<u32>, reason: Option<Reason> },
@@ -29,6 +30,8 @@ pub enum Command {
     Reject { request: RequestId, reason: Option<Reason> },
     /// Take one's own request back.
     Withdraw { request: RequestId, reason: Option<Reason> },
+    /// Use one's own grant for the first time.
+    Begin { grant: GrantId },
     /// End a grant now.
     Revoke { grant: GrantId, reason: Option<Reason> },
     /// Lock a person or a role out.
@@ -56,6 +59,7 @@ impl Command {
             Self::Approve { .. } => Attempt::Approve,
             Self::Reject { .. } => Attempt::Reject,
             Self::Withdraw { .. } => Attempt::Withdraw,
+            Self::Begin { .. } => Attempt::Begin,
             Self::Revoke { .. } => Attempt::Revoke,
             Self::Lock { .. } => Attempt::Lock,
             Self::Unlock { .. } => Attempt::Unlock,

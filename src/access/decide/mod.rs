@@ -10,17 +10,18 @@ mod devices;
 mod erasing;
 mod guarding;
 mod refusal;
+mod waiting;
 
 use jiff::Timestamp;
 
 pub use approval::{eligible, waits_for};
 pub use command::Command;
 pub use refusal::Refusal;
+pub use waiting::{due, next_escalation};
 
 use super::fact::{Actor, Fact, RefusedAttempt};
 use super::identity::{Caller, Identity};
-use super::ids::GrantId;
-use super::judge::{check_locks, check_standing};
+use super::judge::check_standing;
 use super::object::{Object, Part};
 use super::policy::Policy;
 use super::state::State;
@@ -61,6 +62,7 @@ pub fn decide(
         }
         Command::Reject { request, reason } => case.reject(person(by)?, *request, reason.as_ref()),
         Command::Withdraw { request, reason } => case.withdraw(person(by)?, *request, reason.as_ref()),
+        Command::Begin { grant } => case.begin(person(by)?, *grant),
         Command::Revoke { grant, reason } => case.revoke(by, *grant, reason.as_ref()),
         Command::Lock { principal, tenant, reason } => case.lock(by, principal, tenant, reason.as_ref()),
         Command::Unlock { principal, tenant, reason } => case.unlock(by, principal, tenant, reason.as_ref()),
@@ -75,32 +77,6 @@ pub fn decide(
     }
 }
 
-/// Facts that are due without an order: ends that have come, and grants whose approvals are complete.
-///
-/// A request is granted as soon as every step holds under the policy in force. Usually that is at an approval; but
-/// the gateway may have stopped between the approval's record and the grant's, or a new policy may ask for less.
-/// `mint` makes ids.
-pub fn due(state: &State, policy: &Policy, now: Timestamp, mut mint: impl FnMut() -> GrantId) -> Vec<Fact> {
-    let case = Case { state, policy, now };
-    let expired = state.overdue(now).map(|grant| Fact::GrantExpired {
-        grant: grant.id,
-        request: grant.request,
-        tenant: grant.tenant.clone(),
-        object: grant.object.clone(),
-        subject: grant.subject.clone(),
-    });
-    let mut facts: Vec<Fact> = expired.collect();
-    for request in state.pending().filter(|request| !request.approvals.is_empty()) {
-        if let Ok(demand) = case.demand(request)
-            && check_locks(state, policy, &request.subject, &request.tenant).is_ok()
-            && case.still_missing(request, &demand.steps, None).is_empty()
-        {
-            facts.push(case.grant(request, mint(), &demand, None));
-        }
-    }
-    facts
-}
-
 /// The record of an order that was refused because of who gave it.
 pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State) -> Fact {
     let (mut request, mut grant) = (None, None);
@@ -113,7 +89,7 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
             request = Some(*id);
             object = state.request(*id).map(|request| request.object.clone());
         }
-        Command::Revoke { grant: id, .. } => {
+        Command::Begin { grant: id } | Command::Revoke { grant: id, .. } => {
             grant = Some(*id);
             object = state.grant(*id).map(|grant| grant.object.clone());
         }

@@ -86,7 +86,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         time(),
         time(),
     );
-    (0u8..15, who, what, how).prop_map(
+    (0u8..18, who, what, how).prop_map(
         |(
             which,
             ((request, grant, token), subject, other, by, principal),
@@ -112,6 +112,8 @@ fn fact() -> impl Strategy<Value = Fact> {
                 minutes,
                 reason: reason.unwrap_or_else(|| "because".parse().unwrap()),
                 ticket,
+                answer_by: ends,
+                renews: fewer.map(|_| grant),
             },
             3 => Fact::Approved {
                 request,
@@ -123,7 +125,10 @@ fn fact() -> impl Strategy<Value = Fact> {
                 minutes: fewer,
                 reason,
             },
-            4 => Fact::Rejected { request, tenant, object, requester: subject, by: other, reason },
+            4 => {
+                let requester = subject;
+                Fact::Rejected { request, tenant, object, requester, by: other, wanted: minutes, reason }
+            }
             5 => Fact::Withdrawn { request, tenant, object, by: subject, reason },
             6 => Fact::GrantIssued {
                 grant,
@@ -136,6 +141,7 @@ fn fact() -> impl Strategy<Value = Fact> {
                 approvals: minutes,
                 starts,
                 ends,
+                from_first_use: fewer,
                 policy,
             },
             7 => Fact::GrantRevoked { grant, request, tenant, object, subject, by, reason },
@@ -151,6 +157,9 @@ fn fact() -> impl Strategy<Value = Fact> {
                 expires: ends,
             },
             14 => Fact::DeviceRevoked { device: DeviceId::from_bytes([7; 16]), tenant, by, reason },
+            15 => Fact::Escalated { request, tenant, object, requester: subject, roles },
+            16 => Fact::Expired { request, tenant, object, requester: subject },
+            17 => Fact::GrantBegun { grant, request, tenant, object, subject, ends },
             11 => Fact::Erased { key: KeyId::from_bytes([9; 16]), by, reason },
             _ => Fact::PolicyLoaded { digest: policy, previous, rules: u64::from(minutes), by },
         },

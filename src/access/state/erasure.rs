@@ -112,6 +112,10 @@ fn forget_in_request(request: &mut Request, person: &Subject, nobody: &Subject) 
         approval.by.clone_from(nobody);
         approval.reason = approval.reason.take().map(|_| Reason::erased());
     }
+    for denial in request.denials.iter_mut().filter(|denial| denial.by == *person) {
+        denial.by.clone_from(nobody);
+        denial.reason = denial.reason.take().map(|_| Reason::erased());
+    }
     if let RequestStatus::Rejected { by, reason, .. } = &mut request.status
         && by == person
     {

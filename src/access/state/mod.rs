@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use sallyport_audit::KeyId;
 
 pub use grant::{Grant, GrantStatus};
-pub use request::{Approval, Request, RequestStatus};
+pub use request::{Approval, Denial, Request, RequestStatus};
 pub use standing::{Lock, Token};
 
 use super::device::{Device, DeviceId};
@@ -37,6 +37,8 @@ pub struct State {
     live: HashMap<(Tenant, Subject), BTreeSet<GrantId>>,
     /// The same, by their end.
     ends: BTreeSet<(Timestamp, GrantId)>,
+    /// Requests that wait, by when they must be answered.
+    answers: BTreeSet<(Timestamp, RequestId)>,
     /// Requests that wait, by who asked.
     pending: HashMap<(Tenant, Subject), BTreeSet<RequestId>>,
     policy: Option<PolicyDigest>,
@@ -77,6 +79,7 @@ impl State {
             Fact::Approved { request, by, roles, minutes, reason, .. } => {
                 if let Some(request) = self.pending_mut(*request)
                     && !request.approvals.iter().any(|approval| approval.by == *by)
+                    && !request.denials.iter().any(|denial| denial.by == *by)
                 {
                     request.approvals.push(Approval {
                         by: by.clone(),
@@ -87,15 +90,20 @@ impl State {
                     });
                 }
             }
-            Fact::Rejected { request, by, reason, .. } => {
-                let status =
-                    RequestStatus::Rejected { by: by.clone(), at: stamp.time, reason: reason.clone() };
-                self.settle(*request, status);
+            Fact::Rejected { .. } => self.rejected(stamp, fact),
+            Fact::Escalated { request, roles, .. } => {
+                if let Some(request) = self.pending_mut(*request) {
+                    request.escalated.extend(roles.iter().cloned());
+                }
+            }
+            Fact::Expired { request, .. } => {
+                self.settle(*request, RequestStatus::Expired { at: stamp.time });
             }
             Fact::Withdrawn { request, .. } => {
                 self.settle(*request, RequestStatus::Withdrawn { at: stamp.time });
             }
             Fact::GrantIssued { .. } => self.granted(fact),
+            Fact::GrantBegun { grant, ends, .. } => self.begun(stamp, *grant, *ends),
             Fact::GrantRevoked { grant, by, reason, .. } => {
                 let by = by.person().cloned();
                 self.end(*grant, GrantStatus::Revoked { at: stamp.time, by, reason: reason.clone() });
@@ -173,8 +181,19 @@ impl State {
     }
 
     fn requested(&mut self, stamp: Stamp, fact: &Fact) {
-        let Fact::Requested { request, subject, tenant, object, action, workflows, minutes, reason, ticket } =
-            fact
+        let Fact::Requested {
+            request,
+            subject,
+            tenant,
+            object,
+            action,
+            workflows,
+            minutes,
+            reason,
+            ticket,
+            answer_by,
+            renews,
+        } = fact
         else {
             return;
         };
@@ -182,6 +201,7 @@ impl State {
             return;
         }
         self.pending.entry((tenant.clone(), subject.clone())).or_default().insert(*request);
+        self.answers.insert((*answer_by, *request));
         let asked = Request {
             id: *request,
             subject: subject.clone(),
@@ -193,7 +213,11 @@ impl State {
             reason: reason.clone(),
             ticket: ticket.clone(),
             at: stamp.time,
+            answer_by: *answer_by,
+            renews: *renews,
+            escalated: BTreeSet::new(),
             approvals: Vec::new(),
+            denials: Vec::new(),
             status: RequestStatus::Pending,
         };
         self.requests.insert(*request, asked);
@@ -211,6 +235,7 @@ impl State {
             approvals: _,
             starts,
             ends,
+            from_first_use,
             policy,
         } = fact
         else {
@@ -238,10 +263,37 @@ impl State {
             workflows: workflows.iter().cloned().collect(),
             starts: *starts,
             ends: *ends,
+            from_first_use: *from_first_use,
+            begun: None,
             policy: *policy,
             status: GrantStatus::Live,
         };
         self.grants.insert(*grant, given);
+    }
+
+    /// One person's refusal takes the place of their approval, and enough of them end the request.
+    fn rejected(&mut self, stamp: Stamp, fact: &Fact) {
+        let Fact::Rejected { request: id, by, wanted, reason, .. } = fact else { return };
+        let Some(request) = self.pending_mut(*id) else { return };
+        request.approvals.retain(|approval| approval.by != *by);
+        if !request.denials.iter().any(|denial| denial.by == *by) {
+            request.denials.push(Denial { by: by.clone(), at: stamp.time, reason: reason.clone() });
+        }
+        if u64::try_from(request.denials.len()).is_ok_and(|count| count >= u64::from(*wanted)) {
+            let status = RequestStatus::Rejected { by: by.clone(), at: stamp.time, reason: reason.clone() };
+            self.settle(*id, status);
+        }
+    }
+
+    /// A grant's time runs from now on.
+    fn begun(&mut self, stamp: Stamp, id: GrantId, ends: Timestamp) {
+        let waits = |grant: &&mut Grant| grant.status == GrantStatus::Live && grant.from_first_use.is_some();
+        let Some(grant) = self.grants.get_mut(&id).filter(waits) else { return };
+        self.ends.remove(&(grant.ends, id));
+        grant.from_first_use = None;
+        grant.begun = Some(stamp.time);
+        grant.ends = ends;
+        self.ends.insert((ends, id));
     }
 
     fn pending_mut(&mut self, request: RequestId) -> Option<&mut Request> {
@@ -251,7 +303,8 @@ impl State {
     fn settle(&mut self, id: RequestId, status: RequestStatus) {
         let Some(request) = self.pending_mut(id) else { return };
         request.status = status;
-        let key = (request.tenant.clone(), request.subject.clone());
+        let (key, answer_by) = ((request.tenant.clone(), request.subject.clone()), request.answer_by);
+        self.answers.remove(&(answer_by, id));
         if let Some(waiting) = self.pending.get_mut(&key) {
             waiting.remove(&id);
             if waiting.is_empty() {
@@ -323,9 +376,17 @@ impl State {
         due.filter_map(|(_, id)| self.grants.get(id))
     }
 
-    /// When the next grant ends.
+    /// Requests that nobody has answered in time, and whose end isn't recorded yet.
+    pub fn unanswered(&self, now: Timestamp) -> impl Iterator<Item = &Request> {
+        let due = self.answers.iter().take_while(move |(by, _)| *by <= now);
+        due.filter_map(|(_, id)| self.requests.get(id))
+    }
+
+    /// When the next grant ends, or the next request.
     pub fn next_end(&self) -> Option<Timestamp> {
-        self.ends.first().map(|(ends, _)| *ends)
+        let grant = self.ends.first().map(|(ends, _)| *ends);
+        let request = self.answers.first().map(|(by, _)| *by);
+        grant.into_iter().chain(request).min()
     }
 
     /// A token by its id.

@@ -45,6 +45,8 @@ fn when_records_were_lost_nothing_outlives_it_that_they_may_have_taken_back() {
             minutes: 5,
             reason: "to see".parse().unwrap(),
             ticket: None,
+            answer_by: stamp(1_000_000).time,
+            renews: None,
         };
         let locked = Fact::Locked {
             principal: person("pat").into(),
@@ -85,6 +87,8 @@ fn requested() -> Fact {
         minutes: 5,
         reason: "to see".parse().unwrap(),
         ticket: None,
+        answer_by: stamp(1_000_000).time,
+        renews: None,
     }
 }
 
@@ -105,7 +109,7 @@ fn rejected() -> Fact {
     let Fact::Approved { request, tenant, object, requester, by, reason, .. } = approved() else {
         unreachable!()
     };
-    Fact::Rejected { request, tenant, object, requester, by, reason }
+    Fact::Rejected { request, tenant, object, requester, by, wanted: 1, reason }
 }
 
 fn granted(n: u8, to: &str) -> Fact {
@@ -120,6 +124,7 @@ fn granted(n: u8, to: &str) -> Fact {
         approvals: 1,
         starts: stamp(0).time,
         ends: stamp(300).time,
+        from_first_use: None,
         policy: format!("sha256:{}", "0".repeat(64)).parse().unwrap(),
     }
 }

@@ -1,5 +1,6 @@
 //! Tests of access as a whole. Each is a sentence of the specification.
 
+mod algebra;
 mod approvals;
 mod casbin_traps;
 mod devices;
@@ -254,6 +255,7 @@ pub(super) fn ask(tunnel: &str, minutes: u32) -> Ask {
         minutes,
         reason: "to see it".parse().unwrap(),
         ticket: Some("OPS-1".parse().unwrap()),
+        renews: None,
     }
 }
 
