@@ -9,6 +9,7 @@ use super::names::{Principal, Role, Subject, Tenant};
 use super::object::{Action, Object};
 use super::policy::PolicyDigest;
 use super::reason::{Reason, Ticket};
+use super::state::Verdict;
 use super::token::Purpose;
 use super::workflow::WorkflowName;
 
@@ -135,6 +136,42 @@ pub enum Fact {
         subject: Subject,
         ends: Timestamp,
     },
+    /// `glass.told`: this approver was told that somebody breaks the glass; recorded before the grant exists.
+    GlassTold {
+        request: RequestId,
+        grant: GrantId,
+        tenant: Tenant,
+        object: Object,
+        subject: Subject,
+        approver: Subject,
+    },
+    /// `glass.broken`: a grant without the approval that policy demands.
+    GlassBroken {
+        grant: GrantId,
+        request: RequestId,
+        subject: Subject,
+        tenant: Tenant,
+        object: Object,
+        action: Action,
+        workflows: Vec<WorkflowName>,
+        /// How many could have been asked.
+        skipped: u32,
+        starts: Timestamp,
+        ends: Timestamp,
+        policy: PolicyDigest,
+        reason: Reason,
+    },
+    /// `glass.reviewed`: by somebody else.
+    GlassReviewed {
+        grant: GrantId,
+        request: RequestId,
+        tenant: Tenant,
+        object: Object,
+        subject: Subject,
+        by: Subject,
+        verdict: Verdict,
+        reason: Reason,
+    },
     /// `grant.revoked`
     GrantRevoked {
         grant: GrantId,
@@ -205,6 +242,10 @@ pub enum Attempt {
     Withdraw,
     /// `grant.begun`
     Begin,
+    /// `glass.broken`
+    BreakGlass,
+    /// `glass.reviewed`
+    ReviewGlass,
     /// `grant.revoked`
     Revoke,
     /// `access.locked`

@@ -118,7 +118,7 @@ impl Access {
         self.see_grant(&by.into(), id, self.now())
     }
 
-    fn see_grant(&self, by: &Caller, id: GrantId, now: Timestamp) -> Option<Grant> {
+    pub(super) fn see_grant(&self, by: &Caller, id: GrantId, now: Timestamp) -> Option<Grant> {
         self.look(|standing| {
             let (state, policy) = (&standing.state, &*standing.policy);
             let grant = state.grant(id)?;

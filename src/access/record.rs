@@ -213,6 +213,49 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
                 .detail("tenant", tenant.as_str())
                 .detail("ends", ends.to_string())
         }
+        Fact::GlassTold { request, grant, tenant, object, subject, approver } => {
+            about(done(Kind::GlassTold), *request)
+                .subject(subject.as_str())
+                .target(approver.as_str())
+                .object(object.as_str())
+                .grant(grant.to_string())
+                .detail("tenant", tenant.as_str())
+        }
+        Fact::GlassBroken {
+            grant,
+            request,
+            subject,
+            tenant,
+            object,
+            action,
+            workflows,
+            skipped,
+            starts,
+            ends,
+            policy,
+            reason,
+        } => about(done(Kind::GlassBroken), *request)
+            .subject(subject.as_str())
+            .reason(reason.as_str())
+            .action(action.as_str())
+            .object(object.as_str())
+            .grant(grant.to_string())
+            .policy(policy.to_string())
+            .detail("tenant", tenant.as_str())
+            .detail("workflows", names(workflows))
+            .detail("skipped", *skipped)
+            .detail("starts", starts.to_string())
+            .detail("ends", ends.to_string()),
+        Fact::GlassReviewed { grant, request, tenant, object, subject, by: person, verdict, reason } => {
+            about(done(Kind::GlassReviewed), *request)
+                .subject(person.as_str())
+                .target(subject.as_str())
+                .reason(reason.as_str())
+                .object(object.as_str())
+                .grant(grant.to_string())
+                .detail("tenant", tenant.as_str())
+                .detail("verdict", verdict.as_str())
+        }
         Fact::GrantRevoked { grant, request, tenant, object, subject, by: actor, reason } => {
             why(by(about(done(Kind::GrantRevoked), *request), actor), reason.as_ref())
                 .target(subject.as_str())
@@ -278,6 +321,8 @@ fn refused(attempt: &RefusedAttempt) -> Draft {
         Attempt::Reject => Kind::AccessRejected,
         Attempt::Withdraw => Kind::AccessWithdrawn,
         Attempt::Begin => Kind::GrantBegun,
+        Attempt::BreakGlass => Kind::GlassBroken,
+        Attempt::ReviewGlass => Kind::GlassReviewed,
         Attempt::Revoke => Kind::GrantRevoked,
         Attempt::Lock => Kind::AccessLocked,
         Attempt::Unlock => Kind::AccessUnlocked,
@@ -427,6 +472,38 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             object: parse("object", parts.object)?,
             subject: parts.person(Personal::Subject)?,
             ends: parts.detail("ends")?,
+        },
+        Kind::GlassTold => Fact::GlassTold {
+            request: parts.request()?,
+            grant: parse("grant", parts.grant)?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            subject: parts.person(Personal::Subject)?,
+            approver: parts.person(Personal::Target)?,
+        },
+        Kind::GlassBroken => Fact::GlassBroken {
+            grant: parse("grant", parts.grant)?,
+            request: parts.request()?,
+            subject: parts.person(Personal::Subject)?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            action: parse("action", parts.action)?,
+            workflows: parts.list("workflows")?,
+            skipped: parts.number("skipped")?.ok_or("it doesn't say how many were skipped")?,
+            starts: parts.detail("starts")?,
+            ends: parts.detail("ends")?,
+            policy: parse("policy", parts.policy)?,
+            reason: parts.reason()?.ok_or("it has no reason")?,
+        },
+        Kind::GlassReviewed => Fact::GlassReviewed {
+            grant: parse("grant", parts.grant)?,
+            request: parts.request()?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            subject: parts.person(Personal::Target)?,
+            by: parts.person(Personal::Subject)?,
+            verdict: parts.detail("verdict")?,
+            reason: parts.reason()?.ok_or("it has no reason")?,
         },
         Kind::GrantRevoked => Fact::GrantRevoked {
             grant: parse("grant", parts.grant)?,

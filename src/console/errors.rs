@@ -55,6 +55,7 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         | Refused::OwnRequest { .. }
         | Refused::NotEligible { .. }
         | Refused::TooNear { .. }
+        | Refused::GlassUnreviewed { .. }
         | Refused::OtherTenant { .. } => StatusCode::FORBIDDEN,
         Refused::NoSuchRequest { .. }
         | Refused::NoSuchGrant { .. }
@@ -69,6 +70,7 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         Refused::AlreadyApproved { .. }
         | Refused::AlreadyDenied { .. }
         | Refused::GrantBegun { .. }
+        | Refused::GlassReviewed { .. }
         | Refused::NotPending { .. }
         | Refused::GrantEnded { .. }
         | Refused::TokenRevoked { .. }

@@ -118,7 +118,7 @@ impl Case<'_> {
         }
     }
 
-    fn after(&self, minutes: u32) -> Timestamp {
+    pub(super) fn after(&self, minutes: u32) -> Timestamp {
         self.now.saturating_add(SignedDuration::from_mins(i64::from(minutes))).unwrap_or(self.now)
     }
 
@@ -349,7 +349,7 @@ impl Case<'_> {
     }
 
     /// A person's roles that some step asks for.
-    fn counting_roles(&self, person: &Subject, tenant: &Tenant, demand: &Demand) -> Vec<Role> {
+    pub(super) fn counting_roles(&self, person: &Subject, tenant: &Tenant, demand: &Demand) -> Vec<Role> {
         let roles = self.policy.roles_of(person, tenant);
         roles.into_iter().filter(|role| demand.terms.steps.iter().any(|step| step.accepts(role))).collect()
     }

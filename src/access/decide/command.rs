@@ -8,6 +8,7 @@ use crate::access::ids::{GrantId, RequestId, TokenId};
 use crate::access::names::{Principal, Subject, Tenant};
 use crate::access::object::{Action, Object};
 use crate::access::reason::{Reason, Ticket};
+use crate::access::state::Verdict;
 use crate::access::token::Purpose;
 
 /// An order. Ids that it may need are made beforehand: the decision itself draws no randomness.
@@ -30,6 +31,10 @@ pub enum Command {
     Reject { request: RequestId, reason: Option<Reason> },
     /// Take one's own request back.
     Withdraw { request: RequestId, reason: Option<Reason> },
+    /// Go in without the approval that policy demands.
+    BreakGlass { id: RequestId, grant: GrantId, object: Object, action: Action, minutes: u32, reason: Reason },
+    /// Say whether somebody was right to do that.
+    ReviewGlass { grant: GrantId, verdict: Verdict, reason: Reason },
     /// Use one's own grant for the first time.
     Begin { grant: GrantId },
     /// End a grant now.
@@ -59,6 +64,8 @@ impl Command {
             Self::Approve { .. } => Attempt::Approve,
             Self::Reject { .. } => Attempt::Reject,
             Self::Withdraw { .. } => Attempt::Withdraw,
+            Self::BreakGlass { .. } => Attempt::BreakGlass,
+            Self::ReviewGlass { .. } => Attempt::ReviewGlass,
             Self::Begin { .. } => Attempt::Begin,
             Self::Revoke { .. } => Attempt::Revoke,
             Self::Lock { .. } => Attempt::Lock,

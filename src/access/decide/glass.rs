@@ -18,7 +18,7 @@ use crate::access::state::{Grant, Request, RequestStatus, Verdict};
 use crate::access::workflow::Step;
 
 /// Most people who are told of one breaking, each by a record: about a quarter of a second.
-pub const MAX_TOLD: usize = 256;
+const MAX_TOLD: usize = 256;
 
 impl Case<'_> {
     pub(super) fn break_glass(&self, who: &Identity, command: &Command) -> Result<Vec<Fact>, Refusal> {
@@ -38,7 +38,9 @@ impl Case<'_> {
             glasses.iter().all(|glass| glass.roles.iter().any(|role| roles.contains(role)))
         });
         let (Some(terms), Some(glasses)) = (&terms, glasses) else {
-            return Err(Refusal::NotAllowed { why: "its workflow doesn't let you break the glass".to_owned() });
+            return Err(Refusal::NotAllowed {
+                why: "its workflow doesn't let you break the glass".to_owned(),
+            });
         };
         let most = glasses.iter().map(|glass| glass.max_minutes).min().unwrap_or(0);
         if !(1..=most).contains(minutes) {
@@ -102,7 +104,8 @@ impl Case<'_> {
         steps: &[Step],
         excludes: crate::access::workflow::Nearness,
     ) -> BTreeSet<Subject> {
-        let people = steps.iter().flat_map(Step::roles).flat_map(|role| self.policy.members_of(role, &who.tenant));
+        let people =
+            steps.iter().flat_map(Step::roles).flat_map(|role| self.policy.members_of(role, &who.tenant));
         people
             .filter(|person| {
                 *person != who.subject

@@ -8,6 +8,7 @@ mod approval;
 mod command;
 mod devices;
 mod erasing;
+mod glass;
 mod guarding;
 mod refusal;
 mod waiting;
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 
 pub use approval::{eligible, waits_for};
 pub use command::Command;
+pub use glass::was_told;
 pub use refusal::Refusal;
 pub use waiting::{due, next_escalation};
 
@@ -62,6 +64,10 @@ pub fn decide(
         }
         Command::Reject { request, reason } => case.reject(person(by)?, *request, reason.as_ref()),
         Command::Withdraw { request, reason } => case.withdraw(person(by)?, *request, reason.as_ref()),
+        Command::BreakGlass { .. } => case.break_glass(person(by)?, command),
+        Command::ReviewGlass { grant, verdict, reason } => {
+            case.review_glass(person(by)?, *grant, *verdict, reason)
+        }
         Command::Begin { grant } => case.begin(person(by)?, *grant),
         Command::Revoke { grant, reason } => case.revoke(by, *grant, reason.as_ref()),
         Command::Lock { principal, tenant, reason } => case.lock(by, principal, tenant, reason.as_ref()),
@@ -82,14 +88,18 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
     let (mut request, mut grant) = (None, None);
     let object;
     match command {
-        Command::Request { object: asked, .. } => object = Some(asked.clone()),
+        Command::Request { object: asked, .. } | Command::BreakGlass { object: asked, .. } => {
+            object = Some(asked.clone())
+        }
         Command::Approve { request: id, .. }
         | Command::Reject { request: id, .. }
         | Command::Withdraw { request: id, .. } => {
             request = Some(*id);
             object = state.request(*id).map(|request| request.object.clone());
         }
-        Command::Begin { grant: id } | Command::Revoke { grant: id, .. } => {
+        Command::Begin { grant: id }
+        | Command::ReviewGlass { grant: id, .. }
+        | Command::Revoke { grant: id, .. } => {
             grant = Some(*id);
             object = state.grant(*id).map(|grant| grant.object.clone());
         }

@@ -45,6 +45,12 @@ pub enum Refusal {
     /// No such grant in the caller's tenant.
     #[error("there is no grant {grant}")]
     NoSuchGrant { grant: GrantId },
+    /// The glass stays whole until somebody else has looked at the last time.
+    #[error("you broke the glass before, and nobody has reviewed {grant} yet")]
+    GlassUnreviewed { grant: GrantId },
+    /// A review stands.
+    #[error("{grant} is reviewed already")]
+    GlassReviewed { grant: GrantId },
     /// Its time runs already.
     #[error("{grant} was used before")]
     GrantBegun { grant: GrantId },
@@ -142,6 +148,8 @@ impl Refusal {
             Self::NoSuchRequest { .. } => "no-such-request",
             Self::NotPending { .. } => "not-pending",
             Self::NoSuchGrant { .. } => "no-such-grant",
+            Self::GlassUnreviewed { .. } => "glass-unreviewed",
+            Self::GlassReviewed { .. } => "glass-reviewed",
             Self::GrantBegun { .. } => "grant-begun",
             Self::GrantEnded { .. } => "grant-ended",
             Self::NoSuchToken { .. } => "no-such-token",
@@ -181,6 +189,7 @@ impl Refusal {
                 | Self::OwnRequest { .. }
                 | Self::NotEligible { .. }
                 | Self::TooNear { .. }
+                | Self::GlassUnreviewed { .. }
                 | Self::OtherTenant { .. }
         )
     }
@@ -202,6 +211,10 @@ impl Refusal {
             Self::NoSuchGrant { .. } | Self::GrantEnded { .. } | Self::GrantBegun { .. } => {
                 "`sallyport grants list` shows what is live"
             }
+            Self::GlassUnreviewed { .. } => {
+                "have somebody who may approve it review it with `sallyport glass review`"
+            }
+            Self::GlassReviewed { .. } => "`sallyport glass list` shows what waits for a review",
             Self::NoSuchToken { .. } | Self::TokenRevoked { .. } => {
                 "`sallyport tokens list` shows what is live"
             }

@@ -173,8 +173,8 @@ impl Policy {
         let Some(model) = model.filter(|_| faults.count() == 0) else { return Err(faults) };
 
         let shards = build_shards(&model, &rows, &mut faults).await;
-        let rules = rows.rules.len();
-        let policy = Self { digest: sources.digest(), shards, roles, workflows, reporting, rules };
+        let digest = sources.digest();
+        let policy = Self { digest, shards, roles, workflows, reporting, rules: rows.rules.len() };
         policy.check_satisfiable(&rows.rules, &mut faults);
         policy.self_test(&mut faults);
         faults.none_or(policy)

@@ -9,6 +9,7 @@ use crate::access::names::{Role, Tenant};
 use crate::access::object::{Action, Object};
 use crate::access::policy::PolicyDigest;
 use crate::access::reason::Ticket;
+use crate::access::state::Verdict;
 use crate::access::token::Purpose;
 
 fn parts_of<'a>(draft: &'a Draft, personal: &'a Values) -> Parts<'a> {
@@ -86,7 +87,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         time(),
         time(),
     );
-    (0u8..18, who, what, how).prop_map(
+    (0u8..21, who, what, how).prop_map(
         |(
             which,
             ((request, grant, token), subject, other, by, principal),
@@ -157,6 +158,31 @@ fn fact() -> impl Strategy<Value = Fact> {
                 expires: ends,
             },
             14 => Fact::DeviceRevoked { device: DeviceId::from_bytes([7; 16]), tenant, by, reason },
+            18 => Fact::GlassTold { request, grant, tenant, object, subject, approver: other },
+            19 => Fact::GlassBroken {
+                grant,
+                request,
+                subject,
+                tenant,
+                object,
+                action,
+                workflows,
+                skipped: minutes,
+                starts,
+                ends,
+                policy,
+                reason: reason.unwrap_or_else(|| "because".parse().unwrap()),
+            },
+            20 => Fact::GlassReviewed {
+                grant,
+                request,
+                tenant,
+                object,
+                subject,
+                by: other,
+                verdict: if minutes % 2 == 0 { Verdict::Justified } else { Verdict::Unjustified },
+                reason: reason.unwrap_or_else(|| "because".parse().unwrap()),
+            },
             15 => Fact::Escalated { request, tenant, object, requester: subject, roles },
             16 => Fact::Expired { request, tenant, object, requester: subject },
             17 => Fact::GrantBegun { grant, request, tenant, object, subject, ends },

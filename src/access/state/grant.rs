@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use super::Glass;
 use crate::access::ids::{GrantId, RequestId};
 use crate::access::names::{Subject, Tenant};
 use crate::access::object::{Action, Object};
@@ -64,6 +65,8 @@ pub struct Grant {
     pub from_first_use: Option<u32>,
     /// When it was used first, if that was recorded.
     pub begun: Option<Timestamp>,
+    /// Set if it came of breaking the glass instead of approvals.
+    pub glass: Option<Glass>,
     /// The policy under which it was given.
     pub policy: PolicyDigest,
     /// What became of it.

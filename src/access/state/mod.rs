@@ -5,6 +5,7 @@
 //! were erased are folded under the name that is left of them (`erasure`).
 
 mod erasure;
+mod glass;
 mod grant;
 mod request;
 mod standing;
@@ -14,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::Timestamp;
 use sallyport_audit::KeyId;
 
+pub use glass::{Glass, GlassReview, Verdict};
 pub use grant::{Grant, GrantStatus};
 pub use request::{Approval, Denial, Request, RequestStatus};
 pub use standing::{Lock, Token};
@@ -37,6 +39,8 @@ pub struct State {
     live: HashMap<(Tenant, Subject), BTreeSet<GrantId>>,
     /// The same, by their end.
     ends: BTreeSet<(Timestamp, GrantId)>,
+    /// Breakings of the glass that nobody has reviewed.
+    unreviewed: BTreeSet<GrantId>,
     /// Requests that wait, by when they must be answered.
     answers: BTreeSet<(Timestamp, RequestId)>,
     /// Requests that wait, by who asked.
@@ -103,6 +107,9 @@ impl State {
                 self.settle(*request, RequestStatus::Withdrawn { at: stamp.time });
             }
             Fact::GrantIssued { .. } => self.granted(fact),
+            Fact::GlassTold { .. } => self.glass_told(fact),
+            Fact::GlassBroken { .. } => self.glass_broken(fact),
+            Fact::GlassReviewed { .. } => self.glass_reviewed(stamp, fact),
             Fact::GrantBegun { grant, ends, .. } => self.begun(stamp, *grant, *ends),
             Fact::GrantRevoked { grant, by, reason, .. } => {
                 let by = by.person().cloned();
@@ -216,6 +223,7 @@ impl State {
             answer_by: *answer_by,
             renews: *renews,
             escalated: BTreeSet::new(),
+            told: Vec::new(),
             approvals: Vec::new(),
             denials: Vec::new(),
             status: RequestStatus::Pending,
@@ -241,18 +249,6 @@ impl State {
         else {
             return;
         };
-        let asked = self.pending_mut(*request).is_some_and(|asked| {
-            asked.subject == *subject
-                && asked.tenant == *tenant
-                && asked.object == *object
-                && asked.action == *action
-        });
-        if !asked || self.grants.contains_key(grant) {
-            return;
-        }
-        self.settle(*request, RequestStatus::Granted { grant: *grant });
-        self.live.entry((tenant.clone(), subject.clone())).or_default().insert(*grant);
-        self.ends.insert((*ends, *grant));
         let given = Grant {
             id: *grant,
             request: *request,
@@ -265,10 +261,11 @@ impl State {
             ends: *ends,
             from_first_use: *from_first_use,
             begun: None,
+            glass: None,
             policy: *policy,
             status: GrantStatus::Live,
         };
-        self.grants.insert(*grant, given);
+        self.give(given);
     }
 
     /// One person's refusal takes the place of their approval, and enough of them end the request.

@@ -117,6 +117,8 @@ pub struct Request {
     pub renews: Option<GrantId>,
     /// The roles that it was put before because nobody had answered.
     pub escalated: BTreeSet<Role>,
+    /// Who could have been asked and was told that the glass was broken instead.
+    pub told: Vec<Subject>,
     /// Who has approved, in order; one per person.
     pub approvals: Vec<Approval>,
     /// Who has refused, in order; one per person, and nobody who has approved.

@@ -6,6 +6,7 @@ mod casbin_traps;
 mod devices;
 mod examples;
 mod faults_of_policy;
+mod glass;
 mod over_the_ledger;
 mod permits;
 mod reference_model;
