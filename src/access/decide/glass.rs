@@ -51,8 +51,9 @@ impl Case<'_> {
         }
         // What they have asked for already is what they break the glass for.
         let waiting = self.state.pending_of(&who.tenant, &who.subject);
-        let waiting = waiting.filter(|other| other.object == *object && other.action == *action);
-        let waiting = waiting.filter(|other| self.now < other.answer_by).next();
+        let waiting = waiting
+            .filter(|other| other.object == *object && other.action == *action)
+            .find(|other| self.now < other.answer_by);
         let request = waiting.map_or(*id, |waiting| waiting.id);
         let mut facts = Vec::new();
         if waiting.is_none() {

@@ -89,7 +89,7 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
     let object;
     match command {
         Command::Request { object: asked, .. } | Command::BreakGlass { object: asked, .. } => {
-            object = Some(asked.clone())
+            object = Some(asked.clone());
         }
         Command::Approve { request: id, .. }
         | Command::Reject { request: id, .. }

@@ -385,6 +385,7 @@ impl Run {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table: one arm for each order")]
     async fn obey(&mut self, order: &Order) {
         let access = self.world.access.clone();
         let who = |person: usize| self.people[&person].0.clone();
