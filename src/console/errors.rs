@@ -56,6 +56,7 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         | Refused::NotEligible { .. }
         | Refused::TooNear { .. }
         | Refused::GlassUnreviewed { .. }
+        | Refused::LockElsewhere { .. }
         | Refused::OtherTenant { .. } => StatusCode::FORBIDDEN,
         Refused::NoSuchRequest { .. }
         | Refused::NoSuchGrant { .. }
@@ -65,6 +66,8 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         Refused::Minutes { .. }
         | Refused::TicketNeeded { .. }
         | Refused::TokenLife
+        | Refused::LockEnd
+        | Refused::OutsideName { .. }
         | Refused::ReasonNames
         | Refused::NoTokenFor { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Refused::AlreadyApproved { .. }

@@ -87,6 +87,7 @@ impl Case<'_> {
             ticket: ticket.clone(),
             answer_by: self.after(terms.answer_within_minutes),
             renews: *renews,
+            claimed: who.roles.to_vec(),
         }])
     }
 
@@ -138,10 +139,15 @@ impl Case<'_> {
         {
             return Err(Refusal::Minutes { asked, most: request.minutes });
         }
-        if let Err(AuthError::Locked { principal }) =
-            check_locks(self.state, self.policy, &request.subject, &request.tenant)
-        {
-            return Err(Refusal::RequesterLocked { request: id, principal });
+        if let Err(AuthError::Locked { target }) = check_locks(
+            self.state,
+            self.policy,
+            &request.subject,
+            &request.claimed,
+            &request.tenant,
+            self.now,
+        ) {
+            return Err(Refusal::RequesterLocked { request: id, target });
         }
         if request.denials.iter().any(|denial| denial.by == who.subject) {
             return Err(Refusal::AlreadyDenied { request: id });
@@ -243,6 +249,7 @@ impl Case<'_> {
             .state
             .request(id)
             .filter(|request| request.subject == who.subject && request.tenant == who.tenant)
+            .filter(|request| who.scope.covers(&request.object, request.action))
             .ok_or(Refusal::NoSuchRequest { request: id })?;
         self.check_pending(request)?;
         Ok(vec![Fact::Withdrawn {
@@ -307,14 +314,19 @@ impl Case<'_> {
     /// What policy demands for a request now; not what it demanded when it was asked.
     pub(super) fn demand(&self, request: &Request) -> Result<Demand, Refusal> {
         let changed = |why: String| Refusal::PolicyChanged { request: request.id, why };
-        let workflows =
-            match self.policy.rule(&request.subject, &request.tenant, &request.object, request.action) {
-                Ruling::Deny { why, .. } => return Err(changed(why)),
-                Ruling::Allow { workflows, .. } if workflows.is_empty() => {
-                    return Err(changed("it needs no approval any more".to_owned()));
-                }
-                Ruling::Allow { workflows, .. } => workflows,
-            };
+        let workflows = match self.policy.rule_with(
+            &request.subject,
+            &request.claimed,
+            &request.tenant,
+            &request.object,
+            request.action,
+        ) {
+            Ruling::Deny { why, .. } => return Err(changed(why)),
+            Ruling::Allow { workflows, .. } if workflows.is_empty() => {
+                return Err(changed("it needs no approval any more".to_owned()));
+            }
+            Ruling::Allow { workflows, .. } => workflows,
+        };
         let mut terms = self
             .policy
             .terms_of(&workflows)
@@ -345,7 +357,7 @@ impl Case<'_> {
         *person != request.subject
             && !self.is_too_near(request, demand, person)
             && self.policy.allows(person, &request.tenant, &request.object, Action::Approve)
-            && check_locks(self.state, self.policy, person, &request.tenant).is_ok()
+            && check_locks(self.state, self.policy, person, &[], &request.tenant, self.now).is_ok()
     }
 
     /// A person's roles that some step asks for.

@@ -33,7 +33,7 @@ impl Case<'_> {
             Judgement::Denied { explanation } => return Err(Refusal::NotAllowed { why: explanation.why }),
         };
         let terms = self.policy.terms_of(&workflows);
-        let roles = self.policy.roles_of(&who.subject, &who.tenant);
+        let roles = self.policy.roles_with(&who.subject, &who.roles, &who.tenant);
         let glasses = terms.as_ref().and_then(|terms| terms.break_glass.as_ref()).filter(|glasses| {
             glasses.iter().all(|glass| glass.roles.iter().any(|role| roles.contains(role)))
         });
@@ -69,6 +69,7 @@ impl Case<'_> {
                 ticket: None,
                 answer_by: self.after(terms.answer_within_minutes),
                 renews: None,
+                claimed: who.roles.to_vec(),
             });
         }
         let skipped = self.skipped(who, object, &terms.steps, terms.excludes);

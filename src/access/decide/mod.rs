@@ -70,12 +70,17 @@ pub fn decide(
         }
         Command::Begin { grant } => case.begin(person(by)?, *grant),
         Command::Revoke { grant, reason } => case.revoke(by, *grant, reason.as_ref()),
-        Command::Lock { principal, tenant, reason } => case.lock(by, principal, tenant, reason.as_ref()),
-        Command::Unlock { principal, tenant, reason } => case.unlock(by, principal, tenant, reason.as_ref()),
-        Command::IssueToken { token, purpose, subject, tenant, expires } => {
-            case.issue_token(by, (*token, *purpose), subject, tenant, *expires)
+        Command::Lock { target, tenant, until, reason } => {
+            case.lock(by, target, tenant, *until, reason.as_ref())
         }
-        Command::RevokeToken { token, reason } => case.revoke_token(by, *token, reason.as_ref()),
+        Command::Unlock { target, tenant, reason } => case.unlock(by, target, tenant, reason.as_ref()),
+        Command::IssueToken { token, purpose, subject, tenant, expires, scope } => {
+            case.issue_token(by, (*token, *purpose), subject, tenant, *expires, scope)
+        }
+        Command::RevokeToken { token, outside, reason } => {
+            case.revoke_token(by, *token, outside.as_ref(), reason.as_ref())
+        }
+        Command::IssuerKeys { issuer, keys, why } => case.issuer_keys(by, issuer, keys, *why),
         Command::EnrollDevice { device, keys } => case.enroll(person(by)?, *device, keys),
         Command::RevokeDevice { device, reason } => case.revoke_device(by, *device, reason.as_ref()),
         Command::ReloadPolicy => case.admin(by, Part::Policy, None).map(|()| Vec::new()),
@@ -108,6 +113,7 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
         }
         Command::IssueToken { .. }
         | Command::RevokeToken { .. }
+        | Command::IssuerKeys { .. }
         | Command::EnrollDevice { .. }
         | Command::RevokeDevice { .. } => {
             object = Some(Object::gateway(Part::Tokens));

@@ -37,7 +37,7 @@ pub fn due(state: &State, policy: &Policy, now: Timestamp, mut mint: impl FnMut(
     for request in state.pending().filter(|request| now < request.answer_by) {
         if !request.approvals.is_empty()
             && let Ok(demand) = case.demand(request)
-            && check_locks(state, policy, &request.subject, &request.tenant).is_ok()
+            && check_locks(state, policy, &request.subject, &request.claimed, &request.tenant, now).is_ok()
             && case.still_missing(request, &demand, None).is_empty()
         {
             facts.push(case.grant(request, mint(), &demand, None));

@@ -73,7 +73,7 @@ async fn nobody_else_breaks_it_and_not_for_longer_than_the_workflow_says() {
     // A workflow that says nothing of it lets nobody.
     let vault = world.access.break_glass(&vic, object("vault"), 5, "fire".parse().unwrap()).await;
     assert!(matches!(refusal(vault), Err(Refusal::NotAllowed { .. })));
-    world.access.lock(Caller::Operator, user("vic").into(), main_tenant(), None).await.unwrap();
+    world.access.lock(Caller::Operator, user("vic").into(), main_tenant(), None, None).await.unwrap();
     assert!(matches!(world.smash(&vic, 10).await, Err(Refusal::Standing(_))));
 }
 
