@@ -11,19 +11,22 @@
 //! Trusted: the keys that are given. Whoever holds a retired key can still make a ledger that ends before
 //! the rotation; only a later head, or not giving the retired key any more, tells it from the true one.
 
-use std::fmt;
-
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::note::{NoteError, PublicKey, SignedNote};
-use crate::record::RecordView;
 
+mod covered;
 mod news;
+mod refused;
+mod share;
 #[cfg(test)]
 mod tests;
 
 pub use news::{Delegation, LEDGER_ROLE, LONGEST_DELEGATION, News, Rotation};
+pub use refused::Refused;
+use refused::name;
+pub use share::Share;
 
 /// What a delegated key's name has behind the name of the key that lends it.
 pub const DELEGATE_SUFFIX: &str = "/delegate";
@@ -47,23 +50,6 @@ struct Lent {
     key: PublicKey,
     not_after: Timestamp,
     heads_left: u64,
-}
-
-/// How much the ledger's own key signed itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Share {
-    /// Heads under the ledger's own key.
-    pub own: u64,
-    /// Heads under delegated keys alone.
-    pub delegated: u64,
-    /// The most delegated heads in a row.
-    pub longest_heads: u64,
-    /// The longest time between two heads of the ledger's own key with delegated ones in between, in seconds.
-    pub longest_secs: i64,
-    /// Delegated heads since the last one of the ledger's own key.
-    pub behind: u64,
-    last_own: Option<Timestamp>,
 }
 
 /// Who signed a head that is good.
@@ -271,49 +257,6 @@ impl Signers {
         by
     }
 
-    /// Takes in what a record says about the ledger's own keys when only one head, over it and all that
-    /// follow, vouches for it.
-    pub fn covered(&mut self, record: &RecordView<'_>) {
-        let mut news = News::default();
-        news.read(record);
-        let size = record.seq.next().get();
-        if let Some(key) = news.began_with {
-            self.own = vec![Tenure { key, after: 0, until: None }];
-        }
-        if let (Some(Rotation { old, new }), Some(tenure)) = (news.rotation, self.own.last_mut())
-            && tenure.key == old
-        {
-            tenure.until = Some(size);
-            self.own.push(Tenure { key: new, after: size.saturating_sub(1), until: None });
-            self.end_delegate(size);
-        }
-        // Which heads it signed stands nowhere here; that it was lent to is what makes them heads of this ledger.
-        let office = self.own.last().map(|tenure| format!("{}{DELEGATE_SUFFIX}", tenure.key.name()));
-        if let Some(Delegation { key, not_after, heads }) = news.delegation
-            && office.is_some_and(|name| key.name() == name)
-        {
-            self.end_delegate(size);
-            self.delegates.push(Tenure { key: key.clone(), after: size, until: None });
-            self.lent = Some(Lent { key, not_after, heads_left: heads });
-        } else if self.lent.as_ref().is_some_and(|lent| record.time > lent.not_after) {
-            self.end_delegate(size);
-        }
-    }
-
-    /// Judges the one head over records that were taken in with [`Signers::covered`]. A given key must have
-    /// signed it, and be the one in office: nothing shows that an earlier one agreed.
-    ///
-    /// # Errors
-    ///
-    /// Why this head must not be believed.
-    pub fn head_over_all(&mut self, note: &SignedNote) -> Result<(), NoteError> {
-        let office = self.own.last().map(|tenure| &tenure.key).filter(|key| self.given.contains(key));
-        match office {
-            Some(key) => note.verify(key).map(|()| self.anchored = true),
-            None => note.verify_any(&self.given),
-        }
-    }
-
     /// Heads were pruned before the next one: nobody knows any more who signed them. Of a lent key only those
     /// count that are there.
     pub fn after_gap(&mut self) {
@@ -402,116 +345,4 @@ impl Signers {
             .collect();
         Self { given: given.to_vec(), own, lent, delegates, anchored, share }
     }
-}
-
-impl Share {
-    fn count(&mut self, by: By, time: Option<Timestamp>) {
-        let since = match (self.last_own, time) {
-            (Some(before), Some(now)) => now.duration_since(before),
-            _ => SignedDuration::ZERO,
-        };
-        match by {
-            By::Own => {
-                self.own += 1;
-                if self.behind > 0 {
-                    self.longest_secs = self.longest_secs.max(since.as_secs());
-                }
-                self.behind = 0;
-                self.last_own = time.or(self.last_own);
-            }
-            By::Delegate => {
-                self.delegated += 1;
-                self.behind += 1;
-                self.longest_heads = self.longest_heads.max(self.behind);
-                self.longest_secs = self.longest_secs.max(since.as_secs());
-            }
-        }
-    }
-}
-
-impl fmt::Display for Share {
-    /// A sentence.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { own, delegated, longest_heads, longest_secs, behind, .. } = self;
-        let all = own + delegated;
-        let percent = own.saturating_mul(100) / all.max(1);
-        write!(
-            f,
-            "The ledger's own key signed {own} of {all} heads itself ({percent} %), delegated keys the others: at \
-             most {longest_heads} in a row, over at most {longest_secs} s"
-        )?;
-        if *behind > 0 { write!(f, "; the last {behind} are delegated.") } else { f.write_str(".") }
-    }
-}
-
-/// A key in sentences: name and hash.
-fn name(key: &PublicKey) -> String {
-    format!("{}+{}", key.name(), const_hex::encode(key.id()))
-}
-
-/// Why a head is not believed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// Not by a key that may sign, or falsely.
-    #[error("{0}")]
-    Signature(#[from] NoteError),
-    /// By a key that was replaced.
-    #[error("it is signed by {key}, which was retired after {until} records")]
-    Retired {
-        /// Name and hash.
-        key: String,
-        /// How many records there were.
-        until: u64,
-    },
-    /// A rotation needs both hands.
-    #[error("it replaces the ledger's key, and {key} has not signed it: the old and the new key both must")]
-    RotationHalfSigned {
-        /// Name and hash.
-        key: String,
-    },
-    /// The rotation is not about the key in office.
-    #[error("it replaces {named}, but the ledger's key is {office}")]
-    RotationOfAnother {
-        /// Name and hash.
-        named: String,
-        /// Name and hash.
-        office: String,
-    },
-    /// A key comes back.
-    #[error("it makes {key} the ledger's key again: a key has one term of office")]
-    Reused {
-        /// Name and hash.
-        key: String,
-    },
-    /// A delegated key lends on.
-    #[error("it delegates signing, and the ledger's own key has not signed it")]
-    DelegationNotOwn,
-    /// A delegated key declares records as missing.
-    #[error("it begins a new epoch, and the ledger's own key has not signed it")]
-    ResumedNotOwn,
-    /// A delegated key must be recognised by its name.
-    #[error(
-        "it delegates signing to {key}, whose name is not the ledger key's with `{DELEGATE_SUFFIX}` behind it"
-    )]
-    DelegateName {
-        /// Name and hash.
-        key: String,
-    },
-    /// After the end of a delegation.
-    #[error("it is signed by the delegated key {key} after its end at {not_after}")]
-    Expired {
-        /// Name and hash.
-        key: String,
-        /// The end.
-        not_after: Timestamp,
-    },
-    /// More heads than were allowed.
-    #[error("it is one head more than the delegated key {key} may sign")]
-    Overused {
-        /// Name and hash.
-        key: String,
-    },
-    /// A record about keys that no honest writer writes.
-    #[error("{0}")]
-    Fault(&'static str),
 }

@@ -1,0 +1,77 @@
+//! The head file: the second place that knows how long the ledger is, and by whom it was signed.
+//!
+//! Not trusted: it is compared with the journal, and whoever signed it must be one who could.
+
+use super::Replayed;
+use crate::checkpoint::Checkpoint;
+use crate::epoch;
+use crate::journal::Files;
+use crate::journal::head::{self, HeadFile};
+use crate::ledger::{LedgerError, LedgerOptions};
+use crate::note::{PublicKey, SignedNote};
+
+/// What the head file says.
+pub(in crate::ledger) enum Known {
+    /// Neither head file nor journal: a new ledger.
+    Nothing,
+    /// A head file into which nothing was written yet.
+    Blank,
+    /// The last head that was noted.
+    Head { checkpoint: Checkpoint, note: SignedNote, slot: usize },
+}
+
+pub(super) fn read_head(files: &Files, options: &LedgerOptions) -> Result<Known, LedgerError> {
+    let path = files.head();
+    let bytes = files.read_head().map_err(|error| LedgerError::io("read", &path, error))?;
+    let segments = files.segments().map_err(|error| LedgerError::io("list", files.journal(), error))?;
+    let Some(bytes) = bytes else {
+        return if segments.is_empty() {
+            Ok(Known::Nothing)
+        } else {
+            Err(LedgerError::LostHead { path, state: "missing" })
+        };
+    };
+    match head::read(&bytes) {
+        HeadFile::Blank => Ok(Known::Blank),
+        // The very first start was interrupted while the head file was made.
+        HeadFile::Damaged if segments.is_empty() => Ok(Known::Blank),
+        HeadFile::Damaged => Err(LedgerError::LostHead { path, state: "unreadable" }),
+        HeadFile::Head { checkpoint, note, slot } => {
+            if epoch::split(&checkpoint.origin).0 != options.origin {
+                return Err(LedgerError::ForeignOrigin {
+                    directory: files.directory().to_owned(),
+                    found: checkpoint.origin,
+                    expected: options.origin.clone(),
+                });
+            }
+            // By whom it must be signed is known when the journal was read.
+            Ok(Known::Head { checkpoint, note, slot })
+        }
+    }
+}
+
+/// The last signature vouches for every record, so it must be right, and be made by or for our own key.
+pub(super) fn check_heads(
+    files: &Files,
+    replayed: &Replayed,
+    known: &Known,
+    key: &PublicKey,
+) -> Result<(), LedgerError> {
+    let foreign = |found: String| LedgerError::ForeignKey {
+        directory: files.directory().to_owned(),
+        found,
+        expected: key.to_string(),
+    };
+    let signed =
+        |size, note: &SignedNote| replayed.signers.statement(size, note).map_err(|_| foreign(note.signers()));
+    if let Some(office) = replayed.signers.own().last().filter(|office| office.key != *key) {
+        return Err(foreign(office.key.to_string()));
+    }
+    if let Known::Head { checkpoint, note, .. } = known {
+        signed(checkpoint.size, note)?;
+    }
+    match SignedNote::parse(&replayed.note) {
+        Ok(note) => signed(replayed.chain.size(), &note),
+        Err(_) => Ok(()), // There is no group yet; every group's head was parsed when it was read.
+    }
+}
