@@ -8,7 +8,7 @@ nothing to write by hand). Where it and auditctl disagree, one of them or the do
 
 One line per ledger; ends with 0 if all are verified, 1 if one is broken, 3 if one could not be evaluated.
 """
-import argparse, base64, functools, hashlib, json, pathlib, re, struct, subprocess, sys, tempfile
+import argparse, base64, functools, hashlib, json, pathlib, re, struct, subprocess, sys, tempfile, unicodedata
 
 KINDS = set(re.findall(r"^\| `([a-z]+\.[a-z]+)` \|", (pathlib.Path(__file__).parents[2] / "docs/ledger-format.md").read_text(), re.M))
 REQUIRED = {"v": int, "seq": int, "time": str, "prev": str, "kind": str, "result": str, "node": str}
@@ -60,16 +60,18 @@ def ed25519(key, message, signature):
 
 def parse_head(note):
     """(origin, size, root, text, [(name, hash, signature)])"""
+    if len(note) > 131072: raise Broken("the note is too long")
     try: note = note.decode()
     except UnicodeDecodeError: raise Broken("the head is not UTF-8")
     text, blank, lines = note.rpartition("\n\n")
-    if not blank or not lines.endswith("\n") or any(ord(c) < 32 and c != "\n" or c == "\x7f" for c in note): raise Broken("not a signed note")
-    signatures = []
-    for line in lines[:-1].split("\n"):
+    if not blank or not lines.endswith("\n") or any(unicodedata.category(c) == "Cc" and c != "\n" for c in note): raise Broken("not a signed note")
+    signatures, lines = [], lines[:-1].split("\n")
+    if len(lines) > 64: raise Broken("too many signatures")
+    for line in lines:
         match = re.fullmatch(r"— ([^\s+]+) ([A-Za-z0-9+/]+={0,2})", line)
         try: raw = base64.b64decode(match[2], validate=True)
         except Exception: raise Broken("not a signature line")
-        if len(raw) < 5 or base64.b64encode(raw).decode() != match[2]: raise Broken("not a signature line")
+        if len(raw) < 5 or len(match[1].encode()) > 255 or base64.b64encode(raw).decode() != match[2]: raise Broken("not a signature line")
         signatures.append((match[1], raw[:4], raw[4:]))
     try:
         origin, size, root = text.split("\n")
