@@ -82,9 +82,9 @@ impl Epochs {
         Self { list, announced: None }
     }
 
-    /// The epochs of a journal whose headers alone were looked at; `None` if they cannot be those of one ledger.
-    pub fn through<'a>(headers: impl IntoIterator<Item = (&'a str, Seq)>) -> Option<Self> {
-        let mut epochs = Self::default();
+    /// Goes on through segments whose headers alone were looked at; `None` if they cannot be those of this ledger.
+    pub fn through<'a>(self, headers: impl IntoIterator<Item = (&'a str, Seq)>) -> Option<Self> {
+        let mut epochs = self;
         for (origin, first) in headers {
             let (base, number) = split(origin);
             match epochs.list.last() {
@@ -189,6 +189,11 @@ impl Epochs {
             return Err("no new epoch begins there".to_owned());
         }
         Ok(())
+    }
+
+    /// Whether these are the bytes of a record that [`Self::loose_record`] must see. Cheap for all others.
+    pub fn may_be_in(seq: Seq, record: &[u8]) -> bool {
+        seq == Seq::ZERO || memchr::memmem::find(record, b"\"kind\":\"ledger.resumed\"").is_some()
     }
 
     /// Takes a record that stands in no segment, as in tiles: there every declaration begins its epoch, and record 0

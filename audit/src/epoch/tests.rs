@@ -1,5 +1,7 @@
 use super::*;
+use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
+use crate::record::{Draft, Outcome, Record};
 use crate::record::{Prepared, time_text};
 use crate::testing::SoftwareSigner;
 

@@ -14,6 +14,7 @@ use super::Files;
 use super::files::{MAX_SEGMENT_BYTES, SegmentPath};
 use super::frame::{FRONT_BYTES, Frame, FrameFault, FrameKind};
 use super::group::Group;
+use super::records::LENGTHS_BYTES;
 use super::scan::ScanEnd;
 use crate::prefix::{self, Piece, Prefix};
 use crate::record::Seq;

@@ -12,7 +12,7 @@ use crate::prefix::Prefix;
 use crate::record::Seq;
 
 /// How long the two lengths before a record are, in bytes.
-const LENGTHS_BYTES: usize = 6;
+pub(super) const LENGTHS_BYTES: usize = 6;
 
 /// Most records with the sealed values beside them are shorter than this, in bytes.
 const GUESS_BYTES: usize = 2048;

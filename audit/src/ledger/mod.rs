@@ -127,6 +127,8 @@ pub struct Opened {
     /// Records from this one on were read and checked; of those before it only how their files end. Give it to
     /// [`reread`].
     pub checked_from: Seq,
+    /// How many records of the journal were read for this.
+    pub read: u64,
     /// An unfinished group at the end of the journal, which had never been acknowledged.
     pub torn: Option<TornTail>,
     /// What became of the query store.

@@ -24,6 +24,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError, check_origin};
 use crate::digest::Digest;
 use crate::disk::{Disk, RealDisk};
 use crate::epoch;
+use crate::journal::files::SegmentPath;
 use crate::journal::{Files, Group};
 use crate::keys::{HeadSigner, Vault};
 use crate::note::PublicKey;
@@ -88,7 +89,7 @@ pub(super) fn open(
     pruning::complete(disk, &files)?;
     let pruned = files.pruned().map_err(|error| LedgerError::io("read", files.prefix(), error))?;
     let step = resuming::step(&files, &options, &expected)?;
-    let CaughtUp { replayed, checked_from, store, store_state } =
+    let CaughtUp { replayed, checked_from, read, store, store_state, .. } =
         read_all(&files, &options, &expected, &known)?;
     resuming::check_announced(&files, &replayed, &step)?;
     // The head of the first group is made durable before a second one is written.
@@ -114,7 +115,8 @@ pub(super) fn open(
         options.segment_bytes,
         last,
     )?;
-    let opened = Opened { created, records: replayed.chain.size(), checked_from, torn, store: store_state };
+    let records = replayed.chain.size();
+    let opened = Opened { created, records, checked_from, read, torn, store: store_state };
     let drafts = opening_drafts(&opened, &replayed, &step, &options, &key);
     let epochs = step.epochs(&replayed);
     let disk = Arc::clone(&surroundings.disk);
@@ -143,17 +145,23 @@ fn read_all(
     expected: &Expected<'_>,
     known: &Known,
 ) -> Result<CaughtUp, LedgerError> {
-    let read = |options: &LedgerOptions| {
-        let caught_up = catching_up::replay_into_store(files, options, expected, known)?;
-        check_heads(files, &caught_up.replayed, known, expected.key)?;
-        Ok(caught_up)
-    };
-    match read(options) {
-        // The key that signs may be named only by a record before the place where reading began.
-        Err(LedgerError::ForeignKey { .. }) => {
-            read(&LedgerOptions { reread_bytes: u64::MAX, ..options.clone() })
+    let segments = files.segments().map_err(|error| LedgerError::io("list", files.journal(), error))?;
+    let length = |segment: &SegmentPath| std::fs::metadata(&segment.path).map_or(0, |found| found.len());
+    let all: u64 = segments.iter().map(length).sum();
+    let mut reread_bytes = options.reread_bytes;
+    loop {
+        let options = LedgerOptions { reread_bytes, ..options.clone() };
+        let read = catching_up::replay_into_store(files, &options, expected, known).and_then(|caught_up| {
+            check_heads(files, &caught_up, known, expected.key)?;
+            Ok(caught_up)
+        });
+        match read {
+            // The key that signed the end may be named only by a record before the place where reading began.
+            Err(LedgerError::ForeignKey { .. }) if reread_bytes < all => {
+                reread_bytes = reread_bytes.max(LEAST_AGAIN_BYTES).saturating_mul(8);
+            }
+            other => return other,
         }
-        other => other,
     }
 }
 
@@ -162,3 +170,6 @@ fn check_base(origin: &str) -> Result<(), CheckpointError> {
     check_origin(origin)?;
     if epoch::split(origin).1 == 1 { Ok(()) } else { Err(CheckpointError::Epoch) }
 }
+
+/// When reading has to begin earlier, it begins at least so many times eight bytes before the end.
+const LEAST_AGAIN_BYTES: u64 = 1 << 20;

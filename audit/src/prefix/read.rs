@@ -1,15 +1,17 @@
 //! Reads a prefix, and believes nothing that does not lead to its signed root.
 
 use jiff::Timestamp;
+use sha2::Digest as _;
 
 use super::lines::{Line, Reading, next_line, parse_head};
 use super::{Declaration, Piece, PrefixFault};
 use crate::chain::Chain;
 use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
+use crate::epoch::Epochs;
 use crate::journal::{Group, GroupWriter};
 use crate::note::SignedNote;
-use crate::record::Seq;
+use crate::record::{Record, Seq};
 
 /// A prefix whose lines fit together and lead to the root of its head.
 ///
@@ -137,6 +139,32 @@ impl Prefix {
         let after = self.lines.partition_point(|line| first(line) <= seq.get());
         let before = self.lines.get(..after)?;
         before.last().filter(|_| seq.get() < self.size())
+    }
+
+    /// The epochs that its records begin, as far as it goes.
+    ///
+    /// # Errors
+    ///
+    /// The record that does not declare what it should, and why.
+    pub fn epochs(&self) -> Result<Epochs, (Seq, String)> {
+        let mut epochs = Epochs::default();
+        for piece in self.pieces() {
+            match piece {
+                Piece::Record { seq, bytes, .. } if epochs.awaits(seq) || Epochs::may_be_in(seq, bytes) => {
+                    let record = Record::parse(bytes).map_err(|error| (seq, error.to_string()))?;
+                    epochs.loose_record(seq, record.kind, || record.details).map_err(|what| (seq, what))?;
+                }
+                Piece::Head { checkpoint, .. } => {
+                    let last = Seq::new(checkpoint.size.saturating_sub(1));
+                    epochs.head(&checkpoint.origin).map_err(|what| (last, what))?;
+                }
+                Piece::Record { .. } | Piece::Omitted(_) => {}
+            }
+        }
+        let last = Seq::new(self.size().saturating_sub(1));
+        epochs.head(&self.checkpoint.origin).map_err(|what| (last, what))?;
+        epochs.end_of_loose().map_err(|what| (Seq::new(1), what))?;
+        Ok(epochs)
     }
 
     /// Whether the record of this number was pruned.

@@ -59,6 +59,8 @@ pub enum By {
     Own,
     /// A delegated key.
     Delegate,
+    /// A key that the records which were read do not name.
+    Unread,
 }
 
 /// Follows the ledger's keys from head to head.
@@ -70,6 +72,8 @@ pub struct Signers {
     delegates: Vec<Tenure>,
     /// Whether a given key signed a head in its time.
     anchored: bool,
+    /// Whether the records before the first head were not read.
+    unread: bool,
     share: Share,
 }
 
@@ -91,14 +95,17 @@ impl Signers {
             lent: None,
             delegates: Vec::new(),
             anchored: false,
+            unread: false,
             share: Share::default(),
         }
     }
 
-    /// A ledger whose head by `key`, the only one that is known, was checked before.
-    pub fn in_office(key: &PublicKey) -> Self {
-        let own = vec![Tenure { key: key.clone(), after: 0, until: None }];
-        Self { own, anchored: true, ..Self::new(std::slice::from_ref(key)) }
+    /// A ledger of which `key` signs the end, read from a later record on: keys that were replaced by it or lent to
+    /// before that record are not known. Their heads stand under the root of the end, whoever signed them.
+    ///
+    /// Whoever reads so must check the signature of the last head, as [`Signers::statement`] does.
+    pub fn behind(key: &PublicKey) -> Self {
+        Self { unread: true, ..Self::new(std::slice::from_ref(key)) }
     }
 
     /// Judges the head over the first `size` records, the last of which brought `news`, and takes the news in
@@ -140,6 +147,14 @@ impl Signers {
         for key in &self.given {
             signed(key)?;
         }
+        if self.is_unread(note, &signed)? {
+            return Ok(By::Unread);
+        }
+        if let Some(rotation) = news.rotation.as_ref().filter(|_| self.unread && self.own.is_empty())
+            && self.given.contains(&rotation.new)
+        {
+            return self.comes_into_office(size, rotation, &signed);
+        }
         let office = self.office(note, news, &signed)?;
         let by_own = signed(&office)?;
         self.check_news(&office, by_own, news)?;
@@ -152,6 +167,50 @@ impl Signers {
             return Err(Refused::RotationHalfSigned { key: name(&rotation.new) });
         }
         Ok(self.take(size, office, by_own, news))
+    }
+
+    /// Whether this head is by a key that records which were not read may have named, so that nothing can be said.
+    fn is_unread(
+        &self,
+        note: &SignedNote,
+        signed: &impl Fn(&PublicKey) -> Result<bool, Refused>,
+    ) -> Result<bool, Refused> {
+        if !self.unread {
+            return Ok(false);
+        }
+        match self.own.last() {
+            None => {
+                let by_given: Vec<_> = self.given.iter().map(signed).collect::<Result<_, _>>()?;
+                Ok(!by_given.contains(&true))
+            }
+            // It may have lent before; who was lent to stands in the first such record, and is known from there on.
+            Some(office) if self.delegates.is_empty() && !signed(&office.key)? => {
+                let name = format!("{}{DELEGATE_SUFFIX}", office.key.name());
+                Ok(note.signatures().iter().any(|line| line.name == name))
+            }
+            Some(_) => Ok(false),
+        }
+    }
+
+    /// The given key replaces one that is known only from this record.
+    fn comes_into_office(
+        &mut self,
+        size: u64,
+        rotation: &Rotation,
+        signed: &impl Fn(&PublicKey) -> Result<bool, Refused>,
+    ) -> Result<By, Refused> {
+        for key in [&rotation.old, &rotation.new] {
+            if !signed(key)? {
+                return Err(Refused::RotationHalfSigned { key: name(key) });
+            }
+        }
+        let former = Tenure { key: rotation.old.clone(), after: 0, until: Some(size) };
+        let office = Tenure { key: rotation.new.clone(), after: size.saturating_sub(1), until: None };
+        self.own = vec![former, office];
+        self.anchored = true;
+        // All that was lent before ended here.
+        self.unread = false;
+        Ok(By::Own)
     }
 
     /// The key in office, or for the first head the one that record 0 names, or else a given one.
@@ -304,9 +363,9 @@ impl Signers {
         note.verify_any(&keys)
     }
 
-    /// Whether the time of the last record under this head matters: the own key has not signed it.
-    pub fn needs_time(&self, note: &SignedNote) -> bool {
-        self.own.last().is_some_and(|tenure| !note.names(&tenure.key))
+    /// Whether the time of the last record under the next head matters: it may be by a lent key, or end its time.
+    pub fn needs_time(&self) -> bool {
+        self.lent.is_some()
     }
 
     /// Whether a given key is among the ledger's own, so that all heads found good are to be believed.
@@ -343,6 +402,6 @@ impl Signers {
             // Nobody asks for heads older than those that were checked.
             .map(|lent| Tenure { key: lent.key.clone(), after: size.saturating_sub(1), until: None })
             .collect();
-        Self { given: given.to_vec(), own, lent, delegates, anchored, share }
+        Self { given: given.to_vec(), own, lent, delegates, anchored, unread: false, share }
     }
 }

@@ -39,6 +39,7 @@ impl Share {
                 self.behind = 0;
                 self.last_own = time.or(self.last_own);
             }
+            By::Unread => {}
             By::Delegate => {
                 self.delegated += 1;
                 self.behind += 1;

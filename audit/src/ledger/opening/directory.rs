@@ -6,10 +6,16 @@
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::disk::Disk;
 use crate::journal::Files;
 use crate::ledger::LedgerError;
+
+/// A lock outlives who held it for a moment: in a child that has not begun its own program yet, or in a process that is
+/// being ended. Half a second tells that from another gateway.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Makes the ledger's directory, and its name durable: a power cut must not take the whole ledger away with it.
 pub(super) fn make_directory(disk: &dyn Disk, files: &Files) -> Result<(), LedgerError> {
@@ -67,9 +73,18 @@ pub(super) fn lock(files: &Files) -> Result<File, LedgerError> {
     let path = files.lock();
     let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let file = file.map_err(|error| LedgerError::io("write to", &path, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(LedgerError::Locked { directory: files.directory().to_owned() }),
-        Err(TryLockError::Error(error)) => Err(LedgerError::io("lock", &path, error)),
+    let mut waited = 0;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if waited < LOCK_TRIES => {
+                waited += 1;
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(LedgerError::Locked { directory: files.directory().to_owned() });
+            }
+            Err(TryLockError::Error(error)) => return Err(LedgerError::io("lock", &path, error)),
+        }
     }
 }
