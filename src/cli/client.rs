@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
 use super::{
-    connect, device, grants, ledger, locks, log, login, publish, requests, search, sessions, subjects,
-    tokens, tunnels,
+    connect, device, grants, ledger, locks, log, login, publish, requests, retention, search, sessions,
+    subjects, tokens, tunnels,
 };
 
 /// Publish services through a Sallyport gateway, reach them, ask for leave and give it
@@ -43,6 +43,8 @@ enum Command {
     Policy(locks::Policy),
     #[command(subcommand)]
     Ledger(ledger::Ledger),
+    #[command(subcommand)]
+    Retention(Box<retention::Asked>),
     #[command(subcommand)]
     Subjects(subjects::Subjects),
     /// Show published tunnels
@@ -97,6 +99,7 @@ impl Client {
             Command::Unlock(command) => locks::run(connection, command, false).await?,
             Command::Policy(command) => locks::policy(connection, command).await?,
             Command::Ledger(command) => ledger::run(connection, command).await?,
+            Command::Retention(command) => retention::ask(connection, command).await?,
             Command::Tunnels => tunnels::list(connection).await?,
             Command::Subjects(command) => subjects::run(connection, command).await?,
             Command::Log(command) => log::run(connection, command).await?,

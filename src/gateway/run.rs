@@ -19,6 +19,7 @@ use super::config::{Config, WitnessPolicy};
 use super::evidence::{record_start, watch_keys};
 use super::holds::LegalHolds;
 use super::parts::{GatewayError, Parts, cosign, open_keys};
+use super::retention::Running;
 use super::tls::Certificates;
 use super::{heartbeat, probes, sinks, witnesses};
 use crate::access::Tenant;
@@ -163,6 +164,7 @@ async fn serve(
         keys: keys.clone(),
         data_keys: parts.vault.clone(),
         holds: Arc::new(LegalHolds(ledger.reader())),
+        retention: console::Retention::new(Arc::new(Running::new(config.clone()))),
         untold: console::Untold::default(),
         erasing: tokio::sync::Mutex::new(()),
         readers: tokio::sync::Semaphore::new(console::READERS),
