@@ -139,7 +139,7 @@ pub(super) async fn holds(
 ) -> Result<Json<Vec<HoldView>>, Problem> {
     caller.may(Action::Audit, &Object::gateway(Part::Ledger)).await?;
     let _seat = caller.seat(&shared.readers)?;
-    looked(&shared, &caller, Steward::holds).await.map(Json)
+    looked(&shared, &caller, |steward: &dyn Steward| steward.holds()).await.map(Json)
 }
 
 #[derive(Deserialize)]

@@ -104,6 +104,11 @@ impl LedgerStatus {
     pub fn is_open(&self) -> bool {
         matches!(self, Self::Open { .. })
     }
+
+    /// Whether nothing is accepted at this moment, and the ledger tries by itself to change that.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Stalled { .. } | Self::Recovering { .. })
+    }
 }
 
 /// Proof for a caller that a record is durable and under a signed head.
