@@ -413,6 +413,36 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn a_running_gateway_declares_what_it_prunes_and_its_next_start_takes_it_out() {
+        let (_state, config) = world().await;
+        let parts = open(&config).await.unwrap();
+        let steward = Running::new(config.clone());
+        let placed = steward.held("case-1", "a court asked", &Selection::default()).unwrap();
+        parts.ledger.append(placed.subject("user:admin")).await.unwrap();
+        let prune = async |parts: &Parts| {
+            let (ledger, steward) = (parts.ledger.clone(), Running::new(config.clone()));
+            let work =
+                tokio::task::spawn_blocking(move || steward.prune(&ledger, in_seven_years(), "user:admin"));
+            work.await.unwrap()
+        };
+        assert!(prune(&parts).await.unwrap_err().asked_wrongly, "everything is held");
+        assert!(steward.held("case-1", "again", &Selection::default()).unwrap_err().asked_wrongly);
+        parts.ledger.append(steward.released("case-1", "settled").unwrap()).await.unwrap();
+        let before = steward.plan(in_seven_years()).unwrap();
+        let done = prune(&parts).await.unwrap();
+        let entry = parts.ledger.reader().get(done.receipt.seq).unwrap().unwrap();
+        assert_eq!(entry.personal.text(sallyport_audit::Personal::Subject), Some("user:admin"));
+        // Until the next start all is there, and more can be recorded, held and pruned.
+        assert!(parts.ledger.reader().get(Seq::new(20)).unwrap().is_some());
+        assert_eq!(steward.plan(in_seven_years()).unwrap().pruned_before, 0);
+        prune(&parts).await.unwrap();
+        close(parts).await.unwrap();
+        close(open(&config).await.unwrap()).await.unwrap();
+        let after = steward.plan(in_seven_years()).unwrap();
+        assert_eq!(after.pruned_before, before.prune_before);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn who_may_not_administer_the_ledger_can_neither_hold_nor_prune() {
         let (state, config) = world().await;
         let before = files(&config).segments().unwrap();

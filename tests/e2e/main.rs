@@ -33,6 +33,7 @@ mod identity;
 mod life;
 mod outage;
 mod publishing;
+mod retention;
 mod rotation;
 mod secrecy;
 mod siem;

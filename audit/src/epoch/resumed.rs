@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{name, split};
 use crate::checkpoint::Checkpoint;
 use crate::kind::Kind;
-use crate::note::SignedNote;
+use crate::note::{PublicKey, SignedNote};
 use crate::record::{Draft, Outcome, Record};
 
 /// Why a new epoch was begun.
@@ -81,6 +81,9 @@ pub struct Resumed {
     pub set_aside: String,
     /// Whether the operator keeps the tokens that were issued before.
     pub tokens_kept: bool,
+    /// The ledger's key from here on, if it was replaced and the record of that is among the lost ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PublicKey>,
 }
 
 impl Resumed {
@@ -94,8 +97,12 @@ impl Resumed {
             .detail("missing", serde_json::json!({ "at_least": self.at_least, "first": self.first }))
             .detail("set_aside", self.set_aside.as_str())
             .detail("tokens", if self.tokens_kept { "kept" } else { "ended" });
-        match &self.lost_head {
+        let draft = match &self.lost_head {
             Some(note) => draft.detail("lost_head", note.as_str()),
+            None => draft,
+        };
+        match &self.key {
+            Some(key) => draft.detail("key", key.to_string()),
             None => draft,
         }
     }
@@ -126,6 +133,13 @@ impl Resumed {
                 "kept" => true,
                 "ended" => false,
                 _ => return None,
+            },
+            key: match details.get("key") {
+                None => None,
+                Some(Value::String(text)) => {
+                    Some(PublicKey::parse(text).ok().filter(|key| key.to_string() == *text)?)
+                }
+                Some(_) => return None,
             },
         })
     }
@@ -181,6 +195,15 @@ impl fmt::Display for Resumed {
                 self.first,
                 self.first.saturating_add(n - 1)
             ),
+        }?;
+        match &self.key {
+            Some(key) => write!(
+                f,
+                "; the record that made {}+{} the ledger's key is among them, and nothing but its own heads vouches for that key",
+                key.name(),
+                const_hex::encode(key.id())
+            ),
+            None => Ok(()),
         }
     }
 }

@@ -42,6 +42,7 @@ fn second() -> Resumed {
         lost_head: Some(lost_head(ORIGIN, 8)),
         set_aside: "set-aside/epoch-2".to_owned(),
         tokens_kept: false,
+        key: None,
     }
 }
 

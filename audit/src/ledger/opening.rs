@@ -89,6 +89,8 @@ pub(super) fn open(
     pruning::complete(disk, &files)?;
     let pruned = files.pruned().map_err(|error| LedgerError::io("read", files.prefix(), error))?;
     let step = resuming::step(&files, &options, &expected)?;
+    // What is kept may be under a key that was replaced by a record which is lost.
+    let expected = Expected { key: step.former().unwrap_or(&key), ..expected };
     let CaughtUp { replayed, checked_from, read, store, store_state, .. } =
         read_all(&files, &options, &expected, &known)?;
     resuming::check_announced(&files, &replayed, &step)?;

@@ -21,6 +21,11 @@ impl Signers {
             self.own.push(Tenure { key: new, after: size.saturating_sub(1), until: None });
             self.end_delegate(size);
         }
+        if let (Some((key, kept)), Some(tenure)) = (news.goes_on_under, self.own.last_mut()) {
+            tenure.until = Some(kept);
+            self.own.push(Tenure { key, after: kept, until: None });
+            self.end_delegate(kept);
+        }
         // Which heads it signed stands nowhere here; that it was lent to is what makes them heads of this ledger.
         let office = self.own.last().map(|tenure| format!("{}{DELEGATE_SUFFIX}", tenure.key.name()));
         if let Some(Delegation { key, not_after, heads }) = news.delegation

@@ -74,6 +74,8 @@ pub struct Signers {
     anchored: bool,
     /// Whether the records before the first head were not read.
     unread: bool,
+    /// So many of the ledger's own keys stand before a handover whose record is lost: they vouch for none behind it.
+    unvouched: usize,
     share: Share,
 }
 
@@ -84,6 +86,8 @@ pub struct SignersState {
     own: Vec<Tenure>,
     lent: Option<Lent>,
     share: Share,
+    #[serde(default)]
+    unvouched: usize,
 }
 
 impl Signers {
@@ -96,6 +100,7 @@ impl Signers {
             delegates: Vec::new(),
             anchored: false,
             unread: false,
+            unvouched: 0,
             share: Share::default(),
         }
     }
@@ -155,6 +160,9 @@ impl Signers {
         {
             return self.comes_into_office(size, rotation, &signed);
         }
+        if let Some((key, kept)) = &news.goes_on_under {
+            return self.goes_on_under(key, *kept, news, &signed);
+        }
         let office = self.office(note, news, &signed)?;
         let by_own = signed(&office)?;
         self.check_news(&office, by_own, news)?;
@@ -190,6 +198,42 @@ impl Signers {
             }
             Some(_) => Ok(false),
         }
+    }
+
+    /// An epoch begins under a key that no record before it names. None of the keys before vouches for it: it is believed
+    /// if it, or one that it hands over to, was given.
+    fn goes_on_under(
+        &mut self,
+        key: &PublicKey,
+        kept: u64,
+        news: &News,
+        signed: &impl Fn(&PublicKey) -> Result<bool, Refused>,
+    ) -> Result<By, Refused> {
+        if !signed(key)? {
+            return Err(Refused::ResumedNotOwn);
+        }
+        if self.own.is_empty() && !self.unread {
+            return Err(Refused::Fault("nothing stands before it whose key was replaced"));
+        }
+        if self.own.iter().any(|tenure| tenure.key == *key) {
+            return Err(Refused::Reused { key: name(key) });
+        }
+        if news.rotation.is_some() || news.delegation.is_some() {
+            return Err(Refused::Fault("its keys change once more in the group that begins its epoch"));
+        }
+        if let Some(fault) = news.fault {
+            return Err(Refused::Fault(fault));
+        }
+        self.end_delegate(kept);
+        if let Some(tenure) = self.own.last_mut() {
+            tenure.until = Some(kept);
+        }
+        self.unvouched = self.own.len();
+        self.own.push(Tenure { key: key.clone(), after: kept, until: None });
+        self.anchored = self.given.contains(key);
+        self.share.count(By::Own, news.last_time);
+        self.unread = false;
+        Ok(By::Own)
     }
 
     /// The given key replaces one that is known only from this record.
@@ -368,6 +412,11 @@ impl Signers {
         self.lent.is_some()
     }
 
+    /// Whether a loan that began before the first record that was read may still last.
+    pub fn knows_no_loan(&self) -> bool {
+        self.unread && self.delegates.is_empty()
+    }
+
     /// Whether a given key is among the ledger's own, so that all heads found good are to be believed.
     pub fn is_anchored(&self) -> bool {
         self.anchored
@@ -390,18 +439,19 @@ impl Signers {
 
     /// What is to be kept for the next check.
     pub fn state(&self) -> SignersState {
-        SignersState { own: self.own.clone(), lent: self.lent.clone(), share: self.share.clone() }
+        let Self { own, lent, share, unvouched, .. } = self.clone();
+        SignersState { own, lent, share, unvouched }
     }
 
     /// Goes on from what an earlier check kept, over `size` records.
     pub fn resume(given: &[PublicKey], state: &SignersState, size: u64) -> Self {
-        let SignersState { own, lent, share } = state.clone();
-        let anchored = own.iter().any(|tenure| given.contains(&tenure.key));
+        let SignersState { own, lent, share, unvouched } = state.clone();
+        let anchored = own.iter().skip(unvouched).any(|tenure| given.contains(&tenure.key));
         let delegates = lent
             .iter()
             // Nobody asks for heads older than those that were checked.
             .map(|lent| Tenure { key: lent.key.clone(), after: size.saturating_sub(1), until: None })
             .collect();
-        Self { given: given.to_vec(), own, lent, delegates, anchored, unread: false, share }
+        Self { given: given.to_vec(), own, lent, delegates, anchored, unread: false, unvouched, share }
     }
 }

@@ -8,7 +8,8 @@ use crate::epoch;
 use crate::journal::Files;
 use crate::journal::head::{self, HeadFile};
 use crate::ledger::{LedgerError, LedgerOptions};
-use crate::note::{PublicKey, SignedNote};
+use crate::note::{NoteError, PublicKey, SignedNote};
+use crate::record::Seq;
 
 /// What the head file says.
 pub(in crate::ledger) enum Known {
@@ -53,7 +54,7 @@ pub(super) fn read_head(files: &Files, options: &LedgerOptions) -> Result<Known,
 /// The last signature vouches for every record, so it must be right, and be made by or for our own key.
 pub(super) fn check_heads(
     files: &Files,
-    CaughtUp { replayed, known_is_there, .. }: &CaughtUp,
+    CaughtUp { replayed, known_is_there, checked_from, .. }: &CaughtUp,
     known: &Known,
     key: &PublicKey,
 ) -> Result<(), LedgerError> {
@@ -67,16 +68,22 @@ pub(super) fn check_heads(
     if let Some(office) = replayed.signers.own().last().filter(|office| office.key != *key) {
         return Err(foreign(office.key.to_string()));
     }
+    let last = SignedNote::parse(&replayed.note);
     if let Known::Head { checkpoint, note, .. } = known {
-        // When a ledger is closed its own key signs the head once more, beside the journal. The two were compared.
-        if checkpoint.size == replayed.chain.size() && note.verify(key).is_ok() {
-            return Ok(());
-        }
         if !known_is_there {
             signed(checkpoint.size, note)?;
         }
+        // When a ledger is closed its own key signs the head once more, beside the journal. The two were compared; who
+        // was lent to before reading began, and signs in the journal, need not be found then.
+        let covers_all = checkpoint.size == replayed.chain.size() && note.verify(key).is_ok();
+        if covers_all && *checked_from > Seq::ZERO && replayed.signers.knows_no_loan() {
+            return last.map_or(Ok(()), |last| match last.verify(key) {
+                Ok(()) | Err(NoteError::OtherKey { .. }) => Ok(()),
+                Err(_) => Err(foreign(last.signers())),
+            });
+        }
     }
-    match SignedNote::parse(&replayed.note) {
+    match last {
         Ok(note) => signed(replayed.chain.size(), &note),
         Err(_) => Ok(()), // There is no group yet; every group's head was parsed when it was read.
     }

@@ -54,7 +54,7 @@ pub(super) fn opening_drafts(
                 .detail("format", FORMAT_VERSION),
         );
     }
-    if let Step::Begin(plan) = step {
+    if let Step::Begin { plan, .. } = step {
         drafts.push(resuming::draft(plan));
     }
     if let (Some(tail), Some(torn)) = (&opened.torn, &replayed.torn) {
