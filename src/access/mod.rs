@@ -11,6 +11,7 @@
 //! Start with [`Access::authorize`] and `judge.rs` (one decision), then `decide/` (orders and approvals),
 //! `state/` (the fold), `owner.rs` (the task that ties them to the ledger).
 
+mod admission;
 pub mod clock;
 pub mod decide;
 mod decision;
@@ -20,12 +21,15 @@ mod error;
 pub mod fact;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod glass;
 mod handle;
 pub mod identity;
 pub mod ids;
+pub mod issuer;
 pub mod judge;
 mod ledger;
 mod listing;
+pub mod lock;
 pub mod log;
 pub mod names;
 pub mod object;
@@ -34,8 +38,10 @@ pub mod permit;
 pub mod policy;
 pub mod reason;
 mod record;
+pub mod scope;
 pub mod state;
 pub mod token;
+mod vouching;
 pub mod workflow;
 
 #[cfg(test)]
@@ -47,11 +53,15 @@ pub use decision::Decision;
 pub use device::{Device, DeviceId, DeviceKeys};
 pub use enrollment::NotEnrolled;
 pub use error::AccessError;
+pub use fact::Renewal;
+pub use glass::Broken;
 pub use handle::{Access, AccessOptions, Approved, Ask};
 pub use identity::{Caller, Identity, Proof};
 pub use ids::{GrantId, RequestId, TokenId};
+pub use issuer::{Issuer, IssuerName, Issuers, KeyPrint, KeySet, Outside, Vouched};
 pub use judge::{Context, Explanation, RuleRef};
 pub use listing::{GrantFilter, RequestFilter, RequestView};
+pub use lock::LockTarget;
 pub use log::{LogError, RecordLog};
 pub use names::{Principal, Role, Subject, Tenant};
 pub use object::{Action, Object, Part};
@@ -59,6 +69,8 @@ pub use permit::{Cause, Death, Permit};
 pub use policy::faults::PolicyFaults;
 pub use policy::{Policy, PolicyDigest};
 pub use reason::{Reason, Ticket};
-pub use state::{Approval, Grant, GrantStatus, Lock, Request, RequestStatus, Token};
+pub use scope::Scope;
+pub use state::{Approval, Glass, Grant, GrantStatus, Lock, Request, RequestStatus, Token, Verdict};
 pub use token::{AuthError, Purpose, SignError, TokenKeys, is_typed_as_ours};
+pub use vouching::Vouchers;
 pub use workflow::{Step, WorkflowName};

@@ -24,14 +24,16 @@ use super::error::AccessError;
 use super::fact::{Actor, Fact};
 use super::identity::{Caller, Identity, Proof};
 use super::ids::{GrantId, random};
-use super::judge::{Judgement, judge};
+use super::issuer::KeyPrint;
+use super::judge::{Explanation, Judgement, judge};
+use super::lock::LockTarget;
 use super::log::RecordLog;
-use super::names::{Principal, Subject};
+use super::names::Subject;
 use super::permit::{Cause, Life, Registry};
 use super::policy::faults::PolicyFaults;
 use super::policy::{Policy, PolicyDigest};
 use super::reason::Reason;
-use super::state::{GrantStatus, State};
+use super::state::State;
 
 /// Orders that may wait for the owner. Each costs one durable append, about a millisecond: a full queue is about a
 /// quarter of a second of work, and more callers wait at the sender instead of in memory.
@@ -144,7 +146,9 @@ impl Owner {
     }
 
     fn next_wake(&self) -> Option<Timestamp> {
-        self.standing.read().ok().and_then(|standing| standing.state.next_end())
+        let standing = self.standing.read().ok()?;
+        let escalation = decide::next_escalation(&standing.state, &standing.policy);
+        standing.state.next_end().into_iter().chain(escalation).min()
     }
 
     async fn execute(&self, by: &Caller, command: &Command) -> Result<Vec<Fact>, AccessError> {
@@ -204,6 +208,7 @@ impl Owner {
             Fact::GrantRevoked { .. }
                 | Fact::TokenRevoked { .. }
                 | Fact::DeviceRevoked { .. }
+                | Fact::IssuerKeys { .. }
                 | Fact::Locked { .. }
         );
         let mut append = self.log.append(fact.clone());
@@ -246,21 +251,38 @@ impl Owner {
             Fact::GrantExpired { grant, .. } => {
                 sweep(&|life| (life.grant() == Some(*grant)).then_some(Cause::GrantExpired))
             }
-            Fact::TokenRevoked { token, .. } => {
-                sweep(&|life| (life.identity.proof == Proof::Token(*token)).then_some(Cause::TokenRevoked))
+            Fact::TokenRevoked { token, .. } => sweep(&|life| {
+                let shown = match life.identity.proof {
+                    Proof::Token(id) => Some(id),
+                    Proof::Outside(outside) => Some(outside.token),
+                    _ => None,
+                };
+                (shown == Some(*token)).then_some(Cause::TokenRevoked)
+            }),
+            Fact::IssuerKeys { withdrawn, .. } => {
+                let gone = |key: Option<KeyPrint>| key.is_some_and(|key| withdrawn.contains(&key));
+                sweep(&|life| {
+                    let gone = matches!(life.identity.proof, Proof::Outside(shown) if gone(shown.key));
+                    gone.then_some(Cause::KeyWithdrawn)
+                })
             }
             Fact::DeviceRevoked { device, .. } => {
                 sweep(&|life| (life.identity.proof == Proof::Device(*device)).then_some(Cause::DeviceRevoked))
             }
-            Fact::Locked { principal, tenant, .. } => {
+            Fact::Locked { target, tenant, .. } => {
                 let Ok(policy) = self.standing.read().map(|standing| standing.policy.clone()) else {
                     return 0;
                 };
                 sweep(&|life| {
                     let who = &life.identity;
-                    let meant = match principal {
-                        Principal::Person(person) => *person == who.subject,
-                        Principal::Role(role) => policy.roles_of(&who.subject, tenant).contains(role),
+                    let meant = match target {
+                        LockTarget::Person(person) => *person == who.subject,
+                        LockTarget::Role(role) => {
+                            policy.roles_with(&who.subject, &who.roles, tenant).contains(role)
+                        }
+                        LockTarget::Device(device) => who.proof == Proof::Device(*device),
+                        LockTarget::Tunnel(tunnel) => life.explanation.object == *tunnel,
+                        LockTarget::Tenant(_) => true,
                     };
                     (who.tenant == *tenant && meant).then_some(Cause::Locked)
                 })
@@ -388,19 +410,20 @@ fn still_holds(life: &Life, standing: &Standing, now: Timestamp) -> Option<Cause
             None
         }
         Judgement::Allowed { explanation, .. } => {
-            let own = life.grant().and_then(|id| standing.state.grant(id));
-            let enough = own.is_some_and(|own| {
-                own.status == GrantStatus::Live
-                    && own.is_live(now)
-                    && explanation.workflows.iter().all(|name| own.workflows.contains(name))
-            });
-            (!enough).then_some(Cause::PolicyChanged)
+            (!rests_on_its_own(life, &explanation, standing, now)).then_some(Cause::PolicyChanged)
         }
         Judgement::NeedsApproval { .. } | Judgement::Denied { .. } => {
             let over = life.identity.expires.is_some_and(|end| now >= end);
             Some(if over { expiry_of(&life.identity) } else { Cause::PolicyChanged })
         }
     }
+}
+
+/// Whether the grant that a permit was given on still does, although another one would be taken today.
+fn rests_on_its_own(life: &Life, explanation: &Explanation, standing: &Standing, now: Timestamp) -> bool {
+    life.grant().and_then(|id| standing.state.grant(id)).is_some_and(|own| {
+        own.is_open(now) && explanation.workflows.iter().all(|name| own.workflows.contains(name))
+    })
 }
 
 /// The record of a policy that wasn't used.

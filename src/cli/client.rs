@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
 use super::{
-    connect, device, grants, ledger, locks, log, login, publish, requests, retention, search, sessions,
-    subjects, tokens, tunnels,
+    connect, device, glass, grants, ledger, locks, log, login, publish, requests, retention, search,
+    sessions, subjects, tokens, tunnels,
 };
 
 /// Publish services through a Sallyport gateway, reach them, ask for leave and give it
@@ -27,16 +27,21 @@ enum Command {
     Request(requests::Ask),
     #[command(subcommand)]
     Requests(requests::Requests),
+    BreakGlass(glass::BreakGlass),
+    #[command(subcommand)]
+    Glass(glass::Glass),
     #[command(subcommand)]
     Grants(grants::Grants),
     #[command(subcommand)]
     Sessions(sessions::Sessions),
     #[command(subcommand)]
     Tokens(tokens::Tokens),
-    /// Lock a person or a role out; their open sessions are cut
+    /// Lock a person, a role, a device, a tunnel or a tenant; open sessions are cut
     Lock(locks::Lock),
     /// Let them in again
-    Unlock(locks::Lock),
+    Unlock(locks::Unlock),
+    /// Show what is locked
+    Locks,
     #[command(subcommand)]
     Device(device::Device),
     #[command(subcommand)]
@@ -48,7 +53,7 @@ enum Command {
     #[command(subcommand)]
     Subjects(subjects::Subjects),
     /// Show published tunnels
-    Tunnels,
+    Tunnels(tunnels::Tunnels),
     Log(log::Log),
     Search(Box<search::Search>),
     Disclose(subjects::Disclose),
@@ -91,16 +96,19 @@ impl Client {
             Command::Connect(command) => connect::run(connection, command).await?,
             Command::Request(command) => requests::ask(connection, command).await?,
             Command::Requests(command) => requests::run(connection, command).await?,
+            Command::BreakGlass(command) => glass::break_it(connection, command).await?,
+            Command::Glass(command) => glass::run(connection, command).await?,
             Command::Grants(command) => grants::run(connection, command).await?,
             Command::Sessions(command) => sessions::run(connection, command).await?,
             Command::Tokens(command) => tokens::run(connection, command).await?,
             Command::Device(command) => device::run(connection, command).await?,
-            Command::Lock(command) => locks::run(connection, command, true).await?,
-            Command::Unlock(command) => locks::run(connection, command, false).await?,
+            Command::Lock(command) => locks::lock(connection, command).await?,
+            Command::Unlock(command) => locks::unlock(connection, command).await?,
+            Command::Locks => locks::list(connection).await?,
             Command::Policy(command) => locks::policy(connection, command).await?,
             Command::Ledger(command) => ledger::run(connection, command).await?,
             Command::Retention(command) => retention::ask(connection, command).await?,
-            Command::Tunnels => tunnels::list(connection).await?,
+            Command::Tunnels(command) => tunnels::run(connection, command).await?,
             Command::Subjects(command) => subjects::run(connection, command).await?,
             Command::Log(command) => log::run(connection, command).await?,
             Command::Search(command) => search::run(connection, command).await?,

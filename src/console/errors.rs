@@ -54,6 +54,9 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         Refused::NotAllowed { .. }
         | Refused::OwnRequest { .. }
         | Refused::NotEligible { .. }
+        | Refused::TooNear { .. }
+        | Refused::GlassUnreviewed { .. }
+        | Refused::LockElsewhere { .. }
         | Refused::OtherTenant { .. } => StatusCode::FORBIDDEN,
         Refused::NoSuchRequest { .. }
         | Refused::NoSuchGrant { .. }
@@ -63,9 +66,14 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         Refused::Minutes { .. }
         | Refused::TicketNeeded { .. }
         | Refused::TokenLife
+        | Refused::LockEnd
+        | Refused::OutsideName { .. }
         | Refused::ReasonNames
         | Refused::NoTokenFor { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Refused::AlreadyApproved { .. }
+        | Refused::AlreadyDenied { .. }
+        | Refused::GrantBegun { .. }
+        | Refused::GlassReviewed { .. }
         | Refused::NotPending { .. }
         | Refused::GrantEnded { .. }
         | Refused::TokenRevoked { .. }

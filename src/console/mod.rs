@@ -8,6 +8,7 @@ mod devices;
 mod disclosing;
 mod errors;
 mod extract;
+mod glass;
 mod grants;
 mod health;
 mod ledger;
@@ -131,17 +132,20 @@ fn api(shared: Shared) -> Router {
         .route("/api/v1/requests/{id}/approve", post(requests::approve))
         .route("/api/v1/requests/{id}/deny", post(requests::deny))
         .route("/api/v1/requests/{id}/withdraw", post(requests::withdraw))
+        .route("/api/v1/glass", get(glass::list).post(glass::break_it))
+        .route("/api/v1/glass/{id}/review", post(glass::review))
         .route("/api/v1/grants", get(grants::list))
         .route("/api/v1/grants/{id}/revoke", post(grants::revoke))
         .route("/api/v1/sessions", get(sessions::list))
         .route("/api/v1/sessions/{id}/kill", post(sessions::kill))
         .route("/api/v1/tunnels", get(tunnels::list))
+        .route("/api/v1/tunnels/{name}/delete", post(tunnels::delete))
         .route("/api/v1/tokens", get(tokens::list).post(tokens::issue))
         .route("/api/v1/tokens/join", post(tokens::join))
         .route("/api/v1/tokens/{id}/revoke", post(tokens::revoke))
         .route("/api/v1/devices", get(devices::list))
         .route("/api/v1/devices/{id}/revoke", post(devices::revoke))
-        .route("/api/v1/locks", post(policy::lock))
+        .route("/api/v1/locks", get(policy::locks).post(policy::lock))
         .route("/api/v1/locks/release", post(policy::unlock))
         .route("/api/v1/policy/reload", post(policy::reload))
         .route("/api/v1/ledger/scrub", post(ledger::scrub))

@@ -39,7 +39,7 @@ pub(super) async fn authenticate(
 ) -> Result<Identity, Stop> {
     let address = connection.peer.ip();
     edge.attempts.check(address).map_err(Stop::Refused)?;
-    match credential::identify(&edge.access, &edge.tenant, headers, clock::now()) {
+    match credential::identify(&edge.access, &edge.tenant, headers, clock::now()).await {
         Ok(identity) => Ok(identity),
         Err(error) => {
             authentication_failed(edge, connection, name, correlation, &error).await;
@@ -146,7 +146,7 @@ async fn decide(
             "check the name",
         ))
     })?;
-    let (explanation, ask) = match edge.access.authorize(identity, &object, Action::Connect, &context) {
+    let (explanation, ask) = match edge.access.admit(identity, &object, Action::Connect, &context).await {
         Decision::Allowed(permit) => return Ok(permit),
         Decision::NeedsApproval { explanation, .. } => (explanation, true),
         Decision::Denied { explanation } => (explanation, false),

@@ -3,11 +3,15 @@
 use jiff::Timestamp;
 
 use crate::access::device::{DeviceId, DeviceKeys};
-use crate::access::fact::Attempt;
+use crate::access::fact::{Attempt, Renewal};
 use crate::access::ids::{GrantId, RequestId, TokenId};
-use crate::access::names::{Principal, Subject, Tenant};
+use crate::access::issuer::{IssuerName, KeyPrint};
+use crate::access::lock::LockTarget;
+use crate::access::names::{Subject, Tenant};
 use crate::access::object::{Action, Object};
 use crate::access::reason::{Reason, Ticket};
+use crate::access::scope::Scope;
+use crate::access::state::Verdict;
 use crate::access::token::Purpose;
 
 /// An order. Ids that it may need are made beforehand: the decision itself draws no randomness.
@@ -22,6 +26,7 @@ pub enum Command {
         minutes: u32,
         reason: Reason,
         ticket: Option<Ticket>,
+        renews: Option<GrantId>,
     },
     /// Agree to a request; `grant` is the id to use if that completes it.
     Approve { request: RequestId, grant: GrantId, minutes: Option<u32>, reason: Option<Reason> },
@@ -29,16 +34,31 @@ pub enum Command {
     Reject { request: RequestId, reason: Option<Reason> },
     /// Take one's own request back.
     Withdraw { request: RequestId, reason: Option<Reason> },
+    /// Go in without the approval that policy demands.
+    BreakGlass { id: RequestId, grant: GrantId, object: Object, action: Action, minutes: u32, reason: Reason },
+    /// Say whether somebody was right to do that.
+    ReviewGlass { grant: GrantId, verdict: Verdict, reason: Reason },
+    /// Use one's own grant for the first time.
+    Begin { grant: GrantId },
     /// End a grant now.
     Revoke { grant: GrantId, reason: Option<Reason> },
-    /// Lock a person or a role out.
-    Lock { principal: Principal, tenant: Tenant, reason: Option<Reason> },
-    /// Let them in again.
-    Unlock { principal: Principal, tenant: Tenant, reason: Option<Reason> },
+    /// Lock something.
+    Lock { target: LockTarget, tenant: Tenant, until: Option<Timestamp>, reason: Option<Reason> },
+    /// Lift a lock.
+    Unlock { target: LockTarget, tenant: Tenant, reason: Option<Reason> },
     /// Issue a token.
-    IssueToken { token: TokenId, purpose: Purpose, subject: Subject, tenant: Tenant, expires: Timestamp },
-    /// Revoke a token.
-    RevokeToken { token: TokenId, reason: Option<Reason> },
+    IssueToken {
+        token: TokenId,
+        purpose: Purpose,
+        subject: Subject,
+        tenant: Tenant,
+        expires: Timestamp,
+        scope: Scope,
+    },
+    /// Revoke a token; `outside` is the tenant for one of another issuer, of which nothing is recorded.
+    RevokeToken { token: TokenId, outside: Option<Tenant>, reason: Option<Reason> },
+    /// Tell which keys of an issuer count.
+    IssuerKeys { issuer: IssuerName, keys: Vec<KeyPrint>, why: Renewal },
     /// Enroll a device, by a join token.
     EnrollDevice { device: DeviceId, keys: DeviceKeys },
     /// Revoke a device.
@@ -56,11 +76,15 @@ impl Command {
             Self::Approve { .. } => Attempt::Approve,
             Self::Reject { .. } => Attempt::Reject,
             Self::Withdraw { .. } => Attempt::Withdraw,
+            Self::BreakGlass { .. } => Attempt::BreakGlass,
+            Self::ReviewGlass { .. } => Attempt::ReviewGlass,
+            Self::Begin { .. } => Attempt::Begin,
             Self::Revoke { .. } => Attempt::Revoke,
             Self::Lock { .. } => Attempt::Lock,
             Self::Unlock { .. } => Attempt::Unlock,
             Self::IssueToken { .. } => Attempt::IssueToken,
             Self::RevokeToken { .. } => Attempt::RevokeToken,
+            Self::IssuerKeys { .. } => Attempt::IssuerKeys,
             Self::EnrollDevice { .. } => Attempt::EnrollDevice,
             Self::RevokeDevice { .. } => Attempt::RevokeDevice,
             Self::ReloadPolicy => Attempt::ReloadPolicy,

@@ -3,7 +3,8 @@
 use super::{MAX_PENDING, MAX_PENDING_OF_TENANT};
 use crate::access::device::DeviceId;
 use crate::access::ids::{GrantId, RequestId, TokenId};
-use crate::access::names::{Principal, Subject, Tenant};
+use crate::access::lock::LockTarget;
+use crate::access::names::{Subject, Tenant};
 use crate::access::object::{Action, Object};
 use crate::access::token::{AuthError, MAX_LIFE};
 use crate::access::workflow::{Step, WorkflowName};
@@ -30,6 +31,12 @@ pub enum Refusal {
     /// One person counts once.
     #[error("you have already approved {request}; it waits for {}", shown(.wanted))]
     AlreadyApproved { request: RequestId, wanted: Vec<Step> },
+    /// A refusal stands.
+    #[error("you have refused {request} already")]
+    AlreadyDenied { request: RequestId },
+    /// Who reports to the requester, or whom they report to, may be excluded.
+    #[error("you are too near to {requester} to decide on {request}: one of you reports to the other")]
+    TooNear { request: RequestId, requester: Subject },
     /// No such request in the caller's tenant.
     #[error("there is no request {request}")]
     NoSuchRequest { request: RequestId },
@@ -39,6 +46,15 @@ pub enum Refusal {
     /// No such grant in the caller's tenant.
     #[error("there is no grant {grant}")]
     NoSuchGrant { grant: GrantId },
+    /// The glass stays whole until somebody else has looked at the last time.
+    #[error("you broke the glass before, and nobody has reviewed {grant} yet")]
+    GlassUnreviewed { grant: GrantId },
+    /// A review stands.
+    #[error("{grant} is reviewed already")]
+    GlassReviewed { grant: GrantId },
+    /// Its time runs already.
+    #[error("{grant} was used before")]
+    GrantBegun { grant: GrantId },
     /// The grant has ended.
     #[error("{grant} has ended already")]
     GrantEnded { grant: GrantId },
@@ -82,17 +98,26 @@ pub enum Refusal {
     #[error("policy doesn't allow what {request} asks for any more: {why}")]
     PolicyChanged { request: RequestId, why: String },
     /// The requester has been locked since.
-    #[error("{request} can't be approved: {principal} is locked")]
-    RequesterLocked { request: RequestId, principal: Principal },
+    #[error("{request} can't be approved: {target} is locked")]
+    RequesterLocked { request: RequestId, target: LockTarget },
     /// A token's life must be positive and bounded.
     #[error("a token must end in the future and within {} days", MAX_LIFE.as_hours() / 24)]
     TokenLife,
     /// No tokens for the visitor without one.
     #[error("{subject} can't have a token")]
     NoTokenFor { subject: Subject },
+    /// A name that only people of another issuer have.
+    #[error("{subject} is a name of the issuer {issuer}: it alone vouches for it")]
+    OutsideName { subject: Subject, issuer: String },
     /// Locked before, or not locked.
-    #[error("{principal} is {state} already")]
-    LockUnchanged { principal: Principal, state: &'static str },
+    #[error("{target} is {state} already")]
+    LockUnchanged { target: LockTarget, state: &'static str },
+    /// A lock that has ended before it begins.
+    #[error("a lock must end in the future")]
+    LockEnd,
+    /// A lock in one tenant on another.
+    #[error("a tenant is locked from within: {target} is another one")]
+    LockElsewhere { target: LockTarget },
     /// Locking oneself out is a mistake, not an intention.
     #[error("this would lock you out yourself")]
     OwnLock,
@@ -114,7 +139,7 @@ pub enum Refusal {
 }
 
 fn shown(steps: &[Step]) -> String {
-    let each: Vec<String> = steps.iter().map(|step| format!("{} of {}", step.people, step.role)).collect();
+    let each: Vec<String> = steps.iter().map(ToString::to_string).collect();
     if each.is_empty() { "nobody".to_owned() } else { each.join(" and ") }
 }
 
@@ -128,9 +153,14 @@ impl Refusal {
             Self::OwnRequest { .. } => "own-request",
             Self::NotEligible { .. } => "not-eligible",
             Self::AlreadyApproved { .. } => "already-approved",
+            Self::AlreadyDenied { .. } => "already-denied",
+            Self::TooNear { .. } => "too-near",
             Self::NoSuchRequest { .. } => "no-such-request",
             Self::NotPending { .. } => "not-pending",
             Self::NoSuchGrant { .. } => "no-such-grant",
+            Self::GlassUnreviewed { .. } => "glass-unreviewed",
+            Self::GlassReviewed { .. } => "glass-reviewed",
+            Self::GrantBegun { .. } => "grant-begun",
             Self::GrantEnded { .. } => "grant-ended",
             Self::NoSuchToken { .. } => "no-such-token",
             Self::TokenRevoked { .. } => "token-revoked",
@@ -148,7 +178,10 @@ impl Refusal {
             Self::RequesterLocked { .. } => "requester-locked",
             Self::TokenLife => "token-life",
             Self::NoTokenFor { .. } => "no-token-for",
+            Self::OutsideName { .. } => "outside-name",
             Self::LockUnchanged { .. } => "lock-unchanged",
+            Self::LockEnd => "lock-end",
+            Self::LockElsewhere { .. } => "lock-elsewhere",
             Self::OwnLock => "own-lock",
             Self::OwnErasure => "own-erasure",
             Self::LockHolds { .. } => "lock-holds",
@@ -168,6 +201,9 @@ impl Refusal {
                 | Self::JoinSpent { .. }
                 | Self::OwnRequest { .. }
                 | Self::NotEligible { .. }
+                | Self::TooNear { .. }
+                | Self::GlassUnreviewed { .. }
+                | Self::LockElsewhere { .. }
                 | Self::OtherTenant { .. }
         )
     }
@@ -178,15 +214,21 @@ impl Refusal {
             Self::Standing(error) => error.hint(),
             Self::NotAPerson => "log in with a token",
             Self::NotAllowed { .. } | Self::OtherTenant { .. } => "ask an admin, or have the policy changed",
-            Self::OwnRequest { .. } | Self::NotEligible { .. } | Self::AlreadyApproved { .. } => {
-                "`sallyport requests show` lists who can decide on it"
-            }
+            Self::OwnRequest { .. }
+            | Self::NotEligible { .. }
+            | Self::TooNear { .. }
+            | Self::AlreadyDenied { .. }
+            | Self::AlreadyApproved { .. } => "`sallyport requests show` lists who can decide on it",
             Self::NoSuchRequest { .. } | Self::NotPending { .. } => {
                 "`sallyport requests list` shows what waits"
             }
-            Self::NoSuchGrant { .. } | Self::GrantEnded { .. } => {
+            Self::NoSuchGrant { .. } | Self::GrantEnded { .. } | Self::GrantBegun { .. } => {
                 "`sallyport grants list` shows what is live"
             }
+            Self::GlassUnreviewed { .. } => {
+                "have somebody who may approve it review it with `sallyport glass review`"
+            }
+            Self::GlassReviewed { .. } => "`sallyport glass list` shows what waits for a review",
             Self::NoSuchToken { .. } | Self::TokenRevoked { .. } => {
                 "`sallyport tokens list` shows what is live"
             }
@@ -206,8 +248,11 @@ impl Refusal {
             Self::PolicyChanged { .. } => "reject it; the requester can ask for what policy allows now",
             Self::RequesterLocked { .. } => "unlock them first, or reject the request",
             Self::TokenLife => "choose a shorter life",
+            Self::OutsideName { .. } => "choose another name, or let them sign in there",
             Self::NoTokenFor { .. } => "name a person, as `user:NAME`",
             Self::LockUnchanged { .. } => "nothing needs to be done",
+            Self::LockEnd => "name a later time, or none",
+            Self::LockElsewhere { .. } => "have an admin of that tenant do it",
             Self::OwnLock | Self::OwnErasure => "have another admin do it",
             Self::LockHolds { .. } => {
                 "unlock them first; to keep them out, let policy or your identity provider do it"

@@ -4,11 +4,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::access::device::DeviceId;
+use crate::access::fact::Renewal;
 use crate::access::ids::{GrantId, TokenId};
-use crate::access::names::{Role, Tenant};
+use crate::access::names::Tenant;
 use crate::access::object::{Action, Object};
 use crate::access::policy::PolicyDigest;
 use crate::access::reason::Ticket;
+use crate::access::state::Verdict;
 use crate::access::token::Purpose;
 
 fn parts_of<'a>(draft: &'a Draft, personal: &'a Values) -> Parts<'a> {
@@ -41,8 +43,14 @@ fn actor() -> impl Strategy<Value = Actor> {
     prop_oneof![Just(Actor::Operator), subject().prop_map(Actor::Person)]
 }
 
-fn principal() -> impl Strategy<Value = Principal> {
-    prop_oneof![subject().prop_map(Principal::Person), role().prop_map(Principal::Role)]
+fn target() -> impl Strategy<Value = LockTarget> {
+    prop_oneof![
+        subject().prop_map(LockTarget::Person),
+        role().prop_map(LockTarget::Role),
+        Just(LockTarget::Device(DeviceId::from_bytes([7; 16]))),
+        name().prop_map(|_| LockTarget::Tunnel(Object::tunnel("demo").unwrap())),
+        name().prop_map(|_| LockTarget::Tenant("main".parse().unwrap())),
+    ]
 }
 
 fn reason() -> impl Strategy<Value = Option<Reason>> {
@@ -67,8 +75,9 @@ fn workflows() -> impl Strategy<Value = Vec<WorkflowName>> {
     proptest::collection::vec("[a-z]{1,9}".prop_map(|text| text.parse().unwrap()), 0..3)
 }
 
+#[expect(clippy::too_many_lines, reason = "a table: one arm for each fact")]
 fn fact() -> impl Strategy<Value = Fact> {
-    let who = (ids(), subject(), subject(), actor(), principal());
+    let who = (ids(), subject(), subject(), actor(), target());
     let what = (
         "[a-z]{1,9}".prop_map(|text| text.parse::<Tenant>().unwrap()),
         "[a-z]{1,9}".prop_map(|text| Object::tunnel(&text).unwrap()),
@@ -86,10 +95,10 @@ fn fact() -> impl Strategy<Value = Fact> {
         time(),
         time(),
     );
-    (0u8..15, who, what, how).prop_map(
+    (0u8..22, who, what, how).prop_map(
         |(
             which,
-            ((request, grant, token), subject, other, by, principal),
+            ((request, grant, token), subject, other, by, target),
             (tenant, object, action, workflows, roles, policy, previous),
             (reason, ticket, minutes, fewer, starts, ends),
         )| match which {
@@ -99,9 +108,16 @@ fn fact() -> impl Strategy<Value = Fact> {
                 subject,
                 tenant,
                 expires: ends,
+                scope: if previous.is_some() { Scope::only(&object, action) } else { Scope::whole() },
                 by,
             },
-            1 => Fact::TokenRevoked { token, tenant, by, reason },
+            1 => Fact::TokenRevoked { token, tenant, outside: previous.is_some(), by, reason },
+            15 => Fact::IssuerKeys {
+                issuer: "corp".parse().unwrap(),
+                keys: vec!["0a".repeat(16).parse().unwrap()],
+                withdrawn: previous.map(|_| "0b".repeat(16).parse().unwrap()).into_iter().collect(),
+                why: Renewal::Published,
+            },
             2 => Fact::Requested {
                 request,
                 subject,
@@ -112,6 +128,9 @@ fn fact() -> impl Strategy<Value = Fact> {
                 minutes,
                 reason: reason.unwrap_or_else(|| "because".parse().unwrap()),
                 ticket,
+                answer_by: ends,
+                renews: fewer.map(|_| grant),
+                claimed: roles,
             },
             3 => Fact::Approved {
                 request,
@@ -123,7 +142,10 @@ fn fact() -> impl Strategy<Value = Fact> {
                 minutes: fewer,
                 reason,
             },
-            4 => Fact::Rejected { request, tenant, object, requester: subject, by: other, reason },
+            4 => {
+                let requester = subject;
+                Fact::Rejected { request, tenant, object, requester, by: other, wanted: minutes, reason }
+            }
             5 => Fact::Withdrawn { request, tenant, object, by: subject, reason },
             6 => Fact::GrantIssued {
                 grant,
@@ -136,12 +158,13 @@ fn fact() -> impl Strategy<Value = Fact> {
                 approvals: minutes,
                 starts,
                 ends,
+                from_first_use: fewer,
                 policy,
             },
             7 => Fact::GrantRevoked { grant, request, tenant, object, subject, by, reason },
             8 => Fact::GrantExpired { grant, request, tenant, object, subject },
-            9 => Fact::Locked { principal, tenant, by, reason },
-            10 => Fact::Unlocked { principal, tenant, by, reason },
+            9 => Fact::Locked { target, tenant, until: previous.map(|_| ends), by, reason },
+            10 => Fact::Unlocked { target, tenant, by, reason },
             13 => Fact::DeviceEnrolled {
                 device: DeviceId::from_bytes([7; 16]),
                 join: token,
@@ -151,6 +174,34 @@ fn fact() -> impl Strategy<Value = Fact> {
                 expires: ends,
             },
             14 => Fact::DeviceRevoked { device: DeviceId::from_bytes([7; 16]), tenant, by, reason },
+            18 => Fact::GlassTold { request, grant, tenant, object, subject, approver: other },
+            19 => Fact::GlassBroken {
+                grant,
+                request,
+                subject,
+                tenant,
+                object,
+                action,
+                workflows,
+                skipped: minutes,
+                starts,
+                ends,
+                policy,
+                reason: reason.unwrap_or_else(|| "because".parse().unwrap()),
+            },
+            20 => Fact::GlassReviewed {
+                grant,
+                request,
+                tenant,
+                object,
+                subject,
+                by: other,
+                verdict: if minutes % 2 == 0 { Verdict::Justified } else { Verdict::Unjustified },
+                reason: reason.unwrap_or_else(|| "because".parse().unwrap()),
+            },
+            21 => Fact::Escalated { request, tenant, object, requester: subject, roles },
+            16 => Fact::Expired { request, tenant, object, requester: subject },
+            17 => Fact::GrantBegun { grant, request, tenant, object, subject, ends },
             11 => Fact::Erased { key: KeyId::from_bytes([9; 16]), by, reason },
             _ => Fact::PolicyLoaded { digest: policy, previous, rules: u64::from(minutes), by },
         },

@@ -5,6 +5,7 @@
 //! were erased are folded under the name that is left of them (`erasure`).
 
 mod erasure;
+mod glass;
 mod grant;
 mod request;
 mod standing;
@@ -14,14 +15,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::Timestamp;
 use sallyport_audit::KeyId;
 
+pub use glass::{Glass, GlassReview, Verdict};
 pub use grant::{Grant, GrantStatus};
-pub use request::{Approval, Request, RequestStatus};
+pub use request::{Approval, Denial, Request, RequestStatus};
 pub use standing::{Lock, Token};
 
 use super::device::{Device, DeviceId};
 use super::fact::{Fact, Stamp};
 use super::ids::{GrantId, RequestId, TokenId};
-use super::names::{Principal, Subject, Tenant};
+use super::issuer::{IssuerName, KeyPrint};
+use super::lock::LockTarget;
+use super::names::{Subject, Tenant};
 use super::policy::PolicyDigest;
 use super::token::Purpose;
 
@@ -32,14 +36,22 @@ pub struct State {
     grants: BTreeMap<GrantId, Grant>,
     tokens: BTreeMap<TokenId, Token>,
     devices: BTreeMap<DeviceId, Device>,
-    locks: BTreeMap<(Tenant, Principal), Lock>,
+    locks: BTreeMap<(Tenant, LockTarget), Lock>,
     /// Grants neither revoked nor expired, by whose they are.
     live: HashMap<(Tenant, Subject), BTreeSet<GrantId>>,
     /// The same, by their end.
     ends: BTreeSet<(Timestamp, GrantId)>,
+    /// Breakings of the glass that nobody has reviewed.
+    unreviewed: BTreeSet<GrantId>,
+    /// Requests that wait, by when they must be answered.
+    answers: BTreeSet<(Timestamp, RequestId)>,
     /// Requests that wait, by who asked.
     pending: HashMap<(Tenant, Subject), BTreeSet<RequestId>>,
     policy: Option<PolicyDigest>,
+    /// The keys of other issuers that count.
+    issuers: BTreeMap<IssuerName, BTreeSet<KeyPrint>>,
+    /// Other issuers' tokens that were revoked here, and when.
+    revoked_outside: BTreeMap<TokenId, Timestamp>,
     /// The data keys of people who were erased.
     erased: BTreeSet<KeyId>,
 }
@@ -48,7 +60,7 @@ impl State {
     /// Folds one fact in.
     pub fn apply(&mut self, stamp: Stamp, fact: &Fact) {
         match fact {
-            Fact::TokenIssued { token, purpose, subject, tenant, expires, by: _ } => {
+            Fact::TokenIssued { token, purpose, subject, tenant, expires, scope, by: _ } => {
                 let (subject, tenant) = (subject.clone(), tenant.clone());
                 let issued = Token {
                     id: *token,
@@ -59,13 +71,19 @@ impl State {
                     expires: *expires,
                     revoked: None,
                     spent: None,
+                    scope: scope.clone(),
                 };
                 self.tokens.entry(*token).or_insert(issued);
             }
-            Fact::TokenRevoked { token, .. } => {
+            Fact::TokenRevoked { token, outside, .. } => {
                 if let Some(token) = self.tokens.get_mut(token) {
                     token.revoked.get_or_insert(stamp.time);
+                } else if *outside {
+                    self.revoked_outside.entry(*token).or_insert(stamp.time);
                 }
+            }
+            Fact::IssuerKeys { issuer, keys, .. } => {
+                self.issuers.insert(issuer.clone(), keys.iter().copied().collect());
             }
             Fact::DeviceEnrolled { .. } => self.enrolled(stamp, fact),
             Fact::DeviceRevoked { device, .. } => {
@@ -77,6 +95,7 @@ impl State {
             Fact::Approved { request, by, roles, minutes, reason, .. } => {
                 if let Some(request) = self.pending_mut(*request)
                     && !request.approvals.iter().any(|approval| approval.by == *by)
+                    && !request.denials.iter().any(|denial| denial.by == *by)
                 {
                     request.approvals.push(Approval {
                         by: by.clone(),
@@ -87,32 +106,45 @@ impl State {
                     });
                 }
             }
-            Fact::Rejected { request, by, reason, .. } => {
-                let status =
-                    RequestStatus::Rejected { by: by.clone(), at: stamp.time, reason: reason.clone() };
-                self.settle(*request, status);
+            Fact::Rejected { .. } => self.rejected(stamp, fact),
+            Fact::Escalated { request, roles, .. } => {
+                if let Some(request) = self.pending_mut(*request) {
+                    request.escalated.extend(roles.iter().cloned());
+                }
+            }
+            Fact::Expired { request, .. } => {
+                self.settle(*request, RequestStatus::Expired { at: stamp.time });
             }
             Fact::Withdrawn { request, .. } => {
                 self.settle(*request, RequestStatus::Withdrawn { at: stamp.time });
             }
             Fact::GrantIssued { .. } => self.granted(fact),
+            Fact::GlassTold { .. } => self.glass_told(fact),
+            Fact::GlassBroken { .. } => self.glass_broken(fact),
+            Fact::GlassReviewed { .. } => self.glass_reviewed(stamp, fact),
+            Fact::GrantBegun { grant, ends, .. } => self.begun(stamp, *grant, *ends),
             Fact::GrantRevoked { grant, by, reason, .. } => {
                 let by = by.person().cloned();
                 self.end(*grant, GrantStatus::Revoked { at: stamp.time, by, reason: reason.clone() });
             }
             Fact::GrantExpired { grant, .. } => self.end(*grant, GrantStatus::Expired { at: stamp.time }),
-            Fact::Locked { principal, tenant, reason, by } => {
-                let key = (tenant.clone(), principal.clone());
-                self.locks.entry(key).or_insert_with(|| Lock {
-                    principal: principal.clone(),
-                    tenant: tenant.clone(),
-                    since: stamp.time,
-                    by: by.person().cloned(),
-                    reason: reason.clone(),
-                });
+            Fact::Locked { target, tenant, until, reason, by } => {
+                let key = (tenant.clone(), target.clone());
+                // One that has ended by itself makes way.
+                if self.locks.get(&key).is_none_or(|lock| !lock.holds(stamp.time)) {
+                    let lock = Lock {
+                        target: target.clone(),
+                        tenant: tenant.clone(),
+                        since: stamp.time,
+                        until: *until,
+                        by: by.person().cloned(),
+                        reason: reason.clone(),
+                    };
+                    self.locks.insert(key, lock);
+                }
             }
-            Fact::Unlocked { principal, tenant, .. } => {
-                self.locks.remove(&(tenant.clone(), principal.clone()));
+            Fact::Unlocked { target, tenant, .. } => {
+                self.locks.remove(&(tenant.clone(), target.clone()));
             }
             Fact::PolicyLoaded { digest, .. } => self.policy = Some(*digest),
             Fact::LedgerResumed { tokens_kept } => self.resumed(stamp, *tokens_kept),
@@ -135,6 +167,8 @@ impl State {
         for request in pending {
             self.settle(request, RequestStatus::Lapsed { at: stamp.time });
         }
+        // Told anew at the start, by each issuer that is asked.
+        self.issuers.clear();
         if !tokens_kept {
             for token in self.tokens.values_mut() {
                 token.revoked.get_or_insert(stamp.time);
@@ -173,8 +207,20 @@ impl State {
     }
 
     fn requested(&mut self, stamp: Stamp, fact: &Fact) {
-        let Fact::Requested { request, subject, tenant, object, action, workflows, minutes, reason, ticket } =
-            fact
+        let Fact::Requested {
+            request,
+            subject,
+            tenant,
+            object,
+            action,
+            workflows,
+            minutes,
+            reason,
+            ticket,
+            answer_by,
+            renews,
+            claimed,
+        } = fact
         else {
             return;
         };
@@ -182,6 +228,7 @@ impl State {
             return;
         }
         self.pending.entry((tenant.clone(), subject.clone())).or_default().insert(*request);
+        self.answers.insert((*answer_by, *request));
         let asked = Request {
             id: *request,
             subject: subject.clone(),
@@ -192,8 +239,14 @@ impl State {
             minutes: *minutes,
             reason: reason.clone(),
             ticket: ticket.clone(),
+            claimed: claimed.clone(),
             at: stamp.time,
+            answer_by: *answer_by,
+            renews: *renews,
+            escalated: BTreeSet::new(),
+            told: Vec::new(),
             approvals: Vec::new(),
+            denials: Vec::new(),
             status: RequestStatus::Pending,
         };
         self.requests.insert(*request, asked);
@@ -211,23 +264,12 @@ impl State {
             approvals: _,
             starts,
             ends,
+            from_first_use,
             policy,
         } = fact
         else {
             return;
         };
-        let asked = self.pending_mut(*request).is_some_and(|asked| {
-            asked.subject == *subject
-                && asked.tenant == *tenant
-                && asked.object == *object
-                && asked.action == *action
-        });
-        if !asked || self.grants.contains_key(grant) {
-            return;
-        }
-        self.settle(*request, RequestStatus::Granted { grant: *grant });
-        self.live.entry((tenant.clone(), subject.clone())).or_default().insert(*grant);
-        self.ends.insert((*ends, *grant));
         let given = Grant {
             id: *grant,
             request: *request,
@@ -238,10 +280,38 @@ impl State {
             workflows: workflows.iter().cloned().collect(),
             starts: *starts,
             ends: *ends,
+            from_first_use: *from_first_use,
+            begun: None,
+            glass: None,
             policy: *policy,
             status: GrantStatus::Live,
         };
-        self.grants.insert(*grant, given);
+        self.give(given);
+    }
+
+    /// One person's refusal takes the place of their approval, and enough of them end the request.
+    fn rejected(&mut self, stamp: Stamp, fact: &Fact) {
+        let Fact::Rejected { request: id, by, wanted, reason, .. } = fact else { return };
+        let Some(request) = self.pending_mut(*id) else { return };
+        request.approvals.retain(|approval| approval.by != *by);
+        if !request.denials.iter().any(|denial| denial.by == *by) {
+            request.denials.push(Denial { by: by.clone(), at: stamp.time, reason: reason.clone() });
+        }
+        if u64::try_from(request.denials.len()).is_ok_and(|count| count >= u64::from(*wanted)) {
+            let status = RequestStatus::Rejected { by: by.clone(), at: stamp.time, reason: reason.clone() };
+            self.settle(*id, status);
+        }
+    }
+
+    /// A grant's time runs from now on.
+    fn begun(&mut self, stamp: Stamp, id: GrantId, ends: Timestamp) {
+        let waits = |grant: &&mut Grant| grant.status == GrantStatus::Live && grant.from_first_use.is_some();
+        let Some(grant) = self.grants.get_mut(&id).filter(waits) else { return };
+        self.ends.remove(&(grant.ends, id));
+        grant.from_first_use = None;
+        grant.begun = Some(stamp.time);
+        grant.ends = ends;
+        self.ends.insert((ends, id));
     }
 
     fn pending_mut(&mut self, request: RequestId) -> Option<&mut Request> {
@@ -251,7 +321,8 @@ impl State {
     fn settle(&mut self, id: RequestId, status: RequestStatus) {
         let Some(request) = self.pending_mut(id) else { return };
         request.status = status;
-        let key = (request.tenant.clone(), request.subject.clone());
+        let (key, answer_by) = ((request.tenant.clone(), request.subject.clone()), request.answer_by);
+        self.answers.remove(&(answer_by, id));
         if let Some(waiting) = self.pending.get_mut(&key) {
             waiting.remove(&id);
             if waiting.is_empty() {
@@ -323,9 +394,17 @@ impl State {
         due.filter_map(|(_, id)| self.grants.get(id))
     }
 
-    /// When the next grant ends.
+    /// Requests that nobody has answered in time, and whose end isn't recorded yet.
+    pub fn unanswered(&self, now: Timestamp) -> impl Iterator<Item = &Request> {
+        let due = self.answers.iter().take_while(move |(by, _)| *by <= now);
+        due.filter_map(|(_, id)| self.requests.get(id))
+    }
+
+    /// When the next grant ends, or the next request.
     pub fn next_end(&self) -> Option<Timestamp> {
-        self.ends.first().map(|(ends, _)| *ends)
+        let grant = self.ends.first().map(|(ends, _)| *ends);
+        let request = self.answers.first().map(|(by, _)| *by);
+        grant.into_iter().chain(request).min()
     }
 
     /// A token by its id.
@@ -353,14 +432,34 @@ impl State {
         self.locks.values()
     }
 
-    /// The lock on exactly this person or role.
-    pub fn lock(&self, tenant: &Tenant, principal: &Principal) -> Option<&Lock> {
-        self.locks.get(&(tenant.clone(), principal.clone()))
+    /// The lock on exactly this, if it holds now.
+    pub fn lock(&self, tenant: &Tenant, target: &LockTarget, now: Timestamp) -> Option<&Lock> {
+        self.locks.get(&(tenant.clone(), target.clone())).filter(|lock| lock.holds(now))
     }
 
-    /// Whether any lock exists in the tenant; the common answer is no.
+    /// Whether any lock exists; the common answer is no.
     pub fn has_locks(&self) -> bool {
         !self.locks.is_empty()
+    }
+
+    /// Whether a token of another issuer was revoked here.
+    pub fn is_revoked_outside(&self, token: TokenId) -> bool {
+        self.revoked_outside.contains_key(&token)
+    }
+
+    /// Whether some issuer's key counts.
+    pub fn is_issuers_key(&self, key: KeyPrint) -> bool {
+        self.issuers.values().any(|keys| keys.contains(&key))
+    }
+
+    /// The keys of one issuer that count; `None` if none were ever told.
+    pub fn issuers_keys(&self, issuer: &IssuerName) -> Option<&BTreeSet<KeyPrint>> {
+        self.issuers.get(issuer)
+    }
+
+    /// The issuers whose keys were ever told.
+    pub fn issuers(&self) -> impl Iterator<Item = &IssuerName> {
+        self.issuers.keys()
     }
 
     /// The policy that the ledger last saw loaded.

@@ -1,10 +1,13 @@
 //! Tests of access as a whole. Each is a sentence of the specification.
 
+mod algebra;
 mod approvals;
 mod casbin_traps;
 mod devices;
 mod examples;
 mod faults_of_policy;
+mod glass;
+mod outsiders;
 mod over_the_ledger;
 mod permits;
 mod reference_model;
@@ -180,7 +183,7 @@ impl World {
 
     pub(super) async fn token(&self, name: &str, tenant: &str, life: SignedDuration) -> (TokenId, String) {
         let (subject, tenant) = (user(name), tenant.parse().unwrap());
-        self.access.issue_token(Caller::Operator, subject, tenant, life).await.unwrap()
+        self.access.issue_token(Caller::Operator, subject, tenant, life, Scope::whole()).await.unwrap()
     }
 
     /// A person of tenant `main`, with a token for a day.
@@ -254,6 +257,7 @@ pub(super) fn ask(tunnel: &str, minutes: u32) -> Ask {
         minutes,
         reason: "to see it".parse().unwrap(),
         ticket: Some("OPS-1".parse().unwrap()),
+        renews: None,
     }
 }
 
