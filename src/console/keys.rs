@@ -43,14 +43,42 @@ pub struct KeyOrder {
 /// Why it was not done, or not to its end.
 #[derive(Debug, Clone)]
 pub struct KeyProblem {
-    /// HTTP's word for it.
-    pub status: StatusCode,
-    /// The stable code.
-    pub code: &'static str,
+    /// Of which kind it is.
+    pub trouble: KeyTrouble,
     /// What failed.
     pub detail: String,
     /// What to do next.
     pub hint: String,
+}
+
+/// Kinds of reasons why a key was not replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyTrouble {
+    /// There is no such key.
+    Unknown,
+    /// Another rotation runs.
+    Busy,
+    /// Another authority certifies the key.
+    ForeignCertificate,
+    /// The ledger takes no records.
+    Ledger,
+    /// The key provider does not do its part.
+    Provider,
+    /// Anything else.
+    Failed,
+}
+
+impl KeyTrouble {
+    fn told(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Unknown => (StatusCode::NOT_FOUND, "unknown-role"),
+            Self::Busy => (StatusCode::CONFLICT, "rotation-runs"),
+            Self::ForeignCertificate => (StatusCode::CONFLICT, "foreign-certificate"),
+            Self::Ledger => (StatusCode::SERVICE_UNAVAILABLE, "ledger-down"),
+            Self::Provider => (StatusCode::SERVICE_UNAVAILABLE, "hsm-down"),
+            Self::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "rotation-failed"),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -83,8 +111,7 @@ pub(super) async fn rotate(
     let done = tokio::spawn(Arc::clone(&shared.key_desk).replace(order)).await;
     let done = done.unwrap_or_else(|error| {
         Err(KeyProblem {
-            status: StatusCode::INTERNAL_SERVER_ERROR,
-            code: "rotation-failed",
+            trouble: KeyTrouble::Failed,
             detail: format!("the rotation was broken off: {error}"),
             hint: "see the log, and try again: what was begun is finished".to_owned(),
         })
@@ -104,6 +131,7 @@ pub(super) async fn succession(State(shared): State<Shared>) -> Vec<u8> {
 }
 
 fn told(caller: &Caller, problem: KeyProblem) -> Problem {
-    let KeyProblem { status, code, detail, hint } = problem;
+    let KeyProblem { trouble, detail, hint } = problem;
+    let (status, code) = trouble.told();
     Problem::new(&caller.correlation, status, code, detail, hint)
 }

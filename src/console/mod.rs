@@ -92,7 +92,7 @@ pub struct Parts {
     pub domain: String,
 }
 
-pub use keys::{KeyDesk, KeyOrder, KeyProblem};
+pub use keys::{KeyDesk, KeyOrder, KeyProblem, KeyTrouble};
 pub use retention::{HoldView, PlanView, Retention, StayView, Steward, TallyView, Trouble};
 pub use subjects::{DataKeys, Holds, Untold};
 

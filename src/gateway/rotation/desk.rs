@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use futures_util::future::BoxFuture;
 use sallyport_audit::{Draft, Kind, Outcome};
 use serde_json::Value;
@@ -13,7 +12,7 @@ use tracing::{info, warn};
 
 use super::{By, Order, Rotated, Rotation, blocking};
 use crate::clock;
-use crate::console::{KeyDesk, KeyOrder, KeyProblem};
+use crate::console::{KeyDesk, KeyOrder, KeyProblem, KeyTrouble};
 use crate::gateway::config::{Config, MaxAge};
 use crate::gateway::parts::GatewayError;
 use crate::gateway::schedule::{Listed, rotation_name};
@@ -72,8 +71,7 @@ impl KeyDesk for Desk {
     fn replace(self: Arc<Self>, order: KeyOrder) -> BoxFuture<'static, Result<Vec<String>, KeyProblem>> {
         Box::pin(async move {
             let what: Rotated = order.what.parse().map_err(|detail| KeyProblem {
-                status: StatusCode::NOT_FOUND,
-                code: "unknown-role",
+                trouble: KeyTrouble::Unknown,
                 detail,
                 hint: "`sallyport keys list` shows the keys".to_owned(),
             })?;
@@ -85,14 +83,12 @@ impl KeyDesk for Desk {
 }
 
 fn problem(error: &SetupError) -> KeyProblem {
-    let (status, code) = match error {
-        SetupError::RotationRuns => (StatusCode::CONFLICT, "rotation-runs"),
-        SetupError::ForeignCertificate { .. } => (StatusCode::CONFLICT, "foreign-certificate"),
-        SetupError::Gateway(GatewayError::NotRecorded(_)) => (StatusCode::SERVICE_UNAVAILABLE, "ledger-down"),
-        SetupError::Gateway(GatewayError::Keys(_)) | SetupError::Keys(_) => {
-            (StatusCode::SERVICE_UNAVAILABLE, "hsm-down")
-        }
-        _ => (StatusCode::INTERNAL_SERVER_ERROR, "rotation-failed"),
+    let trouble = match error {
+        SetupError::RotationRuns => KeyTrouble::Busy,
+        SetupError::ForeignCertificate { .. } => KeyTrouble::ForeignCertificate,
+        SetupError::Gateway(GatewayError::NotRecorded(_)) => KeyTrouble::Ledger,
+        SetupError::Gateway(GatewayError::Keys(_)) | SetupError::Keys(_) => KeyTrouble::Provider,
+        _ => KeyTrouble::Failed,
     };
     let mut detail = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -100,7 +96,7 @@ fn problem(error: &SetupError) -> KeyProblem {
         detail = format!("{detail}: {error}");
         cause = error.source();
     }
-    KeyProblem { status, code, detail, hint: error.hint() }
+    KeyProblem { trouble, detail, hint: error.hint() }
 }
 
 /// What the watch over the keys' ages needs.
