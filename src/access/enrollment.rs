@@ -7,7 +7,7 @@ use super::device::{Device, DeviceId, DeviceKeys};
 use super::error::AccessError;
 use super::fact::Fact;
 use super::handle::Access;
-use super::identity::{Caller, Identity, Proof};
+use super::identity::{Caller, Identity, Met, Proof};
 use super::judge::Judgement;
 use super::judge::judge;
 use super::object::{Action, Object, Part};
@@ -45,6 +45,7 @@ impl Access {
             tenant: claims.tenant,
             proof: Proof::Join(claims.token),
             expires: Some(token::with_leeway(claims.expires)),
+            met: Met::default(),
         };
         let facts = self.run(&who, Command::EnrollDevice { device, keys }).await?;
         debug_assert!(matches!(facts.as_slice(), [Fact::DeviceEnrolled { .. }]));
@@ -73,6 +74,7 @@ impl Access {
             tenant: device.tenant,
             proof: Proof::Device(id),
             expires: Some(token::with_leeway(device.expires)),
+            met: Met::default(),
         };
         self.standing(identity, now)
     }

@@ -15,7 +15,7 @@ use super::decide::{Command, Refusal};
 use super::decision::{Decision, denied, stopped};
 use super::error::AccessError;
 use super::fact::{Actor, Fact};
-use super::identity::{Caller, Identity, Proof};
+use super::identity::{Caller, Identity, Met, Proof};
 use super::ids::{GrantId, RequestId, TokenId, random};
 use super::judge::{Context, Explanation, Judgement, check_standing, judge};
 use super::log::RecordLog;
@@ -159,6 +159,7 @@ impl Access {
                 tenant: claims.tenant,
                 proof: Proof::Token(claims.token),
                 expires: Some(token::with_leeway(claims.expires)),
+                met: Met::default(),
             },
             now,
         )
@@ -186,10 +187,11 @@ impl Access {
             Ok(standing) => standing,
             Err(poisoned) => return stopped(who, object, action, poisoned.get_ref().policy.digest()),
         };
-        match judge(&standing.state, &standing.policy, who, object, action, context.now) {
+        let who = who.met(context);
+        match judge(&standing.state, &standing.policy, &who, object, action, context.now) {
             // Admitted while the lock is held: see `permit.rs` for why.
             Judgement::Allowed { explanation, ends } => {
-                Decision::Allowed(self.inner.registry.admit(who.clone(), explanation, ends))
+                Decision::Allowed(self.inner.registry.admit(who, explanation, ends))
             }
             Judgement::NeedsApproval { explanation } => {
                 Decision::NeedsApproval { workflows: explanation.workflows.clone(), explanation }
@@ -203,7 +205,7 @@ impl Access {
         let Ok(standing) = self.inner.standing.read() else {
             return stopped(who, object, action, self.policy_digest()).explanation().clone();
         };
-        match judge(&standing.state, &standing.policy, who, object, action, context.now) {
+        match judge(&standing.state, &standing.policy, &who.met(context), object, action, context.now) {
             Judgement::Allowed { explanation, .. }
             | Judgement::NeedsApproval { explanation }
             | Judgement::Denied { explanation } => explanation,

@@ -11,8 +11,9 @@ use super::identity::{Identity, Proof};
 use super::ids::GrantId;
 use super::names::{Principal, Subject, Tenant};
 use super::object::{Action, Object};
+use super::policy::conditions::Transport;
 use super::policy::rows::Rule;
-use super::policy::{Policy, PolicyDigest, Ruling};
+use super::policy::{Policy, PolicyDigest, Ruling, Unmet};
 use super::state::{Grant, State};
 use super::token::{AuthError, Purpose, with_leeway};
 use super::workflow::WorkflowName;
@@ -24,18 +25,27 @@ pub struct Context {
     pub now: Timestamp,
     /// Where the visitor comes from.
     pub source: Option<SocketAddr>,
+    /// What TLS agreed with the visitor, where it ends here.
+    pub transport: Option<Transport>,
 }
 
 impl Context {
     /// A question at this time, from nowhere in particular.
     pub fn at(now: Timestamp) -> Self {
-        Self { now, source: None }
+        Self { now, source: None, transport: None }
     }
 
     /// The same, from this address.
     #[must_use]
     pub fn from_source(mut self, source: SocketAddr) -> Self {
         self.source = Some(source);
+        self
+    }
+
+    /// The same, over a connection for which TLS agreed this.
+    #[must_use]
+    pub fn over(mut self, transport: Transport) -> Self {
+        self.transport = Some(transport);
         self
     }
 }
@@ -62,6 +72,35 @@ impl From<&Arc<Rule>> for RuleRef {
     fn from(rule: &Arc<Rule>) -> Self {
         let personal = matches!(&rule.who, Principal::Person(person) if !person.is_anonymous());
         Self { place: rule.place.to_string(), text: rule.text.to_string(), personal }
+    }
+}
+
+/// A condition that decided, as an explanation names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConditionRef {
+    /// The rule's place, `policy.csv:12`.
+    pub rule: String,
+    /// The condition as the rule names it, `!office` for one that must not hold.
+    pub condition: String,
+    /// Whether it can't be told instead of not holding.
+    pub unknown: bool,
+}
+
+impl ConditionRef {
+    /// How it stands in a record. Why it doesn't hold may tell where somebody is, and stands in the sealed reason.
+    pub fn for_record(&self) -> String {
+        let word = if self.unknown { "unknown" } else { "not met" };
+        format!("{} {} {word}", self.rule, self.condition)
+    }
+}
+
+impl From<&Unmet> for ConditionRef {
+    fn from(unmet: &Unmet) -> Self {
+        Self {
+            rule: unmet.rule.place.to_string(),
+            condition: unmet.condition.to_string(),
+            unknown: unmet.unknown,
+        }
     }
 }
 
@@ -92,6 +131,8 @@ pub struct Explanation {
     pub object: Object,
     /// The rules that decided, as written; empty when no rule spoke.
     pub rules: Vec<RuleRef>,
+    /// Conditions that kept rules from allowing it, or made a deny rule speak.
+    pub conditions: Vec<ConditionRef>,
     /// Workflows that the rules demand.
     pub workflows: Vec<WorkflowName>,
     /// The grant that satisfied them.
@@ -198,6 +239,7 @@ pub(super) fn judge(
         action,
         object: object.clone(),
         rules: Vec::new(),
+        conditions: Vec::new(),
         workflows: Vec::new(),
         grant: None,
         policy: policy.digest(),
@@ -209,21 +251,37 @@ pub(super) fn judge(
         explanation.why = error.to_string();
         return Judgement::Denied { explanation };
     }
-    let (rules, workflows) = match policy.rule(&who.subject, &who.tenant, object, action) {
-        Ruling::Deny { rule, why } => {
+    let at = who.circumstances(now);
+    let (ruling, matched) = match policy.matched(&who.subject, &who.tenant, object, action) {
+        Ok(matched) => {
+            let nobody = || format!("no rule allows {} to {action} {object}", who.subject);
+            (policy.weigh(&matched, Some(&at), nobody), matched)
+        }
+        Err(error) => (Ruling::deny(error.to_string()), Arc::default()),
+    };
+    let (rules, workflows) = match ruling {
+        Ruling::Deny { rule, unmet, why } => {
             explanation.rules = rule.iter().map(RuleRef::from).collect();
-            explanation.code = if rule.is_some() { "deny-rule" } else { "no-rule" };
+            explanation.conditions = unmet.iter().map(ConditionRef::from).collect();
+            explanation.code = match (rule, unmet.is_empty()) {
+                (Some(_), _) => "deny-rule",
+                (None, false) => "condition",
+                (None, true) => "no-rule",
+            };
             explanation.why = why;
             return Judgement::Denied { explanation };
         }
         Ruling::Allow { rules, workflows } => (rules, workflows),
     };
+    // A window that closes ends what it allowed.
+    let earliest = |a: Option<Timestamp>, b: Option<Timestamp>| [a, b].into_iter().flatten().min();
     explanation.rules = rules.iter().map(RuleRef::from).collect();
     if workflows.is_empty() {
         explanation.outcome = Outcome::Allowed;
         explanation.code = "allow-rule";
         "a rule allows it".clone_into(&mut explanation.why);
-        return Judgement::Allowed { explanation, ends: who.expires };
+        let closes = policy.until(&matched, &at, &workflows);
+        return Judgement::Allowed { explanation, ends: earliest(who.expires, closes) };
     }
     // Of several live grants the one that lasts longest, so that a renewal takes over by itself.
     let usable = |grant: &&Grant| {
@@ -240,8 +298,9 @@ pub(super) fn judge(
         explanation.code = "grant";
         explanation.why =
             format!("a rule allows it with an approval, and {} is live until {}", grant.id, grant.ends);
-        let ends = who.expires.map_or(grant.ends, |token| token.min(grant.ends));
-        Judgement::Allowed { explanation, ends: Some(ends) }
+        let closes = policy.until(&matched, &at, &grant.workflows);
+        let ends = earliest(earliest(who.expires, Some(grant.ends)), closes);
+        Judgement::Allowed { explanation, ends }
     } else {
         explanation.outcome = Outcome::NeedsApproval;
         explanation.code = "needs-approval";

@@ -360,7 +360,13 @@ pub(super) async fn reap(standing: Arc<RwLock<Standing>>, registry: Arc<Registry
             };
             let by_grant =
                 standing.read().ok().and_then(|standing| ends(&standing)).is_some_and(|ends| ends <= now);
-            Some(if by_grant { Cause::GrantExpired } else { expiry_of(&life.identity) })
+            Some(if by_grant {
+                Cause::GrantExpired
+            } else if life.identity.expires.is_some_and(|end| end <= now) {
+                expiry_of(&life.identity)
+            } else {
+                Cause::WindowClosed
+            })
         });
         match registry.next_end() {
             Some(when) => tokio::select! {
@@ -381,6 +387,10 @@ fn expiry_of(who: &Identity) -> Cause {
 fn still_holds(life: &Life, standing: &Standing, now: Timestamp) -> Option<Cause> {
     let asked = &life.explanation;
     match judge(&standing.state, &standing.policy, &life.identity, &asked.object, asked.action, now) {
+        // Its end was fixed when it began. Where time would end it sooner now, another session begins with that end.
+        Judgement::Allowed { ends: Some(ends), .. } if life.ends.is_none_or(|end| ends < end) => {
+            Some(Cause::PolicyChanged)
+        }
         // A permit rests on its own grant: another one that would do opens another session.
         Judgement::Allowed { explanation, .. }
             if explanation.grant.is_none() || explanation.grant == life.grant() =>

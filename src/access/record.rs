@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use super::device::DeviceKeys;
 use super::fact::{Actor, Attempt, Fact, RefusedAttempt};
 use super::ids::RequestId;
-use super::judge::{Explanation, Outcome as Way, RuleRef};
+use super::judge::{ConditionRef, Explanation, Outcome as Way, RuleRef};
 use super::names::{Principal, Subject};
 use super::reason::Reason;
 use super::workflow::WorkflowName;
@@ -38,6 +38,10 @@ impl Explanation {
             .detail("rules", rules)
             // A sentence for people, which may name the visitor: personal.
             .reason(self.why.as_str());
+        if !self.conditions.is_empty() {
+            let conditions: Vec<String> = self.conditions.iter().map(ConditionRef::for_record).collect();
+            draft = draft.detail("conditions", conditions);
+        }
         if !self.workflows.is_empty() {
             draft = draft.detail("workflows", names(&self.workflows));
         }

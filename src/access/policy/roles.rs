@@ -58,6 +58,11 @@ impl RoleGraph {
         self.reach.get(&Principal::Person(subject.clone()))
     }
 
+    /// Every role of a person or a role.
+    pub(super) fn of_principal(&self, who: &Principal) -> Option<&BTreeSet<Role>> {
+        self.reach.get(who)
+    }
+
     /// Every person who has a role.
     pub(super) fn members(&self, role: &Role) -> impl Iterator<Item = &Subject> {
         self.reach.iter().filter_map(move |(member, roles)| match member {

@@ -199,7 +199,7 @@ async fn trap_9_short_and_unknown_rows_are_dropped_but_ours_are_faults_with_thei
     assert!(bare(BARE, long).await.enforce(("alice", "vault", "read")).is_err());
 
     let rows = format!(
-        "{ONE_RULE}\np, user:alice, main, tunnel:demo, connect, allow\nq, user:alice\n{ONE_RULE}, extra\ng, user:alice, role:x\n\"p\", user:a, main, tunnel:demo, connect, allow, -"
+        "{ONE_RULE}\np, user:alice, main, tunnel:demo, connect, allow\nq, user:alice\n{ONE_RULE}, -, extra\ng, user:alice, role:x\n\"p\", user:a, main, tunnel:demo, connect, allow, -"
     );
     let faults = policy(&rows, "").await.unwrap_err();
     let lines: Vec<u32> = faults.faults().iter().map(|fault| fault.place.line).collect();

@@ -2,9 +2,11 @@
 
 mod approvals;
 mod casbin_traps;
+mod conditions;
 mod devices;
 mod examples;
 mod faults_of_policy;
+mod index_and_oracle;
 mod over_the_ledger;
 mod permits;
 mod reference_model;
@@ -156,6 +158,16 @@ impl World {
     pub(super) async fn with(rows: &str, workflows: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         write_policy(directory.path(), rows, workflows);
+        let (clock, keys) = (HandClock::new(), MemoryKeys::new());
+        let log = MemoryLog::new(clock.clone());
+        let access = Self::open(&directory, &log, &keys, &clock).await.unwrap();
+        Self { access, clock, keys, log, directory }
+    }
+
+    pub(super) async fn with_conditions(rows: &str, workflows: &str, conditions: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        write_policy(directory.path(), rows, workflows);
+        std::fs::write(directory.path().join("conditions.toml"), conditions).unwrap();
         let (clock, keys) = (HandClock::new(), MemoryKeys::new());
         let log = MemoryLog::new(clock.clone());
         let access = Self::open(&directory, &log, &keys, &clock).await.unwrap();
