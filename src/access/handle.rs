@@ -398,7 +398,7 @@ impl Access {
         self.run(by.clone(), Command::ReloadPolicy).await?;
         let loaded = Policy::load(&self.inner.policy_directory).await;
         let (answer, answered) = oneshot::channel();
-        let order = Order::Install { by, loaded, answer };
+        let order = Order::Install { by, loaded: loaded.map(Box::new), answer };
         self.inner.orders.send(order).await.map_err(|_| AccessError::Stopped)?;
         answered.await.map_err(|_| AccessError::Stopped)?
     }

@@ -64,7 +64,7 @@ pub(super) enum Order {
     },
     Install {
         by: Caller,
-        loaded: Result<Policy, PolicyFaults>,
+        loaded: Result<Box<Policy>, PolicyFaults>,
         answer: oneshot::Sender<Result<PolicyDigest, AccessError>>,
     },
     /// The person's data key is gone: record it, and keep their name no longer.
@@ -309,7 +309,7 @@ impl Owner {
     async fn install(
         &self,
         by: &Caller,
-        loaded: Result<Policy, PolicyFaults>,
+        loaded: Result<Box<Policy>, PolicyFaults>,
     ) -> Result<PolicyDigest, AccessError> {
         let decided_at = Instant::now();
         // Asked for the second time: the caller's leave may have ended while the policy was read.
@@ -319,7 +319,7 @@ impl Owner {
             Some(identity) => Actor::Person(identity.subject.clone()),
         };
         let policy = match loaded {
-            Ok(policy) => Arc::new(policy),
+            Ok(policy) => Arc::<Policy>::from(policy),
             Err(faults) => {
                 self.commit(&refused_policy(&faults, actor), decided_at).await?;
                 return Err(AccessError::Policy(faults));

@@ -86,7 +86,7 @@ pub(super) struct Place {
 pub(super) struct Question {
     /// Who: user:NAME
     pub(super) who: Subject,
-    /// To do what: connect, publish, approve, …
+    /// To do what: connect, publish, approve, audit and so on
     pub(super) action: Action,
     /// With what: a tunnel's name, or gateway:PART
     #[arg(value_parser = object)]
@@ -100,10 +100,10 @@ pub(super) struct Question {
     /// With this enrolled device
     #[arg(long, value_name = "ID")]
     pub(super) device: Option<DeviceId>,
-    /// Over a connection with this key exchange, such as X25519MLKEM768
+    /// Over a connection with this key exchange, such as `X25519MLKEM768`
     #[arg(long, value_name = "NAME")]
     pub(super) group: Option<String>,
-    /// Over a connection with this cipher suite, such as TLS13_AES_256_GCM_SHA384
+    /// Over a connection with this cipher suite, such as `TLS13_AES_256_GCM_SHA384`
     #[arg(long, value_name = "NAME")]
     pub(super) suite: Option<String>,
 }
@@ -227,7 +227,7 @@ async fn explain(directory: &Path, question: &Question, tenant: &Tenant, json: b
     let Question { who, action, object, .. } = question;
     let ruling = policy.rule_at(who, tenant, object, *action, &at);
     let answer = Answer::of(&ruling).to_string();
-    let roles = policy.roles_of(who, tenant);
+    let held = policy.roles_of(who, tenant);
     let (rules, conditions, why) = match &ruling {
         Ruling::Allow { rules, .. } => (rules.clone(), Vec::new(), String::new()),
         Ruling::Deny { rule, unmet, why } => (rule.iter().cloned().collect(), unmet.clone(), why.clone()),
@@ -245,14 +245,18 @@ async fn explain(directory: &Path, question: &Question, tenant: &Tenant, json: b
         .collect();
     let explanation = json!({
         "subject": who, "tenant": tenant, "action": action, "object": object, "at": at.now.to_string(),
-        "answer": answer, "rules": rules, "conditions": conditions, "why": why, "roles": roles,
+        "answer": answer, "rules": rules, "conditions": conditions, "why": why, "roles": held,
         "policy": policy.digest(),
     });
-    if json { print_json(&explanation) } else { print_explanation(&explanation) }
+    if json {
+        return print_json(&explanation);
+    }
+    print_explanation(&explanation);
+    Ok(())
 }
 
 /// Prints an explanation as the command and the API give it.
-pub(super) fn print_explanation(explanation: &Value) -> Result<(), Failure> {
+pub(super) fn print_explanation(explanation: &Value) {
     let text = |key: &str| explanation.get(key).and_then(Value::as_str).unwrap_or_default();
     let list = |key: &str| explanation.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
     say(format_args!(
@@ -287,7 +291,6 @@ pub(super) fn print_explanation(explanation: &Value) -> Result<(), Failure> {
         say(format_args!("roles {}", roles.join(" ")));
     }
     say(format_args!("policy {}", text("policy")));
-    Ok(())
 }
 
 /// Prints how two policies differ.

@@ -420,8 +420,8 @@ fn place(line: u32) -> Place {
 }
 
 fn line_at(text: &str, offset: usize) -> u32 {
-    let before = text.as_bytes().get(..offset).unwrap_or_default();
-    u32::try_from(before.iter().filter(|b| **b == b'\n').count() + 1).unwrap_or(0)
+    let before = text.get(..offset).unwrap_or_default();
+    u32::try_from(before.split('\n').count()).unwrap_or(0)
 }
 
 /// The line of `[TABLE.NAME]`, or 0 when it is written in some other way.

@@ -240,7 +240,7 @@ fn meanings(old: &Policy, new: &Policy) -> Vec<String> {
                 (Some(_), None) => into.push(format!("{what} {name} is gone")),
                 (None, Some(_)) => into.push(format!("{what} {name} is new")),
                 (Some(old), Some(new)) if old != new => {
-                    into.push(format!("{what} {name} means something else"))
+                    into.push(format!("{what} {name} means something else"));
                 }
                 _ => {}
             }

@@ -179,16 +179,16 @@ fn covered(policy: &Policy, rule: &Arc<Rule>, findings: &mut Findings) {
                 findings.warn(place, "shadowed", format!("{} denies all of it already", wider.place));
                 return;
             }
-            (Effect::Allow, Effect::Allow) if rule.approval.is_none() && wider.approval.is_none() => {
-                if always {
-                    let what = if rule.conditions.is_empty() || wider.conditions == rule.conditions {
-                        format!("{} allows all of it already", wider.place)
-                    } else {
-                        format!("{} allows all of it whatever its conditions say", wider.place)
-                    };
-                    findings.warn(place, "shadowed", what);
-                    return;
-                }
+            (Effect::Allow, Effect::Allow)
+                if rule.approval.is_none() && wider.approval.is_none() && always =>
+            {
+                let what = if wider.conditions == rule.conditions {
+                    format!("{} allows all of it already", wider.place)
+                } else {
+                    format!("{} allows all of it whatever its conditions say", wider.place)
+                };
+                findings.warn(place, "shadowed", what);
+                return;
             }
             (Effect::Allow, Effect::Allow)
                 if rule.approval.is_some()

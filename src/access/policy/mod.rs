@@ -185,8 +185,8 @@ impl Policy {
         action: Action,
     ) -> Result<Matched, EnforceError> {
         let Some(shard) = self.shards.get(&(tenant.clone(), action)) else { return Ok(Matched::default()) };
-        let roles = self.roles.get(tenant).and_then(|graph| graph.of(who)).into_iter().flatten();
-        let principals = std::iter::once(who.as_str()).chain(roles.map(Role::as_str));
+        let held = self.roles.get(tenant).and_then(|graph| graph.of(who)).into_iter().flatten();
+        let principals = std::iter::once(who.as_str()).chain(held.map(Role::as_str));
         let rules = shard.candidates(principals, object);
         if rules.is_empty() {
             return Ok(Matched::default());

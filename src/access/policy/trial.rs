@@ -169,8 +169,8 @@ pub struct Outcome {
 /// Everything that is wrong, each with its line.
 pub fn read(text: &str, now: Timestamp) -> Result<Vec<Trial>, Vec<String>> {
     let line_of = |offset: usize| {
-        let before = text.as_bytes().get(..offset).unwrap_or_default();
-        u32::try_from(before.iter().filter(|b| **b == b'\n').count() + 1).unwrap_or(0)
+        let before = text.get(..offset).unwrap_or_default();
+        u32::try_from(before.split('\n').count()).unwrap_or(0)
     };
     let raw: RawFile = toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(0, |span| line_of(span.start));

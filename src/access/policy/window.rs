@@ -201,11 +201,7 @@ impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let days: Vec<&str> =
             self.days.iter().zip(NAMES).filter(|(on, _)| **on).map(|(_, (name, _))| name).collect();
-        if days.len() == 7 {
-            f.write_str("every day")?
-        } else {
-            f.write_str(&days.join(" "))?
-        }
+        f.write_str(&if days.len() == 7 { "every day".to_owned() } else { days.join(" ") })?;
         if let Some(hours) = self.hours {
             write!(f, " {} to ", hours.from.strftime("%H:%M"))?;
             match hours.until {

@@ -36,9 +36,9 @@ fn principal(n: usize) -> String {
 
 /// A policy that is good whatever was drawn: no rule twice, no ring of roles, no role of which nothing speaks.
 fn table() -> impl Strategy<Value = String> {
-    let rule = (0..TENANTS.len(), 0..=PEOPLE + ROLES, 0..PATTERNS.len(), 0..ACTIONS.len(), any::<bool>());
+    let row = (0..TENANTS.len(), 0..=PEOPLE + ROLES, 0..PATTERNS.len(), 0..ACTIONS.len(), any::<bool>());
     let link = (0..TENANTS.len(), 1..PEOPLE + ROLES, 1..=ROLES);
-    (prop::collection::vec(rule, 1..40), prop::collection::vec(link, 0..20)).prop_map(|(rules, links)| {
+    (prop::collection::vec(row, 1..40), prop::collection::vec(link, 0..20)).prop_map(|(rules, links)| {
         let mut rows = String::new();
         let (mut seen, mut spoken) = (BTreeSet::new(), BTreeSet::new());
         for (tenant, who, pattern, action, deny) in rules {
@@ -55,10 +55,10 @@ fn table() -> impl Strategy<Value = String> {
             }
         }
         for (tenant, member, role) in links.into_iter().collect::<BTreeSet<_>>() {
-            let role = PEOPLE + role;
+            let given = PEOPLE + role;
             // A role only has roles of a greater number: never a ring.
-            if spoken.contains(&(tenant, role)) && member < role {
-                rows += &format!("g, {}, {}, {}\n", principal(member), principal(role), TENANTS[tenant]);
+            if spoken.contains(&(tenant, given)) && member < given {
+                rows += &format!("g, {}, {}, {}\n", principal(member), principal(given), TENANTS[tenant]);
             }
         }
         rows
