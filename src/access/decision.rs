@@ -60,6 +60,7 @@ pub(super) fn denied(
             conditions: Vec::new(),
             workflows: Vec::new(),
             grant: None,
+            claimed: who.roles.to_vec(),
             policy,
             code: "stopped",
             why: why.to_owned(),

@@ -4,15 +4,19 @@
 //! make one for a person. It isn't leave to do anything: every decision looks again at the token or the device, the
 //! locks and the policy as they are then.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::device::DeviceId;
 use super::ids::TokenId;
+use super::issuer::Outside;
 use super::judge::Context;
-use super::names::{Subject, Tenant};
+use super::names::{Role, Subject, Tenant};
 use super::policy::conditions::{Circumstances, Transport};
+use super::scope::Scope;
 
 /// What proved who somebody is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,8 +27,22 @@ pub enum Proof {
     Token(TokenId),
     /// Possession of a device's keys.
     Device(DeviceId),
+    /// What somebody outside vouches for: another issuer's token, or a controller's answer to one.
+    Outside(Outside),
     /// A join token: good for enrolling one device, and for nothing else.
     Join(TokenId),
+}
+
+impl fmt::Display for Proof {
+    /// The id of what was shown, for records.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("none"),
+            Self::Token(id) | Self::Join(id) => write!(f, "{id}"),
+            Self::Outside(shown) => write!(f, "{}", shown.token),
+            Self::Device(id) => write!(f, "{id}"),
+        }
+    }
 }
 
 /// Who is asking.
@@ -34,6 +52,9 @@ pub struct Identity {
     pub(super) tenant: Tenant,
     pub(super) proof: Proof,
     pub(super) expires: Option<Timestamp>,
+    /// Roles that whoever vouches for the person gives them, beside those that policy gives.
+    pub(super) roles: Arc<[Role]>,
+    pub(super) scope: Scope,
     /// Where and how they were met, as far as that is known. It proves nothing; conditions of policy are held against it.
     pub(super) met: Met,
 }
@@ -46,15 +67,17 @@ pub(super) struct Met {
 }
 
 impl Identity {
+    /// Whoever a proof is of, with the roles that policy gives and nothing taken away.
+    pub(super) fn proved(subject: Subject, tenant: Tenant, proof: Proof, expires: Timestamp) -> Self {
+        let (expires, roles, scope) = (Some(expires), Arc::default(), Scope::whole());
+        Self { subject, tenant, proof, expires, roles, scope, met: Met::default() }
+    }
+
     /// The visitor who shows no token.
     pub fn anonymous(tenant: Tenant) -> Self {
-        Self {
-            subject: Subject::anonymous(),
-            tenant,
-            proof: Proof::Nothing,
-            expires: None,
-            met: Met::default(),
-        }
+        let (subject, proof, expires) = (Subject::anonymous(), Proof::Nothing, None);
+        let (roles, scope, met) = (Arc::default(), Scope::whole(), Met::default());
+        Self { subject, tenant, proof, expires, roles, scope, met }
     }
 
     /// The person.
@@ -95,9 +118,19 @@ impl Identity {
     pub(super) fn circumstances(&self, now: Timestamp) -> Circumstances {
         let device = match self.proof {
             Proof::Device(device) => Some(device),
-            Proof::Nothing | Proof::Token(_) | Proof::Join(_) => None,
+            Proof::Nothing | Proof::Token(_) | Proof::Join(_) | Proof::Outside(_) => None,
         };
         Circumstances { now, source: self.met.source, device, transport: self.met.transport.clone() }
+    }
+
+    /// Roles that whoever vouches for the person gives them, beside those that policy gives.
+    pub fn roles(&self) -> &[Role] {
+        &self.roles
+    }
+
+    /// What the credential covers of what the person may do.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// Whether nothing was shown that proves a person.

@@ -170,8 +170,10 @@ fn sees(
         return false;
     }
     let at = who.circumstances(now);
-    let may =
-        |action| matches!(policy.rule_at(&who.subject, tenant, object, action, &at), Ruling::Allow { .. });
     // Neither can need an approval.
-    who.subject == *subject || may(Action::Approve) || may(Action::Audit)
+    who.subject == *subject
+        || [Action::Approve, Action::Audit].into_iter().any(|action| {
+            let ruling = policy.rule_at(&who.subject, &who.roles, tenant, object, action, &at);
+            who.scope.covers(object, action) && matches!(ruling, Ruling::Allow { .. })
+        })
 }

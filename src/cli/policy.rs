@@ -21,7 +21,7 @@ use crate::access::policy::load::Sources;
 use crate::access::policy::oracle::Oracle;
 use crate::access::policy::trial::{self, Answer, TESTS_FILE};
 use crate::access::policy::{Policy, Ruling};
-use crate::access::{Action, DeviceId, Object, PolicyFaults, Subject, Tenant};
+use crate::access::{Action, DeviceId, Object, PolicyFaults, Role, Subject, Tenant};
 use crate::clock;
 
 /// The commands; the daemon's settings stand before them.
@@ -91,6 +91,9 @@ pub(super) struct Question {
     /// With what: a tunnel's name, or gateway:PART
     #[arg(value_parser = object)]
     pub(super) object: Object,
+    /// With this role, which the token brings; may be given again
+    #[arg(long = "role", value_name = "ROLE")]
+    pub(super) roles: Vec<Role>,
     /// At this instant, such as 2026-12-01T09:00:00Z [default: now]
     #[arg(long, value_name = "TIME")]
     pub(super) at: Option<Timestamp>,
@@ -225,9 +228,9 @@ async fn explain(directory: &Path, question: &Question, tenant: &Tenant, json: b
     let policy = load(directory).await?;
     let at = question.circumstances();
     let Question { who, action, object, .. } = question;
-    let ruling = policy.rule_at(who, tenant, object, *action, &at);
+    let ruling = policy.rule_at(who, &question.roles, tenant, object, *action, &at);
     let answer = Answer::of(&ruling).to_string();
-    let held = policy.roles_of(who, tenant);
+    let held = policy.roles_with(who, &question.roles, tenant);
     let (rules, conditions, why) = match &ruling {
         Ruling::Allow { rules, .. } => (rules.clone(), Vec::new(), String::new()),
         Ruling::Deny { rule, unmet, why } => (rule.iter().cloned().collect(), unmet.clone(), why.clone()),

@@ -12,7 +12,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Matched;
-use crate::access::names::{Subject, Tenant};
+use crate::access::names::{Principal, Tenant};
 use crate::access::object::{Action, Object};
 
 /// Parts, so that threads rarely wait for each other.
@@ -20,7 +20,7 @@ const PARTS: usize = 16;
 /// Most answers in one part; with names of ordinary length about 16 MiB in all parts together.
 const PART_SIZE: usize = 4_096;
 
-type Question = (Subject, Tenant, Object, Action);
+type Question = (Principal, Tenant, Object, Action);
 
 #[derive(Debug)]
 pub(super) struct Memo {

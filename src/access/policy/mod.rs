@@ -39,7 +39,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use super::names::{NameError, Role, Subject, Tenant};
+use super::names::{NameError, Principal, Role, Subject, Tenant};
 use super::object::{Action, Object};
 use super::workflow::{Step, Workflow, WorkflowName, missing};
 use conditions::{Circumstances, Condition, ConditionName};
@@ -48,7 +48,7 @@ pub use court::EnforceError;
 use faults::PolicyFaults;
 use memo::Memo;
 use roles::RoleGraph;
-use rows::Rule;
+use rows::{Effect, Rule};
 pub use ruling::{Ruling, Unmet};
 use shard::Shard;
 
@@ -87,12 +87,25 @@ impl Serialize for PolicyDigest {
 }
 
 /// The rules that match a question, whatever the circumstances: casbin's answer.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Matched {
     /// Every rule that matches, in the order of the files.
     pub rules: Vec<Arc<Rule>>,
     /// Whether an allow matches and no deny does, conditions aside.
     pub allowed: bool,
+}
+
+impl Matched {
+    /// Counts what was found for another name of the same person's.
+    fn add(&mut self, more: &Self) {
+        for rule in &more.rules {
+            if !self.rules.iter().any(|known| Arc::ptr_eq(known, rule)) {
+                self.rules.push(rule.clone());
+            }
+        }
+        let denied = self.rules.iter().any(|rule| rule.effect == Effect::Deny);
+        self.allowed = !self.rules.is_empty() && !denied;
+    }
 }
 
 /// A checked policy; see the module's text for what it promises.
@@ -124,51 +137,81 @@ impl Policy {
     }
 
     /// What policy says when `who` wants `action` on `object` in `tenant` under these circumstances. Pure but for what
-    /// it remembers of casbin; never panics.
+    /// it remembers of casbin; never panics. `claimed` are roles beside those that policy gives, for which an outside
+    /// issuer vouches: each counts as a membership of the person's would.
     pub fn rule_at(
         &self,
         who: &Subject,
+        claimed: &[Role],
         tenant: &Tenant,
         object: &Object,
         action: Action,
         at: &Circumstances,
     ) -> Ruling {
-        self.weigh_or_deny(who, tenant, object, action, Some(at))
+        match self.matched(who, claimed, tenant, object, action) {
+            Ok(matched) => {
+                self.weigh(&matched, Some(at), || format!("no rule allows {who} to {action} {object}"))
+            }
+            Err(error) => Ruling::deny(error.to_string()),
+        }
     }
 
     /// What policy says at best: as if every condition that helps held, and none that hurts. Good for what must not
     /// depend on the moment, such as what a request will need; never for letting somebody in.
     pub fn rule(&self, who: &Subject, tenant: &Tenant, object: &Object, action: Action) -> Ruling {
-        self.weigh_or_deny(who, tenant, object, action, None)
+        self.rule_with(who, &[], tenant, object, action)
     }
 
-    fn weigh_or_deny(
+    /// The same for somebody who has roles beside those that policy gives.
+    pub fn rule_with(
         &self,
         who: &Subject,
+        claimed: &[Role],
         tenant: &Tenant,
         object: &Object,
         action: Action,
-        at: Option<&Circumstances>,
     ) -> Ruling {
-        match self.matched(who, tenant, object, action) {
-            Ok(matched) => self.weigh(&matched, at, || format!("no rule allows {who} to {action} {object}")),
+        match self.matched(who, claimed, tenant, object, action) {
+            Ok(matched) => {
+                self.weigh(&matched, None, || format!("no rule allows {who} to {action} {object}"))
+            }
             Err(error) => Ruling::deny(error.to_string()),
         }
     }
 
-    /// The rules that match, as casbin says: asked once for each question while this policy is in force.
+    /// The rules that match, as casbin says.
     pub(in crate::access) fn matched(
         &self,
         who: &Subject,
+        claimed: &[Role],
         tenant: &Tenant,
         object: &Object,
         action: Action,
     ) -> Result<Arc<Matched>, EnforceError> {
-        let question = (who.clone(), tenant.clone(), object.clone(), action);
+        let own = self.remembered(Principal::Person(who.clone()), tenant, object, action)?;
+        if claimed.is_empty() {
+            return Ok(own);
+        }
+        let mut all = (*own).clone();
+        for role in claimed {
+            all.add(&*self.remembered(Principal::Role(role.clone()), tenant, object, action)?);
+        }
+        Ok(Arc::new(all))
+    }
+
+    /// The rules that match for a person, or for a role alone: asked once for each question while this policy is in force.
+    fn remembered(
+        &self,
+        who: Principal,
+        tenant: &Tenant,
+        object: &Object,
+        action: Action,
+    ) -> Result<Arc<Matched>, EnforceError> {
+        let question = (who, tenant.clone(), object.clone(), action);
         if let Some(known) = self.memo.get(&question) {
             return Ok(known);
         }
-        let matched = Arc::new(self.ask(who, tenant, object, action)?);
+        let matched = Arc::new(self.ask(&question.0, tenant, object, action)?);
         // What no row can match costs casbin nothing, and isn't worth a place.
         if !matched.rules.is_empty() {
             self.memo.keep(question, &matched);
@@ -179,13 +222,13 @@ impl Policy {
     /// The same, without what is remembered: the index chooses the rows that can match, casbin decides over them.
     pub fn ask(
         &self,
-        who: &Subject,
+        who: &Principal,
         tenant: &Tenant,
         object: &Object,
         action: Action,
     ) -> Result<Matched, EnforceError> {
         let Some(shard) = self.shards.get(&(tenant.clone(), action)) else { return Ok(Matched::default()) };
-        let held = self.roles.get(tenant).and_then(|graph| graph.of(who)).into_iter().flatten();
+        let held = self.roles.get(tenant).and_then(|graph| graph.of_principal(who)).into_iter().flatten();
         let principals = std::iter::once(who.as_str()).chain(held.map(Role::as_str));
         let rules = shard.candidates(principals, object);
         if rules.is_empty() {
@@ -202,12 +245,42 @@ impl Policy {
 
     /// Whether policy allows it without an approval, at best: see [`Self::rule`].
     pub fn allows(&self, who: &Subject, tenant: &Tenant, object: &Object, action: Action) -> bool {
-        matches!(self.rule(who, tenant, object, action), Ruling::Allow { workflows, .. } if workflows.is_empty())
+        self.allows_with(who, &[], tenant, object, action)
+    }
+
+    /// The same for somebody who has roles beside those that policy gives.
+    pub fn allows_with(
+        &self,
+        who: &Subject,
+        claimed: &[Role],
+        tenant: &Tenant,
+        object: &Object,
+        action: Action,
+    ) -> bool {
+        let ruling = self.rule_with(who, claimed, tenant, object, action);
+        matches!(ruling, Ruling::Allow { workflows, .. } if workflows.is_empty())
     }
 
     /// Every role that a person has in a tenant.
     pub fn roles_of(&self, who: &Subject, tenant: &Tenant) -> BTreeSet<Role> {
         self.roles.get(tenant).and_then(|graph| graph.of(who)).cloned().unwrap_or_default()
+    }
+
+    /// The same, with roles that an outside issuer vouches for, and those that these bring.
+    pub fn roles_with(&self, who: &Subject, claimed: &[Role], tenant: &Tenant) -> BTreeSet<Role> {
+        let mut roles = self.roles_of(who, tenant);
+        for role in claimed {
+            roles.extend(
+                self.roles
+                    .get(tenant)
+                    .and_then(|graph| graph.of_principal(&Principal::Role(role.clone())))
+                    .into_iter()
+                    .flatten()
+                    .cloned(),
+            );
+            roles.insert(role.clone());
+        }
+        roles
     }
 
     /// Everyone who has a role in a tenant.

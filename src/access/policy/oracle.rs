@@ -58,7 +58,7 @@ impl Oracle {
         object: &Object,
         action: Action,
     ) -> bool {
-        match (self.ask(who, tenant, object, action), policy.matched(who, tenant, object, action)) {
+        match (self.ask(who, tenant, object, action), policy.matched(who, &[], tenant, object, action)) {
             (Ok(bare), Ok(ours)) => bare == *ours,
             _ => false,
         }

@@ -66,16 +66,26 @@ async fn what_is_remembered_has_a_bound_and_belongs_to_one_policy() {
         || Policy::build_one("p, role:a, main, tunnel:*, connect, allow, -\ng, user:alice, role:a, main");
     let policy = build().await;
     let (alice, main): (Subject, Tenant) = ("user:alice".parse().unwrap(), "main".parse().unwrap());
-    let matched = policy.matched(&alice, &main, &"tunnel:a".parse().unwrap(), Action::Connect).unwrap();
-    let again = policy.matched(&alice, &main, &"tunnel:a".parse().unwrap(), Action::Connect).unwrap();
+    let matched = policy.matched(&alice, &[], &main, &"tunnel:a".parse().unwrap(), Action::Connect).unwrap();
+    let again = policy.matched(&alice, &[], &main, &"tunnel:a".parse().unwrap(), Action::Connect).unwrap();
     assert!(Arc::ptr_eq(&matched, &again));
     // What no rule speaks of takes no place.
     let before = policy.memo.len();
-    let _ =
-        policy.matched(&"user:eve".parse().unwrap(), &main, &"tunnel:a".parse().unwrap(), Action::Connect);
+    let _ = policy.matched(
+        &"user:eve".parse().unwrap(),
+        &[],
+        &main,
+        &"tunnel:a".parse().unwrap(),
+        Action::Connect,
+    );
     assert_eq!(policy.memo.len(), before);
     for n in 0..memo::MOST + memo::MOST / 4 {
-        let question = (alice.clone(), main.clone(), format!("tunnel:t{n}").parse().unwrap(), Action::Read);
+        let question = (
+            Principal::Person(alice.clone()),
+            main.clone(),
+            format!("tunnel:t{n}").parse().unwrap(),
+            Action::Read,
+        );
         policy.memo.keep(question, &matched);
     }
     assert!(policy.memo.len() <= memo::MOST);

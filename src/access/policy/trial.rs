@@ -14,7 +14,7 @@ use super::conditions::{Circumstances, Transport};
 use super::oracle::Oracle;
 use super::{Policy, Ruling};
 use crate::access::device::DeviceId;
-use crate::access::names::{Subject, Tenant};
+use crate::access::names::{Role, Subject, Tenant};
 use crate::access::object::{Action, Object};
 use crate::access::workflow::WorkflowName;
 
@@ -49,6 +49,7 @@ struct RawTest {
     action: String,
     object: String,
     expect: String,
+    roles: Option<Vec<String>>,
     tenant: Option<String>,
     at: Option<String>,
     from: Option<String>,
@@ -64,6 +65,8 @@ struct RawTest {
 pub struct Question {
     /// Who asks.
     pub who: Subject,
+    /// Roles that an outside issuer vouches for.
+    pub claimed: Vec<Role>,
     /// In which tenant.
     pub tenant: Tenant,
     /// To do what.
@@ -217,6 +220,7 @@ impl RawTest {
         };
         let question = Question {
             who: part("who", &self.who)?,
+            claimed: self.roles.iter().flatten().map(|role| part("roles", role)).collect::<Result<_, _>>()?,
             tenant: part("tenant", tenant)?,
             action: part("action", &self.action)?,
             object: part("object", &self.object)?,
@@ -235,8 +239,8 @@ impl RawTest {
 impl Trial {
     /// Puts the question to the policy, and to bare casbin.
     pub fn run(&self, policy: &Policy, oracle: &Oracle) -> Outcome {
-        let Question { who, tenant, action, object, at } = &self.question;
-        let ruling = policy.rule_at(who, tenant, object, *action, at);
+        let Question { who, claimed, tenant, action, object, at } = &self.question;
+        let ruling = policy.rule_at(who, claimed, tenant, object, *action, at);
         let (rules, unmet, says) = match &ruling {
             Ruling::Allow { rules, .. } => (rules.clone(), Vec::new(), "these rules allow it".to_owned()),
             Ruling::Deny { rule, unmet, why } => (rule.iter().cloned().collect(), unmet.clone(), why.clone()),

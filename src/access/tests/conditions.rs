@@ -127,8 +127,14 @@ async fn a_token_alone_is_no_device() {
     assert!(explanation.why.contains("no enrolled device"), "{}", explanation.why);
     let with_device = Identity { proof: Proof::Device(DeviceId::from_bytes([1; 16])), ..vic };
     let at = with_device.circumstances(world.clock.now());
-    let ruling =
-        world.access.policy().rule_at(&user("vic"), &main_tenant(), &object("lab"), Action::Connect, &at);
+    let ruling = world.access.policy().rule_at(
+        &user("vic"),
+        &[],
+        &main_tenant(),
+        &object("lab"),
+        Action::Connect,
+        &at,
+    );
     assert!(matches!(ruling, policy::Ruling::Allow { .. }));
 }
 
@@ -156,7 +162,7 @@ async fn an_approval_is_needed_besides_the_conditions_and_doesnt_replace_them() 
 async fn orders_are_held_to_conditions_as_sessions_are() {
     let world = world().await;
     let alice = world.login("alice").await;
-    let lock = |by: Identity| world.access.lock(by, user("vic").into(), main_tenant(), None);
+    let lock = |by: Identity| world.access.lock(by, user("vic").into(), main_tenant(), None, None);
     assert!(matches!(refusal(lock(alice.clone()).await), Err(Refusal::NotAllowed { .. })));
     assert!(matches!(
         refusal(lock(alice.met(&from(&world, OUTSIDE))).await),

@@ -83,8 +83,8 @@ proptest! {
                     for action in ACTIONS {
                         let bare = oracle.ask(&who, &tenant, &on, action).unwrap();
                         // Asked, remembered, and remembered again.
-                        prop_assert_eq!(&policy.ask(&who, &tenant, &on, action).unwrap(), &bare);
-                        prop_assert_eq!(&*policy.matched(&who, &tenant, &on, action).unwrap(), &bare);
+                        prop_assert_eq!(&policy.ask(&who.clone().into(), &tenant, &on, action).unwrap(), &bare);
+                        prop_assert_eq!(&*policy.matched(&who, &[], &tenant, &on, action).unwrap(), &bare);
                         prop_assert!(oracle.agrees(&policy, &who, &tenant, &on, action));
                         let allows = policy.allows(&who, &tenant, &on, action);
                         prop_assert_eq!(allows, bare.allowed, "{} {} {} {}", who, tenant, on, action);
