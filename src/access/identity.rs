@@ -63,6 +63,7 @@ pub struct Identity {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Met {
     source: Option<IpAddr>,
+    device: Option<DeviceId>,
     transport: Option<Transport>,
 }
 
@@ -114,11 +115,16 @@ impl Identity {
         identity
     }
 
+    /// The same, as if this device had proved it: for questions about what would be, never for letting somebody in.
+    pub(super) fn as_on(self, device: Option<DeviceId>) -> Self {
+        Self { met: Met { device, ..self.met }, ..self }
+    }
+
     /// What conditions are held against.
     pub(super) fn circumstances(&self, now: Timestamp) -> Circumstances {
         let device = match self.proof {
             Proof::Device(device) => Some(device),
-            Proof::Nothing | Proof::Token(_) | Proof::Join(_) | Proof::Outside(_) => None,
+            Proof::Nothing | Proof::Token(_) | Proof::Join(_) | Proof::Outside(_) => self.met.device,
         };
         Circumstances { now, source: self.met.source, device, transport: self.met.transport.clone() }
     }

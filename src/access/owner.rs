@@ -19,7 +19,7 @@ use sallyport_audit::KeyId;
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
-use super::decide::{self, Command};
+use super::decide::{self, Command, Refusal};
 use super::error::AccessError;
 use super::fact::{Actor, Fact};
 use super::identity::{Caller, Identity, Proof};
@@ -87,6 +87,17 @@ pub(super) struct Owner {
     pub(super) registry: Arc<Registry>,
     pub(super) log: Arc<dyn RecordLog>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) change: PolicyChange,
+}
+
+/// How a policy comes into force while the gateway runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PolicyChange {
+    /// One admin reloads it.
+    #[default]
+    Reload,
+    /// One admin proposes it and another approves exactly those bytes. A start with other bytes is refused, too.
+    SecondPerson,
 }
 
 /// Fails closed when the owner or the reaper ends, by a panic too.
@@ -345,8 +356,20 @@ impl Owner {
                 return Err(AccessError::Policy(faults));
             }
         };
-        let previous = self.standing.read().map_err(|_| AccessError::Stopped)?.policy.digest();
         let digest = policy.digest();
+        let (previous, agreed) = {
+            let standing = self.standing.read().map_err(|_| AccessError::Stopped)?;
+            (standing.policy.digest(), standing.state.may_load(digest))
+        };
+        if self.change == PolicyChange::SecondPerson && !agreed {
+            let refusal = Refusal::PolicyNotApproved { digest };
+            let record = {
+                let standing = self.standing.read().map_err(|_| AccessError::Stopped)?;
+                decide::refused(by, &Command::ReloadPolicy, &refusal, &standing.state)
+            };
+            self.commit(&record, decided_at).await?;
+            return Err(AccessError::Refused(refusal));
+        }
         let rules = policy.rule_count() as u64;
         let fact = Fact::PolicyLoaded { digest, previous: Some(previous), rules, by: actor };
         // Recorded before it is in force: no decision is ever made under a policy that the ledger doesn't know.

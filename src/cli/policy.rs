@@ -117,6 +117,15 @@ fn object(text: &str) -> Result<Object, String> {
 }
 
 impl Question {
+    /// The question as the API takes it.
+    pub(super) fn body(&self) -> Value {
+        json!({
+            "who": self.who, "action": self.action, "object": self.object, "roles": self.roles,
+            "at": self.at.map(|at| at.to_string()), "from": self.from, "device": self.device,
+            "group": self.group, "suite": self.suite,
+        })
+    }
+
     fn circumstances(&self) -> Circumstances {
         let transport = (self.group.is_some() || self.suite.is_some()).then(|| Transport {
             group: self.group.clone().unwrap_or_default().into(),
@@ -294,6 +303,46 @@ pub(super) fn print_explanation(explanation: &Value) {
         say(format_args!("roles {}", roles.join(" ")));
     }
     say(format_args!("policy {}", text("policy")));
+}
+
+/// Prints what waits for a second person, as the API gives it.
+pub(super) fn print_proposal(answer: &Value) {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let proposal = answer.get("proposal");
+    let digest =
+        text(answer.get("proposed").or_else(|| proposal.and_then(|proposal| proposal.get("digest"))));
+    if digest.is_empty() {
+        say(format_args!("no policy waits; in force is {}", text(answer.get("in_force"))));
+        return;
+    }
+    if let Some(proposal) = proposal {
+        let field = |key: &str| text(proposal.get(key));
+        say(format_args!("proposed by {} at {}: {}", field("by"), field("at"), text(answer.get("reason"))));
+    }
+    match answer.get("difference") {
+        None | Some(Value::Null) => {
+            say("the policy folder doesn't hold these files any more: it can't be put in force");
+        }
+        Some(difference) => {
+            for change in difference.get("changes").and_then(Value::as_array).into_iter().flatten() {
+                let field = |key: &str| text(change.get(key));
+                say(format_args!(
+                    "{} {} {} {} in {}: {} -> {}",
+                    field("way"),
+                    field("who"),
+                    field("action"),
+                    field("object"),
+                    field("tenant"),
+                    field("before"),
+                    field("after")
+                ));
+            }
+            for meaning in difference.get("meanings").and_then(Value::as_array).into_iter().flatten() {
+                say(format_args!("{}", text(Some(meaning))));
+            }
+        }
+    }
+    say(format_args!("another admin approves it with: sallyport policy approve {digest}"));
 }
 
 /// Prints how two policies differ.

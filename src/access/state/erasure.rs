@@ -78,6 +78,7 @@ impl State {
                 lock.reason = lock.reason.take().map(|_| Reason::erased());
             }
         }
+        self.forget_in_proposal(person, &nobody);
         rename_key(&mut self.live, person, &nobody);
         rename_key(&mut self.pending, person, &nobody);
     }

@@ -6,6 +6,7 @@
 
 mod erasure;
 mod grant;
+mod proposal;
 mod request;
 mod standing;
 
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 use sallyport_audit::KeyId;
 
 pub use grant::{Grant, GrantStatus};
+pub use proposal::Proposal;
 pub use request::{Approval, Request, RequestStatus};
 pub use standing::{Lock, Token};
 
@@ -42,6 +44,9 @@ pub struct State {
     /// Requests that wait, by who asked.
     pending: HashMap<(Tenant, Subject), BTreeSet<RequestId>>,
     policy: Option<PolicyDigest>,
+    proposal: Option<Proposal>,
+    /// Approved by two, and not in force yet.
+    approved_policy: Option<PolicyDigest>,
     /// The keys of other issuers that count.
     issuers: BTreeMap<IssuerName, BTreeSet<KeyPrint>>,
     /// Other issuers' tokens that were revoked here, and when.
@@ -131,7 +136,9 @@ impl State {
             Fact::Unlocked { target, tenant, .. } => {
                 self.locks.remove(&(tenant.clone(), target.clone()));
             }
-            Fact::PolicyLoaded { digest, .. } => self.policy = Some(*digest),
+            Fact::PolicyLoaded { digest, .. } => self.policy_loaded(*digest),
+            Fact::PolicyProposed { .. } => self.proposed(stamp, fact),
+            Fact::PolicyApproved { digest, by, .. } => self.policy_approved(*digest, by),
             Fact::LedgerResumed { tokens_kept } => self.resumed(stamp, *tokens_kept),
             Fact::Erased { key, .. } => self.erased(stamp, *key),
             Fact::PolicyRefused { .. } | Fact::Refused(_) => {}

@@ -10,6 +10,7 @@ mod index_and_oracle;
 mod outsiders;
 mod over_the_ledger;
 mod permits;
+mod policy_change;
 mod reference_model;
 mod session_life;
 mod tokens;
@@ -181,8 +182,11 @@ impl World {
         keys: &Arc<MemoryKeys>,
         clock: &Arc<HandClock>,
     ) -> Result<Access, AccessError> {
-        let options =
-            AccessOptions { policy_directory: directory.path().to_owned(), issuer: ISSUER.to_owned() };
+        let options = AccessOptions {
+            policy_directory: directory.path().to_owned(),
+            issuer: ISSUER.to_owned(),
+            policy_change: PolicyChange::Reload,
+        };
         Access::open(options, Arc::new(log.clone()), keys.clone(), clock.clone()).await
     }
 
