@@ -1,15 +1,20 @@
 //! The policy of a running gateway: who may do what and why, what waits for a second person, what a change would do.
 
+use jiff::Timestamp;
+use sallyport_audit::Reader;
+
 use super::decide::Command;
 use super::error::AccessError;
 use super::handle::Access;
 use super::identity::Identity;
 use super::judge::{Context, Explanation, Judgement, judge};
+use super::ledger::replay;
 use super::names::{Role, Subject, Tenant};
 use super::object::{Action, Object};
 use super::policy::diff::{Difference, diff};
 use super::policy::{Policy, PolicyDigest};
 use super::reason::Reason;
+use super::replay::Report;
 use super::state::Proposal;
 use crate::access::DeviceId;
 
@@ -94,6 +99,21 @@ impl Access {
             _ => None,
         };
         Ok(Some(Pending { proposal, difference }))
+    }
+
+    /// Decides again what the ledger holds, under the files that lie in the policy folder.
+    ///
+    /// # Errors
+    ///
+    /// The files have faults; a record of access can't be read.
+    pub async fn replay_candidate(
+        &self,
+        reader: Reader,
+        since: Option<Timestamp>,
+    ) -> Result<Report, AccessError> {
+        let candidate = self.load_candidate().await.map_err(AccessError::Policy)?;
+        let replayed = tokio::task::spawn_blocking(move || replay(&reader, &candidate, since)).await;
+        replayed.map_err(|_| AccessError::Stopped)?.map_err(AccessError::Replay)
     }
 
     /// How a policy differs from the one in force. On a thread of its own: it may put millions of questions.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::api::Api;
 use super::failure::Failure;
 use super::out::say;
-use super::policy::{Question, print_explanation, print_proposal};
+use super::policy::{Question, print_explanation, print_proposal, print_replay};
 use super::profile::Connection;
 use super::requests::print_json;
 use super::table::{moment, table};
@@ -42,6 +42,12 @@ pub(super) enum Policy {
     Reload,
     /// Show which rule decides now: the policy in force, with grants and locks
     Explain(Box<Question>),
+    /// Decide again what the ledger holds, under the policy files as they are; nothing comes into force by it
+    Replay {
+        /// Leave out decisions recorded before this instant, such as 2026-12-01T00:00:00Z
+        #[arg(long, value_name = "TIME")]
+        since: Option<jiff::Timestamp>,
+    },
     /// Propose the policy files as they are, where `access.policy_change` is `second-person`
     Propose {
         /// Why; it is recorded
@@ -130,6 +136,11 @@ pub(super) async fn policy(connection: &Connection, command: &Policy) -> Result<
         Policy::Explain(question) => {
             let answer: Value = api.post("/api/v1/policy/explain", &question.body()).await?;
             return shown(connection.json, &answer, print_explanation);
+        }
+        Policy::Replay { since } => {
+            let body = json!({ "since": since.map(|since| since.to_string()) });
+            let answer: Value = api.post("/api/v1/policy/replay", &body).await?;
+            return shown(connection.json, &answer, print_replay);
         }
         Policy::Propose { reason } => {
             let answer: Value = api.post("/api/v1/policy/proposal", &json!({ "reason": reason })).await?;

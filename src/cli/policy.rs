@@ -23,6 +23,7 @@ use crate::access::policy::trial::{self, Answer, TESTS_FILE};
 use crate::access::policy::{Policy, Ruling};
 use crate::access::{Action, DeviceId, Object, PolicyFaults, Role, Subject, Tenant};
 use crate::clock;
+use crate::gateway::replaying;
 
 /// The commands; the daemon's settings stand before them.
 #[derive(Debug, Subcommand)]
@@ -58,6 +59,18 @@ pub(super) enum Command {
         tenant: Tenant,
         #[command(flatten)]
         place: Place,
+        /// Print JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Decide again what the ledger holds, under the policy in the folder. The gateway must be stopped; while it runs,
+    /// `sallyport policy replay` does the same
+    Replay {
+        #[command(flatten)]
+        place: Place,
+        /// Leave out decisions recorded before this instant
+        #[arg(long, value_name = "TIME")]
+        since: Option<Timestamp>,
         /// Print JSON, for programs
         #[arg(long)]
         json: bool,
@@ -147,6 +160,17 @@ pub(super) async fn run(settings: &Settings, command: Command) -> Result<(), Fai
         }
         Command::Explain { question, tenant, place, json } => {
             explain(&place.find(settings)?, &question, &tenant, json).await
+        }
+        Command::Replay { place, since, json } => {
+            let config = settings.load()?;
+            let policy = load(place.directory.as_deref().unwrap_or(&config.access.policy_directory)).await?;
+            let report = replaying::replay(&config, policy, since).await;
+            let report = report.map_err(|error| Failure::caused(ExitCode::Failed, &error, error.hint()))?;
+            if json {
+                return print_json(&json!(report));
+            }
+            print_replay(&json!(report));
+            Ok(())
         }
         Command::Diff { old, new, json } => {
             print_difference(&diff::diff(&load(&old).await?, &load(&new).await?), json)
@@ -303,6 +327,37 @@ pub(super) fn print_explanation(explanation: &Value) {
         say(format_args!("roles {}", roles.join(" ")));
     }
     say(format_args!("policy {}", text("policy")));
+}
+
+/// Prints a report of a replay, as the command and the API give it.
+pub(super) fn print_replay(report: &Value) {
+    let text =
+        |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    for differs in report.get("differences").and_then(Value::as_array).into_iter().flatten() {
+        say(format_args!(
+            "record {} at {}: {} {} {} in {}: {} -> {}: {}",
+            differs.get("seq").unwrap_or(&Value::Null),
+            text(differs, "time"),
+            text(differs, "subject"),
+            text(differs, "action"),
+            text(differs, "object"),
+            text(differs, "tenant"),
+            text(differs, "then"),
+            text(differs, "now"),
+            text(differs, "why")
+        ));
+    }
+    let count = |key: &str| report.get(key).and_then(Value::as_u64).unwrap_or_default();
+    say(format_args!(
+        "{} decisions decided again: {} the same, {} different; {}",
+        count("decided"),
+        count("same"),
+        count("different"),
+        text(report, "policy")
+    ));
+    for (why, count) in report.get("skipped").and_then(Value::as_object).into_iter().flatten() {
+        say(format_args!("{count} not decided again: {why}"));
+    }
 }
 
 /// Prints what waits for a second person, as the API gives it.

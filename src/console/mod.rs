@@ -141,6 +141,7 @@ fn api(shared: Shared) -> Router {
         .route("/api/v1/locks", get(policy::locks).post(policy::lock))
         .route("/api/v1/locks/release", post(policy::unlock))
         .route("/api/v1/policy/reload", post(policy::reload))
+        .route("/api/v1/policy/replay", post(policy::replay))
         .route("/api/v1/policy/explain", post(policy::explain))
         .route("/api/v1/policy/proposal", get(policy::pending).post(policy::propose))
         .route("/api/v1/policy/proposal/approve", post(policy::approve))

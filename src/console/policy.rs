@@ -141,6 +141,26 @@ pub(super) async fn approve(
     Ok(Json(json!({ "policy": digest })))
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReplayBody {
+    since: Option<String>,
+}
+
+/// Decides again what the ledger holds, under the files in the policy folder. Names people: for whoever may audit.
+pub(super) async fn replay(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Body(body): Body<ReplayBody>,
+) -> Result<Json<Value>, Problem> {
+    caller.may(Action::Audit, &Object::gateway(Part::Policy)).await?;
+    caller.may(Action::Audit, &Object::gateway(Part::Ledger)).await?;
+    let since = body.since.map(|since| caller.parse::<Timestamp>(&since)).transpose()?;
+    let _seat = caller.seat(&shared.readers)?;
+    let report = shared.access.replay_candidate(shared.ledger.reader(), since).await;
+    Ok(Json(json!(report.map_err(|error| caller.refused(&error))?)))
+}
+
 pub(super) async fn lock(
     State(shared): State<Shared>,
     caller: Caller,

@@ -191,6 +191,11 @@ impl Condition {
         self.window.is_some()
     }
 
+    /// Whether it asks which device proved who somebody is.
+    pub fn asks_device(&self) -> bool {
+        self.device.is_some()
+    }
+
     /// Whether its time is over for good.
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.window.as_ref().is_some_and(|window| window.is_over(now))

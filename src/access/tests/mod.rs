@@ -12,6 +12,7 @@ mod over_the_ledger;
 mod permits;
 mod policy_change;
 mod reference_model;
+mod replays;
 mod session_life;
 mod tokens;
 
