@@ -140,40 +140,40 @@ fn sources(table: &str) -> Sources {
 
 /// Ten rules a role, a person for every five rules, each with one role of their own and one that it has in turn.
 fn table(rules: usize) -> String {
-    let (mut text, roles) = (String::new(), rules.div_ceil(10));
+    let (mut text, teams) = (String::new(), rules.div_ceil(10));
     for n in 0..rules {
-        let role = n % roles;
-        let (objects, effect, condition) = match n / roles {
-            0 => (format!("team{role}-*"), "allow", "-"),
-            1 => (format!("team{role}-secret"), "deny", "-"),
+        let team = n % teams;
+        let (objects, effect, condition) = match n / teams {
+            0 => (format!("team{team}-*"), "allow", "-"),
+            1 => (format!("team{team}-secret"), "deny", "-"),
             2 => (format!("tool{n}"), "allow", "office"),
             3 => (format!("day{n}"), "allow", "hours+office"),
             _ => (format!("svc{n}"), "allow", "-"),
         };
-        text += &format!("p, role:r{role}, main, tunnel:{objects}, connect, {effect}, -, {condition}\n");
+        text += &format!("p, role:r{team}, main, tunnel:{objects}, connect, {effect}, -, {condition}\n");
     }
     for person in 0..rules.div_ceil(5) {
-        text += &format!("g, user:u{person}, role:r{}, main\n", person % roles);
+        text += &format!("g, user:u{person}, role:r{}, main\n", person % teams);
     }
-    for role in (1..roles).filter(|role| role % 4 != 0) {
-        text += &format!("g, role:r{role}, role:r{}, main\n", role - 1);
+    for team in (1..teams).filter(|team| team % 4 != 0) {
+        text += &format!("g, role:r{team}, role:r{}, main\n", team - 1);
     }
     text
 }
 
 /// Half about what the person's role speaks of, half about what it doesn't.
 fn questions(rules: usize) -> Result<Vec<(Subject, Object)>> {
-    let roles = rules.div_ceil(10);
+    let teams = rules.div_ceil(10);
     let mut questions = Vec::new();
     for n in 0..2_000 {
         let person = n * 31 % rules.div_ceil(5);
-        let role = if n % 2 == 0 { person % roles } else { (person + n) % roles };
+        let team = if n % 2 == 0 { person % teams } else { (person + n) % teams };
         let name = match n % 5 {
-            0 => format!("team{role}-web"),
-            1 => format!("team{role}-secret"),
-            2 => format!("tool{}", 2 * roles + role),
-            3 => format!("day{}", 3 * roles + role),
-            _ => format!("svc{}", 4 * roles + role),
+            0 => format!("team{team}-web"),
+            1 => format!("team{team}-secret"),
+            2 => format!("tool{}", 2 * teams + team),
+            3 => format!("day{}", 3 * teams + team),
+            _ => format!("svc{}", 4 * teams + team),
         };
         questions.push((format!("user:u{person}").parse()?, Object::tunnel(&name)?));
     }

@@ -116,7 +116,7 @@ impl Identity {
     }
 
     /// The same, as if this device had proved it: for questions about what would be, never for letting somebody in.
-    pub(super) fn as_on(self, device: Option<DeviceId>) -> Self {
+    pub(super) fn on_device(self, device: Option<DeviceId>) -> Self {
         Self { met: Met { device, ..self.met }, ..self }
     }
 

@@ -38,7 +38,7 @@ impl Access {
         context: &Context,
     ) -> Explanation {
         let nobody = Identity { subject: who, roles: claimed.into(), ..Identity::anonymous(tenant) };
-        let who = nobody.met(context).as_on(device);
+        let who = nobody.met(context).on_device(device);
         self.look(|standing| {
             let judged = judge(&standing.state, &standing.policy, &who, object, action, context.now);
             Some(match judged {

@@ -18,6 +18,7 @@ use super::identity::Identity;
 use super::judge::{Context, Explanation, Judgement, Outcome, RuleRef, judge};
 use super::names::{Role, Subject, Tenant};
 use super::object::{Action, Object};
+use super::policy::conditions::Condition;
 use super::policy::{Policy, PolicyDigest};
 use super::state::State;
 use super::workflow::WorkflowName;
@@ -209,9 +210,7 @@ impl<'a> Replay<'a> {
         explanation.conditions.iter().any(|condition| {
             let name = condition.condition.trim_start_matches('!').parse().ok();
             condition.unknown
-                || name
-                    .and_then(|name| self.policy.condition(&name))
-                    .is_some_and(|condition| condition.asks_device())
+                || name.and_then(|name| self.policy.condition(&name)).is_some_and(Condition::asks_device)
         })
     }
 }

@@ -160,6 +160,8 @@ async fn an_approval_that_a_crash_cut_off_from_its_load_still_counts() {
     assert!(matches!(open(&world, &cut).await, Err(AccessError::PolicyNotApproved { .. })));
 }
 
+type Break<'a> = Box<dyn Fn() + 'a>;
+
 #[tokio::test]
 async fn a_reload_of_a_bad_or_missing_file_changes_nothing_and_is_recorded() {
     let world = World::new().await;
@@ -167,7 +169,6 @@ async fn a_reload_of_a_bad_or_missing_file_changes_nothing_and_is_recorded() {
     let permit = world.permit(&vic, "open");
     let before = world.access.policy_digest();
     let path = |name: &str| world.directory.path().join(name);
-    type Break<'a> = Box<dyn Fn() + 'a>;
     let breaks: Vec<Break<'_>> = vec![
         Box::new(|| std::fs::write(path("policy.csv"), "p, role:a\n").unwrap()),
         Box::new(|| std::fs::remove_file(path("policy.csv")).unwrap()),
