@@ -185,7 +185,8 @@ impl Policy {
         let model_text = sources.text(MODEL_FILE, &mut faults);
         let model = if model_text.is_empty() { None } else { model::parse(model_text, &mut faults).await };
         let approvals = sources.text(APPROVALS_FILE, &mut faults);
-        let workflows = workflow::parse(approvals, |what| faults.about(APPROVALS_FILE, what));
+        let workflow::Approvals { workflows, reporting } =
+            workflow::parse(approvals, |what| faults.about(APPROVALS_FILE, what));
         let conditions = sources.files.get(CONDITIONS_FILE).map(String::as_str).unwrap_or_default();
         let conditions = conditions::parse(conditions, &mut faults);
         let mut rows = Rows::default();
@@ -210,6 +211,7 @@ impl Policy {
             courts,
             roles,
             workflows,
+            reporting,
             conditions,
             memo: Memo::new(),
             rules: rows.rules.len(),
@@ -306,7 +308,7 @@ fn check_references(
     }
     let granted: BTreeSet<(&Tenant, &Principal)> =
         rows.memberships.iter().map(|m| (&m.tenant, &m.member)).collect();
-    let steps: BTreeSet<_> = workflows.values().flat_map(|w| w.steps.iter().map(|s| &s.role)).collect();
+    let steps: BTreeSet<_> = workflows.values().flat_map(Workflow::roles).collect();
     for membership in &rows.memberships {
         if !tenants.contains(&membership.tenant) {
             faults.add(membership.place.clone(), format!("no rule speaks of tenant {}", membership.tenant));

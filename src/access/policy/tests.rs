@@ -26,6 +26,7 @@ async fn faults_of_self_test(matcher: &str) -> String {
         courts: HashMap::from([(tenant, court)]),
         roles: BTreeMap::new(),
         workflows: BTreeMap::new(),
+        reporting: Reporting::default(),
         conditions: BTreeMap::new(),
         memo: Memo::new(),
         rules: 1,
