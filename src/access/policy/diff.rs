@@ -251,6 +251,9 @@ fn meanings(old: &Policy, new: &Policy) -> Vec<String> {
         policy.workflows().map(|workflow| (workflow.name.clone(), workflow.clone())).collect()
     };
     compare("workflow", &workflows(old), &workflows(new), &mut told);
+    if old.reporting() != new.reporting() {
+        told.push("who reports to whom means something else".to_owned());
+    }
     let conditions = |policy: &Policy| -> BTreeMap<_, _> {
         policy.conditions().map(|condition| (condition.name.clone(), condition.meaning())).collect()
     };
