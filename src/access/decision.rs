@@ -60,6 +60,7 @@ pub(super) fn denied(
             conditions: Vec::new(),
             workflows: Vec::new(),
             grant: None,
+            shares: Vec::new(),
             claimed: who.roles.to_vec(),
             policy,
             code: "stopped",

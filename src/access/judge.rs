@@ -7,8 +7,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::backing::Asked;
 use super::identity::{Identity, Proof};
-use super::ids::GrantId;
+use super::ids::{GrantId, ShareId};
 use super::lock::LockTarget;
 use super::names::{Principal, Role, Subject, Tenant};
 use super::object::{Action, Object, Part};
@@ -138,6 +139,8 @@ pub struct Explanation {
     pub workflows: Vec<WorkflowName>,
     /// The grant that satisfied them.
     pub grant: Option<GrantId>,
+    /// The shares that it rests on where no rule speaks of the visitor: their own, then its giver's.
+    pub shares: Vec<ShareId>,
     /// Roles that somebody outside vouched for, beside those that policy gives.
     pub claimed: Vec<Role>,
     /// The policy in force.
@@ -291,6 +294,7 @@ pub(super) fn judge(
         conditions: Vec::new(),
         workflows: Vec::new(),
         grant: None,
+        shares: Vec::new(),
         claimed: who.roles.to_vec(),
         policy: policy.digest(),
         code: "no-rule",
@@ -309,13 +313,22 @@ pub(super) fn judge(
         return Judgement::Denied { explanation };
     }
     let at = who.circumstances(now);
-    let (ruling, matched) = match policy.matched(&who.subject, &who.roles, &who.tenant, object, action) {
+    let (mut ruling, matched) = match policy.matched(&who.subject, &who.roles, &who.tenant, object, action) {
         Ok(matched) => {
             let nobody = || format!("no rule allows {} to {action} {object}", who.subject);
             (policy.weigh(&matched, Some(&at), nobody), matched)
         }
         Err(error) => (Ruling::deny(error.to_string()), Arc::default()),
     };
+    let mut shared_until = None;
+    // A rule whose conditions don't hold has said something: a share is no way around it.
+    if matches!(&ruling, Ruling::Deny { rule: None, unmet, .. } if unmet.is_empty()) {
+        let asked = Asked { state, policy, tenant: &who.tenant, object, now };
+        if let Some(backing) = asked.backing(&who.subject, action, Some(&at)) {
+            ruling = Ruling::Allow { rules: backing.rules, workflows: backing.workflows };
+            (explanation.shares, shared_until) = (backing.shares, backing.ends);
+        }
+    }
     let (rules, workflows) = match ruling {
         Ruling::Deny { rule, unmet, why } => {
             explanation.rules = rule.iter().map(RuleRef::from).collect();
@@ -330,15 +343,15 @@ pub(super) fn judge(
         }
         Ruling::Allow { rules, workflows } => (rules, workflows),
     };
-    // A window that closes ends what it allowed.
-    let earliest = |a: Option<Timestamp>, b: Option<Timestamp>| [a, b].into_iter().flatten().min();
     explanation.rules = rules.iter().map(RuleRef::from).collect();
     if workflows.is_empty() {
         explanation.outcome = Outcome::Allowed;
         explanation.code = "allow-rule";
         "a rule allows it".clone_into(&mut explanation.why);
+        // A window that closes ends what it allowed.
         let closes = policy.until(&matched, &at, &workflows);
-        return Judgement::Allowed { explanation, ends: earliest(who.expires, closes) };
+        let ends = who.expires.into_iter().chain(shared_until).chain(closes).min();
+        return Judgement::Allowed { explanation, ends };
     }
     // Of several live grants the one that lasts longest, so that a renewal takes over by itself.
     let usable = |grant: &&Grant| {
@@ -356,7 +369,7 @@ pub(super) fn judge(
         explanation.why =
             format!("a rule allows it with an approval, and {} is live until {}", grant.id, grant.ends);
         let closes = policy.until(&matched, &at, &grant.workflows);
-        let ends = earliest(earliest(who.expires, Some(grant.ends)), closes);
+        let ends = who.expires.into_iter().chain(shared_until).chain(closes).chain([grant.ends]).min();
         Judgement::Allowed { explanation, ends }
     } else {
         explanation.outcome = Outcome::NeedsApproval;

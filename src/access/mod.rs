@@ -12,6 +12,7 @@
 //! `state/` (the fold), `owner.rs` (the task that ties them to the ledger).
 
 mod admission;
+mod backing;
 pub mod clock;
 pub mod decide;
 mod decision;
@@ -40,7 +41,10 @@ pub mod policy;
 pub mod reason;
 mod record;
 pub mod replay;
+mod reviews;
 pub mod scope;
+pub mod share;
+mod sharing;
 pub mod state;
 pub mod token;
 mod vouching;
@@ -59,7 +63,7 @@ pub use fact::Renewal;
 pub use glass::Broken;
 pub use handle::{Access, AccessOptions, Approved, Ask};
 pub use identity::{Caller, Identity, Proof};
-pub use ids::{GrantId, RequestId, TokenId};
+pub use ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
 pub use issuer::{Issuer, IssuerName, Issuers, KeyPrint, KeySet, Outside, Vouched};
 pub use judge::{Context, Explanation, RuleRef};
 pub use ledger::replay as replay_ledger;
@@ -73,9 +77,12 @@ pub use permit::{Cause, Death, Permit};
 pub use policy::faults::PolicyFaults;
 pub use policy::{Policy, PolicyDigest};
 pub use reason::{Reason, Ticket};
+pub use reviews::{ReviewItemView, ReviewView};
 pub use scope::Scope;
+pub use share::ShareRole;
+pub use sharing::ShareView;
 pub use state::{
-    Approval, Glass, Grant, GrantStatus, Lock, Proposal, Request, RequestStatus, Token, Verdict,
+    Approval, Glass, Grant, GrantStatus, Lock, Proposal, Request, RequestStatus, Share, Token, Verdict,
 };
 pub use token::{AuthError, Purpose, SignError, TokenKeys, is_typed_as_ours};
 pub use vouching::Vouchers;

@@ -132,7 +132,9 @@ fn roles_that_nobody_has(policy: &Policy, rules: &[&Arc<Rule>], findings: &mut F
         findings.warn(
             place,
             "unknown-role",
-            format!("nobody in {tenant} has {role}: {rules} for nobody, unless tokens bring the role"),
+            format!(
+                "nobody in {tenant} has {role}: {rules} for nobody, unless tokens or shares bring the role"
+            ),
         );
     }
 }

@@ -289,6 +289,12 @@ impl Policy {
         self.roles.get(tenant).map(|graph| graph.members(role).cloned().collect()).unwrap_or_default()
     }
 
+    /// Every role of every person of a tenant, however they have it.
+    pub fn memberships(&self, tenant: &Tenant) -> Vec<(Subject, Role)> {
+        let people = self.people_of(tenant);
+        people.flat_map(|(person, roles)| roles.iter().map(|role| (person.clone(), role.clone()))).collect()
+    }
+
     /// Every tenant of which a rule speaks.
     pub fn tenants(&self) -> BTreeSet<&Tenant> {
         self.shards.keys().map(|(tenant, _)| tenant).collect()

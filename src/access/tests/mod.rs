@@ -15,7 +15,9 @@ mod permits;
 mod policy_change;
 mod reference_model;
 mod replays;
+mod reviews;
 mod session_life;
+mod sharing;
 mod tokens;
 
 use std::path::Path;
