@@ -13,7 +13,7 @@ use super::fact::{Fact, Stamp};
 use super::log::{LogError, RecordLog};
 use super::names::Subject;
 use super::policy::Policy;
-use super::record::{Parts, draft_of, fact_of};
+use super::record::{Parts, draft_of, fact_of, tells};
 use super::replay::{Decided, Replay, Report};
 
 /// Records read at a time while replaying: a few megabytes at most.
@@ -107,6 +107,9 @@ fn decided(entry: &Entry) -> Option<Decided> {
 
 fn read(entry: &Entry) -> Result<Option<Fact>, String> {
     let record = &entry.record;
+    if !tells(record.kind) {
+        return Ok(None);
+    }
     fact_of(&Parts {
         kind: record.kind,
         result: record.result,

@@ -537,6 +537,8 @@ pub(super) fn tells(kind: Kind) -> bool {
             | Kind::AccessLocked
             | Kind::AccessUnlocked
             | Kind::PolicyLoaded
+            | Kind::PolicyProposed
+            | Kind::PolicyApproved
             | Kind::LedgerResumed
             | Kind::PersonalErased
     )
