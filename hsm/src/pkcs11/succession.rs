@@ -23,7 +23,8 @@ impl TokenSession {
         if !waits && self.info(role, Term::Present).map(fingerprint)?.as_deref() != Some(wanted) {
             return Err(KeyError::NoSuccessor { role });
         }
-        if role.algorithm().is_post_quantum() {
+        let in_token = if waits { Term::Next } else { Term::Present };
+        if role.algorithm().is_post_quantum() && !self.holds(role, in_token)? {
             if waits {
                 self.seeds.promote(role)?;
             }
@@ -53,6 +54,9 @@ impl TokenSession {
             }
         }
         self.found.retain(|(found, _), _| *found != role);
+        if role.algorithm().is_post_quantum() {
+            self.seeds.yield_to_token(role)?;
+        }
         Ok(())
     }
 }
