@@ -38,6 +38,11 @@ const FIRST_SCRUB: Duration = Duration::from_hours(1);
 /// address when it serves.
 pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), GatewayError> {
     let mut signals = Signals::listen();
+    if !config.keys.core_dumps
+        && let Err(error) = sallyport_hsm::forbid_dumps()
+    {
+        warn!(%error, "this process's memory can be dumped");
+    }
     let provider_config = config.clone();
     let keys = tokio::task::spawn_blocking(move || open_keys(&provider_config))
         .await
