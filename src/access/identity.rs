@@ -4,11 +4,16 @@
 //! make one for a person. It isn't leave to do anything: every decision looks again at the token or the device, the
 //! locks and the policy as they are then.
 
+use std::fmt;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::device::DeviceId;
 use super::ids::TokenId;
-use super::names::{Subject, Tenant};
+use super::issuer::Outside;
+use super::names::{Role, Subject, Tenant};
+use super::scope::Scope;
 
 /// What proved who somebody is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,8 +24,22 @@ pub enum Proof {
     Token(TokenId),
     /// Possession of a device's keys.
     Device(DeviceId),
+    /// What somebody outside vouches for: another issuer's token, or a controller's answer to one.
+    Outside(Outside),
     /// A join token: good for enrolling one device, and for nothing else.
     Join(TokenId),
+}
+
+impl fmt::Display for Proof {
+    /// The id of what was shown, for records.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("none"),
+            Self::Token(id) | Self::Join(id) => write!(f, "{id}"),
+            Self::Outside(shown) => write!(f, "{}", shown.token),
+            Self::Device(id) => write!(f, "{id}"),
+        }
+    }
 }
 
 /// Who is asking.
@@ -30,12 +49,22 @@ pub struct Identity {
     pub(super) tenant: Tenant,
     pub(super) proof: Proof,
     pub(super) expires: Option<Timestamp>,
+    /// Roles that whoever vouches for the person gives them, beside those that policy gives.
+    pub(super) roles: Arc<[Role]>,
+    pub(super) scope: Scope,
 }
 
 impl Identity {
+    /// Whoever a proof is of, with the roles that policy gives and nothing taken away.
+    pub(super) fn proved(subject: Subject, tenant: Tenant, proof: Proof, expires: Timestamp) -> Self {
+        let (expires, roles, scope) = (Some(expires), Arc::default(), Scope::whole());
+        Self { subject, tenant, proof, expires, roles, scope }
+    }
+
     /// The visitor who shows no token.
     pub fn anonymous(tenant: Tenant) -> Self {
-        Self { subject: Subject::anonymous(), tenant, proof: Proof::Nothing, expires: None }
+        let (subject, proof, expires) = (Subject::anonymous(), Proof::Nothing, None);
+        Self { subject, tenant, proof, expires, roles: Arc::default(), scope: Scope::whole() }
     }
 
     /// The person.
@@ -56,6 +85,16 @@ impl Identity {
     /// When the token or the device ends, clock leeway included; `None` for the anonymous visitor.
     pub fn expires(&self) -> Option<Timestamp> {
         self.expires
+    }
+
+    /// Roles that whoever vouches for the person gives them, beside those that policy gives.
+    pub fn roles(&self) -> &[Role] {
+        &self.roles
+    }
+
+    /// What the credential covers of what the person may do.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// Whether nothing was shown that proves a person.

@@ -43,7 +43,7 @@ impl FromRequestParts<Shared> for Caller {
             .check(source.ip())
             .map_err(|refusal| Problem { refusal, correlation: correlation.0.clone() })?;
         let token = bearer_token(&head.headers).unwrap_or_default();
-        let known = shared.access.authenticate(token, clock::now());
+        let known = shared.access.recognize(token, clock::now()).await;
         let known = known.and_then(|identity| of_tenant(identity, &shared.tenant)).and_then(|identity| {
             let naming = shared.broker.naming(identity.subject().as_str());
             // Again: whoever was erased in between must not be named.

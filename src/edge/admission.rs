@@ -39,7 +39,7 @@ pub(super) async fn authenticate(
 ) -> Result<Identity, Stop> {
     let address = connection.peer.ip();
     edge.attempts.check(address).map_err(Stop::Refused)?;
-    match credential::identify(&edge.access, &edge.tenant, headers, clock::now()) {
+    match credential::identify(&edge.access, &edge.tenant, headers, clock::now()).await {
         Ok(identity) => Ok(identity),
         Err(error) => {
             authentication_failed(edge, connection, name, correlation, &error).await;

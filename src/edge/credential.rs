@@ -62,7 +62,7 @@ pub(super) fn token(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 /// Who the request comes from: the token's owner, or the anonymous visitor if it carries none.
-pub fn identify(
+pub async fn identify(
     access: &Access,
     tenant: &Tenant,
     headers: &HeaderMap,
@@ -71,7 +71,7 @@ pub fn identify(
     match find(headers) {
         Some((_, token)) => {
             let text = std::str::from_utf8(token).map_err(|_| AuthError::Malformed("it isn't text"))?;
-            of_tenant(access.authenticate(text, now)?, tenant)
+            of_tenant(access.recognize(text, now).await?, tenant)
         }
         None => Ok(Identity::anonymous(tenant.clone())),
     }

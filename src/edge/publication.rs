@@ -12,9 +12,7 @@ use tracing::warn;
 use super::route::Correlation;
 use super::tcp::Port;
 use super::{Connection, Edge};
-use crate::access::{
-    Action, AuthError, Context, Decision, DeviceId, Explanation, Identity, Object, Permit, Proof as Proved,
-};
+use crate::access::{Action, AuthError, Context, Decision, DeviceId, Explanation, Identity, Object, Permit};
 use crate::clock;
 use crate::session::{Naming, NotReserved, Reservation, Wanted};
 use crate::tunnel::{
@@ -81,10 +79,11 @@ pub(super) type Refused = Box<(Draft, Refusal)>;
 
 impl Wish<'_> {
     /// Who it is; what comes with them is to be held until the last record that names them is written.
-    pub(super) fn identify(&self, claim: &Claim) -> Result<(Identity, Naming), Refused> {
+    pub(super) async fn identify(&self, claim: &Claim) -> Result<(Identity, Naming), Refused> {
         let edge = self.edge;
         let known = self
             .authenticate(claim)
+            .await
             .and_then(|identity| super::credential::of_tenant(identity, &edge.tenant))
             .and_then(|identity| {
                 let naming = edge.broker.naming(identity.subject().as_str());
@@ -102,7 +101,7 @@ impl Wish<'_> {
             .detail("suite", claim.suite.name())
             .detail("post_quantum", claim.suite.is_post_quantum())
             .detail("sealed", claim.sealed)
-            .detail("credential", credential_id(&identity))
+            .detail("credential", identity.proof().to_string())
             .detail("resumed", claim.resumed)
             .detail("client", claim.version.as_str());
         edge.ledger.append(accepted).await.map_err(|error| self.unavailable(&error.to_string()))?;
@@ -125,10 +124,10 @@ impl Wish<'_> {
         Ok(Granted { identity, reservation, ticket, tunnels })
     }
 
-    fn authenticate(&self, claim: &Claim) -> Result<Identity, AuthError> {
+    async fn authenticate(&self, claim: &Claim) -> Result<Identity, AuthError> {
         let (access, now) = (&self.edge.access, clock::now());
         match (&claim.proof, &claim.possession) {
-            (Proof::Token(token), _) => access.authenticate(token.expose_secret(), now),
+            (Proof::Token(token), _) => access.recognize(token.expose_secret(), now).await,
             (Proof::Device(id), Some(shown)) => {
                 let proves = |keys: &crate::access::DeviceKeys| shown.is_of(&keys.ed25519, &keys.ml_dsa);
                 access.authenticate_device(DeviceId::from_bytes(*id), proves, now)
@@ -261,14 +260,5 @@ impl Wish<'_> {
         let draft = self.draft(Kind::TunnelRefused, Outcome::Failure).detail("reason", "unavailable");
         let told = "the gateway cannot record a tunnel now, so it takes none";
         Box::new((draft, Refusal::new(RefusalCode::Unavailable, told)))
-    }
-}
-
-/// The token or the device that proved a publisher, for a record.
-fn credential_id(identity: &Identity) -> String {
-    match identity.proof() {
-        Proved::Token(id) | Proved::Join(id) => id.to_string(),
-        Proved::Device(id) => id.to_string(),
-        Proved::Nothing => "none".to_owned(),
     }
 }

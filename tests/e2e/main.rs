@@ -15,7 +15,9 @@
 )]
 
 mod app;
+mod crowd;
 mod curl;
+mod issuer;
 mod mounts;
 mod patience;
 mod process;
@@ -32,7 +34,9 @@ mod hsm_faults;
 mod identity;
 mod life;
 mod outage;
+mod outsiders;
 mod publishing;
+mod revocation;
 mod rotation;
 mod secrecy;
 mod siem;

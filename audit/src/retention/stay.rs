@@ -54,6 +54,7 @@ pub fn is_needed(kind: Kind) -> bool {
         "config",
         "device",
         "grant",
+        "issuer",
         "key",
         "ledger",
         "personal",
@@ -79,6 +80,7 @@ mod tests {
             Kind::AccessLocked,
             Kind::TokenRevoked,
             Kind::DeviceEnrolled,
+            Kind::IssuerKeys,
             Kind::RetentionHeld,
             Kind::RetentionPruned,
         ] {

@@ -43,7 +43,7 @@ pub fn serve() -> Result<(), KeyError> {
             let _ended = lifeline.read_to_end(&mut Vec::new());
         }
         Err(error) => {
-            wire::write::<Result<Opened, KeyError>>(&mut io::stdout(), &Err(error)).map_err(failed)?
+            wire::write::<Result<Opened, KeyError>>(&mut io::stdout(), &Err(error)).map_err(failed)?;
         }
     }
     // A parent that was killed removes nothing; one that lives may need its directory for the next worker.
@@ -113,6 +113,11 @@ fn answer(request: Request, store: &dyn Store, provider: &mut Option<Box<dyn Pro
         Request::Sign { role, term, message } => {
             Answer::Bytes(Bytes::of(&provider.sign(role, term, &message.0)?))
         }
+        Request::SignBy { role, id, message } => {
+            Answer::Bytes(Bytes::of(&provider.sign_by(role, &id, &message.0)?))
+        }
+        Request::WrappingKey => Answer::Text(provider.wrapping_key()?),
+        Request::RewrapSeeds => Answer::Count(provider.rewrap_seeds()?),
         Request::Wrap { purpose, secret } => Answer::Bytes(Bytes::of(&provider.wrap(&purpose, &secret.0)?)),
         Request::Unwrap { purpose, wrapped } => {
             Answer::Bytes(Bytes::of(provider.unwrap(&purpose, &wrapped.0)?.expose()))

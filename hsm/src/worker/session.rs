@@ -141,6 +141,26 @@ impl Provider for Connection {
         Ok(std::mem::take(&mut *signature.0))
     }
 
+    fn sign_by(&mut self, role: Role, id: &str, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let message = Bytes::of(message);
+        let mut signature = self.bytes(&Request::SignBy { role, id: id.to_owned(), message })?;
+        Ok(std::mem::take(&mut *signature.0))
+    }
+
+    fn wrapping_key(&mut self) -> Result<String, KeyError> {
+        match self.sign_like(&Request::WrappingKey)? {
+            Answer::Text(id) => Ok(id),
+            _ => Err(another()),
+        }
+    }
+
+    fn rewrap_seeds(&mut self) -> Result<usize, KeyError> {
+        match self.admin(&Request::RewrapSeeds)? {
+            Answer::Count(count) => Ok(count),
+            _ => Err(another()),
+        }
+    }
+
     fn wrap(&mut self, purpose: &str, secret: &[u8]) -> Result<Vec<u8>, KeyError> {
         let secret = Bytes::of(secret);
         let mut wrapped = self.bytes(&Request::Wrap { purpose: purpose.to_owned(), secret })?;

@@ -57,6 +57,9 @@ pub(super) enum Request {
     Promote { role: Role, wanted: String },
     PublicKey(Role, Term),
     Sign { role: Role, term: Term, message: Bytes },
+    SignBy { role: Role, id: String, message: Bytes },
+    WrappingKey,
+    RewrapSeeds,
     Wrap { purpose: String, secret: Bytes },
     Unwrap { purpose: String, wrapped: Bytes },
     Abilities,
@@ -67,6 +70,8 @@ pub(super) enum Request {
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Answer {
     Done,
+    Text(String),
+    Count(usize),
     Yes(bool),
     Keys(Vec<KeyInfo>),
     Key(Box<KeyInfo>),
