@@ -42,7 +42,9 @@ fn a_token_that_offers_ml_dsa_makes_and_uses_those_keys_itself() {
     }
     drop(keys);
     let again = token.open();
-    POST_QUANTUM.iter().for_each(|role| signs(&again, *role));
+    for role in POST_QUANTUM {
+        signs(&again, role);
+    }
 }
 
 #[test]
@@ -107,7 +109,9 @@ fn a_seed_from_before_stays_sealed_until_its_next_key_is_made_in_the_token() {
     }
     drop(keys);
     let keys = anew(&token).unwrap();
-    POST_QUANTUM.iter().for_each(|role| signs(&keys, *role));
+    for role in POST_QUANTUM {
+        signs(&keys, role);
+    }
 }
 
 //= G2: PIN locked

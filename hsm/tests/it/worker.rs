@@ -213,12 +213,13 @@ fn faulty(test: impl FnOnce(Keys, &FaultyModule)) {
     let directory = tempfile::tempdir().unwrap();
     let module = FaultyModule::build(directory.path());
     module.be("");
-    let ProviderConfig::InWorker { program, provider } = in_worker(&token) else { panic!("a worker") };
-    let ProviderConfig::Pkcs11 { token: label, pin_file, directory: keys, .. } = *provider else {
-        panic!("a token")
+    let ProviderConfig::InWorker { program, .. } = in_worker(&token) else { unreachable!("a worker") };
+    let behind = ProviderConfig::Pkcs11 {
+        module: module.path().to_owned(),
+        token: token.label().to_owned(),
+        pin_file: token.pin_file(),
+        directory: token.key_directory(),
     };
-    let behind =
-        ProviderConfig::Pkcs11 { module: module.path().to_owned(), token: label, pin_file, directory: keys };
     let program = environment(&program, directory.path(), &module);
     let config = ProviderConfig::InWorker { program, provider: Box::new(behind) };
     let tuning = Tuning {
