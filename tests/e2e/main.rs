@@ -37,6 +37,7 @@ mod outage;
 mod outsiders;
 mod policies;
 mod publishing;
+mod retention;
 mod revocation;
 mod rotation;
 mod secrecy;
