@@ -52,19 +52,31 @@ pub struct Identity {
     /// Roles that whoever vouches for the person gives them, beside those that policy gives.
     pub(super) roles: Arc<[Role]>,
     pub(super) scope: Scope,
+    /// What a session in a browser was begun with.
+    pub(super) begun_with: Option<BegunWith>,
+}
+
+/// What a session in a browser was begun with: it ends with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BegunWith {
+    /// A token of the gateway's own.
+    Token(TokenId),
+    /// Something that somebody outside vouched for.
+    Outside(Outside),
 }
 
 impl Identity {
     /// Whoever a proof is of, with the roles that policy gives and nothing taken away.
     pub(super) fn proved(subject: Subject, tenant: Tenant, proof: Proof, expires: Timestamp) -> Self {
         let (expires, roles, scope) = (Some(expires), Arc::default(), Scope::whole());
-        Self { subject, tenant, proof, expires, roles, scope }
+        Self { subject, tenant, proof, expires, roles, scope, begun_with: None }
     }
 
     /// The visitor who shows no token.
     pub fn anonymous(tenant: Tenant) -> Self {
         let (subject, proof, expires) = (Subject::anonymous(), Proof::Nothing, None);
-        Self { subject, tenant, proof, expires, roles: Arc::default(), scope: Scope::whole() }
+        let (roles, scope) = (Arc::default(), Scope::whole());
+        Self { subject, tenant, proof, expires, roles, scope, begun_with: None }
     }
 
     /// The person.

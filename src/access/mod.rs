@@ -11,6 +11,7 @@
 //! Start with [`Access::authorize`] and `judge.rs` (one decision), then `decide/` (orders and approvals),
 //! `state/` (the fold), `owner.rs` (the task that ties them to the ledger).
 
+mod browser;
 pub mod clock;
 pub mod decide;
 mod decision;

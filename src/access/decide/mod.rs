@@ -69,6 +69,7 @@ pub fn decide(
         Command::IssueToken { token, purpose, subject, tenant, expires, scope } => {
             case.issue_token(by, (*token, *purpose), subject, tenant, *expires, scope)
         }
+        Command::SignIn { token, object, expires } => case.sign_in(person(by)?, *token, object, *expires),
         Command::RevokeToken { token, outside, reason } => {
             case.revoke_token(by, *token, outside.as_ref(), reason.as_ref())
         }
@@ -111,7 +112,9 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
     let (mut request, mut grant) = (None, None);
     let object;
     match command {
-        Command::Request { object: asked, .. } => object = Some(asked.clone()),
+        Command::Request { object: asked, .. } | Command::SignIn { object: asked, .. } => {
+            object = Some(asked.clone());
+        }
         Command::Approve { request: id, .. }
         | Command::Reject { request: id, .. }
         | Command::Withdraw { request: id, .. } => {

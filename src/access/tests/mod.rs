@@ -1,6 +1,7 @@
 //! Tests of access as a whole. Each is a sentence of the specification.
 
 mod approvals;
+mod browsers;
 mod casbin_traps;
 mod devices;
 mod examples;
