@@ -13,6 +13,7 @@ use super::object::{Action, Object};
 use super::policy::PolicyDigest;
 use super::reason::{Reason, Ticket};
 use super::scope::Scope;
+use super::state::Verdict;
 use super::token::Purpose;
 use super::workflow::WorkflowName;
 
@@ -86,6 +87,10 @@ pub enum Fact {
         minutes: u32,
         reason: Reason,
         ticket: Option<Ticket>,
+        /// From then on nobody can answer it any more.
+        answer_by: Timestamp,
+        /// The grant that it is to take the place of.
+        renews: Option<GrantId>,
         claimed: Vec<Role>,
     },
     /// `access.approved`: one person's approval. `roles` are those of theirs that workflows asked for then.
@@ -99,15 +104,20 @@ pub enum Fact {
         minutes: Option<u32>,
         reason: Option<Reason>,
     },
-    /// `access.rejected`
+    /// `access.rejected`: one person's refusal. `wanted` is how many end the request, as policy said then.
     Rejected {
         request: RequestId,
         tenant: Tenant,
         object: Object,
         requester: Subject,
         by: Subject,
+        wanted: u32,
         reason: Option<Reason>,
     },
+    /// `access.escalated`: people of these roles may decide too from now on.
+    Escalated { request: RequestId, tenant: Tenant, object: Object, requester: Subject, roles: Vec<Role> },
+    /// `access.expired`: nobody has answered in time.
+    Expired { request: RequestId, tenant: Tenant, object: Object, requester: Subject },
     /// `access.withdrawn`
     Withdrawn { request: RequestId, tenant: Tenant, object: Object, by: Subject, reason: Option<Reason> },
     /// `grant.issued`: the workflow is complete.
@@ -121,8 +131,56 @@ pub enum Fact {
         workflows: Vec<WorkflowName>,
         approvals: u32,
         starts: Timestamp,
+        /// Its end; if its time runs from the first use, until when that must be.
+        ends: Timestamp,
+        /// How many minutes run from the first use; `None`: its time runs already.
+        from_first_use: Option<u32>,
+        policy: PolicyDigest,
+    },
+    /// `grant.begun`: it was used first, and ends then.
+    GrantBegun {
+        grant: GrantId,
+        request: RequestId,
+        tenant: Tenant,
+        object: Object,
+        subject: Subject,
+        ends: Timestamp,
+    },
+    /// `glass.told`: this approver was told that somebody breaks the glass; recorded before the grant exists.
+    GlassTold {
+        request: RequestId,
+        grant: GrantId,
+        tenant: Tenant,
+        object: Object,
+        subject: Subject,
+        approver: Subject,
+    },
+    /// `glass.broken`: a grant without the approval that policy demands.
+    GlassBroken {
+        grant: GrantId,
+        request: RequestId,
+        subject: Subject,
+        tenant: Tenant,
+        object: Object,
+        action: Action,
+        workflows: Vec<WorkflowName>,
+        /// How many could have been asked.
+        skipped: u32,
+        starts: Timestamp,
         ends: Timestamp,
         policy: PolicyDigest,
+        reason: Reason,
+    },
+    /// `glass.reviewed`: by somebody else.
+    GlassReviewed {
+        grant: GrantId,
+        request: RequestId,
+        tenant: Tenant,
+        object: Object,
+        subject: Subject,
+        by: Subject,
+        verdict: Verdict,
+        reason: Reason,
     },
     /// `grant.revoked`
     GrantRevoked {
@@ -234,6 +292,12 @@ pub enum Attempt {
     Reject,
     /// `access.withdrawn`
     Withdraw,
+    /// `grant.begun`
+    Begin,
+    /// `glass.broken`
+    BreakGlass,
+    /// `glass.reviewed`
+    ReviewGlass,
     /// `grant.revoked`
     Revoke,
     /// `access.locked`

@@ -303,7 +303,7 @@ pub(super) fn judge(
     let usable = |grant: &&Grant| {
         grant.object == *object
             && grant.action == action
-            && grant.is_live(now)
+            && grant.is_open(now)
             && workflows.is_subset(&grant.workflows)
     };
     let grant = state.live_grants_of(&who.tenant, &who.subject).filter(usable).max_by_key(|grant| grant.ends);

@@ -11,6 +11,7 @@
 //! Start with [`Access::authorize`] and `judge.rs` (one decision), then `decide/` (orders and approvals),
 //! `state/` (the fold), `owner.rs` (the task that ties them to the ledger).
 
+mod admission;
 mod browser;
 pub mod clock;
 pub mod decide;
@@ -21,6 +22,7 @@ mod error;
 pub mod fact;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod glass;
 mod handle;
 pub mod identity;
 pub mod ids;
@@ -53,6 +55,7 @@ pub use device::{Device, DeviceId, DeviceKeys};
 pub use enrollment::NotEnrolled;
 pub use error::AccessError;
 pub use fact::Renewal;
+pub use glass::Broken;
 pub use handle::{Access, AccessOptions, Approved, Ask};
 pub use identity::{Caller, Identity, Proof};
 pub use ids::{GrantId, RequestId, TokenId};
@@ -68,7 +71,7 @@ pub use policy::faults::PolicyFaults;
 pub use policy::{Policy, PolicyDigest};
 pub use reason::{Reason, Ticket};
 pub use scope::Scope;
-pub use state::{Approval, Grant, GrantStatus, Lock, Request, RequestStatus, Token};
+pub use state::{Approval, Glass, Grant, GrantStatus, Lock, Request, RequestStatus, Token, Verdict};
 pub use token::{AuthError, Purpose, SignError, TokenKeys, is_typed_as_ours};
 pub use vouching::Vouchers;
 pub use workflow::{Step, WorkflowName};

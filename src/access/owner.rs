@@ -25,7 +25,7 @@ use super::fact::{Actor, Fact};
 use super::identity::{BegunWith, Caller, Identity, Proof};
 use super::ids::{GrantId, random};
 use super::issuer::{KeyPrint, Outside};
-use super::judge::{Judgement, judge};
+use super::judge::{Explanation, Judgement, judge};
 use super::lock::LockTarget;
 use super::log::RecordLog;
 use super::names::Subject;
@@ -33,7 +33,7 @@ use super::permit::{Cause, Life, Registry};
 use super::policy::faults::PolicyFaults;
 use super::policy::{Policy, PolicyDigest};
 use super::reason::Reason;
-use super::state::{GrantStatus, State};
+use super::state::State;
 
 /// Orders that may wait for the owner. Each costs one durable append, about a millisecond: a full queue is about a
 /// quarter of a second of work, and more callers wait at the sender instead of in memory.
@@ -146,7 +146,9 @@ impl Owner {
     }
 
     fn next_wake(&self) -> Option<Timestamp> {
-        self.standing.read().ok().and_then(|standing| standing.state.next_end())
+        let standing = self.standing.read().ok()?;
+        let escalation = decide::next_escalation(&standing.state, &standing.policy);
+        standing.state.next_end().into_iter().chain(escalation).min()
     }
 
     async fn execute(&self, by: &Caller, command: &Command) -> Result<Vec<Fact>, AccessError> {
@@ -413,19 +415,20 @@ fn still_holds(life: &Life, standing: &Standing, now: Timestamp) -> Option<Cause
             None
         }
         Judgement::Allowed { explanation, .. } => {
-            let own = life.grant().and_then(|id| standing.state.grant(id));
-            let enough = own.is_some_and(|own| {
-                own.status == GrantStatus::Live
-                    && own.is_live(now)
-                    && explanation.workflows.iter().all(|name| own.workflows.contains(name))
-            });
-            (!enough).then_some(Cause::PolicyChanged)
+            (!rests_on_its_own(life, &explanation, standing, now)).then_some(Cause::PolicyChanged)
         }
         Judgement::NeedsApproval { .. } | Judgement::Denied { .. } => {
             let over = life.identity.expires.is_some_and(|end| now >= end);
             Some(if over { expiry_of(&life.identity) } else { Cause::PolicyChanged })
         }
     }
+}
+
+/// Whether the grant that a permit was given on still does, although another one would be taken today.
+fn rests_on_its_own(life: &Life, explanation: &Explanation, standing: &Standing, now: Timestamp) -> bool {
+    life.grant().and_then(|id| standing.state.grant(id)).is_some_and(|own| {
+        own.is_open(now) && explanation.workflows.iter().all(|name| own.workflows.contains(name))
+    })
 }
 
 /// The record of a policy that wasn't used.

@@ -74,7 +74,11 @@ fn claimed_roles(draft: Draft, roles: &[Role]) -> Draft {
 }
 
 fn names(workflows: &[WorkflowName]) -> Vec<String> {
-    workflows.iter().map(ToString::to_string).collect()
+    texts(workflows)
+}
+
+fn texts<T: ToString>(values: &[T]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
 }
 
 fn by(draft: Draft, actor: &Actor) -> Draft {
@@ -154,41 +158,58 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
             reason,
             ticket,
             claimed,
+            answer_by,
+            renews,
         } => {
-            let draft = about(done(Kind::AccessRequested), *request)
+            let mut draft = about(done(Kind::AccessRequested), *request)
                 .subject(subject.as_str())
                 .reason(reason.as_str())
                 .action(action.as_str())
                 .object(object.as_str())
                 .detail("tenant", tenant.as_str())
                 .detail("workflows", names(workflows))
-                .detail("minutes", *minutes);
-            let draft = claimed_roles(draft, claimed);
-            match ticket {
-                None => draft,
-                Some(ticket) => draft.detail("ticket", ticket.as_str()),
+                .detail("minutes", *minutes)
+                .detail("answer_by", answer_by.to_string());
+            draft = claimed_roles(draft, claimed);
+            if let Some(ticket) = ticket {
+                draft = draft.detail("ticket", ticket.as_str());
             }
+            if let Some(renewed) = renews {
+                draft = draft.detail("renews", renewed.to_string());
+            }
+            draft
         }
         Fact::Approved { request, tenant, object, requester, by: person, roles, minutes, reason } => {
-            let roles: Vec<String> = roles.iter().map(ToString::to_string).collect();
             let draft = why(about(done(Kind::AccessApproved), *request), reason.as_ref())
                 .subject(person.as_str())
                 .target(requester.as_str())
                 .object(object.as_str())
                 .detail("tenant", tenant.as_str())
-                .detail("roles", roles);
+                .detail("roles", texts(roles));
             match minutes {
                 None => draft,
                 Some(minutes) => draft.detail("minutes", *minutes),
             }
         }
-        Fact::Rejected { request, tenant, object, requester, by: person, reason } => {
+        Fact::Rejected { request, tenant, object, requester, by: person, wanted, reason } => {
             why(about(done(Kind::AccessRejected), *request), reason.as_ref())
                 .subject(person.as_str())
                 .target(requester.as_str())
                 .object(object.as_str())
                 .detail("tenant", tenant.as_str())
+                .detail("wanted", *wanted)
         }
+        Fact::Escalated { request, tenant, object, requester, roles } => {
+            about(done(Kind::AccessEscalated), *request)
+                .target(requester.as_str())
+                .object(object.as_str())
+                .detail("tenant", tenant.as_str())
+                .detail("roles", texts(roles))
+        }
+        Fact::Expired { request, tenant, object, requester } => about(done(Kind::AccessExpired), *request)
+            .target(requester.as_str())
+            .object(object.as_str())
+            .detail("tenant", tenant.as_str()),
         Fact::Withdrawn { request, tenant, object, by: person, reason } => {
             why(about(done(Kind::AccessWithdrawn), *request), reason.as_ref())
                 .subject(person.as_str())
@@ -206,18 +227,76 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
             approvals,
             starts,
             ends,
+            from_first_use,
             policy,
-        } => about(done(Kind::GrantIssued), *request)
-            .target(subject.as_str())
+        } => {
+            let draft = about(done(Kind::GrantIssued), *request)
+                .target(subject.as_str())
+                .action(action.as_str())
+                .object(object.as_str())
+                .grant(grant.to_string())
+                .policy(policy.to_string())
+                .detail("tenant", tenant.as_str())
+                .detail("workflows", names(workflows))
+                .detail("approvals", *approvals)
+                .detail("starts", starts.to_string())
+                .detail("ends", ends.to_string());
+            match from_first_use {
+                None => draft,
+                Some(minutes) => draft.detail("from_first_use", *minutes),
+            }
+        }
+        Fact::GrantBegun { grant, request, tenant, object, subject, ends } => {
+            about(done(Kind::GrantBegun), *request)
+                .subject(subject.as_str())
+                .object(object.as_str())
+                .grant(grant.to_string())
+                .detail("tenant", tenant.as_str())
+                .detail("ends", ends.to_string())
+        }
+        Fact::GlassTold { request, grant, tenant, object, subject, approver } => {
+            about(done(Kind::GlassTold), *request)
+                .subject(subject.as_str())
+                .target(approver.as_str())
+                .object(object.as_str())
+                .grant(grant.to_string())
+                .detail("tenant", tenant.as_str())
+        }
+        Fact::GlassBroken {
+            grant,
+            request,
+            subject,
+            tenant,
+            object,
+            action,
+            workflows,
+            skipped,
+            starts,
+            ends,
+            policy,
+            reason,
+        } => about(done(Kind::GlassBroken), *request)
+            .subject(subject.as_str())
+            .reason(reason.as_str())
             .action(action.as_str())
             .object(object.as_str())
             .grant(grant.to_string())
             .policy(policy.to_string())
             .detail("tenant", tenant.as_str())
             .detail("workflows", names(workflows))
-            .detail("approvals", *approvals)
+            .detail("skipped", *skipped)
             .detail("starts", starts.to_string())
             .detail("ends", ends.to_string()),
+        Fact::GlassReviewed { grant, request, tenant, object, subject, by: person, verdict, reason } => {
+            about(done(Kind::GlassReviewed), *request)
+                .subject(person.as_str())
+                .target(subject.as_str())
+                .reason(reason.as_str())
+                .object(object.as_str())
+                .grant(grant.to_string())
+                .detail("tenant", tenant.as_str())
+                .detail("verdict", verdict.as_str())
+        }
         Fact::GrantRevoked { grant, request, tenant, object, subject, by: actor, reason } => {
             why(by(about(done(Kind::GrantRevoked), *request), actor), reason.as_ref())
                 .target(subject.as_str())
@@ -289,6 +368,9 @@ fn refused(attempt: &RefusedAttempt) -> Draft {
         Attempt::Approve => Kind::AccessApproved,
         Attempt::Reject => Kind::AccessRejected,
         Attempt::Withdraw => Kind::AccessWithdrawn,
+        Attempt::Begin => Kind::GrantBegun,
+        Attempt::BreakGlass => Kind::GlassBroken,
+        Attempt::ReviewGlass => Kind::GlassReviewed,
         Attempt::Revoke => Kind::GrantRevoked,
         Attempt::Lock => Kind::AccessLocked,
         Attempt::Unlock => Kind::AccessUnlocked,
@@ -387,6 +469,8 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             reason: parts.reason()?.ok_or("it has no reason")?,
             ticket: parts.optional("ticket")?,
             claimed: parts.list_if_any("claimed_roles")?,
+            answer_by: parts.detail("answer_by")?,
+            renews: parts.optional("renews")?,
         },
         Kind::AccessApproved => Fact::Approved {
             request: parts.request()?,
@@ -404,7 +488,21 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             object: parse("object", parts.object)?,
             requester: parts.person(Personal::Target)?,
             by: parts.person(Personal::Subject)?,
+            wanted: parts.number("wanted")?.ok_or("it doesn't say how many refusals were wanted")?,
             reason: parts.reason()?,
+        },
+        Kind::AccessEscalated => Fact::Escalated {
+            request: parts.request()?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            requester: parts.person(Personal::Target)?,
+            roles: parts.list("roles")?,
+        },
+        Kind::AccessExpired => Fact::Expired {
+            request: parts.request()?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            requester: parts.person(Personal::Target)?,
         },
         Kind::AccessWithdrawn => Fact::Withdrawn {
             request: parts.request()?,
@@ -424,7 +522,48 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             approvals: parts.number("approvals")?.ok_or("it has no approvals")?,
             starts: parts.detail("starts")?,
             ends: parts.detail("ends")?,
+            from_first_use: parts.number("from_first_use")?,
             policy: parse("policy", parts.policy)?,
+        },
+        Kind::GrantBegun => Fact::GrantBegun {
+            grant: parse("grant", parts.grant)?,
+            request: parts.request()?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            subject: parts.person(Personal::Subject)?,
+            ends: parts.detail("ends")?,
+        },
+        Kind::GlassTold => Fact::GlassTold {
+            request: parts.request()?,
+            grant: parse("grant", parts.grant)?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            subject: parts.person(Personal::Subject)?,
+            approver: parts.person(Personal::Target)?,
+        },
+        Kind::GlassBroken => Fact::GlassBroken {
+            grant: parse("grant", parts.grant)?,
+            request: parts.request()?,
+            subject: parts.person(Personal::Subject)?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            action: parse("action", parts.action)?,
+            workflows: parts.list("workflows")?,
+            skipped: parts.number("skipped")?.ok_or("it doesn't say how many were skipped")?,
+            starts: parts.detail("starts")?,
+            ends: parts.detail("ends")?,
+            policy: parse("policy", parts.policy)?,
+            reason: parts.reason()?.ok_or("it has no reason")?,
+        },
+        Kind::GlassReviewed => Fact::GlassReviewed {
+            grant: parse("grant", parts.grant)?,
+            request: parts.request()?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            subject: parts.person(Personal::Target)?,
+            by: parts.person(Personal::Subject)?,
+            verdict: parts.detail("verdict")?,
+            reason: parts.reason()?.ok_or("it has no reason")?,
         },
         Kind::GrantRevoked => Fact::GrantRevoked {
             grant: parse("grant", parts.grant)?,

@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
 use super::{
-    connect, device, grants, ledger, locks, log, login, publish, requests, search, sessions, subjects,
+    connect, device, glass, grants, ledger, locks, log, login, publish, requests, search, sessions, subjects,
     tokens, tunnels,
 };
 
@@ -27,6 +27,9 @@ enum Command {
     Request(requests::Ask),
     #[command(subcommand)]
     Requests(requests::Requests),
+    BreakGlass(glass::BreakGlass),
+    #[command(subcommand)]
+    Glass(glass::Glass),
     #[command(subcommand)]
     Grants(grants::Grants),
     #[command(subcommand)]
@@ -91,6 +94,8 @@ impl Client {
             Command::Connect(command) => connect::run(connection, command).await?,
             Command::Request(command) => requests::ask(connection, command).await?,
             Command::Requests(command) => requests::run(connection, command).await?,
+            Command::BreakGlass(command) => glass::break_it(connection, command).await?,
+            Command::Glass(command) => glass::run(connection, command).await?,
             Command::Grants(command) => grants::run(connection, command).await?,
             Command::Sessions(command) => sessions::run(connection, command).await?,
             Command::Tokens(command) => tokens::run(connection, command).await?,

@@ -12,6 +12,7 @@ mod demo_app;
 mod device;
 mod device_file;
 mod failure;
+mod glass;
 mod grants;
 mod init;
 mod keys;

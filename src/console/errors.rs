@@ -54,6 +54,8 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         Refused::NotAllowed { .. }
         | Refused::OwnRequest { .. }
         | Refused::NotEligible { .. }
+        | Refused::TooNear { .. }
+        | Refused::GlassUnreviewed { .. }
         | Refused::LockElsewhere { .. }
         | Refused::OtherTenant { .. } => StatusCode::FORBIDDEN,
         Refused::NoSuchRequest { .. }
@@ -69,6 +71,9 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         | Refused::ReasonNames
         | Refused::NoTokenFor { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Refused::AlreadyApproved { .. }
+        | Refused::AlreadyDenied { .. }
+        | Refused::GrantBegun { .. }
+        | Refused::GlassReviewed { .. }
         | Refused::NotPending { .. }
         | Refused::GrantEnded { .. }
         | Refused::TokenRevoked { .. }

@@ -8,6 +8,7 @@ mod devices;
 mod disclosing;
 mod errors;
 mod extract;
+mod glass;
 mod grants;
 mod health;
 mod ledger;
@@ -130,6 +131,8 @@ fn api(shared: Shared) -> Router {
         .route("/api/v1/requests/{id}/approve", post(requests::approve))
         .route("/api/v1/requests/{id}/deny", post(requests::deny))
         .route("/api/v1/requests/{id}/withdraw", post(requests::withdraw))
+        .route("/api/v1/glass", get(glass::list).post(glass::break_it))
+        .route("/api/v1/glass/{id}/review", post(glass::review))
         .route("/api/v1/grants", get(grants::list))
         .route("/api/v1/grants/{id}/revoke", post(grants::revoke))
         .route("/api/v1/sessions", get(sessions::list))

@@ -11,6 +11,7 @@ use crate::access::names::{Subject, Tenant};
 use crate::access::object::{Action, Object};
 use crate::access::reason::{Reason, Ticket};
 use crate::access::scope::Scope;
+use crate::access::state::Verdict;
 use crate::access::token::Purpose;
 
 /// An order. Ids that it may need are made beforehand: the decision itself draws no randomness.
@@ -25,6 +26,7 @@ pub enum Command {
         minutes: u32,
         reason: Reason,
         ticket: Option<Ticket>,
+        renews: Option<GrantId>,
     },
     /// Agree to a request; `grant` is the id to use if that completes it.
     Approve { request: RequestId, grant: GrantId, minutes: Option<u32>, reason: Option<Reason> },
@@ -32,6 +34,12 @@ pub enum Command {
     Reject { request: RequestId, reason: Option<Reason> },
     /// Take one's own request back.
     Withdraw { request: RequestId, reason: Option<Reason> },
+    /// Go in without the approval that policy demands.
+    BreakGlass { id: RequestId, grant: GrantId, object: Object, action: Action, minutes: u32, reason: Reason },
+    /// Say whether somebody was right to do that.
+    ReviewGlass { grant: GrantId, verdict: Verdict, reason: Reason },
+    /// Use one's own grant for the first time.
+    Begin { grant: GrantId },
     /// End a grant now.
     Revoke { grant: GrantId, reason: Option<Reason> },
     /// Lock something.
@@ -70,6 +78,9 @@ impl Command {
             Self::Approve { .. } => Attempt::Approve,
             Self::Reject { .. } => Attempt::Reject,
             Self::Withdraw { .. } => Attempt::Withdraw,
+            Self::BreakGlass { .. } => Attempt::BreakGlass,
+            Self::ReviewGlass { .. } => Attempt::ReviewGlass,
+            Self::Begin { .. } => Attempt::Begin,
             Self::Revoke { .. } => Attempt::Revoke,
             Self::Lock { .. } => Attempt::Lock,
             Self::Unlock { .. } => Attempt::Unlock,

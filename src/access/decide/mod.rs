@@ -8,19 +8,22 @@ mod approval;
 mod command;
 mod devices;
 mod erasing;
+mod glass;
 mod guarding;
 mod refusal;
+mod waiting;
 
 use jiff::Timestamp;
 
 pub use approval::{eligible, waits_for};
 pub use command::Command;
+pub use glass::was_told;
 pub use refusal::Refusal;
+pub use waiting::{due, next_escalation};
 
 use super::fact::{Actor, Fact, RefusedAttempt};
 use super::identity::{Caller, Identity};
-use super::ids::GrantId;
-use super::judge::{check_locks, check_standing};
+use super::judge::check_standing;
 use super::object::{Object, Part};
 use super::policy::Policy;
 use super::state::State;
@@ -61,6 +64,11 @@ pub fn decide(
         }
         Command::Reject { request, reason } => case.reject(person(by)?, *request, reason.as_ref()),
         Command::Withdraw { request, reason } => case.withdraw(person(by)?, *request, reason.as_ref()),
+        Command::BreakGlass { .. } => case.break_glass(person(by)?, command),
+        Command::ReviewGlass { grant, verdict, reason } => {
+            case.review_glass(person(by)?, *grant, *verdict, reason)
+        }
+        Command::Begin { grant } => case.begin(person(by)?, *grant),
         Command::Revoke { grant, reason } => case.revoke(by, *grant, reason.as_ref()),
         Command::Lock { target, tenant, until, reason } => {
             case.lock(by, target, tenant, *until, reason.as_ref())
@@ -81,38 +89,14 @@ pub fn decide(
     }
 }
 
-/// Facts that are due without an order: ends that have come, and grants whose approvals are complete.
-///
-/// A request is granted as soon as every step holds under the policy in force. Usually that is at an approval; but
-/// the gateway may have stopped between the approval's record and the grant's, or a new policy may ask for less.
-/// `mint` makes ids.
-pub fn due(state: &State, policy: &Policy, now: Timestamp, mut mint: impl FnMut() -> GrantId) -> Vec<Fact> {
-    let case = Case { state, policy, now };
-    let expired = state.overdue(now).map(|grant| Fact::GrantExpired {
-        grant: grant.id,
-        request: grant.request,
-        tenant: grant.tenant.clone(),
-        object: grant.object.clone(),
-        subject: grant.subject.clone(),
-    });
-    let mut facts: Vec<Fact> = expired.collect();
-    for request in state.pending().filter(|request| !request.approvals.is_empty()) {
-        if let Ok(demand) = case.demand(request)
-            && check_locks(state, policy, &request.subject, &request.claimed, &request.tenant, now).is_ok()
-            && case.still_missing(request, &demand.steps, None).is_empty()
-        {
-            facts.push(case.grant(request, mint(), &demand, None));
-        }
-    }
-    facts
-}
-
 /// The record of an order that was refused because of who gave it.
 pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State) -> Fact {
     let (mut request, mut grant) = (None, None);
     let object;
     match command {
-        Command::Request { object: asked, .. } | Command::SignIn { object: asked, .. } => {
+        Command::Request { object: asked, .. }
+        | Command::SignIn { object: asked, .. }
+        | Command::BreakGlass { object: asked, .. } => {
             object = Some(asked.clone());
         }
         Command::Approve { request: id, .. }
@@ -121,7 +105,9 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
             request = Some(*id);
             object = state.request(*id).map(|request| request.object.clone());
         }
-        Command::Revoke { grant: id, .. } => {
+        Command::Begin { grant: id }
+        | Command::ReviewGlass { grant: id, .. }
+        | Command::Revoke { grant: id, .. } => {
             grant = Some(*id);
             object = state.grant(*id).map(|grant| grant.object.clone());
         }

@@ -31,6 +31,12 @@ pub enum Refusal {
     /// One person counts once.
     #[error("you have already approved {request}; it waits for {}", shown(.wanted))]
     AlreadyApproved { request: RequestId, wanted: Vec<Step> },
+    /// A refusal stands.
+    #[error("you have refused {request} already")]
+    AlreadyDenied { request: RequestId },
+    /// Who reports to the requester, or whom they report to, may be excluded.
+    #[error("you are too near to {requester} to decide on {request}: one of you reports to the other")]
+    TooNear { request: RequestId, requester: Subject },
     /// No such request in the caller's tenant.
     #[error("there is no request {request}")]
     NoSuchRequest { request: RequestId },
@@ -40,6 +46,15 @@ pub enum Refusal {
     /// No such grant in the caller's tenant.
     #[error("there is no grant {grant}")]
     NoSuchGrant { grant: GrantId },
+    /// The glass stays whole until somebody else has looked at the last time.
+    #[error("you broke the glass before, and nobody has reviewed {grant} yet")]
+    GlassUnreviewed { grant: GrantId },
+    /// A review stands.
+    #[error("{grant} is reviewed already")]
+    GlassReviewed { grant: GrantId },
+    /// Its time runs already.
+    #[error("{grant} was used before")]
+    GrantBegun { grant: GrantId },
     /// The grant has ended.
     #[error("{grant} has ended already")]
     GrantEnded { grant: GrantId },
@@ -124,7 +139,7 @@ pub enum Refusal {
 }
 
 fn shown(steps: &[Step]) -> String {
-    let each: Vec<String> = steps.iter().map(|step| format!("{} of {}", step.people, step.role)).collect();
+    let each: Vec<String> = steps.iter().map(ToString::to_string).collect();
     if each.is_empty() { "nobody".to_owned() } else { each.join(" and ") }
 }
 
@@ -138,9 +153,14 @@ impl Refusal {
             Self::OwnRequest { .. } => "own-request",
             Self::NotEligible { .. } => "not-eligible",
             Self::AlreadyApproved { .. } => "already-approved",
+            Self::AlreadyDenied { .. } => "already-denied",
+            Self::TooNear { .. } => "too-near",
             Self::NoSuchRequest { .. } => "no-such-request",
             Self::NotPending { .. } => "not-pending",
             Self::NoSuchGrant { .. } => "no-such-grant",
+            Self::GlassUnreviewed { .. } => "glass-unreviewed",
+            Self::GlassReviewed { .. } => "glass-reviewed",
+            Self::GrantBegun { .. } => "grant-begun",
             Self::GrantEnded { .. } => "grant-ended",
             Self::NoSuchToken { .. } => "no-such-token",
             Self::TokenRevoked { .. } => "token-revoked",
@@ -181,6 +201,8 @@ impl Refusal {
                 | Self::JoinSpent { .. }
                 | Self::OwnRequest { .. }
                 | Self::NotEligible { .. }
+                | Self::TooNear { .. }
+                | Self::GlassUnreviewed { .. }
                 | Self::LockElsewhere { .. }
                 | Self::OtherTenant { .. }
         )
@@ -192,15 +214,21 @@ impl Refusal {
             Self::Standing(error) => error.hint(),
             Self::NotAPerson => "log in with a token",
             Self::NotAllowed { .. } | Self::OtherTenant { .. } => "ask an admin, or have the policy changed",
-            Self::OwnRequest { .. } | Self::NotEligible { .. } | Self::AlreadyApproved { .. } => {
-                "`sallyport requests show` lists who can decide on it"
-            }
+            Self::OwnRequest { .. }
+            | Self::NotEligible { .. }
+            | Self::TooNear { .. }
+            | Self::AlreadyDenied { .. }
+            | Self::AlreadyApproved { .. } => "`sallyport requests show` lists who can decide on it",
             Self::NoSuchRequest { .. } | Self::NotPending { .. } => {
                 "`sallyport requests list` shows what waits"
             }
-            Self::NoSuchGrant { .. } | Self::GrantEnded { .. } => {
+            Self::NoSuchGrant { .. } | Self::GrantEnded { .. } | Self::GrantBegun { .. } => {
                 "`sallyport grants list` shows what is live"
             }
+            Self::GlassUnreviewed { .. } => {
+                "have somebody who may approve it review it with `sallyport glass review`"
+            }
+            Self::GlassReviewed { .. } => "`sallyport glass list` shows what waits for a review",
             Self::NoSuchToken { .. } | Self::TokenRevoked { .. } => {
                 "`sallyport tokens list` shows what is live"
             }

@@ -10,6 +10,7 @@ use crate::access::names::Tenant;
 use crate::access::object::{Action, Object};
 use crate::access::policy::PolicyDigest;
 use crate::access::reason::Ticket;
+use crate::access::state::Verdict;
 use crate::access::token::Purpose;
 
 fn parts_of<'a>(draft: &'a Draft, personal: &'a Values) -> Parts<'a> {
@@ -74,6 +75,7 @@ fn workflows() -> impl Strategy<Value = Vec<WorkflowName>> {
     proptest::collection::vec("[a-z]{1,9}".prop_map(|text| text.parse().unwrap()), 0..3)
 }
 
+#[expect(clippy::too_many_lines, reason = "a table: one arm for each fact")]
 fn fact() -> impl Strategy<Value = Fact> {
     let who = (ids(), subject(), subject(), actor(), target());
     let what = (
@@ -93,7 +95,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         time(),
         time(),
     );
-    (0u8..16, who, what, how).prop_map(
+    (0u8..22, who, what, how).prop_map(
         |(
             which,
             ((request, grant, token), subject, other, by, target),
@@ -136,6 +138,8 @@ fn fact() -> impl Strategy<Value = Fact> {
                 minutes,
                 reason: reason.unwrap_or_else(|| "because".parse().unwrap()),
                 ticket,
+                answer_by: ends,
+                renews: fewer.map(|_| grant),
                 claimed: roles,
             },
             3 => Fact::Approved {
@@ -148,7 +152,10 @@ fn fact() -> impl Strategy<Value = Fact> {
                 minutes: fewer,
                 reason,
             },
-            4 => Fact::Rejected { request, tenant, object, requester: subject, by: other, reason },
+            4 => {
+                let requester = subject;
+                Fact::Rejected { request, tenant, object, requester, by: other, wanted: minutes, reason }
+            }
             5 => Fact::Withdrawn { request, tenant, object, by: subject, reason },
             6 => Fact::GrantIssued {
                 grant,
@@ -161,6 +168,7 @@ fn fact() -> impl Strategy<Value = Fact> {
                 approvals: minutes,
                 starts,
                 ends,
+                from_first_use: fewer,
                 policy,
             },
             7 => Fact::GrantRevoked { grant, request, tenant, object, subject, by, reason },
@@ -176,6 +184,34 @@ fn fact() -> impl Strategy<Value = Fact> {
                 expires: ends,
             },
             14 => Fact::DeviceRevoked { device: DeviceId::from_bytes([7; 16]), tenant, by, reason },
+            18 => Fact::GlassTold { request, grant, tenant, object, subject, approver: other },
+            19 => Fact::GlassBroken {
+                grant,
+                request,
+                subject,
+                tenant,
+                object,
+                action,
+                workflows,
+                skipped: minutes,
+                starts,
+                ends,
+                policy,
+                reason: reason.unwrap_or_else(|| "because".parse().unwrap()),
+            },
+            20 => Fact::GlassReviewed {
+                grant,
+                request,
+                tenant,
+                object,
+                subject,
+                by: other,
+                verdict: if minutes % 2 == 0 { Verdict::Justified } else { Verdict::Unjustified },
+                reason: reason.unwrap_or_else(|| "because".parse().unwrap()),
+            },
+            21 => Fact::Escalated { request, tenant, object, requester: subject, roles },
+            16 => Fact::Expired { request, tenant, object, requester: subject },
+            17 => Fact::GrantBegun { grant, request, tenant, object, subject, ends },
             11 => Fact::Erased { key: KeyId::from_bytes([9; 16]), by, reason },
             _ => Fact::PolicyLoaded { digest: policy, previous, rules: u64::from(minutes), by },
         },

@@ -116,6 +116,13 @@ fn forget_in_request(request: &mut Request, person: &Subject, nobody: &Subject) 
         approval.by.clone_from(nobody);
         approval.reason = approval.reason.take().map(|_| Reason::erased());
     }
+    for told in request.told.iter_mut().filter(|told| *told == person) {
+        told.clone_from(nobody);
+    }
+    for denial in request.denials.iter_mut().filter(|denial| denial.by == *person) {
+        denial.by.clone_from(nobody);
+        denial.reason = denial.reason.take().map(|_| Reason::erased());
+    }
     if let RequestStatus::Rejected { by, reason, .. } = &mut request.status
         && by == person
     {
@@ -128,6 +135,15 @@ fn forget_in_grant(grant: &mut Grant, person: &Subject, nobody: &Subject) {
     let theirs = grant.subject == *person;
     if theirs {
         grant.subject.clone_from(nobody);
+    }
+    if let Some(glass) = &mut grant.glass {
+        if theirs {
+            glass.reason = Reason::erased();
+        }
+        if let Some(review) = glass.review.as_mut().filter(|review| review.by == *person) {
+            review.by.clone_from(nobody);
+            review.reason = Reason::erased();
+        }
     }
     if let GrantStatus::Revoked { by, reason, .. } = &mut grant.status {
         // The operator has no name: their words are sealed with the name of whom they speak of.

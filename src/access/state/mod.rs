@@ -5,6 +5,7 @@
 //! were erased are folded under the name that is left of them (`erasure`).
 
 mod erasure;
+mod glass;
 mod grant;
 mod request;
 mod standing;
@@ -14,8 +15,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::{SignedDuration, Timestamp};
 use sallyport_audit::KeyId;
 
+pub use glass::{Glass, GlassReview, Verdict};
 pub use grant::{Grant, GrantStatus};
-pub use request::{Approval, Request, RequestStatus};
+pub use request::{Approval, Denial, Request, RequestStatus};
 pub use standing::{Lock, Token};
 
 use super::device::{Device, DeviceId};
@@ -41,6 +43,10 @@ pub struct State {
     live: HashMap<(Tenant, Subject), BTreeSet<GrantId>>,
     /// The same, by their end.
     ends: BTreeSet<(Timestamp, GrantId)>,
+    /// Breakings of the glass that nobody has reviewed.
+    unreviewed: BTreeSet<GrantId>,
+    /// Requests that wait, by when they must be answered.
+    answers: BTreeSet<(Timestamp, RequestId)>,
     /// Requests that wait, by who asked.
     pending: HashMap<(Tenant, Subject), BTreeSet<RequestId>>,
     policy: Option<PolicyDigest>,
@@ -96,6 +102,7 @@ impl State {
             Fact::Approved { request, by, roles, minutes, reason, .. } => {
                 if let Some(request) = self.pending_mut(*request)
                     && !request.approvals.iter().any(|approval| approval.by == *by)
+                    && !request.denials.iter().any(|denial| denial.by == *by)
                 {
                     request.approvals.push(Approval {
                         by: by.clone(),
@@ -106,15 +113,23 @@ impl State {
                     });
                 }
             }
-            Fact::Rejected { request, by, reason, .. } => {
-                let status =
-                    RequestStatus::Rejected { by: by.clone(), at: stamp.time, reason: reason.clone() };
-                self.settle(*request, status);
+            Fact::Rejected { .. } => self.rejected(stamp, fact),
+            Fact::Escalated { request, roles, .. } => {
+                if let Some(request) = self.pending_mut(*request) {
+                    request.escalated.extend(roles.iter().cloned());
+                }
+            }
+            Fact::Expired { request, .. } => {
+                self.settle(*request, RequestStatus::Expired { at: stamp.time });
             }
             Fact::Withdrawn { request, .. } => {
                 self.settle(*request, RequestStatus::Withdrawn { at: stamp.time });
             }
             Fact::GrantIssued { .. } => self.granted(fact),
+            Fact::GlassTold { .. } => self.glass_told(fact),
+            Fact::GlassBroken { .. } => self.glass_broken(fact),
+            Fact::GlassReviewed { .. } => self.glass_reviewed(stamp, fact),
+            Fact::GrantBegun { grant, ends, .. } => self.begun(stamp, *grant, *ends),
             Fact::GrantRevoked { grant, by, reason, .. } => {
                 let by = by.person().cloned();
                 self.end(*grant, GrantStatus::Revoked { at: stamp.time, by, reason: reason.clone() });
@@ -218,6 +233,8 @@ impl State {
             minutes,
             reason,
             ticket,
+            answer_by,
+            renews,
             claimed,
         } = fact
         else {
@@ -227,6 +244,7 @@ impl State {
             return;
         }
         self.pending.entry((tenant.clone(), subject.clone())).or_default().insert(*request);
+        self.answers.insert((*answer_by, *request));
         let asked = Request {
             id: *request,
             subject: subject.clone(),
@@ -239,7 +257,12 @@ impl State {
             ticket: ticket.clone(),
             claimed: claimed.clone(),
             at: stamp.time,
+            answer_by: *answer_by,
+            renews: *renews,
+            escalated: BTreeSet::new(),
+            told: Vec::new(),
             approvals: Vec::new(),
+            denials: Vec::new(),
             status: RequestStatus::Pending,
         };
         self.requests.insert(*request, asked);
@@ -257,23 +280,12 @@ impl State {
             approvals: _,
             starts,
             ends,
+            from_first_use,
             policy,
         } = fact
         else {
             return;
         };
-        let asked = self.pending_mut(*request).is_some_and(|asked| {
-            asked.subject == *subject
-                && asked.tenant == *tenant
-                && asked.object == *object
-                && asked.action == *action
-        });
-        if !asked || self.grants.contains_key(grant) {
-            return;
-        }
-        self.settle(*request, RequestStatus::Granted { grant: *grant });
-        self.live.entry((tenant.clone(), subject.clone())).or_default().insert(*grant);
-        self.ends.insert((*ends, *grant));
         let given = Grant {
             id: *grant,
             request: *request,
@@ -284,10 +296,38 @@ impl State {
             workflows: workflows.iter().cloned().collect(),
             starts: *starts,
             ends: *ends,
+            from_first_use: *from_first_use,
+            begun: None,
+            glass: None,
             policy: *policy,
             status: GrantStatus::Live,
         };
-        self.grants.insert(*grant, given);
+        self.give(given);
+    }
+
+    /// One person's refusal takes the place of their approval, and enough of them end the request.
+    fn rejected(&mut self, stamp: Stamp, fact: &Fact) {
+        let Fact::Rejected { request: id, by, wanted, reason, .. } = fact else { return };
+        let Some(request) = self.pending_mut(*id) else { return };
+        request.approvals.retain(|approval| approval.by != *by);
+        if !request.denials.iter().any(|denial| denial.by == *by) {
+            request.denials.push(Denial { by: by.clone(), at: stamp.time, reason: reason.clone() });
+        }
+        if u64::try_from(request.denials.len()).is_ok_and(|count| count >= u64::from(*wanted)) {
+            let status = RequestStatus::Rejected { by: by.clone(), at: stamp.time, reason: reason.clone() };
+            self.settle(*id, status);
+        }
+    }
+
+    /// A grant's time runs from now on.
+    fn begun(&mut self, stamp: Stamp, id: GrantId, ends: Timestamp) {
+        let waits = |grant: &&mut Grant| grant.status == GrantStatus::Live && grant.from_first_use.is_some();
+        let Some(grant) = self.grants.get_mut(&id).filter(waits) else { return };
+        self.ends.remove(&(grant.ends, id));
+        grant.from_first_use = None;
+        grant.begun = Some(stamp.time);
+        grant.ends = ends;
+        self.ends.insert((ends, id));
     }
 
     fn pending_mut(&mut self, request: RequestId) -> Option<&mut Request> {
@@ -297,7 +337,8 @@ impl State {
     fn settle(&mut self, id: RequestId, status: RequestStatus) {
         let Some(request) = self.pending_mut(id) else { return };
         request.status = status;
-        let key = (request.tenant.clone(), request.subject.clone());
+        let (key, answer_by) = ((request.tenant.clone(), request.subject.clone()), request.answer_by);
+        self.answers.remove(&(answer_by, id));
         if let Some(waiting) = self.pending.get_mut(&key) {
             waiting.remove(&id);
             if waiting.is_empty() {
@@ -369,9 +410,17 @@ impl State {
         due.filter_map(|(_, id)| self.grants.get(id))
     }
 
-    /// When the next grant ends.
+    /// Requests that nobody has answered in time, and whose end isn't recorded yet.
+    pub fn unanswered(&self, now: Timestamp) -> impl Iterator<Item = &Request> {
+        let due = self.answers.iter().take_while(move |(by, _)| *by <= now);
+        due.filter_map(|(_, id)| self.requests.get(id))
+    }
+
+    /// When the next grant ends, or the next request.
     pub fn next_end(&self) -> Option<Timestamp> {
-        self.ends.first().map(|(ends, _)| *ends)
+        let grant = self.ends.first().map(|(ends, _)| *ends);
+        let request = self.answers.first().map(|(by, _)| *by);
+        grant.into_iter().chain(request).min()
     }
 
     /// A token by its id.

@@ -1,11 +1,13 @@
 //! Tests of access as a whole. Each is a sentence of the specification.
 
+mod algebra;
 mod approvals;
 mod browsers;
 mod casbin_traps;
 mod devices;
 mod examples;
 mod faults_of_policy;
+mod glass;
 mod outsiders;
 mod over_the_ledger;
 mod permits;
@@ -256,6 +258,7 @@ pub(super) fn ask(tunnel: &str, minutes: u32) -> Ask {
         minutes,
         reason: "to see it".parse().unwrap(),
         ticket: Some("OPS-1".parse().unwrap()),
+        renews: None,
     }
 }
 
