@@ -1,11 +1,11 @@
 //! What can happen in access, each one ledger record. State is the fold of these and nothing else.
 
 use jiff::Timestamp;
-use sallyport_audit::KeyId;
+use sallyport_audit::{Digest, KeyId};
 
 use super::device::{DeviceId, DeviceKeys};
 use super::identity::BegunWith;
-use super::ids::{GrantId, RequestId, TokenId};
+use super::ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
 use super::issuer::{IssuerName, KeyPrint};
 use super::lock::LockTarget;
 use super::names::{Role, Subject, Tenant};
@@ -13,6 +13,7 @@ use super::object::{Action, Object};
 use super::policy::PolicyDigest;
 use super::reason::{Reason, Ticket};
 use super::scope::Scope;
+use super::share::{ShareEnd, ShareRole};
 use super::state::Verdict;
 use super::token::Purpose;
 use super::workflow::WorkflowName;
@@ -194,6 +195,66 @@ pub enum Fact {
     },
     /// `grant.expired`
     GrantExpired { grant: GrantId, request: RequestId, tenant: Tenant, object: Object, subject: Subject },
+    /// `share.offered`
+    ShareOffered {
+        share: ShareId,
+        tenant: Tenant,
+        object: Object,
+        role: ShareRole,
+        to: Subject,
+        by: Actor,
+        until: Option<Timestamp>,
+        accept_by: Timestamp,
+    },
+    /// `share.accepted`
+    ShareAccepted { share: ShareId, tenant: Tenant, object: Object, by: Subject },
+    /// `share.ended`; `by` is nobody if it was time.
+    ShareEnded {
+        share: ShareId,
+        tenant: Tenant,
+        object: Object,
+        to: Subject,
+        cause: ShareEnd,
+        by: Option<Actor>,
+        reason: Option<Reason>,
+    },
+    /// `review.item`: a role that policy gives somebody; recorded before the review begins.
+    ReviewItem { review: ReviewId, tenant: Tenant, subject: Subject, role: Role },
+    /// `review.started`: the population is what is live in the tenant here, and the roles recorded for it before.
+    ReviewStarted {
+        review: ReviewId,
+        tenant: Tenant,
+        by: Actor,
+        reviewers: Role,
+        deadline: Timestamp,
+        items: u32,
+        digest: Digest,
+    },
+    /// `review.decided`
+    ReviewDecided {
+        review: ReviewId,
+        tenant: Tenant,
+        item: u32,
+        subject: Subject,
+        by: Subject,
+        keep: bool,
+        /// Seconds since the reviewer's decision before it.
+        took: u64,
+        reason: Reason,
+    },
+    /// `review.closed`; `by` is nobody at the deadline.
+    ReviewClosed {
+        review: ReviewId,
+        tenant: Tenant,
+        by: Option<Actor>,
+        kept: u32,
+        revoked: u32,
+        unreviewed: u32,
+    },
+    /// `tunnel.described`
+    TunnelDescribed { tenant: Tenant, object: Object, by: Subject, words: Reason },
+    /// `tunnel.deleted`
+    TunnelDeleted { tenant: Tenant, object: Object, by: Subject, reason: Reason },
     /// `access.locked`
     Locked { target: LockTarget, tenant: Tenant, until: Option<Timestamp>, by: Actor, reason: Option<Reason> },
     /// `access.unlocked`
@@ -294,6 +355,22 @@ pub enum Attempt {
     Withdraw,
     /// `grant.begun`
     Begin,
+    /// `review.started`
+    StartReview,
+    /// `review.decided`
+    DecideReview,
+    /// `review.closed`
+    CloseReview,
+    /// `share.offered`
+    Share,
+    /// `share.accepted`
+    AcceptShare,
+    /// `share.ended`
+    EndShare,
+    /// `tunnel.described`
+    Describe,
+    /// `tunnel.deleted`
+    DeleteTunnel,
     /// `glass.broken`
     BreakGlass,
     /// `glass.reviewed`

@@ -33,7 +33,7 @@ use super::permit::{Cause, Life, Registry};
 use super::policy::faults::PolicyFaults;
 use super::policy::{Policy, PolicyDigest};
 use super::reason::Reason;
-use super::state::State;
+use super::state::{Share, State};
 
 /// Orders that may wait for the owner. Each costs one durable append, about a millisecond: a full queue is about a
 /// quarter of a second of work, and more callers wait at the sender instead of in memory.
@@ -209,6 +209,8 @@ impl Owner {
                 | Fact::TokenRevoked { .. }
                 | Fact::DeviceRevoked { .. }
                 | Fact::IssuerKeys { .. }
+                | Fact::ShareEnded { .. }
+                | Fact::TunnelDeleted { .. }
                 | Fact::Locked { .. }
         );
         let mut append = self.log.append(fact.clone());
@@ -238,7 +240,20 @@ impl Owner {
             standing.unrecorded.retain(|other| other != fact);
         }
         self.end_permits(fact, decided_at);
+        if matches!(fact, Fact::Locked { .. }) {
+            self.end_what_rests_on_others(decided_at);
+        }
         Ok(())
+    }
+
+    /// Whoever was locked out may have shared: what rests on that ends with them.
+    fn end_what_rests_on_others(&self, decided_at: Instant) {
+        let Ok(standing) = self.standing.read() else { return };
+        let now = self.clock.now();
+        self.registry.sweep(decided_at, |life| {
+            let shared = !life.explanation.shares.is_empty();
+            if shared { still_holds(life, &standing, now).map(|_| Cause::ShareEnded) } else { None }
+        });
     }
 
     /// Ends the permits that a fact takes the ground from.
@@ -251,6 +266,13 @@ impl Owner {
             Fact::GrantExpired { grant, .. } => {
                 sweep(&|life| (life.grant() == Some(*grant)).then_some(Cause::GrantExpired))
             }
+            Fact::ShareEnded { share, .. } => {
+                sweep(&|life| life.explanation.shares.contains(share).then_some(Cause::ShareEnded))
+            }
+            Fact::TunnelDeleted { tenant, object, .. } => sweep(&|life| {
+                let of_it = life.explanation.object == *object && life.identity.tenant == *tenant;
+                of_it.then_some(Cause::TunnelDeleted)
+            }),
             Fact::TokenRevoked { token, .. } => sweep(&|life| {
                 let shown = match life.identity.proof {
                     Proof::Token(id) => Some(id),
@@ -387,7 +409,15 @@ pub(super) async fn reap(standing: Arc<RwLock<Standing>>, registry: Arc<Registry
             };
             let by_grant =
                 standing.read().ok().and_then(|standing| ends(&standing)).is_some_and(|ends| ends <= now);
-            Some(if by_grant { Cause::GrantExpired } else { expiry_of(&life.identity) })
+            let by_share = standing.read().is_ok_and(|standing| {
+                let over = |share: &Share| share.until.is_some_and(|until| until <= now);
+                life.explanation.shares.iter().filter_map(|id| standing.state.share(*id)).any(over)
+            });
+            Some(match (by_grant, by_share) {
+                (true, _) => Cause::GrantExpired,
+                (false, true) => Cause::ShareEnded,
+                (false, false) => expiry_of(&life.identity),
+            })
         });
         match registry.next_end() {
             Some(when) => tokio::select! {

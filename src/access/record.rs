@@ -11,7 +11,7 @@
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use sallyport_audit::{Draft, KeyId, Kind, Outcome, Personal, Value as Known, Values};
+use sallyport_audit::{Digest, Draft, KeyId, Kind, Outcome, Personal, Value as Known, Values};
 use serde_json::{Map, Value};
 
 use super::device::DeviceKeys;
@@ -46,6 +46,9 @@ impl Explanation {
             draft = draft.detail("workflows", names(&self.workflows));
         }
         draft = claimed_roles(draft, &self.claimed);
+        if !self.shares.is_empty() {
+            draft = draft.detail("shares", texts(&self.shares));
+        }
         if let Some(grant) = self.grant {
             draft = draft.grant(grant.to_string());
         }
@@ -311,6 +314,83 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
                 .grant(grant.to_string())
                 .detail("tenant", tenant.as_str())
         }
+        Fact::ShareOffered { share, tenant, object, role, to, by: actor, until, accept_by } => {
+            let draft = by(done(Kind::ShareOffered), actor)
+                .target(to.as_str())
+                .object(object.as_str())
+                .detail("share", share.to_string())
+                .detail("tenant", tenant.as_str())
+                .detail("role", role.as_str())
+                .detail("accept_by", accept_by.to_string());
+            match until {
+                None => draft,
+                Some(until) => draft.detail("until", until.to_string()),
+            }
+        }
+        Fact::ShareAccepted { share, tenant, object, by: person } => done(Kind::ShareAccepted)
+            .subject(person.as_str())
+            .object(object.as_str())
+            .detail("share", share.to_string())
+            .detail("tenant", tenant.as_str()),
+        Fact::ShareEnded { share, tenant, object, to, cause, by: actor, reason } => {
+            let draft = why(done(Kind::ShareEnded), reason.as_ref())
+                .target(to.as_str())
+                .object(object.as_str())
+                .detail("share", share.to_string())
+                .detail("tenant", tenant.as_str())
+                .detail("cause", cause.as_str());
+            match actor {
+                None => draft,
+                Some(actor) => by(draft, actor),
+            }
+        }
+        Fact::ReviewItem { review, tenant, subject, role } => done(Kind::ReviewItem)
+            .target(subject.as_str())
+            .detail("review", review.to_string())
+            .detail("tenant", tenant.as_str())
+            .detail("role", role.as_str()),
+        Fact::ReviewStarted { review, tenant, by: actor, reviewers, deadline, items, digest } => {
+            by(done(Kind::ReviewStarted), actor)
+                .detail("review", review.to_string())
+                .detail("tenant", tenant.as_str())
+                .detail("reviewers", reviewers.as_str())
+                .detail("deadline", deadline.to_string())
+                .detail("items", *items)
+                .detail("digest", digest.to_string())
+        }
+        Fact::ReviewDecided { review, tenant, item, subject, by: person, keep, took, reason } => {
+            done(Kind::ReviewDecided)
+                .subject(person.as_str())
+                .target(subject.as_str())
+                .reason(reason.as_str())
+                .detail("review", review.to_string())
+                .detail("tenant", tenant.as_str())
+                .detail("item", *item)
+                .detail("verdict", if *keep { "keep" } else { "revoke" })
+                .detail("took", *took)
+        }
+        Fact::ReviewClosed { review, tenant, by: actor, kept, revoked, unreviewed } => {
+            let draft = done(Kind::ReviewClosed)
+                .detail("review", review.to_string())
+                .detail("tenant", tenant.as_str())
+                .detail("kept", *kept)
+                .detail("revoked", *revoked)
+                .detail("unreviewed", *unreviewed);
+            match actor {
+                None => draft,
+                Some(actor) => by(draft, actor),
+            }
+        }
+        Fact::TunnelDescribed { tenant, object, by: person, words } => done(Kind::TunnelDescribed)
+            .subject(person.as_str())
+            .reason(words.as_str())
+            .object(object.as_str())
+            .detail("tenant", tenant.as_str()),
+        Fact::TunnelDeleted { tenant, object, by: person, reason } => done(Kind::TunnelDeleted)
+            .subject(person.as_str())
+            .reason(reason.as_str())
+            .object(object.as_str())
+            .detail("tenant", tenant.as_str()),
         Fact::Locked { target, tenant, until, by: actor, reason } => {
             let draft = lock(why(by(done(Kind::AccessLocked), actor), reason.as_ref()), target)
                 .detail("tenant", tenant.as_str());
@@ -369,6 +449,14 @@ fn refused(attempt: &RefusedAttempt) -> Draft {
         Attempt::Reject => Kind::AccessRejected,
         Attempt::Withdraw => Kind::AccessWithdrawn,
         Attempt::Begin => Kind::GrantBegun,
+        Attempt::StartReview => Kind::ReviewStarted,
+        Attempt::DecideReview => Kind::ReviewDecided,
+        Attempt::CloseReview => Kind::ReviewClosed,
+        Attempt::Share => Kind::ShareOffered,
+        Attempt::AcceptShare => Kind::ShareAccepted,
+        Attempt::EndShare => Kind::ShareEnded,
+        Attempt::Describe => Kind::TunnelDescribed,
+        Attempt::DeleteTunnel => Kind::TunnelDeleted,
         Attempt::BreakGlass => Kind::GlassBroken,
         Attempt::ReviewGlass => Kind::GlassReviewed,
         Attempt::Revoke => Kind::GrantRevoked,
@@ -407,6 +495,45 @@ pub(super) struct Parts<'a> {
     pub(super) correlation: Option<&'a str>,
     pub(super) details: &'a Map<String, Value>,
     pub(super) personal: &'a Values,
+}
+
+/// Whether a record of this kind can tell a fact of access.
+pub(super) fn tells(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::TokenIssued
+            | Kind::TokenRevoked
+            | Kind::IssuerKeys
+            | Kind::DeviceEnrolled
+            | Kind::DeviceRevoked
+            | Kind::AccessRequested
+            | Kind::AccessApproved
+            | Kind::AccessRejected
+            | Kind::AccessEscalated
+            | Kind::AccessExpired
+            | Kind::AccessWithdrawn
+            | Kind::GrantIssued
+            | Kind::GrantBegun
+            | Kind::GlassTold
+            | Kind::GlassBroken
+            | Kind::GlassReviewed
+            | Kind::GrantRevoked
+            | Kind::GrantExpired
+            | Kind::ShareOffered
+            | Kind::ShareAccepted
+            | Kind::ShareEnded
+            | Kind::ReviewItem
+            | Kind::ReviewStarted
+            | Kind::ReviewDecided
+            | Kind::ReviewClosed
+            | Kind::TunnelDescribed
+            | Kind::TunnelDeleted
+            | Kind::AccessLocked
+            | Kind::AccessUnlocked
+            | Kind::PolicyLoaded
+            | Kind::LedgerResumed
+            | Kind::PersonalErased
+    )
 }
 
 /// The fact that a record tells, or `None` for a record that changes nothing in access.
@@ -581,6 +708,80 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             object: parse("object", parts.object)?,
             subject: parts.person(Personal::Target)?,
         },
+        Kind::ShareOffered => Fact::ShareOffered {
+            share: parts.detail("share")?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            role: parts.detail("role")?,
+            to: parts.person(Personal::Target)?,
+            by: parts.actor()?,
+            until: parts.optional("until")?,
+            accept_by: parts.detail("accept_by")?,
+        },
+        Kind::ShareAccepted => Fact::ShareAccepted {
+            share: parts.detail("share")?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            by: parts.person(Personal::Subject)?,
+        },
+        Kind::ShareEnded => Fact::ShareEnded {
+            share: parts.detail("share")?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            to: parts.person(Personal::Target)?,
+            cause: parts.detail("cause")?,
+            by: parts.maybe_actor()?,
+            reason: parts.reason()?,
+        },
+        Kind::ReviewItem => Fact::ReviewItem {
+            review: parts.detail("review")?,
+            tenant: tenant()?,
+            subject: parts.person(Personal::Target)?,
+            role: parts.detail("role")?,
+        },
+        Kind::ReviewStarted => Fact::ReviewStarted {
+            review: parts.detail("review")?,
+            tenant: tenant()?,
+            by: parts.actor()?,
+            reviewers: parts.detail("reviewers")?,
+            deadline: parts.detail("deadline")?,
+            items: parts.number("items")?.ok_or("it has no count of items")?,
+            digest: parts.digest()?,
+        },
+        Kind::ReviewDecided => Fact::ReviewDecided {
+            review: parts.detail("review")?,
+            tenant: tenant()?,
+            item: parts.number("item")?.ok_or("it has no item")?,
+            subject: parts.person(Personal::Target)?,
+            by: parts.person(Personal::Subject)?,
+            keep: match parts.details.get("verdict").and_then(Value::as_str) {
+                Some("keep") => true,
+                Some("revoke") => false,
+                _ => return Err("its verdict can't be read".to_owned()),
+            },
+            took: parts.number("took")?.ok_or("it doesn't say how long it took")?,
+            reason: parts.reason()?.ok_or("it has no reason")?,
+        },
+        Kind::ReviewClosed => Fact::ReviewClosed {
+            review: parts.detail("review")?,
+            tenant: tenant()?,
+            by: parts.maybe_actor()?,
+            kept: parts.number("kept")?.ok_or("it has no count")?,
+            revoked: parts.number("revoked")?.ok_or("it has no count")?,
+            unreviewed: parts.number("unreviewed")?.ok_or("it has no count")?,
+        },
+        Kind::TunnelDescribed => Fact::TunnelDescribed {
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            by: parts.person(Personal::Subject)?,
+            words: parts.reason()?.ok_or("it has no description")?,
+        },
+        Kind::TunnelDeleted => Fact::TunnelDeleted {
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            by: parts.person(Personal::Subject)?,
+            reason: parts.reason()?.ok_or("it has no reason")?,
+        },
         Kind::AccessLocked => Fact::Locked {
             target: parts.lock_target()?,
             tenant: tenant()?,
@@ -710,6 +911,16 @@ impl Parts<'_> {
 
     fn list_if_any<T: FromStr>(&self, key: &str) -> Result<Vec<T>, String> {
         if self.details.contains_key(key) { self.list(key) } else { Ok(Vec::new()) }
+    }
+
+    fn digest(&self) -> Result<Digest, String> {
+        let digest = self.details.get("digest").and_then(Value::as_str);
+        digest.and_then(Digest::parse).ok_or_else(|| "its digest can't be read".to_owned())
+    }
+
+    fn maybe_actor(&self) -> Result<Option<Actor>, String> {
+        let nobody = !self.details.contains_key("by") && self.personal.get(Personal::Subject).is_none();
+        if nobody { Ok(None) } else { self.actor().map(Some) }
     }
 
     fn request(&self) -> Result<RequestId, String> {

@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
 use super::{
-    connect, device, glass, grants, ledger, locks, log, login, publish, requests, search, sessions, subjects,
-    tokens, tunnels,
+    connect, device, glass, grants, ledger, locks, log, login, publish, requests, reviews, search, sessions,
+    shares, subjects, tokens, tunnels,
 };
 
 /// Publish services through a Sallyport gateway, reach them, ask for leave and give it
@@ -50,8 +50,14 @@ enum Command {
     Ledger(ledger::Ledger),
     #[command(subcommand)]
     Subjects(subjects::Subjects),
-    /// Show published tunnels
     Tunnels(tunnels::Tunnels),
+    Share(shares::Offer),
+    Unshare(shares::Unshare),
+    Accept(shares::Accept),
+    Shares(shares::Shares),
+    #[command(subcommand)]
+    Reviews(reviews::Reviews),
+    Activity(shares::Activity),
     Log(log::Log),
     Search(Box<search::Search>),
     Disclose(subjects::Disclose),
@@ -106,6 +112,12 @@ impl Client {
             Command::Policy(command) => locks::policy(connection, command).await?,
             Command::Ledger(command) => ledger::run(connection, command).await?,
             Command::Tunnels(command) => tunnels::run(connection, command).await?,
+            Command::Share(command) => shares::offer(connection, command).await?,
+            Command::Unshare(command) => shares::unshare(connection, command).await?,
+            Command::Accept(command) => shares::accept(connection, command).await?,
+            Command::Reviews(command) => reviews::run(connection, command).await?,
+            Command::Shares(command) => shares::list(connection, command).await?,
+            Command::Activity(command) => shares::activity(connection, command).await?,
             Command::Subjects(command) => subjects::run(connection, command).await?,
             Command::Log(command) => log::run(connection, command).await?,
             Command::Search(command) => search::run(connection, command).await?,

@@ -16,8 +16,10 @@ mod policy;
 mod rates;
 mod records;
 mod requests;
+mod reviews;
 mod search;
 mod sessions;
+mod shares;
 mod status;
 mod subjects;
 mod tokens;
@@ -137,7 +139,16 @@ fn api(shared: Shared) -> Router {
         .route("/api/v1/grants/{id}/revoke", post(grants::revoke))
         .route("/api/v1/sessions", get(sessions::list))
         .route("/api/v1/sessions/{id}/kill", post(sessions::kill))
+        .route("/api/v1/reviews", get(reviews::list).post(reviews::start))
+        .route("/api/v1/reviews/{id}", get(reviews::one))
+        .route("/api/v1/reviews/{id}/decide", post(reviews::decide))
+        .route("/api/v1/reviews/{id}/close", post(reviews::close))
+        .route("/api/v1/shares", get(shares::list).post(shares::offer))
+        .route("/api/v1/shares/{id}/accept", post(shares::accept))
+        .route("/api/v1/shares/{id}/end", post(shares::end))
         .route("/api/v1/tunnels", get(tunnels::list))
+        .route("/api/v1/tunnels/{name}/describe", post(tunnels::describe))
+        .route("/api/v1/tunnels/{name}/activity", get(tunnels::activity))
         .route("/api/v1/tunnels/{name}/delete", post(tunnels::delete))
         .route("/api/v1/tokens", get(tokens::list).post(tokens::issue))
         .route("/api/v1/tokens/join", post(tokens::join))

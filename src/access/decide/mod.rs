@@ -11,6 +11,8 @@ mod erasing;
 mod glass;
 mod guarding;
 mod refusal;
+mod reviewing;
+mod sharing;
 mod waiting;
 
 use jiff::Timestamp;
@@ -64,6 +66,18 @@ pub fn decide(
         }
         Command::Reject { request, reason } => case.reject(person(by)?, *request, reason.as_ref()),
         Command::Withdraw { request, reason } => case.withdraw(person(by)?, *request, reason.as_ref()),
+        Command::StartReview { review, tenant, reviewers, deadline } => {
+            case.start_review(by, (*review, tenant), reviewers, *deadline)
+        }
+        Command::DecideReview { review, item, keep, reason } => {
+            case.decide_review(person(by)?, (*review, *item), *keep, reason)
+        }
+        Command::CloseReview { review } => case.close_review(by, *review),
+        Command::Share { .. } => case.share(by, command),
+        Command::AcceptShare { share } => case.accept_share(person(by)?, *share),
+        Command::EndShare { share, reason } => case.end_share(by, *share, reason.as_ref()),
+        Command::Describe { object, words } => case.describe(person(by)?, object, words),
+        Command::DeleteTunnel { object, reason } => case.delete_tunnel(person(by)?, object, reason),
         Command::BreakGlass { .. } => case.break_glass(person(by)?, command),
         Command::ReviewGlass { grant, verdict, reason } => {
             case.review_glass(person(by)?, *grant, *verdict, reason)
@@ -94,9 +108,15 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
     let (mut request, mut grant) = (None, None);
     let object;
     match command {
+        Command::AcceptShare { share } | Command::EndShare { share, .. } => {
+            object = state.share(*share).map(|share| share.object.clone());
+        }
         Command::Request { object: asked, .. }
         | Command::SignIn { object: asked, .. }
-        | Command::BreakGlass { object: asked, .. } => {
+        | Command::BreakGlass { object: asked, .. }
+        | Command::Share { object: asked, .. }
+        | Command::Describe { object: asked, .. }
+        | Command::DeleteTunnel { object: asked, .. } => {
             object = Some(asked.clone());
         }
         Command::Approve { request: id, .. }
@@ -111,7 +131,12 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
             grant = Some(*id);
             object = state.grant(*id).map(|grant| grant.object.clone());
         }
-        Command::Lock { .. } | Command::Unlock { .. } | Command::Erase { .. } => {
+        Command::StartReview { .. }
+        | Command::DecideReview { .. }
+        | Command::CloseReview { .. }
+        | Command::Lock { .. }
+        | Command::Unlock { .. }
+        | Command::Erase { .. } => {
             object = Some(Object::gateway(Part::People));
         }
         Command::IssueToken { .. }

@@ -11,6 +11,7 @@ use crate::access::ids::GrantId;
 use crate::access::judge::check_locks;
 use crate::access::names::Role;
 use crate::access::policy::Policy;
+use crate::access::share::ShareEnd;
 use crate::access::state::{Request, State};
 
 /// Facts that are due without an order.
@@ -33,7 +34,19 @@ pub fn due(state: &State, policy: &Policy, now: Timestamp, mut mint: impl FnMut(
         object: request.object.clone(),
         requester: request.subject.clone(),
     });
-    let mut facts: Vec<Fact> = over.chain(unanswered).collect();
+    let unshared = state.overdue_shares(now).map(|share| Fact::ShareEnded {
+        share: share.id,
+        tenant: share.tenant.clone(),
+        object: share.object.clone(),
+        to: share.to.clone(),
+        cause: ShareEnd::Expired,
+        by: None,
+        reason: None,
+    });
+    let mut facts: Vec<Fact> = over.chain(unanswered).chain(unshared).collect();
+    for review in state.overdue_reviews(now) {
+        facts.extend(case.closing(review, None));
+    }
     for request in state.pending().filter(|request| now < request.answer_by) {
         if !request.approvals.is_empty()
             && let Ok(demand) = case.demand(request)

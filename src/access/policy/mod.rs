@@ -188,6 +188,12 @@ impl Policy {
         self.roles.get(tenant).map(|graph| graph.members(role).cloned().collect()).unwrap_or_default()
     }
 
+    /// Every role of every person of a tenant, however they have it.
+    pub fn memberships(&self, tenant: &Tenant) -> Vec<(Subject, Role)> {
+        let people = self.roles.get(tenant).into_iter().flat_map(RoleGraph::people);
+        people.flat_map(|(person, roles)| roles.iter().map(|role| (person.clone(), role.clone()))).collect()
+    }
+
     /// A workflow by its name.
     pub fn workflow(&self, name: &WorkflowName) -> Option<&Workflow> {
         self.workflows.get(name)

@@ -5,11 +5,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::access::device::DeviceId;
 use crate::access::fact::Renewal;
-use crate::access::ids::{GrantId, TokenId};
+use crate::access::ids::{GrantId, ReviewId, ShareId, TokenId};
 use crate::access::names::Tenant;
 use crate::access::object::{Action, Object};
 use crate::access::policy::PolicyDigest;
 use crate::access::reason::Ticket;
+use crate::access::share::{ShareEnd, ShareRole};
 use crate::access::state::Verdict;
 use crate::access::token::Purpose;
 
@@ -67,6 +68,21 @@ prop_compose! {
     }
 }
 
+fn shares() -> impl Strategy<Value = (ShareId, ShareRole, ShareEnd, ReviewId, Role)> {
+    let role = proptest::sample::select(vec!["owner", "admin", "editor", "viewer"]);
+    let cause =
+        proptest::sample::select(vec!["unshared", "declined", "expired", "tunnel-deleted", "reviewed"]);
+    let id = any::<[u8; 10]>().prop_map(|random| ShareId::new(Timestamp::UNIX_EPOCH, random));
+    let review = any::<[u8; 10]>().prop_map(|random| ReviewId::new(Timestamp::UNIX_EPOCH, random));
+    (
+        id,
+        role.prop_map(|role| role.parse().unwrap()),
+        cause.prop_map(|cause| cause.parse().unwrap()),
+        review,
+        self::role(),
+    )
+}
+
 fn digest() -> impl Strategy<Value = PolicyDigest> {
     any::<[u8; 32]>().prop_map(|bytes| format!("sha256:{}", hex::encode(bytes)).parse().unwrap())
 }
@@ -77,7 +93,7 @@ fn workflows() -> impl Strategy<Value = Vec<WorkflowName>> {
 
 #[expect(clippy::too_many_lines, reason = "a table: one arm for each fact")]
 fn fact() -> impl Strategy<Value = Fact> {
-    let who = (ids(), subject(), subject(), actor(), target());
+    let who = ((ids(), shares()), subject(), subject(), actor(), target());
     let what = (
         "[a-z]{1,9}".prop_map(|text| text.parse::<Tenant>().unwrap()),
         "[a-z]{1,9}".prop_map(|text| Object::tunnel(&text).unwrap()),
@@ -95,10 +111,10 @@ fn fact() -> impl Strategy<Value = Fact> {
         time(),
         time(),
     );
-    (0u8..22, who, what, how).prop_map(
+    (0u8..31, who, what, how).prop_map(
         |(
             which,
-            ((request, grant, token), subject, other, by, target),
+            (((request, grant, token), (share, role, cause, review, reviewers)), subject, other, by, target),
             (tenant, object, action, workflows, roles, policy, previous),
             (reason, ticket, minutes, fewer, starts, ends),
         )| match which {
@@ -184,6 +200,47 @@ fn fact() -> impl Strategy<Value = Fact> {
                 expires: ends,
             },
             14 => Fact::DeviceRevoked { device: DeviceId::from_bytes([7; 16]), tenant, by, reason },
+            27 => Fact::ReviewItem { review, tenant, subject, role: reviewers },
+            28 => Fact::ReviewStarted {
+                review,
+                tenant,
+                by,
+                reviewers,
+                deadline: ends,
+                items: minutes,
+                digest: Digest::of(&[&minutes.to_be_bytes()]),
+            },
+            29 => Fact::ReviewDecided {
+                review,
+                tenant,
+                item: minutes,
+                subject,
+                by: other,
+                keep: minutes % 2 == 0,
+                took: u64::from(minutes),
+                reason: reason.unwrap_or_else(|| "because".parse().unwrap()),
+            },
+            30 => {
+                let by = fewer.map(|_| by);
+                Fact::ReviewClosed { review, tenant, by, kept: minutes, revoked: 1, unreviewed: minutes }
+            }
+            26 => {
+                let (to, until) = (subject, fewer.map(|_| starts));
+                Fact::ShareOffered { share, tenant, object, role, to, by, until, accept_by: ends }
+            }
+            22 => Fact::ShareAccepted { share, tenant, object, by: subject },
+            23 => {
+                let by = fewer.map(|_| by);
+                Fact::ShareEnded { share, tenant, object, to: subject, cause, by, reason }
+            }
+            24 => {
+                let words = reason.unwrap_or_else(|| "because".parse().unwrap());
+                Fact::TunnelDescribed { tenant, object, by: subject, words }
+            }
+            25 => {
+                let reason = reason.unwrap_or_else(|| "because".parse().unwrap());
+                Fact::TunnelDeleted { tenant, object, by: subject, reason }
+            }
             18 => Fact::GlassTold { request, grant, tenant, object, subject, approver: other },
             19 => Fact::GlassBroken {
                 grant,
@@ -216,6 +273,17 @@ fn fact() -> impl Strategy<Value = Fact> {
             _ => Fact::PolicyLoaded { digest: policy, previous, rules: u64::from(minutes), by },
         },
     )
+}
+
+#[test]
+fn no_kind_that_tells_a_fact_is_passed_over_at_a_start() {
+    let empty = Values::readable(std::collections::BTreeMap::new());
+    for kind in Kind::ALL {
+        let draft = Draft::new(*kind, Outcome::Success);
+        // With nothing in it a record of such a kind can't be read, and any other tells nothing.
+        let told = fact_of(&parts_of(&draft, &empty)) != Ok(None);
+        assert_eq!(tells(*kind), told, "{kind}");
+    }
 }
 
 proptest! {

@@ -8,6 +8,8 @@ mod erasure;
 mod glass;
 mod grant;
 mod request;
+mod review;
+mod share;
 mod standing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -18,15 +20,20 @@ use sallyport_audit::KeyId;
 pub use glass::{Glass, GlassReview, Verdict};
 pub use grant::{Grant, GrantStatus};
 pub use request::{Approval, Denial, Request, RequestStatus};
+pub use review::{Holding, Review, ReviewDecision, ReviewEnd, ReviewItem};
+pub(in crate::access) use review::{digest, population};
+pub use share::{Share, ShareStatus};
 pub use standing::{Lock, Token};
 
 use super::device::{Device, DeviceId};
 use super::fact::{Fact, Stamp};
-use super::ids::{GrantId, RequestId, TokenId};
+use super::ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
 use super::issuer::{IssuerName, KeyPrint};
 use super::lock::LockTarget;
-use super::names::{Subject, Tenant};
+use super::names::{Role, Subject, Tenant};
+use super::object::Object;
 use super::policy::PolicyDigest;
+use super::reason::Reason;
 use super::token::Purpose;
 
 /// Everything that access knows.
@@ -47,6 +54,18 @@ pub struct State {
     unreviewed: BTreeSet<GrantId>,
     /// Requests that wait, by when they must be answered.
     answers: BTreeSet<(Timestamp, RequestId)>,
+    shares: BTreeMap<ShareId, Share>,
+    /// Shares that stand, by whose they are.
+    shared: HashMap<(Tenant, Subject), BTreeSet<ShareId>>,
+    /// Shares that time ends, soonest first.
+    share_ends: BTreeSet<(Timestamp, ShareId)>,
+    reviews: BTreeMap<ReviewId, Review>,
+    /// Reviews that are open, by their deadline.
+    review_ends: BTreeSet<(Timestamp, ReviewId)>,
+    /// Roles recorded for reviews that haven't begun.
+    listed: BTreeMap<ReviewId, Vec<(Subject, Role)>>,
+    /// The words that describe tunnels, and whose they are.
+    described: BTreeMap<(Tenant, Object), (Reason, Subject)>,
     /// Requests that wait, by who asked.
     pending: HashMap<(Tenant, Subject), BTreeSet<RequestId>>,
     policy: Option<PolicyDigest>,
@@ -135,6 +154,21 @@ impl State {
                 self.end(*grant, GrantStatus::Revoked { at: stamp.time, by, reason: reason.clone() });
             }
             Fact::GrantExpired { grant, .. } => self.end(*grant, GrantStatus::Expired { at: stamp.time }),
+            Fact::ReviewItem { .. } => self.review_item(fact),
+            Fact::ReviewStarted { .. } => self.review_started(stamp, fact),
+            Fact::ReviewDecided { .. } => self.review_decided(stamp, fact),
+            Fact::ReviewClosed { review, by, .. } => {
+                self.review_closed(stamp, *review, by.as_ref().and_then(|by| by.person().cloned()));
+            }
+            Fact::ShareOffered { .. } => self.share_offered(stamp, fact),
+            Fact::ShareAccepted { share, by, .. } => self.share_accepted(stamp, *share, by),
+            Fact::ShareEnded { .. } => self.share_ended(stamp, fact),
+            Fact::TunnelDescribed { tenant, object, by, words } => {
+                self.described.insert((tenant.clone(), object.clone()), (words.clone(), by.clone()));
+            }
+            Fact::TunnelDeleted { tenant, object, .. } => {
+                self.described.remove(&(tenant.clone(), object.clone()));
+            }
             Fact::Locked { target, tenant, until, reason, by } => {
                 let key = (tenant.clone(), target.clone());
                 // One that has ended by itself makes way.
@@ -185,6 +219,10 @@ impl State {
         }
         // Told anew at the start, by each issuer that is asked.
         self.issuers.clear();
+        let shared: Vec<_> = self.shared.values().flatten().copied().collect();
+        for id in shared {
+            self.share_lost(stamp, id);
+        }
         if !tokens_kept {
             for token in self.tokens.values_mut() {
                 token.revoked.get_or_insert(stamp.time);
@@ -420,7 +458,14 @@ impl State {
     pub fn next_end(&self) -> Option<Timestamp> {
         let grant = self.ends.first().map(|(ends, _)| *ends);
         let request = self.answers.first().map(|(by, _)| *by);
-        grant.into_iter().chain(request).min()
+        let share = self.share_ends.first().map(|(at, _)| *at);
+        let review = self.review_ends.first().map(|(at, _)| *at);
+        [grant, request, share, review].into_iter().flatten().min()
+    }
+
+    /// The words that describe a tunnel.
+    pub fn description(&self, tenant: &Tenant, object: &Object) -> Option<&Reason> {
+        self.described.get(&(tenant.clone(), object.clone())).map(|(words, _)| words)
     }
 
     /// A token by its id.

@@ -33,7 +33,7 @@ impl World {
         )
     }
 
-    async fn review(&self, who: &Identity, grant: GrantId, verdict: Verdict) -> Result<(), Refusal> {
+    async fn judge_glass(&self, who: &Identity, grant: GrantId, verdict: Verdict) -> Result<(), Refusal> {
         refusal(self.access.review_glass(who, grant, verdict, "looked at the logs".parse().unwrap()).await)
     }
 }
@@ -92,19 +92,31 @@ async fn the_next_time_waits_for_a_review_by_somebody_else_even_after_a_restart(
     // Another one's is no hindrance.
     let other = world.smash(&alice, 10).await.unwrap();
     let request = world.access.state().grant(grant).unwrap().request;
-    assert_eq!(world.review(&vic, grant, Verdict::Justified).await, Err(Refusal::OwnRequest { request }));
+    assert_eq!(
+        world.judge_glass(&vic, grant, Verdict::Justified).await,
+        Err(Refusal::OwnRequest { request })
+    );
     let anna = world.login("anna").await;
-    assert!(matches!(world.review(&anna, grant, Verdict::Justified).await, Err(Refusal::TooNear { .. })));
+    assert!(matches!(
+        world.judge_glass(&anna, grant, Verdict::Justified).await,
+        Err(Refusal::TooNear { .. })
+    ));
     let val = world.login("val").await;
-    assert!(matches!(world.review(&val, grant, Verdict::Justified).await, Err(Refusal::NotAllowed { .. })));
-    world.review(&alice, grant, Verdict::Justified).await.unwrap();
-    assert_eq!(world.review(&alice, grant, Verdict::Justified).await, Err(Refusal::GlassReviewed { grant }));
+    assert!(matches!(
+        world.judge_glass(&val, grant, Verdict::Justified).await,
+        Err(Refusal::NotAllowed { .. })
+    ));
+    world.judge_glass(&alice, grant, Verdict::Justified).await.unwrap();
+    assert_eq!(
+        world.judge_glass(&alice, grant, Verdict::Justified).await,
+        Err(Refusal::GlassReviewed { grant })
+    );
     assert_eq!(
         world.smash(&alice, 5).await,
         Err(Refusal::NotNeeded { action: Action::Connect, object: object("demo") })
     );
     world.smash(&vic, 10).await.unwrap();
-    world.review(&anna, other, Verdict::Justified).await.unwrap();
+    world.judge_glass(&anna, other, Verdict::Justified).await.unwrap();
 }
 
 #[tokio::test]
@@ -113,7 +125,7 @@ async fn a_verdict_of_unjustified_ends_what_is_left_and_cuts_what_stands_on_it()
     let vic = world.login("vic").await;
     let grant = world.smash(&vic, 30).await.unwrap();
     let permit = world.permit(&vic, "demo");
-    world.review(&world.login("sue").await, grant, Verdict::Unjustified).await.unwrap();
+    world.judge_glass(&world.login("sue").await, grant, Verdict::Unjustified).await.unwrap();
     assert_eq!(ended(&permit).await.cause, Cause::GrantRevoked);
     assert!(matches!(world.connect(&vic, "demo"), Decision::NeedsApproval { .. }));
 }

@@ -12,7 +12,9 @@ mod outsiders;
 mod over_the_ledger;
 mod permits;
 mod reference_model;
+mod reviews;
 mod session_life;
+mod sharing;
 mod tokens;
 
 use std::path::Path;
