@@ -21,6 +21,7 @@ use super::evidence::{record_start, watch_keys};
 use super::holds::LegalHolds;
 use super::issuers::{Outsiders, withdraw_others};
 use super::parts::{GatewayError, Parts, cosign, open_keys};
+use super::retention::Running;
 use super::tls::Certificates;
 use super::{heartbeat, probes, sinks, witnesses};
 use crate::access::Tenant;
@@ -42,6 +43,11 @@ const FIRST_SCRUB: Duration = Duration::from_hours(1);
 /// address when it serves.
 pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), GatewayError> {
     let mut signals = Signals::listen();
+    if !config.keys.core_dumps
+        && let Err(error) = sallyport_hsm::forbid_dumps()
+    {
+        warn!(%error, "this process's memory can be dumped");
+    }
     let provider_config = config.clone();
     let keys = tokio::task::spawn_blocking(move || open_keys(&provider_config))
         .await
@@ -177,6 +183,7 @@ async fn serve(
         keys: keys.clone(),
         data_keys: parts.vault.clone(),
         holds: Arc::new(LegalHolds(ledger.reader())),
+        retention: console::Retention::new(Arc::new(Running::new(config.clone()))),
         untold: console::Untold::default(),
         erasing: tokio::sync::Mutex::new(()),
         readers: tokio::sync::Semaphore::new(console::READERS),

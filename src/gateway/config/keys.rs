@@ -119,6 +119,18 @@ pub const KEYS: &[Key] = &[
         "What becomes of open sessions when the HSM goes down: `keep` (they go on, and what they do is recorded when it can be signed) or `end`. New ones get 503 either way.",
     ),
     key(
+        "keys.worker",
+        Some("false"),
+        "true",
+        "Whether the provider runs in a process of its own (`sallyportd hsm-worker`, which the gateway starts and starts again): a crash in the token's module is an outage then, and not the end of the gateway. What it costs: `make bench-crypto`.",
+    ),
+    key(
+        "keys.core_dumps",
+        Some("false"),
+        "true",
+        "Whether a crash of the gateway may leave its memory in a core dump, and other processes of its user may read it. With `false` debuggers need root.",
+    ),
+    key(
         "keys.tls_max_age_days",
         Some("365"),
         "90",
@@ -194,7 +206,7 @@ pub const KEYS: &[Key] = &[
         "ledger.on_stall",
         Some("\"refuse\""),
         "\"queue\"",
-        "What a new session does while the HSM does not sign: `refuse` (503 at once) or `queue` (it waits until it can be recorded, and gets 503 after ledger.stall_wait_secs). No byte passes before it is recorded, either way.",
+        "What a new session does while nothing can be recorded (the HSM does not sign, or the disk cannot be written): `refuse` (503 at once) or `queue` (it waits until it can be recorded, and gets 503 after ledger.stall_wait_secs). No byte passes before it is recorded, either way.",
     ),
     key(
         "ledger.stall_wait_secs",

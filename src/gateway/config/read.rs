@@ -55,6 +55,8 @@ pub(super) fn read(
     let key_timeout = reader.number("keys.timeout_ms", 100, 60_000).map(Duration::from_millis);
     let max_age = read_max_age(reader);
     let on_down = reader.word("keys.on_down", &[("keep", OnDown::Keep), ("end", OnDown::End)]);
+    let worker = reader.parse("keys.worker", Ok::<bool, String>);
+    let core_dumps = reader.parse("keys.core_dumps", Ok::<bool, String>);
     let lends = reader.word("ledger.delegate", &[("off", false), ("on", true)]);
     let lending = read_lending(reader);
     let ledger_directory = path(reader, "ledger.directory", state);
@@ -120,6 +122,8 @@ pub(super) fn read(
             timeout: key_timeout?,
             max_age: max_age?,
             on_down: on_down?,
+            worker: worker?,
+            core_dumps: core_dumps?,
         },
         ledger: Ledger {
             directory: ledger_directory?,

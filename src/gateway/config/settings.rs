@@ -83,6 +83,10 @@ pub struct Keys {
     pub max_age: MaxAge,
     /// What becomes of open sessions while the provider is down.
     pub on_down: OnDown,
+    /// Whether the provider is in a process of its own.
+    pub worker: bool,
+    /// Whether this process's memory may be dumped.
+    pub core_dumps: bool,
 }
 
 /// What becomes of open sessions while the key provider is down.
