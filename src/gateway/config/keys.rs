@@ -426,6 +426,24 @@ pub const KEYS: &[Key] = &[
         "64",
         "Open connections of one address (1 to 1000000).",
     ),
+    key(
+        "limits.sessions_per_user",
+        Some("256"),
+        "20",
+        "Open sessions of one user, over all tunnels (1 to 1000000); one more gets 429. Visitors without a token are not counted: `limits.connections_per_address` bounds them.",
+    ),
+    key(
+        "limits.api_per_user",
+        Some("100"),
+        "100",
+        "Calls of the admin API that one user may make in a minute (0 to 1000000); one more gets 429. 0 is any number.",
+    ),
+    key(
+        "limits.api_per_address",
+        Some("300"),
+        "300",
+        "Calls of the admin API that may come from one address in a minute (0 to 1000000), whoever makes them. 0 is any number.",
+    ),
     key("limits.tls_handshake_secs", Some("10"), "10", "Time for a TLS handshake, in seconds (1 to 120)."),
     key(
         "limits.header_secs",
@@ -637,7 +655,7 @@ pub const ISSUER_KEYS: &[Key] = &[
         "client_id",
         None,
         "\"sallyport\"",
-        "Offers signing in with a browser (OpenID Connect): what the issuer calls the gateway. The address to be allowed there is `https://DOMAIN/sign-in/callback`.",
+        "Offers signing in with a browser (OpenID Connect): what the issuer calls the gateway. The address to be allowed there is `https://DOMAIN/oidc/callback`.",
     ),
     key(
         "client_secret_file",
