@@ -5,7 +5,7 @@ STATE ?= ./var
 CARGO ?= cargo
 export STATE
 
-.PHONY: run demo test lint fmt coverage bench bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger hsm-faults kill-latency test-kryoptic clean help
+.PHONY: run demo test lint fmt coverage bench bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger hsm-faults kill-latency test-kryoptic bench-crypto clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -71,6 +71,10 @@ hsm-faults: ## The token slow, hung, pulled out, exchanged, its PIN changed, und
 	@scripts/prepare test
 	$(CARGO) build --locked --bins -p sallyport -p auditctl
 	$(CARGO) test --locked -p sallyport --test e2e hsm_faults:: -- --nocapture
+
+bench-crypto: ## TLS handshakes/s with the key in memory, SoftHSM, a worker process; hybrid beside classical; sealed beside not
+	@scripts/prepare test
+	@scripts/bench-crypto
 
 test-kryoptic: ## The suite of the key provider with a second token, kryoptic (ML-DSA in the token, PIN lockout); built once, 20 minutes
 	@scripts/prepare kryoptic
