@@ -15,6 +15,7 @@ mod ledger;
 mod policy;
 mod records;
 mod requests;
+mod retention;
 mod reviews;
 mod search;
 mod sessions;
@@ -63,6 +64,8 @@ pub struct Parts {
     pub data_keys: Arc<dyn DataKeys>,
     /// What may stand against an erasure.
     pub holds: Arc<dyn Holds>,
+    /// Minimum ages, legal holds and pruning.
+    pub retention: Retention,
     /// Erasures that are still to be recorded.
     pub untold: Untold,
     /// Held while somebody is erased: one at a time.
@@ -85,6 +88,7 @@ pub struct Parts {
     pub domain: String,
 }
 
+pub use retention::{HoldView, PlanView, Retention, StayView, Steward, TallyView, Trouble};
 pub use subjects::{DataKeys, Holds, Untold};
 
 /// How far witnessing has come, and what follows when it does not.
@@ -156,6 +160,10 @@ fn api(shared: Shared) -> Router {
         .route("/api/v1/locks/release", post(policy::unlock))
         .route("/api/v1/policy/reload", post(policy::reload))
         .route("/api/v1/ledger/scrub", post(ledger::scrub))
+        .route("/api/v1/retention/plan", get(retention::plan))
+        .route("/api/v1/retention/run", post(retention::run))
+        .route("/api/v1/retention/holds", get(retention::holds).post(retention::hold))
+        .route("/api/v1/retention/holds/{name}/release", post(retention::release))
         .route("/api/v1/records", get(records::list))
         .route("/api/v1/audit/records", get(search::search))
         .route("/api/v1/records/{seq}/disclose", post(disclosing::disclose))

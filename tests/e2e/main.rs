@@ -36,6 +36,7 @@ mod life;
 mod outage;
 mod outsiders;
 mod publishing;
+mod retention;
 mod revocation;
 mod rotation;
 mod secrecy;
