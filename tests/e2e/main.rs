@@ -35,6 +35,7 @@ mod identity;
 mod life;
 mod outage;
 mod outsiders;
+mod policies;
 mod publishing;
 mod retention;
 mod revocation;
