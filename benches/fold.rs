@@ -152,6 +152,7 @@ fn story(number: usize) -> Result<Vec<Fact>> {
         by,
         roles: vec![role],
         minutes: None,
+        conditions: Vec::new(),
         reason: Some(reason),
     };
     let given = Fact::GrantIssued {
@@ -166,6 +167,7 @@ fn story(number: usize) -> Result<Vec<Fact>> {
         starts: now,
         ends,
         from_first_use: None,
+        conditions: Vec::new(),
         policy,
     };
     let ended = Fact::GrantExpired { grant, request, tenant, object, subject };

@@ -116,7 +116,7 @@ impl State {
                 }
             }
             Fact::Requested { .. } => self.requested(stamp, fact),
-            Fact::Approved { request, by, roles, minutes, reason, .. } => {
+            Fact::Approved { request, by, roles, minutes, conditions, reason, .. } => {
                 if let Some(request) = self.pending_mut(*request)
                     && !request.approvals.iter().any(|approval| approval.by == *by)
                     && !request.denials.iter().any(|denial| denial.by == *by)
@@ -126,6 +126,7 @@ impl State {
                         roles: roles.clone(),
                         at: stamp.time,
                         minutes: *minutes,
+                        conditions: conditions.clone(),
                         reason: reason.clone(),
                     });
                 }
@@ -310,6 +311,7 @@ impl State {
             starts,
             ends,
             from_first_use,
+            conditions,
             policy,
         } = fact
         else {
@@ -327,6 +329,7 @@ impl State {
             ends: *ends,
             from_first_use: *from_first_use,
             begun: None,
+            conditions: conditions.iter().cloned().collect(),
             glass: None,
             policy: *policy,
             status: GrantStatus::Live,
