@@ -5,7 +5,7 @@ STATE ?= ./var
 CARGO ?= cargo
 export STATE
 
-.PHONY: run demo test lint fmt coverage bench bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-fold hsm-faults kill-latency clean help
+.PHONY: run demo test lint fmt coverage bench bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-fold hsm-faults kill-latency test-kryoptic clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -79,6 +79,10 @@ hsm-faults: ## The token slow, hung, pulled out, exchanged, its PIN changed, und
 	@scripts/prepare test
 	$(CARGO) build --locked --bins -p sallyport -p auditctl
 	$(CARGO) test --locked -p sallyport --test e2e hsm_faults:: -- --nocapture
+
+test-kryoptic: ## The suite of the key provider with a second token, kryoptic (ML-DSA in the token, PIN lockout); built once, 20 minutes
+	@scripts/prepare kryoptic
+	@scripts/kryoptic
 
 kill-latency: ## A role locked under 1,000 live HTTP, WebSocket and TCP sessions: p50, p99, max to the last byte, as JSON
 	@scripts/prepare test

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use sallyport_audit::{Digest, KeyId};
 
 use super::device::{DeviceId, DeviceKeys};
+use super::identity::BegunWith;
 use super::ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
 use super::issuer::{IssuerName, KeyPrint};
 use super::lock::LockTarget;
@@ -58,6 +59,7 @@ pub enum Fact {
         tenant: Tenant,
         expires: Timestamp,
         scope: Scope,
+        sign_in: Option<SignIn>,
         by: Actor,
     },
     /// `token.revoked`. `outside` for a token of another issuer, which no record tells of.
@@ -294,6 +296,15 @@ pub enum Fact {
     Refused(RefusedAttempt),
 }
 
+/// What stands behind a token that is a session in a browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignIn {
+    /// What the person showed.
+    pub with: BegunWith,
+    /// Roles that somebody outside vouched for.
+    pub claimed: Vec<Role>,
+}
+
 /// Why the keys of an issuer are others than before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renewal {
@@ -403,4 +414,6 @@ pub enum Attempt {
     Erase,
     /// `issuer.keys`
     IssuerKeys,
+    /// `token.issued`, for a browser
+    SignIn,
 }

@@ -189,12 +189,28 @@ impl Access {
     ///
     /// See [`AuthError`]: each reason is told apart. Tell a peer only that it failed and the hint.
     pub fn authenticate(&self, token: &str, now: Timestamp) -> Result<Identity, AuthError> {
-        let claims = self.inner.verifier.verify(token, Purpose::Access, now)?;
+        self.of_purpose(token, Purpose::Access, now)
+    }
+
+    pub(super) fn of_purpose(
+        &self,
+        token: &str,
+        purpose: Purpose,
+        now: Timestamp,
+    ) -> Result<Identity, AuthError> {
+        let claims = self.inner.verifier.verify(token, purpose, now)?;
         let (proof, expires) = (Proof::Token(claims.token), token::with_leeway(claims.expires));
         let mut identity = Identity::proved(claims.subject, claims.tenant, proof, expires);
-        identity.scope = self.look(|standing| {
-            standing.state.token(claims.token).map(|token| token.scope.clone()).unwrap_or_default()
+        // What it covers and rests on stands in the ledger alone.
+        let known = self.look(|standing| {
+            let token = standing.state.token(claims.token)?;
+            Some((token.scope.clone(), token.sign_in.clone()))
         });
+        if let Some((scope, sign_in)) = known {
+            identity.scope = scope;
+            identity.begun_with = sign_in.as_ref().map(|sign_in| sign_in.with);
+            identity.roles = sign_in.map(|sign_in| sign_in.claimed).unwrap_or_default().into();
+        }
         self.standing(identity, now)
     }
 
@@ -385,9 +401,13 @@ impl Access {
         let claims =
             Claims { purpose, subject: subject.clone(), tenant: tenant.clone(), token, not_before, expires };
         // Signed first: a signature that fails leaves no token in the ledger that nobody holds.
-        let text = self.inner.verifier.sign(&*self.inner.keys, &claims).await?;
+        let text = self.write_token(&claims).await?;
         self.run(by, Command::IssueToken { token, purpose, subject, tenant, expires, scope }).await?;
         Ok((token, text))
+    }
+
+    pub(super) async fn write_token(&self, claims: &Claims) -> Result<String, AccessError> {
+        Ok(self.inner.verifier.sign(&*self.inner.keys, claims).await?)
     }
 
     /// Revokes a token; sessions that were opened with it end at once.

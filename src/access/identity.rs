@@ -55,6 +55,8 @@ pub struct Identity {
     /// Roles that whoever vouches for the person gives them, beside those that policy gives.
     pub(super) roles: Arc<[Role]>,
     pub(super) scope: Scope,
+    /// What a session in a browser was begun with.
+    pub(super) begun_with: Option<BegunWith>,
     /// Where and how they were met, as far as that is known. It proves nothing; conditions of policy are held against it.
     pub(super) met: Met,
 }
@@ -67,18 +69,27 @@ pub(super) struct Met {
     transport: Option<Transport>,
 }
 
+/// What a session in a browser was begun with: it ends with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BegunWith {
+    /// A token of the gateway's own.
+    Token(TokenId),
+    /// Something that somebody outside vouched for.
+    Outside(Outside),
+}
+
 impl Identity {
     /// Whoever a proof is of, with the roles that policy gives and nothing taken away.
     pub(super) fn proved(subject: Subject, tenant: Tenant, proof: Proof, expires: Timestamp) -> Self {
         let (expires, roles, scope) = (Some(expires), Arc::default(), Scope::whole());
-        Self { subject, tenant, proof, expires, roles, scope, met: Met::default() }
+        Self { subject, tenant, proof, expires, roles, scope, begun_with: None, met: Met::default() }
     }
 
     /// The visitor who shows no token.
     pub fn anonymous(tenant: Tenant) -> Self {
         let (subject, proof, expires) = (Subject::anonymous(), Proof::Nothing, None);
         let (roles, scope, met) = (Arc::default(), Scope::whole(), Met::default());
-        Self { subject, tenant, proof, expires, roles, scope, met }
+        Self { subject, tenant, proof, expires, roles, scope, begun_with: None, met }
     }
 
     /// The person.

@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::backing::Asked;
-use super::identity::{Identity, Proof};
+use super::identity::{BegunWith, Identity, Proof};
 use super::ids::{GrantId, ShareId};
 use super::limits;
 use super::lock::LockTarget;
 use super::names::{Principal, Role, Subject, Tenant};
-use super::object::{Action, Object, Part};
+use super::object::{Action, Object};
 use super::policy::conditions::Transport;
 use super::policy::rows::Rule;
 use super::policy::{Policy, PolicyDigest, Ruling, Unmet};
@@ -180,7 +180,7 @@ pub(super) fn check_standing(
         Proof::Token(id) => {
             let token = state
                 .token(id)
-                .filter(|token| token.purpose == Purpose::Access)
+                .filter(|token| matches!(token.purpose, Purpose::Access | Purpose::Session))
                 .ok_or(AuthError::Unrecorded)?;
             if token.subject != who.subject || token.tenant != who.tenant {
                 return Err(AuthError::Unrecorded);
@@ -188,10 +188,16 @@ pub(super) fn check_standing(
             if token.revoked.is_some() {
                 return Err(AuthError::Revoked);
             }
-            // What a token covers stands in the ledger, whatever an identity says.
-            if token.scope != who.scope {
+            // What a token covers, and what a session rests on, stands in the ledger, whatever an identity says.
+            let sign_in = token.sign_in.as_ref();
+            let claimed = sign_in.map(|sign_in| sign_in.claimed.as_slice()).unwrap_or_default();
+            let known = token.scope == who.scope
+                && sign_in.map(|sign_in| sign_in.with) == who.begun_with
+                && claimed == &*who.roles;
+            if !known {
                 return Err(AuthError::Unrecorded);
             }
+            check_ground(state, who.begun_with, now)?;
             if now >= with_leeway(token.expires) {
                 return Err(AuthError::Expired { at: token.expires });
             }
@@ -213,12 +219,7 @@ pub(super) fn check_standing(
             }
         }
         Proof::Outside(shown) => {
-            if state.is_revoked_outside(shown.token) {
-                return Err(AuthError::Revoked);
-            }
-            if shown.key.is_some_and(|key| !state.is_issuers_key(key)) {
-                return Err(AuthError::KeyWithdrawn);
-            }
+            check_ground(state, Some(BegunWith::Outside(shown)), now)?;
             match who.expires {
                 Some(end) if now < end => {}
                 end => return Err(AuthError::Expired { at: end.unwrap_or(now) }),
@@ -228,6 +229,28 @@ pub(super) fn check_standing(
         Proof::Join(_) => return Err(AuthError::Unrecorded),
     }
     check_locks(state, policy, &who.subject, &who.roles, &who.tenant, now)
+}
+
+/// Whether what a session in a browser was begun with still stands.
+fn check_ground(state: &State, begun_with: Option<BegunWith>, now: Timestamp) -> Result<(), AuthError> {
+    match begun_with {
+        None => Ok(()),
+        Some(BegunWith::Token(id)) => match state.token(id) {
+            None => Err(AuthError::Unrecorded),
+            Some(token) if token.revoked.is_some() => Err(AuthError::Revoked),
+            Some(token) if now >= with_leeway(token.expires) => Err(AuthError::Expired { at: token.expires }),
+            Some(_) => Ok(()),
+        },
+        Some(BegunWith::Outside(shown)) => {
+            if state.is_revoked_outside(shown.token) {
+                return Err(AuthError::Revoked);
+            }
+            match shown.key {
+                Some(key) if !state.is_issuers_key(key) => Err(AuthError::KeyWithdrawn),
+                _ => Ok(()),
+            }
+        }
+    }
 }
 
 /// Whether a person, or a role of theirs, is locked. `claimed` are roles that somebody outside vouches for.
@@ -252,28 +275,22 @@ pub(super) fn check_locks(
     }
 }
 
-/// Whether what is asked for is locked: the tunnel, or all of its tenant. Whoever may administer people can still do that,
-/// or nobody could lift the lock.
+/// Whether what is asked for is locked: the tunnel, or all of its tenant. The gateway itself is still run, or nobody could
+/// look into what happened, or lift the lock.
 fn check_object_locks(
     state: &State,
     tenant: &Tenant,
     object: &Object,
-    action: Action,
     now: Timestamp,
 ) -> Result<(), AuthError> {
-    if !state.has_locks() {
+    if !state.has_locks() || object.tunnel_name().is_none() {
         return Ok(());
     }
-    let whole = LockTarget::Tenant(tenant.clone());
-    let lifts = action == Action::Admin && *object == Object::gateway(Part::People);
-    if !lifts && state.lock(tenant, &whole, now).is_some() {
-        return Err(AuthError::Locked { target: whole });
+    let mut targets = [LockTarget::Tenant(tenant.clone()), LockTarget::Tunnel(object.clone())].into_iter();
+    match targets.find(|target| state.lock(tenant, target, now).is_some()) {
+        Some(target) => Err(AuthError::Locked { target }),
+        None => Ok(()),
     }
-    let tunnel = LockTarget::Tunnel(object.clone());
-    if object.tunnel_name().is_some() && state.lock(tenant, &tunnel, now).is_some() {
-        return Err(AuthError::Locked { target: tunnel });
-    }
-    Ok(())
 }
 
 /// Decides one question.
@@ -302,7 +319,7 @@ pub(super) fn judge(
         why: String::new(),
     };
     let standing = check_standing(state, policy, who, now)
-        .and_then(|()| check_object_locks(state, &who.tenant, object, action, now));
+        .and_then(|()| check_object_locks(state, &who.tenant, object, now));
     if let Err(error) = standing {
         explanation.code = error.code();
         explanation.why = error.to_string();

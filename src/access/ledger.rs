@@ -138,6 +138,9 @@ fn decided(entry: &Entry) -> Option<Decided> {
 
 fn read(entry: &Entry) -> Result<Option<Fact>, String> {
     let record = &entry.record;
+    if !tells(record.kind) {
+        return Ok(None);
+    }
     fact_of(&Parts {
         kind: record.kind,
         result: record.result,

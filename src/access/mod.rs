@@ -13,6 +13,7 @@
 
 mod admission;
 mod backing;
+mod browser;
 pub mod clock;
 pub mod decide;
 mod decision;

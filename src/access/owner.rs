@@ -22,9 +22,9 @@ use super::clock::Clock;
 use super::decide::{self, Command, Refusal};
 use super::error::AccessError;
 use super::fact::{Actor, Fact};
-use super::identity::{Caller, Identity, Proof};
+use super::identity::{BegunWith, Caller, Identity, Proof};
 use super::ids::{GrantId, random};
-use super::issuer::KeyPrint;
+use super::issuer::{KeyPrint, Outside};
 use super::judge::{Explanation, Judgement, judge};
 use super::limits;
 use super::lock::LockTarget;
@@ -291,13 +291,18 @@ impl Owner {
                     Proof::Outside(outside) => Some(outside.token),
                     _ => None,
                 };
-                (shown == Some(*token)).then_some(Cause::TokenRevoked)
+                let ground = life.identity.begun_with.map(|with| match with {
+                    BegunWith::Token(id) | BegunWith::Outside(Outside { token: id, .. }) => id,
+                });
+                [shown, ground].contains(&Some(*token)).then_some(Cause::TokenRevoked)
             }),
             Fact::IssuerKeys { withdrawn, .. } => {
                 let gone = |key: Option<KeyPrint>| key.is_some_and(|key| withdrawn.contains(&key));
                 sweep(&|life| {
-                    let gone = matches!(life.identity.proof, Proof::Outside(shown) if gone(shown.key));
-                    gone.then_some(Cause::KeyWithdrawn)
+                    let who = &life.identity;
+                    let shown = matches!(who.proof, Proof::Outside(shown) if gone(shown.key));
+                    let ground = matches!(who.begun_with, Some(BegunWith::Outside(shown)) if gone(shown.key));
+                    (shown || ground).then_some(Cause::KeyWithdrawn)
                 })
             }
             Fact::DeviceRevoked { device, .. } => {

@@ -15,9 +15,10 @@ use sallyport_audit::{Digest, Draft, KeyId, Kind, Outcome, Personal, Value as Kn
 use serde_json::{Map, Value};
 
 use super::device::DeviceKeys;
-use super::fact::{Actor, Attempt, Fact, RefusedAttempt};
+use super::fact::{Actor, Attempt, Fact, RefusedAttempt, SignIn};
+use super::identity::BegunWith;
 use super::ids::RequestId;
-use super::issuer::KeyPrint;
+use super::issuer::{KeyPrint, Outside};
 use super::judge::{ConditionRef, Explanation, Outcome as Way, RuleRef};
 use super::lock::LockTarget;
 use super::names::{Role, Subject};
@@ -57,6 +58,17 @@ impl Explanation {
             draft = draft.grant(grant.to_string());
         }
         draft
+    }
+}
+
+/// What a session was begun with; `with_key` is there if somebody outside vouched for it by a key.
+fn begun_with(draft: Draft, with: BegunWith) -> Draft {
+    match with {
+        BegunWith::Token(token) => draft.detail("with", token.to_string()),
+        BegunWith::Outside(Outside { token, key }) => {
+            let key = key.map(|key| key.to_string()).unwrap_or_default();
+            draft.detail("with", token.to_string()).detail("with_key", key)
+        }
     }
 }
 
@@ -105,14 +117,18 @@ fn about(draft: Draft, request: RequestId) -> Draft {
 pub(super) fn draft_of(fact: &Fact) -> Draft {
     let done = |kind| Draft::new(kind, Outcome::Success);
     match fact {
-        Fact::TokenIssued { token, purpose, subject, tenant, expires, scope, by: actor } => {
+        Fact::TokenIssued { token, purpose, subject, tenant, expires, scope, sign_in, by: actor } => {
             let draft = by(done(Kind::TokenIssued), actor)
                 .target(subject.as_str())
                 .detail("token", token.to_string())
                 .detail("purpose", purpose.as_str())
                 .detail("tenant", tenant.as_str())
                 .detail("expires", expires.to_string());
-            if scope.is_whole() { draft } else { draft.detail("scope", scope.words()) }
+            let draft = if scope.is_whole() { draft } else { draft.detail("scope", scope.words()) };
+            match sign_in {
+                None => draft,
+                Some(sign_in) => claimed_roles(begun_with(draft, sign_in.with), &sign_in.claimed),
+            }
         }
         Fact::DeviceEnrolled { device, join, subject, tenant, keys, expires } => {
             let (ed25519, ml_dsa) = keys.to_texts();
@@ -491,6 +507,7 @@ fn refused(attempt: &RefusedAttempt) -> Draft {
         Attempt::ApprovePolicy => Kind::PolicyApproved,
         Attempt::Erase => Kind::PersonalErased,
         Attempt::IssuerKeys => Kind::IssuerKeys,
+        Attempt::SignIn => Kind::TokenIssued,
     };
     let mut draft =
         by(Draft::new(kind, Outcome::Denied), &attempt.by).detail("refusal", attempt.code.as_str());
@@ -578,6 +595,7 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             tenant: tenant()?,
             expires: parts.detail::<Timestamp>("expires")?,
             scope: parts.scope()?,
+            sign_in: parts.sign_in()?,
             by: parts.actor()?,
         },
         Kind::TokenRevoked => Fact::TokenRevoked {
@@ -937,6 +955,16 @@ impl Parts<'_> {
     fn scope(&self) -> Result<Scope, String> {
         let words: Vec<String> = self.list_if_any("scope")?;
         Scope::from_words(words.iter().map(String::as_str)).map_err(|_| "its scope can't be read".to_owned())
+    }
+
+    fn sign_in(&self) -> Result<Option<SignIn>, String> {
+        let Some(token) = self.optional("with")? else { return Ok(None) };
+        let with = match self.details.get("with_key").map(|key| key.as_str().unwrap_or_default()) {
+            None => BegunWith::Token(token),
+            Some("") => BegunWith::Outside(Outside { token, key: None }),
+            Some(_) => BegunWith::Outside(Outside { token, key: Some(self.detail("with_key")?) }),
+        };
+        Ok(Some(SignIn { with, claimed: self.list_if_any("claimed_roles")? }))
     }
 
     fn optional<T: FromStr>(&self, key: &str) -> Result<Option<T>, String> {

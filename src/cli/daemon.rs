@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::failure::{ExitCode, Failure};
@@ -39,6 +40,9 @@ enum Command {
         #[command(subcommand)]
         command: policy::Command,
     },
+    /// Serve the keys of a gateway that started this; not for people
+    #[command(hide = true)]
+    HsmWorker,
     /// See what may leave the ledger, hold records back, prune
     Retention {
         #[command(flatten)]
@@ -95,6 +99,10 @@ impl Daemon {
                 .await
                 .map_err(|error| Failure::caused(ExitCode::Failed, &error, error.hint()))
             }
+            Command::HsmWorker => {
+                start_log("warn,cryptoki=off", false);
+                serve_keys().await
+            }
             Command::Retention { settings, command } => {
                 start_log("warn", false);
                 retention::run(&settings.load()?, command).await
@@ -110,6 +118,17 @@ impl Daemon {
             }
         }
     }
+}
+
+/// Serves until the gateway closes standard input. Signals at its whole group are for the gateway, which needs its keys to
+/// stop in order.
+async fn serve_keys() -> Result<(), Failure> {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    if let (Err(error), _) | (_, Err(error)) = signals {
+        return Err(Failure::new(ExitCode::Failed, format!("cannot start: {error}"), ""));
+    }
+    tokio::task::block_in_place(sallyport_hsm::worker::serve)
+        .map_err(|error| Failure::caused(ExitCode::Failed, &error, error.hint()))
 }
 
 impl Settings {

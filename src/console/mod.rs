@@ -13,6 +13,7 @@ mod grants;
 mod health;
 mod ledger;
 mod policy;
+mod rates;
 mod records;
 mod requests;
 mod retention;
@@ -38,7 +39,7 @@ use sallyport_hsm::Keys;
 use tokio::sync::watch;
 
 use crate::access::{Access, Tenant};
-use crate::edge::Attempts;
+use crate::edge::{Attempts, Rates};
 use crate::session::{Broker, Readiness, Routes};
 
 /// A call carries a few words, never a document.
@@ -82,6 +83,8 @@ pub struct Parts {
     pub sinks: Vec<watch::Receiver<SinkStatus>>,
     /// Failed authentications by address.
     pub attempts: Arc<Attempts>,
+    /// Calls by person and address.
+    pub rates: Rates,
     /// Default life of a token.
     pub token_life: std::time::Duration,
     /// Public domain.
@@ -173,6 +176,7 @@ fn api(shared: Shared) -> Router {
         .route("/api/v1/records/{seq}/disclose", post(disclosing::disclose))
         .route("/api/v1/subjects/erase", post(subjects::erase))
         .fallback(errors::unknown_path)
+        .layer(axum::middleware::from_fn(rates::tell))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(shared)
 }

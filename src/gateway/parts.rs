@@ -136,11 +136,18 @@ pub(super) fn origin(config: &Config) -> String {
 /// How the provider is reached.
 pub(super) fn provider(config: &Config) -> ProviderConfig {
     let directory = config.keys.directory.clone();
-    match config.keys.provider.clone() {
+    let provider = match config.keys.provider.clone() {
         Provider::Pkcs11 { module, token, pin_file } => {
             ProviderConfig::Pkcs11 { module, token, pin_file, directory }
         }
         Provider::Software { passphrase_file } => ProviderConfig::Software { directory, passphrase_file },
+    };
+    // This program serves keys too; it is found where the system says it was started from.
+    match std::env::current_exe() {
+        Ok(program) if config.keys.worker => {
+            ProviderConfig::InWorker { program, provider: Box::new(provider) }
+        }
+        _ => provider,
     }
 }
 

@@ -81,6 +81,8 @@ pub enum Command {
         expires: Timestamp,
         scope: Scope,
     },
+    /// Begin a session in a browser, for one tunnel.
+    SignIn { token: TokenId, object: Object, expires: Timestamp },
     /// Revoke a token; `outside` is the tenant for one of another issuer, of which nothing is recorded.
     RevokeToken { token: TokenId, outside: Option<Tenant>, reason: Option<Reason> },
     /// Tell which keys of an issuer count.
@@ -121,6 +123,7 @@ impl Command {
             Self::Lock { .. } => Attempt::Lock,
             Self::Unlock { .. } => Attempt::Unlock,
             Self::IssueToken { .. } => Attempt::IssueToken,
+            Self::SignIn { .. } => Attempt::SignIn,
             Self::RevokeToken { .. } => Attempt::RevokeToken,
             Self::IssuerKeys { .. } => Attempt::IssuerKeys,
             Self::EnrollDevice { .. } => Attempt::EnrollDevice,

@@ -92,6 +92,7 @@ pub fn decide(
         Command::IssueToken { token, purpose, subject, tenant, expires, scope } => {
             case.issue_token(by, (*token, *purpose), subject, tenant, *expires, scope)
         }
+        Command::SignIn { token, object, expires } => case.sign_in(person(by)?, *token, object, *expires),
         Command::RevokeToken { token, outside, reason } => {
             case.revoke_token(by, *token, outside.as_ref(), reason.as_ref())
         }
@@ -118,6 +119,7 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
             object = state.share(*share).map(|share| share.object.clone());
         }
         Command::Request { object: asked, .. }
+        | Command::SignIn { object: asked, .. }
         | Command::BreakGlass { object: asked, .. }
         | Command::Share { object: asked, .. }
         | Command::Describe { object: asked, .. }

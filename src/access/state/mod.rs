@@ -15,7 +15,7 @@ mod standing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sallyport_audit::KeyId;
 
 pub use glass::{Glass, GlassReview, Verdict};
@@ -44,6 +44,8 @@ pub struct State {
     requests: BTreeMap<RequestId, Request>,
     grants: BTreeMap<GrantId, Grant>,
     tokens: BTreeMap<TokenId, Token>,
+    /// Tokens that are sessions in browsers, by their end: they come and go all day.
+    sessions: BTreeSet<(Timestamp, TokenId)>,
     devices: BTreeMap<DeviceId, Device>,
     locks: BTreeMap<(Tenant, LockTarget), Lock>,
     /// Grants neither revoked nor expired, by whose they are.
@@ -84,7 +86,11 @@ impl State {
     /// Folds one fact in.
     pub fn apply(&mut self, stamp: Stamp, fact: &Fact) {
         match fact {
-            Fact::TokenIssued { token, purpose, subject, tenant, expires, scope, by: _ } => {
+            Fact::TokenIssued { token, purpose, subject, tenant, expires, scope, sign_in, by: _ } => {
+                self.forget_sessions(stamp.time);
+                if *purpose == Purpose::Session {
+                    self.sessions.insert((*expires, *token));
+                }
                 let (subject, tenant) = (subject.clone(), tenant.clone());
                 let issued = Token {
                     id: *token,
@@ -96,6 +102,7 @@ impl State {
                     revoked: None,
                     spent: None,
                     scope: scope.clone(),
+                    sign_in: sign_in.clone(),
                 };
                 self.tokens.entry(*token).or_insert(issued);
             }
@@ -192,6 +199,15 @@ impl State {
             Fact::LedgerResumed { tokens_kept } => self.resumed(stamp, *tokens_kept),
             Fact::Erased { key, .. } => self.erased(stamp, *key),
             Fact::PolicyRefused { .. } | Fact::Refused(_) => {}
+        }
+    }
+
+    /// Sessions that ended a day ago can't matter to anybody any more, and there would be more of them every day.
+    fn forget_sessions(&mut self, now: Timestamp) {
+        let before = now.saturating_sub(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN);
+        while let Some((end, token)) = self.sessions.first().copied().filter(|(end, _)| *end < before) {
+            self.sessions.remove(&(end, token));
+            self.tokens.remove(&token);
         }
     }
 

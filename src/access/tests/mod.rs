@@ -2,6 +2,7 @@
 
 mod algebra;
 mod approvals;
+mod browsers;
 mod casbin_traps;
 mod conditions;
 mod devices;

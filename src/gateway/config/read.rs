@@ -2,6 +2,7 @@
 //! faults are found in one go.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -55,6 +56,8 @@ pub(super) fn read(
     let key_timeout = reader.number("keys.timeout_ms", 100, 60_000).map(Duration::from_millis);
     let max_age = read_max_age(reader);
     let on_down = reader.word("keys.on_down", &[("keep", OnDown::Keep), ("end", OnDown::End)]);
+    let worker = reader.parse("keys.worker", Ok::<bool, String>);
+    let core_dumps = reader.parse("keys.core_dumps", Ok::<bool, String>);
     let lends = reader.word("ledger.delegate", &[("off", false), ("on", true)]);
     let lending = read_lending(reader);
     let ledger_directory = path(reader, "ledger.directory", state);
@@ -81,6 +84,13 @@ pub(super) fn read(
     let tcp_ports = reader.parse("tunnels.tcp_ports", |text: String| parse_ports(&text));
     let connections = count(reader.number("limits.connections", 1, 1_000_000));
     let per_address = count(reader.number("limits.connections_per_address", 1, 1_000_000));
+    let sessions_per_user = count(reader.number("limits.sessions_per_user", 1, 1_000_000));
+    let mut per_minute = |path| {
+        let number = reader.number(path, 0, 1_000_000)?;
+        Some(u32::try_from(number).ok().and_then(NonZeroU32::new))
+    };
+    let api_per_user = per_minute("limits.api_per_user");
+    let api_per_address = per_minute("limits.api_per_address");
     let tls_handshake = seconds(reader.number("limits.tls_handshake_secs", 1, 120));
     let header = seconds(reader.number("limits.header_secs", 1, 120));
     let header_bytes = count(reader.number("limits.header_bytes", 8192, 1_048_576));
@@ -110,6 +120,8 @@ pub(super) fn read(
             timeout: key_timeout?,
             max_age: max_age?,
             on_down: on_down?,
+            worker: worker?,
+            core_dumps: core_dumps?,
         },
         ledger: Ledger {
             directory: ledger_directory?,
@@ -140,6 +152,9 @@ pub(super) fn read(
         limits: Limits {
             connections: connections?,
             connections_per_address: per_address?,
+            sessions_per_user: sessions_per_user?,
+            api_per_user: api_per_user?,
+            api_per_address: api_per_address?,
             tls_handshake: tls_handshake?,
             header: header?,
             header_bytes: header_bytes?,
