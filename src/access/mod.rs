@@ -49,6 +49,7 @@ pub mod share;
 mod sharing;
 pub mod state;
 pub mod token;
+mod token_key;
 mod vouching;
 pub mod workflow;
 
@@ -88,5 +89,6 @@ pub use state::{
     Approval, Glass, Grant, GrantStatus, Lock, Proposal, Request, RequestStatus, Share, Token, Verdict,
 };
 pub use token::{AuthError, Purpose, SignError, TokenKeys, is_typed_as_ours};
+pub use token_key::{Jwk, StandingTokenKey, TokenKey};
 pub use vouching::Vouchers;
 pub use workflow::{Step, WorkflowName};
