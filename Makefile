@@ -5,7 +5,7 @@ STATE ?= ./var
 CARGO ?= cargo
 export STATE
 
-.PHONY: run demo test lint fmt coverage bench bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger hsm-faults kill-latency test-kryoptic bench-crypto clean help
+.PHONY: run demo test lint fmt coverage bench bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-fold hsm-faults kill-latency test-kryoptic bench-crypto clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -66,6 +66,10 @@ crash-matrix: ## 500 kills, every disk operation failing, torn, flipped, lost an
 power-cut: ## 1,200 states in which a power cut could leave journal, head file and sled: nothing acknowledged is lost
 	@scripts/prepare test
 	$(CARGO) test --locked -p sallyport-audit --all-features --test power_cut -- --full
+
+bench-fold: ## A million records of access folded into its state, as at a start
+	@scripts/prepare test
+	$(CARGO) bench --locked -p sallyport --bench fold
 
 bench-ledger: ## The ledger beside a plain file, SQLite and bare sled: records/s, time to durable, bytes, memory, reopening
 	@scripts/prepare test
