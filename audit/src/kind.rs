@@ -63,6 +63,8 @@ kinds! {
     KeyLoaded = "key.loaded",
     /// A key was replaced by a newer one.
     KeyRotated = "key.rotated",
+    /// A key is due to be replaced, or will be soon; details say which and when.
+    KeyDue = "key.due",
     /// A key is no longer used.
     KeyRetired = "key.retired",
     /// The ledger's key lent signing to a short-lived one, for a time and a number of heads.
@@ -75,6 +77,10 @@ kinds! {
     PolicyLoaded = "policy.loaded",
     /// An access policy was refused and the one before it kept.
     PolicyRefused = "policy.refused",
+    /// A person proposed an access policy; it is used once another person has approved it.
+    PolicyProposed = "policy.proposed",
+    /// A second person approved the access policy that was proposed.
+    PolicyApproved = "policy.approved",
     /// A token was made for a subject.
     TokenIssued = "token.issued",
     /// A token was declared invalid before its end.
@@ -230,6 +236,6 @@ mod tests {
             assert_eq!(Kind::parse(kind.as_str()), Some(*kind));
         }
         assert_eq!(Kind::parse("session.imagined"), None);
-        assert_eq!(Kind::ALL.len(), 72);
+        assert_eq!(Kind::ALL.len(), 75);
     }
 }

@@ -4,17 +4,20 @@ use jiff::Timestamp;
 use sallyport_audit::{Digest, KeyId};
 
 use super::device::{DeviceId, DeviceKeys};
+use super::identity::BegunWith;
 use super::ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
 use super::issuer::{IssuerName, KeyPrint};
 use super::lock::LockTarget;
 use super::names::{Role, Subject, Tenant};
 use super::object::{Action, Object};
 use super::policy::PolicyDigest;
+use super::policy::conditions::Wanted;
 use super::reason::{Reason, Ticket};
 use super::scope::Scope;
 use super::share::{ShareEnd, ShareRole};
 use super::state::Verdict;
 use super::token::Purpose;
+use super::token_key::TokenKey;
 use super::workflow::WorkflowName;
 
 /// Where a fact stands in the ledger.
@@ -57,6 +60,7 @@ pub enum Fact {
         tenant: Tenant,
         expires: Timestamp,
         scope: Scope,
+        sign_in: Option<SignIn>,
         by: Actor,
     },
     /// `token.revoked`. `outside` for a token of another issuer, which no record tells of.
@@ -101,6 +105,8 @@ pub enum Fact {
         by: Subject,
         roles: Vec<Role>,
         minutes: Option<u32>,
+        /// Conditions of the policy to which this approver binds the grant.
+        conditions: Vec<Wanted>,
         reason: Option<Reason>,
     },
     /// `access.rejected`: one person's refusal. `wanted` is how many end the request, as policy said then.
@@ -134,6 +140,8 @@ pub enum Fact {
         ends: Timestamp,
         /// How many minutes run from the first use; `None`: its time runs already.
         from_first_use: Option<u32>,
+        /// It may be used only while all of these hold.
+        conditions: Vec<Wanted>,
         policy: PolicyDigest,
     },
     /// `grant.begun`: it was used first, and ends then.
@@ -262,6 +270,34 @@ pub enum Fact {
     /// `policy.refused`, with the places of the first faults. What is wrong there may name people: it goes to the
     /// operator, not into the record.
     PolicyRefused { places: Vec<String>, count: u64, by: Actor },
+    /// `key.rotated` of the key that signs tokens. What `old` signed stands until `until`, or, if `tokens_kept` is false,
+    /// ends with this.
+    TokenKeyReplaced {
+        old: TokenKey,
+        new: TokenKey,
+        until: Timestamp,
+        tokens_kept: bool,
+        by: Actor,
+        reason: Option<Reason>,
+    },
+    /// `policy.proposed`: takes the place of what was proposed before. `summary` counts, and names nobody.
+    PolicyProposed {
+        digest: PolicyDigest,
+        in_force: PolicyDigest,
+        rules: u64,
+        summary: String,
+        tenant: Tenant,
+        by: Subject,
+        reason: Reason,
+    },
+    /// `policy.approved`: by another person than the one who proposed it.
+    PolicyApproved {
+        digest: PolicyDigest,
+        tenant: Tenant,
+        proposer: Subject,
+        by: Subject,
+        reason: Option<Reason>,
+    },
     /// `ledger.resumed`: records were lost, any of which may have taken something back. Written by the ledger alone,
     /// before access is open.
     LedgerResumed { tokens_kept: bool },
@@ -269,6 +305,15 @@ pub enum Fact {
     Erased { key: KeyId, by: Actor, reason: Option<Reason> },
     /// Somebody tried what they may not: the kind of what was tried, with the result `denied`. Folds to nothing.
     Refused(RefusedAttempt),
+}
+
+/// What stands behind a token that is a session in a browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignIn {
+    /// What the person showed.
+    pub with: BegunWith,
+    /// Roles that somebody outside vouched for.
+    pub claimed: Vec<Role>,
 }
 
 /// Why the keys of an issuer are others than before.
@@ -372,8 +417,16 @@ pub enum Attempt {
     Unlock,
     /// `policy.refused`
     ReloadPolicy,
+    /// `policy.proposed`
+    ProposePolicy,
+    /// `policy.approved`
+    ApprovePolicy,
     /// `personal.erased`
     Erase,
+    /// `key.rotated`
+    ReplaceTokenKey,
     /// `issuer.keys`
     IssuerKeys,
+    /// `token.issued`, for a browser
+    SignIn,
 }

@@ -1,6 +1,6 @@
 //! The handle that the rest of the gateway holds: questions are answered here, orders go to the owner.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
@@ -11,24 +11,27 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::clock::Clock;
-use super::decide::{Command, Refusal};
+use super::decide::{self, Command, Refusal};
 use super::decision::{Decision, denied, stopped};
 use super::error::AccessError;
 use super::fact::{Actor, Fact};
 use super::identity::{Caller, Identity, Proof};
 use super::ids::{GrantId, RequestId, TokenId, random};
 use super::judge::{Context, Explanation, Judgement, check_standing, judge};
+use super::limits::Limits;
 use super::lock::LockTarget;
 use super::log::RecordLog;
 use super::names::{Subject, Tenant};
 use super::object::{Action, Object};
-use super::owner::{self, Order, Owner, Standing};
+use super::owner::{self, Order, Owner, PolicyChange, Standing};
 use super::permit::{Cause, Registry};
+use super::policy::faults::PolicyFaults;
 use super::policy::{Policy, PolicyDigest};
 use super::reason::{Reason, Ticket};
 use super::scope::Scope;
 use super::state::State;
-use super::token::{self, AuthError, Claims, Purpose, TokenKeys, TokenVerifier};
+use super::token::{self, AuthError, Claims, Purpose, SignError, TokenKeys, TokenVerifier};
+use super::token_key::{StandingTokenKey, TokenKey};
 use super::vouching::Vouchers;
 
 /// What [`Access::open`] needs to know.
@@ -38,6 +41,8 @@ pub struct AccessOptions {
     pub policy_directory: PathBuf,
     /// What tokens name as issuer and audience: this gateway, such as `https://sallyport.example`.
     pub issuer: String,
+    /// How a policy comes into force.
+    pub policy_change: PolicyChange,
 }
 
 /// What asking for access needs.
@@ -76,9 +81,13 @@ struct Inner {
     standing: Arc<RwLock<Standing>>,
     registry: Arc<Registry>,
     orders: mpsc::Sender<Order>,
-    verifier: TokenVerifier,
-    keys: Arc<dyn TokenKeys>,
+    verifier: RwLock<TokenVerifier>,
+    /// Held for reading while a token is made and recorded: each is of one key, and the ledger knows of it before the key
+    /// is replaced.
+    keys: tokio::sync::RwLock<Arc<dyn TokenKeys>>,
+    issuer: String,
     clock: Arc<dyn Clock>,
+    policy_change: PolicyChange,
     policy_directory: PathBuf,
     reloading: tokio::sync::Mutex<()>,
     vouchers: OnceLock<Arc<dyn Vouchers>>,
@@ -110,7 +119,8 @@ impl Access {
         keys: Arc<dyn TokenKeys>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AccessError> {
-        let verifier = TokenVerifier::new(&*keys, &options.issuer)?;
+        // Before anything is recorded: a key that can't be used stops the start.
+        TokenVerifier::new(&*keys, &BTreeMap::new(), &options.issuer)?;
         let policy = match Policy::load(&options.policy_directory).await {
             Ok(policy) => Arc::new(policy),
             Err(faults) => {
@@ -121,6 +131,16 @@ impl Access {
         };
         let mut state = State::default();
         log.replay(&mut |stamp, fact| state.apply(stamp, &fact)).map_err(AccessError::Replay)?;
+        if let Some(in_force) = state.policy()
+            && options.policy_change == PolicyChange::SecondPerson
+            && !state.may_load(policy.digest())
+        {
+            let found = policy.digest();
+            let refusal = Refusal::PolicyNotApproved { digest: found };
+            let record = decide::refused(&Caller::Operator, &Command::ReloadPolicy, &refusal, &state);
+            log.append(record).await.map_err(|error| AccessError::NotRecorded { error, cut: 0 })?;
+            return Err(AccessError::PolicyNotApproved { in_force, found });
+        }
         let loaded = Fact::PolicyLoaded {
             digest: policy.digest(),
             previous: state.policy(),
@@ -130,22 +150,30 @@ impl Access {
         let stamp =
             log.append(loaded.clone()).await.map_err(|error| AccessError::NotRecorded { error, cut: 0 })?;
         state.apply(stamp, &loaded);
+        let verifier = TokenVerifier::new(&*keys, state.token_keys(), &options.issuer)?;
 
         let standing = Arc::new(RwLock::new(Standing { state, policy, owned: true, unrecorded: Vec::new() }));
         let registry = Arc::new(Registry::default());
         let (orders, inbox) = mpsc::channel(owner::QUEUE);
-        let owner =
-            Owner { standing: standing.clone(), registry: registry.clone(), log, clock: clock.clone() };
+        let owner = Owner {
+            standing: standing.clone(),
+            registry: registry.clone(),
+            log,
+            clock: clock.clone(),
+            change: options.policy_change,
+        };
         let owner = tokio::spawn(owner.run(inbox));
         let reaper = tokio::spawn(owner::reap(standing.clone(), registry.clone(), clock.clone()));
         let inner = Inner {
             standing,
             registry,
             orders,
-            verifier,
-            keys,
+            verifier: RwLock::new(verifier),
+            keys: tokio::sync::RwLock::new(keys),
+            issuer: options.issuer,
             clock,
             policy_directory: options.policy_directory,
+            policy_change: options.policy_change,
             reloading: tokio::sync::Mutex::new(()),
             vouchers: OnceLock::new(),
             tasks: Mutex::new(Some(Tasks { owner, reaper })),
@@ -168,12 +196,28 @@ impl Access {
     ///
     /// See [`AuthError`]: each reason is told apart. Tell a peer only that it failed and the hint.
     pub fn authenticate(&self, token: &str, now: Timestamp) -> Result<Identity, AuthError> {
-        let claims = self.inner.verifier.verify(token, Purpose::Access, now)?;
+        self.of_purpose(token, Purpose::Access, now)
+    }
+
+    pub(super) fn of_purpose(
+        &self,
+        token: &str,
+        purpose: Purpose,
+        now: Timestamp,
+    ) -> Result<Identity, AuthError> {
+        let claims = self.verifier().verify(token, purpose, now)?;
         let (proof, expires) = (Proof::Token(claims.token), token::with_leeway(claims.expires));
         let mut identity = Identity::proved(claims.subject, claims.tenant, proof, expires);
-        identity.scope = self.look(|standing| {
-            standing.state.token(claims.token).map(|token| token.scope.clone()).unwrap_or_default()
+        // What it covers and rests on stands in the ledger alone.
+        let known = self.look(|standing| {
+            let token = standing.state.token(claims.token)?;
+            Some((token.scope.clone(), token.sign_in.clone()))
         });
+        if let Some((scope, sign_in)) = known {
+            identity.scope = scope;
+            identity.begun_with = sign_in.as_ref().map(|sign_in| sign_in.with);
+            identity.roles = sign_in.map(|sign_in| sign_in.claimed).unwrap_or_default().into();
+        }
         self.standing(identity, now)
     }
 
@@ -199,10 +243,11 @@ impl Access {
             Ok(standing) => standing,
             Err(poisoned) => return stopped(who, object, action, poisoned.get_ref().policy.digest()),
         };
-        match judge(&standing.state, &standing.policy, who, object, action, context.now) {
+        let who = who.met(context);
+        match judge(&standing.state, &standing.policy, &who, object, action, context.now) {
             // Admitted while the lock is held: see `permit.rs` for why.
             Judgement::Allowed { explanation, ends } => {
-                Decision::Allowed(self.inner.registry.admit(who.clone(), explanation, ends))
+                Decision::Allowed(self.inner.registry.admit(who, explanation, ends))
             }
             Judgement::NeedsApproval { explanation } => {
                 Decision::NeedsApproval { workflows: explanation.workflows.clone(), explanation }
@@ -216,7 +261,7 @@ impl Access {
         let Ok(standing) = self.inner.standing.read() else {
             return stopped(who, object, action, self.policy_digest()).explanation().clone();
         };
-        match judge(&standing.state, &standing.policy, who, object, action, context.now) {
+        match judge(&standing.state, &standing.policy, &who.met(context), object, action, context.now) {
             Judgement::Allowed { explanation, .. }
             | Judgement::NeedsApproval { explanation }
             | Judgement::Denied { explanation } => explanation,
@@ -243,8 +288,23 @@ impl Access {
         minutes: Option<u32>,
         reason: Option<Reason>,
     ) -> Result<Approved, AccessError> {
+        self.approve_within(by, request, Limits::minutes(minutes), reason).await
+    }
+
+    /// Agrees to a request within limits: fewer minutes, and conditions of the policy that the grant is bound to.
+    ///
+    /// # Errors
+    ///
+    /// A refusal, or the ledger couldn't record it.
+    pub async fn approve_within(
+        &self,
+        by: &Identity,
+        request: RequestId,
+        limits: Limits,
+        reason: Option<Reason>,
+    ) -> Result<Approved, AccessError> {
         let grant = GrantId::new(self.inner.clock.now(), random());
-        let facts = self.run(by, Command::Approve { request, grant, minutes, reason }).await?;
+        let facts = self.run(by, Command::Approve { request, grant, limits, reason }).await?;
         let granted = facts.iter().any(|fact| matches!(fact, Fact::GrantIssued { .. }));
         Ok(if granted { Approved::Granted(grant) } else { Approved::Counted })
     }
@@ -348,9 +408,19 @@ impl Access {
         let claims =
             Claims { purpose, subject: subject.clone(), tenant: tenant.clone(), token, not_before, expires };
         // Signed first: a signature that fails leaves no token in the ledger that nobody holds.
-        let text = self.inner.verifier.sign(&*self.inner.keys, &claims).await?;
+        let (text, _held) = self.write_token(&claims).await?;
         self.run(by, Command::IssueToken { token, purpose, subject, tenant, expires, scope }).await?;
         Ok((token, text))
+    }
+
+    /// To be held until the token is recorded: then the ledger knows of it before its key is replaced.
+    pub(super) async fn write_token(
+        &self,
+        claims: &Claims,
+    ) -> Result<(String, tokio::sync::RwLockReadGuard<'_, Arc<dyn TokenKeys>>), AccessError> {
+        let keys = self.inner.keys.read().await;
+        let text = self.verifier().sign(&**keys, claims).await?;
+        Ok((text, keys))
     }
 
     /// Revokes a token; sessions that were opened with it end at once.
@@ -416,8 +486,16 @@ impl Access {
         let _turn = self.inner.reloading.lock().await;
         self.run(by.clone(), Command::ReloadPolicy).await?;
         let loaded = Policy::load(&self.inner.policy_directory).await;
+        self.install(by, loaded).await
+    }
+
+    pub(super) async fn install(
+        &self,
+        by: impl Into<Caller>,
+        loaded: Result<Policy, PolicyFaults>,
+    ) -> Result<PolicyDigest, AccessError> {
         let (answer, answered) = oneshot::channel();
-        let order = Order::Install { by, loaded, answer };
+        let order = Order::Install { by: by.into(), loaded: loaded.map(Box::new), answer };
         self.inner.orders.send(order).await.map_err(|_| AccessError::Stopped)?;
         answered.await.map_err(|_| AccessError::Stopped)?
     }
@@ -438,8 +516,53 @@ impl Access {
         self.inner.standing.read().map(|standing| at(&standing)).unwrap_or_default()
     }
 
-    pub(super) fn verifier(&self) -> &TokenVerifier {
-        &self.inner.verifier
+    pub(super) fn verifier(&self) -> TokenVerifier {
+        self.inner.verifier.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The keys by which a token is good now, first the one that signs.
+    pub fn token_keys(&self) -> Vec<StandingTokenKey> {
+        self.verifier().standing(self.now())
+    }
+
+    /// Has tokens signed by `next` from now on. What the key before it signed stands until the last of it has ended, or,
+    /// if not `tokens_kept`, ends now, with all that stands on it. Gives until when.
+    ///
+    /// # Errors
+    ///
+    /// Whoever may not; a ledger that doesn't take the record: then the key before it stays.
+    pub async fn replace_token_key(
+        &self,
+        by: impl Into<Caller>,
+        next: Arc<dyn TokenKeys>,
+        tokens_kept: bool,
+        reason: Option<Reason>,
+    ) -> Result<Timestamp, AccessError> {
+        let new = TokenKey::from_point(&next.public_key_p256())
+            .ok_or_else(|| SignError("its public key isn't a point on P-256".to_owned()))?;
+        // Waits for tokens that are being made, and no other is begun.
+        let mut keys = self.inner.keys.write().await;
+        let old = TokenKey::from_point(&keys.public_key_p256())
+            .ok_or_else(|| SignError("its public key isn't a point on P-256".to_owned()))?;
+        let facts = self.run(by, Command::ReplaceTokenKey { old, new, tokens_kept, reason }).await?;
+        let before = self.look(|standing| standing.state.token_keys().clone());
+        let verifier = TokenVerifier::new(&*next, &before, &self.inner.issuer)?;
+        *keys = next;
+        *self.inner.verifier.write().unwrap_or_else(PoisonError::into_inner) = verifier;
+        match facts.as_slice() {
+            [Fact::TokenKeyReplaced { until, .. }] => Ok(*until),
+            _ => Ok(self.now()),
+        }
+    }
+
+    /// Reads and checks the files in the policy folder; nothing comes into force by it.
+    pub(super) async fn load_candidate(&self) -> Result<Policy, PolicyFaults> {
+        Policy::load(&self.inner.policy_directory).await
+    }
+
+    /// How a policy comes into force here.
+    pub fn policy_change(&self) -> PolicyChange {
+        self.inner.policy_change
     }
 
     pub(super) fn now(&self) -> Timestamp {

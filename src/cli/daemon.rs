@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::failure::{ExitCode, Failure};
 use super::init::{self, Init};
 use super::keys::{self, KeysCommand};
 use super::out::say;
+use super::policy;
 use super::retention;
 use crate::gateway;
 use crate::gateway::config::{Config, environment};
@@ -31,6 +33,15 @@ enum Command {
     /// See the keys and where each of them lives, probe the token, plan backups, replace keys
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Check, test, question and compare policies before they are in force
+    Policy {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(subcommand)]
+        command: policy::Command,
+    },
+    /// Serve the keys of a gateway that started this; not for people
+    HsmWorker,
     /// See what may leave the ledger, hold records back, prune
     Retention {
         #[command(flatten)]
@@ -87,9 +98,17 @@ impl Daemon {
                 .await
                 .map_err(|error| Failure::caused(ExitCode::Failed, &error, error.hint()))
             }
+            Command::HsmWorker => {
+                start_log("warn,cryptoki=off", false);
+                serve_keys().await
+            }
             Command::Retention { settings, command } => {
                 start_log("warn", false);
                 retention::run(&settings.load()?, command).await
+            }
+            Command::Policy { settings, command } => {
+                start_log("warn", false);
+                policy::run(&settings, command).await
             }
             Command::Keys(command) => {
                 // What a token cannot do is an answer here, and needs no words of the binding beside it.
@@ -98,6 +117,17 @@ impl Daemon {
             }
         }
     }
+}
+
+/// Serves until the gateway closes standard input. Signals at its whole group are for the gateway, which needs its keys to
+/// stop in order.
+async fn serve_keys() -> Result<(), Failure> {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    if let (Err(error), _) | (_, Err(error)) = signals {
+        return Err(Failure::new(ExitCode::Failed, format!("cannot start: {error}"), ""));
+    }
+    tokio::task::block_in_place(sallyport_hsm::worker::serve)
+        .map_err(|error| Failure::caused(ExitCode::Failed, &error, error.hint()))
 }
 
 impl Settings {

@@ -11,7 +11,7 @@ use super::requests::print_json;
 use super::table::table;
 use crate::gateway::backup::{self, Item};
 use crate::gateway::config::Config;
-use crate::gateway::rotation::{self, Rotated};
+use crate::gateway::rotation::{self, By, Order, Rotated};
 use crate::gateway::schedule::Listed;
 use crate::gateway::{self, GatewayError, open_keys};
 
@@ -23,10 +23,13 @@ pub(super) enum KeysCommand {
     Probe(Shown),
     /// Say for each key what must be backed up, how, and what is lost without it
     BackupPlan(Shown),
-    /// Replace keys of a gateway that is stopped; the old ones are destroyed
+    /// Replace keys of a gateway that is stopped; the old ones are destroyed. While it serves: `sallyport keys rotate`
     Rotate {
         /// Which
         what: What,
+        /// token-signing: end all tokens that the old key signed, at once
+        #[arg(long)]
+        now: bool,
         #[command(flatten)]
         settings: Settings,
     },
@@ -50,6 +53,22 @@ pub(super) enum What {
     Tls,
     /// The identity (Ed25519 and ML-DSA-65), certified by the root again
     Identity,
+    /// The key that signs people's tokens; what the old one signed stands until it ends
+    TokenSigning,
+    /// The key that seals post-quantum seeds and data keys
+    Kek,
+}
+
+impl What {
+    pub(super) fn rotated(self) -> Rotated {
+        match self {
+            Self::Ledger => Rotated::Ledger,
+            Self::Tls => Rotated::Tls,
+            Self::Identity => Rotated::Identity,
+            Self::TokenSigning => Rotated::TokenSigning,
+            Self::Kek => Rotated::Kek,
+        }
+    }
 }
 
 pub(super) async fn run(command: KeysCommand) -> Result<(), Failure> {
@@ -57,13 +76,9 @@ pub(super) async fn run(command: KeysCommand) -> Result<(), Failure> {
         KeysCommand::List(shown) => list(&shown),
         KeysCommand::Probe(shown) => probe(&shown),
         KeysCommand::BackupPlan(shown) => backup_plan(&shown),
-        KeysCommand::Rotate { what, settings } => {
-            let what = match what {
-                What::Ledger => Rotated::Ledger,
-                What::Tls => Rotated::Tls,
-                What::Identity => Rotated::Identity,
-            };
-            let steps = rotation::rotate(&settings.load()?, what).await;
+        KeysCommand::Rotate { what, now, settings } => {
+            let order = Order { what: what.rotated(), tokens_end: now, by: By::Operator };
+            let steps = rotation::rotate(&settings.load()?, order).await;
             let steps = steps.map_err(|error| Failure::caused(ExitCode::Failed, &error, error.hint()))?;
             for step in steps {
                 say(format_args!("{step}"));
@@ -81,10 +96,10 @@ fn ask<T>(shown: &Shown, ask: impl FnOnce(&Config, &Keys) -> Result<T, GatewayEr
 }
 
 fn list(shown: &Shown) -> Result<(), Failure> {
-    let (keys, fingerprint) = ask(shown, |config, keys| {
+    let (keys, fingerprint, vitals) = ask(shown, |config, keys| {
         let keys_listed: Vec<_> =
             keys.inventory()?.into_iter().map(|key| Listed::new(key, &config.keys.max_age)).collect();
-        Ok((keys_listed, gateway::fingerprint(config, keys)?))
+        Ok((keys_listed, gateway::fingerprint(config, keys)?, keys.vitals()))
     })?;
     if shown.json {
         return print_json(&keys);
@@ -108,7 +123,13 @@ fn list(shown: &Shown) -> Result<(), Failure> {
     for warning in keys.iter().filter_map(|key| key.warning(now)) {
         say(format_args!("WARNING: {warning}"));
     }
-    say(format_args!("\nThe gateway's identity, as publishers see it: {fingerprint}"));
+    match &vitals.worker {
+        None => say(format_args!("\nMemory for secrets: {}", vitals.memory)),
+        Some(worker) => {
+            say(format_args!("\nMemory for secrets: {} (key worker: {})", vitals.memory, worker.memory))
+        }
+    }
+    say(format_args!("The gateway's identity, as publishers see it: {fingerprint}"));
     Ok(())
 }
 
@@ -146,14 +167,14 @@ fn probe(shown: &Shown) -> Result<(), Failure> {
     }
     let rows = abilities.iter().map(|Ability { name, used_for, needed, listed, works, said }| {
         vec![
-            (*name).to_owned(),
+            name.to_string(),
             listed.map_or("", |listed| if listed { "listed" } else { "not listed" }).to_owned(),
             match said {
                 None if *works => "works".to_owned(),
                 said => format!("no: {}", said.as_deref().unwrap_or_default()),
             },
             if *needed { "needed".to_owned() } else { "optional".to_owned() },
-            (*used_for).to_owned(),
+            used_for.to_string(),
         ]
     });
     say(table(&["ABILITY", "MECHANISM", "TRIED", "", "FOR"], rows));

@@ -11,8 +11,10 @@ mod extract;
 mod glass;
 mod grants;
 mod health;
+mod keys;
 mod ledger;
 mod policy;
+mod rates;
 mod records;
 mod requests;
 mod retention;
@@ -38,8 +40,9 @@ use sallyport_hsm::Keys;
 use tokio::sync::watch;
 
 use crate::access::{Access, Tenant};
-use crate::edge::Attempts;
+use crate::edge::{Attempts, Rates};
 use crate::session::{Broker, Readiness, Routes};
+use crate::tunnel::client::SUCCESSION_PATH;
 
 /// A call carries a few words, never a document.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -50,6 +53,8 @@ pub struct Parts {
     pub tenant: Tenant,
     /// Identities, requests, grants.
     pub access: Access,
+    /// Lists and replaces the gateway's keys.
+    pub key_desk: Arc<dyn KeyDesk>,
     /// Live sessions.
     pub broker: Broker,
     /// Published tunnels.
@@ -82,12 +87,15 @@ pub struct Parts {
     pub sinks: Vec<watch::Receiver<SinkStatus>>,
     /// Failed authentications by address.
     pub attempts: Arc<Attempts>,
+    /// Calls by person and address.
+    pub rates: Rates,
     /// Default life of a token.
     pub token_life: std::time::Duration,
     /// Public domain.
     pub domain: String,
 }
 
+pub use keys::{KeyDesk, KeyOrder, KeyProblem, KeyTrouble};
 pub use retention::{HoldView, PlanView, Retention, StayView, Steward, TallyView, Trouble};
 pub use subjects::{DataKeys, Holds, Untold};
 
@@ -158,7 +166,15 @@ fn api(shared: Shared) -> Router {
         .route("/api/v1/devices/{id}/revoke", post(devices::revoke))
         .route("/api/v1/locks", get(policy::locks).post(policy::lock))
         .route("/api/v1/locks/release", post(policy::unlock))
+        .route("/api/v1/keys", get(keys::list))
+        .route("/api/v1/keys/{role}/rotate", post(keys::rotate))
+        .route(SUCCESSION_PATH, get(keys::succession))
+        .route("/.well-known/jwks.json", get(keys::token_keys))
         .route("/api/v1/policy/reload", post(policy::reload))
+        .route("/api/v1/policy/replay", post(policy::replay))
+        .route("/api/v1/policy/explain", post(policy::explain))
+        .route("/api/v1/policy/proposal", get(policy::pending).post(policy::propose))
+        .route("/api/v1/policy/proposal/approve", post(policy::approve))
         .route("/api/v1/ledger/scrub", post(ledger::scrub))
         .route("/api/v1/retention/plan", get(retention::plan))
         .route("/api/v1/retention/run", post(retention::run))
@@ -169,6 +185,7 @@ fn api(shared: Shared) -> Router {
         .route("/api/v1/records/{seq}/disclose", post(disclosing::disclose))
         .route("/api/v1/subjects/erase", post(subjects::erase))
         .fallback(errors::unknown_path)
+        .layer(axum::middleware::from_fn(rates::tell))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(shared)
 }

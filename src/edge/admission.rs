@@ -56,13 +56,13 @@ pub(super) async fn authentication_failed(
     correlation: &Correlation,
     error: &AuthError,
 ) {
-    edge.attempts.failed(connection.peer.ip());
+    let barred = edge.attempts.failed(connection.peer.ip());
     let draft = Draft::new(Kind::AuthFailed, Outcome::Denied)
         .object(format!("tunnel:{name}"))
         .source(connection.peer.to_string())
         .correlation(correlation.0.as_str())
         .detail("reason", error.code());
-    note(edge, draft).await;
+    note(edge, if barred { draft.detail("address_barred", true) } else { draft }).await;
 }
 
 /// Authenticates, decides and opens; what visitors of every protocol pass.
@@ -177,6 +177,7 @@ pub(super) fn answer_stop(
     stop: Stop,
     name: &TunnelName,
     headers: &HeaderMap,
+    path: &str,
     correlation: &Correlation,
 ) -> Response<Body> {
     match stop {
@@ -191,7 +192,7 @@ pub(super) fn answer_stop(
             format!("ask for it: sallyport request {name} --reason \"…\" --minutes 10"),
         )
         .respond(headers, &correlation.0),
-        Stop::SignIn { detail } if wants_page(headers) => asking::sign_in_page(name, &detail, correlation),
+        Stop::SignIn { detail } if wants_page(headers) => asking::sign_in_page(name, &detail, path, correlation),
         Stop::SignIn { detail } => Refusal::new(
             StatusCode::UNAUTHORIZED,
             "not-signed-in",

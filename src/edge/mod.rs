@@ -18,10 +18,12 @@ mod listener;
 mod page;
 mod publication;
 mod publisher;
+mod rates;
 mod refusals;
 mod request_record;
 mod route;
 mod seats;
+mod sign_in;
 mod tcp;
 mod upgrade;
 mod visit;
@@ -33,6 +35,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sallyport_audit::Ledger;
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Tenant};
@@ -44,8 +47,10 @@ pub use connection::Connection;
 pub use credential::{bearer_token, identify, of_tenant};
 pub use listener::{ListenError, Listener};
 pub use page::Refusal;
+pub use rates::{Counted, Left, Rates};
 pub use route::Correlation;
 pub use seats::Seats;
+pub use sign_in::{Challenge, Providers, SignIns};
 pub use tcp::TcpPorts;
 
 /// Sees to it that a host name has a certificate to be shown.
@@ -73,6 +78,8 @@ pub struct Bounds {
     pub heartbeat: Duration,
     /// How long its answer may take.
     pub heartbeat_timeout: Duration,
+    /// How long a browser stays signed in.
+    pub browser_session: Duration,
 }
 
 /// Where TCP tunnels may listen.
@@ -102,8 +109,8 @@ pub struct Parts {
     pub ledger: Ledger,
     /// Whether ledger and HSM can serve new sessions.
     pub readiness: Readiness,
-    /// What the gateway proves itself with to publishers.
-    pub identity: Arc<dyn GatewayIdentity>,
+    /// What the gateway proves itself with to publishers: one identity for the whole of a handshake.
+    pub identity: watch::Receiver<Arc<dyn GatewayIdentity>>,
     /// Publishers that may come back.
     pub tickets: Tickets,
     /// Certificates of single names.
@@ -116,6 +123,10 @@ pub struct Parts {
     pub seats: Seats,
     /// Failed authentications by address.
     pub attempts: Arc<Attempts>,
+    /// Where people sign in with a browser, besides by a token.
+    pub providers: Option<Arc<dyn Providers>>,
+    /// Sign-ins that are under way.
+    pub sign_ins: SignIns,
     /// Bounds.
     pub bounds: Bounds,
 }
@@ -132,12 +143,32 @@ impl Edge {
 }
 
 impl Edge {
+    /// Where a browser reaches the gateway itself.
+    fn own_origin(&self) -> String {
+        format!("https://{}{}", self.domain, self.shown_port())
+    }
+
+    /// Where a browser reaches a tunnel.
+    fn tunnel_origin(&self, name: &crate::tunnel::TunnelName) -> String {
+        format!("https://{name}.{}{}", self.domain, self.shown_port())
+    }
+
+    fn shown_port(&self) -> String {
+        if self.port == 443 { String::new() } else { format!(":{}", self.port) }
+    }
+}
+
+impl Edge {
     /// The edge's own paths on the gateway's host, to be joined with those of the console.
     pub fn router(&self) -> axum::Router {
-        use axum::routing::any;
+        use axum::routing::{any, get};
+        use sign_in::desk;
         axum::Router::new()
             .route("/connect", any(publisher::connect))
             .route("/visit/{name}", any(visit::visit))
+            .route("/oidc/callback", get(desk::callback))
+            .route("/sign-in/{name}", get(desk::page).post(desk::by_token))
+            .route("/sign-in/{name}/{provider}", get(desk::at_provider))
             .with_state(self.clone())
     }
 }

@@ -212,11 +212,12 @@ impl Wish<'_> {
     }
 
     pub(super) fn not_authenticated(&self, error: &AuthError) -> Refused {
-        self.edge.attempts.failed(self.connection.peer.ip());
+        let barred = self.edge.attempts.failed(self.connection.peer.ip());
         let draft = self
             .draft(Kind::AuthFailed, Outcome::Denied)
             .object("gateway:connect")
             .detail("reason", error.code());
+        let draft = if barred { draft.detail("address_barred", true) } else { draft };
         let code = match error {
             AuthError::Expired { .. } => RefusalCode::TokenExpired,
             AuthError::UnknownDevice

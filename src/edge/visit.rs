@@ -36,7 +36,7 @@ pub(super) async fn visit(
     let own = Connection::new(connection.peer, None, None);
     let (session, route) = match admit(&edge, &own, &name, &headers, Protocol::Tcp, &correlation).await {
         Ok(admitted) => admitted,
-        Err(stop) => return answer_stop(&edge, stop, &name, &headers, &correlation),
+        Err(stop) => return answer_stop(&edge, stop, &name, &headers, "/", &correlation),
     };
     own.forget_sessions();
     websocket_limits(upgrade).on_upgrade(move |socket| async move {

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sallyport_audit::ledger::{OnStall, ScrubOptions, Scrubbing};
+use sallyport_audit::cosigning::Cosigning;
+use sallyport_audit::ledger::{OnStall, ScrubOptions, Scrubbing, not_held};
 use sallyport_audit::sink::SyslogSink;
 use sallyport_audit::witnessing::{Witnessed, Witnessing};
 use sallyport_audit::{Draft, Kind, Outcome};
@@ -22,14 +23,17 @@ use super::holds::LegalHolds;
 use super::issuers::{Outsiders, withdraw_others};
 use super::parts::{GatewayError, Parts, cosign, open_keys};
 use super::retention::Running;
+use super::rotation::{self, Desk, Rotation, Shown, Watch, finish_shown};
 use super::tls::Certificates;
 use super::{heartbeat, probes, sinks, witnesses};
 use crate::access::Tenant;
 use crate::clock;
 use crate::console::{self, Scrub, Watched};
-use crate::edge::{Attempts, Bounds, Edge, Listener, Parts as EdgeParts, Seats, TcpPorts, TcpRange};
+use crate::edge::{
+    Attempts, Bounds, Edge, Listener, Parts as EdgeParts, Rates, Seats, SignIns, TcpPorts, TcpRange,
+};
 use crate::session::{Broker, Readiness, Routes};
-use crate::tunnel::Tickets;
+use crate::tunnel::{GatewayIdentity, Tickets};
 
 /// Time for publishers to hear the goodbye, and for sinks to catch up.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -41,10 +45,24 @@ const FIRST_SCRUB: Duration = Duration::from_hours(1);
 /// address when it serves.
 pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), GatewayError> {
     let mut signals = Signals::listen();
+    if !config.keys.core_dumps
+        && let Err(error) = sallyport_hsm::forbid_dumps()
+    {
+        warn!(%error, "this process's memory can be dumped");
+    }
     let provider_config = config.clone();
     let keys = tokio::task::spawn_blocking(move || open_keys(&provider_config))
         .await
         .map_err(|error| GatewayError::Stopped(error.to_string()))??;
+    let finished = {
+        let (config, keys) = (config.clone(), keys.clone());
+        tokio::task::spawn_blocking(move || {
+            not_held(&config.ledger.directory)?;
+            finish_shown(&config, &keys)
+        })
+        .await
+        .map_err(|error| GatewayError::Stopped(error.to_string()))??
+    };
     let (chain, root) = (&config.tls.certificate_file, &config.tls.root_file);
     let certificates = Certificates::open(&keys, chain, root, &config.gateway.domain)?;
     // Bound before the ledger is opened: a start that fails for a port that is taken leaves no record of a start.
@@ -53,6 +71,9 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     let ledger = config.ledger.directory.clone();
     let known = witnesses::known_to(&ledger, &witnesses, &config).await?;
     let parts = Parts::open(&config, keys, &[]).await?;
+    for draft in finished {
+        parts.ledger.append(draft).await?;
+    }
     // A ledger that had no head yet has one now: one of this name may have been there before.
     if !known {
         witnesses::known_to(&ledger, &witnesses, &config).await?;
@@ -69,8 +90,25 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     };
     let scrubbing = Scrubbing::start(parts.ledger.clone(), scrub_options(&config));
     let watched = witnessing.as_ref().map(Witnessing::status);
-    let served =
-        serve(&config, &parts, listener, certificates, &mut signals, (watched, &scrubbing), ready).await;
+    let (identity, shown_identity) = watch::channel(identity(&config, &parts.keys)?);
+    let shown = Shown {
+        certificates: Arc::clone(&certificates),
+        identity,
+        cosigner: cosigning.as_ref().map(Cosigning::seat),
+        patience: config.limits.tls_handshake,
+    };
+    let rotation = Arc::new(Rotation::new(&config, &parts, Some(shown)));
+    let replaced = (rotation, shown_identity);
+    let served = serve(
+        &config,
+        &parts,
+        (listener, certificates),
+        replaced,
+        &mut signals,
+        (watched, &scrubbing),
+        ready,
+    )
+    .await;
     scrubbing.stop().await;
     parts.access.close().await;
     let stopped = match &served {
@@ -105,8 +143,8 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
 async fn serve(
     config: &Config,
     parts: &Parts,
-    listener: Listener,
-    certificates: Arc<Certificates>,
+    (listener, certificates): (Listener, Arc<Certificates>),
+    (rotation, identity): (Arc<Rotation>, watch::Receiver<Arc<dyn GatewayIdentity>>),
     signals: &mut Signals,
     (watched, scrubbing): (Option<watch::Receiver<Witnessed>>, &Scrubbing),
     ready: impl FnOnce(SocketAddr),
@@ -121,7 +159,7 @@ async fn serve(
         };
     let address = listener.local_addr().map_err(|error| GatewayError::Stopped(error.to_string()))?;
     record_start(config, parts).await?;
-    let broker = Broker::new(ledger.clone(), config.limits.idle);
+    let broker = Broker::new(ledger.clone(), config.limits.idle).at_most(config.limits.sessions_per_user);
     let routes = Routes::new(config.tunnels.reconnect_grace);
     let readiness = Readiness::new(ledger.status(), keys.health())
         .and_queueing(matches!(config.ledger.on_stall, OnStall::Queue { .. }));
@@ -138,7 +176,10 @@ async fn serve(
         .map_err(|error: crate::access::names::NameError| GatewayError::Stopped(error.to_string()))?;
     let (attempts, publishers) = (Arc::new(Attempts::default()), TaskTracker::new());
     let (outside, no_more_asking) = (TaskTracker::new(), CancellationToken::new());
-    match Outsiders::open(&config.identity, &tenant)? {
+    let port = if address.port() == 443 { String::new() } else { format!(":{}", address.port()) };
+    let redirect = format!("https://{}{port}/oidc/callback", config.gateway.domain);
+    let outsiders = Outsiders::open(&config.identity, &tenant, &redirect)?;
+    match &outsiders {
         Some(outsiders) => outsiders.start(access, &outside, &no_more_asking).await?,
         None => withdraw_others(access, BTreeSet::new()).await?,
     }
@@ -151,19 +192,22 @@ async fn serve(
         routes: routes.clone(),
         ledger: ledger.clone(),
         readiness: readiness.clone(),
-        identity: Arc::new(identity(config, keys)?),
+        identity,
         tickets: Tickets::default(),
         certificates,
         publishers: publishers.clone(),
         tcp: tcp.clone(),
         seats: Seats::new(config.limits.connections, config.limits.connections_per_address),
         attempts: Arc::clone(&attempts),
+        providers: outsiders.as_ref().and_then(|outsiders| outsiders.desk()),
+        sign_ins: SignIns::default(),
         bounds: bounds(config),
     });
     let sinks = sinks::start(config, ledger).await?;
     let (console, probes) = console::routers(console::Parts {
         tenant,
         access: access.clone(),
+        key_desk: Arc::new(Desk::new(config, Arc::clone(&rotation))),
         broker: broker.clone(),
         routes: routes.clone(),
         ledger: ledger.clone(),
@@ -180,6 +224,7 @@ async fn serve(
         scrub: Scrub { status: scrubbing.status(), now: scrubbing.now() },
         witnesses: watched.map(|status| Watched { policy: config.ledger.witnesses.policy.as_str(), status }),
         attempts,
+        rates: Rates::new(config.limits.api_per_user, config.limits.api_per_address),
         token_life: config.access.token_life,
         domain: config.gateway.domain.clone(),
     });
@@ -196,6 +241,8 @@ async fn serve(
         ledger.clone(),
         stop.clone(),
     ));
+    let due = rotation::watch(Watch::new(config, rotation, stop.clone()));
+    let due = tokio::spawn(due);
     let retrying = tokio::spawn(retry_pin_when_told(keys.clone()));
     let probing = probe_listener.map(|listener| tokio::spawn(probes::answer(listener, probes, stop.clone())));
     ready(address);
@@ -226,7 +273,7 @@ async fn serve(
     if tokio::time::timeout(GOODBYE, outside.wait()).await.is_err() {
         warn!("an issuer is still being asked, and is not waited for");
     }
-    for task in [beating, watching, retrying].into_iter().chain(probing) {
+    for task in [beating, watching, due, retrying].into_iter().chain(probing) {
         task.abort();
     }
     Ok(sinks)
@@ -242,11 +289,12 @@ fn scrub_options(config: &Config) -> ScrubOptions {
     }
 }
 
-fn identity(config: &Config, keys: &sallyport_hsm::Keys) -> Result<ProviderIdentity, GatewayError> {
+fn identity(config: &Config, keys: &sallyport_hsm::Keys) -> Result<Arc<dyn GatewayIdentity>, GatewayError> {
     let now = u64::try_from(clock::now().as_second()).unwrap_or(0);
     let (organisation, domain) = (&config.gateway.organisation, &config.gateway.domain);
     // Signs with the token: a few milliseconds, once.
-    Ok(tokio::task::block_in_place(|| ProviderIdentity::new(keys, organisation, domain, now))?)
+    let identity = tokio::task::block_in_place(|| ProviderIdentity::new(keys, organisation, domain, now))?;
+    Ok(Arc::new(identity))
 }
 
 fn bounds(config: &Config) -> Bounds {
@@ -259,6 +307,7 @@ fn bounds(config: &Config) -> Bounds {
         suites: config.tunnels.suites,
         heartbeat: config.tunnels.heartbeat,
         heartbeat_timeout: config.tunnels.heartbeat_timeout,
+        browser_session: config.identity.session,
     }
 }
 

@@ -6,14 +6,17 @@ use crate::access::device::{DeviceId, DeviceKeys};
 use crate::access::fact::{Attempt, Renewal};
 use crate::access::ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
 use crate::access::issuer::{IssuerName, KeyPrint};
+use crate::access::limits::Limits;
 use crate::access::lock::LockTarget;
 use crate::access::names::{Role, Subject, Tenant};
 use crate::access::object::{Action, Object};
+use crate::access::policy::PolicyDigest;
 use crate::access::reason::{Reason, Ticket};
 use crate::access::scope::Scope;
 use crate::access::share::ShareRole;
 use crate::access::state::Verdict;
 use crate::access::token::Purpose;
+use crate::access::token_key::TokenKey;
 
 /// An order. Ids that it may need are made beforehand: the decision itself draws no randomness.
 #[derive(Debug, Clone)]
@@ -30,7 +33,7 @@ pub enum Command {
         renews: Option<GrantId>,
     },
     /// Agree to a request; `grant` is the id to use if that completes it.
-    Approve { request: RequestId, grant: GrantId, minutes: Option<u32>, reason: Option<Reason> },
+    Approve { request: RequestId, grant: GrantId, limits: Limits, reason: Option<Reason> },
     /// Say no.
     Reject { request: RequestId, reason: Option<Reason> },
     /// Take one's own request back.
@@ -79,6 +82,8 @@ pub enum Command {
         expires: Timestamp,
         scope: Scope,
     },
+    /// Begin a session in a browser, for one tunnel.
+    SignIn { token: TokenId, object: Object, expires: Timestamp },
     /// Revoke a token; `outside` is the tenant for one of another issuer, of which nothing is recorded.
     RevokeToken { token: TokenId, outside: Option<Tenant>, reason: Option<Reason> },
     /// Tell which keys of an issuer count.
@@ -89,8 +94,14 @@ pub enum Command {
     RevokeDevice { device: DeviceId, reason: Option<Reason> },
     /// End all that a person has, before their data key is destroyed.
     Erase { subject: Subject, reason: Reason },
+    /// Have tokens signed by another key. If `tokens_kept`, what the old one signed stands until it ends.
+    ReplaceTokenKey { old: TokenKey, new: TokenKey, tokens_kept: bool, reason: Option<Reason> },
     /// Leave to load the policy again; the load itself is the owner's.
     ReloadPolicy,
+    /// Propose the policy with this digest; `summary` counts how it differs and names nobody.
+    ProposePolicy { digest: PolicyDigest, rules: u64, summary: String, reason: Reason },
+    /// Approve what was proposed, as a second person.
+    ApprovePolicy { digest: PolicyDigest, reason: Option<Reason> },
 }
 
 impl Command {
@@ -115,12 +126,16 @@ impl Command {
             Self::Lock { .. } => Attempt::Lock,
             Self::Unlock { .. } => Attempt::Unlock,
             Self::IssueToken { .. } => Attempt::IssueToken,
+            Self::SignIn { .. } => Attempt::SignIn,
             Self::RevokeToken { .. } => Attempt::RevokeToken,
             Self::IssuerKeys { .. } => Attempt::IssuerKeys,
             Self::EnrollDevice { .. } => Attempt::EnrollDevice,
             Self::RevokeDevice { .. } => Attempt::RevokeDevice,
             Self::ReloadPolicy => Attempt::ReloadPolicy,
+            Self::ProposePolicy { .. } => Attempt::ProposePolicy,
+            Self::ApprovePolicy { .. } => Attempt::ApprovePolicy,
             Self::Erase { .. } => Attempt::Erase,
+            Self::ReplaceTokenKey { .. } => Attempt::ReplaceTokenKey,
         }
     }
 }

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::{Case, Refusal, actor};
-use crate::access::fact::{Fact, Renewal};
-use crate::access::identity::{Caller, Identity, Proof};
+use crate::access::fact::{Actor, Fact, Renewal, SignIn};
+use crate::access::identity::{BegunWith, Caller, Identity, Proof};
 use crate::access::ids::{GrantId, TokenId};
 use crate::access::issuer::{IssuerName, KeyPrint};
 use crate::access::judge::{Judgement, judge};
@@ -14,7 +14,8 @@ use crate::access::object::{Action, Object, Part};
 use crate::access::reason::Reason;
 use crate::access::scope::Scope;
 use crate::access::state::GrantStatus;
-use crate::access::token::{MAX_LIFE, Purpose};
+use crate::access::token::{MAX_LIFE, Purpose, with_leeway};
+use crate::access::token_key::TokenKey;
 
 impl Case<'_> {
     pub(super) fn revoke(
@@ -134,7 +135,49 @@ impl Case<'_> {
             return Err(Refusal::TokenLife);
         }
         let (subject, tenant, scope) = (subject.clone(), tenant.clone(), scope.clone());
-        Ok(vec![Fact::TokenIssued { token, purpose, subject, tenant, expires, scope, by: actor(by) }])
+        let sign_in = None;
+        Ok(vec![Fact::TokenIssued {
+            token,
+            purpose,
+            subject,
+            tenant,
+            expires,
+            scope,
+            sign_in,
+            by: actor(by),
+        }])
+    }
+
+    /// A session in a browser, for one tunnel: begun with what the person has just shown, and no longer than that.
+    pub(super) fn sign_in(
+        &self,
+        who: &Identity,
+        token: TokenId,
+        object: &Object,
+        expires: Timestamp,
+    ) -> Result<Vec<Fact>, Refusal> {
+        let with = match who.proof {
+            Proof::Token(id) if who.begun_with.is_none() => BegunWith::Token(id),
+            Proof::Outside(shown) => BegunWith::Outside(shown),
+            _ => return Err(Refusal::NotAPerson),
+        };
+        if !who.scope.covers(object, Action::Connect) {
+            return Err(Refusal::NotAllowed { why: format!("the token is for nothing but: {}", who.scope) });
+        }
+        let outlives = matches!(with, BegunWith::Token(_)) && who.expires.is_none_or(|end| end < expires);
+        if expires <= self.now || outlives {
+            return Err(Refusal::TokenLife);
+        }
+        Ok(vec![Fact::TokenIssued {
+            token,
+            purpose: Purpose::Session,
+            subject: who.subject.clone(),
+            tenant: who.tenant.clone(),
+            expires,
+            scope: Scope::only(object, Action::Connect),
+            sign_in: Some(SignIn { with, claimed: who.roles.to_vec() }),
+            by: Actor::Person(who.subject.clone()),
+        }])
     }
 
     pub(super) fn revoke_token(
@@ -212,6 +255,26 @@ impl Case<'_> {
             return Ok(Vec::new());
         }
         Ok(vec![Fact::IssuerKeys { issuer: issuer.clone(), keys: keys.to_vec(), withdrawn, why }])
+    }
+
+    pub(super) fn replace_token_key(
+        &self,
+        by: &Caller,
+        (old, new): (&TokenKey, &TokenKey),
+        tokens_kept: bool,
+        reason: Option<&Reason>,
+    ) -> Result<Vec<Fact>, Refusal> {
+        self.admin(by, Part::Keys, None)?;
+        // As long as anything that it signed can be shown; not longer.
+        let end = self.state.last_token_end().filter(|_| tokens_kept).map(with_leeway);
+        Ok(vec![Fact::TokenKeyReplaced {
+            old: old.clone(),
+            new: new.clone(),
+            until: end.map_or(self.now, |end| end.max(self.now)),
+            tokens_kept,
+            by: actor(by),
+            reason: reason.cloned(),
+        }])
     }
 
     /// Whether the caller may run a part of the gateway, in the tenant that the order is about.

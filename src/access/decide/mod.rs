@@ -10,6 +10,7 @@ mod devices;
 mod erasing;
 mod glass;
 mod guarding;
+mod policy_change;
 mod refusal;
 mod reviewing;
 mod sharing;
@@ -61,8 +62,8 @@ pub fn decide(
     }
     match command {
         Command::Request { .. } => case.request(person(by)?, command),
-        Command::Approve { request, grant, minutes, reason } => {
-            case.approve(person(by)?, *request, *grant, *minutes, reason.as_ref())
+        Command::Approve { request, grant, limits, reason } => {
+            case.approve(person(by)?, *request, *grant, limits, reason.as_ref())
         }
         Command::Reject { request, reason } => case.reject(person(by)?, *request, reason.as_ref()),
         Command::Withdraw { request, reason } => case.withdraw(person(by)?, *request, reason.as_ref()),
@@ -91,6 +92,7 @@ pub fn decide(
         Command::IssueToken { token, purpose, subject, tenant, expires, scope } => {
             case.issue_token(by, (*token, *purpose), subject, tenant, *expires, scope)
         }
+        Command::SignIn { token, object, expires } => case.sign_in(person(by)?, *token, object, *expires),
         Command::RevokeToken { token, outside, reason } => {
             case.revoke_token(by, *token, outside.as_ref(), reason.as_ref())
         }
@@ -98,7 +100,16 @@ pub fn decide(
         Command::EnrollDevice { device, keys } => case.enroll(person(by)?, *device, keys),
         Command::RevokeDevice { device, reason } => case.revoke_device(by, *device, reason.as_ref()),
         Command::ReloadPolicy => case.admin(by, Part::Policy, None).map(|()| Vec::new()),
+        Command::ProposePolicy { digest, rules, summary, reason } => {
+            case.propose_policy(person(by)?, (*digest, *rules, summary), reason)
+        }
+        Command::ApprovePolicy { digest, reason } => {
+            case.approve_policy(person(by)?, *digest, reason.as_ref())
+        }
         Command::Erase { subject, reason } => case.erase(by, subject, reason),
+        Command::ReplaceTokenKey { old, new, tokens_kept, reason } => {
+            case.replace_token_key(by, (old, new), *tokens_kept, reason.as_ref())
+        }
     }
 }
 
@@ -111,6 +122,7 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
             object = state.share(*share).map(|share| share.object.clone());
         }
         Command::Request { object: asked, .. }
+        | Command::SignIn { object: asked, .. }
         | Command::BreakGlass { object: asked, .. }
         | Command::Share { object: asked, .. }
         | Command::Describe { object: asked, .. }
@@ -144,7 +156,10 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
         | Command::RevokeDevice { .. } => {
             object = Some(Object::gateway(Part::Tokens));
         }
-        Command::ReloadPolicy => object = Some(Object::gateway(Part::Policy)),
+        Command::ReloadPolicy | Command::ProposePolicy { .. } | Command::ApprovePolicy { .. } => {
+            object = Some(Object::gateway(Part::Policy));
+        }
+        Command::ReplaceTokenKey { .. } => object = Some(Object::gateway(Part::Keys)),
     }
     Fact::Refused(RefusedAttempt {
         attempt: command.attempt(),

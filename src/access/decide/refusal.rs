@@ -6,6 +6,8 @@ use crate::access::ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
 use crate::access::lock::LockTarget;
 use crate::access::names::{Role, Subject, Tenant};
 use crate::access::object::{Action, Object};
+use crate::access::policy::PolicyDigest;
+use crate::access::policy::conditions::ConditionName;
 use crate::access::share::ShareRole;
 use crate::access::token::{AuthError, MAX_LIFE};
 use crate::access::workflow::{Step, WorkflowName};
@@ -59,6 +61,12 @@ pub enum Refusal {
     /// The grant has ended.
     #[error("{grant} has ended already")]
     GrantEnded { grant: GrantId },
+    /// A grant can be bound only to what policy knows.
+    #[error("policy knows no condition {name}")]
+    NoSuchCondition { name: ConditionName },
+    /// Conditions are bounded.
+    #[error("an approver adds at most {most} conditions")]
+    TooManyConditions { most: usize },
     /// No such review in the caller's tenant.
     #[error("there is no access review {review}")]
     NoSuchReview { review: ReviewId },
@@ -196,6 +204,18 @@ pub enum Refusal {
     /// Nothing crosses tenants.
     #[error("you act in tenant {own}; this is in {other}")]
     OtherTenant { own: Tenant, other: Tenant },
+    /// `access.policy_change` is `second-person`, and nobody has approved these files.
+    #[error("{digest} isn't the policy in force, and no second person has approved it")]
+    PolicyNotApproved { digest: PolicyDigest },
+    /// Nothing like it waits.
+    #[error("no policy {digest} waits for approval")]
+    NoSuchProposal { digest: PolicyDigest },
+    /// Nobody approves what they proposed themselves.
+    #[error("you proposed {digest} yourself: another person must approve it")]
+    OwnProposal { digest: PolicyDigest },
+    /// The files are those of the policy in force.
+    #[error("{digest} is the policy in force already")]
+    PolicyUnchanged { digest: PolicyDigest },
 }
 
 fn shown(steps: &[Step]) -> String {
@@ -222,6 +242,8 @@ impl Refusal {
             Self::GlassReviewed { .. } => "glass-reviewed",
             Self::GrantBegun { .. } => "grant-begun",
             Self::GrantEnded { .. } => "grant-ended",
+            Self::NoSuchCondition { .. } => "no-such-condition",
+            Self::TooManyConditions { .. } => "too-many-conditions",
             Self::NoSuchReview { .. } => "no-such-review",
             Self::NoSuchItem { .. } => "no-such-item",
             Self::OwnItem { .. } => "own-item",
@@ -267,6 +289,10 @@ impl Refusal {
             Self::ReasonNames => "reason-names",
             Self::ElsewhereToo { .. } => "elsewhere-too",
             Self::OtherTenant { .. } => "other-tenant",
+            Self::PolicyNotApproved { .. } => "policy-not-approved",
+            Self::NoSuchProposal { .. } => "no-such-proposal",
+            Self::OwnProposal { .. } => "own-proposal",
+            Self::PolicyUnchanged { .. } => "policy-unchanged",
         }
     }
 
@@ -287,6 +313,8 @@ impl Refusal {
                 | Self::NoReviewer { .. }
                 | Self::LockElsewhere { .. }
                 | Self::OtherTenant { .. }
+                | Self::PolicyNotApproved { .. }
+                | Self::OwnProposal { .. }
         )
     }
 
@@ -319,6 +347,8 @@ impl Refusal {
             Self::NoReviewers { .. } => "name a role that somebody has",
             Self::ReviewTime { .. } => "choose another deadline",
             Self::ReviewTooLarge { .. } => "end what isn't needed first",
+            Self::NoSuchCondition { .. } => "name one of conditions.toml; `!` before it turns it round",
+            Self::TooManyConditions { .. } => "have one condition of the policy say it all",
             Self::OwnShare => "name somebody else",
             Self::MoreThanOwn { .. } => {
                 "give a role that may do less, or have somebody who holds it share it"
@@ -362,6 +392,14 @@ impl Refusal {
             }
             Self::ReasonNames => "write the reason without the name",
             Self::ElsewhereToo { .. } => "have the gateway's operator do it",
+            Self::PolicyNotApproved { .. } => {
+                "propose it (`sallyport policy propose`) and have another admin approve it, or put the old files back"
+            }
+            Self::NoSuchProposal { .. } => {
+                "`sallyport policy pending` shows what waits; files that changed since are proposed anew"
+            }
+            Self::OwnProposal { .. } => "have another admin approve it",
+            Self::PolicyUnchanged { .. } => "change the files in the policy folder first",
         }
     }
 }

@@ -83,6 +83,10 @@ fn shares() -> impl Strategy<Value = (ShareId, ShareRole, ShareEnd, ReviewId, Ro
     )
 }
 
+fn bound_to(minutes: u32) -> Vec<crate::access::policy::conditions::Wanted> {
+    ["office", "!holiday"].iter().take(minutes as usize % 3).map(|text| text.parse().unwrap()).collect()
+}
+
 fn digest() -> impl Strategy<Value = PolicyDigest> {
     any::<[u8; 32]>().prop_map(|bytes| format!("sha256:{}", hex::encode(bytes)).parse().unwrap())
 }
@@ -120,10 +124,20 @@ fn fact() -> impl Strategy<Value = Fact> {
         )| match which {
             0 => Fact::TokenIssued {
                 token,
-                purpose: if minutes % 2 == 0 { Purpose::Access } else { Purpose::Join },
+                purpose: [Purpose::Access, Purpose::Session, Purpose::Join][minutes as usize % 3],
                 subject,
                 tenant,
                 expires: ends,
+                sign_in: (minutes % 3 == 1).then(|| SignIn {
+                    with: match previous {
+                        None => BegunWith::Token(token),
+                        Some(_) => BegunWith::Outside(Outside {
+                            token,
+                            key: fewer.map(|_| "0a".repeat(16).parse().unwrap()),
+                        }),
+                    },
+                    claimed: roles,
+                }),
                 scope: if previous.is_some() { Scope::only(&object, action) } else { Scope::whole() },
                 by,
             },
@@ -156,6 +170,7 @@ fn fact() -> impl Strategy<Value = Fact> {
                 by: other,
                 roles,
                 minutes: fewer,
+                conditions: bound_to(minutes),
                 reason,
             },
             4 => {
@@ -175,6 +190,7 @@ fn fact() -> impl Strategy<Value = Fact> {
                 starts,
                 ends,
                 from_first_use: fewer,
+                conditions: bound_to(minutes),
                 policy,
             },
             7 => Fact::GrantRevoked { grant, request, tenant, object, subject, by, reason },

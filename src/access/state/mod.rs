@@ -7,6 +7,7 @@
 mod erasure;
 mod glass;
 mod grant;
+mod proposal;
 mod request;
 mod review;
 mod share;
@@ -14,11 +15,12 @@ mod standing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sallyport_audit::KeyId;
 
 pub use glass::{Glass, GlassReview, Verdict};
 pub use grant::{Grant, GrantStatus};
+pub use proposal::Proposal;
 pub use request::{Approval, Denial, Request, RequestStatus};
 pub use review::{Holding, Review, ReviewDecision, ReviewEnd, ReviewItem};
 pub(in crate::access) use review::{digest, population};
@@ -35,6 +37,7 @@ use super::object::Object;
 use super::policy::PolicyDigest;
 use super::reason::Reason;
 use super::token::Purpose;
+use super::token_key::TokenKey;
 
 /// Everything that access knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub struct State {
     requests: BTreeMap<RequestId, Request>,
     grants: BTreeMap<GrantId, Grant>,
     tokens: BTreeMap<TokenId, Token>,
+    /// Tokens that are sessions in browsers, by their end: they come and go all day.
+    sessions: BTreeSet<(Timestamp, TokenId)>,
     devices: BTreeMap<DeviceId, Device>,
     locks: BTreeMap<(Tenant, LockTarget), Lock>,
     /// Grants neither revoked nor expired, by whose they are.
@@ -67,19 +72,28 @@ pub struct State {
     /// Requests that wait, by who asked.
     pending: HashMap<(Tenant, Subject), BTreeSet<RequestId>>,
     policy: Option<PolicyDigest>,
+    proposal: Option<Proposal>,
+    /// Approved by two, and not in force yet.
+    approved_policy: Option<PolicyDigest>,
     /// The keys of other issuers that count.
     issuers: BTreeMap<IssuerName, BTreeSet<KeyPrint>>,
     /// Other issuers' tokens that were revoked here, and when.
     revoked_outside: BTreeMap<TokenId, Timestamp>,
     /// The data keys of people who were erased.
     erased: BTreeSet<KeyId>,
+    /// Keys that signed tokens once, and until when what they signed stands.
+    token_keys: BTreeMap<TokenKey, Timestamp>,
 }
 
 impl State {
     /// Folds one fact in.
     pub fn apply(&mut self, stamp: Stamp, fact: &Fact) {
         match fact {
-            Fact::TokenIssued { token, purpose, subject, tenant, expires, scope, by: _ } => {
+            Fact::TokenIssued { token, purpose, subject, tenant, expires, scope, sign_in, by: _ } => {
+                self.forget_sessions(stamp.time);
+                if *purpose == Purpose::Session {
+                    self.sessions.insert((*expires, *token));
+                }
                 let (subject, tenant) = (subject.clone(), tenant.clone());
                 let issued = Token {
                     id: *token,
@@ -91,6 +105,7 @@ impl State {
                     revoked: None,
                     spent: None,
                     scope: scope.clone(),
+                    sign_in: sign_in.clone(),
                 };
                 self.tokens.entry(*token).or_insert(issued);
             }
@@ -111,7 +126,7 @@ impl State {
                 }
             }
             Fact::Requested { .. } => self.requested(stamp, fact),
-            Fact::Approved { request, by, roles, minutes, reason, .. } => {
+            Fact::Approved { request, by, roles, minutes, conditions, reason, .. } => {
                 if let Some(request) = self.pending_mut(*request)
                     && !request.approvals.iter().any(|approval| approval.by == *by)
                     && !request.denials.iter().any(|denial| denial.by == *by)
@@ -121,6 +136,7 @@ impl State {
                         roles: roles.clone(),
                         at: stamp.time,
                         minutes: *minutes,
+                        conditions: conditions.clone(),
                         reason: reason.clone(),
                     });
                 }
@@ -180,10 +196,30 @@ impl State {
             Fact::Unlocked { target, tenant, .. } => {
                 self.locks.remove(&(tenant.clone(), target.clone()));
             }
-            Fact::PolicyLoaded { digest, .. } => self.policy = Some(*digest),
+            Fact::TokenKeyReplaced { old, until, tokens_kept, .. } => {
+                self.token_keys.retain(|_, until| *until > stamp.time);
+                if *tokens_kept {
+                    self.token_keys.insert(old.clone(), *until);
+                } else {
+                    self.token_keys.clear();
+                    self.end_tokens(stamp);
+                }
+            }
+            Fact::PolicyLoaded { digest, .. } => self.policy_loaded(*digest),
+            Fact::PolicyProposed { .. } => self.proposed(stamp, fact),
+            Fact::PolicyApproved { digest, by, .. } => self.policy_approved(*digest, by),
             Fact::LedgerResumed { tokens_kept } => self.resumed(stamp, *tokens_kept),
             Fact::Erased { key, .. } => self.erased(stamp, *key),
             Fact::PolicyRefused { .. } | Fact::Refused(_) => {}
+        }
+    }
+
+    /// Sessions that ended a day ago can't matter to anybody any more, and there would be more of them every day.
+    fn forget_sessions(&mut self, now: Timestamp) {
+        let before = now.saturating_sub(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN);
+        while let Some((end, token)) = self.sessions.first().copied().filter(|(end, _)| *end < before) {
+            self.sessions.remove(&(end, token));
+            self.tokens.remove(&token);
         }
     }
 
@@ -208,13 +244,28 @@ impl State {
             self.share_lost(stamp, id);
         }
         if !tokens_kept {
-            for token in self.tokens.values_mut() {
-                token.revoked.get_or_insert(stamp.time);
-            }
+            self.end_tokens(stamp);
             for device in self.devices.values_mut() {
                 device.revoked.get_or_insert(stamp.time);
             }
         }
+    }
+
+    fn end_tokens(&mut self, stamp: Stamp) {
+        for token in self.tokens.values_mut() {
+            token.revoked.get_or_insert(stamp.time);
+        }
+    }
+
+    /// Keys that signed tokens once, and until when what they signed stands.
+    pub fn token_keys(&self) -> &BTreeMap<TokenKey, Timestamp> {
+        &self.token_keys
+    }
+
+    /// When the last token ends that is not revoked.
+    pub fn last_token_end(&self) -> Option<Timestamp> {
+        let standing = self.tokens.values().filter(|token| token.revoked.is_none());
+        standing.map(|token| token.expires).max()
     }
 
     /// A device of a join token that is spent, or that is none, is not taken in: nothing could be used because of it.
@@ -303,6 +354,7 @@ impl State {
             starts,
             ends,
             from_first_use,
+            conditions,
             policy,
         } = fact
         else {
@@ -320,6 +372,7 @@ impl State {
             ends: *ends,
             from_first_use: *from_first_use,
             begun: None,
+            conditions: conditions.iter().cloned().collect(),
             glass: None,
             policy: *policy,
             status: GrantStatus::Live,

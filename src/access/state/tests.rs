@@ -29,6 +29,7 @@ fn token(n: u8) -> Fact {
         tenant: "main".parse().unwrap(),
         expires: stamp(1_000_000).time,
         scope: Scope::whole(),
+        sign_in: None,
         by: Actor::Operator,
     }
 }
@@ -106,6 +107,7 @@ fn approved() -> Fact {
         by: person("anna"),
         roles: Vec::new(),
         minutes: None,
+        conditions: Vec::new(),
         reason: None,
     }
 }
@@ -130,6 +132,7 @@ fn granted(n: u8, to: &str) -> Fact {
         starts: stamp(0).time,
         ends: stamp(300).time,
         from_first_use: None,
+        conditions: Vec::new(),
         policy: format!("sha256:{}", "0".repeat(64)).parse().unwrap(),
     }
 }
@@ -203,6 +206,7 @@ fn a_token_is_issued_once_and_revoked_for_good() {
         tenant: "main".parse().unwrap(),
         expires: stamp(300).time,
         scope: Scope::whole(),
+        sign_in: None,
         by: Actor::Operator,
     };
     let revoke = Fact::TokenRevoked {

@@ -2,15 +2,20 @@
 
 mod algebra;
 mod approvals;
+mod browsers;
 mod casbin_traps;
+mod conditions;
 mod devices;
 mod examples;
 mod faults_of_policy;
 mod glass;
+mod index_and_oracle;
 mod outsiders;
 mod over_the_ledger;
 mod permits;
+mod policy_change;
 mod reference_model;
+mod replays;
 mod reviews;
 mod session_life;
 mod sharing;
@@ -86,9 +91,11 @@ impl TokenKeys for MemoryKeys {
     fn public_key_p256(&self) -> Vec<u8> {
         self.pair.public_key().as_ref().to_vec()
     }
+}
 
+impl MemoryKeys {
     fn key_id(&self) -> String {
-        hex::encode(&self.public_key_p256()[1..9])
+        TokenKey::from_point(&self.public_key_p256()).unwrap().key_id()
     }
 }
 
@@ -167,20 +174,38 @@ impl World {
         Self { access, clock, keys, log, directory }
     }
 
+    pub(super) async fn with_conditions(rows: &str, workflows: &str, conditions: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        write_policy(directory.path(), rows, workflows);
+        std::fs::write(directory.path().join("conditions.toml"), conditions).unwrap();
+        let (clock, keys) = (HandClock::new(), MemoryKeys::new());
+        let log = MemoryLog::new(clock.clone());
+        let access = Self::open(&directory, &log, &keys, &clock).await.unwrap();
+        Self { access, clock, keys, log, directory }
+    }
+
     pub(super) async fn open(
         directory: &tempfile::TempDir,
         log: &MemoryLog,
         keys: &Arc<MemoryKeys>,
         clock: &Arc<HandClock>,
     ) -> Result<Access, AccessError> {
-        let options =
-            AccessOptions { policy_directory: directory.path().to_owned(), issuer: ISSUER.to_owned() };
+        let options = AccessOptions {
+            policy_directory: directory.path().to_owned(),
+            issuer: ISSUER.to_owned(),
+            policy_change: PolicyChange::Reload,
+        };
         Access::open(options, Arc::new(log.clone()), keys.clone(), clock.clone()).await
     }
 
     /// The same gateway after a restart over this log.
     pub(super) async fn restarted(&self, log: &MemoryLog) -> Access {
         Self::open(&self.directory, log, &self.keys, &self.clock).await.unwrap()
+    }
+
+    /// The same gateway after a restart, with the key that its provider has then.
+    pub(super) async fn reopened_with(&self, keys: Arc<MemoryKeys>) -> Access {
+        Self::open(&self.directory, &self.log, &keys, &self.clock).await.unwrap()
     }
 
     pub(super) async fn token(&self, name: &str, tenant: &str, life: SignedDuration) -> (TokenId, String) {
