@@ -126,7 +126,7 @@ impl State {
                 }
             }
             Fact::Requested { .. } => self.requested(stamp, fact),
-            Fact::Approved { request, by, roles, minutes, reason, .. } => {
+            Fact::Approved { request, by, roles, minutes, conditions, reason, .. } => {
                 if let Some(request) = self.pending_mut(*request)
                     && !request.approvals.iter().any(|approval| approval.by == *by)
                     && !request.denials.iter().any(|denial| denial.by == *by)
@@ -136,6 +136,7 @@ impl State {
                         roles: roles.clone(),
                         at: stamp.time,
                         minutes: *minutes,
+                        conditions: conditions.clone(),
                         reason: reason.clone(),
                     });
                 }
@@ -353,6 +354,7 @@ impl State {
             starts,
             ends,
             from_first_use,
+            conditions,
             policy,
         } = fact
         else {
@@ -370,6 +372,7 @@ impl State {
             ends: *ends,
             from_first_use: *from_first_use,
             begun: None,
+            conditions: conditions.iter().cloned().collect(),
             glass: None,
             policy: *policy,
             status: GrantStatus::Live,
