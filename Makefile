@@ -5,7 +5,7 @@ STATE ?= ./var
 CARGO ?= cargo
 export STATE
 
-.PHONY: run demo test lint fmt coverage bench bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger hsm-faults kill-latency test-kryoptic clean help
+.PHONY: run demo test lint fmt coverage bench bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger hsm-faults kill-latency test-kryoptic clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -42,6 +42,10 @@ bench: ## Requests per second through a tunnel against direct, added latency, du
 	@scripts/prepare test
 	$(CARGO) build --release --locked --bins -p sallyport -p auditctl
 	@scripts/bench
+
+bench-access: ## Decisions/s with 10, 1,000 and 10,000 rules beside bare casbin, and authorisation's share of a request
+	@scripts/prepare test
+	$(CARGO) bench --locked -p sallyport --bench access
 
 verifier-mutations: ## Change a sample ledger in every way; the verifier, and a second one in Python, must catch all
 	@scripts/prepare test

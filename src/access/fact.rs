@@ -264,6 +264,24 @@ pub enum Fact {
     /// `policy.refused`, with the places of the first faults. What is wrong there may name people: it goes to the
     /// operator, not into the record.
     PolicyRefused { places: Vec<String>, count: u64, by: Actor },
+    /// `policy.proposed`: takes the place of what was proposed before. `summary` counts, and names nobody.
+    PolicyProposed {
+        digest: PolicyDigest,
+        in_force: PolicyDigest,
+        rules: u64,
+        summary: String,
+        tenant: Tenant,
+        by: Subject,
+        reason: Reason,
+    },
+    /// `policy.approved`: by another person than the one who proposed it.
+    PolicyApproved {
+        digest: PolicyDigest,
+        tenant: Tenant,
+        proposer: Subject,
+        by: Subject,
+        reason: Option<Reason>,
+    },
     /// `ledger.resumed`: records were lost, any of which may have taken something back. Written by the ledger alone,
     /// before access is open.
     LedgerResumed { tokens_kept: bool },
@@ -383,6 +401,10 @@ pub enum Attempt {
     Unlock,
     /// `policy.refused`
     ReloadPolicy,
+    /// `policy.proposed`
+    ProposePolicy,
+    /// `policy.approved`
+    ApprovePolicy,
     /// `personal.erased`
     Erase,
     /// `issuer.keys`

@@ -16,6 +16,13 @@ pub fn policy(bytes: &[u8]) {
     let _either = runtime.block_on(Policy::build(&sources));
 }
 
+/// What the gateway does with a file of conditions: it takes it or tells every fault, holds what it took against some
+/// moments, and never panics.
+pub fn conditions(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    super::policy::conditions::exercise(text);
+}
+
 /// The public key of RFC 7515 appendix A.3, whose private half everybody knows and no input here was signed with.
 const KEYS: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"k","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
 
@@ -70,5 +77,16 @@ mod tests {
         for input in std::fs::read_dir(folder).unwrap() {
             super::policy(&std::fs::read(input.unwrap().path()).unwrap());
         }
+    }
+
+    #[test]
+    fn every_file_of_conditions_of_the_corpus_is_taken_or_refused_in_words() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/conditions");
+        let mut seen = 0;
+        for input in std::fs::read_dir(folder).unwrap() {
+            super::conditions(&std::fs::read(input.unwrap().path()).unwrap());
+            seen += 1;
+        }
+        assert!(seen > 3);
     }
 }

@@ -13,8 +13,9 @@ use super::ids::{GrantId, ShareId};
 use super::lock::LockTarget;
 use super::names::{Principal, Role, Subject, Tenant};
 use super::object::{Action, Object};
+use super::policy::conditions::Transport;
 use super::policy::rows::Rule;
-use super::policy::{Policy, PolicyDigest, Ruling};
+use super::policy::{Policy, PolicyDigest, Ruling, Unmet};
 use super::state::{Grant, State};
 use super::token::{AuthError, Purpose, with_leeway};
 use super::workflow::WorkflowName;
@@ -26,18 +27,27 @@ pub struct Context {
     pub now: Timestamp,
     /// Where the visitor comes from.
     pub source: Option<SocketAddr>,
+    /// What TLS agreed with the visitor, where it ends here.
+    pub transport: Option<Transport>,
 }
 
 impl Context {
     /// A question at this time, from nowhere in particular.
     pub fn at(now: Timestamp) -> Self {
-        Self { now, source: None }
+        Self { now, source: None, transport: None }
     }
 
     /// The same, from this address.
     #[must_use]
     pub fn from_source(mut self, source: SocketAddr) -> Self {
         self.source = Some(source);
+        self
+    }
+
+    /// The same, over a connection for which TLS agreed this.
+    #[must_use]
+    pub fn over(mut self, transport: Transport) -> Self {
+        self.transport = Some(transport);
         self
     }
 }
@@ -64,6 +74,35 @@ impl From<&Arc<Rule>> for RuleRef {
     fn from(rule: &Arc<Rule>) -> Self {
         let personal = matches!(&rule.who, Principal::Person(person) if !person.is_anonymous());
         Self { place: rule.place.to_string(), text: rule.text.to_string(), personal }
+    }
+}
+
+/// A condition that decided, as an explanation names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConditionRef {
+    /// The rule's place, `policy.csv:12`.
+    pub rule: String,
+    /// The condition as the rule names it, `!office` for one that must not hold.
+    pub condition: String,
+    /// Whether it can't be told instead of not holding.
+    pub unknown: bool,
+}
+
+impl ConditionRef {
+    /// How it stands in a record. Why it doesn't hold may tell where somebody is, and stands in the sealed reason.
+    pub fn for_record(&self) -> String {
+        let word = if self.unknown { "unknown" } else { "not met" };
+        format!("{} {} {word}", self.rule, self.condition)
+    }
+}
+
+impl From<&Unmet> for ConditionRef {
+    fn from(unmet: &Unmet) -> Self {
+        Self {
+            rule: unmet.rule.place.to_string(),
+            condition: unmet.condition.to_string(),
+            unknown: unmet.unknown,
+        }
     }
 }
 
@@ -94,6 +133,8 @@ pub struct Explanation {
     pub object: Object,
     /// The rules that decided, as written; empty when no rule spoke.
     pub rules: Vec<RuleRef>,
+    /// Conditions that kept rules from allowing it, or made a deny rule speak.
+    pub conditions: Vec<ConditionRef>,
     /// Workflows that the rules demand.
     pub workflows: Vec<WorkflowName>,
     /// The grant that satisfied them.
@@ -267,6 +308,7 @@ pub(super) fn judge(
         action,
         object: object.clone(),
         rules: Vec::new(),
+        conditions: Vec::new(),
         workflows: Vec::new(),
         grant: None,
         shares: Vec::new(),
@@ -287,19 +329,32 @@ pub(super) fn judge(
         explanation.why = format!("the token is for nothing but: {}", who.scope);
         return Judgement::Denied { explanation };
     }
-    let mut ruling = policy.rule_with(&who.subject, &who.roles, &who.tenant, object, action);
+    let at = who.circumstances(now);
+    let (mut ruling, matched) = match policy.matched(&who.subject, &who.roles, &who.tenant, object, action) {
+        Ok(matched) => {
+            let nobody = || format!("no rule allows {} to {action} {object}", who.subject);
+            (policy.weigh(&matched, Some(&at), nobody), matched)
+        }
+        Err(error) => (Ruling::deny(error.to_string()), Arc::default()),
+    };
     let mut shared_until = None;
-    if matches!(ruling, Ruling::Deny { rule: None, .. }) {
+    // A rule whose conditions don't hold has said something: a share is no way around it.
+    if matches!(&ruling, Ruling::Deny { rule: None, unmet, .. } if unmet.is_empty()) {
         let asked = Asked { state, policy, tenant: &who.tenant, object, now };
-        if let Some(backing) = asked.backing(&who.subject, action) {
+        if let Some(backing) = asked.backing(&who.subject, action, Some(&at)) {
             ruling = Ruling::Allow { rules: backing.rules, workflows: backing.workflows };
             (explanation.shares, shared_until) = (backing.shares, backing.ends);
         }
     }
     let (rules, workflows) = match ruling {
-        Ruling::Deny { rule, why } => {
+        Ruling::Deny { rule, unmet, why } => {
             explanation.rules = rule.iter().map(RuleRef::from).collect();
-            explanation.code = if rule.is_some() { "deny-rule" } else { "no-rule" };
+            explanation.conditions = unmet.iter().map(ConditionRef::from).collect();
+            explanation.code = match (rule, unmet.is_empty()) {
+                (Some(_), _) => "deny-rule",
+                (None, false) => "condition",
+                (None, true) => "no-rule",
+            };
             explanation.why = why;
             return Judgement::Denied { explanation };
         }
@@ -310,7 +365,9 @@ pub(super) fn judge(
         explanation.outcome = Outcome::Allowed;
         explanation.code = "allow-rule";
         "a rule allows it".clone_into(&mut explanation.why);
-        let ends = who.expires.into_iter().chain(shared_until).min();
+        // A window that closes ends what it allowed.
+        let closes = policy.until(&matched, &at, &workflows);
+        let ends = who.expires.into_iter().chain(shared_until).chain(closes).min();
         return Judgement::Allowed { explanation, ends };
     }
     // Of several live grants the one that lasts longest, so that a renewal takes over by itself.
@@ -328,7 +385,8 @@ pub(super) fn judge(
         explanation.code = "grant";
         explanation.why =
             format!("a rule allows it with an approval, and {} is live until {}", grant.id, grant.ends);
-        let ends = who.expires.into_iter().chain(shared_until).chain([grant.ends]).min();
+        let closes = policy.until(&matched, &at, &grant.workflows);
+        let ends = who.expires.into_iter().chain(shared_until).chain(closes).chain([grant.ends]).min();
         Judgement::Allowed { explanation, ends }
     } else {
         explanation.outcome = Outcome::NeedsApproval;

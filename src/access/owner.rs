@@ -19,7 +19,7 @@ use sallyport_audit::KeyId;
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
-use super::decide::{self, Command};
+use super::decide::{self, Command, Refusal};
 use super::error::AccessError;
 use super::fact::{Actor, Fact};
 use super::identity::{BegunWith, Caller, Identity, Proof};
@@ -66,7 +66,7 @@ pub(super) enum Order {
     },
     Install {
         by: Caller,
-        loaded: Result<Policy, PolicyFaults>,
+        loaded: Result<Box<Policy>, PolicyFaults>,
         answer: oneshot::Sender<Result<PolicyDigest, AccessError>>,
     },
     /// The person's data key is gone: record it, and keep their name no longer.
@@ -87,6 +87,17 @@ pub(super) struct Owner {
     pub(super) registry: Arc<Registry>,
     pub(super) log: Arc<dyn RecordLog>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) change: PolicyChange,
+}
+
+/// How a policy comes into force while the gateway runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PolicyChange {
+    /// One admin reloads it.
+    #[default]
+    Reload,
+    /// One admin proposes it and another approves exactly those bytes. A start with other bytes is refused, too.
+    SecondPerson,
 }
 
 /// Fails closed when the owner or the reaper ends, by a panic too.
@@ -358,7 +369,7 @@ impl Owner {
     async fn install(
         &self,
         by: &Caller,
-        loaded: Result<Policy, PolicyFaults>,
+        loaded: Result<Box<Policy>, PolicyFaults>,
     ) -> Result<PolicyDigest, AccessError> {
         let decided_at = Instant::now();
         // Asked for the second time: the caller's leave may have ended while the policy was read.
@@ -368,14 +379,26 @@ impl Owner {
             Some(identity) => Actor::Person(identity.subject.clone()),
         };
         let policy = match loaded {
-            Ok(policy) => Arc::new(policy),
+            Ok(policy) => Arc::<Policy>::from(policy),
             Err(faults) => {
                 self.commit(&refused_policy(&faults, actor), decided_at).await?;
                 return Err(AccessError::Policy(faults));
             }
         };
-        let previous = self.standing.read().map_err(|_| AccessError::Stopped)?.policy.digest();
         let digest = policy.digest();
+        let (previous, agreed) = {
+            let standing = self.standing.read().map_err(|_| AccessError::Stopped)?;
+            (standing.policy.digest(), standing.state.may_load(digest))
+        };
+        if self.change == PolicyChange::SecondPerson && !agreed {
+            let refusal = Refusal::PolicyNotApproved { digest };
+            let record = {
+                let standing = self.standing.read().map_err(|_| AccessError::Stopped)?;
+                decide::refused(by, &Command::ReloadPolicy, &refusal, &standing.state)
+            };
+            self.commit(&record, decided_at).await?;
+            return Err(AccessError::Refused(refusal));
+        }
         let rules = policy.rule_count() as u64;
         let fact = Fact::PolicyLoaded { digest, previous: Some(previous), rules, by: actor };
         // Recorded before it is in force: no decision is ever made under a policy that the ledger doesn't know.
@@ -413,10 +436,12 @@ pub(super) async fn reap(standing: Arc<RwLock<Standing>>, registry: Arc<Registry
                 let over = |share: &Share| share.until.is_some_and(|until| until <= now);
                 life.explanation.shares.iter().filter_map(|id| standing.state.share(*id)).any(over)
             });
-            Some(match (by_grant, by_share) {
-                (true, _) => Cause::GrantExpired,
-                (false, true) => Cause::ShareEnded,
-                (false, false) => expiry_of(&life.identity),
+            let by_proof = life.identity.expires.is_some_and(|end| end <= now);
+            Some(match (by_grant, by_share, by_proof) {
+                (true, _, _) => Cause::GrantExpired,
+                (false, true, _) => Cause::ShareEnded,
+                (false, false, true) => expiry_of(&life.identity),
+                (false, false, false) => Cause::WindowClosed,
             })
         });
         match registry.next_end() {
@@ -438,6 +463,10 @@ fn expiry_of(who: &Identity) -> Cause {
 fn still_holds(life: &Life, standing: &Standing, now: Timestamp) -> Option<Cause> {
     let asked = &life.explanation;
     match judge(&standing.state, &standing.policy, &life.identity, &asked.object, asked.action, now) {
+        // Its end was fixed when it began. Where time would end it sooner now, another session begins with that end.
+        Judgement::Allowed { ends: Some(ends), .. } if life.ends.is_none_or(|end| ends < end) => {
+            Some(Cause::PolicyChanged)
+        }
         // A permit rests on its own grant: another one that would do opens another session.
         Judgement::Allowed { explanation, .. }
             if explanation.grant.is_none() || explanation.grant == life.grant() =>

@@ -19,7 +19,7 @@ use super::fact::{Actor, Attempt, Fact, RefusedAttempt, SignIn};
 use super::identity::BegunWith;
 use super::ids::RequestId;
 use super::issuer::{KeyPrint, Outside};
-use super::judge::{Explanation, Outcome as Way, RuleRef};
+use super::judge::{ConditionRef, Explanation, Outcome as Way, RuleRef};
 use super::lock::LockTarget;
 use super::names::{Role, Subject};
 use super::reason::Reason;
@@ -42,6 +42,10 @@ impl Explanation {
             .detail("rules", rules)
             // A sentence for people, which may name the visitor: personal.
             .reason(self.why.as_str());
+        if !self.conditions.is_empty() {
+            let conditions: Vec<String> = self.conditions.iter().map(ConditionRef::for_record).collect();
+            draft = draft.detail("conditions", conditions);
+        }
         if !self.workflows.is_empty() {
             draft = draft.detail("workflows", names(&self.workflows));
         }
@@ -416,6 +420,23 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
                 .detail("faults", places.clone())
                 .detail("count", *count)
         }
+        Fact::PolicyProposed { digest, in_force, rules, summary, tenant, by: person, reason } => {
+            done(Kind::PolicyProposed)
+                .subject(person.as_str())
+                .reason(reason.as_str())
+                .policy(digest.to_string())
+                .detail("in_force", in_force.to_string())
+                .detail("rules", *rules)
+                .detail("summary", summary.as_str())
+                .detail("tenant", tenant.as_str())
+        }
+        Fact::PolicyApproved { digest, tenant, proposer, by: person, reason } => {
+            why(done(Kind::PolicyApproved), reason.as_ref())
+                .subject(person.as_str())
+                .target(proposer.as_str())
+                .policy(digest.to_string())
+                .detail("tenant", tenant.as_str())
+        }
         // The ledger writes this record itself, with what it knows of the gap beside it.
         Fact::LedgerResumed { tokens_kept } => {
             done(Kind::LedgerResumed).detail("tokens", if *tokens_kept { "kept" } else { "ended" })
@@ -463,6 +484,8 @@ fn refused(attempt: &RefusedAttempt) -> Draft {
         Attempt::Lock => Kind::AccessLocked,
         Attempt::Unlock => Kind::AccessUnlocked,
         Attempt::ReloadPolicy => Kind::PolicyRefused,
+        Attempt::ProposePolicy => Kind::PolicyProposed,
+        Attempt::ApprovePolicy => Kind::PolicyApproved,
         Attempt::Erase => Kind::PersonalErased,
         Attempt::IssuerKeys => Kind::IssuerKeys,
         Attempt::SignIn => Kind::TokenIssued,
@@ -531,6 +554,8 @@ pub(super) fn tells(kind: Kind) -> bool {
             | Kind::AccessLocked
             | Kind::AccessUnlocked
             | Kind::PolicyLoaded
+            | Kind::PolicyProposed
+            | Kind::PolicyApproved
             | Kind::LedgerResumed
             | Kind::PersonalErased
     )
@@ -800,6 +825,22 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             previous: parts.optional("previous")?,
             rules: parts.number::<u64>("rules")?.ok_or("it has no count of rules")?,
             by: parts.actor()?,
+        },
+        Kind::PolicyProposed => Fact::PolicyProposed {
+            digest: parse("policy", parts.policy)?,
+            in_force: parts.detail("in_force")?,
+            rules: parts.number::<u64>("rules")?.ok_or("it has no count of rules")?,
+            summary: parts.detail("summary")?,
+            tenant: tenant()?,
+            by: parts.person(Personal::Subject)?,
+            reason: parts.reason()?.ok_or("it has no reason")?,
+        },
+        Kind::PolicyApproved => Fact::PolicyApproved {
+            digest: parse("policy", parts.policy)?,
+            tenant: tenant()?,
+            proposer: parts.person(Personal::Target)?,
+            by: parts.person(Personal::Subject)?,
+            reason: parts.reason()?,
         },
         Kind::LedgerResumed => Fact::LedgerResumed { tokens_kept: parts.tokens_kept()? },
         Kind::PersonalErased => {

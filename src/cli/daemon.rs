@@ -10,6 +10,7 @@ use super::failure::{ExitCode, Failure};
 use super::init::{self, Init};
 use super::keys::{self, KeysCommand};
 use super::out::say;
+use super::policy;
 use super::retention;
 use crate::gateway;
 use crate::gateway::config::{Config, environment};
@@ -32,6 +33,13 @@ enum Command {
     /// See the keys and where each of them lives, probe the token, plan backups, replace keys
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Check, test, question and compare policies before they are in force
+    Policy {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(subcommand)]
+        command: policy::Command,
+    },
     /// Serve the keys of a gateway that started this; not for people
     #[command(hide = true)]
     HsmWorker,
@@ -98,6 +106,10 @@ impl Daemon {
             Command::Retention { settings, command } => {
                 start_log("warn", false);
                 retention::run(&settings.load()?, command).await
+            }
+            Command::Policy { settings, command } => {
+                start_log("warn", false);
+                policy::run(&settings, command).await
             }
             Command::Keys(command) => {
                 // What a token cannot do is an answer here, and needs no words of the binding beside it.

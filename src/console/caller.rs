@@ -51,7 +51,8 @@ impl FromRequestParts<Shared> for Caller {
         let known = known.and_then(|identity| of_tenant(identity, &shared.tenant)).and_then(|identity| {
             let naming = shared.broker.naming(identity.subject().as_str());
             // Again: whoever was erased in between must not be named.
-            Ok((shared.access.standing(identity, clock::now())?, naming))
+            let identity = shared.access.standing(identity, clock::now())?;
+            Ok((identity.met(&Context::at(clock::now()).from_source(source)), naming))
         });
         let (identity, naming) = match known {
             Ok(known) => known,

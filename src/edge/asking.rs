@@ -18,7 +18,8 @@ use super::page::{Refusal, html};
 use super::route::{Authority, Correlation};
 use super::sign_in::away;
 use super::{Connection, Edge};
-use crate::access::{Action, Ask, Identity, Object, Reason, RequestFilter};
+use crate::access::{Action, Ask, Context, Identity, Object, Reason, RequestFilter};
+use crate::clock;
 use crate::tunnel::TunnelName;
 
 /// Paths below this one on a tunnel's host are the gateway's, not the app's.
@@ -154,7 +155,7 @@ async fn ask(
         ticket: None,
     };
     edge.access
-        .request(&identity, ask)
+        .request(&identity.met(&Context::at(clock::now()).from_source(connection.peer)), ask)
         .await
         .map_err(|error| refused(error.to_string(), error.hint().to_owned()))?;
     Ok(go_on())

@@ -14,6 +14,7 @@ mod holds;
 mod issuers;
 mod parts;
 mod probes;
+pub mod replaying;
 pub mod retention;
 pub mod rotation;
 mod run;

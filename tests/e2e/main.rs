@@ -36,6 +36,7 @@ mod life;
 mod limits;
 mod outage;
 mod outsiders;
+mod policies;
 mod publishing;
 mod retention;
 mod revocation;

@@ -20,8 +20,8 @@ fn world(issuer: &IssuerApp, more: &str) -> World {
 fn whoami(world: &World, token: &str) -> (u16, String) {
     let answer = world.curl("/api/v1/whoami").header(&format!("Authorization: Bearer {token}")).run();
     let said = answer.json();
-    let word = if answer.status == 200 { &said["subject"] } else { &said["code"] };
-    (answer.status, word.as_str().unwrap_or_default().to_owned())
+    let told = if answer.status == 200 { &said["subject"] } else { &said["code"] };
+    (answer.status, told.as_str().unwrap_or_default().to_owned())
 }
 
 #[test]
@@ -52,8 +52,8 @@ fn a_token_of_another_issuer_opens_what_its_groups_may_and_the_record_says_by_wh
         let token = issuer.token("k1", "eve", 600, &claims);
         assert_eq!(whoami(&world, &token), (401, code.to_owned()), "{claims}");
     }
-    let text = world.gateway_log();
-    assert!(!text.contains(&token), "no token stands in the log");
+    let log = world.gateway_log();
+    assert!(!log.contains(&token), "no token stands in the log");
     // A name of the issuer's is nobody else's.
     let out = world.path("t");
     let taken = world

@@ -9,6 +9,7 @@ use crate::access::issuer::{IssuerName, KeyPrint};
 use crate::access::lock::LockTarget;
 use crate::access::names::{Role, Subject, Tenant};
 use crate::access::object::{Action, Object};
+use crate::access::policy::PolicyDigest;
 use crate::access::reason::{Reason, Ticket};
 use crate::access::scope::Scope;
 use crate::access::share::ShareRole;
@@ -93,6 +94,10 @@ pub enum Command {
     Erase { subject: Subject, reason: Reason },
     /// Leave to load the policy again; the load itself is the owner's.
     ReloadPolicy,
+    /// Propose the policy with this digest; `summary` counts how it differs and names nobody.
+    ProposePolicy { digest: PolicyDigest, rules: u64, summary: String, reason: Reason },
+    /// Approve what was proposed, as a second person.
+    ApprovePolicy { digest: PolicyDigest, reason: Option<Reason> },
 }
 
 impl Command {
@@ -123,6 +128,8 @@ impl Command {
             Self::EnrollDevice { .. } => Attempt::EnrollDevice,
             Self::RevokeDevice { .. } => Attempt::RevokeDevice,
             Self::ReloadPolicy => Attempt::ReloadPolicy,
+            Self::ProposePolicy { .. } => Attempt::ProposePolicy,
+            Self::ApprovePolicy { .. } => Attempt::ApprovePolicy,
             Self::Erase { .. } => Attempt::Erase,
         }
     }

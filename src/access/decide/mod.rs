@@ -10,6 +10,7 @@ mod devices;
 mod erasing;
 mod glass;
 mod guarding;
+mod policy_change;
 mod refusal;
 mod reviewing;
 mod sharing;
@@ -99,6 +100,12 @@ pub fn decide(
         Command::EnrollDevice { device, keys } => case.enroll(person(by)?, *device, keys),
         Command::RevokeDevice { device, reason } => case.revoke_device(by, *device, reason.as_ref()),
         Command::ReloadPolicy => case.admin(by, Part::Policy, None).map(|()| Vec::new()),
+        Command::ProposePolicy { digest, rules, summary, reason } => {
+            case.propose_policy(person(by)?, (*digest, *rules, summary), reason)
+        }
+        Command::ApprovePolicy { digest, reason } => {
+            case.approve_policy(person(by)?, *digest, reason.as_ref())
+        }
         Command::Erase { subject, reason } => case.erase(by, subject, reason),
     }
 }
@@ -146,7 +153,9 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
         | Command::RevokeDevice { .. } => {
             object = Some(Object::gateway(Part::Tokens));
         }
-        Command::ReloadPolicy => object = Some(Object::gateway(Part::Policy)),
+        Command::ReloadPolicy | Command::ProposePolicy { .. } | Command::ApprovePolicy { .. } => {
+            object = Some(Object::gateway(Part::Policy));
+        }
     }
     Fact::Refused(RefusedAttempt {
         attempt: command.attempt(),

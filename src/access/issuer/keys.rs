@@ -68,6 +68,7 @@ impl Serialize for KeyPrint {
 }
 
 /// One key, and the one algorithm that it verifies with.
+#[expect(clippy::struct_field_names, reason = "the key itself, beside what is said of it")]
 pub(super) struct Key {
     pub(super) kid: Option<String>,
     pub(super) algorithm: Algorithm,

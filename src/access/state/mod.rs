@@ -7,6 +7,7 @@
 mod erasure;
 mod glass;
 mod grant;
+mod proposal;
 mod request;
 mod review;
 mod share;
@@ -19,6 +20,7 @@ use sallyport_audit::KeyId;
 
 pub use glass::{Glass, GlassReview, Verdict};
 pub use grant::{Grant, GrantStatus};
+pub use proposal::Proposal;
 pub use request::{Approval, Denial, Request, RequestStatus};
 pub use review::{Holding, Review, ReviewDecision, ReviewEnd, ReviewItem};
 pub(in crate::access) use review::{digest, population};
@@ -69,6 +71,9 @@ pub struct State {
     /// Requests that wait, by who asked.
     pending: HashMap<(Tenant, Subject), BTreeSet<RequestId>>,
     policy: Option<PolicyDigest>,
+    proposal: Option<Proposal>,
+    /// Approved by two, and not in force yet.
+    approved_policy: Option<PolicyDigest>,
     /// The keys of other issuers that count.
     issuers: BTreeMap<IssuerName, BTreeSet<KeyPrint>>,
     /// Other issuers' tokens that were revoked here, and when.
@@ -187,7 +192,9 @@ impl State {
             Fact::Unlocked { target, tenant, .. } => {
                 self.locks.remove(&(tenant.clone(), target.clone()));
             }
-            Fact::PolicyLoaded { digest, .. } => self.policy = Some(*digest),
+            Fact::PolicyLoaded { digest, .. } => self.policy_loaded(*digest),
+            Fact::PolicyProposed { .. } => self.proposed(stamp, fact),
+            Fact::PolicyApproved { digest, by, .. } => self.policy_approved(*digest, by),
             Fact::LedgerResumed { tokens_kept } => self.resumed(stamp, *tokens_kept),
             Fact::Erased { key, .. } => self.erased(stamp, *key),
             Fact::PolicyRefused { .. } | Fact::Refused(_) => {}

@@ -321,7 +321,13 @@ pub const KEYS: &[Key] = &[
         "access.policy_directory",
         Some("\"policies\""),
         "\"/etc/sallyport/policies\"",
-        "Folder with `model.conf`, `policy.csv` and `approvals.toml`.",
+        "Folder with `model.conf`, `approvals.toml`, one or more `*.csv` and, if rules name conditions, `conditions.toml`.",
+    ),
+    key(
+        "access.policy_change",
+        Some("\"reload\""),
+        "\"second-person\"",
+        "How a changed policy comes into force: `reload` (one admin reloads it, a start takes what the folder holds) or `second-person` (one admin proposes it, another approves exactly those bytes; reloads and starts with others are refused).",
     ),
     key("access.tenant", Some("\"main\""), "\"main\"", "The tenant to which tunnels of this gateway belong."),
     key(

@@ -23,6 +23,7 @@ use super::settings::{
     Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention, Tls, Tunnels,
 };
 use super::witnesses::{WitnessSettings, read_witnessing};
+use crate::access::PolicyChange;
 use crate::tunnel::Suite;
 
 /// How many sessions and other records may wait for a signer that is away: some seconds of a busy gateway.
@@ -70,10 +71,7 @@ pub(super) fn read(
         reader.number("ledger.scrub_hours", 1, 8760).map(|hours| Duration::from_secs(hours * 3600));
     let scrub_bytes = reader.number("ledger.scrub_mib_per_sec", 1, 10_000).map(|mib| mib << 20);
     let witnesses = read_witnessing(reader, witnesses);
-    let policy_directory = path(reader, "access.policy_directory", state);
-    let tenant = reader.parse("access.tenant", |text: String| parse_word(text, 64));
-    let token_life =
-        reader.number("access.token_hours", 1, 8760).map(|hours| Duration::from_secs(hours * 3600));
+    let access = read_access(reader, state);
     let identity = read_identity(reader, state, issuers);
     let max_per_user = count(reader.number("tunnels.max_per_user", 1, 10_000));
     let heartbeat = seconds(reader.number("tunnels.heartbeat_secs", 1, 300));
@@ -140,7 +138,7 @@ pub(super) fn read(
             witnesses: witnesses?,
         },
         retention: retention?,
-        access: Access { policy_directory: policy_directory?, tenant: tenant?, token_life: token_life? },
+        access: access?,
         identity: identity?,
         tunnels: Tunnels {
             max_per_user: max_per_user?,
@@ -178,6 +176,21 @@ const SUITES: &[(&str, &[Suite])] = &[
     ("aes256gcm", &[Suite::XWingEd25519MlDsa65Aes256Gcm]),
     ("chacha20poly1305", &[Suite::XWingEd25519MlDsa65ChaCha20Poly1305]),
 ];
+
+fn read_access(reader: &mut Reader<'_>, state: &Path) -> Option<Access> {
+    let policy_directory = path(reader, "access.policy_directory", state);
+    let words = [("reload", PolicyChange::Reload), ("second-person", PolicyChange::SecondPerson)];
+    let policy_change = reader.word("access.policy_change", &words);
+    let tenant = reader.parse("access.tenant", |text: String| parse_word(text, 64));
+    let token_life =
+        reader.number("access.token_hours", 1, 8760).map(|hours| Duration::from_secs(hours * 3600));
+    Some(Access {
+        policy_directory: policy_directory?,
+        policy_change: policy_change?,
+        tenant: tenant?,
+        token_life: token_life?,
+    })
+}
 
 fn read_retention(reader: &mut Reader<'_>, state: &Path) -> Option<Retention> {
     let list = |text: String| -> Vec<String> {

@@ -14,6 +14,7 @@ use sallyport_audit::{Digest, Lending};
 use super::archive::ArchivePlace;
 use super::identity::Identity;
 use super::witnesses::Witnesses;
+use crate::access::PolicyChange;
 
 /// A configuration that passed every check.
 #[derive(Debug, Clone)]
@@ -167,6 +168,8 @@ pub struct Retention {
 pub struct Access {
     /// Folder of model, policy and approvals.
     pub policy_directory: PathBuf,
+    /// Whether one admin changes the policy, or two.
+    pub policy_change: PolicyChange,
     /// Tenant of this gateway's tunnels.
     pub tenant: String,
     /// Default life of an issued token.
