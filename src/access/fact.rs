@@ -11,11 +11,13 @@ use super::lock::LockTarget;
 use super::names::{Role, Subject, Tenant};
 use super::object::{Action, Object};
 use super::policy::PolicyDigest;
+use super::policy::conditions::Wanted;
 use super::reason::{Reason, Ticket};
 use super::scope::Scope;
 use super::share::{ShareEnd, ShareRole};
 use super::state::Verdict;
 use super::token::Purpose;
+use super::token_key::TokenKey;
 use super::workflow::WorkflowName;
 
 /// Where a fact stands in the ledger.
@@ -103,6 +105,8 @@ pub enum Fact {
         by: Subject,
         roles: Vec<Role>,
         minutes: Option<u32>,
+        /// Conditions of the policy to which this approver binds the grant.
+        conditions: Vec<Wanted>,
         reason: Option<Reason>,
     },
     /// `access.rejected`: one person's refusal. `wanted` is how many end the request, as policy said then.
@@ -136,6 +140,8 @@ pub enum Fact {
         ends: Timestamp,
         /// How many minutes run from the first use; `None`: its time runs already.
         from_first_use: Option<u32>,
+        /// It may be used only while all of these hold.
+        conditions: Vec<Wanted>,
         policy: PolicyDigest,
     },
     /// `grant.begun`: it was used first, and ends then.
@@ -264,6 +270,16 @@ pub enum Fact {
     /// `policy.refused`, with the places of the first faults. What is wrong there may name people: it goes to the
     /// operator, not into the record.
     PolicyRefused { places: Vec<String>, count: u64, by: Actor },
+    /// `key.rotated` of the key that signs tokens. What `old` signed stands until `until`, or, if `tokens_kept` is false,
+    /// ends with this.
+    TokenKeyReplaced {
+        old: TokenKey,
+        new: TokenKey,
+        until: Timestamp,
+        tokens_kept: bool,
+        by: Actor,
+        reason: Option<Reason>,
+    },
     /// `policy.proposed`: takes the place of what was proposed before. `summary` counts, and names nobody.
     PolicyProposed {
         digest: PolicyDigest,
@@ -407,6 +423,8 @@ pub enum Attempt {
     ApprovePolicy,
     /// `personal.erased`
     Erase,
+    /// `key.rotated`
+    ReplaceTokenKey,
     /// `issuer.keys`
     IssuerKeys,
     /// `token.issued`, for a browser

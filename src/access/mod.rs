@@ -30,6 +30,7 @@ pub mod ids;
 pub mod issuer;
 pub mod judge;
 mod ledger;
+mod limits;
 mod listing;
 pub mod lock;
 pub mod log;
@@ -48,6 +49,7 @@ pub mod share;
 mod sharing;
 pub mod state;
 pub mod token;
+mod token_key;
 mod vouching;
 pub mod workflow;
 
@@ -68,6 +70,7 @@ pub use ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
 pub use issuer::{Issuer, IssuerName, Issuers, KeyPrint, KeySet, Outside, Vouched};
 pub use judge::{Context, Explanation, RuleRef};
 pub use ledger::replay as replay_ledger;
+pub use limits::Limits;
 pub use listing::{GrantFilter, RequestFilter, RequestView};
 pub use lock::LockTarget;
 pub use log::{LogError, RecordLog};
@@ -86,5 +89,6 @@ pub use state::{
     Approval, Glass, Grant, GrantStatus, Lock, Proposal, Request, RequestStatus, Share, Token, Verdict,
 };
 pub use token::{AuthError, Purpose, SignError, TokenKeys, is_typed_as_ours};
+pub use token_key::{Jwk, StandingTokenKey, TokenKey};
 pub use vouching::Vouchers;
 pub use workflow::{Step, WorkflowName};

@@ -22,9 +22,13 @@ use super::issuer::{KeyPrint, Outside};
 use super::judge::{ConditionRef, Explanation, Outcome as Way, RuleRef};
 use super::lock::LockTarget;
 use super::names::{Role, Subject};
+use super::policy::conditions::Wanted;
 use super::reason::Reason;
 use super::scope::Scope;
 use super::workflow::WorkflowName;
+
+/// The role of the key that signs tokens, as records of keys name it.
+const TOKEN_SIGNING: &str = "token-signing";
 
 impl Explanation {
     /// A draft that says what was decided and why: for `access.decided`, `session.opened`, `session.refused` and the
@@ -78,6 +82,11 @@ fn claimed_roles(draft: Draft, roles: &[Role]) -> Draft {
     }
     let roles: Vec<String> = roles.iter().map(ToString::to_string).collect();
     draft.detail("claimed_roles", roles)
+}
+
+/// The conditions that a grant is bound to, where there are some.
+fn bound(draft: Draft, conditions: &[Wanted]) -> Draft {
+    if conditions.is_empty() { draft } else { draft.detail("conditions", texts(conditions)) }
 }
 
 fn names(workflows: &[WorkflowName]) -> Vec<String> {
@@ -186,13 +195,24 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
             }
             draft
         }
-        Fact::Approved { request, tenant, object, requester, by: person, roles, minutes, reason } => {
+        Fact::Approved {
+            request,
+            tenant,
+            object,
+            requester,
+            by: person,
+            roles,
+            minutes,
+            conditions,
+            reason,
+        } => {
             let draft = why(about(done(Kind::AccessApproved), *request), reason.as_ref())
                 .subject(person.as_str())
                 .target(requester.as_str())
                 .object(object.as_str())
                 .detail("tenant", tenant.as_str())
                 .detail("roles", texts(roles));
+            let draft = bound(draft, conditions);
             match minutes {
                 None => draft,
                 Some(minutes) => draft.detail("minutes", *minutes),
@@ -235,6 +255,7 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
             starts,
             ends,
             from_first_use,
+            conditions,
             policy,
         } => {
             let draft = about(done(Kind::GrantIssued), *request)
@@ -248,6 +269,7 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
                 .detail("approvals", *approvals)
                 .detail("starts", starts.to_string())
                 .detail("ends", ends.to_string());
+            let draft = bound(draft, conditions);
             match from_first_use {
                 None => draft,
                 Some(minutes) => draft.detail("from_first_use", *minutes),
@@ -438,6 +460,17 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
                 .detail("tenant", tenant.as_str())
         }
         // The ledger writes this record itself, with what it knows of the gap beside it.
+        Fact::TokenKeyReplaced { old, new, until, tokens_kept, by: actor, reason } => {
+            why(by(done(Kind::KeyRotated), actor), reason.as_ref())
+                .object("key:token-signing")
+                .detail("role", TOKEN_SIGNING)
+                .detail("old", old.to_string())
+                .detail("new", new.to_string())
+                .detail("old_key", old.key_id())
+                .detail("new_key", new.key_id())
+                .detail("until", until.to_string())
+                .detail("tokens", if *tokens_kept { "kept" } else { "ended" })
+        }
         Fact::LedgerResumed { tokens_kept } => {
             done(Kind::LedgerResumed).detail("tokens", if *tokens_kept { "kept" } else { "ended" })
         }
@@ -461,7 +494,7 @@ fn lock(draft: Draft, target: &LockTarget) -> Draft {
 
 fn refused(attempt: &RefusedAttempt) -> Draft {
     let kind = match attempt.attempt {
-        Attempt::IssueToken => Kind::TokenIssued,
+        Attempt::IssueToken | Attempt::SignIn => Kind::TokenIssued,
         Attempt::RevokeToken => Kind::TokenRevoked,
         Attempt::EnrollDevice => Kind::DeviceEnrolled,
         Attempt::RevokeDevice => Kind::DeviceRevoked,
@@ -487,8 +520,8 @@ fn refused(attempt: &RefusedAttempt) -> Draft {
         Attempt::ProposePolicy => Kind::PolicyProposed,
         Attempt::ApprovePolicy => Kind::PolicyApproved,
         Attempt::Erase => Kind::PersonalErased,
+        Attempt::ReplaceTokenKey => Kind::KeyRotated,
         Attempt::IssuerKeys => Kind::IssuerKeys,
-        Attempt::SignIn => Kind::TokenIssued,
     };
     let mut draft =
         by(Draft::new(kind, Outcome::Denied), &attempt.by).detail("refusal", attempt.code.as_str());
@@ -632,6 +665,7 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             by: parts.person(Personal::Subject)?,
             roles: parts.list("roles")?,
             minutes: parts.number("minutes")?,
+            conditions: parts.list_if_any("conditions")?,
             reason: parts.reason()?,
         },
         Kind::AccessRejected => Fact::Rejected {
@@ -675,6 +709,7 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             starts: parts.detail("starts")?,
             ends: parts.detail("ends")?,
             from_first_use: parts.number("from_first_use")?,
+            conditions: parts.list_if_any("conditions")?,
             policy: parse("policy", parts.policy)?,
         },
         Kind::GrantBegun => Fact::GrantBegun {
@@ -826,6 +861,16 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             rules: parts.number::<u64>("rules")?.ok_or("it has no count of rules")?,
             by: parts.actor()?,
         },
+        Kind::KeyRotated if parts.details.get("role").and_then(Value::as_str) == Some(TOKEN_SIGNING) => {
+            Fact::TokenKeyReplaced {
+                old: parts.detail("old")?,
+                new: parts.detail("new")?,
+                until: parts.detail("until")?,
+                tokens_kept: parts.tokens_kept()?,
+                by: parts.actor()?,
+                reason: parts.reason()?,
+            }
+        }
         Kind::PolicyProposed => Fact::PolicyProposed {
             digest: parse("policy", parts.policy)?,
             in_force: parts.detail("in_force")?,

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sallyport_audit::ledger::{OnStall, ScrubOptions, Scrubbing};
+use sallyport_audit::cosigning::Cosigning;
+use sallyport_audit::ledger::{OnStall, ScrubOptions, Scrubbing, not_held};
 use sallyport_audit::sink::SyslogSink;
 use sallyport_audit::witnessing::{Witnessed, Witnessing};
 use sallyport_audit::{Draft, Kind, Outcome};
@@ -22,6 +23,7 @@ use super::holds::LegalHolds;
 use super::issuers::{Outsiders, withdraw_others};
 use super::parts::{GatewayError, Parts, cosign, open_keys};
 use super::retention::Running;
+use super::rotation::{self, Desk, Rotation, Shown, Watch, finish_shown};
 use super::tls::Certificates;
 use super::{heartbeat, probes, sinks, witnesses};
 use crate::access::Tenant;
@@ -31,7 +33,7 @@ use crate::edge::{
     Attempts, Bounds, Edge, Listener, Parts as EdgeParts, Rates, Seats, SignIns, TcpPorts, TcpRange,
 };
 use crate::session::{Broker, Readiness, Routes};
-use crate::tunnel::Tickets;
+use crate::tunnel::{GatewayIdentity, Tickets};
 
 /// Time for publishers to hear the goodbye, and for sinks to catch up.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -52,6 +54,15 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     let keys = tokio::task::spawn_blocking(move || open_keys(&provider_config))
         .await
         .map_err(|error| GatewayError::Stopped(error.to_string()))??;
+    let finished = {
+        let (config, keys) = (config.clone(), keys.clone());
+        tokio::task::spawn_blocking(move || {
+            not_held(&config.ledger.directory)?;
+            finish_shown(&config, &keys)
+        })
+        .await
+        .map_err(|error| GatewayError::Stopped(error.to_string()))??
+    };
     let (chain, root) = (&config.tls.certificate_file, &config.tls.root_file);
     let certificates = Certificates::open(&keys, chain, root, &config.gateway.domain)?;
     // Bound before the ledger is opened: a start that fails for a port that is taken leaves no record of a start.
@@ -60,6 +71,9 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     let ledger = config.ledger.directory.clone();
     let known = witnesses::known_to(&ledger, &witnesses, &config).await?;
     let parts = Parts::open(&config, keys, &[]).await?;
+    for draft in finished {
+        parts.ledger.append(draft).await?;
+    }
     // A ledger that had no head yet has one now: one of this name may have been there before.
     if !known {
         witnesses::known_to(&ledger, &witnesses, &config).await?;
@@ -76,8 +90,25 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     };
     let scrubbing = Scrubbing::start(parts.ledger.clone(), scrub_options(&config));
     let watched = witnessing.as_ref().map(Witnessing::status);
-    let served =
-        serve(&config, &parts, listener, certificates, &mut signals, (watched, &scrubbing), ready).await;
+    let (identity, shown_identity) = watch::channel(identity(&config, &parts.keys)?);
+    let shown = Shown {
+        certificates: Arc::clone(&certificates),
+        identity,
+        cosigner: cosigning.as_ref().map(Cosigning::seat),
+        patience: config.limits.tls_handshake,
+    };
+    let rotation = Arc::new(Rotation::new(&config, &parts, Some(shown)));
+    let replaced = (rotation, shown_identity);
+    let served = serve(
+        &config,
+        &parts,
+        (listener, certificates),
+        replaced,
+        &mut signals,
+        (watched, &scrubbing),
+        ready,
+    )
+    .await;
     scrubbing.stop().await;
     parts.access.close().await;
     let stopped = match &served {
@@ -112,8 +143,8 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
 async fn serve(
     config: &Config,
     parts: &Parts,
-    listener: Listener,
-    certificates: Arc<Certificates>,
+    (listener, certificates): (Listener, Arc<Certificates>),
+    (rotation, identity): (Arc<Rotation>, watch::Receiver<Arc<dyn GatewayIdentity>>),
     signals: &mut Signals,
     (watched, scrubbing): (Option<watch::Receiver<Witnessed>>, &Scrubbing),
     ready: impl FnOnce(SocketAddr),
@@ -161,7 +192,7 @@ async fn serve(
         routes: routes.clone(),
         ledger: ledger.clone(),
         readiness: readiness.clone(),
-        identity: Arc::new(identity(config, keys)?),
+        identity,
         tickets: Tickets::default(),
         certificates,
         publishers: publishers.clone(),
@@ -176,6 +207,7 @@ async fn serve(
     let (console, probes) = console::routers(console::Parts {
         tenant,
         access: access.clone(),
+        key_desk: Arc::new(Desk::new(config, Arc::clone(&rotation))),
         broker: broker.clone(),
         routes: routes.clone(),
         ledger: ledger.clone(),
@@ -209,6 +241,8 @@ async fn serve(
         ledger.clone(),
         stop.clone(),
     ));
+    let due = rotation::watch(Watch::new(config, rotation, stop.clone()));
+    let due = tokio::spawn(due);
     let retrying = tokio::spawn(retry_pin_when_told(keys.clone()));
     let probing = probe_listener.map(|listener| tokio::spawn(probes::answer(listener, probes, stop.clone())));
     ready(address);
@@ -239,7 +273,7 @@ async fn serve(
     if tokio::time::timeout(GOODBYE, outside.wait()).await.is_err() {
         warn!("an issuer is still being asked, and is not waited for");
     }
-    for task in [beating, watching, retrying].into_iter().chain(probing) {
+    for task in [beating, watching, due, retrying].into_iter().chain(probing) {
         task.abort();
     }
     Ok(sinks)
@@ -255,11 +289,12 @@ fn scrub_options(config: &Config) -> ScrubOptions {
     }
 }
 
-fn identity(config: &Config, keys: &sallyport_hsm::Keys) -> Result<ProviderIdentity, GatewayError> {
+fn identity(config: &Config, keys: &sallyport_hsm::Keys) -> Result<Arc<dyn GatewayIdentity>, GatewayError> {
     let now = u64::try_from(clock::now().as_second()).unwrap_or(0);
     let (organisation, domain) = (&config.gateway.organisation, &config.gateway.domain);
     // Signs with the token: a few milliseconds, once.
-    Ok(tokio::task::block_in_place(|| ProviderIdentity::new(keys, organisation, domain, now))?)
+    let identity = tokio::task::block_in_place(|| ProviderIdentity::new(keys, organisation, domain, now))?;
+    Ok(Arc::new(identity))
 }
 
 fn bounds(config: &Config) -> Bounds {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use futures_util::future::BoxFuture;
 use rustls::pki_types::CertificateDer;
@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::server::ResolvesServerCert;
 use rustls::sign::CertifiedKey;
 use sallyport_hsm::authority::{self, Validity};
-use sallyport_hsm::{KeyError, Keys};
+use sallyport_hsm::{KeyError, KeyHandle, Keys, Role};
 use tracing::warn;
 
 use crate::clock;
@@ -48,8 +48,16 @@ pub enum TlsError {
 pub(super) struct Certificates {
     keys: Keys,
     root: Option<String>,
-    wildcard: Arc<CertifiedKey>,
+    main: RwLock<Main>,
+    /// Held while a certificate is issued, or the key is replaced that they are for.
+    issuing: Mutex<()>,
     named: RwLock<HashMap<String, Arc<CertifiedKey>>>,
+}
+
+/// The certificate for most names, and the key that it and all others are for.
+struct Main {
+    key: KeyHandle,
+    certified: Arc<CertifiedKey>,
 }
 
 /// More names than this get none of their own; the bound is on memory and on work for the token.
@@ -63,16 +71,40 @@ impl Certificates {
         root_file: &Path,
         domain: &str,
     ) -> Result<Arc<Self>, TlsError> {
-        let unreadable = |why: String| TlsError::Certificate { path: chain_file.to_owned(), why };
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(chain_file)
-            .and_then(Iterator::collect)
-            .map_err(|error| unreadable(error.to_string()))?;
-        if chain.is_empty() {
-            return Err(unreadable("there is no certificate in it".to_owned()));
-        }
-        let wildcard = certified(keys, chain, chain_file)?;
+        let key = keys.present(Role::Tls)?;
+        let main = Main { certified: certified(&key, read_chain(chain_file)?, chain_file)?, key };
         let root = if domain.contains('.') { None } else { std::fs::read_to_string(root_file).ok() };
-        Ok(Arc::new(Self { keys: keys.clone(), root, wildcard, named: RwLock::default() }))
+        Ok(Arc::new(Self {
+            keys: keys.clone(),
+            root,
+            main: RwLock::new(main),
+            issuing: Mutex::default(),
+            named: RwLock::default(),
+        }))
+    }
+
+    /// Shows the chain in `chain_file`, which is for `key`, from the next handshake on; every other certificate is
+    /// issued anew for that key. Gives what handshakes that have begun may still hold. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// If one of them cannot be had: then all stay as they were.
+    pub(super) fn show(&self, chain_file: &Path, key: KeyHandle) -> Result<Vec<Arc<CertifiedKey>>, TlsError> {
+        let _turn = self.issuing.lock().unwrap_or_else(PoisonError::into_inner);
+        let main = certified(&key, read_chain(chain_file)?, chain_file)?;
+        let hosts: Vec<String> =
+            self.named.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+        let mut own = HashMap::new();
+        for host in hosts {
+            let certified = self.certify(&host, &key)?;
+            own.insert(host, certified);
+        }
+        let main = std::mem::replace(
+            &mut *self.main.write().unwrap_or_else(PoisonError::into_inner),
+            Main { key, certified: main },
+        );
+        let old = std::mem::replace(&mut *self.named.write().unwrap_or_else(PoisonError::into_inner), own);
+        Ok(old.into_values().chain([main.certified]).collect())
     }
 
     /// The listener's TLS settings.
@@ -90,17 +122,23 @@ impl Certificates {
         let known = |named: &HashMap<String, Arc<CertifiedKey>>| {
             named.contains_key(host) || named.len() >= MOST_NAMED
         };
-        let Some(root) = &self.root else { return Ok(()) };
-        if known(&self.named.read().unwrap_or_else(PoisonError::into_inner)) {
+        if self.root.is_none() || known(&self.named.read().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(());
         }
-        let leaf =
-            authority::issue_server_leaf(&self.keys, root, &[host.to_owned()], Validity::leaf(clock::now()))?;
-        let chain = CertificateDer::from_pem_slice(leaf.as_bytes())
-            .map_err(|error| TlsError::Certificate { path: host.into(), why: error.to_string() })?;
-        let certified = certified(&self.keys, vec![chain], Path::new(host))?;
+        let _turn = self.issuing.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = self.main.read().unwrap_or_else(PoisonError::into_inner).key.clone();
+        let certified = self.certify(host, &key)?;
         self.named.write().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned(), certified);
         Ok(())
+    }
+
+    fn certify(&self, host: &str, key: &KeyHandle) -> Result<Arc<CertifiedKey>, TlsError> {
+        let (root, names) = (self.root.as_deref().unwrap_or_default(), [host.to_owned()]);
+        let validity = Validity::leaf(clock::now());
+        let leaf = authority::issue_server_leaf_for(&self.keys, root, &names, validity, key.public())?;
+        let chain = CertificateDer::from_pem_slice(leaf.as_bytes())
+            .map_err(|error| TlsError::Certificate { path: host.into(), why: error.to_string() })?;
+        certified(key, vec![chain], Path::new(host))
     }
 }
 
@@ -120,7 +158,8 @@ impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let named = self.named.read().unwrap_or_else(PoisonError::into_inner);
         let own = hello.server_name().and_then(|name| named.get(&name.to_ascii_lowercase()));
-        Some(Arc::clone(own.unwrap_or(&self.wildcard)))
+        let main = || Arc::clone(&self.main.read().unwrap_or_else(PoisonError::into_inner).certified);
+        Some(own.map_or_else(main, Arc::clone))
     }
 }
 
@@ -130,12 +169,20 @@ impl std::fmt::Debug for Certificates {
     }
 }
 
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let unreadable = |why: String| TlsError::Certificate { path: path.to_owned(), why };
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| unreadable(error.to_string()))?;
+    if chain.is_empty() { Err(unreadable("there is no certificate in it".to_owned())) } else { Ok(chain) }
+}
+
 fn certified(
-    keys: &Keys,
+    key: &KeyHandle,
     chain: Vec<CertificateDer<'static>>,
     path: &Path,
 ) -> Result<Arc<CertifiedKey>, TlsError> {
-    let certified = CertifiedKey::new(chain, keys.tls_signing_key()?);
+    let certified = CertifiedKey::new(chain, key.for_tls());
     certified.keys_match().map_err(|_| TlsError::OtherKey { path: path.to_owned() })?;
     Ok(Arc::new(certified))
 }

@@ -6,6 +6,7 @@ use crate::access::device::{DeviceId, DeviceKeys};
 use crate::access::fact::{Attempt, Renewal};
 use crate::access::ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
 use crate::access::issuer::{IssuerName, KeyPrint};
+use crate::access::limits::Limits;
 use crate::access::lock::LockTarget;
 use crate::access::names::{Role, Subject, Tenant};
 use crate::access::object::{Action, Object};
@@ -15,6 +16,7 @@ use crate::access::scope::Scope;
 use crate::access::share::ShareRole;
 use crate::access::state::Verdict;
 use crate::access::token::Purpose;
+use crate::access::token_key::TokenKey;
 
 /// An order. Ids that it may need are made beforehand: the decision itself draws no randomness.
 #[derive(Debug, Clone)]
@@ -31,7 +33,7 @@ pub enum Command {
         renews: Option<GrantId>,
     },
     /// Agree to a request; `grant` is the id to use if that completes it.
-    Approve { request: RequestId, grant: GrantId, minutes: Option<u32>, reason: Option<Reason> },
+    Approve { request: RequestId, grant: GrantId, limits: Limits, reason: Option<Reason> },
     /// Say no.
     Reject { request: RequestId, reason: Option<Reason> },
     /// Take one's own request back.
@@ -92,6 +94,8 @@ pub enum Command {
     RevokeDevice { device: DeviceId, reason: Option<Reason> },
     /// End all that a person has, before their data key is destroyed.
     Erase { subject: Subject, reason: Reason },
+    /// Have tokens signed by another key. If `tokens_kept`, what the old one signed stands until it ends.
+    ReplaceTokenKey { old: TokenKey, new: TokenKey, tokens_kept: bool, reason: Option<Reason> },
     /// Leave to load the policy again; the load itself is the owner's.
     ReloadPolicy,
     /// Propose the policy with this digest; `summary` counts how it differs and names nobody.
@@ -131,6 +135,7 @@ impl Command {
             Self::ProposePolicy { .. } => Attempt::ProposePolicy,
             Self::ApprovePolicy { .. } => Attempt::ApprovePolicy,
             Self::Erase { .. } => Attempt::Erase,
+            Self::ReplaceTokenKey { .. } => Attempt::ReplaceTokenKey,
         }
     }
 }

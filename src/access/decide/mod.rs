@@ -62,8 +62,8 @@ pub fn decide(
     }
     match command {
         Command::Request { .. } => case.request(person(by)?, command),
-        Command::Approve { request, grant, minutes, reason } => {
-            case.approve(person(by)?, *request, *grant, *minutes, reason.as_ref())
+        Command::Approve { request, grant, limits, reason } => {
+            case.approve(person(by)?, *request, *grant, limits, reason.as_ref())
         }
         Command::Reject { request, reason } => case.reject(person(by)?, *request, reason.as_ref()),
         Command::Withdraw { request, reason } => case.withdraw(person(by)?, *request, reason.as_ref()),
@@ -107,6 +107,9 @@ pub fn decide(
             case.approve_policy(person(by)?, *digest, reason.as_ref())
         }
         Command::Erase { subject, reason } => case.erase(by, subject, reason),
+        Command::ReplaceTokenKey { old, new, tokens_kept, reason } => {
+            case.replace_token_key(by, (old, new), *tokens_kept, reason.as_ref())
+        }
     }
 }
 
@@ -156,6 +159,7 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
         Command::ReloadPolicy | Command::ProposePolicy { .. } | Command::ApprovePolicy { .. } => {
             object = Some(Object::gateway(Part::Policy));
         }
+        Command::ReplaceTokenKey { .. } => object = Some(Object::gateway(Part::Keys)),
     }
     Fact::Refused(RefusedAttempt {
         attempt: command.attempt(),

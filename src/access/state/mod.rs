@@ -37,6 +37,7 @@ use super::object::Object;
 use super::policy::PolicyDigest;
 use super::reason::Reason;
 use super::token::Purpose;
+use super::token_key::TokenKey;
 
 /// Everything that access knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -80,10 +81,13 @@ pub struct State {
     revoked_outside: BTreeMap<TokenId, Timestamp>,
     /// The data keys of people who were erased.
     erased: BTreeSet<KeyId>,
+    /// Keys that signed tokens once, and until when what they signed stands.
+    token_keys: BTreeMap<TokenKey, Timestamp>,
 }
 
 impl State {
     /// Folds one fact in.
+    #[expect(clippy::too_many_lines, reason = "a table: one arm for each fact, each of a few lines")]
     pub fn apply(&mut self, stamp: Stamp, fact: &Fact) {
         match fact {
             Fact::TokenIssued { token, purpose, subject, tenant, expires, scope, sign_in, by: _ } => {
@@ -123,7 +127,7 @@ impl State {
                 }
             }
             Fact::Requested { .. } => self.requested(stamp, fact),
-            Fact::Approved { request, by, roles, minutes, reason, .. } => {
+            Fact::Approved { request, by, roles, minutes, conditions, reason, .. } => {
                 if let Some(request) = self.pending_mut(*request)
                     && !request.approvals.iter().any(|approval| approval.by == *by)
                     && !request.denials.iter().any(|denial| denial.by == *by)
@@ -133,6 +137,7 @@ impl State {
                         roles: roles.clone(),
                         at: stamp.time,
                         minutes: *minutes,
+                        conditions: conditions.clone(),
                         reason: reason.clone(),
                     });
                 }
@@ -192,6 +197,15 @@ impl State {
             Fact::Unlocked { target, tenant, .. } => {
                 self.locks.remove(&(tenant.clone(), target.clone()));
             }
+            Fact::TokenKeyReplaced { old, until, tokens_kept, .. } => {
+                self.token_keys.retain(|_, until| *until > stamp.time);
+                if *tokens_kept {
+                    self.token_keys.insert(old.clone(), *until);
+                } else {
+                    self.token_keys.clear();
+                    self.end_tokens(stamp);
+                }
+            }
             Fact::PolicyLoaded { digest, .. } => self.policy_loaded(*digest),
             Fact::PolicyProposed { .. } => self.proposed(stamp, fact),
             Fact::PolicyApproved { digest, by, .. } => self.policy_approved(*digest, by),
@@ -231,13 +245,28 @@ impl State {
             self.share_lost(stamp, id);
         }
         if !tokens_kept {
-            for token in self.tokens.values_mut() {
-                token.revoked.get_or_insert(stamp.time);
-            }
+            self.end_tokens(stamp);
             for device in self.devices.values_mut() {
                 device.revoked.get_or_insert(stamp.time);
             }
         }
+    }
+
+    fn end_tokens(&mut self, stamp: Stamp) {
+        for token in self.tokens.values_mut() {
+            token.revoked.get_or_insert(stamp.time);
+        }
+    }
+
+    /// Keys that signed tokens once, and until when what they signed stands.
+    pub fn token_keys(&self) -> &BTreeMap<TokenKey, Timestamp> {
+        &self.token_keys
+    }
+
+    /// When the last token ends that is not revoked.
+    pub fn last_token_end(&self) -> Option<Timestamp> {
+        let standing = self.tokens.values().filter(|token| token.revoked.is_none());
+        standing.map(|token| token.expires).max()
     }
 
     /// A device of a join token that is spent, or that is none, is not taken in: nothing could be used because of it.
@@ -326,6 +355,7 @@ impl State {
             starts,
             ends,
             from_first_use,
+            conditions,
             policy,
         } = fact
         else {
@@ -343,6 +373,7 @@ impl State {
             ends: *ends,
             from_first_use: *from_first_use,
             begun: None,
+            conditions: conditions.iter().cloned().collect(),
             glass: None,
             policy: *policy,
             status: GrantStatus::Live,
