@@ -158,10 +158,7 @@ impl Identity {
 
 /// Who gives an order to access.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every caller is a person, so a box would only be a detour"
-)]
+#[expect(clippy::large_enum_variant, reason = "one is made for each order, and none is kept")]
 pub enum Caller {
     /// Whoever starts and stops the gateway on its own host: the first token, a policy reload by signal.
     /// Never made from anything that came over a network.

@@ -494,7 +494,7 @@ fn lock(draft: Draft, target: &LockTarget) -> Draft {
 
 fn refused(attempt: &RefusedAttempt) -> Draft {
     let kind = match attempt.attempt {
-        Attempt::IssueToken => Kind::TokenIssued,
+        Attempt::IssueToken | Attempt::SignIn => Kind::TokenIssued,
         Attempt::RevokeToken => Kind::TokenRevoked,
         Attempt::EnrollDevice => Kind::DeviceEnrolled,
         Attempt::RevokeDevice => Kind::DeviceRevoked,
@@ -522,7 +522,6 @@ fn refused(attempt: &RefusedAttempt) -> Draft {
         Attempt::Erase => Kind::PersonalErased,
         Attempt::ReplaceTokenKey => Kind::KeyRotated,
         Attempt::IssuerKeys => Kind::IssuerKeys,
-        Attempt::SignIn => Kind::TokenIssued,
     };
     let mut draft =
         by(Draft::new(kind, Outcome::Denied), &attempt.by).detail("refusal", attempt.code.as_str());
@@ -561,6 +560,7 @@ pub(super) fn tells(kind: Kind) -> bool {
         Kind::TokenIssued
             | Kind::TokenRevoked
             | Kind::IssuerKeys
+            | Kind::KeyRotated
             | Kind::DeviceEnrolled
             | Kind::DeviceRevoked
             | Kind::AccessRequested
