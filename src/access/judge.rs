@@ -15,6 +15,7 @@ use super::policy::rows::Rule;
 use super::policy::{Policy, PolicyDigest, Ruling};
 use super::state::{Grant, State};
 use super::token::{AuthError, Purpose, with_leeway};
+use super::transport::{TlsFacts, TunnelFacts};
 use super::workflow::WorkflowName;
 
 /// The circumstances of a question.
@@ -24,18 +25,36 @@ pub struct Context {
     pub now: Timestamp,
     /// Where the visitor comes from.
     pub source: Option<SocketAddr>,
+    /// The TLS connection on which it is asked; `None` on a bare TCP port.
+    pub tls: Option<TlsFacts>,
+    /// The tunnel's own handshake, when a publisher asks.
+    pub tunnel: Option<TunnelFacts>,
 }
 
 impl Context {
     /// A question at this time, from nowhere in particular.
     pub fn at(now: Timestamp) -> Self {
-        Self { now, source: None }
+        Self { now, source: None, tls: None, tunnel: None }
     }
 
     /// The same, from this address.
     #[must_use]
     pub fn from_source(mut self, source: SocketAddr) -> Self {
         self.source = Some(source);
+        self
+    }
+
+    /// The same, on a connection that is protected like this.
+    #[must_use]
+    pub fn over(mut self, tls: Option<TlsFacts>) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// The same, through a tunnel's handshake that was agreed on this.
+    #[must_use]
+    pub fn through(mut self, tunnel: TunnelFacts) -> Self {
+        self.tunnel = Some(tunnel);
         self
     }
 }

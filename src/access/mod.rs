@@ -36,6 +36,7 @@ pub mod reason;
 mod record;
 pub mod state;
 pub mod token;
+pub mod transport;
 pub mod workflow;
 
 #[cfg(test)]
@@ -61,4 +62,5 @@ pub use policy::{Policy, PolicyDigest};
 pub use reason::{Reason, Ticket};
 pub use state::{Approval, Grant, GrantStatus, Lock, Request, RequestStatus, Token};
 pub use token::{AuthError, Purpose, SignError, TokenKeys, is_typed_as_ours};
+pub use transport::{TlsFacts, TunnelFacts};
 pub use workflow::{Step, WorkflowName};

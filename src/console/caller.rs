@@ -14,7 +14,7 @@ use tracing::warn;
 
 use super::Shared;
 use super::errors::Problem;
-use crate::access::{AccessError, Action, AuthError, Context, Decision, Identity, Object};
+use crate::access::{AccessError, Action, AuthError, Context, Decision, Identity, Object, TlsFacts};
 use crate::clock;
 use crate::edge::{Connection, Correlation, bearer_token, of_tenant};
 use crate::session::Naming;
@@ -24,6 +24,7 @@ pub(super) struct Caller {
     pub(super) identity: Identity,
     pub(super) correlation: Correlation,
     pub(super) source: SocketAddr,
+    tls: Option<TlsFacts>,
     shared: Shared,
     /// A call may name its caller until it is answered.
     _naming: Naming,
@@ -34,10 +35,11 @@ impl FromRequestParts<Shared> for Caller {
 
     async fn from_request_parts(head: &mut Head, shared: &Shared) -> Result<Self, Problem> {
         let correlation = head.extensions.get::<Correlation>().cloned().unwrap_or(Correlation(String::new()));
-        let source = head
-            .extensions
-            .get::<Arc<Connection>>()
+        let connection = head.extensions.get::<Arc<Connection>>().cloned();
+        let source = connection
+            .as_ref()
             .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |connection| connection.peer);
+        let tls = connection.and_then(|connection| connection.tls.clone());
         shared
             .attempts
             .check(source.ip())
@@ -57,7 +59,7 @@ impl FromRequestParts<Shared> for Caller {
                 return Err(Problem::unauthenticated(&correlation, &error));
             }
         };
-        Ok(Self { identity, correlation, source, shared: Arc::clone(shared), _naming: naming })
+        Ok(Self { identity, correlation, source, tls, shared: Arc::clone(shared), _naming: naming })
     }
 }
 
@@ -92,7 +94,7 @@ impl Caller {
         object: &Object,
         more: impl FnOnce(Draft) -> Draft,
     ) -> Result<(), Problem> {
-        let context = Context::at(clock::now()).from_source(self.source);
+        let context = Context::at(clock::now()).from_source(self.source).over(self.tls.clone());
         let decision = self.shared.access.authorize(&self.identity, object, action, &context);
         let allowed = matches!(decision, Decision::Allowed(_));
         let draft = decision
@@ -171,7 +173,7 @@ impl Caller {
 
     /// Whether policy lets this person, without a record: for lists that show each person what is theirs.
     pub(super) fn could(&self, action: Action, object: &Object) -> bool {
-        let context = Context::at(clock::now()).from_source(self.source);
+        let context = Context::at(clock::now()).from_source(self.source).over(self.tls.clone());
         matches!(self.shared.access.authorize(&self.identity, object, action, &context), Decision::Allowed(_))
     }
 }

@@ -120,6 +120,8 @@ pub(super) async fn admit(
             tunnel_id: id.clone(),
             protocol,
             source: connection.peer,
+            tls: connection.tls.clone(),
+            through: route.as_ref().map(|route| route.protection),
             agent: agent.map(|agent| agent.chars().take(AGENT_BOUND).collect()),
             correlation: correlation.0.clone(),
         };
@@ -137,7 +139,7 @@ async fn decide(
     connection: &Connection,
     correlation: &Correlation,
 ) -> Result<Permit, Stop> {
-    let context = Context::at(clock::now()).from_source(connection.peer);
+    let context = Context::at(clock::now()).from_source(connection.peer).over(connection.tls.clone());
     let object = Object::tunnel(name.as_str()).map_err(|error| {
         Stop::Refused(Refusal::new(
             StatusCode::NOT_FOUND,

@@ -12,6 +12,7 @@ use sha2::Digest as _;
 use tokio_util::sync::CancellationToken;
 
 use super::seats::Seat;
+use crate::access::TlsFacts;
 use crate::session::Session;
 use crate::tunnel::TunnelName;
 
@@ -24,6 +25,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// TLS exporter of this connection (RFC 9266), which binds a tunnel's handshake to it.
     pub exporter: Option<[u8; 32]>,
+    /// What TLS was agreed on; `None` where there is none.
+    pub tls: Option<TlsFacts>,
     /// Cancelled when the connection must be dropped, whatever is still on it.
     pub(super) abort: CancellationToken,
     sessions: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<Option<Session>>>>>,
@@ -34,10 +37,16 @@ pub struct Connection {
 type Key = (TunnelName, String, [u8; 32]);
 
 impl Connection {
-    pub(super) fn new(peer: SocketAddr, exporter: Option<[u8; 32]>, seat: Option<Seat>) -> Arc<Self> {
+    pub(super) fn new(
+        peer: SocketAddr,
+        exporter: Option<[u8; 32]>,
+        tls: Option<TlsFacts>,
+        seat: Option<Seat>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             peer,
             exporter,
+            tls,
             abort: CancellationToken::new(),
             sessions: Mutex::default(),
             _seat: seat,

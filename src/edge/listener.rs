@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::seats::Seat;
-use super::{Connection, Edge, route};
+use super::{Connection, Edge, protection, route};
 
 /// RFC 9266: the exporter that names one TLS connection.
 const CHANNEL_BINDING: &[u8] = b"EXPORTER-Channel-Binding";
@@ -142,7 +142,8 @@ async fn serve(
         Err(_) => return debug!(%peer, "TLS handshake took too long"),
     };
     let exporter = stream.get_ref().1.export_keying_material([0; 32], CHANNEL_BINDING, None).ok();
-    let connection = Connection::new(peer, exporter, Some(seat));
+    let tls = protection::facts(stream.get_ref().1);
+    let connection = Connection::new(peer, exporter, Some(tls), Some(seat));
     let abort = connection.abort.clone();
     let header_bytes = edge.bounds.header_bytes;
     let mut builder = auto::Builder::new(TokioExecutor::new());

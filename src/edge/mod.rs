@@ -16,6 +16,7 @@ mod forward;
 mod http;
 mod listener;
 mod page;
+mod protection;
 mod publication;
 mod publisher;
 mod refusals;

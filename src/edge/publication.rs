@@ -14,6 +14,7 @@ use super::tcp::Port;
 use super::{Connection, Edge};
 use crate::access::{
     Action, AuthError, Context, Decision, DeviceId, Explanation, Identity, Object, Permit, Proof as Proved,
+    TlsFacts, TunnelFacts,
 };
 use crate::clock;
 use crate::session::{Naming, NotReserved, Reservation, Wanted};
@@ -56,12 +57,23 @@ impl Claim {
             version: registration.client_version().to_owned(),
         }
     }
+
+    /// What its handshake was agreed on.
+    pub(super) fn protection(&self) -> TunnelFacts {
+        TunnelFacts {
+            suite: self.suite.name(),
+            post_quantum: self.suite.is_post_quantum(),
+            sealed: self.sealed,
+        }
+    }
 }
 
 /// What a publisher is given.
 pub(super) struct Granted {
     pub(super) identity: Identity,
     pub(super) reservation: Reservation,
+    /// What the handshake was agreed on.
+    pub(super) protection: TunnelFacts,
     /// Known to this publisher alone: it comes back with it.
     pub(super) ticket: Vec<u8>,
     pub(super) tunnels: Vec<Tunnel>,
@@ -105,6 +117,7 @@ impl Wish<'_> {
             .detail("credential", credential_id(&identity))
             .detail("resumed", claim.resumed)
             .detail("client", claim.version.as_str());
+        let accepted = TlsFacts::note(self.connection.tls.as_ref(), accepted);
         edge.ledger.append(accepted).await.map_err(|error| self.unavailable(&error.to_string()))?;
 
         let offers = claim.offers.as_slice();
@@ -114,7 +127,7 @@ impl Wish<'_> {
                 let reason = format!("`{}` is offered twice", offer.name);
                 return Err(self.refused(&identity, offer, RefusalCode::Malformed, "offered-twice", reason));
             }
-            permits.push(self.permit(&identity, offer)?);
+            permits.push(self.permit(&identity, offer, claim.protection())?);
         }
         let (reservation, ticket) = self.reserve(&identity, claim)?;
         let mut tunnels = Vec::with_capacity(offers.len());
@@ -122,7 +135,7 @@ impl Wish<'_> {
             let (url, port) = self.address(&identity, offer).await?;
             tunnels.push(Tunnel { offer: offer.clone(), id: TunnelId::new(), url, port, permit });
         }
-        Ok(Granted { identity, reservation, ticket, tunnels })
+        Ok(Granted { identity, reservation, protection: claim.protection(), ticket, tunnels })
     }
 
     fn authenticate(&self, claim: &Claim) -> Result<Identity, AuthError> {
@@ -141,8 +154,11 @@ impl Wish<'_> {
         }
     }
 
-    fn permit(&self, identity: &Identity, offer: &Offer) -> Result<Permit, Refused> {
-        let context = Context::at(clock::now()).from_source(self.connection.peer);
+    fn permit(&self, identity: &Identity, offer: &Offer, tunnel: TunnelFacts) -> Result<Permit, Refused> {
+        let context = Context::at(clock::now())
+            .from_source(self.connection.peer)
+            .over(self.connection.tls.clone())
+            .through(tunnel);
         let object = Object::tunnel(offer.name.as_str()).map_err(|error| {
             self.refused(identity, offer, RefusalCode::Malformed, "bad-name", error.to_string())
         })?;

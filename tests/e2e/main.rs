@@ -38,6 +38,7 @@ mod secrecy;
 mod siem;
 mod starting;
 mod tcp;
+mod tls;
 mod transfer;
 mod visiting;
 mod witnessing;
