@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use sallyport_audit::KeyId;
 
+use super::certificate::CertificateId;
 use super::device::{DeviceId, DeviceKeys};
 use super::ids::{GrantId, RequestId, TokenId};
 use super::names::{Principal, Role, Subject, Tenant};
@@ -66,6 +67,8 @@ pub enum Fact {
     },
     /// `device.revoked`
     DeviceRevoked { device: DeviceId, tenant: Tenant, by: Actor, reason: Option<Reason> },
+    /// `certificate.revoked`: by an admin, or by the operator whose revocation list names it.
+    CertificateRevoked { certificate: CertificateId, tenant: Tenant, by: Actor, reason: Option<Reason> },
     /// `access.requested`
     Requested {
         request: RequestId,
@@ -174,6 +177,8 @@ pub enum Attempt {
     EnrollDevice,
     /// `device.revoked`
     RevokeDevice,
+    /// `certificate.revoked`
+    RevokeCertificate,
     /// `access.requested`
     Request,
     /// `access.approved`

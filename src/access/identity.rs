@@ -1,11 +1,14 @@
-//! Who is asking: a person whom a token or a device's keys prove, or the visitor without either.
+//! Who is asking: a person whom a token, a device's keys or a certificate prove, or the visitor without either.
 //!
-//! An [`Identity`] has private fields: only [`super::Access::authenticate`] and [`super::Access::authenticate_device`]
-//! make one for a person. It isn't leave to do anything: every decision looks again at the token or the device, the
+//! An [`Identity`] has private fields: only [`super::Access::authenticate`] and its siblings for
+//! devices and certificates make one for a person. It isn't leave to do anything: every decision looks again at the token or the device, the
 //! locks and the policy as they are then.
+
+use std::fmt;
 
 use jiff::Timestamp;
 
+use super::certificate::CertificateId;
 use super::device::DeviceId;
 use super::ids::TokenId;
 use super::names::{Subject, Tenant};
@@ -19,8 +22,22 @@ pub enum Proof {
     Token(TokenId),
     /// Possession of a device's keys.
     Device(DeviceId),
+    /// The client certificate of the TLS connection.
+    Certificate(CertificateId),
     /// A join token: good for enrolling one device, and for nothing else.
     Join(TokenId),
+}
+
+/// The id of what proved it, for records; `none` for nothing.
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("none"),
+            Self::Token(id) | Self::Join(id) => id.fmt(f),
+            Self::Device(id) => id.fmt(f),
+            Self::Certificate(id) => id.fmt(f),
+        }
+    }
 }
 
 /// Who is asking.
@@ -53,7 +70,7 @@ impl Identity {
         self.proof
     }
 
-    /// When the token or the device ends, clock leeway included; `None` for the anonymous visitor.
+    /// When the token, the device or the certificate ends, clock leeway included; `None` for the anonymous visitor.
     pub fn expires(&self) -> Option<Timestamp> {
         self.expires
     }

@@ -175,6 +175,16 @@ pub(super) fn check_standing(
                 return Err(AuthError::DeviceExpired { at: device.expires });
             }
         }
+        Proof::Certificate(id) => {
+            if state.is_certificate_revoked(id) {
+                return Err(AuthError::CertificateRevoked);
+            }
+            // Its end stands in the certificate, which TLS has checked, and not in the ledger.
+            let end = who.expires.ok_or(AuthError::Unrecorded)?;
+            if now > end {
+                return Err(AuthError::CertificateExpired { at: end });
+            }
+        }
         // Good for enrolling alone, which is decided elsewhere.
         Proof::Join(_) => return Err(AuthError::Unrecorded),
     }

@@ -1,6 +1,6 @@
 //! Access: who may do what, who has agreed to it, and the proof of it while it lasts.
 //!
-//! Identities come from tokens that the gateway issued. casbin policy decides; a rule may demand an approval
+//! Identities come from tokens that the gateway issued, from devices that it enrolled, and from client certificates. casbin policy decides; a rule may demand an approval
 //! workflow; requests, approvals and grants are ledger records, and the state here is a fold over them. A decision
 //! to allow is a [`Permit`], which dies at once when its grant, its token, its person or the policy no longer stands.
 //!
@@ -11,6 +11,7 @@
 //! Start with [`Access::authorize`] and `judge.rs` (one decision), then `decide/` (orders and approvals),
 //! `state/` (the fold), `owner.rs` (the task that ties them to the ledger).
 
+pub mod certificate;
 pub mod clock;
 pub mod decide;
 mod decision;
@@ -42,6 +43,7 @@ pub mod workflow;
 #[cfg(test)]
 mod tests;
 
+pub use certificate::{Certificate, CertificateId};
 pub use clock::{Clock, SystemClock};
 pub use decide::Refusal;
 pub use decision::Decision;

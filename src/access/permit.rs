@@ -38,6 +38,10 @@ pub enum Cause {
     DeviceRevoked,
     /// The device's enrollment is over.
     DeviceExpired,
+    /// The client certificate was revoked.
+    CertificateRevoked,
+    /// The client certificate's time is over.
+    CertificateExpired,
     /// The visitor, or a role of theirs, was locked.
     Locked,
     /// The policy in force doesn't allow it any more.
@@ -58,6 +62,8 @@ impl Cause {
             Self::TokenExpired => "token-expired",
             Self::DeviceRevoked => "device-revoked",
             Self::DeviceExpired => "device-expired",
+            Self::CertificateRevoked => "certificate-revoked",
+            Self::CertificateExpired => "certificate-expired",
             Self::Locked => "locked",
             Self::PolicyChanged => "policy-changed",
             Self::Erased => "erased",

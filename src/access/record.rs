@@ -99,6 +99,11 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
                 .detail("device", device.to_string())
                 .detail("tenant", tenant.as_str())
         }
+        Fact::CertificateRevoked { certificate, tenant, by: actor, reason } => {
+            why(by(done(Kind::CertificateRevoked), actor), reason.as_ref())
+                .detail("certificate", certificate.to_string())
+                .detail("tenant", tenant.as_str())
+        }
         Fact::TokenRevoked { token, tenant, by: actor, reason } => {
             why(by(done(Kind::TokenRevoked), actor), reason.as_ref())
                 .detail("token", token.to_string())
@@ -227,6 +232,7 @@ fn refused(attempt: &RefusedAttempt) -> Draft {
         Attempt::RevokeToken => Kind::TokenRevoked,
         Attempt::EnrollDevice => Kind::DeviceEnrolled,
         Attempt::RevokeDevice => Kind::DeviceRevoked,
+        Attempt::RevokeCertificate => Kind::CertificateRevoked,
         Attempt::Request => Kind::AccessRequested,
         Attempt::Approve => Kind::AccessApproved,
         Attempt::Reject => Kind::AccessRejected,
@@ -303,6 +309,12 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
         },
         Kind::DeviceRevoked => Fact::DeviceRevoked {
             device: parts.detail("device")?,
+            tenant: tenant()?,
+            by: parts.actor()?,
+            reason: parts.reason()?,
+        },
+        Kind::CertificateRevoked => Fact::CertificateRevoked {
+            certificate: parts.detail("certificate")?,
             tenant: tenant()?,
             by: parts.actor()?,
             reason: parts.reason()?,

@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
 use super::{
-    connect, device, grants, ledger, locks, log, login, publish, requests, search, sessions, subjects,
-    tokens, tunnels,
+    certificates, connect, device, grants, ledger, locks, log, login, publish, requests, search, sessions,
+    subjects, tokens, tunnels, version,
 };
 
 /// Publish services through a Sallyport gateway, reach them, ask for leave and give it
@@ -40,6 +40,8 @@ enum Command {
     #[command(subcommand)]
     Device(device::Device),
     #[command(subcommand)]
+    Certificates(certificates::Certificates),
+    #[command(subcommand)]
     Policy(locks::Policy),
     #[command(subcommand)]
     Ledger(ledger::Ledger),
@@ -56,6 +58,7 @@ enum Command {
     Whoami,
     /// Remember gateway, token file and root for later commands
     Login,
+    Version(version::Version),
     /// Check a ledger offline: runs `auditctl`, with its arguments
     #[command(disable_help_flag = true)]
     Audit {
@@ -92,7 +95,9 @@ impl Client {
             Command::Grants(command) => grants::run(connection, command).await?,
             Command::Sessions(command) => sessions::run(connection, command).await?,
             Command::Tokens(command) => tokens::run(connection, command).await?,
+            Command::Version(command) => command.show("sallyport", connection.json)?,
             Command::Device(command) => device::run(connection, command).await?,
+            Command::Certificates(command) => certificates::run(connection, command).await?,
             Command::Lock(command) => locks::run(connection, command, true).await?,
             Command::Unlock(command) => locks::run(connection, command, false).await?,
             Command::Policy(command) => locks::policy(connection, command).await?,

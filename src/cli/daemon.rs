@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+use super::authority::{self, Authority};
 use super::failure::{ExitCode, Failure};
 use super::init::{self, Init};
 use super::keys::{self, KeysCommand};
 use super::out::say;
 use super::retention;
+use super::version::Version;
 use crate::gateway;
 use crate::gateway::config::{Config, environment};
 
@@ -31,6 +33,17 @@ enum Command {
     /// See the keys and where each of them lives, probe the token, plan backups, replace keys
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Show the version of this program
+    Version {
+        #[command(flatten)]
+        version: Version,
+        /// Print JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Issue certificates of the private root for people
+    #[command(subcommand)]
+    Ca(Authority),
     /// See what may leave the ledger, hold records back, prune
     Retention {
         #[command(flatten)]
@@ -90,6 +103,11 @@ impl Daemon {
             Command::Retention { settings, command } => {
                 start_log("warn", false);
                 retention::run(&settings.load()?, command).await
+            }
+            Command::Version { version, json } => version.show("sallyportd", json),
+            Command::Ca(command) => {
+                start_log("warn", false);
+                authority::run(command).await
             }
             Command::Keys(command) => {
                 // What a token cannot do is an answer here, and needs no words of the binding beside it.

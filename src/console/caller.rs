@@ -16,7 +16,7 @@ use super::Shared;
 use super::errors::Problem;
 use crate::access::{AccessError, Action, AuthError, Context, Decision, Identity, Object, TlsFacts};
 use crate::clock;
-use crate::edge::{Connection, Correlation, bearer_token, of_tenant};
+use crate::edge::{Connection, Correlation, identify_caller};
 use crate::session::Naming;
 
 /// A person who proved who they are.
@@ -39,14 +39,14 @@ impl FromRequestParts<Shared> for Caller {
         let source = connection
             .as_ref()
             .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |connection| connection.peer);
-        let tls = connection.and_then(|connection| connection.tls.clone());
+        let tls = connection.as_ref().and_then(|connection| connection.tls.clone());
         shared
             .attempts
             .check(source.ip())
             .map_err(|refusal| Problem { refusal, correlation: correlation.0.clone() })?;
-        let token = bearer_token(&head.headers).unwrap_or_default();
-        let known = shared.access.authenticate(token, clock::now());
-        let known = known.and_then(|identity| of_tenant(identity, &shared.tenant)).and_then(|identity| {
+        let certificate = connection.as_ref().and_then(|connection| connection.certificate.as_ref());
+        let known = identify_caller(&shared.access, &shared.tenant, &head.headers, certificate, clock::now());
+        let known = known.and_then(|identity| {
             let naming = shared.broker.naming(identity.subject().as_str());
             // Again: whoever was erased in between must not be named.
             Ok((shared.access.standing(identity, clock::now())?, naming))

@@ -39,7 +39,13 @@ pub(super) async fn authenticate(
 ) -> Result<Identity, Stop> {
     let address = connection.peer.ip();
     edge.attempts.check(address).map_err(Stop::Refused)?;
-    match credential::identify(&edge.access, &edge.tenant, headers, clock::now()) {
+    match credential::identify(
+        &edge.access,
+        &edge.tenant,
+        headers,
+        connection.certificate.as_ref(),
+        clock::now(),
+    ) {
         Ok(identity) => Ok(identity),
         Err(error) => {
             authentication_failed(edge, connection, name, correlation, &error).await;

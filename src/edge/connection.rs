@@ -11,6 +11,7 @@ use std::time::Duration;
 use sha2::Digest as _;
 use tokio_util::sync::CancellationToken;
 
+use super::client_certificate::Presented;
 use super::seats::Seat;
 use crate::access::TlsFacts;
 use crate::session::Session;
@@ -27,6 +28,8 @@ pub struct Connection {
     pub exporter: Option<[u8; 32]>,
     /// What TLS was agreed on; `None` where there is none.
     pub tls: Option<TlsFacts>,
+    /// The certificate that the client showed in it.
+    pub certificate: Option<Presented>,
     /// Cancelled when the connection must be dropped, whatever is still on it.
     pub(super) abort: CancellationToken,
     sessions: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<Option<Session>>>>>,
@@ -41,12 +44,14 @@ impl Connection {
         peer: SocketAddr,
         exporter: Option<[u8; 32]>,
         tls: Option<TlsFacts>,
+        certificate: Option<Presented>,
         seat: Option<Seat>,
     ) -> Arc<Self> {
         Arc::new(Self {
             peer,
             exporter,
             tls,
+            certificate,
             abort: CancellationToken::new(),
             sessions: Mutex::default(),
             _seat: seat,

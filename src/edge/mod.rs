@@ -9,6 +9,7 @@
 mod admission;
 mod asking;
 mod attempts;
+mod client_certificate;
 mod connection;
 mod credential;
 mod enrollment;
@@ -24,6 +25,7 @@ mod request_record;
 mod route;
 mod seats;
 mod tcp;
+mod tls_refusals;
 mod upgrade;
 mod visit;
 
@@ -41,13 +43,15 @@ use crate::session::{Broker, Readiness, Routes};
 use crate::tunnel::{GatewayIdentity, Suite, Tickets};
 
 pub use attempts::Attempts;
+pub use client_certificate::{ClientCertificates, NamedBy, Presented};
 pub use connection::Connection;
-pub use credential::{bearer_token, identify, of_tenant};
+pub use credential::{bearer_token, identify, identify_caller, of_tenant};
 pub use listener::{ListenError, Listener};
 pub use page::Refusal;
 pub use route::Correlation;
 pub use seats::Seats;
 pub use tcp::TcpPorts;
+pub use tls_refusals::TlsRefusals;
 
 /// Sees to it that a host name has a certificate to be shown.
 pub trait NameCertificates: Send + Sync {
@@ -109,6 +113,10 @@ pub struct Parts {
     pub tickets: Tickets,
     /// Certificates of single names.
     pub certificates: Arc<dyn NameCertificates>,
+    /// What knows clients by their certificates; `None` where nobody is asked for one.
+    pub clients: Option<Arc<dyn ClientCertificates>>,
+    /// TLS handshakes that were refused.
+    pub tls_refusals: TlsRefusals,
     /// Publishers that are connected; each leaves a record when it goes.
     pub publishers: TaskTracker,
     /// Ports of TCP tunnels.

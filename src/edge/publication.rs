@@ -13,8 +13,8 @@ use super::route::Correlation;
 use super::tcp::Port;
 use super::{Connection, Edge};
 use crate::access::{
-    Action, AuthError, Context, Decision, DeviceId, Explanation, Identity, Object, Permit, Proof as Proved,
-    TlsFacts, TunnelFacts,
+    Action, AuthError, Context, Decision, DeviceId, Explanation, Identity, Object, Permit, TlsFacts,
+    TunnelFacts,
 };
 use crate::clock;
 use crate::session::{Naming, NotReserved, Reservation, Wanted};
@@ -114,7 +114,7 @@ impl Wish<'_> {
             .detail("suite", claim.suite.name())
             .detail("post_quantum", claim.suite.is_post_quantum())
             .detail("sealed", claim.sealed)
-            .detail("credential", credential_id(&identity))
+            .detail("credential", identity.proof().to_string())
             .detail("resumed", claim.resumed)
             .detail("client", claim.version.as_str());
         let accepted = TlsFacts::note(self.connection.tls.as_ref(), accepted);
@@ -139,6 +139,16 @@ impl Wish<'_> {
     }
 
     fn authenticate(&self, claim: &Claim) -> Result<Identity, AuthError> {
+        let identity = self.proved(claim)?;
+        let shown = self.connection.certificate.as_ref().and_then(|shown| shown.person.as_ref());
+        // Behind an ingress the certificate is the ingress's, and says nothing of the publisher.
+        match shown.filter(|_| !claim.sealed) {
+            Some(person) if person.subject != *identity.subject() => Err(AuthError::TwoPeople),
+            _ => Ok(identity),
+        }
+    }
+
+    fn proved(&self, claim: &Claim) -> Result<Identity, AuthError> {
         let (access, now) = (&self.edge.access, clock::now());
         match (&claim.proof, &claim.possession) {
             (Proof::Token(token), _) => access.authenticate(token.expose_secret(), now),
@@ -149,6 +159,13 @@ impl Wish<'_> {
             // Shown in the session before this one, which left a secret with nobody but that device.
             (Proof::Device(id), None) if claim.resumed => {
                 access.authenticate_device(DeviceId::from_bytes(*id), |_| true, now)
+            }
+            // The exporter in the signed transcript says that it is this very TLS connection that the client speaks through.
+            (Proof::Certificate, _) if claim.sealed => Err(AuthError::CertificateElsewhere),
+            (Proof::Certificate, _) => {
+                let person = self.connection.certificate.as_ref().and_then(|shown| shown.person.as_ref());
+                let person = person.ok_or(AuthError::CertificateOfNobody)?;
+                access.authenticate_certificate(person, &self.edge.tenant, now)
             }
             (Proof::Device(_) | Proof::Join { .. }, _) => Err(AuthError::Possession),
         }
@@ -277,14 +294,5 @@ impl Wish<'_> {
         let draft = self.draft(Kind::TunnelRefused, Outcome::Failure).detail("reason", "unavailable");
         let told = "the gateway cannot record a tunnel now, so it takes none";
         Box::new((draft, Refusal::new(RefusalCode::Unavailable, told)))
-    }
-}
-
-/// The token or the device that proved a publisher, for a record.
-fn credential_id(identity: &Identity) -> String {
-    match identity.proof() {
-        Proved::Token(id) | Proved::Join(id) => id.to_string(),
-        Proved::Device(id) => id.to_string(),
-        Proved::Nothing => "none".to_owned(),
     }
 }

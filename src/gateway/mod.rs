@@ -10,6 +10,7 @@ mod erasures;
 mod evidence;
 mod heartbeat;
 mod holds;
+pub mod issuing;
 mod parts;
 mod probes;
 pub mod retention;

@@ -19,12 +19,14 @@ use super::config::{Config, WitnessPolicy};
 use super::evidence::{record_start, watch_keys};
 use super::holds::LegalHolds;
 use super::parts::{GatewayError, Parts, cosign, open_keys};
-use super::tls::Certificates;
-use super::{heartbeat, probes, sinks, witnesses};
+use super::tls::{Certificates, ClientAuthority};
+use super::{heartbeat, probes, sinks, tls, witnesses};
 use crate::access::Tenant;
 use crate::clock;
 use crate::console::{self, Scrub, Watched};
-use crate::edge::{Attempts, Bounds, Edge, Listener, Parts as EdgeParts, Seats, TcpPorts, TcpRange};
+use crate::edge::{
+    Attempts, Bounds, Edge, Listener, Parts as EdgeParts, Seats, TcpPorts, TcpRange, TlsRefusals,
+};
 use crate::session::{Broker, Readiness, Routes};
 use crate::tunnel::Tickets;
 
@@ -42,10 +44,11 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     let keys = tokio::task::spawn_blocking(move || open_keys(&provider_config))
         .await
         .map_err(|error| GatewayError::Stopped(error.to_string()))??;
-    let (chain, root) = (&config.tls.certificate_file, &config.tls.root_file);
-    let certificates = Certificates::open(&keys, chain, root, &config.gateway.domain)?;
+    let certificates = Certificates::open(&keys, &config.tls, &config.gateway.domain)?;
+    let clients = config.tls.clients.as_ref().map(ClientAuthority::open).transpose()?;
+    let settings = tls::server(&config.tls, &certificates, clients.as_ref())?;
     // Bound before the ledger is opened: a start that fails for a port that is taken leaves no record of a start.
-    let listener = Listener::bind(config.gateway.listen, certificates.server()?).await?;
+    let listener = Listener::bind(config.gateway.listen, settings).await?;
     let witnesses = witnesses::witnesses(&config)?;
     let ledger = config.ledger.directory.clone();
     let known = witnesses::known_to(&ledger, &witnesses, &config).await?;
@@ -67,7 +70,8 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     let scrubbing = Scrubbing::start(parts.ledger.clone(), scrub_options(&config));
     let watched = witnessing.as_ref().map(Witnessing::status);
     let served =
-        serve(&config, &parts, listener, certificates, &mut signals, (watched, &scrubbing), ready).await;
+        serve(&config, &parts, listener, (certificates, clients), &mut signals, (watched, &scrubbing), ready)
+            .await;
     scrubbing.stop().await;
     parts.access.close().await;
     let stopped = match &served {
@@ -103,7 +107,7 @@ async fn serve(
     config: &Config,
     parts: &Parts,
     listener: Listener,
-    certificates: Arc<Certificates>,
+    (certificates, clients): (Arc<Certificates>, Option<Arc<ClientAuthority>>),
     signals: &mut Signals,
     (watched, scrubbing): (Option<watch::Receiver<Witnessed>>, &Scrubbing),
     ready: impl FnOnce(SocketAddr),
@@ -145,7 +149,9 @@ async fn serve(
         readiness: readiness.clone(),
         identity: Arc::new(identity(config, keys)?),
         tickets: Tickets::default(),
-        certificates,
+        certificates: certificates.clone(),
+        clients: clients.clone().map(|clients| clients as Arc<dyn crate::edge::ClientCertificates>),
+        tls_refusals: TlsRefusals::default(),
         publishers: publishers.clone(),
         tcp: tcp.clone(),
         seats: Seats::new(config.limits.connections, config.limits.connections_per_address),
@@ -153,6 +159,7 @@ async fn serve(
         bounds: bounds(config),
     });
     let sinks = sinks::start(config, ledger).await?;
+    let renewing = (config.clone(), keys.clone(), certificates, clients, (access.clone(), tenant.clone()));
     let (console, probes) = console::routers(console::Parts {
         tenant,
         access: access.clone(),
@@ -187,6 +194,9 @@ async fn serve(
         ledger.clone(),
         stop.clone(),
     ));
+    let (settings, provider, certificates, clients, revoking) = renewing;
+    let renewing =
+        tokio::spawn(tls::renew(settings, provider, certificates, clients, revoking, stop.clone()));
     let retrying = tokio::spawn(retry_pin_when_told(keys.clone()));
     let probing = probe_listener.map(|listener| tokio::spawn(probes::answer(listener, probes, stop.clone())));
     ready(address);
@@ -212,7 +222,7 @@ async fn serve(
     if tokio::time::timeout(GOODBYE, publishers.wait()).await.is_err() {
         warn!("some publishers did not hear the goodbye in time");
     }
-    for task in [beating, watching, retrying].into_iter().chain(probing) {
+    for task in [beating, watching, renewing, retrying].into_iter().chain(probing) {
         task.abort();
     }
     Ok(sinks)

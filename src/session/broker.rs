@@ -109,7 +109,8 @@ impl Broker {
             .correlation(opening.correlation.as_str())
             .source(opening.source.to_string())
             .detail("protocol", opening.protocol.as_str())
-            .detail("tunnel_id", opening.tunnel_id.as_str());
+            .detail("tunnel_id", opening.tunnel_id.as_str())
+            .detail("credential", permit.identity().proof().to_string());
         draft = TlsFacts::note(opening.tls.as_ref(), draft);
         if let Some(tunnel) = opening.through {
             draft = tunnel.note(draft);

@@ -31,6 +31,7 @@ mod hostile_peers;
 mod hsm_faults;
 mod identity;
 mod life;
+mod mtls;
 mod outage;
 mod publishing;
 mod rotation;

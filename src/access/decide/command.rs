@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::access::certificate::CertificateId;
 use crate::access::device::{DeviceId, DeviceKeys};
 use crate::access::fact::Attempt;
 use crate::access::ids::{GrantId, RequestId, TokenId};
@@ -43,6 +44,8 @@ pub enum Command {
     EnrollDevice { device: DeviceId, keys: DeviceKeys },
     /// Revoke a device.
     RevokeDevice { device: DeviceId, reason: Option<Reason> },
+    /// Revoke a client certificate.
+    RevokeCertificate { certificate: CertificateId, tenant: Tenant, reason: Option<Reason> },
     /// End all that a person has, before their data key is destroyed.
     Erase { subject: Subject, reason: Reason },
     /// Leave to load the policy again; the load itself is the owner's.
@@ -63,6 +66,7 @@ impl Command {
             Self::RevokeToken { .. } => Attempt::RevokeToken,
             Self::EnrollDevice { .. } => Attempt::EnrollDevice,
             Self::RevokeDevice { .. } => Attempt::RevokeDevice,
+            Self::RevokeCertificate { .. } => Attempt::RevokeCertificate,
             Self::ReloadPolicy => Attempt::ReloadPolicy,
             Self::Erase { .. } => Attempt::Erase,
         }

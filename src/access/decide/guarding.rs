@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 
 use super::{Case, Refusal, actor};
+use crate::access::certificate::CertificateId;
 use crate::access::fact::Fact;
-use crate::access::identity::{Caller, Identity};
+use crate::access::identity::{Caller, Identity, Proof};
 use crate::access::ids::{GrantId, TokenId};
 use crate::access::judge::{Judgement, judge};
 use crate::access::names::{Principal, Subject, Tenant};
@@ -133,6 +134,27 @@ impl Case<'_> {
         }
         let tenant = token.tenant.clone();
         Ok(vec![Fact::TokenRevoked { token: id, tenant, by: actor(by), reason: reason.cloned() }])
+    }
+
+    /// A certificate need not have been seen here: the one that was stolen and not used yet is revoked as well.
+    pub(super) fn revoke_certificate(
+        &self,
+        by: &Caller,
+        id: CertificateId,
+        tenant: &Tenant,
+        reason: Option<&Reason>,
+    ) -> Result<Vec<Fact>, Refusal> {
+        // Whoever has lost the one that they show must not wait for an admin.
+        let own =
+            by.person().is_some_and(|who| who.proof() == Proof::Certificate(id) && who.tenant == *tenant);
+        if !own {
+            self.admin(by, Part::Tokens, Some(tenant))?;
+        }
+        if self.state.is_certificate_revoked(id) {
+            return Err(Refusal::CertificateRevoked { certificate: id });
+        }
+        let (by, reason) = (actor(by), reason.cloned());
+        Ok(vec![Fact::CertificateRevoked { certificate: id, tenant: tenant.clone(), by, reason }])
     }
 
     /// Whether the caller may run a part of the gateway, in the tenant that the order is about.

@@ -70,6 +70,9 @@ pub fn decide(
         Command::RevokeToken { token, reason } => case.revoke_token(by, *token, reason.as_ref()),
         Command::EnrollDevice { device, keys } => case.enroll(person(by)?, *device, keys),
         Command::RevokeDevice { device, reason } => case.revoke_device(by, *device, reason.as_ref()),
+        Command::RevokeCertificate { certificate, tenant, reason } => {
+            case.revoke_certificate(by, *certificate, tenant, reason.as_ref())
+        }
         Command::ReloadPolicy => case.admin(by, Part::Policy, None).map(|()| Vec::new()),
         Command::Erase { subject, reason } => case.erase(by, subject, reason),
     }
@@ -123,7 +126,8 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
         Command::IssueToken { .. }
         | Command::RevokeToken { .. }
         | Command::EnrollDevice { .. }
-        | Command::RevokeDevice { .. } => {
+        | Command::RevokeDevice { .. }
+        | Command::RevokeCertificate { .. } => {
             object = Some(Object::gateway(Part::Tokens));
         }
         Command::ReloadPolicy => object = Some(Object::gateway(Part::Policy)),

@@ -1,6 +1,7 @@
 //! Why an order isn't carried out, what to do then, and which refusals are records.
 
 use super::{MAX_PENDING, MAX_PENDING_OF_TENANT};
+use crate::access::certificate::CertificateId;
 use crate::access::device::DeviceId;
 use crate::access::ids::{GrantId, RequestId, TokenId};
 use crate::access::names::{Principal, Subject, Tenant};
@@ -60,6 +61,9 @@ pub enum Refusal {
     /// It was revoked before.
     #[error("{device} is revoked already")]
     DeviceRevoked { device: DeviceId },
+    /// It was revoked before.
+    #[error("{certificate} is revoked already")]
+    CertificateRevoked { certificate: CertificateId },
     /// Nothing to ask for: policy allows it outright, or a grant is live.
     #[error("you may {action} {object} already")]
     NotNeeded { action: Action, object: Object },
@@ -138,6 +142,7 @@ impl Refusal {
             Self::DeviceKnown { .. } => "device-known",
             Self::NoSuchDevice { .. } => "no-such-device",
             Self::DeviceRevoked { .. } => "device-revoked",
+            Self::CertificateRevoked { .. } => "certificate-revoked",
             Self::NotNeeded { .. } => "not-needed",
             Self::Duplicate { .. } => "duplicate",
             Self::TooManyPending { .. } => "too-many-pending",
@@ -197,6 +202,7 @@ impl Refusal {
             Self::NoSuchDevice { .. } | Self::DeviceRevoked { .. } => {
                 "`sallyport device list` shows what is enrolled"
             }
+            Self::CertificateRevoked { .. } => "`sallyport certificates` lists what was revoked",
             Self::NotNeeded { .. } => "go ahead",
             Self::Duplicate { .. } => "wait for it, or withdraw it first",
             Self::TooManyPending { .. } => "withdraw one that you don't need any more",

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::access::certificate::CertificateId;
 use crate::access::device::DeviceId;
 use crate::access::ids::{GrantId, TokenId};
 use crate::access::names::{Role, Tenant};
@@ -86,7 +87,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         time(),
         time(),
     );
-    (0u8..15, who, what, how).prop_map(
+    (0u8..16, who, what, how).prop_map(
         |(
             which,
             ((request, grant, token), subject, other, by, principal),
@@ -151,6 +152,12 @@ fn fact() -> impl Strategy<Value = Fact> {
                 expires: ends,
             },
             14 => Fact::DeviceRevoked { device: DeviceId::from_bytes([7; 16]), tenant, by, reason },
+            15 => Fact::CertificateRevoked {
+                certificate: CertificateId::from_sha256([8; 32]),
+                tenant,
+                by,
+                reason,
+            },
             11 => Fact::Erased { key: KeyId::from_bytes([9; 16]), by, reason },
             _ => Fact::PolicyLoaded { digest: policy, previous, rules: u64::from(minutes), by },
         },

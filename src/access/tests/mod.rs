@@ -2,6 +2,7 @@
 
 mod approvals;
 mod casbin_traps;
+mod certificates;
 mod devices;
 mod examples;
 mod faults_of_policy;

@@ -9,6 +9,7 @@ mod layers;
 mod read;
 mod reader;
 mod settings;
+mod tls;
 mod url;
 mod witnesses;
 
@@ -18,12 +19,13 @@ use std::path::{Path, PathBuf};
 use toml::Table;
 
 pub use archive::{ArchivePlace, Lock, LockMode, S3Place};
-pub use keys::{KEYS, Key, SINK_KEYS, WITNESS_KEYS, commented_file};
+pub use keys::{CERTIFICATE_KEYS, KEYS, Key, SINK_KEYS, WITNESS_KEYS, commented_file};
 pub use layers::environment;
 pub use reader::{Problem, Problems};
 pub use settings::{
-    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention, Tls, Tunnels,
+    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention, Tunnels,
 };
+pub use tls::{Clients, NamedCertificate, Tls};
 pub use url::ServerUrl;
 pub use witnesses::{WitnessPolicy, WitnessSettings, Witnesses};
 
@@ -105,8 +107,9 @@ impl Config {
         layers::overlay_flags(&mut table, flags, &mut problems);
         let sinks = read_sinks(table.remove("sinks"), state_directory, &mut problems);
         let witnesses = witnesses::read_witnesses(table.remove("witnesses"), state_directory, &mut problems);
+        let certificates = tls::read_certificates(&mut table, state_directory, &mut problems);
         let mut reader = Reader::new(table, KEYS, "", &mut problems);
-        let config = read(&mut reader, state_directory, sinks, witnesses);
+        let config = read(&mut reader, state_directory, sinks, witnesses, certificates);
         let problems = problems.into_vec();
         match config {
             Some(config) if problems.is_empty() => Ok(config),

@@ -11,6 +11,7 @@ use sallyport_audit::sink::SyslogOptions;
 use sallyport_audit::{Digest, Lending};
 
 use super::archive::ArchivePlace;
+use super::tls::Tls;
 use super::witnesses::Witnesses;
 
 /// A configuration that passed every check.
@@ -55,15 +56,6 @@ pub struct Gateway {
     pub drain: Duration,
     /// Where health is told without TLS.
     pub health_listen: Option<SocketAddr>,
-}
-
-/// Section `[tls]`.
-#[derive(Debug, Clone)]
-pub struct Tls {
-    /// Chain for the key with role `tls`.
-    pub certificate_file: PathBuf,
-    /// The organisation's root.
-    pub root_file: PathBuf,
 }
 
 /// Section `[keys]`.
