@@ -135,11 +135,15 @@ pub enum Builtin {
     Iso27001,
     /// The HIPAA Security Rule.
     Hipaa,
+    /// PCI DSS.
+    Pci,
+    /// NIST SP 800-53.
+    Nist,
 }
 
 impl Builtin {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Soc2, Self::Iso27001, Self::Hipaa];
+    pub const ALL: [Self; 5] = [Self::Soc2, Self::Iso27001, Self::Hipaa, Self::Pci, Self::Nist];
 
     /// As on the command line.
     pub const fn as_str(self) -> &'static str {
@@ -147,6 +151,8 @@ impl Builtin {
             Self::Soc2 => "soc2",
             Self::Iso27001 => "iso27001",
             Self::Hipaa => "hipaa",
+            Self::Pci => "pci",
+            Self::Nist => "nist",
         }
     }
 
@@ -156,6 +162,8 @@ impl Builtin {
             Self::Soc2 => include_str!("../frameworks/soc2.toml"),
             Self::Iso27001 => include_str!("../frameworks/iso27001.toml"),
             Self::Hipaa => include_str!("../frameworks/hipaa.toml"),
+            Self::Pci => include_str!("../frameworks/pci.toml"),
+            Self::Nist => include_str!("../frameworks/nist.toml"),
         }
     }
 

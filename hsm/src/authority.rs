@@ -23,6 +23,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use zeroize::Zeroizing;
 
 use crate::error::KeyError;
+use crate::handle::KeyHandle;
 use crate::keys::Keys;
 use crate::public::PublicKey;
 use crate::role::Role;
@@ -77,7 +78,12 @@ pub struct RootOptions {
 
 /// Makes the root certificate, self-signed with [`Role::CertificateAuthority`]. Returns PEM. Blocks.
 pub fn create_root(keys: &Keys, options: &RootOptions) -> Result<String, KeyError> {
-    let key = RemoteKey::new(keys, Role::CertificateAuthority)?;
+    create_root_of(&keys.present(Role::CertificateAuthority)?, options)
+}
+
+/// As [`create_root`], of one key: the root that is to follow is made of the key that waits.
+pub fn create_root_of(authority: &KeyHandle, options: &RootOptions) -> Result<String, KeyError> {
+    let key = RemoteKey::new(authority);
     let mut params = params(&options.organisation, "Sallyport private root", options.validity)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages =
@@ -94,6 +100,17 @@ pub fn issue_server_leaf(
     names: &[String],
     validity: Validity,
 ) -> Result<String, KeyError> {
+    issue_server_leaf_for(keys, root_pem, names, validity, &keys.public_key(Role::Tls)?)
+}
+
+/// As [`issue_server_leaf`], over another key: that which is to follow.
+pub fn issue_server_leaf_for(
+    keys: &Keys,
+    root_pem: &str,
+    names: &[String],
+    validity: Validity,
+    leaf_key: &PublicKey,
+) -> Result<String, KeyError> {
     if names.is_empty() {
         return Err(refused("a server certificate needs a name"));
     }
@@ -101,7 +118,7 @@ pub fn issue_server_leaf(
     let mut params = params("", "Sallyport gateway", validity)?;
     params.subject_alt_names = names.iter().map(|name| subject_name(name)).collect::<Result<_, _>>()?;
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    issue(keys, root_pem, params, &keys.public_key(Role::Tls)?)
+    issue(keys, root_pem, params, leaf_key)
 }
 
 /// A person's certificate, and the key that it is for.
@@ -137,8 +154,9 @@ fn issue(
     key: &impl PublicKeyData,
 ) -> Result<String, KeyError> {
     let root = RootCertificate::from_pem(root_pem)?;
-    let authority = RemoteKey::new(keys, Role::CertificateAuthority)?;
-    if root.public_key() != &authority.public {
+    let handle = keys.present(Role::CertificateAuthority)?;
+    let authority = RemoteKey::new(&handle);
+    if root.public_key() != handle.public() {
         return Err(refused("this root was made with another key than the provider's"));
     }
     params.is_ca = IsCa::ExplicitNoCa;
@@ -306,16 +324,14 @@ fn refused(reason: &str) -> KeyError {
 
 /// A provider's P-256 key, as rcgen sees it.
 struct RemoteKey<'a> {
-    keys: &'a Keys,
-    role: Role,
-    public: PublicKey,
+    key: &'a KeyHandle,
     /// rcgen's error has no room for the provider's, which is kept here.
     failure: Mutex<Option<KeyError>>,
 }
 
 impl<'a> RemoteKey<'a> {
-    fn new(keys: &'a Keys, role: Role) -> Result<Self, KeyError> {
-        Ok(Self { keys, role, public: keys.public_key(role)?, failure: Mutex::new(None) })
+    fn new(key: &'a KeyHandle) -> Self {
+        Self { key, failure: Mutex::new(None) }
     }
 
     fn explain(&self, error: &rcgen::Error) -> KeyError {
@@ -326,17 +342,17 @@ impl<'a> RemoteKey<'a> {
 
 impl PublicKeyData for RemoteKey<'_> {
     fn der_bytes(&self) -> &[u8] {
-        self.public.as_bytes()
+        self.key.public().as_bytes()
     }
 
     fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
-        PublicKeyData::algorithm(&self.public)
+        PublicKeyData::algorithm(self.key.public())
     }
 }
 
 impl rcgen::SigningKey for RemoteKey<'_> {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        self.keys.sign_blocking(self.role, message).and_then(|raw| ecdsa_der(&raw)).map_err(|error| {
+        self.key.sign_blocking(message).and_then(|raw| ecdsa_der(&raw)).map_err(|error| {
             *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             rcgen::Error::RemoteKeyError
         })

@@ -16,6 +16,7 @@ use crate::config::{ProviderConfig, Tuning};
 use crate::crew::{Crew, Job, spawn};
 use crate::envelope::{DATA_KEY_LEN, Envelope};
 use crate::error::KeyError;
+use crate::handle::KeyHandle;
 use crate::health::Health;
 use crate::info::{KeyInfo, ProviderInfo};
 use crate::pace::Latency;
@@ -25,7 +26,6 @@ use crate::public::PublicKey;
 use crate::pulse::Turn;
 use crate::role::{Role, Term};
 use crate::software::Keystore;
-use crate::tls::TlsKey;
 use crate::wrapped;
 
 /// Binds a wrapped data key to its use.
@@ -119,14 +119,10 @@ impl Keys {
 
     /// The key that follows a role's key: made, if none waits yet. Blocks.
     ///
-    /// It signs with [`Keys::sign_as_successor`] and is used for nothing else until [`Keys::promote`].
+    /// It signs as [`Keys::waiting`] and is used for nothing else until [`Keys::promote`]; but a KEK seals whatever
+    /// is sealed from now on, and [`Keys::rewrap_seeds`] and [`Keyring::rewrap`](crate::Keyring::rewrap) bring over
+    /// what the one before it sealed. Until then both open.
     pub fn prepare_successor(&self, role: Role) -> Result<KeyInfo, KeyError> {
-        if matches!(role, Role::Kek | Role::CertificateAuthority) {
-            return Err(KeyError::WrongUse {
-                role,
-                wanted: "be replaced: what it sealed or certified would be lost",
-            });
-        }
         self.call(self.0.tuning.admin_timeout, move |provider| match provider.successor(role)? {
             Some(key) => Ok(key),
             None => provider.generate(role, Term::Next),
@@ -138,23 +134,68 @@ impl Keys {
         self.call(self.0.tuning.admin_timeout, move |provider| provider.successor(role))
     }
 
-    /// The public half of the key that waits. Blocks.
-    pub fn successor_public_key(&self, role: Role) -> Result<PublicKey, KeyError> {
-        self.call(self.0.tuning.admin_timeout, move |provider| provider.public_key(role, Term::Next))
+    /// The key that a role has now, as itself. Blocks.
+    pub fn present(&self, role: Role) -> Result<KeyHandle, KeyError> {
+        self.handle(role, Term::Present)
     }
 
-    /// Signs with the key that waits. Blocks as [`Keys::sign_blocking`] does.
-    pub fn sign_as_successor(&self, role: Role, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let message = message.to_vec();
-        self.call(self.0.tuning.sign_timeout, move |provider| provider.sign(role, Term::Next, &message))
+    /// The key that waits to follow a role's key, as itself. Blocks.
+    pub fn waiting(&self, role: Role) -> Result<KeyHandle, KeyError> {
+        self.handle(role, Term::Next)
+    }
+
+    fn handle(&self, role: Role, term: Term) -> Result<KeyHandle, KeyError> {
+        let found = self.call(self.0.tuning.admin_timeout, move |provider| {
+            let info = match term {
+                Term::Present => provider.list()?.into_iter().find(|key| key.role == role),
+                Term::Next => provider.successor(role)?,
+            };
+            let public = provider.public_key(role, term)?;
+            Ok(info.map(|info| (info, public)))
+        })?;
+        let missing = || match term {
+            Term::Present => KeyError::KeyMissing { role, place: self.0.provider.to_string() },
+            Term::Next => KeyError::NoSuccessor { role },
+        };
+        let (info, public) = found.ok_or_else(missing)?;
+        // Another may have taken its place between the two questions.
+        if info.fingerprint.as_ref() != Some(&public.fingerprint()) {
+            return Err(missing());
+        }
+        Ok(KeyHandle::new(self.clone(), info, public))
+    }
+
+    /// Signs with one key of a role. Blocks as [`Keys::sign_blocking`] does.
+    pub(crate) fn sign_by_blocking(&self, role: Role, id: &str, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let (id, message) = (id.to_owned(), message.to_vec());
+        self.call(self.0.tuning.sign_timeout, move |provider| provider.sign_by(role, &id, &message))
+    }
+
+    /// As [`Keys::sign_by_blocking`], for async workers.
+    pub(crate) async fn sign_by(
+        &self,
+        role: Role,
+        id: String,
+        message: Vec<u8>,
+    ) -> Result<Vec<u8>, KeyError> {
+        self.submit(move |provider| provider.sign_by(role, &id, &message)).await
+    }
+
+    /// Seals the seeds that lie in files under the KEK that seals now, and says how many another had sealed. Blocks.
+    pub fn rewrap_seeds(&self) -> Result<usize, KeyError> {
+        self.call(self.0.tuning.admin_timeout, |provider| provider.rewrap_seeds())
+    }
+
+    /// The id of the KEK that seals now. Blocks.
+    pub(crate) fn wrapping_key(&self) -> Result<String, KeyError> {
+        self.call(self.0.tuning.admin_timeout, |provider| provider.wrapping_key())
     }
 
     /// Puts the key that waits in the place of a role's key, which is destroyed. `wanted` is the one that
     /// [`Keys::prepare_successor`] gave; to be called again if it is not known whether it was done. Blocks.
     pub fn promote(&self, wanted: &KeyInfo) -> Result<(), KeyError> {
-        let (role, fingerprint) = (wanted.role, wanted.fingerprint.clone().unwrap_or_default());
-        let done =
-            self.call(self.0.tuning.admin_timeout, move |provider| provider.promote(role, &fingerprint));
+        let (role, id) = (wanted.role, wanted.id.clone());
+        let done = self.call(self.0.tuning.admin_timeout, move |provider| provider.promote(role, &id));
         self.0.public.write().unwrap_or_else(PoisonError::into_inner).remove(&role);
         done
     }
@@ -168,12 +209,20 @@ impl Keys {
 
     /// As [`Keys::sign_blocking`], for async workers.
     pub async fn sign(&self, role: Role, message: Vec<u8>) -> Result<Vec<u8>, KeyError> {
+        self.submit(move |provider| provider.sign(role, Term::Present, &message)).await
+    }
+
+    /// Has a signature made, and waits for it without a thread.
+    async fn submit(
+        &self,
+        operation: impl Fn(&mut dyn Provider) -> Result<Vec<u8>, KeyError> + Send + 'static,
+    ) -> Result<Vec<u8>, KeyError> {
         let (sender, receiver) = oneshot::channel();
         let ticket = Arc::new(Ticket::default());
         // Dropped with this future: whoever stops waiting takes the job off the queue.
         let _leaving = Leaving(Arc::clone(&ticket));
         self.0.crew.submit(Box::new(Task {
-            operation: move |provider: &mut dyn Provider| provider.sign(role, Term::Present, &message),
+            operation,
             value: None,
             patience: self.0.tuning.sign_timeout,
             reply: move |outcome| {
@@ -241,9 +290,16 @@ impl Keys {
         Ok((secret, stored))
     }
 
+    /// Such a data key's secret, sealed under the KEK that seals now. Blocks.
+    pub(crate) fn rewrapped(&self, purpose: &str, stored: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let (secret, _) = self.secret(purpose, Some(stored))?;
+        let purpose = format!("{DATA_KEY} {purpose}");
+        self.call(self.0.tuning.admin_timeout, move |provider| provider.wrap(&purpose, &secret))
+    }
+
     /// The TLS key for rustls. It signs with `ecdsa_secp256r1_sha256` and nothing else. Blocks.
     pub fn tls_signing_key(&self) -> Result<Arc<dyn rustls::sign::SigningKey>, KeyError> {
-        Ok(Arc::new(TlsKey::new(self.clone())?))
+        Ok(self.present(Role::Tls)?.for_tls())
     }
 
     /// Runs an operation on a worker thread and waits for it.

@@ -25,6 +25,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use crate::durable;
 use crate::error::{Fault, KeyError};
@@ -32,7 +33,7 @@ use crate::info::{Home, KeyInfo, created};
 use crate::provider::Provider;
 use crate::public::PublicKey;
 use crate::role::{Algorithm, Role, Term};
-use crate::wrapped::Wrapped;
+use crate::wrapped;
 
 /// Length of an ML-DSA seed (FIPS 204, ξ).
 pub(crate) const SEED_LEN: usize = 32;
@@ -102,7 +103,7 @@ struct SeedFile {
     id: Uuid,
     /// Id of the KEK, for people; the one that counts is inside `sealed`.
     wrapping_key: String,
-    /// Base64 of a [`Wrapped`].
+    /// Base64 of a sealed secret (`wrapped`).
     sealed: String,
 }
 
@@ -133,22 +134,56 @@ impl SeedStore {
             return Ok(found);
         }
         let path = self.path(role, term);
-        let Some(bytes) = durable::read(&path, MAX_FILE)? else { return Ok(None) };
-        let unusable = |why: String| KeyError::KeyFile { path: path.clone(), source: Fault::new(why) };
-        let file: SeedFile = serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
-        if file.version != 1 {
-            return Err(unusable(format!("version {} is not known to this program", file.version)));
-        }
-        if file.role != role || file.algorithm != role.algorithm().name() {
-            return Err(unusable(format!("it is a {} key for {}", file.algorithm, file.role)));
-        }
-        let sealed = BASE64.decode(&file.sealed).map_err(|error| unusable(error.to_string()))?;
-        let seed = provider.unwrap(&purpose(role, file.id), &sealed).map_err(|error| match error {
-            KeyError::NotAuthentic { .. } => unusable(error.to_string()),
-            other => other,
-        })?;
+        let Some(file) = read_file(&path, role)? else { return Ok(None) };
+        let seed = open_seed(&path, role, &file, provider)?;
         let key = PqKey::from_seed(role, file.id, &seed)?;
         Ok(Some(self.keep((role, term), key, file.wrapping_key)))
+    }
+
+    /// The one key of a role that has this id, in use or waiting.
+    pub(crate) fn with_id(
+        &self,
+        role: Role,
+        id: &str,
+        provider: &mut dyn Provider,
+    ) -> Result<Option<OpenKey>, KeyError> {
+        // Twice: between the two looks of the first round it may have gone from one term to the other.
+        for _ in 0..2 {
+            for term in [Term::Present, Term::Next] {
+                let found = self.get(role, term, provider)?;
+                if let Some(key) = found.filter(|key| key.0.id.simple().to_string() == id) {
+                    return Ok(Some(key));
+                }
+            }
+            self.open.write().unwrap_or_else(PoisonError::into_inner).retain(|(open, _), _| *open != role);
+        }
+        Ok(None)
+    }
+
+    /// Seals every seed that another KEK than `wrapping` has sealed under that one, and says how many. Each file is
+    /// the old one or the new one at every moment, and both open while both KEKs are there.
+    pub(crate) fn rewrap(&self, wrapping: &str, provider: &mut dyn Provider) -> Result<usize, KeyError> {
+        let mut done = 0;
+        for role in Role::ALL.into_iter().filter(|role| role.algorithm().is_post_quantum()) {
+            for term in [Term::Present, Term::Next] {
+                let path = self.path(role, term);
+                let Some(mut file) = read_file(&path, role)? else { continue };
+                let unusable =
+                    |why: String| KeyError::KeyFile { path: path.clone(), source: Fault::new(why) };
+                let sealed = BASE64.decode(&file.sealed).map_err(|error| unusable(error.to_string()))?;
+                if sealed_by(&sealed) == wrapping {
+                    continue;
+                }
+                let seed = open_seed(&path, role, &file, provider)?;
+                let sealed = provider.wrap(&purpose(role, file.id), &seed)?;
+                file.wrapping_key = sealed_by(&sealed);
+                file.sealed = BASE64.encode(sealed);
+                self.open.write().unwrap_or_else(PoisonError::into_inner).remove(&(role, term));
+                write_file(&path, &file)?;
+                done += 1;
+            }
+        }
+        Ok(done)
     }
 
     /// Seals a new seed, stores it, and only then uses it.
@@ -162,8 +197,7 @@ impl SeedStore {
         let id = Uuid::now_v7();
         let key = PqKey::from_seed(role, id, seed)?;
         let sealed = provider.wrap(&purpose(role, id), seed)?;
-        let wrapping_key =
-            Wrapped::decode(&sealed).map(|wrapped| hex::encode(wrapped.key)).unwrap_or_default();
+        let wrapping_key = sealed_by(&sealed);
         let file = SeedFile {
             version: 1,
             role,
@@ -172,14 +206,12 @@ impl SeedStore {
             wrapping_key: wrapping_key.clone(),
             sealed: BASE64.encode(sealed),
         };
-        let text = serde_json::to_vec_pretty(&file)
-            .map_err(|error| KeyError::operation("write a seed file", Fault::new(error.to_string())))?;
         let path = self.path(role, term);
         if fs::exists(&path).unwrap_or(true) {
             let source = Fault::new("it exists already, and is not replaced");
             return Err(KeyError::KeyFile { path, source });
         }
-        durable::replace(&path, &text)?;
+        write_file(&path, &file)?;
         Ok(self.keep((role, term), key, wrapping_key))
     }
 
@@ -201,6 +233,45 @@ impl SeedStore {
     fn path(&self, role: Role, term: Term) -> PathBuf {
         self.directory.join(format!("{}.json", role.name_in(term)))
     }
+}
+
+/// A seed file, checked; `None` if there is none.
+fn read_file(path: &Path, role: Role) -> Result<Option<SeedFile>, KeyError> {
+    let Some(bytes) = durable::read(path, MAX_FILE)? else { return Ok(None) };
+    let unusable = |why: String| KeyError::KeyFile { path: path.to_owned(), source: Fault::new(why) };
+    let file: SeedFile = serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
+    if file.version != 1 {
+        return Err(unusable(format!("version {} is not known to this program", file.version)));
+    }
+    if file.role != role || file.algorithm != role.algorithm().name() {
+        return Err(unusable(format!("it is a {} key for {}", file.algorithm, file.role)));
+    }
+    Ok(Some(file))
+}
+
+fn write_file(path: &Path, file: &SeedFile) -> Result<(), KeyError> {
+    let text = serde_json::to_vec_pretty(file)
+        .map_err(|error| KeyError::operation("write a seed file", Fault::new(error.to_string())))?;
+    durable::replace(path, &text)
+}
+
+fn open_seed(
+    path: &Path,
+    role: Role,
+    file: &SeedFile,
+    provider: &mut dyn Provider,
+) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let unusable = |why: String| KeyError::KeyFile { path: path.to_owned(), source: Fault::new(why) };
+    let sealed = BASE64.decode(&file.sealed).map_err(|error| unusable(error.to_string()))?;
+    provider.unwrap(&purpose(role, file.id), &sealed).map_err(|error| match error {
+        KeyError::NotAuthentic { .. } => unusable(error.to_string()),
+        other => other,
+    })
+}
+
+/// The id of the KEK that sealed this, in hexadecimal.
+fn sealed_by(sealed: &[u8]) -> String {
+    wrapped::sealed_by(sealed).unwrap_or_default()
 }
 
 /// Binds a sealed seed to what it is for.

@@ -41,7 +41,7 @@ pub(crate) trait Provider: Send {
     fn successor(&mut self, role: Role) -> Result<Option<KeyInfo>, KeyError>;
 
     /// Puts the key that waits in the place of a role's key, which is destroyed. Nothing is done if `wanted` (the
-    /// fingerprint of the one that waited) is in that place already.
+    /// id of the one that waited) is in that place already.
     fn promote(&mut self, role: Role, wanted: &str) -> Result<(), KeyError>;
 
     /// The public half of a role's key.
@@ -50,10 +50,20 @@ pub(crate) trait Provider: Send {
     /// Signs with a role's key; forms as at [`Algorithm`](crate::Algorithm).
     fn sign(&mut self, role: Role, term: Term, message: &[u8]) -> Result<Vec<u8>, KeyError>;
 
+    /// Signs with the one key of a role that has this id, whether it is in use or waits; never with another in its
+    /// place.
+    fn sign_by(&mut self, role: Role, id: &str, message: &[u8]) -> Result<Vec<u8>, KeyError>;
+
+    /// The id of the KEK under which secrets are sealed now: of the one that waits, once there is one.
+    fn wrapping_key(&mut self) -> Result<String, KeyError>;
+
+    /// Seals every seed that lies in a file under the KEK that seals now, and says how many were sealed by another.
+    fn rewrap_seeds(&mut self) -> Result<usize, KeyError>;
+
     /// Seals a small secret under the KEK, bound to a purpose.
     fn wrap(&mut self, purpose: &str, secret: &[u8]) -> Result<Vec<u8>, KeyError>;
 
-    /// Opens what [`Provider::wrap`] sealed for the same purpose.
+    /// Opens what [`Provider::wrap`] sealed for the same purpose, under the KEK in use or the one that waits.
     fn unwrap(&mut self, purpose: &str, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError>;
 
     /// What the place can do, found out by doing it; empty where there is no token to ask.

@@ -10,22 +10,21 @@ use rustls_pki_types::SubjectPublicKeyInfoDer;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::error::{Fault, KeyError};
-use crate::keys::Keys;
-use crate::role::Role;
+use crate::handle::KeyHandle;
 
 const SCHEME: SignatureScheme = SignatureScheme::ECDSA_NISTP256_SHA256;
 
-/// [`Role::Tls`] as rustls sees it.
+/// A key as rustls sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsKey {
-    keys: Keys,
+    key: KeyHandle,
     public: SubjectPublicKeyInfoDer<'static>,
 }
 
 impl TlsKey {
-    pub(crate) fn new(keys: Keys) -> Result<Self, KeyError> {
-        let public = keys.public_key(Role::Tls)?.spki_der().into();
-        Ok(Self { keys, public })
+    pub(crate) fn new(key: KeyHandle) -> Self {
+        let public = key.public().spki_der().into();
+        Self { key, public }
     }
 }
 
@@ -45,7 +44,7 @@ impl SigningKey for TlsKey {
 
 impl Signer for TlsKey {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
-        let sign = || self.keys.sign_blocking(Role::Tls, message);
+        let sign = || self.key.sign_blocking(message);
         let on_worker =
             Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
         let signature = if on_worker { tokio::task::block_in_place(sign) } else { sign() };

@@ -51,6 +51,11 @@ impl Wrapped {
     }
 }
 
+/// The id of the KEK that sealed this, in hexadecimal; `None` if it is no sealed secret.
+pub(crate) fn sealed_by(bytes: &[u8]) -> Option<String> {
+    Wrapped::decode(bytes).map(|wrapped| hex::encode(wrapped.key))
+}
+
 /// What is authenticated with a sealed secret.
 pub(crate) fn associated_data(purpose: &str, key: &[u8]) -> Vec<u8> {
     format!("sallyport wrapped v1\n{purpose}\n{}", hex::encode(key)).into_bytes()

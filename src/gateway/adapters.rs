@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use sallyport_audit::{Cosigner, HeadSigner, KeyId, OpenError, Owner, SignError, Vault, VaultError, note};
-use sallyport_hsm::{DataKeyId, KeyError, Keyring, Keys, PublicKey, Role, authority, keyring};
+use sallyport_hsm::{DataKeyId, KeyError, KeyHandle, Keyring, Keys, PublicKey, Role, authority, keyring};
 
 use crate::access::{self, Subject, TokenKeys};
 use crate::console::DataKeys;
@@ -15,27 +15,26 @@ use crate::tunnel::{
     SigningFailed, ToSign,
 };
 
-/// Signs ledger heads with the key of role `ledger`.
+/// Signs ledger heads with one key of role `ledger`.
 pub(super) struct LedgerSigner {
-    keys: Keys,
+    key: KeyHandle,
     name: String,
     public: [u8; 32],
-    /// It waits to take its place; when it has, the provider knows it as the role's own.
-    waits: bool,
 }
 
 impl LedgerSigner {
     pub(super) fn new(keys: &Keys, name: String) -> Result<Self, KeyError> {
-        let public = ed25519(keys, Role::Ledger)?;
-        Ok(Self { keys: keys.clone(), name, public, waits: false })
+        Self::with(keys.present(Role::Ledger)?, name)
     }
 
     /// With the key that waits to follow the ledger's.
     pub(super) fn successor(keys: &Keys, name: String) -> Result<Self, KeyError> {
-        match keys.successor_public_key(Role::Ledger)? {
-            PublicKey::Ed25519(public) => Ok(Self { keys: keys.clone(), name, public, waits: true }),
-            _ => Err(KeyError::NoSuccessor { role: Role::Ledger }),
-        }
+        Self::with(keys.waiting(Role::Ledger)?, name)
+    }
+
+    fn with(key: KeyHandle, name: String) -> Result<Self, KeyError> {
+        let public = ed25519(&key)?;
+        Ok(Self { key, name, public })
     }
 
     /// The public half as auditors need it. Empty for a key under which signatures prove nothing: such a key signs no ledger.
@@ -54,13 +53,7 @@ impl HeadSigner for LedgerSigner {
     }
 
     fn sign(&mut self, message: &[u8]) -> Result<[u8; 64], SignError> {
-        if self.waits {
-            match self.keys.sign_as_successor(Role::Ledger, message) {
-                Err(KeyError::KeyMissing { .. }) => self.waits = false,
-                signed => return fixed(signed),
-            }
-        }
-        fixed(self.keys.sign_blocking(Role::Ledger, message))
+        fixed(self.key.sign_blocking(message))
     }
 }
 
@@ -69,27 +62,28 @@ fn fixed(signed: Result<Vec<u8>, KeyError>) -> Result<[u8; 64], SignError> {
     signature.try_into().map_err(|_| SignError::new("the provider's signature is not 64 bytes long"))
 }
 
-/// Cosigns ledger heads with the post-quantum key of role `ledger-pq`.
+/// Cosigns ledger heads with one post-quantum key of role `ledger-pq`.
 pub(super) struct LedgerCosigner {
-    keys: Keys,
+    key: KeyHandle,
     name: String,
-    public: Vec<u8>,
 }
 
 impl LedgerCosigner {
     pub(super) fn new(keys: &Keys, name: String) -> Result<Self, KeyError> {
-        match keys.public_key(Role::LedgerPq)? {
-            PublicKey::MlDsa44(public) => Ok(Self { keys: keys.clone(), name, public }),
-            _ => Err(KeyError::KeyMissing {
-                role: Role::LedgerPq,
-                place: "the provider, as an ML-DSA-44 key".to_owned(),
-            }),
+        Self::with(keys.present(Role::LedgerPq)?, name)
+    }
+
+    fn with(key: KeyHandle, name: String) -> Result<Self, KeyError> {
+        match key.public() {
+            PublicKey::MlDsa44(_) => Ok(Self { key, name }),
+            _ => Err(unexpected(Role::LedgerPq)),
         }
     }
 
     /// The public half as auditors need it.
     pub(super) fn verifier_key(&self) -> String {
-        note::CosignerKey::ml_dsa_44(&self.name, &self.public).map(|key| key.to_string()).unwrap_or_default()
+        let key = note::CosignerKey::ml_dsa_44(&self.name, self.key.public().as_bytes());
+        key.map(|key| key.to_string()).unwrap_or_default()
     }
 }
 
@@ -99,11 +93,11 @@ impl Cosigner for LedgerCosigner {
     }
 
     fn public_key(&self) -> &[u8] {
-        &self.public
+        self.key.public().as_bytes()
     }
 
     fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        self.keys.sign_blocking(Role::LedgerPq, message).map_err(|error| SignError::new(error.to_string()))
+        self.key.sign_blocking(message).map_err(|error| SignError::new(error.to_string()))
     }
 }
 
@@ -187,22 +181,26 @@ impl Vault for LedgerVault {
     }
 }
 
-/// Signs tokens with the key of role `token-signing`.
-pub(super) struct ProviderTokenKeys {
-    keys: Keys,
-    point: Vec<u8>,
-}
+/// Signs tokens with one key of role `token-signing`.
+pub(super) struct ProviderTokenKeys(KeyHandle);
 
 impl ProviderTokenKeys {
     pub(super) fn new(keys: &Keys) -> Result<Self, KeyError> {
-        Ok(Self { keys: keys.clone(), point: p256(keys, Role::TokenSigning)?.to_vec() })
+        Self::with(keys.present(Role::TokenSigning)?)
+    }
+
+    pub(super) fn with(key: KeyHandle) -> Result<Self, KeyError> {
+        match key.public() {
+            PublicKey::P256(_) => Ok(Self(key)),
+            _ => Err(unexpected(Role::TokenSigning)),
+        }
     }
 }
 
 impl TokenKeys for ProviderTokenKeys {
     fn sign_es256(&self, signing_input: Vec<u8>) -> BoxFuture<'_, Result<[u8; 64], access::SignError>> {
         Box::pin(async move {
-            let signature = self.keys.sign(Role::TokenSigning, signing_input).await;
+            let signature = self.0.sign(signing_input).await;
             let signature = signature.map_err(|error| access::SignError(error.to_string()))?;
             signature
                 .try_into()
@@ -211,12 +209,12 @@ impl TokenKeys for ProviderTokenKeys {
     }
 
     fn public_key_p256(&self) -> Vec<u8> {
-        self.point.clone()
+        self.0.public().as_bytes().to_vec()
     }
 
     /// First half of the key's SHA-256: names the key without leading to anything else.
     fn key_id(&self) -> String {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &self.point);
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, self.0.public().as_bytes());
         hex::encode(digest.as_ref().get(..16).unwrap_or_default())
     }
 }
@@ -224,7 +222,8 @@ impl TokenKeys for ProviderTokenKeys {
 /// What the gateway proves itself with to publishers: an Ed25519 and an ML-DSA-65 key of the provider, certified by the
 /// organisation's root.
 pub(super) struct ProviderIdentity {
-    keys: Keys,
+    ed25519: KeyHandle,
+    ml_dsa: KeyHandle,
     certificate: IdentityCertificate,
 }
 
@@ -243,29 +242,40 @@ pub enum IdentityError {
 const IDENTITY_DAYS: u64 = 397;
 
 impl ProviderIdentity {
-    /// Certifies the provider's identity keys with the organisation's root, as of `now` (Unix seconds).
+    /// Certifies the provider's identity keys with the organisation's root, as of `now` (Unix seconds). Blocks.
     pub(super) fn new(
         keys: &Keys,
         organisation: &str,
         gateway: &str,
         now: u64,
     ) -> Result<Self, IdentityError> {
-        let missing =
-            |role| KeyError::KeyMissing { role, place: "the provider, in the expected form".to_owned() };
-        let PublicKey::MlDsa65(ml_dsa) = keys.public_key(Role::IdentityPq)? else {
-            return Err(missing(Role::IdentityPq).into());
+        let pair = (keys.present(Role::Identity)?, keys.present(Role::IdentityPq)?);
+        Self::with(keys, pair, organisation, gateway, now)
+    }
+
+    /// The same, of these keys.
+    pub(super) fn with(
+        keys: &Keys,
+        (ed25519_key, ml_dsa_key): (KeyHandle, KeyHandle),
+        organisation: &str,
+        gateway: &str,
+        now: u64,
+    ) -> Result<Self, IdentityError> {
+        let PublicKey::MlDsa65(ml_dsa) = ml_dsa_key.public() else {
+            return Err(unexpected(Role::IdentityPq).into());
         };
         let body = CertificateBody {
             organisation: organisation.to_owned(),
             gateway: gateway.to_owned(),
-            ed25519: ed25519(keys, Role::Identity)?,
-            ml_dsa: ml_dsa.try_into().map_err(|_| missing(Role::IdentityPq))?,
+            ed25519: ed25519(&ed25519_key)?,
+            ml_dsa: ml_dsa.clone().try_into().map_err(|_| unexpected(Role::IdentityPq))?,
             not_before: now.saturating_sub(3600),
             not_after: now + IDENTITY_DAYS * 24 * 3600,
         };
         let signature = authority::sign_with_authority(keys, &body.to_be_signed()?)?;
-        let signature = signature.try_into().map_err(|_| missing(Role::CertificateAuthority))?;
-        Ok(Self { keys: keys.clone(), certificate: IdentityCertificate::new(body, signature)? })
+        let signature = signature.try_into().map_err(|_| unexpected(Role::CertificateAuthority))?;
+        let certificate = IdentityCertificate::new(body, signature)?;
+        Ok(Self { ed25519: ed25519_key, ml_dsa: ml_dsa_key, certificate })
     }
 }
 
@@ -277,11 +287,9 @@ impl GatewayIdentity for ProviderIdentity {
     fn sign(&self, to_sign: ToSign) -> Signing<'_> {
         Box::pin(async move {
             let failed = |error: KeyError| SigningFailed(Box::new(error));
-            let (ed25519, ml_dsa) = tokio::try_join!(
-                self.keys.sign(Role::Identity, to_sign.ed25519()),
-                self.keys.sign(Role::IdentityPq, to_sign.ml_dsa()),
-            )
-            .map_err(failed)?;
+            let (ed25519, ml_dsa) =
+                tokio::try_join!(self.ed25519.sign(to_sign.ed25519()), self.ml_dsa.sign(to_sign.ml_dsa()))
+                    .map_err(failed)?;
             let wrong = |_| SigningFailed("the provider's signature has a wrong length".into());
             Ok(IdentitySignatures {
                 ed25519: ed25519.try_into().map_err(wrong)?,
@@ -291,16 +299,13 @@ impl GatewayIdentity for ProviderIdentity {
     }
 }
 
-fn p256(keys: &Keys, role: Role) -> Result<[u8; 65], KeyError> {
-    match keys.public_key(role)? {
-        PublicKey::P256(point) => Ok(point),
-        _ => Err(KeyError::KeyMissing { role, place: "the provider, as a P-256 key".to_owned() }),
+fn ed25519(key: &KeyHandle) -> Result<[u8; 32], KeyError> {
+    match key.public() {
+        PublicKey::Ed25519(public) => Ok(*public),
+        _ => Err(unexpected(key.info().role)),
     }
 }
 
-fn ed25519(keys: &Keys, role: Role) -> Result<[u8; 32], KeyError> {
-    match keys.public_key(role)? {
-        PublicKey::Ed25519(key) => Ok(key),
-        _ => Err(KeyError::KeyMissing { role, place: "the provider, as an Ed25519 key".to_owned() }),
-    }
+fn unexpected(role: Role) -> KeyError {
+    KeyError::KeyMissing { role, place: "the provider, in the expected form".to_owned() }
 }

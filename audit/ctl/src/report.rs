@@ -18,7 +18,7 @@ use crate::verify::{Keys, checkpoint, conclusion, keys};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Which framework: soc2, iso27001 or hipaa.
+    /// Which framework: soc2, iso27001, hipaa, pci or nist.
     framework: Builtin,
     /// The ledger's directory.
     ledger: PathBuf,

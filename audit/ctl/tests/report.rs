@@ -70,7 +70,7 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn the_same_question_gets_the_same_bytes() {
     let ledger = Ledger::new();
-    for framework in ["soc2", "iso27001", "hipaa"] {
+    for framework in ["soc2", "iso27001", "hipaa", "pci", "nist"] {
         let (first, second) = (ledger.file("first.html"), ledger.file("second.html"));
         let outputs = [&first, &second].map(|path| {
             let output = ledger

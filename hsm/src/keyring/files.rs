@@ -81,6 +81,21 @@ impl Files {
         Ok(there)
     }
 
+    /// The names of all keys.
+    pub(super) fn keys(&self) -> Result<Vec<DataKeyId>, KeyError> {
+        self.ids("key")
+    }
+
+    /// What is told when a key does not open.
+    pub(super) fn unopened(&self, id: DataKeyId, error: KeyError) -> KeyError {
+        match error {
+            KeyError::NotAuthentic { .. } => {
+                KeyError::KeyFile { path: self.path(id, "key"), source: Fault::new(error.to_string()) }
+            }
+            other => other,
+        }
+    }
+
     /// Every key with its owner's hash. A file that cannot be read is passed over: what it sealed is unreadable.
     pub(super) fn owners(&self) -> Result<Vec<(DataKeyId, OwnerHash)>, KeyError> {
         let mut owners = Vec::new();

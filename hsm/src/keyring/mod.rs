@@ -37,6 +37,9 @@ use recent::Recent;
 /// How many opened keys are kept in memory. An opened key takes about a kilobyte.
 pub const OPEN_KEYS: usize = 4096;
 
+/// Binds the ring's own secret to its use.
+const SECRET: &str = "of the ring's own secret";
+
 /// Length of a voucher, in bytes: half of an HMAC-SHA256.
 const VOUCHER_LEN: usize = 16;
 
@@ -91,7 +94,7 @@ impl Keyring {
     pub fn open(keys: &Keys, directory: &Path) -> Result<Self, KeyError> {
         let files = Files::open(directory)?;
         let stored = files.secret()?;
-        let (secret, wrapped) = keys.secret("of the ring's own secret", stored.as_deref())?;
+        let (secret, wrapped) = keys.secret(SECRET, stored.as_deref())?;
         if stored.is_none() {
             files.write_secret(&wrapped)?;
         }
@@ -206,6 +209,36 @@ impl Keyring {
         let there = self.files.destroy(id)?;
         self.state().owners.retain(|_, other| *other != id);
         Ok(new || there)
+    }
+
+    /// Seals the ring's keys under the KEK that seals now, and says how many another had sealed. Each file is the
+    /// old one or the new one at every moment. Keys that are made meanwhile are sealed under it at once. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// If one does not open: what it sealed would be lost with the KEK before, so that one must stay.
+    pub fn rewrap(&self) -> Result<usize, KeyError> {
+        // Nobody makes a key or destroys one meanwhile: a key that is being made is in its file, or not begun.
+        let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let wrapping = self.keys.wrapping_key()?;
+        let mut done = 0;
+        if let Some(stored) = self.files.secret()?
+            && wrapped::sealed_by(&stored).as_ref() != Some(&wrapping)
+        {
+            self.files.write_secret(&self.keys.rewrapped(SECRET, &stored)?)?;
+            done += 1;
+        }
+        for id in self.files.keys()? {
+            let Some(KeyFile { owner, wrapped }) = self.files.key(id)? else { continue };
+            if wrapped::sealed_by(&wrapped).as_ref() == Some(&wrapping) {
+                continue;
+            }
+            let wrapped = self.keys.rewrapped(&purpose(id, &owner), &wrapped);
+            let wrapped = wrapped.map_err(|error| self.files.unopened(id, error))?;
+            self.files.write_key(id, &KeyFile { owner, wrapped })?;
+            done += 1;
+        }
+        Ok(done)
     }
 
     /// Every key that was erased.

@@ -120,6 +120,18 @@ impl Provider for Session {
         Ok(message.to_vec())
     }
 
+    fn sign_by(&mut self, role: Role, _: &str, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.sign(role, Term::Present, message)
+    }
+
+    fn wrapping_key(&mut self) -> Result<String, KeyError> {
+        Ok(String::new())
+    }
+
+    fn rewrap_seeds(&mut self) -> Result<usize, KeyError> {
+        Ok(0)
+    }
+
     fn wrap(&mut self, _purpose: &str, secret: &[u8]) -> Result<Vec<u8>, KeyError> {
         Ok(secret.to_vec())
     }

@@ -31,6 +31,17 @@ use super::token::Known;
 /// Both Ed25519 and ECDSA P-256 (r‖s).
 const SIGNATURE_LEN: usize = 64;
 
+/// Which of a role's keys is meant.
+#[derive(Clone, Copy)]
+enum Which<'a> {
+    /// The one of this term.
+    Term(Term),
+    /// The one with this `CKA_ID`, in whichever term.
+    Id(&'a [u8]),
+    /// The one that seals: that which waits, once there is one.
+    Sealing,
+}
+
 /// A session of one generation of the module.
 pub(super) struct TokenSession {
     pub(super) module: Arc<Module>,
@@ -39,6 +50,8 @@ pub(super) struct TokenSession {
     /// Opened so that dropping it closes nothing; `None` only while being dropped.
     pub(super) session: Option<Session>,
     pub(super) found: BTreeMap<(Role, Term), Found>,
+    /// How many keys had taken another's place when `found` was begun.
+    pub(super) successions: u64,
     pub(super) known: Arc<Known>,
     pub(super) seeds: Arc<SeedStore>,
     pub(super) home: Home,
@@ -51,6 +64,11 @@ impl TokenSession {
 
     /// Where the key of a role is, looked up once per session.
     fn locate(&mut self, role: Role, term: Term) -> Result<Found, KeyError> {
+        let successions = self.known.successions();
+        if self.successions != successions {
+            self.found.clear();
+            self.successions = successions;
+        }
         if let Some(found) = self.found.get(&(role, term)) {
             return Ok(found.clone());
         }
@@ -63,25 +81,51 @@ impl TokenSession {
         Ok(found)
     }
 
-    /// Runs `operation` with the key of a role. A stale handle is found again, once.
+    /// Runs `operation` with a key of a role. A stale handle is found again, once.
     fn with_key<T>(
         &mut self,
-        (role, term): (Role, Term),
+        role: Role,
+        which: Which<'_>,
         action: &'static str,
         operation: impl Fn(&Session, &Found) -> Result<T, Error>,
     ) -> Result<T, KeyError> {
         let module = Arc::clone(&self.module);
         let _lease = module.lease_of(self.generation)?;
-        let found = self.locate(role, term)?;
+        let found = self.seek(role, which)?;
         let outcome = match operation(self.session()?, &found) {
             Err(Error::Pkcs11(RvError::ObjectHandleInvalid | RvError::KeyHandleInvalid, _)) => {
-                self.found.remove(&(role, term));
-                let found = self.locate(role, term)?;
+                self.found.retain(|(found, _), _| *found != role);
+                let found = self.seek(role, which)?;
                 operation(self.session()?, &found)
             }
             other => other,
         };
         outcome.map_err(|error| KeyError::operation(action, error))
+    }
+
+    fn seek(&mut self, role: Role, which: Which<'_>) -> Result<Found, KeyError> {
+        let id = match which {
+            Which::Term(term) => return self.locate(role, term),
+            Which::Sealing => {
+                return match self.locate(role, Term::Next) {
+                    Err(KeyError::KeyMissing { .. }) => self.locate(role, Term::Present),
+                    found => found,
+                };
+            }
+            Which::Id(id) => id,
+        };
+        // Twice: between the two looks of the first round it may have gone from one term to the other.
+        for _ in 0..2 {
+            for term in [Term::Present, Term::Next] {
+                match self.locate(role, term) {
+                    Ok(found) if found.id == id => return Ok(found),
+                    Ok(_) | Err(KeyError::KeyMissing { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            self.found.retain(|(found, _), _| *found != role);
+        }
+        Err(KeyError::KeyMissing { role, place: format!("{} under the id {}", self.home, hex::encode(id)) })
     }
 
     pub(super) fn info(&mut self, role: Role, term: Term) -> Result<KeyInfo, KeyError> {
@@ -134,13 +178,40 @@ impl TokenSession {
             Algorithm::EcdsaP256 => pair(Mechanism::EccKeyPairGen).map(drop),
             Algorithm::Ed25519 => pair(Mechanism::EccEdwardsKeyPairGen).map(drop),
             Algorithm::Aes256 => {
-                session.generate_key(&Mechanism::AesKeyGen, &template::sealing(role, id)).map(drop)
+                session.generate_key(&Mechanism::AesKeyGen, &template::sealing(role, term, id)).map(drop)
             }
             Algorithm::MlDsa44 | Algorithm::MlDsa65 => {
                 return Err(KeyError::WrongUse { role, wanted: "be made in the token" });
             }
         }
         .map_err(fail)
+    }
+
+    fn sign_in_token(&mut self, role: Role, which: Which<'_>, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let action = "sign in the token";
+        let signature = match role.algorithm() {
+            Algorithm::Ed25519 => self.with_key(role, which, action, |session, key| {
+                // Pure Ed25519 only: SoftHSM ignores the parameters of the other kinds and says nothing.
+                let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure));
+                session.sign(&mechanism, key.handle, message)
+            }),
+            Algorithm::EcdsaP256 => {
+                // Hashed here: CKM_ECDSA_SHA256 is missing in SoftHSM, and CKM_ECDSA is 3.5 times faster than
+                // Ed25519 there. The token signs whatever length it is given, so the hash is made nowhere else.
+                let hash = digest::digest(&digest::SHA256, message);
+                self.with_key(role, which, action, |session, key| {
+                    session.sign(&Mechanism::Ecdsa, key.handle, hash.as_ref())
+                })
+            }
+            Algorithm::Aes256 | Algorithm::MlDsa44 | Algorithm::MlDsa65 => {
+                return Err(KeyError::WrongUse { role, wanted: "sign" });
+            }
+        }?;
+        if signature.len() != SIGNATURE_LEN {
+            let source = Fault::new(format!("its signature has {} bytes", signature.len()));
+            return Err(KeyError::operation(action, source));
+        }
+        Ok(signature)
     }
 
     fn seed(&mut self) -> Result<Zeroizing<[u8; SEED_LEN]>, KeyError> {
@@ -227,39 +298,40 @@ impl Provider for TokenSession {
     }
 
     fn sign(&mut self, role: Role, term: Term, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let action = "sign in the token";
-        let signature = match role.algorithm() {
-            Algorithm::Aes256 => return Err(KeyError::WrongUse { role, wanted: "sign" }),
-            Algorithm::MlDsa44 | Algorithm::MlDsa65 => {
-                let seeds = Arc::clone(&self.seeds);
-                let key = seeds.get(role, term, self)?.ok_or_else(|| self.missing_seed(role))?;
-                return key.0.sign(message);
-            }
-            Algorithm::Ed25519 => self.with_key((role, term), action, |session, key| {
-                // Pure Ed25519 only: SoftHSM ignores the parameters of the other kinds and says nothing.
-                let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure));
-                session.sign(&mechanism, key.handle, message)
-            }),
-            Algorithm::EcdsaP256 => {
-                // Hashed here: CKM_ECDSA_SHA256 is missing in SoftHSM, and CKM_ECDSA is 3.5 times faster than
-                // Ed25519 there. The token signs whatever length it is given, so the hash is made nowhere else.
-                let hash = digest::digest(&digest::SHA256, message);
-                self.with_key((role, term), action, |session, key| {
-                    session.sign(&Mechanism::Ecdsa, key.handle, hash.as_ref())
-                })
-            }
-        }?;
-        if signature.len() != SIGNATURE_LEN {
-            let source = Fault::new(format!("its signature has {} bytes", signature.len()));
-            return Err(KeyError::operation(action, source));
+        if role.algorithm().is_post_quantum() {
+            let seeds = Arc::clone(&self.seeds);
+            let key = seeds.get(role, term, self)?.ok_or_else(|| self.missing_seed(role))?;
+            return key.0.sign(message);
         }
-        Ok(signature)
+        self.sign_in_token(role, Which::Term(term), message)
+    }
+
+    fn sign_by(&mut self, role: Role, id: &str, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        if role.algorithm().is_post_quantum() {
+            let seeds = Arc::clone(&self.seeds);
+            let key = seeds.with_id(role, id, self)?.ok_or_else(|| self.missing_seed(role))?;
+            return key.0.sign(message);
+        }
+        let id = hex::decode(id).map_err(|_| KeyError::NoSuccessor { role })?;
+        self.sign_in_token(role, Which::Id(&id), message)
+    }
+
+    fn wrapping_key(&mut self) -> Result<String, KeyError> {
+        let module = Arc::clone(&self.module);
+        let _lease = module.lease_of(self.generation)?;
+        Ok(hex::encode(self.seek(Role::Kek, Which::Sealing)?.id))
+    }
+
+    fn rewrap_seeds(&mut self) -> Result<usize, KeyError> {
+        let seeds = Arc::clone(&self.seeds);
+        let wrapping = self.wrapping_key()?;
+        seeds.rewrap(&wrapping, self)
     }
 
     fn wrap(&mut self, purpose: &str, secret: &[u8]) -> Result<Vec<u8>, KeyError> {
         // The token accepts the same nonce twice: that it is fresh is our promise.
         let nonce = wrapped::nonce()?;
-        self.with_key((Role::Kek, Term::Present), "seal a secret in the token", |session, key| {
+        self.with_key(Role::Kek, Which::Sealing, "seal a secret in the token", |session, key| {
             let aad = wrapped::associated_data(purpose, &key.id);
             let sealed = gcm(nonce, &aad, |mechanism| session.encrypt(mechanism, key.handle, secret))?;
             Ok(Wrapped { key: key.id.clone(), nonce, sealed })
@@ -270,18 +342,20 @@ impl Provider for TokenSession {
     fn unwrap(&mut self, purpose: &str, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         let refused = || KeyError::NotAuthentic { what: "a secret sealed by the token" };
         let wrapped = Wrapped::decode(wrapped).ok_or_else(refused)?;
-        let opened =
-            self.with_key((Role::Kek, Term::Present), "open a secret in the token", |session, key| {
-                if key.id != wrapped.key {
-                    return Ok(None);
-                }
+        let opened = self.with_key(
+            Role::Kek,
+            Which::Id(&wrapped.key),
+            "open a secret in the token",
+            |session, key| {
                 let aad = wrapped::associated_data(purpose, &key.id);
                 gcm(wrapped.nonce, &aad, |mechanism| session.decrypt(mechanism, key.handle, &wrapped.sealed))
-                    .map(|secret| Some(Zeroizing::new(secret)))
-            });
+                    .map(Zeroizing::new)
+            },
+        );
         match opened {
-            Ok(Some(secret)) => Ok(secret),
-            Ok(None) => Err(refused()),
+            Ok(secret) => Ok(secret),
+            // A KEK is there, and this one is not it.
+            Err(KeyError::KeyMissing { .. }) if self.wrapping_key().is_ok() => Err(refused()),
             // Tokens do not tell altered bytes from a fault of their own: one that still seals has no fault.
             Err(error) if error.is_fault() => match self.probe() {
                 Ok(()) => Err(refused()),

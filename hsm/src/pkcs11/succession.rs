@@ -14,13 +14,12 @@ use super::template;
 
 impl TokenSession {
     pub(super) fn put_in_place(&mut self, role: Role, wanted: &str) -> Result<(), KeyError> {
-        let fingerprint = |info: crate::KeyInfo| info.fingerprint;
-        let waits = match self.info(role, Term::Next).map(fingerprint) {
-            Ok(found) => found.as_deref() == Some(wanted),
+        let waits = match self.info(role, Term::Next) {
+            Ok(found) => found.id == wanted,
             Err(KeyError::KeyMissing { .. }) => false,
             Err(error) => return Err(error),
         };
-        if !waits && self.info(role, Term::Present).map(fingerprint)?.as_deref() != Some(wanted) {
+        if !waits && self.info(role, Term::Present)?.id != wanted {
             return Err(KeyError::NoSuccessor { role });
         }
         if role.algorithm().is_post_quantum() {
@@ -40,9 +39,13 @@ impl TokenSession {
             }
             Ok(())
         };
+        // Said before and after: whoever looks in between finds the new key by the old label or by the new one, and
+        // nobody goes on to use what they found earlier.
+        self.known.succeeded();
         for found in objects::find_all(&session, role, Term::Next)? {
             rename(&found).map_err(fail)?;
         }
+        self.known.succeeded();
         let mut keys = objects::find_all(&session, role, Term::Present)?;
         keys.sort_by(|one, other| one.id.cmp(&other.id));
         keys.pop();
@@ -52,7 +55,6 @@ impl TokenSession {
                 session.destroy_object(handle).map_err(fail)?;
             }
         }
-        self.found.retain(|(found, _), _| *found != role);
         Ok(())
     }
 }

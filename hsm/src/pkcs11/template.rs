@@ -49,8 +49,8 @@ pub(super) fn private(role: Role, term: Term, id: &[u8]) -> Vec<Attribute> {
 }
 
 /// Template of the AES-256 key that seals secrets. It may not wrap: see [`crate::pq`].
-pub(super) fn sealing(role: Role, id: &[u8]) -> Vec<Attribute> {
-    let mut template = object(role, Term::Present, id, ObjectClass::SECRET_KEY, KeyType::AES);
+pub(super) fn sealing(role: Role, term: Term, id: &[u8]) -> Vec<Attribute> {
+    let mut template = object(role, term, id, ObjectClass::SECRET_KEY, KeyType::AES);
     template.extend(guarded());
     template.extend([
         Attribute::ValueLen(32.into()),

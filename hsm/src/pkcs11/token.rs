@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error, RvError};
@@ -23,21 +24,34 @@ use super::module::{Lease, Module, PATIENCE};
 use super::objects;
 use super::session::TokenSession;
 
-/// Roles whose key was seen in this token: if one of them is missing later, the token may be in trouble.
+/// What all sessions know of the token's keys.
 #[derive(Default)]
-pub(super) struct Known(Mutex<BTreeSet<Role>>);
+pub(super) struct Known {
+    /// Roles whose key was seen: if one of them is missing later, the token may be in trouble.
+    seen: Mutex<BTreeSet<Role>>,
+    /// Goes up with each key that takes another's place: what a session found before may be another key now.
+    successions: AtomicU64,
+}
 
 impl Known {
     pub(super) fn insert(&self, role: Role) {
-        self.0.lock().insert(role);
+        self.seen.lock().insert(role);
     }
 
     pub(super) fn roles(&self) -> BTreeSet<Role> {
-        self.0.lock().clone()
+        self.seen.lock().clone()
     }
 
     fn forget(&self, role: Role) {
-        self.0.lock().remove(&role);
+        self.seen.lock().remove(&role);
+    }
+
+    pub(super) fn successions(&self) -> u64 {
+        self.successions.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn succeeded(&self) {
+        self.successions.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -167,6 +181,7 @@ impl Store for Token {
             generation: lease.generation,
             slot,
             found: BTreeMap::new(),
+            successions: self.known.successions(),
             known: Arc::clone(&self.known),
             seeds: Arc::clone(&self.seeds),
             home: Home::Token { label: self.label.clone(), serial },

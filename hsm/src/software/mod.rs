@@ -66,8 +66,19 @@ impl Keystore {
             .ok_or_else(|| KeyError::KeyMissing { role, place: self.0.path.display().to_string() })
     }
 
-    fn kek(&self) -> Result<Arc<SoftKey>, KeyError> {
-        self.key(Role::Kek, Term::Present)
+    /// The KEK that seals: the one that waits, once there is one.
+    fn sealing(&self) -> Result<Arc<SoftKey>, KeyError> {
+        self.key(Role::Kek, Term::Next).or_else(|_| self.key(Role::Kek, Term::Present))
+    }
+
+    /// The one key of a role that has this id.
+    fn key_with(&self, role: Role, id: &str) -> Result<Arc<SoftKey>, KeyError> {
+        let keys = self.0.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let found = keys.values().find(|key| {
+            let entry = key.entry();
+            entry.role == role && entry.id.simple().to_string() == id
+        });
+        found.cloned().ok_or_else(|| KeyError::KeyMissing { role, place: self.0.path.display().to_string() })
     }
 }
 
@@ -118,7 +129,7 @@ impl Provider for Keystore {
     fn promote(&mut self, role: Role, wanted: &str) -> Result<(), KeyError> {
         let _writing = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut keys = self.0.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let is_wanted = |key: &Arc<SoftKey>| key.info(self.home()).fingerprint.as_deref() == Some(wanted);
+        let is_wanted = |key: &Arc<SoftKey>| key.entry().id.simple().to_string() == wanted;
         match keys.remove(&(role, Term::Next)).filter(is_wanted) {
             Some(key) => {
                 let present = Arc::new(SoftKey::new(key.entry().in_term(Term::Present))?);
@@ -143,8 +154,21 @@ impl Provider for Keystore {
         self.key(role, term)?.sign(message)
     }
 
+    fn sign_by(&mut self, role: Role, id: &str, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.key_with(role, id)?.sign(message)
+    }
+
+    fn wrapping_key(&mut self) -> Result<String, KeyError> {
+        Ok(self.sealing()?.entry().id.simple().to_string())
+    }
+
+    fn rewrap_seeds(&mut self) -> Result<usize, KeyError> {
+        // They lie in the keystore itself, under the passphrase.
+        Ok(0)
+    }
+
     fn wrap(&mut self, purpose: &str, secret: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let kek = self.kek()?;
+        let kek = self.sealing()?;
         let key = kek.entry().id.as_bytes().to_vec();
         let nonce = wrapped::nonce()?;
         let sealed = kek.seal(nonce, &wrapped::associated_data(purpose, &key), secret)?;
@@ -154,10 +178,7 @@ impl Provider for Keystore {
     fn unwrap(&mut self, purpose: &str, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         let refused = || KeyError::NotAuthentic { what: "a secret sealed by the keystore" };
         let wrapped = Wrapped::decode(wrapped).ok_or_else(refused)?;
-        let kek = self.kek()?;
-        if wrapped.key != kek.entry().id.as_bytes() {
-            return Err(refused());
-        }
+        let kek = self.key_with(Role::Kek, &hex::encode(&wrapped.key)).map_err(|_| refused())?;
         let aad = wrapped::associated_data(purpose, &wrapped.key);
         kek.open(wrapped.nonce, &aad, &wrapped.sealed).ok_or_else(refused)
     }
