@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use super::app::{App, RUNTIME, exchange};
 use super::patience::eventually;
 use super::process::Process;
-use super::world::World;
+use super::world::{World, finish};
 
 impl World {
     /// What Debian's `openssl s_client` tells of one handshake.
@@ -87,6 +87,42 @@ fn a_client_without_the_hybrid_exchange_is_refused_where_it_is_required_and_that
     let loaded = world.record("config.loaded", |_| true);
     assert_eq!(loaded["details"]["tls_post_quantum"], "required");
     assert_eq!(world.record("tunnel.registered", |_| true)["details"]["tls_group"], "X25519MLKEM768");
+}
+
+/// One handshake by a stock OpenSSL that is not Debian's: 3.5 or newer, as Python's `cryptography` bundles it.
+fn stock_client(world: &World) -> serde_json::Value {
+    let home = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = home.join("target/stock-client/bin/python");
+    assert!(python.exists(), "{} is missing: run scripts/prepare test", python.display());
+    let mut command = Command::new(python);
+    command.arg(home.join("tests/tools/stock_client.py"));
+    command.args([&world.port().to_string(), "localhost"]).arg(world.root());
+    let run = finish(&mut command);
+    assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+    serde_json::from_str(&run.out).unwrap()
+}
+
+#[test]
+fn a_stock_openssl_agrees_on_the_hybrid_exchange_with_a_gateway_whose_key_is_in_the_token() {
+    let world = World::start();
+    let keys = world.daemon(&["keys", "list", "--json"]);
+    let keys: serde_json::Value = serde_json::from_str(&keys.out).unwrap();
+    let key = keys.as_array().unwrap().iter().find(|key| key["role"] == "tls").unwrap();
+    assert_eq!(
+        (&key["home"]["kind"], &key["attestation"]["extractable"]),
+        (&"token".into(), &false.into()),
+        "{key}"
+    );
+
+    let told = stock_client(&world);
+    assert_eq!(told["version"], "TLSv1.3", "{told}");
+    assert_eq!(told["group"], "X25519MLKEM768", "{told}");
+    assert_eq!(told["status"], "HTTP/1.1 200 OK", "{told}");
+
+    // And where nothing else is taken.
+    let mut strict = World::with().set("tls.post_quantum=required").prepare();
+    strict.start_beside_tls();
+    assert_eq!(stock_client(&strict)["group"], "X25519MLKEM768");
 }
 
 #[test]
