@@ -5,7 +5,7 @@ STATE ?= ./var
 CARGO ?= cargo
 export STATE
 
-.PHONY: run demo test lint fmt coverage bench bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger hsm-faults test-fips fips clean help
+.PHONY: run demo test lint fmt coverage bench bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger hsm-faults kill-latency test-fips fips clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -71,6 +71,11 @@ hsm-faults: ## The token slow, hung, pulled out, exchanged, its PIN changed, und
 	@scripts/prepare test
 	$(CARGO) build --locked --bins -p sallyport -p auditctl
 	$(CARGO) test --locked -p sallyport --test e2e hsm_faults:: -- --nocapture
+
+kill-latency: ## A role locked under 1,000 live HTTP, WebSocket and TCP sessions: p50, p99, max to the last byte, as JSON
+	@scripts/prepare test
+	$(CARGO) build --release --locked --bins -p sallyport -p auditctl
+	$(CARGO) test --release --locked -p sallyport --test e2e revocation::kill_latency -- --ignored --nocapture | tee /dev/stderr | grep '^{' | tail -n 1
 
 test-fips: ## Build with the FIPS module of AWS-LC and run every test on it (Debian golang and cmake; more than ten minutes to build)
 	@scripts/prepare fips

@@ -79,6 +79,8 @@ kinds! {
     TokenIssued = "token.issued",
     /// A token was declared invalid before its end.
     TokenRevoked = "token.revoked",
+    /// The keys of another issuer that count are others than before; details name them, and those that were withdrawn.
+    IssuerKeys = "issuer.keys",
     /// A device was enrolled for a person: from now on its keys prove who they are.
     DeviceEnrolled = "device.enrolled",
     /// A device was declared lost or unwanted: its keys prove nobody any more.
@@ -200,6 +202,6 @@ mod tests {
             assert_eq!(Kind::parse(kind.as_str()), Some(*kind));
         }
         assert_eq!(Kind::parse("session.imagined"), None);
-        assert_eq!(Kind::ALL.len(), 57);
+        assert_eq!(Kind::ALL.len(), 58);
     }
 }

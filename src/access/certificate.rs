@@ -95,13 +95,9 @@ impl Access {
         if certificate.subject.is_anonymous() {
             return Err(AuthError::Malformed("a certificate can't be for user:anonymous"));
         }
-        let identity = Identity {
-            subject: certificate.subject.clone(),
-            tenant: tenant.clone(),
-            proof: Proof::Certificate(certificate.id),
-            expires: Some(certificate.not_after),
-        };
-        self.standing(identity, now)
+        let proof = Proof::Certificate(certificate.id);
+        let (subject, tenant) = (certificate.subject.clone(), tenant.clone());
+        self.standing(Identity::proved(subject, tenant, proof, certificate.not_after), now)
     }
 
     /// Revokes a certificate, whether it was ever seen here or not; what stands on it ends at once.

@@ -59,6 +59,7 @@ pub(super) fn denied(
             rules: Vec::new(),
             workflows: Vec::new(),
             grant: None,
+            claimed: who.roles.to_vec(),
             policy,
             code: "stopped",
             why: why.to_owned(),

@@ -40,12 +40,8 @@ impl Access {
         now: Timestamp,
     ) -> Result<Device, NotEnrolled> {
         let claims = self.verifier().verify(join, Purpose::Join, now)?;
-        let who = Identity {
-            subject: claims.subject,
-            tenant: claims.tenant,
-            proof: Proof::Join(claims.token),
-            expires: Some(token::with_leeway(claims.expires)),
-        };
+        let expires = token::with_leeway(claims.expires);
+        let who = Identity::proved(claims.subject, claims.tenant, Proof::Join(claims.token), expires);
         let facts = self.run(&who, Command::EnrollDevice { device, keys }).await?;
         debug_assert!(matches!(facts.as_slice(), [Fact::DeviceEnrolled { .. }]));
         self.look(|standing| standing.state.device(device).cloned())
@@ -68,13 +64,8 @@ impl Access {
         if !proves(&device.keys) {
             return Err(AuthError::Possession);
         }
-        let identity = Identity {
-            subject: device.subject,
-            tenant: device.tenant,
-            proof: Proof::Device(id),
-            expires: Some(token::with_leeway(device.expires)),
-        };
-        self.standing(identity, now)
+        let expires = token::with_leeway(device.expires);
+        self.standing(Identity::proved(device.subject, device.tenant, Proof::Device(id), expires), now)
     }
 
     /// Revokes a device; what stands on it ends at once.

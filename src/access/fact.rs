@@ -6,10 +6,13 @@ use sallyport_audit::KeyId;
 use super::certificate::CertificateId;
 use super::device::{DeviceId, DeviceKeys};
 use super::ids::{GrantId, RequestId, TokenId};
-use super::names::{Principal, Role, Subject, Tenant};
+use super::issuer::{IssuerName, KeyPrint};
+use super::lock::LockTarget;
+use super::names::{Role, Subject, Tenant};
 use super::object::{Action, Object};
 use super::policy::PolicyDigest;
 use super::reason::{Reason, Ticket};
+use super::scope::Scope;
 use super::token::Purpose;
 use super::workflow::WorkflowName;
 
@@ -52,10 +55,14 @@ pub enum Fact {
         subject: Subject,
         tenant: Tenant,
         expires: Timestamp,
+        scope: Scope,
         by: Actor,
     },
-    /// `token.revoked`
-    TokenRevoked { token: TokenId, tenant: Tenant, by: Actor, reason: Option<Reason> },
+    /// `token.revoked`. `outside` for a token of another issuer, which no record tells of.
+    TokenRevoked { token: TokenId, tenant: Tenant, outside: bool, by: Actor, reason: Option<Reason> },
+    /// `issuer.keys`: from now on these keys of an issuer count, and no others of it; `withdrawn` are those that did. `why` is
+    /// a word.
+    IssuerKeys { issuer: IssuerName, keys: Vec<KeyPrint>, withdrawn: Vec<KeyPrint>, why: Renewal },
     /// `device.enrolled`: by the person whom the join token names. The token is spent.
     DeviceEnrolled {
         device: DeviceId,
@@ -69,7 +76,7 @@ pub enum Fact {
     DeviceRevoked { device: DeviceId, tenant: Tenant, by: Actor, reason: Option<Reason> },
     /// `certificate.revoked`: by an admin, or by the operator whose revocation list names it.
     CertificateRevoked { certificate: CertificateId, tenant: Tenant, by: Actor, reason: Option<Reason> },
-    /// `access.requested`
+    /// `access.requested`. `claimed` are roles that somebody outside vouched for.
     Requested {
         request: RequestId,
         subject: Subject,
@@ -80,6 +87,7 @@ pub enum Fact {
         minutes: u32,
         reason: Reason,
         ticket: Option<Ticket>,
+        claimed: Vec<Role>,
     },
     /// `access.approved`: one person's approval. `roles` are those of theirs that workflows asked for then.
     Approved {
@@ -130,9 +138,9 @@ pub enum Fact {
     /// `grant.expired`
     GrantExpired { grant: GrantId, request: RequestId, tenant: Tenant, object: Object, subject: Subject },
     /// `access.locked`
-    Locked { principal: Principal, tenant: Tenant, by: Actor, reason: Option<Reason> },
+    Locked { target: LockTarget, tenant: Tenant, until: Option<Timestamp>, by: Actor, reason: Option<Reason> },
     /// `access.unlocked`
-    Unlocked { principal: Principal, tenant: Tenant, by: Actor, reason: Option<Reason> },
+    Unlocked { target: LockTarget, tenant: Tenant, by: Actor, reason: Option<Reason> },
     /// `policy.loaded`
     PolicyLoaded { digest: PolicyDigest, previous: Option<PolicyDigest>, rules: u64, by: Actor },
     /// `policy.refused`, with the places of the first faults. What is wrong there may name people: it goes to the
@@ -145,6 +153,39 @@ pub enum Fact {
     Erased { key: KeyId, by: Actor, reason: Option<Reason> },
     /// Somebody tried what they may not: the kind of what was tried, with the result `denied`. Folds to nothing.
     Refused(RefusedAttempt),
+}
+
+/// Why the keys of an issuer are others than before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// The issuer publishes these.
+    Published,
+    /// The issuer couldn't be asked for so long that what it said last counts no more.
+    Stale,
+    /// The operator took the issuer out of the configuration.
+    Removed,
+}
+
+impl Renewal {
+    /// The word in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Stale => "stale",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+impl std::str::FromStr for Renewal {
+    type Err = super::names::NameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let all = [Self::Published, Self::Stale, Self::Removed];
+        let found = all.into_iter().find(|why| why.as_str() == text);
+        let rule = "it is `published`, `stale` or `removed`";
+        found.ok_or_else(|| super::names::NameError::new(text, "why an issuer's keys changed", rule))
+    }
 }
 
 /// An order that was refused because of who gave it.
@@ -197,4 +238,6 @@ pub enum Attempt {
     ReloadPolicy,
     /// `personal.erased`
     Erase,
+    /// `issuer.keys`
+    IssuerKeys,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
@@ -18,15 +18,18 @@ use super::fact::{Actor, Fact};
 use super::identity::{Caller, Identity, Proof};
 use super::ids::{GrantId, RequestId, TokenId, random};
 use super::judge::{Context, Explanation, Judgement, check_standing, judge};
+use super::lock::LockTarget;
 use super::log::RecordLog;
-use super::names::{Principal, Subject, Tenant};
+use super::names::{Subject, Tenant};
 use super::object::{Action, Object};
 use super::owner::{self, Order, Owner, Standing};
 use super::permit::{Cause, Registry};
 use super::policy::{Policy, PolicyDigest};
 use super::reason::{Reason, Ticket};
+use super::scope::Scope;
 use super::state::State;
 use super::token::{self, AuthError, Claims, Purpose, TokenKeys, TokenVerifier};
+use super::vouching::Vouchers;
 
 /// What [`Access::open`] needs to know.
 #[derive(Debug, Clone)]
@@ -76,6 +79,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     policy_directory: PathBuf,
     reloading: tokio::sync::Mutex<()>,
+    vouchers: OnceLock<Arc<dyn Vouchers>>,
     tasks: Mutex<Option<Tasks>>,
 }
 
@@ -141,9 +145,19 @@ impl Access {
             clock,
             policy_directory: options.policy_directory,
             reloading: tokio::sync::Mutex::new(()),
+            vouchers: OnceLock::new(),
             tasks: Mutex::new(Some(Tasks { owner, reaper })),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Says who vouches for credentials that aren't the gateway's own. Once: a second word changes nothing.
+    pub fn believe(&self, vouchers: Arc<dyn Vouchers>) {
+        let _ = self.inner.vouchers.set(vouchers);
+    }
+
+    pub(super) fn vouchers(&self) -> Option<&Arc<dyn Vouchers>> {
+        self.inner.vouchers.get()
     }
 
     /// Who a token speaks for.
@@ -153,15 +167,12 @@ impl Access {
     /// See [`AuthError`]: each reason is told apart. Tell a peer only that it failed and the hint.
     pub fn authenticate(&self, token: &str, now: Timestamp) -> Result<Identity, AuthError> {
         let claims = self.inner.verifier.verify(token, Purpose::Access, now)?;
-        self.standing(
-            Identity {
-                subject: claims.subject,
-                tenant: claims.tenant,
-                proof: Proof::Token(claims.token),
-                expires: Some(token::with_leeway(claims.expires)),
-            },
-            now,
-        )
+        let (proof, expires) = (Proof::Token(claims.token), token::with_leeway(claims.expires));
+        let mut identity = Identity::proved(claims.subject, claims.tenant, proof, expires);
+        identity.scope = self.look(|standing| {
+            standing.state.token(claims.token).map(|token| token.scope.clone()).unwrap_or_default()
+        });
+        self.standing(identity, now)
     }
 
     /// The identity, if what proves it stands now.
@@ -266,29 +277,31 @@ impl Access {
         self.run(by, Command::Revoke { grant, reason }).await.map(drop)
     }
 
-    /// Locks a person or a role out; their live sessions end at once.
+    /// Locks a person, a role, a device, a tunnel or a tenant; the live sessions that it is about end at once. `until` is
+    /// when it ends by itself.
     pub async fn lock(
         &self,
         by: impl Into<Caller>,
-        principal: Principal,
+        target: LockTarget,
         tenant: Tenant,
+        until: Option<Timestamp>,
         reason: Option<Reason>,
     ) -> Result<(), AccessError> {
-        self.run(by, Command::Lock { principal, tenant, reason }).await.map(drop)
+        self.run(by, Command::Lock { target, tenant, until, reason }).await.map(drop)
     }
 
-    /// Lets them in again.
+    /// Lifts a lock.
     pub async fn unlock(
         &self,
         by: impl Into<Caller>,
-        principal: Principal,
+        target: LockTarget,
         tenant: Tenant,
         reason: Option<Reason>,
     ) -> Result<(), AccessError> {
-        self.run(by, Command::Unlock { principal, tenant, reason }).await.map(drop)
+        self.run(by, Command::Unlock { target, tenant, reason }).await.map(drop)
     }
 
-    /// Issues a token for a person. It is recorded before it exists outside: a token that the ledger doesn't know is
+    /// Issues a token for a person, which covers `scope` of what they may do. It is recorded before it exists outside: a token that the ledger doesn't know is
     /// never accepted. Show it once, in a file or an answer's body, never in a URL or a log.
     pub async fn issue_token(
         &self,
@@ -296,8 +309,9 @@ impl Access {
         subject: Subject,
         tenant: Tenant,
         life: SignedDuration,
+        scope: Scope,
     ) -> Result<(TokenId, String), AccessError> {
-        self.issue(by.into(), Purpose::Access, subject, tenant, life).await
+        self.issue(by.into(), Purpose::Access, subject, tenant, life, scope).await
     }
 
     /// Issues a join token, by which the person enrolls one device; otherwise as [`Self::issue_token`].
@@ -308,7 +322,7 @@ impl Access {
         tenant: Tenant,
         life: SignedDuration,
     ) -> Result<(TokenId, String), AccessError> {
-        self.issue(by.into(), Purpose::Join, subject, tenant, life).await
+        self.issue(by.into(), Purpose::Join, subject, tenant, life, Scope::whole()).await
     }
 
     async fn issue(
@@ -318,7 +332,12 @@ impl Access {
         subject: Subject,
         tenant: Tenant,
         life: SignedDuration,
+        scope: Scope,
     ) -> Result<(TokenId, String), AccessError> {
+        // Or the token would be somebody else's for whom an issuer vouches.
+        if let Some(issuer) = self.vouchers().and_then(|vouchers| vouchers.owner_of(&subject)) {
+            return Err(Refusal::OutsideName { subject, issuer: issuer.to_string() }.into());
+        }
         let now = self.inner.clock.now();
         let token = TokenId::new(now, random());
         let not_before = Timestamp::from_second(now.as_second()).unwrap_or(now);
@@ -328,7 +347,7 @@ impl Access {
             Claims { purpose, subject: subject.clone(), tenant: tenant.clone(), token, not_before, expires };
         // Signed first: a signature that fails leaves no token in the ledger that nobody holds.
         let text = self.inner.verifier.sign(&*self.inner.keys, &claims).await?;
-        self.run(by, Command::IssueToken { token, purpose, subject, tenant, expires }).await?;
+        self.run(by, Command::IssueToken { token, purpose, subject, tenant, expires, scope }).await?;
         Ok((token, text))
     }
 
@@ -339,7 +358,7 @@ impl Access {
         token: TokenId,
         reason: Option<Reason>,
     ) -> Result<(), AccessError> {
-        self.run(by, Command::RevokeToken { token, reason }).await.map(drop)
+        self.run(by, Command::RevokeToken { token, outside: None, reason }).await.map(drop)
     }
 
     /// Ends all that a person has, each by a record of its own: the first step of their erasure.

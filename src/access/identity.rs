@@ -5,13 +5,16 @@
 //! locks and the policy as they are then.
 
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::certificate::CertificateId;
 use super::device::DeviceId;
 use super::ids::TokenId;
-use super::names::{Subject, Tenant};
+use super::issuer::Outside;
+use super::names::{Role, Subject, Tenant};
+use super::scope::Scope;
 
 /// What proved who somebody is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,18 +27,21 @@ pub enum Proof {
     Device(DeviceId),
     /// The client certificate of the TLS connection.
     Certificate(CertificateId),
+    /// What somebody outside vouches for: another issuer's token, or a controller's answer to one.
+    Outside(Outside),
     /// A join token: good for enrolling one device, and for nothing else.
     Join(TokenId),
 }
 
-/// The id of what proved it, for records; `none` for nothing.
 impl fmt::Display for Proof {
+    /// The id of what was shown, for records.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => f.write_str("none"),
-            Self::Token(id) | Self::Join(id) => id.fmt(f),
-            Self::Device(id) => id.fmt(f),
-            Self::Certificate(id) => id.fmt(f),
+            Self::Token(id) | Self::Join(id) => write!(f, "{id}"),
+            Self::Outside(shown) => write!(f, "{}", shown.token),
+            Self::Device(id) => write!(f, "{id}"),
+            Self::Certificate(id) => write!(f, "{id}"),
         }
     }
 }
@@ -47,12 +53,22 @@ pub struct Identity {
     pub(super) tenant: Tenant,
     pub(super) proof: Proof,
     pub(super) expires: Option<Timestamp>,
+    /// Roles that whoever vouches for the person gives them, beside those that policy gives.
+    pub(super) roles: Arc<[Role]>,
+    pub(super) scope: Scope,
 }
 
 impl Identity {
+    /// Whoever a proof is of, with the roles that policy gives and nothing taken away.
+    pub(super) fn proved(subject: Subject, tenant: Tenant, proof: Proof, expires: Timestamp) -> Self {
+        let (expires, roles, scope) = (Some(expires), Arc::default(), Scope::whole());
+        Self { subject, tenant, proof, expires, roles, scope }
+    }
+
     /// The visitor who shows no token.
     pub fn anonymous(tenant: Tenant) -> Self {
-        Self { subject: Subject::anonymous(), tenant, proof: Proof::Nothing, expires: None }
+        let (subject, proof, expires) = (Subject::anonymous(), Proof::Nothing, None);
+        Self { subject, tenant, proof, expires, roles: Arc::default(), scope: Scope::whole() }
     }
 
     /// The person.
@@ -73,6 +89,16 @@ impl Identity {
     /// When the token, the device or the certificate ends, clock leeway included; `None` for the anonymous visitor.
     pub fn expires(&self) -> Option<Timestamp> {
         self.expires
+    }
+
+    /// Roles that whoever vouches for the person gives them, beside those that policy gives.
+    pub fn roles(&self) -> &[Role] {
+        &self.roles
+    }
+
+    /// What the credential covers of what the person may do.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// Whether nothing was shown that proves a person.

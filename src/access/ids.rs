@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::names::NameError;
@@ -92,6 +93,23 @@ id!(
     "tok-",
     "a token's id"
 );
+
+impl TokenId {
+    /// The id of what a controller vouched for, by a hash of what was shown.
+    pub fn of_controllers(digest: &[u8; 32]) -> Self {
+        Self::of_outside("", b"controller", digest)
+    }
+
+    /// The id under which a token of somebody else's is known here: UUID version 8 (RFC 9562 section 5.8) of a hash of whose it
+    /// is and what names it. The same token has the same id each time it is shown.
+    pub(super) fn of_outside(issuer: &str, what: &[u8], name: &[u8]) -> Self {
+        let parts = [issuer.as_bytes(), &[0], what, &[0], name];
+        let digest = parts.into_iter().fold(Sha256::new(), Sha256::chain_update).finalize();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use super::identity::{Identity, Proof};
 use super::ids::GrantId;
-use super::names::{Principal, Subject, Tenant};
-use super::object::{Action, Object};
+use super::lock::LockTarget;
+use super::names::{Principal, Role, Subject, Tenant};
+use super::object::{Action, Object, Part};
 use super::policy::rows::Rule;
 use super::policy::{Policy, PolicyDigest, Ruling};
 use super::state::{Grant, State};
@@ -115,6 +116,8 @@ pub struct Explanation {
     pub workflows: Vec<WorkflowName>,
     /// The grant that satisfied them.
     pub grant: Option<GrantId>,
+    /// Roles that somebody outside vouched for, beside those that policy gives.
+    pub claimed: Vec<Role>,
     /// The policy in force.
     pub policy: PolicyDigest,
     /// One word for records.
@@ -159,6 +162,10 @@ pub(super) fn check_standing(
             if token.revoked.is_some() {
                 return Err(AuthError::Revoked);
             }
+            // What a token covers stands in the ledger, whatever an identity says.
+            if token.scope != who.scope {
+                return Err(AuthError::Unrecorded);
+            }
             if now >= with_leeway(token.expires) {
                 return Err(AuthError::Expired { at: token.expires });
             }
@@ -170,6 +177,10 @@ pub(super) fn check_standing(
             }
             if device.revoked.is_some() {
                 return Err(AuthError::DeviceRevoked);
+            }
+            let target = LockTarget::Device(id);
+            if state.lock(&who.tenant, &target, now).is_some() {
+                return Err(AuthError::Locked { target });
             }
             if now >= with_leeway(device.expires) {
                 return Err(AuthError::DeviceExpired { at: device.expires });
@@ -185,30 +196,68 @@ pub(super) fn check_standing(
                 return Err(AuthError::CertificateExpired { at: end });
             }
         }
+        Proof::Outside(shown) => {
+            if state.is_revoked_outside(shown.token) {
+                return Err(AuthError::Revoked);
+            }
+            if shown.key.is_some_and(|key| !state.is_issuers_key(key)) {
+                return Err(AuthError::KeyWithdrawn);
+            }
+            match who.expires {
+                Some(end) if now < end => {}
+                end => return Err(AuthError::Expired { at: end.unwrap_or(now) }),
+            }
+        }
         // Good for enrolling alone, which is decided elsewhere.
         Proof::Join(_) => return Err(AuthError::Unrecorded),
     }
-    check_locks(state, policy, &who.subject, &who.tenant)
+    check_locks(state, policy, &who.subject, &who.roles, &who.tenant, now)
 }
 
-/// Whether a person, or a role of theirs, is locked.
+/// Whether a person, or a role of theirs, is locked. `claimed` are roles that somebody outside vouches for.
 pub(super) fn check_locks(
     state: &State,
     policy: &Policy,
     who: &Subject,
+    claimed: &[Role],
     tenant: &Tenant,
+    now: Timestamp,
 ) -> Result<(), AuthError> {
     if !state.has_locks() {
         return Ok(());
     }
-    let roles = policy.roles_of(who, tenant).into_iter().map(Principal::Role);
-    match std::iter::once(Principal::Person(who.clone()))
+    let roles = policy.roles_with(who, claimed, tenant).into_iter().map(LockTarget::Role);
+    let locked = std::iter::once(LockTarget::Person(who.clone()))
         .chain(roles)
-        .find(|p| state.lock(tenant, p).is_some())
-    {
-        Some(principal) => Err(AuthError::Locked { principal }),
+        .find(|target| state.lock(tenant, target, now).is_some());
+    match locked {
+        Some(target) => Err(AuthError::Locked { target }),
         None => Ok(()),
     }
+}
+
+/// Whether what is asked for is locked: the tunnel, or all of its tenant. Whoever may administer people can still do that,
+/// or nobody could lift the lock.
+fn check_object_locks(
+    state: &State,
+    tenant: &Tenant,
+    object: &Object,
+    action: Action,
+    now: Timestamp,
+) -> Result<(), AuthError> {
+    if !state.has_locks() {
+        return Ok(());
+    }
+    let whole = LockTarget::Tenant(tenant.clone());
+    let lifts = action == Action::Admin && *object == Object::gateway(Part::People);
+    if !lifts && state.lock(tenant, &whole, now).is_some() {
+        return Err(AuthError::Locked { target: whole });
+    }
+    let tunnel = LockTarget::Tunnel(object.clone());
+    if object.tunnel_name().is_some() && state.lock(tenant, &tunnel, now).is_some() {
+        return Err(AuthError::Locked { target: tunnel });
+    }
+    Ok(())
 }
 
 /// Decides one question.
@@ -229,16 +278,24 @@ pub(super) fn judge(
         rules: Vec::new(),
         workflows: Vec::new(),
         grant: None,
+        claimed: who.roles.to_vec(),
         policy: policy.digest(),
         code: "no-rule",
         why: String::new(),
     };
-    if let Err(error) = check_standing(state, policy, who, now) {
+    let standing = check_standing(state, policy, who, now)
+        .and_then(|()| check_object_locks(state, &who.tenant, object, action, now));
+    if let Err(error) = standing {
         explanation.code = error.code();
         explanation.why = error.to_string();
         return Judgement::Denied { explanation };
     }
-    let (rules, workflows) = match policy.rule(&who.subject, &who.tenant, object, action) {
+    if !who.scope.covers(object, action) {
+        explanation.code = "out-of-scope";
+        explanation.why = format!("the token is for nothing but: {}", who.scope);
+        return Judgement::Denied { explanation };
+    }
+    let (rules, workflows) = match policy.rule_with(&who.subject, &who.roles, &who.tenant, object, action) {
         Ruling::Deny { rule, why } => {
             explanation.rules = rule.iter().map(RuleRef::from).collect();
             explanation.code = if rule.is_some() { "deny-rule" } else { "no-rule" };

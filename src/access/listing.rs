@@ -170,6 +170,8 @@ fn sees(
         return false;
     }
     who.subject == *subject
-        || policy.allows(&who.subject, tenant, object, Action::Approve)
-        || policy.allows(&who.subject, tenant, object, Action::Audit)
+        || [Action::Approve, Action::Audit].into_iter().any(|action| {
+            who.scope.covers(object, action)
+                && policy.allows_with(&who.subject, &who.roles, tenant, object, action)
+        })
 }

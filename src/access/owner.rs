@@ -24,9 +24,11 @@ use super::error::AccessError;
 use super::fact::{Actor, Fact};
 use super::identity::{Caller, Identity, Proof};
 use super::ids::{GrantId, random};
+use super::issuer::KeyPrint;
 use super::judge::{Judgement, judge};
+use super::lock::LockTarget;
 use super::log::RecordLog;
-use super::names::{Principal, Subject};
+use super::names::Subject;
 use super::permit::{Cause, Life, Registry};
 use super::policy::faults::PolicyFaults;
 use super::policy::{Policy, PolicyDigest};
@@ -205,6 +207,7 @@ impl Owner {
                 | Fact::TokenRevoked { .. }
                 | Fact::DeviceRevoked { .. }
                 | Fact::CertificateRevoked { .. }
+                | Fact::IssuerKeys { .. }
                 | Fact::Locked { .. }
         );
         let mut append = self.log.append(fact.clone());
@@ -247,8 +250,20 @@ impl Owner {
             Fact::GrantExpired { grant, .. } => {
                 sweep(&|life| (life.grant() == Some(*grant)).then_some(Cause::GrantExpired))
             }
-            Fact::TokenRevoked { token, .. } => {
-                sweep(&|life| (life.identity.proof == Proof::Token(*token)).then_some(Cause::TokenRevoked))
+            Fact::TokenRevoked { token, .. } => sweep(&|life| {
+                let shown = match life.identity.proof {
+                    Proof::Token(id) => Some(id),
+                    Proof::Outside(outside) => Some(outside.token),
+                    _ => None,
+                };
+                (shown == Some(*token)).then_some(Cause::TokenRevoked)
+            }),
+            Fact::IssuerKeys { withdrawn, .. } => {
+                let gone = |key: Option<KeyPrint>| key.is_some_and(|key| withdrawn.contains(&key));
+                sweep(&|life| {
+                    let gone = matches!(life.identity.proof, Proof::Outside(shown) if gone(shown.key));
+                    gone.then_some(Cause::KeyWithdrawn)
+                })
             }
             Fact::DeviceRevoked { device, .. } => {
                 sweep(&|life| (life.identity.proof == Proof::Device(*device)).then_some(Cause::DeviceRevoked))
@@ -256,15 +271,20 @@ impl Owner {
             Fact::CertificateRevoked { certificate, .. } => sweep(&|life| {
                 (life.identity.proof == Proof::Certificate(*certificate)).then_some(Cause::CertificateRevoked)
             }),
-            Fact::Locked { principal, tenant, .. } => {
+            Fact::Locked { target, tenant, .. } => {
                 let Ok(policy) = self.standing.read().map(|standing| standing.policy.clone()) else {
                     return 0;
                 };
                 sweep(&|life| {
                     let who = &life.identity;
-                    let meant = match principal {
-                        Principal::Person(person) => *person == who.subject,
-                        Principal::Role(role) => policy.roles_of(&who.subject, tenant).contains(role),
+                    let meant = match target {
+                        LockTarget::Person(person) => *person == who.subject,
+                        LockTarget::Role(role) => {
+                            policy.roles_with(&who.subject, &who.roles, tenant).contains(role)
+                        }
+                        LockTarget::Device(device) => who.proof == Proof::Device(*device),
+                        LockTarget::Tunnel(tunnel) => life.explanation.object == *tunnel,
+                        LockTarget::Tenant(_) => true,
                     };
                     (who.tenant == *tenant && meant).then_some(Cause::Locked)
                 })
@@ -381,7 +401,7 @@ fn expiry_of(who: &Identity) -> Cause {
     match who.proof {
         Proof::Device(_) => Cause::DeviceExpired,
         Proof::Certificate(_) => Cause::CertificateExpired,
-        Proof::Nothing | Proof::Token(_) | Proof::Join(_) => Cause::TokenExpired,
+        Proof::Nothing | Proof::Token(_) | Proof::Outside(_) | Proof::Join(_) => Cause::TokenExpired,
     }
 }
 

@@ -34,6 +34,8 @@ pub enum Cause {
     TokenRevoked,
     /// The visitor's token's time is over.
     TokenExpired,
+    /// The issuer that vouched for the visitor has withdrawn its key.
+    KeyWithdrawn,
     /// The device was revoked.
     DeviceRevoked,
     /// The device's enrollment is over.
@@ -60,6 +62,7 @@ impl Cause {
             Self::GrantExpired => "grant-expired",
             Self::TokenRevoked => "token-revoked",
             Self::TokenExpired => "token-expired",
+            Self::KeyWithdrawn => "key-withdrawn",
             Self::DeviceRevoked => "device-revoked",
             Self::DeviceExpired => "device-expired",
             Self::CertificateRevoked => "certificate-revoked",

@@ -17,9 +17,12 @@ use serde_json::{Map, Value};
 use super::device::DeviceKeys;
 use super::fact::{Actor, Attempt, Fact, RefusedAttempt};
 use super::ids::RequestId;
+use super::issuer::KeyPrint;
 use super::judge::{Explanation, Outcome as Way, RuleRef};
-use super::names::{Principal, Subject};
+use super::lock::LockTarget;
+use super::names::{Role, Subject};
 use super::reason::Reason;
+use super::scope::Scope;
 use super::workflow::WorkflowName;
 
 impl Explanation {
@@ -41,11 +44,21 @@ impl Explanation {
         if !self.workflows.is_empty() {
             draft = draft.detail("workflows", names(&self.workflows));
         }
+        draft = claimed_roles(draft, &self.claimed);
         if let Some(grant) = self.grant {
             draft = draft.grant(grant.to_string());
         }
         draft
     }
+}
+
+/// Roles that somebody outside vouched for, where there are some.
+fn claimed_roles(draft: Draft, roles: &[Role]) -> Draft {
+    if roles.is_empty() {
+        return draft;
+    }
+    let roles: Vec<String> = roles.iter().map(ToString::to_string).collect();
+    draft.detail("claimed_roles", roles)
 }
 
 fn names(workflows: &[WorkflowName]) -> Vec<String> {
@@ -75,13 +88,14 @@ fn about(draft: Draft, request: RequestId) -> Draft {
 pub(super) fn draft_of(fact: &Fact) -> Draft {
     let done = |kind| Draft::new(kind, Outcome::Success);
     match fact {
-        Fact::TokenIssued { token, purpose, subject, tenant, expires, by: actor } => {
-            by(done(Kind::TokenIssued), actor)
+        Fact::TokenIssued { token, purpose, subject, tenant, expires, scope, by: actor } => {
+            let draft = by(done(Kind::TokenIssued), actor)
                 .target(subject.as_str())
                 .detail("token", token.to_string())
                 .detail("purpose", purpose.as_str())
                 .detail("tenant", tenant.as_str())
-                .detail("expires", expires.to_string())
+                .detail("expires", expires.to_string());
+            if scope.is_whole() { draft } else { draft.detail("scope", scope.words()) }
         }
         Fact::DeviceEnrolled { device, join, subject, tenant, keys, expires } => {
             let (ed25519, ml_dsa) = keys.to_texts();
@@ -104,12 +118,32 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
                 .detail("certificate", certificate.to_string())
                 .detail("tenant", tenant.as_str())
         }
-        Fact::TokenRevoked { token, tenant, by: actor, reason } => {
-            why(by(done(Kind::TokenRevoked), actor), reason.as_ref())
+        Fact::TokenRevoked { token, tenant, outside, by: actor, reason } => {
+            let draft = why(by(done(Kind::TokenRevoked), actor), reason.as_ref())
                 .detail("token", token.to_string())
-                .detail("tenant", tenant.as_str())
+                .detail("tenant", tenant.as_str());
+            if *outside { draft.detail("outside", true) } else { draft }
         }
-        Fact::Requested { request, subject, tenant, object, action, workflows, minutes, reason, ticket } => {
+        Fact::IssuerKeys { issuer, keys, withdrawn, why } => {
+            let texts = |keys: &[KeyPrint]| keys.iter().map(ToString::to_string).collect::<Vec<String>>();
+            done(Kind::IssuerKeys)
+                .detail("issuer", issuer.as_str())
+                .detail("keys", texts(keys))
+                .detail("withdrawn", texts(withdrawn))
+                .detail("why", why.as_str())
+        }
+        Fact::Requested {
+            request,
+            subject,
+            tenant,
+            object,
+            action,
+            workflows,
+            minutes,
+            reason,
+            ticket,
+            claimed,
+        } => {
             let draft = about(done(Kind::AccessRequested), *request)
                 .subject(subject.as_str())
                 .reason(reason.as_str())
@@ -118,6 +152,7 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
                 .detail("tenant", tenant.as_str())
                 .detail("workflows", names(workflows))
                 .detail("minutes", *minutes);
+            let draft = claimed_roles(draft, claimed);
             match ticket {
                 None => draft,
                 Some(ticket) => draft.detail("ticket", ticket.as_str()),
@@ -186,12 +221,16 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
                 .grant(grant.to_string())
                 .detail("tenant", tenant.as_str())
         }
-        Fact::Locked { principal, tenant, by: actor, reason } => {
-            lock(why(by(done(Kind::AccessLocked), actor), reason.as_ref()), principal)
-                .detail("tenant", tenant.as_str())
+        Fact::Locked { target, tenant, until, by: actor, reason } => {
+            let draft = lock(why(by(done(Kind::AccessLocked), actor), reason.as_ref()), target)
+                .detail("tenant", tenant.as_str());
+            match until {
+                None => draft,
+                Some(until) => draft.detail("until", until.to_string()),
+            }
         }
-        Fact::Unlocked { principal, tenant, by: actor, reason } => {
-            lock(why(by(done(Kind::AccessUnlocked), actor), reason.as_ref()), principal)
+        Fact::Unlocked { target, tenant, by: actor, reason } => {
+            lock(why(by(done(Kind::AccessUnlocked), actor), reason.as_ref()), target)
                 .detail("tenant", tenant.as_str())
         }
         Fact::PolicyLoaded { digest, previous, rules, by: actor } => {
@@ -218,11 +257,14 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
     }
 }
 
-/// A role is named in plain, a person only as a commitment.
-fn lock(draft: Draft, principal: &Principal) -> Draft {
-    match principal {
-        Principal::Role(role) => draft.detail("role", role.as_str()),
-        Principal::Person(person) => draft.target(person.as_str()),
+/// All is named in plain but a person, who stands in it only as a commitment.
+fn lock(draft: Draft, target: &LockTarget) -> Draft {
+    match target {
+        LockTarget::Role(role) => draft.detail("role", role.as_str()),
+        LockTarget::Person(person) => draft.target(person.as_str()),
+        LockTarget::Device(device) => draft.detail("device", device.to_string()),
+        LockTarget::Tunnel(tunnel) => draft.object(tunnel.as_str()),
+        LockTarget::Tenant(tenant) => draft.detail("locked_tenant", tenant.as_str()),
     }
 }
 
@@ -242,6 +284,7 @@ fn refused(attempt: &RefusedAttempt) -> Draft {
         Attempt::Unlock => Kind::AccessUnlocked,
         Attempt::ReloadPolicy => Kind::PolicyRefused,
         Attempt::Erase => Kind::PersonalErased,
+        Attempt::IssuerKeys => Kind::IssuerKeys,
     };
     let mut draft =
         by(Draft::new(kind, Outcome::Denied), &attempt.by).detail("refusal", attempt.code.as_str());
@@ -287,13 +330,21 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             subject: parts.person(Personal::Target)?,
             tenant: tenant()?,
             expires: parts.detail::<Timestamp>("expires")?,
+            scope: parts.scope()?,
             by: parts.actor()?,
         },
         Kind::TokenRevoked => Fact::TokenRevoked {
             token: parts.detail("token")?,
             tenant: tenant()?,
+            outside: parts.details.get("outside").and_then(Value::as_bool).unwrap_or(false),
             by: parts.actor()?,
             reason: parts.reason()?,
+        },
+        Kind::IssuerKeys => Fact::IssuerKeys {
+            issuer: parts.detail("issuer")?,
+            keys: parts.list("keys")?,
+            withdrawn: parts.list("withdrawn")?,
+            why: parts.detail("why")?,
         },
         Kind::DeviceEnrolled => Fact::DeviceEnrolled {
             device: parts.detail("device")?,
@@ -328,7 +379,8 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             workflows: parts.list("workflows")?,
             minutes: parts.number("minutes")?.ok_or("it has no minutes")?,
             reason: parts.reason()?.ok_or("it has no reason")?,
-            ticket: parts.details.get("ticket").map(|_| parts.detail("ticket")).transpose()?,
+            ticket: parts.optional("ticket")?,
+            claimed: parts.list_if_any("claimed_roles")?,
         },
         Kind::AccessApproved => Fact::Approved {
             request: parts.request()?,
@@ -385,20 +437,21 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             subject: parts.person(Personal::Target)?,
         },
         Kind::AccessLocked => Fact::Locked {
-            principal: parts.principal()?,
+            target: parts.lock_target()?,
             tenant: tenant()?,
+            until: parts.optional("until")?,
             by: parts.actor()?,
             reason: parts.reason()?,
         },
         Kind::AccessUnlocked => Fact::Unlocked {
-            principal: parts.principal()?,
+            target: parts.lock_target()?,
             tenant: tenant()?,
             by: parts.actor()?,
             reason: parts.reason()?,
         },
         Kind::PolicyLoaded => Fact::PolicyLoaded {
             digest: parse("policy", parts.policy)?,
-            previous: parts.details.get("previous").map(|_| parts.detail("previous")).transpose()?,
+            previous: parts.optional("previous")?,
             rules: parts.number::<u64>("rules")?.ok_or("it has no count of rules")?,
             by: parts.actor()?,
         },
@@ -477,12 +530,31 @@ impl Parts<'_> {
         }
     }
 
-    fn principal(&self) -> Result<Principal, String> {
+    fn lock_target(&self) -> Result<LockTarget, String> {
         if self.details.contains_key("role") {
-            self.detail("role").map(Principal::Role)
+            self.detail("role").map(LockTarget::Role)
+        } else if self.details.contains_key("device") {
+            self.detail("device").map(LockTarget::Device)
+        } else if self.details.contains_key("locked_tenant") {
+            self.detail("locked_tenant").map(LockTarget::Tenant)
+        } else if self.object.is_some() {
+            parse("object", self.object).map(LockTarget::Tunnel)
         } else {
-            self.person(Personal::Target).map(Principal::Person)
+            self.person(Personal::Target).map(LockTarget::Person)
         }
+    }
+
+    fn scope(&self) -> Result<Scope, String> {
+        let words: Vec<String> = self.list_if_any("scope")?;
+        Scope::from_words(words.iter().map(String::as_str)).map_err(|_| "its scope can't be read".to_owned())
+    }
+
+    fn optional<T: FromStr>(&self, key: &str) -> Result<Option<T>, String> {
+        self.details.get(key).map(|_| self.detail(key)).transpose()
+    }
+
+    fn list_if_any<T: FromStr>(&self, key: &str) -> Result<Vec<T>, String> {
+        if self.details.contains_key(key) { self.list(key) } else { Ok(Vec::new()) }
     }
 
     fn request(&self) -> Result<RequestId, String> {

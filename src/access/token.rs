@@ -19,7 +19,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
 use super::ids::TokenId;
-use super::names::{Principal, Subject, Tenant};
+use super::lock::LockTarget;
+use super::names::{Subject, Tenant};
 
 /// What a token is for. The header says it by its type, so that neither kind is ever taken for the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -71,6 +72,8 @@ pub fn is_typed_as_ours(text: &str) -> bool {
 
 /// Longest token, in bytes.
 pub const MAX_TOKEN: usize = 2_048;
+/// Longest token of another issuer, in bytes: they carry groups.
+pub const MAX_OUTSIDE_TOKEN: usize = 8_192;
 /// Longest life of a token: 400 days.
 pub const MAX_LIFE: SignedDuration = SignedDuration::from_hours(400 * 24);
 /// By how much two clocks may differ, either way.
@@ -95,7 +98,7 @@ pub struct SignError(pub String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// Longer than [`MAX_TOKEN`].
-    #[error("the token has {length} bytes; {MAX_TOKEN} is the most")]
+    #[error("the token has {length} bytes, which is too long")]
     TooLong {
         /// Bytes found.
         length: usize,
@@ -103,8 +106,8 @@ pub enum AuthError {
     /// Not three base64url parts with JSON of the right shape.
     #[error("this isn't a token of this gateway: {0}")]
     Malformed(&'static str),
-    /// Any algorithm but ES256.
-    #[error("the token isn't signed with ES256")]
+    /// Any algorithm but ES256, or those that its issuer may use.
+    #[error("the token isn't signed with an algorithm that is accepted")]
     Algorithm,
     /// The header names a key that isn't ours.
     #[error("the token was signed by another key")]
@@ -115,6 +118,24 @@ pub enum AuthError {
     /// For, or from, somebody else.
     #[error("the token was issued by another gateway, or for another")]
     OtherGateway,
+    /// No issuer that was configured.
+    #[error("the token's issuer isn't one that this gateway believes")]
+    UnknownIssuer,
+    /// For somebody else.
+    #[error("the token's issuer made it for somebody else")]
+    OtherAudience,
+    /// Its claims name nobody here.
+    #[error("the token names nobody here: {0}")]
+    Unnamed(&'static str),
+    /// The issuer's keys, or a controller, can't be reached.
+    #[error("whoever could vouch for the token can't be reached")]
+    VoucherAway,
+    /// A controller said no.
+    #[error("the controller doesn't vouch for the token")]
+    NotVouched,
+    /// The key that signed it counts no more.
+    #[error("the token's issuer has withdrawn the key that signed it")]
+    KeyWithdrawn,
     /// Its time hasn't come.
     #[error("the token isn't valid before {from}")]
     NotYetValid {
@@ -169,11 +190,11 @@ pub enum AuthError {
     /// Well signed, but the ledger doesn't know that it was issued.
     #[error("the ledger has no record of this token being issued")]
     Unrecorded,
-    /// The person, or a role of theirs, is locked.
-    #[error("{principal} is locked")]
+    /// The person, a role or the device of theirs, or what they want to use is locked.
+    #[error("{target} is locked")]
     Locked {
-        /// Who.
-        principal: Principal,
+        /// What.
+        target: LockTarget,
     },
 }
 
@@ -187,6 +208,11 @@ impl AuthError {
             Self::OtherKey | Self::Signature | Self::OtherGateway | Self::Unrecorded => {
                 "ask an admin of this gateway for a token"
             }
+            Self::UnknownIssuer | Self::OtherAudience | Self::Unnamed(_) | Self::NotVouched => {
+                "ask the gateway's operator whether your identity provider is set up here"
+            }
+            Self::VoucherAway => "try again in a minute; the gateway's operator sees why in its log",
+            Self::KeyWithdrawn => "sign in at your identity provider again",
             Self::NotYetValid { .. } => "check the clock of this computer and of the gateway",
             Self::Expired { .. } | Self::Revoked => "ask an admin for a new token",
             Self::UnknownDevice | Self::DeviceRevoked | Self::DeviceExpired { .. } => {
@@ -212,6 +238,12 @@ impl AuthError {
             Self::OtherKey => "other-key",
             Self::Signature => "signature",
             Self::OtherGateway => "other-gateway",
+            Self::UnknownIssuer => "unknown-issuer",
+            Self::OtherAudience => "other-audience",
+            Self::Unnamed(_) => "unnamed",
+            Self::VoucherAway => "voucher-away",
+            Self::NotVouched => "not-vouched",
+            Self::KeyWithdrawn => "key-withdrawn",
             Self::NotYetValid { .. } => "not-yet-valid",
             Self::Expired { .. } => "expired",
             Self::Revoked => "revoked",

@@ -33,10 +33,12 @@ enum Command {
     Sessions(sessions::Sessions),
     #[command(subcommand)]
     Tokens(tokens::Tokens),
-    /// Lock a person or a role out; their open sessions are cut
+    /// Lock a person, a role, a device, a tunnel or a tenant; open sessions are cut
     Lock(locks::Lock),
     /// Let them in again
-    Unlock(locks::Lock),
+    Unlock(locks::Unlock),
+    /// Show what is locked
+    Locks,
     #[command(subcommand)]
     Device(device::Device),
     #[command(subcommand)]
@@ -48,7 +50,7 @@ enum Command {
     #[command(subcommand)]
     Subjects(subjects::Subjects),
     /// Show published tunnels
-    Tunnels,
+    Tunnels(tunnels::Tunnels),
     Log(log::Log),
     Search(Box<search::Search>),
     Disclose(subjects::Disclose),
@@ -98,11 +100,12 @@ impl Client {
             Command::Version(command) => command.show("sallyport", connection.json)?,
             Command::Device(command) => device::run(connection, command).await?,
             Command::Certificates(command) => certificates::run(connection, command).await?,
-            Command::Lock(command) => locks::run(connection, command, true).await?,
-            Command::Unlock(command) => locks::run(connection, command, false).await?,
+            Command::Lock(command) => locks::lock(connection, command).await?,
+            Command::Unlock(command) => locks::unlock(connection, command).await?,
+            Command::Locks => locks::list(connection).await?,
             Command::Policy(command) => locks::policy(connection, command).await?,
             Command::Ledger(command) => ledger::run(connection, command).await?,
-            Command::Tunnels => tunnels::list(connection).await?,
+            Command::Tunnels(command) => tunnels::run(connection, command).await?,
             Command::Subjects(command) => subjects::run(connection, command).await?,
             Command::Log(command) => log::run(connection, command).await?,
             Command::Search(command) => search::run(connection, command).await?,

@@ -1,19 +1,34 @@
-//! `sallyport lock`, `sallyport unlock`, `sallyport policy reload`: an admin's quick hands.
+//! `sallyport lock`, `sallyport unlock`, `sallyport locks`, `sallyport policy reload`: an admin's quick hands.
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use super::api::Api;
 use super::failure::Failure;
 use super::out::say;
 use super::profile::Connection;
 use super::requests::print_json;
+use super::table::{moment, table};
 
-/// Who, and why.
+/// What, why, and for how long.
 #[derive(Debug, Args)]
 pub(super) struct Lock {
-    /// A person or a role: user:NAME or role:NAME
-    who: String,
+    /// user:NAME, role:NAME, device:dev-…, tunnel:NAME or tenant:NAME
+    what: String,
+    /// Why; it is recorded
+    #[arg(long)]
+    reason: String,
+    /// Ends by itself after so many minutes; without it, when it is lifted
+    #[arg(long, value_name = "MINUTES")]
+    minutes: Option<u32>,
+}
+
+/// What, and why.
+#[derive(Debug, Args)]
+pub(super) struct Unlock {
+    /// user:NAME, role:NAME, device:dev-…, tunnel:NAME or tenant:NAME
+    what: String,
     /// Why; it is recorded
     #[arg(long)]
     reason: String,
@@ -26,16 +41,56 @@ pub(super) enum Policy {
     Reload,
 }
 
-/// Runs `sallyport lock` (`locked`) and `sallyport unlock`.
-pub(super) async fn run(connection: &Connection, lock: &Lock, locked: bool) -> Result<(), Failure> {
+#[derive(Debug, Serialize, Deserialize)]
+struct Held {
+    target: String,
+    since: String,
+    until: Option<String>,
+    #[serde(flatten)]
+    more: Map<String, Value>,
+}
+
+/// Runs `sallyport lock`.
+pub(super) async fn lock(connection: &Connection, lock: &Lock) -> Result<(), Failure> {
+    let body = json!({ "what": lock.what, "reason": lock.reason, "minutes": lock.minutes });
+    change(connection, "/api/v1/locks", &lock.what, &body, "locked; open sessions are cut").await
+}
+
+/// Runs `sallyport unlock`.
+pub(super) async fn unlock(connection: &Connection, unlock: &Unlock) -> Result<(), Failure> {
+    let body = json!({ "what": unlock.what, "reason": unlock.reason });
+    change(connection, "/api/v1/locks/release", &unlock.what, &body, "unlocked").await
+}
+
+async fn change(
+    connection: &Connection,
+    path: &str,
+    what: &str,
+    body: &Value,
+    done: &str,
+) -> Result<(), Failure> {
     let profile = connection.profile()?;
-    let path = if locked { "/api/v1/locks" } else { "/api/v1/locks/release" };
-    let body = json!({ "who": lock.who, "reason": lock.reason });
-    let answer: Value = Api::new(&profile).post(path, &body).await?;
+    let answer: Value = Api::new(&profile).post(path, body).await?;
     if connection.json {
         return print_json(&answer);
     }
-    say(format_args!("{}: {}", lock.who, if locked { "locked; open sessions are cut" } else { "unlocked" }));
+    say(format_args!("{what}: {done}"));
+    Ok(())
+}
+
+/// Runs `sallyport locks`.
+pub(super) async fn list(connection: &Connection) -> Result<(), Failure> {
+    let profile = connection.profile()?;
+    let locks: Vec<Held> = Api::new(&profile).get("/api/v1/locks").await?;
+    if connection.json {
+        return print_json(&locks);
+    }
+    let rows = locks.iter().map(|lock| {
+        let until = lock.until.as_deref().map_or_else(|| "lifted".to_owned(), moment);
+        let said = |key: &str| lock.more.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
+        vec![lock.target.clone(), moment(&lock.since), until, said("by"), said("reason")]
+    });
+    say(format_args!("{}", table(&["WHAT", "SINCE", "UNTIL", "BY", "REASON"], rows)));
     Ok(())
 }
 

@@ -25,6 +25,9 @@ pub(super) enum Tokens {
         /// How long it is valid, in hours
         #[arg(long)]
         hours: Option<u32>,
+        /// Narrow it to a tunnel (tunnel:NAME, one `*` allowed) or an action (connect, publish, …); may be repeated
+        #[arg(long, value_name = "WHAT")]
+        only: Vec<String>,
         /// File to write it to (mode 0600)
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
@@ -50,6 +53,9 @@ pub(super) enum Tokens {
         /// Why; it is recorded
         #[arg(long)]
         reason: String,
+        /// It is of another issuer; records call it by this id
+        #[arg(long)]
+        outside: bool,
     },
 }
 
@@ -65,6 +71,8 @@ struct Token {
     subject: String,
     state: String,
     expires: String,
+    #[serde(default)]
+    scope: Vec<String>,
     #[serde(flatten)]
     more: Map<String, Value>,
 }
@@ -74,9 +82,9 @@ pub(super) async fn run(connection: &Connection, command: &Tokens) -> Result<(),
     let profile = connection.profile()?;
     let api = Api::new(&profile);
     match command {
-        Tokens::Issue { subject, hours, out } => {
-            let issued: Issued =
-                api.post("/api/v1/tokens", &json!({ "subject": subject, "hours": hours })).await?;
+        Tokens::Issue { subject, hours, only, out } => {
+            let body = json!({ "subject": subject, "hours": hours, "scope": only });
+            let issued: Issued = api.post("/api/v1/tokens", &body).await?;
             keep(connection, &issued, subject, out)
         }
         Tokens::Join { subject, hours, out } => {
@@ -90,14 +98,21 @@ pub(super) async fn run(connection: &Connection, command: &Tokens) -> Result<(),
                 return print_json(&tokens);
             }
             let rows = tokens.iter().map(|token| {
-                vec![token.id.clone(), token.state.clone(), token.subject.clone(), moment(&token.expires)]
+                let scope = if token.scope.is_empty() { "all".to_owned() } else { token.scope.join(" ") };
+                vec![
+                    token.id.clone(),
+                    token.state.clone(),
+                    token.subject.clone(),
+                    moment(&token.expires),
+                    scope,
+                ]
             });
-            say(format_args!("{}", table(&["ID", "STATE", "WHOSE", "UNTIL"], rows)));
+            say(format_args!("{}", table(&["ID", "STATE", "WHOSE", "UNTIL", "COVERS"], rows)));
             Ok(())
         }
-        Tokens::Revoke { id, reason } => {
+        Tokens::Revoke { id, reason, outside } => {
             let path = format!("/api/v1/tokens/{}/revoke", segment(id)?);
-            let answer: Value = api.post(&path, &json!({ "reason": reason })).await?;
+            let answer: Value = api.post(&path, &json!({ "reason": reason, "outside": outside })).await?;
             if connection.json {
                 return print_json(&answer);
             }

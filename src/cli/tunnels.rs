@@ -1,14 +1,34 @@
 //! `sallyport tunnels`, `sallyport whoami`, `sallyport status`: what there is.
 
+use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::api::Api;
 use super::failure::Failure;
 use super::out::say;
 use super::profile::Connection;
-use super::requests::print_json;
+use super::requests::{print_json, segment};
 use super::table::{moment, table};
+
+/// See published tunnels, or take one away
+#[derive(Debug, Args)]
+pub(super) struct Tunnels {
+    #[command(subcommand)]
+    command: Option<Deed>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Deed {
+    /// End a tunnel and its sessions; its publisher is told to go (to keep it away, lock the tunnel)
+    Delete {
+        /// Its name
+        name: String,
+        /// Why; it is recorded
+        #[arg(long)]
+        reason: String,
+    },
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Tunnel {
@@ -21,8 +41,20 @@ struct Tunnel {
     more: Map<String, Value>,
 }
 
-/// Runs `sallyport tunnels`.
-pub(super) async fn list(connection: &Connection) -> Result<(), Failure> {
+/// Runs `sallyport tunnels …`.
+pub(super) async fn run(connection: &Connection, tunnels: &Tunnels) -> Result<(), Failure> {
+    let Some(Deed::Delete { name, reason }) = &tunnels.command else { return list(connection).await };
+    let profile = connection.profile()?;
+    let path = format!("/api/v1/tunnels/{}/delete", segment(name)?);
+    let answer: Value = Api::new(&profile).post(&path, &json!({ "reason": reason })).await?;
+    if connection.json {
+        return print_json(&answer);
+    }
+    say(format_args!("{name}: deleted; its sessions are cut"));
+    Ok(())
+}
+
+async fn list(connection: &Connection) -> Result<(), Failure> {
     let profile = connection.profile()?;
     let tunnels: Vec<Tunnel> = Api::new(&profile).get("/api/v1/tunnels").await?;
     if connection.json {

@@ -45,7 +45,8 @@ impl FromRequestParts<Shared> for Caller {
             .check(source.ip())
             .map_err(|refusal| Problem { refusal, correlation: correlation.0.clone() })?;
         let certificate = connection.as_ref().and_then(|connection| connection.certificate.as_ref());
-        let known = identify_caller(&shared.access, &shared.tenant, &head.headers, certificate, clock::now());
+        let known =
+            identify_caller(&shared.access, &shared.tenant, &head.headers, certificate, clock::now()).await;
         let known = known.and_then(|identity| {
             let naming = shared.broker.naming(identity.subject().as_str());
             // Again: whoever was erased in between must not be named.

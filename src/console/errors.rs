@@ -54,6 +54,7 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         Refused::NotAllowed { .. }
         | Refused::OwnRequest { .. }
         | Refused::NotEligible { .. }
+        | Refused::LockElsewhere { .. }
         | Refused::OtherTenant { .. } => StatusCode::FORBIDDEN,
         Refused::NoSuchRequest { .. }
         | Refused::NoSuchGrant { .. }
@@ -63,6 +64,8 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         Refused::Minutes { .. }
         | Refused::TicketNeeded { .. }
         | Refused::TokenLife
+        | Refused::LockEnd
+        | Refused::OutsideName { .. }
         | Refused::ReasonNames
         | Refused::NoTokenFor { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Refused::AlreadyApproved { .. }

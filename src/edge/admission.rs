@@ -39,13 +39,8 @@ pub(super) async fn authenticate(
 ) -> Result<Identity, Stop> {
     let address = connection.peer.ip();
     edge.attempts.check(address).map_err(Stop::Refused)?;
-    match credential::identify(
-        &edge.access,
-        &edge.tenant,
-        headers,
-        connection.certificate.as_ref(),
-        clock::now(),
-    ) {
+    let certificate = connection.certificate.as_ref();
+    match credential::identify(&edge.access, &edge.tenant, headers, certificate, clock::now()).await {
         Ok(identity) => Ok(identity),
         Err(error) => {
             authentication_failed(edge, connection, name, correlation, &error).await;

@@ -64,7 +64,7 @@ pub(super) fn token(headers: &HeaderMap) -> Option<&[u8]> {
 
 /// Who the request comes from: the owner of the token that it carries, else the person whom the connection's certificate
 /// names, else the anonymous visitor. Nothing else in a request says who anybody is, whatever a proxy may write there.
-pub fn identify(
+pub async fn identify(
     access: &Access,
     tenant: &Tenant,
     headers: &HeaderMap,
@@ -75,7 +75,7 @@ pub fn identify(
     let by_token = match find(headers) {
         Some((_, token)) => {
             let text = std::str::from_utf8(token).map_err(|_| AuthError::Malformed("it isn't text"))?;
-            Some(of_tenant(access.authenticate(text, now)?, tenant)?)
+            Some(of_tenant(access.recognize(text, now).await?, tenant)?)
         }
         None => None,
     };
@@ -85,7 +85,7 @@ pub fn identify(
 
 /// Who calls the admin API: by bearer token, or by the connection's certificate. A browser shows a certificate whatever site
 /// made it ask, so a call by certificate alone must not come from another site.
-pub fn identify_caller(
+pub async fn identify_caller(
     access: &Access,
     tenant: &Tenant,
     headers: &HeaderMap,
@@ -94,7 +94,7 @@ pub fn identify_caller(
 ) -> Result<Identity, AuthError> {
     let by_certificate = by_certificate(access, tenant, certificate, now)?;
     let by_token = match bearer_token(headers) {
-        Some(token) => Some(of_tenant(access.authenticate(token, now)?, tenant)?),
+        Some(token) => Some(of_tenant(access.recognize(token, now).await?, tenant)?),
         None => None,
     };
     if by_token.is_none() && by_certificate.is_some() && is_from_another_site(headers) {

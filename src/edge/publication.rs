@@ -93,10 +93,11 @@ pub(super) type Refused = Box<(Draft, Refusal)>;
 
 impl Wish<'_> {
     /// Who it is; what comes with them is to be held until the last record that names them is written.
-    pub(super) fn identify(&self, claim: &Claim) -> Result<(Identity, Naming), Refused> {
+    pub(super) async fn identify(&self, claim: &Claim) -> Result<(Identity, Naming), Refused> {
         let edge = self.edge;
         let known = self
             .authenticate(claim)
+            .await
             .and_then(|identity| super::credential::of_tenant(identity, &edge.tenant))
             .and_then(|identity| {
                 let naming = edge.broker.naming(identity.subject().as_str());
@@ -138,8 +139,8 @@ impl Wish<'_> {
         Ok(Granted { identity, reservation, protection: claim.protection(), ticket, tunnels })
     }
 
-    fn authenticate(&self, claim: &Claim) -> Result<Identity, AuthError> {
-        let identity = self.proved(claim)?;
+    async fn authenticate(&self, claim: &Claim) -> Result<Identity, AuthError> {
+        let identity = self.proved(claim).await?;
         let shown = self.connection.certificate.as_ref().and_then(|shown| shown.person.as_ref());
         // Behind an ingress the certificate is the ingress's, and says nothing of the publisher.
         match shown.filter(|_| !claim.sealed) {
@@ -148,10 +149,10 @@ impl Wish<'_> {
         }
     }
 
-    fn proved(&self, claim: &Claim) -> Result<Identity, AuthError> {
+    async fn proved(&self, claim: &Claim) -> Result<Identity, AuthError> {
         let (access, now) = (&self.edge.access, clock::now());
         match (&claim.proof, &claim.possession) {
-            (Proof::Token(token), _) => access.authenticate(token.expose_secret(), now),
+            (Proof::Token(token), _) => access.recognize(token.expose_secret(), now).await,
             (Proof::Device(id), Some(shown)) => {
                 let proves = |keys: &crate::access::DeviceKeys| shown.is_of(&keys.ed25519, &keys.ml_dsa);
                 access.authenticate_device(DeviceId::from_bytes(*id), proves, now)

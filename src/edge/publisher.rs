@@ -66,7 +66,7 @@ async fn serve(edge: Edge, connection: Arc<Connection>, correlation: Correlation
     // Copied out: a registration holds the socket, which no other task may look at while this one waits.
     let claim = Claim::of(&registration);
     // Nobody's name is erased while a record of theirs is still to be written.
-    let (identity, _naming) = match wish.identify(&claim) {
+    let (identity, _naming) = match wish.identify(&claim).await {
         Ok(known) => known,
         Err(refused) => return wish.refuse(registration, refused).await,
     };
@@ -164,7 +164,8 @@ impl Wish<'_> {
         }
         drop(reservation);
         info!(subject = %identity.subject(), tunnels = registered.len(), "publisher connected");
-        let reason = stand_by(&link, permits).await;
+        let ids: Vec<TunnelId> = registered.iter().map(|(_, id)| *id).collect();
+        let reason = stand_by(edge, &link, permits, &ids).await;
         info!(subject = %identity.subject(), %reason, "publisher disconnected");
         self.leave(&identity, &registered, &reason).await;
     }
@@ -214,14 +215,19 @@ impl Wish<'_> {
 }
 
 /// Waits until the link closes, or until the leave to publish any of its tunnels ends; then the link is closed.
-async fn stand_by(link: &Link, permits: Vec<Permit>) -> CloseReason {
+async fn stand_by(edge: &Edge, link: &Link, permits: Vec<Permit>, ids: &[TunnelId]) -> CloseReason {
     let mut deaths = tokio::task::JoinSet::new();
     for permit in permits {
         deaths.spawn(async move { permit.died().await });
     }
-    tokio::select! {
+    let death = tokio::select! {
         reason = link.closed() => return reason,
-        Some(_) = deaths.join_next() => {}
+        Some(death) = deaths.join_next() => death,
+    };
+    let decided_at = death.map_or_else(|_| clock::monotonic(), |death| death.decided_at);
+    // Before the link, which would take the sessions with it and tell nobody why.
+    for id in ids {
+        edge.broker.tunnel_ended(&id.to_string(), decided_at, "owner-removed");
     }
     link.close(Farewell { code: FarewellCode::Revoked, grace: Duration::ZERO });
     link.closed().await

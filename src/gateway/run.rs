@@ -1,5 +1,6 @@
 //! The gateway's life: start everything, say so, wait for a signal, stop in order.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use super::adapters::ProviderIdentity;
 use super::config::{Config, WitnessPolicy};
 use super::evidence::{record_start, watch_keys};
 use super::holds::LegalHolds;
+use super::issuers::{Outsiders, withdraw_others};
 use super::parts::{GatewayError, Parts, cosign, open_keys};
 use super::tls::{Certificates, ClientAuthority};
 use super::{heartbeat, probes, sinks, tls, witnesses};
@@ -138,6 +140,11 @@ async fn serve(
         .parse()
         .map_err(|error: crate::access::names::NameError| GatewayError::Stopped(error.to_string()))?;
     let (attempts, publishers) = (Arc::new(Attempts::default()), TaskTracker::new());
+    let (outside, no_more_asking) = (TaskTracker::new(), CancellationToken::new());
+    match Outsiders::open(&config.identity, &tenant)? {
+        Some(outsiders) => outsiders.start(access, &outside, &no_more_asking).await?,
+        None => withdraw_others(access, BTreeSet::new()).await?,
+    }
     let edge = Edge::new(EdgeParts {
         domain: config.gateway.domain.clone(),
         port: address.port(),
@@ -221,6 +228,11 @@ async fn serve(
     publishers.close();
     if tokio::time::timeout(GOODBYE, publishers.wait()).await.is_err() {
         warn!("some publishers did not hear the goodbye in time");
+    }
+    no_more_asking.cancel();
+    outside.close();
+    if tokio::time::timeout(GOODBYE, outside.wait()).await.is_err() {
+        warn!("an issuer is still being asked, and is not waited for");
     }
     for task in [beating, watching, renewing, retrying].into_iter().chain(probing) {
         task.abort();

@@ -15,7 +15,7 @@ use secrecy::SecretString;
 use super::config::{Config, ConfigError, Provider, commented_file, environment};
 use super::parts::{GatewayError, Parts, open_keys};
 use super::tls::Certificates;
-use crate::access::{Caller, Subject, Tenant};
+use crate::access::{Caller, Scope, Subject, Tenant};
 use crate::clock;
 use crate::secret_file;
 
@@ -332,7 +332,7 @@ async fn first_tokens(
         let subject: Subject = person.parse().map_err(|error| wrong(person, &error))?;
         let (id, token) = parts
             .access
-            .issue_token(Caller::Operator, subject, tenant.clone(), life)
+            .issue_token(Caller::Operator, subject, tenant.clone(), life, Scope::whole())
             .await
             .map_err(GatewayError::Access)?;
         let file = token_file(state, person);

@@ -185,6 +185,14 @@ impl Broker {
         }
     }
 
+    /// Ends all sessions of one registration on a decision: its tunnel was deleted, or its publisher may not publish it any
+    /// more. `cause` is a word.
+    pub fn tunnel_ended(&self, tunnel_id: &str, decided_at: Instant, cause: &'static str) {
+        for live in self.table().values().filter(|live| live.tunnel_id == tunnel_id) {
+            live.cut_for(Ending::TunnelEnded, (decided_at, cause));
+        }
+    }
+
     /// Ends all sessions, for a reason that the gateway itself has. New ones may begin.
     pub fn end_all(&self, ending: Ending) {
         for live in self.table().values() {
@@ -211,8 +219,8 @@ impl Broker {
                 let at = live.kill.get().map_or_else(Instant::now, |(at, ..)| *at);
                 (Ending::Killed, Some((at, "killed")))
             }
-            () = live.cut.cancelled() => (live.reason(), None),
-            () = live.released() => (live.reason(), None),
+            () = live.cut.cancelled() => (live.reason(), live.decided()),
+            () = live.released() => (live.reason(), live.decided()),
             () = quiet_for(&live, self.idle) => (Ending::Idle, None),
             () = self.stopping.cancelled() => (Ending::Stopping, None),
         };

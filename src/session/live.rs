@@ -69,6 +69,8 @@ pub enum Ending {
     Idle,
     /// An admin closed it.
     Killed,
+    /// The tunnel was taken away from its publisher: deleted, or the publisher may not publish it any more.
+    TunnelEnded,
     /// Its permit died: revoked, expired, locked, token ended, policy changed.
     PermitDied,
     /// The key provider is down, and the operator chose that nothing goes on then.
@@ -85,6 +87,7 @@ impl Ending {
             Self::PublisherClosed => "publisher-closed",
             Self::Idle => "idle",
             Self::Killed => "killed",
+            Self::TunnelEnded => "tunnel-ended",
             Self::PermitDied => "permit-died",
             Self::KeysDown => "keys-down",
             Self::Stopping => "gateway-stopping",
@@ -138,6 +141,8 @@ pub(super) struct Live {
     released: CancellationToken,
     released_at: OnceLock<Instant>,
     reason: OnceLock<Ending>,
+    /// Who ended it from outside of its permit: when that was decided, and why.
+    decided: OnceLock<(Instant, &'static str)>,
     /// Records of the session's requests that are still to be written; the closing record comes after them.
     records: TaskTracker,
     ledger: Ledger,
@@ -176,6 +181,7 @@ impl Live {
             released: CancellationToken::new(),
             released_at: OnceLock::new(),
             reason: OnceLock::new(),
+            decided: OnceLock::new(),
             records: TaskTracker::new(),
             ledger,
             killed: CancellationToken::new(),
@@ -191,6 +197,17 @@ impl Live {
     pub(super) fn note_ending(&self, reason: Ending) {
         // The first word counts: later ones are echoes of it.
         let _ = self.reason.set(reason);
+    }
+
+    /// Ends it on a decision that was made then, for this cause.
+    pub(super) fn cut_for(&self, ending: Ending, decided: (Instant, &'static str)) {
+        let _ = self.decided.set(decided);
+        self.note_ending(ending);
+        self.cut.cancel();
+    }
+
+    pub(super) fn decided(&self) -> Option<(Instant, &'static str)> {
+        self.decided.get().copied()
     }
 
     pub(super) async fn released(&self) {

@@ -207,6 +207,19 @@ impl Routes {
         true
     }
 
+    /// Takes a tunnel away from its publisher: the name is free. What was there is returned, to be closed.
+    pub fn delete(&self, name: &TunnelName) -> Option<Arc<Route>> {
+        let mut table = self.table();
+        let slot = table.slots.get_mut(name)?;
+        let route = slot.route.take()?;
+        slot.kept_until = None;
+        // A registration that is under way keeps its hold on the name.
+        if slot.reserved_by.is_none() {
+            table.slots.remove(name);
+        }
+        Some(route)
+    }
+
     /// Where `name` leads.
     pub fn lookup(&self, name: &TunnelName, now: Instant) -> Lookup {
         match self.table().slots.get(name) {

@@ -44,7 +44,8 @@ impl App {
         Self { address, task: RUNTIME.spawn(serve(listener)) }
     }
 
-    fn web(router: Router) -> Self {
+    /// These paths.
+    pub(crate) fn web(router: Router) -> Self {
         Self::on(|listener| async move { axum::serve(listener, router).await.unwrap() })
     }
 

@@ -136,7 +136,7 @@ fn a_locked_user_is_cut_off_and_let_in_again_when_unlocked() {
         world
             .curl(path)
             .by(&world, "admin")
-            .args(&["--json", r#"{"who": "user:visitor", "reason": "under investigation"}"#])
+            .args(&["--json", r#"{"what": "user:visitor", "reason": "under investigation"}"#])
             .run()
             .status
     };

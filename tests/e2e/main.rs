@@ -15,7 +15,9 @@
 )]
 
 mod app;
+mod crowd;
 mod curl;
+mod issuer;
 mod mounts;
 mod patience;
 mod process;
@@ -33,7 +35,9 @@ mod identity;
 mod life;
 mod mtls;
 mod outage;
+mod outsiders;
 mod publishing;
+mod revocation;
 mod rotation;
 mod secrecy;
 mod siem;

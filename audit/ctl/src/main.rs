@@ -12,6 +12,7 @@ mod export;
 mod failure;
 mod filter;
 mod index;
+mod kills;
 mod log;
 mod output;
 mod progress;

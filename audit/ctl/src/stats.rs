@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use sallyport_audit::Outcome;
@@ -17,13 +17,24 @@ use serde_json::json;
 use crate::Failure;
 use crate::filter::Filter;
 use crate::index::{self, tell};
+use crate::kills;
 use crate::log::{finish, search_failure};
 use crate::output::{count, grouped, ledger, plain};
 
+#[derive(Subcommand)]
+enum Of {
+    /// How long it took from the decision to end a session until its last byte, by cause.
+    Kills(kills::Arguments),
+}
+
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    of: Option<Of>,
     /// The ledger's directory.
-    ledger: PathBuf,
+    #[arg(required = true)]
+    ledger: Option<PathBuf>,
     #[command(flatten)]
     filter: Filter,
     /// Read and count every record, and believe no index.
@@ -80,7 +91,13 @@ impl Counts {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let files = ledger(&arguments.ledger)?;
+    let Some(directory) = &arguments.ledger else {
+        return match &arguments.of {
+            Some(Of::Kills(arguments)) => kills::run(arguments),
+            None => Err(Failure::usage("no ledger is named", "name the ledger's directory")),
+        };
+    };
+    let files = ledger(directory)?;
     let query = Query::new(arguments.filter.checked()?);
     let indexes = if arguments.exact { Directories::none() } else { arguments.index.ready_to_count(&files) };
     let counted = statistics(&files, &indexes, &query).map_err(|error| search_failure(&files, &error))?;
@@ -100,7 +117,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             count(counts.from_index, "record was", "records were")
         );
     }
-    finish(&arguments.ledger, &searched.end.unwrap_or(ScanEnd::Complete))
+    finish(directory, &searched.end.unwrap_or(ScanEnd::Complete))
 }
 
 fn day(number: i64) -> String {

@@ -55,6 +55,7 @@ pub fn is_needed(kind: Kind) -> bool {
         "config",
         "device",
         "grant",
+        "issuer",
         "key",
         "ledger",
         "personal",
@@ -80,6 +81,7 @@ mod tests {
             Kind::AccessLocked,
             Kind::TokenRevoked,
             Kind::DeviceEnrolled,
+            Kind::IssuerKeys,
             Kind::RetentionHeld,
             Kind::RetentionPruned,
         ] {

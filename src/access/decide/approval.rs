@@ -29,7 +29,7 @@ pub fn eligible(state: &State, policy: &Policy, request: &Request, now: Timestam
         *person != request.subject
             && !request.approvals.iter().any(|approval| approval.by == *person)
             && policy.allows(person, &request.tenant, &request.object, Action::Approve)
-            && check_locks(state, policy, person, &request.tenant).is_ok()
+            && check_locks(state, policy, person, &[], &request.tenant, now).is_ok()
     });
     people
 }
@@ -91,6 +91,7 @@ impl Case<'_> {
             minutes: *minutes,
             reason: reason.clone(),
             ticket: ticket.clone(),
+            claimed: explanation.claimed,
         }])
     }
 
@@ -110,10 +111,15 @@ impl Case<'_> {
         {
             return Err(Refusal::Minutes { asked, most: request.minutes });
         }
-        if let Err(AuthError::Locked { principal }) =
-            check_locks(self.state, self.policy, &request.subject, &request.tenant)
-        {
-            return Err(Refusal::RequesterLocked { request: id, principal });
+        if let Err(AuthError::Locked { target }) = check_locks(
+            self.state,
+            self.policy,
+            &request.subject,
+            &request.claimed,
+            &request.tenant,
+            self.now,
+        ) {
+            return Err(Refusal::RequesterLocked { request: id, target });
         }
         let wanted = self.still_missing(request, &demand.steps, None);
         if request.approvals.iter().any(|approval| approval.by == who.subject) {
@@ -196,6 +202,7 @@ impl Case<'_> {
             .state
             .request(id)
             .filter(|request| request.subject == who.subject && request.tenant == who.tenant)
+            .filter(|request| who.scope.covers(&request.object, request.action))
             .ok_or(Refusal::NoSuchRequest { request: id })?;
         check_pending(request)?;
         Ok(vec![Fact::Withdrawn {
@@ -224,14 +231,19 @@ impl Case<'_> {
     /// What policy demands for a request now; not what it demanded when it was asked.
     pub(super) fn demand(&self, request: &Request) -> Result<Demand, Refusal> {
         let changed = |why: String| Refusal::PolicyChanged { request: request.id, why };
-        let workflows =
-            match self.policy.rule(&request.subject, &request.tenant, &request.object, request.action) {
-                Ruling::Deny { why, .. } => return Err(changed(why)),
-                Ruling::Allow { workflows, .. } if workflows.is_empty() => {
-                    return Err(changed("it needs no approval any more".to_owned()));
-                }
-                Ruling::Allow { workflows, .. } => workflows,
-            };
+        let workflows = match self.policy.rule_with(
+            &request.subject,
+            &request.claimed,
+            &request.tenant,
+            &request.object,
+            request.action,
+        ) {
+            Ruling::Deny { why, .. } => return Err(changed(why)),
+            Ruling::Allow { workflows, .. } if workflows.is_empty() => {
+                return Err(changed("it needs no approval any more".to_owned()));
+            }
+            Ruling::Allow { workflows, .. } => workflows,
+        };
         let steps = self
             .policy
             .steps_of(&workflows)
@@ -253,7 +265,7 @@ impl Case<'_> {
             .filter(|person| {
                 **person != request.subject
                     && self.policy.allows(person, &request.tenant, &request.object, Action::Approve)
-                    && check_locks(self.state, self.policy, person, &request.tenant).is_ok()
+                    && check_locks(self.state, self.policy, person, &[], &request.tenant, self.now).is_ok()
             })
             .map(|person| self.counting_roles(person, &request.tenant, steps).into_iter().collect())
             .collect();

@@ -4,11 +4,14 @@ use jiff::Timestamp;
 
 use crate::access::certificate::CertificateId;
 use crate::access::device::{DeviceId, DeviceKeys};
-use crate::access::fact::Attempt;
+use crate::access::fact::{Attempt, Renewal};
 use crate::access::ids::{GrantId, RequestId, TokenId};
-use crate::access::names::{Principal, Subject, Tenant};
+use crate::access::issuer::{IssuerName, KeyPrint};
+use crate::access::lock::LockTarget;
+use crate::access::names::{Subject, Tenant};
 use crate::access::object::{Action, Object};
 use crate::access::reason::{Reason, Ticket};
+use crate::access::scope::Scope;
 use crate::access::token::Purpose;
 
 /// An order. Ids that it may need are made beforehand: the decision itself draws no randomness.
@@ -32,14 +35,23 @@ pub enum Command {
     Withdraw { request: RequestId, reason: Option<Reason> },
     /// End a grant now.
     Revoke { grant: GrantId, reason: Option<Reason> },
-    /// Lock a person or a role out.
-    Lock { principal: Principal, tenant: Tenant, reason: Option<Reason> },
-    /// Let them in again.
-    Unlock { principal: Principal, tenant: Tenant, reason: Option<Reason> },
+    /// Lock something.
+    Lock { target: LockTarget, tenant: Tenant, until: Option<Timestamp>, reason: Option<Reason> },
+    /// Lift a lock.
+    Unlock { target: LockTarget, tenant: Tenant, reason: Option<Reason> },
     /// Issue a token.
-    IssueToken { token: TokenId, purpose: Purpose, subject: Subject, tenant: Tenant, expires: Timestamp },
-    /// Revoke a token.
-    RevokeToken { token: TokenId, reason: Option<Reason> },
+    IssueToken {
+        token: TokenId,
+        purpose: Purpose,
+        subject: Subject,
+        tenant: Tenant,
+        expires: Timestamp,
+        scope: Scope,
+    },
+    /// Revoke a token; `outside` is the tenant for one of another issuer, of which nothing is recorded.
+    RevokeToken { token: TokenId, outside: Option<Tenant>, reason: Option<Reason> },
+    /// Tell which keys of an issuer count.
+    IssuerKeys { issuer: IssuerName, keys: Vec<KeyPrint>, why: Renewal },
     /// Enroll a device, by a join token.
     EnrollDevice { device: DeviceId, keys: DeviceKeys },
     /// Revoke a device.
@@ -64,6 +76,7 @@ impl Command {
             Self::Unlock { .. } => Attempt::Unlock,
             Self::IssueToken { .. } => Attempt::IssueToken,
             Self::RevokeToken { .. } => Attempt::RevokeToken,
+            Self::IssuerKeys { .. } => Attempt::IssuerKeys,
             Self::EnrollDevice { .. } => Attempt::EnrollDevice,
             Self::RevokeDevice { .. } => Attempt::RevokeDevice,
             Self::RevokeCertificate { .. } => Attempt::RevokeCertificate,

@@ -34,7 +34,8 @@ impl Case<'_> {
         if self.now >= with_leeway(token.expires) {
             return Err(Refusal::Standing(AuthError::Expired { at: token.expires }));
         }
-        check_locks(self.state, self.policy, &who.subject, &who.tenant).map_err(Refusal::Standing)?;
+        check_locks(self.state, self.policy, &who.subject, &who.roles, &who.tenant, self.now)
+            .map_err(Refusal::Standing)?;
         if self.state.device(device).is_some() {
             return Err(Refusal::DeviceKnown { device });
         }

@@ -28,7 +28,7 @@ impl Case<'_> {
         if names(reason, subject) {
             return Err(Refusal::ReasonNames);
         }
-        if self.state.is_locked_anywhere(subject) {
+        if self.state.is_locked_anywhere(subject, self.now) {
             return Err(Refusal::LockHolds { subject: subject.clone() });
         }
         // Not the reason: it would be sealed beside a name, and stands in the record of the erasure itself.
@@ -36,6 +36,7 @@ impl Case<'_> {
         let tokens = tokens.map(|token| Fact::TokenRevoked {
             token: token.id,
             tenant: token.tenant.clone(),
+            outside: false,
             by: actor(by),
             reason: None,
         });

@@ -4,13 +4,16 @@ use jiff::Timestamp;
 
 use super::{Case, Refusal, actor};
 use crate::access::certificate::CertificateId;
-use crate::access::fact::Fact;
+use crate::access::fact::{Fact, Renewal};
 use crate::access::identity::{Caller, Identity, Proof};
 use crate::access::ids::{GrantId, TokenId};
+use crate::access::issuer::{IssuerName, KeyPrint};
 use crate::access::judge::{Judgement, judge};
-use crate::access::names::{Principal, Subject, Tenant};
+use crate::access::lock::LockTarget;
+use crate::access::names::{Subject, Tenant};
 use crate::access::object::{Action, Object, Part};
 use crate::access::reason::Reason;
+use crate::access::scope::Scope;
 use crate::access::state::GrantStatus;
 use crate::access::token::{MAX_LIFE, Purpose};
 
@@ -28,7 +31,7 @@ impl Case<'_> {
                 return Err(missing);
             }
             // Giving one's own grant back needs nobody's leave.
-            if grant.subject != who.subject {
+            if grant.subject != who.subject || !who.scope.covers(&grant.object, grant.action) {
                 self.may(who, &grant.object, Action::Approve)?;
             }
         }
@@ -49,26 +52,47 @@ impl Case<'_> {
     pub(super) fn lock(
         &self,
         by: &Caller,
-        principal: &Principal,
+        target: &LockTarget,
         tenant: &Tenant,
+        until: Option<Timestamp>,
         reason: Option<&Reason>,
     ) -> Result<Vec<Fact>, Refusal> {
         self.admin(by, Part::People, Some(tenant))?;
         if let Caller::Person(who) = by {
-            let own = match principal {
-                Principal::Person(person) => *person == who.subject,
-                Principal::Role(role) => self.policy.roles_of(&who.subject, tenant).contains(role),
+            let own = match target {
+                LockTarget::Person(person) => *person == who.subject,
+                LockTarget::Role(role) => {
+                    self.policy.roles_with(&who.subject, &who.roles, tenant).contains(role)
+                }
+                LockTarget::Device(device) => who.proof == Proof::Device(*device),
+                LockTarget::Tunnel(_) | LockTarget::Tenant(_) => false,
             };
             if own {
                 return Err(Refusal::OwnLock);
             }
         }
-        if self.state.lock(tenant, principal).is_some() {
-            return Err(Refusal::LockUnchanged { principal: principal.clone(), state: "locked" });
+        match target {
+            LockTarget::Tenant(other) if other != tenant => {
+                return Err(Refusal::LockElsewhere { target: target.clone() });
+            }
+            // Another tenant's device doesn't exist here.
+            LockTarget::Device(id)
+                if self.state.device(*id).is_none_or(|device| device.tenant != *tenant) =>
+            {
+                return Err(Refusal::NoSuchDevice { device: *id });
+            }
+            _ => {}
+        }
+        if until.is_some_and(|until| until <= self.now) {
+            return Err(Refusal::LockEnd);
+        }
+        if self.state.lock(tenant, target, self.now).is_some() {
+            return Err(Refusal::LockUnchanged { target: target.clone(), state: "locked" });
         }
         Ok(vec![Fact::Locked {
-            principal: principal.clone(),
+            target: target.clone(),
             tenant: tenant.clone(),
+            until,
             by: actor(by),
             reason: reason.cloned(),
         }])
@@ -77,16 +101,16 @@ impl Case<'_> {
     pub(super) fn unlock(
         &self,
         by: &Caller,
-        principal: &Principal,
+        target: &LockTarget,
         tenant: &Tenant,
         reason: Option<&Reason>,
     ) -> Result<Vec<Fact>, Refusal> {
         self.admin(by, Part::People, Some(tenant))?;
-        if self.state.lock(tenant, principal).is_none() {
-            return Err(Refusal::LockUnchanged { principal: principal.clone(), state: "unlocked" });
+        if self.state.lock(tenant, target, self.now).is_none() {
+            return Err(Refusal::LockUnchanged { target: target.clone(), state: "unlocked" });
         }
         Ok(vec![Fact::Unlocked {
-            principal: principal.clone(),
+            target: target.clone(),
             tenant: tenant.clone(),
             by: actor(by),
             reason: reason.cloned(),
@@ -100,6 +124,7 @@ impl Case<'_> {
         subject: &Subject,
         tenant: &Tenant,
         expires: Timestamp,
+        scope: &Scope,
     ) -> Result<Vec<Fact>, Refusal> {
         self.admin(by, Part::Tokens, Some(tenant))?;
         if subject.is_anonymous() {
@@ -109,23 +134,28 @@ impl Case<'_> {
         if !life.is_positive() || life > MAX_LIFE {
             return Err(Refusal::TokenLife);
         }
-        let (subject, tenant) = (subject.clone(), tenant.clone());
-        Ok(vec![Fact::TokenIssued { token, purpose, subject, tenant, expires, by: actor(by) }])
+        let (subject, tenant, scope) = (subject.clone(), tenant.clone(), scope.clone());
+        Ok(vec![Fact::TokenIssued { token, purpose, subject, tenant, expires, scope, by: actor(by) }])
     }
 
     pub(super) fn revoke_token(
         &self,
         by: &Caller,
         id: TokenId,
+        outside: Option<&Tenant>,
         reason: Option<&Reason>,
     ) -> Result<Vec<Fact>, Refusal> {
         let missing = Refusal::NoSuchToken { token: id };
+        if let (Some(tenant), None) = (outside, self.state.token(id)) {
+            return self.revoke_outside(by, id, tenant, reason);
+        }
         let token = self.state.token(id).ok_or_else(|| missing.clone())?;
         if let Caller::Person(who) = by {
             if token.tenant != who.tenant {
                 return Err(missing);
             }
-            if token.subject != who.subject {
+            // A narrowed token ends itself and no other.
+            if token.subject != who.subject || !(who.scope.is_whole() || who.proof == Proof::Token(id)) {
                 self.may(who, &Object::gateway(Part::Tokens), Action::Admin)?;
             }
         }
@@ -133,7 +163,56 @@ impl Case<'_> {
             return Err(Refusal::TokenRevoked { token: id });
         }
         let tenant = token.tenant.clone();
-        Ok(vec![Fact::TokenRevoked { token: id, tenant, by: actor(by), reason: reason.cloned() }])
+        Ok(vec![Fact::TokenRevoked {
+            token: id,
+            tenant,
+            outside: false,
+            by: actor(by),
+            reason: reason.cloned(),
+        }])
+    }
+
+    /// A token of another issuer, of which nothing is known but its id: one's own, or by an admin of tokens.
+    fn revoke_outside(
+        &self,
+        by: &Caller,
+        id: TokenId,
+        tenant: &Tenant,
+        reason: Option<&Reason>,
+    ) -> Result<Vec<Fact>, Refusal> {
+        let own = matches!(by, Caller::Person(who) if matches!(who.proof, Proof::Outside(shown) if shown.token == id));
+        if !own {
+            self.admin(by, Part::Tokens, Some(tenant))?;
+        }
+        if self.state.is_revoked_outside(id) {
+            return Err(Refusal::TokenRevoked { token: id });
+        }
+        Ok(vec![Fact::TokenRevoked {
+            token: id,
+            tenant: tenant.clone(),
+            outside: true,
+            by: actor(by),
+            reason: reason.cloned(),
+        }])
+    }
+
+    /// From now on these keys of an issuer count. The operator's word: what is published, and what is configured.
+    pub(super) fn issuer_keys(
+        &self,
+        by: &Caller,
+        issuer: &IssuerName,
+        keys: &[KeyPrint],
+        why: Renewal,
+    ) -> Result<Vec<Fact>, Refusal> {
+        if by.person().is_some() {
+            return Err(Refusal::NotAllowed { why: "an issuer's keys are the gateway's to tell".to_owned() });
+        }
+        let before = self.state.issuers_keys(issuer).cloned().unwrap_or_default();
+        let withdrawn: Vec<KeyPrint> = before.iter().copied().filter(|key| !keys.contains(key)).collect();
+        if withdrawn.is_empty() && keys.iter().all(|key| before.contains(key)) {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Fact::IssuerKeys { issuer: issuer.clone(), keys: keys.to_vec(), withdrawn, why }])
     }
 
     /// A certificate need not have been seen here: the one that was stolen and not used yet is revoked as well.

@@ -62,12 +62,17 @@ pub fn decide(
         Command::Reject { request, reason } => case.reject(person(by)?, *request, reason.as_ref()),
         Command::Withdraw { request, reason } => case.withdraw(person(by)?, *request, reason.as_ref()),
         Command::Revoke { grant, reason } => case.revoke(by, *grant, reason.as_ref()),
-        Command::Lock { principal, tenant, reason } => case.lock(by, principal, tenant, reason.as_ref()),
-        Command::Unlock { principal, tenant, reason } => case.unlock(by, principal, tenant, reason.as_ref()),
-        Command::IssueToken { token, purpose, subject, tenant, expires } => {
-            case.issue_token(by, (*token, *purpose), subject, tenant, *expires)
+        Command::Lock { target, tenant, until, reason } => {
+            case.lock(by, target, tenant, *until, reason.as_ref())
         }
-        Command::RevokeToken { token, reason } => case.revoke_token(by, *token, reason.as_ref()),
+        Command::Unlock { target, tenant, reason } => case.unlock(by, target, tenant, reason.as_ref()),
+        Command::IssueToken { token, purpose, subject, tenant, expires, scope } => {
+            case.issue_token(by, (*token, *purpose), subject, tenant, *expires, scope)
+        }
+        Command::RevokeToken { token, outside, reason } => {
+            case.revoke_token(by, *token, outside.as_ref(), reason.as_ref())
+        }
+        Command::IssuerKeys { issuer, keys, why } => case.issuer_keys(by, issuer, keys, *why),
         Command::EnrollDevice { device, keys } => case.enroll(person(by)?, *device, keys),
         Command::RevokeDevice { device, reason } => case.revoke_device(by, *device, reason.as_ref()),
         Command::RevokeCertificate { certificate, tenant, reason } => {
@@ -95,7 +100,7 @@ pub fn due(state: &State, policy: &Policy, now: Timestamp, mut mint: impl FnMut(
     let mut facts: Vec<Fact> = expired.collect();
     for request in state.pending().filter(|request| !request.approvals.is_empty()) {
         if let Ok(demand) = case.demand(request)
-            && check_locks(state, policy, &request.subject, &request.tenant).is_ok()
+            && check_locks(state, policy, &request.subject, &request.claimed, &request.tenant, now).is_ok()
             && case.still_missing(request, &demand.steps, None).is_empty()
         {
             facts.push(case.grant(request, mint(), &demand, None));
@@ -125,6 +130,7 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
         }
         Command::IssueToken { .. }
         | Command::RevokeToken { .. }
+        | Command::IssuerKeys { .. }
         | Command::EnrollDevice { .. }
         | Command::RevokeDevice { .. }
         | Command::RevokeCertificate { .. } => {

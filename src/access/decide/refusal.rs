@@ -4,7 +4,8 @@ use super::{MAX_PENDING, MAX_PENDING_OF_TENANT};
 use crate::access::certificate::CertificateId;
 use crate::access::device::DeviceId;
 use crate::access::ids::{GrantId, RequestId, TokenId};
-use crate::access::names::{Principal, Subject, Tenant};
+use crate::access::lock::LockTarget;
+use crate::access::names::{Subject, Tenant};
 use crate::access::object::{Action, Object};
 use crate::access::token::{AuthError, MAX_LIFE};
 use crate::access::workflow::{Step, WorkflowName};
@@ -86,17 +87,26 @@ pub enum Refusal {
     #[error("policy doesn't allow what {request} asks for any more: {why}")]
     PolicyChanged { request: RequestId, why: String },
     /// The requester has been locked since.
-    #[error("{request} can't be approved: {principal} is locked")]
-    RequesterLocked { request: RequestId, principal: Principal },
+    #[error("{request} can't be approved: {target} is locked")]
+    RequesterLocked { request: RequestId, target: LockTarget },
     /// A token's life must be positive and bounded.
     #[error("a token must end in the future and within {} days", MAX_LIFE.as_hours() / 24)]
     TokenLife,
     /// No tokens for the visitor without one.
     #[error("{subject} can't have a token")]
     NoTokenFor { subject: Subject },
+    /// A name that only people of another issuer have.
+    #[error("{subject} is a name of the issuer {issuer}: it alone vouches for it")]
+    OutsideName { subject: Subject, issuer: String },
     /// Locked before, or not locked.
-    #[error("{principal} is {state} already")]
-    LockUnchanged { principal: Principal, state: &'static str },
+    #[error("{target} is {state} already")]
+    LockUnchanged { target: LockTarget, state: &'static str },
+    /// A lock that has ended before it begins.
+    #[error("a lock must end in the future")]
+    LockEnd,
+    /// A lock in one tenant on another.
+    #[error("a tenant is locked from within: {target} is another one")]
+    LockElsewhere { target: LockTarget },
     /// Locking oneself out is a mistake, not an intention.
     #[error("this would lock you out yourself")]
     OwnLock,
@@ -153,7 +163,10 @@ impl Refusal {
             Self::RequesterLocked { .. } => "requester-locked",
             Self::TokenLife => "token-life",
             Self::NoTokenFor { .. } => "no-token-for",
+            Self::OutsideName { .. } => "outside-name",
             Self::LockUnchanged { .. } => "lock-unchanged",
+            Self::LockEnd => "lock-end",
+            Self::LockElsewhere { .. } => "lock-elsewhere",
             Self::OwnLock => "own-lock",
             Self::OwnErasure => "own-erasure",
             Self::LockHolds { .. } => "lock-holds",
@@ -173,6 +186,7 @@ impl Refusal {
                 | Self::JoinSpent { .. }
                 | Self::OwnRequest { .. }
                 | Self::NotEligible { .. }
+                | Self::LockElsewhere { .. }
                 | Self::OtherTenant { .. }
         )
     }
@@ -212,8 +226,11 @@ impl Refusal {
             Self::PolicyChanged { .. } => "reject it; the requester can ask for what policy allows now",
             Self::RequesterLocked { .. } => "unlock them first, or reject the request",
             Self::TokenLife => "choose a shorter life",
+            Self::OutsideName { .. } => "choose another name, or let them sign in there",
             Self::NoTokenFor { .. } => "name a person, as `user:NAME`",
             Self::LockUnchanged { .. } => "nothing needs to be done",
+            Self::LockEnd => "name a later time, or none",
+            Self::LockElsewhere { .. } => "have an admin of that tenant do it",
             Self::OwnLock | Self::OwnErasure => "have another admin do it",
             Self::LockHolds { .. } => {
                 "unlock them first; to keep them out, let policy or your identity provider do it"

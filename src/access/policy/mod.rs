@@ -108,16 +108,35 @@ impl Policy {
 
     /// What policy says when `who` wants `action` on `object` in `tenant`. Pure; never panics.
     pub fn rule(&self, who: &Subject, tenant: &Tenant, object: &Object, action: Action) -> Ruling {
+        self.rule_with(who, &[], tenant, object, action)
+    }
+
+    /// The same for somebody who has roles beside those that policy gives: an outside issuer vouches for these. Each counts as
+    /// a membership of the person's would.
+    pub fn rule_with(
+        &self,
+        who: &Subject,
+        claimed: &[Role],
+        tenant: &Tenant,
+        object: &Object,
+        action: Action,
+    ) -> Ruling {
         let Some(shard) = self.shards.get(&(tenant.clone(), action)) else {
             return Ruling::Deny {
                 rule: None,
                 why: format!("no rule of {tenant} allows anyone to {action}"),
             };
         };
-        let found = match shard.decide(who.as_str(), tenant.as_str(), object, action) {
+        let mut found = match shard.decide(who.as_str(), tenant.as_str(), object, action) {
             Ok(found) => found,
             Err(error) => return Ruling::Deny { rule: None, why: error.to_string() },
         };
+        for role in claimed {
+            match shard.decide(role.as_str(), tenant.as_str(), object, action) {
+                Ok(more) => found.add(more),
+                Err(error) => return Ruling::Deny { rule: None, why: error.to_string() },
+            }
+        }
         if let Some(deny) = found.rules.iter().find(|rule| rule.effect == Effect::Deny) {
             return Ruling::Deny { rule: Some(deny.clone()), why: "a deny rule matches".to_owned() };
         }
@@ -130,12 +149,37 @@ impl Policy {
 
     /// Whether policy allows it without an approval.
     pub fn allows(&self, who: &Subject, tenant: &Tenant, object: &Object, action: Action) -> bool {
-        matches!(self.rule(who, tenant, object, action), Ruling::Allow { workflows, .. } if workflows.is_empty())
+        self.allows_with(who, &[], tenant, object, action)
+    }
+
+    /// The same for somebody who has roles beside those that policy gives.
+    pub fn allows_with(
+        &self,
+        who: &Subject,
+        claimed: &[Role],
+        tenant: &Tenant,
+        object: &Object,
+        action: Action,
+    ) -> bool {
+        let ruling = self.rule_with(who, claimed, tenant, object, action);
+        matches!(ruling, Ruling::Allow { workflows, .. } if workflows.is_empty())
     }
 
     /// Every role that a person has in a tenant.
     pub fn roles_of(&self, who: &Subject, tenant: &Tenant) -> BTreeSet<Role> {
         self.roles.get(tenant).and_then(|graph| graph.of(who)).cloned().unwrap_or_default()
+    }
+
+    /// The same, with roles that an outside issuer vouches for, and those that these bring.
+    pub fn roles_with(&self, who: &Subject, claimed: &[Role], tenant: &Tenant) -> BTreeSet<Role> {
+        let mut roles = self.roles_of(who, tenant);
+        for role in claimed {
+            roles.extend(
+                self.roles.get(tenant).and_then(|graph| graph.of_role(role)).into_iter().flatten().cloned(),
+            );
+            roles.insert(role.clone());
+        }
+        roles
     }
 
     /// Everyone who has a role in a tenant.

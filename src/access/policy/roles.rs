@@ -58,6 +58,11 @@ impl RoleGraph {
         self.reach.get(&Principal::Person(subject.clone()))
     }
 
+    /// Every role that a role brings with it.
+    pub(super) fn of_role(&self, role: &Role) -> Option<&BTreeSet<Role>> {
+        self.reach.get(&Principal::Role(role.clone()))
+    }
+
     /// Every person who has a role.
     pub(super) fn members(&self, role: &Role) -> impl Iterator<Item = &Subject> {
         self.reach.iter().filter_map(move |(member, roles)| match member {

@@ -31,6 +31,18 @@ pub(super) struct Found {
     pub(super) rules: Vec<Arc<Rule>>,
 }
 
+impl Found {
+    /// Counts what was found for another name of the same person's.
+    pub(super) fn add(&mut self, more: Self) {
+        self.allowed |= more.allowed;
+        for rule in more.rules {
+            if !self.rules.iter().any(|known| Arc::ptr_eq(known, &rule)) {
+                self.rules.push(rule);
+            }
+        }
+    }
+}
+
 /// Why no answer could be had; always a denial.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum EnforceError {

@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::access::certificate::CertificateId;
 use crate::access::device::DeviceId;
+use crate::access::fact::Renewal;
 use crate::access::ids::{GrantId, TokenId};
-use crate::access::names::{Role, Tenant};
+use crate::access::names::Tenant;
 use crate::access::object::{Action, Object};
 use crate::access::policy::PolicyDigest;
 use crate::access::reason::Ticket;
@@ -42,8 +43,14 @@ fn actor() -> impl Strategy<Value = Actor> {
     prop_oneof![Just(Actor::Operator), subject().prop_map(Actor::Person)]
 }
 
-fn principal() -> impl Strategy<Value = Principal> {
-    prop_oneof![subject().prop_map(Principal::Person), role().prop_map(Principal::Role)]
+fn target() -> impl Strategy<Value = LockTarget> {
+    prop_oneof![
+        subject().prop_map(LockTarget::Person),
+        role().prop_map(LockTarget::Role),
+        Just(LockTarget::Device(DeviceId::from_bytes([7; 16]))),
+        name().prop_map(|_| LockTarget::Tunnel(Object::tunnel("demo").unwrap())),
+        name().prop_map(|_| LockTarget::Tenant("main".parse().unwrap())),
+    ]
 }
 
 fn reason() -> impl Strategy<Value = Option<Reason>> {
@@ -69,7 +76,7 @@ fn workflows() -> impl Strategy<Value = Vec<WorkflowName>> {
 }
 
 fn fact() -> impl Strategy<Value = Fact> {
-    let who = (ids(), subject(), subject(), actor(), principal());
+    let who = (ids(), subject(), subject(), actor(), target());
     let what = (
         "[a-z]{1,9}".prop_map(|text| text.parse::<Tenant>().unwrap()),
         "[a-z]{1,9}".prop_map(|text| Object::tunnel(&text).unwrap()),
@@ -87,10 +94,10 @@ fn fact() -> impl Strategy<Value = Fact> {
         time(),
         time(),
     );
-    (0u8..16, who, what, how).prop_map(
+    (0u8..17, who, what, how).prop_map(
         |(
             which,
-            ((request, grant, token), subject, other, by, principal),
+            ((request, grant, token), subject, other, by, target),
             (tenant, object, action, workflows, roles, policy, previous),
             (reason, ticket, minutes, fewer, starts, ends),
         )| match which {
@@ -100,9 +107,16 @@ fn fact() -> impl Strategy<Value = Fact> {
                 subject,
                 tenant,
                 expires: ends,
+                scope: if previous.is_some() { Scope::only(&object, action) } else { Scope::whole() },
                 by,
             },
-            1 => Fact::TokenRevoked { token, tenant, by, reason },
+            1 => Fact::TokenRevoked { token, tenant, outside: previous.is_some(), by, reason },
+            15 => Fact::IssuerKeys {
+                issuer: "corp".parse().unwrap(),
+                keys: vec!["0a".repeat(16).parse().unwrap()],
+                withdrawn: previous.map(|_| "0b".repeat(16).parse().unwrap()).into_iter().collect(),
+                why: Renewal::Published,
+            },
             2 => Fact::Requested {
                 request,
                 subject,
@@ -113,6 +127,7 @@ fn fact() -> impl Strategy<Value = Fact> {
                 minutes,
                 reason: reason.unwrap_or_else(|| "because".parse().unwrap()),
                 ticket,
+                claimed: roles,
             },
             3 => Fact::Approved {
                 request,
@@ -141,8 +156,8 @@ fn fact() -> impl Strategy<Value = Fact> {
             },
             7 => Fact::GrantRevoked { grant, request, tenant, object, subject, by, reason },
             8 => Fact::GrantExpired { grant, request, tenant, object, subject },
-            9 => Fact::Locked { principal, tenant, by, reason },
-            10 => Fact::Unlocked { principal, tenant, by, reason },
+            9 => Fact::Locked { target, tenant, until: previous.map(|_| ends), by, reason },
+            10 => Fact::Unlocked { target, tenant, by, reason },
             13 => Fact::DeviceEnrolled {
                 device: DeviceId::from_bytes([7; 16]),
                 join: token,
@@ -152,7 +167,7 @@ fn fact() -> impl Strategy<Value = Fact> {
                 expires: ends,
             },
             14 => Fact::DeviceRevoked { device: DeviceId::from_bytes([7; 16]), tenant, by, reason },
-            15 => Fact::CertificateRevoked {
+            16 => Fact::CertificateRevoked {
                 certificate: CertificateId::from_sha256([8; 32]),
                 tenant,
                 by,

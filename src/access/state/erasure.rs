@@ -9,11 +9,13 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use sallyport_audit::KeyId;
 
 use super::{Grant, GrantStatus, Request, RequestStatus, State};
 use crate::access::fact::Stamp;
-use crate::access::names::{Principal, Subject};
+use crate::access::lock::LockTarget;
+use crate::access::names::Subject;
 use crate::access::reason::Reason;
 
 impl State {
@@ -39,6 +41,8 @@ impl State {
                 GrantStatus::Revoked { at: stamp.time, by: None, reason: Some(Reason::erased()) },
             );
         }
+        // One that holds would have kept the person from being erased.
+        self.locks.retain(|(_, target), _| target.person() != Some(&nobody));
         for token in self.tokens.values_mut().filter(|token| token.subject == nobody) {
             token.revoked.get_or_insert(stamp.time);
         }
@@ -67,6 +71,7 @@ impl State {
         for grant in self.grants.values_mut() {
             forget_in_grant(grant, person, &nobody);
         }
+        self.locks.retain(|(_, target), _| target.person() != Some(person));
         for lock in self.locks.values_mut() {
             if lock.by.as_ref() == Some(person) {
                 lock.by = Some(nobody.clone());
@@ -85,15 +90,14 @@ impl State {
             || self.requests.values().any(|request| elsewhere(&request.subject, &request.tenant))
             || self.grants.values().any(|grant| elsewhere(&grant.subject, &grant.tenant))
             || self.locks.values().any(|lock| {
-                let locked =
-                    matches!(&lock.principal, Principal::Person(who) if elsewhere(who, &lock.tenant));
+                let locked = matches!(&lock.target, LockTarget::Person(who) if elsewhere(who, &lock.tenant));
                 locked || lock.by.as_ref().is_some_and(|by| elsewhere(by, &lock.tenant))
             })
     }
 
-    /// The tenants in which this very person is locked.
-    pub(in crate::access) fn is_locked_anywhere(&self, person: &Subject) -> bool {
-        self.locks.keys().any(|(_, principal)| matches!(principal, Principal::Person(who) if who == person))
+    /// Whether this very person is locked in some tenant.
+    pub(in crate::access) fn is_locked_anywhere(&self, person: &Subject, now: Timestamp) -> bool {
+        self.locks.values().any(|lock| lock.target.person() == Some(person) && lock.holds(now))
     }
 
     /// The data keys whose erasure the ledger tells of.

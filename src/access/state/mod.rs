@@ -22,7 +22,9 @@ use super::certificate::CertificateId;
 use super::device::{Device, DeviceId};
 use super::fact::{Fact, Stamp};
 use super::ids::{GrantId, RequestId, TokenId};
-use super::names::{Principal, Subject, Tenant};
+use super::issuer::{IssuerName, KeyPrint};
+use super::lock::LockTarget;
+use super::names::{Subject, Tenant};
 use super::policy::PolicyDigest;
 use super::token::Purpose;
 
@@ -37,7 +39,7 @@ pub struct State {
     certificates: BTreeMap<CertificateId, Timestamp>,
     /// Certificates from before then may have been revoked by records that were lost.
     distrusted: Option<Timestamp>,
-    locks: BTreeMap<(Tenant, Principal), Lock>,
+    locks: BTreeMap<(Tenant, LockTarget), Lock>,
     /// Grants neither revoked nor expired, by whose they are.
     live: HashMap<(Tenant, Subject), BTreeSet<GrantId>>,
     /// The same, by their end.
@@ -45,6 +47,10 @@ pub struct State {
     /// Requests that wait, by who asked.
     pending: HashMap<(Tenant, Subject), BTreeSet<RequestId>>,
     policy: Option<PolicyDigest>,
+    /// The keys of other issuers that count.
+    issuers: BTreeMap<IssuerName, BTreeSet<KeyPrint>>,
+    /// Other issuers' tokens that were revoked here, and when.
+    revoked_outside: BTreeMap<TokenId, Timestamp>,
     /// The data keys of people who were erased.
     erased: BTreeSet<KeyId>,
 }
@@ -53,7 +59,7 @@ impl State {
     /// Folds one fact in.
     pub fn apply(&mut self, stamp: Stamp, fact: &Fact) {
         match fact {
-            Fact::TokenIssued { token, purpose, subject, tenant, expires, by: _ } => {
+            Fact::TokenIssued { token, purpose, subject, tenant, expires, scope, by: _ } => {
                 let (subject, tenant) = (subject.clone(), tenant.clone());
                 let issued = Token {
                     id: *token,
@@ -64,13 +70,19 @@ impl State {
                     expires: *expires,
                     revoked: None,
                     spent: None,
+                    scope: scope.clone(),
                 };
                 self.tokens.entry(*token).or_insert(issued);
             }
-            Fact::TokenRevoked { token, .. } => {
+            Fact::TokenRevoked { token, outside, .. } => {
                 if let Some(token) = self.tokens.get_mut(token) {
                     token.revoked.get_or_insert(stamp.time);
+                } else if *outside {
+                    self.revoked_outside.entry(*token).or_insert(stamp.time);
                 }
+            }
+            Fact::IssuerKeys { issuer, keys, .. } => {
+                self.issuers.insert(issuer.clone(), keys.iter().copied().collect());
             }
             Fact::DeviceEnrolled { .. } => self.enrolled(stamp, fact),
             Fact::DeviceRevoked { device, .. } => {
@@ -109,18 +121,23 @@ impl State {
                 self.end(*grant, GrantStatus::Revoked { at: stamp.time, by, reason: reason.clone() });
             }
             Fact::GrantExpired { grant, .. } => self.end(*grant, GrantStatus::Expired { at: stamp.time }),
-            Fact::Locked { principal, tenant, reason, by } => {
-                let key = (tenant.clone(), principal.clone());
-                self.locks.entry(key).or_insert_with(|| Lock {
-                    principal: principal.clone(),
-                    tenant: tenant.clone(),
-                    since: stamp.time,
-                    by: by.person().cloned(),
-                    reason: reason.clone(),
-                });
+            Fact::Locked { target, tenant, until, reason, by } => {
+                let key = (tenant.clone(), target.clone());
+                // One that has ended by itself makes way.
+                if self.locks.get(&key).is_none_or(|lock| !lock.holds(stamp.time)) {
+                    let lock = Lock {
+                        target: target.clone(),
+                        tenant: tenant.clone(),
+                        since: stamp.time,
+                        until: *until,
+                        by: by.person().cloned(),
+                        reason: reason.clone(),
+                    };
+                    self.locks.insert(key, lock);
+                }
             }
-            Fact::Unlocked { principal, tenant, .. } => {
-                self.locks.remove(&(tenant.clone(), principal.clone()));
+            Fact::Unlocked { target, tenant, .. } => {
+                self.locks.remove(&(tenant.clone(), target.clone()));
             }
             Fact::PolicyLoaded { digest, .. } => self.policy = Some(*digest),
             Fact::LedgerResumed { tokens_kept } => self.resumed(stamp, *tokens_kept),
@@ -143,6 +160,8 @@ impl State {
         for request in pending {
             self.settle(request, RequestStatus::Lapsed { at: stamp.time });
         }
+        // Told anew at the start, by each issuer that is asked.
+        self.issuers.clear();
         if !tokens_kept {
             for token in self.tokens.values_mut() {
                 token.revoked.get_or_insert(stamp.time);
@@ -182,8 +201,18 @@ impl State {
     }
 
     fn requested(&mut self, stamp: Stamp, fact: &Fact) {
-        let Fact::Requested { request, subject, tenant, object, action, workflows, minutes, reason, ticket } =
-            fact
+        let Fact::Requested {
+            request,
+            subject,
+            tenant,
+            object,
+            action,
+            workflows,
+            minutes,
+            reason,
+            ticket,
+            claimed,
+        } = fact
         else {
             return;
         };
@@ -201,6 +230,7 @@ impl State {
             minutes: *minutes,
             reason: reason.clone(),
             ticket: ticket.clone(),
+            claimed: claimed.clone(),
             at: stamp.time,
             approvals: Vec::new(),
             status: RequestStatus::Pending,
@@ -377,14 +407,34 @@ impl State {
         self.locks.values()
     }
 
-    /// The lock on exactly this person or role.
-    pub fn lock(&self, tenant: &Tenant, principal: &Principal) -> Option<&Lock> {
-        self.locks.get(&(tenant.clone(), principal.clone()))
+    /// The lock on exactly this, if it holds now.
+    pub fn lock(&self, tenant: &Tenant, target: &LockTarget, now: Timestamp) -> Option<&Lock> {
+        self.locks.get(&(tenant.clone(), target.clone())).filter(|lock| lock.holds(now))
     }
 
-    /// Whether any lock exists in the tenant; the common answer is no.
+    /// Whether any lock exists; the common answer is no.
     pub fn has_locks(&self) -> bool {
         !self.locks.is_empty()
+    }
+
+    /// Whether a token of another issuer was revoked here.
+    pub fn is_revoked_outside(&self, token: TokenId) -> bool {
+        self.revoked_outside.contains_key(&token)
+    }
+
+    /// Whether some issuer's key counts.
+    pub fn is_issuers_key(&self, key: KeyPrint) -> bool {
+        self.issuers.values().any(|keys| keys.contains(&key))
+    }
+
+    /// The keys of one issuer that count; `None` if none were ever told.
+    pub fn issuers_keys(&self, issuer: &IssuerName) -> Option<&BTreeSet<KeyPrint>> {
+        self.issuers.get(issuer)
+    }
+
+    /// The issuers whose keys were ever told.
+    pub fn issuers(&self) -> impl Iterator<Item = &IssuerName> {
+        self.issuers.keys()
     }
 
     /// The policy that the ledger last saw loaded.

@@ -77,6 +77,8 @@ pub struct Request {
     pub reason: Reason,
     /// The ticket named.
     pub ticket: Option<Ticket>,
+    /// Roles that somebody outside vouched for when it was asked.
+    pub claimed: Vec<Role>,
     /// When it was asked.
     pub at: Timestamp,
     /// Who has approved, in order; one per person.

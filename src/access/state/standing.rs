@@ -5,8 +5,10 @@ use serde::Serialize;
 
 use crate::access::device::DeviceId;
 use crate::access::ids::TokenId;
-use crate::access::names::{Principal, Subject, Tenant};
+use crate::access::lock::LockTarget;
+use crate::access::names::{Subject, Tenant};
 use crate::access::reason::Reason;
+use crate::access::scope::Scope;
 use crate::access::token::Purpose;
 
 /// A token that was issued.
@@ -28,19 +30,30 @@ pub struct Token {
     pub revoked: Option<Timestamp>,
     /// The device that a join token has enrolled: from then on it is spent.
     pub spent: Option<DeviceId>,
+    /// What it covers of what its person may do.
+    pub scope: Scope,
 }
 
-/// A lock on a person or a role.
+/// A lock: who may not, or what may not be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Lock {
-    /// Who is locked.
-    pub principal: Principal,
+    /// What it is on.
+    pub target: LockTarget,
     /// In which tenant.
     pub tenant: Tenant,
     /// Since when.
     pub since: Timestamp,
+    /// Until when; `None` is until it is lifted.
+    pub until: Option<Timestamp>,
     /// By whom; `None` for the operator.
     pub by: Option<Subject>,
     /// Why.
     pub reason: Option<Reason>,
+}
+
+impl Lock {
+    /// Whether it holds at this time.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
 }

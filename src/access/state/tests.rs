@@ -3,6 +3,7 @@
 use super::*;
 use crate::access::fact::Actor;
 use crate::access::object::{Action, Object};
+use crate::access::scope::Scope;
 
 fn stamp(seq: u64) -> Stamp {
     Stamp { seq, time: Timestamp::from_second(1_800_000_000 + i64::try_from(seq).unwrap()).unwrap() }
@@ -27,6 +28,7 @@ fn token(n: u8) -> Fact {
         subject: person("vic"),
         tenant: "main".parse().unwrap(),
         expires: stamp(1_000_000).time,
+        scope: Scope::whole(),
         by: Actor::Operator,
     }
 }
@@ -45,9 +47,11 @@ fn when_records_were_lost_nothing_outlives_it_that_they_may_have_taken_back() {
             minutes: 5,
             reason: "to see".parse().unwrap(),
             ticket: None,
+            claimed: Vec::new(),
         };
         let locked = Fact::Locked {
-            principal: person("pat").into(),
+            target: person("pat").into(),
+            until: None,
             tenant: "main".parse().unwrap(),
             by: Actor::Operator,
             reason: None,
@@ -85,6 +89,7 @@ fn requested() -> Fact {
         minutes: 5,
         reason: "to see".parse().unwrap(),
         ticket: None,
+        claimed: Vec::new(),
     }
 }
 
@@ -192,10 +197,16 @@ fn a_token_is_issued_once_and_revoked_for_good() {
         subject: person(to),
         tenant: "main".parse().unwrap(),
         expires: stamp(300).time,
+        scope: Scope::whole(),
         by: Actor::Operator,
     };
-    let revoke =
-        Fact::TokenRevoked { token, tenant: "main".parse().unwrap(), by: Actor::Operator, reason: None };
+    let revoke = Fact::TokenRevoked {
+        token,
+        tenant: "main".parse().unwrap(),
+        outside: false,
+        by: Actor::Operator,
+        reason: None,
+    };
     let state = fold(&[issued("vic"), revoke.clone(), issued("mallory")]);
     let found = state.token(token).unwrap();
     assert_eq!((found.subject.clone(), found.revoked), (person("vic"), Some(stamp(1).time)));

@@ -66,7 +66,7 @@ async fn an_approver_who_has_lost_the_role_or_is_locked_by_then_doesnt_count() {
     let (world, request) = world_with_request("vault").await;
     let (alice, sue) = (world.login("alice").await, world.login("sue").await);
     assert_eq!(world.approve(&alice, request).await, Ok(Approved::Counted));
-    world.access.lock(Caller::Operator, user("alice").into(), main_tenant(), None).await.unwrap();
+    world.access.lock(Caller::Operator, user("alice").into(), main_tenant(), None, None).await.unwrap();
     assert_eq!(world.approve(&sue, request).await, Ok(Approved::Counted));
     world.access.unlock(Caller::Operator, user("alice").into(), main_tenant(), None).await.unwrap();
     // With the lock lifted both steps hold, and the request is granted as soon as that is so.
@@ -115,7 +115,7 @@ async fn nothing_crosses_tenants() {
         Err(Refusal::NoSuchGrant { grant })
     );
     assert!(world.access.grants(&mallory, &GrantFilter::default()).is_empty());
-    let lock = world.access.lock(&mallory, user("alice").into(), main_tenant(), None).await;
+    let lock = world.access.lock(&mallory, user("alice").into(), main_tenant(), None, None).await;
     assert!(matches!(refusal(lock), Err(Refusal::OtherTenant { .. })));
     let (token, _) = world.token("vic", "main", SignedDuration::from_hours(1)).await;
     assert_eq!(
@@ -227,7 +227,7 @@ async fn what_policy_demands_at_the_decision_counts_not_what_it_demanded_at_the_
 #[tokio::test]
 async fn a_requester_who_was_locked_meanwhile_gets_nothing() {
     let (world, request) = world_with_request("demo").await;
-    world.access.lock(Caller::Operator, user("vic").into(), main_tenant(), None).await.unwrap();
+    world.access.lock(Caller::Operator, user("vic").into(), main_tenant(), None, None).await.unwrap();
     let anna = world.login("anna").await;
     assert!(matches!(world.approve(&anna, request).await, Err(Refusal::RequesterLocked { .. })));
 }

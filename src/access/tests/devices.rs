@@ -93,7 +93,7 @@ async fn a_join_token_that_is_revoked_or_over_enrolls_nothing() {
 async fn a_person_who_is_locked_enrolls_nothing() {
     let world = World::new().await;
     let (_, text) = world.join_token("vic").await;
-    world.access.lock(Caller::Operator, user("vic").into(), main_tenant(), None).await.unwrap();
+    world.access.lock(Caller::Operator, user("vic").into(), main_tenant(), None, None).await.unwrap();
     assert!(matches!(refused(world.enroll(&text, 1).await), Refusal::Standing(AuthError::Locked { .. })));
 }
 

@@ -6,6 +6,7 @@ mod certificates;
 mod devices;
 mod examples;
 mod faults_of_policy;
+mod outsiders;
 mod over_the_ledger;
 mod permits;
 mod reference_model;
@@ -181,7 +182,7 @@ impl World {
 
     pub(super) async fn token(&self, name: &str, tenant: &str, life: SignedDuration) -> (TokenId, String) {
         let (subject, tenant) = (user(name), tenant.parse().unwrap());
-        self.access.issue_token(Caller::Operator, subject, tenant, life).await.unwrap()
+        self.access.issue_token(Caller::Operator, subject, tenant, life, Scope::whole()).await.unwrap()
     }
 
     /// A person of tenant `main`, with a token for a day.

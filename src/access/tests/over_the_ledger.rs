@@ -31,7 +31,10 @@ async fn a_restart_over_the_real_ledger_gives_exactly_the_same_state() {
         Access::open(options.clone(), Arc::new(ledger.clone()), keys.clone(), clock.clone()).await.unwrap();
     let login = async |name: &str| {
         let life = SignedDuration::from_hours(1);
-        let (_, text) = access.issue_token(Caller::Operator, user(name), main_tenant(), life).await.unwrap();
+        let (_, text) = access
+            .issue_token(Caller::Operator, user(name), main_tenant(), life, Scope::whole())
+            .await
+            .unwrap();
         (access.authenticate(&text, clock.now()).unwrap(), text)
     };
     let ((vic, token), (anna, _), (val, _)) = (login("vic").await, login("anna").await, login("val").await);
@@ -42,8 +45,8 @@ async fn a_restart_over_the_real_ledger_gives_exactly_the_same_state() {
     access.request(&val, ask("vault", 10)).await.unwrap();
     let own = access.approve(&val, rejected, None, None).await;
     assert!(own.is_err());
-    access.lock(&anna, user("pat").into(), main_tenant(), Some("left".parse().unwrap())).await.unwrap();
-    access.lock(Caller::Operator, role("publisher").into(), main_tenant(), None).await.unwrap();
+    access.lock(&anna, user("pat").into(), main_tenant(), None, Some("left".parse().unwrap())).await.unwrap();
+    access.lock(Caller::Operator, role("publisher").into(), main_tenant(), None, None).await.unwrap();
     let before = access.state();
     access.close().await;
     ledger.close().await.unwrap();
@@ -85,7 +88,10 @@ async fn a_revocation_that_was_lost_with_the_end_of_the_ledger_still_holds_after
         let life = SignedDuration::from_hours(1);
         let mut tokens = Vec::new();
         for name in ["vic", "anna"] {
-            let issued = access.issue_token(Caller::Operator, user(name), main_tenant(), life).await.unwrap();
+            let issued = access
+                .issue_token(Caller::Operator, user(name), main_tenant(), life, Scope::whole())
+                .await
+                .unwrap();
             tokens.push(issued.1);
         }
         let who = |access: &Access, n: usize| access.authenticate(&tokens[n], clock.now());
@@ -105,7 +111,10 @@ async fn a_revocation_that_was_lost_with_the_end_of_the_ledger_still_holds_after
         let decision = access.authorize(&vic, &object("demo"), Action::Connect, &Context::at(clock.now()));
         assert!(!matches!(decision, Decision::Allowed(_)), "{}", decision.explanation().why);
         // The way on: a token that the operator issues, and a new request.
-        let (_, text) = access.issue_token(Caller::Operator, user("vic"), main_tenant(), life).await.unwrap();
+        let (_, text) = access
+            .issue_token(Caller::Operator, user("vic"), main_tenant(), life, Scope::whole())
+            .await
+            .unwrap();
         let vic = access.authenticate(&text, clock.now()).unwrap();
         access.request(&vic, ask("demo", 10)).await.unwrap();
         access.close().await;
@@ -126,14 +135,17 @@ async fn an_erased_person_has_nothing_and_what_they_approved_stays_before_and_af
         Access::open(options.clone(), Arc::new(ledger.clone()), keys.clone(), clock.clone()).await.unwrap();
     let login = async |name: &str| {
         let life = SignedDuration::from_hours(1);
-        let (_, text) = access.issue_token(Caller::Operator, user(name), main_tenant(), life).await.unwrap();
+        let (_, text) = access
+            .issue_token(Caller::Operator, user(name), main_tenant(), life, Scope::whole())
+            .await
+            .unwrap();
         (access.authenticate(&text, clock.now()).unwrap(), text)
     };
     let ((vic, token), (anna, _), (val, _)) = (login("vic").await, login("anna").await, login("val").await);
     let granted = access.request(&vic, ask("demo", 10)).await.unwrap();
     access.approve(&anna, granted, Some(7), Some("fine".parse().unwrap())).await.unwrap();
     access.request(&val, ask("vault", 10)).await.unwrap();
-    access.lock(&anna, user("pat").into(), main_tenant(), Some("left".parse().unwrap())).await.unwrap();
+    access.lock(&anna, user("pat").into(), main_tenant(), None, Some("left".parse().unwrap())).await.unwrap();
 
     let locked = access.end_all_of(Caller::Operator, user("pat"), "asked".parse().unwrap()).await;
     assert!(matches!(locked, Err(AccessError::Refused(Refusal::LockHolds { .. }))), "{locked:?}");

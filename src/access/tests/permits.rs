@@ -43,7 +43,7 @@ async fn locking_a_person_or_a_role_ends_their_sessions_and_keeps_them_out() {
     let alice = world.login("alice").await;
     world
         .access
-        .lock(&alice, user("vic").into(), main_tenant(), Some("lost laptop".parse().unwrap()))
+        .lock(&alice, user("vic").into(), main_tenant(), None, Some("lost laptop".parse().unwrap()))
         .await
         .unwrap();
     assert_eq!(ended(&of_vic).await.cause, Cause::Locked);
@@ -52,7 +52,7 @@ async fn locking_a_person_or_a_role_ends_their_sessions_and_keeps_them_out() {
     let (_, text) = world.token("vic", "main", SignedDuration::from_hours(1)).await;
     assert!(matches!(world.access.authenticate(&text, world.clock.now()), Err(AuthError::Locked { .. })));
 
-    world.access.lock(Caller::Operator, role("visitor").into(), main_tenant(), None).await.unwrap();
+    world.access.lock(Caller::Operator, role("visitor").into(), main_tenant(), None, None).await.unwrap();
     assert_eq!(ended(&of_val).await.cause, Cause::Locked);
     let publish = world.access.authorize(&pat, &object("demo"), Action::Publish, &world.context());
     assert!(matches!(publish, Decision::Allowed(_)));
@@ -69,7 +69,7 @@ async fn nobody_locks_themselves_out() {
     let alice = world.login("alice").await;
     for principal in [user("alice").into(), role("admin").into()] {
         assert_eq!(
-            refusal(world.access.lock(&alice, principal, main_tenant(), None).await),
+            refusal(world.access.lock(&alice, principal, main_tenant(), None, None).await),
             Err(Refusal::OwnLock)
         );
     }
@@ -177,7 +177,7 @@ async fn a_revocation_that_cant_be_recorded_cuts_all_the_same_and_lets_nobody_in
     world.log.set_broken(false);
     world.clock.forward(SignedDuration::from_secs(1));
     // The next order comes after the retry.
-    world.access.lock(Caller::Operator, user("pat").into(), main_tenant(), None).await.unwrap();
+    world.access.lock(Caller::Operator, user("pat").into(), main_tenant(), None, None).await.unwrap();
     assert!(matches!(world.connect(&vic, "demo"), Decision::NeedsApproval { .. }));
     assert!(matches!(world.connect(&val, "open"), Decision::Allowed(_)));
     assert!(world.log.facts().iter().any(|fact| matches!(fact, fact::Fact::GrantRevoked { .. })));

@@ -310,8 +310,9 @@ impl Run {
                 }
             }
             Order::Lock(person) => {
-                let _ =
-                    access.lock(Caller::Operator, user(PEOPLE[person].0).into(), main_tenant(), None).await;
+                let _ = access
+                    .lock(Caller::Operator, user(PEOPLE[person].0).into(), main_tenant(), None, None)
+                    .await;
                 self.model.locked.insert(person);
             }
             Order::Unlock(person) => {

@@ -47,7 +47,7 @@ async fn a_restart_gives_exactly_the_same_state() {
     let visitor = world.login("vic").await;
     let grant = world.granted(&visitor, 10).await;
     world.ask(&visitor, "vault", 5).await;
-    world.access.lock(Caller::Operator, user("pat").into(), main_tenant(), None).await.unwrap();
+    world.access.lock(Caller::Operator, user("pat").into(), main_tenant(), None, None).await.unwrap();
     let before = world.access.state();
 
     let again = world.restarted(&world.log.clone()).await;

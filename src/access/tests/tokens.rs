@@ -217,7 +217,7 @@ async fn tokens_are_issued_by_admins_of_the_same_tenant_for_people_and_for_a_bou
     let foreign = world.login_to("mallory", "other").await;
     let issue = |by: Caller, who: &str, life: SignedDuration| {
         let (access, who) = (world.access.clone(), user(who));
-        async move { refusal(access.issue_token(by, who, main_tenant(), life).await).map(drop) }
+        async move { refusal(access.issue_token(by, who, main_tenant(), life, Scope::whole()).await).map(drop) }
     };
     assert_eq!(issue((&admin).into(), "new", DAY).await, Ok(()));
     assert!(matches!(issue((&visitor).into(), "vic", DAY).await, Err(Refusal::NotAllowed { .. })));

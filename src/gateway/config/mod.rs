@@ -4,6 +4,7 @@
 //! alone. Trusted: whoever may write the configuration file may do anything the gateway may do.
 
 mod archive;
+mod identity;
 mod keys;
 mod layers;
 mod read;
@@ -19,7 +20,8 @@ use std::path::{Path, PathBuf};
 use toml::Table;
 
 pub use archive::{ArchivePlace, Lock, LockMode, S3Place};
-pub use keys::{CERTIFICATE_KEYS, KEYS, Key, SINK_KEYS, WITNESS_KEYS, commented_file};
+pub use identity::{ControllerSettings, Identity, IssuerSettings, KeySource, SignInSettings};
+pub use keys::{CERTIFICATE_KEYS, ISSUER_KEYS, KEYS, Key, SINK_KEYS, WITNESS_KEYS, commented_file};
 pub use layers::environment;
 pub use reader::{Problem, Problems};
 pub use settings::{
@@ -108,8 +110,11 @@ impl Config {
         let sinks = read_sinks(table.remove("sinks"), state_directory, &mut problems);
         let witnesses = witnesses::read_witnesses(table.remove("witnesses"), state_directory, &mut problems);
         let certificates = tls::read_certificates(&mut table, state_directory, &mut problems);
+        let issuers = table.get_mut("identity").and_then(toml::Value::as_table_mut);
+        let issuers = issuers.and_then(|identity| identity.remove("issuer"));
+        let issuers = identity::read_issuers(issuers, state_directory, &mut problems);
         let mut reader = Reader::new(table, KEYS, "", &mut problems);
-        let config = read(&mut reader, state_directory, sinks, witnesses, certificates);
+        let config = read(&mut reader, state_directory, sinks, witnesses, certificates, issuers);
         let problems = problems.into_vec();
         match config {
             Some(config) if problems.is_empty() => Ok(config),

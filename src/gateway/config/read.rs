@@ -15,6 +15,7 @@ use sallyport_audit::sink::{
 use sallyport_audit::{Digest, Lending};
 
 use super::archive::read_archive;
+use super::identity::{IssuerSettings, read_identity};
 use super::keys::SINK_KEYS;
 use super::reader::{Problems, Reader};
 use super::settings::{
@@ -34,6 +35,7 @@ pub(super) fn read(
     sinks: Vec<SyslogOptions>,
     witnesses: Vec<WitnessSettings>,
     certificates: Vec<NamedCertificate>,
+    issuers: Vec<IssuerSettings>,
 ) -> Option<Config> {
     let seconds = |value: Option<u64>| value.map(Duration::from_secs);
     let count = |value: Option<u64>| value.and_then(|value| usize::try_from(value).ok());
@@ -70,6 +72,7 @@ pub(super) fn read(
     let tenant = reader.parse("access.tenant", |text: String| parse_word(text, 64));
     let token_life =
         reader.number("access.token_hours", 1, 8760).map(|hours| Duration::from_secs(hours * 3600));
+    let identity = read_identity(reader, state, issuers);
     let max_per_user = count(reader.number("tunnels.max_per_user", 1, 10_000));
     let heartbeat = seconds(reader.number("tunnels.heartbeat_secs", 1, 300));
     let heartbeat_timeout = seconds(reader.number("tunnels.heartbeat_timeout_secs", 1, 300));
@@ -127,6 +130,7 @@ pub(super) fn read(
         },
         retention: retention?,
         access: Access { policy_directory: policy_directory?, tenant: tenant?, token_life: token_life? },
+        identity: identity?,
         tunnels: Tunnels {
             max_per_user: max_per_user?,
             heartbeat: heartbeat?,

@@ -11,6 +11,7 @@ use sallyport_audit::sink::SyslogOptions;
 use sallyport_audit::{Digest, Lending};
 
 use super::archive::ArchivePlace;
+use super::identity::Identity;
 use super::tls::Tls;
 use super::witnesses::Witnesses;
 
@@ -31,6 +32,8 @@ pub struct Config {
     pub retention: Retention,
     /// Policy and tokens.
     pub access: Access,
+    /// Who else vouches for people.
+    pub identity: Identity,
     /// Publishers.
     pub tunnels: Tunnels,
     /// Bounds on what peers may do.

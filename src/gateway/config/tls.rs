@@ -63,7 +63,7 @@ pub(super) fn read_tls(
     let leaf = reader.number("tls.leaf_days", 1, 397).map(|days| Duration::from_secs(days * 86_400));
     let asked =
         reader.word("tls.clients", &[("none", None), ("accept", Some(false)), ("require", Some(true))]);
-    let roots_file = super::read::path(reader, "tls.clients_file", state);
+    let vouching = super::read::path(reader, "tls.clients_file", state);
     let lists_path = super::read::path(reader, "tls.clients_crl_file", state);
     let rules = [("uri", NamedBy::Uri), ("email", NamedBy::Email), ("common-name", NamedBy::CommonName)];
     let naming = reader.word("tls.clients_named_by", &rules);
@@ -78,7 +78,7 @@ pub(super) fn read_tls(
     }
     let asked = asked?;
     if asked.is_none() {
-        for (key, given) in [("tls.clients_file", &roots_file), ("tls.clients_crl_file", &lists_path)] {
+        for (key, given) in [("tls.clients_file", &vouching), ("tls.clients_crl_file", &lists_path)] {
             if given.is_some() {
                 reader.fault(key, "has no effect while tls.clients is \"none\"");
             }
@@ -88,7 +88,7 @@ pub(super) fn read_tls(
         None => None,
         Some(required) => Some(Clients {
             required,
-            roots_file: roots_file.unwrap_or_else(|| root_file.clone()),
+            roots_file: vouching.unwrap_or_else(|| root_file.clone()),
             crl_file: lists_path,
             named_by: naming?,
         }),

@@ -1,0 +1,97 @@
+//! People of other issuers, and a controller's.
+
+use serde_json::json;
+
+use super::issuer::IssuerApp;
+use super::patience::eventually;
+use super::world::World;
+
+fn world(issuer: &IssuerApp, more: &str) -> World {
+    let mut world = World::with().prepare();
+    world.configure(&issuer.configuration(more));
+    world.start_gateway();
+    world
+}
+
+/// The status with which a token is answered on the API, and the problem's code.
+fn whoami(world: &World, token: &str) -> (u16, String) {
+    let answer = world.curl("/api/v1/whoami").header(&format!("Authorization: Bearer {token}")).run();
+    let said = answer.json();
+    let word = if answer.status == 200 { &said["subject"] } else { &said["code"] };
+    (answer.status, word.as_str().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn a_token_of_another_issuer_opens_what_its_groups_may_and_the_record_says_by_what() {
+    let issuer = IssuerApp::start();
+    let world = world(&issuer, "");
+    let _publisher = world.publish_demo("open-demo");
+    let token = issuer.token("k1", "eve", 600, &json!({}));
+    eventually("the issuer's keys are known", || (whoami(&world, &token).0 == 200).then_some(()));
+    assert_eq!(whoami(&world, &token), (200, "user:corp+eve".to_owned()));
+    let visit =
+        |token: &str| world.visit("open-demo", "/").header(&format!("Sallyport-Token: {token}")).run().status;
+    assert_eq!(visit(&token), 200);
+    let opened = world.record("session.opened", |_| true);
+    assert_eq!(opened["values"]["subject"], "user:corp+eve");
+    assert_eq!(opened["details"]["claimed_roles"], json!(["role:visitor"]));
+    assert!(opened["details"]["credential"].as_str().unwrap().starts_with("tok-"));
+    assert_eq!(visit(&issuer.token("k1", "max", 600, &json!({ "groups": ["ops"] }))), 403);
+    let keys = world.record("issuer.keys", |_| true);
+    assert_eq!((&keys["details"]["issuer"], &keys["details"]["why"]), (&json!("corp"), &json!("published")));
+
+    for (claims, code) in [
+        (json!({ "aud": "another" }), "other-audience"),
+        (json!({ "iss": "https://evil.example" }), "unknown-issuer"),
+        (json!({ "exp": 1 }), "expired"),
+        (json!({ "sub": "A,B" }), "unnamed"),
+    ] {
+        let token = issuer.token("k1", "eve", 600, &claims);
+        assert_eq!(whoami(&world, &token), (401, code.to_owned()), "{claims}");
+    }
+    let text = world.gateway_log();
+    assert!(!text.contains(&token), "no token stands in the log");
+    // A name of the issuer's is nobody else's.
+    let out = world.path("t");
+    let taken = world
+        .cli("admin", &["tokens", "issue", "--subject", "user:corp+eve", "--out", &out.to_string_lossy()]);
+    assert!(taken.code != 0 && taken.err.contains("issuer"), "{}", taken.err);
+}
+
+#[test]
+fn a_new_key_is_found_at_once_and_however_many_come_the_issuer_is_asked_seldom() {
+    let issuer = IssuerApp::start();
+    let world = world(&issuer, "refresh_secs = 86400");
+    eventually("the first keys are told", || (world.records_of("issuer.keys").len() == 1).then_some(()));
+    issuer.add_key("k2");
+    let token = issuer.token("k2", "eve", 600, &json!({}));
+    eventually("the new key is found", || (whoami(&world, &token).0 == 200).then_some(()));
+    let asked = issuer.asked();
+    assert_eq!(asked, 2, "a start, and one unknown key");
+    let other = IssuerApp::start();
+    other.add_key("k9");
+    let forged = other.token("k9", "eve", 600, &json!({ "iss": issuer.url() }));
+    let begun = std::time::Instant::now();
+    for _ in 0..20 {
+        assert_eq!(whoami(&world, &forged).1, "other-key");
+    }
+    let most = 1 + usize::try_from(begun.elapsed().as_secs() / 10).unwrap();
+    assert!(issuer.asked() - asked <= most, "asked {} times more", issuer.asked() - asked);
+}
+
+#[test]
+fn a_gateway_starts_without_its_issuer_and_lets_nobody_of_it_in_until_it_is_there() {
+    let issuer = IssuerApp::start();
+    let mut world = World::with().prepare();
+    let text = issuer.configuration("").replace("/jwks\"", "/nowhere\"");
+    world.configure(&text);
+    world.start_gateway();
+    let token = issuer.token("k1", "eve", 600, &json!({}));
+    assert_eq!(whoami(&world, &token), (401, "voucher-away".to_owned()));
+    assert!(world.records_of("issuer.keys").is_empty());
+    assert_eq!(
+        world.visit("open-demo", "/").by(&world, "visitor").run().status,
+        404,
+        "the gateway's own are let in"
+    );
+}
