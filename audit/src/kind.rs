@@ -101,6 +101,10 @@ kinds! {
     TunnelLost = "tunnel.lost",
     /// A tunnel name was given up.
     TunnelClosed = "tunnel.closed",
+    /// Somebody changed the words that describe a tunnel.
+    TunnelDescribed = "tunnel.described",
+    /// Somebody deleted a tunnel: its publication, its shares and all leave to use it end.
+    TunnelDeleted = "tunnel.deleted",
     /// Policy was asked, and answered.
     AccessDecided = "access.decided",
     /// Somebody asked for access.
@@ -109,6 +113,10 @@ kinds! {
     AccessApproved = "access.approved",
     /// Somebody refused a request.
     AccessRejected = "access.rejected",
+    /// A request was put before further people, because nobody had answered it.
+    AccessEscalated = "access.escalated",
+    /// A request was not answered in time.
+    AccessExpired = "access.expired",
     /// A requester took a request back.
     AccessWithdrawn = "access.withdrawn",
     /// A subject was locked out.
@@ -117,10 +125,32 @@ kinds! {
     AccessUnlocked = "access.unlocked",
     /// Leave to use a tunnel for a time was given.
     GrantIssued = "grant.issued",
+    /// A grant was used first: its time began to run, or it is used up.
+    GrantBegun = "grant.begun",
     /// A grant was ended before its time.
     GrantRevoked = "grant.revoked",
     /// A grant reached its end.
     GrantExpired = "grant.expired",
+    /// Somebody who would have had to approve was told that the glass is being broken.
+    GlassTold = "glass.told",
+    /// Somebody broke the glass: took leave without the approval that policy demands.
+    GlassBroken = "glass.broken",
+    /// Somebody else reviewed a breaking of the glass.
+    GlassReviewed = "glass.reviewed",
+    /// Somebody offered a person a role on a tunnel.
+    ShareOffered = "share.offered",
+    /// The person accepted the role that was offered.
+    ShareAccepted = "share.accepted",
+    /// A share or its offer ended: taken back, declined, or by its time.
+    ShareEnded = "share.ended",
+    /// One item of an access review's population that stands in no record of its own.
+    ReviewItem = "review.item",
+    /// An access review began, over a population that is frozen from then on; details give its digest.
+    ReviewStarted = "review.started",
+    /// A reviewer decided on one item of an access review.
+    ReviewDecided = "review.decided",
+    /// An access review ended; what nobody had decided on was ended.
+    ReviewClosed = "review.closed",
     /// A visitor's session began; durable before its first payload byte.
     SessionOpened = "session.opened",
     /// A visitor's session ended, with counts and cause.
@@ -202,6 +232,6 @@ mod tests {
             assert_eq!(Kind::parse(kind.as_str()), Some(*kind));
         }
         assert_eq!(Kind::parse("session.imagined"), None);
-        assert_eq!(Kind::ALL.len(), 58);
+        assert_eq!(Kind::ALL.len(), 73);
     }
 }

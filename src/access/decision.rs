@@ -59,6 +59,7 @@ pub(super) fn denied(
             rules: Vec::new(),
             workflows: Vec::new(),
             grant: None,
+            shares: Vec::new(),
             claimed: who.roles.to_vec(),
             policy,
             code: "stopped",

@@ -1,11 +1,11 @@
 //! What can happen in access, each one ledger record. State is the fold of these and nothing else.
 
 use jiff::Timestamp;
-use sallyport_audit::KeyId;
+use sallyport_audit::{Digest, KeyId};
 
 use super::certificate::CertificateId;
 use super::device::{DeviceId, DeviceKeys};
-use super::ids::{GrantId, RequestId, TokenId};
+use super::ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
 use super::issuer::{IssuerName, KeyPrint};
 use super::lock::LockTarget;
 use super::names::{Role, Subject, Tenant};
@@ -13,6 +13,8 @@ use super::object::{Action, Object};
 use super::policy::PolicyDigest;
 use super::reason::{Reason, Ticket};
 use super::scope::Scope;
+use super::share::{ShareEnd, ShareRole};
+use super::state::Verdict;
 use super::token::Purpose;
 use super::workflow::WorkflowName;
 
@@ -87,6 +89,10 @@ pub enum Fact {
         minutes: u32,
         reason: Reason,
         ticket: Option<Ticket>,
+        /// From then on nobody can answer it any more.
+        answer_by: Timestamp,
+        /// The grant that it is to take the place of.
+        renews: Option<GrantId>,
         claimed: Vec<Role>,
     },
     /// `access.approved`: one person's approval. `roles` are those of theirs that workflows asked for then.
@@ -100,15 +106,20 @@ pub enum Fact {
         minutes: Option<u32>,
         reason: Option<Reason>,
     },
-    /// `access.rejected`
+    /// `access.rejected`: one person's refusal. `wanted` is how many end the request, as policy said then.
     Rejected {
         request: RequestId,
         tenant: Tenant,
         object: Object,
         requester: Subject,
         by: Subject,
+        wanted: u32,
         reason: Option<Reason>,
     },
+    /// `access.escalated`: people of these roles may decide too from now on.
+    Escalated { request: RequestId, tenant: Tenant, object: Object, requester: Subject, roles: Vec<Role> },
+    /// `access.expired`: nobody has answered in time.
+    Expired { request: RequestId, tenant: Tenant, object: Object, requester: Subject },
     /// `access.withdrawn`
     Withdrawn { request: RequestId, tenant: Tenant, object: Object, by: Subject, reason: Option<Reason> },
     /// `grant.issued`: the workflow is complete.
@@ -122,8 +133,56 @@ pub enum Fact {
         workflows: Vec<WorkflowName>,
         approvals: u32,
         starts: Timestamp,
+        /// Its end; if its time runs from the first use, until when that must be.
+        ends: Timestamp,
+        /// How many minutes run from the first use; `None`: its time runs already.
+        from_first_use: Option<u32>,
+        policy: PolicyDigest,
+    },
+    /// `grant.begun`: it was used first, and ends then.
+    GrantBegun {
+        grant: GrantId,
+        request: RequestId,
+        tenant: Tenant,
+        object: Object,
+        subject: Subject,
+        ends: Timestamp,
+    },
+    /// `glass.told`: this approver was told that somebody breaks the glass; recorded before the grant exists.
+    GlassTold {
+        request: RequestId,
+        grant: GrantId,
+        tenant: Tenant,
+        object: Object,
+        subject: Subject,
+        approver: Subject,
+    },
+    /// `glass.broken`: a grant without the approval that policy demands.
+    GlassBroken {
+        grant: GrantId,
+        request: RequestId,
+        subject: Subject,
+        tenant: Tenant,
+        object: Object,
+        action: Action,
+        workflows: Vec<WorkflowName>,
+        /// How many could have been asked.
+        skipped: u32,
+        starts: Timestamp,
         ends: Timestamp,
         policy: PolicyDigest,
+        reason: Reason,
+    },
+    /// `glass.reviewed`: by somebody else.
+    GlassReviewed {
+        grant: GrantId,
+        request: RequestId,
+        tenant: Tenant,
+        object: Object,
+        subject: Subject,
+        by: Subject,
+        verdict: Verdict,
+        reason: Reason,
     },
     /// `grant.revoked`
     GrantRevoked {
@@ -137,6 +196,66 @@ pub enum Fact {
     },
     /// `grant.expired`
     GrantExpired { grant: GrantId, request: RequestId, tenant: Tenant, object: Object, subject: Subject },
+    /// `share.offered`
+    ShareOffered {
+        share: ShareId,
+        tenant: Tenant,
+        object: Object,
+        role: ShareRole,
+        to: Subject,
+        by: Actor,
+        until: Option<Timestamp>,
+        accept_by: Timestamp,
+    },
+    /// `share.accepted`
+    ShareAccepted { share: ShareId, tenant: Tenant, object: Object, by: Subject },
+    /// `share.ended`; `by` is nobody if it was time.
+    ShareEnded {
+        share: ShareId,
+        tenant: Tenant,
+        object: Object,
+        to: Subject,
+        cause: ShareEnd,
+        by: Option<Actor>,
+        reason: Option<Reason>,
+    },
+    /// `review.item`: a role that policy gives somebody; recorded before the review begins.
+    ReviewItem { review: ReviewId, tenant: Tenant, subject: Subject, role: Role },
+    /// `review.started`: the population is what is live in the tenant here, and the roles recorded for it before.
+    ReviewStarted {
+        review: ReviewId,
+        tenant: Tenant,
+        by: Actor,
+        reviewers: Role,
+        deadline: Timestamp,
+        items: u32,
+        digest: Digest,
+    },
+    /// `review.decided`
+    ReviewDecided {
+        review: ReviewId,
+        tenant: Tenant,
+        item: u32,
+        subject: Subject,
+        by: Subject,
+        keep: bool,
+        /// Seconds since the reviewer's decision before it.
+        took: u64,
+        reason: Reason,
+    },
+    /// `review.closed`; `by` is nobody at the deadline.
+    ReviewClosed {
+        review: ReviewId,
+        tenant: Tenant,
+        by: Option<Actor>,
+        kept: u32,
+        revoked: u32,
+        unreviewed: u32,
+    },
+    /// `tunnel.described`
+    TunnelDescribed { tenant: Tenant, object: Object, by: Subject, words: Reason },
+    /// `tunnel.deleted`
+    TunnelDeleted { tenant: Tenant, object: Object, by: Subject, reason: Reason },
     /// `access.locked`
     Locked { target: LockTarget, tenant: Tenant, until: Option<Timestamp>, by: Actor, reason: Option<Reason> },
     /// `access.unlocked`
@@ -228,6 +347,28 @@ pub enum Attempt {
     Reject,
     /// `access.withdrawn`
     Withdraw,
+    /// `grant.begun`
+    Begin,
+    /// `review.started`
+    StartReview,
+    /// `review.decided`
+    DecideReview,
+    /// `review.closed`
+    CloseReview,
+    /// `share.offered`
+    Share,
+    /// `share.accepted`
+    AcceptShare,
+    /// `share.ended`
+    EndShare,
+    /// `tunnel.described`
+    Describe,
+    /// `tunnel.deleted`
+    DeleteTunnel,
+    /// `glass.broken`
+    BreakGlass,
+    /// `glass.reviewed`
+    ReviewGlass,
     /// `grant.revoked`
     Revoke,
     /// `access.locked`

@@ -53,6 +53,8 @@ pub struct Ask {
     pub reason: Reason,
     /// The ticket it belongs to.
     pub ticket: Option<Ticket>,
+    /// The grant of the same person that it is to take the place of.
+    pub renews: Option<GrantId>,
 }
 
 /// What came of an approval.
@@ -228,8 +230,8 @@ impl Access {
     /// A [`Refusal`], or the ledger couldn't record it; so with all orders below.
     pub async fn request(&self, by: &Identity, ask: Ask) -> Result<RequestId, AccessError> {
         let id = RequestId::new(self.inner.clock.now(), random());
-        let Ask { object, action, minutes, reason, ticket } = ask;
-        self.run(by, Command::Request { id, object, action, minutes, reason, ticket }).await?;
+        let Ask { object, action, minutes, reason, ticket, renews } = ask;
+        self.run(by, Command::Request { id, object, action, minutes, reason, ticket, renews }).await?;
         Ok(id)
     }
 

@@ -88,6 +88,18 @@ id!(
     "a grant's id"
 );
 id!(
+    /// A role on a tunnel, given to a person: `share-…`.
+    ShareId,
+    "share-",
+    "a share's id"
+);
+id!(
+    /// An access review: `review-…`.
+    ReviewId,
+    "review-",
+    "a review's id"
+);
+id!(
     /// A token that the gateway issued: `tok-…`, its `jti` (RFC 7519 section 4.1.7).
     TokenId,
     "tok-",

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::backing::Asked;
 use super::identity::{Identity, Proof};
-use super::ids::GrantId;
+use super::ids::{GrantId, ShareId};
 use super::lock::LockTarget;
 use super::names::{Principal, Role, Subject, Tenant};
 use super::object::{Action, Object, Part};
@@ -116,6 +117,8 @@ pub struct Explanation {
     pub workflows: Vec<WorkflowName>,
     /// The grant that satisfied them.
     pub grant: Option<GrantId>,
+    /// The shares that it rests on where no rule speaks of the visitor: their own, then its giver's.
+    pub shares: Vec<ShareId>,
     /// Roles that somebody outside vouched for, beside those that policy gives.
     pub claimed: Vec<Role>,
     /// The policy in force.
@@ -278,6 +281,7 @@ pub(super) fn judge(
         rules: Vec::new(),
         workflows: Vec::new(),
         grant: None,
+        shares: Vec::new(),
         claimed: who.roles.to_vec(),
         policy: policy.digest(),
         code: "no-rule",
@@ -295,7 +299,16 @@ pub(super) fn judge(
         explanation.why = format!("the token is for nothing but: {}", who.scope);
         return Judgement::Denied { explanation };
     }
-    let (rules, workflows) = match policy.rule_with(&who.subject, &who.roles, &who.tenant, object, action) {
+    let mut ruling = policy.rule_with(&who.subject, &who.roles, &who.tenant, object, action);
+    let mut shared_until = None;
+    if matches!(ruling, Ruling::Deny { rule: None, .. }) {
+        let asked = Asked { state, policy, tenant: &who.tenant, object, now };
+        if let Some(backing) = asked.backing(&who.subject, action) {
+            ruling = Ruling::Allow { rules: backing.rules, workflows: backing.workflows };
+            (explanation.shares, shared_until) = (backing.shares, backing.ends);
+        }
+    }
+    let (rules, workflows) = match ruling {
         Ruling::Deny { rule, why } => {
             explanation.rules = rule.iter().map(RuleRef::from).collect();
             explanation.code = if rule.is_some() { "deny-rule" } else { "no-rule" };
@@ -309,13 +322,14 @@ pub(super) fn judge(
         explanation.outcome = Outcome::Allowed;
         explanation.code = "allow-rule";
         "a rule allows it".clone_into(&mut explanation.why);
-        return Judgement::Allowed { explanation, ends: who.expires };
+        let ends = who.expires.into_iter().chain(shared_until).min();
+        return Judgement::Allowed { explanation, ends };
     }
     // Of several live grants the one that lasts longest, so that a renewal takes over by itself.
     let usable = |grant: &&Grant| {
         grant.object == *object
             && grant.action == action
-            && grant.is_live(now)
+            && grant.is_open(now)
             && workflows.is_subset(&grant.workflows)
     };
     let grant = state.live_grants_of(&who.tenant, &who.subject).filter(usable).max_by_key(|grant| grant.ends);
@@ -326,8 +340,8 @@ pub(super) fn judge(
         explanation.code = "grant";
         explanation.why =
             format!("a rule allows it with an approval, and {} is live until {}", grant.id, grant.ends);
-        let ends = who.expires.map_or(grant.ends, |token| token.min(grant.ends));
-        Judgement::Allowed { explanation, ends: Some(ends) }
+        let ends = who.expires.into_iter().chain(shared_until).chain([grant.ends]).min();
+        Judgement::Allowed { explanation, ends }
     } else {
         explanation.outcome = Outcome::NeedsApproval;
         explanation.code = "needs-approval";

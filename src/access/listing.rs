@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::decide;
 use super::handle::Access;
-use super::identity::Caller;
+use super::identity::{Caller, Identity};
 use super::ids::{GrantId, RequestId};
 use super::judge::{Judgement, check_standing, judge};
 use super::names::{Subject, Tenant};
@@ -54,8 +54,8 @@ pub struct RequestView {
 }
 
 impl Access {
-    /// Requests that the caller may see, newest first: their own, those that they may decide on, and for an auditor
-    /// of the object all of them.
+    /// Requests that the caller may see, newest first: their own, those that they can decide on or have decided on, and for
+    /// an auditor of the object all of them; of those that wait no longer, also all that they could have been asked about.
     pub fn requests(&self, by: impl Into<Caller>, filter: &RequestFilter) -> Vec<RequestView> {
         let by = by.into();
         let now = self.now();
@@ -84,9 +84,14 @@ impl Access {
                 return None;
             }
             let waits = request.status == RequestStatus::Pending;
+            let eligible = if waits { decide::eligible(state, policy, request, now) } else { Vec::new() };
+            // What waits is put before those who can answer it, and before nobody else who merely approves things.
+            if waits && !by.person().is_none_or(|who| is_concerned(policy, who, request, &eligible)) {
+                return None;
+            }
             Some(RequestView {
                 waits_for: if waits { decide::waits_for(state, policy, request, now) } else { Vec::new() },
-                eligible: if waits { decide::eligible(state, policy, request, now) } else { Vec::new() },
+                eligible,
                 request: request.clone(),
             })
         })
@@ -113,7 +118,7 @@ impl Access {
         self.see_grant(&by.into(), id, self.now())
     }
 
-    fn see_grant(&self, by: &Caller, id: GrantId, now: Timestamp) -> Option<Grant> {
+    pub(super) fn see_grant(&self, by: &Caller, id: GrantId, now: Timestamp) -> Option<Grant> {
         self.look(|standing| {
             let (state, policy) = (&standing.state, &*standing.policy);
             let grant = state.grant(id)?;
@@ -145,6 +150,15 @@ impl Access {
             standing.state.locks().filter(sees).cloned().collect()
         })
     }
+}
+
+/// Whether a request that waits is this person's, can be decided by them or was, or is theirs to audit.
+fn is_concerned(policy: &Policy, who: &Identity, request: &Request, eligible: &[Subject]) -> bool {
+    request.subject == who.subject
+        || eligible.contains(&who.subject)
+        || request.approvals.iter().any(|approval| approval.by == who.subject)
+        || request.denials.iter().any(|denial| denial.by == who.subject)
+        || policy.allows(&who.subject, &request.tenant, &request.object, Action::Audit)
 }
 
 fn may_admin(standing: &Standing, by: &Caller, part: Part, now: Timestamp) -> bool {

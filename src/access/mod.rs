@@ -11,6 +11,8 @@
 //! Start with [`Access::authorize`] and `judge.rs` (one decision), then `decide/` (orders and approvals),
 //! `state/` (the fold), `owner.rs` (the task that ties them to the ledger).
 
+mod admission;
+mod backing;
 pub mod certificate;
 pub mod clock;
 pub mod decide;
@@ -21,6 +23,7 @@ mod error;
 pub mod fact;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod glass;
 mod handle;
 pub mod identity;
 pub mod ids;
@@ -37,7 +40,10 @@ pub mod permit;
 pub mod policy;
 pub mod reason;
 mod record;
+mod reviews;
 pub mod scope;
+pub mod share;
+mod sharing;
 pub mod state;
 pub mod token;
 pub mod transport;
@@ -55,9 +61,10 @@ pub use device::{Device, DeviceId, DeviceKeys};
 pub use enrollment::NotEnrolled;
 pub use error::AccessError;
 pub use fact::Renewal;
+pub use glass::Broken;
 pub use handle::{Access, AccessOptions, Approved, Ask};
 pub use identity::{Caller, Identity, Proof};
-pub use ids::{GrantId, RequestId, TokenId};
+pub use ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
 pub use issuer::{Issuer, IssuerName, Issuers, KeyPrint, KeySet, Outside, Vouched};
 pub use judge::{Context, Explanation, RuleRef};
 pub use listing::{GrantFilter, RequestFilter, RequestView};
@@ -69,8 +76,11 @@ pub use permit::{Cause, Death, Permit};
 pub use policy::faults::PolicyFaults;
 pub use policy::{Policy, PolicyDigest};
 pub use reason::{Reason, Ticket};
+pub use reviews::{ReviewItemView, ReviewView};
 pub use scope::Scope;
-pub use state::{Approval, Grant, GrantStatus, Lock, Request, RequestStatus, Token};
+pub use share::ShareRole;
+pub use sharing::ShareView;
+pub use state::{Approval, Glass, Grant, GrantStatus, Lock, Request, RequestStatus, Share, Token, Verdict};
 pub use token::{AuthError, Purpose, SignError, TokenKeys, is_typed_as_ours};
 pub use transport::{TlsFacts, TunnelFacts};
 pub use vouching::Vouchers;

@@ -25,7 +25,7 @@ use super::fact::{Actor, Fact};
 use super::identity::{Caller, Identity, Proof};
 use super::ids::{GrantId, random};
 use super::issuer::KeyPrint;
-use super::judge::{Judgement, judge};
+use super::judge::{Explanation, Judgement, judge};
 use super::lock::LockTarget;
 use super::log::RecordLog;
 use super::names::Subject;
@@ -33,7 +33,7 @@ use super::permit::{Cause, Life, Registry};
 use super::policy::faults::PolicyFaults;
 use super::policy::{Policy, PolicyDigest};
 use super::reason::Reason;
-use super::state::{GrantStatus, State};
+use super::state::{Share, State};
 
 /// Orders that may wait for the owner. Each costs one durable append, about a millisecond: a full queue is about a
 /// quarter of a second of work, and more callers wait at the sender instead of in memory.
@@ -146,7 +146,9 @@ impl Owner {
     }
 
     fn next_wake(&self) -> Option<Timestamp> {
-        self.standing.read().ok().and_then(|standing| standing.state.next_end())
+        let standing = self.standing.read().ok()?;
+        let escalation = decide::next_escalation(&standing.state, &standing.policy);
+        standing.state.next_end().into_iter().chain(escalation).min()
     }
 
     async fn execute(&self, by: &Caller, command: &Command) -> Result<Vec<Fact>, AccessError> {
@@ -208,6 +210,8 @@ impl Owner {
                 | Fact::DeviceRevoked { .. }
                 | Fact::CertificateRevoked { .. }
                 | Fact::IssuerKeys { .. }
+                | Fact::ShareEnded { .. }
+                | Fact::TunnelDeleted { .. }
                 | Fact::Locked { .. }
         );
         let mut append = self.log.append(fact.clone());
@@ -237,7 +241,20 @@ impl Owner {
             standing.unrecorded.retain(|other| other != fact);
         }
         self.end_permits(fact, decided_at);
+        if matches!(fact, Fact::Locked { .. }) {
+            self.end_what_rests_on_others(decided_at);
+        }
         Ok(())
+    }
+
+    /// Whoever was locked out may have shared: what rests on that ends with them.
+    fn end_what_rests_on_others(&self, decided_at: Instant) {
+        let Ok(standing) = self.standing.read() else { return };
+        let now = self.clock.now();
+        self.registry.sweep(decided_at, |life| {
+            let shared = !life.explanation.shares.is_empty();
+            if shared { still_holds(life, &standing, now).map(|_| Cause::ShareEnded) } else { None }
+        });
     }
 
     /// Ends the permits that a fact takes the ground from.
@@ -250,6 +267,13 @@ impl Owner {
             Fact::GrantExpired { grant, .. } => {
                 sweep(&|life| (life.grant() == Some(*grant)).then_some(Cause::GrantExpired))
             }
+            Fact::ShareEnded { share, .. } => {
+                sweep(&|life| life.explanation.shares.contains(share).then_some(Cause::ShareEnded))
+            }
+            Fact::TunnelDeleted { tenant, object, .. } => sweep(&|life| {
+                let of_it = life.explanation.object == *object && life.identity.tenant == *tenant;
+                of_it.then_some(Cause::TunnelDeleted)
+            }),
             Fact::TokenRevoked { token, .. } => sweep(&|life| {
                 let shown = match life.identity.proof {
                     Proof::Token(id) => Some(id),
@@ -384,7 +408,15 @@ pub(super) async fn reap(standing: Arc<RwLock<Standing>>, registry: Arc<Registry
             };
             let by_grant =
                 standing.read().ok().and_then(|standing| ends(&standing)).is_some_and(|ends| ends <= now);
-            Some(if by_grant { Cause::GrantExpired } else { expiry_of(&life.identity) })
+            let by_share = standing.read().is_ok_and(|standing| {
+                let over = |share: &Share| share.until.is_some_and(|until| until <= now);
+                life.explanation.shares.iter().filter_map(|id| standing.state.share(*id)).any(over)
+            });
+            Some(match (by_grant, by_share) {
+                (true, _) => Cause::GrantExpired,
+                (false, true) => Cause::ShareEnded,
+                (false, false) => expiry_of(&life.identity),
+            })
         });
         match registry.next_end() {
             Some(when) => tokio::select! {
@@ -416,19 +448,20 @@ fn still_holds(life: &Life, standing: &Standing, now: Timestamp) -> Option<Cause
             None
         }
         Judgement::Allowed { explanation, .. } => {
-            let own = life.grant().and_then(|id| standing.state.grant(id));
-            let enough = own.is_some_and(|own| {
-                own.status == GrantStatus::Live
-                    && own.is_live(now)
-                    && explanation.workflows.iter().all(|name| own.workflows.contains(name))
-            });
-            (!enough).then_some(Cause::PolicyChanged)
+            (!rests_on_its_own(life, &explanation, standing, now)).then_some(Cause::PolicyChanged)
         }
         Judgement::NeedsApproval { .. } | Judgement::Denied { .. } => {
             let over = life.identity.expires.is_some_and(|end| now >= end);
             Some(if over { expiry_of(&life.identity) } else { Cause::PolicyChanged })
         }
     }
+}
+
+/// Whether the grant that a permit was given on still does, although another one would be taken today.
+fn rests_on_its_own(life: &Life, explanation: &Explanation, standing: &Standing, now: Timestamp) -> bool {
+    life.grant().and_then(|id| standing.state.grant(id)).is_some_and(|own| {
+        own.is_open(now) && explanation.workflows.iter().all(|name| own.workflows.contains(name))
+    })
 }
 
 /// The record of a policy that wasn't used.

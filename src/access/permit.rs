@@ -30,6 +30,10 @@ pub enum Cause {
     GrantRevoked,
     /// Its grant's time is over.
     GrantExpired,
+    /// A share that it rests on ended.
+    ShareEnded,
+    /// The tunnel was deleted.
+    TunnelDeleted,
     /// The visitor's token was revoked.
     TokenRevoked,
     /// The visitor's token's time is over.
@@ -60,6 +64,8 @@ impl Cause {
         match self {
             Self::GrantRevoked => "grant-revoked",
             Self::GrantExpired => "grant-expired",
+            Self::ShareEnded => "share-ended",
+            Self::TunnelDeleted => "tunnel-deleted",
             Self::TokenRevoked => "token-revoked",
             Self::TokenExpired => "token-expired",
             Self::KeyWithdrawn => "key-withdrawn",

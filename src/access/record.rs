@@ -11,7 +11,7 @@
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use sallyport_audit::{Draft, KeyId, Kind, Outcome, Personal, Value as Known, Values};
+use sallyport_audit::{Digest, Draft, KeyId, Kind, Outcome, Personal, Value as Known, Values};
 use serde_json::{Map, Value};
 
 use super::device::DeviceKeys;
@@ -45,6 +45,9 @@ impl Explanation {
             draft = draft.detail("workflows", names(&self.workflows));
         }
         draft = claimed_roles(draft, &self.claimed);
+        if !self.shares.is_empty() {
+            draft = draft.detail("shares", texts(&self.shares));
+        }
         if let Some(grant) = self.grant {
             draft = draft.grant(grant.to_string());
         }
@@ -62,7 +65,11 @@ fn claimed_roles(draft: Draft, roles: &[Role]) -> Draft {
 }
 
 fn names(workflows: &[WorkflowName]) -> Vec<String> {
-    workflows.iter().map(ToString::to_string).collect()
+    texts(workflows)
+}
+
+fn texts<T: ToString>(values: &[T]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
 }
 
 fn by(draft: Draft, actor: &Actor) -> Draft {
@@ -143,41 +150,58 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
             reason,
             ticket,
             claimed,
+            answer_by,
+            renews,
         } => {
-            let draft = about(done(Kind::AccessRequested), *request)
+            let mut draft = about(done(Kind::AccessRequested), *request)
                 .subject(subject.as_str())
                 .reason(reason.as_str())
                 .action(action.as_str())
                 .object(object.as_str())
                 .detail("tenant", tenant.as_str())
                 .detail("workflows", names(workflows))
-                .detail("minutes", *minutes);
-            let draft = claimed_roles(draft, claimed);
-            match ticket {
-                None => draft,
-                Some(ticket) => draft.detail("ticket", ticket.as_str()),
+                .detail("minutes", *minutes)
+                .detail("answer_by", answer_by.to_string());
+            draft = claimed_roles(draft, claimed);
+            if let Some(ticket) = ticket {
+                draft = draft.detail("ticket", ticket.as_str());
             }
+            if let Some(renewed) = renews {
+                draft = draft.detail("renews", renewed.to_string());
+            }
+            draft
         }
         Fact::Approved { request, tenant, object, requester, by: person, roles, minutes, reason } => {
-            let roles: Vec<String> = roles.iter().map(ToString::to_string).collect();
             let draft = why(about(done(Kind::AccessApproved), *request), reason.as_ref())
                 .subject(person.as_str())
                 .target(requester.as_str())
                 .object(object.as_str())
                 .detail("tenant", tenant.as_str())
-                .detail("roles", roles);
+                .detail("roles", texts(roles));
             match minutes {
                 None => draft,
                 Some(minutes) => draft.detail("minutes", *minutes),
             }
         }
-        Fact::Rejected { request, tenant, object, requester, by: person, reason } => {
+        Fact::Rejected { request, tenant, object, requester, by: person, wanted, reason } => {
             why(about(done(Kind::AccessRejected), *request), reason.as_ref())
                 .subject(person.as_str())
                 .target(requester.as_str())
                 .object(object.as_str())
                 .detail("tenant", tenant.as_str())
+                .detail("wanted", *wanted)
         }
+        Fact::Escalated { request, tenant, object, requester, roles } => {
+            about(done(Kind::AccessEscalated), *request)
+                .target(requester.as_str())
+                .object(object.as_str())
+                .detail("tenant", tenant.as_str())
+                .detail("roles", texts(roles))
+        }
+        Fact::Expired { request, tenant, object, requester } => about(done(Kind::AccessExpired), *request)
+            .target(requester.as_str())
+            .object(object.as_str())
+            .detail("tenant", tenant.as_str()),
         Fact::Withdrawn { request, tenant, object, by: person, reason } => {
             why(about(done(Kind::AccessWithdrawn), *request), reason.as_ref())
                 .subject(person.as_str())
@@ -195,18 +219,76 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
             approvals,
             starts,
             ends,
+            from_first_use,
             policy,
-        } => about(done(Kind::GrantIssued), *request)
-            .target(subject.as_str())
+        } => {
+            let draft = about(done(Kind::GrantIssued), *request)
+                .target(subject.as_str())
+                .action(action.as_str())
+                .object(object.as_str())
+                .grant(grant.to_string())
+                .policy(policy.to_string())
+                .detail("tenant", tenant.as_str())
+                .detail("workflows", names(workflows))
+                .detail("approvals", *approvals)
+                .detail("starts", starts.to_string())
+                .detail("ends", ends.to_string());
+            match from_first_use {
+                None => draft,
+                Some(minutes) => draft.detail("from_first_use", *minutes),
+            }
+        }
+        Fact::GrantBegun { grant, request, tenant, object, subject, ends } => {
+            about(done(Kind::GrantBegun), *request)
+                .subject(subject.as_str())
+                .object(object.as_str())
+                .grant(grant.to_string())
+                .detail("tenant", tenant.as_str())
+                .detail("ends", ends.to_string())
+        }
+        Fact::GlassTold { request, grant, tenant, object, subject, approver } => {
+            about(done(Kind::GlassTold), *request)
+                .subject(subject.as_str())
+                .target(approver.as_str())
+                .object(object.as_str())
+                .grant(grant.to_string())
+                .detail("tenant", tenant.as_str())
+        }
+        Fact::GlassBroken {
+            grant,
+            request,
+            subject,
+            tenant,
+            object,
+            action,
+            workflows,
+            skipped,
+            starts,
+            ends,
+            policy,
+            reason,
+        } => about(done(Kind::GlassBroken), *request)
+            .subject(subject.as_str())
+            .reason(reason.as_str())
             .action(action.as_str())
             .object(object.as_str())
             .grant(grant.to_string())
             .policy(policy.to_string())
             .detail("tenant", tenant.as_str())
             .detail("workflows", names(workflows))
-            .detail("approvals", *approvals)
+            .detail("skipped", *skipped)
             .detail("starts", starts.to_string())
             .detail("ends", ends.to_string()),
+        Fact::GlassReviewed { grant, request, tenant, object, subject, by: person, verdict, reason } => {
+            about(done(Kind::GlassReviewed), *request)
+                .subject(person.as_str())
+                .target(subject.as_str())
+                .reason(reason.as_str())
+                .object(object.as_str())
+                .grant(grant.to_string())
+                .detail("tenant", tenant.as_str())
+                .detail("verdict", verdict.as_str())
+        }
         Fact::GrantRevoked { grant, request, tenant, object, subject, by: actor, reason } => {
             why(by(about(done(Kind::GrantRevoked), *request), actor), reason.as_ref())
                 .target(subject.as_str())
@@ -221,6 +303,83 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
                 .grant(grant.to_string())
                 .detail("tenant", tenant.as_str())
         }
+        Fact::ShareOffered { share, tenant, object, role, to, by: actor, until, accept_by } => {
+            let draft = by(done(Kind::ShareOffered), actor)
+                .target(to.as_str())
+                .object(object.as_str())
+                .detail("share", share.to_string())
+                .detail("tenant", tenant.as_str())
+                .detail("role", role.as_str())
+                .detail("accept_by", accept_by.to_string());
+            match until {
+                None => draft,
+                Some(until) => draft.detail("until", until.to_string()),
+            }
+        }
+        Fact::ShareAccepted { share, tenant, object, by: person } => done(Kind::ShareAccepted)
+            .subject(person.as_str())
+            .object(object.as_str())
+            .detail("share", share.to_string())
+            .detail("tenant", tenant.as_str()),
+        Fact::ShareEnded { share, tenant, object, to, cause, by: actor, reason } => {
+            let draft = why(done(Kind::ShareEnded), reason.as_ref())
+                .target(to.as_str())
+                .object(object.as_str())
+                .detail("share", share.to_string())
+                .detail("tenant", tenant.as_str())
+                .detail("cause", cause.as_str());
+            match actor {
+                None => draft,
+                Some(actor) => by(draft, actor),
+            }
+        }
+        Fact::ReviewItem { review, tenant, subject, role } => done(Kind::ReviewItem)
+            .target(subject.as_str())
+            .detail("review", review.to_string())
+            .detail("tenant", tenant.as_str())
+            .detail("role", role.as_str()),
+        Fact::ReviewStarted { review, tenant, by: actor, reviewers, deadline, items, digest } => {
+            by(done(Kind::ReviewStarted), actor)
+                .detail("review", review.to_string())
+                .detail("tenant", tenant.as_str())
+                .detail("reviewers", reviewers.as_str())
+                .detail("deadline", deadline.to_string())
+                .detail("items", *items)
+                .detail("digest", digest.to_string())
+        }
+        Fact::ReviewDecided { review, tenant, item, subject, by: person, keep, took, reason } => {
+            done(Kind::ReviewDecided)
+                .subject(person.as_str())
+                .target(subject.as_str())
+                .reason(reason.as_str())
+                .detail("review", review.to_string())
+                .detail("tenant", tenant.as_str())
+                .detail("item", *item)
+                .detail("verdict", if *keep { "keep" } else { "revoke" })
+                .detail("took", *took)
+        }
+        Fact::ReviewClosed { review, tenant, by: actor, kept, revoked, unreviewed } => {
+            let draft = done(Kind::ReviewClosed)
+                .detail("review", review.to_string())
+                .detail("tenant", tenant.as_str())
+                .detail("kept", *kept)
+                .detail("revoked", *revoked)
+                .detail("unreviewed", *unreviewed);
+            match actor {
+                None => draft,
+                Some(actor) => by(draft, actor),
+            }
+        }
+        Fact::TunnelDescribed { tenant, object, by: person, words } => done(Kind::TunnelDescribed)
+            .subject(person.as_str())
+            .reason(words.as_str())
+            .object(object.as_str())
+            .detail("tenant", tenant.as_str()),
+        Fact::TunnelDeleted { tenant, object, by: person, reason } => done(Kind::TunnelDeleted)
+            .subject(person.as_str())
+            .reason(reason.as_str())
+            .object(object.as_str())
+            .detail("tenant", tenant.as_str()),
         Fact::Locked { target, tenant, until, by: actor, reason } => {
             let draft = lock(why(by(done(Kind::AccessLocked), actor), reason.as_ref()), target)
                 .detail("tenant", tenant.as_str());
@@ -279,6 +438,17 @@ fn refused(attempt: &RefusedAttempt) -> Draft {
         Attempt::Approve => Kind::AccessApproved,
         Attempt::Reject => Kind::AccessRejected,
         Attempt::Withdraw => Kind::AccessWithdrawn,
+        Attempt::Begin => Kind::GrantBegun,
+        Attempt::StartReview => Kind::ReviewStarted,
+        Attempt::DecideReview => Kind::ReviewDecided,
+        Attempt::CloseReview => Kind::ReviewClosed,
+        Attempt::Share => Kind::ShareOffered,
+        Attempt::AcceptShare => Kind::ShareAccepted,
+        Attempt::EndShare => Kind::ShareEnded,
+        Attempt::Describe => Kind::TunnelDescribed,
+        Attempt::DeleteTunnel => Kind::TunnelDeleted,
+        Attempt::BreakGlass => Kind::GlassBroken,
+        Attempt::ReviewGlass => Kind::GlassReviewed,
         Attempt::Revoke => Kind::GrantRevoked,
         Attempt::Lock => Kind::AccessLocked,
         Attempt::Unlock => Kind::AccessUnlocked,
@@ -314,6 +484,45 @@ pub(super) struct Parts<'a> {
     pub(super) correlation: Option<&'a str>,
     pub(super) details: &'a Map<String, Value>,
     pub(super) personal: &'a Values,
+}
+
+/// Whether a record of this kind can tell a fact of access.
+pub(super) fn tells(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::TokenIssued
+            | Kind::TokenRevoked
+            | Kind::IssuerKeys
+            | Kind::DeviceEnrolled
+            | Kind::DeviceRevoked
+            | Kind::AccessRequested
+            | Kind::AccessApproved
+            | Kind::AccessRejected
+            | Kind::AccessEscalated
+            | Kind::AccessExpired
+            | Kind::AccessWithdrawn
+            | Kind::GrantIssued
+            | Kind::GrantBegun
+            | Kind::GlassTold
+            | Kind::GlassBroken
+            | Kind::GlassReviewed
+            | Kind::GrantRevoked
+            | Kind::GrantExpired
+            | Kind::ShareOffered
+            | Kind::ShareAccepted
+            | Kind::ShareEnded
+            | Kind::ReviewItem
+            | Kind::ReviewStarted
+            | Kind::ReviewDecided
+            | Kind::ReviewClosed
+            | Kind::TunnelDescribed
+            | Kind::TunnelDeleted
+            | Kind::AccessLocked
+            | Kind::AccessUnlocked
+            | Kind::PolicyLoaded
+            | Kind::LedgerResumed
+            | Kind::PersonalErased
+    )
 }
 
 /// The fact that a record tells, or `None` for a record that changes nothing in access.
@@ -381,6 +590,8 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             reason: parts.reason()?.ok_or("it has no reason")?,
             ticket: parts.optional("ticket")?,
             claimed: parts.list_if_any("claimed_roles")?,
+            answer_by: parts.detail("answer_by")?,
+            renews: parts.optional("renews")?,
         },
         Kind::AccessApproved => Fact::Approved {
             request: parts.request()?,
@@ -398,7 +609,21 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             object: parse("object", parts.object)?,
             requester: parts.person(Personal::Target)?,
             by: parts.person(Personal::Subject)?,
+            wanted: parts.number("wanted")?.ok_or("it doesn't say how many refusals were wanted")?,
             reason: parts.reason()?,
+        },
+        Kind::AccessEscalated => Fact::Escalated {
+            request: parts.request()?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            requester: parts.person(Personal::Target)?,
+            roles: parts.list("roles")?,
+        },
+        Kind::AccessExpired => Fact::Expired {
+            request: parts.request()?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            requester: parts.person(Personal::Target)?,
         },
         Kind::AccessWithdrawn => Fact::Withdrawn {
             request: parts.request()?,
@@ -418,7 +643,48 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             approvals: parts.number("approvals")?.ok_or("it has no approvals")?,
             starts: parts.detail("starts")?,
             ends: parts.detail("ends")?,
+            from_first_use: parts.number("from_first_use")?,
             policy: parse("policy", parts.policy)?,
+        },
+        Kind::GrantBegun => Fact::GrantBegun {
+            grant: parse("grant", parts.grant)?,
+            request: parts.request()?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            subject: parts.person(Personal::Subject)?,
+            ends: parts.detail("ends")?,
+        },
+        Kind::GlassTold => Fact::GlassTold {
+            request: parts.request()?,
+            grant: parse("grant", parts.grant)?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            subject: parts.person(Personal::Subject)?,
+            approver: parts.person(Personal::Target)?,
+        },
+        Kind::GlassBroken => Fact::GlassBroken {
+            grant: parse("grant", parts.grant)?,
+            request: parts.request()?,
+            subject: parts.person(Personal::Subject)?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            action: parse("action", parts.action)?,
+            workflows: parts.list("workflows")?,
+            skipped: parts.number("skipped")?.ok_or("it doesn't say how many were skipped")?,
+            starts: parts.detail("starts")?,
+            ends: parts.detail("ends")?,
+            policy: parse("policy", parts.policy)?,
+            reason: parts.reason()?.ok_or("it has no reason")?,
+        },
+        Kind::GlassReviewed => Fact::GlassReviewed {
+            grant: parse("grant", parts.grant)?,
+            request: parts.request()?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            subject: parts.person(Personal::Target)?,
+            by: parts.person(Personal::Subject)?,
+            verdict: parts.detail("verdict")?,
+            reason: parts.reason()?.ok_or("it has no reason")?,
         },
         Kind::GrantRevoked => Fact::GrantRevoked {
             grant: parse("grant", parts.grant)?,
@@ -435,6 +701,80 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             tenant: tenant()?,
             object: parse("object", parts.object)?,
             subject: parts.person(Personal::Target)?,
+        },
+        Kind::ShareOffered => Fact::ShareOffered {
+            share: parts.detail("share")?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            role: parts.detail("role")?,
+            to: parts.person(Personal::Target)?,
+            by: parts.actor()?,
+            until: parts.optional("until")?,
+            accept_by: parts.detail("accept_by")?,
+        },
+        Kind::ShareAccepted => Fact::ShareAccepted {
+            share: parts.detail("share")?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            by: parts.person(Personal::Subject)?,
+        },
+        Kind::ShareEnded => Fact::ShareEnded {
+            share: parts.detail("share")?,
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            to: parts.person(Personal::Target)?,
+            cause: parts.detail("cause")?,
+            by: parts.maybe_actor()?,
+            reason: parts.reason()?,
+        },
+        Kind::ReviewItem => Fact::ReviewItem {
+            review: parts.detail("review")?,
+            tenant: tenant()?,
+            subject: parts.person(Personal::Target)?,
+            role: parts.detail("role")?,
+        },
+        Kind::ReviewStarted => Fact::ReviewStarted {
+            review: parts.detail("review")?,
+            tenant: tenant()?,
+            by: parts.actor()?,
+            reviewers: parts.detail("reviewers")?,
+            deadline: parts.detail("deadline")?,
+            items: parts.number("items")?.ok_or("it has no count of items")?,
+            digest: parts.digest()?,
+        },
+        Kind::ReviewDecided => Fact::ReviewDecided {
+            review: parts.detail("review")?,
+            tenant: tenant()?,
+            item: parts.number("item")?.ok_or("it has no item")?,
+            subject: parts.person(Personal::Target)?,
+            by: parts.person(Personal::Subject)?,
+            keep: match parts.details.get("verdict").and_then(Value::as_str) {
+                Some("keep") => true,
+                Some("revoke") => false,
+                _ => return Err("its verdict can't be read".to_owned()),
+            },
+            took: parts.number("took")?.ok_or("it doesn't say how long it took")?,
+            reason: parts.reason()?.ok_or("it has no reason")?,
+        },
+        Kind::ReviewClosed => Fact::ReviewClosed {
+            review: parts.detail("review")?,
+            tenant: tenant()?,
+            by: parts.maybe_actor()?,
+            kept: parts.number("kept")?.ok_or("it has no count")?,
+            revoked: parts.number("revoked")?.ok_or("it has no count")?,
+            unreviewed: parts.number("unreviewed")?.ok_or("it has no count")?,
+        },
+        Kind::TunnelDescribed => Fact::TunnelDescribed {
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            by: parts.person(Personal::Subject)?,
+            words: parts.reason()?.ok_or("it has no description")?,
+        },
+        Kind::TunnelDeleted => Fact::TunnelDeleted {
+            tenant: tenant()?,
+            object: parse("object", parts.object)?,
+            by: parts.person(Personal::Subject)?,
+            reason: parts.reason()?.ok_or("it has no reason")?,
         },
         Kind::AccessLocked => Fact::Locked {
             target: parts.lock_target()?,
@@ -555,6 +895,16 @@ impl Parts<'_> {
 
     fn list_if_any<T: FromStr>(&self, key: &str) -> Result<Vec<T>, String> {
         if self.details.contains_key(key) { self.list(key) } else { Ok(Vec::new()) }
+    }
+
+    fn digest(&self) -> Result<Digest, String> {
+        let digest = self.details.get("digest").and_then(Value::as_str);
+        digest.and_then(Digest::parse).ok_or_else(|| "its digest can't be read".to_owned())
+    }
+
+    fn maybe_actor(&self) -> Result<Option<Actor>, String> {
+        let nobody = !self.details.contains_key("by") && self.personal.get(Personal::Subject).is_none();
+        if nobody { Ok(None) } else { self.actor().map(Some) }
     }
 
     fn request(&self) -> Result<RequestId, String> {

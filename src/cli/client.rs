@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
 use super::{
-    certificates, connect, device, grants, ledger, locks, log, login, publish, requests, search, sessions,
-    subjects, tokens, tunnels, version,
+    certificates, connect, device, glass, grants, ledger, locks, log, login, publish, requests, retention,
+    reviews, search, sessions, shares, subjects, tokens, tunnels, version,
 };
 
 /// Publish services through a Sallyport gateway, reach them, ask for leave and give it
@@ -27,6 +27,9 @@ enum Command {
     Request(requests::Ask),
     #[command(subcommand)]
     Requests(requests::Requests),
+    BreakGlass(glass::BreakGlass),
+    #[command(subcommand)]
+    Glass(glass::Glass),
     #[command(subcommand)]
     Grants(grants::Grants),
     #[command(subcommand)]
@@ -48,9 +51,17 @@ enum Command {
     #[command(subcommand)]
     Ledger(ledger::Ledger),
     #[command(subcommand)]
+    Retention(Box<retention::Asked>),
+    #[command(subcommand)]
     Subjects(subjects::Subjects),
-    /// Show published tunnels
     Tunnels(tunnels::Tunnels),
+    Share(shares::Offer),
+    Unshare(shares::Unshare),
+    Accept(shares::Accept),
+    Shares(shares::Shares),
+    #[command(subcommand)]
+    Reviews(reviews::Reviews),
+    Activity(shares::Activity),
     Log(log::Log),
     Search(Box<search::Search>),
     Disclose(subjects::Disclose),
@@ -94,6 +105,8 @@ impl Client {
             Command::Connect(command) => connect::run(connection, command).await?,
             Command::Request(command) => requests::ask(connection, command).await?,
             Command::Requests(command) => requests::run(connection, command).await?,
+            Command::BreakGlass(command) => glass::break_it(connection, command).await?,
+            Command::Glass(command) => glass::run(connection, command).await?,
             Command::Grants(command) => grants::run(connection, command).await?,
             Command::Sessions(command) => sessions::run(connection, command).await?,
             Command::Tokens(command) => tokens::run(connection, command).await?,
@@ -105,7 +118,14 @@ impl Client {
             Command::Locks => locks::list(connection).await?,
             Command::Policy(command) => locks::policy(connection, command).await?,
             Command::Ledger(command) => ledger::run(connection, command).await?,
+            Command::Retention(command) => retention::ask(connection, command).await?,
             Command::Tunnels(command) => tunnels::run(connection, command).await?,
+            Command::Share(command) => shares::offer(connection, command).await?,
+            Command::Unshare(command) => shares::unshare(connection, command).await?,
+            Command::Accept(command) => shares::accept(connection, command).await?,
+            Command::Reviews(command) => reviews::run(connection, command).await?,
+            Command::Shares(command) => shares::list(connection, command).await?,
+            Command::Activity(command) => shares::activity(connection, command).await?,
             Command::Subjects(command) => subjects::run(connection, command).await?,
             Command::Log(command) => log::run(connection, command).await?,
             Command::Search(command) => search::run(connection, command).await?,

@@ -41,6 +41,17 @@ struct Grant {
     more: Map<String, Value>,
 }
 
+/// A grant that nobody approved says so wherever it is listed.
+fn state(grant: &Grant) -> String {
+    match grant.more.get("break_glass") {
+        None | Some(Value::Null) => grant.state.clone(),
+        Some(glass) if glass.get("review").is_none_or(Value::is_null) => {
+            format!("{} BREAK-GLASS, not reviewed", grant.state)
+        }
+        Some(_) => format!("{} BREAK-GLASS", grant.state),
+    }
+}
+
 /// Runs `sallyport grants …`.
 pub(super) async fn run(connection: &Connection, command: &Grants) -> Result<(), Failure> {
     let profile = connection.profile()?;
@@ -59,7 +70,7 @@ pub(super) async fn run(connection: &Connection, command: &Grants) -> Result<(),
             let rows = grants.iter().map(|grant| {
                 vec![
                     grant.id.clone(),
-                    grant.state.clone(),
+                    state(grant),
                     grant.subject.clone(),
                     grant.object.clone(),
                     moment(&grant.expires),

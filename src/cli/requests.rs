@@ -26,6 +26,9 @@ pub(super) struct Ask {
     /// Id of the ticket that it belongs to, where the workflow wants one
     #[arg(long)]
     pub ticket: Option<String>,
+    /// Id of a grant of yours that this one is to take the place of, grant-…
+    #[arg(long, value_name = "GRANT")]
+    pub renew: Option<String>,
     /// Wait until somebody has decided
     #[arg(long)]
     pub wait: bool,
@@ -82,6 +85,9 @@ struct Request {
     asked: String,
     #[serde(default)]
     grant: Option<String>,
+    /// Who can decide on it now.
+    #[serde(default)]
+    eligible: Vec<String>,
     #[serde(flatten)]
     more: serde_json::Map<String, Value>,
 }
@@ -90,8 +96,13 @@ struct Request {
 pub(super) async fn ask(connection: &Connection, ask: &Ask) -> Result<(), Failure> {
     let profile = connection.profile()?;
     let api = Api::new(&profile);
-    let body =
-        json!({ "tunnel": ask.tunnel, "reason": ask.reason, "minutes": ask.minutes, "ticket": ask.ticket });
+    let body = json!({
+        "tunnel": ask.tunnel,
+        "reason": ask.reason,
+        "minutes": ask.minutes,
+        "ticket": ask.ticket,
+        "renews": ask.renew,
+    });
     let mut request: Request = api.post("/api/v1/requests", &body).await?;
     if !connection.json {
         say(format_args!("asked: {} for {} ({} min)", request.id, request.object, request.minutes));
@@ -178,11 +189,23 @@ fn list(connection: &Connection, requests: &[Request]) -> Result<(), Failure> {
             request.object.clone(),
             format!("{} min", request.minutes),
             moment(&request.asked),
+            deciders(&request.eligible),
             request.reason.clone(),
         ]
     });
-    say(format_args!("{}", table(&["ID", "STATE", "WHO", "WHAT", "FOR", "ASKED", "WHY"], rows)));
+    say(format_args!("{}", table(&["ID", "STATE", "WHO", "WHAT", "FOR", "ASKED", "DECIDERS", "WHY"], rows)));
     Ok(())
+}
+
+/// Who can decide, as far as a column has room.
+fn deciders(people: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let names: Vec<&str> = people.iter().take(SHOWN).map(|name| name.trim_start_matches("user:")).collect();
+    match people.len().saturating_sub(SHOWN) {
+        0 if people.is_empty() => "-".to_owned(),
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
+    }
 }
 
 /// An id that may stand in a path; whatever else was typed is refused here, not sent.

@@ -1,20 +1,23 @@
-//! `sallyportd retention`: what may go, what stays and why, legal holds, pruning.
+//! `sallyportd retention`, and `sallyport retention` through the running gateway: what may go, what stays and why, legal holds,
+//! pruning.
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use sallyport_audit::archive::{Fetched, PrunedCopy};
-use sallyport_audit::retention::{Survey, Tally};
 use sallyport_audit::selection::Selection;
 use sallyport_audit::{Kind, Seq};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::api::Api;
 use super::failure::{ExitCode, Failure};
 use super::out::say;
+use super::profile::Connection;
 use super::requests::print_json;
 use super::table::table;
 use crate::clock;
+use crate::console::{HoldView, PlanView, TallyView};
 use crate::gateway::config::Config;
 use crate::gateway::retention::{self, RetentionError};
 
@@ -27,7 +30,8 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Archive and prune what may go. Without --yes it only says what it would do. The gateway must be stopped
+    /// Archive and prune what may go. Without --yes it only says what it would do. The gateway must be stopped:
+    /// a running one is asked with `sallyport retention`
     Run {
         /// Do it
         #[arg(long)]
@@ -47,7 +51,7 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Put records under legal hold. The gateway must be stopped
+    /// Put records under legal hold. The gateway must be stopped: a running one is asked with `sallyport retention`
     Hold {
         /// A handle such as a case number; it is not secret
         name: String,
@@ -58,7 +62,7 @@ pub(super) enum Command {
         #[command(flatten)]
         who: Asker,
     },
-    /// Lift a legal hold. The gateway must be stopped
+    /// Lift a legal hold. The gateway must be stopped: a running one is asked with `sallyport retention`
     Release {
         /// The hold's name
         name: String,
@@ -74,6 +78,91 @@ pub(super) enum Command {
         json: bool,
     },
 }
+
+/// Minimum ages, legal holds and pruning, through the running gateway
+#[derive(Debug, Subcommand)]
+pub(super) enum Asked {
+    /// Say which records may go now, which stay, and why
+    Plan,
+    /// Have the gateway archive and prune what may go. Without --yes it only says what it would do. The records leave the
+    /// gateway's files when it is started next
+    Run {
+        /// Do it
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Put records under legal hold
+    Hold {
+        /// A handle such as a case number; it is not secret
+        name: String,
+        #[command(flatten)]
+        reason: Why,
+        #[command(flatten)]
+        what: Box<What>,
+    },
+    /// Lift a legal hold
+    Release {
+        /// The hold's name
+        name: String,
+        #[command(flatten)]
+        reason: Why,
+    },
+    /// List the legal holds
+    List,
+}
+
+/// Runs `sallyport retention …`.
+pub(super) async fn ask(connection: &Connection, command: &Asked) -> Result<(), Failure> {
+    let (profile, json) = (connection.profile()?, connection.json);
+    let api = Api::new(&profile);
+    match command {
+        Asked::Plan | Asked::Run { yes: false } => {
+            show(&api.get("/api/v1/retention/plan").await?, json)?;
+            if !json && matches!(command, Asked::Run { .. }) {
+                say(NOTHING_CHANGED);
+            }
+            Ok(())
+        }
+        Asked::List => list(&api.get::<Vec<HoldView>>("/api/v1/retention/holds").await?, json),
+        Asked::Run { .. } => {
+            let answer: Value = api.post("/api/v1/retention/run", &json!({})).await?;
+            if json {
+                return print_json(&answer);
+            }
+            match (answer.get("record"), answer.get("manifest").and_then(Value::as_str)) {
+                (Some(record), Some(manifest)) => say(format_args!(
+                    "pruned, as record {record} declares; the copy in the archive is listed in {manifest}. The records leave \
+                     the gateway's files when it is started next"
+                )),
+                _ => say("it goes on; `sallyport log` shows the record retention.pruned when it is done"),
+            }
+            Ok(())
+        }
+        Asked::Hold { name, reason, what } => {
+            let body = json!({ "hold": name, "reason": reason.reason, "selection": what.selection() });
+            let answer: Value = api.post("/api/v1/retention/holds", &body).await?;
+            recorded(&answer, json, &format!("hold `{name}` stands"))
+        }
+        Asked::Release { name, reason } => {
+            // A name of a hold has only characters that stand in a path; any other is refused as unknown.
+            let name: String = name.chars().filter(|letter| letter.is_ascii_graphic()).collect();
+            let path = format!("/api/v1/retention/holds/{}/release", name.replace(['/', '?', '#', '%'], "_"));
+            let answer: Value = api.post(&path, &json!({ "reason": reason.reason })).await?;
+            recorded(&answer, json, &format!("hold `{name}` is lifted"))
+        }
+    }
+}
+
+fn recorded(answer: &Value, json: bool, what: &str) -> Result<(), Failure> {
+    if json {
+        return print_json(answer);
+    }
+    let record = answer.get("record").and_then(Value::as_u64).unwrap_or_default();
+    say(format_args!("{what}, as record {record} says"));
+    Ok(())
+}
+
+const NOTHING_CHANGED: &str = "\nNothing was changed. With --yes, what may go is archived and pruned.";
 
 #[derive(Debug, Args)]
 pub(super) struct Why {
@@ -123,14 +212,14 @@ fn kind(text: &str) -> Result<Kind, String> {
 }
 
 impl What {
-    fn selection(self) -> Selection {
+    fn selection(&self) -> Selection {
         Selection {
             from: Seq::new(self.from),
             to: self.to.map(Seq::new),
-            kinds: self.kind,
-            objects: self.object,
-            sessions: self.session,
-            grants: self.grant,
+            kinds: self.kind.clone(),
+            objects: self.object.clone(),
+            sessions: self.session.clone(),
+            grants: self.grant.clone(),
             from_time: self.from_time,
             to_time: self.to_time,
             ..Selection::default()
@@ -144,14 +233,14 @@ pub(super) async fn run(config: &Config, command: Command) -> Result<(), Failure
         Command::Plan { json } => {
             let survey =
                 tokio::task::block_in_place(|| retention::plan(config, clock::now())).map_err(failed)?;
-            show(&survey, json)
+            show(&retention::plan_view(&survey), json)
         }
         Command::Run { yes: false, json, .. } => {
             let survey =
                 tokio::task::block_in_place(|| retention::plan(config, clock::now())).map_err(failed)?;
-            show(&survey, json)?;
+            show(&retention::plan_view(&survey), json)?;
             if !json {
-                say("\nNothing was changed. With --yes, what may go is archived and pruned.");
+                say(NOTHING_CHANGED);
             }
             Ok(())
         }
@@ -181,7 +270,10 @@ pub(super) async fn run(config: &Config, command: Command) -> Result<(), Failure
             say(format_args!("hold `{name}` is lifted, as record {} says", receipt.map_err(failed)?.seq));
             Ok(())
         }
-        Command::List { json } => list(config, json).map_err(failed)?,
+        Command::List { json } => {
+            let holds = tokio::task::block_in_place(|| retention::standing_holds(config)).map_err(failed)?;
+            list(&retention::hold_views(&holds), json)
+        }
     }
 }
 
@@ -226,62 +318,44 @@ fn fetch(config: &Config, directory: &Path, json: bool) -> Result<Result<(), Fai
     Ok(Ok(()))
 }
 
-fn list(config: &Config, json: bool) -> Result<Result<(), Failure>, RetentionError> {
-    let holds = tokio::task::block_in_place(|| retention::standing_holds(config))?;
+fn list(holds: &[HoldView], json: bool) -> Result<(), Failure> {
     if json {
-        let holds: Vec<_> = holds
-            .iter()
-            .map(|hold| json!({ "hold": hold.name, "since": hold.since, "record": hold.placed, "selection": hold.selection }))
-            .collect();
-        return Ok(print_json(&holds));
+        return print_json(&holds);
     }
     let rows = holds.iter().map(|hold| {
         let selection = serde_json::to_string(&hold.selection).unwrap_or_default();
         let selection = if selection == "{}" { "everything".to_owned() } else { selection };
-        vec![hold.name.clone(), format!("{:.0}", hold.since), hold.placed.to_string(), selection]
+        vec![hold.hold.clone(), format!("{:.0}", hold.since), hold.record.to_string(), selection]
     });
     say(table(&["HOLD", "SINCE", "RECORD", "WHAT"], rows));
-    Ok(Ok(()))
+    Ok(())
 }
 
-fn show(survey: &Survey, json: bool) -> Result<(), Failure> {
-    let plan = &survey.plan;
-    let tally = |tally: &Tally| json!({ "records": tally.records, "bytes": tally.bytes, "first": tally.first, "last": tally.last });
+fn show(plan: &PlanView, json: bool) -> Result<(), Failure> {
     if json {
-        let stay: Vec<_> = plan
-            .stay
-            .iter()
-            .map(|(why, found)| json!({ "why": why.to_string(), "what": tally(found) }))
-            .collect();
-        return print_json(&json!({
-            "records": survey.records, "pruned_before": survey.pruned, "gone": plan.gone,
-            "prune_before": plan.size, "go": tally(&plan.go), "stay": stay, "rules": survey.policy().digest(),
-        }));
+        return print_json(plan);
     }
-    let frameworks: Vec<_> = survey
-        .policy()
-        .frameworks()
-        .map(|framework| format!("{framework} {} days", framework.days()))
-        .collect();
-    say(format_args!("Rules: {} (digest {})", frameworks.join(", "), survey.policy().digest()));
-    say(format_args!("Records: {}, of which {} were pruned earlier", survey.records, plan.gone));
-    if plan.size == 0 {
+    say(format_args!("Rules: {} (digest {})", plan.frameworks.join(", "), plan.rules));
+    say(format_args!("Records: {}, of which {} were pruned earlier", plan.records, plan.gone));
+    if plan.prune_before == 0 {
         say("Nothing may go now.\n");
     } else {
         say(format_args!(
             "{} may go now, {}. What stays of the records before {} is written anew.\n",
             plan.go.records,
             extent(&plan.go),
-            plan.size
+            plan.prune_before
         ));
     }
-    let rows =
-        plan.stay.iter().map(|(why, found)| vec![found.records.to_string(), extent(found), why.to_string()]);
+    let rows = plan
+        .stay
+        .iter()
+        .map(|stay| vec![stay.what.records.to_string(), extent(&stay.what), stay.why.clone()]);
     say(table(&["STAY", "", "WHY"], rows));
     Ok(())
 }
 
-fn extent(tally: &Tally) -> String {
+fn extent(tally: &TallyView) -> String {
     match (tally.first, tally.last) {
         (Some(first), Some(last)) => format!("{} bytes, between {first} and {last}", tally.bytes),
         _ => String::new(),

@@ -11,7 +11,7 @@ use super::profile::Connection;
 use super::requests::{print_json, segment};
 use super::table::{moment, table};
 
-/// See published tunnels, or take one away
+/// See published tunnels, describe one, or take one away
 #[derive(Debug, Args)]
 pub(super) struct Tunnels {
     #[command(subcommand)]
@@ -20,7 +20,14 @@ pub(super) struct Tunnels {
 
 #[derive(Debug, Subcommand)]
 enum Deed {
-    /// End a tunnel and its sessions; its publisher is told to go (to keep it away, lock the tunnel)
+    /// Write the words that describe a tunnel
+    Describe {
+        /// Its name
+        name: String,
+        /// One line
+        description: String,
+    },
+    /// End a tunnel, its sessions, its shares and the grants for it; its publisher is told to go (to keep it away, lock the tunnel)
     Delete {
         /// Its name
         name: String,
@@ -37,13 +44,19 @@ struct Tunnel {
     state: String,
     owner: String,
     since: String,
+    #[serde(default)]
+    description: Option<String>,
     #[serde(flatten)]
     more: Map<String, Value>,
 }
 
 /// Runs `sallyport tunnels …`.
 pub(super) async fn run(connection: &Connection, tunnels: &Tunnels) -> Result<(), Failure> {
-    let Some(Deed::Delete { name, reason }) = &tunnels.command else { return list(connection).await };
+    let (name, reason) = match &tunnels.command {
+        None => return list(connection).await,
+        Some(Deed::Describe { name, description }) => return describe(connection, name, description).await,
+        Some(Deed::Delete { name, reason }) => (name, reason),
+    };
     let profile = connection.profile()?;
     let path = format!("/api/v1/tunnels/{}/delete", segment(name)?);
     let answer: Value = Api::new(&profile).post(&path, &json!({ "reason": reason })).await?;
@@ -51,6 +64,17 @@ pub(super) async fn run(connection: &Connection, tunnels: &Tunnels) -> Result<()
         return print_json(&answer);
     }
     say(format_args!("{name}: deleted; its sessions are cut"));
+    Ok(())
+}
+
+async fn describe(connection: &Connection, name: &str, description: &str) -> Result<(), Failure> {
+    let profile = connection.profile()?;
+    let path = format!("/api/v1/tunnels/{}/describe", segment(name)?);
+    let answer: Value = Api::new(&profile).post(&path, &json!({ "description": description })).await?;
+    if connection.json {
+        return print_json(&answer);
+    }
+    say(format_args!("{name}: {description}"));
     Ok(())
 }
 
@@ -71,9 +95,10 @@ async fn list(connection: &Connection) -> Result<(), Failure> {
             tunnel.state.clone(),
             tunnel.owner.clone(),
             moment(&tunnel.since),
+            tunnel.description.clone().unwrap_or_default(),
         ]
     });
-    say(format_args!("{}", table(&["NAME", "KIND", "STATE", "OWNER", "SINCE"], rows)));
+    say(format_args!("{}", table(&["NAME", "KIND", "STATE", "OWNER", "SINCE", "WHAT IT IS"], rows)));
     Ok(())
 }
 

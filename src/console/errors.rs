@@ -54,21 +54,45 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         Refused::NotAllowed { .. }
         | Refused::OwnRequest { .. }
         | Refused::NotEligible { .. }
+        | Refused::TooNear { .. }
+        | Refused::GlassUnreviewed { .. }
+        | Refused::MoreThanOwn { .. }
+        | Refused::OwnItem { .. }
+        | Refused::NoReviewer { .. }
         | Refused::LockElsewhere { .. }
         | Refused::OtherTenant { .. } => StatusCode::FORBIDDEN,
         Refused::NoSuchRequest { .. }
         | Refused::NoSuchGrant { .. }
+        | Refused::NoSuchShare { .. }
+        | Refused::NoSuchReview { .. }
+        | Refused::NoSuchItem { .. }
         | Refused::NoSuchToken { .. }
         | Refused::NoSuchDevice { .. } => StatusCode::NOT_FOUND,
         Refused::TooManyPending { .. } | Refused::TenantFull { .. } => StatusCode::TOO_MANY_REQUESTS,
         Refused::Minutes { .. }
         | Refused::TicketNeeded { .. }
+        | Refused::OwnShare
+        | Refused::NoReviewers { .. }
+        | Refused::ReviewTime { .. }
+        | Refused::ReviewTooLarge { .. }
+        | Refused::ShareTime { .. }
         | Refused::TokenLife
         | Refused::LockEnd
         | Refused::OutsideName { .. }
         | Refused::ReasonNames
         | Refused::NoTokenFor { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Refused::AlreadyApproved { .. }
+        | Refused::AlreadyDenied { .. }
+        | Refused::GrantBegun { .. }
+        | Refused::GlassReviewed { .. }
+        | Refused::ItemDecided { .. }
+        | Refused::ReviewOver { .. }
+        | Refused::TooManyReviews { .. }
+        | Refused::ShareExists { .. }
+        | Refused::TooManyShares { .. }
+        | Refused::NotOffered { .. }
+        | Refused::ShareEnded { .. }
+        | Refused::EmptyRole { .. }
         | Refused::NotPending { .. }
         | Refused::GrantEnded { .. }
         | Refused::TokenRevoked { .. }

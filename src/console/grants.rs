@@ -44,7 +44,7 @@ pub(super) async fn revoke(
     Ok(Json(grant.map_or_else(|| json!({ "id": text, "state": "revoked" }), view)))
 }
 
-fn view(grant: &Grant) -> Value {
+pub(super) fn view(grant: &Grant) -> Value {
     let state = match grant.status {
         GrantStatus::Live => "live",
         GrantStatus::Revoked { .. } => "revoked",
@@ -60,6 +60,9 @@ fn view(grant: &Grant) -> Value {
         "request": grant.request,
         "starts": grant.starts.to_string(),
         "expires": grant.ends.to_string(),
+        "begun": grant.begun.map(|at| at.to_string()),
+        "minutes_from_first_use": grant.from_first_use,
+        "break_glass": grant.glass,
         "policy": grant.policy,
         "status": grant.status,
     })

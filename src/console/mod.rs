@@ -9,14 +9,18 @@ mod devices;
 mod disclosing;
 mod errors;
 mod extract;
+mod glass;
 mod grants;
 mod health;
 mod ledger;
 mod policy;
 mod records;
 mod requests;
+mod retention;
+mod reviews;
 mod search;
 mod sessions;
+mod shares;
 mod status;
 mod subjects;
 mod tokens;
@@ -61,6 +65,8 @@ pub struct Parts {
     pub data_keys: Arc<dyn DataKeys>,
     /// What may stand against an erasure.
     pub holds: Arc<dyn Holds>,
+    /// Minimum ages, legal holds and pruning.
+    pub retention: Retention,
     /// Erasures that are still to be recorded.
     pub untold: Untold,
     /// Held while somebody is erased: one at a time.
@@ -83,6 +89,7 @@ pub struct Parts {
     pub domain: String,
 }
 
+pub use retention::{HoldView, PlanView, Retention, StayView, Steward, TallyView, Trouble};
 pub use subjects::{DataKeys, Holds, Untold};
 
 /// How far witnessing has come, and what follows when it does not.
@@ -128,11 +135,22 @@ fn api(shared: Shared) -> Router {
         .route("/api/v1/requests/{id}/approve", post(requests::approve))
         .route("/api/v1/requests/{id}/deny", post(requests::deny))
         .route("/api/v1/requests/{id}/withdraw", post(requests::withdraw))
+        .route("/api/v1/glass", get(glass::list).post(glass::break_it))
+        .route("/api/v1/glass/{id}/review", post(glass::review))
         .route("/api/v1/grants", get(grants::list))
         .route("/api/v1/grants/{id}/revoke", post(grants::revoke))
         .route("/api/v1/sessions", get(sessions::list))
         .route("/api/v1/sessions/{id}/kill", post(sessions::kill))
+        .route("/api/v1/reviews", get(reviews::list).post(reviews::start))
+        .route("/api/v1/reviews/{id}", get(reviews::one))
+        .route("/api/v1/reviews/{id}/decide", post(reviews::decide))
+        .route("/api/v1/reviews/{id}/close", post(reviews::close))
+        .route("/api/v1/shares", get(shares::list).post(shares::offer))
+        .route("/api/v1/shares/{id}/accept", post(shares::accept))
+        .route("/api/v1/shares/{id}/end", post(shares::end))
         .route("/api/v1/tunnels", get(tunnels::list))
+        .route("/api/v1/tunnels/{name}/describe", post(tunnels::describe))
+        .route("/api/v1/tunnels/{name}/activity", get(tunnels::activity))
         .route("/api/v1/tunnels/{name}/delete", post(tunnels::delete))
         .route("/api/v1/tokens", get(tokens::list).post(tokens::issue))
         .route("/api/v1/tokens/join", post(tokens::join))
@@ -145,6 +163,10 @@ fn api(shared: Shared) -> Router {
         .route("/api/v1/locks/release", post(policy::unlock))
         .route("/api/v1/policy/reload", post(policy::reload))
         .route("/api/v1/ledger/scrub", post(ledger::scrub))
+        .route("/api/v1/retention/plan", get(retention::plan))
+        .route("/api/v1/retention/run", post(retention::run))
+        .route("/api/v1/retention/holds", get(retention::holds).post(retention::hold))
+        .route("/api/v1/retention/holds/{name}/release", post(retention::release))
         .route("/api/v1/records", get(records::list))
         .route("/api/v1/audit/records", get(search::search))
         .route("/api/v1/records/{seq}/disclose", post(disclosing::disclose))

@@ -20,6 +20,7 @@ pub(super) struct AskBody {
     reason: String,
     minutes: u32,
     ticket: Option<String>,
+    renews: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -38,7 +39,7 @@ pub(super) struct Approval {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MaybeWhy {
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
 }
 
 pub(super) async fn ask(
@@ -52,6 +53,7 @@ pub(super) async fn ask(
         minutes: body.minutes,
         reason: caller.parse(&body.reason)?,
         ticket: body.ticket.as_deref().map(|ticket| caller.parse(ticket)).transpose()?,
+        renews: body.renews.as_deref().map(|grant| caller.parse(grant)).transpose()?,
     };
     let id = shared.access.request(&caller.identity, ask).await.map_err(|error| caller.refused(&error))?;
     Ok((StatusCode::CREATED, Json(view(&find(&shared, &caller, id)?))))
@@ -125,24 +127,19 @@ fn parse_id(caller: &Caller, text: &str) -> Result<RequestId, Problem> {
 fn find(shared: &Shared, caller: &Caller, id: RequestId) -> Result<RequestView, Problem> {
     shared
         .access
-        .requests(&caller.identity, &RequestFilter::default())
-        .into_iter()
-        .find(|view| view.request.id == id)
+        .find_request(&caller.identity, id)
         .ok_or_else(|| Problem::bad_id(&caller.correlation, "request that you may see", &id.to_string()))
 }
 
 fn view(view: &RequestView) -> Value {
     let request = &view.request;
-    let (state, grant) = match &request.status {
-        RequestStatus::Pending => ("pending", None),
-        RequestStatus::Granted { grant } => ("granted", Some(grant.to_string())),
-        RequestStatus::Rejected { .. } => ("rejected", None),
-        RequestStatus::Withdrawn { .. } => ("withdrawn", None),
-        RequestStatus::Lapsed { .. } => ("lapsed", None),
+    let grant = match &request.status {
+        RequestStatus::Granted { grant } => Some(grant.to_string()),
+        _ => None,
     };
     json!({
         "id": request.id,
-        "state": state,
+        "state": request.status.as_str(),
         "subject": request.subject,
         "object": request.object,
         "action": request.action,
@@ -151,7 +148,11 @@ fn view(view: &RequestView) -> Value {
         "minutes": request.minutes,
         "asked": request.at.to_string(),
         "workflows": request.workflows,
+        "answer_by": request.answer_by.to_string(),
+        "renews": request.renews,
+        "escalated": request.escalated,
         "approvals": request.approvals,
+        "denials": request.denials,
         "decision": request.status,
         "grant": grant,
         "waits_for": view.waits_for,

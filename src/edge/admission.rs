@@ -149,7 +149,7 @@ async fn decide(
             "check the name",
         ))
     })?;
-    let (explanation, ask) = match edge.access.authorize(identity, &object, Action::Connect, &context) {
+    let (explanation, ask) = match edge.access.admit(identity, &object, Action::Connect, &context).await {
         Decision::Allowed(permit) => return Ok(permit),
         Decision::NeedsApproval { explanation, .. } => (explanation, true),
         Decision::Denied { explanation } => (explanation, false),

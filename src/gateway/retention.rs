@@ -1,8 +1,9 @@
 //! Retention, for the operator of a gateway: what may go, who holds what, and pruning.
 //!
 //! To look needs the ledger's files alone, also while the gateway runs. To change something is a record, so it needs the
-//! ledger and its keys; one process only may hold them, so the gateway must be stopped. Who asks is either a person, whom
-//! a token names and policy must let administer the ledger, or whoever has the host and the keys: the operator.
+//! ledger and its keys, which one process only may hold: the running gateway, whom its admins ask ([`Running`]), or, when that is
+//! stopped, these functions. What is recorded is the same. Who asks is a person, whom a token names and policy must let
+//! administer the ledger, or whoever has the host and the keys: the operator.
 
 use std::path::Path;
 
@@ -12,17 +13,18 @@ use sallyport_audit::journal::Files;
 use sallyport_audit::ledger::RealDisk;
 use sallyport_audit::ledger::pruning::{Pruned, PruningError, prune};
 use sallyport_audit::retention::{
-    HoldError, Holds, Survey, SurveyError, held_draft, holds, released_draft, survey,
+    Hold, HoldError, Holds, Survey, SurveyError, Tally, held_draft, holds, released_draft, survey,
 };
 use sallyport_audit::selection::Selection;
 use sallyport_audit::sink::{CursorError, CursorStore as _, FileCursor};
-use sallyport_audit::{Draft, Receipt};
+use sallyport_audit::{Draft, Ledger, LedgerError, Receipt, Seq};
 
 use super::config::{ArchivePlace, Config};
 use super::parts::{GatewayError, Parts, open_keys, origin};
 use super::s3::S3Archive;
 use crate::access::{Action, AuthError, Context, Decision, Object, Part};
 use crate::clock;
+use crate::console::{HoldView, PlanView, StayView, Steward, TallyView, Trouble};
 use crate::tunnel::client::DialError;
 
 /// Why retention did not do what it was asked to.
@@ -75,6 +77,9 @@ impl RetentionError {
     /// What to do next.
     pub fn hint(&self) -> String {
         match self {
+            Self::Gateway(error) if matches!(**error, GatewayError::Ledger(LedgerError::Locked { .. })) => {
+                "the gateway runs: ask it with `sallyport retention`, or stop the other gateway".to_owned()
+            }
             Self::Gateway(error) => error.hint(),
             Self::Survey(error) => error.hint().to_owned(),
             Self::Hold(error) => error.hint().to_owned(),
@@ -107,8 +112,16 @@ pub async fn hold(
     selection: &Selection,
     token: Option<&str>,
 ) -> Result<Receipt, RetentionError> {
-    let draft = held_draft(name, reason, selection, &standing_holds(config)?)?;
+    let draft = held(config, name, reason, selection)?;
     record(config, token, draft).await
+}
+
+fn held(config: &Config, name: &str, reason: &str, selection: &Selection) -> Result<Draft, RetentionError> {
+    Ok(held_draft(name, reason, selection, &standing_holds(config)?)?)
+}
+
+fn released(config: &Config, name: &str, reason: &str) -> Result<Draft, RetentionError> {
+    Ok(released_draft(name, reason, &standing_holds(config)?)?)
 }
 
 /// Lifts a legal hold.
@@ -118,7 +131,7 @@ pub async fn release(
     reason: &str,
     token: Option<&str>,
 ) -> Result<Receipt, RetentionError> {
-    let draft = released_draft(name, reason, &standing_holds(config)?)?;
+    let draft = released(config, name, reason)?;
     record(config, token, draft).await
 }
 
@@ -126,7 +139,10 @@ pub async fn release(
 pub async fn run(config: &Config, now: Timestamp, token: Option<&str>) -> Result<Pruned, RetentionError> {
     let archive = archive(config)?;
     let parts = open(config).await?;
-    let pruned = prune_with(config, now, &parts, archive.as_ref(), token).await;
+    let pruned = match who(&parts, token) {
+        Ok(who) => prune_with(config, now, &parts.ledger, archive.as_ref(), &who).await,
+        Err(error) => Err(error),
+    };
     let closed = close(parts).await;
     let pruned = pruned?;
     closed?;
@@ -138,14 +154,13 @@ pub async fn run(config: &Config, now: Timestamp, token: Option<&str>) -> Result
 async fn prune_with(
     config: &Config,
     now: Timestamp,
-    parts: &Parts,
+    ledger: &Ledger,
     archive: &dyn Archive,
-    token: Option<&str>,
+    who: &Who,
 ) -> Result<Pruned, RetentionError> {
-    let who = who(parts, token)?;
-    // Asked again under the ledger's lock: a hold may have been placed since somebody looked.
+    // Asked again when it is our turn: a hold may have been placed since somebody looked.
     let survey = plan(config, now)?;
-    Ok(prune(&parts.ledger, &files(config), &RealDisk, &survey, archive, |draft| who.sign(draft)).await?)
+    Ok(prune(ledger, &files(config), &RealDisk, &survey, archive, |draft| who.sign(draft)).await?)
 }
 
 async fn record(config: &Config, token: Option<&str>, draft: Draft) -> Result<Receipt, RetentionError> {
@@ -226,6 +241,89 @@ pub fn fetch(
     Ok(())
 }
 
+/// The steward of the running gateway, whose console sees to who may ask.
+pub(super) struct Running {
+    config: Config,
+}
+
+impl Running {
+    pub(super) fn new(config: Config) -> Self {
+        Self { config }
+    }
+}
+
+impl Steward for Running {
+    fn plan(&self, now: Timestamp) -> Result<PlanView, Trouble> {
+        Ok(plan_view(&plan(&self.config, now)?))
+    }
+
+    fn holds(&self) -> Result<Vec<HoldView>, Trouble> {
+        Ok(hold_views(&standing_holds(&self.config)?))
+    }
+
+    fn held(&self, name: &str, reason: &str, selection: &Selection) -> Result<Draft, Trouble> {
+        Ok(held(&self.config, name, reason, selection)?)
+    }
+
+    fn released(&self, name: &str, reason: &str) -> Result<Draft, Trouble> {
+        Ok(released(&self.config, name, reason)?)
+    }
+
+    fn prune(&self, ledger: &Ledger, now: Timestamp, subject: &str) -> Result<Pruned, Trouble> {
+        let archive = archive(&self.config)?;
+        let who = Who::Person(subject.to_owned());
+        let work = prune_with(&self.config, now, ledger, archive.as_ref(), &who);
+        Ok(tokio::runtime::Handle::current().block_on(work)?)
+    }
+}
+
+impl From<RetentionError> for Trouble {
+    fn from(error: RetentionError) -> Self {
+        let asked_wrongly = match &error {
+            RetentionError::Hold(_) | RetentionError::NoArchive => true,
+            RetentionError::Pruning(error) => matches!(error, PruningError::Nothing),
+            _ => false,
+        };
+        let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+        let what = causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"));
+        Self { asked_wrongly, what, hint: error.hint() }
+    }
+}
+
+/// A plan, for programs and for print.
+pub fn plan_view(survey: &Survey) -> PlanView {
+    let tally = |tally: &Tally| TallyView {
+        records: tally.records,
+        bytes: tally.bytes,
+        first: tally.first.map(Seq::get),
+        last: tally.last.map(Seq::get),
+    };
+    let (plan, policy) = (&survey.plan, survey.policy());
+    let frameworks = policy.frameworks().map(|framework| format!("{framework} {} days", framework.days()));
+    let stay = plan.stay.iter().map(|(why, found)| StayView { why: why.to_string(), what: tally(found) });
+    PlanView {
+        frameworks: frameworks.collect(),
+        rules: policy.digest().to_string(),
+        records: survey.records,
+        pruned_before: survey.pruned,
+        gone: plan.gone,
+        prune_before: plan.size,
+        go: tally(&plan.go),
+        stay: stay.collect(),
+    }
+}
+
+/// The holds, likewise.
+pub fn hold_views(holds: &Holds) -> Vec<HoldView> {
+    let view = |hold: &Hold| HoldView {
+        hold: hold.name.clone(),
+        since: hold.since,
+        record: hold.placed.get(),
+        selection: hold.selection.clone(),
+    };
+    holds.iter().map(view).collect()
+}
+
 /// From this record on some sink still has to deliver.
 fn unread(config: &Config) -> Result<u64, RetentionError> {
     let origin = origin(config);
@@ -242,7 +340,7 @@ fn files(config: &Config) -> Files {
 #[cfg(test)]
 mod tests {
     use jiff::SignedDuration;
-    use sallyport_audit::{Kind, Outcome, Seq};
+    use sallyport_audit::{Kind, Outcome};
 
     use super::*;
     use crate::gateway::s3::service::{Fault, TestService};
@@ -312,6 +410,36 @@ mod tests {
         close(parts).await.unwrap();
         release(&config, "case-1", "settled", None).await.unwrap();
         assert_eq!(standing_holds(&config).unwrap().iter().count(), 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_running_gateway_declares_what_it_prunes_and_its_next_start_takes_it_out() {
+        let (_state, config) = world().await;
+        let parts = open(&config).await.unwrap();
+        let steward = Running::new(config.clone());
+        let placed = steward.held("case-1", "a court asked", &Selection::default()).unwrap();
+        parts.ledger.append(placed.subject("user:admin")).await.unwrap();
+        let prune = async |parts: &Parts| {
+            let (ledger, steward) = (parts.ledger.clone(), Running::new(config.clone()));
+            let work =
+                tokio::task::spawn_blocking(move || steward.prune(&ledger, in_seven_years(), "user:admin"));
+            work.await.unwrap()
+        };
+        assert!(prune(&parts).await.unwrap_err().asked_wrongly, "everything is held");
+        assert!(steward.held("case-1", "again", &Selection::default()).unwrap_err().asked_wrongly);
+        parts.ledger.append(steward.released("case-1", "settled").unwrap()).await.unwrap();
+        let before = steward.plan(in_seven_years()).unwrap();
+        let done = prune(&parts).await.unwrap();
+        let entry = parts.ledger.reader().get(done.receipt.seq).unwrap().unwrap();
+        assert_eq!(entry.personal.text(sallyport_audit::Personal::Subject), Some("user:admin"));
+        // Until the next start all is there, and more can be recorded, held and pruned.
+        assert!(parts.ledger.reader().get(Seq::new(20)).unwrap().is_some());
+        assert_eq!(steward.plan(in_seven_years()).unwrap().pruned_before, 0);
+        prune(&parts).await.unwrap();
+        close(parts).await.unwrap();
+        close(open(&config).await.unwrap()).await.unwrap();
+        let after = steward.plan(in_seven_years()).unwrap();
+        assert_eq!(after.pruned_before, before.prune_before);
     }
 
     #[tokio::test(flavor = "multi_thread")]

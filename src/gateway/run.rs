@@ -21,6 +21,7 @@ use super::evidence::{record_start, watch_keys};
 use super::holds::LegalHolds;
 use super::issuers::{Outsiders, withdraw_others};
 use super::parts::{GatewayError, Parts, cosign, open_keys};
+use super::retention::Running;
 use super::tls::{Certificates, ClientAuthority};
 use super::{heartbeat, probes, sinks, tls, witnesses};
 use crate::access::Tenant;
@@ -177,6 +178,7 @@ async fn serve(
         keys: keys.clone(),
         data_keys: parts.vault.clone(),
         holds: Arc::new(LegalHolds(ledger.reader())),
+        retention: console::Retention::new(Arc::new(Running::new(config.clone()))),
         untold: console::Untold::default(),
         erasing: tokio::sync::Mutex::new(()),
         readers: tokio::sync::Semaphore::new(console::READERS),

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 #[derive(Clone)]
 pub struct Readiness {
     witnessed: Option<watch::Receiver<Witnessed>>,
-    /// Sessions wait while nothing can be signed.
+    /// Sessions wait while nothing can be recorded.
     queueing: bool,
     ledger: watch::Receiver<LedgerStatus>,
     hsm: watch::Receiver<Health>,
@@ -61,7 +61,7 @@ impl Readiness {
         Self { witnessed: Some(witnessed), ..self }
     }
 
-    /// Lets sessions wait while nothing can be signed.
+    /// Lets sessions wait while nothing can be recorded, because of keys or disk.
     #[must_use]
     pub fn and_queueing(self, queueing: bool) -> Self {
         Self { queueing, ..self }
@@ -69,7 +69,7 @@ impl Readiness {
 
     /// `Ok` if a session may be begun now: it can be recorded, or may wait until it can.
     pub fn admits(&self) -> Result<(), Unready> {
-        let stalled = matches!(&*self.ledger.borrow(), LedgerStatus::Stalled { .. });
+        let stalled = self.ledger.borrow().may_pass();
         match self.check() {
             Err(Unready::Hsm(_)) if self.queueing => self.watched(),
             Err(Unready::Ledger(_)) if self.queueing && stalled => self.watched(),

@@ -37,6 +37,7 @@ mod mtls;
 mod outage;
 mod outsiders;
 mod publishing;
+mod retention;
 mod revocation;
 mod rotation;
 mod secrecy;

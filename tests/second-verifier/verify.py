@@ -8,7 +8,7 @@ nothing to write by hand). Where it and auditctl disagree, one of them or the do
 
 One line per ledger; ends with 0 if all are verified, 1 if one is broken, 3 if one could not be evaluated.
 """
-import argparse, base64, functools, hashlib, json, pathlib, re, struct, subprocess, sys, tempfile
+import argparse, base64, functools, hashlib, json, pathlib, re, struct, subprocess, sys, tempfile, unicodedata
 
 KINDS = set(re.findall(r"^\| `([a-z]+\.[a-z]+)` \|", (pathlib.Path(__file__).parents[2] / "docs/ledger-format.md").read_text(), re.M))
 REQUIRED = {"v": int, "seq": int, "time": str, "prev": str, "kind": str, "result": str, "node": str}
@@ -60,16 +60,18 @@ def ed25519(key, message, signature):
 
 def parse_head(note):
     """(origin, size, root, text, [(name, hash, signature)])"""
+    if len(note) > 131072: raise Broken("the note is too long")
     try: note = note.decode()
     except UnicodeDecodeError: raise Broken("the head is not UTF-8")
     text, blank, lines = note.rpartition("\n\n")
-    if not blank or not lines.endswith("\n") or any(ord(c) < 32 and c != "\n" or c == "\x7f" for c in note): raise Broken("not a signed note")
-    signatures = []
-    for line in lines[:-1].split("\n"):
+    if not blank or not lines.endswith("\n") or any(unicodedata.category(c) == "Cc" and c != "\n" for c in note): raise Broken("not a signed note")
+    signatures, lines = [], lines[:-1].split("\n")
+    if len(lines) > 64: raise Broken("too many signatures")
+    for line in lines:
         match = re.fullmatch(r"— ([^\s+]+) ([A-Za-z0-9+/]+={0,2})", line)
         try: raw = base64.b64decode(match[2], validate=True)
         except Exception: raise Broken("not a signature line")
-        if len(raw) < 5 or base64.b64encode(raw).decode() != match[2]: raise Broken("not a signature line")
+        if len(raw) < 5 or len(match[1].encode()) > 255 or base64.b64encode(raw).decode() != match[2]: raise Broken("not a signature line")
         signatures.append((match[1], raw[:4], raw[4:]))
     try:
         origin, size, root = text.split("\n")
@@ -84,17 +86,22 @@ def signed(head, keys):
     if not all(known): raise Forged("a false signature")
     return bool(known)
 
+def signed_by(head, keys):
+    try: return signed(head, keys)
+    except Forged: return False
+
 class Signers:
     """Section 9, who may sign: the ledger's own keys with the sizes that each may sign, and the key that one of them has lent to."""
     def __init__(self, given): self.given, self.own, self.delegates, self.lent, self.anchored = given, [], [], None, False
 
     def head(self, head, records, before=None):
         """Judges the head over the group of these records, and takes in what they say. If there is none any more, `before` is the last that is there."""
-        size, rotation, delegation = head[1], None, None
+        size, rotation, delegation, resumed = head[1], None, None, None
         signed(head, self.given)
         for record in records:
             if rotation: raise Forged("a record behind a rotation in its group")
             details = record.get("details", {})
+            if record["kind"] == "ledger.resumed" and "key" in details: resumed = record["seq"], named_or_none(details["key"])
             if record["result"] != "success" or details.get("role") != "ledger": continue
             try:
                 if record["kind"] == "key.rotated": rotation = named(details["old"]), named(details["new"])
@@ -103,6 +110,14 @@ class Signers:
                     life = delegation[1] - moment(record["time"])
                     if type(delegation[2]) is not int or delegation[2] < 1 or not 0 <= life <= 86400 * 10**9: raise ValueError
             except (KeyError, TypeError, ValueError, AttributeError): raise Forged("a rotation or delegation that is not one")
+        if resumed:  # an epoch under a key that no record before names: nobody before vouches for it
+            kept, key = resumed
+            if not key or not signed(head, [key]) or not self.own or key in [k for k, *_ in self.own] or rotation or delegation: raise Forged("a false successor")
+            if self.lent: self.lent, self.delegates[-1][2] = None, kept
+            self.own[-1][2] = kept
+            self.own.append([key, kept, None])
+            self.anchored = key in self.given
+            return
         if self.own: office = self.own[-1][0]
         else:
             first = [k for k in [records and records[0]["kind"] == "ledger.created" and named_or_none(records[0].get("details", {}).get("key"))] if k]
@@ -344,7 +359,8 @@ def declaration(record, first, current, signers):
     if lost is not None:
         if type(lost) is not str: raise Broken("no lost head")
         head = parse_head(lost.encode())
-        if not signers.statement(head, True) or head[0] != said["origin_before"]: raise Broken("a false lost head")
+        successor = [key] if (key := named_or_none(said.get("key"))) else []
+        if not signers.statement(head, True) and not signed_by(head, successor) or head[0] != said["origin_before"]: raise Broken("a false lost head")
     elif before > now: raise Broken("an epoch is skipped")
     if first_missing != first or at_least != max(0, (head[1] if head else 0) - first): raise Broken("a false range")
     return epoch, said["origin"], first, at_least, head and head[2]

@@ -54,7 +54,7 @@ enum Command {
     /// Map the records of a period to the controls of SOC 2, ISO 27001 or HIPAA.
     Report(report::Arguments),
     /// List records, or search for some, without checking them.
-    #[command(visible_alias = "search")]
+    #[command(visible_aliases = ["search", "tail"])]
     Log(log::Arguments),
     /// Count records by kind, result and day, without checking them.
     Stats(stats::Arguments),

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use clap::Args;
 use sallyport_audit::disk::RealDisk;
 use sallyport_audit::journal::Files;
+use sallyport_audit::note::PublicKey;
 use sallyport_audit::recovery::{
     Evidence, Move, Plan, RecoveryError, Survey, carry_out, interrupted, survey, waiting,
 };
@@ -34,6 +35,10 @@ pub(crate) struct Arguments {
     /// An older copy of the whole directory was put back, and nothing in it shows that.
     #[arg(long)]
     restored: bool,
+    /// The ledger's key was replaced by KEY, which the gateway has now, and the record of that is among the lost ones. Give
+    /// KEY among the keys, too. The new epoch says so, and only who is given KEY believes it.
+    #[arg(long, value_name = "KEY", value_parser = public_key)]
+    handed_over_to: Option<PublicKey>,
     /// Only show what was found and what would be done. This is what happens without --apply, too.
     #[arg(long, conflicts_with = "apply")]
     dry_run: bool,
@@ -50,6 +55,10 @@ pub(crate) struct Arguments {
     /// person. Without this all of them end, and so does every grant in any case.
     #[arg(long)]
     keep_tokens: bool,
+}
+
+fn public_key(text: &str) -> Result<PublicKey, String> {
+    PublicKey::parse(text).map_err(|error| error.to_string())
 }
 
 /// The longest text of a person that is taken, in bytes.
@@ -70,6 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         keys: keys(&arguments.keys)?,
         checkpoints: arguments.checkpoint.iter().map(|path| checkpoint(path)).collect::<Result<_, _>>()?,
         restored: arguments.restored,
+        handed_over_to: arguments.handed_over_to.clone(),
     };
     let found = survey(&files, &evidence).map_err(failed)?;
     show(&mut out, directory, &found).map_err(|error| Failure::output(&error))?;
@@ -80,7 +90,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     // A plan that was made earlier is good for as long as nothing has changed and no more is known to be lost.
     let ready = waiting(&files).map_err(failed)?;
-    let is_ready = |ready: &Plan| ready.kept == plan.kept && ready.resumed.at_least >= plan.resumed.at_least;
+    let is_ready = |ready: &Plan| {
+        ready.kept == plan.kept
+            && ready.resumed.at_least >= plan.resumed.at_least
+            && ready.resumed.key == plan.resumed.key
+    };
     if ready.as_ref().is_some_and(is_ready) {
         let last = "A plan lies ready: start the gateway, which records it.";
         writeln!(out, "\n{last}").map_err(|error| Failure::output(&error))?;
@@ -200,7 +214,7 @@ fn lock(files: &Files, make: bool) -> Result<Option<File>, Failure> {
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
 fn failed(error: RecoveryError) -> Failure {
     match error {
-        RecoveryError::Checkpoint { .. } => Failure::usage(&error, error.hint()),
+        RecoveryError::Checkpoint { .. } | RecoveryError::Key { .. } => Failure::usage(&error, error.hint()),
         _ => Failure::not_evaluated(&error, error.hint()),
     }
 }

@@ -144,6 +144,7 @@ fn resumed() -> (Ledger, String) {
         lost_head: Some(lost.clone()),
         set_aside: "set-aside/epoch-2".to_owned(),
         tokens_kept: false,
+        key: None,
     };
     journal.resume(&resumed.origin);
     journal.group([resumed.draft(), Draft::new(Kind::GatewayStarted, Outcome::Success)]);

@@ -1,5 +1,7 @@
 use super::*;
+use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
+use crate::record::{Draft, Outcome, Record};
 use crate::record::{Prepared, time_text};
 use crate::testing::SoftwareSigner;
 
@@ -40,6 +42,7 @@ fn second() -> Resumed {
         lost_head: Some(lost_head(ORIGIN, 8)),
         set_aside: "set-aside/epoch-2".to_owned(),
         tokens_kept: false,
+        key: None,
     }
 }
 

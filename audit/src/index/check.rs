@@ -9,7 +9,8 @@ use super::search::open;
 use super::span::Span;
 use super::{Directories, IndexFault};
 use crate::journal::Files;
-use crate::journal::reading::{self, Records};
+use crate::journal::reading;
+use crate::journal::records::Records;
 use crate::journal::scan::ScanEnd;
 use crate::record::Seq;
 

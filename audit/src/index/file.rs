@@ -10,7 +10,8 @@ use super::summary::{self, Summary};
 use super::term::Term;
 use super::{Query, postings};
 use crate::digest::Digest;
-use crate::journal::reading::{Place, fill};
+use crate::journal::reading::Place;
+use crate::journal::records::fill;
 use crate::record::Seq;
 
 /// Why a span is read without its index.

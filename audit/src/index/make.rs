@@ -12,7 +12,8 @@ use super::search::open;
 use super::span::Span;
 use super::{Directories, IndexFault};
 use crate::journal::Files;
-use crate::journal::reading::{self, Found, Place, Records};
+use crate::journal::reading::{self, Found, Place};
+use crate::journal::records::Records;
 use crate::journal::scan::ScanEnd;
 use crate::record::Seq;
 

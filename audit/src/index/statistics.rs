@@ -7,7 +7,7 @@ use super::summary::day;
 pub use super::summary::{Amount, Group, Summary};
 use super::{Directories, Query};
 use crate::journal::Files;
-use crate::journal::reading::Records;
+use crate::journal::records::Records;
 use crate::record::Seq;
 
 /// What there is how often.

@@ -17,6 +17,7 @@ pub mod frame;
 pub mod group;
 pub mod head;
 pub mod reading;
+pub mod records;
 pub mod scan;
 pub mod segment;
 

@@ -14,6 +14,7 @@ use super::Files;
 use super::files::{MAX_SEGMENT_BYTES, SegmentPath};
 use super::frame::{FRONT_BYTES, Frame, FrameFault, FrameKind};
 use super::group::Group;
+use super::records::LENGTHS_BYTES;
 use super::scan::ScanEnd;
 use crate::prefix::{self, Piece, Prefix};
 use crate::record::Seq;
@@ -23,7 +24,7 @@ const WINDOW_BYTES: u64 = 256 * 1024;
 
 /// No segment begins with this number: a [`Place`] that names it is in the pruned beginning, and its offset is the
 /// number of the record.
-const PRUNED: Seq = Seq::new(u64::MAX);
+pub(super) const PRUNED: Seq = Seq::new(u64::MAX);
 
 /// Where a frame begins in a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,7 +44,7 @@ pub struct Found<'a> {
     pub record: &'a [u8],
     /// The sealed values beside it; empty if it has none.
     pub sealed: &'a [u8],
-    /// Where its lengths stand, from which [`super::reading::Records`] reads it again.
+    /// Where its lengths stand, from which [`super::records::Records`] reads it again.
     pub at: Place,
     /// Where its group begins.
     pub group: Place,
@@ -232,178 +233,5 @@ impl SegmentReader {
     }
 }
 
-/// How long the two lengths before a record are, in bytes.
-const LENGTHS_BYTES: usize = 6;
-
-/// Most records with the sealed values beside them are shorter than this, in bytes.
-const GUESS_BYTES: usize = 2048;
-
-/// How many segment files are kept open at once.
-const OPEN_FILES: usize = 32;
-
-/// Reads single records at known places. Not even checksums are looked at: whoever uses what is read compares it.
-pub struct Records<'a> {
-    files: &'a Files,
-    open: Vec<(Seq, File)>,
-    prefix: Option<Prefix>,
-}
-
-impl<'a> Records<'a> {
-    /// Of this ledger.
-    pub fn new(files: &'a Files) -> Self {
-        Self { files, open: Vec::new(), prefix: None }
-    }
-
-    /// The record whose lengths stand at `place`, and the sealed values beside it, cut to what is there.
-    pub fn at(&mut self, place: Place) -> io::Result<(Vec<u8>, Vec<u8>)> {
-        if place.segment == PRUNED {
-            return self.pruned(Seq::new(place.offset));
-        }
-        let file = self.file(place.segment)?;
-        let mut bytes = vec![0; GUESS_BYTES];
-        let mut have = fill(file, &mut bytes, place.offset)?;
-        let missing = || io::Error::new(io::ErrorKind::UnexpectedEof, "the file ends within a record");
-        let lengths = bytes.first_chunk::<LENGTHS_BYTES>().filter(|_| have >= LENGTHS_BYTES);
-        let [r0, r1, s0, s1, s2, s3] = *lengths.ok_or_else(missing)?;
-        let record = usize::from(u16::from_le_bytes([r0, r1]));
-        // A record's personal values are bounded far below this; a wrong place must not take the memory.
-        let sealed = (u32::from_le_bytes([s0, s1, s2, s3]) as usize).min(4 * crate::record::MAX_RECORD_BYTES);
-        let whole = LENGTHS_BYTES + record + sealed;
-        if whole > have {
-            bytes.resize(whole, 0);
-            have = fill(file, &mut bytes, place.offset)?;
-        }
-        if have < whole {
-            return Err(missing());
-        }
-        let sealed = bytes.get(LENGTHS_BYTES + record..whole).unwrap_or_default().to_vec();
-        bytes.truncate(LENGTHS_BYTES + record);
-        bytes.drain(..LENGTHS_BYTES);
-        Ok((bytes, sealed))
-    }
-
-    /// A record that stands in the pruned beginning.
-    fn pruned(&mut self, seq: Seq) -> io::Result<(Vec<u8>, Vec<u8>)> {
-        if self.prefix.is_none() {
-            self.prefix = self.files.read_prefix()?.and_then(Result::ok);
-        }
-        let found = self.prefix.as_ref().and_then(|prefix| prefix.record(seq)).ok_or_else(gone)?;
-        Ok((found.0.to_vec(), found.1.to_vec()))
-    }
-
-    fn file(&mut self, segment: Seq) -> io::Result<&File> {
-        if let Some(found) = self.open.iter().position(|(first, _)| *first == segment) {
-            return self.open.get(found).map(|(_, file)| file).ok_or_else(gone);
-        }
-        if self.open.len() >= OPEN_FILES {
-            self.open.remove(0);
-        }
-        self.open.push((segment, File::open(self.files.segment(segment))?));
-        self.open.last().map(|(_, file)| file).ok_or_else(gone)
-    }
-}
-
-fn gone() -> io::Error {
-    io::Error::from(io::ErrorKind::NotFound)
-}
-
-/// Reads as much as there is, up to the length of `bytes`.
-pub(crate) fn fill(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut have = 0;
-    while let Some(rest) = bytes.get_mut(have..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, offset + have as u64) {
-            Ok(0) => break,
-            Ok(count) => have += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(have)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kind::Kind;
-    use crate::record::{Draft, Outcome};
-    use crate::testing::{JournalBuilder, SoftwareSigner};
-
-    fn ledger() -> (tempfile::TempDir, Files) {
-        let mut journal = JournalBuilder::new("o", SoftwareSigner::new("o", [1; 32]));
-        let draft = |n: u64| {
-            Draft::new(Kind::SessionOpened, Outcome::Success).subject(format!("user:{n}")).detail("n", n)
-        };
-        for group in 0..12_u64 {
-            journal.group((0..=group % 3).map(|n| draft(group * 10 + n)));
-            if group % 4 == 3 {
-                journal.rotate();
-            }
-        }
-        let directory = tempfile::tempdir().unwrap();
-        let files = Files::new(directory.path());
-        std::fs::create_dir(files.journal()).unwrap();
-        for (name, bytes) in &journal.segments {
-            std::fs::write(files.journal().join(name), bytes).unwrap();
-        }
-        (directory, files)
-    }
-
-    type Line = (Seq, Vec<u8>, Vec<u8>, Place, Place);
-
-    fn all(files: &Files, start: Option<Place>, from: u64) -> (Vec<Line>, Read) {
-        let mut found = Vec::new();
-        let read = read(files, start, Seq::new(from), &mut |one| {
-            found.push((one.seq, one.record.to_vec(), one.sealed.to_vec(), one.at, one.group));
-            ControlFlow::Continue(())
-        });
-        (found, read.unwrap())
-    }
-
-    #[test]
-    fn every_record_is_found_from_any_number_and_from_the_place_of_any_group() {
-        let (_keep, files) = ledger();
-        let (everything, end) = all(&files, None, 0);
-        assert_eq!(everything.len(), 24);
-        assert_eq!(end.end, ScanEnd::Complete);
-        for from in 0..24 {
-            assert_eq!(all(&files, None, from as u64).0, everything[from..]);
-            let group = everything[from].4;
-            assert_eq!(all(&files, Some(group), from as u64).0, everything[from..], "{group:?}");
-        }
-        let (nothing, again) = all(&files, end.place, 24);
-        assert!(nothing.is_empty());
-        assert_eq!(again.end, ScanEnd::Complete);
-    }
-
-    #[test]
-    fn a_record_is_read_again_at_its_place_with_what_lies_beside_it() {
-        let (_keep, files) = ledger();
-        let mut records = Records::new(&files);
-        for (_, record, sealed, at, _) in all(&files, None, 0).0.into_iter().rev() {
-            assert_eq!(records.at(at).unwrap(), (record, sealed));
-        }
-        let beyond = Place { segment: Seq::ZERO, offset: 1 << 29 };
-        assert!(records.at(beyond).is_err());
-        assert!(records.at(Place { segment: Seq::new(7), offset: 0 }).is_err());
-    }
-
-    #[test]
-    fn reading_ends_where_the_whole_file_in_memory_would_end_it() {
-        let (_keep, files) = ledger();
-        let last = files.segments().unwrap().pop().unwrap();
-        let first = files.segments().unwrap().remove(0);
-        let whole = std::fs::read(&first.path).unwrap();
-        for cut in (1..whole.len()).step_by(7) {
-            std::fs::write(&first.path, &whole[..cut]).unwrap();
-            let (_, read) = all(&files, None, 0);
-            let at_frame = matches!(Frame::read(&whole[..cut], 0), Ok(Some(_)));
-            let damaged = matches!(read.end, ScanEnd::Damaged { .. });
-            assert!(damaged || at_frame, "cut at {cut}: {read:?}");
-        }
-        std::fs::write(&first.path, &whole).unwrap();
-        let mut grown = std::fs::read(&last.path).unwrap();
-        grown.extend_from_slice(b"SPG1");
-        std::fs::write(&last.path, grown).unwrap();
-        assert_eq!(all(&files, None, 0).1.end, ScanEnd::Unfinished { bytes: 4 });
-    }
-}
+mod tests;

@@ -104,6 +104,11 @@ impl LedgerStatus {
     pub fn is_open(&self) -> bool {
         matches!(self, Self::Open { .. })
     }
+
+    /// Whether nothing is accepted at this moment, and the ledger tries by itself to change that.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Stalled { .. } | Self::Recovering { .. })
+    }
 }
 
 /// Proof for a caller that a record is durable and under a signed head.
@@ -127,6 +132,8 @@ pub struct Opened {
     /// Records from this one on were read and checked; of those before it only how their files end. Give it to
     /// [`reread`].
     pub checked_from: Seq,
+    /// How many records of the journal were read for this.
+    pub read: u64,
     /// An unfinished group at the end of the journal, which had never been acknowledged.
     pub torn: Option<TornTail>,
     /// What became of the query store.

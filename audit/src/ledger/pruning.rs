@@ -16,10 +16,9 @@ use crate::archive::{Archive, ArchiveError, Manifest, store};
 use crate::disk::Disk;
 use crate::epoch;
 use crate::index::Directories;
-use crate::journal::files::{SegmentPath, read_segment};
-use crate::journal::frame::Frame;
+use crate::journal::files::{SegmentPath, read_header, read_segment};
 use crate::journal::reading::read_segments;
-use crate::journal::{Files, FrameKind, SegmentHeader};
+use crate::journal::{Files, SegmentHeader};
 use crate::kind::Kind;
 use crate::prefix::{NAME, Prefix};
 use crate::record::{Draft, Outcome, Seq};
@@ -119,11 +118,15 @@ pub(super) fn complete(disk: &dyn Disk, files: &Files) -> Result<(), LedgerError
         act().map_err(|error| LedgerError::io("finish pruning in", files.journal(), error))?;
     }
     let left = |error| LedgerError::io("read", files.prefix(), error);
-    let Some(Ok(prefix)) = files.read_prefix().map_err(left)? else { return Ok(()) };
-    let replaced = replaced(files, prefix.size()).map_err(left)?;
+    let size = files.pruned().map_err(left)?;
+    let replaced = replaced(files, size).map_err(left)?;
+    if replaced.is_empty() {
+        return Ok(());
+    }
     // A prefix that nothing declares, or that does not lead to what follows, is looked into when the journal is
     // read; whatever stands beside it is then evidence.
-    if replaced.is_empty() || !is_declared(files, &prefix).map_err(left)? {
+    let Some(Ok(prefix)) = files.read_prefix().map_err(left)? else { return Ok(()) };
+    if prefix.size() != size || !is_declared(files, &prefix).map_err(left)? {
         return Ok(());
     }
     tracing::info!(segments = replaced.len(), "removing segments that were pruned");
@@ -150,15 +153,8 @@ fn remove_copies(disk: &dyn Disk, files: &Files) -> io::Result<()> {
 pub(super) fn is_declared(files: &Files, prefix: &Prefix) -> io::Result<bool> {
     let behind = files.segments_behind(prefix.size())?;
     let Some(first) = behind.first() else { return Ok(false) };
-    let bytes = read_segment(&first.path)?;
-    let header = match Frame::read(&bytes, 0) {
-        Ok(Some(frame)) if frame.sound && frame.kind == FrameKind::Segment => {
-            SegmentHeader::parse(frame.bytes).ok()
-        }
-        _ => None,
-    };
     // An epoch may begin there; whether it does rightly is told when the journal is read.
-    let Some(header) = header else { return Ok(false) };
+    let Some(header) = read_header(&first.path)? else { return Ok(false) };
     let ((base, number), (named, epoch)) =
         (epoch::split(&prefix.checkpoint().origin), epoch::split(&header.origin));
     let expected = SegmentHeader::new(&header.origin, prefix.chain(), &prefix.note().to_string());

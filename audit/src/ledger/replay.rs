@@ -131,6 +131,8 @@ impl Replay<'_> {
             }
         };
         self.own(&prefix.checkpoint().origin)?;
+        let damaged = |(seq, what)| LedgerError::Damaged { segment: NAME.to_owned(), offset: 0, seq, what };
+        self.state.epochs = prefix.epochs().map_err(damaged)?;
         self.prefix_pieces(&prefix)?;
         let declared = is_declared(self.files, &prefix);
         if !declared.map_err(|error| LedgerError::io("read", self.files.journal(), error))? {
@@ -145,7 +147,7 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Follows epochs and keys through what is left of the pruned beginning.
+    /// Follows keys through what is left of the pruned beginning.
     fn prefix_pieces(&mut self, prefix: &Prefix) -> Result<(), LedgerError> {
         let (mut news, mut last) = (News::default(), &[][..]);
         let damaged = |seq, what| LedgerError::Damaged { segment: NAME.to_owned(), offset: 0, seq, what };
@@ -153,8 +155,6 @@ impl Replay<'_> {
             match piece {
                 Piece::Record { seq, bytes, .. } => {
                     let record = self.reader.read(bytes).map_err(|error| damaged(seq, error.to_string()))?;
-                    let declared = self.state.epochs.loose_record(seq, record.kind, || record.details());
-                    declared.map_err(|what| damaged(seq, what))?;
                     news.read(&record);
                     last = bytes;
                 }
@@ -164,8 +164,7 @@ impl Replay<'_> {
                 }
             }
         }
-        self.prefix_head(prefix.checkpoint(), prefix.note(), news, last)?;
-        self.state.epochs.end_of_loose().map_err(|what| damaged(Seq::new(1), what))
+        self.prefix_head(prefix.checkpoint(), prefix.note(), news, last)
     }
 
     fn prefix_head(
@@ -175,9 +174,6 @@ impl Replay<'_> {
         mut news: News,
         last: &[u8],
     ) -> Result<(), LedgerError> {
-        let seq = Seq::new(checkpoint.size.saturating_sub(1));
-        let damaged = |what| LedgerError::Damaged { segment: NAME.to_owned(), offset: 0, seq, what };
-        self.state.epochs.head(&checkpoint.origin).map_err(damaged)?;
         self.state.signers.after_gap();
         // The last record before it may have been pruned; the last one that is there is not younger.
         news.set_last_time(self.reader.read(last).ok().map(|record| record.time));
@@ -316,7 +312,7 @@ impl Replay<'_> {
     /// Who may sign is followed; signatures themselves are checked only where keys change hands.
     fn signed(&mut self, note: &SignedNote, mut news: News, last: &[u8]) -> Result<(), Refused> {
         let (size, signers) = (self.state.chain.size(), &mut self.state.signers);
-        if signers.needs_time(note) {
+        if signers.needs_time() {
             news.set_last_time(self.reader.read(last).ok().map(|record| record.time));
         }
         if news.is_empty() {

@@ -22,6 +22,10 @@ use crate::record::Seq;
 
 /// The largest value, in bytes.
 const PIECE_BYTES: usize = 8000;
+/// For so long sled's own lock is waited for, on a machine with much else to do: a store that is taken for damaged
+/// is moved away and made anew.
+const LOCK_TRIES: u32 = 1000;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 const HEAD_KEY: &[u8] = b"head";
 const BLOCK_PREFIX: u8 = b'b';
 
@@ -41,12 +45,13 @@ impl SledStore {
         let db = loop {
             match guarded(|| config.open())? {
                 Ok(db) => break db,
-                // sled lets go of its lock a moment after the last handle is dropped.
+                // sled lets go of its lock a moment after the last handle is dropped, when its own threads come to it.
+                // Nobody else can hold it: the ledger's lock is ours.
                 Err(sled::Error::Io(error))
-                    if error.kind() == std::io::ErrorKind::WouldBlock && busy < 100 =>
+                    if error.kind() == std::io::ErrorKind::WouldBlock && busy < LOCK_TRIES =>
                 {
                     busy += 1;
-                    std::thread::sleep(Duration::from_millis(10));
+                    std::thread::sleep(LOCK_PAUSE);
                 }
                 Err(error) => return Err(StoreError(error.to_string())),
             }

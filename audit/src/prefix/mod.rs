@@ -17,6 +17,8 @@
 //! has sealed personal values is followed by a line with them, which no digest covers. Specified in
 //! `docs/ledger-format.md`.
 
+mod fault;
+mod lines;
 mod read;
 mod write;
 
@@ -30,7 +32,8 @@ use crate::note::SignedNote;
 use crate::record::{Record, Seq};
 use crate::tree::Subtree;
 
-pub use read::{Prefix, PrefixFault};
+pub use fault::PrefixFault;
+pub use read::Prefix;
 pub use write::{PrefixWriter, Written};
 
 /// The format that this program writes and reads.

@@ -23,12 +23,14 @@ use crate::kind::Kind;
 
 mod canonical;
 mod draft;
+#[cfg(any(test, feature = "ledger", feature = "testing"))]
 mod prepared;
 mod reading;
 mod spelling;
 
 pub use canonical::time_text;
 pub use draft::Draft;
+#[cfg(any(test, feature = "ledger", feature = "testing"))]
 pub use prepared::Prepared;
 pub use reading::{RecordReader, RecordView};
 

@@ -40,6 +40,14 @@ pub enum RecoveryError {
         /// Why not.
         reason: String,
     },
+    /// The key that the ledger is said to be under now cannot be the one.
+    #[error("the ledger cannot have been handed over to {key}: {reason}")]
+    Key {
+        /// The key.
+        key: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// The plan beside the ledger cannot be read.
     #[error("the plan {path} cannot be read: {reason}")]
     Plan {
@@ -80,6 +88,10 @@ impl RecoveryError {
                 "give the ledger's own public key, or the directory that holds the ledger"
             }
             Self::Checkpoint { .. } => "give a file that `auditctl checkpoint` printed for this ledger",
+            Self::Key { .. } => {
+                "give all of the ledger's keys with --key or --key-file, and --handed-over-to only for the gateway's \
+                 own key if nothing that is kept is signed by it"
+            }
             Self::Plan { .. } => {
                 "move it away and run `auditctl recover` again: it makes a new one from what is there"
             }

@@ -7,7 +7,7 @@ use crate::checkpoint::Checkpoint;
 use crate::epoch::{self, Cause, Resumed};
 use crate::journal::Files;
 use crate::journal::head::{self, HeadFile};
-use crate::note::PublicKey;
+use crate::note::{PublicKey, SignedNote};
 
 use super::{Kept, Move, PLAN_VERSION, Plan, RecoveryError};
 
@@ -26,6 +26,8 @@ pub struct Evidence {
     pub checkpoints: Vec<String>,
     /// An older copy was put back, although nothing in the directory shows it.
     pub restored: bool,
+    /// The gateway's key of the ledger, which replaced another by a record that is lost.
+    pub handed_over_to: Option<PublicKey>,
 }
 
 /// What was found.
@@ -43,6 +45,8 @@ pub struct Survey {
     pub lost: Option<(Checkpoint, String, String)>,
     /// The number of the last epoch that is known of.
     pub epoch: u64,
+    /// The ledger's key from the next epoch on, if the record that names it is lost.
+    pub key: Option<PublicKey>,
     moves: Vec<Move>,
 }
 
@@ -85,19 +89,29 @@ pub fn survey(files: &Files, evidence: &Evidence) -> Result<Survey, RecoveryErro
     } else if head_state != HeadState::There && !prefix.is_new() {
         Some(Cause::HeadLost)
     } else {
-        evidence.restored.then_some(Cause::Restored)
+        (evidence.restored || evidence.handed_over_to.is_some()).then_some(Cause::Restored)
     };
     let before = epoch::name(&base, epoch);
     let lost = heads.lost(&before, epoch > kept_epoch);
     for known in [beyond, contradicting].into_iter().flatten() {
         findings.push(known.sentence(prefix.kept.records));
     }
+    let key = handed_over(evidence, &prefix.kept)?;
+    if key.is_none()
+        && let Some(by) =
+            lost.as_ref().and_then(|(_, note, _)| stranger_to(note, &prefix.kept, &evidence.keys))
+    {
+        findings.push(format!(
+            "The best known lost head is signed by {by}, and what is kept is not: if that is the gateway's key now, the record \
+             that says so is lost, and --handed-over-to names it."
+        ));
+    }
     let mut moves = prefix.moves();
     if head_state != HeadState::Missing {
         moves.push(Move::Aside("head".to_owned()));
     }
     moves.extend(heads.surplus_files().map(|name| Move::Aside(name.to_owned())));
-    Ok(Survey { base, kept: prefix.kept, cause, findings, lost, epoch, moves })
+    Ok(Survey { base, kept: prefix.kept, cause, findings, lost, epoch, key, moves })
 }
 
 impl Survey {
@@ -116,6 +130,7 @@ impl Survey {
             lost_head: self.lost.as_ref().map(|(_, note, _)| note.clone()),
             set_aside: free_place(files, epoch),
             tokens_kept,
+            key: self.key.clone(),
         };
         let (by, reason) = (by.to_owned(), reason.to_owned());
         Some(Plan {
@@ -127,6 +142,32 @@ impl Survey {
             reason,
         })
     }
+}
+
+/// The key that the operator says the ledger was handed over to, if what is kept does not say so itself.
+fn handed_over(evidence: &Evidence, kept: &Kept) -> Result<Option<PublicKey>, RecoveryError> {
+    let Some(key) = &evidence.handed_over_to else { return Ok(None) };
+    let unusable = |reason| RecoveryError::Key { key: key.to_string(), reason };
+    if !evidence.keys.contains(key) {
+        return Err(unusable("it is not among the given keys"));
+    }
+    let Ok(note) = SignedNote::parse(&kept.note) else {
+        return Err(unusable("nothing is kept, so the ledger simply begins anew under it"));
+    };
+    if note.names(key) {
+        return Err(unusable("what is kept is signed by it already"));
+    }
+    Ok(Some(key.clone()))
+}
+
+/// Who signed a lost head, if nobody of them signed what is kept.
+fn stranger_to(lost: &str, kept: &Kept, keys: &[PublicKey]) -> Option<String> {
+    let (lost, kept) = (SignedNote::parse(lost).ok()?, SignedNote::parse(&kept.note).ok()?);
+    let by: Vec<_> = keys.iter().filter(|key| lost.names(key)).collect();
+    // The name of a lent key is not that of the ledger's own.
+    let own = |key: &&&PublicKey| !key.name().ends_with(crate::signers::DELEGATE_SUFFIX);
+    let stranger = by.iter().find(own)?;
+    by.iter().all(|key| !kept.names(key)).then(|| stranger.to_string())
 }
 
 /// A directory for what is moved that no earlier recovery has used.

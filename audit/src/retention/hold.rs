@@ -91,6 +91,7 @@ pub fn held_draft(
     if reason.trim().is_empty() {
         return Err(HoldError::Reason);
     }
+    selection.bounded().map_err(|error| HoldError::Selection(error.to_string()))?;
     let selection =
         serde_json::to_value(selection).map_err(|error| HoldError::Selection(error.to_string()))?;
     Ok(Draft::new(Kind::RetentionHeld, Outcome::Success)

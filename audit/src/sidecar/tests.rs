@@ -1,4 +1,7 @@
+use jiff::Timestamp;
+
 use super::*;
+use crate::keys::Owner;
 use crate::kind::Kind;
 use crate::record::{Draft, Outcome, Prepared, Seq};
 use crate::testing::{ErasingVault, PlainVault};

@@ -11,19 +11,22 @@
 //! Trusted: the keys that are given. Whoever holds a retired key can still make a ledger that ends before
 //! the rotation; only a later head, or not giving the retired key any more, tells it from the true one.
 
-use std::fmt;
-
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::note::{NoteError, PublicKey, SignedNote};
-use crate::record::RecordView;
 
+mod covered;
 mod news;
+mod refused;
+mod share;
 #[cfg(test)]
 mod tests;
 
 pub use news::{Delegation, LEDGER_ROLE, LONGEST_DELEGATION, News, Rotation};
+pub use refused::Refused;
+use refused::name;
+pub use share::Share;
 
 /// What a delegated key's name has behind the name of the key that lends it.
 pub const DELEGATE_SUFFIX: &str = "/delegate";
@@ -49,23 +52,6 @@ struct Lent {
     heads_left: u64,
 }
 
-/// How much the ledger's own key signed itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Share {
-    /// Heads under the ledger's own key.
-    pub own: u64,
-    /// Heads under delegated keys alone.
-    pub delegated: u64,
-    /// The most delegated heads in a row.
-    pub longest_heads: u64,
-    /// The longest time between two heads of the ledger's own key with delegated ones in between, in seconds.
-    pub longest_secs: i64,
-    /// Delegated heads since the last one of the ledger's own key.
-    pub behind: u64,
-    last_own: Option<Timestamp>,
-}
-
 /// Who signed a head that is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
@@ -73,6 +59,8 @@ pub enum By {
     Own,
     /// A delegated key.
     Delegate,
+    /// A key that the records which were read do not name.
+    Unread,
 }
 
 /// Follows the ledger's keys from head to head.
@@ -84,6 +72,10 @@ pub struct Signers {
     delegates: Vec<Tenure>,
     /// Whether a given key signed a head in its time.
     anchored: bool,
+    /// Whether the records before the first head were not read.
+    unread: bool,
+    /// So many of the ledger's own keys stand before a handover whose record is lost: they vouch for none behind it.
+    unvouched: usize,
     share: Share,
 }
 
@@ -94,6 +86,8 @@ pub struct SignersState {
     own: Vec<Tenure>,
     lent: Option<Lent>,
     share: Share,
+    #[serde(default)]
+    unvouched: usize,
 }
 
 impl Signers {
@@ -105,14 +99,18 @@ impl Signers {
             lent: None,
             delegates: Vec::new(),
             anchored: false,
+            unread: false,
+            unvouched: 0,
             share: Share::default(),
         }
     }
 
-    /// A ledger whose head by `key`, the only one that is known, was checked before.
-    pub fn in_office(key: &PublicKey) -> Self {
-        let own = vec![Tenure { key: key.clone(), after: 0, until: None }];
-        Self { own, anchored: true, ..Self::new(std::slice::from_ref(key)) }
+    /// A ledger of which `key` signs the end, read from a later record on: keys that were replaced by it or lent to
+    /// before that record are not known. Their heads stand under the root of the end, whoever signed them.
+    ///
+    /// Whoever reads so must check the signature of the last head, as [`Signers::statement`] does.
+    pub fn behind(key: &PublicKey) -> Self {
+        Self { unread: true, ..Self::new(std::slice::from_ref(key)) }
     }
 
     /// Judges the head over the first `size` records, the last of which brought `news`, and takes the news in
@@ -154,6 +152,17 @@ impl Signers {
         for key in &self.given {
             signed(key)?;
         }
+        if self.is_unread(note, &signed)? {
+            return Ok(By::Unread);
+        }
+        if let Some(rotation) = news.rotation.as_ref().filter(|_| self.unread && self.own.is_empty())
+            && self.given.contains(&rotation.new)
+        {
+            return self.comes_into_office(size, rotation, &signed);
+        }
+        if let Some((key, kept)) = &news.goes_on_under {
+            return self.goes_on_under(key, *kept, news, &signed);
+        }
         let office = self.office(note, news, &signed)?;
         let by_own = signed(&office)?;
         self.check_news(&office, by_own, news)?;
@@ -166,6 +175,86 @@ impl Signers {
             return Err(Refused::RotationHalfSigned { key: name(&rotation.new) });
         }
         Ok(self.take(size, office, by_own, news))
+    }
+
+    /// Whether this head is by a key that records which were not read may have named, so that nothing can be said.
+    fn is_unread(
+        &self,
+        note: &SignedNote,
+        signed: &impl Fn(&PublicKey) -> Result<bool, Refused>,
+    ) -> Result<bool, Refused> {
+        if !self.unread {
+            return Ok(false);
+        }
+        match self.own.last() {
+            None => {
+                let by_given: Vec<_> = self.given.iter().map(signed).collect::<Result<_, _>>()?;
+                Ok(!by_given.contains(&true))
+            }
+            // It may have lent before; who was lent to stands in the first such record, and is known from there on.
+            Some(office) if self.delegates.is_empty() && !signed(&office.key)? => {
+                let name = format!("{}{DELEGATE_SUFFIX}", office.key.name());
+                Ok(note.signatures().iter().any(|line| line.name == name))
+            }
+            Some(_) => Ok(false),
+        }
+    }
+
+    /// An epoch begins under a key that no record before it names. None of the keys before vouches for it: it is believed
+    /// if it, or one that it hands over to, was given.
+    fn goes_on_under(
+        &mut self,
+        key: &PublicKey,
+        kept: u64,
+        news: &News,
+        signed: &impl Fn(&PublicKey) -> Result<bool, Refused>,
+    ) -> Result<By, Refused> {
+        if !signed(key)? {
+            return Err(Refused::ResumedNotOwn);
+        }
+        if self.own.is_empty() && !self.unread {
+            return Err(Refused::Fault("nothing stands before it whose key was replaced"));
+        }
+        if self.own.iter().any(|tenure| tenure.key == *key) {
+            return Err(Refused::Reused { key: name(key) });
+        }
+        if news.rotation.is_some() || news.delegation.is_some() {
+            return Err(Refused::Fault("its keys change once more in the group that begins its epoch"));
+        }
+        if let Some(fault) = news.fault {
+            return Err(Refused::Fault(fault));
+        }
+        self.end_delegate(kept);
+        if let Some(tenure) = self.own.last_mut() {
+            tenure.until = Some(kept);
+        }
+        self.unvouched = self.own.len();
+        self.own.push(Tenure { key: key.clone(), after: kept, until: None });
+        self.anchored = self.given.contains(key);
+        self.share.count(By::Own, news.last_time);
+        self.unread = false;
+        Ok(By::Own)
+    }
+
+    /// The given key replaces one that is known only from this record.
+    fn comes_into_office(
+        &mut self,
+        size: u64,
+        rotation: &Rotation,
+        signed: &impl Fn(&PublicKey) -> Result<bool, Refused>,
+    ) -> Result<By, Refused> {
+        for key in [&rotation.old, &rotation.new] {
+            if !signed(key)? {
+                return Err(Refused::RotationHalfSigned { key: name(key) });
+            }
+        }
+        let former = Tenure { key: rotation.old.clone(), after: 0, until: Some(size) };
+        let office = Tenure { key: rotation.new.clone(), after: size.saturating_sub(1), until: None };
+        self.own = vec![former, office];
+        self.anchored = true;
+        // All that was lent before ended here.
+        self.unread = false;
+        Ok(By::Own)
     }
 
     /// The key in office, or for the first head the one that record 0 names, or else a given one.
@@ -271,49 +360,6 @@ impl Signers {
         by
     }
 
-    /// Takes in what a record says about the ledger's own keys when only one head, over it and all that
-    /// follow, vouches for it.
-    pub fn covered(&mut self, record: &RecordView<'_>) {
-        let mut news = News::default();
-        news.read(record);
-        let size = record.seq.next().get();
-        if let Some(key) = news.began_with {
-            self.own = vec![Tenure { key, after: 0, until: None }];
-        }
-        if let (Some(Rotation { old, new }), Some(tenure)) = (news.rotation, self.own.last_mut())
-            && tenure.key == old
-        {
-            tenure.until = Some(size);
-            self.own.push(Tenure { key: new, after: size.saturating_sub(1), until: None });
-            self.end_delegate(size);
-        }
-        // Which heads it signed stands nowhere here; that it was lent to is what makes them heads of this ledger.
-        let office = self.own.last().map(|tenure| format!("{}{DELEGATE_SUFFIX}", tenure.key.name()));
-        if let Some(Delegation { key, not_after, heads }) = news.delegation
-            && office.is_some_and(|name| key.name() == name)
-        {
-            self.end_delegate(size);
-            self.delegates.push(Tenure { key: key.clone(), after: size, until: None });
-            self.lent = Some(Lent { key, not_after, heads_left: heads });
-        } else if self.lent.as_ref().is_some_and(|lent| record.time > lent.not_after) {
-            self.end_delegate(size);
-        }
-    }
-
-    /// Judges the one head over records that were taken in with [`Signers::covered`]. A given key must have
-    /// signed it, and be the one in office: nothing shows that an earlier one agreed.
-    ///
-    /// # Errors
-    ///
-    /// Why this head must not be believed.
-    pub fn head_over_all(&mut self, note: &SignedNote) -> Result<(), NoteError> {
-        let office = self.own.last().map(|tenure| &tenure.key).filter(|key| self.given.contains(key));
-        match office {
-            Some(key) => note.verify(key).map(|()| self.anchored = true),
-            None => note.verify_any(&self.given),
-        }
-    }
-
     /// Heads were pruned before the next one: nobody knows any more who signed them. Of a lent key only those
     /// count that are there.
     pub fn after_gap(&mut self) {
@@ -361,9 +407,14 @@ impl Signers {
         note.verify_any(&keys)
     }
 
-    /// Whether the time of the last record under this head matters: the own key has not signed it.
-    pub fn needs_time(&self, note: &SignedNote) -> bool {
-        self.own.last().is_some_and(|tenure| !note.names(&tenure.key))
+    /// Whether the time of the last record under the next head matters: it may be by a lent key, or end its time.
+    pub fn needs_time(&self) -> bool {
+        self.lent.is_some()
+    }
+
+    /// Whether a loan that began before the first record that was read may still last.
+    pub fn knows_no_loan(&self) -> bool {
+        self.unread && self.delegates.is_empty()
     }
 
     /// Whether a given key is among the ledger's own, so that all heads found good are to be believed.
@@ -388,130 +439,19 @@ impl Signers {
 
     /// What is to be kept for the next check.
     pub fn state(&self) -> SignersState {
-        SignersState { own: self.own.clone(), lent: self.lent.clone(), share: self.share.clone() }
+        let Self { own, lent, share, unvouched, .. } = self.clone();
+        SignersState { own, lent, share, unvouched }
     }
 
     /// Goes on from what an earlier check kept, over `size` records.
     pub fn resume(given: &[PublicKey], state: &SignersState, size: u64) -> Self {
-        let SignersState { own, lent, share } = state.clone();
-        let anchored = own.iter().any(|tenure| given.contains(&tenure.key));
+        let SignersState { own, lent, share, unvouched } = state.clone();
+        let anchored = own.iter().skip(unvouched).any(|tenure| given.contains(&tenure.key));
         let delegates = lent
             .iter()
             // Nobody asks for heads older than those that were checked.
             .map(|lent| Tenure { key: lent.key.clone(), after: size.saturating_sub(1), until: None })
             .collect();
-        Self { given: given.to_vec(), own, lent, delegates, anchored, share }
+        Self { given: given.to_vec(), own, lent, delegates, anchored, unread: false, unvouched, share }
     }
-}
-
-impl Share {
-    fn count(&mut self, by: By, time: Option<Timestamp>) {
-        let since = match (self.last_own, time) {
-            (Some(before), Some(now)) => now.duration_since(before),
-            _ => SignedDuration::ZERO,
-        };
-        match by {
-            By::Own => {
-                self.own += 1;
-                if self.behind > 0 {
-                    self.longest_secs = self.longest_secs.max(since.as_secs());
-                }
-                self.behind = 0;
-                self.last_own = time.or(self.last_own);
-            }
-            By::Delegate => {
-                self.delegated += 1;
-                self.behind += 1;
-                self.longest_heads = self.longest_heads.max(self.behind);
-                self.longest_secs = self.longest_secs.max(since.as_secs());
-            }
-        }
-    }
-}
-
-impl fmt::Display for Share {
-    /// A sentence.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { own, delegated, longest_heads, longest_secs, behind, .. } = self;
-        let all = own + delegated;
-        let percent = own.saturating_mul(100) / all.max(1);
-        write!(
-            f,
-            "The ledger's own key signed {own} of {all} heads itself ({percent} %), delegated keys the others: at \
-             most {longest_heads} in a row, over at most {longest_secs} s"
-        )?;
-        if *behind > 0 { write!(f, "; the last {behind} are delegated.") } else { f.write_str(".") }
-    }
-}
-
-/// A key in sentences: name and hash.
-fn name(key: &PublicKey) -> String {
-    format!("{}+{}", key.name(), const_hex::encode(key.id()))
-}
-
-/// Why a head is not believed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// Not by a key that may sign, or falsely.
-    #[error("{0}")]
-    Signature(#[from] NoteError),
-    /// By a key that was replaced.
-    #[error("it is signed by {key}, which was retired after {until} records")]
-    Retired {
-        /// Name and hash.
-        key: String,
-        /// How many records there were.
-        until: u64,
-    },
-    /// A rotation needs both hands.
-    #[error("it replaces the ledger's key, and {key} has not signed it: the old and the new key both must")]
-    RotationHalfSigned {
-        /// Name and hash.
-        key: String,
-    },
-    /// The rotation is not about the key in office.
-    #[error("it replaces {named}, but the ledger's key is {office}")]
-    RotationOfAnother {
-        /// Name and hash.
-        named: String,
-        /// Name and hash.
-        office: String,
-    },
-    /// A key comes back.
-    #[error("it makes {key} the ledger's key again: a key has one term of office")]
-    Reused {
-        /// Name and hash.
-        key: String,
-    },
-    /// A delegated key lends on.
-    #[error("it delegates signing, and the ledger's own key has not signed it")]
-    DelegationNotOwn,
-    /// A delegated key declares records as missing.
-    #[error("it begins a new epoch, and the ledger's own key has not signed it")]
-    ResumedNotOwn,
-    /// A delegated key must be recognised by its name.
-    #[error(
-        "it delegates signing to {key}, whose name is not the ledger key's with `{DELEGATE_SUFFIX}` behind it"
-    )]
-    DelegateName {
-        /// Name and hash.
-        key: String,
-    },
-    /// After the end of a delegation.
-    #[error("it is signed by the delegated key {key} after its end at {not_after}")]
-    Expired {
-        /// Name and hash.
-        key: String,
-        /// The end.
-        not_after: Timestamp,
-    },
-    /// More heads than were allowed.
-    #[error("it is one head more than the delegated key {key} may sign")]
-    Overused {
-        /// Name and hash.
-        key: String,
-    },
-    /// A record about keys that no honest writer writes.
-    #[error("{0}")]
-    Fault(&'static str),
 }

@@ -46,6 +46,8 @@ pub struct News {
     pub(super) delegation: Option<Delegation>,
     /// A new epoch begins, and records are declared as missing.
     pub(super) resumed: bool,
+    /// The key under which it goes on, and behind how many records, if the record of the handover is lost.
+    pub(super) goes_on_under: Option<(PublicKey, u64)>,
     pub(super) last_time: Option<Timestamp>,
     /// The first thing that no honest writer writes.
     pub(super) fault: Option<&'static str>,
@@ -103,7 +105,14 @@ impl News {
             self.fault("a record follows in the same group, and a rotation must close its group");
         }
         match record.kind {
-            Kind::LedgerResumed => self.resumed = true,
+            Kind::LedgerResumed => {
+                self.resumed = true;
+                let details = record.details();
+                self.goes_on_under = key(&details, "key").map(|key| (key, record.seq.get()));
+                if details.contains_key("key") && self.goes_on_under.is_none() {
+                    self.fault("the key under which it goes on is not one");
+                }
+            }
             Kind::LedgerCreated if record.seq.get() == 0 => self.began_with = key(&record.details(), "key"),
             Kind::KeyRotated | Kind::KeyDelegated if record.result == Outcome::Success => {
                 let details = record.details();

@@ -130,7 +130,7 @@ pub fn severity(kind: Kind, result: Outcome) -> u8 {
     const NOTICE: u8 = 5;
     const INFORMATIONAL: u8 = 6;
     match (kind, result) {
-        (Kind::HsmDown | Kind::LedgerResumed, _) => CRITICAL,
+        (Kind::HsmDown | Kind::LedgerResumed | Kind::GlassBroken, _) => CRITICAL,
         (_, Outcome::Failure) => ERROR,
         (_, Outcome::Denied)
         | (
@@ -139,7 +139,8 @@ pub fn severity(kind: Kind, result: Outcome) -> u8 {
             | Kind::ClockJumped
             | Kind::SinkFailed
             | Kind::SinkQuarantined
-            | Kind::TunnelLost,
+            | Kind::TunnelLost
+            | Kind::GlassTold,
             Outcome::Success,
         ) => WARNING,
         (

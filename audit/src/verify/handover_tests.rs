@@ -250,6 +250,7 @@ fn an_own_head_that_a_declared_gap_explains_away_is_no_end_under_the_own_key() {
         lost_head: Some(own.clone()),
         set_aside: "set-aside/epoch-2".to_owned(),
         tokens_kept: true,
+        key: None,
     };
     forged.group([resumed.draft(), plain(), plain(), plain()]);
     assert_eq!(forged.chain.size(), size);
@@ -306,6 +307,7 @@ fn a_lent_key_declares_no_records_as_missing() {
         lost_head,
         set_aside: "set-aside/epoch-2".to_owned(),
         tokens_kept: true,
+        key: None,
     };
     journal.resume(&format!("{ORIGIN}#2"));
     let own = journal.signer.clone();
@@ -353,6 +355,7 @@ fn an_accepted_epoch_is_the_declaration_that_was_judged_and_no_other_of_its_numb
             lost_head: None,
             set_aside: set_aside.to_owned(),
             tokens_kept: true,
+            key: None,
         };
         journal.resume(&origin);
         journal.group([resumed.draft()]);

@@ -41,6 +41,16 @@ impl Assessment<'_> {
             "The given key is strong, and is the one with which the ledger began by its own record 0."
                 .to_owned()
         };
+        let epochs = self.walk.origin.epochs().all().iter();
+        for resumed in epochs.filter_map(|epoch| epoch.resumed.as_ref()) {
+            if let Some(key) = &resumed.key {
+                sentence = format!(
+                    "{sentence} But no head of both keys shows the handover to {}: its record is declared as lost, and \
+                     only that this key, or a later one, was given speaks for it.",
+                    short(key)
+                );
+            }
+        }
         let origin = self.walk.origin.get();
         for key in signers.unused().filter(|key| Some(key.name()) == origin) {
             sentence = format!(

@@ -238,12 +238,16 @@ async fn what_is_witnessed_grows_old_and_young_again_by_itself() {
     let mut status = witnessing.status();
     status.wait_for(|status| status.fresh).await.unwrap();
     *fakes[0].manner.lock().unwrap() = Manner::Down;
+    // On a machine with much to do it may have grown old before it was asked in vain.
+    let failed = |record: &crate::Record| record.result == Outcome::Failure;
+    let mut least = 1;
+    while !told(&ledger, least).await.iter().any(failed) {
+        least += 1;
+    }
     let old = status.wait_for(|status| !status.fresh).await.unwrap().clone();
     assert!(old.sentence().starts_with("not witnessed since "), "{old:?}");
     *fakes[0].manner.lock().unwrap() = Manner::Honest;
     status.wait_for(|status| status.fresh).await.unwrap();
-    let records = told(&ledger, 2).await;
-    assert!(records.iter().any(|record| record.result == Outcome::Failure));
     witnessing.finish().await;
     ledger.close().await.unwrap();
 }

@@ -3,7 +3,7 @@
 //! Nothing that was acknowledged may be lost, no gap may appear, and no damaged ledger may pass the verifier. With
 //! `--full` there are 500 kills and every byte is tried, otherwise a share of them; `--kills N` sets the number,
 //! `--seed N` repeats a run. The last line is one line of JSON.
-#![cfg(all(feature = "ledger", feature = "testing"))]
+#![cfg(all(feature = "sinks", feature = "testing"))]
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -11,6 +11,7 @@
     reason = "a test that meets the unexpected fails"
 )]
 
+mod beside;
 mod counts;
 mod damage;
 mod disks;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
     let mut counts = Counts::default();
     kills::run(&effort, &mut counts);
     disks::run(&effort, &mut counts);
+    beside::run(&mut counts);
     damage::run(&effort, &mut counts);
     for (class, cases) in &counts.cases {
         println!("{cases:>7}  {class}");

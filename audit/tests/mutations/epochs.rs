@@ -1,13 +1,13 @@
 //! Ledgers that lost records and went on: what is declared must fit, and nothing else may change a ledger's name.
 
 use sallyport_audit::epoch::{Cause, Resumed};
-use sallyport_audit::testing::JournalBuilder;
-use sallyport_audit::verify::Trust;
+use sallyport_audit::testing::{JournalBuilder, SoftwareSigner};
+use sallyport_audit::verify::{Overall, Trust};
 use sallyport_audit::{Checkpoint, Digest, Draft, Kind, Outcome};
 use serde_json::{Value, json};
 
 use crate::Score;
-use crate::ledger::{Hand, ORIGIN, Sample, canonical, genuine, stranger, trust};
+use crate::ledger::{Hand, ORIGIN, Sample, canonical, genuine, overall, stranger, trust};
 
 /// How many records the first epoch kept, and how many it had.
 const KEPT: usize = 4;
@@ -28,6 +28,7 @@ fn declared(first: u64) -> Resumed {
         lost_head: Some(lost_head(ORIGIN, LOST, Digest::leaf(b"lost"))),
         set_aside: "set-aside/epoch-2".to_owned(),
         tokens_kept: false,
+        key: None,
     }
 }
 
@@ -66,7 +67,80 @@ pub(crate) fn good() -> Vec<(&'static str, Sample)> {
     ]
 }
 
+/// A key that came into office by a record that is lost.
+fn successor() -> SoftwareSigner {
+    SoftwareSigner::new(ORIGIN, [41; 32])
+}
+
+/// Four records, a gap that holds the handover, and three more under the other key.
+fn handover_lost(change: impl Fn(Resumed) -> Resumed, by: &[&SoftwareSigner]) -> JournalBuilder {
+    let mut journal = JournalBuilder::new(ORIGIN, genuine());
+    journal.group([created(ORIGIN)]).group([visit(1), visit(2), visit(3)]);
+    journal.resume(&format!("{ORIGIN}#2"));
+    let head = Checkpoint { origin: ORIGIN.to_owned(), size: LOST, root: Digest::leaf(b"lost") };
+    let lost_head = Some(successor().sign_checkpoint(&head).to_string());
+    let resumed = Resumed { key: Some(successor().verifier()), lost_head, ..declared(KEPT as u64) };
+    journal.group_by([change(resumed).draft(), visit(5)], by);
+    journal.signer = successor();
+    journal.group([visit(6)]);
+    journal
+}
+
+fn under_another_key(score: &mut Score) {
+    let class = "a ledger that goes on under a key whose record is lost";
+    let other = SoftwareSigner::new(ORIGIN, [42; 32]);
+    let same = |resumed: Resumed| resumed;
+    let mut handed_on = handover_lost(same, &[&successor()]);
+    handed_on.hand_over(other.clone()).group([visit(8)]);
+    let by_old = Resumed { key: Some(genuine().verifier()), ..declared(KEPT as u64) };
+    let none = |resumed: Resumed| Resumed { key: None, ..resumed };
+    let stranger_named = |resumed: Resumed| Resumed { key: Some(stranger().verifier()), ..resumed };
+    let mut old_again = handover_lost(same, &[&successor()]);
+    old_again.group_by([visit(8)], &[&genuine()]);
+    let good = handover_lost(same, &[&successor()]);
+    let cases: Vec<(&str, &JournalBuilder, Vec<SoftwareSigner>, bool)> = vec![
+        ("both keys given", &good, vec![genuine(), successor()], true),
+        ("the later key given", &good, vec![successor()], true),
+        ("the earlier key given", &good, vec![genuine()], false),
+        ("neither key given", &good, vec![stranger()], false),
+        ("handed on, the last key given", &handed_on, vec![other.clone()], true),
+        ("handed on, the middle key given", &handed_on, vec![successor()], true),
+        ("handed on, the first key given", &handed_on, vec![genuine()], false),
+        ("the earlier key signs once more", &old_again, vec![genuine(), successor()], false),
+    ];
+    let mut all: Vec<(String, JournalBuilder, Vec<SoftwareSigner>, bool)> = cases
+        .into_iter()
+        .map(|(what, journal, keys, good)| (what.to_owned(), journal.clone(), keys, good))
+        .collect();
+    let both = || vec![genuine(), successor()];
+    for (what, journal) in [
+        ("signed by the earlier key alone", handover_lost(same, &[&genuine()])),
+        ("signed by a stranger", handover_lost(same, &[&stranger()])),
+        ("the key not named", handover_lost(none, &[&successor()])),
+        ("a stranger's key named", handover_lost(stranger_named, &[&successor()])),
+        ("the key in office named", handover_lost(move |_| by_old.clone(), &[&genuine()])),
+        ("a stranger's key named and signing", handover_lost(stranger_named, &[&stranger()])),
+    ] {
+        all.push((what.to_owned(), journal, both(), false));
+    }
+    for (what, journal, keys, good) in all {
+        let sample = Sample::of(&journal);
+        let (segments, head) = (sample.bind(), sample.head.as_deref());
+        let keys: Vec<_> = keys.iter().map(SoftwareSigner::verifier).collect();
+        let accept_epoch = crate::ledger::declared(&segments, &keys);
+        let trust = Trust { keys: keys.clone(), accept_epoch, ..Trust::default() };
+        let said = overall(&segments, head, &trust);
+        score.second.keep_for(&keys, format!("{class}: {what}"), &segments, head, said);
+        if good {
+            assert_eq!(said, Overall::Verified, "{what}");
+        } else {
+            score.count(class, || what, said != Overall::Verified);
+        }
+    }
+}
+
 pub(crate) fn run(score: &mut Score) {
+    under_another_key(score);
     not_accepted(score);
     declarations(score);
     undeclared(score);

@@ -22,6 +22,7 @@ mod ledger;
 mod pruned;
 mod records;
 mod second;
+mod signatures;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -136,7 +137,7 @@ fn main() -> ExitCode {
     let unchanged = overall(&sample.bind(), sample.head.as_deref(), &ledger::trust());
     assert_eq!(unchanged, Overall::Verified, "the unchanged ledger passes");
     score.second.keep("unchanged".to_owned(), &sample.bind(), sample.head.as_deref(), unchanged);
-    for (what, sample) in cases::good().into_iter().chain(epochs::good()) {
+    for (what, sample) in cases::good().into_iter().chain(epochs::good()).chain(signatures::good()) {
         let overall = overall(&sample.bind(), sample.head.as_deref(), &ledger::trust());
         assert_eq!(overall, Overall::Verified, "{what}");
         score.second.keep(what.to_owned(), &sample.bind(), sample.head.as_deref(), overall);
@@ -152,6 +153,7 @@ fn main() -> ExitCode {
     pruned::run(&mut score);
     epochs::run(&mut score);
     handover::run(&mut score);
+    signatures::run(&mut score);
     for (class, tried) in &score.tried {
         println!("{tried:>7}  {class}");
     }

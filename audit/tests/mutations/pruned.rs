@@ -110,6 +110,7 @@ fn resumed() -> Resumed {
         lost_head: Some(successor().sign_checkpoint(&lost).to_string()),
         set_aside: "set-aside/epoch-2".to_owned(),
         tokens_kept: false,
+        key: None,
     }
 }
 

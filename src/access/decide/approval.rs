@@ -1,5 +1,7 @@
 //! Asking, and deciding on what was asked: the algebra of approvals.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Case, Command, MAX_APPROVALS, MAX_PENDING, MAX_PENDING_OF_TENANT, Refusal};
@@ -8,67 +10,59 @@ use crate::access::identity::Identity;
 use crate::access::ids::{GrantId, RequestId};
 use crate::access::judge::{Judgement, check_locks, judge};
 use crate::access::names::{Role, Subject, Tenant};
-use crate::access::object::Action;
+use crate::access::object::{Action, Object};
 use crate::access::policy::{Policy, Ruling};
 use crate::access::reason::Reason;
-use crate::access::state::{Request, RequestStatus, State};
+use crate::access::state::{GrantStatus, Request, RequestStatus, State};
 use crate::access::token::AuthError;
-use crate::access::workflow::{MAX_MINUTES, Step, TicketRule, WorkflowName, missing};
+use crate::access::workflow::{Step, Terms, WorkflowName, missing};
 
 /// Who can still help a request along: people of the roles that its open steps ask for, who may approve it, without
-/// the requester, those who have approved, and those who are locked.
+/// the requester and those who are too near to them, those who have decided, and those who are locked.
 pub fn eligible(state: &State, policy: &Policy, request: &Request, now: Timestamp) -> Vec<Subject> {
     let case = Case { state, policy, now };
     let Ok(demand) = case.demand(request) else { return Vec::new() };
-    let wanted = case.still_missing(request, &demand.steps, None);
-    let mut people: Vec<Subject> =
-        wanted.iter().flat_map(|step| policy.members_of(&step.role, &request.tenant)).collect();
-    people.sort_unstable();
-    people.dedup();
-    people.retain(|person| {
-        *person != request.subject
-            && !request.approvals.iter().any(|approval| approval.by == *person)
-            && policy.allows(person, &request.tenant, &request.object, Action::Approve)
-            && check_locks(state, policy, person, &[], &request.tenant, now).is_ok()
-    });
-    people
+    let wanted = case.still_missing(request, &demand, None);
+    let people: BTreeSet<Subject> = wanted
+        .iter()
+        .flat_map(Step::roles)
+        .flat_map(|role| policy.members_of(role, &request.tenant))
+        .collect();
+    let decided = |person: &Subject| {
+        request.approvals.iter().any(|approval| approval.by == *person)
+            || request.denials.iter().any(|denial| denial.by == *person)
+    };
+    people.into_iter().filter(|person| !decided(person) && case.counts(request, &demand, person)).collect()
 }
 
 /// What a request still waits for, under the policy as it is now.
 pub fn waits_for(state: &State, policy: &Policy, request: &Request, now: Timestamp) -> Vec<Step> {
     let case = Case { state, policy, now };
-    case.demand(request).map(|demand| case.still_missing(request, &demand.steps, None)).unwrap_or_default()
+    case.demand(request).map(|demand| case.still_missing(request, &demand, None)).unwrap_or_default()
 }
 
-/// What policy demands of a request now.
+/// What policy demands of a request now; its steps as they are for this request.
 pub(super) struct Demand {
-    workflows: Vec<WorkflowName>,
-    pub(super) steps: Vec<Step>,
-    max_minutes: u32,
+    pub(super) workflows: Vec<WorkflowName>,
+    pub(super) terms: Terms,
 }
 
 impl Case<'_> {
     pub(super) fn request(&self, who: &Identity, command: &Command) -> Result<Vec<Fact>, Refusal> {
-        let Command::Request { id, object, action, minutes, reason, ticket } = command else {
+        let Command::Request { id, object, action, minutes, reason, ticket, renews } = command else {
             return Ok(Vec::new());
         };
-        let explanation = match judge(self.state, self.policy, who, object, *action, self.now) {
-            Judgement::NeedsApproval { explanation } => explanation,
-            Judgement::Allowed { .. } => {
-                return Err(Refusal::NotNeeded { action: *action, object: object.clone() });
-            }
-            Judgement::Denied { explanation } => return Err(Refusal::NotAllowed { why: explanation.why }),
+        let workflows = self.asked_for(who, object, *action, *renews)?;
+        let Some(terms) = self.policy.terms_of(&workflows) else {
+            return Err(Refusal::NotAllowed { why: "a workflow that policy names is gone".to_owned() });
         };
-        let mut most = MAX_MINUTES;
-        for name in &explanation.workflows {
-            let Some(workflow) = self.policy.workflow(name) else { continue };
-            most = most.min(workflow.max_minutes);
-            if workflow.ticket == TicketRule::Required && ticket.is_none() {
-                return Err(Refusal::TicketNeeded { workflow: name.clone() });
-            }
+        if let Some(workflow) = terms.ticket
+            && ticket.is_none()
+        {
+            return Err(Refusal::TicketNeeded { workflow });
         }
-        if !(1..=most).contains(minutes) {
-            return Err(Refusal::Minutes { asked: *minutes, most });
+        if !(1..=terms.max_minutes).contains(minutes) {
+            return Err(Refusal::Minutes { asked: *minutes, most: terms.max_minutes });
         }
         let waiting: Vec<&Request> = self.state.pending_of(&who.tenant, &who.subject).collect();
         if let Some(same) = waiting.iter().find(|other| other.object == *object && other.action == *action) {
@@ -87,12 +81,46 @@ impl Case<'_> {
             tenant: who.tenant.clone(),
             object: object.clone(),
             action: *action,
-            workflows: explanation.workflows,
+            workflows,
             minutes: *minutes,
             reason: reason.clone(),
             ticket: ticket.clone(),
-            claimed: explanation.claimed,
+            answer_by: self.after(terms.answer_within_minutes),
+            renews: *renews,
+            claimed: who.roles.to_vec(),
         }])
+    }
+
+    /// The workflows that stand before what somebody asks for. With a grant that does already there is nothing to ask for,
+    /// but to renew it.
+    fn asked_for(
+        &self,
+        who: &Identity,
+        object: &Object,
+        action: Action,
+        renews: Option<GrantId>,
+    ) -> Result<Vec<WorkflowName>, Refusal> {
+        if let Some(id) = renews {
+            let own = self.state.grant(id).filter(|grant| {
+                grant.subject == who.subject
+                    && grant.tenant == who.tenant
+                    && grant.object == *object
+                    && grant.action == action
+            });
+            own.ok_or(Refusal::NoSuchGrant { grant: id })?;
+        }
+        match judge(self.state, self.policy, who, object, action, self.now) {
+            Judgement::NeedsApproval { explanation } => Ok(explanation.workflows),
+            Judgement::Allowed { explanation, .. } if renews.is_some() && explanation.grant.is_some() => {
+                Ok(explanation.workflows)
+            }
+            Judgement::Allowed { .. } => Err(Refusal::NotNeeded { action, object: object.clone() }),
+            Judgement::Denied { explanation } => Err(Refusal::NotAllowed { why: explanation.why }),
+        }
+    }
+
+    pub(super) fn after(&self, minutes: u32) -> Timestamp {
+        self.now.saturating_add(SignedDuration::from_mins(i64::from(minutes))).unwrap_or(self.now)
     }
 
     pub(super) fn approve(
@@ -104,8 +132,8 @@ impl Case<'_> {
         reason: Option<&Reason>,
     ) -> Result<Vec<Fact>, Refusal> {
         let request = self.deciding(who, id)?;
-        check_pending(request)?;
         let demand = self.demand(request)?;
+        self.check_near(who, request, &demand)?;
         if let Some(asked) = minutes
             && !(1..=request.minutes).contains(&asked)
         {
@@ -121,11 +149,14 @@ impl Case<'_> {
         ) {
             return Err(Refusal::RequesterLocked { request: id, target });
         }
-        let wanted = self.still_missing(request, &demand.steps, None);
+        if request.denials.iter().any(|denial| denial.by == who.subject) {
+            return Err(Refusal::AlreadyDenied { request: id });
+        }
+        let wanted = self.still_missing(request, &demand, None);
         if request.approvals.iter().any(|approval| approval.by == who.subject) {
             return Err(Refusal::AlreadyApproved { request: id, wanted });
         }
-        let roles = self.counting_roles(&who.subject, &who.tenant, &demand.steps);
+        let roles = self.counting_roles(&who.subject, &who.tenant, &demand);
         if roles.is_empty() || request.approvals.len() >= MAX_APPROVALS {
             return Err(Refusal::NotEligible { request: id, wanted });
         }
@@ -139,13 +170,13 @@ impl Case<'_> {
             minutes,
             reason: reason.cloned(),
         }];
-        if self.still_missing(request, &demand.steps, Some(&who.subject)).is_empty() {
+        if self.still_missing(request, &demand, Some(&who.subject)).is_empty() {
             facts.push(self.grant(request, grant, &demand, Some((&who.subject, minutes))));
         }
         Ok(facts)
     }
 
-    /// The grant that a completed request becomes. Its time runs from now: the approval that completed it.
+    /// The grant that a completed request becomes. Its time runs from now, the approval that completed it, or from its first use.
     pub(super) fn grant(
         &self,
         request: &Request,
@@ -155,8 +186,8 @@ impl Case<'_> {
     ) -> Fact {
         let limits = request.approvals.iter().filter_map(|approval| approval.minutes);
         let limit = limits.chain(last.and_then(|(_, minutes)| minutes)).min();
-        let minutes = limit.unwrap_or(request.minutes).min(request.minutes).min(demand.max_minutes);
-        let ends = self.now.saturating_add(SignedDuration::from_mins(i64::from(minutes))).unwrap_or(self.now);
+        let minutes = limit.unwrap_or(request.minutes).min(request.minutes).min(demand.terms.max_minutes);
+        let from_first_use = demand.terms.use_within_minutes.map(|_| minutes);
         let approvals = request.approvals.len() + usize::from(last.is_some());
         Fact::GrantIssued {
             grant: id,
@@ -168,7 +199,8 @@ impl Case<'_> {
             workflows: demand.workflows.clone(),
             approvals: u32::try_from(approvals).unwrap_or(u32::MAX),
             starts: self.now,
-            ends,
+            ends: self.after(demand.terms.use_within_minutes.unwrap_or(minutes)),
+            from_first_use,
             policy: self.policy.digest(),
         }
     }
@@ -180,13 +212,28 @@ impl Case<'_> {
         reason: Option<&Reason>,
     ) -> Result<Vec<Fact>, Refusal> {
         let request = self.deciding(who, id)?;
-        check_pending(request)?;
+        if request.denials.iter().any(|denial| denial.by == who.subject) {
+            return Err(Refusal::AlreadyDenied { request: id });
+        }
+        let wanted = match self.demand(request) {
+            Ok(demand) => {
+                self.check_near(who, request, &demand)?;
+                if self.counting_roles(&who.subject, &who.tenant, &demand).is_empty() {
+                    let wanted = self.still_missing(request, &demand, None);
+                    return Err(Refusal::NotEligible { request: id, wanted });
+                }
+                demand.terms.denials
+            }
+            // Policy doesn't let it through any more: whoever may approve on the object may clear it away.
+            Err(_) => 1,
+        };
         Ok(vec![Fact::Rejected {
             request: id,
             tenant: request.tenant.clone(),
             object: request.object.clone(),
             requester: request.subject.clone(),
             by: who.subject.clone(),
+            wanted,
             reason: reason.cloned(),
         }])
     }
@@ -204,7 +251,7 @@ impl Case<'_> {
             .filter(|request| request.subject == who.subject && request.tenant == who.tenant)
             .filter(|request| who.scope.covers(&request.object, request.action))
             .ok_or(Refusal::NoSuchRequest { request: id })?;
-        check_pending(request)?;
+        self.check_pending(request)?;
         Ok(vec![Fact::Withdrawn {
             request: id,
             tenant: request.tenant.clone(),
@@ -214,7 +261,29 @@ impl Case<'_> {
         }])
     }
 
-    /// A request on which the caller may decide: of their tenant, on an object that they may approve, not their own.
+    /// A grant's first use: from now on its time runs.
+    pub(super) fn begin(&self, who: &Identity, id: GrantId) -> Result<Vec<Fact>, Refusal> {
+        let grant = self
+            .state
+            .grant(id)
+            .filter(|grant| grant.subject == who.subject && grant.tenant == who.tenant)
+            .ok_or(Refusal::NoSuchGrant { grant: id })?;
+        if grant.status != GrantStatus::Live || !grant.is_live(self.now) {
+            return Err(Refusal::GrantEnded { grant: id });
+        }
+        let ends = grant.end_from(self.now).ok_or(Refusal::GrantBegun { grant: id })?;
+        Ok(vec![Fact::GrantBegun {
+            grant: id,
+            request: grant.request,
+            tenant: grant.tenant.clone(),
+            object: grant.object.clone(),
+            subject: grant.subject.clone(),
+            ends,
+        }])
+    }
+
+    /// A request that waits and on which the caller may decide: of their tenant, on an object that they may approve, not
+    /// their own.
     fn deciding(&self, who: &Identity, id: RequestId) -> Result<&Request, Refusal> {
         let request = self
             .state
@@ -225,7 +294,21 @@ impl Case<'_> {
             return Err(Refusal::OwnRequest { request: id });
         }
         self.may(who, &request.object, Action::Approve)?;
+        self.check_pending(request)?;
         Ok(request)
+    }
+
+    fn check_near(&self, who: &Identity, request: &Request, demand: &Demand) -> Result<(), Refusal> {
+        if self.is_too_near(request, demand, &who.subject) {
+            let requester = request.subject.clone();
+            return Err(Refusal::TooNear { request: request.id, requester });
+        }
+        Ok(())
+    }
+
+    fn is_too_near(&self, request: &Request, demand: &Demand, person: &Subject) -> bool {
+        let lines = self.policy.reporting();
+        lines.is_too_near(&request.tenant, &request.subject, person, demand.terms.excludes)
     }
 
     /// What policy demands for a request now; not what it demanded when it was asked.
@@ -244,48 +327,51 @@ impl Case<'_> {
             }
             Ruling::Allow { workflows, .. } => workflows,
         };
-        let steps = self
+        let mut terms = self
             .policy
-            .steps_of(&workflows)
+            .terms_of(&workflows)
             .ok_or_else(|| changed("a workflow that it names is gone".to_owned()))?;
-        let limits = workflows.iter().filter_map(|name| self.policy.workflow(name)).map(|w| w.max_minutes);
-        let max_minutes = limits.min().unwrap_or(MAX_MINUTES);
-        Ok(Demand { workflows: workflows.into_iter().collect(), steps, max_minutes })
+        for step in &mut terms.steps {
+            *step = step.escalated_to(&request.escalated);
+        }
+        Ok(Demand { workflows: workflows.into_iter().collect(), terms })
     }
 
     /// What is missing, counting those who have approved as they are now, and `also`.
     pub(super) fn still_missing(
         &self,
         request: &Request,
-        steps: &[Step],
+        demand: &Demand,
         also: Option<&Subject>,
     ) -> Vec<Step> {
         let people = request.approvals.iter().map(|approval| &approval.by).chain(also);
         let counted: Vec<_> = people
-            .filter(|person| {
-                **person != request.subject
-                    && self.policy.allows(person, &request.tenant, &request.object, Action::Approve)
-                    && check_locks(self.state, self.policy, person, &[], &request.tenant, self.now).is_ok()
-            })
-            .map(|person| self.counting_roles(person, &request.tenant, steps).into_iter().collect())
+            .filter(|person| self.counts(request, demand, person))
+            .map(|person| self.counting_roles(person, &request.tenant, demand).into_iter().collect())
             .collect();
-        missing(steps, &counted)
+        missing(&demand.terms.steps, &counted)
+    }
+
+    /// Whether a person's word counts on a request, whatever their roles.
+    fn counts(&self, request: &Request, demand: &Demand, person: &Subject) -> bool {
+        *person != request.subject
+            && !self.is_too_near(request, demand, person)
+            && self.policy.allows(person, &request.tenant, &request.object, Action::Approve)
+            && check_locks(self.state, self.policy, person, &[], &request.tenant, self.now).is_ok()
     }
 
     /// A person's roles that some step asks for.
-    fn counting_roles(&self, person: &Subject, tenant: &Tenant, steps: &[Step]) -> Vec<Role> {
+    pub(super) fn counting_roles(&self, person: &Subject, tenant: &Tenant, demand: &Demand) -> Vec<Role> {
         let roles = self.policy.roles_of(person, tenant);
-        roles.into_iter().filter(|role| steps.iter().any(|step| step.role == *role)).collect()
+        roles.into_iter().filter(|role| demand.terms.steps.iter().any(|step| step.accepts(role))).collect()
     }
-}
 
-fn check_pending(request: &Request) -> Result<(), Refusal> {
-    let state = match request.status {
-        RequestStatus::Pending => return Ok(()),
-        RequestStatus::Granted { .. } => "granted",
-        RequestStatus::Rejected { .. } => "rejected",
-        RequestStatus::Withdrawn { .. } => "withdrawn",
-        RequestStatus::Lapsed { .. } => "lapsed",
-    };
-    Err(Refusal::NotPending { request: request.id, state })
+    fn check_pending(&self, request: &Request) -> Result<(), Refusal> {
+        let state = match &request.status {
+            RequestStatus::Pending if self.now < request.answer_by => return Ok(()),
+            RequestStatus::Pending => "expired",
+            other => other.as_str(),
+        };
+        Err(Refusal::NotPending { request: request.id, state })
+    }
 }

@@ -5,13 +5,15 @@ use jiff::Timestamp;
 use crate::access::certificate::CertificateId;
 use crate::access::device::{DeviceId, DeviceKeys};
 use crate::access::fact::{Attempt, Renewal};
-use crate::access::ids::{GrantId, RequestId, TokenId};
+use crate::access::ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
 use crate::access::issuer::{IssuerName, KeyPrint};
 use crate::access::lock::LockTarget;
-use crate::access::names::{Subject, Tenant};
+use crate::access::names::{Role, Subject, Tenant};
 use crate::access::object::{Action, Object};
 use crate::access::reason::{Reason, Ticket};
 use crate::access::scope::Scope;
+use crate::access::share::ShareRole;
+use crate::access::state::Verdict;
 use crate::access::token::Purpose;
 
 /// An order. Ids that it may need are made beforehand: the decision itself draws no randomness.
@@ -26,6 +28,7 @@ pub enum Command {
         minutes: u32,
         reason: Reason,
         ticket: Option<Ticket>,
+        renews: Option<GrantId>,
     },
     /// Agree to a request; `grant` is the id to use if that completes it.
     Approve { request: RequestId, grant: GrantId, minutes: Option<u32>, reason: Option<Reason> },
@@ -33,6 +36,35 @@ pub enum Command {
     Reject { request: RequestId, reason: Option<Reason> },
     /// Take one's own request back.
     Withdraw { request: RequestId, reason: Option<Reason> },
+    /// Begin an access review.
+    StartReview { review: ReviewId, tenant: Tenant, reviewers: Role, deadline: Timestamp },
+    /// Decide on one of its items.
+    DecideReview { review: ReviewId, item: u32, keep: bool, reason: Reason },
+    /// End it before its deadline.
+    CloseReview { review: ReviewId },
+    /// Offer a person a role on a tunnel.
+    Share {
+        share: ShareId,
+        object: Object,
+        tenant: Tenant,
+        role: ShareRole,
+        to: Subject,
+        until: Option<Timestamp>,
+    },
+    /// Accept what one was offered.
+    AcceptShare { share: ShareId },
+    /// End a share or its offer.
+    EndShare { share: ShareId, reason: Option<Reason> },
+    /// Change the words that describe a tunnel.
+    Describe { object: Object, words: Reason },
+    /// Delete a tunnel with all that stands on its name.
+    DeleteTunnel { object: Object, reason: Reason },
+    /// Go in without the approval that policy demands.
+    BreakGlass { id: RequestId, grant: GrantId, object: Object, action: Action, minutes: u32, reason: Reason },
+    /// Say whether somebody was right to do that.
+    ReviewGlass { grant: GrantId, verdict: Verdict, reason: Reason },
+    /// Use one's own grant for the first time.
+    Begin { grant: GrantId },
     /// End a grant now.
     Revoke { grant: GrantId, reason: Option<Reason> },
     /// Lock something.
@@ -71,6 +103,17 @@ impl Command {
             Self::Approve { .. } => Attempt::Approve,
             Self::Reject { .. } => Attempt::Reject,
             Self::Withdraw { .. } => Attempt::Withdraw,
+            Self::StartReview { .. } => Attempt::StartReview,
+            Self::DecideReview { .. } => Attempt::DecideReview,
+            Self::CloseReview { .. } => Attempt::CloseReview,
+            Self::Share { .. } => Attempt::Share,
+            Self::AcceptShare { .. } => Attempt::AcceptShare,
+            Self::EndShare { .. } => Attempt::EndShare,
+            Self::Describe { .. } => Attempt::Describe,
+            Self::DeleteTunnel { .. } => Attempt::DeleteTunnel,
+            Self::BreakGlass { .. } => Attempt::BreakGlass,
+            Self::ReviewGlass { .. } => Attempt::ReviewGlass,
+            Self::Begin { .. } => Attempt::Begin,
             Self::Revoke { .. } => Attempt::Revoke,
             Self::Lock { .. } => Attempt::Lock,
             Self::Unlock { .. } => Attempt::Unlock,

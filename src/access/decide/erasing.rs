@@ -6,6 +6,7 @@ use crate::access::identity::Caller;
 use crate::access::names::Subject;
 use crate::access::object::{Action, Object, Part};
 use crate::access::reason::Reason;
+use crate::access::share::ShareEnd;
 
 impl Case<'_> {
     /// The person's tokens, devices and grants, each ended by a record of its own: these can still say whose they were.
@@ -58,7 +59,11 @@ impl Case<'_> {
             by: actor(by),
             reason: None,
         });
-        Ok(tokens.chain(devices).chain(grants).collect())
+        let shares = self.state.shares().filter(|share| {
+            share.is_standing() && (share.to == *subject || share.by.as_ref() == Some(subject))
+        });
+        let shares = shares.map(|share| super::sharing::ended(share, ShareEnd::Erased, by, None));
+        Ok(tokens.chain(devices).chain(grants).chain(shares).collect())
     }
 }
 

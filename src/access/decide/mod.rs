@@ -8,19 +8,24 @@ mod approval;
 mod command;
 mod devices;
 mod erasing;
+mod glass;
 mod guarding;
 mod refusal;
+mod reviewing;
+mod sharing;
+mod waiting;
 
 use jiff::Timestamp;
 
 pub use approval::{eligible, waits_for};
 pub use command::Command;
+pub use glass::was_told;
 pub use refusal::Refusal;
+pub use waiting::{due, next_escalation};
 
 use super::fact::{Actor, Fact, RefusedAttempt};
 use super::identity::{Caller, Identity};
-use super::ids::GrantId;
-use super::judge::{check_locks, check_standing};
+use super::judge::check_standing;
 use super::object::{Object, Part};
 use super::policy::Policy;
 use super::state::State;
@@ -61,6 +66,23 @@ pub fn decide(
         }
         Command::Reject { request, reason } => case.reject(person(by)?, *request, reason.as_ref()),
         Command::Withdraw { request, reason } => case.withdraw(person(by)?, *request, reason.as_ref()),
+        Command::StartReview { review, tenant, reviewers, deadline } => {
+            case.start_review(by, (*review, tenant), reviewers, *deadline)
+        }
+        Command::DecideReview { review, item, keep, reason } => {
+            case.decide_review(person(by)?, (*review, *item), *keep, reason)
+        }
+        Command::CloseReview { review } => case.close_review(by, *review),
+        Command::Share { .. } => case.share(by, command),
+        Command::AcceptShare { share } => case.accept_share(person(by)?, *share),
+        Command::EndShare { share, reason } => case.end_share(by, *share, reason.as_ref()),
+        Command::Describe { object, words } => case.describe(person(by)?, object, words),
+        Command::DeleteTunnel { object, reason } => case.delete_tunnel(person(by)?, object, reason),
+        Command::BreakGlass { .. } => case.break_glass(person(by)?, command),
+        Command::ReviewGlass { grant, verdict, reason } => {
+            case.review_glass(person(by)?, *grant, *verdict, reason)
+        }
+        Command::Begin { grant } => case.begin(person(by)?, *grant),
         Command::Revoke { grant, reason } => case.revoke(by, *grant, reason.as_ref()),
         Command::Lock { target, tenant, until, reason } => {
             case.lock(by, target, tenant, *until, reason.as_ref())
@@ -83,49 +105,39 @@ pub fn decide(
     }
 }
 
-/// Facts that are due without an order: ends that have come, and grants whose approvals are complete.
-///
-/// A request is granted as soon as every step holds under the policy in force. Usually that is at an approval; but
-/// the gateway may have stopped between the approval's record and the grant's, or a new policy may ask for less.
-/// `mint` makes ids.
-pub fn due(state: &State, policy: &Policy, now: Timestamp, mut mint: impl FnMut() -> GrantId) -> Vec<Fact> {
-    let case = Case { state, policy, now };
-    let expired = state.overdue(now).map(|grant| Fact::GrantExpired {
-        grant: grant.id,
-        request: grant.request,
-        tenant: grant.tenant.clone(),
-        object: grant.object.clone(),
-        subject: grant.subject.clone(),
-    });
-    let mut facts: Vec<Fact> = expired.collect();
-    for request in state.pending().filter(|request| !request.approvals.is_empty()) {
-        if let Ok(demand) = case.demand(request)
-            && check_locks(state, policy, &request.subject, &request.claimed, &request.tenant, now).is_ok()
-            && case.still_missing(request, &demand.steps, None).is_empty()
-        {
-            facts.push(case.grant(request, mint(), &demand, None));
-        }
-    }
-    facts
-}
-
 /// The record of an order that was refused because of who gave it.
 pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State) -> Fact {
     let (mut request, mut grant) = (None, None);
     let object;
     match command {
-        Command::Request { object: asked, .. } => object = Some(asked.clone()),
+        Command::AcceptShare { share } | Command::EndShare { share, .. } => {
+            object = state.share(*share).map(|share| share.object.clone());
+        }
+        Command::Request { object: asked, .. }
+        | Command::BreakGlass { object: asked, .. }
+        | Command::Share { object: asked, .. }
+        | Command::Describe { object: asked, .. }
+        | Command::DeleteTunnel { object: asked, .. } => {
+            object = Some(asked.clone());
+        }
         Command::Approve { request: id, .. }
         | Command::Reject { request: id, .. }
         | Command::Withdraw { request: id, .. } => {
             request = Some(*id);
             object = state.request(*id).map(|request| request.object.clone());
         }
-        Command::Revoke { grant: id, .. } => {
+        Command::Begin { grant: id }
+        | Command::ReviewGlass { grant: id, .. }
+        | Command::Revoke { grant: id, .. } => {
             grant = Some(*id);
             object = state.grant(*id).map(|grant| grant.object.clone());
         }
-        Command::Lock { .. } | Command::Unlock { .. } | Command::Erase { .. } => {
+        Command::StartReview { .. }
+        | Command::DecideReview { .. }
+        | Command::CloseReview { .. }
+        | Command::Lock { .. }
+        | Command::Unlock { .. }
+        | Command::Erase { .. } => {
             object = Some(Object::gateway(Part::People));
         }
         Command::IssueToken { .. }

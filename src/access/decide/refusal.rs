@@ -3,10 +3,11 @@
 use super::{MAX_PENDING, MAX_PENDING_OF_TENANT};
 use crate::access::certificate::CertificateId;
 use crate::access::device::DeviceId;
-use crate::access::ids::{GrantId, RequestId, TokenId};
+use crate::access::ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
 use crate::access::lock::LockTarget;
-use crate::access::names::{Subject, Tenant};
+use crate::access::names::{Role, Subject, Tenant};
 use crate::access::object::{Action, Object};
+use crate::access::share::ShareRole;
 use crate::access::token::{AuthError, MAX_LIFE};
 use crate::access::workflow::{Step, WorkflowName};
 
@@ -32,6 +33,12 @@ pub enum Refusal {
     /// One person counts once.
     #[error("you have already approved {request}; it waits for {}", shown(.wanted))]
     AlreadyApproved { request: RequestId, wanted: Vec<Step> },
+    /// A refusal stands.
+    #[error("you have refused {request} already")]
+    AlreadyDenied { request: RequestId },
+    /// Who reports to the requester, or whom they report to, may be excluded.
+    #[error("you are too near to {requester} to decide on {request}: one of you reports to the other")]
+    TooNear { request: RequestId, requester: Subject },
     /// No such request in the caller's tenant.
     #[error("there is no request {request}")]
     NoSuchRequest { request: RequestId },
@@ -41,9 +48,77 @@ pub enum Refusal {
     /// No such grant in the caller's tenant.
     #[error("there is no grant {grant}")]
     NoSuchGrant { grant: GrantId },
+    /// The glass stays whole until somebody else has looked at the last time.
+    #[error("you broke the glass before, and nobody has reviewed {grant} yet")]
+    GlassUnreviewed { grant: GrantId },
+    /// A review stands.
+    #[error("{grant} is reviewed already")]
+    GlassReviewed { grant: GrantId },
+    /// Its time runs already.
+    #[error("{grant} was used before")]
+    GrantBegun { grant: GrantId },
     /// The grant has ended.
     #[error("{grant} has ended already")]
     GrantEnded { grant: GrantId },
+    /// No such review in the caller's tenant.
+    #[error("there is no access review {review}")]
+    NoSuchReview { review: ReviewId },
+    /// The population has no such item.
+    #[error("{review} has no item {item}")]
+    NoSuchItem { review: ReviewId, item: u32 },
+    /// Somebody else decides on what is one's own.
+    #[error("item {item} of {review} is your own: another reviewer must decide on it")]
+    OwnItem { review: ReviewId, item: u32 },
+    /// A decision stands.
+    #[error("item {item} of {review} is decided already")]
+    ItemDecided { review: ReviewId, item: u32 },
+    /// Its reviewers have a role.
+    #[error("this review is for people of {role}")]
+    NoReviewer { role: Role },
+    /// A review that nobody could work on.
+    #[error("nobody has {role}, so nobody could review")]
+    NoReviewers { role: Role },
+    /// It has ended.
+    #[error("{review} is over")]
+    ReviewOver { review: ReviewId },
+    /// Its deadline must be in the future and bounded.
+    #[error("a review must end in the future and within {most} days")]
+    ReviewTime { most: i64 },
+    /// The population is bounded.
+    #[error(
+        "{items} items, {roles} of them roles, are too many for one review; 10,000 and 1,000 are the most"
+    )]
+    ReviewTooLarge { roles: usize, items: usize },
+    /// Several at a time, but not many.
+    #[error("{open} reviews are open already")]
+    TooManyReviews { open: usize },
+    /// Nobody shares with themselves.
+    #[error("you can't share with yourself")]
+    OwnShare,
+    /// A share never gives more than its giver has.
+    #[error("you can't give the role {role}: you may not {action} it yourself without an approval")]
+    MoreThanOwn { role: ShareRole, action: Action },
+    /// Policy knows nothing of the role.
+    #[error("policy lets the role {role} do nothing on this tunnel")]
+    EmptyRole { role: ShareRole },
+    /// Its end must be in the future and bounded.
+    #[error("a share must end in the future and within {most} days, or have no end")]
+    ShareTime { most: i64 },
+    /// One share for each person and tunnel.
+    #[error("{share} stands for this person and tunnel already")]
+    ShareExists { share: ShareId },
+    /// Too many stand on one tunnel.
+    #[error("{standing} shares stand on this tunnel already")]
+    TooManyShares { standing: usize },
+    /// No such share in the caller's tenant, or not theirs.
+    #[error("there is no share {share}")]
+    NoSuchShare { share: ShareId },
+    /// It was accepted before, or its time is over.
+    #[error("{share} isn't on offer any more")]
+    NotOffered { share: ShareId },
+    /// It has ended.
+    #[error("{share} has ended already")]
+    ShareEnded { share: ShareId },
     /// No such token in the caller's tenant.
     #[error("there is no token {token}")]
     NoSuchToken { token: TokenId },
@@ -128,7 +203,7 @@ pub enum Refusal {
 }
 
 fn shown(steps: &[Step]) -> String {
-    let each: Vec<String> = steps.iter().map(|step| format!("{} of {}", step.people, step.role)).collect();
+    let each: Vec<String> = steps.iter().map(ToString::to_string).collect();
     if each.is_empty() { "nobody".to_owned() } else { each.join(" and ") }
 }
 
@@ -142,10 +217,34 @@ impl Refusal {
             Self::OwnRequest { .. } => "own-request",
             Self::NotEligible { .. } => "not-eligible",
             Self::AlreadyApproved { .. } => "already-approved",
+            Self::AlreadyDenied { .. } => "already-denied",
+            Self::TooNear { .. } => "too-near",
             Self::NoSuchRequest { .. } => "no-such-request",
             Self::NotPending { .. } => "not-pending",
             Self::NoSuchGrant { .. } => "no-such-grant",
+            Self::GlassUnreviewed { .. } => "glass-unreviewed",
+            Self::GlassReviewed { .. } => "glass-reviewed",
+            Self::GrantBegun { .. } => "grant-begun",
             Self::GrantEnded { .. } => "grant-ended",
+            Self::NoSuchReview { .. } => "no-such-review",
+            Self::NoSuchItem { .. } => "no-such-item",
+            Self::OwnItem { .. } => "own-item",
+            Self::ItemDecided { .. } => "item-decided",
+            Self::NoReviewer { .. } => "no-reviewer",
+            Self::NoReviewers { .. } => "no-reviewers",
+            Self::ReviewOver { .. } => "review-over",
+            Self::ReviewTime { .. } => "review-time",
+            Self::ReviewTooLarge { .. } => "review-too-large",
+            Self::TooManyReviews { .. } => "too-many-reviews",
+            Self::OwnShare => "own-share",
+            Self::MoreThanOwn { .. } => "more-than-own",
+            Self::EmptyRole { .. } => "empty-role",
+            Self::ShareTime { .. } => "share-time",
+            Self::ShareExists { .. } => "share-exists",
+            Self::TooManyShares { .. } => "too-many-shares",
+            Self::NoSuchShare { .. } => "no-such-share",
+            Self::NotOffered { .. } => "not-offered",
+            Self::ShareEnded { .. } => "share-ended",
             Self::NoSuchToken { .. } => "no-such-token",
             Self::TokenRevoked { .. } => "token-revoked",
             Self::JoinSpent { .. } => "join-spent",
@@ -186,6 +285,11 @@ impl Refusal {
                 | Self::JoinSpent { .. }
                 | Self::OwnRequest { .. }
                 | Self::NotEligible { .. }
+                | Self::TooNear { .. }
+                | Self::GlassUnreviewed { .. }
+                | Self::MoreThanOwn { .. }
+                | Self::OwnItem { .. }
+                | Self::NoReviewer { .. }
                 | Self::LockElsewhere { .. }
                 | Self::OtherTenant { .. }
         )
@@ -197,15 +301,42 @@ impl Refusal {
             Self::Standing(error) => error.hint(),
             Self::NotAPerson => "log in with a token",
             Self::NotAllowed { .. } | Self::OtherTenant { .. } => "ask an admin, or have the policy changed",
-            Self::OwnRequest { .. } | Self::NotEligible { .. } | Self::AlreadyApproved { .. } => {
-                "`sallyport requests show` lists who can decide on it"
-            }
+            Self::OwnRequest { .. }
+            | Self::NotEligible { .. }
+            | Self::TooNear { .. }
+            | Self::AlreadyDenied { .. }
+            | Self::AlreadyApproved { .. } => "`sallyport requests show` lists who can decide on it",
             Self::NoSuchRequest { .. } | Self::NotPending { .. } => {
                 "`sallyport requests list` shows what waits"
             }
-            Self::NoSuchGrant { .. } | Self::GrantEnded { .. } => {
+            Self::NoSuchGrant { .. } | Self::GrantEnded { .. } | Self::GrantBegun { .. } => {
                 "`sallyport grants list` shows what is live"
             }
+            Self::GlassUnreviewed { .. } => {
+                "have somebody who may approve it review it with `sallyport glass review`"
+            }
+            Self::NoSuchReview { .. }
+            | Self::NoSuchItem { .. }
+            | Self::ItemDecided { .. }
+            | Self::ReviewOver { .. }
+            | Self::TooManyReviews { .. } => "`sallyport reviews list` and `show` tell what is open",
+            Self::OwnItem { .. } | Self::NoReviewer { .. } => "have another reviewer decide",
+            Self::NoReviewers { .. } => "name a role that somebody has",
+            Self::ReviewTime { .. } => "choose another deadline",
+            Self::ReviewTooLarge { .. } => "end what isn't needed first",
+            Self::OwnShare => "name somebody else",
+            Self::MoreThanOwn { .. } => {
+                "give a role that may do less, or have somebody who holds it share it"
+            }
+            Self::EmptyRole { .. } => "have policy say what role:tunnel-ROLE may do; see policies/policy.csv",
+            Self::ShareTime { .. } => "choose another end",
+            Self::ShareExists { .. } | Self::TooManyShares { .. } => {
+                "end one with `sallyport unshare`; `sallyport shares NAME` lists them"
+            }
+            Self::NoSuchShare { .. } | Self::NotOffered { .. } | Self::ShareEnded { .. } => {
+                "`sallyport shares NAME` shows what stands"
+            }
+            Self::GlassReviewed { .. } => "`sallyport glass list` shows what waits for a review",
             Self::NoSuchToken { .. } | Self::TokenRevoked { .. } => {
                 "`sallyport tokens list` shows what is live"
             }

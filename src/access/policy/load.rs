@@ -155,7 +155,8 @@ impl Policy {
         let model_text = sources.text(MODEL_FILE, &mut faults);
         let model = if model_text.is_empty() { None } else { model::parse(model_text, &mut faults).await };
         let approvals = sources.text(APPROVALS_FILE, &mut faults);
-        let workflows = workflow::parse(approvals, |what| faults.about(APPROVALS_FILE, what));
+        let workflow::Approvals { workflows, reporting } =
+            workflow::parse(approvals, |what| faults.about(APPROVALS_FILE, what));
         let mut rows = Rows::default();
         let mut tables = 0;
         for (name, text) in sources.files.iter().filter(|(name, _)| is_table(name)) {
@@ -172,7 +173,8 @@ impl Policy {
         let Some(model) = model.filter(|_| faults.count() == 0) else { return Err(faults) };
 
         let shards = build_shards(&model, &rows, &mut faults).await;
-        let policy = Self { digest: sources.digest(), shards, roles, workflows, rules: rows.rules.len() };
+        let digest = sources.digest();
+        let policy = Self { digest, shards, roles, workflows, reporting, rules: rows.rules.len() };
         policy.check_satisfiable(&rows.rules, &mut faults);
         policy.self_test(&mut faults);
         faults.none_or(policy)
@@ -238,7 +240,7 @@ fn check_references(rows: &Rows, workflows: &BTreeMap<WorkflowName, Workflow>, f
     }
     let granted: BTreeSet<(&Tenant, &Principal)> =
         rows.memberships.iter().map(|m| (&m.tenant, &m.member)).collect();
-    let steps: BTreeSet<_> = workflows.values().flat_map(|w| w.steps.iter().map(|s| &s.role)).collect();
+    let steps: BTreeSet<_> = workflows.values().flat_map(Workflow::roles).collect();
     for membership in &rows.memberships {
         if !tenants.contains(&membership.tenant) {
             faults.add(membership.place.clone(), format!("no rule speaks of tenant {}", membership.tenant));

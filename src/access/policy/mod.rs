@@ -27,7 +27,7 @@ use serde::{Serialize, Serializer};
 
 use super::names::{NameError, Role, Subject, Tenant};
 use super::object::{Action, Object};
-use super::workflow::{Step, Workflow, WorkflowName, missing};
+use super::workflow::{Reporting, Terms, Workflow, WorkflowName, missing};
 use faults::PolicyFaults;
 use roles::RoleGraph;
 use rows::{Effect, Rule};
@@ -92,6 +92,7 @@ pub struct Policy {
     shards: HashMap<(Tenant, Action), Shard>,
     roles: BTreeMap<Tenant, RoleGraph>,
     workflows: BTreeMap<WorkflowName, Workflow>,
+    reporting: Reporting,
     rules: usize,
 }
 
@@ -187,18 +188,26 @@ impl Policy {
         self.roles.get(tenant).map(|graph| graph.members(role).cloned().collect()).unwrap_or_default()
     }
 
+    /// Every role of every person of a tenant, however they have it.
+    pub fn memberships(&self, tenant: &Tenant) -> Vec<(Subject, Role)> {
+        let people = self.roles.get(tenant).into_iter().flat_map(RoleGraph::people);
+        people.flat_map(|(person, roles)| roles.iter().map(|role| (person.clone(), role.clone()))).collect()
+    }
+
     /// A workflow by its name.
     pub fn workflow(&self, name: &WorkflowName) -> Option<&Workflow> {
         self.workflows.get(name)
     }
 
-    /// All steps of several workflows together; `None` if one of them doesn't exist any more.
-    pub fn steps_of<'a>(&self, names: impl IntoIterator<Item = &'a WorkflowName>) -> Option<Vec<Step>> {
-        let mut steps = Vec::new();
-        for name in names {
-            steps.extend(self.workflow(name)?.steps.iter().cloned());
-        }
-        Some(steps)
+    /// What several workflows demand together; `None` if there are none, or one of them doesn't exist any more.
+    pub fn terms_of<'a>(&self, names: impl IntoIterator<Item = &'a WorkflowName>) -> Option<Terms> {
+        let workflows: Option<Vec<&Workflow>> = names.into_iter().map(|name| self.workflow(name)).collect();
+        Terms::of(workflows?)
+    }
+
+    /// Who reports to whom.
+    pub fn reporting(&self) -> &Reporting {
+        &self.reporting
     }
 
     /// Finds workflows that nobody could ever satisfy in the tenants where rules name them.

@@ -25,6 +25,7 @@ async fn faults_of_self_test(matcher: &str) -> String {
         shards: HashMap::from([(key, shard(matcher).await)]),
         roles: BTreeMap::new(),
         workflows: BTreeMap::new(),
+        reporting: Reporting::default(),
         rules: 1,
     };
     let mut faults = PolicyFaults::default();

@@ -12,11 +12,12 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use sallyport_audit::KeyId;
 
-use super::{Grant, GrantStatus, Request, RequestStatus, State};
+use super::{Grant, GrantStatus, Request, RequestStatus, Share, ShareStatus, State};
 use crate::access::fact::Stamp;
 use crate::access::lock::LockTarget;
 use crate::access::names::Subject;
 use crate::access::reason::Reason;
+use crate::access::share::ShareEnd;
 
 impl State {
     /// Folds in that the key was destroyed: ends what those whose name it sealed asked for and were given.
@@ -43,6 +44,18 @@ impl State {
         }
         // One that holds would have kept the person from being erased.
         self.locks.retain(|(_, target), _| target.person() != Some(&nobody));
+        // What they gave to others rests on them: nobody stands behind it any more.
+        let shares = self.shares.values().filter(|share| {
+            share.is_standing() && (share.to == nobody || share.by.as_ref() == Some(&nobody))
+        });
+        let shares: Vec<_> = shares.map(|share| share.id).collect();
+        for id in shares {
+            let reason = Some(Reason::erased());
+            self.end_share(
+                id,
+                ShareStatus::Ended { at: stamp.time, cause: ShareEnd::Erased, by: None, reason },
+            );
+        }
         for token in self.tokens.values_mut().filter(|token| token.subject == nobody) {
             token.revoked.get_or_insert(stamp.time);
         }
@@ -78,6 +91,17 @@ impl State {
                 lock.reason = lock.reason.take().map(|_| Reason::erased());
             }
         }
+        for share in self.shares.values_mut() {
+            forget_in_share(share, person, &nobody);
+        }
+        self.forget_in_reviews(person, &nobody);
+        for (words, by) in self.described.values_mut() {
+            if by == person {
+                by.clone_from(&nobody);
+                *words = Reason::erased();
+            }
+        }
+        rename_key(&mut self.shared, person, &nobody);
         rename_key(&mut self.live, person, &nobody);
         rename_key(&mut self.pending, person, &nobody);
     }
@@ -89,6 +113,10 @@ impl State {
             || self.devices.values().any(|device| elsewhere(&device.subject, &device.tenant))
             || self.requests.values().any(|request| elsewhere(&request.subject, &request.tenant))
             || self.grants.values().any(|grant| elsewhere(&grant.subject, &grant.tenant))
+            || self.shares.values().any(|share| {
+                elsewhere(&share.to, &share.tenant)
+                    || share.by.as_ref().is_some_and(|by| elsewhere(by, &share.tenant))
+            })
             || self.locks.values().any(|lock| {
                 let locked = matches!(&lock.target, LockTarget::Person(who) if elsewhere(who, &lock.tenant));
                 locked || lock.by.as_ref().is_some_and(|by| elsewhere(by, &lock.tenant))
@@ -116,6 +144,13 @@ fn forget_in_request(request: &mut Request, person: &Subject, nobody: &Subject) 
         approval.by.clone_from(nobody);
         approval.reason = approval.reason.take().map(|_| Reason::erased());
     }
+    for told in request.told.iter_mut().filter(|told| *told == person) {
+        told.clone_from(nobody);
+    }
+    for denial in request.denials.iter_mut().filter(|denial| denial.by == *person) {
+        denial.by.clone_from(nobody);
+        denial.reason = denial.reason.take().map(|_| Reason::erased());
+    }
     if let RequestStatus::Rejected { by, reason, .. } = &mut request.status
         && by == person
     {
@@ -124,10 +159,35 @@ fn forget_in_request(request: &mut Request, person: &Subject, nobody: &Subject) 
     }
 }
 
+fn forget_in_share(share: &mut Share, person: &Subject, nobody: &Subject) {
+    let theirs = share.to == *person;
+    if theirs {
+        share.to.clone_from(nobody);
+    }
+    if share.by.as_ref() == Some(person) {
+        share.by = Some(nobody.clone());
+    }
+    if let ShareStatus::Ended { by, reason, .. } = &mut share.status
+        && (by.as_ref() == Some(person) || (theirs && by.is_none()))
+    {
+        *by = by.take().map(|_| nobody.clone());
+        *reason = reason.take().map(|_| Reason::erased());
+    }
+}
+
 fn forget_in_grant(grant: &mut Grant, person: &Subject, nobody: &Subject) {
     let theirs = grant.subject == *person;
     if theirs {
         grant.subject.clone_from(nobody);
+    }
+    if let Some(glass) = &mut grant.glass {
+        if theirs {
+            glass.reason = Reason::erased();
+        }
+        if let Some(review) = glass.review.as_mut().filter(|review| review.by == *person) {
+            review.by.clone_from(nobody);
+            review.reason = Reason::erased();
+        }
     }
     if let GrantStatus::Revoked { by, reason, .. } = &mut grant.status {
         // The operator has no name: their words are sealed with the name of whom they speak of.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use super::Glass;
 use crate::access::ids::{GrantId, RequestId};
 use crate::access::names::{Subject, Tenant};
 use crate::access::object::{Action, Object};
@@ -58,8 +59,14 @@ pub struct Grant {
     pub workflows: BTreeSet<WorkflowName>,
     /// From when.
     pub starts: Timestamp,
-    /// Until when; every grant has an end.
+    /// Until when; every grant has an end. While [`Self::from_first_use`] holds something, until when it must be used first.
     pub ends: Timestamp,
+    /// How many minutes will run from the first use; `None` once they run, or if they ran from the approval.
+    pub from_first_use: Option<u32>,
+    /// When it was used first, if that was recorded.
+    pub begun: Option<Timestamp>,
+    /// Set if it came of breaking the glass instead of approvals.
+    pub glass: Option<Glass>,
     /// The policy under which it was given.
     pub policy: PolicyDigest,
     /// What became of it.
@@ -67,8 +74,19 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// Whether it may be used now.
+    /// Whether it is neither ended nor over.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.status == GrantStatus::Live && self.starts <= now && now < self.ends
+    }
+
+    /// Whether a session can begin on it now. One whose time runs from its first use has to be begun before, by a record.
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        self.is_live(now) && self.from_first_use.is_none()
+    }
+
+    /// When it ends if it is used first now; `None` if there is nothing to begin.
+    pub fn end_from(&self, now: Timestamp) -> Option<Timestamp> {
+        let minutes = self.from_first_use.filter(|_| self.is_live(now))?;
+        Some(now.saturating_add(SignedDuration::from_mins(i64::from(minutes))).unwrap_or(now))
     }
 }

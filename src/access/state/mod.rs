@@ -5,8 +5,11 @@
 //! were erased are folded under the name that is left of them (`erasure`).
 
 mod erasure;
+mod glass;
 mod grant;
 mod request;
+mod review;
+mod share;
 mod standing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,18 +17,24 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::Timestamp;
 use sallyport_audit::KeyId;
 
+pub use glass::{Glass, GlassReview, Verdict};
 pub use grant::{Grant, GrantStatus};
-pub use request::{Approval, Request, RequestStatus};
+pub use request::{Approval, Denial, Request, RequestStatus};
+pub use review::{Holding, Review, ReviewDecision, ReviewEnd, ReviewItem};
+pub(in crate::access) use review::{digest, population};
+pub use share::{Share, ShareStatus};
 pub use standing::{Lock, Token};
 
 use super::certificate::CertificateId;
 use super::device::{Device, DeviceId};
 use super::fact::{Fact, Stamp};
-use super::ids::{GrantId, RequestId, TokenId};
+use super::ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
 use super::issuer::{IssuerName, KeyPrint};
 use super::lock::LockTarget;
-use super::names::{Subject, Tenant};
+use super::names::{Role, Subject, Tenant};
+use super::object::Object;
 use super::policy::PolicyDigest;
+use super::reason::Reason;
 use super::token::Purpose;
 
 /// Everything that access knows.
@@ -44,6 +53,22 @@ pub struct State {
     live: HashMap<(Tenant, Subject), BTreeSet<GrantId>>,
     /// The same, by their end.
     ends: BTreeSet<(Timestamp, GrantId)>,
+    /// Breakings of the glass that nobody has reviewed.
+    unreviewed: BTreeSet<GrantId>,
+    /// Requests that wait, by when they must be answered.
+    answers: BTreeSet<(Timestamp, RequestId)>,
+    shares: BTreeMap<ShareId, Share>,
+    /// Shares that stand, by whose they are.
+    shared: HashMap<(Tenant, Subject), BTreeSet<ShareId>>,
+    /// Shares that time ends, soonest first.
+    share_ends: BTreeSet<(Timestamp, ShareId)>,
+    reviews: BTreeMap<ReviewId, Review>,
+    /// Reviews that are open, by their deadline.
+    review_ends: BTreeSet<(Timestamp, ReviewId)>,
+    /// Roles recorded for reviews that haven't begun.
+    listed: BTreeMap<ReviewId, Vec<(Subject, Role)>>,
+    /// The words that describe tunnels, and whose they are.
+    described: BTreeMap<(Tenant, Object), (Reason, Subject)>,
     /// Requests that wait, by who asked.
     pending: HashMap<(Tenant, Subject), BTreeSet<RequestId>>,
     policy: Option<PolicyDigest>,
@@ -97,6 +122,7 @@ impl State {
             Fact::Approved { request, by, roles, minutes, reason, .. } => {
                 if let Some(request) = self.pending_mut(*request)
                     && !request.approvals.iter().any(|approval| approval.by == *by)
+                    && !request.denials.iter().any(|denial| denial.by == *by)
                 {
                     request.approvals.push(Approval {
                         by: by.clone(),
@@ -107,20 +133,43 @@ impl State {
                     });
                 }
             }
-            Fact::Rejected { request, by, reason, .. } => {
-                let status =
-                    RequestStatus::Rejected { by: by.clone(), at: stamp.time, reason: reason.clone() };
-                self.settle(*request, status);
+            Fact::Rejected { .. } => self.rejected(stamp, fact),
+            Fact::Escalated { request, roles, .. } => {
+                if let Some(request) = self.pending_mut(*request) {
+                    request.escalated.extend(roles.iter().cloned());
+                }
+            }
+            Fact::Expired { request, .. } => {
+                self.settle(*request, RequestStatus::Expired { at: stamp.time });
             }
             Fact::Withdrawn { request, .. } => {
                 self.settle(*request, RequestStatus::Withdrawn { at: stamp.time });
             }
             Fact::GrantIssued { .. } => self.granted(fact),
+            Fact::GlassTold { .. } => self.glass_told(fact),
+            Fact::GlassBroken { .. } => self.glass_broken(fact),
+            Fact::GlassReviewed { .. } => self.glass_reviewed(stamp, fact),
+            Fact::GrantBegun { grant, ends, .. } => self.begun(stamp, *grant, *ends),
             Fact::GrantRevoked { grant, by, reason, .. } => {
                 let by = by.person().cloned();
                 self.end(*grant, GrantStatus::Revoked { at: stamp.time, by, reason: reason.clone() });
             }
             Fact::GrantExpired { grant, .. } => self.end(*grant, GrantStatus::Expired { at: stamp.time }),
+            Fact::ReviewItem { .. } => self.review_item(fact),
+            Fact::ReviewStarted { .. } => self.review_started(stamp, fact),
+            Fact::ReviewDecided { .. } => self.review_decided(stamp, fact),
+            Fact::ReviewClosed { review, by, .. } => {
+                self.review_closed(stamp, *review, by.as_ref().and_then(|by| by.person().cloned()));
+            }
+            Fact::ShareOffered { .. } => self.share_offered(stamp, fact),
+            Fact::ShareAccepted { share, by, .. } => self.share_accepted(stamp, *share, by),
+            Fact::ShareEnded { .. } => self.share_ended(stamp, fact),
+            Fact::TunnelDescribed { tenant, object, by, words } => {
+                self.described.insert((tenant.clone(), object.clone()), (words.clone(), by.clone()));
+            }
+            Fact::TunnelDeleted { tenant, object, .. } => {
+                self.described.remove(&(tenant.clone(), object.clone()));
+            }
             Fact::Locked { target, tenant, until, reason, by } => {
                 let key = (tenant.clone(), target.clone());
                 // One that has ended by itself makes way.
@@ -162,6 +211,10 @@ impl State {
         }
         // Told anew at the start, by each issuer that is asked.
         self.issuers.clear();
+        let shared: Vec<_> = self.shared.values().flatten().copied().collect();
+        for id in shared {
+            self.share_lost(stamp, id);
+        }
         if !tokens_kept {
             for token in self.tokens.values_mut() {
                 token.revoked.get_or_insert(stamp.time);
@@ -211,6 +264,8 @@ impl State {
             minutes,
             reason,
             ticket,
+            answer_by,
+            renews,
             claimed,
         } = fact
         else {
@@ -220,6 +275,7 @@ impl State {
             return;
         }
         self.pending.entry((tenant.clone(), subject.clone())).or_default().insert(*request);
+        self.answers.insert((*answer_by, *request));
         let asked = Request {
             id: *request,
             subject: subject.clone(),
@@ -232,7 +288,12 @@ impl State {
             ticket: ticket.clone(),
             claimed: claimed.clone(),
             at: stamp.time,
+            answer_by: *answer_by,
+            renews: *renews,
+            escalated: BTreeSet::new(),
+            told: Vec::new(),
             approvals: Vec::new(),
+            denials: Vec::new(),
             status: RequestStatus::Pending,
         };
         self.requests.insert(*request, asked);
@@ -250,23 +311,12 @@ impl State {
             approvals: _,
             starts,
             ends,
+            from_first_use,
             policy,
         } = fact
         else {
             return;
         };
-        let asked = self.pending_mut(*request).is_some_and(|asked| {
-            asked.subject == *subject
-                && asked.tenant == *tenant
-                && asked.object == *object
-                && asked.action == *action
-        });
-        if !asked || self.grants.contains_key(grant) {
-            return;
-        }
-        self.settle(*request, RequestStatus::Granted { grant: *grant });
-        self.live.entry((tenant.clone(), subject.clone())).or_default().insert(*grant);
-        self.ends.insert((*ends, *grant));
         let given = Grant {
             id: *grant,
             request: *request,
@@ -277,10 +327,38 @@ impl State {
             workflows: workflows.iter().cloned().collect(),
             starts: *starts,
             ends: *ends,
+            from_first_use: *from_first_use,
+            begun: None,
+            glass: None,
             policy: *policy,
             status: GrantStatus::Live,
         };
-        self.grants.insert(*grant, given);
+        self.give(given);
+    }
+
+    /// One person's refusal takes the place of their approval, and enough of them end the request.
+    fn rejected(&mut self, stamp: Stamp, fact: &Fact) {
+        let Fact::Rejected { request: id, by, wanted, reason, .. } = fact else { return };
+        let Some(request) = self.pending_mut(*id) else { return };
+        request.approvals.retain(|approval| approval.by != *by);
+        if !request.denials.iter().any(|denial| denial.by == *by) {
+            request.denials.push(Denial { by: by.clone(), at: stamp.time, reason: reason.clone() });
+        }
+        if u64::try_from(request.denials.len()).is_ok_and(|count| count >= u64::from(*wanted)) {
+            let status = RequestStatus::Rejected { by: by.clone(), at: stamp.time, reason: reason.clone() };
+            self.settle(*id, status);
+        }
+    }
+
+    /// A grant's time runs from now on.
+    fn begun(&mut self, stamp: Stamp, id: GrantId, ends: Timestamp) {
+        let waits = |grant: &&mut Grant| grant.status == GrantStatus::Live && grant.from_first_use.is_some();
+        let Some(grant) = self.grants.get_mut(&id).filter(waits) else { return };
+        self.ends.remove(&(grant.ends, id));
+        grant.from_first_use = None;
+        grant.begun = Some(stamp.time);
+        grant.ends = ends;
+        self.ends.insert((ends, id));
     }
 
     fn pending_mut(&mut self, request: RequestId) -> Option<&mut Request> {
@@ -290,7 +368,8 @@ impl State {
     fn settle(&mut self, id: RequestId, status: RequestStatus) {
         let Some(request) = self.pending_mut(id) else { return };
         request.status = status;
-        let key = (request.tenant.clone(), request.subject.clone());
+        let (key, answer_by) = ((request.tenant.clone(), request.subject.clone()), request.answer_by);
+        self.answers.remove(&(answer_by, id));
         if let Some(waiting) = self.pending.get_mut(&key) {
             waiting.remove(&id);
             if waiting.is_empty() {
@@ -362,9 +441,24 @@ impl State {
         due.filter_map(|(_, id)| self.grants.get(id))
     }
 
-    /// When the next grant ends.
+    /// Requests that nobody has answered in time, and whose end isn't recorded yet.
+    pub fn unanswered(&self, now: Timestamp) -> impl Iterator<Item = &Request> {
+        let due = self.answers.iter().take_while(move |(by, _)| *by <= now);
+        due.filter_map(|(_, id)| self.requests.get(id))
+    }
+
+    /// When the next grant ends, or the next request.
     pub fn next_end(&self) -> Option<Timestamp> {
-        self.ends.first().map(|(ends, _)| *ends)
+        let grant = self.ends.first().map(|(ends, _)| *ends);
+        let request = self.answers.first().map(|(by, _)| *by);
+        let share = self.share_ends.first().map(|(at, _)| *at);
+        let review = self.review_ends.first().map(|(at, _)| *at);
+        [grant, request, share, review].into_iter().flatten().min()
+    }
+
+    /// The words that describe a tunnel.
+    pub fn description(&self, tenant: &Tenant, object: &Object) -> Option<&Reason> {
+        self.described.get(&(tenant.clone(), object.clone())).map(|(words, _)| words)
     }
 
     /// A token by its id.

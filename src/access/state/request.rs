@@ -1,5 +1,7 @@
 //! A request, its approvals and what became of it.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -24,6 +26,17 @@ pub struct Approval {
     pub reason: Option<Reason>,
 }
 
+/// One person's refusal of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Denial {
+    /// Who refused.
+    pub by: Subject,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: Option<Reason>,
+}
+
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
@@ -35,14 +48,19 @@ pub enum RequestStatus {
         /// The grant that came of it.
         grant: GrantId,
     },
-    /// Somebody said no.
+    /// As many people as policy wanted said no.
     Rejected {
-        /// Who.
+        /// Who did last.
         by: Subject,
         /// When.
         at: Timestamp,
         /// Why.
         reason: Option<Reason>,
+    },
+    /// Nobody answered in time.
+    Expired {
+        /// When that was recorded.
+        at: Timestamp,
     },
     /// Ended because records of the ledger were lost, which may have decided it.
     Lapsed {
@@ -54,6 +72,20 @@ pub enum RequestStatus {
         /// When.
         at: Timestamp,
     },
+}
+
+impl RequestStatus {
+    /// One word for it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Granted { .. } => "granted",
+            Self::Rejected { .. } => "rejected",
+            Self::Expired { .. } => "expired",
+            Self::Lapsed { .. } => "lapsed",
+            Self::Withdrawn { .. } => "withdrawn",
+        }
+    }
 }
 
 /// A request for access.
@@ -81,8 +113,18 @@ pub struct Request {
     pub claimed: Vec<Role>,
     /// When it was asked.
     pub at: Timestamp,
+    /// When it expires if it isn't decided by then.
+    pub answer_by: Timestamp,
+    /// The grant that it is to take the place of.
+    pub renews: Option<GrantId>,
+    /// The roles that it was put before because nobody had answered.
+    pub escalated: BTreeSet<Role>,
+    /// Who could have been asked and was told that the glass was broken instead.
+    pub told: Vec<Subject>,
     /// Who has approved, in order; one per person.
     pub approvals: Vec<Approval>,
+    /// Who has refused, in order; one per person, and nobody who has approved.
+    pub denials: Vec<Denial>,
     /// What became of it.
     pub status: RequestStatus,
 }

@@ -47,6 +47,8 @@ fn when_records_were_lost_nothing_outlives_it_that_they_may_have_taken_back() {
             minutes: 5,
             reason: "to see".parse().unwrap(),
             ticket: None,
+            answer_by: stamp(1_000_000).time,
+            renews: None,
             claimed: Vec::new(),
         };
         let locked = Fact::Locked {
@@ -89,6 +91,8 @@ fn requested() -> Fact {
         minutes: 5,
         reason: "to see".parse().unwrap(),
         ticket: None,
+        answer_by: stamp(1_000_000).time,
+        renews: None,
         claimed: Vec::new(),
     }
 }
@@ -110,7 +114,7 @@ fn rejected() -> Fact {
     let Fact::Approved { request, tenant, object, requester, by, reason, .. } = approved() else {
         unreachable!()
     };
-    Fact::Rejected { request, tenant, object, requester, by, reason }
+    Fact::Rejected { request, tenant, object, requester, by, wanted: 1, reason }
 }
 
 fn granted(n: u8, to: &str) -> Fact {
@@ -125,6 +129,7 @@ fn granted(n: u8, to: &str) -> Fact {
         approvals: 1,
         starts: stamp(0).time,
         ends: stamp(300).time,
+        from_first_use: None,
         policy: format!("sha256:{}", "0".repeat(64)).parse().unwrap(),
     }
 }

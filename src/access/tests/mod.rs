@@ -1,16 +1,20 @@
 //! Tests of access as a whole. Each is a sentence of the specification.
 
+mod algebra;
 mod approvals;
 mod casbin_traps;
 mod certificates;
 mod devices;
 mod examples;
 mod faults_of_policy;
+mod glass;
 mod outsiders;
 mod over_the_ledger;
 mod permits;
 mod reference_model;
+mod reviews;
 mod session_life;
+mod sharing;
 mod tokens;
 
 use std::path::Path;
@@ -256,6 +260,7 @@ pub(super) fn ask(tunnel: &str, minutes: u32) -> Ask {
         minutes,
         reason: "to see it".parse().unwrap(),
         ticket: Some("OPS-1".parse().unwrap()),
+        renews: None,
     }
 }
 

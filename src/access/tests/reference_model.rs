@@ -4,22 +4,48 @@
 //! grant had its quorum; and a gateway started anew over the same log is in the same state.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// People and their roles, as TEAM says.
-const PEOPLE: [(&str, &[&str]); 6] = [
+/// People and their roles, as the rows below say.
+const PEOPLE: [(&str, &[&str]); 7] = [
     ("alice", &["admin", "visitor"]),
     ("anna", &["admin"]),
     ("sam", &["admin", "security"]),
     ("sue", &["security"]),
     ("vic", &["visitor"]),
     ("val", &["visitor"]),
+    ("dora", &["duty"]),
 ];
-const TUNNELS: [&str; 3] = ["demo", "vault", "open"];
+const TUNNELS: [&str; 4] = ["demo", "vault", "open", "lab"];
 const MINUTES: i64 = 20;
+/// Anna reports to Val, and the lab excludes that.
+const REPORTS: (&str, &str) = ("anna", "val");
+
+/// How the lab is approved: by an admin, from 15 minutes on also by the one on duty, within 40 minutes; two refusals end it;
+/// used first within 30 minutes.
+const LAB: &str = r#"
+[workflow.lab]
+max_minutes = 60
+answer_within_minutes = 40
+denials = 2
+excludes = ["reports"]
+clock = "first-use"
+use_within_minutes = 30
+[[workflow.lab.step]]
+role = "role:admin"
+people = 1
+also = ["role:duty"]
+after_minutes = 15
+
+[reports.main]
+"user:anna" = "user:val"
+"#;
+/// What every other workflow says of it: nothing, so 7 days.
+const ANSWER: i64 = 7 * 24 * 60;
 
 #[derive(Debug, Clone)]
 enum Order {
@@ -36,6 +62,7 @@ enum Order {
     LoadBadPolicy,
     Wait(i64),
     Connect(usize, usize),
+    Enter(usize, usize),
     Restart,
     CrashBeforeTheGrant,
 }
@@ -54,25 +81,39 @@ fn order() -> impl Strategy<Value = Order> {
         2 => person.clone().prop_map(Order::LogIn),
         3 => (0usize..3).prop_map(Order::LoadPolicy),
         1 => Just(Order::LoadBadPolicy),
-        2 => (1i64..15).prop_map(Order::Wait),
-        8 => (person, tunnel).prop_map(|(p, t)| Order::Connect(p, t)),
+        4 => (1i64..15).prop_map(Order::Wait),
+        8 => (person.clone(), tunnel.clone()).prop_map(|(p, t)| Order::Connect(p, t)),
+        5 => (person, tunnel).prop_map(|(p, t)| Order::Enter(p, t)),
         1 => Just(Order::Restart),
         1 => Just(Order::CrashBeforeTheGrant),
     ]
 }
 
 fn rows(policy: usize) -> String {
+    let mut rows = TEAM.to_owned();
+    rows.push_str("p, role:visitor, main, tunnel:lab, connect, allow, lab\n");
+    rows.push_str("p, role:duty, main, tunnel:*, approve, allow, -\ng, user:dora, role:duty, main\n");
     match policy {
-        0 => TEAM.to_owned(),
+        0 => {}
         // The demo wants what the vault wants.
-        1 => TEAM.replace(
-            "tunnel:demo, connect, allow, one\np, role:visitor, main",
-            "tunnel:demo, connect, allow, both\np, role:visitor, main",
-        ),
-        _ => format!(
-            "{TEAM}p, user:vic, main, tunnel:demo, connect, deny, -\np, role:visitor, main, tunnel:open, connect, deny, -\n"
-        ),
+        1 => {
+            let (one, both) = (
+                "tunnel:demo, connect, allow, one\np, role:visitor, main",
+                "tunnel:demo, connect, allow, both\np, role:visitor, main",
+            );
+            rows = rows.replace(one, both);
+        }
+        _ => {
+            for (who, tunnel) in [("user:vic", "demo"), ("role:visitor", "open")] {
+                writeln!(rows, "p, {who}, main, tunnel:{tunnel}, connect, deny, -").unwrap();
+            }
+        }
     }
+    rows
+}
+
+fn workflows() -> String {
+    format!("{WORKFLOWS}{LAB}")
 }
 
 /// Roles that must each agree; `None`: not allowed at all; empty: allowed at once.
@@ -93,7 +134,12 @@ fn demand(policy: usize, person: usize, tunnel: usize) -> Option<&'static [&'sta
 #[derive(Debug, Clone, PartialEq)]
 enum Fate {
     Waits,
-    Granted { ends: i64, had: &'static [&'static str] },
+    /// `unused`: the lab's, whose time hasn't begun; `ends` is until when it must.
+    Granted {
+        ends: i64,
+        had: &'static [&'static str],
+        unused: bool,
+    },
     Over,
 }
 
@@ -101,8 +147,31 @@ enum Fate {
 struct Asked {
     person: usize,
     tunnel: usize,
+    at: i64,
+    /// Whether those on duty may decide too: from when it was recorded that nobody had answered.
+    escalated: bool,
     approvals: BTreeSet<usize>,
+    denials: BTreeSet<usize>,
     fate: Fate,
+}
+
+impl Asked {
+    fn lab(&self) -> bool {
+        TUNNELS[self.tunnel] == "lab"
+    }
+
+    fn answer_by(&self) -> i64 {
+        self.at + if self.lab() { 40 } else { ANSWER }
+    }
+
+    /// Whether a role is one that takes this place.
+    fn takes(&self, wanted: &str, role: &str) -> bool {
+        role == wanted || (self.lab() && self.escalated && role == "duty")
+    }
+
+    fn too_near(&self, person: usize) -> bool {
+        self.lab() && (PEOPLE[person].0, PEOPLE[self.person].0) == REPORTS
+    }
 }
 
 #[derive(Default)]
@@ -120,11 +189,12 @@ impl Model {
     }
 
     /// Whether distinct people among these fill every place.
-    fn enough(wanted: &[&str], people: &[usize]) -> bool {
+    fn enough(asked: &Asked, wanted: &[&str], people: &[usize]) -> bool {
         let Some((first, rest)) = wanted.split_first() else { return true };
         people.iter().any(|person| {
             let others: Vec<usize> = people.iter().copied().filter(|other| other != person).collect();
-            PEOPLE[*person].1.contains(first) && Self::enough(rest, &others)
+            PEOPLE[*person].1.iter().any(|role| asked.takes(first, role))
+                && Self::enough(asked, rest, &others)
         })
     }
 
@@ -155,7 +225,25 @@ impl Model {
         asked.person == person
             && asked.tunnel == tunnel
             && self.live(asked)
-            && matches!(&asked.fate, Fate::Granted { had, .. } if *had == wanted)
+            && matches!(&asked.fate, Fate::Granted { had, unused: false, .. } if *had == wanted)
+    }
+
+    /// Somebody goes in: if they have nothing but a grant that waits for its first use, its time begins.
+    fn enter(&mut self, person: usize, tunnel: usize) {
+        if self.may(person, tunnel).0 != "needs approval" {
+            return;
+        }
+        let minute = self.minute;
+        let waits = |asked: &&mut Asked| {
+            asked.person == person
+                && asked.tunnel == tunnel
+                && matches!(asked.fate, Fate::Granted { ends, unused: true, .. } if minute < ends)
+        };
+        if let Some(Fate::Granted { ends, unused, .. }) =
+            self.asked.iter_mut().find(waits).map(|a| &mut a.fate)
+        {
+            (*ends, *unused) = (minute + MINUTES, false);
+        }
     }
 
     fn pending(&self, person: usize, tunnel: usize) -> bool {
@@ -163,14 +251,39 @@ impl Model {
     }
 
     fn can_decide(&self, person: usize, i: usize) -> bool {
-        let approver = PEOPLE[person].1.iter().any(|role| matches!(*role, "admin" | "security"));
-        approver && self.stands(person) && self.asked[i].person != person && self.asked[i].fate == Fate::Waits
+        let asked = &self.asked[i];
+        let approver = PEOPLE[person].1.iter().any(|role| matches!(*role, "admin" | "security" | "duty"));
+        approver
+            && self.stands(person)
+            && asked.person != person
+            && asked.fate == Fate::Waits
+            && !asked.denials.contains(&person)
+            && match demand(self.policy, asked.person, asked.tunnel).filter(|wanted| !wanted.is_empty()) {
+                Some(wanted) => !asked.too_near(person) && self.helps(person, i, wanted),
+                // Policy doesn't let it through any more: it can be cleared away.
+                None => true,
+            }
+    }
+
+    fn helps(&self, person: usize, i: usize, wanted: &[&str]) -> bool {
+        wanted.iter().any(|place| PEOPLE[person].1.iter().any(|role| self.asked[i].takes(place, role)))
+    }
+
+    fn deny(&mut self, person: usize, i: usize) {
+        let wanted = demand(self.policy, self.asked[i].person, self.asked[i].tunnel);
+        let asked = &mut self.asked[i];
+        asked.approvals.remove(&person);
+        asked.denials.insert(person);
+        let needed = if asked.lab() && wanted.is_some() { 2 } else { 1 };
+        if asked.denials.len() >= needed {
+            asked.fate = Fate::Over;
+        }
     }
 
     fn approve(&mut self, person: usize, i: usize) {
         let asked = &self.asked[i];
         let wanted = demand(self.policy, asked.person, asked.tunnel);
-        let helps = wanted.is_some_and(|wanted| wanted.iter().any(|role| PEOPLE[person].1.contains(role)));
+        let helps = wanted.is_some_and(|wanted| self.helps(person, i, wanted));
         if self.can_decide(person, i) && helps && !self.locked.contains(&asked.person) {
             self.asked[i].approvals.insert(person);
         }
@@ -179,21 +292,42 @@ impl Model {
     /// What must be so after every order.
     fn settle(&mut self) {
         for i in 0..self.asked.len() {
+            let asked = &mut self.asked[i];
+            if asked.fate == Fate::Waits && self.minute >= asked.answer_by() {
+                asked.fate = Fate::Over;
+            }
             let asked = &self.asked[i];
-            if asked.fate != Fate::Waits || asked.approvals.is_empty() || self.locked.contains(&asked.person)
-            {
+            if asked.fate != Fate::Waits {
                 continue;
             }
-            let Some(wanted) = demand(self.policy, asked.person, asked.tunnel).filter(|w| !w.is_empty())
-            else {
+            if self.granted(i) {
                 continue;
-            };
-            let people: Vec<usize> =
-                asked.approvals.iter().copied().filter(|p| !self.locked.contains(p)).collect();
-            if Self::enough(wanted, &people) {
-                self.asked[i].fate = Fate::Granted { ends: self.minute + MINUTES, had: wanted };
             }
+            // Who is on duty is told only of what still waits then; who has approved before doesn't count through it.
+            let asked = &mut self.asked[i];
+            asked.escalated |= asked.lab() && self.minute >= asked.at + 15;
+            let _ = self.granted(i);
         }
+    }
+
+    /// Grants what is complete.
+    fn granted(&mut self, i: usize) -> bool {
+        let asked = &self.asked[i];
+        if asked.approvals.is_empty() || self.locked.contains(&asked.person) {
+            return false;
+        }
+        let Some(wanted) = demand(self.policy, asked.person, asked.tunnel).filter(|w| !w.is_empty()) else {
+            return false;
+        };
+        let counts = |p: &usize| !self.locked.contains(p) && !asked.too_near(*p);
+        let people: Vec<usize> = asked.approvals.iter().copied().filter(counts).collect();
+        if !Self::enough(asked, wanted, &people) {
+            return false;
+        }
+        let unused = asked.lab();
+        let ends = self.minute + if unused { 30 } else { MINUTES };
+        self.asked[i].fate = Fate::Granted { ends, had: wanted, unused };
+        true
     }
 }
 
@@ -218,7 +352,7 @@ struct Run {
 
 impl Run {
     async fn new() -> Self {
-        let world = World::new().await;
+        let world = World::with(&rows(0), &workflows()).await;
         let mut run = Self {
             world,
             model: Model::default(),
@@ -251,6 +385,7 @@ impl Run {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table: one arm for each order")]
     async fn obey(&mut self, order: &Order) {
         let access = self.world.access.clone();
         let who = |person: usize| self.people[&person].0.clone();
@@ -263,8 +398,15 @@ impl Run {
                 assert_eq!(answer.is_ok(), expected, "{answer:?}");
                 if let Ok(id) = answer {
                     self.requests.push(id);
-                    let approvals = BTreeSet::new();
-                    self.model.asked.push(Asked { person, tunnel, approvals, fate: Fate::Waits });
+                    self.model.asked.push(Asked {
+                        person,
+                        tunnel,
+                        at: self.model.minute,
+                        escalated: false,
+                        approvals: BTreeSet::new(),
+                        denials: BTreeSet::new(),
+                        fate: Fate::Waits,
+                    });
                 }
             }
             Order::Approve(person, which) => {
@@ -278,7 +420,7 @@ impl Run {
                     let answer = access.reject(&who(person), self.requests[i], None).await;
                     assert_eq!(answer.is_ok(), self.model.can_decide(person, i), "{answer:?}");
                     if answer.is_ok() {
-                        self.model.asked[i].fate = Fate::Over;
+                        self.model.deny(person, i);
                     }
                 }
             }
@@ -300,7 +442,8 @@ impl Run {
                 if let Some(grant) = grants.get(which) {
                     let i = self.requests.iter().position(|id| *id == grant.request).unwrap();
                     let answer = access.revoke(&who(person), grant.id, None).await;
-                    let decides = PEOPLE[person].1.iter().any(|role| matches!(*role, "admin" | "security"));
+                    let decides =
+                        PEOPLE[person].1.iter().any(|role| matches!(*role, "admin" | "security" | "duty"));
                     let expected =
                         self.model.stands(person) && (decides || self.model.asked[i].person == person);
                     assert_eq!(answer.is_ok(), expected, "{answer:?}");
@@ -327,7 +470,7 @@ impl Run {
             }
             Order::LogIn(person) => self.log_in(person).await,
             Order::LoadPolicy(policy) => {
-                write_policy(self.world.directory.path(), &rows(policy), WORKFLOWS);
+                write_policy(self.world.directory.path(), &rows(policy), &workflows());
                 access.reload_policy(Caller::Operator).await.unwrap();
                 self.model.policy = policy;
             }
@@ -335,27 +478,46 @@ impl Run {
                 write_policy(
                     self.world.directory.path(),
                     &rows(0).replace(", allow, one", ", Allow, one"),
-                    WORKFLOWS,
+                    &workflows(),
                 );
                 assert!(access.reload_policy(Caller::Operator).await.is_err());
-                write_policy(self.world.directory.path(), &rows(self.model.policy), WORKFLOWS);
+                write_policy(self.world.directory.path(), &rows(self.model.policy), &workflows());
             }
             Order::Wait(minutes) => {
                 self.world.clock.forward(SignedDuration::from_mins(minutes));
                 self.model.minute += minutes;
             }
             Order::Connect(person, tunnel) => {
-                if let Decision::Allowed(permit) = self.world.connect(&who(person), TUNNELS[tunnel]) {
-                    let request = permit.grant().map(|grant| {
-                        let of = self.world.access.state().grant(grant).unwrap().request;
-                        self.requests.iter().position(|id| *id == of).unwrap()
-                    });
-                    let token = self.people[&person].1;
-                    self.held.push(Held { permit, token, person, tunnel, request, dead: false });
-                }
+                let decision = self.world.connect(&who(person), TUNNELS[tunnel]);
+                self.hold(person, tunnel, decision);
+            }
+            Order::Enter(person, tunnel) => {
+                let (what, context) = (object(TUNNELS[tunnel]), self.world.context());
+                let decision = access.admit(&who(person), &what, Action::Connect, &context).await;
+                self.model.enter(person, tunnel);
+                let expected = self.model.may(person, tunnel).0 == "allowed";
+                assert_eq!(
+                    matches!(decision, Decision::Allowed(_)),
+                    expected,
+                    "{}",
+                    decision.explanation().why
+                );
+                self.hold(person, tunnel, decision);
             }
             Order::Restart => self.restart(false).await,
             Order::CrashBeforeTheGrant => self.restart(true).await,
+        }
+    }
+
+    /// Keeps a permit, to see when it dies.
+    fn hold(&mut self, person: usize, tunnel: usize, decision: Decision) {
+        if let Decision::Allowed(permit) = decision {
+            let request = permit.grant().map(|grant| {
+                let of = self.world.access.state().grant(grant).unwrap().request;
+                self.requests.iter().position(|id| *id == of).unwrap()
+            });
+            let token = self.people[&person].1;
+            self.held.push(Held { permit, token, person, tunnel, request, dead: false });
         }
     }
 
@@ -409,13 +571,15 @@ impl Run {
         // No path to a grant without its quorum: the people whom the log shows as approving are enough, by themselves.
         for grant in self.world.access.grants(Caller::Operator, &GrantFilter::default()) {
             let i = self.requests.iter().position(|id| *id == grant.request).unwrap();
-            let people: Vec<usize> = self.model.asked[i].approvals.iter().copied().collect();
+            let asked = &self.model.asked[i];
+            let people: Vec<usize> = asked.approvals.iter().copied().collect();
             let wanted: Vec<&str> = if grant.workflows.iter().any(|w| w.as_str() == "both") {
                 vec!["admin", "security"]
             } else {
                 vec!["admin"]
             };
-            assert!(Model::enough(&wanted, &people) && !people.contains(&self.model.asked[i].person));
+            assert!(Model::enough(asked, &wanted, &people) && !people.contains(&asked.person));
+            assert!(!people.iter().any(|person| asked.too_near(*person)));
         }
     }
 }

@@ -258,7 +258,7 @@ pub const KEYS: &[Key] = &[
         "ledger.on_stall",
         Some("\"refuse\""),
         "\"queue\"",
-        "What a new session does while the HSM does not sign: `refuse` (503 at once) or `queue` (it waits until it can be recorded, and gets 503 after ledger.stall_wait_secs). No byte passes before it is recorded, either way.",
+        "What a new session does while nothing can be recorded (the HSM does not sign, or the disk cannot be written): `refuse` (503 at once) or `queue` (it waits until it can be recorded, and gets 503 after ledger.stall_wait_secs). No byte passes before it is recorded, either way.",
     ),
     key(
         "ledger.stall_wait_secs",

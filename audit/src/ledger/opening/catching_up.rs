@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::recent::Begin;
 use super::{Chain, Checkpoint, Digest, Expected, Files, Group, Known, LedgerError, LedgerOptions, Replayed};
 use super::{Store, StoreState, Visitor, recent, replay};
 use crate::epoch;
@@ -20,6 +21,10 @@ pub(super) struct CaughtUp {
     pub(super) replayed: Replayed,
     /// The record with which reading began.
     pub(super) checked_from: Seq,
+    /// How many records were read for this.
+    pub(super) read: u64,
+    /// Whether a head in the journal is the one in the head file, letter by letter.
+    pub(super) known_is_there: bool,
     pub(super) store: Arc<dyn Store>,
     pub(super) store_state: StoreState,
 }
@@ -36,23 +41,28 @@ pub(super) fn replay_into_store(
         Ok((store, head)) => (Some(store), head, None),
         Err(reason) => (None, None, Some(reason)),
     };
-    let known_head = match known {
-        Known::Head { checkpoint, .. } => Some(checkpoint),
-        _ => None,
+    let (known_head, known_note) = match known {
+        Known::Head { checkpoint, note, .. } => (Some(checkpoint), Some(note.to_string())),
+        _ => (None, None),
     };
     let segments = files.segments().map_err(|error| LedgerError::io("list", files.journal(), error))?;
     // Both must be met on the way, so reading begins before the one that is further behind.
     let met = [known_head, store_head.as_ref()].map(|head| head.map_or(0, |head| head.size));
-    let begin =
-        recent::begin(&segments, expected, met.into_iter().min().unwrap_or_default(), options.reread_bytes);
-    let (from, state) = begin.unwrap_or_else(|| (0, Replayed::genesis(expected.key)));
+    let known_by_both = met.into_iter().min().unwrap_or_default();
+    let Begin { from, state, prefix } =
+        recent::begin(files, &segments, expected, known_by_both, options.reread_bytes)
+            .unwrap_or_else(|| Begin { from: 0, state: Replayed::genesis(expected.key), prefix: None });
     let checked_from = state.chain.next();
     let mut walk = Walk::new(known_head, store_head.as_ref(), store.as_deref(), &state.chain);
+    walk.known_note = known_note;
+    if let Some(prefix) = &prefix {
+        walk.must_not_hold(prefix);
+    }
     let replayed = replay(files, segments.get(from..).unwrap_or_default(), state, expected, &mut walk)?;
     walk.flush();
     compare(files, known_head, store_head.as_ref(), &replayed, &walk)?;
     trouble = trouble.or_else(|| walk.store_trouble());
-    let records = walk.fed;
+    let (records, read, known_is_there) = (walk.fed, walk.read, walk.known_is_there);
     match (store, trouble) {
         (Some(store), None) => {
             let state = match records {
@@ -64,11 +74,12 @@ pub(super) fn replay_into_store(
                 _ => StoreState::CaughtUp { records },
             };
             sync_store_directory(files);
-            Ok(CaughtUp { replayed, checked_from, store, store_state: state })
+            Ok(CaughtUp { replayed, checked_from, read, known_is_there, store, store_state: state })
         }
         (store, trouble) => {
             drop(store);
-            rebuild(files, &segments, options, expected, trouble.unwrap_or_default())
+            let again = rebuild(files, &segments, options, expected, trouble.unwrap_or_default())?;
+            Ok(CaughtUp { read: again.read + read, known_is_there, ..again })
         }
     }
 }
@@ -140,6 +151,8 @@ fn compare(
 /// Puts what the store lacks into it while the journal is read.
 struct Walk<'a> {
     known_size: Option<u64>,
+    /// The head file's words.
+    known_note: Option<String>,
     root_at_known: Option<Digest>,
     store_head: Option<&'a Checkpoint>,
     /// Whether the journal has led to the store's own head, so that the rest may be added.
@@ -148,6 +161,8 @@ struct Walk<'a> {
     waiting: Vec<Group<Vec<u8>>>,
     waiting_records: u64,
     fed: u64,
+    read: u64,
+    known_is_there: bool,
     failure: Option<String>,
 }
 
@@ -161,6 +176,7 @@ impl<'a> Walk<'a> {
         let (size, root) = (begin.size(), begin.frontier().root());
         Self {
             known_size: known.map(|known| known.size),
+            known_note: None,
             root_at_known: known.filter(|known| known.size == size).map(|_| root),
             store_head,
             store_matches: match store_head {
@@ -171,7 +187,18 @@ impl<'a> Walk<'a> {
             waiting: Vec::new(),
             waiting_records: 0,
             fed: 0,
+            read: 0,
+            known_is_there: false,
             failure: None,
+        }
+    }
+
+    /// A store that has what was pruned is made anew.
+    fn must_not_hold(&mut self, prefix: &Prefix) {
+        if let (Some(store), Some(gone)) = (self.target, prefix.first_omitted())
+            && store.range(gone, 1).is_ok_and(|found| found.first().is_some_and(|found| found.seq == gone))
+        {
+            self.failure = Some("it holds records that were pruned".to_owned());
         }
     }
 
@@ -201,11 +228,7 @@ impl Visitor for Walk<'_> {
         if self.known_size == Some(size) {
             self.root_at_known = Some(root);
         }
-        if let (Some(store), Some(gone)) = (self.target, prefix.first_omitted())
-            && store.range(gone, 1).is_ok_and(|found| found.first().is_some_and(|found| found.seq == gone))
-        {
-            self.failure = Some("it holds records that were pruned".to_owned());
-        }
+        self.must_not_hold(prefix);
         match self.store_head {
             // An empty store gets what was kept. It is whole only with the last of it, so all goes in at once.
             _ if self.store_matches => {
@@ -219,6 +242,7 @@ impl Visitor for Walk<'_> {
     }
 
     fn record(&mut self, chain: &Chain) {
+        self.read += 1;
         let size = chain.size();
         if self.known_size == Some(size) {
             self.root_at_known = Some(chain.frontier().root());
@@ -226,6 +250,7 @@ impl Visitor for Walk<'_> {
     }
 
     fn group(&mut self, group: &Group<&[u8]>, chain: &Chain) {
+        self.known_is_there |= self.known_note.as_ref().is_some_and(|note| note.as_bytes() == group.note());
         if self.store_matches {
             if let Ok(owned) = Group::parse(group.frame().to_vec()) {
                 self.waiting_records += owned.count();
@@ -264,10 +289,10 @@ fn rebuild(
     if let Some(reason) = walk.failure {
         return Err(LedgerError::Store { path, reason });
     }
-    let records = walk.fed;
+    let (records, read) = (walk.fed, walk.read);
     sync_store_directory(files);
     let store_state = StoreState::Rebuilt { records, reason, set_aside };
-    Ok(CaughtUp { replayed, checked_from: Seq::ZERO, store, store_state })
+    Ok(CaughtUp { replayed, checked_from: Seq::ZERO, read, known_is_there: false, store, store_state })
 }
 
 /// Keeps one damaged store, the latest; it is only ever a copy of the journal.

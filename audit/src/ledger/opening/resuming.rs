@@ -34,22 +34,35 @@ pub(super) enum Step {
     /// The new epoch has begun; only the plan is still there.
     Begun,
     /// The new epoch begins now.
-    Begin(Box<Plan>),
+    Begin {
+        /// As it was planned.
+        plan: Box<Plan>,
+        /// The key under which what is kept was written, if that is another than ours.
+        former: Option<PublicKey>,
+    },
 }
 
 impl Step {
     /// The ledger's name from now on, if it has one already.
     pub(super) fn origin(&self, replayed: &Replayed) -> Option<String> {
         match self {
-            Self::Begin(plan) => Some(plan.resumed.origin.clone()),
+            Self::Begin { plan, .. } => Some(plan.resumed.origin.clone()),
             Self::None | Self::Begun => replayed.epochs.origin().map(str::to_owned),
+        }
+    }
+
+    /// The key under which the records are written that are there.
+    pub(super) fn former(&self) -> Option<&PublicKey> {
+        match self {
+            Self::Begin { former, .. } => former.as_ref(),
+            Self::None | Self::Begun => None,
         }
     }
 
     /// The ledger's epochs, with the one that begins now.
     pub(super) fn epochs(&self, replayed: &Replayed) -> Vec<Epoch> {
         let mut epochs = replayed.epochs.all().to_vec();
-        if let Self::Begin(plan) = self {
+        if let Self::Begin { plan, .. } = self {
             let resumed = plan.resumed.clone();
             epochs.push(Epoch {
                 number: resumed.epoch,
@@ -65,7 +78,7 @@ impl Step {
     /// Whether what is recorded next goes into the last segment: an epoch begins one of its own.
     pub(super) fn goes_on_in_last(&self, replayed: &Replayed) -> bool {
         let begun = replayed.epochs.announced().is_some() || replayed.chain.size() == 0;
-        !matches!(self, Self::Begin(_)) || begun
+        !matches!(self, Self::Begin { .. }) || begun
     }
 
     /// The new epoch is on the disk, with what the plan said: the plan, which names a person, is taken away.
@@ -105,9 +118,25 @@ pub(super) fn step(
     if replayed.epochs.announced().is_some_and(|origin| origin != plan.resumed.origin) {
         return refuse("the journal has begun another epoch".to_owned());
     }
+    let office = replayed.signers.own().last().map(|tenure| &tenure.key);
+    let former = office.filter(|key| *key != expected.key).cloned();
+    match (&plan.resumed.key, &former) {
+        (None, None) => {}
+        (Some(key), Some(_)) if key == expected.key => {}
+        (Some(key), _) => {
+            return refuse(format!("it goes on under {key}, and this gateway's key is {}", expected.key));
+        }
+        (None, Some(former)) => {
+            return refuse(format!(
+                "what it keeps is signed by {former}, and this gateway's key is {}: if the record of the handover is lost, \
+                 --handed-over-to names the key",
+                expected.key
+            ));
+        }
+    }
     ask_store(files, options, &mut plan, expected.key);
     set_store_aside(files, &plan)?;
-    Ok(Step::Begin(Box::new(plan)))
+    Ok(Step::Begin { plan: Box::new(plan), former })
 }
 
 /// A journal that has begun an epoch which no record declares needs the plan for it.

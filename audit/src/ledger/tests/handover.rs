@@ -3,8 +3,13 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use super::*;
+use crate::journal::Files;
 use crate::ledger::Lending;
+use crate::signers::{DELEGATE_SUFFIX, Delegation};
+use crate::testing::JournalBuilder;
 
 fn successor() -> SoftwareSigner {
     SoftwareSigner::new(ORIGIN, [8; 32])
@@ -146,4 +151,80 @@ async fn a_ledger_whose_process_died_under_a_lent_key_opens_and_verifies() {
     append(&ledger, 5..6).await;
     ledger.close().await.unwrap();
     assert_eq!(verdict(copy.path(), &[signer()], true).overall(), Overall::Verified);
+}
+
+fn lent_to() -> SoftwareSigner {
+    SoftwareSigner::new(&format!("{ORIGIN}{DELEGATE_SUFFIX}"), [90; 32])
+}
+
+fn heartbeat() -> Draft {
+    Draft::new(Kind::GatewayHeartbeat, Outcome::Success)
+}
+
+/// A ledger whose key lends by record 1, for two heads and ten seconds.
+fn lent() -> JournalBuilder {
+    let mut journal = JournalBuilder::new(ORIGIN, signer());
+    journal.group([Draft::new(Kind::LedgerCreated, Outcome::Success)
+        .detail("origin", ORIGIN)
+        .detail("key", signer().verifier().to_string())
+        .detail("format", 1)]);
+    let not_after = journal.time + SignedDuration::from_secs(10);
+    journal.group([Delegation { key: lent_to().verifier(), not_after, heads: 2 }.draft()]);
+    journal
+}
+
+fn written(journal: &JournalBuilder) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Files::new(folder.path());
+    std::fs::create_dir(files.journal()).unwrap();
+    for (name, bytes) in &journal.segments {
+        std::fs::write(files.journal().join(name), bytes).unwrap();
+    }
+    std::fs::write(files.head(), journal.head_file()).unwrap();
+    folder
+}
+
+#[tokio::test]
+async fn the_gateway_believes_a_lent_key_exactly_as_far_as_the_verifier_does() {
+    let by_lent = |journal: &mut JournalBuilder| {
+        journal.group_by([heartbeat()], &[&lent_to()]);
+    };
+    let mut within = lent();
+    by_lent(&mut within);
+    by_lent(&mut within);
+    let mut overused = within.clone();
+    by_lent(&mut overused);
+    let mut late = lent();
+    late.time += SignedDuration::from_secs(11);
+    by_lent(&mut late);
+    // The own key signs past the end of the loan, and then the clock is set back.
+    let mut brought_back = lent();
+    let before = brought_back.time;
+    brought_back.time += SignedDuration::from_secs(3600);
+    brought_back.group([heartbeat()]);
+    let past = brought_back.clone();
+    brought_back.time = before;
+    brought_back
+        .group_by([Draft::new(Kind::ClockJumped, Outcome::Success), heartbeat()], &[&lent_to()])
+        .group([heartbeat()]);
+    for (what, journal, believed) in [
+        ("within its bounds", &within, true),
+        ("past its end, by the own key", &past, true),
+        ("one head too many", &overused, false),
+        ("after its end", &late, false),
+        ("brought back by a clock that was set back", &brought_back, false),
+    ] {
+        let folder = written(journal);
+        let seen = verdict(folder.path(), &[signer()], false);
+        assert_eq!(seen.overall() == Overall::Verified, believed, "{what}: {seen:#?}");
+        match try_open(options(folder.path())) {
+            Ok((ledger, _)) => {
+                ledger.close().await.unwrap();
+                assert!(believed, "{what}: it opened");
+            }
+            Err(error) => {
+                assert!(!believed && matches!(error, LedgerError::Damaged { .. }), "{what}: {error}");
+            }
+        }
+    }
 }

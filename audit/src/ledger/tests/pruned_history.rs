@@ -366,3 +366,63 @@ async fn a_scrub_of_a_pruned_ledger_finds_it_good_and_a_damaged_beginning_damage
     assert!(scrubbed().is_good());
     ledger.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_pruned_ledger_is_opened_from_its_recent_part_and_only_behind_a_beginning_that_is_declared() {
+    let directory = handed_over().await;
+    let sparing = || LedgerOptions { segment_bytes: 20_000, reread_bytes: 0, ..options(directory.path()) };
+    let open_sparing = || Ledger::open(sparing(), Box::new(last()), Arc::new(PlainVault));
+    let (ledger, _) = open_sparing().unwrap();
+    add(&ledger, 40..240).await;
+    ledger.close().await.unwrap();
+    let (ledger, opened) = open_sparing().unwrap();
+    assert_eq!(opened.store, StoreState::Current);
+    assert_eq!(opened.read, opened.records - opened.checked_from.get());
+    assert!(opened.read < 80 && opened.checked_from > Seq::new(100), "{opened:?}");
+    assert!(ledger.reader().get(Seq::new(239)).unwrap().is_some());
+    let size = ledger.reader().pruned();
+    assert_eq!(size, self::size(directory.path()));
+    add(&ledger, 240..241).await;
+    reread(directory.path(), ORIGIN, &last().verifier(), opened.checked_from).unwrap();
+    ledger.close().await.unwrap();
+    assert_eq!(verdict(directory.path(), &[last()], None).overall(), Overall::Verified);
+
+    // The beginning as somebody else would have it: a kept record less, whose hash says that it was pruned.
+    let path = files(directory.path()).prefix();
+    let genuine = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<_> = genuine.lines().collect();
+    for number in 0..lines.len() {
+        let mut changed = lines.clone();
+        let stated;
+        if changed[number].starts_with("{\"action") || changed[number].starts_with("{\"details") {
+            let record = crate::Record::parse(changed[number].as_bytes()).unwrap();
+            let root = Digest::leaf(changed[number].as_bytes());
+            let seq = record.seq;
+            stated = format!("{{\"omitted\":{{\"count\":1,\"first\":{seq},\"root\":\"{root}\"}}}}");
+            changed[number] = &stated;
+        } else if number > 0 {
+            changed.remove(number);
+        } else {
+            continue;
+        }
+        std::fs::write(&path, changed.join("\n") + "\n").unwrap();
+        // What is sealed beside a record is under no hash: that line may go.
+        match open_sparing() {
+            Ok((ledger, _)) => {
+                assert!(
+                    lines[number].starts_with("{\"sealed"),
+                    "line {number} was changed: {}",
+                    lines[number]
+                );
+                ledger.close().await.unwrap();
+            }
+            Err(LedgerError::Damaged { .. }) => {}
+            // Without a record about keys nobody knows whose the heads behind it are.
+            Err(error) => assert!(matches!(error, LedgerError::ForeignKey { .. }), "line {number}: {error}"),
+        }
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert!(matches!(open_sparing().map(drop), Err(LedgerError::Damaged { .. })));
+    std::fs::write(&path, genuine).unwrap();
+    open_sparing().unwrap().0.close().await.unwrap();
+}

@@ -448,3 +448,81 @@ fn whatever_the_clock_and_the_lent_key_ask_for_the_declaration_is_the_first_word
     assert_eq!(verdict.overall(), Overall::Verified, "{verdict:#?}");
     assert!(verdict.clock.sentence.contains("1 place"), "the jump is told: {verdict:#?}");
 }
+
+fn successor() -> SoftwareSigner {
+    SoftwareSigner::new(ORIGIN, [8; 32])
+}
+
+fn verdict_for(directory: &Path, keys: &[SoftwareSigner], accept_epoch: Option<String>) -> Verdict {
+    let keys = keys.iter().map(SoftwareSigner::verifier).collect();
+    crate::verify::directory(directory, &Trust { keys, accept_epoch, ..Trust::default() }).unwrap()
+}
+
+/// A ledger that was handed over, and of which only what stands before that is left.
+async fn handover_lost() -> tempfile::TempDir {
+    let directory = filled(4).await;
+    let before = std::fs::read(first_segment(directory.path())).unwrap();
+    let (ledger, _) = open(directory.path());
+    ledger.hand_over(Box::new(successor())).await.unwrap();
+    ledger.append(draft(50)).await.unwrap();
+    ledger.close().await.unwrap();
+    std::fs::write(first_segment(directory.path()), before).unwrap();
+    directory
+}
+
+#[tokio::test]
+async fn a_ledger_that_lost_the_record_of_its_handover_goes_on_under_the_new_key_and_says_so() {
+    let directory = handover_lost().await;
+    let path = directory.path();
+    let both = Evidence { keys: vec![signer().verifier(), successor().verifier()], ..Evidence::default() };
+    let found = survey(&files(path), &both).unwrap();
+    assert!(found.findings.iter().any(|finding| finding.contains("--handed-over-to")), "{found:?}");
+    // Without that word there is a plan, which neither key can follow.
+    carry_out(&RealDisk, &files(path), &planned(path, &both)).unwrap();
+    let by = |signer: SoftwareSigner| Ledger::open(options(path), Box::new(signer), Arc::new(PlainVault));
+    let refused = by(successor()).map(drop).unwrap_err();
+    assert!(
+        matches!(&refused, LedgerError::RecoveryPlan { what, .. } if what.contains("--handed-over-to")),
+        "{refused}"
+    );
+    for (key, given) in [(signer(), &both), (SoftwareSigner::new(ORIGIN, [9; 32]), &both)] {
+        let wrong = Evidence { handed_over_to: Some(key.verifier()), ..given.clone() };
+        let error = survey(&files(path), &wrong).unwrap_err();
+        assert!(matches!(error, RecoveryError::Key { .. }), "{error}");
+    }
+    let told = Evidence { handed_over_to: Some(successor().verifier()), ..both };
+    let plan = planned(path, &told);
+    assert_eq!(plan.resumed.key, Some(successor().verifier()));
+    carry_out(&RealDisk, &files(path), &plan).unwrap();
+    assert!(matches!(by(signer()).map(drop), Err(LedgerError::RecoveryPlan { .. })), "not under the old key");
+
+    let (ledger, opened) = by(successor()).unwrap();
+    ledger.append(draft(100)).await.unwrap();
+    reread(path, ORIGIN, &successor().verifier(), opened.checked_from).unwrap();
+    ledger.close().await.unwrap();
+    let declared = verdict_for(path, &[successor()], None).ledger.epochs.last().and_then(Epoch::declaration);
+    assert!(declared.is_some());
+    for (keys, accepted, passes) in [
+        (vec![signer(), successor()], declared.clone(), true),
+        (vec![successor()], declared.clone(), true),
+        (vec![signer(), successor()], None, false),
+        (vec![signer()], declared.clone(), false),
+        (vec![SoftwareSigner::new(ORIGIN, [9; 32])], declared.clone(), false),
+    ] {
+        let verdict = verdict_for(path, &keys, accepted);
+        assert_eq!(verdict.overall() == Overall::Verified, passes, "{verdict:#?}");
+        if passes {
+            assert!(verdict.key_trust.sentence.contains("declared as lost"), "{verdict:#?}");
+        }
+    }
+    // And it opens again, is handed over again, and the key after that vouches for it as well.
+    let third = SoftwareSigner::new(ORIGIN, [10; 32]);
+    let (ledger, _) = by(successor()).unwrap();
+    ledger.hand_over(Box::new(third.clone())).await.unwrap();
+    ledger.close().await.unwrap();
+    let (ledger, _) = by(third.clone()).unwrap();
+    ledger.append(draft(101)).await.unwrap();
+    ledger.close().await.unwrap();
+    assert_eq!(verdict_for(path, &[third], declared.clone()).overall(), Overall::Verified);
+    assert_ne!(verdict_for(path, &[signer()], declared).overall(), Overall::Verified);
+}

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::ailing_disk::{AilingDisk, Ill};
 use super::*;
 
 /// A ledger whose signer can be sent away.
@@ -71,4 +72,34 @@ async fn who_may_not_wait_is_refused_at_once() {
     down.store(false, Ordering::SeqCst);
     ledger.append(draft(2)).await.unwrap();
     ledger.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_append_that_may_wait_is_recorded_once_when_the_disk_can_be_written_again() {
+    for ill in [Ill::Half, Ill::All] {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = AilingDisk::new(4, ill);
+        let options = LedgerOptions { retry_interval: Duration::from_millis(5), ..options(directory.path()) };
+        let surroundings = Surroundings { disk: Arc::new(disk.clone()), ..Surroundings::real() };
+        let (ledger, _) =
+            opening::open(options, Box::new(signer()), Arc::new(PlainVault), surroundings).unwrap();
+        let ledger = ledger.on_stall(OnStall::Queue { patience: Duration::from_mins(10), places: 8 });
+        ledger.append(draft(0)).await.unwrap();
+        disk.falls_ill_at(1);
+        let waiting: Vec<_> = (1..=8)
+            .map(|n| {
+                let ledger = ledger.clone();
+                tokio::spawn(async move { ledger.append(draft(n)).await })
+            })
+            .collect();
+        for waited in waiting {
+            waited.await.unwrap().unwrap();
+        }
+        assert!(disk.has_failed());
+        let mut found = numbers(&ledger);
+        found.sort_unstable();
+        assert_eq!(found, (0..=8).collect::<Vec<_>>(), "each once");
+        ledger.close().await.unwrap();
+        assert_verified(directory.path());
+    }
 }

@@ -95,8 +95,10 @@ impl Walk {
 
     /// The head that a new epoch names as lost must be one that the ledger signed.
     fn lost_head(&self, record: &RecordView<'_>, place: Place<'_>) -> Result<(), Stop> {
-        let lost = Resumed::read(&record.details()).and_then(|resumed| resumed.lost());
-        let checked = lost.map_or(Ok(()), |(head, note)| self.hands.check_lost(head.size, &note));
+        let Some(resumed) = Resumed::read(&record.details()) else { return Ok(()) };
+        let lost = resumed.lost();
+        let checked =
+            lost.map_or(Ok(()), |(head, note)| self.hands.check_lost(head.size, &note, resumed.key.as_ref()));
         checked.map_err(|reason| place.broken(record.seq, format!("the lost head that it names: {reason}")))
     }
 

@@ -60,7 +60,16 @@ impl Hands {
 
     /// Whether a head over records that are lost is by a key that may have signed it. Whether that key is to be
     /// believed at all is told at the end.
-    pub(super) fn check_lost(&self, size: u64, head: &SignedNote) -> Result<(), String> {
+    pub(super) fn check_lost(
+        &self,
+        size: u64,
+        head: &SignedNote,
+        later: Option<&PublicKey>,
+    ) -> Result<(), String> {
+        // Lost together with the record that made it the ledger's.
+        if later.is_some_and(|key| head.verify(key).is_ok()) {
+            return Ok(());
+        }
         self.signers.in_its_time(size, head, true).map_err(|error| error.to_string())
     }
 

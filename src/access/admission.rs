@@ -1,0 +1,49 @@
+//! Letting somebody in whose grant's time runs from its first use: the use is recorded before anything rests on it.
+
+use super::decide::Command;
+use super::decision::{Decision, denied};
+use super::error::AccessError;
+use super::handle::Access;
+use super::identity::Identity;
+use super::ids::GrantId;
+use super::judge::{Context, Explanation};
+use super::object::{Action, Object};
+use super::state::Grant;
+
+impl Access {
+    /// As [`Self::authorize`], for somebody who goes in on the answer: if they have a grant that waits for its first use,
+    /// this is it. What can't be recorded lets nobody in.
+    pub async fn admit(
+        &self,
+        who: &Identity,
+        object: &Object,
+        action: Action,
+        context: &Context,
+    ) -> Decision {
+        let decision = self.authorize(who, object, action, context);
+        let Decision::NeedsApproval { explanation, .. } = &decision else { return decision };
+        let Some(grant) = self.waits_for_first_use(explanation, context) else { return decision };
+        match self.run(who, Command::Begin { grant }).await {
+            // Refused: another session of theirs may have been first, or it was revoked. Policy is asked again either way.
+            Ok(_) | Err(AccessError::Refused(_)) => self.authorize(who, object, action, context),
+            Err(error) => {
+                let why = format!("the first use of {grant} couldn't be recorded: {error}");
+                denied(who, object, action, self.policy_digest(), &why)
+            }
+        }
+    }
+
+    /// The grant that would satisfy the workflows once it is used first; of several the one that must be used soonest.
+    fn waits_for_first_use(&self, asked: &Explanation, context: &Context) -> Option<GrantId> {
+        self.look(|standing| {
+            let waits = |grant: &&Grant| {
+                grant.object == asked.object
+                    && grant.action == asked.action
+                    && grant.end_from(context.now).is_some()
+                    && asked.workflows.iter().all(|name| grant.workflows.contains(name))
+            };
+            let grants = standing.state.live_grants_of(&asked.tenant, &asked.subject);
+            grants.filter(waits).min_by_key(|grant| grant.ends).map(|grant| grant.id)
+        })
+    }
+}
