@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use super::failure::{ExitCode, Failure, chain};
 use super::profile::Profile;
 use super::publish::{dial_failure, roots};
-use crate::tunnel::client::tls_config;
+use crate::tunnel::client::tls_config_showing;
 
 /// An admin's list is long, but not longer than this.
 const LARGEST_ANSWER: usize = 64 << 20;
@@ -78,7 +78,7 @@ impl<'p> Api<'p> {
         body: Option<Vec<u8>>,
     ) -> Result<(StatusCode, Bytes), Failure> {
         let token = self.profile.token_if_needed()?;
-        let tls = tls_config(&roots(self.profile), self.profile.certificate.as_ref())
+        let tls = tls_config_showing(&roots(self.profile), self.profile.certificate.as_ref())
             .map_err(|error| dial_failure(&error))?;
         let address = (self.profile.host.as_str(), self.profile.port);
         let tcp = TcpStream::connect(address).await.map_err(|error| self.unreachable(&error.to_string()))?;

@@ -167,7 +167,10 @@ async fn serve(
         bounds: bounds(config),
     });
     let sinks = sinks::start(config, ledger).await?;
-    let renewing = (config.clone(), keys.clone(), certificates, clients, (access.clone(), tenant.clone()));
+    let stop = CancellationToken::new();
+    let revoking = (access.clone(), tenant.clone());
+    let renewing =
+        tokio::spawn(tls::renew(config.clone(), keys.clone(), certificates, clients, revoking, stop.clone()));
     let (console, probes) = console::routers(console::Parts {
         tenant,
         access: access.clone(),
@@ -191,7 +194,6 @@ async fn serve(
         domain: config.gateway.domain.clone(),
     });
 
-    let stop = CancellationToken::new();
     let serving = tokio::spawn(listener.serve(edge.clone(), edge.router().merge(console), stop.clone()));
     let every = config.ledger.heartbeat;
     let beating =
@@ -203,9 +205,6 @@ async fn serve(
         ledger.clone(),
         stop.clone(),
     ));
-    let (settings, provider, certificates, clients, revoking) = renewing;
-    let renewing =
-        tokio::spawn(tls::renew(settings, provider, certificates, clients, revoking, stop.clone()));
     let retrying = tokio::spawn(retry_pin_when_told(keys.clone()));
     let probing = probe_listener.map(|listener| tokio::spawn(probes::answer(listener, probes, stop.clone())));
     ready(address);

@@ -31,8 +31,7 @@ impl Server {
     /// Reads the roots: those of the system, if there is no file of one's own.
     pub(super) fn new(url: ServerUrl, root_file: Option<&Path>) -> Result<Self, DialError> {
         let roots = root_file.map_or(TlsRoots::System, |file| TlsRoots::File(file.to_owned()));
-        let tls =
-            if url.tls { Some(TlsConnector::from(Arc::clone(&tls_config(&roots, None)?))) } else { None };
+        let tls = if url.tls { Some(TlsConnector::from(Arc::clone(&tls_config(&roots)?))) } else { None };
         Ok(Self { url, tls })
     }
 

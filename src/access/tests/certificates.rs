@@ -68,7 +68,7 @@ async fn what_stands_on_a_certificate_ends_with_it() {
 async fn a_certificate_of_a_locked_person_or_of_nobody_opens_nothing() {
     let world = World::new().await;
     assert!(matches!(world.shows(&world.certificate("anonymous", 1)), Err(AuthError::Malformed(_))));
-    world.access.lock(Caller::Operator, user("vic").into(), main_tenant(), None).await.unwrap();
+    world.access.lock(Caller::Operator, user("vic").into(), main_tenant(), None, None).await.unwrap();
     let locked = world.shows(&world.certificate("vic", 1));
     assert!(matches!(locked, Err(AuthError::Locked { .. })), "{locked:?}");
 }

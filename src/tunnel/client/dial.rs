@@ -211,9 +211,13 @@ impl DialError {
     }
 }
 
-/// TLS 1.3 with X25519MLKEM768 first, for clients that speak HTTP/1.1 and then WebSocket; `certificate` is shown to a gateway that
-/// asks for one.
-pub fn tls_config(
+/// TLS 1.3 with X25519MLKEM768 first, for clients that speak HTTP/1.1 and then WebSocket.
+pub fn tls_config(roots: &TlsRoots) -> Result<Arc<rustls::ClientConfig>, DialError> {
+    tls_config_showing(roots, None)
+}
+
+/// The same, with a certificate that is shown to a gateway which asks for one.
+pub fn tls_config_showing(
     roots: &TlsRoots,
     certificate: Option<&CertificateFiles>,
 ) -> Result<Arc<rustls::ClientConfig>, DialError> {

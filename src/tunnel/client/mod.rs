@@ -24,7 +24,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use backoff::Backoff;
-pub use dial::{CertificateFiles, DialError, GatewayAddress, Socket, TlsRoots, tls_config};
+pub use dial::{
+    CertificateFiles, DialError, GatewayAddress, Socket, TlsRoots, tls_config, tls_config_showing,
+};
 pub use event::Event;
 pub use known_gateways::{KnownGateways, KnownGatewaysError, Trust};
 pub use origin::{Publication, Target};
@@ -138,7 +140,7 @@ pub struct Publisher {
 impl Publisher {
     /// Reads the roots and prepares TLS.
     pub fn new(options: PublisherOptions) -> Result<Self, DialError> {
-        let tls = tls_config(&options.roots, options.certificate.as_ref())?;
+        let tls = tls_config_showing(&options.roots, options.certificate.as_ref())?;
         let terms = Terms {
             endpoint: options.gateway.to_string(),
             secret: options.secret,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::VISIT_PATH;
-use super::dial::{CertificateFiles, DialError, GatewayAddress, Socket, TlsRoots, dial, tls_config};
+use super::dial::{CertificateFiles, DialError, GatewayAddress, Socket, TlsRoots, dial, tls_config_showing};
 use crate::tunnel::TunnelName;
 use crate::tunnel::transport::MessageStream;
 
@@ -33,7 +33,7 @@ pub struct VisitorOptions {
 ///
 /// A visitor without leave gets [`DialError::Status`] with 403 and the gateway's explanation.
 pub async fn visit(options: &VisitorOptions, name: &TunnelName) -> Result<VisitStream, DialError> {
-    let tls = tls_config(&options.roots, options.certificate.as_ref())?;
+    let tls = tls_config_showing(&options.roots, options.certificate.as_ref())?;
     let path = format!("{VISIT_PATH}/{name}");
     let token = options.token.as_ref().map(ExposeSecret::expose_secret);
     let socket = dial(&options.gateway, tls, &path, token, options.patience).await?;

@@ -214,7 +214,7 @@ async fn a_gateway_whose_tls_certificate_nobody_vouches_for_is_not_spoken_to() {
 #[tokio::test]
 async fn tls_is_hybrid_first_and_nothing_below_1_3() {
     let door = door().await;
-    let config = crate::tunnel::client::tls_config(&door.roots(), None).unwrap();
+    let config = crate::tunnel::client::tls_config(&door.roots()).unwrap();
     let first = config.crypto_provider().kx_groups.first().unwrap();
     assert_eq!(first.name(), rustls::NamedGroup::X25519MLKEM768);
     let mut tcp = TcpStream::connect(door.address).await.unwrap();
@@ -235,7 +235,7 @@ fn a_file_of_roots_that_is_missing_or_empty_is_named() {
     let empty = directory.path().join("empty.pem");
     std::fs::write(&empty, "no certificate").unwrap();
     for path in [empty, directory.path().join("missing.pem")] {
-        let error = crate::tunnel::client::tls_config(&TlsRoots::File(path.clone()), None).unwrap_err();
+        let error = crate::tunnel::client::tls_config(&TlsRoots::File(path.clone())).unwrap_err();
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
         assert!(error.is_final());
     }
@@ -313,7 +313,8 @@ fn visitor(door: &Door, token: &str) -> VisitorOptions {
     VisitorOptions {
         gateway: door.gateway(),
         roots: door.roots(),
-        token: SecretString::from(token.to_owned()),
+        token: Some(SecretString::from(token.to_owned())),
+        certificate: None,
         patience: super::bed::PATIENCE,
     }
 }
