@@ -5,7 +5,7 @@ STATE ?= ./var
 CARGO ?= cargo
 export STATE
 
-.PHONY: run demo test lint fmt coverage bench bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger hsm-faults kill-latency test-fips fips clean help
+.PHONY: run demo test lint fmt coverage bench bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger hsm-faults kill-latency test-kryoptic test-fips fips clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -43,6 +43,10 @@ bench: ## Requests per second through a tunnel against direct, added latency, du
 	$(CARGO) build --release --locked --bins -p sallyport -p auditctl
 	@scripts/bench
 
+bench-access: ## Decisions/s with 10, 1,000 and 10,000 rules beside bare casbin, and authorisation's share of a request
+	@scripts/prepare test
+	$(CARGO) bench --locked -p sallyport --bench access
+
 verifier-mutations: ## Change a sample ledger in every way; the verifier, and a second one in Python, must catch all
 	@scripts/prepare test
 	$(CARGO) test --release --locked -p sallyport-audit --features testing --test mutations -- --full
@@ -71,6 +75,10 @@ hsm-faults: ## The token slow, hung, pulled out, exchanged, its PIN changed, und
 	@scripts/prepare test
 	$(CARGO) build --locked --bins -p sallyport -p auditctl
 	$(CARGO) test --locked -p sallyport --test e2e hsm_faults:: -- --nocapture
+
+test-kryoptic: ## The suite of the key provider with a second token, kryoptic (ML-DSA in the token, PIN lockout); built once, 20 minutes
+	@scripts/prepare kryoptic
+	@scripts/kryoptic
 
 kill-latency: ## A role locked under 1,000 live HTTP, WebSocket and TCP sessions: p50, p99, max to the last byte, as JSON
 	@scripts/prepare test

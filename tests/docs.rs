@@ -179,6 +179,10 @@ impl Programs {
                 break;
             }
             if !subcommands.contains(*word) {
+                // Some commands take an argument, or a command in its place.
+                if self.help(&path).contains("\nArguments:\n") {
+                    break;
+                }
                 return Some(format!("`{}` has no command `{word}`", path.join(" ")));
             }
             path.push((*word).clone());

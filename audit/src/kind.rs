@@ -75,6 +75,10 @@ kinds! {
     PolicyLoaded = "policy.loaded",
     /// An access policy was refused and the one before it kept.
     PolicyRefused = "policy.refused",
+    /// A person proposed an access policy; it is used once another person has approved it.
+    PolicyProposed = "policy.proposed",
+    /// A second person approved the access policy that was proposed.
+    PolicyApproved = "policy.approved",
     /// A token was made for a subject.
     TokenIssued = "token.issued",
     /// A token was declared invalid before its end.

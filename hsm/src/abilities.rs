@@ -4,15 +4,17 @@
 //! than its name says). So each thing that the gateway needs, or would rather leave to the token, is tried with a
 //! key that lives only as long as the attempt, and what the token made is checked with other code where there is some.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 /// One thing that was tried.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ability {
     /// What was tried.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What the gateway would use it for.
-    pub used_for: &'static str,
+    pub used_for: Cow<'static, str>,
     /// Whether the gateway cannot do without it.
     pub needed: bool,
     /// Whether the token's list of mechanisms has it; `None` where there is no such list.

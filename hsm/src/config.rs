@@ -1,10 +1,13 @@
 //! Which provider holds the keys, and the bounds under which it is used.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Where the keys live.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ProviderConfig {
     /// A PKCS#11 token.
     Pkcs11 {
@@ -24,6 +27,24 @@ pub enum ProviderConfig {
         /// A file with the passphrase and nothing else.
         passphrase_file: PathBuf,
     },
+    /// One of the others, in a child process: what crashes there is an outage here.
+    InWorker {
+        /// The program, which serves keys when its argument is [`crate::worker::ARGUMENT`].
+        program: PathBuf,
+        /// What the child opens.
+        provider: Box<Self>,
+    },
+}
+
+impl ProviderConfig {
+    /// The file with what opens the provider: the PIN or the passphrase.
+    pub(crate) fn secret_file(&self) -> &Path {
+        match self {
+            Self::Pkcs11 { pin_file, .. } => pin_file,
+            Self::Software { passphrase_file, .. } => passphrase_file,
+            Self::InWorker { provider, .. } => provider.secret_file(),
+        }
+    }
 }
 
 /// Bounds on the use of a provider. The defaults suit SoftHSM and network tokens of up to 50 ms a call.

@@ -76,5 +76,5 @@ pub(crate) fn destroy(path: &Path) -> Result<(), KeyError> {
 const DESTROYED_AT_MOST: u64 = 64 * 1024;
 
 pub(crate) fn storage(action: &'static str, path: &Path, error: std::io::Error) -> KeyError {
-    KeyError::Storage { action, path: path.to_owned(), source: error.into() }
+    KeyError::Storage { action: action.into(), path: path.to_owned(), source: error.into() }
 }

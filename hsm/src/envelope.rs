@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
 use crate::error::{Fault, KeyError};
+use crate::locked::Secret;
 use crate::wrapped::{self, NONCE_LEN, TAG_LEN};
 
 /// Length of a data key, in bytes (AES-256).
@@ -20,16 +21,24 @@ const MAX_MESSAGES: u64 = 1 << 32;
 
 /// A data key, opened. Sealed bytes are `nonce (12) ‖ ciphertext ‖ tag (16)`.
 pub struct Envelope {
-    key: LessSafeKey,
+    /// Expanded for each message: what is kept is in locked memory, and costs 64 bytes.
+    key: Secret,
     /// Messages sealed by this value; a key that is opened again starts again, so leave room.
     sealed: AtomicU64,
 }
 
 impl Envelope {
-    pub(crate) fn new(data_key: &[u8]) -> Result<Self, KeyError> {
-        let key = UnboundKey::new(&AES_256_GCM, data_key)
-            .map_err(|_| KeyError::NotAuthentic { what: "a data key" })?;
-        Ok(Self { key: LessSafeKey::new(key), sealed: AtomicU64::new(0) })
+    pub(crate) fn new(data_key: Secret) -> Result<Self, KeyError> {
+        if data_key.expose().len() != DATA_KEY_LEN {
+            return Err(KeyError::NotAuthentic { what: "a data key".into() });
+        }
+        Ok(Self { key: data_key, sealed: AtomicU64::new(0) })
+    }
+
+    fn key(&self) -> Result<LessSafeKey, KeyError> {
+        UnboundKey::new(&AES_256_GCM, self.key.expose())
+            .map(LessSafeKey::new)
+            .map_err(|_| KeyError::NotAuthentic { what: "a data key".into() })
     }
 
     /// Seals `plaintext`, and binds it to `aad`, which is not stored with it.
@@ -43,7 +52,7 @@ impl Envelope {
         bytes.extend(plaintext);
         let body = bytes.get_mut(NONCE_LEN..).unwrap_or_default();
         let tag = self
-            .key
+            .key()?
             .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), body)
             .map_err(|_| KeyError::operation("seal data", Fault::new("AWS-LC refused")))?;
         bytes.extend(tag.as_ref());
@@ -56,11 +65,11 @@ impl Envelope {
     ///
     /// [`KeyError::NotAuthentic`] if a bit of it, or of `aad`, is another.
     pub fn open(&self, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let refused = KeyError::NotAuthentic { what: "sealed data" };
+        let refused = KeyError::NotAuthentic { what: "sealed data".into() };
         let Some((nonce, body)) = sealed.split_first_chunk::<NONCE_LEN>() else { return Err(refused) };
         let mut bytes = body.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let Ok(plaintext) = self.key.open_in_place(nonce, Aad::from(aad), &mut bytes) else {
+        let Ok(plaintext) = self.key()?.open_in_place(nonce, Aad::from(aad), &mut bytes) else {
             return Err(refused);
         };
         let length = plaintext.len();
@@ -80,7 +89,7 @@ mod tests {
     use super::*;
 
     fn envelope() -> Envelope {
-        Envelope::new(&[7; DATA_KEY_LEN]).unwrap()
+        Envelope::new(Secret::copy_of(&[7; DATA_KEY_LEN]).unwrap()).unwrap()
     }
 
     #[test]
@@ -111,6 +120,11 @@ mod tests {
     fn what_is_sealed_opens_only_in_its_own_context() {
         let sealed = envelope().seal(b"record 1", b"alice").unwrap();
         assert!(envelope().open(b"record 2", &sealed).is_err());
-        assert!(Envelope::new(&[8; DATA_KEY_LEN]).unwrap().open(b"record 1", &sealed).is_err());
+        assert!(
+            Envelope::new(Secret::copy_of(&[8; DATA_KEY_LEN]).unwrap())
+                .unwrap()
+                .open(b"record 1", &sealed)
+                .is_err()
+        );
     }
 }

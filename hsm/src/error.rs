@@ -3,15 +3,17 @@
 //! One variant per thing that someone would do differently. [`KeyError::hint`] is the next step. No variant
 //! carries a PIN, a passphrase or key material.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::role::Role;
 
 /// The cause as the token, the disk or the library told it.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
 #[error("{0}")]
 pub struct Fault(String);
 
@@ -38,7 +40,9 @@ impl From<std::io::Error> for Fault {
 }
 
 /// Why a key could not be opened, made or used.
-#[derive(Clone, Debug, thiserror::Error)]
+/// It crosses the socket of a worker process as it is, so that both sides act on the same error.
+#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum KeyError {
     /// There is no file at the module's path.
@@ -103,7 +107,7 @@ pub enum KeyError {
     #[error("a token cannot be initialised: {reason}")]
     TokenRefused {
         /// What is wrong with them.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
     /// The token refused the PIN. It was tried once, and will not be tried again until the file changes.
     #[error("token {label:?} refused the PIN")]
@@ -155,7 +159,7 @@ pub enum KeyError {
     #[error("cannot {action} {path:?}")]
     Storage {
         /// What was tried: "read", "write", "create".
-        action: &'static str,
+        action: Cow<'static, str>,
         /// On what.
         path: PathBuf,
         /// What the system said.
@@ -169,6 +173,14 @@ pub enum KeyError {
         /// Where it was looked for.
         place: String,
     },
+    /// The token that holds this key no longer offers what it is used with. Nothing stands in for it.
+    #[error("the {role} key is in {place}, which no longer offers its algorithm")]
+    AbilityLost {
+        /// The role.
+        role: Role,
+        /// Where it lives.
+        place: String,
+    },
     /// The token holds a key that it would give away, or that is not what it seems.
     #[error("the {role} key in {place} must not be used: {weakness}")]
     WeakKey {
@@ -177,7 +189,7 @@ pub enum KeyError {
         /// Where it lives.
         place: String,
         /// What is wrong with it.
-        weakness: &'static str,
+        weakness: Cow<'static, str>,
     },
     /// This role's key does not do that.
     #[error("the {role} key cannot {wanted}")]
@@ -185,7 +197,7 @@ pub enum KeyError {
         /// The role.
         role: Role,
         /// What was asked for: "sign", "show a public key".
-        wanted: &'static str,
+        wanted: Cow<'static, str>,
     },
     /// The key that was to take a role's place is not there.
     #[error("no new {role} key waits in the provider")]
@@ -197,7 +209,7 @@ pub enum KeyError {
     #[error("cannot {action}")]
     Operation {
         /// What was tried.
-        action: &'static str,
+        action: Cow<'static, str>,
         /// What the provider said.
         source: Fault,
     },
@@ -228,7 +240,7 @@ pub enum KeyError {
     #[error("{what} does not open: it was altered, or sealed for another key or purpose")]
     NotAuthentic {
         /// What was to be opened.
-        what: &'static str,
+        what: Cow<'static, str>,
     },
     /// A key has sealed as many messages as is safe with random nonces.
     #[error("the data key has sealed 2^32 messages and must be replaced")]
@@ -246,7 +258,7 @@ pub enum KeyError {
 
 impl KeyError {
     pub(crate) fn operation(action: &'static str, source: impl Into<Fault>) -> Self {
-        Self::Operation { action, source: source.into() }
+        Self::Operation { action: action.into(), source: source.into() }
     }
 
     /// What to do next.
@@ -289,6 +301,9 @@ impl KeyError {
             Self::KeyMissing { .. } => {
                 "create the missing keys (the gateway's `init` does), or check that this is the right token"
             }
+            Self::AbilityLost { .. } => {
+                "bring back the token's post-quantum mechanisms (its firmware, licence or module); `sallyportd keys probe` tries them"
+            }
             Self::WeakKey { .. } => {
                 "remove that key and create it in the token, where it is sensitive and not extractable"
             }
@@ -321,6 +336,7 @@ impl KeyError {
             Self::Operation { .. }
                 | Self::Stuck
                 | Self::KeyMissing { .. }
+                | Self::AbilityLost { .. }
                 | Self::TokenAbsent { .. }
                 | Self::TokenAmbiguous { .. }
                 | Self::TokenExchanged { .. }

@@ -72,7 +72,7 @@ impl Cause {
             KeyError::PinLocked { .. } => Self::PinLocked,
             KeyError::PinFile { .. } => Self::PinUnreadable,
             KeyError::TimedOut { .. } | KeyError::Stuck => Self::NotAnswering,
-            KeyError::KeyMissing { .. } => Self::KeyMissing,
+            KeyError::KeyMissing { .. } | KeyError::AbilityLost { .. } => Self::KeyMissing,
             KeyError::ModuleMissing { .. }
             | KeyError::NotAModule { .. }
             | KeyError::ConfigurationMissing { .. } => Self::ModuleRefuses,

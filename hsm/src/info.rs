@@ -4,12 +4,12 @@ use std::fmt;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::role::{Algorithm, Role};
 
 /// One key, as it is listed and recorded.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct KeyInfo {
     /// What it is for.
     pub role: Role,
@@ -31,7 +31,7 @@ pub struct KeyInfo {
 }
 
 /// Where a key lives.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Home {
     /// In the token; it cannot leave.
@@ -66,7 +66,7 @@ impl fmt::Display for Home {
 }
 
 /// What a token says about a key; `None` where it does not say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attestation {
     /// `CKA_SENSITIVE`: its value cannot be read.
     pub sensitive: Option<bool>,
@@ -100,7 +100,7 @@ impl Attestation {
 }
 
 /// The provider, as it is shown in status and recorded at start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum ProviderInfo {
     /// A PKCS#11 token.

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::{broadcast, oneshot, watch};
-use zeroize::Zeroizing;
 
 use crate::abilities::Ability;
 use crate::config::{ProviderConfig, Tuning};
@@ -19,6 +18,7 @@ use crate::error::KeyError;
 use crate::handle::KeyHandle;
 use crate::health::Health;
 use crate::info::{KeyInfo, ProviderInfo};
+use crate::locked::{LockedMemory, Secret, locked_memory};
 use crate::pace::Latency;
 use crate::pkcs11::Token;
 use crate::provider::{Provider, Store};
@@ -26,7 +26,7 @@ use crate::public::PublicKey;
 use crate::pulse::Turn;
 use crate::role::{Role, Term};
 use crate::software::Keystore;
-use crate::wrapped;
+use crate::worker::{Limits, Remote, WorkerStatus};
 
 /// Binds a wrapped data key to its use.
 const DATA_KEY: &str = "data key";
@@ -37,6 +37,8 @@ pub struct Keys(Arc<Inner>);
 
 struct Inner {
     crew: Crew,
+    /// After the crew, whose threads must be out of it first.
+    store: Arc<dyn Store>,
     tuning: Tuning,
     provider: ProviderInfo,
     public: RwLock<BTreeMap<Role, PublicKey>>,
@@ -52,8 +54,20 @@ impl Keys {
     pub fn open_with(config: &ProviderConfig, tuning: Tuning) -> Result<Self, KeyError> {
         // In a thread of its own: a module that hangs while it is initialised must not hang the program.
         let (config, (sender, opened)) = (config.clone(), mpsc::sync_channel(1));
+        let limits = Limits {
+            sign: tuning.sign_timeout,
+            admin: tuning.admin_timeout,
+            open: tuning.open_timeout,
+            pause: tuning.recover_every,
+        };
         spawn("keys-open", move || {
-            let _caller_left = sender.try_send(open_store(&config));
+            let opened: Result<Arc<dyn Store>, KeyError> = match &config {
+                ProviderConfig::InWorker { program, provider } => {
+                    Remote::open(program, provider, limits).map(|store| Arc::new(store) as Arc<dyn Store>)
+                }
+                here => open_store(here),
+            };
+            let _caller_left = sender.try_send(opened);
         })?;
         let store = opened.recv_timeout(tuning.open_timeout).map_err(|error| match error {
             RecvTimeoutError::Timeout => KeyError::Stuck,
@@ -67,8 +81,8 @@ impl Keys {
         if !provider.is_token() {
             tracing::warn!("{provider}");
         }
-        let crew = Crew::start(store, &tuning)?;
-        Ok(Self(Arc::new(Inner { crew, tuning, provider, public: RwLock::default() })))
+        let crew = Crew::start(Arc::clone(&store), &tuning)?;
+        Ok(Self(Arc::new(Inner { crew, store, tuning, provider, public: RwLock::default() })))
     }
 
     /// What holds the keys.
@@ -260,6 +274,8 @@ impl Keys {
             outages: crew.pulse().outages(),
             latency: crew.pace().latency(),
             stuck_calls: crew.lost(),
+            memory: locked_memory(),
+            worker: self.0.store.worker(),
         }
     }
 
@@ -267,7 +283,7 @@ impl Keys {
     /// store; to open it again, pass that with the same purpose. Blocks.
     pub fn envelope(&self, purpose: &str, wrapped: Option<&[u8]>) -> Result<(Envelope, Vec<u8>), KeyError> {
         let (secret, stored) = self.secret(purpose, wrapped)?;
-        Ok((Envelope::new(&secret)?, stored))
+        Ok((Envelope::new(secret)?, stored))
     }
 
     /// The 32 secret bytes of such a data key, and what to store.
@@ -275,7 +291,7 @@ impl Keys {
         &self,
         purpose: &str,
         wrapped: Option<&[u8]>,
-    ) -> Result<(Zeroizing<Vec<u8>>, Vec<u8>), KeyError> {
+    ) -> Result<(Secret, Vec<u8>), KeyError> {
         let timeout = self.0.tuning.admin_timeout;
         let purpose = format!("{DATA_KEY} {purpose}");
         if let Some(stored) = wrapped {
@@ -283,10 +299,14 @@ impl Keys {
             let blob = stored.clone();
             return Ok((self.call(timeout, move |provider| provider.unwrap(&purpose, &blob))?, stored));
         }
-        let mut secret = Zeroizing::new(vec![0; DATA_KEY_LEN]);
-        wrapped::random(&mut secret)?;
-        let copy = secret.clone();
-        let stored = self.call(timeout, move |provider| provider.wrap(&purpose, &copy))?;
+        let secret = Arc::new(Secret::random(DATA_KEY_LEN)?);
+        let shared = Arc::clone(&secret);
+        let stored = self.call(timeout, move |provider| provider.wrap(&purpose, shared.expose()))?;
+        let secret = match Arc::try_unwrap(secret) {
+            Ok(secret) => secret,
+            // The worker has answered, and not yet dropped the job.
+            Err(shared) => Secret::copy_of(shared.expose())?,
+        };
         Ok((secret, stored))
     }
 
@@ -294,7 +314,7 @@ impl Keys {
     pub(crate) fn rewrapped(&self, purpose: &str, stored: &[u8]) -> Result<Vec<u8>, KeyError> {
         let (secret, _) = self.secret(purpose, Some(stored))?;
         let purpose = format!("{DATA_KEY} {purpose}");
-        self.call(self.0.tuning.admin_timeout, move |provider| provider.wrap(&purpose, &secret))
+        self.call(self.0.tuning.admin_timeout, move |provider| provider.wrap(&purpose, secret.expose()))
     }
 
     /// The TLS key for rustls. It signs with `ecdsa_secp256r1_sha256` and nothing else. Blocks.
@@ -356,9 +376,15 @@ pub struct Vitals {
     pub latency: Latency,
     /// Calls that did not end in time and have not ended since.
     pub stuck_calls: usize,
+    /// Where secrets lie that no token holds.
+    pub memory: LockedMemory,
+    /// The process that holds the provider, if it is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerStatus>,
 }
 
-fn open_store(config: &ProviderConfig) -> Result<Arc<dyn Store>, KeyError> {
+/// Opens the place where keys live, in this process.
+pub(crate) fn open_store(config: &ProviderConfig) -> Result<Arc<dyn Store>, KeyError> {
     Ok(match config {
         ProviderConfig::Pkcs11 { module, token, pin_file, directory } => {
             Arc::new(Token::open(module, token, pin_file, directory)?)
@@ -366,6 +392,8 @@ fn open_store(config: &ProviderConfig) -> Result<Arc<dyn Store>, KeyError> {
         ProviderConfig::Software { directory, passphrase_file } => {
             Arc::new(Keystore::open(directory, passphrase_file)?)
         }
+        // A worker in a worker isolates nothing more.
+        ProviderConfig::InWorker { provider, .. } => open_store(provider)?,
     })
 }
 

@@ -12,8 +12,8 @@
 //!   down every use is refused at once. A wrong PIN is never tried twice: a loop would lock a real token.
 //! - No call blocks an async worker: the token is used from threads of its own, and each wait has an end.
 //!
-//! Trusted: the PKCS#11 module (it runs in our process, so a crash in it is ours), the token behind it, and
-//! the PIN file. Not trusted: the files in the key directory. Whoever can write them can make a key
+//! Trusted: the PKCS#11 module (in our process a crash in it is ours; [`worker`] loads it in another), the token
+//! behind it, and the PIN file. Not trusted: the files in the key directory. Whoever can write them can make a key
 //! unavailable, but cannot read one, nor put one in the place of another.
 //!
 //! `SOFTHSM2_CONF` (and its like in other modules) is read when the module is initialised: it must be in the
@@ -34,6 +34,7 @@ mod health;
 mod info;
 pub mod keyring;
 mod keys;
+mod locked;
 mod pace;
 mod pkcs11;
 mod pq;
@@ -49,6 +50,7 @@ mod software;
 pub mod testing;
 mod tls;
 mod watch;
+pub mod worker;
 mod wrapped;
 
 pub use abilities::Ability;
@@ -60,6 +62,7 @@ pub use health::{Cause, Health, Outage};
 pub use info::{Attestation, Home, KeyInfo, ProviderInfo};
 pub use keyring::{DataKeyId, Keyring};
 pub use keys::{Keys, Vitals};
+pub use locked::{LockedMemory, forbid_dumps, locked_memory};
 pub use pace::Latency;
 pub use pkcs11::{find_softhsm, init_token};
 pub use public::PublicKey;

@@ -1,5 +1,8 @@
 //! Post-quantum keys for tokens that have none: ML-DSA seeds, sealed by the token, opened in memory.
 //!
+//! A token that offers ML-DSA (PKCS#11 3.2) holds these keys itself, and a mark in the directory says so: such a token
+//! that stops offering it is an error, and never the reason to make a seed.
+//!
 //! A key is expanded from a 32-byte seed (FIPS 204 §5.1). The seed comes from the token's random generator
 //! into zeroed memory, is sealed by AES-256-GCM *in the token* under a KEK that cannot leave it, and is
 //! stored as JSON in `<directory>/<role>.json`, mode 0600. Role, algorithm and key id are authenticated with
@@ -10,8 +13,8 @@
 //! which every session of this process can see; and the KEK would need the right to unwrap, with which it
 //! could import keys. So the KEK may encrypt and decrypt, and neither wrap nor unwrap.
 //!
-//! In use the expanded key is in this process's memory: whoever can read that has it. The seed's buffer is
-//! zeroed after expansion, the expanded key by AWS-LC when it is freed.
+//! In use the seed is in this process's memory, in pages that are locked and not dumped ([`crate::locked`]): whoever
+//! can read those has it. It is expanded for each signature, and AWS-LC zeroes that when it is freed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,11 +28,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 use crate::durable;
 use crate::error::{Fault, KeyError};
 use crate::info::{Home, KeyInfo, created};
+use crate::locked::Secret;
 use crate::provider::Provider;
 use crate::public::PublicKey;
 use crate::role::{Algorithm, Role, Term};
@@ -38,42 +41,33 @@ use crate::wrapped;
 /// Length of an ML-DSA seed (FIPS 204, ξ).
 pub(crate) const SEED_LEN: usize = 32;
 
+/// What the file says that marks a key as being in the token.
+const MARK: &[u8] = b"The key of this role is in the token. No sealed seed may stand in for it.\n";
+
 /// A seed file is about 400 bytes.
 const MAX_FILE: u64 = 4096;
 
-/// An ML-DSA key, expanded.
+/// An ML-DSA key: its seed, expanded for each signature.
 pub(crate) struct PqKey {
     role: Role,
     id: Uuid,
-    pair: PqdsaKeyPair,
+    seed: Secret,
     public: PublicKey,
 }
 
 impl PqKey {
-    pub(crate) fn from_seed(role: Role, id: Uuid, seed: &[u8]) -> Result<Self, KeyError> {
-        let algorithm: &'static PqdsaSigningAlgorithm = match role.algorithm() {
-            Algorithm::MlDsa44 => &ML_DSA_44_SIGNING,
-            Algorithm::MlDsa65 => &ML_DSA_65_SIGNING,
-            _ => return Err(KeyError::WrongUse { role, wanted: "be made from a seed" }),
-        };
-        let pair = PqdsaKeyPair::from_seed(algorithm, seed)
-            .map_err(|error| KeyError::operation("expand an ML-DSA seed", Fault::new(error.to_string())))?;
-        let raw = pair.public_key().as_ref().to_vec();
-        let public = match role.algorithm() {
-            Algorithm::MlDsa44 => PublicKey::MlDsa44(raw),
-            _ => PublicKey::MlDsa65(raw),
-        };
-        Ok(Self { role, id, pair, public })
+    pub(crate) fn from_seed(role: Role, id: Uuid, seed: Secret) -> Result<Self, KeyError> {
+        let public = public(role, &expand(role, &seed)?);
+        Ok(Self { role, id, seed, public })
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let mut signature = vec![0; self.pair.algorithm().signature_len()];
-        let written = self
-            .pair
-            .sign(message, &mut signature)
-            .map_err(|_| KeyError::operation("sign with ML-DSA", Fault::new("AWS-LC refused")))?;
-        signature.truncate(written);
-        Ok(signature)
+        // A third more than with a key that is kept expanded, which could not be kept in locked memory.
+        self::sign(&expand(self.role, &self.seed)?, message)
+    }
+
+    pub(crate) fn seed(&self) -> &Secret {
+        &self.seed
     }
 
     pub(crate) fn public(&self) -> &PublicKey {
@@ -93,6 +87,34 @@ impl PqKey {
     }
 }
 
+/// Expands a seed (FIPS 204 §5.1); what is made is zeroed by AWS-LC when it is dropped.
+pub(crate) fn expand(role: Role, seed: &Secret) -> Result<PqdsaKeyPair, KeyError> {
+    let algorithm: &'static PqdsaSigningAlgorithm = match role.algorithm() {
+        Algorithm::MlDsa44 => &ML_DSA_44_SIGNING,
+        Algorithm::MlDsa65 => &ML_DSA_65_SIGNING,
+        _ => return Err(KeyError::WrongUse { role, wanted: "be made from a seed".into() }),
+    };
+    PqdsaKeyPair::from_seed(algorithm, seed.expose())
+        .map_err(|error| KeyError::operation("expand an ML-DSA seed", Fault::new(error.to_string())))
+}
+
+pub(crate) fn public(role: Role, pair: &PqdsaKeyPair) -> PublicKey {
+    let raw = pair.public_key().as_ref().to_vec();
+    match role.algorithm() {
+        Algorithm::MlDsa44 => PublicKey::MlDsa44(raw),
+        _ => PublicKey::MlDsa65(raw),
+    }
+}
+
+pub(crate) fn sign(pair: &PqdsaKeyPair, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+    let mut signature = vec![0; pair.algorithm().signature_len()];
+    let written = pair
+        .sign(message, &mut signature)
+        .map_err(|_| KeyError::operation("sign with ML-DSA", Fault::new("AWS-LC refused")))?;
+    signature.truncate(written);
+    Ok(signature)
+}
+
 /// What is in a seed file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -108,7 +130,7 @@ struct SeedFile {
 }
 
 /// An opened key, and where its seed lies.
-type OpenKey = Arc<(PqKey, Home)>;
+pub(crate) type OpenKey = Arc<(PqKey, Home)>;
 
 /// The seeds of one token, opened at most once and shared by all threads.
 pub(crate) struct SeedStore {
@@ -129,15 +151,21 @@ impl SeedStore {
         term: Term,
         provider: &mut dyn Provider,
     ) -> Result<Option<OpenKey>, KeyError> {
-        let found = self.open.read().unwrap_or_else(PoisonError::into_inner).get(&(role, term)).cloned();
-        if found.is_some() {
-            return Ok(found);
+        if let Some(found) = self.opened(role, term) {
+            return Ok(Some(found));
         }
         let path = self.path(role, term);
         let Some(file) = read_file(&path, role)? else { return Ok(None) };
         let seed = open_seed(&path, role, &file, provider)?;
-        let key = PqKey::from_seed(role, file.id, &seed)?;
+        let key = PqKey::from_seed(role, file.id, seed)?;
         Ok(Some(self.keep((role, term), key, file.wrapping_key)))
+    }
+
+    /// The one key of a role that has this id, if it was opened before.
+    pub(crate) fn opened_with_id(&self, role: Role, id: &str) -> Option<OpenKey> {
+        [Term::Present, Term::Next]
+            .into_iter()
+            .find_map(|term| self.opened(role, term).filter(|key| key.0.id.simple().to_string() == id))
     }
 
     /// The one key of a role that has this id, in use or waiting.
@@ -175,7 +203,7 @@ impl SeedStore {
                     continue;
                 }
                 let seed = open_seed(&path, role, &file, provider)?;
-                let sealed = provider.wrap(&purpose(role, file.id), &seed)?;
+                let sealed = provider.wrap(&purpose(role, file.id), seed.expose())?;
                 file.wrapping_key = sealed_by(&sealed);
                 file.sealed = BASE64.encode(sealed);
                 self.open.write().unwrap_or_else(PoisonError::into_inner).remove(&(role, term));
@@ -191,12 +219,12 @@ impl SeedStore {
         &self,
         role: Role,
         term: Term,
-        seed: &[u8],
+        seed: Secret,
         provider: &mut dyn Provider,
     ) -> Result<OpenKey, KeyError> {
         let id = Uuid::now_v7();
         let key = PqKey::from_seed(role, id, seed)?;
-        let sealed = provider.wrap(&purpose(role, id), seed)?;
+        let sealed = provider.wrap(&purpose(role, id), key.seed().expose())?;
         let wrapping_key = sealed_by(&sealed);
         let file = SeedFile {
             version: 1,
@@ -213,6 +241,32 @@ impl SeedStore {
         }
         write_file(&path, &file)?;
         Ok(self.keep((role, term), key, wrapping_key))
+    }
+
+    /// The key of a role, if it was opened before.
+    pub(crate) fn opened(&self, role: Role, term: Term) -> Option<OpenKey> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).get(&(role, term)).cloned()
+    }
+
+    /// Notes that a role's key is in the token, so that its absence there is never taken for a key not made yet.
+    pub(crate) fn mark(&self, role: Role, term: Term) -> Result<(), KeyError> {
+        if self.is_marked(role, term) {
+            return Ok(());
+        }
+        durable::replace(&self.mark_path(role, term), MARK)
+    }
+
+    pub(crate) fn is_marked(&self, role: Role, term: Term) -> bool {
+        // A directory that cannot be read is no proof of anything: then it counts as marked.
+        fs::exists(self.mark_path(role, term)).unwrap_or(true)
+    }
+
+    /// The role's key is in the token from now on; a seed that it had is destroyed.
+    pub(crate) fn yield_to_token(&self, role: Role) -> Result<(), KeyError> {
+        self.mark(role, Term::Present)?;
+        self.open.write().unwrap_or_else(PoisonError::into_inner).retain(|(open, _), _| *open != role);
+        durable::destroy(&self.path(role, Term::Present))?;
+        durable::destroy(&self.mark_path(role, Term::Next))
     }
 
     /// Puts the seed that waits in the place of a role's seed, which is gone with that.
@@ -232,6 +286,10 @@ impl SeedStore {
 
     fn path(&self, role: Role, term: Term) -> PathBuf {
         self.directory.join(format!("{}.json", role.name_in(term)))
+    }
+
+    fn mark_path(&self, role: Role, term: Term) -> PathBuf {
+        self.directory.join(format!("{}.in-token", role.name_in(term)))
     }
 }
 
@@ -260,7 +318,7 @@ fn open_seed(
     role: Role,
     file: &SeedFile,
     provider: &mut dyn Provider,
-) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+) -> Result<Secret, KeyError> {
     let unusable = |why: String| KeyError::KeyFile { path: path.to_owned(), source: Fault::new(why) };
     let sealed = BASE64.decode(&file.sealed).map_err(|error| unusable(error.to_string()))?;
     provider.unwrap(&purpose(role, file.id), &sealed).map_err(|error| match error {

@@ -1,16 +1,18 @@
 //! The seam between [`Keys`](crate::Keys) and what holds the keys.
 //!
 //! A [`Store`] is the place, shared by all threads; a [`Provider`] is one thread's connection to it. Another
-//! kind of place (a signer in a process of its own, a network service) is another pair of these.
+//! kind of place is another pair of these; the one in a process of its own is in [`crate::worker`].
 
-use zeroize::Zeroizing;
+use std::borrow::Cow;
 
 use crate::abilities::Ability;
 use crate::error::KeyError;
 use crate::info::{Attestation, KeyInfo, ProviderInfo};
+use crate::locked::Secret;
 use crate::public::PublicKey;
 use crate::recovery::Step;
 use crate::role::{Role, Term};
+use crate::worker::WorkerStatus;
 use crate::wrapped;
 
 /// The place where keys live.
@@ -27,6 +29,11 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Whether a login would present something else than what was refused last; `told` says that a person wants it
     /// presented again in any case.
     fn may_log_in(&self, told: bool) -> bool;
+
+    /// The process that it is in, if that is another one.
+    fn worker(&self) -> Option<WorkerStatus> {
+        None
+    }
 }
 
 /// One thread's connection. Calls may block for as long as the place takes.
@@ -64,7 +71,7 @@ pub(crate) trait Provider: Send {
     fn wrap(&mut self, purpose: &str, secret: &[u8]) -> Result<Vec<u8>, KeyError>;
 
     /// Opens what [`Provider::wrap`] sealed for the same purpose, under the KEK in use or the one that waits.
-    fn unwrap(&mut self, purpose: &str, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError>;
+    fn unwrap(&mut self, purpose: &str, wrapped: &[u8]) -> Result<Secret, KeyError>;
 
     /// What the place can do, found out by doing it; empty where there is no token to ask.
     fn abilities(&mut self) -> Result<Vec<Ability>, KeyError>;
@@ -78,7 +85,11 @@ pub(crate) trait Provider: Send {
 /// Public objects in a token are not protected as private ones are, and a module may sign wrongly without a
 /// word. So each key signs once at start, over a text that begins like nothing else that it signs.
 pub(crate) fn check(provider: &mut dyn Provider, key: &KeyInfo, term: Term) -> Result<(), KeyError> {
-    let unfit = |weakness| KeyError::WeakKey { role: key.role, place: key.home.to_string(), weakness };
+    let unfit = |weakness| KeyError::WeakKey {
+        role: key.role,
+        place: key.home.to_string(),
+        weakness: Cow::Borrowed(weakness),
+    };
     if let Some(weakness) = key.attestation.and_then(Attestation::weakness) {
         return Err(unfit(weakness));
     }

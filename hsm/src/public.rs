@@ -9,6 +9,10 @@ use crate::role::Algorithm;
 
 /// Length of an uncompressed P-256 point: 0x04 ‖ x ‖ y (SEC 1 §2.3.3).
 pub(crate) const P256_POINT: usize = 65;
+/// Length of an ML-DSA-44 public key (FIPS 204, table 2).
+pub(crate) const ML_DSA_44_PUBLIC: usize = 1312;
+/// Length of an ML-DSA-65 public key (FIPS 204, table 2).
+pub(crate) const ML_DSA_65_PUBLIC: usize = 1952;
 
 /// A public key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +35,17 @@ impl PublicKey {
             Self::P256(_) => Algorithm::EcdsaP256,
             Self::MlDsa44(_) => Algorithm::MlDsa44,
             Self::MlDsa65(_) => Algorithm::MlDsa65,
+        }
+    }
+
+    /// A key in its raw form; `None` if its length is another's.
+    pub(crate) fn from_bytes(algorithm: Algorithm, bytes: &[u8]) -> Option<Self> {
+        match algorithm {
+            Algorithm::Ed25519 => bytes.try_into().ok().map(Self::Ed25519),
+            Algorithm::EcdsaP256 => bytes.try_into().ok().map(Self::P256),
+            Algorithm::MlDsa44 if bytes.len() == ML_DSA_44_PUBLIC => Some(Self::MlDsa44(bytes.to_vec())),
+            Algorithm::MlDsa65 if bytes.len() == ML_DSA_65_PUBLIC => Some(Self::MlDsa65(bytes.to_vec())),
+            _ => None,
         }
     }
 

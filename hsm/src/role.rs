@@ -27,7 +27,8 @@ pub enum Role {
 }
 
 /// Which of a role's keys is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Term {
     /// The one in use.
     Present,
@@ -36,7 +37,7 @@ pub(crate) enum Term {
 }
 
 /// What a key computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Algorithm {
     /// ECDSA over P-256 with SHA-256 (FIPS 186-5); signatures are r‖s, 64 bytes.
     #[serde(rename = "ECDSA-P256")]
@@ -125,7 +126,17 @@ impl Algorithm {
         }
     }
 
-    /// Whether tokens commonly cannot hold it, so that its seed is wrapped by the token instead.
+    /// Length of its signatures, in bytes; 0 for what signs nothing.
+    pub(crate) const fn signature_len(self) -> usize {
+        match self {
+            Self::EcdsaP256 | Self::Ed25519 => 64,
+            Self::MlDsa44 => 2420,
+            Self::MlDsa65 => 3309,
+            Self::Aes256 => 0,
+        }
+    }
+
+    /// Whether tokens commonly cannot hold it, so that its seed is wrapped by such a token instead.
     pub(crate) const fn is_post_quantum(self) -> bool {
         matches!(self, Self::MlDsa44 | Self::MlDsa65)
     }

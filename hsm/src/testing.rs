@@ -1,7 +1,8 @@
-//! A real SoftHSM token of one's own, for each test. Needs the package `softhsm2`; without it tests fail and
-//! say so, rather than pass.
+//! A real token of one's own, for each test: SoftHSM, for which the package `softhsm2` must be there (without it tests
+//! fail and say so, rather than pass), or kryoptic, if `SALLYPORT_TEST_KRYOPTIC` names its module (`make test-kryoptic`).
+//! With `SALLYPORT_TEST_WORKER=1` the token is used through a worker process.
 //!
-//! SoftHSM reads `SOFTHSM2_CONF` when it is initialised, and a process has one environment. So a test that
+//! SoftHSM reads `SOFTHSM2_CONF` when it is initialised (kryoptic `KRYOPTIC_CONF`), and a process has one environment. So a test that
 //! opens its token in its own process runs again as a child of itself, with the variable set:
 //!
 //! ```
@@ -47,8 +48,35 @@ const INHERITED: &str = "SALLYPORT_TEST_TOKEN";
 /// The label of each test token.
 const LABEL: &str = "sallyport test";
 
-/// A SoftHSM configuration, a token in it, and files with its PINs.
+/// Names kryoptic's module, and makes it the token of the tests.
+const KRYOPTIC: &str = "SALLYPORT_TEST_KRYOPTIC";
+
+/// Has the tests use their tokens through a worker process.
+const WORKER: &str = "SALLYPORT_TEST_WORKER";
+
+/// Whose token it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Make {
+    /// SoftHSM: no post-quantum mechanism, no lockout, files that can be taken away.
+    SoftHsm,
+    /// kryoptic: PKCS#11 3.2 with ML-DSA, a lockout, exact error codes.
+    Kryoptic,
+}
+
+impl Make {
+    fn of_the_tests() -> (Self, PathBuf) {
+        match env::var_os(KRYOPTIC) {
+            Some(module) => (Self::Kryoptic, module.into()),
+            None => {
+                (Self::SoftHsm, find_softhsm().expect("SoftHSM is installed (Debian: apt install softhsm2)"))
+            }
+        }
+    }
+}
+
+/// A configuration, a token in it, and files with its PINs.
 pub struct TestToken {
+    make: Make,
     module: PathBuf,
     directory: PathBuf,
     /// Only its maker removes it.
@@ -71,6 +99,11 @@ impl TestToken {
     }
 
     fn initialise(&self, so_pin: &str, pin: &str) {
+        if self.make == Make::Kryoptic {
+            self.pkcs11_tool(&["--init-token", "--slot-index", "0", "--label", LABEL, "--so-pin", so_pin]);
+            let so = ["--token-label", LABEL, "--login", "--login-type", "so", "--so-pin", so_pin];
+            return self.pkcs11_tool(&[&so[..], &["--init-pin", "--pin", pin]].concat());
+        }
         let made = Command::new("softhsm2-util")
             .env("SOFTHSM2_CONF", self.conf())
             .args(["--init-token", "--free", "--label", LABEL, "--so-pin", so_pin, "--pin", pin])
@@ -85,14 +118,21 @@ impl TestToken {
     ///
     /// If SoftHSM is not installed.
     pub fn without_token() -> Self {
-        let module = find_softhsm().expect("SoftHSM is installed (Debian: apt install softhsm2)");
+        let (make, module) = Make::of_the_tests();
         let owned = tempfile::tempdir().expect("there is a temporary directory");
-        let token = Self { module, directory: owned.path().to_owned(), _owned: Some(owned) };
+        let token = Self { make, module, directory: owned.path().to_owned(), _owned: Some(owned) };
         fs::create_dir(token.token_directory()).expect("the token directory is made");
-        let conf = format!(
-            "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
-            token.token_directory().display()
-        );
+        let directory = token.token_directory();
+        let conf = match make {
+            Make::SoftHsm => format!(
+                "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
+                directory.display()
+            ),
+            Make::Kryoptic => format!(
+                "[[slots]]\nslot = 1\ndbtype = \"sqlite\"\ndbargs = \"{}\"\n",
+                directory.join("token.sql").display()
+            ),
+        };
         fs::write(token.conf(), conf).expect("the configuration is written");
         token
     }
@@ -106,6 +146,29 @@ impl TestToken {
         Self::in_child(Self::create)
     }
 
+    /// As [`TestToken::for_this_test`], for what only SoftHSM has: a token in files that can be taken away, and seeds
+    /// that it seals because it has no post-quantum mechanism. With another token the test is passed over.
+    pub fn for_this_test_with_softhsm() -> Option<Self> {
+        match Make::of_the_tests() {
+            (Make::SoftHsm, _) => Self::for_this_test(),
+            (other, _) => {
+                eprintln!("passed over with {other:?}");
+                None
+            }
+        }
+    }
+
+    /// As [`TestToken::for_this_test`], for what only kryoptic has: post-quantum mechanisms and a lockout.
+    pub fn for_this_test_with_kryoptic() -> Option<Self> {
+        match Make::of_the_tests() {
+            (Make::Kryoptic, _) => Self::for_this_test(),
+            (other, _) => {
+                eprintln!("passed over with {other:?}");
+                None
+            }
+        }
+    }
+
     /// As [`TestToken::for_this_test`], with a configuration whose one slot is free.
     pub fn for_this_test_without_token() -> Option<Self> {
         Self::in_child(Self::without_token)
@@ -113,8 +176,8 @@ impl TestToken {
 
     fn in_child(make: fn() -> Self) -> Option<Self> {
         if let Some(directory) = env::var_os(INHERITED) {
-            let module = find_softhsm().expect("SoftHSM is installed (Debian: apt install softhsm2)");
-            return Some(Self { module, directory: directory.into(), _owned: None });
+            let (make, module) = Make::of_the_tests();
+            return Some(Self { make, module, directory: directory.into(), _owned: None });
         }
         let token = make();
         let thread = std::thread::current();
@@ -122,7 +185,7 @@ impl TestToken {
         let child = Command::new(env::current_exe().expect("the test binary has a path"))
             .args([name, "--exact", "--nocapture", "--include-ignored"])
             .env(INHERITED, &token.directory)
-            .env("SOFTHSM2_CONF", token.conf())
+            .env(token.conf_variable(), token.conf())
             .stdin(Stdio::null())
             .output()
             .expect("the test binary runs");
@@ -133,7 +196,36 @@ impl TestToken {
         None
     }
 
-    /// SoftHSM's module.
+    /// Runs `pkcs11-tool` with the token's module.
+    ///
+    /// # Panics
+    ///
+    /// If it is not installed, or does not do as it is told.
+    pub fn pkcs11_tool(&self, arguments: &[&str]) {
+        let done = Command::new("pkcs11-tool")
+            .env(self.conf_variable(), self.conf())
+            .arg("--module")
+            .arg(&self.module)
+            .args(arguments)
+            .output()
+            .expect("pkcs11-tool runs (Debian: apt install opensc)");
+        assert!(done.status.success(), "pkcs11-tool: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    /// Whose token it is.
+    pub fn make(&self) -> Make {
+        self.make
+    }
+
+    /// The variable that must name [`TestToken::conf`].
+    pub fn conf_variable(&self) -> &'static str {
+        match self.make {
+            Make::SoftHsm => "SOFTHSM2_CONF",
+            Make::Kryoptic => "KRYOPTIC_CONF",
+        }
+    }
+
+    /// The token's module.
     pub fn module(&self) -> &Path {
         &self.module
     }
@@ -143,9 +235,9 @@ impl TestToken {
         LABEL
     }
 
-    /// What `SOFTHSM2_CONF` must name.
+    /// The configuration of the module.
     pub fn conf(&self) -> PathBuf {
-        self.directory.join("softhsm2.conf")
+        self.directory.join("token.conf")
     }
 
     /// The file with the user PIN.
@@ -170,11 +262,27 @@ impl TestToken {
 
     /// The configuration that opens this token.
     pub fn config(&self) -> ProviderConfig {
-        ProviderConfig::Pkcs11 {
+        let provider = ProviderConfig::Pkcs11 {
             module: self.module.clone(),
             token: LABEL.to_owned(),
             pin_file: self.pin_file(),
             directory: self.key_directory(),
+        };
+        if env::var_os(WORKER).is_some() { Self::in_worker(provider) } else { provider }
+    }
+
+    /// The same provider in a worker process.
+    ///
+    /// # Panics
+    ///
+    /// If the worker's program is not built (`cargo build --all-features --bins`).
+    pub fn in_worker(provider: ProviderConfig) -> ProviderConfig {
+        let test = env::current_exe().expect("the test binary has a path");
+        let program = test.ancestors().skip(1).map(|folder| folder.join("hsm-test-worker"));
+        let program = program.take(3).find(|path| path.exists());
+        ProviderConfig::InWorker {
+            program: program.expect("the worker of the tests is built: cargo build --all-features --bins"),
+            provider: Box::new(provider),
         }
     }
 
@@ -208,6 +316,22 @@ impl TestToken {
         let keys = self.open();
         keys.generate_missing().expect("the keys are made");
         keys
+    }
+
+    /// Writes kryoptic's configuration anew, without these mechanisms: a token that lost them, for who initialises the
+    /// module after this.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be written, or the token is another's.
+    pub fn without_mechanisms(&self, denied: &[&str]) {
+        assert_eq!(self.make, Make::Kryoptic, "only kryoptic can be told so");
+        let conf = fs::read_to_string(self.conf()).expect("the configuration is read");
+        let kept = conf.lines().filter(|line| !line.starts_with("mechanisms")).collect::<Vec<_>>().join("\n");
+        let names: Vec<String> = ["DENY"].iter().chain(denied).map(|name| format!("\"{name}\"")).collect();
+        let list =
+            if denied.is_empty() { String::new() } else { format!("mechanisms = [{}]\n", names.join(", ")) };
+        fs::write(self.conf(), format!("{kept}\n{list}")).expect("the configuration is written");
     }
 
     /// Takes the token away, as if it were pulled out.

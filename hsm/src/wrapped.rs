@@ -29,7 +29,8 @@ pub(crate) struct Wrapped {
 
 impl Wrapped {
     pub(crate) fn encode(&self) -> Result<Vec<u8>, KeyError> {
-        let length = u8::try_from(self.key.len()).map_err(|_| KeyError::NotAuthentic { what: "a key id" })?;
+        let length =
+            u8::try_from(self.key.len()).map_err(|_| KeyError::NotAuthentic { what: "a key id".into() })?;
         let mut bytes = Vec::with_capacity(2 + self.key.len() + NONCE_LEN + self.sealed.len());
         bytes.extend([VERSION, length]);
         bytes.extend(&self.key);

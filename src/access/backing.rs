@@ -14,8 +14,9 @@ use super::ids::ShareId;
 use super::judge::check_locks;
 use super::names::{Role, Subject, Tenant};
 use super::object::{Action, Object};
+use super::policy::conditions::Circumstances;
 use super::policy::rows::Rule;
-use super::policy::{Policy, Ruling};
+use super::policy::{Matched, Policy, Ruling};
 use super::state::State;
 use super::workflow::WorkflowName;
 
@@ -43,24 +44,37 @@ pub(super) struct Backing {
 }
 
 impl Asked<'_> {
-    /// What the person may do by a share; `None` if nothing.
-    pub(super) fn backing(&self, person: &Subject, action: Action) -> Option<Backing> {
-        self.follow(person, action, MAX_CHAIN)
+    /// What the person may do by a share under these circumstances, or at best; `None` if nothing.
+    pub(super) fn backing(
+        &self,
+        person: &Subject,
+        action: Action,
+        at: Option<&Circumstances>,
+    ) -> Option<Backing> {
+        self.follow(person, action, at, MAX_CHAIN)
     }
 
-    fn follow(&self, person: &Subject, action: Action, left: usize) -> Option<Backing> {
+    /// `at` is where the person was met. Whoever gave the share needn't be there: of them it counts what they may do at best.
+    fn follow(
+        &self,
+        person: &Subject,
+        action: Action,
+        at: Option<&Circumstances>,
+        left: usize,
+    ) -> Option<Backing> {
         let left = left.checked_sub(1)?;
         let share = self.state.share_of(self.tenant, person, self.object)?;
         if !share.is_active(self.now) {
             return None;
         }
         let role = share.role.in_policy()?;
-        let Ruling::Allow { rules, workflows } =
-            role_rules(self.policy, &role, self.tenant, self.object, action)
-        else {
+        let matched = role_matches(self.policy, &role, self.tenant, self.object, action)?;
+        let Ruling::Allow { rules, workflows } = self.policy.weigh(&matched, at, String::new) else {
             return None;
         };
-        let mut backing = Backing { rules, workflows, shares: vec![share.id], ends: share.until };
+        let closes = at.and_then(|at| self.policy.until(&matched, at, &workflows));
+        let ends = share.until.into_iter().chain(closes).min();
+        let mut backing = Backing { rules, workflows, shares: vec![share.id], ends };
         if let Some(giver) = &share.by {
             for held in [Action::Share, action] {
                 let below = self.holds(giver, held, left)?;
@@ -78,14 +92,14 @@ impl Asked<'_> {
         match self.policy.rule(person, self.tenant, self.object, action) {
             Ruling::Allow { workflows, .. } if workflows.is_empty() => Some(Backing::default()),
             Ruling::Deny { rule: None, .. } => {
-                self.follow(person, action, left).filter(|backing| backing.workflows.is_empty())
+                self.follow(person, action, None, left).filter(|backing| backing.workflows.is_empty())
             }
             _ => None,
         }
     }
 }
 
-/// What policy says to somebody who has this role and nothing else.
+/// What policy says at best to somebody who has this role and nothing else.
 pub(super) fn role_rules(
     policy: &Policy,
     role: &Role,
@@ -93,7 +107,22 @@ pub(super) fn role_rules(
     object: &Object,
     action: Action,
 ) -> Ruling {
+    match role_matches(policy, role, tenant, object, action) {
+        Some(matched) => {
+            policy.weigh(&matched, None, || format!("no rule allows {role} to {action} {object}"))
+        }
+        None => Ruling::deny("casbin couldn't decide".to_owned()),
+    }
+}
+
+fn role_matches(
+    policy: &Policy,
+    role: &Role,
+    tenant: &Tenant,
+    object: &Object,
+    action: Action,
+) -> Option<Arc<Matched>> {
     // No rule can name this person.
     let nobody = Subject::erased(KeyId::from_bytes([0; 16]));
-    policy.rule_with(&nobody, std::slice::from_ref(role), tenant, object, action)
+    policy.matched(&nobody, std::slice::from_ref(role), tenant, object, action).ok()
 }

@@ -57,6 +57,7 @@ pub(super) fn denied(
             action,
             object: object.clone(),
             rules: Vec::new(),
+            conditions: Vec::new(),
             workflows: Vec::new(),
             grant: None,
             shares: Vec::new(),

@@ -2,6 +2,7 @@
 
 use super::decide::Refusal;
 use super::log::LogError;
+use super::policy::PolicyDigest;
 use super::policy::faults::PolicyFaults;
 use super::token::SignError;
 
@@ -11,6 +12,16 @@ pub enum AccessError {
     /// The policy can't be used.
     #[error("{0}")]
     Policy(PolicyFaults),
+    /// The policy in the folder is neither the one that was in force nor one that two people agreed on.
+    #[error(
+        "the policy folder holds {found}, the policy in force is {in_force}, and `access.policy_change` is `second-person`: no second person has approved the change"
+    )]
+    PolicyNotApproved {
+        /// The policy that the ledger last saw loaded.
+        in_force: PolicyDigest,
+        /// What the folder holds.
+        found: PolicyDigest,
+    },
     /// The order isn't carried out, for a reason that its giver may know.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -41,6 +52,9 @@ impl AccessError {
         match self {
             Self::Policy(faults) => faults.hint(),
             Self::Refused(refusal) => refusal.hint(),
+            Self::PolicyNotApproved { .. } => {
+                "put the files of the policy in force back, start, then propose the new ones and have them approved; if those files are lost, start once with `access.policy_change = \"reload\"`, which is recorded"
+            }
             Self::Replay(_) => "run `auditctl verify` on the ledger",
             Self::NotRecorded { .. } => "see why the ledger doesn't take records, then give the order again",
             Self::Sign(_) => "see whether the key provider is up, then try again",

@@ -5,6 +5,7 @@ use sallyport_audit::{Digest, KeyId};
 
 use super::certificate::CertificateId;
 use super::device::{DeviceId, DeviceKeys};
+use super::identity::BegunWith;
 use super::ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
 use super::issuer::{IssuerName, KeyPrint};
 use super::lock::LockTarget;
@@ -58,6 +59,7 @@ pub enum Fact {
         tenant: Tenant,
         expires: Timestamp,
         scope: Scope,
+        sign_in: Option<SignIn>,
         by: Actor,
     },
     /// `token.revoked`. `outside` for a token of another issuer, which no record tells of.
@@ -265,6 +267,24 @@ pub enum Fact {
     /// `policy.refused`, with the places of the first faults. What is wrong there may name people: it goes to the
     /// operator, not into the record.
     PolicyRefused { places: Vec<String>, count: u64, by: Actor },
+    /// `policy.proposed`: takes the place of what was proposed before. `summary` counts, and names nobody.
+    PolicyProposed {
+        digest: PolicyDigest,
+        in_force: PolicyDigest,
+        rules: u64,
+        summary: String,
+        tenant: Tenant,
+        by: Subject,
+        reason: Reason,
+    },
+    /// `policy.approved`: by another person than the one who proposed it.
+    PolicyApproved {
+        digest: PolicyDigest,
+        tenant: Tenant,
+        proposer: Subject,
+        by: Subject,
+        reason: Option<Reason>,
+    },
     /// `ledger.resumed`: records were lost, any of which may have taken something back. Written by the ledger alone,
     /// before access is open.
     LedgerResumed { tokens_kept: bool },
@@ -272,6 +292,15 @@ pub enum Fact {
     Erased { key: KeyId, by: Actor, reason: Option<Reason> },
     /// Somebody tried what they may not: the kind of what was tried, with the result `denied`. Folds to nothing.
     Refused(RefusedAttempt),
+}
+
+/// What stands behind a token that is a session in a browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignIn {
+    /// What the person showed.
+    pub with: BegunWith,
+    /// Roles that somebody outside vouched for.
+    pub claimed: Vec<Role>,
 }
 
 /// Why the keys of an issuer are others than before.
@@ -377,8 +406,14 @@ pub enum Attempt {
     Unlock,
     /// `policy.refused`
     ReloadPolicy,
+    /// `policy.proposed`
+    ProposePolicy,
+    /// `policy.approved`
+    ApprovePolicy,
     /// `personal.erased`
     Erase,
     /// `issuer.keys`
     IssuerKeys,
+    /// `token.issued`, for a browser
+    SignIn,
 }

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::clock::Clock;
-use super::decide::{Command, Refusal};
+use super::decide::{self, Command, Refusal};
 use super::decision::{Decision, denied, stopped};
 use super::error::AccessError;
 use super::fact::{Actor, Fact};
@@ -22,8 +22,9 @@ use super::lock::LockTarget;
 use super::log::RecordLog;
 use super::names::{Subject, Tenant};
 use super::object::{Action, Object};
-use super::owner::{self, Order, Owner, Standing};
+use super::owner::{self, Order, Owner, PolicyChange, Standing};
 use super::permit::{Cause, Registry};
+use super::policy::faults::PolicyFaults;
 use super::policy::{Policy, PolicyDigest};
 use super::reason::{Reason, Ticket};
 use super::scope::Scope;
@@ -38,6 +39,8 @@ pub struct AccessOptions {
     pub policy_directory: PathBuf,
     /// What tokens name as issuer and audience: this gateway, such as `https://sallyport.example`.
     pub issuer: String,
+    /// How a policy comes into force.
+    pub policy_change: PolicyChange,
 }
 
 /// What asking for access needs.
@@ -79,6 +82,7 @@ struct Inner {
     verifier: TokenVerifier,
     keys: Arc<dyn TokenKeys>,
     clock: Arc<dyn Clock>,
+    policy_change: PolicyChange,
     policy_directory: PathBuf,
     reloading: tokio::sync::Mutex<()>,
     vouchers: OnceLock<Arc<dyn Vouchers>>,
@@ -121,6 +125,16 @@ impl Access {
         };
         let mut state = State::default();
         log.replay(&mut |stamp, fact| state.apply(stamp, &fact)).map_err(AccessError::Replay)?;
+        if let Some(in_force) = state.policy()
+            && options.policy_change == PolicyChange::SecondPerson
+            && !state.may_load(policy.digest())
+        {
+            let found = policy.digest();
+            let refusal = Refusal::PolicyNotApproved { digest: found };
+            let record = decide::refused(&Caller::Operator, &Command::ReloadPolicy, &refusal, &state);
+            log.append(record).await.map_err(|error| AccessError::NotRecorded { error, cut: 0 })?;
+            return Err(AccessError::PolicyNotApproved { in_force, found });
+        }
         let loaded = Fact::PolicyLoaded {
             digest: policy.digest(),
             previous: state.policy(),
@@ -134,8 +148,13 @@ impl Access {
         let standing = Arc::new(RwLock::new(Standing { state, policy, owned: true, unrecorded: Vec::new() }));
         let registry = Arc::new(Registry::default());
         let (orders, inbox) = mpsc::channel(owner::QUEUE);
-        let owner =
-            Owner { standing: standing.clone(), registry: registry.clone(), log, clock: clock.clone() };
+        let owner = Owner {
+            standing: standing.clone(),
+            registry: registry.clone(),
+            log,
+            clock: clock.clone(),
+            change: options.policy_change,
+        };
         let owner = tokio::spawn(owner.run(inbox));
         let reaper = tokio::spawn(owner::reap(standing.clone(), registry.clone(), clock.clone()));
         let inner = Inner {
@@ -146,6 +165,7 @@ impl Access {
             keys,
             clock,
             policy_directory: options.policy_directory,
+            policy_change: options.policy_change,
             reloading: tokio::sync::Mutex::new(()),
             vouchers: OnceLock::new(),
             tasks: Mutex::new(Some(Tasks { owner, reaper })),
@@ -168,12 +188,28 @@ impl Access {
     ///
     /// See [`AuthError`]: each reason is told apart. Tell a peer only that it failed and the hint.
     pub fn authenticate(&self, token: &str, now: Timestamp) -> Result<Identity, AuthError> {
-        let claims = self.inner.verifier.verify(token, Purpose::Access, now)?;
+        self.of_purpose(token, Purpose::Access, now)
+    }
+
+    pub(super) fn of_purpose(
+        &self,
+        token: &str,
+        purpose: Purpose,
+        now: Timestamp,
+    ) -> Result<Identity, AuthError> {
+        let claims = self.inner.verifier.verify(token, purpose, now)?;
         let (proof, expires) = (Proof::Token(claims.token), token::with_leeway(claims.expires));
         let mut identity = Identity::proved(claims.subject, claims.tenant, proof, expires);
-        identity.scope = self.look(|standing| {
-            standing.state.token(claims.token).map(|token| token.scope.clone()).unwrap_or_default()
+        // What it covers and rests on stands in the ledger alone.
+        let known = self.look(|standing| {
+            let token = standing.state.token(claims.token)?;
+            Some((token.scope.clone(), token.sign_in.clone()))
         });
+        if let Some((scope, sign_in)) = known {
+            identity.scope = scope;
+            identity.begun_with = sign_in.as_ref().map(|sign_in| sign_in.with);
+            identity.roles = sign_in.map(|sign_in| sign_in.claimed).unwrap_or_default().into();
+        }
         self.standing(identity, now)
     }
 
@@ -199,10 +235,11 @@ impl Access {
             Ok(standing) => standing,
             Err(poisoned) => return stopped(who, object, action, poisoned.get_ref().policy.digest()),
         };
-        match judge(&standing.state, &standing.policy, who, object, action, context.now) {
+        let who = who.met(context);
+        match judge(&standing.state, &standing.policy, &who, object, action, context.now) {
             // Admitted while the lock is held: see `permit.rs` for why.
             Judgement::Allowed { explanation, ends } => {
-                Decision::Allowed(self.inner.registry.admit(who.clone(), explanation, ends))
+                Decision::Allowed(self.inner.registry.admit(who, explanation, ends))
             }
             Judgement::NeedsApproval { explanation } => {
                 Decision::NeedsApproval { workflows: explanation.workflows.clone(), explanation }
@@ -216,7 +253,7 @@ impl Access {
         let Ok(standing) = self.inner.standing.read() else {
             return stopped(who, object, action, self.policy_digest()).explanation().clone();
         };
-        match judge(&standing.state, &standing.policy, who, object, action, context.now) {
+        match judge(&standing.state, &standing.policy, &who.met(context), object, action, context.now) {
             Judgement::Allowed { explanation, .. }
             | Judgement::NeedsApproval { explanation }
             | Judgement::Denied { explanation } => explanation,
@@ -348,9 +385,13 @@ impl Access {
         let claims =
             Claims { purpose, subject: subject.clone(), tenant: tenant.clone(), token, not_before, expires };
         // Signed first: a signature that fails leaves no token in the ledger that nobody holds.
-        let text = self.inner.verifier.sign(&*self.inner.keys, &claims).await?;
+        let text = self.write_token(&claims).await?;
         self.run(by, Command::IssueToken { token, purpose, subject, tenant, expires, scope }).await?;
         Ok((token, text))
+    }
+
+    pub(super) async fn write_token(&self, claims: &Claims) -> Result<String, AccessError> {
+        Ok(self.inner.verifier.sign(&*self.inner.keys, claims).await?)
     }
 
     /// Revokes a token; sessions that were opened with it end at once.
@@ -416,8 +457,16 @@ impl Access {
         let _turn = self.inner.reloading.lock().await;
         self.run(by.clone(), Command::ReloadPolicy).await?;
         let loaded = Policy::load(&self.inner.policy_directory).await;
+        self.install(by, loaded).await
+    }
+
+    pub(super) async fn install(
+        &self,
+        by: impl Into<Caller>,
+        loaded: Result<Policy, PolicyFaults>,
+    ) -> Result<PolicyDigest, AccessError> {
         let (answer, answered) = oneshot::channel();
-        let order = Order::Install { by, loaded, answer };
+        let order = Order::Install { by: by.into(), loaded: loaded.map(Box::new), answer };
         self.inner.orders.send(order).await.map_err(|_| AccessError::Stopped)?;
         answered.await.map_err(|_| AccessError::Stopped)?
     }
@@ -436,6 +485,16 @@ impl Access {
     /// Looks at what is in force, and lets go of it again; nothing to see once a writer has panicked.
     pub(super) fn look<T: Default>(&self, at: impl FnOnce(&Standing) -> T) -> T {
         self.inner.standing.read().map(|standing| at(&standing)).unwrap_or_default()
+    }
+
+    /// Reads and checks the files in the policy folder; nothing comes into force by it.
+    pub(super) async fn load_candidate(&self) -> Result<Policy, PolicyFaults> {
+        Policy::load(&self.inner.policy_directory).await
+    }
+
+    /// How a policy comes into force here.
+    pub fn policy_change(&self) -> PolicyChange {
+        self.inner.policy_change
     }
 
     pub(super) fn verifier(&self) -> &TokenVerifier {

@@ -5,6 +5,7 @@
 //! locks and the policy as they are then.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -13,7 +14,9 @@ use super::certificate::CertificateId;
 use super::device::DeviceId;
 use super::ids::TokenId;
 use super::issuer::Outside;
+use super::judge::Context;
 use super::names::{Role, Subject, Tenant};
+use super::policy::conditions::{Circumstances, Transport};
 use super::scope::Scope;
 
 /// What proved who somebody is.
@@ -56,19 +59,41 @@ pub struct Identity {
     /// Roles that whoever vouches for the person gives them, beside those that policy gives.
     pub(super) roles: Arc<[Role]>,
     pub(super) scope: Scope,
+    /// What a session in a browser was begun with.
+    pub(super) begun_with: Option<BegunWith>,
+    /// Where and how they were met, as far as that is known. It proves nothing; conditions of policy are held against it.
+    pub(super) met: Met,
+}
+
+/// Where and how somebody was met.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Met {
+    source: Option<IpAddr>,
+    device: Option<DeviceId>,
+    transport: Option<Transport>,
+}
+
+/// What a session in a browser was begun with: it ends with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BegunWith {
+    /// A token of the gateway's own.
+    Token(TokenId),
+    /// Something that somebody outside vouched for.
+    Outside(Outside),
 }
 
 impl Identity {
     /// Whoever a proof is of, with the roles that policy gives and nothing taken away.
     pub(super) fn proved(subject: Subject, tenant: Tenant, proof: Proof, expires: Timestamp) -> Self {
         let (expires, roles, scope) = (Some(expires), Arc::default(), Scope::whole());
-        Self { subject, tenant, proof, expires, roles, scope }
+        Self { subject, tenant, proof, expires, roles, scope, begun_with: None, met: Met::default() }
     }
 
     /// The visitor who shows no token.
     pub fn anonymous(tenant: Tenant) -> Self {
         let (subject, proof, expires) = (Subject::anonymous(), Proof::Nothing, None);
-        Self { subject, tenant, proof, expires, roles: Arc::default(), scope: Scope::whole() }
+        let (roles, scope, met) = (Arc::default(), Scope::whole(), Met::default());
+        Self { subject, tenant, proof, expires, roles, scope, begun_with: None, met }
     }
 
     /// The person.
@@ -89,6 +114,34 @@ impl Identity {
     /// When the token, the device or the certificate ends, clock leeway included; `None` for the anonymous visitor.
     pub fn expires(&self) -> Option<Timestamp> {
         self.expires
+    }
+
+    /// The same person, met under these circumstances: whatever is decided about them from here on, sessions and orders
+    /// alike, is held against where they come from and how.
+    #[must_use]
+    pub fn met(&self, context: &Context) -> Self {
+        let mut identity = self.clone();
+        if let Some(source) = context.source {
+            identity.met.source = Some(source.ip());
+        }
+        if let Some(transport) = &context.transport {
+            identity.met.transport = Some(transport.clone());
+        }
+        identity
+    }
+
+    /// The same, as if this device had proved it: for questions about what would be, never for letting somebody in.
+    pub(super) fn on_device(self, device: Option<DeviceId>) -> Self {
+        Self { met: Met { device, ..self.met }, ..self }
+    }
+
+    /// What conditions are held against.
+    pub(super) fn circumstances(&self, now: Timestamp) -> Circumstances {
+        let device = match self.proof {
+            Proof::Device(device) => Some(device),
+            Proof::Nothing | Proof::Token(_) | Proof::Join(_) | Proof::Outside(_) => self.met.device,
+        };
+        Circumstances { now, source: self.met.source, device, transport: self.met.transport.clone() }
     }
 
     /// Roles that whoever vouches for the person gives them, beside those that policy gives.

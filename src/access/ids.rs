@@ -117,8 +117,8 @@ impl TokenId {
     pub(super) fn of_outside(issuer: &str, what: &[u8], name: &[u8]) -> Self {
         let parts = [issuer.as_bytes(), &[0], what, &[0], name];
         let digest = parts.into_iter().fold(Sha256::new(), Sha256::chain_update).finalize();
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&digest[..16]);
+        // A digest has more than 16 bytes.
+        let bytes = digest.as_slice().first_chunk().copied().unwrap_or_default();
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 }

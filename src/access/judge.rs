@@ -8,16 +8,17 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::backing::Asked;
-use super::identity::{Identity, Proof};
+use super::identity::{BegunWith, Identity, Proof};
 use super::ids::{GrantId, ShareId};
 use super::lock::LockTarget;
 use super::names::{Principal, Role, Subject, Tenant};
-use super::object::{Action, Object, Part};
+use super::object::{Action, Object};
+use super::policy::conditions::Transport;
 use super::policy::rows::Rule;
-use super::policy::{Policy, PolicyDigest, Ruling};
+use super::policy::{Policy, PolicyDigest, Ruling, Unmet};
 use super::state::{Grant, State};
 use super::token::{AuthError, Purpose, with_leeway};
-use super::transport::{TlsFacts, TunnelFacts};
+use super::transport::TlsFacts;
 use super::workflow::WorkflowName;
 
 /// The circumstances of a question.
@@ -27,16 +28,14 @@ pub struct Context {
     pub now: Timestamp,
     /// Where the visitor comes from.
     pub source: Option<SocketAddr>,
-    /// The TLS connection on which it is asked; `None` on a bare TCP port.
-    pub tls: Option<TlsFacts>,
-    /// The tunnel's own handshake, when a publisher asks.
-    pub tunnel: Option<TunnelFacts>,
+    /// What TLS agreed with the visitor, where it ends here.
+    pub transport: Option<Transport>,
 }
 
 impl Context {
     /// A question at this time, from nowhere in particular.
     pub fn at(now: Timestamp) -> Self {
-        Self { now, source: None, tls: None, tunnel: None }
+        Self { now, source: None, transport: None }
     }
 
     /// The same, from this address.
@@ -46,17 +45,19 @@ impl Context {
         self
     }
 
-    /// The same, on a connection that is protected like this.
+    /// The same, on this connection; `None` on a bare TCP port.
     #[must_use]
-    pub fn over(mut self, tls: Option<TlsFacts>) -> Self {
-        self.tls = tls;
-        self
+    pub fn on(self, tls: Option<&TlsFacts>) -> Self {
+        match tls {
+            None => self,
+            Some(tls) => self.over(Transport { group: tls.group.into(), suite: tls.suite.into() }),
+        }
     }
 
-    /// The same, through a tunnel's handshake that was agreed on this.
+    /// The same, over a connection for which TLS agreed this.
     #[must_use]
-    pub fn through(mut self, tunnel: TunnelFacts) -> Self {
-        self.tunnel = Some(tunnel);
+    pub fn over(mut self, transport: Transport) -> Self {
+        self.transport = Some(transport);
         self
     }
 }
@@ -83,6 +84,35 @@ impl From<&Arc<Rule>> for RuleRef {
     fn from(rule: &Arc<Rule>) -> Self {
         let personal = matches!(&rule.who, Principal::Person(person) if !person.is_anonymous());
         Self { place: rule.place.to_string(), text: rule.text.to_string(), personal }
+    }
+}
+
+/// A condition that decided, as an explanation names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConditionRef {
+    /// The rule's place, `policy.csv:12`.
+    pub rule: String,
+    /// The condition as the rule names it, `!office` for one that must not hold.
+    pub condition: String,
+    /// Whether it can't be told instead of not holding.
+    pub unknown: bool,
+}
+
+impl ConditionRef {
+    /// How it stands in a record. Why it doesn't hold may tell where somebody is, and stands in the sealed reason.
+    pub fn for_record(&self) -> String {
+        let word = if self.unknown { "unknown" } else { "not met" };
+        format!("{} {} {word}", self.rule, self.condition)
+    }
+}
+
+impl From<&Unmet> for ConditionRef {
+    fn from(unmet: &Unmet) -> Self {
+        Self {
+            rule: unmet.rule.place.to_string(),
+            condition: unmet.condition.to_string(),
+            unknown: unmet.unknown,
+        }
     }
 }
 
@@ -113,6 +143,8 @@ pub struct Explanation {
     pub object: Object,
     /// The rules that decided, as written; empty when no rule spoke.
     pub rules: Vec<RuleRef>,
+    /// Conditions that kept rules from allowing it, or made a deny rule speak.
+    pub conditions: Vec<ConditionRef>,
     /// Workflows that the rules demand.
     pub workflows: Vec<WorkflowName>,
     /// The grant that satisfied them.
@@ -157,7 +189,7 @@ pub(super) fn check_standing(
         Proof::Token(id) => {
             let token = state
                 .token(id)
-                .filter(|token| token.purpose == Purpose::Access)
+                .filter(|token| matches!(token.purpose, Purpose::Access | Purpose::Session))
                 .ok_or(AuthError::Unrecorded)?;
             if token.subject != who.subject || token.tenant != who.tenant {
                 return Err(AuthError::Unrecorded);
@@ -165,10 +197,16 @@ pub(super) fn check_standing(
             if token.revoked.is_some() {
                 return Err(AuthError::Revoked);
             }
-            // What a token covers stands in the ledger, whatever an identity says.
-            if token.scope != who.scope {
+            // What a token covers, and what a session rests on, stands in the ledger, whatever an identity says.
+            let sign_in = token.sign_in.as_ref();
+            let claimed = sign_in.map(|sign_in| sign_in.claimed.as_slice()).unwrap_or_default();
+            let known = token.scope == who.scope
+                && sign_in.map(|sign_in| sign_in.with) == who.begun_with
+                && claimed == &*who.roles;
+            if !known {
                 return Err(AuthError::Unrecorded);
             }
+            check_ground(state, who.begun_with, now)?;
             if now >= with_leeway(token.expires) {
                 return Err(AuthError::Expired { at: token.expires });
             }
@@ -200,12 +238,7 @@ pub(super) fn check_standing(
             }
         }
         Proof::Outside(shown) => {
-            if state.is_revoked_outside(shown.token) {
-                return Err(AuthError::Revoked);
-            }
-            if shown.key.is_some_and(|key| !state.is_issuers_key(key)) {
-                return Err(AuthError::KeyWithdrawn);
-            }
+            check_ground(state, Some(BegunWith::Outside(shown)), now)?;
             match who.expires {
                 Some(end) if now < end => {}
                 end => return Err(AuthError::Expired { at: end.unwrap_or(now) }),
@@ -215,6 +248,28 @@ pub(super) fn check_standing(
         Proof::Join(_) => return Err(AuthError::Unrecorded),
     }
     check_locks(state, policy, &who.subject, &who.roles, &who.tenant, now)
+}
+
+/// Whether what a session in a browser was begun with still stands.
+fn check_ground(state: &State, begun_with: Option<BegunWith>, now: Timestamp) -> Result<(), AuthError> {
+    match begun_with {
+        None => Ok(()),
+        Some(BegunWith::Token(id)) => match state.token(id) {
+            None => Err(AuthError::Unrecorded),
+            Some(token) if token.revoked.is_some() => Err(AuthError::Revoked),
+            Some(token) if now >= with_leeway(token.expires) => Err(AuthError::Expired { at: token.expires }),
+            Some(_) => Ok(()),
+        },
+        Some(BegunWith::Outside(shown)) => {
+            if state.is_revoked_outside(shown.token) {
+                return Err(AuthError::Revoked);
+            }
+            match shown.key {
+                Some(key) if !state.is_issuers_key(key) => Err(AuthError::KeyWithdrawn),
+                _ => Ok(()),
+            }
+        }
+    }
 }
 
 /// Whether a person, or a role of theirs, is locked. `claimed` are roles that somebody outside vouches for.
@@ -239,28 +294,22 @@ pub(super) fn check_locks(
     }
 }
 
-/// Whether what is asked for is locked: the tunnel, or all of its tenant. Whoever may administer people can still do that,
-/// or nobody could lift the lock.
+/// Whether what is asked for is locked: the tunnel, or all of its tenant. The gateway itself is still run, or nobody could
+/// look into what happened, or lift the lock.
 fn check_object_locks(
     state: &State,
     tenant: &Tenant,
     object: &Object,
-    action: Action,
     now: Timestamp,
 ) -> Result<(), AuthError> {
-    if !state.has_locks() {
+    if !state.has_locks() || object.tunnel_name().is_none() {
         return Ok(());
     }
-    let whole = LockTarget::Tenant(tenant.clone());
-    let lifts = action == Action::Admin && *object == Object::gateway(Part::People);
-    if !lifts && state.lock(tenant, &whole, now).is_some() {
-        return Err(AuthError::Locked { target: whole });
+    let mut targets = [LockTarget::Tenant(tenant.clone()), LockTarget::Tunnel(object.clone())].into_iter();
+    match targets.find(|target| state.lock(tenant, target, now).is_some()) {
+        Some(target) => Err(AuthError::Locked { target }),
+        None => Ok(()),
     }
-    let tunnel = LockTarget::Tunnel(object.clone());
-    if object.tunnel_name().is_some() && state.lock(tenant, &tunnel, now).is_some() {
-        return Err(AuthError::Locked { target: tunnel });
-    }
-    Ok(())
 }
 
 /// Decides one question.
@@ -279,6 +328,7 @@ pub(super) fn judge(
         action,
         object: object.clone(),
         rules: Vec::new(),
+        conditions: Vec::new(),
         workflows: Vec::new(),
         grant: None,
         shares: Vec::new(),
@@ -288,7 +338,7 @@ pub(super) fn judge(
         why: String::new(),
     };
     let standing = check_standing(state, policy, who, now)
-        .and_then(|()| check_object_locks(state, &who.tenant, object, action, now));
+        .and_then(|()| check_object_locks(state, &who.tenant, object, now));
     if let Err(error) = standing {
         explanation.code = error.code();
         explanation.why = error.to_string();
@@ -299,19 +349,32 @@ pub(super) fn judge(
         explanation.why = format!("the token is for nothing but: {}", who.scope);
         return Judgement::Denied { explanation };
     }
-    let mut ruling = policy.rule_with(&who.subject, &who.roles, &who.tenant, object, action);
+    let at = who.circumstances(now);
+    let (mut ruling, matched) = match policy.matched(&who.subject, &who.roles, &who.tenant, object, action) {
+        Ok(matched) => {
+            let nobody = || format!("no rule allows {} to {action} {object}", who.subject);
+            (policy.weigh(&matched, Some(&at), nobody), matched)
+        }
+        Err(error) => (Ruling::deny(error.to_string()), Arc::default()),
+    };
     let mut shared_until = None;
-    if matches!(ruling, Ruling::Deny { rule: None, .. }) {
+    // A rule whose conditions don't hold has said something: a share is no way around it.
+    if matches!(&ruling, Ruling::Deny { rule: None, unmet, .. } if unmet.is_empty()) {
         let asked = Asked { state, policy, tenant: &who.tenant, object, now };
-        if let Some(backing) = asked.backing(&who.subject, action) {
+        if let Some(backing) = asked.backing(&who.subject, action, Some(&at)) {
             ruling = Ruling::Allow { rules: backing.rules, workflows: backing.workflows };
             (explanation.shares, shared_until) = (backing.shares, backing.ends);
         }
     }
     let (rules, workflows) = match ruling {
-        Ruling::Deny { rule, why } => {
+        Ruling::Deny { rule, unmet, why } => {
             explanation.rules = rule.iter().map(RuleRef::from).collect();
-            explanation.code = if rule.is_some() { "deny-rule" } else { "no-rule" };
+            explanation.conditions = unmet.iter().map(ConditionRef::from).collect();
+            explanation.code = match (rule, unmet.is_empty()) {
+                (Some(_), _) => "deny-rule",
+                (None, false) => "condition",
+                (None, true) => "no-rule",
+            };
             explanation.why = why;
             return Judgement::Denied { explanation };
         }
@@ -322,7 +385,9 @@ pub(super) fn judge(
         explanation.outcome = Outcome::Allowed;
         explanation.code = "allow-rule";
         "a rule allows it".clone_into(&mut explanation.why);
-        let ends = who.expires.into_iter().chain(shared_until).min();
+        // A window that closes ends what it allowed.
+        let closes = policy.until(&matched, &at, &workflows);
+        let ends = who.expires.into_iter().chain(shared_until).chain(closes).min();
         return Judgement::Allowed { explanation, ends };
     }
     // Of several live grants the one that lasts longest, so that a renewal takes over by itself.
@@ -340,7 +405,8 @@ pub(super) fn judge(
         explanation.code = "grant";
         explanation.why =
             format!("a rule allows it with an approval, and {} is live until {}", grant.id, grant.ends);
-        let ends = who.expires.into_iter().chain(shared_until).chain([grant.ends]).min();
+        let closes = policy.until(&matched, &at, &grant.workflows);
+        let ends = who.expires.into_iter().chain(shared_until).chain(closes).chain([grant.ends]).min();
         Judgement::Allowed { explanation, ends }
     } else {
         explanation.outcome = Outcome::NeedsApproval;

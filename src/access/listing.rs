@@ -15,7 +15,7 @@ use super::judge::{Judgement, check_standing, judge};
 use super::names::{Subject, Tenant};
 use super::object::{Action, Object, Part};
 use super::owner::Standing;
-use super::policy::Policy;
+use super::policy::{Policy, Ruling};
 use super::state::{Grant, Lock, Request, RequestStatus, State, Token};
 use super::workflow::Step;
 
@@ -183,9 +183,11 @@ fn sees(
     if who.tenant != *tenant || check_standing(state, policy, who, now).is_err() {
         return false;
     }
+    let at = who.circumstances(now);
+    // Neither can need an approval.
     who.subject == *subject
         || [Action::Approve, Action::Audit].into_iter().any(|action| {
-            who.scope.covers(object, action)
-                && policy.allows_with(&who.subject, &who.roles, tenant, object, action)
+            let ruling = policy.rule_at(&who.subject, &who.roles, tenant, object, action, &at);
+            who.scope.covers(object, action) && matches!(ruling, Ruling::Allow { .. })
         })
 }

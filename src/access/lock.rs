@@ -1,7 +1,7 @@
 //! What a lock can be on: a person, everyone of a role, one device, one tunnel, or a whole tenant.
 //!
 //! A lock on a person, a role or a device says who may not: they are nobody to the gateway while it holds. A lock on a
-//! tunnel or a tenant says what may not be used: whoever may administer people can still sign in, to lift it.
+//! tunnel or a tenant says what may not be used: whoever runs the gateway can still look into it, and lift the lock.
 //!
 //! Promised: each has one spelling, so that a lock and what lifts it can't miss each other.
 
@@ -27,7 +27,7 @@ pub enum LockTarget {
     Device(DeviceId),
     /// One tunnel; never a part of the gateway.
     Tunnel(Object),
-    /// All tunnels of a tenant, and all orders but those that lift the lock.
+    /// All tunnels of a tenant; the gateway itself can still be run.
     Tenant(Tenant),
 }
 

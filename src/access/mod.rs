@@ -13,6 +13,7 @@
 
 mod admission;
 mod backing;
+mod browser;
 pub mod certificate;
 pub mod clock;
 pub mod decide;
@@ -37,9 +38,11 @@ pub mod names;
 pub mod object;
 mod owner;
 pub mod permit;
+pub mod policing;
 pub mod policy;
 pub mod reason;
 mod record;
+pub mod replay;
 mod reviews;
 pub mod scope;
 pub mod share;
@@ -67,11 +70,13 @@ pub use identity::{Caller, Identity, Proof};
 pub use ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
 pub use issuer::{Issuer, IssuerName, Issuers, KeyPrint, KeySet, Outside, Vouched};
 pub use judge::{Context, Explanation, RuleRef};
+pub use ledger::replay as replay_ledger;
 pub use listing::{GrantFilter, RequestFilter, RequestView};
 pub use lock::LockTarget;
 pub use log::{LogError, RecordLog};
 pub use names::{Principal, Role, Subject, Tenant};
 pub use object::{Action, Object, Part};
+pub use owner::PolicyChange;
 pub use permit::{Cause, Death, Permit};
 pub use policy::faults::PolicyFaults;
 pub use policy::{Policy, PolicyDigest};
@@ -80,7 +85,9 @@ pub use reviews::{ReviewItemView, ReviewView};
 pub use scope::Scope;
 pub use share::ShareRole;
 pub use sharing::ShareView;
-pub use state::{Approval, Glass, Grant, GrantStatus, Lock, Request, RequestStatus, Share, Token, Verdict};
+pub use state::{
+    Approval, Glass, Grant, GrantStatus, Lock, Proposal, Request, RequestStatus, Share, Token, Verdict,
+};
 pub use token::{AuthError, Purpose, SignError, TokenKeys, is_typed_as_ours};
 pub use transport::{TlsFacts, TunnelFacts};
 pub use vouching::Vouchers;

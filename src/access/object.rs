@@ -28,7 +28,8 @@ pub enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 5] = [Self::Tokens, Self::People, Self::Policy, Self::Sessions, Self::Ledger];
+    /// Every part.
+    pub const ALL: [Self; 5] = [Self::Tokens, Self::People, Self::Policy, Self::Sessions, Self::Ledger];
 
     fn name(self) -> &'static str {
         match self {
@@ -217,6 +218,17 @@ impl Pattern {
         matches(object.as_str(), &self.0)
     }
 
+    /// Whether the pattern names all that another one names.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self.0.split_once('*'), other.0.split_once('*')) {
+            (None, _) => self == other,
+            (Some(_), None) => matches(&other.0, &self.0),
+            (Some((before, after)), Some((inner, tail))) => {
+                inner.starts_with(before) && tail.ends_with(after)
+            }
+        }
+    }
+
     /// Whether a rule that pairs this pattern with that action can ever decide anything.
     pub(super) fn fits(&self, action: Action) -> bool {
         if self.0.starts_with("gateway:") {
@@ -284,6 +296,25 @@ mod tests {
         for (pattern, object, expected) in cases {
             let (pattern, object): (Pattern, Object) = (pattern.parse().unwrap(), object.parse().unwrap());
             assert_eq!(pattern.matches(&object), expected, "{pattern:?} {object:?}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_covers_another_names_all_that_it_names() {
+        for (wide, narrow, covers) in [
+            ("tunnel:*", "tunnel:a*", true),
+            ("tunnel:a*", "tunnel:*", false),
+            ("tunnel:a*", "tunnel:ab*b", true),
+            ("tunnel:*b", "tunnel:ab*bb", true),
+            ("tunnel:*-x", "tunnel:demo-*", false),
+            ("tunnel:a*", "tunnel:ab", true),
+            ("tunnel:ab", "tunnel:ab", true),
+            ("tunnel:ab", "tunnel:a*", false),
+            ("gateway:*", "tunnel:a", false),
+        ] {
+            let (wide_pattern, narrow_pattern): (Pattern, Pattern) =
+                (wide.parse().unwrap(), narrow.parse().unwrap());
+            assert_eq!(wide_pattern.covers(&narrow_pattern), covers, "{wide} {narrow}");
         }
     }
 

@@ -19,12 +19,12 @@ use sallyport_audit::KeyId;
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
-use super::decide::{self, Command};
+use super::decide::{self, Command, Refusal};
 use super::error::AccessError;
 use super::fact::{Actor, Fact};
-use super::identity::{Caller, Identity, Proof};
+use super::identity::{BegunWith, Caller, Identity, Proof};
 use super::ids::{GrantId, random};
-use super::issuer::KeyPrint;
+use super::issuer::{KeyPrint, Outside};
 use super::judge::{Explanation, Judgement, judge};
 use super::lock::LockTarget;
 use super::log::RecordLog;
@@ -66,7 +66,7 @@ pub(super) enum Order {
     },
     Install {
         by: Caller,
-        loaded: Result<Policy, PolicyFaults>,
+        loaded: Result<Box<Policy>, PolicyFaults>,
         answer: oneshot::Sender<Result<PolicyDigest, AccessError>>,
     },
     /// The person's data key is gone: record it, and keep their name no longer.
@@ -87,6 +87,17 @@ pub(super) struct Owner {
     pub(super) registry: Arc<Registry>,
     pub(super) log: Arc<dyn RecordLog>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) change: PolicyChange,
+}
+
+/// How a policy comes into force while the gateway runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PolicyChange {
+    /// One admin reloads it.
+    #[default]
+    Reload,
+    /// One admin proposes it and another approves exactly those bytes. A start with other bytes is refused, too.
+    SecondPerson,
 }
 
 /// Fails closed when the owner or the reaper ends, by a panic too.
@@ -280,13 +291,18 @@ impl Owner {
                     Proof::Outside(outside) => Some(outside.token),
                     _ => None,
                 };
-                (shown == Some(*token)).then_some(Cause::TokenRevoked)
+                let ground = life.identity.begun_with.map(|with| match with {
+                    BegunWith::Token(id) | BegunWith::Outside(Outside { token: id, .. }) => id,
+                });
+                [shown, ground].contains(&Some(*token)).then_some(Cause::TokenRevoked)
             }),
             Fact::IssuerKeys { withdrawn, .. } => {
                 let gone = |key: Option<KeyPrint>| key.is_some_and(|key| withdrawn.contains(&key));
                 sweep(&|life| {
-                    let gone = matches!(life.identity.proof, Proof::Outside(shown) if gone(shown.key));
-                    gone.then_some(Cause::KeyWithdrawn)
+                    let who = &life.identity;
+                    let shown = matches!(who.proof, Proof::Outside(shown) if gone(shown.key));
+                    let ground = matches!(who.begun_with, Some(BegunWith::Outside(shown)) if gone(shown.key));
+                    (shown || ground).then_some(Cause::KeyWithdrawn)
                 })
             }
             Fact::DeviceRevoked { device, .. } => {
@@ -357,7 +373,7 @@ impl Owner {
     async fn install(
         &self,
         by: &Caller,
-        loaded: Result<Policy, PolicyFaults>,
+        loaded: Result<Box<Policy>, PolicyFaults>,
     ) -> Result<PolicyDigest, AccessError> {
         let decided_at = Instant::now();
         // Asked for the second time: the caller's leave may have ended while the policy was read.
@@ -367,14 +383,26 @@ impl Owner {
             Some(identity) => Actor::Person(identity.subject.clone()),
         };
         let policy = match loaded {
-            Ok(policy) => Arc::new(policy),
+            Ok(policy) => Arc::<Policy>::from(policy),
             Err(faults) => {
                 self.commit(&refused_policy(&faults, actor), decided_at).await?;
                 return Err(AccessError::Policy(faults));
             }
         };
-        let previous = self.standing.read().map_err(|_| AccessError::Stopped)?.policy.digest();
         let digest = policy.digest();
+        let (previous, agreed) = {
+            let standing = self.standing.read().map_err(|_| AccessError::Stopped)?;
+            (standing.policy.digest(), standing.state.may_load(digest))
+        };
+        if self.change == PolicyChange::SecondPerson && !agreed {
+            let refusal = Refusal::PolicyNotApproved { digest };
+            let record = {
+                let standing = self.standing.read().map_err(|_| AccessError::Stopped)?;
+                decide::refused(by, &Command::ReloadPolicy, &refusal, &standing.state)
+            };
+            self.commit(&record, decided_at).await?;
+            return Err(AccessError::Refused(refusal));
+        }
         let rules = policy.rule_count() as u64;
         let fact = Fact::PolicyLoaded { digest, previous: Some(previous), rules, by: actor };
         // Recorded before it is in force: no decision is ever made under a policy that the ledger doesn't know.
@@ -412,10 +440,12 @@ pub(super) async fn reap(standing: Arc<RwLock<Standing>>, registry: Arc<Registry
                 let over = |share: &Share| share.until.is_some_and(|until| until <= now);
                 life.explanation.shares.iter().filter_map(|id| standing.state.share(*id)).any(over)
             });
-            Some(match (by_grant, by_share) {
-                (true, _) => Cause::GrantExpired,
-                (false, true) => Cause::ShareEnded,
-                (false, false) => expiry_of(&life.identity),
+            let by_proof = life.identity.expires.is_some_and(|end| end <= now);
+            Some(match (by_grant, by_share, by_proof) {
+                (true, _, _) => Cause::GrantExpired,
+                (false, true, _) => Cause::ShareEnded,
+                (false, false, true) => expiry_of(&life.identity),
+                (false, false, false) => Cause::WindowClosed,
             })
         });
         match registry.next_end() {
@@ -441,6 +471,10 @@ fn expiry_of(who: &Identity) -> Cause {
 fn still_holds(life: &Life, standing: &Standing, now: Timestamp) -> Option<Cause> {
     let asked = &life.explanation;
     match judge(&standing.state, &standing.policy, &life.identity, &asked.object, asked.action, now) {
+        // Its end was fixed when it began. Where time would end it sooner now, another session begins with that end.
+        Judgement::Allowed { ends: Some(ends), .. } if life.ends.is_none_or(|end| ends < end) => {
+            Some(Cause::PolicyChanged)
+        }
         // A permit rests on its own grant: another one that would do opens another session.
         Judgement::Allowed { explanation, .. }
             if explanation.grant.is_none() || explanation.grant == life.grant() =>

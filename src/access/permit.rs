@@ -50,6 +50,8 @@ pub enum Cause {
     CertificateExpired,
     /// The visitor, or a role of theirs, was locked.
     Locked,
+    /// A condition of time under which policy allowed it holds no more.
+    WindowClosed,
     /// The policy in force doesn't allow it any more.
     PolicyChanged,
     /// The visitor's name was erased.
@@ -74,6 +76,7 @@ impl Cause {
             Self::CertificateRevoked => "certificate-revoked",
             Self::CertificateExpired => "certificate-expired",
             Self::Locked => "locked",
+            Self::WindowClosed => "window-closed",
             Self::PolicyChanged => "policy-changed",
             Self::Erased => "erased",
             Self::Stopped => "access-stopped",
@@ -137,7 +140,7 @@ impl Permit {
         self.life.grant()
     }
 
-    /// When it ends by itself: the grant's end or the token's, whichever is first.
+    /// When it ends by itself: the grant's end, the token's, or that of a window of time, whichever is first.
     pub fn ends(&self) -> Option<Timestamp> {
         self.life.ends
     }

@@ -15,10 +15,11 @@ use sallyport_audit::{Digest, Draft, KeyId, Kind, Outcome, Personal, Value as Kn
 use serde_json::{Map, Value};
 
 use super::device::DeviceKeys;
-use super::fact::{Actor, Attempt, Fact, RefusedAttempt};
+use super::fact::{Actor, Attempt, Fact, RefusedAttempt, SignIn};
+use super::identity::BegunWith;
 use super::ids::RequestId;
-use super::issuer::KeyPrint;
-use super::judge::{Explanation, Outcome as Way, RuleRef};
+use super::issuer::{KeyPrint, Outside};
+use super::judge::{ConditionRef, Explanation, Outcome as Way, RuleRef};
 use super::lock::LockTarget;
 use super::names::{Role, Subject};
 use super::reason::Reason;
@@ -41,6 +42,10 @@ impl Explanation {
             .detail("rules", rules)
             // A sentence for people, which may name the visitor: personal.
             .reason(self.why.as_str());
+        if !self.conditions.is_empty() {
+            let conditions: Vec<String> = self.conditions.iter().map(ConditionRef::for_record).collect();
+            draft = draft.detail("conditions", conditions);
+        }
         if !self.workflows.is_empty() {
             draft = draft.detail("workflows", names(&self.workflows));
         }
@@ -52,6 +57,17 @@ impl Explanation {
             draft = draft.grant(grant.to_string());
         }
         draft
+    }
+}
+
+/// What a session was begun with; `with_key` is there if somebody outside vouched for it by a key.
+fn begun_with(draft: Draft, with: BegunWith) -> Draft {
+    match with {
+        BegunWith::Token(token) => draft.detail("with", token.to_string()),
+        BegunWith::Outside(Outside { token, key }) => {
+            let key = key.map(|key| key.to_string()).unwrap_or_default();
+            draft.detail("with", token.to_string()).detail("with_key", key)
+        }
     }
 }
 
@@ -95,14 +111,18 @@ fn about(draft: Draft, request: RequestId) -> Draft {
 pub(super) fn draft_of(fact: &Fact) -> Draft {
     let done = |kind| Draft::new(kind, Outcome::Success);
     match fact {
-        Fact::TokenIssued { token, purpose, subject, tenant, expires, scope, by: actor } => {
+        Fact::TokenIssued { token, purpose, subject, tenant, expires, scope, sign_in, by: actor } => {
             let draft = by(done(Kind::TokenIssued), actor)
                 .target(subject.as_str())
                 .detail("token", token.to_string())
                 .detail("purpose", purpose.as_str())
                 .detail("tenant", tenant.as_str())
                 .detail("expires", expires.to_string());
-            if scope.is_whole() { draft } else { draft.detail("scope", scope.words()) }
+            let draft = if scope.is_whole() { draft } else { draft.detail("scope", scope.words()) };
+            match sign_in {
+                None => draft,
+                Some(sign_in) => claimed_roles(begun_with(draft, sign_in.with), &sign_in.claimed),
+            }
         }
         Fact::DeviceEnrolled { device, join, subject, tenant, keys, expires } => {
             let (ed25519, ml_dsa) = keys.to_texts();
@@ -405,6 +425,23 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
                 .detail("faults", places.clone())
                 .detail("count", *count)
         }
+        Fact::PolicyProposed { digest, in_force, rules, summary, tenant, by: person, reason } => {
+            done(Kind::PolicyProposed)
+                .subject(person.as_str())
+                .reason(reason.as_str())
+                .policy(digest.to_string())
+                .detail("in_force", in_force.to_string())
+                .detail("rules", *rules)
+                .detail("summary", summary.as_str())
+                .detail("tenant", tenant.as_str())
+        }
+        Fact::PolicyApproved { digest, tenant, proposer, by: person, reason } => {
+            why(done(Kind::PolicyApproved), reason.as_ref())
+                .subject(person.as_str())
+                .target(proposer.as_str())
+                .policy(digest.to_string())
+                .detail("tenant", tenant.as_str())
+        }
         // The ledger writes this record itself, with what it knows of the gap beside it.
         Fact::LedgerResumed { tokens_kept } => {
             done(Kind::LedgerResumed).detail("tokens", if *tokens_kept { "kept" } else { "ended" })
@@ -453,8 +490,11 @@ fn refused(attempt: &RefusedAttempt) -> Draft {
         Attempt::Lock => Kind::AccessLocked,
         Attempt::Unlock => Kind::AccessUnlocked,
         Attempt::ReloadPolicy => Kind::PolicyRefused,
+        Attempt::ProposePolicy => Kind::PolicyProposed,
+        Attempt::ApprovePolicy => Kind::PolicyApproved,
         Attempt::Erase => Kind::PersonalErased,
         Attempt::IssuerKeys => Kind::IssuerKeys,
+        Attempt::SignIn => Kind::TokenIssued,
     };
     let mut draft =
         by(Draft::new(kind, Outcome::Denied), &attempt.by).detail("refusal", attempt.code.as_str());
@@ -520,6 +560,8 @@ pub(super) fn tells(kind: Kind) -> bool {
             | Kind::AccessLocked
             | Kind::AccessUnlocked
             | Kind::PolicyLoaded
+            | Kind::PolicyProposed
+            | Kind::PolicyApproved
             | Kind::LedgerResumed
             | Kind::PersonalErased
     )
@@ -540,6 +582,7 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             tenant: tenant()?,
             expires: parts.detail::<Timestamp>("expires")?,
             scope: parts.scope()?,
+            sign_in: parts.sign_in()?,
             by: parts.actor()?,
         },
         Kind::TokenRevoked => Fact::TokenRevoked {
@@ -795,6 +838,22 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             rules: parts.number::<u64>("rules")?.ok_or("it has no count of rules")?,
             by: parts.actor()?,
         },
+        Kind::PolicyProposed => Fact::PolicyProposed {
+            digest: parse("policy", parts.policy)?,
+            in_force: parts.detail("in_force")?,
+            rules: parts.number::<u64>("rules")?.ok_or("it has no count of rules")?,
+            summary: parts.detail("summary")?,
+            tenant: tenant()?,
+            by: parts.person(Personal::Subject)?,
+            reason: parts.reason()?.ok_or("it has no reason")?,
+        },
+        Kind::PolicyApproved => Fact::PolicyApproved {
+            digest: parse("policy", parts.policy)?,
+            tenant: tenant()?,
+            proposer: parts.person(Personal::Target)?,
+            by: parts.person(Personal::Subject)?,
+            reason: parts.reason()?,
+        },
         Kind::LedgerResumed => Fact::LedgerResumed { tokens_kept: parts.tokens_kept()? },
         Kind::PersonalErased => {
             Fact::Erased { key: parts.erased_key()?, by: parts.actor()?, reason: parts.reason()? }
@@ -887,6 +946,16 @@ impl Parts<'_> {
     fn scope(&self) -> Result<Scope, String> {
         let words: Vec<String> = self.list_if_any("scope")?;
         Scope::from_words(words.iter().map(String::as_str)).map_err(|_| "its scope can't be read".to_owned())
+    }
+
+    fn sign_in(&self) -> Result<Option<SignIn>, String> {
+        let Some(token) = self.optional("with")? else { return Ok(None) };
+        let with = match self.details.get("with_key").map(|key| key.as_str().unwrap_or_default()) {
+            None => BegunWith::Token(token),
+            Some("") => BegunWith::Outside(Outside { token, key: None }),
+            Some(_) => BegunWith::Outside(Outside { token, key: Some(self.detail("with_key")?) }),
+        };
+        Ok(Some(SignIn { with, claimed: self.list_if_any("claimed_roles")? }))
     }
 
     fn optional<T: FromStr>(&self, key: &str) -> Result<Option<T>, String> {

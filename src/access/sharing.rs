@@ -115,7 +115,7 @@ impl Access {
                     object: &share.object,
                     now,
                 };
-                let backed = asked.backing(&share.to, Action::Read).is_some();
+                let backed = asked.backing(&share.to, Action::Read, None).is_some();
                 ShareView { share: share.clone(), backed }
             };
             state.shares().rev().filter(sees).map(view).collect()

@@ -28,6 +28,8 @@ use super::names::{Subject, Tenant};
 pub enum Purpose {
     /// Proves a person, as often as it is shown.
     Access,
+    /// Proves a person in one browser, at one tunnel, for a short time.
+    Session,
     /// Enrolls one device of that person, once.
     Join,
 }
@@ -37,6 +39,7 @@ impl Purpose {
     fn header_type(self) -> &'static str {
         match self {
             Self::Access => "sallyport+jwt",
+            Self::Session => "sallyport-session+jwt",
             Self::Join => "sallyport-join+jwt",
         }
     }
@@ -45,6 +48,7 @@ impl Purpose {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Access => "access",
+            Self::Session => "session",
             Self::Join => "join",
         }
     }
@@ -54,9 +58,12 @@ impl std::str::FromStr for Purpose {
     type Err = super::names::NameError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Access, Self::Join].into_iter().find(|purpose| purpose.as_str() == text).ok_or_else(|| {
-            super::names::NameError::new(text, "a token's purpose", "it is `access` or `join`")
-        })
+        [Self::Access, Self::Session, Self::Join]
+            .into_iter()
+            .find(|purpose| purpose.as_str() == text)
+            .ok_or_else(|| {
+                super::names::NameError::new(text, "a token's purpose", "it is `access`, `session` or `join`")
+            })
     }
 }
 
@@ -66,7 +73,7 @@ pub fn is_typed_as_ours(text: &str) -> bool {
     text.len() <= MAX_TOKEN
         && jsonwebtoken::decode_header(text).is_ok_and(|header| {
             let ours = |purpose: Purpose| header.typ.as_deref() == Some(purpose.header_type());
-            ours(Purpose::Access) || ours(Purpose::Join)
+            ours(Purpose::Access) || ours(Purpose::Session) || ours(Purpose::Join)
         })
 }
 

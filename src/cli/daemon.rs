@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::authority::{self, Authority};
@@ -10,6 +11,7 @@ use super::failure::{ExitCode, Failure};
 use super::init::{self, Init};
 use super::keys::{self, KeysCommand};
 use super::out::say;
+use super::policy;
 use super::retention;
 use super::version::Version;
 use crate::gateway;
@@ -44,6 +46,16 @@ enum Command {
     /// Issue certificates of the private root for people
     #[command(subcommand)]
     Ca(Authority),
+    /// Check, test, question and compare policies before they are in force
+    Policy {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(subcommand)]
+        command: policy::Command,
+    },
+    /// Serve the keys of a gateway that started this; not for people
+    #[command(hide = true)]
+    HsmWorker,
     /// See what may leave the ledger, hold records back, prune
     Retention {
         #[command(flatten)]
@@ -100,6 +112,10 @@ impl Daemon {
                 .await
                 .map_err(|error| Failure::caused(ExitCode::Failed, &error, error.hint()))
             }
+            Command::HsmWorker => {
+                start_log("warn,cryptoki=off", false);
+                serve_keys().await
+            }
             Command::Retention { settings, command } => {
                 start_log("warn", false);
                 retention::run(&settings.load()?, command).await
@@ -109,6 +125,10 @@ impl Daemon {
                 start_log("warn", false);
                 authority::run(command).await
             }
+            Command::Policy { settings, command } => {
+                start_log("warn", false);
+                policy::run(&settings, command).await
+            }
             Command::Keys(command) => {
                 // What a token cannot do is an answer here, and needs no words of the binding beside it.
                 start_log("warn,cryptoki=off", false);
@@ -116,6 +136,17 @@ impl Daemon {
             }
         }
     }
+}
+
+/// Serves until the gateway closes standard input. Signals at its whole group are for the gateway, which needs its keys to
+/// stop in order.
+async fn serve_keys() -> Result<(), Failure> {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    if let (Err(error), _) | (_, Err(error)) = signals {
+        return Err(Failure::new(ExitCode::Failed, format!("cannot start: {error}"), ""));
+    }
+    tokio::task::block_in_place(sallyport_hsm::worker::serve)
+        .map_err(|error| Failure::caused(ExitCode::Failed, &error, error.hint()))
 }
 
 impl Settings {

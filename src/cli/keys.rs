@@ -81,10 +81,10 @@ fn ask<T>(shown: &Shown, ask: impl FnOnce(&Config, &Keys) -> Result<T, GatewayEr
 }
 
 fn list(shown: &Shown) -> Result<(), Failure> {
-    let (keys, fingerprint) = ask(shown, |config, keys| {
+    let (keys, fingerprint, vitals) = ask(shown, |config, keys| {
         let keys_listed: Vec<_> =
             keys.inventory()?.into_iter().map(|key| Listed::new(key, &config.keys.max_age)).collect();
-        Ok((keys_listed, gateway::fingerprint(config, keys)?))
+        Ok((keys_listed, gateway::fingerprint(config, keys)?, keys.vitals()))
     })?;
     if shown.json {
         return print_json(&keys);
@@ -108,7 +108,13 @@ fn list(shown: &Shown) -> Result<(), Failure> {
     for warning in keys.iter().filter_map(|key| key.warning(now)) {
         say(format_args!("WARNING: {warning}"));
     }
-    say(format_args!("\nThe gateway's identity, as publishers see it: {fingerprint}"));
+    match &vitals.worker {
+        None => say(format_args!("\nMemory for secrets: {}", vitals.memory)),
+        Some(worker) => {
+            say(format_args!("\nMemory for secrets: {} (key worker: {})", vitals.memory, worker.memory))
+        }
+    }
+    say(format_args!("The gateway's identity, as publishers see it: {fingerprint}"));
     Ok(())
 }
 
@@ -146,14 +152,14 @@ fn probe(shown: &Shown) -> Result<(), Failure> {
     }
     let rows = abilities.iter().map(|Ability { name, used_for, needed, listed, works, said }| {
         vec![
-            (*name).to_owned(),
+            name.to_string(),
             listed.map_or("", |listed| if listed { "listed" } else { "not listed" }).to_owned(),
             match said {
                 None if *works => "works".to_owned(),
                 said => format!("no: {}", said.as_deref().unwrap_or_default()),
             },
             if *needed { "needed".to_owned() } else { "optional".to_owned() },
-            (*used_for).to_owned(),
+            used_for.to_string(),
         ]
     });
     say(table(&["ABILITY", "MECHANISM", "TRIED", "", "FOR"], rows));

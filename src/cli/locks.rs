@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::api::Api;
 use super::failure::Failure;
 use super::out::say;
+use super::policy::{Question, print_explanation, print_proposal, print_replay};
 use super::profile::Connection;
 use super::requests::print_json;
 use super::table::{moment, table};
@@ -39,6 +40,30 @@ pub(super) struct Unlock {
 pub(super) enum Policy {
     /// Read the policy files again; with one fault in them the policy in force stays
     Reload,
+    /// Show which rule decides now: the policy in force, with grants and locks
+    Explain(Box<Question>),
+    /// Decide again what the ledger holds, under the policy files as they are; nothing comes into force by it
+    Replay {
+        /// Leave out decisions recorded before this instant, such as 2026-12-01T00:00:00Z
+        #[arg(long, value_name = "TIME")]
+        since: Option<jiff::Timestamp>,
+    },
+    /// Propose the policy files as they are, where `access.policy_change` is `second-person`
+    Propose {
+        /// Why; it is recorded
+        #[arg(long)]
+        reason: String,
+    },
+    /// Show the policy that waits for a second person, and who would gain or lose what
+    Pending,
+    /// Approve the policy that waits, as a second person; it comes into force at once
+    Approve {
+        /// Its digest, as `policy pending` shows it
+        digest: String,
+        /// Why; it is recorded
+        #[arg(long)]
+        reason: Option<String>,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -94,11 +119,41 @@ pub(super) async fn list(connection: &Connection) -> Result<(), Failure> {
     Ok(())
 }
 
+fn shown(json: bool, answer: &Value, print: fn(&Value)) -> Result<(), Failure> {
+    if json {
+        return print_json(answer);
+    }
+    print(answer);
+    Ok(())
+}
+
 /// Runs `sallyport policy …`.
 pub(super) async fn policy(connection: &Connection, command: &Policy) -> Result<(), Failure> {
     let profile = connection.profile()?;
+    let api = Api::new(&profile);
     let answer: Value = match command {
-        Policy::Reload => Api::new(&profile).post("/api/v1/policy/reload", &json!({})).await?,
+        Policy::Reload => api.post("/api/v1/policy/reload", &json!({})).await?,
+        Policy::Explain(question) => {
+            let answer: Value = api.post("/api/v1/policy/explain", &question.body()).await?;
+            return shown(connection.json, &answer, print_explanation);
+        }
+        Policy::Replay { since } => {
+            let body = json!({ "since": since.map(|since| since.to_string()) });
+            let answer: Value = api.post("/api/v1/policy/replay", &body).await?;
+            return shown(connection.json, &answer, print_replay);
+        }
+        Policy::Propose { reason } => {
+            let answer: Value = api.post("/api/v1/policy/proposal", &json!({ "reason": reason })).await?;
+            return shown(connection.json, &answer, print_proposal);
+        }
+        Policy::Pending => {
+            let answer: Value = api.get("/api/v1/policy/proposal").await?;
+            return shown(connection.json, &answer, print_proposal);
+        }
+        Policy::Approve { digest, reason } => {
+            let body = json!({ "digest": digest, "reason": reason });
+            api.post("/api/v1/policy/proposal/approve", &body).await?
+        }
     };
     if connection.json {
         return print_json(&answer);

@@ -23,6 +23,7 @@ mod locks;
 mod log;
 mod login;
 mod out;
+mod policy;
 mod profile;
 mod publish;
 mod requests;

@@ -14,9 +14,10 @@ use tracing::warn;
 
 use super::Shared;
 use super::errors::Problem;
+use super::rates::Note;
 use crate::access::{AccessError, Action, AuthError, Context, Decision, Identity, Object, TlsFacts};
 use crate::clock;
-use crate::edge::{Connection, Correlation, identify_caller};
+use crate::edge::{Connection, Correlation, Counted, identify_caller};
 use crate::session::Naming;
 
 /// A person who proved who they are.
@@ -44,30 +45,79 @@ impl FromRequestParts<Shared> for Caller {
             .attempts
             .check(source.ip())
             .map_err(|refusal| Problem { refusal, correlation: correlation.0.clone() })?;
+        let note = head.extensions.get::<Note>().cloned().unwrap_or_default();
+        let counted = shared.rates.address(source.ip());
+        within(shared, &correlation, source, &note, ("address", counted), None).await?;
         let certificate = connection.as_ref().and_then(|connection| connection.certificate.as_ref());
         let known =
             identify_caller(&shared.access, &shared.tenant, &head.headers, certificate, clock::now()).await;
         let known = known.and_then(|identity| {
             let naming = shared.broker.naming(identity.subject().as_str());
             // Again: whoever was erased in between must not be named.
-            Ok((shared.access.standing(identity, clock::now())?, naming))
+            let identity = shared.access.standing(identity, clock::now())?;
+            Ok((identity.met(&Context::at(clock::now()).from_source(source).on(tls.as_ref())), naming))
         });
         let (identity, naming) = match known {
             Ok(known) => known,
             Err(error) => {
-                shared.attempts.failed(source.ip());
-                record_failure(shared, &correlation, source, &error, head.uri.path()).await;
+                let barred = shared.attempts.failed(source.ip());
+                record_failure(shared, &correlation, (source, barred), &error, head.uri.path()).await;
                 return Err(Problem::unauthenticated(&correlation, &error));
             }
         };
+        let subject = identity.subject().as_str();
+        let counted = shared.rates.user(subject);
+        within(shared, &correlation, source, &note, ("user", counted), Some(subject)).await?;
         Ok(Self { identity, correlation, source, tls, shared: Arc::clone(shared), _naming: naming })
     }
+}
+
+/// Refuses a call beyond the limit; the first of a burst is recorded.
+async fn within(
+    shared: &Shared,
+    correlation: &Correlation,
+    source: SocketAddr,
+    note: &Note,
+    (what, counted): (&'static str, Counted),
+    subject: Option<&str>,
+) -> Result<(), Problem> {
+    let (left, first) = match counted {
+        Counted::Free => return Ok(()),
+        Counted::Within(left) => {
+            note.leave(what, left);
+            return Ok(());
+        }
+        Counted::Beyond { left, first } => (left, first),
+    };
+    note.leave(what, left);
+    if first {
+        let mut draft = Draft::new(Kind::ConnectionRefused, Outcome::Denied)
+            .object("gateway:api")
+            .source(source.to_string())
+            .correlation(correlation.0.as_str())
+            .detail("reason", "rate-limited")
+            .detail("by", what)
+            .detail("limit_per_minute", left.limit);
+        if let Some(subject) = subject {
+            draft = draft.subject(subject);
+        }
+        if let Err(error) = shared.ledger.enqueue(draft).await {
+            warn!(%error, "a caller that goes too far could not be recorded");
+        }
+    }
+    Err(Problem::new(
+        correlation,
+        StatusCode::TOO_MANY_REQUESTS,
+        "rate-limited",
+        format!("more than {} calls in a minute by one {what}", left.limit),
+        "wait as long as Retry-After says; RateLimit in every answer tells what is left",
+    ))
 }
 
 async fn record_failure(
     shared: &Shared,
     correlation: &Correlation,
-    source: SocketAddr,
+    (source, barred): (SocketAddr, bool),
     error: &AuthError,
     path: &str,
 ) {
@@ -77,6 +127,7 @@ async fn record_failure(
         .path(path.chars().take(256).collect::<String>())
         .correlation(correlation.0.as_str())
         .detail("reason", error.code());
+    let draft = if barred { draft.detail("address_barred", true) } else { draft };
     if let Err(error) = shared.ledger.append(draft).await {
         warn!(%error, "a failed authentication could not be recorded");
     }
@@ -95,7 +146,7 @@ impl Caller {
         object: &Object,
         more: impl FnOnce(Draft) -> Draft,
     ) -> Result<(), Problem> {
-        let context = Context::at(clock::now()).from_source(self.source).over(self.tls.clone());
+        let context = Context::at(clock::now()).from_source(self.source).on(self.tls.as_ref());
         let decision = self.shared.access.authorize(&self.identity, object, action, &context);
         let allowed = matches!(decision, Decision::Allowed(_));
         let draft = decision
@@ -174,7 +225,7 @@ impl Caller {
 
     /// Whether policy lets this person, without a record: for lists that show each person what is theirs.
     pub(super) fn could(&self, action: Action, object: &Object) -> bool {
-        let context = Context::at(clock::now()).from_source(self.source).over(self.tls.clone());
+        let context = Context::at(clock::now()).from_source(self.source).on(self.tls.as_ref());
         matches!(self.shared.access.authorize(&self.identity, object, action, &context), Decision::Allowed(_))
     }
 }

@@ -31,6 +31,7 @@ impl Problem {
     pub(super) fn access(correlation: &Correlation, error: &AccessError) -> Self {
         let (status, code) = match error {
             AccessError::Refused(refusal) => (refusal_status(refusal), refusal.code()),
+            AccessError::PolicyNotApproved { .. } => (StatusCode::CONFLICT, "policy-not-approved"),
             AccessError::Policy(_) => (StatusCode::UNPROCESSABLE_ENTITY, "policy-faults"),
             AccessError::NotRecorded { .. } | AccessError::Replay(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "ledger-down")
@@ -60,6 +61,7 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         | Refused::OwnItem { .. }
         | Refused::NoReviewer { .. }
         | Refused::LockElsewhere { .. }
+        | Refused::OwnProposal { .. }
         | Refused::OtherTenant { .. } => StatusCode::FORBIDDEN,
         Refused::NoSuchRequest { .. }
         | Refused::NoSuchGrant { .. }
@@ -67,6 +69,7 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         | Refused::NoSuchReview { .. }
         | Refused::NoSuchItem { .. }
         | Refused::NoSuchToken { .. }
+        | Refused::NoSuchProposal { .. }
         | Refused::NoSuchDevice { .. } => StatusCode::NOT_FOUND,
         Refused::TooManyPending { .. } | Refused::TenantFull { .. } => StatusCode::TOO_MANY_REQUESTS,
         Refused::Minutes { .. }
@@ -108,6 +111,8 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         | Refused::OwnLock
         | Refused::OwnErasure
         | Refused::LockHolds { .. }
+        | Refused::PolicyNotApproved { .. }
+        | Refused::PolicyUnchanged { .. }
         | Refused::ElsewhereToo { .. } => StatusCode::CONFLICT,
     }
 }

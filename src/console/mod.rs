@@ -14,6 +14,7 @@ mod grants;
 mod health;
 mod ledger;
 mod policy;
+mod rates;
 mod records;
 mod requests;
 mod retention;
@@ -39,7 +40,7 @@ use sallyport_hsm::Keys;
 use tokio::sync::watch;
 
 use crate::access::{Access, Tenant};
-use crate::edge::Attempts;
+use crate::edge::{Attempts, Rates};
 use crate::session::{Broker, Readiness, Routes};
 
 /// A call carries a few words, never a document.
@@ -83,6 +84,8 @@ pub struct Parts {
     pub sinks: Vec<watch::Receiver<SinkStatus>>,
     /// Failed authentications by address.
     pub attempts: Arc<Attempts>,
+    /// Calls by person and address.
+    pub rates: Rates,
     /// Default life of a token.
     pub token_life: std::time::Duration,
     /// Public domain.
@@ -162,6 +165,10 @@ fn api(shared: Shared) -> Router {
         .route("/api/v1/locks", get(policy::locks).post(policy::lock))
         .route("/api/v1/locks/release", post(policy::unlock))
         .route("/api/v1/policy/reload", post(policy::reload))
+        .route("/api/v1/policy/replay", post(policy::replay))
+        .route("/api/v1/policy/explain", post(policy::explain))
+        .route("/api/v1/policy/proposal", get(policy::pending).post(policy::propose))
+        .route("/api/v1/policy/proposal/approve", post(policy::approve))
         .route("/api/v1/ledger/scrub", post(ledger::scrub))
         .route("/api/v1/retention/plan", get(retention::plan))
         .route("/api/v1/retention/run", post(retention::run))
@@ -172,6 +179,7 @@ fn api(shared: Shared) -> Router {
         .route("/api/v1/records/{seq}/disclose", post(disclosing::disclose))
         .route("/api/v1/subjects/erase", post(subjects::erase))
         .fallback(errors::unknown_path)
+        .layer(axum::middleware::from_fn(rates::tell))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(shared)
 }

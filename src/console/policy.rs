@@ -1,4 +1,6 @@
-//! Policy reload, and locks on people, roles, devices, tunnels and tenants.
+//! The policy (reload, explanation, change by two people, replay), and locks on people, roles, devices, tunnels and tenants.
+
+use std::net::IpAddr;
 
 use axum::Json;
 use axum::extract::State;
@@ -10,7 +12,8 @@ use super::Shared;
 use super::caller::Caller;
 use super::errors::Problem;
 use super::extract::Body;
-use crate::access::{Action, Lock, LockTarget, Object, Part};
+use crate::access::policy::conditions::Transport;
+use crate::access::{Action, Context, DeviceId, Lock, LockTarget, Object, Part, Role, Subject};
 use crate::clock;
 
 #[derive(Deserialize)]
@@ -34,6 +37,128 @@ pub(super) async fn reload(State(shared): State<Shared>, caller: Caller) -> Resu
     let digest =
         shared.access.reload_policy(&caller.identity).await.map_err(|error| caller.refused(&error))?;
     Ok(Json(json!({ "policy": digest })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExplainBody {
+    who: String,
+    action: String,
+    object: String,
+    #[serde(default)]
+    roles: Vec<String>,
+    at: Option<String>,
+    from: Option<String>,
+    device: Option<String>,
+    group: Option<String>,
+    suite: Option<String>,
+}
+
+/// What would be decided about somebody of the caller's tenant.
+pub(super) async fn explain(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Body(body): Body<ExplainBody>,
+) -> Result<Json<Value>, Problem> {
+    caller.may(Action::Audit, &Object::gateway(Part::Policy)).await?;
+    let (who, action) = (caller.parse::<Subject>(&body.who)?, caller.parse::<Action>(&body.action)?);
+    let object: Object = caller.parse(&body.object)?;
+    let now = body.at.map_or(Ok(clock::now()), |at| caller.parse::<Timestamp>(&at))?;
+    let mut context = Context::at(now);
+    if let Some(from) = body.from {
+        context = context.from_source((caller.parse::<IpAddr>(&from)?, 0).into());
+    }
+    if body.group.is_some() || body.suite.is_some() {
+        let name =
+            |name: Option<String>| name.unwrap_or_default().chars().take(64).collect::<String>().into();
+        context = context.over(Transport { group: name(body.group), suite: name(body.suite) });
+    }
+    let device = body.device.map(|device| caller.parse::<DeviceId>(&device)).transpose()?;
+    let tenant = caller.identity.tenant().clone();
+    let policy = shared.access.policy();
+    let claimed = body.roles.iter().map(|role| caller.parse(role)).collect::<Result<Vec<Role>, _>>()?;
+    let held = policy.roles_with(&who, &claimed, &tenant);
+    let explanation = shared.access.explain_for((who, claimed), tenant, device, (&object, action), &context);
+    Ok(Json(json!({
+        "answer": explanation.outcome, "subject": explanation.subject, "tenant": explanation.tenant,
+        "action": explanation.action, "object": explanation.object, "at": now.to_string(),
+        "rules": explanation.rules, "conditions": explanation.conditions, "workflows": explanation.workflows,
+        "grant": explanation.grant, "code": explanation.code, "why": explanation.why, "roles": held,
+        "policy": explanation.policy,
+    })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProposeBody {
+    reason: String,
+}
+
+/// Proposes the files that lie in the policy folder.
+pub(super) async fn propose(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Body(body): Body<ProposeBody>,
+) -> Result<Json<Value>, Problem> {
+    caller.may(Action::Admin, &Object::gateway(Part::Policy)).await?;
+    let reason = caller.parse(&body.reason)?;
+    let proposed = shared.access.propose_policy(&caller.identity, reason).await;
+    let difference = proposed.map_err(|error| caller.refused(&error))?;
+    Ok(Json(json!({ "proposed": difference.new, "difference": difference })))
+}
+
+/// What waits for a second person.
+pub(super) async fn pending(State(shared): State<Shared>, caller: Caller) -> Result<Json<Value>, Problem> {
+    caller.may(Action::Admin, &Object::gateway(Part::Policy)).await?;
+    let pending = shared.access.pending_policy().await.map_err(|error| caller.refused(&error))?;
+    Ok(Json(match pending {
+        None => json!({ "proposal": null, "in_force": shared.access.policy_digest() }),
+        Some(pending) => json!({
+            "proposal": pending.proposal, "reason": pending.proposal.reason.as_str(),
+            "difference": pending.difference, "in_force": shared.access.policy_digest(),
+        }),
+    }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ApproveBody {
+    digest: String,
+    reason: Option<String>,
+}
+
+/// Approves what waits, and puts it in force.
+pub(super) async fn approve(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Body(body): Body<ApproveBody>,
+) -> Result<Json<Value>, Problem> {
+    caller.may(Action::Admin, &Object::gateway(Part::Policy)).await?;
+    let digest = caller.parse(&body.digest)?;
+    let reason = body.reason.map(|reason| caller.parse(&reason)).transpose()?;
+    let approved = shared.access.approve_policy(&caller.identity, digest, reason).await;
+    let digest = approved.map_err(|error| caller.refused(&error))?;
+    Ok(Json(json!({ "policy": digest })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReplayBody {
+    since: Option<String>,
+}
+
+/// Decides again what the ledger holds, under the files in the policy folder. Names people: for whoever may audit.
+pub(super) async fn replay(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Body(body): Body<ReplayBody>,
+) -> Result<Json<Value>, Problem> {
+    caller.may(Action::Audit, &Object::gateway(Part::Policy)).await?;
+    caller.may(Action::Audit, &Object::gateway(Part::Ledger)).await?;
+    let since = body.since.map(|since| caller.parse::<Timestamp>(&since)).transpose()?;
+    let _seat = caller.seat(&shared.readers)?;
+    let report = shared.access.replay_candidate(shared.ledger.reader(), since).await;
+    Ok(Json(json!(report.map_err(|error| caller.refused(&error))?)))
 }
 
 pub(super) async fn lock(

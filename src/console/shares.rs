@@ -54,9 +54,9 @@ pub(super) async fn list(
 ) -> Result<Json<Vec<Value>>, Problem> {
     let object = filter.tunnel.as_deref().map(Object::tunnel).transpose();
     let object = object.map_err(|error| caller.unusable(&error))?;
-    let mut shares = shared.access.shares(&caller.identity, object.as_ref(), filter.all);
-    shares.reverse();
-    Ok(Json(shares.iter().map(view).collect()))
+    let mut found = shared.access.shares(&caller.identity, object.as_ref(), filter.all);
+    found.reverse();
+    Ok(Json(found.iter().map(view).collect()))
 }
 
 pub(super) async fn accept(
@@ -86,8 +86,8 @@ fn parse_id(caller: &Caller, text: &str) -> Result<ShareId, Problem> {
 }
 
 fn find(shared: &Shared, caller: &Caller, id: ShareId) -> Value {
-    let shares = shared.access.shares(&caller.identity, None, true);
-    shares.iter().find(|view| view.share.id == id).map_or_else(|| json!({ "id": id, "state": "ended" }), view)
+    let all = shared.access.shares(&caller.identity, None, true);
+    all.iter().find(|view| view.share.id == id).map_or_else(|| json!({ "id": id, "state": "ended" }), view)
 }
 
 fn view(view: &ShareView) -> Value {

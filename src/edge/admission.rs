@@ -57,13 +57,13 @@ pub(super) async fn authentication_failed(
     correlation: &Correlation,
     error: &AuthError,
 ) {
-    edge.attempts.failed(connection.peer.ip());
+    let barred = edge.attempts.failed(connection.peer.ip());
     let draft = Draft::new(Kind::AuthFailed, Outcome::Denied)
         .object(format!("tunnel:{name}"))
         .source(connection.peer.to_string())
         .correlation(correlation.0.as_str())
         .detail("reason", error.code());
-    note(edge, draft).await;
+    note(edge, if barred { draft.detail("address_barred", true) } else { draft }).await;
 }
 
 /// Authenticates, decides and opens; what visitors of every protocol pass.
@@ -140,7 +140,7 @@ async fn decide(
     connection: &Connection,
     correlation: &Correlation,
 ) -> Result<Permit, Stop> {
-    let context = Context::at(clock::now()).from_source(connection.peer).over(connection.tls.clone());
+    let context = Context::at(clock::now()).from_source(connection.peer).on(connection.tls.as_ref());
     let object = Object::tunnel(name.as_str()).map_err(|error| {
         Stop::Refused(Refusal::new(
             StatusCode::NOT_FOUND,
@@ -180,6 +180,7 @@ pub(super) fn answer_stop(
     stop: Stop,
     name: &TunnelName,
     headers: &HeaderMap,
+    path: &str,
     correlation: &Correlation,
 ) -> Response<Body> {
     match stop {
@@ -194,7 +195,7 @@ pub(super) fn answer_stop(
             format!("ask for it: sallyport request {name} --reason \"…\" --minutes 10"),
         )
         .respond(headers, &correlation.0),
-        Stop::SignIn { detail } if wants_page(headers) => asking::sign_in_page(name, &detail, correlation),
+        Stop::SignIn { detail } if wants_page(headers) => asking::sign_in_page(name, &detail, path, correlation),
         Stop::SignIn { detail } => Refusal::new(
             StatusCode::UNAUTHORIZED,
             "not-signed-in",

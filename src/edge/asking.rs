@@ -1,24 +1,24 @@
-//! The visitor's page on a tunnel's own host: sign in, ask for leave with a reason, wait, and go on when it is given.
+//! The visitor's pages on a tunnel's own host: ask for leave with a reason, wait, and go on when it is given.
 //!
-//! The cookie that sign-in sets is the visitor's token, for this host alone, out of reach of scripts. Forms are accepted
+//! No page here takes a token: the app could show one that looks the same (`sign_in`). Forms are accepted
 //! from the page's own origin only, so that no other site can ask in a visitor's name.
 
 use std::sync::Arc;
 
 use askama::Template;
 use axum::body::Body;
-use axum::http::header::{LOCATION, ORIGIN, SET_COOKIE};
+use axum::http::header::{LOCATION, ORIGIN};
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::admission::{answer_stop, authenticate, authentication_failed};
-use super::credential::COOKIE_NAME;
+use super::admission::{answer_stop, authenticate};
 use super::page::{Refusal, html};
 use super::route::{Authority, Correlation};
+use super::sign_in::away;
 use super::{Connection, Edge};
-use crate::access::{Action, Ask, Identity, Object, Reason, RequestFilter};
+use crate::access::{Action, Ask, Context, Identity, Object, Reason, RequestFilter};
 use crate::clock;
 use crate::tunnel::TunnelName;
 
@@ -38,13 +38,9 @@ struct Page<'a> {
     request: String,
     correlation: &'a str,
     sign_in: bool,
+    to: String,
     may_ask: bool,
     waiting: bool,
-}
-
-#[derive(Deserialize)]
-struct SignIn {
-    token: String,
 }
 
 #[derive(Deserialize)]
@@ -54,13 +50,20 @@ struct AskForm {
 }
 
 /// The page for a visitor whom nobody knows yet.
-pub(super) fn sign_in_page(name: &TunnelName, detail: &str, correlation: &Correlation) -> Response<Body> {
+pub(super) fn sign_in_page(
+    name: &TunnelName,
+    detail: &str,
+    path: &str,
+    correlation: &Correlation,
+) -> Response<Body> {
+    let to = serde_urlencoded::to_string([("to", path)]).unwrap_or_default();
     let page = Page {
         heading: "Sign in",
         detail,
         tunnel: name.as_str(),
         correlation: &correlation.0,
         sign_in: true,
+        to,
         ..Page::default()
     };
     with_status(html(&page), StatusCode::UNAUTHORIZED)
@@ -103,7 +106,7 @@ pub(super) async fn handle(
     request: Request<Body>,
     correlation: &Correlation,
 ) -> Response<Body> {
-    let headers = request.headers().clone();
+    let (headers, uri) = (request.headers().clone(), request.uri().clone());
     let result = match (request.method(), request.uri().path()) {
         (&Method::POST, _) if !same_origin(&request) => Err(Refusal::new(
             StatusCode::FORBIDDEN,
@@ -111,7 +114,11 @@ pub(super) async fn handle(
             "this form was sent from another site",
             "open the tunnel's own address and use the form there",
         )),
-        (&Method::POST, "/.sallyport/sign-in") => sign_in(edge, connection, name, request, correlation).await,
+        (&Method::GET, "/.sallyport/sign-in") => away::set_out(edge, name, request.uri(), &headers),
+        (&Method::GET, "/.sallyport/enter") => {
+            away::enter(edge, connection, name, (&uri, &headers), correlation).await
+        }
+        (&Method::POST, "/.sallyport/sign-out") => away::sign_out(edge, &headers).await,
         (&Method::POST, "/.sallyport/request") => ask(edge, connection, name, request, correlation).await,
         _ => Err(Refusal::new(
             StatusCode::NOT_FOUND,
@@ -123,34 +130,6 @@ pub(super) async fn handle(
     result.unwrap_or_else(|refusal| refusal.respond(&headers, &correlation.0))
 }
 
-async fn sign_in(
-    edge: &Edge,
-    connection: &Connection,
-    name: &TunnelName,
-    request: Request<Body>,
-    correlation: &Correlation,
-) -> Result<Response<Body>, Refusal> {
-    edge.attempts.check(connection.peer.ip())?;
-    let form: SignIn = read_form(edge, request).await?;
-    let token = form.token.trim();
-    match edge.access.authenticate(token, clock::now()) {
-        Ok(identity) => {
-            let left = identity.expires().map_or(0, |end| end.duration_since(clock::now()).as_secs());
-            let life = left.max(0);
-            let cookie =
-                format!("{COOKIE_NAME}={token}; Path=/; Max-Age={life}; Secure; HttpOnly; SameSite=Lax");
-            let mut response = go_on();
-            let value = HeaderValue::from_str(&cookie).map_err(|_| wrong_form())?;
-            response.headers_mut().insert(SET_COOKIE, value);
-            Ok(response)
-        }
-        Err(error) => {
-            authentication_failed(edge, connection, name, correlation, &error).await;
-            Ok(sign_in_page(name, &error.to_string(), correlation))
-        }
-    }
-}
-
 async fn ask(
     edge: &Edge,
     connection: &Connection,
@@ -160,7 +139,7 @@ async fn ask(
 ) -> Result<Response<Body>, Refusal> {
     let identity = match authenticate(edge, connection, request.headers(), name, correlation).await {
         Ok(identity) => identity,
-        Err(stop) => return Ok(answer_stop(edge, stop, name, request.headers(), correlation)),
+        Err(stop) => return Ok(answer_stop(edge, stop, name, request.headers(), "/", correlation)),
     };
     let form: AskForm = read_form(edge, request).await?;
     let refused = |detail: String, hint: String| {
@@ -176,13 +155,20 @@ async fn ask(
         ticket: None,
     };
     edge.access
-        .request(&identity, ask)
+        .request(
+            &identity
+                .met(&Context::at(clock::now()).from_source(connection.peer).on(connection.tls.as_ref())),
+            ask,
+        )
         .await
         .map_err(|error| refused(error.to_string(), error.hint().to_owned()))?;
     Ok(go_on())
 }
 
-async fn read_form<T: DeserializeOwned>(edge: &Edge, request: Request<Body>) -> Result<T, Refusal> {
+pub(super) async fn read_form<T: DeserializeOwned>(
+    edge: &Edge,
+    request: Request<Body>,
+) -> Result<T, Refusal> {
     let reading = Limited::new(request.into_body(), LARGEST_FORM).collect();
     let read = tokio::time::timeout(edge.bounds.header, reading).await;
     let body = read.map_err(|_| wrong_form())?.map_err(|_| wrong_form())?;
@@ -200,7 +186,7 @@ fn wrong_form() -> Refusal {
 
 /// Whether a form comes from the host it is sent to. Browsers send `Origin` with every POST; what sends none is no browser,
 /// and carries no cookie that it was not given.
-fn same_origin(request: &Request<Body>) -> bool {
+pub(super) fn same_origin(request: &Request<Body>) -> bool {
     let Some(origin) = request.headers().get(ORIGIN).and_then(|value| value.to_str().ok()) else {
         return true;
     };

@@ -50,18 +50,20 @@ impl Attempts {
         }
     }
 
-    /// Notes a failure.
-    pub fn failed(&self, address: IpAddr) {
+    /// Notes a failure. `true` if the address must wait from now on: its record says so, once for a burst.
+    pub fn failed(&self, address: IpAddr) -> bool {
         let (now, address) = (clock::monotonic(), person(address));
         let mut barred = self.barred.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut begins = false;
         if let Err(not_until) = self.failures.check_key(&address) {
             let wait = not_until.wait_time_from(DefaultClock::default().now());
-            barred.insert(address, now + wait);
+            begins = barred.insert(address, now + wait).is_none_or(|until| until <= now);
         }
         if barred.len() > MANY || self.failures.len() > MANY {
             barred.retain(|_, until| now < *until);
             self.failures.retain_recent();
         }
+        begins
     }
 }
 
@@ -74,10 +76,11 @@ mod tests {
         let attempts = Attempts::default();
         let (guesser, other) = (IpAddr::from([203, 0, 113, 7]), IpAddr::from([203, 0, 113, 8]));
         for _ in 0..BURST.get() {
-            attempts.failed(guesser);
+            assert!(!attempts.failed(guesser));
             assert!(attempts.check(guesser).is_ok());
         }
-        attempts.failed(guesser);
+        assert!(attempts.failed(guesser), "this one bars it");
+        assert!(!attempts.failed(guesser), "and is told of once");
         assert_eq!(attempts.check(guesser).unwrap_err().status, StatusCode::TOO_MANY_REQUESTS);
         assert!(attempts.check(other).is_ok());
     }

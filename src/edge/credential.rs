@@ -9,12 +9,13 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 
 use super::client_certificate::Presented;
+use super::sign_in::BROWSER;
 use crate::access::{Access, AuthError, Identity, Tenant, is_typed_as_ours};
 
 /// Header for clients whose app needs `Authorization` for itself.
 pub(super) const TOKEN_HEADER: HeaderName = HeaderName::from_static("sallyport-token");
 
-/// Cookie that the sign-in page sets. The prefix makes browsers take it only over HTTPS, for this host alone and all its
+/// Cookie that signing in sets: a session's token (`sign_in`). The prefix makes browsers take it only over HTTPS, for this host alone and all its
 /// paths (RFC 6265bis section 4.1.3.2).
 pub(super) const COOKIE_NAME: &str = "__Host-sallyport";
 
@@ -53,6 +54,15 @@ fn our_cookie(pair: &[u8]) -> Option<&[u8]> {
     pair.strip_prefix(COOKIE_NAME.as_bytes())?.strip_prefix(b"=")
 }
 
+/// Whether a cookie is the gateway's business alone: a session's, or what names a browser while somebody signs in.
+fn is_ours(name: &[u8]) -> bool {
+    [COOKIE_NAME, BROWSER].iter().any(|ours| ours.as_bytes() == name)
+}
+
+fn name_of(pair: &[u8]) -> &[u8] {
+    pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii()
+}
+
 fn cookie(headers: &HeaderMap) -> Option<&[u8]> {
     headers.get_all(COOKIE).iter().flat_map(|value| pairs(value.as_bytes())).find_map(our_cookie)
 }
@@ -73,9 +83,14 @@ pub async fn identify(
 ) -> Result<Identity, AuthError> {
     let by_certificate = by_certificate(access, tenant, certificate, now)?;
     let by_token = match find(headers) {
-        Some((_, token)) => {
+        Some((place, token)) => {
             let text = std::str::from_utf8(token).map_err(|_| AuthError::Malformed("it isn't text"))?;
-            Some(of_tenant(access.recognize(text, now).await?, tenant)?)
+            let identity = match place {
+                // Only sessions: a token of a person's own has no business in a browser's jar.
+                Place::Cookie => access.authenticate_session(text, now)?,
+                Place::Header | Place::Authorization => access.recognize(text, now).await?,
+            };
+            Some(of_tenant(identity, tenant)?)
         }
         None => None,
     };
@@ -155,12 +170,12 @@ pub(super) fn strip(headers: &mut HeaderMap) {
     if bearer_token(headers).is_some_and(is_typed_as_ours) {
         headers.remove(AUTHORIZATION);
     }
-    if cookie(headers).is_none() {
+    let lines = headers.get_all(COOKIE).iter();
+    let all: Vec<&[u8]> = lines.flat_map(|value| pairs(value.as_bytes())).collect();
+    if !all.iter().any(|pair| is_ours(name_of(pair))) {
         return;
     }
-    let lines = headers.get_all(COOKIE).iter();
-    let kept: Vec<&[u8]> =
-        lines.flat_map(|value| pairs(value.as_bytes())).filter(|pair| our_cookie(pair).is_none()).collect();
+    let kept: Vec<&[u8]> = all.into_iter().filter(|pair| !is_ours(name_of(pair))).collect();
     let kept = HeaderValue::from_bytes(&kept.join(b"; ".as_slice())).ok().filter(|value| !value.is_empty());
     headers.remove(COOKIE);
     if let Some(kept) = kept {
@@ -168,12 +183,9 @@ pub(super) fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// Takes our cookie out of an app's answer: no app may sign a visitor in as somebody else.
+/// Takes our cookies out of an app's answer: no app may sign a visitor in as somebody else, or say which browser this is.
 pub(super) fn strip_answer(headers: &mut HeaderMap) {
-    let ours = |value: &HeaderValue| {
-        let text = String::from_utf8_lossy(value.as_bytes());
-        text.split_once('=').is_some_and(|(name, _)| name.trim() == COOKIE_NAME)
-    };
+    let ours = |value: &HeaderValue| is_ours(name_of(value.as_bytes()));
     if headers.get_all(SET_COOKIE).iter().any(ours) {
         let kept: Vec<HeaderValue> =
             headers.get_all(SET_COOKIE).iter().filter(|value| !ours(value)).cloned().collect();
@@ -227,7 +239,7 @@ mod tests {
         let bearer = format!("Bearer {OURS}");
         let mut mixed = headers(&[
             ("authorization", bearer.as_str()),
-            ("cookie", "x=1; __Host-sallyport=c; y=2"),
+            ("cookie", "x=1; __Host-sallyport=c; y=2; __Host-sallyport-browser=b"),
             ("sallyport-token", "a"),
         ]);
         strip(&mut mixed);
@@ -247,8 +259,11 @@ mod tests {
 
     #[test]
     fn an_app_cannot_sign_a_visitor_in_as_somebody_else() {
-        let mut answer =
-            headers(&[("set-cookie", "__Host-sallyport=forged; Path=/"), ("set-cookie", "own=1")]);
+        let mut answer = headers(&[
+            ("set-cookie", "__Host-sallyport=forged; Path=/"),
+            ("set-cookie", "__Host-sallyport-browser=known; Path=/"),
+            ("set-cookie", "own=1"),
+        ]);
         strip_answer(&mut answer);
         let left: Vec<_> = answer.get_all(SET_COOKIE).iter().collect();
         assert_eq!(left, ["own=1"]);

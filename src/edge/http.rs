@@ -35,7 +35,10 @@ pub(super) async fn carry(
     }
     let (session, route) = match admit(edge, connection, name, &headers, Protocol::Http, correlation).await {
         Ok(admitted) => admitted,
-        Err(stop) => return answer_stop(edge, stop, name, &headers, correlation),
+        Err(stop) => {
+            let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+            return answer_stop(edge, stop, name, &headers, path, correlation);
+        }
     };
     if upgrade::is_wanted(&headers) {
         return upgrade::carry(edge, session, &route, connection, request, correlation).await;

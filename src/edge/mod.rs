@@ -20,10 +20,12 @@ mod page;
 mod protection;
 mod publication;
 mod publisher;
+mod rates;
 mod refusals;
 mod request_record;
 mod route;
 mod seats;
+mod sign_in;
 mod tcp;
 mod tls_refusals;
 mod upgrade;
@@ -48,8 +50,10 @@ pub use connection::Connection;
 pub use credential::{bearer_token, identify, identify_caller, of_tenant};
 pub use listener::{ListenError, Listener};
 pub use page::Refusal;
+pub use rates::{Counted, Left, Rates};
 pub use route::Correlation;
 pub use seats::Seats;
+pub use sign_in::{Challenge, Providers, SignIns};
 pub use tcp::TcpPorts;
 pub use tls_refusals::TlsRefusals;
 
@@ -78,6 +82,8 @@ pub struct Bounds {
     pub heartbeat: Duration,
     /// How long its answer may take.
     pub heartbeat_timeout: Duration,
+    /// How long a browser stays signed in.
+    pub browser_session: Duration,
 }
 
 /// Where TCP tunnels may listen.
@@ -125,6 +131,10 @@ pub struct Parts {
     pub seats: Seats,
     /// Failed authentications by address.
     pub attempts: Arc<Attempts>,
+    /// Where people sign in with a browser, besides by a token.
+    pub providers: Option<Arc<dyn Providers>>,
+    /// Sign-ins that are under way.
+    pub sign_ins: SignIns,
     /// Bounds.
     pub bounds: Bounds,
 }
@@ -141,12 +151,32 @@ impl Edge {
 }
 
 impl Edge {
+    /// Where a browser reaches the gateway itself.
+    fn own_origin(&self) -> String {
+        format!("https://{}{}", self.domain, self.shown_port())
+    }
+
+    /// Where a browser reaches a tunnel.
+    fn tunnel_origin(&self, name: &crate::tunnel::TunnelName) -> String {
+        format!("https://{name}.{}{}", self.domain, self.shown_port())
+    }
+
+    fn shown_port(&self) -> String {
+        if self.port == 443 { String::new() } else { format!(":{}", self.port) }
+    }
+}
+
+impl Edge {
     /// The edge's own paths on the gateway's host, to be joined with those of the console.
     pub fn router(&self) -> axum::Router {
-        use axum::routing::any;
+        use axum::routing::{any, get};
+        use sign_in::desk;
         axum::Router::new()
             .route("/connect", any(publisher::connect))
             .route("/visit/{name}", any(visit::visit))
+            .route("/oidc/callback", get(desk::callback))
+            .route("/sign-in/{name}", get(desk::page).post(desk::by_token))
+            .route("/sign-in/{name}/{provider}", get(desk::at_provider))
             .with_state(self.clone())
     }
 }

@@ -128,7 +128,7 @@ impl Wish<'_> {
                 let reason = format!("`{}` is offered twice", offer.name);
                 return Err(self.refused(&identity, offer, RefusalCode::Malformed, "offered-twice", reason));
             }
-            permits.push(self.permit(&identity, offer, claim.protection())?);
+            permits.push(self.permit(&identity, offer)?);
         }
         let (reservation, ticket) = self.reserve(&identity, claim)?;
         let mut tunnels = Vec::with_capacity(offers.len());
@@ -172,11 +172,9 @@ impl Wish<'_> {
         }
     }
 
-    fn permit(&self, identity: &Identity, offer: &Offer, tunnel: TunnelFacts) -> Result<Permit, Refused> {
-        let context = Context::at(clock::now())
-            .from_source(self.connection.peer)
-            .over(self.connection.tls.clone())
-            .through(tunnel);
+    fn permit(&self, identity: &Identity, offer: &Offer) -> Result<Permit, Refused> {
+        let context =
+            Context::at(clock::now()).from_source(self.connection.peer).on(self.connection.tls.as_ref());
         let object = Object::tunnel(offer.name.as_str()).map_err(|error| {
             self.refused(identity, offer, RefusalCode::Malformed, "bad-name", error.to_string())
         })?;
@@ -247,11 +245,12 @@ impl Wish<'_> {
     }
 
     pub(super) fn not_authenticated(&self, error: &AuthError) -> Refused {
-        self.edge.attempts.failed(self.connection.peer.ip());
+        let barred = self.edge.attempts.failed(self.connection.peer.ip());
         let draft = self
             .draft(Kind::AuthFailed, Outcome::Denied)
             .object("gateway:connect")
             .detail("reason", error.code());
+        let draft = if barred { draft.detail("address_barred", true) } else { draft };
         let code = match error {
             AuthError::Expired { .. } => RefusalCode::TokenExpired,
             AuthError::UnknownDevice

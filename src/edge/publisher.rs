@@ -83,12 +83,12 @@ async fn handshake_refused(
     error: &HandshakeError,
 ) {
     info!(peer = %connection.peer, %error, "handshake refused");
-    edge.attempts.failed(connection.peer.ip());
+    let barred = edge.attempts.failed(connection.peer.ip());
     let draft = Draft::new(Kind::HandshakeRefused, Outcome::Denied)
         .source(connection.peer.to_string())
         .correlation(correlation.0.as_str())
         .detail("reason", error.to_string());
-    note(edge, draft).await;
+    note(edge, if barred { draft.detail("address_barred", true) } else { draft }).await;
 }
 
 impl Wish<'_> {

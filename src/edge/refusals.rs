@@ -45,6 +45,12 @@ pub(super) fn unready_refusal(unready: &Unready) -> Refusal {
 pub(super) fn open_refusal(error: &OpenError) -> Refusal {
     match error {
         OpenError::PermitDied => cut_refusal(),
+        OpenError::TooMany { .. } => Refusal::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-sessions",
+            error.to_string(),
+            "close some of them; the operator can allow more (limits.sessions_per_user)",
+        ),
         OpenError::NotRecorded(_) | OpenError::Stopping => Refusal::new(
             StatusCode::SERVICE_UNAVAILABLE,
             if matches!(error, OpenError::Stopping) { "stopping" } else { "ledger-down" },

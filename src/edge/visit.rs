@@ -37,7 +37,7 @@ pub(super) async fn visit(
         Connection::new(connection.peer, None, connection.tls.clone(), connection.certificate.clone(), None);
     let (session, route) = match admit(&edge, &own, &name, &headers, Protocol::Tcp, &correlation).await {
         Ok(admitted) => admitted,
-        Err(stop) => return answer_stop(&edge, stop, &name, &headers, &correlation),
+        Err(stop) => return answer_stop(&edge, stop, &name, &headers, "/", &correlation),
     };
     own.forget_sessions();
     websocket_limits(upgrade).on_upgrade(move |socket| async move {

@@ -15,6 +15,7 @@ mod issuers;
 pub mod issuing;
 mod parts;
 mod probes;
+pub mod replaying;
 pub mod retention;
 pub mod rotation;
 mod run;

@@ -132,11 +132,18 @@ pub(super) fn origin(config: &Config) -> String {
 /// How the provider is reached.
 pub(super) fn provider(config: &Config) -> ProviderConfig {
     let directory = config.keys.directory.clone();
-    match config.keys.provider.clone() {
+    let provider = match config.keys.provider.clone() {
         Provider::Pkcs11 { module, token, pin_file } => {
             ProviderConfig::Pkcs11 { module, token, pin_file, directory }
         }
         Provider::Software { passphrase_file } => ProviderConfig::Software { directory, passphrase_file },
+    };
+    // This program serves keys too; it is found where the system says it was started from.
+    match std::env::current_exe() {
+        Ok(program) if config.keys.worker => {
+            ProviderConfig::InWorker { program, provider: Box::new(provider) }
+        }
+        _ => provider,
     }
 }
 
@@ -173,6 +180,7 @@ impl Parts {
         let options = AccessOptions {
             policy_directory: config.access.policy_directory.clone(),
             issuer: format!("https://{}", config.gateway.domain),
+            policy_change: config.access.policy_change,
         };
         // Never waits for the key provider: its one task would let every revocation behind the first wait as long.
         let recording = ledger.clone().on_stall(sallyport_audit::ledger::OnStall::Refuse);

@@ -28,7 +28,8 @@ use crate::access::Tenant;
 use crate::clock;
 use crate::console::{self, Scrub, Watched};
 use crate::edge::{
-    Attempts, Bounds, Edge, Listener, Parts as EdgeParts, Seats, TcpPorts, TcpRange, TlsRefusals,
+    Attempts, Bounds, Edge, Listener, Parts as EdgeParts, Rates, Seats, SignIns, TcpPorts, TcpRange,
+    TlsRefusals,
 };
 use crate::session::{Broker, Readiness, Routes};
 use crate::tunnel::Tickets;
@@ -43,6 +44,11 @@ const FIRST_SCRUB: Duration = Duration::from_hours(1);
 /// address when it serves.
 pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), GatewayError> {
     let mut signals = Signals::listen();
+    if !config.keys.core_dumps
+        && let Err(error) = sallyport_hsm::forbid_dumps()
+    {
+        warn!(%error, "this process's memory can be dumped");
+    }
     let provider_config = config.clone();
     let keys = tokio::task::spawn_blocking(move || open_keys(&provider_config))
         .await
@@ -125,7 +131,7 @@ async fn serve(
         };
     let address = listener.local_addr().map_err(|error| GatewayError::Stopped(error.to_string()))?;
     record_start(config, parts).await?;
-    let broker = Broker::new(ledger.clone(), config.limits.idle);
+    let broker = Broker::new(ledger.clone(), config.limits.idle).at_most(config.limits.sessions_per_user);
     let routes = Routes::new(config.tunnels.reconnect_grace);
     let readiness = Readiness::new(ledger.status(), keys.health())
         .and_queueing(matches!(config.ledger.on_stall, OnStall::Queue { .. }));
@@ -142,7 +148,10 @@ async fn serve(
         .map_err(|error: crate::access::names::NameError| GatewayError::Stopped(error.to_string()))?;
     let (attempts, publishers) = (Arc::new(Attempts::default()), TaskTracker::new());
     let (outside, no_more_asking) = (TaskTracker::new(), CancellationToken::new());
-    match Outsiders::open(&config.identity, &tenant)? {
+    let port = if address.port() == 443 { String::new() } else { format!(":{}", address.port()) };
+    let redirect = format!("https://{}{port}/oidc/callback", config.gateway.domain);
+    let outsiders = Outsiders::open(&config.identity, &tenant, &redirect)?;
+    match &outsiders {
         Some(outsiders) => outsiders.start(access, &outside, &no_more_asking).await?,
         None => withdraw_others(access, BTreeSet::new()).await?,
     }
@@ -164,6 +173,8 @@ async fn serve(
         tcp: tcp.clone(),
         seats: Seats::new(config.limits.connections, config.limits.connections_per_address),
         attempts: Arc::clone(&attempts),
+        providers: outsiders.as_ref().and_then(|outsiders| outsiders.desk()),
+        sign_ins: SignIns::default(),
         bounds: bounds(config),
     });
     let sinks = sinks::start(config, ledger).await?;
@@ -190,6 +201,7 @@ async fn serve(
         scrub: Scrub { status: scrubbing.status(), now: scrubbing.now() },
         witnesses: watched.map(|status| Watched { policy: config.ledger.witnesses.policy.as_str(), status }),
         attempts,
+        rates: Rates::new(config.limits.api_per_user, config.limits.api_per_address),
         token_life: config.access.token_life,
         domain: config.gateway.domain.clone(),
     });
@@ -268,6 +280,7 @@ fn bounds(config: &Config) -> Bounds {
         suites: config.tunnels.suites,
         heartbeat: config.tunnels.heartbeat,
         heartbeat_timeout: config.tunnels.heartbeat_timeout,
+        browser_session: config.identity.session,
     }
 }
 

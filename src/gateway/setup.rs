@@ -26,6 +26,7 @@ const POLICIES: &[(&str, &str)] = &[
     ("model.conf", include_str!("../../policies/model.conf")),
     ("policy.csv", include_str!("../../policies/policy.csv")),
     ("approvals.toml", include_str!("../../policies/approvals.toml")),
+    ("conditions.toml", include_str!("../../policies/conditions.toml")),
 ];
 
 /// What setup is to make.

@@ -16,6 +16,7 @@ use tracing::{error, info};
 
 use super::live::{Ending, Facts, Live, LiveSession, Protocol, Session, SessionId};
 use super::naming::{Named, Naming};
+use super::user_seats::{UserSeat, UserSeats};
 use crate::access::{Permit, TlsFacts, TunnelFacts};
 use crate::tunnel::TunnelName;
 
@@ -52,6 +53,12 @@ pub enum OpenError {
     /// The permit died while the record was written.
     #[error("leave ended before the session began")]
     PermitDied,
+    /// The person has as many as one may have.
+    #[error("you have {most} open sessions, which is all that one may have")]
+    TooMany {
+        /// The bound.
+        most: usize,
+    },
     /// The gateway is stopping.
     #[error("the gateway is stopping")]
     Stopping,
@@ -65,6 +72,7 @@ pub struct Broker {
     table: Arc<Mutex<HashMap<SessionId, Arc<Live>>>>,
     /// Who may still be named: by a session, from before its opening record until its closing one, or by what else holds it.
     named: Named,
+    seats: UserSeats,
     tasks: TaskTracker,
     /// Cancelled when no new session may begin.
     closed: CancellationToken,
@@ -80,10 +88,18 @@ impl Broker {
             idle,
             table: Arc::default(),
             named: Named::default(),
+            seats: UserSeats::default(),
             tasks: TaskTracker::new(),
             closed: CancellationToken::new(),
             stopping: CancellationToken::new(),
         }
+    }
+
+    /// The same, with at most so many sessions of one person at a time.
+    #[must_use]
+    pub fn at_most(mut self, of_one: usize) -> Self {
+        self.seats = UserSeats::new(of_one);
+        self
     }
 
     /// Opens a session: returns only when its opening record is durable under a signed head.
@@ -124,6 +140,15 @@ impl Broker {
         if !permit.is_alive() {
             return Err(OpenError::PermitDied);
         }
+        let seat = match self.seats.take(permit.identity()) {
+            Ok(seat) => seat,
+            Err(full) => {
+                if full.first {
+                    self.record_refusal(&permit, &opening).await;
+                }
+                return Err(OpenError::TooMany { most: full.most });
+            }
+        };
         let receipt = self.ledger.append(draft).await.map_err(OpenError::NotRecorded)?;
 
         let live = Live::new(
@@ -142,7 +167,7 @@ impl Broker {
         let session = live.handle();
         let dead_already = !permit.is_alive();
         self.table().insert(id, Arc::clone(&live));
-        self.tasks.spawn(self.clone().supervise(live, permit, naming));
+        self.tasks.spawn(self.clone().supervise(live, permit, (naming, seat)));
         if dead_already {
             return Err(OpenError::PermitDied);
         }
@@ -212,7 +237,7 @@ impl Broker {
         self.tasks.wait().await;
     }
 
-    async fn supervise(self, live: Arc<Live>, permit: Permit, _naming: Naming) {
+    async fn supervise(self, live: Arc<Live>, permit: Permit, _held: (Naming, UserSeat)) {
         let (ending, decided) = tokio::select! {
             death = permit.died() => (Ending::PermitDied, Some((death.decided_at, death.cause.as_str()))),
             () = live.killed.cancelled() => {
@@ -231,6 +256,20 @@ impl Broker {
             error!(session = %live.id, "records of its requests are still waiting for the ledger");
         }
         self.record_close(&live, ending, decided, let_go).await;
+    }
+
+    /// The first session that a person can't have since there was room.
+    async fn record_refusal(&self, permit: &Permit, opening: &Opening) {
+        let asked = permit.explanation();
+        let draft = Draft::new(Kind::SessionRefused, Outcome::Denied)
+            .subject(asked.subject.as_str())
+            .object(asked.object.as_str())
+            .source(opening.source.to_string())
+            .correlation(opening.correlation.as_str())
+            .detail("reason", "too-many-sessions");
+        if let Err(problem) = self.ledger.enqueue(draft).await {
+            error!(error = %problem, "a session that was refused could not be recorded");
+        }
     }
 
     async fn record_close(

@@ -13,6 +13,7 @@ mod live;
 mod naming;
 mod readiness;
 mod routes;
+mod user_seats;
 
 pub use body::{BodyError, Counted, Direction, SessionBody};
 pub use broker::{Broker, OpenError, Opening};

@@ -36,7 +36,7 @@ const DOORS: usize = 16;
 pub(crate) struct Stage {
     web: String,
     tcp: String,
-    _apps: (App, JoinHandle<()>),
+    apps: (App, JoinHandle<()>),
     publishers: Vec<Process>,
 }
 
@@ -60,7 +60,7 @@ impl Stage {
             world.publish_as("publisher", web, &["http", &app.address().to_string()]),
             world.publish_as("publisher", tcp, &["tcp", &address.to_string()]),
         ];
-        Self { web: web.to_owned(), tcp: tcp.to_owned(), _apps: (app, echo), publishers }
+        Self { web: web.to_owned(), tcp: tcp.to_owned(), apps: (app, echo), publishers }
     }
 
     /// Publishes again what the gateway took away.
@@ -228,6 +228,6 @@ fn echo() -> (SocketAddr, JoinHandle<()>) {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        self._apps.1.abort();
+        self.apps.1.abort();
     }
 }

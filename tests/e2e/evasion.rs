@@ -4,6 +4,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::app::{App, RUNTIME};
 use super::patience::{PATIENCE, eventually};
+use super::sign_in::Browser;
 use super::socket::tls;
 use super::world::World;
 
@@ -64,6 +65,10 @@ fn a_web_app_cannot_be_used_as_a_raw_stream_past_the_record_of_each_request() {
 fn only_websocket_is_an_upgrade() {
     let world = World::start();
     let _publisher = world.publish_demo("open-demo");
+    let browser = Browser::new(&world);
+    let desk = browser.to_the_desk("open-demo", "/");
+    assert_eq!(browser.show(&desk, &world.token("visitor")).status, 200);
+    let session = browser.session("open-demo");
     let answer = world
         .visit("open-demo", "/headers")
         .by(&world, "visitor")
@@ -79,10 +84,10 @@ fn only_websocket_is_an_upgrade() {
 fn the_visitors_forms_work_in_a_browser_that_speaks_http_2() {
     let world = World::start();
     let _publisher = world.publish_demo("demo");
-    let origin = format!("Origin: https://demo.localhost:{}", world.port());
+    let origin = format!("Origin: https://localhost:{}", world.port());
     for version in ["--http1.1", "--http2"] {
         let signed_in = world
-            .visit("demo", "/.sallyport/sign-in")
+            .curl(&format!("/sign-in/demo?browser={}&to=%2F", "a".repeat(43)))
             .page()
             .header(&origin)
             .args(&[version, "--data-urlencode", &format!("token={}", world.token("visitor"))])
@@ -98,7 +103,7 @@ fn an_apps_own_bearer_token_is_the_apps_and_locks_nobody_out() {
     let answer = world
         .visit("open-demo", "/headers")
         .header("Authorization: Bearer the-apps-own")
-        .header(&format!("Cookie: theme=dark; __Host-sallyport={}", world.token("visitor")))
+        .header(&format!("Cookie: theme=dark; __Host-sallyport={session}"))
         .run();
     assert_eq!(answer.status, 200);
     assert!(answer.text().contains("authorization: Bearer the-apps-own"), "{}", answer.text());

@@ -146,8 +146,11 @@ fn whatever_ends_leave_ends_live_sessions_of_each_kind_and_is_recorded_with_its_
 
 /// Locks a role under which `each` sessions of each kind are live; the figures, as one line of JSON.
 fn kill_latency(each: usize) -> Value {
-    let mut world =
-        World::with().set("limits.connections=20000").set("limits.connections_per_address=20000").start();
+    let mut world = World::with()
+        .set("limits.connections=20000")
+        .set("limits.connections_per_address=20000")
+        .set("limits.sessions_per_user=20000")
+        .start();
     let open = Stage::open(&world, "open-web", "open-tcp");
     let crowd = open.fill(&world, &world.token("visitor"), each);
     assert_eq!(world.ask("admin", &["sessions", "list"]).as_array().unwrap().len(), 3 * each);

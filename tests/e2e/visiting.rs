@@ -1,6 +1,7 @@
 //! What a visitor sees: asked to sign in, refused with a way to ask, led to the app, told that there is nothing.
 
 use super::app::App;
+use super::sign_in::Browser;
 use super::world::World;
 
 #[test]
@@ -13,7 +14,7 @@ fn a_visit_without_a_token_is_asked_to_sign_in() {
 
     let person = world.visit("demo", "/").page().run();
     assert_eq!(person.status, 401);
-    assert!(person.text().contains("action=\"/.sallyport/sign-in\""), "{}", person.text());
+    assert!(person.text().contains("href=\"/.sallyport/sign-in?to="), "{}", person.text());
 
     let record = world.record("access.decided", |record| record["result"] == "denied");
     assert_eq!(record["values"]["subject"], "user:anonymous");
@@ -33,10 +34,9 @@ fn a_visit_without_leave_is_refused_with_the_page_on_which_to_ask_for_it() {
     let jar = world.path("cookies").to_string_lossy().into_owned();
     let browser =
         |path: &str| world.visit("demo", path).page().args(&["--cookie", &jar, "--cookie-jar", &jar]);
-    let signed_in = browser("/.sallyport/sign-in")
-        .args(&["--data-urlencode", &format!("token={}", world.token("visitor"))])
-        .run();
-    assert_eq!((signed_in.status, signed_in.header("location").as_deref()), (303, Some("/")));
+    let visitor = Browser::with_jar(&world, &jar);
+    let desk = visitor.to_the_desk("demo", "/");
+    assert_eq!(visitor.show(&desk, &world.token("visitor")).status, 403);
 
     let refused = browser("/").run();
     assert_eq!(refused.status, 403);

@@ -30,11 +30,12 @@ use aws_lc_rs::hmac;
 use crate::envelope::Envelope;
 use crate::error::KeyError;
 use crate::keys::Keys;
+use crate::locked::Secret;
 use crate::wrapped;
 use files::{Files, KeyFile};
 use recent::Recent;
 
-/// How many opened keys are kept in memory. An opened key takes about a kilobyte.
+/// How many opened keys are kept in memory. An opened key takes 64 bytes of locked memory, and some more beside it.
 pub const OPEN_KEYS: usize = 4096;
 
 /// Binds the ring's own secret to its use.
@@ -77,7 +78,7 @@ pub enum OpenError {
 pub struct Keyring {
     keys: Keys,
     files: Files,
-    secret: hmac::Key,
+    secret: Secret,
     state: Mutex<State>,
     /// Held while a key is made or destroyed: an owner never gets two.
     changing: Mutex<()>,
@@ -98,11 +99,11 @@ impl Keyring {
         if stored.is_none() {
             files.write_secret(&wrapped)?;
         }
-        let secret = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+        let voucher_key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose());
         let mut state =
             State { owners: BTreeMap::new(), erased: BTreeSet::new(), open: Recent::new(OPEN_KEYS) };
         for (id, tombstone) in files.tombstones()? {
-            if hmac::verify(&secret, &tombstone_text(id), &tombstone).is_ok() {
+            if hmac::verify(&voucher_key, &tombstone_text(id), &tombstone).is_ok() {
                 state.erased.insert(id);
             } else {
                 tracing::warn!(key = %id, "a tombstone that the key provider did not make is passed over");
@@ -143,7 +144,7 @@ impl Keyring {
 
     /// Opens what [`Keyring::seal`] made.
     pub fn unseal(&self, id: DataKeyId, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
-        let refused = || KeyError::NotAuthentic { what: "sealed data" };
+        let refused = || KeyError::NotAuthentic { what: "sealed data".into() };
         let (body, voucher) = sealed.split_last_chunk::<VOUCHER_LEN>().ok_or_else(refused)?;
         let known = {
             let mut state = self.state();
@@ -161,7 +162,7 @@ impl Keyring {
                 let file = self
                     .files
                     .key(id)?
-                    .ok_or(KeyError::NotAuthentic { what: "a data key that is missing" })?;
+                    .ok_or(KeyError::NotAuthentic { what: "a data key that is missing".into() })?;
                 self.opened(id, &file)?
             }
         };
@@ -199,7 +200,7 @@ impl Keyring {
         let new = !self.state().erased.contains(&id);
         if new {
             // First the tombstone: a crash from here on is completed when the ring is opened again.
-            self.files.write_tombstone(id, hmac::sign(&self.secret, &tombstone_text(id)).as_ref())?;
+            self.files.write_tombstone(id, hmac::sign(&self.key(), &tombstone_text(id)).as_ref())?;
         }
         {
             let mut state = self.state();
@@ -256,6 +257,11 @@ impl Keyring {
         self.len() == 0
     }
 
+    /// Made for each use, of what is kept in locked memory.
+    fn key(&self) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, self.secret.expose())
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Whole at every point where a panic could happen.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -278,7 +284,7 @@ impl Keyring {
         match id {
             Some(id) => {
                 let file = self.files.key(id)?;
-                let missing = KeyError::NotAuthentic { what: "a data key that is missing" };
+                let missing = KeyError::NotAuthentic { what: "a data key that is missing".into() };
                 let key = self.opened(id, &file.ok_or(missing)?)?;
                 Ok((id, key))
             }
@@ -317,14 +323,14 @@ impl Keyring {
     }
 
     fn owner_hash(&self, owner: &str) -> OwnerHash {
-        let mut context = hmac::Context::with_key(&self.secret);
+        let mut context = hmac::Context::with_key(&self.key());
         context.update(b"owner\0");
         context.update(owner.as_bytes());
         context.sign().as_ref().try_into().unwrap_or_default()
     }
 
     fn voucher(&self, id: DataKeyId, aad: &[u8]) -> [u8; VOUCHER_LEN] {
-        let mut context = hmac::Context::with_key(&self.secret);
+        let mut context = hmac::Context::with_key(&self.key());
         context.update(b"sealed\0");
         context.update(&id.0);
         context.update(aad);

@@ -92,7 +92,7 @@ impl Provider for Session {
     }
 
     fn generate(&mut self, role: Role, _: Term) -> Result<KeyInfo, KeyError> {
-        Err(KeyError::WrongUse { role, wanted: "be made in a stand-in" })
+        Err(KeyError::WrongUse { role, wanted: "be made in a stand-in".into() })
     }
 
     fn successor(&mut self, _: Role) -> Result<Option<KeyInfo>, KeyError> {
@@ -108,7 +108,7 @@ impl Provider for Session {
     }
 
     fn public_key(&mut self, role: Role, _: Term) -> Result<PublicKey, KeyError> {
-        Err(KeyError::WrongUse { role, wanted: "be shown by a stand-in" })
+        Err(KeyError::WrongUse { role, wanted: "be shown by a stand-in".into() })
     }
 
     fn sign(&mut self, _role: Role, _: Term, message: &[u8]) -> Result<Vec<u8>, KeyError> {
@@ -136,8 +136,8 @@ impl Provider for Session {
         Ok(secret.to_vec())
     }
 
-    fn unwrap(&mut self, _purpose: &str, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        Ok(Zeroizing::new(wrapped.to_vec()))
+    fn unwrap(&mut self, _purpose: &str, wrapped: &[u8]) -> Result<Secret, KeyError> {
+        Secret::copy_of(wrapped)
     }
 
     fn probe(&mut self) -> Result<(), KeyError> {

@@ -89,8 +89,8 @@ pub(super) fn attempt_all(session: &Session, listed: &[MechanismType]) -> Vec<Ab
     let abilities = ATTEMPTS.iter().map(|attempt| {
         let said = (attempt.run)(session).err().map(|error| in_words(&error));
         Ability {
-            name: attempt.name,
-            used_for: attempt.used_for,
+            name: attempt.name.into(),
+            used_for: attempt.used_for.into(),
             needed: attempt.needed,
             listed: attempt.mechanism.map(|mechanism| listed.contains(&mechanism)),
             works: said.is_none(),

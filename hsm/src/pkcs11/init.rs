@@ -36,11 +36,11 @@ pub fn init_token(
     if label.trim().is_empty() || label.len() > 32 || label.trim_end() != label {
         // Tokens pad labels with blanks, and the binding cuts them at 32 bytes without a word.
         return Err(KeyError::TokenRefused {
-            reason: "its label must have 1 to 32 bytes and not end in a blank",
+            reason: "its label must have 1 to 32 bytes and not end in a blank".into(),
         });
     }
     if [so_pin, user_pin].iter().any(|pin| !(4..=255).contains(&pin.expose_secret().len())) {
-        return Err(KeyError::TokenRefused { reason: "PINs must have 4 to 255 bytes" });
+        return Err(KeyError::TokenRefused { reason: "PINs must have 4 to 255 bytes".into() });
     }
     let fail = |error: cryptoki::error::Error| KeyError::operation("initialise a token", error);
     let module = Module::load(module)?;

@@ -68,13 +68,26 @@ pub(super) fn public_key(session: &Session, role: Role, id: &[u8]) -> Result<Pub
         .into_iter()
         .next()
         .ok_or_else(|| KeyError::operation(action, Fault::new(format!("{role} has no public object"))))?;
-    let point = attributes(session, handle, &[AttributeType::EcPoint])?
+    let wanted =
+        if role.algorithm().is_post_quantum() { AttributeType::Value } else { AttributeType::EcPoint };
+    let value = attributes(session, handle, &[wanted])?
         .into_iter()
-        .find_map(|attribute| if let Attribute::EcPoint(point) = attribute { Some(point) } else { None })
+        .find_map(|attribute| match attribute {
+            Attribute::EcPoint(value) | Attribute::Value(value) => Some(value),
+            _ => None,
+        })
         .unwrap_or_default();
-    parse_point(role.algorithm(), &point).ok_or_else(|| {
-        KeyError::operation(action, Fault::new(format!("{role} has a malformed CKA_EC_POINT")))
-    })
+    parse_public(role.algorithm(), &value)
+        .ok_or_else(|| KeyError::operation(action, Fault::new(format!("{role} has a malformed {wanted}"))))
+}
+
+/// A public key as an object holds it: `CKA_VALUE` for ML-DSA (PKCS #11 3.2 §6.67.2), `CKA_EC_POINT` for curves.
+fn parse_public(algorithm: Algorithm, value: &[u8]) -> Option<PublicKey> {
+    if algorithm.is_post_quantum() {
+        PublicKey::from_bytes(algorithm, value)
+    } else {
+        parse_point(algorithm, value)
+    }
 }
 
 /// `CKA_EC_POINT` as tokens give it: the point itself (kryoptic), or a DER octet string of it (SoftHSM).
@@ -133,6 +146,16 @@ mod tests {
         assert_eq!(parse_point(Algorithm::EcdsaP256, &p256), Some(PublicKey::P256(p256)));
         let wrapped = [&[0x04, 0x41][..], &p256].concat();
         assert_eq!(parse_point(Algorithm::EcdsaP256, &wrapped), Some(PublicKey::P256(p256)));
+    }
+
+    #[test]
+    fn an_ml_dsa_key_of_another_length_is_none() {
+        for (algorithm, length) in [(Algorithm::MlDsa44, 1312), (Algorithm::MlDsa65, 1952)] {
+            assert!(parse_public(algorithm, &vec![7; length]).is_some());
+            for wrong in [0, 1, 32, length - 1, length + 1] {
+                assert_eq!(parse_public(algorithm, &vec![7; wrong]), None, "{algorithm}: {wrong} bytes");
+            }
+        }
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use cryptoki::error::{Error, RvError};
-use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::aead::GcmParams;
+use cryptoki::mechanism::dsa::{HedgeType, SignAdditionalContext};
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
+use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 use uuid::Uuid;
@@ -16,7 +17,8 @@ use zeroize::Zeroizing;
 use crate::abilities::Ability;
 use crate::error::{Fault, KeyError};
 use crate::info::{Home, KeyInfo, created};
-use crate::pq::{SEED_LEN, SeedStore};
+use crate::locked::Secret;
+use crate::pq::{OpenKey, SEED_LEN, SeedStore};
 use crate::provider::{self, Provider};
 use crate::public::PublicKey;
 use crate::role::{Algorithm, Role, Term};
@@ -27,9 +29,6 @@ use super::module::Module;
 use super::objects::{self, Found};
 use super::template;
 use super::token::Known;
-
-/// Both Ed25519 and ECDSA P-256 (r‖s).
-const SIGNATURE_LEN: usize = 64;
 
 /// Which of a role's keys is meant.
 #[derive(Clone, Copy)]
@@ -129,14 +128,18 @@ impl TokenSession {
     }
 
     pub(super) fn info(&mut self, role: Role, term: Term) -> Result<KeyInfo, KeyError> {
-        if role.algorithm().is_post_quantum() {
-            let seeds = Arc::clone(&self.seeds);
-            let key = seeds.get(role, term, self)?.ok_or_else(|| self.missing_seed(role))?;
+        self.found.remove(&(role, term));
+        if let Some(key) = self.sealed(role, term)? {
             return Ok(key.0.info(key.1.clone()));
+        }
+        if role.algorithm().is_post_quantum() {
+            if !self.offers_ml_dsa()? {
+                return Err(KeyError::AbilityLost { role, place: self.home.to_string() });
+            }
+            self.seeds.mark(role, term)?;
         }
         let module = Arc::clone(&self.module);
         let _lease = module.lease_of(self.generation)?;
-        self.found.remove(&(role, term));
         let found = self.locate(role, term)?;
         let session = self.session()?;
         let fingerprint = match role.algorithm() {
@@ -154,8 +157,48 @@ impl TokenSession {
         })
     }
 
+    /// The sealed seed of a role's key; `None` if its key is in the token, as every key is that the token can hold.
+    fn sealed(&mut self, role: Role, term: Term) -> Result<Option<OpenKey>, KeyError> {
+        if !role.algorithm().is_post_quantum() || self.found.contains_key(&(role, term)) {
+            return Ok(None);
+        }
+        let seeds = Arc::clone(&self.seeds);
+        if let Some(key) = seeds.opened(role, term) {
+            return Ok(Some(key));
+        }
+        if self.holds(role, term)? {
+            return Ok(None);
+        }
+        if seeds.is_marked(role, term) {
+            // It was made in the token: no seed may stand in for it, and none is made in its place.
+            let place = self.home.to_string();
+            return Err(if self.offers_ml_dsa()? {
+                KeyError::KeyMissing { role, place }
+            } else {
+                KeyError::AbilityLost { role, place }
+            });
+        }
+        let missing = self.missing_seed(role);
+        seeds.get(role, term, self)?.ok_or(missing).map(Some)
+    }
+
     fn missing_seed(&self, role: Role) -> KeyError {
-        KeyError::KeyMissing { role, place: format!("the key directory of {}", self.home) }
+        KeyError::KeyMissing { role, place: format!("{} or its key directory", self.home) }
+    }
+
+    /// Whether the key of a role is in the token.
+    pub(super) fn holds(&mut self, role: Role, term: Term) -> Result<bool, KeyError> {
+        let module = Arc::clone(&self.module);
+        let _lease = module.lease_of(self.generation)?;
+        Ok(objects::find(self.session()?, role, term)?.is_some())
+    }
+
+    /// Whether the token says that it makes ML-DSA keys and signs with them (PKCS #11 3.2).
+    fn offers_ml_dsa(&self) -> Result<bool, KeyError> {
+        let lease = self.module.lease_of(self.generation)?;
+        let listed = lease.pkcs11.get_mechanism_list(self.slot);
+        let listed = listed.map_err(|error| KeyError::operation("list the token's mechanisms", error))?;
+        Ok([MechanismType::ML_DSA, MechanismType::ML_DSA_KEY_PAIR_GEN].iter().all(|one| listed.contains(one)))
     }
 
     fn generate_in_token(&mut self, role: Role, term: Term) -> Result<(), KeyError> {
@@ -180,9 +223,7 @@ impl TokenSession {
             Algorithm::Aes256 => {
                 session.generate_key(&Mechanism::AesKeyGen, &template::sealing(role, term, id)).map(drop)
             }
-            Algorithm::MlDsa44 | Algorithm::MlDsa65 => {
-                return Err(KeyError::WrongUse { role, wanted: "be made in the token" });
-            }
+            Algorithm::MlDsa44 | Algorithm::MlDsa65 => pair(Mechanism::MlDsaKeyPairGen).map(drop),
         }
         .map_err(fail)
     }
@@ -203,25 +244,30 @@ impl TokenSession {
                     session.sign(&Mechanism::Ecdsa, key.handle, hash.as_ref())
                 })
             }
-            Algorithm::Aes256 | Algorithm::MlDsa44 | Algorithm::MlDsa65 => {
-                return Err(KeyError::WrongUse { role, wanted: "sign" });
-            }
+            Algorithm::MlDsa44 | Algorithm::MlDsa65 => self.with_key(role, which, action, |session, key| {
+                // With the empty context, as everywhere here; what is signed begins with its purpose.
+                let mechanism = Mechanism::MlDsa(SignAdditionalContext::new(HedgeType::Preferred, None));
+                session.sign(&mechanism, key.handle, message)
+            }),
+            Algorithm::Aes256 => return Err(KeyError::WrongUse { role, wanted: "sign".into() }),
         }?;
-        if signature.len() != SIGNATURE_LEN {
+        if signature.len() != role.algorithm().signature_len() {
             let source = Fault::new(format!("its signature has {} bytes", signature.len()));
             return Err(KeyError::operation(action, source));
         }
         Ok(signature)
     }
 
-    fn seed(&mut self) -> Result<Zeroizing<[u8; SEED_LEN]>, KeyError> {
+    fn seed(&mut self) -> Result<Secret, KeyError> {
         let _lease = self.module.lease_of(self.generation)?;
-        let mut seed = Zeroizing::new([0; SEED_LEN]);
-        self.session()?
-            .generate_random_slice(&mut *seed)
-            .map_err(|error| KeyError::operation("draw random bytes in the token", error))?;
+        let session = self.session()?;
+        let seed = Secret::new(SEED_LEN, |seed| {
+            session
+                .generate_random_slice(seed)
+                .map_err(|error| KeyError::operation("draw random bytes in the token", error))
+        })?;
         // A token without a generator must not give us a key that everybody has.
-        if *seed == [0; SEED_LEN] {
+        if seed.expose() == [0; SEED_LEN] {
             return Err(KeyError::operation(
                 "draw random bytes in the token",
                 Fault::new("it drew only zeros"),
@@ -245,12 +291,15 @@ impl Provider for TokenSession {
     }
 
     fn generate(&mut self, role: Role, term: Term) -> Result<KeyInfo, KeyError> {
-        if role.algorithm().is_post_quantum() {
+        if !role.algorithm().is_post_quantum() || self.offers_ml_dsa()? {
+            // A token that says it can and then cannot is an error: nothing falls back.
+            self.generate_in_token(role, term)?;
+        } else if self.seeds.is_marked(role, Term::Present) {
+            return Err(KeyError::AbilityLost { role, place: self.home.to_string() });
+        } else {
             let seed = self.seed()?;
             let seeds = Arc::clone(&self.seeds);
-            seeds.create(role, term, &*seed, self)?;
-        } else {
-            self.generate_in_token(role, term)?;
+            seeds.create(role, term, seed, self)?;
         }
         let info = self.info(role, term)?;
         provider::check(self, &info, term)?;
@@ -282,13 +331,11 @@ impl Provider for TokenSession {
 
     fn public_key(&mut self, role: Role, term: Term) -> Result<PublicKey, KeyError> {
         match role.algorithm() {
-            Algorithm::Aes256 => Err(KeyError::WrongUse { role, wanted: "show a public key" }),
-            Algorithm::MlDsa44 | Algorithm::MlDsa65 => {
-                let seeds = Arc::clone(&self.seeds);
-                let key = seeds.get(role, term, self)?.ok_or_else(|| self.missing_seed(role))?;
-                Ok(key.0.public().clone())
-            }
-            Algorithm::EcdsaP256 | Algorithm::Ed25519 => {
+            Algorithm::Aes256 => Err(KeyError::WrongUse { role, wanted: "show a public key".into() }),
+            _ => {
+                if let Some(key) = self.sealed(role, term)? {
+                    return Ok(key.0.public().clone());
+                }
                 let module = Arc::clone(&self.module);
                 let _lease = module.lease_of(self.generation)?;
                 let found = self.locate(role, term)?;
@@ -298,22 +345,28 @@ impl Provider for TokenSession {
     }
 
     fn sign(&mut self, role: Role, term: Term, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        if role.algorithm().is_post_quantum() {
-            let seeds = Arc::clone(&self.seeds);
-            let key = seeds.get(role, term, self)?.ok_or_else(|| self.missing_seed(role))?;
+        if let Some(key) = self.sealed(role, term)? {
             return key.0.sign(message);
         }
         self.sign_in_token(role, Which::Term(term), message)
     }
 
     fn sign_by(&mut self, role: Role, id: &str, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        if role.algorithm().is_post_quantum() {
-            let seeds = Arc::clone(&self.seeds);
-            let key = seeds.with_id(role, id, self)?.ok_or_else(|| self.missing_seed(role))?;
+        let raw = hex::decode(id).map_err(|_| KeyError::NoSuccessor { role })?;
+        if !role.algorithm().is_post_quantum() {
+            return self.sign_in_token(role, Which::Id(&raw), message);
+        }
+        if let Some(key) = self.seeds.opened_with_id(role, id) {
             return key.0.sign(message);
         }
-        let id = hex::decode(id).map_err(|_| KeyError::NoSuccessor { role })?;
-        self.sign_in_token(role, Which::Id(&id), message)
+        match self.sign_in_token(role, Which::Id(&raw), message) {
+            Err(KeyError::KeyMissing { .. }) => {
+                let seeds = Arc::clone(&self.seeds);
+                let key = seeds.with_id(role, id, self)?.ok_or_else(|| self.missing_seed(role))?;
+                key.0.sign(message)
+            }
+            outcome => outcome,
+        }
     }
 
     fn wrapping_key(&mut self) -> Result<String, KeyError> {
@@ -339,8 +392,8 @@ impl Provider for TokenSession {
         .encode()
     }
 
-    fn unwrap(&mut self, purpose: &str, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        let refused = || KeyError::NotAuthentic { what: "a secret sealed by the token" };
+    fn unwrap(&mut self, purpose: &str, wrapped: &[u8]) -> Result<Secret, KeyError> {
+        let refused = || KeyError::NotAuthentic { what: "a secret sealed by the token".into() };
         let wrapped = Wrapped::decode(wrapped).ok_or_else(refused)?;
         let opened = self.with_key(
             Role::Kek,
@@ -353,7 +406,8 @@ impl Provider for TokenSession {
             },
         );
         match opened {
-            Ok(secret) => Ok(secret),
+            // The binding gives it on the heap; from here on it is only in locked memory.
+            Ok(secret) => Secret::copy_of(&secret),
             // A KEK is there, and this one is not it.
             Err(KeyError::KeyMissing { .. }) if self.wrapping_key().is_ok() => Err(refused()),
             // Tokens do not tell altered bytes from a fault of their own: one that still seals has no fault.

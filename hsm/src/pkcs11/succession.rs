@@ -22,7 +22,8 @@ impl TokenSession {
         if !waits && self.info(role, Term::Present)?.id != wanted {
             return Err(KeyError::NoSuccessor { role });
         }
-        if role.algorithm().is_post_quantum() {
+        let in_token = if waits { Term::Next } else { Term::Present };
+        if role.algorithm().is_post_quantum() && !self.holds(role, in_token)? {
             if waits {
                 self.seeds.promote(role)?;
             }
@@ -54,6 +55,9 @@ impl TokenSession {
             for handle in public.into_iter().chain([old.handle]) {
                 session.destroy_object(handle).map_err(fail)?;
             }
+        }
+        if role.algorithm().is_post_quantum() {
+            self.seeds.yield_to_token(role)?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! SoftHSM grants a right that a template leaves out; other tokens refuse it. Both are told.
 
-use cryptoki::object::{Attribute, KeyType, ObjectClass};
+use cryptoki::object::{Attribute, KeyType, MlDsaParameterSetType, ObjectClass};
 
 use crate::role::{Algorithm, Role, Term};
 
@@ -13,14 +13,10 @@ const ED25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
 
 /// Template of a public key that verifies.
 pub(super) fn public(role: Role, term: Term, id: &[u8]) -> Vec<Attribute> {
-    let (key_type, curve) = match role.algorithm() {
-        Algorithm::Ed25519 => (KeyType::EC_EDWARDS, ED25519),
-        _ => (KeyType::EC, P256),
-    };
-    let mut template = object(role, term, id, ObjectClass::PUBLIC_KEY, key_type);
+    let mut template = object(role, term, id, ObjectClass::PUBLIC_KEY, key_type(role));
     template.extend([
         Attribute::Private(false),
-        Attribute::EcParams(curve.to_vec()),
+        parameters(role.algorithm()),
         Attribute::Verify(true),
         Attribute::VerifyRecover(false),
         Attribute::Encrypt(false),
@@ -32,11 +28,7 @@ pub(super) fn public(role: Role, term: Term, id: &[u8]) -> Vec<Attribute> {
 
 /// Template of a private key that signs, and does nothing else.
 pub(super) fn private(role: Role, term: Term, id: &[u8]) -> Vec<Attribute> {
-    let key_type = match role.algorithm() {
-        Algorithm::Ed25519 => KeyType::EC_EDWARDS,
-        _ => KeyType::EC,
-    };
-    let mut template = object(role, term, id, ObjectClass::PRIVATE_KEY, key_type);
+    let mut template = object(role, term, id, ObjectClass::PRIVATE_KEY, key_type(role));
     template.extend(guarded());
     template.extend([
         Attribute::Sign(true),
@@ -83,6 +75,25 @@ pub(super) fn search_public(id: &[u8]) -> Vec<Attribute> {
 /// What a key is called in the token.
 pub(super) fn label(role: Role, term: Term) -> Attribute {
     Attribute::Label(role.label(term).into_bytes())
+}
+
+fn key_type(role: Role) -> KeyType {
+    match role.algorithm() {
+        Algorithm::Ed25519 => KeyType::EC_EDWARDS,
+        Algorithm::EcdsaP256 => KeyType::EC,
+        Algorithm::MlDsa44 | Algorithm::MlDsa65 => KeyType::ML_DSA,
+        Algorithm::Aes256 => KeyType::AES,
+    }
+}
+
+/// The curve, or the set of parameters (PKCS #11 3.2 §6.67.2).
+fn parameters(algorithm: Algorithm) -> Attribute {
+    match algorithm {
+        Algorithm::Ed25519 => Attribute::EcParams(ED25519.to_vec()),
+        Algorithm::MlDsa44 => Attribute::ParameterSet(MlDsaParameterSetType::ML_DSA_44.into()),
+        Algorithm::MlDsa65 => Attribute::ParameterSet(MlDsaParameterSetType::ML_DSA_65.into()),
+        _ => Attribute::EcParams(P256.to_vec()),
+    }
 }
 
 fn object(role: Role, term: Term, id: &[u8], class: ObjectClass, key_type: KeyType) -> Vec<Attribute> {

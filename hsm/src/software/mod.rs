@@ -11,12 +11,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use zeroize::Zeroizing;
-
 use crate::abilities::Ability;
 use crate::durable;
 use crate::error::KeyError;
 use crate::info::{Home, KeyInfo, ProviderInfo};
+use crate::locked::Secret;
 use crate::provider::{Provider, Store};
 use crate::public::PublicKey;
 use crate::recovery::Step;
@@ -132,7 +131,7 @@ impl Provider for Keystore {
         let is_wanted = |key: &Arc<SoftKey>| key.entry().id.simple().to_string() == wanted;
         match keys.remove(&(role, Term::Next)).filter(is_wanted) {
             Some(key) => {
-                let present = Arc::new(SoftKey::new(key.entry().in_term(Term::Present))?);
+                let present = Arc::new(SoftKey::new(key.entry().in_term(Term::Present)?)?);
                 keys.insert((role, Term::Present), present);
             }
             None if keys.get(&(role, Term::Present)).is_some_and(is_wanted) => return Ok(()),
@@ -147,7 +146,7 @@ impl Provider for Keystore {
         self.key(role, term)?
             .public()
             .cloned()
-            .ok_or(KeyError::WrongUse { role, wanted: "show a public key" })
+            .ok_or(KeyError::WrongUse { role, wanted: "show a public key".into() })
     }
 
     fn sign(&mut self, role: Role, term: Term, message: &[u8]) -> Result<Vec<u8>, KeyError> {
@@ -175,12 +174,12 @@ impl Provider for Keystore {
         Wrapped { key, nonce, sealed }.encode()
     }
 
-    fn unwrap(&mut self, purpose: &str, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        let refused = || KeyError::NotAuthentic { what: "a secret sealed by the keystore" };
+    fn unwrap(&mut self, purpose: &str, wrapped: &[u8]) -> Result<Secret, KeyError> {
+        let refused = || KeyError::NotAuthentic { what: "a secret sealed by the keystore".into() };
         let wrapped = Wrapped::decode(wrapped).ok_or_else(refused)?;
         let kek = self.key_with(Role::Kek, &hex::encode(&wrapped.key)).map_err(|_| refused())?;
         let aad = wrapped::associated_data(purpose, &wrapped.key);
-        kek.open(wrapped.nonce, &aad, &wrapped.sealed).ok_or_else(refused)
+        kek.open(wrapped.nonce, &aad, &wrapped.sealed)?.ok_or_else(refused)
     }
 
     fn probe(&mut self) -> Result<(), KeyError> {

@@ -22,6 +22,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::durable;
 use crate::error::{Fault, KeyError};
+use crate::locked::Secret;
 use crate::role::{Role, Term};
 use crate::wrapped::{self, NONCE_LEN};
 
@@ -75,7 +76,8 @@ struct StoredKey {
 
 /// What opens and closes one keystore: the derived key and how it was derived.
 pub(super) struct Seal {
-    key: LessSafeKey,
+    /// In locked memory; expanded for each use.
+    key: Secret,
     kdf: Kdf,
 }
 
@@ -110,7 +112,8 @@ impl Seal {
             .map_err(|_| unusable(path, format!("its nonce has not {NONCE_LEN} bytes")))?;
         let mut content = Zeroizing::new(decode(&file.sealed)?);
         let opened = seal
-            .key
+            .key()
+            .map_err(|why| unusable(path, why))?
             .open_in_place(
                 Nonce::assume_unique_for_key(nonce),
                 Aad::from(seal.kdf.associated_data()),
@@ -123,7 +126,7 @@ impl Seal {
             .keys
             .iter()
             .map(|key| {
-                let secret = Zeroizing::new(decode(&key.secret)?);
+                let secret = Secret::copy_of(&Zeroizing::new(decode(&key.secret)?))?;
                 let term = if key.next { Term::Next } else { Term::Present };
                 Ok(Entry { role: key.role, term, id: key.id, secret })
             })
@@ -142,14 +145,15 @@ impl Seal {
             role: entry.role,
             id: entry.id,
             next: entry.term == Term::Next,
-            secret: BASE64.encode(&*entry.secret),
+            secret: BASE64.encode(entry.secret.expose()),
         });
         let content = Content { keys: stored.collect() };
         // Enough room from the start: a growing buffer would leave copies of secrets behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(16 * 1024));
         serde_json::to_writer(&mut *bytes, &content).map_err(|error| refused(error.to_string()))?;
         let nonce = wrapped::nonce()?;
-        self.key
+        self.key()
+            .map_err(&refused)?
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
                 Aad::from(self.kdf.associated_data()),
@@ -167,8 +171,15 @@ impl Seal {
     }
 }
 
+impl Seal {
+    fn key(&self) -> Result<LessSafeKey, String> {
+        let key = UnboundKey::new(&AES_256_GCM, self.key.expose()).map_err(|error| error.to_string())?;
+        Ok(LessSafeKey::new(key))
+    }
+}
+
 impl Kdf {
-    fn derive(&self, passphrase: &SecretString) -> Result<LessSafeKey, String> {
+    fn derive(&self, passphrase: &SecretString) -> Result<Secret, String> {
         if self.name != "argon2id" {
             return Err(format!("key derivation {:?} is not known to this program", self.name));
         }
@@ -180,12 +191,13 @@ impl Kdf {
         let params = Params::new(self.memory_kib, self.passes, self.lanes, Some(32))
             .map_err(|error| error.to_string())?;
         let salt = BASE64.decode(&self.salt).map_err(|error| error.to_string())?;
-        let mut key = Zeroizing::new([0; 32]);
-        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into(passphrase.expose_secret().as_bytes(), &salt, &mut *key)
-            .map_err(|error| error.to_string())?;
-        let key = UnboundKey::new(&AES_256_GCM, &*key).map_err(|error| error.to_string())?;
-        Ok(LessSafeKey::new(key))
+        let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let derived = Secret::new(32, |key| {
+            argon
+                .hash_password_into(passphrase.expose_secret().as_bytes(), &salt, key)
+                .map_err(|error| KeyError::operation("derive a key", Fault::new(error.to_string())))
+        });
+        derived.map_err(|error| error.to_string())
     }
 
     fn associated_data(&self) -> Vec<u8> {

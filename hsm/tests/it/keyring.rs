@@ -147,7 +147,7 @@ fn a_ring_without_its_secret_is_refused_and_not_begun_anew() {
 
 #[test]
 fn without_the_token_no_key_opens() {
-    let Some(token) = TestToken::for_this_test() else { return };
+    let Some(token) = TestToken::for_this_test_with_softhsm() else { return };
     let keys = token.open_with_keys();
     let (alice, sealed) = ring(&keys, &token).seal("alice", b"", b"value").unwrap();
     let ring = ring(&keys, &token);

@@ -1,4 +1,4 @@
-//! The key provider against a real SoftHSM, each test with a token of its own.
+//! The key provider against a real token, each test with one of its own: SoftHSM, or kryoptic (`make test-kryoptic`).
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
@@ -6,8 +6,10 @@ mod authority;
 mod keyring;
 mod opening;
 mod outage;
+mod post_quantum;
 mod secrets;
 mod signing;
 mod software;
 mod succession;
 mod tls;
+mod worker;

@@ -32,7 +32,7 @@ async fn signs(keys: &Keys, role: Role) {
 //= G2: a token pulled while serving
 #[test]
 fn a_token_taken_away_while_signing_is_down_and_comes_back_without_a_restart() {
-    let Some(token) = TestToken::for_this_test() else { return };
+    let Some(token) = TestToken::for_this_test_with_softhsm() else { return };
     let keys = token.open_with_keys();
     runtime().block_on(async {
         let mut health = keys.health();
@@ -79,7 +79,7 @@ fn a_token_taken_away_while_signing_is_down_and_comes_back_without_a_restart() {
 
 #[test]
 fn a_token_taken_away_while_idle_is_noticed_too() {
-    let Some(token) = TestToken::for_this_test() else { return };
+    let Some(token) = TestToken::for_this_test_with_softhsm() else { return };
     let keys = token.open_with_keys();
     runtime().block_on(async {
         let mut health = keys.health();
@@ -95,7 +95,7 @@ fn a_token_taken_away_while_idle_is_noticed_too() {
 //= A wrong PIN is never retried by itself: a loop would lock a real token
 #[test]
 fn a_pin_that_became_wrong_is_tried_once_and_again_only_when_its_file_changes() {
-    let Some(token) = TestToken::for_this_test() else { return };
+    let Some(token) = TestToken::for_this_test_with_softhsm() else { return };
     let keys = token.open_with_keys();
     let pin = fs::read_to_string(token.pin_file()).unwrap();
     runtime().block_on(async {
@@ -119,7 +119,7 @@ fn a_pin_that_became_wrong_is_tried_once_and_again_only_when_its_file_changes() 
 
 #[test]
 fn the_same_pin_is_presented_again_only_when_somebody_says_so() {
-    let Some(token) = TestToken::for_this_test() else { return };
+    let Some(token) = TestToken::for_this_test_with_softhsm() else { return };
     let keys = token.open_with_keys();
     let (pin, so_pin) =
         (fs::read_to_string(token.pin_file()).unwrap(), fs::read_to_string(token.so_pin_file()).unwrap());
@@ -157,7 +157,7 @@ fn the_same_pin_is_presented_again_only_when_somebody_says_so() {
 
 #[test]
 fn a_key_that_is_gone_is_told_and_does_not_take_the_others_down() {
-    let Some(token) = TestToken::for_this_test() else { return };
+    let Some(token) = TestToken::for_this_test_with_softhsm() else { return };
     let keys = token.open_with_keys();
     runtime().block_on(async {
         signs(&keys, Role::Tls).await;
@@ -195,7 +195,7 @@ fn a_key_that_is_gone_is_told_and_does_not_take_the_others_down() {
 
 #[test]
 fn another_token_with_the_same_label_is_not_taken_for_ours() {
-    let Some(token) = TestToken::for_this_test() else { return };
+    let Some(token) = TestToken::for_this_test_with_softhsm() else { return };
     let keys = token.open_with_keys();
     let ours = keys.describe().to_string();
     runtime().block_on(async {
@@ -218,7 +218,7 @@ fn another_token_with_the_same_label_is_not_taken_for_ours() {
 
 #[test]
 fn a_caller_that_stops_waiting_leaves_the_keys_usable() {
-    let Some(token) = TestToken::for_this_test() else { return };
+    let Some(token) = TestToken::for_this_test_with_softhsm() else { return };
     let keys = token.open_with_keys();
     runtime().block_on(async {
         for _ in 0..64 {
@@ -231,7 +231,7 @@ fn a_caller_that_stops_waiting_leaves_the_keys_usable() {
 
 #[test]
 fn two_handles_on_one_token_survive_each_others_recovery() {
-    let Some(token) = TestToken::for_this_test() else { return };
+    let Some(token) = TestToken::for_this_test_with_softhsm() else { return };
     let (one, two) = (token.open_with_keys(), token.open());
     runtime().block_on(async {
         let (mut health_one, mut health_two) = (one.health(), two.health());

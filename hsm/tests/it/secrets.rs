@@ -51,7 +51,7 @@ fn an_altered_data_key_is_refused_and_the_token_stays_up() {
 #[test]
 fn a_wrapped_seed_does_not_pass_for_a_data_key() {
     use base64::Engine;
-    let Some(token) = TestToken::for_this_test() else { return };
+    let Some(token) = TestToken::for_this_test_with_softhsm() else { return };
     let keys = token.open_with_keys();
     let file = std::fs::read(token.key_directory().join("identity-pq.json")).unwrap();
     let file: serde_json::Value = serde_json::from_slice(&file).unwrap();

@@ -71,7 +71,7 @@ fn every_key_is_the_same_after_the_token_is_opened_again() {
 
 #[test]
 fn a_seed_file_that_was_altered_or_exchanged_stops_the_start() {
-    let Some(token) = TestToken::for_this_test() else { return };
+    let Some(token) = TestToken::for_this_test_with_softhsm() else { return };
     drop(token.open_with_keys());
     let identity = token.key_directory().join("identity-pq.json");
     let ledger = token.key_directory().join("ledger-pq.json");
@@ -104,7 +104,7 @@ fn a_seed_file_that_was_altered_or_exchanged_stops_the_start() {
 #[test]
 fn seeds_are_stored_sealed_and_closed_to_other_users() {
     use std::os::unix::fs::PermissionsExt;
-    let Some(token) = TestToken::for_this_test() else { return };
+    let Some(token) = TestToken::for_this_test_with_softhsm() else { return };
     drop(token.open_with_keys());
     for name in ["identity-pq.json", "ledger-pq.json"] {
         let mode = fs::metadata(token.key_directory().join(name)).unwrap().permissions().mode();

@@ -127,7 +127,7 @@ fn many_handshakes_at_once_leave_no_worker_stuck() {
 
 #[test]
 fn a_handshake_without_the_token_fails_and_the_next_one_with_it_works() {
-    let Some(token) = TestToken::for_this_test() else { return };
+    let Some(token) = TestToken::for_this_test_with_softhsm() else { return };
     let keys = token.open_with_keys();
     let (server, client) = configs(&keys, &["localhost"]);
     tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {

@@ -10,6 +10,7 @@ use crate::access::issuer::{IssuerName, KeyPrint};
 use crate::access::lock::LockTarget;
 use crate::access::names::{Role, Subject, Tenant};
 use crate::access::object::{Action, Object};
+use crate::access::policy::PolicyDigest;
 use crate::access::reason::{Reason, Ticket};
 use crate::access::scope::Scope;
 use crate::access::share::ShareRole;
@@ -80,6 +81,8 @@ pub enum Command {
         expires: Timestamp,
         scope: Scope,
     },
+    /// Begin a session in a browser, for one tunnel.
+    SignIn { token: TokenId, object: Object, expires: Timestamp },
     /// Revoke a token; `outside` is the tenant for one of another issuer, of which nothing is recorded.
     RevokeToken { token: TokenId, outside: Option<Tenant>, reason: Option<Reason> },
     /// Tell which keys of an issuer count.
@@ -94,6 +97,10 @@ pub enum Command {
     Erase { subject: Subject, reason: Reason },
     /// Leave to load the policy again; the load itself is the owner's.
     ReloadPolicy,
+    /// Propose the policy with this digest; `summary` counts how it differs and names nobody.
+    ProposePolicy { digest: PolicyDigest, rules: u64, summary: String, reason: Reason },
+    /// Approve what was proposed, as a second person.
+    ApprovePolicy { digest: PolicyDigest, reason: Option<Reason> },
 }
 
 impl Command {
@@ -118,12 +125,15 @@ impl Command {
             Self::Lock { .. } => Attempt::Lock,
             Self::Unlock { .. } => Attempt::Unlock,
             Self::IssueToken { .. } => Attempt::IssueToken,
+            Self::SignIn { .. } => Attempt::SignIn,
             Self::RevokeToken { .. } => Attempt::RevokeToken,
             Self::IssuerKeys { .. } => Attempt::IssuerKeys,
             Self::EnrollDevice { .. } => Attempt::EnrollDevice,
             Self::RevokeDevice { .. } => Attempt::RevokeDevice,
             Self::RevokeCertificate { .. } => Attempt::RevokeCertificate,
             Self::ReloadPolicy => Attempt::ReloadPolicy,
+            Self::ProposePolicy { .. } => Attempt::ProposePolicy,
+            Self::ApprovePolicy { .. } => Attempt::ApprovePolicy,
             Self::Erase { .. } => Attempt::Erase,
         }
     }

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::{Case, Refusal, actor};
 use crate::access::certificate::CertificateId;
-use crate::access::fact::{Fact, Renewal};
-use crate::access::identity::{Caller, Identity, Proof};
+use crate::access::fact::{Actor, Fact, Renewal, SignIn};
+use crate::access::identity::{BegunWith, Caller, Identity, Proof};
 use crate::access::ids::{GrantId, TokenId};
 use crate::access::issuer::{IssuerName, KeyPrint};
 use crate::access::judge::{Judgement, judge};
@@ -135,7 +135,49 @@ impl Case<'_> {
             return Err(Refusal::TokenLife);
         }
         let (subject, tenant, scope) = (subject.clone(), tenant.clone(), scope.clone());
-        Ok(vec![Fact::TokenIssued { token, purpose, subject, tenant, expires, scope, by: actor(by) }])
+        let sign_in = None;
+        Ok(vec![Fact::TokenIssued {
+            token,
+            purpose,
+            subject,
+            tenant,
+            expires,
+            scope,
+            sign_in,
+            by: actor(by),
+        }])
+    }
+
+    /// A session in a browser, for one tunnel: begun with what the person has just shown, and no longer than that.
+    pub(super) fn sign_in(
+        &self,
+        who: &Identity,
+        token: TokenId,
+        object: &Object,
+        expires: Timestamp,
+    ) -> Result<Vec<Fact>, Refusal> {
+        let with = match who.proof {
+            Proof::Token(id) if who.begun_with.is_none() => BegunWith::Token(id),
+            Proof::Outside(shown) => BegunWith::Outside(shown),
+            _ => return Err(Refusal::NotAPerson),
+        };
+        if !who.scope.covers(object, Action::Connect) {
+            return Err(Refusal::NotAllowed { why: format!("the token is for nothing but: {}", who.scope) });
+        }
+        let outlives = matches!(with, BegunWith::Token(_)) && who.expires.is_none_or(|end| end < expires);
+        if expires <= self.now || outlives {
+            return Err(Refusal::TokenLife);
+        }
+        Ok(vec![Fact::TokenIssued {
+            token,
+            purpose: Purpose::Session,
+            subject: who.subject.clone(),
+            tenant: who.tenant.clone(),
+            expires,
+            scope: Scope::only(object, Action::Connect),
+            sign_in: Some(SignIn { with, claimed: who.roles.to_vec() }),
+            by: Actor::Person(who.subject.clone()),
+        }])
     }
 
     pub(super) fn revoke_token(

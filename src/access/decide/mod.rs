@@ -10,6 +10,7 @@ mod devices;
 mod erasing;
 mod glass;
 mod guarding;
+mod policy_change;
 mod refusal;
 mod reviewing;
 mod sharing;
@@ -91,6 +92,7 @@ pub fn decide(
         Command::IssueToken { token, purpose, subject, tenant, expires, scope } => {
             case.issue_token(by, (*token, *purpose), subject, tenant, *expires, scope)
         }
+        Command::SignIn { token, object, expires } => case.sign_in(person(by)?, *token, object, *expires),
         Command::RevokeToken { token, outside, reason } => {
             case.revoke_token(by, *token, outside.as_ref(), reason.as_ref())
         }
@@ -101,6 +103,12 @@ pub fn decide(
             case.revoke_certificate(by, *certificate, tenant, reason.as_ref())
         }
         Command::ReloadPolicy => case.admin(by, Part::Policy, None).map(|()| Vec::new()),
+        Command::ProposePolicy { digest, rules, summary, reason } => {
+            case.propose_policy(person(by)?, (*digest, *rules, summary), reason)
+        }
+        Command::ApprovePolicy { digest, reason } => {
+            case.approve_policy(person(by)?, *digest, reason.as_ref())
+        }
         Command::Erase { subject, reason } => case.erase(by, subject, reason),
     }
 }
@@ -114,6 +122,7 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
             object = state.share(*share).map(|share| share.object.clone());
         }
         Command::Request { object: asked, .. }
+        | Command::SignIn { object: asked, .. }
         | Command::BreakGlass { object: asked, .. }
         | Command::Share { object: asked, .. }
         | Command::Describe { object: asked, .. }
@@ -148,7 +157,9 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
         | Command::RevokeCertificate { .. } => {
             object = Some(Object::gateway(Part::Tokens));
         }
-        Command::ReloadPolicy => object = Some(Object::gateway(Part::Policy)),
+        Command::ReloadPolicy | Command::ProposePolicy { .. } | Command::ApprovePolicy { .. } => {
+            object = Some(Object::gateway(Part::Policy));
+        }
     }
     Fact::Refused(RefusedAttempt {
         attempt: command.attempt(),

@@ -7,6 +7,7 @@ use crate::access::ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
 use crate::access::lock::LockTarget;
 use crate::access::names::{Role, Subject, Tenant};
 use crate::access::object::{Action, Object};
+use crate::access::policy::PolicyDigest;
 use crate::access::share::ShareRole;
 use crate::access::token::{AuthError, MAX_LIFE};
 use crate::access::workflow::{Step, WorkflowName};
@@ -200,6 +201,18 @@ pub enum Refusal {
     /// Nothing crosses tenants.
     #[error("you act in tenant {own}; this is in {other}")]
     OtherTenant { own: Tenant, other: Tenant },
+    /// `access.policy_change` is `second-person`, and nobody has approved these files.
+    #[error("{digest} isn't the policy in force, and no second person has approved it")]
+    PolicyNotApproved { digest: PolicyDigest },
+    /// Nothing like it waits.
+    #[error("no policy {digest} waits for approval")]
+    NoSuchProposal { digest: PolicyDigest },
+    /// Nobody approves what they proposed themselves.
+    #[error("you proposed {digest} yourself: another person must approve it")]
+    OwnProposal { digest: PolicyDigest },
+    /// The files are those of the policy in force.
+    #[error("{digest} is the policy in force already")]
+    PolicyUnchanged { digest: PolicyDigest },
 }
 
 fn shown(steps: &[Step]) -> String {
@@ -272,6 +285,10 @@ impl Refusal {
             Self::ReasonNames => "reason-names",
             Self::ElsewhereToo { .. } => "elsewhere-too",
             Self::OtherTenant { .. } => "other-tenant",
+            Self::PolicyNotApproved { .. } => "policy-not-approved",
+            Self::NoSuchProposal { .. } => "no-such-proposal",
+            Self::OwnProposal { .. } => "own-proposal",
+            Self::PolicyUnchanged { .. } => "policy-unchanged",
         }
     }
 
@@ -292,6 +309,8 @@ impl Refusal {
                 | Self::NoReviewer { .. }
                 | Self::LockElsewhere { .. }
                 | Self::OtherTenant { .. }
+                | Self::PolicyNotApproved { .. }
+                | Self::OwnProposal { .. }
         )
     }
 
@@ -368,6 +387,14 @@ impl Refusal {
             }
             Self::ReasonNames => "write the reason without the name",
             Self::ElsewhereToo { .. } => "have the gateway's operator do it",
+            Self::PolicyNotApproved { .. } => {
+                "propose it (`sallyport policy propose`) and have another admin approve it, or put the old files back"
+            }
+            Self::NoSuchProposal { .. } => {
+                "`sallyport policy pending` shows what waits; files that changed since are proposed anew"
+            }
+            Self::OwnProposal { .. } => "have another admin approve it",
+            Self::PolicyUnchanged { .. } => "change the files in the policy folder first",
         }
     }
 }

@@ -70,10 +70,10 @@ impl Case<'_> {
         role: ShareRole,
     ) -> Result<(), Refusal> {
         let named = role.in_policy().ok_or(Refusal::EmptyRole { role })?;
-        let gives = |action: &Action| {
+        let allows = |action: &Action| {
             matches!(role_rules(self.policy, &named, tenant, object, *action), Ruling::Allow { .. })
         };
-        let given: Vec<Action> = Action::ALL.into_iter().filter(gives).collect();
+        let given: Vec<Action> = Action::ALL.into_iter().filter(allows).collect();
         if given.is_empty() {
             return Err(Refusal::EmptyRole { role });
         }

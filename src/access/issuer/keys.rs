@@ -32,9 +32,8 @@ impl KeyPrint {
     fn of(issuer: &IssuerName, what: &[u8]) -> Self {
         let digest =
             Sha256::new().chain_update(issuer.as_str()).chain_update([0]).chain_update(what).finalize();
-        let mut print = [0; 16];
-        print.copy_from_slice(&digest[..16]);
-        Self(print)
+        // A digest has more than 16 bytes.
+        Self(digest.as_slice().first_chunk().copied().unwrap_or_default())
     }
 }
 
@@ -69,6 +68,7 @@ impl Serialize for KeyPrint {
 }
 
 /// One key, and the one algorithm that it verifies with.
+#[expect(clippy::struct_field_names, reason = "the key itself, beside what is said of it")]
 pub(super) struct Key {
     pub(super) kid: Option<String>,
     pub(super) algorithm: Algorithm,

@@ -162,6 +162,15 @@ pub struct Outside {
 #[derive(Debug, Clone, Default)]
 pub struct Issuers(Vec<Issuer>);
 
+impl<'a> IntoIterator for &'a Issuers {
+    type Item = &'a Issuer;
+    type IntoIter = std::slice::Iter<'a, Issuer>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 impl Issuers {
     /// These.
     ///

@@ -5,12 +5,15 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::conditions::{self, CONDITIONS_FILE, Condition, ConditionName};
+use super::court::Court;
 use super::faults::PolicyFaults;
+use super::memo::Memo;
 use super::model::MODEL_FILE;
 use super::roles::RoleGraph;
 use super::rows::{Effect, Membership, Rows, Rule};
 use super::shard::Shard;
-use super::{Policy, PolicyDigest, model};
+use super::{EnforceError, Policy, PolicyDigest, model};
 use crate::access::names::{Principal, Tenant};
 use crate::access::object::Action;
 use crate::access::workflow::{self, Workflow, WorkflowName};
@@ -24,7 +27,8 @@ pub const MAX_FILES: usize = 256;
 /// Rules per shard that the self-test asks casbin about.
 const PROBES: usize = 32;
 
-/// The texts that make a policy, by file name: `model.conf`, `approvals.toml`, and every `*.csv`.
+/// The texts that make a policy, by file name: `model.conf`, `approvals.toml`, `conditions.toml` if there is one, and
+/// every `*.csv`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sources {
     files: BTreeMap<String, String>,
@@ -63,7 +67,7 @@ impl Sources {
                     continue;
                 }
             };
-            if name != MODEL_FILE && name != APPROVALS_FILE && !is_table(&name) {
+            if ![MODEL_FILE, APPROVALS_FILE, CONDITIONS_FILE].contains(&name.as_str()) && !is_table(&name) {
                 continue;
             }
             if files.len() == MAX_FILES {
@@ -95,6 +99,32 @@ impl Sources {
             *to = *from;
         }
         PolicyDigest(digest)
+    }
+
+    /// All rows in one enforcer, for [`super::oracle`].
+    pub(super) async fn all_in_one(&self) -> Result<(Court, Vec<Arc<Rule>>), PolicyFaults> {
+        let mut faults = PolicyFaults::default();
+        let model = model::parse(self.text(MODEL_FILE, &mut faults), &mut faults).await;
+        let mut rows = Rows::default();
+        for (name, text) in self.files.iter().filter(|(name, _)| is_table(name)) {
+            rows.read(name, text, &mut faults);
+        }
+        let Some(model) = model.filter(|_| faults.count() == 0) else { return Err(faults) };
+        let links = rows.memberships.iter().map(|m| (m.member.as_str(), m.role.as_str(), m.tenant.as_str()));
+        let court = Court::build(&model, links).await.map_err(EnforceError::Casbin);
+        let court = court.and_then(|court| court.load(&rows.rules).map(|()| court));
+        match court {
+            Ok(court) => Ok((court, rows.rules)),
+            Err(error) => {
+                faults.about(MODEL_FILE, error.to_string());
+                Err(faults)
+            }
+        }
+    }
+
+    /// The text of a file.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.files.get(name).map(String::as_str)
     }
 
     fn text(&self, name: &str, faults: &mut PolicyFaults) -> &str {
@@ -157,6 +187,8 @@ impl Policy {
         let approvals = sources.text(APPROVALS_FILE, &mut faults);
         let workflow::Approvals { workflows, reporting } =
             workflow::parse(approvals, |what| faults.about(APPROVALS_FILE, what));
+        let conditions = sources.files.get(CONDITIONS_FILE).map(String::as_str).unwrap_or_default();
+        let conditions = conditions::parse(conditions, &mut faults);
         let mut rows = Rows::default();
         let mut tables = 0;
         for (name, text) in sources.files.iter().filter(|(name, _)| is_table(name)) {
@@ -168,21 +200,39 @@ impl Policy {
         } else if rows.rules.is_empty() && faults.count() == 0 {
             faults.about("*.csv", "there is no rule; an empty policy is never used");
         }
-        check_references(&rows, &workflows, &mut faults);
+        check_references(&rows, &workflows, &conditions, &mut faults);
         let roles = build_roles(&rows.memberships, &mut faults);
         let Some(model) = model.filter(|_| faults.count() == 0) else { return Err(faults) };
 
-        let shards = build_shards(&model, &rows, &mut faults).await;
-        let digest = sources.digest();
-        let policy = Self { digest, shards, roles, workflows, reporting, rules: rows.rules.len() };
+        let courts = build_courts(&model, &rows, &mut faults).await;
+        let policy = Self {
+            digest: sources.digest(),
+            shards: build_shards(&rows),
+            courts,
+            roles,
+            workflows,
+            reporting,
+            conditions,
+            memo: Memo::new(),
+            rules: rows.rules.len(),
+        };
         policy.check_satisfiable(&rows.rules, &mut faults);
         policy.self_test(&mut faults);
         faults.none_or(policy)
     }
 
+    /// A policy of these rows alone, under the model that comes with the program.
+    #[cfg(test)]
+    pub(crate) async fn build_one(rows: &str) -> Self {
+        let (model, text) = default_files()[0];
+        let sources = Sources::new([(model, text), (APPROVALS_FILE, ""), ("policy.csv", rows)]);
+        Self::build(&sources).await.unwrap()
+    }
+
     /// Asks the new enforcers what they must answer, before anyone depends on them.
     pub(super) fn self_test(&self, faults: &mut PolicyFaults) {
         for ((tenant, action), shard) in &self.shards {
+            let Some(court) = self.courts.get(tenant) else { continue };
             let rules = shard.rules();
             let stride = rules.len().div_ceil(PROBES).max(1);
             for rule in rules.iter().step_by(stride).chain(rules.last()) {
@@ -191,19 +241,23 @@ impl Policy {
                     note("no object fits this rule");
                     continue;
                 };
-                let ask = |who: &str, tenant: &str| shard.decide(who, tenant, &object, *action);
+                let ask = |who: &str, tenant: &str| {
+                    court.ask((who, tenant, object.as_str(), *action), std::slice::from_ref(rule))
+                };
                 match ask(rule.who.as_str(), tenant.as_str()) {
-                    Ok(found)
-                        if found.rules.contains(rule) && !(found.allowed && rule.effect == Effect::Deny) => {}
+                    Ok(found) if found.matched == [0] && found.allowed == (rule.effect == Effect::Allow) => {}
                     Ok(_) => note("casbin doesn't see this rule"),
                     Err(error) => note(&error.to_string()),
+                }
+                if !shard.candidates([rule.who.as_str()], &object).contains(rule) {
+                    note("the index doesn't find this rule");
                 }
                 // Names that no file can hold: whatever allows one of them would allow anyone.
                 for (who, tenant) in
                     [("", tenant.as_str()), ("user:?", tenant.as_str()), (rule.who.as_str(), "?"), ("", "")]
                 {
                     match ask(who, tenant) {
-                        Ok(found) if found.rules.is_empty() && !found.allowed => {}
+                        Ok(found) if found.matched.is_empty() && !found.allowed => {}
                         Ok(_) => note("casbin takes it for a rule about everyone"),
                         Err(error) => note(&error.to_string()),
                     }
@@ -214,7 +268,12 @@ impl Policy {
 }
 
 /// Names that stand in a row must exist: a mistyped role or workflow silently grants nothing, or demands nothing.
-fn check_references(rows: &Rows, workflows: &BTreeMap<WorkflowName, Workflow>, faults: &mut PolicyFaults) {
+fn check_references(
+    rows: &Rows,
+    workflows: &BTreeMap<WorkflowName, Workflow>,
+    conditions: &BTreeMap<ConditionName, Arc<Condition>>,
+    faults: &mut PolicyFaults,
+) {
     let mut ruled: BTreeSet<(&Tenant, &Principal)> = BTreeSet::new();
     let mut tenants: BTreeSet<&Tenant> = BTreeSet::new();
     let mut seen: HashMap<_, &Rule> = HashMap::new();
@@ -226,6 +285,14 @@ fn check_references(rows: &Rows, workflows: &BTreeMap<WorkflowName, Workflow>, f
         {
             faults.add(rule.place.clone(), format!("workflow {name} isn't in {APPROVALS_FILE}"));
         }
+        for wanted in &rule.conditions {
+            if !conditions.contains_key(&wanted.name) {
+                let what = format!("condition {} isn't in {CONDITIONS_FILE}", wanted.name);
+                faults.add(rule.place.clone(), what);
+            }
+        }
+        let mut when = rule.conditions.clone();
+        when.sort_unstable();
         let key = (
             &rule.who,
             &rule.tenant,
@@ -233,6 +300,7 @@ fn check_references(rows: &Rows, workflows: &BTreeMap<WorkflowName, Workflow>, f
             rule.action,
             rule.effect,
             rule.approval.as_ref(),
+            when,
         );
         if let Some(first) = seen.insert(key, rule) {
             faults.add(rule.place.clone(), format!("the same rule stands in {}", first.place));
@@ -265,46 +333,44 @@ fn build_roles(memberships: &[Membership], faults: &mut PolicyFaults) -> BTreeMa
     by_tenant.into_iter().map(|(tenant, rows)| (tenant, RoleGraph::build(&rows, faults))).collect()
 }
 
-async fn build_shards(
-    model: &casbin::DefaultModel,
-    rows: &Rows,
-    faults: &mut PolicyFaults,
-) -> HashMap<(Tenant, Action), Shard> {
-    let mut groups: BTreeMap<(Tenant, Action), Vec<Arc<Rule>>> = BTreeMap::new();
+fn build_shards(rows: &Rows) -> HashMap<(Tenant, Action), Shard> {
+    let mut groups: HashMap<(Tenant, Action), Vec<Arc<Rule>>> = HashMap::new();
     for rule in &rows.rules {
         groups.entry((rule.tenant.clone(), rule.action)).or_default().push(rule.clone());
     }
-    let mut shards: HashMap<(Tenant, Action), Shard> = HashMap::new();
-    let mut first_of: HashMap<Tenant, Action> = HashMap::new();
-    for ((tenant, action), rules) in groups {
-        let mut shard = match Shard::build(model, rules).await {
-            Ok(shard) => shard,
-            Err(why) => {
-                faults.about(MODEL_FILE, why);
-                continue;
-            }
-        };
-        if let Some(first) = first_of.get(&tenant).and_then(|first| shards.get(&(tenant.clone(), *first))) {
-            if let Err(why) = shard.share_roles(first) {
-                faults.about(MODEL_FILE, why);
-            }
-        } else {
-            let links = rows.memberships.iter().filter(|m| m.tenant == tenant);
-            let links: Vec<_> =
-                links.map(|m| (m.member.to_string(), m.role.to_string(), m.tenant.to_string())).collect();
-            shard.link_roles(&links);
-            first_of.insert(tenant.clone(), action);
+    groups.into_iter().map(|(key, rules)| (key, Shard::new(rules))).collect()
+}
+
+async fn build_courts(
+    model: &casbin::DefaultModel,
+    rows: &Rows,
+    faults: &mut PolicyFaults,
+) -> HashMap<Tenant, Court> {
+    let mut links: BTreeMap<&Tenant, Vec<(&str, &str, &str)>> =
+        rows.rules.iter().map(|rule| (&rule.tenant, Vec::new())).collect();
+    for m in &rows.memberships {
+        if let Some(links) = links.get_mut(&m.tenant) {
+            links.push((m.member.as_str(), m.role.as_str(), m.tenant.as_str()));
         }
-        shards.insert((tenant, action), shard);
     }
-    shards
+    let mut courts = HashMap::new();
+    for (tenant, links) in links {
+        match Court::build(model, links).await {
+            Ok(court) => {
+                courts.insert(tenant.clone(), court);
+            }
+            Err(why) => faults.about(MODEL_FILE, why),
+        }
+    }
+    courts
 }
 
 /// The policy files that come with the program, for a first start: `(name, text)`.
-pub fn default_files() -> [(&'static str, &'static str); 3] {
+pub fn default_files() -> [(&'static str, &'static str); 4] {
     [
         (MODEL_FILE, include_str!("../../../policies/model.conf")),
         (APPROVALS_FILE, include_str!("../../../policies/approvals.toml")),
         ("policy.csv", include_str!("../../../policies/policy.csv")),
+        (CONDITIONS_FILE, include_str!("../../../policies/conditions.toml")),
     ]
 }

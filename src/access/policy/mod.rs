@@ -5,18 +5,32 @@
 //! wasn't checked first. A [`Policy`] is an immutable value: it is read, checked and self-tested as a whole, and only
 //! then swapped for the one in force. A directory with one fault changes nothing.
 //!
+//! An index finds the rows that can match a question, casbin decides over those, and its answer, which doesn't change
+//! while the policy is in force, is remembered. Conditions (time, source, device, transport) are looked at afresh for
+//! every decision.
+//!
 //! Promised: deny by default; one matching deny outweighs every allow; if several matching rules name workflows, all
 //! of them must be satisfied (demands add up, no rule is a way around another's); an error or a panic is a denial;
 //! every ruling names its rules by file and line, and the policy by its digest.
 //!
-//! Trusted: whoever can write the policy directory. Start with [`Policy::rule`].
+//! Trusted: whoever can write the policy directory. Start with [`Policy::rule_at`].
 
+pub mod conditions;
+mod court;
+pub mod diff;
 pub mod faults;
+mod index;
+pub mod lint;
 pub mod load;
+mod memo;
 mod model;
+pub mod oracle;
 mod roles;
 pub mod rows;
+mod ruling;
 mod shard;
+pub mod trial;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -25,12 +39,17 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use super::names::{NameError, Role, Subject, Tenant};
+use super::names::{NameError, Principal, Role, Subject, Tenant};
 use super::object::{Action, Object};
 use super::workflow::{Reporting, Terms, Workflow, WorkflowName, missing};
+use conditions::{Circumstances, Condition, ConditionName};
+use court::Court;
+pub use court::EnforceError;
 use faults::PolicyFaults;
+use memo::Memo;
 use roles::RoleGraph;
 use rows::{Effect, Rule};
+pub use ruling::{Ruling, Unmet};
 use shard::Shard;
 
 /// SHA-256 over the model, the workflows and all policy files; shown as `sha256:` and 64 hexadecimal digits.
@@ -67,32 +86,38 @@ impl Serialize for PolicyDigest {
     }
 }
 
-/// What policy says to one question. Approvals, locks and tokens are not its business.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ruling {
-    /// Allowed, once every workflow named is satisfied; none named means at once.
-    Allow {
-        /// The allow rules that matched, at least one.
-        rules: Vec<Arc<Rule>>,
-        /// All must be satisfied.
-        workflows: BTreeSet<WorkflowName>,
-    },
-    /// Not allowed.
-    Deny {
-        /// The deny rule, or `None` when no rule allows.
-        rule: Option<Arc<Rule>>,
-        /// Why, in a sentence.
-        why: String,
-    },
+/// The rules that match a question, whatever the circumstances: casbin's answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Matched {
+    /// Every rule that matches, in the order of the files.
+    pub rules: Vec<Arc<Rule>>,
+    /// Whether an allow matches and no deny does, conditions aside.
+    pub allowed: bool,
+}
+
+impl Matched {
+    /// Counts what was found for another name of the same person's.
+    fn add(&mut self, more: &Self) {
+        for rule in &more.rules {
+            if !self.rules.iter().any(|known| Arc::ptr_eq(known, rule)) {
+                self.rules.push(rule.clone());
+            }
+        }
+        let denied = self.rules.iter().any(|rule| rule.effect == Effect::Deny);
+        self.allowed = !self.rules.is_empty() && !denied;
+    }
 }
 
 /// A checked policy; see the module's text for what it promises.
 pub struct Policy {
     digest: PolicyDigest,
     shards: HashMap<(Tenant, Action), Shard>,
+    courts: HashMap<Tenant, Court>,
     roles: BTreeMap<Tenant, RoleGraph>,
     workflows: BTreeMap<WorkflowName, Workflow>,
     reporting: Reporting,
+    conditions: BTreeMap<ConditionName, Arc<Condition>>,
+    memo: Memo,
     rules: usize,
 }
 
@@ -107,13 +132,38 @@ impl Policy {
         self.rules
     }
 
-    /// What policy says when `who` wants `action` on `object` in `tenant`. Pure; never panics.
+    /// All rules, in no order across tenants and actions.
+    pub fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        self.shards.values().flat_map(|shard| shard.rules().iter())
+    }
+
+    /// What policy says when `who` wants `action` on `object` in `tenant` under these circumstances. Pure but for what
+    /// it remembers of casbin; never panics. `claimed` are roles beside those that policy gives, for which an outside
+    /// issuer vouches: each counts as a membership of the person's would.
+    pub fn rule_at(
+        &self,
+        who: &Subject,
+        claimed: &[Role],
+        tenant: &Tenant,
+        object: &Object,
+        action: Action,
+        at: &Circumstances,
+    ) -> Ruling {
+        match self.matched(who, claimed, tenant, object, action) {
+            Ok(matched) => {
+                self.weigh(&matched, Some(at), || format!("no rule allows {who} to {action} {object}"))
+            }
+            Err(error) => Ruling::deny(error.to_string()),
+        }
+    }
+
+    /// What policy says at best: as if every condition that helps held, and none that hurts. Good for what must not
+    /// depend on the moment, such as what a request will need; never for letting somebody in.
     pub fn rule(&self, who: &Subject, tenant: &Tenant, object: &Object, action: Action) -> Ruling {
         self.rule_with(who, &[], tenant, object, action)
     }
 
-    /// The same for somebody who has roles beside those that policy gives: an outside issuer vouches for these. Each counts as
-    /// a membership of the person's would.
+    /// The same for somebody who has roles beside those that policy gives.
     pub fn rule_with(
         &self,
         who: &Subject,
@@ -122,33 +172,79 @@ impl Policy {
         object: &Object,
         action: Action,
     ) -> Ruling {
-        let Some(shard) = self.shards.get(&(tenant.clone(), action)) else {
-            return Ruling::Deny {
-                rule: None,
-                why: format!("no rule of {tenant} allows anyone to {action}"),
-            };
-        };
-        let mut found = match shard.decide(who.as_str(), tenant.as_str(), object, action) {
-            Ok(found) => found,
-            Err(error) => return Ruling::Deny { rule: None, why: error.to_string() },
-        };
-        for role in claimed {
-            match shard.decide(role.as_str(), tenant.as_str(), object, action) {
-                Ok(more) => found.add(more),
-                Err(error) => return Ruling::Deny { rule: None, why: error.to_string() },
+        match self.matched(who, claimed, tenant, object, action) {
+            Ok(matched) => {
+                self.weigh(&matched, None, || format!("no rule allows {who} to {action} {object}"))
             }
+            Err(error) => Ruling::deny(error.to_string()),
         }
-        if let Some(deny) = found.rules.iter().find(|rule| rule.effect == Effect::Deny) {
-            return Ruling::Deny { rule: Some(deny.clone()), why: "a deny rule matches".to_owned() };
-        }
-        if !found.allowed {
-            return Ruling::Deny { rule: None, why: format!("no rule allows {who} to {action} {object}") };
-        }
-        let workflows = found.rules.iter().filter_map(|rule| rule.approval.clone()).collect();
-        Ruling::Allow { rules: found.rules, workflows }
     }
 
-    /// Whether policy allows it without an approval.
+    /// The rules that match, as casbin says.
+    pub(in crate::access) fn matched(
+        &self,
+        who: &Subject,
+        claimed: &[Role],
+        tenant: &Tenant,
+        object: &Object,
+        action: Action,
+    ) -> Result<Arc<Matched>, EnforceError> {
+        let own = self.remembered(Principal::Person(who.clone()), tenant, object, action)?;
+        if claimed.is_empty() {
+            return Ok(own);
+        }
+        let mut all = (*own).clone();
+        for role in claimed {
+            all.add(&*self.remembered(Principal::Role(role.clone()), tenant, object, action)?);
+        }
+        Ok(Arc::new(all))
+    }
+
+    /// The rules that match for a person, or for a role alone: asked once for each question while this policy is in force.
+    fn remembered(
+        &self,
+        who: Principal,
+        tenant: &Tenant,
+        object: &Object,
+        action: Action,
+    ) -> Result<Arc<Matched>, EnforceError> {
+        let question = (who, tenant.clone(), object.clone(), action);
+        if let Some(known) = self.memo.get(&question) {
+            return Ok(known);
+        }
+        let matched = Arc::new(self.ask(&question.0, tenant, object, action)?);
+        // What no row can match costs casbin nothing, and isn't worth a place.
+        if !matched.rules.is_empty() {
+            self.memo.keep(question, &matched);
+        }
+        Ok(matched)
+    }
+
+    /// The same, without what is remembered: the index chooses the rows that can match, casbin decides over them.
+    pub fn ask(
+        &self,
+        who: &Principal,
+        tenant: &Tenant,
+        object: &Object,
+        action: Action,
+    ) -> Result<Matched, EnforceError> {
+        let Some(shard) = self.shards.get(&(tenant.clone(), action)) else { return Ok(Matched::default()) };
+        let held = self.roles.get(tenant).and_then(|graph| graph.of_principal(who)).into_iter().flatten();
+        let principals = std::iter::once(who.as_str()).chain(held.map(Role::as_str));
+        let rules = shard.candidates(principals, object);
+        if rules.is_empty() {
+            return Ok(Matched::default());
+        }
+        let court = self.courts.get(tenant).ok_or(EnforceError::Disagreement)?;
+        let verdict = court.ask((who.as_str(), tenant.as_str(), object.as_str(), action), &rules)?;
+        // The index claims that each of these matches. casbin must say the same, or nobody is let in.
+        if verdict.matched.len() != rules.len() {
+            return Err(EnforceError::Disagreement);
+        }
+        Ok(Matched { rules, allowed: verdict.allowed })
+    }
+
+    /// Whether policy allows it without an approval, at best: see [`Self::rule`].
     pub fn allows(&self, who: &Subject, tenant: &Tenant, object: &Object, action: Action) -> bool {
         self.allows_with(who, &[], tenant, object, action)
     }
@@ -176,7 +272,12 @@ impl Policy {
         let mut roles = self.roles_of(who, tenant);
         for role in claimed {
             roles.extend(
-                self.roles.get(tenant).and_then(|graph| graph.of_role(role)).into_iter().flatten().cloned(),
+                self.roles
+                    .get(tenant)
+                    .and_then(|graph| graph.of_principal(&Principal::Role(role.clone())))
+                    .into_iter()
+                    .flatten()
+                    .cloned(),
             );
             roles.insert(role.clone());
         }
@@ -190,8 +291,33 @@ impl Policy {
 
     /// Every role of every person of a tenant, however they have it.
     pub fn memberships(&self, tenant: &Tenant) -> Vec<(Subject, Role)> {
-        let people = self.roles.get(tenant).into_iter().flat_map(RoleGraph::people);
+        let people = self.people_of(tenant);
         people.flat_map(|(person, roles)| roles.iter().map(|role| (person.clone(), role.clone()))).collect()
+    }
+
+    /// Every tenant of which a rule speaks.
+    pub fn tenants(&self) -> BTreeSet<&Tenant> {
+        self.shards.keys().map(|(tenant, _)| tenant).collect()
+    }
+
+    /// Everybody in a tenant who is named as having a role, with all of their roles.
+    pub fn people_of(&self, tenant: &Tenant) -> impl Iterator<Item = (&Subject, &BTreeSet<Role>)> {
+        self.roles.get(tenant).into_iter().flat_map(RoleGraph::people)
+    }
+
+    /// A condition by its name.
+    pub fn condition(&self, name: &ConditionName) -> Option<&Condition> {
+        self.conditions.get(name).map(Arc::as_ref)
+    }
+
+    /// All conditions.
+    pub fn conditions(&self) -> impl Iterator<Item = &Condition> {
+        self.conditions.values().map(Arc::as_ref)
+    }
+
+    /// All workflows.
+    pub fn workflows(&self) -> impl Iterator<Item = &Workflow> {
+        self.workflows.values()
     }
 
     /// A workflow by its name.

@@ -58,9 +58,9 @@ impl RoleGraph {
         self.reach.get(&Principal::Person(subject.clone()))
     }
 
-    /// Every role that a role brings with it.
-    pub(super) fn of_role(&self, role: &Role) -> Option<&BTreeSet<Role>> {
-        self.reach.get(&Principal::Role(role.clone()))
+    /// Every role of a person or a role.
+    pub(super) fn of_principal(&self, who: &Principal) -> Option<&BTreeSet<Role>> {
+        self.reach.get(who)
     }
 
     /// Every person who has a role.

@@ -5,12 +5,16 @@
 //! one of two shapes, every field is parsed into its type, and every row that isn't is a fault with its line:
 //!
 //! ```text
-//! p, WHO,  TENANT, OBJECTS,  ACTION,  allow|deny, WORKFLOW or -
+//! p, WHO,  TENANT, OBJECTS,  ACTION,  allow|deny, WORKFLOW or -, CONDITIONS
 //! g, WHO,  ROLE,   TENANT
 //! ```
+//!
+//! CONDITIONS joins names of `conditions.toml` by `+`, with `!` before one that must not hold; a row that always speaks
+//! has `-` there, or ends before it.
 
 use std::sync::Arc;
 
+use super::conditions::{MAX_OF_RULE, Wanted};
 use super::faults::{Place, PolicyFaults};
 use crate::access::names::{Principal, Role, Tenant};
 use crate::access::object::{Action, Pattern};
@@ -52,10 +56,20 @@ pub struct Rule {
     pub effect: Effect,
     /// The workflow that must be satisfied first.
     pub approval: Option<WorkflowName>,
+    /// All must hold for the rule to speak; none: it always does.
+    pub conditions: Vec<Wanted>,
     /// Where it stands.
     pub place: Place,
     /// The row as written, for explanations.
     pub text: Arc<str>,
+}
+
+impl Rule {
+    /// Its conditions as the row writes them.
+    pub fn conditions_text(&self) -> String {
+        let names: Vec<String> = self.conditions.iter().map(ToString::to_string).collect();
+        if names.is_empty() { "-".to_owned() } else { names.join("+") }
+    }
 }
 
 /// One `g` row: a person or a role has a role.
@@ -95,12 +109,15 @@ impl Rows {
             let fields: Vec<&str> = line.split(',').map(str::trim).collect();
             match fields.as_slice() {
                 ["p", who, tenant, objects, action, effect, approval] => {
-                    self.rule([who, tenant, objects, action, effect, approval], line, place, faults);
+                    self.rule([who, tenant, objects, action, effect, approval, "-"], line, place, faults);
+                }
+                ["p", who, tenant, objects, action, effect, approval, conditions] => {
+                    self.rule([who, tenant, objects, action, effect, approval, conditions], line, place, faults);
                 }
                 ["g", member, role, tenant] => self.membership([member, role, tenant], place, faults),
                 ["p", ..] => faults.add(
                     place,
-                    format!("a `p` row has 7 fields (p, who, tenant, objects, action, effect, approval or -); this one has {}", fields.len()),
+                    format!("a `p` row has 7 or 8 fields (p, who, tenant, objects, action, effect, approval or -, conditions); this one has {}", fields.len()),
                 ),
                 ["g", ..] => {
                     faults.add(place, format!("a `g` row has 4 fields (g, who, role, tenant); this one has {}", fields.len()));
@@ -110,8 +127,8 @@ impl Rows {
         }
     }
 
-    fn rule(&mut self, fields: [&str; 6], line: &str, place: Place, faults: &mut PolicyFaults) {
-        let [who, tenant, objects, action, effect, approval] = fields;
+    fn rule(&mut self, fields: [&str; 7], line: &str, place: Place, faults: &mut PolicyFaults) {
+        let [who, tenant, objects, action, effect, approval, conditions] = fields;
         let before = faults.count();
         let mut note = |what: String| faults.add(place.clone(), what);
         let who = who.parse::<Principal>().map_err(|e| note(e.to_string())).ok();
@@ -133,6 +150,7 @@ impl Rows {
             "-" => None,
             name => name.parse::<WorkflowName>().map_err(|e| note(format!("{e}; write `-` for none"))).ok(),
         };
+        let conditions = read_conditions(conditions, &mut note);
         let (Some(who), Some(tenant), Some(objects), Some(action), Some(effect)) =
             (who, tenant, objects, action, effect)
         else {
@@ -158,6 +176,7 @@ impl Rows {
                 action,
                 effect,
                 approval,
+                conditions,
                 place,
                 text: line.into(),
             }));
@@ -177,4 +196,24 @@ impl Rows {
         }
         self.memberships.push(Membership { member, role, tenant, place });
     }
+}
+
+fn read_conditions(text: &str, note: &mut impl FnMut(String)) -> Vec<Wanted> {
+    if text == "-" {
+        return Vec::new();
+    }
+    let mut conditions: Vec<Wanted> = Vec::new();
+    for name in text.split('+').map(str::trim) {
+        match name.parse::<Wanted>() {
+            Ok(wanted) if conditions.iter().any(|other| other.name == wanted.name) => {
+                note(format!("condition {} stands twice", wanted.name));
+            }
+            Ok(wanted) => conditions.push(wanted),
+            Err(error) => note(format!("{error}; write `-` for none, and join several by `+`")),
+        }
+    }
+    if conditions.len() > MAX_OF_RULE {
+        note(format!("it names {} conditions; {MAX_OF_RULE} is the most", conditions.len()));
+    }
+    conditions
 }

@@ -3,11 +3,10 @@
 use casbin::{DefaultModel, Model as _};
 
 use super::*;
-use crate::access::object::Object;
 
 const RULE: &str = "p, user:alice, main, tunnel:a*, connect, allow, -";
 
-async fn shard(matcher: &str) -> Shard {
+async fn court(matcher: &str) -> (Court, Vec<Arc<Rule>>) {
     let (_, text) = load::default_files()[0];
     let start = text.find("m = ").unwrap();
     let mut model = DefaultModel::from_str(&format!("{}m = {matcher}", &text[..start])).await.unwrap();
@@ -15,17 +14,21 @@ async fn shard(matcher: &str) -> Shard {
     let (mut rows, mut faults) = (rows::Rows::default(), PolicyFaults::default());
     rows.read("policy.csv", RULE, &mut faults);
     assert_eq!(faults.count(), 0);
-    Shard::build(&model, rows.rules).await.unwrap()
+    (Court::build(&model, []).await.unwrap(), rows.rules)
 }
 
 async fn faults_of_self_test(matcher: &str) -> String {
-    let key = ("main".parse().unwrap(), Action::Connect);
+    let tenant: Tenant = "main".parse().unwrap();
+    let (court, rules) = court(matcher).await;
     let policy = Policy {
         digest: PolicyDigest([0; 32]),
-        shards: HashMap::from([(key, shard(matcher).await)]),
+        shards: HashMap::from([((tenant.clone(), Action::Connect), Shard::new(rules))]),
+        courts: HashMap::from([(tenant, court)]),
         roles: BTreeMap::new(),
         workflows: BTreeMap::new(),
         reporting: Reporting::default(),
+        conditions: BTreeMap::new(),
+        memo: Memo::new(),
         rules: 1,
     };
     let mut faults = PolicyFaults::default();
@@ -35,20 +38,59 @@ async fn faults_of_self_test(matcher: &str) -> String {
 
 #[tokio::test]
 async fn a_panic_while_deciding_is_a_denial() {
-    let shard = shard("keyMatch(r.sub, p.obj)").await;
-    let object: Object = "tunnel:abc".parse().unwrap();
-    let answer = shard.decide("tunnel:é", "main", &object, Action::Connect);
-    assert!(matches!(answer, Err(shard::EnforceError::Panicked)), "{answer:?}");
+    let (court, rules) = court("keyMatch(r.sub, p.obj)").await;
+    let answer = court.ask(("tunnel:é", "main", "tunnel:abc", Action::Connect), &rules);
+    assert!(matches!(answer, Err(EnforceError::Panicked)), "{answer:?}");
     // And the next decision on this thread sees nothing of it.
-    let answer = shard.decide("tunnel:abc", "main", &object, Action::Connect).unwrap();
-    assert_eq!(answer.rules.len(), 1);
+    let answer = court.ask(("tunnel:abc", "main", "tunnel:abc", Action::Connect), &rules).unwrap();
+    assert_eq!(answer.matched, [0]);
 }
 
 #[tokio::test]
 async fn an_error_while_deciding_is_a_denial() {
-    let shard = shard("noSuchFunction(r.sub)").await;
-    let answer = shard.decide("user:alice", "main", &"tunnel:abc".parse().unwrap(), Action::Connect);
-    assert!(matches!(answer, Err(shard::EnforceError::Casbin(_))), "{answer:?}");
+    let (court, rules) = court("noSuchFunction(r.sub)").await;
+    let answer = court.ask(("user:alice", "main", "tunnel:abc", Action::Connect), &rules);
+    assert!(matches!(answer, Err(EnforceError::Casbin(_))), "{answer:?}");
+}
+
+#[tokio::test]
+async fn casbin_is_never_asked_without_rows() {
+    // This matcher would say yes to an empty policy.
+    let (court, rules) = court("r.sub != p.sub").await;
+    assert!(court.ask(("user:bob", "main", "tunnel:abc", Action::Connect), &rules).unwrap().allowed);
+    assert!(!court.ask(("user:bob", "main", "tunnel:abc", Action::Connect), &[]).unwrap().allowed);
+}
+
+#[tokio::test]
+async fn what_is_remembered_has_a_bound_and_belongs_to_one_policy() {
+    let build =
+        || Policy::build_one("p, role:a, main, tunnel:*, connect, allow, -\ng, user:alice, role:a, main");
+    let policy = build().await;
+    let (alice, main): (Subject, Tenant) = ("user:alice".parse().unwrap(), "main".parse().unwrap());
+    let matched = policy.matched(&alice, &[], &main, &"tunnel:a".parse().unwrap(), Action::Connect).unwrap();
+    let again = policy.matched(&alice, &[], &main, &"tunnel:a".parse().unwrap(), Action::Connect).unwrap();
+    assert!(Arc::ptr_eq(&matched, &again));
+    // What no rule speaks of takes no place.
+    let before = policy.memo.len();
+    let _ = policy.matched(
+        &"user:eve".parse().unwrap(),
+        &[],
+        &main,
+        &"tunnel:a".parse().unwrap(),
+        Action::Connect,
+    );
+    assert_eq!(policy.memo.len(), before);
+    for n in 0..memo::MOST + memo::MOST / 4 {
+        let question = (
+            Principal::Person(alice.clone()),
+            main.clone(),
+            format!("tunnel:t{n}").parse().unwrap(),
+            Action::Read,
+        );
+        policy.memo.keep(question, &matched);
+    }
+    assert!(policy.memo.len() <= memo::MOST);
+    assert_eq!(build().await.memo.len(), 0);
 }
 
 #[tokio::test]

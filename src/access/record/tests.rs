@@ -121,10 +121,20 @@ fn fact() -> impl Strategy<Value = Fact> {
         )| match which {
             0 => Fact::TokenIssued {
                 token,
-                purpose: if minutes % 2 == 0 { Purpose::Access } else { Purpose::Join },
+                purpose: [Purpose::Access, Purpose::Session, Purpose::Join][minutes as usize % 3],
                 subject,
                 tenant,
                 expires: ends,
+                sign_in: (minutes % 3 == 1).then(|| SignIn {
+                    with: match previous {
+                        None => BegunWith::Token(token),
+                        Some(_) => BegunWith::Outside(Outside {
+                            token,
+                            key: fewer.map(|_| "0a".repeat(16).parse().unwrap()),
+                        }),
+                    },
+                    claimed: roles,
+                }),
                 scope: if previous.is_some() { Scope::only(&object, action) } else { Scope::whole() },
                 by,
             },

@@ -91,6 +91,7 @@ impl State {
                 lock.reason = lock.reason.take().map(|_| Reason::erased());
             }
         }
+        self.forget_in_proposal(person, &nobody);
         for share in self.shares.values_mut() {
             forget_in_share(share, person, &nobody);
         }

@@ -7,6 +7,7 @@
 mod erasure;
 mod glass;
 mod grant;
+mod proposal;
 mod request;
 mod review;
 mod share;
@@ -14,11 +15,12 @@ mod standing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sallyport_audit::KeyId;
 
 pub use glass::{Glass, GlassReview, Verdict};
 pub use grant::{Grant, GrantStatus};
+pub use proposal::Proposal;
 pub use request::{Approval, Denial, Request, RequestStatus};
 pub use review::{Holding, Review, ReviewDecision, ReviewEnd, ReviewItem};
 pub(in crate::access) use review::{digest, population};
@@ -43,6 +45,8 @@ pub struct State {
     requests: BTreeMap<RequestId, Request>,
     grants: BTreeMap<GrantId, Grant>,
     tokens: BTreeMap<TokenId, Token>,
+    /// Tokens that are sessions in browsers, by their end: they come and go all day.
+    sessions: BTreeSet<(Timestamp, TokenId)>,
     devices: BTreeMap<DeviceId, Device>,
     /// Client certificates that were revoked, and when.
     certificates: BTreeMap<CertificateId, Timestamp>,
@@ -72,6 +76,9 @@ pub struct State {
     /// Requests that wait, by who asked.
     pending: HashMap<(Tenant, Subject), BTreeSet<RequestId>>,
     policy: Option<PolicyDigest>,
+    proposal: Option<Proposal>,
+    /// Approved by two, and not in force yet.
+    approved_policy: Option<PolicyDigest>,
     /// The keys of other issuers that count.
     issuers: BTreeMap<IssuerName, BTreeSet<KeyPrint>>,
     /// Other issuers' tokens that were revoked here, and when.
@@ -84,7 +91,11 @@ impl State {
     /// Folds one fact in.
     pub fn apply(&mut self, stamp: Stamp, fact: &Fact) {
         match fact {
-            Fact::TokenIssued { token, purpose, subject, tenant, expires, scope, by: _ } => {
+            Fact::TokenIssued { token, purpose, subject, tenant, expires, scope, sign_in, by: _ } => {
+                self.forget_sessions(stamp.time);
+                if *purpose == Purpose::Session {
+                    self.sessions.insert((*expires, *token));
+                }
                 let (subject, tenant) = (subject.clone(), tenant.clone());
                 let issued = Token {
                     id: *token,
@@ -96,6 +107,7 @@ impl State {
                     revoked: None,
                     spent: None,
                     scope: scope.clone(),
+                    sign_in: sign_in.clone(),
                 };
                 self.tokens.entry(*token).or_insert(issued);
             }
@@ -188,10 +200,21 @@ impl State {
             Fact::Unlocked { target, tenant, .. } => {
                 self.locks.remove(&(tenant.clone(), target.clone()));
             }
-            Fact::PolicyLoaded { digest, .. } => self.policy = Some(*digest),
+            Fact::PolicyLoaded { digest, .. } => self.policy_loaded(*digest),
+            Fact::PolicyProposed { .. } => self.proposed(stamp, fact),
+            Fact::PolicyApproved { digest, by, .. } => self.policy_approved(*digest, by),
             Fact::LedgerResumed { tokens_kept } => self.resumed(stamp, *tokens_kept),
             Fact::Erased { key, .. } => self.erased(stamp, *key),
             Fact::PolicyRefused { .. } | Fact::Refused(_) => {}
+        }
+    }
+
+    /// Sessions that ended a day ago can't matter to anybody any more, and there would be more of them every day.
+    fn forget_sessions(&mut self, now: Timestamp) {
+        let before = now.saturating_sub(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN);
+        while let Some((end, token)) = self.sessions.first().copied().filter(|(end, _)| *end < before) {
+            self.sessions.remove(&(end, token));
+            self.tokens.remove(&token);
         }
     }
 

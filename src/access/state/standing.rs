@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::access::device::DeviceId;
+use crate::access::fact::SignIn;
 use crate::access::ids::TokenId;
 use crate::access::lock::LockTarget;
 use crate::access::names::{Subject, Tenant};
@@ -32,6 +33,9 @@ pub struct Token {
     pub spent: Option<DeviceId>,
     /// What it covers of what its person may do.
     pub scope: Scope,
+    /// What stands behind it, if it is a session in a browser.
+    #[serde(skip)]
+    pub sign_in: Option<SignIn>,
 }
 
 /// A lock: who may not, or what may not be used.

@@ -29,6 +29,7 @@ fn token(n: u8) -> Fact {
         tenant: "main".parse().unwrap(),
         expires: stamp(1_000_000).time,
         scope: Scope::whole(),
+        sign_in: None,
         by: Actor::Operator,
     }
 }
@@ -203,6 +204,7 @@ fn a_token_is_issued_once_and_revoked_for_good() {
         tenant: "main".parse().unwrap(),
         expires: stamp(300).time,
         scope: Scope::whole(),
+        sign_in: None,
         by: Actor::Operator,
     };
     let revoke = Fact::TokenRevoked {

@@ -188,6 +188,25 @@ async fn trap_8_a_cached_answer_outlives_its_time_but_ours_asks_each_time() {
     assert!(matches!(world.connect(&visitor, "demo"), Decision::Allowed(_)));
     world.clock.forward(SignedDuration::from_secs(1));
     assert!(matches!(world.connect(&visitor, "demo"), Decision::NeedsApproval { .. }));
+
+    // What we remember is which rows match, never whether they hold: a window closes between two questions.
+    let files = [
+        default_files()[0],
+        ("approvals.toml", ""),
+        ("conditions.toml", "[condition.hours]\nfrom = \"08:00\"\nuntil = \"18:00\"\n"),
+        ("policy.csv", "p, user:alice, main, tunnel:demo, connect, allow, -, hours"),
+    ];
+    let ours = Policy::build(&policy::load::Sources::new(files)).await.unwrap();
+    let allowed = |at: &str| {
+        let at = policy::conditions::Circumstances::at(at.parse().unwrap());
+        let ruling = ours.rule_at(&user("alice"), &[], &main_tenant(), &object("demo"), Action::Connect, &at);
+        matches!(ruling, policy::Ruling::Allow { .. })
+    };
+    assert!(
+        allowed("2026-11-27T17:59:59Z")
+            && !allowed("2026-11-27T18:00:00Z")
+            && allowed("2026-11-28T08:00:00Z")
+    );
 }
 
 #[tokio::test]
@@ -199,11 +218,35 @@ async fn trap_9_short_and_unknown_rows_are_dropped_but_ours_are_faults_with_thei
     assert!(bare(BARE, long).await.enforce(("alice", "vault", "read")).is_err());
 
     let rows = format!(
-        "{ONE_RULE}\np, user:alice, main, tunnel:demo, connect, allow\nq, user:alice\n{ONE_RULE}, extra\ng, user:alice, role:x\n\"p\", user:a, main, tunnel:demo, connect, allow, -"
+        "{ONE_RULE}\np, user:alice, main, tunnel:demo, connect, allow\nq, user:alice\n{ONE_RULE}, -, extra\ng, user:alice, role:x\n\"p\", user:a, main, tunnel:demo, connect, allow, -"
     );
     let faults = policy(&rows, "").await.unwrap_err();
     let lines: Vec<u32> = faults.faults().iter().map(|fault| fault.place.line).collect();
     assert_eq!(lines, [2, 3, 4, 5, 6]);
+}
+
+#[tokio::test]
+async fn trap_9b_a_number_in_the_matcher_overflows_without_a_word_but_ours_knows_no_numbers() {
+    let model = BARE.replace("g(r.sub, p.sub) && r.obj == p.obj && r.act == p.act", "2147483647 + 1 > 0");
+    let enforcer = bare(&model, "p, alice, vault, read, allow\n").await;
+    // Wrong in a release, a panic in a debug build; never the yes that arithmetic would have.
+    let answer = catch_unwind(AssertUnwindSafe(|| enforcer.enforce(("alice", "vault", "read"))));
+    assert!(!matches!(answer, Ok(Ok(true))));
+
+    let changed = guarded_model("r.dom == p.dom", "r.dom == p.dom && 2147483647 + 1 > 0");
+    assert!(policy_with_model(&changed, ONE_RULE, "").await.is_err());
+    // Times are values of their own type: past the end of 32 bits, windows go on.
+    let late: Timestamp = "2040-06-01T10:00:00Z".parse().unwrap();
+    let files = [
+        default_files()[0],
+        ("approvals.toml", ""),
+        ("conditions.toml", "[condition.hours]\nfrom = \"08:00\"\nuntil = \"18:00\"\n"),
+        ("policy.csv", "p, user:alice, main, tunnel:demo, connect, allow, -, hours"),
+    ];
+    let ours = Policy::build(&policy::load::Sources::new(files)).await.unwrap();
+    let at = policy::conditions::Circumstances::at(late);
+    let ruling = ours.rule_at(&user("alice"), &[], &main_tenant(), &object("demo"), Action::Connect, &at);
+    assert!(matches!(ruling, policy::Ruling::Allow { .. }));
 }
 
 #[tokio::test]

@@ -1,13 +1,12 @@
-//! Every policy that comes with the program is loaded and asked what its own text promises.
-//!
-//! A directory of `policies/examples` holds the files of a policy and `expect.txt`, one question a line:
-//! `WHO TENANT ACTION OBJECT allow|deny|needs WORKFLOW[+WORKFLOW…]`.
+//! Every policy that comes with the program is checked, and asked what its own tests say.
 
-use super::policy::{Ruling, load::Sources};
+use super::policy::load::Sources;
+use super::policy::oracle::Oracle;
+use super::policy::{lint, trial};
 use super::*;
 
 #[tokio::test]
-async fn every_example_is_a_good_policy_and_does_what_it_says() {
+async fn every_example_is_a_good_policy_and_passes_its_own_tests() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/examples");
     let mut seen = 0;
     for entry in std::fs::read_dir(&examples).unwrap() {
@@ -17,32 +16,59 @@ async fn every_example_is_a_good_policy_and_does_what_it_says() {
         }
         seen += 1;
         let name = directory.display();
-        let policy = match Policy::load(&directory).await {
-            Ok(policy) => policy,
-            Err(faults) => panic!("{name}: {faults}"),
-        };
-        let questions = std::fs::read_to_string(directory.join("expect.txt")).unwrap();
-        let mut asked = 0;
-        for line in questions.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
-        {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            let [who, tenant, action, on, answer @ ..] = words.as_slice() else { panic!("{name}: {line}") };
-            let (who, tenant) = (who.parse().unwrap(), tenant.parse().unwrap());
-            let ruling = policy.rule(&who, &tenant, &on.parse().unwrap(), action.parse().unwrap());
-            let found = match ruling {
-                Ruling::Deny { .. } => "deny".to_owned(),
-                Ruling::Allow { workflows, .. } if workflows.is_empty() => "allow".to_owned(),
-                Ruling::Allow { workflows, .. } => {
-                    let names: Vec<&str> = workflows.iter().map(WorkflowName::as_str).collect();
-                    format!("needs {}", names.join("+"))
-                }
-            };
-            assert_eq!(found, answer.join(" "), "{name}: {line}");
-            asked += 1;
+        let sources = Sources::read(&directory).unwrap();
+        let (policy, findings) = lint::check(&sources, start()).await;
+        assert!(findings.is_empty(), "{name}: {findings:#?}");
+        let (policy, oracle) = (policy.unwrap(), Oracle::build(&sources).await.unwrap());
+        let text = std::fs::read_to_string(directory.join(trial::TESTS_FILE)).unwrap();
+        let trials = trial::read(&text, start()).unwrap();
+        assert!(trials.len() >= 12, "{name}: it asks too little");
+        for outcome in trials.iter().map(|trial| trial.run(&policy, &oracle)) {
+            assert!(outcome.passed, "{name}: {outcome:#?}");
         }
-        assert!(asked >= 5, "{name}: expect.txt asks too little");
     }
     assert!(seen >= 3, "the examples are gone");
+}
+
+#[tokio::test]
+async fn a_test_that_fails_names_the_rule_that_decided() {
+    let policy = policy("p, role:a, main, tunnel:*, connect, allow, -\ng, user:alice, role:a, main\n", "")
+        .await
+        .unwrap();
+    let sources = Sources::new([
+        default_files()[0],
+        ("approvals.toml", ""),
+        ("policy.csv", "p, role:a, main, tunnel:*, connect, allow, -\ng, user:alice, role:a, main\n"),
+    ]);
+    let oracle = Oracle::build(&sources).await.unwrap();
+    let test = |more: &str| {
+        let text = format!(
+            "[defaults]\ntenant = \"main\"\n\n[[test]]\nname = \"x\"\nwho = \"user:alice\"\naction = \"connect\"\nobject = \"tunnel:demo\"\n{more}\n"
+        );
+        trial::read(&text, start()).unwrap()[0].run(&policy, &oracle)
+    };
+    assert!(test("expect = \"allow\"\nrule = \"policy.csv:1\"").passed);
+    let failed = test("expect = \"deny\"");
+    assert!(!failed.passed);
+    assert_eq!((failed.line, failed.found.as_str()), (4, "allow"));
+    assert_eq!(failed.rules, ["policy.csv:1: p, role:a, main, tunnel:*, connect, allow, -"]);
+    assert!(!test("expect = \"allow\"\nrule = \"policy.csv:2\"").passed);
+    assert!(!test("expect = \"allow\"\ncondition = \"hours\"").passed);
+    assert!(!test("expect = \"needs one\"").passed);
+}
+
+#[tokio::test]
+async fn a_file_of_tests_that_is_wrong_is_told_with_lines() {
+    let told = trial::read(
+        "[[test]]\nwho = \"user:alice\"\naction = \"connect\"\nobject = \"tunnel:demo\"\nexpect = \"allow\"\n\n\
+         [[test]]\ntenant = \"main\"\nwho = \"alice\"\naction = \"connect\"\nobject = \"tunnel:demo\"\nexpect = \"yes\"\n",
+        start(),
+    );
+    let told = told.unwrap_err().join("\n");
+    assert!(told.contains("tests.toml:1: tenant: name it"), "{told}");
+    assert!(told.contains("tests.toml:7: who: "), "{told}");
+    assert!(trial::read("", start()).is_err());
+    assert!(trial::read("[[test]]\nwhom = \"user:a\"\n", start()).unwrap_err()[0].starts_with("tests.toml:"));
 }
 
 #[tokio::test]

@@ -2,16 +2,21 @@
 
 mod algebra;
 mod approvals;
+mod browsers;
 mod casbin_traps;
 mod certificates;
+mod conditions;
 mod devices;
 mod examples;
 mod faults_of_policy;
 mod glass;
+mod index_and_oracle;
 mod outsiders;
 mod over_the_ledger;
 mod permits;
+mod policy_change;
 mod reference_model;
+mod replays;
 mod reviews;
 mod session_life;
 mod sharing;
@@ -168,14 +173,27 @@ impl World {
         Self { access, clock, keys, log, directory }
     }
 
+    pub(super) async fn with_conditions(rows: &str, workflows: &str, conditions: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        write_policy(directory.path(), rows, workflows);
+        std::fs::write(directory.path().join("conditions.toml"), conditions).unwrap();
+        let (clock, keys) = (HandClock::new(), MemoryKeys::new());
+        let log = MemoryLog::new(clock.clone());
+        let access = Self::open(&directory, &log, &keys, &clock).await.unwrap();
+        Self { access, clock, keys, log, directory }
+    }
+
     pub(super) async fn open(
         directory: &tempfile::TempDir,
         log: &MemoryLog,
         keys: &Arc<MemoryKeys>,
         clock: &Arc<HandClock>,
     ) -> Result<Access, AccessError> {
-        let options =
-            AccessOptions { policy_directory: directory.path().to_owned(), issuer: ISSUER.to_owned() };
+        let options = AccessOptions {
+            policy_directory: directory.path().to_owned(),
+            issuer: ISSUER.to_owned(),
+            policy_change: PolicyChange::Reload,
+        };
         Access::open(options, Arc::new(log.clone()), keys.clone(), clock.clone()).await
     }
 

@@ -23,8 +23,11 @@ async fn a_restart_over_the_real_ledger_gives_exactly_the_same_state() {
     let (ledger_directory, policy_directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     write_policy(policy_directory.path(), TEAM, WORKFLOWS);
     let (keys, clock) = (MemoryKeys::new(), HandClock::new());
-    let options =
-        AccessOptions { policy_directory: policy_directory.path().to_owned(), issuer: ISSUER.to_owned() };
+    let options = AccessOptions {
+        policy_directory: policy_directory.path().to_owned(),
+        issuer: ISSUER.to_owned(),
+        policy_change: PolicyChange::Reload,
+    };
 
     let ledger = open_ledger(ledger_directory.path());
     let access =
@@ -79,8 +82,11 @@ async fn a_revocation_that_was_lost_with_the_end_of_the_ledger_still_holds_after
             (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         write_policy(policy_directory.path(), TEAM, WORKFLOWS);
         let (keys, clock) = (MemoryKeys::new(), HandClock::new());
-        let options =
-            AccessOptions { policy_directory: policy_directory.path().to_owned(), issuer: ISSUER.to_owned() };
+        let options = AccessOptions {
+            policy_directory: policy_directory.path().to_owned(),
+            issuer: ISSUER.to_owned(),
+            policy_change: PolicyChange::Reload,
+        };
         let ledger = open_ledger(ledger_directory.path());
         let access = Access::open(options.clone(), Arc::new(ledger.clone()), keys.clone(), clock.clone())
             .await
@@ -128,8 +134,11 @@ async fn an_erased_person_has_nothing_and_what_they_approved_stays_before_and_af
     let (ledger_directory, policy_directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     write_policy(policy_directory.path(), TEAM, WORKFLOWS);
     let (keys, clock, vault) = (MemoryKeys::new(), HandClock::new(), ErasingVault::default());
-    let options =
-        AccessOptions { policy_directory: policy_directory.path().to_owned(), issuer: ISSUER.to_owned() };
+    let options = AccessOptions {
+        policy_directory: policy_directory.path().to_owned(),
+        issuer: ISSUER.to_owned(),
+        policy_change: PolicyChange::Reload,
+    };
     let ledger = open_with(ledger_directory.path(), Arc::new(vault.clone()));
     let access =
         Access::open(options.clone(), Arc::new(ledger.clone()), keys.clone(), clock.clone()).await.unwrap();

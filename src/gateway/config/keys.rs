@@ -183,6 +183,18 @@ pub const KEYS: &[Key] = &[
         "What becomes of open sessions when the HSM goes down: `keep` (they go on, and what they do is recorded when it can be signed) or `end`. New ones get 503 either way.",
     ),
     key(
+        "keys.worker",
+        Some("false"),
+        "true",
+        "Whether the provider runs in a process of its own (`sallyportd hsm-worker`, which the gateway starts and starts again): a crash in the token's module is an outage then, and not the end of the gateway. What it costs: `make bench-crypto`.",
+    ),
+    key(
+        "keys.core_dumps",
+        Some("false"),
+        "true",
+        "Whether a crash of the gateway may leave its memory in a core dump, and other processes of its user may read it. With `false` debuggers need root.",
+    ),
+    key(
         "keys.tls_max_age_days",
         Some("365"),
         "90",
@@ -373,7 +385,13 @@ pub const KEYS: &[Key] = &[
         "access.policy_directory",
         Some("\"policies\""),
         "\"/etc/sallyport/policies\"",
-        "Folder with `model.conf`, `policy.csv` and `approvals.toml`.",
+        "Folder with `model.conf`, `approvals.toml`, one or more `*.csv` and, if rules name conditions, `conditions.toml`.",
+    ),
+    key(
+        "access.policy_change",
+        Some("\"reload\""),
+        "\"second-person\"",
+        "How a changed policy comes into force: `reload` (one admin reloads it, a start takes what the folder holds) or `second-person` (one admin proposes it, another approves exactly those bytes; reloads and starts with others are refused).",
     ),
     key("access.tenant", Some("\"main\""), "\"main\"", "The tenant to which tunnels of this gateway belong."),
     key(
@@ -471,6 +489,24 @@ pub const KEYS: &[Key] = &[
         Some("256"),
         "64",
         "Open connections of one address (1 to 1000000).",
+    ),
+    key(
+        "limits.sessions_per_user",
+        Some("256"),
+        "20",
+        "Open sessions of one user, over all tunnels (1 to 1000000); one more gets 429. Visitors without a token are not counted: `limits.connections_per_address` bounds them.",
+    ),
+    key(
+        "limits.api_per_user",
+        Some("100"),
+        "100",
+        "Calls of the admin API that one user may make in a minute (0 to 1000000); one more gets 429. 0 is any number.",
+    ),
+    key(
+        "limits.api_per_address",
+        Some("300"),
+        "300",
+        "Calls of the admin API that may come from one address in a minute (0 to 1000000), whoever makes them. 0 is any number.",
     ),
     key("limits.tls_handshake_secs", Some("10"), "10", "Time for a TLS handshake, in seconds (1 to 120)."),
     key(
@@ -683,7 +719,7 @@ pub const ISSUER_KEYS: &[Key] = &[
         "client_id",
         None,
         "\"sallyport\"",
-        "Offers signing in with a browser (OpenID Connect): what the issuer calls the gateway. The address to be allowed there is `https://DOMAIN/sign-in/callback`.",
+        "Offers signing in with a browser (OpenID Connect): what the issuer calls the gateway. The address to be allowed there is `https://DOMAIN/oidc/callback`.",
     ),
     key(
         "client_secret_file",

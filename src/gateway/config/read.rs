@@ -2,6 +2,7 @@
 //! faults are found in one go.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use super::settings::{
 };
 use super::tls::{NamedCertificate, read_tls};
 use super::witnesses::{WitnessSettings, read_witnessing};
+use crate::access::PolicyChange;
 use crate::tunnel::Suite;
 
 /// How many sessions and other records may wait for a signer that is away: some seconds of a busy gateway.
@@ -55,6 +57,8 @@ pub(super) fn read(
     let key_timeout = reader.number("keys.timeout_ms", 100, 60_000).map(Duration::from_millis);
     let max_age = read_max_age(reader);
     let on_down = reader.word("keys.on_down", &[("keep", OnDown::Keep), ("end", OnDown::End)]);
+    let worker = reader.parse("keys.worker", Ok::<bool, String>);
+    let core_dumps = reader.parse("keys.core_dumps", Ok::<bool, String>);
     let lends = reader.word("ledger.delegate", &[("off", false), ("on", true)]);
     let lending = read_lending(reader);
     let ledger_directory = path(reader, "ledger.directory", state);
@@ -68,10 +72,7 @@ pub(super) fn read(
         reader.number("ledger.scrub_hours", 1, 8760).map(|hours| Duration::from_secs(hours * 3600));
     let scrub_bytes = reader.number("ledger.scrub_mib_per_sec", 1, 10_000).map(|mib| mib << 20);
     let witnesses = read_witnessing(reader, witnesses);
-    let policy_directory = path(reader, "access.policy_directory", state);
-    let tenant = reader.parse("access.tenant", |text: String| parse_word(text, 64));
-    let token_life =
-        reader.number("access.token_hours", 1, 8760).map(|hours| Duration::from_secs(hours * 3600));
+    let access = read_access(reader, state);
     let identity = read_identity(reader, state, issuers);
     let max_per_user = count(reader.number("tunnels.max_per_user", 1, 10_000));
     let heartbeat = seconds(reader.number("tunnels.heartbeat_secs", 1, 300));
@@ -84,6 +85,13 @@ pub(super) fn read(
     let tcp_ports = reader.parse("tunnels.tcp_ports", |text: String| parse_ports(&text));
     let connections = count(reader.number("limits.connections", 1, 1_000_000));
     let per_address = count(reader.number("limits.connections_per_address", 1, 1_000_000));
+    let sessions_per_user = count(reader.number("limits.sessions_per_user", 1, 1_000_000));
+    let mut per_minute = |path| {
+        let number = reader.number(path, 0, 1_000_000)?;
+        Some(u32::try_from(number).ok().and_then(NonZeroU32::new))
+    };
+    let api_per_user = per_minute("limits.api_per_user");
+    let api_per_address = per_minute("limits.api_per_address");
     let tls_handshake = seconds(reader.number("limits.tls_handshake_secs", 1, 120));
     let header = seconds(reader.number("limits.header_secs", 1, 120));
     let header_bytes = count(reader.number("limits.header_bytes", 8192, 1_048_576));
@@ -113,6 +121,8 @@ pub(super) fn read(
             timeout: key_timeout?,
             max_age: max_age?,
             on_down: on_down?,
+            worker: worker?,
+            core_dumps: core_dumps?,
         },
         ledger: Ledger {
             directory: ledger_directory?,
@@ -129,7 +139,7 @@ pub(super) fn read(
             witnesses: witnesses?,
         },
         retention: retention?,
-        access: Access { policy_directory: policy_directory?, tenant: tenant?, token_life: token_life? },
+        access: access?,
         identity: identity?,
         tunnels: Tunnels {
             max_per_user: max_per_user?,
@@ -143,6 +153,9 @@ pub(super) fn read(
         limits: Limits {
             connections: connections?,
             connections_per_address: per_address?,
+            sessions_per_user: sessions_per_user?,
+            api_per_user: api_per_user?,
+            api_per_address: api_per_address?,
             tls_handshake: tls_handshake?,
             header: header?,
             header_bytes: header_bytes?,
@@ -164,6 +177,21 @@ const SUITES: &[(&str, &[Suite])] = &[
     ("aes256gcm", &[Suite::XWingEd25519MlDsa65Aes256Gcm]),
     ("chacha20poly1305", &[Suite::XWingEd25519MlDsa65ChaCha20Poly1305]),
 ];
+
+fn read_access(reader: &mut Reader<'_>, state: &Path) -> Option<Access> {
+    let policy_directory = path(reader, "access.policy_directory", state);
+    let words = [("reload", PolicyChange::Reload), ("second-person", PolicyChange::SecondPerson)];
+    let policy_change = reader.word("access.policy_change", &words);
+    let tenant = reader.parse("access.tenant", |text: String| parse_word(text, 64));
+    let token_life =
+        reader.number("access.token_hours", 1, 8760).map(|hours| Duration::from_secs(hours * 3600));
+    Some(Access {
+        policy_directory: policy_directory?,
+        policy_change: policy_change?,
+        tenant: tenant?,
+        token_life: token_life?,
+    })
+}
 
 fn read_retention(reader: &mut Reader<'_>, state: &Path) -> Option<Retention> {
     let list = |text: String| -> Vec<String> {

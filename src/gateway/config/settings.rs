@@ -1,6 +1,7 @@
 //! The settings as types that cannot be wrong. `keys.rs` says what each means; nothing after this asks whether it makes sense.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use super::archive::ArchivePlace;
 use super::identity::Identity;
 use super::tls::Tls;
 use super::witnesses::Witnesses;
+use crate::access::PolicyChange;
 
 /// A configuration that passed every check.
 #[derive(Debug, Clone)]
@@ -74,6 +76,10 @@ pub struct Keys {
     pub max_age: MaxAge,
     /// What becomes of open sessions while the provider is down.
     pub on_down: OnDown,
+    /// Whether the provider is in a process of its own.
+    pub worker: bool,
+    /// Whether this process's memory may be dumped.
+    pub core_dumps: bool,
 }
 
 /// What becomes of open sessions while the key provider is down.
@@ -154,6 +160,8 @@ pub struct Retention {
 pub struct Access {
     /// Folder of model, policy and approvals.
     pub policy_directory: PathBuf,
+    /// Whether one admin changes the policy, or two.
+    pub policy_change: PolicyChange,
     /// Tenant of this gateway's tunnels.
     pub tenant: String,
     /// Default life of an issued token.
@@ -186,6 +194,12 @@ pub struct Limits {
     pub connections: usize,
     /// Connections of one address.
     pub connections_per_address: usize,
+    /// Sessions of one user.
+    pub sessions_per_user: usize,
+    /// API calls of one user in a minute; `None` is any number.
+    pub api_per_user: Option<NonZeroU32>,
+    /// API calls from one address in a minute; `None` is any number.
+    pub api_per_address: Option<NonZeroU32>,
     /// Time for TLS.
     pub tls_handshake: Duration,
     /// Time for a request head.

@@ -45,8 +45,11 @@ pub(super) struct Controller {
     tenant: Tenant,
     timeout: Duration,
     remember: Duration,
-    known: Mutex<HashMap<[u8; 32], (Instant, Result<Vouched, AuthError>)>>,
+    known: Mutex<Known>,
 }
+
+/// What was answered, until when, by the digest of the token.
+type Known = HashMap<[u8; 32], (Instant, Result<Vouched, AuthError>)>;
 
 #[derive(Deserialize)]
 struct Answer {
@@ -104,7 +107,7 @@ impl Controller {
         // What can't be reached says nothing, and is not remembered.
         let answer = match self.question(credential).await {
             Err(AuthError::VoucherAway) => return Err(AuthError::VoucherAway),
-            Ok(answer) => self.read(answer, digest, now),
+            Ok(answer) => self.read(&answer, digest, now),
             Err(error) => Err(error),
         };
         let mut known = self.known();
@@ -142,7 +145,7 @@ impl Controller {
         }
     }
 
-    fn read(&self, answer: Answer, digest: [u8; 32], now: Timestamp) -> Result<Vouched, AuthError> {
+    fn read(&self, answer: &Answer, digest: [u8; 32], now: Timestamp) -> Result<Vouched, AuthError> {
         let subject: Subject = answer
             .subject
             .parse()
@@ -163,7 +166,7 @@ impl Controller {
         Ok(Vouched { subject, tenant: self.tenant.clone(), roles, proof, expires })
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], (Instant, Result<Vouched, AuthError>)>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         // Only inserted into and removed from: a panic elsewhere leaves it whole.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

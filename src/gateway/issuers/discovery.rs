@@ -19,12 +19,16 @@ pub(super) const MOST: usize = 256 << 10;
 #[derive(Debug, Clone)]
 pub(super) struct Discovered {
     pub(super) jwks_uri: ServerUrl,
+    pub(super) authorization_endpoint: String,
+    pub(super) token_endpoint: ServerUrl,
 }
 
 #[derive(Deserialize)]
 struct Document {
     issuer: String,
     jwks_uri: String,
+    authorization_endpoint: String,
+    token_endpoint: String,
 }
 
 /// Asks for the discovery document, which must be of exactly this issuer (section 4.3).
@@ -36,7 +40,13 @@ pub(super) async fn discover(server: &Server, issuer: &str) -> Result<Discovered
     if said.issuer != issuer {
         return Err("its discovery document is of another issuer".to_owned());
     }
-    Ok(Discovered { jwks_uri: ServerUrl::parse(&said.jwks_uri)? })
+    // Held against the same rule as the others: a browser is sent there.
+    ServerUrl::parse(&said.authorization_endpoint)?;
+    Ok(Discovered {
+        jwks_uri: ServerUrl::parse(&said.jwks_uri)?,
+        authorization_endpoint: said.authorization_endpoint,
+        token_endpoint: ServerUrl::parse(&said.token_endpoint)?,
+    })
 }
 
 /// One document.

@@ -133,16 +133,17 @@ impl Keeper {
         }
     }
 
-    /// Whether a token of this issuer's proves somebody.
-    pub(super) async fn verify(
+    /// Whether a token of this issuer's proves somebody. `issuer` is it, as it knows us in another way if need be.
+    pub(super) async fn verify_as(
         &self,
+        issuer: &Issuer,
         all: &Issuers,
         token: &str,
         nonce: Option<&str>,
         now: Timestamp,
     ) -> Result<Vouched, AuthError> {
         let begun = clock::monotonic();
-        let verify = || self.issuer.verify(all, &self.keys(), token, nonce, now);
+        let verify = || issuer.verify(all, &self.keys(), token, nonce, now);
         match verify() {
             Err(AuthError::OtherKey) if !matches!(self.source, Source::File) => {
                 if let Err(why) = self.renew(Some(begun)).await {

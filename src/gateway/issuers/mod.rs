@@ -7,6 +7,7 @@
 mod controller;
 mod discovery;
 mod keys;
+mod sign_in;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,24 +19,31 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
-use super::config::{Identity as Settings, IssuerSettings};
+use super::config::{Identity as Settings, IssuerSettings, SignInSettings};
 use super::parts::GatewayError;
 use crate::access::issuer::{Algorithm, issuer_of};
 use crate::access::{Access, AuthError, IssuerName, Issuers, Subject, Tenant, Vouched, Vouchers};
+use crate::edge::Providers;
 
 use controller::Controller;
 use keys::Keeper;
+use sign_in::{Provider, SignInDesk};
 
 /// All who vouch.
 pub(super) struct Outsiders {
     issuers: Issuers,
     keepers: Vec<Arc<Keeper>>,
     controller: Option<Controller>,
+    desk: Option<Arc<SignInDesk>>,
 }
 
 impl Outsiders {
     /// Those of the configuration; key files are read here. `None` if nobody is configured.
-    pub(super) fn open(settings: &Settings, tenant: &Tenant) -> Result<Option<Arc<Self>>, GatewayError> {
+    pub(super) fn open(
+        settings: &Settings,
+        tenant: &Tenant,
+        redirect: &str,
+    ) -> Result<Option<Arc<Self>>, GatewayError> {
         if settings.issuers.is_empty() && settings.controller.is_none() {
             return Ok(None);
         }
@@ -45,9 +53,23 @@ impl Outsiders {
             warn!(issuer = %issuer.name, "HS256: whoever can check this issuer's tokens can make them; prefer ES256");
         }
         let keeper = |(issuer, settings): (_, &IssuerSettings)| Keeper::open(issuer, settings).map(Arc::new);
-        let keepers = issuers.iter().cloned().zip(&settings.issuers).map(keeper).collect::<Result<_, _>>()?;
+        let keepers: Vec<Arc<Keeper>> =
+            issuers.iter().cloned().zip(&settings.issuers).map(keeper).collect::<Result<_, _>>()?;
         let controller = settings.controller.as_ref().map(|one| Controller::open(one, tenant)).transpose()?;
-        Ok(Some(Arc::new(Self { issuers, keepers, controller })))
+        let provider = |(keeper, all): (&Arc<Keeper>, &IssuerSettings)| {
+            let provider = |sign_in: &SignInSettings| Provider::open(keeper, all, sign_in, redirect);
+            all.sign_in.as_ref().map(provider).transpose()
+        };
+        let providers = keepers.iter().zip(&settings.issuers).map(provider).collect::<Result<Vec<_>, _>>()?;
+        let providers: Vec<Provider> = providers.into_iter().flatten().collect();
+        let desk =
+            (!providers.is_empty()).then(|| Arc::new(SignInDesk { issuers: issuers.clone(), providers }));
+        Ok(Some(Arc::new(Self { issuers, keepers, controller, desk })))
+    }
+
+    /// Where people sign in with a browser.
+    pub(super) fn desk(&self) -> Option<Arc<dyn Providers>> {
+        self.desk.clone().map(|desk| desk as Arc<dyn Providers>)
     }
 
     /// Tells the ledger which keys count now, and keeps telling until `stop`.
@@ -84,7 +106,7 @@ impl Vouchers for Outsiders {
                 (Ok(issuer), _) => {
                     let keeper = self.keepers.iter().find(|keeper| keeper.issuer().name == issuer.name);
                     let keeper = keeper.ok_or(AuthError::UnknownIssuer)?;
-                    keeper.verify(&self.issuers, credential, None, now).await
+                    keeper.verify_as(issuer, &self.issuers, credential, None, now).await
                 }
                 (Err(_), Some(controller)) => controller.ask(credential, now).await,
                 (Err(error), None) => Err(error),

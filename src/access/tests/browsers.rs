@@ -1,0 +1,94 @@
+//! Sessions in browsers: what they open, and that they end with what began them.
+
+use super::*;
+use crate::access::fact::Renewal;
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+async fn begin(world: &World, who: &Identity, tunnel: &str) -> Identity {
+    let (_, text, _) = world.access.sign_in(who, object(tunnel), HOUR).await.unwrap();
+    world.access.authenticate_session(&text, world.clock.now()).unwrap()
+}
+
+#[tokio::test]
+async fn a_session_opens_its_tunnel_and_nothing_else_and_is_no_token() {
+    let world = World::new().await;
+    let alice = world.login("alice").await;
+    let (_, text, _) = world.access.sign_in(&alice, object("open"), HOUR).await.unwrap();
+    let session = world.access.authenticate_session(&text, world.clock.now()).unwrap();
+    assert!(matches!(world.connect(&session, "open"), Decision::Allowed(_)));
+    assert!(world.is_denied(&session, "demo"));
+    let lock = refusal(world.access.lock(&session, user("vic").into(), main_tenant(), None, None).await);
+    assert!(matches!(lock, Err(Refusal::NotAllowed { .. })), "an admin's session at a tunnel is no admin");
+    assert!(world.access.authenticate(&text, world.clock.now()).is_err(), "nor a token");
+    let (_, token) = world.token("alice", "main", HOUR).await;
+    assert!(world.access.authenticate_session(&token, world.clock.now()).is_err(), "nor a token a session");
+    let again = refusal(world.access.sign_in(&session, object("open"), HOUR).await.map(drop));
+    assert_eq!(again, Err(Refusal::NotAPerson), "no session begins another and outlives its ground");
+}
+
+#[tokio::test]
+async fn a_session_ends_with_the_token_the_key_and_the_sign_out_that_it_rests_on() {
+    let world = World::new().await;
+    let (id, text) = world.token("vic", "main", SignedDuration::from_hours(24)).await;
+    let vic = world.access.authenticate(&text, world.clock.now()).unwrap();
+    let session = begin(&world, &vic, "open").await;
+    let permit = world.permit(&session, "open");
+    world.access.revoke_token(Caller::Operator, id, None).await.unwrap();
+    assert_eq!(ended(&permit).await.cause, Cause::TokenRevoked);
+    assert!(world.is_denied(&session, "open"));
+
+    let key: KeyPrint = "0a".repeat(16).parse().unwrap();
+    let tell =
+        |keys: Vec<KeyPrint>| world.access.issuer_keys("corp".parse().unwrap(), keys, Renewal::Published);
+    tell(vec![key]).await.unwrap();
+    let vouched = Vouched {
+        subject: user("corp+eve"),
+        tenant: main_tenant(),
+        roles: vec![role("visitor")],
+        proof: Outside { token: TokenId::of_controllers(&[1; 32]), key: Some(key) },
+        expires: world.clock.now().checked_add(SignedDuration::from_mins(1)).unwrap(),
+    };
+    let eve = world.access.vouched(vouched, world.clock.now()).unwrap();
+    let session = begin(&world, &eve, "open").await;
+    assert_eq!(session.roles(), [role("visitor")]);
+    // An identity token lives for minutes: its end isn't that of the session that it began.
+    world.clock.forward(SignedDuration::from_mins(5));
+    let permit = world.permit(&session, "open");
+    assert_eq!(world.restarted(&world.log).await.state(), world.access.state());
+    tell(Vec::new()).await.unwrap();
+    assert_eq!(ended(&permit).await.cause, Cause::KeyWithdrawn);
+    assert!(world.is_denied(&session, "open"));
+
+    let val = world.login("val").await;
+    let session = begin(&world, &val, "open").await;
+    let permit = world.permit(&session, "open");
+    world.access.sign_out(&session).await.unwrap();
+    assert_eq!(ended(&permit).await.cause, Cause::TokenRevoked);
+    assert!(!world.is_denied(&val, "open"), "the token that began it stands");
+}
+
+#[tokio::test]
+async fn a_session_outlives_neither_its_time_nor_its_token_and_is_forgotten_a_day_later() {
+    let world = World::new().await;
+    let (_, text) = world.token("vic", "main", SignedDuration::from_mins(10)).await;
+    let vic = world.access.authenticate(&text, world.clock.now()).unwrap();
+    let (id, _, expires) = world.access.sign_in(&vic, object("open"), HOUR).await.unwrap();
+    assert_eq!(expires, start().checked_add(SignedDuration::from_mins(10)).unwrap());
+    world.clock.forward(SignedDuration::from_hours(30));
+    assert!(world.access.state().token(id).is_some());
+    world.token("val", "main", HOUR).await;
+    assert!(world.access.state().token(id).is_none(), "there would be more of them every day");
+    assert_eq!(world.restarted(&world.log).await.state(), world.access.state());
+}
+
+#[tokio::test]
+async fn a_narrowed_token_begins_no_wider_session() {
+    let world = World::new().await;
+    let scope = Scope::from_words(["tunnel:open", "connect"]).unwrap();
+    let issued = world.access.issue_token(Caller::Operator, user("alice"), main_tenant(), HOUR, scope).await;
+    let narrow = world.access.authenticate(&issued.unwrap().1, world.clock.now()).unwrap();
+    assert!(world.access.sign_in(&narrow, object("open"), HOUR).await.is_ok());
+    let wider = refusal(world.access.sign_in(&narrow, object("demo"), HOUR).await.map(drop));
+    assert!(matches!(wider, Err(Refusal::NotAllowed { .. })));
+}

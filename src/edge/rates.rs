@@ -1,0 +1,140 @@
+//! How many calls a person and an address may make in a minute. What is beyond is refused before it costs anything, and one
+//! record tells of each time that somebody goes too far, not one for each call.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use governor::clock::{Clock as _, DefaultClock};
+use governor::middleware::StateInformationMiddleware;
+use governor::state::keyed::HashMapStateStore;
+use governor::{Quota, RateLimiter};
+
+use super::seats::person;
+
+/// Keys remembered before those that have cooled down are forgotten.
+const MANY: usize = 10_000;
+
+type Limiter<K> = RateLimiter<K, HashMapStateStore<K>, DefaultClock, StateInformationMiddleware>;
+
+/// Counts calls by person and by address.
+pub struct Rates {
+    users: Option<Rate<String>>,
+    addresses: Option<Rate<IpAddr>>,
+}
+
+/// What is left of a minute's calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// Calls in a minute.
+    pub limit: u32,
+    /// Calls that may follow at once.
+    pub remaining: u32,
+    /// Until all of them may be made again.
+    pub reset: Duration,
+    /// Until one more may be made; zero if one may.
+    pub wait: Duration,
+}
+
+/// One call, as it is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// Nobody counts.
+    Free,
+    /// It may be made.
+    Within(Left),
+    /// It may not; `first` since one could.
+    Beyond {
+        /// How long to wait.
+        left: Left,
+        /// Whether it is the first that was refused since one wasn't.
+        first: bool,
+    },
+}
+
+struct Rate<K: Hash + Eq + Clone> {
+    per_minute: NonZeroU32,
+    limiter: Limiter<K>,
+    told: Mutex<HashSet<K>>,
+}
+
+impl Rates {
+    /// So many calls in a minute, each; `None` counts nothing.
+    pub fn new(by_user: Option<NonZeroU32>, by_address: Option<NonZeroU32>) -> Self {
+        Self { users: by_user.map(Rate::new), addresses: by_address.map(Rate::new) }
+    }
+
+    /// Counts a call of a person's.
+    pub fn user(&self, subject: &str) -> Counted {
+        self.users.as_ref().map_or(Counted::Free, |rate| rate.count(&subject.to_owned()))
+    }
+
+    /// Counts a call from an address.
+    pub fn address(&self, address: IpAddr) -> Counted {
+        self.addresses.as_ref().map_or(Counted::Free, |rate| rate.count(&person(address)))
+    }
+}
+
+impl<K: Hash + Eq + Clone> Rate<K> {
+    fn new(per_minute: NonZeroU32) -> Self {
+        let limiter = RateLimiter::hashmap(Quota::per_minute(per_minute));
+        Self { per_minute, limiter: limiter.with_middleware(), told: Mutex::default() }
+    }
+
+    fn count(&self, key: &K) -> Counted {
+        let limit = self.per_minute.get();
+        let whole = Duration::from_secs(60);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = match self.limiter.check_key(key) {
+            Ok(state) => {
+                told.remove(key);
+                let remaining = state.remaining_burst_capacity();
+                let reset = whole.mul_f64(f64::from(limit.saturating_sub(remaining)) / f64::from(limit));
+                Counted::Within(Left { limit, remaining, reset, wait: Duration::ZERO })
+            }
+            Err(not_until) => {
+                let wait = not_until.wait_time_from(DefaultClock::default().now());
+                let left = Left { limit, remaining: 0, reset: whole, wait };
+                Counted::Beyond { left, first: told.insert(key.clone()) }
+            }
+        };
+        if self.limiter.len() > MANY {
+            self.limiter.retain_recent();
+        }
+        if told.len() > MANY {
+            told.clear();
+        }
+        counted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_the_limit_a_call_is_refused_and_told_of_once_and_others_are_not_touched() {
+        let rates = Rates::new(NonZeroU32::new(3), NonZeroU32::new(1));
+        for remaining in [2, 1, 0] {
+            let Counted::Within(left) = rates.user("user:alice") else { panic!() };
+            assert_eq!((left.limit, left.remaining), (3, remaining));
+        }
+        for expected in [true, false, false] {
+            let Counted::Beyond { left, first } = rates.user("user:alice") else { panic!() };
+            assert_eq!(first, expected);
+            assert!(left.wait > Duration::ZERO && left.wait <= Duration::from_secs(20));
+        }
+        assert!(matches!(rates.user("user:bob"), Counted::Within(_)));
+        let network: IpAddr = "2001:db8::1".parse().unwrap();
+        assert!(matches!(rates.address(network), Counted::Within(_)));
+        let same: IpAddr = "2001:db8::2".parse().unwrap();
+        assert!(
+            matches!(rates.address(same), Counted::Beyond { .. }),
+            "a subscriber's network is one address"
+        );
+        assert_eq!(Rates::new(None, None).user("user:alice"), Counted::Free);
+    }
+}

@@ -1,0 +1,73 @@
+//! Limits on people who are known: calls, sessions.
+
+use super::patience::eventually;
+use super::socket::websocket;
+use super::world::World;
+use crate::app::{App, RUNTIME};
+
+#[test]
+fn whoever_calls_too_often_is_told_how_long_to_wait_and_recorded_once() {
+    let world = World::with().set("limits.api_per_user=5").set("limits.api_per_address=0").start();
+    let call = |person: &str| world.curl("/api/v1/whoami").by(&world, person).run();
+    let first = call("visitor");
+    assert_eq!(first.status, 200);
+    assert_eq!(first.header("ratelimit-policy").as_deref(), Some("\"user\";q=5;w=60"));
+    assert!(first.header("ratelimit").unwrap().starts_with("\"user\";r=4;t="), "{}", first.head);
+    let beyond = eventually("the limit is reached", || {
+        let answer = call("visitor");
+        (answer.status != 200).then_some(answer)
+    });
+    assert_eq!((beyond.status, beyond.problem().as_str()), (429, "rate-limited"));
+    let wait: u64 = beyond.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    assert!(beyond.header("ratelimit").unwrap().starts_with("\"user\";r=0;"), "{}", beyond.head);
+    assert_eq!(call("visitor").status, 429);
+    assert_eq!(call("publisher").status, 200, "others are not touched");
+    let refused = world.records_of("connection.refused");
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert_eq!(refused[0]["details"]["reason"], "rate-limited");
+    assert_eq!(refused[0]["values"]["subject"], "user:visitor");
+}
+
+#[test]
+fn an_address_may_make_so_many_calls_whoever_makes_them() {
+    let world = World::with().set("limits.api_per_address=3").start();
+    let call = |person: &str| world.curl("/api/v1/whoami").by(&world, person).run().status;
+    let people = ["visitor", "publisher", "admin", "rival"].into_iter().cycle();
+    let mut calls = people.map(call);
+    eventually("the limit is reached", || (calls.next() == Some(429)).then_some(()));
+}
+
+#[test]
+fn one_person_has_so_many_sessions_and_no_more() {
+    let world = World::with().set("limits.sessions_per_user=2").start();
+    let app = App::that_echoes();
+    let _publisher = world.publish_as("publisher", "open-db", &["tcp", &app.address().to_string()]);
+    let open = || RUNTIME.block_on(websocket(&world, "localhost", "/visit/open-db", Some("visitor")));
+    let (first, _second) = (open(), open());
+    let third = || world.curl("/visit/open-db").by(&world, "visitor").args(UPGRADE).run();
+    let refused = third();
+    assert_eq!((refused.status, refused.problem().as_str()), (429, "too-many-sessions"));
+    assert_eq!(third().status, 429);
+    let records = world.records_of("session.refused");
+    assert_eq!(records.len(), 1, "once for a burst");
+    assert_eq!(records[0]["details"]["reason"], "too-many-sessions");
+    drop(first);
+    let _again = eventually("there is room again", || {
+        let sessions = world.ask("admin", &["sessions", "list"]).as_array().unwrap().len();
+        (sessions < 2).then(open)
+    });
+}
+
+/// What makes a request an upgrade.
+const UPGRADE: &[&str] = &[
+    "--http1.1",
+    "--header",
+    "Connection: Upgrade",
+    "--header",
+    "Upgrade: websocket",
+    "--header",
+    "Sec-WebSocket-Version: 13",
+    "--header",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+];
