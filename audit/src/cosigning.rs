@@ -34,12 +34,45 @@ pub struct Cosigned {
 
 /// A thread that cosigns the ledger's heads.
 pub struct Cosigning {
-    stop: mpsc::Sender<oneshot::Sender<Result<u64, CosignError>>>,
+    orders: mpsc::Sender<Told>,
     thread: JoinHandle<()>,
     status: watch::Receiver<Cosigned>,
 }
 
+/// What can be told to the thread that cosigns. It answers with how many records the head covers that it cosigned then.
+enum Told {
+    Finish(oneshot::Sender<Result<u64, CosignError>>),
+    TakeOver(Box<dyn Cosigner>, oneshot::Sender<Result<u64, CosignError>>),
+}
+
+/// Where the cosigner sits: another may take its place.
+#[derive(Clone)]
+pub struct Seat(mpsc::Sender<Told>);
+
+impl Seat {
+    /// Has heads cosigned by `next` from now on, the present one at once. Returns when that was tried; if it failed, it is
+    /// tried again at the next interval.
+    ///
+    /// # Errors
+    ///
+    /// If the key is none, or cosigning does not run any more.
+    pub async fn take_over(&self, next: Box<dyn Cosigner>) -> Result<u64, CosignError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Told::TakeOver(next, reply)).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+fn gone() -> CosignError {
+    CosignError::Thread(io::Error::other("the thread that cosigns ended unexpectedly"))
+}
+
 impl Cosigning {
+    /// Where the cosigner sits.
+    pub fn seat(&self) -> Seat {
+        Seat(self.orders.clone())
+    }
+
     /// Begins: the present head is cosigned at once, and later ones at every `interval`.
     pub fn start(
         reader: Reader,
@@ -49,7 +82,7 @@ impl Cosigning {
     ) -> Result<Self, CosignError> {
         let key = CosignerKey::ml_dsa_44(cosigner.name(), cosigner.public_key())?;
         let file = Files::new(directory).cosigned();
-        let (stop, stopped) = mpsc::channel::<oneshot::Sender<_>>();
+        let (orders, told) = mpsc::channel();
         let (tell, status) = watch::channel(Cosigned::default());
         let mut work = Work { reader, file, cosigner, key, done: 0 };
         let run = move || {
@@ -62,11 +95,14 @@ impl Cosigning {
                         status.trouble = Some(error.to_string());
                     }
                 });
-                match stopped.recv_timeout(interval) {
-                    Ok(reply) => {
+                match told.recv_timeout(interval) {
+                    Ok(Told::Finish(reply)) => {
                         // Whoever asked may have gone; nothing is lost by that.
                         let _ = reply.send(work.cosign(unix_time()));
                         return;
+                    }
+                    Ok(Told::TakeOver(next, reply)) => {
+                        let _ = reply.send(work.take_over(next).and_then(|()| work.cosign(unix_time())));
                     }
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return,
@@ -74,7 +110,7 @@ impl Cosigning {
             }
         };
         let thread = std::thread::Builder::new().name("ledger-cosign".to_owned()).spawn(run);
-        Ok(Self { stop, thread: thread.map_err(CosignError::Thread)?, status })
+        Ok(Self { orders, thread: thread.map_err(CosignError::Thread)?, status })
     }
 
     /// Follows how far it has come.
@@ -86,8 +122,7 @@ impl Cosigning {
     /// cosigned head covers.
     pub async fn finish(self) -> Result<u64, CosignError> {
         let (reply, answer) = oneshot::channel();
-        let gone = || CosignError::Thread(io::Error::other("the thread that cosigns ended unexpectedly"));
-        self.stop.send(reply).map_err(|_| gone())?;
+        self.orders.send(Told::Finish(reply)).map_err(|_| gone())?;
         let result = answer.await.map_err(|_| gone())?;
         // The thread answers as its very last act, so this does not wait.
         self.thread.join().map_err(|_| gone())?;
@@ -110,6 +145,14 @@ struct Work {
 }
 
 impl Work {
+    fn take_over(&mut self, next: Box<dyn Cosigner>) -> Result<(), CosignError> {
+        self.key = CosignerKey::ml_dsa_44(next.name(), next.public_key())?;
+        self.cosigner = next;
+        // The head that the one before it cosigned is to have this one's, too.
+        self.done = 0;
+        Ok(())
+    }
+
     fn cosign(&mut self, time: u64) -> Result<u64, CosignError> {
         let (checkpoint, mut note) = Checkpoint::from_note(&self.reader.checkpoint())?;
         if checkpoint.size == self.done {

@@ -63,6 +63,8 @@ kinds! {
     KeyLoaded = "key.loaded",
     /// A key was replaced by a newer one.
     KeyRotated = "key.rotated",
+    /// A key is due to be replaced, or will be soon; details say which and when.
+    KeyDue = "key.due",
     /// A key is no longer used.
     KeyRetired = "key.retired",
     /// The ledger's key lent signing to a short-lived one, for a time and a number of heads.
@@ -236,6 +238,6 @@ mod tests {
             assert_eq!(Kind::parse(kind.as_str()), Some(*kind));
         }
         assert_eq!(Kind::parse("session.imagined"), None);
-        assert_eq!(Kind::ALL.len(), 73);
+        assert_eq!(Kind::ALL.len(), 76);
     }
 }

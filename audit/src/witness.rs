@@ -9,6 +9,8 @@
 //!
 //! Trusted: the keys of the ledgers that are watched. Not trusted: whoever asks.
 
+mod handover;
+
 use std::fmt;
 
 use base64::Engine as _;
@@ -19,6 +21,8 @@ use crate::digest::Digest;
 use crate::note::{MAX_NOTE_BYTES, NoteError, PublicKey, SignedNote};
 use crate::proof::hash;
 use crate::tree::{Frontier, verify_consistency};
+
+pub use handover::{NotFollowed, follow};
 
 /// The most lines of a consistency proof.
 pub const MAX_PROOF_LINES: usize = 63;

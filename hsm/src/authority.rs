@@ -205,6 +205,14 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
+/// Whether a certificate is for this key.
+pub fn is_for(certificate_pem: &str, key: &PublicKey) -> Result<bool, KeyError> {
+    let der = parse_pem(certificate_pem)?;
+    let (_, parsed) =
+        X509Certificate::from_der(&der).map_err(|error| refused(&format!("it cannot be read: {error}")))?;
+    Ok(parsed.public_key().raw == key.spki_der())
+}
+
 /// Signs with the root's key, for what the root certifies besides certificates: 64 bytes, r‖s. The caller
 /// puts a label for the purpose in front of the message. Blocks.
 pub fn sign_with_authority(keys: &Keys, message: &[u8]) -> Result<Vec<u8>, KeyError> {

@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::{broadcast, oneshot, watch};
 
@@ -26,6 +27,7 @@ use crate::public::PublicKey;
 use crate::pulse::Turn;
 use crate::role::{Role, Term};
 use crate::software::Keystore;
+use crate::used::Used;
 use crate::worker::{Limits, Remote, WorkerStatus};
 
 /// Binds a wrapped data key to its use.
@@ -42,6 +44,7 @@ struct Inner {
     tuning: Tuning,
     provider: ProviderInfo,
     public: RwLock<BTreeMap<Role, PublicKey>>,
+    used: Used,
 }
 
 impl Keys {
@@ -82,7 +85,14 @@ impl Keys {
             tracing::warn!("{provider}");
         }
         let crew = Crew::start(Arc::clone(&store), &tuning)?;
-        Ok(Self(Arc::new(Inner { crew, store, tuning, provider, public: RwLock::default() })))
+        Ok(Self(Arc::new(Inner {
+            crew,
+            store,
+            tuning,
+            provider,
+            public: RwLock::default(),
+            used: Used::default(),
+        })))
     }
 
     /// What holds the keys.
@@ -182,6 +192,7 @@ impl Keys {
     /// Signs with one key of a role. Blocks as [`Keys::sign_blocking`] does.
     pub(crate) fn sign_by_blocking(&self, role: Role, id: &str, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let (id, message) = (id.to_owned(), message.to_vec());
+        self.0.used.now(role);
         self.call(self.0.tuning.sign_timeout, move |provider| provider.sign_by(role, &id, &message))
     }
 
@@ -192,6 +203,7 @@ impl Keys {
         id: String,
         message: Vec<u8>,
     ) -> Result<Vec<u8>, KeyError> {
+        self.0.used.now(role);
         self.submit(move |provider| provider.sign_by(role, &id, &message)).await
     }
 
@@ -203,6 +215,11 @@ impl Keys {
     /// The id of the KEK that seals now. Blocks.
     pub(crate) fn wrapping_key(&self) -> Result<String, KeyError> {
         self.call(self.0.tuning.admin_timeout, |provider| provider.wrapping_key())
+    }
+
+    /// When this program last used a role's key to sign; `None` if it has not. To seal is not told.
+    pub fn last_used(&self, role: Role) -> Option<Timestamp> {
+        self.0.used.last(role)
     }
 
     /// Puts the key that waits in the place of a role's key, which is destroyed. `wanted` is the one that
@@ -218,11 +235,13 @@ impl Keys {
     /// [`Tuning::sign_timeout`]; not for async workers.
     pub fn sign_blocking(&self, role: Role, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let message = message.to_vec();
+        self.0.used.now(role);
         self.call(self.0.tuning.sign_timeout, move |provider| provider.sign(role, Term::Present, &message))
     }
 
     /// As [`Keys::sign_blocking`], for async workers.
     pub async fn sign(&self, role: Role, message: Vec<u8>) -> Result<Vec<u8>, KeyError> {
+        self.0.used.now(role);
         self.submit(move |provider| provider.sign(role, Term::Present, &message)).await
     }
 

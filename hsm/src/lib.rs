@@ -49,6 +49,7 @@ mod software;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tls;
+mod used;
 mod watch;
 pub mod worker;
 mod wrapped;

@@ -166,6 +166,6 @@ fn told(error: &KeyError) -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "an outage begins when it is seen; only people read this time")]
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }

@@ -34,7 +34,7 @@ impl Access {
         let (subject, tenant) = (who.subject.clone(), who.tenant.clone());
         let claims = Claims { purpose: Purpose::Session, subject, tenant, token, not_before, expires };
         // Signed first: a signature that fails leaves no token in the ledger that nobody holds.
-        let text = self.write_token(&claims).await?;
+        let (text, _held) = self.write_token(&claims).await?;
         self.run(who, Command::SignIn { token, object, expires }).await?;
         Ok((token, text, expires))
     }

@@ -17,6 +17,7 @@ use super::scope::Scope;
 use super::share::{ShareEnd, ShareRole};
 use super::state::Verdict;
 use super::token::Purpose;
+use super::token_key::TokenKey;
 use super::workflow::WorkflowName;
 
 /// Where a fact stands in the ledger.
@@ -267,6 +268,16 @@ pub enum Fact {
     /// `policy.refused`, with the places of the first faults. What is wrong there may name people: it goes to the
     /// operator, not into the record.
     PolicyRefused { places: Vec<String>, count: u64, by: Actor },
+    /// `key.rotated` of the key that signs tokens. What `old` signed stands until `until`, or, if `tokens_kept` is false,
+    /// ends with this.
+    TokenKeyReplaced {
+        old: TokenKey,
+        new: TokenKey,
+        until: Timestamp,
+        tokens_kept: bool,
+        by: Actor,
+        reason: Option<Reason>,
+    },
     /// `policy.proposed`: takes the place of what was proposed before. `summary` counts, and names nobody.
     PolicyProposed {
         digest: PolicyDigest,
@@ -412,6 +423,8 @@ pub enum Attempt {
     ApprovePolicy,
     /// `personal.erased`
     Erase,
+    /// `key.rotated`
+    ReplaceTokenKey,
     /// `issuer.keys`
     IssuerKeys,
     /// `token.issued`, for a browser

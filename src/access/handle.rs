@@ -1,6 +1,6 @@
 //! The handle that the rest of the gateway holds: questions are answered here, orders go to the owner.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
@@ -29,7 +29,8 @@ use super::policy::{Policy, PolicyDigest};
 use super::reason::{Reason, Ticket};
 use super::scope::Scope;
 use super::state::State;
-use super::token::{self, AuthError, Claims, Purpose, TokenKeys, TokenVerifier};
+use super::token::{self, AuthError, Claims, Purpose, SignError, TokenKeys, TokenVerifier};
+use super::token_key::{StandingTokenKey, TokenKey};
 use super::vouching::Vouchers;
 
 /// What [`Access::open`] needs to know.
@@ -79,8 +80,11 @@ struct Inner {
     standing: Arc<RwLock<Standing>>,
     registry: Arc<Registry>,
     orders: mpsc::Sender<Order>,
-    verifier: TokenVerifier,
-    keys: Arc<dyn TokenKeys>,
+    verifier: RwLock<TokenVerifier>,
+    /// Held for reading while a token is made and recorded: each is of one key, and the ledger knows of it before the key
+    /// is replaced.
+    keys: tokio::sync::RwLock<Arc<dyn TokenKeys>>,
+    issuer: String,
     clock: Arc<dyn Clock>,
     policy_change: PolicyChange,
     policy_directory: PathBuf,
@@ -114,7 +118,8 @@ impl Access {
         keys: Arc<dyn TokenKeys>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AccessError> {
-        let verifier = TokenVerifier::new(&*keys, &options.issuer)?;
+        // Before anything is recorded: a key that can't be used stops the start.
+        TokenVerifier::new(&*keys, &BTreeMap::new(), &options.issuer)?;
         let policy = match Policy::load(&options.policy_directory).await {
             Ok(policy) => Arc::new(policy),
             Err(faults) => {
@@ -144,6 +149,7 @@ impl Access {
         let stamp =
             log.append(loaded.clone()).await.map_err(|error| AccessError::NotRecorded { error, cut: 0 })?;
         state.apply(stamp, &loaded);
+        let verifier = TokenVerifier::new(&*keys, state.token_keys(), &options.issuer)?;
 
         let standing = Arc::new(RwLock::new(Standing { state, policy, owned: true, unrecorded: Vec::new() }));
         let registry = Arc::new(Registry::default());
@@ -161,8 +167,9 @@ impl Access {
             standing,
             registry,
             orders,
-            verifier,
-            keys,
+            verifier: RwLock::new(verifier),
+            keys: tokio::sync::RwLock::new(keys),
+            issuer: options.issuer,
             clock,
             policy_directory: options.policy_directory,
             policy_change: options.policy_change,
@@ -197,7 +204,7 @@ impl Access {
         purpose: Purpose,
         now: Timestamp,
     ) -> Result<Identity, AuthError> {
-        let claims = self.inner.verifier.verify(token, purpose, now)?;
+        let claims = self.verifier().verify(token, purpose, now)?;
         let (proof, expires) = (Proof::Token(claims.token), token::with_leeway(claims.expires));
         let mut identity = Identity::proved(claims.subject, claims.tenant, proof, expires);
         // What it covers and rests on stands in the ledger alone.
@@ -385,13 +392,19 @@ impl Access {
         let claims =
             Claims { purpose, subject: subject.clone(), tenant: tenant.clone(), token, not_before, expires };
         // Signed first: a signature that fails leaves no token in the ledger that nobody holds.
-        let text = self.write_token(&claims).await?;
+        let (text, _held) = self.write_token(&claims).await?;
         self.run(by, Command::IssueToken { token, purpose, subject, tenant, expires, scope }).await?;
         Ok((token, text))
     }
 
-    pub(super) async fn write_token(&self, claims: &Claims) -> Result<String, AccessError> {
-        Ok(self.inner.verifier.sign(&*self.inner.keys, claims).await?)
+    /// To be held until the token is recorded: then the ledger knows of it before its key is replaced.
+    pub(super) async fn write_token(
+        &self,
+        claims: &Claims,
+    ) -> Result<(String, tokio::sync::RwLockReadGuard<'_, Arc<dyn TokenKeys>>), AccessError> {
+        let keys = self.inner.keys.read().await;
+        let text = self.verifier().sign(&**keys, claims).await?;
+        Ok((text, keys))
     }
 
     /// Revokes a token; sessions that were opened with it end at once.
@@ -487,6 +500,45 @@ impl Access {
         self.inner.standing.read().map(|standing| at(&standing)).unwrap_or_default()
     }
 
+    pub(super) fn verifier(&self) -> TokenVerifier {
+        self.inner.verifier.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The keys by which a token is good now, first the one that signs.
+    pub fn token_keys(&self) -> Vec<StandingTokenKey> {
+        self.verifier().standing(self.now())
+    }
+
+    /// Has tokens signed by `next` from now on. What the key before it signed stands until the last of it has ended, or,
+    /// if not `tokens_kept`, ends now, with all that stands on it. Gives until when.
+    ///
+    /// # Errors
+    ///
+    /// Whoever may not; a ledger that doesn't take the record: then the key before it stays.
+    pub async fn replace_token_key(
+        &self,
+        by: impl Into<Caller>,
+        next: Arc<dyn TokenKeys>,
+        tokens_kept: bool,
+        reason: Option<Reason>,
+    ) -> Result<Timestamp, AccessError> {
+        let new = TokenKey::from_point(&next.public_key_p256())
+            .ok_or_else(|| SignError("its public key isn't a point on P-256".to_owned()))?;
+        // Waits for tokens that are being made, and no other is begun.
+        let mut keys = self.inner.keys.write().await;
+        let old = TokenKey::from_point(&keys.public_key_p256())
+            .ok_or_else(|| SignError("its public key isn't a point on P-256".to_owned()))?;
+        let facts = self.run(by, Command::ReplaceTokenKey { old, new, tokens_kept, reason }).await?;
+        let before = self.look(|standing| standing.state.token_keys().clone());
+        let verifier = TokenVerifier::new(&*next, &before, &self.inner.issuer)?;
+        *keys = next;
+        *self.inner.verifier.write().unwrap_or_else(PoisonError::into_inner) = verifier;
+        match facts.as_slice() {
+            [Fact::TokenKeyReplaced { until, .. }] => Ok(*until),
+            _ => Ok(self.now()),
+        }
+    }
+
     /// Reads and checks the files in the policy folder; nothing comes into force by it.
     pub(super) async fn load_candidate(&self) -> Result<Policy, PolicyFaults> {
         Policy::load(&self.inner.policy_directory).await
@@ -495,10 +547,6 @@ impl Access {
     /// How a policy comes into force here.
     pub fn policy_change(&self) -> PolicyChange {
         self.inner.policy_change
-    }
-
-    pub(super) fn verifier(&self) -> &TokenVerifier {
-        &self.inner.verifier
     }
 
     pub(super) fn now(&self) -> Timestamp {

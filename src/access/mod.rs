@@ -49,6 +49,7 @@ pub mod share;
 mod sharing;
 pub mod state;
 pub mod token;
+mod token_key;
 pub mod transport;
 mod vouching;
 pub mod workflow;
@@ -89,6 +90,7 @@ pub use state::{
     Approval, Glass, Grant, GrantStatus, Lock, Proposal, Request, RequestStatus, Share, Token, Verdict,
 };
 pub use token::{AuthError, Purpose, SignError, TokenKeys, is_typed_as_ours};
+pub use token_key::{Jwk, StandingTokenKey, TokenKey};
 pub use transport::{TlsFacts, TunnelFacts};
 pub use vouching::Vouchers;
 pub use workflow::{Step, WorkflowName};

@@ -25,11 +25,14 @@ pub enum Part {
     Sessions,
     /// Read the ledger.
     Ledger,
+    /// See and replace the gateway's keys.
+    Keys,
 }
 
 impl Part {
     /// Every part.
-    pub const ALL: [Self; 5] = [Self::Tokens, Self::People, Self::Policy, Self::Sessions, Self::Ledger];
+    pub const ALL: [Self; 6] =
+        [Self::Tokens, Self::People, Self::Policy, Self::Sessions, Self::Ledger, Self::Keys];
 
     fn name(self) -> &'static str {
         match self {
@@ -38,6 +41,7 @@ impl Part {
             Self::Policy => "policy",
             Self::Sessions => "sessions",
             Self::Ledger => "ledger",
+            Self::Keys => "keys",
         }
     }
 }
@@ -46,7 +50,7 @@ impl Part {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Object(Arc<str>);
 
-const OBJECT_RULE: &str = "write `tunnel:NAME` (a DNS label: 1 to 63 of a-z 0-9 -) or `gateway:` and tokens, people, policy, sessions or ledger";
+const OBJECT_RULE: &str = "write `tunnel:NAME` (a DNS label: 1 to 63 of a-z 0-9 -) or `gateway:` and tokens, people, policy, sessions, ledger or keys";
 
 impl Object {
     /// A tunnel by its name.

@@ -224,6 +224,7 @@ impl Owner {
                 | Fact::ShareEnded { .. }
                 | Fact::TunnelDeleted { .. }
                 | Fact::Locked { .. }
+                | Fact::TokenKeyReplaced { tokens_kept: false, .. }
         );
         let mut append = self.log.append(fact.clone());
         let mut cut = 0;
@@ -305,6 +306,9 @@ impl Owner {
                     (shown || ground).then_some(Cause::KeyWithdrawn)
                 })
             }
+            Fact::TokenKeyReplaced { tokens_kept: false, .. } => sweep(&|life| {
+                matches!(life.identity.proof, Proof::Token(_) | Proof::Join(_)).then_some(Cause::TokenRevoked)
+            }),
             Fact::DeviceRevoked { device, .. } => {
                 sweep(&|life| (life.identity.proof == Proof::Device(*device)).then_some(Cause::DeviceRevoked))
             }

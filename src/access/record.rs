@@ -26,6 +26,9 @@ use super::reason::Reason;
 use super::scope::Scope;
 use super::workflow::WorkflowName;
 
+/// The role of the key that signs tokens, as records of keys name it.
+const TOKEN_SIGNING: &str = "token-signing";
+
 impl Explanation {
     /// A draft that says what was decided and why: for `access.decided`, `session.opened`, `session.refused` and the
     /// like. The caller adds the session, the source and what else it knows.
@@ -443,6 +446,17 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
                 .detail("tenant", tenant.as_str())
         }
         // The ledger writes this record itself, with what it knows of the gap beside it.
+        Fact::TokenKeyReplaced { old, new, until, tokens_kept, by: actor, reason } => {
+            why(by(done(Kind::KeyRotated), actor), reason.as_ref())
+                .object("key:token-signing")
+                .detail("role", TOKEN_SIGNING)
+                .detail("old", old.to_string())
+                .detail("new", new.to_string())
+                .detail("old_key", old.key_id())
+                .detail("new_key", new.key_id())
+                .detail("until", until.to_string())
+                .detail("tokens", if *tokens_kept { "kept" } else { "ended" })
+        }
         Fact::LedgerResumed { tokens_kept } => {
             done(Kind::LedgerResumed).detail("tokens", if *tokens_kept { "kept" } else { "ended" })
         }
@@ -493,6 +507,7 @@ fn refused(attempt: &RefusedAttempt) -> Draft {
         Attempt::ProposePolicy => Kind::PolicyProposed,
         Attempt::ApprovePolicy => Kind::PolicyApproved,
         Attempt::Erase => Kind::PersonalErased,
+        Attempt::ReplaceTokenKey => Kind::KeyRotated,
         Attempt::IssuerKeys => Kind::IssuerKeys,
         Attempt::SignIn => Kind::TokenIssued,
     };
@@ -533,6 +548,7 @@ pub(super) fn tells(kind: Kind) -> bool {
         Kind::TokenIssued
             | Kind::TokenRevoked
             | Kind::IssuerKeys
+            | Kind::KeyRotated
             | Kind::DeviceEnrolled
             | Kind::DeviceRevoked
             | Kind::AccessRequested
@@ -838,6 +854,16 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             rules: parts.number::<u64>("rules")?.ok_or("it has no count of rules")?,
             by: parts.actor()?,
         },
+        Kind::KeyRotated if parts.details.get("role").and_then(Value::as_str) == Some(TOKEN_SIGNING) => {
+            Fact::TokenKeyReplaced {
+                old: parts.detail("old")?,
+                new: parts.detail("new")?,
+                until: parts.detail("until")?,
+                tokens_kept: parts.tokens_kept()?,
+                by: parts.actor()?,
+                reason: parts.reason()?,
+            }
+        }
         Kind::PolicyProposed => Fact::PolicyProposed {
             digest: parse("policy", parts.policy)?,
             in_force: parts.detail("in_force")?,

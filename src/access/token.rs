@@ -7,9 +7,9 @@
 //! A good signature isn't enough: the token must also stand in the ledger as issued and not revoked, which
 //! [`super::Access::authenticate`] checks. Tokens belong in a header or a file, never in a URL: URLs end in logs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::BoxFuture;
@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::ids::TokenId;
 use super::lock::LockTarget;
 use super::names::{Subject, Tenant};
+use super::token_key::{StandingTokenKey, TokenKey};
 
 /// What a token is for. The header says it by its type, so that neither kind is ever taken for the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -92,8 +93,6 @@ pub trait TokenKeys: Send + Sync + 'static {
     fn sign_es256(&self, signing_input: Vec<u8>) -> BoxFuture<'_, Result<[u8; 64], SignError>>;
     /// The public key as an uncompressed point: 0x04 ‖ x ‖ y, 65 bytes.
     fn public_key_p256(&self) -> Vec<u8>;
-    /// What the header's `kid` says.
-    fn key_id(&self) -> String;
 }
 
 /// The provider couldn't sign.
@@ -119,6 +118,12 @@ pub enum AuthError {
     /// The header names a key that isn't ours.
     #[error("the token was signed by another key")]
     OtherKey,
+    /// The key that signed it was replaced, and the time is over in which its tokens stood.
+    #[error("the key that signed the token was retired, and its tokens ended at {at}")]
+    KeyRetired {
+        /// When.
+        at: Timestamp,
+    },
     /// The signature doesn't fit.
     #[error("the token's signature is wrong: it was altered, or signed by another key")]
     Signature,
@@ -221,7 +226,7 @@ impl AuthError {
             Self::VoucherAway => "try again in a minute; the gateway's operator sees why in its log",
             Self::KeyWithdrawn => "sign in at your identity provider again",
             Self::NotYetValid { .. } => "check the clock of this computer and of the gateway",
-            Self::Expired { .. } | Self::Revoked => "ask an admin for a new token",
+            Self::Expired { .. } | Self::Revoked | Self::KeyRetired { .. } => "ask an admin for a new token",
             Self::UnknownDevice | Self::DeviceRevoked | Self::DeviceExpired { .. } => {
                 "ask an admin for a join token, and enroll this device anew: `sallyport device enroll`"
             }
@@ -243,6 +248,7 @@ impl AuthError {
             Self::Malformed(_) => "malformed",
             Self::Algorithm => "algorithm",
             Self::OtherKey => "other-key",
+            Self::KeyRetired { .. } => "key-retired",
             Self::Signature => "signature",
             Self::OtherGateway => "other-gateway",
             Self::UnknownIssuer => "unknown-issuer",
@@ -302,22 +308,43 @@ pub struct Claims {
 /// Checks tokens; holds no secret.
 #[derive(Clone)]
 pub struct TokenVerifier {
-    key: Arc<DecodingKey>,
-    key_id: Arc<str>,
+    /// The one that signs, and then those before it.
+    keys: Arc<[Known]>,
     issuer: Arc<str>,
     validation: Arc<Validation>,
 }
 
+/// A key by which tokens are good.
+struct Known {
+    decoding: DecodingKey,
+    id: String,
+    standing: StandingTokenKey,
+}
+
+impl Known {
+    fn new(key: TokenKey, until: Option<Timestamp>) -> Self {
+        let (decoding, id) = (DecodingKey::from_ec_der(key.as_point()), key.key_id());
+        Self { decoding, id, standing: StandingTokenKey { key, until } }
+    }
+}
+
 impl TokenVerifier {
-    /// A verifier for tokens of one key and one issuer, which is also their audience.
+    /// A verifier for tokens of one issuer, which is also their audience: of the key that signs, and of those before it,
+    /// each until its time.
     ///
     /// # Errors
     ///
     /// When the public key isn't a point on P-256.
-    pub fn new(keys: &dyn TokenKeys, issuer: &str) -> Result<Self, SignError> {
-        let point = keys.public_key_p256();
-        ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &point)
-            .map_err(|_| SignError("its public key isn't a point on P-256".to_owned()))?;
+    pub fn new(
+        keys: &dyn TokenKeys,
+        before: &BTreeMap<TokenKey, Timestamp>,
+        issuer: &str,
+    ) -> Result<Self, SignError> {
+        let present = TokenKey::from_point(&keys.public_key_p256())
+            .ok_or_else(|| SignError("its public key isn't a point on P-256".to_owned()))?;
+        let before = before.iter().filter(|(key, _)| **key != present);
+        let before = before.map(|(key, until)| Known::new(key.clone(), Some(*until)));
+        let keys: Vec<Known> = std::iter::once(Known::new(present.clone(), None)).chain(before).collect();
         let mut validation = Validation::new(Algorithm::ES256);
         validation.set_issuer(&[issuer]);
         validation.set_audience(&[issuer]);
@@ -325,12 +352,13 @@ impl TokenVerifier {
         // Times are checked below against the time we are given; the library would read the clock itself.
         validation.validate_exp = false;
         validation.validate_nbf = false;
-        Ok(Self {
-            key: Arc::new(DecodingKey::from_ec_der(&point)),
-            key_id: keys.key_id().into(),
-            issuer: issuer.into(),
-            validation: Arc::new(validation),
-        })
+        Ok(Self { keys: keys.into(), issuer: issuer.into(), validation: Arc::new(validation) })
+    }
+
+    /// The keys by which a token is good at `now`, first the one that signs.
+    pub fn standing(&self, now: Timestamp) -> Vec<StandingTokenKey> {
+        let stands = |key: &&Known| key.standing.until.is_none_or(|until| now < until);
+        self.keys.iter().filter(stands).map(|key| key.standing.clone()).collect()
     }
 
     /// Checks everything that the token itself can tell. Pure.
@@ -357,10 +385,12 @@ impl TokenVerifier {
         if header.crit.is_some() {
             return Err(AuthError::Malformed("its header demands an extension"));
         }
-        if header.kid.as_deref() != Some(&*self.key_id) {
-            return Err(AuthError::OtherKey);
+        let key = self.keys.iter().find(|key| header.kid.as_deref() == Some(&key.id));
+        let key = key.ok_or(AuthError::OtherKey)?;
+        if let Some(until) = key.standing.until.filter(|until| now >= *until) {
+            return Err(AuthError::KeyRetired { at: until });
         }
-        let claims = jsonwebtoken::decode::<RawClaims>(token, &self.key, &self.validation)
+        let claims = jsonwebtoken::decode::<RawClaims>(token, &key.decoding, &self.validation)
             .map_err(|error| match error.kind() {
                 ErrorKind::InvalidSignature => AuthError::Signature,
                 ErrorKind::InvalidIssuer | ErrorKind::InvalidAudience => AuthError::OtherGateway,
@@ -394,7 +424,7 @@ impl TokenVerifier {
     /// When the provider can't sign.
     pub async fn sign(&self, keys: &dyn TokenKeys, claims: &Claims) -> Result<String, SignError> {
         let mut header = Header::new(Algorithm::ES256);
-        header.kid = Some(self.key_id.to_string());
+        header.kid = self.keys.first().map(|key| key.id.clone());
         header.typ = Some(claims.purpose.header_type().to_owned());
         let raw = RawClaims {
             iss: self.issuer.to_string(),

@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
 use super::{
-    certificates, connect, device, glass, grants, ledger, locks, log, login, publish, requests, retention,
-    reviews, search, sessions, shares, subjects, tokens, tunnels, version,
+    certificates, connect, device, glass, grants, key_desk, ledger, locks, log, login, publish, requests,
+    retention, reviews, search, sessions, shares, subjects, tokens, tunnels, version,
 };
 
 /// Publish services through a Sallyport gateway, reach them, ask for leave and give it
@@ -50,6 +50,8 @@ enum Command {
     Policy(locks::Policy),
     #[command(subcommand)]
     Ledger(ledger::Ledger),
+    #[command(subcommand)]
+    Keys(key_desk::Keys),
     #[command(subcommand)]
     Retention(Box<retention::Asked>),
     #[command(subcommand)]
@@ -118,6 +120,7 @@ impl Client {
             Command::Locks => locks::list(connection).await?,
             Command::Policy(command) => locks::policy(connection, command).await?,
             Command::Ledger(command) => ledger::run(connection, command).await?,
+            Command::Keys(command) => key_desk::run(connection, command).await?,
             Command::Retention(command) => retention::ask(connection, command).await?,
             Command::Tunnels(command) => tunnels::run(connection, command).await?,
             Command::Share(command) => shares::offer(connection, command).await?,

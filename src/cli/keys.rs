@@ -11,7 +11,7 @@ use super::requests::print_json;
 use super::table::table;
 use crate::gateway::backup::{self, Item};
 use crate::gateway::config::Config;
-use crate::gateway::rotation::{self, Rotated};
+use crate::gateway::rotation::{self, By, Order, Rotated};
 use crate::gateway::schedule::Listed;
 use crate::gateway::{self, GatewayError, open_keys};
 
@@ -23,10 +23,13 @@ pub(super) enum KeysCommand {
     Probe(Shown),
     /// Say for each key what must be backed up, how, and what is lost without it
     BackupPlan(Shown),
-    /// Replace keys of a gateway that is stopped; the old ones are destroyed
+    /// Replace keys of a gateway that is stopped; the old ones are destroyed. While it serves: `sallyport keys rotate`
     Rotate {
         /// Which
         what: What,
+        /// token-signing: end all tokens that the old key signed, at once
+        #[arg(long)]
+        now: bool,
         #[command(flatten)]
         settings: Settings,
     },
@@ -50,6 +53,22 @@ pub(super) enum What {
     Tls,
     /// The identity (Ed25519 and ML-DSA-65), certified by the root again
     Identity,
+    /// The key that signs people's tokens; what the old one signed stands until it ends
+    TokenSigning,
+    /// The key that seals post-quantum seeds and data keys
+    Kek,
+}
+
+impl What {
+    pub(super) fn rotated(self) -> Rotated {
+        match self {
+            Self::Ledger => Rotated::Ledger,
+            Self::Tls => Rotated::Tls,
+            Self::Identity => Rotated::Identity,
+            Self::TokenSigning => Rotated::TokenSigning,
+            Self::Kek => Rotated::Kek,
+        }
+    }
 }
 
 pub(super) async fn run(command: KeysCommand) -> Result<(), Failure> {
@@ -57,13 +76,9 @@ pub(super) async fn run(command: KeysCommand) -> Result<(), Failure> {
         KeysCommand::List(shown) => list(&shown),
         KeysCommand::Probe(shown) => probe(&shown),
         KeysCommand::BackupPlan(shown) => backup_plan(&shown),
-        KeysCommand::Rotate { what, settings } => {
-            let what = match what {
-                What::Ledger => Rotated::Ledger,
-                What::Tls => Rotated::Tls,
-                What::Identity => Rotated::Identity,
-            };
-            let steps = rotation::rotate(&settings.load()?, what).await;
+        KeysCommand::Rotate { what, now, settings } => {
+            let order = Order { what: what.rotated(), tokens_end: now, by: By::Operator };
+            let steps = rotation::rotate(&settings.load()?, order).await;
             let steps = steps.map_err(|error| Failure::caused(ExitCode::Failed, &error, error.hint()))?;
             for step in steps {
                 say(format_args!("{step}"));

@@ -17,6 +17,7 @@ mod failure;
 mod glass;
 mod grants;
 mod init;
+mod key_desk;
 mod keys;
 mod ledger;
 mod locks;

@@ -12,6 +12,7 @@ mod extract;
 mod glass;
 mod grants;
 mod health;
+mod keys;
 mod ledger;
 mod policy;
 mod rates;
@@ -42,6 +43,7 @@ use tokio::sync::watch;
 use crate::access::{Access, Tenant};
 use crate::edge::{Attempts, Rates};
 use crate::session::{Broker, Readiness, Routes};
+use crate::tunnel::client::SUCCESSION_PATH;
 
 /// A call carries a few words, never a document.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -52,6 +54,8 @@ pub struct Parts {
     pub tenant: Tenant,
     /// Identities, requests, grants.
     pub access: Access,
+    /// Lists and replaces the gateway's keys.
+    pub key_desk: Arc<dyn KeyDesk>,
     /// Live sessions.
     pub broker: Broker,
     /// Published tunnels.
@@ -92,6 +96,7 @@ pub struct Parts {
     pub domain: String,
 }
 
+pub use keys::{KeyDesk, KeyOrder, KeyProblem, KeyTrouble};
 pub use retention::{HoldView, PlanView, Retention, StayView, Steward, TallyView, Trouble};
 pub use subjects::{DataKeys, Holds, Untold};
 
@@ -164,6 +169,10 @@ fn api(shared: Shared) -> Router {
         .route("/api/v1/certificates/{id}/revoke", post(certificates::revoke))
         .route("/api/v1/locks", get(policy::locks).post(policy::lock))
         .route("/api/v1/locks/release", post(policy::unlock))
+        .route("/api/v1/keys", get(keys::list))
+        .route("/api/v1/keys/{role}/rotate", post(keys::rotate))
+        .route(SUCCESSION_PATH, get(keys::succession))
+        .route("/.well-known/jwks.json", get(keys::token_keys))
         .route("/api/v1/policy/reload", post(policy::reload))
         .route("/api/v1/policy/replay", post(policy::replay))
         .route("/api/v1/policy/explain", post(policy::explain))

@@ -30,12 +30,9 @@ pub(super) async fn whoami(caller: Caller) -> Json<Value> {
 pub(super) async fn status(State(shared): State<Shared>, caller: Caller) -> Result<Json<Value>, Problem> {
     caller.may(Action::Read, &Object::gateway(Part::Ledger)).await?;
     let readiness = shared.readiness.check();
-    let provider = shared.keys.clone();
-    // Asks the token: not on a thread that serves others.
-    let keys = match tokio::task::spawn_blocking(move || provider.inventory()).await {
-        Ok(Ok(keys)) => serde_json::to_value(keys).unwrap_or_default(),
-        Ok(Err(error)) => json!({ "error": error.to_string() }),
-        Err(error) => json!({ "error": error.to_string() }),
+    let keys = match shared.key_desk.list().await {
+        Ok(keys) => keys,
+        Err(problem) => json!({ "error": problem.detail }),
     };
     let sinks: Vec<SinkStatus> = shared.sinks.iter().map(|sink| sink.borrow().clone()).collect();
     let witnesses = shared.witnesses.as_ref().map(|watched| {

@@ -38,6 +38,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sallyport_audit::Ledger;
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Tenant};
@@ -113,8 +114,8 @@ pub struct Parts {
     pub ledger: Ledger,
     /// Whether ledger and HSM can serve new sessions.
     pub readiness: Readiness,
-    /// What the gateway proves itself with to publishers.
-    pub identity: Arc<dyn GatewayIdentity>,
+    /// What the gateway proves itself with to publishers: one identity for the whole of a handshake.
+    pub identity: watch::Receiver<Arc<dyn GatewayIdentity>>,
     /// Publishers that may come back.
     pub tickets: Tickets,
     /// Certificates of single names.

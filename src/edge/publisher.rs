@@ -56,11 +56,14 @@ async fn serve(edge: Edge, connection: Arc<Connection>, correlation: Correlation
         heartbeat_timeout: edge.bounds.heartbeat_timeout,
         ..Limits::default()
     };
-    let registration =
-        match accept(socket, edge.identity.as_ref(), &edge.tickets, connection.exporter, limits).await {
-            Ok(registration) => registration,
-            Err(error) => return handshake_refused(&edge, &connection, &correlation, &error).await,
-        };
+    let identity = Arc::clone(&edge.identity.borrow());
+    let accepted = accept(socket, identity.as_ref(), &edge.tickets, connection.exporter, limits).await;
+    // Held no longer than the handshake: an identity that was replaced goes when nobody shows it any more.
+    drop(identity);
+    let registration = match accepted {
+        Ok(registration) => registration,
+        Err(error) => return handshake_refused(&edge, &connection, &correlation, &error).await,
+    };
     let wish = Wish { edge: &edge, connection: &connection, correlation: &correlation };
     let Some(registration) = wish.enroll(registration).await else { return };
     // Copied out: a registration holds the socket, which no other task may look at while this one waits.

@@ -11,8 +11,8 @@ use sallyport_hsm::{DataKeyId, KeyError, KeyHandle, Keyring, Keys, PublicKey, Ro
 use crate::access::{self, Subject, TokenKeys};
 use crate::console::DataKeys;
 use crate::tunnel::{
-    CertificateBody, CertificateError, GatewayIdentity, IdentityCertificate, IdentitySignatures, Signing,
-    SigningFailed, ToSign,
+    CertificateBody, CertificateError, GatewayIdentity, IdentityCertificate, IdentityKeys,
+    IdentitySignatures, Signing, SigningFailed, ToSign,
 };
 
 /// Signs ledger heads with one key of role `ledger`.
@@ -71,6 +71,11 @@ pub(super) struct LedgerCosigner {
 impl LedgerCosigner {
     pub(super) fn new(keys: &Keys, name: String) -> Result<Self, KeyError> {
         Self::with(keys.present(Role::LedgerPq)?, name)
+    }
+
+    /// With the key that waits to follow.
+    pub(super) fn successor(keys: &Keys, name: String) -> Result<Self, KeyError> {
+        Self::with(keys.waiting(Role::LedgerPq)?, name)
     }
 
     fn with(key: KeyHandle, name: String) -> Result<Self, KeyError> {
@@ -133,6 +138,11 @@ impl LedgerVault {
             changed |= self.0.erase_key(DataKeyId(*key.as_bytes()))?;
         }
         Ok(changed)
+    }
+
+    /// Has every data key sealed under the provider's present sealing key, and says how many another had sealed. Blocks.
+    pub(super) fn rewrap(&self) -> Result<usize, KeyError> {
+        self.0.rewrap()
     }
 
     /// Every key that was erased.
@@ -211,12 +221,6 @@ impl TokenKeys for ProviderTokenKeys {
     fn public_key_p256(&self) -> Vec<u8> {
         self.0.public().as_bytes().to_vec()
     }
-
-    /// First half of the key's SHA-256: names the key without leading to anything else.
-    fn key_id(&self) -> String {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, self.0.public().as_bytes());
-        hex::encode(digest.as_ref().get(..16).unwrap_or_default())
-    }
 }
 
 /// What the gateway proves itself with to publishers: an Ed25519 and an ML-DSA-65 key of the provider, certified by the
@@ -276,6 +280,14 @@ impl ProviderIdentity {
         let signature = signature.try_into().map_err(|_| unexpected(Role::CertificateAuthority))?;
         let certificate = IdentityCertificate::new(body, signature)?;
         Ok(Self { ed25519: ed25519_key, ml_dsa: ml_dsa_key, certificate })
+    }
+}
+
+impl ProviderIdentity {
+    /// Its public keys.
+    pub(super) fn keys(&self) -> IdentityKeys {
+        let CertificateBody { ed25519, ml_dsa, .. } = self.certificate.body();
+        IdentityKeys { ed25519: *ed25519, ml_dsa: ml_dsa.clone() }
     }
 }
 

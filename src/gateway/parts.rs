@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use sallyport_audit::cosigning::{CosignError, Cosigning};
+use sallyport_audit::ledger::not_held;
 use sallyport_audit::sink::SinkError;
 use sallyport_audit::witnessing::SeenElsewhere;
 use sallyport_audit::{Draft, Kind, Ledger, LedgerError, LedgerOptions, Opened, Outcome};
@@ -15,7 +16,7 @@ use super::adapters::{
 };
 use super::config::{Config, Provider};
 use super::erasures;
-use super::rotation::finish_handover;
+use super::rotation::{finish_handover, finish_recorded, finish_sealing, finish_shown};
 use super::tls::TlsError;
 use crate::access::{Access, AccessError, AccessOptions, SystemClock};
 use crate::edge::ListenError;
@@ -176,6 +177,7 @@ impl Parts {
         for key in made {
             ledger.append(key_record(Kind::KeyCreated, key)).await?;
         }
+        finish_recorded(&keys, &ledger).await?;
         let token_keys = Arc::new(ProviderTokenKeys::new(&keys)?);
         let options = AccessOptions {
             policy_directory: config.access.policy_directory.clone(),
@@ -206,7 +208,10 @@ pub(super) async fn open_ledger(
     let (signer, finished) = {
         let (config, keys) = (config.clone(), keys.clone());
         let ready = tokio::task::spawn_blocking(move || {
-            let finished = finish_handover(&config, &keys)?;
+            // A gateway that runs may be in the midst of what would be finished here.
+            not_held(&config.ledger.directory)?;
+            let mut finished = finish_handover(&config, &keys)?;
+            finished.extend(finish_shown(&config, &keys)?);
             Ok::<_, GatewayError>((LedgerSigner::new(&keys, origin(&config))?, finished))
         });
         ready.await.map_err(|error| GatewayError::Stopped(error.to_string()))??
@@ -218,6 +223,12 @@ pub(super) async fn open_ledger(
             .map_err(|error| GatewayError::Stopped(error.to_string()))?
             .map_err(GatewayError::Vault)?
     };
+    let sealed = {
+        let (keys, vault) = (keys.clone(), vault.clone());
+        tokio::task::spawn_blocking(move || finish_sealing(&keys, &vault))
+            .await
+            .map_err(|error| GatewayError::Stopped(error.to_string()))??
+    };
     let mut options =
         LedgerOptions::new(config.ledger.directory.clone(), origin(config), config.gateway.domain.clone());
     options.lending.clone_from(&config.ledger.lending);
@@ -228,7 +239,7 @@ pub(super) async fn open_ledger(
             .await
             .map_err(|error| GatewayError::Stopped(error.to_string()))??;
     tell(&opened);
-    for draft in finished {
+    for draft in finished.into_iter().chain(sealed) {
         ledger.append(draft).await?;
     }
     Ok((ledger, opened, vault))

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sallyport_audit::ledger::{OnStall, ScrubOptions, Scrubbing};
+use sallyport_audit::cosigning::Cosigning;
+use sallyport_audit::ledger::{OnStall, ScrubOptions, Scrubbing, not_held};
 use sallyport_audit::sink::SyslogSink;
 use sallyport_audit::witnessing::{Witnessed, Witnessing};
 use sallyport_audit::{Draft, Kind, Outcome};
@@ -22,6 +23,7 @@ use super::holds::LegalHolds;
 use super::issuers::{Outsiders, withdraw_others};
 use super::parts::{GatewayError, Parts, cosign, open_keys};
 use super::retention::Running;
+use super::rotation::{self, Desk, Rotation, Shown, Watch, finish_shown};
 use super::tls::{Certificates, ClientAuthority};
 use super::{heartbeat, probes, sinks, tls, witnesses};
 use crate::access::Tenant;
@@ -32,7 +34,7 @@ use crate::edge::{
     TlsRefusals,
 };
 use crate::session::{Broker, Readiness, Routes};
-use crate::tunnel::Tickets;
+use crate::tunnel::{GatewayIdentity, Tickets};
 
 /// Time for publishers to hear the goodbye, and for sinks to catch up.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -53,6 +55,15 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     let keys = tokio::task::spawn_blocking(move || open_keys(&provider_config))
         .await
         .map_err(|error| GatewayError::Stopped(error.to_string()))??;
+    let finished = {
+        let (config, keys) = (config.clone(), keys.clone());
+        tokio::task::spawn_blocking(move || {
+            not_held(&config.ledger.directory)?;
+            finish_shown(&config, &keys)
+        })
+        .await
+        .map_err(|error| GatewayError::Stopped(error.to_string()))??
+    };
     let certificates = Certificates::open(&keys, &config.tls, &config.gateway.domain)?;
     let clients = config.tls.clients.as_ref().map(ClientAuthority::open).transpose()?;
     let settings = tls::server(&config.tls, &certificates, clients.as_ref())?;
@@ -62,6 +73,9 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     let ledger = config.ledger.directory.clone();
     let known = witnesses::known_to(&ledger, &witnesses, &config).await?;
     let parts = Parts::open(&config, keys, &[]).await?;
+    for draft in finished {
+        parts.ledger.append(draft).await?;
+    }
     // A ledger that had no head yet has one now: one of this name may have been there before.
     if !known {
         witnesses::known_to(&ledger, &witnesses, &config).await?;
@@ -78,9 +92,25 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     };
     let scrubbing = Scrubbing::start(parts.ledger.clone(), scrub_options(&config));
     let watched = witnessing.as_ref().map(Witnessing::status);
-    let served =
-        serve(&config, &parts, listener, (certificates, clients), &mut signals, (watched, &scrubbing), ready)
-            .await;
+    let (identity, shown_identity) = watch::channel(identity(&config, &parts.keys)?);
+    let shown = Shown {
+        certificates: Arc::clone(&certificates),
+        identity,
+        cosigner: cosigning.as_ref().map(Cosigning::seat),
+        patience: config.limits.tls_handshake,
+    };
+    let rotation = Arc::new(Rotation::new(&config, &parts, Some(shown)));
+    let replaced = (rotation, shown_identity);
+    let served = serve(
+        &config,
+        &parts,
+        (listener, certificates, clients),
+        replaced,
+        &mut signals,
+        (watched, &scrubbing),
+        ready,
+    )
+    .await;
     scrubbing.stop().await;
     parts.access.close().await;
     let stopped = match &served {
@@ -115,8 +145,8 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
 async fn serve(
     config: &Config,
     parts: &Parts,
-    listener: Listener,
-    (certificates, clients): (Arc<Certificates>, Option<Arc<ClientAuthority>>),
+    (listener, certificates, clients): (Listener, Arc<Certificates>, Option<Arc<ClientAuthority>>),
+    (rotation, identity): (Arc<Rotation>, watch::Receiver<Arc<dyn GatewayIdentity>>),
     signals: &mut Signals,
     (watched, scrubbing): (Option<watch::Receiver<Witnessed>>, &Scrubbing),
     ready: impl FnOnce(SocketAddr),
@@ -164,7 +194,7 @@ async fn serve(
         routes: routes.clone(),
         ledger: ledger.clone(),
         readiness: readiness.clone(),
-        identity: Arc::new(identity(config, keys)?),
+        identity,
         tickets: Tickets::default(),
         certificates: certificates.clone(),
         clients: clients.clone().map(|clients| clients as Arc<dyn crate::edge::ClientCertificates>),
@@ -185,6 +215,7 @@ async fn serve(
     let (console, probes) = console::routers(console::Parts {
         tenant,
         access: access.clone(),
+        key_desk: Arc::new(Desk::new(config, Arc::clone(&rotation))),
         broker: broker.clone(),
         routes: routes.clone(),
         ledger: ledger.clone(),
@@ -217,6 +248,8 @@ async fn serve(
         ledger.clone(),
         stop.clone(),
     ));
+    let due = rotation::watch(Watch::new(config, rotation, stop.clone()));
+    let due = tokio::spawn(due);
     let retrying = tokio::spawn(retry_pin_when_told(keys.clone()));
     let probing = probe_listener.map(|listener| tokio::spawn(probes::answer(listener, probes, stop.clone())));
     ready(address);
@@ -247,7 +280,7 @@ async fn serve(
     if tokio::time::timeout(GOODBYE, outside.wait()).await.is_err() {
         warn!("an issuer is still being asked, and is not waited for");
     }
-    for task in [beating, watching, renewing, retrying].into_iter().chain(probing) {
+    for task in [beating, watching, due, renewing, retrying].into_iter().chain(probing) {
         task.abort();
     }
     Ok(sinks)
@@ -263,11 +296,12 @@ fn scrub_options(config: &Config) -> ScrubOptions {
     }
 }
 
-fn identity(config: &Config, keys: &sallyport_hsm::Keys) -> Result<ProviderIdentity, GatewayError> {
+fn identity(config: &Config, keys: &sallyport_hsm::Keys) -> Result<Arc<dyn GatewayIdentity>, GatewayError> {
     let now = u64::try_from(clock::now().as_second()).unwrap_or(0);
     let (organisation, domain) = (&config.gateway.organisation, &config.gateway.domain);
     // Signs with the token: a few milliseconds, once.
-    Ok(tokio::task::block_in_place(|| ProviderIdentity::new(keys, organisation, domain, now))?)
+    let identity = tokio::task::block_in_place(|| ProviderIdentity::new(keys, organisation, domain, now))?;
+    Ok(Arc::new(identity))
 }
 
 fn bounds(config: &Config) -> Bounds {

@@ -1,7 +1,8 @@
 //! When keys are due to be replaced, and what is told about each.
 //!
 //! A key's age is known if we chose its id, which holds the time; of a key that others made it is not, and then
-//! nothing is claimed. When a key was used last no provider tells: the listing says so rather than invent it.
+//! nothing is claimed. When a key was used last no provider tells: a gateway that serves knows of its own uses, and where nothing
+//! is known the listing says so rather than invent it.
 
 use jiff::{SignedDuration, Timestamp};
 use sallyport_hsm::{KeyInfo, Role};
@@ -18,7 +19,7 @@ pub struct Listed {
     /// What the provider says.
     #[serde(flatten)]
     pub key: KeyInfo,
-    /// When it was used last; providers do not tell.
+    /// When this gateway used it last; providers do not tell.
     pub last_used: Option<Timestamp>,
     /// When it is to be replaced, if it has an age and a limit.
     pub due: Option<Timestamp>,
@@ -40,11 +41,7 @@ impl Listed {
             return None;
         }
         let is = if now < due { "is due to be replaced" } else { "was due to be replaced" };
-        let how = match name {
-            "token-signing" => "this version cannot replace it without ending all tokens".to_owned(),
-            name => format!("stop the gateway and run `sallyportd keys rotate {name}`"),
-        };
-        Some(format!("the {} key {is} at {due:.0}: {how}", self.key.role))
+        Some(format!("the {} key {is} at {due:.0}: `sallyport keys rotate {name} --reason …`", self.key.role))
     }
 }
 
@@ -55,7 +52,8 @@ pub fn rotation_name(role: Role) -> Option<&'static str> {
         Role::Identity | Role::IdentityPq => Some("identity"),
         Role::Ledger | Role::LedgerPq => Some("ledger"),
         Role::TokenSigning => Some("token-signing"),
-        Role::Kek | Role::CertificateAuthority => None,
+        Role::Kek => Some("kek"),
+        Role::CertificateAuthority => None,
     }
 }
 
@@ -64,7 +62,8 @@ fn limit(max_age: &MaxAge, role: Role) -> Option<std::time::Duration> {
         "tls" => max_age.tls,
         "identity" => max_age.identity,
         "ledger" => max_age.ledger,
-        _ => max_age.token_signing,
+        "token-signing" => max_age.token_signing,
+        _ => None,
     }
 }
 

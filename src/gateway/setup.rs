@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use jiff::{SignedDuration, Timestamp};
 use sallyport_audit::Ledger;
 use sallyport_hsm::authority::{self, RootOptions, Validity};
-use sallyport_hsm::{KeyError, KeyInfo, Keys};
+use sallyport_hsm::{KeyError, KeyInfo, Keys, PublicKey, Role};
 use secrecy::SecretString;
 
 use super::config::{Config, ConfigError, Provider, commented_file, environment};
@@ -87,6 +87,9 @@ pub enum SetupError {
         /// The ledger's directory.
         directory: PathBuf,
     },
+    /// One rotation at a time.
+    #[error("refused (rotation-runs): keys are being replaced right now")]
+    RotationRuns,
     /// The server's certificate is not from the private root: it would be lost, and we could make no other like it.
     #[error(
         "refused (foreign-certificate): the certificate {path} was not issued by the private root {root}"
@@ -112,8 +115,9 @@ impl SetupError {
             Self::File { .. } => "check who may write there, and that the disk is not full".to_owned(),
             Self::Person { .. } => "write user:NAME in lower case".to_owned(),
             Self::GatewayRuns { .. } => {
-                "stop the gateway, replace the key, and start it again; nothing was changed".to_owned()
+                "ask the gateway itself (`sallyport keys rotate`), or stop the gateway, replace the key, and start it again; nothing was changed".to_owned()
             }
+            Self::RotationRuns => "wait until that has ended, and see what it did: `sallyport keys list`".to_owned(),
             Self::ForeignCertificate { .. } => {
                 "nothing was changed; whoever issued this certificate certifies its key, which this version replaces only \
                  together with a certificate of its own: move the file away to have one"
@@ -271,21 +275,35 @@ pub(super) fn certificates(config: &Config, keys: &Keys) -> Result<Vec<String>, 
         write(root_file, authority::create_root(keys, &options)?.as_bytes())?;
         steps.push(format!("made the root certificate {}", root_file.display()));
     }
-    let leaf_file = &config.tls.certificate_file;
     if !still_good(config, keys, now) {
-        let root = std::fs::read_to_string(root_file)
-            .map_err(|source| SetupError::File { path: root_file.clone(), source })?;
-        let domain = &config.gateway.domain;
-        let mut names = vec![domain.clone(), format!("*.{domain}")];
-        if domain == "localhost" {
-            names.extend(["127.0.0.1".to_owned(), "::1".to_owned()]);
-        }
-        let validity = Validity { now, lasts: config.tls.leaf };
-        let leaf = authority::issue_server_leaf(keys, &root, &names, validity)?;
-        write(leaf_file, leaf.as_bytes())?;
-        steps.push(format!("issued the server certificate {} for {}", leaf_file.display(), names.join(", ")));
+        steps.push(issue_server_certificate(config, keys, &keys.public_key(Role::Tls)?)?);
     }
     Ok(steps)
+}
+
+/// Has the private root certify a TLS key, and puts the certificate into its file.
+pub(super) fn issue_server_certificate(
+    config: &Config,
+    keys: &Keys,
+    key: &PublicKey,
+) -> Result<String, SetupError> {
+    let (leaf_file, root_file) = (&config.tls.certificate_file, &config.tls.root_file);
+    let root = std::fs::read_to_string(root_file)
+        .map_err(|source| SetupError::File { path: root_file.clone(), source })?;
+    let domain = &config.gateway.domain;
+    let mut names = vec![domain.clone(), format!("*.{domain}")];
+    if domain == "localhost" {
+        names.extend(["127.0.0.1".to_owned(), "::1".to_owned()]);
+    }
+    let leaf = authority::issue_server_leaf_for(
+        keys,
+        &root,
+        &names,
+        Validity { now: clock::now(), lasts: config.tls.leaf },
+        key,
+    )?;
+    write(leaf_file, leaf.as_bytes())?;
+    Ok(format!("issued the server certificate {} for {}", leaf_file.display(), names.join(", ")))
 }
 
 /// Refuses to replace a certificate that the private root did not issue. One that is not there may be made.

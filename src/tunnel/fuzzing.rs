@@ -8,7 +8,9 @@ use zeroize::Zeroizing;
 
 use super::frame::FrameKeys;
 use super::handshake::kem::DecapsulationKey;
-use super::handshake::{ClientHandshake, Credential, GatewayHandshake, IdentityCertificate, Suite, Ticket};
+use super::handshake::{
+    ClientHandshake, Credential, GatewayHandshake, IdentityCertificate, Successions, Suite, Ticket,
+};
 
 /// A certificate that decodes: version, two empty texts, keys, dates and signature of zeros.
 const CERTIFICATE: [u8; 1 + 2 + 2 + 32 + 1952 + 16 + 64] = {
@@ -48,6 +50,17 @@ pub fn credential(plaintext: &[u8]) {
             Credential::append_signatures(&mut again, signatures);
         }
         assert_eq!(*again, plaintext, "a message has one encoding");
+    }
+}
+
+/// What a client does with what should say which keys followed those that it knows.
+///
+/// # Panics
+///
+/// If the rule is broken: that is what the fuzzer looks for.
+pub fn succession(bytes: &[u8]) {
+    if let Ok(successions) = Successions::decode(bytes) {
+        assert_eq!(successions.encode(), bytes, "statements have one encoding");
     }
 }
 

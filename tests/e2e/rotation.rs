@@ -1,10 +1,12 @@
 //! Keys that are replaced: the ledger goes on under the new one, and whoever trusts the old one can still check it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::mpsc;
 
 use serde_json::Value;
 
+use super::app::App;
 use super::patience::PATIENCE;
 use super::process::Process;
 use super::world::{Run, World};
@@ -143,20 +145,152 @@ fn a_rotation_killed_before_auditors_were_given_the_cosigning_key_gives_it_at_th
 }
 
 #[test]
-fn keys_of_a_gateway_that_runs_are_not_rotated_and_nothing_is_changed() {
+fn the_stopped_gateways_command_changes_nothing_while_one_runs() {
     let world = World::start();
     let before = keys(&world, "list");
-    for what in ["ledger", "tls", "identity"] {
+    for what in ["ledger", "tls", "identity", "token-signing", "kek"] {
         let refused = world.daemon(&["keys", "rotate", what]);
         assert_eq!(refused.code, 1, "{}", refused.err);
         assert!(
-            refused.err.contains("gateway-runs") && refused.err.contains("stop the gateway"),
+            refused.err.contains("gateway-runs") && refused.err.contains("sallyport keys rotate"),
             "{}",
             refused.err
         );
     }
     assert_eq!(keys(&world, "list"), before);
     assert!(world.records_of("key.rotated").is_empty());
+}
+
+/// The serial number of the certificate that the next handshake shows for the gateway's own name.
+fn serial(world: &World) -> String {
+    let answer = world.curl("/readyz").args(&["--write-out", "%{certs}"]).run();
+    let text = answer.text();
+    let serial = text.lines().find_map(|line| line.strip_prefix("Serial Number:"));
+    serial.unwrap_or_else(|| panic!("no serial in {text}{}", answer.complaint)).to_owned()
+}
+
+/// The gateway's keys as an admin sees them: role and id.
+fn served(world: &World) -> BTreeMap<String, String> {
+    let listed = world.ask("admin", &["keys", "list"]);
+    let text = |key: &Value, name: &str| key[name].as_str().unwrap().to_owned();
+    listed.as_array().unwrap().iter().map(|key| (text(key, "role"), text(key, "id"))).collect()
+}
+
+#[test]
+fn every_key_is_replaced_while_the_gateway_serves_and_a_download_goes_on_over_all_of_it() {
+    let mut world = World::start();
+    let old = keep(&world, "old.vkey");
+    let old_pq = std::fs::read(world.state().join("ledger-pq.vkey")).unwrap();
+    let (send, events) = tokio::sync::mpsc::channel(1);
+    let app = App::of_events(events);
+    let _publisher = world.publish_http("open-events", app.address());
+    let mut visit = world.visit("open-events", "/events").by(&world, "visitor").start();
+    let mut told = 0;
+    let mut goes_on = || {
+        told += 1;
+        let event = format!("data: {told}");
+        send.blocking_send(format!("{event}\n\n")).unwrap();
+        visit.line(&event, |line| (line == event).then_some(()));
+    };
+    goes_on();
+    let before = served(&world);
+    for what in ["tls", "identity", "token-signing", "ledger", "kek"] {
+        let shown = serial(&world);
+        let answer = world.ask("admin", &["keys", "rotate", what, "--reason", "it is time"]);
+        assert!(!answer["steps"].as_array().unwrap().is_empty(), "{answer}");
+        goes_on();
+        assert_eq!(serial(&world) != shown, what == "tls", "{what}: the next handshake");
+        // Somebody new, with a token of the key before: to the tunnel, whose certificate is one of its own.
+        let fresh = world.visit("open-events", "/nothing").by(&world, "visitor").run();
+        assert_ne!(fresh.status, 0, "{what}: {}", fresh.complaint);
+        assert_ne!(fresh.status, 401, "{what}: {}", fresh.text());
+        let second = world.publish_as("rival", &format!("open-{what}"), &["demo"]);
+        drop(second);
+    }
+    for (role, id) in served(&world) {
+        assert_eq!(id != before[&role], role != "certificate-authority", "{role}");
+    }
+    let listed = world.ask("admin", &["keys", "list"]);
+    let ledger = listed.as_array().unwrap().iter().find(|key| key["role"] == "ledger").unwrap();
+    assert!(ledger["last_used"].is_string(), "{ledger}");
+    let rotated = world.records_of("key.rotated");
+    let roles: Vec<_> = rotated.iter().map(|record| record["details"]["role"].as_str().unwrap()).collect();
+    assert_eq!(roles, ["tls", "identity", "token-signing", "ledger", "ledger-pq", "kek"]);
+    for record in &rotated {
+        // The ledger's own stands in the form that verifiers read; who and why is at the key that was made.
+        if record["details"]["role"] != "ledger" {
+            assert_eq!(record["values"]["reason"], "it is time", "{record}");
+            assert_eq!(record["values"]["subject"], "user:admin", "{record}");
+        }
+    }
+    let jwks = world.curl("/.well-known/jwks.json").run().json();
+    assert_eq!(
+        jwks["keys"].as_array().unwrap().len(),
+        2,
+        "the one that signs, and the one before it: {jwks}"
+    );
+    drop(send);
+    assert!(visit.wait().success(), "{}", visit.err());
+
+    // A restart finds the same.
+    let after = served(&world);
+    world.stop_gateway();
+    world.start_gateway();
+    assert_eq!(served(&world), after);
+    assert!(world.records().iter().any(|record| record["values"]["subject"] == "user:visitor"));
+    world.stop_gateway();
+    let new = keep(&world, "new.vkey");
+    for key in [&old, &new] {
+        good(&verify_with(&world, key));
+    }
+    // The cosigner's key from before leads to the one after it, and each counts.
+    let kept = world.path("old-pq.vkey");
+    std::fs::write(&kept, old_pq).unwrap();
+    let (ledger, key) = (world.state().join("ledger"), new.to_str().unwrap().to_owned());
+    for cosigner in [&kept, &world.state().join("ledger-pq.vkey")] {
+        let (ledger, cosigner) = (ledger.to_str().unwrap(), cosigner.to_str().unwrap());
+        good(&world.auditctl(&["verify", ledger, "--key-file", &key, "--cosigner-file", cosigner]));
+    }
+    let stranger = World::with().prepare();
+    let (ledger, cosigner) = (ledger.to_str().unwrap(), stranger.state().join("ledger-pq.vkey"));
+    let cosigner = cosigner.to_str().unwrap();
+    let verdict = world.auditctl(&["verify", ledger, "--key-file", &key, "--cosigner-file", cosigner]);
+    assert_eq!(verdict.code, 1, "{}", verdict.out);
+}
+
+#[test]
+fn a_token_key_that_is_revoked_at_once_ends_all_tokens_and_cuts_what_stands_on_them() {
+    let world = World::start();
+    let (send, events) = tokio::sync::mpsc::channel(1);
+    let app = App::of_events(events);
+    let publisher = world.publish_http("open-events", app.address());
+    let mut visit = world.visit("open-events", "/events").by(&world, "visitor").start();
+    send.blocking_send("data: 1\n\n".to_owned()).unwrap();
+    visit.line("the first event", |line| (line == "data: 1").then_some(()));
+    let command = ["keys", "rotate", "token-signing", "--reason", "it leaked", "--now"];
+    world.ask("admin", &command);
+    visit.wait();
+    let refused = world.curl("/api/v1/whoami").by(&world, "admin").run();
+    assert_eq!((refused.status, refused.problem()), (401, "other-key".to_owned()));
+    assert_eq!(world.curl("/.well-known/jwks.json").run().json()["keys"].as_array().unwrap().len(), 1);
+    drop(publisher);
+}
+
+#[test]
+fn whoever_may_not_run_the_keys_sees_and_replaces_none() {
+    let world = World::start();
+    let before = served(&world);
+    assert_eq!(world.cli("visitor", &["keys", "list"]).code, 4);
+    for what in ["tls", "identity", "token-signing", "ledger", "kek"] {
+        let refused = world.cli("visitor", &["keys", "rotate", what, "--reason", "I want to"]);
+        assert_eq!(refused.code, 4, "{}", refused.err);
+    }
+    assert_eq!(served(&world), before);
+    assert!(world.records_of("key.rotated").is_empty());
+    let denied = world.records_of("admin.called");
+    let denied =
+        denied.iter().filter(|record| record["result"] == "denied" && record["object"] == "gateway:keys");
+    assert_eq!(denied.count(), 6);
 }
 
 #[test]
@@ -229,4 +363,54 @@ fn with_delegated_signing_most_heads_are_by_lent_keys_and_verify_says_how_many_a
     for key in [&old, &keep(&world, "new.vkey")] {
         good(&verify_with(&world, key));
     }
+}
+
+#[test]
+fn a_publisher_that_knows_only_the_identity_before_is_led_to_the_new_one_and_to_no_other() {
+    let mut world = World::start();
+    // A root that is no Sallyport organisation's stands first: so nobody but the first meeting vouches for the identity.
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let mut root = rcgen::CertificateParams::default();
+    root.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let mut bundle = root.self_signed(&key).unwrap().pem();
+    bundle.push_str(&std::fs::read_to_string(world.root()).unwrap());
+    let roots = world.path("bundle.pem");
+    std::fs::write(&roots, bundle).unwrap();
+    let publish = |world: &World| {
+        let mut command = world.client("publisher");
+        command.env("SALLYPORT_CA_FILE", &roots).args(["publish", "demo", "--name", "demo", "--json"]);
+        Process::start(&format!("led-{}", super::world::next()), world.directory(), &mut command)
+    };
+    let is_known = |world: &World, trust: &str| {
+        let mut publisher = publish(world);
+        publisher.line(trust, |line| line.contains(trust).then_some(()));
+        publisher.line("that its tunnel is open", |line| line.contains("registered").then_some(()));
+        assert!(publisher.stop().success());
+    };
+    is_known(&world, "\"trust\":\"first-use\"");
+    // Twice: one rotation was missed.
+    for _ in 0..2 {
+        world.ask("admin", &["keys", "rotate", "identity", "--reason", "it is time"]);
+    }
+    is_known(&world, "\"trust\":\"known\"");
+    // And by a gateway that was stopped meanwhile.
+    world.stop_gateway();
+    good(&world.daemon(&["keys", "rotate", "identity"]));
+    world.start_gateway();
+    is_known(&world, "\"trust\":\"known\"");
+
+    // Without the statements, or with those of somebody else, other keys are what an impostor has.
+    world.ask("admin", &["keys", "rotate", "identity", "--reason", "it is time"]);
+    let statements = world.state().join("identity-successions");
+    let ours = std::fs::read(&statements).unwrap();
+    let mut forged = ours.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    for bytes in [Vec::new(), forged] {
+        std::fs::write(&statements, bytes).unwrap();
+        let mut refused = publish(&world);
+        assert_eq!(refused.wait().code(), Some(4), "{}", refused.err());
+        assert!(refused.err().contains("CHANGED"), "{}", refused.err());
+    }
+    std::fs::write(&statements, ours).unwrap();
+    is_known(&world, "\"trust\":\"known\"");
 }

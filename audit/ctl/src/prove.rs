@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use sallyport_audit::journal::scan::note_closing;
 use sallyport_audit::note::CosignerKey;
 use sallyport_audit::proof::{MAX_PROOF_BYTES, Proof, ProofError, Shown};
 use sallyport_audit::record::MAX_RECORD_BYTES;
@@ -32,6 +33,9 @@ pub(crate) struct Arguments {
     /// Prove it under this checkpoint of the ledger, such as one with cosignatures, and not under the last.
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
+    /// Prove it under the head that closed its group, as a witness is shown that the ledger's key was replaced.
+    #[arg(long, conflicts_with = "checkpoint")]
+    closing: bool,
 }
 
 /// The records up to the given head, or to the last one.
@@ -44,8 +48,25 @@ pub(crate) fn snapshot(directory: &Path, given: Option<&Path>) -> Result<Snapsho
     snapshot.map_err(|error| Failure::snapshot(&error))
 }
 
+/// The records up to the head that closed the group of one.
+fn closing(directory: &Path, seq: Seq) -> Result<Snapshot, Failure> {
+    let files = ledger(directory)?;
+    let note = note_closing(&files, seq).map_err(|error| Failure::unreadable(&files.journal(), &error))?;
+    let note = note.ok_or_else(|| {
+        Failure::not_evaluated(
+            format!("no group of the journal holds record {seq}"),
+            "give the number of a record that is there and was not pruned",
+        )
+    })?;
+    Snapshot::at(files, note).map_err(|error| Failure::snapshot(&error))
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let snapshot = snapshot(&arguments.ledger, arguments.checkpoint.as_deref())?;
+    let snapshot = if arguments.closing {
+        closing(&arguments.ledger, Seq::new(arguments.seq))?
+    } else {
+        snapshot(&arguments.ledger, arguments.checkpoint.as_deref())?
+    };
     let (record, path) =
         snapshot.prove(Seq::new(arguments.seq)).map_err(|error| Failure::snapshot(&error))?;
     let beside = match &arguments.record {

@@ -149,3 +149,40 @@ fn an_end_that_only_a_lent_key_signed_passes_unless_the_own_key_is_demanded_and_
     let output = handover.ledger.run("prove", &["9", "--out", &proof]);
     assert!(!output.status.success(), "{}", err(&output));
 }
+
+#[test]
+fn a_witness_follows_a_handover_that_both_keys_signed_and_no_other() {
+    let mut handover = Handover::new();
+    handover.happens();
+    let proof = |name: &str, rest: &[&str]| {
+        let file = handover.file(name);
+        assert_code(&handover.ledger.run("prove", &[rest, &["--out", &file]].concat()), 0);
+        file
+    };
+    // The sample has eight records before the one that hands over.
+    let good = proof("good", &["8", "--closing"]);
+    let followed = auditctl(&["witness", "follow", &good, "--key", &handover.old]);
+    assert_code(&followed, 0);
+    assert_eq!(out(&followed).trim(), handover.new);
+    // The new key alone knows nothing of the old one; a stranger's knows neither.
+    assert_code(&auditctl(&["witness", "follow", &good, "--key", &handover.new]), 1);
+    let stranger = SoftwareSigner::new(ORIGIN, [9; 32]).verifier().to_string();
+    assert_code(&auditctl(&["witness", "follow", &good, "--key", &stranger]), 1);
+    // Under a later head the old key says nothing any more, and another record hands nothing over.
+    let later = proof("later", &["8"]);
+    let refused = auditctl(&["witness", "follow", &later, "--key", &handover.old, "--key", &handover.new]);
+    assert_code(&refused, 1);
+    assert!(err(&refused).contains("closes the handover"), "{}", err(&refused));
+    let other = proof("other", &["3", "--closing"]);
+    let refused = auditctl(&["witness", "follow", &other, "--key", &handover.old]);
+    assert_code(&refused, 1);
+    assert!(err(&refused).contains("does not hand the ledger over"), "{}", err(&refused));
+    // The head without the new key's line: half signed.
+    let text = std::fs::read_to_string(&good).unwrap();
+    let (_, new_line) = text.trim_end().rsplit_once('\n').unwrap();
+    let half = handover.file("half");
+    std::fs::write(&half, text.replace(&format!("{new_line}\n"), "")).unwrap();
+    let refused = auditctl(&["witness", "follow", &half, "--key", &handover.old]);
+    assert_code(&refused, 1);
+    assert!(err(&refused).contains("both keys"), "{}", err(&refused));
+}

@@ -86,6 +86,24 @@ pub fn last_head(files: &Files) -> io::Result<(Option<String>, ScanEnd)> {
     last_note_but(files, |_| false)
 }
 
+/// The head that closes the group in which a record stands; `None` if there is no such group.
+pub fn note_closing(files: &Files, seq: Seq) -> io::Result<Option<String>> {
+    for segment in files.segments()?.iter().rev() {
+        let mut note = None;
+        scan_segment(segment, true, &mut |group| {
+            if group.first() <= seq && seq < group.end() {
+                note = Some(String::from_utf8_lossy(group.note()).into_owned());
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })?;
+        if note.is_some() {
+            return Ok(note);
+        }
+    }
+    Ok(None)
+}
+
 fn last_note_but(files: &Files, passed_over: fn(&str) -> bool) -> io::Result<(Option<String>, ScanEnd)> {
     let (mut ended, mut lent) = (ScanEnd::Complete, None);
     for (back, segment) in files.segments()?.iter().rev().enumerate() {

@@ -63,7 +63,7 @@ mod writing;
 pub use crate::disk::{Disk, DiskFile, RealDisk};
 pub use error::{AppendError, LedgerError, ReadError};
 pub use lending::Lending;
-pub use opening::reread;
+pub use opening::{not_held, reread};
 pub use options::LedgerOptions;
 pub use reader::{Entry, Reader};
 pub use scrub::{Damage, Findings, ScrubNow, ScrubOptions, Scrubbed, Scrubbing};

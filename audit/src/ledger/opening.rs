@@ -43,6 +43,7 @@ mod starting;
 
 pub(super) use again::Again;
 use catching_up::CaughtUp;
+pub use directory::not_held;
 use directory::{lock, make_directory, make_journal_directory, settle};
 use known::{Known, check_heads, read_head};
 pub use rereading::reread;

@@ -128,23 +128,28 @@ impl CosignerKey {
         Ok(latest)
     }
 
+    /// Whether this key has signed these very bytes, as it signs messages of its own. Only for texts that begin like no
+    /// checkpoint's.
+    pub(crate) fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        match &self.key {
+            Key::Ed25519(key) => signature.try_into().is_ok_and(|bytes| {
+                key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(bytes)).is_ok()
+            }),
+            Key::MlDsa44(key) => signature
+                .try_into()
+                .ok()
+                .and_then(ml_dsa::Signature::<MlDsa44>::decode)
+                // The context of FIPS 204 is empty.
+                .is_some_and(|signature| key.verify_with_context(message, &[], &signature)),
+        }
+    }
+
     fn verify_line(&self, checkpoint: &Checkpoint, line: &[u8]) -> Option<u64> {
         let (time, signature) = line.split_first_chunk::<8>()?;
         let time = u64::from_be_bytes(*time);
         i64::try_from(time).ok()?;
         let message = self.message(checkpoint, time);
-        let good = match &self.key {
-            Key::Ed25519(key) => {
-                let signature = ed25519_dalek::Signature::from_bytes(signature.try_into().ok()?);
-                key.verify_strict(&message, &signature).is_ok()
-            }
-            Key::MlDsa44(key) => {
-                let signature = ml_dsa::Signature::<MlDsa44>::decode(signature.try_into().ok()?)?;
-                // The context of FIPS 204 is empty.
-                key.verify_with_context(&message, &[], &signature)
-            }
-        };
-        good.then_some(time)
+        self.has_signed(&message, signature).then_some(time)
     }
 }
 

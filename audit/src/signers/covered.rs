@@ -11,6 +11,7 @@ impl Signers {
         let mut news = News::default();
         news.read(record);
         let size = record.seq.next().get();
+        self.cosigners.extend(std::mem::take(&mut news.cosigners));
         if let Some(key) = news.began_with {
             self.own = vec![Tenure { key, after: 0, until: None }];
         }

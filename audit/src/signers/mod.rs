@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::note::{NoteError, PublicKey, SignedNote};
 
+mod cosigners;
 mod covered;
 mod news;
 mod refused;
@@ -23,6 +24,7 @@ mod share;
 #[cfg(test)]
 mod tests;
 
+pub use cosigners::{COSIGNER_ROLE, CosignerHandover, CosignerHandovers};
 pub use news::{Delegation, LEDGER_ROLE, LONGEST_DELEGATION, News, Rotation};
 pub use refused::Refused;
 use refused::name;
@@ -77,6 +79,7 @@ pub struct Signers {
     /// So many of the ledger's own keys stand before a handover whose record is lost: they vouch for none behind it.
     unvouched: usize,
     share: Share,
+    cosigners: CosignerHandovers,
 }
 
 /// What of the keys is kept between two checks.
@@ -88,6 +91,8 @@ pub struct SignersState {
     share: Share,
     #[serde(default)]
     unvouched: usize,
+    #[serde(default)]
+    cosigners: CosignerHandovers,
 }
 
 impl Signers {
@@ -102,6 +107,7 @@ impl Signers {
             unread: false,
             unvouched: 0,
             share: Share::default(),
+            cosigners: CosignerHandovers::default(),
         }
     }
 
@@ -333,6 +339,7 @@ impl Signers {
             self.own.push(Tenure { key: office, after: 0, until: None });
         }
         self.share.count(by, news.last_time);
+        self.cosigners.extend(news.cosigners.iter().cloned());
         if let (By::Delegate, Some(lent)) = (by, &mut self.lent) {
             lent.heads_left = lent.heads_left.saturating_sub(1);
         }
@@ -437,21 +444,36 @@ impl Signers {
         &self.share
     }
 
+    /// Which cosigning keys the ledger says have taken others' places.
+    pub fn cosigners(&self) -> &CosignerHandovers {
+        &self.cosigners
+    }
+
     /// What is to be kept for the next check.
     pub fn state(&self) -> SignersState {
-        let Self { own, lent, share, unvouched, .. } = self.clone();
-        SignersState { own, lent, share, unvouched }
+        let Self { own, lent, share, unvouched, cosigners, .. } = self.clone();
+        SignersState { own, lent, share, unvouched, cosigners }
     }
 
     /// Goes on from what an earlier check kept, over `size` records.
     pub fn resume(given: &[PublicKey], state: &SignersState, size: u64) -> Self {
-        let SignersState { own, lent, share, unvouched } = state.clone();
+        let SignersState { own, lent, share, unvouched, cosigners } = state.clone();
         let anchored = own.iter().skip(unvouched).any(|tenure| given.contains(&tenure.key));
         let delegates = lent
             .iter()
             // Nobody asks for heads older than those that were checked.
             .map(|lent| Tenure { key: lent.key.clone(), after: size.saturating_sub(1), until: None })
             .collect();
-        Self { given: given.to_vec(), own, lent, delegates, anchored, unread: false, unvouched, share }
+        Self {
+            given: given.to_vec(),
+            own,
+            lent,
+            delegates,
+            anchored,
+            unread: false,
+            unvouched,
+            share,
+            cosigners,
+        }
     }
 }

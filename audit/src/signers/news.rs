@@ -1,14 +1,15 @@
 //! What the records of one group say about the ledger's signing keys.
 //!
 //! Only three kinds of records matter here: `ledger.created` names the first key, `key.rotated` with the role
-//! `ledger` names the next one, `key.delegated` lends signing to a short-lived key. Other records of these
+//! `ledger` (or `ledger-pq`, for cosignatures) names the next one, `key.delegated` lends signing to a short-lived key. Other records of these
 //! kinds (another role, a refused attempt) say nothing about heads.
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::cosigners::{COSIGNER_ROLE, CosignerHandovers};
 use crate::kind::Kind;
 use crate::note::PublicKey;
-use crate::record::{Draft, Outcome, RecordView};
+use crate::record::{Draft, Outcome, Record, RecordView};
 
 use serde_json::{Map, Value};
 
@@ -44,6 +45,8 @@ pub struct News {
     pub(super) began_with: Option<PublicKey>,
     pub(super) rotation: Option<Rotation>,
     pub(super) delegation: Option<Delegation>,
+    /// Cosigning keys that took others' places.
+    pub(super) cosigners: Vec<super::cosigners::Told>,
     /// A new epoch begins, and records are declared as missing.
     pub(super) resumed: bool,
     /// The key under which it goes on, and behind how many records, if the record of the handover is lost.
@@ -61,6 +64,13 @@ impl Rotation {
             .detail("role", LEDGER_ROLE)
             .detail("old", self.old.to_string())
             .detail("new", self.new.to_string())
+    }
+
+    /// What a record says of the ledger's own key, if that is what it is about.
+    pub fn of(record: &Record) -> Option<Self> {
+        let about = record.details.get("role").and_then(Value::as_str) == Some(LEDGER_ROLE);
+        let done = record.kind == Kind::KeyRotated && record.result == Outcome::Success;
+        if about && done { Self::read(&record.details) } else { None }
     }
 
     fn read(details: &Map<String, Value>) -> Option<Self> {
@@ -116,8 +126,12 @@ impl News {
             Kind::LedgerCreated if record.seq.get() == 0 => self.began_with = key(&record.details(), "key"),
             Kind::KeyRotated | Kind::KeyDelegated if record.result == Outcome::Success => {
                 let details = record.details();
-                if details.get("role").and_then(Value::as_str) == Some(LEDGER_ROLE) {
-                    self.changed(record, &details);
+                match details.get("role").and_then(Value::as_str) {
+                    Some(LEDGER_ROLE) => self.changed(record, &details),
+                    Some(COSIGNER_ROLE) if record.kind == Kind::KeyRotated => {
+                        self.cosigners.extend(CosignerHandovers::read(&details, record.seq.next().get()));
+                    }
+                    _ => {}
                 }
             }
             _ => {}

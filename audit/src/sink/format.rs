@@ -139,6 +139,7 @@ pub fn severity(kind: Kind, result: Outcome) -> u8 {
             | Kind::ClockJumped
             | Kind::SinkFailed
             | Kind::SinkQuarantined
+            | Kind::KeyDue
             | Kind::TunnelLost
             | Kind::GlassTold,
             Outcome::Success,

@@ -262,7 +262,7 @@ impl Assessment<'_> {
         }
         let mut sentence = self.signatures();
         if !self.trust.cosigners.is_empty() {
-            match self.known.cosigned(&walk.roots, self.trust) {
+            match self.known.cosigned(walk, self.trust) {
                 Ok(seen) => sentence = format!("{sentence} {seen}"),
                 Err(reason) if self.stop.is_some() => return Part::not_evaluated(reason),
                 Err(reason) => return Part::fail(reason),

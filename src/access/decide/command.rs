@@ -16,6 +16,7 @@ use crate::access::scope::Scope;
 use crate::access::share::ShareRole;
 use crate::access::state::Verdict;
 use crate::access::token::Purpose;
+use crate::access::token_key::TokenKey;
 
 /// An order. Ids that it may need are made beforehand: the decision itself draws no randomness.
 #[derive(Debug, Clone)]
@@ -95,6 +96,8 @@ pub enum Command {
     RevokeCertificate { certificate: CertificateId, tenant: Tenant, reason: Option<Reason> },
     /// End all that a person has, before their data key is destroyed.
     Erase { subject: Subject, reason: Reason },
+    /// Have tokens signed by another key. If `tokens_kept`, what the old one signed stands until it ends.
+    ReplaceTokenKey { old: TokenKey, new: TokenKey, tokens_kept: bool, reason: Option<Reason> },
     /// Leave to load the policy again; the load itself is the owner's.
     ReloadPolicy,
     /// Propose the policy with this digest; `summary` counts how it differs and names nobody.
@@ -135,6 +138,7 @@ impl Command {
             Self::ProposePolicy { .. } => Attempt::ProposePolicy,
             Self::ApprovePolicy { .. } => Attempt::ApprovePolicy,
             Self::Erase { .. } => Attempt::Erase,
+            Self::ReplaceTokenKey { .. } => Attempt::ReplaceTokenKey,
         }
     }
 }

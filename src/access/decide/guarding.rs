@@ -15,7 +15,8 @@ use crate::access::object::{Action, Object, Part};
 use crate::access::reason::Reason;
 use crate::access::scope::Scope;
 use crate::access::state::GrantStatus;
-use crate::access::token::{MAX_LIFE, Purpose};
+use crate::access::token::{MAX_LIFE, Purpose, with_leeway};
+use crate::access::token_key::TokenKey;
 
 impl Case<'_> {
     pub(super) fn revoke(
@@ -276,6 +277,26 @@ impl Case<'_> {
         }
         let (by, reason) = (actor(by), reason.cloned());
         Ok(vec![Fact::CertificateRevoked { certificate: id, tenant: tenant.clone(), by, reason }])
+    }
+
+    pub(super) fn replace_token_key(
+        &self,
+        by: &Caller,
+        (old, new): (&TokenKey, &TokenKey),
+        tokens_kept: bool,
+        reason: Option<&Reason>,
+    ) -> Result<Vec<Fact>, Refusal> {
+        self.admin(by, Part::Keys, None)?;
+        // As long as anything that it signed can be shown; not longer.
+        let end = self.state.last_token_end().filter(|_| tokens_kept).map(with_leeway);
+        Ok(vec![Fact::TokenKeyReplaced {
+            old: old.clone(),
+            new: new.clone(),
+            until: end.map_or(self.now, |end| end.max(self.now)),
+            tokens_kept,
+            by: actor(by),
+            reason: reason.cloned(),
+        }])
     }
 
     /// Whether the caller may run a part of the gateway, in the tenant that the order is about.

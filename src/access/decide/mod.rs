@@ -110,6 +110,9 @@ pub fn decide(
             case.approve_policy(person(by)?, *digest, reason.as_ref())
         }
         Command::Erase { subject, reason } => case.erase(by, subject, reason),
+        Command::ReplaceTokenKey { old, new, tokens_kept, reason } => {
+            case.replace_token_key(by, (old, new), *tokens_kept, reason.as_ref())
+        }
     }
 }
 
@@ -160,6 +163,7 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
         Command::ReloadPolicy | Command::ProposePolicy { .. } | Command::ApprovePolicy { .. } => {
             object = Some(Object::gateway(Part::Policy));
         }
+        Command::ReplaceTokenKey { .. } => object = Some(Object::gateway(Part::Keys)),
     }
     Fact::Refused(RefusedAttempt {
         attempt: command.attempt(),

@@ -38,6 +38,7 @@ use super::object::Object;
 use super::policy::PolicyDigest;
 use super::reason::Reason;
 use super::token::Purpose;
+use super::token_key::TokenKey;
 
 /// Everything that access knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -85,6 +86,8 @@ pub struct State {
     revoked_outside: BTreeMap<TokenId, Timestamp>,
     /// The data keys of people who were erased.
     erased: BTreeSet<KeyId>,
+    /// Keys that signed tokens once, and until when what they signed stands.
+    token_keys: BTreeMap<TokenKey, Timestamp>,
 }
 
 impl State {
@@ -200,6 +203,15 @@ impl State {
             Fact::Unlocked { target, tenant, .. } => {
                 self.locks.remove(&(tenant.clone(), target.clone()));
             }
+            Fact::TokenKeyReplaced { old, until, tokens_kept, .. } => {
+                self.token_keys.retain(|_, until| *until > stamp.time);
+                if *tokens_kept {
+                    self.token_keys.insert(old.clone(), *until);
+                } else {
+                    self.token_keys.clear();
+                    self.end_tokens(stamp);
+                }
+            }
             Fact::PolicyLoaded { digest, .. } => self.policy_loaded(*digest),
             Fact::PolicyProposed { .. } => self.proposed(stamp, fact),
             Fact::PolicyApproved { digest, by, .. } => self.policy_approved(*digest, by),
@@ -239,14 +251,29 @@ impl State {
             self.share_lost(stamp, id);
         }
         if !tokens_kept {
-            for token in self.tokens.values_mut() {
-                token.revoked.get_or_insert(stamp.time);
-            }
+            self.end_tokens(stamp);
             for device in self.devices.values_mut() {
                 device.revoked.get_or_insert(stamp.time);
             }
             self.distrusted = Some(stamp.time);
         }
+    }
+
+    fn end_tokens(&mut self, stamp: Stamp) {
+        for token in self.tokens.values_mut() {
+            token.revoked.get_or_insert(stamp.time);
+        }
+    }
+
+    /// Keys that signed tokens once, and until when what they signed stands.
+    pub fn token_keys(&self) -> &BTreeMap<TokenKey, Timestamp> {
+        &self.token_keys
+    }
+
+    /// When the last token ends that is not revoked.
+    pub fn last_token_end(&self) -> Option<Timestamp> {
+        let standing = self.tokens.values().filter(|token| token.revoked.is_none());
+        standing.map(|token| token.expires).max()
     }
 
     /// A device of a join token that is spent, or that is none, is not taken in: nothing could be used because of it.

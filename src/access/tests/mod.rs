@@ -92,9 +92,11 @@ impl TokenKeys for MemoryKeys {
     fn public_key_p256(&self) -> Vec<u8> {
         self.pair.public_key().as_ref().to_vec()
     }
+}
 
+impl MemoryKeys {
     fn key_id(&self) -> String {
-        hex::encode(&self.public_key_p256()[1..9])
+        TokenKey::from_point(&self.public_key_p256()).unwrap().key_id()
     }
 }
 
@@ -200,6 +202,11 @@ impl World {
     /// The same gateway after a restart over this log.
     pub(super) async fn restarted(&self, log: &MemoryLog) -> Access {
         Self::open(&self.directory, log, &self.keys, &self.clock).await.unwrap()
+    }
+
+    /// The same gateway after a restart, with the key that its provider has then.
+    pub(super) async fn reopened_with(&self, keys: Arc<MemoryKeys>) -> Access {
+        Self::open(&self.directory, &self.log, &keys, &self.clock).await.unwrap()
     }
 
     pub(super) async fn token(&self, name: &str, tenant: &str, life: SignedDuration) -> (TokenId, String) {

@@ -244,3 +244,66 @@ async fn an_endless_token_is_refused_before_it_is_read() {
         assert!(world.access.authenticate(junk, start()).is_err(), "{junk:?}");
     }
 }
+
+#[tokio::test]
+async fn tokens_of_a_key_that_was_replaced_stand_until_they_end_and_survive_a_restart() {
+    let world = World::new().await;
+    let (_, short) = world.token("vic", "main", SignedDuration::from_hours(1)).await;
+    let (_, long) = world.token("vic", "main", DAY).await;
+    let end = token::with_leeway(start().checked_add(DAY).unwrap());
+    let next = MemoryKeys::new();
+    let until = world.access.replace_token_key(Caller::Operator, next.clone(), true, None).await.unwrap();
+    assert_eq!(until, end, "when the last of its tokens ends, and not later");
+    let (_, new) = world.token("vic", "main", SignedDuration::from_hours(1)).await;
+    let (header, _) = header_and_claims(&new);
+    assert_eq!(header["kid"], json!(next.key_id()));
+
+    let listed = |access: &Access| -> Vec<_> {
+        access.token_keys().into_iter().map(|key| (key.key.key_id(), key.until)).collect()
+    };
+    let both = [(next.key_id(), None), (world.keys.key_id(), Some(end))];
+    assert_eq!(listed(&world.access), both);
+    let restarted = world.reopened_with(next.clone()).await;
+    for access in [&world.access, &restarted] {
+        for text in [&short, &long, &new] {
+            assert!(access.authenticate(text, start()).is_ok());
+        }
+        assert!(access.authenticate(&long, end.checked_sub(SignedDuration::from_secs(1)).unwrap()).is_ok());
+        assert_eq!(access.authenticate(&long, end), Err(AuthError::KeyRetired { at: end }));
+        assert_eq!(listed(access), both);
+    }
+    // A start at which the provider still has the old key, as after a crash between record and promotion.
+    let halfway = world.reopened_with(world.keys.clone()).await;
+    assert!(halfway.authenticate(&long, start()).is_ok());
+}
+
+#[tokio::test]
+async fn a_key_that_is_revoked_at_once_takes_its_tokens_and_what_stands_on_them_with_it() {
+    let world = World::new().await;
+    let (_, text) = world.token("vic", "main", DAY).await;
+    let next = MemoryKeys::new();
+    world.access.replace_token_key(Caller::Operator, next.clone(), false, None).await.unwrap();
+    let restarted = world.reopened_with(next.clone()).await;
+    for access in [&world.access, &restarted] {
+        assert_eq!(access.authenticate(&text, start()), Err(AuthError::OtherKey));
+        assert_eq!(access.token_keys().len(), 1);
+    }
+    // Even if the old key were still there, its tokens are gone.
+    let halfway = world.reopened_with(world.keys.clone()).await;
+    assert_eq!(halfway.authenticate(&text, start()), Err(AuthError::Revoked));
+}
+
+#[tokio::test]
+async fn whoever_may_not_run_the_keys_replaces_none_and_the_attempt_is_recorded() {
+    let world = World::new().await;
+    let (_, text) = world.token("vic", "main", DAY).await;
+    let vic = world.access.authenticate(&text, start()).unwrap();
+    let refused = world.access.replace_token_key(&vic, MemoryKeys::new(), true, None).await;
+    assert!(matches!(refused, Err(AccessError::Refused(Refusal::NotAllowed { .. }))), "{refused:?}");
+    assert_eq!(world.access.token_keys().len(), 1);
+    assert!(world.access.authenticate(&text, start()).is_ok());
+    assert!(matches!(
+        world.log.facts().last(),
+        Some(crate::access::fact::Fact::Refused(attempt)) if attempt.attempt == crate::access::fact::Attempt::ReplaceTokenKey
+    ));
+}

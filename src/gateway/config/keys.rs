@@ -198,7 +198,7 @@ pub const KEYS: &[Key] = &[
         "keys.tls_max_age_days",
         Some("365"),
         "90",
-        "Age at which the `tls` key is due to be replaced (`sallyportd keys rotate tls`); warned of from 30 days before, in days (0 to 3650; 0: never due).",
+        "Age at which the `tls` key is due to be replaced (`sallyport keys rotate tls`); warned of from 30 days before, in days (0 to 3650; 0: never due).",
     ),
     key(
         "keys.identity_max_age_days",
@@ -217,6 +217,18 @@ pub const KEYS: &[Key] = &[
         Some("730"),
         "365",
         "The same for the key that signs tokens (`token-signing`), in days (0 to 3650; 0: never due).",
+    ),
+    key(
+        "keys.identity_overlap_days",
+        Some("180"),
+        "90",
+        "For how long, after the identity was replaced, the one before it vouches for the new one towards publishers that know only that (1 to 3650). Publishers with the organisation's root need it not.",
+    ),
+    key(
+        "keys.rotate_automatically",
+        Some("false"),
+        "true",
+        "Whether the gateway replaces the `tls` and `token-signing` keys by itself when they are due: nobody has to be told of these. All others are only warned of.",
     ),
     key(
         "ledger.directory",

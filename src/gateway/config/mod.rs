@@ -25,7 +25,8 @@ pub use keys::{CERTIFICATE_KEYS, ISSUER_KEYS, KEYS, Key, SINK_KEYS, WITNESS_KEYS
 pub use layers::environment;
 pub use reader::{Problem, Problems};
 pub use settings::{
-    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention, Tunnels,
+    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention, Succession,
+    Tunnels,
 };
 pub use tls::{Clients, NamedCertificate, Tls};
 pub use url::ServerUrl;

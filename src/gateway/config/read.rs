@@ -20,7 +20,8 @@ use super::identity::{IssuerSettings, read_identity};
 use super::keys::SINK_KEYS;
 use super::reader::{Problems, Reader};
 use super::settings::{
-    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention, Tunnels,
+    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention, Succession,
+    Tunnels,
 };
 use super::tls::{NamedCertificate, read_tls};
 use super::witnesses::{WitnessSettings, read_witnessing};
@@ -56,6 +57,7 @@ pub(super) fn read(
     let key_directory = path(reader, "keys.directory", state);
     let key_timeout = reader.number("keys.timeout_ms", 100, 60_000).map(Duration::from_millis);
     let max_age = read_max_age(reader);
+    let succession = read_succession(reader);
     let on_down = reader.word("keys.on_down", &[("keep", OnDown::Keep), ("end", OnDown::End)]);
     let worker = reader.parse("keys.worker", Ok::<bool, String>);
     let core_dumps = reader.parse("keys.core_dumps", Ok::<bool, String>);
@@ -120,6 +122,7 @@ pub(super) fn read(
             directory: key_directory?,
             timeout: key_timeout?,
             max_age: max_age?,
+            succession: succession?,
             on_down: on_down?,
             worker: worker?,
             core_dumps: core_dumps?,
@@ -222,6 +225,12 @@ fn read_retention(reader: &mut Reader<'_>, state: &Path) -> Option<Retention> {
 
 fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("`{text}` is not ADDRESS:PORT, such as 127.0.0.1:8443"))
+}
+
+fn read_succession(reader: &mut Reader<'_>) -> Option<Succession> {
+    let days = reader.number("keys.identity_overlap_days", 1, 3650);
+    let automatic = reader.take::<bool>("keys.rotate_automatically");
+    Some(Succession { identity_overlap: Duration::from_hours(days? * 24), automatic: automatic? })
 }
 
 fn read_max_age(reader: &mut Reader<'_>) -> Option<MaxAge> {

@@ -74,12 +74,23 @@ pub struct Keys {
     pub timeout: Duration,
     /// At which age keys are to be replaced.
     pub max_age: MaxAge,
+    /// How keys follow each other.
+    pub succession: Succession,
     /// What becomes of open sessions while the provider is down.
     pub on_down: OnDown,
     /// Whether the provider is in a process of its own.
     pub worker: bool,
     /// Whether this process's memory may be dumped.
     pub core_dumps: bool,
+}
+
+/// How keys follow each other.
+#[derive(Debug, Clone, Copy)]
+pub struct Succession {
+    /// For how long a new identity is vouched for by the one before it.
+    pub identity_overlap: Duration,
+    /// Whether keys that nobody else has to know of are replaced when they are due.
+    pub automatic: bool,
 }
 
 /// What becomes of open sessions while the key provider is down.

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -16,7 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ResolvesServerCert;
 use rustls::sign::{CertifiedKey, SigningKey};
 use sallyport_hsm::authority::{self, Validity};
-use sallyport_hsm::{Keys, certificate};
+use sallyport_hsm::{KeyHandle, Keys, Role, certificate};
 use tracing::warn;
 
 use super::{TlsError, chain};
@@ -32,17 +32,28 @@ pub(in crate::gateway) struct Certificates {
     keys: Keys,
     root: Option<String>,
     leaf: Duration,
-    main: RwLock<Arc<CertifiedKey>>,
+    main: RwLock<Main>,
+    /// Held while a certificate is issued, or the key is replaced that they are for.
+    issuing: Mutex<()>,
+    /// Configured ones that are for the provider's key and that nobody here can issue anew.
+    bound: bool,
     /// By name, `*.` before it where it stands for one label.
     configured: HashMap<String, Arc<CertifiedKey>>,
     issued: RwLock<HashMap<String, Arc<CertifiedKey>>>,
+}
+
+/// The certificate for most names, and the key that it and all that are issued are for.
+struct Main {
+    key: KeyHandle,
+    certified: Arc<CertifiedKey>,
 }
 
 impl Certificates {
     /// Reads the chains, and finds for each the key that it is for.
     pub(in crate::gateway) fn open(keys: &Keys, settings: &Tls, domain: &str) -> Result<Arc<Self>, TlsError> {
         let file = &settings.certificate_file;
-        let main = certified(chain(file)?, of_provider(keys)?, file)?;
+        let key = keys.present(Role::Tls)?;
+        let main = Main { certified: certified(chain(file)?, of_handle(&key), file)?, key };
         let mut configured = HashMap::new();
         for one in &settings.certificates {
             let (names, key) = load(keys, one)?;
@@ -57,24 +68,51 @@ impl Certificates {
             root,
             leaf: settings.leaf,
             main: RwLock::new(main),
+            issuing: Mutex::default(),
+            bound: settings.certificates.iter().any(|one| one.key_file.is_none()),
             configured,
             issued: RwLock::default(),
         }))
     }
 
-    /// Shows another main certificate from the next handshake on; those issued for single names are issued anew when
-    /// they are wanted.
-    pub(in crate::gateway) fn replace_main(&self, file: &Path) -> Result<(), TlsError> {
-        let main = certified(chain(file)?, of_provider(&self.keys)?, file)?;
-        *self.main.write().unwrap_or_else(PoisonError::into_inner) = main;
-        Ok(())
+    /// Shows the chain in `chain_file`, which is for `key`, from the next handshake on; every certificate that was issued
+    /// for a single name is issued anew for that key. Gives what handshakes that have begun may still hold. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// If one of them cannot be had: then all stay as they were.
+    pub(in crate::gateway) fn show(
+        &self,
+        chain_file: &Path,
+        key: KeyHandle,
+    ) -> Result<Vec<Arc<CertifiedKey>>, TlsError> {
+        let _turn = self.issuing.lock().unwrap_or_else(PoisonError::into_inner);
+        let another = self.main.read().unwrap_or_else(PoisonError::into_inner).key.public() != key.public();
+        if self.bound && another {
+            return Err(TlsError::OtherKey {
+                path: chain_file.to_owned(),
+                key: "the new key: a [[tls.certificate]] without a key_file is for the one before".to_owned(),
+            });
+        }
+        let main = certified(chain(chain_file)?, of_handle(&key), chain_file)?;
+        let hosts: Vec<String> =
+            self.issued.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+        let mut own = HashMap::new();
+        for host in hosts {
+            let certified = self.certify(&host, &key)?;
+            own.insert(host, certified);
+        }
+        let main = std::mem::replace(
+            &mut *self.main.write().unwrap_or_else(PoisonError::into_inner),
+            Main { key, certified: main },
+        );
+        let old = std::mem::replace(&mut *self.issued.write().unwrap_or_else(PoisonError::into_inner), own);
+        Ok(old.into_values().chain([main.certified]).collect())
     }
 
-    /// Issues those for single names anew.
-    pub(super) fn reissue(&self) -> Result<(), TlsError> {
-        let names: Vec<String> =
-            self.issued.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
-        names.iter().try_for_each(|host| self.issue_anew(host))
+    /// The key that the main certificate is for.
+    pub(super) fn key(&self) -> KeyHandle {
+        self.main.read().unwrap_or_else(PoisonError::into_inner).key.clone()
     }
 
     fn issue(&self, host: &str) -> Result<(), TlsError> {
@@ -82,18 +120,22 @@ impl Certificates {
             let issued = self.issued.read().unwrap_or_else(PoisonError::into_inner);
             issued.contains_key(host) || issued.len() >= MOST_NAMED || self.configured_for(host).is_some()
         };
-        if known { Ok(()) } else { self.issue_anew(host) }
-    }
-
-    fn issue_anew(&self, host: &str) -> Result<(), TlsError> {
-        let Some(root) = &self.root else { return Ok(()) };
-        let validity = Validity { now: clock::now(), lasts: self.leaf };
-        let leaf = authority::issue_server_leaf(&self.keys, root, &[host.to_owned()], validity)?;
-        let chain = CertificateDer::from_pem_slice(leaf.as_bytes())
-            .map_err(|error| TlsError::Certificate { path: host.into(), why: error.to_string() })?;
-        let certified = certified(vec![chain], of_provider(&self.keys)?, Path::new(host))?;
+        if known || self.root.is_none() {
+            return Ok(());
+        }
+        let _turn = self.issuing.lock().unwrap_or_else(PoisonError::into_inner);
+        let certified = self.certify(host, &self.key())?;
         self.issued.write().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned(), certified);
         Ok(())
+    }
+
+    fn certify(&self, host: &str, key: &KeyHandle) -> Result<Arc<CertifiedKey>, TlsError> {
+        let (root, names) = (self.root.as_deref().unwrap_or_default(), [host.to_owned()]);
+        let validity = Validity { now: clock::now(), lasts: self.leaf };
+        let leaf = authority::issue_server_leaf_for(&self.keys, root, &names, validity, key.public())?;
+        let chain = CertificateDer::from_pem_slice(leaf.as_bytes())
+            .map_err(|error| TlsError::Certificate { path: host.into(), why: error.to_string() })?;
+        certified(vec![chain], of_handle(key), Path::new(host))
     }
 
     fn configured_for(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
@@ -111,7 +153,7 @@ impl Certificates {
                 return Arc::clone(issued);
             }
         }
-        Arc::clone(&self.main.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.main.read().unwrap_or_else(PoisonError::into_inner).certified)
     }
 }
 
@@ -142,8 +184,8 @@ impl std::fmt::Debug for Certificates {
 /// A key, and what to call it in an error.
 type Key = (Arc<dyn SigningKey>, String);
 
-fn of_provider(keys: &Keys) -> Result<Key, TlsError> {
-    Ok((keys.tls_signing_key()?, "the key with role `tls` in the key provider".to_owned()))
+fn of_handle(key: &KeyHandle) -> Key {
+    (key.for_tls(), "the key with role `tls` in the key provider".to_owned())
 }
 
 fn of_file(path: &Path) -> Result<Key, TlsError> {
@@ -162,7 +204,7 @@ fn of_file(path: &Path) -> Result<Key, TlsError> {
 fn load(keys: &Keys, one: &NamedCertificate) -> Result<(Vec<String>, Arc<CertifiedKey>), TlsError> {
     let file = &one.certificate_file;
     let key = match &one.key_file {
-        None => of_provider(keys)?,
+        None => of_handle(&keys.present(Role::Tls)?),
         Some(path) => of_file(path)?,
     };
     let chain = chain(file)?;

@@ -78,10 +78,10 @@ fn renew_if_due(config: &Config, keys: &Keys, certificates: &Certificates) -> Re
     }
     let names = authority::names_of(&leaf)?;
     let validity = Validity { now: clock::now(), lasts: config.tls.leaf };
-    let renewed = authority::issue_server_leaf(keys, &root, &names, validity)?;
+    let key = certificates.key();
+    let renewed = authority::issue_server_leaf_for(keys, &root, &names, validity, key.public())?;
     secret_file::write(leaf_file, renewed.as_bytes()).map_err(unreadable(leaf_file))?;
-    certificates.replace_main(leaf_file)?;
-    certificates.reissue()?;
+    certificates.show(leaf_file, key)?;
     Ok(true)
 }
 

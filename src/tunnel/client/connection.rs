@@ -183,7 +183,7 @@ async fn check_identity(certificate: &IdentityCertificate, terms: &Terms) -> Res
     clippy::disallowed_methods,
     reason = "this is the shell: the pure check takes the time as an argument"
 )]
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |time| time.as_secs())
 }

@@ -137,6 +137,20 @@ impl KnownGateways {
         })
     }
 
+    /// Writes `new` in the place of `old`, for the gateway at `endpoint`; whether it was `old` that was known.
+    pub fn succeed(
+        &self,
+        endpoint: &str,
+        old: Fingerprint,
+        new: Fingerprint,
+    ) -> Result<bool, KnownGatewaysError> {
+        self.with_lock(|lines| {
+            let known = lines.iter_mut().find(|line| line.endpoint == endpoint && line.fingerprint == old);
+            let changed = known.map(|line| line.fingerprint = new).is_some();
+            Ok((changed, changed))
+        })
+    }
+
     /// Forgets the gateway at `endpoint`; whether it was known.
     pub fn forget(&self, endpoint: &str) -> Result<bool, KnownGatewaysError> {
         self.with_lock(|lines| {

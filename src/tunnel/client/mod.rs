@@ -14,6 +14,7 @@ mod dial;
 mod event;
 mod known_gateways;
 mod origin;
+mod successor;
 mod visit;
 
 use std::sync::Arc;
@@ -40,6 +41,8 @@ use super::handshake::{Enrolled, Exporter, RootKey, Secret, Suite, channel_bindi
 
 /// The path at which a gateway takes publishers.
 pub const CONNECT_PATH: &str = "/connect";
+/// The path at which a gateway says which keys followed its identity's.
+pub const SUCCESSION_PATH: &str = "/.well-known/sallyport/succession";
 /// The path below which a gateway takes visitors' byte streams.
 pub const VISIT_PATH: &str = "/visit";
 
@@ -163,7 +166,13 @@ impl Publisher {
     /// Has the device of [`Secret::Join`] enrolled, once, and does nothing else: offers and backoff play no role.
     pub async fn enroll(&self) -> Result<Enrolled, DialError> {
         let (socket, exporter) = self.dial().await?;
-        enroll(socket, exporter, &self.terms).await
+        match enroll(socket, exporter, &self.terms).await {
+            Err(error) if self.is_succession(&error).await? => {
+                let (socket, exporter) = self.dial().await?;
+                enroll(socket, exporter, &self.terms).await
+            }
+            outcome => outcome,
+        }
     }
 
     async fn dial(&self) -> Result<(Socket, Option<Exporter>), DialError> {
@@ -221,8 +230,24 @@ impl Publisher {
     }
 
     async fn connect(&self, kept: Kept) -> Result<Established<Socket>, DialError> {
+        let publisher = kept.publisher.clone();
         let (socket, exporter) = self.dial().await?;
-        establish(socket, exporter, &self.terms, kept).await
+        match establish(socket, exporter, &self.terms, kept).await {
+            Err(error) if self.is_succession(&error).await? => {
+                let (socket, exporter) = self.dial().await?;
+                establish(socket, exporter, &self.terms, Kept { publisher, ticket: None }).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Whether other keys answered than those that are known, and were named by those; they are known from then on.
+    async fn is_succession(&self, error: &DialError) -> Result<bool, DialError> {
+        let DialError::Identity(KnownGatewaysError::Changed { known, shown, .. }) = error else {
+            return Ok(false);
+        };
+        let (keys, limits) = ((*known, *shown), (connection::now(), self.terms.patience));
+        Ok(successor::is_named(&self.gateway, &self.tls, &self.terms.known, keys, limits).await?)
     }
 
     async fn publish(

@@ -34,6 +34,9 @@ pub(crate) const MAX_CERTIFICATE: usize = 4096;
 const CERTIFICATE_VERSION: u8 = 1;
 /// What the issuer signs begins with this, so that its signature means nothing elsewhere.
 const CERTIFICATE_LABEL: &[u8] = b"sallyport/1 identity certificate\0";
+/// What an identity's keys sign about those that follow them begins with these.
+const SUCCESSION_ED25519_LABEL: &[u8] = b"sallyport/1 succession ed25519\0";
+const SUCCESSION_ML_DSA_LABEL: &[u8] = b"sallyport/1 succession ml-dsa-65\0";
 
 /// Why a certificate is not good.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -210,13 +213,7 @@ impl IdentityCertificate {
     /// SHA-256 over both public keys: what a client pins. Names and dates are not in it, so a renewed certificate
     /// for the same keys keeps its fingerprint.
     pub fn fingerprint(&self) -> Fingerprint {
-        let mut hash = Context::new(&SHA256);
-        hash.update(b"sallyport/1 identity fingerprint\0");
-        hash.update(&self.body.ed25519);
-        hash.update(self.body.ml_dsa.as_slice());
-        let mut bytes = [0; 32];
-        bytes.iter_mut().zip(hash.finish().as_ref()).for_each(|(to, from)| *to = *from);
-        Fingerprint(bytes)
+        fingerprint(&self.body.ed25519, self.body.ml_dsa.as_slice())
     }
 
     /// Checks both signatures of a handshake against this identity's keys.
@@ -228,6 +225,17 @@ impl IdentityCertificate {
         check_both(&self.body.ed25519, self.body.ml_dsa.as_slice(), to_sign, signatures)
             .map_err(HandshakeError::WrongSignature)
     }
+}
+
+/// SHA-256 over both public keys of an identity.
+pub(super) fn fingerprint(ed25519: &[u8], ml_dsa: &[u8]) -> Fingerprint {
+    let mut hash = Context::new(&SHA256);
+    hash.update(b"sallyport/1 identity fingerprint\0");
+    hash.update(ed25519);
+    hash.update(ml_dsa);
+    let mut bytes = [0; 32];
+    bytes.iter_mut().zip(hash.finish().as_ref()).for_each(|(to, from)| *to = *from);
+    Fingerprint(bytes)
 }
 
 /// Whether both signatures are those of the keys; if not, which of them is the first that is not.
@@ -261,6 +269,8 @@ impl RootKey {
 enum Signer {
     Gateway,
     Device,
+    /// A gateway, about the keys that follow its own.
+    Predecessor,
 }
 
 /// What an end's two keys sign in one handshake. The algorithm's own label is inside the signed bytes, because
@@ -280,11 +290,16 @@ impl ToSign {
         Self { signer: Signer::Device, hash }
     }
 
+    pub(crate) fn succession(hash: [u8; 32]) -> Self {
+        Self { signer: Signer::Predecessor, hash }
+    }
+
     /// The message for the Ed25519 key.
     pub fn ed25519(&self) -> Vec<u8> {
         let label = match self.signer {
             Signer::Gateway => ED25519_LABEL,
             Signer::Device => DEVICE_ED25519_LABEL,
+            Signer::Predecessor => SUCCESSION_ED25519_LABEL,
         };
         [label, &self.hash].concat()
     }
@@ -294,6 +309,7 @@ impl ToSign {
         let label = match self.signer {
             Signer::Gateway => ML_DSA_LABEL,
             Signer::Device => DEVICE_ML_DSA_LABEL,
+            Signer::Predecessor => SUCCESSION_ML_DSA_LABEL,
         };
         [label, &self.hash].concat()
     }

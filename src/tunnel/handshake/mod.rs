@@ -26,6 +26,7 @@ pub mod kem;
 mod message;
 mod resume;
 pub(crate) mod schedule;
+mod succession;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -47,6 +48,7 @@ pub use message::{
 };
 pub use resume::{Ticket, TicketId};
 pub use schedule::{SessionId, channel_binding};
+pub use succession::{IdentityKeys, MAX_SUCCESSION_BYTES, Succession, SuccessionBody, Successions};
 
 use super::frame::FrameKeys;
 pub use super::wire::DecodeError;

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use sallyport_audit::witness::{MAX_REQUEST_BYTES, Refusal, Request};
+use sallyport_audit::proof::{MAX_PROOF_BYTES, Proof};
+use sallyport_audit::witness::{self, MAX_REQUEST_BYTES, NotFollowed, Refusal, Request};
 
 use crate::Failure;
 use crate::output::{count, read_bounded, write_whole};
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Request(RequestArguments),
     /// Check a request, remember its head, and write the head with the witness's cosignatures.
     Cosign(CosignArguments),
+    /// Check the proof that the ledger's key was replaced, and print the key that follows a given one.
+    Follow(FollowArguments),
     /// Answer requests over HTTP (c2sp.org/tlog-witness) until interrupted.
     #[cfg(feature = "serve")]
     Serve(serve::Arguments),
@@ -78,12 +81,21 @@ pub(crate) struct CosignArguments {
     out: PathBuf,
 }
 
+#[derive(Args)]
+pub(crate) struct FollowArguments {
+    /// What `auditctl prove SEQ --closing` wrote of the record key.rotated.
+    proof: PathBuf,
+    #[command(flatten)]
+    keys: Keys,
+}
+
 pub(crate) fn run(command: &Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Init(arguments) => print_keys(&Witness::create(&arguments.witness, &arguments.name)?),
         Command::Keys { witness } => print_keys(&Witness::open(witness)?),
         Command::Request(arguments) => request(arguments),
         Command::Cosign(arguments) => cosign(arguments),
+        Command::Follow(arguments) => follow(arguments),
         #[cfg(feature = "serve")]
         Command::Serve(arguments) => serve::run(arguments),
     }
@@ -101,6 +113,22 @@ fn request(arguments: &RequestArguments) -> Result<ExitCode, Failure> {
     let proof = snapshot.consistency(arguments.old).map_err(|error| Failure::snapshot(&error))?;
     let request = Request { old: arguments.old, proof, note: snapshot.note().to_owned() };
     write_whole(&arguments.out, request.to_string().as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn follow(arguments: &FollowArguments) -> Result<ExitCode, Failure> {
+    let keys = keys(&arguments.keys)?;
+    let text = read_bounded(&arguments.proof, MAX_PROOF_BYTES as u64)?;
+    let text = String::from_utf8_lossy(&text);
+    let followed =
+        Proof::parse(&text).map_err(NotFollowed::from).and_then(|proof| witness::follow(&proof, &keys));
+    let key = followed.map_err(|error| {
+        Failure::broken(format!("not followed: {}: {error}", arguments.proof.display()), error.hint())
+    })?;
+    writeln!(io::stdout().lock(), "{key}").map_err(|error| Failure::output(&error))?;
+    eprintln!(
+        "note: give this key beside the old one until no head of the old one is to be cosigned any more"
+    );
     Ok(ExitCode::SUCCESS)
 }
 

@@ -69,6 +69,12 @@ pub(super) fn make_journal_directory(disk: &dyn Disk, files: &Files) -> Result<(
     make().map_err(|error| LedgerError::io("make the journal directory", files.journal(), error))
 }
 
+/// Refuses if a process holds the ledger in `directory` at this moment: for whoever does something before opening it.
+pub fn not_held(directory: &Path) -> Result<(), LedgerError> {
+    let files = Files::new(directory);
+    if files.lock().exists() { lock(&files).map(drop) } else { Ok(()) }
+}
+
 pub(super) fn lock(files: &Files) -> Result<File, LedgerError> {
     let path = files.lock();
     let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);

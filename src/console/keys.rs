@@ -1,0 +1,137 @@
+//! The gateway's keys: seeing them, replacing them; and the public keys that check people's tokens.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use futures_util::future::BoxFuture;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Shared;
+use super::caller::Caller;
+use super::errors::Problem;
+use super::extract::Body;
+use crate::access::{Action, Identity, Object, Part, Reason};
+
+/// Lists and replaces keys.
+pub trait KeyDesk: Send + Sync {
+    /// The keys: where each lives, what the token attests, its age, when it was used last, when it is due.
+    fn list(&self) -> BoxFuture<'_, Result<Value, KeyProblem>>;
+
+    /// What the gateway's earlier identities say of those that followed them, as clients read it.
+    fn succession(&self) -> BoxFuture<'_, Vec<u8>>;
+
+    /// Carries an order out, and says what was done.
+    fn replace(self: Arc<Self>, order: KeyOrder) -> BoxFuture<'static, Result<Vec<String>, KeyProblem>>;
+}
+
+/// Which keys an admin has replaced, and why.
+#[derive(Debug, Clone)]
+pub struct KeyOrder {
+    /// As people call them.
+    pub what: String,
+    /// Whether tokens end that the old key signed.
+    pub tokens_end: bool,
+    /// Who.
+    pub by: Identity,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why it was not done, or not to its end.
+#[derive(Debug, Clone)]
+pub struct KeyProblem {
+    /// Of which kind it is.
+    pub trouble: KeyTrouble,
+    /// What failed.
+    pub detail: String,
+    /// What to do next.
+    pub hint: String,
+}
+
+/// Kinds of reasons why a key was not replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyTrouble {
+    /// There is no such key.
+    Unknown,
+    /// Another rotation runs.
+    Busy,
+    /// Another authority certifies the key.
+    ForeignCertificate,
+    /// The ledger takes no records.
+    Ledger,
+    /// The key provider does not do its part.
+    Provider,
+    /// Anything else.
+    Failed,
+}
+
+impl KeyTrouble {
+    fn told(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Unknown => (StatusCode::NOT_FOUND, "unknown-role"),
+            Self::Busy => (StatusCode::CONFLICT, "rotation-runs"),
+            Self::ForeignCertificate => (StatusCode::CONFLICT, "foreign-certificate"),
+            Self::Ledger => (StatusCode::SERVICE_UNAVAILABLE, "ledger-down"),
+            Self::Provider => (StatusCode::SERVICE_UNAVAILABLE, "hsm-down"),
+            Self::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "rotation-failed"),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rotate {
+    reason: String,
+    /// Ends tokens that the old key signed, at once.
+    #[serde(default)]
+    now: bool,
+}
+
+pub(super) async fn list(State(shared): State<Shared>, caller: Caller) -> Result<Json<Value>, Problem> {
+    caller.may(Action::Read, &Object::gateway(Part::Keys)).await?;
+    shared.key_desk.list().await.map(Json).map_err(|problem| told(&caller, problem))
+}
+
+pub(super) async fn rotate(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Path(what): Path<String>,
+    Body(body): Body<Rotate>,
+) -> Result<Json<Value>, Problem> {
+    let reason: Reason = caller.parse(&body.reason)?;
+    let words = reason.clone();
+    caller
+        .may_with(Action::Admin, &Object::gateway(Part::Keys), |draft| draft.reason(words.as_str()))
+        .await?;
+    let order = KeyOrder { what, tokens_end: body.now, by: caller.identity.clone(), reason };
+    // In a task of its own: what was begun goes on when the caller has gone.
+    let done = tokio::spawn(Arc::clone(&shared.key_desk).replace(order)).await;
+    let done = done.unwrap_or_else(|error| {
+        Err(KeyProblem {
+            trouble: KeyTrouble::Failed,
+            detail: format!("the rotation was broken off: {error}"),
+            hint: "see the log, and try again: what was begun is finished".to_owned(),
+        })
+    });
+    done.map(|steps| Json(json!({ "steps": steps }))).map_err(|problem| told(&caller, problem))
+}
+
+/// The keys by which a token of this gateway is good now (RFC 7517), first the one that signs. Public, as they are.
+pub(super) async fn token_keys(State(shared): State<Shared>) -> Json<Value> {
+    let keys: Vec<_> = shared.access.token_keys().iter().map(|standing| standing.key.to_jwk()).collect();
+    Json(json!({ "keys": keys }))
+}
+
+/// What earlier identities of the gateway say of those that followed them. It proves itself, and is for everybody.
+pub(super) async fn succession(State(shared): State<Shared>) -> Vec<u8> {
+    shared.key_desk.succession().await
+}
+
+fn told(caller: &Caller, problem: KeyProblem) -> Problem {
+    let KeyProblem { trouble, detail, hint } = problem;
+    let (status, code) = trouble.told();
+    Problem::new(&caller.correlation, status, code, detail, hint)
+}
