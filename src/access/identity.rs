@@ -139,7 +139,11 @@ impl Identity {
     pub(super) fn circumstances(&self, now: Timestamp) -> Circumstances {
         let device = match self.proof {
             Proof::Device(device) => Some(device),
-            Proof::Nothing | Proof::Token(_) | Proof::Join(_) | Proof::Outside(_) => self.met.device,
+            Proof::Nothing
+            | Proof::Token(_)
+            | Proof::Join(_)
+            | Proof::Outside(_)
+            | Proof::Certificate(_) => self.met.device,
         };
         Circumstances { now, source: self.met.source, device, transport: self.met.transport.clone() }
     }

@@ -551,6 +551,7 @@ pub(super) fn tells(kind: Kind) -> bool {
             | Kind::KeyRotated
             | Kind::DeviceEnrolled
             | Kind::DeviceRevoked
+            | Kind::CertificateRevoked
             | Kind::AccessRequested
             | Kind::AccessApproved
             | Kind::AccessRejected
