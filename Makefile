@@ -5,7 +5,7 @@ STATE ?= ./var
 CARGO ?= cargo
 export STATE
 
-.PHONY: run demo test lint fmt coverage bench bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger hsm-faults kill-latency test-kryoptic test-fips fips clean help
+.PHONY: run demo test lint fmt coverage bench bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-fold hsm-faults kill-latency test-kryoptic bench-crypto test-fips fips clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -67,6 +67,10 @@ power-cut: ## 1,200 states in which a power cut could leave journal, head file a
 	@scripts/prepare test
 	$(CARGO) test --locked -p sallyport-audit --all-features --test power_cut -- --full
 
+bench-fold: ## A million records of access folded into its state, as at a start
+	@scripts/prepare test
+	$(CARGO) bench --locked -p sallyport --bench fold
+
 bench-ledger: ## The ledger beside a plain file, SQLite and bare sled: records/s, time to durable, bytes, memory, reopening
 	@scripts/prepare test
 	$(CARGO) run --release --locked --manifest-path audit/bench/Cargo.toml --target-dir target
@@ -75,6 +79,10 @@ hsm-faults: ## The token slow, hung, pulled out, exchanged, its PIN changed, und
 	@scripts/prepare test
 	$(CARGO) build --locked --bins -p sallyport -p auditctl
 	$(CARGO) test --locked -p sallyport --test e2e hsm_faults:: -- --nocapture
+
+bench-crypto: ## TLS handshakes/s with the key in memory, SoftHSM, a worker process; hybrid beside classical; sealed beside not
+	@scripts/prepare test
+	@scripts/bench-crypto
 
 test-kryoptic: ## The suite of the key provider with a second token, kryoptic (ML-DSA in the token, PIN lockout); built once, 20 minutes
 	@scripts/prepare kryoptic

@@ -7,6 +7,7 @@ use super::handle::Access;
 use super::identity::Identity;
 use super::ids::GrantId;
 use super::judge::{Context, Explanation};
+use super::limits;
 use super::object::{Action, Object};
 use super::state::Grant;
 
@@ -22,7 +23,7 @@ impl Access {
     ) -> Decision {
         let decision = self.authorize(who, object, action, context);
         let Decision::NeedsApproval { explanation, .. } = &decision else { return decision };
-        let Some(grant) = self.waits_for_first_use(explanation, context) else { return decision };
+        let Some(grant) = self.waits_for_first_use(who, explanation, context) else { return decision };
         match self.run(who, Command::Begin { grant }).await {
             // Refused: another session of theirs may have been first, or it was revoked. Policy is asked again either way.
             Ok(_) | Err(AccessError::Refused(_)) => self.authorize(who, object, action, context),
@@ -34,13 +35,15 @@ impl Access {
     }
 
     /// The grant that would satisfy the workflows once it is used first; of several the one that must be used soonest.
-    fn waits_for_first_use(&self, asked: &Explanation, context: &Context) -> Option<GrantId> {
+    fn waits_for_first_use(&self, who: &Identity, asked: &Explanation, context: &Context) -> Option<GrantId> {
+        let at = who.met(context).circumstances(context.now);
         self.look(|standing| {
             let waits = |grant: &&Grant| {
                 grant.object == asked.object
                     && grant.action == asked.action
                     && grant.end_from(context.now).is_some()
                     && asked.workflows.iter().all(|name| grant.workflows.contains(name))
+                    && limits::met(&standing.policy, &grant.conditions, &at)
             };
             let grants = standing.state.live_grants_of(&asked.tenant, &asked.subject);
             grants.filter(waits).min_by_key(|grant| grant.ends).map(|grant| grant.id)

@@ -12,6 +12,7 @@ use super::lock::LockTarget;
 use super::names::{Role, Subject, Tenant};
 use super::object::{Action, Object};
 use super::policy::PolicyDigest;
+use super::policy::conditions::Wanted;
 use super::reason::{Reason, Ticket};
 use super::scope::Scope;
 use super::share::{ShareEnd, ShareRole};
@@ -107,6 +108,8 @@ pub enum Fact {
         by: Subject,
         roles: Vec<Role>,
         minutes: Option<u32>,
+        /// Conditions of the policy to which this approver binds the grant.
+        conditions: Vec<Wanted>,
         reason: Option<Reason>,
     },
     /// `access.rejected`: one person's refusal. `wanted` is how many end the request, as policy said then.
@@ -140,6 +143,8 @@ pub enum Fact {
         ends: Timestamp,
         /// How many minutes run from the first use; `None`: its time runs already.
         from_first_use: Option<u32>,
+        /// It may be used only while all of these hold.
+        conditions: Vec<Wanted>,
         policy: PolicyDigest,
     },
     /// `grant.begun`: it was used first, and ends then.

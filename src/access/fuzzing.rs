@@ -27,6 +27,10 @@ pub fn conditions(bytes: &[u8]) {
 const KEYS: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"k","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
 
 /// What the gateway does with a token of another issuer: none that the issuer didn't sign ever proves anybody.
+///
+/// # Panics
+///
+/// One does: that is what the fuzzer looks for.
 pub fn token(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (Ok(name), Ok(tenant)) = ("corp".parse(), "main".parse()) else { return };
@@ -46,12 +50,16 @@ pub fn token(bytes: &[u8]) {
     let of_itself =
         issuer_of(&issuers, text).and_then(|issuer| issuer.verify(&issuers, &keys, text, None, now));
     assert!(of_itself.is_err());
-    for issuer in issuers.iter() {
+    for issuer in &issuers {
         assert!(issuer.verify(&issuers, &keys, text, Some("n"), now).is_err());
     }
 }
 
 /// What the gateway does with a set of keys that an issuer publishes: it takes what can verify and passes over the rest.
+///
+/// # Panics
+///
+/// It took none, or more than it may: that is what the fuzzer looks for.
 pub fn keys(bytes: &[u8]) {
     let Ok(name) = "corp".parse() else { return };
     if let Ok(set) = KeySet::parse(&name, bytes) {

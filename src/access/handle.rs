@@ -18,6 +18,7 @@ use super::fact::{Actor, Fact};
 use super::identity::{Caller, Identity, Proof};
 use super::ids::{GrantId, RequestId, TokenId, random};
 use super::judge::{Context, Explanation, Judgement, check_standing, judge};
+use super::limits::Limits;
 use super::lock::LockTarget;
 use super::log::RecordLog;
 use super::names::{Subject, Tenant};
@@ -287,8 +288,23 @@ impl Access {
         minutes: Option<u32>,
         reason: Option<Reason>,
     ) -> Result<Approved, AccessError> {
+        self.approve_within(by, request, Limits::minutes(minutes), reason).await
+    }
+
+    /// Agrees to a request within limits: fewer minutes, and conditions of the policy that the grant is bound to.
+    ///
+    /// # Errors
+    ///
+    /// A refusal, or the ledger couldn't record it.
+    pub async fn approve_within(
+        &self,
+        by: &Identity,
+        request: RequestId,
+        limits: Limits,
+        reason: Option<Reason>,
+    ) -> Result<Approved, AccessError> {
         let grant = GrantId::new(self.inner.clock.now(), random());
-        let facts = self.run(by, Command::Approve { request, grant, minutes, reason }).await?;
+        let facts = self.run(by, Command::Approve { request, grant, limits, reason }).await?;
         let granted = facts.iter().any(|fact| matches!(fact, Fact::GrantIssued { .. }));
         Ok(if granted { Approved::Granted(grant) } else { Approved::Counted })
     }

@@ -139,11 +139,9 @@ impl Identity {
     pub(super) fn circumstances(&self, now: Timestamp) -> Circumstances {
         let device = match self.proof {
             Proof::Device(device) => Some(device),
-            Proof::Nothing
-            | Proof::Token(_)
-            | Proof::Join(_)
-            | Proof::Outside(_)
-            | Proof::Certificate(_) => self.met.device,
+            Proof::Nothing | Proof::Token(_) | Proof::Join(_) | Proof::Outside(_) | Proof::Certificate(_) => {
+                self.met.device
+            }
         };
         Circumstances { now, source: self.met.source, device, transport: self.met.transport.clone() }
     }
@@ -166,6 +164,7 @@ impl Identity {
 
 /// Who gives an order to access.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one is made for each order, and none is kept")]
 pub enum Caller {
     /// Whoever starts and stops the gateway on its own host: the first token, a policy reload by signal.
     /// Never made from anything that came over a network.

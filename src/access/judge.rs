@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::backing::Asked;
 use super::identity::{BegunWith, Identity, Proof};
 use super::ids::{GrantId, ShareId};
+use super::limits;
 use super::lock::LockTarget;
 use super::names::{Principal, Role, Subject, Tenant};
 use super::object::{Action, Object};
@@ -396,6 +397,7 @@ pub(super) fn judge(
             && grant.action == action
             && grant.is_open(now)
             && workflows.is_subset(&grant.workflows)
+            && limits::met(policy, &grant.conditions, &at)
     };
     let grant = state.live_grants_of(&who.tenant, &who.subject).filter(usable).max_by_key(|grant| grant.ends);
     explanation.workflows = workflows.into_iter().collect();
@@ -406,7 +408,9 @@ pub(super) fn judge(
         explanation.why =
             format!("a rule allows it with an approval, and {} is live until {}", grant.id, grant.ends);
         let closes = policy.until(&matched, &at, &grant.workflows);
-        let ends = who.expires.into_iter().chain(shared_until).chain(closes).chain([grant.ends]).min();
+        let shuts = limits::closes(policy, &grant.conditions, now);
+        let ends = who.expires.into_iter().chain(shared_until).chain(closes).chain(shuts);
+        let ends = ends.chain([grant.ends]).min();
         Judgement::Allowed { explanation, ends }
     } else {
         explanation.outcome = Outcome::NeedsApproval;

@@ -1,12 +1,17 @@
 //! The audit ledger as the log of access.
+//!
+//! At start the whole ledger is read, and what tells of access is folded. No snapshot of the state and no index is trusted
+//! with that: a revocation that one of them had lost would be forgotten. Records of other kinds are passed over as soon as
+//! their kind is known, and several threads read ahead; the facts are folded in the order of the records.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZero;
+use std::thread;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use sallyport_audit::Reader;
-use sallyport_audit::{Entry, Ledger, Personal, Seq, Value as Known};
+use sallyport_audit::{Entry, Ledger, Personal, Reader, Seq, Value as Known};
 use serde_json::Value;
 
 use super::fact::{Fact, Stamp};
@@ -16,8 +21,11 @@ use super::policy::Policy;
 use super::record::{Parts, draft_of, fact_of, tells};
 use super::replay::{Decided, Replay, Report};
 
-/// Records read at a time while replaying: a few megabytes at most.
-const BATCH: usize = 1024;
+/// Records that one thread reads at a time: a few megabytes at most.
+const BATCH: usize = 4_096;
+
+/// Threads that read at the same time, at most.
+const MOST_THREADS: usize = 4;
 
 impl RecordLog for Ledger {
     fn append(&self, fact: Fact) -> BoxFuture<'_, Result<Stamp, LogError>> {
@@ -31,21 +39,44 @@ impl RecordLog for Ledger {
 
     fn replay(&self, visit: &mut dyn FnMut(Stamp, Fact)) -> Result<(), LogError> {
         let reader = self.reader();
+        let threads = thread::available_parallelism().map_or(1, NonZero::get).clamp(1, MOST_THREADS);
         let mut from = Seq::ZERO;
-        loop {
-            let batch =
-                reader.range(from, BATCH).map_err(|error| LogError(format!("can't be read: {error}")))?;
-            let Some(last) = batch.last() else { return Ok(()) };
-            from = last.record.seq.next();
-            for entry in &batch {
-                let fact = read(entry)
-                    .map_err(|why| LogError(format!("holds record {} of access: {why}", entry.record.seq)))?;
-                if let Some(fact) = fact {
-                    visit(Stamp { seq: entry.record.seq.get(), time: entry.record.time }, fact);
+        while from.get() < reader.len() {
+            let starts: Vec<Seq> = (0..threads as u64)
+                .map(|n| Seq::new(from.get().saturating_add(n * BATCH as u64)))
+                .filter(|start| start.get() < reader.len())
+                .collect();
+            let batches: Vec<Result<Facts, LogError>> = thread::scope(|scope| {
+                let reading: Vec<_> =
+                    starts.iter().map(|start| scope.spawn(|| facts(&reader, *start))).collect();
+                let lost = || Err(LogError("couldn't be read: a thread of its reading panicked".to_owned()));
+                reading.into_iter().map(|thread| thread.join().unwrap_or_else(|_panic| lost())).collect()
+            });
+            for batch in batches {
+                let (facts, next) = batch?;
+                for (stamp, fact) in facts {
+                    visit(stamp, fact);
                 }
+                from = next;
             }
         }
+        Ok(())
     }
+}
+
+/// What some records tell, and where the next ones begin.
+type Facts = (Vec<(Stamp, Fact)>, Seq);
+
+fn facts(reader: &Reader, from: Seq) -> Result<Facts, LogError> {
+    let found = reader.of_kinds(from, BATCH, tells);
+    let (entries, next) = found.map_err(|error| LogError(format!("can't be read: {error}")))?;
+    let mut facts = Vec::with_capacity(entries.len());
+    for entry in &entries {
+        let seq = entry.record.seq;
+        let fact = read(entry).map_err(|why| LogError(format!("holds record {seq} of access: {why}")))?;
+        facts.extend(fact.map(|fact| (Stamp { seq: seq.get(), time: entry.record.time }, fact)));
+    }
+    Ok((facts, next))
 }
 
 /// Decides again what the ledger holds, under another policy. Blocks: reads the whole ledger.

@@ -26,6 +26,7 @@ use super::identity::{BegunWith, Caller, Identity, Proof};
 use super::ids::{GrantId, random};
 use super::issuer::{KeyPrint, Outside};
 use super::judge::{Explanation, Judgement, judge};
+use super::limits;
 use super::lock::LockTarget;
 use super::log::RecordLog;
 use super::names::Subject;
@@ -498,7 +499,9 @@ fn still_holds(life: &Life, standing: &Standing, now: Timestamp) -> Option<Cause
 /// Whether the grant that a permit was given on still does, although another one would be taken today.
 fn rests_on_its_own(life: &Life, explanation: &Explanation, standing: &Standing, now: Timestamp) -> bool {
     life.grant().and_then(|id| standing.state.grant(id)).is_some_and(|own| {
-        own.is_open(now) && explanation.workflows.iter().all(|name| own.workflows.contains(name))
+        own.is_open(now)
+            && explanation.workflows.iter().all(|name| own.workflows.contains(name))
+            && limits::met(&standing.policy, &own.conditions, &life.identity.circumstances(now))
     })
 }
 

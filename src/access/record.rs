@@ -22,6 +22,7 @@ use super::issuer::{KeyPrint, Outside};
 use super::judge::{ConditionRef, Explanation, Outcome as Way, RuleRef};
 use super::lock::LockTarget;
 use super::names::{Role, Subject};
+use super::policy::conditions::Wanted;
 use super::reason::Reason;
 use super::scope::Scope;
 use super::workflow::WorkflowName;
@@ -81,6 +82,11 @@ fn claimed_roles(draft: Draft, roles: &[Role]) -> Draft {
     }
     let roles: Vec<String> = roles.iter().map(ToString::to_string).collect();
     draft.detail("claimed_roles", roles)
+}
+
+/// The conditions that a grant is bound to, where there are some.
+fn bound(draft: Draft, conditions: &[Wanted]) -> Draft {
+    if conditions.is_empty() { draft } else { draft.detail("conditions", texts(conditions)) }
 }
 
 fn names(workflows: &[WorkflowName]) -> Vec<String> {
@@ -194,13 +200,24 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
             }
             draft
         }
-        Fact::Approved { request, tenant, object, requester, by: person, roles, minutes, reason } => {
+        Fact::Approved {
+            request,
+            tenant,
+            object,
+            requester,
+            by: person,
+            roles,
+            minutes,
+            conditions,
+            reason,
+        } => {
             let draft = why(about(done(Kind::AccessApproved), *request), reason.as_ref())
                 .subject(person.as_str())
                 .target(requester.as_str())
                 .object(object.as_str())
                 .detail("tenant", tenant.as_str())
                 .detail("roles", texts(roles));
+            let draft = bound(draft, conditions);
             match minutes {
                 None => draft,
                 Some(minutes) => draft.detail("minutes", *minutes),
@@ -243,6 +260,7 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
             starts,
             ends,
             from_first_use,
+            conditions,
             policy,
         } => {
             let draft = about(done(Kind::GrantIssued), *request)
@@ -256,6 +274,7 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
                 .detail("approvals", *approvals)
                 .detail("starts", starts.to_string())
                 .detail("ends", ends.to_string());
+            let draft = bound(draft, conditions);
             match from_first_use {
                 None => draft,
                 Some(minutes) => draft.detail("from_first_use", *minutes),
@@ -480,7 +499,7 @@ fn lock(draft: Draft, target: &LockTarget) -> Draft {
 
 fn refused(attempt: &RefusedAttempt) -> Draft {
     let kind = match attempt.attempt {
-        Attempt::IssueToken => Kind::TokenIssued,
+        Attempt::IssueToken | Attempt::SignIn => Kind::TokenIssued,
         Attempt::RevokeToken => Kind::TokenRevoked,
         Attempt::EnrollDevice => Kind::DeviceEnrolled,
         Attempt::RevokeDevice => Kind::DeviceRevoked,
@@ -509,7 +528,6 @@ fn refused(attempt: &RefusedAttempt) -> Draft {
         Attempt::Erase => Kind::PersonalErased,
         Attempt::ReplaceTokenKey => Kind::KeyRotated,
         Attempt::IssuerKeys => Kind::IssuerKeys,
-        Attempt::SignIn => Kind::TokenIssued,
     };
     let mut draft =
         by(Draft::new(kind, Outcome::Denied), &attempt.by).detail("refusal", attempt.code.as_str());
@@ -548,7 +566,6 @@ pub(super) fn tells(kind: Kind) -> bool {
         Kind::TokenIssued
             | Kind::TokenRevoked
             | Kind::IssuerKeys
-            | Kind::KeyRotated
             | Kind::DeviceEnrolled
             | Kind::DeviceRevoked
             | Kind::CertificateRevoked
@@ -661,6 +678,7 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             by: parts.person(Personal::Subject)?,
             roles: parts.list("roles")?,
             minutes: parts.number("minutes")?,
+            conditions: parts.list_if_any("conditions")?,
             reason: parts.reason()?,
         },
         Kind::AccessRejected => Fact::Rejected {
@@ -704,6 +722,7 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
             starts: parts.detail("starts")?,
             ends: parts.detail("ends")?,
             from_first_use: parts.number("from_first_use")?,
+            conditions: parts.list_if_any("conditions")?,
             policy: parse("policy", parts.policy)?,
         },
         Kind::GrantBegun => Fact::GrantBegun {

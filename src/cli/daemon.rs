@@ -54,7 +54,6 @@ enum Command {
         command: policy::Command,
     },
     /// Serve the keys of a gateway that started this; not for people
-    #[command(hide = true)]
     HsmWorker,
     /// See what may leave the ledger, hold records back, prune
     Retention {

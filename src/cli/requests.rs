@@ -55,6 +55,9 @@ pub(super) enum Requests {
         /// For how long, in minutes; at most what was asked for
         #[arg(long)]
         minutes: Option<u32>,
+        /// Only while this condition of the policy holds (`!` before it: while it doesn't); can be given again
+        #[arg(long = "only-if", value_name = "CONDITION")]
+        conditions: Vec<String>,
         /// Why
         #[arg(long)]
         reason: Option<String>,
@@ -153,8 +156,8 @@ pub(super) async fn run(connection: &Connection, command: &Requests) -> Result<(
             super::tunnels::print_fields("", &request);
             return Ok(());
         }
-        Requests::Approve { id, minutes, reason } => {
-            let body = json!({ "minutes": minutes, "reason": reason });
+        Requests::Approve { id, minutes, conditions, reason } => {
+            let body = json!({ "minutes": minutes, "conditions": conditions, "reason": reason });
             api.post(&format!("/api/v1/requests/{}/approve", segment(id)?), &body).await?
         }
         Requests::Deny { id, reason } => {

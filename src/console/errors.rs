@@ -75,6 +75,8 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         Refused::Minutes { .. }
         | Refused::TicketNeeded { .. }
         | Refused::OwnShare
+        | Refused::NoSuchCondition { .. }
+        | Refused::TooManyConditions { .. }
         | Refused::NoReviewers { .. }
         | Refused::ReviewTime { .. }
         | Refused::ReviewTooLarge { .. }

@@ -62,6 +62,7 @@ pub(super) fn view(grant: &Grant) -> Value {
         "expires": grant.ends.to_string(),
         "begun": grant.begun.map(|at| at.to_string()),
         "minutes_from_first_use": grant.from_first_use,
+        "conditions": grant.conditions,
         "break_glass": grant.glass,
         "policy": grant.policy,
         "status": grant.status,

@@ -11,7 +11,7 @@ use super::caller::Caller;
 use super::errors::Problem;
 use super::extract::{Body, Query};
 use super::sessions::Why;
-use crate::access::{Action, Ask, Object, RequestFilter, RequestId, RequestStatus, RequestView};
+use crate::access::{Action, Ask, Limits, Object, RequestFilter, RequestId, RequestStatus, RequestView};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,6 +33,9 @@ pub(super) struct Filter {
 #[serde(deny_unknown_fields)]
 pub(super) struct Approval {
     minutes: Option<u32>,
+    /// Conditions of the policy by their names.
+    #[serde(default)]
+    conditions: Vec<String>,
     reason: Option<String>,
 }
 
@@ -88,9 +91,11 @@ pub(super) async fn approve(
 ) -> Result<Json<Value>, Problem> {
     let id = parse_id(&caller, &id)?;
     let reason = body.reason.as_deref().map(|reason| caller.parse(reason)).transpose()?;
+    let conditions = body.conditions.iter().map(|name| caller.parse(name)).collect::<Result<_, _>>()?;
+    let limits = Limits { minutes: body.minutes, conditions };
     shared
         .access
-        .approve(&caller.identity, id, body.minutes, reason)
+        .approve_within(&caller.identity, id, limits, reason)
         .await
         .map_err(|error| caller.refused(&error))?;
     Ok(Json(view(&find(&shared, &caller, id)?)))

@@ -19,7 +19,7 @@ use sallyport_audit::selection::Selection;
 use sallyport_audit::{Draft, Ledger};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::Shared;
 use super::caller::Caller;
@@ -30,6 +30,9 @@ use crate::clock;
 
 /// A caller waits for pruning so long; it goes on without them.
 const PATIENCE: Duration = Duration::from_secs(40);
+
+/// And for another change so long.
+const TURN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Some records of one kind of fate.
 #[derive(Debug, Serialize, Deserialize)]
@@ -187,15 +190,7 @@ pub(super) async fn run(
     caller: Caller,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     caller.may(Action::Admin, &Object::gateway(Part::Ledger)).await?;
-    let Ok(turn) = Arc::clone(&shared.retention.turn).try_lock_owned() else {
-        return Err(Problem::new(
-            &caller.correlation,
-            StatusCode::CONFLICT,
-            "retention-running",
-            "a hold is placed or lifted, or the ledger is pruned, right now",
-            "`sallyport log` shows its record when it is done; ask again then",
-        ));
-    };
+    let turn = turn(&shared, &caller).await?;
     let (steward, ledger) = (Arc::clone(&shared.retention.steward), shared.ledger.clone());
     let subject = caller.identity.subject().as_str().to_owned();
     let work = tokio::task::spawn_blocking(move || {
@@ -218,6 +213,20 @@ pub(super) async fn run(
     }
 }
 
+/// Waits a little for whoever changes something just now; pruning may take long.
+async fn turn(shared: &Shared, caller: &Caller) -> Result<OwnedMutexGuard<()>, Problem> {
+    let turn = Arc::clone(&shared.retention.turn).lock_owned();
+    tokio::time::timeout(TURN_PATIENCE, turn).await.map_err(|_| {
+        Problem::new(
+            &caller.correlation,
+            StatusCode::CONFLICT,
+            "retention-running",
+            "a hold is placed or lifted, or the ledger is pruned, right now",
+            "`sallyport log` shows its record when it is done; ask again then",
+        )
+    })
+}
+
 /// Asks the steward something, on a thread that may block.
 async fn looked<T: Send + 'static>(
     shared: &Shared,
@@ -236,10 +245,11 @@ async fn change(
     caller: Caller,
     make: impl FnOnce(&dyn Steward) -> Result<Draft, Trouble> + Send + 'static,
 ) -> Result<Json<Value>, Problem> {
+    let turn = turn(shared, &caller).await?;
     let shared = Arc::clone(shared);
     let correlation = caller.correlation.clone();
     let work = tokio::spawn(async move {
-        let _turn = shared.retention.turn.lock().await;
+        let _turn = turn;
         let draft = looked(&shared, &caller, make).await?;
         let draft =
             draft.subject(caller.identity.subject().as_str()).correlation(caller.correlation.0.as_str());

@@ -65,10 +65,6 @@ fn a_web_app_cannot_be_used_as_a_raw_stream_past_the_record_of_each_request() {
 fn only_websocket_is_an_upgrade() {
     let world = World::start();
     let _publisher = world.publish_demo("open-demo");
-    let browser = Browser::new(&world);
-    let desk = browser.to_the_desk("open-demo", "/");
-    assert_eq!(browser.show(&desk, &world.token("visitor")).status, 200);
-    let session = browser.session("open-demo");
     let answer = world
         .visit("open-demo", "/headers")
         .by(&world, "visitor")
@@ -100,6 +96,10 @@ fn the_visitors_forms_work_in_a_browser_that_speaks_http_2() {
 fn an_apps_own_bearer_token_is_the_apps_and_locks_nobody_out() {
     let world = World::start();
     let _publisher = world.publish_demo("open-demo");
+    let browser = Browser::new(&world);
+    let desk = browser.to_the_desk("open-demo", "/");
+    assert_eq!(browser.show(&desk, &world.token("visitor")).status, 200);
+    let session = browser.session("open-demo");
     let answer = world
         .visit("open-demo", "/headers")
         .header("Authorization: Bearer the-apps-own")

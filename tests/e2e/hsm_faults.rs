@@ -13,7 +13,7 @@ use super::patience::eventually;
 use super::world::World;
 
 /// What the gateway says of itself where no key is needed.
-fn health(address: &str) -> Option<Value> {
+pub(super) fn health(address: &str) -> Option<Value> {
     let said = std::process::Command::new("curl")
         .args(["--silent", "--max-time", "5", &format!("http://{address}/readyz.json")])
         .output()
@@ -21,7 +21,7 @@ fn health(address: &str) -> Option<Value> {
     serde_json::from_slice(&said.stdout).ok()
 }
 
-fn until(address: &str, state: &str, cause: Option<&str>) -> Duration {
+pub(super) fn until(address: &str, state: &str, cause: Option<&str>) -> Duration {
     let began = Instant::now();
     eventually(&format!("the HSM is {state}"), || {
         let hsm = &health(address)?["hsm"];
@@ -30,7 +30,7 @@ fn until(address: &str, state: &str, cause: Option<&str>) -> Duration {
     began.elapsed()
 }
 
-fn serves(world: &World) -> bool {
+pub(super) fn serves(world: &World) -> bool {
     world.visit("open-demo", "/").by(world, "visitor").run().status == 200
 }
 
@@ -55,14 +55,11 @@ fn a_gateway_survives_what_its_token_does_and_loses_no_record() {
     faulty.be("");
     let free: SocketAddr = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let probes = free.to_string();
-    let mut plan = World::with()
+    let plan = World::with()
         .set(&format!("keys.module={}", faulty.path().display()))
         .set(&format!("gateway.health_listen={probes}"))
         .set("keys.timeout_ms=1000")
         .set("keys.on_down=end");
-    for (name, value) in faulty.environment() {
-        plan = plan.environment(name, value.to_string_lossy());
-    }
     let mut world = plan.start();
     let _publisher = world.publish_demo("open-demo");
     let (mut served, mut refused, mut told) = (0_u32, 0_u32, json!({}));

@@ -31,6 +31,7 @@ mod erasure;
 mod evasion;
 mod hostile_peers;
 mod hsm_faults;
+mod hsm_worker;
 mod identity;
 mod life;
 mod limits;

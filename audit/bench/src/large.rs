@@ -2,13 +2,14 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use sallyport_audit::chain::Chain;
 use sallyport_audit::journal::Files;
 use sallyport_audit::journal::scan::{last_note, scan};
 use sallyport_audit::snapshot::Snapshot;
-use sallyport_audit::testing::SoftwareSigner;
+use sallyport_audit::testing::{PlainVault, SoftwareSigner};
 use sallyport_audit::verify::{Overall, Trust, directory};
 use sallyport_audit::{Checkpoint, Digest, Record, Seq};
 use serde_json::{Value, json};
@@ -24,7 +25,7 @@ fn signer() -> SoftwareSigner {
 pub fn fill_and_die(path: &Path, records: u64) -> ! {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let ledger = ledger(path, Box::new(signer()));
+        let ledger = ledger(path, Box::new(signer()), Arc::new(PlainVault));
         for n in 2..records {
             ledger.enqueue(draft(n)).await.expect("it is taken");
         }
@@ -36,9 +37,9 @@ pub fn fill_and_die(path: &Path, records: u64) -> ! {
 /// What can be asked of a large ledger, each with how long the answer took.
 pub fn reopen(path: &Path) -> Value {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let (first, reopen_ms) = timed(|| ledger(path, Box::new(signer())));
+    let (first, reopen_ms) = timed(|| ledger(path, Box::new(signer()), Arc::new(PlainVault)));
     runtime.block_on(first.close()).expect("it closes");
-    let (again, reopen_again_ms) = timed(|| ledger(path, Box::new(signer())));
+    let (again, reopen_again_ms) = timed(|| ledger(path, Box::new(signer()), Arc::new(PlainVault)));
     let reader = again.reader();
     let records = reader.len();
     let (scanned, scan_ms) = timed(|| {

@@ -5,7 +5,8 @@
 //!
 //! - `plain`: a file, appended to and `fdatasync`ed once per group. The physical limit.
 //! - `ledger`: canonical records, hash chain, tree, heads signed by a key in memory, journal, and sled behind it.
-//! - `ledger-softhsm`: the same with heads signed in a SoftHSM token, through the gateway's own key provider.
+//! - `ledger-softhsm`: the same with heads signed in a SoftHSM token and personal values sealed under data keys which
+//!   it wraps, through the gateway's own key provider.
 //! - `sqlite`: WAL with `synchronous=FULL`, one transaction per group.
 //! - `sled`: one batch and one `flush` per group. Its flush does not survive a power cut.
 //!
@@ -18,7 +19,9 @@
 mod committer;
 mod large;
 mod load;
+mod parts;
 mod subject;
+mod token;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -61,6 +64,10 @@ fn main() {
         println!("{}", one_subject(name, &directory));
         return;
     }
+    if arguments.after("--parts").is_some() {
+        println!("{}", parts::measure(&directory));
+        return;
+    }
     if let Some(fill) = arguments.after("--fill") {
         large::fill_and_die(&PathBuf::from(fill), arguments.number("--records", 0));
     }
@@ -84,6 +91,8 @@ fn main() {
         let text = String::from_utf8_lossy(&output.stdout);
         text.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or(Value::Null)
     };
+    let parts = child(&["--parts", "all"]);
+    println!("steps of a commit, the middle of each: {parts}");
     let wanted = arguments.after("--only").unwrap_or("");
     let mut subjects: Vec<Side> = SUBJECTS
         .into_iter()
@@ -98,22 +107,28 @@ fn main() {
     }
     let sustained = arguments.number("--sustained", usual(60, 5));
     if sustained > 0 {
-        for side in subjects.iter_mut().filter(|side| ["ledger", "ledger-softhsm", "sled"].contains(&side.name)) {
+        for side in
+            subjects.iter_mut().filter(|side| ["ledger", "ledger-softhsm", "sled"].contains(&side.name))
+        {
             side.run(&format!("sustain 256 {}", sustained * 1000));
         }
     }
     let mut results = serde_json::Map::new();
-    println!("{:<16}{:>9}{:>12}{:>10}{:>10}", "subject", "writers", "records/s", "p50 us", "p99 us");
+    println!(
+        "{:<16}{:>9}{:>12}{:>10}{:>10}{:>16}",
+        "subject", "writers", "records/s", "p50 us", "p99 us", "CPU us/record"
+    );
     for side in subjects {
         let (name, result) = side.end();
         for point in result["points"].as_array().into_iter().flatten() {
             let text = |key: &str| point[key].to_string();
             println!(
-                "{name:<16}{:>9}{:>12}{:>10}{:>10}",
+                "{name:<16}{:>9}{:>12}{:>10}{:>10}{:>16}",
                 text("writers"),
                 text("records_per_s"),
                 text("p50_us"),
                 text("p99_us"),
+                text("cpu_us_per_record"),
             );
         }
         println!(
@@ -132,11 +147,24 @@ fn main() {
         child(&["--fill", &path, "--records", &records.to_string()]);
         let large = child(&["--reopen", &path]);
         let text = |key: &str| large[key].to_string();
-        println!("{} records of {} bytes, under {} heads", text("records"), text("record_bytes"), text("heads"));
+        println!(
+            "{} records of {} bytes, under {} heads",
+            text("records"),
+            text("record_bytes"),
+            text("heads")
+        );
         println!("  all copies        {} x record bytes", text("copies"));
         println!("  open after kill   {} ms, then {} ms", text("reopen_ms"), text("reopen_again_ms"));
-        println!("  verified          {} records/s on one core; chain alone {}", text("verified_per_s"), text("chained_per_s"));
-        println!("  scanned           {} records/s; one at a time {} us", text("scanned_per_s"), text("get_us"));
+        println!(
+            "  verified          {} records/s on one core; chain alone {}",
+            text("verified_per_s"),
+            text("chained_per_s")
+        );
+        println!(
+            "  scanned           {} records/s; one at a time {} us",
+            text("scanned_per_s"),
+            text("get_us")
+        );
         println!("  search, proof     {} ms without an index, {} ms", text("search_ms"), text("prove_ms"));
         println!("  memory            {} MB", text("memory_mb"));
         large
@@ -145,7 +173,10 @@ fn main() {
     };
     let aims = aims(&results, &large);
     println!("aims: {aims:#}");
-    println!("{}", json!({ "bench": "ledger", "seconds": seconds, "subjects": results, "large": large, "aims": aims }));
+    println!(
+        "{}",
+        json!({ "bench": "ledger", "seconds": seconds, "parts": parts, "subjects": results, "large": large, "aims": aims })
+    );
 }
 
 /// A subject in a process of its own, which does what it is told line by line.
@@ -195,11 +226,13 @@ fn one_subject(name: &str, directory: &Path) -> Value {
         match words[0] {
             "end" => break,
             what => {
-                let point = runtime.block_on(load::run(
+                let before = load::cpu();
+                let mut point = runtime.block_on(load::run(
                     &subject,
                     number(1) as usize,
                     Duration::from_millis(number(2)),
                 ));
+                point.cpu = load::cpu() - before;
                 if what == "sustain" {
                     sustained = json!(point.per_second());
                 }
@@ -218,7 +251,7 @@ fn one_subject(name: &str, directory: &Path) -> Value {
         .map(|(writers, point)| {
             json!({
                 "writers": writers, "records_per_s": point.per_second(), "p50_us": point.percentile(50),
-                "p99_us": point.percentile(99),
+                "p99_us": point.percentile(99), "cpu_us_per_record": point.cpu_per_record(),
             })
         })
         .collect();
@@ -237,11 +270,13 @@ fn aims(results: &serde_json::Map<String, Value>, large: &Value) -> Value {
         rounded(value(name).zip(value("plain")).map(|(ours, plain)| ours / plain))
     };
     let by_writers = |what: &str, name: &str| -> Value {
-        let each = WRITERS.iter().enumerate().map(|(at, writers)| (writers.to_string(), ratio(what, name, at)));
+        let each =
+            WRITERS.iter().enumerate().map(|(at, writers)| (writers.to_string(), ratio(what, name, at)));
         Value::Object(each.collect())
     };
     let sustained = |name: &str| results.get(name)?["sustained_per_s"].as_f64();
-    let sustained = |name: &str| rounded(sustained(name).zip(sustained("sled")).map(|(ours, sled)| ours / sled));
+    let sustained =
+        |name: &str| rounded(sustained(name).zip(sustained("sled")).map(|(ours, sled)| ours / sled));
     json!({
         "records_per_s_to_plain": {
             "wanted": "0.6 with 1 and 16 writers, 0.7 with more",

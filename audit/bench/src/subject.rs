@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sallyport_audit::testing::{PlainVault, SoftwareSigner};
-use sallyport_audit::{Draft, HeadSigner, Kind, Ledger, LedgerOptions, Outcome, SignError};
-use sallyport_hsm::{Keys, ProviderConfig, PublicKey, Role};
+use sallyport_audit::{Draft, HeadSigner, Kind, Ledger, LedgerOptions, Outcome, Vault};
 
 use crate::committer::Committer;
+use crate::token::{self, TokenSigner, TokenVault};
 
 pub const ORIGIN: &str = "gateway.example.org/ledger";
 
@@ -47,9 +47,13 @@ impl Subject {
             "ledger" => What::Ledger(ledger(
                 &directory.join("ledger"),
                 Box::new(SoftwareSigner::new(ORIGIN, [7; 32])),
+                Arc::new(PlainVault),
             )),
             "ledger-softhsm" => {
-                What::Ledger(ledger(&directory.join("ledger"), Box::new(TokenSigner::open(directory))))
+                let keys = token::open(directory);
+                let vault = TokenVault::open(&keys, directory);
+                let signer = TokenSigner::new(keys, ORIGIN);
+                What::Ledger(ledger(&directory.join("ledger"), Box::new(signer), Arc::new(vault)))
             }
             "plain" => What::Other(committer(plain(directory))),
             "sqlite" => What::Other(committer(sqlite(directory))),
@@ -73,52 +77,9 @@ impl Subject {
     }
 }
 
-pub fn ledger(directory: &Path, signer: Box<dyn HeadSigner>) -> Ledger {
+pub fn ledger(directory: &Path, signer: Box<dyn HeadSigner>, vault: Arc<dyn Vault>) -> Ledger {
     let options = LedgerOptions::new(directory, ORIGIN, "gw-1");
-    Ledger::open(options, signer, Arc::new(PlainVault)).expect("it opens").0
-}
-
-/// The gateway's own way to the token.
-struct TokenSigner {
-    keys: Keys,
-    public: [u8; 32],
-}
-
-impl TokenSigner {
-    fn open(directory: &Path) -> Self {
-        let from =
-            |name: &str| std::env::var_os(name).expect("it is set by the process that started this one");
-        let config = ProviderConfig::Pkcs11 {
-            module: sallyport_hsm::find_softhsm().expect("SoftHSM"),
-            token: from("BENCH_TOKEN").into_string().expect("a label"),
-            pin_file: from("BENCH_PIN_FILE").into(),
-            directory: directory.join("keys"),
-        };
-        let keys = Keys::open(&config).expect("the token opens");
-        keys.generate_missing().expect("the keys are made");
-        let PublicKey::Ed25519(public) = keys.public_key(Role::Ledger).expect("a key") else {
-            panic!("not Ed25519")
-        };
-        Self { keys, public }
-    }
-}
-
-impl HeadSigner for TokenSigner {
-    fn origin_key_name(&self) -> &str {
-        ORIGIN
-    }
-
-    fn public_key(&self) -> [u8; 32] {
-        self.public
-    }
-
-    fn sign(&mut self, message: &[u8]) -> Result<[u8; 64], SignError> {
-        let signature = self
-            .keys
-            .sign_blocking(Role::Ledger, message)
-            .map_err(|error| SignError::new(error.to_string()))?;
-        signature.try_into().map_err(|_| SignError::new("not 64 bytes"))
-    }
+    Ledger::open(options, signer, vault).expect("it opens").0
 }
 
 type Commit = Box<dyn FnMut(&[(Arc<Vec<u8>>, tokio::sync::oneshot::Sender<()>)]) + Send>;

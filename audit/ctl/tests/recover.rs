@@ -250,3 +250,31 @@ fn proofs_exports_tiles_and_witnesses_work_across_epochs() {
     assert_code(&output, 1);
     assert!(err(&output).contains("an epoch that ended"), "{}", err(&output));
 }
+
+#[test]
+fn a_lost_handover_is_noticed_and_followed_only_if_it_is_named() {
+    let ledger = Ledger::new();
+    let before = ledger.journal.clone();
+    let successor = SoftwareSigner::new(ORIGIN, [8; 32]);
+    let mut after = before.clone();
+    after.hand_over(successor.clone()).group([Draft::new(Kind::GatewayStopped, Outcome::Success)]);
+    ledger.write(&after);
+    let (head, new) = (std::fs::read(ledger.path().join("head")).unwrap(), successor.verifier().to_string());
+    ledger.write(&before);
+    std::fs::write(ledger.path().join("head"), head).unwrap();
+
+    let both = ["--key", new.as_str()];
+    let output = recover(&ledger, &both);
+    assert_code(&output, 1);
+    assert!(out(&output).contains("--handed-over-to"), "{}", out(&output));
+    let stranger = SoftwareSigner::new(ORIGIN, [9; 32]).verifier().to_string();
+    for wrong in ["no key", stranger.as_str(), &ledger.key()] {
+        let output = recover(&ledger, &[&both[..], &["--handed-over-to", wrong]].concat());
+        assert_code(&output, 2);
+        assert!(!ledger.path().join("recovery").exists(), "{}", err(&output));
+    }
+    let output = recover(&ledger, &[&both[..], &["--handed-over-to", &new], &APPLY].concat());
+    assert_code(&output, 0);
+    assert!(out(&output).contains("nothing but its own heads vouches"), "{}", out(&output));
+    assert!(std::fs::read_to_string(ledger.path().join("recovery")).unwrap().contains(&new));
+}

@@ -12,6 +12,7 @@ use crate::digest::Digest;
 use crate::epoch::Epoch;
 use crate::journal::Files;
 use crate::keys::Vault;
+use crate::kind::Kind;
 use crate::record::{Record, Seq};
 use crate::sidecar::Values;
 
@@ -113,6 +114,41 @@ impl Reader {
             return Err(ReadError::Missing { seq: Seq::new(from.get() + entries.len() as u64) });
         }
         Ok(entries)
+    }
+
+    /// Of at most `limit` records from `from` on those of a kind that is wanted, and where to go on; none and `from` itself when
+    /// there are no more. Every record is read and its kind looked at, so no index can make one disappear; only those that are
+    /// wanted have their personal values opened.
+    pub fn of_kinds(
+        &self,
+        from: Seq,
+        limit: usize,
+        wanted: impl Fn(Kind) -> bool,
+    ) -> Result<(Vec<Entry>, Seq), ReadError> {
+        let end = Seq::new(from.get().saturating_add(limit as u64).min(self.len()));
+        if end <= from {
+            return Ok((Vec::new(), from));
+        }
+        let mut entries = Vec::new();
+        // Behind what was pruned there are no gaps.
+        let mut expected = from.max(Seq::new(self.shared.pruned));
+        for stored in self.stored_between(from, end)? {
+            let seq = stored.seq;
+            if seq.get() >= self.shared.pruned {
+                if seq != expected {
+                    return Err(ReadError::Missing { seq: expected });
+                }
+                expected = seq.next();
+            }
+            let record = Record::parse(&stored.record).map_err(|source| ReadError::Record { seq, source })?;
+            if wanted(record.kind) {
+                entries.push(self.joined(record, stored));
+            }
+        }
+        if expected < end {
+            return Err(ReadError::Missing { seq: expected });
+        }
+        Ok((entries, end))
     }
 
     /// The last signed head, as a signed note.

@@ -357,6 +357,8 @@ impl Signers {
         }
         if let Some(Rotation { new, .. }) = &news.rotation {
             self.end_delegate(size);
+            // What was lent before, by a record that was not read, ended with it.
+            self.unread = false;
             self.anchored |= self.given.contains(new);
             if let Some(tenure) = self.own.last_mut() {
                 tenure.until = Some(size);

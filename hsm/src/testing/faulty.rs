@@ -21,28 +21,21 @@ impl FaultyModule {
     pub fn build(directory: &Path) -> Self {
         let (source, module) = (directory.join("faulty_module.c"), directory.join("faulty_module.so"));
         std::fs::write(&source, include_str!("faulty_module.c")).expect("the source is written");
+        let control = directory.join("faulty_module.control");
+        let softhsm = find_softhsm().expect("SoftHSM is installed (Debian: apt install softhsm2)");
         let compiled = Command::new("cc")
             .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
             .args([&module, &source])
+            .args([define("MODULE", &softhsm), define("CONTROL", &control)])
             .output()
             .expect("a C compiler runs (Debian: apt install gcc)");
         assert!(compiled.status.success(), "cc: {}", String::from_utf8_lossy(&compiled.stderr));
-        Self { module, control: directory.join("faulty_module.control") }
+        Self { module, control }
     }
 
     /// Its path, for the configuration.
     pub fn path(&self) -> &Path {
         &self.module
-    }
-
-    /// What the environment of the program that loads it must hold.
-    ///
-    /// # Panics
-    ///
-    /// If SoftHSM is not installed.
-    pub fn environment(&self) -> [(&'static str, PathBuf); 2] {
-        let softhsm = find_softhsm().expect("SoftHSM is installed (Debian: apt install softhsm2)");
-        [("FAULTY_MODULE", softhsm), ("FAULTY_CONTROL", self.control.clone())]
     }
 
     /// From now on: `slow 20`, `hang`, `crash`, `init hang`, or nothing.
@@ -57,4 +50,8 @@ impl FaultyModule {
             .and_then(|()| std::fs::rename(&new, &self.control))
             .expect("the fault is set");
     }
+}
+
+fn define(name: &str, path: &Path) -> String {
+    format!("-D{name}=\"{}\"", path.display())
 }

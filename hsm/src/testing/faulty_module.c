@@ -1,6 +1,6 @@
 /* A PKCS#11 module for tests: SoftHSM, with faults that SoftHSM itself cannot be made to have.
  *
- * Every call goes to the module that FAULTY_MODULE names; some first do what the file FAULTY_CONTROL says:
+ * Every call goes to the module that MODULE names; some first do what the file CONTROL says (both are set by who compiles this):
  *   "slow N"   the call takes N milliseconds longer
  *   "hang"     the call does not return while the file says so
  *   "crash"    the process gets SIGSEGV
@@ -32,8 +32,7 @@ static void pause_ms(long ms) {
 static void misbehave(int initializing) {
     char said[64];
     for (;;) {
-        const char *path = getenv("FAULTY_CONTROL");
-        FILE *file = path ? fopen(path, "r") : 0;
+        FILE *file = fopen(CONTROL, "r");
         if (!file) return;
         size_t n = fread(said, 1, sizeof said - 1, file);
         fclose(file);
@@ -58,8 +57,7 @@ PASS(sign_one, SIGN, 0)
 
 word C_GetFunctionList(struct list **out) {
     if (!real) {
-        const char *path = getenv("FAULTY_MODULE");
-        void *module = path ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : 0;
+        void *module = dlopen(MODULE, RTLD_NOW | RTLD_LOCAL);
         word (*get)(struct list **) = module ? (word (*)(struct list **))dlsym(module, "C_GetFunctionList") : 0;
         if (!get || get(&real)) return 5; /* CKR_GENERAL_ERROR */
         own = *real;

@@ -1,12 +1,13 @@
 //! The child's side: opens the provider, listens, and does what it is asked until its parent is gone.
 
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::net::sockopt::socket_peercred;
-use rustix::process::{Pid, geteuid, getppid};
+use rustix::process::{Pid, Signal, geteuid, getpid, getppid, kill_process};
 
 use crate::crew::spawn;
 use crate::error::{Fault, KeyError};
@@ -29,29 +30,36 @@ pub fn serve() -> Result<(), KeyError> {
         tracing::warn!(%error, "this process can be dumped");
     }
     let parent = getppid();
-    let mut lifeline = io::stdin().lock();
-    let Some(Opening { provider, socket }) = wire::read(&mut lifeline).map_err(failed)? else {
+    let Some(Opening { provider, socket }) = wire::read(&mut io::stdin().lock()).map_err(failed)? else {
         return Ok(());
     };
     let listener = UnixListener::bind(&socket).map_err(failed)?;
+    // From here on, so that a module which hangs while it is opened cannot outlive the gateway.
+    spawn("keys-lifeline", move || follow(parent, &socket))?;
     match open_store(&provider) {
         Ok(store) => {
             let opened = Opened { provider: store.describe(), memory: locked_memory() };
             wire::write::<Result<Opened, KeyError>>(&mut io::stdout(), &Ok(opened)).map_err(failed)?;
-            spawn("keys-accept", move || accept(&listener, parent, &store))?;
-            // Nothing more comes; the parent closes it, or has died.
-            let _ended = lifeline.read_to_end(&mut Vec::new());
+            accept(&listener, parent, &store);
         }
         Err(error) => {
             wire::write::<Result<Opened, KeyError>>(&mut io::stdout(), &Err(error)).map_err(failed)?;
         }
     }
+    Ok(())
+}
+
+/// Ends this process when its parent closes standard input, or has died.
+fn follow(parent: Option<Pid>, socket: &Path) {
+    // Nothing more comes.
+    let _ended = io::copy(&mut io::stdin().lock(), &mut io::sink());
     // A parent that was killed removes nothing; one that lives may need its directory for the next worker.
     if getppid() != parent {
-        let _removed = std::fs::remove_file(&socket);
+        let _removed = std::fs::remove_file(socket);
         let _removed = socket.parent().map(std::fs::remove_dir);
     }
-    Ok(())
+    // At once: a module's exit handlers must not run beside calls into it, and may wait for one that hangs.
+    let _gone = kill_process(getpid(), Signal::KILL);
 }
 
 fn accept(listener: &UnixListener, parent: Option<Pid>, store: &Arc<dyn Store>) {

@@ -137,6 +137,24 @@ fn a_worker_that_does_not_answer_is_killed_and_leaves_no_thread_behind() {
     });
 }
 
+//= Opening has an end, whatever the module does
+#[test]
+fn a_module_that_hangs_at_the_start_hangs_neither_the_program_nor_a_worker() {
+    let Some(token) = TestToken::for_this_test_with_softhsm() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let module = FaultyModule::build(directory.path());
+    module.be("init hang");
+    let here = behind(&module, &token);
+    let tuning = Tuning { open_timeout: Duration::from_millis(500), ..TestToken::tuning() };
+    for config in [TestToken::in_worker(here.clone()), here] {
+        let error = Keys::open_with(&config, tuning.clone()).expect_err("it does not open");
+        assert!(matches!(error, KeyError::Stuck), "{error:?}");
+        assert!(error.hint().contains("restart"));
+    }
+    // The call that hung goes on, and ends.
+    module.be("");
+}
+
 //= A wrong PIN is never retried by itself: a loop would lock a real token
 #[test]
 fn a_refused_pin_is_not_presented_again_by_a_new_worker() {
@@ -213,15 +231,7 @@ fn faulty(test: impl FnOnce(Keys, &FaultyModule)) {
     let directory = tempfile::tempdir().unwrap();
     let module = FaultyModule::build(directory.path());
     module.be("");
-    let ProviderConfig::InWorker { program, .. } = in_worker(&token) else { unreachable!("a worker") };
-    let behind = ProviderConfig::Pkcs11 {
-        module: module.path().to_owned(),
-        token: token.label().to_owned(),
-        pin_file: token.pin_file(),
-        directory: token.key_directory(),
-    };
-    let program = environment(&program, directory.path(), &module);
-    let config = ProviderConfig::InWorker { program, provider: Box::new(behind) };
+    let config = TestToken::in_worker(behind(&module, &token));
     let tuning = Tuning {
         sign_timeout: Duration::from_secs(1),
         admin_timeout: Duration::from_secs(5),
@@ -233,17 +243,11 @@ fn faulty(test: impl FnOnce(Keys, &FaultyModule)) {
     test(keys, &module);
 }
 
-/// The worker with what the faulty module needs in its environment: a test must not change its own.
-fn environment(
-    program: &std::path::Path,
-    directory: &std::path::Path,
-    module: &FaultyModule,
-) -> std::path::PathBuf {
-    let script = directory.join("worker");
-    let set: Vec<String> =
-        module.environment().iter().map(|(name, value)| format!("{name}='{}'", value.display())).collect();
-    let text = format!("#!/bin/sh\n{} exec '{}' \"$@\"\n", set.join(" "), program.display());
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
-    script
+fn behind(module: &FaultyModule, token: &TestToken) -> ProviderConfig {
+    ProviderConfig::Pkcs11 {
+        module: module.path().to_owned(),
+        token: token.label().to_owned(),
+        pin_file: token.pin_file(),
+        directory: token.key_directory(),
+    }
 }

@@ -9,6 +9,7 @@ use crate::access::fact::Fact;
 use crate::access::identity::Identity;
 use crate::access::ids::{GrantId, RequestId};
 use crate::access::judge::{Judgement, check_locks, judge};
+use crate::access::limits::{Limits, MAX_CONDITIONS};
 use crate::access::names::{Role, Subject, Tenant};
 use crate::access::object::{Action, Object};
 use crate::access::policy::{Policy, Ruling};
@@ -128,17 +129,18 @@ impl Case<'_> {
         who: &Identity,
         id: RequestId,
         grant: GrantId,
-        minutes: Option<u32>,
+        limits: &Limits,
         reason: Option<&Reason>,
     ) -> Result<Vec<Fact>, Refusal> {
         let request = self.deciding(who, id)?;
         let demand = self.demand(request)?;
         self.check_near(who, request, &demand)?;
-        if let Some(asked) = minutes
+        if let Some(asked) = limits.minutes
             && !(1..=request.minutes).contains(&asked)
         {
             return Err(Refusal::Minutes { asked, most: request.minutes });
         }
+        self.check_conditions(limits)?;
         if let Err(AuthError::Locked { target }) = check_locks(
             self.state,
             self.policy,
@@ -167,13 +169,23 @@ impl Case<'_> {
             requester: request.subject.clone(),
             by: who.subject.clone(),
             roles,
-            minutes,
+            minutes: limits.minutes,
+            conditions: limits.conditions.clone(),
             reason: reason.cloned(),
         }];
         if self.still_missing(request, &demand, Some(&who.subject)).is_empty() {
-            facts.push(self.grant(request, grant, &demand, Some((&who.subject, minutes))));
+            facts.push(self.grant(request, grant, &demand, Some(limits)));
         }
         Ok(facts)
+    }
+
+    /// An approver binds a grant to what the policy knows, or it could never be used.
+    fn check_conditions(&self, limits: &Limits) -> Result<(), Refusal> {
+        if limits.conditions.len() > MAX_CONDITIONS {
+            return Err(Refusal::TooManyConditions { most: MAX_CONDITIONS });
+        }
+        let unknown = limits.conditions.iter().find(|wanted| self.policy.condition(&wanted.name).is_none());
+        unknown.map_or(Ok(()), |wanted| Err(Refusal::NoSuchCondition { name: wanted.name.clone() }))
     }
 
     /// The grant that a completed request becomes. Its time runs from now, the approval that completed it, or from its first use.
@@ -182,10 +194,13 @@ impl Case<'_> {
         request: &Request,
         id: GrantId,
         demand: &Demand,
-        last: Option<(&Subject, Option<u32>)>,
+        last: Option<&Limits>,
     ) -> Fact {
-        let limits = request.approvals.iter().filter_map(|approval| approval.minutes);
-        let limit = limits.chain(last.and_then(|(_, minutes)| minutes)).min();
+        let minutes = request.approvals.iter().filter_map(|approval| approval.minutes);
+        let limit = minutes.chain(last.and_then(|last| last.minutes)).min();
+        let conditions = request.approvals.iter().flat_map(|approval| &approval.conditions);
+        let conditions: BTreeSet<_> =
+            conditions.chain(last.into_iter().flat_map(|last| &last.conditions)).collect();
         let minutes = limit.unwrap_or(request.minutes).min(request.minutes).min(demand.terms.max_minutes);
         let from_first_use = demand.terms.use_within_minutes.map(|_| minutes);
         let approvals = request.approvals.len() + usize::from(last.is_some());
@@ -201,6 +216,7 @@ impl Case<'_> {
             starts: self.now,
             ends: self.after(demand.terms.use_within_minutes.unwrap_or(minutes)),
             from_first_use,
+            conditions: conditions.into_iter().cloned().collect(),
             policy: self.policy.digest(),
         }
     }

@@ -7,6 +7,7 @@ use crate::access::device::{DeviceId, DeviceKeys};
 use crate::access::fact::{Attempt, Renewal};
 use crate::access::ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
 use crate::access::issuer::{IssuerName, KeyPrint};
+use crate::access::limits::Limits;
 use crate::access::lock::LockTarget;
 use crate::access::names::{Role, Subject, Tenant};
 use crate::access::object::{Action, Object};
@@ -33,7 +34,7 @@ pub enum Command {
         renews: Option<GrantId>,
     },
     /// Agree to a request; `grant` is the id to use if that completes it.
-    Approve { request: RequestId, grant: GrantId, minutes: Option<u32>, reason: Option<Reason> },
+    Approve { request: RequestId, grant: GrantId, limits: Limits, reason: Option<Reason> },
     /// Say no.
     Reject { request: RequestId, reason: Option<Reason> },
     /// Take one's own request back.

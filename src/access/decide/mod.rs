@@ -62,8 +62,8 @@ pub fn decide(
     }
     match command {
         Command::Request { .. } => case.request(person(by)?, command),
-        Command::Approve { request, grant, minutes, reason } => {
-            case.approve(person(by)?, *request, *grant, *minutes, reason.as_ref())
+        Command::Approve { request, grant, limits, reason } => {
+            case.approve(person(by)?, *request, *grant, limits, reason.as_ref())
         }
         Command::Reject { request, reason } => case.reject(person(by)?, *request, reason.as_ref()),
         Command::Withdraw { request, reason } => case.withdraw(person(by)?, *request, reason.as_ref()),

@@ -8,6 +8,7 @@ use crate::access::lock::LockTarget;
 use crate::access::names::{Role, Subject, Tenant};
 use crate::access::object::{Action, Object};
 use crate::access::policy::PolicyDigest;
+use crate::access::policy::conditions::ConditionName;
 use crate::access::share::ShareRole;
 use crate::access::token::{AuthError, MAX_LIFE};
 use crate::access::workflow::{Step, WorkflowName};
@@ -61,6 +62,12 @@ pub enum Refusal {
     /// The grant has ended.
     #[error("{grant} has ended already")]
     GrantEnded { grant: GrantId },
+    /// A grant can be bound only to what policy knows.
+    #[error("policy knows no condition {name}")]
+    NoSuchCondition { name: ConditionName },
+    /// Conditions are bounded.
+    #[error("an approver adds at most {most} conditions")]
+    TooManyConditions { most: usize },
     /// No such review in the caller's tenant.
     #[error("there is no access review {review}")]
     NoSuchReview { review: ReviewId },
@@ -239,6 +246,8 @@ impl Refusal {
             Self::GlassReviewed { .. } => "glass-reviewed",
             Self::GrantBegun { .. } => "grant-begun",
             Self::GrantEnded { .. } => "grant-ended",
+            Self::NoSuchCondition { .. } => "no-such-condition",
+            Self::TooManyConditions { .. } => "too-many-conditions",
             Self::NoSuchReview { .. } => "no-such-review",
             Self::NoSuchItem { .. } => "no-such-item",
             Self::OwnItem { .. } => "own-item",
@@ -343,6 +352,8 @@ impl Refusal {
             Self::NoReviewers { .. } => "name a role that somebody has",
             Self::ReviewTime { .. } => "choose another deadline",
             Self::ReviewTooLarge { .. } => "end what isn't needed first",
+            Self::NoSuchCondition { .. } => "name one of conditions.toml; `!` before it turns it round",
+            Self::TooManyConditions { .. } => "have one condition of the policy say it all",
             Self::OwnShare => "name somebody else",
             Self::MoreThanOwn { .. } => {
                 "give a role that may do less, or have somebody who holds it share it"

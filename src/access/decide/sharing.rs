@@ -73,8 +73,8 @@ impl Case<'_> {
         let allows = |action: &Action| {
             matches!(role_rules(self.policy, &named, tenant, object, *action), Ruling::Allow { .. })
         };
-        let given: Vec<Action> = Action::ALL.into_iter().filter(allows).collect();
-        if given.is_empty() {
+        let actions: Vec<Action> = Action::ALL.into_iter().filter(allows).collect();
+        if actions.is_empty() {
             return Err(Refusal::EmptyRole { role });
         }
         let Caller::Person(who) = by else { return Ok(()) };
@@ -82,7 +82,7 @@ impl Case<'_> {
             return Err(Refusal::OtherTenant { own: who.tenant.clone(), other: tenant.clone() });
         }
         self.may(who, object, Action::Share)?;
-        for action in given {
+        for action in actions {
             // Not by a grant: that was given to its holder, for a time.
             let outright = match judge(self.state, self.policy, who, object, action, self.now) {
                 Judgement::Allowed { explanation, .. } => explanation.grant.is_none(),

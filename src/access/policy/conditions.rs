@@ -83,6 +83,12 @@ impl fmt::Display for Wanted {
     }
 }
 
+impl Serialize for Wanted {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl FromStr for Wanted {
     type Err = NameError;
 

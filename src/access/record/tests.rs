@@ -84,6 +84,10 @@ fn shares() -> impl Strategy<Value = (ShareId, ShareRole, ShareEnd, ReviewId, Ro
     )
 }
 
+fn bound_to(minutes: u32) -> Vec<crate::access::policy::conditions::Wanted> {
+    ["office", "!holiday"].iter().take(minutes as usize % 3).map(|text| text.parse().unwrap()).collect()
+}
+
 fn digest() -> impl Strategy<Value = PolicyDigest> {
     any::<[u8; 32]>().prop_map(|bytes| format!("sha256:{}", hex::encode(bytes)).parse().unwrap())
 }
@@ -167,6 +171,7 @@ fn fact() -> impl Strategy<Value = Fact> {
                 by: other,
                 roles,
                 minutes: fewer,
+                conditions: bound_to(minutes),
                 reason,
             },
             4 => {
@@ -186,6 +191,7 @@ fn fact() -> impl Strategy<Value = Fact> {
                 starts,
                 ends,
                 from_first_use: fewer,
+                conditions: bound_to(minutes),
                 policy,
             },
             7 => Fact::GrantRevoked { grant, request, tenant, object, subject, by, reason },

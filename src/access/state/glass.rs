@@ -110,6 +110,7 @@ impl State {
             ends: *ends,
             from_first_use: None,
             begun: None,
+            conditions: std::collections::BTreeSet::new(),
             glass: Some(Glass { reason: reason.clone(), skipped: *skipped, review: None }),
             policy: *policy,
             status: GrantStatus::Live,

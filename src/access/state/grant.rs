@@ -10,6 +10,7 @@ use crate::access::ids::{GrantId, RequestId};
 use crate::access::names::{Subject, Tenant};
 use crate::access::object::{Action, Object};
 use crate::access::policy::PolicyDigest;
+use crate::access::policy::conditions::Wanted;
 use crate::access::reason::Reason;
 use crate::access::workflow::WorkflowName;
 
@@ -65,6 +66,8 @@ pub struct Grant {
     pub from_first_use: Option<u32>,
     /// When it was used first, if that was recorded.
     pub begun: Option<Timestamp>,
+    /// Conditions of the policy that must all hold for it to be used.
+    pub conditions: BTreeSet<Wanted>,
     /// Set if it came of breaking the glass instead of approvals.
     pub glass: Option<Glass>,
     /// The policy under which it was given.

@@ -92,6 +92,7 @@ pub struct State {
 
 impl State {
     /// Folds one fact in.
+    #[expect(clippy::too_many_lines, reason = "a table: one arm for each fact, each of a few lines")]
     pub fn apply(&mut self, stamp: Stamp, fact: &Fact) {
         match fact {
             Fact::TokenIssued { token, purpose, subject, tenant, expires, scope, sign_in, by: _ } => {
@@ -134,7 +135,7 @@ impl State {
                 self.certificates.entry(*certificate).or_insert(stamp.time);
             }
             Fact::Requested { .. } => self.requested(stamp, fact),
-            Fact::Approved { request, by, roles, minutes, reason, .. } => {
+            Fact::Approved { request, by, roles, minutes, conditions, reason, .. } => {
                 if let Some(request) = self.pending_mut(*request)
                     && !request.approvals.iter().any(|approval| approval.by == *by)
                     && !request.denials.iter().any(|denial| denial.by == *by)
@@ -144,6 +145,7 @@ impl State {
                         roles: roles.clone(),
                         at: stamp.time,
                         minutes: *minutes,
+                        conditions: conditions.clone(),
                         reason: reason.clone(),
                     });
                 }
@@ -362,6 +364,7 @@ impl State {
             starts,
             ends,
             from_first_use,
+            conditions,
             policy,
         } = fact
         else {
@@ -379,6 +382,7 @@ impl State {
             ends: *ends,
             from_first_use: *from_first_use,
             begun: None,
+            conditions: conditions.iter().cloned().collect(),
             glass: None,
             policy: *policy,
             status: GrantStatus::Live,

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::access::ids::{GrantId, RequestId};
 use crate::access::names::{Role, Subject, Tenant};
 use crate::access::object::{Action, Object};
+use crate::access::policy::conditions::Wanted;
 use crate::access::reason::{Reason, Ticket};
 use crate::access::workflow::WorkflowName;
 
@@ -22,6 +23,9 @@ pub struct Approval {
     pub at: Timestamp,
     /// The most minutes that this approver agrees to.
     pub minutes: Option<u32>,
+    /// Conditions of the policy to which they bind the grant.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Wanted>,
     /// Why.
     pub reason: Option<Reason>,
 }

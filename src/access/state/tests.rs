@@ -107,6 +107,7 @@ fn approved() -> Fact {
         by: person("anna"),
         roles: Vec::new(),
         minutes: None,
+        conditions: Vec::new(),
         reason: None,
     }
 }
@@ -131,6 +132,7 @@ fn granted(n: u8, to: &str) -> Fact {
         starts: stamp(0).time,
         ends: stamp(300).time,
         from_first_use: None,
+        conditions: Vec::new(),
         policy: format!("sha256:{}", "0".repeat(64)).parse().unwrap(),
     }
 }

@@ -237,3 +237,83 @@ async fn a_renewal_is_a_new_request_that_needs_its_own_quorum_and_names_the_old_
     let end = world.clock.now().checked_add(SignedDuration::from_mins(40)).ok();
     assert_eq!(world.permit(&vic, "demo").ends(), end);
 }
+
+/// The clock of these tests begins on a Saturday at 12:00.
+const CONDITIONS: &str = r#"
+[condition.early]
+days = ["sat"]
+from = "08:00"
+until = "12:30"
+
+[condition.here]
+networks = ["10.0.0.0/8"]
+"#;
+
+async fn world_with_conditions() -> World {
+    let world = World::new().await;
+    std::fs::write(world.directory.path().join("conditions.toml"), CONDITIONS).unwrap();
+    world.access.reload_policy(Caller::Operator).await.unwrap();
+    world
+}
+
+fn only_if(conditions: &[&str]) -> Limits {
+    Limits { minutes: None, conditions: conditions.iter().map(|name| name.parse().unwrap()).collect() }
+}
+
+#[tokio::test]
+async fn an_approver_binds_the_grant_to_conditions_which_cut_what_is_open_when_they_end() {
+    let world = world_with_conditions().await;
+    let (vic, anna) = (world.login("vic").await, world.login("anna").await);
+    let request = world.ask(&vic, "demo", 60).await;
+    let approved = world.access.approve_within(&anna, request, only_if(&["early", "here"]), None).await;
+    let Approved::Granted(grant) = approved.unwrap() else { panic!("one is enough") };
+    assert_eq!(world.access.state().grant(grant).unwrap().conditions.len(), 2);
+    let from = |source: &str| {
+        let context = world.context().from_source(source.parse().unwrap());
+        world.access.authorize(&vic, &object("demo"), Action::Connect, &context)
+    };
+    assert!(matches!(from("192.0.2.1:9"), Decision::NeedsApproval { .. }));
+    assert!(
+        matches!(world.connect(&vic, "demo"), Decision::NeedsApproval { .. }),
+        "what can't be told helps nobody"
+    );
+    let Decision::Allowed(permit) = from("10.1.2.3:9") else { panic!("in the window, from the network") };
+    assert_eq!(permit.ends(), world.clock.now().checked_add(SignedDuration::from_mins(30)).ok());
+    world.minutes(30);
+    ended(&permit).await;
+    assert!(
+        matches!(from("10.1.2.3:9"), Decision::NeedsApproval { .. }),
+        "the grant is live, its window is shut"
+    );
+}
+
+#[tokio::test]
+async fn conditions_of_all_approvers_count_together_and_must_be_known_to_the_policy() {
+    let world = world_with_conditions().await;
+    let (vic, alice, sue) = (world.login("vic").await, world.login("alice").await, world.login("sue").await);
+    let request = world.ask(&vic, "vault", 20).await;
+    let unknown = world.access.approve_within(&alice, request, only_if(&["nowhere"]), None).await;
+    assert!(matches!(refusal(unknown), Err(Refusal::NoSuchCondition { .. })));
+    let many: Vec<&str> = std::iter::repeat_n("early", 9).collect();
+    let many = world.access.approve_within(&alice, request, only_if(&many), None).await;
+    assert!(matches!(refusal(many), Err(Refusal::TooManyConditions { .. })));
+    world.access.approve_within(&alice, request, only_if(&["early"]), None).await.unwrap();
+    let last = world.access.approve_within(&sue, request, only_if(&["!here"]), None).await.unwrap();
+    let Approved::Granted(grant) = last else { panic!("both steps hold") };
+    let shown: Vec<String> =
+        world.access.state().grant(grant).unwrap().conditions.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["early", "!here"]);
+    // A policy that knows a condition no longer shuts the grant.
+    let outside = world.context().from_source("192.0.2.1:9".parse().unwrap());
+    let vault = object("vault");
+    let enter = || world.access.authorize(&vic, &vault, Action::Connect, &outside);
+    let Decision::Allowed(permit) = enter() else { panic!("outside the network, in the window") };
+    std::fs::write(
+        world.directory.path().join("conditions.toml"),
+        "[condition.here]\nnetworks = [\"10.0.0.0/8\"]\n",
+    )
+    .unwrap();
+    world.access.reload_policy(Caller::Operator).await.unwrap();
+    assert_eq!(ended(&permit).await.cause, Cause::PolicyChanged);
+    assert!(matches!(enter(), Decision::NeedsApproval { .. }));
+}

@@ -20,19 +20,26 @@ const PEOPLE: [(&str, &[&str]); 7] = [
     ("val", &["visitor"]),
     ("dora", &["duty"]),
 ];
-const TUNNELS: [&str; 4] = ["demo", "vault", "open", "lab"];
+const TUNNELS: [&str; 5] = ["demo", "vault", "open", "lab", "shop"];
+const LAB_AT: usize = 3;
+const SHOP: usize = 4;
+/// Alice has the shop by policy; whoever else is there is by a share.
+const ALICE: usize = 0;
+/// Longest chain of shares that counts.
+const CHAIN: usize = 4;
 const MINUTES: i64 = 20;
 /// Anna reports to Val, and the lab excludes that.
 const REPORTS: (&str, &str) = ("anna", "val");
 
 /// How the lab is approved: by an admin, from 15 minutes on also by the one on duty, within 40 minutes; two refusals end it;
-/// used first within 30 minutes.
+/// used first within 30 minutes. Every visitor may break its glass.
 const LAB: &str = r#"
 [workflow.lab]
 max_minutes = 60
 answer_within_minutes = 40
 denials = 2
 excludes = ["reports"]
+break_glass = { roles = ["role:visitor"], max_minutes = 25 }
 clock = "first-use"
 use_within_minutes = 30
 [[workflow.lab.step]]
@@ -63,6 +70,11 @@ enum Order {
     Wait(i64),
     Connect(usize, usize),
     Enter(usize, usize),
+    BreakGlass(usize),
+    ReviewGlass(usize, usize),
+    Share(usize, usize, bool),
+    Accept(usize),
+    EndShare(usize, usize),
     Restart,
     CrashBeforeTheGrant,
 }
@@ -83,7 +95,13 @@ fn order() -> impl Strategy<Value = Order> {
         1 => Just(Order::LoadBadPolicy),
         4 => (1i64..15).prop_map(Order::Wait),
         8 => (person.clone(), tunnel.clone()).prop_map(|(p, t)| Order::Connect(p, t)),
-        5 => (person, tunnel).prop_map(|(p, t)| Order::Enter(p, t)),
+        5 => (person.clone(), tunnel).prop_map(|(p, t)| Order::Enter(p, t)),
+        3 => person.clone().prop_map(Order::BreakGlass),
+        3 => (person.clone(), 0usize..2).prop_map(|(p, w)| Order::ReviewGlass(p, w)),
+        6 => (prop_oneof![Just(ALICE), person.clone()], person.clone(), any::<bool>())
+            .prop_map(|(by, to, admin)| Order::Share(by, to, admin)),
+        5 => person.clone().prop_map(Order::Accept),
+        2 => (person.clone(), person).prop_map(|(by, to)| Order::EndShare(by, to)),
         1 => Just(Order::Restart),
         1 => Just(Order::CrashBeforeTheGrant),
     ]
@@ -93,6 +111,13 @@ fn rows(policy: usize) -> String {
     let mut rows = TEAM.to_owned();
     rows.push_str("p, role:visitor, main, tunnel:lab, connect, allow, lab\n");
     rows.push_str("p, role:duty, main, tunnel:*, approve, allow, -\ng, user:dora, role:duty, main\n");
+    for action in ["read", "write", "share", "connect"] {
+        for who in ["user:alice", "role:tunnel-admin"] {
+            writeln!(rows, "p, {who}, main, tunnel:shop, {action}, allow, -").unwrap();
+        }
+    }
+    rows.push_str("p, role:tunnel-viewer, main, tunnel:shop, read, allow, -\n");
+    rows.push_str("p, role:tunnel-viewer, main, tunnel:shop, connect, allow, -\n");
     match policy {
         0 => {}
         // The demo wants what the vault wants.
@@ -119,6 +144,9 @@ fn workflows() -> String {
 /// Roles that must each agree; `None`: not allowed at all; empty: allowed at once.
 fn demand(policy: usize, person: usize, tunnel: usize) -> Option<&'static [&'static str]> {
     let (name, roles) = PEOPLE[person];
+    if tunnel == SHOP {
+        return (person == ALICE).then_some(&[]);
+    }
     if !roles.contains(&"visitor") {
         return None;
     }
@@ -152,7 +180,19 @@ struct Asked {
     escalated: bool,
     approvals: BTreeSet<usize>,
     denials: BTreeSet<usize>,
+    /// It was granted by breaking the glass, and whether somebody has reviewed that.
+    glass: Option<bool>,
     fate: Fate,
+}
+
+/// A role on the shop.
+#[derive(Debug, Clone)]
+struct Shared {
+    by: usize,
+    to: usize,
+    admin: bool,
+    accepted: bool,
+    over: bool,
 }
 
 impl Asked {
@@ -181,9 +221,79 @@ struct Model {
     locked: BTreeSet<usize>,
     logged_out: BTreeSet<usize>,
     asked: Vec<Asked>,
+    shared: Vec<Shared>,
 }
 
 impl Model {
+    fn shared_with(&self, person: usize) -> Option<usize> {
+        self.shared.iter().position(|shared| shared.to == person && !shared.over)
+    }
+
+    /// The shares by which somebody may use the shop, or share it; `None` if they may not.
+    fn chain(&self, person: usize, share: bool, left: usize) -> Option<BTreeSet<usize>> {
+        if person == ALICE {
+            return Some(BTreeSet::new());
+        }
+        let left = left.checked_sub(1)?;
+        let own = self.shared_with(person)?;
+        let Shared { by, admin, accepted, .. } = self.shared[own];
+        if !accepted || (share && !admin) || self.locked.contains(&by) {
+            return None;
+        }
+        let mut chain = self.chain(by, true, left)?;
+        chain.insert(own);
+        Some(chain)
+    }
+
+    fn share(&mut self, by: usize, to: usize, admin: bool) -> bool {
+        let may = self.stands(by) && by != to && self.chain(by, true, CHAIN).is_some();
+        let fits = may && self.shared_with(to).is_none();
+        if fits {
+            self.shared.push(Shared { by, to, admin, accepted: false, over: false });
+        }
+        fits
+    }
+
+    fn accept(&mut self, person: usize) -> bool {
+        let waits = self.shared_with(person).filter(|i| !self.shared[*i].accepted && self.stands(person));
+        waits.is_some_and(|i| {
+            self.shared[i].accepted = true;
+            true
+        })
+    }
+
+    fn end_share(&mut self, by: usize, to: usize) -> bool {
+        let Some(i) = self.shared_with(to) else { return false };
+        let may = by == to || by == self.shared[i].by || self.chain(by, true, CHAIN).is_some();
+        self.shared[i].over = may && self.stands(by);
+        self.shared[i].over
+    }
+
+    /// Whether somebody gets in at the lab without an approval; the request that this settles, if one waits.
+    fn break_glass(&self, person: usize) -> (bool, Option<usize>) {
+        let own = |asked: &&Asked| asked.person == person && asked.glass == Some(false);
+        let may = self.may(person, LAB_AT).0 == "needs approval" && self.asked.iter().find(own).is_none();
+        let waits = |asked: &Asked| asked.person == person && asked.lab() && asked.fate == Fate::Waits;
+        (may, self.asked.iter().position(waits))
+    }
+
+    fn review(&mut self, person: usize, i: usize, right: bool) -> bool {
+        let asked = &self.asked[i];
+        let roles = PEOPLE[person].1;
+        let may = self.stands(person)
+            && person != asked.person
+            && !asked.too_near(person)
+            && (roles.contains(&"admin") || roles.contains(&"duty"))
+            && asked.glass == Some(false);
+        if may {
+            self.asked[i].glass = Some(true);
+            if !right {
+                self.asked[i].fate = Fate::Over;
+            }
+        }
+        may
+    }
+
     fn stands(&self, person: usize) -> bool {
         !self.locked.contains(&person) && !self.logged_out.contains(&person)
     }
@@ -208,6 +318,10 @@ impl Model {
     }
 
     fn may_if(&self, stands: bool, person: usize, tunnel: usize) -> (&'static str, BTreeSet<usize>) {
+        if tunnel == SHOP {
+            let allowed = stands && self.chain(person, false, CHAIN).is_some();
+            return (if allowed { "allowed" } else { "denied" }, BTreeSet::new());
+        }
         let Some(wanted) = demand(self.policy, person, tunnel).filter(|_| stands) else {
             return ("denied", BTreeSet::new());
         };
@@ -338,6 +452,8 @@ struct Held {
     person: usize,
     tunnel: usize,
     request: Option<usize>,
+    /// The shares that it rests on.
+    chain: BTreeSet<usize>,
     dead: bool,
 }
 
@@ -346,6 +462,7 @@ struct Run {
     model: Model,
     people: BTreeMap<usize, (Identity, TokenId)>,
     requests: Vec<RequestId>,
+    shares: Vec<ShareId>,
     revoked: BTreeSet<TokenId>,
     held: Vec<Held>,
 }
@@ -358,6 +475,7 @@ impl Run {
             model: Model::default(),
             people: BTreeMap::new(),
             requests: Vec::new(),
+            shares: Vec::new(),
             revoked: BTreeSet::new(),
             held: Vec::new(),
         };
@@ -405,6 +523,7 @@ impl Run {
                         escalated: false,
                         approvals: BTreeSet::new(),
                         denials: BTreeSet::new(),
+                        glass: None,
                         fate: Fate::Waits,
                     });
                 }
@@ -504,9 +623,68 @@ impl Run {
                 );
                 self.hold(person, tunnel, decision);
             }
+            Order::BreakGlass(person) => self.break_glass(person).await,
+            Order::ReviewGlass(person, which) => self.review_glass(person, which).await,
+            Order::Share(by, to, admin) => {
+                let role = if admin { share::ShareRole::Admin } else { share::ShareRole::Viewer };
+                let place = (main_tenant(), object("shop"));
+                let answer = access.share(&who(by), place, user(PEOPLE[to].0), role, None).await;
+                assert_eq!(answer.is_ok(), self.model.share(by, to, admin), "{answer:?}");
+                self.shares.extend(answer);
+            }
+            Order::Accept(person) => {
+                if let Some(i) = self.model.shared_with(person) {
+                    let answer = access.accept_share(&who(person), self.shares[i]).await;
+                    assert_eq!(answer.is_ok(), self.model.accept(person), "{answer:?}");
+                }
+            }
+            Order::EndShare(by, to) => {
+                if let Some(i) = self.model.shared_with(to) {
+                    let answer = access.end_share(&who(by), self.shares[i], None).await;
+                    assert_eq!(answer.is_ok(), self.model.end_share(by, to), "{answer:?}");
+                }
+            }
             Order::Restart => self.restart(false).await,
             Order::CrashBeforeTheGrant => self.restart(true).await,
         }
+    }
+
+    async fn break_glass(&mut self, person: usize) {
+        let (who, reason) = (self.people[&person].0.clone(), "nobody is there".parse().unwrap());
+        let (expected, waiting) = self.model.break_glass(person);
+        let answer = self.world.access.break_glass(&who, object("lab"), 10, reason).await;
+        assert_eq!(answer.is_ok(), expected, "{answer:?}");
+        let Ok(grant) = answer else { return };
+        let request = self.world.access.state().grant(grant).unwrap().request;
+        let i = waiting.unwrap_or_else(|| {
+            self.requests.push(request);
+            self.model.asked.push(Asked {
+                person,
+                tunnel: LAB_AT,
+                at: self.model.minute,
+                escalated: false,
+                approvals: BTreeSet::new(),
+                denials: BTreeSet::new(),
+                glass: None,
+                fate: Fate::Waits,
+            });
+            self.requests.len() - 1
+        });
+        assert_eq!(self.requests[i], request);
+        let ends = self.model.minute + 10;
+        self.model.asked[i].glass = Some(false);
+        self.model.asked[i].fate = Fate::Granted { ends, had: &["admin"], unused: false };
+    }
+
+    async fn review_glass(&mut self, person: usize, which: usize) {
+        let broken = self.world.access.broken_glass(Caller::Operator, false);
+        let Some(broken) = broken.get(which) else { return };
+        let i = self.requests.iter().position(|id| *id == broken.grant.request).unwrap();
+        let right = person % 2 == 0;
+        let verdict = if right { Verdict::Justified } else { Verdict::Unjustified };
+        let (who, reason) = (self.people[&person].0.clone(), "asked around".parse().unwrap());
+        let answer = self.world.access.review_glass(&who, broken.grant.id, verdict, reason).await;
+        assert_eq!(answer.is_ok(), self.model.review(person, i, right), "{answer:?}");
     }
 
     /// Keeps a permit, to see when it dies.
@@ -517,7 +695,13 @@ impl Run {
                 self.requests.iter().position(|id| *id == of).unwrap()
             });
             let token = self.people[&person].1;
-            self.held.push(Held { permit, token, person, tunnel, request, dead: false });
+            let ids = &permit.explanation().shares;
+            let chain: BTreeSet<usize> =
+                ids.iter().map(|id| self.shares.iter().position(|known| known == id).unwrap()).collect();
+            if tunnel == SHOP {
+                assert_eq!(self.model.chain(person, false, CHAIN).as_ref(), Some(&chain));
+            }
+            self.held.push(Held { permit, token, person, tunnel, request, chain, dead: false });
         }
     }
 
@@ -565,6 +749,11 @@ impl Run {
             let rests = held.request.map_or(free, |request| {
                 usable.contains(&request) || (free && self.model.live(&self.model.asked[request]))
             });
+            let rests = if held.tunnel == SHOP {
+                !held.chain.iter().any(|i| self.model.shared[*i].over)
+            } else {
+                rests
+            };
             held.dead |= !(answer == "allowed" && rests);
             assert_eq!(held.permit.is_alive(), !held.dead, "{:?}", held.permit.explanation());
         }
@@ -572,6 +761,10 @@ impl Run {
         for grant in self.world.access.grants(Caller::Operator, &GrantFilter::default()) {
             let i = self.requests.iter().position(|id| *id == grant.request).unwrap();
             let asked = &self.model.asked[i];
+            assert_eq!(grant.glass.as_ref().map(|glass| glass.review.is_some()), asked.glass);
+            if grant.glass.is_some() {
+                continue;
+            }
             let people: Vec<usize> = asked.approvals.iter().copied().collect();
             let wanted: Vec<&str> = if grant.workflows.iter().any(|w| w.as_str() == "both") {
                 vec!["admin", "security"]
