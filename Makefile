@@ -5,7 +5,7 @@ STATE ?= ./var
 CARGO ?= cargo
 export STATE
 
-.PHONY: run demo test lint fmt coverage bench bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-fold hsm-faults kill-latency test-kryoptic bench-crypto clean help
+.PHONY: run demo test lint fmt coverage bench bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-fold hsm-faults kill-latency test-kryoptic bench-crypto test-fips fips clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -92,6 +92,15 @@ kill-latency: ## A role locked under 1,000 live HTTP, WebSocket and TCP sessions
 	@scripts/prepare test
 	$(CARGO) build --release --locked --bins -p sallyport -p auditctl
 	$(CARGO) test --release --locked -p sallyport --test e2e revocation::kill_latency -- --ignored --nocapture | tee /dev/stderr | grep '^{' | tail -n 1
+
+test-fips: ## Build with the FIPS module of AWS-LC and run every test on it (Debian golang and cmake; more than ten minutes to build)
+	@scripts/prepare fips
+	$(CARGO) --config .cargo/fips.toml build --locked --workspace --all-features --bins
+	$(CARGO) --config .cargo/fips.toml test --locked --workspace --all-features --no-fail-fast
+
+fips: ## The programs with the FIPS module of AWS-LC, in target/fips/release
+	@scripts/prepare fips
+	$(CARGO) --config .cargo/fips.toml build --release --locked --bins -p sallyport -p auditctl
 
 clean: ## Remove build results; the state directory stays
 	$(CARGO) clean

@@ -295,8 +295,4 @@ impl TokenKeys for Key {
     fn public_key_p256(&self) -> Vec<u8> {
         self.0.public_key().as_ref().to_vec()
     }
-
-    fn key_id(&self) -> String {
-        "bench".to_owned()
-    }
 }

@@ -91,6 +91,8 @@ kinds! {
     DeviceEnrolled = "device.enrolled",
     /// A device was declared lost or unwanted: its keys prove nobody any more.
     DeviceRevoked = "device.revoked",
+    /// A client certificate was revoked here: it proves nobody any more, whatever its issuer says.
+    CertificateRevoked = "certificate.revoked",
     /// A credential was not accepted.
     AuthFailed = "auth.failed",
     /// A publisher and the gateway agreed on keys.
@@ -236,6 +238,6 @@ mod tests {
             assert_eq!(Kind::parse(kind.as_str()), Some(*kind));
         }
         assert_eq!(Kind::parse("session.imagined"), None);
-        assert_eq!(Kind::ALL.len(), 75);
+        assert_eq!(Kind::ALL.len(), 76);
     }
 }

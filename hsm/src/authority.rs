@@ -15,11 +15,12 @@ use aws_lc_rs::digest;
 use jiff::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+    KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use zeroize::Zeroizing;
 
 use crate::error::KeyError;
 use crate::handle::KeyHandle;
@@ -110,25 +111,60 @@ pub fn issue_server_leaf_for(
     validity: Validity,
     leaf_key: &PublicKey,
 ) -> Result<String, KeyError> {
-    let root = RootCertificate::from_pem(root_pem)?;
-    let handle = keys.present(Role::CertificateAuthority)?;
-    let authority = RemoteKey::new(&handle);
-    if root.public_key() != handle.public() {
-        return Err(refused("this root was made with another key than the provider's"));
-    }
     if names.is_empty() {
         return Err(refused("a server certificate needs a name"));
     }
     // Clients look at the alternative names alone (RFC 9525 §6.3); a common name holds 64 bytes, a host name 253.
     let mut params = params("", "Sallyport gateway", validity)?;
     params.subject_alt_names = names.iter().map(|name| subject_name(name)).collect::<Result<_, _>>()?;
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    issue(keys, root_pem, params, leaf_key)
+}
+
+/// A person's certificate, and the key that it is for.
+pub struct ClientLeaf {
+    /// PEM of the certificate.
+    pub certificate: String,
+    /// PEM of the private key (PKCS#8): it leaves with the person, and nobody keeps a copy.
+    pub key: Zeroizing<String>,
+}
+
+/// Issues a certificate with which a TLS client proves to be `person`: a URI among its alternative names, such as
+/// `sallyport:user:alice`. Its key (ECDSA P-256) is made here, in memory. Blocks.
+pub fn issue_client_leaf(
+    keys: &Keys,
+    root_pem: &str,
+    person: &str,
+    validity: Validity,
+) -> Result<ClientLeaf, KeyError> {
+    let key = KeyPair::generate().map_err(|error| refused(&error.to_string()))?;
+    let uri = person.try_into().map_err(|_| refused(&format!("{person:?} is not ASCII")))?;
+    let mut params = params("", "Sallyport client", validity)?;
+    params.subject_alt_names = vec![SanType::URI(uri)];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let certificate = issue(keys, root_pem, params, &key)?;
+    Ok(ClientLeaf { certificate, key: Zeroizing::new(key.serialize_pem()) })
+}
+
+/// A leaf of the root: certifies nothing, and signs handshakes alone.
+fn issue(
+    keys: &Keys,
+    root_pem: &str,
+    mut params: CertificateParams,
+    key: &impl PublicKeyData,
+) -> Result<String, KeyError> {
+    let root = RootCertificate::from_pem(root_pem)?;
+    let handle = keys.present(Role::CertificateAuthority)?;
+    let authority = RemoteKey::new(&handle);
+    if root.public_key() != handle.public() {
+        return Err(refused("this root was made with another key than the provider's"));
+    }
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
     let issuer =
         Issuer::from_ca_cert_der(&root.der, &authority).map_err(|error| authority.explain(&error))?;
-    let certificate = params.signed_by(leaf_key, &issuer);
+    let certificate = params.signed_by(key, &issuer);
     certificate.map(|certificate| certificate.pem()).map_err(|error| authority.explain(&error))
 }
 
@@ -145,6 +181,28 @@ pub fn valid_until(certificate_pem: &str) -> Result<Timestamp, KeyError> {
         X509Certificate::from_der(&der).map_err(|error| refused(&format!("it cannot be read: {error}")))?;
     let end = parsed.validity().not_after.timestamp();
     Timestamp::from_second(end).map_err(|_| refused("its end is out of range"))
+}
+
+/// The host names and addresses of a server's certificate, as [`issue_server_leaf`] takes them.
+pub fn names_of(certificate_pem: &str) -> Result<Vec<String>, KeyError> {
+    let der = parse_pem(certificate_pem)?;
+    let (_, parsed) =
+        X509Certificate::from_der(&der).map_err(|error| refused(&format!("it cannot be read: {error}")))?;
+    let alternatives =
+        parsed.subject_alternative_name().map_err(|_| refused("its alternative names cannot be read"))?;
+    let alternatives = alternatives.iter().flat_map(|extension| extension.value.general_names.iter());
+    Ok(alternatives
+        .filter_map(|name| match name {
+            GeneralName::DNSName(host) => Some((*host).to_owned()),
+            GeneralName::IPAddress(bytes) => address(bytes).map(|address| address.to_string()),
+            _ => None,
+        })
+        .collect())
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
 /// Whether a certificate is for this key.

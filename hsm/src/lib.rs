@@ -23,6 +23,7 @@
 
 mod abilities;
 pub mod authority;
+pub mod certificate;
 mod config;
 mod crew;
 mod durable;

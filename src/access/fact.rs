@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use sallyport_audit::{Digest, KeyId};
 
+use super::certificate::CertificateId;
 use super::device::{DeviceId, DeviceKeys};
 use super::identity::BegunWith;
 use super::ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
@@ -79,6 +80,8 @@ pub enum Fact {
     },
     /// `device.revoked`
     DeviceRevoked { device: DeviceId, tenant: Tenant, by: Actor, reason: Option<Reason> },
+    /// `certificate.revoked`: by an admin, or by the operator whose revocation list names it.
+    CertificateRevoked { certificate: CertificateId, tenant: Tenant, by: Actor, reason: Option<Reason> },
     /// `access.requested`. `claimed` are roles that somebody outside vouched for.
     Requested {
         request: RequestId,
@@ -379,6 +382,8 @@ pub enum Attempt {
     EnrollDevice,
     /// `device.revoked`
     RevokeDevice,
+    /// `certificate.revoked`
+    RevokeCertificate,
     /// `access.requested`
     Request,
     /// `access.approved`

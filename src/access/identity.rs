@@ -1,7 +1,7 @@
-//! Who is asking: a person whom a token or a device's keys prove, or the visitor without either.
+//! Who is asking: a person whom a token, a device's keys or a certificate prove, or the visitor without either.
 //!
-//! An [`Identity`] has private fields: only [`super::Access::authenticate`] and [`super::Access::authenticate_device`]
-//! make one for a person. It isn't leave to do anything: every decision looks again at the token or the device, the
+//! An [`Identity`] has private fields: only [`super::Access::authenticate`] and its siblings for
+//! devices and certificates make one for a person. It isn't leave to do anything: every decision looks again at the token or the device, the
 //! locks and the policy as they are then.
 
 use std::fmt;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::certificate::CertificateId;
 use super::device::DeviceId;
 use super::ids::TokenId;
 use super::issuer::Outside;
@@ -27,6 +28,8 @@ pub enum Proof {
     Token(TokenId),
     /// Possession of a device's keys.
     Device(DeviceId),
+    /// The client certificate of the TLS connection.
+    Certificate(CertificateId),
     /// What somebody outside vouches for: another issuer's token, or a controller's answer to one.
     Outside(Outside),
     /// A join token: good for enrolling one device, and for nothing else.
@@ -41,6 +44,7 @@ impl fmt::Display for Proof {
             Self::Token(id) | Self::Join(id) => write!(f, "{id}"),
             Self::Outside(shown) => write!(f, "{}", shown.token),
             Self::Device(id) => write!(f, "{id}"),
+            Self::Certificate(id) => write!(f, "{id}"),
         }
     }
 }
@@ -107,7 +111,7 @@ impl Identity {
         self.proof
     }
 
-    /// When the token or the device ends, clock leeway included; `None` for the anonymous visitor.
+    /// When the token, the device or the certificate ends, clock leeway included; `None` for the anonymous visitor.
     pub fn expires(&self) -> Option<Timestamp> {
         self.expires
     }
@@ -135,7 +139,9 @@ impl Identity {
     pub(super) fn circumstances(&self, now: Timestamp) -> Circumstances {
         let device = match self.proof {
             Proof::Device(device) => Some(device),
-            Proof::Nothing | Proof::Token(_) | Proof::Join(_) | Proof::Outside(_) => self.met.device,
+            Proof::Nothing | Proof::Token(_) | Proof::Join(_) | Proof::Outside(_) | Proof::Certificate(_) => {
+                self.met.device
+            }
         };
         Circumstances { now, source: self.met.source, device, transport: self.met.transport.clone() }
     }

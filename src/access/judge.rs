@@ -19,6 +19,7 @@ use super::policy::rows::Rule;
 use super::policy::{Policy, PolicyDigest, Ruling, Unmet};
 use super::state::{Grant, State};
 use super::token::{AuthError, Purpose, with_leeway};
+use super::transport::TlsFacts;
 use super::workflow::WorkflowName;
 
 /// The circumstances of a question.
@@ -43,6 +44,15 @@ impl Context {
     pub fn from_source(mut self, source: SocketAddr) -> Self {
         self.source = Some(source);
         self
+    }
+
+    /// The same, on this connection; `None` on a bare TCP port.
+    #[must_use]
+    pub fn on(self, tls: Option<&TlsFacts>) -> Self {
+        match tls {
+            None => self,
+            Some(tls) => self.over(Transport { group: tls.group.into(), suite: tls.suite.into() }),
+        }
     }
 
     /// The same, over a connection for which TLS agreed this.
@@ -216,6 +226,16 @@ pub(super) fn check_standing(
             }
             if now >= with_leeway(device.expires) {
                 return Err(AuthError::DeviceExpired { at: device.expires });
+            }
+        }
+        Proof::Certificate(id) => {
+            if state.is_certificate_revoked(id) {
+                return Err(AuthError::CertificateRevoked);
+            }
+            // Its end stands in the certificate, which TLS has checked, and not in the ledger.
+            let end = who.expires.ok_or(AuthError::Unrecorded)?;
+            if now > end {
+                return Err(AuthError::CertificateExpired { at: end });
             }
         }
         Proof::Outside(shown) => {

@@ -1,6 +1,6 @@
 //! Access: who may do what, who has agreed to it, and the proof of it while it lasts.
 //!
-//! Identities come from tokens that the gateway issued. casbin policy decides; a rule may demand an approval
+//! Identities come from tokens that the gateway issued, from devices that it enrolled, and from client certificates. casbin policy decides; a rule may demand an approval
 //! workflow; requests, approvals and grants are ledger records, and the state here is a fold over them. A decision
 //! to allow is a [`Permit`], which dies at once when its grant, its token, its person or the policy no longer stands.
 //!
@@ -14,6 +14,7 @@
 mod admission;
 mod backing;
 mod browser;
+pub mod certificate;
 pub mod clock;
 pub mod decide;
 mod decision;
@@ -50,12 +51,14 @@ mod sharing;
 pub mod state;
 pub mod token;
 mod token_key;
+pub mod transport;
 mod vouching;
 pub mod workflow;
 
 #[cfg(test)]
 mod tests;
 
+pub use certificate::{Certificate, CertificateId};
 pub use clock::{Clock, SystemClock};
 pub use decide::Refusal;
 pub use decision::Decision;
@@ -90,5 +93,6 @@ pub use state::{
 };
 pub use token::{AuthError, Purpose, SignError, TokenKeys, is_typed_as_ours};
 pub use token_key::{Jwk, StandingTokenKey, TokenKey};
+pub use transport::{TlsFacts, TunnelFacts};
 pub use vouching::Vouchers;
 pub use workflow::{Step, WorkflowName};

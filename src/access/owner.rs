@@ -220,6 +220,7 @@ impl Owner {
             Fact::GrantRevoked { .. }
                 | Fact::TokenRevoked { .. }
                 | Fact::DeviceRevoked { .. }
+                | Fact::CertificateRevoked { .. }
                 | Fact::IssuerKeys { .. }
                 | Fact::ShareEnded { .. }
                 | Fact::TunnelDeleted { .. }
@@ -312,6 +313,9 @@ impl Owner {
             Fact::DeviceRevoked { device, .. } => {
                 sweep(&|life| (life.identity.proof == Proof::Device(*device)).then_some(Cause::DeviceRevoked))
             }
+            Fact::CertificateRevoked { certificate, .. } => sweep(&|life| {
+                (life.identity.proof == Proof::Certificate(*certificate)).then_some(Cause::CertificateRevoked)
+            }),
             Fact::Locked { target, tenant, .. } => {
                 let Ok(policy) = self.standing.read().map(|standing| standing.policy.clone()) else {
                     return 0;
@@ -461,7 +465,11 @@ pub(super) async fn reap(standing: Arc<RwLock<Standing>>, registry: Arc<Registry
 
 /// What is over when an identity's time is.
 fn expiry_of(who: &Identity) -> Cause {
-    if matches!(who.proof, Proof::Device(_)) { Cause::DeviceExpired } else { Cause::TokenExpired }
+    match who.proof {
+        Proof::Device(_) => Cause::DeviceExpired,
+        Proof::Certificate(_) => Cause::CertificateExpired,
+        Proof::Nothing | Proof::Token(_) | Proof::Outside(_) | Proof::Join(_) => Cause::TokenExpired,
+    }
 }
 
 /// Judges a live permit again; `None` when it holds.

@@ -44,6 +44,10 @@ pub enum Cause {
     DeviceRevoked,
     /// The device's enrollment is over.
     DeviceExpired,
+    /// The client certificate was revoked.
+    CertificateRevoked,
+    /// The client certificate's time is over.
+    CertificateExpired,
     /// The visitor, or a role of theirs, was locked.
     Locked,
     /// A condition of time under which policy allowed it holds no more.
@@ -69,6 +73,8 @@ impl Cause {
             Self::KeyWithdrawn => "key-withdrawn",
             Self::DeviceRevoked => "device-revoked",
             Self::DeviceExpired => "device-expired",
+            Self::CertificateRevoked => "certificate-revoked",
+            Self::CertificateExpired => "certificate-expired",
             Self::Locked => "locked",
             Self::WindowClosed => "window-closed",
             Self::PolicyChanged => "policy-changed",

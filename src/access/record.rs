@@ -149,6 +149,11 @@ pub(super) fn draft_of(fact: &Fact) -> Draft {
                 .detail("device", device.to_string())
                 .detail("tenant", tenant.as_str())
         }
+        Fact::CertificateRevoked { certificate, tenant, by: actor, reason } => {
+            why(by(done(Kind::CertificateRevoked), actor), reason.as_ref())
+                .detail("certificate", certificate.to_string())
+                .detail("tenant", tenant.as_str())
+        }
         Fact::TokenRevoked { token, tenant, outside, by: actor, reason } => {
             let draft = why(by(done(Kind::TokenRevoked), actor), reason.as_ref())
                 .detail("token", token.to_string())
@@ -498,6 +503,7 @@ fn refused(attempt: &RefusedAttempt) -> Draft {
         Attempt::RevokeToken => Kind::TokenRevoked,
         Attempt::EnrollDevice => Kind::DeviceEnrolled,
         Attempt::RevokeDevice => Kind::DeviceRevoked,
+        Attempt::RevokeCertificate => Kind::CertificateRevoked,
         Attempt::Request => Kind::AccessRequested,
         Attempt::Approve => Kind::AccessApproved,
         Attempt::Reject => Kind::AccessRejected,
@@ -563,6 +569,7 @@ pub(super) fn tells(kind: Kind) -> bool {
             | Kind::KeyRotated
             | Kind::DeviceEnrolled
             | Kind::DeviceRevoked
+            | Kind::CertificateRevoked
             | Kind::AccessRequested
             | Kind::AccessApproved
             | Kind::AccessRejected
@@ -640,6 +647,12 @@ pub(super) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, String> {
         },
         Kind::DeviceRevoked => Fact::DeviceRevoked {
             device: parts.detail("device")?,
+            tenant: tenant()?,
+            by: parts.actor()?,
+            reason: parts.reason()?,
+        },
+        Kind::CertificateRevoked => Fact::CertificateRevoked {
+            certificate: parts.detail("certificate")?,
             tenant: tenant()?,
             by: parts.actor()?,
             reason: parts.reason()?,

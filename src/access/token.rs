@@ -175,6 +175,27 @@ pub enum AuthError {
         /// When.
         at: Timestamp,
     },
+    /// Taken back.
+    #[error("the client certificate was revoked")]
+    CertificateRevoked,
+    /// Its time is over.
+    #[error("the client certificate expired at {at}")]
+    CertificateExpired {
+        /// When.
+        at: Timestamp,
+    },
+    /// Records were lost that may have revoked it.
+    #[error("the client certificate is older than a loss of records that may have revoked it")]
+    CertificateTooOld,
+    /// It has no name of a person in the place where one is looked for, and nothing else was shown.
+    #[error("the client certificate names nobody of this gateway")]
+    CertificateOfNobody,
+    /// TLS ends before the gateway, so the certificate that it sees is not the client's.
+    #[error("a client certificate proves nothing here: TLS ends at somebody else's ingress")]
+    CertificateElsewhere,
+    /// Two proofs that name two people.
+    #[error("the token and the client certificate are of different people")]
+    TwoPeople,
     /// The signatures aren't those of the device's keys over this very connection.
     #[error("the device's signatures don't fit this connection")]
     Possession,
@@ -209,6 +230,12 @@ impl AuthError {
             Self::UnknownDevice | Self::DeviceRevoked | Self::DeviceExpired { .. } => {
                 "ask an admin for a join token, and enroll this device anew: `sallyport device enroll`"
             }
+            Self::CertificateRevoked | Self::CertificateExpired { .. } | Self::CertificateTooOld => {
+                "ask whoever issued the certificate for a new one"
+            }
+            Self::CertificateElsewhere => "use a token or a device, or connect without an ingress in between",
+            Self::CertificateOfNobody => "show a token too, or have the certificate name you: docs/mtls.md",
+            Self::TwoPeople => "use the token of the person whom the certificate names, or no certificate",
             Self::Possession => "name the device file that was enrolled with this gateway",
             Self::Locked { .. } => "ask an admin to look at the lock",
         }
@@ -237,6 +264,12 @@ impl AuthError {
             Self::UnknownDevice => "unknown-device",
             Self::DeviceRevoked => "device-revoked",
             Self::DeviceExpired { .. } => "device-expired",
+            Self::CertificateRevoked => "certificate-revoked",
+            Self::CertificateExpired { .. } => "certificate-expired",
+            Self::CertificateTooOld => "certificate-too-old",
+            Self::CertificateOfNobody => "certificate-of-nobody",
+            Self::CertificateElsewhere => "certificate-elsewhere",
+            Self::TwoPeople => "two-people",
             Self::Possession => "possession",
             Self::Locked { .. } => "locked",
         }

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use super::failure::{ExitCode, Failure, chain};
 use super::profile::Profile;
 use super::publish::{dial_failure, roots};
-use crate::tunnel::client::tls_config;
+use crate::tunnel::client::tls_config_showing;
 
 /// An admin's list is long, but not longer than this.
 const LARGEST_ANSWER: usize = 64 << 20;
@@ -77,8 +77,9 @@ impl<'p> Api<'p> {
         path: &str,
         body: Option<Vec<u8>>,
     ) -> Result<(StatusCode, Bytes), Failure> {
-        let token = self.profile.token()?;
-        let tls = tls_config(&roots(self.profile)).map_err(|error| dial_failure(&error))?;
+        let token = self.profile.token_if_needed()?;
+        let tls = tls_config_showing(&roots(self.profile), self.profile.certificate.as_ref())
+            .map_err(|error| dial_failure(&error))?;
         let address = (self.profile.host.as_str(), self.profile.port);
         let tcp = TcpStream::connect(address).await.map_err(|error| self.unreachable(&error.to_string()))?;
         let name = ServerName::try_from(self.profile.host.clone())
@@ -92,20 +93,20 @@ impl<'p> Api<'p> {
             .map_err(|error| self.unreachable(&error.to_string()))?;
         let driver = tokio::spawn(connection);
 
-        let mut bearer =
-            HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(|_| {
-                Failure::new(
-                    ExitCode::Usage,
-                    "the token holds characters that no token has",
-                    "check the token file",
-                )
-            })?;
-        bearer.set_sensitive(true);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, self.profile.authority())
-            .header(AUTHORIZATION, bearer)
+        let mut request = Request::builder().method(method).uri(path).header(HOST, self.profile.authority());
+        if let Some(token) = token {
+            let mut bearer =
+                HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(|_| {
+                    Failure::new(
+                        ExitCode::Usage,
+                        "the token holds characters that no token has",
+                        "check the token file",
+                    )
+                })?;
+            bearer.set_sensitive(true);
+            request = request.header(AUTHORIZATION, bearer);
+        }
+        let request = request
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body.unwrap_or_default())))

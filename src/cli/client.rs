@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
 use super::{
-    connect, device, glass, grants, key_desk, ledger, locks, log, login, publish, requests, retention,
-    reviews, search, sessions, shares, subjects, tokens, tunnels,
+    certificates, connect, device, glass, grants, key_desk, ledger, locks, log, login, publish, requests,
+    retention, reviews, search, sessions, shares, subjects, tokens, tunnels, version,
 };
 
 /// Publish services through a Sallyport gateway, reach them, ask for leave and give it
@@ -45,6 +45,8 @@ enum Command {
     #[command(subcommand)]
     Device(device::Device),
     #[command(subcommand)]
+    Certificates(certificates::Certificates),
+    #[command(subcommand)]
     Policy(locks::Policy),
     #[command(subcommand)]
     Ledger(ledger::Ledger),
@@ -71,6 +73,7 @@ enum Command {
     Whoami,
     /// Remember gateway, token file and root for later commands
     Login,
+    Version(version::Version),
     /// Check a ledger offline: runs `auditctl`, with its arguments
     #[command(disable_help_flag = true)]
     Audit {
@@ -109,7 +112,9 @@ impl Client {
             Command::Grants(command) => grants::run(connection, command).await?,
             Command::Sessions(command) => sessions::run(connection, command).await?,
             Command::Tokens(command) => tokens::run(connection, command).await?,
+            Command::Version(command) => command.show("sallyport", connection.json)?,
             Command::Device(command) => device::run(connection, command).await?,
+            Command::Certificates(command) => certificates::run(connection, command).await?,
             Command::Lock(command) => locks::lock(connection, command).await?,
             Command::Unlock(command) => locks::unlock(connection, command).await?,
             Command::Locks => locks::list(connection).await?,

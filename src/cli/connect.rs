@@ -34,7 +34,8 @@ pub(super) async fn run(connection: &Connection, connect: &Connect) -> Result<()
     let options = VisitorOptions {
         gateway: gateway(&profile)?,
         roots: roots(&profile),
-        token: profile.token()?,
+        token: profile.token_if_needed()?,
+        certificate: profile.certificate.clone(),
         patience: Duration::from_secs(15),
     };
     if connect.stdio {

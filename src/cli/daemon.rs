@@ -6,12 +6,14 @@ use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use super::authority::{self, Authority};
 use super::failure::{ExitCode, Failure};
 use super::init::{self, Init};
 use super::keys::{self, KeysCommand};
 use super::out::say;
 use super::policy;
 use super::retention;
+use super::version::Version;
 use crate::gateway;
 use crate::gateway::config::{Config, environment};
 
@@ -33,6 +35,17 @@ enum Command {
     /// See the keys and where each of them lives, probe the token, plan backups, replace keys
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Show the version of this program
+    Version {
+        #[command(flatten)]
+        version: Version,
+        /// Print JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Issue certificates of the private root for people
+    #[command(subcommand)]
+    Ca(Authority),
     /// Check, test, question and compare policies before they are in force
     Policy {
         #[command(flatten)]
@@ -105,6 +118,11 @@ impl Daemon {
             Command::Retention { settings, command } => {
                 start_log("warn", false);
                 retention::run(&settings.load()?, command).await
+            }
+            Command::Version { version, json } => version.show("sallyportd", json),
+            Command::Ca(command) => {
+                start_log("warn", false);
+                authority::run(command).await
             }
             Command::Policy { settings, command } => {
                 start_log("warn", false);

@@ -16,6 +16,8 @@ pub(super) async fn run(connection: &Connection) -> Result<(), Failure> {
     let remembered = Remembered {
         gateway: Some(format!("https://{}", profile.authority())),
         token_file: connection.token_file.as_deref().map(absolute).transpose()?,
+        cert_file: profile.certificate.as_ref().map(|own| absolute(&own.chain)).transpose()?,
+        cert_key_file: profile.certificate.as_ref().map(|own| absolute(&own.key)).transpose()?,
         ca_file: profile.ca_file.as_deref().map(absolute).transpose()?,
     };
     let file = remembered.write(&profile.home)?;

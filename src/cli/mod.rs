@@ -7,6 +7,8 @@ pub mod client;
 pub mod daemon;
 
 mod api;
+mod authority;
+mod certificates;
 mod connect;
 mod demo_app;
 mod device;
@@ -35,5 +37,6 @@ mod subjects;
 mod table;
 mod tokens;
 mod tunnels;
+mod version;
 
 pub use failure::{ExitCode, Failure};

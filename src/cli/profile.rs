@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::failure::{ExitCode, Failure};
+use crate::tunnel::client::CertificateFiles;
 
 /// A token is a few hundred bytes; what is much longer is not one.
 const LONGEST_TOKEN: u64 = 16 * 1024;
@@ -24,6 +25,12 @@ pub(super) struct Connection {
     /// File that holds your token
     #[arg(long, env = "SALLYPORT_TOKEN_FILE", global = true, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// Your certificate (PEM), for a gateway that knows people by certificate
+    #[arg(long, env = "SALLYPORT_CERT_FILE", global = true, value_name = "FILE", requires = "cert_key_file")]
+    pub cert_file: Option<PathBuf>,
+    /// The private key (PEM) of your certificate
+    #[arg(long, env = "SALLYPORT_CERT_KEY_FILE", global = true, value_name = "FILE", requires = "cert_file")]
+    pub cert_key_file: Option<PathBuf>,
     /// Root certificate (PEM) of the organisation that runs the gateway
     #[arg(long, env = "SALLYPORT_CA_FILE", global = true, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
@@ -43,6 +50,10 @@ pub(super) struct Remembered {
     pub gateway: Option<String>,
     /// File that holds the token.
     pub token_file: Option<PathBuf>,
+    /// Certificate to show in TLS.
+    pub cert_file: Option<PathBuf>,
+    /// Its private key.
+    pub cert_key_file: Option<PathBuf>,
     /// Root certificate.
     pub ca_file: Option<PathBuf>,
 }
@@ -56,6 +67,8 @@ pub(super) struct Profile {
     pub port: u16,
     /// Where the organisation's root is, if it is a private one.
     pub ca_file: Option<PathBuf>,
+    /// What to show in TLS.
+    pub certificate: Option<CertificateFiles>,
     /// Folder of settings and known gateways.
     pub home: PathBuf,
     token_file: Option<PathBuf>,
@@ -74,11 +87,14 @@ impl Connection {
             )
         })?;
         let (host, port) = split_url(&gateway)?;
+        let chain = self.cert_file.clone().or(remembered.cert_file);
+        let certificate = chain.zip(self.cert_key_file.clone().or(remembered.cert_key_file));
         Ok(Profile {
             host,
             port,
             ca_file: self.ca_file.clone().or(remembered.ca_file),
             token_file: self.token_file.clone().or(remembered.token_file),
+            certificate: certificate.map(|(chain, key)| CertificateFiles { chain, key }),
             home,
         })
     }
@@ -146,6 +162,12 @@ impl Profile {
     /// `host:port`
     pub(super) fn authority(&self) -> String {
         format!("{}:{}", self.host, self.port)
+    }
+
+    /// The token, if one is named, or if there is no certificate that says who this is.
+    pub(super) fn token_if_needed(&self) -> Result<Option<SecretString>, Failure> {
+        let named = self.token_file.is_some() || std::env::var_os("SALLYPORT_TOKEN").is_some();
+        if named || self.certificate.is_none() { self.token().map(Some) } else { Ok(None) }
     }
 
     /// The token: `SALLYPORT_TOKEN`, or the content of the token file.

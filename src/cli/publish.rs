@@ -85,7 +85,7 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
     let publication = Publication { offer: Offer { name, kind }, target };
     let secret = match &how.device_file {
         Some(file) => Secret::Device(Arc::new(device_file::read(file)?)),
-        None => Secret::Token(profile.token()?),
+        None => profile.token_if_needed()?.map_or(Secret::Certificate, Secret::Token),
     };
     let publisher = publisher(&profile, secret, vec![publication], |options| {
         options.backoff = Backoff {
@@ -128,6 +128,7 @@ pub(super) fn publisher(
     let known = KnownGateways::new(profile.home.join("known_gateways"));
     let mut options = PublisherOptions::new(gateway, secret, known, publications);
     options.roots = roots(profile);
+    options.certificate.clone_from(&profile.certificate);
     options.organisation_root = profile.ca_file.as_deref().and_then(root_key);
     more(&mut options);
     Publisher::new(options).map_err(|error| dial_failure(&error))
@@ -186,7 +187,7 @@ pub(super) fn dial_failure(error: &DialError) -> Failure {
             Some(RefusalCode::Unavailable | RefusalCode::Draining) => ExitCode::Failed,
             _ => ExitCode::Refused,
         },
-        DialError::Roots { .. } => ExitCode::Usage,
+        DialError::Roots { .. } | DialError::Certificate { .. } => ExitCode::Usage,
         _ if error.is_final() => ExitCode::Refused,
         _ => ExitCode::Unreachable,
     };

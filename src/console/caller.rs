@@ -15,9 +15,9 @@ use tracing::warn;
 use super::Shared;
 use super::errors::Problem;
 use super::rates::Note;
-use crate::access::{AccessError, Action, AuthError, Context, Decision, Identity, Object};
+use crate::access::{AccessError, Action, AuthError, Context, Decision, Identity, Object, TlsFacts};
 use crate::clock;
-use crate::edge::{Connection, Correlation, Counted, bearer_token, of_tenant};
+use crate::edge::{Connection, Correlation, Counted, identify_caller};
 use crate::session::Naming;
 
 /// A person who proved who they are.
@@ -25,6 +25,7 @@ pub(super) struct Caller {
     pub(super) identity: Identity,
     pub(super) correlation: Correlation,
     pub(super) source: SocketAddr,
+    tls: Option<TlsFacts>,
     shared: Shared,
     /// A call may name its caller until it is answered.
     _naming: Naming,
@@ -35,10 +36,11 @@ impl FromRequestParts<Shared> for Caller {
 
     async fn from_request_parts(head: &mut Head, shared: &Shared) -> Result<Self, Problem> {
         let correlation = head.extensions.get::<Correlation>().cloned().unwrap_or(Correlation(String::new()));
-        let source = head
-            .extensions
-            .get::<Arc<Connection>>()
+        let connection = head.extensions.get::<Arc<Connection>>().cloned();
+        let source = connection
+            .as_ref()
             .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |connection| connection.peer);
+        let tls = connection.as_ref().and_then(|connection| connection.tls.clone());
         shared
             .attempts
             .check(source.ip())
@@ -46,13 +48,14 @@ impl FromRequestParts<Shared> for Caller {
         let note = head.extensions.get::<Note>().cloned().unwrap_or_default();
         let counted = shared.rates.address(source.ip());
         within(shared, &correlation, source, &note, ("address", counted), None).await?;
-        let token = bearer_token(&head.headers).unwrap_or_default();
-        let known = shared.access.recognize(token, clock::now()).await;
-        let known = known.and_then(|identity| of_tenant(identity, &shared.tenant)).and_then(|identity| {
+        let certificate = connection.as_ref().and_then(|connection| connection.certificate.as_ref());
+        let known =
+            identify_caller(&shared.access, &shared.tenant, &head.headers, certificate, clock::now()).await;
+        let known = known.and_then(|identity| {
             let naming = shared.broker.naming(identity.subject().as_str());
             // Again: whoever was erased in between must not be named.
             let identity = shared.access.standing(identity, clock::now())?;
-            Ok((identity.met(&Context::at(clock::now()).from_source(source)), naming))
+            Ok((identity.met(&Context::at(clock::now()).from_source(source).on(tls.as_ref())), naming))
         });
         let (identity, naming) = match known {
             Ok(known) => known,
@@ -65,7 +68,7 @@ impl FromRequestParts<Shared> for Caller {
         let subject = identity.subject().as_str();
         let counted = shared.rates.user(subject);
         within(shared, &correlation, source, &note, ("user", counted), Some(subject)).await?;
-        Ok(Self { identity, correlation, source, shared: Arc::clone(shared), _naming: naming })
+        Ok(Self { identity, correlation, source, tls, shared: Arc::clone(shared), _naming: naming })
     }
 }
 
@@ -143,7 +146,7 @@ impl Caller {
         object: &Object,
         more: impl FnOnce(Draft) -> Draft,
     ) -> Result<(), Problem> {
-        let context = Context::at(clock::now()).from_source(self.source);
+        let context = Context::at(clock::now()).from_source(self.source).on(self.tls.as_ref());
         let decision = self.shared.access.authorize(&self.identity, object, action, &context);
         let allowed = matches!(decision, Decision::Allowed(_));
         let draft = decision
@@ -222,7 +225,7 @@ impl Caller {
 
     /// Whether policy lets this person, without a record: for lists that show each person what is theirs.
     pub(super) fn could(&self, action: Action, object: &Object) -> bool {
-        let context = Context::at(clock::now()).from_source(self.source);
+        let context = Context::at(clock::now()).from_source(self.source).on(self.tls.as_ref());
         matches!(self.shared.access.authorize(&self.identity, object, action, &context), Decision::Allowed(_))
     }
 }

@@ -104,6 +104,7 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         | Refused::JoinSpent { .. }
         | Refused::DeviceKnown { .. }
         | Refused::DeviceRevoked { .. }
+        | Refused::CertificateRevoked { .. }
         | Refused::NotNeeded { .. }
         | Refused::Duplicate { .. }
         | Refused::PolicyChanged { .. }

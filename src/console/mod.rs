@@ -4,6 +4,7 @@
 //! problem documents (RFC 9457) with a stable code, a sentence and a hint. Trusted: nothing but the token.
 
 mod caller;
+mod certificates;
 mod devices;
 mod disclosing;
 mod errors;
@@ -164,6 +165,8 @@ fn api(shared: Shared) -> Router {
         .route("/api/v1/tokens/{id}/revoke", post(tokens::revoke))
         .route("/api/v1/devices", get(devices::list))
         .route("/api/v1/devices/{id}/revoke", post(devices::revoke))
+        .route("/api/v1/certificates", get(certificates::list))
+        .route("/api/v1/certificates/{id}/revoke", post(certificates::revoke))
         .route("/api/v1/locks", get(policy::locks).post(policy::lock))
         .route("/api/v1/locks/release", post(policy::unlock))
         .route("/api/v1/keys", get(keys::list))

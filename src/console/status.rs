@@ -19,6 +19,10 @@ pub(super) async fn whoami(caller: Caller) -> Json<Value> {
             Proof::Token(token) => Some(token.to_string()),
             _ => None,
         },
+        "certificate": match identity.proof() {
+            Proof::Certificate(id) => Some(id),
+            _ => None,
+        },
         "expires": identity.expires().map(|time| time.to_string()),
     }))
 }

@@ -39,7 +39,8 @@ pub(super) async fn authenticate(
 ) -> Result<Identity, Stop> {
     let address = connection.peer.ip();
     edge.attempts.check(address).map_err(Stop::Refused)?;
-    match credential::identify(&edge.access, &edge.tenant, headers, clock::now()).await {
+    let certificate = connection.certificate.as_ref();
+    match credential::identify(&edge.access, &edge.tenant, headers, certificate, clock::now()).await {
         Ok(identity) => Ok(identity),
         Err(error) => {
             authentication_failed(edge, connection, name, correlation, &error).await;
@@ -120,6 +121,8 @@ pub(super) async fn admit(
             tunnel_id: id.clone(),
             protocol,
             source: connection.peer,
+            tls: connection.tls.clone(),
+            through: route.as_ref().map(|route| route.protection),
             agent: agent.map(|agent| agent.chars().take(AGENT_BOUND).collect()),
             correlation: correlation.0.clone(),
         };
@@ -137,7 +140,7 @@ async fn decide(
     connection: &Connection,
     correlation: &Correlation,
 ) -> Result<Permit, Stop> {
-    let context = Context::at(clock::now()).from_source(connection.peer);
+    let context = Context::at(clock::now()).from_source(connection.peer).on(connection.tls.as_ref());
     let object = Object::tunnel(name.as_str()).map_err(|error| {
         Stop::Refused(Refusal::new(
             StatusCode::NOT_FOUND,

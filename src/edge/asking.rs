@@ -155,7 +155,11 @@ async fn ask(
         ticket: None,
     };
     edge.access
-        .request(&identity.met(&Context::at(clock::now()).from_source(connection.peer)), ask)
+        .request(
+            &identity
+                .met(&Context::at(clock::now()).from_source(connection.peer).on(connection.tls.as_ref())),
+            ask,
+        )
         .await
         .map_err(|error| refused(error.to_string(), error.hint().to_owned()))?;
     Ok(go_on())

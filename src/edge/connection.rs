@@ -11,7 +11,9 @@ use std::time::Duration;
 use sha2::Digest as _;
 use tokio_util::sync::CancellationToken;
 
+use super::client_certificate::Presented;
 use super::seats::Seat;
+use crate::access::TlsFacts;
 use crate::session::Session;
 use crate::tunnel::TunnelName;
 
@@ -24,6 +26,10 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// TLS exporter of this connection (RFC 9266), which binds a tunnel's handshake to it.
     pub exporter: Option<[u8; 32]>,
+    /// What TLS was agreed on; `None` where there is none.
+    pub tls: Option<TlsFacts>,
+    /// The certificate that the client showed in it.
+    pub certificate: Option<Presented>,
     /// Cancelled when the connection must be dropped, whatever is still on it.
     pub(super) abort: CancellationToken,
     sessions: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<Option<Session>>>>>,
@@ -34,10 +40,18 @@ pub struct Connection {
 type Key = (TunnelName, String, [u8; 32]);
 
 impl Connection {
-    pub(super) fn new(peer: SocketAddr, exporter: Option<[u8; 32]>, seat: Option<Seat>) -> Arc<Self> {
+    pub(super) fn new(
+        peer: SocketAddr,
+        exporter: Option<[u8; 32]>,
+        tls: Option<TlsFacts>,
+        certificate: Option<Presented>,
+        seat: Option<Seat>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             peer,
             exporter,
+            tls,
+            certificate,
             abort: CancellationToken::new(),
             sessions: Mutex::default(),
             _seat: seat,

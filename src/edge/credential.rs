@@ -8,6 +8,7 @@ use axum::http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 
+use super::client_certificate::Presented;
 use super::sign_in::BROWSER;
 use crate::access::{Access, AuthError, Identity, Tenant, is_typed_as_ours};
 
@@ -71,14 +72,17 @@ pub(super) fn token(headers: &HeaderMap) -> Option<&[u8]> {
     find(headers).map(|(_, token)| token)
 }
 
-/// Who the request comes from: the token's owner, or the anonymous visitor if it carries none.
+/// Who the request comes from: the owner of the token that it carries, else the person whom the connection's certificate
+/// names, else the anonymous visitor. Nothing else in a request says who anybody is, whatever a proxy may write there.
 pub async fn identify(
     access: &Access,
     tenant: &Tenant,
     headers: &HeaderMap,
+    certificate: Option<&Presented>,
     now: Timestamp,
 ) -> Result<Identity, AuthError> {
-    match find(headers) {
+    let by_certificate = by_certificate(access, tenant, certificate, now)?;
+    let by_token = match find(headers) {
         Some((place, token)) => {
             let text = std::str::from_utf8(token).map_err(|_| AuthError::Malformed("it isn't text"))?;
             let identity = match place {
@@ -86,9 +90,72 @@ pub async fn identify(
                 Place::Cookie => access.authenticate_session(text, now)?,
                 Place::Header | Place::Authorization => access.recognize(text, now).await?,
             };
-            of_tenant(identity, tenant)
+            Some(of_tenant(identity, tenant)?)
         }
-        None => Ok(Identity::anonymous(tenant.clone())),
+        None => None,
+    };
+    let known = one_person(by_token, by_certificate)?;
+    Ok(known.unwrap_or_else(|| Identity::anonymous(tenant.clone())))
+}
+
+/// Who calls the admin API: by bearer token, or by the connection's certificate. A browser shows a certificate whatever site
+/// made it ask, so a call by certificate alone must not come from another site.
+pub async fn identify_caller(
+    access: &Access,
+    tenant: &Tenant,
+    headers: &HeaderMap,
+    certificate: Option<&Presented>,
+    now: Timestamp,
+) -> Result<Identity, AuthError> {
+    let by_certificate = by_certificate(access, tenant, certificate, now)?;
+    let by_token = match bearer_token(headers) {
+        Some(token) => Some(of_tenant(access.recognize(token, now).await?, tenant)?),
+        None => None,
+    };
+    if by_token.is_none() && by_certificate.is_some() && is_from_another_site(headers) {
+        return Err(AuthError::Malformed("a page of another site made this call"));
+    }
+    match one_person(by_token, by_certificate)? {
+        Some(identity) => Ok(identity),
+        None if certificate.is_some() => Err(AuthError::CertificateOfNobody),
+        // Says what is wrong with an empty token.
+        None => access.authenticate("", now),
+    }
+}
+
+fn by_certificate(
+    access: &Access,
+    tenant: &Tenant,
+    certificate: Option<&Presented>,
+    now: Timestamp,
+) -> Result<Option<Identity>, AuthError> {
+    let person = certificate.and_then(|presented| presented.person.as_ref());
+    person.map(|person| access.authenticate_certificate(person, tenant, now)).transpose()
+}
+
+/// Two proofs must be of one person; the token is the one that counts, because somebody chose to send it.
+fn one_person(
+    by_token: Option<Identity>,
+    by_certificate: Option<Identity>,
+) -> Result<Option<Identity>, AuthError> {
+    match (&by_token, &by_certificate) {
+        (Some(token), Some(certificate)) if token.subject() != certificate.subject() => {
+            Err(AuthError::TwoPeople)
+        }
+        _ => Ok(by_token.or(by_certificate)),
+    }
+}
+
+/// Whether a browser says that another site's page made the request (Fetch metadata, and RFC 6454 for those without).
+fn is_from_another_site(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(site) = text("sec-fetch-site") {
+        return !matches!(site, "same-origin" | "none");
+    }
+    match (headers.get("origin").map(HeaderValue::as_bytes), text("host")) {
+        (None, _) => false,
+        (Some(origin), Some(host)) => origin.strip_prefix(b"https://") != Some(host.as_bytes()),
+        (Some(_), None) => true,
     }
 }
 

@@ -93,7 +93,7 @@ mod tests {
             .header("forwarded", "for=10.0.0.1")
             .body(Body::empty())
             .unwrap();
-        let connection = Connection::new("203.0.113.7:1".parse().unwrap(), None, None);
+        let connection = Connection::new("203.0.113.7:1".parse().unwrap(), None, None, None, None);
         let name = TunnelName::parse("demo").unwrap();
         prepare(&mut request, &connection, "localhost", &name, &Correlation("cor-1".to_owned()));
         assert_eq!(request.headers()["x-forwarded-for"], "203.0.113.7");

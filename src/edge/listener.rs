@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::seats::Seat;
-use super::{Connection, Edge, route};
+use super::{Connection, Edge, protection, route, tls_refusals};
 
 /// RFC 9266: the exporter that names one TLS connection.
 const CHANNEL_BINDING: &[u8] = b"EXPORTER-Channel-Binding";
@@ -138,11 +138,32 @@ async fn serve(
     let _ = socket.set_nodelay(true);
     let stream = match tokio::time::timeout(edge.bounds.tls_handshake, acceptor.accept(socket)).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return debug!(%peer, %error, "TLS handshake failed"),
+        Ok(Err(error)) => {
+            debug!(%peer, %error, "TLS handshake failed");
+            return not_agreed(&edge, peer, tls_refusals::reason(&error)).await;
+        }
         Err(_) => return debug!(%peer, "TLS handshake took too long"),
     };
-    let exporter = stream.get_ref().1.export_keying_material([0; 32], CHANNEL_BINDING, None).ok();
-    let connection = Connection::new(peer, exporter, Some(seat));
+    let tls = stream.get_ref().1;
+    let certificate = match (&edge.clients, tls.peer_certificates()) {
+        (Some(clients), Some(chain)) => {
+            let resumed = tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+            match clients.know(chain, resumed) {
+                Ok(presented) => Some(presented),
+                Err(error) => {
+                    debug!(%peer, %error, "a client certificate is not good");
+                    return not_agreed(&edge, peer, tls_refusals::word(&error)).await;
+                }
+            }
+        }
+        _ => None,
+    };
+    let facts = protection::facts(tls);
+    // RFC 9266 section 2: the exporter names a connection of TLS 1.3 alone.
+    let exporter = (facts.version == "1.3")
+        .then(|| tls.export_keying_material([0; 32], CHANNEL_BINDING, None).ok())
+        .flatten();
+    let connection = Connection::new(peer, exporter, Some(facts), certificate, Some(seat));
     let abort = connection.abort.clone();
     let header_bytes = edge.bounds.header_bytes;
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -187,6 +208,14 @@ async fn serve(
 async fn silence(patience: Duration, begun: &CancellationToken) {
     if tokio::time::timeout(patience, begun.cancelled()).await.is_ok() {
         std::future::pending::<()>().await;
+    }
+}
+
+/// Records a handshake that was refused, if somebody should know and there is room for it.
+async fn not_agreed(edge: &Edge, peer: SocketAddr, why: Option<&'static str>) {
+    let Some(draft) = why.and_then(|why| edge.tls_refusals.record(peer, why)) else { return };
+    if let Err(error) = edge.ledger.enqueue(draft).await {
+        warn!(%error, "a refused TLS handshake could not be recorded");
     }
 }
 

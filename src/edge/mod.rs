@@ -9,6 +9,7 @@
 mod admission;
 mod asking;
 mod attempts;
+mod client_certificate;
 mod connection;
 mod credential;
 mod enrollment;
@@ -16,6 +17,7 @@ mod forward;
 mod http;
 mod listener;
 mod page;
+mod protection;
 mod publication;
 mod publisher;
 mod rates;
@@ -25,6 +27,7 @@ mod route;
 mod seats;
 mod sign_in;
 mod tcp;
+mod tls_refusals;
 mod upgrade;
 mod visit;
 
@@ -43,8 +46,9 @@ use crate::session::{Broker, Readiness, Routes};
 use crate::tunnel::{GatewayIdentity, Suite, Tickets};
 
 pub use attempts::Attempts;
+pub use client_certificate::{ClientCertificates, NamedBy, Presented};
 pub use connection::Connection;
-pub use credential::{bearer_token, identify, of_tenant};
+pub use credential::{bearer_token, identify, identify_caller, of_tenant};
 pub use listener::{ListenError, Listener};
 pub use page::Refusal;
 pub use rates::{Counted, Left, Rates};
@@ -52,6 +56,7 @@ pub use route::Correlation;
 pub use seats::Seats;
 pub use sign_in::{Challenge, Providers, SignIns};
 pub use tcp::TcpPorts;
+pub use tls_refusals::TlsRefusals;
 
 /// Sees to it that a host name has a certificate to be shown.
 pub trait NameCertificates: Send + Sync {
@@ -115,6 +120,10 @@ pub struct Parts {
     pub tickets: Tickets,
     /// Certificates of single names.
     pub certificates: Arc<dyn NameCertificates>,
+    /// What knows clients by their certificates; `None` where nobody is asked for one.
+    pub clients: Option<Arc<dyn ClientCertificates>>,
+    /// TLS handshakes that were refused.
+    pub tls_refusals: TlsRefusals,
     /// Publishers that are connected; each leaves a record when it goes.
     pub publishers: TaskTracker,
     /// Ports of TCP tunnels.

@@ -12,7 +12,10 @@ use tracing::warn;
 use super::route::Correlation;
 use super::tcp::Port;
 use super::{Connection, Edge};
-use crate::access::{Action, AuthError, Context, Decision, DeviceId, Explanation, Identity, Object, Permit};
+use crate::access::{
+    Action, AuthError, Context, Decision, DeviceId, Explanation, Identity, Object, Permit, TlsFacts,
+    TunnelFacts,
+};
 use crate::clock;
 use crate::session::{Naming, NotReserved, Reservation, Wanted};
 use crate::tunnel::{
@@ -54,12 +57,23 @@ impl Claim {
             version: registration.client_version().to_owned(),
         }
     }
+
+    /// What its handshake was agreed on.
+    pub(super) fn protection(&self) -> TunnelFacts {
+        TunnelFacts {
+            suite: self.suite.name(),
+            post_quantum: self.suite.is_post_quantum(),
+            sealed: self.sealed,
+        }
+    }
 }
 
 /// What a publisher is given.
 pub(super) struct Granted {
     pub(super) identity: Identity,
     pub(super) reservation: Reservation,
+    /// What the handshake was agreed on.
+    pub(super) protection: TunnelFacts,
     /// Known to this publisher alone: it comes back with it.
     pub(super) ticket: Vec<u8>,
     pub(super) tunnels: Vec<Tunnel>,
@@ -104,6 +118,7 @@ impl Wish<'_> {
             .detail("credential", identity.proof().to_string())
             .detail("resumed", claim.resumed)
             .detail("client", claim.version.as_str());
+        let accepted = TlsFacts::note(self.connection.tls.as_ref(), accepted);
         edge.ledger.append(accepted).await.map_err(|error| self.unavailable(&error.to_string()))?;
 
         let offers = claim.offers.as_slice();
@@ -121,10 +136,20 @@ impl Wish<'_> {
             let (url, port) = self.address(&identity, offer).await?;
             tunnels.push(Tunnel { offer: offer.clone(), id: TunnelId::new(), url, port, permit });
         }
-        Ok(Granted { identity, reservation, ticket, tunnels })
+        Ok(Granted { identity, reservation, protection: claim.protection(), ticket, tunnels })
     }
 
     async fn authenticate(&self, claim: &Claim) -> Result<Identity, AuthError> {
+        let identity = self.proved(claim).await?;
+        let shown = self.connection.certificate.as_ref().and_then(|shown| shown.person.as_ref());
+        // Behind an ingress the certificate is the ingress's, and says nothing of the publisher.
+        match shown.filter(|_| !claim.sealed) {
+            Some(person) if person.subject != *identity.subject() => Err(AuthError::TwoPeople),
+            _ => Ok(identity),
+        }
+    }
+
+    async fn proved(&self, claim: &Claim) -> Result<Identity, AuthError> {
         let (access, now) = (&self.edge.access, clock::now());
         match (&claim.proof, &claim.possession) {
             (Proof::Token(token), _) => access.recognize(token.expose_secret(), now).await,
@@ -136,12 +161,20 @@ impl Wish<'_> {
             (Proof::Device(id), None) if claim.resumed => {
                 access.authenticate_device(DeviceId::from_bytes(*id), |_| true, now)
             }
+            // The exporter in the signed transcript says that it is this very TLS connection that the client speaks through.
+            (Proof::Certificate, _) if claim.sealed => Err(AuthError::CertificateElsewhere),
+            (Proof::Certificate, _) => {
+                let person = self.connection.certificate.as_ref().and_then(|shown| shown.person.as_ref());
+                let person = person.ok_or(AuthError::CertificateOfNobody)?;
+                access.authenticate_certificate(person, &self.edge.tenant, now)
+            }
             (Proof::Device(_) | Proof::Join { .. }, _) => Err(AuthError::Possession),
         }
     }
 
     fn permit(&self, identity: &Identity, offer: &Offer) -> Result<Permit, Refused> {
-        let context = Context::at(clock::now()).from_source(self.connection.peer);
+        let context =
+            Context::at(clock::now()).from_source(self.connection.peer).on(self.connection.tls.as_ref());
         let object = Object::tunnel(offer.name.as_str()).map_err(|error| {
             self.refused(identity, offer, RefusalCode::Malformed, "bad-name", error.to_string())
         })?;

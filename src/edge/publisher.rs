@@ -19,7 +19,7 @@ use super::publication::{Claim, Granted, Refused, Tunnel, Wish};
 use super::refusals::unready_refusal;
 use super::route::Correlation;
 use super::{Connection, Edge};
-use crate::access::{Identity, Permit};
+use crate::access::{Identity, Permit, TlsFacts};
 use crate::clock;
 use crate::session::Route;
 use crate::tunnel::{
@@ -105,7 +105,7 @@ impl Wish<'_> {
     /// Records the tunnels, tells the publisher, and stands by until it is gone.
     async fn bring_up(&self, registration: Registration<WebSocket>, granted: Granted) {
         let edge = self.edge;
-        let Granted { identity, reservation, ticket, tunnels } = granted;
+        let Granted { identity, reservation, protection, ticket, tunnels } = granted;
         for tunnel in &tunnels {
             let draft = self
                 .decided(tunnel.permit.explanation(), Kind::TunnelRegistered)
@@ -113,6 +113,7 @@ impl Wish<'_> {
                 .detail("kind", tunnel.offer.kind.as_str())
                 .detail("address", tunnel.url.as_str())
                 .detail("resumed", reservation.resumed);
+            let draft = protection.note(TlsFacts::note(self.connection.tls.as_ref(), draft));
             if let Err(error) = edge.ledger.append(draft).await {
                 let (_, refusal) = *self.unavailable(&error.to_string());
                 return registration.refuse(refusal).await;
@@ -149,6 +150,7 @@ impl Wish<'_> {
                 owner: identity.subject().to_string(),
                 id: id.to_string(),
                 since: clock::now(),
+                protection,
                 link: link.clone(),
             };
             if let Some(old) = reservation.publish(route) {

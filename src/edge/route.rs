@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::HOST;
+use axum::http::header::{HOST, STRICT_TRANSPORT_SECURITY};
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tower_service::Service as _;
@@ -45,6 +45,11 @@ pub(super) async fn handle(
     let authority = authority(&request);
     let target = target(&edge.domain, &authority.0);
     request.extensions_mut().insert(authority);
+    // What an app says to its visitors is the app's own.
+    let own = match &target {
+        Target::Gateway | Target::Nobody(_) => true,
+        Target::Tunnel(_) => request.uri().path().starts_with(asking::PREFIX),
+    };
     let mut response = match target {
         Target::Gateway => {
             request.extensions_mut().insert(Arc::clone(&connection));
@@ -66,7 +71,16 @@ pub(super) async fn handle(
     if let Ok(value) = HeaderValue::from_str(&correlation.0) {
         response.headers_mut().insert(REFERENCE, value);
     }
+    if let Some(value) = own.then(|| strict_transport(&edge.domain)).flatten() {
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, value);
+    }
     Ok(response)
+}
+
+/// RFC 6797: for a year, browsers ask the domain and all below it by HTTPS alone. Not for a domain of one label, such as
+/// `localhost`: that is everybody's, and a browser would take it for every port of it.
+fn strict_transport(domain: &str) -> Option<HeaderValue> {
+    domain.contains('.').then(|| HeaderValue::from_static("max-age=31536000; includeSubDomains"))
 }
 
 /// HTTP/2 names the host in the URI, HTTP/1.1 in the header.
@@ -114,6 +128,12 @@ mod tests {
         for host in ["gate.example", "GATE.example:8443", "127.0.0.1:8443", "[::1]:8443", "gate.example."] {
             assert_eq!(leads_to(host), "gateway", "{host}");
         }
+    }
+
+    #[test]
+    fn browsers_are_told_to_keep_to_https_but_not_for_a_name_that_is_everybodys() {
+        assert_eq!(strict_transport("gate.example").unwrap(), "max-age=31536000; includeSubDomains");
+        assert_eq!(strict_transport("localhost"), None);
     }
 
     #[test]

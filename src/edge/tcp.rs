@@ -192,7 +192,7 @@ async fn serve(edge: Edge, name: TunnelName, socket: TcpStream, peer: SocketAddr
     // Only a speed-up: a socket without it still works.
     let _ = socket.set_nodelay(true);
     let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
-    let connection = Connection::new(peer, None, Some(seat));
+    let connection = Connection::new(peer, None, None, None, Some(seat));
     match admit(&edge, &connection, &name, &HeaderMap::new(), Protocol::Tcp, &correlation).await {
         Ok((session, route)) => {
             connection.forget_sessions();

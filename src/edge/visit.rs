@@ -33,7 +33,8 @@ pub(super) async fn visit(
         }
     };
     // A connection of its own, so that each visit is a session of its own.
-    let own = Connection::new(connection.peer, None, None);
+    let own =
+        Connection::new(connection.peer, None, connection.tls.clone(), connection.certificate.clone(), None);
     let (session, route) = match admit(&edge, &own, &name, &headers, Protocol::Tcp, &correlation).await {
         Ok(admitted) => admitted,
         Err(stop) => return answer_stop(&edge, stop, &name, &headers, "/", &correlation),

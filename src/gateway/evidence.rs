@@ -30,7 +30,7 @@ pub(super) async fn record_start(config: &Config, parts: &Parts) -> Result<(), G
     let started = with_boot(started, boot.as_deref());
     ledger.append(started).await?;
     let loaded = Draft::new(Kind::ConfigLoaded, Outcome::Success).detail("sha256", config.digest.to_string());
-    ledger.append(in_force(config, loaded)).await?;
+    ledger.append(super::tls::in_force(config, in_force(config, loaded))).await?;
     let provider = keys.clone();
     let inventory = tokio::task::spawn_blocking(move || provider.inventory())
         .await

@@ -12,6 +12,7 @@ mod exchange;
 mod heartbeat;
 mod holds;
 mod issuers;
+pub mod issuing;
 mod parts;
 mod probes;
 pub mod replaying;

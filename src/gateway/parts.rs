@@ -104,9 +104,7 @@ impl GatewayError {
     /// What to do next.
     pub fn hint(&self) -> String {
         match self {
-            Self::Keys(error)
-            | Self::Tls(TlsError::Key(error))
-            | Self::Identity(IdentityError::Key(error)) => error.hint().to_owned(),
+            Self::Keys(error) | Self::Identity(IdentityError::Key(error)) => error.hint().to_owned(),
             Self::Vault(error) => format!(
                 "{}; a ledger belongs to the key provider that it was written with: check `ledger.directory` too",
                 error.hint()
@@ -118,9 +116,7 @@ impl GatewayError {
             Self::Stopped(_) => "start again; if it stays so, the log above says what happened".to_owned(),
             Self::NotRecorded(_) => "see the message above about the ledger".to_owned(),
             Self::File { .. } => "check the path and who may read and write it".to_owned(),
-            Self::Tls(_) => {
-                "run `sallyportd init` again: it makes a certificate for the provider's key".to_owned()
-            }
+            Self::Tls(error) => error.hint().to_owned(),
             Self::Cosign(error) => error.hint().to_owned(),
             Self::Witness { source, .. } => source.hint(),
             Self::SeenElsewhere(error) => error.trouble.hint().to_owned(),

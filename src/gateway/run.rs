@@ -24,13 +24,14 @@ use super::issuers::{Outsiders, withdraw_others};
 use super::parts::{GatewayError, Parts, cosign, open_keys};
 use super::retention::Running;
 use super::rotation::{self, Desk, Rotation, Shown, Watch, finish_shown};
-use super::tls::Certificates;
-use super::{heartbeat, probes, sinks, witnesses};
+use super::tls::{Certificates, ClientAuthority};
+use super::{heartbeat, probes, sinks, tls, witnesses};
 use crate::access::Tenant;
 use crate::clock;
 use crate::console::{self, Scrub, Watched};
 use crate::edge::{
     Attempts, Bounds, Edge, Listener, Parts as EdgeParts, Rates, Seats, SignIns, TcpPorts, TcpRange,
+    TlsRefusals,
 };
 use crate::session::{Broker, Readiness, Routes};
 use crate::tunnel::{GatewayIdentity, Tickets};
@@ -63,10 +64,11 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
         .await
         .map_err(|error| GatewayError::Stopped(error.to_string()))??
     };
-    let (chain, root) = (&config.tls.certificate_file, &config.tls.root_file);
-    let certificates = Certificates::open(&keys, chain, root, &config.gateway.domain)?;
+    let certificates = Certificates::open(&keys, &config.tls, &config.gateway.domain)?;
+    let clients = config.tls.clients.as_ref().map(ClientAuthority::open).transpose()?;
+    let settings = tls::server(&config.tls, &certificates, clients.as_ref())?;
     // Bound before the ledger is opened: a start that fails for a port that is taken leaves no record of a start.
-    let listener = Listener::bind(config.gateway.listen, certificates.server()?).await?;
+    let listener = Listener::bind(config.gateway.listen, settings).await?;
     let witnesses = witnesses::witnesses(&config)?;
     let ledger = config.ledger.directory.clone();
     let known = witnesses::known_to(&ledger, &witnesses, &config).await?;
@@ -102,7 +104,7 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     let served = serve(
         &config,
         &parts,
-        (listener, certificates),
+        (listener, certificates, clients),
         replaced,
         &mut signals,
         (watched, &scrubbing),
@@ -161,7 +163,7 @@ fn readiness(config: &Config, parts: &Parts, watched: Option<&watch::Receiver<Wi
 async fn serve(
     config: &Config,
     parts: &Parts,
-    (listener, certificates): (Listener, Arc<Certificates>),
+    (listener, certificates, clients): (Listener, Arc<Certificates>, Option<Arc<ClientAuthority>>),
     (rotation, identity): (Arc<Rotation>, watch::Receiver<Arc<dyn GatewayIdentity>>),
     signals: &mut Signals,
     (watched, scrubbing): (Option<watch::Receiver<Witnessed>>, &Scrubbing),
@@ -201,7 +203,9 @@ async fn serve(
         readiness: readiness.clone(),
         identity,
         tickets: Tickets::default(),
-        certificates,
+        certificates: certificates.clone(),
+        clients: clients.clone().map(|clients| clients as Arc<dyn crate::edge::ClientCertificates>),
+        tls_refusals: TlsRefusals::default(),
         publishers: publishers.clone(),
         tcp: tcp.clone(),
         seats: Seats::new(config.limits.connections, config.limits.connections_per_address),
@@ -211,6 +215,10 @@ async fn serve(
         bounds: bounds(config),
     });
     let sinks = sinks::start(config, ledger).await?;
+    let stop = CancellationToken::new();
+    let revoking = (access.clone(), tenant.clone());
+    let renewing =
+        tokio::spawn(tls::renew(config.clone(), keys.clone(), certificates, clients, revoking, stop.clone()));
     let (console, probes) = console::routers(console::Parts {
         tenant,
         access: access.clone(),
@@ -236,7 +244,6 @@ async fn serve(
         domain: config.gateway.domain.clone(),
     });
 
-    let stop = CancellationToken::new();
     let serving = tokio::spawn(listener.serve(edge.clone(), edge.router().merge(console), stop.clone()));
     let every = config.ledger.heartbeat;
     let beating =
@@ -280,7 +287,7 @@ async fn serve(
     if tokio::time::timeout(GOODBYE, outside.wait()).await.is_err() {
         warn!("an issuer is still being asked, and is not waited for");
     }
-    for task in [beating, watching, due, retrying].into_iter().chain(probing) {
+    for task in [beating, watching, due, renewing, retrying].into_iter().chain(probing) {
         task.abort();
     }
     Ok(sinks)

@@ -22,9 +22,6 @@ use crate::secret_file;
 /// Name of the configuration file in a state directory.
 pub const CONFIG_FILE: &str = "sallyport.toml";
 
-/// Below this the certificate is renewed.
-const RENEW_BEFORE: SignedDuration = SignedDuration::from_hours(30 * 24);
-
 const POLICIES: &[(&str, &str)] = &[
     ("model.conf", include_str!("../../policies/model.conf")),
     ("policy.csv", include_str!("../../policies/policy.csv")),
@@ -298,7 +295,13 @@ pub(super) fn issue_server_certificate(
     if domain == "localhost" {
         names.extend(["127.0.0.1".to_owned(), "::1".to_owned()]);
     }
-    let leaf = authority::issue_server_leaf_for(keys, &root, &names, Validity::leaf(clock::now()), key)?;
+    let leaf = authority::issue_server_leaf_for(
+        keys,
+        &root,
+        &names,
+        Validity { now: clock::now(), lasts: config.tls.leaf },
+        key,
+    )?;
     write(leaf_file, leaf.as_bytes())?;
     Ok(format!("issued the server certificate {} for {}", leaf_file.display(), names.join(", ")))
 }
@@ -318,10 +321,12 @@ pub(super) fn only_of_our_root(config: &Config) -> Result<(), SetupError> {
 /// Whether the certificate is there, is for the provider's key, and will be valid for a while.
 fn still_good(config: &Config, keys: &Keys, now: Timestamp) -> bool {
     let leaf_file = &config.tls.certificate_file;
-    if Certificates::open(keys, leaf_file, &config.tls.root_file, &config.gateway.domain).is_err() {
+    if Certificates::open(keys, &config.tls, &config.gateway.domain).is_err() {
         return false;
     }
-    let Ok(later) = now.checked_add(RENEW_BEFORE) else { return false };
+    // A third of its time: what the gateway itself keeps to while it runs.
+    let before = SignedDuration::try_from(config.tls.leaf / 3).unwrap_or(SignedDuration::ZERO);
+    let Ok(later) = now.checked_add(before) else { return false };
     std::fs::read_to_string(leaf_file)
         .ok()
         .and_then(|pem| authority::valid_until(&pem).ok())

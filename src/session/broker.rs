@@ -17,7 +17,7 @@ use tracing::{error, info};
 use super::live::{Ending, Facts, Live, LiveSession, Protocol, Session, SessionId};
 use super::naming::{Named, Naming};
 use super::user_seats::{UserSeat, UserSeats};
-use crate::access::Permit;
+use crate::access::{Permit, TlsFacts, TunnelFacts};
 use crate::tunnel::TunnelName;
 
 /// After a cut: how long the byte-moving code may take to let go before the closing record says that it did not.
@@ -34,6 +34,10 @@ pub struct Opening {
     pub protocol: Protocol,
     /// Where the visitor comes from.
     pub source: SocketAddr,
+    /// How the visitor's side is protected; `None` on a bare TCP port.
+    pub tls: Option<TlsFacts>,
+    /// How the publisher's side is.
+    pub through: Option<TunnelFacts>,
     /// The visitor's user agent.
     pub agent: Option<String>,
     /// Correlation id of the request that opens it.
@@ -123,6 +127,10 @@ impl Broker {
             .detail("protocol", opening.protocol.as_str())
             .detail("tunnel_id", opening.tunnel_id.as_str())
             .detail("credential", permit.identity().proof().to_string());
+        draft = TlsFacts::note(opening.tls.as_ref(), draft);
+        if let Some(tunnel) = opening.through {
+            draft = tunnel.note(draft);
+        }
         if let Some(agent) = &opening.agent {
             draft = draft.agent(agent.as_str());
         }

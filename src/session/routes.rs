@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::access::TunnelFacts;
 use crate::tunnel::{Farewell, FarewellCode, Link, TunnelKind, TunnelName};
 
 /// A published tunnel.
@@ -25,6 +26,8 @@ pub struct Route {
     pub id: String,
     /// When it was registered.
     pub since: Timestamp,
+    /// What the tunnel's handshake was agreed on.
+    pub protection: TunnelFacts,
     /// The way to the publisher.
     pub link: Link,
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::process::Process;
-use super::world::{World, next};
+use super::world::{Certified, World, next};
 
 /// A request that is being put together.
 pub(crate) struct Curl {
@@ -29,7 +29,7 @@ pub(crate) struct Answer {
 
 impl Curl {
     pub(super) fn to(world: &World, url: &str) -> Self {
-        let host = url.trim_start_matches("https://").split('/').next().unwrap();
+        let host = url.split_once("://").unwrap().1.split('/').next().unwrap();
         let files = world.path(&format!("visit-{}", next()));
         let mut command = Command::new("curl");
         command
@@ -46,6 +46,11 @@ impl Curl {
     /// With a person's token in `Authorization`.
     pub(crate) fn by(self, world: &World, person: &str) -> Self {
         self.header(&format!("Authorization: Bearer {}", world.token(person)))
+    }
+
+    /// With a client certificate.
+    pub(crate) fn shows(self, certificate: &Certified) -> Self {
+        self.args(&["--cert", &certificate.certificate, "--key", &certificate.key])
     }
 
     /// As a browser would ask.

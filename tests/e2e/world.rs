@@ -86,6 +86,13 @@ pub(crate) struct World {
     plan: Plan,
 }
 
+/// A client certificate.
+pub(crate) struct Certified {
+    pub(crate) id: String,
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
 /// A finished run of a program.
 pub(crate) struct Run {
     pub(crate) code: i32,
@@ -133,6 +140,11 @@ impl World {
         command.arg("--tcp-ports").arg(format!("{first}-{last}"));
         command.args(["--listen", &format!("127.0.0.1:{}", self.port)]).args(arguments);
         finish(&mut command)
+    }
+
+    /// Adds settings for the next start.
+    pub(crate) fn set(&mut self, setting: &str) {
+        self.plan.settings.push(setting.to_owned());
     }
 
     /// Adds to the configuration file.
@@ -223,10 +235,19 @@ impl World {
         eventually("the gateway is ready", || {
             let ended = process.ended();
             assert!(ended.is_none(), "the gateway ended with {ended:?}:\n{}", process.err());
-            let ready = Curl::to(self, &format!("https://localhost:{}/readyz", self.port)).run();
+            let ready = Curl::to(self, &self.probe()).run();
             (ready.status == 200).then_some(())
         });
         self.gateway = Some(process);
+    }
+
+    /// Where readiness is told: beside TLS, if the gateway was told to do so.
+    fn probe(&self) -> String {
+        let plain = self.plan.settings.iter().find_map(|one| one.strip_prefix("gateway.health_listen="));
+        plain.map_or_else(
+            || format!("https://localhost:{}/readyz", self.port),
+            |address| format!("http://{address}/readyz"),
+        )
     }
 
     /// Runs the gateway with more settings, in the expectation that it refuses to start.
@@ -266,6 +287,28 @@ impl World {
     /// `kill -9`.
     pub(crate) fn kill_gateway(&mut self) {
         self.gateway.take().expect("the gateway was started").kill();
+    }
+
+    /// `sallyport` with a certificate and without a token.
+    pub(crate) fn client_by_certificate(&self, certificate: &Certified) -> Command {
+        let mut command = self.client("nobody");
+        command
+            .env_remove("SALLYPORT_TOKEN_FILE")
+            .env("SALLYPORT_CERT_FILE", &certificate.certificate)
+            .env("SALLYPORT_CERT_KEY_FILE", &certificate.key);
+        command
+    }
+
+    /// Has the private root issue a certificate for a person.
+    pub(crate) fn certify(&self, person: &str) -> Certified {
+        let out = self.path(&format!("certified-{}", next()));
+        std::fs::create_dir_all(&out).unwrap();
+        let out = out.to_string_lossy().into_owned();
+        let run = self.daemon(&["ca", "issue-client", &format!("user:{person}"), "--out", &out, "--json"]);
+        assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+        let told: Value = serde_json::from_str(&run.out).unwrap();
+        let text = |name: &str| told[name].as_str().unwrap().to_owned();
+        Certified { id: text("id"), certificate: text("certificate"), key: text("key") }
     }
 
     /// `sallyport` with a person's token.

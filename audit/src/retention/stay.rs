@@ -50,6 +50,7 @@ pub fn is_needed(kind: Kind) -> bool {
     let (family, _) = kind.as_str().split_once('.').unwrap_or_default();
     let stays = [
         "access",
+        "certificate",
         "clock",
         "config",
         "device",

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::access::certificate::CertificateId;
 use crate::access::device::{DeviceId, DeviceKeys};
 use crate::access::fact::{Attempt, Renewal};
 use crate::access::ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
@@ -92,6 +93,8 @@ pub enum Command {
     EnrollDevice { device: DeviceId, keys: DeviceKeys },
     /// Revoke a device.
     RevokeDevice { device: DeviceId, reason: Option<Reason> },
+    /// Revoke a client certificate.
+    RevokeCertificate { certificate: CertificateId, tenant: Tenant, reason: Option<Reason> },
     /// End all that a person has, before their data key is destroyed.
     Erase { subject: Subject, reason: Reason },
     /// Have tokens signed by another key. If `tokens_kept`, what the old one signed stands until it ends.
@@ -131,6 +134,7 @@ impl Command {
             Self::IssuerKeys { .. } => Attempt::IssuerKeys,
             Self::EnrollDevice { .. } => Attempt::EnrollDevice,
             Self::RevokeDevice { .. } => Attempt::RevokeDevice,
+            Self::RevokeCertificate { .. } => Attempt::RevokeCertificate,
             Self::ReloadPolicy => Attempt::ReloadPolicy,
             Self::ProposePolicy { .. } => Attempt::ProposePolicy,
             Self::ApprovePolicy { .. } => Attempt::ApprovePolicy,

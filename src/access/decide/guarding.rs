@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Case, Refusal, actor};
+use crate::access::certificate::CertificateId;
 use crate::access::fact::{Actor, Fact, Renewal, SignIn};
 use crate::access::identity::{BegunWith, Caller, Identity, Proof};
 use crate::access::ids::{GrantId, TokenId};
@@ -255,6 +256,27 @@ impl Case<'_> {
             return Ok(Vec::new());
         }
         Ok(vec![Fact::IssuerKeys { issuer: issuer.clone(), keys: keys.to_vec(), withdrawn, why }])
+    }
+
+    /// A certificate need not have been seen here: the one that was stolen and not used yet is revoked as well.
+    pub(super) fn revoke_certificate(
+        &self,
+        by: &Caller,
+        id: CertificateId,
+        tenant: &Tenant,
+        reason: Option<&Reason>,
+    ) -> Result<Vec<Fact>, Refusal> {
+        // Whoever has lost the one that they show must not wait for an admin.
+        let own =
+            by.person().is_some_and(|who| who.proof() == Proof::Certificate(id) && who.tenant == *tenant);
+        if !own {
+            self.admin(by, Part::Tokens, Some(tenant))?;
+        }
+        if self.state.is_certificate_revoked(id) {
+            return Err(Refusal::CertificateRevoked { certificate: id });
+        }
+        let (by, reason) = (actor(by), reason.cloned());
+        Ok(vec![Fact::CertificateRevoked { certificate: id, tenant: tenant.clone(), by, reason }])
     }
 
     pub(super) fn replace_token_key(

@@ -99,6 +99,9 @@ pub fn decide(
         Command::IssuerKeys { issuer, keys, why } => case.issuer_keys(by, issuer, keys, *why),
         Command::EnrollDevice { device, keys } => case.enroll(person(by)?, *device, keys),
         Command::RevokeDevice { device, reason } => case.revoke_device(by, *device, reason.as_ref()),
+        Command::RevokeCertificate { certificate, tenant, reason } => {
+            case.revoke_certificate(by, *certificate, tenant, reason.as_ref())
+        }
         Command::ReloadPolicy => case.admin(by, Part::Policy, None).map(|()| Vec::new()),
         Command::ProposePolicy { digest, rules, summary, reason } => {
             case.propose_policy(person(by)?, (*digest, *rules, summary), reason)
@@ -153,7 +156,8 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
         | Command::RevokeToken { .. }
         | Command::IssuerKeys { .. }
         | Command::EnrollDevice { .. }
-        | Command::RevokeDevice { .. } => {
+        | Command::RevokeDevice { .. }
+        | Command::RevokeCertificate { .. } => {
             object = Some(Object::gateway(Part::Tokens));
         }
         Command::ReloadPolicy | Command::ProposePolicy { .. } | Command::ApprovePolicy { .. } => {

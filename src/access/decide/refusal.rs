@@ -1,6 +1,7 @@
 //! Why an order isn't carried out, what to do then, and which refusals are records.
 
 use super::{MAX_PENDING, MAX_PENDING_OF_TENANT};
+use crate::access::certificate::CertificateId;
 use crate::access::device::DeviceId;
 use crate::access::ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
 use crate::access::lock::LockTarget;
@@ -144,6 +145,9 @@ pub enum Refusal {
     /// It was revoked before.
     #[error("{device} is revoked already")]
     DeviceRevoked { device: DeviceId },
+    /// It was revoked before.
+    #[error("{certificate} is revoked already")]
+    CertificateRevoked { certificate: CertificateId },
     /// Nothing to ask for: policy allows it outright, or a grant is live.
     #[error("you may {action} {object} already")]
     NotNeeded { action: Action, object: Object },
@@ -269,6 +273,7 @@ impl Refusal {
             Self::DeviceKnown { .. } => "device-known",
             Self::NoSuchDevice { .. } => "no-such-device",
             Self::DeviceRevoked { .. } => "device-revoked",
+            Self::CertificateRevoked { .. } => "certificate-revoked",
             Self::NotNeeded { .. } => "not-needed",
             Self::Duplicate { .. } => "duplicate",
             Self::TooManyPending { .. } => "too-many-pending",
@@ -372,6 +377,7 @@ impl Refusal {
             Self::NoSuchDevice { .. } | Self::DeviceRevoked { .. } => {
                 "`sallyport device list` shows what is enrolled"
             }
+            Self::CertificateRevoked { .. } => "`sallyport certificates` lists what was revoked",
             Self::NotNeeded { .. } => "go ahead",
             Self::Duplicate { .. } => "wait for it, or withdraw it first",
             Self::TooManyPending { .. } => "withdraw one that you don't need any more",

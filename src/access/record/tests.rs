@@ -3,6 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::access::certificate::CertificateId;
 use crate::access::device::DeviceId;
 use crate::access::fact::Renewal;
 use crate::access::ids::{GrantId, ReviewId, ShareId, TokenId};
@@ -115,7 +116,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         time(),
         time(),
     );
-    (0u8..31, who, what, how).prop_map(
+    (0u8..32, who, what, how).prop_map(
         |(
             which,
             (((request, grant, token), (share, role, cause, review, reviewers)), subject, other, by, target),
@@ -206,6 +207,12 @@ fn fact() -> impl Strategy<Value = Fact> {
                 expires: ends,
             },
             14 => Fact::DeviceRevoked { device: DeviceId::from_bytes([7; 16]), tenant, by, reason },
+            31 => Fact::CertificateRevoked {
+                certificate: CertificateId::from_sha256([8; 32]),
+                tenant,
+                by,
+                reason,
+            },
             27 => Fact::ReviewItem { review, tenant, subject, role: reviewers },
             28 => Fact::ReviewStarted {
                 review,

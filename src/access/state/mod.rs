@@ -27,6 +27,7 @@ pub(in crate::access) use review::{digest, population};
 pub use share::{Share, ShareStatus};
 pub use standing::{Lock, Token};
 
+use super::certificate::CertificateId;
 use super::device::{Device, DeviceId};
 use super::fact::{Fact, Stamp};
 use super::ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
@@ -48,6 +49,10 @@ pub struct State {
     /// Tokens that are sessions in browsers, by their end: they come and go all day.
     sessions: BTreeSet<(Timestamp, TokenId)>,
     devices: BTreeMap<DeviceId, Device>,
+    /// Client certificates that were revoked, and when.
+    certificates: BTreeMap<CertificateId, Timestamp>,
+    /// Certificates from before then may have been revoked by records that were lost.
+    distrusted: Option<Timestamp>,
     locks: BTreeMap<(Tenant, LockTarget), Lock>,
     /// Grants neither revoked nor expired, by whose they are.
     live: HashMap<(Tenant, Subject), BTreeSet<GrantId>>,
@@ -125,6 +130,9 @@ impl State {
                 if let Some(device) = self.devices.get_mut(device) {
                     device.revoked.get_or_insert(stamp.time);
                 }
+            }
+            Fact::CertificateRevoked { certificate, .. } => {
+                self.certificates.entry(*certificate).or_insert(stamp.time);
             }
             Fact::Requested { .. } => self.requested(stamp, fact),
             Fact::Approved { request, by, roles, minutes, conditions, reason, .. } => {
@@ -228,7 +236,7 @@ impl State {
     ///
     /// A lost record can have revoked a grant, a token or a device, locked a person, or rejected a request, and nobody
     /// can tell. So no grant and no waiting request outlives it, nor, unless the operator has decided otherwise in
-    /// writing, does a token or a device; and a person whose lock was lost needs a new token, which somebody has to issue. Locks stay.
+    /// writing, does a token, a device or a certificate; and a person whose lock was lost needs a new token, which somebody has to issue. Locks stay.
     fn resumed(&mut self, stamp: Stamp, tokens_kept: bool) {
         let live: Vec<_> = self.live.values().flatten().copied().collect();
         for grant in live {
@@ -249,6 +257,7 @@ impl State {
             for device in self.devices.values_mut() {
                 device.revoked.get_or_insert(stamp.time);
             }
+            self.distrusted = Some(stamp.time);
         }
     }
 
@@ -524,6 +533,21 @@ impl State {
     /// All devices, by id.
     pub fn devices(&self) -> impl Iterator<Item = &Device> {
         self.devices.values()
+    }
+
+    /// Whether a client certificate was revoked here.
+    pub fn is_certificate_revoked(&self, id: CertificateId) -> bool {
+        self.certificates.contains_key(&id)
+    }
+
+    /// Client certificates that were revoked here, by id.
+    pub fn revoked_certificates(&self) -> impl Iterator<Item = (CertificateId, Timestamp)> {
+        self.certificates.iter().map(|(id, at)| (*id, *at))
+    }
+
+    /// Until when certificates are distrusted: records that may have revoked them were lost then.
+    pub fn certificates_distrusted(&self) -> Option<Timestamp> {
+        self.distrusted
     }
 
     /// All locks.

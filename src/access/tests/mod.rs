@@ -4,6 +4,7 @@ mod algebra;
 mod approvals;
 mod browsers;
 mod casbin_traps;
+mod certificates;
 mod conditions;
 mod devices;
 mod examples;

@@ -10,6 +10,7 @@ mod layers;
 mod read;
 mod reader;
 mod settings;
+mod tls;
 mod url;
 mod witnesses;
 
@@ -20,13 +21,14 @@ use toml::Table;
 
 pub use archive::{ArchivePlace, Lock, LockMode, S3Place};
 pub use identity::{ControllerSettings, Identity, IssuerSettings, KeySource, SignInSettings};
-pub use keys::{ISSUER_KEYS, KEYS, Key, SINK_KEYS, WITNESS_KEYS, commented_file};
+pub use keys::{CERTIFICATE_KEYS, ISSUER_KEYS, KEYS, Key, SINK_KEYS, WITNESS_KEYS, commented_file};
 pub use layers::environment;
 pub use reader::{Problem, Problems};
 pub use settings::{
-    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention, Succession, Tls,
+    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention, Succession,
     Tunnels,
 };
+pub use tls::{Clients, NamedCertificate, Tls};
 pub use url::ServerUrl;
 pub use witnesses::{WitnessPolicy, WitnessSettings, Witnesses};
 
@@ -108,11 +110,12 @@ impl Config {
         layers::overlay_flags(&mut table, flags, &mut problems);
         let sinks = read_sinks(table.remove("sinks"), state_directory, &mut problems);
         let witnesses = witnesses::read_witnesses(table.remove("witnesses"), state_directory, &mut problems);
+        let certificates = tls::read_certificates(&mut table, state_directory, &mut problems);
         let issuers = table.get_mut("identity").and_then(toml::Value::as_table_mut);
         let issuers = issuers.and_then(|identity| identity.remove("issuer"));
         let issuers = identity::read_issuers(issuers, state_directory, &mut problems);
         let mut reader = Reader::new(table, KEYS, "", &mut problems);
-        let config = read(&mut reader, state_directory, sinks, witnesses, issuers);
+        let config = read(&mut reader, state_directory, sinks, witnesses, certificates, issuers);
         let problems = problems.into_vec();
         match config {
             Some(config) if problems.is_empty() => Ok(config),

@@ -20,9 +20,10 @@ use super::identity::{IssuerSettings, read_identity};
 use super::keys::SINK_KEYS;
 use super::reader::{Problems, Reader};
 use super::settings::{
-    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention, Succession, Tls,
+    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention, Succession,
     Tunnels,
 };
+use super::tls::{NamedCertificate, read_tls};
 use super::witnesses::{WitnessSettings, read_witnessing};
 use crate::access::PolicyChange;
 use crate::tunnel::Suite;
@@ -40,6 +41,7 @@ pub(super) fn read(
     state: &Path,
     sinks: Vec<SyslogOptions>,
     witnesses: Vec<WitnessSettings>,
+    certificates: Vec<NamedCertificate>,
     issuers: Vec<IssuerSettings>,
 ) -> Option<Config> {
     let seconds = |value: Option<u64>| value.map(Duration::from_secs);
@@ -54,8 +56,7 @@ pub(super) fn read(
     let health_listen = reader.parse("gateway.health_listen", |text: String| parse_listen(&text));
     let drain = seconds(reader.number("gateway.drain_secs", 0, 3600));
     let failure = reader.word("gateway.when_ledger_or_hsm_fails", &[("refuse", ())]);
-    let certificate_file = path(reader, "tls.certificate_file", state);
-    let root_file = path(reader, "tls.root_file", state);
+    let tls = read_tls(reader, state, certificates);
     let provider = read_provider(reader, state);
     let key_directory = path(reader, "keys.directory", state);
     let key_timeout = reader.number("keys.timeout_ms", 100, 60_000).map(Duration::from_millis);
@@ -119,7 +120,7 @@ pub(super) fn read(
             drain: drain?,
             health_listen,
         },
-        tls: Tls { certificate_file: certificate_file?, root_file: root_file? },
+        tls: tls?,
         keys: Keys {
             provider: provider?,
             directory: key_directory?,
@@ -369,7 +370,7 @@ pub(super) fn path(reader: &mut Reader<'_>, key: &str, state: &Path) -> Option<P
     })
 }
 
-fn parse_domain(text: String) -> Result<String, String> {
+pub(super) fn parse_domain(text: String) -> Result<String, String> {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')

@@ -13,6 +13,7 @@ use sallyport_audit::{Digest, Lending};
 
 use super::archive::ArchivePlace;
 use super::identity::Identity;
+use super::tls::Tls;
 use super::witnesses::Witnesses;
 use crate::access::PolicyChange;
 
@@ -60,15 +61,6 @@ pub struct Gateway {
     pub drain: Duration,
     /// Where health is told without TLS.
     pub health_listen: Option<SocketAddr>,
-}
-
-/// Section `[tls]`.
-#[derive(Debug, Clone)]
-pub struct Tls {
-    /// Chain for the key with role `tls`.
-    pub certificate_file: PathBuf,
-    /// The organisation's root.
-    pub root_file: PathBuf,
 }
 
 /// Section `[keys]`.

@@ -146,9 +146,7 @@ async fn a_rotation_of_the_tls_key_killed_behind_its_certificate_is_finished_at_
     let (config, keys) = (gateway.config.clone(), parts.keys.clone());
     let open = move || {
         let tls = &config.tls;
-        Certificates::open(&keys, &tls.certificate_file, &tls.root_file, &config.gateway.domain)
-            .map(drop)
-            .map_err(GatewayError::Tls)
+        Certificates::open(&keys, tls, &config.gateway.domain).map(drop).map_err(GatewayError::Tls)
     };
     blocking(open).await.unwrap();
     let told = records(&parts, Kind::KeyRotated);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -82,12 +82,29 @@ pub enum TlsRoots {
     File(PathBuf),
 }
 
+/// The certificate with which a client proves itself in TLS, and its private key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The chain (PEM), leaf first.
+    pub chain: PathBuf,
+    /// The key (PEM).
+    pub key: PathBuf,
+}
+
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     /// The roots cannot be read.
     #[error("cannot read certificate authorities from {path}: {reason}")]
     Roots {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The client's own certificate cannot be used.
+    #[error("the client certificate cannot be used: {path}: {reason}")]
+    Certificate {
         /// The file.
         path: PathBuf,
         /// Why not.
@@ -152,6 +169,9 @@ impl DialError {
     pub fn hint(&self) -> String {
         match self {
             Self::Roots { .. } => "give a PEM file with at least one certificate".to_owned(),
+            Self::Certificate { .. } => {
+                "give a PEM file with the chain and one with its private key: --cert-file and --cert-key-file".to_owned()
+            }
             Self::Connect { .. } => "check the gateway's address, that it runs, and the network".to_owned(),
             Self::Tls { .. } => {
                 "for a gateway with a private root, give its certificate with `--ca-file FILE`; else check the name in the address"
@@ -172,7 +192,10 @@ impl DialError {
     /// Whether trying again, with nothing changed by a person, cannot help.
     pub fn is_final(&self) -> bool {
         match self {
-            Self::Identity(_) | Self::Roots { .. } | Self::Handshake(HandshakeError::Certificate(_)) => true,
+            Self::Identity(_)
+            | Self::Roots { .. }
+            | Self::Certificate { .. }
+            | Self::Handshake(HandshakeError::Certificate(_)) => true,
             Self::Handshake(HandshakeError::Refused(refusal)) => !refusal.code.may_pass_later(),
             // Anybody on the way can forge a refusal in clear: it must not stop a publisher for good.
             _ => false,
@@ -190,6 +213,14 @@ impl DialError {
 
 /// TLS 1.3 with X25519MLKEM768 first, for clients that speak HTTP/1.1 and then WebSocket.
 pub fn tls_config(roots: &TlsRoots) -> Result<Arc<rustls::ClientConfig>, DialError> {
+    tls_config_showing(roots, None)
+}
+
+/// The same, with a certificate that is shown to a gateway which asks for one.
+pub fn tls_config_showing(
+    roots: &TlsRoots,
+    certificate: Option<&CertificateFiles>,
+) -> Result<Arc<rustls::ClientConfig>, DialError> {
     let path = match roots {
         TlsRoots::File(path) => path.clone(),
         TlsRoots::System => {
@@ -211,11 +242,23 @@ pub fn tls_config(roots: &TlsRoots) -> Result<Arc<rustls::ClientConfig>, DialErr
         return Err(roots_error(&path, "it holds no certificate"));
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+    let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| roots_error(&path, error))?
-        .with_root_certificates(store)
-        .with_no_client_auth();
+        .with_root_certificates(store);
+    let mut config = match certificate {
+        None => config.with_no_client_auth(),
+        Some(own) => {
+            let failed =
+                |path: &Path, reason: String| DialError::Certificate { path: path.to_owned(), reason };
+            let chain = CertificateDer::pem_file_iter(&own.chain)
+                .and_then(Iterator::collect)
+                .map_err(|error| failed(&own.chain, error.to_string()))?;
+            let key = PrivateKeyDer::from_pem_file(&own.key)
+                .map_err(|error| failed(&own.key, error.to_string()))?;
+            config.with_client_auth_cert(chain, key).map_err(|error| failed(&own.chain, error.to_string()))?
+        }
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

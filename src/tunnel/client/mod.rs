@@ -25,7 +25,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use backoff::Backoff;
-pub use dial::{DialError, GatewayAddress, Socket, TlsRoots, tls_config};
+pub use dial::{
+    CertificateFiles, DialError, GatewayAddress, Socket, TlsRoots, tls_config, tls_config_showing,
+};
 pub use event::Event;
 pub use known_gateways::{KnownGateways, KnownGatewaysError, Trust};
 pub use origin::{Publication, Target};
@@ -50,6 +52,8 @@ pub struct PublisherOptions {
     pub gateway: GatewayAddress,
     /// Who may vouch for its TLS certificate.
     pub roots: TlsRoots,
+    /// What to show in TLS; needed by [`Secret::Certificate`].
+    pub certificate: Option<CertificateFiles>,
     /// The organisation's root; without it, identities are pinned at the first meeting.
     pub organisation_root: Option<RootKey>,
     /// The file of known gateways.
@@ -79,6 +83,7 @@ impl PublisherOptions {
         Self {
             gateway,
             roots: TlsRoots::System,
+            certificate: None,
             organisation_root: None,
             known_gateways,
             secret,
@@ -138,7 +143,7 @@ pub struct Publisher {
 impl Publisher {
     /// Reads the roots and prepares TLS.
     pub fn new(options: PublisherOptions) -> Result<Self, DialError> {
-        let tls = tls_config(&options.roots)?;
+        let tls = tls_config_showing(&options.roots, options.certificate.as_ref())?;
         let terms = Terms {
             endpoint: options.gateway.to_string(),
             secret: options.secret,

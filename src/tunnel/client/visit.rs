@@ -8,7 +8,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::VISIT_PATH;
-use super::dial::{DialError, GatewayAddress, Socket, TlsRoots, dial, tls_config};
+use super::dial::{CertificateFiles, DialError, GatewayAddress, Socket, TlsRoots, dial, tls_config_showing};
 use crate::tunnel::TunnelName;
 use crate::tunnel::transport::MessageStream;
 
@@ -21,8 +21,10 @@ pub struct VisitorOptions {
     pub gateway: GatewayAddress,
     /// Who may vouch for its TLS certificate.
     pub roots: TlsRoots,
-    /// The visitor's token.
-    pub token: SecretString,
+    /// The visitor's token; needed where no certificate says who it is.
+    pub token: Option<SecretString>,
+    /// What to show in TLS.
+    pub certificate: Option<CertificateFiles>,
     /// Time for each step; 15 s suits.
     pub patience: Duration,
 }
@@ -31,9 +33,9 @@ pub struct VisitorOptions {
 ///
 /// A visitor without leave gets [`DialError::Status`] with 403 and the gateway's explanation.
 pub async fn visit(options: &VisitorOptions, name: &TunnelName) -> Result<VisitStream, DialError> {
-    let tls = tls_config(&options.roots)?;
+    let tls = tls_config_showing(&options.roots, options.certificate.as_ref())?;
     let path = format!("{VISIT_PATH}/{name}");
-    let socket =
-        dial(&options.gateway, tls, &path, Some(options.token.expose_secret()), options.patience).await?;
+    let token = options.token.as_ref().map(ExposeSecret::expose_secret);
+    let socket = dial(&options.gateway, tls, &path, token, options.patience).await?;
     Ok(MessageStream::plain(socket))
 }

@@ -111,6 +111,8 @@ pub enum Secret {
     Token(SecretString),
     /// An enrolled device's keys.
     Device(std::sync::Arc<DeviceKey>),
+    /// The certificate that this client shows in TLS.
+    Certificate,
     /// A device's keys that are to be enrolled, and the join token.
     Join {
         /// Names the device's owner; works once.
@@ -126,6 +128,7 @@ impl Secret {
         match self {
             Self::Token(token) => Proof::Token(token.clone()),
             Self::Device(key) => Proof::Device(key.public.id()),
+            Self::Certificate => Proof::Certificate,
             Self::Join { token, key } => Proof::Join { token: token.clone(), keys: key.public.clone() },
         }
     }
@@ -133,7 +136,7 @@ impl Secret {
     /// The keys that must sign, if any.
     pub(super) fn key(&self) -> Option<&DeviceKey> {
         match self {
-            Self::Token(_) => None,
+            Self::Token(_) | Self::Certificate => None,
             Self::Device(key) | Self::Join { key, .. } => Some(key),
         }
     }

@@ -313,7 +313,8 @@ fn visitor(door: &Door, token: &str) -> VisitorOptions {
     VisitorOptions {
         gateway: door.gateway(),
         roots: door.roots(),
-        token: SecretString::from(token.to_owned()),
+        token: Some(SecretString::from(token.to_owned())),
+        certificate: None,
         patience: super::bed::PATIENCE,
     }
 }

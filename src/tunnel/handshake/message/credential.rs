@@ -24,6 +24,9 @@ pub enum Proof {
     Token(SecretString),
     /// A device that is enrolled, by its id. Both signatures must be its keys'.
     Device([u8; DEVICE_ID]),
+    /// The client certificate of the TLS connection: nothing of it stands in the message. Good for nothing but where both ends
+    /// share that connection, which the caller sees to.
+    Certificate,
     /// A device that wants to be enrolled, with the token that names its owner. Both signatures must be those keys'.
     Join {
         /// The join token.
@@ -36,7 +39,7 @@ pub enum Proof {
 impl Proof {
     /// Whether the message carries the two signatures.
     pub(crate) fn is_signed(&self) -> bool {
-        !matches!(self, Self::Token(_))
+        !matches!(self, Self::Token(_) | Self::Certificate)
     }
 }
 
@@ -92,6 +95,7 @@ impl Credential {
             1 => Proof::Token(token(&mut reader)?),
             2 => Proof::Device(reader.array("device")?),
             3 => Proof::Join { token: token(&mut reader)?, keys: DevicePublic::read(&mut reader)? },
+            4 => Proof::Certificate,
             _ => return Err(DecodeError::BadValue { field: "proof" }),
         };
         let client_version = reader.text("client version", MAX_VERSION_TEXT)?.to_owned();
@@ -122,6 +126,9 @@ fn core_to(proof: &Proof, wishes: &Wishes, writer: &mut Writer) -> Result<(), De
         }
         Proof::Device(id) => {
             writer.u8(2).array(id);
+        }
+        Proof::Certificate => {
+            writer.u8(4);
         }
         Proof::Join { token, keys } => {
             writer.u8(3);
