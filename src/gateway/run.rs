@@ -178,11 +178,8 @@ async fn serve(
     let readiness = readiness(config, parts, watched.as_ref());
     let range = TcpRange { address: config.tunnels.tcp_address, ports: config.tunnels.tcp_ports.clone() };
     let tcp = TcpPorts::new(range);
-    let tenant: Tenant = config
-        .access
-        .tenant
-        .parse()
-        .map_err(|error: crate::access::names::NameError| GatewayError::Stopped(error.to_string()))?;
+    let unfit = |error: crate::access::names::NameError| GatewayError::Stopped(error.to_string());
+    let tenant: Tenant = config.access.tenant.parse().map_err(unfit)?;
     let (attempts, publishers) = (Arc::new(Attempts::default()), TaskTracker::new());
     let (outside, no_more_asking) = (TaskTracker::new(), CancellationToken::new());
     let port = if address.port() == 443 { String::new() } else { format!(":{}", address.port()) };

@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_certificate_is_renewed_when_a_third_of_its_time_is_left_and_not_before() {
-        let (end, lasts) = (Timestamp::from_second(1_000_000).unwrap(), Duration::from_secs(300));
+        let (end, lasts) = (Timestamp::from_second(1_000_000).unwrap(), Duration::from_mins(5));
         let at = |second| is_due(Timestamp::from_second(second).unwrap(), end, lasts);
         assert!(!at(999_800));
         assert!(at(999_901));
