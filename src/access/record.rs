@@ -566,6 +566,7 @@ pub(super) fn tells(kind: Kind) -> bool {
         Kind::TokenIssued
             | Kind::TokenRevoked
             | Kind::IssuerKeys
+            | Kind::KeyRotated
             | Kind::DeviceEnrolled
             | Kind::DeviceRevoked
             | Kind::CertificateRevoked

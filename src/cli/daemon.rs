@@ -113,7 +113,7 @@ impl Daemon {
             }
             Command::HsmWorker => {
                 start_log("warn,cryptoki=off", false);
-                serve_keys().await
+                serve_keys()
             }
             Command::Retention { settings, command } => {
                 start_log("warn", false);
@@ -139,7 +139,7 @@ impl Daemon {
 
 /// Serves until the gateway closes standard input. Signals at its whole group are for the gateway, which needs its keys to
 /// stop in order.
-async fn serve_keys() -> Result<(), Failure> {
+fn serve_keys() -> Result<(), Failure> {
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     if let (Err(error), _) | (_, Err(error)) = signals {
         return Err(Failure::new(ExitCode::Failed, format!("cannot start: {error}"), ""));

@@ -126,7 +126,7 @@ fn list(shown: &Shown) -> Result<(), Failure> {
     match &vitals.worker {
         None => say(format_args!("\nMemory for secrets: {}", vitals.memory)),
         Some(worker) => {
-            say(format_args!("\nMemory for secrets: {} (key worker: {})", vitals.memory, worker.memory))
+            say(format_args!("\nMemory for secrets: {} (key worker: {})", vitals.memory, worker.memory));
         }
     }
     say(format_args!("The gateway's identity, as publishers see it: {fingerprint}"));

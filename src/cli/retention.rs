@@ -145,7 +145,7 @@ pub(super) async fn ask(connection: &Connection, command: &Asked) -> Result<(), 
         }
         Asked::Release { name, reason } => {
             // A name of a hold has only characters that stand in a path; any other is refused as unknown.
-            let name: String = name.chars().filter(|letter| letter.is_ascii_graphic()).collect();
+            let name: String = name.chars().filter(char::is_ascii_graphic).collect();
             let path = format!("/api/v1/retention/holds/{}/release", name.replace(['/', '?', '#', '%'], "_"));
             let answer: Value = api.post(&path, &json!({ "reason": reason.reason })).await?;
             recorded(&answer, json, &format!("hold `{name}` is lifted"))

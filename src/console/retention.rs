@@ -148,7 +148,8 @@ pub(super) async fn holds(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Hold {
-    hold: String,
+    #[serde(rename = "hold")]
+    name: String,
     reason: String,
     /// As in an export; without any condition, everything.
     #[serde(default)]
@@ -163,7 +164,7 @@ pub(super) async fn hold(
 ) -> Result<Json<Value>, Problem> {
     let reason: Reason = caller.parse(&body.reason)?;
     caller.may(Action::Admin, &Object::gateway(Part::Ledger)).await?;
-    change(&shared, caller, move |steward| steward.held(&body.hold, reason.as_str(), &body.selection)).await
+    change(&shared, caller, move |steward| steward.held(&body.name, reason.as_str(), &body.selection)).await
 }
 
 #[derive(Deserialize)]

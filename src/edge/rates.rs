@@ -86,7 +86,7 @@ impl<K: Hash + Eq + Clone> Rate<K> {
 
     fn count(&self, key: &K) -> Counted {
         let limit = self.per_minute.get();
-        let whole = Duration::from_secs(60);
+        let whole = Duration::from_mins(1);
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let counted = match self.limiter.check_key(key) {
             Ok(state) => {

@@ -141,6 +141,24 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     served
 }
 
+/// Where health is asked for by itself, if the configuration names a place.
+async fn bind_probes(config: &Config) -> Result<Option<tokio::net::TcpListener>, GatewayError> {
+    let Some(address) = config.gateway.health_listen else { return Ok(None) };
+    let failed =
+        |error: std::io::Error| GatewayError::Stopped(format!("{address} (gateway.health_listen): {error}"));
+    probes::bind(address).await.map(Some).map_err(failed)
+}
+
+/// What must be well before a session begins.
+fn readiness(config: &Config, parts: &Parts, watched: Option<&watch::Receiver<Witnessed>>) -> Readiness {
+    let readiness = Readiness::new(parts.ledger.status(), parts.keys.health())
+        .and_queueing(matches!(config.ledger.on_stall, OnStall::Queue { .. }));
+    match (watched, config.ledger.witnesses.policy) {
+        (Some(watched), WitnessPolicy::FailClosed) => readiness.and_witnessed(watched.clone()),
+        _ => readiness,
+    }
+}
+
 /// Serves until a signal, and ends everything above the ledger. The sinks are given back, for they outlive the last record.
 async fn serve(
     config: &Config,
@@ -152,23 +170,12 @@ async fn serve(
     ready: impl FnOnce(SocketAddr),
 ) -> Result<Vec<SyslogSink>, GatewayError> {
     let Parts { keys, ledger, access, .. } = parts;
-    let probe_listener =
-        match config.gateway.health_listen {
-            Some(address) => Some(probes::bind(address).await.map_err(|error| {
-                GatewayError::Stopped(format!("{address} (gateway.health_listen): {error}"))
-            })?),
-            None => None,
-        };
+    let probe_listener = bind_probes(config).await?;
     let address = listener.local_addr().map_err(|error| GatewayError::Stopped(error.to_string()))?;
     record_start(config, parts).await?;
     let broker = Broker::new(ledger.clone(), config.limits.idle).at_most(config.limits.sessions_per_user);
     let routes = Routes::new(config.tunnels.reconnect_grace);
-    let readiness = Readiness::new(ledger.status(), keys.health())
-        .and_queueing(matches!(config.ledger.on_stall, OnStall::Queue { .. }));
-    let readiness = match (&watched, config.ledger.witnesses.policy) {
-        (Some(watched), WitnessPolicy::FailClosed) => readiness.and_witnessed(watched.clone()),
-        _ => readiness,
-    };
+    let readiness = readiness(config, parts, watched.as_ref());
     let range = TcpRange { address: config.tunnels.tcp_address, ports: config.tunnels.tcp_ports.clone() };
     let tcp = TcpPorts::new(range);
     let tenant: Tenant = config

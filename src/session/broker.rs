@@ -239,6 +239,8 @@ impl Broker {
 
     async fn supervise(self, live: Arc<Live>, permit: Permit, _held: (Naming, UserSeat)) {
         let (ending, decided) = tokio::select! {
+            // Of several that came at once, the one that says most: a lock can take the visitor's leave and the publisher's.
+            biased;
             death = permit.died() => (Ending::PermitDied, Some((death.decided_at, death.cause.as_str()))),
             () = live.killed.cancelled() => {
                 let at = live.kill.get().map_or_else(Instant::now, |(at, ..)| *at);

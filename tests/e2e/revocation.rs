@@ -63,7 +63,7 @@ fn whatever_ends_leave_ends_live_sessions_of_each_kind_and_is_recorded_with_its_
     }
 
     let issue = |seconds: i64| issuer.token("k1", "eve", seconds, &json!({}));
-    cut(&world, &open, &issue(4), "token-expired", || {});
+    cut(&world, &open, &issue(15), "token-expired", || {});
 
     let outside = issue(600);
     cut(&world, &open, &outside, "token-revoked", || {

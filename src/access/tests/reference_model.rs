@@ -680,7 +680,7 @@ impl Run {
         let broken = self.world.access.broken_glass(Caller::Operator, false);
         let Some(broken) = broken.get(which) else { return };
         let i = self.requests.iter().position(|id| *id == broken.grant.request).unwrap();
-        let right = person % 2 == 0;
+        let right = person.is_multiple_of(2);
         let verdict = if right { Verdict::Justified } else { Verdict::Unjustified };
         let (who, reason) = (self.people[&person].0.clone(), "asked around".parse().unwrap());
         let answer = self.world.access.review_glass(&who, broken.grant.id, verdict, reason).await;

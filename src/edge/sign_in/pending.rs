@@ -12,9 +12,9 @@ use crate::access::Identity;
 use crate::tunnel::TunnelName;
 
 /// How long a browser may take at the identity provider.
-const AT_PROVIDER: Duration = Duration::from_secs(600);
+const AT_PROVIDER: Duration = Duration::from_mins(10);
 /// How long it may take from the gateway's host to the tunnel's.
-const ON_THE_WAY: Duration = Duration::from_secs(60);
+const ON_THE_WAY: Duration = Duration::from_mins(1);
 /// Most that are under way at a time, of either kind.
 const MANY: usize = 10_000;
 

@@ -32,6 +32,10 @@ use crate::tunnel::Suite;
 const STALL_PLACES: usize = 1024;
 
 /// Reads every section before it gives up on any, so that all faults are found.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one line a section, and none may be skipped when another has a fault"
+)]
 pub(super) fn read(
     reader: &mut Reader<'_>,
     state: &Path,

@@ -38,7 +38,7 @@ pub(super) enum Step {
         /// As it was planned.
         plan: Box<Plan>,
         /// The key under which what is kept was written, if that is another than ours.
-        former: Option<PublicKey>,
+        former: Option<Box<PublicKey>>,
     },
 }
 
@@ -54,7 +54,7 @@ impl Step {
     /// The key under which the records are written that are there.
     pub(super) fn former(&self) -> Option<&PublicKey> {
         match self {
-            Self::Begin { former, .. } => former.as_ref(),
+            Self::Begin { former, .. } => former.as_deref(),
             Self::None | Self::Begun => None,
         }
     }
@@ -119,7 +119,7 @@ pub(super) fn step(
         return refuse("the journal has begun another epoch".to_owned());
     }
     let office = replayed.signers.own().last().map(|tenure| &tenure.key);
-    let former = office.filter(|key| *key != expected.key).cloned();
+    let former = office.filter(|key| *key != expected.key).cloned().map(Box::new);
     match (&plan.resumed.key, &former) {
         (None, None) => {}
         (Some(key), Some(_)) if key == expected.key => {}
