@@ -134,7 +134,7 @@ fn one_changed_byte_makes_everything_not_evaluated_and_the_exit_code_one() {
 fn a_question_that_makes_no_sense_is_a_usage_error() {
     let ledger = Ledger::new();
     for (framework, rest) in [
-        ("pci", &JANUARY[..]),
+        ("cobit", &JANUARY[..]),
         ("soc2", &["--from", "2026-02-01", "--to", "2026-01-01"]),
         ("soc2", &["--from", "January", "--to", "2026-01-01"]),
         ("soc2", &["--from", "2026-01-01"]),
