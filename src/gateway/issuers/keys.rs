@@ -28,9 +28,17 @@ pub(super) struct Keeper {
     refresh: Duration,
     keep: Duration,
     held: RwLock<Arc<KeySet>>,
-    /// One question at a time; when the last one was asked.
-    asking: Mutex<Option<Instant>>,
+    /// One question at a time.
+    asking: Mutex<Asked>,
     access: OnceLock<Access>,
+}
+
+/// When the issuer was last asked for its keys.
+#[derive(Default)]
+struct Asked {
+    at_all: Option<Instant>,
+    /// Because a token named a key that nobody knew. Only this is what strangers can make us do again and again.
+    for_a_token: Option<Instant>,
 }
 
 fn server(url: &ServerUrl, settings: &IssuerSettings, issuer: &Issuer) -> Result<Server, GatewayError> {
@@ -165,12 +173,16 @@ impl Keeper {
             return self.tell(&self.keys(), Renewal::Published).await;
         }
         let mut last = self.asking.lock().await;
-        if let (Some(wanted), Some(last)) = (wanted, *last)
-            && (last >= wanted || wanted.saturating_duration_since(last) < AGAIN)
+        if let Some(wanted) = wanted
+            && (last.at_all.is_some_and(|at| at >= wanted)
+                || last.for_a_token.is_some_and(|at| wanted.saturating_duration_since(at) < AGAIN))
         {
             return Ok(());
         }
-        *last = Some(clock::monotonic());
+        last.at_all = Some(clock::monotonic());
+        if wanted.is_some() {
+            last.for_a_token = last.at_all;
+        }
         let body = match &self.source {
             Source::File => return Ok(()),
             Source::Published { server, path } => document(server, path).await?,
