@@ -49,8 +49,10 @@ impl FromRequestParts<Shared> for Caller {
         let counted = shared.rates.address(source.ip());
         within(shared, &correlation, source, &note, ("address", counted), None).await?;
         let certificate = connection.as_ref().and_then(|connection| connection.certificate.as_ref());
+        let authority = head.uri.authority().map(axum::http::uri::Authority::as_str);
+        let (access, tenant) = (&shared.access, &shared.tenant);
         let known =
-            identify_caller(&shared.access, &shared.tenant, &head.headers, certificate, clock::now()).await;
+            identify_caller(access, tenant, &head.headers, authority, certificate, clock::now()).await;
         let known = known.and_then(|identity| {
             let naming = shared.broker.naming(identity.subject().as_str());
             // Again: whoever was erased in between must not be named.

@@ -99,11 +99,12 @@ pub async fn identify(
 }
 
 /// Who calls the admin API: by bearer token, or by the connection's certificate. A browser shows a certificate whatever site
-/// made it ask, so a call by certificate alone must not come from another site.
+/// made it ask, so a call by certificate alone must not come from another site. `authority` is what HTTP/2 has for a `Host`.
 pub async fn identify_caller(
     access: &Access,
     tenant: &Tenant,
     headers: &HeaderMap,
+    authority: Option<&str>,
     certificate: Option<&Presented>,
     now: Timestamp,
 ) -> Result<Identity, AuthError> {
@@ -112,7 +113,7 @@ pub async fn identify_caller(
         Some(token) => Some(of_tenant(access.recognize(token, now).await?, tenant)?),
         None => None,
     };
-    if by_token.is_none() && by_certificate.is_some() && is_from_another_site(headers) {
+    if by_token.is_none() && by_certificate.is_some() && is_from_another_site(headers, authority) {
         return Err(AuthError::Malformed("a page of another site made this call"));
     }
     match one_person(by_token, by_certificate)? {
@@ -147,12 +148,12 @@ fn one_person(
 }
 
 /// Whether a browser says that another site's page made the request (Fetch metadata, and RFC 6454 for those without).
-fn is_from_another_site(headers: &HeaderMap) -> bool {
+fn is_from_another_site(headers: &HeaderMap, authority: Option<&str>) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(site) = text("sec-fetch-site") {
         return !matches!(site, "same-origin" | "none");
     }
-    match (headers.get("origin").map(HeaderValue::as_bytes), text("host")) {
+    match (headers.get("origin").map(HeaderValue::as_bytes), authority.or_else(|| text("host"))) {
         (None, _) => false,
         (Some(origin), Some(host)) => origin.strip_prefix(b"https://") != Some(host.as_bytes()),
         (Some(_), None) => true,
