@@ -128,6 +128,7 @@ fn story(number: usize) -> Result<Vec<Fact>> {
         tenant: tenant.clone(),
         expires: ends,
         scope: Scope::whole(),
+        sign_in: None,
         by: Actor::Operator,
     };
     let requested = Fact::Requested {

@@ -206,12 +206,18 @@ fn subcommands(help: &str) -> BTreeSet<String> {
     let section = help.split_once("\nCommands:\n").map(|(_, section)| section).unwrap_or_default();
     let lines = section.lines().take_while(|line| !line.is_empty());
     let names = |line: &str| {
-        let name = line.strip_prefix("  ").and_then(|line| line.split_whitespace().next()).map(str::to_owned);
-        let alias =
-            line.split_once("[alias: ").and_then(|(_, rest)| rest.split(']').next()).map(str::to_owned);
-        [name, alias]
+        let mut names: Vec<String> = line
+            .strip_prefix("  ")
+            .and_then(|line| line.split_whitespace().next())
+            .map(str::to_owned)
+            .into_iter()
+            .collect();
+        let aliases = line.split_once("[alias: ").or_else(|| line.split_once("[aliases: "));
+        let aliases = aliases.and_then(|(_, rest)| rest.split(']').next());
+        names.extend(aliases.into_iter().flat_map(|all| all.split(", ")).map(str::to_owned));
+        names
     };
-    lines.flat_map(names).flatten().collect()
+    lines.flat_map(names).collect()
 }
 
 /// The part of a simple command that begins with a program of ours, if it is one: without variables set for it, and
@@ -420,8 +426,9 @@ fn every_piece_of_configuration_in_the_documents_is_accepted() {
         for (_, text) in page.blocks().into_iter().filter(|(language, _)| language == "toml") {
             let table: toml::Table =
                 toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}\n{text}", page.name()));
-            // Approval workflows and control frameworks have readers and tests of their own.
-            if table.contains_key("workflow") || table.contains_key("control") || table.contains_key("id") {
+            // Workflows, conditions and tests of policies, and control frameworks, have readers and tests of their own.
+            let others = ["workflow", "condition", "defaults", "reports", "control", "id"];
+            if others.iter().any(|key| table.contains_key(*key)) {
                 continue;
             }
             fs::write(&file, &text).unwrap();

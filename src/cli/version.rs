@@ -13,6 +13,8 @@ use super::table::table;
 
 /// Show the version of this program
 #[derive(Debug, Args)]
+// The variant of this name in `sallyportd` has its group already.
+#[group(skip)]
 pub(super) struct Version {
     /// Which cryptographic module does what, and whether in FIPS mode
     #[arg(long)]

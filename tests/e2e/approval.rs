@@ -216,7 +216,7 @@ fn lists_are_made_for_people_too() {
     for (arguments, heads, words) in [
         (
             &["requests", "list"][..],
-            "ID STATE WHO WHAT FOR ASKED WHY",
+            "ID STATE WHO WHAT FOR ASKED DECIDERS WHY",
             &["granted", "user:visitor", "tunnel:demo", "to look at it"][..],
         ),
         (&["grants", "list"], "ID", &[grant.as_str(), "user:visitor"]),

@@ -92,8 +92,8 @@ impl<'w> Browser<'w> {
 impl Seen {
     /// The first address in the page that begins so.
     fn link(&self, beginning: &str) -> String {
-        let places = self.body.split('"').filter(|text| text.starts_with(beginning));
-        let last = places.last().unwrap_or_else(|| panic!("no link {beginning}: {}", self.body));
+        let mut places = self.body.split('"').filter(|text| text.starts_with(beginning));
+        let last = places.next_back().unwrap_or_else(|| panic!("no link {beginning}: {}", self.body));
         last.replace("&amp;", "&").replace("&#38;", "&")
     }
 }
@@ -248,8 +248,8 @@ fn somebody_signs_in_at_a_real_provider_and_the_session_ends_with_a_lock() {
     let opened = world.record("session.opened", |_| true);
     assert_eq!(opened["values"]["subject"], "user:corp+eng-eve");
     assert_eq!(opened["details"]["claimed_roles"], json!(["role:visitor"]));
-    let issued = world.record("token.issued", |record| record["details"]["purpose"] == "session");
-    assert!(issued["details"]["with_key"].as_str().is_some_and(|key| key.len() == 32), "{issued}");
+    let session = world.record("token.issued", |record| record["details"]["purpose"] == "session");
+    assert!(session["details"]["with_key"].as_str().is_some_and(|key| key.len() == 32), "{session}");
 
     // Somebody whom the provider knows, but whose groups give nothing here.
     let other = Browser::new(&world);

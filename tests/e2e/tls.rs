@@ -226,8 +226,9 @@ fn the_gateway_renews_its_own_certificate_while_it_serves_and_drops_no_connectio
     let file = world.state().join("tls/server.pem");
     let before = std::fs::read_to_string(&file).unwrap();
     world.start_gateway();
-    let _publisher = world.publish_demo("open-demo");
+    let publisher = world.publish_demo("open-demo");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), before, "90 days are not due");
+    drop(publisher);
     world.stop_gateway();
 
     // Issued for 90 days, and 90 are less than a third of 300.

@@ -81,8 +81,9 @@ fn every_documented_default_and_example_is_accepted() {
     for key in KEYS {
         for text in [key.default, Some(key.example)].into_iter().flatten() {
             let (section, name) = key.path.split_once('.').unwrap();
-            // A quorum is one of witnesses that there are.
-            let text = format!("[{section}]\n{name} = {text}\n{WITNESSES}");
+            // What is said of client certificates counts where they are asked for; a quorum is one of witnesses that there are.
+            let asked = if name.starts_with("clients_") { "clients = \"accept\"\n" } else { "" };
+            let text = format!("[{section}]\n{asked}{name} = {text}\n{WITNESSES}");
             let loaded = load(&text, &[], &[]);
             assert!(loaded.is_ok(), "{} = {text}: {loaded:?}", key.path);
         }
