@@ -208,9 +208,10 @@ fn oversee(staff: &Staff, mut seats: Vec<(Post, Arc<Seat>)>, ended: &Receiver<()
 }
 
 struct Worker {
-    staff: Staff,
-    seat: Arc<Seat>,
+    /// Dropped before the rest: `staff` tells that this thread is gone, and then the module's exit handlers may run.
     provider: Option<Box<dyn Provider>>,
+    seat: Arc<Seat>,
+    staff: Staff,
 }
 
 impl Worker {

@@ -12,9 +12,10 @@ use crate::recovery::{Action, Recovery};
 use crate::seat::Seat;
 
 pub(crate) struct Watch {
-    staff: Staff,
-    seat: Arc<Seat>,
+    /// Dropped before the rest: `staff` tells that this thread is gone, and then the module's exit handlers may run.
     provider: Option<Box<dyn Provider>>,
+    seat: Arc<Seat>,
+    staff: Staff,
 }
 
 /// The seat was given to another thread while this one was in a call.
