@@ -1,19 +1,31 @@
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use proptest::prelude::*;
+use sallyport_audit::{Digest, Draft, KeyId, Kind, Outcome, Personal, Value as Known, Values};
 
 use super::*;
 use crate::access::certificate::CertificateId;
 use crate::access::device::DeviceId;
+use crate::access::device::DeviceKeys;
 use crate::access::fact::Renewal;
+use crate::access::fact::{Actor, Attempt, Fact, RefusedAttempt, SignIn};
+use crate::access::identity::BegunWith;
+use crate::access::ids::RequestId;
 use crate::access::ids::{GrantId, ReviewId, ShareId, TokenId};
+use crate::access::issuer::Outside;
+use crate::access::lock::LockTarget;
 use crate::access::names::Tenant;
+use crate::access::names::{Role, Subject};
 use crate::access::object::{Action, Object};
 use crate::access::policy::PolicyDigest;
+use crate::access::reason::Reason;
 use crate::access::reason::Ticket;
+use crate::access::scope::Scope;
 use crate::access::share::{ShareEnd, ShareRole};
 use crate::access::state::Verdict;
 use crate::access::token::Purpose;
+use crate::access::workflow::WorkflowName;
 
 fn parts_of<'a>(draft: &'a Draft, personal: &'a Values) -> Parts<'a> {
     Parts {
