@@ -13,6 +13,7 @@ mod heartbeat;
 mod holds;
 mod issuers;
 pub mod issuing;
+mod notify;
 mod parts;
 mod probes;
 pub mod replaying;

@@ -21,6 +21,7 @@ mod issuer;
 mod mounts;
 mod patience;
 mod process;
+mod receiver;
 mod socket;
 mod world;
 
@@ -36,6 +37,7 @@ mod identity;
 mod life;
 mod limits;
 mod mtls;
+mod notifying;
 mod outage;
 mod outsiders;
 mod policies;

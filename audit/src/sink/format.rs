@@ -154,7 +154,8 @@ pub fn severity(kind: Kind, result: Outcome) -> u8 {
             | Kind::SessionClosed
             | Kind::HttpRequest
             | Kind::AdminCalled
-            | Kind::SinkDelivered,
+            | Kind::SinkDelivered
+            | Kind::NotificationSent,
             Outcome::Success,
         ) => INFORMATIONAL,
         (_, Outcome::Success) => NOTICE,
