@@ -49,7 +49,6 @@ fn a_request_is_put_before_those_who_can_decide_signed_and_again_until_it_is_tak
     webhook(&world, &receiver, "events = [\"request\", \"granted\"]");
     secret(&world.state().join("chat.url"), &receiver.url("/chat"));
     world.configure("[[notify.chat]]\nname = \"room\"\nurl_file = \"chat.url\"\nevents = [\"rejected\"]\n");
-    let mut world = world;
     world.start_gateway();
     let _publisher = world.publish_demo("demo");
     let id = ask(&world, "the till <!channel> shows nothing");
@@ -86,10 +85,9 @@ fn a_request_is_put_before_those_who_can_decide_signed_and_again_until_it_is_tak
 
 #[test]
 fn what_a_dead_receiver_missed_is_told_after_a_crash_and_what_was_told_is_not_told_again() {
-    let world = World::with().prepare();
+    let mut world = World::with().prepare();
     let receiver = Receiver::start(&[]);
     webhook(&world, &receiver, "");
-    let mut world = world;
     world.start_gateway();
     let _publisher = world.publish_demo("demo");
     let first = ask(&world, "first");
@@ -113,10 +111,9 @@ fn what_a_dead_receiver_missed_is_told_after_a_crash_and_what_was_told_is_not_to
 
 #[test]
 fn a_redirect_is_not_followed_and_a_refusal_is_recorded_without_a_second_try() {
-    let world = World::with().prepare();
+    let mut world = World::with().prepare();
     let receiver = Receiver::start(&[307]);
     webhook(&world, &receiver, "");
-    let mut world = world;
     world.start_gateway();
     let _publisher = world.publish_demo("demo");
     let id = ask(&world, "see");
@@ -129,7 +126,7 @@ fn a_redirect_is_not_followed_and_a_refusal_is_recorded_without_a_second_try() {
 #[test]
 fn letters_reach_those_who_decide_and_then_who_asked_over_verified_tls() {
     for starttls in [false, true] {
-        let world = World::with().policy("g, user:rival, role:admin, main").prepare();
+        let mut world = World::with().policy("g, user:rival, role:admin, main").prepare();
         let server = MailServer::start(&world, starttls);
         let protection = if starttls { "starttls" } else { "tls" };
         world.configure(&format!(
@@ -139,8 +136,7 @@ fn letters_reach_those_who_decide_and_then_who_asked_over_verified_tls() {
             server.port,
             world.path("mail.pem").display()
         ));
-        let mut world = world;
-        world.start_gateway();
+            world.start_gateway();
         let _publisher = world.publish_demo("demo");
         let id = ask(&world, "to see");
         let asked = server.letter("the request's letter", |letter| letter.contains("To: ada@example.com"));
@@ -166,14 +162,13 @@ fn letters_reach_those_who_decide_and_then_who_asked_over_verified_tls() {
 
 #[test]
 fn a_mail_server_that_shows_another_certificate_gets_nothing() {
-    let world = World::with().set("notify.retry_secs=0").prepare();
+    let mut world = World::with().set("notify.retry_secs=0").prepare();
     let server = MailServer::start(&world, false);
     world.configure(&format!(
         "[[notify.mail]]\nname = \"post\"\nhost = \"localhost\"\nport = {}\nroot_file = \"tls/root.pem\"\n\
          from = \"gate@example.com\"\naddresses = [\"user:admin=ada@example.com\"]\n",
         server.port
     ));
-    let mut world = world;
     world.start_gateway();
     let _publisher = world.publish_demo("demo");
     let id = ask(&world, "to see");
@@ -183,14 +178,13 @@ fn a_mail_server_that_shows_another_certificate_gets_nothing() {
 
 #[test]
 fn who_was_passed_over_when_the_glass_was_broken_is_told_each_by_name() {
-    let world = World::with().policy("g, user:rival, role:admin, main").prepare();
+    let mut world = World::with().policy("g, user:rival, role:admin, main").prepare();
     let file = world.state().join("policies/approvals.toml");
     let workflows = std::fs::read_to_string(&file).unwrap();
     let glass = "[workflow.owner-approves.break_glass]\nroles = [\"role:visitor\"]\nmax_minutes = 30\n\n[[workflow.owner-approves.step]]";
     std::fs::write(&file, workflows.replace("[[workflow.owner-approves.step]]", glass)).unwrap();
     let receiver = Receiver::start(&[]);
     webhook(&world, &receiver, "events = [\"glass\", \"glass-reviewed\"]");
-    let mut world = world;
     world.start_gateway();
     let _publisher = world.publish_demo("demo");
     let broken =
@@ -227,13 +221,12 @@ fn a_secret_that_others_can_read_and_a_faulty_template_are_refused_at_the_start_
 
 #[test]
 fn a_review_is_put_before_its_reviewers_and_an_operators_text_is_what_they_read() {
-    let world = World::with().set("notify.templates=texts").prepare();
+    let mut world = World::with().set("notify.templates=texts").prepare();
     std::fs::create_dir(world.state().join("texts")).unwrap();
     std::fs::write(world.state().join("texts/review.txt"), "Look: {{ open }} for {{ role }}\n{{ link }}\n")
         .unwrap();
     let receiver = Receiver::start(&[]);
     webhook(&world, &receiver, "events = [\"review\"]");
-    let mut world = world;
     world.start_gateway();
     world.ask("admin", &["reviews", "start", "--reviewers", "role:admin", "--days", "3"]);
     let told = eventually("the review is told", || receiver.calls().into_iter().next()).json();

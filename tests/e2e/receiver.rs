@@ -115,10 +115,11 @@ impl MailServer {
         Self { port, letters, _process: process }
     }
 
-    /// The letters that are there.
+    /// The letters that are there, with the long lines whole that quoted-printable breaks (RFC 2045 section 6.7).
     pub(crate) fn letters(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(self.letters.join("new")) else { return Vec::new() };
-        entries.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap()).collect()
+        let read = |path| std::fs::read_to_string(path).unwrap().replace("\r\n", "\n").replace("=\n", "");
+        entries.map(|entry| read(entry.unwrap().path())).collect()
     }
 
     /// Waits for a letter that `wanted` takes.
