@@ -43,7 +43,7 @@ fn signature_by_openssl(call: &Call) -> String {
 
 #[test]
 fn a_request_is_put_before_those_who_can_decide_signed_and_again_until_it_is_taken() {
-    let world =
+    let mut world =
         World::with().policy("g, user:rival, role:admin, main\ng, user:visitor, role:admin, main").prepare();
     let receiver = Receiver::start(&[500, 503]);
     webhook(&world, &receiver, "events = [\"request\", \"granted\"]");
@@ -136,7 +136,7 @@ fn letters_reach_those_who_decide_and_then_who_asked_over_verified_tls() {
             server.port,
             world.path("mail.pem").display()
         ));
-            world.start_gateway();
+        world.start_gateway();
         let _publisher = world.publish_demo("demo");
         let id = ask(&world, "to see");
         let asked = server.letter("the request's letter", |letter| letter.contains("To: ada@example.com"));
