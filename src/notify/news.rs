@@ -116,7 +116,7 @@ fn about_review(
         to: access.policy().members_of(&review.reviewers, &review.tenant),
         about: Some(review.id.to_string()),
         grant: None,
-        page: format!("reviews/{}", review.id),
+        page: format!("reviews#{}", review.id),
         facts: BTreeMap::from([
             ("review", review.id.to_string()),
             ("role", review.reviewers.to_string()),
@@ -218,7 +218,7 @@ impl Told<'_> {
         Some(self.news(
             Event::Granted,
             vec![grant.subject.clone()],
-            format!("requests/{}", grant.request),
+            format!("requests#{}", grant.request),
             facts,
         ))
     }
@@ -230,7 +230,7 @@ impl Told<'_> {
         facts.insert("reason", self.text(Personal::Reason));
         let verdict = self.entry.record.details.get("verdict").and_then(Value::as_str);
         facts.insert("verdict", verdict.unwrap_or_default().to_owned());
-        Some(self.news(event, vec![grant.subject.clone()], format!("requests/{}", grant.request), facts))
+        Some(self.news(event, vec![grant.subject.clone()], format!("requests#{}", grant.request), facts))
     }
 
     /// Always, and whatever has become of it since: who was passed over is to know.
@@ -269,7 +269,7 @@ impl Told<'_> {
 }
 
 fn page_of(request: &Request) -> String {
-    format!("requests/{}", request.id)
+    format!("requests#{}", request.id)
 }
 
 fn about_request(request: &Request) -> BTreeMap<&'static str, String> {

@@ -58,7 +58,7 @@ fn a_request_is_put_before_those_who_can_decide_signed_and_again_until_it_is_tak
     assert_eq!(body["type"], "sallyport.request");
     // An admin who asks can't decide, so isn't asked.
     assert_eq!(body["data"]["to"], serde_json::json!(["user:admin", "user:rival"]), "{body}");
-    assert!(body["data"]["link"].as_str().unwrap().ends_with(&format!("/console/requests/{id}")), "{body}");
+    assert!(body["data"]["link"].as_str().unwrap().ends_with(&format!("/console/requests#{id}")), "{body}");
     assert_eq!(body["data"]["facts"]["reason"], "the till <!channel> shows nothing");
     let attempts: Vec<Call> = receiver.calls().into_iter().filter(|call| call.path == "/in").collect();
     assert_eq!(attempts.iter().map(|call| call.answered).collect::<Vec<_>>(), [500, 503, 200]);

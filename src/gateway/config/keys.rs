@@ -452,7 +452,7 @@ pub const KEYS: &[Key] = &[
         "notify.base_url",
         None,
         "\"https://tunnels.example.com/console\"",
-        "What the links in notifications begin with; this gateway's console if it is not set. `requests/`, `reviews/` or `keys` follows.",
+        "What the links in notifications begin with; this gateway's console if it is not set. `requests#ID`, `reviews#ID` or `keys` follows.",
     ),
     key(
         "notify.templates",
