@@ -103,8 +103,8 @@ fn props(pairs: &[(&str, &str)]) -> Value {
 }
 
 fn reviewed(report: &Report) -> Value {
-    let controls: Vec<Value> =
-        report.controls.iter().map(|control| json!({ "control-id": token(report, &control.id) })).collect();
+    let ids = report.controls.iter().flat_map(|control| tokens(report, &control.id));
+    let controls: Vec<Value> = ids.map(|id| json!({ "control-id": id })).collect();
     json!({ "control-selections": [{
         "description": format!("{}, {}", report.title, report.edition),
         "include-controls": controls,
@@ -124,11 +124,10 @@ fn of_control(ids: &Ids, report: &Report, control: &ControlReport) -> Vec<Value>
     };
     let collected = report.verdict.ledger.last_time.unwrap_or(report.period.to).to_string();
     let observation = |part: &str, nth: usize, description: String, table: Option<&Table>| {
-        let mut props = vec![
-            ("control-id", token(report, &control.id)),
-            ("part", part.to_owned()),
-            ("state", state.to_owned()),
-        ];
+        let mut props: Vec<(&str, String)> =
+            tokens(report, &control.id).into_iter().map(|id| ("control-id", id)).collect();
+        props.push(("part", part.to_owned()));
+        props.push(("state", state.to_owned()));
         if let Some(table) = table {
             props.push(("records", table.sum.count.to_string()));
             props.push(("checksum", table.sum.checksum.clone()));
@@ -195,14 +194,15 @@ fn resources(ids: &Ids) -> Value {
     ])
 }
 
-/// A control's id as OSCAL takes it: NIST's own as in NIST's catalogue (`ac-2.1`), others with the framework before them.
-fn token(report: &Report, id: &str) -> String {
-    if report.framework == "nist" {
-        return id.to_lowercase().replace('(', ".").replace(')', "");
-    }
-    let plain: String = id
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' })
-        .collect();
-    format!("{}_{}", report.framework, plain.to_lowercase())
+/// A control's ids as OSCAL takes them: NIST's own as in NIST's catalogue (`ac-2.1`), others with the framework before
+/// them. One entry of a mapping may speak of several controls.
+fn tokens(report: &Report, id: &str) -> Vec<String> {
+    let own = report.framework == "nist";
+    let plain = |id: &str| -> String {
+        let id = if own { id.replace('(', ".").replace(')', "") } else { id.to_owned() };
+        let tame = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' };
+        id.chars().map(tame).collect::<String>().to_lowercase()
+    };
+    let one = |id: &str| if own { plain(id) } else { format!("{}_{}", report.framework, plain(id)) };
+    id.split(", ").map(one).collect()
 }
