@@ -5,6 +5,7 @@
 
 mod adapters;
 pub mod backup;
+mod canaries;
 pub mod config;
 mod erasures;
 mod evidence;
@@ -17,6 +18,7 @@ mod notify;
 mod parts;
 mod probes;
 pub mod replaying;
+mod reports;
 pub mod retention;
 pub mod rotation;
 mod run;

@@ -10,6 +10,7 @@ mod layers;
 mod notify;
 mod read;
 mod reader;
+mod reports;
 mod settings;
 mod tls;
 mod url;
@@ -29,6 +30,7 @@ pub use keys::{
 pub use layers::environment;
 pub use notify::{ChatSettings, MailProtection, MailSettings, Notify, NotifyWay, Told, WebhookSettings};
 pub use reader::{Problem, Problems};
+pub use reports::Reports;
 pub use settings::{
     Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention, Succession,
     Tunnels,

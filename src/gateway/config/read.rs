@@ -20,6 +20,7 @@ use super::identity::{IssuerSettings, read_identity};
 use super::keys::SINK_KEYS;
 use super::notify::{NotifyWay, read_notify};
 use super::reader::{Problems, Reader};
+use super::reports::read_reports;
 use super::settings::{
     Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention, Succession,
     Tunnels,
@@ -82,6 +83,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
         reader.number("ledger.scrub_hours", 1, 8760).map(|hours| Duration::from_secs(hours * 3600));
     let scrub_bytes = reader.number("ledger.scrub_mib_per_sec", 1, 10_000).map(|mib| mib << 20);
     let witnesses = read_witnessing(reader, witnesses);
+    let reports = read_reports(reader, state);
     let access = read_access(reader, state);
     let identity = read_identity(reader, state, issuers);
     let notify = read_notify(reader, state, ways);
@@ -151,6 +153,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             witnesses: witnesses?,
         },
         retention: retention?,
+        reports: reports?,
         access: access?,
         identity: identity?,
         notify: notify?,
@@ -198,11 +201,13 @@ fn read_access(reader: &mut Reader<'_>, state: &Path) -> Option<Access> {
     let tenant = reader.parse("access.tenant", |text: String| parse_word(text, 64));
     let token_life =
         reader.number("access.token_hours", 1, 8760).map(|hours| Duration::from_secs(hours * 3600));
+    let canaries = reader.number("access.canary_secs", 0, 2_592_000);
     Some(Access {
         policy_directory: policy_directory?,
         policy_change: policy_change?,
         tenant: tenant?,
         token_life: token_life?,
+        canaries: canaries.map(|every| (every > 0).then(|| Duration::from_secs(every)))?,
     })
 }
 
