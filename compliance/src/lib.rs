@@ -40,7 +40,7 @@ pub use framework::{Builtin, Control, Framework, FrameworkError, Limit, Method, 
 pub use html::html;
 pub use period::{Period, PeriodError};
 pub use query::{Field, Query};
-pub use reel::{Reel, ReelError};
+pub use reel::{Proved, Reel, ReelError};
 pub use report::{ControlReport, Head, Listing, Population, Report, Row, Standing, Table};
 pub use reporter::Reporter;
 pub use scope::{HISTORY, Scope, Survey};

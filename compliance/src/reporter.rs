@@ -110,7 +110,9 @@ impl<'a> Reporter<'a> {
         let inside = within && self.period.contains(record.time);
         if inside || record.time < self.period.from {
             let seen = Seen { record: &record, leaf, inside };
-            self.sections.iter_mut().for_each(|section| section.take(&seen));
+            for section in &mut self.sections {
+                section.take(&seen);
+            }
         }
         if inside {
             self.count(&record, leaf);
