@@ -5,6 +5,7 @@
 
 use askama::Template;
 
+use crate::cryptography::Protection;
 use crate::report::{Report, Standing};
 
 #[derive(Template)]
@@ -33,6 +34,11 @@ impl Page<'_> {
 
     fn count(&self, wanted: impl Fn(&Standing) -> bool) -> usize {
         self.report.controls.iter().filter(|control| wanted(&control.state)).count()
+    }
+
+    fn sides(&self) -> [(&'static str, &Protection); 2] {
+        let cryptography = &self.report.cryptography;
+        [("Sessions", &cryptography.sessions), ("Tunnel registrations", &cryptography.tunnels)]
     }
 
     fn span(first: Option<&u64>, last: Option<&u64>) -> String {

@@ -14,15 +14,19 @@
 //! Start with [`Framework`] and [`Reporter`].
 
 mod coverage;
+mod cryptography;
 mod framework;
 mod html;
 mod period;
 mod query;
 mod report;
+mod tally;
 
 pub use coverage::{Cause, Gap, Silence};
+pub use cryptography::{Change, Changes, Cryptography, Inventory, Key, KeyState, Protection, Way};
 pub use framework::{Builtin, Control, Framework, FrameworkError, Limit, Method, Rule, Shown};
 pub use html::html;
 pub use period::{Period, PeriodError};
 pub use query::{Field, Query};
-pub use report::{ControlReport, Listing, Population, Report, Reporter, Row, Standing, Sum, Table};
+pub use report::{ControlReport, Listing, Population, Report, Reporter, Row, Standing, Table};
+pub use tally::Sum;

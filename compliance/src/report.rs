@@ -12,13 +12,14 @@ use sallyport_audit::{
     verify::{Overall, Verdict},
 };
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     coverage::{Coverage, Gap, Silence},
+    cryptography::{self, Cryptography},
     framework::{Framework, Limit, Method},
     period::Period,
     query::Query,
+    tally::{Sum, Tally},
 };
 
 /// Exceptions listed per rule; all are counted.
@@ -26,6 +27,8 @@ const ROWS: usize = 1_000;
 
 /// A time without records that is worth saying.
 const SILENCE: SignedDuration = SignedDuration::from_mins(15);
+
+const NO_RECORD: &str = "the period holds no record";
 
 /// What the records of a period say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -56,6 +59,8 @@ pub struct Report {
     pub gaps: Vec<Gap>,
     /// Times of more than 15 minutes in which nothing was recorded.
     pub silences: Vec<Silence>,
+    /// Keys, and how sessions were protected.
+    pub cryptography: Cryptography,
     /// Each control.
     pub controls: Vec<ControlReport>,
     /// What this report does not prove.
@@ -127,19 +132,6 @@ pub struct Table {
     pub sum: Sum,
 }
 
-/// Some records, counted; enough to tell whether another run found the same.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Sum {
-    /// How many.
-    pub count: u64,
-    /// The lowest number.
-    pub first: Option<u64>,
-    /// The highest number.
-    pub last: Option<u64>,
-    /// SHA-256 over their leaf hashes, one after the other.
-    pub checksum: String,
-}
-
 /// The records of one rule, counted and listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Listing {
@@ -179,6 +171,7 @@ pub struct Reporter<'a> {
     period: Period,
     chain: Chain,
     coverage: Coverage,
+    cryptography: cryptography::Gathering,
     population: Tally,
     kinds: BTreeMap<&'static str, u64>,
     controls: Vec<Counted>,
@@ -203,6 +196,7 @@ impl<'a> Reporter<'a> {
             period,
             chain: Chain::genesis(),
             coverage: Coverage::new(period, SILENCE),
+            cryptography: cryptography::Gathering::new(period),
             population: Tally::default(),
             kinds: BTreeMap::new(),
             controls: controls.collect(),
@@ -213,6 +207,7 @@ impl<'a> Reporter<'a> {
     pub fn take(&mut self, record: &Record, leaf: Digest) {
         self.chain.extend(leaf);
         self.coverage.take(record);
+        self.cryptography.take(record, leaf);
         if !self.period.contains(record.time) {
             return;
         }
@@ -241,12 +236,14 @@ impl<'a> Reporter<'a> {
         self.coverage.finish();
         let unproved = unproved(&verdict, &self.chain);
         let records = self.population.count;
+        let unproved_or_empty = unproved.as_deref().or((records == 0).then_some(NO_RECORD));
+        let cryptography = self.cryptography.finish(unproved_or_empty);
         let controls = self.framework.controls.iter().zip(self.controls).map(|(control, counted)| {
             let evidence: Vec<Table> = control
                 .evidence
                 .iter()
                 .zip(counted.evidence)
-                .map(|(shown, tally)| tally.table(&shown.shows, &shown.query))
+                .map(|(shown, tally)| Table::of(&shown.shows, &shown.query, tally))
                 .collect();
             let exceptions: Vec<Listing> = control
                 .exception
@@ -254,7 +251,7 @@ impl<'a> Reporter<'a> {
                 .zip(counted.exceptions)
                 .map(|(rule, (tally, rows))| {
                     let more = tally.count.saturating_sub(rows.len() as u64);
-                    Listing { table: tally.table(&rule.rule, &rule.query), rows, more }
+                    Listing { table: Table::of(&rule.rule, &rule.query, tally), rows, more }
                 })
                 .collect();
             ControlReport {
@@ -288,6 +285,7 @@ impl<'a> Reporter<'a> {
             verdict,
             unproved,
             population: Population { query, sum: self.population.sum(), kinds: self.kinds },
+            cryptography,
             gaps: self.coverage.gaps,
             silences: self.coverage.silences,
             controls,
@@ -315,7 +313,7 @@ fn standing(unproved: Option<&str>, records: u64, evidence: &[Table], exceptions
     if let Some(reason) = unproved {
         not_evaluated(reason)
     } else if records == 0 {
-        not_evaluated("the period holds no record")
+        not_evaluated(NO_RECORD)
     } else if count > 0 {
         Standing::Exceptions { count }
     } else if evidence.is_empty() {
@@ -327,39 +325,14 @@ fn standing(unproved: Option<&str>, records: u64, evidence: &[Table], exceptions
     }
 }
 
-/// Counts records and sums them up to a checksum.
-#[derive(Clone, Default)]
-struct Tally {
-    count: u64,
-    first: Option<u64>,
-    last: Option<u64>,
-    hasher: Sha256,
-}
-
-impl Tally {
-    fn take(&mut self, record: &Record, leaf: Digest) {
-        self.count = self.count.saturating_add(1);
-        self.first = self.first.or(Some(record.seq.get()));
-        self.last = Some(record.seq.get());
-        self.hasher.update(leaf.as_bytes());
-    }
-
-    fn table(self, shows: &str, query: &Query) -> Table {
-        Table { shows: shows.to_owned(), query: query.to_string(), sum: self.sum() }
-    }
-
-    fn sum(self) -> Sum {
-        Sum {
-            count: self.count,
-            first: self.first,
-            last: self.last,
-            checksum: hex::encode(self.hasher.finalize()),
-        }
+impl Table {
+    fn of(shows: &str, query: &Query, tally: Tally) -> Self {
+        Self { shows: shows.to_owned(), query: query.to_string(), sum: tally.sum() }
     }
 }
 
 impl Row {
-    fn of(record: &Record, leaf: Digest) -> Self {
+    pub(crate) fn of(record: &Record, leaf: Digest) -> Self {
         let reference = record.session.as_ref().or(record.grant.as_ref()).or(record.correlation.as_ref());
         Self {
             seq: record.seq.get(),

@@ -10,7 +10,7 @@ use sallyport_audit::journal::Files;
 use sallyport_audit::journal::scan::scan;
 use sallyport_audit::verify::{Trust, Verdict, directory};
 use sallyport_audit::{Digest, Record, Seq};
-use sallyport_compliance::{Builtin, Framework, Period, Report, Reporter, Standing, html};
+use sallyport_compliance::{Builtin, Cryptography, Framework, Period, Report, Reporter, Standing, html};
 
 use crate::Failure;
 use crate::output::{count, ledger, plain};
@@ -141,9 +141,37 @@ fn print(out: &mut impl Write, report: &Report) -> io::Result<()> {
             writeln!(out, "\nTo explain: {} ({times}, the first is {})", listing.table.shows, first.seq)?;
         }
     }
+    print_cryptography(out, &report.cryptography)?;
     writeln!(out, "\nThis report does not prove:")?;
     for item in &report.not_proved {
         writeln!(out, "  - {item}")?;
+    }
+    Ok(())
+}
+
+fn print_cryptography(out: &mut impl Write, crypto: &Cryptography) -> io::Result<()> {
+    writeln!(out, "\nSessions: {}", crypto.sessions.sentence)?;
+    writeln!(out, "Tunnels:  {}", crypto.tunnels.sentence)?;
+    let keys = &crypto.inventory.keys;
+    writeln!(
+        out,
+        "Keys:     {}; {} in the period",
+        count(keys.len() as u64, "key", "keys"),
+        count(crypto.changes.rotations, "rotation", "rotations")
+    )?;
+    for key in keys {
+        let due = key.due.as_deref().unwrap_or("no date");
+        writeln!(
+            out,
+            "  {:<22} {:<14} {}; extractable: {}; made {}; due {}; {}",
+            plain(&key.role),
+            plain(&key.algorithm),
+            plain(&key.home),
+            plain(&key.extractable),
+            plain(key.created.as_deref().unwrap_or("not known")),
+            plain(due),
+            key.state.as_str(),
+        )?;
     }
     Ok(())
 }
