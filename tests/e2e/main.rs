@@ -26,6 +26,7 @@ mod world;
 
 mod approval;
 mod configuration;
+mod cryptography;
 mod devices;
 mod erasure;
 mod evasion;
@@ -40,8 +41,10 @@ mod outage;
 mod outsiders;
 mod policies;
 mod publishing;
+mod reloading;
 mod retention;
 mod revocation;
+mod root_rotation;
 mod rotation;
 mod secrecy;
 mod siem;

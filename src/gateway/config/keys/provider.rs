@@ -84,6 +84,12 @@ pub(super) const PROVIDER: &[Key] = &[
         "The same for the key that signs tokens (`token-signing`), in days (0 to 3650; 0: never due).",
     ),
     key(
+        "keys.root_max_age_days",
+        Some("2922"),
+        "1826",
+        "The same for the private root (`certificate-authority`), whose certificate is for ten years, in days (0 to 3650; 0: never due).",
+    ),
+    key(
         "keys.identity_overlap_days",
         Some("180"),
         "90",

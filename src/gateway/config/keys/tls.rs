@@ -29,6 +29,12 @@ pub(super) const TLS: &[Key] = &[
         "`preferred`: X25519MLKEM768 with whoever knows it. `required`: with nothing else; who doesn't know it is refused, and that is recorded.",
     ),
     key(
+        "tls.certificate_algorithm",
+        Some("\"ecdsa-p256\""),
+        "\"ml-dsa-65\"",
+        "Which keys server certificates have: `ecdsa-p256`; `ml-dsa-65`: clients that know ML-DSA are shown a second certificate with such a key (`tls-pq`), issued by the private root, all others the first. Run `sallyportd init` once to make the key.",
+    ),
+    key(
         "tls.leaf_days",
         Some("90"),
         "7",
