@@ -26,8 +26,8 @@ mod world;
 
 mod approval;
 mod configuration;
-mod cryptography;
 mod console;
+mod cryptography;
 mod devices;
 mod erasure;
 mod evasion;
