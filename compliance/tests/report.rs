@@ -381,7 +381,7 @@ fn a_session_counts_as_hybrid_only_if_its_record_says_so_of_both_sides() {
     let sessions = soc2(&journal).cryptography.sessions;
     assert_eq!(sessions.sentence, "2 of 7 sessions hybrid post-quantum; 3 not; 2 whose records do not say");
     assert_eq!((sessions.others.len(), sessions.more), (5, 0));
-    assert_eq!((sessions.ways[0].tls.as_str(), sessions.ways[0].count), ("TLS 1.3, X25519MLKEM768", 2));
+    assert_eq!((sessions.ways[0].tls.as_str(), sessions.ways[0].count), ("TLS 1.3, X25519MLKEM768", 3));
     // A ledger that does not verify counts nothing.
     let framework = Builtin::Soc2.load().unwrap();
     let mut records = records(&journal);

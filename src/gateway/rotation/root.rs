@@ -181,7 +181,7 @@ impl Rotation {
         let Some(clients) = self.shown.as_ref().and_then(|shown| shown.clients.clone()) else {
             return Ok(());
         };
-        blocking(move || clients.reload_roots().map_err(GatewayError::Tls)).await
+        blocking(move || clients.read_roots_again().map(|believe| believe()).map_err(GatewayError::Tls)).await
     }
 
     fn bundle_file(&self) -> String {

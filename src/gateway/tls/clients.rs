@@ -81,20 +81,23 @@ impl ClientAuthority {
         Arc::clone(&self.roots.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the authorities again: from the next handshake on, theirs are the certificates that count. Blocks.
+    /// Reads the authorities again, and gives what makes theirs the certificates that count from the next handshake on.
+    /// Nothing has changed until it is called. Blocks.
     ///
     /// # Errors
     ///
-    /// If the file is of no use: then those read before stay.
-    pub(in crate::gateway) fn reload_roots(&self) -> Result<(), TlsError> {
+    /// If the file is of no use.
+    pub(in crate::gateway) fn read_roots_again(&self) -> Result<impl FnOnce() + '_, TlsError> {
         let fresh = read_roots(&self.roots_file)?;
         let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let lists = self.crl_file.as_deref().map(|file| parse_lists(file, &read)).transpose()?;
         let inner = verifier(&fresh, self.required, lists)
             .map_err(|why| TlsError::Clients { path: self.roots_file.clone(), why })?;
-        *self.roots.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-        *self.checked.inner.write().unwrap_or_else(PoisonError::into_inner) = inner;
-        Ok(())
+        Ok(move || {
+            let _still_those_lists = read;
+            *self.roots.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+            *self.checked.inner.write().unwrap_or_else(PoisonError::into_inner) = inner;
+        })
     }
 
     /// Reads the lists again if their file has changed, and tells which of the certificates that were shown are not good any

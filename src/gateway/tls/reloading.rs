@@ -27,10 +27,11 @@ pub(in crate::gateway) async fn reload_when_told(
             let (settings, certificates, clients) =
                 (settings.clone(), Arc::clone(&certificates), clients.clone());
             tokio::task::spawn_blocking(move || {
-                if let Some(clients) = clients {
-                    clients.reload_roots()?;
-                }
+                let believe = clients.as_ref().map(|clients| clients.read_roots_again()).transpose()?;
                 certificates.reload(&settings)?;
+                if let Some(believe) = believe {
+                    believe();
+                }
                 shown(&settings)
             })
         };
