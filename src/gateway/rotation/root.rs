@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use sallyport_audit::{Draft, Kind, Outcome};
 use sallyport_hsm::authority::{self, RootOptions, Validity};
-use sallyport_hsm::{KeyError, Keys, PublicKey, Role, RootBundle};
+use sallyport_hsm::{KeyError, KeyHandle, Keys, PublicKey, Role, RootBundle};
 use tracing::{info, warn};
 
 use super::{By, Rotation, blocking, let_go, retired, rotated};
@@ -72,11 +72,7 @@ impl Rotation {
             let config = self.config.clone();
             blocking(move || {
                 let bundle = bundle(&config)?;
-                let waiting = match keys.waiting(AUTHORITY) {
-                    Ok(waiting) => waiting,
-                    Err(KeyError::NoSuccessor { .. }) => return Err(order("no next root is announced")),
-                    Err(error) => return Err(error.into()),
-                };
+                let waiting = waiting(&keys)?.ok_or_else(|| order("no next root is announced"))?;
                 let next = |key: &PublicKey| bundle.iter().find(|(root, _)| root.public_key() == key);
                 let Some((_, next)) = next(waiting.public()) else {
                     return Err(order("the next root is not in the bundle"));
@@ -128,15 +124,11 @@ impl Rotation {
         let others: Vec<PublicKey> = bundle.others().map(|root| root.public_key().clone()).collect();
         let keys = self.keys.clone();
         blocking(move || {
-            let waits = match keys.waiting(AUTHORITY) {
-                Ok(waiting) => Some(waiting.public().clone()),
-                Err(KeyError::NoSuccessor { .. }) => None,
-                Err(error) => return Err(error.into()),
-            };
-            match others.iter().all(|other| Some(other) == waits.as_ref()) {
-                true => Ok(()),
-                false => Err(order("the root before is still in the bundle: root-retire comes first")),
+            let waits = waiting(&keys)?.map(|waiting| waiting.public().clone());
+            if others.iter().any(|other| Some(other) != waits.as_ref()) {
+                return Err(order("the root before is still in the bundle: root-retire comes first"));
             }
+            Ok(())
         })
         .await
     }
@@ -214,6 +206,14 @@ pub(in crate::gateway) fn finish_root(config: &Config, keys: &Keys) -> Result<Ve
     let mut drafts = vec![rotated(old.as_ref(), &new).detail("finished", "at start")];
     drafts.extend(old.as_ref().map(retired));
     Ok(drafts)
+}
+
+/// The key of the next root, if one is made.
+fn waiting(keys: &Keys) -> Result<Option<KeyHandle>, KeyError> {
+    match keys.successor(AUTHORITY)? {
+        Some(_) => keys.waiting(AUTHORITY).map(Some),
+        None => Ok(None),
+    }
 }
 
 fn order(why: &'static str) -> SetupError {
