@@ -1,11 +1,11 @@
-//! Records counted, with enough beside the count to tell whether another run found the same.
+//! Counts records, and sums them up so that another run can be compared.
 
 use sallyport_audit::{Digest, Record};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// Some records, counted; enough to tell whether another run found the same.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sum {
     /// How many.
     pub count: u64,

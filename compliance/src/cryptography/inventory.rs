@@ -142,7 +142,10 @@ impl Gathering {
             Kind::KeyDue => {}
             _ => return,
         }
-        self.known.take(record, leaf);
+        // That a key is due changes nothing about it, and is no part of what the time before left behind.
+        if record.kind != Kind::KeyDue {
+            self.known.take(record, leaf);
+        }
         if inside && record.kind != Kind::KeyLoaded {
             self.changed.take(record, leaf);
             self.rotations = self.rotations.saturating_add(u64::from(record.kind == Kind::KeyRotated));
@@ -195,7 +198,7 @@ impl Gathering {
         keys.truncate(ROWS);
         let inventory = Inventory {
             query: format!(
-                "kind is key.created or key.loaded or key.rotated or key.retired or key.due; time is before {}",
+                "kind is key.created or key.loaded or key.rotated or key.retired; time is before {}",
                 period.to
             ),
             sum: self.known.sum(),

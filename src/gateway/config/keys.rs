@@ -48,6 +48,7 @@ pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         provider::PROVIDER,
         ledger::LEDGER,
         ledger::RETENTION,
+        ledger::REPORTS,
         people::ACCESS,
         people::IDENTITY,
         traffic::TUNNELS,

@@ -173,6 +173,28 @@ pub(super) const RETENTION: &[Key] = &[
     key("retention.s3_lock_days", Some("2192"), "3653", "For how long it locks, in days (1 to 36525)."),
 ];
 
+/// Section `[reports]`.
+pub(super) const REPORTS: &[Key] = &[
+    key(
+        "reports.directory",
+        Some("\"reports\""),
+        "\"/srv/reports\"",
+        "Where evidence packs are kept that the gateway makes. Relative to the state directory.",
+    ),
+    key(
+        "reports.monthly",
+        Some("\"\""),
+        "\"soc2,iso27001\"",
+        "Frameworks (`soc2`, `iso27001`, `hipaa`, `pci`, `nist`, divided by commas) of which an evidence pack is made when a month is over; none if it is empty.",
+    ),
+    key(
+        "reports.timezone",
+        Some("\"UTC\""),
+        "\"Europe/Berlin\"",
+        "The time zone in which those months begin.",
+    ),
+];
+
 /// Settings of one entry of `[[witnesses]]`.
 pub const WITNESS_KEYS: &[Key] = &[
     key(

@@ -23,6 +23,12 @@ pub(super) const ACCESS: &[Key] = &[
         "24",
         "How long a token that the gateway issues is valid by default, in hours (1 to 8760).",
     ),
+    key(
+        "access.canary_secs",
+        Some("86400"),
+        "3600",
+        "Every so often the gateway tries what must be refused (self-approval, an expired grant, a revoked token, an altered record) and records the answer as `canary.tried`, in seconds (0 to 2592000; 0 is never, which a report shows as not evaluated).",
+    ),
 ];
 
 /// Section `[identity]`.
