@@ -18,6 +18,7 @@
 mod basis;
 mod chart;
 mod coverage;
+mod cryptography;
 mod csv_file;
 pub mod dossier;
 mod framework;
@@ -36,6 +37,7 @@ mod tally;
 
 pub use basis::{Basis, BasisError};
 pub use coverage::{Cause, Gap, Silence};
+pub use cryptography::{Change, Changes, Cryptography, Inventory, Key, KeyState, Protection, Way};
 pub use framework::{Builtin, Control, Framework, FrameworkError, Limit, Method, Rule, Shown};
 pub use html::html;
 pub use period::{Period, PeriodError};
