@@ -34,28 +34,28 @@ const FRACTION: usize = 11;
 /// Reads a record; `None` says nothing about it.
 pub(super) fn read<'a>(text: &'a str, seconds: &mut Seconds) -> Option<RecordView<'a>> {
     // In canonical form a control character is written as an escape, and nothing stands between the parts.
-    let plain = |all: bool, byte: &u8| all & (*byte >= b' ') & (*byte != b'\\');
+    let plain = |all: bool, byte: &u8| all & matches!(byte, b' '..=b'[' | b']'..=u8::MAX);
     if !text.as_bytes().iter().fold(true, plain) {
         return None;
     }
     let mut rest = Rest { text, at: 0 };
     rest.eat("{")?;
-    let action = rest.text("\"action\":\"")?;
-    let correlation = rest.text("\"correlation\":\"")?;
+    let action = rest.maybe("\"action\":\"").ok()?;
+    let correlation = rest.maybe("\"correlation\":\"").ok()?;
     let details = rest.part("\"details\":", Rest::details)?;
-    let grant = rest.text("\"grant\":\"")?;
-    let kind = Kind::parse(rest.text("\"kind\":\"")??)?;
-    let node = rest.text("\"node\":\"")??;
-    let object = rest.text("\"object\":\"")?;
+    let grant = rest.maybe("\"grant\":\"").ok()?;
+    let kind = Kind::parse(rest.text("\"kind\":\"")?)?;
+    let node = rest.text("\"node\":\"")?;
+    let object = rest.maybe("\"object\":\"").ok()?;
     let personal = rest.part("\"personal\":", Rest::commitments)?;
-    let policy = rest.text("\"policy\":\"")?;
-    let prev = Digest::parse(rest.text("\"prev\":\"")??)?;
-    let result = Outcome::parse(rest.text("\"result\":\"")??)?;
+    let policy = rest.maybe("\"policy\":\"").ok()?;
+    let prev = Digest::parse(rest.text("\"prev\":\"")?)?;
+    let result = Outcome::parse(rest.text("\"result\":\"")?)?;
     rest.eat("\"seq\":")?;
     let seq = Seq::new(u64::try_from(rest.integer()?).ok()?);
     rest.eat(",")?;
-    let session = rest.text("\"session\":\"")?;
-    let time = seconds.time(rest.text("\"time\":\"")??)?;
+    let session = rest.maybe("\"session\":\"").ok()?;
+    let time = seconds.time(rest.text("\"time\":\"")?)?;
     rest.eat("\"v\":1}")?;
     let text_of = |text: Option<&'a str>| text.map(Cow::Borrowed);
     (rest.at == text.len()).then(|| RecordView {
@@ -76,6 +76,9 @@ pub(super) fn read<'a>(text: &'a str, seconds: &mut Seconds) -> Option<RecordVie
         details,
     })
 }
+
+/// The other reader has to decide.
+struct Unusual;
 
 /// What is still to be read. Each step is `None` where the text is not as it takes it to be.
 struct Rest<'a> {
@@ -110,14 +113,20 @@ impl<'a> Rest<'a> {
         Some(text)
     }
 
-    /// A text with its key, and the comma behind it, if the key comes next.
-    fn text(&mut self, key: &str) -> Option<Option<&'a str>> {
-        if !self.has(key) {
-            return Some(None);
-        }
+    /// A text with its key, which comes next, and the comma behind it.
+    fn text(&mut self, key: &str) -> Option<&'a str> {
+        self.eat(key)?;
         let text = self.quoted()?;
         self.eat(",")?;
-        Some(Some(text))
+        Some(text)
+    }
+
+    /// The same, if the key comes next.
+    fn maybe(&mut self, key: &str) -> Result<Option<&'a str>, Unusual> {
+        if !self.left().starts_with(key.as_bytes()) {
+            return Ok(None);
+        }
+        self.text(key).map(Some).ok_or(Unusual)
     }
 
     /// Where an object with its key stands, if the key comes next; empty if not.
