@@ -109,8 +109,8 @@ mod tests {
     #[test]
     fn a_group_waits_no_longer_than_the_one_before_took_and_never_long() {
         let mut gathering = answered_ten();
-        gathering.since = Instant::now() - LONGEST;
-        gathering.took = Duration::from_secs(60);
+        gathering.since = Instant::now().checked_sub(LONGEST).unwrap();
+        gathering.took = Duration::from_mins(1);
         assert_eq!(gathering.left(), None);
         (gathering.took, gathering.since) = (Duration::ZERO, Instant::now() + LONGEST);
         assert_eq!(gathering.left(), Some((10, EACH * 10)));
@@ -133,7 +133,7 @@ mod tests {
         gathering.ordered();
         gathering.ordered = Instant::now() + LONGEST;
         assert_eq!(gathering.left(), Some((usize::MAX, LONGEST)));
-        gathering.ordered = Instant::now() - LONGEST;
+        gathering.ordered = Instant::now().checked_sub(LONGEST).unwrap();
         assert_eq!(gathering.left(), None);
     }
 }
