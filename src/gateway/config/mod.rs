@@ -126,7 +126,7 @@ impl Config {
         let domain = domain.unwrap_or_else(|| "localhost".to_owned());
         let ways = notify::read_ways(&mut table, state_directory, &domain, &mut problems);
         let blocks = Blocks { sinks, witnesses, certificates, issuers, ways };
-        let mut reader = Reader::new(table, KEYS, "", &mut problems);
+        let mut reader = Reader::new(table, &KEYS, "", &mut problems);
         let config = read(&mut reader, state_directory, blocks);
         let problems = problems.into_vec();
         match config {
