@@ -12,7 +12,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sallyport::gateway::config::{CERTIFICATE_KEYS, Config, ISSUER_KEYS, SINK_KEYS, WITNESS_KEYS};
+use sallyport::gateway::config::{
+    CERTIFICATE_KEYS, Config, ISSUER_KEYS, SINK_KEYS, TUNNEL_KEYS, WITNESS_KEYS,
+};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -412,7 +414,9 @@ fn every_test_that_is_cited_exists() {
 #[test]
 fn every_setting_of_each_kind_of_block_is_listed_with_its_default() {
     let page = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
-    for key in CERTIFICATE_KEYS.iter().chain(SINK_KEYS).chain(WITNESS_KEYS).chain(ISSUER_KEYS) {
+    for key in
+        CERTIFICATE_KEYS.iter().chain(SINK_KEYS).chain(TUNNEL_KEYS).chain(WITNESS_KEYS).chain(ISSUER_KEYS)
+    {
         let row = format!("| `{}` | `{}` | {} |", key.path, key.default.unwrap_or("–"), key.about);
         assert!(page.lines().any(|line| line == row), "docs/configuration.md lacks the row: {row}");
     }

@@ -12,6 +12,7 @@ mod reader;
 mod reports;
 mod settings;
 mod tls;
+mod tunnel_rules;
 mod url;
 mod witnesses;
 
@@ -22,7 +23,9 @@ use toml::Table;
 
 pub use archive::{ArchivePlace, Lock, LockMode, S3Place};
 pub use identity::{ControllerSettings, Identity, IssuerSettings, KeySource, SignInSettings};
-pub use keys::{CERTIFICATE_KEYS, ISSUER_KEYS, KEYS, Key, SINK_KEYS, WITNESS_KEYS, commented_file};
+pub use keys::{
+    CERTIFICATE_KEYS, ISSUER_KEYS, KEYS, Key, SINK_KEYS, TUNNEL_KEYS, WITNESS_KEYS, commented_file,
+};
 pub use layers::environment;
 pub use reader::{Problem, Problems};
 pub use reports::Reports;
@@ -31,6 +34,7 @@ pub use settings::{
     Tunnels,
 };
 pub use tls::{Clients, NamedCertificate, Tls};
+pub use tunnel_rules::TunnelBlock;
 pub use url::ServerUrl;
 pub use witnesses::{WitnessPolicy, WitnessSettings, Witnesses};
 
@@ -113,11 +117,12 @@ impl Config {
         let sinks = read_sinks(table.remove("sinks"), state_directory, &mut problems);
         let witnesses = witnesses::read_witnesses(table.remove("witnesses"), state_directory, &mut problems);
         let certificates = tls::read_certificates(&mut table, state_directory, &mut problems);
+        let tunnels = tunnel_rules::read_tunnel_blocks(table.remove("tunnel"), &mut problems);
         let issuers = table.get_mut("identity").and_then(toml::Value::as_table_mut);
         let issuers = issuers.and_then(|identity| identity.remove("issuer"));
         let issuers = identity::read_issuers(issuers, state_directory, &mut problems);
         let mut reader = Reader::new(table, &KEYS, "", &mut problems);
-        let config = read(&mut reader, state_directory, sinks, witnesses, certificates, issuers);
+        let config = read(&mut reader, state_directory, sinks, witnesses, certificates, issuers, tunnels);
         let problems = problems.into_vec();
         match config {
             Some(config) if problems.is_empty() => Ok(config),

@@ -25,6 +25,7 @@ use super::settings::{
     Tunnels,
 };
 use super::tls::{NamedCertificate, read_tls};
+use super::tunnel_rules::{RECORDING, TunnelBlock};
 use super::witnesses::{WitnessSettings, read_witnessing};
 use crate::access::PolicyChange;
 use crate::tunnel::Suite;
@@ -44,6 +45,7 @@ pub(super) fn read(
     witnesses: Vec<WitnessSettings>,
     certificates: Vec<NamedCertificate>,
     issuers: Vec<IssuerSettings>,
+    blocks: Vec<TunnelBlock>,
 ) -> Option<Config> {
     let seconds = |value: Option<u64>| value.map(Duration::from_secs);
     let count = |value: Option<u64>| value.and_then(|value| usize::try_from(value).ok());
@@ -55,6 +57,7 @@ pub(super) fn read(
     });
     let listen = reader.parse("gateway.listen", |text: String| parse_listen(&text));
     let health_listen = reader.parse("gateway.health_listen", |text: String| parse_listen(&text));
+    let metrics_listen = reader.parse("gateway.metrics_listen", |text: String| parse_listen(&text));
     let drain = seconds(reader.number("gateway.drain_secs", 0, 3600));
     let failure = reader.word("gateway.when_ledger_or_hsm_fails", &[("refuse", ())]);
     let tls = read_tls(reader, state, certificates);
@@ -86,10 +89,15 @@ pub(super) fn read(
     let heartbeat = seconds(reader.number("tunnels.heartbeat_secs", 1, 300));
     let heartbeat_timeout = seconds(reader.number("tunnels.heartbeat_timeout_secs", 1, 300));
     let reconnect_grace = seconds(reader.number("tunnels.reconnect_grace_secs", 0, 3600));
+    let visitors_wait = seconds(reader.number("tunnels.queue_secs", 0, 300));
     let tcp_address = reader.parse("tunnels.tcp_address", |text: String| {
         text.parse::<IpAddr>().map_err(|_| format!("`{text}` is not an IP address"))
     });
     let suites = reader.word("tunnels.suites", SUITES);
+    let recording = reader.word("tunnels.audit", RECORDING);
+    if let Some(domain) = &domain {
+        refuse_domains_of_ours(reader, domain, &blocks);
+    }
     let tcp_ports = reader.parse("tunnels.tcp_ports", |text: String| parse_ports(&text));
     let connections = count(reader.number("limits.connections", 1, 1_000_000));
     let per_address = count(reader.number("limits.connections_per_address", 1, 1_000_000));
@@ -121,6 +129,7 @@ pub(super) fn read(
             listen: listen?,
             drain: drain?,
             health_listen,
+            metrics_listen,
         },
         tls: tls?,
         keys: Keys {
@@ -157,8 +166,11 @@ pub(super) fn read(
             heartbeat_timeout: heartbeat_timeout?,
             suites: suites?,
             reconnect_grace: reconnect_grace?,
+            queue: visitors_wait?,
             tcp_address: tcp_address?,
             tcp_ports: tcp_ports?,
+            recording: recording?,
+            blocks,
         },
         limits: Limits {
             connections: connections?,
@@ -187,6 +199,20 @@ const SUITES: &[(&str, &[Suite])] = &[
     ("aes256gcm", &[Suite::XWingEd25519MlDsa65Aes256Gcm]),
     ("chacha20poly1305", &[Suite::XWingEd25519MlDsa65ChaCha20Poly1305]),
 ];
+
+/// A name below the gateway's domain is a tunnel's by itself.
+fn refuse_domains_of_ours(reader: &mut Reader<'_>, ours: &str, blocks: &[TunnelBlock]) {
+    for domain in blocks.iter().flat_map(|block| &block.rules.domains) {
+        if domain.strip_suffix(ours).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')) {
+            reader.fault(
+                "tunnel",
+                format!(
+                    "`{domain}` is below the gateway's own domain, where names are tunnels by themselves"
+                ),
+            );
+        }
+    }
+}
 
 fn read_access(reader: &mut Reader<'_>, state: &Path) -> Option<Access> {
     let policy_directory = path(reader, "access.policy_directory", state);
