@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
 use super::{
-    certificates, connect, device, glass, grants, key_desk, ledger, locks, log, login, publish, reports,
-    requests, retention, reviews, search, sessions, shares, subjects, tokens, tunnels, version,
+    certificates, connect, device, doctor, glass, grants, key_desk, ledger, locks, log, login, publish,
+    reports, requests, retention, reviews, search, sessions, shares, subjects, tokens, tunnels, version,
 };
 
 /// Publish services through a Sallyport gateway, reach them, ask for leave and give it
@@ -24,6 +24,7 @@ enum Command {
     #[command(subcommand)]
     Publish(publish::Publish),
     Connect(connect::Connect),
+    Doctor(doctor::Doctor),
     Request(requests::Ask),
     #[command(subcommand)]
     Requests(requests::Requests),
@@ -107,6 +108,7 @@ impl Client {
         match &self.command {
             Command::Publish(command) => publish::run(connection, command).await?,
             Command::Connect(command) => connect::run(connection, command).await?,
+            Command::Doctor(command) => doctor::run(connection, command).await?,
             Command::Request(command) => requests::ask(connection, command).await?,
             Command::Requests(command) => requests::run(connection, command).await?,
             Command::BreakGlass(command) => glass::break_it(connection, command).await?,

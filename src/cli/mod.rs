@@ -13,6 +13,7 @@ mod connect;
 mod demo_app;
 mod device;
 mod device_file;
+mod doctor;
 mod failure;
 mod glass;
 mod grants;

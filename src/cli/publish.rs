@@ -16,7 +16,7 @@ use super::out::say;
 use super::profile::{Connection, Profile};
 use crate::tunnel::client::{
     Backoff, DialError, Event, GatewayAddress, KnownGateways, Publication, PublishError, Publisher,
-    PublisherOptions, Target, TlsRoots,
+    PublisherOptions, Target, TlsRoots, Transport,
 };
 use crate::tunnel::{Offer, RefusalCode, RootKey, Secret, TunnelKind, TunnelName};
 
@@ -28,8 +28,11 @@ const EVENTS: usize = 256;
 pub(super) enum Publish {
     /// A web app: requests are routed by host name
     Http {
-        /// Where the app listens: PORT or HOST:PORT
+        /// Where the app listens: PORT, HOST:PORT, or http://, https://, h2c:// or h2:// before one of these
         target: String,
+        /// Root certificates (PEM) that the app's own certificate must lead to; those of the system if not given
+        #[arg(long, value_name = "FILE")]
+        app_ca_file: Option<PathBuf>,
         #[command(flatten)]
         how: How,
     },
@@ -59,6 +62,20 @@ pub(super) struct How {
     /// Prove yourself by this device's keys instead of a token
     #[arg(long, env = "SALLYPORT_DEVICE_FILE", value_name = "FILE")]
     pub device_file: Option<PathBuf>,
+    /// Another gateway that serves while the first is away; may be given several times, the best first
+    #[arg(
+        long = "backup-gateway",
+        env = "SALLYPORT_BACKUP_GATEWAYS",
+        value_delimiter = ',',
+        value_name = "URL"
+    )]
+    pub backup_gateways: Vec<String>,
+    /// What carries the tunnel: `auto` is straight on TLS where the gateway's end of it takes that, else a WebSocket
+    #[arg(long, default_value = "auto", env = "SALLYPORT_TRANSPORT", value_parser = ["auto", "websocket"])]
+    pub transport: String,
+    /// Seconds after which the first gateway is looked for while another serves
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub look_back_secs: u64,
     /// Give up after so many failures in a row; 0 never gives up
     #[arg(long, default_value_t = 10)]
     pub give_up_after: u32,
@@ -70,8 +87,14 @@ pub(super) struct How {
 /// Runs it.
 pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<(), Failure> {
     let profile = connection.profile()?;
+    let mut app_roots = TlsRoots::System;
     let (how, kind, target) = match command {
-        Publish::Http { target, how } => (how, TunnelKind::Http, parse_target(target)?),
+        Publish::Http { target, app_ca_file, how } => {
+            if let Some(file) = app_ca_file {
+                app_roots = TlsRoots::File(file.clone());
+            }
+            (how, TunnelKind::Http, parse_target(target)?)
+        }
         Publish::Tcp { target, port, how } => (how, TunnelKind::Tcp { port: *port }, parse_target(target)?),
         Publish::Demo { how } => {
             let address = demo_app::start().await.map_err(|error| {
@@ -87,7 +110,14 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
         Some(file) => Secret::Device(Arc::new(device_file::read(file)?)),
         None => profile.token_if_needed()?.map_or(Secret::Certificate, Secret::Token),
     };
+    let backups = how.backup_gateways.iter().map(|url| parse_gateway(url)).collect::<Result<Vec<_>, _>>()?;
     let publisher = publisher(&profile, secret, vec![publication], |options| {
+        options.app_roots = app_roots;
+        options.backups = backups;
+        if how.transport == "websocket" {
+            options.transport = Transport::WebSocket;
+        }
+        options.look_back = Duration::from_secs(how.look_back_secs);
         options.backoff = Backoff {
             give_up_after: (how.give_up_after > 0).then_some(how.give_up_after),
             longest: Duration::from_secs(5),
@@ -140,12 +170,13 @@ pub(super) fn gateway(profile: &Profile) -> Result<GatewayAddress, Failure> {
     let host = &profile.host;
     let authority =
         if host.contains(':') { format!("[{host}]:{}", profile.port) } else { profile.authority() };
-    GatewayAddress::parse(&authority).ok_or_else(|| {
-        Failure::new(
-            ExitCode::Usage,
-            format!("`{authority}` is not the address of a gateway"),
-            "write https://HOST:PORT",
-        )
+    parse_gateway(&authority)
+}
+
+fn parse_gateway(text: &str) -> Result<GatewayAddress, Failure> {
+    GatewayAddress::parse(text).ok_or_else(|| {
+        let message = format!("`{text}` is not the address of a gateway");
+        Failure::new(ExitCode::Usage, message, "write https://HOST:PORT")
     })
 }
 
@@ -174,7 +205,7 @@ fn parse_target(text: &str) -> Result<Target, Failure> {
         Failure::new(
             ExitCode::Usage,
             format!("`{text}` is not where a service listens"),
-            "write PORT or HOST:PORT",
+            "write PORT or HOST:PORT; for a web app also https://, h2c:// (gRPC) or h2:// before it",
         )
     })
 }
@@ -196,7 +227,8 @@ pub(super) fn dial_failure(error: &DialError) -> Failure {
     Failure::caused(code, error, error.hint())
 }
 
-fn publish_failure(error: &PublishError) -> Failure {
+/// A publisher's end as a failure of the command.
+pub(super) fn publish_failure(error: &PublishError) -> Failure {
     match error {
         PublishError::Refused(dial) => dial_failure(dial),
         PublishError::Dismissed(_) => Failure::caused(ExitCode::Refused, error, error.hint()),
@@ -220,8 +252,9 @@ async fn print(mut inbox: mpsc::Receiver<Event>, json: bool, verbose: bool) {
 fn line(event: &Event, verbose: bool) -> Option<String> {
     Some(match event {
         Event::Connecting { gateway } => format!("connecting to {gateway}"),
-        Event::Connected { identity, fingerprint, trust, suite, mode, .. } => {
-            format!("connected: {identity} ({fingerprint}, {}), {}, {mode:?}", trust.word(), suite.name())
+        Event::Connected { identity, fingerprint, trust, suite, mode, transport, .. } => {
+            let (trust, suite) = (trust.word(), suite.name());
+            format!("connected: {identity} ({fingerprint}, {trust}), {suite}, {mode:?}, over {transport}")
         }
         Event::Registered { name, url, .. } => format!("published: {name} at {url}"),
         Event::Failed { reason, hint } => format!("failed: {reason}\n  hint: {hint}"),

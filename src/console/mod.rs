@@ -14,6 +14,7 @@ mod grants;
 mod health;
 mod keys;
 mod ledger;
+mod metrics;
 mod policy;
 mod rates;
 mod records;
@@ -44,7 +45,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, Tenant};
-use crate::edge::{Attempts, Rates};
+use crate::edge::{Attempts, Metrics, Rates};
 use crate::session::{Broker, Readiness, Routes};
 use crate::tunnel::client::{ROOTS_PATH, SUCCESSION_PATH};
 
@@ -89,6 +90,8 @@ pub struct Parts {
     pub scrub: Scrub,
     /// Who else sees the ledger; `None` if nobody was configured.
     pub witnesses: Option<Watched>,
+    /// What the edge counts.
+    pub metrics: Metrics,
     /// SIEM sinks.
     pub sinks: Vec<watch::Receiver<SinkStatus>>,
     /// Failed authentications by address.
@@ -134,10 +137,21 @@ pub use web::STREAMS;
 
 type Shared = Arc<Parts>;
 
-/// The routes of the gateway's own host, and those among them that tell of its health alone.
-pub fn routers(parts: Parts) -> (Router, Router) {
+/// The console's routes.
+pub struct Routers {
+    /// On the gateway's own host.
+    pub console: Router,
+    /// Those that tell of its health alone.
+    pub probes: Router,
+    /// The metrics alone, for whoever asks.
+    pub metrics: Router,
+}
+
+/// The routes that work with `parts`.
+pub fn routers(parts: Parts) -> Routers {
     let shared = Arc::new(parts);
-    (api(Arc::clone(&shared)), probes().with_state(shared))
+    let metrics = Router::new().route("/metrics", get(metrics::for_scrapers)).with_state(Arc::clone(&shared));
+    Routers { console: api(Arc::clone(&shared)), probes: probes().with_state(shared), metrics }
 }
 
 fn probes() -> Router<Shared> {
@@ -149,6 +163,7 @@ fn probes() -> Router<Shared> {
 
 fn api(shared: Shared) -> Router {
     probes()
+        .route("/metrics", get(metrics::for_callers))
         .route("/api/v1/whoami", get(status::whoami))
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/requests", get(requests::list).post(requests::ask))

@@ -77,8 +77,12 @@ pub(super) async fn admit(
 ) -> Result<(Session, Arc<Route>), Stop> {
     let identity = authenticate(edge, connection, headers, name, correlation).await?;
     let route = match edge.routes.lookup(name, clock::monotonic()) {
-        Lookup::Live(route) => Some(route),
-        Lookup::Away => None,
+        Lookup::Live(route) if route.link.is_open() => Some(route),
+        Lookup::Live(_) | Lookup::Away => {
+            // Who may not come in does not wait at the door.
+            drop(decide(edge, &identity, (name, None), connection, correlation).await?);
+            edge.routes.returned(name, edge.bounds.queue).await
+        }
         Lookup::Unknown => {
             return Err(Stop::Refused(Refusal::new(
                 StatusCode::NOT_FOUND,

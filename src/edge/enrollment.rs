@@ -1,7 +1,6 @@
 //! Enrolling a device at `wss://…/connect`: inside the handshake, because TLS may end at an ingress that must neither read
 //! the join token nor put keys of its own in the place of the device's.
 
-use axum::extract::ws::WebSocket;
 use secrecy::ExposeSecret as _;
 use tracing::info;
 
@@ -9,14 +8,15 @@ use super::admission::note;
 use super::publication::Wish;
 use crate::access::{AccessError, AuthError, DeviceId, DeviceKeys, NotEnrolled};
 use crate::clock;
+use crate::tunnel::transport::MessageSocket;
 use crate::tunnel::{Enrolled, Proof, Refusal, RefusalCode, Registration};
 
 impl Wish<'_> {
     /// Answers a registration that wants its device enrolled; gives any other back.
-    pub(super) async fn enroll(
+    pub(super) async fn enroll<M: MessageSocket>(
         &self,
-        registration: Registration<WebSocket>,
-    ) -> Option<Registration<WebSocket>> {
+        registration: Registration<M>,
+    ) -> Option<Registration<M>> {
         let Proof::Join { token, keys } = registration.proof().clone() else { return Some(registration) };
         let device = DeviceId::from_bytes(keys.id());
         let keys = DeviceKeys { ed25519: keys.ed25519.into(), ml_dsa: keys.ml_dsa.as_slice().into() };

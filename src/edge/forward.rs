@@ -1,105 +1,179 @@
-//! What an app sees of a request: no credential of ours, no hop-by-hop header, forwarding headers that are ours.
+//! What an app sees of a request: no credential of ours, no hop-by-hop header, and of where it came from only what the gateway
+//! itself knows.
+//!
+//! Not trusted: whatever a visitor says of addresses, hosts and traces. It is removed, in every spelling that an app could
+//! take for the real one, and said anew.
+
+use std::net::IpAddr;
 
 use axum::body::Body;
-use axum::http::header::{CONNECTION, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
+use axum::http::header::{HOST, HeaderName, HeaderValue};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Request, Uri};
 
+use super::house_rules::TunnelRules;
 use super::route::Correlation;
 use super::{Connection, credential};
-use crate::tunnel::TunnelName;
+use crate::tunnel::strip_hop_by_hop;
 
-/// Makes the request that the app sees: no credential of ours, no hop-by-hop header, forwarding headers that are ours.
+/// Headers that say where a request came from, which only the gateway may say.
+const OURS: &[&str] = &[
+    "forwarded",
+    "traceparent",
+    "tracestate",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-url",
+    "x-real-ip",
+    "x-request-id",
+    "x-rewrite-url",
+    "true-client-ip",
+];
+
+/// Makes the request that the app sees. `host` is the name under which the visitor came.
 pub(super) fn prepare(
     request: &mut Request<Body>,
     connection: &Connection,
-    domain: &str,
-    name: &TunnelName,
+    host: &str,
+    rules: &TunnelRules,
     correlation: &Correlation,
 ) {
     // HTTP/2 names the port in the URI, HTTP/1.1 in the header; an app that builds links needs it.
     let in_header =
         request.headers().get(HOST).and_then(|value| value.to_str().ok()?.parse::<Authority>().ok());
     let port = request.uri().authority().cloned().or(in_header).and_then(|authority| authority.port_u16());
-    let host = port.map_or_else(|| format!("{name}.{domain}"), |port| format!("{name}.{domain}:{port}"));
+    let authority = port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let path = request.uri().path_and_query().cloned();
     *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
     let headers = request.headers_mut();
     credential::strip(headers);
-    remove_hop_headers(headers);
-    for spoofed in ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"] {
-        headers.remove(spoofed);
-    }
+    strip_hop_by_hop(headers);
+    strip_spoofed(headers);
     let mut set = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(HeaderName::from_static(name), value);
         }
     };
-    set("x-forwarded-for", &connection.peer.ip().to_string());
-    set("x-forwarded-host", &host);
+    let peer = connection.peer.ip().to_canonical();
+    set("forwarded", &forwarded(peer, &authority));
+    set("x-forwarded-for", &peer.to_string());
+    set("x-forwarded-host", &authority);
     set("x-forwarded-proto", "https");
+    set("x-forwarded-port", &port.unwrap_or(443).to_string());
+    set("x-real-ip", &peer.to_string());
     set("x-request-id", &correlation.0);
-    set("host", &host);
+    if let Some(parent) = trace_parent(correlation) {
+        set("traceparent", &parent);
+    }
+    set("host", &authority);
+    rules.request.apply(headers);
+    if let Some(host) = &rules.host {
+        headers.insert(HOST, host.clone());
+    }
 }
 
-/// RFC 9110 section 7.6.1: what speaks of one connection does not travel further.
-pub(super) fn remove_hop_headers(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
+/// Apps that make variables of headers (CGI, WSGI) take `X_Forwarded_For` for `X-Forwarded-For`; so does this.
+fn strip_spoofed(headers: &mut HeaderMap) {
+    let spoofed: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            let name = name.as_str().replace('_', "-");
+            OURS.contains(&name.as_str())
+                || name.starts_with("x-forwarded-")
+                || name.starts_with("sallyport-")
+        })
+        .cloned()
         .collect();
-    for name in named {
+    for name in spoofed {
         headers.remove(name);
     }
-    // `te: trailers` is how a gRPC client says that it understands trailers.
-    let trailers = headers.get(TE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    for name in [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
-        headers.remove(name);
+}
+
+/// RFC 7239. An IPv6 address stands in brackets and quotes, and a host with a port in quotes.
+fn forwarded(peer: IpAddr, authority: &str) -> String {
+    match peer {
+        IpAddr::V4(peer) => format!("for={peer};host=\"{authority}\";proto=https"),
+        IpAddr::V6(peer) => format!("for=\"[{peer}]\";host=\"{authority}\";proto=https"),
     }
-    for name in ["keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization"] {
-        headers.remove(name);
-    }
-    if trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
+}
+
+/// W3C Trace Context: a new trace, whose id is that of the correlation id, so that the app's traces, the log and the ledger
+/// speak of a request under the same number.
+fn trace_parent(correlation: &Correlation) -> Option<String> {
+    let trace = correlation.0.strip_prefix("cor-").filter(|id| id.len() == 32)?;
+    // The random half of the UUID, which is never all zeros: its first two bits are `10`.
+    let span = trace.get(16..)?;
+    Some(format!("00-{trace}-{span}-01"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn hop_by_hop_headers_and_those_that_connection_names_are_removed() {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONNECTION, HeaderValue::from_static("close, X-Secret-Hop"));
-        headers.insert("x-secret-hop", HeaderValue::from_static("1"));
-        headers.insert("keep-alive", HeaderValue::from_static("timeout=5"));
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-        headers.insert("x-kept", HeaderValue::from_static("1"));
-        remove_hop_headers(&mut headers);
-        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
-        left.sort_unstable();
-        assert_eq!(left, ["te", "x-kept"]);
+    fn prepared(request: axum::http::request::Builder, rules: &TunnelRules) -> Request<Body> {
+        let mut request = request.body(Body::empty()).unwrap();
+        let connection = Connection::new("203.0.113.7:1".parse().unwrap(), None, None, None, None);
+        let correlation = Correlation("cor-0198a1b2c3d47e5f8a6b7c8d9e0f1a2b".to_owned());
+        prepare(&mut request, &connection, "demo.localhost", rules, &correlation);
+        request
     }
 
     #[test]
-    fn forwarding_headers_from_outside_are_replaced() {
-        let mut request = Request::builder()
+    fn forwarding_headers_from_outside_are_replaced_however_they_are_spelled() {
+        let request = Request::builder()
             .uri("https://demo.localhost:8443/a?b=c")
             .header("x-forwarded-for", "10.0.0.1")
-            .header("forwarded", "for=10.0.0.1")
-            .body(Body::empty())
-            .unwrap();
-        let connection = Connection::new("203.0.113.7:1".parse().unwrap(), None, None, None, None);
-        let name = TunnelName::parse("demo").unwrap();
-        prepare(&mut request, &connection, "localhost", &name, &Correlation("cor-1".to_owned()));
-        assert_eq!(request.headers()["x-forwarded-for"], "203.0.113.7");
-        assert!(!request.headers().contains_key("forwarded"));
-        assert_eq!(request.headers()[HOST], "demo.localhost:8443");
-        assert_eq!(request.headers()["x-forwarded-host"], "demo.localhost:8443");
+            .header("X_Forwarded_For", "10.0.0.1")
+            .header("x-forwarded-user", "admin")
+            .header("x_real_ip", "10.0.0.1")
+            .header("x-original-url", "/admin")
+            .header("sallyport-subject", "user:admin")
+            .header("tracestate", "a=b")
+            .header("forwarded", "for=10.0.0.1");
+        let request = prepared(request, &TunnelRules::default());
+        let mut seen: Vec<_> = request
+            .headers()
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        seen.sort();
+        assert_eq!(
+            seen,
+            [
+                "forwarded: for=203.0.113.7;host=\"demo.localhost:8443\";proto=https",
+                "host: demo.localhost:8443",
+                "traceparent: 00-0198a1b2c3d47e5f8a6b7c8d9e0f1a2b-8a6b7c8d9e0f1a2b-01",
+                "x-forwarded-for: 203.0.113.7",
+                "x-forwarded-host: demo.localhost:8443",
+                "x-forwarded-port: 8443",
+                "x-forwarded-proto: https",
+                "x-real-ip: 203.0.113.7",
+                "x-request-id: cor-0198a1b2c3d47e5f8a6b7c8d9e0f1a2b",
+            ]
+        );
         assert_eq!(request.uri(), "/a?b=c");
+    }
+
+    #[test]
+    fn an_ipv6_address_is_quoted_as_rfc_7239_wants_it() {
+        let said = forwarded("2001:db8::1".parse().unwrap(), "demo.localhost");
+        assert_eq!(said, "for=\"[2001:db8::1]\";host=\"demo.localhost\";proto=https");
+    }
+
+    #[test]
+    fn the_rules_of_a_tunnel_have_the_last_word_on_its_headers() {
+        let mut rules =
+            TunnelRules { host: Some(HeaderValue::from_static("app.internal")), ..TunnelRules::default() };
+        rules.request.remove.push(HeaderName::from_static("cookie"));
+        rules.request.set.push((HeaderName::from_static("x-stage"), HeaderValue::from_static("live")));
+        let request = Request::builder()
+            .uri("https://demo.localhost/")
+            .header("cookie", "a=1")
+            .header("x-stage", "test");
+        let request = prepared(request, &rules);
+        assert!(!request.headers().contains_key("cookie"));
+        assert_eq!(request.headers()["x-stage"], "live");
+        assert_eq!(request.headers()[HOST], "app.internal");
+        assert_eq!(request.headers()["x-forwarded-host"], "demo.localhost");
     }
 }

@@ -6,26 +6,42 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{Method, Request, Response, StatusCode};
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
 
 use super::admission::{admit, answer_stop};
-use super::forward::{prepare, remove_hop_headers};
+use super::forward::prepare;
 use super::page::Refusal;
-use super::refusals::{cut_refusal, link_refusal};
+use super::refusals::{behind_refusal, cut_refusal, link_refusal, not_recorded_refusal};
 use super::request_record::RequestRecord;
 use super::route::Correlation;
-use super::{Connection, Edge, credential, upgrade};
+use super::{Connection, Edge, TunnelRules, credential, upgrade};
 use crate::clock;
-use crate::session::{Counted, Direction, Protocol, SessionBody};
-use crate::tunnel::{TunnelName, origin_fault};
+use crate::session::{Counted, Direction, Protocol, Recording, Session, SessionBody};
+use crate::tunnel::{TunnelName, origin_fault, strip_hop_by_hop};
+
+/// A strict tunnel's answer that is known to be no longer than this is recorded with its whole length.
+const SHORT_ANSWER: u64 = 64 * 1024;
+
+/// Where a visitor came to.
+#[derive(Clone, Copy)]
+pub(super) struct Visited<'a> {
+    /// The tunnel.
+    pub(super) name: &'a TunnelName,
+    /// The host under which it was visited, in lower case.
+    pub(super) host: &'a str,
+}
 
 /// Answers one request to a tunnel.
 pub(super) async fn carry(
     edge: &Edge,
     connection: &Arc<Connection>,
-    name: &TunnelName,
+    visited: Visited<'_>,
     mut request: Request<Body>,
     correlation: &Correlation,
 ) -> Response<Body> {
+    let Visited { name, host } = visited;
     let headers = request.headers().clone();
     if request.method() == Method::CONNECT {
         let detail = "CONNECT is for proxies, and this is none";
@@ -40,11 +56,18 @@ pub(super) async fn carry(
             return answer_stop(edge, stop, name, &headers, path, correlation);
         }
     };
-    if upgrade::is_wanted(&headers) {
-        return upgrade::carry(edge, session, &route, connection, request, correlation).await;
+    if !session.has_room_for_a_record()
+        && tokio::time::timeout(edge.bounds.request, session.room_for_a_record()).await.is_err()
+    {
+        return behind_refusal().respond(&headers, &correlation.0);
     }
-    let record = RequestRecord::begin(&session, name, &request, correlation);
-    prepare(&mut request, connection, &edge.domain, name, correlation);
+    let rules = edge.house_rules.of(name);
+    if upgrade::is_wanted(&headers) {
+        let on = upgrade::On { connection, visited, rules: &rules };
+        return upgrade::carry(edge, session, &route, on, request, correlation).await;
+    }
+    let record = RequestRecord::begin(&edge.metrics, &session, name, &request, correlation);
+    prepare(&mut request, connection, host, &rules, correlation);
     let progress = Progress::default();
     let request =
         request.map(|body| SessionBody::new(body, session.clone(), Direction::Up, progress.clone()));
@@ -52,37 +75,99 @@ pub(super) async fn carry(
     let answer = tokio::select! {
         biased;
         () = session.cut() => Err(cut_refusal()),
-        () = progress.still_for(edge.bounds.request) => Err(Refusal::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "publisher-timeout",
-            format!("the publisher of `{name}` did not begin an answer within {} s", edge.bounds.request.as_secs()),
-            "try again; if it stays so, its owner should look at the app behind it",
-        )),
+        () = progress.still_for(edge.bounds.request) => Err(late_refusal(edge, name)),
         answer = route.link.request(name, request) => answer.map_err(|error| link_refusal(name, &error)),
     };
-    match answer {
-        Err(refusal) => {
-            record.answered(refusal.status);
-            refusal.respond(&headers, &correlation.0)
-        }
-        Ok(response) => {
-            if let Some(fault) = origin_fault(&response) {
-                record.answered(StatusCode::BAD_GATEWAY);
-                return Refusal::new(
-                    StatusCode::BAD_GATEWAY,
-                    "app-unreachable",
-                    format!("the publisher of `{name}` is there, but the app behind it is not: {fault}"),
-                    "try again; if it stays so, its owner should start the app",
-                )
-                .respond(&headers, &correlation.0);
+    let answer = answer.and_then(|answer| match origin_fault(&answer) {
+        None => Ok(answer),
+        Some(fault) => Err(Refusal::new(
+            StatusCode::BAD_GATEWAY,
+            "app-unreachable",
+            format!("the publisher of `{name}` is there, but the app behind it is not: {fault}"),
+            "try again; if it stays so, its owner should start the app",
+        )),
+    });
+    let answer = match answer {
+        Ok(answer) => release(edge, &session, &rules, record, answer).await,
+        Err(refusal) if rules.recording == Recording::Strict => {
+            match record.answered(refusal.status).write_now(None).await {
+                Ok(()) => Err(refusal),
+                Err(_) => Err(not_recorded_refusal()),
             }
-            let (mut parts, body) = response.into_parts();
-            remove_hop_headers(&mut parts.headers);
-            credential::strip_answer(&mut parts.headers);
-            let record = record.answered(parts.status);
-            Response::from_parts(parts, Body::new(SessionBody::new(body, session, Direction::Down, record)))
         }
+        Err(refusal) => {
+            drop(record.answered(refusal.status));
+            Err(refusal)
+        }
+    };
+    answer.unwrap_or_else(|refusal| refusal.respond(&headers, &correlation.0))
+}
+
+/// Lets an app's answer go to the visitor: as it comes, and recorded behind it; or, where recording is strict, with its record
+/// durable first.
+async fn release(
+    edge: &Edge,
+    session: &Session,
+    rules: &TunnelRules,
+    record: RequestRecord,
+    answer: Response<Incoming>,
+) -> Result<Response<Body>, Refusal> {
+    let (mut parts, body) = answer.into_parts();
+    strip_hop_by_hop(&mut parts.headers);
+    credential::strip_answer(&mut parts.headers);
+    rules.answer.apply(&mut parts.headers);
+    let record = record.answered(parts.status);
+    if rules.recording == Recording::Buffered {
+        return Ok(Response::from_parts(parts, session_body(body, session, record)));
     }
+    let announced = body.size_hint().exact();
+    if announced.is_some_and(|length| length <= SHORT_ANSWER) {
+        let whole = tokio::select! {
+            biased;
+            () = session.cut() => return Err(cut_refusal()),
+            whole = tokio::time::timeout(edge.bounds.request, body.collect()) => whole,
+        };
+        let Ok(Ok(whole)) = whole else { return Err(broken_refusal(record).await) };
+        let length = announced.unwrap_or_default();
+        record.write_now(Some(length)).await.map_err(|_| not_recorded_refusal())?;
+        return Ok(Response::from_parts(parts, session_body(whole, session, ())));
+    }
+    record.write_now(None).await.map_err(|_| not_recorded_refusal())?;
+    Ok(Response::from_parts(parts, session_body(body, session, ())))
+}
+
+fn session_body<B, G: Counted>(body: B, session: &Session, guard: G) -> Body
+where
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    Body::new(SessionBody::new(body, session.clone(), Direction::Down, guard))
+}
+
+/// The app's answer broke off while it was read for the record: the visitor gets none of it.
+async fn broken_refusal(record: RequestRecord) -> Refusal {
+    let status = StatusCode::BAD_GATEWAY;
+    match record.answered(status).write_now(None).await {
+        Ok(()) => Refusal::new(
+            status,
+            "app-unreachable",
+            "the app behind the tunnel broke off in its answer",
+            "try again; if it stays so, its owner should look at the app",
+        ),
+        Err(_) => not_recorded_refusal(),
+    }
+}
+
+fn late_refusal(edge: &Edge, name: &TunnelName) -> Refusal {
+    Refusal::new(
+        StatusCode::GATEWAY_TIMEOUT,
+        "publisher-timeout",
+        format!(
+            "the publisher of `{name}` did not begin an answer within {} s",
+            edge.bounds.request.as_secs()
+        ),
+        "try again; if it stays so, its owner should look at the app behind it",
+    )
 }
 
 /// When the last byte of a request went up: the time for an answer runs from there, so that a long upload is no timeout.

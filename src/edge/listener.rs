@@ -17,7 +17,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::seats::Seat;
-use super::{Connection, Edge, protection, route, tls_refusals};
+use super::{Connection, Edge, protection, publisher, route, tls_refusals};
+use crate::tunnel::ALPN;
 
 /// RFC 9266: the exporter that names one TLS connection.
 const CHANNEL_BINDING: &[u8] = b"EXPORTER-Channel-Binding";
@@ -164,6 +165,10 @@ async fn serve(
         .then(|| tls.export_keying_material([0; 32], CHANNEL_BINDING, None).ok())
         .flatten();
     let connection = Connection::new(peer, exporter, Some(facts), certificate, Some(seat));
+    if stream.get_ref().1.alpn_protocol() == Some(ALPN) {
+        // Like a WebSocket that was upgraded, it outlives the end of accepting: its link is told goodbye.
+        return publisher::serve_bare(edge, connection, stream).await;
+    }
     let abort = connection.abort.clone();
     let header_bytes = edge.bounds.header_bytes;
     let mut builder = auto::Builder::new(TokioExecutor::new());

@@ -14,8 +14,10 @@ mod connection;
 mod credential;
 mod enrollment;
 mod forward;
+mod house_rules;
 mod http;
 mod listener;
+mod metrics;
 mod page;
 mod protection;
 mod publication;
@@ -49,7 +51,9 @@ pub use attempts::Attempts;
 pub use client_certificate::{ClientCertificates, NamedBy, Presented};
 pub use connection::Connection;
 pub use credential::{bearer_token, identify, identify_caller, of_tenant};
+pub use house_rules::{HeaderRules, HouseRules, TunnelRules};
 pub use listener::{ListenError, Listener};
+pub use metrics::Metrics;
 pub use page::Refusal;
 pub use rates::{Counted, Left, Rates};
 pub use route::Correlation;
@@ -75,6 +79,8 @@ pub struct Bounds {
     pub header_bytes: usize,
     /// Time until a publisher's answer begins.
     pub request: Duration,
+    /// How long a visitor waits for a publisher that is away.
+    pub queue: Duration,
     /// Tunnels a user may publish at once.
     pub tunnels_per_user: usize,
     /// Cipher suites that publishers may use.
@@ -136,6 +142,10 @@ pub struct Parts {
     pub providers: Option<Arc<dyn Providers>>,
     /// Sign-ins that are under way.
     pub sign_ins: SignIns,
+    /// What is counted of requests.
+    pub metrics: Metrics,
+    /// What is laid down for single tunnels.
+    pub house_rules: HouseRules,
     /// Bounds.
     pub bounds: Bounds,
 }

@@ -42,6 +42,10 @@ pub struct Refusal {
     pub hint: String,
 }
 
+/// Goes with the response of a refusal, so that it can be counted.
+#[derive(Clone, Copy)]
+pub(super) struct RefusalCode(pub(super) &'static str);
+
 #[derive(Template)]
 #[template(path = "refusal.html")]
 struct Page<'a> {
@@ -70,6 +74,7 @@ impl Refusal {
             if wants_page(headers) { self.page(correlation) } else { self.problem(correlation) };
         *response.status_mut() = self.status;
         self.add_headers(&mut response);
+        response.extensions_mut().insert(RefusalCode(self.code));
         response
     }
 

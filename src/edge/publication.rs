@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use axum::extract::ws::WebSocket;
 use sallyport_audit::{Draft, Kind, Outcome};
 use secrecy::ExposeSecret as _;
 use tracing::warn;
@@ -18,6 +17,7 @@ use crate::access::{
 };
 use crate::clock;
 use crate::session::{Naming, NotReserved, Reservation, Wanted};
+use crate::tunnel::transport::MessageSocket;
 use crate::tunnel::{
     Offer, Possession, Proof, Refusal, RefusalCode, Registration, Suite, TunnelId, TunnelKind, TunnelName,
 };
@@ -45,7 +45,7 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    pub(super) fn of(registration: &Registration<WebSocket>) -> Self {
+    pub(super) fn of<M: MessageSocket>(registration: &Registration<M>) -> Self {
         Self {
             proof: registration.proof().clone(),
             possession: registration.possession().cloned(),
@@ -225,7 +225,9 @@ impl Wish<'_> {
         let edge = self.edge;
         // A TCP tunnel's too: whoever opens it in a browser is told how to reach it.
         let host = format!("{}.{}", offer.name, edge.domain);
-        Arc::clone(&edge.certificates).ensure(host).await;
+        for host in std::iter::once(host).chain(edge.house_rules.domains_of(&offer.name)) {
+            Arc::clone(&edge.certificates).ensure(host).await;
+        }
         match offer.kind {
             TunnelKind::Http => {
                 let port = if edge.port == 443 { String::new() } else { format!(":{}", edge.port) };

@@ -1,4 +1,4 @@
-//! `wss://…/connect`: a publisher's registration, from the handshake to the day it leaves.
+//! `wss://…/connect`, or the same straight on TLS: a publisher's registration, from the handshake to the day it leaves.
 //!
 //! A publisher is known by its token, and may publish what policy says. Its names are its own while it is connected, and
 //! for the grace period after its connection is lost; the resume ticket, which only it was given, brings them back.
@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::ws::WebSocket;
 use axum::extract::{State, WebSocketUpgrade};
 use axum::http::{HeaderMap, Response};
 use sallyport_audit::{Draft, Kind, Outcome};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 use tracing::info;
+use uuid::Uuid;
 
 use super::admission::note;
 use super::publication::{Claim, Granted, Refused, Tunnel, Wish};
@@ -22,9 +24,10 @@ use super::{Connection, Edge};
 use crate::access::{Identity, Permit, TlsFacts};
 use crate::clock;
 use crate::session::Route;
+use crate::tunnel::transport::MessageSocket;
 use crate::tunnel::{
-    Acceptance, AcceptedTunnel, CloseReason, Farewell, FarewellCode, HandshakeError, Limits, Link, Offer,
-    Registration, TunnelId, accept, websocket_limits,
+    Acceptance, AcceptedTunnel, BareSocket, CloseReason, Farewell, FarewellCode, HandshakeError, Limits,
+    Link, Offer, Refusal, RefusalCode, Registration, TunnelId, accept, turn_away, websocket_limits,
 };
 
 /// Answers `GET /connect`.
@@ -48,7 +51,28 @@ pub(super) async fn connect(
     })
 }
 
-async fn serve(edge: Edge, connection: Arc<Connection>, correlation: Correlation, socket: WebSocket) {
+/// Serves a publisher that speaks the tunnel's protocol straight on TLS.
+pub(super) async fn serve_bare(edge: Edge, connection: Arc<Connection>, stream: TlsStream<TcpStream>) {
+    let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
+    let socket = BareSocket::new(stream);
+    let unready = edge.readiness.check().err().map(|unready| unready.in_public().to_owned());
+    let barred = || edge.attempts.check(connection.peer.ip()).err().map(|refusal| refusal.detail);
+    if let Some(reason) = unready.or_else(barred) {
+        info!(peer = %connection.peer, reason, "a publisher is not taken now");
+        let refusal = Refusal::new(RefusalCode::Unavailable, reason);
+        return turn_away(socket, &refusal, edge.bounds.tls_handshake).await;
+    }
+    // A task of its own, as a WebSocket that was upgraded is: it outlives the listener, and hears goodbye.
+    let publishers = edge.publishers.clone();
+    publishers.spawn(serve(edge, connection, correlation, socket));
+}
+
+async fn serve<M: MessageSocket>(
+    edge: Edge,
+    connection: Arc<Connection>,
+    correlation: Correlation,
+    socket: M,
+) {
     let limits = Limits {
         handshake_timeout: edge.bounds.tls_handshake,
         suites: edge.bounds.suites.to_vec(),
@@ -95,7 +119,7 @@ async fn handshake_refused(
 }
 
 impl Wish<'_> {
-    async fn refuse(&self, registration: Registration<WebSocket>, refused: Refused) {
+    async fn refuse<M: MessageSocket>(&self, registration: Registration<M>, refused: Refused) {
         let (draft, refusal) = *refused;
         info!(peer = %self.connection.peer, reason = refusal.reason, "publisher refused");
         note(self.edge, draft).await;
@@ -103,7 +127,7 @@ impl Wish<'_> {
     }
 
     /// Records the tunnels, tells the publisher, and stands by until it is gone.
-    async fn bring_up(&self, registration: Registration<WebSocket>, granted: Granted) {
+    async fn bring_up<M: MessageSocket>(&self, registration: Registration<M>, granted: Granted) {
         let edge = self.edge;
         let Granted { identity, reservation, protection, ticket, tunnels } = granted;
         for tunnel in &tunnels {

@@ -42,6 +42,24 @@ pub(super) fn unready_refusal(unready: &Unready) -> Refusal {
     )
 }
 
+pub(super) fn behind_refusal() -> Refusal {
+    Refusal::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "audit-behind",
+        "more requests wait to be recorded than the gateway lets wait",
+        "try again in a few seconds; if it stays so, the gateway's operator should look at the ledger",
+    )
+}
+
+pub(super) fn not_recorded_refusal() -> Refusal {
+    Refusal::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "ledger-down",
+        "the request was made, but it could not be recorded, and this tunnel answers only what is recorded",
+        "try again, and if it stays so, tell the gateway's operator; what the app did is done",
+    )
+}
+
 pub(super) fn open_refusal(error: &OpenError) -> Refusal {
     match error {
         OpenError::PermitDied => cut_refusal(),

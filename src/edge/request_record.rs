@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use sallyport_audit::{Draft, Kind, Outcome};
+use sallyport_audit::{AppendError, Draft, Kind, Outcome};
 
+use super::metrics::Metrics;
 use super::route::Correlation;
 use crate::clock;
 use crate::session::{Counted, Session};
@@ -17,6 +18,8 @@ const PATH_BOUND: usize = 1024;
 /// Written on drop, so that an answer which breaks off is recorded too.
 pub(super) struct RequestRecord {
     session: Session,
+    tunnel: TunnelName,
+    metrics: Metrics,
     draft: Option<Draft>,
     began: Instant,
     /// `None`: the visitor left before there was an answer.
@@ -27,6 +30,7 @@ pub(super) struct RequestRecord {
 
 impl RequestRecord {
     pub(super) fn begin(
+        metrics: &Metrics,
         session: &Session,
         name: &TunnelName,
         request: &Request<Body>,
@@ -45,12 +49,36 @@ impl RequestRecord {
         }
         Self {
             session: session.clone(),
+            tunnel: name.clone(),
+            metrics: metrics.clone(),
             draft: Some(draft),
             began: clock::monotonic(),
             status: None,
             bytes: 0,
             whole: false,
         }
+    }
+
+    /// Writes the record before the answer is released, and returns when it is durable. `length` is that of the answer, where it
+    /// is known to be whole; else the closing record of the session counts its bytes.
+    pub(super) async fn write_now(mut self, length: Option<u64>) -> Result<(), AppendError> {
+        let Some(draft) = self.draft.take() else { return Ok(()) };
+        let draft = self.finished_draft(draft).detail("released", "after");
+        let draft = match length {
+            Some(length) => draft.detail("bytes_down", length).detail("whole", true),
+            None => draft,
+        };
+        self.session.write_now(draft).await
+    }
+
+    fn finished_draft(&self, draft: Draft) -> Draft {
+        let elapsed = clock::monotonic().saturating_duration_since(self.began);
+        self.metrics.answered(&self.tunnel, self.status, elapsed);
+        let draft = match self.status {
+            Some(status) => draft.detail("status", status.as_u16()),
+            None => draft.detail("cancelled", true),
+        };
+        draft.detail("elapsed_us", u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
     }
 
     /// The answer's status is known.
@@ -73,15 +101,7 @@ impl Counted for RequestRecord {
 impl Drop for RequestRecord {
     fn drop(&mut self) {
         let Some(draft) = self.draft.take() else { return };
-        let elapsed = clock::monotonic().saturating_duration_since(self.began);
-        let draft = match self.status {
-            Some(status) => draft.detail("status", status.as_u16()),
-            None => draft.detail("cancelled", true),
-        };
-        let draft = draft
-            .detail("bytes_down", self.bytes)
-            .detail("whole", self.whole)
-            .detail("elapsed_us", u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX));
+        let draft = self.finished_draft(draft).detail("bytes_down", self.bytes).detail("whole", self.whole);
         self.session.write_behind(draft);
     }
 }

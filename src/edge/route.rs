@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::{HOST, STRICT_TRANSPORT_SECURITY};
+use axum::http::header::{CONNECTION, HOST, STRICT_TRANSPORT_SECURITY};
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tower_service::Service as _;
 use uuid::Uuid;
 
-use super::page::Refusal;
-use super::{Connection, Edge, asking, http};
+use super::page::{Refusal, RefusalCode};
+use super::{Connection, Edge, HouseRules, asking, http};
 use crate::tunnel::TunnelName;
 
 /// Carries the correlation id of each answer; the ledger and the log speak of a request under the same id.
@@ -29,7 +29,7 @@ pub(super) struct Authority(pub(super) String);
 
 enum Target {
     Gateway,
-    Tunnel(TunnelName),
+    Tunnel { name: TunnelName, host: String },
     Nobody(String),
 }
 
@@ -42,13 +42,26 @@ pub(super) async fn handle(
 ) -> Result<Response<Body>, Infallible> {
     let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
     let mut request = request.map(Body::new);
+    if has_two_hosts(&request) {
+        let refusal = Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "bad-host",
+            "the request names more than one host",
+            "send one Host header (RFC 9112 section 3.2)",
+        );
+        edge.metrics.refused(refusal.code);
+        let mut response = refusal.respond(request.headers(), &correlation.0);
+        // Whatever comes behind it on this connection is not trusted to begin where it seems to.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        return Ok(response);
+    }
     let authority = authority(&request);
-    let target = target(&edge.domain, &authority.0);
+    let target = target(&edge, &authority.0);
     request.extensions_mut().insert(authority);
     // What an app says to its visitors is the app's own.
     let own = match &target {
         Target::Gateway | Target::Nobody(_) => true,
-        Target::Tunnel(_) => request.uri().path().starts_with(asking::PREFIX),
+        Target::Tunnel { .. } => request.uri().path().starts_with(asking::PREFIX),
     };
     let mut response = match target {
         Target::Gateway => {
@@ -56,10 +69,14 @@ pub(super) async fn handle(
             request.extensions_mut().insert(correlation.clone());
             console.call(request).await?
         }
-        Target::Tunnel(name) if request.uri().path().starts_with(asking::PREFIX) => {
+        Target::Tunnel { name, .. } if request.uri().path().starts_with(asking::PREFIX) => {
             asking::handle(&edge, &connection, &name, request, &correlation).await
         }
-        Target::Tunnel(name) => http::carry(&edge, &connection, &name, request, &correlation).await,
+        Target::Tunnel { name, host } => {
+            let name = edge.house_rules.behind(name, request.uri());
+            let visited = http::Visited { name: &name, host: &host };
+            http::carry(&edge, &connection, visited, request, &correlation).await
+        }
         Target::Nobody(host) => Refusal::new(
             StatusCode::NOT_FOUND,
             "unknown-name",
@@ -68,6 +85,9 @@ pub(super) async fn handle(
         )
         .respond(request.headers(), &correlation.0),
     };
+    if let Some(RefusalCode(code)) = response.extensions().get() {
+        edge.metrics.refused(code);
+    }
     if let Ok(value) = HeaderValue::from_str(&correlation.0) {
         response.headers_mut().insert(REFERENCE, value);
     }
@@ -75,6 +95,11 @@ pub(super) async fn handle(
         response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, value);
     }
     Ok(response)
+}
+
+/// RFC 9112 section 3.2: one that did would be another's to the app than to the gateway.
+fn has_two_hosts(request: &Request<Body>) -> bool {
+    request.headers().get_all(HOST).iter().count() > 1
 }
 
 /// RFC 6797: for a year, browsers ask the domain and all below it by HTTPS alone. Not for a domain of one label, such as
@@ -90,13 +115,20 @@ fn authority(request: &Request<Body>) -> Authority {
     Authority(named.or_else(header).unwrap_or_default().to_owned())
 }
 
-fn target(domain: &str, authority: &str) -> Target {
+fn target(edge: &Edge, authority: &str) -> Target {
+    target_among(&edge.domain, &edge.house_rules, authority)
+}
+
+fn target_among(domain: &str, rules: &HouseRules, authority: &str) -> Target {
     let host = host_of(authority).to_ascii_lowercase();
     if host == domain || host.parse::<IpAddr>().is_ok() {
         return Target::Gateway;
     }
+    if let Some(name) = rules.at(&host) {
+        return Target::Tunnel { name: name.clone(), host };
+    }
     match host.strip_suffix(domain).and_then(|rest| rest.strip_suffix('.')).map(TunnelName::parse) {
-        Some(Ok(name)) => Target::Tunnel(name),
+        Some(Ok(name)) => Target::Tunnel { name, host },
         _ => Target::Nobody(host.chars().filter(|letter| !letter.is_control()).take(253).collect()),
     }
 }
@@ -113,12 +145,16 @@ fn host_of(authority: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::edge::TunnelRules;
 
     fn leads_to(host: &str) -> String {
         let request = Request::builder().uri("/").header(HOST, host).body(Body::empty()).unwrap();
-        match target("gate.example", &authority(&request).0) {
+        let own = TunnelName::parse("shop").unwrap();
+        let rules = TunnelRules { domains: vec!["shop.example.net".to_owned()], ..TunnelRules::default() };
+        let rules = HouseRules::new([(own, rules)], TunnelRules::default());
+        match target_among("gate.example", &rules, &authority(&request).0) {
             Target::Gateway => "gateway".to_owned(),
-            Target::Tunnel(name) => format!("tunnel {name}"),
+            Target::Tunnel { name, .. } => format!("tunnel {name}"),
             Target::Nobody(host) => format!("nobody {host}"),
         }
     }
@@ -140,6 +176,12 @@ mod tests {
     fn one_label_below_the_domain_is_a_tunnel() {
         assert_eq!(leads_to("demo.gate.example"), "tunnel demo");
         assert_eq!(leads_to("Demo.Gate.Example:8443"), "tunnel demo");
+    }
+
+    #[test]
+    fn a_domain_of_a_tunnels_own_leads_to_it() {
+        assert_eq!(leads_to("Shop.Example.Net:8443"), "tunnel shop");
+        assert!(leads_to("www.shop.example.net").starts_with("nobody"));
     }
 
     #[test]

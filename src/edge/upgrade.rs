@@ -9,13 +9,15 @@ use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tracing::debug;
 
-use super::forward::{prepare, remove_hop_headers};
+use super::forward::prepare;
+use super::http::Visited;
 use super::page::Refusal;
-use super::refusals::{cut_refusal, link_refusal};
+use super::refusals::{cut_refusal, link_refusal, not_recorded_refusal};
 use super::request_record::RequestRecord;
 use super::route::Correlation;
-use super::{Connection, Edge, credential};
-use crate::session::{Direction, Route, Session, SessionBody, copy_both_ways};
+use super::{Connection, Edge, TunnelRules, credential};
+use crate::session::{Counted, Direction, Recording, Route, Session, SessionBody, copy_both_ways};
+use crate::tunnel::strip_hop_by_hop;
 
 /// Whether the visitor asks for a WebSocket (RFC 6455 section 4.1). Any other upgrade is left unanswered, as RFC 9110 section
 /// 7.8 allows: what it would carry, nobody records.
@@ -30,19 +32,44 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     named && headers.get(UPGRADE).is_some_and(websocket)
 }
 
+/// Keeps a record until the answer is over, and counts its bytes.
+struct Kept(Option<RequestRecord>);
+
+impl Counted for Kept {
+    fn passed(&mut self, bytes: usize) {
+        if let Some(record) = &mut self.0 {
+            record.passed(bytes);
+        }
+    }
+
+    fn finished(&mut self) {
+        if let Some(record) = &mut self.0 {
+            record.finished();
+        }
+    }
+}
+
+/// Where an upgrade request came, and what is laid down for it.
+pub(super) struct On<'a> {
+    pub(super) connection: &'a Arc<Connection>,
+    pub(super) visited: Visited<'a>,
+    pub(super) rules: &'a TunnelRules,
+}
+
 /// Carries one upgrade request.
 pub(super) async fn carry(
     edge: &Edge,
     session: Session,
     route: &Arc<Route>,
-    connection: &Arc<Connection>,
+    on: On<'_>,
     mut request: Request<Body>,
     correlation: &Correlation,
 ) -> Response<Body> {
+    let On { connection, visited, rules } = on;
     let headers = request.headers().clone();
-    let record = RequestRecord::begin(&session, &route.name, &request, correlation);
+    let record = RequestRecord::begin(&edge.metrics, &session, &route.name, &request, correlation);
     let visitor = hyper::upgrade::on(&mut request);
-    prepare(&mut request, connection, &edge.domain, &route.name, correlation);
+    prepare(&mut request, connection, visited.host, rules, correlation);
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     request.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
     let request = request.map(|body| SessionBody::new(body, session.clone(), Direction::Up, ()));
@@ -84,6 +111,14 @@ pub(super) async fn carry(
         Ok(mut response) => {
             let record = record.answered(response.status());
             credential::strip_answer(response.headers_mut());
+            rules.answer.apply(response.headers_mut());
+            let record = match rules.recording {
+                Recording::Buffered => Some(record),
+                Recording::Strict => match record.write_now(None).await {
+                    Ok(()) => None,
+                    Err(_) => return not_recorded_refusal().respond(&headers, &correlation.0),
+                },
+            };
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 let publisher = hyper::upgrade::on(&mut response);
                 // Holds its seat among the connections for as long as it lives.
@@ -100,8 +135,11 @@ pub(super) async fn carry(
                 return response.map(|_| Body::empty());
             }
             let (mut parts, body) = response.into_parts();
-            remove_hop_headers(&mut parts.headers);
-            Response::from_parts(parts, Body::new(SessionBody::new(body, session, Direction::Down, record)))
+            strip_hop_by_hop(&mut parts.headers);
+            Response::from_parts(
+                parts,
+                Body::new(SessionBody::new(body, session, Direction::Down, Kept(record))),
+            )
         }
     }
 }

@@ -5,13 +5,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use sallyport_audit::cosigning::Cosigning;
 use sallyport_audit::ledger::{OnStall, ScrubOptions, Scrubbing, not_held};
 use sallyport_audit::sink::SyslogSink;
 use sallyport_audit::witnessing::{Witnessed, Witnessing};
 use sallyport_audit::{Draft, Kind, Outcome};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -29,10 +32,10 @@ use super::tls::{Certificates, ClientAuthority};
 use super::{heartbeat, notify, probes, reports, sinks, tls, witnesses};
 use crate::access::Tenant;
 use crate::clock;
-use crate::console::{self, Scrub, Watched};
+use crate::console::{self, Routers, Scrub, Watched};
 use crate::edge::{
-    Attempts, Bounds, Edge, Listener, Parts as EdgeParts, Rates, Seats, SignIns, TcpPorts, TcpRange,
-    TlsRefusals,
+    Attempts, Bounds, Edge, HouseRules, Listener, Metrics, Parts as EdgeParts, Rates, Seats, SignIns,
+    TcpPorts, TcpRange, TlsRefusals, TunnelRules,
 };
 use crate::session::{Broker, Readiness, Routes};
 use crate::tunnel::{GatewayIdentity, Tickets};
@@ -145,11 +148,34 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     served
 }
 
-/// Where health is asked for by itself, if the configuration names a place.
-async fn bind_probes(config: &Config) -> Result<Option<tokio::net::TcpListener>, GatewayError> {
-    let Some(address) = config.gateway.health_listen else { return Ok(None) };
-    let failed =
-        |error: std::io::Error| GatewayError::Stopped(format!("{address} (gateway.health_listen): {error}"));
+/// Where health and metrics are asked for by themselves, if the configuration names places.
+struct Aside {
+    probes: Option<TcpListener>,
+    metrics: Option<TcpListener>,
+}
+
+impl Aside {
+    async fn bind(config: &Config) -> Result<Self, GatewayError> {
+        let gateway = &config.gateway;
+        Ok(Self {
+            probes: bind_aside("gateway.health_listen", gateway.health_listen).await?,
+            metrics: bind_aside("gateway.metrics_listen", gateway.metrics_listen).await?,
+        })
+    }
+
+    /// Answers until `stop`.
+    fn answer(self, probes: Router, metrics: Router, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
+        [(self.probes, probes), (self.metrics, metrics)]
+            .into_iter()
+            .filter_map(|(listener, router)| Some((listener?, router)))
+            .map(|(listener, router)| tokio::spawn(probes::answer(listener, router, stop.clone())))
+            .collect()
+    }
+}
+
+async fn bind_aside(setting: &str, address: Option<SocketAddr>) -> Result<Option<TcpListener>, GatewayError> {
+    let Some(address) = address else { return Ok(None) };
+    let failed = |error: std::io::Error| GatewayError::Stopped(format!("{address} ({setting}): {error}"));
     probes::bind(address).await.map(Some).map_err(failed)
 }
 
@@ -174,7 +200,7 @@ async fn serve(
     ready: impl FnOnce(SocketAddr),
 ) -> Result<Vec<SyslogSink>, GatewayError> {
     let Parts { keys, ledger, access, .. } = parts;
-    let probe_listener = bind_probes(config).await?;
+    let aside = Aside::bind(config).await?;
     let address = listener.local_addr().map_err(|error| GatewayError::Stopped(error.to_string()))?;
     record_start(config, parts).await?;
     let broker = Broker::new(ledger.clone(), config.limits.idle).at_most(config.limits.sessions_per_user);
@@ -213,6 +239,8 @@ async fn serve(
         attempts: Arc::clone(&attempts),
         providers: outsiders.as_ref().and_then(|outsiders| outsiders.desk()),
         sign_ins: SignIns::default(),
+        metrics: Metrics::default(),
+        house_rules: house_rules(config),
         bounds: bounds(config),
     });
     let sinks = sinks::start(config, ledger).await?;
@@ -227,7 +255,7 @@ async fn serve(
     });
     let renewing =
         tokio::spawn(tls::renew(config.clone(), keys.clone(), certificates, clients, revoking, stop.clone()));
-    let (console, probes) = console::routers(console::Parts {
+    let Routers { console, probes, metrics: scrapes } = console::routers(console::Parts {
         tenant,
         access: access.clone(),
         key_desk: Arc::new(Desk::new(config, Arc::clone(&rotation))),
@@ -246,6 +274,7 @@ async fn serve(
         streams: Arc::new(tokio::sync::Semaphore::new(console::STREAMS)),
         stop: stop.clone(),
         readiness,
+        metrics: edge.metrics.clone(),
         sinks: sinks.iter().map(SyslogSink::status).collect(),
         scrub: Scrub { status: scrubbing.status(), now: scrubbing.now() },
         witnesses: watched.map(|status| Watched { policy: config.ledger.witnesses.policy.as_str(), status }),
@@ -278,7 +307,7 @@ async fn serve(
     let due = rotation::watch(Watch::new(config, rotation, stop.clone()));
     let due = tokio::spawn(due);
     let retrying = tokio::spawn(retry_pin_when_told(keys.clone()));
-    let probing = probe_listener.map(|listener| tokio::spawn(probes::answer(listener, probes, stop.clone())));
+    let asides = aside.answer(probes, scrapes, &stop);
     ready(address);
     signals.next().await;
 
@@ -309,7 +338,7 @@ async fn serve(
         warn!("an issuer is still being asked, and is not waited for");
     }
     let tasks = [beating, watching, due, renewing, retrying].into_iter();
-    for task in tasks.chain(probing).chain(reloading).chain(canaries).chain(monthly) {
+    for task in tasks.chain(asides).chain(reloading).chain(canaries).chain(monthly) {
         task.abort();
     }
     Ok(sinks)
@@ -333,12 +362,22 @@ fn identity(config: &Config, keys: &sallyport_hsm::Keys) -> Result<Arc<dyn Gatew
     Ok(Arc::new(identity))
 }
 
+fn house_rules(config: &Config) -> HouseRules {
+    let usual = TunnelRules { recording: config.tunnels.recording, ..TunnelRules::default() };
+    let single = config.tunnels.blocks.iter().map(|block| {
+        let recording = block.recording.unwrap_or(config.tunnels.recording);
+        (block.name.clone(), TunnelRules { recording, ..block.rules.clone() })
+    });
+    HouseRules::new(single, usual)
+}
+
 fn bounds(config: &Config) -> Bounds {
     Bounds {
         tls_handshake: config.limits.tls_handshake,
         header: config.limits.header,
         header_bytes: config.limits.header_bytes,
         request: config.limits.request,
+        queue: config.tunnels.queue,
         tunnels_per_user: config.tunnels.max_per_user,
         suites: config.tunnels.suites,
         heartbeat: config.tunnels.heartbeat,

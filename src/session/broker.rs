@@ -14,8 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
+use super::backlog::Backlog;
 use super::live::{Ending, Facts, Live, LiveSession, Protocol, Session, SessionId};
 use super::naming::{Named, Naming};
+use super::totals::{ByTunnel, Totals};
 use super::user_seats::{UserSeat, UserSeats};
 use crate::access::{Permit, TlsFacts, TunnelFacts};
 use crate::tunnel::TunnelName;
@@ -70,9 +72,12 @@ pub struct Broker {
     ledger: Ledger,
     idle: Duration,
     table: Arc<Mutex<HashMap<SessionId, Arc<Live>>>>,
+    /// Of sessions that are over. Locked before the table, where both are.
+    over: Arc<Mutex<ByTunnel>>,
     /// Who may still be named: by a session, from before its opening record until its closing one, or by what else holds it.
     named: Named,
     seats: UserSeats,
+    backlog: Backlog,
     tasks: TaskTracker,
     /// Cancelled when no new session may begin.
     closed: CancellationToken,
@@ -84,9 +89,11 @@ impl Broker {
     /// A broker that writes to `ledger` and closes sessions on which no byte moved for `idle`.
     pub fn new(ledger: Ledger, idle: Duration) -> Self {
         Self {
+            backlog: Backlog::start(ledger.clone()),
             ledger,
             idle,
             table: Arc::default(),
+            over: Arc::default(),
             named: Named::default(),
             seats: UserSeats::default(),
             tasks: TaskTracker::new(),
@@ -163,6 +170,7 @@ impl Broker {
                 opened: receipt.time,
             },
             self.ledger.clone(),
+            self.backlog.clone(),
         );
         let session = live.handle();
         let dead_already = !permit.is_alive();
@@ -189,6 +197,22 @@ impl Broker {
         let mut sessions: Vec<_> = self.table().values().map(|live| live.view()).collect();
         sessions.sort_by(|a, b| a.id.cmp(&b.id));
         sessions
+    }
+
+    /// What passed through each tunnel since the start; `None` is all that are beyond a bound.
+    pub fn totals(&self) -> Vec<(Option<TunnelName>, Totals)> {
+        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sums = over.clone();
+        for live in self.table().values() {
+            let (up, down, _) = live.counts();
+            sums.add(&live.tunnel, (up, down));
+        }
+        sums.all()
+    }
+
+    /// Records of requests that wait for the ledger.
+    pub fn records_waiting(&self) -> usize {
+        self.backlog.waiting()
     }
 
     /// To be held by what may still name this person in a record. Look whether they still stand after it was taken.
@@ -253,7 +277,12 @@ impl Broker {
         };
         live.cut.cancel();
         let let_go = tokio::time::timeout(RELEASE_BOUND, live.released()).await.is_ok();
-        self.table().remove(&live.id);
+        {
+            let (up, down, _) = live.counts();
+            let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+            self.table().remove(&live.id);
+            over.add(&live.tunnel, (up, down));
+        }
         if tokio::time::timeout(RELEASE_BOUND, live.records_written()).await.is_err() {
             error!(session = %live.id, "records of its requests are still waiting for the ledger");
         }
@@ -292,6 +321,10 @@ impl Broker {
             .detail("bytes_down", down)
             .detail("requests", requests)
             .detail("duration_ms", milliseconds(live.started.elapsed()));
+        if live.protocol == Protocol::Http {
+            let (recorded, lost) = live.records();
+            draft = draft.detail("requests_recorded", recorded).detail("requests_lost", lost);
+        }
         if let Some(grant) = &live.grant {
             draft = draft.grant(grant.as_str());
         }

@@ -10,12 +10,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use sallyport_audit::{Draft, Ledger};
+use sallyport_audit::{AppendError, Draft, Ledger};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 use uuid::Uuid;
 
+use super::backlog::Backlog;
 use crate::tunnel::TunnelName;
 
 /// Names one session; shown as `sess-…`.
@@ -145,6 +146,9 @@ pub(super) struct Live {
     decided: OnceLock<(Instant, &'static str)>,
     /// Records of the session's requests that are still to be written; the closing record comes after them.
     records: TaskTracker,
+    backlog: Backlog,
+    recorded: AtomicU64,
+    lost: AtomicU64,
     ledger: Ledger,
     /// Set by an admin's kill.
     pub(super) killed: CancellationToken,
@@ -162,7 +166,7 @@ pub(super) struct Facts {
 }
 
 impl Live {
-    pub(super) fn new(id: SessionId, facts: Facts, ledger: Ledger) -> Arc<Self> {
+    pub(super) fn new(id: SessionId, facts: Facts, ledger: Ledger, backlog: Backlog) -> Arc<Self> {
         Arc::new(Self {
             id,
             subject: facts.subject,
@@ -183,6 +187,9 @@ impl Live {
             reason: OnceLock::new(),
             decided: OnceLock::new(),
             records: TaskTracker::new(),
+            backlog,
+            recorded: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
             ledger,
             killed: CancellationToken::new(),
             kill: OnceLock::new(),
@@ -218,6 +225,25 @@ impl Live {
     pub(super) async fn records_written(&self) {
         self.records.close();
         self.records.wait().await;
+    }
+
+    /// Requests whose record the ledger has taken, and those whose record it could not take.
+    pub(super) fn records(&self) -> (u64, u64) {
+        (self.recorded.load(Ordering::Relaxed), self.lost.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn count_record<T>(&self, written: &Result<T, AppendError>) {
+        match written {
+            Ok(_) => {
+                self.recorded.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(problem) => self.lost_record(problem),
+        }
+    }
+
+    pub(super) fn lost_record(&self, problem: impl fmt::Display) {
+        error!(session = %self.id, error = %problem, "a request could not be recorded");
+        self.lost.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn last_byte(&self) -> Option<Instant> {
@@ -308,14 +334,33 @@ impl Session {
         self.0.0.released.clone().cancelled_owned()
     }
 
-    /// Writes a record of this session, behind what was written before. The session is closed in the ledger only after it.
+    /// Whether not too many records of requests wait for the ledger.
+    pub fn has_room_for_a_record(&self) -> bool {
+        self.0.0.backlog.has_room()
+    }
+
+    /// Returns when not too many do.
+    pub async fn room_for_a_record(&self) {
+        self.0.0.backlog.eases().await;
+    }
+
+    /// Writes the record of a request, behind what was written before. The session is closed in the ledger only after it, and
+    /// its closing record says how many of them the ledger has taken.
     pub fn write_behind(&self, draft: Draft) {
-        let ledger = self.0.0.ledger.clone();
-        self.0.0.records.spawn(async move {
-            if let Err(problem) = ledger.enqueue(draft).await {
-                error!(error = %problem, "a request could not be recorded");
-            }
+        let live = &self.0.0;
+        live.backlog.put(draft, live, live.records.token());
+    }
+
+    /// Writes the record of a request, and returns when it is durable under a signed head.
+    pub async fn write_now(&self, draft: Draft) -> Result<(), AppendError> {
+        let live = Arc::clone(&self.0.0);
+        // A task of its own: a visitor who hangs up meanwhile ends the caller, and is recorded all the same.
+        let writing = self.0.0.records.spawn(async move {
+            let written = live.ledger.append(draft).await;
+            live.count_record(&written);
+            written.map(|_| ())
         });
+        writing.await.unwrap_or(Err(AppendError::Closed))
     }
 
     /// Counts bytes from the visitor to the publisher.

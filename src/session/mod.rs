@@ -6,6 +6,7 @@
 //!
 //! Start with [`Broker::open`]; [`Routes`] says who publishes which name.
 
+mod backlog;
 mod body;
 mod broker;
 mod copy;
@@ -13,8 +14,10 @@ mod live;
 mod naming;
 mod readiness;
 mod routes;
+mod totals;
 mod user_seats;
 
+pub use backlog::Recording;
 pub use body::{BodyError, Counted, Direction, SessionBody};
 pub use broker::{Broker, OpenError, Opening};
 pub use copy::copy_both_ways;
@@ -22,3 +25,4 @@ pub use live::{Ending, LiveSession, Protocol, Session, SessionId};
 pub use naming::Naming;
 pub use readiness::{Readiness, Unready};
 pub use routes::{Lookup, NotReserved, Reservation, Route, RouteView, Routes, Wanted};
+pub use totals::Totals;

@@ -9,9 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::access::TunnelFacts;
 use crate::tunnel::{Farewell, FarewellCode, Link, TunnelKind, TunnelName};
+
+/// Visitors who may wait, in all, for publishers that are away. One more is refused at once.
+const MOST_WAITING: usize = 100;
 
 /// A published tunnel.
 #[derive(Clone)]
@@ -95,6 +99,9 @@ struct Slot {
 pub struct Routes {
     table: Arc<Mutex<Table>>,
     grace: Duration,
+    /// Told when a name is published, or free.
+    moved: Arc<Notify>,
+    places: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -132,7 +139,8 @@ pub struct Reservation {
 impl Routes {
     /// An empty table that keeps the name of a lost publisher for `grace`.
     pub fn new(grace: Duration) -> Self {
-        Self { table: Arc::default(), grace }
+        let places = Arc::new(Semaphore::new(MOST_WAITING));
+        Self { table: Arc::default(), grace, moved: Arc::default(), places }
     }
 
     /// Holds all the names, or none. From here on nobody else can have them.
@@ -204,6 +212,7 @@ impl Routes {
         if slot.reserved_by.is_none() {
             table.slots.remove(name);
         }
+        self.moved.notify_waiters();
         true
     }
 
@@ -217,6 +226,7 @@ impl Routes {
         if slot.reserved_by.is_none() {
             table.slots.remove(name);
         }
+        self.moved.notify_waiters();
         Some(route)
     }
 
@@ -227,6 +237,26 @@ impl Routes {
             Some(Slot { kept_until: None, route: Some(route), .. }) => Lookup::Live(Arc::clone(route)),
             _ => Lookup::Unknown,
         }
+    }
+
+    /// Waits for the lost publisher of `name` to come back, for `patience` at most. Those who wait go on in the order in which they
+    /// came. `None` if it does not come, or too many wait already.
+    pub async fn returned(&self, name: &TunnelName, patience: Duration) -> Option<Arc<Route>> {
+        let _place = self.places.try_acquire().ok()?;
+        let back = async {
+            loop {
+                // Asked for before the look, so that a return in between is not missed.
+                let moved = self.moved.notified();
+                tokio::pin!(moved);
+                moved.as_mut().enable();
+                match self.lookup(name, Instant::now()) {
+                    Lookup::Live(route) if route.link.is_open() => return Some(route),
+                    Lookup::Live(_) | Lookup::Away => moved.await,
+                    Lookup::Unknown => return None,
+                }
+            }
+        };
+        tokio::time::timeout(patience, back).await.ok().flatten()
     }
 
     /// What the handshake of the tunnel of this name was agreed on, while its publisher is there.
@@ -283,7 +313,9 @@ impl Reservation {
         slot.publisher.clone_from(&self.publisher);
         slot.kept_until = None;
         slot.reserved_by = None;
-        slot.route.replace(Arc::new(route))
+        let old = slot.route.replace(Arc::new(route));
+        self.routes.moved.notify_waiters();
+        old
     }
 }
 

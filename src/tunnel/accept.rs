@@ -86,6 +86,17 @@ pub async fn accept<M: MessageSocket>(
     }
 }
 
+/// Says why nobody is taken now, in clear, and closes.
+pub async fn turn_away<M: MessageSocket>(mut socket: M, refusal: &Refusal, patience: Duration) {
+    let goodbye = async {
+        // Not before the client has spoken: what closes while it writes, it would take for a broken connection.
+        if receive(&mut socket).await.is_ok() && send(&mut socket, refusal.encode_in_clear()).await.is_ok() {
+            close(&mut socket).await;
+        }
+    };
+    let _heard = tokio::time::timeout(patience, goodbye).await;
+}
+
 async fn credential<M: MessageSocket>(
     socket: &mut M,
     identity: &dyn GatewayIdentity,

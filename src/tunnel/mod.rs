@@ -17,6 +17,7 @@
 //! Start with [`handshake`] (pure) and `docs/handshake.md`; then [`accept`], [`Link`] and [`client::Publisher`].
 
 mod accept;
+mod bare;
 pub mod client;
 pub mod frame;
 #[cfg(any(test, fuzzing))]
@@ -32,7 +33,8 @@ mod tickets;
 pub mod transport;
 mod wire;
 
-pub use accept::{Acceptance, Limits, Registration, accept};
+pub use accept::{Acceptance, Limits, Registration, accept, turn_away};
+pub use bare::{ALPN, BareSocket};
 pub use handshake::{
     AcceptedTunnel, CertificateBody, CertificateError, DeviceKey, DevicePublic, Enrolled, Fingerprint,
     GatewayIdentity, HandshakeError, IdentityCertificate, IdentityKeys, IdentitySignatures,
@@ -41,6 +43,7 @@ pub use handshake::{
 };
 pub use link::{CloseReason, Counters, Farewell, FarewellCode, Link, LinkError};
 pub use name::{MAX_NAME, NameError, Offer, TunnelId, TunnelKind, TunnelName};
+pub(crate) use protocol::strip_hop_by_hop;
 pub use protocol::{OriginFault, origin_fault};
 pub use stream::TunnelStream;
 pub use tickets::{TICKET_LIFE, Tickets};

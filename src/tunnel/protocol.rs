@@ -72,7 +72,8 @@ pub(crate) fn strip_internal(headers: &mut HeaderMap) {
     strip(headers, |name| name.as_str().starts_with(PREFIX));
 }
 
-/// Removes the headers that belong to one connection only (RFC 9110 §7.6.1).
+/// Removes the headers that belong to one connection only (RFC 9110 §7.6.1). `te: trailers` stays: by it a gRPC client says
+/// that it understands trailers, and a server may insist on it.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
@@ -81,6 +82,9 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .flat_map(|value| value.split(','))
         .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
         .collect();
+    let trailers = headers.get_all(header::TE).iter().filter_map(|value| value.to_str().ok());
+    let trailers =
+        trailers.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case("trailers"));
     strip(headers, |name| {
         named.contains(name)
             || matches!(
@@ -91,11 +95,13 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
                     | "proxy-authenticate"
                     | "proxy-authorization"
                     | "te"
-                    | "trailer"
                     | "transfer-encoding"
                     | "upgrade"
             )
     });
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
 }
 
 fn strip(headers: &mut HeaderMap, doomed: impl Fn(&HeaderName) -> bool) {
@@ -131,10 +137,19 @@ mod tests {
             ("x-secret", "1"),
             ("transfer-encoding", "chunked"),
             ("upgrade", "websocket"),
+            ("keep-alive", "timeout=5"),
+            ("te", "gzip, trailers;q=0.5"),
             ("accept", "*/*"),
         ]);
         strip_hop_by_hop(&mut map);
         assert_eq!(map, headers(&[("accept", "*/*")]));
+    }
+
+    #[test]
+    fn that_trailers_are_understood_travels_on() {
+        let mut map = headers(&[("te", "gzip;q=0.5, Trailers"), ("connection", "te")]);
+        strip_hop_by_hop(&mut map);
+        assert_eq!(map, headers(&[("te", "trailers")]));
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn more_tunnels_than_a_user_may_have_are_refused() {
 
 #[test]
 fn a_publisher_that_is_killed_leaves_its_name_kept_and_its_successor_takes_it_back() {
-    let world = World::start();
+    let world = World::with().set("tunnels.queue_secs=0").start();
     let mut publisher = world.publish_demo("open-demo");
     assert_eq!(world.visit("open-demo", "/").by(&world, "visitor").run().status, 200);
     publisher.kill();
@@ -82,7 +82,11 @@ fn a_publisher_that_stays_away_longer_than_the_grace_loses_its_name() {
 
 #[test]
 fn a_publisher_that_stalls_is_noticed_by_the_heartbeat_and_comes_back_with_its_ticket() {
-    let world = World::with().set("tunnels.heartbeat_secs=1").set("tunnels.heartbeat_timeout_secs=1").start();
+    let world = World::with()
+        .set("tunnels.heartbeat_secs=1")
+        .set("tunnels.heartbeat_timeout_secs=1")
+        .set("tunnels.queue_secs=0")
+        .start();
     let mut publisher = world.publish_demo("open-demo");
     publisher.signal("STOP");
     let lost = world.record("tunnel.lost", |_| true);
@@ -141,4 +145,42 @@ fn a_publisher_meets_the_gateway_over_the_post_quantum_handshake() {
     assert_eq!(accepted["details"]["suite"], "x25519-mlkem768/ed25519-mldsa65/aes256gcm");
     assert_eq!(accepted["details"]["post_quantum"], true);
     assert_eq!(accepted["details"]["sealed"], false);
+}
+
+#[test]
+fn the_doctor_goes_the_whole_way_and_names_the_first_step_that_fails() {
+    let mut world = World::start();
+    let well = world.cli("publisher", &["doctor", "--name", "open-check", "--json"]);
+    assert_eq!(well.code, 0, "{}{}", well.out, well.err);
+    let steps: Vec<serde_json::Value> =
+        well.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<_> = steps.iter().map(|step| step["step"].as_str().unwrap()).collect();
+    assert_eq!(names, ["name", "connect", "tls", "gateway", "authentication", "tunnel"]);
+    let tls = steps[2]["detail"].as_str().unwrap();
+    assert!(tls.contains("X25519MLKEM768"), "{tls}");
+    let refused = world.cli("visitor", &["doctor", "--name", "open-check"]);
+    assert_eq!(refused.code, 4, "{}{}", refused.out, refused.err);
+    assert!(refused.err.contains("tunnel: "), "{}", refused.err);
+    world.stop_gateway();
+    let away = world.cli("publisher", &["doctor"]);
+    assert_eq!(away.code, 3);
+    assert!(away.out.contains("ok     name") && away.out.contains("FAILED connect"), "{}", away.out);
+    assert!(away.err.contains("does the gateway run"), "{}", away.err);
+}
+
+#[test]
+fn a_visitor_who_comes_while_the_publisher_is_away_waits_for_it_and_one_without_leave_does_not() {
+    let world = World::with().set("tunnels.queue_secs=60").start();
+    let mut publisher = world.publish_demo("open-demo");
+    publisher.kill();
+    eventually("the gateway has seen the loss", || {
+        let tunnels = world.ask("admin", &["tunnels"]);
+        (tunnels[0]["state"] == "away").then_some(())
+    });
+    let refused = world.visit("open-demo", "/").run();
+    assert_eq!(refused.status, 401, "{}", refused.text());
+    let mut waiting = world.visit("open-demo", "/headers").by(&world, "visitor").start();
+    let _publisher = world.publish_demo("open-demo");
+    assert!(waiting.wait().success());
+    assert!(waiting.out().contains("x-request-id"), "{}", waiting.out());
 }

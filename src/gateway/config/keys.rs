@@ -19,6 +19,7 @@ pub use notify::{CHAT_KEYS, MAIL_KEYS, WEBHOOK_KEYS};
 pub use people::ISSUER_KEYS;
 pub use sinks::SINK_KEYS;
 pub use tls::CERTIFICATE_KEYS;
+pub use traffic::TUNNEL_KEYS;
 
 /// One setting. The default is TOML text; `None` means that the setting has no default and may stay absent.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +91,10 @@ pub fn commented_file(set: &[(&str, String)]) -> String {
         "\n# Where records are streamed to, besides the ledger. One block for each receiver.\n#[[sinks]]\n",
     );
     for key in SINK_KEYS {
+        text.push_str(&format!("# {}\n#{} = {}\n", key.about, key.path, key.default.unwrap_or(key.example)));
+    }
+    text.push_str("\n# What is laid down for single tunnels. One block for each.\n#[[tunnel]]\n");
+    for key in TUNNEL_KEYS {
         text.push_str(&format!("# {}\n#{} = {}\n", key.about, key.path, key.default.unwrap_or(key.example)));
     }
     text.push_str(

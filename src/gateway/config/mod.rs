@@ -13,6 +13,7 @@ mod reader;
 mod reports;
 mod settings;
 mod tls;
+mod tunnel_rules;
 mod url;
 mod witnesses;
 
@@ -24,8 +25,8 @@ use toml::Table;
 pub use archive::{ArchivePlace, Lock, LockMode, S3Place};
 pub use identity::{ControllerSettings, Identity, IssuerSettings, KeySource, SignInSettings};
 pub use keys::{
-    CERTIFICATE_KEYS, CHAT_KEYS, ISSUER_KEYS, KEYS, Key, MAIL_KEYS, SINK_KEYS, WEBHOOK_KEYS, WITNESS_KEYS,
-    commented_file,
+    CERTIFICATE_KEYS, CHAT_KEYS, ISSUER_KEYS, KEYS, Key, MAIL_KEYS, SINK_KEYS, TUNNEL_KEYS, WEBHOOK_KEYS,
+    WITNESS_KEYS, commented_file,
 };
 pub use layers::environment;
 pub use notify::{ChatSettings, MailProtection, MailSettings, Notify, NotifyWay, Told, WebhookSettings};
@@ -36,6 +37,7 @@ pub use settings::{
     Tunnels,
 };
 pub use tls::{Clients, NamedCertificate, Tls};
+pub use tunnel_rules::TunnelBlock;
 pub use url::ServerUrl;
 pub use witnesses::{WitnessPolicy, WitnessSettings, Witnesses};
 
@@ -118,6 +120,7 @@ impl Config {
         let sinks = read_sinks(table.remove("sinks"), state_directory, &mut problems);
         let witnesses = witnesses::read_witnesses(table.remove("witnesses"), state_directory, &mut problems);
         let certificates = tls::read_certificates(&mut table, state_directory, &mut problems);
+        let tunnels = tunnel_rules::read_tunnel_blocks(table.remove("tunnel"), &mut problems);
         let issuers = table.get_mut("identity").and_then(toml::Value::as_table_mut);
         let issuers = issuers.and_then(|identity| identity.remove("issuer"));
         let issuers = identity::read_issuers(issuers, state_directory, &mut problems);
@@ -125,7 +128,7 @@ impl Config {
             table.get("gateway").and_then(|gateway| gateway.get("domain")?.as_str().map(str::to_owned));
         let domain = domain.unwrap_or_else(|| "localhost".to_owned());
         let ways = notify::read_ways(&mut table, state_directory, &domain, &mut problems);
-        let blocks = Blocks { sinks, witnesses, certificates, issuers, ways };
+        let blocks = Blocks { sinks, witnesses, certificates, issuers, ways, tunnels };
         let mut reader = Reader::new(table, &KEYS, "", &mut problems);
         let config = read(&mut reader, state_directory, blocks);
         let problems = problems.into_vec();

@@ -26,6 +26,7 @@ use super::settings::{
     Tunnels,
 };
 use super::tls::{NamedCertificate, read_tls};
+use super::tunnel_rules::{RECORDING, TunnelBlock};
 use super::witnesses::{WitnessSettings, read_witnessing};
 use crate::access::PolicyChange;
 use crate::tunnel::Suite;
@@ -40,6 +41,7 @@ pub(super) struct Blocks {
     pub(super) certificates: Vec<NamedCertificate>,
     pub(super) issuers: Vec<IssuerSettings>,
     pub(super) ways: Vec<NotifyWay>,
+    pub(super) tunnels: Vec<TunnelBlock>,
 }
 
 /// Reads every section before it gives up on any, so that all faults are found.
@@ -48,7 +50,7 @@ pub(super) struct Blocks {
     reason = "one line a section, and none may be skipped when another has a fault"
 )]
 pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Option<Config> {
-    let Blocks { sinks, witnesses, certificates, issuers, ways } = blocks;
+    let Blocks { sinks, witnesses, certificates, issuers, ways, tunnels: blocks } = blocks;
     let seconds = |value: Option<u64>| value.map(Duration::from_secs);
     let count = |value: Option<u64>| value.and_then(|value| usize::try_from(value).ok());
 
@@ -59,6 +61,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
     });
     let listen = reader.parse("gateway.listen", |text: String| parse_listen(&text));
     let health_listen = reader.parse("gateway.health_listen", |text: String| parse_listen(&text));
+    let metrics_listen = reader.parse("gateway.metrics_listen", |text: String| parse_listen(&text));
     let drain = seconds(reader.number("gateway.drain_secs", 0, 3600));
     let failure = reader.word("gateway.when_ledger_or_hsm_fails", &[("refuse", ())]);
     let tls = read_tls(reader, state, certificates);
@@ -91,10 +94,15 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
     let heartbeat = seconds(reader.number("tunnels.heartbeat_secs", 1, 300));
     let heartbeat_timeout = seconds(reader.number("tunnels.heartbeat_timeout_secs", 1, 300));
     let reconnect_grace = seconds(reader.number("tunnels.reconnect_grace_secs", 0, 3600));
+    let visitors_wait = seconds(reader.number("tunnels.queue_secs", 0, 300));
     let tcp_address = reader.parse("tunnels.tcp_address", |text: String| {
         text.parse::<IpAddr>().map_err(|_| format!("`{text}` is not an IP address"))
     });
     let suites = reader.word("tunnels.suites", SUITES);
+    let recording = reader.word("tunnels.audit", RECORDING);
+    if let Some(domain) = &domain {
+        refuse_domains_of_ours(reader, domain, &blocks);
+    }
     let tcp_ports = reader.parse("tunnels.tcp_ports", |text: String| parse_ports(&text));
     let connections = count(reader.number("limits.connections", 1, 1_000_000));
     let per_address = count(reader.number("limits.connections_per_address", 1, 1_000_000));
@@ -126,6 +134,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             listen: listen?,
             drain: drain?,
             health_listen,
+            metrics_listen,
         },
         tls: tls?,
         keys: Keys {
@@ -163,8 +172,11 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             heartbeat_timeout: heartbeat_timeout?,
             suites: suites?,
             reconnect_grace: reconnect_grace?,
+            queue: visitors_wait?,
             tcp_address: tcp_address?,
             tcp_ports: tcp_ports?,
+            recording: recording?,
+            blocks,
         },
         limits: Limits {
             connections: connections?,
@@ -193,6 +205,20 @@ const SUITES: &[(&str, &[Suite])] = &[
     ("aes256gcm", &[Suite::XWingEd25519MlDsa65Aes256Gcm]),
     ("chacha20poly1305", &[Suite::XWingEd25519MlDsa65ChaCha20Poly1305]),
 ];
+
+/// A name below the gateway's domain is a tunnel's by itself.
+fn refuse_domains_of_ours(reader: &mut Reader<'_>, ours: &str, blocks: &[TunnelBlock]) {
+    for domain in blocks.iter().flat_map(|block| &block.rules.domains) {
+        if domain.strip_suffix(ours).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')) {
+            reader.fault(
+                "tunnel",
+                format!(
+                    "`{domain}` is below the gateway's own domain, where names are tunnels by themselves"
+                ),
+            );
+        }
+    }
+}
 
 fn read_access(reader: &mut Reader<'_>, state: &Path) -> Option<Access> {
     let policy_directory = path(reader, "access.policy_directory", state);

@@ -16,8 +16,10 @@ use super::identity::Identity;
 use super::notify::Notify;
 use super::reports::Reports;
 use super::tls::Tls;
+use super::tunnel_rules::TunnelBlock;
 use super::witnesses::Witnesses;
 use crate::access::PolicyChange;
+use crate::session::Recording;
 
 /// A configuration that passed every check.
 #[derive(Debug, Clone)]
@@ -67,6 +69,8 @@ pub struct Gateway {
     pub drain: Duration,
     /// Where health is told without TLS.
     pub health_listen: Option<SocketAddr>,
+    /// Where metrics are told without a token.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 /// Section `[keys]`.
@@ -202,10 +206,16 @@ pub struct Tunnels {
     pub suites: &'static [crate::tunnel::Suite],
     /// How long a lost publisher keeps its name.
     pub reconnect_grace: Duration,
+    /// How long a visitor waits for it.
+    pub queue: Duration,
     /// Address of TCP tunnels.
     pub tcp_address: IpAddr,
     /// Ports of TCP tunnels.
     pub tcp_ports: RangeInclusive<u16>,
+    /// When records of requests must be durable, where no block says otherwise.
+    pub recording: Recording,
+    /// What is laid down for single tunnels.
+    pub blocks: Vec<TunnelBlock>,
 }
 
 /// Section `[limits]`.

@@ -21,6 +21,7 @@ use sallyport_hsm::KeyError;
 use tracing::warn;
 
 use super::config::{Config, Tls};
+use crate::tunnel::ALPN;
 
 pub(super) use certificates::{Certificates, KeyPair};
 pub(super) use clients::ClientAuthority;
@@ -121,7 +122,8 @@ pub(super) fn server(
         Some(clients) => builder.with_client_cert_verifier(clients.verifier()),
     };
     let mut config = builder.with_cert_resolver(Arc::clone(certificates) as Arc<dyn ResolvesServerCert>);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // The first that the client offers too; browsers never offer the tunnel's own.
+    config.alpn_protocols = vec![ALPN.to_vec(), b"h2".to_vec(), b"http/1.1".to_vec()];
     // RFC 7627: without it, a TLS 1.2 session has no name of its own.
     config.require_ems = true;
     Ok(Arc::new(config))

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::dial::DialError;
 use super::known_gateways::{KnownGateways, KnownGatewaysError, Trust};
 use super::origin::Origin;
+use super::socket::GatewaySocket;
 use crate::tunnel::accept::in_time;
 use crate::tunnel::handshake::kem::DecapsulationKey;
 use crate::tunnel::handshake::{
@@ -35,7 +36,6 @@ const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(50), Duration::fr
 
 /// What a client shows and demands in the handshake.
 pub(super) struct Terms {
-    pub(super) endpoint: String,
     pub(super) secret: Secret,
     pub(super) offers: Vec<Offer>,
     pub(super) client_version: String,
@@ -55,6 +55,8 @@ pub(super) struct Established<M> {
     pub(super) suite: Suite,
     pub(super) mode: Mode,
     pub(super) id: SessionId,
+    /// What carries the messages.
+    pub(super) transport: &'static str,
     /// Whether the gateway knew this client again.
     pub(super) resumed: bool,
     /// What to come back with.
@@ -71,14 +73,15 @@ pub(super) struct Kept {
 }
 
 /// Runs the handshake as a publisher.
-pub(super) async fn establish<M: MessageSocket>(
-    mut socket: M,
+pub(super) async fn establish(
+    mut socket: GatewaySocket,
     exporter: Option<Exporter>,
-    terms: &Terms,
+    (endpoint, terms): (&str, &Terms),
     kept: Kept,
-) -> Result<Established<M>, DialError> {
+) -> Result<Established<GatewaySocket>, DialError> {
+    let transport = socket.transport();
     let Kept { publisher, ticket } = kept;
-    let asked = ask(&mut socket, exporter, terms, publisher, ticket).await?;
+    let asked = ask(&mut socket, exporter, (endpoint, terms), publisher, ticket).await?;
     let resumed = matches!(asked.outcome, Outcome::Resumed(..));
     let (accepted, session) = match asked.outcome {
         Outcome::Resumed(accepted, session) => (accepted, session),
@@ -89,16 +92,16 @@ pub(super) async fn establish<M: MessageSocket>(
     let kept = Kept { publisher: accepted.resume.clone(), ticket };
     let (suite, mode, id) = (session.suite, session.mode, session.id);
     let stream = MessageStream::after_handshake(socket, session)?;
-    Ok(Established { stream, accepted, certificate, trust, suite, mode, id, resumed, kept })
+    Ok(Established { stream, accepted, certificate, trust, suite, mode, id, transport, resumed, kept })
 }
 
 /// Runs the handshake of an enrollment.
 pub(super) async fn enroll<M: MessageSocket>(
     mut socket: M,
     exporter: Option<Exporter>,
-    terms: &Terms,
+    (endpoint, terms): (&str, &Terms),
 ) -> Result<Enrolled, DialError> {
-    match ask(&mut socket, exporter, terms, Vec::new(), None).await?.outcome {
+    match ask(&mut socket, exporter, (endpoint, terms), Vec::new(), None).await?.outcome {
         Outcome::Asked(awaiting, answer) => Ok(awaiting.receive_enrolled(&answer)?),
         Outcome::Resumed(..) => Err(HandshakeError::Unopenable { message: "ResumedHello" }.into()),
     }
@@ -122,7 +125,7 @@ struct Asked {
 async fn ask<M: MessageSocket>(
     socket: &mut M,
     exporter: Option<Exporter>,
-    terms: &Terms,
+    (endpoint, terms): (&str, &Terms),
     publisher: Vec<u8>,
     ticket: Option<(Ticket, IdentityCertificate)>,
 ) -> Result<Asked, DialError> {
@@ -131,7 +134,7 @@ async fn ask<M: MessageSocket>(
     let key = DecapsulationKey::generate().map_err(HandshakeError::from)?;
     // A gateway that is not trusted any more is not gone back to.
     let known = match ticket {
-        Some((ticket, certificate)) => match check_identity(&certificate, terms).await {
+        Some((ticket, certificate)) => match check_identity(&certificate, endpoint, terms).await {
             Ok(trust) => Some((ticket, certificate, trust)),
             Err(_) => None,
         },
@@ -155,7 +158,7 @@ async fn ask<M: MessageSocket>(
         }
     };
     let certificate = presented.certificate().clone();
-    let trust = check_identity(&certificate, terms).await?;
+    let trust = check_identity(&certificate, endpoint, terms).await?;
     let wishes = Wishes {
         offers: terms.offers.clone(),
         client_version: terms.client_version.clone(),
@@ -171,13 +174,15 @@ async fn ask<M: MessageSocket>(
 }
 
 /// By a pin and by the organisation's roots, both if there are both; by the keys of the first meeting if there is neither.
-async fn check_identity(certificate: &IdentityCertificate, terms: &Terms) -> Result<Trust, DialError> {
+async fn check_identity(
+    certificate: &IdentityCertificate,
+    endpoint: &str,
+    terms: &Terms,
+) -> Result<Trust, DialError> {
     if let Some(pinned) = terms.pin {
         let shown = certificate.fingerprint();
         if shown != pinned {
-            return Err(
-                KnownGatewaysError::NotPinned { endpoint: terms.endpoint.clone(), pinned, shown }.into()
-            );
+            return Err(KnownGatewaysError::NotPinned { endpoint: endpoint.to_owned(), pinned, shown }.into());
         }
     }
     if let Some((last, before)) = terms.roots.split_last() {
@@ -191,7 +196,7 @@ async fn check_identity(certificate: &IdentityCertificate, terms: &Terms) -> Res
         certificate.check_validity(now()).map_err(HandshakeError::from)?;
         return Ok(Trust::Pinned);
     }
-    let (known, endpoint, certificate) = (terms.known.clone(), terms.endpoint.clone(), certificate.clone());
+    let (known, endpoint, certificate) = (terms.known.clone(), endpoint.to_owned(), certificate.clone());
     let checked = tokio::task::spawn_blocking(move || known.check(&endpoint, &certificate)).await;
     Ok(checked.map_err(|_| HandshakeError::Library("checking the gateway's identity"))??)
 }

@@ -17,9 +17,12 @@ use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest};
 
+use super::CONNECT_PATH;
 use super::known_gateways::KnownGatewaysError;
+use super::socket::{GatewaySocket, Transport};
 use crate::tunnel::handshake::{HandshakeError, RefusalCode};
 use crate::tunnel::transport::websocket_config;
+use crate::tunnel::{ALPN, BareSocket};
 
 /// Where distributions keep the certificates of public authorities, the commonest first.
 const SYSTEM_ROOTS: &[&str] = &[
@@ -221,6 +224,19 @@ pub fn tls_config_showing(
     roots: &TlsRoots,
     certificate: Option<&CertificateFiles>,
 ) -> Result<Arc<rustls::ClientConfig>, DialError> {
+    config(roots, certificate, &[&rustls::version::TLS13]).map(Arc::new)
+}
+
+/// TLS 1.3 or 1.2, for apps behind a publisher: what they speak is not the gateway's to say.
+pub fn app_tls_config(roots: &TlsRoots) -> Result<Arc<rustls::ClientConfig>, DialError> {
+    config(roots, None, rustls::ALL_VERSIONS).map(Arc::new)
+}
+
+fn config(
+    roots: &TlsRoots,
+    certificate: Option<&CertificateFiles>,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> Result<rustls::ClientConfig, DialError> {
     let path = path_of(roots)?;
     let mut store = rustls::RootCertStore::empty();
     for certificate in root_certificates(roots)? {
@@ -228,7 +244,7 @@ pub fn tls_config_showing(
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
+        .with_protocol_versions(versions)
         .map_err(|error| roots_error(&path, error))?
         .with_root_certificates(store);
     let mut config = match certificate {
@@ -245,7 +261,7 @@ pub fn tls_config_showing(
         }
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 /// The certificates that another's must lead to; at least one.
@@ -290,6 +306,52 @@ fn roots_error(path: &Path, reason: impl std::fmt::Display) -> DialError {
 /// A WebSocket over TLS over TCP.
 pub type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
+/// Opens the way of a publisher: straight on TLS if that is wanted and the other end takes it, else as a WebSocket.
+pub(super) async fn dial_gateway(
+    address: &GatewayAddress,
+    tls: &Arc<rustls::ClientConfig>,
+    transport: Transport,
+    patience: Duration,
+) -> Result<GatewaySocket, DialError> {
+    if transport == Transport::Auto {
+        let mut offering = rustls::ClientConfig::clone(tls);
+        offering.alpn_protocols.insert(0, ALPN.to_vec());
+        match connect_tls(address, Arc::new(offering), patience).await {
+            Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(ALPN) => {
+                return Ok(GatewaySocket::Bare(BareSocket::new(stream)));
+            }
+            Ok(stream) => return open_websocket(address, stream, patience).await,
+            Err(DialError::Tls { source, .. }) if refuses_what_it_does_not_know(&source) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let stream = connect_tls(address, Arc::clone(tls), patience).await?;
+    open_websocket(address, stream, patience).await
+}
+
+/// Whether something on the way may have ended TLS because of a protocol that it does not know.
+fn refuses_what_it_does_not_know(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    use rustls::{AlertDescription, Error};
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(Error::AlertReceived(alert)) => {
+            matches!(alert, AlertDescription::NoApplicationProtocol | AlertDescription::HandshakeFailure)
+        }
+        Some(_) => false,
+        None => matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof),
+    }
+}
+
+async fn open_websocket(
+    address: &GatewayAddress,
+    stream: TlsStream<TcpStream>,
+    patience: Duration,
+) -> Result<GatewaySocket, DialError> {
+    let opening = Box::pin(upgrade(address, stream, CONNECT_PATH, None));
+    let socket = step(address, "the WebSocket", patience, opening).await??;
+    Ok(GatewaySocket::WebSocket(Box::new(socket)))
+}
+
 /// Opens `wss://address{path}`; `bearer` goes into the Authorization header. Each step takes at most `patience`.
 pub(super) async fn dial(
     address: &GatewayAddress,
@@ -298,6 +360,16 @@ pub(super) async fn dial(
     bearer: Option<&str>,
     patience: Duration,
 ) -> Result<Socket, DialError> {
+    let tls = connect_tls(address, tls, patience).await?;
+    // Boxed: the WebSocket library keeps its whole handshake in the future.
+    step(address, "the WebSocket", patience, Box::pin(upgrade(address, tls, path, bearer))).await?
+}
+
+async fn connect_tls(
+    address: &GatewayAddress,
+    tls: Arc<rustls::ClientConfig>,
+    patience: Duration,
+) -> Result<TlsStream<TcpStream>, DialError> {
     let name = ServerName::try_from(address.host.clone())
         .map_err(|error| DialError::Tls { address: address.to_string(), source: io::Error::other(error) })?;
     let tcp =
@@ -306,11 +378,9 @@ pub(super) async fn dial(
             .map_err(|source| DialError::Connect { address: address.to_string(), source })?;
     // A multiplexer writes whole frames: Nagle's algorithm would only delay them.
     tcp.set_nodelay(true).map_err(|source| DialError::Connect { address: address.to_string(), source })?;
-    let tls = step(address, "TLS", patience, TlsConnector::from(tls).connect(name, tcp))
+    step(address, "TLS", patience, TlsConnector::from(tls).connect(name, tcp))
         .await?
-        .map_err(|source| DialError::Tls { address: address.to_string(), source })?;
-    // Boxed: the WebSocket library keeps its whole handshake in the future.
-    step(address, "the WebSocket", patience, Box::pin(upgrade(address, tls, path, bearer))).await?
+        .map_err(|source| DialError::Tls { address: address.to_string(), source })
 }
 
 async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(

@@ -36,6 +36,8 @@ pub enum Event {
         mode: Mode,
         /// Whether the gateway knew this client again by its ticket, so that no identity had to be shown.
         resumed: bool,
+        /// `tls` or `websocket`: what carries the messages.
+        transport: &'static str,
     },
     /// A tunnel is open.
     Registered {

@@ -12,11 +12,15 @@ mod backoff;
 mod connection;
 mod dial;
 mod event;
+mod http2_app;
 mod known_gateways;
 mod origin;
+mod socket;
 mod successor;
+mod target;
 mod visit;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,17 +30,20 @@ use tokio_util::sync::CancellationToken;
 
 pub use backoff::Backoff;
 pub use dial::{
-    CertificateFiles, DialError, GatewayAddress, Socket, TlsRoots, root_certificates, tls_config,
-    tls_config_showing,
+    CertificateFiles, DialError, GatewayAddress, Socket, TlsRoots, app_tls_config, root_certificates,
+    tls_config, tls_config_showing,
 };
 pub use event::Event;
 pub use known_gateways::{KnownGateways, KnownGatewaysError, Trust};
-pub use origin::{Publication, Target};
+pub use origin::Publication;
+pub use socket::Transport;
+pub use target::{AppProtocol, Target};
 pub use visit::{VisitStream, VisitorOptions, visit};
 
 use self::connection::{Ending, Established, Kept, Terms, enroll, establish, serve};
-use self::dial::dial;
+use self::dial::dial_gateway;
 use self::origin::Origin;
+use self::socket::GatewaySocket;
 use super::FarewellCode;
 use super::handshake::{Enrolled, Exporter, Fingerprint, RootKey, Secret, Suite, channel_binding};
 
@@ -53,6 +60,12 @@ pub const VISIT_PATH: &str = "/visit";
 pub struct PublisherOptions {
     /// Where the gateway is.
     pub gateway: GatewayAddress,
+    /// Others that serve in its place while it is away, the best first.
+    pub backups: Vec<GatewayAddress>,
+    /// How often it is looked for while one of them serves; default 30 s.
+    pub look_back: Duration,
+    /// How to speak to it.
+    pub transport: Transport,
     /// Who may vouch for its TLS certificate.
     pub roots: TlsRoots,
     /// What to show in TLS; needed by [`Secret::Certificate`].
@@ -68,6 +81,8 @@ pub struct PublisherOptions {
     pub secret: Secret,
     /// What to publish.
     pub publications: Vec<Publication>,
+    /// Who may vouch for the certificates of apps that have one.
+    pub app_roots: TlsRoots,
     /// Program and version, for the gateway's log.
     pub client_version: String,
     /// Suites that are allowed, best first.
@@ -88,6 +103,9 @@ impl PublisherOptions {
     ) -> Self {
         Self {
             gateway,
+            backups: Vec::new(),
+            look_back: Duration::from_secs(30),
+            transport: Transport::Auto,
             roots: TlsRoots::System,
             certificate: None,
             organisation_roots: Vec::new(),
@@ -95,6 +113,7 @@ impl PublisherOptions {
             known_gateways,
             secret,
             publications,
+            app_roots: TlsRoots::System,
             client_version: concat!("sallyport/", env!("CARGO_PKG_VERSION")).to_owned(),
             suites: Suite::by_hardware(),
             backoff: Backoff::default(),
@@ -141,9 +160,13 @@ impl PublishError {
 /// A publisher, ready to run.
 pub struct Publisher {
     gateway: GatewayAddress,
+    backups: Vec<GatewayAddress>,
+    look_back: Duration,
+    transport: Transport,
     tls: Arc<rustls::ClientConfig>,
     terms: Terms,
     publications: Vec<Publication>,
+    app_tls: Arc<rustls::ClientConfig>,
     backoff: Backoff,
 }
 
@@ -151,8 +174,10 @@ impl Publisher {
     /// Reads the roots and prepares TLS.
     pub fn new(options: PublisherOptions) -> Result<Self, DialError> {
         let tls = tls_config_showing(&options.roots, options.certificate.as_ref())?;
+        let with_tls = options.publications.iter().any(|one| one.target.protocol().is_tls());
+        // Roots that nobody needs need not be there.
+        let app_tls = if with_tls { app_tls_config(&options.app_roots)? } else { Arc::clone(&tls) };
         let terms = Terms {
-            endpoint: options.gateway.to_string(),
             secret: options.secret,
             offers: options.publications.iter().map(|one| one.offer.clone()).collect(),
             client_version: options.client_version,
@@ -164,47 +189,62 @@ impl Publisher {
         };
         Ok(Self {
             gateway: options.gateway,
+            backups: options.backups,
+            look_back: options.look_back,
+            transport: options.transport,
             tls,
             terms,
             publications: options.publications,
+            app_tls,
             backoff: options.backoff,
         })
     }
 
     /// Has the device of [`Secret::Join`] enrolled, once, and does nothing else: offers and backoff play no role.
     pub async fn enroll(&self) -> Result<Enrolled, DialError> {
-        let (socket, exporter) = self.dial().await?;
-        match enroll(socket, exporter, &self.terms).await {
-            Err(error) if self.is_succession(&error).await? => {
-                let (socket, exporter) = self.dial().await?;
-                enroll(socket, exporter, &self.terms).await
+        let gateway = &self.gateway;
+        let endpoint = gateway.to_string();
+        let (socket, exporter) = self.dial(gateway).await?;
+        match enroll(socket, exporter, (&endpoint, &self.terms)).await {
+            Err(error) if self.is_succession(gateway, &error).await? => {
+                let (socket, exporter) = self.dial(gateway).await?;
+                enroll(socket, exporter, (&endpoint, &self.terms)).await
             }
             outcome => outcome,
         }
     }
 
-    async fn dial(&self) -> Result<(Socket, Option<Exporter>), DialError> {
-        let socket =
-            dial(&self.gateway, Arc::clone(&self.tls), CONNECT_PATH, None, self.terms.patience).await?;
-        let exporter = channel_binding(socket.get_ref().get_ref().1);
+    /// The first, or one of the backups.
+    fn gateway_at(&self, at: usize) -> &GatewayAddress {
+        at.checked_sub(1).and_then(|backup| self.backups.get(backup)).unwrap_or(&self.gateway)
+    }
+
+    async fn dial(&self, gateway: &GatewayAddress) -> Result<(GatewaySocket, Option<Exporter>), DialError> {
+        let socket = dial_gateway(gateway, &self.tls, self.transport, self.terms.patience).await?;
+        let exporter = channel_binding(socket.tls());
         Ok((socket, exporter))
     }
 
     /// Publishes until `stop` is cancelled (then `Ok`) or nothing can be done any more. Tells every step to `events`.
+    ///
+    /// Goes to the next gateway at once when one is lost, and pauses only when all of them were tried. While another than the
+    /// first serves, the first is looked for, and gone back to.
     pub async fn run(
         &self,
         events: mpsc::Sender<Event>,
         stop: CancellationToken,
     ) -> Result<(), PublishError> {
-        let origin = Arc::new(Origin::new(&self.publications, events.clone()));
-        let mut kept = Kept::default();
-        let mut failures = 0;
+        let origin = Arc::new(Origin::new(&self.publications, &self.app_tls, events.clone()));
+        let mut kept: HashMap<usize, Kept> = HashMap::new();
+        let (mut failures, mut at) = (0, 0);
         loop {
-            tell(&events, Event::Connecting { gateway: self.gateway.to_string() }).await;
+            let gateway = self.gateway_at(at);
+            let own = kept.entry(at).or_default();
+            tell(&events, Event::Connecting { gateway: gateway.to_string() }).await;
             let attempt = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 // A ticket works once: whatever comes of this attempt, it is gone; the name stays.
-                attempt = self.connect(Kept { publisher: kept.publisher.clone(), ticket: kept.ticket.take() }) => attempt,
+                attempt = self.connect(gateway, Kept { publisher: own.publisher.clone(), ticket: own.ticket.take() }) => attempt,
             };
             let last = match attempt {
                 Err(error) if error.is_final() => {
@@ -214,15 +254,24 @@ impl Publisher {
                 Err(error) => {
                     failures += 1;
                     tell(&events, Event::Failed { reason: error.to_string(), hint: error.hint() }).await;
+                    at += 1;
                     error.to_string()
                 }
                 Ok(mut established) => {
-                    kept = std::mem::take(&mut established.kept);
+                    *own = std::mem::take(&mut established.kept);
                     let since = Instant::now();
-                    let ending = self.publish(established, &origin, &events, &stop).await;
+                    let serving = stop.child_token();
+                    let ending = tokio::select! {
+                        ending = self.publish(established, gateway, &origin, &events, &serving) => ending,
+                        never = self.watch_for_the_first(at, &serving) => match never {},
+                    };
                     tell(&events, Event::Disconnected { reason: ending.to_string() }).await;
                     match ending {
-                        Ending::Stopped => return Ok(()),
+                        Ending::Stopped if stop.is_cancelled() => return Ok(()),
+                        Ending::Stopped => {
+                            at = 0;
+                            continue;
+                        }
                         Ending::Farewell(code @ (FarewellCode::Revoked | FarewellCode::Replaced)) => {
                             return Err(PublishError::Dismissed(code));
                         }
@@ -230,51 +279,77 @@ impl Publisher {
                     }
                     // A gateway that takes us and drops us at once must not be hammered either.
                     failures = if since.elapsed() < self.backoff.settled_after { failures + 1 } else { 1 };
+                    at = usize::from(at == 0);
                     ending.to_string()
                 }
             };
+            if (1..=self.backups.len()).contains(&at) {
+                continue;
+            }
+            at = 0;
             self.pause(failures, last, &events, &stop).await?;
         }
     }
 
-    async fn connect(&self, kept: Kept) -> Result<Established<Socket>, DialError> {
-        let publisher = kept.publisher.clone();
-        let (socket, exporter) = self.dial().await?;
-        match establish(socket, exporter, &self.terms, kept).await {
-            Err(error) if self.is_succession(&error).await? => {
-                let (socket, exporter) = self.dial().await?;
-                establish(socket, exporter, &self.terms, Kept { publisher, ticket: None }).await
+    /// While another gateway serves: ends that in order when the first answers again.
+    async fn watch_for_the_first(&self, at: usize, serving: &CancellationToken) -> std::convert::Infallible {
+        if at > 0 {
+            loop {
+                tokio::time::sleep(self.look_back).await;
+                if successor::answers(&self.gateway, &self.tls, self.terms.patience).await {
+                    break;
+                }
+            }
+            serving.cancel();
+        }
+        std::future::pending().await
+    }
+
+    async fn connect(
+        &self,
+        gateway: &GatewayAddress,
+        kept: Kept,
+    ) -> Result<Established<GatewaySocket>, DialError> {
+        let (publisher, endpoint) = (kept.publisher.clone(), gateway.to_string());
+        let (socket, exporter) = self.dial(gateway).await?;
+        match establish(socket, exporter, (&endpoint, &self.terms), kept).await {
+            Err(error) if self.is_succession(gateway, &error).await? => {
+                let (socket, exporter) = self.dial(gateway).await?;
+                establish(socket, exporter, (&endpoint, &self.terms), Kept { publisher, ticket: None }).await
             }
             outcome => outcome,
         }
     }
 
     /// Whether other keys answered than those that are known, and were named by those; they are known from then on.
-    async fn is_succession(&self, error: &DialError) -> Result<bool, DialError> {
+    async fn is_succession(&self, gateway: &GatewayAddress, error: &DialError) -> Result<bool, DialError> {
         let DialError::Identity(KnownGatewaysError::Changed { known, shown, .. }) = error else {
             return Ok(false);
         };
         let (keys, limits) = ((*known, *shown), (connection::now(), self.terms.patience));
-        Ok(successor::is_named(&self.gateway, &self.tls, &self.terms.known, keys, limits).await?)
+        Ok(successor::is_named(gateway, &self.tls, &self.terms.known, keys, limits).await?)
     }
 
     async fn publish(
         &self,
-        established: Established<Socket>,
+        established: Established<GatewaySocket>,
+        gateway: &GatewayAddress,
         origin: &Arc<Origin>,
         events: &mpsc::Sender<Event>,
         stop: &CancellationToken,
     ) -> Ending {
-        let Established { stream, accepted, certificate, trust, suite, mode, id, resumed, .. } = established;
+        let Established { stream, accepted, certificate, trust, suite, mode, id, resumed, transport, .. } =
+            established;
         let body = certificate.body();
         let connected = Event::Connected {
-            gateway: self.gateway.to_string(),
+            gateway: gateway.to_string(),
             identity: format!("{}/{}", body.organisation, body.gateway),
             fingerprint: certificate.fingerprint(),
             trust,
             suite,
             mode,
             resumed,
+            transport,
         };
         tell(events, connected).await;
         for tunnel in &accepted.tunnels {

@@ -1,10 +1,11 @@
 //! The publisher's side of each stream: from HTTP/2 to the local app.
 //!
-//! Requests go to the app over pooled HTTP/1.1 connections, bodies streamed both ways; byte streams are copied to a
-//! TCP connection. When the app does not answer, the publisher answers for it with 502 and a header that says why, so
+//! Requests go to the app over pooled HTTP/1.1 connections or one of HTTP/2, bodies streamed both ways; byte streams are copied
+//! to a TCP connection, inside TLS if the app wants that. When the app does not answer, the publisher answers for it with 502 and a header that says why, so
 //! that the gateway can show a page that helps.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,14 +13,21 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::event::Event;
-use crate::tunnel::link::FarewellCode;
+use super::http2_app::{AppError, Http2App};
+use super::target::Target;
+use crate::tunnel::link::{FarewellCode, chain};
 use crate::tunnel::protocol::{
     BYTES, CONTROL, FAREWELL, FAREWELL_CODE, ORIGIN_ERROR, OriginFault, STREAM, TUNNEL, strip_hop_by_hop,
     strip_internal,
@@ -31,35 +39,13 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// How long the local app may take to accept a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an idle connection to the app is kept.
 const POOL_IDLE: Duration = Duration::from_mins(1);
 /// Idle connections kept per app.
 const POOL_SIZE: usize = 64;
 /// Bytes that a byte stream copies at once, in each direction.
 const COPY_BUFFER: usize = 64 * 1024;
-
-/// Where the local app listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    authority: http::uri::Authority,
-}
-
-impl Target {
-    /// Reads `3000` (on localhost), `host:3000`, `127.0.0.1:3000` or `[::1]:3000`.
-    pub fn parse(text: &str) -> Option<Self> {
-        let text = if text.parse::<u16>().is_ok() { format!("localhost:{text}") } else { text.to_owned() };
-        let authority: http::uri::Authority = text.parse().ok()?;
-        let usable = authority.port_u16().is_some_and(|port| port != 0) && !authority.as_str().contains('@');
-        usable.then_some(Self { authority })
-    }
-}
-
-impl std::fmt::Display for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.authority.as_str())
-    }
-}
 
 /// One service that is published: what the gateway sees and where it really is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,16 +58,39 @@ pub struct Publication {
 
 /// Serves the streams of one publisher; shared by its connections.
 pub(super) struct Origin {
-    targets: HashMap<TunnelName, Target>,
-    client: Client<HttpConnector, Incoming>,
+    apps: HashMap<TunnelName, App>,
+    client: Client<HttpsConnector<HttpConnector>, Incoming>,
+    tls: TlsConnector,
     events: mpsc::Sender<Event>,
 }
 
+struct App {
+    target: Target,
+    /// Exactly if it speaks HTTP/2.
+    http2: Option<Http2App>,
+}
+
 impl Origin {
-    pub(super) fn new(publications: &[Publication], events: mpsc::Sender<Event>) -> Self {
+    /// `tls` is what an app's certificate must stand up to, where an app has one.
+    pub(super) fn new(
+        publications: &[Publication],
+        tls: &rustls::ClientConfig,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        let with_alpn = |protocol: Option<&[u8]>| {
+            let mut tls = tls.clone();
+            tls.alpn_protocols = protocol.map(<[u8]>::to_vec).into_iter().collect();
+            tls
+        };
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
+        connector.enforce_http(false);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(with_alpn(None))
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
@@ -89,8 +98,14 @@ impl Origin {
             // The visitor's Host goes to the app as it is.
             .set_host(false)
             .build(connector);
-        let targets = publications.iter().map(|one| (one.offer.name.clone(), one.target.clone())).collect();
-        Self { targets, client, events }
+        let app = |one: &Publication| {
+            let target = one.target.clone();
+            let tls = target.protocol.is_tls().then(|| Arc::new(with_alpn(Some(b"h2"))));
+            let http2 = target.protocol.is_http2().then(|| Http2App::new(target.clone(), tls));
+            (one.offer.name.clone(), App { target, http2 })
+        };
+        let apps = publications.iter().map(app).collect();
+        Self { apps, client, tls: TlsConnector::from(Arc::new(with_alpn(Some(b"http/1.1")))), events }
     }
 
     /// Answers one stream of the gateway. `farewell` hears the gateway's goodbye.
@@ -103,11 +118,14 @@ impl Origin {
         let Some(name) = tunnel(request.headers()) else {
             return control(&request, farewell);
         };
-        let Some(target) = self.targets.get(&name) else { return fault(OriginFault::UnknownTunnel) };
+        let Some(app) = self.apps.get(&name) else { return fault(OriginFault::UnknownTunnel) };
         let is_stream = request.headers().get(STREAM) == Some(&BYTES);
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
-        let response =
-            if is_stream { stream(request, target).await } else { self.forward(request, target).await };
+        let response = if is_stream {
+            self.stream(request, &app.target).await
+        } else {
+            self.forward(request, app).await
+        };
         let seen = Event::Request {
             tunnel: name.to_string(),
             method: if is_stream { "STREAM".to_owned() } else { method },
@@ -120,20 +138,81 @@ impl Origin {
         response
     }
 
-    async fn forward(&self, request: Request<Incoming>, target: &Target) -> Response<ResponseBody> {
-        let Ok(request) = to_app(request, target) else { return fault(OriginFault::BadAnswer) };
-        match self.client.request(request).await {
+    async fn forward(&self, request: Request<Incoming>, app: &App) -> Response<ResponseBody> {
+        let Ok(request) = to_app(request, &app.target) else { return fault(OriginFault::BadAnswer) };
+        let answer = match &app.http2 {
+            Some(http2) => http2.request(request).await,
+            None => self.client.request(request).await.map_err(|error| {
+                if error.is_connect() {
+                    AppError::Unreachable(chain(&error))
+                } else {
+                    AppError::Broken(chain(&error))
+                }
+            }),
+        };
+        match answer {
             Ok(mut response) => {
                 strip_hop_by_hop(response.headers_mut());
                 strip_internal(response.headers_mut());
                 response.map(|body| body.map_err(Into::into).boxed_unsync())
             }
-            Err(error) if error.is_connect() => fault(OriginFault::Unreachable),
-            Err(error) => {
-                tracing::debug!(%error, %target, "the local app failed");
+            Err(AppError::Unreachable(error)) => {
+                tracing::debug!(error, target = %app.target, "the local app is not there");
+                fault(OriginFault::Unreachable)
+            }
+            Err(AppError::Broken(error)) => {
+                tracing::debug!(error, target = %app.target, "the local app failed");
                 fault(OriginFault::BadAnswer)
             }
         }
+    }
+
+    /// Connects to the app first, so that the gateway learns whether there is one, and then copies.
+    async fn stream(&self, request: Request<Incoming>, target: &Target) -> Response<ResponseBody> {
+        let connecting = async {
+            let app = TcpStream::connect(target.authority.as_str()).await?;
+            app.set_nodelay(true)?;
+            if !target.protocol.is_tls() {
+                return Ok(AppStream::Plain(app));
+            }
+            let host = target.authority.host().trim_matches(['[', ']']).to_owned();
+            let name = ServerName::try_from(host).map_err(std::io::Error::other)?;
+            self.tls.connect(name, app).await.map(|app| AppStream::Tls(Box::new(app)))
+        };
+        let Ok(Ok(app)) = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await else {
+            return fault(OriginFault::Unreachable);
+        };
+        let (outgoing, body) = outgoing();
+        let visitor = TunnelStream::join(request.into_body(), outgoing);
+        // Ends by itself: when both directions are done, or when the connection to the gateway is.
+        match app {
+            AppStream::Plain(app) => tokio::spawn(copy(visitor, app)),
+            AppStream::Tls(app) => tokio::spawn(copy(visitor, app)),
+        };
+        Response::new(body)
+    }
+}
+
+enum AppStream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A connection that can be broken off so that the other end does not take it for an orderly end.
+trait Breakable: AsyncRead + AsyncWrite + Unpin {
+    fn break_off(&self);
+}
+
+impl Breakable for TcpStream {
+    fn break_off(&self) {
+        // A socket that is already dead needs no reset.
+        let _already_dead = self.set_zero_linger();
+    }
+}
+
+impl Breakable for Box<TlsStream<TcpStream>> {
+    fn break_off(&self) {
+        self.get_ref().0.break_off();
     }
 }
 
@@ -156,18 +235,23 @@ fn control(
     Response::new(empty())
 }
 
-/// The gateway's request as the app should get it: HTTP/1.1, to its address, with the visitor's Host.
+/// The gateway's request as the app should get it: in the HTTP that it speaks, with the visitor's host.
 fn to_app(request: Request<Incoming>, target: &Target) -> Result<Request<Incoming>, http::Error> {
     let (mut parts, body) = request.into_parts();
     strip_internal(&mut parts.headers);
     strip_hop_by_hop(&mut parts.headers);
-    if let Some(authority) = parts.uri.authority() {
-        parts.headers.insert(header::HOST, HeaderValue::from_str(authority.as_str())?);
-    }
-    join_cookies(&mut parts.headers)?;
     let path = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let visited = parts.uri.authority().unwrap_or(&target.authority);
+    let scheme = if target.protocol.is_tls() { "https" } else { "http" };
+    if target.protocol.is_http2() {
+        parts.uri = Uri::builder().scheme(scheme).authority(visited.clone()).path_and_query(path).build()?;
+        parts.version = http::Version::HTTP_2;
+        return Ok(Request::from_parts(parts, body));
+    }
+    parts.headers.insert(header::HOST, HeaderValue::from_str(visited.as_str())?);
+    join_cookies(&mut parts.headers)?;
     parts.uri =
-        Uri::builder().scheme("http").authority(target.authority.clone()).path_and_query(path).build()?;
+        Uri::builder().scheme(scheme).authority(target.authority.clone()).path_and_query(path).build()?;
     parts.version = http::Version::HTTP_11;
     Ok(Request::from_parts(parts, body))
 }
@@ -182,30 +266,14 @@ fn join_cookies(headers: &mut HeaderMap) -> Result<(), http::Error> {
     Ok(())
 }
 
-/// Connects to the app first, so that the gateway learns whether there is one, and then copies.
-async fn stream(request: Request<Incoming>, target: &Target) -> Response<ResponseBody> {
-    let connecting = TcpStream::connect(target.authority.as_str());
-    let Ok(Ok(app)) = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await else {
-        return fault(OriginFault::Unreachable);
-    };
-    if app.set_nodelay(true).is_err() {
-        return fault(OriginFault::Unreachable);
-    }
-    let (outgoing, body) = outgoing();
-    let visitor = TunnelStream::join(request.into_body(), outgoing);
-    // Ends by itself: when both directions are done, or when the connection to the gateway is.
-    tokio::spawn(copy(visitor, app));
-    Response::new(body)
-}
-
 /// Copies until both directions have ended in order, or one of them broke: then the other end sees it break, too.
-async fn copy(mut visitor: TunnelStream, mut app: TcpStream) {
+async fn copy(mut visitor: TunnelStream, mut app: impl Breakable) {
     let copied =
         tokio::io::copy_bidirectional_with_sizes(&mut visitor, &mut app, COPY_BUFFER, COPY_BUFFER).await;
     if let Err(error) = copied {
         tracing::debug!(%error, "a byte stream broke off");
-        // Without this the app would see an orderly end. A socket that is already dead needs no reset.
-        let _already_dead = app.set_zero_linger();
+        // Without this the app would see an orderly end.
+        app.break_off();
     }
 }
 
@@ -227,17 +295,6 @@ fn fault(fault: OriginFault) -> Response<ResponseBody> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_target_is_a_port_or_a_host_with_a_port() {
-        let read = |text| Target::parse(text).map(|target| target.to_string());
-        assert_eq!(read("3000").as_deref(), Some("localhost:3000"));
-        assert_eq!(read("127.0.0.1:80").as_deref(), Some("127.0.0.1:80"));
-        assert_eq!(read("[::1]:80").as_deref(), Some("[::1]:80"));
-        for bad in ["", "0", "70000", "host", "host:0", "http://host:1", "a@b:1"] {
-            assert_eq!(read(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn cookies_that_http_2_split_are_one_header_for_the_app() {

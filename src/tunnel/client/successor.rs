@@ -40,6 +40,15 @@ pub(super) async fn is_named(
     written.unwrap_or(Ok(false))
 }
 
+/// Whether a gateway answers at `address`.
+pub(super) async fn answers(
+    address: &GatewayAddress,
+    tls: &Arc<rustls::ClientConfig>,
+    patience: Duration,
+) -> bool {
+    matches!(tokio::time::timeout(patience, fetch(address, tls)).await, Ok(Some(_)))
+}
+
 async fn fetch(address: &GatewayAddress, tls: &Arc<rustls::ClientConfig>) -> Option<Bytes> {
     let name = ServerName::try_from(address.host().to_owned()).ok()?;
     let tcp = TcpStream::connect((address.host(), address.port())).await.ok()?;

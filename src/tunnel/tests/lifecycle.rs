@@ -359,3 +359,25 @@ fn a_publisher_cannot_be_made_without_its_roots() {
     };
     assert!(matches!(Publisher::new(options), Err(DialError::Roots { .. })));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_gateway_serves_while_the_first_takes_nobody_and_the_first_again_when_it_does() {
+    let organisation = Organisation::new();
+    let mut first = Door::open(organisation.gateway(1), Limits::default()).await;
+    let mut second = Door::open(organisation.gateway(2), Limits::default()).await;
+    first.trust_too(&second);
+    let mut options = publishing(&first, Router::new().route("/", get(async || "here"))).await;
+    options.backups = vec![second.gateway()];
+    options.look_back = Duration::from_millis(20);
+    // The next gateway is tried at once: a pause of a minute would end the test.
+    options.backoff.first = Duration::from_mins(1);
+    let mut publisher = Running::start(options);
+    let away = Refusal::new(RefusalCode::Draining, "the gateway is about to stop");
+    first.registration().await.refuse(away).await;
+    let beside = second.link().await;
+    publisher.event(is_connected).await;
+    let link = first.link().await;
+    assert_eq!(soon(beside.closed()).await, CloseReason::PublisherLeft);
+    let answer = soon(link.request(&name("demo"), request())).await.unwrap();
+    assert_eq!(soon(answer.into_body().collect()).await.unwrap().to_bytes(), "here");
+}

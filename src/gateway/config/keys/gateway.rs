@@ -35,6 +35,12 @@ pub(super) const GATEWAY: &[Key] = &[
         "Address and port on which `/healthz`, `/readyz` and `/readyz.json` answer without TLS: while the HSM is down no new TLS connection can be made. Only for where your monitoring alone gets to.",
     ),
     key(
+        "gateway.metrics_listen",
+        None,
+        "\"127.0.0.1:9464\"",
+        "Address and port on which `/metrics` answers without TLS and without a token. Only for where your monitoring alone gets to. On the gateway's own host `/metrics` needs the token of somebody who may read its state.",
+    ),
+    key(
         "gateway.when_ledger_or_hsm_fails",
         Some("\"refuse\""),
         "\"refuse\"",

@@ -29,10 +29,22 @@ pub(super) const TUNNELS: &[Key] = &[
         "Cipher suites that publishers may use: `any`, `aes256gcm` or `chacha20poly1305`. All of them are hybrid post-quantum.",
     ),
     key(
+        "tunnels.audit",
+        Some("\"buffered\""),
+        "\"strict\"",
+        "When the record of a request must be durable: `strict` is before the first byte of its answer, `buffered` is behind it, with a bounded number that waits. A `[[tunnel]]` block may say otherwise for one tunnel.",
+    ),
+    key(
         "tunnels.reconnect_grace_secs",
         Some("30"),
         "30",
         "How long the name of a lost publisher is kept for it, in seconds (0 to 3600).",
+    ),
+    key(
+        "tunnels.queue_secs",
+        Some("10"),
+        "10",
+        "How long visitors wait for a publisher that was lost to come back, in seconds (0 to 300), at most 100 of them at a time; then they get 502.",
     ),
     key(
         "tunnels.tcp_address",
@@ -99,5 +111,41 @@ pub(super) const LIMITS: &[Key] = &[
         Some("300"),
         "300",
         "A session on which no byte moved for so long is closed, in seconds (1 to 86400).",
+    ),
+];
+
+/// Settings of one entry of `[[tunnel]]`.
+pub const TUNNEL_KEYS: &[Key] = &[
+    key("name", None, "\"shop\"", "Name of the tunnel for which the block is."),
+    key(
+        "audit",
+        None,
+        "\"strict\"",
+        "When the record of a request must be durable, if not as `tunnels.audit` says: `strict` or `buffered`.",
+    ),
+    key("host", None, "\"shop.internal\"", "The `Host` that the app gets in place of the visitor's."),
+    key(
+        "domains",
+        None,
+        "\"shop.example.com, www.shop.example.com\"",
+        "Other hosts under which the tunnel is reached, in lower case, separated by commas. A certificate for one is given by `[[tls.certificate]]`; else the private root issues it.",
+    ),
+    key(
+        "paths",
+        None,
+        "\"/api = shop-api, /static = files\"",
+        "Paths of the tunnel's hosts that lead, with all below them, to other tunnels. Whoever takes them needs leave for those.",
+    ),
+    key(
+        "request_headers",
+        None,
+        "\"X-Stage: live; -X-Debug\"",
+        "Changes to the headers of requests, separated by semicolons: `Name: value` sets one, `-Name` takes it away.",
+    ),
+    key(
+        "answer_headers",
+        None,
+        "\"X-Frame-Options: DENY; -Server\"",
+        "Changes to the headers of answers, written in the same way.",
     ),
 ];

@@ -1,0 +1,278 @@
+//! `sallyport doctor`: the way to a gateway, one step after another, so that the first that fails is the one to mend.
+//!
+//! Each step uses what the other commands use, and is told with how long it took. The last ones publish the demo app under a
+//! name of your choice and visit it through the gateway; what they do is recorded there like everything else.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use clap::Args;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::header::HOST;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+use super::api::Api;
+use super::demo_app;
+use super::failure::{ExitCode, Failure, chain};
+use super::out::say;
+use super::profile::{Connection, Profile};
+use super::publish::{dial_failure, publish_failure, publisher, roots};
+use crate::clock;
+use crate::tunnel::client::{Backoff, Event, Publication, Target, tls_config_showing};
+use crate::tunnel::{Offer, Secret, TunnelKind, TunnelName};
+
+/// How long one step may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// What is read of an answer.
+const LARGEST_ANSWER: usize = 1 << 20;
+
+/// Test the way to the gateway step by step, and say what to do
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// Also publish the demo app under this name, and visit it through the gateway
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
+/// Runs it.
+pub(super) async fn run(connection: &Connection, doctor: &Doctor) -> Result<(), Failure> {
+    let profile = connection.profile()?;
+    let name = doctor.name.as_deref().map(TunnelName::parse).transpose();
+    let name = name.map_err(|error| Failure::new(ExitCode::Usage, error.to_string(), error.hint()))?;
+    let told = Told { json: connection.json };
+    let addresses = told.step("name", resolve(&profile)).await?;
+    told.step("connect", reach(&profile, &addresses)).await?;
+    let stream = told.step("tls", secure(&profile)).await?;
+    told.step("gateway", ask_readiness(&profile, stream)).await?;
+    told.step("authentication", who_am_i(&profile)).await?;
+    if let Some(name) = name {
+        told.step("tunnel", through(&profile, &name)).await?;
+    }
+    Ok(())
+}
+
+/// Something to go on with, and a word on it.
+type Step<T> = Result<(T, String), Failure>;
+
+struct Told {
+    json: bool,
+}
+
+impl Told {
+    /// Takes a step and tells of it. The first that fails is the last.
+    async fn step<T>(&self, what: &'static str, step: impl Future<Output = Step<T>>) -> Result<T, Failure> {
+        let began = clock::monotonic();
+        let outcome = tokio::time::timeout(PATIENCE, step).await.unwrap_or_else(|_| {
+            let message = format!("no answer within {} s", PATIENCE.as_secs());
+            Err(Failure::new(
+                ExitCode::Unreachable,
+                message,
+                "is something on the way that swallows what it should pass or refuse?",
+            ))
+        });
+        self.tell(what, began, &outcome);
+        outcome
+            .map(|(value, _)| value)
+            .map_err(|failure| Failure { message: format!("{what}: {}", failure.message), ..failure })
+    }
+
+    fn tell<T>(&self, what: &'static str, began: Instant, outcome: &Step<T>) {
+        let took = began.elapsed().as_millis();
+        let word = outcome.as_ref().map_or("failed", |(_, word)| word.as_str());
+        if self.json {
+            let line = json!({ "step": what, "ok": outcome.is_ok(), "took_ms": u64::try_from(took).unwrap_or(u64::MAX), "detail": word });
+            say(format_args!("{line}"));
+        } else {
+            say(format_args!(
+                "{} {what:<15}{took:>6} ms  {word}",
+                if outcome.is_ok() { "ok    " } else { "FAILED" }
+            ));
+        }
+    }
+}
+
+async fn resolve(profile: &Profile) -> Step<Vec<SocketAddr>> {
+    let host = (profile.host.as_str(), profile.port);
+    let hint = "check the name in the gateway's address, and this machine's name server";
+    let found: Vec<SocketAddr> = tokio::net::lookup_host(host)
+        .await
+        .map_err(|error| {
+            Failure::new(ExitCode::Unreachable, format!("`{}` has no address: {error}", profile.host), hint)
+        })?
+        .collect();
+    let listed: Vec<String> = found.iter().map(|address| address.ip().to_string()).collect();
+    Ok((found, format!("{} is {}", profile.host, listed.join(", "))))
+}
+
+/// Tries each address: one of several that is dead makes every connection slow.
+async fn reach(profile: &Profile, addresses: &[SocketAddr]) -> Step<()> {
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for address in addresses {
+        let began = clock::monotonic();
+        match tokio::time::timeout(PATIENCE / 4, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => good.push(format!("{address} in {} ms", began.elapsed().as_millis())),
+            Ok(Err(error)) => bad.push(format!("{address} does not answer: {error}")),
+            Err(_) => bad.push(format!("{address} does not answer")),
+        }
+    }
+    if good.is_empty() {
+        let message = format!("port {} cannot be reached: {}", profile.port, bad.join("; "));
+        return Err(Failure::new(
+            ExitCode::Unreachable,
+            message,
+            "does the gateway run, and may this network reach that port?",
+        ));
+    }
+    Ok(((), good.into_iter().chain(bad).collect::<Vec<_>>().join("; ")))
+}
+
+async fn secure(profile: &Profile) -> Step<TlsStream<TcpStream>> {
+    let stream = tls(profile, &profile.host).await?;
+    let session = stream.get_ref().1;
+    let version = session.protocol_version().and_then(|version| version.as_str()).unwrap_or("?");
+    let group = session.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()));
+    let group = group.unwrap_or_else(|| "?".to_owned());
+    Ok((stream, format!("{version} with {group}, the certificate is good")))
+}
+
+async fn tls(profile: &Profile, host: &str) -> Result<TlsStream<TcpStream>, Failure> {
+    let failed = |message: String, hint: &str| Failure::new(ExitCode::Unreachable, message, hint);
+    let config = tls_config_showing(&roots(profile), profile.certificate.as_ref())
+        .map_err(|error| dial_failure(&error))?;
+    let tcp = TcpStream::connect((profile.host.as_str(), profile.port))
+        .await
+        .map_err(|error| failed(error.to_string(), "does the gateway run?"))?;
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| failed(format!("`{host}` is no host name"), "check the gateway's address"))?;
+    tokio_rustls::TlsConnector::from(config).connect(name, tcp).await.map_err(|error| {
+        let why = chain(&error);
+        let hint = if why.contains("UnknownIssuer") {
+            "who signed the certificate is not known here: give the gateway's root with --ca-file; if it is a public gateway, something on the way opens TLS"
+        } else if why.contains("NotValidForName") {
+            "the certificate is another host's: check the gateway's address"
+        } else if why.contains("Expired") {
+            "the certificate's time is over: is this machine's clock right? then the operator must renew it"
+        } else {
+            "is this port a gateway's, and does something on the way open TLS or refuse TLS 1.3?"
+        };
+        failed(format!("TLS with {host} failed: {why}"), hint)
+    })
+}
+
+async fn ask_readiness(profile: &Profile, stream: TlsStream<TcpStream>) -> Step<()> {
+    let request = Request::builder().uri("/readyz").header(HOST, profile.authority());
+    let (status, body) = exchange(stream, request).await?;
+    let text = String::from_utf8_lossy(&body).trim().replace('\n', ", ");
+    match status {
+        StatusCode::OK => Ok(((), text)),
+        StatusCode::SERVICE_UNAVAILABLE => Err(Failure::new(
+            ExitCode::Failed,
+            format!("the gateway opens no sessions: {text}"),
+            "its operator finds the reason in its log",
+        )),
+        other => Err(Failure::new(
+            ExitCode::Unreachable,
+            format!("this is no gateway: it answered {other} to /readyz"),
+            "check host and port of the gateway's address",
+        )),
+    }
+}
+
+async fn exchange(
+    stream: TlsStream<TcpStream>,
+    request: http::request::Builder,
+) -> Result<(StatusCode, Bytes), Failure> {
+    let failed = |why: String| {
+        let hint = "does something on the way speak for the gateway?";
+        Failure::new(ExitCode::Unreachable, format!("no HTTP answer: {why}"), hint)
+    };
+    let request = request.body(Empty::<Bytes>::new()).map_err(|error| failed(error.to_string()))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| failed(chain(&error)))?;
+    let driver = tokio::spawn(connection);
+    let response = sender.send_request(request).await.map_err(|error| failed(chain(&error)))?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
+    driver.abort();
+    Ok((status, body.map_err(|error| failed(error.to_string()))?.to_bytes()))
+}
+
+async fn who_am_i(profile: &Profile) -> Step<()> {
+    let told: Value = Api::new(profile).get("/api/v1/whoami").await?;
+    let text = |name: &str| told.get(name).and_then(Value::as_str).unwrap_or("?").to_owned();
+    Ok(((), format!("{} of {}, until {}", text("subject"), text("tenant"), text("expires"))))
+}
+
+/// Publishes the demo app, over WebSocket and handshake, and visits it.
+async fn through(profile: &Profile, name: &TunnelName) -> Step<()> {
+    let failed = |message: String| Failure::new(ExitCode::Failed, message, "");
+    let app =
+        demo_app::start().await.map_err(|error| failed(format!("the demo app cannot start: {error}")))?;
+    let target = Target::parse(&app.to_string()).ok_or_else(|| failed(format!("`{app}` is no target")))?;
+    let offer = Offer { name: name.clone(), kind: TunnelKind::Http };
+    let secret = profile.token_if_needed()?.map_or(Secret::Certificate, Secret::Token);
+    let publisher = publisher(profile, secret, vec![Publication { offer, target }], |options| {
+        options.backoff = Backoff { give_up_after: Some(1), ..Backoff::default() };
+    })?;
+    let (events, mut inbox) = mpsc::channel(64);
+    let stop = CancellationToken::new();
+    let visiting = async {
+        let (mut suite, mut sealed) = (String::new(), false);
+        while let Some(event) = inbox.recv().await {
+            match event {
+                Event::Connected { suite: agreed, mode, .. } => {
+                    suite = agreed.name().to_owned();
+                    sealed = mode == crate::tunnel::handshake::Mode::Sealed;
+                }
+                Event::Registered { url, .. } => {
+                    let status = visit(profile, &url).await?;
+                    let between = if sealed { ", sealed: something on the way ends TLS" } else { "" };
+                    return Ok(((), format!("{url} answered {status} ({suite}{between})")));
+                }
+                _ => {}
+            }
+        }
+        // The publisher says why, better than this could.
+        std::future::pending().await
+    };
+    let outcome = tokio::select! {
+        ended = Box::pin(publisher.run(events, stop.clone())) => match ended {
+            Err(error) => Err(publish_failure(&error)),
+            Ok(()) => Err(failed("the publisher ended".to_owned())),
+        },
+        visited = visiting => visited,
+    };
+    stop.cancel();
+    outcome
+}
+
+/// Whatever the app or policy answers shows that the way is open; what the gateway says of the tunnel itself does not.
+async fn visit(profile: &Profile, url: &str) -> Result<StatusCode, Failure> {
+    let authority = url.trim_start_matches("https://");
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let mut request = Request::builder().uri("/").header(HOST, authority);
+    if let Some(token) = profile.token_if_needed()? {
+        request = request.header("sallyport-token", token.expose_secret());
+    }
+    let (status, body) = exchange(tls(profile, host).await?, request).await?;
+    if status.is_server_error() {
+        let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let text = |name: &str| problem.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        return Err(Failure::new(
+            ExitCode::Failed,
+            format!("{url} answered {status}: {}", text("detail")),
+            text("hint"),
+        ));
+    }
+    Ok(status)
+}

@@ -1,0 +1,128 @@
+//! What Prometheus reads: the edge's counters, and the state of everything below them at this moment.
+//!
+//! No label names a person. Names of tunnels are shown, so it is told to people who may read the gateway's state, and, without
+//! a token, at the address that the operator sets aside for it (`gateway.metrics_listen`).
+
+use std::fmt;
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use super::caller::Caller;
+use super::errors::Problem;
+use super::{Parts, Shared};
+use crate::access::{Action, Object, Part};
+
+/// The media type of OpenMetrics 1.0.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Labels = Vec<(&'static str, String)>;
+
+/// For people with a token.
+pub(super) async fn for_callers(State(shared): State<Shared>, caller: Caller) -> Result<Response, Problem> {
+    caller.may(Action::Read, &Object::gateway(Part::Ledger)).await?;
+    Ok(answer(&shared))
+}
+
+/// For whoever reaches the address that is set aside for it.
+pub(super) async fn for_scrapers(State(shared): State<Shared>) -> Response {
+    answer(&shared)
+}
+
+fn answer(shared: &Parts) -> Response {
+    let mut text = String::new();
+    match write(shared, &mut text) {
+        Ok(()) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        // Writing into a string cannot fail.
+        Err(fmt::Error) => axum::http::StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn write(shared: &Parts, text: &mut String) -> fmt::Result {
+    shared.metrics.write(text)?;
+    encode_registry(text, &present(shared))?;
+    encode_eof(text)
+}
+
+/// The gateway's state as gauges, read now.
+fn present(shared: &Parts) -> Registry {
+    let mut registry = Registry::with_prefix("sallyport");
+    registry.register("build", "This program", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
+    let mut gauge = |name: &str, help: &str, value: u64| {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        registry.register(name, help, gauge);
+    };
+    let ready = shared.readiness.check().is_ok();
+    let vitals = shared.keys.vitals();
+    gauge("ready", "Whether a new session could be opened (1) or not (0)", u64::from(ready));
+    gauge(
+        "ledger_open",
+        "Whether the ledger takes records",
+        u64::from(shared.ledger.status().borrow().is_open()),
+    );
+    gauge("ledger_records", "Records that are durable under a signed head", shared.ledger.reader().len());
+    gauge(
+        "records_waiting",
+        "Records of requests that wait for the ledger's queue",
+        shared.broker.records_waiting() as u64,
+    );
+    gauge("hsm_up", "Whether keys can be used", u64::from(vitals.health.outage().is_none()));
+    gauge("hsm_outages", "Outages of the key provider since the start that are over", vitals.outages);
+    gauge("hsm_stuck_calls", "Calls to the key provider that have not ended", vitals.stuck_calls as u64);
+    sessions_and_tunnels(shared, &mut registry);
+    sinks(shared, &mut registry);
+    registry
+}
+
+fn sessions_and_tunnels(shared: &Parts, registry: &mut Registry) {
+    let live = Family::<Labels, Gauge>::default();
+    for session in shared.broker.live() {
+        let labels = vec![("tunnel", session.tunnel), ("protocol", session.protocol.to_owned())];
+        live.get_or_create(&labels).inc();
+    }
+    registry.register("sessions", "Sessions that are open", live);
+    let tunnels = Family::<Labels, Gauge>::default();
+    for state in ["live", "away"] {
+        tunnels.get_or_create(&vec![("state", state.to_owned())]).set(0);
+    }
+    for view in shared.routes.views() {
+        tunnels.get_or_create(&vec![("state", view.state.to_owned())]).inc();
+    }
+    registry.register(
+        "tunnels",
+        "Published tunnels; away ones wait for their publisher to come back",
+        tunnels,
+    );
+    let opened = Family::<Labels, Counter>::default();
+    let bytes = Family::<Labels, Counter>::default();
+    for (tunnel, totals) in shared.broker.totals() {
+        let tunnel = || tunnel.as_ref().map_or_else(|| "OTHER".to_owned(), ToString::to_string);
+        opened.get_or_create(&vec![("tunnel", tunnel())]).inc_by(totals.sessions);
+        for (direction, sum) in [("up", totals.bytes_up), ("down", totals.bytes_down)] {
+            bytes.get_or_create(&vec![("tunnel", tunnel()), ("direction", direction.to_owned())]).inc_by(sum);
+        }
+    }
+    registry.register("sessions_opened", "Sessions that were opened", opened);
+    registry.register("bytes", "Bytes of sessions, up to publishers and down to visitors", bytes);
+}
+
+fn sinks(shared: &Parts, registry: &mut Registry) {
+    let connected = Family::<Labels, Gauge>::default();
+    let lag = Family::<Labels, Gauge>::default();
+    for sink in &shared.sinks {
+        let status = sink.borrow();
+        let labels = vec![("sink", status.name.clone())];
+        connected.get_or_create(&labels).set(i64::from(status.connected));
+        lag.get_or_create(&labels).set(i64::try_from(status.lag).unwrap_or(i64::MAX));
+    }
+    registry.register("sink_connected", "Whether a connection to the receiver stands", connected);
+    registry.register("sink_lag_records", "Durable records that are still to be sent", lag);
+}

@@ -1,0 +1,125 @@
+//! What the operator lays down for single tunnels: how their requests are recorded, which headers are changed, under which
+//! other hosts and paths they are reached.
+//!
+//! Trusted: the configuration, which was checked when it was read. A path or a domain leads to a tunnel and no further: who
+//! may use that tunnel is decided by policy as ever, under that tunnel's own name.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::http::header::{HeaderName, HeaderValue};
+use axum::http::{HeaderMap, Uri};
+
+use crate::session::Recording;
+use crate::tunnel::TunnelName;
+
+/// Changes to the headers of one direction.
+#[derive(Debug, Clone, Default)]
+pub struct HeaderRules {
+    /// Taken away.
+    pub remove: Vec<HeaderName>,
+    /// Put in place of whatever was there.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl HeaderRules {
+    pub(super) fn apply(&self, headers: &mut HeaderMap) {
+        for name in &self.remove {
+            headers.remove(name);
+        }
+        for (name, value) in &self.set {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+}
+
+/// What the operator lays down for one tunnel.
+#[derive(Debug, Clone, Default)]
+pub struct TunnelRules {
+    /// When the records of its requests must be durable.
+    pub recording: Recording,
+    /// The `Host` that the app gets in place of the visitor's.
+    pub host: Option<HeaderValue>,
+    /// Other hosts under which it is reached.
+    pub domains: Vec<String>,
+    /// Paths, with all below them, of its hosts that lead to other tunnels.
+    pub paths: Vec<(String, TunnelName)>,
+    /// Changes to requests.
+    pub request: HeaderRules,
+    /// Changes to answers.
+    pub answer: HeaderRules,
+}
+
+/// The rules of all tunnels; clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct HouseRules {
+    tunnels: Arc<HashMap<TunnelName, Arc<TunnelRules>>>,
+    domains: Arc<HashMap<String, TunnelName>>,
+    usual: Arc<TunnelRules>,
+}
+
+impl HouseRules {
+    /// The rules of single tunnels, and of all others.
+    pub fn new(single: impl IntoIterator<Item = (TunnelName, TunnelRules)>, usual: TunnelRules) -> Self {
+        let mut tunnels = HashMap::new();
+        let mut domains = HashMap::new();
+        for (name, mut rules) in single {
+            domains.extend(rules.domains.iter().map(|domain| (domain.clone(), name.clone())));
+            // The longest first: `/api/v2` is asked before `/api`.
+            rules.paths.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
+            tunnels.insert(name, Arc::new(rules));
+        }
+        Self { tunnels: Arc::new(tunnels), domains: Arc::new(domains), usual: Arc::new(usual) }
+    }
+
+    /// The rules of `name`.
+    pub(super) fn of(&self, name: &TunnelName) -> Arc<TunnelRules> {
+        Arc::clone(self.tunnels.get(name).unwrap_or(&self.usual))
+    }
+
+    /// The tunnel that has `host` besides its own name.
+    pub(super) fn at(&self, host: &str) -> Option<&TunnelName> {
+        self.domains.get(host)
+    }
+
+    /// The other hosts of `name`.
+    pub(super) fn domains_of(&self, name: &TunnelName) -> Vec<String> {
+        self.tunnels.get(name).map(|rules| rules.domains.clone()).unwrap_or_default()
+    }
+
+    /// The tunnel to which a path on the hosts of `name` leads: `name` itself, most often.
+    pub(super) fn behind(&self, name: TunnelName, uri: &Uri) -> TunnelName {
+        let Some(rules) = self.tunnels.get(&name) else { return name };
+        let path = uri.path();
+        let leads = |prefix: &str| {
+            path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        rules.paths.iter().find(|(prefix, _)| leads(prefix)).map_or(name, |(_, other)| other.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> TunnelName {
+        TunnelName::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_path_leads_to_the_tunnel_of_its_longest_whole_prefix() {
+        let paths = [("/api", "api"), ("/api/v2", "next")];
+        let paths = paths.map(|(path, tunnel)| (path.to_owned(), name(tunnel))).to_vec();
+        let rules = HouseRules::new(
+            [(name("shop"), TunnelRules { paths, ..TunnelRules::default() })],
+            TunnelRules::default(),
+        );
+        let leads = |uri: &'static str| rules.behind(name("shop"), &Uri::from_static(uri)).to_string();
+        assert_eq!(leads("/api"), "api");
+        assert_eq!(leads("/api/v1?to=/api/v2"), "api");
+        assert_eq!(leads("/api/v2/x"), "next");
+        assert_eq!(leads("/apiary"), "shop");
+        assert_eq!(leads("/"), "shop");
+        assert_eq!(rules.behind(name("other"), &Uri::from_static("/api")).to_string(), "other");
+    }
+}

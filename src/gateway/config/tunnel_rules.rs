@@ -1,0 +1,178 @@
+//! The `[[tunnel]]` blocks: what the operator lays down for single tunnels.
+
+use axum::http::{HeaderName, HeaderValue};
+
+use super::keys::TUNNEL_KEYS;
+use super::read::{parse_domain, required};
+use super::reader::{Problems, Reader};
+use crate::edge::{HeaderRules, TunnelRules};
+use crate::session::Recording;
+use crate::tunnel::TunnelName;
+
+/// What `audit` may say.
+pub(super) const RECORDING: &[(&str, Recording)] =
+    &[("strict", Recording::Strict), ("buffered", Recording::Buffered)];
+
+/// Headers that no rule may touch: they frame the message, belong to one connection, or are the gateway's own word.
+const NOT_TO_TOUCH: &[&str] = &[
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// One block.
+#[derive(Debug, Clone)]
+pub struct TunnelBlock {
+    /// The tunnel.
+    pub name: TunnelName,
+    /// What is laid down, as far as the block says.
+    pub rules: TunnelRules,
+    /// What it says of `audit`.
+    pub recording: Option<Recording>,
+}
+
+/// Reads the blocks.
+pub(super) fn read_tunnel_blocks(value: Option<toml::Value>, problems: &mut Problems) -> Vec<TunnelBlock> {
+    let entries = match value {
+        None => return Vec::new(),
+        Some(toml::Value::Array(entries)) if entries.len() <= 1000 => entries,
+        Some(_) => {
+            problems.add("tunnel", "write each tunnel as a block [[tunnel]], at most 1000 of them");
+            return Vec::new();
+        }
+    };
+    let mut blocks: Vec<TunnelBlock> = Vec::new();
+    for (index, entry) in entries.into_iter().enumerate() {
+        let prefix = format!("tunnel[{index}].");
+        let toml::Value::Table(table) = entry else {
+            problems.add(&prefix, "write each tunnel as a block [[tunnel]]");
+            continue;
+        };
+        let mut reader = Reader::new(table, TUNNEL_KEYS, &prefix, problems);
+        let Some(block) = read_block(&mut reader) else { continue };
+        if blocks.iter().any(|other| other.name == block.name) {
+            reader.fault("name", format!("two blocks are for `{}`", block.name));
+        }
+        let others = || blocks.iter().flat_map(|other| &other.rules.domains);
+        if let Some(twice) = block.rules.domains.iter().find(|domain| others().any(|other| other == *domain))
+        {
+            reader.fault("domains", format!("`{twice}` is another tunnel's already"));
+        }
+        blocks.push(block);
+    }
+    blocks
+}
+
+fn read_block(reader: &mut Reader<'_>) -> Option<TunnelBlock> {
+    let name = required(reader, "name", |text| TunnelName::parse(&text).map_err(|error| error.to_string()));
+    let recording = reader.word("audit", RECORDING);
+    let host = reader.parse("host", |text: String| {
+        let authority =
+            text.parse::<axum::http::uri::Authority>().map_err(|_| format!("`{text}` is not a host"))?;
+        HeaderValue::from_str(authority.as_str()).map_err(|_| format!("`{text}` is not a host"))
+    });
+    let domains = reader.parse("domains", |text: String| {
+        list(&text, ',').map(|domain| parse_domain(domain.to_owned())).collect::<Result<Vec<_>, _>>()
+    });
+    let paths =
+        reader.parse("paths", |text: String| list(&text, ',').map(parse_path).collect::<Result<Vec<_>, _>>());
+    let request = reader.parse("request_headers", |text: String| parse_headers(&text));
+    let answer = reader.parse("answer_headers", |text: String| parse_headers(&text));
+    let rules = TunnelRules {
+        recording: recording.unwrap_or_default(),
+        host,
+        domains: domains.unwrap_or_default(),
+        paths: paths.unwrap_or_default(),
+        request: request.unwrap_or_default(),
+        answer: answer.unwrap_or_default(),
+    };
+    Some(TunnelBlock { name: name?, rules, recording })
+}
+
+fn list(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    text.split(separator).map(str::trim).filter(|word| !word.is_empty())
+}
+
+fn parse_path(text: &str) -> Result<(String, TunnelName), String> {
+    let (path, name) = text.split_once('=').ok_or_else(|| format!("`{text}` is not /PATH = TUNNEL"))?;
+    let path = path.trim();
+    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'%');
+    if !path.starts_with('/') || path.len() < 2 || path.ends_with('/') || !path.bytes().all(plain) {
+        return Err(format!("`{path}` must begin with `/`, not end with it, and hold no `?`, `#` or `%`"));
+    }
+    let name = TunnelName::parse(name.trim()).map_err(|error| error.to_string())?;
+    Ok((path.to_owned(), name))
+}
+
+fn parse_headers(text: &str) -> Result<HeaderRules, String> {
+    let mut rules = HeaderRules::default();
+    for rule in list(text, ';') {
+        if let Some(name) = rule.strip_prefix('-') {
+            rules.remove.push(parse_header_name(name)?);
+        } else {
+            let (name, value) = rule
+                .split_once(':')
+                .ok_or_else(|| format!("`{rule}` is neither `Name: value` nor `-Name`"))?;
+            let value =
+                HeaderValue::from_str(value.trim()).map_err(|_| format!("`{rule}` has no good value"))?;
+            rules.set.push((parse_header_name(name)?, value));
+        }
+    }
+    Ok(rules)
+}
+
+fn parse_header_name(text: &str) -> Result<HeaderName, String> {
+    let name: HeaderName =
+        text.trim().parse().map_err(|_| format!("`{text}` is not the name of a header"))?;
+    if NOT_TO_TOUCH.contains(&name.as_str()) || name.as_str().starts_with("sallyport-") {
+        return Err(format!("`{name}` is not for rules to change"));
+    }
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_for_headers_set_and_remove() {
+        let rules = parse_headers("X-Frame-Options: DENY; -Server ;").unwrap();
+        assert_eq!(rules.remove, ["server"]);
+        assert_eq!(
+            rules.set,
+            [(HeaderName::from_static("x-frame-options"), HeaderValue::from_static("DENY"))]
+        );
+    }
+
+    #[test]
+    fn no_rule_touches_what_frames_a_message_or_is_the_gateways_word() {
+        for bad in [
+            "Content-Length: 0",
+            "-Transfer-Encoding",
+            "Host: x",
+            "-Sallyport-Reference",
+            "X",
+            "A b: c",
+            "X: a\nb",
+        ] {
+            assert!(parse_headers(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_path_leads_to_a_tunnel() {
+        let (path, name) = parse_path("/api = shop-api").unwrap();
+        assert_eq!((path.as_str(), name.to_string().as_str()), ("/api", "shop-api"));
+        for bad in ["api=x", "/=x", "/a/=x", "/a%2f=x", "/a", "/a=X y"] {
+            assert!(parse_path(bad).is_err(), "{bad}");
+        }
+    }
+}

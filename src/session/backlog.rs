@@ -1,0 +1,119 @@
+//! Records of requests that wait behind their answers: how many may wait, and when they are handed to the ledger.
+//!
+//! Nobody waits for one of these to be durable, so they are gathered for a moment and handed over together. The ledger has
+//! whatever arrives together signed once: some hundred signatures of the key provider in a second do for any number of requests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sallyport_audit::{Draft, Ledger};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::live::Live;
+
+/// Records that may wait, over all sessions: what a crash can lose besides the ledger's queue and the requests that were under
+/// way. A fifth of a second of a busy gateway.
+const MOST: usize = 4096;
+/// How long the first of them waits for others.
+const GATHERING: Duration = Duration::from_millis(20);
+/// How many are handed over before it is looked again whether somebody is to be let through.
+const TOGETHER: usize = 512;
+
+/// When the record of a request must be durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Recording {
+    /// Behind the answer. While too many records wait, no request goes on.
+    #[default]
+    Buffered,
+    /// Before the first byte of the answer.
+    Strict,
+}
+
+struct Waiting {
+    draft: Draft,
+    live: Arc<Live>,
+    /// None if it found none: then it is of a request that was under way when they ran out.
+    _place: Option<OwnedSemaphorePermit>,
+    /// The session is closed in the ledger only when this is dropped.
+    _token: TaskTrackerToken,
+}
+
+/// The records that wait behind their answers; clones share them.
+#[derive(Clone)]
+pub(super) struct Backlog {
+    sender: mpsc::UnboundedSender<Waiting>,
+    places: Arc<Semaphore>,
+}
+
+impl Backlog {
+    /// Hands what waits to `ledger`, until the last clone is dropped.
+    pub(super) fn start(ledger: Ledger) -> Self {
+        // Bounded by the places: requests that are under way when those run out are recorded all the same, and are bounded
+        // by connections and streams.
+        let (sender, inbox) = mpsc::unbounded_channel();
+        let places = Arc::new(Semaphore::new(MOST));
+        tokio::spawn(hand_over(inbox, ledger));
+        Self { sender, places }
+    }
+
+    /// Whether there is room for one more.
+    pub(super) fn has_room(&self) -> bool {
+        self.places.available_permits() > 0
+    }
+
+    /// Returns when there is room for one more.
+    pub(super) async fn eases(&self) {
+        // Nothing closes it, and an error would only mean that nobody counts any more.
+        let _room = self.places.acquire().await;
+    }
+
+    /// Takes one more, for the session `live`.
+    pub(super) fn put(&self, draft: Draft, live: &Arc<Live>, token: TaskTrackerToken) {
+        let place = Arc::clone(&self.places).try_acquire_owned().ok();
+        let waiting = Waiting { draft, live: Arc::clone(live), _place: place, _token: token };
+        if let Err(mpsc::error::SendError(lost)) = self.sender.send(waiting) {
+            lost.live.lost_record("the runtime has stopped");
+        }
+    }
+
+    /// Records that wait now.
+    pub(super) fn waiting(&self) -> usize {
+        MOST.saturating_sub(self.places.available_permits())
+    }
+}
+
+async fn hand_over(mut inbox: mpsc::UnboundedReceiver<Waiting>, ledger: Ledger) {
+    let mut together = Vec::with_capacity(TOGETHER);
+    while inbox.recv_many(&mut together, TOGETHER).await > 0 {
+        if together.len() < TOGETHER {
+            tokio::time::sleep(GATHERING).await;
+            while together.len() < TOGETHER
+                && let Ok(one) = inbox.try_recv()
+            {
+                together.push(one);
+            }
+        }
+        for Waiting { draft, live, .. } in together.drain(..) {
+            live.count_record(&ledger.enqueue(draft).await);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn while_too_many_records_wait_no_request_goes_on() {
+        let backlog = Backlog { sender: mpsc::unbounded_channel().0, places: Arc::new(Semaphore::new(MOST)) };
+        let mut waiting: Vec<_> =
+            (0..MOST).map(|_| Arc::clone(&backlog.places).try_acquire_owned().unwrap()).collect();
+        assert!(!backlog.has_room());
+        assert_eq!(backlog.waiting(), MOST);
+        assert!(tokio::time::timeout(Duration::ZERO, backlog.eases()).await.is_err());
+        waiting.pop();
+        backlog.eases().await;
+        assert!(backlog.has_room());
+    }
+}
