@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
@@ -31,10 +31,27 @@ pub(super) struct Caller {
     _naming: Naming,
 }
 
+/// A caller who was recognised before the call came to its handler, for that handler.
+#[derive(Clone)]
+pub(super) struct Known(Arc<Mutex<Option<Caller>>>);
+
+impl Known {
+    pub(super) fn new(caller: Caller) -> Self {
+        Self(Arc::new(Mutex::new(Some(caller))))
+    }
+
+    fn take(&self) -> Option<Caller> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 impl FromRequestParts<Shared> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(head: &mut Head, shared: &Shared) -> Result<Self, Problem> {
+        if let Some(caller) = head.extensions.get::<Known>().and_then(Known::take) {
+            return Ok(caller);
+        }
         let correlation = head.extensions.get::<Correlation>().cloned().unwrap_or(Correlation(String::new()));
         let connection = head.extensions.get::<Arc<Connection>>().cloned();
         let source = connection

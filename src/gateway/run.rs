@@ -28,7 +28,7 @@ use super::tls::{Certificates, ClientAuthority};
 use super::{heartbeat, probes, sinks, tls, witnesses};
 use crate::access::Tenant;
 use crate::clock;
-use crate::console::{self, Scrub, Watched};
+use crate::console::{self, Idempotency, Scrub, Watched};
 use crate::edge::{
     Attempts, Bounds, Edge, Listener, Parts as EdgeParts, Rates, Seats, SignIns, TcpPorts, TcpRange,
     TlsRefusals,
@@ -237,6 +237,7 @@ async fn serve(
         witnesses: watched.map(|status| Watched { policy: config.ledger.witnesses.policy.as_str(), status }),
         attempts,
         rates: Rates::new(config.limits.api_per_user, config.limits.api_per_address),
+        idempotency: Idempotency::default(),
         token_life: config.access.token_life,
         domain: config.gateway.domain.clone(),
     });
