@@ -66,5 +66,7 @@ pub(super) async fn revoke(
         .revoke_certificate(&caller.identity, id, tenant, reason)
         .await
         .map_err(|error| caller.refused(&error))?;
-    Ok(Json(Done { id: text, state: "revoked" }))
+    let done = Done { id: text, state: "revoked" };
+    caller.changed("revoke_certificate", None, &done).await;
+    Ok(Json(done))
 }

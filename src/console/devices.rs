@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::Shared;
 use super::caller::Caller;
 use super::certificates::Done;
+use super::changes::seen;
 use super::errors::Problem;
 use super::extract::{Body, Path, Query};
 use super::listing::List;
@@ -49,6 +50,11 @@ pub(super) async fn list(
     Ok(Json(page.of(devices, |device| device.id.to_string(), |device| shown(&device, now))))
 }
 
+fn find(shared: &Shared, caller: &Caller, id: DeviceId) -> Option<Shown> {
+    let devices = shared.access.devices(&caller.identity);
+    devices.iter().find(|device| device.id == id).map(|device| shown(device, clock::now()))
+}
+
 fn shown(device: &Device, now: Timestamp) -> Shown {
     let state = match device.revoked {
         Some(_) => "revoked",
@@ -77,10 +83,13 @@ pub(super) async fn revoke(
 ) -> Result<Json<Done>, Problem> {
     let id: DeviceId = text.parse().map_err(|_| Problem::bad_id(&caller.correlation, "device", &text))?;
     let reason = Some(caller.parse(&why.reason)?);
+    let before = find(&shared, &caller, id);
     shared
         .access
         .revoke_device(&caller.identity, id, reason)
         .await
         .map_err(|error| caller.refused(&error))?;
+    let after = find(&shared, &caller, id);
+    caller.changed("revoke_device", before.as_ref().map(seen), &after).await;
     Ok(Json(Done { id: text, state: "revoked" }))
 }

@@ -8,6 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
 use super::caller::Caller;
+use super::changes::seen;
 use super::errors::Problem;
 use super::extract::{Body, Path, Query};
 use super::grants::{self, view};
@@ -79,7 +80,9 @@ pub(super) async fn break_it(
         .break_glass(&caller.identity, object, body.minutes, reason)
         .await
         .map_err(|error| caller.refused(&error))?;
-    Ok((StatusCode::CREATED, Json(find(&shared, &caller, grant)?)))
+    let broken = find(&shared, &caller, grant)?;
+    caller.changed("break_glass", None, &broken).await;
+    Ok((StatusCode::CREATED, Json(broken)))
 }
 
 /// Breakings of the glass that you may see
@@ -107,12 +110,15 @@ pub(super) async fn review(
 ) -> Result<Json<BrokenGlass>, Problem> {
     let id: GrantId = text.parse().map_err(|_| Problem::bad_id(&caller.correlation, "grant", &text))?;
     let (verdict, reason) = (caller.parse(&body.verdict)?, caller.parse(&body.reason)?);
+    let before = find(&shared, &caller, id).ok();
     shared
         .access
         .review_glass(&caller.identity, id, verdict, reason)
         .await
         .map_err(|error| caller.refused(&error))?;
-    Ok(Json(find(&shared, &caller, id)?))
+    let broken = find(&shared, &caller, id)?;
+    caller.changed("review_glass", before.as_ref().map(seen), &broken).await;
+    Ok(Json(broken))
 }
 
 fn find(shared: &Shared, caller: &Caller, id: GrantId) -> Result<BrokenGlass, Problem> {

@@ -10,6 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
 use super::caller::Caller;
+use super::changes::seen;
 use super::errors::Problem;
 use super::extract::{Body, Path, Query};
 use super::listing::{List, Page};
@@ -98,8 +99,11 @@ pub(super) async fn revoke(
 ) -> Result<Json<Shown>, Problem> {
     let id: GrantId = text.parse().map_err(|_| Problem::bad_id(&caller.correlation, "grant", &text))?;
     let reason = Some(caller.parse(&why.reason)?);
+    let before = find(&shared, &caller, id).ok();
     shared.access.revoke(&caller.identity, id, reason).await.map_err(|error| caller.refused(&error))?;
-    Ok(Json(find(&shared, &caller, id)?))
+    let grant = find(&shared, &caller, id)?;
+    caller.changed("revoke_grant", before.as_ref().map(seen), &grant).await;
+    Ok(Json(grant))
 }
 
 /// A grant as the caller sees it. Whoever may end one may see it.

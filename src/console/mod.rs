@@ -1,10 +1,11 @@
-//! The admin API: what the command line and, later, web pages work with.
+//! The admin API, which the command line works with, and the web console, whose pages call the same functions.
 //!
 //! Promised: every call names a person by token and passes policy; whatever changes something is recorded; errors are
 //! problem documents (RFC 9457) with a stable code, a sentence and a hint. Trusted: nothing but the token.
 
 mod caller;
 mod certificates;
+mod changes;
 mod devices;
 mod disclosing;
 mod errors;
@@ -30,6 +31,7 @@ mod status;
 mod subjects;
 mod tokens;
 mod tunnels;
+mod web;
 
 use std::sync::Arc;
 
@@ -41,6 +43,7 @@ use sallyport_audit::sink::SinkStatus;
 use sallyport_audit::witnessing::Witnessed;
 use sallyport_hsm::Keys;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -95,6 +98,10 @@ pub struct Parts {
     pub rates: Rates,
     /// Orders that may be given again.
     pub idempotency: Idempotency,
+    /// Places for pages that are kept up to date.
+    pub streams: Arc<tokio::sync::Semaphore>,
+    /// Cancelled when the gateway stops.
+    pub stop: CancellationToken,
     /// Default life of a token.
     pub token_life: std::time::Duration,
     /// Public domain.
@@ -124,6 +131,9 @@ pub struct Scrub {
 
 /// How many calls may read much of the ledger at a time: each takes a thread, and memory by the megabyte.
 pub const READERS: usize = 2;
+
+/// How many pages of the console are kept up to date at a time.
+pub use web::STREAMS;
 
 type Shared = Arc<Parts>;
 
@@ -199,6 +209,7 @@ fn described() -> OpenApiRouter<Shared> {
 
 fn api(shared: Shared) -> Router {
     Router::from(described())
+        .merge(web::pages())
         .fallback(errors::unknown_path)
         .method_not_allowed_fallback(errors::unknown_method)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&shared), idempotency::once))

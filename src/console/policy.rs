@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use super::caller::Caller;
+use super::changes::seen;
 use super::errors::Problem;
 use super::extract::{Body, Query};
 use super::listing::List;
@@ -92,9 +93,12 @@ pub(super) struct InForce {
     responses((status = 200, description = "They are in force", body = InForce)))]
 pub(super) async fn reload(State(shared): State<Shared>, caller: Caller) -> Result<Json<InForce>, Problem> {
     caller.may(Action::Admin, &Object::gateway(Part::Policy)).await?;
-    let digest =
+    let before = InForce { policy: shared.access.policy_digest() };
+    let policy =
         shared.access.reload_policy(&caller.identity).await.map_err(|error| caller.refused(&error))?;
-    Ok(Json(InForce { policy: digest }))
+    let after = InForce { policy };
+    caller.changed("reload_policy", Some(seen(&before)), &after).await;
+    Ok(Json(after))
 }
 
 /// A question about the policy.
@@ -182,6 +186,7 @@ pub(super) async fn propose(
     let reason = caller.parse(&body.reason)?;
     let proposed = shared.access.propose_policy(&caller.identity, reason).await;
     let difference = proposed.map_err(|error| caller.refused(&error))?;
+    caller.changed("propose_policy", None, &json!({ "proposed": difference.new })).await;
     Ok(Json(json!({ "proposed": difference.new, "difference": difference })))
 }
 
@@ -223,9 +228,11 @@ pub(super) async fn approve(
     caller.may(Action::Admin, &Object::gateway(Part::Policy)).await?;
     let digest = caller.parse(&body.digest)?;
     let reason = body.reason.map(|reason| caller.parse(&reason)).transpose()?;
+    let before = InForce { policy: shared.access.policy_digest() };
     let approved = shared.access.approve_policy(&caller.identity, digest, reason).await;
-    let digest = approved.map_err(|error| caller.refused(&error))?;
-    Ok(Json(InForce { policy: digest }))
+    let after = InForce { policy: approved.map_err(|error| caller.refused(&error))? };
+    caller.changed("approve_policy", Some(seen(&before)), &after).await;
+    Ok(Json(after))
 }
 
 /// What to decide again.
@@ -269,11 +276,14 @@ pub(super) async fn lock(
     let end = |minutes: u32| clock::now().checked_add(SignedDuration::from_mins(i64::from(minutes)));
     let until: Option<Timestamp> =
         body.minutes.map(end).transpose().map_err(|error| caller.unusable(&error))?;
+    let before = find(&shared, &caller, &what);
+    let target = what.clone();
     shared
         .access
         .lock(&caller.identity, what, tenant, until, reason)
         .await
         .map_err(|error| caller.refused(&error))?;
+    caller.changed("lock", before.as_ref().map(seen), &find(&shared, &caller, &target)).await;
     Ok(Json(Locked { what: body.what, state: "locked", until }))
 }
 
@@ -291,6 +301,10 @@ pub(super) async fn locks(
     Ok(Json(page.of(locks, |lock| lock.target.to_string(), shown)))
 }
 
+fn find(shared: &Shared, caller: &Caller, target: &LockTarget) -> Option<ShownLock> {
+    shared.access.locks(&caller.identity).into_iter().find(|lock| lock.target == *target).map(shown)
+}
+
 fn shown(lock: Lock) -> ShownLock {
     let Lock { target, tenant, since, until, by, reason } = lock;
     ShownLock { target, tenant, since, until, by, reason }
@@ -306,10 +320,13 @@ pub(super) async fn unlock(
 ) -> Result<Json<Locked>, Problem> {
     let what: LockTarget = caller.parse(&body.what)?;
     let (tenant, reason) = (caller.identity.tenant().clone(), Some(caller.parse(&body.reason)?));
+    let before = find(&shared, &caller, &what);
     shared
         .access
         .unlock(&caller.identity, what, tenant, reason)
         .await
         .map_err(|error| caller.refused(&error))?;
-    Ok(Json(Locked { what: body.what, state: "unlocked", until: None }))
+    let unlocked = Locked { what: body.what, state: "unlocked", until: None };
+    caller.changed("unlock", before.as_ref().map(seen), &unlocked).await;
+    Ok(Json(unlocked))
 }

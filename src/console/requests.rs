@@ -11,14 +11,15 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
 use super::caller::Caller;
+use super::changes::{Seen, seen};
 use super::errors::Problem;
 use super::extract::{Body, Path, Query};
 use super::listing::{List, Page};
 use super::sessions::Why;
-use crate::access::state::Denial;
+use crate::access::state::{Approval as Approved, Denial};
 use crate::access::{
-    Action, Approval, Ask, GrantId, Limits, Object, Reason, RequestFilter, RequestId, RequestStatus,
-    RequestView, Role, Step, Subject, Ticket, WorkflowName,
+    Action, Ask, GrantId, Limits, Object, Reason, RequestFilter, RequestId, RequestStatus, RequestView, Role,
+    Step, Subject, Ticket, WorkflowName,
 };
 
 /// What somebody asks leave for.
@@ -65,15 +66,15 @@ enum Waiting {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Approve)]
-pub(super) struct ApproveBody {
+pub(super) struct Approval {
     /// For how long; at most what was asked for.
-    minutes: Option<u32>,
+    pub(super) minutes: Option<u32>,
     /// Conditions of the policy under which alone the grant gives leave, by their names; `!` before one turns it round.
     #[serde(default)]
-    conditions: Vec<String>,
+    pub(super) conditions: Vec<String>,
     /// Why.
     #[schema(min_length = 1, max_length = 500)]
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
 }
 
 /// Why, if you want to say.
@@ -120,7 +121,7 @@ pub(super) struct Shown {
     escalated: BTreeSet<Role>,
     /// Who approved: `by`, `at`, `roles`, and how far.
     #[schema(value_type = Vec<Object>)]
-    approvals: Vec<Approval>,
+    approvals: Vec<Approved>,
     /// Who said no: `by`, `at`, `reason`.
     #[schema(value_type = Vec<Object>)]
     denials: Vec<Denial>,
@@ -155,7 +156,9 @@ pub(super) async fn ask(
         renews: body.renews.as_deref().map(|grant| caller.parse(grant)).transpose()?,
     };
     let id = shared.access.request(&caller.identity, ask).await.map_err(|error| caller.refused(&error))?;
-    Ok((StatusCode::CREATED, Json(view(find(&shared, &caller, id)?))))
+    let request = view(find(&shared, &caller, id)?);
+    caller.changed("ask", None, &request).await;
+    Ok((StatusCode::CREATED, Json(request)))
 }
 
 /// Requests: your own, and those of tunnels on which you may `approve` or `audit`
@@ -187,24 +190,27 @@ pub(super) async fn one(
 
 /// Approve a request
 #[utoipa::path(post, path = "/api/v1/requests/{id}/approve", tag = "requests", operation_id = "approve_request",
-    params(("id" = String, Path, description = "req-…")), request_body = ApproveBody,
+    params(("id" = String, Path, description = "req-…")), request_body = Approval,
     responses((status = 200, description = "The request as it stands now", body = Shown)))]
 pub(super) async fn approve(
     State(shared): State<Shared>,
     caller: Caller,
     Path(id): Path<String>,
-    Body(body): Body<ApproveBody>,
+    Body(body): Body<Approval>,
 ) -> Result<Json<Shown>, Problem> {
     let id = parse_id(&caller, &id)?;
     let reason = body.reason.as_deref().map(|reason| caller.parse(reason)).transpose()?;
     let conditions = body.conditions.iter().map(|name| caller.parse(name)).collect::<Result<_, _>>()?;
     let limits = Limits { minutes: body.minutes, conditions };
+    let before = found(&shared, &caller, id);
     shared
         .access
         .approve_within(&caller.identity, id, limits, reason)
         .await
         .map_err(|error| caller.refused(&error))?;
-    Ok(Json(view(find(&shared, &caller, id)?)))
+    let request = view(find(&shared, &caller, id)?);
+    caller.changed("approve_request", before, &request).await;
+    Ok(Json(request))
 }
 
 /// Deny a request
@@ -219,8 +225,11 @@ pub(super) async fn deny(
 ) -> Result<Json<Shown>, Problem> {
     let id = parse_id(&caller, &id)?;
     let reason = Some(caller.parse(&why.reason)?);
+    let before = found(&shared, &caller, id);
     shared.access.reject(&caller.identity, id, reason).await.map_err(|error| caller.refused(&error))?;
-    Ok(Json(view(find(&shared, &caller, id)?)))
+    let request = view(find(&shared, &caller, id)?);
+    caller.changed("deny_request", before, &request).await;
+    Ok(Json(request))
 }
 
 /// Take back a request of your own
@@ -235,8 +244,11 @@ pub(super) async fn withdraw(
 ) -> Result<Json<Shown>, Problem> {
     let id = parse_id(&caller, &id)?;
     let reason = why.reason.as_deref().map(|reason| caller.parse(reason)).transpose()?;
+    let before = found(&shared, &caller, id);
     shared.access.withdraw(&caller.identity, id, reason).await.map_err(|error| caller.refused(&error))?;
-    Ok(Json(view(find(&shared, &caller, id)?)))
+    let request = view(find(&shared, &caller, id)?);
+    caller.changed("withdraw_request", before, &request).await;
+    Ok(Json(request))
 }
 
 fn parse_id(caller: &Caller, text: &str) -> Result<RequestId, Problem> {
@@ -248,6 +260,11 @@ fn find(shared: &Shared, caller: &Caller, id: RequestId) -> Result<RequestView, 
         .access
         .find_request(&caller.identity, id)
         .ok_or_else(|| Problem::bad_id(&caller.correlation, "request that you may see", &id.to_string()))
+}
+
+/// What it is before an order, if the caller may see it.
+fn found(shared: &Shared, caller: &Caller, id: RequestId) -> Option<Seen> {
+    shared.access.find_request(&caller.identity, id).map(|found| seen(&view(found)))
 }
 
 fn view(view: RequestView) -> Shown {

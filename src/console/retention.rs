@@ -187,7 +187,10 @@ pub(super) async fn hold(
 ) -> Result<Json<Recorded>, Problem> {
     let reason: Reason = caller.parse(&body.reason)?;
     caller.may(Action::Admin, &Object::gateway(Part::Ledger)).await?;
-    change(&shared, caller, move |steward| steward.held(&body.name, reason.as_str(), &body.selection)).await
+    change(&shared, caller, "place_hold", move |steward| {
+        steward.held(&body.name, reason.as_str(), &body.selection)
+    })
+    .await
 }
 
 /// Where it stands in the ledger.
@@ -209,7 +212,7 @@ pub(super) async fn release(
 ) -> Result<Json<Recorded>, Problem> {
     let reason: Reason = caller.parse(&body.reason)?;
     caller.may(Action::Admin, &Object::gateway(Part::Ledger)).await?;
-    change(&shared, caller, move |steward| steward.released(&name, reason.as_str())).await
+    change(&shared, caller, "release_hold", move |steward| steward.released(&name, reason.as_str())).await
 }
 
 /// What pruning did.
@@ -299,6 +302,7 @@ async fn looked<T: Send + 'static>(
 async fn change(
     shared: &Shared,
     caller: Caller,
+    call: &'static str,
     make: impl FnOnce(&dyn Steward) -> Result<Draft, Trouble> + Send + 'static,
 ) -> Result<Json<Recorded>, Problem> {
     let turn = turn(shared, &caller).await?;
@@ -318,7 +322,9 @@ async fn change(
                 error.hint(),
             )
         })?;
-        Ok(Json(Recorded { record: receipt.seq.get() }))
+        let recorded = Recorded { record: receipt.seq.get() };
+        caller.changed(call, None, &recorded).await;
+        Ok(Json(recorded))
     });
     work.await.unwrap_or_else(|error| {
         Err(Problem::new(

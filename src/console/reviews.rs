@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use super::caller::Caller;
+use super::changes::seen;
 use super::errors::Problem;
 use super::extract::{Body, Path, Query};
 use super::listing::List;
@@ -104,7 +105,9 @@ pub(super) async fn start(
         .start_review(&caller.identity, tenant, reviewers, deadline)
         .await
         .map_err(|error| caller.refused(&error))?;
-    Ok((StatusCode::CREATED, Json(find(&shared, &caller, id)?)))
+    let review = find(&shared, &caller, id)?;
+    caller.changed("start_review", None, &review).await;
+    Ok((StatusCode::CREATED, Json(review)))
 }
 
 /// Reviews that you may see
@@ -146,12 +149,15 @@ pub(super) async fn decide(
     let id = parse_id(&caller, &text)?;
     let reason = caller.parse(&body.reason)?;
     let keep = matches!(body.verdict, Verdict::Keep);
+    let before = find(&shared, &caller, id).ok();
     shared
         .access
         .decide_review(&caller.identity, id, body.item, keep, reason)
         .await
         .map_err(|error| caller.refused(&error))?;
-    Ok(Json(find(&shared, &caller, id)?))
+    let review = find(&shared, &caller, id)?;
+    caller.changed("decide_review", before.as_ref().map(seen), &review).await;
+    Ok(Json(review))
 }
 
 /// End a review; what nobody has decided on ends with it
@@ -164,8 +170,11 @@ pub(super) async fn close(
     Path(text): Path<String>,
 ) -> Result<Json<WholeReview>, Problem> {
     let id = parse_id(&caller, &text)?;
+    let before = find(&shared, &caller, id).ok();
     shared.access.close_review(&caller.identity, id).await.map_err(|error| caller.refused(&error))?;
-    Ok(Json(find(&shared, &caller, id)?))
+    let review = find(&shared, &caller, id)?;
+    caller.changed("close_review", before.as_ref().map(seen), &review).await;
+    Ok(Json(review))
 }
 
 fn parse_id(caller: &Caller, text: &str) -> Result<ReviewId, Problem> {

@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Shared;
 use super::caller::Caller;
 use super::certificates::Done;
+use super::changes::seen;
 use super::errors::Problem;
 use super::extract::{Body, Path, Query};
 use super::listing::{List, Page};
@@ -105,8 +106,11 @@ pub(super) async fn kill(
         .await?;
     let reason: String = why.reason.chars().filter(|letter| !letter.is_control()).take(500).collect();
     let session = named.ok_or_else(|| Problem::bad_id(&caller.correlation, "session", &id))?;
+    let open = shared.broker.live().into_iter().find(|open| open.id == id).map(shown);
     if shared.broker.kill(session, &reason, &caller.correlation.0) {
-        Ok(Json(Done { id, state: "ended" }))
+        let done = Done { id, state: "ended" };
+        caller.changed("kill_session", open.as_ref().map(seen), &done).await;
+        Ok(Json(done))
     } else {
         Err(Problem::bad_id(&caller.correlation, "open session", &id))
     }

@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
 use super::caller::Caller;
+use super::changes::seen;
 use super::errors::Problem;
 use super::extract::{Body, Path, Query};
 use super::listing::{List, Page};
@@ -99,7 +100,9 @@ pub(super) async fn offer(
         .share(&caller.identity, place, to, role, until)
         .await
         .map_err(|error| caller.refused(&error))?;
-    Ok((StatusCode::CREATED, Json(find(&shared, &caller, id)?)))
+    let share = find(&shared, &caller, id)?;
+    caller.changed("offer_share", None, &share).await;
+    Ok((StatusCode::CREATED, Json(share)))
 }
 
 /// Shares that you may see
@@ -127,8 +130,11 @@ pub(super) async fn accept(
     Path(text): Path<String>,
 ) -> Result<Json<Shown>, Problem> {
     let id = parse_id(&caller, &text)?;
+    let before = find(&shared, &caller, id).ok();
     shared.access.accept_share(&caller.identity, id).await.map_err(|error| caller.refused(&error))?;
-    Ok(Json(find(&shared, &caller, id)?))
+    let share = find(&shared, &caller, id)?;
+    caller.changed("accept_share", before.as_ref().map(seen), &share).await;
+    Ok(Json(share))
 }
 
 /// Take a share or its offer back, or give it back
@@ -143,8 +149,11 @@ pub(super) async fn end(
 ) -> Result<Json<Shown>, Problem> {
     let id = parse_id(&caller, &text)?;
     let reason = why.reason.as_deref().map(|reason| caller.parse(reason)).transpose()?;
+    let before = find(&shared, &caller, id).ok();
     shared.access.end_share(&caller.identity, id, reason).await.map_err(|error| caller.refused(&error))?;
-    Ok(Json(find(&shared, &caller, id)?))
+    let share = find(&shared, &caller, id)?;
+    caller.changed("end_share", before.as_ref().map(seen), &share).await;
+    Ok(Json(share))
 }
 
 fn parse_id(caller: &Caller, text: &str) -> Result<ShareId, Problem> {

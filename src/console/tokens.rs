@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::Shared;
 use super::caller::Caller;
 use super::certificates::Done;
+use super::changes::seen;
 use super::errors::Problem;
 use super::extract::{Body, Path, Query};
 use super::listing::List;
@@ -111,6 +112,7 @@ pub(super) async fn issue(
         .issue_token(&caller.identity, subject.clone(), tenant, life, scope)
         .await
         .map_err(|error| caller.refused(&error))?;
+    caller.changed("issue_token", None, &find(&shared, &caller, id)).await;
     Ok((StatusCode::CREATED, Json(Issued { id, subject, token })))
 }
 
@@ -131,6 +133,7 @@ pub(super) async fn join(
         .issue_join_token(&caller.identity, subject.clone(), tenant, life)
         .await
         .map_err(|error| caller.refused(&error))?;
+    caller.changed("issue_join_token", None, &find(&shared, &caller, id)).await;
     Ok((StatusCode::CREATED, Json(Issued { id, subject, token })))
 }
 
@@ -146,6 +149,11 @@ pub(super) async fn list(
     let now = clock::now();
     let tokens = shared.access.tokens(&caller.identity);
     Ok(Json(page.of(tokens, |token| token.id.to_string(), |token| shown(token, now))))
+}
+
+fn find(shared: &Shared, caller: &Caller, id: TokenId) -> Option<Shown> {
+    let tokens = shared.access.tokens(&caller.identity);
+    tokens.into_iter().find(|token| token.id == id).map(|token| shown(token, clock::now()))
 }
 
 fn shown(token: Token, now: Timestamp) -> Shown {
@@ -171,11 +179,14 @@ pub(super) async fn revoke(
 ) -> Result<Json<Done>, Problem> {
     let id: TokenId = text.parse().map_err(|_| Problem::bad_id(&caller.correlation, "token", &text))?;
     let (by, reason) = (&caller.identity, Some(caller.parse(&revoke.reason)?));
+    let before = find(&shared, &caller, id);
     let revoked = if revoke.outside {
         shared.access.revoke_outside_token(by, id, by.tenant().clone(), reason).await
     } else {
         shared.access.revoke_token(by, id, reason).await
     };
     revoked.map_err(|error| caller.refused(&error))?;
-    Ok(Json(Done { id: text, state: "revoked" }))
+    let done = Done { id: text, state: "revoked" };
+    caller.changed("revoke_token", before.as_ref().map(seen), &done).await;
+    Ok(Json(done))
 }

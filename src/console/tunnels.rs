@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use super::caller::Caller;
+use super::changes::seen;
 use super::errors::Problem;
 use super::extract::{Body, Path, Query};
 use super::listing::{List, cursor};
@@ -112,7 +113,9 @@ pub(super) async fn describe(
         .describe_tunnel(&caller.identity, object, words)
         .await
         .map_err(|error| caller.refused(&error))?;
-    Ok(Json(Described { name, description: body.description }))
+    let after = Described { name, description: body.description };
+    caller.changed("describe_tunnel", None, &after).await;
+    Ok(Json(after))
 }
 
 /// The records about one tunnel, newest first, for those who may share or audit it
@@ -182,6 +185,7 @@ pub(super) async fn delete(
     let reason: Reason = caller.parse(&why.reason)?;
     caller.may_with(Action::Delete, &object, |draft| draft.reason(reason.as_str())).await?;
     let tunnel = TunnelName::parse(&name).map_err(|_| unknown())?;
+    let before = shared.routes.views().into_iter().find(|view| view.name == name);
     let route = shared.routes.delete(&tunnel);
     // A name that nobody publishes now may still be shared.
     if route.is_none() && shared.access.shares(&caller.identity, Some(&object), false).is_empty() {
@@ -195,5 +199,7 @@ pub(super) async fn delete(
     // What stands on the name ends with it.
     let ended = shared.access.delete_tunnel(&caller.identity, object, reason).await;
     ended.map_err(|error| caller.refused(&error))?;
-    Ok(Json(Deleted { name, state: "deleted" }))
+    let deleted = Deleted { name, state: "deleted" };
+    caller.changed("delete_tunnel", before.as_ref().map(seen), &deleted).await;
+    Ok(Json(deleted))
 }

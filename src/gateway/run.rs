@@ -231,6 +231,8 @@ async fn serve(
         untold: console::Untold::default(),
         erasing: tokio::sync::Mutex::new(()),
         readers: tokio::sync::Semaphore::new(console::READERS),
+        streams: Arc::new(tokio::sync::Semaphore::new(console::STREAMS)),
+        stop: stop.clone(),
         readiness,
         sinks: sinks.iter().map(SyslogSink::status).collect(),
         scrub: Scrub { status: scrubbing.status(), now: scrubbing.now() },

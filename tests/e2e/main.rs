@@ -27,6 +27,7 @@ mod world;
 mod approval;
 mod configuration;
 mod conformance;
+mod console;
 mod devices;
 mod erasure;
 mod evasion;
