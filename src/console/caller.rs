@@ -123,13 +123,7 @@ async fn within(
     };
     note.leave(what, left);
     if first {
-        let mut draft = Draft::new(Kind::ConnectionRefused, Outcome::Denied)
-            .object("gateway:api")
-            .source(source.to_string())
-            .correlation(correlation.0.as_str())
-            .detail("reason", "rate-limited")
-            .detail("by", what)
-            .detail("limit_per_minute", left.limit);
+        let mut draft = left.record(what, "gateway:api".to_owned(), source, &correlation.0);
         if let Some(subject) = subject {
             draft = draft.subject(subject);
         }
@@ -186,6 +180,7 @@ impl Caller {
             .draft(Kind::AdminCalled)
             .source(self.source.to_string())
             .correlation(self.correlation.0.as_str());
+        let draft = TlsFacts::note(self.tls.as_ref(), draft);
         let draft = if allowed { more(draft) } else { draft };
         self.shared.ledger.append(draft).await.map_err(|error| {
             Problem::new(

@@ -36,6 +36,7 @@ const PLAIN: &[&str] = &[
     "kind",
     "minutes",
     "minutes_from_first_use",
+    "name",
     "object",
     "offered",
     "opened",
@@ -56,6 +57,7 @@ const PLAIN: &[&str] = &[
     "starts",
     "state",
     "ticket",
+    "tunnel",
     "until",
     "workflows",
 ];

@@ -132,6 +132,8 @@ pub struct Parts {
     pub seats: Seats,
     /// Failed authentications by address.
     pub attempts: Arc<Attempts>,
+    /// Requests to tunnels by person and address.
+    pub visits: Rates,
     /// Where people sign in with a browser, besides by a token.
     pub providers: Option<Arc<dyn Providers>>,
     /// Sign-ins that are under way.

@@ -24,6 +24,7 @@ mod process;
 mod socket;
 mod world;
 
+mod api;
 mod approval;
 mod configuration;
 mod conformance;

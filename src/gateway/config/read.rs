@@ -98,6 +98,8 @@ pub(super) fn read(
     };
     let api_per_user = per_minute("limits.api_per_user");
     let api_per_address = per_minute("limits.api_per_address");
+    let requests_per_user = per_minute("limits.requests_per_user");
+    let requests_per_address = per_minute("limits.requests_per_address");
     let tls_handshake = seconds(reader.number("limits.tls_handshake_secs", 1, 120));
     let header = seconds(reader.number("limits.header_secs", 1, 120));
     let header_bytes = count(reader.number("limits.header_bytes", 8192, 1_048_576));
@@ -163,6 +165,8 @@ pub(super) fn read(
             sessions_per_user: sessions_per_user?,
             api_per_user: api_per_user?,
             api_per_address: api_per_address?,
+            requests_per_user: requests_per_user?,
+            requests_per_address: requests_per_address?,
             tls_handshake: tls_handshake?,
             header: header?,
             header_bytes: header_bytes?,

@@ -211,6 +211,10 @@ pub struct Limits {
     pub api_per_user: Option<NonZeroU32>,
     /// API calls from one address in a minute; `None` is any number.
     pub api_per_address: Option<NonZeroU32>,
+    /// Requests of one user through tunnels in a minute; `None` is any number.
+    pub requests_per_user: Option<NonZeroU32>,
+    /// Requests from one address through tunnels in a minute; `None` is any number.
+    pub requests_per_address: Option<NonZeroU32>,
     /// Time for TLS.
     pub tls_handshake: Duration,
     /// Time for a request head.
