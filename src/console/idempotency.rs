@@ -133,6 +133,12 @@ struct Running {
     answer: Option<Answer>,
 }
 
+impl Running {
+    fn answered(mut self, answer: Answer) {
+        self.answer = Some(answer);
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         self.shared.idempotency.end(&self.name, self.answer.take());
@@ -189,7 +195,7 @@ async fn carry_out(shared: Shared, mut head: Head, body: Body, next: Next) -> Re
             ));
         }
     }
-    let mut running = Running { shared: shared.clone(), name, answer: None };
+    let running = Running { shared: shared.clone(), name, answer: None };
     if was_begun(&shared, &caller, &own).await? {
         return Err(Problem::new(
             &own,
@@ -211,7 +217,7 @@ async fn carry_out(shared: Shared, mut head: Head, body: Body, next: Next) -> Re
         // An answer of ours is whole in memory already.
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
         if body.len() <= LARGEST_ANSWER {
-            running.answer = Some(Answer {
+            running.answered(Answer {
                 status: head.status,
                 kind: head.headers.get(CONTENT_TYPE).cloned(),
                 correlation: own,

@@ -26,6 +26,34 @@ pub const VERSION: &str = "1.0.0";
 const PROBLEM: &str = "Problem";
 const PROBLEM_JSON: &str = "application/problem+json";
 
+const KEY_PARAMETER: &str = "#/components/parameters/IdempotencyKey";
+
+const REFUSALS: &[(u16, &str)] = &[
+    (400, "The path, the query, the body or `Idempotency-Key` cannot be read"),
+    (401, "Nobody, or nobody who is known"),
+    (403, "Policy says no"),
+    (404, "There is no such thing, or it is not yours to see"),
+    (409, "It is not in a state for this, or the key was used before"),
+    (413, "The body is too long"),
+    (415, "The body does not say that it is `application/json`"),
+    (422, "A value that cannot be meant, or the key stands for another order"),
+    (429, "Too many calls; `Retry-After` says how long to wait"),
+    (500, "The ledger cannot be read"),
+    (503, "What is not recorded is not done: the ledger or the key provider is away"),
+];
+
+const HEADERS: &[(&str, Type, &str)] = &[
+    ("sallyport-reference", Type::String, "The id under which records and the log speak of the call"),
+    ("ratelimit-policy", Type::String, "How many calls there are in a window, if they are counted"),
+    ("ratelimit", Type::String, "How many are left, if they are counted"),
+    ("retry-after", Type::Integer, "Seconds to wait"),
+    (
+        "idempotency-replayed",
+        Type::String,
+        "`true` if this is the answer to an earlier call with the same key",
+    ),
+];
+
 const ABOUT: &str = "What the command line and the web pages work with. Every call names a person and passes policy; \
     whatever changes something is recorded, whether it was carried out or refused. Errors are problem documents (RFC 9457) with \
     a stable `code`, a sentence and a hint. Lists come in pages: give `next` back as `cursor`.";
@@ -83,6 +111,9 @@ fn complete(mut document: OpenApi) -> OpenApi {
     components.add_security_scheme("token", token());
     components.add_security_scheme("certificate", certificate());
     components.schemas.insert(PROBLEM.to_owned(), problem().into());
+    components.responses.extend(refusals());
+    components.headers.extend(headers());
+    components.parameters.insert("IdempotencyKey".to_owned(), idempotency_key().into());
     for item in document.paths.paths.values_mut() {
         let PathItem { get, post, .. } = item;
         get.iter_mut().for_each(|call| complete_call(call, false));
@@ -94,86 +125,84 @@ fn complete(mut document: OpenApi) -> OpenApi {
 fn complete_call(call: &mut Operation, changes: bool) {
     let has = |place: &ParameterIn| {
         let parameters = call.parameters.iter().flatten();
-        parameters
-            .into_iter()
-            .any(|one| matches!(one, RefOr::T(Parameter { parameter_in, .. }) if parameter_in == place))
+        let mut known = parameters.filter_map(|one| match one {
+            RefOr::T(parameter) => Some(&parameter.parameter_in),
+            RefOr::Ref(_) => None,
+        });
+        known.any(|found| found == place)
     };
-    let mut refusals: Vec<(u16, &str)> = Vec::new();
     // Whoever calls is somebody, unless the call says otherwise.
-    if call.security.is_none() {
-        refusals.extend([
-            (401, "Nobody, or nobody who is known"),
-            (403, "Policy says no"),
-            (429, "Too many calls; `Retry-After` says how long to wait"),
-            (500, "The ledger cannot be read"),
-            (503, "What is not recorded is not done: the ledger or the key provider is away"),
-        ]);
+    let known = call.security.is_none();
+    let mut refusals: Vec<u16> = Vec::new();
+    if known {
+        refusals.extend([401, 403, 429, 500, 503]);
     }
     if has(&ParameterIn::Path) {
-        refusals.extend([
-            (400, "The path cannot be read"),
-            (404, "There is no such thing, or it is not yours to see"),
-        ]);
+        refusals.extend([400, 404]);
     }
     if has(&ParameterIn::Query) {
-        refusals.extend([(400, "The query cannot be read"), (422, "A value that cannot be meant")]);
+        refusals.extend([400, 422]);
     }
     if call.request_body.is_some() {
-        refusals.extend([
-            (400, "The body is not JSON"),
-            (404, "There is no such thing, or it is not yours to see"),
-            (413, "The body is too long"),
-            (415, "The body does not say that it is `application/json`"),
-            (422, "A value that cannot be meant"),
-        ]);
+        refusals.extend([400, 404, 413, 415, 422]);
     }
     if changes {
-        refusals.extend([
-            (400, "`Idempotency-Key` cannot be read"),
-            (409, "It is not in a state for this, or the key was used before"),
-            (413, "The body is too long"),
-            (422, "A value that cannot be meant, or the key stands for another order"),
-        ]);
-        call.parameters.get_or_insert_default().push(idempotency_key().into());
+        refusals.extend([400, 409, 413, 422]);
+        call.parameters.get_or_insert_default().push(RefOr::Ref(Ref::new(KEY_PARAMETER)));
     }
-    let answers = &mut call.responses.responses;
-    for (status, about) in refusals {
-        answers
-            .entry(status.to_string())
-            .or_insert_with(|| ResponseBuilder::new().description(about).build().into());
+    for answer in call.responses.responses.values_mut() {
+        if let RefOr::T(answer) = answer {
+            complete_answer(answer, known, changes);
+        }
     }
-    let known = call.security.is_none();
-    for (status, answer) in answers {
-        let RefOr::T(answer) = answer else { continue };
-        let refused = status.starts_with(['4', '5']);
-        if refused && answer.content.is_empty() {
-            let schema = Ref::from_schema_name(PROBLEM);
-            answer.content.insert(PROBLEM_JSON.to_owned(), Content::new(Some(schema)).into());
-        }
-        if changes {
-            let mut again = Header::new(Object::with_type(Type::String));
-            again.description =
-                Some("`true` if this is the answer to an earlier call with the same key".to_owned());
-            answer.headers.insert("idempotency-replayed".to_owned(), again.into());
-        }
-        add_headers(answer, known, status == "429" || (refused && status == "503"));
+    for status in refusals {
+        let refusal = Ref::from_response_name(refusal_name(status));
+        call.responses.responses.entry(status.to_string()).or_insert_with(|| refusal.into());
     }
 }
 
-fn add_headers(answer: &mut Response, known: bool, wait: bool) {
-    let mut add = |name: &str, kind: Type, about: &str| {
-        let mut header = Header::new(Object::with_type(kind));
-        header.description = Some(about.to_owned());
-        answer.headers.insert(name.to_owned(), header.into());
-    };
-    add("sallyport-reference", Type::String, "The id under which records and the log speak of the call");
+fn complete_answer(answer: &mut Response, known: bool, changes: bool) {
+    if answer.content.is_empty() {
+        answer
+            .content
+            .insert(PROBLEM_JSON.to_owned(), Content::new(Some(Ref::from_schema_name(PROBLEM))).into());
+    }
+    let mut names = vec!["sallyport-reference"];
     if known {
-        add("ratelimit-policy", Type::String, "How many calls there are in a window, if they are counted");
-        add("ratelimit", Type::String, "How many are left, if they are counted");
+        names.extend(["ratelimit-policy", "ratelimit"]);
     }
-    if wait {
-        add("retry-after", Type::Integer, "Seconds to wait");
+    if changes {
+        names.push("idempotency-replayed");
     }
+    for name in names {
+        answer.headers.insert(name.to_owned(), RefOr::Ref(Ref::new(format!("#/components/headers/{name}"))));
+    }
+}
+
+fn refusal_name(status: u16) -> String {
+    format!("Refused{status}")
+}
+
+/// The answers that many calls have in common.
+fn refusals() -> impl Iterator<Item = (String, RefOr<Response>)> {
+    REFUSALS.iter().map(|(status, about)| {
+        let mut answer = ResponseBuilder::new().description(*about).build();
+        complete_answer(&mut answer, true, matches!(status, 400 | 404 | 409 | 422));
+        if matches!(status, 429 | 503) {
+            answer
+                .headers
+                .insert("retry-after".to_owned(), RefOr::Ref(Ref::new("#/components/headers/retry-after")));
+        }
+        (refusal_name(*status), answer.into())
+    })
+}
+
+fn headers() -> impl Iterator<Item = (String, RefOr<Header>)> {
+    HEADERS.iter().map(|(name, kind, about)| {
+        let mut header = Header::new(Object::with_type(kind.clone()));
+        header.description = Some((*about).to_owned());
+        ((*name).to_owned(), header.into())
+    })
 }
 
 fn idempotency_key() -> Parameter {
