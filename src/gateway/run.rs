@@ -207,6 +207,7 @@ async fn serve(
         tcp: tcp.clone(),
         seats: Seats::new(config.limits.connections, config.limits.connections_per_address),
         attempts: Arc::clone(&attempts),
+        first_publisher_owns: config.access.first_publisher_owns,
         visits: Rates::new(config.limits.requests_per_user, config.limits.requests_per_address),
         providers: outsiders.as_ref().and_then(|outsiders| outsiders.desk()),
         sign_ins: SignIns::default(),

@@ -193,12 +193,15 @@ fn read_access(reader: &mut Reader<'_>, state: &Path) -> Option<Access> {
     let policy_directory = path(reader, "access.policy_directory", state);
     let words = [("reload", PolicyChange::Reload), ("second-person", PolicyChange::SecondPerson)];
     let policy_change = reader.word("access.policy_change", &words);
+    let owners = [("policy", false), ("first-publisher", true)];
+    let first_publisher_owns = reader.word("access.tunnel_owner", &owners);
     let tenant = reader.parse("access.tenant", |text: String| parse_word(text, 64));
     let token_life =
         reader.number("access.token_hours", 1, 8760).map(|hours| Duration::from_secs(hours * 3600));
     Some(Access {
         policy_directory: policy_directory?,
         policy_change: policy_change?,
+        first_publisher_owns: first_publisher_owns?,
         tenant: tenant?,
         token_life: token_life?,
     })

@@ -173,6 +173,8 @@ pub struct Access {
     pub policy_directory: PathBuf,
     /// Whether one admin changes the policy, or two.
     pub policy_change: PolicyChange,
+    /// Whether whoever publishes a tunnel first owns it.
+    pub first_publisher_owns: bool,
     /// Tenant of this gateway's tunnels.
     pub tenant: String,
     /// Default life of an issued token.
