@@ -148,12 +148,10 @@ fn whoever_publishes_a_name_first_owns_it_where_the_operator_wants_it_so_and_nob
     let world = World::with().set("access.tunnel_owner=first-publisher").start();
     let mut publisher = world.publish_demo("shop");
     let shares = world.ask("publisher", &["shares", "shop"]);
-    assert_eq!(
-        (&shares[0]["who"], &shares[0]["role"]),
-        (&"user:publisher".into(), &"owner".into()),
-        "{shares}"
-    );
-    assert_eq!((&shares[0]["state"], &shares[0]["backed"]), (&"active".into(), &true.into()), "{shares}");
+    assert_eq!(shares[0]["who"], "user:publisher", "{shares}");
+    assert_eq!(shares[0]["role"], "owner");
+    assert_eq!(shares[0]["state"], "active");
+    assert_eq!(shares[0]["backed"], true);
     world.ask("publisher", &["share", "shop", "with", "user:visitor", "--role", "viewer"]);
     assert!(publisher.stop().success(), "a publisher that says goodbye frees its name");
     // Whoever comes then finds a tunnel that others have had a part in, also when nobody owns it any more.
