@@ -83,7 +83,8 @@ pub(super) async fn list(
 ) -> Result<Json<List<Shown>>, Problem> {
     let page = Page::asked(&caller, filter.limit, filter.cursor.as_deref())?;
     let filter = GrantFilter { live: !filter.all, ..GrantFilter::default() };
-    let grants = shared.access.grants(&caller.identity, &filter);
+    let after = page.after(&caller)?;
+    let grants = shared.access.grants_after(&caller.identity, &filter, after, page.wanted());
     Ok(Json(page.of(grants, |grant| grant.id.to_string(), |grant| view(&grant))))
 }
 

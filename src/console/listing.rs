@@ -1,6 +1,9 @@
 //! Lists, a page at a time. Each list is in the order of its entries' own keys (ids, which grow with time, or names), and a
 //! cursor is the key of the last entry that was shown: nothing is shown twice or left out because something else came or went.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Serialize;
@@ -59,9 +62,22 @@ impl Page {
         self.limit
     }
 
+    /// The entries to look for: one more than are shown, to know whether there is another page.
+    pub(super) fn wanted(&self) -> usize {
+        self.limit + 1
+    }
+
+    /// Behind which entry the page begins.
+    pub(super) fn after<K: FromStr>(&self, caller: &Caller) -> Result<Option<K>, Problem>
+    where
+        K::Err: Display,
+    {
+        self.after.as_deref().map(|key| caller.parse(key)).transpose()
+    }
+
     /// Where a list of numbered entries goes on.
     pub(super) fn number(&self, caller: &Caller) -> Result<Option<u64>, Problem> {
-        self.after.as_deref().map(|key| caller.parse(key)).transpose()
+        self.after(caller)
     }
 
     /// This page of `entries`.

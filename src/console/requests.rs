@@ -171,7 +171,8 @@ pub(super) async fn list(
 ) -> Result<Json<List<Shown>>, Problem> {
     let page = Page::asked(&caller, filter.limit, filter.cursor.as_deref())?;
     let filter = RequestFilter { pending: filter.state.is_some(), ..RequestFilter::default() };
-    let requests = shared.access.requests(&caller.identity, &filter);
+    let after = page.after(&caller)?;
+    let requests = shared.access.requests_after(&caller.identity, &filter, after, page.wanted());
     Ok(Json(page.of(requests, |view| view.request.id.to_string(), view)))
 }
 
