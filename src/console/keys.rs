@@ -166,7 +166,7 @@ pub(super) async fn token_keys(State(shared): State<Shared>) -> Json<Value> {
 ///
 /// It proves itself, and is for everybody.
 #[utoipa::path(get, path = SUCCESSION_PATH, tag = "public", operation_id = "succession", security(()),
-    responses((status = 200, description = "Bytes of the handshake's format", content_type = "application/octet-stream", body = Vec<u8>)))]
+    responses((status = 200, description = "Bytes of the handshake's format", content_type = "application/octet-stream", body = String)))]
 pub(super) async fn succession(State(shared): State<Shared>) -> Vec<u8> {
     shared.key_desk.succession().await
 }

@@ -21,6 +21,7 @@ pub mod openapi;
 mod policy;
 mod rates;
 mod records;
+mod reports;
 mod requests;
 mod retention;
 mod reviews;
@@ -78,6 +79,8 @@ pub struct Parts {
     pub holds: Arc<dyn Holds>,
     /// Minimum ages, legal holds and pruning.
     pub retention: Retention,
+    /// Makes evidence packs.
+    pub reports: Arc<dyn ReportDesk>,
     /// Erasures that are still to be recorded.
     pub untold: Untold,
     /// Held while somebody is erased: one at a time.
@@ -110,6 +113,7 @@ pub struct Parts {
 
 pub use idempotency::Idempotency;
 pub use keys::{KeyDesk, KeyOrder, KeyProblem, KeyTrouble};
+pub use reports::{ReportDesk, ReportOrder, ReportProblem, ReportView};
 pub use retention::{HoldView, PlanView, Retention, StayView, Steward, TallyView, Trouble};
 pub use subjects::{DataKeys, Holds, Untold};
 
@@ -200,6 +204,9 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(retention::run))
         .routes(routes!(retention::holds, retention::hold))
         .routes(routes!(retention::release))
+        .routes(routes!(reports::list, reports::begin))
+        .routes(routes!(reports::one))
+        .routes(routes!(reports::pack))
         .routes(routes!(records::list))
         .routes(routes!(search::search))
         .routes(routes!(disclosing::disclose))

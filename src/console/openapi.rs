@@ -73,6 +73,7 @@ const TAGS: &[(&str, &str)] = &[
     ("policy", "The policy in force, and its changes"),
     ("keys", "The gateway's keys"),
     ("ledger", "Records"),
+    ("reports", "Evidence packs that the gateway makes"),
     ("retention", "How long records stay"),
     ("subjects", "Erasing people"),
     ("status", "How the gateway is, and who you are to it"),

@@ -26,12 +26,14 @@ mod world;
 
 mod api;
 mod approval;
+mod canaries;
 mod configuration;
 mod conformance;
 mod console;
 mod devices;
 mod erasure;
 mod evasion;
+mod evidence;
 mod hostile_peers;
 mod hsm_faults;
 mod hsm_worker;
