@@ -28,17 +28,20 @@ fn script(name: &str, shell: &str) -> String {
 fn offered(words: &[&str]) -> Vec<String> {
     let ask = r#"
         set -euo pipefail
-        eval "$SCRIPT"
+        source "$SCRIPT"
         COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}
         complete -p "$1" >/dev/null
         function=$(complete -p "$1" | sed 's/.*-F \([^ ]*\).*/\1/')
         "$function" "$1" "${COMP_WORDS[$COMP_CWORD]}" "${COMP_WORDS[$((COMP_CWORD - 1))]}"
         printf '%s\n' "${COMPREPLY[@]}"
     "#;
+    // In a file: it is longer than a variable may be.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), script(words[0], "bash")).unwrap();
     let bash = Command::new("bash")
         .args(["--norc", "--noprofile", "-c", ask, "bash"])
         .args(words)
-        .env("SCRIPT", script(words[0], "bash"))
+        .env("SCRIPT", file.path())
         .output()
         .unwrap();
     let complaint = String::from_utf8_lossy(&bash.stderr).into_owned();

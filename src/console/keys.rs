@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderName, StatusCode};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ use super::extract::{Body, Path, Query};
 use super::listing::List;
 use super::sessions::Paging;
 use crate::access::{Action, Identity, Object, Part, Reason};
-use crate::tunnel::client::SUCCESSION_PATH;
+use crate::tunnel::client::{ROOTS_PATH, SUCCESSION_PATH};
 
 /// Lists and replaces keys.
 pub trait KeyDesk: Send + Sync {
@@ -26,6 +27,9 @@ pub trait KeyDesk: Send + Sync {
 
     /// What the gateway's earlier identities say of those that followed them, as clients read it.
     fn succession(&self) -> BoxFuture<'_, Vec<u8>>;
+
+    /// The private roots, as they are handed out.
+    fn roots(&self) -> BoxFuture<'_, Vec<u8>>;
 
     /// Carries an order out, and says what was done.
     fn replace(self: Arc<Self>, order: KeyOrder) -> BoxFuture<'static, Result<Vec<String>, KeyProblem>>;
@@ -64,6 +68,8 @@ pub enum KeyTrouble {
     Busy,
     /// Another authority certifies the key.
     ForeignCertificate,
+    /// The steps of replacing the root have an order.
+    RootOrder,
     /// The ledger takes no records.
     Ledger,
     /// The key provider does not do its part.
@@ -78,6 +84,7 @@ impl KeyTrouble {
             Self::Unknown => (StatusCode::NOT_FOUND, "unknown-role"),
             Self::Busy => (StatusCode::CONFLICT, "rotation-runs"),
             Self::ForeignCertificate => (StatusCode::CONFLICT, "foreign-certificate"),
+            Self::RootOrder => (StatusCode::CONFLICT, "root-order"),
             Self::Ledger => (StatusCode::SERVICE_UNAVAILABLE, "ledger-down"),
             Self::Provider => (StatusCode::SERVICE_UNAVAILABLE, "hsm-down"),
             Self::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "rotation-failed"),
@@ -169,6 +176,15 @@ pub(super) async fn token_keys(State(shared): State<Shared>) -> Json<Value> {
     responses((status = 200, description = "Bytes of the handshake's format", content_type = "application/octet-stream", body = String)))]
 pub(super) async fn succession(State(shared): State<Shared>) -> Vec<u8> {
     shared.key_desk.succession().await
+}
+
+/// The private roots in PEM
+///
+/// Public, as certificates are; whoever asks has to know one of them to believe the answer.
+#[utoipa::path(get, path = ROOTS_PATH, tag = "public", operation_id = "roots", security(()),
+    responses((status = 200, description = "PEM", content_type = "application/pem-certificate-chain", body = String)))]
+pub(super) async fn roots(State(shared): State<Shared>) -> ([(HeaderName, &'static str); 1], Vec<u8>) {
+    ([(CONTENT_TYPE, "application/pem-certificate-chain")], shared.key_desk.roots().await)
 }
 
 fn told(caller: &Caller, problem: KeyProblem) -> Problem {

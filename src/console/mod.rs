@@ -193,6 +193,7 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(keys::list))
         .routes(routes!(keys::rotate))
         .routes(routes!(keys::succession))
+        .routes(routes!(keys::roots))
         .routes(routes!(keys::token_keys))
         .routes(routes!(policy::reload))
         .routes(routes!(policy::replay))

@@ -16,7 +16,7 @@ use super::errors::Problem;
 use super::extract::{Body, Query};
 use super::listing::List;
 use super::sessions::Paging;
-use crate::access::policy::conditions::Transport;
+use crate::access::policy::conditions::{Through, Transport};
 use crate::access::{
     Action, Context, DeviceId, Lock, LockTarget, Object, Part, PolicyDigest, Reason, Role, Subject, Tenant,
 };
@@ -126,6 +126,8 @@ pub(super) struct ExplainBody {
     group: Option<String>,
     /// Over which cipher suite of TLS.
     suite: Option<String>,
+    /// Through a tunnel whose handshake agreed on this suite.
+    tunnel_suite: Option<String>,
 }
 
 /// What would be decided about somebody of your tenant, by which rule, and why
@@ -149,6 +151,8 @@ pub(super) async fn explain(
             |name: Option<String>| name.unwrap_or_default().chars().take(64).collect::<String>().into();
         context = context.over(Transport { group: name(body.group), suite: name(body.suite) });
     }
+    let tunnel_suite = body.tunnel_suite.map(|name| name.chars().take(128).collect::<String>());
+    context = context.through(tunnel_suite.as_deref().map(Through::of_suite));
     let device = body.device.map(|device| caller.parse::<DeviceId>(&device)).transpose()?;
     let tenant = caller.identity.tenant().clone();
     let policy = shared.access.policy();

@@ -13,6 +13,7 @@ use sallyport_audit::{Digest, Lending};
 
 use super::archive::ArchivePlace;
 use super::identity::Identity;
+use super::notify::Notify;
 use super::reports::Reports;
 use super::tls::Tls;
 use super::witnesses::Witnesses;
@@ -39,6 +40,8 @@ pub struct Config {
     pub access: Access,
     /// Who else vouches for people.
     pub identity: Identity,
+    /// Who is told what.
+    pub notify: Notify,
     /// Publishers.
     pub tunnels: Tunnels,
     /// Bounds on what peers may do.
@@ -116,6 +119,8 @@ pub struct MaxAge {
     pub ledger: Option<Duration>,
     /// Role `token-signing`.
     pub token_signing: Option<Duration>,
+    /// Role `certificate-authority`.
+    pub root: Option<Duration>,
 }
 
 /// Which kind of provider holds the keys.
