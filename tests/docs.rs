@@ -263,6 +263,46 @@ fn every_command_line_in_the_documents_is_one_that_the_programs_know() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// Calls that no command makes: for machines, before anybody is known.
+const WITHOUT_A_COMMAND: &[&str] = &[
+    "GET /.well-known/jwks.json",
+    "GET /.well-known/sallyport/roots.pem",
+    "GET /.well-known/sallyport/succession",
+    "GET /api/v1/openapi.json",
+    "GET /healthz",
+    "GET /readyz",
+    "GET /readyz.json",
+];
+
+#[test]
+fn every_call_has_a_row_in_the_admin_guide_with_the_command_that_makes_it() {
+    let document = fs::read_to_string(root().join("docs/openapi.json")).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&document).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let methods = |(path, item): (&String, &serde_json::Value)| {
+        let methods = item.as_object().unwrap().keys();
+        methods.map(|method| format!("{} {path}", method.to_uppercase())).collect::<Vec<_>>()
+    };
+    let calls: BTreeSet<String> = paths.iter().flat_map(methods).collect();
+    let guide = fs::read_to_string(root().join("docs/admin.md")).unwrap();
+    let table = guide.split_once("| call | command |").unwrap().1;
+    let mut programs = Programs::new();
+    let mut rows = BTreeSet::new();
+    for line in table.lines().skip(2).take_while(|line| line.starts_with('|')) {
+        let mut cells = line.split(" | ").map(|cell| cell.trim_matches(['|', ' ', '`']));
+        let (call, command) = (cells.next().unwrap().to_owned(), cells.next().unwrap());
+        if command == "–" {
+            assert!(WITHOUT_A_COMMAND.contains(&call.as_str()), "no command makes {call}");
+        } else {
+            let words: Vec<String> = command.split(' ').map(str::to_owned).collect();
+            assert!(words.len() > 1, "{call}: {command}");
+            assert_eq!(programs.fault(&words), None, "{call}: {command}");
+        }
+        assert!(rows.insert(call.clone()), "docs/admin.md has {call} twice");
+    }
+    assert_eq!(rows, calls, "docs/admin.md lists other calls than docs/openapi.json");
+}
+
 #[test]
 fn a_command_that_the_programs_do_not_know_would_be_found() {
     let mut programs = Programs::new();

@@ -18,6 +18,7 @@ use super::fact::{Fact, Stamp};
 use super::log::{LogError, RecordLog};
 use super::names::Subject;
 use super::policy::Policy;
+use super::policy::conditions::Transport;
 use super::record::{Parts, draft_of, fact_of, tells};
 use super::replay::{Decided, Replay, Report};
 
@@ -130,6 +131,10 @@ fn decided(entry: &Entry) -> Option<Decided> {
         action: record.action.as_deref()?.parse().ok()?,
         object: record.object.as_deref()?.parse().ok()?,
         source,
+        transport: detail("tls_group").zip(detail("tls_suite")).map(|(group, suite)| Transport {
+            group: group.to_owned().into(),
+            suite: suite.to_owned().into(),
+        }),
         code: detail("decision")?.to_owned(),
         workflows: list("workflows").filter_map(|name| name.as_str()?.parse().ok()).collect(),
         policy: record.policy.as_deref()?.parse().ok()?,

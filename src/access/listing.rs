@@ -59,16 +59,35 @@ impl Access {
     pub fn requests(&self, by: impl Into<Caller>, filter: &RequestFilter) -> Vec<RequestView> {
         let by = by.into();
         let now = self.now();
-        let found: Vec<RequestId> = self.look(|standing| {
-            let wanted = |request: &&Request| {
-                (!filter.pending || request.status == RequestStatus::Pending)
-                    && filter.subject.as_ref().is_none_or(|subject| *subject == request.subject)
-                    && filter.object.as_ref().is_none_or(|object| *object == request.object)
-                    && by.person().is_none_or(|who| who.tenant == request.tenant)
-            };
-            standing.state.requests().rev().filter(wanted).map(|request| request.id).collect()
-        });
-        found.into_iter().filter_map(|id| self.see_request(&by, id, now)).collect()
+        let found = self.wanted_requests(&by, filter);
+        found.into_iter().rev().filter_map(|id| self.see_request(&by, id, now)).collect()
+    }
+
+    /// The same, oldest first, those behind `after`, and at most `most`: policy is asked about no more than are shown and
+    /// passed over.
+    pub fn requests_after(
+        &self,
+        by: impl Into<Caller>,
+        filter: &RequestFilter,
+        after: Option<RequestId>,
+        most: usize,
+    ) -> Vec<RequestView> {
+        let by = by.into();
+        let now = self.now();
+        let found = self.wanted_requests(&by, filter);
+        let behind = found.into_iter().filter(|id| after.is_none_or(|after| *id > after));
+        behind.filter_map(|id| self.see_request(&by, id, now)).take(most).collect()
+    }
+
+    /// Those of the caller's tenant that fit, oldest first, whether the caller may see them or not.
+    fn wanted_requests(&self, by: &Caller, filter: &RequestFilter) -> Vec<RequestId> {
+        let wanted = |request: &&Request| {
+            (!filter.pending || request.status == RequestStatus::Pending)
+                && filter.subject.as_ref().is_none_or(|subject| *subject == request.subject)
+                && filter.object.as_ref().is_none_or(|object| *object == request.object)
+                && by.person().is_none_or(|who| who.tenant == request.tenant)
+        };
+        self.look(|standing| standing.state.requests().filter(wanted).map(|request| request.id).collect())
     }
 
     /// One request, if the caller may see it.
@@ -101,16 +120,34 @@ impl Access {
     pub fn grants(&self, by: impl Into<Caller>, filter: &GrantFilter) -> Vec<Grant> {
         let by = by.into();
         let now = self.now();
-        let found: Vec<GrantId> = self.look(|standing| {
-            let wanted = |grant: &&Grant| {
-                (!filter.live || grant.is_live(now))
-                    && filter.subject.as_ref().is_none_or(|subject| *subject == grant.subject)
-                    && filter.object.as_ref().is_none_or(|object| *object == grant.object)
-                    && by.person().is_none_or(|who| who.tenant == grant.tenant)
-            };
-            standing.state.grants().rev().filter(wanted).map(|grant| grant.id).collect()
-        });
-        found.into_iter().filter_map(|id| self.see_grant(&by, id, now)).collect()
+        let found = self.wanted_grants(&by, filter, now);
+        found.into_iter().rev().filter_map(|id| self.see_grant(&by, id, now)).collect()
+    }
+
+    /// The same, oldest first, those behind `after`, and at most `most`.
+    pub fn grants_after(
+        &self,
+        by: impl Into<Caller>,
+        filter: &GrantFilter,
+        after: Option<GrantId>,
+        most: usize,
+    ) -> Vec<Grant> {
+        let by = by.into();
+        let now = self.now();
+        let found = self.wanted_grants(&by, filter, now);
+        let behind = found.into_iter().filter(|id| after.is_none_or(|after| *id > after));
+        behind.filter_map(|id| self.see_grant(&by, id, now)).take(most).collect()
+    }
+
+    /// Those of the caller's tenant that fit, oldest first, whether the caller may see them or not.
+    fn wanted_grants(&self, by: &Caller, filter: &GrantFilter, now: Timestamp) -> Vec<GrantId> {
+        let wanted = |grant: &&Grant| {
+            (!filter.live || grant.is_live(now))
+                && filter.subject.as_ref().is_none_or(|subject| *subject == grant.subject)
+                && filter.object.as_ref().is_none_or(|object| *object == grant.object)
+                && by.person().is_none_or(|who| who.tenant == grant.tenant)
+        };
+        self.look(|standing| standing.state.grants().filter(wanted).map(|grant| grant.id).collect())
     }
 
     /// One grant, if the caller may see it.

@@ -4,8 +4,8 @@
 //! grants and locks are folded up to each record, so each decision finds the state that it found then. Under the policy
 //! under which it was recorded nothing differs; that is tested, and makes a difference worth reading.
 //!
-//! Not decided again, and counted by reason: what a record doesn't tell (whether a token stood, which device proved it,
-//! what TLS agreed) and people who were erased. Trusted: the ledger; `auditctl verify` says whether it deserves that.
+//! Not decided again, and counted by reason: what a record doesn't tell (whether a token stood, which device proved it, and
+//! in older records what TLS agreed) and people who were erased. Trusted: the ledger; `auditctl verify` says whether it deserves that.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -18,7 +18,7 @@ use super::identity::Identity;
 use super::judge::{Context, Explanation, Judgement, Outcome, RuleRef, judge};
 use super::names::{Role, Subject, Tenant};
 use super::object::{Action, Object};
-use super::policy::conditions::Condition;
+use super::policy::conditions::{Condition, Transport};
 use super::policy::{Policy, PolicyDigest};
 use super::state::State;
 use super::workflow::WorkflowName;
@@ -50,6 +50,8 @@ pub struct Decided {
     pub object: Object,
     /// Where they came from, if the record tells.
     pub source: Option<IpAddr>,
+    /// What TLS agreed on, if the record tells.
+    pub transport: Option<Transport>,
     /// The word for why.
     pub code: String,
     /// Workflows that were demanded.
@@ -198,6 +200,7 @@ impl<'a> Replay<'a> {
         };
         let mut context = Context::at(now);
         context.source = decided.source.map(|source| (source, 0).into());
+        context.transport.clone_from(&decided.transport);
         match judge(&self.state, self.policy, &who.met(&context), &decided.object, decided.action, now) {
             Judgement::Allowed { explanation, .. }
             | Judgement::NeedsApproval { explanation }

@@ -49,6 +49,23 @@ impl Access {
         self.run(by, Command::AcceptShare { share }).await.map(drop)
     }
 
+    /// Makes the owner of a tunnel out of whoever publishes it first: nobody has, or had, a share of it. The operator gives
+    /// it, so it rests on nobody else; what is left half done by a crash is an offer, which the person can accept.
+    ///
+    /// # Errors
+    ///
+    /// As of all orders: a refusal, or the ledger couldn't record it.
+    pub async fn own_if_first(&self, who: &Identity, object: Object) -> Result<bool, AccessError> {
+        let known = |share: &Share| share.tenant == who.tenant && share.object == object;
+        if self.look(|standing| standing.state.shares().any(known)) {
+            return Ok(false);
+        }
+        let place = (who.tenant.clone(), object);
+        let id = self.share(Caller::Operator, place, who.subject.clone(), ShareRole::Owner, None).await?;
+        self.accept_share(who, id).await?;
+        Ok(true)
+    }
+
     /// Ends a share or its offer: taken back, declined or given back. Live sessions that rest on it end at once.
     pub async fn end_share(
         &self,

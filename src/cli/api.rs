@@ -11,8 +11,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use secrecy::ExposeSecret as _;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -27,6 +27,16 @@ use crate::tunnel::client::tls_config_showing;
 const LARGEST_ANSWER: usize = 64 << 20;
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// The most entries that the gateway gives at once.
+pub(super) const PAGE: usize = 1000;
+
+/// A page of a list.
+#[derive(Deserialize)]
+pub(super) struct Page<T> {
+    pub(super) items: Vec<T>,
+    pub(super) next: Option<String>,
+}
+
 /// A gateway to be called with one person's token.
 pub(super) struct Api<'p> {
     profile: &'p Profile,
@@ -40,6 +50,21 @@ impl<'p> Api<'p> {
     /// `GET path`.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.call(Method::GET, path, None).await
+    }
+
+    /// All entries of the list at `path`, page after page.
+    pub(super) async fn list<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, Failure> {
+        let mut all = Vec::new();
+        let (joint, mut cursor) = (if path.contains('?') { '&' } else { '?' }, String::new());
+        loop {
+            let page: Page<T> = self.get(&format!("{path}{joint}limit={PAGE}{cursor}")).await?;
+            all.extend(page.items);
+            match page.next {
+                // What the gateway gave goes back as it is; it is base64url, which needs no escape.
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Ok(all),
+            }
+        }
     }
 
     /// `POST path` with a JSON body.

@@ -38,7 +38,7 @@ pub(super) async fn run(connection: &Connection, command: &Certificates) -> Resu
     let api = Api::new(&profile);
     match command {
         Certificates::List => {
-            let revoked: Vec<Listed> = api.get("/api/v1/certificates").await?;
+            let revoked: Vec<Listed> = api.list("/api/v1/certificates").await?;
             if connection.json {
                 return print_json(&revoked);
             }

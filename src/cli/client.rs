@@ -5,8 +5,9 @@ use clap::{Parser, Subcommand};
 use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
 use super::{
-    certificates, connect, device, doctor, glass, grants, key_desk, ledger, locks, log, login, publish,
-    reports, requests, retention, reviews, search, sessions, shares, subjects, tokens, tunnels, version,
+    certificates, completions, connect, device, doctor, glass, grants, key_desk, ledger, locks, log, login,
+    publish, reports, requests, retention, reviews, search, sessions, shares, subjects, tokens, tunnels,
+    version,
 };
 
 /// Publish services through a Sallyport gateway, reach them, ask for leave and give it
@@ -77,6 +78,7 @@ enum Command {
     /// Remember gateway, token file and root for later commands
     Login,
     Version(version::Version),
+    Completions(completions::Completions),
     /// Check a ledger offline: runs `auditctl`, with its arguments
     #[command(disable_help_flag = true)]
     Audit {
@@ -116,6 +118,7 @@ impl Client {
             Command::Grants(command) => grants::run(connection, command).await?,
             Command::Sessions(command) => sessions::run(connection, command).await?,
             Command::Tokens(command) => tokens::run(connection, command).await?,
+            Command::Completions(command) => command.show::<Self>(),
             Command::Version(command) => command.show("sallyport", connection.json)?,
             Command::Device(command) => device::run(connection, command).await?,
             Command::Certificates(command) => certificates::run(connection, command).await?,

@@ -7,6 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::authority::{self, Authority};
+use super::completions::Completions;
 use super::failure::{ExitCode, Failure};
 use super::init::{self, Init};
 use super::keys::{self, KeysCommand};
@@ -43,6 +44,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    Completions(Completions),
     /// Issue certificates of the private root for people
     #[command(subcommand)]
     Ca(Authority),
@@ -118,6 +120,10 @@ impl Daemon {
             Command::Retention { settings, command } => {
                 start_log("warn", false);
                 retention::run(&settings.load()?, command).await
+            }
+            Command::Completions(completions) => {
+                completions.show::<Self>();
+                Ok(())
             }
             Command::Version { version, json } => version.show("sallyportd", json),
             Command::Ca(command) => {

@@ -61,7 +61,7 @@ pub(super) async fn run(connection: &Connection, command: &Device) -> Result<(),
     match command {
         Device::Enroll { join_token_file, out } => enroll(connection, &profile, join_token_file, out).await,
         Device::List => {
-            let devices: Vec<Listed> = api.get("/api/v1/devices").await?;
+            let devices: Vec<Listed> = api.list("/api/v1/devices").await?;
             if connection.json {
                 return print_json(&devices);
             }

@@ -106,7 +106,7 @@ pub(super) async fn run(connection: &Connection, command: &Glass) -> Result<(), 
     match command {
         Glass::List { unreviewed } => {
             let query = if *unreviewed { "?unreviewed=true" } else { "" };
-            let broken: Vec<Broken> = api.get(&format!("/api/v1/glass{query}")).await?;
+            let broken: Vec<Broken> = api.list(&format!("/api/v1/glass{query}")).await?;
             list(connection, &broken)
         }
         Glass::Review { id, verdict, reason } => {

@@ -59,7 +59,7 @@ pub(super) async fn run(connection: &Connection, command: &Grants) -> Result<(),
     match command {
         Grants::List { all } => {
             let query = if *all { "?all=true" } else { "" };
-            let grants: Vec<Grant> = api.get(&format!("/api/v1/grants{query}")).await?;
+            let grants: Vec<Grant> = api.list(&format!("/api/v1/grants{query}")).await?;
             if connection.json {
                 return print_json(&grants);
             }

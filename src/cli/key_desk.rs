@@ -35,7 +35,7 @@ pub(super) async fn run(connection: &Connection, command: &Keys) -> Result<(), F
     let api = Api::new(&profile);
     match command {
         Keys::List => {
-            let keys: Vec<Value> = api.get("/api/v1/keys").await?;
+            let keys: Vec<Value> = api.list("/api/v1/keys").await?;
             if connection.json {
                 return print_json(&keys);
             }

@@ -106,7 +106,7 @@ async fn change(
 /// Runs `sallyport locks`.
 pub(super) async fn list(connection: &Connection) -> Result<(), Failure> {
     let profile = connection.profile()?;
-    let locks: Vec<Held> = Api::new(&profile).get("/api/v1/locks").await?;
+    let locks: Vec<Held> = Api::new(&profile).list("/api/v1/locks").await?;
     if connection.json {
         return print_json(&locks);
     }

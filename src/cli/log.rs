@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
-use super::api::Api;
+use super::api::{Api, PAGE, Page};
 use super::failure::Failure;
 use super::out::say;
 use super::profile::Connection;
@@ -26,8 +26,6 @@ pub(super) struct Log {
     pub follow: bool,
 }
 
-const PAGE: usize = 1000;
-
 /// Runs `sallyport log`.
 pub(super) async fn run(connection: &Connection, log: &Log) -> Result<(), Failure> {
     let profile = connection.profile()?;
@@ -41,7 +39,8 @@ pub(super) async fn run(connection: &Connection, log: &Log) -> Result<(), Failur
         }
     };
     loop {
-        let records: Vec<Value> = api.get(&format!("/api/v1/records?from={next}&limit={PAGE}")).await?;
+        let page: Page<Value> = api.get(&format!("/api/v1/records?from={next}&limit={PAGE}")).await?;
+        let records = page.items;
         next += records.len() as u64;
         let wanted = |record: &&Value| match &log.kind {
             Some(kind) => record.get("kind").and_then(Value::as_str) == Some(kind),

@@ -9,6 +9,7 @@ pub mod daemon;
 mod api;
 mod authority;
 mod certificates;
+mod completions;
 mod connect;
 mod demo_app;
 mod device;

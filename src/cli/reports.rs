@@ -48,7 +48,7 @@ pub(super) async fn run(connection: &Connection, command: &Reports) -> Result<()
     let api = Api::new(&profile);
     match command {
         Reports::List => {
-            let all: Vec<ReportView> = api.get("/api/v1/reports").await?;
+            let all: Vec<ReportView> = api.list("/api/v1/reports").await?;
             if connection.json {
                 return print_json(&all);
             }

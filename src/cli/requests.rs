@@ -145,7 +145,7 @@ pub(super) async fn run(connection: &Connection, command: &Requests) -> Result<(
     let decided: Request = match command {
         Requests::List { pending } => {
             let query = if *pending { "?state=pending" } else { "" };
-            let requests: Vec<Request> = api.get(&format!("/api/v1/requests{query}")).await?;
+            let requests: Vec<Request> = api.list(&format!("/api/v1/requests{query}")).await?;
             return list(connection, &requests);
         }
         Requests::Show { id } => {

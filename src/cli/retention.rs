@@ -123,7 +123,7 @@ pub(super) async fn ask(connection: &Connection, command: &Asked) -> Result<(), 
             }
             Ok(())
         }
-        Asked::List => list(&api.get::<Vec<HoldView>>("/api/v1/retention/holds").await?, json),
+        Asked::List => list(&api.list::<HoldView>("/api/v1/retention/holds").await?, json),
         Asked::Run { .. } => {
             let answer: Value = api.post("/api/v1/retention/run", &json!({})).await?;
             if json {

@@ -101,7 +101,7 @@ pub(super) async fn run(connection: &Connection, command: &Reviews) -> Result<()
     let api = Api::new(&profile);
     let review: Review = match command {
         Reviews::List => {
-            let reviews: Vec<Review> = api.get("/api/v1/reviews").await?;
+            let reviews: Vec<Review> = api.list("/api/v1/reviews").await?;
             return list(connection, &reviews);
         }
         Reviews::Start { reviewers, days } => {

@@ -3,10 +3,10 @@
 //! `auditctl search` finds the same records offline, by all but people: in the ledger those are sealed.
 
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
-use super::api::Api;
+use super::api::{Api, PAGE, Page};
 use super::failure::{ExitCode, Failure};
 use super::log::line;
 use super::out::say;
@@ -67,15 +67,6 @@ pub(super) struct Search {
     limit: usize,
 }
 
-/// The most that the gateway gives at once.
-const PAGE: usize = 1000;
-
-#[derive(Deserialize)]
-struct Page {
-    records: Vec<Value>,
-    cursor: Option<u64>,
-}
-
 /// Runs `sallyport search`.
 pub(super) async fn run(connection: &Connection, search: &Search) -> Result<(), Failure> {
     let profile = connection.profile()?;
@@ -87,12 +78,12 @@ pub(super) async fn run(connection: &Connection, search: &Search) -> Result<(), 
     while left > 0 {
         let limit = left.min(PAGE);
         let path = format!("/api/v1/audit/records?order={order}&limit={limit}{cursor}&{asked}");
-        let page: Page = api.get(path.trim_end_matches('&')).await?;
-        left = left.saturating_sub(page.records.len());
-        for record in &page.records {
+        let page: Page<Value> = api.get(path.trim_end_matches('&')).await?;
+        left = left.saturating_sub(page.items.len());
+        for record in &page.items {
             say(if connection.json { record.to_string() } else { line(record) });
         }
-        match page.cursor {
+        match page.next {
             Some(next) => cursor = format!("&cursor={next}"),
             None => break,
         }

@@ -47,7 +47,7 @@ pub(super) async fn run(connection: &Connection, command: &Sessions) -> Result<(
     let api = Api::new(&profile);
     match command {
         Sessions::List => {
-            let sessions: Vec<Session> = api.get("/api/v1/sessions").await?;
+            let sessions: Vec<Session> = api.list("/api/v1/sessions").await?;
             if connection.json {
                 return print_json(&sessions);
             }

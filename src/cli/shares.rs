@@ -4,7 +4,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::api::Api;
+use super::api::{Api, PAGE, Page};
 use super::failure::Failure;
 use super::log::line;
 use super::out::say;
@@ -82,12 +82,6 @@ struct Share {
     more: Map<String, Value>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Found {
-    records: Vec<Value>,
-    cursor: Option<u64>,
-}
-
 /// Runs `sallyport share`.
 pub(super) async fn offer(connection: &Connection, offer: &Offer) -> Result<(), Failure> {
     let profile = connection.profile()?;
@@ -131,7 +125,7 @@ pub(super) async fn list(connection: &Connection, shares: &Shares) -> Result<(),
     if let Some(tunnel) = &shares.tunnel {
         query.push_str(&format!("&tunnel={}", segment(tunnel)?));
     }
-    let found: Vec<Share> = Api::new(&profile).get(&format!("/api/v1/shares{query}")).await?;
+    let found: Vec<Share> = Api::new(&profile).list(&format!("/api/v1/shares{query}")).await?;
     if connection.json {
         return print_json(&found);
     }
@@ -161,12 +155,16 @@ pub(super) async fn list(connection: &Connection, shares: &Shares) -> Result<(),
 /// Runs `sallyport activity`.
 pub(super) async fn activity(connection: &Connection, activity: &Activity) -> Result<(), Failure> {
     let profile = connection.profile()?;
-    let path = format!("/api/v1/tunnels/{}/activity?limit={}", segment(&activity.tunnel)?, activity.limit);
-    let found: Found = Api::new(&profile).get(&path).await?;
+    let path = format!(
+        "/api/v1/tunnels/{}/activity?limit={}",
+        segment(&activity.tunnel)?,
+        activity.limit.clamp(1, PAGE)
+    );
+    let Page { items, next }: Page<Value> = Api::new(&profile).get(&path).await?;
     if connection.json {
-        return print_json(&found);
+        return print_json(&json!({ "records": items, "cursor": next }));
     }
-    for record in &found.records {
+    for record in &items {
         say(format_args!("{}", line(record)));
     }
     Ok(())

@@ -93,7 +93,7 @@ pub(super) async fn run(connection: &Connection, command: &Tokens) -> Result<(),
             keep(connection, &issued, subject, out)
         }
         Tokens::List => {
-            let tokens: Vec<Token> = api.get("/api/v1/tokens").await?;
+            let tokens: Vec<Token> = api.list("/api/v1/tokens").await?;
             if connection.json {
                 return print_json(&tokens);
             }

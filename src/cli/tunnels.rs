@@ -80,7 +80,7 @@ async fn describe(connection: &Connection, name: &str, description: &str) -> Res
 
 async fn list(connection: &Connection) -> Result<(), Failure> {
     let profile = connection.profile()?;
-    let tunnels: Vec<Tunnel> = Api::new(&profile).get("/api/v1/tunnels").await?;
+    let tunnels: Vec<Tunnel> = Api::new(&profile).list("/api/v1/tunnels").await?;
     if connection.json {
         return print_json(&tunnels);
     }

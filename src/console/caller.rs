@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
@@ -32,10 +32,27 @@ pub(super) struct Caller {
     naming: Option<Naming>,
 }
 
+/// A caller who was recognised before the call came to its handler, for that handler.
+#[derive(Clone)]
+pub(super) struct Known(Arc<Mutex<Option<Caller>>>);
+
+impl Known {
+    pub(super) fn new(caller: Caller) -> Self {
+        Self(Arc::new(Mutex::new(Some(caller))))
+    }
+
+    fn take(&self) -> Option<Caller> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 impl FromRequestParts<Shared> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(head: &mut Head, shared: &Shared) -> Result<Self, Problem> {
+        if let Some(caller) = head.extensions.get::<Known>().and_then(Known::take) {
+            return Ok(caller);
+        }
         Self::meet(head, shared, None).await
     }
 }
@@ -107,13 +124,7 @@ async fn within(
     };
     note.leave(what, left);
     if first {
-        let mut draft = Draft::new(Kind::ConnectionRefused, Outcome::Denied)
-            .object("gateway:api")
-            .source(source.to_string())
-            .correlation(correlation.0.as_str())
-            .detail("reason", "rate-limited")
-            .detail("by", what)
-            .detail("limit_per_minute", left.limit);
+        let mut draft = left.record(what, "gateway:api".to_owned(), source, &correlation.0);
         if let Some(subject) = subject {
             draft = draft.subject(subject);
         }
@@ -170,6 +181,7 @@ impl Caller {
             .draft(Kind::AdminCalled)
             .source(self.source.to_string())
             .correlation(self.correlation.0.as_str());
+        let draft = TlsFacts::note(self.tls.as_ref(), draft);
         let draft = if allowed { more(draft) } else { draft };
         self.shared.ledger.append(draft).await.map_err(|error| {
             Problem::new(
@@ -210,6 +222,11 @@ impl Caller {
     /// Whether what proved the caller still stands.
     pub(super) fn stands(&self) -> bool {
         self.shared.access.standing(self.identity.clone(), clock::now()).is_ok()
+    }
+
+    /// Where its records go.
+    pub(super) fn ledger(&self) -> &sallyport_audit::Ledger {
+        &self.shared.ledger
     }
 
     /// An order that `access` did not carry out.

@@ -1,37 +1,56 @@
 //! Opening one personal value of one record for somebody: recorded before it is shown.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use sallyport_audit::disclosure::Disclosure;
 use sallyport_audit::journal::Files;
 use sallyport_audit::proof::Proof;
 use sallyport_audit::snapshot::Snapshot;
 use sallyport_audit::{Draft, Kind, Outcome, Personal, Seq, Value as Known};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Shared;
 use super::caller::Caller;
 use super::errors::Problem;
-use super::extract::Body;
+use super::extract::{Body, Path};
 use crate::access::{Action, Object, Part, Reason};
 
-#[derive(Deserialize)]
+/// Which value is opened, for whom.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Disclose {
+    /// `agent`, `path`, `reason`, `source`, `subject` or `target`.
     field: String,
     /// For whom it is opened.
+    #[schema(min_length = 1, max_length = 500)]
     to: String,
+    /// Why; it is recorded.
+    #[schema(min_length = 1, max_length = 500)]
     reason: String,
 }
 
+/// One value with what proves it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Disclosed {
+    /// The file that `auditctl check-disclosure` reads.
+    disclosure: String,
+}
+
+/// Open one personal value of one record for somebody
+#[utoipa::path(post, path = "/api/v1/records/{seq}/disclose", tag = "ledger", operation_id = "disclose",
+    params(("seq" = String, Path, description = "Sequence number of the record")), request_body = Disclose,
+    responses(
+        (status = 200, description = "The value, and the proof of its record", body = Disclosed),
+        (status = 410, description = "The value was erased"),
+    ))]
 pub(super) async fn disclose(
     State(shared): State<Shared>,
     caller: Caller,
     Path(number): Path<String>,
     Body(body): Body<Disclose>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Disclosed>, Problem> {
     let unknown = || Problem::bad_id(&caller.correlation, "record", &number);
     let seq = Seq::new(number.parse().map_err(|_| unknown())?);
     let field = Personal::parse(&body.field)
@@ -118,5 +137,5 @@ pub(super) async fn disclose(
         return Err(refused(StatusCode::GONE, "erased", what, "it never comes back"));
     }
     let disclosure = Disclosure { seq, field, value: text, salt, proof };
-    Ok(Json(json!({ "disclosure": disclosure.to_json() })))
+    Ok(Json(Disclosed { disclosure: disclosure.to_json() }))
 }

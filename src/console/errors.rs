@@ -125,6 +125,17 @@ impl IntoResponse for Problem {
     }
 }
 
+/// A path that is ours, and a method that it does not have.
+pub(super) async fn unknown_method(Extension(correlation): Extension<Correlation>) -> Problem {
+    Problem::new(
+        &correlation,
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        "this path does not have that method",
+        "`Allow` names those that it has; /api/v1/openapi.json lists all calls",
+    )
+}
+
 /// Any other path.
 pub(super) async fn unknown_path(Extension(correlation): Extension<Correlation>) -> Problem {
     Problem::new(

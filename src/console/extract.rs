@@ -1,8 +1,8 @@
-//! Bodies and queries of calls. What cannot be read is refused as a problem document, like every other error.
+//! Bodies, queries and paths of calls. What cannot be read is refused as a problem document, like every other error.
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{FromRequest, FromRequestParts, Query as AxumQuery, Request};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Path as AxumPath, Query as AxumQuery, Request};
 use axum::http::request::Parts as Head;
 use serde::de::DeserializeOwned;
 
@@ -15,6 +15,9 @@ pub(super) struct Body<T>(pub(super) T);
 
 /// Query parameters of type `T`.
 pub(super) struct Query<T>(pub(super) T);
+
+/// A part of the path.
+pub(super) struct Path<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequest<Shared> for Body<T> {
     type Rejection = Problem;
@@ -43,6 +46,22 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Shared> for Query<T> {
             Err(error) => {
                 let hint = "leave out parameters that this path does not have";
                 Err(Problem::new(&correlation, error.status(), "bad-query", error.body_text(), hint))
+            }
+        }
+    }
+}
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Shared> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Head, shared: &Shared) -> Result<Self, Problem> {
+        let correlation = correlation(head.extensions.get());
+        let read: Result<AxumPath<T>, PathRejection> = AxumPath::from_request_parts(head, shared).await;
+        match read {
+            Ok(AxumPath(path)) => Ok(Self(path)),
+            Err(error) => {
+                let hint = "copy ids and names from the lists; percent-encode what a path cannot hold";
+                Err(Problem::new(&correlation, error.status(), "bad-path", error.body_text(), hint))
             }
         }
     }

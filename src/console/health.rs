@@ -8,10 +8,18 @@ use serde_json::{Value, json};
 
 use super::Shared;
 
+/// Whether the process answers
+#[utoipa::path(get, path = "/healthz", tag = "public", operation_id = "alive", security(()),
+    responses((status = 200, description = "It does", content_type = "text/plain", body = String)))]
 pub(super) async fn alive() -> &'static str {
     "alive\n"
 }
 
+/// Whether a new session could be opened
+#[utoipa::path(get, path = "/readyz", tag = "public", operation_id = "ready", security(()), responses(
+    (status = 200, description = "It could", content_type = "text/plain", body = String),
+    (status = 503, description = "The code of what stands in the way", content_type = "text/plain", body = String),
+))]
 pub(super) async fn ready(State(shared): State<Shared>) -> (StatusCode, String) {
     match shared.readiness.check() {
         // Ready all the same, if the operator chose so; whoever looks sees it.
@@ -23,7 +31,11 @@ pub(super) async fn ready(State(shared): State<Shared>) -> (StatusCode, String) 
     }
 }
 
-/// The same for programs: what stands in the way, since when, and what kind of trouble it is.
+/// The same for programs: what stands in the way, since when, and what kind of trouble it is
+#[utoipa::path(get, path = "/readyz.json", tag = "public", operation_id = "ready_json", security(()), responses(
+    (status = 200, description = "`ready`, and the state of the key provider", body = Object),
+    (status = 503, description = "`ready` is false, and `code` says why", body = Object),
+))]
 pub(super) async fn ready_json(State(shared): State<Shared>) -> (StatusCode, Json<Value>) {
     let unready = shared.readiness.check().err();
     let health = shared.keys.health().borrow().clone();

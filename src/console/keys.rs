@@ -3,18 +3,22 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, StatusCode};
 use futures_util::future::BoxFuture;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::Shared;
 use super::caller::Caller;
 use super::errors::Problem;
-use super::extract::Body;
+use super::extract::{Body, Path, Query};
+use super::listing::List;
+use super::sessions::Paging;
 use crate::access::{Action, Identity, Object, Part, Reason};
+use crate::tunnel::client::{ROOTS_PATH, SUCCESSION_PATH};
 
 /// Lists and replaces keys.
 pub trait KeyDesk: Send + Sync {
@@ -88,26 +92,55 @@ impl KeyTrouble {
     }
 }
 
-#[derive(Deserialize)]
+/// An order to replace a key.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rotate {
+    /// Why; it is recorded.
+    #[schema(min_length = 1, max_length = 500)]
     reason: String,
     /// Ends tokens that the old key signed, at once.
     #[serde(default)]
     now: bool,
 }
 
-pub(super) async fn list(State(shared): State<Shared>, caller: Caller) -> Result<Json<Value>, Problem> {
-    caller.may(Action::Read, &Object::gateway(Part::Keys)).await?;
-    shared.key_desk.list().await.map(Json).map_err(|problem| told(&caller, problem))
+/// What was done.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Rotated {
+    /// One sentence for each step.
+    steps: Vec<String>,
 }
 
+/// The gateway's keys: where each lives, its age, when it is due
+#[utoipa::path(get, path = "/api/v1/keys", tag = "keys", operation_id = "list_keys", params(Paging),
+    responses((status = 200, description = "A page of them", body = List<Value>)))]
+pub(super) async fn list(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Query(paging): Query<Paging>,
+) -> Result<Json<List<Value>>, Problem> {
+    let page = paging.page(&caller)?;
+    caller.may(Action::Read, &Object::gateway(Part::Keys)).await?;
+    let keys = shared.key_desk.list().await.map_err(|problem| told(&caller, problem))?;
+    let keys = match keys {
+        Value::Array(keys) => keys,
+        other => vec![other],
+    };
+    // They are few, and have an order of their own.
+    let keys: Vec<(usize, Value)> = keys.into_iter().enumerate().collect();
+    Ok(Json(page.of(keys, |(place, _)| format!("{place:04}"), |(_, key)| key)))
+}
+
+/// Replace a key
+#[utoipa::path(post, path = "/api/v1/keys/{role}/rotate", tag = "keys", operation_id = "rotate_key",
+    params(("role" = String, Path, description = "`tls`, `identity`, `ledger`, `token` or `kek`")), request_body = Rotate,
+    responses((status = 200, description = "It is replaced", body = Rotated)))]
 pub(super) async fn rotate(
     State(shared): State<Shared>,
     caller: Caller,
     Path(what): Path<String>,
     Body(body): Body<Rotate>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Rotated>, Problem> {
     let reason: Reason = caller.parse(&body.reason)?;
     let words = reason.clone();
     caller
@@ -123,21 +156,33 @@ pub(super) async fn rotate(
             hint: "see the log, and try again: what was begun is finished".to_owned(),
         })
     });
-    done.map(|steps| Json(json!({ "steps": steps }))).map_err(|problem| told(&caller, problem))
+    done.map(|steps| Json(Rotated { steps })).map_err(|problem| told(&caller, problem))
 }
 
-/// The keys by which a token of this gateway is good now (RFC 7517), first the one that signs. Public, as they are.
+/// The keys by which a token of this gateway is good now (RFC 7517), first the one that signs
+///
+/// Public, as they are.
+#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "public", operation_id = "token_keys", security(()),
+    responses((status = 200, description = "A set of JSON Web Keys", body = Object)))]
 pub(super) async fn token_keys(State(shared): State<Shared>) -> Json<Value> {
     let keys: Vec<_> = shared.access.token_keys().iter().map(|standing| standing.key.to_jwk()).collect();
     Json(json!({ "keys": keys }))
 }
 
-/// What earlier identities of the gateway say of those that followed them. It proves itself, and is for everybody.
+/// What earlier identities of the gateway say of those that followed them
+///
+/// It proves itself, and is for everybody.
+#[utoipa::path(get, path = SUCCESSION_PATH, tag = "public", operation_id = "succession", security(()),
+    responses((status = 200, description = "Bytes of the handshake's format", content_type = "application/octet-stream", body = String)))]
 pub(super) async fn succession(State(shared): State<Shared>) -> Vec<u8> {
     shared.key_desk.succession().await
 }
 
-/// The private roots in PEM. Public, as certificates are; whoever asks has to know one of them to believe the answer.
+/// The private roots in PEM
+///
+/// Public, as certificates are; whoever asks has to know one of them to believe the answer.
+#[utoipa::path(get, path = ROOTS_PATH, tag = "public", operation_id = "roots", security(()),
+    responses((status = 200, description = "PEM", content_type = "application/pem-certificate-chain", body = String)))]
 pub(super) async fn roots(State(shared): State<Shared>) -> ([(HeaderName, &'static str); 1], Vec<u8>) {
     ([(CONTENT_TYPE, "application/pem-certificate-chain")], shared.key_desk.roots().await)
 }

@@ -5,6 +5,7 @@
 
 mod caller;
 mod certificates;
+mod changes;
 mod devices;
 mod disclosing;
 mod errors;
@@ -12,9 +13,12 @@ mod extract;
 mod glass;
 mod grants;
 mod health;
+mod idempotency;
 mod keys;
 mod ledger;
+mod listing;
 mod metrics;
+pub mod openapi;
 mod policy;
 mod rates;
 mod records;
@@ -35,7 +39,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
 use sallyport_audit::Ledger;
 use sallyport_audit::ledger::{ScrubNow, Scrubbed};
 use sallyport_audit::sink::SinkStatus;
@@ -43,11 +46,12 @@ use sallyport_audit::witnessing::Witnessed;
 use sallyport_hsm::Keys;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::access::{Access, Tenant};
 use crate::edge::{Attempts, Metrics, Rates};
 use crate::session::{Broker, Readiness, Routes};
-use crate::tunnel::client::{ROOTS_PATH, SUCCESSION_PATH};
 
 /// A call carries a few words, never a document.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -98,6 +102,8 @@ pub struct Parts {
     pub attempts: Arc<Attempts>,
     /// Calls by person and address.
     pub rates: Rates,
+    /// Orders that may be given again.
+    pub idempotency: Idempotency,
     /// Places for pages that are kept up to date.
     pub streams: Arc<tokio::sync::Semaphore>,
     /// Cancelled when the gateway stops.
@@ -108,6 +114,7 @@ pub struct Parts {
     pub domain: String,
 }
 
+pub use idempotency::Idempotency;
 pub use keys::{KeyDesk, KeyOrder, KeyProblem, KeyTrouble};
 pub use reports::{ReportDesk, ReportOrder, ReportProblem, ReportView};
 pub use retention::{HoldView, PlanView, Retention, StayView, Steward, TallyView, Trouble};
@@ -151,76 +158,84 @@ pub struct Routers {
 pub fn routers(parts: Parts) -> Routers {
     let shared = Arc::new(parts);
     let metrics = Router::new().route("/metrics", get(metrics::for_scrapers)).with_state(Arc::clone(&shared));
-    Routers { console: api(Arc::clone(&shared)), probes: probes().with_state(shared), metrics }
+    Routers { console: api(Arc::clone(&shared)), probes: Router::from(probes()).with_state(shared), metrics }
 }
 
-fn probes() -> Router<Shared> {
-    Router::new()
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/readyz.json", get(health::ready_json))
+fn probes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::ready_json))
+}
+
+/// Every route with its description.
+fn described() -> OpenApiRouter<Shared> {
+    probes()
+        .routes(routes!(status::whoami))
+        .routes(routes!(status::status))
+        .routes(routes!(requests::list, requests::ask))
+        .routes(routes!(requests::one))
+        .routes(routes!(requests::approve))
+        .routes(routes!(requests::deny))
+        .routes(routes!(requests::withdraw))
+        .routes(routes!(glass::list, glass::break_it))
+        .routes(routes!(glass::review))
+        .routes(routes!(grants::list))
+        .routes(routes!(grants::revoke))
+        .routes(routes!(sessions::list))
+        .routes(routes!(sessions::kill))
+        .routes(routes!(reviews::list, reviews::start))
+        .routes(routes!(reviews::one))
+        .routes(routes!(reviews::decide))
+        .routes(routes!(reviews::close))
+        .routes(routes!(shares::list, shares::offer))
+        .routes(routes!(shares::accept))
+        .routes(routes!(shares::end))
+        .routes(routes!(tunnels::list))
+        .routes(routes!(tunnels::describe))
+        .routes(routes!(tunnels::activity))
+        .routes(routes!(tunnels::delete))
+        .routes(routes!(tokens::list, tokens::issue))
+        .routes(routes!(tokens::join))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(devices::list))
+        .routes(routes!(devices::revoke))
+        .routes(routes!(certificates::list))
+        .routes(routes!(certificates::revoke))
+        .routes(routes!(policy::locks, policy::lock))
+        .routes(routes!(policy::unlock))
+        .routes(routes!(keys::list))
+        .routes(routes!(keys::rotate))
+        .routes(routes!(keys::succession))
+        .routes(routes!(keys::roots))
+        .routes(routes!(keys::token_keys))
+        .routes(routes!(policy::reload))
+        .routes(routes!(policy::replay))
+        .routes(routes!(policy::explain))
+        .routes(routes!(policy::pending, policy::propose))
+        .routes(routes!(policy::approve))
+        .routes(routes!(ledger::scrub))
+        .routes(routes!(retention::plan))
+        .routes(routes!(retention::run))
+        .routes(routes!(retention::holds, retention::hold))
+        .routes(routes!(retention::release))
+        .routes(routes!(reports::list, reports::begin))
+        .routes(routes!(reports::one))
+        .routes(routes!(reports::pack))
+        .routes(routes!(records::list))
+        .routes(routes!(search::search))
+        .routes(routes!(disclosing::disclose))
+        .routes(routes!(subjects::erase))
+        .routes(routes!(openapi::serve))
 }
 
 fn api(shared: Shared) -> Router {
-    probes()
+    Router::from(described())
         .route("/metrics", get(metrics::for_callers))
-        .route("/api/v1/whoami", get(status::whoami))
-        .route("/api/v1/status", get(status::status))
-        .route("/api/v1/requests", get(requests::list).post(requests::ask))
-        .route("/api/v1/requests/{id}", get(requests::one))
-        .route("/api/v1/requests/{id}/approve", post(requests::approve))
-        .route("/api/v1/requests/{id}/deny", post(requests::deny))
-        .route("/api/v1/requests/{id}/withdraw", post(requests::withdraw))
-        .route("/api/v1/glass", get(glass::list).post(glass::break_it))
-        .route("/api/v1/glass/{id}/review", post(glass::review))
-        .route("/api/v1/grants", get(grants::list))
-        .route("/api/v1/grants/{id}/revoke", post(grants::revoke))
-        .route("/api/v1/sessions", get(sessions::list))
-        .route("/api/v1/sessions/{id}/kill", post(sessions::kill))
-        .route("/api/v1/reviews", get(reviews::list).post(reviews::start))
-        .route("/api/v1/reviews/{id}", get(reviews::one))
-        .route("/api/v1/reviews/{id}/decide", post(reviews::decide))
-        .route("/api/v1/reviews/{id}/close", post(reviews::close))
-        .route("/api/v1/shares", get(shares::list).post(shares::offer))
-        .route("/api/v1/shares/{id}/accept", post(shares::accept))
-        .route("/api/v1/shares/{id}/end", post(shares::end))
-        .route("/api/v1/tunnels", get(tunnels::list))
-        .route("/api/v1/tunnels/{name}/describe", post(tunnels::describe))
-        .route("/api/v1/tunnels/{name}/activity", get(tunnels::activity))
-        .route("/api/v1/tunnels/{name}/delete", post(tunnels::delete))
-        .route("/api/v1/tokens", get(tokens::list).post(tokens::issue))
-        .route("/api/v1/tokens/join", post(tokens::join))
-        .route("/api/v1/tokens/{id}/revoke", post(tokens::revoke))
-        .route("/api/v1/devices", get(devices::list))
-        .route("/api/v1/devices/{id}/revoke", post(devices::revoke))
-        .route("/api/v1/certificates", get(certificates::list))
-        .route("/api/v1/certificates/{id}/revoke", post(certificates::revoke))
-        .route("/api/v1/locks", get(policy::locks).post(policy::lock))
-        .route("/api/v1/locks/release", post(policy::unlock))
-        .route("/api/v1/keys", get(keys::list))
-        .route("/api/v1/keys/{role}/rotate", post(keys::rotate))
-        .route(SUCCESSION_PATH, get(keys::succession))
-        .route(ROOTS_PATH, get(keys::roots))
-        .route("/.well-known/jwks.json", get(keys::token_keys))
-        .route("/api/v1/policy/reload", post(policy::reload))
-        .route("/api/v1/policy/replay", post(policy::replay))
-        .route("/api/v1/policy/explain", post(policy::explain))
-        .route("/api/v1/policy/proposal", get(policy::pending).post(policy::propose))
-        .route("/api/v1/policy/proposal/approve", post(policy::approve))
-        .route("/api/v1/ledger/scrub", post(ledger::scrub))
-        .route("/api/v1/retention/plan", get(retention::plan))
-        .route("/api/v1/retention/run", post(retention::run))
-        .route("/api/v1/retention/holds", get(retention::holds).post(retention::hold))
-        .route("/api/v1/retention/holds/{name}/release", post(retention::release))
-        .route("/api/v1/reports", get(reports::list).post(reports::begin))
-        .route("/api/v1/reports/{name}", get(reports::one))
-        .route("/api/v1/reports/{name}/pack", get(reports::pack))
-        .route("/api/v1/records", get(records::list))
-        .route("/api/v1/audit/records", get(search::search))
-        .route("/api/v1/records/{seq}/disclose", post(disclosing::disclose))
-        .route("/api/v1/subjects/erase", post(subjects::erase))
         .merge(web::pages())
         .fallback(errors::unknown_path)
+        .method_not_allowed_fallback(errors::unknown_method)
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&shared), idempotency::once))
         .layer(axum::middleware::from_fn(rates::tell))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(shared)

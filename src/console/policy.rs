@@ -5,57 +5,134 @@ use std::net::IpAddr;
 use axum::Json;
 use axum::extract::State;
 use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::Shared;
 use super::caller::Caller;
+use super::changes::seen;
 use super::errors::Problem;
-use super::extract::Body;
+use super::extract::{Body, Query};
+use super::listing::List;
+use super::sessions::Paging;
 use crate::access::policy::conditions::{Through, Transport};
-use crate::access::{Action, Context, DeviceId, Lock, LockTarget, Object, Part, Role, Subject};
+use crate::access::{
+    Action, Context, DeviceId, Lock, LockTarget, Object, Part, PolicyDigest, Reason, Role, Subject, Tenant,
+};
 use crate::clock;
 
-#[derive(Deserialize)]
+/// What to lock.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = LockOrder)]
 pub(super) struct LockBody {
+    /// `user:NAME`, `role:NAME`, `device:dev-…`, `tunnel:NAME` or `tenant:NAME`.
+    #[schema(example = "user:bob")]
     what: String,
     /// Ends by itself after so many minutes.
     minutes: Option<u32>,
+    /// Why; it is recorded.
+    #[schema(min_length = 1, max_length = 500)]
     reason: String,
 }
 
-#[derive(Deserialize)]
+/// What to let in again.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = UnlockOrder)]
 pub(super) struct UnlockBody {
+    /// As it was locked.
+    #[schema(example = "user:bob")]
     what: String,
+    /// Why; it is recorded.
+    #[schema(min_length = 1, max_length = 500)]
     reason: String,
 }
 
-pub(super) async fn reload(State(shared): State<Shared>, caller: Caller) -> Result<Json<Value>, Problem> {
-    caller.may(Action::Admin, &Object::gateway(Part::Policy)).await?;
-    let digest =
-        shared.access.reload_policy(&caller.identity).await.map_err(|error| caller.refused(&error))?;
-    Ok(Json(json!({ "policy": digest })))
+/// What somebody or something is now.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Locked {
+    what: String,
+    /// `locked` or `unlocked`.
+    state: &'static str,
+    /// When it ends by itself.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
 }
 
-#[derive(Deserialize)]
+/// Who or what may not.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Lock)]
+pub(super) struct ShownLock {
+    #[schema(value_type = String)]
+    target: LockTarget,
+    #[schema(value_type = String)]
+    tenant: Tenant,
+    #[schema(value_type = String, format = DateTime)]
+    since: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
+    /// Who locked it; null for the operator.
+    #[schema(value_type = Option<String>)]
+    by: Option<Subject>,
+    #[schema(value_type = Option<String>)]
+    reason: Option<Reason>,
+}
+
+/// The policy in force.
+#[derive(Serialize, ToSchema)]
+pub(super) struct InForce {
+    /// SHA-256 of its files.
+    #[schema(value_type = String)]
+    policy: PolicyDigest,
+}
+
+/// Put the files of the policy folder in force
+#[utoipa::path(post, path = "/api/v1/policy/reload", tag = "policy", operation_id = "reload_policy",
+    responses((status = 200, description = "They are in force", body = InForce)))]
+pub(super) async fn reload(State(shared): State<Shared>, caller: Caller) -> Result<Json<InForce>, Problem> {
+    caller.may(Action::Admin, &Object::gateway(Part::Policy)).await?;
+    let before = InForce { policy: shared.access.policy_digest() };
+    let policy =
+        shared.access.reload_policy(&caller.identity).await.map_err(|error| caller.refused(&error))?;
+    let after = InForce { policy };
+    caller.changed("reload_policy", Some(seen(&before)), &after).await;
+    Ok(Json(after))
+}
+
+/// A question about the policy.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Question)]
 pub(super) struct ExplainBody {
+    #[schema(example = "user:alice")]
     who: String,
+    #[schema(example = "connect")]
     action: String,
+    #[schema(example = "tunnel:demo")]
     object: String,
+    /// Roles that somebody outside vouches for.
     #[serde(default)]
     roles: Vec<String>,
+    /// When; now, if it is left out.
+    #[schema(format = DateTime)]
     at: Option<String>,
+    /// From which address.
     from: Option<String>,
+    /// With which device.
     device: Option<String>,
+    /// Over which key exchange of TLS.
     group: Option<String>,
+    /// Over which cipher suite of TLS.
     suite: Option<String>,
+    /// Through a tunnel whose handshake agreed on this suite.
     tunnel_suite: Option<String>,
 }
 
-/// What would be decided about somebody of the caller's tenant.
+/// What would be decided about somebody of your tenant, by which rule, and why
+#[utoipa::path(post, path = "/api/v1/policy/explain", tag = "policy", operation_id = "explain_policy", request_body = ExplainBody,
+    responses((status = 200, description = "`answer`, `why`, and the rules, conditions and workflows that decide", body = Object)))]
 pub(super) async fn explain(
     State(shared): State<Shared>,
     caller: Caller,
@@ -91,13 +168,19 @@ pub(super) async fn explain(
     })))
 }
 
-#[derive(Deserialize)]
+/// A policy for a second person to look at.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Propose)]
 pub(super) struct ProposeBody {
+    /// Why; it is recorded.
+    #[schema(min_length = 1, max_length = 500)]
     reason: String,
 }
 
-/// Proposes the files that lie in the policy folder.
+/// Propose the files that lie in the policy folder
+#[utoipa::path(post, path = "/api/v1/policy/proposal", tag = "policy", operation_id = "propose_policy", request_body = ProposeBody,
+    responses((status = 200, description = "`proposed`, its digest, and `difference`: who gains or loses what", body = Object)))]
 pub(super) async fn propose(
     State(shared): State<Shared>,
     caller: Caller,
@@ -107,10 +190,13 @@ pub(super) async fn propose(
     let reason = caller.parse(&body.reason)?;
     let proposed = shared.access.propose_policy(&caller.identity, reason).await;
     let difference = proposed.map_err(|error| caller.refused(&error))?;
+    caller.changed("propose_policy", None, &json!({ "proposed": difference.new })).await;
     Ok(Json(json!({ "proposed": difference.new, "difference": difference })))
 }
 
-/// What waits for a second person.
+/// What waits for a second person
+#[utoipa::path(get, path = "/api/v1/policy/proposal", tag = "policy", operation_id = "show_proposal",
+    responses((status = 200, description = "`proposal` (null if nothing waits), `in_force`, `difference`", body = Object)))]
 pub(super) async fn pending(State(shared): State<Shared>, caller: Caller) -> Result<Json<Value>, Problem> {
     caller.may(Action::Admin, &Object::gateway(Part::Policy)).await?;
     let pending = shared.access.pending_policy().await.map_err(|error| caller.refused(&error))?;
@@ -123,34 +209,51 @@ pub(super) async fn pending(State(shared): State<Shared>, caller: Caller) -> Res
     }))
 }
 
-#[derive(Deserialize)]
+/// Which proposal, by a second person.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ApprovePolicy)]
 pub(super) struct ApproveBody {
+    /// The digest that was looked at.
     digest: String,
+    /// Why.
+    #[schema(min_length = 1, max_length = 500)]
     reason: Option<String>,
 }
 
-/// Approves what waits, and puts it in force.
+/// Approve what waits, and put it in force
+#[utoipa::path(post, path = "/api/v1/policy/proposal/approve", tag = "policy", operation_id = "approve_policy", request_body = ApproveBody,
+    responses((status = 200, description = "It is in force", body = InForce)))]
 pub(super) async fn approve(
     State(shared): State<Shared>,
     caller: Caller,
     Body(body): Body<ApproveBody>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<InForce>, Problem> {
     caller.may(Action::Admin, &Object::gateway(Part::Policy)).await?;
     let digest = caller.parse(&body.digest)?;
     let reason = body.reason.map(|reason| caller.parse(&reason)).transpose()?;
+    let before = InForce { policy: shared.access.policy_digest() };
     let approved = shared.access.approve_policy(&caller.identity, digest, reason).await;
-    let digest = approved.map_err(|error| caller.refused(&error))?;
-    Ok(Json(json!({ "policy": digest })))
+    let after = InForce { policy: approved.map_err(|error| caller.refused(&error))? };
+    caller.changed("approve_policy", Some(seen(&before)), &after).await;
+    Ok(Json(after))
 }
 
-#[derive(Deserialize)]
+/// What to decide again.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Replay)]
 pub(super) struct ReplayBody {
+    /// Only what was decided from then on.
+    #[schema(format = DateTime)]
     since: Option<String>,
 }
 
-/// Decides again what the ledger holds, under the files in the policy folder. Names people: for whoever may audit.
+/// Decide again what the ledger holds, under the files in the policy folder
+///
+/// Names people: for whoever may audit.
+#[utoipa::path(post, path = "/api/v1/policy/replay", tag = "policy", operation_id = "replay_policy", request_body = ReplayBody,
+    responses((status = 200, description = "What would be decided otherwise", body = Object)))]
 pub(super) async fn replay(
     State(shared): State<Shared>,
     caller: Caller,
@@ -164,40 +267,70 @@ pub(super) async fn replay(
     Ok(Json(json!(report.map_err(|error| caller.refused(&error))?)))
 }
 
+/// Lock a person, a role, a device, a tunnel or a tenant; open sessions are cut
+#[utoipa::path(post, path = "/api/v1/locks", tag = "locks", operation_id = "lock", request_body = LockBody,
+    responses((status = 200, description = "It is locked", body = Locked)))]
 pub(super) async fn lock(
     State(shared): State<Shared>,
     caller: Caller,
     Body(body): Body<LockBody>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Locked>, Problem> {
     let what: LockTarget = caller.parse(&body.what)?;
     let (tenant, reason) = (caller.identity.tenant().clone(), Some(caller.parse(&body.reason)?));
     let end = |minutes: u32| clock::now().checked_add(SignedDuration::from_mins(i64::from(minutes)));
     let until: Option<Timestamp> =
         body.minutes.map(end).transpose().map_err(|error| caller.unusable(&error))?;
+    let before = find(&shared, &caller, &what);
+    let target = what.clone();
     shared
         .access
         .lock(&caller.identity, what, tenant, until, reason)
         .await
         .map_err(|error| caller.refused(&error))?;
-    Ok(Json(json!({ "what": body.what, "state": "locked", "until": until })))
+    caller.changed("lock", before.as_ref().map(seen), &find(&shared, &caller, &target)).await;
+    Ok(Json(Locked { what: body.what, state: "locked", until }))
 }
 
-pub(super) async fn locks(State(shared): State<Shared>, caller: Caller) -> Result<Json<Vec<Lock>>, Problem> {
+/// What is locked
+#[utoipa::path(get, path = "/api/v1/locks", tag = "locks", operation_id = "list_locks", params(Paging),
+    responses((status = 200, description = "A page of them", body = List<ShownLock>)))]
+pub(super) async fn locks(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Query(paging): Query<Paging>,
+) -> Result<Json<List<ShownLock>>, Problem> {
+    let page = paging.page(&caller)?;
     caller.may(Action::Admin, &Object::gateway(Part::People)).await?;
-    Ok(Json(shared.access.locks(&caller.identity)))
+    let locks = shared.access.locks(&caller.identity);
+    Ok(Json(page.of(locks, |lock| lock.target.to_string(), shown)))
 }
 
+fn find(shared: &Shared, caller: &Caller, target: &LockTarget) -> Option<ShownLock> {
+    shared.access.locks(&caller.identity).into_iter().find(|lock| lock.target == *target).map(shown)
+}
+
+fn shown(lock: Lock) -> ShownLock {
+    let Lock { target, tenant, since, until, by, reason } = lock;
+    ShownLock { target, tenant, since, until, by, reason }
+}
+
+/// Let them in again
+#[utoipa::path(post, path = "/api/v1/locks/release", tag = "locks", operation_id = "unlock", request_body = UnlockBody,
+    responses((status = 200, description = "It is unlocked", body = Locked)))]
 pub(super) async fn unlock(
     State(shared): State<Shared>,
     caller: Caller,
     Body(body): Body<UnlockBody>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Locked>, Problem> {
     let what: LockTarget = caller.parse(&body.what)?;
     let (tenant, reason) = (caller.identity.tenant().clone(), Some(caller.parse(&body.reason)?));
+    let before = find(&shared, &caller, &what);
     shared
         .access
         .unlock(&caller.identity, what, tenant, reason)
         .await
         .map_err(|error| caller.refused(&error))?;
-    Ok(Json(json!({ "what": body.what, "state": "unlocked" })))
+    let unlocked = Locked { what: body.what, state: "unlocked", until: None };
+    caller.changed("unlock", before.as_ref().map(seen), &unlocked).await;
+    Ok(Json(unlocked))
 }

@@ -4,15 +4,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::Request;
-use axum::http::header::RETRY_AFTER;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::Response;
 
 use crate::edge::Left;
-
-const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Where whoever counts a call leaves what is left, for its answer.
 #[derive(Clone, Default)]
@@ -29,17 +25,7 @@ impl Note {
 
     fn write(&self, headers: &mut HeaderMap) {
         let Some((what, left)) = *self.0.lock().unwrap_or_else(PoisonError::into_inner) else { return };
-        let seconds = |time: std::time::Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
-        let mut put = |name, text: String| {
-            if let Ok(value) = HeaderValue::from_str(&text) {
-                headers.insert(name, value);
-            }
-        };
-        put(POLICY, format!("\"{what}\";q={};w=60", left.limit));
-        put(LIMIT, format!("\"{what}\";r={};t={}", left.remaining, seconds(left.reset)));
-        if !left.wait.is_zero() {
-            put(RETRY_AFTER, seconds(left.wait).max(1).to_string());
-        }
+        left.write(what, headers);
     }
 }
 

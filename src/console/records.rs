@@ -6,49 +6,64 @@ use axum::http::StatusCode;
 use sallyport_audit::{Entry, Seq, Value as Known, Values};
 use serde::Deserialize;
 use serde_json::Value;
+use utoipa::IntoParams;
 
 use super::Shared;
 use super::caller::Caller;
 use super::errors::Problem;
 use super::extract::Query;
+use super::listing::{List, Page, cursor};
 use crate::access::{Action, Object, Part};
 
-const MOST: usize = 1000;
-
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Page {
+#[into_params(parameter_in = Query)]
+pub(super) struct From {
+    /// The first sequence number.
     #[serde(default)]
     from: u64,
+    /// The most entries of the page; 100 if it is left out.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
+    /// The `next` of the page before.
+    cursor: Option<String>,
 }
 
+/// Records in their order, with their personal values; reading them is recorded
+#[utoipa::path(get, path = "/api/v1/records", tag = "ledger", operation_id = "list_records", params(From),
+    responses((status = 200, description = "A page of them", body = List<Value>)))]
 pub(super) async fn list(
     State(shared): State<Shared>,
     caller: Caller,
-    Query(page): Query<Page>,
-) -> Result<Json<Vec<Value>>, Problem> {
+    Query(asked): Query<From>,
+) -> Result<Json<List<Value>>, Problem> {
     let ledger = Object::gateway(Part::Ledger);
-    let limit = page.limit.unwrap_or(100).min(MOST);
+    let page = Page::asked(&caller, asked.limit, asked.cursor.as_deref())?;
+    let from = asked.from.max(page.number(&caller)?.unwrap_or(0));
+    let limit = page.limit();
     let failed = |error: &dyn std::fmt::Display| {
         Problem::new(
             &caller.correlation,
             StatusCode::INTERNAL_SERVER_ERROR,
             "ledger-unreadable",
-            format!("records from {} cannot be read: {error}", page.from),
+            format!("records from {from} cannot be read: {error}"),
             "check the ledger with `auditctl verify`",
         )
     };
     // Reads the disk: not on a thread that serves others.
     let reader = shared.ledger.reader();
-    let read = tokio::task::spawn_blocking(move || reader.range(Seq::new(page.from), limit)).await;
+    let read = tokio::task::spawn_blocking(move || reader.range(Seq::new(from), limit)).await;
     let entries = read.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
     // Following the log asks twice a second: only a page that shows something is an access worth a record.
     if !entries.is_empty() || !caller.could(Action::Audit, &ledger) {
         caller.may(Action::Audit, &ledger).await?;
     }
+    // Records are numbered without gaps, and a page that is not full ends where the ledger does.
+    let full = entries.len() == limit;
+    let next = u64::try_from(limit).ok().and_then(|limit| from.checked_add(limit)).filter(|_| full);
     let records = entries.iter().map(joined).collect::<Result<Vec<_>, _>>();
-    Ok(Json(records.map_err(|error| failed(&error))?))
+    let items = records.map_err(|error| failed(&error))?;
+    Ok(Json(List { items, next: next.map(|next| cursor(&next.to_string())) }))
 }
 
 /// A record with what is known of its personal values.

@@ -9,21 +9,25 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body as Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use tokio_util::io::ReaderStream;
+use utoipa::ToSchema;
 
 use super::Shared;
 use super::caller::Caller;
 use super::errors::Problem;
-use super::extract::Body;
+use super::extract::{Body, Path, Query};
+use super::listing::List;
+use super::sessions::Paging;
 use crate::access::{Action, Object, Part};
 
 /// A pack, or one that is being made.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = Report)]
 pub struct ReportView {
     /// Its name, by which it is asked for.
     pub name: String,
@@ -52,7 +56,7 @@ pub struct ReportView {
 }
 
 /// What a report is to be about.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReportOrder {
     /// `soc2`, `iso27001`, `hipaa`, `pci` or `nist`.
@@ -85,14 +89,22 @@ pub trait ReportDesk: Send + Sync {
     fn file(&self, name: &str) -> Option<PathBuf>;
 }
 
+/// Evidence packs, those that are being made too
+#[utoipa::path(get, path = "/api/v1/reports", tag = "reports", operation_id = "list_reports", params(Paging),
+    responses((status = 200, description = "A page of them", body = List<ReportView>)))]
 pub(super) async fn list(
     State(shared): State<Shared>,
     caller: Caller,
-) -> Result<Json<Vec<ReportView>>, Problem> {
+    Query(paging): Query<Paging>,
+) -> Result<Json<List<ReportView>>, Problem> {
+    let page = paging.page(&caller)?;
     caller.may(Action::Audit, &Object::gateway(Part::Ledger)).await?;
-    Ok(Json(shared.reports.list()))
+    Ok(Json(page.of(shared.reports.list(), |view| view.name.clone(), |view| view)))
 }
 
+/// Have a pack made of a period
+#[utoipa::path(post, path = "/api/v1/reports", tag = "reports", operation_id = "make_report", request_body = ReportOrder,
+    responses((status = 202, description = "It is being made", body = ReportView)))]
 pub(super) async fn begin(
     State(shared): State<Shared>,
     caller: Caller,
@@ -112,6 +124,10 @@ pub(super) async fn begin(
     }
 }
 
+/// One pack
+#[utoipa::path(get, path = "/api/v1/reports/{name}", tag = "reports", operation_id = "show_report",
+    params(("name" = String, Path, description = "Its name")),
+    responses((status = 200, description = "How far it is", body = ReportView)))]
 pub(super) async fn one(
     State(shared): State<Shared>,
     caller: Caller,
@@ -122,6 +138,10 @@ pub(super) async fn one(
     found.map(Json).ok_or_else(|| Problem::bad_id(&caller.correlation, "report", &name))
 }
 
+/// The file of a pack that is made
+#[utoipa::path(get, path = "/api/v1/reports/{name}/pack", tag = "reports", operation_id = "take_report",
+    params(("name" = String, Path, description = "Its name")),
+    responses((status = 200, description = "A zip file, which `auditctl verify-pack` checks", content_type = "application/zip", body = String)))]
 pub(super) async fn pack(
     State(shared): State<Shared>,
     caller: Caller,

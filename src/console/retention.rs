@@ -11,20 +11,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use sallyport_audit::ledger::pruning::Pruned;
 use sallyport_audit::selection::Selection;
 use sallyport_audit::{Draft, Ledger};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use utoipa::ToSchema;
 
 use super::Shared;
 use super::caller::Caller;
 use super::errors::Problem;
-use super::extract::Body;
+use super::extract::{Body, Path, Query};
+use super::listing::List;
+use super::sessions::{Paging, Why};
 use crate::access::{Action, Object, Part, Reason};
 use crate::clock;
 
@@ -35,7 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(40);
 const TURN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Some records of one kind of fate.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Tally)]
 pub struct TallyView {
     /// How many.
     pub records: u64,
@@ -48,7 +51,8 @@ pub struct TallyView {
 }
 
 /// Records that stay, and why.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Stay)]
 pub struct StayView {
     /// In words.
     pub why: String,
@@ -57,7 +61,8 @@ pub struct StayView {
 }
 
 /// What pruning now would do.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = RetentionPlan)]
 pub struct PlanView {
     /// The rules, in words.
     pub frameworks: Vec<String>,
@@ -78,15 +83,18 @@ pub struct PlanView {
 }
 
 /// A legal hold that stands.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Hold)]
 pub struct HoldView {
     /// Its name.
     pub hold: String,
     /// Since when.
+    #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
     /// The record that placed it.
     pub record: u64,
     /// What it holds.
+    #[schema(value_type = Object)]
     pub selection: Selection,
 }
 
@@ -128,68 +136,110 @@ impl Retention {
     }
 }
 
-/// `GET /api/v1/retention/plan`.
+/// What pruning now would do
+#[utoipa::path(get, path = "/api/v1/retention/plan", tag = "retention", operation_id = "plan_retention",
+    responses((status = 200, description = "What may go, and what stays", body = PlanView)))]
 pub(super) async fn plan(State(shared): State<Shared>, caller: Caller) -> Result<Json<PlanView>, Problem> {
     caller.may(Action::Audit, &Object::gateway(Part::Ledger)).await?;
     let _seat = caller.seat(&shared.readers)?;
     looked(&shared, &caller, |steward| steward.plan(clock::now())).await.map(Json)
 }
 
-/// `GET /api/v1/retention/holds`.
+/// Legal holds that stand
+#[utoipa::path(get, path = "/api/v1/retention/holds", tag = "retention", operation_id = "list_holds", params(Paging),
+    responses((status = 200, description = "A page of them", body = List<HoldView>)))]
 pub(super) async fn holds(
     State(shared): State<Shared>,
     caller: Caller,
-) -> Result<Json<Vec<HoldView>>, Problem> {
+    Query(paging): Query<Paging>,
+) -> Result<Json<List<HoldView>>, Problem> {
+    let page = paging.page(&caller)?;
     caller.may(Action::Audit, &Object::gateway(Part::Ledger)).await?;
     let _seat = caller.seat(&shared.readers)?;
-    looked(&shared, &caller, |steward: &dyn Steward| steward.holds()).await.map(Json)
+    let holds = looked(&shared, &caller, |steward: &dyn Steward| steward.holds()).await?;
+    Ok(Json(page.of(holds, |hold| hold.hold.clone(), |hold| hold)))
 }
 
-#[derive(Deserialize)]
+/// What to hold.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = PlaceHold)]
 pub(super) struct Hold {
+    /// Its name.
     #[serde(rename = "hold")]
     name: String,
+    /// Why; it is recorded.
+    #[schema(min_length = 1, max_length = 500)]
     reason: String,
     /// As in an export; without any condition, everything.
     #[serde(default)]
+    #[schema(value_type = Object)]
     selection: Selection,
 }
 
-/// `POST /api/v1/retention/holds`.
+/// Hold records against pruning and erasure
+#[utoipa::path(post, path = "/api/v1/retention/holds", tag = "retention", operation_id = "place_hold", request_body = Hold,
+    responses((status = 200, description = "It stands", body = Recorded)))]
 pub(super) async fn hold(
     State(shared): State<Shared>,
     caller: Caller,
     Body(body): Body<Hold>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Recorded>, Problem> {
     let reason: Reason = caller.parse(&body.reason)?;
     caller.may(Action::Admin, &Object::gateway(Part::Ledger)).await?;
-    change(&shared, caller, move |steward| steward.held(&body.name, reason.as_str(), &body.selection)).await
+    change(&shared, caller, "place_hold", move |steward| {
+        steward.held(&body.name, reason.as_str(), &body.selection)
+    })
+    .await
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Release {
-    reason: String,
+/// Where it stands in the ledger.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Recorded {
+    /// Sequence number of the record.
+    record: u64,
 }
 
-/// `POST /api/v1/retention/holds/{name}/release`.
+/// Lift a legal hold
+#[utoipa::path(post, path = "/api/v1/retention/holds/{name}/release", tag = "retention", operation_id = "release_hold",
+    params(("name" = String, Path, description = "Its name")), request_body = Why,
+    responses((status = 200, description = "It is lifted", body = Recorded)))]
 pub(super) async fn release(
     State(shared): State<Shared>,
     caller: Caller,
     Path(name): Path<String>,
-    Body(body): Body<Release>,
-) -> Result<Json<Value>, Problem> {
+    Body(body): Body<Why>,
+) -> Result<Json<Recorded>, Problem> {
     let reason: Reason = caller.parse(&body.reason)?;
     caller.may(Action::Admin, &Object::gateway(Part::Ledger)).await?;
-    change(&shared, caller, move |steward| steward.released(&name, reason.as_str())).await
+    change(&shared, caller, "release_hold", move |steward| steward.released(&name, reason.as_str())).await
 }
 
-/// `POST /api/v1/retention/run`: goes on when the caller goes away.
+/// What pruning did.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Pruning {
+    /// `done`, or `going on` if it takes longer than a caller waits.
+    state: &'static str,
+    /// Sequence number of the record that declares it.
+    record: Option<u64>,
+    /// The archive's manifest.
+    manifest: Option<String>,
+    /// When what was pruned leaves the disk.
+    takes_effect: Option<&'static str>,
+}
+
+/// Archive and prune what may go
+///
+/// It goes on when the caller goes away.
+#[utoipa::path(post, path = "/api/v1/retention/run", tag = "retention", operation_id = "prune",
+    responses(
+        (status = 200, description = "It is declared", body = Pruning),
+        (status = 202, description = "It takes longer than a caller waits, and goes on", body = Pruning),
+    ))]
 pub(super) async fn run(
     State(shared): State<Shared>,
     caller: Caller,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, Json<Pruning>), Problem> {
     caller.may(Action::Admin, &Object::gateway(Part::Ledger)).await?;
     let turn = turn(&shared, &caller).await?;
     let (steward, ledger) = (Arc::clone(&shared.retention.steward), shared.ledger.clone());
@@ -207,10 +257,18 @@ pub(super) async fn run(
         Ok(done) => {
             let done = done.map_err(|error| broken_off(&caller, &error))?;
             let done = done.map_err(|trouble| problem(&caller, trouble))?;
-            let answer = json!({ "record": done.receipt.seq, "manifest": done.manifest, "takes_effect": "at the next start" });
+            let answer = Pruning {
+                state: "done",
+                record: Some(done.receipt.seq.get()),
+                manifest: Some(done.manifest),
+                takes_effect: Some("at the next start"),
+            };
             Ok((StatusCode::OK, Json(answer)))
         }
-        Err(_) => Ok((StatusCode::ACCEPTED, Json(json!({ "state": "going on" })))),
+        Err(_) => Ok((
+            StatusCode::ACCEPTED,
+            Json(Pruning { state: "going on", record: None, manifest: None, takes_effect: None }),
+        )),
     }
 }
 
@@ -244,8 +302,9 @@ async fn looked<T: Send + 'static>(
 async fn change(
     shared: &Shared,
     caller: Caller,
+    call: &'static str,
     make: impl FnOnce(&dyn Steward) -> Result<Draft, Trouble> + Send + 'static,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Recorded>, Problem> {
     let turn = turn(shared, &caller).await?;
     let shared = Arc::clone(shared);
     let correlation = caller.correlation.clone();
@@ -263,7 +322,9 @@ async fn change(
                 error.hint(),
             )
         })?;
-        Ok(Json(json!({ "record": receipt.seq })))
+        let recorded = Recorded { record: receipt.seq.get() };
+        caller.changed(call, None, &recorded).await;
+        Ok(Json(recorded))
     });
     work.await.unwrap_or_else(|error| {
         Err(Problem::new(

@@ -11,55 +11,88 @@ use sallyport_audit::{Kind, Outcome, Search, Seq};
 use sallyport_hsm::Role;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::IntoParams;
 
 use super::Shared;
 use super::caller::Caller;
 use super::errors::Problem;
 use super::extract::Query;
+use super::listing::{List, Page, cursor};
 use super::records::joined;
 use crate::access::{Action, GrantId, Object, Part};
 use crate::tunnel::TunnelName;
 
-const MOST: usize = 1000;
-const USUAL: usize = 100;
-
 /// The longest value of a condition, in bytes: longer than any id or name, and short enough to be recorded.
 const LONGEST: usize = 512;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Asked {
+    /// Who did it. Not together with `target`.
+    #[param(min_length = 1, max_length = 512, example = "user:alice")]
     subject: Option<String>,
+    /// To whom it was done.
+    #[param(min_length = 1, max_length = 512)]
     target: Option<String>,
+    /// A kind, such as `session.opened`, or a family of kinds, such as `session`.
+    #[param(min_length = 1, max_length = 512)]
     kind: Option<String>,
+    /// `success`, `denied` or `failure`.
+    #[param(min_length = 1, max_length = 512)]
     result: Option<String>,
+    /// What was done, such as `connect`.
+    #[param(min_length = 1, max_length = 512)]
     action: Option<String>,
+    /// To what, such as `tunnel:demo`.
+    #[param(min_length = 1, max_length = 512)]
     object: Option<String>,
+    /// In which session.
+    #[param(min_length = 1, max_length = 512)]
     session: Option<String>,
+    /// Under which grant.
+    #[param(min_length = 1, max_length = 512)]
     grant: Option<String>,
+    /// With which correlation id.
+    #[param(min_length = 1, max_length = 512)]
     correlation: Option<String>,
+    /// A text that stands somewhere in the record.
+    #[param(min_length = 1, max_length = 512)]
     text: Option<String>,
+    /// First sequence number.
     from: Option<u64>,
+    /// Last sequence number.
     to: Option<u64>,
+    /// From this day or instant on, in UTC.
     from_time: Option<String>,
+    /// Up to this day, included, or before this instant, in UTC.
     to_time: Option<String>,
+    /// `newest` or `oldest` first.
     order: Option<String>,
+    /// The most entries of the page; 100 if it is left out.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
-    cursor: Option<u64>,
+    /// The `next` of the page before.
+    cursor: Option<String>,
 }
 
+/// Find records, by who did it, too; each search is itself recorded
+#[utoipa::path(get, path = "/api/v1/audit/records", tag = "ledger", operation_id = "search_records", params(Asked),
+    responses((status = 200, description = "A page of what was found", body = List<Value>)))]
 pub(super) async fn search(
     State(shared): State<Shared>,
     caller: Caller,
     Query(asked): Query<Asked>,
-) -> Result<Json<Value>, Problem> {
-    let search = asked.search().map_err(|fault| caller.unusable(&fault))?;
+) -> Result<Json<List<Value>>, Problem> {
+    let page = Page::asked(&caller, asked.limit, asked.cursor.as_deref())?;
+    let start = page.number(&caller)?;
+    let search = asked.search(page.limit(), start).map_err(|fault| caller.unusable(&fault))?;
     // Whom the ledger does not know has no data key, and gets none by being searched for.
     let person = asked.subject.as_deref().or(asked.target.as_deref());
     // Held until the record is made: the key is not destroyed, and made anew, in between.
     let naming = person.map(|person| shared.broker.naming(person));
     let person = person.filter(|person| shared.data_keys.has(person));
-    let plain = asked.plain(&search.selection, person.is_some());
+    let plain = asked.plain(&search.selection, start, person.is_some());
     let ledger = Object::gateway(Part::Ledger);
     let more = |draft: sallyport_audit::Draft| {
         let draft = draft.detail("search", plain);
@@ -86,14 +119,14 @@ pub(super) async fn search(
     // Reads the disk: not on a thread that serves others.
     let reader = shared.ledger.reader();
     let found = tokio::task::spawn_blocking(move || reader.search(&search)).await;
-    let page = found.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
-    let records = page.entries.iter().map(joined).collect::<Result<Vec<_>, _>>();
-    let records = records.map_err(|error| failed(&error))?;
-    Ok(Json(json!({ "records": records, "cursor": page.next })))
+    let found = found.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+    let items = found.entries.iter().map(joined).collect::<Result<Vec<_>, _>>();
+    let items = items.map_err(|error| failed(&error))?;
+    Ok(Json(List { items, next: found.next.map(|next| cursor(&next.to_string())) }))
 }
 
 impl Asked {
-    fn search(&self) -> Result<Search, String> {
+    fn search(&self, limit: usize, start: Option<u64>) -> Result<Search, String> {
         for value in self.values().into_iter().flatten() {
             if value.is_empty() || value.len() > LONGEST {
                 return Err(format!("a condition has 1 to {LONGEST} bytes; leave it out to have none"));
@@ -135,10 +168,10 @@ impl Asked {
             from_time: self.from_time.as_deref().map(selection::beginning).transpose()?,
             to_time: self.to_time.as_deref().map(selection::end).transpose()?,
         };
-        if let Some(cursor) = self.cursor.map(Seq::new) {
+        if let Some(start) = start.map(Seq::new) {
             match order {
-                Order::OldestFirst => selection.from = selection.from.max(cursor),
-                Order::NewestFirst => selection.to = Some(selection.to.map_or(cursor, |to| to.min(cursor))),
+                Order::OldestFirst => selection.from = selection.from.max(start),
+                Order::NewestFirst => selection.to = Some(selection.to.map_or(start, |to| to.min(start))),
             }
         }
         Ok(Search {
@@ -147,7 +180,7 @@ impl Asked {
             subjects: list(&self.subject),
             targets: list(&self.target),
             order,
-            limit: self.limit.unwrap_or(USUAL).clamp(1, MOST),
+            limit,
         })
     }
 
@@ -179,7 +212,7 @@ impl Asked {
     }
 
     /// What was asked, without what is personal.
-    fn plain(&self, selection: &Selection, known: bool) -> Value {
+    fn plain(&self, selection: &Selection, start: Option<u64>, known: bool) -> Value {
         let who = |name: &Option<String>| name.as_ref().map(|_| if known { "sealed" } else { "unknown" });
         let mut plain = json!({
             "kind": self.kind, "result": self.result, "action": self.action, "object": self.object,
@@ -187,7 +220,7 @@ impl Asked {
             "from": self.from, "to": self.to,
             "from_time": selection.from_time.map(|time| time.to_string()),
             "to_time": selection.to_time.map(|time| time.to_string()),
-            "order": self.order, "cursor": self.cursor,
+            "order": self.order, "cursor": start,
             "subject": who(&self.subject), "target": who(&self.target),
             "text_bytes": self.text.as_ref().map(String::len),
         });
@@ -247,7 +280,7 @@ mod tests {
             (json!({ "grant": "alice" }), "grant-"),
             (json!({ "correlation": "cor-alice" }), "cor-"),
         ] {
-            let fault = asked(value.clone()).search().unwrap_err();
+            let fault = asked(value.clone()).search(1, None).unwrap_err();
             assert!(fault.contains(word), "{value}: {fault}");
         }
     }
@@ -257,10 +290,10 @@ mod tests {
         let asked = asked(
             json!({ "subject": "user:alice", "text": "password", "kind": "session", "from": u64::MAX }),
         );
-        let search = asked.search().unwrap();
-        let unknown = asked.plain(&search.selection, false).to_string();
+        let search = asked.search(1, None).unwrap();
+        let unknown = asked.plain(&search.selection, None, false).to_string();
         assert!(unknown.contains("\"subject\":\"unknown\""), "{unknown}");
-        let plain = asked.plain(&search.selection, true).to_string();
+        let plain = asked.plain(&search.selection, None, true).to_string();
         assert!(
             !plain.contains("alice") && !plain.contains("password") && !plain.contains("1844"),
             "{plain}"
@@ -275,8 +308,8 @@ mod tests {
 
     #[test]
     fn a_cursor_goes_on_in_the_order_of_the_search() {
-        let search = |value| asked(value).search().unwrap().selection;
-        assert_eq!(search(json!({ "cursor": 7, "to": 9 })).to, Some(Seq::new(7)));
-        assert_eq!(search(json!({ "cursor": 7, "from": 3, "order": "oldest" })).from, Seq::new(7));
+        let search = |value| asked(value).search(1, Some(7)).unwrap().selection;
+        assert_eq!(search(json!({ "to": 9 })).to, Some(Seq::new(7)));
+        assert_eq!(search(json!({ "from": 3, "order": "oldest" })).from, Seq::new(7));
     }
 }

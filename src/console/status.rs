@@ -2,31 +2,56 @@
 
 use axum::Json;
 use axum::extract::State;
+use jiff::Timestamp;
 use sallyport_audit::sink::SinkStatus;
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::Shared;
 use super::caller::Caller;
 use super::errors::Problem;
-use crate::access::{Action, Object, Part, Proof};
+use crate::access::{Action, CertificateId, Object, Part, Proof, Subject, Tenant, TokenId};
 
-pub(super) async fn whoami(caller: Caller) -> Json<Value> {
-    let identity = &caller.identity;
-    Json(json!({
-        "subject": identity.subject().to_string(),
-        "tenant": identity.tenant().to_string(),
-        "token": match identity.proof() {
-            Proof::Token(token) => Some(token.to_string()),
-            _ => None,
-        },
-        "certificate": match identity.proof() {
-            Proof::Certificate(id) => Some(id),
-            _ => None,
-        },
-        "expires": identity.expires().map(|time| time.to_string()),
-    }))
+/// Who calls.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Whoami {
+    #[schema(value_type = String)]
+    subject: Subject,
+    #[schema(value_type = String)]
+    tenant: Tenant,
+    /// The token that was shown.
+    #[schema(value_type = Option<String>)]
+    token: Option<TokenId>,
+    /// The client certificate that was shown.
+    #[schema(value_type = Option<String>)]
+    certificate: Option<CertificateId>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires: Option<Timestamp>,
 }
 
+/// Who you are to the gateway
+#[utoipa::path(get, path = "/api/v1/whoami", tag = "status", operation_id = "whoami",
+    responses((status = 200, description = "You", body = Whoami)))]
+pub(super) async fn whoami(caller: Caller) -> Json<Whoami> {
+    let identity = &caller.identity;
+    let (token, certificate) = match identity.proof() {
+        Proof::Token(token) => (Some(token), None),
+        Proof::Certificate(id) => (None, Some(id)),
+        _ => (None, None),
+    };
+    Json(Whoami {
+        subject: identity.subject().clone(),
+        tenant: identity.tenant().clone(),
+        token,
+        certificate,
+        expires: identity.expires(),
+    })
+}
+
+/// How the gateway is doing: ledger, scrub, sessions, tunnels, sinks, witnesses, keys
+#[utoipa::path(get, path = "/api/v1/status", tag = "status", operation_id = "status",
+    responses((status = 200, description = "`ready`, and a part for each of them", body = Object)))]
 pub(super) async fn status(State(shared): State<Shared>, caller: Caller) -> Result<Json<Value>, Problem> {
     caller.may(Action::Read, &Object::gateway(Part::Ledger)).await?;
     let readiness = shared.readiness.check();

@@ -12,8 +12,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use sallyport_audit::KeyId;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Shared;
 use super::caller::Caller;
@@ -57,20 +57,36 @@ impl Untold {
     }
 }
 
-#[derive(Deserialize)]
+/// Whom to erase.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Erase {
+    #[schema(example = "user:bob")]
     who: String,
     /// The same again: what is erased never comes back.
     confirm: String,
+    /// Why; it is recorded, and names nobody.
+    #[schema(min_length = 1, max_length = 500)]
     reason: String,
 }
 
+/// What was destroyed.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Erased {
+    /// The key that sealed the person's values.
+    key: String,
+    /// `erased`.
+    state: &'static str,
+}
+
+/// Erase a person: end what they have, and destroy the key that seals their name
+#[utoipa::path(post, path = "/api/v1/subjects/erase", tag = "subjects", operation_id = "erase", request_body = Erase,
+    responses((status = 200, description = "It never comes back", body = Erased)))]
 pub(super) async fn erase(
     State(shared): State<Shared>,
     caller: Caller,
     Body(body): Body<Erase>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Erased>, Problem> {
     let person: Subject = caller.parse(&body.who)?;
     let reason: Reason = caller.parse(&body.reason)?;
     if body.confirm != body.who {
@@ -115,7 +131,7 @@ async fn carry_out(
     caller: Caller,
     person: Subject,
     reason: Reason,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Erased>, Problem> {
     let _turn = shared.erasing.lock().await;
     tell_the_untold(&shared, &caller, &reason).await?;
     let refused = |error| caller.refused(&error);
@@ -152,7 +168,7 @@ async fn carry_out(
     };
     shared.untold.add(person, key);
     tell_the_untold(&shared, &caller, &reason).await?;
-    Ok(Json(json!({ "key": key.to_string(), "state": "erased" })))
+    Ok(Json(Erased { key: key.to_string(), state: "erased" }))
 }
 
 /// Records the erasures whose key is gone.

@@ -4,43 +4,82 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
+use jiff::Timestamp;
 use sallyport_audit::index::search::Order;
 use sallyport_audit::selection::Selection;
 use sallyport_audit::{Search, Seq};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::Shared;
 use super::caller::Caller;
+use super::changes::seen;
 use super::errors::Problem;
-use super::extract::{Body, Query};
+use super::extract::{Body, Path, Query};
+use super::listing::{List, cursor};
 use super::records::joined;
-use super::sessions::Why;
+use super::sessions::{Paging, Why};
 use crate::access::{Action, Object, Reason};
 use crate::clock;
 use crate::session::RouteView;
 use crate::tunnel::{Farewell, FarewellCode, TunnelName};
 
-/// Most records of one page of activity.
-const MOST: usize = 1_000;
-const USUAL: usize = 50;
-
-#[derive(Deserialize)]
+/// Words that describe a tunnel.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = DescribeTunnel)]
 pub(super) struct Words {
+    /// One line.
+    #[schema(min_length = 1, max_length = 500)]
     description: String,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Page {
-    limit: Option<usize>,
-    cursor: Option<u64>,
+/// A service that is published.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Tunnel)]
+pub(super) struct Shown {
+    name: String,
+    /// `http` or `tcp`.
+    kind: &'static str,
+    /// Who publishes it.
+    owner: String,
+    id: String,
+    #[schema(value_type = String, format = DateTime)]
+    since: Timestamp,
+    /// `live`, or `away` while the name is kept for a lost publisher.
+    state: &'static str,
+    /// The words that describe it, if somebody wrote some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
 }
 
-pub(super) async fn list(State(shared): State<Shared>, caller: Caller) -> Json<Vec<Value>> {
+/// A tunnel with the words that describe it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Described {
+    name: String,
+    description: String,
+}
+
+/// A tunnel that is gone.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Deleted {
+    name: String,
+    /// `deleted`.
+    state: &'static str,
+}
+
+/// Published tunnels: your own, and those on which you may `read`
+#[utoipa::path(get, path = "/api/v1/tunnels", tag = "tunnels", operation_id = "list_tunnels", params(Paging),
+    responses((status = 200, description = "A page of them", body = List<Shown>)))]
+pub(super) async fn list(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Query(paging): Query<Paging>,
+) -> Result<Json<List<Shown>>, Problem> {
+    let page = paging.page(&caller)?;
     let own = caller.identity.subject().to_string();
     let seen = |view: &RouteView| {
         view.owner == own
@@ -50,22 +89,23 @@ pub(super) async fn list(State(shared): State<Shared>, caller: Caller) -> Json<V
     let shown = |view: RouteView| {
         let object = Object::tunnel(&view.name).ok();
         let words = object.and_then(|object| shared.access.tunnel_description(tenant, &object));
-        let mut value = serde_json::to_value(view).unwrap_or_default();
-        if let (Some(fields), Some(words)) = (value.as_object_mut(), words) {
-            fields.insert("description".to_owned(), words.into());
-        }
-        value
+        let RouteView { name, kind, owner, id, since, state } = view;
+        Shown { name, kind, owner, id, since, state, description: words.map(|words| words.to_string()) }
     };
-    Json(shared.routes.views().into_iter().filter(seen).map(shown).collect())
+    let views = shared.routes.views().into_iter().filter(seen).collect();
+    Ok(Json(page.of(views, |view| view.name.clone(), shown)))
 }
 
-/// Changes the words that describe a tunnel.
+/// Change the words that describe a tunnel
+#[utoipa::path(post, path = "/api/v1/tunnels/{name}/describe", tag = "tunnels", operation_id = "describe_tunnel",
+    params(("name" = String, Path, description = "Its name")), request_body = Words,
+    responses((status = 200, description = "So it is described", body = Described)))]
 pub(super) async fn describe(
     State(shared): State<Shared>,
     caller: Caller,
     Path(name): Path<String>,
     Body(body): Body<Words>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Described>, Problem> {
     let object = Object::tunnel(&name).map_err(|error| caller.unusable(&error))?;
     let words = caller.parse(&body.description)?;
     shared
@@ -73,23 +113,32 @@ pub(super) async fn describe(
         .describe_tunnel(&caller.identity, object, words)
         .await
         .map_err(|error| caller.refused(&error))?;
-    Ok(Json(json!({ "name": name, "description": body.description })))
+    let after = Described { name, description: body.description };
+    caller.changed("describe_tunnel", None, &after).await;
+    Ok(Json(after))
 }
 
-/// The records about one tunnel, newest first, for those who may share or audit it. Reading them is recorded.
+/// The records about one tunnel, newest first, for those who may share or audit it
+///
+/// Reading them is recorded.
+#[utoipa::path(get, path = "/api/v1/tunnels/{name}/activity", tag = "tunnels", operation_id = "tunnel_activity",
+    params(("name" = String, Path, description = "Its name"), Paging),
+    responses((status = 200, description = "A page of them", body = List<Value>)))]
 pub(super) async fn activity(
     State(shared): State<Shared>,
     caller: Caller,
     Path(name): Path<String>,
-    Query(page): Query<Page>,
-) -> Result<Json<Value>, Problem> {
+    Query(paging): Query<Paging>,
+) -> Result<Json<List<Value>>, Problem> {
+    let page = paging.page(&caller)?;
+    let start = page.number(&caller)?;
     let object = Object::tunnel(&name).map_err(|error| caller.unusable(&error))?;
     let action = if caller.could(Action::Audit, &object) { Action::Audit } else { Action::Share };
     caller.may(action, &object).await?;
     let _seat = caller.seat(&shared.readers)?;
     let search = Search {
         selection: Selection {
-            to: page.cursor.map(Seq::new),
+            to: start.map(Seq::new),
             objects: vec![object.as_str().to_owned()],
             ..Selection::default()
         },
@@ -97,7 +146,7 @@ pub(super) async fn activity(
         subjects: Vec::new(),
         targets: Vec::new(),
         order: Order::NewestFirst,
-        limit: page.limit.unwrap_or(USUAL).clamp(1, MOST),
+        limit: page.limit(),
     };
     let failed = |error: &dyn std::fmt::Display| {
         let detail = format!("the ledger cannot be searched: {error}");
@@ -113,24 +162,30 @@ pub(super) async fn activity(
     let reader = shared.ledger.reader();
     let found = tokio::task::spawn_blocking(move || reader.search(&search)).await;
     let found = found.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
-    let records = found.entries.iter().map(joined).collect::<Result<Vec<_>, _>>();
-    let records = records.map_err(|error| failed(&error))?;
-    Ok(Json(json!({ "records": records, "cursor": found.next })))
+    let items = found.entries.iter().map(joined).collect::<Result<Vec<_>, _>>();
+    let items = items.map_err(|error| failed(&error))?;
+    Ok(Json(List { items, next: found.next.map(|next| cursor(&next.to_string())) }))
 }
 
-/// Ends a tunnel and its sessions. Its publisher is told not to come back by itself; to keep it away, lock the tunnel.
+/// End a tunnel, its sessions, its shares and the grants for it
+///
+/// Its publisher is told not to come back by itself; to keep it away, lock the tunnel.
+#[utoipa::path(post, path = "/api/v1/tunnels/{name}/delete", tag = "tunnels", operation_id = "delete_tunnel",
+    params(("name" = String, Path, description = "Its name")), request_body = Why,
+    responses((status = 200, description = "It is gone", body = Deleted)))]
 pub(super) async fn delete(
     State(shared): State<Shared>,
     caller: Caller,
     Path(name): Path<String>,
     Body(why): Body<Why>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Deleted>, Problem> {
     let decided_at = clock::monotonic();
     let unknown = || Problem::bad_id(&caller.correlation, "published tunnel", &name);
     let object = Object::tunnel(&name).map_err(|_| unknown())?;
     let reason: Reason = caller.parse(&why.reason)?;
     caller.may_with(Action::Delete, &object, |draft| draft.reason(reason.as_str())).await?;
     let tunnel = TunnelName::parse(&name).map_err(|_| unknown())?;
+    let before = shared.routes.views().into_iter().find(|view| view.name == name);
     let route = shared.routes.delete(&tunnel);
     // A name that nobody publishes now may still be shared.
     if route.is_none() && shared.access.shares(&caller.identity, Some(&object), false).is_empty() {
@@ -144,5 +199,7 @@ pub(super) async fn delete(
     // What stands on the name ends with it.
     let ended = shared.access.delete_tunnel(&caller.identity, object, reason).await;
     ended.map_err(|error| caller.refused(&error))?;
-    Ok(Json(json!({ "name": name, "state": "deleted" })))
+    let deleted = Deleted { name, state: "deleted" };
+    caller.changed("delete_tunnel", before.as_ref().map(seen), &deleted).await;
+    Ok(Json(deleted))
 }

@@ -8,10 +8,11 @@ use sallyport_audit::{Draft, Kind, Outcome};
 use tracing::warn;
 
 use super::page::{Refusal, wants_page};
+use super::rates::Counted;
 use super::refusals::{dead_refusal, open_refusal, unready_refusal};
 use super::route::Correlation;
 use super::{Connection, Edge, asking, credential};
-use crate::access::{Action, AuthError, Context, Decision, Identity, Object, Permit};
+use crate::access::{Action, AuthError, Context, Decision, Identity, Object, Permit, TlsFacts};
 use crate::clock;
 use crate::session::{Lookup, Opening, Protocol, Route, Session};
 use crate::tunnel::{TunnelKind, TunnelName};
@@ -75,7 +76,14 @@ pub(super) async fn admit(
     protocol: Protocol,
     correlation: &Correlation,
 ) -> Result<(Session, Arc<Route>), Stop> {
+    let counted = edge.visits.address(connection.peer.ip());
+    within(edge, connection, name, correlation, ("address", counted), None).await?;
     let identity = authenticate(edge, connection, headers, name, correlation).await?;
+    // Visitors without a token are counted by their address alone.
+    if !identity.is_anonymous() {
+        let counted = edge.visits.user(identity.subject().as_str());
+        within(edge, connection, name, correlation, ("user", counted), Some(&identity)).await?;
+    }
     let route = match edge.routes.lookup(name, clock::monotonic()) {
         Lookup::Live(route) if route.link.is_open() => Some(route),
         Lookup::Live(_) | Lookup::Away => {
@@ -137,6 +145,34 @@ pub(super) async fn admit(
     Ok((session, route))
 }
 
+/// Refuses a request beyond the limit; the first of a burst is recorded.
+async fn within(
+    edge: &Edge,
+    connection: &Connection,
+    name: &TunnelName,
+    correlation: &Correlation,
+    (what, counted): (&'static str, Counted),
+    who: Option<&Identity>,
+) -> Result<(), Stop> {
+    let Counted::Beyond { left, first } = counted else { return Ok(()) };
+    if first {
+        let draft = left.record(what, format!("tunnel:{name}"), connection.peer, &correlation.0);
+        let naming = who.map(|who| (edge.broker.naming(who.subject().as_str()), who));
+        // Looked at while the name is held: whoever was erased in between must not be named.
+        let stands = |who: &Identity| edge.access.standing(who.clone(), clock::now()).is_ok();
+        let draft = match &naming {
+            Some((_, who)) if stands(who) => draft.subject(who.subject().as_str()),
+            _ => draft,
+        };
+        note(edge, draft).await;
+    }
+    let detail = format!("more than {} requests in a minute by one {what}", left.limit);
+    let hint = "wait as long as Retry-After says";
+    let mut refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", detail, hint);
+    refusal.limit = Some((what, left));
+    Err(Stop::Refused(refusal))
+}
+
 async fn decide(
     edge: &Edge,
     identity: &Identity,
@@ -166,6 +202,7 @@ async fn decide(
         .source(connection.peer.to_string())
         .correlation(correlation.0.as_str())
         .detail("needs_approval", ask);
+    let draft = TlsFacts::note(connection.tls.as_ref(), draft);
     note(edge, draft).await;
     Err(match (identity.is_anonymous(), ask) {
         (true, _) => {

@@ -138,6 +138,10 @@ pub struct Parts {
     pub seats: Seats,
     /// Failed authentications by address.
     pub attempts: Arc<Attempts>,
+    /// Whether whoever publishes a tunnel first owns it.
+    pub first_publisher_owns: bool,
+    /// Requests to tunnels by person and address.
+    pub visits: Rates,
     /// Where people sign in with a browser, besides by a token.
     pub providers: Option<Arc<dyn Providers>>,
     /// Sign-ins that are under way.

@@ -10,6 +10,8 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
+
+use super::rates::Left;
 use sha2::{Digest as _, Sha256};
 
 /// No script, no style but our own, no foreign host; forms go to the host they came from, and to `leads_to`.
@@ -40,6 +42,8 @@ pub struct Refusal {
     pub detail: String,
     /// What to do next.
     pub hint: String,
+    /// The limit that was reached, and what is left of it.
+    pub limit: Option<(&'static str, Left)>,
 }
 
 /// Goes with the response of a refusal, so that it can be counted.
@@ -65,7 +69,7 @@ impl Refusal {
         detail: impl Into<String>,
         hint: impl Into<String>,
     ) -> Self {
-        Self { status, code, detail: detail.into(), hint: hint.into() }
+        Self { status, code, detail: detail.into(), hint: hint.into(), limit: None }
     }
 
     /// The response, as a page or as JSON.
@@ -82,6 +86,9 @@ impl Refusal {
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.status == StatusCode::SERVICE_UNAVAILABLE || self.status == StatusCode::TOO_MANY_REQUESTS {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        if let Some((what, left)) = &self.limit {
+            left.write(what, response.headers_mut());
         }
     }
 

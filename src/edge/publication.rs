@@ -131,6 +131,7 @@ impl Wish<'_> {
         let (reservation, ticket) = self.reserve(&identity, claim)?;
         let mut tunnels = Vec::with_capacity(offers.len());
         for (offer, permit) in offers.iter().zip(permits) {
+            self.own(&identity, &offer.name).await;
             let (url, port) = self.address(&identity, offer).await?;
             tunnels.push(Tunnel { offer: offer.clone(), id: TunnelId::new(), url, port, permit });
         }
@@ -188,6 +189,17 @@ impl Wish<'_> {
     }
 
     /// Holds the names from here until the publisher has been told that they are its own.
+    /// The name is theirs for now. If nobody has had a part in it yet, so is the tunnel, where the operator wants it so.
+    async fn own(&self, identity: &Identity, name: &TunnelName) {
+        let Ok(object) = Object::tunnel(name.as_str()) else { return };
+        if !self.edge.first_publisher_owns {
+            return;
+        }
+        if let Err(error) = self.edge.access.own_if_first(identity, object).await {
+            warn!(%error, %name, "whoever published it first does not own it");
+        }
+    }
+
     fn reserve(&self, identity: &Identity, claim: &Claim) -> Result<(Reservation, Vec<u8>), Refused> {
         let mut ticket = vec![0; TICKET];
         getrandom::fill(&mut ticket).map_err(|_| self.unavailable("there is no randomness"))?;

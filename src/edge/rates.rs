@@ -1,17 +1,20 @@
-//! How many calls a person and an address may make in a minute. What is beyond is refused before it costs anything, and one
+//! How many calls of the API, or requests to tunnels, a person and an address may make in a minute. What is beyond is refused before it costs anything, and one
 //! record tells of each time that somebody goes too far, not one for each call.
 
 use std::collections::HashSet;
 use std::hash::Hash;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
+use sallyport_audit::{Draft, Kind, Outcome};
 
 use super::seats::person;
 
@@ -37,6 +40,38 @@ pub struct Left {
     pub reset: Duration,
     /// Until one more may be made; zero if one may.
     pub wait: Duration,
+}
+
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+impl Left {
+    /// Tells what is left of the count by `what`: `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers), and
+    /// `Retry-After` (RFC 9110 section 10.2.3) where it is used up.
+    pub fn write(&self, what: &str, headers: &mut HeaderMap) {
+        let seconds = |time: Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
+        let mut put = |name, text: String| {
+            if let Ok(value) = HeaderValue::from_str(&text) {
+                headers.insert(name, value);
+            }
+        };
+        put(POLICY, format!("\"{what}\";q={};w=60", self.limit));
+        put(LIMIT, format!("\"{what}\";r={};t={}", self.remaining, seconds(self.reset)));
+        if !self.wait.is_zero() {
+            put(RETRY_AFTER, seconds(self.wait).max(1).to_string());
+        }
+    }
+
+    /// The record of somebody who went beyond: one for a burst.
+    pub fn record(&self, what: &str, object: String, source: SocketAddr, correlation: &str) -> Draft {
+        Draft::new(Kind::ConnectionRefused, Outcome::Denied)
+            .object(object)
+            .source(source.to_string())
+            .correlation(correlation)
+            .detail("reason", "rate-limited")
+            .detail("by", what)
+            .detail("limit_per_minute", self.limit)
+    }
 }
 
 /// One call, as it is counted.

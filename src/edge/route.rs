@@ -88,6 +88,8 @@ pub(super) async fn handle(
     if let Some(RefusalCode(code)) = response.extensions().get() {
         edge.metrics.refused(code);
     }
+    // A call that is answered again keeps the id of the one that was carried out.
+    let correlation = response.extensions_mut().remove::<Correlation>().unwrap_or(correlation);
     if let Ok(value) = HeaderValue::from_str(&correlation.0) {
         response.headers_mut().insert(REFERENCE, value);
     }

@@ -32,7 +32,7 @@ use super::tls::{Certificates, ClientAuthority};
 use super::{heartbeat, notify, probes, reports, sinks, tls, witnesses};
 use crate::access::Tenant;
 use crate::clock;
-use crate::console::{self, Routers, Scrub, Watched};
+use crate::console::{self, Idempotency, Routers, Scrub, Watched};
 use crate::edge::{
     Attempts, Bounds, Edge, HouseRules, Listener, Metrics, Parts as EdgeParts, Rates, Seats, SignIns,
     TcpPorts, TcpRange, TlsRefusals, TunnelRules,
@@ -237,6 +237,8 @@ async fn serve(
         tcp: tcp.clone(),
         seats: Seats::new(config.limits.connections, config.limits.connections_per_address),
         attempts: Arc::clone(&attempts),
+        first_publisher_owns: config.access.first_publisher_owns,
+        visits: Rates::new(config.limits.requests_per_user, config.limits.requests_per_address),
         providers: outsiders.as_ref().and_then(|outsiders| outsiders.desk()),
         sign_ins: SignIns::default(),
         metrics: Metrics::default(),
@@ -280,6 +282,7 @@ async fn serve(
         witnesses: watched.map(|status| Watched { policy: config.ledger.witnesses.policy.as_str(), status }),
         attempts,
         rates: Rates::new(config.limits.api_per_user, config.limits.api_per_address),
+        idempotency: Idempotency::default(),
         token_life: config.access.token_life,
         domain: config.gateway.domain.clone(),
     });

@@ -59,6 +59,28 @@ fn one_person_has_so_many_sessions_and_no_more() {
     });
 }
 
+#[test]
+fn whoever_asks_a_tunnel_too_often_must_wait_and_is_recorded_once() {
+    let world = World::with().set("limits.requests_per_user=4").set("limits.requests_per_address=0").start();
+    let _publisher = world.publish_demo("open-app");
+    let ask = |person: &str| world.visit("open-app", "/").by(&world, person).run();
+    let beyond = eventually("the limit is reached", || {
+        let answer = ask("visitor");
+        (answer.status == 429).then_some(answer)
+    });
+    assert_eq!(beyond.problem(), "rate-limited");
+    assert_eq!(beyond.header("ratelimit-policy").as_deref(), Some("\"user\";q=4;w=60"));
+    let wait: u64 = beyond.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    assert_eq!(ask("visitor").status, 429);
+    assert_ne!(ask("publisher").status, 429, "others are not touched");
+    let refused = world.records_of("connection.refused");
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert_eq!(refused[0]["object"], "tunnel:open-app");
+    assert_eq!(refused[0]["details"]["by"], "user");
+    assert_eq!(refused[0]["values"]["subject"], "user:visitor");
+}
+
 /// What makes a request an upgrade.
 const UPGRADE: &[&str] = &[
     "--http1.1",

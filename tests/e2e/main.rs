@@ -25,9 +25,11 @@ mod receiver;
 mod socket;
 mod world;
 
+mod api;
 mod approval;
 mod canaries;
 mod configuration;
+mod conformance;
 mod console;
 mod cryptography;
 mod devices;

@@ -184,3 +184,22 @@ fn a_visitor_who_comes_while_the_publisher_is_away_waits_for_it_and_one_without_
     assert!(waiting.wait().success());
     assert!(waiting.out().contains("x-request-id"), "{}", waiting.out());
 }
+
+#[test]
+fn whoever_publishes_a_name_first_owns_it_where_the_operator_wants_it_so_and_nobody_after_them() {
+    let world = World::with().set("access.tunnel_owner=first-publisher").start();
+    let mut publisher = world.publish_demo("shop");
+    let shares = world.ask("publisher", &["shares", "shop"]);
+    assert_eq!(shares[0]["who"], "user:publisher", "{shares}");
+    assert_eq!(shares[0]["role"], "owner");
+    assert_eq!(shares[0]["state"], "active");
+    assert_eq!(shares[0]["backed"], true);
+    world.ask("publisher", &["share", "shop", "with", "user:visitor", "--role", "viewer"]);
+    assert!(publisher.stop().success(), "a publisher that says goodbye frees its name");
+    // Whoever comes then finds a tunnel that others have had a part in, also when nobody owns it any more.
+    let id = shares[0]["id"].as_str().unwrap();
+    world.ask("publisher", &["unshare", id, "--reason", "not mine any more"]);
+    let _rival = world.publish_as("rival", "shop", &["demo"]);
+    let held = world.ask("rival", &["shares", "shop"]);
+    assert_eq!(held, serde_json::json!([]), "{held}");
+}

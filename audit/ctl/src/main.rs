@@ -30,10 +30,11 @@ mod verify;
 mod verify_pack;
 mod witness;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use failure::Failure;
 
@@ -105,6 +106,11 @@ enum Command {
         /// The ledger's directory.
         ledger: PathBuf,
     },
+    /// Print what a shell reads to complete command lines: `source <(auditctl completions bash)`.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 fn main() -> ExitCode {
@@ -130,6 +136,13 @@ fn main() -> ExitCode {
         Command::Witness(command) => witness::run(&command),
         Command::Recover(arguments) => recover::run(&arguments),
         Command::Checkpoint { ledger } => show::checkpoint(&ledger),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "auditctl", &mut script);
+            // A reader that has left wants no more.
+            let _ = std::io::stdout().write_all(&script);
+            Ok(ExitCode::SUCCESS)
+        }
     };
     match result {
         Ok(code) => code,

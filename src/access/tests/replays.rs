@@ -6,6 +6,7 @@ use sallyport_audit::testing::{PlainVault, SoftwareSigner};
 use sallyport_audit::{Kind, Ledger, LedgerOptions};
 
 use super::*;
+use crate::access::policy::conditions::Transport;
 
 async fn record(ledger: &Ledger, access: &Access, who: &Identity, tunnel: &str, context: &Context) {
     let decision = access.authorize(who, &object(tunnel), Action::Connect, context);
@@ -14,6 +15,11 @@ async fn record(ledger: &Ledger, access: &Access, who: &Identity, tunnel: &str, 
     let draft = decision.explanation().draft(kind);
     let draft = match context.source {
         Some(source) => draft.source(source.to_string()),
+        None => draft,
+    };
+    // As `TlsFacts::note` does it.
+    let draft = match &context.transport {
+        Some(tls) => draft.detail("tls_group", tls.group.as_ref()).detail("tls_suite", tls.suite.as_ref()),
         None => draft,
     };
     ledger.append(draft).await.unwrap();
@@ -71,6 +77,9 @@ async fn nothing_differs_under_the_same_policy_and_a_planted_change_is_found() {
         &Context::at(clock.now()).from_source("198.51.100.1:1".parse().unwrap()),
     )
     .await;
+    // What TLS agreed is told by the record, so the condition on it is decided again.
+    let hybrid = Transport { group: "X25519MLKEM768".into(), suite: "TLS13_AES_256_GCM_SHA384".into() };
+    record(&ledger, &access, vic, "pq", &here().over(hybrid)).await;
     // State is folded up to each record: the same question needs an approval, is allowed, and needs one again.
     let request = access.request(vic, ask("demo", 10)).await.unwrap();
     let Approved::Granted(grant) = access.approve(anna, request, None, None).await.unwrap() else { panic!() };
@@ -86,13 +95,13 @@ async fn nothing_differs_under_the_same_policy_and_a_planted_change_is_found() {
     let reader = ledger.reader();
     let again = |policy: &Policy| replay_ledger(&reader, policy, None).unwrap();
     let same = again(&Policy::load(policies.path()).await.unwrap());
-    assert_eq!((same.decided, same.same, same.different), (10, 10, 0), "{same:#?}");
+    assert_eq!((same.decided, same.same, same.different), (11, 11, 0), "{same:#?}");
     assert_eq!(same.skipped.values().sum::<u64>(), 1, "{:?}", same.skipped);
 
     write(policies.path(), "p, role:visitor, main, tunnel:open, connect, deny, -\n");
     let planted = again(&Policy::load(policies.path()).await.unwrap());
     // Twice open; the third time the person was locked, and is denied either way.
-    assert_eq!((planted.decided, planted.different), (10, 2), "{planted:#?}");
+    assert_eq!((planted.decided, planted.different), (11, 2), "{planted:#?}");
     for differs in &planted.differences {
         assert_eq!(
             (differs.object.as_str(), differs.then.as_str(), differs.now.as_str()),

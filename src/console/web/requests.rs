@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use jiff::Timestamp;
 use jiff::civil::Weekday;
@@ -16,7 +16,7 @@ use crate::access::{Context, RequestFilter, RequestId, RequestStatus, RequestVie
 use crate::clock;
 use crate::console::Shared;
 use crate::console::errors::Problem;
-use crate::console::extract::{Body, Query};
+use crate::console::extract::{Body, Path, Query};
 use crate::console::requests as api;
 use crate::console::sessions::Why;
 

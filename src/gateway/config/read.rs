@@ -113,6 +113,8 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
     };
     let api_per_user = per_minute("limits.api_per_user");
     let api_per_address = per_minute("limits.api_per_address");
+    let requests_per_user = per_minute("limits.requests_per_user");
+    let requests_per_address = per_minute("limits.requests_per_address");
     let tls_handshake = seconds(reader.number("limits.tls_handshake_secs", 1, 120));
     let header = seconds(reader.number("limits.header_secs", 1, 120));
     let header_bytes = count(reader.number("limits.header_bytes", 8192, 1_048_576));
@@ -184,6 +186,8 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             sessions_per_user: sessions_per_user?,
             api_per_user: api_per_user?,
             api_per_address: api_per_address?,
+            requests_per_user: requests_per_user?,
+            requests_per_address: requests_per_address?,
             tls_handshake: tls_handshake?,
             header: header?,
             header_bytes: header_bytes?,
@@ -224,6 +228,8 @@ fn read_access(reader: &mut Reader<'_>, state: &Path) -> Option<Access> {
     let policy_directory = path(reader, "access.policy_directory", state);
     let words = [("reload", PolicyChange::Reload), ("second-person", PolicyChange::SecondPerson)];
     let policy_change = reader.word("access.policy_change", &words);
+    let owners = [("policy", false), ("first-publisher", true)];
+    let first_publisher_owns = reader.word("access.tunnel_owner", &owners);
     let tenant = reader.parse("access.tenant", |text: String| parse_word(text, 64));
     let token_life =
         reader.number("access.token_hours", 1, 8760).map(|hours| Duration::from_secs(hours * 3600));
@@ -231,6 +237,7 @@ fn read_access(reader: &mut Reader<'_>, state: &Path) -> Option<Access> {
     Some(Access {
         policy_directory: policy_directory?,
         policy_change: policy_change?,
+        first_publisher_owns: first_publisher_owns?,
         tenant: tenant?,
         token_life: token_life?,
         canaries: canaries.map(|every| (every > 0).then(|| Duration::from_secs(every)))?,

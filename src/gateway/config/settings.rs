@@ -185,6 +185,8 @@ pub struct Access {
     pub policy_directory: PathBuf,
     /// Whether one admin changes the policy, or two.
     pub policy_change: PolicyChange,
+    /// Whether whoever publishes a tunnel first owns it.
+    pub first_publisher_owns: bool,
     /// Tenant of this gateway's tunnels.
     pub tenant: String,
     /// Default life of an issued token.
@@ -231,6 +233,10 @@ pub struct Limits {
     pub api_per_user: Option<NonZeroU32>,
     /// API calls from one address in a minute; `None` is any number.
     pub api_per_address: Option<NonZeroU32>,
+    /// Requests of one user through tunnels in a minute; `None` is any number.
+    pub requests_per_user: Option<NonZeroU32>,
+    /// Requests from one address through tunnels in a minute; `None` is any number.
+    pub requests_per_address: Option<NonZeroU32>,
     /// Time for TLS.
     pub tls_handshake: Duration,
     /// Time for a request head.

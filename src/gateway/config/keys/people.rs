@@ -16,6 +16,12 @@ pub(super) const ACCESS: &[Key] = &[
         "\"second-person\"",
         "How a changed policy comes into force: `reload` (one admin reloads it, a start takes what the folder holds) or `second-person` (one admin proposes it, another approves exactly those bytes; reloads and starts with others are refused).",
     ),
+    key(
+        "access.tunnel_owner",
+        Some("\"policy\""),
+        "\"first-publisher\"",
+        "Who owns a tunnel: `policy` (whom its rows say) or `first-publisher` (also whoever publishes a name that nobody has had a share of: they get the share `owner` on it, which is recorded like any other).",
+    ),
     key("access.tenant", Some("\"main\""), "\"main\"", "The tenant to which tunnels of this gateway belong."),
     key(
         "access.token_hours",

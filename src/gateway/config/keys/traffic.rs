@@ -92,6 +92,18 @@ pub(super) const LIMITS: &[Key] = &[
         "300",
         "Calls of the admin API that may come from one address in a minute (0 to 1000000), whoever makes them. 0 is any number.",
     ),
+    key(
+        "limits.requests_per_user",
+        Some("0"),
+        "6000",
+        "HTTP requests and connections through tunnels that one user may make in a minute (0 to 1000000); one more gets 429. 0 is any number.",
+    ),
+    key(
+        "limits.requests_per_address",
+        Some("0"),
+        "12000",
+        "HTTP requests and connections through tunnels that may come from one address in a minute (0 to 1000000), whoever makes them. 0 is any number.",
+    ),
     key("limits.tls_handshake_secs", Some("10"), "10", "Time for a TLS handshake, in seconds (1 to 120)."),
     key(
         "limits.header_secs",
