@@ -181,6 +181,10 @@ kinds! {
     SinkDelivered = "sink.delivered",
     /// A sink set a record aside which its receiver would not take.
     SinkQuarantined = "sink.quarantined",
+    /// Records wait for a sink for longer than they may: soon its receiver would refuse them for their age.
+    SinkLate = "sink.late",
+    /// A rule found something in the records that somebody should look at; details name the rule, the person it is about and the records.
+    DetectionRaised = "detection.raised",
     /// Records were taken out of the ledger, after a copy of them was archived; details say which, under which rules, and the digest of what is left in their place.
     RetentionPruned = "retention.pruned",
     /// Records were put under legal hold: none that it selects may be pruned.
@@ -238,6 +242,6 @@ mod tests {
             assert_eq!(Kind::parse(kind.as_str()), Some(*kind));
         }
         assert_eq!(Kind::parse("session.imagined"), None);
-        assert_eq!(Kind::ALL.len(), 76);
+        assert_eq!(Kind::ALL.len(), 78);
     }
 }

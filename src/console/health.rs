@@ -13,7 +13,7 @@ pub(super) async fn alive() -> &'static str {
 }
 
 pub(super) async fn ready(State(shared): State<Shared>) -> (StatusCode, String) {
-    match shared.readiness.check() {
+    match shared.readiness.health() {
         // Ready all the same, if the operator chose so; whoever looks sees it.
         Ok(()) if shared.witnesses.as_ref().is_some_and(|watched| !watched.status.borrow().fresh) => {
             (StatusCode::OK, "ready\nnot-witnessed\n".to_owned())
@@ -25,7 +25,7 @@ pub(super) async fn ready(State(shared): State<Shared>) -> (StatusCode, String) 
 
 /// The same for programs: what stands in the way, since when, and what kind of trouble it is.
 pub(super) async fn ready_json(State(shared): State<Shared>) -> (StatusCode, Json<Value>) {
-    let unready = shared.readiness.check().err();
+    let unready = shared.readiness.health().err();
     let health = shared.keys.health().borrow().clone();
     let outage = health.outage();
     let hsm = json!({

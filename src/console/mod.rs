@@ -34,6 +34,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use sallyport_audit::Ledger;
+use sallyport_audit::detection::DetectingStatus;
 use sallyport_audit::ledger::{ScrubNow, Scrubbed};
 use sallyport_audit::sink::SinkStatus;
 use sallyport_audit::witnessing::Witnessed;
@@ -86,6 +87,8 @@ pub struct Parts {
     pub witnesses: Option<Watched>,
     /// SIEM sinks.
     pub sinks: Vec<watch::Receiver<SinkStatus>>,
+    /// What was found in records, if anything is looked for.
+    pub detections: Option<watch::Receiver<DetectingStatus>>,
     /// Failed authentications by address.
     pub attempts: Arc<Attempts>,
     /// Calls by person and address.

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use jiff::Timestamp;
 use sallyport_audit::sink::SinkStatus;
 use serde_json::{Value, json};
 
@@ -9,6 +10,7 @@ use super::Shared;
 use super::caller::Caller;
 use super::errors::Problem;
 use crate::access::{Action, Object, Part, Proof};
+use crate::clock;
 
 pub(super) async fn whoami(caller: Caller) -> Json<Value> {
     let identity = &caller.identity;
@@ -29,12 +31,14 @@ pub(super) async fn whoami(caller: Caller) -> Json<Value> {
 
 pub(super) async fn status(State(shared): State<Shared>, caller: Caller) -> Result<Json<Value>, Problem> {
     caller.may(Action::Read, &Object::gateway(Part::Ledger)).await?;
-    let readiness = shared.readiness.check();
+    let readiness = shared.readiness.health();
     let keys = match shared.key_desk.list().await {
         Ok(keys) => keys,
         Err(problem) => json!({ "error": problem.detail }),
     };
-    let sinks: Vec<SinkStatus> = shared.sinks.iter().map(|sink| sink.borrow().clone()).collect();
+    let now = clock::now();
+    let sinks: Vec<Value> = shared.sinks.iter().map(|sink| told(&sink.borrow(), now)).collect();
+    let detections = shared.detections.as_ref().map(|status| status.borrow().clone());
     let witnesses = shared.witnesses.as_ref().map(|watched| {
         let state = watched.status.borrow().clone();
         json!({ "policy": watched.policy, "state": state.sentence(), "detail": state })
@@ -50,8 +54,18 @@ pub(super) async fn status(State(shared): State<Shared>, caller: Caller) -> Resu
         "sessions": shared.broker.live().len(),
         "tunnels": shared.routes.views().len(),
         "sinks": sinks,
+        "detections": detections,
         "witnesses": witnesses.unwrap_or_else(|| json!({ "policy": "none" })),
         "hsm": shared.keys.vitals(),
         "keys": keys,
     })))
+}
+
+/// A sink's status, and its lag also in octets (as many as the records read last had, on the average) and in seconds.
+fn told(status: &SinkStatus, now: Timestamp) -> Value {
+    let waiting = status.waiting_since.map_or(0, |since| now.duration_since(since).as_secs().max(0));
+    let mut told = json!(status);
+    told["lag_bytes"] = status.lag.saturating_mul(status.octets_each).into();
+    told["lag_secs"] = waiting.into();
+    told
 }

@@ -6,6 +6,7 @@
 mod adapters;
 pub mod backup;
 pub mod config;
+mod detections;
 mod erasures;
 mod evidence;
 mod exchange;

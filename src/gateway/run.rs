@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sallyport_audit::cosigning::Cosigning;
+use sallyport_audit::detection::Detecting;
 use sallyport_audit::ledger::{OnStall, ScrubOptions, Scrubbing, not_held};
-use sallyport_audit::sink::SyslogSink;
+use sallyport_audit::sink::Sink;
 use sallyport_audit::witnessing::{Witnessed, Witnessing};
 use sallyport_audit::{Draft, Kind, Outcome};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -25,7 +26,7 @@ use super::parts::{GatewayError, Parts, cosign, open_keys};
 use super::retention::Running;
 use super::rotation::{self, Desk, Rotation, Shown, Watch, finish_shown};
 use super::tls::{Certificates, ClientAuthority};
-use super::{heartbeat, probes, sinks, tls, witnesses};
+use super::{detections, heartbeat, probes, sinks, tls, witnesses};
 use crate::access::Tenant;
 use crate::clock;
 use crate::console::{self, Scrub, Watched};
@@ -33,7 +34,7 @@ use crate::edge::{
     Attempts, Bounds, Edge, Listener, Parts as EdgeParts, Rates, Seats, SignIns, TcpPorts, TcpRange,
     TlsRefusals,
 };
-use crate::session::{Broker, Readiness, Routes};
+use crate::session::{Broker, Deaths, Readiness, Routes};
 use crate::tunnel::{GatewayIdentity, Tickets};
 
 /// Time for publishers to hear the goodbye, and for sinks to catch up.
@@ -168,14 +169,15 @@ async fn serve(
     signals: &mut Signals,
     (watched, scrubbing): (Option<watch::Receiver<Witnessed>>, &Scrubbing),
     ready: impl FnOnce(SocketAddr),
-) -> Result<Vec<SyslogSink>, GatewayError> {
+) -> Result<Vec<Sink>, GatewayError> {
     let Parts { keys, ledger, access, .. } = parts;
     let probe_listener = bind_probes(config).await?;
     let address = listener.local_addr().map_err(|error| GatewayError::Stopped(error.to_string()))?;
     record_start(config, parts).await?;
     let broker = Broker::new(ledger.clone(), config.limits.idle).at_most(config.limits.sessions_per_user);
     let routes = Routes::new(config.tunnels.reconnect_grace);
-    let readiness = readiness(config, parts, watched.as_ref());
+    let (deaths, dead) = watch::channel(Deaths::default());
+    let readiness = readiness(config, parts, watched.as_ref()).and_delivered(dead);
     let range = TcpRange { address: config.tunnels.tcp_address, ports: config.tunnels.tcp_ports.clone() };
     let tcp = TcpPorts::new(range);
     let unfit = |error: crate::access::names::NameError| GatewayError::Stopped(error.to_string());
@@ -212,6 +214,8 @@ async fn serve(
         bounds: bounds(config),
     });
     let sinks = sinks::start(config, ledger).await?;
+    let detecting = detections::start(config, ledger).await?;
+    let mourning = tokio::spawn(sinks::watch(config.sinks.clone(), &sinks, deaths));
     let stop = CancellationToken::new();
     let revoking = (access.clone(), tenant.clone());
     let renewing =
@@ -232,7 +236,8 @@ async fn serve(
         erasing: tokio::sync::Mutex::new(()),
         readers: tokio::sync::Semaphore::new(console::READERS),
         readiness,
-        sinks: sinks.iter().map(SyslogSink::status).collect(),
+        sinks: sinks.iter().map(Sink::status).collect(),
+        detections: detecting.as_ref().map(Detecting::status),
         scrub: Scrub { status: scrubbing.status(), now: scrubbing.now() },
         witnesses: watched.map(|status| Watched { policy: config.ledger.witnesses.policy.as_str(), status }),
         attempts,
@@ -284,7 +289,7 @@ async fn serve(
     if tokio::time::timeout(GOODBYE, outside.wait()).await.is_err() {
         warn!("an issuer is still being asked, and is not waited for");
     }
-    for task in [beating, watching, due, renewing, retrying].into_iter().chain(probing) {
+    for task in [beating, watching, due, renewing, retrying, mourning].into_iter().chain(probing) {
         task.abort();
     }
     Ok(sinks)

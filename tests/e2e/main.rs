@@ -45,6 +45,7 @@ mod revocation;
 mod rotation;
 mod secrecy;
 mod siem;
+mod siem_faults;
 mod sign_in;
 mod starting;
 mod tcp;

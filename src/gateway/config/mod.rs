@@ -10,6 +10,7 @@ mod layers;
 mod read;
 mod reader;
 mod settings;
+mod sinks;
 mod tls;
 mod url;
 mod witnesses;
@@ -25,15 +26,17 @@ pub use keys::{CERTIFICATE_KEYS, ISSUER_KEYS, KEYS, Key, SINK_KEYS, WITNESS_KEYS
 pub use layers::environment;
 pub use reader::{Problem, Problems};
 pub use settings::{
-    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention, Succession,
-    Tunnels,
+    Access, Config, Detections, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention,
+    Succession, Tunnels,
 };
+pub use sinks::{SinkSettings, WhenDead};
 pub use tls::{Clients, NamedCertificate, Tls};
 pub use url::ServerUrl;
 pub use witnesses::{WitnessPolicy, WitnessSettings, Witnesses};
 
-use read::{read, read_sinks};
+use read::read;
 use reader::Reader;
+use sinks::read_sinks;
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use sallyport_audit::ledger::OnStall;
 use sallyport_audit::retention::Policy;
-use sallyport_audit::sink::SyslogOptions;
 use sallyport_audit::{Digest, Lending};
 
 use super::archive::ArchivePlace;
 use super::identity::Identity;
+use super::sinks::SinkSettings;
 use super::tls::Tls;
 use super::witnesses::Witnesses;
 use crate::access::PolicyChange;
@@ -40,10 +40,12 @@ pub struct Config {
     pub tunnels: Tunnels,
     /// Bounds on what peers may do.
     pub limits: Limits,
+    /// What is looked for in records.
+    pub detections: Detections,
     /// Logs for operators.
     pub log: Log,
     /// SIEM receivers.
-    pub sinks: Vec<SyslogOptions>,
+    pub sinks: Vec<SinkSettings>,
     /// SHA-256 of the settings in force, for the ledger; the same whatever layer a value came from.
     pub digest: Digest,
 }
@@ -61,6 +63,17 @@ pub struct Gateway {
     pub drain: Duration,
     /// Where health is told without TLS.
     pub health_listen: Option<SocketAddr>,
+    /// Hosts that sinks may send to; any, if none are named.
+    pub sink_hosts: Vec<String>,
+}
+
+/// Section `[detections]`.
+#[derive(Debug, Clone)]
+pub struct Detections {
+    /// Whether rules look at records at all.
+    pub on: bool,
+    /// The rules; those that are built in, if none are named.
+    pub rules_file: Option<PathBuf>,
 }
 
 /// Section `[keys]`.
