@@ -5,7 +5,7 @@ STATE ?= ./var
 CARGO ?= cargo
 export STATE
 
-.PHONY: run demo test lint fmt coverage bench bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-fold hsm-faults siem-faults bench-siem kill-latency test-kryoptic bench-crypto test-fips fips clean help
+.PHONY: run demo test test-console lint fmt coverage bench bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-fold hsm-faults siem-faults bench-siem kill-latency test-kryoptic bench-crypto test-fips fips clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -24,6 +24,11 @@ test: ## Unit, integration and end-to-end tests with the real parts, and the exa
 	@scripts/prepare test
 	$(CARGO) build --locked --workspace --all-features --bins
 	$(CARGO) test --locked --workspace --all-features --no-fail-fast
+
+test-console: ## The console's stories in a headless Chromium, alone (they are part of `make test`); SALLYPORT_SHOTS=FOLDER keeps pictures
+	@scripts/prepare test
+	$(CARGO) build --locked --bins -p sallyport
+	$(CARGO) test --locked -p sallyport --all-features --test e2e console::
 
 lint: ## Format check, clippy with warnings denied, licences, bans and sources of dependencies
 	@scripts/prepare lint

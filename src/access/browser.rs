@@ -1,4 +1,5 @@
-//! Sessions in browsers: tokens for one tunnel and a short time, which the person's own credential begins and ends.
+//! Sessions in browsers: tokens for one tunnel, or for the console, and a short time, which the person's own credential
+//! begins and ends.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -7,8 +8,44 @@ use super::error::AccessError;
 use super::handle::Access;
 use super::identity::{Identity, Proof};
 use super::ids::{TokenId, random};
-use super::object::Object;
+use super::object::{Action, Object};
+use super::scope::Scope;
 use super::token::{AuthError, Claims, LEEWAY, Purpose};
+
+/// What a session in a browser is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Using one tunnel.
+    Tunnel(Object),
+    /// The console.
+    Console,
+}
+
+impl Place {
+    /// What it covers.
+    pub fn scope(&self) -> Scope {
+        match self {
+            Self::Tunnel(object) => Scope::only(object, Action::Connect),
+            Self::Console => Scope::console(),
+        }
+    }
+
+    /// Whether a credential that reaches so far may begin it.
+    pub fn is_within(&self, scope: &Scope) -> bool {
+        match self {
+            Self::Tunnel(object) => scope.covers(object, Action::Connect),
+            Self::Console => scope.is_whole(),
+        }
+    }
+
+    /// The tunnel.
+    pub fn object(&self) -> Option<&Object> {
+        match self {
+            Self::Tunnel(object) => Some(object),
+            Self::Console => None,
+        }
+    }
+}
 
 impl Access {
     /// Begins a session at one tunnel for whoever has just shown who they are: its id, its token, and its end. A session
@@ -23,6 +60,28 @@ impl Access {
         object: Object,
         life: SignedDuration,
     ) -> Result<(TokenId, String, Timestamp), AccessError> {
+        self.begin_session(who, Place::Tunnel(object), life).await
+    }
+
+    /// Begins a session at the console, as [`Self::sign_in`] does at a tunnel. Needs a credential that nothing narrows.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`], or the ledger couldn't record it.
+    pub async fn sign_in_to_console(
+        &self,
+        who: &Identity,
+        life: SignedDuration,
+    ) -> Result<(TokenId, String, Timestamp), AccessError> {
+        self.begin_session(who, Place::Console, life).await
+    }
+
+    async fn begin_session(
+        &self,
+        who: &Identity,
+        place: Place,
+        life: SignedDuration,
+    ) -> Result<(TokenId, String, Timestamp), AccessError> {
         let now = self.now();
         let token = TokenId::new(now, random());
         let not_before = Timestamp::from_second(now.as_second()).unwrap_or(now);
@@ -35,17 +94,34 @@ impl Access {
         let claims = Claims { purpose: Purpose::Session, subject, tenant, token, not_before, expires };
         // Signed first: a signature that fails leaves no token in the ledger that nobody holds.
         let (text, _held) = self.write_token(&claims).await?;
-        self.run(who, Command::SignIn { token, object, expires }).await?;
+        self.run(who, Command::SignIn { token, place, expires }).await?;
         Ok((token, text, expires))
     }
 
-    /// Who a session in a browser speaks for.
+    /// Who a session in a browser, at a tunnel, speaks for.
     ///
     /// # Errors
     ///
     /// As [`Self::authenticate`].
     pub fn authenticate_session(&self, token: &str, now: Timestamp) -> Result<Identity, AuthError> {
-        self.of_purpose(token, Purpose::Session, now)
+        let identity = self.of_purpose(token, Purpose::Session, now)?;
+        if identity.scope == Scope::console() {
+            return Err(AuthError::Malformed("it is a session at the console"));
+        }
+        Ok(identity)
+    }
+
+    /// Who a session at the console speaks for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::authenticate`].
+    pub fn authenticate_console(&self, token: &str, now: Timestamp) -> Result<Identity, AuthError> {
+        let identity = self.of_purpose(token, Purpose::Session, now)?;
+        if identity.scope != Scope::console() {
+            return Err(AuthError::Malformed("it is a session at a tunnel"));
+        }
+        Ok(identity)
     }
 
     /// Ends the session that an identity is of; nothing else can be ended by it.

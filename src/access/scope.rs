@@ -54,6 +54,13 @@ impl Scope {
         Self(Some(Arc::new(Narrowed { objects, actions: [action].into() })))
     }
 
+    /// What a session at the console covers: every action but using and serving tunnels, for which there are other proofs.
+    pub fn console() -> Self {
+        let elsewhere = [Action::Connect, Action::Publish];
+        let actions = Action::ALL.into_iter().filter(|action| !elsewhere.contains(action)).collect();
+        Self(Some(Arc::new(Narrowed { objects: BTreeSet::new(), actions })))
+    }
+
     /// Whether nothing is taken away.
     pub fn is_whole(&self) -> bool {
         self.0.is_none()
@@ -121,6 +128,16 @@ mod tests {
         assert!(!scope.covers(&object("tunnel:other"), Action::Connect));
         assert!(!scope.covers(&object("gateway:tokens"), Action::Admin));
         assert!(Scope::whole().covers(&object("gateway:tokens"), Action::Admin));
+    }
+
+    #[test]
+    fn the_consoles_scope_neither_uses_nor_serves_a_tunnel() {
+        let scope = Scope::console();
+        for action in Action::ALL {
+            let expected = !matches!(action, Action::Connect | Action::Publish);
+            assert_eq!(scope.covers(&object("tunnel:demo"), action), expected, "{action}");
+        }
+        assert_eq!(Scope::from_words(scope.words().iter().map(String::as_str)).unwrap(), scope);
     }
 
     #[test]

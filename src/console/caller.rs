@@ -17,7 +17,7 @@ use super::errors::Problem;
 use super::rates::Note;
 use crate::access::{AccessError, Action, AuthError, Context, Decision, Identity, Object, TlsFacts};
 use crate::clock;
-use crate::edge::{Connection, Correlation, Counted, identify_caller};
+use crate::edge::{Connection, Correlation, Counted, identify_caller, of_tenant};
 use crate::session::Naming;
 
 /// A person who proved who they are.
@@ -28,13 +28,20 @@ pub(super) struct Caller {
     tls: Option<TlsFacts>,
     shared: Shared,
     /// A call may name its caller until it is answered.
-    _naming: Naming,
+    naming: Option<Naming>,
 }
 
 impl FromRequestParts<Shared> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(head: &mut Head, shared: &Shared) -> Result<Self, Problem> {
+        Self::meet(head, shared, None).await
+    }
+}
+
+impl Caller {
+    /// Who calls: whose session at the console this is, or else whoever the bearer token or the certificate names.
+    pub(super) async fn meet(head: &Head, shared: &Shared, session: Option<&str>) -> Result<Self, Problem> {
         let correlation = head.extensions.get::<Correlation>().cloned().unwrap_or(Correlation(String::new()));
         let connection = head.extensions.get::<Arc<Connection>>().cloned();
         let source = connection
@@ -51,8 +58,14 @@ impl FromRequestParts<Shared> for Caller {
         let certificate = connection.as_ref().and_then(|connection| connection.certificate.as_ref());
         let authority = head.uri.authority().map(axum::http::uri::Authority::as_str);
         let (access, tenant) = (&shared.access, &shared.tenant);
-        let known =
-            identify_caller(access, tenant, &head.headers, authority, certificate, clock::now()).await;
+        let known = match session {
+            Some(token) => access
+                .authenticate_console(token, clock::now())
+                .and_then(|identity| of_tenant(identity, tenant)),
+            None => {
+                identify_caller(access, tenant, &head.headers, authority, certificate, clock::now()).await
+            }
+        };
         let known = known.and_then(|identity| {
             let naming = shared.broker.naming(identity.subject().as_str());
             // Again: whoever was erased in between must not be named.
@@ -70,7 +83,7 @@ impl FromRequestParts<Shared> for Caller {
         let subject = identity.subject().as_str();
         let counted = shared.rates.user(subject);
         within(shared, &correlation, source, &note, ("user", counted), Some(subject)).await?;
-        Ok(Self { identity, correlation, source, tls, shared: Arc::clone(shared), _naming: naming })
+        Ok(Self { identity, correlation, source, tls, shared: Arc::clone(shared), naming: Some(naming) })
     }
 }
 
@@ -185,6 +198,17 @@ impl Caller {
             format!("{} may not {action} {object}: {}", self.identity.subject(), decision.explanation().why),
             "an admin can change the policy; this decision is recorded",
         ))
+    }
+
+    /// Goes on watching after the call was answered, and writes no record: nobody's erasure waits for it.
+    pub(super) fn watching(mut self) -> Self {
+        self.naming = None;
+        self
+    }
+
+    /// Whether what proved the caller still stands.
+    pub(super) fn stands(&self) -> bool {
+        self.shared.access.standing(self.identity.clone(), clock::now()).is_ok()
     }
 
     /// An order that `access` did not carry out.

@@ -1,4 +1,4 @@
-//! The admin API: what the command line and, later, web pages work with.
+//! The admin API, which the command line works with, and the web console, whose pages call the same functions.
 //!
 //! Promised: every call names a person by token and passes policy; whatever changes something is recorded; errors are
 //! problem documents (RFC 9457) with a stable code, a sentence and a hint. Trusted: nothing but the token.
@@ -27,6 +27,7 @@ mod status;
 mod subjects;
 mod tokens;
 mod tunnels;
+mod web;
 
 use std::sync::Arc;
 
@@ -40,6 +41,7 @@ use sallyport_audit::sink::SinkStatus;
 use sallyport_audit::witnessing::Witnessed;
 use sallyport_hsm::Keys;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, Tenant};
 use crate::edge::{Attempts, Rates};
@@ -93,6 +95,10 @@ pub struct Parts {
     pub attempts: Arc<Attempts>,
     /// Calls by person and address.
     pub rates: Rates,
+    /// Places for pages that are kept up to date.
+    pub streams: Arc<tokio::sync::Semaphore>,
+    /// Cancelled when the gateway stops.
+    pub stop: CancellationToken,
     /// Default life of a token.
     pub token_life: std::time::Duration,
     /// Public domain.
@@ -121,6 +127,9 @@ pub struct Scrub {
 
 /// How many calls may read much of the ledger at a time: each takes a thread, and memory by the megabyte.
 pub const READERS: usize = 2;
+
+/// How many pages of the console are kept up to date at a time.
+pub use web::STREAMS;
 
 type Shared = Arc<Parts>;
 
@@ -190,6 +199,7 @@ fn api(shared: Shared) -> Router {
         .route("/api/v1/audit/records", get(search::search))
         .route("/api/v1/records/{seq}/disclose", post(disclosing::disclose))
         .route("/api/v1/subjects/erase", post(subjects::erase))
+        .merge(web::pages())
         .fallback(errors::unknown_path)
         .layer(axum::middleware::from_fn(rates::tell))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))

@@ -32,11 +32,11 @@ pub(super) struct Filter {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Approval {
-    minutes: Option<u32>,
+    pub(super) minutes: Option<u32>,
     /// Conditions of the policy by their names.
     #[serde(default)]
-    conditions: Vec<String>,
-    reason: Option<String>,
+    pub(super) conditions: Vec<String>,
+    pub(super) reason: Option<String>,
 }
 
 #[derive(Deserialize, Default)]

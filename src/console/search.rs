@@ -216,7 +216,10 @@ fn is_object(text: &str) -> bool {
         text.strip_prefix("key:").is_some_and(|role| Role::ALL.iter().any(|known| known.name() == role));
     // A sink has its name from the operator, as a tunnel has it from its publisher.
     let sink = text.strip_prefix("sink:").is_some_and(|name| TunnelName::parse(name).is_ok());
-    text.parse::<Object>().is_ok() || matches!(text, "gateway:api" | "gateway:connect") || key || sink
+    text.parse::<Object>().is_ok()
+        || matches!(text, "gateway:api" | "gateway:connect" | "gateway:console")
+        || key
+        || sink
 }
 
 #[cfg(test)]

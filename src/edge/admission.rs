@@ -43,7 +43,7 @@ pub(super) async fn authenticate(
     match credential::identify(&edge.access, &edge.tenant, headers, certificate, clock::now()).await {
         Ok(identity) => Ok(identity),
         Err(error) => {
-            authentication_failed(edge, connection, name, correlation, &error).await;
+            authentication_failed(edge, connection, format!("tunnel:{name}"), correlation, &error).await;
             Err(Stop::SignIn { detail: error.to_string() })
         }
     }
@@ -53,13 +53,13 @@ pub(super) async fn authenticate(
 pub(super) async fn authentication_failed(
     edge: &Edge,
     connection: &Connection,
-    name: &TunnelName,
+    object: String,
     correlation: &Correlation,
     error: &AuthError,
 ) {
     let barred = edge.attempts.failed(connection.peer.ip());
     let draft = Draft::new(Kind::AuthFailed, Outcome::Denied)
-        .object(format!("tunnel:{name}"))
+        .object(object)
         .source(connection.peer.to_string())
         .correlation(correlation.0.as_str())
         .detail("reason", error.code());

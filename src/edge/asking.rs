@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::http::header::{LOCATION, ORIGIN};
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -18,7 +19,9 @@ use super::page::{Refusal, html};
 use super::route::{Authority, Correlation};
 use super::sign_in::away;
 use super::{Connection, Edge};
-use crate::access::{Action, Ask, Context, Identity, Object, Reason, RequestFilter};
+use crate::access::{
+    Action, Ask, Context, GrantStatus, Identity, Object, Reason, RequestFilter, RequestStatus,
+};
 use crate::clock;
 use crate::tunnel::TunnelName;
 
@@ -36,6 +39,8 @@ struct Page<'a> {
     tunnel: &'a str,
     subject: String,
     request: String,
+    /// What became of what was asked before, if it is no more than that.
+    before: Option<String>,
     correlation: &'a str,
     sign_in: bool,
     to: String,
@@ -84,18 +89,47 @@ pub(super) fn ask_page(
     };
     let pending = edge.access.requests(identity, &filter).into_iter().next().map(|view| view.request.id);
     let waiting = pending.is_some();
+    let before = if waiting { None } else { outcome(edge, identity, filter.object) };
     let page = Page {
         heading: if waiting { "Waiting for an approver" } else { "You need leave to go on" },
         detail: if waiting { "This page goes on by itself when somebody has decided." } else { explanation },
         tunnel: name.as_str(),
         subject: identity.subject().to_string(),
         request: pending.map(|id| id.to_string()).unwrap_or_default(),
+        before,
         correlation: &correlation.0,
         may_ask: !waiting,
         waiting,
         ..Page::default()
     };
     with_status(html(&page), StatusCode::FORBIDDEN)
+}
+
+/// What became of the visitor's last request for the tunnel, in a sentence.
+fn outcome(edge: &Edge, identity: &Identity, object: Option<Object>) -> Option<String> {
+    let filter = RequestFilter { pending: false, subject: Some(identity.subject().clone()), object };
+    let last = edge.access.requests(identity, &filter).into_iter().next()?.request;
+    let because =
+        |reason: Option<Reason>| reason.map_or_else(|| ".".to_owned(), |reason| format!(": {reason}"));
+    let minute = |at: Timestamp| at.strftime("%Y-%m-%d %H:%M UTC");
+    Some(match last.status {
+        RequestStatus::Pending => return None,
+        RequestStatus::Rejected { by, reason, .. } => {
+            format!("Your request was denied by {by}{}", because(reason))
+        }
+        RequestStatus::Expired { at } => format!("Nobody answered your request until {}.", minute(at)),
+        RequestStatus::Lapsed { .. } => "Your request ended with an incident of the gateway.".to_owned(),
+        RequestStatus::Withdrawn { .. } => "You took your request back.".to_owned(),
+        RequestStatus::Granted { grant } => match edge.access.find_grant(identity, grant)?.status {
+            GrantStatus::Live => return None,
+            GrantStatus::Revoked { by, reason, .. } => {
+                let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
+                format!("Your leave was taken back{by}{}", because(reason))
+            }
+            GrantStatus::Expired { at } => format!("Your leave ended at {}.", minute(at)),
+            GrantStatus::Lapsed { .. } => "Your leave ended with an incident of the gateway.".to_owned(),
+        },
+    })
 }
 
 /// Answers the forms.

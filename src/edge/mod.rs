@@ -54,7 +54,7 @@ pub use page::Refusal;
 pub use rates::{Counted, Left, Rates};
 pub use route::Correlation;
 pub use seats::Seats;
-pub use sign_in::{Challenge, Providers, SignIns};
+pub use sign_in::{Challenge, Providers, SignIns, console_session};
 pub use tcp::TcpPorts;
 pub use tls_refusals::TlsRefusals;
 
@@ -170,12 +170,15 @@ impl Edge {
 impl Edge {
     /// The edge's own paths on the gateway's host, to be joined with those of the console.
     pub fn router(&self) -> axum::Router {
-        use axum::routing::{any, get};
+        use axum::routing::{any, get, post};
         use sign_in::desk;
         axum::Router::new()
             .route("/connect", any(publisher::connect))
             .route("/visit/{name}", any(visit::visit))
             .route("/oidc/callback", get(desk::callback))
+            .route("/console/sign-in", get(desk::console_page).post(desk::console_by_token))
+            .route("/console/sign-in/{provider}", get(desk::console_at_provider))
+            .route("/console/sign-out", post(desk::console_sign_out))
             .route("/sign-in/{name}", get(desk::page).post(desk::by_token))
             .route("/sign-in/{name}/{provider}", get(desk::at_provider))
             .with_state(self.clone())

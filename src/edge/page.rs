@@ -1,14 +1,33 @@
 //! What a visitor gets when the answer is no: a page for people, a problem document (RFC 9457) for programs, chosen by
 //! `Accept`, always with the correlation id under which the ledger and the log speak of it.
 
+use std::sync::LazyLock;
+
 use askama::Template;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
-/// No script, no foreign host; forms go to the host they came from.
-pub(super) const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+/// No script, no style but our own, no foreign host; forms go to the host they came from, and to `leads_to`.
+pub(super) fn page_policy(leads_to: &str) -> String {
+    let style = &*STYLE_DIGEST;
+    let and = if leads_to.is_empty() { "" } else { " " };
+    format!(
+        "default-src 'none'; style-src '{style}'; form-action 'self'{and}{leads_to}; frame-ancestors 'none'; base-uri 'none'"
+    )
+}
+
+/// The digest of the one style that pages have (CSP level 3, section 8.1), so that no other can be put into them.
+static STYLE_DIGEST: LazyLock<String> = LazyLock::new(|| {
+    let page = include_str!("templates/base.html");
+    let style = page.split_once("<style>").and_then(|(_, rest)| rest.split_once("</style>"));
+    let digest = Sha256::digest(style.map_or("", |(style, _)| style));
+    format!("sha256-{}", STANDARD.encode(digest))
+});
 
 /// A refusal, before it is known whether a person or a program reads it.
 #[derive(Debug, Clone)]
@@ -98,7 +117,9 @@ pub(super) fn html(page: &impl Template) -> Response {
     };
     let mut response = axum::response::Html(text).into_response();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+    if let Ok(policy) = HeaderValue::from_str(&page_policy("")) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     headers.insert("referrer-policy", HeaderValue::from_static("same-origin"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -235,6 +235,8 @@ async fn serve(
         untold: console::Untold::default(),
         erasing: tokio::sync::Mutex::new(()),
         readers: tokio::sync::Semaphore::new(console::READERS),
+        streams: Arc::new(tokio::sync::Semaphore::new(console::STREAMS)),
+        stop: stop.clone(),
         readiness,
         sinks: sinks.iter().map(Sink::status).collect(),
         detections: detecting.as_ref().map(Detecting::status),

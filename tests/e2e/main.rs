@@ -26,6 +26,7 @@ mod world;
 
 mod approval;
 mod configuration;
+mod console;
 mod devices;
 mod erasure;
 mod evasion;

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::access::browser::Place;
 use crate::access::certificate::CertificateId;
 use crate::access::device::{DeviceId, DeviceKeys};
 use crate::access::fact::{Attempt, Renewal};
@@ -83,8 +84,8 @@ pub enum Command {
         expires: Timestamp,
         scope: Scope,
     },
-    /// Begin a session in a browser, for one tunnel.
-    SignIn { token: TokenId, object: Object, expires: Timestamp },
+    /// Begin a session in a browser.
+    SignIn { token: TokenId, place: Place, expires: Timestamp },
     /// Revoke a token; `outside` is the tenant for one of another issuer, of which nothing is recorded.
     RevokeToken { token: TokenId, outside: Option<Tenant>, reason: Option<Reason> },
     /// Tell which keys of an issuer count.

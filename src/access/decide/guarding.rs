@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Case, Refusal, actor};
+use crate::access::browser::Place;
 use crate::access::certificate::CertificateId;
 use crate::access::fact::{Actor, Fact, Renewal, SignIn};
 use crate::access::identity::{BegunWith, Caller, Identity, Proof};
@@ -149,12 +150,12 @@ impl Case<'_> {
         }])
     }
 
-    /// A session in a browser, for one tunnel: begun with what the person has just shown, and no longer than that.
+    /// A session in a browser, for one tunnel or the console: begun with what the person has just shown, and no longer than that.
     pub(super) fn sign_in(
         &self,
         who: &Identity,
         token: TokenId,
-        object: &Object,
+        place: &Place,
         expires: Timestamp,
     ) -> Result<Vec<Fact>, Refusal> {
         let with = match who.proof {
@@ -162,7 +163,7 @@ impl Case<'_> {
             Proof::Outside(shown) => BegunWith::Outside(shown),
             _ => return Err(Refusal::NotAPerson),
         };
-        if !who.scope.covers(object, Action::Connect) {
+        if !place.is_within(&who.scope) {
             return Err(Refusal::NotAllowed { why: format!("the token is for nothing but: {}", who.scope) });
         }
         let outlives = matches!(with, BegunWith::Token(_)) && who.expires.is_none_or(|end| end < expires);
@@ -175,7 +176,7 @@ impl Case<'_> {
             subject: who.subject.clone(),
             tenant: who.tenant.clone(),
             expires,
-            scope: Scope::only(object, Action::Connect),
+            scope: place.scope(),
             sign_in: Some(SignIn { with, claimed: who.roles.to_vec() }),
             by: Actor::Person(who.subject.clone()),
         }])

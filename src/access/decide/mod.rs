@@ -92,7 +92,7 @@ pub fn decide(
         Command::IssueToken { token, purpose, subject, tenant, expires, scope } => {
             case.issue_token(by, (*token, *purpose), subject, tenant, *expires, scope)
         }
-        Command::SignIn { token, object, expires } => case.sign_in(person(by)?, *token, object, *expires),
+        Command::SignIn { token, place, expires } => case.sign_in(person(by)?, *token, place, *expires),
         Command::RevokeToken { token, outside, reason } => {
             case.revoke_token(by, *token, outside.as_ref(), reason.as_ref())
         }
@@ -125,13 +125,13 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
             object = state.share(*share).map(|share| share.object.clone());
         }
         Command::Request { object: asked, .. }
-        | Command::SignIn { object: asked, .. }
         | Command::BreakGlass { object: asked, .. }
         | Command::Share { object: asked, .. }
         | Command::Describe { object: asked, .. }
         | Command::DeleteTunnel { object: asked, .. } => {
             object = Some(asked.clone());
         }
+        Command::SignIn { place, .. } => object = place.object().cloned(),
         Command::Approve { request: id, .. }
         | Command::Reject { request: id, .. }
         | Command::Withdraw { request: id, .. } => {

@@ -92,3 +92,26 @@ async fn a_narrowed_token_begins_no_wider_session() {
     let wider = refusal(world.access.sign_in(&narrow, object("demo"), HOUR).await.map(drop));
     assert!(matches!(wider, Err(Refusal::NotAllowed { .. })));
 }
+
+#[tokio::test]
+async fn a_session_at_the_console_decides_and_uses_no_tunnel_and_neither_kind_is_taken_for_the_other() {
+    let world = World::new().await;
+    let (alice, now) = (world.login("alice").await, world.clock.now());
+    let (_, text, _) = world.access.sign_in_to_console(&alice, HOUR).await.unwrap();
+    let session = world.access.authenticate_console(&text, now).unwrap();
+    assert!(world.is_denied(&session, "open"), "it uses no tunnel");
+    let lock = world.access.lock(&session, user("vic").into(), main_tenant(), None, None).await;
+    assert!(lock.is_ok(), "an admin is one at the console: {lock:?}");
+    assert!(world.access.authenticate_session(&text, now).is_err(), "it is none at a tunnel");
+    assert!(world.access.authenticate(&text, now).is_err(), "nor a token");
+    let (_, at_tunnel, _) = world.access.sign_in(&alice, object("open"), HOUR).await.unwrap();
+    assert!(world.access.authenticate_console(&at_tunnel, now).is_err(), "nor the other way round");
+    let scope = Scope::from_words(["approve", "read"]).unwrap();
+    let issued = world.access.issue_token(Caller::Operator, user("alice"), main_tenant(), HOUR, scope).await;
+    let narrow = world.access.authenticate(&issued.unwrap().1, now).unwrap();
+    let wider = refusal(world.access.sign_in_to_console(&narrow, HOUR).await.map(drop));
+    assert!(matches!(wider, Err(Refusal::NotAllowed { .. })), "a narrowed token begins none");
+    world.access.sign_out(&session).await.unwrap();
+    assert!(world.access.authenticate_console(&text, now).is_err());
+    assert_eq!(world.restarted(&world.log).await.state(), world.access.state());
+}

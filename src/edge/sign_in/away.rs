@@ -3,11 +3,12 @@
 use axum::body::Body;
 use axum::http::header::{LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::pending::{digest, safe_path, unguessable};
 use super::{BROWSER, cookie, set_cookie};
-use crate::access::{Identity, Object};
+use crate::access::{AccessError, Identity, Object, TokenId};
 use crate::clock;
 use crate::edge::admission::authentication_failed;
 use crate::edge::credential::COOKIE_NAME;
@@ -66,7 +67,7 @@ pub(in crate::edge) async fn enter(
         Ok(begun) => begun,
         Err(refusal) => {
             if let Err(error) = edge.access.standing(arrival.identity, clock::now()) {
-                authentication_failed(edge, connection, name, correlation, &error).await;
+                authentication_failed(edge, connection, format!("tunnel:{name}"), correlation, &error).await;
             }
             return Err(refusal);
         }
@@ -78,9 +79,19 @@ pub(in crate::edge) async fn enter(
 }
 
 async fn begin_session(edge: &Edge, who: &Identity, object: &Object) -> Result<(String, i64), Refusal> {
-    let life = jiff::SignedDuration::try_from(edge.bounds.browser_session).map_err(|_| busy())?;
-    let begun = edge.access.sign_in(who, object.clone(), life).await;
-    let (_, token, expires) = begun.map_err(|error| {
+    begun(edge.access.sign_in(who, object.clone(), session_life(edge)?).await)
+}
+
+/// How long a browser stays signed in.
+pub(super) fn session_life(edge: &Edge) -> Result<jiff::SignedDuration, Refusal> {
+    jiff::SignedDuration::try_from(edge.bounds.browser_session).map_err(|_| busy())
+}
+
+/// The token of a session that has begun, and for how many seconds it is good.
+pub(super) fn begun(
+    session: Result<(TokenId, String, Timestamp), AccessError>,
+) -> Result<(String, i64), Refusal> {
+    let (_, token, expires) = session.map_err(|error| {
         Refusal::new(
             StatusCode::FORBIDDEN,
             "not-signed-in",

@@ -18,14 +18,36 @@ const ON_THE_WAY: Duration = Duration::from_mins(1);
 /// Most that are under way at a time, of either kind.
 const MANY: usize = 10_000;
 
-/// Where a visitor wants to go, and in which browser.
+/// What somebody signs in to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A tunnel, on a host of its own.
+    Tunnel {
+        /// Which.
+        name: TunnelName,
+        /// Digest of what the tunnel's host has set in the browser.
+        browser: String,
+    },
+    /// The console, on the gateway's own host.
+    Console,
+}
+
+impl Place {
+    /// As records call it.
+    pub(super) fn object(&self) -> String {
+        match self {
+            Self::Tunnel { name, .. } => format!("tunnel:{name}"),
+            Self::Console => "gateway:console".to_owned(),
+        }
+    }
+}
+
+/// Where somebody wants to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Aim {
-    pub(super) tunnel: TunnelName,
-    /// Path on the tunnel's host.
+    pub(super) place: Place,
+    /// Path on its host.
     pub(super) to: String,
-    /// Digest of what the tunnel's host has set in the browser.
-    pub(super) browser: String,
 }
 
 /// Somebody who has gone to an identity provider.
@@ -108,9 +130,8 @@ impl SignIns {
         browser: Option<&str>,
         now: Instant,
     ) -> Option<Arrival> {
-        let fits = |arrival: &Arrival| {
-            arrival.aim.tunnel == *tunnel && browser.map(digest).as_deref() == Some(&arrival.aim.browser)
-        };
+        let here = Place::Tunnel { name: tunnel.clone(), browser: browser.map(digest).unwrap_or_default() };
+        let fits = |arrival: &Arrival| browser.is_some() && arrival.aim.place == here;
         self.arrivals.take(code, now).filter(fits)
     }
 }
@@ -149,8 +170,8 @@ mod tests {
 
     fn arrival(tunnel: &str, browser: &str) -> Arrival {
         let tenant: Tenant = "main".parse().unwrap();
-        let aim =
-            Aim { tunnel: TunnelName::parse(tunnel).unwrap(), to: "/".to_owned(), browser: digest(browser) };
+        let place = Place::Tunnel { name: TunnelName::parse(tunnel).unwrap(), browser: digest(browser) };
+        let aim = Aim { place, to: "/".to_owned() };
         Arrival { aim, identity: Identity::anonymous(tenant) }
     }
 

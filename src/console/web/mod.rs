@@ -1,0 +1,52 @@
+//! The web console: where admins decide and auditors look, in a browser, on the gateway's own host.
+//!
+//! Promised: a page has no way of its own to decide or to read. Its handler calls the function that the admin API calls,
+//! with the same [`Caller`](super::caller::Caller), so that policy, records and refusals are the same; what policy lets
+//! nobody do, the console does not show them. A form counts only from the console's own origin and with the mark of the session that it was made
+//! for. Pages hold no script of their own and none from elsewhere, work without any, and can't be framed.
+//! Trusted: the session's cookie (`edge::sign_in`), and nothing else that a browser says.
+//!
+//! Start with [`viewer`] (who looks, and whose form it is), then [`requests`] (a page). [`live`] keeps a part of a page up to date.
+
+mod assets;
+mod live;
+mod page;
+mod requests;
+mod viewer;
+
+use axum::Router;
+use axum::http::HeaderMap;
+use axum::response::{Redirect, Response};
+use axum::routing::{get, post};
+
+use super::{Shared, errors};
+pub use live::STREAMS;
+
+/// The pages of the console.
+pub(super) fn pages() -> Router<Shared> {
+    Router::new()
+        .route("/", get(home))
+        .route("/console", get(home))
+        .route("/console/", get(home))
+        .route("/console/assets/{name}", get(assets::serve))
+        .route("/console/requests", get(requests::page))
+        .route("/console/requests/live", get(requests::live))
+        .route("/console/requests/{id}/approve", post(requests::approve))
+        .route("/console/requests/{id}/deny", post(requests::deny))
+        .route("/console/requests/{id}/withdraw", post(requests::withdraw))
+}
+
+async fn home(
+    axum::Extension(correlation): axum::Extension<crate::edge::Correlation>,
+    headers: HeaderMap,
+) -> Result<Redirect, errors::Problem> {
+    // A program that asks for `/` is told where the API is.
+    if page::wants_page(&headers) {
+        Ok(Redirect::to("/console/requests"))
+    } else {
+        Err(errors::unknown_path(axum::Extension(correlation)).await)
+    }
+}
+
+/// What a handler of a page answers.
+type Answer = Response;

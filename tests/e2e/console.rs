@@ -1,0 +1,83 @@
+//! The console in a real browser: headless Chromium, driven by the stories in `tests/e2e/browser`. A story is told there; here
+//! is the world it happens in, and what the ledger says of it afterwards.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::process::Process;
+use super::world::{World, finish};
+
+fn driver() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = root.join("target/browser");
+    assert!(
+        folder.join("node_modules").exists(),
+        "the browser's driver is missing: run `scripts/prepare test`"
+    );
+    // The stories themselves are those of the tree, not those of the last preparation.
+    let from = root.join("tests/e2e/browser");
+    std::fs::create_dir_all(folder.join("stories")).unwrap();
+    let stories = std::fs::read_dir(from.join("stories")).unwrap().map(|entry| entry.unwrap().path());
+    for file in stories.chain([from.join("story.mjs")]) {
+        let to = folder.join(file.strip_prefix(&from).unwrap());
+        let text = std::fs::read(&file).unwrap();
+        if std::fs::read(&to).is_ok_and(|known| known == text) {
+            continue;
+        }
+        // Several tests may do this at once: each puts a whole file in place.
+        let new = to.with_extension(format!("{}-{}", std::process::id(), super::world::next()));
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(&new, &to).unwrap();
+    }
+    folder
+}
+
+/// Tells one story in a browser. Pictures go to the folder that `SALLYPORT_SHOTS` names, if it does.
+fn tell(world: &World, story: &str) {
+    let tokens: Value =
+        ["admin", "publisher", "rival", "visitor"].iter().map(|who| (*who, world.token(who))).collect();
+    let told = json!({
+        "gateway": format!("https://localhost:{}", world.port()),
+        "domain": "localhost",
+        "port": world.port(),
+        "tokens": tokens,
+        "shots": std::env::var("SALLYPORT_SHOTS").ok(),
+    });
+    let mut command = Command::new("node");
+    command.current_dir(driver()).args(["story.mjs", story]).env("STORY", told.to_string());
+    command.env("HOME", world.directory()).env("TMPDIR", world.directory());
+    let run = finish(&mut command);
+    assert_eq!(run.code, 0, "{story}:\n{}{}", run.out, run.err);
+}
+
+fn demo(world: &World) -> Process {
+    world.publish_demo("demo")
+}
+
+#[test]
+fn a_visitor_asks_an_admin_approves_from_the_keyboard_and_the_page_goes_on() {
+    let world = World::with().policy("g, user:rival, role:visitor, main").start();
+    let _publisher = demo(&world);
+    tell(&world, "approve");
+    let issued = world.record("token.issued", |record| record["details"]["purpose"] == "session");
+    assert!(
+        issued.to_string().contains("approve"),
+        "the session is in the ledger, with what it covers: {issued}"
+    );
+    let approved = world.records_of("access.approved");
+    assert_eq!(approved.len(), 1);
+    assert_eq!(approved[0]["values"]["subject"], "user:admin");
+    let denied = world.records_of("access.rejected");
+    assert_eq!(denied.len(), 1);
+    assert_eq!(denied[0]["values"]["reason"], "not this <b>week</b>");
+}
+
+#[test]
+fn forms_of_others_frames_scripts_and_addresses_of_other_sites_do_nothing_at_the_console() {
+    let world = World::start();
+    let (_publisher, _app) = (demo(&world), world.publish_demo("public-app"));
+    tell(&world, "attacks");
+    assert!(world.records_of("access.approved").is_empty());
+}
