@@ -242,7 +242,7 @@ fn rule(raw: Raw) -> Result<Rule, String> {
         return Err("`dormant_days` is at least 1".to_owned());
     }
     Ok(Rule {
-        outside: raw.outside.map(hours).transpose()?,
+        outside: raw.outside.as_ref().map(hours).transpose()?,
         name: raw.name,
         says: raw.says,
         grade: raw.severity,
@@ -260,7 +260,7 @@ fn rule(raw: Raw) -> Result<Rule, String> {
     })
 }
 
-fn hours(raw: RawHours) -> Result<Hours, String> {
+fn hours(raw: &RawHours) -> Result<Hours, String> {
     let time =
         |text: &str| text.parse::<Time>().map_err(|_| format!("{text:?} is not a time of day such as 06:00"));
     let mut days = Vec::new();

@@ -129,15 +129,15 @@ impl<'p> Reconciler<'p> {
         let Some(seq) = self.population.number(&leaf) else {
             let known = item.seq.or(item.own_seq);
             match known.filter(|seq| self.population.leaf(*seq).is_some()) {
-                Some(seq) => self.altered(item, seq, "its text is not that of the record".to_owned()),
+                Some(seq) => self.altered(seq, "its text is not that of the record".to_owned()),
                 None => self.foreign(item, "the ledger has no such record".to_owned()),
             }
             return;
         };
         if item.seq.is_some_and(|said| said != seq) {
-            self.altered(item, seq, format!("it is said to be record {}", item.seq.unwrap_or_default()));
+            self.altered(seq, format!("it is said to be record {}", item.seq.unwrap_or_default()));
         } else if item.leaf.is_some_and(|said| said != leaf) {
-            self.altered(item, seq, "another hash is said of it than its own".to_owned());
+            self.altered(seq, "another hash is said of it than its own".to_owned());
         } else {
             self.arrived(seq, true);
         }
@@ -152,9 +152,9 @@ impl<'p> Reconciler<'p> {
         match (self.population.leaf(seq), item.leaf) {
             (None, _) => self.foreign(item, "the ledger has no record of this number".to_owned()),
             (Some(leaf), Some(said)) if leaf != said => {
-                self.altered(item, seq, "another hash is said of it than the ledger's".to_owned());
+                self.altered(seq, "another hash is said of it than the ledger's".to_owned());
             }
-            (Some(_), None) => self.altered(item, seq, "neither its text nor its hash is there".to_owned()),
+            (Some(_), None) => self.altered(seq, "neither its text nor its hash is there".to_owned()),
             (Some(_), Some(_)) => {
                 if item.pointer {
                     self.pointers.insert(seq);
@@ -174,14 +174,13 @@ impl<'p> Reconciler<'p> {
         }
     }
 
-    fn altered(&mut self, item: &Item, seq: u64, what: String) {
+    fn altered(&mut self, seq: u64, what: String) {
         self.altered.insert(seq);
         self.answer.altered += 1;
         let finding = Finding { row: self.answer.rows, seq: Some(seq), what };
         if self.answer.alterations.len() < LISTED {
             self.answer.alterations.push(finding);
         }
-        let _ = item;
     }
 
     fn foreign(&mut self, item: &Item, what: String) {

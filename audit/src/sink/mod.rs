@@ -14,6 +14,7 @@
 //! Start with [`Sink`]; [`mod@format`] shows what is sent, `link` how receivers answer, `window` when a write to one that
 //! does not counts as received.
 
+mod account;
 mod answered;
 pub mod cursor;
 mod delivery;

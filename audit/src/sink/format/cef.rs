@@ -1,4 +1,4 @@
-//! ArcSight's Common Event Format (CEF:0).
+//! `ArcSight`'s Common Event Format (CEF:0).
 //!
 //! Keys of CEF's own dictionary where there is one; the record's canonical bytes come last, as `sallyportRecord`. In the
 //! header pipe and backslash are escaped, in values equals sign and backslash; line breaks are `\n` and `\r`.

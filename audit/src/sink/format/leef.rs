@@ -1,4 +1,4 @@
-//! QRadar's Log Event Extended Format (LEEF:2.0), values parted by tabs.
+//! `QRadar`'s Log Event Extended Format (LEEF:2.0), values parted by tabs.
 //!
 //! A value can hold neither tab nor line break: they are written as JSON would write them. The record's canonical text comes
 //! last, as `record`.

@@ -1,4 +1,4 @@
-//! Elasticsearch's and OpenSearch's `_bulk`.
+//! Elasticsearch's and `OpenSearch`'s `_bulk`.
 //!
 //! Each record is `create`d under an id made of ledger and number, so that a record sent again is found to be there (409)
 //! instead of standing there twice. The answer says of each item what became of it, in order. What the receiver had no room

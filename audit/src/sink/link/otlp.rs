@@ -1,4 +1,4 @@
-//! OTLP logs over HTTP, in its JSON form (OpenTelemetry protocol 1.x, `/v1/logs`).
+//! OTLP logs over HTTP, in its JSON form (`OpenTelemetry` protocol 1.x, `/v1/logs`).
 //!
 //! A receiver may take a part and say only how many it refused, not which. Such a parcel counts as refused: it is sent again
 //! in halves until the record stands alone, and whatever was taken before is there twice, under the same number.
@@ -92,7 +92,7 @@ fn body(origin: &str, sink: &str, items: &[Item]) -> Value {
     }] })
 }
 
-/// OpenTelemetry's number and word for a syslog severity (its logs data model, appendix B).
+/// `OpenTelemetry`'s number and word for a syslog severity (its logs data model, appendix B).
 fn severity(syslog: u8) -> (u8, &'static str) {
     match syslog {
         0..=2 => (21, "FATAL"),
