@@ -5,7 +5,7 @@ STATE ?= ./var
 CARGO ?= cargo
 export STATE
 
-.PHONY: run demo test test-console lint fmt coverage bench bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-fold hsm-faults siem-faults bench-siem kill-latency test-kryoptic bench-crypto test-fips fips clean help
+.PHONY: run demo test test-console lint fmt coverage bench bench-tunnel bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-fold hsm-faults siem-faults bench-siem kill-latency test-kryoptic bench-crypto test-fips fips clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -47,6 +47,11 @@ bench: ## Requests per second through a tunnel against direct, added latency, du
 	@scripts/prepare test
 	$(CARGO) build --release --locked --bins -p sallyport -p auditctl
 	@scripts/bench
+
+bench-tunnel: ## Requests/s, latency, GB/s, CPU and memory beside nginx, OpenSSH and what peers are installed; WRITE_DOCS=1 keeps the table
+	@scripts/prepare bench-tunnel
+	$(CARGO) build --release --locked --bins -p sallyport
+	@scripts/bench-tunnel
 
 bench-access: ## Decisions/s with 10, 1,000 and 10,000 rules beside bare casbin, and authorisation's share of a request
 	@scripts/prepare test
