@@ -5,7 +5,7 @@ STATE ?= ./var
 CARGO ?= cargo
 export STATE
 
-.PHONY: run demo test test-console lint fmt coverage bench bench-tunnel bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-fold hsm-faults siem-faults bench-siem kill-latency test-kryoptic bench-crypto test-fips fips clean help
+.PHONY: run demo test stranger-test bench-report test-console lint fmt coverage bench bench-tunnel bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-fold hsm-faults siem-faults bench-siem kill-latency test-kryoptic bench-crypto test-fips fips clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -106,6 +106,15 @@ bench-crypto: ## TLS handshakes/s with the key in memory, SoftHSM, a worker proc
 test-kryoptic: ## The suite of the key provider with a second token, kryoptic (ML-DSA in the token, PIN lockout); built once, 20 minutes
 	@scripts/prepare kryoptic
 	@scripts/kryoptic
+
+stranger-test: ## An evidence pack of a real gateway in the hands of a stranger: verify, same figures, sample, dossier, exceptions; ends with JSON
+	@scripts/prepare test
+	$(CARGO) build --locked --bins -p sallyport -p auditctl
+	$(CARGO) test --locked -p sallyport --test e2e evidence::a_stranger -- --nocapture | tee /dev/stderr | grep '^{' | tail -n 1
+
+bench-report: ## A report, a pack and its check over a million records: seconds and memory
+	@scripts/prepare test
+	$(CARGO) bench --locked -p auditctl --bench report
 
 kill-latency: ## A role locked under 1,000 live HTTP, WebSocket and TCP sessions: p50, p99, max to the last byte, as JSON
 	@scripts/prepare test

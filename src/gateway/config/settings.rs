@@ -12,6 +12,7 @@ use sallyport_audit::{Digest, Lending};
 
 use super::archive::ArchivePlace;
 use super::identity::Identity;
+use super::reports::Reports;
 use super::sinks::SinkSettings;
 use super::tls::Tls;
 use super::witnesses::Witnesses;
@@ -32,6 +33,8 @@ pub struct Config {
     pub ledger: Ledger,
     /// For how long records stay.
     pub retention: Retention,
+    /// Packs that the gateway makes by itself.
+    pub reports: Reports,
     /// Policy and tokens.
     pub access: Access,
     /// Who else vouches for people.
@@ -190,6 +193,8 @@ pub struct Access {
     pub tenant: String,
     /// Default life of an issued token.
     pub token_life: Duration,
+    /// Interval of canary controls; `None` is never.
+    pub canaries: Option<Duration>,
 }
 
 /// Section `[tunnels]`.
