@@ -99,7 +99,7 @@ bench-siem: ## Events/s from a ledger in memory to a local syslog receiver over 
 	@scripts/prepare test
 	$(CARGO) test --release --locked -p sallyport-audit --all-features --test siem throughput -- --ignored --nocapture | grep '^{'
 
-bench-crypto: ## TLS handshakes/s with the key in memory, SoftHSM, a worker process; hybrid beside classical; sealed beside not
+bench-crypto: ## TLS handshakes/s with the key in memory, SoftHSM, a worker process; hybrid beside classical; sealed beside not; 1,000 publishers back at once
 	@scripts/prepare test
 	@scripts/bench-crypto
 

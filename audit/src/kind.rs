@@ -93,6 +93,8 @@ kinds! {
     DeviceRevoked = "device.revoked",
     /// A client certificate was revoked here: it proves nobody any more, whatever its issuer says.
     CertificateRevoked = "certificate.revoked",
+    /// Certificates that the gateway shows or gives out were exchanged while it ran; or the files were of no use, and those before stayed.
+    CertificateLoaded = "certificate.loaded",
     /// A credential was not accepted.
     AuthFailed = "auth.failed",
     /// A publisher and the gateway agreed on keys.
@@ -246,6 +248,6 @@ mod tests {
             assert_eq!(Kind::parse(kind.as_str()), Some(*kind));
         }
         assert_eq!(Kind::parse("session.imagined"), None);
-        assert_eq!(Kind::ALL.len(), 80);
+        assert_eq!(Kind::ALL.len(), 81);
     }
 }
