@@ -15,6 +15,7 @@ mod heartbeat;
 mod holds;
 mod issuers;
 pub mod issuing;
+mod notify;
 mod parts;
 mod probes;
 pub mod replaying;

@@ -27,7 +27,7 @@ use super::parts::{GatewayError, Parts, cosign, open_keys};
 use super::retention::Running;
 use super::rotation::{self, Desk, Rotation, Shown, Watch, finish_root, finish_shown};
 use super::tls::{Certificates, ClientAuthority};
-use super::{detections, heartbeat, probes, reports, sinks, tls, witnesses};
+use super::{detections, heartbeat, notify, probes, reports, sinks, tls, witnesses};
 use crate::access::Tenant;
 use crate::clock;
 use crate::console::{self, Scrub, Watched};
@@ -220,6 +220,7 @@ async fn serve(
     let sinks = sinks::start(config, ledger).await?;
     let detecting = detections::start(config, ledger).await?;
     let mourning = tokio::spawn(sinks::watch(config.sinks.clone(), &sinks, deaths));
+    let telling = notify::start(config, parts, &tenant, &port).await?;
     let stop = CancellationToken::new();
     let reports = Arc::new(reports::Desk::new(config, parts));
     let canary_tenant = tenant.clone();
@@ -306,6 +307,7 @@ async fn serve(
     if tokio::time::timeout(GOODBYE, publishers.wait()).await.is_err() {
         warn!("some publishers did not hear the goodbye in time");
     }
+    telling.stop(GOODBYE).await;
     no_more_asking.cancel();
     outside.close();
     if tokio::time::timeout(GOODBYE, outside.wait()).await.is_err() {

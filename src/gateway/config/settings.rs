@@ -12,6 +12,7 @@ use sallyport_audit::{Digest, Lending};
 
 use super::archive::ArchivePlace;
 use super::identity::Identity;
+use super::notify::Notify;
 use super::reports::Reports;
 use super::sinks::SinkSettings;
 use super::tls::Tls;
@@ -39,6 +40,8 @@ pub struct Config {
     pub access: Access,
     /// Who else vouches for people.
     pub identity: Identity,
+    /// Who is told what.
+    pub notify: Notify,
     /// Publishers.
     pub tunnels: Tunnels,
     /// Bounds on what peers may do.
