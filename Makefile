@@ -5,7 +5,7 @@ STATE ?= ./var
 CARGO ?= cargo
 export STATE
 
-.PHONY: run demo test stranger-test bench-report test-console lint fmt coverage bench bench-tunnel bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-fold hsm-faults kill-latency test-kryoptic bench-crypto test-fips fips clean help
+.PHONY: run demo test stranger-test bench-report test-console lint fmt coverage bench bench-tunnel bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-fold hsm-faults siem-faults bench-siem kill-latency test-kryoptic bench-crypto test-fips fips clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -89,6 +89,15 @@ hsm-faults: ## The token slow, hung, pulled out, exchanged, its PIN changed, und
 	@scripts/prepare test
 	$(CARGO) build --locked --bins -p sallyport -p auditctl
 	$(CARGO) test --locked -p sallyport --test e2e hsm_faults:: -- --nocapture
+
+siem-faults: ## rsyslog and syslog-ng over TLS killed under load, the gateway killed at random: all arrives, `reconcile` says contiguous; JSON
+	@scripts/prepare test
+	$(CARGO) build --locked --bins -p sallyport -p auditctl
+	@scripts/siem-faults
+
+bench-siem: ## Events/s from a ledger in memory to a local syslog receiver over TLS, and to a webhook; the last lines are JSON
+	@scripts/prepare test
+	$(CARGO) test --release --locked -p sallyport-audit --all-features --test siem throughput -- --ignored --nocapture | grep '^{'
 
 bench-crypto: ## TLS handshakes/s with the key in memory, SoftHSM, a worker process; hybrid beside classical; sealed beside not; 1,000 publishers back at once
 	@scripts/prepare test

@@ -187,6 +187,10 @@ kinds! {
     SinkDelivered = "sink.delivered",
     /// A sink set a record aside which its receiver would not take.
     SinkQuarantined = "sink.quarantined",
+    /// Records wait for a sink for longer than they may: soon its receiver would refuse them for their age.
+    SinkLate = "sink.late",
+    /// A rule found something in the records that somebody should look at; details name the rule, the person it is about and the records.
+    DetectionRaised = "detection.raised",
     /// Somebody was told of something; details say of which record, by which way, and how many people.
     NotificationSent = "notification.sent",
     /// Somebody could not be told of something; details say of which record, by which way, and why.
@@ -248,6 +252,6 @@ mod tests {
             assert_eq!(Kind::parse(kind.as_str()), Some(*kind));
         }
         assert_eq!(Kind::parse("session.imagined"), None);
-        assert_eq!(Kind::ALL.len(), 81);
+        assert_eq!(Kind::ALL.len(), 83);
     }
 }

@@ -22,11 +22,14 @@ pub mod checkpoint;
 pub mod commitment;
 #[cfg(feature = "ledger")]
 pub mod cosigning;
+#[cfg(feature = "sinks")]
+pub mod detection;
 pub mod digest;
 pub mod disclosure;
 pub mod disk;
 pub mod epoch;
 pub mod export;
+pub mod filter;
 #[cfg(any(test, feature = "testing"))]
 pub mod fuzzing;
 pub mod index;
@@ -38,10 +41,12 @@ pub mod ledger;
 pub mod note;
 pub mod prefix;
 pub mod proof;
+pub mod reconcile;
 pub mod record;
 pub mod recovery;
 pub mod retention;
 pub mod selection;
+pub mod severity;
 pub mod sidecar;
 pub mod signers;
 #[cfg(feature = "sinks")]

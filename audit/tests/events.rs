@@ -6,14 +6,14 @@
 
 use std::{fmt::Write as _, fs, path::Path};
 
-use sallyport_audit::{Kind, Outcome, Personal, sink::format::severity};
+use sallyport_audit::{Kind, Outcome, Personal, severity::severity};
 
 const HEAD: &str = "\
 # Events
 
 What a Sallyport ledger can hold: a closed set of kinds. A verifier refuses a record of a kind that it does not know.
 
-This page is generated from the code (`audit/src/kind.rs`, `audit/src/sink/format.rs`) and compared with it by a test.
+This page is generated from the code (`audit/src/kind.rs`, `audit/src/severity.rs`) and compared with it by a test.
 The layout of a record is specified in [ledger-format.md](ledger-format.md); how records reach a SIEM, in [siem.md](siem.md).
 
 The three numbers are the syslog severities (RFC 5424 table 2) of the kind when it ends in `success`, `denied` and

@@ -21,7 +21,7 @@ pub(super) async fn alive() -> &'static str {
     (status = 503, description = "The code of what stands in the way", content_type = "text/plain", body = String),
 ))]
 pub(super) async fn ready(State(shared): State<Shared>) -> (StatusCode, String) {
-    match shared.readiness.check() {
+    match shared.readiness.health() {
         // Ready all the same, if the operator chose so; whoever looks sees it.
         Ok(()) if shared.witnesses.as_ref().is_some_and(|watched| !watched.status.borrow().fresh) => {
             (StatusCode::OK, "ready\nnot-witnessed\n".to_owned())
@@ -37,7 +37,7 @@ pub(super) async fn ready(State(shared): State<Shared>) -> (StatusCode, String) 
     (status = 503, description = "`ready` is false, and `code` says why", body = Object),
 ))]
 pub(super) async fn ready_json(State(shared): State<Shared>) -> (StatusCode, Json<Value>) {
-    let unready = shared.readiness.check().err();
+    let unready = shared.readiness.health().err();
     let health = shared.keys.health().borrow().clone();
     let outage = health.outage();
     let hsm = json!({

@@ -40,6 +40,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use sallyport_audit::Ledger;
+use sallyport_audit::detection::DetectingStatus;
 use sallyport_audit::ledger::{ScrubNow, Scrubbed};
 use sallyport_audit::sink::SinkStatus;
 use sallyport_audit::witnessing::Witnessed;
@@ -98,6 +99,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// SIEM sinks.
     pub sinks: Vec<watch::Receiver<SinkStatus>>,
+    /// What was found in records, if anything is looked for.
+    pub detections: Option<watch::Receiver<DetectingStatus>>,
     /// Failed authentications by address.
     pub attempts: Arc<Attempts>,
     /// Calls by person and address.

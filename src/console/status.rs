@@ -12,6 +12,7 @@ use super::Shared;
 use super::caller::Caller;
 use super::errors::Problem;
 use crate::access::{Action, CertificateId, Object, Part, Proof, Subject, Tenant, TokenId};
+use crate::clock;
 
 /// Who calls.
 #[derive(Serialize, ToSchema)]
@@ -54,12 +55,14 @@ pub(super) async fn whoami(caller: Caller) -> Json<Whoami> {
     responses((status = 200, description = "`ready`, and a part for each of them", body = Object)))]
 pub(super) async fn status(State(shared): State<Shared>, caller: Caller) -> Result<Json<Value>, Problem> {
     caller.may(Action::Read, &Object::gateway(Part::Ledger)).await?;
-    let readiness = shared.readiness.check();
+    let readiness = shared.readiness.health();
     let keys = match shared.key_desk.list().await {
         Ok(keys) => keys,
         Err(problem) => json!({ "error": problem.detail }),
     };
-    let sinks: Vec<SinkStatus> = shared.sinks.iter().map(|sink| sink.borrow().clone()).collect();
+    let now = clock::now();
+    let sinks: Vec<Value> = shared.sinks.iter().map(|sink| told(&sink.borrow(), now)).collect();
+    let detections = shared.detections.as_ref().map(|status| status.borrow().clone());
     let witnesses = shared.witnesses.as_ref().map(|watched| {
         let state = watched.status.borrow().clone();
         json!({ "policy": watched.policy, "state": state.sentence(), "detail": state })
@@ -75,8 +78,18 @@ pub(super) async fn status(State(shared): State<Shared>, caller: Caller) -> Resu
         "sessions": shared.broker.live().len(),
         "tunnels": shared.routes.views().len(),
         "sinks": sinks,
+        "detections": detections,
         "witnesses": witnesses.unwrap_or_else(|| json!({ "policy": "none" })),
         "hsm": shared.keys.vitals(),
         "keys": keys,
     })))
+}
+
+/// A sink's status, and its lag also in octets (as many as the records read last had, on the average) and in seconds.
+fn told(status: &SinkStatus, now: Timestamp) -> Value {
+    let waiting = status.waiting_since.map_or(0, |since| now.duration_since(since).as_secs().max(0));
+    let mut told = json!(status);
+    told["lag_bytes"] = status.lag.saturating_mul(status.octets_each).into();
+    told["lag_secs"] = waiting.into();
+    told
 }

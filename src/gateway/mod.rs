@@ -7,6 +7,7 @@ mod adapters;
 pub mod backup;
 mod canaries;
 pub mod config;
+mod detections;
 mod erasures;
 mod evidence;
 mod exchange;

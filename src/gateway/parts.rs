@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use sallyport_audit::cosigning::{CosignError, Cosigning};
+use sallyport_audit::detection::RulesError;
 use sallyport_audit::ledger::not_held;
-use sallyport_audit::sink::SinkError;
+use sallyport_audit::sink::{CursorError, SinkError};
 use sallyport_audit::witnessing::SeenElsewhere;
 use sallyport_audit::{Draft, Kind, Ledger, LedgerError, LedgerOptions, Opened, Outcome};
 use sallyport_hsm::{KeyError, KeyInfo, Keys, ProviderConfig, Tuning};
@@ -69,6 +70,12 @@ pub enum GatewayError {
     /// A sink.
     #[error("a sink cannot start")]
     Sink(#[from] SinkError),
+    /// The rules of detections.
+    #[error("the detection rules cannot be used")]
+    Rules(#[from] RulesError),
+    /// The position of detections.
+    #[error("detections cannot start")]
+    Detections(#[from] CursorError),
     /// A way of notifications.
     #[error("notifications cannot be sent")]
     Notify(#[from] NotifyError),
@@ -126,6 +133,11 @@ impl GatewayError {
             Self::Witness { source, .. } => source.hint(),
             Self::SeenElsewhere(error) => error.trouble.hint().to_owned(),
             Self::Sink(error) => error.hint().to_owned(),
+            Self::Rules(_) => {
+                "correct the file that detections.rules_file names; docs/siem/detections.md shows the form"
+                    .to_owned()
+            }
+            Self::Detections(error) => error.hint().to_owned(),
         }
     }
 }

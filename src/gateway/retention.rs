@@ -328,7 +328,7 @@ pub fn hold_views(holds: &Holds) -> Vec<HoldView> {
 fn unread(config: &Config) -> Result<u64, RetentionError> {
     let origin = origin(config);
     config.sinks.iter().try_fold(u64::MAX, |least, sink| {
-        let cursor = FileCursor::new(&sink.cursor_directory, sink.name.clone(), &origin);
+        let cursor = FileCursor::new(&sink.options.cursor_directory, sink.options.name.clone(), &origin);
         Ok(least.min(cursor.load()?.map_or(0, |position| position.next)))
     })
 }

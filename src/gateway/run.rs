@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use axum::Router;
 use sallyport_audit::cosigning::Cosigning;
+use sallyport_audit::detection::Detecting;
 use sallyport_audit::ledger::{OnStall, ScrubOptions, Scrubbing, not_held};
-use sallyport_audit::sink::SyslogSink;
+use sallyport_audit::sink::Sink;
 use sallyport_audit::witnessing::{Witnessed, Witnessing};
 use sallyport_audit::{Draft, Kind, Outcome};
 use tokio::net::TcpListener;
@@ -29,7 +30,7 @@ use super::parts::{GatewayError, Parts, cosign, open_keys};
 use super::retention::Running;
 use super::rotation::{self, Desk, Rotation, Shown, Watch, finish_root, finish_shown};
 use super::tls::{Certificates, ClientAuthority};
-use super::{heartbeat, notify, probes, reports, sinks, tls, witnesses};
+use super::{detections, heartbeat, notify, probes, reports, sinks, tls, witnesses};
 use crate::access::Tenant;
 use crate::clock;
 use crate::console::{self, Idempotency, Routers, Scrub, Watched};
@@ -37,7 +38,7 @@ use crate::edge::{
     Attempts, Bounds, Edge, HouseRules, Listener, Metrics, Parts as EdgeParts, Rates, Seats, SignIns,
     TcpPorts, TcpRange, TlsRefusals, TunnelRules,
 };
-use crate::session::{Broker, Readiness, Routes};
+use crate::session::{Broker, Deaths, Readiness, Routes};
 use crate::tunnel::{GatewayIdentity, Tickets};
 
 /// Time for publishers to hear the goodbye, and for sinks to catch up.
@@ -198,14 +199,15 @@ async fn serve(
     signals: &mut Signals,
     (watched, scrubbing): (Option<watch::Receiver<Witnessed>>, &Scrubbing),
     ready: impl FnOnce(SocketAddr),
-) -> Result<Vec<SyslogSink>, GatewayError> {
+) -> Result<Vec<Sink>, GatewayError> {
     let Parts { keys, ledger, access, .. } = parts;
     let aside = Aside::bind(config).await?;
     let address = listener.local_addr().map_err(|error| GatewayError::Stopped(error.to_string()))?;
     record_start(config, parts).await?;
     let broker = Broker::new(ledger.clone(), config.limits.idle).at_most(config.limits.sessions_per_user);
     let routes = Routes::new(config.tunnels.reconnect_grace);
-    let readiness = readiness(config, parts, watched.as_ref());
+    let (deaths, dead) = watch::channel(Deaths::default());
+    let readiness = readiness(config, parts, watched.as_ref()).and_delivered(dead);
     let range = TcpRange { address: config.tunnels.tcp_address, ports: config.tunnels.tcp_ports.clone() };
     let tcp = TcpPorts::new(range);
     let unfit = |error: crate::access::names::NameError| GatewayError::Stopped(error.to_string());
@@ -246,6 +248,8 @@ async fn serve(
         bounds: bounds(config),
     });
     let sinks = sinks::start(config, ledger).await?;
+    let detecting = detections::start(config, ledger).await?;
+    let mourning = tokio::spawn(sinks::watch(config.sinks.clone(), &sinks, deaths));
     let telling = notify::start(config, parts, &tenant, &port).await?;
     let stop = CancellationToken::new();
     let reports = Arc::new(reports::Desk::new(config, parts));
@@ -277,7 +281,8 @@ async fn serve(
         stop: stop.clone(),
         readiness,
         metrics: edge.metrics.clone(),
-        sinks: sinks.iter().map(SyslogSink::status).collect(),
+        sinks: sinks.iter().map(Sink::status).collect(),
+        detections: detecting.as_ref().map(Detecting::status),
         scrub: Scrub { status: scrubbing.status(), now: scrubbing.now() },
         witnesses: watched.map(|status| Watched { policy: config.ledger.witnesses.policy.as_str(), status }),
         attempts,
@@ -340,7 +345,7 @@ async fn serve(
     if tokio::time::timeout(GOODBYE, outside.wait()).await.is_err() {
         warn!("an issuer is still being asked, and is not waited for");
     }
-    let tasks = [beating, watching, due, renewing, retrying].into_iter();
+    let tasks = [beating, watching, due, renewing, retrying, mourning].into_iter();
     for task in tasks.chain(asides).chain(reloading).chain(canaries).chain(monthly) {
         task.abort();
     }

@@ -23,6 +23,6 @@ pub use broker::{Broker, OpenError, Opening};
 pub use copy::copy_both_ways;
 pub use live::{Ending, LiveSession, Protocol, Session, SessionId};
 pub use naming::Naming;
-pub use readiness::{Readiness, Unready};
+pub use readiness::{Deaths, Readiness, Unready};
 pub use routes::{Lookup, NotReserved, Reservation, Route, RouteView, Routes, Wanted};
 pub use totals::Totals;

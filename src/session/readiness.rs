@@ -1,4 +1,5 @@
-//! Whether a new session could be recorded and signed right now, and, if the operator wants that, watched by others.
+//! Whether a new session could be recorded and signed right now, and, if the operator wants that, watched by others and sent to
+//! the SIEM.
 
 use sallyport_audit::LedgerStatus;
 use sallyport_audit::witnessing::Witnessed;
@@ -13,6 +14,16 @@ pub struct Readiness {
     queueing: bool,
     ledger: watch::Receiver<LedgerStatus>,
     hsm: watch::Receiver<Health>,
+    deaths: Option<watch::Receiver<Deaths>>,
+}
+
+/// Which sinks are dead, as far as anything follows from it: a sentence each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deaths {
+    /// No session begins for it.
+    pub stopping: Option<String>,
+    /// The gateway is said not to be ready, and serves.
+    pub degrading: Option<String>,
 }
 
 /// What stands in the way of new sessions.
@@ -27,6 +38,9 @@ pub enum Unready {
     /// Too few witnesses have seen the ledger lately, and the policy is to fail closed.
     #[error("the ledger is {0}")]
     Unwitnessed(String),
+    /// A sink delivers nothing, and the policy is to say so or to stop.
+    #[error("{0}")]
+    Undelivered(String),
 }
 
 impl Unready {
@@ -36,6 +50,7 @@ impl Unready {
             Self::Ledger(_) => "the gateway's ledger takes no records now",
             Self::Hsm(_) => "the gateway's keys do not answer now",
             Self::Unwitnessed(_) => "the gateway's ledger is not witnessed now",
+            Self::Undelivered(_) => "the gateway's records reach no monitoring now",
         }
     }
 
@@ -45,6 +60,7 @@ impl Unready {
             Self::Ledger(_) => "ledger-down",
             Self::Hsm(_) => "hsm-down",
             Self::Unwitnessed(_) => "not-witnessed",
+            Self::Undelivered(_) => "sink-dead",
         }
     }
 }
@@ -52,13 +68,19 @@ impl Unready {
 impl Readiness {
     /// Follows the two.
     pub fn new(ledger: watch::Receiver<LedgerStatus>, hsm: watch::Receiver<Health>) -> Self {
-        Self { ledger, hsm, witnessed: None, queueing: false }
+        Self { ledger, hsm, witnessed: None, queueing: false, deaths: None }
     }
 
     /// Refuses also while too few witnesses have seen the ledger lately.
     #[must_use]
     pub fn and_witnessed(self, witnessed: watch::Receiver<Witnessed>) -> Self {
         Self { witnessed: Some(witnessed), ..self }
+    }
+
+    /// Refuses also while a sink is dead whose death stops sessions.
+    #[must_use]
+    pub fn and_delivered(self, deaths: watch::Receiver<Deaths>) -> Self {
+        Self { deaths: Some(deaths), ..self }
     }
 
     /// Lets sessions wait while nothing can be recorded, because of keys or disk.
@@ -79,9 +101,18 @@ impl Readiness {
 
     fn watched(&self) -> Result<(), Unready> {
         match self.witnessed.as_ref().map(watch::Receiver::borrow) {
-            Some(witnessed) if !witnessed.fresh => Err(Unready::Unwitnessed(witnessed.sentence())),
-            _ => Ok(()),
+            Some(witnessed) if !witnessed.fresh => return Err(Unready::Unwitnessed(witnessed.sentence())),
+            _ => {}
         }
+        let stopping = self.deaths.as_ref().and_then(|deaths| deaths.borrow().stopping.clone());
+        stopping.map_or(Ok(()), |sentence| Err(Unready::Undelivered(sentence)))
+    }
+
+    /// What is told to whoever watches the gateway: also what stands in nobody's way.
+    pub fn health(&self) -> Result<(), Unready> {
+        self.check()?;
+        let degrading = self.deaths.as_ref().and_then(|deaths| deaths.borrow().degrading.clone());
+        degrading.map_or(Ok(()), |sentence| Err(Unready::Undelivered(sentence)))
     }
 
     /// `Ok` if a session could be opened now. The HSM comes first: a ledger that stalls for want of signatures is its

@@ -57,6 +57,7 @@ mod root_rotation;
 mod rotation;
 mod secrecy;
 mod siem;
+mod siem_faults;
 mod sign_in;
 mod starting;
 mod tcp;

@@ -116,3 +116,69 @@ fn a_sink_that_cannot_be_started_is_named() {
         refused.err
     );
 }
+
+#[test]
+fn what_a_file_in_ocsf_holds_is_proved_to_be_the_ledger_and_a_changed_line_is_named() {
+    let mut world = World::with().prepare();
+    world.configure(
+        "[[sinks]]\nname = \"archive\"\ntransport = \"file\"\npath = \"siem.jsonl\"\nformat = \"ocsf\"\n",
+    );
+    world.start_gateway();
+    let _publisher = world.publish_demo("open-demo");
+    assert_eq!(world.visit("open-demo", "/").by(&world, "visitor").run().status, 200);
+    let known = world.records().len() as u64;
+    eventually("the records are written", || {
+        let status = world.ask("admin", &["status"]);
+        (status["sinks"][0]["settled"].as_u64()? >= known).then_some(())
+    });
+    world.stop_gateway();
+    let (ledger, file) = (world.state().join("ledger"), world.state().join("siem.jsonl"));
+    let reconcile = || {
+        let run = world.auditctl(&["reconcile", ledger.to_str().unwrap(), file.to_str().unwrap(), "--json"]);
+        (run.code, serde_json::from_str::<serde_json::Value>(run.out.trim()).unwrap())
+    };
+    let (code, answer) = reconcile();
+    assert_eq!((code, &answer["contiguous"]), (0, &true.into()), "{answer}");
+    assert!(answer["proved"].as_u64().unwrap() >= known);
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replacen("session.opened", "session.closed", 2)).unwrap();
+    let (code, answer) = reconcile();
+    assert_eq!((code, &answer["verdict"][0]), (1, &"altered".into()), "{answer}");
+}
+
+#[test]
+fn somebody_who_guesses_tokens_is_found_and_it_is_a_record() {
+    let mut world = World::with().prepare();
+    world.start_gateway();
+    let _publisher = world.publish_demo("open-demo");
+    for _ in 0..10 {
+        let answer = world.visit("open-demo", "/").header("Authorization: Bearer nonsense").run();
+        assert!(answer.status >= 400);
+    }
+    let raised = world.record("detection.raised", |record| record["details"]["rule"] == "repeated-failures");
+    assert_eq!(raised["details"]["count"], 10);
+    assert_eq!(world.ask("admin", &["status"])["detections"]["raised"]["repeated-failures"], 1);
+}
+
+#[test]
+fn no_session_begins_while_a_sink_is_dead_if_the_operator_wants_it_so() {
+    let mut world = World::with().prepare();
+    let port = world.tcp_ports().1;
+    world.configure(&format!(
+        "[[sinks]]\nname = \"soc\"\ntransport = \"tcp\"\naddress = \"127.0.0.1:{port}\"\ndead_secs = 10\nwhen_dead = \"stop-sessions\"\n"
+    ));
+    world.start_gateway();
+    let _publisher = world.publish_demo("open-demo");
+    assert_eq!(world.visit("open-demo", "/").by(&world, "visitor").run().status, 200, "it is not dead yet");
+    eventually("sessions are refused", || {
+        let answer = world.visit("open-demo", "/").by(&world, "visitor").run();
+        (answer.status == 503 && answer.head.contains("sink-dead")
+            || String::from_utf8_lossy(&answer.body).contains("sink-dead"))
+        .then_some(())
+    });
+    let mut server = Rsyslog { port, process: None };
+    server.launch(&world);
+    eventually("sessions begin again", || {
+        (world.visit("open-demo", "/").by(&world, "visitor").run().status == 200).then_some(())
+    });
+}

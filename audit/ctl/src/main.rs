@@ -18,6 +18,7 @@ mod log;
 mod output;
 mod progress;
 mod prove;
+mod reconcile;
 mod recover;
 mod report;
 mod sample;
@@ -94,6 +95,8 @@ enum Command {
     Export(export::Arguments),
     /// Check what `export` wrote. Needs no ledger.
     VerifyExport(export::CheckArguments),
+    /// Compare what a SIEM gives back with the ledger that sent it: is anything missing, altered, out of order?
+    Reconcile(reconcile::Arguments),
     /// Write the ledger as a tree of files that any transparency log's tools can read (c2sp.org/tlog-tiles).
     Tiles(tiles::Arguments),
     /// Be a witness: see that a ledger only grows, and cosign its heads.
@@ -132,6 +135,7 @@ fn main() -> ExitCode {
         Command::CheckDisclosure(arguments) => disclose::check(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::VerifyExport(arguments) => export::check(&arguments),
+        Command::Reconcile(arguments) => reconcile::run(&arguments),
         Command::Tiles(arguments) => tiles::run(&arguments),
         Command::Witness(command) => witness::run(&command),
         Command::Recover(arguments) => recover::run(&arguments),

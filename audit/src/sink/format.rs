@@ -1,4 +1,7 @@
-//! One record as one syslog message (RFC 5424): a pure function of the record.
+//! One record as a receiver wants it: a pure function of the record.
+//!
+//! Two parts: a [`Shape`] says what the text is (the record's own bytes, JSON, CEF, …), and syslog (RFC 5424) puts a header
+//! and structured data before it. What stands here is syslog's part; each shape has a file of its own.
 //!
 //! Why: a SIEM must be able to search the records, and an auditor must be able to check later that what the SIEM
 //! holds is what the ledger holds. So the MSG is the record's canonical JSON, byte for byte, and the structured
@@ -7,7 +10,7 @@
 //!
 //! Promised: the header's fields are printable US-ASCII of the lengths of RFC 5424 section 6; parameter values are
 //! escaped as section 6.3.3 demands and hold no control character; the same record gives the same message each
-//! time it is sent. Not promised: a size. A record may be 65,535 bytes; [`super::SyslogOptions::max_message`] is
+//! time it is sent. Not promised: a size. A record may be 65,535 bytes; [`super::SinkOptions::max_message`] is
 //! the bound, and what exceeds it goes as [`Format::pointer`].
 //!
 //! The MSG has no byte order mark. RFC 5424 section 6.4 asks for one before UTF-8; receivers (rsyslog among them)
@@ -15,9 +18,21 @@
 
 use std::fmt::Write as _;
 
-use crate::{kind::Kind, ledger::Entry, record::Outcome, sidecar::Value};
+pub use crate::severity::severity;
+use crate::{ledger::Entry, sidecar::Value};
 
-use super::options::{Facility, PersonalView, SinkName};
+use super::options::{Facility, NotAllowed, PersonalView, SinkName};
+
+mod address;
+mod cef;
+pub mod ecs;
+mod event;
+mod json;
+mod leef;
+pub mod mapping;
+pub mod ocsf;
+
+use event::Event;
 
 /// APP-NAME of every message.
 pub const APP_NAME: &str = "sallyport";
@@ -37,29 +52,105 @@ pub struct Format {
     pub process: Option<u32>,
     /// Whether readable personal values go along.
     pub personal: PersonalView,
+    /// What the text is.
+    pub shape: Shape,
+}
+
+/// What a record looks like. Each holds the record's canonical bytes, so that what a SIEM gives back can be checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// The record's canonical JSON, byte for byte and nothing else.
+    Record,
+    /// A JSON object: place in the ledger, personal values, and the record.
+    Json,
+    /// `ArcSight`'s Common Event Format.
+    Cef,
+    /// `QRadar`'s Log Event Extended Format.
+    Leef,
+    /// Elastic Common Schema.
+    Ecs,
+    /// Open Cybersecurity Schema Framework.
+    Ocsf,
+}
+
+impl Shape {
+    /// Every shape.
+    pub const ALL: &'static [Self] =
+        &[Self::Record, Self::Json, Self::Cef, Self::Leef, Self::Ecs, Self::Ocsf];
+
+    /// The setting's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Record => "rfc5424",
+            Self::Json => "json",
+            Self::Cef => "cef",
+            Self::Leef => "leef",
+            Self::Ecs => "ecs",
+            Self::Ocsf => "ocsf",
+        }
+    }
+
+    /// Reads the setting's word.
+    pub fn parse(text: &str) -> Result<Self, NotAllowed> {
+        let found = Self::ALL.iter().copied().find(|shape| shape.as_str() == text);
+        found.ok_or_else(|| NotAllowed {
+            given: text.to_owned(),
+            wanted: "one of rfc5424, json, cef, leef, ecs, ocsf",
+        })
+    }
+
+    /// Whether its text is a JSON object.
+    pub fn is_json(self) -> bool {
+        !matches!(self, Self::Cef | Self::Leef)
+    }
 }
 
 impl Format {
-    /// The whole message, without framing. `sequence` counts what this sink has sent, from 1.
+    /// The whole syslog message, without framing. `sequence` counts what this sink has sent, from 1.
     pub fn message(&self, entry: &Entry, sequence: u64) -> Vec<u8> {
+        self.write(entry, sequence, None, true)
+    }
+
+    /// What is sent for a record too large for the receiver, whose message would be `octets` long: its place in the ledger
+    /// and no content, so that the SIEM sees no gap and knows what to fetch.
+    pub fn pointer(&self, entry: &Entry, sequence: u64, octets: usize) -> Vec<u8> {
+        self.write(entry, sequence, Some(octets), true)
+    }
+
+    /// The text in its shape; with `syslog`, behind header and structured data. With `oversize`, a pointer.
+    pub fn write(&self, entry: &Entry, sequence: u64, oversize: Option<usize>, syslog: bool) -> Vec<u8> {
+        let text = self.text(entry, sequence, oversize);
+        if !syslog {
+            return text;
+        }
         let mut head = self.head(entry);
         self.place(&mut head, entry, sequence);
+        if let Some(octets) = oversize {
+            param(&mut head, "oversize", &octets.to_string());
+        }
         head.push(']');
-        self.people(&mut head, entry);
-        head.push(' ');
+        if oversize.is_none() {
+            self.people(&mut head, entry);
+        }
         let mut message = head.into_bytes();
-        message.extend_from_slice(&entry.bytes);
+        if !text.is_empty() {
+            message.push(b' ');
+            message.extend_from_slice(&text);
+        }
         message
     }
 
-    /// The same header and place in the ledger, but no content: what is sent for a record too large for the
-    /// receiver, so that the SIEM sees no gap and knows what to fetch. `octets` is the refused message's size.
-    pub fn pointer(&self, entry: &Entry, sequence: u64, octets: usize) -> Vec<u8> {
-        let mut head = self.head(entry);
-        self.place(&mut head, entry, sequence);
-        param(&mut head, "oversize", &octets.to_string());
-        head.push(']');
-        head.into_bytes()
+    fn text(&self, entry: &Entry, sequence: u64, oversize: Option<usize>) -> Vec<u8> {
+        let event = Event::new(self, entry, sequence, oversize);
+        match (self.shape, oversize) {
+            (Shape::Record, None) => entry.bytes.clone(),
+            (Shape::Record, Some(_)) => Vec::new(),
+            (Shape::Json, _) => json::text(&event),
+            (Shape::Cef, _) => cef::text(&event),
+            (Shape::Leef, _) => leef::text(&event),
+            (Shape::Ecs, _) => ecs::text(&event),
+            (Shape::Ocsf, _) => ocsf::text(&event),
+        }
     }
 
     /// `<PRI>1 TIMESTAMP HOSTNAME APP-NAME PROCID MSGID `
@@ -120,49 +211,6 @@ pub fn frame(out: &mut Vec<u8>, message: &[u8]) {
     out.extend_from_slice(message.len().to_string().as_bytes());
     out.push(b' ');
     out.extend_from_slice(message);
-}
-
-/// Severity (RFC 5424 table 2): a refusal is a warning, a failure an error, a change of who may do what a notice.
-pub fn severity(kind: Kind, result: Outcome) -> u8 {
-    const CRITICAL: u8 = 2;
-    const ERROR: u8 = 3;
-    const WARNING: u8 = 4;
-    const NOTICE: u8 = 5;
-    const INFORMATIONAL: u8 = 6;
-    match (kind, result) {
-        (Kind::HsmDown | Kind::LedgerResumed | Kind::GlassBroken, _) => CRITICAL,
-        // A control that did not hold.
-        (Kind::CanaryTried, Outcome::Failure) => CRITICAL,
-        (_, Outcome::Failure) => ERROR,
-        (_, Outcome::Denied)
-        | (
-            Kind::LedgerRecovered
-            | Kind::LedgerRebuilt
-            | Kind::ClockJumped
-            | Kind::SinkFailed
-            | Kind::SinkQuarantined
-            | Kind::KeyDue
-            | Kind::TunnelLost
-            | Kind::GlassTold,
-            Outcome::Success,
-        ) => WARNING,
-        (
-            Kind::GatewayHeartbeat
-            | Kind::LedgerWitnessed
-            | Kind::LedgerScrubbed
-            | Kind::HandshakeAccepted
-            | Kind::AccessDecided
-            | Kind::SessionOpened
-            | Kind::SessionClosed
-            | Kind::HttpRequest
-            | Kind::AdminCalled
-            | Kind::SinkDelivered
-            | Kind::NotificationSent
-            | Kind::CanaryTried,
-            Outcome::Success,
-        ) => INFORMATIONAL,
-        (_, Outcome::Success) => NOTICE,
-    }
 }
 
 /// ` name="value"` with the three escapes of RFC 5424 section 6.3.3.

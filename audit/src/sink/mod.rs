@@ -8,16 +8,25 @@
 //! restart of either side, all that was not known to have been received is sent again, with equal numbers (`seq`, and
 //! `sinkseq`, which counts what this sink sends). A dead receiver never holds up the ledger.
 //! Not promised: that the receiver kept what it took. Syslog has no acknowledgement; `settle` in
-//! [`SyslogOptions`] says how long a receiver may hold a record before dying without it being sent again.
+//! [`SinkOptions`] says how long a receiver may hold a record before dying without it being sent again. Other receivers
+//! answer: [`Assurance`] is what their answer is worth.
 //!
-//! Start with [`SyslogSink`]; [`mod@format`] shows what is sent, `window` when it counts as received.
+//! Start with [`Sink`]; [`mod@format`] shows what is sent, `link` how receivers answer, `window` when a write to one that
+//! does not counts as received.
 
+mod account;
+mod answered;
 pub mod cursor;
 mod delivery;
 pub mod format;
 mod ledger;
+mod link;
 mod notice;
 pub mod options;
+mod parcel;
+mod receipt;
+mod stream;
+pub mod target;
 mod transport;
 mod window;
 
@@ -29,19 +38,27 @@ use tokio::{
     time::Instant,
 };
 
+pub use crate::filter::Filter;
 use crate::ledger::Entry;
 
 pub use self::{
     cursor::{CursorError, CursorStore, FileCursor},
+    format::Shape,
+    link::LinkError,
     notice::Notice,
     options::{
-        Address, ClientIdentity, Facility, PersonalView, SinkName, SyslogOptions, TlsOptions, Transport,
+        Address, ClientIdentity, Facility, PersonalView, SinkName, SinkOptions, TlsOptions, Transport,
     },
+    target::{Assurance, FileTarget, HttpTarget, HttpUrl, Protocol, Target},
     transport::TransportError,
     window::Position,
 };
 
-use self::{delivery::Delivery, format::Format};
+use self::{
+    delivery::{Delivery, Fault},
+    format::Format,
+    parcel::Packer,
+};
 
 /// What a sink reads: records in order, and how many there are.
 pub trait Feed: Send + Sync + 'static {
@@ -82,16 +99,36 @@ pub struct SinkStatus {
     pub name: String,
     /// Where it sends to.
     pub address: String,
-    /// `tcp` or `tls`.
+    /// `tls`, `tcp`, `udp`, `file`, `splunk-hec`, `elastic-bulk`, `otlp-http` or `webhook`.
     pub transport: &'static str,
-    /// A connection stands.
+    /// What a record looks like there.
+    pub format: &'static str,
+    /// Which records go.
+    pub filter: String,
+    /// What is known of a record that counts as delivered.
+    pub assurance: Assurance,
+    /// A connection stands, or the last request was answered.
     pub connected: bool,
-    /// Number of the record to be sent next.
+    /// Number of the record to be sent next: all before it were sent.
     pub next: u64,
-    /// Records below this number are taken to be received; a restart begins here.
+    /// The receiver took all records before this one.
+    pub received: u64,
+    /// Records below this number count as delivered, as `assurance` says; a restart begins here.
     pub settled: u64,
+    /// The sink's own number of the record to be sent next.
+    pub sequence: u64,
     /// Durable records not sent yet.
     pub lag: u64,
+    /// Octets of a record as sent, on the average of those read last: times `lag`, it estimates the octets to come.
+    pub octets_each: u64,
+    /// When the record to be sent next was recorded.
+    pub waiting_since: Option<jiff::Timestamp>,
+    /// It has been waiting for longer than it may.
+    pub late: bool,
+    /// Records set aside since the start; each is a record `sink.quarantined`.
+    pub quarantined: u64,
+    /// Since when nothing could be delivered.
+    pub failing_since: Option<jiff::Timestamp>,
     /// What went wrong last; kept after recovery.
     pub last_error: Option<String>,
 }
@@ -125,6 +162,24 @@ pub enum SinkError {
         /// The cause.
         source: TransportError,
     },
+    /// A credential, a file or an address named in the settings cannot be used.
+    #[error("sink {name} is wrongly configured")]
+    Link {
+        /// The sink.
+        name: SinkName,
+        /// The cause.
+        source: LinkError,
+    },
+    /// Its format is not one that the receiver takes.
+    #[error("sink {name} cannot send format {format} to {transport}")]
+    Shape {
+        /// The sink.
+        name: SinkName,
+        /// The format.
+        format: &'static str,
+        /// The transport.
+        transport: &'static str,
+    },
 }
 
 impl SinkError {
@@ -137,24 +192,26 @@ impl SinkError {
                  to send everything again, remove the cursor file"
             }
             Self::Transport { source, .. } => source.hint(),
+            Self::Link { source, .. } => source.hint(),
+            Self::Shape { .. } => "choose a format of JSON (json, ecs, ocsf) for Elastic",
         }
     }
 }
 
 /// A running sink. Dropping it ends the delivery without waiting.
 #[derive(Debug)]
-pub struct SyslogSink {
+pub struct Sink {
     status: watch::Receiver<SinkStatus>,
     stop: watch::Sender<Option<Instant>>,
     task: JoinHandle<()>,
 }
 
-impl SyslogSink {
+impl Sink {
     /// Reads the cursor (none: from the first record), checks the files, and starts to deliver.
     ///
     /// An unreachable receiver is no error: it shows in the status, as `sink.failed`, and is tried again.
     pub async fn start(
-        options: SyslogOptions,
+        options: SinkOptions,
         feed: Arc<dyn Feed>,
         notice: Arc<dyn Notice>,
     ) -> Result<Self, SinkError> {
@@ -165,13 +222,33 @@ impl SyslogSink {
 
     /// The same with another place for the cursor.
     pub async fn start_with(
-        options: SyslogOptions,
+        options: SinkOptions,
         cursor: Arc<dyn CursorStore>,
         feed: Arc<dyn Feed>,
         notice: Arc<dyn Notice>,
     ) -> Result<Self, SinkError> {
         let name = options.name.clone();
-        transport::check(&options).map_err(|source| SinkError::Transport { name: name.clone(), source })?;
+        if matches!(&options.target, Target::Http(HttpTarget { protocol: Protocol::ElasticBulk { .. }, .. }))
+            && !options.shape.is_json()
+        {
+            let (format, transport) = (options.shape.as_str(), options.target.kind());
+            return Err(SinkError::Shape { name, format, transport });
+        }
+        match delivery::check(&options) {
+            Ok(()) => {}
+            Err(Fault::Transport(source) | Fault::Link(LinkError::Transport(source))) => {
+                return Err(SinkError::Transport { name, source });
+            }
+            Err(Fault::Link(source)) => return Err(SinkError::Link { name, source }),
+            Err(Fault::Feed(error)) => {
+                let source = CursorError::Io {
+                    doing: "compared with the ledger",
+                    path: options.cursor_directory.clone(),
+                    source: std::io::Error::other(error),
+                };
+                return Err(SinkError::Cursor { name, source });
+            }
+        }
         let from = open_cursor(Arc::clone(&cursor))
             .await
             .map_err(|source| SinkError::Cursor { name: name.clone(), source })?;
@@ -186,19 +263,36 @@ impl SyslogSink {
             enterprise: options.enterprise,
             process: options.process,
             personal: options.personal,
+            shape: options.shape,
+        };
+        let packer = Packer {
+            format,
+            filter: options.filter.clone(),
+            syslog: matches!(options.target, Target::Syslog { .. }),
+            max_message: options.max_message(),
         };
         let (status_sender, status) = watch::channel(SinkStatus {
             name: options.name.to_string(),
-            address: options.address.to_string(),
-            transport: options.transport.as_str(),
+            address: options.target.to_string(),
+            transport: options.target.kind(),
+            format: options.shape.as_str(),
+            filter: options.filter.as_str().to_owned(),
+            assurance: options.target.assurance(),
             connected: false,
             next: from.next,
+            received: from.next,
             settled: from.next,
+            sequence: from.sequence,
             lag: held - from.next,
+            octets_each: 0,
+            waiting_since: None,
+            late: false,
+            quarantined: 0,
+            failing_since: None,
             last_error: None,
         });
         let (stop, stopped) = watch::channel(None);
-        let delivery = Delivery::new(options, format, feed, notice, cursor, status_sender, from);
+        let delivery = Delivery::new(options, packer, feed, notice, cursor, status_sender, from);
         Ok(Self { status, stop, task: task::spawn(delivery.run(stopped)) })
     }
 

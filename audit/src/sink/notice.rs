@@ -47,6 +47,11 @@ impl Announcer {
         self.since = Some(now);
     }
 
+    /// A receiver that answers each request has answered one.
+    pub(super) fn answered(&mut self, now: Instant) {
+        self.since.get_or_insert(now);
+    }
+
     /// The connection holds still. True when that is to be announced now.
     pub(super) fn holds(&mut self, now: Instant) -> bool {
         let Some(since) = self.since else { return false };
@@ -77,7 +82,7 @@ impl Announcer {
 
 /// Whether a record about a sink is the one in hand: then no further record may come of it.
 pub(super) fn about_a_sink(kind: Kind) -> bool {
-    matches!(kind, Kind::SinkConnected | Kind::SinkFailed | Kind::SinkDelivered | Kind::SinkQuarantined)
+    kind.as_str().starts_with("sink.")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a syslog sink must be told, as types that cannot be wrong.
+//! What a sink must be told, as types that cannot be wrong.
 //!
 //! Defaults are for a production receiver: TLS would be chosen by the operator, who has to name the root; TCP in the
 //! clear is for a receiver on the same host or behind a tunnel of its own.
@@ -7,15 +7,20 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// Everything about one syslog sink but the ledger it reads.
+use super::{format::Shape, target::Target};
+use crate::filter::Filter;
+
+/// Everything about one sink but the ledger it reads.
 #[derive(Clone, Debug)]
-pub struct SyslogOptions {
+pub struct SinkOptions {
     /// The sink's name: in records, status, messages, and the name of its cursor file.
     pub name: SinkName,
-    /// Host and port of the receiver.
-    pub address: Address,
-    /// TCP or TLS.
-    pub transport: Transport,
+    /// Where records go, and how.
+    pub target: Target,
+    /// What a record looks like there; default [`Shape::Record`] for syslog, [`Shape::Json`] for all else.
+    pub shape: Shape,
+    /// Which records go; default all.
+    pub filter: Filter,
     /// Syslog facility; default 13, "log audit".
     pub facility: Facility,
     /// Private enterprise number for the structured data's ids; default [`EXAMPLE_ENTERPRISE`].
@@ -25,20 +30,26 @@ pub struct SyslogOptions {
     /// PROCID of the messages: the gateway's process id.
     pub process: Option<u32>,
     /// Most octets of one message; a larger one is replaced by a pointer and recorded. At least
-    /// [`LEAST_MAX_MESSAGE`], default 262,144.
+    /// [`LEAST_MAX_MESSAGE`], default 262,144; over UDP never more than [`MOST_DATAGRAM`].
     pub max_message: usize,
     /// For name lookup, TCP connect and TLS handshake together; default 10 s.
     pub connect_timeout: Duration,
-    /// How long the receiver may take nothing, or acknowledge nothing (TCP), before the connection is given up;
-    /// default 15 s.
+    /// How long the receiver may take nothing, acknowledge nothing (TCP) or answer nothing (HTTP), before it is given
+    /// up; default 15 s.
     pub write_timeout: Duration,
-    /// How long a connection must stay healthy after a write before that write counts as received; default 20 s, and
-    /// never below `write_timeout` + 1 s, since until then an unreachable receiver has not shown.
+    /// How long a connection must stay healthy after a write before that write counts as received, where nothing is
+    /// answered (syslog); default 20 s, and never below `write_timeout` + 1 s, since until then an unreachable
+    /// receiver has not shown.
     pub settle: Duration,
-    /// First pause before connecting again; default 0.5 s.
+    /// First pause before trying again; default 0.5 s.
     pub retry_least: Duration,
-    /// Longest pause before connecting again; default 30 s.
+    /// Longest pause before trying again; default 30 s.
     pub retry_most: Duration,
+    /// How often what has been delivered is written into the ledger, if there was anything; default 5 min.
+    pub receipts: Duration,
+    /// A record that waits for longer than this is an alarm, and recorded: set it below the age at which the receiver
+    /// refuses records. Default 1 h.
+    pub late_after: Duration,
     /// Directory of the cursor file; must exist.
     pub cursor_directory: PathBuf,
 }
@@ -50,14 +61,18 @@ pub const EXAMPLE_ENTERPRISE: u32 = 32_473;
 /// pointer sent for a larger record must fit.
 pub const LEAST_MAX_MESSAGE: usize = 2_048;
 
-impl SyslogOptions {
+/// What fits into one datagram over IPv4 (65,507) and is likely to: RFC 5426 section 3.2.
+pub const MOST_DATAGRAM: usize = 65_000;
+
+impl SinkOptions {
     /// A sink with the defaults named at the fields.
-    pub fn new(name: SinkName, address: Address, transport: Transport, cursor_directory: PathBuf) -> Self {
+    pub fn new(name: SinkName, target: Target, cursor_directory: PathBuf) -> Self {
         Self {
             name,
-            address,
-            transport,
+            shape: target.usual_shape(),
+            target,
             cursor_directory,
+            filter: Filter::default(),
             facility: Facility::LOG_AUDIT,
             enterprise: EXAMPLE_ENTERPRISE,
             personal: PersonalView::Values,
@@ -68,6 +83,16 @@ impl SyslogOptions {
             settle: Duration::from_secs(20),
             retry_least: Duration::from_millis(500),
             retry_most: Duration::from_secs(30),
+            receipts: Duration::from_mins(5),
+            late_after: Duration::from_hours(1),
+        }
+    }
+
+    /// The bound on one message that holds for this target.
+    pub(super) fn max_message(&self) -> usize {
+        match &self.target {
+            Target::Syslog { transport: Transport::Udp, .. } => self.max_message.min(MOST_DATAGRAM),
+            _ => self.max_message,
         }
     }
 
@@ -77,9 +102,11 @@ impl SyslogOptions {
     }
 }
 
-/// How the receiver is reached. Both frame by octet counting.
+/// How a syslog receiver is reached. TCP and TLS frame by octet counting.
 #[derive(Clone, Debug)]
 pub enum Transport {
+    /// RFC 5426: a datagram a message. Nobody learns what was lost.
+    Udp,
     /// RFC 6587 section 3.4.1, in the clear.
     Tcp,
     /// RFC 5425; TLS 1.3.
@@ -87,9 +114,10 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// `tcp` or `tls`.
+    /// `udp`, `tcp` or `tls`.
     pub fn as_str(&self) -> &'static str {
         match self {
+            Self::Udp => "udp",
             Self::Tcp => "tcp",
             Self::Tls(_) => "tls",
         }
@@ -148,8 +176,8 @@ impl PersonalView {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{given:?} is not {wanted}")]
 pub struct NotAllowed {
-    given: String,
-    wanted: &'static str,
+    pub(super) given: String,
+    pub(super) wanted: &'static str,
 }
 
 /// A sink's name: lower-case letters, digits and inner dashes, at most 32.
@@ -281,7 +309,8 @@ mod tests {
     fn what_is_unacknowledged_is_never_counted_as_received_however_it_is_configured() {
         let name = SinkName::parse("siem").unwrap();
         let address = Address::parse("siem.example:6514").unwrap();
-        let mut options = SyslogOptions::new(name, address, Transport::Tcp, PathBuf::new());
+        let target = Target::Syslog { address, transport: Transport::Tcp };
+        let mut options = SinkOptions::new(name, target, PathBuf::new());
         options.settle = Duration::ZERO;
         assert!(options.settle() > options.write_timeout);
     }

@@ -1,4 +1,4 @@
-//! The connection to a syslog receiver: TCP or TLS, with bounds on every wait.
+//! The connection to a receiver: TCP or TLS, with bounds on every wait.
 //!
 //! Promised: a connection over TLS exists only after the receiver showed a certificate for the expected name from one
 //! of the given roots; bytes that the receiver's kernel does not acknowledge within the write timeout break the
@@ -21,7 +21,17 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::options::{Address, SyslogOptions, TlsOptions, Transport};
+use super::options::{Address, TlsOptions};
+
+/// The way to a receiver.
+#[derive(Clone, Debug)]
+pub(super) struct Route {
+    pub(super) address: Address,
+    /// In the clear without it.
+    pub(super) tls: Option<TlsOptions>,
+    pub(super) connect_timeout: Duration,
+    pub(super) write_timeout: Duration,
+}
 
 /// Both directions of a connection.
 pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -138,28 +148,25 @@ pub(super) fn in_full(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Reads the files that the options name, so that a wrong one shows at start and not only when connecting.
-pub(super) fn check(options: &SyslogOptions) -> Result<(), TransportError> {
-    match &options.transport {
-        Transport::Tcp => Ok(()),
-        Transport::Tls(tls) => prepare(tls, &options.address).map(drop),
-    }
+/// Reads the files that the route names, so that a wrong one shows at start and not only when connecting.
+pub(super) fn check(route: &Route) -> Result<(), TransportError> {
+    route.tls.as_ref().map_or(Ok(()), |tls| prepare(tls, &route.address).map(drop))
 }
 
 /// Connects within the timeout.
-pub(super) async fn connect(options: &SyslogOptions) -> Result<Box<dyn Wire>, TransportError> {
-    let waited = options.connect_timeout;
-    timeout(waited, open(options))
+pub(super) async fn connect(route: &Route) -> Result<Box<dyn Wire>, TransportError> {
+    let waited = route.connect_timeout;
+    timeout(waited, open(route))
         .await
-        .unwrap_or_else(|_| Err(TransportError::Timeout { address: options.address.clone(), waited }))
+        .unwrap_or_else(|_| Err(TransportError::Timeout { address: route.address.clone(), waited }))
 }
 
-async fn open(options: &SyslogOptions) -> Result<Box<dyn Wire>, TransportError> {
-    let address = &options.address;
+async fn open(route: &Route) -> Result<Box<dyn Wire>, TransportError> {
+    let address = &route.address;
     let refused = |source| TransportError::Connect { address: address.clone(), source };
     let stream = TcpStream::connect((address.host(), address.port())).await.map_err(refused)?;
-    tune(&stream, options.write_timeout).map_err(refused)?;
-    let Transport::Tls(tls) = &options.transport else {
+    tune(&stream, route.write_timeout).map_err(refused)?;
+    let Some(tls) = &route.tls else {
         return Ok(Box::new(stream));
     };
     let (connector, name) = prepare(tls, address)?;

@@ -72,6 +72,11 @@ impl Window {
         self.settled != before
     }
 
+    /// The receiver has said that it holds everything before `upto`.
+    pub(super) fn confirmed(&mut self, upto: Position) {
+        self.settled = self.settled.max(upto);
+    }
+
     /// The connection is lost: says from where to send again.
     pub(super) fn rewind(&mut self) -> Position {
         self.sent.clear();

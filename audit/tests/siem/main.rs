@@ -9,7 +9,10 @@
 )]
 
 mod authority;
+mod formats;
+mod http;
 mod mortal;
+mod receiver;
 mod rsyslog;
 mod source;
 
@@ -24,7 +27,7 @@ use std::{
 use sallyport_audit::{
     Digest, Draft, Kind, Outcome, Record,
     sink::{
-        Address, ClientIdentity, Feed as _, PersonalView, SinkError, SinkName, SyslogOptions, SyslogSink,
+        Address, ClientIdentity, Feed as _, PersonalView, Sink, SinkError, SinkName, SinkOptions, Target,
         TlsOptions, Transport, format::Format,
     },
 };
@@ -34,21 +37,23 @@ use mortal::Mortal;
 use rsyslog::{Received, Rsyslog};
 use source::{ORIGIN, Source};
 
-fn options(port: u16, transport: Transport, directory: &Path) -> SyslogOptions {
+fn options(port: u16, transport: Transport, directory: &Path) -> SinkOptions {
     let name = SinkName::parse("siem").unwrap();
     let address = Address::parse(&format!("127.0.0.1:{port}")).unwrap();
-    let mut options = SyslogOptions::new(name, address, transport, directory.to_owned());
+    let mut options = SinkOptions::new(name, Target::Syslog { address, transport }, directory.to_owned());
     options.retry_least = Duration::from_millis(50);
     options.retry_most = Duration::from_millis(400);
     options.process = Some(4711);
+    // The source's records are of a day long past.
+    options.late_after = Duration::from_hours(1_000_000);
     options
 }
 
-async fn start(options: SyslogOptions, source: &Source) -> SyslogSink {
-    SyslogSink::start(options, Arc::new(source.clone()), Arc::new(source.clone())).await.unwrap()
+async fn start(options: SinkOptions, source: &Source) -> Sink {
+    Sink::start(options, Arc::new(source.clone()), Arc::new(source.clone())).await.unwrap()
 }
 
-fn formatted(options: &SyslogOptions) -> Format {
+fn formatted(options: &SinkOptions) -> Format {
     Format {
         origin: ORIGIN.to_owned(),
         sink: options.name.clone(),
@@ -56,6 +61,7 @@ fn formatted(options: &SyslogOptions) -> Format {
         enterprise: options.enterprise,
         process: options.process,
         personal: options.personal,
+        shape: options.shape,
     }
 }
 
@@ -121,7 +127,7 @@ async fn a_real_ledger_arrives_whole_with_its_personal_values_and_the_records_ab
     let (ledger, _) = Ledger::open(options_of_ledger, Box::new(signer), Arc::new(PlainVault)).unwrap();
     let server = Rsyslog::tcp();
     let options = options(server.port(), Transport::Tcp, directory.path());
-    let sink = SyslogSink::start(options, Arc::new(ledger.reader()), Arc::new(ledger.clone())).await.unwrap();
+    let sink = Sink::start(options, Arc::new(ledger.reader()), Arc::new(ledger.clone())).await.unwrap();
     for _ in 0..200 {
         ledger.enqueue(Draft::new(Kind::HttpRequest, Outcome::Success).subject("user:alice")).await.unwrap();
     }
@@ -242,7 +248,7 @@ async fn every_record_arrives_when_the_sender_dies_and_comes_back() {
     for round in 1_u64..=4 {
         let cursor = Arc::new(Mortal::new(directory.path()));
         let (feed, notice) = (Arc::new(source.clone()), Arc::new(source.clone()));
-        let sink = SyslogSink::start_with(options.clone(), cursor.clone(), feed, notice).await.unwrap();
+        let sink = Sink::start_with(options.clone(), cursor.clone(), feed, notice).await.unwrap();
         let mut status = sink.status();
         starts.push(status.borrow().settled);
         status.wait_for(|status| status.settled >= round * 300 || status.next >= 4_000).await.unwrap();
@@ -410,7 +416,7 @@ async fn a_cursor_ahead_of_the_ledger_is_refused_because_records_are_missing() {
     .unwrap();
     let source = Source::new();
     source.sessions(5);
-    let refused = SyslogSink::start(
+    let refused = Sink::start(
         options(1, Transport::Tcp, directory.path()),
         Arc::new(source.clone()),
         Arc::new(source.clone()),
@@ -431,7 +437,7 @@ async fn a_file_that_is_no_certificate_is_reported_at_start() {
         }
         let tls = Transport::Tls(TlsOptions { roots: roots.clone(), server_name: None, client: None });
         let source = Source::new();
-        let refused = SyslogSink::start(
+        let refused = Sink::start(
             options(1, tls, directory.path()),
             Arc::new(source.clone()),
             Arc::new(source.clone()),
@@ -499,4 +505,48 @@ fn duplicates_are_equal(received: &[Received]) {
         let kept = first.entry(message.seq()).or_insert(&message.raw);
         assert_eq!(*kept, &message.raw);
     }
+}
+
+/// The records of a ledger in memory, to a TLS receiver that reads and counts: how fast the sink alone is.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement, for `make bench-siem`"]
+async fn throughput_over_tls() {
+    use tokio::io::AsyncReadExt as _;
+    const RECORDS: usize = 200_000;
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let leaf = authority.leaf("siem.example");
+    let acceptor = leaf.acceptor();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let source = Source::new();
+    source.sessions(RECORDS);
+    let transport = trusting(&authority, "siem.example", None, directory.path());
+    let options = options(port, transport, directory.path());
+    let format = formatted(&options);
+    let expected: usize = (0..RECORDS as u64)
+        .map(|seq| {
+            let length = format.message(&source.entry(seq), seq + 1).len();
+            length + 1 + length.to_string().len()
+        })
+        .sum();
+    let began = std::time::Instant::now();
+    let sink = start(options, &source).await;
+    let (socket, _) = listener.accept().await.unwrap();
+    let mut stream = acceptor.accept(socket).await.unwrap();
+    let (mut read, mut buffer) = (0, vec![0; 256 * 1024]);
+    while read < expected {
+        let count = stream.read(&mut buffer).await.unwrap();
+        assert!(count > 0, "the sink went on");
+        read += count;
+    }
+    let per_second = RECORDS as u128 * 1_000_000 / began.elapsed().as_micros();
+    println!(
+        "{}",
+        serde_json::json!({
+            "receiver": "syslog over TLS 1.3", "format": "rfc5424", "records": RECORDS, "octets": expected,
+            "events_per_second": u64::try_from(per_second).unwrap(),
+        })
+    );
+    sink.stop(Duration::from_secs(1)).await;
 }

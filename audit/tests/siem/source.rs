@@ -90,7 +90,7 @@ impl Source {
 }
 
 /// Personal values and details that break careless formats.
-const NASTY: [(&str, &str); 7] = [
+pub(crate) const NASTY: [(&str, &str); 7] = [
     ("/plain", "plain"),
     ("/a\nb", "line one\nline two\r\n<13>1 - forged - - - -"),
     ("/\"quoted\"", "says \"no\""),

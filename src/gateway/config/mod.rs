@@ -12,6 +12,7 @@ mod read;
 mod reader;
 mod reports;
 mod settings;
+mod sinks;
 mod tls;
 mod tunnel_rules;
 mod url;
@@ -33,16 +34,18 @@ pub use notify::{ChatSettings, MailProtection, MailSettings, Notify, NotifyWay, 
 pub use reader::{Problem, Problems};
 pub use reports::Reports;
 pub use settings::{
-    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention, Succession,
-    Tunnels,
+    Access, Config, Detections, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention,
+    Succession, Tunnels,
 };
+pub use sinks::{SinkSettings, WhenDead};
 pub use tls::{Clients, NamedCertificate, Tls};
 pub use tunnel_rules::TunnelBlock;
 pub use url::ServerUrl;
 pub use witnesses::{WitnessPolicy, WitnessSettings, Witnesses};
 
-use read::{Blocks, read, read_sinks};
+use read::{Blocks, read};
 use reader::Reader;
+use sinks::read_sinks;
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]

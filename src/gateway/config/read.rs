@@ -9,22 +9,18 @@ use std::time::Duration;
 
 use sallyport_audit::ledger::OnStall;
 use sallyport_audit::retention::{Framework, Policy, PolicyError};
-use sallyport_audit::sink::options::LEAST_MAX_MESSAGE;
-use sallyport_audit::sink::{
-    Address, ClientIdentity, Facility, PersonalView, SinkName, SyslogOptions, TlsOptions, Transport,
-};
 use sallyport_audit::{Digest, Lending};
 
 use super::archive::read_archive;
 use super::identity::{IssuerSettings, read_identity};
-use super::keys::SINK_KEYS;
 use super::notify::{NotifyWay, read_notify};
-use super::reader::{Problems, Reader};
+use super::reader::Reader;
 use super::reports::read_reports;
 use super::settings::{
-    Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention, Succession,
-    Tunnels,
+    Access, Config, Detections, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention,
+    Succession, Tunnels,
 };
+use super::sinks::{SinkSettings, refuse_other_hosts};
 use super::tls::{NamedCertificate, read_tls};
 use super::tunnel_rules::{RECORDING, TunnelBlock};
 use super::witnesses::{WitnessSettings, read_witnessing};
@@ -36,7 +32,7 @@ const STALL_PLACES: usize = 1024;
 
 /// What stands in blocks of its own, read already.
 pub(super) struct Blocks {
-    pub(super) sinks: Vec<SyslogOptions>,
+    pub(super) sinks: Vec<SinkSettings>,
     pub(super) witnesses: Vec<WitnessSettings>,
     pub(super) certificates: Vec<NamedCertificate>,
     pub(super) issuers: Vec<IssuerSettings>,
@@ -62,6 +58,15 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
     let listen = reader.parse("gateway.listen", |text: String| parse_listen(&text));
     let health_listen = reader.parse("gateway.health_listen", |text: String| parse_listen(&text));
     let metrics_listen = reader.parse("gateway.metrics_listen", |text: String| parse_listen(&text));
+    let sink_hosts = reader.take::<String>("gateway.sink_hosts").map(|text| {
+        text.split([',', ' '])
+            .filter(|host| !host.is_empty())
+            .map(str::to_ascii_lowercase)
+            .collect::<Vec<_>>()
+    });
+    if let Some(allowed) = &sink_hosts {
+        refuse_other_hosts(allowed, &sinks, reader.problems);
+    }
     let drain = seconds(reader.number("gateway.drain_secs", 0, 3600));
     let failure = reader.word("gateway.when_ledger_or_hsm_fails", &[("refuse", ())]);
     let tls = read_tls(reader, state, certificates);
@@ -120,6 +125,8 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
     let header_bytes = count(reader.number("limits.header_bytes", 8192, 1_048_576));
     let request = seconds(reader.number("limits.request_secs", 1, 3600));
     let idle = seconds(reader.number("limits.idle_secs", 1, 86_400));
+    let detects = reader.word("detections.mode", &[("off", false), ("on", true)]);
+    let rules_file = path(reader, "detections.rules_file", state);
     let level =
         reader.parse("log.level", |text: String| match text.parse::<tracing_subscriber::EnvFilter>() {
             Ok(_) if !text.trim().is_empty() => Ok(text),
@@ -137,6 +144,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             drain: drain?,
             health_listen,
             metrics_listen,
+            sink_hosts: sink_hosts?,
         },
         tls: tls?,
         keys: Keys {
@@ -194,6 +202,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             request: request?,
             idle: idle?,
         },
+        detections: Detections { on: detects?, rules_file },
         log: Log { level: level?, json: json? },
         sinks,
         digest: Digest::of(&[]),
@@ -321,83 +330,6 @@ fn read_provider(reader: &mut Reader<'_>, state: &Path) -> Option<Provider> {
     } else {
         Provider::Pkcs11 { module: module?, token: token?, pin_file: pin_file? }
     })
-}
-
-pub(super) fn read_sinks(
-    value: Option<toml::Value>,
-    state: &Path,
-    problems: &mut Problems,
-) -> Vec<SyslogOptions> {
-    let entries = match value {
-        None => return Vec::new(),
-        Some(toml::Value::Array(entries)) => entries,
-        Some(_) => {
-            problems.add("sinks", "write each sink as a block [[sinks]]");
-            return Vec::new();
-        }
-    };
-    let mut sinks: Vec<SyslogOptions> = Vec::new();
-    for (index, entry) in entries.into_iter().enumerate() {
-        let prefix = format!("sinks[{index}].");
-        let toml::Value::Table(table) = entry else {
-            problems.add(&prefix, "write each sink as a block [[sinks]]");
-            continue;
-        };
-        let mut reader = Reader::new(table, SINK_KEYS, &prefix, problems);
-        let Some(sink) = read_sink(&mut reader, state) else { continue };
-        if sinks.iter().any(|other| other.name == sink.name) {
-            reader.fault("name", format!("two sinks are called `{}`", sink.name));
-        }
-        sinks.push(sink);
-    }
-    sinks
-}
-
-fn read_sink(reader: &mut Reader<'_>, state: &Path) -> Option<SyslogOptions> {
-    let name = required(reader, "name", |text| SinkName::parse(&text).map_err(|error| error.to_string()));
-    let address =
-        required(reader, "address", |text| Address::parse(&text).map_err(|error| error.to_string()));
-    let tls = reader.word("transport", &[("tls", true), ("tcp", false)]);
-    let roots = path(reader, "root_file", state);
-    let server_name = reader.take::<String>("server_name");
-    let certificate = path(reader, "client_certificate_file", state);
-    let key = path(reader, "client_key_file", state);
-    let words = [("values", PersonalView::Values), ("commitments", PersonalView::Commitments)];
-    let personal = reader.word("personal", &words);
-    let facility =
-        reader.parse("facility", |code: u8| Facility::parse(code).map_err(|error| error.to_string()));
-    let enterprise =
-        reader.number("enterprise", 1, u64::from(u32::MAX)).and_then(|number| u32::try_from(number).ok());
-    let settle = reader.number("settle_secs", 1, 3600).map(Duration::from_secs);
-    let most = reader.number("max_message_bytes", LEAST_MAX_MESSAGE as u64, 16 << 20);
-    let client = match (certificate, key) {
-        (Some(certificate), Some(key)) => Some(ClientIdentity { certificate, key }),
-        (None, None) => None,
-        _ => {
-            reader
-                .fault("client_certificate_file", "needs client_key_file beside it, and the other way round");
-            None
-        }
-    };
-    let transport = if tls? {
-        if roots.is_none() {
-            reader.fault(
-                "root_file",
-                "transport `tls` needs the roots that the receiver's certificate leads to",
-            );
-        }
-        Transport::Tls(TlsOptions { roots: roots?, server_name, client })
-    } else {
-        Transport::Tcp
-    };
-    let mut options = SyslogOptions::new(name?, address?, transport, state.join("sinks"));
-    options.facility = facility?;
-    options.enterprise = enterprise?;
-    options.personal = personal?;
-    options.process = Some(std::process::id());
-    options.settle = settle?;
-    options.max_message = usize::try_from(most?).ok()?;
-    Some(options)
 }
 
 pub(super) fn required<T>(

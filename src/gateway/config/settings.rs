@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use sallyport_audit::ledger::OnStall;
 use sallyport_audit::retention::Policy;
-use sallyport_audit::sink::SyslogOptions;
 use sallyport_audit::{Digest, Lending};
 
 use super::archive::ArchivePlace;
 use super::identity::Identity;
 use super::notify::Notify;
 use super::reports::Reports;
+use super::sinks::SinkSettings;
 use super::tls::Tls;
 use super::tunnel_rules::TunnelBlock;
 use super::witnesses::Witnesses;
@@ -48,10 +48,12 @@ pub struct Config {
     pub tunnels: Tunnels,
     /// Bounds on what peers may do.
     pub limits: Limits,
+    /// What is looked for in records.
+    pub detections: Detections,
     /// Logs for operators.
     pub log: Log,
     /// SIEM receivers.
-    pub sinks: Vec<SyslogOptions>,
+    pub sinks: Vec<SinkSettings>,
     /// SHA-256 of the settings in force, for the ledger; the same whatever layer a value came from.
     pub digest: Digest,
 }
@@ -71,6 +73,17 @@ pub struct Gateway {
     pub health_listen: Option<SocketAddr>,
     /// Where metrics are told without a token.
     pub metrics_listen: Option<SocketAddr>,
+    /// Hosts that sinks may send to; any, if none are named.
+    pub sink_hosts: Vec<String>,
+}
+
+/// Section `[detections]`.
+#[derive(Debug, Clone)]
+pub struct Detections {
+    /// Whether rules look at records at all.
+    pub on: bool,
+    /// The rules; those that are built in, if none are named.
+    pub rules_file: Option<PathBuf>,
 }
 
 /// Section `[keys]`.

@@ -114,7 +114,7 @@ fn the_sink_of_the_siem_guide_is_accepted() {
     let guide = include_str!("../../../docs/siem.md");
     let block = guide.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let config = load(block, &[], &[]).unwrap();
-    assert_eq!(config.sinks[0].transport.as_str(), "tls");
+    assert_eq!(config.sinks[0].options.target.kind(), "tls");
 }
 
 const WITNESSES: &str = r#"

@@ -7,7 +7,7 @@ use syslog_rfc5424::parse_message;
 
 use super::*;
 use crate::{
-    Digest,
+    Digest, Kind, Outcome,
     commitment::Personal,
     keys::KeyId,
     record::{Record, Seq},
@@ -25,6 +25,7 @@ fn format() -> Format {
         enterprise: 32_473,
         process: Some(4711),
         personal: PersonalView::Values,
+        shape: Shape::Record,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the gateway is called, where it listens, and what it logs.
+//! What the gateway is called, where it listens, what it looks for in records, and what it logs.
 
 use super::{Key, key};
 
@@ -41,6 +41,12 @@ pub(super) const GATEWAY: &[Key] = &[
         "Address and port on which `/metrics` answers without TLS and without a token. Only for where your monitoring alone gets to. On the gateway's own host `/metrics` needs the token of somebody who may read its state.",
     ),
     key(
+        "gateway.sink_hosts",
+        Some("\"\""),
+        "\"siem.example.com,*.logs.example.com\"",
+        "Hosts that sinks may send to, separated by commas; `*.` stands for any name under a domain. Empty: any host that `[[sinks]]` names.",
+    ),
+    key(
         "gateway.when_ledger_or_hsm_fails",
         Some("\"refuse\""),
         "\"refuse\"",
@@ -50,6 +56,18 @@ pub(super) const GATEWAY: &[Key] = &[
 
 /// Section `[log]`.
 pub(super) const LOG: &[Key] = &[
+    key(
+        "detections.mode",
+        Some("\"on\""),
+        "\"off\"",
+        "`on`: rules look at every record, and what they find is recorded (`detection.raised`). `off`: nothing is looked for.",
+    ),
+    key(
+        "detections.rules_file",
+        None,
+        "\"policies/detections.toml\"",
+        "The rules; those that are built in, if it is not set. Relative to the state directory.",
+    ),
     key(
         "log.level",
         Some("\"info\""),

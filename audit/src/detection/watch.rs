@@ -1,0 +1,214 @@
+//! Rules over records, one after the other. Pure: the records' own times are the only clock.
+
+use std::collections::{HashMap, VecDeque};
+
+use serde_json::Value;
+
+use super::rule::{By, Rule, Rules};
+use crate::{
+    commitment::Personal,
+    kind::Kind,
+    ledger::Entry,
+    record::{Draft, Outcome},
+};
+
+/// Of each rule, so many people (addresses, objects) are kept in mind; whoever was quiet longest is forgotten first.
+const MOST_KEYS: usize = 10_000;
+/// So many records are named in a detection.
+const MOST_NAMED: usize = 20;
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Raised {
+    /// The rule's name.
+    pub rule: String,
+    /// How grave it is.
+    pub severity: &'static str,
+    /// What it means.
+    pub says: String,
+    /// The records, the newest last.
+    pub records: Vec<u64>,
+    /// How many they are.
+    pub count: usize,
+    /// Whom it is about, as far as that may be known.
+    pub subject: Option<String>,
+    /// From where.
+    pub source: Option<String>,
+    /// What it is about.
+    pub object: Option<String>,
+    /// The session that it is about.
+    pub session: Option<String>,
+}
+
+impl Raised {
+    /// The record of it.
+    pub fn draft(&self) -> Draft {
+        let mut draft = Draft::new(Kind::DetectionRaised, Outcome::Success)
+            .detail("rule", self.rule.as_str())
+            .detail("severity", self.severity)
+            .detail("says", self.says.as_str())
+            .detail("count", self.count)
+            .detail("records", self.records.clone());
+        if let Some(subject) = &self.subject {
+            draft = draft.subject(subject);
+        }
+        if let Some(source) = &self.source {
+            draft = draft.source(source);
+        }
+        if let Some(object) = &self.object {
+            draft = draft.object(object);
+        }
+        if let Some(session) = &self.session {
+            draft = draft.session(session);
+        }
+        draft
+    }
+}
+
+/// Rules, and what is kept in mind between records.
+pub struct Watch {
+    rules: Vec<(Rule, Memory)>,
+}
+
+#[derive(Default)]
+struct Memory {
+    keys: HashMap<String, Kept>,
+    /// The number of `grew` in the record before.
+    last: Option<i64>,
+    /// The time of the first record that was looked at.
+    since: Option<i64>,
+}
+
+#[derive(Default)]
+struct Kept {
+    seen: VecDeque<(i64, u64, Option<String>)>,
+    active: i64,
+    raised: Option<i64>,
+}
+
+impl Watch {
+    /// With these rules, and nothing in mind.
+    pub fn new(rules: &Rules) -> Self {
+        Self { rules: rules.0.iter().map(|rule| (rule.clone(), Memory::default())).collect() }
+    }
+
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.rules.iter().map(|(_, memory)| memory.keys.len()).max().unwrap_or_default()
+    }
+
+    /// Looks at the next record.
+    pub fn see(&mut self, entry: &Entry) -> Vec<Raised> {
+        if entry.record.kind == Kind::DetectionRaised {
+            return Vec::new();
+        }
+        self.rules.iter_mut().filter_map(|(rule, memory)| memory.see(rule, entry)).collect()
+    }
+}
+
+impl Memory {
+    fn see(&mut self, rule: &Rule, entry: &Entry) -> Option<Raised> {
+        let record = &entry.record;
+        let now = record.time.as_second();
+        let since = *self.since.get_or_insert(now);
+        if !rule.kinds.contains(&record.kind)
+            || !(rule.results.is_empty() || rule.results.contains(&record.result))
+        {
+            return None;
+        }
+        let number = |name: &str| record.details.get(name).and_then(Value::as_i64);
+        if let Some(name) = &rule.grew {
+            let (before, found) = (self.last, number(name));
+            self.last = found.or(before);
+            if before.zip(found).is_none_or(|(before, found)| found <= before) {
+                return None;
+            }
+        }
+        let details = rule.details.iter().all(|(name, wanted)| {
+            record.details.get(name).is_some_and(|found| match wanted {
+                Value::Array(any) => any.contains(found),
+                one => one == found,
+            })
+        });
+        let above = rule
+            .above
+            .as_ref()
+            .is_none_or(|above| number(&above.detail).is_some_and(|found| found > above.value));
+        let outside = rule.outside.as_ref().is_none_or(|hours| !hours.holds(record.time));
+        if !details || !above || !outside {
+            return None;
+        }
+        let key = match rule.by {
+            None => String::new(),
+            // Of nobody nothing can be put together.
+            Some(by) => value(entry, by)?,
+        };
+        if self.keys.len() >= MOST_KEYS && !self.keys.contains_key(&key) {
+            self.forget();
+        }
+        let unknown = !self.keys.contains_key(&key);
+        let kept = self.keys.entry(key).or_default();
+        let before = std::mem::replace(&mut kept.active, now);
+        if let Some(dormant) = rule.dormant_secs {
+            let slept = if unknown { now - since } else { now - before };
+            if slept < dormant {
+                return None;
+            }
+        }
+        let distinct = match rule.distinct {
+            None => None,
+            Some(by) => Some(value(entry, by)?),
+        };
+        while kept.seen.front().is_some_and(|(time, ..)| now - time > rule.within_secs) {
+            kept.seen.pop_front();
+        }
+        if distinct.is_some() {
+            kept.seen.retain(|(_, _, other)| *other != distinct);
+        }
+        kept.seen.push_back((now, record.seq.get(), distinct));
+        if kept.seen.len() < rule.count {
+            return None;
+        }
+        let quiet = kept.raised.is_some_and(|raised| rule.quiet_secs > 0 && now - raised < rule.quiet_secs);
+        let records: Vec<u64> = kept.seen.iter().map(|(_, seq, _)| *seq).collect();
+        kept.seen.clear();
+        if quiet {
+            return None;
+        }
+        kept.raised = Some(now);
+        let readable = |field| entry.personal.text(field).map(str::to_owned);
+        Some(Raised {
+            rule: rule.name.clone(),
+            severity: rule.grade.as_str(),
+            says: rule.says.clone(),
+            count: records.len(),
+            records: records.get(records.len().saturating_sub(MOST_NAMED)..).unwrap_or_default().to_vec(),
+            subject: readable(Personal::Subject),
+            source: readable(Personal::Source),
+            object: record.object.clone(),
+            session: record.session.clone(),
+        })
+    }
+
+    /// Half of those who were quiet longest.
+    fn forget(&mut self) {
+        let mut times: Vec<i64> = self.keys.values().map(|kept| kept.active).collect();
+        times.sort_unstable();
+        let middle = times.get(times.len() / 2).copied().unwrap_or_default();
+        self.keys.retain(|_, kept| kept.active > middle);
+    }
+}
+
+fn value(entry: &Entry, by: By) -> Option<String> {
+    let text = |field| entry.personal.text(field).map(str::to_owned);
+    match by {
+        By::Subject => text(Personal::Subject),
+        By::Target => text(Personal::Target),
+        By::Source => text(Personal::Source).map(|source| match source.parse::<std::net::SocketAddr>() {
+            Ok(address) => address.ip().to_string(),
+            Err(_) => source,
+        }),
+        By::Object => entry.record.object.clone(),
+        By::Session => entry.record.session.clone(),
+    }
+}

@@ -1,0 +1,242 @@
+//! Every way in which a copy can differ from the ledger has its word.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{Digest, Draft, Kind, Outcome, Record, Seq, filter::Filter};
+
+const ORIGIN: &str = "a.example/ledger";
+
+/// Records as a ledger would hold them, every third a heartbeat.
+fn ledger(count: u64) -> (Population, Vec<Vec<u8>>) {
+    let mut population = Population::new(ORIGIN);
+    let mut bytes: Vec<Vec<u8>> = Vec::new();
+    for seq in 0..count {
+        let kind = if seq % 3 == 2 { Kind::GatewayHeartbeat } else { Kind::SessionOpened };
+        let draft = Draft::new(kind, Outcome::Success).detail("note", format!("=|\\\"]\u{e9} {seq}"));
+        let record = Record {
+            v: 1,
+            seq: Seq::new(seq),
+            time: jiff::Timestamp::from_second(1_790_000_000 + i64::try_from(seq).unwrap()).unwrap(),
+            prev: bytes.last().map_or(Digest::ZERO, |bytes| Digest::leaf(bytes)),
+            kind: draft.kind,
+            result: draft.result,
+            action: None,
+            object: None,
+            session: None,
+            grant: None,
+            policy: None,
+            correlation: None,
+            node: "n".to_owned(),
+            personal: std::collections::BTreeMap::new(),
+            details: draft.details,
+        };
+        let text = record.to_bytes().unwrap();
+        population.add(&record, &text);
+        bytes.push(text);
+    }
+    (population, bytes)
+}
+
+fn row(bytes: &[u8], sinkseq: u64) -> Value {
+    let record: Value = serde_json::from_slice(bytes).unwrap();
+    json!({
+        "origin": ORIGIN, "seq": record["seq"], "leaf": Digest::leaf(bytes).to_string(),
+        "sink": "soc", "sinkseq": sinkseq, "record": record,
+    })
+}
+
+fn rows(bytes: &[Vec<u8>]) -> Vec<Value> {
+    bytes.iter().zip(1..).map(|(bytes, sinkseq)| row(bytes, sinkseq)).collect()
+}
+
+fn answer(population: &Population, rows: &[Value]) -> Reconciled {
+    let mut reconciler = Reconciler::new(population, None);
+    for row in rows {
+        reconciler.row(Item::read(row).as_ref());
+    }
+    reconciler.finish(0, Some(population.end()), None)
+}
+
+#[test]
+fn a_whole_copy_is_contiguous_in_whatever_form_it_comes() {
+    let (population, bytes) = ledger(9);
+    let plain = rows(&bytes);
+    let forms: Vec<(&str, Vec<Value>)> = vec![
+        ("as sent", plain.clone()),
+        ("Elastic", plain.iter().map(|row| json!({ "_id": "x", "_source": row })).collect()),
+        (
+            "Splunk",
+            plain
+                .iter()
+                .map(|row| json!({ "preview": false, "result": { "_raw": row.to_string() } }))
+                .collect(),
+        ),
+        ("the record alone", bytes.iter().map(|bytes| serde_json::from_slice(bytes).unwrap()).collect()),
+        (
+            "a text",
+            bytes
+                .iter()
+                .map(|bytes| json!({ "event.original": std::str::from_utf8(bytes).unwrap() }))
+                .collect(),
+        ),
+        ("newest first", plain.iter().rev().cloned().collect()),
+    ];
+    for (form, rows) in forms {
+        let answer = answer(&population, &rows);
+        assert!(answer.contiguous, "{form}: {answer:?}");
+        assert_eq!((answer.proved, answer.missing), (9, 0), "{form}");
+    }
+}
+
+#[test]
+fn each_difference_has_its_word() {
+    let (population, bytes) = ledger(9);
+    let good = rows(&bytes);
+    let change = |at: usize, change: &dyn Fn(&mut Value)| {
+        let mut rows = good.clone();
+        change(&mut rows[at]);
+        rows
+    };
+    let cases: Vec<(&str, Vec<Value>, &[&str])> = vec![
+        ("one is missing", [&good[..4], &good[5..]].concat(), &["gap"]),
+        ("the first is missing", good[1..].to_vec(), &["gap"]),
+        ("the last is missing", good[..8].to_vec(), &["gap"]),
+        ("two are exchanged", [&good[..3], &good[4..5], &good[3..4], &good[5..]].concat(), &["reordered"]),
+        (
+            "a detail is changed",
+            change(4, &|row| row["record"]["details"]["note"] = "x".into()),
+            &["altered"],
+        ),
+        ("the result is changed", change(4, &|row| row["record"]["result"] = "denied".into()), &["altered"]),
+        ("a field is added", change(4, &|row| row["record"]["grant"] = "grant-1".into()), &["altered"]),
+        (
+            "the time is changed",
+            change(4, &|row| row["record"]["time"] = "2026-01-01T00:00:00.000000000Z".into()),
+            &["altered"],
+        ),
+        ("the number beside it is changed", change(4, &|row| row["seq"] = 5.into()), &["altered"]),
+        (
+            "the hash beside it is changed",
+            change(4, &|row| row["leaf"] = Digest::leaf(b"x").to_string().into()),
+            &["altered"],
+        ),
+        (
+            "the number in it is changed",
+            change(4, &|row| {
+                row["record"]["seq"] = 700.into();
+                row["seq"] = 700.into();
+            }),
+            &["gap", "foreign"],
+        ),
+        (
+            "it is of another ledger",
+            change(4, &|row| row["origin"] = "b.example/ledger".into()),
+            &["gap", "foreign"],
+        ),
+        (
+            "the record is taken out, its hash stays",
+            change(4, &|row| {
+                row.as_object_mut().unwrap().remove("record");
+            }),
+            &["contiguous"],
+        ),
+        (
+            "the record and the hash are taken out",
+            change(4, &|row| {
+                row.as_object_mut().unwrap().remove("record");
+                row.as_object_mut().unwrap().remove("leaf");
+            }),
+            &["altered"],
+        ),
+        ("one is there twice", [&good[..5], &good[4..]].concat(), &["contiguous"]),
+        ("nothing is there", Vec::new(), &["gap"]),
+    ];
+    for (case, rows, verdict) in cases {
+        let answer = answer(&population, &rows);
+        assert_eq!(answer.verdict, verdict, "{case}: {answer:?}");
+    }
+    let twice = answer(&population, &[&good[..5], &good[4..]].concat());
+    assert_eq!(twice.duplicates, 1);
+}
+
+#[test]
+fn every_single_byte_that_is_changed_is_seen() {
+    let (population, bytes) = ledger(3);
+    let good: Vec<String> = rows(&bytes)
+        .iter()
+        .map(|row| {
+            // As text, so that every byte of the record can be changed.
+            row["record"].to_string()
+        })
+        .collect();
+    for at in 0..bytes[1].len() {
+        let mut changed = bytes[1].clone();
+        changed[at] ^= 1;
+        let Ok(text) = String::from_utf8(changed) else { continue };
+        let rows = [
+            json!({ "msg": good[0], "seq": 0, "sinkseq": 1 }),
+            json!({ "msg": text, "seq": 1, "leaf": Digest::leaf(&bytes[1]).to_string(), "sinkseq": 2 }),
+            json!({ "msg": good[2], "seq": 2, "sinkseq": 3 }),
+        ];
+        let answer = answer(&population, &rows);
+        // A text that is no JSON any more is not found at all: the claim stays, and it is not proved.
+        assert!(!answer.contiguous || answer.proved == 2, "byte {at}: {answer:?}");
+    }
+}
+
+#[test]
+fn what_the_filter_leaves_out_is_no_gap_and_what_it_lets_pass_is() {
+    let (population, bytes) = ledger(9);
+    let filter = Filter::parse("session").unwrap();
+    let sent: Vec<Value> =
+        rows(&bytes).into_iter().filter(|row| row["record"]["kind"] == "session.opened").collect();
+    let finish = |rows: &[Value]| {
+        let mut reconciler = Reconciler::new(&population, Some("soc"));
+        rows.iter().for_each(|row| reconciler.row(Item::read(row).as_ref()));
+        reconciler.finish(0, Some(9), Some(&filter))
+    };
+    let whole = finish(&sent);
+    assert!(whole.contiguous && whole.left_out == 3, "{whole:?}");
+    let holed = finish(&sent[1..]);
+    assert_eq!((holed.verdict, holed.gaps), (vec!["gap"], vec![(0, 0)]));
+}
+
+#[test]
+fn rows_of_another_sink_do_not_fill_a_gap() {
+    let (population, bytes) = ledger(4);
+    let mut rows = rows(&bytes);
+    rows[2]["sink"] = "other".into();
+    let mut reconciler = Reconciler::new(&population, Some("soc"));
+    rows.iter().for_each(|row| reconciler.row(Item::read(row).as_ref()));
+    assert_eq!(reconciler.finish(0, None, None).gaps, [(2, 2)]);
+}
+
+#[test]
+fn how_far_a_copy_must_reach_is_what_the_last_receipt_says() {
+    let (mut population, mut bytes) = ledger(4);
+    let mut record = Record::parse(&bytes[3]).unwrap();
+    record.seq = Seq::new(4);
+    record.prev = Digest::leaf(&bytes[3]);
+    record.kind = Kind::SinkDelivered;
+    record.object = Some("sink:soc".to_owned());
+    record.details.insert("next".to_owned(), 4.into());
+    let text = record.to_bytes().unwrap();
+    population.add(&record, &text);
+    bytes.push(text);
+    let mut reconciler = Reconciler::new(&population, None);
+    rows(&bytes[..3]).iter().for_each(|row| reconciler.row(Item::read(row).as_ref()));
+    let answer = reconciler.finish(0, None, None);
+    assert_eq!((answer.gaps, answer.upto), (vec![(3, 3)], 4));
+}
+
+#[test]
+fn rows_that_hold_nothing_of_ours_are_counted_and_no_crash() {
+    let (population, _) = ledger(2);
+    let deep = (0..200).fold(json!("x"), |inner, _| json!([inner]));
+    for row in [json!(null), json!("{"), json!({ "seq": 1 }), json!({ "seq": -1, "leaf": "zz" }), deep] {
+        let mut reconciler = Reconciler::new(&population, None);
+        reconciler.row(Item::read(&row).as_ref());
+        assert_eq!(reconciler.finish(0, None, None).unreadable, 1, "{row}");
+    }
+}

@@ -1,0 +1,126 @@
+//! What a sink says in the ledger about itself: where it stands, how far it has delivered, what it set aside, and that records
+//! wait for too long.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    task,
+    time::{Instant, timeout},
+};
+
+use crate::{
+    kind::Kind,
+    record::{Draft, Outcome},
+};
+
+use super::{
+    delivery::{Delivery, wall_clock},
+    notice::about_a_sink,
+    window::Position,
+};
+
+/// How often it is looked how long the next record has been waiting.
+const AGE_EVERY: Duration = Duration::from_millis(500);
+/// How long the ledger may take over a record about the sink.
+const NOTICE_PATIENCE: Duration = Duration::from_secs(5);
+
+impl Delivery {
+    pub(super) async fn give_receipt(&mut self, now: Instant) {
+        let settled = self.window.settled();
+        let Some(since) = self.receipts.due(settled, now) else { return };
+        // What the receipt says must not be lost with a crash right after it.
+        self.save().await;
+        let feed = Arc::clone(&self.feed);
+        let last = settled.next.saturating_sub(1);
+        let read = task::spawn_blocking(move || feed.range(last, 1)).await;
+        let leaf = read.ok().and_then(Result::ok).and_then(|entries| {
+            entries
+                .first()
+                .filter(|entry| entry.record.seq.get() == last)
+                .map(|entry| entry.digest().to_string())
+        });
+        let mut draft = self
+            .about(Kind::SinkDelivered, Outcome::Success, settled)
+            .detail("assurance", self.options.target.assurance().as_str())
+            .detail("since", since.next)
+            .detail("since_sequence", since.sequence)
+            .detail("quarantined", self.status.borrow().quarantined);
+        if let Some(leaf) = leaf {
+            draft = draft.detail("leaf", leaf);
+        }
+        self.tell(draft).await;
+    }
+
+    /// Says in sight, once, that a record was set aside.
+    pub(super) async fn quarantine(&mut self, seq: u64, kind: Kind, octets: usize, reason: &str) {
+        if seq < self.reported {
+            return;
+        }
+        self.reported = seq + 1;
+        self.status.send_modify(|status| status.quarantined += 1);
+        tracing::warn!(sink = %self.options.name, record = seq, octets, reason, "record set aside by a sink");
+        if about_a_sink(kind) {
+            return;
+        }
+        let draft = Draft::new(Kind::SinkQuarantined, Outcome::Failure)
+            .object(format!("sink:{}", self.options.name))
+            .detail("record", seq)
+            .detail("octets", octets)
+            .detail("max_octets", self.options.max_message())
+            .detail("reason", reason);
+        self.tell(draft).await;
+    }
+
+    pub(super) fn about(&self, kind: Kind, result: Outcome, position: Position) -> Draft {
+        Draft::new(kind, result)
+            .object(format!("sink:{}", self.options.name))
+            .detail("address", self.options.target.to_string())
+            .detail("transport", self.options.target.kind())
+            .detail("format", self.options.shape.as_str())
+            .detail("filter", self.options.filter.as_str())
+            .detail("personal", self.options.personal.as_str())
+            .detail("next", position.next)
+            .detail("sequence", position.sequence)
+    }
+
+    pub(super) async fn tell(&self, draft: Draft) {
+        if timeout(NOTICE_PATIENCE, self.notice.record(draft)).await.is_err() {
+            tracing::warn!(sink = %self.options.name, "the ledger took no record about the sink; going on without it");
+        }
+    }
+
+    /// Finds out how long the next record has been waiting, shows it, and raises the alarm before the receiver would refuse
+    /// it for its age.
+    pub(super) async fn watch_age(&mut self, position: Position) {
+        self.age_due = Instant::now() + AGE_EVERY;
+        let head = *self.feed.heads().borrow();
+        if position.next >= head {
+            self.oldest = None;
+        } else if self.oldest.is_none_or(|(seq, _)| seq != position.next) {
+            let feed = Arc::clone(&self.feed);
+            let read = task::spawn_blocking(move || feed.range(position.next, 1)).await;
+            let time = read.ok().and_then(Result::ok).and_then(|entries| Some(entries.first()?.record.time));
+            self.oldest = time.map(|time| (position.next, time));
+        }
+        let since = self.oldest.map(|(_, time)| time);
+        self.status.send_if_modified(|status| std::mem::replace(&mut status.waiting_since, since) != since);
+        let age = since.map_or(Duration::ZERO, |since| {
+            Duration::try_from(wall_clock().duration_since(since)).unwrap_or_default()
+        });
+        // A sink that catches up is not late again at once for every record that it still has to send.
+        if self.late && age < self.options.late_after / 2 {
+            self.late = false;
+        } else if !self.late && since.is_some() && age >= self.options.late_after {
+            self.late = true;
+            tracing::warn!(sink = %self.options.name, ?age, "records wait for the sink longer than they may");
+            let draft = self
+                .about(Kind::SinkLate, Outcome::Failure, position)
+                .detail("waiting_secs", age.as_secs())
+                .detail("limit_secs", self.options.late_after.as_secs())
+                .detail("records", head.saturating_sub(position.next));
+            self.tell(draft).await;
+        }
+        let late = self.late;
+        self.status.send_if_modified(|status| std::mem::replace(&mut status.late, late) != late);
+    }
+}

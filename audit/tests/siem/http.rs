@@ -1,0 +1,556 @@
+//! Receivers that answer: what counts as delivered, and that nothing is lost, followed or hidden whatever they answer.
+
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use sallyport_audit::{
+    Draft, Kind, Outcome, Record,
+    sink::{
+        Assurance, FileTarget, Filter, HttpTarget, HttpUrl, Protocol, Shape, Sink, SinkName, SinkOptions,
+        SinkStatus, Target,
+    },
+};
+use serde_json::{Value, json};
+
+use crate::{
+    formats::foreign,
+    receiver::{Asked, Reaction, Receiver},
+    source::{ORIGIN, Source},
+};
+
+fn target(port: u16, protocol: Protocol) -> HttpTarget {
+    let mut target =
+        HttpTarget::new(HttpUrl::parse(&format!("http://127.0.0.1:{port}/in")).unwrap(), protocol);
+    target.batch_records = 50;
+    target
+}
+
+fn options(target: Target, directory: &Path) -> SinkOptions {
+    let name = SinkName::parse("siem").unwrap();
+    let mut options = SinkOptions::new(name, target, directory.to_owned());
+    options.shape = Shape::Json;
+    options.retry_least = Duration::from_millis(20);
+    options.retry_most = Duration::from_millis(200);
+    options.write_timeout = Duration::from_secs(3);
+    // The source's records are of a day long past.
+    options.late_after = Duration::from_hours(1_000_000);
+    options
+}
+
+async fn start(options: SinkOptions, source: &Source) -> Sink {
+    Sink::start(options, Arc::new(source.clone()), Arc::new(source.clone())).await.unwrap()
+}
+
+/// Waits until the status says so.
+async fn until(sink: &Sink, what: &str, is: impl FnMut(&SinkStatus) -> bool) -> SinkStatus {
+    let mut status = sink.status();
+    let found = tokio::time::timeout(Duration::from_mins(1), status.wait_for(is)).await;
+    let found = found.map(|found| found.map(|found| found.clone()));
+    match found {
+        Ok(Ok(found)) => found,
+        _ => panic!("{what}: {:?}", sink.status().borrow().clone()),
+    }
+}
+
+async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+    let start = std::time::Instant::now();
+    while !is() {
+        assert!(start.elapsed() < Duration::from_mins(1), "{what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The numbers that requests with a good answer brought, in the order in which they came.
+fn taken(receiver: &Receiver, good: impl Fn(&Asked) -> bool) -> Vec<u64> {
+    receiver.asked().iter().filter(|asked| good(asked)).flat_map(Asked::numbers).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_gets_every_record_in_order_signed_and_byte_for_byte() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
+    let receiver = Receiver::start(|_| Reaction::ok()).await;
+    let source = Source::new();
+    source.sessions(120);
+    let mut target = target(receiver.port, Protocol::Webhook);
+    target.credential = Some(secret);
+    let sink = start(options(Target::Http(target), directory.path()), &source).await;
+    until(&sink, "all is delivered", |status| status.settled >= 120).await;
+    sink.stop(Duration::from_secs(5)).await;
+
+    let arrived = taken(&receiver, |_| true);
+    assert_eq!(arrived[..120], (0..120).collect::<Vec<u64>>());
+    let signed = |asked: &Asked| {
+        json!({
+            "shape": "webhook", "kind": "webhook", "seq": 0, "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "text": asked.body, "headers": asked.headers,
+        })
+    };
+    let items: Vec<Value> = receiver.asked().iter().map(signed).collect();
+    assert_eq!(foreign(&items), "", "a library of the standard accepts the signatures");
+    let mut forged = items[0].clone();
+    forged["text"] = "{}\n".into();
+    assert_ne!(foreign(&[forged]), "");
+    for asked in receiver.asked() {
+        for line in asked.body.lines() {
+            let event: Value = serde_json::from_str(line).unwrap();
+            let entry = source.entry(event["seq"].as_u64().unwrap());
+            assert_eq!(event["leaf"], entry.digest().to_string());
+            assert_eq!(event["origin"], ORIGIN);
+            let record = line.split_once(",\"record\":").unwrap().1.strip_suffix('}').unwrap();
+            assert_eq!(record.as_bytes(), entry.bytes);
+            assert_eq!(Record::parse(record.as_bytes()).unwrap(), entry.record);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_reordered_when_the_receiver_is_busy_breaks_off_or_fails() {
+    let directory = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start(|asked| match asked.number {
+        1 => Reaction::Answer(503, "restarting".to_owned()),
+        2 => Reaction::AnswerWith(429, "retry-after", "0".to_owned(), String::new()),
+        3 | 6 => Reaction::Cut,
+        5 => Reaction::Answer(500, "\u{1b}[31mboom\n".to_owned()),
+        _ => Reaction::ok(),
+    })
+    .await;
+    let source = Source::new();
+    source.sessions(400);
+    let sink =
+        start(options(Target::Http(target(receiver.port, Protocol::Webhook)), directory.path()), &source)
+            .await;
+    let status = until(&sink, "all is delivered", |status| status.settled >= 400).await;
+    assert!(!status.last_error.unwrap().contains('\u{1b}'), "what a receiver says can't steer a terminal");
+    sink.stop(Duration::from_secs(5)).await;
+    let good = |asked: &Asked| ![1, 2, 3, 5, 6].contains(&asked.number);
+    assert_eq!(taken(&receiver, good)[..400], (0..400).collect::<Vec<u64>>());
+    assert!(source.count(Kind::SinkFailed) >= 1);
+    assert_eq!(source.count(Kind::SinkQuarantined), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_is_not_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    let elsewhere = Receiver::start(|_| Reaction::ok()).await;
+    let there = format!("http://127.0.0.1:{}/in", elsewhere.port);
+    let receiver =
+        Receiver::start(move |_| Reaction::AnswerWith(307, "location", there.clone(), String::new())).await;
+    let source = Source::new();
+    source.sessions(3);
+    let sink =
+        start(options(Target::Http(target(receiver.port, Protocol::Webhook)), directory.path()), &source)
+            .await;
+    let status = until(&sink, "it fails", |status| status.last_error.is_some()).await;
+    assert!(status.last_error.unwrap().contains("redirect"));
+    eventually("it tries again", || receiver.count() >= 3).await;
+    assert_eq!((elsewhere.count(), sink.stop(Duration::ZERO).await.settled), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_replaced_in_its_file_is_used_without_a_restart_and_shown_nowhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let token = directory.path().join("token");
+    std::fs::write(&token, "old-token").unwrap();
+    let receiver = Receiver::start(|asked| match asked.headers.get("authorization").map(String::as_str) {
+        Some("Bearer new-token") => Reaction::ok(),
+        _ => Reaction::Answer(401, "no".to_owned()),
+    })
+    .await;
+    let source = Source::new();
+    source.sessions(3);
+    let mut target = target(receiver.port, Protocol::OtlpHttp);
+    target.credential = Some(token.clone());
+    let sink = start(options(Target::Http(target), directory.path()), &source).await;
+    let status = until(&sink, "it is refused", |status| status.last_error.is_some()).await;
+    std::fs::write(&token, "new-token\n").unwrap();
+    until(&sink, "all is delivered", |status| status.settled >= 3).await;
+    sink.stop(Duration::from_secs(5)).await;
+    let records: String =
+        (0..source.len()).map(|seq| String::from_utf8(source.entry(seq).bytes).unwrap()).collect();
+    assert!(!format!("{status:?}{records}").contains("-token"));
+}
+
+/// A Splunk that receives all and indexes what it is told to.
+struct Splunk {
+    receiver: Receiver,
+    indexes: Arc<AtomicBool>,
+}
+
+async fn splunk(acks: impl Fn(&[u64], bool) -> Value + Send + Sync + 'static) -> Splunk {
+    let indexes = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&indexes);
+    let next = Mutex::new(0_u64);
+    let receiver = Receiver::start(move |asked| {
+        if asked.path.contains("/ack") {
+            let ids: Value = serde_json::from_str(&asked.body).unwrap();
+            let ids: Vec<u64> =
+                ids["acks"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect();
+            return Reaction::Answer(200, acks(&ids, told.load(Ordering::SeqCst)).to_string());
+        }
+        let mut next = next.lock().unwrap();
+        *next += 1;
+        Reaction::Answer(200, json!({ "text": "Success", "code": 0, "ackId": *next }).to_string())
+    })
+    .await;
+    Splunk { receiver, indexes }
+}
+
+fn hec(port: u16, patience: Duration) -> HttpTarget {
+    target(port, Protocol::SplunkHec { acknowledge: Some(patience), index: Some("audit".to_owned()) })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn splunks_received_is_not_indexed_and_only_indexed_moves_the_cursor() {
+    let directory = tempfile::tempdir().unwrap();
+    let splunk = splunk(|ids, indexes| {
+        let acks: serde_json::Map<String, Value> =
+            ids.iter().map(|id| (id.to_string(), indexes.into())).collect();
+        json!({ "acks": acks })
+    })
+    .await;
+    let source = Source::new();
+    source.sessions(100);
+    let options = options(Target::Http(hec(splunk.receiver.port, Duration::from_mins(5))), directory.path());
+    let sink = start(options, &source).await;
+    let status = until(&sink, "all is received", |status| status.received >= 100).await;
+    assert_eq!((status.settled, status.assurance), (0, Assurance::Indexed));
+    eventually("it asks what is indexed", || {
+        splunk.receiver.asked().iter().any(|asked| asked.path.contains("/ack"))
+    })
+    .await;
+    assert_eq!(sink.status().borrow().settled, 0);
+    splunk.indexes.store(true, Ordering::SeqCst);
+    until(&sink, "all is indexed", |status| status.settled >= 100).await;
+    sink.stop(Duration::from_secs(5)).await;
+    let events: Vec<Asked> =
+        splunk.receiver.asked().into_iter().filter(|asked| asked.path.ends_with("/event")).collect();
+    assert_eq!(events[0].path, "/in/services/collector/event");
+    let first: Value =
+        serde_json::Deserializer::from_str(&events[0].body).into_iter::<Value>().next().unwrap().unwrap();
+    assert_eq!(
+        (&first["index"], &first["host"], &first["event"]["seq"]),
+        (&json!("audit"), &json!("node-1"), &json!(0))
+    );
+    assert_eq!(first["source"], ORIGIN);
+    assert_eq!(events[0].headers["x-splunk-request-channel"].len(), 36);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_acknowledgement_moves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    // True for what was not asked, and nothing but words for what was.
+    let splunk = splunk(|ids, _| {
+        let mut acks: serde_json::Map<String, Value> =
+            (1000..1100_u64).map(|id| (id.to_string(), true.into())).collect();
+        acks.extend(ids.iter().map(|id| (id.to_string(), Value::from("true"))));
+        json!({ "acks": acks })
+    })
+    .await;
+    let source = Source::new();
+    source.sessions(60);
+    let options = options(Target::Http(hec(splunk.receiver.port, Duration::from_mins(5))), directory.path());
+    let sink = start(options, &source).await;
+    until(&sink, "all is received", |status| status.received >= 60).await;
+    eventually("it asks twice", || {
+        splunk.receiver.asked().iter().filter(|asked| asked.path.contains("/ack")).count() >= 2
+    })
+    .await;
+    assert_eq!(sink.stop(Duration::ZERO).await.settled, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_splunk_does_not_index_in_time_is_sent_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let splunk = splunk(|ids, indexes| {
+        let acks: serde_json::Map<String, Value> =
+            ids.iter().map(|id| (id.to_string(), indexes.into())).collect();
+        json!({ "acks": acks })
+    })
+    .await;
+    let source = Source::new();
+    source.sessions(20);
+    let options = options(Target::Http(hec(splunk.receiver.port, Duration::from_secs(1))), directory.path());
+    let sink = start(options, &source).await;
+    let events = |splunk: &Splunk| {
+        splunk
+            .receiver
+            .asked()
+            .iter()
+            .filter(|asked| asked.path.ends_with("/event") && asked.numbers()[0] == 0)
+            .count()
+    };
+    eventually("the first record is sent again", || events(&splunk) >= 2).await;
+    splunk.indexes.store(true, Ordering::SeqCst);
+    until(&sink, "all is indexed", |status| status.settled >= 20).await;
+    sink.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_elastics_items_the_refused_are_set_aside_in_sight_and_what_had_no_room_is_sent_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let full = AtomicBool::new(true);
+    let receiver = Receiver::start(move |asked| {
+        let mut items = Vec::new();
+        let ids: Vec<u64> = asked
+            .body
+            .lines()
+            .step_by(2)
+            .map(|action| {
+                let action: Value = serde_json::from_str(action).unwrap();
+                let id = action["create"]["_id"].as_str().unwrap().to_owned();
+                id.rsplit_once('-').unwrap().1.parse().unwrap()
+            })
+            .collect();
+        for id in ids {
+            items.push(match id {
+                7 | 31 => {
+                    json!({ "create": { "status": 400, "error": { "type": "mapper_parsing_exception" } } })
+                }
+                20 if full.swap(false, Ordering::SeqCst) => json!({ "create": { "status": 429 } }),
+                _ => json!({ "create": { "status": if id < 5 { 409 } else { 201 } } }),
+            });
+        }
+        Reaction::Answer(200, json!({ "errors": true, "items": items }).to_string())
+    })
+    .await;
+    let source = Source::new();
+    source.sessions(40);
+    let elastic = target(receiver.port, Protocol::ElasticBulk { index: "audit".to_owned() });
+    let sink = start(options(Target::Http(elastic), directory.path()), &source).await;
+    let status = until(&sink, "all is delivered", |status| status.settled >= 40).await;
+    assert_eq!(status.quarantined, 2);
+    sink.stop(Duration::from_secs(5)).await;
+    let asked = receiver.asked();
+    assert_eq!(asked[0].path, "/in/_bulk");
+    assert_eq!(asked[1].numbers()[0], 20, "from the item that had no room on");
+    let set_aside: Vec<u64> = (0..source.len())
+        .map(|seq| source.entry(seq).record)
+        .filter(|record| record.kind == Kind::SinkQuarantined)
+        .map(|record| {
+            assert!(record.details["reason"].as_str().unwrap().contains("mapper_parsing_exception"));
+            record.details["record"].as_u64().unwrap()
+        })
+        .collect();
+    assert_eq!(set_aside, [7, 31], "once each, although 7 was refused again or not");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_says_only_how_many_it_refused_gets_halves_until_the_record_stands_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start(|asked| {
+        let poisoned = asked.body.contains("\"poison\"") || asked.body.contains("poison");
+        let rejected = if poisoned { "1" } else { "0" };
+        Reaction::Answer(
+            200,
+            json!({ "partialSuccess": { "rejectedLogRecords": rejected, "errorMessage": "bad" } })
+                .to_string(),
+        )
+    })
+    .await;
+    let source = Source::new();
+    source.sessions(30);
+    let poison = source.append(Draft::new(Kind::AdminCalled, Outcome::Success).detail("note", "poison"));
+    source.sessions(30);
+    let sink =
+        start(options(Target::Http(target(receiver.port, Protocol::OtlpHttp)), directory.path()), &source)
+            .await;
+    let status = until(&sink, "all is delivered", |status| status.settled >= 61).await;
+    assert_eq!(status.quarantined, 1);
+    sink.stop(Duration::from_secs(5)).await;
+    let quarantined =
+        (0..source.len()).map(|seq| source.entry(seq).record).find(|r| r.kind == Kind::SinkQuarantined);
+    assert_eq!(quarantined.unwrap().details["record"], poison);
+    let good: BTreeSet<u64> = receiver
+        .asked()
+        .iter()
+        .filter(|asked| !asked.body.contains("poison"))
+        .flat_map(|asked| otlp_numbers(&asked.body))
+        .collect();
+    let missing: Vec<u64> = (0..61).filter(|seq| !good.contains(seq)).collect();
+    assert_eq!(missing, [poison], "all others arrived");
+}
+
+fn otlp_numbers(body: &str) -> Vec<u64> {
+    let body: Value = serde_json::from_str(body).unwrap();
+    let records = body["resourceLogs"][0]["scopeLogs"][0]["logRecords"].as_array().unwrap().clone();
+    records
+        .iter()
+        .map(|record| {
+            let event: Value = serde_json::from_str(record["body"]["stringValue"].as_str().unwrap()).unwrap();
+            assert_eq!(record["eventName"], event["kind"]);
+            event["seq"].as_u64().unwrap()
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_refuses_everything_does_not_send_the_whole_ledger_into_quarantine() {
+    let directory = tempfile::tempdir().unwrap();
+    let well = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&well);
+    let receiver = Receiver::start(move |_| {
+        if told.load(Ordering::SeqCst) {
+            Reaction::ok()
+        } else {
+            Reaction::Answer(400, "wrong format".to_owned())
+        }
+    })
+    .await;
+    let source = Source::new();
+    source.sessions(200);
+    let sink =
+        start(options(Target::Http(target(receiver.port, Protocol::Webhook)), directory.path()), &source)
+            .await;
+    let status = until(&sink, "it gives up", |status| status.last_error.is_some()).await;
+    assert!(status.last_error.unwrap().contains("refuses every record"));
+    assert_eq!(status.quarantined, 32);
+    well.store(true, Ordering::SeqCst);
+    until(&sink, "the rest is delivered", |status| status.settled >= 200).await;
+    let status = sink.stop(Duration::from_secs(5)).await;
+    assert_eq!(status.quarantined, 32);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_filter_leaves_out_makes_no_gap_in_the_sinks_own_numbers() {
+    let directory = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start(|_| Reaction::ok()).await;
+    let source = Source::new();
+    for _ in 0..30 {
+        source.append(Draft::new(Kind::GatewayHeartbeat, Outcome::Success));
+        source.sessions(1);
+    }
+    let mut options = options(Target::Http(target(receiver.port, Protocol::Webhook)), directory.path());
+    options.filter = Filter::parse("session").unwrap();
+    let sink = start(options, &source).await;
+    until(&sink, "all is delivered", |status| status.settled >= 60).await;
+    sink.stop(Duration::from_secs(5)).await;
+    let events: Vec<Value> = receiver
+        .asked()
+        .iter()
+        .flat_map(|asked| {
+            asked.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+        })
+        .collect();
+    let numbers = |key: &str| events.iter().map(|event| event[key].as_u64().unwrap()).collect::<Vec<_>>();
+    assert_eq!(numbers("seq"), (0..30).map(|n| 2 * n + 1).collect::<Vec<_>>());
+    assert_eq!(numbers("sinkseq"), (1..=30).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receipts_say_how_far_it_is_and_do_not_bring_forth_themselves() {
+    let directory = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start(|_| Reaction::ok()).await;
+    let source = Source::new();
+    source.sessions(10);
+    let mut options = options(Target::Http(target(receiver.port, Protocol::Webhook)), directory.path());
+    options.receipts = Duration::from_millis(300);
+    let sink = start(options, &source).await;
+    eventually("a receipt is given", || source.count(Kind::SinkDelivered) == 1).await;
+    let receipt = |source: &Source| {
+        (0..source.len())
+            .map(|seq| source.entry(seq).record)
+            .rfind(|r| r.kind == Kind::SinkDelivered)
+            .unwrap()
+    };
+    let first = receipt(&source);
+    let next = first.details["next"].as_u64().unwrap();
+    assert!(next >= 10);
+    assert_eq!(first.details["leaf"], source.entry(next - 1).digest().to_string());
+    assert_eq!((&first.details["assurance"], &first.details["since"]), (&json!("received"), &json!(0)));
+    // Nothing but records about the sink from here on: no receipt. Then one session: one more.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(source.count(Kind::SinkDelivered), 1);
+    source.sessions(1);
+    eventually("another receipt is given", || source.count(Kind::SinkDelivered) == 2).await;
+    assert_eq!(receipt(&source).details["since"], next);
+    sink.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_wait_too_long_are_an_alarm_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start(|_| Reaction::Answer(503, String::new())).await;
+    let source = Source::new();
+    source.sessions(3);
+    let mut options = options(Target::Http(target(receiver.port, Protocol::Webhook)), directory.path());
+    options.late_after = Duration::ZERO;
+    let sink = start(options, &source).await;
+    eventually("the alarm is raised", || source.count(Kind::SinkLate) == 1).await;
+    eventually("it tries on", || receiver.count() > 5).await;
+    assert_eq!(source.count(Kind::SinkLate), 1);
+    let status = sink.stop(Duration::ZERO).await;
+    assert!(status.late && status.waiting_since.is_some() && status.failing_since.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_holds_every_record_once_also_after_restarts() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("out.jsonl");
+    let source = Source::new();
+    for _ in 0..3 {
+        source.sessions(50);
+        let target = FileTarget { path: path.clone(), max_bytes: 1 << 30, keep: 1 };
+        let sink = start(options(Target::File(target), directory.path()), &source).await;
+        let held = source.len();
+        until(&sink, "all is written", move |status| status.settled >= held).await;
+        sink.stop(Duration::from_secs(5)).await;
+    }
+    let text = std::fs::read_to_string(&path).unwrap();
+    let numbers: Vec<u64> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["seq"].as_u64().unwrap())
+        .collect();
+    assert_eq!(numbers, (0..numbers.len() as u64).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn udp_carries_a_message_a_datagram_and_claims_nothing() {
+    use sallyport_audit::sink::{Address, Transport};
+    let directory = tempfile::tempdir().unwrap();
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = Address::parse(&socket.local_addr().unwrap().to_string()).unwrap();
+    let source = Source::new();
+    source.sessions(20);
+    let mut options = options(Target::Syslog { address, transport: Transport::Udp }, directory.path());
+    options.shape = Shape::Record;
+    let sink = start(options, &source).await;
+    let mut datagram = vec![0; 65_536];
+    for seq in 0..20_u64 {
+        let length = socket.recv(&mut datagram).await.unwrap();
+        let message = String::from_utf8(datagram[..length].to_vec()).unwrap();
+        assert!(message.starts_with("<110>1 ") && message.contains(&format!(" seq=\"{seq}\"")), "{message}");
+        assert!(message.ends_with(std::str::from_utf8(&source.entry(seq).bytes).unwrap()));
+    }
+    let status = sink.stop(Duration::from_secs(5)).await;
+    assert_eq!((status.assurance, status.transport), (Assurance::Nothing, "udp"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement, for `make bench-siem`"]
+async fn throughput_of_a_webhook() {
+    const RECORDS: usize = 100_000;
+    let directory = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start(|_| Reaction::ok()).await;
+    let source = Source::new();
+    source.sessions(RECORDS);
+    let mut target = target(receiver.port, Protocol::Webhook);
+    target.batch_records = 1000;
+    let began = std::time::Instant::now();
+    let sink = start(options(Target::Http(target), directory.path()), &source).await;
+    until(&sink, "all is delivered", |status| status.settled >= RECORDS as u64).await;
+    let per_second = RECORDS as u128 * 1_000_000 / began.elapsed().as_micros();
+    println!(
+        "{}",
+        json!({ "receiver": "webhook", "format": "json", "records": RECORDS, "events_per_second": u64::try_from(per_second).unwrap() })
+    );
+    sink.stop(Duration::from_secs(5)).await;
+}
