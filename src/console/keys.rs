@@ -84,10 +84,10 @@ impl KeyTrouble {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rotate {
-    reason: String,
+    pub(super) reason: String,
     /// Ends tokens that the old key signed, at once.
     #[serde(default)]
-    now: bool,
+    pub(super) now: bool,
 }
 
 pub(super) async fn list(State(shared): State<Shared>, caller: Caller) -> Result<Json<Value>, Problem> {

@@ -39,19 +39,19 @@ pub(super) async fn reload(State(shared): State<Shared>, caller: Caller) -> Resu
     Ok(Json(json!({ "policy": digest })))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ExplainBody {
-    who: String,
-    action: String,
-    object: String,
+    pub(super) who: String,
+    pub(super) action: String,
+    pub(super) object: String,
     #[serde(default)]
-    roles: Vec<String>,
-    at: Option<String>,
-    from: Option<String>,
-    device: Option<String>,
-    group: Option<String>,
-    suite: Option<String>,
+    pub(super) roles: Vec<String>,
+    pub(super) at: Option<String>,
+    pub(super) from: Option<String>,
+    pub(super) device: Option<String>,
+    pub(super) group: Option<String>,
+    pub(super) suite: Option<String>,
 }
 
 /// What would be decided about somebody of the caller's tenant.
@@ -60,6 +60,11 @@ pub(super) async fn explain(
     caller: Caller,
     Body(body): Body<ExplainBody>,
 ) -> Result<Json<Value>, Problem> {
+    told(&shared, &caller, body).await.map(Json)
+}
+
+/// The same, for whoever has asked.
+pub(super) async fn told(shared: &Shared, caller: &Caller, body: ExplainBody) -> Result<Value, Problem> {
     caller.may(Action::Audit, &Object::gateway(Part::Policy)).await?;
     let (who, action) = (caller.parse::<Subject>(&body.who)?, caller.parse::<Action>(&body.action)?);
     let object: Object = caller.parse(&body.object)?;
@@ -79,19 +84,19 @@ pub(super) async fn explain(
     let claimed = body.roles.iter().map(|role| caller.parse(role)).collect::<Result<Vec<Role>, _>>()?;
     let held = policy.roles_with(&who, &claimed, &tenant);
     let explanation = shared.access.explain_for((who, claimed), tenant, device, (&object, action), &context);
-    Ok(Json(json!({
+    Ok(json!({
         "answer": explanation.outcome, "subject": explanation.subject, "tenant": explanation.tenant,
         "action": explanation.action, "object": explanation.object, "at": now.to_string(),
         "rules": explanation.rules, "conditions": explanation.conditions, "workflows": explanation.workflows,
         "grant": explanation.grant, "code": explanation.code, "why": explanation.why, "roles": held,
         "policy": explanation.policy,
-    })))
+    }))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProposeBody {
-    reason: String,
+    pub(super) reason: String,
 }
 
 /// Proposes the files that lie in the policy folder.
@@ -109,22 +114,27 @@ pub(super) async fn propose(
 
 /// What waits for a second person.
 pub(super) async fn pending(State(shared): State<Shared>, caller: Caller) -> Result<Json<Value>, Problem> {
+    waiting(&shared, &caller).await.map(Json)
+}
+
+/// The same, for whoever has asked.
+pub(super) async fn waiting(shared: &Shared, caller: &Caller) -> Result<Value, Problem> {
     caller.may(Action::Admin, &Object::gateway(Part::Policy)).await?;
     let pending = shared.access.pending_policy().await.map_err(|error| caller.refused(&error))?;
-    Ok(Json(match pending {
+    Ok(match pending {
         None => json!({ "proposal": null, "in_force": shared.access.policy_digest() }),
         Some(pending) => json!({
             "proposal": pending.proposal, "reason": pending.proposal.reason.as_str(),
             "difference": pending.difference, "in_force": shared.access.policy_digest(),
         }),
-    }))
+    })
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ApproveBody {
-    digest: String,
-    reason: Option<String>,
+    pub(super) digest: String,
+    pub(super) reason: Option<String>,
 }
 
 /// Approves what waits, and puts it in force.

@@ -15,21 +15,21 @@ use crate::access::{ReviewId, ReviewView};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Start {
-    reviewers: String,
-    deadline: String,
+    pub(super) reviewers: String,
+    pub(super) deadline: String,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Decision {
-    item: u32,
-    verdict: Verdict,
-    reason: String,
+    pub(super) item: u32,
+    pub(super) verdict: Verdict,
+    pub(super) reason: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Verdict {
+pub(super) enum Verdict {
     Keep,
     Revoke,
 }

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use sallyport_audit::index::search::Order;
 use sallyport_audit::selection::{self, Selection};
-use sallyport_audit::{Kind, Outcome, Search, Seq};
+use sallyport_audit::{Kind, Outcome, Page, Search, Seq};
 use sallyport_hsm::Role;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -26,26 +26,26 @@ const USUAL: usize = 100;
 /// The longest value of a condition, in bytes: longer than any id or name, and short enough to be recorded.
 const LONGEST: usize = 512;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
-    subject: Option<String>,
-    target: Option<String>,
-    kind: Option<String>,
-    result: Option<String>,
-    action: Option<String>,
-    object: Option<String>,
-    session: Option<String>,
-    grant: Option<String>,
-    correlation: Option<String>,
-    text: Option<String>,
-    from: Option<u64>,
-    to: Option<u64>,
-    from_time: Option<String>,
-    to_time: Option<String>,
-    order: Option<String>,
-    limit: Option<usize>,
-    cursor: Option<u64>,
+    pub(super) subject: Option<String>,
+    pub(super) target: Option<String>,
+    pub(super) kind: Option<String>,
+    pub(super) result: Option<String>,
+    pub(super) action: Option<String>,
+    pub(super) object: Option<String>,
+    pub(super) session: Option<String>,
+    pub(super) grant: Option<String>,
+    pub(super) correlation: Option<String>,
+    pub(super) text: Option<String>,
+    pub(super) from: Option<u64>,
+    pub(super) to: Option<u64>,
+    pub(super) from_time: Option<String>,
+    pub(super) to_time: Option<String>,
+    pub(super) order: Option<String>,
+    pub(super) limit: Option<usize>,
+    pub(super) cursor: Option<u64>,
 }
 
 pub(super) async fn search(
@@ -71,25 +71,29 @@ pub(super) async fn search(
     };
     caller.may_with(Action::Audit, &ledger, more).await?;
     drop(naming);
+    let page = found(&shared, &caller, search).await?;
+    let records = page.entries.iter().map(joined).collect::<Result<Vec<_>, _>>();
+    let records = records.map_err(|error| unreadable(&caller, &error))?;
+    Ok(Json(json!({ "records": records, "cursor": page.next })))
+}
+
+/// Makes a search that was recorded.
+pub(super) async fn found(shared: &Shared, caller: &Caller, search: Search) -> Result<Page, Problem> {
     let _seat = caller.seat(&shared.readers)?;
-    let failed = |error: &dyn std::fmt::Display| {
-        let status = StatusCode::INTERNAL_SERVER_ERROR;
-        let detail = format!("the ledger cannot be searched: {error}");
-        Problem::new(
-            &caller.correlation,
-            status,
-            "ledger-unreadable",
-            detail,
-            "check the ledger with `auditctl verify`",
-        )
-    };
     // Reads the disk: not on a thread that serves others.
     let reader = shared.ledger.reader();
     let found = tokio::task::spawn_blocking(move || reader.search(&search)).await;
-    let page = found.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
-    let records = page.entries.iter().map(joined).collect::<Result<Vec<_>, _>>();
-    let records = records.map_err(|error| failed(&error))?;
-    Ok(Json(json!({ "records": records, "cursor": page.next })))
+    found.map_err(|error| unreadable(caller, &error))?.map_err(|error| unreadable(caller, &error))
+}
+
+fn unreadable(caller: &Caller, error: &dyn std::fmt::Display) -> Problem {
+    Problem::new(
+        &caller.correlation,
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "ledger-unreadable",
+        format!("the ledger cannot be searched: {error}"),
+        "check the ledger with `auditctl verify`",
+    )
 }
 
 impl Asked {

@@ -28,6 +28,11 @@ pub(super) async fn whoami(caller: Caller) -> Json<Value> {
 }
 
 pub(super) async fn status(State(shared): State<Shared>, caller: Caller) -> Result<Json<Value>, Problem> {
+    told(&shared, &caller).await.map(Json)
+}
+
+/// The same, for whoever has asked.
+pub(super) async fn told(shared: &Shared, caller: &Caller) -> Result<Value, Problem> {
     caller.may(Action::Read, &Object::gateway(Part::Ledger)).await?;
     let readiness = shared.readiness.check();
     let keys = match shared.key_desk.list().await {
@@ -40,7 +45,7 @@ pub(super) async fn status(State(shared): State<Shared>, caller: Caller) -> Resu
         json!({ "policy": watched.policy, "state": state.sentence(), "detail": state })
     });
     let scrub = shared.scrub.status.borrow().clone();
-    Ok(Json(json!({
+    Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "domain": shared.domain,
         "ready": readiness.is_ok(),
@@ -53,5 +58,5 @@ pub(super) async fn status(State(shared): State<Shared>, caller: Caller) -> Resu
         "witnesses": witnesses.unwrap_or_else(|| json!({ "policy": "none" })),
         "hsm": shared.keys.vitals(),
         "keys": keys,
-    })))
+    }))
 }

@@ -10,6 +10,7 @@ mod layers;
 mod read;
 mod reader;
 mod settings;
+mod shown;
 mod tls;
 mod url;
 mod witnesses;
@@ -108,6 +109,7 @@ impl Config {
         let mut problems = Problems::default();
         layers::overlay_environment(&mut table, environment, &mut problems);
         layers::overlay_flags(&mut table, flags, &mut problems);
+        let shown = shown::of(&table);
         let sinks = read_sinks(table.remove("sinks"), state_directory, &mut problems);
         let witnesses = witnesses::read_witnesses(table.remove("witnesses"), state_directory, &mut problems);
         let certificates = tls::read_certificates(&mut table, state_directory, &mut problems);
@@ -118,7 +120,7 @@ impl Config {
         let config = read(&mut reader, state_directory, sinks, witnesses, certificates, issuers);
         let problems = problems.into_vec();
         match config {
-            Some(config) if problems.is_empty() => Ok(config),
+            Some(config) if problems.is_empty() => Ok(Self { shown, ..config }),
             _ => Err(ConfigError::Faults(problems)),
         }
     }

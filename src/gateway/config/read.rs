@@ -112,6 +112,8 @@ pub(super) fn read(
 
     let () = failure?;
     let mut config = Config {
+        // Made from the whole table, by whoever has it.
+        shown: Vec::new(),
         state_directory: state.to_owned(),
         gateway: Gateway {
             domain: domain?,
