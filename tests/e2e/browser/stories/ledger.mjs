@@ -9,12 +9,12 @@ export default async function (world) {
 
   await auditor.keyboard.press("/");
   assert.equal(await auditor.evaluate(() => document.activeElement.name), "subject");
-  await auditor.getByLabel("Kind").fill("token.issued");
+  await auditor.getByLabel("Kind", { exact: true }).fill("token.issued");
   await auditor.getByRole("button", { name: "Search" }).click();
   await auditor.waitForURL(/kind=token.issued/);
   const kinds = await auditor.locator("tr[data-entry] td:nth-child(3)").allTextContents();
   assert.ok(kinds.length > 0 && kinds.every((kind) => kind === "token.issued"), kinds.join());
-  await auditor.getByLabel("Kind").fill("no such <kind>");
+  await auditor.getByLabel("Kind", { exact: true }).fill("no such <kind>");
   await auditor.getByRole("button", { name: "Search" }).click();
   await auditor.getByText("there is no kind of record `no such <kind>`").waitFor();
 
@@ -26,7 +26,7 @@ export default async function (world) {
   await world.shot(auditor, "record");
 
   // One letter of the record is another one: base64 of other bytes.
-  const proof = auditor.getByLabel("Proof");
+  const proof = auditor.locator("#proof-text");
   const whole = await proof.inputValue();
   const at = whole.indexOf("extra ") + 80;
   const other = whole[at] === "A" ? "B" : "A";
@@ -40,7 +40,7 @@ export default async function (world) {
   await proof.fill(whole);
   await auditor.getByRole("button", { name: "Check", exact: true }).click();
   await auditor.locator("#verdict.good").waitFor();
-  const key = auditor.getByLabel("Key of the ledger");
+  const key = auditor.locator("#key");
   const known = await key.inputValue();
   await key.fill("");
   await auditor.getByRole("button", { name: "Check", exact: true }).click();

@@ -49,7 +49,7 @@ export default async function (world) {
   await row.getByRole("button", { name: "End it now" }).click();
   await visitor.waitForFunction(() => globalThis.come.ended !== null);
   assert.match(await visitor.evaluate(() => globalThis.come.ended), /^cut/, "a cut download is no whole one");
-  await admin.getByText("unusual <i>hours</i>").first().waitFor();
+  await world.shown(admin, "unusual <i>hours</i>");
   await world.shot(admin, "session");
 
   // Again, and this time the leave itself is taken back.
@@ -60,7 +60,7 @@ export default async function (world) {
   await world.shot(admin, "grants");
   await admin.getByRole("link", { name: "live" }).click();
   await admin.getByRole("heading", { name: /^Grant/ }).waitFor();
-  await admin.getByText("session.opened").first().waitFor();
+  await world.shown(admin, "session.opened");
   await world.shot(admin, "grant");
   await admin.getByLabel("Why?").fill("enough");
   await admin.getByRole("button", { name: "Take it back now" }).click();
