@@ -5,7 +5,7 @@ STATE ?= ./var
 CARGO ?= cargo
 export STATE
 
-.PHONY: run demo test test-console lint fmt coverage bench bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-fold hsm-faults kill-latency test-kryoptic bench-crypto test-fips fips clean help
+.PHONY: run demo test stranger-test bench-report test-console lint fmt coverage bench bench-tunnel bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-fold hsm-faults kill-latency test-kryoptic bench-crypto test-fips fips clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -47,6 +47,11 @@ bench: ## Requests per second through a tunnel against direct, added latency, du
 	@scripts/prepare test
 	$(CARGO) build --release --locked --bins -p sallyport -p auditctl
 	@scripts/bench
+
+bench-tunnel: ## Requests/s, latency, GB/s, CPU and memory beside nginx, OpenSSH and what peers are installed; WRITE_DOCS=1 keeps the table
+	@scripts/prepare bench-tunnel
+	$(CARGO) build --release --locked --bins -p sallyport
+	@scripts/bench-tunnel
 
 bench-access: ## Decisions/s with 10, 1,000 and 10,000 rules beside bare casbin, and authorisation's share of a request
 	@scripts/prepare test
@@ -92,6 +97,15 @@ bench-crypto: ## TLS handshakes/s with the key in memory, SoftHSM, a worker proc
 test-kryoptic: ## The suite of the key provider with a second token, kryoptic (ML-DSA in the token, PIN lockout); built once, 20 minutes
 	@scripts/prepare kryoptic
 	@scripts/kryoptic
+
+stranger-test: ## An evidence pack of a real gateway in the hands of a stranger: verify, same figures, sample, dossier, exceptions; ends with JSON
+	@scripts/prepare test
+	$(CARGO) build --locked --bins -p sallyport -p auditctl
+	$(CARGO) test --locked -p sallyport --test e2e evidence::a_stranger -- --nocapture | tee /dev/stderr | grep '^{' | tail -n 1
+
+bench-report: ## A report, a pack and its check over a million records: seconds and memory
+	@scripts/prepare test
+	$(CARGO) bench --locked -p auditctl --bench report
 
 kill-latency: ## A role locked under 1,000 live HTTP, WebSocket and TCP sessions: p50, p99, max to the last byte, as JSON
 	@scripts/prepare test

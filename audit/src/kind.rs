@@ -157,6 +157,8 @@ kinds! {
     ReviewDecided = "review.decided",
     /// An access review ended; what nobody had decided on was ended.
     ReviewClosed = "review.closed",
+    /// What must be refused was tried on purpose: success is that it was refused, failure that it was not.
+    CanaryTried = "canary.tried",
     /// A visitor's session began; durable before its first payload byte.
     SessionOpened = "session.opened",
     /// A visitor's session ended, with counts and cause.
@@ -169,6 +171,8 @@ kinds! {
     ConnectionRefused = "connection.refused",
     /// The admin interface was used.
     AdminCalled = "admin.called",
+    /// An evidence pack was made of a period, or could not be made; details give its digest.
+    ReportMade = "report.made",
     /// A person's data key was destroyed: what was sealed under it can never be read again.
     PersonalErased = "personal.erased",
     /// One personal value of a record was opened for somebody, such as an auditor.
@@ -238,6 +242,6 @@ mod tests {
             assert_eq!(Kind::parse(kind.as_str()), Some(*kind));
         }
         assert_eq!(Kind::parse("session.imagined"), None);
-        assert_eq!(Kind::ALL.len(), 76);
+        assert_eq!(Kind::ALL.len(), 78);
     }
 }

@@ -7,11 +7,13 @@
 
 mod omitted;
 mod path;
+mod paths;
 
 use crate::digest::Digest;
 
 pub use omitted::{Omitted, Subtree};
 pub use path::PathBuilder;
+pub use paths::PathsBuilder;
 
 /// The roots of the full subtrees that a tree of some size consists of, largest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -38,6 +38,8 @@ pub struct Silence {
 pub enum Cause {
     /// The ledger had not begun.
     BeforeFirst,
+    /// No record of the ledger bears a time in the period.
+    NoRecord,
     /// The ledger ends here; what came after is not known.
     AfterLast,
     /// The gateway had been stopped on purpose.
@@ -53,6 +55,7 @@ impl Cause {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BeforeFirst => "before the ledger's first record",
+            Self::NoRecord => "no record of the ledger bears a time in the period",
             Self::AfterLast => "after the ledger's last record; what happened then is not known",
             Self::Stopped => "the gateway was stopped on purpose",
             Self::Interrupted => "the gateway ended without a word and was started again",
@@ -109,8 +112,9 @@ impl Coverage {
     pub(crate) fn finish(&mut self) {
         let from = self.last.map_or(self.period.from, |(_, time, _)| time);
         let cause = match self.last {
+            None => Cause::NoRecord,
             Some((_, _, Kind::GatewayStopped)) => Cause::Stopped,
-            _ => Cause::AfterLast,
+            Some(_) => Cause::AfterLast,
         };
         self.silence(from, self.period.to, cause);
     }

@@ -29,6 +29,9 @@ pub struct Framework {
     /// SHA-256 of the file, in hexadecimal: says which version of the mapping a report rests on.
     #[serde(skip)]
     pub digest: String,
+    /// The file itself.
+    #[serde(skip)]
+    pub source: String,
 }
 
 /// One control, criterion or section.
@@ -214,6 +217,7 @@ impl Framework {
             }
         }
         framework.digest = hex::encode(Sha256::digest(text));
+        text.clone_into(&mut framework.source);
         Ok(framework)
     }
 }

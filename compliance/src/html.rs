@@ -1,21 +1,27 @@
 //! The report as one HTML page that needs nothing else: no script, no font, no picture from elsewhere.
 //!
 //! Records hold what visitors and publishers chose to call themselves, so everything is escaped by the template engine,
-//! and the page forbids scripts in its own policy as well.
+//! and the page forbids scripts in its own policy as well. It prints on paper as it is.
 
 use askama::Template;
+use jiff::{Timestamp, tz::TimeZone};
 
 use crate::report::{Report, Standing};
+use crate::sections::{Cell, Sheet};
+
+/// Rows of a table that stand on the page; all are in its CSV file.
+const ROWS: usize = 200;
 
 #[derive(Template)]
 #[template(path = "report.html")]
 struct Page<'a> {
     report: &'a Report,
+    zone: TimeZone,
 }
 
 /// The page. The same report gives the same bytes.
 pub fn html(report: &Report) -> Result<String, askama::Error> {
-    Page { report }.render()
+    Page { report, zone: TimeZone::get(&report.time_zone).unwrap_or(TimeZone::UTC) }.render()
 }
 
 impl Page<'_> {
@@ -35,10 +41,59 @@ impl Page<'_> {
         self.report.controls.iter().filter(|control| wanted(&control.state)).count()
     }
 
+    /// Every kind of exception that there is, once: of controls, then of tables.
+    fn exceptions(&self) -> Vec<(String, &str, u64)> {
+        let controls = self.report.controls.iter().flat_map(|control| {
+            let listings = control.exceptions.iter().filter(|listing| listing.table.sum.count > 0);
+            listings
+                .map(|listing| (control.id.clone(), listing.table.shows.as_str(), listing.table.sum.count))
+        });
+        let sheets = self.report.sheets.iter().flat_map(|sheet| {
+            sheet.exceptions.iter().map(|found| (sheet.title.to_owned(), found.what.as_str(), found.count))
+        });
+        controls.chain(sheets).collect()
+    }
+
     fn span(first: Option<&u64>, last: Option<&u64>) -> String {
         match (first, last) {
             (Some(first), Some(last)) => format!("{first} to {last}"),
             _ => "none".to_owned(),
         }
+    }
+
+    /// A time as people of the report's time zone read it.
+    fn at(&self, time: &Timestamp) -> String {
+        if self.report.time_zone == "UTC" {
+            return time.to_string();
+        }
+        time.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
+    }
+
+    fn cell(&self, cell: &Cell) -> String {
+        match cell {
+            Cell::Nothing => String::new(),
+            Cell::Number(number) => number.to_string(),
+            Cell::Time(time) => self.at(&time.round(jiff::Unit::Second).unwrap_or(*time)),
+            Cell::Text(text) => text.clone(),
+        }
+    }
+
+    fn is_number(cell: &Cell) -> bool {
+        matches!(cell, Cell::Number(_))
+    }
+
+    /// Whether a column holds numbers, so that its head stands over them.
+    fn numeric(sheet: &Sheet, column: &str) -> bool {
+        let place = sheet.columns.iter().position(|name| *name == column);
+        let mut cells = sheet.rows.iter().filter_map(|row| row.get(place?));
+        cells.find(|cell| **cell != Cell::Nothing).is_some_and(Self::is_number)
+    }
+
+    fn shown(sheet: &Sheet) -> &[Vec<Cell>] {
+        sheet.rows.get(..ROWS).unwrap_or(&sheet.rows)
+    }
+
+    fn rest(sheet: &Sheet) -> u64 {
+        sheet.rows.len().saturating_sub(ROWS) as u64 + sheet.more
     }
 }

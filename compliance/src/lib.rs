@@ -11,18 +11,38 @@
 //!
 //! Trusted: the framework file, and the verdict handed in. Not trusted: what stands in records; it is escaped.
 //!
-//! Start with [`Framework`] and [`Reporter`].
+//! A report can be handed over as a [`pack`]: one folder or zip file from which a stranger makes the same report again.
+//!
+//! Start with [`Framework`], [`Survey`] and [`Reporter`].
 
+mod basis;
+mod chart;
 mod coverage;
+mod csv_file;
+pub mod dossier;
 mod framework;
 mod html;
+mod oscal;
+pub mod pack;
 mod period;
 mod query;
+mod reel;
 mod report;
+mod reporter;
+pub mod sample;
+mod scope;
+mod sections;
+mod tally;
 
+pub use basis::{Basis, BasisError};
 pub use coverage::{Cause, Gap, Silence};
 pub use framework::{Builtin, Control, Framework, FrameworkError, Limit, Method, Rule, Shown};
 pub use html::html;
 pub use period::{Period, PeriodError};
 pub use query::{Field, Query};
-pub use report::{ControlReport, Listing, Population, Report, Reporter, Row, Standing, Sum, Table};
+pub use reel::{Reel, ReelError};
+pub use report::{ControlReport, Head, Listing, Population, Report, Row, Standing, Table};
+pub use reporter::Reporter;
+pub use scope::{HISTORY, Scope, Survey};
+pub use sections::{Cell, Exception, Figure, Sheet};
+pub use tally::Sum;

@@ -1,10 +1,11 @@
 //! The time that a report is about.
 
 use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// From the first instant up to, and not including, the second. UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Period {
     /// The first instant that belongs to it.
     pub from: Timestamp,
@@ -32,10 +33,16 @@ pub enum PeriodError {
 }
 
 impl Period {
-    /// Reads two dates or times. A date as `from` begins at its midnight, a date as `to` is included as a whole.
+    /// Reads two dates or times, dates in UTC. A date as `from` begins at its midnight, a date as `to` is included as a
+    /// whole.
     pub fn parse(from: &str, to: &str) -> Result<Self, PeriodError> {
-        let from = instant(from, false)?;
-        let to = instant(to, true)?;
+        Self::parse_in(from, to, &TimeZone::UTC)
+    }
+
+    /// The same with the days of a time zone.
+    pub fn parse_in(from: &str, to: &str, zone: &TimeZone) -> Result<Self, PeriodError> {
+        let from = instant(from, false, zone)?;
+        let to = instant(to, true, zone)?;
         if to <= from {
             return Err(PeriodError::Empty { from, to });
         }
@@ -48,7 +55,7 @@ impl Period {
     }
 }
 
-fn instant(text: &str, whole_day: bool) -> Result<Timestamp, PeriodError> {
+fn instant(text: &str, whole_day: bool, zone: &TimeZone) -> Result<Timestamp, PeriodError> {
     let unreadable = || PeriodError::Unreadable { text: text.to_owned() };
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
@@ -59,7 +66,7 @@ fn instant(text: &str, whole_day: bool) -> Result<Timestamp, PeriodError> {
         return Err(unreadable());
     }
     let date = if whole_day { date.checked_add(1.day()).map_err(|_| unreadable())? } else { date };
-    date.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp()).map_err(|_| unreadable())
+    date.to_zoned(zone.clone()).map(|zoned| zoned.timestamp()).map_err(|_| unreadable())
 }
 
 #[cfg(test)]
@@ -78,6 +85,14 @@ mod tests {
     fn a_time_is_taken_as_it_stands_whatever_its_offset() {
         let period = Period::parse("2026-01-01T01:00:00+01:00", "2026-01-01T12:00:00Z").unwrap();
         assert_eq!(period, Period::parse("2026-01-01", "2026-01-01T12:00:00Z").unwrap());
+    }
+
+    #[test]
+    fn a_day_is_that_of_the_time_zone() {
+        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        let period = Period::parse_in("2026-03-29", "2026-03-29", &berlin).unwrap();
+        let expected = Period::parse("2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z").unwrap();
+        assert_eq!(period, expected, "23 hours, because the clocks went forward");
     }
 
     #[test]

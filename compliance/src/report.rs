@@ -1,31 +1,20 @@
-//! The report: what the records of a period say about each control.
-//!
-//! A fold over the records, in the order of their numbers, so that a ledger need not fit into memory. Nothing of the
-//! machine or the hour goes in: framework, records, period, bounds and verdict decide every byte.
+//! The report: what the records of a period say about each control, and the tables beside it.
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
-use sallyport_audit::{
-    Digest, Record,
-    chain::Chain,
-    verify::{Overall, Verdict},
-};
-use serde::Serialize;
-use sha2::{Digest as _, Sha256};
+use jiff::Timestamp;
+use sallyport_audit::{Checkpoint, Digest, verify::Verdict};
+use serde::{Deserialize, Serialize};
 
-use crate::{
-    coverage::{Coverage, Gap, Silence},
-    framework::{Framework, Limit, Method},
-    period::Period,
-    query::Query,
-};
+use crate::coverage::{Gap, Silence};
+use crate::framework::{Limit, Method};
+use crate::period::Period;
+use crate::scope::Scope;
+use crate::sections::Sheet;
+use crate::tally::Sum;
 
-/// Exceptions listed per rule; all are counted.
-const ROWS: usize = 1_000;
-
-/// A time without records that is worth saying.
-const SILENCE: SignedDuration = SignedDuration::from_mins(15);
+/// The form of the document, with its version.
+pub(crate) const FORMAT: &str = "sallyport-report/2";
 
 /// What the records of a period say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,6 +35,12 @@ pub struct Report {
     pub notice: String,
     /// The time it is about.
     pub period: Period,
+    /// The time zone in which days begin, as the IANA database names it.
+    pub time_zone: String,
+    /// The signed head that it stands under.
+    pub head: Head,
+    /// The numbers of the records that it shows in full; none if the period holds no record.
+    pub scope: Option<Scope>,
     /// What the verifier said of the ledger.
     pub verdict: Verdict,
     /// Why nothing may be concluded from the tables, if so.
@@ -58,8 +53,29 @@ pub struct Report {
     pub silences: Vec<Silence>,
     /// Each control.
     pub controls: Vec<ControlReport>,
+    /// The tables that do not depend on the framework.
+    pub sheets: Vec<Sheet>,
     /// What this report does not prove.
     pub not_proved: Vec<String>,
+}
+
+/// A signed head, without its signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Head {
+    /// The ledger's name.
+    pub origin: String,
+    /// How many records it covers.
+    pub size: u64,
+    /// The root over them.
+    pub root: Digest,
+}
+
+impl From<&Checkpoint> for Head {
+    fn from(checkpoint: &Checkpoint) -> Self {
+        let Checkpoint { origin, size, root } = checkpoint;
+        Self { origin: origin.clone(), size: *size, root: *root }
+    }
 }
 
 /// The records of the period.
@@ -127,19 +143,6 @@ pub struct Table {
     pub sum: Sum,
 }
 
-/// Some records, counted; enough to tell whether another run found the same.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Sum {
-    /// How many.
-    pub count: u64,
-    /// The lowest number.
-    pub first: Option<u64>,
-    /// The highest number.
-    pub last: Option<u64>,
-    /// SHA-256 over their leaf hashes, one after the other.
-    pub checksum: String,
-}
-
 /// The records of one rule, counted and listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Listing {
@@ -173,193 +176,8 @@ pub struct Row {
     pub leaf: Digest,
 }
 
-/// Makes a report: [`Self::take`] every record of the ledger, then [`Self::finish`].
-pub struct Reporter<'a> {
-    framework: &'a Framework,
-    period: Period,
-    chain: Chain,
-    coverage: Coverage,
-    population: Tally,
-    kinds: BTreeMap<&'static str, u64>,
-    controls: Vec<Counted>,
-}
-
-/// What was counted for one control, in the order of its queries.
-struct Counted {
-    evidence: Vec<Tally>,
-    exceptions: Vec<(Tally, Vec<Row>)>,
-}
-
-impl<'a> Reporter<'a> {
-    /// Begins a report.
-    pub fn new(framework: &'a Framework, period: Period) -> Self {
-        let controls = framework.controls.iter().map(|control| {
-            let evidence = control.evidence.iter().map(|_| Tally::default()).collect();
-            let exceptions = control.exception.iter().map(|_| (Tally::default(), Vec::new())).collect();
-            Counted { evidence, exceptions }
-        });
-        Self {
-            framework,
-            period,
-            chain: Chain::genesis(),
-            coverage: Coverage::new(period, SILENCE),
-            population: Tally::default(),
-            kinds: BTreeMap::new(),
-            controls: controls.collect(),
-        }
-    }
-
-    /// The next record of the ledger, from the first on, whatever its time. `leaf` is its leaf hash.
-    pub fn take(&mut self, record: &Record, leaf: Digest) {
-        self.chain.extend(leaf);
-        self.coverage.take(record);
-        if !self.period.contains(record.time) {
-            return;
-        }
-        self.population.take(record, leaf);
-        let of_kind = self.kinds.entry(record.kind.as_str()).or_default();
-        *of_kind = of_kind.saturating_add(1);
-        for (control, counted) in self.framework.controls.iter().zip(&mut self.controls) {
-            for (shown, tally) in control.evidence.iter().zip(&mut counted.evidence) {
-                if shown.query.matches(record) {
-                    tally.take(record, leaf);
-                }
-            }
-            for (rule, (tally, rows)) in control.exception.iter().zip(&mut counted.exceptions) {
-                if rule.query.matches(record) {
-                    tally.take(record, leaf);
-                    if rows.len() < ROWS {
-                        rows.push(Row::of(record, leaf));
-                    }
-                }
-            }
-        }
-    }
-
-    /// The report. `verdict` is what the verifier said of the same ledger.
-    pub fn finish(mut self, verdict: Verdict) -> Report {
-        self.coverage.finish();
-        let unproved = unproved(&verdict, &self.chain);
-        let records = self.population.count;
-        let controls = self.framework.controls.iter().zip(self.controls).map(|(control, counted)| {
-            let evidence: Vec<Table> = control
-                .evidence
-                .iter()
-                .zip(counted.evidence)
-                .map(|(shown, tally)| tally.table(&shown.shows, &shown.query))
-                .collect();
-            let exceptions: Vec<Listing> = control
-                .exception
-                .iter()
-                .zip(counted.exceptions)
-                .map(|(rule, (tally, rows))| {
-                    let more = tally.count.saturating_sub(rows.len() as u64);
-                    Listing { table: tally.table(&rule.rule, &rule.query), rows, more }
-                })
-                .collect();
-            ControlReport {
-                id: control.id.clone(),
-                about: control.about.clone(),
-                claim: control.claim.clone(),
-                method: control.method,
-                standing: control.standing.clone(),
-                state: standing(unproved.as_deref(), records, &evidence, &exceptions),
-                evidence,
-                exceptions,
-                not_evaluated: control.not_evaluated.clone(),
-            }
-        });
-        let controls = controls.collect();
-        let mut not_proved = vec![
-            "that a control is designed or works as it should: that is for the auditor to judge".to_owned(),
-            "anything that people did outside the gateway".to_owned(),
-        ];
-        not_proved.extend(verdict.not_proved.iter().cloned());
-        let query = format!("time is at or after {} and before {}", self.period.from, self.period.to);
-        Report {
-            format: "sallyport-report/1",
-            tool: concat!("auditctl ", env!("CARGO_PKG_VERSION")),
-            framework: self.framework.id.clone(),
-            title: self.framework.title.clone(),
-            edition: self.framework.edition.clone(),
-            framework_digest: self.framework.digest.clone(),
-            notice: self.framework.notice.clone(),
-            period: self.period,
-            verdict,
-            unproved,
-            population: Population { query, sum: self.population.sum(), kinds: self.kinds },
-            gaps: self.coverage.gaps,
-            silences: self.coverage.silences,
-            controls,
-            not_proved,
-        }
-    }
-}
-
-/// Why the records may not be taken for evidence, if so.
-fn unproved(verdict: &Verdict, chain: &Chain) -> Option<String> {
-    match verdict.overall() {
-        Overall::Broken => return Some("the ledger did not verify".to_owned()),
-        Overall::NotEvaluated => return Some("the ledger could not be verified".to_owned()),
-        Overall::Verified => {}
-    }
-    // Verifier and report read the files one after the other; both must have seen the same records.
-    let read = (chain.size() > 0).then(|| chain.frontier().root());
-    (read != verdict.ledger.root)
-        .then(|| "the records that were read are not those that were verified".to_owned())
-}
-
-fn standing(unproved: Option<&str>, records: u64, evidence: &[Table], exceptions: &[Listing]) -> Standing {
-    let not_evaluated = |reason: &str| Standing::NotEvaluated { reason: reason.to_owned() };
-    let count: u64 = exceptions.iter().map(|listing| listing.table.sum.count).sum();
-    if let Some(reason) = unproved {
-        not_evaluated(reason)
-    } else if records == 0 {
-        not_evaluated("the period holds no record")
-    } else if count > 0 {
-        Standing::Exceptions { count }
-    } else if evidence.is_empty() {
-        not_evaluated("a gateway's ledger cannot show it")
-    } else if evidence.iter().all(|table| table.sum.count == 0) {
-        not_evaluated("no record of the period bears on it")
-    } else {
-        Standing::Evidence
-    }
-}
-
-/// Counts records and sums them up to a checksum.
-#[derive(Clone, Default)]
-struct Tally {
-    count: u64,
-    first: Option<u64>,
-    last: Option<u64>,
-    hasher: Sha256,
-}
-
-impl Tally {
-    fn take(&mut self, record: &Record, leaf: Digest) {
-        self.count = self.count.saturating_add(1);
-        self.first = self.first.or(Some(record.seq.get()));
-        self.last = Some(record.seq.get());
-        self.hasher.update(leaf.as_bytes());
-    }
-
-    fn table(self, shows: &str, query: &Query) -> Table {
-        Table { shows: shows.to_owned(), query: query.to_string(), sum: self.sum() }
-    }
-
-    fn sum(self) -> Sum {
-        Sum {
-            count: self.count,
-            first: self.first,
-            last: self.last,
-            checksum: hex::encode(self.hasher.finalize()),
-        }
-    }
-}
-
 impl Row {
-    fn of(record: &Record, leaf: Digest) -> Self {
+    pub(crate) fn of(record: &sallyport_audit::Record, leaf: Digest) -> Self {
         let reference = record.session.as_ref().or(record.grant.as_ref()).or(record.correlation.as_ref());
         Self {
             seq: record.seq.get(),
@@ -393,5 +211,13 @@ impl Report {
             .flat_map(|control| &control.exceptions)
             .map(|listing| listing.table.sum.count)
             .sum()
+    }
+
+    /// Records that are exceptions and are listed, each once, by number: at most `most` of them.
+    pub fn exceptional(&self, most: usize) -> Vec<u64> {
+        let listed = self.controls.iter().flat_map(|control| &control.exceptions);
+        let numbers: std::collections::BTreeSet<u64> =
+            listed.flat_map(|listing| &listing.rows).map(|row| row.seq).collect();
+        numbers.into_iter().take(most).collect()
     }
 }

@@ -2,14 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
+use jiff::tz::TimeZone;
 use sallyport_audit::{
-    Digest, Draft, Kind, Outcome, Record,
-    journal::{Frame, FrameKind, Group},
+    Checkpoint, Digest, Draft, Kind, Outcome, Record, Seq,
+    snapshot::Shown,
     testing::{JournalBuilder, SoftwareSigner},
     verify::{Segment, Trust, Verdict, verify},
 };
 use sallyport_compliance::{
-    Builtin, Cause, ControlReport, Framework, Period, Report, Reporter, Standing, html,
+    Builtin, Cause, ControlReport, Framework, Period, Report, Reporter, Standing, Survey, html,
 };
 
 const ORIGIN: &str = "sallyport.example/ledger";
@@ -48,23 +49,6 @@ fn ordinary() -> JournalBuilder {
     journal
 }
 
-fn records(journal: &JournalBuilder) -> Vec<(Record, Digest)> {
-    let mut found = Vec::new();
-    for (_, bytes) in &journal.segments {
-        let mut offset = 0;
-        while let Some(frame) = Frame::read(bytes, offset).unwrap() {
-            offset += frame.bytes.len();
-            if frame.kind == FrameKind::Group {
-                let group = Group::parse(frame.bytes).unwrap();
-                found.extend(
-                    group.records().map(|(_, bytes, _)| (Record::parse(bytes).unwrap(), Digest::leaf(bytes))),
-                );
-            }
-        }
-    }
-    found
-}
-
 fn verdict(journal: &JournalBuilder) -> Verdict {
     let segments =
         journal.segments.iter().map(|(name, bytes)| Ok(Segment { name: name.clone(), bytes: bytes.clone() }));
@@ -72,21 +56,30 @@ fn verdict(journal: &JournalBuilder) -> Verdict {
     verify(segments, Some(&journal.head_file()), &trust)
 }
 
+/// The report over these records under the journal's head.
 fn report(
     framework: &Framework,
     period: (&str, &str),
-    records: &[(Record, Digest)],
+    journal: &JournalBuilder,
+    records: &[Vec<u8>],
     verdict: Verdict,
 ) -> Report {
-    let mut reporter = Reporter::new(framework, Period::parse(period.0, period.1).unwrap());
-    for (record, leaf) in records {
-        reporter.take(record, *leaf);
+    let period = Period::parse(period.0, period.1).unwrap();
+    let head = Checkpoint::from_note(&journal.note).unwrap().0;
+    let mut survey = Survey::new(period);
+    for bytes in records {
+        let record = Record::parse(bytes).unwrap();
+        survey.take(record.seq, record.time);
     }
-    reporter.finish(verdict)
+    let mut reporter = Reporter::new(framework, period, &TimeZone::UTC, survey.finish());
+    for (seq, bytes) in (0..).zip(records) {
+        reporter.take(Shown::Record { seq: Seq::new(seq), bytes, leaf: Digest::leaf(bytes) }).unwrap();
+    }
+    reporter.finish(verdict, &head)
 }
 
 fn soc2(journal: &JournalBuilder) -> Report {
-    report(&Builtin::Soc2.load().unwrap(), JANUARY, &records(journal), verdict(journal))
+    report(&Builtin::Soc2.load().unwrap(), JANUARY, journal, &journal.records(), verdict(journal))
 }
 
 fn control<'a>(report: &'a Report, id: &str) -> &'a ControlReport {
@@ -171,10 +164,11 @@ fn the_same_ledger_and_parameters_give_the_same_bytes() {
 fn an_empty_period_is_not_evaluated_rather_than_green() {
     let journal = ordinary();
     let framework = Builtin::Soc2.load().unwrap();
-    let report = report(&framework, ("2020-01-01", "2020-12-31"), &records(&journal), verdict(&journal));
+    let period = ("2020-01-01", "2020-12-31");
+    let report = report(&framework, period, &journal, &journal.records(), verdict(&journal));
     assert!(!report.is_evaluated());
     assert!(report.controls.iter().all(|control| matches!(control.state, Standing::NotEvaluated { .. })));
-    assert_eq!(report.silences[0].cause, Cause::BeforeFirst);
+    assert_eq!(report.silences[0].cause, Cause::NoRecord);
     let page = html(&report).unwrap();
     assert!(page.contains("not evaluated") && !page.contains("stamp good\">evidence"));
 }
@@ -216,7 +210,7 @@ fn exceptions_are_counted_in_full_however_many_are_listed() {
 fn a_ledger_that_does_not_verify_is_evidence_for_nothing() {
     let journal = ordinary();
     let framework = Builtin::Soc2.load().unwrap();
-    let records = records(&journal);
+    let records = journal.records();
     // Signed by somebody else.
     let trust = Trust { keys: vec![SoftwareSigner::new(ORIGIN, [8; 32]).verifier()], ..Trust::default() };
     let segments =
@@ -225,8 +219,8 @@ fn a_ledger_that_does_not_verify_is_evidence_for_nothing() {
     // The records read for the report are fewer than those that were verified.
     let fewer = &records[..records.len() - 1];
     for report in [
-        report(&framework, JANUARY, &records, foreign),
-        report(&framework, JANUARY, fewer, verdict(&journal)),
+        report(&framework, JANUARY, &journal, &records, foreign),
+        report(&framework, JANUARY, &journal, fewer, verdict(&journal)),
     ] {
         assert!(report.unproved.is_some());
         assert!(report.controls.iter().all(|control| matches!(control.state, Standing::NotEvaluated { .. })));

@@ -129,6 +129,17 @@ impl Access {
                 return Err(AccessError::Policy(faults));
             }
         };
+        Self::open_with(policy, options, log, keys, clock).await
+    }
+
+    /// As [`Self::open`], with a policy that is there already.
+    pub(super) async fn open_with(
+        policy: Arc<Policy>,
+        options: AccessOptions,
+        log: Arc<dyn RecordLog>,
+        keys: Arc<dyn TokenKeys>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AccessError> {
         let mut state = State::default();
         log.replay(&mut |stamp, fact| state.apply(stamp, &fact)).map_err(AccessError::Replay)?;
         if let Some(in_force) = state.policy()
@@ -411,6 +422,11 @@ impl Access {
         let (text, _held) = self.write_token(&claims).await?;
         self.run(by, Command::IssueToken { token, purpose, subject, tenant, expires, scope }).await?;
         Ok((token, text))
+    }
+
+    /// What signs tokens now.
+    pub(super) async fn token_signer(&self) -> Arc<dyn TokenKeys> {
+        self.inner.keys.read().await.clone()
     }
 
     /// To be held until the token is recorded: then the ledger knows of it before its key is replaced.

@@ -14,6 +14,7 @@
 mod admission;
 mod backing;
 mod browser;
+pub mod canary;
 pub mod certificate;
 pub mod clock;
 pub mod decide;

@@ -1,18 +1,22 @@
 //! Calls of the admin API: one HTTPS request, one JSON answer.
 
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use super::failure::{ExitCode, Failure, chain};
 use super::profile::Profile;
@@ -71,12 +75,64 @@ impl<'p> Api<'p> {
         Err(refusal(status, &bytes))
     }
 
+    /// `GET path` into a file that is not there yet. Gives its length.
+    pub(super) async fn download(&self, path: &str, to: &Path) -> Result<u64, Failure> {
+        let local = |error: std::io::Error| {
+            Failure::new(
+                ExitCode::Failed,
+                format!("cannot write {}: {error}", to.display()),
+                "name a new file",
+            )
+        };
+        let asking = tokio::time::timeout(PATIENCE, self.send(Method::GET, path, None)).await;
+        let (response, driver) = asking.map_err(|_| self.unreachable("no answer within a minute"))??;
+        let (status, mut body) = (response.status(), response.into_body());
+        if !status.is_success() {
+            let bytes = self.whole(body).await?;
+            return Err(refusal(status, &bytes));
+        }
+        let mut file = tokio::fs::File::create_new(to).await.map_err(local)?;
+        let mut length = 0;
+        loop {
+            let frame = tokio::time::timeout(PATIENCE, body.frame()).await;
+            let frame = frame.map_err(|_| self.unreachable("the answer stood still for a minute"))?;
+            let Some(frame) = frame else { break };
+            let frame = frame.map_err(|error| self.unreachable(&format!("the answer broke off: {error}")))?;
+            if let Ok(data) = frame.into_data() {
+                length += data.len() as u64;
+                file.write_all(&data).await.map_err(local)?;
+            }
+        }
+        file.sync_all().await.map_err(local)?;
+        driver.abort();
+        Ok(length)
+    }
+
     async fn exchange(
         &self,
         method: Method,
         path: &str,
         body: Option<Vec<u8>>,
     ) -> Result<(StatusCode, Bytes), Failure> {
+        let (response, driver) = self.send(method, path, body).await?;
+        let status = response.status();
+        let bytes = self.whole(response.into_body()).await?;
+        driver.abort();
+        Ok((status, bytes))
+    }
+
+    async fn whole(&self, body: Incoming) -> Result<Bytes, Failure> {
+        let body = Limited::new(body, LARGEST_ANSWER).collect().await;
+        let body = body.map_err(|error| self.unreachable(&format!("the answer broke off: {error}")))?;
+        Ok(body.to_bytes())
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<(Response<Incoming>, JoinHandle<hyper::Result<()>>), Failure> {
         let token = self.profile.token_if_needed()?;
         let tls = tls_config_showing(&roots(self.profile), self.profile.certificate.as_ref())
             .map_err(|error| dial_failure(&error))?;
@@ -113,13 +169,7 @@ impl<'p> Api<'p> {
             .map_err(|error| Failure::new(ExitCode::Usage, format!("cannot ask for {path}: {error}"), ""))?;
         let response =
             sender.send_request(request).await.map_err(|error| self.unreachable(&chain(&error)))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), LARGEST_ANSWER)
-            .collect()
-            .await
-            .map_err(|error| self.unreachable(&format!("the answer broke off: {error}")))?;
-        driver.abort();
-        Ok((status, body.to_bytes()))
+        Ok((response, driver))
     }
 
     fn unreachable(&self, why: &str) -> Failure {

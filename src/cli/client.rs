@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
 use super::{
-    certificates, connect, device, glass, grants, key_desk, ledger, locks, log, login, publish, requests,
-    retention, reviews, search, sessions, shares, subjects, tokens, tunnels, version,
+    certificates, connect, device, glass, grants, key_desk, ledger, locks, log, login, publish, reports,
+    requests, retention, reviews, search, sessions, shares, subjects, tokens, tunnels, version,
 };
 
 /// Publish services through a Sallyport gateway, reach them, ask for leave and give it
@@ -61,6 +61,8 @@ enum Command {
     Unshare(shares::Unshare),
     Accept(shares::Accept),
     Shares(shares::Shares),
+    #[command(subcommand)]
+    Reports(reports::Reports),
     #[command(subcommand)]
     Reviews(reviews::Reviews),
     Activity(shares::Activity),
@@ -126,6 +128,7 @@ impl Client {
             Command::Share(command) => shares::offer(connection, command).await?,
             Command::Unshare(command) => shares::unshare(connection, command).await?,
             Command::Accept(command) => shares::accept(connection, command).await?,
+            Command::Reports(command) => reports::run(connection, command).await?,
             Command::Reviews(command) => reviews::run(connection, command).await?,
             Command::Shares(command) => shares::list(connection, command).await?,
             Command::Activity(command) => shares::activity(connection, command).await?,

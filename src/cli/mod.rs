@@ -27,6 +27,7 @@ mod out;
 mod policy;
 mod profile;
 mod publish;
+mod reports;
 mod requests;
 mod retention;
 mod reviews;

@@ -17,6 +17,7 @@ mod ledger;
 mod policy;
 mod rates;
 mod records;
+mod reports;
 mod requests;
 mod retention;
 mod reviews;
@@ -78,6 +79,8 @@ pub struct Parts {
     pub holds: Arc<dyn Holds>,
     /// Minimum ages, legal holds and pruning.
     pub retention: Retention,
+    /// Makes evidence packs.
+    pub reports: Arc<dyn ReportDesk>,
     /// Erasures that are still to be recorded.
     pub untold: Untold,
     /// Held while somebody is erased: one at a time.
@@ -107,6 +110,7 @@ pub struct Parts {
 }
 
 pub use keys::{KeyDesk, KeyOrder, KeyProblem, KeyTrouble};
+pub use reports::{ReportDesk, ReportOrder, ReportProblem, ReportView};
 pub use retention::{HoldView, PlanView, Retention, StayView, Steward, TallyView, Trouble};
 pub use subjects::{DataKeys, Holds, Untold};
 
@@ -196,6 +200,9 @@ fn api(shared: Shared) -> Router {
         .route("/api/v1/retention/run", post(retention::run))
         .route("/api/v1/retention/holds", get(retention::holds).post(retention::hold))
         .route("/api/v1/retention/holds/{name}/release", post(retention::release))
+        .route("/api/v1/reports", get(reports::list).post(reports::begin))
+        .route("/api/v1/reports/{name}", get(reports::one))
+        .route("/api/v1/reports/{name}/pack", get(reports::pack))
         .route("/api/v1/records", get(records::list))
         .route("/api/v1/audit/records", get(search::search))
         .route("/api/v1/records/{seq}/disclose", post(disclosing::disclose))

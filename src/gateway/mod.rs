@@ -5,6 +5,7 @@
 
 mod adapters;
 pub mod backup;
+mod canaries;
 pub mod config;
 mod erasures;
 mod evidence;
@@ -16,6 +17,7 @@ pub mod issuing;
 mod parts;
 mod probes;
 pub mod replaying;
+mod reports;
 pub mod retention;
 pub mod rotation;
 mod run;

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::adapters::ProviderIdentity;
+use super::canaries::{self, Cage};
 use super::config::{Config, WitnessPolicy};
 use super::evidence::{record_start, watch_keys};
 use super::holds::LegalHolds;
@@ -25,7 +26,7 @@ use super::parts::{GatewayError, Parts, cosign, open_keys};
 use super::retention::Running;
 use super::rotation::{self, Desk, Rotation, Shown, Watch, finish_shown};
 use super::tls::{Certificates, ClientAuthority};
-use super::{heartbeat, probes, sinks, tls, witnesses};
+use super::{heartbeat, probes, reports, sinks, tls, witnesses};
 use crate::access::Tenant;
 use crate::clock;
 use crate::console::{self, Scrub, Watched};
@@ -213,6 +214,8 @@ async fn serve(
     });
     let sinks = sinks::start(config, ledger).await?;
     let stop = CancellationToken::new();
+    let reports = Arc::new(reports::Desk::new(config, parts));
+    let canary_tenant = tenant.clone();
     let revoking = (access.clone(), tenant.clone());
     let renewing =
         tokio::spawn(tls::renew(config.clone(), keys.clone(), certificates, clients, revoking, stop.clone()));
@@ -229,6 +232,7 @@ async fn serve(
         keys: keys.clone(),
         data_keys: parts.vault.clone(),
         holds: Arc::new(LegalHolds(ledger.reader())),
+        reports: Arc::clone(&reports) as Arc<dyn console::ReportDesk>,
         retention: console::Retention::new(Arc::new(Running::new(config.clone()))),
         untold: console::Untold::default(),
         erasing: tokio::sync::Mutex::new(()),
@@ -256,6 +260,15 @@ async fn serve(
         ledger.clone(),
         stop.clone(),
     ));
+    let canaries = config.access.canaries.map(|every| {
+        let (access, ledger) = (access.clone(), ledger.clone().on_stall(OnStall::Refuse));
+        let cage = Cage { access, ledger, tenant: canary_tenant, every };
+        tokio::spawn(canaries::watch(cage, stop.clone()))
+    });
+    let monthly = (!config.reports.monthly.is_empty()).then(|| {
+        let (desk, zone) = (Arc::clone(&reports), config.reports.zone.clone());
+        tokio::spawn(reports::at_the_end_of_each(desk, config.reports.monthly.clone(), zone, stop.clone()))
+    });
     let due = rotation::watch(Watch::new(config, rotation, stop.clone()));
     let due = tokio::spawn(due);
     let retrying = tokio::spawn(retry_pin_when_told(keys.clone()));
@@ -288,7 +301,9 @@ async fn serve(
     if tokio::time::timeout(GOODBYE, outside.wait()).await.is_err() {
         warn!("an issuer is still being asked, and is not waited for");
     }
-    for task in [beating, watching, due, renewing, retrying].into_iter().chain(probing) {
+    for task in
+        [beating, watching, due, renewing, retrying].into_iter().chain(probing).chain(canaries).chain(monthly)
+    {
         task.abort();
     }
     Ok(sinks)

@@ -25,11 +25,13 @@ mod socket;
 mod world;
 
 mod approval;
+mod canaries;
 mod configuration;
 mod console;
 mod devices;
 mod erasure;
 mod evasion;
+mod evidence;
 mod hostile_peers;
 mod hsm_faults;
 mod hsm_worker;

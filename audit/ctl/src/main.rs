@@ -8,6 +8,7 @@
 //! Exit codes: 0 verified · 1 integrity broken · 2 usage · 3 could not be evaluated.
 
 mod disclose;
+mod dossier;
 mod export;
 mod failure;
 mod filter;
@@ -19,10 +20,14 @@ mod progress;
 mod prove;
 mod recover;
 mod report;
+mod sample;
 mod show;
+mod signing;
+mod source;
 mod stats;
 mod tiles;
 mod verify;
+mod verify_pack;
 mod witness;
 
 use std::path::PathBuf;
@@ -51,8 +56,16 @@ Exit codes:
 enum Command {
     /// Check a ledger and say what that proves, and what it does not.
     Verify(verify::Arguments),
-    /// Map the records of a period to the controls of SOC 2, ISO 27001 or HIPAA.
+    /// Map the records of a period to the controls of SOC 2, ISO 27001, HIPAA, PCI DSS or NIST SP 800-53.
     Report(report::Arguments),
+    /// Check an evidence pack that `report --out` wrote, and make its report again. Needs no ledger.
+    VerifyPack(verify_pack::Arguments),
+    /// Draw a sample from a population that was committed to before the seed was known.
+    Sample(sample::Arguments),
+    /// Write one file that joins all that belongs to a grant, request or session, each record with its proof.
+    Dossier(dossier::Arguments),
+    /// Check a file that `dossier` wrote. Needs no ledger.
+    CheckDossier(dossier::CheckArguments),
     /// List records, or search for some, without checking them.
     #[command(visible_aliases = ["search", "tail"])]
     Log(log::Arguments),
@@ -99,6 +112,10 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::VerifyPack(arguments) => verify_pack::run(&arguments),
+        Command::Sample(arguments) => sample::run(&arguments),
+        Command::Dossier(arguments) => dossier::run(&arguments),
+        Command::CheckDossier(arguments) => dossier::check_file(&arguments),
         Command::Log(arguments) => log::run(&arguments),
         Command::Stats(arguments) => stats::run(&arguments),
         Command::Index(command) => index::run(&command),

@@ -1,19 +1,18 @@
 //! `auditctl report`
 
 use std::io::{self, Write};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use sallyport_audit::journal::Files;
-use sallyport_audit::journal::scan::scan;
-use sallyport_audit::verify::{Trust, Verdict, directory};
-use sallyport_audit::{Digest, Record, Seq};
-use sallyport_compliance::{Builtin, Framework, Period, Report, Reporter, Standing, html};
+use jiff::tz::TimeZone;
+use sallyport_audit::verify::Trust;
+use sallyport_compliance::pack::Signer;
+use sallyport_compliance::{Basis, BasisError, Builtin, Period, Report, Standing, html};
 
 use crate::Failure;
 use crate::output::{count, ledger, plain};
+use crate::signing::SigningKeyFile;
 use crate::verify::{Keys, checkpoint, conclusion, keys};
 
 #[derive(Args)]
@@ -27,12 +26,15 @@ pub(crate) struct Arguments {
     /// A checkpoint of this ledger that was kept elsewhere: the ledger must still contain it.
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
-    /// The first day (2026-01-31) or instant (2026-01-31T12:00:00Z) of the period. UTC.
+    /// The first day (2026-01-31) or instant (2026-01-31T12:00:00Z) of the period.
     #[arg(long, value_name = "DATE")]
     from: String,
     /// The last day of the period, included, or the instant at which it ends.
     #[arg(long, value_name = "DATE")]
     to: String,
+    /// The time zone whose days these are, by its IANA name, such as Europe/Berlin.
+    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = zone)]
+    timezone: TimeZone,
     /// Accept the gaps that the ledger itself declares, up to and with this declaration, as `auditctl verify`
     /// shows it.
     #[arg(long, value_name = "N:FIRST:LEAFHASH")]
@@ -40,14 +42,26 @@ pub(crate) struct Arguments {
     /// Write the report as one HTML page that needs nothing else.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Write an evidence pack: page, tables, OSCAL, and the records they were made from, in a new folder or, if the
+    /// name ends in .zip, a file. `auditctl verify-pack` checks it without the ledger.
+    #[arg(long, value_name = "PACK")]
+    out: Option<PathBuf>,
+    /// Sign the pack with this Ed25519 key, in the form of Go's note package: PRIVATE+KEY+name+hash+key.
+    #[arg(long, value_name = "FILE", requires = "out")]
+    sign_key: Option<PathBuf>,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
 }
 
+fn zone(name: &str) -> Result<TimeZone, String> {
+    TimeZone::get(name).map_err(|_| "give a name such as UTC or Europe/Berlin".to_owned())
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let period = Period::parse(&arguments.from, &arguments.to)
+    let period = Period::parse_in(&arguments.from, &arguments.to, &arguments.timezone)
         .map_err(|error| Failure::usage(error, "give --from and --to as days or RFC 3339 times"))?;
+    let signer = arguments.sign_key.as_deref().map(SigningKeyFile::read).transpose()?;
     // No clock: the same ledger and the same words on the command line must give the same bytes.
     let trust = Trust {
         keys: keys(&arguments.keys)?,
@@ -59,14 +73,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         .framework
         .load()
         .map_err(|error| Failure::not_evaluated(error, "this auditctl is damaged: install it anew"))?;
-    let files = ledger(&arguments.ledger)?;
-    let verdict = directory(&arguments.ledger, &trust)
-        .map_err(|error| Failure::unreadable(&arguments.ledger, &error))?;
-    eprintln!("{}", conclusion(&verdict));
-    let code = verdict.overall().exit_code();
-    let report = gather(&files, &framework, period, verdict)?;
+    ledger(&arguments.ledger)?;
+    let failure = |error: BasisError| failure(&arguments.ledger, &error);
+    let basis = Basis::verify(&arguments.ledger, &trust).map_err(failure)?;
+    eprintln!("{}", conclusion(basis.verdict()));
+    let code = basis.verdict().overall().exit_code();
+    let report = basis.report(&framework, period, &arguments.timezone).map_err(failure)?;
     if let Some(path) = &arguments.html {
         write_html(path, &report)?;
+    }
+    if let Some(path) = &arguments.out {
+        let signer = signer.as_ref().map(|signer| signer as &dyn Signer);
+        let mut progress = |name: &str| eprintln!("packing: {name}");
+        basis.pack(path, (&framework, &report), signer, &mut progress).map_err(failure)?;
+        eprintln!("written: {} (`auditctl verify-pack` checks it anywhere)", path.display());
     }
     let mut out = io::stdout().lock();
     let printed = if arguments.json {
@@ -79,21 +99,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(code))
 }
 
-/// Reads as many records as were verified; what was written since then belongs to the next report.
-fn gather(files: &Files, framework: &Framework, period: Period, verdict: Verdict) -> Result<Report, Failure> {
-    let verified = Seq::new(verdict.ledger.records);
-    let mut reporter = Reporter::new(framework, period);
-    let mut visit = |seq: Seq, bytes: &[u8], _: &[u8]| {
-        if seq >= verified {
-            return ControlFlow::Break(());
-        }
-        // A record that cannot be read was not verified either; the report then says so by itself.
-        let Ok(record) = Record::parse(bytes) else { return ControlFlow::Break(()) };
-        reporter.take(&record, Digest::leaf(bytes));
-        ControlFlow::Continue(())
-    };
-    scan(files, Seq::ZERO, &mut visit).map_err(|error| Failure::unreadable(&files.journal(), &error))?;
-    Ok(reporter.finish(verdict))
+fn failure(ledger: &Path, error: &BasisError) -> Failure {
+    match error {
+        BasisError::Read(error) => Failure::unreadable(ledger, error),
+        broken if broken.is_broken() => Failure::broken(broken, broken.hint()),
+        other => Failure::not_evaluated(other, other.hint()),
+    }
 }
 
 fn write_html(path: &Path, report: &Report) -> Result<(), Failure> {
@@ -140,6 +151,11 @@ fn print(out: &mut impl Write, report: &Report) -> io::Result<()> {
             let times = count(listing.table.sum.count, "record", "records");
             writeln!(out, "\nTo explain: {} ({times}, the first is {})", listing.table.shows, first.seq)?;
         }
+    }
+    for (sheet, found) in
+        report.sheets.iter().flat_map(|sheet| sheet.exceptions.iter().map(move |found| (sheet, found)))
+    {
+        writeln!(out, "\nTo explain: {} ({}, table {})", found.what, found.count, sheet.id)?;
     }
     writeln!(out, "\nThis report does not prove:")?;
     for item in &report.not_proved {

@@ -14,7 +14,8 @@ use crate::prefix::Declaration;
 use crate::record::{MAX_RECORD_BYTES, Outcome, Record, RecordError, Seq};
 use crate::selection::{Selection, TooMany};
 use crate::signers::LEDGER_ROLE;
-use crate::tree::Frontier;
+use crate::snapshot::Shown;
+use crate::tree::{Frontier, Subtree};
 
 /// The longest line that is read: a note in JSON with a long selection.
 const MAX_LINE_BYTES: usize = 4 * MAX_NOTE_BYTES;
@@ -44,6 +45,18 @@ pub struct Checked {
 
 /// Checks an export; `keys` must not be empty.
 pub fn check(input: impl BufRead, keys: &[PublicKey]) -> Result<Checked, ExportError> {
+    replay(input, keys, &mut |_| {})
+}
+
+/// Checks an export and shows `visit` what it holds, in the order of the numbers.
+///
+/// What `visit` made of it counts only when this returns `Ok`: that what was shown leads to the signed root is known
+/// at the end.
+pub fn replay(
+    input: impl BufRead,
+    keys: &[PublicKey],
+    visit: &mut dyn FnMut(Shown<'_>),
+) -> Result<Checked, ExportError> {
     let mut lines = Lines { input, number: 0, line: Vec::new() };
     if !lines.next()? {
         return Err(lines.fault(Fault::Empty));
@@ -61,7 +74,7 @@ pub fn check(input: impl BufRead, keys: &[PublicKey]) -> Result<Checked, ExportE
     }
     let mut walk = Walk::new(&head.selection, checkpoint.size);
     while lines.next()? {
-        walk.line(&lines.line).map_err(|fault| lines.fault(fault))?;
+        walk.line(&lines.line, visit).map_err(|fault| lines.fault(fault))?;
     }
     // A key that these very records retire could not sign a head that covers more than its retirement.
     let (retired, may): (Vec<_>, Vec<_>) =
@@ -143,15 +156,16 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn line(&mut self, line: &[u8]) -> Result<(), Fault> {
+    fn line(&mut self, line: &[u8], visit: &mut dyn FnMut(Shown<'_>)) -> Result<(), Fault> {
         if self.frontier.size() >= self.size {
             return Err(Fault::TooMany { size: self.size });
         }
         // No record begins so: its first key is one that this is not.
-        if line.starts_with(b"{\"omitted\":") { self.omitted(line) } else { self.record(line) }
+        let shown = if line.starts_with(b"{\"omitted\":") { self.omitted(line) } else { self.record(line) };
+        shown.map(visit)
     }
 
-    fn record(&mut self, line: &[u8]) -> Result<(), Fault> {
+    fn record<'l>(&mut self, line: &'l [u8]) -> Result<Shown<'l>, Fault> {
         if line.len() > MAX_RECORD_BYTES {
             return Err(Fault::Record(RecordError::TooLarge { bytes: line.len() }));
         }
@@ -180,10 +194,10 @@ impl<'a> Walk<'a> {
         self.shown += 1;
         self.first_time.get_or_insert(record.time);
         self.last_time = Some(record.time);
-        Ok(())
+        Ok(Shown::Record { seq: expected, bytes: line, leaf })
     }
 
-    fn omitted(&mut self, line: &[u8]) -> Result<(), Fault> {
+    fn omitted<'l>(&mut self, line: &'l [u8]) -> Result<Shown<'l>, Fault> {
         let line: OmittedLine =
             serde_json::from_slice(line).map_err(|error| Fault::Omitted(error.to_string()))?;
         let Run { count, first, root } = line.omitted;
@@ -205,7 +219,7 @@ impl<'a> Walk<'a> {
         }
         self.left_out += within;
         self.before = (count == 1).then_some(root);
-        Ok(())
+        Ok(Shown::Omitted(Subtree { first, height: count.trailing_zeros(), root }))
     }
 
     /// How many of these numbers are in the selection's range.

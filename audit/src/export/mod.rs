@@ -23,7 +23,7 @@ use crate::tree::Subtree;
 mod check;
 mod write;
 
-pub use check::{Checked, ExportError, Fault, check};
+pub use check::{Checked, ExportError, Fault, check, replay};
 pub use write::Exporter;
 
 /// The format that this program writes and reads.

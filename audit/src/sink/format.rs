@@ -131,6 +131,8 @@ pub fn severity(kind: Kind, result: Outcome) -> u8 {
     const INFORMATIONAL: u8 = 6;
     match (kind, result) {
         (Kind::HsmDown | Kind::LedgerResumed | Kind::GlassBroken, _) => CRITICAL,
+        // A control that did not hold.
+        (Kind::CanaryTried, Outcome::Failure) => CRITICAL,
         (_, Outcome::Failure) => ERROR,
         (_, Outcome::Denied)
         | (
@@ -154,7 +156,8 @@ pub fn severity(kind: Kind, result: Outcome) -> u8 {
             | Kind::SessionClosed
             | Kind::HttpRequest
             | Kind::AdminCalled
-            | Kind::SinkDelivered,
+            | Kind::SinkDelivered
+            | Kind::CanaryTried,
             Outcome::Success,
         ) => INFORMATIONAL,
         (_, Outcome::Success) => NOTICE,

@@ -32,13 +32,8 @@ impl PathBuilder {
     /// For the audit path of RFC 6962 section 2.1.1 of leaf `index` in a tree of `size` leaves. `None` when
     /// there is no such leaf.
     pub fn inclusion(index: u64, size: u64) -> Option<Self> {
-        (index < size).then(|| {
-            let mut ranges = Vec::new();
-            descend(size, |range, middle| {
-                (range.end - range.start > 1).then(|| turn(&mut ranges, &range, middle, index < middle))
-            });
-            Self::new(size, ranges)
-        })
+        // Here the first range is the largest one.
+        audit_ranges(index, size).map(|ranges| Self::new(size, ranges.into_iter().rev().collect()))
     }
 
     /// For the consistency proof of RFC 6962 section 2.1.2 from the first `old` leaves to all `new`. `None`
@@ -107,6 +102,19 @@ impl PathBuilder {
         self.parts.sort_by_key(|part| std::cmp::Reverse(part.depth));
         Some(self.parts.iter().map(|part| part.frontier.root()).collect())
     }
+}
+
+/// The ranges whose roots are the audit path of leaf `index` in a tree of `size` leaves, from the leaf's sibling up to
+/// the root's child; `None` when there is no such leaf.
+pub(super) fn audit_ranges(index: u64, size: u64) -> Option<Vec<Range<u64>>> {
+    (index < size).then(|| {
+        let mut ranges = Vec::new();
+        descend(size, |range, middle| {
+            (range.end - range.start > 1).then(|| turn(&mut ranges, &range, middle, index < middle))
+        });
+        ranges.reverse();
+        ranges
+    })
 }
 
 /// Goes down from the root as long as `step` gives the half in which to go on; gives the last range.

@@ -1,14 +1,14 @@
 //! The answer, in parts.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::epoch::Epoch;
 use crate::record::Seq;
 
 /// How one question was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Yes.
@@ -31,7 +31,7 @@ impl State {
 }
 
 /// One question's answer with a sentence that explains it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// The answer.
     pub state: State,
@@ -54,22 +54,22 @@ impl Part {
 }
 
 /// The first place where a ledger is not what it should be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Break {
     /// The record.
     pub seq: Seq,
     /// What is wrong with it, as the end of a sentence that begins with "record N:".
     pub what: String,
     /// The segment file in which it was found.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segment: Option<String>,
     /// Where in that file the group of the record begins.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<usize>,
 }
 
 /// What was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// The ledger's name in its heads.
     pub origin: Option<String>,
@@ -96,7 +96,7 @@ pub struct Summary {
 }
 
 /// What to tell a script that wants one answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overall {
     /// Integrity, completeness, authenticity and key trust pass, and nothing fails.
@@ -119,7 +119,7 @@ impl Overall {
 }
 
 /// What can be said about a ledger.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// Is every record as it was written, and in its place?
     pub integrity: Part,

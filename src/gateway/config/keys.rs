@@ -394,6 +394,24 @@ pub const KEYS: &[Key] = &[
     ),
     key("retention.s3_lock_days", Some("2192"), "3653", "For how long it locks, in days (1 to 36525)."),
     key(
+        "reports.directory",
+        Some("\"reports\""),
+        "\"/srv/reports\"",
+        "Where evidence packs are kept that the gateway makes. Relative to the state directory.",
+    ),
+    key(
+        "reports.monthly",
+        Some("\"\""),
+        "\"soc2,iso27001\"",
+        "Frameworks (`soc2`, `iso27001`, `hipaa`, `pci`, `nist`, divided by commas) of which an evidence pack is made when a month is over; none if it is empty.",
+    ),
+    key(
+        "reports.timezone",
+        Some("\"UTC\""),
+        "\"Europe/Berlin\"",
+        "The time zone in which those months begin.",
+    ),
+    key(
         "access.policy_directory",
         Some("\"policies\""),
         "\"/etc/sallyport/policies\"",
@@ -411,6 +429,12 @@ pub const KEYS: &[Key] = &[
         Some("720"),
         "24",
         "How long a token that the gateway issues is valid by default, in hours (1 to 8760).",
+    ),
+    key(
+        "access.canary_secs",
+        Some("86400"),
+        "3600",
+        "Every so often the gateway tries what must be refused (self-approval, an expired grant, a revoked token, an altered record) and records the answer as `canary.tried`, in seconds (0 to 2592000; 0 is never, which a report shows as not evaluated).",
     ),
     key(
         "identity.session_minutes",

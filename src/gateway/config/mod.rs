@@ -9,6 +9,7 @@ mod keys;
 mod layers;
 mod read;
 mod reader;
+mod reports;
 mod settings;
 mod shown;
 mod tls;
@@ -25,6 +26,7 @@ pub use identity::{ControllerSettings, Identity, IssuerSettings, KeySource, Sign
 pub use keys::{CERTIFICATE_KEYS, ISSUER_KEYS, KEYS, Key, SINK_KEYS, WITNESS_KEYS, commented_file};
 pub use layers::environment;
 pub use reader::{Problem, Problems};
+pub use reports::Reports;
 pub use settings::{
     Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention, Succession,
     Tunnels,

@@ -19,6 +19,7 @@ use super::archive::read_archive;
 use super::identity::{IssuerSettings, read_identity};
 use super::keys::SINK_KEYS;
 use super::reader::{Problems, Reader};
+use super::reports::read_reports;
 use super::settings::{
     Access, Config, Gateway, Keys, Ledger, Limits, Log, MaxAge, OnDown, Provider, Retention, Succession,
     Tunnels,
@@ -78,6 +79,7 @@ pub(super) fn read(
         reader.number("ledger.scrub_hours", 1, 8760).map(|hours| Duration::from_secs(hours * 3600));
     let scrub_bytes = reader.number("ledger.scrub_mib_per_sec", 1, 10_000).map(|mib| mib << 20);
     let witnesses = read_witnessing(reader, witnesses);
+    let reports = read_reports(reader, state);
     let access = read_access(reader, state);
     let identity = read_identity(reader, state, issuers);
     let max_per_user = count(reader.number("tunnels.max_per_user", 1, 10_000));
@@ -148,6 +150,7 @@ pub(super) fn read(
             witnesses: witnesses?,
         },
         retention: retention?,
+        reports: reports?,
         access: access?,
         identity: identity?,
         tunnels: Tunnels {
@@ -194,11 +197,13 @@ fn read_access(reader: &mut Reader<'_>, state: &Path) -> Option<Access> {
     let tenant = reader.parse("access.tenant", |text: String| parse_word(text, 64));
     let token_life =
         reader.number("access.token_hours", 1, 8760).map(|hours| Duration::from_secs(hours * 3600));
+    let canaries = reader.number("access.canary_secs", 0, 2_592_000);
     Some(Access {
         policy_directory: policy_directory?,
         policy_change: policy_change?,
         tenant: tenant?,
         token_life: token_life?,
+        canaries: canaries.map(|every| (every > 0).then(|| Duration::from_secs(every)))?,
     })
 }
 

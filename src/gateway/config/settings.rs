@@ -13,6 +13,7 @@ use sallyport_audit::{Digest, Lending};
 
 use super::archive::ArchivePlace;
 use super::identity::Identity;
+use super::reports::Reports;
 use super::tls::Tls;
 use super::witnesses::Witnesses;
 use crate::access::PolicyChange;
@@ -34,6 +35,8 @@ pub struct Config {
     pub ledger: Ledger,
     /// For how long records stay.
     pub retention: Retention,
+    /// Packs that the gateway makes by itself.
+    pub reports: Reports,
     /// Policy and tokens.
     pub access: Access,
     /// Who else vouches for people.
@@ -179,6 +182,8 @@ pub struct Access {
     pub tenant: String,
     /// Default life of an issued token.
     pub token_life: Duration,
+    /// Interval of canary controls; `None` is never.
+    pub canaries: Option<Duration>,
 }
 
 /// Section `[tunnels]`.

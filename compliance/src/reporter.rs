@@ -1,0 +1,245 @@
+//! Makes a report: a fold over the records in the order of their numbers, so that a ledger need not fit into memory.
+//!
+//! Nothing of the machine or the hour goes in: framework, records, period, time zone, head and verdict decide every byte.
+//! Of a whole ledger only the records of the [scope](crate::scope) are looked at, so that a pack, which has only those,
+//! gives the same report.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, tz::TimeZone};
+use sallyport_audit::record::{RecordError, RecordReader};
+use sallyport_audit::snapshot::Shown;
+use sallyport_audit::tree::Frontier;
+use sallyport_audit::verify::{Overall, Verdict};
+use sallyport_audit::{Checkpoint, Digest, Record};
+
+use crate::coverage::Coverage;
+use crate::csv_file;
+use crate::framework::Framework;
+use crate::period::Period;
+use crate::query::Query;
+use crate::report::{ControlReport, FORMAT, Listing, Population, Report, Row, Standing, Table};
+use crate::scope::{HISTORY, Scope};
+use crate::sections::{self, End, Section, Seen};
+use crate::tally::Tally;
+
+/// Exceptions listed per rule; all are counted.
+const ROWS: usize = 1_000;
+
+/// A time without records that is worth saying.
+const SILENCE: SignedDuration = SignedDuration::from_mins(15);
+
+/// Makes a report: [`Self::take`] every record of the ledger, then [`Self::finish`].
+pub struct Reporter<'a> {
+    framework: &'a Framework,
+    period: Period,
+    zone: TimeZone,
+    scope: Option<Scope>,
+    reader: RecordReader,
+    frontier: Frontier,
+    sections: Vec<Box<dyn Section>>,
+    coverage: Coverage,
+    population: Tally,
+    kinds: BTreeMap<&'static str, u64>,
+    controls: Vec<Counted>,
+}
+
+/// What was counted for one control, in the order of its queries.
+struct Counted {
+    evidence: Vec<Tally>,
+    exceptions: Vec<(Tally, Vec<Row>)>,
+}
+
+impl<'a> Reporter<'a> {
+    /// Begins a report. `scope` is what [`Survey`](crate::Survey) found for this period; `zone` is where days begin.
+    pub fn new(framework: &'a Framework, period: Period, zone: &TimeZone, scope: Option<Scope>) -> Self {
+        let controls = framework.controls.iter().map(|control| {
+            let evidence = control.evidence.iter().map(|_| Tally::default()).collect();
+            let exceptions = control.exception.iter().map(|_| (Tally::default(), Vec::new())).collect();
+            Counted { evidence, exceptions }
+        });
+        Self {
+            framework,
+            period,
+            zone: zone.clone(),
+            scope,
+            reader: RecordReader::default(),
+            frontier: Frontier::default(),
+            sections: sections::all(zone),
+            coverage: Coverage::new(period, SILENCE),
+            population: Tally::default(),
+            kinds: BTreeMap::new(),
+            controls: controls.collect(),
+        }
+    }
+
+    /// The next record of the ledger, or run of pruned ones, from the first on.
+    pub fn take(&mut self, shown: Shown<'_>) -> Result<(), RecordError> {
+        match shown {
+            Shown::Record { seq, bytes, leaf } => {
+                self.frontier.push(leaf);
+                let within = self.scope.is_some_and(|scope| scope.holds(seq));
+                if !within && self.scope.is_none_or(|scope| seq.get() > scope.first) {
+                    return Ok(());
+                }
+                self.look(bytes, leaf, within)
+            }
+            // What does not fit is told by the root at the end.
+            Shown::Omitted(run) => {
+                let _ = self.frontier.push_subtree(run.height, run.root);
+                Ok(())
+            }
+        }
+    }
+
+    /// A record from before the scope that left something behind, as a pack has it: those of the scope follow, by
+    /// [`Self::take`].
+    pub fn remember(&mut self, bytes: &[u8], leaf: Digest) -> Result<(), RecordError> {
+        self.look(bytes, leaf, false)
+    }
+
+    fn look(&mut self, bytes: &[u8], leaf: Digest, within: bool) -> Result<(), RecordError> {
+        let view = self.reader.read(bytes)?;
+        if !within && !HISTORY.contains(&view.kind) {
+            return Ok(());
+        }
+        let record = view.to_record();
+        if within {
+            self.coverage.take(&record);
+        }
+        let inside = within && self.period.contains(record.time);
+        if inside || record.time < self.period.from {
+            let seen = Seen { record: &record, leaf, inside };
+            self.sections.iter_mut().for_each(|section| section.take(&seen));
+        }
+        if inside {
+            self.count(&record, leaf);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, record: &Record, leaf: Digest) {
+        self.population.take(record, leaf);
+        let of_kind = self.kinds.entry(record.kind.as_str()).or_default();
+        *of_kind = of_kind.saturating_add(1);
+        for (control, counted) in self.framework.controls.iter().zip(&mut self.controls) {
+            for (shown, tally) in control.evidence.iter().zip(&mut counted.evidence) {
+                if shown.query.matches(record) {
+                    tally.take(record, leaf);
+                }
+            }
+            for (rule, (tally, rows)) in control.exception.iter().zip(&mut counted.exceptions) {
+                if rule.query.matches(record) {
+                    tally.take(record, leaf);
+                    if rows.len() < ROWS {
+                        rows.push(Row::of(record, leaf));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The report. `verdict` is what the verifier said of the same ledger, `head` the signed head up to which its records
+    /// were taken.
+    pub fn finish(mut self, verdict: Verdict, head: &Checkpoint) -> Report {
+        self.coverage.finish();
+        let unproved = unproved(&verdict, head, &self.frontier);
+        let records = self.population.count;
+        let controls = self.framework.controls.iter().zip(self.controls).map(|(control, counted)| {
+            let evidence: Vec<Table> = control
+                .evidence
+                .iter()
+                .zip(counted.evidence)
+                .map(|(shown, tally)| table(tally, &shown.shows, &shown.query))
+                .collect();
+            let exceptions: Vec<Listing> = control
+                .exception
+                .iter()
+                .zip(counted.exceptions)
+                .map(|(rule, (tally, rows))| {
+                    let more = tally.count.saturating_sub(rows.len() as u64);
+                    Listing { table: table(tally, &rule.rule, &rule.query), rows, more }
+                })
+                .collect();
+            ControlReport {
+                id: control.id.clone(),
+                about: control.about.clone(),
+                claim: control.claim.clone(),
+                method: control.method,
+                standing: control.standing.clone(),
+                state: standing(unproved.as_deref(), records, &evidence, &exceptions),
+                evidence,
+                exceptions,
+                not_evaluated: control.not_evaluated.clone(),
+            }
+        });
+        let controls = controls.collect();
+        let mut not_proved = vec![
+            "that a control is designed or works as it should: that is for the auditor to judge".to_owned(),
+            "anything that people did outside the gateway".to_owned(),
+        ];
+        not_proved.extend(verdict.not_proved.iter().cloned());
+        let end = End { period: self.period, zone: &self.zone, silences: &self.coverage.silences };
+        let sheets =
+            self.sections.into_iter().map(|section| csv_file::sealed(section.finish(&end))).collect();
+        let query = format!("time is at or after {} and before {}", self.period.from, self.period.to);
+        Report {
+            format: FORMAT,
+            tool: concat!("auditctl ", env!("CARGO_PKG_VERSION")),
+            framework: self.framework.id.clone(),
+            title: self.framework.title.clone(),
+            edition: self.framework.edition.clone(),
+            framework_digest: self.framework.digest.clone(),
+            notice: self.framework.notice.clone(),
+            period: self.period,
+            time_zone: self.zone.iana_name().unwrap_or("UTC").to_owned(),
+            head: head.into(),
+            scope: self.scope,
+            verdict,
+            unproved,
+            population: Population { query, sum: self.population.sum(), kinds: self.kinds },
+            gaps: self.coverage.gaps,
+            silences: self.coverage.silences,
+            controls,
+            sheets,
+            not_proved,
+        }
+    }
+}
+
+/// Why the records may not be taken for evidence, if so.
+fn unproved(verdict: &Verdict, head: &Checkpoint, read: &Frontier) -> Option<String> {
+    match verdict.overall() {
+        Overall::Broken => return Some("the ledger did not verify".to_owned()),
+        Overall::NotEvaluated => return Some("the ledger could not be verified".to_owned()),
+        Overall::Verified => {}
+    }
+    // Verifier and report read the files one after the other; both must have seen the same records.
+    let same = read.size() == head.size
+        && read.root() == head.root
+        && head.size <= verdict.ledger.records
+        && (head.size < verdict.ledger.records || Some(head.root) == verdict.ledger.root);
+    (!same).then(|| "the records that were read are not those that were verified".to_owned())
+}
+
+fn table(tally: Tally, shows: &str, query: &Query) -> Table {
+    Table { shows: shows.to_owned(), query: query.to_string(), sum: tally.sum() }
+}
+
+fn standing(unproved: Option<&str>, records: u64, evidence: &[Table], exceptions: &[Listing]) -> Standing {
+    let not_evaluated = |reason: &str| Standing::NotEvaluated { reason: reason.to_owned() };
+    let count: u64 = exceptions.iter().map(|listing| listing.table.sum.count).sum();
+    if let Some(reason) = unproved {
+        not_evaluated(reason)
+    } else if records == 0 {
+        not_evaluated("the period holds no record")
+    } else if count > 0 {
+        Standing::Exceptions { count }
+    } else if evidence.is_empty() {
+        not_evaluated("a gateway's ledger cannot show it")
+    } else if evidence.iter().all(|table| table.sum.count == 0) {
+        not_evaluated("no record of the period bears on it")
+    } else {
+        Standing::Evidence
+    }
+}

@@ -1,0 +1,165 @@
+//! Who has leave at the end of the period: the list that an access review begins with.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use sallyport_audit::Kind;
+use sallyport_audit::commitment::Personal;
+
+use super::{Book, Cell, End, Section, Seen, Sheet, count};
+
+const KINDS: &[Kind] = &[
+    Kind::TokenIssued,
+    Kind::TokenRevoked,
+    Kind::DeviceEnrolled,
+    Kind::DeviceRevoked,
+    Kind::GrantIssued,
+    Kind::GrantBegun,
+    Kind::GrantRevoked,
+    Kind::GrantExpired,
+    Kind::GlassBroken,
+    Kind::ShareOffered,
+    Kind::ShareAccepted,
+    Kind::ShareEnded,
+];
+
+struct Held {
+    what: &'static str,
+    object: String,
+    leave: String,
+    tenant: String,
+    since: Timestamp,
+    until: Option<Timestamp>,
+    person: Cell,
+    record: Cell,
+    /// An offer that was not accepted gives no leave.
+    in_force: bool,
+}
+
+pub(super) struct AccessList {
+    book: Book,
+    held: BTreeMap<(&'static str, String), Held>,
+}
+
+impl Default for AccessList {
+    fn default() -> Self {
+        Self { book: Book::since_the_beginning(KINDS), held: BTreeMap::new() }
+    }
+}
+
+impl AccessList {
+    fn add(&mut self, seen: &Seen<'_>, what: &'static str, id: Option<&str>, leave: String, until: &str) {
+        let Some(id) = id else { return };
+        let person = if seen.record.personal.contains_key(&Personal::Target) {
+            Personal::Target
+        } else {
+            Personal::Subject
+        };
+        let held = Held {
+            what,
+            object: seen.object(),
+            leave,
+            tenant: seen.text("tenant").unwrap_or_default().to_owned(),
+            since: seen.record.time,
+            until: seen.time_in(until),
+            person: seen.person(person),
+            record: seen.seq(),
+            in_force: seen.record.kind != Kind::ShareOffered,
+        };
+        self.held.insert((what, id.to_owned()), held);
+    }
+
+    fn end(&mut self, what: &'static str, id: Option<&str>) {
+        if let Some(id) = id {
+            self.held.remove(&(what, id.to_owned()));
+        }
+    }
+}
+
+impl Section for AccessList {
+    fn take(&mut self, seen: &Seen<'_>) {
+        if !self.book.takes(seen) || !seen.done() {
+            return;
+        }
+        let record = seen.record;
+        let action = || record.action.clone().unwrap_or_default();
+        let grant = record.grant.as_deref();
+        match record.kind {
+            Kind::TokenIssued => {
+                let leave = format!("credential for {}", seen.text("purpose").unwrap_or("use"));
+                self.add(seen, "token", seen.text("token"), leave, "expires");
+            }
+            Kind::DeviceEnrolled => {
+                self.add(
+                    seen,
+                    "device",
+                    seen.text("device"),
+                    "credential for a device".to_owned(),
+                    "expires",
+                );
+            }
+            Kind::GrantIssued => self.add(seen, "grant", grant, action(), "ends"),
+            Kind::GlassBroken => {
+                self.add(seen, "grant", grant, format!("{} (break-glass)", action()), "ends")
+            }
+            Kind::GrantBegun => {
+                let held = grant.and_then(|grant| self.held.get_mut(&("grant", grant.to_owned())));
+                if let Some((held, ends)) = held.zip(seen.time_in("ends")) {
+                    held.until = Some(ends);
+                }
+            }
+            Kind::ShareOffered => {
+                let leave = format!("role {}", seen.text("role").unwrap_or_default());
+                self.add(seen, "share", seen.text("share"), leave, "until");
+            }
+            Kind::ShareAccepted => {
+                let share = seen.text("share").map(|share| ("share", share.to_owned()));
+                if let Some(held) = share.and_then(|share| self.held.get_mut(&share)) {
+                    held.in_force = true;
+                }
+            }
+            Kind::TokenRevoked => self.end("token", seen.text("token")),
+            Kind::DeviceRevoked => self.end("device", seen.text("device")),
+            Kind::GrantRevoked | Kind::GrantExpired => self.end("grant", grant),
+            Kind::ShareEnded => self.end("share", seen.text("share")),
+            _ => {}
+        }
+    }
+
+    fn finish(self: Box<Self>, end: &End<'_>) -> Sheet {
+        let Self { book, held } = *self;
+        let live: Vec<_> = held
+            .into_iter()
+            .filter(|(_, held)| held.in_force && held.until.is_none_or(|until| until > end.period.to))
+            .collect();
+        let mut kinds = BTreeMap::new();
+        live.iter().for_each(|((what, _), _)| count(&mut kinds, *what));
+        let sheet = book.sheet(
+            "access",
+            "Who has leave at the end of the period",
+            "Grants, shares, tokens and devices that were given and had neither ended nor been revoked when the period \
+             ended. What policy gives by role stands in the policy, not here. People are commitments: ask for the \
+             disclosure of the record.",
+        );
+        let sheet = ["grant", "share", "token", "device"]
+            .iter()
+            .fold(sheet, |sheet, what| sheet.figure(&format!("{what}s"), kinds.get(what).unwrap_or(&0)));
+        let endless = live.iter().filter(|(_, held)| held.until.is_none()).count() as u64;
+        let rows = live.into_iter().map(|((_, id), held)| {
+            vec![
+                held.what.into(),
+                id.into(),
+                held.object.into(),
+                held.leave.into(),
+                held.tenant.into(),
+                held.since.into(),
+                held.until.into(),
+                held.person,
+                held.record,
+            ]
+        });
+        sheet
+            .figure("without an end", endless)
+            .rows(&["what", "id", "object", "leave", "tenant", "since", "until", "person", "record"], rows)
+    }
+}

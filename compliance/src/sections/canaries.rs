@@ -1,0 +1,107 @@
+//! Canary controls: what must be refused was tried on purpose. A silence is an exception, too.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use sallyport_audit::Kind;
+
+use super::{Book, Cell, End, Section, Seen, Sheet, seconds};
+
+const KINDS: &[Kind] = &[Kind::CanaryTried];
+
+/// The controls that a gateway tries, with what each must show.
+const CONTROLS: &[(&str, &str)] = &[
+    ("self-approval", "nobody approves their own request"),
+    ("expired-grant", "an expired grant lets nobody in, and puts out who is in"),
+    ("revoked-token", "a revoked token proves nobody"),
+    ("altered-record", "a record that was altered is found"),
+];
+
+#[derive(Default)]
+struct Tries {
+    held: u64,
+    failed: u64,
+    last: Option<Timestamp>,
+    every: u64,
+    /// The longest time between two tries.
+    longest: u64,
+    answer: String,
+    record: Cell,
+}
+
+pub(super) struct Canaries {
+    book: Book,
+    controls: BTreeMap<String, Tries>,
+}
+
+impl Default for Canaries {
+    fn default() -> Self {
+        Self { book: Book::of(KINDS), controls: BTreeMap::new() }
+    }
+}
+
+impl Section for Canaries {
+    fn take(&mut self, seen: &Seen<'_>) {
+        if !self.book.takes(seen) {
+            return;
+        }
+        let tries = self.controls.entry(seen.text("control").unwrap_or("unnamed").to_owned()).or_default();
+        let time = seen.record.time;
+        tries.longest = tries.longest.max(tries.last.map_or(0, |last| seconds(last, time)));
+        tries.last = Some(time);
+        tries.every = seen.number("every_secs").unwrap_or(tries.every);
+        seen.text("answer").unwrap_or_default().clone_into(&mut tries.answer);
+        tries.record = seen.seq();
+        if seen.done() { tries.held += 1 } else { tries.failed += 1 }
+    }
+
+    fn finish(self: Box<Self>, end: &End<'_>) -> Sheet {
+        let Self { book, mut controls } = *self;
+        for tries in controls.values_mut() {
+            tries.longest = tries.longest.max(tries.last.map_or(0, |last| seconds(last, end.period.to)));
+        }
+        let tried = !controls.is_empty();
+        let failed = controls.values().map(|tries| tries.failed).sum();
+        // Twice the interval: a start and the time that trying takes are no silence.
+        let silent = controls.values().filter(|tries| tries.longest > 2 * tries.every.max(1)).count() as u64;
+        let never =
+            CONTROLS.iter().filter(|(control, _)| tried && !controls.contains_key(*control)).count() as u64;
+        let mut rows: Vec<Vec<Cell>> = Vec::new();
+        for (control, shows) in CONTROLS {
+            let none = Tries::default();
+            let tries = controls.get(*control).unwrap_or(&none);
+            rows.push(vec![
+                (*control).into(),
+                (*shows).into(),
+                tries.held.into(),
+                tries.failed.into(),
+                tries.last.into(),
+                tries.answer.clone().into(),
+                tries.longest.into(),
+                tries.record.clone(),
+            ]);
+        }
+        let about = "What the gateway must refuse, tried by itself on purpose; the refusal is the evidence (method: test). \
+                     Self-approval and the expired grant are tried in a rehearsal with the gateway's own decision code, the \
+                     revoked token at the running gateway, the altered record on a copy. If nothing was tried in the \
+                     period, this is not evaluated.";
+        book.sheet("canaries", "Canary controls", about)
+            .figure("tried", if tried { "yes" } else { "not evaluated: no canary was tried in the period" })
+            .exception("canaries that were not held back, or could not be tried", failed)
+            .exception("controls that were not tried for more than twice their interval", silent)
+            .exception("controls that were never tried although others were", never)
+            .rows(
+                &[
+                    "control",
+                    "shows",
+                    "held",
+                    "not held",
+                    "last",
+                    "last answer",
+                    "longest pause, seconds",
+                    "record",
+                ],
+                rows,
+            )
+    }
+}

@@ -1,0 +1,154 @@
+//! Joiners, movers, leavers: credentials and roles that were given and taken, and how long sessions outlived that.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use sallyport_audit::Kind;
+use sallyport_audit::commitment::Personal;
+
+use super::{Book, Cell, End, Section, Seen, Sheet, count, seconds};
+
+const KINDS: &[Kind] = &[
+    Kind::TokenIssued,
+    Kind::DeviceEnrolled,
+    Kind::ShareAccepted,
+    Kind::ShareEnded,
+    Kind::TokenRevoked,
+    Kind::DeviceRevoked,
+    Kind::CertificateRevoked,
+    Kind::AccessLocked,
+    Kind::AccessUnlocked,
+    Kind::PersonalErased,
+    Kind::SessionOpened,
+    Kind::SessionClosed,
+];
+
+struct Change {
+    time: Timestamp,
+    what: &'static str,
+    kind: &'static str,
+    id: String,
+    person: Cell,
+    record: Cell,
+    ended: u64,
+    last: Option<Timestamp>,
+}
+
+pub(super) struct People {
+    book: Book,
+    changes: Vec<Change>,
+    /// The credential of each session that is open.
+    open: BTreeMap<String, String>,
+    /// Where the end of each credential stands in `changes`.
+    ends: BTreeMap<String, usize>,
+}
+
+impl Default for People {
+    fn default() -> Self {
+        Self { book: Book::of(KINDS), changes: Vec::new(), open: BTreeMap::new(), ends: BTreeMap::new() }
+    }
+}
+
+impl Section for People {
+    fn take(&mut self, seen: &Seen<'_>) {
+        if !self.book.takes(seen) {
+            return;
+        }
+        let session = seen.record.session.clone();
+        match seen.record.kind {
+            Kind::SessionOpened if seen.done() => {
+                if let Some((session, credential)) = session.zip(seen.text("credential")) {
+                    self.open.insert(session, credential.to_owned());
+                }
+                return;
+            }
+            Kind::SessionClosed => {
+                let credential = session.and_then(|session| self.open.remove(&session));
+                let change = credential.and_then(|credential| self.ends.get(&credential));
+                if let Some(change) = change.and_then(|at| self.changes.get_mut(*at)) {
+                    change.ended += 1;
+                    change.last = Some(seen.record.time);
+                }
+                return;
+            }
+            _ if !seen.done() => return,
+            _ => {}
+        }
+        let (what, id) = match seen.record.kind {
+            Kind::TokenIssued => ("joined", seen.text("token")),
+            Kind::DeviceEnrolled => ("joined", seen.text("device")),
+            Kind::ShareAccepted | Kind::ShareEnded => ("moved", seen.text("share")),
+            Kind::AccessUnlocked => ("moved", None),
+            Kind::TokenRevoked => ("left", seen.text("token")),
+            Kind::DeviceRevoked => ("left", seen.text("device")),
+            Kind::CertificateRevoked => ("left", seen.text("certificate")),
+            _ => ("left", seen.text("role").or_else(|| seen.text("device")).or_else(|| seen.text("key"))),
+        };
+        let id = id.unwrap_or_default().to_owned();
+        if what == "left" && !id.is_empty() {
+            self.ends.insert(id.clone(), self.changes.len());
+        }
+        let target = if seen.record.personal.contains_key(&Personal::Target) {
+            Personal::Target
+        } else {
+            Personal::Subject
+        };
+        self.changes.push(Change {
+            time: seen.record.time,
+            what,
+            kind: seen.record.kind.as_str(),
+            id,
+            person: seen.person(target),
+            record: seen.seq(),
+            ended: 0,
+            last: None,
+        });
+    }
+
+    fn finish(self: Box<Self>, _: &End<'_>) -> Sheet {
+        let Self { book, changes, .. } = *self;
+        let mut kinds = BTreeMap::new();
+        changes.iter().for_each(|change| count(&mut kinds, change.what));
+        let after = |change: &Change| change.last.map(|last| seconds(change.time, last));
+        let slowest = changes.iter().filter_map(after).max();
+        let mut sheet = book.sheet(
+            "people",
+            "Joiners, movers, leavers",
+            "Credentials and shares that were given and taken back in the period. For a token, device or certificate \
+             that was revoked: how many of the sessions begun with it in the period ended afterwards, and when the last \
+             of them did. A person who was locked is not joined with their sessions: they are a commitment here; \
+             the table of ended sessions shows how fast locks took hold.",
+        );
+        for what in ["joined", "moved", "left"] {
+            sheet = sheet.figure(what, kinds.get(what).unwrap_or(&0));
+        }
+        if let Some(slowest) = slowest {
+            sheet = sheet.figure("longest from leaving to the last session's end", format!("{slowest} s"));
+        }
+        let rows = changes.iter().map(|change| {
+            vec![
+                change.time.into(),
+                change.what.into(),
+                change.kind.into(),
+                change.id.clone().into(),
+                change.person.clone(),
+                change.ended.into(),
+                after(change).into(),
+                change.record.clone(),
+            ]
+        });
+        sheet.rows(
+            &[
+                "time",
+                "what",
+                "kind",
+                "id",
+                "person",
+                "sessions ended after",
+                "seconds to the last session's end",
+                "record",
+            ],
+            rows.collect::<Vec<_>>(),
+        )
+    }
+}

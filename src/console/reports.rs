@@ -1,0 +1,142 @@
+//! Evidence packs that the running gateway makes: begun by an auditor or at the end of a month, signed by a key in the
+//! provider, and taken away as one file.
+//!
+//! Whoever asks needs leave to audit the ledger; asking and taking away are recorded, and so is the pack itself, with its
+//! digest. Whoever gets one need not trust the gateway: `auditctl verify-pack` makes the report again.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body as Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use tokio_util::io::ReaderStream;
+
+use super::Shared;
+use super::caller::Caller;
+use super::errors::Problem;
+use super::extract::Body;
+use crate::access::{Action, Object, Part};
+
+/// A pack, or one that is being made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReportView {
+    /// Its name, by which it is asked for.
+    pub name: String,
+    /// `soc2`, `iso27001`, `hipaa`, `pci` or `nist`.
+    pub framework: String,
+    /// The first instant of its period.
+    pub from: String,
+    /// The first instant behind it.
+    pub to: String,
+    /// Where its days begin.
+    pub time_zone: String,
+    /// `making`, `made` or `failed`.
+    pub state: String,
+    /// What is being done, or why it failed.
+    pub what: String,
+    /// How many records the period has.
+    pub records: u64,
+    /// How many of them are exceptions.
+    pub exceptions: u64,
+    /// How long the file is.
+    pub bytes: u64,
+    /// Its SHA-256 in hexadecimal.
+    pub sha256: String,
+    /// The public key under whose signature it stands.
+    pub signer: String,
+}
+
+/// What a report is to be about.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReportOrder {
+    /// `soc2`, `iso27001`, `hipaa`, `pci` or `nist`.
+    pub framework: String,
+    /// The first day or instant.
+    pub from: String,
+    /// The last day, included, or the instant at which it ends.
+    pub to: String,
+    /// The time zone whose days these are; UTC, if nothing is said.
+    #[serde(default)]
+    pub timezone: Option<String>,
+}
+
+/// Why a report is not made.
+#[derive(Debug, Clone)]
+pub enum ReportProblem {
+    /// The order makes no sense, for this reason.
+    Unusable(String),
+    /// Another one is being made.
+    Busy,
+}
+
+/// Makes packs and keeps them.
+pub trait ReportDesk: Send + Sync {
+    /// All packs, those that are being made too.
+    fn list(&self) -> Vec<ReportView>;
+    /// Begins one.
+    fn begin(self: Arc<Self>, order: &ReportOrder) -> Result<ReportView, ReportProblem>;
+    /// The file of a pack that is made.
+    fn file(&self, name: &str) -> Option<PathBuf>;
+}
+
+pub(super) async fn list(
+    State(shared): State<Shared>,
+    caller: Caller,
+) -> Result<Json<Vec<ReportView>>, Problem> {
+    caller.may(Action::Audit, &Object::gateway(Part::Ledger)).await?;
+    Ok(Json(shared.reports.list()))
+}
+
+pub(super) async fn begin(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Body(order): Body<ReportOrder>,
+) -> Result<(StatusCode, Json<ReportView>), Problem> {
+    caller.may(Action::Audit, &Object::gateway(Part::Ledger)).await?;
+    match Arc::clone(&shared.reports).begin(&order) {
+        Ok(view) => Ok((StatusCode::ACCEPTED, Json(view))),
+        Err(ReportProblem::Unusable(why)) => Err(caller.unusable(&why)),
+        Err(ReportProblem::Busy) => Err(Problem::new(
+            &caller.correlation,
+            StatusCode::CONFLICT,
+            "report-runs",
+            "another report is being made",
+            "`sallyport reports list` shows how far it is; ask again when it is made",
+        )),
+    }
+}
+
+pub(super) async fn one(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Json<ReportView>, Problem> {
+    caller.may(Action::Audit, &Object::gateway(Part::Ledger)).await?;
+    let found = shared.reports.list().into_iter().find(|view| view.name == name);
+    found.map(Json).ok_or_else(|| Problem::bad_id(&caller.correlation, "report", &name))
+}
+
+pub(super) async fn pack(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    caller.may(Action::Audit, &Object::gateway(Part::Ledger)).await?;
+    let unknown = || Problem::bad_id(&caller.correlation, "report", &name);
+    let path = shared.reports.file(&name).ok_or_else(unknown)?;
+    let file = tokio::fs::File::open(&path).await.map_err(|_| unknown())?;
+    let length = file.metadata().await.map_err(|_| unknown())?.len();
+    let headers = [
+        (CONTENT_TYPE, "application/zip".to_owned()),
+        (CONTENT_LENGTH, length.to_string()),
+        // A name that we made: letters, digits and hyphens.
+        (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}.zip\"")),
+    ];
+    Ok((headers, Bytes::from_stream(ReaderStream::new(file))).into_response())
+}

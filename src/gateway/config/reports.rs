@@ -1,0 +1,32 @@
+//! Section `[reports]`: packs that the gateway makes by itself.
+
+use std::path::{Path, PathBuf};
+
+use jiff::tz::TimeZone;
+use sallyport_compliance::Builtin;
+
+use super::read::path;
+use super::reader::Reader;
+
+/// Section `[reports]`.
+#[derive(Debug, Clone)]
+pub struct Reports {
+    /// Where packs are kept.
+    pub directory: PathBuf,
+    /// Frameworks of which a pack is made when a month is over.
+    pub monthly: Vec<Builtin>,
+    /// Where months begin, with its name.
+    pub zone: (TimeZone, String),
+}
+
+pub(super) fn read_reports(reader: &mut Reader<'_>, state: &Path) -> Option<Reports> {
+    let directory = path(reader, "reports.directory", state);
+    let monthly = reader.parse("reports.monthly", |text: String| {
+        text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::parse::<Builtin>).collect()
+    });
+    let zone = reader.parse("reports.timezone", |name: String| match TimeZone::get(&name) {
+        Ok(zone) => Ok((zone, name)),
+        Err(_) => Err(format!("`{name}` is no time zone; give a name such as Europe/Berlin")),
+    });
+    Some(Reports { directory: directory?, monthly: monthly?, zone: zone? })
+}

@@ -1,0 +1,249 @@
+//! Makes evidence packs beside the running gateway, on demand and at the end of each month.
+//!
+//! One at a time, on a thread of its own: a report reads the whole ledger, and sessions come first. What a pack says
+//! follows from the ledger alone; the gateway's key signs the list of its files, so that an auditor knows whom to ask.
+
+mod monthly;
+mod signer;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::tz::TimeZone;
+use sallyport_audit::note::PublicKey;
+use sallyport_audit::verify::Trust;
+use sallyport_audit::{Draft, Kind, Ledger, Outcome, Seq};
+use sallyport_compliance::{Basis, Builtin, Period};
+use sallyport_hsm::Keys;
+use sha2::{Digest as _, Sha256};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::config::Config;
+use super::parts::{Parts, origin};
+use crate::console::{ReportDesk, ReportOrder, ReportProblem, ReportView};
+
+pub(super) use monthly::at_the_end_of_each;
+use signer::PackSigner;
+
+/// Makes packs and keeps them in a folder: `NAME.zip`, and `NAME.json` with what it is.
+pub(super) struct Desk {
+    directory: PathBuf,
+    ledger_directory: PathBuf,
+    origin: String,
+    domain: String,
+    keys: Keys,
+    ledger: Ledger,
+    /// Those that are being made, or failed since the start.
+    begun: Mutex<BTreeMap<String, ReportView>>,
+}
+
+/// One report that is wanted.
+#[derive(Clone)]
+struct Wanted {
+    name: String,
+    framework: Builtin,
+    period: Period,
+    zone: TimeZone,
+    zone_name: String,
+}
+
+impl Wanted {
+    fn view(&self) -> ReportView {
+        ReportView {
+            name: self.name.clone(),
+            framework: self.framework.to_string(),
+            from: self.period.from.to_string(),
+            to: self.period.to.to_string(),
+            time_zone: self.zone_name.clone(),
+            state: "making".to_owned(),
+            what: "verifying the ledger".to_owned(),
+            records: 0,
+            exceptions: 0,
+            bytes: 0,
+            sha256: String::new(),
+            signer: String::new(),
+        }
+    }
+}
+
+impl Desk {
+    pub(super) fn new(config: &Config, parts: &Parts) -> Self {
+        Self {
+            directory: config.reports.directory.clone(),
+            ledger_directory: config.ledger.directory.clone(),
+            origin: origin(config),
+            domain: config.gateway.domain.clone(),
+            keys: parts.keys.clone(),
+            ledger: parts.ledger.clone(),
+            begun: Mutex::default(),
+        }
+    }
+
+    fn begun(&self) -> MutexGuard<'_, BTreeMap<String, ReportView>> {
+        // A table of words: a panic elsewhere leaves it whole.
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the one place there is.
+    fn enter(&self, wanted: &Wanted) -> Result<ReportView, ReportProblem> {
+        let mut begun = self.begun();
+        if begun.values().any(|view| view.state == "making") {
+            return Err(ReportProblem::Busy);
+        }
+        let view = wanted.view();
+        begun.insert(wanted.name.clone(), view.clone());
+        Ok(view)
+    }
+
+    /// Makes it, on a thread that may block, and records it.
+    async fn make(self: Arc<Self>, wanted: Wanted) {
+        let desk = Arc::clone(&self);
+        let order = wanted.clone();
+        let made = tokio::task::spawn_blocking(move || desk.write(&order)).await;
+        let made = made.unwrap_or_else(|error| Err(format!("it was broken off: {error}")));
+        let (result, view) = match made {
+            Ok(view) => {
+                info!(report = view.name, records = view.records, "an evidence pack is made");
+                (Outcome::Success, view)
+            }
+            Err(why) => {
+                warn!(report = wanted.name, %why, "an evidence pack could not be made");
+                (Outcome::Failure, ReportView { state: "failed".to_owned(), what: why, ..wanted.view() })
+            }
+        };
+        let draft = Draft::new(Kind::ReportMade, result)
+            .object(format!("report:{}", view.name))
+            .detail("framework", view.framework.as_str())
+            .detail("from", view.from.as_str())
+            .detail("to", view.to.as_str())
+            .detail("time_zone", view.time_zone.as_str())
+            .detail("records", view.records)
+            .detail("exceptions", view.exceptions)
+            .detail("sha256", view.sha256.as_str())
+            .detail("what", view.what.as_str());
+        if let Err(error) = self.ledger.append(draft).await {
+            warn!(%error, "that a report was made could not be recorded");
+        }
+        let mut begun = self.begun();
+        if result == Outcome::Success {
+            begun.remove(&view.name);
+        } else {
+            begun.insert(view.name.clone(), view);
+        }
+    }
+
+    fn write(&self, wanted: &Wanted) -> Result<ReportView, String> {
+        fs::create_dir_all(&self.directory).map_err(|error| self.on_disk(&error))?;
+        let framework = wanted.framework.load().map_err(|error| error.to_string())?;
+        let trust = Trust { keys: self.ledger_keys()?, ..Trust::default() };
+        let said = |error: sallyport_compliance::BasisError| format!("{error}; {}", error.hint());
+        let basis = Basis::verify(&self.ledger_directory, &trust).map_err(said)?;
+        self.tell(wanted, "reading the records");
+        let report = basis.report(&framework, wanted.period, &wanted.zone).map_err(said)?;
+        let signer = PackSigner::new(&self.keys, &self.domain)?;
+        let path = self.directory.join(format!("{}.zip", wanted.name));
+        basis
+            .pack(&path, (&framework, &report), Some(&signer), &mut |file| {
+                self.tell(wanted, &format!("packing {file}"));
+            })
+            .map_err(said)?;
+        let (bytes, sha256) = digest(&path).map_err(|error| self.on_disk(&error))?;
+        let view = ReportView {
+            state: "made".to_owned(),
+            what: String::new(),
+            records: report.population.sum.count,
+            exceptions: report.exceptions(),
+            bytes,
+            sha256,
+            signer: signer.text(),
+            ..wanted.view()
+        };
+        let text = serde_json::to_vec_pretty(&view).map_err(|error| error.to_string())?;
+        let (aside, place) = (path.with_extension("json.new"), path.with_extension("json"));
+        fs::write(&aside, text)
+            .and_then(|()| fs::rename(&aside, &place))
+            .map_err(|error| self.on_disk(&error))?;
+        Ok(view)
+    }
+
+    /// The keys under which this ledger's heads stand: the one with which it began, and the present one.
+    fn ledger_keys(&self) -> Result<Vec<PublicKey>, String> {
+        let first = self.ledger.reader().get(Seq::ZERO).map_err(|error| error.to_string())?;
+        let first = first.and_then(|entry| PublicKey::parse(entry.record.details.get("key")?.as_str()?).ok());
+        let present = super::adapters::LedgerSigner::new(&self.keys, self.origin.clone());
+        let present = present.map_err(|error| format!("{error}; {}", error.hint()))?.verifier_key();
+        let mut keys: Vec<PublicKey> = first.into_iter().collect();
+        if let Ok(present) = PublicKey::parse(&present)
+            && !keys.contains(&present)
+        {
+            keys.push(present);
+        }
+        Ok(keys)
+    }
+
+    fn tell(&self, wanted: &Wanted, what: &str) {
+        if let Some(view) = self.begun().get_mut(&wanted.name) {
+            what.clone_into(&mut view.what);
+        }
+    }
+
+    fn on_disk(&self, error: &io::Error) -> String {
+        format!("{}: {error}; see that it can be written, and has room", self.directory.display())
+    }
+}
+
+impl ReportDesk for Desk {
+    fn list(&self) -> Vec<ReportView> {
+        let mut all = self.begun().clone();
+        let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        for path in
+            entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "json"))
+        {
+            let view =
+                fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<ReportView>(&bytes).ok());
+            all.extend(view.map(|view| (view.name.clone(), view)));
+        }
+        all.into_values().collect()
+    }
+
+    fn begin(self: Arc<Self>, order: &ReportOrder) -> Result<ReportView, ReportProblem> {
+        let framework: Builtin = order.framework.parse().map_err(ReportProblem::Unusable)?;
+        let zone_name = order.timezone.clone().unwrap_or_else(|| "UTC".to_owned());
+        let zone = TimeZone::get(&zone_name).map_err(|_| {
+            ReportProblem::Unusable(format!(
+                "{zone_name:?} is no time zone; give a name such as Europe/Berlin"
+            ))
+        })?;
+        let period = Period::parse_in(&order.from, &order.to, &zone);
+        let period = period.map_err(|error| ReportProblem::Unusable(error.to_string()))?;
+        let name = format!("{framework}-{}", Uuid::now_v7().simple());
+        let wanted = Wanted { name, framework, period, zone, zone_name };
+        let view = self.enter(&wanted)?;
+        tokio::spawn(self.make(wanted));
+        Ok(view)
+    }
+
+    fn file(&self, name: &str) -> Option<PathBuf> {
+        // Whatever else is a name leads nowhere.
+        let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        let path = self.directory.join(format!("{name}.zip"));
+        (plain && path.with_extension("json").is_file()).then_some(path)
+    }
+}
+
+fn digest(path: &Path) -> io::Result<(u64, String)> {
+    let mut file = fs::File::open(path)?;
+    let (mut hasher, mut bytes, mut buffer) = (Sha256::new(), 0_u64, vec![0; 1 << 16]);
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((bytes, hex::encode(hasher.finalize())));
+        }
+        hasher.update(buffer.get(..read).unwrap_or_default());
+        bytes = bytes.saturating_add(read as u64);
+    }
+}
