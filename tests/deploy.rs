@@ -1,4 +1,4 @@
-//! Dashboard and alerts: promtool reads them and tries the alerts on figures, and they ask for nothing that the gateway doesn't tell.
+//! Dashboard and alerts: promtool reads them and tries the alerts on figures, and they ask for nothing but what is listed.
 
 #![expect(
     clippy::unwrap_used,
@@ -65,8 +65,8 @@ fn promtool_accepts_every_expression_of_the_dashboard() {
 }
 
 #[test]
-fn dashboard_and_alerts_ask_for_nothing_that_the_gateway_does_not_tell() {
-    let guide = std::fs::read_to_string(deploy("../docs/operator.md")).unwrap();
+fn dashboard_and_alerts_ask_for_nothing_but_the_metrics_that_are_listed() {
+    let guide = std::fs::read_to_string(deploy("README.md")).unwrap();
     let told = metrics(&guide);
     let alerts = std::fs::read_to_string(deploy("prometheus/alerts.yml")).unwrap();
     let rules =
@@ -74,5 +74,5 @@ fn dashboard_and_alerts_ask_for_nothing_that_the_gateway_does_not_tell() {
     let asked = metrics(&(expressions().join("\n") + &rules));
     assert!(asked.len() > 8, "{asked:?}");
     let unknown: Vec<_> = asked.difference(&told).collect();
-    assert!(unknown.is_empty(), "docs/operator.md lists no such metric: {unknown:?}");
+    assert!(unknown.is_empty(), "deploy/README.md lists no such metric: {unknown:?}");
 }
