@@ -90,7 +90,7 @@ hsm-faults: ## The token slow, hung, pulled out, exchanged, its PIN changed, und
 	$(CARGO) build --locked --bins -p sallyport -p auditctl
 	$(CARGO) test --locked -p sallyport --test e2e hsm_faults:: -- --nocapture
 
-bench-crypto: ## TLS handshakes/s with the key in memory, SoftHSM, a worker process; hybrid beside classical; sealed beside not
+bench-crypto: ## TLS handshakes/s with the key in memory, SoftHSM, a worker process; hybrid beside classical; sealed beside not; 1,000 publishers back at once
 	@scripts/prepare test
 	@scripts/bench-crypto
 

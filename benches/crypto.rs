@@ -62,12 +62,16 @@ fn main() -> Result<()> {
             black_box(keys.sign_blocking(Role::Tls, b"a transcript")?);
             Ok(())
         })?;
-        let tls = Tls::new(&keys)?;
+        keys.generate_optional(Role::TlsPq)?;
+        let tls = Tls::new(&keys, Role::Tls)?;
         let per_second = tls_handshakes(&tls)?;
+        let ml_dsa = Tls::new(&keys, Role::TlsPq)?;
+        let ml_dsa_per_second = tls_handshakes(&ml_dsa)?;
+        let (tls_bytes, ml_dsa_bytes) = (tls.bytes()?, ml_dsa.bytes()?);
         let hybrid = Cost::of(worker, |client| hybrid(&keys, client))?;
         let classical = Cost::of(worker, |client| classical(&keys, client))?;
         println!(
-            "{name:>8}: P-256 signature {signature:>5.0} us · TLS {per_second:>5.0}/s · tunnel handshake hybrid {:>5.0} us ({:>5.0} us of gateway CPU), classical {:>5.0} us ({:>5.0})",
+            "{name:>8}: P-256 signature {signature:>5.0} us · TLS {per_second:>5.0}/s (ML-DSA-65 certificate {ml_dsa_per_second:>5.0}/s) · tunnel handshake hybrid {:>5.0} us ({:>5.0} us of gateway CPU), classical {:>5.0} us ({:>5.0})",
             hybrid.wall, hybrid.gateway, classical.wall, classical.gateway
         );
         walls.push((1e6 / per_second, hybrid.wall, classical.wall, hybrid.gateway));
@@ -75,6 +79,7 @@ fn main() -> Result<()> {
             name.to_owned(),
             json!({
                 "p256_signature_us": signature.round(), "tls_handshakes_per_second": per_second.round(),
+                "tls_ml_dsa_65_handshakes_per_second": ml_dsa_per_second.round(), "tls_bytes": tls_bytes, "tls_ml_dsa_65_bytes": ml_dsa_bytes,
                 "hybrid_us": hybrid.wall.round(), "hybrid_gateway_cpu_us": hybrid.gateway.round(), "hybrid_per_second": (1e6 / hybrid.wall).round(),
                 "classical_us": classical.wall.round(), "classical_gateway_cpu_us": classical.gateway.round(), "classical_per_second": (1e6 / classical.wall).round(),
                 "hybrid_bytes": hybrid.bytes, "classical_bytes": classical.bytes,
@@ -130,13 +135,14 @@ struct Tls {
 
 impl Tls {
     #[expect(clippy::disallowed_methods, reason = "rustls checks certificates against the real clock")]
-    fn new(keys: &Keys) -> Result<Self> {
+    fn new(keys: &Keys, role: Role) -> Result<Self> {
         let now = jiff::Timestamp::now();
         let options = RootOptions { organisation: "Bench".to_owned(), validity: Validity::root(now) };
         let root = authority::create_root(keys, &options)?;
-        let leaf = authority::issue_server_leaf(keys, &root, &["localhost".to_owned()], Validity::leaf(now))?;
+        let (key, names) = (keys.present(role)?, ["localhost".to_owned()]);
+        let leaf = authority::issue_server_leaf_for(keys, &root, &names, Validity::leaf(now), key.public())?;
         let leaf = CertificateDer::from_pem_slice(leaf.as_bytes())?;
-        let certified = CertifiedKey::new(vec![leaf], keys.tls_signing_key()?);
+        let certified = CertifiedKey::new(vec![leaf], key.for_tls());
         let mut server = ServerConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Only(Arc::new(certified))));
@@ -147,23 +153,39 @@ impl Tls {
         Ok(Self { server: Arc::new(server), client: Arc::new(client) })
     }
 
+    /// Bytes of one whole handshake, both ways.
+    fn bytes(&self) -> Result<usize> {
+        let mut bytes = 0;
+        self.shake_hands(&mut bytes)?;
+        Ok(bytes)
+    }
+
     fn pair(&self) -> Result<(ClientConnection, ServerConnection)> {
+        self.shake_hands(&mut 0)
+    }
+
+    fn shake_hands(&self, bytes: &mut usize) -> Result<(ClientConnection, ServerConnection)> {
         let mut client = ClientConnection::new(Arc::clone(&self.client), ServerName::try_from("localhost")?)?;
         let mut server = ServerConnection::new(Arc::clone(&self.server))?;
         while client.is_handshaking() || server.is_handshaking() {
-            pass(&mut client, &mut server)?;
+            *bytes += pass(&mut client, &mut server)?;
             let mut back = Vec::new();
             while server.wants_write() {
                 server.write_tls(&mut back)?;
             }
-            client.read_tls(&mut &back[..])?;
-            client.process_new_packets()?;
+            *bytes += back.len();
+            let mut rest = &back[..];
+            while !rest.is_empty() {
+                client.read_tls(&mut rest)?;
+                client.process_new_packets()?;
+            }
         }
         Ok((client, server))
     }
 }
 
-fn pass(client: &mut ClientConnection, server: &mut ServerConnection) -> Result<()> {
+/// Moves what the client has to say, and tells how many bytes that were.
+fn pass(client: &mut ClientConnection, server: &mut ServerConnection) -> Result<usize> {
     let mut bytes = Vec::with_capacity(80 * 1024);
     while client.wants_write() {
         client.write_tls(&mut bytes)?;
@@ -173,7 +195,7 @@ fn pass(client: &mut ClientConnection, server: &mut ServerConnection) -> Result<
         server.read_tls(&mut rest)?;
         server.process_new_packets()?;
     }
-    Ok(())
+    Ok(bytes.len())
 }
 
 /// Whole handshakes per second, both ends here, on as many threads as there are cores.
@@ -354,7 +376,7 @@ fn throughput() -> Result<(f64, f64)> {
     let keys =
         Keys::open(&ProviderConfig::Software { directory: folder.path().join("keys"), passphrase_file })?;
     keys.generate_missing()?;
-    let tls = Tls::new(&keys)?;
+    let tls = Tls::new(&keys, Role::Tls)?;
     let plain = stream(&tls, None)?;
     let frames = sallyport::tunnel::frame::FrameKeys::looped([6; 32])?;
     Ok((plain, stream(&tls, Some(frames))?))

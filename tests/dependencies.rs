@@ -78,3 +78,60 @@ fn every_licence_that_may_be_linked_is_explained() {
         assert!(licences.contains(licence), "docs/dependencies.md does not say where {licence} comes from");
     }
 }
+
+/// What a package is built of where only these of its features are wanted.
+fn wanted(manifest: &Table, features: &[&str]) -> BTreeSet<String> {
+    let mut queue: Vec<String> = features.iter().map(|name| (*name).to_owned()).collect();
+    let mut optional = BTreeSet::new();
+    while let Some(feature) = queue.pop() {
+        if let Some(name) = feature.strip_prefix("dep:") {
+            optional.insert(name.to_owned());
+        } else if let Some(more) = manifest["features"].get(&feature).and_then(Value::as_array) {
+            queue.extend(more.iter().map(|name| name.as_str().unwrap().to_owned()));
+        }
+    }
+    let table = manifest["dependencies"].as_table().unwrap();
+    let is_wanted = |name: &str, value: &Value| {
+        value.get("optional").and_then(Value::as_bool) != Some(true) || optional.contains(name)
+    };
+    table.iter().filter(|(name, value)| is_wanted(name, value)).map(|(name, _)| name.clone()).collect()
+}
+
+/// The packages of a lock file: name, version, and the first words of what each depends on.
+fn locked(path: &str) -> Vec<(String, String, BTreeSet<String>)> {
+    let text = |package: &Value, key: &str| package[key].as_str().unwrap().to_owned();
+    let first = |name: &Value| name.as_str().unwrap().split(' ').next().unwrap().to_owned();
+    let needs = |package: &Value| {
+        let list = package.get("dependencies").and_then(Value::as_array);
+        list.into_iter().flatten().map(first).collect()
+    };
+    let packages = manifest(path)["package"].as_array().unwrap().clone();
+    packages.iter().map(|one| (text(one, "name"), text(one, "version"), needs(one))).collect()
+}
+
+#[test]
+fn the_bench_of_the_ledger_has_a_current_lock_and_measures_what_the_gateway_is_built_of() {
+    let lock = locked("audit/bench/Cargo.lock");
+    let ours = locked("Cargo.lock");
+    for (name, path, features) in [
+        ("sallyport-ledger-bench", "audit/bench/Cargo.toml", &[][..]),
+        ("sallyport-audit", "audit/Cargo.toml", &["ledger", "testing"]),
+        ("sallyport-hsm", "hsm/Cargo.toml", &["testing"]),
+    ] {
+        let mut manifest = manifest(path);
+        manifest.entry("features").or_insert_with(|| Value::Table(Table::new()));
+        let (_, _, found) = lock.iter().find(|(package, ..)| package == name).unwrap();
+        let hint = "run `cargo update --workspace --manifest-path audit/bench/Cargo.toml`";
+        assert_eq!(*found, wanted(&manifest, features), "{name} in audit/bench/Cargo.lock: {hint}");
+        if name == "sallyport-ledger-bench" {
+            continue;
+        }
+        for (dependency, version, _) in lock.iter().filter(|(package, ..)| found.contains(package)) {
+            let same = ours.iter().any(|(package, other, _)| package == dependency && other == version);
+            assert!(
+                same,
+                "audit/bench/Cargo.lock has {dependency} {version}, and Cargo.lock another: {hint}"
+            );
+        }
+    }
+}

@@ -93,6 +93,8 @@ kinds! {
     DeviceRevoked = "device.revoked",
     /// A client certificate was revoked here: it proves nobody any more, whatever its issuer says.
     CertificateRevoked = "certificate.revoked",
+    /// Certificates that the gateway shows or gives out were exchanged while it ran; or the files were of no use, and those before stayed.
+    CertificateLoaded = "certificate.loaded",
     /// A credential was not accepted.
     AuthFailed = "auth.failed",
     /// A publisher and the gateway agreed on keys.

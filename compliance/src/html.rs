@@ -6,6 +6,7 @@
 use askama::Template;
 use jiff::{Timestamp, tz::TimeZone};
 
+use crate::cryptography::Protection;
 use crate::report::{Report, Standing};
 use crate::sections::{Cell, Sheet};
 
@@ -52,6 +53,11 @@ impl Page<'_> {
             sheet.exceptions.iter().map(|found| (sheet.title.to_owned(), found.what.as_str(), found.count))
         });
         controls.chain(sheets).collect()
+    }
+
+    fn sides(&self) -> [(&'static str, &Protection); 2] {
+        let cryptography = &self.report.cryptography;
+        [("Sessions", &cryptography.sessions), ("Tunnel registrations", &cryptography.tunnels)]
     }
 
     fn span(first: Option<&u64>, last: Option<&u64>) -> String {

@@ -18,6 +18,7 @@
 mod basis;
 mod chart;
 mod coverage;
+mod cryptography;
 mod csv_file;
 pub mod dossier;
 mod framework;
@@ -36,11 +37,12 @@ mod tally;
 
 pub use basis::{Basis, BasisError};
 pub use coverage::{Cause, Gap, Silence};
+pub use cryptography::{Change, Changes, Cryptography, Inventory, Key, KeyState, Protection, Way};
 pub use framework::{Builtin, Control, Framework, FrameworkError, Limit, Method, Rule, Shown};
 pub use html::html;
 pub use period::{Period, PeriodError};
 pub use query::{Field, Query};
-pub use reel::{Reel, ReelError};
+pub use reel::{Proved, Reel, ReelError};
 pub use report::{ControlReport, Head, Listing, Population, Report, Row, Standing, Table};
 pub use reporter::Reporter;
 pub use scope::{HISTORY, Scope, Survey};

@@ -65,6 +65,9 @@ impl ReelError {
     }
 }
 
+/// By number: a record's bytes and its audit path.
+pub type Proved = BTreeMap<u64, (Vec<u8>, Vec<Digest>)>;
+
 enum Held {
     Ledger(Snapshot),
     Pack { pack: PackReader, info: Box<Info> },
@@ -93,14 +96,14 @@ impl Reel {
         Self::new(Held::Pack { pack, info: Box::new(info) }, note, keys)
     }
 
-    fn new(held: Held, note: String, keys: &[PublicKey]) -> Result<Self, ReelError> {
+    fn new(source: Held, note: String, keys: &[PublicKey]) -> Result<Self, ReelError> {
         let (head, signed) =
             Checkpoint::from_note(&note).map_err(|error| ReelError::Head(error.to_string()))?;
         if keys.is_empty() {
             return Err(ReelError::Head("no public key was given".to_owned()));
         }
         signed.verify_any(keys).map_err(|error| ReelError::Head(error.to_string()))?;
-        Ok(Self { held, keys: keys.to_vec(), note, head })
+        Ok(Self { held: source, keys: keys.to_vec(), note, head })
     }
 
     /// The signed head.
@@ -131,10 +134,7 @@ impl Reel {
     }
 
     /// The bytes and audit paths of these records, as far as they are there.
-    pub fn prove(
-        &mut self,
-        wanted: &BTreeSet<u64>,
-    ) -> Result<BTreeMap<u64, (Vec<u8>, Vec<Digest>)>, ReelError> {
+    pub fn prove(&mut self, wanted: &BTreeSet<u64>) -> Result<Proved, ReelError> {
         let size = self.head.size;
         let mut found = BTreeMap::<u64, Vec<u8>>::new();
         // Each file of a pack leads to the head by itself.

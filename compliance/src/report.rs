@@ -7,6 +7,7 @@ use sallyport_audit::{Checkpoint, Digest, verify::Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::coverage::{Gap, Silence};
+use crate::cryptography::Cryptography;
 use crate::framework::{Limit, Method};
 use crate::period::Period;
 use crate::scope::Scope;
@@ -51,6 +52,8 @@ pub struct Report {
     pub gaps: Vec<Gap>,
     /// Times of more than 15 minutes in which nothing was recorded.
     pub silences: Vec<Silence>,
+    /// Keys, and how sessions were protected.
+    pub cryptography: Cryptography,
     /// Each control.
     pub controls: Vec<ControlReport>,
     /// The tables that do not depend on the framework.

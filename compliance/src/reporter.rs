@@ -14,6 +14,7 @@ use sallyport_audit::verify::{Overall, Verdict};
 use sallyport_audit::{Checkpoint, Digest, Record};
 
 use crate::coverage::Coverage;
+use crate::cryptography;
 use crate::csv_file;
 use crate::framework::Framework;
 use crate::period::Period;
@@ -29,6 +30,8 @@ const ROWS: usize = 1_000;
 /// A time without records that is worth saying.
 const SILENCE: SignedDuration = SignedDuration::from_mins(15);
 
+const NO_RECORD: &str = "the period holds no record";
+
 /// Makes a report: [`Self::take`] every record of the ledger, then [`Self::finish`].
 pub struct Reporter<'a> {
     framework: &'a Framework,
@@ -39,6 +42,7 @@ pub struct Reporter<'a> {
     frontier: Frontier,
     sections: Vec<Box<dyn Section>>,
     coverage: Coverage,
+    cryptography: cryptography::Gathering,
     population: Tally,
     kinds: BTreeMap<&'static str, u64>,
     controls: Vec<Counted>,
@@ -67,6 +71,7 @@ impl<'a> Reporter<'a> {
             frontier: Frontier::default(),
             sections: sections::all(zone),
             coverage: Coverage::new(period, SILENCE),
+            cryptography: cryptography::Gathering::new(period),
             population: Tally::default(),
             kinds: BTreeMap::new(),
             controls: controls.collect(),
@@ -110,7 +115,10 @@ impl<'a> Reporter<'a> {
         let inside = within && self.period.contains(record.time);
         if inside || record.time < self.period.from {
             let seen = Seen { record: &record, leaf, inside };
-            self.sections.iter_mut().for_each(|section| section.take(&seen));
+            for section in &mut self.sections {
+                section.take(&seen);
+            }
+            self.cryptography.take(&record, leaf);
         }
         if inside {
             self.count(&record, leaf);
@@ -145,6 +153,8 @@ impl<'a> Reporter<'a> {
         self.coverage.finish();
         let unproved = unproved(&verdict, head, &self.frontier);
         let records = self.population.count;
+        let cryptography =
+            self.cryptography.finish(unproved.as_deref().or((records == 0).then_some(NO_RECORD)));
         let controls = self.framework.controls.iter().zip(self.controls).map(|(control, counted)| {
             let evidence: Vec<Table> = control
                 .evidence
@@ -200,6 +210,7 @@ impl<'a> Reporter<'a> {
             population: Population { query, sum: self.population.sum(), kinds: self.kinds },
             gaps: self.coverage.gaps,
             silences: self.coverage.silences,
+            cryptography,
             controls,
             sheets,
             not_proved,
@@ -232,7 +243,7 @@ fn standing(unproved: Option<&str>, records: u64, evidence: &[Table], exceptions
     if let Some(reason) = unproved {
         not_evaluated(reason)
     } else if records == 0 {
-        not_evaluated("the period holds no record")
+        not_evaluated(NO_RECORD)
     } else if count > 0 {
         Standing::Exceptions { count }
     } else if evidence.is_empty() {

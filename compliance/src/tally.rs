@@ -18,7 +18,7 @@ pub struct Sum {
 }
 
 /// Counts records and sums them up to a checksum.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) count: u64,
     first: Option<u64>,

@@ -10,7 +10,7 @@ use sallyport_audit::{
     verify::{Segment, Trust, Verdict, verify},
 };
 use sallyport_compliance::{
-    Builtin, Cause, ControlReport, Framework, Period, Report, Reporter, Standing, Survey, html,
+    Builtin, Cause, ControlReport, Framework, KeyState, Period, Report, Reporter, Standing, Survey, html,
 };
 
 const ORIGIN: &str = "sallyport.example/ledger";
@@ -280,4 +280,111 @@ fn no_text_claims_more_than_evidence() {
     for word in ["compliant", "certified", "tamper-proof"] {
         assert!(!page.contains(word), "{word}");
     }
+}
+
+/// A record about a key, as a gateway writes it.
+fn key(kind: Kind, role: &str, fingerprint: &str) -> Draft {
+    let home = serde_json::json!({ "kind": "token", "label": "t1", "serial": "77" });
+    let said = serde_json::json!({ "sensitive": true, "extractable": false, "never_extractable": true, "local": null });
+    Draft::new(kind, Outcome::Success)
+        .object(format!("key:{role}"))
+        .detail("role", role)
+        .detail("algorithm", "Ed25519")
+        .detail("id", "00")
+        .detail("fingerprint", fingerprint)
+        .detail("home", home)
+        .detail("attestation", said)
+}
+
+#[test]
+fn the_inventory_is_that_of_the_last_records_before_the_periods_end() {
+    let mut journal = journal();
+    let first = created(&journal);
+    let started = || Draft::new(Kind::GatewayStarted, Outcome::Success);
+    journal.group([
+        first,
+        key(Kind::KeyCreated, "tls", "old"),
+        key(Kind::KeyCreated, "ledger", "gone"),
+        started(),
+        key(Kind::KeyLoaded, "tls", "old").detail("due", "2027-01-01T00:00:00Z"),
+        key(Kind::KeyLoaded, "ledger", "gone"),
+        key(Kind::KeyCreated, "tls", "new"),
+        Draft::new(Kind::KeyRotated, Outcome::Success)
+            .detail("role", "tls")
+            .detail("old", "old")
+            .detail("new", "new")
+            .detail("by", "schedule"),
+        key(Kind::KeyRetired, "tls", "old"),
+        key(Kind::KeyCreated, "identity", "waits"),
+        started(),
+        key(Kind::KeyLoaded, "tls", "new"),
+    ]);
+    let crypto = soc2(&journal).cryptography;
+    let listed: Vec<_> =
+        crypto.inventory.keys.iter().map(|key| (key.role.as_str(), key.name.as_str(), key.state)).collect();
+    assert_eq!(
+        listed,
+        [
+            ("identity", "waits", KeyState::Made),
+            ("ledger", "gone", KeyState::NotFound),
+            ("tls", "new", KeyState::InUse)
+        ]
+    );
+    let tls = crypto.inventory.keys.last().unwrap();
+    assert_eq!(tls.home, "token t1 (serial 77)");
+    assert_eq!(tls.extractable, "no, as the token attests; never was; it does not say more");
+    assert_eq!((crypto.changes.rotations, crypto.changes.sum.count), (1, 6));
+    let rotated = crypto.changes.rows.iter().find(|change| change.kind == "key.rotated").unwrap();
+    assert_eq!(
+        (rotated.old.as_deref(), rotated.new.as_deref(), rotated.by),
+        (Some("old"), Some("new"), "schedule")
+    );
+    // Before any of it there is nothing.
+    let framework = Builtin::Soc2.load().unwrap();
+    let before =
+        report(&framework, ("2020-01-01", "2020-12-31"), &journal, &journal.records(), verdict(&journal));
+    assert_eq!(before.cryptography.inventory.keys, []);
+    assert_eq!(before.cryptography.sessions.sentence, "not evaluated: the period holds no record");
+}
+
+#[test]
+fn a_session_counts_as_hybrid_only_if_its_record_says_so_of_both_sides() {
+    let session = |visitor: Option<bool>, tunnel: Option<bool>| {
+        let mut draft = Draft::new(Kind::SessionOpened, Outcome::Success).session("sess-7").policy("p1");
+        if let Some(hybrid) = visitor {
+            let group = if hybrid { "X25519MLKEM768" } else { "X25519" };
+            draft =
+                draft.detail("tls_hybrid", hybrid).detail("tls_version", "1.3").detail("tls_group", group);
+        }
+        match tunnel {
+            Some(hybrid) => draft.detail("tunnel_post_quantum", hybrid).detail("tunnel_suite", "x/y/z"),
+            None => draft,
+        }
+    };
+    let (yes, no) = (Some(true), Some(false));
+    let mut journal = journal();
+    let first = created(&journal);
+    journal.group([first, session(yes, yes), session(yes, yes)]);
+    assert_eq!(soc2(&journal).cryptography.sessions.sentence, "2 of 2 sessions hybrid post-quantum");
+    journal.group([
+        session(no, yes),
+        session(yes, no),
+        session(yes, None),
+        session(None, None),
+        session(None, no),
+    ]);
+    let sessions = soc2(&journal).cryptography.sessions;
+    assert_eq!(sessions.sentence, "2 of 7 sessions hybrid post-quantum; 3 not; 2 whose records do not say");
+    assert_eq!((sessions.others.len(), sessions.more), (5, 0));
+    assert_eq!((sessions.ways[0].tls.as_str(), sessions.ways[0].count), ("TLS 1.3, X25519MLKEM768", 3));
+    // A ledger that does not verify counts nothing.
+    let framework = Builtin::Soc2.load().unwrap();
+    let mut records = journal.records();
+    records.pop();
+    let report = report(&framework, JANUARY, &journal, &records, verdict(&journal));
+    assert!(
+        report.cryptography.sessions.sentence.starts_with("not evaluated: "),
+        "{:?}",
+        report.cryptography
+    );
 }

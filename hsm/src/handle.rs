@@ -45,7 +45,7 @@ impl KeyHandle {
         self.keys.sign_by(self.info.role, self.info.id.clone(), message).await
     }
 
-    /// The key as rustls sees it; it signs with `ecdsa_secp256r1_sha256` and nothing else, so it must be a P-256 key.
+    /// The key as rustls sees it; it signs with the one scheme of its kind, such as `ecdsa_secp256r1_sha256`.
     pub fn for_tls(&self) -> Arc<dyn rustls::sign::SigningKey> {
         Arc::new(TlsKey::new(self.clone()))
     }

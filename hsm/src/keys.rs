@@ -107,10 +107,19 @@ impl Keys {
         Ok(keys)
     }
 
-    /// Makes the keys that are missing, and returns those that were made. Blocks.
+    /// Makes the keys that are missing and that every gateway has, and returns those that were made. Blocks.
     pub fn generate_missing(&self) -> Result<Vec<KeyInfo>, KeyError> {
+        self.generate_missing_of(|role| !role.is_optional())
+    }
+
+    /// Makes the key of a role that is optional, if it is missing. Blocks.
+    pub fn generate_optional(&self, role: Role) -> Result<Vec<KeyInfo>, KeyError> {
+        self.generate_missing_of(|other| other == role)
+    }
+
+    fn generate_missing_of(&self, wanted: impl Fn(Role) -> bool) -> Result<Vec<KeyInfo>, KeyError> {
         let present: Vec<Role> = self.inventory()?.into_iter().map(|key| key.role).collect();
-        let missing = Role::ALL.into_iter().filter(|role| !present.contains(role));
+        let missing = Role::ALL.into_iter().filter(|role| wanted(*role) && !present.contains(role));
         missing
             .map(|role| {
                 self.call(self.0.tuning.admin_timeout, move |provider| {

@@ -23,6 +23,7 @@
 
 mod abilities;
 pub mod authority;
+mod bundle;
 pub mod certificate;
 mod config;
 mod crew;
@@ -55,6 +56,7 @@ pub mod worker;
 mod wrapped;
 
 pub use abilities::Ability;
+pub use bundle::RootBundle;
 pub use config::{ProviderConfig, Tuning};
 pub use envelope::Envelope;
 pub use error::{Fault, KeyError};

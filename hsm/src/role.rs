@@ -24,6 +24,8 @@ pub enum Role {
     LedgerPq,
     /// Tokens that the gateway issues (ES256: ECDSA P-256).
     TokenSigning,
+    /// A second TLS certificate, for clients that know ML-DSA (ML-DSA-65). Made only where one is wanted.
+    TlsPq,
 }
 
 /// Which of a role's keys is meant.
@@ -58,7 +60,7 @@ pub enum Algorithm {
 
 impl Role {
     /// Every role, in the order in which keys are made: the wrapping key before what it wraps.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Kek,
         Self::Tls,
         Self::CertificateAuthority,
@@ -67,7 +69,13 @@ impl Role {
         Self::Ledger,
         Self::LedgerPq,
         Self::TokenSigning,
+        Self::TlsPq,
     ];
+
+    /// Whether a gateway may do without it.
+    pub const fn is_optional(self) -> bool {
+        matches!(self, Self::TlsPq)
+    }
 
     /// The name in listings, files and records.
     pub const fn name(self) -> &'static str {
@@ -80,6 +88,7 @@ impl Role {
             Self::Ledger => "ledger",
             Self::LedgerPq => "ledger-pq",
             Self::TokenSigning => "token-signing",
+            Self::TlsPq => "tls-pq",
         }
     }
 
@@ -89,7 +98,7 @@ impl Role {
             Self::Kek => Algorithm::Aes256,
             Self::Tls | Self::CertificateAuthority | Self::TokenSigning => Algorithm::EcdsaP256,
             Self::Identity | Self::Ledger => Algorithm::Ed25519,
-            Self::IdentityPq => Algorithm::MlDsa65,
+            Self::IdentityPq | Self::TlsPq => Algorithm::MlDsa65,
             Self::LedgerPq => Algorithm::MlDsa44,
         }
     }

@@ -11,26 +11,33 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::error::{Fault, KeyError};
 use crate::handle::KeyHandle;
-
-const SCHEME: SignatureScheme = SignatureScheme::ECDSA_NISTP256_SHA256;
+use crate::public::PublicKey;
 
 /// A key as rustls sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsKey {
     key: KeyHandle,
     public: SubjectPublicKeyInfoDer<'static>,
+    scheme: SignatureScheme,
 }
 
 impl TlsKey {
     pub(crate) fn new(key: KeyHandle) -> Self {
         let public = key.public().spki_der().into();
-        Self { key, public }
+        // The only one that each kind of key can do; the signature is of the whole message.
+        let scheme = match key.public() {
+            PublicKey::P256(_) => SignatureScheme::ECDSA_NISTP256_SHA256,
+            PublicKey::Ed25519(_) => SignatureScheme::ED25519,
+            PublicKey::MlDsa44(_) => SignatureScheme::ML_DSA_44,
+            PublicKey::MlDsa65(_) => SignatureScheme::ML_DSA_65,
+        };
+        Self { key, public, scheme }
     }
 }
 
 impl SigningKey for TlsKey {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
-        offered.contains(&SCHEME).then(|| Box::new(self.clone()) as Box<dyn Signer>)
+        offered.contains(&self.scheme).then(|| Box::new(self.clone()) as Box<dyn Signer>)
     }
 
     fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
@@ -38,7 +45,12 @@ impl SigningKey for TlsKey {
     }
 
     fn algorithm(&self) -> SignatureAlgorithm {
-        SignatureAlgorithm::ECDSA
+        match self.scheme {
+            SignatureScheme::ECDSA_NISTP256_SHA256 => SignatureAlgorithm::ECDSA,
+            SignatureScheme::ED25519 => SignatureAlgorithm::ED25519,
+            // TLS 1.3 alone, which does not ask: there is no such algorithm in TLS 1.2.
+            _ => SignatureAlgorithm::Unknown(0xff),
+        }
     }
 }
 
@@ -50,12 +62,15 @@ impl Signer for TlsKey {
         let signature = if on_worker { tokio::task::block_in_place(sign) } else { sign() };
         // Only our own log sees this; the peer sees a dropped connection.
         signature
-            .and_then(|raw| ecdsa_der(&raw))
+            .and_then(|raw| match self.scheme {
+                SignatureScheme::ECDSA_NISTP256_SHA256 => ecdsa_der(&raw),
+                _ => Ok(raw),
+            })
             .map_err(|error| Error::General(format!("the TLS key cannot sign: {error}")))
     }
 
     fn scheme(&self) -> SignatureScheme {
-        SCHEME
+        self.scheme
     }
 }
 

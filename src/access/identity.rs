@@ -16,7 +16,7 @@ use super::ids::TokenId;
 use super::issuer::Outside;
 use super::judge::Context;
 use super::names::{Role, Subject, Tenant};
-use super::policy::conditions::{Circumstances, Transport};
+use super::policy::conditions::{Circumstances, Through, Transport};
 use super::scope::Scope;
 
 /// What proved who somebody is.
@@ -71,6 +71,7 @@ pub(super) struct Met {
     source: Option<IpAddr>,
     device: Option<DeviceId>,
     transport: Option<Transport>,
+    tunnel: Option<Through>,
 }
 
 /// What a session in a browser was begun with: it ends with it.
@@ -127,6 +128,8 @@ impl Identity {
         if let Some(transport) = &context.transport {
             identity.met.transport = Some(transport.clone());
         }
+        // Of this question alone: a tunnel that somebody used before says nothing of another.
+        identity.met.tunnel.clone_from(&context.tunnel);
         identity
     }
 
@@ -143,7 +146,8 @@ impl Identity {
                 self.met.device
             }
         };
-        Circumstances { now, source: self.met.source, device, transport: self.met.transport.clone() }
+        let Met { source, transport, tunnel, .. } = self.met.clone();
+        Circumstances { now, source, device, transport, tunnel }
     }
 
     /// Roles that whoever vouches for the person gives them, beside those that policy gives.

@@ -14,7 +14,7 @@ use super::limits;
 use super::lock::LockTarget;
 use super::names::{Principal, Role, Subject, Tenant};
 use super::object::{Action, Object};
-use super::policy::conditions::Transport;
+use super::policy::conditions::{Through, Transport};
 use super::policy::rows::Rule;
 use super::policy::{Policy, PolicyDigest, Ruling, Unmet};
 use super::state::{Grant, State};
@@ -31,12 +31,14 @@ pub struct Context {
     pub source: Option<SocketAddr>,
     /// What TLS agreed with the visitor, where it ends here.
     pub transport: Option<Transport>,
+    /// What the tunnel's own handshake agreed, where one is asked for and is there.
+    pub tunnel: Option<Through>,
 }
 
 impl Context {
     /// A question at this time, from nowhere in particular.
     pub fn at(now: Timestamp) -> Self {
-        Self { now, source: None, transport: None }
+        Self { now, source: None, transport: None, tunnel: None }
     }
 
     /// The same, from this address.
@@ -53,6 +55,13 @@ impl Context {
             None => self,
             Some(tls) => self.over(Transport { group: tls.group.into(), suite: tls.suite.into() }),
         }
+    }
+
+    /// The same, through a tunnel whose handshake agreed this; `None`: there is none, or it isn't known.
+    #[must_use]
+    pub fn through(mut self, tunnel: Option<Through>) -> Self {
+        self.tunnel = tunnel;
+        self
     }
 
     /// The same, over a connection for which TLS agreed this.

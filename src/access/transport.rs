@@ -25,7 +25,8 @@ pub struct TlsFacts {
 pub struct TunnelFacts {
     /// The suite's name.
     pub suite: &'static str,
-    /// Whether a quantum computer alone can't break it.
+    /// Whether a quantum computer alone can't break what it protects: its suite is hybrid, and its frames are sealed by that or
+    /// travel in TLS with a hybrid key exchange.
     pub post_quantum: bool,
     /// Whether frames are sealed end to end, because the tunnel isn't bound to one TLS connection.
     pub sealed: bool,
@@ -46,11 +47,37 @@ impl TlsFacts {
 }
 
 impl TunnelFacts {
+    /// A tunnel of this suite. `tls` is the publisher's connection, which alone protects the frames unless they are `sealed`.
+    pub fn new((suite, hybrid): (&'static str, bool), sealed: bool, tls: Option<&TlsFacts>) -> Self {
+        let post_quantum = hybrid && (sealed || tls.is_some_and(|tls| tls.hybrid));
+        Self { suite, post_quantum, sealed }
+    }
+
     /// Notes the publisher's side in a record.
     pub fn note(self, draft: Draft) -> Draft {
         draft
             .detail("tunnel_suite", self.suite)
             .detail("tunnel_post_quantum", self.post_quantum)
             .detail("tunnel_sealed", self.sealed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tunnel_that_is_bound_to_classical_tls_is_not_post_quantum_whatever_its_suite() {
+        let tls = |hybrid| TlsFacts { version: "1.3", group: "", hybrid, suite: "" };
+        let tunnel = |sealed, tls: Option<TlsFacts>| {
+            TunnelFacts::new(("x25519-mlkem768/ed25519-mldsa65/aes256gcm", true), sealed, tls.as_ref())
+        };
+        assert!(tunnel(false, Some(tls(true))).post_quantum);
+        assert!(!tunnel(false, Some(tls(false))).post_quantum);
+        assert!(!tunnel(false, None).post_quantum);
+        assert!(
+            tunnel(true, Some(tls(false))).post_quantum,
+            "sealed end to end, the TLS outside matters no more"
+        );
     }
 }

@@ -57,6 +57,12 @@ pub(super) enum What {
     TokenSigning,
     /// The key that seals post-quantum seeds and data keys
     Kek,
+    /// The private root, first step: the next one is made and handed out beside the one that issues
+    RootAnnounce,
+    /// Second step, when whoever has the root has both: the next one issues
+    RootSwitch,
+    /// Third step: the one before is taken out of the bundle, and what it issued counts no more
+    RootRetire,
 }
 
 impl What {
@@ -67,6 +73,9 @@ impl What {
             Self::Identity => Rotated::Identity,
             Self::TokenSigning => Rotated::TokenSigning,
             Self::Kek => Rotated::Kek,
+            Self::RootAnnounce => Rotated::RootAnnounce,
+            Self::RootSwitch => Rotated::RootSwitch,
+            Self::RootRetire => Rotated::RootRetire,
         }
     }
 }

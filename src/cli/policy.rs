@@ -14,7 +14,7 @@ use super::daemon::Settings;
 use super::failure::{ExitCode, Failure};
 use super::out::say;
 use super::requests::print_json;
-use crate::access::policy::conditions::{Circumstances, Transport};
+use crate::access::policy::conditions::{Circumstances, Through, Transport};
 use crate::access::policy::diff::{self, Difference, Way};
 use crate::access::policy::lint::{self, Finding, Severity};
 use crate::access::policy::load::Sources;
@@ -122,6 +122,9 @@ pub(super) struct Question {
     /// Over a connection with this cipher suite, such as `TLS13_AES_256_GCM_SHA384`
     #[arg(long, value_name = "NAME")]
     pub(super) suite: Option<String>,
+    /// With a tunnel of this suite, such as `x25519-mlkem768/ed25519-mldsa65/aes256gcm`
+    #[arg(long, value_name = "NAME")]
+    pub(super) tunnel_suite: Option<String>,
 }
 
 fn object(text: &str) -> Result<Object, String> {
@@ -135,7 +138,7 @@ impl Question {
         json!({
             "who": self.who, "action": self.action, "object": self.object, "roles": self.roles,
             "at": self.at.map(|at| at.to_string()), "from": self.from, "device": self.device,
-            "group": self.group, "suite": self.suite,
+            "group": self.group, "suite": self.suite, "tunnel_suite": self.tunnel_suite,
         })
     }
 
@@ -145,7 +148,8 @@ impl Question {
             suite: self.suite.clone().unwrap_or_default().into(),
         });
         let now = self.at.unwrap_or_else(clock::now);
-        Circumstances { now, source: self.from, device: self.device, transport }
+        let tunnel = self.tunnel_suite.as_deref().map(Through::of_suite);
+        Circumstances { now, source: self.from, device: self.device, transport, tunnel }
     }
 }
 

@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::failure::{ExitCode, Failure};
+use crate::tunnel::Fingerprint;
 use crate::tunnel::client::CertificateFiles;
 
 /// A token is a few hundred bytes; what is much longer is not one.
@@ -34,6 +35,9 @@ pub(super) struct Connection {
     /// Root certificate (PEM) of the organisation that runs the gateway
     #[arg(long, env = "SALLYPORT_CA_FILE", global = true, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
+    /// The gateway's fingerprint, as `sallyportd keys list` prints it: publish and enroll towards no other identity
+    #[arg(long, env = "SALLYPORT_PIN", global = true, value_name = "FINGERPRINT", value_parser = parse_pin)]
+    pub pin: Option<Fingerprint>,
     /// Folder with your settings and the gateways you know
     #[arg(long, env = "SALLYPORT_HOME", global = true, value_name = "DIR")]
     pub home: Option<PathBuf>,
@@ -69,9 +73,18 @@ pub(super) struct Profile {
     pub ca_file: Option<PathBuf>,
     /// What to show in TLS.
     pub certificate: Option<CertificateFiles>,
+    /// The identity that the gateway must show.
+    pub pin: Option<Fingerprint>,
     /// Folder of settings and known gateways.
     pub home: PathBuf,
     token_file: Option<PathBuf>,
+}
+
+fn parse_pin(text: &str) -> Result<Fingerprint, String> {
+    Fingerprint::parse(text).ok_or_else(|| {
+        "this is no fingerprint: write `SHA256:` and 43 characters, as `sallyportd keys list` prints it"
+            .to_owned()
+    })
 }
 
 impl Connection {
@@ -95,6 +108,7 @@ impl Connection {
             ca_file: self.ca_file.clone().or(remembered.ca_file),
             token_file: self.token_file.clone().or(remembered.token_file),
             certificate: certificate.map(|(chain, key)| CertificateFiles { chain, key }),
+            pin: self.pin,
             home,
         })
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Subcommand;
-use sallyport_hsm::authority::RootCertificate;
+use sallyport_hsm::RootBundle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -129,7 +129,8 @@ pub(super) fn publisher(
     let mut options = PublisherOptions::new(gateway, secret, known, publications);
     options.roots = roots(profile);
     options.certificate.clone_from(&profile.certificate);
-    options.organisation_root = profile.ca_file.as_deref().and_then(root_key);
+    options.organisation_roots = profile.ca_file.as_deref().map(root_keys).unwrap_or_default();
+    options.pin = profile.pin;
     more(&mut options);
     Publisher::new(options).map_err(|error| dial_failure(&error))
 }
@@ -156,15 +157,16 @@ pub(super) fn roots(profile: &Profile) -> TlsRoots {
     }
 }
 
-/// The organisation's key, if the root file is that of a Sallyport organisation. Any other root vouches for TLS alone, and
-/// the gateway's identity is pinned at the first meeting.
-fn root_key(file: &Path) -> Option<RootKey> {
-    let pem = std::fs::read_to_string(file).ok()?;
-    let root = RootCertificate::from_pem(&pem).ok()?;
-    match root.public_key() {
+/// The organisation's keys, if the root file is that of a Sallyport organisation: two while it replaces its root. Any other root
+/// vouches for TLS alone, and the gateway's identity is pinned at the first meeting.
+fn root_keys(file: &Path) -> Vec<RootKey> {
+    let pem = std::fs::read_to_string(file).unwrap_or_default();
+    let roots = RootBundle::leading(&pem);
+    let keys = roots.iter().filter_map(|root| match root.public_key() {
         sallyport_hsm::PublicKey::P256(point) => Some(RootKey::from_point(*point)),
         _ => None,
-    }
+    });
+    keys.collect()
 }
 
 fn parse_target(text: &str) -> Result<Target, Failure> {

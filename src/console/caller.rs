@@ -15,6 +15,7 @@ use tracing::warn;
 use super::Shared;
 use super::errors::Problem;
 use super::rates::Note;
+use crate::access::policy::conditions::Through;
 use crate::access::{AccessError, Action, AuthError, Context, Decision, Identity, Object, TlsFacts};
 use crate::clock;
 use crate::edge::{Connection, Correlation, Counted, identify_caller, of_tenant};
@@ -247,6 +248,12 @@ impl Caller {
         T::Err: std::fmt::Display,
     {
         text.parse().map_err(|error| self.unusable(&error))
+    }
+
+    /// The caller as somebody who means a tunnel whose handshake agreed this.
+    pub(super) fn met_through(&self, tunnel: Option<Through>) -> Identity {
+        let context = Context::at(clock::now()).from_source(self.source).on(self.tls.as_ref());
+        self.identity.met(&context.through(tunnel))
     }
 
     /// Whether policy lets this person, without a record: for lists that show each person what is theirs.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderName, StatusCode};
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -22,6 +23,9 @@ pub trait KeyDesk: Send + Sync {
 
     /// What the gateway's earlier identities say of those that followed them, as clients read it.
     fn succession(&self) -> BoxFuture<'_, Vec<u8>>;
+
+    /// The private roots, as they are handed out.
+    fn roots(&self) -> BoxFuture<'_, Vec<u8>>;
 
     /// Carries an order out, and says what was done.
     fn replace(self: Arc<Self>, order: KeyOrder) -> BoxFuture<'static, Result<Vec<String>, KeyProblem>>;
@@ -60,6 +64,8 @@ pub enum KeyTrouble {
     Busy,
     /// Another authority certifies the key.
     ForeignCertificate,
+    /// The steps of replacing the root have an order.
+    RootOrder,
     /// The ledger takes no records.
     Ledger,
     /// The key provider does not do its part.
@@ -74,6 +80,7 @@ impl KeyTrouble {
             Self::Unknown => (StatusCode::NOT_FOUND, "unknown-role"),
             Self::Busy => (StatusCode::CONFLICT, "rotation-runs"),
             Self::ForeignCertificate => (StatusCode::CONFLICT, "foreign-certificate"),
+            Self::RootOrder => (StatusCode::CONFLICT, "root-order"),
             Self::Ledger => (StatusCode::SERVICE_UNAVAILABLE, "ledger-down"),
             Self::Provider => (StatusCode::SERVICE_UNAVAILABLE, "hsm-down"),
             Self::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "rotation-failed"),
@@ -128,6 +135,11 @@ pub(super) async fn token_keys(State(shared): State<Shared>) -> Json<Value> {
 /// What earlier identities of the gateway say of those that followed them. It proves itself, and is for everybody.
 pub(super) async fn succession(State(shared): State<Shared>) -> Vec<u8> {
     shared.key_desk.succession().await
+}
+
+/// The private roots in PEM. Public, as certificates are; whoever asks has to know one of them to believe the answer.
+pub(super) async fn roots(State(shared): State<Shared>) -> ([(HeaderName, &'static str); 1], Vec<u8>) {
+    ([(CONTENT_TYPE, "application/pem-certificate-chain")], shared.key_desk.roots().await)
 }
 
 fn told(caller: &Caller, problem: KeyProblem) -> Problem {

@@ -46,7 +46,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{Access, Tenant};
 use crate::edge::{Attempts, Rates};
 use crate::session::{Broker, Readiness, Routes};
-use crate::tunnel::client::SUCCESSION_PATH;
+use crate::tunnel::client::{ROOTS_PATH, SUCCESSION_PATH};
 
 /// A call carries a few words, never a document.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -189,6 +189,7 @@ fn api(shared: Shared) -> Router {
         .route("/api/v1/keys", get(keys::list))
         .route("/api/v1/keys/{role}/rotate", post(keys::rotate))
         .route(SUCCESSION_PATH, get(keys::succession))
+        .route(ROOTS_PATH, get(keys::roots))
         .route("/.well-known/jwks.json", get(keys::token_keys))
         .route("/api/v1/policy/reload", post(policy::reload))
         .route("/api/v1/policy/replay", post(policy::replay))

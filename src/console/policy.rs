@@ -12,7 +12,7 @@ use super::Shared;
 use super::caller::Caller;
 use super::errors::Problem;
 use super::extract::Body;
-use crate::access::policy::conditions::Transport;
+use crate::access::policy::conditions::{Through, Transport};
 use crate::access::{Action, Context, DeviceId, Lock, LockTarget, Object, Part, Role, Subject};
 use crate::clock;
 
@@ -52,6 +52,7 @@ pub(super) struct ExplainBody {
     pub(super) device: Option<String>,
     pub(super) group: Option<String>,
     pub(super) suite: Option<String>,
+    pub(super) tunnel_suite: Option<String>,
 }
 
 /// What would be decided about somebody of the caller's tenant.
@@ -78,6 +79,8 @@ pub(super) async fn told(shared: &Shared, caller: &Caller, body: ExplainBody) ->
             |name: Option<String>| name.unwrap_or_default().chars().take(64).collect::<String>().into();
         context = context.over(Transport { group: name(body.group), suite: name(body.suite) });
     }
+    let tunnel_suite = body.tunnel_suite.map(|name| name.chars().take(128).collect::<String>());
+    context = context.through(tunnel_suite.as_deref().map(Through::of_suite));
     let device = body.device.map(|device| caller.parse::<DeviceId>(&device)).transpose()?;
     let tenant = caller.identity.tenant().clone();
     let policy = shared.access.policy();

@@ -58,7 +58,9 @@ pub(super) async fn ask(
         ticket: body.ticket.as_deref().map(|ticket| caller.parse(ticket)).transpose()?,
         renews: body.renews.as_deref().map(|grant| caller.parse(grant)).transpose()?,
     };
-    let id = shared.access.request(&caller.identity, ask).await.map_err(|error| caller.refused(&error))?;
+    let through = body.tunnel.parse().ok().and_then(|name| shared.routes.protection(&name));
+    let asking = caller.met_through(through.map(Into::into));
+    let id = shared.access.request(&asking, ask).await.map_err(|error| caller.refused(&error))?;
     Ok((StatusCode::CREATED, Json(view(&find(&shared, &caller, id)?))))
 }
 

@@ -111,7 +111,7 @@ pub(super) async fn admit(
     edge.readiness.admits().map_err(|unready| Stop::Refused(unready_refusal(&unready)))?;
     let id = route.as_ref().map_or("", |route| route.id.as_str()).to_owned();
     let opening = async {
-        let permit = decide(edge, &identity, name, connection, correlation).await?;
+        let permit = decide(edge, &identity, (name, route.as_deref()), connection, correlation).await?;
         if route.is_none() {
             return Err(Stop::Refused(dead_refusal(name)));
         }
@@ -136,11 +136,14 @@ pub(super) async fn admit(
 async fn decide(
     edge: &Edge,
     identity: &Identity,
-    name: &TunnelName,
+    (name, route): (&TunnelName, Option<&Route>),
     connection: &Connection,
     correlation: &Correlation,
 ) -> Result<Permit, Stop> {
-    let context = Context::at(clock::now()).from_source(connection.peer).on(connection.tls.as_ref());
+    let context = Context::at(clock::now())
+        .from_source(connection.peer)
+        .on(connection.tls.as_ref())
+        .through(route.map(|route| route.protection.into()));
     let object = Object::tunnel(name.as_str()).map_err(|error| {
         Stop::Refused(Refusal::new(
             StatusCode::NOT_FOUND,

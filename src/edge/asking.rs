@@ -188,12 +188,12 @@ async fn ask(
         reason: form.reason.parse::<Reason>().map_err(|error| refused(error.to_string(), String::new()))?,
         ticket: None,
     };
+    let context = Context::at(clock::now())
+        .from_source(connection.peer)
+        .on(connection.tls.as_ref())
+        .through(edge.routes.protection(name).map(Into::into));
     edge.access
-        .request(
-            &identity
-                .met(&Context::at(clock::now()).from_source(connection.peer).on(connection.tls.as_ref())),
-            ask,
-        )
+        .request(&identity.met(&context), ask)
         .await
         .map_err(|error| refused(error.to_string(), error.hint().to_owned()))?;
     Ok(go_on())

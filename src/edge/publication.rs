@@ -58,13 +58,10 @@ impl Claim {
         }
     }
 
-    /// What its handshake was agreed on.
-    pub(super) fn protection(&self) -> TunnelFacts {
-        TunnelFacts {
-            suite: self.suite.name(),
-            post_quantum: self.suite.is_post_quantum(),
-            sealed: self.sealed,
-        }
+    /// What its handshake was agreed on, over this connection.
+    fn protection(&self, connection: &Connection) -> TunnelFacts {
+        let suite = (self.suite.name(), self.suite.is_post_quantum());
+        TunnelFacts::new(suite, self.sealed, connection.tls.as_ref())
     }
 }
 
@@ -121,6 +118,7 @@ impl Wish<'_> {
         let accepted = TlsFacts::note(self.connection.tls.as_ref(), accepted);
         edge.ledger.append(accepted).await.map_err(|error| self.unavailable(&error.to_string()))?;
 
+        let protection = claim.protection(self.connection);
         let offers = claim.offers.as_slice();
         let mut permits = Vec::with_capacity(offers.len());
         for (index, offer) in offers.iter().enumerate() {
@@ -128,7 +126,7 @@ impl Wish<'_> {
                 let reason = format!("`{}` is offered twice", offer.name);
                 return Err(self.refused(&identity, offer, RefusalCode::Malformed, "offered-twice", reason));
             }
-            permits.push(self.permit(&identity, offer)?);
+            permits.push(self.permit(&identity, offer, protection)?);
         }
         let (reservation, ticket) = self.reserve(&identity, claim)?;
         let mut tunnels = Vec::with_capacity(offers.len());
@@ -136,7 +134,7 @@ impl Wish<'_> {
             let (url, port) = self.address(&identity, offer).await?;
             tunnels.push(Tunnel { offer: offer.clone(), id: TunnelId::new(), url, port, permit });
         }
-        Ok(Granted { identity, reservation, protection: claim.protection(), ticket, tunnels })
+        Ok(Granted { identity, reservation, protection, ticket, tunnels })
     }
 
     async fn authenticate(&self, claim: &Claim) -> Result<Identity, AuthError> {
@@ -172,9 +170,11 @@ impl Wish<'_> {
         }
     }
 
-    fn permit(&self, identity: &Identity, offer: &Offer) -> Result<Permit, Refused> {
-        let context =
-            Context::at(clock::now()).from_source(self.connection.peer).on(self.connection.tls.as_ref());
+    fn permit(&self, identity: &Identity, offer: &Offer, protection: TunnelFacts) -> Result<Permit, Refused> {
+        let context = Context::at(clock::now())
+            .from_source(self.connection.peer)
+            .on(self.connection.tls.as_ref())
+            .through(Some(protection.into()));
         let object = Object::tunnel(offer.name.as_str()).map_err(|error| {
             self.refused(identity, offer, RefusalCode::Malformed, "bad-name", error.to_string())
         })?;

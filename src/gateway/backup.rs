@@ -82,7 +82,7 @@ fn loss(role: Role) -> &'static str {
         Role::Kek => {
             "all wrapped seeds and data keys are lost: post-quantum keys, and every personal value in the ledger"
         }
-        Role::Tls => "nothing for good: `sallyportd keys rotate tls` makes another",
+        Role::Tls | Role::TlsPq => "nothing for good: `sallyportd keys rotate tls` makes another",
         Role::CertificateAuthority => "all who pin the root must be given another one, by a safe way",
         Role::Identity | Role::IdentityPq => {
             "nothing for good: the root certifies another, and clients pin the root"

@@ -16,7 +16,7 @@ use super::adapters::{
 };
 use super::config::{Config, Provider};
 use super::erasures;
-use super::rotation::{finish_handover, finish_recorded, finish_sealing, finish_shown};
+use super::rotation::{finish_handover, finish_recorded, finish_root, finish_sealing, finish_shown};
 use super::tls::TlsError;
 use crate::access::{Access, AccessError, AccessOptions, SystemClock};
 use crate::edge::ListenError;
@@ -211,6 +211,7 @@ pub(super) async fn open_ledger(
             // A gateway that runs may be in the midst of what would be finished here.
             not_held(&config.ledger.directory)?;
             let mut finished = finish_handover(&config, &keys)?;
+            finished.extend(finish_root(&config, &keys)?);
             finished.extend(finish_shown(&config, &keys)?);
             Ok::<_, GatewayError>((LedgerSigner::new(&keys, origin(&config))?, finished))
         });

@@ -24,7 +24,7 @@ use super::holds::LegalHolds;
 use super::issuers::{Outsiders, withdraw_others};
 use super::parts::{GatewayError, Parts, cosign, open_keys};
 use super::retention::Running;
-use super::rotation::{self, Desk, Rotation, Shown, Watch, finish_shown};
+use super::rotation::{self, Desk, Rotation, Shown, Watch, finish_root, finish_shown};
 use super::tls::{Certificates, ClientAuthority};
 use super::{heartbeat, probes, reports, sinks, tls, witnesses};
 use crate::access::Tenant;
@@ -60,7 +60,9 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
         let (config, keys) = (config.clone(), keys.clone());
         tokio::task::spawn_blocking(move || {
             not_held(&config.ledger.directory)?;
-            finish_shown(&config, &keys)
+            let mut finished = finish_root(&config, &keys)?;
+            finished.extend(finish_shown(&config, &keys)?);
+            Ok::<_, GatewayError>(finished)
         })
         .await
         .map_err(|error| GatewayError::Stopped(error.to_string()))??
@@ -96,6 +98,7 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     let (identity, shown_identity) = watch::channel(identity(&config, &parts.keys)?);
     let shown = Shown {
         certificates: Arc::clone(&certificates),
+        clients: clients.clone(),
         identity,
         cosigner: cosigning.as_ref().map(Cosigning::seat),
         patience: config.limits.tls_handshake,
@@ -217,6 +220,10 @@ async fn serve(
     let reports = Arc::new(reports::Desk::new(config, parts));
     let canary_tenant = tenant.clone();
     let revoking = (access.clone(), tenant.clone());
+    let reloading = signals.hangup.take().map(|told| {
+        let read = (Arc::clone(&certificates), clients.clone());
+        tokio::spawn(tls::reload_when_told(told, config.tls.clone(), read, ledger.clone()))
+    });
     let renewing =
         tokio::spawn(tls::renew(config.clone(), keys.clone(), certificates, clients, revoking, stop.clone()));
     let (console, probes) = console::routers(console::Parts {
@@ -301,9 +308,8 @@ async fn serve(
     if tokio::time::timeout(GOODBYE, outside.wait()).await.is_err() {
         warn!("an issuer is still being asked, and is not waited for");
     }
-    for task in
-        [beating, watching, due, renewing, retrying].into_iter().chain(probing).chain(canaries).chain(monthly)
-    {
+    let tasks = [beating, watching, due, renewing, retrying].into_iter();
+    for task in tasks.chain(probing).chain(reloading).chain(canaries).chain(monthly) {
         task.abort();
     }
     Ok(sinks)
@@ -351,8 +357,11 @@ async fn retry_pin_when_told(keys: sallyport_hsm::Keys) {
     }
 }
 
-/// SIGTERM and SIGINT, one after the other.
-struct Signals(Option<(Signal, Signal)>);
+/// SIGTERM and SIGINT, one after the other; and SIGHUP, from the first moment on, for it would end the process.
+struct Signals {
+    ends: Option<(Signal, Signal)>,
+    hangup: Option<Signal>,
+}
 
 impl Signals {
     fn listen() -> Self {
@@ -361,11 +370,15 @@ impl Signals {
         if let Err(error) = &both {
             warn!(%error, "signals cannot be heard; the system ends the gateway at once when it is told to stop");
         }
-        Self(both.ok())
+        let hangup = signal(SignalKind::hangup());
+        if let Err(error) = &hangup {
+            warn!(%error, "SIGHUP cannot be heard: certificates that others renew need a start");
+        }
+        Self { ends: both.ok(), hangup: hangup.ok() }
     }
 
     async fn next(&mut self) {
-        match &mut self.0 {
+        match &mut self.ends {
             Some((terminate, interrupt)) => {
                 tokio::select! {
                     _ = terminate.recv() => {}

@@ -48,12 +48,12 @@ impl Listed {
 /// How the commands call the keys that are replaced together with this one.
 pub fn rotation_name(role: Role) -> Option<&'static str> {
     match role {
-        Role::Tls => Some("tls"),
+        Role::Tls | Role::TlsPq => Some("tls"),
         Role::Identity | Role::IdentityPq => Some("identity"),
         Role::Ledger | Role::LedgerPq => Some("ledger"),
         Role::TokenSigning => Some("token-signing"),
         Role::Kek => Some("kek"),
-        Role::CertificateAuthority => None,
+        Role::CertificateAuthority => Some("root-announce"),
     }
 }
 
@@ -63,6 +63,7 @@ fn limit(max_age: &MaxAge, role: Role) -> Option<std::time::Duration> {
         "identity" => max_age.identity,
         "ledger" => max_age.ledger,
         "token-signing" => max_age.token_signing,
+        "root-announce" => max_age.root,
         _ => None,
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use jiff::{SignedDuration, Timestamp};
 use sallyport_audit::Ledger;
 use sallyport_hsm::authority::{self, RootOptions, Validity};
-use sallyport_hsm::{KeyError, KeyInfo, Keys, PublicKey, Role};
+use sallyport_hsm::{KeyError, KeyInfo, Keys, PublicKey, Role, RootBundle};
 use secrecy::SecretString;
 
 use super::config::{Config, ConfigError, Provider, commented_file, environment};
@@ -87,6 +87,12 @@ pub enum SetupError {
         /// The ledger's directory.
         directory: PathBuf,
     },
+    /// The steps of replacing the private root have an order.
+    #[error("refused (root-order): {why}")]
+    RootOrder {
+        /// What is not as this step needs it.
+        why: &'static str,
+    },
     /// One rotation at a time.
     #[error("refused (rotation-runs): keys are being replaced right now")]
     RotationRuns,
@@ -116,6 +122,10 @@ impl SetupError {
             Self::Person { .. } => "write user:NAME in lower case".to_owned(),
             Self::GatewayRuns { .. } => {
                 "ask the gateway itself (`sallyport keys rotate`), or stop the gateway, replace the key, and start it again; nothing was changed".to_owned()
+            }
+            Self::RootOrder { .. } => {
+                "nothing was changed; the order is root-announce, root-switch, root-retire, and whoever has the root needs \
+                 the new bundle before the second".to_owned()
             }
             Self::RotationRuns => "wait until that has ended, and see what it did: `sallyport keys list`".to_owned(),
             Self::ForeignCertificate { .. } => {
@@ -254,7 +264,10 @@ fn keys(config: &Config) -> Result<(Keys, Vec<KeyInfo>), SetupError> {
         }
         (opened, _) => opened?,
     };
-    let made = opened.generate_missing()?;
+    let mut made = opened.generate_missing()?;
+    if config.tls.with_ml_dsa {
+        made.extend(opened.generate_optional(Role::TlsPq)?);
+    }
     Ok((opened, made))
 }
 
@@ -310,10 +323,7 @@ pub(super) fn issue_server_certificate(
 pub(super) fn only_of_our_root(config: &Config) -> Result<(), SetupError> {
     let (path, root) = (&config.tls.certificate_file, &config.tls.root_file);
     let Ok(leaf) = std::fs::read_to_string(path) else { return Ok(()) };
-    let ours = std::fs::read_to_string(root)
-        .ok()
-        .and_then(|root| authority::RootCertificate::from_pem(&root).ok())
-        .is_some_and(|root| root.issued(&leaf).unwrap_or(false));
+    let ours = std::fs::read_to_string(root).ok().is_some_and(|roots| RootBundle::issued(&roots, &leaf));
     let foreign = || SetupError::ForeignCertificate { path: path.clone(), root: root.clone() };
     if ours { Ok(()) } else { Err(foreign()) }
 }

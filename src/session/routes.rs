@@ -229,6 +229,13 @@ impl Routes {
         }
     }
 
+    /// What the handshake of the tunnel of this name was agreed on, while its publisher is there.
+    pub fn protection(&self, name: &TunnelName) -> Option<TunnelFacts> {
+        let table = self.table();
+        let slot = table.slots.get(name).filter(|slot| slot.kept_until.is_none())?;
+        slot.route.as_ref().map(|route| route.protection)
+    }
+
     /// Tells every publisher that the gateway stops; their streams may go on for `grace`.
     pub fn farewell(&self, grace: Duration) {
         for slot in self.table().slots.values().filter(|slot| slot.kept_until.is_none()) {

@@ -101,13 +101,14 @@ mod tests {
     #[test]
     fn every_input_of_the_corpus_passes_through_its_decoder() {
         type Target = fn(&[u8]);
-        let targets: [(&str, Target); 6] = [
+        let targets: [(&str, Target); 7] = [
             ("answer", super::answer),
             ("certificate", super::certificate),
             ("client_hello", super::client_hello),
             ("credential", super::credential),
             ("frame", super::frame),
             ("gateway_hello", super::gateway_hello),
+            ("succession", super::succession),
         ];
         for (target, run) in targets {
             let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);

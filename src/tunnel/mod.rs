@@ -34,10 +34,10 @@ mod wire;
 
 pub use accept::{Acceptance, Limits, Registration, accept};
 pub use handshake::{
-    AcceptedTunnel, CertificateBody, CertificateError, DeviceKey, DevicePublic, Enrolled, GatewayIdentity,
-    HandshakeError, IdentityCertificate, IdentityKeys, IdentitySignatures, MAX_SUCCESSION_BYTES, Possession,
-    Proof, Refusal, RefusalCode, RootKey, Secret, Signing, SigningFailed, Succession, SuccessionBody,
-    Successions, Suite, ToSign, channel_binding,
+    AcceptedTunnel, CertificateBody, CertificateError, DeviceKey, DevicePublic, Enrolled, Fingerprint,
+    GatewayIdentity, HandshakeError, IdentityCertificate, IdentityKeys, IdentitySignatures,
+    MAX_SUCCESSION_BYTES, Possession, Proof, Refusal, RefusalCode, RootKey, Secret, Signing, SigningFailed,
+    Succession, SuccessionBody, Successions, Suite, ToSign, channel_binding,
 };
 pub use link::{CloseReason, Counters, Farewell, FarewellCode, Link, LinkError};
 pub use name::{MAX_NAME, NameError, Offer, TunnelId, TunnelKind, TunnelName};

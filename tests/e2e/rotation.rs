@@ -414,3 +414,38 @@ fn a_publisher_that_knows_only_the_identity_before_is_led_to_the_new_one_and_to_
     std::fs::write(&statements, ours).unwrap();
     is_known(&world, "\"trust\":\"known\"");
 }
+
+/// What the second verifier, which is written from the specification alone, says of this world's ledger.
+fn second(world: &World, key: &Path, cosigner: &Path) -> String {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = home.join("target/stock-client/bin/python");
+    assert!(python.exists(), "{} is missing: run scripts/prepare test", python.display());
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap().trim().to_owned();
+    let mut command = std::process::Command::new(python);
+    command.arg(home.join("tests/second-verifier/verify.py"));
+    command.args(["--key", &read(key), "--cosigner", &read(cosigner)]).arg(world.state().join("ledger"));
+    let run = super::world::finish(&mut command);
+    assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+    run.out.trim().rsplit_once(": ").unwrap().1.to_owned()
+}
+
+#[test]
+fn a_second_verifier_follows_the_cosigners_handover_too_and_believes_no_strangers() {
+    let mut world = World::with().prepare();
+    let file = world.state().join("ledger-pq.vkey");
+    let old = world.path("old-pq.vkey");
+    std::fs::copy(&file, &old).unwrap();
+    world.start_gateway();
+    world.stop_gateway();
+    let key = world.state().join("ledger.vkey");
+    assert_eq!(second(&world, &key, &old), "verified, cosigned");
+    good(&world.daemon(&["keys", "rotate", "ledger"]));
+    world.start_gateway();
+    world.stop_gateway();
+    assert_ne!(std::fs::read(&file).unwrap(), std::fs::read(&old).unwrap());
+    for cosigner in [&old, &file] {
+        assert_eq!(second(&world, &key, cosigner), "verified, cosigned", "{}", cosigner.display());
+    }
+    let stranger = World::with().prepare();
+    assert_eq!(second(&world, &key, &stranger.state().join("ledger-pq.vkey")), "verified, not cosigned");
+}

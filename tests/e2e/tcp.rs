@@ -13,7 +13,7 @@ use super::world::World;
 const LARGE: usize = 8 << 20;
 
 /// `sallyport connect`, and the local address at which the tunnel is.
-fn connect(world: &World, person: &str, tunnel: &str) -> (Process, SocketAddr) {
+pub(crate) fn connect(world: &World, person: &str, tunnel: &str) -> (Process, SocketAddr) {
     let mut command = world.client(person);
     command.args(["connect", tunnel]);
     let mut process = Process::start("connect", world.directory(), &mut command);

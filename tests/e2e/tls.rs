@@ -90,7 +90,7 @@ fn a_client_without_the_hybrid_exchange_is_refused_where_it_is_required_and_that
 }
 
 /// One handshake by a stock OpenSSL that is not Debian's: 3.5 or newer, as Python's `cryptography` bundles it.
-fn stock_client(world: &World) -> serde_json::Value {
+pub(crate) fn stock_client(world: &World) -> serde_json::Value {
     let home = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = home.join("target/stock-client/bin/python");
     assert!(python.exists(), "{} is missing: run scripts/prepare test", python.display());

@@ -4,7 +4,10 @@
 It shares no code with auditctl: Python's standard library, and the `openssl` program for Ed25519 (a signature check is
 nothing to write by hand). Where it and auditctl disagree, one of them or the document is wrong.
 
-    verify.py --key NAME+HASH+BASE64 [--checkpoint FILE] [--accept-epoch N:FIRST:LEAFHASH] DIRECTORY...
+    verify.py --key NAME+HASH+BASE64 [--cosigner NAME+HASH+BASE64] [--checkpoint FILE] [--accept-epoch N:FIRST:LEAFHASH] DIRECTORY...
+
+With --cosigner, which needs Python's `cryptography` with ML-DSA (`scripts/prepare test` installs it), the line ends with whether each of these has cosigned
+a head of the ledger, itself or by a key that took its place (section 15).
 
 One line per ledger; ends with 0 if all are verified, 1 if one is broken, 3 if one could not be evaluated.
 """
@@ -150,6 +153,64 @@ class Signers:
         if self.anchored or named: keys += [tenure[0] for tenure in self.own + self.delegates if in_office(tenure)]
         try: return signed(head, keys)
         except Forged: return False
+
+# --- section 15: who has cosigned
+
+HANDOVER = "sallyport/1 ledger cosigner handover"
+
+@functools.cache
+def cosigner(text):
+    """(name, hash, type, key)"""
+    try:
+        name, hash_, encoded = text.split("+", 2)
+        raw = base64.b64decode(encoded, validate=True)
+    except (ValueError, AttributeError): raise ValueError
+    if (raw[:1], len(raw)) not in ((b"\4", 33), (b"\6", 1313)) or sha(name.encode(), b"\n", raw)[:4].hex() != hash_: raise ValueError
+    if raw[0] == 4 and weak(raw[1:]): raise ValueError
+    return name, bytes.fromhex(hash_), raw[0], raw[1:]
+
+@functools.cache
+def has_signed(text, message, signature):
+    _, _, kind, key = cosigner(text)
+    if kind == 4: return ed25519(key, message, signature)
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
+    try: MLDSA44PublicKey.from_public_bytes(key).verify(signature, message)
+    except (InvalidSignature, ValueError): return False
+    return True
+
+def cosigned_by(text, head):
+    """Whether this key has cosigned the head; a line of it that is false spoils the note."""
+    name, id_, kind, _ = cosigner(text)
+    lines = [signature for n, i, signature in head[4] if (n, i) == (name, id_)]
+    for line in lines:
+        time, signature = line[:8], line[8:]
+        if kind == 4: message = f"cosignature/v1\ntime {int.from_bytes(time)}\n".encode() + head[3]
+        else:
+            origin = head[0].encode()
+            message = b"subtree/v1\n\0" + bytes([len(name.encode())]) + name.encode() + time + bytes([len(origin)]) + origin + bytes(8) + head[1].to_bytes(8) + head[2]
+        if len(time) < 8 or not has_signed(text, message, signature): raise Forged("a false cosignature")
+    return bool(lines)
+
+def handover(record):
+    """(old key, new key, how many records there are with this one), if the old key has signed it"""
+    said = record.get("details", {})
+    if record["kind"] != "key.rotated" or record["result"] != "success" or said.get("role") != "ledger-pq": return None
+    try:
+        old, new, signature = said["old"], said["new"], base64.b64decode(said["signature"], validate=True)
+        cosigner(old), cosigner(new)
+        return (old, new, record["seq"] + 1) if has_signed(old, f"{HANDOVER}\n{old}\n{new}\n".encode(), signature) else None
+    except (KeyError, TypeError, ValueError, AttributeError): return None
+
+def speaking_for(given, handovers):
+    """The keys that speak for it, itself first, each with the smallest and the largest head that it may cosign"""
+    key = given
+    for _ in range(len(handovers) + 1):
+        came = next((size for _, new, size in handovers if new == key), 0)
+        gone = next(((new, size) for old, new, size in handovers if old == key), None)
+        yield key, came, gone[1] if gone else 2**64
+        if not gone: return
+        key = gone[0]
 
 def named(text):
     try: return parse_key(text)
@@ -377,12 +438,13 @@ def fits_known(known_size, known_root, known_origin, epochs, roots):
 
 # --- section 9: the ledger, all of it
 
-def verify(directory, checkpoint, keys, accepted):
+def verify(directory, checkpoint, keys, accepted, cosigners=()):
     heads, unusable = known_heads(directory, checkpoint)
     signers = Signers(keys)
     files = sorted(p for p in (directory / "journal").glob("*.seg") if re.fullmatch(r"\d{20}\.seg", p.name, re.A)) if (directory / "journal").is_dir() else []
     size, prev, peaks, note, origin, last_time, created = 0, bytes(32), [], b"", None, "", None
     roots, false_signature, clock, newer = {0: root([])}, False, True, None
+    handovers = []
     epochs, announced, loose, group = [], None, False, []  # an epoch: number, origin, first record, what was declared
     def begins(name):
         nonlocal epochs, announced
@@ -406,6 +468,7 @@ def verify(directory, checkpoint, keys, accepted):
             epochs = epochs[:-1] + [(gap[0], gap[1], 0, gap)] if anew else epochs + [(gap[0], gap[1], seq, gap)]
             announced = None
         if wanted and record["kind"] == "retention.pruned" and {k: details.get(k) for k in wanted} == wanted: wanted = None
+        if cosigners and (told := handover(record)) and told[:2] not in [known[:2] for known in handovers]: handovers.append(told)
         clock &= record["time"] >= last_time or record["kind"] == "clock.jumped"
         last_time = record["time"]
         group.append(record)
@@ -490,18 +553,27 @@ def verify(directory, checkpoint, keys, accepted):
     name, id_, key = signers.own[0][0]
     if not created or created["kind"] != "ledger.created" or details.get("origin") != epochs[0][1] or details.get("key") != f"{name}+{id_.hex()}+{base64.b64encode(bytes([1]) + key).decode()}":
         raise Broken("record 0 does not name the origin and the key that signed first")
-    return "verified" if complete else "not evaluated"
+    verdict = "verified" if complete else "not evaluated"
+    if not cosigners: return verdict
+    ours = [head for head, _ in heads if signers.statement(head) and roots.get(head[1]) == head[2]]
+    try: seen_by = [any(lo <= head[1] <= hi and cosigned_by(key, head) for key, lo, hi in speaking_for(given, handovers) for head in ours) for given in cosigners]
+    except Forged: raise Broken("a false cosignature")
+    return f"{verdict}, {'cosigned' if all(seen_by) else 'not cosigned'}"
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--key", action="append", required=True)
+    parser.add_argument("--cosigner", action="append", default=[])
     parser.add_argument("--checkpoint", type=pathlib.Path)
     parser.add_argument("--accept-epoch", action="append", default=[])
     parser.add_argument("directories", nargs="+", type=pathlib.Path)
     arguments = parser.parse_args()
     keys, codes = [parse_key(key) for key in arguments.key], set()
+    for key in arguments.cosigner:
+        try: cosigner(key)
+        except ValueError: raise SystemExit(f"not a cosigner's key: {key}")
     for directory in arguments.directories:
-        try: verdict = verify(directory, arguments.checkpoint, keys, arguments.accept_epoch)
+        try: verdict = verify(directory, arguments.checkpoint, keys, arguments.accept_epoch, arguments.cosigner)
         except Broken as error: verdict = f"broken: {error}"
         except Newer as error: verdict = f"not evaluated: {error}"
         print(f"{directory}: {verdict}")

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sallyport_audit::testing::{PlainVault, SoftwareSigner};
+use sallyport_audit::ledger::Lending;
 use sallyport_audit::{Draft, HeadSigner, Kind, Ledger, LedgerOptions, Outcome, Vault};
 
 use crate::committer::Committer;
@@ -42,7 +43,7 @@ pub fn draft(n: u64) -> Draft {
 
 impl Subject {
     pub fn open(name: &str, directory: &Path) -> Self {
-        let committer = |commit: Commit| Committer::new(commit);
+        let committer = |commit: Commit| Committer::new(name == "plain-gathering", commit);
         let what = match name {
             "ledger" => What::Ledger(ledger(
                 &directory.join("ledger"),
@@ -55,7 +56,16 @@ impl Subject {
                 let signer = TokenSigner::new(keys, ORIGIN);
                 What::Ledger(ledger(&directory.join("ledger"), Box::new(signer), Arc::new(vault)))
             }
-            "plain" => What::Other(committer(plain(directory))),
+            "ledger-lent" => {
+                let keys = token::open(directory);
+                let vault = TokenVault::open(&keys, directory);
+                let mut options = LedgerOptions::new(directory.join("ledger"), ORIGIN, "gw-1");
+                let (lifetime, own_every) = (Duration::from_secs(3600), Duration::from_secs(1));
+                options.lending = Some(Lending { lifetime, heads: 1_000_000, own_every });
+                let signer = Box::new(TokenSigner::new(keys, ORIGIN));
+                What::Ledger(Ledger::open(options, signer, Arc::new(vault)).expect("it opens").0)
+            }
+            "plain" | "plain-gathering" => What::Other(committer(plain(directory))),
             "sqlite" => What::Other(committer(sqlite(directory))),
             "sled" => What::Other(committer(sled(directory))),
             other => panic!("there is no subject {other}"),

@@ -8,7 +8,7 @@ use clap::Args;
 use jiff::tz::TimeZone;
 use sallyport_audit::verify::Trust;
 use sallyport_compliance::pack::Signer;
-use sallyport_compliance::{Basis, BasisError, Builtin, Period, Report, Standing, html};
+use sallyport_compliance::{Basis, BasisError, Builtin, Cryptography, Period, Report, Standing, html};
 
 use crate::Failure;
 use crate::output::{count, ledger, plain};
@@ -157,9 +157,37 @@ fn print(out: &mut impl Write, report: &Report) -> io::Result<()> {
     {
         writeln!(out, "\nTo explain: {} ({}, table {})", found.what, found.count, sheet.id)?;
     }
+    print_cryptography(out, &report.cryptography)?;
     writeln!(out, "\nThis report does not prove:")?;
     for item in &report.not_proved {
         writeln!(out, "  - {item}")?;
+    }
+    Ok(())
+}
+
+fn print_cryptography(out: &mut impl Write, crypto: &Cryptography) -> io::Result<()> {
+    writeln!(out, "\nSessions: {}", crypto.sessions.sentence)?;
+    writeln!(out, "Tunnels:  {}", crypto.tunnels.sentence)?;
+    let keys = &crypto.inventory.keys;
+    writeln!(
+        out,
+        "Keys:     {}; {} in the period",
+        count(keys.len() as u64, "key", "keys"),
+        count(crypto.changes.rotations, "rotation", "rotations")
+    )?;
+    for key in keys {
+        let due = key.due.as_deref().unwrap_or("no date");
+        writeln!(
+            out,
+            "  {:<22} {:<14} {}; extractable: {}; made {}; due {}; {}",
+            plain(&key.role),
+            plain(&key.algorithm),
+            plain(&key.home),
+            plain(&key.extractable),
+            plain(key.created.as_deref().unwrap_or("not known")),
+            plain(due),
+            key.state.as_str(),
+        )?;
     }
     Ok(())
 }

@@ -1,14 +1,16 @@
 //! What an index needs of a record, read without making sure that the bytes are canonical.
 //!
-//! The index decides nothing, so what it reads need not be held to the letter; a record that is shown is.
+//! The index decides nothing, so what it reads need not be held to the letter; a record that is shown is. The reader
+//! that holds to the letter is only asked first because it is the faster one.
 
 use std::borrow::Cow;
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::term::{Field, Term};
+use super::term::Field;
 use crate::digest::Digest;
+use crate::record::{RecordReader, RecordView};
 
 /// The indexed fields of one record.
 #[derive(Deserialize)]
@@ -18,21 +20,32 @@ pub(super) struct Fields<'a> {
     pub(super) kind: Cow<'a, str>,
     #[serde(borrow)]
     pub(super) result: Cow<'a, str>,
-    action: Option<String>,
-    object: Option<String>,
-    session: Option<String>,
-    grant: Option<String>,
-    correlation: Option<String>,
+    action: Option<Cow<'a, str>>,
+    object: Option<Cow<'a, str>>,
+    session: Option<Cow<'a, str>>,
+    grant: Option<Cow<'a, str>>,
+    correlation: Option<Cow<'a, str>>,
+}
+
+impl<'a> From<RecordView<'a>> for Fields<'a> {
+    fn from(record: RecordView<'a>) -> Self {
+        let RecordView { time, kind, result, action, object, session, grant, correlation, .. } = record;
+        let (kind, result) = (kind.as_str().into(), result.as_str().into());
+        Self { time, kind, result, action, object, session, grant, correlation }
+    }
 }
 
 impl<'a> Fields<'a> {
     /// `None` when it is no record.
-    pub(super) fn read(record: &'a [u8]) -> Option<Self> {
-        serde_json::from_slice(record).ok()
+    pub(super) fn read(record: &'a [u8], reader: &mut RecordReader) -> Option<Self> {
+        match reader.read(record) {
+            Ok(view) => Some(view.into()),
+            Err(_) => serde_json::from_slice(record).ok(),
+        }
     }
 
     /// What the record can be found by.
-    pub(super) fn terms(&self) -> impl Iterator<Item = Term> {
+    pub(super) fn values(&self) -> impl Iterator<Item = (Field, &str)> {
         [
             (Field::Kind, Some(self.kind.as_ref())),
             (Field::Result, Some(self.result.as_ref())),
@@ -43,7 +56,7 @@ impl<'a> Fields<'a> {
             (Field::Correlation, self.correlation.as_deref()),
         ]
         .into_iter()
-        .filter_map(|(field, value)| Some(Term::new(field, value?.as_bytes())))
+        .filter_map(|(field, value)| Some((field, value?)))
     }
 }
 

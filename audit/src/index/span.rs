@@ -8,11 +8,11 @@ use super::file::IndexFile;
 use super::header::{BLOCK, Header, Page, Times};
 use super::query::people;
 use super::summary::{self, Amount, Group, Summary};
-use super::term::Term;
+use super::term::{Term, Terms};
 use super::{IndexFault, postings};
 use crate::digest::Digest;
 use crate::journal::reading::{Found, Place};
-use crate::record::Seq;
+use crate::record::{RecordReader, Seq};
 
 /// One index file in the making. It holds some megabytes at most, whatever the ledger's size.
 pub(super) struct Span {
@@ -22,11 +22,14 @@ pub(super) struct Span {
     places: Vec<u32>,
     times: Vec<Times>,
     terms: BTreeMap<Term, Vec<u32>>,
+    known: Terms,
+    reader: RecordReader,
     summary: Summary,
+    /// The record that was added last.
+    last: Vec<u8>,
 }
 
 struct Last {
-    leaf: Digest,
     /// The groups that hold the first record and this one.
     groups: [Place; 2],
 }
@@ -41,7 +44,10 @@ impl Span {
             places: Vec::new(),
             times: Vec::new(),
             terms: BTreeMap::new(),
+            known: Terms::default(),
+            reader: RecordReader::default(),
             summary: Summary::new(),
+            last: Vec::new(),
         }
     }
 
@@ -56,7 +62,8 @@ impl Span {
         if u64::from(ordinal) >= MAX_SPAN || found.seq.get() != self.first.get() + u64::from(ordinal) {
             return Err(IndexFault::Order { seq: found.seq });
         }
-        let fields = Fields::read(found.record).ok_or(IndexFault::Record { seq: found.seq })?;
+        let fields =
+            Fields::read(found.record, &mut self.reader).ok_or(IndexFault::Record { seq: found.seq })?;
         self.places.push(u32::try_from(found.at.offset).map_err(|_| IndexFault::Record { seq: found.seq })?);
         if self.segments.last().is_none_or(|(_, segment)| *segment != found.at.segment) {
             self.segments.push((ordinal, found.at.segment));
@@ -68,7 +75,9 @@ impl Span {
             }
             None => self.times.push(Times { first: second, last: second }),
         }
-        for term in fields.terms().chain(people(found.sealed)) {
+        let known = &mut self.known;
+        let terms = fields.values().map(|(field, value)| known.term(field, value.as_bytes()));
+        for term in terms.chain(people(found.sealed)) {
             let records = self.terms.entry(term).or_default();
             // Subject and target may be one person, and two values may fall together.
             if records.last() != Some(&ordinal) {
@@ -83,7 +92,9 @@ impl Span {
         let amount = Amount::one(fields.time, found.record.len(), found.sealed.len());
         self.summary.entry(group).and_modify(|sum| sum.add(&amount)).or_insert(amount);
         let first = self.end.as_ref().map_or(found.group, |last| last.groups[0]);
-        self.end = Some(Last { leaf: Digest::leaf(found.record), groups: [first, found.group] });
+        self.end = Some(Last { groups: [first, found.group] });
+        self.last.clear();
+        self.last.extend_from_slice(found.record);
         Ok(())
     }
 
@@ -124,7 +135,7 @@ impl Span {
         let header = Header {
             first: self.first,
             count: u32::try_from(self.places.len()).ok()?,
-            end: end.leaf,
+            end: Digest::leaf(&self.last),
             groups: end.groups,
             segments: self.segments,
             times: self.times,

@@ -3,6 +3,8 @@
 //! A hash in place of the text keeps the table small and of one width, and is no weakness: two values that
 //! fall together cost the reading of a record that is then refused.
 
+use std::collections::{BTreeMap, HashMap};
+
 use crate::digest::Digest;
 
 /// The fields that are indexed.
@@ -57,6 +59,21 @@ impl Term {
         let digest = Digest::of(&[DOMAIN, field.as_str().as_bytes(), &[0], value]);
         let first = digest.as_bytes().first_chunk().copied().unwrap_or_default();
         Self(u64::from_le_bytes(first))
+    }
+}
+
+/// Remembers the terms of a span: the same few values come again and again, and hashing each costs more than all
+/// else that is done with it.
+#[derive(Default)]
+pub(super) struct Terms(BTreeMap<Field, HashMap<Box<[u8]>, Term>>);
+
+impl Terms {
+    pub(super) fn term(&mut self, field: Field, value: &[u8]) -> Term {
+        let known = self.0.entry(field).or_default();
+        match known.get(value) {
+            Some(term) => *term,
+            None => *known.entry(value.into()).or_insert(Term::new(field, value)),
+        }
     }
 }
 

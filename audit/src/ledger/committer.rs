@@ -1,20 +1,21 @@
 //! Takes groups from their last record to being durable: has them signed, writes them, answers.
 //!
-//! Two threads do this in turn, so that one group is signed while the one before it is written. They go hand over
-//! hand: whoever signs takes the journal before it lets go of the signer, so groups are written in the order of
+//! Two threads do this in turn, so that one group can be signed while the one before it is written. They go hand
+//! over hand: whoever signs takes the journal before it lets go of the signer, so groups are written in the order of
 //! their numbers; and a group is given to one thread for its whole way, because every change of threads costs
 //! each record time.
 //!
-//! Signing early makes groups smaller, and each group costs a signature. That is worth it for a token, which takes
-//! as long as the disk does; a key in memory signs so fast that the group had better grow until the disk is free.
+//! The signer is free as soon as a group is signed. Whether the next one is signed at once or grows meanwhile is the
+//! owner's business (`owner::gathering`).
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::inbox::Messages;
 use super::numbering::Unsigned;
 use super::opening::Again;
-use super::owner::{Message, Messages, Pending};
+use super::owner::{Message, Pending};
 use super::publisher::Publisher;
 use super::signing::{Signed, Signing, Unable};
 use super::writing::Writing;
@@ -38,8 +39,7 @@ pub(super) type Desk = (Signing, Receiver<Order>);
 /// The threads' common work.
 pub(super) struct Committer {
     pub(super) signing: Mutex<Desk>,
-    /// The journal, and how long writing the last group took.
-    pub(super) writing: Mutex<(Writing, Duration)>,
+    pub(super) writing: Mutex<Writing>,
     pub(super) owner: Messages,
     pub(super) publisher: Arc<Publisher>,
     pub(super) again: Again,
@@ -52,14 +52,14 @@ impl Committer {
     pub(super) fn run(&self) -> Result<(), String> {
         while self.turn()? {}
         self.sign_at_end();
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner).0.sync()
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner).sync()
     }
 
     /// When a lent key signed the last head, the own key signs it too, into the head file.
     fn sign_at_end(&self) {
         let (Ok(mut desk), Ok(mut journal)) = (self.signing.lock(), self.writing.lock()) else { return };
-        let signed = desk.0.sign_at_end(&journal.0.note, journal.0.place.chain.size());
-        let kept = signed.and_then(|note| note.map_or(Ok(()), |note| journal.0.keep_note(note)));
+        let signed = desk.0.sign_at_end(&journal.note, journal.place.chain.size());
+        let kept = signed.and_then(|note| note.map_or(Ok(()), |note| journal.keep_note(note)));
         if let Err(reason) = kept {
             tracing::warn!(reason, "the ledger's own key could not sign the last head; a lent key has");
         }
@@ -78,54 +78,48 @@ impl Committer {
             }
             Ok(Order::OpenAgain) => {
                 let mut journal = self.writing.lock().map_err(|_| FAULT.to_owned())?;
-                let opened = self.again.open(signing, &mut journal.0);
+                let opened = self.again.open(signing, &mut journal);
                 self.owner.tell(match opened {
                     Ok(numbering) => Message::Recovered(numbering),
                     Err(error) => Message::Unrecovered(error),
                 });
             }
-            Ok(Order::Commit(unsigned)) => {
-                let began = Instant::now();
-                match signing.sign(unsigned) {
-                    Ok(signed) => self.write(signed, began.elapsed(), desk)?,
-                    Err(Unable::Stalled(unsigned, reason)) => self.answer(Err((Some(unsigned), reason))),
-                    Err(Unable::Failed(waiting, reason)) => {
-                        self.owner.tell(Message::Unwritten(pending(waiting), reason.clone()));
-                        self.owner.tell(Message::Unrecovered(LedgerError::Fault { reason }));
-                    }
+            Ok(Order::Commit(unsigned)) => match signing.sign(unsigned) {
+                Ok(signed) => self.write(signed, desk)?,
+                Err(Unable::Stalled(unsigned, reason)) => self.answer(Err((Some(unsigned), reason))),
+                Err(Unable::Failed(waiting, reason)) => {
+                    self.owner.tell(Message::Unwritten(pending(waiting), reason.clone()));
+                    self.owner.tell(Message::Unrecovered(LedgerError::Fault { reason }));
                 }
-            }
+            },
         }
         Ok(true)
     }
 
     /// Makes a group durable and answers for it; the next one may be signed meanwhile.
-    fn write(&self, signed: Signed, signed_for: Duration, desk: MutexGuard<'_, Desk>) -> Result<(), String> {
-        let Signed { after, note, group, waiting } = signed;
+    fn write(&self, signed: Signed, desk: MutexGuard<'_, Desk>) -> Result<(), String> {
+        let Signed { after, note, group, waiting, callers } = signed;
         let mut journal = self.writing.lock().map_err(|_| FAULT.to_owned())?;
-        let (writing, wrote_for) = &mut *journal;
-        let mut desk = Some(desk);
-        if signed_for * 2 >= *wrote_for {
-            self.answer(Ok(()));
-            desk = None;
-        }
-        let began = Instant::now();
-        let written = writing.write(after, note, group);
-        *wrote_for = began.elapsed();
-        let sync_is_due = writing.is_sync_due();
-        let acknowledged = match written {
-            Ok(()) => waiting,
+        self.answer(Ok(()));
+        drop(desk);
+        let written = journal.write(after, note, group);
+        let sync_is_due = journal.is_sync_due();
+        match written {
+            Ok(()) => {
+                drop(journal);
+                // Before the first of them can be back.
+                self.owner.tell(Message::Answered(callers));
+                let rest = acknowledge(waiting);
+                self.owner.tell(Message::Written);
+                // Only now: letting go of what a thousand callers brought takes time.
+                drop(rest);
+            }
             // Told before anybody else can write, so that the owner hears of failures in their order.
             Err(reason) => {
                 self.owner.tell(Message::Unwritten(pending(waiting), reason));
-                Vec::new()
+                drop(journal);
             }
-        };
-        drop(journal);
-        if desk.take().is_some() {
-            self.answer(Ok(()));
         }
-        acknowledge(acknowledged);
         if sync_is_due {
             self.sync();
         }
@@ -145,8 +139,8 @@ impl Committer {
 
     fn sync(&self) {
         let Ok(mut journal) = self.writing.lock() else { return };
-        if journal.0.failure.is_none()
-            && let Err(reason) = journal.0.sync()
+        if journal.failure.is_none()
+            && let Err(reason) = journal.sync()
         {
             self.owner.tell(Message::Unwritten(Vec::new(), reason));
         }
@@ -158,13 +152,13 @@ fn pending(waiting: Vec<(Pending, Receipt)>) -> Vec<Pending> {
     waiting.into_iter().map(|(pending, _)| pending).collect()
 }
 
-/// Tells everybody in a durable group where their draft stands.
-fn acknowledge(waiting: Vec<(Pending, Receipt)>) {
-    for (pending, receipt) in waiting {
-        drop(pending.permit);
-        if let Some(reply) = pending.reply {
+/// Tells everybody in a durable group where their draft stands; gives back what is left of the drafts.
+fn acknowledge(mut waiting: Vec<(Pending, Receipt)>) -> Vec<(Pending, Receipt)> {
+    for (pending, receipt) in &mut waiting {
+        if let Some(reply) = pending.reply.take() {
             // Whoever no longer waits does not need the answer.
-            let _ = reply.send(Ok(receipt));
+            let _ = reply.send(Ok(*receipt));
         }
     }
+    waiting
 }

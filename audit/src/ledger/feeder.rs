@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::background;
 use super::store::{Store, StoreError};
 use super::tail::{Tail, Work};
 
@@ -63,6 +64,7 @@ fn run(tail: &Tail, store: &dyn Store, flush_interval: Duration) {
 }
 
 fn feed(tail: &Tail, store: &dyn Store, flush_interval: Duration) -> Result<(), StoreError> {
+    background::step_back();
     let (mut flushed, mut dirty) = (Instant::now(), false);
     loop {
         match tail.work(flush_interval) {

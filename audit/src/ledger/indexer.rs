@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::background;
 use crate::index::Directories;
 use crate::index::make::Maker;
 use crate::journal::Files;
@@ -47,6 +48,7 @@ impl Indexer {
 }
 
 fn run(files: &Files, heads: &watch::Receiver<u64>, span: u64, stop: &AtomicBool) {
+    background::step_back();
     let target = || files.index();
     let mut maker = Maker::new(files, &target, span);
     let mut failing = false;

@@ -6,8 +6,8 @@
 //!
 //! How: callers bring their drafts into canonical form themselves. One thread (`owner`) gives numbers and hashes;
 //! two others (`committer`) take turns at having a group's head signed, writing the group, syncing once, and
-//! answering all. So the three overlap, and a group is whatever arrived while the one before it was signed. A
-//! last thread (`feeder`) puts groups into the query store behind them, bounded; until it has, readers
+//! answering all. So the three overlap; a group is what arrived while the one before it was on its way, with those who
+//! come back right after it. A last thread (`feeder`) puts groups into the query store behind them, bounded; until it has, readers
 //! find them in memory (`tail`). The store is only ever a copy: what is wrong with it is mended from the
 //! journal when the ledger is opened (`opening`).
 //!
@@ -29,12 +29,14 @@ use crate::digest::Digest;
 use crate::keys::{HeadSigner, Vault};
 use crate::record::{Draft, Prepared, Seq};
 
+mod background;
 mod block;
 mod committer;
 mod error;
 mod feeder;
 mod handover;
 mod head_writer;
+mod inbox;
 mod indexer;
 mod journal_writer;
 mod lending;
@@ -70,7 +72,8 @@ pub use scrub::{Damage, Findings, ScrubNow, ScrubOptions, Scrubbed, Scrubbing};
 pub use search::{Page, Search};
 pub use stall::OnStall;
 
-use owner::{Message, Messages, Pending, Reply};
+use inbox::Messages;
+use owner::{Message, Pending, Reply};
 
 /// What can be said about a ledger that is open in this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -265,7 +268,7 @@ impl Ledger {
             return Ok(());
         }
         let (reply, answer) = oneshot::channel();
-        let sent = self.shared.sender.0.send(Message::Close(reply)).is_ok();
+        let sent = self.shared.sender.send(Message::Close(reply)).is_ok();
         let result = if sent { answer.await } else { Ok(Ok(())) };
         let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         // The thread answers as its very last act, so this does not wait.
@@ -291,7 +294,7 @@ impl Ledger {
             Err(_) => self.wait_for_room(room, weight).await?,
         };
         let pending = Pending { prepared, reply, permit: Some(permit) };
-        self.shared.sender.0.send(Message::Record(pending)).map_err(|_| self.gone())
+        self.shared.sender.send(Message::Record(pending)).map_err(|_| self.gone())
     }
 
     /// Has the data keys at hand that sealing will need, so that a person seen for the first time costs the

@@ -48,6 +48,8 @@ pub(super) struct Unsigned {
     pub(super) change: Option<Change>,
     /// Who waits for each record, with its place in the ledger.
     pub(super) waiting: Vec<(Pending, Receipt)>,
+    /// How many of them are answered.
+    pub(super) callers: usize,
 }
 
 /// What a group says about the ledger's keys, with the keys themselves.
@@ -77,8 +79,9 @@ pub(super) struct Numbering {
     /// Where the ledger stands with all that has a number.
     place: Place,
     open: Option<Open>,
-    /// How many bytes the last group had: the next one will have about as many.
+    /// How many bytes and records the last group had: the next one will have about as many.
     usual_bytes: usize,
+    usual_records: usize,
 }
 
 /// A group that still takes records.
@@ -88,6 +91,15 @@ struct Open {
     stamp: Stamp,
     change: Option<Change>,
     waiting: Vec<(Pending, Receipt)>,
+    callers: usize,
+}
+
+impl Open {
+    fn new(before: Place, usual_bytes: usize, usual_records: usize) -> Self {
+        let group = GroupWriter::new(before.chain.next(), usual_bytes);
+        let waiting = Vec::with_capacity(usual_records);
+        Self { before, group, stamp: Stamp::default(), change: None, waiting, callers: 0 }
+    }
 }
 
 impl Numbering {
@@ -104,6 +116,7 @@ impl Numbering {
             place,
             open: None,
             usual_bytes: 0,
+            usual_records: 0,
         }
     }
 
@@ -139,6 +152,7 @@ impl Numbering {
         let time = self.place.time.map_or(now, |last| last.max(now));
         match self.put(&mut open, &pending.prepared, time) {
             Ok(receipt) => {
+                open.callers += usize::from(pending.reply.is_some());
                 open.waiting.push((pending, receipt));
                 self.open = Some(open);
                 Ok(())
@@ -157,14 +171,14 @@ impl Numbering {
     /// Closes the open group, so that it can be signed.
     pub(super) fn close(&mut self) -> Option<Box<Unsigned>> {
         let open = self.open.take()?;
-        self.usual_bytes = open.group.len();
+        (self.usual_bytes, self.usual_records) = (open.group.len(), open.waiting.len());
         Some(self.finish(open))
     }
 
     fn finish(&self, open: Open) -> Box<Unsigned> {
-        let Open { before, group, change, waiting, .. } = open;
+        let Open { before, group, change, waiting, callers, .. } = open;
         let time = self.place.time.unwrap_or_else(|| (self.clock)());
-        Box::new(Unsigned { before, after: self.place.clone(), time, group, change, waiting })
+        Box::new(Unsigned { before, after: self.place.clone(), time, group, change, waiting, callers })
     }
 
     /// A group of one record, which hands the ledger over to another key. There must be no open group.
@@ -206,15 +220,13 @@ impl Numbering {
     /// went back is told, and signing lent, by the group behind it. There must be no open group.
     pub(super) fn begin_epoch(&mut self) {
         let before = self.place.clone();
-        let group = GroupWriter::new(before.chain.next(), self.usual_bytes);
-        self.open = Some(Open { before, group, stamp: Stamp::default(), change: None, waiting: Vec::new() });
+        self.open = Some(Open::new(before, self.usual_bytes, self.usual_records));
     }
 
     /// Begins a group, which may lend signing anew.
     fn begin(&mut self, now: Timestamp, may_lend: bool) -> Result<Open, Refused> {
         let before = self.place.clone();
-        let group = GroupWriter::new(before.chain.next(), self.usual_bytes);
-        let mut open = Open { before, group, stamp: Stamp::default(), change: None, waiting: Vec::new() };
+        let mut open = Open::new(before, self.usual_bytes, self.usual_records);
         if let Some(last) = self.place.time.replace(now).filter(|last| *last > now) {
             let jump =
                 clock_jump(last, now, &self.node).map_err(|error| Refused::Failed(error.to_string()))?;

@@ -23,7 +23,7 @@ pub struct LedgerOptions {
     pub group_bytes: usize,
     /// How much memory may wait to be recorded, in bytes. 32 MiB.
     pub queue_bytes: usize,
-    /// How much may wait in memory to be put into the query store, in bytes. 32 MiB.
+    /// How much may wait in memory to be put into the query store, in bytes. 64 MiB.
     pub store_lag_bytes: usize,
     /// How much memory the query store may use for its cache, in bytes. 64 MiB.
     pub store_cache_bytes: u64,
@@ -51,7 +51,7 @@ impl LedgerOptions {
             group_records: 4096,
             group_bytes: 8 * 1024 * 1024,
             queue_bytes: 32 * 1024 * 1024,
-            store_lag_bytes: 32 * 1024 * 1024,
+            store_lag_bytes: 64 * 1024 * 1024,
             store_cache_bytes: 64 * 1024 * 1024,
             index_span: crate::index::SPAN,
             flush_interval: Duration::from_secs(1),

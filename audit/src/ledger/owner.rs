@@ -1,20 +1,21 @@
 //! The one thread that decides in which order drafts become records.
 //!
-//! It gives numbers (`numbering`) and hands a group to the committers (`committer`) whenever the signer is free:
-//! one has it signed while another still writes the group before. So collecting and hashing, signing, and writing
-//! overlap; a group is what arrived while the one before it was signed. Nothing is given to anybody before its
+//! It gives numbers (`numbering`) and hands a group to the committers (`committer`) when the signer is free and
+//! whoever may come has come (`gathering`). Collecting and hashing go on while groups are signed and written. Nothing is given to anybody before its
 //! group is durable, and what cannot be signed leaves no trace: its numbers are taken back before anything else
 //! is signed.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::SyncSender;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::committer::Order;
+use super::inbox::{Gone, Inbox};
 use super::numbering::{Numbering, Refused, Unsigned};
 use super::publisher::Publisher;
 use super::signing::Own;
@@ -22,9 +23,14 @@ use super::trouble::Trouble;
 use super::{AppendError, LedgerError, LedgerOptions, LedgerStatus, Receipt};
 use crate::record::Prepared;
 
+mod gathering;
 mod troubled;
 
+use gathering::Gathering;
 use troubled::enqueued;
+
+/// While it has nothing else to do, the owner is woken to number so many drafts.
+const BATCH: usize = 32;
 
 /// Reads the wall clock; a test gives its own.
 pub(super) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -47,6 +53,10 @@ pub(super) enum Message {
     Abandoned,
     /// From a committer: the signer is ready for the next group.
     Free,
+    /// From a committer: so many callers are being told that their records are durable.
+    Answered(usize),
+    /// From a committer: a group is durable, and its callers have their answers.
+    Written,
     /// From a committer: the key provider does not sign; here is the group again, if it was one.
     Stalled(Option<Box<Unsigned>>, String),
     /// From a committer: these drafts could not be written, and nothing can until the files are opened again.
@@ -57,17 +67,6 @@ pub(super) enum Message {
     Unrecovered(LedgerError),
     /// From a committer: it has stopped for good, and why.
     Broken(String),
-}
-
-/// The way to the owner.
-#[derive(Clone)]
-pub(super) struct Messages(pub(super) mpsc::Sender<Message>);
-
-impl Messages {
-    /// Tells the owner, unless it is gone: then nobody needs to know.
-    pub(super) fn tell(&self, message: Message) {
-        let _ = self.0.send(message);
-    }
 }
 
 /// How the owner's work ended, and who waits to hear it.
@@ -82,6 +81,7 @@ pub(super) struct Pending {
     /// Who waits for it to be durable; nobody, when it was only enqueued.
     pub(super) reply: Option<Reply>,
     /// Its room in the queue, free again when this is dropped.
+    #[expect(dead_code, reason = "held, and never read")]
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -99,6 +99,7 @@ pub(super) struct Owner {
     publisher: Arc<Publisher>,
     /// Whether the signer is at work.
     signing: bool,
+    gathering: Gathering,
     /// Drafts for which the open group has no room.
     waiting: VecDeque<Pending>,
     /// Enqueued drafts that a failing key provider or disk kept from being recorded.
@@ -128,6 +129,7 @@ impl Owner {
             committers,
             publisher,
             signing: false,
+            gathering: Gathering::new(),
             waiting,
             held,
             trouble: None,
@@ -139,10 +141,10 @@ impl Owner {
     }
 
     /// Works until the ledger is closed or its last handle is dropped, and gives back who waits for that.
-    pub(super) fn run(mut self, messages: &Receiver<Message>) -> Ended {
+    pub(super) fn run(mut self, inbox: &Inbox) -> Ended {
         loop {
-            if let Err(reason) = self.round(messages) {
-                return self.fail(messages, reason);
+            if let Err(reason) = self.round(inbox) {
+                return self.fail(inbox, reason);
             }
             let idle = !self.signing
                 && self.numbering.is_empty()
@@ -156,12 +158,14 @@ impl Owner {
 
     /// Takes what has arrived, gives it numbers, and keeps the signer busy; an error means that the ledger has
     /// stopped.
-    fn round(&mut self, messages: &Receiver<Message>) -> Result<(), String> {
-        match self.wait(messages) {
+    fn round(&mut self, inbox: &Inbox) -> Result<(), String> {
+        match self.wait(inbox) {
             Some(first) => self.take(first)?,
-            None => self.try_again()?,
+            None if self.retries() => self.try_again()?,
+            None => {}
         }
-        for message in messages.try_iter().take(self.options.group_records) {
+        for _ in 1..self.options.group_records {
+            let Ok(Some(message)) = inbox.take() else { break };
             self.take(message)?;
         }
         if let Some(trouble) = &self.trouble {
@@ -169,15 +173,15 @@ impl Owner {
             return if due { self.order(Order::OpenAgain) } else { Ok(()) };
         }
         self.number()?;
-        if self.signing {
+        if self.signing || self.gathers() {
             return Ok(());
         }
         if let Some(unsigned) = self.numbering.close() {
-            self.order(Order::Commit(unsigned))?;
+            self.commit(unsigned)?;
             self.number()?;
         } else if let Some(Handover { to, reply }) = self.handover.take() {
             match self.numbering.hand_over(to, reply) {
-                Ok(unsigned) => self.order(Order::Commit(unsigned))?,
+                Ok(unsigned) => self.commit(unsigned)?,
                 Err(refused) => {
                     let (reply, reason) = *refused;
                     let _ = reply.send(Err(AppendError::SignerUnavailable { reason }));
@@ -188,27 +192,54 @@ impl Owner {
         Ok(())
     }
 
-    /// The next message; none when a failing key provider or disk is to be tried again.
-    fn wait(&self, messages: &Receiver<Message>) -> Option<Message> {
+    /// Whether the open group waits for more drafts, though the signer is free.
+    fn gathers(&self) -> bool {
+        let pressed = self.closing || self.handover.is_some() || self.numbering.is_full();
+        !pressed && self.gathering.left().is_some()
+    }
+
+    /// Whether a key provider that failed is to be asked again after a while.
+    fn retries(&self) -> bool {
         let stalled = matches!(&*self.publisher.status.borrow(), LedgerStatus::Stalled { .. });
         // A committer that signs sets the status to open, also while the vault still keeps drafts from being sealed.
-        let waits = stalled || !self.held.is_empty();
-        let next = match &self.trouble {
-            Some(trouble) if !self.signing => messages.recv_timeout(trouble.left()),
-            None if waits && !self.signing => messages.recv_timeout(self.options.retry_interval),
-            _ => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        self.trouble.is_none() && !self.signing && (stalled || !self.held.is_empty())
+    }
+
+    /// The next message; none when there is something to do without one.
+    fn wait(&self, inbox: &Inbox) -> Option<Message> {
+        let began = Instant::now();
+        let (wanted, time) = match &self.trouble {
+            Some(trouble) if !self.signing => (1, Some(trouble.left())),
+            Some(_) => (1, None),
+            None if self.retries() => (1, Some(self.options.retry_interval)),
+            // Nobody is woken only because the signer is free: mostly the group is written right after.
+            None if self.signing => (BATCH, Some(gathering::LONGEST)),
+            None => match self.gathering.left() {
+                Some((missing, left)) => (missing.min(BATCH), Some(left)),
+                None => (1, None),
+            },
         };
-        match next {
-            Ok(message) => Some(message),
-            Err(RecvTimeoutError::Timeout) => None,
-            // The threads that sign and write hold the way here; without them nothing can be done.
-            Err(RecvTimeoutError::Disconnected) => Some(Message::Broken("its threads are gone".to_owned())),
+        loop {
+            match inbox.take() {
+                Ok(Some(message)) => return Some(message),
+                Ok(None) => {}
+                // The threads that sign and write hold the way here; without them nothing can be done.
+                Err(Gone) => return Some(Message::Broken("its threads are gone".to_owned())),
+            }
+            let left = time.map(|time| time.saturating_sub(began.elapsed()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return None;
+            }
+            inbox.sleep(wanted, left);
         }
     }
 
     fn take(&mut self, message: Message) -> Result<(), String> {
         match message {
             Message::Record(pending) => {
+                if pending.reply.is_some() {
+                    self.gathering.came();
+                }
                 self.waiting.push_back(pending);
                 self.again = true;
                 self.refuse_in_trouble();
@@ -229,8 +260,11 @@ impl Owner {
                 (self.closing, self.again) = (true, true);
             }
             Message::Free => self.signing = false,
+            Message::Answered(callers) => self.gathering.answered(callers),
+            Message::Written => self.gathering.written(),
             Message::Stalled(unsigned, reason) => {
                 self.signing = false;
+                self.gathering.failed();
                 let mut drafts = VecDeque::new();
                 let before = unsigned.map(|unsigned| {
                     drafts.extend(unsigned.waiting.into_iter().map(|(pending, _)| pending));
@@ -260,6 +294,11 @@ impl Owner {
         }
         self.again = true;
         if self.held.is_empty() { self.order(Order::Probe) } else { Ok(()) }
+    }
+
+    fn commit(&mut self, unsigned: Box<Unsigned>) -> Result<(), String> {
+        self.gathering.ordered();
+        self.order(Order::Commit(unsigned))
     }
 
     fn order(&mut self, order: Order) -> Result<(), String> {
@@ -301,7 +340,7 @@ impl Owner {
     }
 
     /// After a failure every draft is refused, until the ledger is closed.
-    fn fail(mut self, messages: &Receiver<Message>, reason: String) -> Ended {
+    fn fail(mut self, inbox: &Inbox, reason: String) -> Ended {
         let refused = || AppendError::Failed { reason: reason.clone() };
         let open = self.numbering.close().into_iter().flat_map(|unsigned| unsigned.waiting);
         let unwritten = self.trouble.into_iter().flat_map(|trouble| trouble.unwritten);
@@ -316,10 +355,10 @@ impl Owner {
         drop(self.committers);
         let (mut closing, mut close) = (self.closing, self.close);
         while !closing {
-            match messages.recv() {
+            match inbox.next() {
                 Ok(Message::Record(pending)) => answer(pending, refused()),
                 Ok(Message::Close(closer)) => (closing, close) = (true, Some(closer)),
-                Ok(Message::Abandoned) | Err(mpsc::RecvError) => closing = true,
+                Ok(Message::Abandoned) | Err(Gone) => closing = true,
                 Ok(Message::Stalled(unsigned, _)) => {
                     let waiting = unsigned.map(|unsigned| unsigned.waiting).unwrap_or_default();
                     for (pending, _) in waiting {
@@ -334,7 +373,14 @@ impl Owner {
                 Ok(Message::HandOver(Handover { reply, .. })) => {
                     let _ = reply.send(Err(refused()));
                 }
-                Ok(Message::Free | Message::Recovered(_) | Message::Unrecovered(_) | Message::Broken(_)) => {}
+                Ok(
+                    Message::Free
+                    | Message::Answered(_)
+                    | Message::Written
+                    | Message::Recovered(_)
+                    | Message::Unrecovered(_)
+                    | Message::Broken(_),
+                ) => {}
             }
         }
         Ended { close, result: Err(LedgerError::Failed { reason }) }

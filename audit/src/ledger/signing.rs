@@ -23,6 +23,7 @@ pub(super) struct Signed {
     pub(super) note: Arc<str>,
     pub(super) group: Group<Vec<u8>>,
     pub(super) waiting: Vec<(Pending, Receipt)>,
+    pub(super) callers: usize,
 }
 
 /// A key of the ledger's own.
@@ -64,7 +65,7 @@ impl Signing {
             Ok(note) => note.to_string().into(),
             Err(reason) => return Err(Unable::Stalled(unsigned, reason)),
         };
-        let Unsigned { after, group, waiting, change, .. } = *unsigned;
+        let Unsigned { after, group, waiting, callers, change, .. } = *unsigned;
         match change {
             Some(Change::Lend(lent)) => self.lent = Some(*lent),
             Some(Change::HandOver(successor)) => {
@@ -75,7 +76,7 @@ impl Signing {
         }
         self.chain = after.chain.clone();
         match group.finish(&note) {
-            Some(group) => Ok(Signed { after, note, group, waiting }),
+            Some(group) => Ok(Signed { after, note, group, waiting, callers }),
             None => Err(Unable::Failed(waiting, "a group grew too long".to_owned())),
         }
     }

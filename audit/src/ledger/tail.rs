@@ -120,6 +120,8 @@ impl Tail {
         inner.bytes -= done.iter().map(|group| group.frame().len()).sum::<usize>();
         inner.full = false;
         self.changed.notify_all();
+        // Before the groups go: megabytes take a while to free, and nobody shall wait for it.
+        drop(inner);
     }
 
     /// The store failed: nobody waits for it any longer.

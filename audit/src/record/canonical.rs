@@ -4,8 +4,8 @@
 //! `node`, `object`, `personal`, `policy`, then `prev`, `result`, `seq`, `session`, `time`, `v`. All that
 //! comes before `prev` is known as soon as a draft is made, so it is written once, on the caller's own
 //! thread; the ledger's thread only adds the place. Strings are escaped by `serde_json`, whose escapes are
-//! those of RFC 8785, and `details`, the only part with free keys, goes through
-//! `serde_json_canonicalizer`. A property test holds the result against that crate over the whole record.
+//! those of RFC 8785; numbers are integers, which everybody writes alike. A property test holds the result
+//! against `serde_json_canonicalizer` over the whole record.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde::Serializer;
 use serde_json::{Map, Value};
 
+use super::spelling::by_utf16;
 use super::{FORMAT_VERSION, MAX_DETAIL_DEPTH, MAX_INTEGER, Outcome, RecordError, Seq};
 use crate::commitment::Personal;
 use crate::digest::Digest;
@@ -41,7 +42,7 @@ impl Front<'_> {
         members.text("correlation", self.correlation)?;
         if !self.details.is_empty() {
             let out = members.key("details");
-            serde_json_canonicalizer::to_writer(self.details, out).map_err(|error| malformed(&error))?;
+            write_object(self.details, out)?;
         }
         members.text("grant", self.grant)?;
         members.text("kind", Some(self.kind.as_str()))?;
@@ -108,10 +109,60 @@ impl Members<'_> {
 
     fn text(&mut self, key: &str, value: Option<&str>) -> Result<(), RecordError> {
         if let Some(value) = value {
-            serde_json::to_writer(self.key(key), value).map_err(|error| malformed(&error))?;
+            write_scalar(value, self.key(key))?;
         }
         Ok(())
     }
+}
+
+/// Members in the order of RFC 8785, in which they are given more often than not.
+fn write_object(members: &Map<String, Value>, out: &mut Vec<u8>) -> Result<(), RecordError> {
+    if members.keys().is_sorted_by(|a, b| by_utf16(a, b).is_lt()) {
+        return write_members(members, out);
+    }
+    let mut sorted: Vec<_> = members.iter().collect();
+    sorted.sort_unstable_by(|(a, _), (b, _)| by_utf16(a, b));
+    write_members(sorted, out)
+}
+
+fn write_members<'a>(
+    members: impl IntoIterator<Item = (&'a String, &'a Value)>,
+    out: &mut Vec<u8>,
+) -> Result<(), RecordError> {
+    out.push(b'{');
+    for (at, (key, value)) in members.into_iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write_scalar(key, out)?;
+        out.push(b':');
+        write_value(value, out)?;
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+/// A value that [`check_details`] lets pass.
+fn write_value(value: &Value, out: &mut Vec<u8>) -> Result<(), RecordError> {
+    match value {
+        Value::Object(members) => write_object(members, out),
+        Value::Array(items) => {
+            out.push(b'[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                write_value(item, out)?;
+            }
+            out.push(b']');
+            Ok(())
+        }
+        scalar => write_scalar(scalar, out),
+    }
+}
+
+fn write_scalar(scalar: &(impl serde::Serialize + ?Sized), out: &mut Vec<u8>) -> Result<(), RecordError> {
+    serde_json::to_writer(out, scalar).map_err(|error| malformed(&error))
 }
 
 /// A string as JSON, with its quotes.

@@ -102,6 +102,11 @@ impl Outcome {
             Self::Failure => "failure",
         }
     }
+
+    /// Reads the text of a record.
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Success, Self::Denied, Self::Failure].into_iter().find(|outcome| outcome.as_str() == text)
+    }
 }
 
 impl fmt::Display for Outcome {

@@ -282,6 +282,6 @@ impl<'de> Visitor<'de> for AnyValue<'_> {
 }
 
 /// The order of RFC 8785. For ASCII, that of the bytes.
-fn by_utf16(a: &str, b: &str) -> Ordering {
+pub(super) fn by_utf16(a: &str, b: &str) -> Ordering {
     if a.is_ascii() && b.is_ascii() { a.cmp(b) } else { a.encode_utf16().cmp(b.encode_utf16()) }
 }

@@ -91,7 +91,7 @@ impl Threads {
         if record.session.as_deref() == Some(about)
             && matches!(record.kind, Kind::SessionOpened | Kind::SessionClosed)
         {
-            self.session = record.session.clone();
+            self.session.clone_from(&record.session);
             self.grant = self.grant.take().or_else(|| record.grant.clone());
         }
         if is_of_request(record.kind) {

@@ -125,7 +125,8 @@ impl<'a> Maker<'a> {
             pack.file(&name, |out| fill(out, &bytes))?;
         }
         pack.file(CHECKPOINT, |out| fill(out, snapshot.note().as_bytes()))?;
-        let listed: String = keys.iter().map(|key| format!("{key}\n")).collect();
+        let listed: Vec<String> = keys.iter().map(|key| format!("{key}\n")).collect();
+        let listed = listed.concat();
         pack.file(KEYS, |out| fill(out, listed.as_bytes()))?;
         let sums = pack.sums();
         pack.file(SUMS, |out| fill(out, sums.as_bytes()))?;

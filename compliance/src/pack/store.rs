@@ -9,6 +9,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
 use super::sums::{MOST_FILES, Sums};
+use super::{HISTORY, RECORDS};
 
 /// The longest document that is read into memory, in bytes; records are read one by one.
 const MOST_BYTES: u64 = 512 << 20;
@@ -120,11 +121,11 @@ impl PackWriter {
                     }
                     File::create(&path)
                 };
-                let file = create().map_err(|error| StoreError::io(&path, error))?;
-                let mut out = Hashing::new(BufWriter::new(file));
+                let place = create().map_err(|error| StoreError::io(&path, error))?;
+                let mut out = Hashing::new(BufWriter::new(place));
                 let filled = fill(&mut out)?;
-                let (mut file, digest) = out.finish();
-                file.flush().map_err(|error| StoreError::io(&path, error))?;
+                let (mut place, digest) = out.finish();
+                place.flush().map_err(|error| StoreError::io(&path, error))?;
                 (filled, digest)
             }
             Place::Zip(zip) => {
@@ -134,7 +135,7 @@ impl PackWriter {
                     .compression_level(Some(3))
                     .last_modified_time(DateTime::default())
                     .unix_permissions(0o644)
-                    .large_file(name.ends_with(".jsonl"));
+                    .large_file(name == RECORDS || name == HISTORY);
                 zip.start_file(name, options).map_err(|error| StoreError::zip(&self.unfinished, error))?;
                 let mut out = Hashing::new(&mut **zip);
                 let filled = fill(&mut out)?;

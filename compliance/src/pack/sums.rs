@@ -16,7 +16,8 @@ pub(super) struct Sums(pub(super) BTreeMap<String, String>);
 
 impl Sums {
     pub(super) fn text(&self) -> String {
-        self.0.iter().map(|(name, digest)| format!("{digest}  {name}\n")).collect()
+        let lines: Vec<String> = self.0.iter().map(|(name, digest)| format!("{digest}  {name}\n")).collect();
+        lines.concat()
     }
 
     /// `None` if it is not spelled as [`Self::text`] spells it.

@@ -100,7 +100,7 @@ impl Section for AccessList {
             }
             Kind::GrantIssued => self.add(seen, "grant", grant, action(), "ends"),
             Kind::GlassBroken => {
-                self.add(seen, "grant", grant, format!("{} (break-glass)", action()), "ends")
+                self.add(seen, "grant", grant, format!("{} (break-glass)", action()), "ends");
             }
             Kind::GrantBegun => {
                 let held = grant.and_then(|grant| self.held.get_mut(&("grant", grant.to_owned())));
@@ -133,7 +133,9 @@ impl Section for AccessList {
             .filter(|(_, held)| held.in_force && held.until.is_none_or(|until| until > end.period.to))
             .collect();
         let mut kinds = BTreeMap::new();
-        live.iter().for_each(|((what, _), _)| count(&mut kinds, *what));
+        for ((what, _), _) in &live {
+            count(&mut kinds, *what);
+        }
         let sheet = book.sheet(
             "access",
             "Who has leave at the end of the period",

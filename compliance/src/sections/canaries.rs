@@ -60,12 +60,12 @@ impl Section for Canaries {
         for tries in controls.values_mut() {
             tries.longest = tries.longest.max(tries.last.map_or(0, |last| seconds(last, end.period.to)));
         }
-        let tried = !controls.is_empty();
+        let any = !controls.is_empty();
         let failed = controls.values().map(|tries| tries.failed).sum();
         // Twice the interval: a start and the time that trying takes are no silence.
         let silent = controls.values().filter(|tries| tries.longest > 2 * tries.every.max(1)).count() as u64;
         let never =
-            CONTROLS.iter().filter(|(control, _)| tried && !controls.contains_key(*control)).count() as u64;
+            CONTROLS.iter().filter(|(control, _)| any && !controls.contains_key(*control)).count() as u64;
         let mut rows: Vec<Vec<Cell>> = Vec::new();
         for (control, shows) in CONTROLS {
             let none = Tries::default();
@@ -86,7 +86,7 @@ impl Section for Canaries {
                      revoked token at the running gateway, the altered record on a copy. If nothing was tried in the \
                      period, this is not evaluated.";
         book.sheet("canaries", "Canary controls", about)
-            .figure("tried", if tried { "yes" } else { "not evaluated: no canary was tried in the period" })
+            .figure("tried", if any { "yes" } else { "not evaluated: no canary was tried in the period" })
             .exception("canaries that were not held back, or could not be tried", failed)
             .exception("controls that were not tried for more than twice their interval", silent)
             .exception("controls that were never tried although others were", never)

@@ -73,7 +73,7 @@ impl Section for Duties {
         }
         match seen.record.kind {
             Kind::AccessApproved => {
-                count(&mut self.approvals, seen.record.correlation.clone().unwrap_or_default())
+                count(&mut self.approvals, seen.record.correlation.clone().unwrap_or_default());
             }
             Kind::GrantIssued => {
                 self.grants += 1;

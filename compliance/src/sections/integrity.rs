@@ -46,9 +46,9 @@ impl Section for Integrity {
         }
         let count = self.counts.entry(seen.record.kind.as_str()).or_default();
         if seen.done() {
-            count.success += 1
+            count.success += 1;
         } else {
-            count.other += 1
+            count.other += 1;
         }
         count.last = Some(seen.seq());
     }

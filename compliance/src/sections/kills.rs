@@ -50,7 +50,9 @@ impl Section for Kills {
 
     fn finish(self: Box<Self>, _: &End<'_>) -> Sheet {
         let Self { book, mut causes } = *self;
-        causes.values_mut().for_each(|times| times.micros.sort_unstable());
+        for times in causes.values_mut() {
+            times.micros.sort_unstable();
+        }
         let late =
             causes.values().flat_map(|times| &times.micros).filter(|micros| **micros > BOUND).count() as u64;
         let held_on = causes.values().map(|times| times.held_on).sum();

@@ -268,8 +268,10 @@ impl Book {
 }
 
 impl Sheet {
+    #[expect(clippy::needless_pass_by_value, reason = "counts and texts are handed over alike")]
     pub(crate) fn figure(mut self, name: &str, value: impl ToString) -> Self {
-        self.figures.push(Figure { name: name.to_owned(), value: value.to_string() });
+        let value = value.to_string();
+        self.figures.push(Figure { name: name.to_owned(), value });
         self
     }
 

@@ -108,7 +108,9 @@ impl Section for People {
     fn finish(self: Box<Self>, _: &End<'_>) -> Sheet {
         let Self { book, changes, .. } = *self;
         let mut kinds = BTreeMap::new();
-        changes.iter().for_each(|change| count(&mut kinds, change.what));
+        for change in &changes {
+            count(&mut kinds, change.what);
+        }
         let after = |change: &Change| change.last.map(|last| seconds(change.time, last));
         let slowest = changes.iter().filter_map(after).max();
         let mut sheet = book.sheet(

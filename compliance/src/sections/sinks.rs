@@ -48,9 +48,9 @@ impl Section for Sinks {
             Kind::SinkQuarantined => sink.quarantined += 1,
             kind => {
                 if kind == Kind::SinkConnected {
-                    sink.connected += 1
+                    sink.connected += 1;
                 } else {
-                    sink.delivered += 1
+                    sink.delivered += 1;
                 }
                 sink.away += sink.since.take().map_or(0, |since| seconds(since, time));
             }

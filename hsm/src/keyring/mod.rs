@@ -20,7 +20,7 @@
 mod files;
 mod recent;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -88,6 +88,9 @@ struct State {
     owners: BTreeMap<OwnerHash, DataKeyId>,
     erased: BTreeSet<DataKeyId>,
     open: Recent<DataKeyId, Arc<Envelope>>,
+    /// Whose keys were asked for lately, so that the secret is not needed each time; at most [`OPEN_KEYS`], and only in
+    /// memory.
+    known: HashMap<Box<str>, DataKeyId>,
 }
 
 impl Keyring {
@@ -100,8 +103,12 @@ impl Keyring {
             files.write_secret(&wrapped)?;
         }
         let voucher_key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose());
-        let mut state =
-            State { owners: BTreeMap::new(), erased: BTreeSet::new(), open: Recent::new(OPEN_KEYS) };
+        let mut state = State {
+            owners: BTreeMap::new(),
+            erased: BTreeSet::new(),
+            open: Recent::new(OPEN_KEYS),
+            known: HashMap::new(),
+        };
         for (id, tombstone) in files.tombstones()? {
             if hmac::verify(&voucher_key, &tombstone_text(id), &tombstone).is_ok() {
                 state.erased.insert(id);
@@ -123,10 +130,7 @@ impl Keyring {
 
     /// Whether sealing for this owner needs neither disk nor provider.
     pub fn is_ready(&self, owner: &str) -> bool {
-        let owner = self.owner_hash(owner);
-        let mut state = self.state();
-        let id = state.owners.get(&owner).copied();
-        id.is_some_and(|id| state.open.get(&id).is_some())
+        self.known(owner).is_some() || self.at_hand(owner, &self.owner_hash(owner)).is_some()
     }
 
     /// Has the owner's key at hand, made and durable if there was none. Blocks.
@@ -206,6 +210,7 @@ impl Keyring {
             let mut state = self.state();
             state.erased.insert(id);
             state.open.remove(&id);
+            state.known.retain(|_, other| *other != id);
         }
         let there = self.files.destroy(id)?;
         self.state().owners.retain(|_, other| *other != id);
@@ -268,13 +273,16 @@ impl Keyring {
     }
 
     fn key_of(&self, owner: &str) -> Result<(DataKeyId, Arc<Envelope>), KeyError> {
+        if let Some(found) = self.known(owner) {
+            return Ok(found);
+        }
         let hash = self.owner_hash(owner);
-        if let Some(found) = self.at_hand(&hash) {
+        if let Some(found) = self.at_hand(owner, &hash) {
             return Ok(found);
         }
         let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         // Another thread may have made it meanwhile.
-        if let Some(found) = self.at_hand(&hash) {
+        if let Some(found) = self.at_hand(owner, &hash) {
             return Ok(found);
         }
         let id = {
@@ -292,11 +300,23 @@ impl Keyring {
         }
     }
 
-    fn at_hand(&self, hash: &OwnerHash) -> Option<(DataKeyId, Arc<Envelope>)> {
+    /// The key of an owner who was asked for lately.
+    fn known(&self, owner: &str) -> Option<(DataKeyId, Arc<Envelope>)> {
         let mut state = self.state();
-        let id = *state.owners.get(hash)?;
+        let id = *state.known.get(owner)?;
         // An erased key is never in memory.
         state.open.get(&id).map(|key| (id, Arc::clone(key)))
+    }
+
+    fn at_hand(&self, owner: &str, hash: &OwnerHash) -> Option<(DataKeyId, Arc<Envelope>)> {
+        let mut state = self.state();
+        let id = *state.owners.get(hash)?;
+        let key = state.open.get(&id).map(Arc::clone)?;
+        if state.known.len() >= OPEN_KEYS {
+            state.known.clear();
+        }
+        state.known.insert(owner.into(), id);
+        Some((id, key))
     }
 
     fn made(&self, owner: OwnerHash) -> Result<(DataKeyId, Arc<Envelope>), KeyError> {

@@ -15,6 +15,8 @@
 //! Trusted: the child, as far as the module in it is. Not trusted: other users. The socket is in a directory of mode 0700
 //! that is made for it, and each side takes only the other's process and user (`SO_PEERCRED`) for its peer.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod process;
 mod serve;
 mod session;

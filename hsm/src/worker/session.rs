@@ -184,3 +184,25 @@ impl Provider for Connection {
         self.sign_like(&Request::Probe).map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_not_the_worker_is_refused_although_it_listens_at_the_workers_socket() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("0");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        let second = Duration::from_secs(1);
+        let limits = Limits { sign: second, admin: second, open: second, pause: second };
+        let open = |pid| Connection::open(&socket, pid, limits, Arc::default()).map(drop);
+        let own = std::process::id();
+        assert!(open(own).is_ok());
+        let refused = open(own + 1).unwrap_err();
+        let why = std::error::Error::source(&refused).map(ToString::to_string).unwrap_or_default();
+        assert!(format!("{refused} {why}").contains("another process is at its socket"), "{refused}: {why}");
+    }
+}

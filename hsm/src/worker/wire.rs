@@ -165,9 +165,12 @@ pub(super) fn read<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<Opti
 
 /// Doors for the fuzzer and the tests.
 #[cfg(any(test, fuzzing))]
-pub(crate) fn read_anything(mut bytes: &[u8]) {
-    let _request = read::<Request>(&mut bytes);
-    let _reply = read::<Reply>(&mut bytes);
+pub(crate) fn read_anything(bytes: &[u8]) {
+    // Each from the beginning: a frame is either one or the other.
+    let _opening = read::<Opening>(&mut &*bytes);
+    let _opened = read::<Result<Opened, KeyError>>(&mut &*bytes);
+    let _request = read::<Request>(&mut &*bytes);
+    let _reply = read::<Reply>(&mut &*bytes);
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, NamedGroup, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
-use sallyport_hsm::Keys;
 use sallyport_hsm::authority::{self, RootCertificate, RootOptions, Validity};
 use sallyport_hsm::testing::TestToken;
+use sallyport_hsm::{Keys, Role};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -140,5 +140,51 @@ fn a_handshake_without_the_token_fails_and_the_next_one_with_it_works() {
         let up = health.wait_for(|health| *health == sallyport_hsm::Health::Up);
         tokio::time::timeout(std::time::Duration::from_mins(1), up).await.unwrap().unwrap();
         handshake(&server, &client, "localhost").await.0.unwrap();
+    });
+}
+
+//= issue 4: ML-DSA certificates as an option, the key in the provider
+#[test]
+fn a_certificate_with_an_ml_dsa_key_is_believed_by_a_stock_client_that_knows_it_and_by_no_other() {
+    let Some(token) = TestToken::for_this_test() else { return };
+    let keys = token.open_with_keys();
+    assert_eq!(keys.generate_optional(Role::TlsPq).unwrap().len(), 1);
+    assert_eq!(keys.generate_optional(Role::TlsPq).unwrap().len(), 0, "one is enough");
+    let options = RootOptions { organisation: "Example Ltd".to_owned(), validity: Validity::root(now()) };
+    let root = authority::create_root(&keys, &options).unwrap();
+    let key = keys.present(Role::TlsPq).unwrap();
+    let names = ["localhost".to_owned()];
+    let leaf =
+        authority::issue_server_leaf_for(&keys, &root, &names, Validity::leaf(now()), key.public()).unwrap();
+    let leaf = CertificateDer::from_pem_slice(leaf.as_bytes()).unwrap();
+    let certified = CertifiedKey::new(vec![leaf], key.for_tls());
+    certified.keys_match().unwrap();
+    let server = ServerConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(Only(Arc::new(certified))));
+    let server = Arc::new(server);
+    let roots = || {
+        let mut roots = RootCertStore::empty();
+        roots.add(RootCertificate::from_pem(&root).unwrap().der().clone()).unwrap();
+        roots
+    };
+    let client = ClientConfig::builder().with_root_certificates(roots()).with_no_client_auth();
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    let kept: Vec<_> = provider.signature_verification_algorithms.mapping.iter().copied().collect();
+    let kept: Vec<_> = kept
+        .into_iter()
+        .filter(|(scheme, _)| *scheme == rustls::SignatureScheme::ECDSA_NISTP256_SHA256)
+        .collect();
+    provider.signature_verification_algorithms.mapping = Vec::leak(kept);
+    let old = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots())
+        .with_no_client_auth();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
+        let (group, other_end) = handshake(&server, &Arc::new(client), "localhost").await;
+        assert_eq!(group.unwrap(), NamedGroup::X25519MLKEM768);
+        other_end.unwrap();
+        assert!(handshake(&server, &Arc::new(old), "localhost").await.0.is_err());
     });
 }

@@ -1,6 +1,7 @@
 //! The provider in a process of its own: what crashes there is an outage here, and ends by itself.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -97,6 +98,58 @@ fn a_worker_killed_while_signing_is_an_outage_that_ends_without_a_restart() {
         }
         assert_eq!(keys.vitals().stuck_calls, 0);
     });
+}
+
+/// Where a worker listens, as the system tells it.
+fn socket_of(worker: Pid) -> std::path::PathBuf {
+    let folder = format!("/proc/{}/fd", worker.as_raw_nonzero());
+    let held: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+        .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    let sockets = fs::read_to_string("/proc/net/unix").unwrap();
+    let paths = sockets.lines().filter_map(|line| {
+        let mut words = line.split_ascii_whitespace().skip(6);
+        let (inode, path) = (words.next()?, words.next()?);
+        held.iter().any(|one| one == inode).then(|| path.into())
+    });
+    paths.into_iter().next().expect("the worker listens")
+}
+
+//= G2: other processes, of the same user too, get nothing from the worker
+#[test]
+fn another_process_of_the_same_user_gets_no_answer_at_the_workers_socket() {
+    let Some(token) = TestToken::for_this_test() else { return };
+    let keys = open(&token);
+    let socket = socket_of(pid(&keys));
+    let mode = fs::metadata(socket.parent().unwrap()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "and other users don't get to it at all");
+    const ASK: &str = "
+import socket, sys
+peer = socket.socket(socket.AF_UNIX)
+peer.settimeout(120)
+peer.connect(sys.argv[1])
+question = b'\"list\"'
+try:
+    peer.sendall(len(question).to_bytes(4, 'big') + question)
+    answer = peer.recv(4096)
+except (BrokenPipeError, ConnectionResetError):
+    answer = b''
+print(len(answer))
+";
+    let stranger = std::process::Command::new("python3").args(["-c", ASK]).arg(&socket).output().unwrap();
+    assert!(stranger.status.success(), "{}", String::from_utf8_lossy(&stranger.stderr));
+    assert_eq!(String::from_utf8_lossy(&stranger.stdout).trim(), "0");
+
+    // The same question of its own parent is answered: it is the process that was refused.
+    let mut own = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+    own.set_read_timeout(Some(PATIENCE)).unwrap();
+    own.write_all(b"\0\0\0\x06\"list\"").unwrap();
+    let mut length = [0; 4];
+    own.read_exact(&mut length).unwrap();
+    assert!(u32::from_be_bytes(length) > 100, "a listing of keys");
+    keys.public_key(Role::Tls).unwrap();
 }
 
 #[test]

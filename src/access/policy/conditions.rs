@@ -1,7 +1,7 @@
 //! Named conditions: under which circumstances a rule speaks.
 //!
 //! A row stays readable if it names its conditions instead of spelling them out. `conditions.toml` says what each name
-//! means: a window of time, networks, a device, a transport. All that one condition asks for must hold together. The
+//! means: a window of time, networks, a device, a transport, a tunnel's own handshake. All that one condition asks for must hold together. The
 //! last field of a row joins names by `+`; `!` before a name turns it round.
 //!
 //! casbin never sees a condition: it says which rows match, which doesn't change with time, and the guard then looks
@@ -22,6 +22,7 @@ use super::faults::{Place, PolicyFaults};
 use super::window::{RawWindow, Window};
 use crate::access::device::DeviceId;
 use crate::access::names::{NameError, is_label};
+use crate::access::transport::TunnelFacts;
 
 /// Name of the file in the policy directory; a policy without conditions needs none.
 pub const CONDITIONS_FILE: &str = "conditions.toml";
@@ -116,6 +117,28 @@ impl Transport {
     }
 }
 
+/// What the handshake of the tunnel agreed that is used, or is to be published.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Through {
+    /// The suite's name: `x25519-mlkem768/ed25519-mldsa65/aes256gcm`.
+    pub suite: Arc<str>,
+    /// Whether its bytes hold against a quantum computer on the whole way between gateway and publisher.
+    pub post_quantum: bool,
+}
+
+impl Through {
+    /// A tunnel of this suite, for questions about what would be: that its way holds is taken from the suite's name.
+    pub fn of_suite(suite: &str) -> Self {
+        Self { suite: suite.into(), post_quantum: suite.contains("mlkem") }
+    }
+}
+
+impl From<TunnelFacts> for Through {
+    fn from(facts: TunnelFacts) -> Self {
+        Self { suite: facts.suite.into(), post_quantum: facts.post_quantum }
+    }
+}
+
 /// What a condition is held against.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Circumstances {
@@ -127,12 +150,14 @@ pub struct Circumstances {
     pub device: Option<DeviceId>,
     /// What TLS agreed, if that is known.
     pub transport: Option<Transport>,
+    /// What the tunnel's own handshake agreed, if a tunnel is meant and it is there.
+    pub tunnel: Option<Through>,
 }
 
 impl Circumstances {
     /// At this time, from nowhere that is known.
     pub fn at(now: Timestamp) -> Self {
-        Self { now, source: None, device: None, transport: None }
+        Self { now, source: None, device: None, transport: None, tunnel: None }
     }
 }
 
@@ -168,13 +193,20 @@ pub struct Condition {
     post_quantum: bool,
     groups: BTreeSet<String>,
     suites: BTreeSet<String>,
+    tunnel_post_quantum: bool,
+    tunnel_suites: BTreeSet<String>,
 }
 
 impl Condition {
     /// Whether it holds. Pure.
     pub fn holds(&self, at: &Circumstances) -> Truth {
-        let parts =
-            [self.time_holds(at), self.network_holds(at), self.device_holds(at), self.transport_holds(at)];
+        let parts = [
+            self.time_holds(at),
+            self.network_holds(at),
+            self.device_holds(at),
+            self.transport_holds(at),
+            self.tunnel_holds(at),
+        ];
         // What certainly fails outweighs what can't be told.
         let mut unknown = None;
         for part in parts {
@@ -200,6 +232,11 @@ impl Condition {
     /// Whether it asks which device proved who somebody is.
     pub fn asks_device(&self) -> bool {
         self.device.is_some()
+    }
+
+    /// Whether it asks what the tunnel's own handshake agreed.
+    pub fn asks_tunnel(&self) -> bool {
+        self.tunnel_post_quantum || !self.tunnel_suites.is_empty()
     }
 
     /// Whether its time is over for good.
@@ -263,6 +300,22 @@ impl Condition {
         }
         Truth::Holds
     }
+
+    fn tunnel_holds(&self, at: &Circumstances) -> Truth {
+        if !self.asks_tunnel() {
+            return Truth::Holds;
+        }
+        let Some(tunnel) = &at.tunnel else {
+            return Truth::Unknown("what the tunnel's handshake agreed isn't known".to_owned());
+        };
+        if self.tunnel_post_quantum && !tunnel.post_quantum {
+            return Truth::Fails("the way between gateway and publisher isn't post-quantum".to_owned());
+        }
+        if !self.tunnel_suites.is_empty() && !self.tunnel_suites.contains(&*tunnel.suite) {
+            return Truth::Fails(format!("the tunnel's suite {} isn't one of its", tunnel.suite));
+        }
+        Truth::Holds
+    }
 }
 
 #[derive(Deserialize)]
@@ -289,6 +342,8 @@ struct RawCondition {
     transport: Option<String>,
     groups: Option<Vec<String>>,
     suites: Option<Vec<String>>,
+    tunnel: Option<String>,
+    tunnel_suites: Option<Vec<String>>,
 }
 
 /// Reads the file; every fault is told with the line on which its condition begins.
@@ -355,27 +410,21 @@ impl RawCondition {
                 None
             }
         };
-        let post_quantum = match self.transport.as_deref() {
-            None => false,
-            Some("post-quantum") => true,
-            Some(other) => {
-                note(format!(
-                    "transport: {:?} must be exactly `post-quantum`",
-                    other.chars().take(40).collect::<String>()
-                ));
-                false
-            }
-        };
+        let post_quantum = is_post_quantum("transport", self.transport.as_deref(), note);
+        let tunnel_post_quantum = is_post_quantum("tunnel", self.tunnel.as_deref(), note);
         let groups = list::<AlgorithmName>("groups", self.groups, note);
         let suites = list::<AlgorithmName>("suites", self.suites, note);
+        let tunnel_suites = list::<TunnelSuiteName>("tunnel_suites", self.tunnel_suites, note);
         let says_nothing = window.is_none()
             && networks.is_empty()
             && device.is_none()
             && !post_quantum
             && groups.is_empty()
-            && suites.is_empty();
+            && suites.is_empty()
+            && !tunnel_post_quantum
+            && tunnel_suites.is_empty();
         if says_nothing {
-            note("it asks for nothing: name a time, networks, a device or a transport".to_owned());
+            note("it asks for nothing: name a time, networks, a device, a transport or a tunnel".to_owned());
         }
         Some(Condition {
             name: name?,
@@ -387,6 +436,8 @@ impl RawCondition {
             post_quantum,
             groups: groups.into_iter().map(|name| name.0).collect(),
             suites: suites.into_iter().map(|name| name.0).collect(),
+            tunnel_post_quantum,
+            tunnel_suites: tunnel_suites.into_iter().map(|name| name.0).collect(),
         })
     }
 }
@@ -403,6 +454,37 @@ impl FromStr for AlgorithmName {
             Ok(Self(text.to_owned()))
         } else {
             Err("write it as TLS libraries do, such as X25519MLKEM768 or TLS13_AES_256_GCM_SHA384".to_owned())
+        }
+    }
+}
+
+/// A name as the tunnel handshake spells it: key exchange, signatures and cipher.
+struct TunnelSuiteName(String);
+
+impl FromStr for TunnelSuiteName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let part = |part: &str| {
+            let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            !part.is_empty() && part.bytes().all(fits)
+        };
+        if text.len() <= 128 && text.split('/').count() == 3 && text.split('/').all(part) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("write it as the records do, such as x25519-mlkem768/ed25519-mldsa65/aes256gcm".to_owned())
+        }
+    }
+}
+
+fn is_post_quantum(key: &str, value: Option<&str>, note: &mut impl FnMut(String)) -> bool {
+    match value {
+        None => false,
+        Some("post-quantum") => true,
+        Some(other) => {
+            let other: String = other.chars().take(40).collect();
+            note(format!("{key}: {other:?} must be exactly `post-quantum`"));
+            false
         }
     }
 }

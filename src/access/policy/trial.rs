@@ -10,7 +10,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::conditions::{Circumstances, Transport};
+use super::conditions::{Circumstances, Through, Transport};
 use super::oracle::Oracle;
 use super::{Policy, Ruling};
 use crate::access::device::DeviceId;
@@ -56,6 +56,7 @@ struct RawTest {
     device: Option<String>,
     group: Option<String>,
     suite: Option<String>,
+    tunnel_suite: Option<String>,
     rule: Option<String>,
     condition: Option<String>,
 }
@@ -229,6 +230,7 @@ impl RawTest {
                 source: from.map(|from| part::<IpAddr>("from", &from)).transpose()?,
                 device: self.device.map(|device| part::<DeviceId>("device", &device)).transpose()?,
                 transport,
+                tunnel: self.tunnel_suite.as_deref().map(Through::of_suite),
             },
         };
         let expect = part("expect", &self.expect)?;

@@ -118,7 +118,7 @@ impl Config {
         let issuers = table.get_mut("identity").and_then(toml::Value::as_table_mut);
         let issuers = issuers.and_then(|identity| identity.remove("issuer"));
         let issuers = identity::read_issuers(issuers, state_directory, &mut problems);
-        let mut reader = Reader::new(table, KEYS, "", &mut problems);
+        let mut reader = Reader::new(table, &KEYS, "", &mut problems);
         let config = read(&mut reader, state_directory, sinks, witnesses, certificates, issuers);
         let problems = problems.into_vec();
         match config {

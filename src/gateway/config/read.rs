@@ -251,7 +251,14 @@ fn read_max_age(reader: &mut Reader<'_>) -> Option<MaxAge> {
     };
     let (tls, identity) = (days("keys.tls_max_age_days"), days("keys.identity_max_age_days"));
     let (ledger, token_signing) = (days("keys.ledger_max_age_days"), days("keys.token_signing_max_age_days"));
-    Some(MaxAge { tls: tls?, identity: identity?, ledger: ledger?, token_signing: token_signing? })
+    let root = days("keys.root_max_age_days");
+    Some(MaxAge {
+        tls: tls?,
+        identity: identity?,
+        ledger: ledger?,
+        token_signing: token_signing?,
+        root: root?,
+    })
 }
 
 /// Within which bounds the ledger's key lends its signing, if it does.

@@ -118,6 +118,8 @@ pub struct MaxAge {
     pub ledger: Option<Duration>,
     /// Role `token-signing`.
     pub token_signing: Option<Duration>,
+    /// Role `certificate-authority`.
+    pub root: Option<Duration>,
 }
 
 /// Which kind of provider holds the keys.

@@ -9,7 +9,7 @@ use super::keys::KEYS;
 pub(super) fn of(table: &Table) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     flatten("", &Value::Table(table.clone()), &mut lines);
-    for key in KEYS {
+    for key in KEYS.iter() {
         if let Some(default) = key.default.filter(|_| !lines.iter().any(|(path, _)| path == key.path)) {
             lines.push((key.path.to_owned(), format!("{default} (default)")));
         }

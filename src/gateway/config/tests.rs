@@ -78,7 +78,7 @@ fn the_digest_follows_the_settings_and_not_the_layer_they_came_from() {
 
 #[test]
 fn every_documented_default_and_example_is_accepted() {
-    for key in KEYS {
+    for key in KEYS.iter() {
         for text in [key.default, Some(key.example)].into_iter().flatten() {
             let (section, name) = key.path.split_once('.').unwrap();
             // What is said of client certificates counts where they are asked for; a quorum is one of witnesses that there are.
@@ -101,7 +101,7 @@ fn the_commented_file_reads_back_as_the_values_it_was_given() {
 #[test]
 fn the_documentation_lists_every_setting_with_its_default() {
     let page = include_str!("../../../docs/configuration.md");
-    for key in KEYS {
+    for key in KEYS.iter() {
         let row = page.lines().find(|line| line.starts_with(&format!("| `{}` |", key.path)));
         let row = row.unwrap_or_else(|| panic!("docs/configuration.md does not list {}", key.path));
         assert!(row.contains(&format!("`{}`", key.default.unwrap_or("–"))), "{row}");

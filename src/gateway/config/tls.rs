@@ -18,6 +18,8 @@ pub struct Tls {
     pub with_1_2: bool,
     /// Whether a key exchange without a post-quantum half is refused.
     pub only_post_quantum: bool,
+    /// Whether clients that know ML-DSA are shown a certificate with such a key.
+    pub with_ml_dsa: bool,
     /// For how long certificates of the private root are issued.
     pub leaf: Duration,
     /// Certificates for names of their own.
@@ -60,6 +62,7 @@ pub(super) fn read_tls(
     let root_file = super::read::path(reader, "tls.root_file", state);
     let with_1_2 = reader.word("tls.minimum", &[("1.3", false), ("1.2", true)]);
     let only_post_quantum = reader.word("tls.post_quantum", &[("preferred", false), ("required", true)]);
+    let with_ml_dsa = reader.word("tls.certificate_algorithm", &[("ecdsa-p256", false), ("ml-dsa-65", true)]);
     let leaf = reader.number("tls.leaf_days", 1, 397).map(|days| Duration::from_secs(days * 86_400));
     let asked =
         reader.word("tls.clients", &[("none", None), ("accept", Some(false)), ("require", Some(true))]);
@@ -93,7 +96,16 @@ pub(super) fn read_tls(
             named_by: naming?,
         }),
     };
-    Some(Tls { certificate_file, root_file, with_1_2, only_post_quantum, leaf: leaf?, certificates, clients })
+    Some(Tls {
+        certificate_file,
+        root_file,
+        with_1_2,
+        only_post_quantum,
+        with_ml_dsa: with_ml_dsa?,
+        leaf: leaf?,
+        certificates,
+        clients,
+    })
 }
 
 /// Takes the `[[tls.certificate]]` blocks out of the table and reads them.

@@ -68,6 +68,10 @@ impl KeyDesk for Desk {
         Box::pin(async move { self.rotation.successions().await.map(|all| all.encode()).unwrap_or_default() })
     }
 
+    fn roots(&self) -> BoxFuture<'_, Vec<u8>> {
+        Box::pin(self.rotation.roots())
+    }
+
     fn replace(self: Arc<Self>, order: KeyOrder) -> BoxFuture<'static, Result<Vec<String>, KeyProblem>> {
         Box::pin(async move {
             let what: Rotated = order.what.parse().map_err(|detail| KeyProblem {
@@ -85,6 +89,7 @@ impl KeyDesk for Desk {
 fn problem(error: &SetupError) -> KeyProblem {
     let trouble = match error {
         SetupError::RotationRuns => KeyTrouble::Busy,
+        SetupError::RootOrder { .. } => KeyTrouble::RootOrder,
         SetupError::ForeignCertificate { .. } => KeyTrouble::ForeignCertificate,
         SetupError::Gateway(GatewayError::NotRecorded(_)) => KeyTrouble::Ledger,
         SetupError::Gateway(GatewayError::Keys(_)) | SetupError::Keys(_) => KeyTrouble::Provider,

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `ledger` | the head that both keys have signed, over the record that names them (`heads`) |
 //! | `ledger-pq`, `token-signing`, `identity` | the record `key.rotated` (`recorded`) |
+//! | the private root | the bundle in which the next root stands first (`root`) |
 //! | `tls` | the certificate for the new key in its file (`shown`) |
 //! | `kek` | the new key itself: from then on it seals (`sealing`) |
 //!
@@ -18,6 +19,7 @@ mod desk;
 mod heads;
 mod people;
 mod recorded;
+mod root;
 mod sealing;
 mod shown;
 
@@ -37,13 +39,14 @@ use super::adapters::LedgerVault;
 use super::config::Config;
 use super::parts::{GatewayError, Parts, key_record, open_keys};
 use super::setup::SetupError;
-use super::tls::Certificates;
+use super::tls::{Certificates, ClientAuthority};
 use crate::access::{Access, Caller, Identity, Reason};
 use crate::tunnel::GatewayIdentity;
 
 pub(super) use desk::{Desk, Watch, watch};
 pub(super) use heads::finish_handover;
 pub(super) use recorded::finish_recorded;
+pub(super) use root::finish_root;
 pub(super) use sealing::finish_sealing;
 pub(super) use shown::finish_shown;
 
@@ -60,11 +63,26 @@ pub enum Rotated {
     TokenSigning,
     /// Role `kek`.
     Kek,
+    /// Role `certificate-authority`: the next root is made and handed out.
+    RootAnnounce,
+    /// The same: it issues.
+    RootSwitch,
+    /// The same: the one before is taken away.
+    RootRetire,
 }
 
 impl Rotated {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Ledger, Self::Tls, Self::Identity, Self::TokenSigning, Self::Kek];
+    pub const ALL: [Self; 8] = [
+        Self::Ledger,
+        Self::Tls,
+        Self::Identity,
+        Self::TokenSigning,
+        Self::Kek,
+        Self::RootAnnounce,
+        Self::RootSwitch,
+        Self::RootRetire,
+    ];
 
     /// What people call it.
     pub fn name(self) -> &'static str {
@@ -74,6 +92,9 @@ impl Rotated {
             Self::Identity => "identity",
             Self::TokenSigning => "token-signing",
             Self::Kek => "kek",
+            Self::RootAnnounce => "root-announce",
+            Self::RootSwitch => "root-switch",
+            Self::RootRetire => "root-retire",
         }
     }
 }
@@ -141,6 +162,8 @@ pub struct Order {
 pub(super) struct Shown {
     /// To TLS clients.
     pub(super) certificates: Arc<Certificates>,
+    /// To check clients' certificates with.
+    pub(super) clients: Option<Arc<ClientAuthority>>,
     /// To publishers.
     pub(super) identity: watch::Sender<Arc<dyn GatewayIdentity>>,
     /// In cosignatures.
@@ -213,6 +236,9 @@ impl Rotation {
             Rotated::Identity => self.identity(by).await,
             Rotated::TokenSigning => self.token_signing(by, !order.tokens_end).await,
             Rotated::Kek => self.kek(by).await,
+            Rotated::RootAnnounce => self.announce_root(by).await,
+            Rotated::RootSwitch => self.switch_root(by).await,
+            Rotated::RootRetire => self.retire_root(by).await,
         }
     }
 

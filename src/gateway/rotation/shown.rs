@@ -12,6 +12,7 @@ use crate::gateway::adapters::ProviderIdentity;
 use crate::gateway::config::Config;
 use crate::gateway::parts::GatewayError;
 use crate::gateway::setup::{self, SetupError};
+use crate::gateway::tls::KeyPair;
 use crate::secret_file;
 use crate::tunnel::{GatewayIdentity as _, Succession, SuccessionBody, Successions};
 
@@ -20,6 +21,8 @@ impl Rotation {
         let config = self.config.clone();
         blocking(move || setup::only_of_our_root(&config)).await?;
         let pair = self.prepare(Role::Tls, by).await?;
+        let ml_dsa =
+            if self.config.tls.with_ml_dsa { Some(self.prepare(Role::TlsPq, by).await?) } else { None };
         let (config, keys) = (self.config.clone(), self.keys.clone());
         let mut steps = blocking(move || {
             let key = keys.waiting(Role::Tls).map_err(GatewayError::Keys)?;
@@ -28,11 +31,14 @@ impl Rotation {
         .await
         .map(|step| vec![step])?;
         if let Some(shown) = &self.shown {
+            let with_ml_dsa = ml_dsa.is_some();
             let (certificates, keys, file) =
                 (shown.certificates.clone(), self.keys.clone(), self.config.tls.certificate_file.clone());
             let old = blocking(move || {
                 let key = keys.waiting(Role::Tls).map_err(GatewayError::Keys)?;
-                certificates.show(&file, key).map_err(GatewayError::Tls)
+                let ml_dsa = with_ml_dsa.then(|| keys.waiting(Role::TlsPq)).transpose();
+                let next = KeyPair { key, ml_dsa: ml_dsa.map_err(GatewayError::Keys)? };
+                certificates.show(&file, next).map_err(GatewayError::Tls)
             })
             .await?;
             for old in &old {
@@ -41,6 +47,11 @@ impl Rotation {
         }
         self.record(by.sign(rotated(pair.old.as_ref(), &pair.new))).await?;
         steps.push(self.promote(&pair, by).await?);
+        // Its certificates stand in no file, so nothing hangs on whether a start finds the old one or the new.
+        if let Some(ml_dsa) = ml_dsa {
+            self.record(by.sign(rotated(ml_dsa.old.as_ref(), &ml_dsa.new))).await?;
+            steps.push(self.promote(&ml_dsa, by).await?);
+        }
         Ok(steps)
     }
 

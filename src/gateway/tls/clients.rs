@@ -33,7 +33,8 @@ type Chain = Vec<CertificateDer<'static>>;
 pub(in crate::gateway) struct ClientAuthority {
     checked: Arc<Checked>,
     named_by: NamedBy,
-    roots: Arc<RootCertStore>,
+    roots_file: PathBuf,
+    roots: RwLock<Arc<RootCertStore>>,
     required: bool,
     crl_file: Option<PathBuf>,
     /// What the lists were made of, to see whether the file has changed.
@@ -52,12 +53,7 @@ impl ClientAuthority {
     /// Reads authorities and lists.
     pub(in crate::gateway) fn open(settings: &Clients) -> Result<Arc<Self>, TlsError> {
         let file = &settings.roots_file;
-        let unusable = |why: String| TlsError::Clients { path: file.clone(), why };
-        let mut roots = RootCertStore::empty();
-        for root in chain(file).map_err(|error| unusable(error.to_string()))? {
-            roots.add(root).map_err(|error| unusable(error.to_string()))?;
-        }
-        let roots = Arc::new(roots);
+        let roots = read_roots(file)?;
         let read = settings.crl_file.as_deref().map(read_lists).transpose()?.unwrap_or_default();
         let lists = settings.crl_file.as_deref().map(|file| parse_lists(file, &read)).transpose()?;
         let inner = verifier(&roots, settings.required, lists)
@@ -67,7 +63,8 @@ impl ClientAuthority {
         Ok(Arc::new(Self {
             checked: Arc::new(checked),
             named_by: settings.named_by,
-            roots,
+            roots_file: file.clone(),
+            roots: RwLock::new(roots),
             required: settings.required,
             crl_file: settings.crl_file.clone(),
             read: Mutex::new(read),
@@ -78,6 +75,29 @@ impl ClientAuthority {
     /// For TLS.
     pub(super) fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
         Arc::clone(&self.checked) as Arc<dyn ClientCertVerifier>
+    }
+
+    fn current_roots(&self) -> Arc<RootCertStore> {
+        Arc::clone(&self.roots.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the authorities again, and gives what makes theirs the certificates that count from the next handshake on.
+    /// Nothing has changed until it is called. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// If the file is of no use.
+    pub(in crate::gateway) fn read_roots_again(&self) -> Result<impl FnOnce() + '_, TlsError> {
+        let fresh = read_roots(&self.roots_file)?;
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let lists = self.crl_file.as_deref().map(|file| parse_lists(file, &read)).transpose()?;
+        let inner = verifier(&fresh, self.required, lists)
+            .map_err(|why| TlsError::Clients { path: self.roots_file.clone(), why })?;
+        Ok(move || {
+            let _still_those_lists = read;
+            *self.roots.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+            *self.checked.inner.write().unwrap_or_else(PoisonError::into_inner) = inner;
+        })
     }
 
     /// Reads the lists again if their file has changed, and tells which of the certificates that were shown are not good any
@@ -98,7 +118,7 @@ impl ClientAuthority {
             }
             let made = parse_lists(file, &fresh)
                 .map_err(|error| error.to_string())
-                .and_then(|lists| verifier(&self.roots, self.required, Some(lists)));
+                .and_then(|lists| verifier(&self.current_roots(), self.required, Some(lists)));
             // Remembered whether it is any use or not: one warning for each state of the file.
             *read = fresh;
             match made {
@@ -214,6 +234,15 @@ fn verifier(
         builder = builder.allow_unauthenticated();
     }
     builder.build().map_err(|error| error.to_string())
+}
+
+fn read_roots(file: &Path) -> Result<Arc<RootCertStore>, TlsError> {
+    let unusable = |why: String| TlsError::Clients { path: file.to_owned(), why };
+    let mut roots = RootCertStore::empty();
+    for root in chain(file).map_err(|error| unusable(error.to_string()))? {
+        roots.add(root).map_err(|error| unusable(error.to_string()))?;
+    }
+    Ok(Arc::new(roots))
 }
 
 fn read_lists(file: &Path) -> Result<Vec<u8>, TlsError> {

@@ -7,6 +7,7 @@
 
 mod certificates;
 mod clients;
+mod reloading;
 mod renewal;
 
 use std::path::{Path, PathBuf};
@@ -21,8 +22,9 @@ use tracing::warn;
 
 use super::config::{Config, Tls};
 
-pub(super) use certificates::Certificates;
+pub(super) use certificates::{Certificates, KeyPair};
 pub(super) use clients::ClientAuthority;
+pub(super) use reloading::reload_when_told;
 pub(super) use renewal::renew;
 
 /// Why TLS cannot be set up.
@@ -43,6 +45,14 @@ pub enum TlsError {
         path: PathBuf,
         /// The key that it should be for.
         key: String,
+    },
+    /// A certificate with an ML-DSA key is wanted beside one that another authority issued.
+    #[error(
+        "tls.certificate_algorithm is ml-dsa-65, and the private root did not issue the certificate {path}"
+    )]
+    NoMlDsa {
+        /// The file.
+        path: PathBuf,
     },
     /// A file with a private key.
     #[error("the private key {path} cannot be used: {why}")]
@@ -73,6 +83,9 @@ impl TlsError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Key(error) => error.hint(),
+            Self::NoMlDsa { .. } => {
+                "leave tls.certificate_algorithm at ecdsa-p256, or move the certificate away and run `sallyportd init`: the second one is for whoever believes the first"
+            }
             Self::KeyFile { .. } => {
                 "name a PEM file with one private key that nobody else may read (mode 0600)"
             }
@@ -139,6 +152,7 @@ pub(super) fn in_force(config: &Config, draft: Draft) -> Draft {
     let draft = draft
         .detail("tls_minimum", if tls.with_1_2 { "1.2" } else { "1.3" })
         .detail("tls_post_quantum", if tls.only_post_quantum { "required" } else { "preferred" })
+        .detail("tls_certificates", if tls.with_ml_dsa { "ecdsa-p256, ml-dsa-65" } else { "ecdsa-p256" })
         .detail("tls_clients", clients);
     if in_files.is_empty() { draft } else { draft.detail("tls_key_files", in_files) }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sallyport_hsm::Keys;
 use sallyport_hsm::authority::{self, RootCertificate, Validity};
+use sallyport_hsm::{Keys, RootBundle};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -70,18 +70,20 @@ fn renew_if_due(config: &Config, keys: &Keys, certificates: &Certificates) -> Re
     let leaf = std::fs::read_to_string(leaf_file).map_err(unreadable(leaf_file))?;
     // Whoever brings certificates of their own has no root of ours, and renews them too.
     let Ok(root) = std::fs::read_to_string(root_file) else { return Ok(false) };
-    if !RootCertificate::from_pem(&root)?.issued(&leaf)? {
+    if !RootBundle::issued(&root, &leaf) {
         return Ok(false);
     }
-    if !is_due(clock::now(), authority::valid_until(&leaf)?, config.tls.leaf) {
+    // After a switch to another root that was broken off, the certificate is still the one before's.
+    let of_the_issuing = RootCertificate::from_pem(&root)?.issued(&leaf)?;
+    if of_the_issuing && !is_due(clock::now(), authority::valid_until(&leaf)?, config.tls.leaf) {
         return Ok(false);
     }
     let names = authority::names_of(&leaf)?;
     let validity = Validity { now: clock::now(), lasts: config.tls.leaf };
-    let key = certificates.key();
-    let renewed = authority::issue_server_leaf_for(keys, &root, &names, validity, key.public())?;
+    let pair = certificates.key_pair();
+    let renewed = authority::issue_server_leaf_for(keys, &root, &names, validity, pair.key.public())?;
     secret_file::write(leaf_file, renewed.as_bytes()).map_err(unreadable(leaf_file))?;
-    certificates.show(leaf_file, key)?;
+    certificates.show(leaf_file, pair)?;
     Ok(true)
 }
 

@@ -10,13 +10,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::dial::DialError;
-use super::known_gateways::{KnownGateways, Trust};
+use super::known_gateways::{KnownGateways, KnownGatewaysError, Trust};
 use super::origin::Origin;
 use crate::tunnel::accept::in_time;
 use crate::tunnel::handshake::kem::DecapsulationKey;
 use crate::tunnel::handshake::{
-    Accepted, AwaitingAnswer, ClientHandshake, Enrolled, Exporter, HandshakeError, IdentityCertificate, Mode,
-    RootKey, Secret, Session, SessionId, SessionLimits, Suite, Ticket, Welcome, Wishes,
+    Accepted, AwaitingAnswer, ClientHandshake, Enrolled, Exporter, Fingerprint, HandshakeError,
+    IdentityCertificate, Mode, RootKey, Secret, Session, SessionId, SessionLimits, Suite, Ticket, Welcome,
+    Wishes,
 };
 use crate::tunnel::link::FarewellCode;
 use crate::tunnel::name::Offer;
@@ -39,7 +40,8 @@ pub(super) struct Terms {
     pub(super) offers: Vec<Offer>,
     pub(super) client_version: String,
     pub(super) suites: Vec<Suite>,
-    pub(super) root: Option<RootKey>,
+    pub(super) roots: Vec<RootKey>,
+    pub(super) pin: Option<Fingerprint>,
     pub(super) known: KnownGateways,
     pub(super) patience: Duration,
 }
@@ -168,11 +170,26 @@ async fn ask<M: MessageSocket>(
     Ok(Asked { outcome: Outcome::Asked(awaiting, answer), certificate, trust })
 }
 
-/// By the organisation's root if there is one; else by the keys of the first meeting.
+/// By a pin and by the organisation's roots, both if there are both; by the keys of the first meeting if there is neither.
 async fn check_identity(certificate: &IdentityCertificate, terms: &Terms) -> Result<Trust, DialError> {
-    if let Some(root) = &terms.root {
-        certificate.verify(root, now()).map_err(HandshakeError::from)?;
+    if let Some(pinned) = terms.pin {
+        let shown = certificate.fingerprint();
+        if shown != pinned {
+            return Err(
+                KnownGatewaysError::NotPinned { endpoint: terms.endpoint.clone(), pinned, shown }.into()
+            );
+        }
+    }
+    if let Some((last, before)) = terms.roots.split_last() {
+        // What the last one says is told, if none of them has certified it.
+        if before.iter().all(|root| certificate.verify(root, now()).is_err()) {
+            certificate.verify(last, now()).map_err(HandshakeError::from)?;
+        }
         return Ok(Trust::Root);
+    }
+    if terms.pin.is_some() {
+        certificate.check_validity(now()).map_err(HandshakeError::from)?;
+        return Ok(Trust::Pinned);
     }
     let (known, endpoint, certificate) = (terms.known.clone(), terms.endpoint.clone(), certificate.clone());
     let checked = tokio::task::spawn_blocking(move || known.check(&endpoint, &certificate)).await;

@@ -54,6 +54,18 @@ pub enum KnownGatewaysError {
         /// The file.
         path: PathBuf,
     },
+    /// Other keys answer than those that were demanded.
+    #[error(
+        "the gateway {endpoint} shows another identity than the one that is pinned: pinned {pinned}, shown {shown}"
+    )]
+    NotPinned {
+        /// `host:port`.
+        endpoint: String,
+        /// The fingerprint that was demanded.
+        pinned: Fingerprint,
+        /// The fingerprint of the keys that answered.
+        shown: Fingerprint,
+    },
     /// A line does not have the format.
     #[error("line {line} of {path} is not `HOST:PORT FINGERPRINT NAME`")]
     BadLine {
@@ -84,6 +96,11 @@ impl KnownGatewaysError {
                  {endpoint} from {} and try again. No token was sent.",
                 path.display()
             ),
+            Self::NotPinned { .. } => {
+                "somebody may be imitating the gateway, or its operator gave it new keys. Ask the operator \
+                 for the fingerprint (`sallyportd keys list`), and pin that. No token was sent."
+                    .to_owned()
+            }
             Self::BadLine { path, .. } => {
                 format!(
                     "correct or remove that line; {} is not overwritten while it cannot be read",

@@ -37,12 +37,14 @@ use self::connection::{Ending, Established, Kept, Terms, enroll, establish, serv
 use self::dial::dial;
 use self::origin::Origin;
 use super::FarewellCode;
-use super::handshake::{Enrolled, Exporter, RootKey, Secret, Suite, channel_binding};
+use super::handshake::{Enrolled, Exporter, Fingerprint, RootKey, Secret, Suite, channel_binding};
 
 /// The path at which a gateway takes publishers.
 pub const CONNECT_PATH: &str = "/connect";
 /// The path at which a gateway says which keys followed its identity's.
 pub const SUCCESSION_PATH: &str = "/.well-known/sallyport/succession";
+/// Where a gateway gives its private roots, the next one beside the one that issues.
+pub const ROOTS_PATH: &str = "/.well-known/sallyport/roots.pem";
 /// The path below which a gateway takes visitors' byte streams.
 pub const VISIT_PATH: &str = "/visit";
 
@@ -54,8 +56,11 @@ pub struct PublisherOptions {
     pub roots: TlsRoots,
     /// What to show in TLS; needed by [`Secret::Certificate`].
     pub certificate: Option<CertificateFiles>,
-    /// The organisation's root; without it, identities are pinned at the first meeting.
-    pub organisation_root: Option<RootKey>,
+    /// The organisation's roots, one of which must have certified the identity; without them, it is pinned at the first
+    /// meeting.
+    pub organisation_roots: Vec<RootKey>,
+    /// The only identity that will do, whoever vouches for others.
+    pub pin: Option<Fingerprint>,
     /// The file of known gateways.
     pub known_gateways: KnownGateways,
     /// The token that the gateway issued, or a device's keys.
@@ -84,7 +89,8 @@ impl PublisherOptions {
             gateway,
             roots: TlsRoots::System,
             certificate: None,
-            organisation_root: None,
+            organisation_roots: Vec::new(),
+            pin: None,
             known_gateways,
             secret,
             publications,
@@ -150,7 +156,8 @@ impl Publisher {
             offers: options.publications.iter().map(|one| one.offer.clone()).collect(),
             client_version: options.client_version,
             suites: options.suites,
-            root: options.organisation_root,
+            roots: options.organisation_roots,
+            pin: options.pin,
             known: options.known_gateways,
             patience: options.patience,
         };

@@ -157,7 +157,7 @@ async fn with_the_organisations_root_the_certificate_decides_and_nothing_is_pinn
     let organisation = Organisation::new();
     let mut door = Door::open(organisation.gateway(1), Limits::default()).await;
     let good = PublisherOptions {
-        organisation_root: Some(organisation.root()),
+        organisation_roots: vec![organisation.root()],
         ..publishing(&door, Router::new()).await
     };
     let mut publisher = Running::start(good);
@@ -166,7 +166,7 @@ async fn with_the_organisations_root_the_certificate_decides_and_nothing_is_pinn
     assert!(!door.known_gateways().exists());
 
     let foreign = PublisherOptions {
-        organisation_root: Some(Organisation::new().root()),
+        organisation_roots: vec![Organisation::new().root()],
         ..publishing(&door, Router::new()).await
     };
     let error = Running::start(foreign).ended().await.unwrap_err();

@@ -4,13 +4,14 @@ use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, mpsc};
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::Semaphore;
 
 use crate::ledger::committer::Committer;
 use crate::ledger::feeder::Feeder;
+use crate::ledger::inbox::Inbox;
 use crate::ledger::indexer::Indexer;
 use crate::ledger::owner::{Closer, Ended, Message, Owner, describe};
 use crate::ledger::publisher::Publisher;
@@ -44,8 +45,8 @@ pub(super) fn spawn(name: &str, committer: Arc<Committer>) -> io::Result<Worker>
 }
 
 /// The life of the owner's thread: work, then let go of everything, then answer who closed it.
-pub(super) fn live(owner: Owner, messages: &mpsc::Receiver<Message>, publisher: &Publisher, ending: Ending) {
-    let worked = catch_unwind(AssertUnwindSafe(|| owner.run(messages)));
+pub(super) fn live(owner: Owner, inbox: &Inbox, publisher: &Publisher, ending: Ending) {
+    let worked = catch_unwind(AssertUnwindSafe(|| owner.run(inbox)));
     let Ended { close, result } = worked.unwrap_or_else(|_| {
         let reason = "the ledger's thread met a fault in the program".to_owned();
         publisher.status.send_replace(LedgerStatus::Failed { reason: reason.clone() });

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{Semaphore, watch};
 
@@ -21,10 +21,11 @@ use crate::kind::Kind;
 use crate::ledger::committer::Committer;
 use crate::ledger::feeder::Feeder;
 use crate::ledger::head_writer::HeadWriter;
+use crate::ledger::inbox::inbox;
 use crate::ledger::indexer::Indexer;
 use crate::ledger::journal_writer::JournalWriter;
 use crate::ledger::numbering::{Numbering, Place, Refused};
-use crate::ledger::owner::{Clock, Messages, Owner, Pending};
+use crate::ledger::owner::{Clock, Owner, Pending};
 use crate::ledger::publisher::Publisher;
 use crate::ledger::reader::{ReadSide, Reader};
 use crate::ledger::signing::{Own, Signing, Unable};
@@ -158,12 +159,11 @@ pub(super) fn start(
         read_side: Arc::clone(&read_side),
         feeder: Arc::clone(&feeder),
     };
-    let (sender, messages) = mpsc::channel();
-    let sender = Messages(sender);
+    let (sender, messages) = inbox();
     let (orders, to_do) = mpsc::sync_channel(1);
     let committer = Arc::new(Committer {
         signing: Mutex::new((signing, to_do)),
-        writing: Mutex::new((writing, Duration::ZERO)),
+        writing: Mutex::new(writing),
         owner: sender.clone(),
         publisher: Arc::clone(&publisher),
         again,

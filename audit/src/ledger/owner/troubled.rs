@@ -11,6 +11,7 @@ use super::{Handover, Owner, Pending, answer, describe};
 impl Owner {
     /// A group was not written: nothing is, until the files were opened again.
     pub(super) fn unwritten(&mut self, drafts: impl IntoIterator<Item = Pending>, reason: String) {
+        self.gathering.failed();
         let error = AppendError::Recovering { reason: reason.clone() };
         let pause = self.options.retry_interval;
         let trouble = self.trouble.get_or_insert_with(|| Trouble::new(reason, pause));

@@ -98,7 +98,8 @@ async fn while_the_disk_is_full_everybody_is_told_and_afterwards_a_record_tells_
     ledger.append(draft(4)).await.unwrap();
     let entries = ledger.reader().range(Seq::new(2), 9).unwrap();
     let told = &entries[0].record;
-    assert_eq!((told.kind, entries.len()), (Kind::LedgerRecovered, 2));
+    let kinds: Vec<_> = entries.iter().map(|entry| entry.record.kind).collect();
+    assert_eq!((told.kind, entries.len()), (Kind::LedgerRecovered, 2), "{kinds:?} {entries:?}");
     assert!(told.details["cause"].as_str().unwrap().contains(".seg"), "{told:?}");
     assert!(told.details["bytes"].as_u64().unwrap() > 0, "{told:?}");
     assert!(told.details["when"].as_str().unwrap().ends_with('Z'), "{told:?}");

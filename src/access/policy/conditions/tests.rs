@@ -58,6 +58,35 @@ fn a_transport_is_held_against_what_tls_agreed() {
 }
 
 #[test]
+fn a_tunnel_is_held_against_what_its_own_handshake_agreed() {
+    const AES: &str = "x25519-mlkem768/ed25519-mldsa65/aes256gcm";
+    const CHACHA: &str = "x25519-mlkem768/ed25519-mldsa65/chacha20poly1305";
+    let through = |suite: &str, post_quantum| Circumstances {
+        tunnel: Some(Through { suite: suite.into(), post_quantum }),
+        ..now()
+    };
+    let hybrid = only("[condition.pq]\ntunnel = \"post-quantum\"\n");
+    assert_eq!(hybrid.holds(&through(CHACHA, true)), Truth::Holds);
+    assert!(matches!(hybrid.holds(&through(AES, false)), Truth::Fails(_)));
+    assert!(matches!(hybrid.holds(&now()), Truth::Unknown(_)), "no tunnel is no post-quantum tunnel");
+    let suite = only(&format!("[condition.aes]\ntunnel_suites = [\"{AES}\"]\n"));
+    assert_eq!(suite.holds(&through(AES, true)), Truth::Holds);
+    assert!(matches!(suite.holds(&through(CHACHA, true)), Truth::Fails(_)));
+    // What TLS agreed with the visitor is no answer.
+    let visitor = Circumstances {
+        transport: Some(Transport { group: "X25519MLKEM768".into(), suite: AES.into() }),
+        ..now()
+    };
+    assert!(matches!(suite.holds(&visitor), Truth::Unknown(_)));
+    let (_, told) = read(
+        "[condition.a]\ntunnel = \"hybrid\"\n\n[condition.b]\ntunnel_suites = [\"TLS13_AES_256_GCM_SHA384\"]\n",
+    );
+    for part in ["conditions.toml:1: tunnel:", "conditions.toml:4: tunnel_suites:"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+#[test]
 fn all_parts_must_hold_and_what_fails_outweighs_what_is_unknown() {
     let both = only("[condition.x]\nnetworks = [\"192.0.2.0/24\"]\ndevice = \"enrolled\"\n");
     assert!(matches!(both.holds(&now()), Truth::Fails(_)));
