@@ -12,11 +12,15 @@
 //! Trusted: the ledger's signing key. Not trusted: every file. Whoever can write the files can destroy
 //! history, but not rewrite it unseen.
 //!
+//! What needs files is there on systems that have them; for a browser (`audit/wasm`) there remain records, tree, notes and proofs.
+//!
 //! Start with [`record`] for what is written, [`journal`] for how it lies on disk, [`verify`] for what an
 //! auditor relies on, and `ledger` (with that feature) for the task that owns the files. The format is
 //! specified in `docs/ledger-format.md`.
 
+#[cfg(unix)]
 pub mod archive;
+#[cfg(unix)]
 pub mod chain;
 pub mod checkpoint;
 pub mod commitment;
@@ -25,38 +29,53 @@ pub mod cosigning;
 #[cfg(feature = "sinks")]
 pub mod detection;
 pub mod digest;
+#[cfg(unix)]
 pub mod disclosure;
+#[cfg(unix)]
 pub mod disk;
+#[cfg(unix)]
 pub mod epoch;
+#[cfg(unix)]
 pub mod export;
 pub mod filter;
 #[cfg(any(test, feature = "testing"))]
 pub mod fuzzing;
+#[cfg(unix)]
 pub mod index;
+#[cfg(unix)]
 pub mod journal;
 pub mod keys;
 pub mod kind;
 #[cfg(feature = "ledger")]
 pub mod ledger;
 pub mod note;
+#[cfg(unix)]
 pub mod prefix;
 pub mod proof;
 pub mod reconcile;
 pub mod record;
+#[cfg(unix)]
 pub mod recovery;
+#[cfg(unix)]
 pub mod retention;
+#[cfg(unix)]
 pub mod selection;
 pub mod severity;
 pub mod sidecar;
+#[cfg(unix)]
 pub mod signers;
 #[cfg(feature = "sinks")]
 pub mod sink;
+#[cfg(unix)]
 pub mod snapshot;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(unix)]
 pub mod tiles;
 pub mod tree;
+#[cfg(unix)]
 pub mod verify;
+#[cfg(unix)]
 pub mod witness;
 #[cfg(feature = "witnesses")]
 pub mod witnessing;

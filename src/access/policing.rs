@@ -101,6 +101,16 @@ impl Access {
         Ok(Some(Pending { proposal, difference }))
     }
 
+    /// How the files that lie in the policy folder differ from the policy in force.
+    ///
+    /// # Errors
+    ///
+    /// The files have faults; the comparison was broken off.
+    pub async fn compare_candidate(&self) -> Result<Difference, AccessError> {
+        let candidate = self.load_candidate().await.map_err(AccessError::Policy)?;
+        self.compare(candidate).await
+    }
+
     /// Decides again what the ledger holds, under the files that lie in the policy folder.
     ///
     /// # Errors

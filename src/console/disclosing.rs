@@ -61,16 +61,8 @@ pub(super) async fn disclose(
     caller.may(Action::Audit, &Object::gateway(Part::Ledger)).await?;
     let _seat = caller.seat(&shared.readers)?;
 
-    let failed = |why: &dyn std::fmt::Display| {
-        Problem::new(
-            &caller.correlation,
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "ledger-unreadable",
-            format!("record {seq} cannot be shown: {why}"),
-            "check the ledger with `auditctl verify`",
-        )
-    };
-    let (reader, directory) = (shared.ledger.reader(), shared.ledger_directory.clone());
+    let failed = |why: &dyn std::fmt::Display| unreadable(&caller, seq, why);
+    let reader = shared.ledger.reader();
     let entry = {
         let reader = reader.clone();
         tokio::task::spawn_blocking(move || reader.get(seq)).await
@@ -100,17 +92,7 @@ pub(super) async fn disclose(
             ));
         }
     };
-    let proof = tokio::task::spawn_blocking(move || {
-        let snapshot = Snapshot::latest(Files::new(directory))?;
-        let (record, path) = snapshot.prove(seq)?;
-        Ok::<_, sallyport_audit::snapshot::SnapshotError>(Proof {
-            record: Some(record),
-            index: seq,
-            path,
-            note: snapshot.note().to_owned(),
-        })
-    });
-    let proof = proof.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+    let proof = prove(&shared, &caller, seq).await?;
     let draft = Draft::new(Kind::PersonalDisclosed, Outcome::Success)
         .subject(caller.identity.subject().as_str())
         .target(to.as_str())
@@ -138,4 +120,31 @@ pub(super) async fn disclose(
     }
     let disclosure = Disclosure { seq, field, value: text, salt, proof };
     Ok(Json(Disclosed { disclosure: disclosure.to_json() }))
+}
+
+/// The proof of one record under the latest head.
+pub(super) async fn prove(shared: &Shared, caller: &Caller, seq: Seq) -> Result<Proof, Problem> {
+    let directory = shared.ledger_directory.clone();
+    let proof = tokio::task::spawn_blocking(move || {
+        let snapshot = Snapshot::latest(Files::new(directory))?;
+        let (record, path) = snapshot.prove(seq)?;
+        Ok::<_, sallyport_audit::snapshot::SnapshotError>(Proof {
+            record: Some(record),
+            index: seq,
+            path,
+            note: snapshot.note().to_owned(),
+        })
+    });
+    let failed = |why: &dyn std::fmt::Display| unreadable(caller, seq, why);
+    proof.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
+}
+
+pub(super) fn unreadable(caller: &Caller, seq: Seq, why: &dyn std::fmt::Display) -> Problem {
+    Problem::new(
+        &caller.correlation,
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "ledger-unreadable",
+        format!("record {seq} cannot be shown: {why}"),
+        "check the ledger with `auditctl verify`",
+    )
 }

@@ -98,10 +98,10 @@ impl KeyTrouble {
 pub(super) struct Rotate {
     /// Why; it is recorded.
     #[schema(min_length = 1, max_length = 500)]
-    reason: String,
+    pub(super) reason: String,
     /// Ends tokens that the old key signed, at once.
     #[serde(default)]
-    now: bool,
+    pub(super) now: bool,
 }
 
 /// What was done.

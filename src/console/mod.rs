@@ -73,6 +73,10 @@ pub struct Parts {
     pub ledger: Ledger,
     /// Where the ledger lies, for proofs.
     pub ledger_directory: std::path::PathBuf,
+    /// The key that auditors check the ledger with, as `name+hash+key`.
+    pub verifier_key: String,
+    /// The settings in force, without what is secret.
+    pub settings: Vec<(String, String)>,
     /// Key inventory.
     pub keys: Keys,
     /// The data keys of people.

@@ -102,32 +102,32 @@ pub(super) async fn reload(State(shared): State<Shared>, caller: Caller) -> Resu
 }
 
 /// A question about the policy.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize, Default, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Question)]
 pub(super) struct ExplainBody {
     #[schema(example = "user:alice")]
-    who: String,
+    pub(super) who: String,
     #[schema(example = "connect")]
-    action: String,
+    pub(super) action: String,
     #[schema(example = "tunnel:demo")]
-    object: String,
+    pub(super) object: String,
     /// Roles that somebody outside vouches for.
     #[serde(default)]
-    roles: Vec<String>,
+    pub(super) roles: Vec<String>,
     /// When; now, if it is left out.
     #[schema(format = DateTime)]
-    at: Option<String>,
+    pub(super) at: Option<String>,
     /// From which address.
-    from: Option<String>,
+    pub(super) from: Option<String>,
     /// With which device.
-    device: Option<String>,
+    pub(super) device: Option<String>,
     /// Over which key exchange of TLS.
-    group: Option<String>,
+    pub(super) group: Option<String>,
     /// Over which cipher suite of TLS.
-    suite: Option<String>,
+    pub(super) suite: Option<String>,
     /// Through a tunnel whose handshake agreed on this suite.
-    tunnel_suite: Option<String>,
+    pub(super) tunnel_suite: Option<String>,
 }
 
 /// What would be decided about somebody of your tenant, by which rule, and why
@@ -138,6 +138,11 @@ pub(super) async fn explain(
     caller: Caller,
     Body(body): Body<ExplainBody>,
 ) -> Result<Json<Value>, Problem> {
+    told(&shared, &caller, body).await.map(Json)
+}
+
+/// The same, for whoever has asked.
+pub(super) async fn told(shared: &Shared, caller: &Caller, body: ExplainBody) -> Result<Value, Problem> {
     caller.may(Action::Audit, &Object::gateway(Part::Policy)).await?;
     let (who, action) = (caller.parse::<Subject>(&body.who)?, caller.parse::<Action>(&body.action)?);
     let object: Object = caller.parse(&body.object)?;
@@ -159,13 +164,13 @@ pub(super) async fn explain(
     let claimed = body.roles.iter().map(|role| caller.parse(role)).collect::<Result<Vec<Role>, _>>()?;
     let held = policy.roles_with(&who, &claimed, &tenant);
     let explanation = shared.access.explain_for((who, claimed), tenant, device, (&object, action), &context);
-    Ok(Json(json!({
+    Ok(json!({
         "answer": explanation.outcome, "subject": explanation.subject, "tenant": explanation.tenant,
         "action": explanation.action, "object": explanation.object, "at": now.to_string(),
         "rules": explanation.rules, "conditions": explanation.conditions, "workflows": explanation.workflows,
         "grant": explanation.grant, "code": explanation.code, "why": explanation.why, "roles": held,
         "policy": explanation.policy,
-    })))
+    }))
 }
 
 /// A policy for a second person to look at.
@@ -175,7 +180,7 @@ pub(super) async fn explain(
 pub(super) struct ProposeBody {
     /// Why; it is recorded.
     #[schema(min_length = 1, max_length = 500)]
-    reason: String,
+    pub(super) reason: String,
 }
 
 /// Propose the files that lie in the policy folder
@@ -198,15 +203,20 @@ pub(super) async fn propose(
 #[utoipa::path(get, path = "/api/v1/policy/proposal", tag = "policy", operation_id = "show_proposal",
     responses((status = 200, description = "`proposal` (null if nothing waits), `in_force`, `difference`", body = Object)))]
 pub(super) async fn pending(State(shared): State<Shared>, caller: Caller) -> Result<Json<Value>, Problem> {
+    waiting(&shared, &caller).await.map(Json)
+}
+
+/// The same, for whoever has asked.
+pub(super) async fn waiting(shared: &Shared, caller: &Caller) -> Result<Value, Problem> {
     caller.may(Action::Admin, &Object::gateway(Part::Policy)).await?;
     let pending = shared.access.pending_policy().await.map_err(|error| caller.refused(&error))?;
-    Ok(Json(match pending {
+    Ok(match pending {
         None => json!({ "proposal": null, "in_force": shared.access.policy_digest() }),
         Some(pending) => json!({
             "proposal": pending.proposal, "reason": pending.proposal.reason.as_str(),
             "difference": pending.difference, "in_force": shared.access.policy_digest(),
         }),
-    }))
+    })
 }
 
 /// Which proposal, by a second person.
@@ -215,10 +225,10 @@ pub(super) async fn pending(State(shared): State<Shared>, caller: Caller) -> Res
 #[schema(as = ApprovePolicy)]
 pub(super) struct ApproveBody {
     /// The digest that was looked at.
-    digest: String,
+    pub(super) digest: String,
     /// Why.
     #[schema(min_length = 1, max_length = 500)]
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
 }
 
 /// Approve what waits, and put it in force

@@ -25,10 +25,10 @@ use crate::access::{ReviewId, ReviewItemView, ReviewView, Role, Subject};
 pub(super) struct Start {
     /// The role whose people decide.
     #[schema(example = "role:admin")]
-    reviewers: String,
+    pub(super) reviewers: String,
     /// When it ends; grants and shares that nobody has decided on end with it.
     #[schema(format = DateTime)]
-    deadline: String,
+    pub(super) deadline: String,
 }
 
 /// What becomes of one item.
@@ -37,17 +37,17 @@ pub(super) struct Start {
 #[schema(as = DecideItem)]
 pub(super) struct Decision {
     /// Its number.
-    item: u32,
+    pub(super) item: u32,
     #[schema(inline)]
-    verdict: Verdict,
+    pub(super) verdict: Verdict,
     /// Why.
     #[schema(min_length = 1, max_length = 500)]
-    reason: String,
+    pub(super) reason: String,
 }
 
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Verdict {
+pub(super) enum Verdict {
     Keep,
     Revoke,
 }

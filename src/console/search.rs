@@ -25,55 +25,55 @@ use crate::tunnel::TunnelName;
 /// The longest value of a condition, in bytes: longer than any id or name, and short enough to be recorded.
 const LONGEST: usize = 512;
 
-#[derive(Deserialize, IntoParams)]
+#[derive(Deserialize, Default, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Asked {
     /// Who did it. Not together with `target`.
     #[param(min_length = 1, max_length = 512, example = "user:alice")]
-    subject: Option<String>,
+    pub(super) subject: Option<String>,
     /// To whom it was done.
     #[param(min_length = 1, max_length = 512)]
-    target: Option<String>,
+    pub(super) target: Option<String>,
     /// A kind, such as `session.opened`, or a family of kinds, such as `session`.
     #[param(min_length = 1, max_length = 512)]
-    kind: Option<String>,
+    pub(super) kind: Option<String>,
     /// `success`, `denied` or `failure`.
     #[param(min_length = 1, max_length = 512)]
-    result: Option<String>,
+    pub(super) result: Option<String>,
     /// What was done, such as `connect`.
     #[param(min_length = 1, max_length = 512)]
-    action: Option<String>,
+    pub(super) action: Option<String>,
     /// To what, such as `tunnel:demo`.
     #[param(min_length = 1, max_length = 512)]
-    object: Option<String>,
+    pub(super) object: Option<String>,
     /// In which session.
     #[param(min_length = 1, max_length = 512)]
-    session: Option<String>,
+    pub(super) session: Option<String>,
     /// Under which grant.
     #[param(min_length = 1, max_length = 512)]
-    grant: Option<String>,
+    pub(super) grant: Option<String>,
     /// With which correlation id.
     #[param(min_length = 1, max_length = 512)]
-    correlation: Option<String>,
+    pub(super) correlation: Option<String>,
     /// A text that stands somewhere in the record.
     #[param(min_length = 1, max_length = 512)]
-    text: Option<String>,
+    pub(super) text: Option<String>,
     /// First sequence number.
-    from: Option<u64>,
+    pub(super) from: Option<u64>,
     /// Last sequence number.
-    to: Option<u64>,
+    pub(super) to: Option<u64>,
     /// From this day or instant on, in UTC.
-    from_time: Option<String>,
+    pub(super) from_time: Option<String>,
     /// Up to this day, included, or before this instant, in UTC.
-    to_time: Option<String>,
+    pub(super) to_time: Option<String>,
     /// `newest` or `oldest` first.
-    order: Option<String>,
+    pub(super) order: Option<String>,
     /// The most entries of the page; 100 if it is left out.
     #[param(minimum = 1, maximum = 1000)]
-    limit: Option<usize>,
+    pub(super) limit: Option<usize>,
     /// The `next` of the page before.
-    cursor: Option<String>,
+    pub(super) cursor: Option<String>,
 }
 
 /// Find records, by who did it, too; each search is itself recorded
@@ -104,25 +104,33 @@ pub(super) async fn search(
     };
     caller.may_with(Action::Audit, &ledger, more).await?;
     drop(naming);
+    let found = found(&shared, &caller, search).await?;
+    let items = found.entries.iter().map(joined).collect::<Result<Vec<_>, _>>();
+    let items = items.map_err(|error| unreadable(&caller, &error))?;
+    Ok(Json(List { items, next: found.next.map(|next| cursor(&next.to_string())) }))
+}
+
+/// Makes a search that was recorded.
+pub(super) async fn found(
+    shared: &Shared,
+    caller: &Caller,
+    search: Search,
+) -> Result<sallyport_audit::Page, Problem> {
     let _seat = caller.seat(&shared.readers)?;
-    let failed = |error: &dyn std::fmt::Display| {
-        let status = StatusCode::INTERNAL_SERVER_ERROR;
-        let detail = format!("the ledger cannot be searched: {error}");
-        Problem::new(
-            &caller.correlation,
-            status,
-            "ledger-unreadable",
-            detail,
-            "check the ledger with `auditctl verify`",
-        )
-    };
     // Reads the disk: not on a thread that serves others.
     let reader = shared.ledger.reader();
     let found = tokio::task::spawn_blocking(move || reader.search(&search)).await;
-    let found = found.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
-    let items = found.entries.iter().map(joined).collect::<Result<Vec<_>, _>>();
-    let items = items.map_err(|error| failed(&error))?;
-    Ok(Json(List { items, next: found.next.map(|next| cursor(&next.to_string())) }))
+    found.map_err(|error| unreadable(caller, &error))?.map_err(|error| unreadable(caller, &error))
+}
+
+fn unreadable(caller: &Caller, error: &dyn std::fmt::Display) -> Problem {
+    Problem::new(
+        &caller.correlation,
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "ledger-unreadable",
+        format!("the ledger cannot be searched: {error}"),
+        "check the ledger with `auditctl verify`",
+    )
 }
 
 impl Asked {

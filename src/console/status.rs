@@ -54,6 +54,11 @@ pub(super) async fn whoami(caller: Caller) -> Json<Whoami> {
 #[utoipa::path(get, path = "/api/v1/status", tag = "status", operation_id = "status",
     responses((status = 200, description = "`ready`, and a part for each of them", body = Object)))]
 pub(super) async fn status(State(shared): State<Shared>, caller: Caller) -> Result<Json<Value>, Problem> {
+    told(&shared, &caller).await.map(Json)
+}
+
+/// The same, for whoever has asked.
+pub(super) async fn told(shared: &Shared, caller: &Caller) -> Result<Value, Problem> {
     caller.may(Action::Read, &Object::gateway(Part::Ledger)).await?;
     let readiness = shared.readiness.health();
     let keys = match shared.key_desk.list().await {
@@ -68,7 +73,7 @@ pub(super) async fn status(State(shared): State<Shared>, caller: Caller) -> Resu
         json!({ "policy": watched.policy, "state": state.sentence(), "detail": state })
     });
     let scrub = shared.scrub.status.borrow().clone();
-    Ok(Json(json!({
+    Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "domain": shared.domain,
         "ready": readiness.is_ok(),
@@ -82,7 +87,7 @@ pub(super) async fn status(State(shared): State<Shared>, caller: Caller) -> Resu
         "witnesses": witnesses.unwrap_or_else(|| json!({ "policy": "none" })),
         "hsm": shared.keys.vitals(),
         "keys": keys,
-    })))
+    }))
 }
 
 /// A sink's status, and its lag also in octets (as many as the records read last had, on the average) and in seconds.

@@ -269,6 +269,8 @@ async fn serve(
         routes: routes.clone(),
         ledger: ledger.clone(),
         ledger_directory: config.ledger.directory.clone(),
+        verifier_key: parts.verifier_key.clone(),
+        settings: config.shown.clone(),
         keys: keys.clone(),
         data_keys: parts.vault.clone(),
         holds: Arc::new(LegalHolds(ledger.reader())),

@@ -81,3 +81,36 @@ fn forms_of_others_frames_scripts_and_addresses_of_other_sites_do_nothing_at_the
     tell(&world, "attacks");
     assert!(world.records_of("access.approved").is_empty());
 }
+
+#[test]
+fn a_download_is_seen_live_and_stops_when_its_session_is_ended_or_its_grant_taken_back_in_the_console() {
+    let world = World::start();
+    let _publisher = demo(&world);
+    tell(&world, "sessions");
+    let closed = world.record("session.closed", |record| record["details"]["cause"] == "killed");
+    assert_eq!(closed["values"]["reason"], "unusual <i>hours</i>");
+    world.record("session.closed", |record| record["details"]["cause"] == "grant-revoked");
+    let looked = world.records_of("admin.called");
+    let looks = |record: &&Value| record["object"] == "gateway:sessions" && record["result"] == "success";
+    assert!(looked.iter().filter(looks).count() >= 2, "who looks at sessions is recorded");
+}
+
+#[test]
+fn a_proof_is_checked_in_the_browser_and_a_tampered_one_shown_broken() {
+    let world = World::start();
+    tell(&world, "ledger");
+    let looked = world.records_of("admin.called");
+    let opened = |record: &&Value| record["details"]["record"].is_u64();
+    assert!(looked.iter().any(|record| opened(&record)), "who opens a record is recorded with its number");
+}
+
+#[test]
+fn every_page_of_the_console_opens_and_its_orders_are_those_of_the_api() {
+    let world = World::start();
+    let policy = world.state().join("policies/policy.csv");
+    let rows = std::fs::read_to_string(&policy).unwrap();
+    std::fs::write(&policy, format!("{rows}g, user:newcomer, role:visitor, main\n")).unwrap();
+    tell(&world, "pages");
+    assert_eq!(world.records_of("review.started").len(), 1);
+    assert_eq!(world.records_of("review.decided").len(), 1);
+}

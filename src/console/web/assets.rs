@@ -29,6 +29,7 @@ macro_rules! assets {
 }
 
 assets! {
+    "charts.js": "text/javascript; charset=utf-8",
     "console.css": "text/css; charset=utf-8",
     "console.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
@@ -36,6 +37,8 @@ assets! {
     "licenses.txt": "text/plain; charset=utf-8",
     "uplot.min.css": "text/css; charset=utf-8",
     "uplot.min.js": "text/javascript; charset=utf-8",
+    "verifier.wasm": "application/wasm",
+    "verify.js": "text/javascript; charset=utf-8",
 }
 
 fn version(bytes: &[u8]) -> String {
@@ -71,7 +74,9 @@ mod tests {
         let list = include_str!("assets/VENDORED.md");
         for asset in ASSETS.iter() {
             let digest = hex::encode(Sha256::digest(asset.bytes));
-            let ours = ["console.", "icon.", "licenses."].iter().any(|own| asset.name.starts_with(own));
+            let ours = ["charts.", "console.", "icon.", "licenses.", "verify."]
+                .iter()
+                .any(|own| asset.name.starts_with(own));
             assert!(ours || list.contains(&digest), "{}: {digest}", asset.name);
         }
     }

@@ -27,7 +27,7 @@ pub(super) fn stream(
     shared: Shared,
     viewer: Viewer,
     every: Duration,
-    make: impl Fn(&Shared, &Viewer) -> Option<String> + Send + 'static,
+    make: impl FnMut(&Shared, &Viewer) -> Option<String> + Send + 'static,
 ) -> Response {
     let Ok(seat) = Arc::clone(&shared.streams).try_acquire_owned() else {
         return StatusCode::TOO_MANY_REQUESTS.into_response();
@@ -36,29 +36,30 @@ pub(super) fn stream(
     let viewer = Viewer { caller: caller.watching(), chrome };
     let heads = shared.ledger.reader().heads();
     let begin = (shared, viewer, heads, make, None::<[u8; 32]>, seat);
-    let parts = stream::unfold(begin, move |(shared, viewer, mut heads, make, mut last, seat)| async move {
-        loop {
-            if last.is_some() {
-                tokio::select! {
-                    () = shared.stop.cancelled() => return None,
-                    changed = heads.changed() => changed.ok()?,
-                    () = tokio::time::sleep(every) => {}
+    let parts =
+        stream::unfold(begin, move |(shared, viewer, mut heads, mut make, mut last, seat)| async move {
+            loop {
+                if last.is_some() {
+                    tokio::select! {
+                        () = shared.stop.cancelled() => return None,
+                        changed = heads.changed() => changed.ok()?,
+                        () = tokio::time::sleep(every) => {}
+                    }
+                    tokio::time::sleep(PACE).await;
+                    heads.borrow_and_update();
                 }
-                tokio::time::sleep(PACE).await;
-                heads.borrow_and_update();
+                if shared.stop.is_cancelled() || !viewer.caller.stands() {
+                    return None;
+                }
+                let part = make(&shared, &viewer)?;
+                let digest: [u8; 32] = Sha256::digest(&part).into();
+                if last != Some(digest) {
+                    last = Some(digest);
+                    let event = Event::default().json_data(part).unwrap_or_default();
+                    return Some((Ok::<_, Infallible>(event), (shared, viewer, heads, make, last, seat)));
+                }
             }
-            if shared.stop.is_cancelled() || !viewer.caller.stands() {
-                return None;
-            }
-            let part = make(&shared, &viewer)?;
-            let digest: [u8; 32] = Sha256::digest(&part).into();
-            if last != Some(digest) {
-                last = Some(digest);
-                let event = Event::default().json_data(part).unwrap_or_default();
-                return Some((Ok::<_, Infallible>(event), (shared, viewer, heads, make, last, seat)));
-            }
-        }
-    });
+        });
     let mut response = Sse::new(parts).keep_alive(KeepAlive::default()).into_response();
     response.headers_mut().insert("cache-control", axum::http::HeaderValue::from_static("no-store"));
     response

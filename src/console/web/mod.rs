@@ -9,9 +9,17 @@
 //! Start with [`viewer`] (who looks, and whose form it is), then [`requests`] (a page). [`live`] keeps a part of a page up to date.
 
 mod assets;
+mod figures;
+mod grants;
+mod health;
+mod ledger;
 mod live;
 mod page;
+mod policy;
+mod reports;
 mod requests;
+mod reviews;
+mod sessions;
 mod viewer;
 
 use axum::Router;
@@ -34,6 +42,30 @@ pub(super) fn pages() -> Router<Shared> {
         .route("/console/requests/{id}/approve", post(requests::approve))
         .route("/console/requests/{id}/deny", post(requests::deny))
         .route("/console/requests/{id}/withdraw", post(requests::withdraw))
+        .route("/console/grants", get(grants::page))
+        .route("/console/grants/{id}", get(grants::one))
+        .route("/console/grants/{id}/revoke", post(grants::revoke))
+        .route("/console/sessions", get(sessions::page))
+        .route("/console/sessions/live", get(sessions::live))
+        .route("/console/sessions/export/{form}", get(sessions::export))
+        .route("/console/sessions/{id}", get(sessions::one))
+        .route("/console/sessions/{id}/kill", post(sessions::kill))
+        .route("/console/ledger", get(ledger::page))
+        .route("/console/ledger/scrub", post(ledger::scrub))
+        .route("/console/ledger/{seq}", get(ledger::one))
+        .route("/console/ledger/{seq}/proof", get(ledger::proof))
+        .route("/console/health", get(health::page))
+        .route("/console/keys/{role}/rotate", post(health::rotate))
+        .route("/console/policy", get(policy::page))
+        .route("/console/policy/propose", post(policy::propose))
+        .route("/console/policy/approve", post(policy::approve))
+        .route("/console/policy/reload", post(policy::reload))
+        .route("/console/reports", get(reports::page).post(reports::make))
+        .route("/console/reports/{name}/pack", get(reports::pack))
+        .route("/console/reviews", get(reviews::page).post(reviews::start))
+        .route("/console/reviews/{id}", get(reviews::one))
+        .route("/console/reviews/{id}/decide", post(reviews::decide))
+        .route("/console/reviews/{id}/close", post(reviews::close))
 }
 
 async fn home(

@@ -51,6 +51,14 @@ fn protect(headers: &mut HeaderMap) {
     }
 }
 
+/// Lets a page run the verifier, which it loads from here.
+pub(super) fn let_verifier_run(response: &mut Response) {
+    let policy = POLICY.replace("script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'");
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    }
+}
+
 /// The page that says no, with the way back around it.
 pub(super) fn refuse(chrome: &Chrome, problem: &Problem) -> Response {
     let refusal = &problem.refusal;

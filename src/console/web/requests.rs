@@ -172,8 +172,8 @@ fn card(shared: &Shared, viewer: &Viewer, view: &RequestView, all: &[RequestView
         reason: request.reason.to_string(),
         ticket: request.ticket.as_ref().map(ToString::to_string),
         minutes: request.minutes,
-        asked: shown(request.at),
-        answer_by: shown(request.answer_by),
+        asked: minute(request.at),
+        answer_by: minute(request.answer_by),
         hints: if pending { hints(view, all) } else { Vec::new() },
         rules: explained
             .map(|told| told.rules.iter().map(|rule| format!("{}: {}", rule.place, rule.text)).collect())
@@ -189,7 +189,7 @@ fn card(shared: &Shared, viewer: &Viewer, view: &RequestView, all: &[RequestView
 }
 
 /// A moment, to the minute.
-fn shown(at: Timestamp) -> String {
+pub(super) fn minute(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 

@@ -16,7 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
 use super::{assets, page};
-use crate::access::AuthError;
+use crate::access::{Action, AuthError, Object, Part};
 use crate::clock;
 use crate::console::Shared;
 use crate::console::caller::Caller;
@@ -52,7 +52,17 @@ pub(super) struct Link {
 
 impl Chrome {
     fn new(caller: &Caller, shared: &Shared, session: &str, path: &str) -> Self {
-        let all = [("/console/requests", "Requests", 'r', true)];
+        let may = |action, part| caller.could(action, &Object::gateway(part));
+        let all = [
+            ("/console/requests", "Requests", 'r', true),
+            ("/console/grants", "Grants", 'g', true),
+            ("/console/sessions", "Sessions", 's', may(Action::Read, Part::Sessions)),
+            ("/console/ledger", "Ledger", 'l', may(Action::Audit, Part::Ledger)),
+            ("/console/policy", "Policy", 'p', may(Action::Audit, Part::Policy)),
+            ("/console/reviews", "Reviews", 'v', true),
+            ("/console/reports", "Reports", 'o', may(Action::Audit, Part::Ledger)),
+            ("/console/health", "Health", 'h', may(Action::Read, Part::Ledger)),
+        ];
         let link = |(to, name, key, shown): (&'static str, &'static str, char, bool)| {
             shown.then(|| Link { to, name, key, here: path.starts_with(to) })
         };

@@ -12,6 +12,7 @@ mod read;
 mod reader;
 mod reports;
 mod settings;
+mod shown;
 mod sinks;
 mod tls;
 mod tunnel_rules;
@@ -120,6 +121,7 @@ impl Config {
         let mut problems = Problems::default();
         layers::overlay_environment(&mut table, environment, &mut problems);
         layers::overlay_flags(&mut table, flags, &mut problems);
+        let shown = shown::of(&table);
         let sinks = read_sinks(table.remove("sinks"), state_directory, &mut problems);
         let witnesses = witnesses::read_witnesses(table.remove("witnesses"), state_directory, &mut problems);
         let certificates = tls::read_certificates(&mut table, state_directory, &mut problems);
@@ -136,7 +138,7 @@ impl Config {
         let config = read(&mut reader, state_directory, blocks);
         let problems = problems.into_vec();
         match config {
-            Some(config) if problems.is_empty() => Ok(config),
+            Some(config) if problems.is_empty() => Ok(Self { shown, ..config }),
             _ => Err(ConfigError::Faults(problems)),
         }
     }

@@ -136,6 +136,8 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
 
     let () = failure?;
     let mut config = Config {
+        // Made from the whole table, by whoever has it.
+        shown: Vec::new(),
         state_directory: state.to_owned(),
         gateway: Gateway {
             domain: domain?,

@@ -24,6 +24,8 @@ use crate::session::Recording;
 /// A configuration that passed every check.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// Every setting with its value, as an admin may see it.
+    pub shown: Vec<(String, String)>,
     /// Folder against which relative paths were resolved.
     pub state_directory: PathBuf,
     /// Who we are and where we listen.

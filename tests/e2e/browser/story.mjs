@@ -66,6 +66,15 @@ class World {
     await page.getByRole("heading", { name: "Waiting for an approver" }).waitFor();
   }
 
+  /** Loads a page that does not update itself until it shows a text. */
+  async shown(page, text) {
+    const until = Date.now() + PATIENCE;
+    while (!(await page.getByText(text).count())) {
+      assert.ok(Date.now() < until, `${page.url()} never shows ${text}`);
+      await page.reload();
+    }
+  }
+
   /** No serious fault of accessibility. */
   async accessible(page, except = []) {
     // Evaluated by the browser's debugger, not by the page: its policy stays as it is.

@@ -1,0 +1,60 @@
+//! Evidence packs: having one made, and taking it away. The gateway makes them as it does for the API, and signs them.
+
+use askama::Template;
+use axum::Json;
+use axum::extract::{Path, State};
+
+use super::viewer::{Chrome, Order, Viewer};
+use super::{Answer, page};
+use crate::clock;
+use crate::console::Shared;
+use crate::console::extract::Body;
+use crate::console::reports::{self as api, ReportOrder, ReportView};
+
+/// What there are reports for, as the API calls them.
+const FRAMEWORKS: [&str; 5] = ["soc2", "iso27001", "hipaa", "pci", "nist"];
+
+#[derive(Template)]
+#[template(path = "console/reports.html")]
+struct Page<'a> {
+    chrome: &'a Chrome,
+    packs: Vec<ReportView>,
+    frameworks: [&'static str; 5],
+    from: String,
+    to: String,
+}
+
+pub(super) async fn page(State(shared): State<Shared>, viewer: Viewer) -> Answer {
+    let Viewer { caller, chrome } = viewer;
+    let packs = match api::list(State(shared), caller).await {
+        Ok(Json(packs)) => packs,
+        Err(problem) => return page::refuse(&chrome, &problem),
+    };
+    let day = |days: i64| {
+        let at = clock::now().saturating_sub(jiff::SignedDuration::from_hours(24 * days));
+        at.map(|at| at.strftime("%Y-%m-%d").to_string()).unwrap_or_default()
+    };
+    page::show(&Page { chrome: &chrome, packs, frameworks: FRAMEWORKS, from: day(90), to: day(0) })
+}
+
+pub(super) async fn make(State(shared): State<Shared>, order: Order) -> Answer {
+    let Order { viewer: Viewer { caller, chrome }, form } = order;
+    let wanted = ReportOrder {
+        framework: form.get("framework").unwrap_or_default(),
+        from: form.get("from").unwrap_or_default(),
+        to: form.get("to").unwrap_or_default(),
+        timezone: form.get("timezone"),
+    };
+    match api::begin(State(shared), caller, Body(wanted)).await {
+        Ok(_) => page::see_other("/console/reports"),
+        Err(problem) => page::refuse(&chrome, &problem),
+    }
+}
+
+pub(super) async fn pack(State(shared): State<Shared>, viewer: Viewer, Path(name): Path<String>) -> Answer {
+    let Viewer { caller, chrome } = viewer;
+    match api::pack(State(shared), caller, Path(name)).await {
+        Ok(file) => file,
+        Err(problem) => page::refuse(&chrome, &problem),
+    }
+}

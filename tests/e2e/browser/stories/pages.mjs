@@ -1,0 +1,55 @@
+// Every other page: it opens, says what it should, passes axe-core, and its orders do what the API's do.
+import assert from "node:assert/strict";
+
+export default async function (world) {
+  const admin = await world.person();
+  await world.signIn(admin, "admin", "/console/health");
+  await admin.getByText("new sessions are served").waitFor();
+  await admin.getByRole("cell", { name: "token-signing", exact: true }).waitFor();
+  assert.ok(!(await admin.content()).includes("passphrase ="), "no secret");
+  await admin.getByText(/settings, without what is secret/).click();
+  await world.shot(admin, "health");
+
+  await admin.goto(`${world.gateway}/console/policy`);
+  await admin.getByLabel("Who", { exact: true }).fill("user:visitor");
+  await admin.getByLabel("Object", { exact: true }).fill("tunnel:demo");
+  await admin.getByRole("button", { name: "Ask", exact: true }).click();
+  await admin.locator(".state.needs-approval").waitFor();
+  await admin.locator(".note code", { hasText: "owner-approves" }).waitFor();
+  await world.shot(admin, "policy");
+  await admin.getByRole("button", { name: /Compare the files/ }).click();
+  await admin.getByText("user:newcomer").first().waitFor();
+  await admin.getByRole("button", { name: "Load them" }).click();
+  await admin.getByRole("cell", { name: "user:newcomer" }).waitFor();
+
+  await admin.goto(`${world.gateway}/console/reviews`);
+  await admin.getByLabel("Who reviews").selectOption("role:admin");
+  await admin.getByRole("button", { name: "Begin" }).click();
+  const item = admin.locator(".card").filter({ hasText: "user:visitor" }).first();
+  await item.getByLabel("Why?").fill("still a visitor");
+  await item.getByRole("button", { name: "Keep" }).click();
+  await admin.getByText("still a visitor").waitFor();
+  await world.shot(admin, "review");
+  await admin.goto(`${world.gateway}/console/reviews`);
+  await world.shot(admin, "reviews");
+
+  await admin.goto(`${world.gateway}/console/reports`);
+  await world.shot(admin, "reports");
+  await admin.getByRole("button", { name: "Make a pack" }).click();
+  const save = admin.getByRole("link", { name: "Save" });
+  for (let tries = 0; !(await save.count()); tries++) {
+    assert.ok(tries < 200, "the pack is never made");
+    await admin.reload();
+  }
+  const kept = admin.waitForEvent("download");
+  await save.first().click();
+  assert.match((await kept).suggestedFilename(), /\.zip$/);
+
+  // Pages lead to each other by two keys.
+  await admin.keyboard.press("g");
+  await admin.keyboard.press("l");
+  await admin.waitForURL(/\/console\/ledger/);
+  await admin.keyboard.press("?");
+  await admin.getByRole("heading", { name: "Keyboard" }).waitFor();
+  await world.shot(admin, "keyboard");
+}
