@@ -22,7 +22,7 @@ const FLOORS: &[&[&str]] = &[
     &["gateway"],
     &["console"],
     &["edge"],
-    &["session"],
+    &["session", "notify"],
     &["access", "tunnel"],
     &["clock", "secret_file"],
 ];

@@ -12,7 +12,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sallyport::gateway::config::{CERTIFICATE_KEYS, Config, ISSUER_KEYS, SINK_KEYS, WITNESS_KEYS};
+use sallyport::gateway::config::{
+    CERTIFICATE_KEYS, CHAT_KEYS, Config, ISSUER_KEYS, MAIL_KEYS, SINK_KEYS, WEBHOOK_KEYS, WITNESS_KEYS,
+};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -412,7 +414,8 @@ fn every_test_that_is_cited_exists() {
 #[test]
 fn every_setting_of_each_kind_of_block_is_listed_with_its_default() {
     let page = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
-    for key in CERTIFICATE_KEYS.iter().chain(SINK_KEYS).chain(WITNESS_KEYS).chain(ISSUER_KEYS) {
+    let blocks = [CERTIFICATE_KEYS, SINK_KEYS, WITNESS_KEYS, ISSUER_KEYS, WEBHOOK_KEYS, CHAT_KEYS, MAIL_KEYS];
+    for key in blocks.into_iter().flatten() {
         let row = format!("| `{}` | `{}` | {} |", key.path, key.default.unwrap_or("–"), key.about);
         assert!(page.lines().any(|line| line == row), "docs/configuration.md lacks the row: {row}");
     }

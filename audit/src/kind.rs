@@ -187,6 +187,10 @@ kinds! {
     SinkDelivered = "sink.delivered",
     /// A sink set a record aside which its receiver would not take.
     SinkQuarantined = "sink.quarantined",
+    /// Somebody was told of something; details say of which record, by which way, and how many people.
+    NotificationSent = "notification.sent",
+    /// Somebody could not be told of something; details say of which record, by which way, and why.
+    NotificationFailed = "notification.failed",
     /// Records were taken out of the ledger, after a copy of them was archived; details say which, under which rules, and the digest of what is left in their place.
     RetentionPruned = "retention.pruned",
     /// Records were put under legal hold: none that it selects may be pruned.
@@ -244,6 +248,6 @@ mod tests {
             assert_eq!(Kind::parse(kind.as_str()), Some(*kind));
         }
         assert_eq!(Kind::parse("session.imagined"), None);
-        assert_eq!(Kind::ALL.len(), 78);
+        assert_eq!(Kind::ALL.len(), 81);
     }
 }

@@ -39,6 +39,7 @@ pub const HISTORY: &[Kind] = &[
     Kind::KeyLoaded,
     Kind::KeyRotated,
     Kind::KeyRetired,
+    Kind::KeyDue,
     Kind::RetentionPruned,
     Kind::RetentionHeld,
     Kind::RetentionReleased,

@@ -527,6 +527,18 @@ impl Access {
         answered.await.map_err(|_| AccessError::Stopped)?
     }
 
+    /// Returns once every fact that is in the ledger now is folded in: whoever reads a record there may see it sooner than the
+    /// state that it leads to.
+    ///
+    /// # Errors
+    ///
+    /// Access is closed.
+    pub async fn caught_up(&self) -> Result<(), AccessError> {
+        let (answer, answered) = oneshot::channel();
+        self.inner.orders.send(Order::Settle { answer }).await.map_err(|_| AccessError::Stopped)?;
+        answered.await.map_err(|_| AccessError::Stopped)
+    }
+
     /// Looks at what is in force, and lets go of it again; nothing to see once a writer has panicked.
     pub(super) fn look<T: Default>(&self, at: impl FnOnce(&Standing) -> T) -> T {
         self.inner.standing.read().map(|standing| at(&standing)).unwrap_or_default()

@@ -78,6 +78,10 @@ pub(super) enum Order {
         reason: Option<Reason>,
         answer: oneshot::Sender<Result<(), AccessError>>,
     },
+    /// Answered once everything that was recorded before is folded in.
+    Settle {
+        answer: oneshot::Sender<()>,
+    },
     Close {
         answer: oneshot::Sender<()>,
     },
@@ -132,6 +136,9 @@ impl Owner {
                     Some(Order::Close { answer }) => {
                         let _ = answer.send(());
                         return;
+                    }
+                    Some(Order::Settle { answer }) => {
+                        let _ = answer.send(());
                     }
                     // A caller that went away doesn't undo what it ordered.
                     Some(Order::Run { by, command, answer }) => {

@@ -14,6 +14,7 @@ mod heartbeat;
 mod holds;
 mod issuers;
 pub mod issuing;
+mod notify;
 mod parts;
 mod probes;
 pub mod replaying;

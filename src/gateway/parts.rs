@@ -16,6 +16,7 @@ use super::adapters::{
 };
 use super::config::{Config, Provider};
 use super::erasures;
+use super::notify::NotifyError;
 use super::rotation::{finish_handover, finish_recorded, finish_root, finish_sealing, finish_shown};
 use super::tls::TlsError;
 use crate::access::{Access, AccessError, AccessOptions, SystemClock};
@@ -68,6 +69,9 @@ pub enum GatewayError {
     /// A sink.
     #[error("a sink cannot start")]
     Sink(#[from] SinkError),
+    /// A way of notifications.
+    #[error("notifications cannot be sent")]
+    Notify(#[from] NotifyError),
     /// The way to a witness.
     #[error("the witness `{name}` cannot be asked")]
     Witness {
@@ -118,6 +122,7 @@ impl GatewayError {
             Self::File { .. } => "check the path and who may read and write it".to_owned(),
             Self::Tls(error) => error.hint().to_owned(),
             Self::Cosign(error) => error.hint().to_owned(),
+            Self::Notify(error) => error.hint(),
             Self::Witness { source, .. } => source.hint(),
             Self::SeenElsewhere(error) => error.trouble.hint().to_owned(),
             Self::Sink(error) => error.hint().to_owned(),

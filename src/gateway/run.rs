@@ -26,7 +26,7 @@ use super::parts::{GatewayError, Parts, cosign, open_keys};
 use super::retention::Running;
 use super::rotation::{self, Desk, Rotation, Shown, Watch, finish_root, finish_shown};
 use super::tls::{Certificates, ClientAuthority};
-use super::{heartbeat, probes, reports, sinks, tls, witnesses};
+use super::{heartbeat, notify, probes, reports, sinks, tls, witnesses};
 use crate::access::Tenant;
 use crate::clock;
 use crate::console::{self, Scrub, Watched};
@@ -216,6 +216,7 @@ async fn serve(
         bounds: bounds(config),
     });
     let sinks = sinks::start(config, ledger).await?;
+    let telling = notify::start(config, parts, &tenant, &port).await?;
     let stop = CancellationToken::new();
     let reports = Arc::new(reports::Desk::new(config, parts));
     let canary_tenant = tenant.clone();
@@ -303,6 +304,7 @@ async fn serve(
     if tokio::time::timeout(GOODBYE, publishers.wait()).await.is_err() {
         warn!("some publishers did not hear the goodbye in time");
     }
+    telling.stop(GOODBYE).await;
     no_more_asking.cancel();
     outside.close();
     if tokio::time::timeout(GOODBYE, outside.wait()).await.is_err() {

@@ -21,6 +21,7 @@ mod issuer;
 mod mounts;
 mod patience;
 mod process;
+mod receiver;
 mod socket;
 mod world;
 
@@ -40,6 +41,7 @@ mod identity;
 mod life;
 mod limits;
 mod mtls;
+mod notifying;
 mod outage;
 mod outsiders;
 mod policies;

@@ -157,6 +157,7 @@ pub fn severity(kind: Kind, result: Outcome) -> u8 {
             | Kind::HttpRequest
             | Kind::AdminCalled
             | Kind::SinkDelivered
+            | Kind::NotificationSent
             | Kind::CanaryTried,
             Outcome::Success,
         ) => INFORMATIONAL,

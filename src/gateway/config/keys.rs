@@ -5,6 +5,7 @@
 
 mod gateway;
 mod ledger;
+mod notify;
 mod people;
 mod provider;
 mod sinks;
@@ -14,6 +15,7 @@ mod traffic;
 use std::sync::LazyLock;
 
 pub use ledger::WITNESS_KEYS;
+pub use notify::{CHAT_KEYS, MAIL_KEYS, WEBHOOK_KEYS};
 pub use people::ISSUER_KEYS;
 pub use sinks::SINK_KEYS;
 pub use tls::CERTIFICATE_KEYS;
@@ -51,6 +53,7 @@ pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         ledger::REPORTS,
         people::ACCESS,
         people::IDENTITY,
+        notify::NOTIFY,
         traffic::TUNNELS,
         traffic::LIMITS,
         gateway::LOG,
@@ -94,6 +97,25 @@ pub fn commented_file(set: &[(&str, String)]) -> String {
     );
     for key in WITNESS_KEYS {
         text.push_str(&format!("# {}\n#{} = {}\n", key.about, key.path, key.default.unwrap_or(key.example)));
+    }
+    for (about, block, keys) in [
+        (
+            "Programs that are told of requests, breakings of the glass and more. One block for each.",
+            "webhook",
+            WEBHOOK_KEYS,
+        ),
+        ("Chats that are told. One block for each channel.", "chat", CHAT_KEYS),
+        ("Mail servers through which people are told. One block for each.", "mail", MAIL_KEYS),
+    ] {
+        text.push_str(&format!("\n# {about}\n#[[notify.{block}]]\n"));
+        for key in keys {
+            text.push_str(&format!(
+                "# {}\n#{} = {}\n",
+                key.about,
+                key.path,
+                key.default.unwrap_or(key.example)
+            ));
+        }
     }
     text.push_str(
         "\n# Who else may sign tokens for people. One block for each issuer.\n#[[identity.issuer]]\n",

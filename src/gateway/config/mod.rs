@@ -7,6 +7,7 @@ mod archive;
 mod identity;
 mod keys;
 mod layers;
+mod notify;
 mod read;
 mod reader;
 mod reports;
@@ -23,8 +24,12 @@ use toml::Table;
 
 pub use archive::{ArchivePlace, Lock, LockMode, S3Place};
 pub use identity::{ControllerSettings, Identity, IssuerSettings, KeySource, SignInSettings};
-pub use keys::{CERTIFICATE_KEYS, ISSUER_KEYS, KEYS, Key, SINK_KEYS, WITNESS_KEYS, commented_file};
+pub use keys::{
+    CERTIFICATE_KEYS, CHAT_KEYS, ISSUER_KEYS, KEYS, Key, MAIL_KEYS, SINK_KEYS, WEBHOOK_KEYS, WITNESS_KEYS,
+    commented_file,
+};
 pub use layers::environment;
+pub use notify::{ChatSettings, MailProtection, MailSettings, Notify, NotifyWay, Told, WebhookSettings};
 pub use reader::{Problem, Problems};
 pub use reports::Reports;
 pub use settings::{
@@ -35,7 +40,7 @@ pub use tls::{Clients, NamedCertificate, Tls};
 pub use url::ServerUrl;
 pub use witnesses::{WitnessPolicy, WitnessSettings, Witnesses};
 
-use read::{read, read_sinks};
+use read::{Blocks, read, read_sinks};
 use reader::Reader;
 
 /// Why a configuration was refused.
@@ -118,8 +123,13 @@ impl Config {
         let issuers = table.get_mut("identity").and_then(toml::Value::as_table_mut);
         let issuers = issuers.and_then(|identity| identity.remove("issuer"));
         let issuers = identity::read_issuers(issuers, state_directory, &mut problems);
+        let domain =
+            table.get("gateway").and_then(|gateway| gateway.get("domain")?.as_str().map(str::to_owned));
+        let domain = domain.unwrap_or_else(|| "localhost".to_owned());
+        let ways = notify::read_ways(&mut table, state_directory, &domain, &mut problems);
+        let blocks = Blocks { sinks, witnesses, certificates, issuers, ways };
         let mut reader = Reader::new(table, &KEYS, "", &mut problems);
-        let config = read(&mut reader, state_directory, sinks, witnesses, certificates, issuers);
+        let config = read(&mut reader, state_directory, blocks);
         let problems = problems.into_vec();
         match config {
             Some(config) if problems.is_empty() => Ok(Self { shown, ..config }),

@@ -18,6 +18,7 @@ use sallyport_audit::{Digest, Lending};
 use super::archive::read_archive;
 use super::identity::{IssuerSettings, read_identity};
 use super::keys::SINK_KEYS;
+use super::notify::{NotifyWay, read_notify};
 use super::reader::{Problems, Reader};
 use super::reports::read_reports;
 use super::settings::{
@@ -32,19 +33,22 @@ use crate::tunnel::Suite;
 /// How many sessions and other records may wait for a signer that is away: some seconds of a busy gateway.
 const STALL_PLACES: usize = 1024;
 
+/// What stands in blocks of its own, read already.
+pub(super) struct Blocks {
+    pub(super) sinks: Vec<SyslogOptions>,
+    pub(super) witnesses: Vec<WitnessSettings>,
+    pub(super) certificates: Vec<NamedCertificate>,
+    pub(super) issuers: Vec<IssuerSettings>,
+    pub(super) ways: Vec<NotifyWay>,
+}
+
 /// Reads every section before it gives up on any, so that all faults are found.
 #[expect(
     clippy::too_many_lines,
     reason = "one line a section, and none may be skipped when another has a fault"
 )]
-pub(super) fn read(
-    reader: &mut Reader<'_>,
-    state: &Path,
-    sinks: Vec<SyslogOptions>,
-    witnesses: Vec<WitnessSettings>,
-    certificates: Vec<NamedCertificate>,
-    issuers: Vec<IssuerSettings>,
-) -> Option<Config> {
+pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Option<Config> {
+    let Blocks { sinks, witnesses, certificates, issuers, ways } = blocks;
     let seconds = |value: Option<u64>| value.map(Duration::from_secs);
     let count = |value: Option<u64>| value.and_then(|value| usize::try_from(value).ok());
 
@@ -82,6 +86,7 @@ pub(super) fn read(
     let reports = read_reports(reader, state);
     let access = read_access(reader, state);
     let identity = read_identity(reader, state, issuers);
+    let notify = read_notify(reader, state, ways);
     let max_per_user = count(reader.number("tunnels.max_per_user", 1, 10_000));
     let heartbeat = seconds(reader.number("tunnels.heartbeat_secs", 1, 300));
     let heartbeat_timeout = seconds(reader.number("tunnels.heartbeat_timeout_secs", 1, 300));
@@ -153,6 +158,7 @@ pub(super) fn read(
         reports: reports?,
         access: access?,
         identity: identity?,
+        notify: notify?,
         tunnels: Tunnels {
             max_per_user: max_per_user?,
             heartbeat: heartbeat?,

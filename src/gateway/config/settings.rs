@@ -13,6 +13,7 @@ use sallyport_audit::{Digest, Lending};
 
 use super::archive::ArchivePlace;
 use super::identity::Identity;
+use super::notify::Notify;
 use super::reports::Reports;
 use super::tls::Tls;
 use super::witnesses::Witnesses;
@@ -41,6 +42,8 @@ pub struct Config {
     pub access: Access,
     /// Who else vouches for people.
     pub identity: Identity,
+    /// Who is told what.
+    pub notify: Notify,
     /// Publishers.
     pub tunnels: Tunnels,
     /// Bounds on what peers may do.

@@ -221,25 +221,10 @@ pub fn tls_config_showing(
     roots: &TlsRoots,
     certificate: Option<&CertificateFiles>,
 ) -> Result<Arc<rustls::ClientConfig>, DialError> {
-    let path = match roots {
-        TlsRoots::File(path) => path.clone(),
-        TlsRoots::System => {
-            SYSTEM_ROOTS.iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| {
-                roots_error(Path::new("/etc/ssl"), "no certificate authorities are installed")
-            })?
-        }
-    };
+    let path = path_of(roots)?;
     let mut store = rustls::RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(&path).map_err(|error| roots_error(&path, error))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| roots_error(&path, error))?;
-        // A system's bundle may hold certificates that webpki does not take; one file of one's own must be right.
-        if let (Err(error), TlsRoots::File(_)) = (store.add(certificate), roots) {
-            return Err(roots_error(&path, error));
-        }
-    }
-    if store.is_empty() {
-        return Err(roots_error(&path, "it holds no certificate"));
+    for certificate in root_certificates(roots)? {
+        store.add(certificate).map_err(|error| roots_error(&path, error))?;
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
@@ -261,6 +246,41 @@ pub fn tls_config_showing(
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// The certificates that another's must lead to; at least one.
+///
+/// # Errors
+///
+/// No file, or one that holds none or a faulty one.
+pub fn root_certificates(roots: &TlsRoots) -> Result<Vec<CertificateDer<'static>>, DialError> {
+    let path = path_of(roots)?;
+    let certificates = CertificateDer::pem_file_iter(&path).map_err(|error| roots_error(&path, error))?;
+    let mut taken = Vec::new();
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| roots_error(&path, error))?;
+        // A system's bundle may hold certificates that webpki does not take; one file of one's own must be right.
+        match (rustls::RootCertStore::empty().add(certificate.clone()), roots) {
+            (Ok(()), _) => taken.push(certificate),
+            (Err(error), TlsRoots::File(_)) => return Err(roots_error(&path, error)),
+            (Err(_), TlsRoots::System) => {}
+        }
+    }
+    if taken.is_empty() {
+        return Err(roots_error(&path, "it holds no certificate"));
+    }
+    Ok(taken)
+}
+
+fn path_of(roots: &TlsRoots) -> Result<PathBuf, DialError> {
+    match roots {
+        TlsRoots::File(path) => Ok(path.clone()),
+        TlsRoots::System => SYSTEM_ROOTS
+            .iter()
+            .map(PathBuf::from)
+            .find(|path| path.exists())
+            .ok_or_else(|| roots_error(Path::new("/etc/ssl"), "no certificate authorities are installed")),
+    }
 }
 
 fn roots_error(path: &Path, reason: impl std::fmt::Display) -> DialError {

@@ -26,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use backoff::Backoff;
 pub use dial::{
-    CertificateFiles, DialError, GatewayAddress, Socket, TlsRoots, tls_config, tls_config_showing,
+    CertificateFiles, DialError, GatewayAddress, Socket, TlsRoots, root_certificates, tls_config,
+    tls_config_showing,
 };
 pub use event::Event;
 pub use known_gateways::{KnownGateways, KnownGatewaysError, Trust};

@@ -1,0 +1,295 @@
+//! From a record to who is to be told what.
+//!
+//! The record says that something happened; access says how it stands now, and who can still do something about it. So a
+//! request that was decided while a way was down is put before nobody, and nobody is told who couldn't answer it.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use sallyport_audit::{Entry, Kind, Outcome, Personal};
+use serde_json::Value;
+
+use super::Event;
+use crate::access::object::Part;
+use crate::access::{
+    Access, Action, Caller, Grant, GrantId, Object, Request, RequestId, RequestStatus, RequestView,
+    ReviewView, Role, Subject, Tenant,
+};
+
+/// Something that people are to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    /// What it is.
+    pub event: Event,
+    /// The record that told of it, or the last one at the time.
+    pub record: u64,
+    /// When it happened.
+    pub time: Timestamp,
+    /// Whom it concerns.
+    pub to: Vec<Subject>,
+    /// The request, review or key that it is about.
+    pub about: Option<String>,
+    /// The grant that it is about.
+    pub grant: Option<String>,
+    /// Where to go on, below the console.
+    pub page: String,
+    /// What there is to say, by the names in [`super::FACTS`].
+    pub facts: BTreeMap<&'static str, String>,
+}
+
+/// Whether a record of this kind may be news.
+pub(super) fn concerns(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::AccessRequested
+            | Kind::AccessEscalated
+            | Kind::AccessRejected
+            | Kind::AccessExpired
+            | Kind::GrantIssued
+            | Kind::GrantRevoked
+            | Kind::GlassTold
+            | Kind::GlassReviewed
+            | Kind::ReviewStarted
+            | Kind::KeyDue
+    )
+}
+
+/// What a record tells people, if anything. Access must have folded it already.
+pub(super) fn of_record(entry: &Entry, access: &Access, tenant: &Tenant) -> Option<News> {
+    let record = &entry.record;
+    if record.result != Outcome::Success {
+        return None;
+    }
+    let told = Told { entry, access };
+    match record.kind {
+        Kind::AccessRequested => told.waiting(Event::Request, |view| view.eligible.clone()),
+        Kind::AccessEscalated => told.waiting(Event::Escalation, |view| told.escalated_to(view)),
+        Kind::AccessRejected => {
+            told.outcome(Event::Rejected, |request| matches!(request.status, RequestStatus::Rejected { .. }))
+        }
+        Kind::AccessExpired => told.outcome(Event::Expired, |_| true),
+        Kind::GrantIssued => told.granted(),
+        Kind::GrantRevoked => told.of_grant(Event::Revoked),
+        Kind::GlassReviewed => told.of_grant(Event::GlassReviewed),
+        Kind::GlassTold => told.glass(),
+        Kind::ReviewStarted => told.review(),
+        Kind::KeyDue => Some(told.key_due(tenant)),
+        _ => None,
+    }
+}
+
+/// Reviews that end within `notice`, whose reminder fell due after `since`. `record` is the last record there is.
+pub(super) fn reminders(
+    reviews: &[ReviewView],
+    access: &Access,
+    (since, now): (Timestamp, Timestamp),
+    notice: SignedDuration,
+    record: u64,
+) -> Vec<News> {
+    let due = reviews.iter().filter(|view| {
+        let review = &view.review;
+        let at = review.deadline.saturating_sub(notice).unwrap_or(review.started);
+        // Whoever has just been told that it began needs no reminder.
+        review.end.is_none() && review.started < at && since < at && at <= now && now < review.deadline
+    });
+    due.filter_map(|view| about_review(Event::ReviewDue, view, access, record, now))
+        .filter(|news| !news.to.is_empty())
+        .collect()
+}
+
+fn about_review(
+    event: Event,
+    view: &ReviewView,
+    access: &Access,
+    record: u64,
+    time: Timestamp,
+) -> Option<News> {
+    let review = &view.review;
+    let open = review.items.iter().filter(|item| item.decision.is_none()).count();
+    if review.end.is_some() || open == 0 {
+        return None;
+    }
+    Some(News {
+        event,
+        record,
+        time,
+        to: access.policy().members_of(&review.reviewers, &review.tenant),
+        about: Some(review.id.to_string()),
+        grant: None,
+        page: format!("reviews#{}", review.id),
+        facts: BTreeMap::from([
+            ("review", review.id.to_string()),
+            ("role", review.reviewers.to_string()),
+            ("open", open.to_string()),
+            ("until", shown(review.deadline)),
+        ]),
+    })
+}
+
+/// To the second: people read it.
+fn shown(time: Timestamp) -> String {
+    time.round(jiff::Unit::Second).unwrap_or(time).to_string()
+}
+
+/// One record, and access to ask about it.
+struct Told<'a> {
+    entry: &'a Entry,
+    access: &'a Access,
+}
+
+impl Told<'_> {
+    fn request(&self) -> Option<RequestView> {
+        let id: RequestId = self.entry.record.correlation.as_deref()?.parse().ok()?;
+        self.access.find_request(Caller::Operator, id)
+    }
+
+    fn grant(&self) -> Option<Grant> {
+        let id: GrantId = self.entry.record.grant.as_deref()?.parse().ok()?;
+        self.access.find_grant(Caller::Operator, id)
+    }
+
+    fn text(&self, field: Personal) -> String {
+        self.entry.personal.text(field).unwrap_or_default().to_owned()
+    }
+
+    fn news(
+        &self,
+        event: Event,
+        to: Vec<Subject>,
+        page: String,
+        facts: BTreeMap<&'static str, String>,
+    ) -> News {
+        let record = &self.entry.record;
+        News {
+            event,
+            record: record.seq.get(),
+            time: record.time,
+            // What is left of an erased person can be told nothing.
+            to: to.into_iter().filter(|person| !person.is_erased()).collect(),
+            about: record.correlation.clone(),
+            grant: record.grant.clone(),
+            page,
+            facts,
+        }
+    }
+
+    /// A request that waits, to those who can help it along.
+    fn waiting(&self, event: Event, to: impl Fn(&RequestView) -> Vec<Subject>) -> Option<News> {
+        let view = self.request()?;
+        if view.request.status != RequestStatus::Pending {
+            return None;
+        }
+        let steps: Vec<String> = view.waits_for.iter().map(ToString::to_string).collect();
+        let mut facts = about_request(&view.request);
+        facts.insert("waits_for", steps.join(", "));
+        facts.insert("until", shown(view.request.answer_by));
+        Some(self.news(event, to(&view), page_of(&view.request), facts))
+    }
+
+    /// Of those who can decide, those who are asked only since nobody has answered.
+    fn escalated_to(&self, view: &RequestView) -> Vec<Subject> {
+        let named = self.entry.record.details.get("roles").and_then(Value::as_array).into_iter().flatten();
+        let roles: Vec<Role> = named.filter_map(|role| role.as_str()?.parse().ok()).collect();
+        let policy = self.access.policy();
+        let has = |person: &&Subject| {
+            let own = policy.roles_of(person, &view.request.tenant);
+            roles.iter().any(|role| own.contains(role))
+        };
+        view.eligible.iter().filter(has).cloned().collect()
+    }
+
+    /// What became of a request, to whoever asked.
+    fn outcome(&self, event: Event, ended: impl Fn(&Request) -> bool) -> Option<News> {
+        let request = self.request()?.request;
+        if !ended(&request) {
+            return None;
+        }
+        let mut facts = about_request(&request);
+        facts.insert("by", self.text(Personal::Subject));
+        facts.insert("reason", self.text(Personal::Reason));
+        Some(self.news(event, vec![request.subject.clone()], page_of(&request), facts))
+    }
+
+    fn granted(&self) -> Option<News> {
+        let grant = self.grant()?;
+        let mut facts = about_grant(&grant);
+        facts.insert("minutes", grant.from_first_use.map(|minutes| minutes.to_string()).unwrap_or_default());
+        facts.insert("until", shown(grant.ends));
+        Some(self.news(
+            Event::Granted,
+            vec![grant.subject.clone()],
+            format!("requests#{}", grant.request),
+            facts,
+        ))
+    }
+
+    fn of_grant(&self, event: Event) -> Option<News> {
+        let grant = self.grant()?;
+        let mut facts = about_grant(&grant);
+        facts.insert("by", self.text(Personal::Subject));
+        facts.insert("reason", self.text(Personal::Reason));
+        let verdict = self.entry.record.details.get("verdict").and_then(Value::as_str);
+        facts.insert("verdict", verdict.unwrap_or_default().to_owned());
+        Some(self.news(event, vec![grant.subject.clone()], format!("requests#{}", grant.request), facts))
+    }
+
+    /// Always, and whatever has become of it since: who was passed over is to know.
+    fn glass(&self) -> Option<News> {
+        let approver: Subject = self.entry.personal.text(Personal::Target)?.parse().ok()?;
+        let request = self.request()?.request;
+        let mut facts = about_request(&request);
+        if let Some(grant) = self.grant() {
+            facts.insert("until", shown(grant.ends));
+        }
+        facts.insert("grant", self.entry.record.grant.clone().unwrap_or_default());
+        Some(self.news(Event::Glass, vec![approver], page_of(&request), facts))
+    }
+
+    fn review(&self) -> Option<News> {
+        let record = &self.entry.record;
+        let id = record.details.get("review").and_then(Value::as_str)?;
+        let reviews = self.access.reviews(Caller::Operator);
+        let view = reviews.iter().find(|view| view.review.id.to_string() == id)?;
+        about_review(Event::Review, view, self.access, record.seq.get(), record.time)
+    }
+
+    /// To whoever may administer keys.
+    fn key_due(&self, tenant: &Tenant) -> News {
+        let detail = |name: &str| {
+            self.entry.record.details.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let policy = self.access.policy();
+        let keys = Object::gateway(Part::Keys);
+        let people = policy.people_of(tenant).map(|(person, _)| person);
+        let to =
+            people.filter(|person| policy.allows(person, tenant, &keys, Action::Admin)).cloned().collect();
+        let facts = BTreeMap::from([("key", detail("role")), ("until", detail("due"))]);
+        self.news(Event::KeyDue, to, "keys".to_owned(), facts)
+    }
+}
+
+fn page_of(request: &Request) -> String {
+    format!("requests#{}", request.id)
+}
+
+fn about_request(request: &Request) -> BTreeMap<&'static str, String> {
+    BTreeMap::from([
+        ("request", request.id.to_string()),
+        ("requester", request.subject.to_string()),
+        ("object", request.object.to_string()),
+        ("action", request.action.to_string()),
+        ("minutes", request.minutes.to_string()),
+        ("reason", request.reason.as_str().to_owned()),
+        ("ticket", request.ticket.as_ref().map(ToString::to_string).unwrap_or_default()),
+    ])
+}
+
+fn about_grant(grant: &Grant) -> BTreeMap<&'static str, String> {
+    BTreeMap::from([
+        ("request", grant.request.to_string()),
+        ("grant", grant.id.to_string()),
+        ("requester", grant.subject.to_string()),
+        ("object", grant.object.to_string()),
+        ("action", grant.action.to_string()),
+    ])
+}

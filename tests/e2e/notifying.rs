@@ -1,0 +1,235 @@
+//! Who is told what: webhooks, chats and mail, with a real mail server and receivers that fail.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use super::patience::eventually;
+use super::receiver::{Call, MailServer, Receiver, secret};
+use super::world::World;
+
+const SECRET: [u8; 32] = [7; 32];
+
+fn webhook(world: &World, receiver: &Receiver, more: &str) {
+    secret(&world.state().join("hook.whsec"), &format!("whsec_{}\n", STANDARD.encode(SECRET)));
+    world.configure(&format!(
+        "[[notify.webhook]]\nname = \"hook\"\nurl = \"{}\"\nsecret_file = \"hook.whsec\"\n{more}\n",
+        receiver.url("/in")
+    ));
+}
+
+fn ask(world: &World, reason: &str) -> String {
+    let asked = world.ask("visitor", &["request", "demo", "--reason", reason, "--minutes", "5"]);
+    asked["id"].as_str().unwrap().to_owned()
+}
+
+/// The signature that OpenSSL makes of what came.
+fn signature_by_openssl(call: &Call) -> String {
+    let key: String = SECRET.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut openssl = Command::new("openssl")
+        .args(["dgst", "-sha256", "-mac", "HMAC", "-macopt", &format!("hexkey:{key}"), "-binary"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (id, time) = (call.header("webhook-id"), call.header("webhook-timestamp"));
+    let signed = [format!("{id}.{time}.").as_bytes(), &call.body].concat();
+    openssl.stdin.take().unwrap().write_all(&signed).unwrap();
+    format!("v1,{}", STANDARD.encode(openssl.wait_with_output().unwrap().stdout))
+}
+
+#[test]
+fn a_request_is_put_before_those_who_can_decide_signed_and_again_until_it_is_taken() {
+    let mut world =
+        World::with().policy("g, user:rival, role:admin, main\ng, user:visitor, role:admin, main").prepare();
+    let receiver = Receiver::start(&[500, 503]);
+    webhook(&world, &receiver, "events = [\"request\", \"granted\"]");
+    secret(&world.state().join("chat.url"), &receiver.url("/chat"));
+    world.configure("[[notify.chat]]\nname = \"room\"\nurl_file = \"chat.url\"\nevents = [\"rejected\"]\n");
+    world.start_gateway();
+    let _publisher = world.publish_demo("demo");
+    let id = ask(&world, "the till <!channel> shows nothing");
+
+    let taken = receiver.call("the request is told", |call| call.path == "/in" && call.answered == 200);
+    let body = taken.json();
+    assert_eq!(body["type"], "sallyport.request");
+    // An admin who asks can't decide, so isn't asked.
+    assert_eq!(body["data"]["to"], serde_json::json!(["user:admin", "user:rival"]), "{body}");
+    assert!(body["data"]["link"].as_str().unwrap().ends_with(&format!("/console/requests#{id}")), "{body}");
+    assert_eq!(body["data"]["facts"]["reason"], "the till <!channel> shows nothing");
+    let attempts: Vec<Call> = receiver.calls().into_iter().filter(|call| call.path == "/in").collect();
+    assert_eq!(attempts.iter().map(|call| call.answered).collect::<Vec<_>>(), [500, 503, 200]);
+    for attempt in &attempts {
+        assert_eq!(attempt.header("webhook-id"), taken.header("webhook-id"));
+        assert_eq!(attempt.header("webhook-signature"), signature_by_openssl(attempt));
+    }
+
+    let sent = world.record("notification.sent", |record| record["correlation"] == id.as_str());
+    assert_eq!((&sent["details"]["attempts"], &sent["details"]["people"]), (&3.into(), &2.into()));
+    assert_eq!((&sent["object"], &sent["details"]["event"]), (&"notify:hook".into(), &"request".into()));
+    let plain = sent["details"].to_string();
+    assert!(!plain.contains("user:") && !plain.contains("till"), "{plain}");
+
+    world.ask("rival", &["requests", "deny", &id, "--reason", "call <https://x.example|us>"]);
+    let told = receiver.call("the refusal is told", |call| call.path == "/chat");
+    let text = told.json()["text"].as_str().unwrap().to_owned();
+    assert!(text.contains("Refused") && text.contains("&lt;https://x.example|us&gt;"), "{text}");
+    // A refusal doesn't go to the webhook.
+    assert!(
+        receiver.calls().iter().all(|call| call.path != "/in" || call.json()["type"] == "sallyport.request")
+    );
+}
+
+#[test]
+fn what_a_dead_receiver_missed_is_told_after_a_crash_and_what_was_told_is_not_told_again() {
+    let mut world = World::with().prepare();
+    let receiver = Receiver::start(&[]);
+    webhook(&world, &receiver, "");
+    world.start_gateway();
+    let _publisher = world.publish_demo("demo");
+    let first = ask(&world, "first");
+    world.record("notification.sent", |record| record["correlation"] == first.as_str());
+    world.ask("visitor", &["requests", "withdraw", &first]);
+
+    receiver.answer(&[503; 1000]);
+    let second = ask(&world, "second");
+    receiver.call("an attempt for the second", |call| call.answered == 503);
+    world.kill_gateway();
+    receiver.answer(&[]);
+    let before = receiver.calls().len();
+    world.start_gateway();
+    world.record("notification.sent", |record| record["correlation"] == second.as_str());
+    let after: Vec<Value> = receiver.calls()[before..]
+        .iter()
+        .map(|call| call.json()["data"]["facts"]["request"].clone())
+        .collect();
+    assert_eq!(after, [Value::from(second)], "the second and nothing else");
+}
+
+#[test]
+fn a_redirect_is_not_followed_and_a_refusal_is_recorded_without_a_second_try() {
+    let mut world = World::with().prepare();
+    let receiver = Receiver::start(&[307]);
+    webhook(&world, &receiver, "");
+    world.start_gateway();
+    let _publisher = world.publish_demo("demo");
+    let id = ask(&world, "see");
+    let failed = world.record("notification.failed", |record| record["correlation"] == id.as_str());
+    assert_eq!(failed["details"]["attempts"], 1);
+    assert!(failed["details"]["reason"].as_str().unwrap().contains("307"), "{failed}");
+    assert_eq!(receiver.calls().iter().map(|call| call.path.clone()).collect::<Vec<_>>(), ["/in"]);
+}
+
+#[test]
+fn letters_reach_those_who_decide_and_then_who_asked_over_verified_tls() {
+    for starttls in [false, true] {
+        let mut world = World::with().policy("g, user:rival, role:admin, main").prepare();
+        let server = MailServer::start(&world, starttls);
+        let protection = if starttls { "starttls" } else { "tls" };
+        world.configure(&format!(
+            "[[notify.mail]]\nname = \"post\"\nhost = \"localhost\"\nport = {}\nprotection = \"{protection}\"\n\
+             root_file = \"{}\"\nfrom = \"Sallyport <gate@example.com>\"\n\
+             addresses = [\"user:admin=ada@example.com\", \"user:visitor=vic@example.com\"]\n",
+            server.port,
+            world.path("mail.pem").display()
+        ));
+        world.start_gateway();
+        let _publisher = world.publish_demo("demo");
+        let id = ask(&world, "to see");
+        let asked = server.letter("the request's letter", |letter| letter.contains("To: ada@example.com"));
+        assert!(
+            asked.contains("From: Sallyport <gate@example.com>") && asked.contains("auto-generated"),
+            "{asked}"
+        );
+        assert!(asked.contains("Subject: user:visitor asks for leave to connect tunnel:demo"), "{asked}");
+        assert!(asked.contains(&id) && asked.contains("> to see"), "{asked}");
+        // The other admin has no address, which is recorded; whose name it is, is sealed.
+        let unknown =
+            world.record("notification.failed", |record| record["values"]["target"] == "user:rival");
+        assert!(!unknown["details"].to_string().contains("rival"), "{unknown}");
+        let sent = world.record("notification.sent", |record| record["values"]["target"] == "user:admin");
+        assert_eq!(sent["details"]["way"], "mail");
+
+        world.ask("admin", &["requests", "approve", &id]);
+        let granted = server.letter("the outcome's letter", |letter| letter.contains("To: vic@example.com"));
+        assert!(granted.contains("Subject: Granted: connect tunnel:demo"), "{granted}");
+        assert_eq!(server.letters().len(), 2);
+    }
+}
+
+#[test]
+fn a_mail_server_that_shows_another_certificate_gets_nothing() {
+    let mut world = World::with().set("notify.retry_secs=0").prepare();
+    let server = MailServer::start(&world, false);
+    world.configure(&format!(
+        "[[notify.mail]]\nname = \"post\"\nhost = \"localhost\"\nport = {}\nroot_file = \"tls/root.pem\"\n\
+         from = \"gate@example.com\"\naddresses = [\"user:admin=ada@example.com\"]\n",
+        server.port
+    ));
+    world.start_gateway();
+    let _publisher = world.publish_demo("demo");
+    let id = ask(&world, "to see");
+    world.record("notification.failed", |record| record["correlation"] == id.as_str());
+    assert_eq!(server.letters(), Vec::<String>::new());
+}
+
+#[test]
+fn who_was_passed_over_when_the_glass_was_broken_is_told_each_by_name() {
+    let mut world = World::with().policy("g, user:rival, role:admin, main").prepare();
+    let file = world.state().join("policies/approvals.toml");
+    let workflows = std::fs::read_to_string(&file).unwrap();
+    let glass = "[workflow.owner-approves.break_glass]\nroles = [\"role:visitor\"]\nmax_minutes = 30\n\n[[workflow.owner-approves.step]]";
+    std::fs::write(&file, workflows.replace("[[workflow.owner-approves.step]]", glass)).unwrap();
+    let receiver = Receiver::start(&[]);
+    webhook(&world, &receiver, "events = [\"glass\", \"glass-reviewed\"]");
+    world.start_gateway();
+    let _publisher = world.publish_demo("demo");
+    let broken =
+        world.ask("visitor", &["break-glass", "demo", "--reason", "the ward is dark", "--minutes", "5"]);
+    for person in ["user:admin", "user:rival"] {
+        let told = receiver.call(person, |call| call.json()["data"]["to"] == serde_json::json!([person]));
+        assert_eq!(told.json()["data"]["facts"]["reason"], "the ward is dark");
+    }
+    let grant = broken["id"].as_str().unwrap_or_else(|| panic!("{broken}"));
+    world.ask("admin", &["glass", "review", grant, "justified", "--reason", "it was dark"]);
+    let reviewed = receiver.call("the review", |call| call.json()["type"] == "sallyport.glass-reviewed");
+    assert_eq!(reviewed.json()["data"]["to"], serde_json::json!(["user:visitor"]));
+}
+
+#[test]
+fn a_secret_that_others_can_read_and_a_faulty_template_are_refused_at_the_start_by_name() {
+    let world = World::with().prepare();
+    let receiver = Receiver::start(&[]);
+    webhook(&world, &receiver, "");
+    let file = world.state().join("hook.whsec");
+    let loose = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(&file, loose).unwrap();
+    let refused = world.refuses_to_start(&[]);
+    assert_eq!(refused.code, 1, "{}", refused.err);
+    assert!(refused.err.contains("hook.whsec") && refused.err.contains("0600"), "{}", refused.err);
+    assert!(!refused.err.contains("whsec_"), "{}", refused.err);
+
+    secret(&file, &format!("whsec_{}", STANDARD.encode(SECRET)));
+    std::fs::create_dir(world.state().join("texts")).unwrap();
+    std::fs::write(world.state().join("texts/request.txt"), "{{ whom }}").unwrap();
+    let refused = world.refuses_to_start(&["notify.templates=texts"]);
+    assert!(refused.err.contains("request.txt") && refused.err.contains("hint:"), "{}", refused.err);
+}
+
+#[test]
+fn a_review_is_put_before_its_reviewers_and_an_operators_text_is_what_they_read() {
+    let mut world = World::with().set("notify.templates=texts").prepare();
+    std::fs::create_dir(world.state().join("texts")).unwrap();
+    std::fs::write(world.state().join("texts/review.txt"), "Look: {{ open }} for {{ role }}\n{{ link }}\n")
+        .unwrap();
+    let receiver = Receiver::start(&[]);
+    webhook(&world, &receiver, "events = [\"review\"]");
+    world.start_gateway();
+    world.ask("admin", &["reviews", "start", "--reviewers", "role:admin", "--days", "3"]);
+    let told = eventually("the review is told", || receiver.calls().into_iter().next()).json();
+    assert!(told["data"]["title"].as_str().unwrap().starts_with("Look: "), "{told}");
+    assert_eq!(told["data"]["to"], serde_json::json!(["user:admin"]));
+}
