@@ -39,6 +39,10 @@ pub(super) async fn list(
 ) -> Result<Json<List<Value>>, Problem> {
     let ledger = Object::gateway(Part::Ledger);
     let page = Page::asked(&caller, asked.limit, asked.cursor.as_deref())?;
+    // The document says int64, and no ledger gets there.
+    if i64::try_from(asked.from).is_err() {
+        return Err(caller.unusable(&"`from` is no number of a record"));
+    }
     let from = asked.from.max(page.number(&caller)?.unwrap_or(0));
     let limit = page.limit();
     let failed = |error: &dyn std::fmt::Display| {
