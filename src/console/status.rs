@@ -66,7 +66,7 @@ pub(super) async fn told(shared: &Shared, caller: &Caller) -> Result<Value, Prob
         Err(problem) => json!({ "error": problem.detail }),
     };
     let now = clock::now();
-    let sinks: Vec<Value> = shared.sinks.iter().map(|sink| told(&sink.borrow(), now)).collect();
+    let sinks: Vec<Value> = shared.sinks.iter().map(|sink| shown(&sink.borrow(), now)).collect();
     let detections = shared.detections.as_ref().map(|status| status.borrow().clone());
     let witnesses = shared.witnesses.as_ref().map(|watched| {
         let state = watched.status.borrow().clone();
@@ -91,10 +91,10 @@ pub(super) async fn told(shared: &Shared, caller: &Caller) -> Result<Value, Prob
 }
 
 /// A sink's status, and its lag also in octets (as many as the records read last had, on the average) and in seconds.
-fn told(status: &SinkStatus, now: Timestamp) -> Value {
+fn shown(status: &SinkStatus, now: Timestamp) -> Value {
     let waiting = status.waiting_since.map_or(0, |since| now.duration_since(since).as_secs().max(0));
-    let mut told = json!(status);
-    told["lag_bytes"] = status.lag.saturating_mul(status.octets_each).into();
-    told["lag_secs"] = waiting.into();
-    told
+    let mut shown = json!(status);
+    shown["lag_bytes"] = status.lag.saturating_mul(status.octets_each).into();
+    shown["lag_secs"] = waiting.into();
+    shown
 }

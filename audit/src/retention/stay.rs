@@ -54,6 +54,7 @@ pub fn is_needed(kind: Kind) -> bool {
         "clock",
         "config",
         "device",
+        "glass",
         "grant",
         "issuer",
         "key",
@@ -61,9 +62,12 @@ pub fn is_needed(kind: Kind) -> bool {
         "personal",
         "policy",
         "retention",
+        "review",
+        "share",
         "token",
     ];
-    stays.contains(&family) && kind != Kind::AccessDecided
+    let of_tunnels = matches!(kind, Kind::TunnelDescribed | Kind::TunnelDeleted);
+    of_tunnels || stays.contains(&family) && kind != Kind::AccessDecided
 }
 
 #[cfg(test)]
@@ -82,6 +86,9 @@ mod tests {
             Kind::TokenRevoked,
             Kind::DeviceEnrolled,
             Kind::IssuerKeys,
+            Kind::GlassBroken,
+            Kind::ShareEnded,
+            Kind::TunnelDeleted,
             Kind::RetentionHeld,
             Kind::RetentionPruned,
         ] {
