@@ -39,6 +39,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::routing::get;
 use sallyport_audit::Ledger;
 use sallyport_audit::detection::DetectingStatus;
 use sallyport_audit::ledger::{ScrubNow, Scrubbed};

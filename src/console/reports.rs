@@ -98,8 +98,14 @@ pub(super) async fn list(
     Query(paging): Query<Paging>,
 ) -> Result<Json<List<ReportView>>, Problem> {
     let page = paging.page(&caller)?;
+    let packs = all(&shared, &caller).await?;
+    Ok(Json(page.of(packs, |view| view.name.clone(), |view| view)))
+}
+
+/// All of them, for whoever has asked.
+pub(super) async fn all(shared: &Shared, caller: &Caller) -> Result<Vec<ReportView>, Problem> {
     caller.may(Action::Audit, &Object::gateway(Part::Ledger)).await?;
-    Ok(Json(page.of(shared.reports.list(), |view| view.name.clone(), |view| view)))
+    Ok(shared.reports.list())
 }
 
 /// Have a pack made of a period

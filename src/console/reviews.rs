@@ -90,6 +90,12 @@ pub(super) struct WholeReview {
     items: Vec<ReviewItemView>,
 }
 
+impl WholeReview {
+    pub(super) fn id(&self) -> ReviewId {
+        self.head.id
+    }
+}
+
 /// Begin a review of what everybody holds now
 #[utoipa::path(post, path = "/api/v1/reviews", tag = "reviews", operation_id = "start_review", request_body = Start,
     responses((status = 201, description = "It has begun", body = WholeReview)))]

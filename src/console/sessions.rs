@@ -75,8 +75,14 @@ pub(super) async fn list(
     Query(paging): Query<Paging>,
 ) -> Result<Json<List<Shown>>, Problem> {
     let page = paging.page(&caller)?;
+    let open = all(&shared, &caller).await?;
+    Ok(Json(page.of(open, |session| session.id.clone(), |session| session)))
+}
+
+/// All of them, for whoever has asked.
+pub(super) async fn all(shared: &Shared, caller: &Caller) -> Result<Vec<Shown>, Problem> {
     caller.may(Action::Read, &Object::gateway(Part::Sessions)).await?;
-    Ok(Json(page.of(shared.broker.live(), |session| session.id.clone(), shown)))
+    Ok(shared.broker.live().into_iter().map(shown).collect())
 }
 
 fn shown(session: LiveSession) -> Shown {

@@ -2,7 +2,7 @@
 //! record that names it.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use sallyport_audit::Search;
 use sallyport_audit::index::search::Order as Direction;
 use sallyport_audit::selection::Selection;
@@ -13,7 +13,7 @@ use super::viewer::{Chrome, Order, Viewer};
 use super::{Answer, page};
 use crate::access::{Action, Grant, GrantFilter, GrantId, GrantStatus, Object, Part};
 use crate::console::errors::Problem;
-use crate::console::extract::Body;
+use crate::console::extract::{Body, Path};
 use crate::console::grants as api;
 use crate::console::sessions::Why;
 use crate::console::{Shared, records, search as searching};

@@ -2,7 +2,7 @@
 //! the ledger's figures, the settings without their secrets, and what was refused or failed last.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use sallyport_audit::index::search::Order as Direction;
 use sallyport_audit::selection::Selection;
 use sallyport_audit::sink::SinkStatus;
@@ -14,7 +14,7 @@ use super::viewer::{Chrome, Order, Viewer};
 use super::{Answer, page};
 use crate::access::{Action, Object, Part};
 use crate::console::errors::Problem;
-use crate::console::extract::Body;
+use crate::console::extract::{Body, Path};
 use crate::console::keys::{self as api, Rotate};
 use crate::console::{Shared, records, search as searching, status};
 

@@ -242,7 +242,7 @@ pub(super) async fn reload(State(shared): State<Shared>, order: Order) -> Answer
     back(&chrome, api::reload(State(shared), caller).await)
 }
 
-fn back(chrome: &Chrome, done: Result<Json<Value>, Problem>) -> Answer {
+fn back<T>(chrome: &Chrome, done: Result<Json<T>, Problem>) -> Answer {
     match done {
         Ok(_) => page::see_other("/console/policy"),
         Err(problem) => page::refuse(chrome, &problem),

@@ -1,14 +1,13 @@
 //! Evidence packs: having one made, and taking it away. The gateway makes them as it does for the API, and signs them.
 
 use askama::Template;
-use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 
 use super::viewer::{Chrome, Order, Viewer};
 use super::{Answer, page};
 use crate::clock;
 use crate::console::Shared;
-use crate::console::extract::Body;
+use crate::console::extract::{Body, Path};
 use crate::console::reports::{self as api, ReportOrder, ReportView};
 
 /// What there are reports for, as the API calls them.
@@ -26,8 +25,8 @@ struct Page<'a> {
 
 pub(super) async fn page(State(shared): State<Shared>, viewer: Viewer) -> Answer {
     let Viewer { caller, chrome } = viewer;
-    let packs = match api::list(State(shared), caller).await {
-        Ok(Json(packs)) => packs,
+    let packs = match api::all(&shared, &caller).await {
+        Ok(packs) => packs,
         Err(problem) => return page::refuse(&chrome, &problem),
     };
     let day = |days: i64| {

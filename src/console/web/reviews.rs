@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use jiff::SignedDuration;
 use serde_json::Value;
 
@@ -13,8 +13,8 @@ use crate::access::{Action, Object, Part, ReviewView};
 use crate::clock;
 use crate::console::Shared;
 use crate::console::errors::Problem;
-use crate::console::extract::Body;
-use crate::console::reviews::{self as api, Decision, Start, Verdict};
+use crate::console::extract::{Body, Path};
+use crate::console::reviews::{self as api, Decision, Start, Verdict, WholeReview};
 
 #[derive(Template)]
 #[template(path = "console/reviews.html")]
@@ -165,9 +165,6 @@ pub(super) async fn close(State(shared): State<Shared>, Path(id): Path<String>, 
     }
 }
 
-fn on(review: &Value) -> Answer {
-    page::see_other(&format!(
-        "/console/reviews/{}",
-        review.get("id").and_then(Value::as_str).unwrap_or_default()
-    ))
+fn on(review: &WholeReview) -> Answer {
+    page::see_other(&format!("/console/reviews/{}", review.id()))
 }

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use askama::Template;
-use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
 use jiff::{SignedDuration, Timestamp};
@@ -24,7 +23,7 @@ use crate::access::{Action, Object, Part};
 use crate::clock;
 use crate::console::Shared;
 use crate::console::errors::Problem;
-use crate::console::extract::{Body, Query};
+use crate::console::extract::{Body, Path, Query};
 use crate::console::sessions::{self as api, Why};
 use crate::console::{records, search as searching};
 use crate::session::{LiveSession, RouteView, SessionId};
@@ -237,8 +236,8 @@ async fn detailed(shared: &Shared, viewer: &Viewer, id: &str) -> Result<Answer, 
 /// All live sessions, as the API lists them, to keep.
 pub(super) async fn export(State(shared): State<Shared>, viewer: Viewer, Path(form): Path<String>) -> Answer {
     let Viewer { caller, chrome } = viewer;
-    let listed = match api::list(State(shared), caller).await {
-        Ok(Json(listed)) => listed,
+    let listed = match api::all(&shared, &caller).await {
+        Ok(listed) => listed,
         Err(problem) => return page::refuse(&chrome, &problem),
     };
     let (kind, name, text) = if form == "json" {
@@ -259,7 +258,7 @@ pub(super) async fn export(State(shared): State<Shared>, viewer: Viewer, Path(fo
 }
 
 /// RFC 4180, and no cell that a spreadsheet would take for a formula.
-fn csv(listed: &[LiveSession]) -> String {
+fn csv(listed: &[api::Shown]) -> String {
     let columns = [
         "id",
         "subject",
