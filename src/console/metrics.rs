@@ -5,9 +5,11 @@
 
 use std::fmt;
 
+use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -25,14 +27,20 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 
 type Labels = Vec<(&'static str, String)>;
 
-/// For people with a token.
+/// What Prometheus reads, for people with a token
+#[utoipa::path(get, path = "/metrics", tag = "status", operation_id = "metrics", responses(
+    (status = 200, description = "OpenMetrics 1.0", content_type = "application/openmetrics-text", body = String)))]
 pub(super) async fn for_callers(State(shared): State<Shared>, caller: Caller) -> Result<Response, Problem> {
     caller.may(Action::Read, &Object::gateway(Part::Ledger)).await?;
     Ok(answer(&shared))
 }
 
 /// For whoever reaches the address that is set aside for it.
-pub(super) async fn for_scrapers(State(shared): State<Shared>) -> Response {
+pub(super) fn aside(shared: Shared) -> Router {
+    Router::new().route("/metrics", get(for_scrapers)).with_state(shared)
+}
+
+async fn for_scrapers(State(shared): State<Shared>) -> Response {
     answer(&shared)
 }
 

@@ -39,7 +39,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::get;
 use sallyport_audit::Ledger;
 use sallyport_audit::detection::DetectingStatus;
 use sallyport_audit::ledger::{ScrubNow, Scrubbed};
@@ -165,7 +164,7 @@ pub struct Routers {
 /// The routes that work with `parts`.
 pub fn routers(parts: Parts) -> Routers {
     let shared = Arc::new(parts);
-    let metrics = Router::new().route("/metrics", get(metrics::for_scrapers)).with_state(Arc::clone(&shared));
+    let metrics = metrics::aside(Arc::clone(&shared));
     Routers { console: api(Arc::clone(&shared)), probes: Router::from(probes()).with_state(shared), metrics }
 }
 
@@ -181,6 +180,7 @@ fn described() -> OpenApiRouter<Shared> {
     probes()
         .routes(routes!(status::whoami))
         .routes(routes!(status::status))
+        .routes(routes!(metrics::for_callers))
         .routes(routes!(requests::list, requests::ask))
         .routes(routes!(requests::one))
         .routes(routes!(requests::approve))
@@ -239,7 +239,6 @@ fn described() -> OpenApiRouter<Shared> {
 
 fn api(shared: Shared) -> Router {
     Router::from(described())
-        .route("/metrics", get(metrics::for_callers))
         .merge(web::pages())
         .fallback(errors::unknown_path)
         .method_not_allowed_fallback(errors::unknown_method)
