@@ -105,7 +105,7 @@ fn locked(path: &str) -> Vec<(String, String, BTreeSet<String>)> {
         let list = package.get("dependencies").and_then(Value::as_array);
         list.into_iter().flatten().map(first).collect()
     };
-    let packages = manifest(path)["package"].as_array().unwrap().clone();
+    let packages = manifest(path).get("package").and_then(|packages| packages.as_array()).unwrap().clone();
     packages.iter().map(|one| (text(one, "name"), text(one, "version"), needs(one))).collect()
 }
 

@@ -10,9 +10,9 @@ pub fn severity(kind: Kind, result: Outcome) -> u8 {
     const NOTICE: u8 = 5;
     const INFORMATIONAL: u8 = 6;
     match (kind, result) {
-        (Kind::HsmDown | Kind::LedgerResumed | Kind::GlassBroken, _) => CRITICAL,
-        // A control that did not hold.
-        (Kind::CanaryTried, Outcome::Failure) => CRITICAL,
+        // The last is a control that did not hold.
+        (Kind::HsmDown | Kind::LedgerResumed | Kind::GlassBroken, _)
+        | (Kind::CanaryTried, Outcome::Failure) => CRITICAL,
         (_, Outcome::Failure) => ERROR,
         (_, Outcome::Denied)
         | (

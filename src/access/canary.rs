@@ -255,7 +255,9 @@ impl RecordLog for StageLog {
 
     fn replay(&self, visit: &mut dyn FnMut(Stamp, Fact)) -> Result<(), LogError> {
         let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        facts.into_iter().for_each(|(stamp, fact)| visit(stamp, fact));
+        for (stamp, fact) in facts {
+            visit(stamp, fact);
+        }
         Ok(())
     }
 }

@@ -231,7 +231,7 @@ async fn through(profile: &Profile, name: &TunnelName) -> Step<()> {
         while let Some(event) = inbox.recv().await {
             match event {
                 Event::Connected { suite: agreed, mode, .. } => {
-                    suite = agreed.name().to_owned();
+                    agreed.name().clone_into(&mut suite);
                     sealed = mode == crate::tunnel::handshake::Mode::Sealed;
                 }
                 Event::Registered { url, .. } => {

@@ -78,7 +78,7 @@ pub(super) fn seen(shown: &impl Serialize) -> Seen {
         .collect();
     // Names are sorted and values are texts, integers and lists of texts, so this is the canonical form.
     let text = serde_json::to_vec(&plain).unwrap_or_default();
-    Seen(Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect())
+    Seen(hex::encode(Sha256::digest(text)))
 }
 
 fn is_plain(value: &Value) -> bool {

@@ -16,7 +16,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts as Head;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use sallyport_audit::index::search::Order;
 use sallyport_audit::selection::Selection;
 use sallyport_audit::{Draft, Kind, Outcome, Search, Seq};
@@ -151,7 +151,7 @@ pub(super) async fn once(State(shared): State<Shared>, request: Request, next: N
         return next.run(request).await;
     }
     let (head, body) = request.into_parts();
-    carry_out(shared, head, body, next).await.unwrap_or_else(|problem| problem.into_response())
+    carry_out(shared, head, body, next).await.unwrap_or_else(axum::response::IntoResponse::into_response)
 }
 
 async fn carry_out(shared: Shared, mut head: Head, body: Body, next: Next) -> Result<Response, Problem> {
@@ -272,7 +272,7 @@ fn print(head: &Head, body: &[u8]) -> Print {
 /// and says nothing of the caller.
 fn correlation_of(key: &str) -> String {
     let digest = Sha256::new().chain_update("sallyport idempotency key ").chain_update(key).finalize();
-    format!("cor-{}", digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>())
+    format!("cor-{}", hex::encode(digest.get(..16).unwrap_or_default()))
 }
 
 /// Whether the ledger says that this caller has begun something under this id.
@@ -337,14 +337,9 @@ mod tests {
         (caller.to_owned(), key.to_string())
     }
 
-    fn answer() -> Option<Answer> {
+    fn answer() -> Answer {
         let body = Zeroizing::new(b"{}".to_vec());
-        Some(Answer {
-            status: StatusCode::CREATED,
-            kind: None,
-            correlation: Correlation("cor-1".to_owned()),
-            body,
-        })
+        Answer { status: StatusCode::CREATED, kind: None, correlation: Correlation("cor-1".to_owned()), body }
     }
 
     #[test]
@@ -365,7 +360,7 @@ mod tests {
         assert!(matches!(keys.begin(&order, [1; 32], now), Found::Running));
         assert!(matches!(keys.begin(&order, [2; 32], now), Found::Other));
         assert!(matches!(keys.begin(&name("bob", 1), [2; 32], now), Found::New), "a key is its caller's own");
-        keys.end(&order, answer());
+        keys.end(&order, Some(answer()));
         assert!(
             matches!(keys.begin(&order, [1; 32], now), Found::Answered(answer) if answer.status == StatusCode::CREATED)
         );
@@ -379,11 +374,11 @@ mod tests {
         let running = name("alice", 0);
         keys.begin(&running, [0; 32], now);
         keys.begin(&name("bob", 0), [0; 32], now);
-        keys.end(&name("bob", 0), answer());
+        keys.end(&name("bob", 0), Some(answer()));
         for key in 1..=2 * MOST_OF_ONE {
             let order = name("alice", key);
             keys.begin(&order, [0; 32], now + Duration::from_millis(u64::try_from(key).unwrap()));
-            keys.end(&order, answer());
+            keys.end(&order, Some(answer()));
         }
         let entries = keys.entries();
         assert_eq!(entries.keys().filter(|(caller, _)| caller == "alice").count(), MOST_OF_ONE);

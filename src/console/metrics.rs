@@ -22,7 +22,7 @@ use super::errors::Problem;
 use super::{Parts, Shared};
 use crate::access::{Action, Object, Part};
 
-/// The media type of OpenMetrics 1.0.
+/// The media type of `OpenMetrics` 1.0.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Labels = Vec<(&'static str, String)>;

@@ -1,4 +1,4 @@
-//! What the API says of itself: OpenAPI 3.1, made of the handlers' own declarations.
+//! What the API says of itself: `OpenAPI` 3.1, made of the handlers' own declarations.
 //!
 //! A route and its description are one thing here (`routes!`), so no call is left out. What all calls have in common (how to
 //! prove who you are, problem documents, the headers that tell of limits) is added in one place. The document tells nothing of
@@ -117,8 +117,12 @@ fn complete(mut document: OpenApi) -> OpenApi {
     components.parameters.insert("IdempotencyKey".to_owned(), idempotency_key().into());
     for item in document.paths.paths.values_mut() {
         let PathItem { get, post, .. } = item;
-        get.iter_mut().for_each(|call| complete_call(call, false));
-        post.iter_mut().for_each(|call| complete_call(call, true));
+        if let Some(call) = get {
+            complete_call(call, false);
+        }
+        if let Some(call) = post {
+            complete_call(call, true);
+        }
     }
     document
 }

@@ -18,7 +18,7 @@ use crate::access::{Action, Object, Part};
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct From {
+pub(super) struct Span {
     /// The first sequence number.
     #[serde(default)]
     from: u64,
@@ -30,12 +30,12 @@ pub(super) struct From {
 }
 
 /// Records in their order, with their personal values; reading them is recorded
-#[utoipa::path(get, path = "/api/v1/records", tag = "ledger", operation_id = "list_records", params(From),
+#[utoipa::path(get, path = "/api/v1/records", tag = "ledger", operation_id = "list_records", params(Span),
     responses((status = 200, description = "A page of them", body = List<Value>)))]
 pub(super) async fn list(
     State(shared): State<Shared>,
     caller: Caller,
-    Query(asked): Query<From>,
+    Query(asked): Query<Span>,
 ) -> Result<Json<List<Value>>, Problem> {
     let ledger = Object::gateway(Part::Ledger);
     let page = Page::asked(&caller, asked.limit, asked.cursor.as_deref())?;

@@ -94,7 +94,9 @@ pub(super) async fn told(shared: &Shared, caller: &Caller) -> Result<Value, Prob
 fn shown(status: &SinkStatus, now: Timestamp) -> Value {
     let waiting = status.waiting_since.map_or(0, |since| now.duration_since(since).as_secs().max(0));
     let mut shown = json!(status);
-    shown["lag_bytes"] = status.lag.saturating_mul(status.octets_each).into();
-    shown["lag_secs"] = waiting.into();
+    if let Some(fields) = shown.as_object_mut() {
+        fields.insert("lag_bytes".to_owned(), status.lag.saturating_mul(status.octets_each).into());
+        fields.insert("lag_secs".to_owned(), waiting.into());
+    }
     shown
 }

@@ -90,7 +90,7 @@ pub(super) async fn list(
         let object = Object::tunnel(&view.name).ok();
         let words = object.and_then(|object| shared.access.tunnel_description(tenant, &object));
         let RouteView { name, kind, owner, id, since, state } = view;
-        Shown { name, kind, owner, id, since, state, description: words.map(|words| words.to_string()) }
+        Shown { name, kind, owner, id, since, state, description: words }
     };
     let views = shared.routes.views().into_iter().filter(seen).collect();
     Ok(Json(page.of(views, |view| view.name.clone(), shown)))

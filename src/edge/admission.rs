@@ -169,7 +169,7 @@ async fn within(
     let detail = format!("more than {} requests in a minute by one {what}", left.limit);
     let hint = "wait as long as Retry-After says";
     let mut refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", detail, hint);
-    refusal.limit = Some((what, left));
+    refusal.limit = Some(Box::new((what, left)));
     Err(Stop::Refused(refusal))
 }
 

@@ -97,7 +97,7 @@ impl Metrics {
         self.0.refusals.get_or_create(&OfCode { code }).inc();
     }
 
-    /// Writes all of them in the text format of OpenMetrics, without its end.
+    /// Writes all of them in the text format of `OpenMetrics`, without its end.
     pub fn write(&self, text: &mut String) -> fmt::Result {
         encode_registry(text, &self.0.registry)
     }

@@ -43,7 +43,7 @@ pub struct Refusal {
     /// What to do next.
     pub hint: String,
     /// The limit that was reached, and what is left of it.
-    pub limit: Option<(&'static str, Left)>,
+    pub limit: Option<Box<(&'static str, Left)>>,
 }
 
 /// Goes with the response of a refusal, so that it can be counted.
@@ -87,7 +87,7 @@ impl Refusal {
         if self.status == StatusCode::SERVICE_UNAVAILABLE || self.status == StatusCode::TOO_MANY_REQUESTS {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
         }
-        if let Some((what, left)) = &self.limit {
+        if let Some((what, left)) = self.limit.as_deref() {
             left.write(what, response.headers_mut());
         }
     }

@@ -191,6 +191,10 @@ fn readiness(config: &Config, parts: &Parts, watched: Option<&watch::Receiver<Wi
 }
 
 /// Serves until a signal, and ends everything above the ledger. The sinks are given back, for they outlive the last record.
+#[expect(
+    clippy::too_many_lines,
+    reason = "the wiring of all parts, in the order in which they begin and end"
+)]
 async fn serve(
     config: &Config,
     parts: &Parts,

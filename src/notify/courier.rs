@@ -37,9 +37,9 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 /// How long the ledger may take over the record of a message.
 const RECORD_PATIENCE: Duration = Duration::from_secs(10);
 /// How long one attempt may take, whatever the way does.
-const SEND_PATIENCE: Duration = Duration::from_secs(60);
+const SEND_PATIENCE: Duration = Duration::from_mins(1);
 /// Pauses between attempts.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
 /// What all ways share.
 pub struct Desk {
@@ -259,8 +259,8 @@ impl Courier {
         let parts = [self.desk.gateway.as_str(), self.way.name(), news.event.as_str(), about];
         let number = news.record.to_be_bytes();
         // A reminder's record is whichever was last; what it is about names it.
-        let named: &[u8] = if news.event == Event::ReviewDue { b"" } else { &number };
-        let name = Digest::of(&[parts.join("\n").as_bytes(), named]).to_string();
+        let also: &[u8] = if news.event == Event::ReviewDue { b"" } else { &number };
+        let name = Digest::of(&[parts.join("\n").as_bytes(), also]).to_string();
         Ok(Message {
             id: format!("msg_{}", name.get(..32).unwrap_or(&name)),
             event: news.event,
@@ -350,7 +350,7 @@ impl Courier {
                 warn!(way = self.way.name(), %error, hint = error.hint(), "the cursor of notifications isn't saved");
             }
             Err(panic) => {
-                error!(way = self.way.name(), %panic, "saving the cursor of notifications panicked")
+                error!(way = self.way.name(), %panic, "saving the cursor of notifications panicked");
             }
         }
         false

@@ -28,7 +28,7 @@ fn ask(world: &World, reason: &str) -> String {
 
 /// The signature that OpenSSL makes of what came.
 fn signature_by_openssl(call: &Call) -> String {
-    let key: String = SECRET.iter().map(|byte| format!("{byte:02x}")).collect();
+    let key: String = hex::encode(SECRET);
     let mut openssl = Command::new("openssl")
         .args(["dgst", "-sha256", "-mac", "HMAC", "-macopt", &format!("hexkey:{key}"), "-binary"])
         .stdin(Stdio::piped())

@@ -19,6 +19,7 @@ const GROUP: u64 = 100;
 const DAYS: u64 = 31;
 
 /// What a gateway records in a hundred records: a request, its approval, sessions, refusals, signs of life.
+#[expect(clippy::too_many_lines, reason = "a list of records")]
 fn drafts(n: u64) -> Vec<Draft> {
     let done = |kind| Draft::new(kind, Outcome::Success).detail("tenant", "main");
     let (request, grant) = (format!("req-{n:032x}"), format!("grant-{n:032x}"));
@@ -67,7 +68,7 @@ fn drafts(n: u64) -> Vec<Draft> {
         ("revoked-token", "revoked"),
         ("altered-record", "found"),
     ] {
-        if n % 24 == 0 {
+        if n.is_multiple_of(24) {
             all.push(
                 done(Kind::CanaryTried)
                     .detail("control", control)
@@ -139,7 +140,7 @@ fn drafts(n: u64) -> Vec<Draft> {
             .detail("duration_ms", 61_000 + n);
         if s == 0 {
             closed = closed
-                .detail("cause", if n % 3 == 0 { "locked" } else { "grant-expired" })
+                .detail("cause", if n.is_multiple_of(3) { "locked" } else { "grant-expired" })
                 .detail("last_byte_after_us", 400 + n % 900);
         }
         all.push(closed);

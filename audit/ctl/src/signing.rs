@@ -3,6 +3,7 @@
 //! `PRIVATE+KEY+name+hash+base64`: an algorithm byte (1, Ed25519) and a seed of 32 bytes. The seed is cleared from memory
 //! when it is no longer needed, and never shown.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -47,7 +48,10 @@ impl SigningKeyFile {
         let seed = Zeroizing::new(<[u8; 32]>::try_from(seed).ok()?);
         let key = SigningKey::from_bytes(&seed);
         let public = PublicKey::new(name, &key.verifying_key().to_bytes()).ok()?;
-        let id: String = public.id().iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = public.id().iter().fold(String::new(), |mut id, byte| {
+            let _ = write!(id, "{byte:02x}");
+            id
+        });
         (algorithm == 1 && id == hash).then_some(Self { public, key })
     }
 }

@@ -24,7 +24,7 @@ use crate::record::Seq;
 const PIECE_BYTES: usize = 8000;
 /// For so long sled's own lock is waited for, on a machine with much else to do: a store that is taken for damaged
 /// is moved away and made anew.
-const LOCK_TRIES: u32 = 1000;
+const LOCK_TRIES: u32 = 3000;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 const HEAD_KEY: &[u8] = b"head";
 const BLOCK_PREFIX: u8 = b'b';

@@ -193,7 +193,9 @@ fn what_the_filter_leaves_out_is_no_gap_and_what_it_lets_pass_is() {
         rows(&bytes).into_iter().filter(|row| row["record"]["kind"] == "session.opened").collect();
     let finish = |rows: &[Value]| {
         let mut reconciler = Reconciler::new(&population, Some("soc"));
-        rows.iter().for_each(|row| reconciler.row(Item::read(row).as_ref()));
+        for row in rows {
+            reconciler.row(Item::read(row).as_ref());
+        }
         reconciler.finish(0, Some(9), Some(&filter))
     };
     let whole = finish(&sent);
@@ -208,7 +210,9 @@ fn rows_of_another_sink_do_not_fill_a_gap() {
     let mut rows = rows(&bytes);
     rows[2]["sink"] = "other".into();
     let mut reconciler = Reconciler::new(&population, Some("soc"));
-    rows.iter().for_each(|row| reconciler.row(Item::read(row).as_ref()));
+    for row in &rows {
+        reconciler.row(Item::read(row).as_ref());
+    }
     assert_eq!(reconciler.finish(0, None, None).gaps, [(2, 2)]);
 }
 
@@ -225,7 +229,9 @@ fn how_far_a_copy_must_reach_is_what_the_last_receipt_says() {
     population.add(&record, &text);
     bytes.push(text);
     let mut reconciler = Reconciler::new(&population, None);
-    rows(&bytes[..3]).iter().for_each(|row| reconciler.row(Item::read(row).as_ref()));
+    for row in &rows(&bytes[..3]) {
+        reconciler.row(Item::read(row).as_ref());
+    }
     let answer = reconciler.finish(0, None, None);
     assert_eq!((answer.gaps, answer.upto), (vec![(3, 3)], 4));
 }

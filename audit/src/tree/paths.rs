@@ -111,7 +111,9 @@ mod tests {
         for size in 1..40 {
             let leaves = leaves(size);
             let mut builder = PathsBuilder::new(0..size + 3, size);
-            leaves.iter().for_each(|leaf| builder.push(*leaf));
+            for leaf in &leaves {
+                builder.push(*leaf);
+            }
             let paths = builder.finish();
             assert_eq!(paths.len() as u64, size);
             for (index, path) in paths {
@@ -150,7 +152,9 @@ mod tests {
     #[test]
     fn a_tree_that_is_cut_short_gives_no_path() {
         let mut builder = PathsBuilder::new([1], 4);
-        leaves(3).into_iter().for_each(|leaf| builder.push(leaf));
+        for leaf in leaves(3) {
+            builder.push(leaf);
+        }
         assert!(builder.finish().is_empty());
     }
 }

@@ -116,7 +116,8 @@ async fn read(request: Request<Incoming>, number: usize) -> Asked {
         .iter()
         .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
         .collect();
-    let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body =
+        request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     Asked { number, path, headers, body: String::from_utf8(body.to_vec()).unwrap() }
 }
 

@@ -161,7 +161,7 @@ impl Gathering {
         match self.keys.get(&place) {
             // Recorded twice, as after a rotation that was broken off.
             Some(known) if state == KeyState::Made && known.state == KeyState::InUse => {
-                key.state = known.state
+                key.state = known.state;
             }
             None if self.keys.len() >= MOST => {
                 self.beyond = self.beyond.saturating_add(1);

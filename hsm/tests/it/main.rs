@@ -13,3 +13,8 @@ mod software;
 mod succession;
 mod tls;
 mod worker;
+
+/// The roles of which every provider has a key: all but those that are made on request.
+fn usual() -> Vec<sallyport_hsm::Role> {
+    sallyport_hsm::Role::ALL.into_iter().filter(|role| !role.is_optional()).collect()
+}

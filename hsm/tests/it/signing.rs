@@ -26,7 +26,7 @@ fn an_ed25519_signature_of_the_token_verifies_with_another_library() {
 fn each_role_signs_with_a_key_and_an_algorithm_of_its_own() {
     let Some(token) = TestToken::for_this_test() else { return };
     let keys = token.open_with_keys();
-    let signing: Vec<Role> = Role::ALL.into_iter().filter(|role| *role != Role::Kek).collect();
+    let signing: Vec<Role> = crate::usual().into_iter().filter(|role| *role != Role::Kek).collect();
     for &role in &signing {
         let public = keys.public_key(role).unwrap();
         assert_eq!(public.algorithm(), role.algorithm());
@@ -57,7 +57,7 @@ fn the_wrapping_key_signs_nothing_and_shows_nothing() {
 fn every_key_is_the_same_after_the_token_is_opened_again() {
     let Some(token) = TestToken::for_this_test() else { return };
     let keys = token.open_with_keys();
-    let signing: Vec<Role> = Role::ALL.into_iter().filter(|role| *role != Role::Kek).collect();
+    let signing: Vec<Role> = crate::usual().into_iter().filter(|role| *role != Role::Kek).collect();
     let before: Vec<PublicKey> = signing.iter().map(|role| keys.public_key(*role).unwrap()).collect();
     drop(keys);
 

@@ -46,8 +46,8 @@ fn mode(path: &Path) -> u32 {
 fn every_role_signs_and_is_the_same_after_opening_again() {
     let place = Place::new();
     let keys = place.open();
-    assert_eq!(keys.generate_missing().unwrap().len(), Role::ALL.len());
-    let signing: Vec<Role> = Role::ALL.into_iter().filter(|role| *role != Role::Kek).collect();
+    assert_eq!(keys.generate_missing().unwrap().len(), crate::usual().len());
+    let signing: Vec<Role> = crate::usual().into_iter().filter(|role| *role != Role::Kek).collect();
     let before: Vec<_> = signing.iter().map(|role| keys.public_key(*role).unwrap()).collect();
     let (envelope, wrapped) = keys.envelope("a test", None).unwrap();
     let sealed = envelope.seal(b"aad", b"value").unwrap();

@@ -170,7 +170,7 @@ fn a_certificate_with_an_ml_dsa_key_is_believed_by_a_stock_client_that_knows_it_
     };
     let client = ClientConfig::builder().with_root_certificates(roots()).with_no_client_auth();
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
-    let kept: Vec<_> = provider.signature_verification_algorithms.mapping.iter().copied().collect();
+    let kept: Vec<_> = provider.signature_verification_algorithms.mapping.to_vec();
     let kept: Vec<_> = kept
         .into_iter()
         .filter(|(scheme, _)| *scheme == rustls::SignatureScheme::ECDSA_NISTP256_SHA256)

@@ -117,15 +117,8 @@ fn socket_of(worker: Pid) -> std::path::PathBuf {
     paths.into_iter().next().expect("the worker listens")
 }
 
-//= G2: other processes, of the same user too, get nothing from the worker
-#[test]
-fn another_process_of_the_same_user_gets_no_answer_at_the_workers_socket() {
-    let Some(token) = TestToken::for_this_test() else { return };
-    let keys = open(&token);
-    let socket = socket_of(pid(&keys));
-    let mode = fs::metadata(socket.parent().unwrap()).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o700, "and other users don't get to it at all");
-    const ASK: &str = "
+/// Asks as the gateway would, and prints how long the answer is.
+const ASK: &str = "
 import socket, sys
 peer = socket.socket(socket.AF_UNIX)
 peer.settimeout(120)
@@ -138,6 +131,15 @@ except (BrokenPipeError, ConnectionResetError):
     answer = b''
 print(len(answer))
 ";
+
+//= G2: other processes, of the same user too, get nothing from the worker
+#[test]
+fn another_process_of_the_same_user_gets_no_answer_at_the_workers_socket() {
+    let Some(token) = TestToken::for_this_test() else { return };
+    let keys = open(&token);
+    let socket = socket_of(pid(&keys));
+    let mode = fs::metadata(socket.parent().unwrap()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "and other users don't get to it at all");
     let stranger = std::process::Command::new("python3").args(["-c", ASK]).arg(&socket).output().unwrap();
     assert!(stranger.status.success(), "{}", String::from_utf8_lossy(&stranger.stderr));
     assert_eq!(String::from_utf8_lossy(&stranger.stdout).trim(), "0");

@@ -142,10 +142,10 @@ fn flatten(path: &str, value: &Value, into: &mut Vec<(String, String)>) {
     let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path} {name}") };
     match value {
         Value::Object(fields) => {
-            fields.iter().for_each(|(name, value)| flatten(&below(&name.replace('_', " ")), value, into))
+            fields.iter().for_each(|(name, value)| flatten(&below(&name.replace('_', " ")), value, into));
         }
         Value::Array(all) => {
-            all.iter().enumerate().for_each(|(at, value)| flatten(&below(&at.to_string()), value, into))
+            all.iter().enumerate().for_each(|(at, value)| flatten(&below(&at.to_string()), value, into));
         }
         Value::Null => {}
         Value::String(text) => into.push((path.to_owned(), text.clone())),

@@ -340,7 +340,7 @@ fn table<'a>(shared: &Shared, viewer: &'a Viewer, filter: &Filter, rates: &mut R
         next.insert(session.id.clone(), moved);
         rows.push(shown(session, rate));
     }
-    rows.sort_by(|one, other| other.session.opened.cmp(&one.session.opened));
+    rows.sort_by_key(|row| std::cmp::Reverse(row.session.opened));
     rows.truncate(SHOWN);
     *rates = Rates { last: next, at: Some(now) };
     Table {

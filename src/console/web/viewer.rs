@@ -75,6 +75,7 @@ impl Chrome {
     }
 
     /// The address of a style, a script or a picture.
+    #[expect(clippy::unused_self, reason = "templates reach it through what they are given")]
     pub(super) fn asset(&self, name: &str) -> String {
         assets::url(name)
     }

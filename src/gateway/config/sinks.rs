@@ -1,6 +1,6 @@
 //! From the blocks `[[sinks]]` to what a sink must be told.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use sallyport_audit::sink::options::LEAST_MAX_MESSAGE;
@@ -208,7 +208,7 @@ fn read_tls(reader: &mut Reader<'_>, state: &Path) -> Option<TlsOptions> {
     if roots.is_none() {
         reader.fault("root_file", "TLS needs the roots that the receiver's certificate leads to");
     }
-    Some(TlsOptions { roots: PathBuf::from(roots?), server_name, client })
+    Some(TlsOptions { roots: roots?, server_name, client })
 }
 
 /// Hosts that sinks may talk to, if the operator names any: `siem.example.com`, `*.example.com`.

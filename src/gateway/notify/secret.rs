@@ -11,6 +11,7 @@ use super::NotifyError;
 
 /// Longest file, in bytes: a few secrets of a line each.
 const MOST: u64 = 4_096;
+const CAPACITY: usize = 4_097;
 
 /// The text in a file of mode 0600, without the space around it.
 pub(super) fn read(way: &str, path: &Path) -> Result<Zeroizing<String>, NotifyError> {
@@ -21,7 +22,7 @@ pub(super) fn read(way: &str, path: &Path) -> Result<Zeroizing<String>, NotifyEr
     if mode & 0o077 != 0 {
         return Err(fault(format!("can be read by others (mode {:04o})", mode & 0o7777)));
     }
-    let mut text = Zeroizing::new(String::with_capacity(MOST as usize + 1));
+    let mut text = Zeroizing::new(String::with_capacity(CAPACITY));
     file.take(MOST + 1).read_to_string(&mut text).map_err(unreadable)?;
     match text.trim() {
         _ if text.len() as u64 > MOST => Err(fault(format!("has more than {MOST} bytes"))),

@@ -116,9 +116,8 @@ pub(super) async fn post(
         Question { method: Method::POST, path: &path, headers, body: Some(("application/json", body)) };
     match ask(server, &question, MOST, PATIENCE).await {
         Ok((status, _)) => judge(status),
-        // The status was there, and what follows is nobody's concern; but which it was is lost.
-        Err(error @ Unanswered::TooLong(_)) => Err(Unsent::Away(error.to_string())),
         Err(Unanswered::Unsendable) => Err(unsendable()),
+        // An answer that is too long is one of these: which status it had is lost.
         Err(error) => Err(Unsent::Away(error.to_string())),
     }
 }

@@ -32,7 +32,7 @@ impl Rotation {
         let pair = {
             let keys = self.keys.clone();
             let present = blocking(move || keys.public_key(AUTHORITY).map_err(GatewayError::Keys)).await?;
-            if bundle.issuing().map(|root| root.public_key()) != Some(&present) {
+            if bundle.issuing().map(sallyport_hsm::authority::RootCertificate::public_key) != Some(&present) {
                 return Err(order("the root that issues is not of the provider's key"));
             }
             self.waiting_beside(&bundle).await?;

@@ -318,7 +318,7 @@ pub(super) async fn dial_gateway(
         offering.alpn_protocols.insert(0, ALPN.to_vec());
         match connect_tls(address, Arc::new(offering), patience).await {
             Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(ALPN) => {
-                return Ok(GatewaySocket::Bare(BareSocket::new(stream)));
+                return Ok(GatewaySocket::Bare(Box::new(BareSocket::new(stream))));
             }
             Ok(stream) => return open_websocket(address, stream, patience).await,
             Err(DialError::Tls { source, .. }) if refuses_what_it_does_not_know(&source) => {}

@@ -24,8 +24,8 @@ pub enum Transport {
 /// What it speaks.
 pub(super) enum GatewaySocket {
     /// Straight on TLS.
-    Bare(BareSocket<TlsStream<TcpStream>>),
-    /// Through a WebSocket. Boxed: it is much larger.
+    Bare(Box<BareSocket<TlsStream<TcpStream>>>),
+    /// Through a WebSocket.
     WebSocket(Box<Socket>),
 }
 
@@ -46,7 +46,7 @@ impl GatewaySocket {
 
     fn inner(&mut self) -> &mut dyn MessageSocket {
         match self {
-            Self::Bare(socket) => socket,
+            Self::Bare(socket) => socket.as_mut(),
             Self::WebSocket(socket) => socket.as_mut(),
         }
     }

@@ -315,7 +315,7 @@ impl Running {
         let (sender, events) = mpsc::channel(1024);
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let task = tokio::spawn(async move { publisher.run(sender, stopped).await });
+        let task = tokio::spawn(async move { Box::pin(publisher.run(sender, stopped)).await });
         Self { events, stop, task }
     }
 

@@ -12,7 +12,7 @@ use super::{address, cef, event::Event, mapping};
 pub(super) fn text(event: &Event<'_>) -> Vec<u8> {
     let record = event.record;
     let mut out =
-        format!("LEEF:2.0|Sallyport|Sallyport|{}|{}|x09|", env!("CARGO_PKG_VERSION"), record.kind.as_str(),);
+        format!("LEEF:2.0|Sallyport|Sallyport|{}|{}|x09|", env!("CARGO_PKG_VERSION"), record.kind.as_str());
     let mut first = true;
     let mut put = |key: &str, value: &str| {
         if !first {

@@ -3,7 +3,7 @@
 //! The signature is HMAC-SHA256 over `id.timestamp.body` under a secret that the receiver shares (a file with
 //! `whsec_` and base64). The id names ledger, sink and range, so that a parcel sent again has the same one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -58,9 +58,9 @@ impl Webhook {
     }
 }
 
-fn secret(path: &PathBuf) -> Result<hmac::Key, LinkError> {
+fn secret(path: &Path) -> Result<hmac::Key, LinkError> {
     let credential = credential::read(path)?;
-    let refused = |what: &str| LinkError::Credential { path: path.clone(), what: what.to_owned() };
+    let refused = |what: &str| LinkError::Credential { path: path.to_owned(), what: what.to_owned() };
     let text = credential.expose_to_receiver();
     let text = text.strip_prefix("whsec_").ok_or_else(|| refused("does not begin with whsec_"))?;
     let bytes = Zeroizing::new(STANDARD.decode(text).map_err(|_| refused("is not base64 behind whsec_"))?);
