@@ -16,7 +16,7 @@ fn a_stranger_with_a_pack_and_a_key_verifies_samples_and_follows_a_session_witho
     for path in ["/", "/headers", "/"] {
         assert_eq!(world.visit("demo", path).by(&world, "visitor").run().status, 200);
     }
-    assert_eq!(world.visit("demo", "/").run().status, 403, "nobody without leave");
+    assert_eq!(world.visit("demo", "/").by(&world, "rival").run().status, 403, "nobody without leave");
     assert_eq!(world.cli("admin", &["grants", "revoke", &grant, "--reason", "done"]).code, 0);
     eventually("a canary was tried", || world.records_of("canary.tried").pop());
     let day = |record: Option<&Value>| record.unwrap()["time"].as_str().unwrap()[..10].to_owned();
