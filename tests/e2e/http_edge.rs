@@ -101,7 +101,10 @@ fn head_options_ranges_and_an_expected_100_continue_pass_as_they_are() {
         let head = visit("/").args(&["--head", version]).run();
         // curl prints the head in place of a body, and nothing behind it.
         assert_eq!(head.status, 200);
-        assert!(!head.text().contains("uri"), "{}", head.text());
+        assert_eq!(
+            head.text().split_once("\r\n\r\n").map(|(_, behind)| behind.to_owned()),
+            Some(String::new())
+        );
         assert!(head.header("content-length").unwrap().parse::<u64>().unwrap() > 0, "{}", head.head);
         let options = visit("/").args(&["-X", "OPTIONS", version]).run();
         assert_eq!((options.status, options.header("allow").as_deref()), (204, Some("GET, OPTIONS")));
