@@ -5,7 +5,7 @@ STATE ?= ./var
 CARGO ?= cargo
 export STATE
 
-.PHONY: run demo test stranger-test bench-report test-console lint fmt coverage bench bench-tunnel bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-fold hsm-faults siem-faults bench-siem kill-latency test-kryoptic bench-crypto test-fips fips clean help
+.PHONY: run demo test stranger-test bench-report test-console lint fmt coverage bench bench-tunnel bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-console bench-fold hsm-faults siem-faults bench-siem kill-latency test-kryoptic bench-crypto test-fips fips clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -77,6 +77,11 @@ power-cut: ## 1,200 states in which a power cut could leave journal, head file a
 	@scripts/prepare test
 	$(CARGO) test --locked -p sallyport-audit --all-features --test power_cut -- --full
 
+bench-console: ## The console's pages with 1,000 open sessions and a million records: milliseconds by page, as JSON; SALLYPORT_BENCH_SCALE=10 is a tenth
+	@scripts/prepare test
+	$(CARGO) build --release --locked --workspace --all-features --bins
+	$(CARGO) test --release --locked --workspace --all-features --test e2e console_load::pages -- --ignored --nocapture | tee /dev/stderr | grep '^{' | tail -n 1
+
 bench-fold: ## A million records of access folded into its state, as at a start
 	@scripts/prepare test
 	$(CARGO) bench --locked -p sallyport --bench fold
@@ -92,7 +97,7 @@ hsm-faults: ## The token slow, hung, pulled out, exchanged, its PIN changed, und
 
 siem-faults: ## rsyslog and syslog-ng over TLS killed under load, the gateway killed at random: all arrives, `reconcile` says contiguous; JSON
 	@scripts/prepare test
-	$(CARGO) build --locked --bins -p sallyport -p auditctl
+	$(CARGO) build --locked --workspace --all-features --bins
 	@scripts/siem-faults
 
 bench-siem: ## Events/s from a ledger in memory to a local syslog receiver over TLS, and to a webhook; the last lines are JSON
@@ -109,8 +114,8 @@ test-kryoptic: ## The suite of the key provider with a second token, kryoptic (M
 
 stranger-test: ## An evidence pack of a real gateway in the hands of a stranger: verify, same figures, sample, dossier, exceptions; ends with JSON
 	@scripts/prepare test
-	$(CARGO) build --locked --bins -p sallyport -p auditctl
-	$(CARGO) test --locked -p sallyport --test e2e evidence::a_stranger -- --nocapture | tee /dev/stderr | grep '^{' | tail -n 1
+	$(CARGO) build --locked --workspace --all-features --bins
+	$(CARGO) test --locked --workspace --all-features --test e2e evidence::a_stranger -- --nocapture | tee /dev/stderr | grep '^{' | tail -n 1
 
 bench-report: ## A report, a pack and its check over a million records: seconds and memory
 	@scripts/prepare test

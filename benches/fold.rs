@@ -144,6 +144,7 @@ fn story(number: usize) -> Result<Vec<Fact>> {
         claimed: Vec::new(),
         answer_by: ends,
         renews: None,
+        source: None,
     };
     let approved = Fact::Approved {
         request,

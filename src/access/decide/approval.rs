@@ -89,6 +89,7 @@ impl Case<'_> {
             answer_by: self.after(terms.answer_within_minutes),
             renews: *renews,
             claimed: who.roles.to_vec(),
+            source: who.source(),
         }])
     }
 

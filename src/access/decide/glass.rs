@@ -70,6 +70,7 @@ impl Case<'_> {
                 answer_by: self.after(terms.answer_within_minutes),
                 renews: None,
                 claimed: who.roles.to_vec(),
+                source: who.source(),
             });
         }
         let skipped = self.skipped(who, object, &terms.steps, terms.excludes);

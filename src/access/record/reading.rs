@@ -1,5 +1,6 @@
 //! Records read back into facts, strictly: what can't be read stops the start.
 
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use jiff::Timestamp;
@@ -141,6 +142,7 @@ pub(in crate::access) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, Stri
             claimed: parts.list_if_any("claimed_roles")?,
             answer_by: parts.detail("answer_by")?,
             renews: parts.optional("renews")?,
+            source: parts.source(),
         },
         Kind::AccessApproved => Fact::Approved {
             request: parts.request()?,
@@ -437,6 +439,11 @@ impl Parts<'_> {
             }
             None => Ok(None),
         }
+    }
+
+    /// Not known is as good as not said: nothing is decided by it.
+    fn source(&self) -> Option<IpAddr> {
+        self.personal.text(Personal::Source)?.parse().ok()
     }
 
     fn actor(&self) -> Result<Actor, String> {

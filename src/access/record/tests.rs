@@ -174,6 +174,7 @@ fn fact() -> impl Strategy<Value = Fact> {
                 answer_by: ends,
                 renews: fewer.map(|_| grant),
                 claimed: roles,
+                source: previous.map(|_| std::net::Ipv6Addr::from(u128::from(minutes)).into()),
             },
             3 => Fact::Approved {
                 request,

@@ -319,6 +319,7 @@ impl State {
             answer_by,
             renews,
             claimed,
+            source,
         } = fact
         else {
             return;
@@ -339,6 +340,7 @@ impl State {
             reason: reason.clone(),
             ticket: ticket.clone(),
             claimed: claimed.clone(),
+            source: *source,
             at: stamp.time,
             answer_by: *answer_by,
             renews: *renews,

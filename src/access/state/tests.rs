@@ -51,6 +51,7 @@ fn when_records_were_lost_nothing_outlives_it_that_they_may_have_taken_back() {
             answer_by: stamp(1_000_000).time,
             renews: None,
             claimed: Vec::new(),
+            source: None,
         };
         let locked = Fact::Locked {
             target: person("pat").into(),
@@ -95,6 +96,7 @@ fn requested() -> Fact {
         answer_by: stamp(1_000_000).time,
         renews: None,
         claimed: Vec::new(),
+        source: None,
     }
 }
 
