@@ -29,6 +29,9 @@ fn dashboard_and_alerts_ask_for_nothing_but_what_a_gateway_really_tells() {
     assert_eq!(world.visit("open-demo", "/").by(&world, "visitor").run().status, 200);
     assert_eq!(world.visit("none", "/").args(&["--insecure"]).by(&world, "visitor").run().status, 404);
 
+    // One that goes on: of a tunnel without open sessions nothing is told.
+    let _download = world.visit("open-demo", "/stream").by(&world, "visitor").start();
+
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
     let read = |below: &str| std::fs::read_to_string(deploy.join(below)).unwrap();
     let alerts = without_comments(&read("prometheus/alerts.yml"));
@@ -37,10 +40,15 @@ fn dashboard_and_alerts_ask_for_nothing_but_what_a_gateway_really_tells() {
     assert!(asked.len() > 12, "{asked:?}");
     let told = eventually("the request is counted", || {
         let told = names(&without_comments(&world.curl("/metrics").by(&world, "admin").run().text()));
-        ["sallyport_requests_total", "sallyport_bytes_total", "sallyport_refusals_total"]
-            .iter()
-            .all(|name| told.contains(*name))
-            .then_some(told)
+        [
+            "sallyport_requests_total",
+            "sallyport_bytes_total",
+            "sallyport_refusals_total",
+            "sallyport_sessions",
+        ]
+        .iter()
+        .all(|name| told.contains(*name))
+        .then_some(told)
     });
     let missing: Vec<_> = asked.difference(&told).collect();
     assert!(missing.is_empty(), "no gateway tells {missing:?}; it tells {told:?}");

@@ -215,7 +215,7 @@ fn a_secret_that_others_can_read_and_a_faulty_template_are_refused_at_the_start_
 
     secret(&file, &format!("whsec_{}", STANDARD.encode(SECRET)));
     std::fs::create_dir(world.state().join("texts")).unwrap();
-    std::fs::write(world.state().join("texts/request.txt"), "{{ whom }}").unwrap();
+    std::fs::write(world.state().join("texts/request.txt"), "{{ whomever }}").unwrap();
     let refused = world.refuses_to_start(&["notify.templates=texts"]);
     assert!(refused.err.contains("request.txt") && refused.err.contains("hint:"), "{}", refused.err);
 }
