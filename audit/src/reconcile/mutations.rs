@@ -12,8 +12,8 @@ use crate::Digest;
 /// Records of the sample: one in front, one at the end, and some between.
 const COUNT: u64 = 7;
 
-/// What a mutation leaves of the copy, or nothing if there is nothing to change at this place.
-type Change = fn(&[Value], usize) -> Option<Vec<Value>>;
+/// What a mutation leaves of the copy.
+type Change = fn(&[Value], usize) -> Vec<Value>;
 
 struct Mutation {
     name: &'static str,
@@ -23,13 +23,13 @@ struct Mutation {
     says: &'static str,
 }
 
-fn edited(rows: &[Value], at: usize, edit: impl Fn(&mut Value)) -> Option<Vec<Value>> {
+fn edited(rows: &[Value], at: usize, edit: impl Fn(&mut Value)) -> Vec<Value> {
     let mut rows = rows.to_vec();
     edit(&mut rows[at]);
-    Some(rows)
+    rows
 }
 
-fn without_record(rows: &[Value], at: usize, edit: impl Fn(&mut Value)) -> Option<Vec<Value>> {
+fn without_record(rows: &[Value], at: usize, edit: impl Fn(&mut Value)) -> Vec<Value> {
     edited(rows, at, |row| {
         row.as_object_mut().unwrap().remove("record");
         edit(row);
@@ -39,19 +39,19 @@ fn without_record(rows: &[Value], at: usize, edit: impl Fn(&mut Value)) -> Optio
 const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "taken out",
-        change: |rows, at| Some([&rows[..at], &rows[at + 1..]].concat()),
+        change: |rows, at| [&rows[..at], &rows[at + 1..]].concat(),
         verdict: &["gap"],
         says: "",
     },
     Mutation {
         name: "cut off from here on",
-        change: |rows, at| Some(rows[..at].to_vec()),
+        change: |rows, at| rows[..at].to_vec(),
         verdict: &["gap"],
         says: "",
     },
     Mutation {
         name: "twice",
-        change: |rows, at| Some([&rows[..=at], &rows[at..]].concat()),
+        change: |rows, at| [&rows[..=at], &rows[at..]].concat(),
         verdict: &["contiguous"],
         says: "",
     },
@@ -59,10 +59,9 @@ const MUTATIONS: &[Mutation] = &[
         name: "exchanged with the next",
         change: |rows, at| {
             let mut rows = rows.to_vec();
-            (at + 1 < rows.len()).then(|| {
-                rows.swap(at, at + 1);
-                rows
-            })
+            let next = (at + 1) % rows.len();
+            rows.swap(at, next);
+            rows
         },
         verdict: &["reordered"],
         says: "",
@@ -153,11 +152,8 @@ fn every_mutation_at_every_place_has_its_word_and_its_sentence() {
     let (population, bytes) = ledger(COUNT);
     let good = rows(&bytes);
     for mutation in MUTATIONS {
-        let mut tried = 0;
         for at in 0..good.len() {
-            let Some(changed) = (mutation.change)(&good, at) else { continue };
-            tried += 1;
-            let answer = answer(&population, &changed);
+            let answer = answer(&population, &(mutation.change)(&good, at));
             let case = format!("{} at {at}: {answer:?}", mutation.name);
             assert_eq!(answer.verdict, mutation.verdict, "{case}");
             assert_eq!(answer.contiguous, mutation.verdict == ["contiguous"], "{case}");
@@ -168,7 +164,6 @@ fn every_mutation_at_every_place_has_its_word_and_its_sentence() {
                 assert_eq!(finding.row, at as u64 + 1, "the row is named: {case}");
             }
         }
-        assert!(tried >= good.len() - 1, "{} was tried {tried} times", mutation.name);
     }
 }
 
@@ -184,10 +179,7 @@ fn two_mutations_at_once_are_both_found_whichever_they_are_and_wherever() {
     for first in MUTATIONS.iter().filter(still) {
         for second in MUTATIONS.iter().filter(still) {
             let (one, other) = (1, 4);
-            let Some(changed) = (first.change)(&good, one).and_then(|rows| (second.change)(&rows, other))
-            else {
-                continue;
-            };
+            let changed = (second.change)(&(first.change)(&good, one), other);
             let answer = answer(&population, &changed);
             let words = |mutation: &Mutation| {
                 mutation.verdict.iter().copied().filter(|word| *word != "contiguous").collect::<BTreeSet<_>>()
