@@ -286,8 +286,8 @@ fn what_a_rule_finds_is_told_signed_to_the_pager_and_by_mail_to_who_may_read_the
             .all(|call| call.path != "/chat" || !call.json().to_string().contains("repeated-failures"))
     );
     let text = world.curl("/metrics").by(&world, "admin").run().text();
-    let line = "sallyport_detections_total{rule=\"repeated-failures\",severity=\"high\"} 1";
-    assert!(text.lines().any(|told| told == line), "{text}");
+    let once = "sallyport_detections_total{rule=\"repeated-failures\",severity=\"high\"} 1";
+    assert!(text.lines().any(|told| told == once), "{text}");
     let none = "sallyport_detections_total{rule=\"control-failed\",severity=\"critical\"} 0";
     assert!(text.lines().any(|told| told == none), "{text}");
 }

@@ -26,6 +26,7 @@ export default async function (world) {
   await admin.getByRole("cell", { name: "token-signing", exact: true }).waitFor();
   assert.ok(!(await admin.content()).includes("passphrase ="), "no secret");
   await admin.getByText(/settings, without what is secret/).click();
+  await admin.evaluate(() => scrollTo(0, 0));
   await world.shot(admin, "health");
 
   await admin.goto(`${world.gateway}/console/policy`);
