@@ -64,7 +64,7 @@ async fn measure(wanted: usize, others: bool) -> Result<Figure> {
     let mut state = State::default();
     let mut folded = 0;
     let began = Instant::now();
-    ledger.replay(&mut |stamp, fact| {
+    ledger.replay(0, &mut |stamp, fact| {
         state.apply(stamp, &fact);
         folded += 1;
     })?;
@@ -155,6 +155,7 @@ fn story(number: usize) -> Result<Vec<Fact>> {
         minutes: None,
         conditions: Vec::new(),
         reason: Some(reason),
+        signed: None,
     };
     let given = Fact::GrantIssued {
         grant,

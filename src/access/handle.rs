@@ -17,19 +17,20 @@ use super::error::AccessError;
 use super::fact::{Actor, Fact};
 use super::identity::{Caller, Identity, Proof};
 use super::ids::{GrantId, RequestId, TokenId, random};
+use super::index::Place;
 use super::judge::{Context, Explanation, Judgement, check_standing, judge};
 use super::limits::Limits;
 use super::lock::LockTarget;
 use super::log::RecordLog;
 use super::names::{Subject, Tenant};
 use super::object::{Action, Object};
+use super::opening::{self, Folded};
 use super::owner::{self, Order, Owner, PolicyChange, Standing};
 use super::permit::{Cause, Registry};
 use super::policy::faults::PolicyFaults;
 use super::policy::{Policy, PolicyDigest};
 use super::reason::{Reason, Ticket};
 use super::scope::Scope;
-use super::state::State;
 use super::token::{self, AuthError, Claims, Purpose, SignError, TokenKeys, TokenVerifier};
 use super::token_key::{StandingTokenKey, TokenKey};
 use super::vouching::Vouchers;
@@ -43,6 +44,8 @@ pub struct AccessOptions {
     pub issuer: String,
     /// How a policy comes into force.
     pub policy_change: PolicyChange,
+    /// Where it is kept which records tell of access; `None`: every start looks at all of them.
+    pub index: Option<PathBuf>,
 }
 
 /// What asking for access needs.
@@ -89,6 +92,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     policy_change: PolicyChange,
     policy_directory: PathBuf,
+    index: Option<Place>,
     reloading: tokio::sync::Mutex<()>,
     vouchers: OnceLock<Arc<dyn Vouchers>>,
     tasks: Mutex<Option<Tasks>>,
@@ -140,8 +144,12 @@ impl Access {
         keys: Arc<dyn TokenKeys>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AccessError> {
-        let mut state = State::default();
-        log.replay(&mut |stamp, fact| state.apply(stamp, &fact)).map_err(AccessError::Replay)?;
+        let place = options.index.clone().map(Place::new);
+        let Folded { mut state, mut index, worth_keeping } =
+            opening::fold(&*log, &*keys, place.as_ref()).map_err(AccessError::Replay)?;
+        if let Some(place) = place.as_ref().filter(|_| worth_keeping) {
+            place.keep(&index, &*keys).await;
+        }
         if let Some(in_force) = state.policy()
             && options.policy_change == PolicyChange::SecondPerson
             && !state.may_load(policy.digest())
@@ -161,6 +169,7 @@ impl Access {
         let stamp =
             log.append(loaded.clone()).await.map_err(|error| AccessError::NotRecorded { error, cut: 0 })?;
         state.apply(stamp, &loaded);
+        index.add(stamp);
         let verifier = TokenVerifier::new(&*keys, state.token_keys(), &options.issuer)?;
 
         let standing = Arc::new(RwLock::new(Standing { state, policy, owned: true, unrecorded: Vec::new() }));
@@ -172,6 +181,7 @@ impl Access {
             log,
             clock: clock.clone(),
             change: options.policy_change,
+            index,
         };
         let owner = tokio::spawn(owner.run(inbox));
         let reaper = tokio::spawn(owner::reap(standing.clone(), registry.clone(), clock.clone()));
@@ -184,6 +194,7 @@ impl Access {
             issuer: options.issuer,
             clock,
             policy_directory: options.policy_directory,
+            index: place,
             policy_change: options.policy_change,
             reloading: tokio::sync::Mutex::new(()),
             vouchers: OnceLock::new(),
@@ -314,10 +325,7 @@ impl Access {
         limits: Limits,
         reason: Option<Reason>,
     ) -> Result<Approved, AccessError> {
-        let grant = GrantId::new(self.inner.clock.now(), random());
-        let facts = self.run(by, Command::Approve { request, grant, limits, reason }).await?;
-        let granted = facts.iter().any(|fact| matches!(fact, Fact::GrantIssued { .. }));
-        Ok(if granted { Approved::Granted(grant) } else { Approved::Counted })
+        self.approve_signed(by, request, limits, reason, None).await
     }
 
     /// Says no to a request.
@@ -620,15 +628,18 @@ impl Access {
 
     /// A copy of the whole state, for tests of the fold.
     #[cfg(test)]
-    pub(crate) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> super::state::State {
         self.inner.standing.read().unwrap().state.clone()
     }
 
     /// Takes no more orders, ends every live permit, and waits for the owner task. Close the ledger after this.
     pub async fn close(&self) {
         let (answer, answered) = oneshot::channel();
-        if self.inner.orders.send(Order::Close { answer }).await.is_ok() {
-            let _ = answered.await;
+        if self.inner.orders.send(Order::Close { answer }).await.is_ok()
+            && let Ok(index) = answered.await
+            && let Some(place) = &self.inner.index
+        {
+            place.keep(&index, &**self.inner.keys.read().await).await;
         }
         let tasks = self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut tasks) = tasks

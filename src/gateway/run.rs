@@ -294,6 +294,8 @@ async fn serve(
         attempts,
         rates: Rates::new(config.limits.api_per_user, config.limits.api_per_address),
         idempotency: Idempotency::default(),
+        makings: console::Makings::default(),
+        site: console::site(&config.gateway.domain, &port),
         token_life: config.access.token_life,
         domain: config.gateway.domain.clone(),
     });

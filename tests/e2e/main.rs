@@ -48,6 +48,7 @@ mod mtls;
 mod notifying;
 mod outage;
 mod outsiders;
+mod passkeys;
 mod policies;
 mod publishing;
 mod reloading;

@@ -136,7 +136,7 @@ impl Case<'_> {
             if near.is_too_near(&who.tenant, &grant.subject, &who.subject, demand.terms.excludes) {
                 return Err(Refusal::TooNear { request: grant.request, requester: grant.subject.clone() });
             }
-            if self.counting_roles(&who.subject, &who.tenant, &demand).is_empty() {
+            if self.counting_roles(&who.subject, &who.tenant, &demand, true).is_empty() {
                 return Err(Refusal::NotEligible { request: grant.request, wanted: demand.terms.steps });
             }
         }

@@ -1,8 +1,10 @@
 //! Records read back into facts, strictly: what can't be read stops the start.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use sallyport_audit::approval::{self, ApprovalKey, ApproverId};
 use sallyport_audit::{Digest, KeyId, Kind, Outcome, Personal, Value as Known, Values};
 use serde_json::{Map, Value};
 
@@ -14,6 +16,7 @@ use crate::access::ids::RequestId;
 use crate::access::issuer::Outside;
 use crate::access::lock::LockTarget;
 use crate::access::names::Subject;
+use crate::access::passkey::{MOST_CREDENTIAL, NewPasskey, Signed, Site, from_text};
 use crate::access::reason::Reason;
 use crate::access::scope::Scope;
 
@@ -40,6 +43,8 @@ pub(in crate::access) fn tells(kind: Kind) -> bool {
             | Kind::KeyRotated
             | Kind::DeviceEnrolled
             | Kind::DeviceRevoked
+            | Kind::PasskeyEnrolled
+            | Kind::PasskeyRevoked
             | Kind::CertificateRevoked
             | Kind::AccessRequested
             | Kind::AccessApproved
@@ -122,6 +127,18 @@ pub(in crate::access) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, Stri
             by: parts.actor()?,
             reason: parts.reason()?,
         },
+        Kind::PasskeyEnrolled => Fact::PasskeyEnrolled {
+            passkey: parts.detail("passkey")?,
+            subject: parts.person(Personal::Subject)?,
+            tenant: tenant()?,
+            new: parts.new_passkey()?,
+        },
+        Kind::PasskeyRevoked => Fact::PasskeyRevoked {
+            passkey: parts.detail("passkey")?,
+            tenant: tenant()?,
+            by: parts.actor()?,
+            reason: parts.reason()?,
+        },
         Kind::CertificateRevoked => Fact::CertificateRevoked {
             certificate: parts.detail("certificate")?,
             tenant: tenant()?,
@@ -152,6 +169,7 @@ pub(in crate::access) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, Stri
             minutes: parts.number("minutes")?,
             conditions: parts.list_if_any("conditions")?,
             reason: parts.reason()?,
+            signed: parts.signed()?,
         },
         Kind::AccessRejected => Fact::Rejected {
             request: parts.request()?,
@@ -474,6 +492,33 @@ impl Parts<'_> {
             Some(_) => BegunWith::Outside(Outside { token, key: Some(self.detail("with_key")?) }),
         };
         Ok(Some(SignIn { with, claimed: self.list_if_any("claimed_roles")? }))
+    }
+
+    fn bytes(&self, key: &str, most: usize) -> Result<Arc<[u8]>, String> {
+        let bytes = from_text(&self.detail::<String>(key)?, most);
+        bytes.ok_or_else(|| format!("its {key} can't be read"))
+    }
+
+    fn new_passkey(&self) -> Result<NewPasskey, String> {
+        let key = ApprovalKey::parse(&self.detail::<String>("algorithm")?, &self.detail::<String>("key")?);
+        let approver = ApproverId::parse(&self.detail::<String>("approver")?);
+        Ok(NewPasskey {
+            approver: approver.ok_or("its approver can't be read")?,
+            credential: self.bytes("credential", MOST_CREDENTIAL)?,
+            key: key.ok_or("its key can't be read")?,
+            site: Site { rp_id: self.detail("rp_id")?, origin: self.detail("origin")? },
+            counter: self.number("counter")?.ok_or("it has no counter")?,
+        })
+    }
+
+    fn signed(&self) -> Result<Option<Signed>, String> {
+        let Some(passkey) = self.optional("passkey")? else { return Ok(None) };
+        Ok(Some(Signed {
+            passkey,
+            client_data: self.bytes("client_data", approval::MOST_CLIENT_DATA)?,
+            authenticator_data: self.bytes("authenticator_data", approval::MOST_AUTHENTICATOR_DATA)?,
+            signature: self.bytes("signature", approval::MOST_SIGNATURE)?,
+        }))
     }
 
     fn optional<T: FromStr>(&self, key: &str) -> Result<Option<T>, String> {

@@ -10,6 +10,7 @@ use crate::access::issuer::{KeyPrint, Outside};
 use crate::access::judge::{ConditionRef, Explanation, Outcome as Way, RuleRef};
 use crate::access::lock::LockTarget;
 use crate::access::names::Role;
+use crate::access::passkey::to_text;
 use crate::access::policy::conditions::Wanted;
 use crate::access::reason::Reason;
 use crate::access::workflow::WorkflowName;
@@ -133,6 +134,22 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
                 .detail("device", device.to_string())
                 .detail("tenant", tenant.as_str())
         }
+        Fact::PasskeyEnrolled { passkey, subject, tenant, new } => done(Kind::PasskeyEnrolled)
+            .subject(subject.as_str())
+            .detail("passkey", passkey.to_string())
+            .detail("tenant", tenant.as_str())
+            .detail("approver", new.approver.text())
+            .detail("credential", to_text(&new.credential))
+            .detail("algorithm", new.key.algorithm())
+            .detail("key", new.key.text())
+            .detail("rp_id", new.site.rp_id.as_str())
+            .detail("origin", new.site.origin.as_str())
+            .detail("counter", new.counter),
+        Fact::PasskeyRevoked { passkey, tenant, by: actor, reason } => {
+            why(by(done(Kind::PasskeyRevoked), actor), reason.as_ref())
+                .detail("passkey", passkey.to_string())
+                .detail("tenant", tenant.as_str())
+        }
         Fact::CertificateRevoked { certificate, tenant, by: actor, reason } => {
             why(by(done(Kind::CertificateRevoked), actor), reason.as_ref())
                 .detail("certificate", certificate.to_string())
@@ -194,6 +211,7 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
             minutes,
             conditions,
             reason,
+            signed,
         } => {
             let draft = why(about(done(Kind::AccessApproved), *request), reason.as_ref())
                 .subject(person.as_str())
@@ -202,9 +220,17 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
                 .detail("tenant", tenant.as_str())
                 .detail("roles", texts(roles));
             let draft = bound(draft, conditions);
-            match minutes {
+            let draft = match minutes {
                 None => draft,
                 Some(minutes) => draft.detail("minutes", *minutes),
+            };
+            match signed {
+                None => draft,
+                Some(signed) => draft
+                    .detail("passkey", signed.passkey.to_string())
+                    .detail("client_data", to_text(&signed.client_data))
+                    .detail("authenticator_data", to_text(&signed.authenticator_data))
+                    .detail("signature", to_text(&signed.signature)),
             }
         }
         Fact::Rejected { request, tenant, object, requester, by: person, wanted, reason } => {
@@ -487,6 +513,8 @@ fn refused(attempt: &RefusedAttempt) -> Draft {
         Attempt::RevokeToken => Kind::TokenRevoked,
         Attempt::EnrollDevice => Kind::DeviceEnrolled,
         Attempt::RevokeDevice => Kind::DeviceRevoked,
+        Attempt::EnrollPasskey => Kind::PasskeyEnrolled,
+        Attempt::RevokePasskey => Kind::PasskeyRevoked,
         Attempt::RevokeCertificate => Kind::CertificateRevoked,
         Attempt::Request => Kind::AccessRequested,
         Attempt::Approve => Kind::AccessApproved,

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use sallyport_audit::Digest;
 use serde::Serialize;
 
-use crate::access::ids::{GrantId, RequestId};
+use crate::access::ids::{GrantId, PasskeyId, RequestId};
 use crate::access::names::{Role, Subject, Tenant};
 use crate::access::object::{Action, Object};
 use crate::access::policy::conditions::Wanted;
@@ -28,6 +29,9 @@ pub struct Approval {
     pub conditions: Vec<Wanted>,
     /// Why.
     pub reason: Option<Reason>,
+    /// The passkey of theirs that signed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed: Option<PasskeyId>,
 }
 
 /// One person's refusal of a request.
@@ -97,6 +101,8 @@ impl RequestStatus {
 pub struct Request {
     /// Its id.
     pub id: RequestId,
+    /// Leaf hash of the record of it: what an approver's passkey signs.
+    pub record: Digest,
     /// Who asks.
     pub subject: Subject,
     /// In which tenant.

@@ -6,7 +6,8 @@ use crate::access::object::{Action, Object};
 use crate::access::scope::Scope;
 
 fn stamp(seq: u64) -> Stamp {
-    Stamp { seq, time: Timestamp::from_second(1_800_000_000 + i64::try_from(seq).unwrap()).unwrap() }
+    let time = Timestamp::from_second(1_800_000_000 + i64::try_from(seq).unwrap()).unwrap();
+    Stamp { seq, time, digest: sallyport_audit::Digest::of(&[&seq.to_be_bytes()]) }
 }
 
 fn id<T>(make: fn(Timestamp, [u8; 10]) -> T, n: u8) -> T {
@@ -109,6 +110,7 @@ fn approved() -> Fact {
         minutes: None,
         conditions: Vec::new(),
         reason: None,
+        signed: None,
     }
 }
 

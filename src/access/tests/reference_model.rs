@@ -719,7 +719,7 @@ impl Run {
             // What the log says is the state, whole.
             let before = self.world.access.state();
             let mut replayed = state::State::default();
-            self.world.log.replay(&mut |stamp, fact| replayed.apply(stamp, &fact)).unwrap();
+            self.world.log.replay(0, &mut |stamp, fact| replayed.apply(stamp, &fact)).unwrap();
             assert_eq!(replayed, before);
         }
         self.world.access = self.world.restarted(&self.world.log.clone()).await;

@@ -72,6 +72,14 @@ struct RawStep {
     #[serde(default)]
     also: Vec<String>,
     after_minutes: Option<u32>,
+    signed: Option<Signature>,
+}
+
+/// How an approval is signed.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Signature {
+    Webauthn,
 }
 
 fn optional() -> TicketRule {
@@ -204,7 +212,8 @@ impl RawStep {
         }
         let also = also.into_iter().filter(|other| Some(other) != role.as_ref()).collect();
         let people = self.people.clamp(1, MAX_PEOPLE);
-        role.map(|role| Step { role, people, also, after_minutes: self.after_minutes })
+        let signed = matches!(self.signed, Some(Signature::Webauthn));
+        role.map(|role| Step { role, people, also, after_minutes: self.after_minutes, signed })
     }
 }
 

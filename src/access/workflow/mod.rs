@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::names::{NameError, Role, is_label};
 
 pub(super) use file::{Approvals, parse};
-pub use quorum::missing;
+pub use quorum::{Approver, missing};
 pub use reporting::{Nearness, Reporting};
 
 /// Most steps in one workflow.
@@ -89,6 +89,9 @@ pub struct Step {
     /// How long after the request that happens, in minutes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after_minutes: Option<u32>,
+    /// Whether only an approval counts that the approver's own passkey has signed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub signed: bool,
 }
 
 impl Step {
@@ -106,14 +109,15 @@ impl Step {
     #[must_use]
     pub fn escalated_to(&self, roles: &BTreeSet<Role>) -> Self {
         let also = self.also.iter().filter(|role| roles.contains(role)).cloned().collect();
-        Self { role: self.role.clone(), people: self.people, also, after_minutes: None }
+        Self { role: self.role.clone(), people: self.people, also, after_minutes: None, signed: self.signed }
     }
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {}", self.people, self.role)?;
-        self.also.iter().try_for_each(|role| write!(f, " or {role}"))
+        self.also.iter().try_for_each(|role| write!(f, " or {role}"))?;
+        if self.signed { f.write_str(", signed") } else { Ok(()) }
     }
 }
 
