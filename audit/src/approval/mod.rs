@@ -119,7 +119,7 @@ impl Agreed<'_> {
     /// What the approver's key signs: SHA-256 over these lines.
     pub fn challenge(&self) -> [u8; 32] {
         let mut lines = vec![
-            "sallyport approval v1".to_owned(),
+            "sallyport.audit/approval/v1".to_owned(),
             "decision approve".to_owned(),
             format!("request {}", self.request),
             format!("approver {}", self.approver.text()),
