@@ -256,6 +256,6 @@ mod tests {
             assert_eq!(Kind::parse(kind.as_str()), Some(*kind));
         }
         assert_eq!(Kind::parse("session.imagined"), None);
-        assert_eq!(Kind::ALL.len(), 83);
+        assert_eq!(Kind::ALL.len(), 85);
     }
 }

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use super::clock::Clock;
 use super::fact::{Fact, Stamp};
-use super::handle::{Access, AccessOptions, Approved, Ask};
+use super::handle::{Access, AccessOptions};
 use super::identity::{Caller, Identity};
 use super::judge::Context;
 use super::log::{LogError, RecordLog};
@@ -27,6 +27,7 @@ use super::object::{Action, Object};
 use super::owner::PolicyChange;
 use super::policy::Policy;
 use super::policy::load::{Sources, default_files};
+use super::requesting::{Approved, Ask};
 use super::scope::Scope;
 use super::token::TokenKeys;
 use super::{AccessError, Decision};
@@ -139,6 +140,7 @@ impl Rehearsal {
             },
             ticket: None,
             renews: None,
+            once: false,
         };
         let request = match self.access.request(&self.one, ask).await {
             Ok(request) => request,

@@ -104,6 +104,8 @@ pub enum Fact {
         answer_by: Timestamp,
         /// The grant that it is to take the place of.
         renews: Option<GrantId>,
+        /// For one session and no other.
+        once: bool,
         claimed: Vec<Role>,
     },
     /// `access.approved`: one person's approval. `roles` are those of theirs that workflows asked for then.
@@ -117,6 +119,8 @@ pub enum Fact {
         minutes: Option<u32>,
         /// Conditions of the policy to which this approver binds the grant.
         conditions: Vec<Wanted>,
+        /// Whether this approver agrees to one session and no other.
+        once: bool,
         reason: Option<Reason>,
         /// By their own passkey, over the request's hash.
         signed: Option<Signed>,
@@ -152,6 +156,8 @@ pub enum Fact {
         ends: Timestamp,
         /// How many minutes run from the first use; `None`: its time runs already.
         from_first_use: Option<u32>,
+        /// Good for one session: `grant.begun` spends it.
+        once: bool,
         /// It may be used only while all of these hold.
         conditions: Vec<Wanted>,
         policy: PolicyDigest,

@@ -16,10 +16,9 @@ use super::decision::{Decision, denied, stopped};
 use super::error::AccessError;
 use super::fact::{Actor, Fact};
 use super::identity::{Caller, Identity, Proof};
-use super::ids::{GrantId, RequestId, TokenId, random};
+use super::ids::{GrantId, TokenId, random};
 use super::index::Place;
-use super::judge::{Context, Explanation, Judgement, check_standing, judge};
-use super::limits::Limits;
+use super::judge::{Context, Explanation, Judgement, check_standing, judge, judge_on};
 use super::lock::LockTarget;
 use super::log::RecordLog;
 use super::names::{Subject, Tenant};
@@ -29,7 +28,7 @@ use super::owner::{self, Order, Owner, PolicyChange, Standing};
 use super::permit::{Cause, Registry};
 use super::policy::faults::PolicyFaults;
 use super::policy::{Policy, PolicyDigest};
-use super::reason::{Reason, Ticket};
+use super::reason::Reason;
 use super::scope::Scope;
 use super::token::{self, AuthError, Claims, Purpose, SignError, TokenKeys, TokenVerifier};
 use super::token_key::{StandingTokenKey, TokenKey};
@@ -46,32 +45,6 @@ pub struct AccessOptions {
     pub policy_change: PolicyChange,
     /// Where it is kept which records tell of access; `None`: every start looks at all of them.
     pub index: Option<PathBuf>,
-}
-
-/// What asking for access needs.
-#[derive(Debug, Clone)]
-pub struct Ask {
-    /// For what.
-    pub object: Object,
-    /// To do what.
-    pub action: Action,
-    /// For how many minutes from the approval.
-    pub minutes: u32,
-    /// Why.
-    pub reason: Reason,
-    /// The ticket it belongs to.
-    pub ticket: Option<Ticket>,
-    /// The grant of the same person that it is to take the place of.
-    pub renews: Option<GrantId>,
-}
-
-/// What came of an approval.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Approved {
-    /// It counts, and others are still needed.
-    Counted,
-    /// It was the last one needed.
-    Granted(GrantId),
 }
 
 /// The handle to access. Clones share one state and one owner task.
@@ -256,6 +229,18 @@ impl Access {
 
     /// Decides whether somebody may do something now. Never waits for anything but a short lock.
     pub fn authorize(&self, who: &Identity, object: &Object, action: Action, context: &Context) -> Decision {
+        self.authorize_on(who, object, action, None, context)
+    }
+
+    /// The same for whoever has just begun this grant.
+    pub(super) fn authorize_on(
+        &self,
+        who: &Identity,
+        object: &Object,
+        action: Action,
+        holds: Option<GrantId>,
+        context: &Context,
+    ) -> Decision {
         let standing = match self.inner.standing.read() {
             Ok(standing) if !standing.owned => return stopped(who, object, action, standing.policy.digest()),
             Ok(standing) if !standing.unrecorded.is_empty() => {
@@ -266,7 +251,7 @@ impl Access {
             Err(poisoned) => return stopped(who, object, action, poisoned.get_ref().policy.digest()),
         };
         let who = who.met(context);
-        match judge(&standing.state, &standing.policy, &who, object, action, context.now) {
+        match judge_on(&standing.state, &standing.policy, &who, object, action, holds, context.now) {
             // Admitted while the lock is held: see `permit.rs` for why.
             Judgement::Allowed { explanation, ends } => {
                 Decision::Allowed(self.inner.registry.admit(who, explanation, ends))
@@ -288,64 +273,6 @@ impl Access {
             | Judgement::NeedsApproval { explanation }
             | Judgement::Denied { explanation } => explanation,
         }
-    }
-
-    /// Asks for access.
-    ///
-    /// # Errors
-    ///
-    /// A [`Refusal`], or the ledger couldn't record it; so with all orders below.
-    pub async fn request(&self, by: &Identity, ask: Ask) -> Result<RequestId, AccessError> {
-        let id = RequestId::new(self.inner.clock.now(), random());
-        let Ask { object, action, minutes, reason, ticket, renews } = ask;
-        self.run(by, Command::Request { id, object, action, minutes, reason, ticket, renews }).await?;
-        Ok(id)
-    }
-
-    /// Agrees to a request, for at most so many minutes (`None`: as asked).
-    pub async fn approve(
-        &self,
-        by: &Identity,
-        request: RequestId,
-        minutes: Option<u32>,
-        reason: Option<Reason>,
-    ) -> Result<Approved, AccessError> {
-        self.approve_within(by, request, Limits::minutes(minutes), reason).await
-    }
-
-    /// Agrees to a request within limits: fewer minutes, and conditions of the policy that the grant is bound to.
-    ///
-    /// # Errors
-    ///
-    /// A refusal, or the ledger couldn't record it.
-    pub async fn approve_within(
-        &self,
-        by: &Identity,
-        request: RequestId,
-        limits: Limits,
-        reason: Option<Reason>,
-    ) -> Result<Approved, AccessError> {
-        self.approve_signed(by, request, limits, reason, None).await
-    }
-
-    /// Says no to a request.
-    pub async fn reject(
-        &self,
-        by: &Identity,
-        request: RequestId,
-        reason: Option<Reason>,
-    ) -> Result<(), AccessError> {
-        self.run(by, Command::Reject { request, reason }).await.map(drop)
-    }
-
-    /// Takes one's own request back.
-    pub async fn withdraw(
-        &self,
-        by: &Identity,
-        request: RequestId,
-        reason: Option<Reason>,
-    ) -> Result<(), AccessError> {
-        self.run(by, Command::Withdraw { request, reason }).await.map(drop)
     }
 
     /// Ends a grant; its live sessions end at once.

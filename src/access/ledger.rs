@@ -198,6 +198,7 @@ fn decided(entry: &Entry) -> Option<Decided> {
         }),
         code: detail("decision")?.to_owned(),
         workflows: list("workflows").filter_map(|name| name.as_str()?.parse().ok()).collect(),
+        grant: record.grant.as_deref().and_then(|grant| grant.parse().ok()),
         policy: record.policy.as_deref()?.parse().ok()?,
     })
 }

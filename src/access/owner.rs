@@ -26,8 +26,7 @@ use super::identity::{BegunWith, Caller, Identity, Proof};
 use super::ids::{GrantId, random};
 use super::index::Index;
 use super::issuer::{KeyPrint, Outside};
-use super::judge::{Explanation, Judgement, judge};
-use super::limits;
+use super::judge::{Judgement, judge_on};
 use super::lock::LockTarget;
 use super::log::RecordLog;
 use super::names::Subject;
@@ -488,34 +487,23 @@ fn expiry_of(who: &Identity) -> Cause {
 /// Judges a live permit again; `None` when it holds.
 fn still_holds(life: &Life, standing: &Standing, now: Timestamp) -> Option<Cause> {
     let asked = &life.explanation;
-    match judge(&standing.state, &standing.policy, &life.identity, &asked.object, asked.action, now) {
+    let holds = life.grant();
+    match judge_on(&standing.state, &standing.policy, &life.identity, &asked.object, asked.action, holds, now)
+    {
         // Its end was fixed when it began. Where time would end it sooner now, another session begins with that end.
         Judgement::Allowed { ends: Some(ends), .. } if life.ends.is_none_or(|end| ends < end) => {
             Some(Cause::PolicyChanged)
         }
         // A permit rests on its own grant: another one that would do opens another session.
-        Judgement::Allowed { explanation, .. }
-            if explanation.grant.is_none() || explanation.grant == life.grant() =>
-        {
-            None
-        }
         Judgement::Allowed { explanation, .. } => {
-            (!rests_on_its_own(life, &explanation, standing, now)).then_some(Cause::PolicyChanged)
+            let holds = explanation.grant.is_none() || explanation.grant == life.grant();
+            (!holds).then_some(Cause::PolicyChanged)
         }
         Judgement::NeedsApproval { .. } | Judgement::Denied { .. } => {
             let over = life.identity.expires.is_some_and(|end| now >= end);
             Some(if over { expiry_of(&life.identity) } else { Cause::PolicyChanged })
         }
     }
-}
-
-/// Whether the grant that a permit was given on still does, although another one would be taken today.
-fn rests_on_its_own(life: &Life, explanation: &Explanation, standing: &Standing, now: Timestamp) -> bool {
-    life.grant().and_then(|id| standing.state.grant(id)).is_some_and(|own| {
-        own.is_open(now)
-            && explanation.workflows.iter().all(|name| own.workflows.contains(name))
-            && limits::met(&standing.policy, &own.conditions, &life.identity.circumstances(now))
-    })
 }
 
 /// The record of a policy that wasn't used.

@@ -6,7 +6,7 @@ use sallyport_audit::approval::{Agreed, ApproverId};
 use super::decide::Command;
 use super::error::AccessError;
 use super::fact::Fact;
-use super::handle::{Access, Approved};
+use super::handle::Access;
 use super::identity::{Caller, Identity};
 use super::ids::{GrantId, PasskeyId, RequestId, random};
 use super::judge::{Judgement, judge};
@@ -14,6 +14,7 @@ use super::limits::Limits;
 use super::object::{Action, Object, Part};
 use super::passkey::{NewPasskey, Passkey, Signed};
 use super::reason::Reason;
+use super::requesting::Approved;
 
 impl Access {
     /// Enrolls a passkey of the caller's own. Its making has been checked.
@@ -103,6 +104,6 @@ impl Limits {
     pub(super) fn challenge(&self, request: Digest, approver: &ApproverId) -> [u8; 32] {
         let conditions: Vec<String> = self.conditions.iter().map(ToString::to_string).collect();
         let minutes = self.minutes.map(u64::from);
-        Agreed { request, approver, minutes, conditions: &conditions }.challenge()
+        Agreed { request, approver, minutes, conditions: &conditions, once: self.once }.challenge()
     }
 }

@@ -38,6 +38,7 @@ const PLAIN: &[&str] = &[
     "minutes_from_first_use",
     "name",
     "object",
+    "once",
     "offered",
     "opened",
     "policy",

@@ -188,6 +188,9 @@ pub(super) struct Within {
     pub(super) minutes: Option<u32>,
     /// Names of conditions, in order, divided by commas.
     pub(super) conditions: Option<String>,
+    /// For one session and no other.
+    #[serde(default)]
+    pub(super) once: bool,
 }
 
 /// How long the browser waits for the person.
@@ -330,7 +333,7 @@ pub(super) async fn challenge(
     let names = within.conditions.as_deref().unwrap_or_default();
     let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
     let conditions = names.map(|name| caller.parse(name)).collect::<Result<_, _>>()?;
-    let limits = Limits { minutes: within.minutes, conditions };
+    let limits = Limits { minutes: within.minutes, conditions, once: within.once };
     if shared.access.find_request(&caller.identity, id).is_none() {
         return Err(Problem::bad_id(&caller.correlation, "request that you may see", &text));
     }

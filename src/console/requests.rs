@@ -42,6 +42,9 @@ pub(super) struct AskBody {
     ticket: Option<String>,
     /// A grant of yours that this one is to take the place of.
     renews: Option<String>,
+    /// For one session and no other.
+    #[serde(default)]
+    once: bool,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -77,6 +80,9 @@ pub(super) struct Approval {
     /// Why.
     #[schema(min_length = 1, max_length = 500)]
     pub(super) reason: Option<String>,
+    /// For one session and no other.
+    #[serde(default)]
+    pub(super) once: bool,
     /// By a passkey of the approver's own, where the workflow wants it.
     pub(super) signed: Option<Signature>,
 }
@@ -123,6 +129,8 @@ pub(super) struct Shown {
     /// The grant that it is to take the place of.
     #[schema(value_type = Option<String>)]
     renews: Option<GrantId>,
+    /// It is for one session and no other.
+    once: bool,
     /// Roles that it was put before because nobody had answered.
     #[schema(value_type = Vec<String>)]
     escalated: BTreeSet<Role>,
@@ -161,6 +169,7 @@ pub(super) async fn ask(
         reason: caller.parse(&body.reason)?,
         ticket: body.ticket.as_deref().map(|ticket| caller.parse(ticket)).transpose()?,
         renews: body.renews.as_deref().map(|grant| caller.parse(grant)).transpose()?,
+        once: body.once,
     };
     let through = body.tunnel.parse().ok().and_then(|name| shared.routes.protection(&name));
     let asking = caller.met_through(through.map(Into::into));
@@ -211,7 +220,7 @@ pub(super) async fn approve(
     let id = parse_id(&caller, &id)?;
     let reason = body.reason.as_deref().map(|reason| caller.parse(reason)).transpose()?;
     let conditions = body.conditions.iter().map(|name| caller.parse(name)).collect::<Result<_, _>>()?;
-    let limits = Limits { minutes: body.minutes, conditions };
+    let limits = Limits { minutes: body.minutes, conditions, once: body.once };
     let signed = body.signed.as_ref().map(|signed| signed.read(&shared, &caller)).transpose()?;
     let before = found(&shared, &caller, id);
     shared
@@ -298,6 +307,7 @@ fn view(view: RequestView) -> Shown {
         workflows: request.workflows,
         answer_by: request.answer_by,
         renews: request.renews,
+        once: request.once,
         escalated: request.escalated,
         approvals: request.approvals,
         denials: request.denials,

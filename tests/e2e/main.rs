@@ -52,6 +52,7 @@ mod passkeys;
 mod policies;
 mod publishing;
 mod reloading;
+mod repeating;
 mod retention;
 mod revocation;
 mod root_rotation;

@@ -205,7 +205,7 @@ fn print_json(out: &mut impl Write, found: &SignedApproval) -> io::Result<()> {
         "request_digest": found.request_digest, "passkey": found.passkey, "approver": found.approver.text(),
         "algorithm": found.key.algorithm(), "key": found.key.text(), "rp_id": found.rp_id,
         "origin": found.origin, "counter": found.counter, "minutes": found.minutes,
-        "conditions": found.conditions, "user_verified": true, "not_proved": NOT_PROVED,
+        "conditions": found.conditions, "once": found.once, "user_verified": true, "not_proved": NOT_PROVED,
     });
     serde_json::to_writer_pretty(&mut *out, &value)?;
     writeln!(out)
@@ -219,6 +219,9 @@ fn print(out: &mut impl Write, found: &SignedApproval) -> io::Result<()> {
     field("minutes", &found.minutes.map_or_else(|| "as asked".to_owned(), |minutes| minutes.to_string()))?;
     for condition in &found.conditions {
         field("only if", condition)?;
+    }
+    if found.once {
+        field("sessions", "one")?;
     }
     field("passkey", &format!("{} (enrolled in record {enrolment})", found.passkey))?;
     field("approver", &found.approver.text())?;

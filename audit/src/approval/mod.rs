@@ -113,6 +113,8 @@ pub struct Agreed<'a> {
     pub minutes: Option<u64>,
     /// The conditions under which they give it, none of them with a line break.
     pub conditions: &'a [String],
+    /// Whether they give it for one session and no other.
+    pub once: bool,
 }
 
 impl Agreed<'_> {
@@ -129,6 +131,7 @@ impl Agreed<'_> {
             },
         ];
         lines.extend(self.conditions.iter().map(|condition| format!("condition {condition}")));
+        lines.extend(self.once.then(|| "sessions 1".to_owned()));
         lines.push(String::new());
         Sha256::digest(lines.join("\n")).into()
     }
@@ -344,7 +347,7 @@ mod tests {
     fn what_the_enrolled_key_signed_for_this_request_passes_and_nothing_else_does() {
         let request = Digest::of(&[b"a request"]);
         let (me, office) = (ApproverId::new([1; 32]), ["office".to_owned()]);
-        let agreed = Agreed { request, approver: &me, minutes: Some(30), conditions: &office };
+        let agreed = Agreed { request, approver: &me, minutes: Some(30), conditions: &office, once: true };
         let right = agreed.challenge();
         let make =
             |challenge: &[u8], origin, site, flags| Made::by(&key(), challenge, origin, site, flags, 9);
@@ -355,6 +358,7 @@ mod tests {
             Agreed { minutes: Some(31), ..agreed },
             Agreed { minutes: None, ..agreed },
             Agreed { conditions: &[], ..agreed },
+            Agreed { once: false, ..agreed },
             Agreed { conditions: &["!office".to_owned()], ..agreed },
         ] {
             let replayed = make(&other.challenge(), ORIGIN, SITE, 0x05).check(&key(), &right);

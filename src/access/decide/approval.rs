@@ -50,7 +50,7 @@ pub(super) struct Demand {
 
 impl Case<'_> {
     pub(super) fn request(&self, who: &Identity, command: &Command) -> Result<Vec<Fact>, Refusal> {
-        let Command::Request { id, object, action, minutes, reason, ticket, renews } = command else {
+        let Command::Request { id, object, action, minutes, reason, ticket, renews, once } = command else {
             return Ok(Vec::new());
         };
         let workflows = self.asked_for(who, object, *action, *renews)?;
@@ -88,6 +88,7 @@ impl Case<'_> {
             ticket: ticket.clone(),
             answer_by: self.after(terms.answer_within_minutes),
             renews: *renews,
+            once: *once || terms.once,
             claimed: who.roles.to_vec(),
         }])
     }
@@ -175,6 +176,7 @@ impl Case<'_> {
             roles,
             minutes: limits.minutes,
             conditions: limits.conditions.clone(),
+            once: limits.once,
             reason: reason.clone(),
             signed: signed.clone(),
         }];
@@ -208,6 +210,11 @@ impl Case<'_> {
             conditions.chain(last.into_iter().flat_map(|last| &last.conditions)).collect();
         let minutes = limit.unwrap_or(request.minutes).min(request.minutes).min(demand.terms.max_minutes);
         let from_first_use = demand.terms.use_within_minutes.map(|_| minutes);
+        // Whoever says so, once is once.
+        let once = request.once
+            || demand.terms.once
+            || last.is_some_and(|last| last.once)
+            || request.approvals.iter().any(|approval| approval.once);
         let approvals = request.approvals.len() + usize::from(last.is_some());
         Fact::GrantIssued {
             grant: id,
@@ -221,6 +228,7 @@ impl Case<'_> {
             starts: self.now,
             ends: self.after(demand.terms.use_within_minutes.unwrap_or(minutes)),
             from_first_use,
+            once,
             conditions: conditions.into_iter().cloned().collect(),
             policy: self.policy.digest(),
         }

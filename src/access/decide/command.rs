@@ -34,6 +34,7 @@ pub enum Command {
         reason: Reason,
         ticket: Option<Ticket>,
         renews: Option<GrantId>,
+        once: bool,
     },
     /// Agree to a request; `grant` is the id to use if that completes it.
     Approve {

@@ -69,6 +69,7 @@ impl Case<'_> {
                 ticket: None,
                 answer_by: self.after(terms.answer_within_minutes),
                 renews: None,
+                once: false,
                 claimed: who.roles.to_vec(),
             });
         }

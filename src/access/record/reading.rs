@@ -158,6 +158,7 @@ pub(in crate::access) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, Stri
             claimed: parts.list_if_any("claimed_roles")?,
             answer_by: parts.detail("answer_by")?,
             renews: parts.optional("renews")?,
+            once: parts.flag("once")?,
         },
         Kind::AccessApproved => Fact::Approved {
             request: parts.request()?,
@@ -168,6 +169,7 @@ pub(in crate::access) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, Stri
             roles: parts.list("roles")?,
             minutes: parts.number("minutes")?,
             conditions: parts.list_if_any("conditions")?,
+            once: parts.flag("once")?,
             reason: parts.reason()?,
             signed: parts.signed()?,
         },
@@ -212,6 +214,7 @@ pub(in crate::access) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, Stri
             starts: parts.detail("starts")?,
             ends: parts.detail("ends")?,
             from_first_use: parts.number("from_first_use")?,
+            once: parts.flag("once")?,
             conditions: parts.list_if_any("conditions")?,
             policy: parse("policy", parts.policy)?,
         },
@@ -427,6 +430,14 @@ impl Parts<'_> {
         let Some(value) = self.details.get(key) else { return Ok(None) };
         let number = value.as_u64().and_then(|number| T::try_from(number).ok());
         number.map(Some).ok_or_else(|| format!("its {key} can't be read"))
+    }
+
+    /// What stands in a record only where it is so.
+    fn flag(&self, key: &str) -> Result<bool, String> {
+        match self.details.get(key) {
+            None => Ok(false),
+            Some(value) => value.as_bool().ok_or_else(|| format!("its {key} can't be read")),
+        }
     }
 
     fn list<T: FromStr>(&self, key: &str) -> Result<Vec<T>, String> {

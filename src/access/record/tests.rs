@@ -183,6 +183,7 @@ fn fact() -> impl Strategy<Value = Fact> {
                 ticket,
                 answer_by: ends,
                 renews: fewer.map(|_| grant),
+                once: previous.is_some(),
                 claimed: roles,
             },
             3 => Fact::Approved {
@@ -194,6 +195,7 @@ fn fact() -> impl Strategy<Value = Fact> {
                 roles,
                 minutes: fewer,
                 conditions: bound_to(minutes),
+                once: fewer.is_some(),
                 reason,
                 signed: previous.map(|_| Signed {
                     passkey: PasskeyId::new(starts, [3; 10]),
@@ -235,6 +237,7 @@ fn fact() -> impl Strategy<Value = Fact> {
                 starts,
                 ends,
                 from_first_use: fewer,
+                once: previous.is_some(),
                 conditions: bound_to(minutes),
                 policy,
             },

@@ -49,6 +49,11 @@ impl Explanation {
     }
 }
 
+/// Good for one session; it stands in the record only if it is so.
+fn only_once(draft: Draft, once: bool) -> Draft {
+    if once { draft.detail("once", true) } else { draft }
+}
+
 /// What a session was begun with; `with_key` is there if somebody outside vouched for it by a key.
 fn begun_with(draft: Draft, with: BegunWith) -> Draft {
     match with {
@@ -182,6 +187,7 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
             claimed,
             answer_by,
             renews,
+            once,
         } => {
             let mut draft = about(done(Kind::AccessRequested), *request)
                 .subject(subject.as_str())
@@ -199,7 +205,7 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
             if let Some(renewed) = renews {
                 draft = draft.detail("renews", renewed.to_string());
             }
-            draft
+            only_once(draft, *once)
         }
         Fact::Approved {
             request,
@@ -210,6 +216,7 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
             roles,
             minutes,
             conditions,
+            once,
             reason,
             signed,
         } => {
@@ -219,7 +226,7 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
                 .object(object.as_str())
                 .detail("tenant", tenant.as_str())
                 .detail("roles", texts(roles));
-            let draft = bound(draft, conditions);
+            let draft = only_once(bound(draft, conditions), *once);
             let draft = match minutes {
                 None => draft,
                 Some(minutes) => draft.detail("minutes", *minutes),
@@ -270,6 +277,7 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
             starts,
             ends,
             from_first_use,
+            once,
             conditions,
             policy,
         } => {
@@ -284,7 +292,7 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
                 .detail("approvals", *approvals)
                 .detail("starts", starts.to_string())
                 .detail("ends", ends.to_string());
-            let draft = bound(draft, conditions);
+            let draft = only_once(bound(draft, conditions), *once);
             match from_first_use {
                 None => draft,
                 Some(minutes) => draft.detail("from_first_use", *minutes),

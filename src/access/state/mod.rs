@@ -311,6 +311,7 @@ impl State {
             ticket,
             answer_by,
             renews,
+            once,
             claimed,
         } = fact
         else {
@@ -336,6 +337,7 @@ impl State {
             at: stamp.time,
             answer_by: *answer_by,
             renews: *renews,
+            once: *once,
             escalated: BTreeSet::new(),
             told: Vec::new(),
             approvals: Vec::new(),
@@ -358,6 +360,7 @@ impl State {
             starts,
             ends,
             from_first_use,
+            once,
             conditions,
             policy,
         } = fact
@@ -375,6 +378,7 @@ impl State {
             starts: *starts,
             ends: *ends,
             from_first_use: *from_first_use,
+            once: *once,
             begun: None,
             conditions: conditions.iter().cloned().collect(),
             glass: None,
@@ -400,7 +404,10 @@ impl State {
 
     /// A grant's time runs from now on.
     fn begun(&mut self, stamp: Stamp, id: GrantId, ends: Timestamp) {
-        let waits = |grant: &&mut Grant| grant.status == GrantStatus::Live && grant.from_first_use.is_some();
+        let waits = |grant: &&mut Grant| {
+            let unused = grant.from_first_use.is_some() || (grant.once && grant.begun.is_none());
+            grant.status == GrantStatus::Live && unused
+        };
         let Some(grant) = self.grants.get_mut(&id).filter(waits) else { return };
         self.ends.remove(&(grant.ends, id));
         grant.from_first_use = None;

@@ -51,7 +51,8 @@ impl State {
     }
 
     pub(super) fn approved(&mut self, stamp: Stamp, fact: &Fact) {
-        let Fact::Approved { request, by, roles, minutes, conditions, reason, signed, .. } = fact else {
+        let Fact::Approved { request, by, roles, minutes, conditions, once, reason, signed, .. } = fact
+        else {
             return;
         };
         if let Some(signed) = signed
@@ -69,6 +70,7 @@ impl State {
                 at: stamp.time,
                 minutes: *minutes,
                 conditions: conditions.clone(),
+                once: *once,
                 reason: reason.clone(),
                 signed: signed.as_ref().map(|signed| signed.passkey),
             });

@@ -27,6 +27,9 @@ pub struct Approval {
     /// Conditions of the policy to which they bind the grant.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Wanted>,
+    /// Whether they agree to one session and no other.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub once: bool,
     /// Why.
     pub reason: Option<Reason>,
     /// The passkey of theirs that signed it.
@@ -127,6 +130,8 @@ pub struct Request {
     pub answer_by: Timestamp,
     /// The grant that it is to take the place of.
     pub renews: Option<GrantId>,
+    /// Whether it is for one session and no other.
+    pub once: bool,
     /// The roles that it was put before because nobody had answered.
     pub escalated: BTreeSet<Role>,
     /// Who could have been asked and was told that the glass was broken instead.

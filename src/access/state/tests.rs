@@ -51,6 +51,7 @@ fn when_records_were_lost_nothing_outlives_it_that_they_may_have_taken_back() {
             ticket: None,
             answer_by: stamp(1_000_000).time,
             renews: None,
+            once: false,
             claimed: Vec::new(),
         };
         let locked = Fact::Locked {
@@ -95,6 +96,7 @@ fn requested() -> Fact {
         ticket: None,
         answer_by: stamp(1_000_000).time,
         renews: None,
+        once: false,
         claimed: Vec::new(),
     }
 }
@@ -109,6 +111,7 @@ fn approved() -> Fact {
         roles: Vec::new(),
         minutes: None,
         conditions: Vec::new(),
+        once: false,
         reason: None,
         signed: None,
     }
@@ -134,6 +137,7 @@ fn granted(n: u8, to: &str) -> Fact {
         starts: stamp(0).time,
         ends: stamp(300).time,
         from_first_use: None,
+        once: false,
         conditions: Vec::new(),
         policy: format!("sha256:{}", "0".repeat(64)).parse().unwrap(),
     }

@@ -13,6 +13,7 @@ mod faults_of_policy;
 mod glass;
 mod index_and_oracle;
 mod index_of_access;
+mod one_off;
 mod outsiders;
 mod over_the_ledger;
 mod permits;
@@ -300,6 +301,7 @@ pub(super) fn ask(tunnel: &str, minutes: u32) -> Ask {
         reason: "to see it".parse().unwrap(),
         ticket: Some("OPS-1".parse().unwrap()),
         renews: None,
+        once: false,
     }
 }
 

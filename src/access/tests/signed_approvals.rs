@@ -38,7 +38,7 @@ fn site() -> Site {
 }
 
 /// An authenticator with one key.
-struct Authenticator {
+pub(super) struct Authenticator {
     pair: EcdsaKeyPair,
     credential: Vec<u8>,
     counter: u32,
@@ -47,7 +47,7 @@ struct Authenticator {
 }
 
 impl Authenticator {
-    fn new(credential: u8) -> Self {
+    pub(super) fn new(credential: u8) -> Self {
         Self {
             pair: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap(),
             credential: vec![credential; 16],
@@ -90,7 +90,7 @@ impl Authenticator {
         (self.client_data("webauthn.create", challenge), attestation)
     }
 
-    fn sign(&mut self, passkey: PasskeyId, challenge: &[u8; 32]) -> Signed {
+    pub(super) fn sign(&mut self, passkey: PasskeyId, challenge: &[u8; 32]) -> Signed {
         self.counter += 1;
         let client_data = self.client_data("webauthn.get", challenge);
         let authenticator_data = self.head(0);
@@ -131,7 +131,7 @@ impl Desk {
     }
 }
 
-async fn enroll(world: &World, who: &Identity, key: &Authenticator) -> Result<PasskeyId, Refusal> {
+pub(super) async fn enroll(world: &World, who: &Identity, key: &Authenticator) -> Result<PasskeyId, Refusal> {
     let (client_data, attestation) = key.make(&[3; 32]);
     let approver = ApproverId::new([key.credential[0]; 32]);
     let new = registered(&site(), approver, &[3; 32], &client_data, &attestation).unwrap();

@@ -41,6 +41,8 @@ struct RawWorkflow {
     #[serde(default = "approval")]
     clock: ClockStart,
     use_within_minutes: Option<u32>,
+    #[serde(default)]
+    once: bool,
     answer_within_minutes: Option<u32>,
     denials: Option<u32>,
     #[serde(default)]
@@ -180,6 +182,7 @@ impl RawWorkflow {
             ticket: self.ticket,
             clock: self.clock,
             use_within_minutes,
+            once: self.once,
             answer_within_minutes,
             denials,
             excludes: Nearness {

@@ -167,6 +167,8 @@ pub struct Workflow {
     pub clock: ClockStart,
     /// Within how many minutes of the approval a grant whose clock starts at first use must be used.
     pub use_within_minutes: u32,
+    /// Whether a grant is good for one session and no other.
+    pub once: bool,
     /// How long a request may wait for its answer, in minutes; then it expires.
     pub answer_within_minutes: u32,
     /// How many different people's refusals end a request.
@@ -197,6 +199,8 @@ pub struct Terms {
     /// Within how many minutes of the approval the grant must be used first, if its time runs from then; `None`: its time
     /// runs from the approval, as soon as one of the workflows says so.
     pub use_within_minutes: Option<u32>,
+    /// Whether a grant is good for one session and no other, as soon as one of the workflows says so.
+    pub once: bool,
     /// How long a request may wait for its answer, in minutes.
     pub answer_within_minutes: u32,
     /// How many different people's refusals end a request.
@@ -220,6 +224,7 @@ impl Terms {
             max_minutes: self.max_minutes.min(other.max_minutes),
             ticket: self.ticket.or(other.ticket),
             use_within_minutes: self.use_within_minutes.zip(other.use_within_minutes).map(|(a, b)| a.min(b)),
+            once: self.once || other.once,
             answer_within_minutes: self.answer_within_minutes.min(other.answer_within_minutes),
             denials: self.denials.min(other.denials),
             excludes: self.excludes.and(other.excludes),
@@ -239,6 +244,7 @@ impl From<&Workflow> for Terms {
             max_minutes: workflow.max_minutes,
             ticket: (workflow.ticket == TicketRule::Required).then(|| workflow.name.clone()),
             use_within_minutes: first_use.then_some(workflow.use_within_minutes),
+            once: workflow.once,
             answer_within_minutes: workflow.answer_within_minutes,
             denials: workflow.denials,
             excludes: workflow.excludes,

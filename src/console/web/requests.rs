@@ -63,6 +63,7 @@ struct Card {
     reason: String,
     ticket: Option<String>,
     minutes: u32,
+    once: bool,
     asked: String,
     answer_by: String,
     hints: Vec<String>,
@@ -110,6 +111,7 @@ pub(super) async fn approve(State(shared): State<Shared>, Path(id): Path<String>
     let approval = api::Approval {
         minutes,
         conditions: form.all("condition"),
+        once: form.get("once").is_some(),
         reason: form.get("reason"),
         signed: signature(&form),
     };
@@ -184,6 +186,7 @@ fn card(shared: &Shared, viewer: &Viewer, view: &RequestView, all: &[RequestView
         reason: request.reason.to_string(),
         ticket: request.ticket.as_ref().map(ToString::to_string),
         minutes: request.minutes,
+        once: request.once,
         asked: minute(request.at),
         answer_by: minute(request.answer_by),
         hints: if pending { hints(view, all) } else { Vec::new() },

@@ -28,7 +28,7 @@
   async function sign(form) {
     // Exactly the limits that the form holds: they are part of what is signed.
     const fields = new FormData(form);
-    const limits = new URLSearchParams({ minutes: fields.get("minutes"), conditions: fields.getAll("condition").join(",") });
+    const limits = new URLSearchParams({ minutes: fields.get("minutes"), conditions: fields.getAll("condition").join(","), once: fields.has("once") });
     const key = await asked(`${form.dataset.begin}?${limits}`, {});
     key.challenge = bytes(key.challenge);
     for (const own of key.allowCredentials) own.id = bytes(own.id);
