@@ -26,6 +26,7 @@ mod locks;
 mod log;
 mod login;
 mod out;
+mod passkeys;
 mod policy;
 mod profile;
 mod publish;

@@ -69,6 +69,8 @@ pub struct Gateway {
     pub organisation: String,
     /// Listening address.
     pub listen: SocketAddr,
+    /// The port that people type, if it is another.
+    pub public_port: Option<u16>,
     /// Grace for open sessions at shutdown.
     pub drain: Duration,
     /// Where health is told without TLS.

@@ -23,6 +23,12 @@ pub(super) const GATEWAY: &[Key] = &[
         "Address and port for HTTPS, tunnels and the admin API.",
     ),
     key(
+        "gateway.public_port",
+        None,
+        "443",
+        "The port that people type, where something in front of the gateway passes it on; else that of `gateway.listen`. Links, redirects of an identity provider and passkeys hang on it.",
+    ),
+    key(
         "gateway.drain_secs",
         Some("30"),
         "30",
