@@ -25,9 +25,9 @@ use super::demo_app;
 use super::failure::{ExitCode, Failure, chain};
 use super::out::say;
 use super::profile::{Connection, Profile};
-use super::publish::{dial_failure, publish_failure, publisher, roots};
+use super::publish::{dial_failure, gateway, publish_failure, publisher, roots};
 use crate::clock;
-use crate::tunnel::client::{Backoff, Event, Publication, Target, tls_config_showing};
+use crate::tunnel::client::{Backoff, Event, Publication, Target, reach_by_quic, tls_config_showing};
 use crate::tunnel::{Offer, Secret, TunnelKind, TunnelName};
 
 /// How long one step may take.
@@ -52,6 +52,7 @@ pub(super) async fn run(connection: &Connection, doctor: &Doctor) -> Result<(), 
     let addresses = told.step("name", resolve(&profile)).await?;
     told.step("connect", reach(&profile, &addresses)).await?;
     let stream = told.step("tls", secure(&profile)).await?;
+    told.step("quic", by_quic(&profile)).await?;
     told.step("gateway", ask_readiness(&profile, stream)).await?;
     told.step("authentication", who_am_i(&profile)).await?;
     if let Some(name) = name {
@@ -142,6 +143,17 @@ async fn secure(profile: &Profile) -> Step<TlsStream<TcpStream>> {
     let group = session.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()));
     let group = group.unwrap_or_else(|| "?".to_owned());
     Ok((stream, format!("{version} with {group}, the certificate is good")))
+}
+
+/// No failure where it does not pass: publishers fall back to TCP, and this says what they would say.
+async fn by_quic(profile: &Profile) -> Step<()> {
+    let config = tls_config_showing(&roots(profile), profile.certificate.as_ref())
+        .map_err(|error| dial_failure(&error))?;
+    let word = match reach_by_quic(&gateway(profile)?, &config, PATIENCE / 5).await {
+        Ok(address) => format!("UDP passes to {address}: --transport quic,tls,websocket may be used"),
+        Err(error) => format!("not here, so publishers use TCP ({error})"),
+    };
+    Ok(((), word))
 }
 
 async fn tls(profile: &Profile, host: &str) -> Result<TlsStream<TcpStream>, Failure> {

@@ -70,8 +70,9 @@ pub(super) struct How {
         value_name = "URL"
     )]
     pub backup_gateways: Vec<String>,
-    /// What carries the tunnel: `auto` is straight on TLS where the gateway's end of it takes that, else a WebSocket
-    #[arg(long, default_value = "auto", env = "SALLYPORT_TRANSPORT", value_parser = ["auto", "websocket"])]
+    /// What carries the tunnel: `quic`, `tls` or `websocket`, or several of them in the order in which they are tried, with
+    /// commas between; `auto` is `tls,websocket`
+    #[arg(long, default_value = "auto", env = "SALLYPORT_TRANSPORT", value_name = "ORDER")]
     pub transport: String,
     /// Seconds after which the first gateway is looked for while another serves
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
@@ -111,12 +112,17 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
         None => profile.token_if_needed()?.map_or(Secret::Certificate, Secret::Token),
     };
     let backups = how.backup_gateways.iter().map(|url| parse_gateway(url)).collect::<Result<Vec<_>, _>>()?;
+    let transports = Transport::parse_order(&how.transport).ok_or_else(|| {
+        Failure::new(
+            ExitCode::Usage,
+            format!("`{}` is no order of transports", how.transport),
+            "write auto, or some of quic, tls and websocket with commas between, each once",
+        )
+    })?;
     let publisher = publisher(&profile, secret, vec![publication], |options| {
         options.app_roots = app_roots;
         options.backups = backups;
-        if how.transport == "websocket" {
-            options.transport = Transport::WebSocket;
-        }
+        options.transports = transports;
         options.look_back = Duration::from_secs(how.look_back_secs);
         options.backoff = Backoff {
             give_up_after: (how.give_up_after > 0).then_some(how.give_up_after),
@@ -252,6 +258,9 @@ async fn print(mut inbox: mpsc::Receiver<Event>, json: bool, verbose: bool) {
 fn line(event: &Event, verbose: bool) -> Option<String> {
     Some(match event {
         Event::Connecting { gateway } => format!("connecting to {gateway}"),
+        Event::Fallback { from, reason, hint } => {
+            format!("{from} does not come up, the next transport is tried: {reason}\n  hint: {hint}")
+        }
         Event::Connected { identity, fingerprint, trust, suite, mode, transport, .. } => {
             let (trust, suite) = (trust.word(), suite.name());
             format!("connected: {identity} ({fingerprint}, {trust}), {suite}, {mode:?}, over {transport}")

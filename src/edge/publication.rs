@@ -30,6 +30,8 @@ pub(super) struct Wish<'a> {
     pub(super) edge: &'a Edge,
     pub(super) connection: &'a Connection,
     pub(super) correlation: &'a Correlation,
+    /// What carries the tunnel: `quic`, `tls` or `websocket`.
+    pub(super) transport: &'static str,
 }
 
 /// What a publisher shows and wants.
@@ -112,6 +114,7 @@ impl Wish<'_> {
             .detail("suite", claim.suite.name())
             .detail("post_quantum", claim.suite.is_post_quantum())
             .detail("sealed", claim.sealed)
+            .detail("transport", self.transport)
             .detail("credential", identity.proof().to_string())
             .detail("resumed", claim.resumed)
             .detail("client", claim.version.as_str());

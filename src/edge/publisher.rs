@@ -1,4 +1,4 @@
-//! `wss://…/connect`, or the same straight on TLS: a publisher's registration, from the handshake to the day it leaves.
+//! `wss://…/connect`, or the same straight on TLS or on QUIC: a publisher's registration, from the handshake to the day it leaves.
 //!
 //! A publisher is known by its token, and may publish what policy says. Its names are its own while it is connected, and
 //! for the grace period after its connection is lost; the resume ticket, which only it was given, brings them back.
@@ -11,8 +11,7 @@ use axum::body::Body;
 use axum::extract::{State, WebSocketUpgrade};
 use axum::http::{HeaderMap, Response};
 use sallyport_audit::{Draft, Kind, Outcome};
-use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::info;
 use uuid::Uuid;
 
@@ -47,12 +46,17 @@ pub(super) async fn connect(
     }
     websocket_limits(upgrade).on_upgrade(move |socket| {
         let publishers = edge.publishers.clone();
-        publishers.track_future(serve(edge, connection, correlation, socket))
+        publishers.track_future(serve(edge, connection, correlation, (socket, "websocket")))
     })
 }
 
-/// Serves a publisher that speaks the tunnel's protocol straight on TLS.
-pub(super) async fn serve_bare(edge: Edge, connection: Arc<Connection>, stream: TlsStream<TcpStream>) {
+/// Serves a publisher that speaks the tunnel's protocol straight on `transport`.
+pub(super) async fn serve_bare<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    edge: Edge,
+    connection: Arc<Connection>,
+    stream: S,
+    transport: &'static str,
+) {
     let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
     let socket = BareSocket::new(stream);
     let unready = edge.readiness.check().err().map(|unready| unready.in_public().to_owned());
@@ -64,14 +68,14 @@ pub(super) async fn serve_bare(edge: Edge, connection: Arc<Connection>, stream: 
     }
     // A task of its own, as a WebSocket that was upgraded is: it outlives the listener, and hears goodbye.
     let publishers = edge.publishers.clone();
-    publishers.spawn(serve(edge, connection, correlation, socket));
+    publishers.spawn(serve(edge, connection, correlation, (socket, transport)));
 }
 
 async fn serve<M: MessageSocket>(
     edge: Edge,
     connection: Arc<Connection>,
     correlation: Correlation,
-    socket: M,
+    (socket, transport): (M, &'static str),
 ) {
     let limits = Limits {
         handshake_timeout: edge.bounds.tls_handshake,
@@ -88,7 +92,7 @@ async fn serve<M: MessageSocket>(
         Ok(registration) => registration,
         Err(error) => return handshake_refused(&edge, &connection, &correlation, &error).await,
     };
-    let wish = Wish { edge: &edge, connection: &connection, correlation: &correlation };
+    let wish = Wish { edge: &edge, connection: &connection, correlation: &correlation, transport };
     let Some(registration) = wish.enroll(registration).await else { return };
     // Copied out: a registration holds the socket, which no other task may look at while this one waits.
     let claim = Claim::of(&registration);
@@ -136,6 +140,7 @@ impl Wish<'_> {
                 .detail("tunnel_id", tunnel.id.to_string())
                 .detail("kind", tunnel.offer.kind.as_str())
                 .detail("address", tunnel.url.as_str())
+                .detail("transport", self.transport)
                 .detail("resumed", reservation.resumed);
             let draft = protection.note(TlsFacts::note(self.connection.tls.as_ref(), draft));
             if let Err(error) = edge.ledger.append(draft).await {
@@ -175,6 +180,7 @@ impl Wish<'_> {
                 id: id.to_string(),
                 since: clock::now(),
                 protection,
+                transport: self.transport,
                 link: link.clone(),
             };
             if let Some(old) = reservation.publish(route) {

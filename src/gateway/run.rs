@@ -35,8 +35,8 @@ use crate::access::Tenant;
 use crate::clock;
 use crate::console::{self, Idempotency, Routers, Scrub, Watched};
 use crate::edge::{
-    Attempts, Bounds, Edge, HouseRules, Listener, Metrics, Parts as EdgeParts, Rates, Seats, SignIns,
-    TcpPorts, TcpRange, TlsRefusals, TunnelRules,
+    Attempts, Bounds, Edge, HouseRules, Listener, Metrics, Parts as EdgeParts, QuicListener, Rates, Seats,
+    SignIns, TcpPorts, TcpRange, TlsRefusals, TunnelRules,
 };
 use crate::session::{Broker, Deaths, Readiness, Routes};
 use crate::tunnel::{GatewayIdentity, Tickets};
@@ -76,6 +76,13 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     let settings = tls::server(&config.tls, &certificates, clients.as_ref())?;
     // Bound before the ledger is opened: a start that fails for a port that is taken leaves no record of a start.
     let listener = Listener::bind(config.gateway.listen, settings).await?;
+    let quic = match (config.gateway.quic, listener.local_addr()) {
+        (true, Ok(address)) => {
+            Some(QuicListener::bind(address, tls::for_quic(&certificates, clients.as_ref())?)?)
+        }
+        (true, Err(error)) => return Err(GatewayError::Stopped(error.to_string())),
+        (false, _) => None,
+    };
     let witnesses = witnesses::witnesses(&config)?;
     let ledger = config.ledger.directory.clone();
     let known = witnesses::known_to(&ledger, &witnesses, &config).await?;
@@ -112,7 +119,7 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     let served = serve(
         &config,
         &parts,
-        (listener, certificates, clients),
+        ((listener, quic), certificates, clients),
         replaced,
         &mut signals,
         (watched, &scrubbing),
@@ -190,6 +197,9 @@ fn readiness(config: &Config, parts: &Parts, watched: Option<&watch::Receiver<Wi
     }
 }
 
+/// Where publishers and visitors come: on TCP, and on UDP if the configuration says so.
+type Doors = (Listener, Option<QuicListener>);
+
 /// Serves until a signal, and ends everything above the ledger. The sinks are given back, for they outlive the last record.
 #[expect(
     clippy::too_many_lines,
@@ -198,7 +208,7 @@ fn readiness(config: &Config, parts: &Parts, watched: Option<&watch::Receiver<Wi
 async fn serve(
     config: &Config,
     parts: &Parts,
-    (listener, certificates, clients): (Listener, Arc<Certificates>, Option<Arc<ClientAuthority>>),
+    ((listener, quic), certificates, clients): (Doors, Arc<Certificates>, Option<Arc<ClientAuthority>>),
     (rotation, identity): (Arc<Rotation>, watch::Receiver<Arc<dyn GatewayIdentity>>),
     signals: &mut Signals,
     (watched, scrubbing): (Option<watch::Receiver<Witnessed>>, &Scrubbing),
@@ -298,7 +308,9 @@ async fn serve(
         domain: config.gateway.domain.clone(),
     });
 
-    let serving = tokio::spawn(listener.serve(edge.clone(), edge.router().merge(console), stop.clone()));
+    let console = edge.router().merge(console);
+    let by_quic = quic.map(|quic| tokio::spawn(quic.serve(edge.clone(), console.clone(), stop.clone())));
+    let serving = tokio::spawn(listener.serve(edge.clone(), console, stop.clone()));
     let every = config.ledger.heartbeat;
     let beating =
         tokio::spawn(heartbeat::beat(ledger.clone(), broker.clone(), routes.clone(), every, stop.clone()));
@@ -338,7 +350,13 @@ async fn serve(
             broker.drain(Duration::ZERO).await;
         }
     }
-    if tokio::time::timeout(GOODBYE, serving).await.is_err() {
+    let done = async {
+        let _joined = serving.await;
+        if let Some(by_quic) = by_quic {
+            let _joined = by_quic.await;
+        }
+    };
+    if tokio::time::timeout(GOODBYE, done).await.is_err() {
         warn!("some connections did not end in time and are dropped");
     }
     publishers.close();

@@ -32,6 +32,8 @@ pub struct Route {
     pub since: Timestamp,
     /// What the tunnel's handshake was agreed on.
     pub protection: TunnelFacts,
+    /// What carries it: `quic`, `tls` or `websocket`.
+    pub transport: &'static str,
     /// The way to the publisher.
     pub link: Link,
 }
@@ -51,6 +53,8 @@ pub struct RouteView {
     pub since: Timestamp,
     /// `live`, or `away` while the name is kept for a lost publisher.
     pub state: &'static str,
+    /// What carries it: `quic`, `tls` or `websocket`.
+    pub transport: &'static str,
 }
 
 /// Answer to "where does this name lead?".
@@ -292,6 +296,7 @@ impl Routes {
                 id: route.id.clone(),
                 since: route.since,
                 state: if slot.kept_until.is_some() { "away" } else { "live" },
+                transport: route.transport,
             })
         };
         let mut views: Vec<_> = table.slots.values().filter_map(view).collect();

@@ -26,6 +26,7 @@ pub mod handshake;
 mod link;
 mod name;
 mod protocol;
+mod quic;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,8 @@ pub use link::{CloseReason, Counters, Farewell, FarewellCode, Link, LinkError};
 pub use name::{MAX_NAME, NameError, Offer, TunnelId, TunnelKind, TunnelName};
 pub(crate) use protocol::strip_hop_by_hop;
 pub use protocol::{OriginFault, origin_fault};
+pub use quic::{NoInitialCipher, QuicStream, quic_channel_binding};
+pub(crate) use quic::{initial_suite, socket as quic_socket, transport as quic_transport, widen};
 pub use stream::TunnelStream;
 pub use tickets::{TICKET_LIFE, Tickets};
 pub use transport::websocket_limits;

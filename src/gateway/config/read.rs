@@ -56,6 +56,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
         _ => Err("must be 1 to 128 bytes without control characters".to_owned()),
     });
     let listen = reader.parse("gateway.listen", |text: String| parse_listen(&text));
+    let quic = reader.word("gateway.quic", &[("off", false), ("on", true)]);
     let health_listen = reader.parse("gateway.health_listen", |text: String| parse_listen(&text));
     let metrics_listen = reader.parse("gateway.metrics_listen", |text: String| parse_listen(&text));
     let sink_hosts = reader.take::<String>("gateway.sink_hosts").map(|text| {
@@ -143,6 +144,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             domain: domain?,
             organisation: organisation?,
             listen: listen?,
+            quic: quic?,
             drain: drain?,
             health_listen,
             metrics_listen,

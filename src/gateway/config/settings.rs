@@ -69,6 +69,8 @@ pub struct Gateway {
     pub organisation: String,
     /// Listening address.
     pub listen: SocketAddr,
+    /// Whether QUIC is spoken there too.
+    pub quic: bool,
     /// Grace for open sessions at shutdown.
     pub drain: Duration,
     /// Where health is told without TLS.

@@ -79,7 +79,7 @@ pub(super) async fn establish(
     (endpoint, terms): (&str, &Terms),
     kept: Kept,
 ) -> Result<Established<GatewaySocket>, DialError> {
-    let transport = socket.transport();
+    let transport = socket.transport().word();
     let Kept { publisher, ticket } = kept;
     let asked = ask(&mut socket, exporter, (endpoint, terms), publisher, ticket).await?;
     let resumed = matches!(asked.outcome, Outcome::Resumed(..));

@@ -15,6 +15,7 @@ mod event;
 mod http2_app;
 mod known_gateways;
 mod origin;
+mod quic;
 mod socket;
 mod successor;
 mod target;
@@ -36,16 +37,17 @@ pub use dial::{
 pub use event::Event;
 pub use known_gateways::{KnownGateways, KnownGatewaysError, Trust};
 pub use origin::Publication;
+pub use quic::reach_by_quic;
 pub use socket::Transport;
 pub use target::{AppProtocol, Target};
 pub use visit::{VisitStream, VisitorOptions, visit};
 
 use self::connection::{Ending, Established, Kept, Terms, enroll, establish, serve};
-use self::dial::dial_gateway;
+use self::dial::{Fallback, dial_gateway};
 use self::origin::Origin;
 use self::socket::GatewaySocket;
 use super::FarewellCode;
-use super::handshake::{Enrolled, Exporter, Fingerprint, RootKey, Secret, Suite, channel_binding};
+use super::handshake::{Enrolled, Exporter, Fingerprint, RootKey, Secret, Suite};
 
 /// The path at which a gateway takes publishers.
 pub const CONNECT_PATH: &str = "/connect";
@@ -64,8 +66,8 @@ pub struct PublisherOptions {
     pub backups: Vec<GatewayAddress>,
     /// How often it is looked for while one of them serves; default 30 s.
     pub look_back: Duration,
-    /// How to speak to it.
-    pub transport: Transport,
+    /// How to speak to it, the best first; each that does not come up gives way to the next.
+    pub transports: Vec<Transport>,
     /// Who may vouch for its TLS certificate.
     pub roots: TlsRoots,
     /// What to show in TLS; needed by [`Secret::Certificate`].
@@ -105,7 +107,7 @@ impl PublisherOptions {
             gateway,
             backups: Vec::new(),
             look_back: Duration::from_secs(30),
-            transport: Transport::Auto,
+            transports: Transport::USUAL.to_vec(),
             roots: TlsRoots::System,
             certificate: None,
             organisation_roots: Vec::new(),
@@ -162,7 +164,7 @@ pub struct Publisher {
     gateway: GatewayAddress,
     backups: Vec<GatewayAddress>,
     look_back: Duration,
-    transport: Transport,
+    transports: Vec<Transport>,
     tls: Arc<rustls::ClientConfig>,
     terms: Terms,
     publications: Vec<Publication>,
@@ -191,7 +193,7 @@ impl Publisher {
             gateway: options.gateway,
             backups: options.backups,
             look_back: options.look_back,
-            transport: options.transport,
+            transports: options.transports,
             tls,
             terms,
             publications: options.publications,
@@ -204,10 +206,10 @@ impl Publisher {
     pub async fn enroll(&self) -> Result<Enrolled, DialError> {
         let gateway = &self.gateway;
         let endpoint = gateway.to_string();
-        let (socket, exporter) = self.dial(gateway).await?;
+        let (socket, exporter) = self.dial(gateway, None).await?;
         match enroll(socket, exporter, (&endpoint, &self.terms)).await {
             Err(error) if self.is_succession(gateway, &error).await? => {
-                let (socket, exporter) = self.dial(gateway).await?;
+                let (socket, exporter) = self.dial(gateway, None).await?;
                 enroll(socket, exporter, (&endpoint, &self.terms)).await
             }
             outcome => outcome,
@@ -219,9 +221,19 @@ impl Publisher {
         at.checked_sub(1).and_then(|backup| self.backups.get(backup)).unwrap_or(&self.gateway)
     }
 
-    async fn dial(&self, gateway: &GatewayAddress) -> Result<(GatewaySocket, Option<Exporter>), DialError> {
-        let socket = dial_gateway(gateway, &self.tls, self.transport, self.terms.patience).await?;
-        let exporter = channel_binding(socket.tls());
+    /// Whoever shows events may be slow: what was fallen back from is told if there is room.
+    async fn dial(
+        &self,
+        gateway: &GatewayAddress,
+        events: Option<&mpsc::Sender<Event>>,
+    ) -> Result<(GatewaySocket, Option<Exporter>), DialError> {
+        let told = |Fallback { from, reason }: Fallback| {
+            if let Some(events) = events {
+                let _full = events.try_send(Event::fallback(from, &reason));
+            }
+        };
+        let socket = dial_gateway(gateway, &self.tls, &self.transports, self.terms.patience, told).await?;
+        let exporter = socket.exporter();
         Ok((socket, exporter))
     }
 
@@ -244,7 +256,7 @@ impl Publisher {
             let attempt = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 // A ticket works once: whatever comes of this attempt, it is gone; the name stays.
-                attempt = self.connect(gateway, Kept { publisher: own.publisher.clone(), ticket: own.ticket.take() }) => attempt,
+                attempt = self.connect(gateway, Kept { publisher: own.publisher.clone(), ticket: own.ticket.take() }, &events) => attempt,
             };
             let last = match attempt {
                 Err(error) if error.is_final() => {
@@ -309,12 +321,13 @@ impl Publisher {
         &self,
         gateway: &GatewayAddress,
         kept: Kept,
+        events: &mpsc::Sender<Event>,
     ) -> Result<Established<GatewaySocket>, DialError> {
         let (publisher, endpoint) = (kept.publisher.clone(), gateway.to_string());
-        let (socket, exporter) = self.dial(gateway).await?;
+        let (socket, exporter) = self.dial(gateway, Some(events)).await?;
         match establish(socket, exporter, (&endpoint, &self.terms), kept).await {
             Err(error) if self.is_succession(gateway, &error).await? => {
-                let (socket, exporter) = self.dial(gateway).await?;
+                let (socket, exporter) = self.dial(gateway, Some(events)).await?;
                 establish(socket, exporter, (&endpoint, &self.terms), Kept { publisher, ticket: None }).await
             }
             outcome => outcome,

@@ -47,6 +47,7 @@ pub use message::{
     VERSION, Wishes,
 };
 pub use resume::{Ticket, TicketId};
+pub(crate) use schedule::CHANNEL_BINDING;
 pub use schedule::{SessionId, channel_binding};
 pub use succession::{IdentityKeys, MAX_SUCCESSION_BYTES, Succession, SuccessionBody, Successions};
 

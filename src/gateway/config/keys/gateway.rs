@@ -23,6 +23,12 @@ pub(super) const GATEWAY: &[Key] = &[
         "Address and port for HTTPS, tunnels and the admin API.",
     ),
     key(
+        "gateway.quic",
+        Some("\"off\""),
+        "\"on\"",
+        "`on`: publishers may also come by QUIC, on the UDP port of the same address and number as `gateway.listen`. Only with X25519MLKEM768 and AES-256.",
+    ),
+    key(
         "gateway.drain_secs",
         Some("30"),
         "30",
