@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -182,7 +183,7 @@ async fn serve(
     let first = begun.clone();
     let service = service_fn(move |request| {
         first.cancel();
-        route::handle(edge.clone(), Arc::clone(&connection), console.clone(), request)
+        route::handle(edge.clone(), Arc::clone(&connection), console.clone(), request.map(Body::new))
     });
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(serving);
@@ -204,7 +205,7 @@ async fn serve(
 }
 
 /// Resolves when `patience` is over and nothing has begun; never if something has.
-async fn silence(patience: Duration, begun: &CancellationToken) {
+pub(super) async fn silence(patience: Duration, begun: &CancellationToken) {
     if tokio::time::timeout(patience, begun.cancelled()).await.is_ok() {
         std::future::pending::<()>().await;
     }

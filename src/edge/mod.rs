@@ -16,6 +16,7 @@ mod enrollment;
 mod forward;
 mod house_rules;
 mod http;
+mod http3;
 mod listener;
 mod metrics;
 mod page;
@@ -53,6 +54,7 @@ pub use client_certificate::{ClientCertificates, NamedBy, Presented};
 pub use connection::Connection;
 pub use credential::{bearer_token, identify, identify_caller, of_tenant};
 pub use house_rules::{HeaderRules, HouseRules, TunnelRules};
+pub use http3::{ALPN as HTTP3, alternative};
 pub use listener::{ListenError, Listener};
 pub use metrics::Metrics;
 pub use page::Refusal;
@@ -152,6 +154,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// What is laid down for single tunnels.
     pub house_rules: HouseRules,
+    /// What tells visitors that HTTP/3 is spoken too, where it is.
+    pub alternative: Option<(axum::http::HeaderName, axum::http::HeaderValue)>,
     /// Bounds.
     pub bounds: Bounds,
 }

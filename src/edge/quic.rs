@@ -1,4 +1,4 @@
-//! Accepts QUIC: the same certificates, seats, bounds and records as on TCP, on a UDP port of the same number.
+//! Accepts QUIC, for publishers and for HTTP/3: the same certificates, seats, bounds and records as on TCP, on a UDP port of the same number.
 //!
 //! Promised: every connection has the hybrid key exchange and AES-256, for nothing else is offered here (who can't is served on
 //! TCP, and the facts that decisions rest on are certain although the library doesn't tell them); before an address has shown
@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 
 use super::listener::{ListenError, not_agreed, refused};
 use super::seats::Seat;
-use super::{Connection, Edge, publisher, tls_refusals};
+use super::{Connection, Edge, http3, publisher, tls_refusals};
 use crate::access::TlsFacts;
 use crate::tunnel::{
     ALPN, QuicStream, initial_suite, quic_channel_binding, quic_socket, quic_transport, widen,
@@ -148,7 +148,7 @@ async fn serve(edge: Edge, console: Router, arrival: Arrival, stop: Cancellation
         let Ok(Ok(stream)) = first else { return debug!(%peer, "no stream came in time") };
         return publisher::serve_bare(edge, connection, QuicStream::new(quic, stream), "quic").await;
     }
-    let _ = (console, stop);
+    http3::serve(edge, connection, console, quic, stop).await;
 }
 
 /// What every connection here was agreed on: the listener's TLS offers nothing else.

@@ -35,11 +35,11 @@ use crate::access::Tenant;
 use crate::clock;
 use crate::console::{self, Idempotency, Routers, Scrub, Watched};
 use crate::edge::{
-    Attempts, Bounds, Edge, HouseRules, Listener, Metrics, Parts as EdgeParts, QuicListener, Rates, Seats,
-    SignIns, TcpPorts, TcpRange, TlsRefusals, TunnelRules,
+    Attempts, Bounds, Edge, HTTP3, HouseRules, Listener, Metrics, Parts as EdgeParts, QuicListener, Rates,
+    Seats, SignIns, TcpPorts, TcpRange, TlsRefusals, TunnelRules, alternative,
 };
 use crate::session::{Broker, Deaths, Readiness, Routes};
-use crate::tunnel::{GatewayIdentity, Tickets};
+use crate::tunnel::{ALPN, GatewayIdentity, Tickets};
 
 /// Time for publishers to hear the goodbye, and for sinks to catch up.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -76,13 +76,7 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     let settings = tls::server(&config.tls, &certificates, clients.as_ref())?;
     // Bound before the ledger is opened: a start that fails for a port that is taken leaves no record of a start.
     let listener = Listener::bind(config.gateway.listen, settings).await?;
-    let quic = match (config.gateway.quic, listener.local_addr()) {
-        (true, Ok(address)) => {
-            Some(QuicListener::bind(address, tls::for_quic(&certificates, clients.as_ref())?)?)
-        }
-        (true, Err(error)) => return Err(GatewayError::Stopped(error.to_string())),
-        (false, _) => None,
-    };
+    let quic = by_quic(&config, &listener, &certificates, clients.as_ref())?;
     let witnesses = witnesses::witnesses(&config)?;
     let ledger = config.ledger.directory.clone();
     let known = witnesses::known_to(&ledger, &witnesses, &config).await?;
@@ -197,6 +191,23 @@ fn readiness(config: &Config, parts: &Parts, watched: Option<&watch::Receiver<Wi
     }
 }
 
+/// The door on UDP, if the configuration wants one.
+fn by_quic(
+    config: &Config,
+    listener: &Listener,
+    certificates: &Arc<Certificates>,
+    clients: Option<&Arc<ClientAuthority>>,
+) -> Result<Option<QuicListener>, GatewayError> {
+    let protocols = [(config.gateway.quic, ALPN), (config.gateway.http3, HTTP3)];
+    let protocols: Vec<Vec<u8>> =
+        protocols.iter().filter(|(on, _)| *on).map(|(_, protocol)| protocol.to_vec()).collect();
+    if protocols.is_empty() {
+        return Ok(None);
+    }
+    let address = listener.local_addr().map_err(|error| GatewayError::Stopped(error.to_string()))?;
+    Ok(Some(QuicListener::bind(address, tls::for_quic(protocols, certificates, clients)?)?))
+}
+
 /// Where publishers and visitors come: on TCP, and on UDP if the configuration says so.
 type Doors = (Listener, Option<QuicListener>);
 
@@ -259,6 +270,7 @@ async fn serve(
         sign_ins: SignIns::default(),
         metrics: Metrics::default(),
         house_rules: house_rules(config),
+        alternative: config.gateway.http3.then(|| alternative(address.port())).flatten(),
         bounds: bounds(config),
     });
     let sinks = sinks::start(config, ledger).await?;

@@ -69,8 +69,10 @@ pub struct Gateway {
     pub organisation: String,
     /// Listening address.
     pub listen: SocketAddr,
-    /// Whether QUIC is spoken there too.
+    /// Whether publishers may come there by QUIC.
     pub quic: bool,
+    /// Whether visitors may come there by HTTP/3.
+    pub http3: bool,
     /// Grace for open sessions at shutdown.
     pub drain: Duration,
     /// Where health is told without TLS.

@@ -132,6 +132,7 @@ pub(super) fn server(
 /// The same for QUIC, which is TLS 1.3 by itself: with the hybrid key exchange and AES-256 alone, so that it is known of every
 /// connection what it was agreed on. Whoever can't is served on TCP.
 pub(super) fn for_quic(
+    protocols: Vec<Vec<u8>>,
     certificates: &Arc<Certificates>,
     clients: Option<&Arc<ClientAuthority>>,
 ) -> Result<Arc<rustls::ServerConfig>, TlsError> {
@@ -146,7 +147,7 @@ pub(super) fn for_quic(
         Some(clients) => builder.with_client_cert_verifier(clients.verifier()),
     };
     let mut config = builder.with_cert_resolver(Arc::clone(certificates) as Arc<dyn ResolvesServerCert>);
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = protocols;
     Ok(Arc::new(config))
 }
 
@@ -177,7 +178,8 @@ pub(super) fn in_force(config: &Config, draft: Draft) -> Draft {
         .detail("tls_post_quantum", if tls.only_post_quantum { "required" } else { "preferred" })
         .detail("tls_certificates", if tls.with_ml_dsa { "ecdsa-p256, ml-dsa-65" } else { "ecdsa-p256" })
         .detail("tls_clients", clients)
-        .detail("quic", if config.gateway.quic { "on" } else { "off" });
+        .detail("quic", if config.gateway.quic { "on" } else { "off" })
+        .detail("http3", if config.gateway.http3 { "on" } else { "off" });
     if in_files.is_empty() { draft } else { draft.detail("tls_key_files", in_files) }
 }
 
