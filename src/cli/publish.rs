@@ -164,6 +164,7 @@ pub(super) fn publisher(
     let known = KnownGateways::new(profile.home.join("known_gateways"));
     let mut options = PublisherOptions::new(gateway, secret, known, publications);
     options.roots = roots(profile);
+    options.proxies = profile.proxies.clone();
     options.certificate.clone_from(&profile.certificate);
     options.organisation_roots = profile.ca_file.as_deref().map(root_keys).unwrap_or_default();
     options.pin = profile.pin;
@@ -261,9 +262,12 @@ fn line(event: &Event, verbose: bool) -> Option<String> {
         Event::Fallback { from, reason, hint } => {
             format!("{from} does not come up, the next transport is tried: {reason}\n  hint: {hint}")
         }
-        Event::Connected { identity, fingerprint, trust, suite, mode, transport, .. } => {
+        Event::Connected { identity, fingerprint, trust, suite, mode, transport, proxy, .. } => {
+            let proxy = proxy.as_ref().map(|proxy| format!(" through {proxy}")).unwrap_or_default();
             let (trust, suite) = (trust.word(), suite.name());
-            format!("connected: {identity} ({fingerprint}, {trust}), {suite}, {mode:?}, over {transport}")
+            format!(
+                "connected: {identity} ({fingerprint}, {trust}), {suite}, {mode:?}, over {transport}{proxy}"
+            )
         }
         Event::Registered { name, url, .. } => format!("published: {name} at {url}"),
         Event::Failed { reason, hint } => format!("failed: {reason}\n  hint: {hint}"),

@@ -47,6 +47,9 @@ pub enum Event {
         resumed: bool,
         /// `quic`, `tls` or `websocket`: what carries the messages.
         transport: &'static str,
+        /// The proxy on the way, without credentials.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        proxy: Option<String>,
     },
     /// A tunnel is open.
     Registered {

@@ -15,6 +15,7 @@ mod event;
 mod http2_app;
 mod known_gateways;
 mod origin;
+mod proxy;
 mod quic;
 mod socket;
 mod successor;
@@ -37,6 +38,7 @@ pub use dial::{
 pub use event::Event;
 pub use known_gateways::{KnownGateways, KnownGatewaysError, Trust};
 pub use origin::Publication;
+pub use proxy::{Proxies, ProxyError};
 pub use quic::reach_by_quic;
 pub use socket::Transport;
 pub use target::{AppProtocol, Target};
@@ -68,6 +70,8 @@ pub struct PublisherOptions {
     pub look_back: Duration,
     /// How to speak to it, the best first; each that does not come up gives way to the next.
     pub transports: Vec<Transport>,
+    /// Proxies on the way; default none.
+    pub proxies: Proxies,
     /// Who may vouch for its TLS certificate.
     pub roots: TlsRoots,
     /// What to show in TLS; needed by [`Secret::Certificate`].
@@ -108,6 +112,7 @@ impl PublisherOptions {
             backups: Vec::new(),
             look_back: Duration::from_secs(30),
             transports: Transport::USUAL.to_vec(),
+            proxies: Proxies::none(),
             roots: TlsRoots::System,
             certificate: None,
             organisation_roots: Vec::new(),
@@ -165,6 +170,7 @@ pub struct Publisher {
     backups: Vec<GatewayAddress>,
     look_back: Duration,
     transports: Vec<Transport>,
+    proxies: Proxies,
     tls: Arc<rustls::ClientConfig>,
     terms: Terms,
     publications: Vec<Publication>,
@@ -194,6 +200,7 @@ impl Publisher {
             backups: options.backups,
             look_back: options.look_back,
             transports: options.transports,
+            proxies: options.proxies,
             tls,
             terms,
             publications: options.publications,
@@ -221,6 +228,10 @@ impl Publisher {
         at.checked_sub(1).and_then(|backup| self.backups.get(backup)).unwrap_or(&self.gateway)
     }
 
+    fn way(&self) -> (&Arc<rustls::ClientConfig>, &Proxies) {
+        (&self.tls, &self.proxies)
+    }
+
     /// Whoever shows events may be slow: what was fallen back from is told if there is room.
     async fn dial(
         &self,
@@ -232,7 +243,7 @@ impl Publisher {
                 let _full = events.try_send(Event::fallback(from, &reason));
             }
         };
-        let socket = dial_gateway(gateway, &self.tls, &self.transports, self.terms.patience, told).await?;
+        let socket = dial_gateway(gateway, self.way(), &self.transports, self.terms.patience, told).await?;
         let exporter = socket.exporter();
         Ok((socket, exporter))
     }
@@ -308,7 +319,7 @@ impl Publisher {
         if at > 0 {
             loop {
                 tokio::time::sleep(self.look_back).await;
-                if successor::answers(&self.gateway, &self.tls, self.terms.patience).await {
+                if successor::answers(&self.gateway, self.way(), self.terms.patience).await {
                     break;
                 }
             }
@@ -340,7 +351,7 @@ impl Publisher {
             return Ok(false);
         };
         let (keys, limits) = ((*known, *shown), (connection::now(), self.terms.patience));
-        Ok(successor::is_named(gateway, &self.tls, &self.terms.known, keys, limits).await?)
+        Ok(successor::is_named(gateway, self.way(), &self.terms.known, keys, limits).await?)
     }
 
     async fn publish(
@@ -363,6 +374,7 @@ impl Publisher {
             mode,
             resumed,
             transport,
+            proxy: self.proxies.shown(gateway),
         };
         tell(events, connected).await;
         for tunnel in &accepted.tunnels {

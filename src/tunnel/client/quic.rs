@@ -10,6 +10,7 @@ use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection};
 
 use super::dial::{DialError, GatewayAddress};
+use super::proxy::Proxies;
 use crate::tunnel::quic::{KEEP_ALIVE, dialing_endpoint};
 use crate::tunnel::{ALPN, BareSocket, QuicStream, initial_suite, quic_transport, widen};
 
@@ -19,10 +20,10 @@ pub(super) const BRIEF: Duration = Duration::from_secs(3);
 /// Opens the one stream on which the handshake is spoken.
 pub(super) async fn dial_quic(
     address: &GatewayAddress,
-    tls: &rustls::ClientConfig,
+    (tls, proxies): (&rustls::ClientConfig, &Proxies),
     patience: Duration,
 ) -> Result<BareSocket<QuicStream>, DialError> {
-    let connection = connect(address, tls, patience).await?;
+    let connection = connect(address, (tls, proxies), patience).await?;
     widen(&connection);
     // The gateway allowed it in its handshake: there is nothing to wait for.
     let stream = connection.open_bi().await.map_err(|error| failed(address, &error))?;
@@ -32,18 +33,23 @@ pub(super) async fn dial_quic(
 /// Whether QUIC passes between here and the gateway: a handshake, and nothing behind it. Tells which address answered.
 pub async fn reach_by_quic(
     address: &GatewayAddress,
-    tls: &rustls::ClientConfig,
+    way: (&rustls::ClientConfig, &Proxies),
     patience: Duration,
 ) -> Result<SocketAddr, DialError> {
-    Ok(connect(address, tls, patience).await?.remote_address())
+    Ok(connect(address, way, patience).await?.remote_address())
 }
 
 /// Tries each address of the host: one whose first address is dead must not look dead itself.
 async fn connect(
     address: &GatewayAddress,
-    tls: &rustls::ClientConfig,
+    (tls, proxies): (&rustls::ClientConfig, &Proxies),
     patience: Duration,
 ) -> Result<Connection, DialError> {
+    if let Some(proxy) = proxies.shown(address) {
+        // Around it would be a way that whoever set it up did not want.
+        let reason = format!("the way leads through the proxy {proxy}, which passes TCP alone");
+        return Err(DialError::Quic { address: address.to_string(), reason });
+    }
     let unreachable = |source| DialError::Connect { address: address.to_string(), source };
     let late =
         || DialError::Timeout { address: address.to_string(), step: "QUIC", seconds: patience.as_secs() };
