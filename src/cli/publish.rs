@@ -74,6 +74,9 @@ pub(super) struct How {
     /// commas between; `auto` is `tls,websocket`
     #[arg(long, default_value = "auto", env = "SALLYPORT_TRANSPORT", value_name = "ORDER")]
     pub transport: String,
+    /// Connections to have at the same time: requests take turns on them, and losing one loses no tunnel (1 to 8)
+    #[arg(long, default_value_t = 1, env = "SALLYPORT_CONNECTIONS", value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub connections: u8,
     /// Seconds after which the first gateway is looked for while another serves
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub look_back_secs: u64,
@@ -123,6 +126,7 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
         options.app_roots = app_roots;
         options.backups = backups;
         options.transports = transports;
+        options.connections = usize::from(how.connections);
         options.look_back = Duration::from_secs(how.look_back_secs);
         options.backoff = Backoff {
             give_up_after: (how.give_up_after > 0).then_some(how.give_up_after),
@@ -269,6 +273,13 @@ fn line(event: &Event, verbose: bool) -> Option<String> {
                 "connected: {identity} ({fingerprint}, {trust}), {suite}, {mode:?}, over {transport}{proxy}"
             )
         }
+        Event::Widened { transport, connections } => {
+            format!("one more connection over {transport}: {connections} now")
+        }
+        Event::NotWidened { reason, hint } => {
+            format!("one more connection did not come up: {reason}\n  hint: {hint}")
+        }
+        Event::Narrowed { reason, left } => format!("a connection ended, {left} left: {reason}"),
         Event::Registered { name, url, .. } => format!("published: {name} at {url}"),
         Event::Failed { reason, hint } => format!("failed: {reason}\n  hint: {hint}"),
         Event::Disconnected { reason } => format!("disconnected: {reason}"),

@@ -16,11 +16,11 @@ use tracing::info;
 use uuid::Uuid;
 
 use super::admission::note;
-use super::publication::{Claim, Granted, Refused, Tunnel, Wish};
+use super::publication::{Claim, Further, Granted, Refused, Tunnel, Wish};
 use super::refusals::unready_refusal;
 use super::route::Correlation;
 use super::{Connection, Edge};
-use crate::access::{Identity, Permit, TlsFacts};
+use crate::access::{Death, Identity, Permit, TlsFacts};
 use crate::clock;
 use crate::session::Route;
 use crate::tunnel::transport::MessageSocket;
@@ -101,6 +101,12 @@ async fn serve<M: MessageSocket>(
         Ok(known) => known,
         Err(refused) => return wish.refuse(registration, refused).await,
     };
+    if claim.is_joining() {
+        return match wish.further(&claim, &identity).await {
+            Ok(further) => wish.join(registration, further).await,
+            Err(refused) => wish.refuse(registration, refused).await,
+        };
+    }
     match wish.grant(&claim, identity).await {
         Ok(granted) => wish.bring_up(registration, granted).await,
         Err(refused) => wish.refuse(registration, refused).await,
@@ -128,6 +134,29 @@ impl Wish<'_> {
         info!(peer = %self.connection.peer, reason = refusal.reason, "publisher refused");
         note(self.edge, draft).await;
         registration.refuse(refusal).await;
+    }
+
+    /// Adds a further connection to its publisher's link, and stands by until it is gone, or the leave that it came with.
+    async fn join<M: MessageSocket>(&self, registration: Registration<M>, further: Further) {
+        let Further { link, permits } = further;
+        let joined = match registration.join(&link).await {
+            Ok(joined) => joined,
+            Err(error) => {
+                return info!(peer = %self.connection.peer, %error, "a further connection was not taken");
+            }
+        };
+        // What is published is the first connection's business, and outlives this one.
+        drop(link);
+        info!(peer = %self.connection.peer, transport = self.transport, "a further connection of a publisher");
+        let mut deaths = deaths(permits);
+        let reason = tokio::select! {
+            reason = joined.ended() => reason,
+            Some(_dead) = deaths.join_next() => {
+                joined.close(Farewell { code: FarewellCode::Revoked, grace: Duration::ZERO });
+                joined.ended().await
+            }
+        };
+        info!(peer = %self.connection.peer, %reason, "a further connection of a publisher ended");
     }
 
     /// Records the tunnels, tells the publisher, and stands by until it is gone.
@@ -247,12 +276,14 @@ impl Wish<'_> {
     }
 }
 
+/// Tells of each permit's end.
+fn deaths(permits: Vec<Permit>) -> tokio::task::JoinSet<Death> {
+    permits.into_iter().map(|permit| async move { permit.died().await }).collect()
+}
+
 /// Waits until the link closes, or until the leave to publish any of its tunnels ends; then the link is closed.
 async fn stand_by(edge: &Edge, link: &Link, permits: Vec<Permit>, ids: &[TunnelId]) -> CloseReason {
-    let mut deaths = tokio::task::JoinSet::new();
-    for permit in permits {
-        deaths.spawn(async move { permit.died().await });
-    }
+    let mut deaths = deaths(permits);
     let death = tokio::select! {
         reason = link.closed() => return reason,
         Some(death) = deaths.join_next() => death,

@@ -31,6 +31,7 @@ mod approval;
 mod canaries;
 mod configuration;
 mod conformance;
+mod connections;
 mod console;
 mod cryptography;
 mod devices;

@@ -51,6 +51,27 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         proxy: Option<String>,
     },
+    /// One more of several connections is up.
+    Widened {
+        /// `quic`, `tls` or `websocket`.
+        transport: &'static str,
+        /// How many there are now.
+        connections: usize,
+    },
+    /// One more of several connections did not come up; it is tried again.
+    NotWidened {
+        /// What and why.
+        reason: String,
+        /// What to do next.
+        hint: String,
+    },
+    /// One of several connections is gone; it is dialled again, and the others go on.
+    Narrowed {
+        /// Why.
+        reason: String,
+        /// How many are left.
+        left: usize,
+    },
     /// A tunnel is open.
     Registered {
         /// Its name.

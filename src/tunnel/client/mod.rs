@@ -14,6 +14,7 @@ mod dial;
 mod event;
 mod http2_app;
 mod known_gateways;
+mod lanes;
 mod origin;
 mod proxy;
 mod quic;
@@ -24,6 +25,7 @@ mod visit;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -44,8 +46,9 @@ pub use socket::Transport;
 pub use target::{AppProtocol, Target};
 pub use visit::{VisitStream, VisitorOptions, visit};
 
-use self::connection::{Ending, Established, Kept, Terms, enroll, establish, serve};
+use self::connection::{Ending, Established, Kept, Terms, enroll, establish};
 use self::dial::{Fallback, dial_gateway};
+use self::lanes::{Lanes, Up};
 use self::origin::Origin;
 use self::socket::GatewaySocket;
 use super::FarewellCode;
@@ -70,6 +73,8 @@ pub struct PublisherOptions {
     pub look_back: Duration,
     /// How to speak to it, the best first; each that does not come up gives way to the next.
     pub transports: Vec<Transport>,
+    /// How many connections to have, all of them up at the same time; default 1, at most [`crate::tunnel::MAX_LANES`].
+    pub connections: usize,
     /// Proxies on the way; default none.
     pub proxies: Proxies,
     /// Who may vouch for its TLS certificate.
@@ -112,6 +117,7 @@ impl PublisherOptions {
             backups: Vec::new(),
             look_back: Duration::from_secs(30),
             transports: Transport::USUAL.to_vec(),
+            connections: 1,
             proxies: Proxies::none(),
             roots: TlsRoots::System,
             certificate: None,
@@ -170,6 +176,7 @@ pub struct Publisher {
     backups: Vec<GatewayAddress>,
     look_back: Duration,
     transports: Vec<Transport>,
+    connections: usize,
     proxies: Proxies,
     tls: Arc<rustls::ClientConfig>,
     terms: Terms,
@@ -200,6 +207,7 @@ impl Publisher {
             backups: options.backups,
             look_back: options.look_back,
             transports: options.transports,
+            connections: options.connections.clamp(1, super::MAX_LANES),
             proxies: options.proxies,
             tls,
             terms,
@@ -285,7 +293,7 @@ impl Publisher {
                     let since = Instant::now();
                     let serving = stop.child_token();
                     let ending = tokio::select! {
-                        ending = self.publish(established, gateway, &origin, &events, &serving) => ending,
+                        ending = self.publish(established, (gateway, own.publisher.clone()), &origin, &events, &serving) => ending,
                         never = self.watch_for_the_first(at, &serving) => match never {},
                     };
                     tell(&events, Event::Disconnected { reason: ending.to_string() }).await;
@@ -336,13 +344,25 @@ impl Publisher {
     ) -> Result<Established<GatewaySocket>, DialError> {
         let (publisher, endpoint) = (kept.publisher.clone(), gateway.to_string());
         let (socket, exporter) = self.dial(gateway, Some(events)).await?;
-        match establish(socket, exporter, (&endpoint, &self.terms), kept).await {
+        let wishes = |publisher| (&*self.terms.offers, Kept { publisher, ticket: None });
+        match establish(socket, exporter, (&endpoint, &self.terms), (&self.terms.offers, kept)).await {
             Err(error) if self.is_succession(gateway, &error).await? => {
                 let (socket, exporter) = self.dial(gateway, Some(events)).await?;
-                establish(socket, exporter, (&endpoint, &self.terms), Kept { publisher, ticket: None }).await
+                establish(socket, exporter, (&endpoint, &self.terms), wishes(publisher)).await
             }
             outcome => outcome,
         }
+    }
+
+    /// A further connection of the publisher that `kept` names: it wants no tunnels of its own.
+    async fn further(
+        &self,
+        gateway: &GatewayAddress,
+        kept: Kept,
+        events: &mpsc::Sender<Event>,
+    ) -> Result<Established<GatewaySocket>, DialError> {
+        let (socket, exporter) = self.dial(gateway, Some(events)).await?;
+        establish(socket, exporter, (&gateway.to_string(), &self.terms), (&[], kept)).await
     }
 
     /// Whether other keys answered than those that are known, and were named by those; they are known from then on.
@@ -357,7 +377,7 @@ impl Publisher {
     async fn publish(
         &self,
         established: Established<GatewaySocket>,
-        gateway: &GatewayAddress,
+        (gateway, name): (&GatewayAddress, Vec<u8>),
         origin: &Arc<Origin>,
         events: &mpsc::Sender<Event>,
         stop: &CancellationToken,
@@ -380,7 +400,8 @@ impl Publisher {
         for tunnel in &accepted.tunnels {
             tell(events, Event::registered(tunnel, id)).await;
         }
-        serve(stream, accepted.limits, Arc::clone(origin), stop).await
+        let lanes = Lanes { publisher: self, gateway, name, origin, events, stop, up: AtomicUsize::new(0) };
+        lanes.serve(Up { stream, limits: accepted.limits }).await
     }
 
     async fn pause(
