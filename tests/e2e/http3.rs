@@ -99,7 +99,7 @@ fn whatever_ends_leave_ends_a_live_stream_of_http3_also_of_one_who_reads_nothing
     let world = start();
     let endless = || async {
         let piece = Bytes::from(vec![7; 64 << 10]);
-        axum::body::Body::from_stream(futures_util::stream::repeat(Ok::<_, std::io::Error>(piece)))
+        axum::body::Body::from_stream(futures_util::stream::repeat(Ok::<_, std::convert::Infallible>(piece)))
     };
     let app = App::web(Router::new().route("/endless", get(endless)));
     let _publisher = world.publish_http("open-files", app.address());
