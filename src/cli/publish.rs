@@ -46,6 +46,16 @@ pub(super) enum Publish {
         #[command(flatten)]
         how: How,
     },
+    /// Any UDP service
+    Udp {
+        /// Where the service listens: PORT or HOST:PORT
+        target: String,
+        /// Public port that you would like
+        #[arg(long)]
+        port: Option<u16>,
+        #[command(flatten)]
+        how: How,
+    },
     /// The built-in demo app
     Demo {
         #[command(flatten)]
@@ -100,6 +110,7 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
             (how, TunnelKind::Http, parse_target(target)?)
         }
         Publish::Tcp { target, port, how } => (how, TunnelKind::Tcp { port: *port }, parse_target(target)?),
+        Publish::Udp { target, port, how } => (how, TunnelKind::Udp { port: *port }, parse_target(target)?),
         Publish::Demo { how } => {
             let address = demo_app::start().await.map_err(|error| {
                 Failure::new(ExitCode::Failed, format!("the demo app cannot start: {error}"), "")

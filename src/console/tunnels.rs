@@ -42,7 +42,7 @@ pub(super) struct Words {
 #[schema(as = Tunnel)]
 pub(super) struct Shown {
     name: String,
-    /// `http` or `tcp`.
+    /// `http`, `tcp` or `udp`.
     kind: &'static str,
     /// Who publishes it.
     owner: String,

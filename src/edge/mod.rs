@@ -32,6 +32,7 @@ mod seats;
 mod sign_in;
 mod tcp;
 mod tls_refusals;
+mod udp;
 mod upgrade;
 mod visit;
 
@@ -65,6 +66,7 @@ pub use seats::Seats;
 pub use sign_in::{Challenge, Providers, SignIns, console_session};
 pub use tcp::TcpPorts;
 pub use tls_refusals::TlsRefusals;
+pub use udp::UdpPorts;
 
 /// Sees to it that a host name has a certificate to be shown.
 pub trait NameCertificates: Send + Sync {
@@ -138,6 +140,8 @@ pub struct Parts {
     pub publishers: TaskTracker,
     /// Ports of TCP tunnels.
     pub tcp: TcpPorts,
+    /// Ports of UDP tunnels.
+    pub udp: UdpPorts,
     /// Seats for connections.
     pub seats: Seats,
     /// Failed authentications by address.
@@ -182,6 +186,12 @@ impl Edge {
         format!("https://{name}.{}{}", self.domain, self.shown_port())
     }
 
+    /// The public ports of a tunnel that is gone, or has become another.
+    fn close_ports(&self, name: &crate::tunnel::TunnelName) {
+        self.tcp.close(name);
+        self.udp.close(name);
+    }
+
     fn shown_port(&self) -> String {
         if self.port == 443 { String::new() } else { format!(":{}", self.port) }
     }
@@ -195,6 +205,7 @@ impl Edge {
         axum::Router::new()
             .route("/connect", any(publisher::connect))
             .route("/visit/{name}", any(visit::visit))
+            .route("/visit/{name}/udp", any(visit::visit_datagrams))
             .route("/oidc/callback", get(desk::callback))
             .route("/console/sign-in", get(desk::console_page).post(desk::console_by_token))
             .route("/console/sign-in/{provider}", get(desk::console_at_provider))

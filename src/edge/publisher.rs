@@ -217,9 +217,9 @@ impl Wish<'_> {
                 edge.broker.tunnel_gone(&old.id);
             }
             match port {
-                Some(port) => port.keep(),
-                // The name was a TCP tunnel's before: its port is not this one's.
-                None => edge.tcp.close(&offer.name),
+                Some(port) => port.keep(edge, &offer.name),
+                // The name was another kind of tunnel's before: its port is not this one's.
+                None => edge.close_ports(&offer.name),
             }
             permits.push(permit);
             registered.push((offer, id));
@@ -241,7 +241,7 @@ impl Wish<'_> {
             let id = id.to_string();
             if !lost {
                 if edge.routes.free(&offer.name, &id) {
-                    edge.tcp.close(&offer.name);
+                    edge.close_ports(&offer.name);
                 }
                 edge.broker.tunnel_gone(&id);
                 continue;
@@ -251,7 +251,7 @@ impl Wish<'_> {
                 tokio::spawn(async move {
                     tokio::time::sleep(edge.routes.grace()).await;
                     if edge.routes.free(&name, &id) {
-                        edge.tcp.close(&name);
+                        edge.close_ports(&name);
                         edge.broker.tunnel_gone(&id);
                     }
                 });

@@ -36,7 +36,7 @@ use crate::clock;
 use crate::console::{self, Idempotency, Routers, Scrub, Watched};
 use crate::edge::{
     Attempts, Bounds, Edge, HTTP3, HouseRules, Listener, Metrics, Parts as EdgeParts, QuicListener, Rates,
-    Seats, SignIns, TcpPorts, TcpRange, TlsRefusals, TunnelRules, alternative,
+    Seats, SignIns, TcpPorts, TcpRange, TlsRefusals, TunnelRules, UdpPorts, alternative,
 };
 use crate::session::{Broker, Deaths, Readiness, Routes};
 use crate::tunnel::{ALPN, GatewayIdentity, Tickets};
@@ -234,6 +234,7 @@ async fn serve(
     let (deaths, dead) = watch::channel(Deaths::default());
     let readiness = readiness(config, parts, watched.as_ref()).and_delivered(dead);
     let range = TcpRange { address: config.tunnels.tcp_address, ports: config.tunnels.tcp_ports.clone() };
+    let udp = UdpPorts::new(range.clone(), config.tunnels.udp_idle);
     let tcp = TcpPorts::new(range);
     let unfit = |error: crate::access::names::NameError| GatewayError::Stopped(error.to_string());
     let tenant: Tenant = config.access.tenant.parse().map_err(unfit)?;
@@ -262,6 +263,7 @@ async fn serve(
         tls_refusals: TlsRefusals::default(),
         publishers: publishers.clone(),
         tcp: tcp.clone(),
+        udp: udp.clone(),
         seats: Seats::new(config.limits.connections, config.limits.connections_per_address),
         attempts: Arc::clone(&attempts),
         first_publisher_owns: config.access.first_publisher_owns,
@@ -352,6 +354,7 @@ async fn serve(
     info!("stopping: no new connections, open sessions may finish");
     stop.cancel();
     tcp.close_all();
+    udp.close_all();
     // Longer than the sessions' grace: it is the broker that cuts what is left, and its records say why.
     routes.farewell(config.gateway.drain + GOODBYE);
     tokio::select! {

@@ -22,7 +22,7 @@ const MOST_WAITING: usize = 100;
 pub struct Route {
     /// Its name.
     pub name: TunnelName,
-    /// HTTP or TCP.
+    /// HTTP, TCP or UDP.
     pub kind: TunnelKind,
     /// Subject that published it.
     pub owner: String,
@@ -43,7 +43,7 @@ pub struct Route {
 pub struct RouteView {
     /// Name of the tunnel.
     pub name: String,
-    /// `http` or `tcp`.
+    /// `http`, `tcp` or `udp`.
     pub kind: &'static str,
     /// Subject that published it.
     pub owner: String,

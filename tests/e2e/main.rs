@@ -68,5 +68,6 @@ mod starting;
 mod tcp;
 mod tls;
 mod transfer;
+mod udp;
 mod visiting;
 mod witnessing;
