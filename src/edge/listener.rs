@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 
 use super::seats::Seat;
 use super::{Connection, Edge, protection, publisher, route, tls_refusals};
-use crate::tunnel::{ALPN, channel_binding};
+use crate::tunnel::{ALPN, BareSocket, channel_binding};
 
 /// After a failed `accept` (no file descriptors left, most likely): a breath before the next.
 const BREATH: Duration = Duration::from_millis(50);
@@ -162,7 +162,7 @@ async fn serve(
     let connection = Connection::new(peer, exporter, Some(facts), certificate, Some(seat));
     if stream.get_ref().1.alpn_protocol() == Some(ALPN) {
         // Like a WebSocket that was upgraded, it outlives the end of accepting: its link is told goodbye.
-        return publisher::serve_bare(edge, connection, stream, "tls").await;
+        return publisher::serve_bare(edge, connection, BareSocket::new(stream), "tls").await;
     }
     let abort = connection.abort.clone();
     let header_bytes = edge.bounds.header_bytes;

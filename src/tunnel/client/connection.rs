@@ -246,9 +246,12 @@ pub(super) async fn serve<M: MessageSocket>(
 ) -> Ending {
     let (farewell, mut told) = watch::channel(None);
     let farewell = Arc::new(farewell);
+    let datagrams = stream.datagrams();
     let service = service_fn(move |request| {
-        let (origin, farewell) = (Arc::clone(&origin), Arc::clone(&farewell));
-        async move { Ok::<_, std::convert::Infallible>(origin.serve(request, &farewell).await) }
+        let (origin, farewell, datagrams) = (Arc::clone(&origin), Arc::clone(&farewell), datagrams.clone());
+        async move {
+            Ok::<_, std::convert::Infallible>(origin.serve(request, &farewell, datagrams.as_ref()).await)
+        }
     });
     let (least, most) = HEARTBEAT;
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())

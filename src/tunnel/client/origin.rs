@@ -28,11 +28,12 @@ use tokio_rustls::client::TlsStream;
 use super::event::Event;
 use super::http2_app::{AppError, Http2App};
 use super::target::Target;
-use crate::tunnel::datagram::{Connected, Framed, pass};
+use crate::tunnel::datagram::{Connected, pass};
+use crate::tunnel::flow::{DatagramPath, Place, flow};
 use crate::tunnel::link::{FarewellCode, chain};
 use crate::tunnel::protocol::{
-    BYTES, CONTROL, FAREWELL, FAREWELL_CODE, ORIGIN_ERROR, OriginFault, STREAM, TUNNEL, strip_hop_by_hop,
-    strip_internal,
+    BYTES, CONTROL, FAREWELL, FAREWELL_CODE, FLOW, ORIGIN_ERROR, OriginFault, STREAM, TUNNEL,
+    strip_hop_by_hop, strip_internal,
 };
 use crate::tunnel::stream::outgoing;
 use crate::tunnel::{Offer, TunnelKind, TunnelName, TunnelStream};
@@ -113,11 +114,12 @@ impl Origin {
         Self { apps, client, tls: TlsConnector::from(Arc::new(with_alpn(Some(b"http/1.1")))), events }
     }
 
-    /// Answers one stream of the gateway. `farewell` hears the gateway's goodbye.
+    /// Answers one stream of the gateway. `farewell` hears the gateway's goodbye; datagrams travel `beside` it, where they can.
     pub(super) async fn serve(
         &self,
         request: Request<Incoming>,
         farewell: &watch::Sender<Option<FarewellCode>>,
+        beside: Option<&DatagramPath>,
     ) -> Response<ResponseBody> {
         let started = Instant::now();
         let Some(name) = tunnel(request.headers()) else {
@@ -126,8 +128,12 @@ impl Origin {
         let Some(app) = self.apps.get(&name) else { return fault(OriginFault::UnknownTunnel) };
         let is_stream = request.headers().get(STREAM) == Some(&BYTES);
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+        let number = request.headers().get(FLOW).and_then(|number| number.to_str().ok()?.parse().ok());
+        let place = app.datagrams.then(|| beside.zip(number)).flatten();
+        let place = place.map(|(path, number)| path.enter(number));
+        let aside = place.is_some();
         let response = if is_stream && app.datagrams {
-            datagrams(request, &app.target).await
+            datagrams(request, &app.target, place).await
         } else if is_stream {
             self.stream(request, &app.target).await
         } else {
@@ -135,7 +141,13 @@ impl Origin {
         };
         let seen = Event::Request {
             tunnel: name.to_string(),
-            method: if is_stream { "STREAM".to_owned() } else { method },
+            method: if aside {
+                "DATAGRAMS".to_owned()
+            } else if is_stream {
+                "STREAM".to_owned()
+            } else {
+                method
+            },
             path: if is_stream { String::new() } else { path },
             status: response.status().as_u16(),
             took: started.elapsed(),
@@ -202,7 +214,11 @@ impl Origin {
 
 /// Opens a socket of its own towards the app, so that the app tells flows apart, and passes datagrams both ways. The flow ends with
 /// the gateway's stream: UDP itself has no end.
-async fn datagrams(request: Request<Incoming>, target: &Target) -> Response<ResponseBody> {
+async fn datagrams(
+    request: Request<Incoming>,
+    target: &Target,
+    place: Option<(Place, mpsc::Receiver<Bytes>)>,
+) -> Response<ResponseBody> {
     let connecting = async {
         let peers = tokio::net::lookup_host(target.authority.as_str()).await?;
         let mut last = std::io::Error::other("the app's host has no address");
@@ -221,10 +237,10 @@ async fn datagrams(request: Request<Incoming>, target: &Target) -> Response<Resp
         return fault(OriginFault::Unreachable);
     };
     let (outgoing, body) = outgoing();
-    let (read, write) = tokio::io::split(TunnelStream::join(request.into_body(), outgoing));
+    let (source, drain) = flow(TunnelStream::join(request.into_body(), outgoing), place);
     tokio::spawn(async move {
-        let up = pass(Framed(read), Connected::new(Arc::clone(&socket)), |_| {});
-        let down = pass(Connected::new(socket), Framed(write), |_| {});
+        let up = pass(source, Connected::new(Arc::clone(&socket)), |_| {});
+        let down = pass(Connected::new(socket), drain, |_| {});
         tokio::select! {
             ended = up => ended,
             ended = down => ended,
