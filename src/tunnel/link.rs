@@ -21,7 +21,9 @@ use super::accept::Limits;
 use super::flow::{DatagramPath, FlowDrain, FlowSource, flow};
 use super::handshake::{HandshakeError, Mode, SessionId, Suite};
 use super::lane::{BoxError, Ended, Lane, RequestBody, Sender};
-use super::protocol::{BYTES, OriginFault, STREAM, TUNNEL, origin_fault, strip_hop_by_hop, strip_internal};
+use super::protocol::{
+    BYTES, FLOW, OriginFault, STREAM, TUNNEL, origin_fault, strip_hop_by_hop, strip_internal,
+};
 use super::stream::{TunnelStream, outgoing};
 use super::transport::{MessageSocket, Traffic};
 use super::{TunnelName, handshake::Session};
