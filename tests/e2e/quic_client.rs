@@ -87,7 +87,15 @@ impl Http3 {
 
     /// Sends a request's head; the rest is the caller's.
     pub(crate) async fn begin(&mut self, request: http::request::Builder) -> Exchange {
-        self.send.send_request(request.body(()).unwrap()).await.unwrap()
+        self.try_to_begin(request).await.unwrap()
+    }
+
+    /// The same, where it may fail.
+    pub(crate) async fn try_to_begin(
+        &mut self,
+        request: http::request::Builder,
+    ) -> Result<Exchange, h3::error::StreamError> {
+        self.send.send_request(request.body(()).unwrap()).await
     }
 
     /// Sends a request with `body` and reads the answer whole.
