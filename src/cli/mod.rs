@@ -27,6 +27,7 @@ mod locks;
 mod log;
 mod login;
 mod out;
+mod passkeys;
 mod policy;
 mod profile;
 mod publish;

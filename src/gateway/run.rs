@@ -240,7 +240,8 @@ async fn serve(
     let tenant: Tenant = config.access.tenant.parse().map_err(unfit)?;
     let (attempts, publishers) = (Arc::new(Attempts::default()), TaskTracker::new());
     let (outside, no_more_asking) = (TaskTracker::new(), CancellationToken::new());
-    let port = if address.port() == 443 { String::new() } else { format!(":{}", address.port()) };
+    let public_port = config.gateway.public_port.unwrap_or(address.port());
+    let port = if public_port == 443 { String::new() } else { format!(":{public_port}") };
     let redirect = format!("https://{}{port}/oidc/callback", config.gateway.domain);
     let outsiders = Outsiders::open(&config.identity, &tenant, &redirect)?;
     match &outsiders {
@@ -249,7 +250,7 @@ async fn serve(
     }
     let edge = Edge::new(EdgeParts {
         domain: config.gateway.domain.clone(),
-        port: address.port(),
+        port: public_port,
         tenant: tenant.clone(),
         access: access.clone(),
         broker: broker.clone(),
@@ -272,7 +273,7 @@ async fn serve(
         sign_ins: SignIns::default(),
         metrics: Metrics::default(),
         house_rules: house_rules(config),
-        alternative: config.gateway.http3.then(|| alternative(address.port())).flatten(),
+        alternative: config.gateway.http3.then(|| alternative(public_port)).flatten(),
         bounds: bounds(config),
     });
     let sinks = sinks::start(config, ledger).await?;
@@ -318,6 +319,8 @@ async fn serve(
         attempts,
         rates: Rates::new(config.limits.api_per_user, config.limits.api_per_address),
         idempotency: Idempotency::default(),
+        makings: console::Makings::default(),
+        site: console::site(&config.gateway.domain, &port),
         token_life: config.access.token_life,
         domain: config.gateway.domain.clone(),
     });
