@@ -67,6 +67,30 @@ pub(super) async fn authentication_failed(
     note(edge, if barred { draft.detail("address_barred", true) } else { draft }).await;
 }
 
+/// Why a visitor who speaks `protocol` cannot use a tunnel of this kind. A raw stream into a web app, above all, would carry
+/// requests that nobody records, with headers that nobody checked.
+fn other_kind(edge: &Edge, name: &TunnelName, kind: TunnelKind, protocol: Protocol) -> Option<Refusal> {
+    let way = match kind {
+        TunnelKind::Http => format!("open https://{name}.{}", edge.domain),
+        TunnelKind::Tcp { .. } => format!("reach it with: sallyport connect {name}"),
+        TunnelKind::Udp { .. } => format!("reach it with: sallyport connect {name} --udp"),
+    };
+    let is = match kind {
+        TunnelKind::Http => "an HTTP",
+        TunnelKind::Tcp { .. } => "a TCP",
+        TunnelKind::Udp { .. } => "a UDP",
+    };
+    let detail = format!("`{name}` is {is} tunnel");
+    match (protocol, kind) {
+        (Protocol::Http, TunnelKind::Http)
+        | (Protocol::Tcp, TunnelKind::Tcp { .. })
+        | (Protocol::Udp, TunnelKind::Udp { .. }) => None,
+        (Protocol::Http, _) => Some(Refusal::new(StatusCode::NOT_FOUND, "not-http", detail, way)),
+        (Protocol::Tcp, _) => Some(Refusal::new(StatusCode::NOT_FOUND, "not-tcp", detail, way)),
+        (Protocol::Udp, _) => Some(Refusal::new(StatusCode::NOT_FOUND, "not-udp", detail, way)),
+    }
+}
+
 /// Authenticates, decides and opens; what visitors of every protocol pass.
 pub(super) async fn admit(
     edge: &Edge,
@@ -100,25 +124,10 @@ pub(super) async fn admit(
             )));
         }
     };
-    if protocol == Protocol::Http
-        && route.as_ref().is_some_and(|route| !matches!(route.kind, TunnelKind::Http))
+    if let Some(route) = &route
+        && let Some(refusal) = other_kind(edge, name, route.kind, protocol)
     {
-        return Err(Stop::Refused(Refusal::new(
-            StatusCode::NOT_FOUND,
-            "not-http",
-            format!("`{name}` is a TCP tunnel"),
-            format!("reach it with: sallyport connect {name}"),
-        )));
-    }
-    // A raw stream into a web app would carry requests that nobody records, with headers that nobody checked.
-    if protocol == Protocol::Tcp && route.as_ref().is_some_and(|route| matches!(route.kind, TunnelKind::Http))
-    {
-        return Err(Stop::Refused(Refusal::new(
-            StatusCode::NOT_FOUND,
-            "not-tcp",
-            format!("`{name}` is an HTTP tunnel"),
-            format!("open https://{name}.{}", edge.domain),
-        )));
+        return Err(Stop::Refused(refusal));
     }
     edge.readiness.admits().map_err(|unready| Stop::Refused(unready_refusal(&unready)))?;
     let id = route.as_ref().map_or("", |route| route.id.as_str()).to_owned();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -18,10 +19,7 @@ use tracing::{debug, warn};
 
 use super::seats::Seat;
 use super::{Connection, Edge, protection, publisher, route, tls_refusals};
-use crate::tunnel::ALPN;
-
-/// RFC 9266: the exporter that names one TLS connection.
-const CHANNEL_BINDING: &[u8] = b"EXPORTER-Channel-Binding";
+use crate::tunnel::{ALPN, BareSocket, channel_binding};
 
 /// After a failed `accept` (no file descriptors left, most likely): a breath before the next.
 const BREATH: Duration = Duration::from_millis(50);
@@ -160,14 +158,11 @@ async fn serve(
         _ => None,
     };
     let facts = protection::facts(tls);
-    // RFC 9266 section 2: the exporter names a connection of TLS 1.3 alone.
-    let exporter = (facts.version == "1.3")
-        .then(|| tls.export_keying_material([0; 32], CHANNEL_BINDING, None).ok())
-        .flatten();
+    let exporter = channel_binding(tls);
     let connection = Connection::new(peer, exporter, Some(facts), certificate, Some(seat));
     if stream.get_ref().1.alpn_protocol() == Some(ALPN) {
         // Like a WebSocket that was upgraded, it outlives the end of accepting: its link is told goodbye.
-        return publisher::serve_bare(edge, connection, stream).await;
+        return publisher::serve_bare(edge, connection, BareSocket::new(stream), "tls").await;
     }
     let abort = connection.abort.clone();
     let header_bytes = edge.bounds.header_bytes;
@@ -188,7 +183,7 @@ async fn serve(
     let first = begun.clone();
     let service = service_fn(move |request| {
         first.cancel();
-        route::handle(edge.clone(), Arc::clone(&connection), console.clone(), request)
+        route::handle(edge.clone(), Arc::clone(&connection), console.clone(), request.map(Body::new))
     });
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(serving);
@@ -210,14 +205,14 @@ async fn serve(
 }
 
 /// Resolves when `patience` is over and nothing has begun; never if something has.
-async fn silence(patience: Duration, begun: &CancellationToken) {
+pub(super) async fn silence(patience: Duration, begun: &CancellationToken) {
     if tokio::time::timeout(patience, begun.cancelled()).await.is_ok() {
         std::future::pending::<()>().await;
     }
 }
 
 /// Records a handshake that was refused, if somebody should know and there is room for it.
-async fn not_agreed(edge: &Edge, peer: SocketAddr, why: Option<&'static str>) {
+pub(super) async fn not_agreed(edge: &Edge, peer: SocketAddr, why: Option<&'static str>) {
     let Some(draft) = why.and_then(|why| edge.tls_refusals.record(peer, why)) else { return };
     if let Err(error) = edge.ledger.enqueue(draft).await {
         warn!(%error, "a refused TLS handshake could not be recorded");

@@ -16,12 +16,14 @@ mod enrollment;
 mod forward;
 mod house_rules;
 mod http;
+mod http3;
 mod listener;
 mod metrics;
 mod page;
 mod protection;
 mod publication;
 mod publisher;
+mod quic;
 mod rates;
 mod refusals;
 mod request_record;
@@ -30,6 +32,7 @@ mod seats;
 mod sign_in;
 mod tcp;
 mod tls_refusals;
+mod udp;
 mod upgrade;
 mod visit;
 
@@ -52,15 +55,18 @@ pub use client_certificate::{ClientCertificates, NamedBy, Presented};
 pub use connection::Connection;
 pub use credential::{bearer_token, identify, identify_caller, of_tenant};
 pub use house_rules::{HeaderRules, HouseRules, TunnelRules};
+pub use http3::{ALPN as HTTP3, alternative};
 pub use listener::{ListenError, Listener};
 pub use metrics::Metrics;
 pub use page::Refusal;
+pub use quic::QuicListener;
 pub use rates::{Counted, Left, Rates};
 pub use route::Correlation;
 pub use seats::Seats;
 pub use sign_in::{Challenge, Providers, SignIns, console_session};
 pub use tcp::TcpPorts;
 pub use tls_refusals::TlsRefusals;
+pub use udp::UdpPorts;
 
 /// Sees to it that a host name has a certificate to be shown.
 pub trait NameCertificates: Send + Sync {
@@ -134,6 +140,8 @@ pub struct Parts {
     pub publishers: TaskTracker,
     /// Ports of TCP tunnels.
     pub tcp: TcpPorts,
+    /// Ports of UDP tunnels.
+    pub udp: UdpPorts,
     /// Seats for connections.
     pub seats: Seats,
     /// Failed authentications by address.
@@ -150,6 +158,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// What is laid down for single tunnels.
     pub house_rules: HouseRules,
+    /// What tells visitors that HTTP/3 is spoken too, where it is.
+    pub alternative: Option<(axum::http::HeaderName, axum::http::HeaderValue)>,
     /// Bounds.
     pub bounds: Bounds,
 }
@@ -176,6 +186,12 @@ impl Edge {
         format!("https://{name}.{}{}", self.domain, self.shown_port())
     }
 
+    /// The public ports of a tunnel that is gone, or has become another.
+    fn close_ports(&self, name: &crate::tunnel::TunnelName) {
+        self.tcp.close(name);
+        self.udp.close(name);
+    }
+
     fn shown_port(&self) -> String {
         if self.port == 443 { String::new() } else { format!(":{}", self.port) }
     }
@@ -189,6 +205,7 @@ impl Edge {
         axum::Router::new()
             .route("/connect", any(publisher::connect))
             .route("/visit/{name}", any(visit::visit))
+            .route("/visit/{name}/udp", any(visit::visit_datagrams))
             .route("/oidc/callback", get(desk::callback))
             .route("/console/sign-in", get(desk::console_page).post(desk::console_by_token))
             .route("/console/sign-in/{provider}", get(desk::console_at_provider))

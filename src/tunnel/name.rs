@@ -109,6 +109,11 @@ pub enum TunnelKind {
         /// The public port that the publisher would like; the gateway may give another or none.
         port: Option<u16>,
     },
+    /// UDP flows, reached by a public port or through `sallyport connect --udp`.
+    Udp {
+        /// The public port that the publisher would like; the gateway may give another or none.
+        port: Option<u16>,
+    },
 }
 
 impl TunnelKind {
@@ -117,6 +122,7 @@ impl TunnelKind {
         match self {
             Self::Http => "http",
             Self::Tcp { .. } => "tcp",
+            Self::Udp { .. } => "udp",
         }
     }
 }

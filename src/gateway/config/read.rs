@@ -56,6 +56,8 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
         _ => Err("must be 1 to 128 bytes without control characters".to_owned()),
     });
     let listen = reader.parse("gateway.listen", |text: String| parse_listen(&text));
+    let quic = reader.word("gateway.quic", &[("off", false), ("on", true)]);
+    let http3 = reader.word("gateway.http3", &[("off", false), ("on", true)]);
     let public_port =
         reader.number("gateway.public_port", 1, 65_535).and_then(|port| u16::try_from(port).ok());
     let health_listen = reader.parse("gateway.health_listen", |text: String| parse_listen(&text));
@@ -105,6 +107,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
     let tcp_address = reader.parse("tunnels.tcp_address", |text: String| {
         text.parse::<IpAddr>().map_err(|_| format!("`{text}` is not an IP address"))
     });
+    let udp_idle = seconds(reader.number("tunnels.udp_idle_secs", 1, 3600));
     let suites = reader.word("tunnels.suites", SUITES);
     let recording = reader.word("tunnels.audit", RECORDING);
     if let Some(domain) = &domain {
@@ -145,6 +148,8 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             domain: domain?,
             organisation: organisation?,
             listen: listen?,
+            quic: quic?,
+            http3: http3?,
             public_port,
             drain: drain?,
             health_listen,
@@ -190,6 +195,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             queue: visitors_wait?,
             tcp_address: tcp_address?,
             tcp_ports: tcp_ports?,
+            udp_idle: udp_idle?,
             recording: recording?,
             blocks,
         },

@@ -69,6 +69,10 @@ pub struct Gateway {
     pub organisation: String,
     /// Listening address.
     pub listen: SocketAddr,
+    /// Whether publishers may come there by QUIC.
+    pub quic: bool,
+    /// Whether visitors may come there by HTTP/3.
+    pub http3: bool,
     /// The port that people type, if it is another.
     pub public_port: Option<u16>,
     /// Grace for open sessions at shutdown.
@@ -231,6 +235,8 @@ pub struct Tunnels {
     pub tcp_address: IpAddr,
     /// Ports of TCP tunnels.
     pub tcp_ports: RangeInclusive<u16>,
+    /// How long a flow of UDP may be silent.
+    pub udp_idle: Duration,
     /// When records of requests must be durable, where no block says otherwise.
     pub recording: Recording,
     /// What is laid down for single tunnels.

@@ -23,6 +23,18 @@ pub(super) const GATEWAY: &[Key] = &[
         "Address and port for HTTPS, tunnels and the admin API.",
     ),
     key(
+        "gateway.quic",
+        Some("\"off\""),
+        "\"on\"",
+        "`on`: publishers may also come by QUIC, on the UDP port of the same address and number as `gateway.listen`. Only with X25519MLKEM768 and AES-256.",
+    ),
+    key(
+        "gateway.http3",
+        Some("\"off\""),
+        "\"on\"",
+        "`on`: visitors may also come by HTTP/3, on the UDP port of the same address and number as `gateway.listen`; answers on TCP say so (`Alt-Svc`). Only with X25519MLKEM768 and AES-256.",
+    ),
+    key(
         "gateway.public_port",
         None,
         "443",

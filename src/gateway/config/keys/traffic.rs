@@ -56,7 +56,13 @@ pub(super) const TUNNELS: &[Key] = &[
         "tunnels.tcp_ports",
         Some("\"20000-20099\""),
         "\"30000-30999\"",
-        "Ports that TCP tunnels may have, both ends included.",
+        "Ports that TCP tunnels may have, and UDP tunnels of UDP, both ends included.",
+    ),
+    key(
+        "tunnels.udp_idle_secs",
+        Some("60"),
+        "60",
+        "A flow of a UDP tunnel on which nothing moved for so long is over, in seconds (1 to 3600).",
     ),
 ];
 
