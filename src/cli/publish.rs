@@ -15,8 +15,8 @@ use super::failure::{ExitCode, Failure};
 use super::out::say;
 use super::profile::{Connection, Profile};
 use crate::tunnel::client::{
-    Backoff, DialError, Event, GatewayAddress, KnownGateways, Publication, PublishError, Publisher,
-    PublisherOptions, Target, TlsRoots, Transport,
+    Backoff, DialError, Event, GatewayAddress, KnownGateways, ProxyVersion, Publication, PublishError,
+    Publisher, PublisherOptions, Target, TlsRoots, Transport,
 };
 use crate::tunnel::{Offer, RefusalCode, RootKey, Secret, TunnelKind, TunnelName};
 
@@ -43,6 +43,19 @@ pub(super) enum Publish {
         /// Public port that you would like
         #[arg(long)]
         port: Option<u16>,
+        /// Tell the service each visitor's address by a PROXY header, which it must expect
+        #[arg(long, value_name = "VERSION", value_parser = ["v1", "v2"])]
+        proxy_protocol: Option<String>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// A service that ends its visitors' TLS itself: the gateway reads the name that they ask for, and no more
+    Tls {
+        /// Where the service listens: PORT or HOST:PORT
+        target: String,
+        /// Tell the service each visitor's address by a PROXY header, which it must expect
+        #[arg(long, value_name = "VERSION", value_parser = ["v1", "v2"])]
+        proxy_protocol: Option<String>,
         #[command(flatten)]
         how: How,
     },
@@ -95,7 +108,14 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
             }
             (how, TunnelKind::Http, parse_target(target)?)
         }
-        Publish::Tcp { target, port, how } => (how, TunnelKind::Tcp { port: *port }, parse_target(target)?),
+        Publish::Tcp { target, port, proxy_protocol, how } => {
+            let target = parse_target(target)?.told_by(proxy_version(proxy_protocol.as_deref()));
+            (how, TunnelKind::Tcp { port: *port }, target)
+        }
+        Publish::Tls { target, proxy_protocol, how } => {
+            let target = parse_target(target)?.told_by(proxy_version(proxy_protocol.as_deref()));
+            (how, TunnelKind::Tls, target)
+        }
         Publish::Demo { how } => {
             let address = demo_app::start().await.map_err(|error| {
                 Failure::new(ExitCode::Failed, format!("the demo app cannot start: {error}"), "")
@@ -198,6 +218,10 @@ fn root_keys(file: &Path) -> Vec<RootKey> {
         _ => None,
     });
     keys.collect()
+}
+
+fn proxy_version(word: Option<&str>) -> Option<ProxyVersion> {
+    word.map(|word| if word == "v1" { ProxyVersion::V1 } else { ProxyVersion::V2 })
 }
 
 fn parse_target(text: &str) -> Result<Target, Failure> {

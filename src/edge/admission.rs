@@ -76,6 +76,7 @@ pub(super) async fn admit(
     protocol: Protocol,
     correlation: &Correlation,
 ) -> Result<(Session, Arc<Route>), Stop> {
+    from_here(edge, connection, name, correlation).await?;
     let counted = edge.visits.address(connection.peer.ip());
     within(edge, connection, name, correlation, ("address", counted), None).await?;
     let identity = authenticate(edge, connection, headers, name, correlation).await?;
@@ -106,13 +107,18 @@ pub(super) async fn admit(
         return Err(Stop::Refused(Refusal::new(
             StatusCode::NOT_FOUND,
             "not-http",
-            format!("`{name}` is a TCP tunnel"),
+            format!("`{name}` carries no HTTP that the gateway could read"),
             format!("reach it with: sallyport connect {name}"),
         )));
     }
     // A raw stream into a web app would carry requests that nobody records, with headers that nobody checked.
-    if protocol == Protocol::Tcp && route.as_ref().is_some_and(|route| matches!(route.kind, TunnelKind::Http))
-    {
+    // The same of TLS that came for a tunnel which was another's when it came.
+    let unread = |kind: &TunnelKind| match protocol {
+        Protocol::Http => false,
+        Protocol::Tcp => matches!(kind, TunnelKind::Http),
+        Protocol::Tls => !matches!(kind, TunnelKind::Tls),
+    };
+    if route.as_ref().is_some_and(|route| unread(&route.kind)) {
         return Err(Stop::Refused(Refusal::new(
             StatusCode::NOT_FOUND,
             "not-tcp",
@@ -133,6 +139,7 @@ pub(super) async fn admit(
             tunnel_id: id.clone(),
             protocol,
             source: connection.peer,
+            front: connection.front,
             tls: connection.tls.clone(),
             through: route.as_ref().map(|route| route.protection),
             agent: agent.map(|agent| agent.chars().take(AGENT_BOUND).collect()),
@@ -143,6 +150,27 @@ pub(super) async fn admit(
     let session = connection.session(name, &id, credential::token(headers), opening).await?;
     let route = route.ok_or_else(|| Stop::Refused(dead_refusal(name)))?;
     Ok((session, route))
+}
+
+/// Refuses whoever comes from where this tunnel may not be visited; recorded within the bounds of refusals, for whoever knocks.
+async fn from_here(
+    edge: &Edge,
+    connection: &Connection,
+    name: &TunnelName,
+    correlation: &Correlation,
+) -> Result<(), Stop> {
+    if edge.house_rules.of(name).sources.admit(connection.peer.ip()) {
+        return Ok(());
+    }
+    if let Some(draft) = edge.tls_refusals.record(connection.peer, "source-denied") {
+        note(edge, draft.object(format!("tunnel:{name}")).correlation(correlation.0.as_str())).await;
+    }
+    Err(Stop::Refused(Refusal::new(
+        StatusCode::FORBIDDEN,
+        "source-denied",
+        format!("`{name}` is not to be visited from your address"),
+        "the gateway's operator names the networks (allow_from and deny_from of the tunnel)",
+    )))
 }
 
 /// Refuses a request beyond the limit; the first of a burst is recorded.

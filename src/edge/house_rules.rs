@@ -10,6 +10,7 @@ use std::sync::Arc;
 use axum::http::header::{HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Uri};
 
+use super::Sources;
 use crate::session::Recording;
 use crate::tunnel::TunnelName;
 
@@ -38,6 +39,8 @@ impl HeaderRules {
 pub struct TunnelRules {
     /// When the records of its requests must be durable.
     pub recording: Recording,
+    /// From where it may be visited.
+    pub sources: Sources,
     /// The `Host` that the app gets in place of the visitor's.
     pub host: Option<HeaderValue>,
     /// Other hosts under which it is reached.

@@ -7,18 +7,23 @@
 //! Start with [`listener`], which accepts; [`route`] sends a request to the console or to a tunnel; [`http`] carries it.
 
 mod admission;
+mod arrival;
 mod asking;
 mod attempts;
 mod client_certificate;
 mod connection;
 mod credential;
 mod enrollment;
+mod first_bytes;
 mod forward;
+mod front;
 mod house_rules;
 mod http;
+mod in_clear;
 mod listener;
 mod metrics;
 mod page;
+mod pass_through;
 mod protection;
 mod publication;
 mod publisher;
@@ -28,6 +33,7 @@ mod request_record;
 mod route;
 mod seats;
 mod sign_in;
+mod sources;
 mod tcp;
 mod tls_refusals;
 mod upgrade;
@@ -51,6 +57,7 @@ pub use attempts::Attempts;
 pub use client_certificate::{ClientCertificates, NamedBy, Presented};
 pub use connection::Connection;
 pub use credential::{bearer_token, identify, identify_caller, of_tenant};
+pub use front::{Fronts, Whence};
 pub use house_rules::{HeaderRules, HouseRules, TunnelRules};
 pub use listener::{ListenError, Listener};
 pub use metrics::Metrics;
@@ -59,6 +66,7 @@ pub use rates::{Counted, Left, Rates};
 pub use route::Correlation;
 pub use seats::Seats;
 pub use sign_in::{Challenge, Providers, SignIns, console_session};
+pub use sources::Sources;
 pub use tcp::TcpPorts;
 pub use tls_refusals::TlsRefusals;
 
@@ -89,6 +97,8 @@ pub struct Bounds {
     pub heartbeat: Duration,
     /// How long its answer may take.
     pub heartbeat_timeout: Duration,
+    /// Whether TLS may go through to an app that ends it.
+    pub pass_through: bool,
     /// How long a browser stays signed in.
     pub browser_session: Duration,
 }
@@ -134,6 +144,8 @@ pub struct Parts {
     pub publishers: TaskTracker,
     /// Ports of TCP tunnels.
     pub tcp: TcpPorts,
+    /// Whose word is taken for where a visitor comes from.
+    pub fronts: Fronts,
     /// Seats for connections.
     pub seats: Seats,
     /// Failed authentications by address.
@@ -174,6 +186,11 @@ impl Edge {
     /// Where a browser reaches a tunnel.
     fn tunnel_origin(&self, name: &crate::tunnel::TunnelName) -> String {
         format!("https://{name}.{}{}", self.domain, self.shown_port())
+    }
+
+    /// Whether a host that a visitor asked for is the gateway's own or a tunnel's.
+    fn serves(&self, authority: &str) -> bool {
+        route::serves(self, authority)
     }
 
     fn shown_port(&self) -> String {

@@ -237,11 +237,14 @@ impl Wish<'_> {
         let edge = self.edge;
         // A TCP tunnel's too: whoever opens it in a browser is told how to reach it.
         let host = format!("{}.{}", offer.name, edge.domain);
+        if matches!(offer.kind, TunnelKind::Tls) {
+            return self.pass_through(identity, offer, host).map(|url| (url, None));
+        }
         for host in std::iter::once(host).chain(edge.house_rules.domains_of(&offer.name)) {
             Arc::clone(&edge.certificates).ensure(host).await;
         }
         match offer.kind {
-            TunnelKind::Http => {
+            TunnelKind::Http | TunnelKind::Tls => {
                 let port = if edge.port == 443 { String::new() } else { format!(":{}", edge.port) };
                 Ok((format!("https://{}.{}{port}", offer.name, edge.domain), None))
             }
@@ -256,6 +259,15 @@ impl Wish<'_> {
                 )),
             },
         }
+    }
+
+    /// Where a TLS tunnel is reached, if this gateway has any.
+    fn pass_through(&self, identity: &Identity, offer: &Offer, host: String) -> Result<String, Refused> {
+        if self.edge.bounds.pass_through {
+            return Ok(format!("tls://{host}:{}", self.edge.port));
+        }
+        let reason = "this gateway passes no TLS through to apps (tunnels.pass_through)".to_owned();
+        Err(self.refused(identity, offer, RefusalCode::NotAllowed, "pass-through-off", reason))
     }
 
     pub(super) fn not_authenticated(&self, error: &AuthError) -> Refused {

@@ -11,12 +11,12 @@ use axum::body::Body;
 use axum::extract::{State, WebSocketUpgrade};
 use axum::http::{HeaderMap, Response};
 use sallyport_audit::{Draft, Kind, Outcome};
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tracing::info;
 use uuid::Uuid;
 
 use super::admission::note;
+use super::arrival::Arrival;
 use super::publication::{Claim, Granted, Refused, Tunnel, Wish};
 use super::refusals::unready_refusal;
 use super::route::Correlation;
@@ -52,7 +52,7 @@ pub(super) async fn connect(
 }
 
 /// Serves a publisher that speaks the tunnel's protocol straight on TLS.
-pub(super) async fn serve_bare(edge: Edge, connection: Arc<Connection>, stream: TlsStream<TcpStream>) {
+pub(super) async fn serve_bare(edge: Edge, connection: Arc<Connection>, stream: TlsStream<Arrival>) {
     let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
     let socket = BareSocket::new(stream);
     let unready = edge.readiness.check().err().map(|unready| unready.in_public().to_owned());

@@ -33,15 +33,20 @@ pub(super) async fn visit(
         }
     };
     // A connection of its own, so that each visit is a session of its own.
-    let own =
-        Connection::new(connection.peer, None, connection.tls.clone(), connection.certificate.clone(), None);
+    let own = Connection::new(
+        connection.whence(),
+        None,
+        connection.tls.clone(),
+        connection.certificate.clone(),
+        None,
+    );
     let (session, route) = match admit(&edge, &own, &name, &headers, Protocol::Tcp, &correlation).await {
         Ok(admitted) => admitted,
         Err(stop) => return answer_stop(&edge, stop, &name, &headers, "/", &correlation),
     };
     own.forget_sessions();
     websocket_limits(upgrade).on_upgrade(move |socket| async move {
-        join(&edge, &session, &route, MessageStream::plain(socket)).await;
+        join(&edge, &session, &route, &own, MessageStream::plain(socket)).await;
         // Held so long: the seat of the connection, and what ends a visitor who reads nothing.
         drop((connection, own));
     })

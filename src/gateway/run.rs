@@ -35,7 +35,7 @@ use crate::access::Tenant;
 use crate::clock;
 use crate::console::{self, Idempotency, Routers, Scrub, Watched};
 use crate::edge::{
-    Attempts, Bounds, Edge, HouseRules, Listener, Metrics, Parts as EdgeParts, Rates, Seats, SignIns,
+    Attempts, Bounds, Edge, Fronts, HouseRules, Listener, Metrics, Parts as EdgeParts, Rates, Seats, SignIns,
     TcpPorts, TcpRange, TlsRefusals, TunnelRules,
 };
 use crate::session::{Broker, Deaths, Readiness, Routes};
@@ -241,6 +241,7 @@ async fn serve(
         tls_refusals: TlsRefusals::default(),
         publishers: publishers.clone(),
         tcp: tcp.clone(),
+        fronts: Fronts::new(&config.gateway.fronts),
         seats: Seats::new(config.limits.connections, config.limits.connections_per_address),
         attempts: Arc::clone(&attempts),
         first_publisher_owns: config.access.first_publisher_owns,
@@ -396,6 +397,7 @@ fn bounds(config: &Config) -> Bounds {
         suites: config.tunnels.suites,
         heartbeat: config.tunnels.heartbeat,
         heartbeat_timeout: config.tunnels.heartbeat_timeout,
+        pass_through: config.tunnels.pass_through,
         browser_session: config.identity.session,
     }
 }

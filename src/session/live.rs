@@ -47,6 +47,8 @@ pub enum Protocol {
     Http,
     /// Bytes.
     Tcp,
+    /// TLS that somebody else ends.
+    Tls,
 }
 
 impl Protocol {
@@ -55,6 +57,7 @@ impl Protocol {
         match self {
             Self::Http => "http",
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
         }
     }
 }

@@ -239,6 +239,11 @@ impl Routes {
         }
     }
 
+    /// What the tunnel of this name carries, also while its publisher is away.
+    pub fn kind(&self, name: &TunnelName) -> Option<TunnelKind> {
+        self.table().slots.get(name)?.route.as_ref().map(|route| route.kind)
+    }
+
     /// Waits for the lost publisher of `name` to come back, for `patience` at most. Those who wait go on in the order in which they
     /// came. `None` if it does not come, or too many wait already.
     pub async fn returned(&self, name: &TunnelName, patience: Duration) -> Option<Arc<Route>> {

@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 use super::accept::Limits;
 use super::handshake::{HandshakeError, Mode, SessionId, Suite};
 use super::protocol::{
-    BYTES, CONTROL, FAREWELL, FAREWELL_CODE, OriginFault, STREAM, TUNNEL, origin_fault, strip_hop_by_hop,
-    strip_internal,
+    BYTES, CONTROL, Ends, FAREWELL, FAREWELL_CODE, OriginFault, STREAM, TUNNEL, origin_fault,
+    strip_hop_by_hop, strip_internal,
 };
 use super::stream::{TunnelStream, outgoing};
 use super::transport::{MessageSocket, MessageStream, Traffic};
@@ -230,14 +230,26 @@ impl Link {
     /// Opens a byte stream to the tunnel's app: for TCP, and for what upgrades out of HTTP. Returns when the publisher
     /// has connected to the app.
     pub async fn connect(&self, tunnel: &TunnelName) -> Result<TunnelStream, LinkError> {
+        self.connect_for(tunnel, None).await
+    }
+
+    /// The same for a visitor whose address the app may want to know.
+    pub async fn connect_for(
+        &self,
+        tunnel: &TunnelName,
+        ends: Option<Ends>,
+    ) -> Result<TunnelStream, LinkError> {
         let (outgoing, body) = outgoing();
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(Method::POST)
             .uri(format!("http://{tunnel}/"))
             .header(TUNNEL, name_value(tunnel)?)
             .header(STREAM, BYTES)
             .body(body)
             .map_err(|error| LinkError::BadRequest(error.to_string()))?;
+        if let Some(ends) = ends {
+            ends.write(request.headers_mut());
+        }
         self.0.streams.fetch_add(1, Ordering::Relaxed);
         let response = self.send(request).await?;
         if let Some(fault) = origin_fault(&response) {

@@ -44,7 +44,7 @@ pub use handshake::{
 pub use link::{CloseReason, Counters, Farewell, FarewellCode, Link, LinkError};
 pub use name::{MAX_NAME, NameError, Offer, TunnelId, TunnelKind, TunnelName};
 pub(crate) use protocol::strip_hop_by_hop;
-pub use protocol::{OriginFault, origin_fault};
+pub use protocol::{Ends, OriginFault, origin_fault};
 pub use stream::TunnelStream;
 pub use tickets::{TICKET_LIFE, Tickets};
 pub use transport::websocket_limits;

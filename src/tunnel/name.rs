@@ -109,6 +109,8 @@ pub enum TunnelKind {
         /// The public port that the publisher would like; the gateway may give another or none.
         port: Option<u16>,
     },
+    /// TLS connections that the app ends, told apart by the name that they ask for.
+    Tls,
 }
 
 impl TunnelKind {
@@ -117,6 +119,7 @@ impl TunnelKind {
         match self {
             Self::Http => "http",
             Self::Tcp { .. } => "tcp",
+            Self::Tls => "tls",
         }
     }
 }

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use sallyport_audit::ledger::OnStall;
 use sallyport_audit::retention::{Framework, Policy, PolicyError};
 use sallyport_audit::{Digest, Lending};
@@ -56,6 +57,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
         _ => Err("must be 1 to 128 bytes without control characters".to_owned()),
     });
     let listen = reader.parse("gateway.listen", |text: String| parse_listen(&text));
+    let fronts = reader.parse("gateway.proxy_protocol_from", |text: String| parse_networks(&text));
     let health_listen = reader.parse("gateway.health_listen", |text: String| parse_listen(&text));
     let metrics_listen = reader.parse("gateway.metrics_listen", |text: String| parse_listen(&text));
     let sink_hosts = reader.take::<String>("gateway.sink_hosts").map(|text| {
@@ -109,6 +111,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
         refuse_domains_of_ours(reader, domain, &blocks);
     }
     let tcp_ports = reader.parse("tunnels.tcp_ports", |text: String| parse_ports(&text));
+    let pass_through = reader.word("tunnels.pass_through", &[("refuse", false), ("allow", true)]);
     let connections = count(reader.number("limits.connections", 1, 1_000_000));
     let per_address = count(reader.number("limits.connections_per_address", 1, 1_000_000));
     let sessions_per_user = count(reader.number("limits.sessions_per_user", 1, 1_000_000));
@@ -143,6 +146,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             domain: domain?,
             organisation: organisation?,
             listen: listen?,
+            fronts: fronts?,
             drain: drain?,
             health_listen,
             metrics_listen,
@@ -187,6 +191,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             queue: visitors_wait?,
             tcp_address: tcp_address?,
             tcp_ports: tcp_ports?,
+            pass_through: pass_through?,
             recording: recording?,
             blocks,
         },
@@ -376,6 +381,20 @@ pub(super) fn parse_word(text: String, most: usize) -> Result<String, String> {
     } else {
         Err(format!("`{text}` must be 1 to {most} lower-case letters, digits or dashes"))
     }
+}
+
+/// Addresses and networks, separated by commas.
+pub(super) fn parse_networks(text: &str) -> Result<Vec<IpNet>, String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|word| !word.is_empty())
+        .map(|word| {
+            let one = || word.parse::<IpAddr>().map(IpNet::from);
+            word.parse()
+                .or_else(|_| one())
+                .map_err(|_| format!("`{word}` is neither an IP address nor a network, such as 10.0.0.0/8"))
+        })
+        .collect()
 }
 
 fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, String> {

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use sallyport_audit::ledger::OnStall;
 use sallyport_audit::retention::Policy;
 use sallyport_audit::{Digest, Lending};
@@ -69,6 +70,8 @@ pub struct Gateway {
     pub organisation: String,
     /// Listening address.
     pub listen: SocketAddr,
+    /// Whose word is taken for where a visitor comes from.
+    pub fronts: Vec<IpNet>,
     /// Grace for open sessions at shutdown.
     pub drain: Duration,
     /// Where health is told without TLS.
@@ -231,6 +234,8 @@ pub struct Tunnels {
     pub tcp_ports: RangeInclusive<u16>,
     /// When records of requests must be durable, where no block says otherwise.
     pub recording: Recording,
+    /// Whether TLS may go through to apps that end it.
+    pub pass_through: bool,
     /// What is laid down for single tunnels.
     pub blocks: Vec<TunnelBlock>,
 }

@@ -3,9 +3,9 @@
 use axum::http::{HeaderName, HeaderValue};
 
 use super::keys::TUNNEL_KEYS;
-use super::read::{parse_domain, required};
+use super::read::{parse_domain, parse_networks, required};
 use super::reader::{Problems, Reader};
-use crate::edge::{HeaderRules, TunnelRules};
+use crate::edge::{HeaderRules, Sources, TunnelRules};
 use crate::session::Recording;
 use crate::tunnel::TunnelName;
 
@@ -74,6 +74,8 @@ pub(super) fn read_tunnel_blocks(value: Option<toml::Value>, problems: &mut Prob
 fn read_block(reader: &mut Reader<'_>) -> Option<TunnelBlock> {
     let name = required(reader, "name", |text| TunnelName::parse(&text).map_err(|error| error.to_string()));
     let recording = reader.word("audit", RECORDING);
+    let allow = reader.parse("allow_from", |text: String| parse_networks(&text));
+    let deny = reader.parse("deny_from", |text: String| parse_networks(&text));
     let host = reader.parse("host", |text: String| {
         let authority =
             text.parse::<axum::http::uri::Authority>().map_err(|_| format!("`{text}` is not a host"))?;
@@ -88,6 +90,7 @@ fn read_block(reader: &mut Reader<'_>) -> Option<TunnelBlock> {
     let answer = reader.parse("answer_headers", |text: String| parse_headers(&text));
     let rules = TunnelRules {
         recording: recording.unwrap_or_default(),
+        sources: Sources { allow: allow.unwrap_or_default(), deny: deny.unwrap_or_default() },
         host,
         domains: domains.unwrap_or_default(),
         paths: paths.unwrap_or_default(),

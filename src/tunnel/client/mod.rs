@@ -19,6 +19,7 @@ mod socket;
 mod successor;
 mod target;
 mod visit;
+mod visitor_header;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub use origin::Publication;
 pub use socket::Transport;
 pub use target::{AppProtocol, Target};
 pub use visit::{VisitStream, VisitorOptions, visit};
+pub use visitor_header::ProxyVersion;
 
 use self::connection::{Ending, Established, Kept, Terms, enroll, establish, serve};
 use self::dial::dial_gateway;

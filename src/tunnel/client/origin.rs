@@ -17,7 +17,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -29,8 +29,8 @@ use super::http2_app::{AppError, Http2App};
 use super::target::Target;
 use crate::tunnel::link::{FarewellCode, chain};
 use crate::tunnel::protocol::{
-    BYTES, CONTROL, FAREWELL, FAREWELL_CODE, ORIGIN_ERROR, OriginFault, STREAM, TUNNEL, strip_hop_by_hop,
-    strip_internal,
+    BYTES, CONTROL, Ends, FAREWELL, FAREWELL_CODE, ORIGIN_ERROR, OriginFault, STREAM, TUNNEL,
+    strip_hop_by_hop, strip_internal,
 };
 use crate::tunnel::stream::outgoing;
 use crate::tunnel::{Offer, TunnelName, TunnelStream};
@@ -169,9 +169,13 @@ impl Origin {
 
     /// Connects to the app first, so that the gateway learns whether there is one, and then copies.
     async fn stream(&self, request: Request<Incoming>, target: &Target) -> Response<ResponseBody> {
+        let ends = Ends::read(request.headers());
         let connecting = async {
-            let app = TcpStream::connect(target.authority.as_str()).await?;
+            let mut app = TcpStream::connect(target.authority.as_str()).await?;
             app.set_nodelay(true)?;
+            if let Some(version) = target.proxy {
+                app.write_all(&version.header(ends)?).await?;
+            }
             if !target.protocol.is_tls() {
                 return Ok(AppStream::Plain(app));
             }

@@ -23,6 +23,12 @@ pub(super) const GATEWAY: &[Key] = &[
         "Address and port for HTTPS, tunnels and the admin API.",
     ),
     key(
+        "gateway.proxy_protocol_from",
+        Some("\"\""),
+        "\"10.0.0.0/24, 2001:db8::5\"",
+        "Load balancers in front, as addresses or networks separated by commas. Each connection of theirs must begin with a PROXY header (version 1 or 2), which says where the visitor comes from; whoever else sends one is refused. Empty: nobody is believed.",
+    ),
+    key(
         "gateway.drain_secs",
         Some("30"),
         "30",

@@ -56,7 +56,13 @@ pub(super) const TUNNELS: &[Key] = &[
         "tunnels.tcp_ports",
         Some("\"20000-20099\""),
         "\"30000-30999\"",
-        "Ports that TCP tunnels may have, both ends included.",
+        "Ports that TCP tunnels may have, both ends included. A tunnel that asks for none is given one that its name leads to, so that it has the same again.",
+    ),
+    key(
+        "tunnels.pass_through",
+        Some("\"refuse\""),
+        "\"allow\"",
+        "`allow`: publishers may offer TLS tunnels, whose visitors' TLS the gateway does not end, so that it can neither tell who they are nor record what they ask for. `refuse`: there are none.",
     ),
 ];
 
@@ -135,6 +141,13 @@ pub const TUNNEL_KEYS: &[Key] = &[
         "\"strict\"",
         "When the record of a request must be durable, if not as `tunnels.audit` says: `strict` or `buffered`.",
     ),
+    key(
+        "allow_from",
+        None,
+        "\"10.0.0.0/8, 2001:db8::/32\"",
+        "Networks from which the tunnel may be visited, separated by commas; from everywhere, if there are none. Refusals are recorded.",
+    ),
+    key("deny_from", None, "\"10.99.0.0/16\"", "Networks from which it may not, whatever `allow_from` says."),
     key("host", None, "\"shop.internal\"", "The `Host` that the app gets in place of the visitor's."),
     key(
         "domains",

@@ -144,6 +144,7 @@ fn core_to(proof: &Proof, wishes: &Wishes, writer: &mut Writer) -> Result<(), De
         match offer.kind {
             TunnelKind::Http => writer.u8(1),
             // A wanted port of zero means none: no service listens there.
+            TunnelKind::Tls => writer.u8(4),
             TunnelKind::Tcp { port } => writer.u8(2).u16(port.unwrap_or(0)),
         };
     }
@@ -159,6 +160,7 @@ fn offer(reader: &mut Reader<'_>) -> Result<Offer, DecodeError> {
     let kind = match reader.u8("kind")? {
         1 => TunnelKind::Http,
         2 => TunnelKind::Tcp { port: Some(reader.u16("port")?).filter(|port| *port != 0) },
+        4 => TunnelKind::Tls,
         _ => return Err(DecodeError::BadValue { field: "kind" }),
     };
     Ok(Offer { name, kind })
