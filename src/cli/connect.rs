@@ -36,6 +36,7 @@ pub(super) async fn run(connection: &Connection, connect: &Connect) -> Result<()
         roots: roots(&profile),
         token: profile.token_if_needed()?,
         certificate: profile.certificate.clone(),
+        proxies: profile.proxies.clone(),
         patience: Duration::from_secs(15),
     };
     if connect.stdio {

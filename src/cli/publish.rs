@@ -83,9 +83,13 @@ pub(super) struct How {
         value_name = "URL"
     )]
     pub backup_gateways: Vec<String>,
-    /// What carries the tunnel: `auto` is straight on TLS where the gateway's end of it takes that, else a WebSocket
-    #[arg(long, default_value = "auto", env = "SALLYPORT_TRANSPORT", value_parser = ["auto", "websocket"])]
+    /// What carries the tunnel: `quic`, `tls` or `websocket`, or several of them in the order in which they are tried, with
+    /// commas between; `auto` is `tls,websocket`
+    #[arg(long, default_value = "auto", env = "SALLYPORT_TRANSPORT", value_name = "ORDER")]
     pub transport: String,
+    /// Connections to have at the same time: requests take turns on them, and losing one loses no tunnel (1 to 8)
+    #[arg(long, default_value_t = 1, env = "SALLYPORT_CONNECTIONS", value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub connections: u8,
     /// Seconds after which the first gateway is looked for while another serves
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub look_back_secs: u64,
@@ -131,12 +135,18 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
         None => profile.token_if_needed()?.map_or(Secret::Certificate, Secret::Token),
     };
     let backups = how.backup_gateways.iter().map(|url| parse_gateway(url)).collect::<Result<Vec<_>, _>>()?;
+    let transports = Transport::parse_order(&how.transport).ok_or_else(|| {
+        Failure::new(
+            ExitCode::Usage,
+            format!("`{}` is no order of transports", how.transport),
+            "write auto, or some of quic, tls and websocket with commas between, each once",
+        )
+    })?;
     let publisher = publisher(&profile, secret, vec![publication], |options| {
         options.app_roots = app_roots;
         options.backups = backups;
-        if how.transport == "websocket" {
-            options.transport = Transport::WebSocket;
-        }
+        options.transports = transports;
+        options.connections = usize::from(how.connections);
         options.look_back = Duration::from_secs(how.look_back_secs);
         options.backoff = Backoff {
             give_up_after: (how.give_up_after > 0).then_some(how.give_up_after),
@@ -178,6 +188,7 @@ pub(super) fn publisher(
     let known = KnownGateways::new(profile.home.join("known_gateways"));
     let mut options = PublisherOptions::new(gateway, secret, known, publications);
     options.roots = roots(profile);
+    options.proxies = profile.proxies.clone();
     options.certificate.clone_from(&profile.certificate);
     options.organisation_roots = profile.ca_file.as_deref().map(root_keys).unwrap_or_default();
     options.pin = profile.pin;
@@ -276,10 +287,23 @@ async fn print(mut inbox: mpsc::Receiver<Event>, json: bool, verbose: bool) {
 fn line(event: &Event, verbose: bool) -> Option<String> {
     Some(match event {
         Event::Connecting { gateway } => format!("connecting to {gateway}"),
-        Event::Connected { identity, fingerprint, trust, suite, mode, transport, .. } => {
-            let (trust, suite) = (trust.word(), suite.name());
-            format!("connected: {identity} ({fingerprint}, {trust}), {suite}, {mode:?}, over {transport}")
+        Event::Fallback { from, reason, hint } => {
+            format!("{from} does not come up, the next transport is tried: {reason}\n  hint: {hint}")
         }
+        Event::Connected { identity, fingerprint, trust, suite, mode, transport, proxy, .. } => {
+            let proxy = proxy.as_ref().map(|proxy| format!(" through {proxy}")).unwrap_or_default();
+            let (trust, suite) = (trust.word(), suite.name());
+            format!(
+                "connected: {identity} ({fingerprint}, {trust}), {suite}, {mode:?}, over {transport}{proxy}"
+            )
+        }
+        Event::Widened { transport, connections } => {
+            format!("one more connection over {transport}: {connections} now")
+        }
+        Event::NotWidened { reason, hint } => {
+            format!("one more connection did not come up: {reason}\n  hint: {hint}")
+        }
+        Event::Narrowed { reason, left } => format!("a connection ended, {left} left: {reason}"),
         Event::Registered { name, url, .. } => format!("published: {name} at {url}"),
         Event::Failed { reason, hint } => format!("failed: {reason}\n  hint: {hint}"),
         Event::Disconnected { reason } => format!("disconnected: {reason}"),

@@ -51,6 +51,10 @@ pub(super) struct Shown {
     since: Timestamp,
     /// `live`, or `away` while the name is kept for a lost publisher.
     state: &'static str,
+    /// What carries it between the gateway and its publisher: `quic`, `tls` or `websocket`.
+    transport: &'static str,
+    /// How many connections its publisher has.
+    connections: usize,
     /// The words that describe it, if somebody wrote some.
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
@@ -89,8 +93,8 @@ pub(super) async fn list(
     let shown = |view: RouteView| {
         let object = Object::tunnel(&view.name).ok();
         let words = object.and_then(|object| shared.access.tunnel_description(tenant, &object));
-        let RouteView { name, kind, owner, id, since, state } = view;
-        Shown { name, kind, owner, id, since, state, description: words }
+        let RouteView { name, kind, owner, id, since, state, transport, connections } = view;
+        Shown { name, kind, owner, id, since, state, transport, connections, description: words }
     };
     let views = shared.routes.views().into_iter().filter(seen).collect();
     Ok(Json(page.of(views, |view| view.name.clone(), shown)))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -20,10 +21,7 @@ use super::arrival::Arrival;
 use super::first_bytes::Speaks;
 use super::seats::Seat;
 use super::{Connection, Edge, front, in_clear, pass_through, protection, publisher, route, tls_refusals};
-use crate::tunnel::ALPN;
-
-/// RFC 9266: the exporter that names one TLS connection.
-const CHANNEL_BINDING: &[u8] = b"EXPORTER-Channel-Binding";
+use crate::tunnel::{ALPN, channel_binding};
 
 /// After a failed `accept` (no file descriptors left, most likely): a breath before the next.
 const BREATH: Duration = Duration::from_millis(50);
@@ -179,14 +177,11 @@ async fn serve(
         _ => None,
     };
     let facts = protection::facts(tls);
-    // RFC 9266 section 2: the exporter names a connection of TLS 1.3 alone.
-    let exporter = (facts.version == "1.3")
-        .then(|| tls.export_keying_material([0; 32], CHANNEL_BINDING, None).ok())
-        .flatten();
+    let exporter = channel_binding(tls);
     let connection = Connection::new(whence, exporter, Some(facts), certificate, Some(seat));
     if stream.get_ref().1.alpn_protocol() == Some(ALPN) {
         // Like a WebSocket that was upgraded, it outlives the end of accepting: its link is told goodbye.
-        return publisher::serve_bare(edge, connection, stream).await;
+        return publisher::serve_bare(edge, connection, stream, "tls").await;
     }
     let abort = connection.abort.clone();
     let header_bytes = edge.bounds.header_bytes;
@@ -207,7 +202,7 @@ async fn serve(
     let first = begun.clone();
     let service = service_fn(move |request| {
         first.cancel();
-        route::handle(edge.clone(), Arc::clone(&connection), console.clone(), request)
+        route::handle(edge.clone(), Arc::clone(&connection), console.clone(), request.map(Body::new))
     });
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(serving);
@@ -229,7 +224,7 @@ async fn serve(
 }
 
 /// Resolves when `patience` is over and nothing has begun; never if something has.
-async fn silence(patience: Duration, begun: &CancellationToken) {
+pub(super) async fn silence(patience: Duration, begun: &CancellationToken) {
     if tokio::time::timeout(patience, begun.cancelled()).await.is_ok() {
         std::future::pending::<()>().await;
     }

@@ -19,6 +19,7 @@ mod forward;
 mod front;
 mod house_rules;
 mod http;
+mod http3;
 mod in_clear;
 mod listener;
 mod metrics;
@@ -27,6 +28,7 @@ mod pass_through;
 mod protection;
 mod publication;
 mod publisher;
+mod quic;
 mod rates;
 mod refusals;
 mod request_record;
@@ -59,9 +61,11 @@ pub use connection::Connection;
 pub use credential::{bearer_token, identify, identify_caller, of_tenant};
 pub use front::{Fronts, Whence};
 pub use house_rules::{HeaderRules, HouseRules, TunnelRules};
+pub use http3::{ALPN as HTTP3, alternative};
 pub use listener::{ListenError, Listener};
 pub use metrics::Metrics;
 pub use page::Refusal;
+pub use quic::QuicListener;
 pub use rates::{Counted, Left, Rates};
 pub use route::Correlation;
 pub use seats::Seats;
@@ -162,6 +166,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// What is laid down for single tunnels.
     pub house_rules: HouseRules,
+    /// What tells visitors that HTTP/3 is spoken too, where it is.
+    pub alternative: Option<(axum::http::HeaderName, axum::http::HeaderValue)>,
     /// Bounds.
     pub bounds: Bounds,
 }

@@ -19,7 +19,8 @@ use crate::clock;
 use crate::session::{Naming, NotReserved, Reservation, Wanted};
 use crate::tunnel::transport::MessageSocket;
 use crate::tunnel::{
-    Offer, Possession, Proof, Refusal, RefusalCode, Registration, Suite, TunnelId, TunnelKind, TunnelName,
+    Link, Offer, Possession, Proof, Refusal, RefusalCode, Registration, Suite, TunnelId, TunnelKind,
+    TunnelName,
 };
 
 /// Bytes of a resume ticket: nobody guesses it.
@@ -30,6 +31,8 @@ pub(super) struct Wish<'a> {
     pub(super) edge: &'a Edge,
     pub(super) connection: &'a Connection,
     pub(super) correlation: &'a Correlation,
+    /// What carries the tunnel: `quic`, `tls` or `websocket`.
+    pub(super) transport: &'static str,
 }
 
 /// What a publisher shows and wants.
@@ -58,6 +61,11 @@ impl Claim {
         }
     }
 
+    /// Whether it wants nothing but to be a further connection of a publisher that is here.
+    pub(super) fn is_joining(&self) -> bool {
+        self.offers.is_empty() && !self.resume.is_empty()
+    }
+
     /// What its handshake was agreed on, over this connection.
     fn protection(&self, connection: &Connection) -> TunnelFacts {
         let suite = (self.suite.name(), self.suite.is_post_quantum());
@@ -74,6 +82,13 @@ pub(super) struct Granted {
     /// Known to this publisher alone: it comes back with it.
     pub(super) ticket: Vec<u8>,
     pub(super) tunnels: Vec<Tunnel>,
+}
+
+/// What a further connection of a publisher joins.
+pub(super) struct Further {
+    pub(super) link: Link,
+    /// For each tunnel that will travel over it: what was decided of the publisher's first address says nothing of this one's.
+    pub(super) permits: Vec<Permit>,
 }
 
 /// One tunnel that a publisher is given.
@@ -106,16 +121,7 @@ impl Wish<'_> {
 
     pub(super) async fn grant(&self, claim: &Claim, identity: Identity) -> Result<Granted, Refused> {
         let edge = self.edge;
-        let accepted = self
-            .draft(Kind::HandshakeAccepted, Outcome::Success)
-            .subject(identity.subject().to_string())
-            .detail("suite", claim.suite.name())
-            .detail("post_quantum", claim.suite.is_post_quantum())
-            .detail("sealed", claim.sealed)
-            .detail("credential", identity.proof().to_string())
-            .detail("resumed", claim.resumed)
-            .detail("client", claim.version.as_str());
-        let accepted = TlsFacts::note(self.connection.tls.as_ref(), accepted);
+        let accepted = self.accepted(claim, &identity);
         edge.ledger.append(accepted).await.map_err(|error| self.unavailable(&error.to_string()))?;
 
         let protection = claim.protection(self.connection);
@@ -136,6 +142,47 @@ impl Wish<'_> {
             tunnels.push(Tunnel { offer: offer.clone(), id: TunnelId::new(), url, port, permit });
         }
         Ok(Granted { identity, reservation, protection, ticket, tunnels })
+    }
+
+    /// The link that a further connection joins, if its publisher is here and may publish from there too.
+    pub(super) async fn further(&self, claim: &Claim, identity: &Identity) -> Result<Further, Refused> {
+        let publisher = hex::encode(&claim.resume);
+        let routes = self.edge.routes.of_publisher(identity.subject().as_str(), &publisher);
+        let Some(link) = routes.first().map(|route| route.link.clone()).filter(Link::has_room) else {
+            let draft = self
+                .draft(Kind::TunnelRefused, Outcome::Denied)
+                .subject(identity.subject().to_string())
+                .detail("reason", "nothing-to-join");
+            let told =
+                "there is no publisher here that this connection could join, or it has all that it may have";
+            return Err(Box::new((draft, Refusal::new(RefusalCode::Unavailable, told))));
+        };
+        let protection = claim.protection(self.connection);
+        let mut permits = Vec::with_capacity(routes.len());
+        for route in &routes {
+            let offer = Offer { name: route.name.clone(), kind: route.kind };
+            permits.push(self.permit(identity, &offer, protection)?);
+        }
+        let joined: Vec<&str> = routes.iter().map(|route| route.id.as_str()).collect();
+        let accepted = self.accepted(claim, identity).detail("joins", joined.join(" "));
+        let recorded = self.edge.ledger.append(accepted).await;
+        recorded.map_err(|error| self.unavailable(&error.to_string()))?;
+        Ok(Further { link, permits })
+    }
+
+    /// The record of a handshake that went well.
+    fn accepted(&self, claim: &Claim, identity: &Identity) -> Draft {
+        let accepted = self
+            .draft(Kind::HandshakeAccepted, Outcome::Success)
+            .subject(identity.subject().to_string())
+            .detail("suite", claim.suite.name())
+            .detail("post_quantum", claim.suite.is_post_quantum())
+            .detail("sealed", claim.sealed)
+            .detail("transport", self.transport)
+            .detail("credential", identity.proof().to_string())
+            .detail("resumed", claim.resumed)
+            .detail("client", claim.version.as_str());
+        TlsFacts::note(self.connection.tls.as_ref(), accepted)
     }
 
     async fn authenticate(&self, claim: &Claim) -> Result<Identity, AuthError> {

@@ -1,4 +1,4 @@
-//! `wss://…/connect`, or the same straight on TLS: a publisher's registration, from the handshake to the day it leaves.
+//! `wss://…/connect`, or the same straight on TLS or on QUIC: a publisher's registration, from the handshake to the day it leaves.
 //!
 //! A publisher is known by its token, and may publish what policy says. Its names are its own while it is connected, and
 //! for the grace period after its connection is lost; the resume ticket, which only it was given, brings them back.
@@ -11,17 +11,16 @@ use axum::body::Body;
 use axum::extract::{State, WebSocketUpgrade};
 use axum::http::{HeaderMap, Response};
 use sallyport_audit::{Draft, Kind, Outcome};
-use tokio_rustls::server::TlsStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::info;
 use uuid::Uuid;
 
 use super::admission::note;
-use super::arrival::Arrival;
-use super::publication::{Claim, Granted, Refused, Tunnel, Wish};
+use super::publication::{Claim, Further, Granted, Refused, Tunnel, Wish};
 use super::refusals::unready_refusal;
 use super::route::Correlation;
 use super::{Connection, Edge};
-use crate::access::{Identity, Permit, TlsFacts};
+use crate::access::{Death, Identity, Permit, TlsFacts};
 use crate::clock;
 use crate::session::Route;
 use crate::tunnel::transport::MessageSocket;
@@ -47,12 +46,17 @@ pub(super) async fn connect(
     }
     websocket_limits(upgrade).on_upgrade(move |socket| {
         let publishers = edge.publishers.clone();
-        publishers.track_future(serve(edge, connection, correlation, socket))
+        publishers.track_future(serve(edge, connection, correlation, (socket, "websocket")))
     })
 }
 
-/// Serves a publisher that speaks the tunnel's protocol straight on TLS.
-pub(super) async fn serve_bare(edge: Edge, connection: Arc<Connection>, stream: TlsStream<Arrival>) {
+/// Serves a publisher that speaks the tunnel's protocol straight on `transport`.
+pub(super) async fn serve_bare<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    edge: Edge,
+    connection: Arc<Connection>,
+    stream: S,
+    transport: &'static str,
+) {
     let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
     let socket = BareSocket::new(stream);
     let unready = edge.readiness.check().err().map(|unready| unready.in_public().to_owned());
@@ -64,14 +68,14 @@ pub(super) async fn serve_bare(edge: Edge, connection: Arc<Connection>, stream: 
     }
     // A task of its own, as a WebSocket that was upgraded is: it outlives the listener, and hears goodbye.
     let publishers = edge.publishers.clone();
-    publishers.spawn(serve(edge, connection, correlation, socket));
+    publishers.spawn(serve(edge, connection, correlation, (socket, transport)));
 }
 
 async fn serve<M: MessageSocket>(
     edge: Edge,
     connection: Arc<Connection>,
     correlation: Correlation,
-    socket: M,
+    (socket, transport): (M, &'static str),
 ) {
     let limits = Limits {
         handshake_timeout: edge.bounds.tls_handshake,
@@ -88,7 +92,7 @@ async fn serve<M: MessageSocket>(
         Ok(registration) => registration,
         Err(error) => return handshake_refused(&edge, &connection, &correlation, &error).await,
     };
-    let wish = Wish { edge: &edge, connection: &connection, correlation: &correlation };
+    let wish = Wish { edge: &edge, connection: &connection, correlation: &correlation, transport };
     let Some(registration) = wish.enroll(registration).await else { return };
     // Copied out: a registration holds the socket, which no other task may look at while this one waits.
     let claim = Claim::of(&registration);
@@ -97,6 +101,12 @@ async fn serve<M: MessageSocket>(
         Ok(known) => known,
         Err(refused) => return wish.refuse(registration, refused).await,
     };
+    if claim.is_joining() {
+        return match wish.further(&claim, &identity).await {
+            Ok(further) => wish.join(registration, further).await,
+            Err(refused) => wish.refuse(registration, refused).await,
+        };
+    }
     match wish.grant(&claim, identity).await {
         Ok(granted) => wish.bring_up(registration, granted).await,
         Err(refused) => wish.refuse(registration, refused).await,
@@ -126,6 +136,29 @@ impl Wish<'_> {
         registration.refuse(refusal).await;
     }
 
+    /// Adds a further connection to its publisher's link, and stands by until it is gone, or the leave that it came with.
+    async fn join<M: MessageSocket>(&self, registration: Registration<M>, further: Further) {
+        let Further { link, permits } = further;
+        let joined = match registration.join(&link).await {
+            Ok(joined) => joined,
+            Err(error) => {
+                return info!(peer = %self.connection.peer, %error, "a further connection was not taken");
+            }
+        };
+        // What is published is the first connection's business, and outlives this one.
+        drop(link);
+        info!(peer = %self.connection.peer, transport = self.transport, "a further connection of a publisher");
+        let mut deaths = deaths(permits);
+        let reason = tokio::select! {
+            reason = joined.ended() => reason,
+            Some(_dead) = deaths.join_next() => {
+                joined.close(Farewell { code: FarewellCode::Revoked, grace: Duration::ZERO });
+                joined.ended().await
+            }
+        };
+        info!(peer = %self.connection.peer, %reason, "a further connection of a publisher ended");
+    }
+
     /// Records the tunnels, tells the publisher, and stands by until it is gone.
     async fn bring_up<M: MessageSocket>(&self, registration: Registration<M>, granted: Granted) {
         let edge = self.edge;
@@ -136,6 +169,7 @@ impl Wish<'_> {
                 .detail("tunnel_id", tunnel.id.to_string())
                 .detail("kind", tunnel.offer.kind.as_str())
                 .detail("address", tunnel.url.as_str())
+                .detail("transport", self.transport)
                 .detail("resumed", reservation.resumed);
             let draft = protection.note(TlsFacts::note(self.connection.tls.as_ref(), draft));
             if let Err(error) = edge.ledger.append(draft).await {
@@ -175,6 +209,7 @@ impl Wish<'_> {
                 id: id.to_string(),
                 since: clock::now(),
                 protection,
+                transport: self.transport,
                 link: link.clone(),
             };
             if let Some(old) = reservation.publish(route) {
@@ -241,12 +276,14 @@ impl Wish<'_> {
     }
 }
 
+/// Tells of each permit's end.
+fn deaths(permits: Vec<Permit>) -> tokio::task::JoinSet<Death> {
+    permits.into_iter().map(|permit| async move { permit.died().await }).collect()
+}
+
 /// Waits until the link closes, or until the leave to publish any of its tunnels ends; then the link is closed.
 async fn stand_by(edge: &Edge, link: &Link, permits: Vec<Permit>, ids: &[TunnelId]) -> CloseReason {
-    let mut deaths = tokio::task::JoinSet::new();
-    for permit in permits {
-        deaths.spawn(async move { permit.died().await });
-    }
+    let mut deaths = deaths(permits);
     let death = tokio::select! {
         reason = link.closed() => return reason,
         Some(death) = deaths.join_next() => death,

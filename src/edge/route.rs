@@ -8,7 +8,6 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::header::{CONNECTION, HOST, STRICT_TRANSPORT_SECURITY};
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use tower_service::Service as _;
 use uuid::Uuid;
 
@@ -38,10 +37,9 @@ pub(super) async fn handle(
     edge: Edge,
     connection: Arc<Connection>,
     mut console: Router,
-    request: Request<Incoming>,
+    mut request: Request<Body>,
 ) -> Result<Response<Body>, Infallible> {
     let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
-    let mut request = request.map(Body::new);
     if has_two_hosts(&request) {
         let refusal = Refusal::new(
             StatusCode::BAD_REQUEST,
@@ -92,6 +90,9 @@ pub(super) async fn handle(
     let correlation = response.extensions_mut().remove::<Correlation>().unwrap_or(correlation);
     if let Ok(value) = HeaderValue::from_str(&correlation.0) {
         response.headers_mut().insert(REFERENCE, value);
+    }
+    if let Some((name, value)) = &edge.alternative {
+        response.headers_mut().insert(name.clone(), value.clone());
     }
     if let Some(value) = own.then(|| strict_transport(&edge.domain)).flatten() {
         response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, value);

@@ -35,11 +35,11 @@ use crate::access::Tenant;
 use crate::clock;
 use crate::console::{self, Idempotency, Routers, Scrub, Watched};
 use crate::edge::{
-    Attempts, Bounds, Edge, Fronts, HouseRules, Listener, Metrics, Parts as EdgeParts, Rates, Seats, SignIns,
-    TcpPorts, TcpRange, TlsRefusals, TunnelRules,
+    Attempts, Bounds, Edge, Fronts, HTTP3, HouseRules, Listener, Metrics, Parts as EdgeParts, QuicListener,
+    Rates, Seats, SignIns, TcpPorts, TcpRange, TlsRefusals, TunnelRules, alternative,
 };
 use crate::session::{Broker, Deaths, Readiness, Routes};
-use crate::tunnel::{GatewayIdentity, Tickets};
+use crate::tunnel::{ALPN, GatewayIdentity, Tickets};
 
 /// Time for publishers to hear the goodbye, and for sinks to catch up.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -76,6 +76,7 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     let settings = tls::server(&config.tls, &certificates, clients.as_ref())?;
     // Bound before the ledger is opened: a start that fails for a port that is taken leaves no record of a start.
     let listener = Listener::bind(config.gateway.listen, settings).await?;
+    let quic = by_quic(&config, &listener, &certificates, clients.as_ref())?;
     let witnesses = witnesses::witnesses(&config)?;
     let ledger = config.ledger.directory.clone();
     let known = witnesses::known_to(&ledger, &witnesses, &config).await?;
@@ -112,7 +113,7 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     let served = serve(
         &config,
         &parts,
-        (listener, certificates, clients),
+        ((listener, quic), certificates, clients),
         replaced,
         &mut signals,
         (watched, &scrubbing),
@@ -190,6 +191,26 @@ fn readiness(config: &Config, parts: &Parts, watched: Option<&watch::Receiver<Wi
     }
 }
 
+/// The door on UDP, if the configuration wants one.
+fn by_quic(
+    config: &Config,
+    listener: &Listener,
+    certificates: &Arc<Certificates>,
+    clients: Option<&Arc<ClientAuthority>>,
+) -> Result<Option<QuicListener>, GatewayError> {
+    let protocols = [(config.gateway.quic, ALPN), (config.gateway.http3, HTTP3)];
+    let protocols: Vec<Vec<u8>> =
+        protocols.iter().filter(|(on, _)| *on).map(|(_, protocol)| protocol.to_vec()).collect();
+    if protocols.is_empty() {
+        return Ok(None);
+    }
+    let address = listener.local_addr().map_err(|error| GatewayError::Stopped(error.to_string()))?;
+    Ok(Some(QuicListener::bind(address, tls::for_quic(protocols, certificates, clients)?)?))
+}
+
+/// Where publishers and visitors come: on TCP, and on UDP if the configuration says so.
+type Doors = (Listener, Option<QuicListener>);
+
 /// Serves until a signal, and ends everything above the ledger. The sinks are given back, for they outlive the last record.
 #[expect(
     clippy::too_many_lines,
@@ -198,7 +219,7 @@ fn readiness(config: &Config, parts: &Parts, watched: Option<&watch::Receiver<Wi
 async fn serve(
     config: &Config,
     parts: &Parts,
-    (listener, certificates, clients): (Listener, Arc<Certificates>, Option<Arc<ClientAuthority>>),
+    ((listener, quic), certificates, clients): (Doors, Arc<Certificates>, Option<Arc<ClientAuthority>>),
     (rotation, identity): (Arc<Rotation>, watch::Receiver<Arc<dyn GatewayIdentity>>),
     signals: &mut Signals,
     (watched, scrubbing): (Option<watch::Receiver<Witnessed>>, &Scrubbing),
@@ -250,6 +271,7 @@ async fn serve(
         sign_ins: SignIns::default(),
         metrics: Metrics::default(),
         house_rules: house_rules(config),
+        alternative: config.gateway.http3.then(|| alternative(address.port())).flatten(),
         bounds: bounds(config),
     });
     let sinks = sinks::start(config, ledger).await?;
@@ -299,7 +321,9 @@ async fn serve(
         domain: config.gateway.domain.clone(),
     });
 
-    let serving = tokio::spawn(listener.serve(edge.clone(), edge.router().merge(console), stop.clone()));
+    let console = edge.router().merge(console);
+    let by_quic = quic.map(|quic| tokio::spawn(quic.serve(edge.clone(), console.clone(), stop.clone())));
+    let serving = tokio::spawn(listener.serve(edge.clone(), console, stop.clone()));
     let every = config.ledger.heartbeat;
     let beating =
         tokio::spawn(heartbeat::beat(ledger.clone(), broker.clone(), routes.clone(), every, stop.clone()));
@@ -339,7 +363,13 @@ async fn serve(
             broker.drain(Duration::ZERO).await;
         }
     }
-    if tokio::time::timeout(GOODBYE, serving).await.is_err() {
+    let done = async {
+        let _joined = serving.await;
+        if let Some(by_quic) = by_quic {
+            let _joined = by_quic.await;
+        }
+    };
+    if tokio::time::timeout(GOODBYE, done).await.is_err() {
         warn!("some connections did not end in time and are dropped");
     }
     publishers.close();

@@ -32,6 +32,8 @@ pub struct Route {
     pub since: Timestamp,
     /// What the tunnel's handshake was agreed on.
     pub protection: TunnelFacts,
+    /// What carries it: `quic`, `tls` or `websocket`.
+    pub transport: &'static str,
     /// The way to the publisher.
     pub link: Link,
 }
@@ -51,6 +53,10 @@ pub struct RouteView {
     pub since: Timestamp,
     /// `live`, or `away` while the name is kept for a lost publisher.
     pub state: &'static str,
+    /// What carries it: `quic`, `tls` or `websocket`.
+    pub transport: &'static str,
+    /// How many connections its publisher has.
+    pub connections: usize,
 }
 
 /// Answer to "where does this name lead?".
@@ -264,6 +270,14 @@ impl Routes {
         tokio::time::timeout(patience, back).await.ok().flatten()
     }
 
+    /// What the publisher of this ticket publishes now, if it is of this user.
+    pub fn of_publisher(&self, owner: &str, publisher: &str) -> Vec<Arc<Route>> {
+        let table = self.table();
+        let its =
+            |slot: &&Slot| slot.owner == owner && slot.publisher == publisher && slot.kept_until.is_none();
+        table.slots.values().filter(its).filter_map(|slot| slot.route.clone()).collect()
+    }
+
     /// What the handshake of the tunnel of this name was agreed on, while its publisher is there.
     pub fn protection(&self, name: &TunnelName) -> Option<TunnelFacts> {
         let table = self.table();
@@ -297,6 +311,8 @@ impl Routes {
                 id: route.id.clone(),
                 since: route.since,
                 state: if slot.kept_until.is_some() { "away" } else { "live" },
+                transport: route.transport,
+                connections: route.link.lanes(),
             })
         };
         let mut views: Vec<_> = table.slots.values().filter_map(view).collect();

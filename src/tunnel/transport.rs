@@ -186,6 +186,14 @@ pub(crate) struct Traffic {
     pub(crate) received: AtomicU64,
 }
 
+impl Traffic {
+    /// Adds what another counted.
+    pub(crate) fn add(&self, other: &Self) {
+        self.sent.fetch_add(other.sent.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.received.fetch_add(other.received.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
+
 /// A byte stream over a WebSocket.
 pub struct MessageStream<M> {
     socket: M,

@@ -58,6 +58,8 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
     });
     let listen = reader.parse("gateway.listen", |text: String| parse_listen(&text));
     let fronts = reader.parse("gateway.proxy_protocol_from", |text: String| parse_networks(&text));
+    let quic = reader.word("gateway.quic", &[("off", false), ("on", true)]);
+    let http3 = reader.word("gateway.http3", &[("off", false), ("on", true)]);
     let health_listen = reader.parse("gateway.health_listen", |text: String| parse_listen(&text));
     let metrics_listen = reader.parse("gateway.metrics_listen", |text: String| parse_listen(&text));
     let sink_hosts = reader.take::<String>("gateway.sink_hosts").map(|text| {
@@ -147,6 +149,8 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             organisation: organisation?,
             listen: listen?,
             fronts: fronts?,
+            quic: quic?,
+            http3: http3?,
             drain: drain?,
             health_listen,
             metrics_listen,

@@ -72,6 +72,10 @@ pub struct Gateway {
     pub listen: SocketAddr,
     /// Whose word is taken for where a visitor comes from.
     pub fronts: Vec<IpNet>,
+    /// Whether publishers may come there by QUIC.
+    pub quic: bool,
+    /// Whether visitors may come there by HTTP/3.
+    pub http3: bool,
     /// Grace for open sessions at shutdown.
     pub drain: Duration,
     /// Where health is told without TLS.

@@ -26,7 +26,19 @@ pub(super) const GATEWAY: &[Key] = &[
         "gateway.proxy_protocol_from",
         Some("\"\""),
         "\"10.0.0.0/24, 2001:db8::5\"",
-        "Load balancers in front, as addresses or networks separated by commas. Each connection of theirs must begin with a PROXY header (version 1 or 2), which says where the visitor comes from; whoever else sends one is refused. Empty: nobody is believed.",
+        "Load balancers in front, as addresses or networks separated by commas. Each TCP connection of theirs must begin with a PROXY header (version 1 or 2), which says where the visitor comes from; whoever else sends one is refused. Empty: nobody is believed.",
+    ),
+    key(
+        "gateway.quic",
+        Some("\"off\""),
+        "\"on\"",
+        "`on`: publishers may also come by QUIC, on the UDP port of the same address and number as `gateway.listen`. Only with X25519MLKEM768 and AES-256.",
+    ),
+    key(
+        "gateway.http3",
+        Some("\"off\""),
+        "\"on\"",
+        "`on`: visitors may also come by HTTP/3, on the UDP port of the same address and number as `gateway.listen`; answers on TCP say so (`Alt-Svc`). Only with X25519MLKEM768 and AES-256.",
     ),
     key(
         "gateway.drain_secs",
