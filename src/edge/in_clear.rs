@@ -42,8 +42,10 @@ pub(super) async fn answer_http(edge: &Edge, peer: SocketAddr, arrival: Arrival)
         .http2()
         .max_header_list_size(u32::try_from(edge.bounds.header_bytes).unwrap_or(u32::MAX))
         .max_concurrent_streams(1);
-    let service = service_fn(|request: Request<Incoming>| async move {
-        Ok::<_, Infallible>(answer(edge, peer, &request).await)
+    let own = edge.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let edge = own.clone();
+        async move { Ok::<_, Infallible>(answer(&edge, peer, &request).await) }
     });
     let serving = builder.serve_connection(TokioIo::new(arrival), service);
     // The head has its own limit; an answer of some hundred bytes needs no more than that again.
