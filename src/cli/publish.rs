@@ -15,8 +15,8 @@ use super::failure::{ExitCode, Failure};
 use super::out::say;
 use super::profile::{Connection, Profile};
 use crate::tunnel::client::{
-    Backoff, DialError, Event, GatewayAddress, KnownGateways, ProxyVersion, Publication, PublishError,
-    Publisher, PublisherOptions, Target, TlsRoots, Transport,
+    Backoff, DialError, Event, GatewayAddress, HealthCheck, KnownGateways, Probe, ProxyVersion, Publication,
+    PublishError, Publisher, PublisherOptions, Target, TlsRoots, Transport,
 };
 use crate::tunnel::{Offer, RefusalCode, RootKey, Secret, TunnelKind, TunnelName};
 
@@ -75,6 +75,21 @@ pub(super) struct How {
     /// Prove yourself by this device's keys instead of a token
     #[arg(long, env = "SALLYPORT_DEVICE_FILE", value_name = "FILE")]
     pub device_file: Option<PathBuf>,
+    /// Share the name with other publishers of yours that say so too: visitors are spread over them
+    #[arg(long)]
+    pub join: bool,
+    /// Look whether the service is well: `tcp` (it takes a connection) or a path that it must answer
+    #[arg(long, value_name = "tcp|/PATH")]
+    pub health_check: Option<String>,
+    /// Seconds between two looks, and for one
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub health_secs: u64,
+    /// Bad looks in a row until it counts as unwell
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub health_failures: u32,
+    /// Good looks in a row until it counts as well again
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub health_successes: u32,
     /// Another gateway that serves while the first is away; may be given several times, the best first
     #[arg(
         long = "backup-gateway",
@@ -99,6 +114,27 @@ pub(super) struct How {
     /// Show every request
     #[arg(long, short)]
     pub verbose: bool,
+}
+
+impl How {
+    fn health_check(&self) -> Result<Option<HealthCheck>, Failure> {
+        let Some(text) = &self.health_check else { return Ok(None) };
+        let probe = if text == "tcp" {
+            Probe::Connect
+        } else {
+            let path = text.parse().ok().filter(|_| text.starts_with('/'));
+            Probe::Get(path.ok_or_else(|| {
+                let message = format!("`{text}` is nothing to look at");
+                Failure::new(ExitCode::Usage, message, "write tcp, or a path such as /healthz")
+            })?)
+        };
+        Ok(Some(HealthCheck {
+            probe,
+            every: Duration::from_secs(self.health_secs),
+            failures: self.health_failures,
+            successes: self.health_successes,
+        }))
+    }
 }
 
 /// Runs it.
@@ -129,7 +165,8 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
     };
     let name = TunnelName::parse(&how.name)
         .map_err(|error| Failure::new(ExitCode::Usage, error.to_string(), error.hint()))?;
-    let publication = Publication { offer: Offer { name, kind }, target };
+    let publication =
+        Publication { offer: Offer { name, kind, join: how.join }, target, health: how.health_check()? };
     let secret = match &how.device_file {
         Some(file) => Secret::Device(Arc::new(device_file::read(file)?)),
         None => profile.token_if_needed()?.map_or(Secret::Certificate, Secret::Token),

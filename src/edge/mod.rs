@@ -7,6 +7,7 @@
 //! Start with [`listener`], which accepts; [`route`] sends a request to the console or to a tunnel; [`http`] carries it.
 
 mod admission;
+mod app_health;
 mod arrival;
 mod asking;
 mod attempts;
@@ -52,7 +53,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Tenant};
-use crate::session::{Broker, Readiness, Routes};
+use crate::session::{BreakerRules, Broker, Readiness, Routes};
 use crate::tunnel::{GatewayIdentity, Suite, Tickets};
 
 pub use attempts::Attempts;
@@ -91,6 +92,8 @@ pub struct Bounds {
     pub header_bytes: usize,
     /// Time until a publisher's answer begins.
     pub request: Duration,
+    /// When an app that fails is left alone.
+    pub breaker: BreakerRules,
     /// How long a visitor waits for a publisher that is away.
     pub queue: Duration,
     /// Tunnels a user may publish at once.

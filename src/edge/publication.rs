@@ -160,7 +160,7 @@ impl Wish<'_> {
         let protection = claim.protection(self.connection);
         let mut permits = Vec::with_capacity(routes.len());
         for route in &routes {
-            let offer = Offer { name: route.name.clone(), kind: route.kind };
+            let offer = Offer { name: route.name.clone(), kind: route.kind, join: false };
             permits.push(self.permit(identity, &offer, protection)?);
         }
         let joined: Vec<&str> = routes.iter().map(|route| route.id.as_str()).collect();
@@ -251,13 +251,12 @@ impl Wish<'_> {
         let mut ticket = vec![0; TICKET];
         getrandom::fill(&mut ticket).map_err(|_| self.unavailable("there is no randomness"))?;
         let (fresh, shown) = (hex::encode(&ticket), hex::encode(&claim.resume));
-        let names: Vec<TunnelName> = claim.offers.iter().map(|offer| offer.name.clone()).collect();
         let owner = identity.subject().to_string();
         let wanted = Wanted {
             owner: &owner,
             publisher: (!shown.is_empty()).then_some(shown.as_str()),
             fresh: &fresh,
-            names: &names,
+            offers: &claim.offers,
             most: self.edge.bounds.tunnels_per_user,
         };
         let reserved = self.edge.routes.reserve(&wanted, clock::monotonic());

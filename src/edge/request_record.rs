@@ -9,7 +9,7 @@ use sallyport_audit::{AppendError, Draft, Kind, Outcome};
 use super::metrics::Metrics;
 use super::route::Correlation;
 use crate::clock;
-use crate::session::{Counted, Session};
+use crate::session::{Busy, Counted, Route, Session};
 use crate::tunnel::TunnelName;
 
 /// Longest path that is recorded, in characters.
@@ -25,6 +25,8 @@ pub(super) struct RequestRecord {
     /// `None`: the visitor left before there was an answer.
     status: Option<StatusCode>,
     bytes: u64,
+    /// The app has this to do until the answer is over.
+    _busy: Busy,
     whole: bool,
 }
 
@@ -32,6 +34,7 @@ impl RequestRecord {
     pub(super) fn begin(
         metrics: &Metrics,
         session: &Session,
+        route: &Route,
         name: &TunnelName,
         request: &Request<Body>,
         correlation: &Correlation,
@@ -55,6 +58,7 @@ impl RequestRecord {
             began: clock::monotonic(),
             status: None,
             bytes: 0,
+            _busy: route.app.busy(),
             whole: false,
         }
     }

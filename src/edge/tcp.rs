@@ -17,13 +17,13 @@ use uuid::Uuid;
 
 use super::admission::{Stop, admit};
 use super::arrival::Arrival;
-use super::front;
 use super::listener::refused;
 use super::route::Correlation;
 use super::seats::Seat;
 use super::{Connection, Edge, TcpRange, Whence};
-use crate::session::{Ending, Protocol, Route, Session, copy_both_ways};
-use crate::tunnel::{Ends, TunnelName};
+use super::{app_health, front};
+use crate::session::{Ending, Protocol, Route, Session, Went, copy_both_ways};
+use crate::tunnel::{Ends, LinkError, TunnelName};
 
 /// Why a TCP tunnel got no port.
 #[derive(Debug, thiserror::Error)]
@@ -241,6 +241,11 @@ pub(super) async fn join(
     connection: &Connection,
     visitor: impl AsyncRead + AsyncWrite + Unpin,
 ) {
+    if app_health::admit(route).is_err() {
+        session.note_ending(Ending::PublisherClosed);
+        return debug!(tunnel = %route.name, "the app is unwell, or is left alone");
+    }
+    let _busy = route.app.busy();
     let ends = Ends { visitor: connection.peer, reached: connection.reached };
     let opened = tokio::select! {
         biased;
@@ -248,12 +253,19 @@ pub(super) async fn join(
         opened = tokio::time::timeout(edge.bounds.request, route.link.connect_for(&route.name, Some(ends))) => opened,
     };
     match opened {
-        Ok(Ok(stream)) => copy_both_ways(session, visitor, stream).await,
+        Ok(Ok(stream)) => {
+            app_health::tell(edge, route, Went::Answered);
+            copy_both_ways(session, visitor, stream).await;
+        }
         Ok(Err(error)) => {
+            if matches!(error, LinkError::Origin { .. }) {
+                app_health::tell(edge, route, Went::Failed);
+            }
             session.note_ending(Ending::PublisherClosed);
             debug!(%error, tunnel = %route.name, "the publisher did not take a TCP stream");
         }
         Err(_) => {
+            app_health::tell(edge, route, Went::Failed);
             session.note_ending(Ending::PublisherClosed);
             debug!(tunnel = %route.name, "the publisher did not answer to a TCP stream in time");
         }

@@ -428,6 +428,7 @@ fn bounds(config: &Config) -> Bounds {
         heartbeat: config.tunnels.heartbeat,
         heartbeat_timeout: config.tunnels.heartbeat_timeout,
         pass_through: config.tunnels.pass_through,
+        breaker: config.tunnels.breaker,
         browser_session: config.identity.session,
     }
 }

@@ -13,15 +13,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
 use tokio::sync::watch;
 
 use super::accept::Limits;
 use super::handshake::{HandshakeError, Mode, SessionId, Suite};
+use super::health::AppReports;
 use super::lane::{BoxError, Ended, Lane, RequestBody, Sender};
 use super::protocol::{
-    BYTES, Ends, OriginFault, STREAM, TUNNEL, origin_fault, strip_hop_by_hop, strip_internal,
+    BYTES, CONTROL, Ends, HEALTH, OriginFault, STREAM, TUNNEL, origin_fault, strip_hop_by_hop, strip_internal,
 };
 use super::stream::{TunnelStream, outgoing};
 use super::transport::{MessageSocket, Traffic};
@@ -315,6 +316,19 @@ impl Link {
     }
 
     /// Sends on the lane whose turn it is. One that breaks before the request was on its way gives it back, for the next.
+    /// Asks the publisher to tell how its apps are, as long as it does. `None`: it tells nothing.
+    pub async fn health(&self) -> Result<Option<AppReports>, LinkError> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri("http://sallyport/health")
+            .header(CONTROL, HEALTH)
+            .body(Empty::new().map_err(Into::into).boxed_unsync())
+            .map_err(|error| LinkError::BadRequest(error.to_string()))?;
+        let response = self.send(request).await?;
+        let tells = response.status() == StatusCode::OK && origin_fault(&response).is_none();
+        Ok(tells.then(|| AppReports::new(response.into_body())))
+    }
+
     async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<Incoming>, LinkError> {
         loop {
             let mut sender = self.sender().ok_or_else(|| LinkError::Closed(self.reason_so_far()))?;

@@ -114,6 +114,11 @@ pub enum TunnelKind {
 }
 
 impl TunnelKind {
+    /// Whether visitors get the same of both.
+    pub fn is_like(self, other: Self) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
+
     /// The word in records and lists.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -132,6 +137,9 @@ pub struct Offer {
     /// What it carries.
     #[serde(flatten)]
     pub kind: TunnelKind,
+    /// Whether the name is shared with others of the same owner who say so too.
+    #[serde(default)]
+    pub join: bool,
 }
 
 /// One registration of a tunnel; shown as `tun-0190…`. A new one for each time a name is registered.

@@ -17,6 +17,8 @@ pub(crate) const BYTES: HeaderValue = HeaderValue::from_static("bytes");
 pub(crate) const CONTROL: HeaderName = HeaderName::from_static("sallyport-control");
 /// The value of [`CONTROL`] by which the gateway says goodbye.
 pub(crate) const FAREWELL: HeaderValue = HeaderValue::from_static("farewell");
+/// The value of [`CONTROL`] by which the gateway asks how the apps are.
+pub(crate) const HEALTH: HeaderValue = HeaderValue::from_static("health");
 /// Why the gateway says goodbye, for programs.
 pub(crate) const FAREWELL_CODE: HeaderName = HeaderName::from_static("sallyport-farewell");
 /// Why the publisher itself answered instead of the local app.

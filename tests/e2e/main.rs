@@ -64,6 +64,7 @@ mod revocation;
 mod root_rotation;
 mod rotation;
 mod secrecy;
+mod several;
 mod siem;
 mod siem_faults;
 mod sign_in;

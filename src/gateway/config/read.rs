@@ -26,6 +26,7 @@ use super::tls::{NamedCertificate, read_tls};
 use super::tunnel_rules::{RECORDING, TunnelBlock};
 use super::witnesses::{WitnessSettings, read_witnessing};
 use crate::access::PolicyChange;
+use crate::session::BreakerRules;
 use crate::tunnel::Suite;
 
 /// How many sessions and other records may wait for a signer that is away: some seconds of a busy gateway.
@@ -114,6 +115,8 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
     }
     let tcp_ports = reader.parse("tunnels.tcp_ports", |text: String| parse_ports(&text));
     let pass_through = reader.word("tunnels.pass_through", &[("refuse", false), ("allow", true)]);
+    let breaker_failures = reader.number("tunnels.breaker_failures", 0, 1000);
+    let breaker_rest = seconds(reader.number("tunnels.breaker_secs", 1, 60));
     let connections = count(reader.number("limits.connections", 1, 1_000_000));
     let per_address = count(reader.number("limits.connections_per_address", 1, 1_000_000));
     let sessions_per_user = count(reader.number("limits.sessions_per_user", 1, 1_000_000));
@@ -196,6 +199,10 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             tcp_address: tcp_address?,
             tcp_ports: tcp_ports?,
             pass_through: pass_through?,
+            breaker: BreakerRules {
+                failures: breaker_failures.and_then(|number| u32::try_from(number).ok())?,
+                rest: breaker_rest?,
+            },
             recording: recording?,
             blocks,
         },

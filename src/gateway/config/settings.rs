@@ -20,7 +20,7 @@ use super::tls::Tls;
 use super::tunnel_rules::TunnelBlock;
 use super::witnesses::Witnesses;
 use crate::access::PolicyChange;
-use crate::session::Recording;
+use crate::session::{BreakerRules, Recording};
 
 /// A configuration that passed every check.
 #[derive(Debug, Clone)]
@@ -240,6 +240,8 @@ pub struct Tunnels {
     pub recording: Recording,
     /// Whether TLS may go through to apps that end it.
     pub pass_through: bool,
+    /// When an app that fails is left alone.
+    pub breaker: BreakerRules,
     /// What is laid down for single tunnels.
     pub blocks: Vec<TunnelBlock>,
 }

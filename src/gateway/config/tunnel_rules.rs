@@ -1,5 +1,7 @@
 //! The `[[tunnel]]` blocks: what the operator lays down for single tunnels.
 
+use std::time::Duration;
+
 use axum::http::{HeaderName, HeaderValue};
 
 use super::keys::TUNNEL_KEYS;
@@ -76,6 +78,8 @@ fn read_block(reader: &mut Reader<'_>) -> Option<TunnelBlock> {
     let recording = reader.word("audit", RECORDING);
     let allow = reader.parse("allow_from", |text: String| parse_networks(&text));
     let deny = reader.parse("deny_from", |text: String| parse_networks(&text));
+    let patience = reader.number("request_secs", 1, 86_400).map(Duration::from_secs);
+    let body_bytes = reader.number("body_bytes", 0, i64::MAX.unsigned_abs());
     let host = reader.parse("host", |text: String| {
         let authority =
             text.parse::<axum::http::uri::Authority>().map_err(|_| format!("`{text}` is not a host"))?;
@@ -92,6 +96,8 @@ fn read_block(reader: &mut Reader<'_>) -> Option<TunnelBlock> {
         recording: recording.unwrap_or_default(),
         sources: Sources { allow: allow.unwrap_or_default(), deny: deny.unwrap_or_default() },
         host,
+        patience,
+        body_bytes,
         domains: domains.unwrap_or_default(),
         paths: paths.unwrap_or_default(),
         request: request.unwrap_or_default(),

@@ -12,6 +12,7 @@ mod backoff;
 mod connection;
 mod dial;
 mod event;
+mod health;
 mod http2_app;
 mod known_gateways;
 mod lanes;
@@ -39,6 +40,7 @@ pub use dial::{
     tls_config, tls_config_showing,
 };
 pub use event::Event;
+pub use health::{HealthCheck, Probe};
 pub use known_gateways::{KnownGateways, KnownGatewaysError, Trust};
 pub use origin::Publication;
 pub use proxy::{Proxies, ProxyError};

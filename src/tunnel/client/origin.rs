@@ -25,11 +25,12 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::event::Event;
+use super::health::{HealthCheck, Watch};
 use super::http2_app::{AppError, Http2App};
 use super::target::Target;
 use crate::tunnel::link::{FarewellCode, chain};
 use crate::tunnel::protocol::{
-    BYTES, CONTROL, Ends, FAREWELL, FAREWELL_CODE, ORIGIN_ERROR, OriginFault, STREAM, TUNNEL,
+    BYTES, CONTROL, Ends, FAREWELL, FAREWELL_CODE, HEALTH, ORIGIN_ERROR, OriginFault, STREAM, TUNNEL,
     strip_hop_by_hop, strip_internal,
 };
 use crate::tunnel::stream::outgoing;
@@ -54,6 +55,8 @@ pub struct Publication {
     pub offer: Offer,
     /// The local app.
     pub target: Target,
+    /// How it is looked after, if it is.
+    pub health: Option<HealthCheck>,
 }
 
 /// Serves the streams of one publisher; shared by its connections.
@@ -62,6 +65,7 @@ pub(super) struct Origin {
     client: Client<HttpsConnector<HttpConnector>, Incoming>,
     tls: TlsConnector,
     events: mpsc::Sender<Event>,
+    health: Watch,
 }
 
 struct App {
@@ -105,7 +109,8 @@ impl Origin {
             (one.offer.name.clone(), App { target, http2 })
         };
         let apps = publications.iter().map(app).collect();
-        Self { apps, client, tls: TlsConnector::from(Arc::new(with_alpn(Some(b"http/1.1")))), events }
+        let health = Watch::start(publications, tls);
+        Self { apps, client, tls: TlsConnector::from(Arc::new(with_alpn(Some(b"http/1.1")))), events, health }
     }
 
     /// Answers one stream of the gateway. `farewell` hears the gateway's goodbye.
@@ -116,7 +121,7 @@ impl Origin {
     ) -> Response<ResponseBody> {
         let started = Instant::now();
         let Some(name) = tunnel(request.headers()) else {
-            return control(&request, farewell);
+            return self.control(&request, farewell);
         };
         let Some(app) = self.apps.get(&name) else { return fault(OriginFault::UnknownTunnel) };
         let is_stream = request.headers().get(STREAM) == Some(&BYTES);
@@ -136,6 +141,23 @@ impl Origin {
         // Whoever shows events may be slow; visitors do not wait for it.
         let _shown = self.events.try_send(seen);
         response
+    }
+
+    /// A message of the gateway itself.
+    fn control(
+        &self,
+        request: &Request<Incoming>,
+        farewell: &watch::Sender<Option<FarewellCode>>,
+    ) -> Response<ResponseBody> {
+        match request.headers().get(CONTROL) {
+            Some(control) if control == HEALTH && self.health.is_idle() => {
+                let mut response = Response::new(empty());
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                response
+            }
+            Some(control) if control == HEALTH => Response::new(self.health.lines()),
+            _ => hear_farewell(request, farewell),
+        }
     }
 
     async fn forward(&self, request: Request<Incoming>, app: &App) -> Response<ResponseBody> {
@@ -224,8 +246,7 @@ fn tunnel(headers: &HeaderMap) -> Option<TunnelName> {
     headers.get(TUNNEL).and_then(|value| value.to_str().ok()).and_then(|name| TunnelName::parse(name).ok())
 }
 
-/// A message of the gateway itself.
-fn control(
+fn hear_farewell(
     request: &Request<Incoming>,
     farewell: &watch::Sender<Option<FarewellCode>>,
 ) -> Response<ResponseBody> {

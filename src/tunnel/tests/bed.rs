@@ -50,7 +50,7 @@ pub(crate) fn name(text: &str) -> TunnelName {
 }
 
 pub(crate) fn http(text: &str) -> Offer {
-    Offer { name: name(text), kind: TunnelKind::Http }
+    Offer { name: name(text), kind: TunnelKind::Http, join: false }
 }
 
 /// An organisation's root in memory.

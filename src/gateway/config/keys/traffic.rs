@@ -47,6 +47,18 @@ pub(super) const TUNNELS: &[Key] = &[
         "How long visitors wait for a publisher that was lost to come back, in seconds (0 to 300), at most 100 of them at a time; then they get 502.",
     ),
     key(
+        "tunnels.breaker_failures",
+        Some("5"),
+        "5",
+        "After so many failures in a row (the app cannot be reached, breaks off or does not begin to answer) an app is left alone for a while, and visitors get 503 at once (0 to 1000; 0 is never).",
+    ),
+    key(
+        "tunnels.breaker_secs",
+        Some("10"),
+        "10",
+        "How long it is left alone at first, in seconds (1 to 60); then one request tries, and each that fails doubles the time, up to a minute.",
+    ),
+    key(
         "tunnels.tcp_address",
         Some("\"127.0.0.1\""),
         "\"0.0.0.0\"",
@@ -148,6 +160,18 @@ pub const TUNNEL_KEYS: &[Key] = &[
         "Networks from which the tunnel may be visited, separated by commas; from everywhere, if there are none. Refusals are recorded.",
     ),
     key("deny_from", None, "\"10.99.0.0/16\"", "Networks from which it may not, whatever `allow_from` says."),
+    key(
+        "request_secs",
+        None,
+        "120",
+        "Time in which the app must begin its answer, in seconds (1 to 86400), if not as `limits.request_secs` says.",
+    ),
+    key(
+        "body_bytes",
+        None,
+        "10485760",
+        "Largest body of a request, in bytes; a larger one gets 413. Any, if it is not set.",
+    ),
     key("host", None, "\"shop.internal\"", "The `Host` that the app gets in place of the visitor's."),
     key(
         "domains",
