@@ -24,6 +24,8 @@ mod keys;
 mod ledger;
 mod locks;
 mod log;
+mod log_level;
+mod logging;
 mod login;
 mod out;
 mod policy;

@@ -17,6 +17,7 @@ mod idempotency;
 mod keys;
 mod ledger;
 mod listing;
+mod log_level;
 mod metrics;
 pub mod openapi;
 mod policy;
@@ -99,6 +100,8 @@ pub struct Parts {
     pub scrub: Scrub,
     /// Who else sees the ledger; `None` if nobody was configured.
     pub witnesses: Option<Watched>,
+    /// What is logged.
+    pub log: LogControl,
     /// What the edge counts.
     pub metrics: Metrics,
     /// SIEM sinks.
@@ -123,6 +126,7 @@ pub struct Parts {
 
 pub use idempotency::Idempotency;
 pub use keys::{KeyDesk, KeyOrder, KeyProblem, KeyTrouble};
+pub use log_level::{LogControl, LogDesk};
 pub use reports::{ReportDesk, ReportOrder, ReportProblem, ReportView};
 pub use retention::{HoldView, PlanView, Retention, StayView, Steward, TallyView, Trouble};
 pub use subjects::{DataKeys, Holds, Untold};
@@ -180,6 +184,7 @@ fn described() -> OpenApiRouter<Shared> {
     probes()
         .routes(routes!(status::whoami))
         .routes(routes!(status::status))
+        .routes(routes!(log_level::show, log_level::set))
         .routes(routes!(metrics::for_callers))
         .routes(routes!(requests::list, requests::ask))
         .routes(routes!(requests::one))

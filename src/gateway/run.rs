@@ -33,7 +33,7 @@ use super::tls::{Certificates, ClientAuthority};
 use super::{detections, heartbeat, notify, probes, reports, sinks, tls, witnesses};
 use crate::access::Tenant;
 use crate::clock;
-use crate::console::{self, Idempotency, Routers, Scrub, Watched};
+use crate::console::{self, Idempotency, LogControl, LogDesk, Routers, Scrub, Watched};
 use crate::edge::{
     Attempts, Bounds, Edge, Fronts, HTTP3, HouseRules, Listener, Metrics, Parts as EdgeParts, QuicListener,
     Rates, Seats, SignIns, TcpPorts, TcpRange, TlsRefusals, TunnelRules, alternative,
@@ -49,7 +49,11 @@ const FIRST_SCRUB: Duration = Duration::from_hours(1);
 
 /// Runs the gateway until SIGTERM or SIGINT; a second signal ends the grace of open sessions. `ready` is called with the
 /// address when it serves.
-pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), GatewayError> {
+pub async fn run(
+    config: Config,
+    log: Arc<dyn LogDesk>,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), GatewayError> {
     let mut signals = Signals::listen();
     if !config.keys.core_dumps
         && let Err(error) = sallyport_hsm::forbid_dumps()
@@ -116,7 +120,7 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
         ((listener, quic), certificates, clients),
         replaced,
         &mut signals,
-        (watched, &scrubbing),
+        (watched, &scrubbing, log),
         ready,
     )
     .await;
@@ -222,7 +226,7 @@ async fn serve(
     ((listener, quic), certificates, clients): (Doors, Arc<Certificates>, Option<Arc<ClientAuthority>>),
     (rotation, identity): (Arc<Rotation>, watch::Receiver<Arc<dyn GatewayIdentity>>),
     signals: &mut Signals,
-    (watched, scrubbing): (Option<watch::Receiver<Witnessed>>, &Scrubbing),
+    (watched, scrubbing, log): (Option<watch::Receiver<Witnessed>>, &Scrubbing, Arc<dyn LogDesk>),
     ready: impl FnOnce(SocketAddr),
 ) -> Result<Vec<Sink>, GatewayError> {
     let Parts { keys, ledger, access, .. } = parts;
@@ -310,6 +314,7 @@ async fn serve(
         stop: stop.clone(),
         readiness,
         metrics: edge.metrics.clone(),
+        log: LogControl::new(log, config.log.level.clone()),
         sinks: sinks.iter().map(Sink::status).collect(),
         detections: detecting.as_ref().map(Detecting::status),
         scrub: Scrub { status: scrubbing.status(), now: scrubbing.now() },

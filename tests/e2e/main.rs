@@ -48,6 +48,7 @@ mod http_edge;
 mod identity;
 mod life;
 mod limits;
+mod log_level;
 mod mtls;
 mod notifying;
 mod one_port;

@@ -82,13 +82,25 @@ fn a_name_is_joined_only_by_its_owner_and_only_if_both_say_so() {
 fn an_app_that_is_not_well_is_taken_out_and_comes_back_and_both_are_recorded() {
     let world = World::start();
     let ((one, well), (two, _)) = (app("one"), app("two"));
-    let looks = ["--health-check", "/healthz", "--health-secs", "1", "--health-failures", "1", "--health-successes", "1"];
+    let looks = [
+        "--health-check",
+        "/healthz",
+        "--health-secs",
+        "1",
+        "--health-failures",
+        "1",
+        "--health-successes",
+        "1",
+    ];
     let _first = publish(&world, &one, &looks);
     let mut second = publish(&world, &two, &[]);
     assert_eq!(answers(&world), both());
     well.store(false, Ordering::Relaxed);
     let told = world.record("tunnel.health", |record| record["result"] == "failure");
-    assert_eq!((&told["object"], &told["details"]["reason"]), (&"tunnel:open-shop".into(), &"status-503".into()));
+    assert_eq!(
+        (&told["object"], &told["details"]["reason"]),
+        (&"tunnel:open-shop".into(), &"status-503".into())
+    );
     assert_eq!(answers(&world), BTreeSet::from(["two".to_owned()]));
     // Alone, it is not visited either: a visitor is told at once.
     assert!(second.stop().success());
@@ -116,8 +128,7 @@ fn a_check_by_tcp_finds_an_app_that_is_not_there() {
 
 #[test]
 fn an_app_that_fails_in_a_row_is_left_alone_and_tried_again() {
-    let world =
-        World::with().set("tunnels.breaker_failures=3").set("tunnels.breaker_secs=1").start();
+    let world = World::with().set("tunnels.breaker_failures=3").set("tunnels.breaker_secs=1").start();
     let port = super::fronts::free_port();
     let _publisher = world.publish_as("publisher", "open-shop", &["http", &port.to_string()]);
     let visit = || world.visit("open-shop", "/").by(&world, "visitor").run();
