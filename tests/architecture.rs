@@ -24,7 +24,7 @@ const FLOORS: &[&[&str]] = &[
     &["edge"],
     &["session", "notify"],
     &["access", "tunnel"],
-    &["clock", "secret_file"],
+    &["clock", "secret_file", "traces"],
 ];
 
 fn floor(module: &str) -> Option<usize> {

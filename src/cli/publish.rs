@@ -14,9 +14,10 @@ use super::device_file;
 use super::failure::{ExitCode, Failure};
 use super::out::say;
 use super::profile::{Connection, Profile};
+use crate::traces::Traces;
 use crate::tunnel::client::{
     Backoff, DialError, Event, GatewayAddress, HealthCheck, KnownGateways, Probe, ProxyVersion, Publication,
-    PublishError, Publisher, PublisherOptions, Target, TlsRoots, Transport,
+    PublishError, Publisher, PublisherOptions, Target, TlsRoots, Transport, app_tls_config,
 };
 use crate::tunnel::{Offer, RefusalCode, RootKey, Secret, TunnelKind, TunnelName};
 
@@ -90,6 +91,9 @@ pub(super) struct How {
     /// Good looks in a row until it counts as well again
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub health_successes: u32,
+    /// Send a span of each request to this receiver (OTLP over HTTP), under the gateway's trace
+    #[arg(long, env = "SALLYPORT_TRACES_TO", value_name = "URL")]
+    pub traces_to: Option<String>,
     /// Another gateway that serves while the first is away; may be given several times, the best first
     #[arg(
         long = "backup-gateway",
@@ -117,6 +121,13 @@ pub(super) struct How {
 }
 
 impl How {
+    fn traces(&self) -> Result<Traces, Failure> {
+        let Some(address) = &self.traces_to else { return Ok(Traces::default()) };
+        let tls = app_tls_config(&TlsRoots::System).map_err(|error| dial_failure(&error))?;
+        Traces::to(address, "sallyport", tls.as_ref().clone())
+            .map_err(|error| Failure::caused(ExitCode::Usage, &error, error.hint()))
+    }
+
     fn health_check(&self) -> Result<Option<HealthCheck>, Failure> {
         let Some(text) = &self.health_check else { return Ok(None) };
         let probe = if text == "tcp" {
@@ -179,7 +190,9 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
             "write auto, or some of quic, tls and websocket with commas between, each once",
         )
     })?;
+    let traces = how.traces()?;
     let publisher = publisher(&profile, secret, vec![publication], |options| {
+        options.traces = traces.clone();
         options.app_roots = app_roots;
         options.backups = backups;
         options.transports = transports;
@@ -209,6 +222,8 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
         });
     }
     let result = Box::pin(publisher.run(events, stop)).await;
+    // Whatever comes of it, the tunnel is gone.
+    let _sent = tokio::task::spawn_blocking(move || traces.finish()).await;
     // The printer ends with the channel; a panic in it is no reason to lose the result.
     let _ = printing.await;
     result.map_err(|error| publish_failure(&error))

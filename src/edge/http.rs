@@ -106,7 +106,7 @@ async fn carry_once(
         let on = upgrade::On { connection, visited, rules: &rules };
         return upgrade::carry(edge, session, &route, on, request, correlation).await;
     }
-    let record = RequestRecord::begin(&edge.metrics, &session, &route, name, &request, correlation);
+    let record = RequestRecord::begin(edge, &session, &route, name, &request, correlation);
     prepare(&mut request, connection, host, &rules, correlation);
     let progress = Progress::default();
     let (over, mut not_made) = (Arc::new(AtomicBool::new(false)), false);

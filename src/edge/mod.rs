@@ -54,6 +54,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Tenant};
 use crate::session::{BreakerRules, Broker, Readiness, Routes};
+use crate::traces::Traces;
 use crate::tunnel::{GatewayIdentity, Suite, Tickets};
 
 pub use attempts::Attempts;
@@ -165,6 +166,8 @@ pub struct Parts {
     pub providers: Option<Arc<dyn Providers>>,
     /// Sign-ins that are under way.
     pub sign_ins: SignIns,
+    /// Who hears of each request as it passes.
+    pub traces: Traces,
     /// What is counted of requests.
     pub metrics: Metrics,
     /// What is laid down for single tunnels.

@@ -1,15 +1,16 @@
 //! The record of one HTTP request: begun when it is sent on, written when its answer is over, however that came.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use sallyport_audit::{AppendError, Draft, Kind, Outcome};
 
-use super::metrics::Metrics;
+use super::Edge;
 use super::route::Correlation;
 use crate::clock;
 use crate::session::{Busy, Counted, Route, Session};
+use crate::traces::Said;
 use crate::tunnel::TunnelName;
 
 /// Longest path that is recorded, in characters.
@@ -19,7 +20,9 @@ const PATH_BOUND: usize = 1024;
 pub(super) struct RequestRecord {
     session: Session,
     tunnel: TunnelName,
-    metrics: Metrics,
+    edge: Edge,
+    correlation: String,
+    method: String,
     draft: Option<Draft>,
     began: Instant,
     /// `None`: the visitor left before there was an answer.
@@ -32,7 +35,7 @@ pub(super) struct RequestRecord {
 
 impl RequestRecord {
     pub(super) fn begin(
-        metrics: &Metrics,
+        edge: &Edge,
         session: &Session,
         route: &Route,
         name: &TunnelName,
@@ -53,7 +56,9 @@ impl RequestRecord {
         Self {
             session: session.clone(),
             tunnel: name.clone(),
-            metrics: metrics.clone(),
+            edge: edge.clone(),
+            correlation: correlation.0.clone(),
+            method: request.method().to_string(),
             draft: Some(draft),
             began: clock::monotonic(),
             status: None,
@@ -77,7 +82,17 @@ impl RequestRecord {
 
     fn finished_draft(&self, draft: Draft) -> Draft {
         let elapsed = clock::monotonic().saturating_duration_since(self.began);
-        self.metrics.answered(&self.tunnel, self.status, elapsed);
+        self.edge.metrics.answered(&self.tunnel, self.status, elapsed);
+        if self.edge.traces.are_on() {
+            let said = Said {
+                tunnel: self.tunnel.to_string(),
+                method: self.method.clone(),
+                status: self.status.map(|status| status.as_u16()),
+                began: SystemTime::now() - elapsed,
+                took: elapsed,
+            };
+            self.edge.traces.root(&self.correlation, said);
+        }
         let draft = match self.status {
             Some(status) => draft.detail("status", status.as_u16()),
             None => draft.detail("cancelled", true),

@@ -39,6 +39,8 @@ use crate::edge::{
     Rates, Seats, SignIns, TcpPorts, TcpRange, TlsRefusals, TunnelRules, alternative,
 };
 use crate::session::{Broker, Deaths, Readiness, Routes};
+use crate::traces::Traces;
+use crate::tunnel::client::{TlsRoots, app_tls_config};
 use crate::tunnel::{ALPN, GatewayIdentity, Tickets};
 
 /// Time for publishers to hear the goodbye, and for sinks to catch up.
@@ -250,6 +252,7 @@ async fn serve(
         Some(outsiders) => outsiders.start(access, &outside, &no_more_asking).await?,
         None => withdraw_others(access, BTreeSet::new()).await?,
     }
+    let traces = traces(config)?;
     let edge = Edge::new(EdgeParts {
         domain: config.gateway.domain.clone(),
         port: address.port(),
@@ -273,6 +276,7 @@ async fn serve(
         visits: Rates::new(config.limits.requests_per_user, config.limits.requests_per_address),
         providers: outsiders.as_ref().and_then(|outsiders| outsiders.desk()),
         sign_ins: SignIns::default(),
+        traces: traces.clone(),
         metrics: Metrics::default(),
         house_rules: house_rules(config),
         alternative: config.gateway.http3.then(|| alternative(address.port())).flatten(),
@@ -391,6 +395,8 @@ async fn serve(
     for task in tasks.chain(asides).chain(reloading).chain(canaries).chain(monthly) {
         task.abort();
     }
+    // What a receiver does not take in time is lost: a trace is evidence of nothing.
+    let _sent = tokio::task::spawn_blocking(move || traces.finish()).await;
     Ok(sinks)
 }
 
@@ -410,6 +416,14 @@ fn identity(config: &Config, keys: &sallyport_hsm::Keys) -> Result<Arc<dyn Gatew
     // Signs with the token: a few milliseconds, once.
     let identity = tokio::task::block_in_place(|| ProviderIdentity::new(keys, organisation, domain, now))?;
     Ok(Arc::new(identity))
+}
+
+/// Who hears of requests, if the configuration names somebody.
+fn traces(config: &Config) -> Result<Traces, GatewayError> {
+    let Some(address) = &config.log.traces_to else { return Ok(Traces::default()) };
+    let failed = |error: &dyn std::fmt::Display| GatewayError::Stopped(format!("log.traces_to: {error}"));
+    let tls = app_tls_config(&TlsRoots::System).map_err(|error| failed(&error))?;
+    Traces::to(address, "sallyportd", tls.as_ref().clone()).map_err(|error| failed(&error))
 }
 
 fn house_rules(config: &Config) -> HouseRules {

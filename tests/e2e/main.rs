@@ -73,6 +73,7 @@ mod sources;
 mod starting;
 mod tcp;
 mod tls;
+mod traces;
 mod transfer;
 mod visiting;
 mod witnessing;

@@ -140,6 +140,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             Ok(_) if !text.trim().is_empty() => Ok(text),
             _ => Err(format!("`{text}` is not a log level or filter")),
         });
+    let traces_to = reader.take::<String>("log.traces_to");
     let json = reader.word("log.format", &[("text", false), ("json", true)]);
 
     let () = failure?;
@@ -221,7 +222,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             idle: idle?,
         },
         detections: Detections { on: detects?, rules_file },
-        log: Log { level: level?, json: json? },
+        log: Log { level: level?, json: json?, traces_to },
         sinks,
         digest: Digest::of(&[]),
     };

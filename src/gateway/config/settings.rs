@@ -282,4 +282,6 @@ pub struct Log {
     pub level: String,
     /// JSON lines in place of text.
     pub json: bool,
+    /// Receiver of traces.
+    pub traces_to: Option<String>,
 }

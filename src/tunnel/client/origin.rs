@@ -28,6 +28,7 @@ use super::event::Event;
 use super::health::{HealthCheck, Watch};
 use super::http2_app::{AppError, Http2App};
 use super::target::Target;
+use crate::traces::Traces;
 use crate::tunnel::link::{FarewellCode, chain};
 use crate::tunnel::protocol::{
     BYTES, CONTROL, Ends, FAREWELL, FAREWELL_CODE, HEALTH, ORIGIN_ERROR, OriginFault, STREAM, TUNNEL,
@@ -65,6 +66,7 @@ pub(super) struct Origin {
     client: Client<HttpsConnector<HttpConnector>, Incoming>,
     tls: TlsConnector,
     events: mpsc::Sender<Event>,
+    traces: Traces,
     health: Watch,
 }
 
@@ -80,6 +82,7 @@ impl Origin {
         publications: &[Publication],
         tls: &rustls::ClientConfig,
         events: mpsc::Sender<Event>,
+        traces: Traces,
     ) -> Self {
         let with_alpn = |protocol: Option<&[u8]>| {
             let mut tls = tls.clone();
@@ -110,13 +113,20 @@ impl Origin {
         };
         let apps = publications.iter().map(app).collect();
         let health = Watch::start(publications, tls);
-        Self { apps, client, tls: TlsConnector::from(Arc::new(with_alpn(Some(b"http/1.1")))), events, health }
+        Self {
+            apps,
+            client,
+            tls: TlsConnector::from(Arc::new(with_alpn(Some(b"http/1.1")))),
+            events,
+            traces,
+            health,
+        }
     }
 
     /// Answers one stream of the gateway. `farewell` hears the gateway's goodbye.
     pub(super) async fn serve(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         farewell: &watch::Sender<Option<FarewellCode>>,
     ) -> Response<ResponseBody> {
         let started = Instant::now();
@@ -126,11 +136,15 @@ impl Origin {
         let Some(app) = self.apps.get(&name) else { return fault(OriginFault::UnknownTunnel) };
         let is_stream = request.headers().get(STREAM) == Some(&BYTES);
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+        let traced = if is_stream { None } else { self.traces.follow(request.headers_mut()) };
         let response = if is_stream {
             self.stream(request, &app.target).await
         } else {
             self.forward(request, app).await
         };
+        if let Some(traced) = traced {
+            traced.end(name.to_string(), method.clone(), response.status().as_u16());
+        }
         let seen = Event::Request {
             tunnel: name.to_string(),
             method: if is_stream { "STREAM".to_owned() } else { method },

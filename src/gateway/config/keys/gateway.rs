@@ -93,6 +93,12 @@ pub(super) const LOG: &[Key] = &[
         "`error`, `warn`, `info`, `debug` or `trace`, or a filter such as `info,sallyport::edge=debug`.",
     ),
     key(
+        "log.traces_to",
+        None,
+        "\"http://127.0.0.1:4318/v1/traces\"",
+        "Receiver of traces (OTLP over HTTP): a span for each request through a tunnel, under the number of its correlation id. Nobody, if it is not set.",
+    ),
+    key(
         "log.format",
         Some("\"text\""),
         "\"json\"",
