@@ -1,8 +1,12 @@
 //! A load balancer in front that says where visitors come from, and apps that want to know: real haproxy and nginx.
 
+use std::net::IpAddr;
 use std::process::Command;
 
-use super::app::App;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
+
+use super::app::{App, RUNTIME};
 use super::curl::Curl;
 use super::patience::eventually;
 use super::process::Process;
@@ -114,15 +118,20 @@ fn a_header_from_whoever_is_no_front_and_a_front_without_one_are_refused_and_rec
 
 #[test]
 fn a_front_that_says_nothing_in_time_or_too_much_is_refused() {
-    use std::io::{Read as _, Write as _};
-    let world =
-        World::with().set("gateway.proxy_protocol_from=127.0.0.1").set("limits.tls_handshake_secs=1").start();
+    let world = World::with()
+        .set(&format!("gateway.proxy_protocol_from={FRONT}"))
+        .set("limits.tls_handshake_secs=1")
+        .start();
     let ended = |bytes: &[u8]| {
-        let mut socket = std::net::TcpStream::connect(("127.0.0.1", world.port())).unwrap();
-        let _refused_already = socket.write_all(bytes);
-        let mut got = Vec::new();
-        let _reset = socket.read_to_end(&mut got);
-        assert_eq!(got, b"");
+        RUNTIME.block_on(async {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind((FRONT.parse::<IpAddr>().unwrap(), 0).into()).unwrap();
+            let mut socket = socket.connect(([127, 0, 0, 1], world.port()).into()).await.unwrap();
+            let _refused_already = socket.write_all(bytes).await;
+            let mut got = Vec::new();
+            let _reset = socket.read_to_end(&mut got).await;
+            assert_eq!(got, b"");
+        });
     };
     ended(b"");
     world.record("connection.refused", |record| record["details"]["reason"] == "proxy-header-missing");
@@ -188,10 +197,12 @@ fn a_tunnel_that_was_not_asked_to_sends_no_header() {
         "public-echo",
         &["tcp", &app.address().to_string(), "--port", &tunnel.to_string()],
     );
-    use std::io::{Read as _, Write as _};
-    let mut socket = std::net::TcpStream::connect(("127.0.0.1", tunnel)).unwrap();
-    socket.write_all(b"hello").unwrap();
-    let mut echo = [0; 5];
-    socket.read_exact(&mut echo).unwrap();
+    let echo = RUNTIME.block_on(async {
+        let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", tunnel)).await.unwrap();
+        socket.write_all(b"hello").await.unwrap();
+        let mut echo = [0; 5];
+        socket.read_exact(&mut echo).await.unwrap();
+        echo
+    });
     assert_eq!(&echo, b"hello");
 }

@@ -70,7 +70,7 @@ fn openssl_speaks_tls_with_it_as_ever() {
 fn nothing_and_nonsense_are_let_go_of() {
     let world = World::with().set("limits.tls_handshake_secs=1").start();
     for bytes in
-        [&b""[..], b"SSH", b"PROXY TCP4 1.2", b"\r\n\r\n\0", b"EHLO example\r\n", b"\x80\x2e\x01\x00\x02"]
+        [&b""[..], b"SSH", b"PROXY TCP4 1.2", b"\r\n\r\n\0", b"{\"id\":1}\r\n", b"\x80\x2e\x01\x00\x02"]
     {
         let mut socket = std::net::TcpStream::connect(("127.0.0.1", world.port())).unwrap();
         socket.write_all(bytes).unwrap();

@@ -41,7 +41,10 @@ fn a_tunnel_is_visited_from_where_the_operator_says_and_refusals_are_recorded() 
 }
 
 fn port_of(publisher: &mut Process) -> u16 {
-    publisher.line("its port", |line| line.split_once("tcp://localhost:")?.1.trim().parse().ok())
+    publisher.line("its port", |line| {
+        let rest = line.split_once("tcp://localhost:")?.1;
+        rest.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
+    })
 }
 
 #[test]
