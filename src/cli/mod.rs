@@ -16,6 +16,7 @@ mod device;
 mod device_file;
 mod doctor;
 mod failure;
+mod flows;
 mod glass;
 mod grants;
 mod init;

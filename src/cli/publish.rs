@@ -60,6 +60,16 @@ pub(super) enum Publish {
         #[command(flatten)]
         how: How,
     },
+    /// Any UDP service
+    Udp {
+        /// Where the service listens: PORT or HOST:PORT
+        target: String,
+        /// Public port that you would like
+        #[arg(long)]
+        port: Option<u16>,
+        #[command(flatten)]
+        how: How,
+    },
     /// The built-in demo app
     Demo {
         #[command(flatten)]
@@ -167,6 +177,7 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
             let target = parse_target(target)?.told_by(proxy_version(proxy_protocol.as_deref()));
             (how, TunnelKind::Tls, target)
         }
+        Publish::Udp { target, port, how } => (how, TunnelKind::Udp { port: *port }, parse_target(target)?),
         Publish::Demo { how } => {
             let address = demo_app::start().await.map_err(|error| {
                 Failure::new(ExitCode::Failed, format!("the demo app cannot start: {error}"), "")

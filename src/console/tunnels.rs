@@ -42,7 +42,7 @@ pub(super) struct Words {
 #[schema(as = Tunnel)]
 pub(super) struct Shown {
     name: String,
-    /// `http`, `tcp` or `tls`.
+    /// `http`, `tcp`, `udp` or `tls`.
     kind: &'static str,
     /// Who publishes it.
     owner: String,

@@ -67,6 +67,37 @@ pub(super) async fn authentication_failed(
     note(edge, if barred { draft.detail("address_barred", true) } else { draft }).await;
 }
 
+/// Why a visitor who speaks `protocol` cannot use a tunnel of this kind. A raw stream into a web app, above all, would carry
+/// requests that nobody records, with headers that nobody checked.
+fn other_kind(edge: &Edge, name: &TunnelName, kind: TunnelKind, protocol: Protocol) -> Option<Refusal> {
+    let way = match kind {
+        TunnelKind::Http => format!("open https://{name}.{}", edge.domain),
+        TunnelKind::Tcp { .. } => format!("reach it with: sallyport connect {name}"),
+        TunnelKind::Udp { .. } => format!("reach it with: sallyport connect {name} --udp"),
+        TunnelKind::Tls => {
+            format!("reach it by TLS at {name}.{}, or with: sallyport connect {name}", edge.domain)
+        }
+    };
+    let is = match kind {
+        TunnelKind::Http => "an HTTP",
+        TunnelKind::Tcp { .. } => "a TCP",
+        TunnelKind::Udp { .. } => "a UDP",
+        TunnelKind::Tls => "a TLS",
+    };
+    let detail = format!("`{name}` is {is} tunnel");
+    match (protocol, kind) {
+        (Protocol::Http, TunnelKind::Http)
+        | (Protocol::Tcp, TunnelKind::Tcp { .. } | TunnelKind::Tls)
+        | (Protocol::Tls, TunnelKind::Tls)
+        | (Protocol::Udp, TunnelKind::Udp { .. }) => None,
+        (Protocol::Http, _) => Some(Refusal::new(StatusCode::NOT_FOUND, "not-http", detail, way)),
+        (Protocol::Tcp | Protocol::Tls, _) => {
+            Some(Refusal::new(StatusCode::NOT_FOUND, "not-tcp", detail, way))
+        }
+        (Protocol::Udp, _) => Some(Refusal::new(StatusCode::NOT_FOUND, "not-udp", detail, way)),
+    }
+}
+
 /// Authenticates, decides and opens; what visitors of every protocol pass.
 pub(super) async fn admit(
     edge: &Edge,
@@ -101,30 +132,10 @@ pub(super) async fn admit(
             )));
         }
     };
-    if protocol == Protocol::Http
-        && route.as_ref().is_some_and(|route| !matches!(route.kind, TunnelKind::Http))
+    if let Some(route) = &route
+        && let Some(refusal) = other_kind(edge, name, route.kind, protocol)
     {
-        return Err(Stop::Refused(Refusal::new(
-            StatusCode::NOT_FOUND,
-            "not-http",
-            format!("`{name}` carries no HTTP that the gateway could read"),
-            format!("reach it with: sallyport connect {name}"),
-        )));
-    }
-    // A raw stream into a web app would carry requests that nobody records, with headers that nobody checked.
-    // The same of TLS that came for a tunnel which was another's when it came.
-    let unread = |kind: &TunnelKind| match protocol {
-        Protocol::Http => false,
-        Protocol::Tcp => matches!(kind, TunnelKind::Http),
-        Protocol::Tls => !matches!(kind, TunnelKind::Tls),
-    };
-    if route.as_ref().is_some_and(|route| unread(&route.kind)) {
-        return Err(Stop::Refused(Refusal::new(
-            StatusCode::NOT_FOUND,
-            "not-tcp",
-            format!("`{name}` is an HTTP tunnel"),
-            format!("open https://{name}.{}", edge.domain),
-        )));
+        return Err(Stop::Refused(refusal));
     }
     edge.readiness.admits().map_err(|unready| Stop::Refused(unready_refusal(&unready)))?;
     let id = route.as_ref().map_or("", |route| route.id.as_str()).to_owned();

@@ -39,6 +39,7 @@ mod sign_in;
 mod sources;
 mod tcp;
 mod tls_refusals;
+mod udp;
 mod upgrade;
 mod visit;
 
@@ -75,6 +76,7 @@ pub use sign_in::{Challenge, Providers, SignIns, console_session};
 pub use sources::Sources;
 pub use tcp::TcpPorts;
 pub use tls_refusals::TlsRefusals;
+pub use udp::UdpPorts;
 
 /// Sees to it that a host name has a certificate to be shown.
 pub trait NameCertificates: Send + Sync {
@@ -154,6 +156,8 @@ pub struct Parts {
     pub tcp: TcpPorts,
     /// Whose word is taken for where a visitor comes from.
     pub fronts: Fronts,
+    /// Ports of UDP tunnels.
+    pub udp: UdpPorts,
     /// Seats for connections.
     pub seats: Seats,
     /// Failed authentications by address.
@@ -205,6 +209,19 @@ impl Edge {
         route::serves(self, authority)
     }
 
+    /// The public ports of a tunnel that is gone, or has become another.
+    fn close_ports(&self, name: &crate::tunnel::TunnelName) {
+        self.tcp.close(name);
+        self.udp.close(name);
+    }
+
+    /// The same, if none of its publishers is left.
+    fn close_ports_of_the_last(&self, name: &crate::tunnel::TunnelName) {
+        if self.routes.kind(name).is_none() {
+            self.close_ports(name);
+        }
+    }
+
     fn shown_port(&self) -> String {
         if self.port == 443 { String::new() } else { format!(":{}", self.port) }
     }
@@ -218,6 +235,7 @@ impl Edge {
         axum::Router::new()
             .route("/connect", any(publisher::connect))
             .route("/visit/{name}", any(visit::visit))
+            .route("/visit/{name}/udp", any(visit::visit_datagrams))
             .route("/oidc/callback", get(desk::callback))
             .route("/console/sign-in", get(desk::console_page).post(desk::console_by_token))
             .route("/console/sign-in/{provider}", get(desk::console_at_provider))

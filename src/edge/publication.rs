@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::route::Correlation;
 use super::tcp::Port;
+use super::udp::UdpPort;
 use super::{Connection, Edge};
 use crate::access::{
     Action, AuthError, Context, Decision, DeviceId, Explanation, Identity, Object, Permit, TlsFacts,
@@ -96,8 +97,30 @@ pub(super) struct Tunnel {
     pub(super) offer: Offer,
     pub(super) id: TunnelId,
     pub(super) url: String,
-    pub(super) port: Option<Port>,
+    pub(super) port: Option<Public>,
     pub(super) permit: Permit,
+}
+
+/// The public port of a tunnel.
+pub(super) enum Public {
+    Tcp(Port),
+    Udp(UdpPort),
+}
+
+impl Public {
+    /// The registration is complete: what the name had of the other kind is not its own any more.
+    pub(super) fn keep(self, edge: &Edge, name: &TunnelName) {
+        match self {
+            Self::Tcp(port) => {
+                edge.udp.close(name);
+                port.keep();
+            }
+            Self::Udp(port) => {
+                edge.tcp.close(name);
+                port.keep();
+            }
+        }
+    }
 }
 
 /// A refusal, and the record of it. Boxed: a record is large, and refusing is rare.
@@ -279,7 +302,7 @@ impl Wish<'_> {
     }
 
     /// Where visitors reach it. A TCP tunnel gets its port here.
-    async fn address(&self, identity: &Identity, offer: &Offer) -> Result<(String, Option<Port>), Refused> {
+    async fn address(&self, identity: &Identity, offer: &Offer) -> Result<(String, Option<Public>), Refused> {
         let edge = self.edge;
         // A TCP tunnel's too: whoever opens it in a browser is told how to reach it.
         let host = format!("{}.{}", offer.name, edge.domain);
@@ -295,14 +318,12 @@ impl Wish<'_> {
                 Ok((format!("https://{}.{}{port}", offer.name, edge.domain), None))
             }
             TunnelKind::Tcp { port } => match edge.tcp.open(edge, &offer.name, port).await {
-                Ok(port) => Ok((format!("tcp://{}:{}", edge.domain, port.number), Some(port))),
-                Err(error) => Err(self.refused(
-                    identity,
-                    offer,
-                    RefusalCode::PortTaken,
-                    "port-taken",
-                    error.to_string(),
-                )),
+                Ok(port) => Ok((format!("tcp://{}:{}", edge.domain, port.number), Some(Public::Tcp(port)))),
+                Err(error) => Err(self.no_port(identity, offer, &error)),
+            },
+            TunnelKind::Udp { port } => match edge.udp.open(edge, &offer.name, port).await {
+                Ok(port) => Ok((format!("udp://{}:{}", edge.domain, port.number), Some(Public::Udp(port)))),
+                Err(error) => Err(self.no_port(identity, offer, &error)),
             },
         }
     }
@@ -314,6 +335,10 @@ impl Wish<'_> {
         }
         let reason = "this gateway passes no TLS through to apps (tunnels.pass_through)".to_owned();
         Err(self.refused(identity, offer, RefusalCode::NotAllowed, "pass-through-off", reason))
+    }
+
+    fn no_port(&self, identity: &Identity, offer: &Offer, error: &dyn std::error::Error) -> Refused {
+        self.refused(identity, offer, RefusalCode::PortTaken, "port-taken", error.to_string())
     }
 
     pub(super) fn not_authenticated(&self, error: &AuthError) -> Refused {

@@ -222,9 +222,9 @@ impl Wish<'_> {
                 edge.broker.tunnel_gone(&old.id);
             }
             match port {
-                Some(port) => port.keep(),
-                // The name was a TCP tunnel's before: its port is not this one's.
-                None => edge.tcp.close(&offer.name),
+                Some(port) => port.keep(edge, &offer.name),
+                // The name was another kind of tunnel's before: its port is not this one's.
+                None => edge.close_ports(&offer.name),
             }
             permits.push(permit);
             registered.push((offer, id));
@@ -252,7 +252,7 @@ impl Wish<'_> {
             let id = id.to_string();
             if !lost {
                 edge.routes.free(&offer.name, &id);
-                close_port(edge, &offer.name);
+                edge.close_ports_of_the_last(&offer.name);
                 edge.broker.tunnel_gone(&id);
                 continue;
             }
@@ -261,7 +261,7 @@ impl Wish<'_> {
                 tokio::spawn(async move {
                     tokio::time::sleep(edge.routes.grace()).await;
                     if edge.routes.free(&name, &id) {
-                        close_port(&edge, &name);
+                        edge.close_ports_of_the_last(&name);
                         edge.broker.tunnel_gone(&id);
                     }
                 });
@@ -283,13 +283,6 @@ impl Wish<'_> {
         Draft::new(kind, outcome)
             .source(self.connection.peer.to_string())
             .correlation(self.correlation.0.as_str())
-    }
-}
-
-/// A port goes with the last publisher of its name.
-fn close_port(edge: &Edge, name: &TunnelName) {
-    if edge.routes.kind(name).is_none() {
-        edge.tcp.close(name);
     }
 }
 

@@ -36,7 +36,7 @@ use crate::clock;
 use crate::console::{self, Idempotency, LogControl, LogDesk, Routers, Scrub, Watched};
 use crate::edge::{
     Attempts, Bounds, Edge, Fronts, HTTP3, HouseRules, Listener, Metrics, Parts as EdgeParts, QuicListener,
-    Rates, Seats, SignIns, TcpPorts, TcpRange, TlsRefusals, TunnelRules, alternative,
+    Rates, Seats, SignIns, TcpPorts, TcpRange, TlsRefusals, TunnelRules, UdpPorts, alternative,
 };
 use crate::session::{Broker, Deaths, Readiness, Routes};
 use crate::traces::Traces;
@@ -240,6 +240,7 @@ async fn serve(
     let (deaths, dead) = watch::channel(Deaths::default());
     let readiness = readiness(config, parts, watched.as_ref()).and_delivered(dead);
     let range = TcpRange { address: config.tunnels.tcp_address, ports: config.tunnels.tcp_ports.clone() };
+    let udp = UdpPorts::new(range.clone(), config.tunnels.udp_idle);
     let tcp = TcpPorts::new(range);
     let unfit = |error: crate::access::names::NameError| GatewayError::Stopped(error.to_string());
     let tenant: Tenant = config.access.tenant.parse().map_err(unfit)?;
@@ -270,6 +271,7 @@ async fn serve(
         publishers: publishers.clone(),
         tcp: tcp.clone(),
         fronts: Fronts::new(&config.gateway.fronts),
+        udp: udp.clone(),
         seats: Seats::new(config.limits.connections, config.limits.connections_per_address),
         attempts: Arc::clone(&attempts),
         first_publisher_owns: config.access.first_publisher_owns,
@@ -362,6 +364,7 @@ async fn serve(
     info!("stopping: no new connections, open sessions may finish");
     stop.cancel();
     tcp.close_all();
+    udp.close_all();
     // Longer than the sessions' grace: it is the broker that cuts what is left, and its records say why.
     routes.farewell(config.gateway.drain + GOODBYE);
     tokio::select! {

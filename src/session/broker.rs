@@ -277,7 +277,7 @@ impl Broker {
             }
             () = live.cut.cancelled() => (live.reason(), live.decided()),
             () = live.released() => (live.reason(), live.decided()),
-            () = quiet_for(&live, self.idle) => (Ending::Idle, None),
+            () = live.quiet_for(self.idle) => (Ending::Idle, None),
             () = self.stopping.cancelled() => (Ending::Stopping, None),
         };
         live.cut.cancel();
@@ -330,6 +330,10 @@ impl Broker {
             let (recorded, lost) = live.records();
             draft = draft.detail("requests_recorded", recorded).detail("requests_lost", lost);
         }
+        if live.protocol == Protocol::Udp {
+            let (up, down) = live.datagrams();
+            draft = draft.detail("datagrams_up", up).detail("datagrams_down", down);
+        }
         if let Some(grant) = &live.grant {
             draft = draft.grant(grant.as_str());
         }
@@ -352,15 +356,6 @@ impl Broker {
     fn table(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Arc<Live>>> {
         // The table is only inserted into and removed from: a panic elsewhere leaves it whole.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-async fn quiet_for(live: &Live, bound: Duration) {
-    loop {
-        match bound.checked_sub(live.quiet()) {
-            Some(left) if !left.is_zero() => tokio::time::sleep(left).await,
-            _ => return,
-        }
     }
 }
 

@@ -25,7 +25,7 @@ const MOST_WAITING: usize = 100;
 pub struct Route {
     /// Its name.
     pub name: TunnelName,
-    /// HTTP or TCP.
+    /// HTTP, TCP or UDP.
     pub kind: TunnelKind,
     /// Subject that published it.
     pub owner: String,
@@ -104,7 +104,7 @@ impl Route {
 pub struct RouteView {
     /// Name of the tunnel.
     pub name: String,
-    /// `http` or `tcp`.
+    /// `http`, `tcp` or `udp`.
     pub kind: &'static str,
     /// Subject that published it.
     pub owner: String,

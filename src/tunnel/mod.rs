@@ -19,6 +19,7 @@
 mod accept;
 mod bare;
 pub mod client;
+pub mod datagram;
 pub mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

@@ -111,6 +111,11 @@ pub enum TunnelKind {
     },
     /// TLS connections that the app ends, told apart by the name that they ask for.
     Tls,
+    /// UDP flows, reached by a public port or through `sallyport connect --udp`.
+    Udp {
+        /// The public port that the publisher would like; the gateway may give another or none.
+        port: Option<u16>,
+    },
 }
 
 impl TunnelKind {
@@ -125,6 +130,7 @@ impl TunnelKind {
             Self::Http => "http",
             Self::Tcp { .. } => "tcp",
             Self::Tls => "tls",
+            Self::Udp { .. } => "udp",
         }
     }
 }

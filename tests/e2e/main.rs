@@ -75,5 +75,6 @@ mod tcp;
 mod tls;
 mod traces;
 mod transfer;
+mod udp;
 mod visiting;
 mod witnessing;

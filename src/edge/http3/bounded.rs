@@ -257,10 +257,10 @@ mod tests {
     /// Kind and length, each in as few bytes as it takes, and the payload.
     fn frame(kind: u64, length: u64, payload: usize) -> Vec<u8> {
         let number = |value: u64| -> Vec<u8> {
-            match value {
-                0..64 => vec![value as u8],
-                64..16_384 => (value as u16 | 0x4000).to_be_bytes().to_vec(),
-                _ => (value as u32 | 0x8000_0000).to_be_bytes().to_vec(),
+            match u16::try_from(value) {
+                Ok(value @ 0..64) => vec![value.to_be_bytes()[1]],
+                Ok(value @ 64..16_384) => (value | 0x4000).to_be_bytes().to_vec(),
+                _ => (u32::try_from(value).unwrap() | 0x8000_0000).to_be_bytes().to_vec(),
             }
         };
         [number(kind), number(length), vec![0xff; payload]].concat()

@@ -108,6 +108,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
     let tcp_address = reader.parse("tunnels.tcp_address", |text: String| {
         text.parse::<IpAddr>().map_err(|_| format!("`{text}` is not an IP address"))
     });
+    let udp_idle = seconds(reader.number("tunnels.udp_idle_secs", 1, 3600));
     let suites = reader.word("tunnels.suites", SUITES);
     let recording = reader.word("tunnels.audit", RECORDING);
     if let Some(domain) = &domain {
@@ -204,6 +205,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
                 failures: breaker_failures.and_then(|number| u32::try_from(number).ok())?,
                 rest: breaker_rest?,
             },
+            udp_idle: udp_idle?,
             recording: recording?,
             blocks,
         },

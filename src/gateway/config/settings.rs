@@ -236,6 +236,8 @@ pub struct Tunnels {
     pub tcp_address: IpAddr,
     /// Ports of TCP tunnels.
     pub tcp_ports: RangeInclusive<u16>,
+    /// How long a flow of UDP may be silent.
+    pub udp_idle: Duration,
     /// When records of requests must be durable, where no block says otherwise.
     pub recording: Recording,
     /// Whether TLS may go through to apps that end it.

@@ -47,7 +47,7 @@ pub use proxy::{Proxies, ProxyError};
 pub use quic::reach_by_quic;
 pub use socket::Transport;
 pub use target::{AppProtocol, Target};
-pub use visit::{VisitStream, VisitorOptions, visit};
+pub use visit::{VisitStream, VisitorOptions, visit, visit_datagrams};
 pub use visitor_header::ProxyVersion;
 
 use self::connection::{Ending, Established, Kept, Terms, enroll, establish};

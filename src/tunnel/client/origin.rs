@@ -5,6 +5,7 @@
 //! that the gateway can show a page that helps.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
@@ -29,13 +30,14 @@ use super::health::{HealthCheck, Watch};
 use super::http2_app::{AppError, Http2App};
 use super::target::Target;
 use crate::traces::Traces;
+use crate::tunnel::datagram::{Connected, Framed, pass};
 use crate::tunnel::link::{FarewellCode, chain};
 use crate::tunnel::protocol::{
     BYTES, CONTROL, Ends, FAREWELL, FAREWELL_CODE, HEALTH, ORIGIN_ERROR, OriginFault, STREAM, TUNNEL,
     strip_hop_by_hop, strip_internal,
 };
 use crate::tunnel::stream::outgoing;
-use crate::tunnel::{Offer, TunnelName, TunnelStream};
+use crate::tunnel::{Offer, TunnelKind, TunnelName, TunnelStream};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -72,6 +74,8 @@ pub(super) struct Origin {
 
 struct App {
     target: Target,
+    /// Whether it speaks UDP.
+    datagrams: bool,
     /// Exactly if it speaks HTTP/2.
     http2: Option<Http2App>,
 }
@@ -109,7 +113,8 @@ impl Origin {
             let target = one.target.clone();
             let tls = target.protocol.is_tls().then(|| Arc::new(with_alpn(Some(b"h2"))));
             let http2 = target.protocol.is_http2().then(|| Http2App::new(target.clone(), tls));
-            (one.offer.name.clone(), App { target, http2 })
+            let datagrams = matches!(one.offer.kind, TunnelKind::Udp { .. });
+            (one.offer.name.clone(), App { target, datagrams, http2 })
         };
         let apps = publications.iter().map(app).collect();
         let health = Watch::start(publications, tls);
@@ -137,7 +142,9 @@ impl Origin {
         let is_stream = request.headers().get(STREAM) == Some(&BYTES);
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
         let traced = if is_stream { None } else { self.traces.follow(request.headers_mut()) };
-        let response = if is_stream {
+        let response = if is_stream && app.datagrams {
+            datagrams(request, &app.target).await
+        } else if is_stream {
             self.stream(request, &app.target).await
         } else {
             self.forward(request, app).await
@@ -231,6 +238,39 @@ impl Origin {
         };
         Response::new(body)
     }
+}
+
+/// Opens a socket of its own towards the app, so that the app tells flows apart, and passes datagrams both ways. The flow ends with
+/// the gateway's stream: UDP itself has no end.
+async fn datagrams(request: Request<Incoming>, target: &Target) -> Response<ResponseBody> {
+    let connecting = async {
+        let peers = tokio::net::lookup_host(target.authority.as_str()).await?;
+        let mut last = std::io::Error::other("the app's host has no address");
+        for peer in peers {
+            let any: IpAddr =
+                if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+            let socket = UdpSocket::bind((any, 0)).await?;
+            match socket.connect(peer).await {
+                Ok(()) => return Ok(Arc::new(socket)),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    };
+    let Ok(Ok(socket)) = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await else {
+        return fault(OriginFault::Unreachable);
+    };
+    let (outgoing, body) = outgoing();
+    let (read, write) = tokio::io::split(TunnelStream::join(request.into_body(), outgoing));
+    tokio::spawn(async move {
+        let up = pass(Framed(read), Connected::new(Arc::clone(&socket)), |_| {});
+        let down = pass(Connected::new(socket), Framed(write), |_| {});
+        tokio::select! {
+            ended = up => ended,
+            ended = down => ended,
+        }
+    });
+    Response::new(body)
 }
 
 enum AppStream {

@@ -35,9 +35,17 @@ pub struct VisitorOptions {
 ///
 /// A visitor without leave gets [`DialError::Status`] with 403 and the gateway's explanation.
 pub async fn visit(options: &VisitorOptions, name: &TunnelName) -> Result<VisitStream, DialError> {
+    enter(options, &format!("{VISIT_PATH}/{name}")).await
+}
+
+/// Opens a flow of the UDP tunnel `name`: its datagrams travel on the stream ([`crate::tunnel::datagram::Framed`]).
+pub async fn visit_datagrams(options: &VisitorOptions, name: &TunnelName) -> Result<VisitStream, DialError> {
+    enter(options, &format!("{VISIT_PATH}/{name}/udp")).await
+}
+
+async fn enter(options: &VisitorOptions, path: &str) -> Result<VisitStream, DialError> {
     let tls = tls_config_showing(&options.roots, options.certificate.as_ref())?;
-    let path = format!("{VISIT_PATH}/{name}");
     let token = options.token.as_ref().map(ExposeSecret::expose_secret);
-    let socket = dial(&options.gateway, (tls, &options.proxies), &path, token, options.patience).await?;
+    let socket = dial(&options.gateway, (tls, &options.proxies), path, token, options.patience).await?;
     Ok(MessageStream::plain(socket))
 }

@@ -68,13 +68,19 @@ pub(super) const TUNNELS: &[Key] = &[
         "tunnels.tcp_ports",
         Some("\"20000-20099\""),
         "\"30000-30999\"",
-        "Ports that TCP tunnels may have, both ends included. A tunnel that asks for none is given one that its name leads to, so that it has the same again.",
+        "Ports that TCP tunnels may have, and UDP tunnels of UDP, both ends included. A TCP tunnel that asks for none is given one that its name leads to, so that it has the same again.",
     ),
     key(
         "tunnels.pass_through",
         Some("\"refuse\""),
         "\"allow\"",
         "`allow`: publishers may offer TLS tunnels, whose visitors' TLS the gateway does not end, so that it can neither tell who they are nor record what they ask for. `refuse`: there are none.",
+    ),
+    key(
+        "tunnels.udp_idle_secs",
+        Some("60"),
+        "60",
+        "A flow of a UDP tunnel on which nothing moved for so long is over, in seconds (1 to 3600).",
     ),
 ];
 

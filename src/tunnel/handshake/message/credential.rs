@@ -149,6 +149,7 @@ fn core_to(proof: &Proof, wishes: &Wishes, writer: &mut Writer) -> Result<(), De
             // A wanted port of zero means none: no service listens there.
             TunnelKind::Tls => writer.u8(4 | join),
             TunnelKind::Tcp { port } => writer.u8(2 | join).u16(port.unwrap_or(0)),
+            TunnelKind::Udp { port } => writer.u8(3 | join).u16(port.unwrap_or(0)),
         };
     }
     Ok(())
@@ -164,6 +165,7 @@ fn offer(reader: &mut Reader<'_>) -> Result<Offer, DecodeError> {
     let kind = match byte & !JOIN {
         1 => TunnelKind::Http,
         2 => TunnelKind::Tcp { port: Some(reader.u16("port")?).filter(|port| *port != 0) },
+        3 => TunnelKind::Udp { port: Some(reader.u16("port")?).filter(|port| *port != 0) },
         4 => TunnelKind::Tls,
         _ => return Err(DecodeError::BadValue { field: "kind" }),
     };
