@@ -15,8 +15,8 @@ use axum::http::{HeaderMap, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
 
-use super::Sources;
 use super::page::Refusal;
+use super::{Priority, Sources};
 use crate::session::Recording;
 use crate::tunnel::TunnelName;
 
@@ -53,6 +53,10 @@ pub struct TunnelRules {
     pub domains: Vec<String>,
     /// Paths, with all below them, of its hosts that lead to other tunnels.
     pub paths: Vec<(String, TunnelName)>,
+    /// Requests that its app gets at once, if not as for all; 0 is any number.
+    pub at_once: Option<usize>,
+    /// How urgent they are.
+    pub priority: Priority,
     /// Time until the app begins its answer, if not as for all.
     pub patience: Option<Duration>,
     /// Largest body of a request, in bytes.

@@ -16,7 +16,7 @@ use super::page::Refusal;
 use super::refusals::{behind_refusal, cut_refusal, link_refusal, not_recorded_refusal};
 use super::request_record::RequestRecord;
 use super::route::Correlation;
-use super::{Connection, Edge, TunnelRules, app_health, credential, upgrade};
+use super::{Connection, Edge, TunnelRules, app_health, credential, lines, upgrade};
 use crate::clock;
 use crate::session::{Counted, Direction, Protocol, Recording, Session, SessionBody, Went};
 use crate::tunnel::{LinkError, TunnelName, origin_fault, strip_hop_by_hop};
@@ -106,7 +106,24 @@ async fn carry_once(
         let on = upgrade::On { connection, visited, rules: &rules };
         return upgrade::carry(edge, session, &route, on, request, correlation).await;
     }
-    let record = RequestRecord::begin(edge, &session, &route, name, &request, correlation);
+    let person = match session.subject() {
+        // Visitors without a token are told apart by their address.
+        "user:anonymous" => connection.peer.ip().to_canonical().to_string(),
+        subject => subject.to_owned(),
+    };
+    let waits = (person.as_str(), lines::priority(rules.priority, &headers));
+    let place = tokio::select! {
+        biased;
+        () = session.cut() => return cut_refusal().respond(&headers, &correlation.0),
+        place = edge.lines.enter(name, rules.at_once, waits, edge.bounds.queue) => place,
+    };
+    let place = match place {
+        Ok(place) => place,
+        Err(refusal) => return refusal.respond(&headers, &correlation.0),
+    };
+    let pressed = place.as_ref().is_some_and(|place| place.pressed);
+    let mut record = RequestRecord::begin(edge, &session, &route, name, &request, correlation);
+    record.keep(place);
     prepare(&mut request, connection, host, &rules, correlation);
     let progress = Progress::default();
     let (over, mut not_made) = (Arc::new(AtomicBool::new(false)), false);
@@ -159,6 +176,9 @@ async fn carry_once(
         }
     };
     let mut answer = answer.unwrap_or_else(|refusal| refusal.respond(&headers, &correlation.0));
+    if pressed {
+        answer.headers_mut().insert(lines::BACKPRESSURE, lines::PRESSED);
+    }
     if not_made {
         answer.extensions_mut().insert(NotMade);
     }

@@ -22,6 +22,8 @@ mod house_rules;
 mod http;
 mod http3;
 mod in_clear;
+mod line;
+mod lines;
 mod listener;
 mod metrics;
 mod page;
@@ -65,6 +67,8 @@ pub use credential::{bearer_token, identify, identify_caller, of_tenant};
 pub use front::{Fronts, Whence};
 pub use house_rules::{HeaderRules, HouseRules, TunnelRules};
 pub use http3::{ALPN as HTTP3, alternative};
+pub use line::Priority;
+pub use lines::Lines;
 pub use listener::{ListenError, Listener};
 pub use metrics::Metrics;
 pub use page::Refusal;
@@ -170,6 +174,8 @@ pub struct Parts {
     pub providers: Option<Arc<dyn Providers>>,
     /// Sign-ins that are under way.
     pub sign_ins: SignIns,
+    /// Who waits for an app that has enough to do.
+    pub lines: Lines,
     /// Who hears of each request as it passes.
     pub traces: Traces,
     /// What is counted of requests.

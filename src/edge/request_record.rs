@@ -7,6 +7,7 @@ use axum::http::{Request, StatusCode};
 use sallyport_audit::{AppendError, Draft, Kind, Outcome};
 
 use super::Edge;
+use super::lines::Place;
 use super::route::Correlation;
 use crate::clock;
 use crate::session::{Busy, Counted, Route, Session};
@@ -30,6 +31,8 @@ pub(super) struct RequestRecord {
     bytes: u64,
     /// The app has this to do until the answer is over.
     _busy: Busy,
+    /// And this place in front of it.
+    place: Option<Place>,
     whole: bool,
 }
 
@@ -64,6 +67,7 @@ impl RequestRecord {
             status: None,
             bytes: 0,
             _busy: route.app.busy(),
+            place: None,
             whole: false,
         }
     }
@@ -98,6 +102,11 @@ impl RequestRecord {
             None => draft.detail("cancelled", true),
         };
         draft.detail("elapsed_us", u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Keeps a place until the answer is over.
+    pub(super) fn keep(&mut self, place: Option<Place>) {
+        self.place = place;
     }
 
     /// The answer's status is known.

@@ -35,8 +35,8 @@ use crate::access::Tenant;
 use crate::clock;
 use crate::console::{self, Idempotency, LogControl, LogDesk, Routers, Scrub, Watched};
 use crate::edge::{
-    Attempts, Bounds, Edge, Fronts, HTTP3, HouseRules, Listener, Metrics, Parts as EdgeParts, QuicListener,
-    Rates, Seats, SignIns, TcpPorts, TcpRange, TlsRefusals, TunnelRules, UdpPorts, alternative,
+    Attempts, Bounds, Edge, Fronts, HTTP3, HouseRules, Lines, Listener, Metrics, Parts as EdgeParts,
+    QuicListener, Rates, Seats, SignIns, TcpPorts, TcpRange, TlsRefusals, TunnelRules, UdpPorts, alternative,
 };
 use crate::session::{Broker, Deaths, Readiness, Routes};
 use crate::traces::Traces;
@@ -278,6 +278,7 @@ async fn serve(
         visits: Rates::new(config.limits.requests_per_user, config.limits.requests_per_address),
         providers: outsiders.as_ref().and_then(|outsiders| outsiders.desk()),
         sign_ins: SignIns::default(),
+        lines: Lines::new(config.tunnels.at_once, config.tunnels.line),
         traces: traces.clone(),
         metrics: Metrics::default(),
         house_rules: house_rules(config),

@@ -125,7 +125,7 @@ pub struct RouteView {
 pub enum Lookup {
     /// To a publisher that is there.
     Live(Arc<Route>),
-    /// To a publisher that was lost, and whose name is still kept.
+    /// To a publisher that was lost, and whose name is still kept; or to one that is about to come.
     Away,
     /// Nowhere.
     Unknown,
@@ -323,7 +323,9 @@ impl Routes {
             return Lookup::Live(Arc::clone(&member.route));
         }
         let kept = |member: &Member| member.kept_until.is_some_and(|until| now < until);
-        if slot.members.iter().any(kept) { Lookup::Away } else { Lookup::Unknown }
+        // The publisher hears that it is registered before its route stands here: whoever it tells may be faster.
+        let comes = slot.members.is_empty() && !slot.reserved_by.is_empty();
+        if comes || slot.members.iter().any(kept) { Lookup::Away } else { Lookup::Unknown }
     }
 
     /// How many publishers of `name` are there.
@@ -448,6 +450,8 @@ impl Drop for Reservation {
                 table.slots.remove(name);
             }
         }
+        // Whoever waited for it is told that nobody comes.
+        self.routes.moved.notify_waiters();
     }
 }
 
@@ -515,8 +519,9 @@ mod tests {
             routes.reserve(&wanted("user:b", "p2", &demo), now),
             Err(NotReserved::Taken { same_owner: false, .. })
         ));
-        assert!(matches!(routes.lookup(&demo[0].name, now), Lookup::Unknown));
+        assert!(matches!(routes.lookup(&demo[0].name, now), Lookup::Away), "its publisher is about to come");
         drop(held);
+        assert!(matches!(routes.lookup(&demo[0].name, now), Lookup::Unknown));
         assert!(routes.reserve(&wanted("user:b", "p2", &demo), now).is_ok());
     }
 

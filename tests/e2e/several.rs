@@ -188,3 +188,42 @@ fn a_tunnel_has_its_own_time_for_an_answer_and_its_own_largest_body() {
     assert_eq!((late.status, late.problem().as_str()), (504, "publisher-timeout"));
     assert!(late.json()["detail"].as_str().unwrap().contains("within 1 s"), "{}", late.text());
 }
+
+#[test]
+fn requests_beyond_what_an_app_takes_wait_in_turns_and_a_full_line_says_so() {
+    let mut world = World::with().set("tunnels.line=2").set("tunnels.queue_secs=30").prepare();
+    world.configure("[[tunnel]]\nname = \"open-shop\"\nat_once = 1\n");
+    world.start_gateway();
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (opened, came) = (Arc::clone(&gate), Arc::clone(&order));
+    let answer = move |request: Request| async move {
+        came.lock().unwrap().push(request.uri().path().to_owned());
+        opened.acquire().await.unwrap().forget();
+        "done"
+    };
+    let app = App::web(Router::new().fallback(answer));
+    let _publisher = world.publish_http("open-shop", app.address());
+    let visit = |path: &str, urgency: &str| {
+        let priority = format!("Priority: u={urgency}");
+        world.visit("open-shop", path).by(&world, "visitor").header(&priority).start()
+    };
+    let mut inside = visit("/inside", "3");
+    eventually("the first is at the app", || (order.lock().unwrap().len() == 1).then_some(()));
+    let mut late = visit("/batch", "5");
+    // The second to wait finds the line full, and so does everybody after it; it is told.
+    let refused = || {
+        let answer = world.visit("open-shop", "/more").by(&world, "visitor").args(&["--max-time", "2"]).run();
+        (answer.status == 503).then(|| answer.problem())
+    };
+    let mut urgent = visit("/urgent", "0");
+    assert_eq!(eventually("the line is full", refused), "line-full");
+    gate.add_permits(100);
+    for one in [&mut inside, &mut late, &mut urgent] {
+        assert!(one.wait().success());
+    }
+    let order = order.lock().unwrap();
+    assert_eq!(order[0], "/inside");
+    let place = |path: &str| order.iter().position(|seen| seen == path).unwrap();
+    assert!(place("/urgent") < place("/batch"), "{order:?}");
+}

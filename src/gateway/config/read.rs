@@ -116,6 +116,8 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
     }
     let tcp_ports = reader.parse("tunnels.tcp_ports", |text: String| parse_ports(&text));
     let pass_through = reader.word("tunnels.pass_through", &[("refuse", false), ("allow", true)]);
+    let at_once = count(reader.number("tunnels.at_once", 0, 1_000_000));
+    let line = count(reader.number("tunnels.line", 0, 100_000));
     let breaker_failures = reader.number("tunnels.breaker_failures", 0, 1000);
     let breaker_rest = seconds(reader.number("tunnels.breaker_secs", 1, 60));
     let connections = count(reader.number("limits.connections", 1, 1_000_000));
@@ -201,6 +203,8 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             tcp_address: tcp_address?,
             tcp_ports: tcp_ports?,
             pass_through: pass_through?,
+            at_once: at_once?,
+            line: line?,
             breaker: BreakerRules {
                 failures: breaker_failures.and_then(|number| u32::try_from(number).ok())?,
                 rest: breaker_rest?,

@@ -242,6 +242,10 @@ pub struct Tunnels {
     pub recording: Recording,
     /// Whether TLS may go through to apps that end it.
     pub pass_through: bool,
+    /// Requests that one app gets at once; 0 is any number.
+    pub at_once: usize,
+    /// Requests that may wait for it.
+    pub line: usize,
     /// When an app that fails is left alone.
     pub breaker: BreakerRules,
     /// What is laid down for single tunnels.

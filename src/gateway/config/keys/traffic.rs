@@ -59,6 +59,18 @@ pub(super) const TUNNELS: &[Key] = &[
         "How long it is left alone at first, in seconds (1 to 60); then one request tries, and each that fails doubles the time, up to a minute.",
     ),
     key(
+        "tunnels.at_once",
+        Some("0"),
+        "256",
+        "HTTP requests that one tunnel's app gets at once (0 to 1000000; 0 is any number); more wait in a line, by priority and in turns among people, for `tunnels.queue_secs`. A `[[tunnel]]` block may say otherwise.",
+    ),
+    key(
+        "tunnels.line",
+        Some("100"),
+        "100",
+        "Requests that may wait in that line (0 to 100000); one more gets 503. From four fifths on answers carry `Sallyport-Backpressure`.",
+    ),
+    key(
         "tunnels.tcp_address",
         Some("\"127.0.0.1\""),
         "\"0.0.0.0\"",
@@ -166,6 +178,13 @@ pub const TUNNEL_KEYS: &[Key] = &[
         "Networks from which the tunnel may be visited, separated by commas; from everywhere, if there are none. Refusals are recorded.",
     ),
     key("deny_from", None, "\"10.99.0.0/16\"", "Networks from which it may not, whatever `allow_from` says."),
+    key("at_once", None, "16", "Requests that its app gets at once, if not as `tunnels.at_once` says."),
+    key(
+        "priority",
+        None,
+        "\"batch\"",
+        "How urgent its requests are while they wait: `interactive` (so is what says nothing), `batch` or `background`. A visitor's `Priority` header (RFC 9218) can make its own request less urgent, never more.",
+    ),
     key(
         "request_secs",
         None,
