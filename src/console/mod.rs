@@ -52,7 +52,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::{Access, Tenant};
-use crate::edge::{Attempts, Metrics, Rates};
+use crate::edge::{Attempts, Lines, Metrics, Rates};
 use crate::session::{Broker, Readiness, Routes};
 
 /// A call carries a few words, never a document.
@@ -100,6 +100,8 @@ pub struct Parts {
     pub scrub: Scrub,
     /// Who else sees the ledger; `None` if nobody was configured.
     pub witnesses: Option<Watched>,
+    /// Requests that wait for an app.
+    pub lines: Lines,
     /// What is logged.
     pub log: LogControl,
     /// What the edge counts.

@@ -130,6 +130,11 @@ impl Line {
         self.waiting * 5 >= self.most_waiting * 4 && self.waiting > 0
     }
 
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
     /// Whether it can be forgotten.
     pub(super) fn is_empty(&self) -> bool {
         self.inside == 0 && self.waiting == 0

@@ -95,6 +95,11 @@ impl Lines {
         }
     }
 
+    /// Requests that wait now, for all tunnels together.
+    pub fn waiting(&self) -> usize {
+        self.lines().values().map(|door| door.line.waiting()).sum()
+    }
+
     fn lines(&self) -> MutexGuard<'_, HashMap<TunnelName, Door>> {
         // Every change is complete before the lock is let go.
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)

@@ -321,6 +321,7 @@ async fn serve(
         stop: stop.clone(),
         readiness,
         metrics: edge.metrics.clone(),
+        lines: edge.lines.clone(),
         log: LogControl::new(log, config.log.level.clone()),
         sinks: sinks.iter().map(Sink::status).collect(),
         detections: detecting.as_ref().map(Detecting::status),

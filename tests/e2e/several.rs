@@ -210,14 +210,18 @@ fn requests_beyond_what_an_app_takes_wait_in_turns_and_a_full_line_says_so() {
     };
     let mut inside = visit("/inside", "3");
     eventually("the first is at the app", || (order.lock().unwrap().len() == 1).then_some(()));
-    let mut late = visit("/batch", "5");
-    // The second to wait finds the line full, and so does everybody after it; it is told.
-    let refused = || {
-        let answer = world.visit("open-shop", "/more").by(&world, "visitor").args(&["--max-time", "2"]).run();
-        (answer.status == 503).then(|| answer.problem())
+    let waiting = |number: usize| {
+        eventually("so many wait", || {
+            let metrics = world.curl("/metrics").by(&world, "admin").run().text();
+            metrics.contains(&format!("sallyport_requests_waiting {number}\n")).then_some(())
+        });
     };
+    let mut late = visit("/batch", "5");
+    waiting(1);
     let mut urgent = visit("/urgent", "0");
-    assert_eq!(eventually("the line is full", refused), "line-full");
+    waiting(2);
+    let refused = world.visit("open-shop", "/more").by(&world, "visitor").run();
+    assert_eq!((refused.status, refused.problem().as_str()), (503, "line-full"));
     gate.add_permits(100);
     for one in [&mut inside, &mut late, &mut urgent] {
         assert!(one.wait().success());
