@@ -246,9 +246,10 @@ pub(super) async fn serve<M: MessageSocket>(
 ) -> Ending {
     let (farewell, mut told) = watch::channel(None);
     let farewell = Arc::new(farewell);
+    let leaving = stop.clone();
     let service = service_fn(move |request| {
-        let (origin, farewell) = (Arc::clone(&origin), Arc::clone(&farewell));
-        async move { Ok::<_, std::convert::Infallible>(origin.serve(request, &farewell).await) }
+        let (origin, farewell, leaving) = (Arc::clone(&origin), Arc::clone(&farewell), leaving.clone());
+        async move { Ok::<_, std::convert::Infallible>(origin.serve(request, &farewell, leaving).await) }
     });
     let (least, most) = HEARTBEAT;
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())

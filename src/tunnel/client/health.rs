@@ -21,11 +21,12 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
 
 use super::origin::{Publication, ResponseBody};
 use super::target::Target;
-use crate::tunnel::TunnelName;
 use crate::tunnel::health::AppReport;
+use crate::tunnel::{FarewellCode, TunnelName};
 
 /// What to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,9 +113,14 @@ impl Watch {
         self.looking.is_empty()
     }
 
-    /// A line for each app, and for each change that follows.
-    pub(super) fn lines(&self) -> ResponseBody {
-        let lines = unfold((self.known.clone(), Known::new()), |(mut known, told)| async move {
+    /// A line for each app, and for each change that follows, until either end says goodbye: a stream that is open would hold
+    /// up a connection that is to end.
+    pub(super) fn lines(
+        &self,
+        ends: (watch::Receiver<Option<FarewellCode>>, CancellationToken),
+    ) -> ResponseBody {
+        let start = (self.known.clone(), Known::new(), ends);
+        let lines = unfold(start, |(mut known, told, (mut farewell, leaving))| async move {
             loop {
                 let now = known.borrow_and_update().clone();
                 let mut text = String::new();
@@ -123,9 +129,14 @@ impl Watch {
                     text.push('\n');
                 }
                 if !text.is_empty() {
-                    return Some((Ok(Frame::data(Bytes::from(text))), (known, now)));
+                    let line = Ok(Frame::data(Bytes::from(text)));
+                    return Some((line, (known, now, (farewell, leaving))));
                 }
-                known.changed().await.ok()?;
+                tokio::select! {
+                    changed = known.changed() => changed.ok()?,
+                    () = leaving.cancelled() => return None,
+                    _ = farewell.changed() => return None,
+                }
             }
         });
         StreamBody::new(lines).boxed_unsync()

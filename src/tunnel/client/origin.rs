@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
 
 use super::event::Event;
 use super::health::{HealthCheck, Watch};
@@ -128,15 +129,16 @@ impl Origin {
         }
     }
 
-    /// Answers one stream of the gateway. `farewell` hears the gateway's goodbye.
+    /// Answers one stream of the gateway. `farewell` hears the gateway's goodbye; `leaving` is the publisher's own.
     pub(super) async fn serve(
         &self,
         mut request: Request<Incoming>,
         farewell: &watch::Sender<Option<FarewellCode>>,
+        leaving: CancellationToken,
     ) -> Response<ResponseBody> {
         let started = Instant::now();
         let Some(name) = tunnel(request.headers()) else {
-            return self.control(&request, farewell);
+            return self.control(&request, farewell, leaving);
         };
         let Some(app) = self.apps.get(&name) else { return fault(OriginFault::UnknownTunnel) };
         let is_stream = request.headers().get(STREAM) == Some(&BYTES);
@@ -169,6 +171,7 @@ impl Origin {
         &self,
         request: &Request<Incoming>,
         farewell: &watch::Sender<Option<FarewellCode>>,
+        leaving: CancellationToken,
     ) -> Response<ResponseBody> {
         match request.headers().get(CONTROL) {
             Some(control) if control == HEALTH && self.health.is_idle() => {
@@ -176,7 +179,9 @@ impl Origin {
                 *response.status_mut() = StatusCode::NO_CONTENT;
                 response
             }
-            Some(control) if control == HEALTH => Response::new(self.health.lines()),
+            Some(control) if control == HEALTH => {
+                Response::new(self.health.lines((farewell.subscribe(), leaving)))
+            }
             _ => hear_farewell(request, farewell),
         }
     }
