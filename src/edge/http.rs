@@ -33,8 +33,8 @@ pub(super) struct Visited<'a> {
     pub(super) host: &'a str,
 }
 
-/// Answers one request to a tunnel. One that may be made twice, and that a publisher's end kept from being made, is made again:
-/// by another publisher of the name, or by the same one when it is back.
+/// Answers one request to a tunnel. One that may be made twice (RFC 9110 section 9.2), and that a publisher's end kept from being
+/// answered, is made again: by another publisher of the name, or by the same one when it is back.
 pub(super) async fn carry(
     edge: &Edge,
     connection: &Arc<Connection>,
@@ -50,7 +50,7 @@ pub(super) async fn carry(
     }
 }
 
-/// Goes with the answer to a request that did not get to the publisher.
+/// Goes with the answer to a request that did not get to the publisher, or got no answer and only asks.
 #[derive(Clone, Copy)]
 struct NotMade;
 
@@ -126,7 +126,7 @@ async fn carry_once(
     record.keep(place);
     prepare(&mut request, connection, host, &rules, correlation);
     let progress = Progress::default();
-    let (over, mut not_made) = (Arc::new(AtomicBool::new(false)), false);
+    let (over, mut not_made, asks) = (Arc::new(AtomicBool::new(false)), false, request.method().is_safe());
     let request = request.map(|body| rules.bounded(body, &over));
     let request =
         request.map(|body| SessionBody::new(body, session.clone(), Direction::Up, progress.clone()));
@@ -142,7 +142,12 @@ async fn carry_once(
             Ok(answer) => Ok(answer),
             Err(_) if over.load(Ordering::Relaxed) => Err(rules.too_large(name)),
             Err(error) => {
-                not_made = matches!(error, LinkError::Closed(_));
+                not_made = match error {
+                    LinkError::Closed(_) => true,
+                    // It may have been made; what only asks may be asked again.
+                    LinkError::Stream(_) => asks,
+                    _ => false,
+                };
                 Err(link_refusal(name, &error))
             }
         },
