@@ -26,8 +26,7 @@ use crate::session::{Breaker, Route};
 use crate::tunnel::transport::MessageSocket;
 use crate::tunnel::{
     Acceptance, AcceptedTunnel, BareSocket, CloseReason, Farewell, FarewellCode, HandshakeError, Limits,
-    Link, Offer, Refusal, RefusalCode, Registration, TunnelId, TunnelName, accept, turn_away,
-    websocket_limits,
+    Link, Offer, Refusal, RefusalCode, Registration, TunnelId, accept, turn_away, websocket_limits,
 };
 
 /// Answers `GET /connect`.
