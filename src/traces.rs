@@ -219,7 +219,9 @@ impl fmt::Debug for Carrier {
 }
 
 impl Carrier {
-    fn new(tls: rustls::ClientConfig) -> Self {
+    fn new(mut tls: rustls::ClientConfig) -> Self {
+        // The connector names what it speaks.
+        tls.alpn_protocols.clear();
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_connect_timeout(Some(PATIENCE));

@@ -90,7 +90,7 @@ pub(super) struct Line {
 impl Line {
     /// So many at once, and so many that wait.
     pub(super) fn new(at_once: usize, most_waiting: usize) -> Self {
-        let classes = Default::default();
+        let classes = <[Class; 3]>::default();
         Self { at_once, most_waiting, inside: 0, waiting: 0, classes, places: 0, tickets: 0 }
     }
 

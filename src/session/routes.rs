@@ -282,9 +282,7 @@ impl Routes {
     /// if it is not a present one, or came back.
     pub fn free(&self, name: &TunnelName, id: &str) -> bool {
         let mut table = self.table();
-        let Some(slot) = table.slots.get_mut(name).filter(|slot| slot.member(id).is_some()) else {
-            return false;
-        };
+        let Some(slot) = table.slots.get_mut(name).filter(|slot| slot.has(id)) else { return false };
         slot.members.retain(|member| member.route.id != id);
         // A registration that is under way keeps its hold on the name.
         if slot.is_empty() {
@@ -458,6 +456,10 @@ impl Drop for Reservation {
 impl Slot {
     fn member(&mut self, id: &str) -> Option<&mut Member> {
         self.members.iter_mut().find(|member| member.route.id == id)
+    }
+
+    fn has(&self, id: &str) -> bool {
+        self.members.iter().any(|member| member.route.id == id)
     }
 
     fn present(&self) -> impl Iterator<Item = &Member> {
