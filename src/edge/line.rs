@@ -105,8 +105,9 @@ impl Line {
         }
         self.tickets += 1;
         self.waiting += 1;
-        self.class(priority).push(person, self.tickets);
-        Stands::Waits(self.tickets)
+        let ticket = self.tickets;
+        self.class(priority).push(person, ticket);
+        Stands::Waits(ticket)
     }
 
     /// Somebody who was inside goes; whoever is returned is inside in their place.

@@ -338,5 +338,5 @@ impl Running {
 }
 
 pub(crate) fn publication(offer: Offer, target: SocketAddr) -> Publication {
-    Publication { offer, target: Target::parse(&target.to_string()).unwrap() }
+    Publication { offer, target: Target::parse(&target.to_string()).unwrap(), health: None }
 }
