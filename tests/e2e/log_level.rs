@@ -28,7 +28,7 @@ fn an_admin_changes_what_is_logged_while_the_gateway_runs_and_the_change_is_reco
 fn a_level_that_is_none_changes_nothing_and_only_admins_may() {
     let world = World::start();
     let wrong = world.cli("admin", &["log-level", "info,=="]);
-    assert_eq!(wrong.code, 1, "{}{}", wrong.out, wrong.err);
+    assert_eq!(wrong.code, 2, "{}{}", wrong.out, wrong.err);
     assert!(wrong.err.contains("is not a log level or filter"), "{}", wrong.err);
     let visitor = world.cli("visitor", &["log-level", "trace"]);
     assert_eq!(visitor.code, 4, "{}", visitor.err);
