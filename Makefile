@@ -1,6 +1,7 @@
 # Sallyport's commands. `make run` and `make test` need nothing before them but Rust and git; they install what the
 # system lacks (Debian packages), and say so.
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 STATE ?= ./var
 CARGO ?= cargo
 export STATE
@@ -27,8 +28,8 @@ test: ## Unit, integration and end-to-end tests with the real parts, and the exa
 
 test-console: ## The console's stories in a headless Chromium, alone (they are part of `make test`); SALLYPORT_SHOTS=FOLDER keeps pictures
 	@scripts/prepare test
-	$(CARGO) build --locked --bins -p sallyport
-	$(CARGO) test --locked -p sallyport --all-features --test e2e console::
+	$(CARGO) build --locked --workspace --all-features --bins
+	$(CARGO) test --locked --workspace --all-features --test e2e console::
 
 lint: ## Format check, clippy with warnings denied, licences, bans and sources of dependencies
 	@scripts/prepare lint
@@ -55,11 +56,11 @@ bench-tunnel: ## Requests/s, latency, GB/s, CPU and memory beside nginx, OpenSSH
 
 bench-access: ## Decisions/s with 10, 1,000 and 10,000 rules beside bare casbin, and authorisation's share of a request
 	@scripts/prepare test
-	$(CARGO) bench --locked -p sallyport --bench access
+	$(CARGO) bench --locked --workspace --all-features --bench access
 
 verifier-mutations: ## Change a sample ledger in every way; the verifier, and a second one in Python, must catch all
 	@scripts/prepare test
-	$(CARGO) test --release --locked -p sallyport-audit --features testing --test mutations -- --full
+	$(CARGO) test --release --locked --workspace --all-features --test mutations -- --full
 
 fuzz: ## Fuzz every parser of bytes from outside, FUZZ_SECONDS (60) each; new inputs to WORK
 	@scripts/prepare fuzz
@@ -67,19 +68,19 @@ fuzz: ## Fuzz every parser of bytes from outside, FUZZ_SECONDS (60) each; new in
 
 bench-verify: ## Verified records/s on one core, by records under a head, and the reader beside the slow one
 	@scripts/prepare test
-	$(CARGO) bench --locked -p sallyport-audit --features testing --bench verify
+	$(CARGO) bench --locked --workspace --all-features --bench verify
 
 crash-matrix: ## 500 kills, every disk operation failing, torn, flipped, lost and foreign files: nothing acknowledged is lost
 	@scripts/prepare test
-	$(CARGO) test --locked -p sallyport-audit --all-features --test crash_matrix -- --full
+	$(CARGO) test --locked --workspace --all-features --test crash_matrix -- --full
 
 power-cut: ## 1,200 states in which a power cut could leave journal, head file and sled: nothing acknowledged is lost
 	@scripts/prepare test
-	$(CARGO) test --locked -p sallyport-audit --all-features --test power_cut -- --full
+	$(CARGO) test --locked --workspace --all-features --test power_cut -- --full
 
 bench-fold: ## A million records of access folded into its state, as at a start
 	@scripts/prepare test
-	$(CARGO) bench --locked -p sallyport --bench fold
+	$(CARGO) bench --locked --workspace --all-features --bench fold
 
 bench-ledger: ## The ledger beside a plain file, SQLite and bare sled: records/s, time to durable, bytes, memory, reopening
 	@scripts/prepare test
@@ -87,17 +88,17 @@ bench-ledger: ## The ledger beside a plain file, SQLite and bare sled: records/s
 
 hsm-faults: ## The token slow, hung, pulled out, exchanged, its PIN changed, under a real gateway; ends with times to recover as JSON
 	@scripts/prepare test
-	$(CARGO) build --locked --bins -p sallyport -p auditctl
-	$(CARGO) test --locked -p sallyport --test e2e hsm_faults:: -- --nocapture
+	$(CARGO) build --locked --workspace --all-features --bins
+	$(CARGO) test --locked --workspace --all-features --test e2e hsm_faults:: -- --nocapture
 
 siem-faults: ## rsyslog and syslog-ng over TLS killed under load, the gateway killed at random: all arrives, `reconcile` says contiguous; JSON
 	@scripts/prepare test
-	$(CARGO) build --locked --bins -p sallyport -p auditctl
+	$(CARGO) build --locked --workspace --all-features --bins
 	@scripts/siem-faults
 
 bench-siem: ## Events/s from a ledger in memory to a local syslog receiver over TLS, and to a webhook; the last lines are JSON
 	@scripts/prepare test
-	$(CARGO) test --release --locked -p sallyport-audit --all-features --test siem throughput -- --ignored --nocapture | grep '^{'
+	$(CARGO) test --release --locked --workspace --all-features --test siem throughput -- --ignored --nocapture | grep '^{'
 
 bench-crypto: ## TLS handshakes/s with the key in memory, SoftHSM, a worker process; hybrid beside classical; sealed beside not; 1,000 publishers back at once
 	@scripts/prepare test
@@ -109,17 +110,17 @@ test-kryoptic: ## The suite of the key provider with a second token, kryoptic (M
 
 stranger-test: ## An evidence pack of a real gateway in the hands of a stranger: verify, same figures, sample, dossier, exceptions; ends with JSON
 	@scripts/prepare test
-	$(CARGO) build --locked --bins -p sallyport -p auditctl
-	$(CARGO) test --locked -p sallyport --test e2e evidence::a_stranger -- --nocapture | tee /dev/stderr | grep '^{' | tail -n 1
+	$(CARGO) build --locked --workspace --all-features --bins
+	$(CARGO) test --locked --workspace --all-features --test e2e evidence::a_stranger -- --nocapture | tee /dev/stderr | grep '^{' | tail -n 1
 
 bench-report: ## A report, a pack and its check over a million records: seconds and memory
 	@scripts/prepare test
-	$(CARGO) bench --locked -p auditctl --bench report
+	$(CARGO) bench --locked --workspace --all-features --bench report
 
 kill-latency: ## A role locked under 1,000 live HTTP, WebSocket and TCP sessions: p50, p99, max to the last byte, as JSON
 	@scripts/prepare test
 	$(CARGO) build --release --locked --bins -p sallyport -p auditctl
-	$(CARGO) test --release --locked -p sallyport --test e2e revocation::kill_latency -- --ignored --nocapture | tee /dev/stderr | grep '^{' | tail -n 1
+	$(CARGO) test --release --locked --workspace --all-features --test e2e revocation::kill_latency -- --ignored --nocapture | tee /dev/stderr | grep '^{' | tail -n 1
 
 test-fips: ## Build with the FIPS module of AWS-LC and run every test on it (Debian golang and cmake; more than ten minutes to build)
 	@scripts/prepare fips

@@ -241,6 +241,7 @@ async fn plain_request() -> Result<f64> {
     let driver = tokio::spawn(connection);
     let (mut began, mut count) = (Instant::now(), 0_u64);
     for round in 0.. {
+        sender.ready().await?;
         let request = Request::get("/").header("host", "app").body(Empty::<Bytes>::new())?;
         sender.send_request(request).await?.into_body().collect().await?;
         count += 1;

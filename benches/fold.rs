@@ -23,6 +23,10 @@ use sallyport_audit::testing::{PlainVault, SoftwareSigner};
 use sallyport_audit::{Draft, Kind, Ledger, LedgerOptions, Outcome};
 use serde_json::json;
 
+/// That of the gateway.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Records that are aimed at, and the time that their fold may take.
 const RECORDS: usize = 1_000_000;
 const AIM_SECONDS: f64 = 5.0;

@@ -1,5 +1,9 @@
 //! The gateway.
 
+/// Requests are made of small pieces that one thread takes and another gives back; so are records at a start.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> std::process::ExitCode {
     sallyport::cli::daemon::main()
 }

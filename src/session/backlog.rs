@@ -1,10 +1,8 @@
-//! Records of requests that wait behind their answers: how many may wait, and when they are handed to the ledger.
+//! Records of requests that wait behind their answers: how many may wait, and by whom they are handed to the ledger.
 //!
-//! Nobody waits for one of these to be durable, so they are gathered for a moment and handed over together. The ledger has
-//! whatever arrives together signed once: some hundred signatures of the key provider in a second do for any number of requests.
+//! Nobody waits for one of these to be durable, so the ledger takes its time and signs many of them at once.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use sallyport_audit::{Draft, Ledger};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -15,9 +13,7 @@ use super::live::Live;
 /// Records that may wait, over all sessions: what a crash can lose besides the ledger's queue and the requests that were under
 /// way. A fifth of a second of a busy gateway.
 const MOST: usize = 4096;
-/// How long the first of them waits for others.
-const GATHERING: Duration = Duration::from_millis(20);
-/// How many are handed over before it is looked again whether somebody is to be let through.
+/// How many are taken at once.
 const TOGETHER: usize = 512;
 
 /// When the record of a request must be durable.
@@ -86,14 +82,6 @@ impl Backlog {
 async fn hand_over(mut inbox: mpsc::UnboundedReceiver<Waiting>, ledger: Ledger) {
     let mut together = Vec::with_capacity(TOGETHER);
     while inbox.recv_many(&mut together, TOGETHER).await > 0 {
-        if together.len() < TOGETHER {
-            tokio::time::sleep(GATHERING).await;
-            while together.len() < TOGETHER
-                && let Ok(one) = inbox.try_recv()
-            {
-                together.push(one);
-            }
-        }
         for Waiting { draft, live, .. } in together.drain(..) {
             live.count_record(&ledger.enqueue(draft).await);
         }
@@ -102,6 +90,8 @@ async fn hand_over(mut inbox: mpsc::UnboundedReceiver<Waiting>, ledger: Ledger) 
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]

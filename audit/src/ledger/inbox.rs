@@ -31,9 +31,9 @@ pub(super) struct Inbox {
 pub(super) struct Gone;
 
 struct Bell {
-    /// How many messages were sent and not taken, each by its weight.
+    /// What was sent and not taken, each message by its weight.
     sent: AtomicUsize,
-    /// The owner sleeps until there are so many; while it is awake, more than there can be.
+    /// The owner sleeps until there is so much; while it is awake, more than there can be.
     wanted: AtomicUsize,
     /// The owner's thread, once it has slept.
     owner: OnceLock<Thread>,
@@ -56,10 +56,17 @@ impl Bell {
     }
 }
 
-/// What has to be acted on at once weighs more than anybody waits for.
+/// A draft that nobody waits for weighs least; what has to be acted on at once weighs more than the owner ever waits for.
 fn weight(message: &Message) -> usize {
-    if matches!(message, Message::Record(_) | Message::Free | Message::Answered(_)) { 1 } else { URGENT }
+    match message {
+        Message::Record(pending) if pending.reply.is_none() => 1,
+        Message::Record(_) | Message::Free | Message::Answered(_) => AWAITED,
+        _ => URGENT,
+    }
 }
+
+/// What a draft weighs that somebody waits for.
+pub(super) const AWAITED: usize = 64;
 
 const URGENT: usize = 1 << 24;
 
@@ -114,7 +121,7 @@ impl Inbox {
         }
     }
 
-    /// Sleeps until so many messages are there, or one that is not a draft, or the time is over; or less long:
+    /// Sleeps until messages of so much weight are there, or one that is not a draft, or the time is over; or less long:
     /// whoever waits looks again.
     pub(super) fn sleep(&self, wanted: usize, time: Option<Duration>) {
         let bell = &*self.bell;

@@ -33,6 +33,8 @@ pub struct LedgerOptions {
     pub flush_interval: Duration,
     /// How often a signer that failed is asked again. One second.
     pub retry_interval: Duration,
+    /// How long a group is kept open for which nobody waits. 20 milliseconds.
+    pub patience: Duration,
     /// How much of the journal's end is read whole when the ledger is opened, in bytes; older segments are only
     /// compared at their ends. 64 MiB.
     pub reread_bytes: u64,
@@ -56,6 +58,7 @@ impl LedgerOptions {
             index_span: crate::index::SPAN,
             flush_interval: Duration::from_secs(1),
             retry_interval: Duration::from_secs(1),
+            patience: Duration::from_millis(20),
             reread_bytes: 64 * 1024 * 1024,
             lending: None,
         }

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::committer::Order;
-use super::inbox::{Gone, Inbox};
+use super::inbox::{AWAITED, Gone, Inbox};
 use super::numbering::{Numbering, Refused, Unsigned};
 use super::publisher::Publisher;
 use super::signing::Own;
@@ -26,10 +26,10 @@ use crate::record::Prepared;
 mod gathering;
 mod troubled;
 
-use gathering::Gathering;
+use gathering::{Gathering, Wait};
 use troubled::enqueued;
 
-/// While it has nothing else to do, the owner is woken to number so many drafts.
+/// While it has nothing else to do, the owner is woken to number so many drafts that somebody waits for.
 const BATCH: usize = 32;
 
 /// Reads the wall clock; a test gives its own.
@@ -123,13 +123,14 @@ impl Owner {
         publisher: Arc<Publisher>,
     ) -> Self {
         let (waiting, held) = (VecDeque::new(), VecDeque::new());
+        let gathering = Gathering::new(options.patience);
         Self {
             options,
             numbering,
             committers,
             publisher,
             signing: false,
-            gathering: Gathering::new(),
+            gathering,
             waiting,
             held,
             trouble: None,
@@ -213,9 +214,10 @@ impl Owner {
             Some(_) => (1, None),
             None if self.retries() => (1, Some(self.options.retry_interval)),
             // Nobody is woken only because the signer is free: mostly the group is written right after.
-            None if self.signing => (BATCH, Some(gathering::LONGEST)),
+            None if self.signing => (BATCH * AWAITED, Some(gathering::LONGEST)),
             None => match self.gathering.left() {
-                Some((missing, left)) => (missing.min(BATCH), Some(left)),
+                Some(Wait::Callers(missing, left)) => (missing.min(BATCH) * AWAITED, Some(left)),
+                Some(Wait::Anybody(left)) => (AWAITED, Some(left)),
                 None => (1, None),
             },
         };
@@ -315,8 +317,9 @@ impl Owner {
         // What arrived before a handover has numbers already; the rest comes behind it.
         while !self.numbering.is_full() && self.held.is_empty() && self.handover.is_none() {
             let Some(pending) = self.waiting.pop_front() else { break };
+            let awaited = pending.reply.is_some();
             match self.numbering.add(pending) {
-                Ok(()) => {}
+                Ok(()) => self.gathering.numbered(awaited),
                 Err(refused) => match *refused {
                     (pending, Refused::Stalled(reason)) => self.stall(VecDeque::from([pending]), &reason),
                     (pending, Refused::Failed(reason)) => {

@@ -6,6 +6,9 @@
 //! last, but no longer than the group before took on its whole way (or than so many callers need to make their
 //! drafts, where they are many), and never longer than [`LONGEST`]. It waits as well while the group before is still
 //! being written, as its callers are about to come back; if that takes longer, it is signed meanwhile.
+//!
+//! A group for which nobody waits has time: it is open for as long as the options say, or until it is full or somebody's draft comes
+//! into it. So a stream of drafts that were only enqueued costs some dozen signatures in a second, however long it is.
 
 use std::time::{Duration, Instant};
 
@@ -25,12 +28,42 @@ pub(super) struct Gathering {
     /// How long the last group took from its order to its answers.
     took: Duration,
     since: Instant,
+    /// How long a group is kept open for which nobody waits.
+    patience: Duration,
+    /// When the open group got its first draft.
+    opened: Option<Instant>,
+    /// Whether somebody waits for the open group.
+    awaited: bool,
+}
+
+/// What the open group waits for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// So many drafts of callers, for so long.
+    Callers(usize, Duration),
+    /// Somebody who waits for it, for so long.
+    Anybody(Duration),
 }
 
 impl Gathering {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(patience: Duration) -> Self {
         let now = Instant::now();
-        Self { away: 0, flying: 0, ordered: now, took: Duration::ZERO, since: now }
+        Self {
+            away: 0,
+            flying: 0,
+            ordered: now,
+            took: Duration::ZERO,
+            since: now,
+            patience,
+            opened: None,
+            awaited: false,
+        }
+    }
+
+    /// A draft is in the open group; `awaited`: somebody waits until it is durable.
+    pub(super) fn numbered(&mut self, awaited: bool) {
+        self.opened.get_or_insert_with(Instant::now);
+        self.awaited |= awaited;
     }
 
     /// A group is on its way; who did not come in time is not awaited any more.
@@ -38,6 +71,7 @@ impl Gathering {
         self.away = 0;
         self.flying += 1;
         self.ordered = Instant::now();
+        (self.opened, self.awaited) = (None, false);
     }
 
     /// A caller brought a draft.
@@ -59,22 +93,25 @@ impl Gathering {
 
     /// What was on its way has failed; nobody in particular is awaited.
     pub(super) fn failed(&mut self) {
-        *self = Self::new();
+        *self = Self::new(self.patience);
     }
 
-    /// How many drafts more the open group waits for, and how long; `None` when it waits for no more.
-    pub(super) fn left(&self) -> Option<(usize, Duration)> {
+    /// What the open group waits for, and how long; `None` when it waits for nothing more.
+    pub(super) fn left(&self) -> Option<Wait> {
+        if let Some(opened) = self.opened.filter(|_| !self.awaited) {
+            return self.patience.checked_sub(opened.elapsed()).map(Wait::Anybody);
+        }
         if self.flying > 0 {
             // Signed and written like the one before.
             let left = self.took.min(LONGEST).checked_sub(self.ordered.elapsed())?;
-            return Some((usize::MAX, left));
+            return Some(Wait::Callers(usize::MAX, left));
         }
         if self.away == 0 {
             return None;
         }
         let all = EACH.saturating_mul(u32::try_from(self.away).unwrap_or(u32::MAX));
         let left = self.took.max(all).min(LONGEST).checked_sub(self.since.elapsed())?;
-        Some((self.away, left))
+        Some(Wait::Callers(self.away, left))
     }
 }
 
@@ -82,9 +119,11 @@ impl Gathering {
 mod tests {
     use super::*;
 
+    const PATIENCE: Duration = Duration::from_millis(20);
+
     /// Ten callers were answered just now, however long this test is kept waiting.
     fn answered_ten() -> Gathering {
-        let mut gathering = Gathering::new();
+        let mut gathering = Gathering::new(PATIENCE);
         gathering.ordered();
         gathering.answered(10);
         gathering.written();
@@ -94,12 +133,12 @@ mod tests {
 
     #[test]
     fn a_group_waits_for_those_who_were_answered_and_for_nobody_else() {
-        assert_eq!(Gathering::new().left(), None, "nobody is known who could come back");
+        assert_eq!(Gathering::new(PATIENCE).left(), None, "nobody is known who could come back");
         let mut gathering = answered_ten();
         for _ in 0..4 {
             gathering.came();
         }
-        assert_eq!(gathering.left(), Some((6, LONGEST)));
+        assert_eq!(gathering.left(), Some(Wait::Callers(6, LONGEST)));
         for _ in 0..7 {
             gathering.came();
         }
@@ -113,7 +152,7 @@ mod tests {
         gathering.took = Duration::from_mins(1);
         assert_eq!(gathering.left(), None);
         (gathering.took, gathering.since) = (Duration::ZERO, Instant::now() + LONGEST);
-        assert_eq!(gathering.left(), Some((10, EACH * 10)));
+        assert_eq!(gathering.left(), Some(Wait::Callers(10, EACH * 10)));
     }
 
     #[test]
@@ -132,8 +171,23 @@ mod tests {
         let mut gathering = answered_ten();
         gathering.ordered();
         gathering.ordered = Instant::now() + LONGEST;
-        assert_eq!(gathering.left(), Some((usize::MAX, LONGEST)));
+        assert_eq!(gathering.left(), Some(Wait::Callers(usize::MAX, LONGEST)));
         gathering.ordered = Instant::now().checked_sub(LONGEST).unwrap();
         assert_eq!(gathering.left(), None);
+    }
+
+    #[test]
+    fn a_group_for_which_nobody_waits_has_time_until_somebody_does() {
+        let mut gathering = Gathering::new(PATIENCE);
+        gathering.numbered(false);
+        gathering.opened = Some(Instant::now() + PATIENCE);
+        assert_eq!(gathering.left(), Some(Wait::Anybody(PATIENCE)));
+        gathering.numbered(true);
+        assert_eq!(gathering.left(), None, "somebody waits now");
+        gathering.ordered();
+        gathering.written();
+        gathering.numbered(false);
+        gathering.opened = Instant::now().checked_sub(PATIENCE * 2);
+        assert_eq!(gathering.left(), None, "patience has an end");
     }
 }

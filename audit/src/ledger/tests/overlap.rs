@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::Poll;
+use std::time::Duration;
 
 use super::*;
 use crate::SignError;
@@ -90,6 +91,11 @@ struct World {
 
 /// A new ledger whose signer and disk do what the test says.
 fn world() -> World {
+    world_with(Duration::ZERO)
+}
+
+/// One that keeps a group open for so long while nobody waits for it.
+fn world_with(patience: Duration) -> World {
     let directory = tempfile::tempdir().unwrap();
     let (asking, asked) = channel();
     let (verdicts, deciding) = channel();
@@ -100,7 +106,7 @@ fn world() -> World {
     syncs.send(()).unwrap();
     let guided = Guided { signer: signer(), asked: asking, verdicts: deciding };
     let disk = Arc::new(SlowDisk(Arc::new(Mutex::new(allowed))));
-    let options = LedgerOptions { group_records: 8, ..options(directory.path()) };
+    let options = LedgerOptions { group_records: 8, patience, ..options(directory.path()) };
     let (ledger, _) = Ledger::open_on(options, Box::new(guided), Arc::new(PlainVault), disk).unwrap();
     asked.recv().unwrap();
     World { directory, ledger, asked, verdicts, syncs }
@@ -160,4 +166,31 @@ async fn what_was_numbered_behind_a_group_that_could_not_be_signed_is_taken_back
     assert_eq!(receipt.seq, Seq::new(wanted.len() as u64), "no number is left out");
     ledger.close().await.unwrap();
     assert_verified(directory.path());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn drafts_that_nobody_waits_for_are_signed_together_and_at_once_when_somebody_waits() {
+    let World { directory, ledger, asked, verdicts, syncs } = world_with(Duration::from_hours(1));
+    drop((verdicts, syncs));
+    for n in 0..6 {
+        ledger.enqueue(draft(n)).await.unwrap();
+    }
+    assert_eq!(ledger.append(draft(6)).await.unwrap().seq, Seq::new(7));
+    assert_eq!(asked.try_iter().count(), 1, "one signature for all seven");
+    for n in 7..15 {
+        ledger.enqueue(draft(n)).await.unwrap();
+    }
+    asked.recv().expect("a full group is signed though nobody waits for it");
+    ledger.enqueue(draft(15)).await.unwrap();
+    ledger.close().await.unwrap();
+    assert_verified(directory.path());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn drafts_that_nobody_waits_for_are_signed_when_patience_is_at_its_end() {
+    let World { ledger, asked, verdicts, syncs, .. } = world_with(Duration::from_millis(5));
+    drop((verdicts, syncs));
+    ledger.enqueue(draft(0)).await.unwrap();
+    asked.recv().expect("nobody comes, and it is signed");
+    ledger.close().await.unwrap();
 }
