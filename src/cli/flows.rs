@@ -91,8 +91,8 @@ async fn carry(
         Ok(stream) => {
             let (read, write) = tokio::io::split(stream);
             tokio::select! {
-                _ended = pass(inbox, Framed(write), |_| {}) => {}
-                _ended = pass(Framed(read), local, |_| {}) => {}
+                _ended = pass(inbox, Framed::new(write), |_| {}) => {}
+                _ended = pass(Framed::new(read), local, |_| {}) => {}
             }
         }
         Err(error) => {

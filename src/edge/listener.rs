@@ -21,7 +21,7 @@ use super::arrival::Arrival;
 use super::first_bytes::Speaks;
 use super::seats::Seat;
 use super::{Connection, Edge, front, in_clear, pass_through, protection, publisher, route, tls_refusals};
-use crate::tunnel::{ALPN, channel_binding};
+use crate::tunnel::{ALPN, BareSocket, channel_binding};
 
 /// After a failed `accept` (no file descriptors left, most likely): a breath before the next.
 const BREATH: Duration = Duration::from_millis(50);
@@ -181,7 +181,7 @@ async fn serve(
     let connection = Connection::new(whence, exporter, Some(facts), certificate, Some(seat));
     if stream.get_ref().1.alpn_protocol() == Some(ALPN) {
         // Like a WebSocket that was upgraded, it outlives the end of accepting: its link is told goodbye.
-        return publisher::serve_bare(edge, connection, stream, "tls").await;
+        return publisher::serve_bare(edge, connection, BareSocket::new(stream), "tls").await;
     }
     let abort = connection.abort.clone();
     let header_bytes = edge.bounds.header_bytes;

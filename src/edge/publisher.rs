@@ -54,11 +54,10 @@ pub(super) async fn connect(
 pub(super) async fn serve_bare<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     edge: Edge,
     connection: Arc<Connection>,
-    stream: S,
+    socket: BareSocket<S>,
     transport: &'static str,
 ) {
     let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
-    let socket = BareSocket::new(stream);
     let unready = edge.readiness.check().err().map(|unready| unready.in_public().to_owned());
     let barred = || edge.attempts.check(connection.peer.ip()).err().map(|refusal| refusal.detail);
     if let Some(reason) = unready.or_else(barred) {

@@ -23,7 +23,7 @@ use super::seats::Seat;
 use super::{Connection, Edge, http3, publisher, tls_refusals};
 use crate::access::TlsFacts;
 use crate::tunnel::{
-    ALPN, QuicStream, initial_suite, quic_channel_binding, quic_socket, quic_transport, widen,
+    ALPN, BareSocket, QuicStream, initial_suite, quic_channel_binding, quic_socket, quic_transport, widen,
 };
 
 /// Handshakes under way before addresses must show that they hear us. Each costs a signature of the token.
@@ -146,7 +146,13 @@ async fn serve(edge: Edge, console: Router, arrival: Arrival, stop: Cancellation
         widen(&quic);
         let first = tokio::time::timeout(edge.bounds.tls_handshake, quic.accept_bi()).await;
         let Ok(Ok(stream)) = first else { return debug!(%peer, "no stream came in time") };
-        return publisher::serve_bare(edge, connection, QuicStream::new(quic, stream), "quic").await;
+        return publisher::serve_bare(
+            edge,
+            connection,
+            BareSocket::on_quic(QuicStream::new(quic, stream)),
+            "quic",
+        )
+        .await;
     }
     http3::serve(edge, connection, console, quic, stop).await;
 }

@@ -24,8 +24,8 @@ use super::route::Correlation;
 use super::seats::Seat;
 use super::{Connection, Edge, TcpRange};
 use crate::session::{Ending, Protocol, Route, Session, pass_datagrams};
-use crate::tunnel::datagram::{Drain, Framed, MAX_DATAGRAM, Source, Towards, WAITING};
-use crate::tunnel::{TunnelName, TunnelStream};
+use crate::tunnel::TunnelName;
+use crate::tunnel::datagram::{Drain, MAX_DATAGRAM, Source, Towards, WAITING};
 
 /// Flows that one port may have at a time. More than that are dropped: a flood of made-up addresses must not fill the ledger.
 const FLOWS: usize = 256;
@@ -241,13 +241,12 @@ pub(super) async fn join(edge: &Edge, session: &Session, route: &Route, visitor:
     let opened = tokio::select! {
         biased;
         () = session.cut() => return,
-        opened = tokio::time::timeout(edge.bounds.request, route.link.connect(&route.name)) => opened,
+        opened = tokio::time::timeout(edge.bounds.request, route.link.connect_flow(&route.name)) => opened,
     };
     match opened {
-        Ok(Ok(stream)) => {
-            let (read, write): (tokio::io::ReadHalf<TunnelStream>, _) = tokio::io::split(stream);
+        Ok(Ok((source, drain))) => {
             let (from, to) = visitor;
-            pass_datagrams(session, (from, Framed(write)), (Framed(read), to), edge.udp.idle()).await;
+            pass_datagrams(session, (from, drain), (source, to), edge.udp.idle()).await;
         }
         Ok(Err(error)) => {
             session.note_ending(Ending::PublisherClosed);

@@ -73,7 +73,7 @@ async fn enter(
         let stream = MessageStream::plain(socket);
         if protocol == Protocol::Udp {
             let (read, write) = tokio::io::split(stream);
-            udp::join(&edge, &session, &route, (Framed(read), Framed(write))).await;
+            udp::join(&edge, &session, &route, (Framed::new(read), Framed::new(write))).await;
         } else {
             join(&edge, &session, &route, &own, stream).await;
         }

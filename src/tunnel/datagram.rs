@@ -9,7 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
@@ -34,18 +34,38 @@ pub trait Drain: Send {
 }
 
 /// A byte stream, to be read or written.
-pub struct Framed<S>(pub S);
+pub struct Framed<S> {
+    stream: S,
+    /// What has come of a datagram that is not whole: whoever waits for it may be interrupted, and wait again.
+    come: BytesMut,
+}
+
+impl<S> Framed<S> {
+    /// Datagrams on `stream`.
+    pub fn new(stream: S) -> Self {
+        Self { stream, come: BytesMut::new() }
+    }
+}
 
 impl<R: AsyncRead + Unpin + Send> Source for Framed<R> {
     async fn next(&mut self) -> io::Result<Option<Bytes>> {
-        let mut length = [0; 2];
-        match self.0.read(&mut length[..1]).await? {
-            0 => return Ok(None),
-            _ => self.0.read_exact(&mut length[1..]).await?,
-        };
-        let mut datagram = BytesMut::zeroed(usize::from(u16::from_be_bytes(length)));
-        self.0.read_exact(&mut datagram).await?;
-        Ok(Some(datagram.freeze()))
+        loop {
+            let wanted = match self.come.first_chunk::<2>() {
+                Some(length) => 2 + usize::from(u16::from_be_bytes(*length)),
+                None => 2,
+            };
+            if self.come.len() >= wanted {
+                let mut datagram = self.come.split_to(wanted);
+                datagram.advance(2);
+                return Ok(Some(datagram.freeze()));
+            }
+            self.come.reserve(wanted - self.come.len());
+            match self.stream.read_buf(&mut self.come).await? {
+                0 if self.come.is_empty() => return Ok(None),
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => {}
+            }
+        }
     }
 }
 
@@ -55,12 +75,12 @@ impl<W: AsyncWrite + Unpin + Send> Drain for Framed<W> {
         let mut framed = BytesMut::with_capacity(2 + datagram.len());
         framed.put_u16(length);
         framed.put(datagram);
-        self.0.write_all(&framed).await?;
-        self.0.flush().await
+        self.stream.write_all(&framed).await?;
+        self.stream.flush().await
     }
 
     async fn end(&mut self) -> io::Result<()> {
-        self.0.shutdown().await
+        self.stream.shutdown().await
     }
 }
 
@@ -154,13 +174,13 @@ mod tests {
         let sent: Vec<Bytes> = [0, 1, 7, 1500, MAX_DATAGRAM].map(|length| vec![9_u8; length].into()).to_vec();
         let expected = sent.clone();
         tokio::spawn(async move {
-            let mut to = Framed(near);
+            let mut to = Framed::new(near);
             for datagram in sent {
                 to.put(datagram).await.unwrap();
             }
             to.end().await.unwrap();
         });
-        let mut from = Framed(far);
+        let mut from = Framed::new(far);
         for datagram in expected {
             assert_eq!(from.next().await.unwrap(), Some(datagram));
         }
@@ -170,15 +190,15 @@ mod tests {
     #[tokio::test]
     async fn a_stream_that_ends_within_a_datagram_is_an_error_and_gives_no_part_of_it() {
         for cut in [&[0_u8][..], &[0, 5, 1, 2]] {
-            let mut from = Framed(cut);
+            let mut from = Framed::new(cut);
             assert_eq!(from.next().await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         }
     }
 
     #[tokio::test]
     async fn nothing_longer_than_a_datagram_can_be_is_sent() {
-        let mut to = Framed(Vec::new());
+        let mut to = Framed::new(Vec::new());
         to.put(vec![0_u8; MAX_DATAGRAM + 1].into()).await.unwrap_err();
-        assert!(to.0.is_empty());
+        assert!(to.stream.is_empty());
     }
 }

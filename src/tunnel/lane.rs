@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::accept::Limits;
+use super::flow::DatagramPath;
 use super::handshake::{HandshakeError, Session};
 use super::link::{CloseReason, Farewell, FarewellCode, chain};
 use super::protocol::{CONTROL, FAREWELL, FAREWELL_CODE};
@@ -39,6 +40,8 @@ pub(super) struct Lane {
     open: Mutex<Option<Open>>,
     ended: watch::Receiver<Option<CloseReason>>,
     pub(super) traffic: Arc<Traffic>,
+    /// What carries datagrams beside it.
+    pub(super) datagrams: Option<DatagramPath>,
 }
 
 impl Lane {
@@ -49,7 +52,7 @@ impl Lane {
     ) -> Result<Self, HandshakeError> {
         let (knife, ended) = (CancellationToken::new(), CancellationToken::new());
         let stream = MessageStream::after_handshake(socket, session)?.watched(knife.clone(), ended.clone());
-        let traffic = stream.traffic();
+        let (traffic, datagrams) = (stream.traffic(), stream.datagrams());
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(limits.stream_window)
@@ -69,7 +72,7 @@ impl Lane {
         tokio::spawn(async move {
             announce.send_replace(Some(drive(connection, closing, &knife, &ended).await));
         });
-        Ok(Self { open: Mutex::new(Some(Open { sender, close })), ended: told, traffic })
+        Ok(Self { open: Mutex::new(Some(Open { sender, close })), ended: told, traffic, datagrams })
     }
 
     /// What sends requests, while it takes some.

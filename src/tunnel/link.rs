@@ -18,11 +18,13 @@ use hyper::body::{Body, Incoming};
 use tokio::sync::watch;
 
 use super::accept::Limits;
+use super::flow::{DatagramPath, FlowDrain, FlowSource, flow};
 use super::handshake::{HandshakeError, Mode, SessionId, Suite};
 use super::health::AppReports;
 use super::lane::{BoxError, Ended, Lane, RequestBody, Sender};
 use super::protocol::{
-    BYTES, CONTROL, Ends, HEALTH, OriginFault, STREAM, TUNNEL, origin_fault, strip_hop_by_hop, strip_internal,
+    BYTES, CONTROL, Ends, FLOW, HEALTH, OriginFault, STREAM, TUNNEL, origin_fault, strip_hop_by_hop,
+    strip_internal,
 };
 use super::stream::{TunnelStream, outgoing};
 use super::transport::{MessageSocket, Traffic};
@@ -294,28 +296,29 @@ impl Link {
         ends: Option<Ends>,
     ) -> Result<TunnelStream, LinkError> {
         let (outgoing, body) = outgoing();
-        let mut request = Request::builder()
-            .method(Method::POST)
-            .uri(format!("http://{tunnel}/"))
-            .header(TUNNEL, name_value(tunnel)?)
-            .header(STREAM, BYTES)
-            .body(body)
-            .map_err(|error| LinkError::BadRequest(error.to_string()))?;
+        let mut request = stream_request(tunnel, body)?;
         if let Some(ends) = ends {
             ends.write(request.headers_mut());
         }
         self.0.streams.fetch_add(1, Ordering::Relaxed);
-        let response = self.send(request).await?;
-        if let Some(fault) = origin_fault(&response) {
-            return Err(LinkError::Origin { fault });
-        }
-        if response.status() != StatusCode::OK {
-            return Err(LinkError::UnexpectedStatus(response.status()));
-        }
+        let response = opened(self.send(request).await?)?;
         Ok(TunnelStream::join(response.into_body(), outgoing))
     }
 
-    /// Sends on the lane whose turn it is. One that breaks before the request was on its way gives it back, for the next.
+    /// Opens a flow of datagrams to the tunnel's app. Returns when the publisher has a socket for it.
+    pub async fn connect_flow(&self, tunnel: &TunnelName) -> Result<(FlowSource, FlowDrain), LinkError> {
+        let (outgoing, body) = outgoing();
+        let mut request = stream_request(tunnel, body)?;
+        let (mut sender, path) = self.turn().ok_or_else(|| LinkError::Closed(self.reason_so_far()))?;
+        let place = path.map(|path| path.begin());
+        if let Some((place, _)) = &place {
+            request.headers_mut().insert(FLOW, HeaderValue::from(place.number()));
+        }
+        self.0.streams.fetch_add(1, Ordering::Relaxed);
+        let response = sender.send_request(request).await.map_err(|error| self.failure(error))?;
+        Ok(flow(TunnelStream::join(opened(response)?.into_body(), outgoing), place))
+    }
+
     /// Asks the publisher to tell how its apps are, as long as it does. `None`: it tells nothing.
     pub async fn health(&self) -> Result<Option<AppReports>, LinkError> {
         let request = Request::builder()
@@ -329,6 +332,7 @@ impl Link {
         Ok(tells.then(|| AppReports::new(response.into_body())))
     }
 
+    /// Sends on the lane whose turn it is. One that breaks before the request was on its way gives it back, for the next.
     async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<Incoming>, LinkError> {
         loop {
             let mut sender = self.sender().ok_or_else(|| LinkError::Closed(self.reason_so_far()))?;
@@ -352,10 +356,15 @@ impl Link {
     }
 
     fn sender(&self) -> Option<Sender> {
+        self.turn().map(|(sender, _)| sender)
+    }
+
+    /// The next lane in turn that takes requests.
+    fn turn(&self) -> Option<(Sender, Option<DatagramPath>)> {
         let lanes = self.0.lanes();
         let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
         let (before, from) = lanes.split_at_checked(turn.checked_rem(lanes.len())?)?;
-        from.iter().chain(before).find_map(|lane| lane.sender())
+        from.iter().chain(before).find_map(|lane| Some((lane.sender()?, lane.datagrams.clone())))
     }
 
     fn reason_so_far(&self) -> CloseReason {
@@ -430,6 +439,27 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+fn stream_request(tunnel: &TunnelName, body: RequestBody) -> Result<Request<RequestBody>, LinkError> {
+    Request::builder()
+        .method(Method::POST)
+        .uri(format!("http://{tunnel}/"))
+        .header(TUNNEL, name_value(tunnel)?)
+        .header(STREAM, BYTES)
+        .body(body)
+        .map_err(|error| LinkError::BadRequest(error.to_string()))
+}
+
+/// The publisher's answer to it, if it is yes.
+fn opened(response: Response<Incoming>) -> Result<Response<Incoming>, LinkError> {
+    if let Some(fault) = origin_fault(&response) {
+        return Err(LinkError::Origin { fault });
+    }
+    if response.status() != StatusCode::OK {
+        return Err(LinkError::UnexpectedStatus(response.status()));
+    }
+    Ok(response)
 }
 
 fn name_value(tunnel: &TunnelName) -> Result<HeaderValue, LinkError> {

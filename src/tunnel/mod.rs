@@ -20,6 +20,7 @@ mod accept;
 mod bare;
 pub mod client;
 pub mod datagram;
+mod flow;
 pub mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -39,6 +40,7 @@ mod wire;
 
 pub use accept::{Acceptance, Limits, Registration, accept, turn_away};
 pub use bare::{ALPN, BareSocket};
+pub use flow::{DatagramPath, FlowDrain, FlowSource};
 pub use handshake::{
     AcceptedTunnel, CertificateBody, CertificateError, DeviceKey, DevicePublic, Enrolled, Fingerprint,
     GatewayIdentity, HandshakeError, IdentityCertificate, IdentityKeys, IdentitySignatures,

@@ -13,6 +13,8 @@ pub(crate) const TUNNEL: HeaderName = HeaderName::from_static("sallyport-tunnel"
 pub(crate) const STREAM: HeaderName = HeaderName::from_static("sallyport-stream");
 /// The value of [`STREAM`].
 pub(crate) const BYTES: HeaderValue = HeaderValue::from_static("bytes");
+/// Numbers a flow of datagrams that may travel beside its stream ([`super::flow`]).
+pub(crate) const FLOW: HeaderName = HeaderName::from_static("sallyport-flow");
 /// Marks a message of the gateway itself; its value says which.
 pub(crate) const CONTROL: HeaderName = HeaderName::from_static("sallyport-control");
 /// The value of [`CONTROL`] by which the gateway says goodbye.

@@ -32,6 +32,8 @@ const STREAM_WINDOW: VarInt = VarInt::from_u32(2 << 20);
 const CONNECTION_WINDOW: VarInt = VarInt::from_u32(8 << 20);
 /// The same of a publisher's, whose streams are many visitors'.
 const TUNNEL_WINDOW: VarInt = VarInt::from_u32(64 << 20);
+/// Bytes of datagrams that may wait, in each direction; the oldest give way.
+const DATAGRAMS: usize = 256 << 10;
 /// Control streams of HTTP/3: its own, two of QPACK, and room for those that a peer makes up (RFC 9114 section 7.2.8).
 const ONE_WAY_STREAMS: VarInt = VarInt::from_u32(8);
 /// What the system keeps for us of packets that came in a burst: its own default loses some of every large transfer.
@@ -51,7 +53,9 @@ pub(crate) fn transport(streams: u32) -> TransportConfig {
         .max_concurrent_uni_streams(ONE_WAY_STREAMS)
         .stream_receive_window(STREAM_WINDOW)
         .receive_window(CONNECTION_WINDOW)
-        .send_window(u64::from(CONNECTION_WINDOW.into_inner()));
+        .send_window(u64::from(CONNECTION_WINDOW.into_inner()))
+        .datagram_receive_buffer_size(Some(DATAGRAMS))
+        .datagram_send_buffer_size(DATAGRAMS);
     config
 }
 

@@ -137,7 +137,7 @@ fn a_proxy_that_refuses_is_named_with_what_to_do_and_without_its_password() {
         (Proxy::http(&world, world.port()), Proxy::http(&world, away), Proxy::socks(&world));
     let (good, bad) = (credentials(&world, PASSWORD), credentials(&world, "wrong-secret"));
     let cases = [
-        (format!("http://127.0.0.1:{}", http.port), Some(&bad), "proxy authorization required"),
+        (format!("http://127.0.0.1:{}", http.port), Some(&bad), "unsuccessful"),
         (format!("http://127.0.0.1:{}", http.port), None, "proxy authorization required"),
         (format!("http://127.0.0.1:{}", elsewhere.port), Some(&good), "unsuccessful"),
         (format!("socks5h://127.0.0.1:{}", socks.port), Some(&bad), "SOCKS"),

@@ -47,7 +47,7 @@ fn a_tunnel_over_quic_is_bound_to_its_connection_and_carries_bytes_both_ways_and
     assert_eq!(accepted["details"]["tls_group"], "X25519MLKEM768");
     assert_eq!(world.record("tunnel.registered", |_| true)["details"]["transport"], "quic");
     assert_eq!(world.ask("publisher", &["tunnels"])[0]["transport"], "quic");
-    assert_eq!(world.record("gateway.started", |_| true)["details"]["quic"], "on");
+    assert_eq!(world.record("config.loaded", |_| true)["details"]["quic"], "on");
 }
 
 #[test]

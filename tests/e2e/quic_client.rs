@@ -16,13 +16,14 @@ use super::world::World;
 /// How a client introduces itself.
 pub(crate) struct Hello {
     alpn: &'static [u8],
+    root: Option<String>,
     groups: Option<Vec<&'static dyn SupportedKxGroup>>,
 }
 
 impl Hello {
     /// With this protocol.
     pub(crate) fn speaking(alpn: &'static [u8]) -> Self {
-        Self { alpn, groups: None }
+        Self { alpn, root: None, groups: None }
     }
 
     /// With these key exchanges alone.
@@ -30,10 +31,16 @@ impl Hello {
         Self { groups: Some(vec![group]), ..self }
     }
 
+    /// Trusting this certificate (PEM) alone, in place of the private root.
+    pub(crate) fn trusting(self, pem: &str) -> Self {
+        Self { root: Some(pem.to_owned()), ..self }
+    }
+
     /// What quinn is to be given.
     pub(crate) fn config(&self, world: &World) -> ClientConfig {
         let mut roots = rustls::RootCertStore::empty();
-        for root in CertificateDer::pem_file_iter(world.root()).unwrap() {
+        let pem = self.root.clone().unwrap_or_else(|| std::fs::read_to_string(world.root()).unwrap());
+        for root in CertificateDer::pem_slice_iter(pem.as_bytes()) {
             roots.add(root.unwrap()).unwrap();
         }
         let mut provider = rustls::crypto::aws_lc_rs::default_provider();
@@ -87,7 +94,15 @@ impl Http3 {
 
     /// Sends a request's head; the rest is the caller's.
     pub(crate) async fn begin(&mut self, request: http::request::Builder) -> Exchange {
-        self.send.send_request(request.body(()).unwrap()).await.unwrap()
+        self.try_to_begin(request).await.unwrap()
+    }
+
+    /// The same, where it may fail.
+    pub(crate) async fn try_to_begin(
+        &mut self,
+        request: http::request::Builder,
+    ) -> Result<Exchange, h3::error::StreamError> {
+        self.send.send_request(request.body(()).unwrap()).await
     }
 
     /// Sends a request with `body` and reads the answer whole.

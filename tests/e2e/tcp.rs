@@ -21,7 +21,8 @@ pub(crate) fn connect(world: &World, person: &str, tunnel: &str) -> (Process, So
 pub(crate) fn connect_by(world: &World, person: &str, arguments: &[&str]) -> (Process, SocketAddr) {
     let mut command = world.client(person);
     command.arg("connect").args(arguments);
-    let mut process = Process::start("connect", world.directory(), &mut command);
+    let mut process =
+        Process::start(&format!("connect-{}", super::world::next()), world.directory(), &mut command);
     let address = process.line("where the tunnel is", |line| {
         line.split(' ').find_map(|word| word.trim_end_matches(';').parse().ok())
     });

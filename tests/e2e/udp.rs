@@ -92,7 +92,7 @@ fn each_address_that_sends_to_a_public_port_is_a_session_of_its_own_whose_datagr
     for transport in ["tls", "quic"] {
         let world = World::with().set("gateway.quic=on").set("tunnels.udp_idle_secs=1").start();
         let server = NameServer::start(&world);
-        let (_publisher, port) = publish(&world, "public-dns", &server, &["--transport", transport]);
+        let (mut publisher, port) = publish(&world, "public-dns", &server, &["--transport", transport]);
         let (one, other) = (socket(), socket());
         for id in 1..=3 {
             eventually("the name server answers through the tunnel", || ask_from(&one, port, id));
@@ -101,6 +101,11 @@ fn each_address_that_sends_to_a_public_port_is_a_session_of_its_own_whose_datagr
         let closed = eventually("both flows are over", || {
             let closed = world.records_of("session.closed");
             (closed.len() >= 2).then_some(closed)
+        });
+        // On QUIC datagrams travel as datagrams; else on a stream of the tunnel.
+        let word = if transport == "quic" { "DATAGRAMS" } else { "STREAM" };
+        publisher.line("how the flow travels", |line| {
+            (serde_json::from_str::<Value>(line).ok()?["method"] == word).then_some(())
         });
         let mine = one.local_addr().unwrap().to_string();
         let opened = world.record("session.opened", |record| record["values"]["source"] == mine.as_str());
@@ -154,4 +159,31 @@ fn a_tunnel_is_used_as_what_it_is_or_not_at_all() {
     let outside = world.cli("publisher", &["publish", "udp", "53", "--name", "open-other", "--port", "1"]);
     assert_eq!(outside.code, 4, "{}", outside.err);
     assert!(outside.err.contains("outside the range"), "{}", outside.err);
+}
+
+#[test]
+fn a_datagram_that_no_packet_can_hold_passes_by_quic_all_the_same() {
+    let world = World::with().set("gateway.quic=on").start();
+    let echo = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let target = echo.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; 65_536];
+        // Ends with the test's process: nothing else wakes it.
+        while let Ok((length, from)) = echo.recv_from(&mut buffer) {
+            let _lost = echo.send_to(&buffer[..length], from);
+        }
+    });
+    let port = world.tcp_ports().0;
+    let what = ["udp", &target.to_string(), "--port", &port.to_string(), "--transport", "quic"];
+    let _publisher = world.publish_as("publisher", "public-echo", &what);
+    let mine = socket();
+    for length in [0, 1, 1000, 1400, 9000, 60_000] {
+        let sent = super::app::random(length);
+        eventually("it comes back whole", || {
+            mine.send_to(&sent, (Ipv4Addr::LOCALHOST, port)).unwrap();
+            let mut buffer = vec![0; 65_536];
+            let (got, _) = mine.recv_from(&mut buffer).ok()?;
+            (buffer[..got] == sent[..]).then_some(())
+        });
+    }
 }

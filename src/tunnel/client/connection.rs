@@ -246,10 +246,14 @@ pub(super) async fn serve<M: MessageSocket>(
 ) -> Ending {
     let (farewell, mut told) = watch::channel(None);
     let farewell = Arc::new(farewell);
-    let leaving = stop.clone();
+    let (datagrams, leaving) = (stream.datagrams(), stop.clone());
     let service = service_fn(move |request| {
-        let (origin, farewell, leaving) = (Arc::clone(&origin), Arc::clone(&farewell), leaving.clone());
-        async move { Ok::<_, std::convert::Infallible>(origin.serve(request, &farewell, leaving).await) }
+        let (origin, farewell) = (Arc::clone(&origin), Arc::clone(&farewell));
+        let (datagrams, leaving) = (datagrams.clone(), leaving.clone());
+        async move {
+            let answer = origin.serve(request, (&farewell, leaving), datagrams.as_ref()).await;
+            Ok::<_, std::convert::Infallible>(answer)
+        }
     });
     let (least, most) = HEARTBEAT;
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())

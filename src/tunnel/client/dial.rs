@@ -209,14 +209,14 @@ impl DialError {
             Self::Status { hint, .. } if !hint.is_empty() => hint.clone(),
             Self::Status { status: 401 | 403, .. } => "check the token, and ask for access".to_owned(),
             Self::Status { status: 404, .. } => "check the gateway's address and the tunnel's name".to_owned(),
+            Self::Quic { .. } | Self::Timeout { step: "QUIC", .. } => {
+                "check that UDP passes to the gateway's port and that its operator turned QUIC on (`gateway.quic`); or let `--transport` name tls or websocket too".to_owned()
+            }
             Self::Status { .. } | Self::WebSocket { .. } | Self::Timeout { .. } => {
                 "check that the address is a Sallyport gateway, and that proxies on the way pass WebSocket".to_owned()
             }
             Self::Proxy { .. } => {
                 "check the proxy's address and credentials (`--proxy`, `--proxy-credentials-file`, HTTPS_PROXY, ALL_PROXY), and that it allows CONNECT to the gateway's port; NO_PROXY names hosts that need none".to_owned()
-            }
-            Self::Quic { .. } => {
-                "check that UDP passes to the gateway's port and that its operator turned QUIC on (`gateway.quic`); or let `--transport` name tls or websocket too".to_owned()
             }
             Self::NotTaken { .. } => "let `--transport` name websocket too: something on the way ends TLS".to_owned(),
             Self::Handshake(HandshakeError::Refused(refusal)) if !refusal.hint.is_empty() => refusal.hint.clone(),

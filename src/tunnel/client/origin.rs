@@ -31,10 +31,11 @@ use super::health::{HealthCheck, Watch};
 use super::http2_app::{AppError, Http2App};
 use super::target::Target;
 use crate::traces::Traces;
-use crate::tunnel::datagram::{Connected, Framed, pass};
+use crate::tunnel::datagram::{Connected, pass};
+use crate::tunnel::flow::{DatagramPath, Place, flow};
 use crate::tunnel::link::{FarewellCode, chain};
 use crate::tunnel::protocol::{
-    BYTES, CONTROL, Ends, FAREWELL, FAREWELL_CODE, HEALTH, ORIGIN_ERROR, OriginFault, STREAM, TUNNEL,
+    BYTES, CONTROL, Ends, FAREWELL, FAREWELL_CODE, FLOW, HEALTH, ORIGIN_ERROR, OriginFault, STREAM, TUNNEL,
     strip_hop_by_hop, strip_internal,
 };
 use crate::tunnel::stream::outgoing;
@@ -129,12 +130,13 @@ impl Origin {
         }
     }
 
-    /// Answers one stream of the gateway. `farewell` hears the gateway's goodbye; `leaving` is the publisher's own.
+    /// Answers one stream of the gateway. `farewell` hears the gateway's goodbye, and `leaving` is the publisher's own; datagrams
+    /// travel `beside` it, where they can.
     pub(super) async fn serve(
         &self,
         mut request: Request<Incoming>,
-        farewell: &watch::Sender<Option<FarewellCode>>,
-        leaving: CancellationToken,
+        (farewell, leaving): (&watch::Sender<Option<FarewellCode>>, CancellationToken),
+        beside: Option<&DatagramPath>,
     ) -> Response<ResponseBody> {
         let started = Instant::now();
         let Some(name) = tunnel(request.headers()) else {
@@ -144,8 +146,12 @@ impl Origin {
         let is_stream = request.headers().get(STREAM) == Some(&BYTES);
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
         let traced = if is_stream { None } else { self.traces.follow(request.headers_mut()) };
+        let number = request.headers().get(FLOW).and_then(|number| number.to_str().ok()?.parse().ok());
+        let place = app.datagrams.then(|| beside.zip(number)).flatten();
+        let place = place.map(|(path, number)| path.enter(number));
+        let aside = place.is_some();
         let response = if is_stream && app.datagrams {
-            datagrams(request, &app.target).await
+            datagrams(request, &app.target, place).await
         } else if is_stream {
             self.stream(request, &app.target).await
         } else {
@@ -156,7 +162,13 @@ impl Origin {
         }
         let seen = Event::Request {
             tunnel: name.to_string(),
-            method: if is_stream { "STREAM".to_owned() } else { method },
+            method: if aside {
+                "DATAGRAMS".to_owned()
+            } else if is_stream {
+                "STREAM".to_owned()
+            } else {
+                method
+            },
             path: if is_stream { String::new() } else { path },
             status: response.status().as_u16(),
             took: started.elapsed(),
@@ -247,7 +259,11 @@ impl Origin {
 
 /// Opens a socket of its own towards the app, so that the app tells flows apart, and passes datagrams both ways. The flow ends with
 /// the gateway's stream: UDP itself has no end.
-async fn datagrams(request: Request<Incoming>, target: &Target) -> Response<ResponseBody> {
+async fn datagrams(
+    request: Request<Incoming>,
+    target: &Target,
+    place: Option<(Place, mpsc::Receiver<Bytes>)>,
+) -> Response<ResponseBody> {
     let connecting = async {
         let peers = tokio::net::lookup_host(target.authority.as_str()).await?;
         let mut last = std::io::Error::other("the app's host has no address");
@@ -266,10 +282,10 @@ async fn datagrams(request: Request<Incoming>, target: &Target) -> Response<Resp
         return fault(OriginFault::Unreachable);
     };
     let (outgoing, body) = outgoing();
-    let (read, write) = tokio::io::split(TunnelStream::join(request.into_body(), outgoing));
+    let (source, drain) = flow(TunnelStream::join(request.into_body(), outgoing), place);
     tokio::spawn(async move {
-        let up = pass(Framed(read), Connected::new(Arc::clone(&socket)), |_| {});
-        let down = pass(Connected::new(socket), Framed(write), |_| {});
+        let up = pass(source, Connected::new(Arc::clone(&socket)), |_| {});
+        let down = pass(Connected::new(socket), drain, |_| {});
         tokio::select! {
             ended = up => ended,
             ended = down => ended,

@@ -27,7 +27,7 @@ pub(super) async fn dial_quic(
     widen(&connection);
     // The gateway allowed it in its handshake: there is nothing to wait for.
     let stream = connection.open_bi().await.map_err(|error| failed(address, &error))?;
-    Ok(BareSocket::new(QuicStream::new(connection, stream)))
+    Ok(BareSocket::on_quic(QuicStream::new(connection, stream)))
 }
 
 /// Whether QUIC passes between here and the gateway: a handshake, and nothing behind it. Tells which address answered.

@@ -107,6 +107,13 @@ impl MessageSocket for GatewaySocket {
         self.inner().poll_flush(cx)
     }
 
+    fn datagrams(&self) -> Option<crate::tunnel::DatagramPath> {
+        match self {
+            Self::Quic(socket) => socket.datagrams(),
+            Self::Bare(_) | Self::WebSocket(_) => None,
+        }
+    }
+
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.inner().poll_close(cx)
     }
