@@ -28,6 +28,8 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracer, SdkTracerProvider};
 
+use crate::clock;
+
 /// The header that carries a trace on (W3C Trace Context).
 const PARENT: &str = "traceparent";
 /// Time for one delivery.
@@ -128,7 +130,7 @@ impl Traces {
         let span = RandomIdGenerator::default().new_span_id();
         let value = HeaderValue::from_str(&format!("00-{trace}-{span}-01")).ok()?;
         headers.insert(PARENT, value);
-        Some(Followed { inner: Arc::clone(inner), parent, ids: (trace, span), began: SystemTime::now() })
+        Some(Followed { inner: Arc::clone(inner), parent, ids: (trace, span), began: clock::now().into() })
     }
 
     /// Sends what is left. Blocks, for as long as one delivery may take.

@@ -24,7 +24,8 @@ const FLOORS: &[&[&str]] = &[
     &["edge"],
     &["session", "notify"],
     &["access", "tunnel"],
-    &["clock", "secret_file", "traces"],
+    &["traces"],
+    &["clock", "secret_file"],
 ];
 
 fn floor(module: &str) -> Option<usize> {

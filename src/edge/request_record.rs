@@ -92,7 +92,7 @@ impl RequestRecord {
                 tunnel: self.tunnel.to_string(),
                 method: self.method.clone(),
                 status: self.status.map(|status| status.as_u16()),
-                began: SystemTime::now() - elapsed,
+                began: SystemTime::from(clock::now()) - elapsed,
                 took: elapsed,
             };
             self.edge.traces.root(&self.correlation, said);
