@@ -198,6 +198,7 @@ async fn whole(table: &str, questions: &[(Subject, Object)]) -> Result<f64> {
         policy_directory: directory.path().to_owned(),
         issuer: "https://sallyport.test".to_owned(),
         policy_change: PolicyChange::Reload,
+        index: None,
     };
     let (log, keys) = (Arc::new(Memory::default()), Arc::new(Key::new()?));
     let access = Access::open(options, log, keys, Arc::new(SystemClock)).await?;
@@ -267,11 +268,12 @@ impl RecordLog for Memory {
             *seq += 1;
             *seq
         });
-        async move { Ok(Stamp { seq, time: SystemClock.now() }) }.boxed()
+        async move { Ok(Stamp { seq, time: SystemClock.now(), digest: sallyport_audit::Digest::ZERO }) }
+            .boxed()
     }
 
-    fn replay(&self, _visit: &mut dyn FnMut(Stamp, Fact)) -> Result<(), LogError> {
-        Ok(())
+    fn replay(&self, _: u64, _: &mut dyn FnMut(Stamp, Fact)) -> Result<u64, LogError> {
+        Ok(0)
     }
 }
 

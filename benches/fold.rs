@@ -1,8 +1,8 @@
 //! How long a start takes until the state of access is what the ledger says.
 //!
 //! `make bench-fold` writes a ledger of a million records of access (tokens, requests, approvals, grants and their ends; with
-//! an argument, of so many) and one of half as many with as many other records between them, opens each anew and folds it as
-//! the gateway does at start. Signatures and the sealing of names are those of tests: keys in memory, no cipher. The last
+//! an argument, of so many), one of half as many with as many other records between them, and one of a tenth with nine times as
+//! many others; opens each anew and folds it as the gateway does at start: whole, and by the records that an index names. Signatures and the sealing of names are those of tests: keys in memory, no cipher. The last
 //! line is one JSON with the aim.
 
 #![expect(clippy::cast_precision_loss, reason = "counts of a few seconds are far below 2^52")]
@@ -38,10 +38,17 @@ const TOGETHER: usize = 1_000;
 fn main() -> Result<()> {
     let wanted = std::env::args().find_map(|count| count.parse().ok()).unwrap_or(RECORDS);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let alone = runtime.block_on(measure(wanted, false))?;
-    let among_others = runtime.block_on(measure(wanted / 2, true))?;
-    println!("{} records of access: {:.2} s", alone.records, alone.seconds);
-    println!("{} of access among as many others: {:.2} s", among_others.records, among_others.seconds);
+    let alone = runtime.block_on(measure(wanted, 0))?;
+    let among_others = runtime.block_on(measure(wanted / 2, 1))?;
+    let among_many = runtime.block_on(measure(wanted / 10, 9))?;
+    for (what, figure) in [
+        ("of access alone", &alone),
+        ("of access among as many others", &among_others),
+        ("of access among nine times as many", &among_many),
+    ] {
+        let Figure { records, seconds, by_index } = figure;
+        println!("{records} records {what}: {seconds:.2} s, by an index {by_index:.2} s");
+    }
     let line = json!({
         "bench": "fold",
         "records": alone.records,
@@ -49,6 +56,10 @@ fn main() -> Result<()> {
         "records_per_second": alone.records as f64 / alone.seconds,
         "among_others_records": among_others.records,
         "among_others_seconds": among_others.seconds,
+        "by_index_seconds": alone.by_index,
+        "among_many_records": among_many.records,
+        "among_many_seconds": among_many.seconds,
+        "among_many_by_index_seconds": among_many.by_index,
         "aim_records": RECORDS,
         "aim_seconds": AIM_SECONDS,
     });
@@ -59,24 +70,31 @@ fn main() -> Result<()> {
 struct Figure {
     records: usize,
     seconds: f64,
+    by_index: f64,
 }
 
-async fn measure(wanted: usize, others: bool) -> Result<Figure> {
+async fn measure(wanted: usize, others: usize) -> Result<Figure> {
     let directory = tempfile::tempdir()?;
     let written = write(directory.path(), wanted, others).await?;
     let ledger = open(directory.path())?;
     let mut state = State::default();
-    let mut folded = 0;
+    let mut records = Vec::new();
     let began = Instant::now();
-    ledger.replay(&mut |stamp, fact| {
+    ledger.replay(0, &mut |stamp, fact| {
         state.apply(stamp, &fact);
-        folded += 1;
+        records.push(stamp.seq);
     })?;
     let seconds = began.elapsed().as_secs_f64();
+    let folded = records.len();
     ensure!(folded == written, "{written} facts were written and {folded} folded");
+    let mut by_index = State::default();
+    let began = Instant::now();
+    ledger.replay_these(&records, &mut |stamp, fact| by_index.apply(stamp, &fact))?;
+    let by_index_seconds = began.elapsed().as_secs_f64();
+    ensure!(by_index == state, "the state is another by the index");
     ensure!(state.grants().count() == written / STORY, "a grant of each story");
     ledger.close().await?;
-    Ok(Figure { records: folded, seconds })
+    Ok(Figure { records: folded, seconds, by_index: by_index_seconds })
 }
 
 fn open(directory: &Path) -> Result<Ledger> {
@@ -85,7 +103,7 @@ fn open(directory: &Path) -> Result<Ledger> {
     Ok(Ledger::open(options, Box::new(signer), std::sync::Arc::new(PlainVault))?.0)
 }
 
-async fn write(directory: &Path, wanted: usize, others: bool) -> Result<usize> {
+async fn write(directory: &Path, wanted: usize, others: usize) -> Result<usize> {
     let ledger = open(directory)?;
     let stories = wanted.div_ceil(STORY);
     let mut written = 0;
@@ -95,7 +113,7 @@ async fn write(directory: &Path, wanted: usize, others: bool) -> Result<usize> {
         // One step of all of them after the other, so that each comes after what it rests on.
         for step in 0..STORY {
             let facts = batch.iter().filter_map(|facts| facts.get(step)).map(|fact| async {
-                if others {
+                for _ in 0..others {
                     let other = Draft::new(Kind::HttpRequest, Outcome::Success).subject("user:somebody");
                     ledger.append(other.object("tunnel:shop")).await.map(drop)?;
                 }
@@ -148,6 +166,7 @@ fn story(number: usize) -> Result<Vec<Fact>> {
         claimed: Vec::new(),
         answer_by: ends,
         renews: None,
+        once: false,
     };
     let approved = Fact::Approved {
         request,
@@ -158,7 +177,9 @@ fn story(number: usize) -> Result<Vec<Fact>> {
         roles: vec![role],
         minutes: None,
         conditions: Vec::new(),
+        once: false,
         reason: Some(reason),
+        signed: None,
     };
     let given = Fact::GrantIssued {
         grant,
@@ -172,6 +193,7 @@ fn story(number: usize) -> Result<Vec<Fact>> {
         starts: now,
         ends,
         from_first_use: None,
+        once: false,
         conditions: Vec::new(),
         policy,
     };

@@ -263,8 +263,11 @@ fn every_command_line_in_the_documents_is_one_that_the_programs_know() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// Calls that no command makes: for machines, before anybody is known.
+/// Calls that no command makes: for machines, before anybody is known; and for browsers, which alone have passkeys.
 const WITHOUT_A_COMMAND: &[&str] = &[
+    "GET /api/v1/requests/{id}/challenge",
+    "POST /api/v1/passkeys",
+    "POST /api/v1/passkeys/begin",
     "GET /.well-known/jwks.json",
     "GET /.well-known/sallyport/roots.pem",
     "GET /.well-known/sallyport/succession",

@@ -91,6 +91,10 @@ kinds! {
     DeviceEnrolled = "device.enrolled",
     /// A device was declared lost or unwanted: its keys prove nobody any more.
     DeviceRevoked = "device.revoked",
+    /// A person enrolled a passkey of their own, by which they sign what they approve.
+    PasskeyEnrolled = "passkey.enrolled",
+    /// A passkey was revoked: what it signs counts no more.
+    PasskeyRevoked = "passkey.revoked",
     /// A client certificate was revoked here: it proves nobody any more, whatever its issuer says.
     CertificateRevoked = "certificate.revoked",
     /// Certificates that the gateway shows or gives out were exchanged while it ran; or the files were of no use, and those before stayed.
@@ -254,6 +258,6 @@ mod tests {
             assert_eq!(Kind::parse(kind.as_str()), Some(*kind));
         }
         assert_eq!(Kind::parse("session.imagined"), None);
-        assert_eq!(Kind::ALL.len(), 83);
+        assert_eq!(Kind::ALL.len(), 85);
     }
 }

@@ -18,6 +18,7 @@
 //! auditor relies on, and `ledger` (with that feature) for the task that owns the files. The format is
 //! specified in `docs/ledger-format.md`.
 
+pub mod approval;
 #[cfg(unix)]
 pub mod archive;
 #[cfg(unix)]

@@ -1,4 +1,8 @@
-//! Letting somebody in whose grant's time runs from its first use: the use is recorded before anything rests on it.
+//! Letting somebody in whose grant waits for its first use, because its time runs from then or it is good for one session: the
+//! use is recorded before anything rests on it.
+//!
+//! Promised: on a grant that is good once no second session ever begins, not after a crash between the record and the session
+//! either; then it is spent for nothing.
 
 use super::decide::Command;
 use super::decision::{Decision, denied};
@@ -25,8 +29,9 @@ impl Access {
         let Decision::NeedsApproval { explanation, .. } = &decision else { return decision };
         let Some(grant) = self.waits_for_first_use(who, explanation, context) else { return decision };
         match self.run(who, Command::Begin { grant }).await {
-            // Refused: another session of theirs may have been first, or it was revoked. Policy is asked again either way.
-            Ok(_) | Err(AccessError::Refused(_)) => self.authorize(who, object, action, context),
+            Ok(_) => self.authorize_on(who, object, action, Some(grant), context),
+            // Another session of theirs may have been first, or it was revoked: policy is asked again.
+            Err(AccessError::Refused(_)) => self.authorize(who, object, action, context),
             Err(error) => {
                 let why = format!("the first use of {grant} couldn't be recorded: {error}");
                 denied(who, object, action, self.policy_digest(), &why)

@@ -13,11 +13,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
+use sallyport_audit::Digest;
 use tokio::sync::watch;
 
 use super::clock::Clock;
 use super::fact::{Fact, Stamp};
-use super::handle::{Access, AccessOptions, Approved, Ask};
+use super::handle::{Access, AccessOptions};
 use super::identity::{Caller, Identity};
 use super::judge::Context;
 use super::log::{LogError, RecordLog};
@@ -26,6 +27,7 @@ use super::object::{Action, Object};
 use super::owner::PolicyChange;
 use super::policy::Policy;
 use super::policy::load::{Sources, default_files};
+use super::requesting::{Approved, Ask};
 use super::scope::Scope;
 use super::token::TokenKeys;
 use super::{AccessError, Decision};
@@ -116,6 +118,7 @@ impl Rehearsal {
             policy_directory: std::path::PathBuf::new(),
             issuer: "https://canary.invalid".to_owned(),
             policy_change: PolicyChange::Reload,
+            index: None,
         };
         let access =
             Access::open_with(Arc::new(policy), options, log, keys, Arc::clone(&clock) as Arc<dyn Clock>);
@@ -137,6 +140,7 @@ impl Rehearsal {
             },
             ticket: None,
             renews: None,
+            once: false,
         };
         let request = match self.access.request(&self.one, ask).await {
             Ok(request) => request,
@@ -246,18 +250,20 @@ impl RecordLog for StageLog {
     fn append(&self, fact: Fact) -> BoxFuture<'_, Result<Stamp, LogError>> {
         async move {
             let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
-            let stamp = Stamp { seq: facts.len() as u64, time: self.clock.now() };
+            let (seq, digest) = (facts.len() as u64, Digest::of(&[format!("{fact:?}").as_bytes()]));
+            let stamp = Stamp { seq, time: self.clock.now(), digest };
             facts.push((stamp, fact));
             Ok(stamp)
         }
         .boxed()
     }
 
-    fn replay(&self, visit: &mut dyn FnMut(Stamp, Fact)) -> Result<(), LogError> {
+    fn replay(&self, from: u64, visit: &mut dyn FnMut(Stamp, Fact)) -> Result<u64, LogError> {
         let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for (stamp, fact) in facts {
+        let end = facts.len() as u64;
+        for (stamp, fact) in facts.into_iter().filter(|(stamp, _)| stamp.seq >= from) {
             visit(stamp, fact);
         }
-        Ok(())
+        Ok(end)
     }
 }

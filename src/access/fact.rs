@@ -6,11 +6,12 @@ use sallyport_audit::{Digest, KeyId};
 use super::certificate::CertificateId;
 use super::device::{DeviceId, DeviceKeys};
 use super::identity::BegunWith;
-use super::ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
+use super::ids::{GrantId, PasskeyId, RequestId, ReviewId, ShareId, TokenId};
 use super::issuer::{IssuerName, KeyPrint};
 use super::lock::LockTarget;
 use super::names::{Role, Subject, Tenant};
 use super::object::{Action, Object};
+use super::passkey::{NewPasskey, Signed};
 use super::policy::PolicyDigest;
 use super::policy::conditions::Wanted;
 use super::reason::{Reason, Ticket};
@@ -28,6 +29,8 @@ pub struct Stamp {
     pub seq: u64,
     /// The record's time.
     pub time: Timestamp,
+    /// Its leaf hash.
+    pub digest: Digest,
 }
 
 /// Who did it.
@@ -80,6 +83,10 @@ pub enum Fact {
     },
     /// `device.revoked`
     DeviceRevoked { device: DeviceId, tenant: Tenant, by: Actor, reason: Option<Reason> },
+    /// `passkey.enrolled`: by the person whose approvals it signs.
+    PasskeyEnrolled { passkey: PasskeyId, subject: Subject, tenant: Tenant, new: NewPasskey },
+    /// `passkey.revoked`
+    PasskeyRevoked { passkey: PasskeyId, tenant: Tenant, by: Actor, reason: Option<Reason> },
     /// `certificate.revoked`: by an admin, or by the operator whose revocation list names it.
     CertificateRevoked { certificate: CertificateId, tenant: Tenant, by: Actor, reason: Option<Reason> },
     /// `access.requested`. `claimed` are roles that somebody outside vouched for.
@@ -97,6 +104,8 @@ pub enum Fact {
         answer_by: Timestamp,
         /// The grant that it is to take the place of.
         renews: Option<GrantId>,
+        /// For one session and no other.
+        once: bool,
         claimed: Vec<Role>,
     },
     /// `access.approved`: one person's approval. `roles` are those of theirs that workflows asked for then.
@@ -110,7 +119,11 @@ pub enum Fact {
         minutes: Option<u32>,
         /// Conditions of the policy to which this approver binds the grant.
         conditions: Vec<Wanted>,
+        /// Whether this approver agrees to one session and no other.
+        once: bool,
         reason: Option<Reason>,
+        /// By their own passkey, over the request's hash.
+        signed: Option<Signed>,
     },
     /// `access.rejected`: one person's refusal. `wanted` is how many end the request, as policy said then.
     Rejected {
@@ -143,6 +156,8 @@ pub enum Fact {
         ends: Timestamp,
         /// How many minutes run from the first use; `None`: its time runs already.
         from_first_use: Option<u32>,
+        /// Good for one session: `grant.begun` spends it.
+        once: bool,
         /// It may be used only while all of these hold.
         conditions: Vec<Wanted>,
         policy: PolicyDigest,
@@ -382,6 +397,10 @@ pub enum Attempt {
     EnrollDevice,
     /// `device.revoked`
     RevokeDevice,
+    /// `passkey.enrolled`
+    EnrollPasskey,
+    /// `passkey.revoked`
+    RevokePasskey,
     /// `certificate.revoked`
     RevokeCertificate,
     /// `access.requested`

@@ -16,20 +16,20 @@ use super::decision::{Decision, denied, stopped};
 use super::error::AccessError;
 use super::fact::{Actor, Fact};
 use super::identity::{Caller, Identity, Proof};
-use super::ids::{GrantId, RequestId, TokenId, random};
-use super::judge::{Context, Explanation, Judgement, check_standing, judge};
-use super::limits::Limits;
+use super::ids::{GrantId, TokenId, random};
+use super::index::Place;
+use super::judge::{Context, Explanation, Judgement, check_standing, judge, judge_on};
 use super::lock::LockTarget;
 use super::log::RecordLog;
 use super::names::{Subject, Tenant};
 use super::object::{Action, Object};
+use super::opening::{self, Folded};
 use super::owner::{self, Order, Owner, PolicyChange, Standing};
 use super::permit::{Cause, Registry};
 use super::policy::faults::PolicyFaults;
 use super::policy::{Policy, PolicyDigest};
-use super::reason::{Reason, Ticket};
+use super::reason::Reason;
 use super::scope::Scope;
-use super::state::State;
 use super::token::{self, AuthError, Claims, Purpose, SignError, TokenKeys, TokenVerifier};
 use super::token_key::{StandingTokenKey, TokenKey};
 use super::vouching::Vouchers;
@@ -43,32 +43,8 @@ pub struct AccessOptions {
     pub issuer: String,
     /// How a policy comes into force.
     pub policy_change: PolicyChange,
-}
-
-/// What asking for access needs.
-#[derive(Debug, Clone)]
-pub struct Ask {
-    /// For what.
-    pub object: Object,
-    /// To do what.
-    pub action: Action,
-    /// For how many minutes from the approval.
-    pub minutes: u32,
-    /// Why.
-    pub reason: Reason,
-    /// The ticket it belongs to.
-    pub ticket: Option<Ticket>,
-    /// The grant of the same person that it is to take the place of.
-    pub renews: Option<GrantId>,
-}
-
-/// What came of an approval.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Approved {
-    /// It counts, and others are still needed.
-    Counted,
-    /// It was the last one needed.
-    Granted(GrantId),
+    /// Where it is kept which records tell of access; `None`: every start looks at all of them.
+    pub index: Option<PathBuf>,
 }
 
 /// The handle to access. Clones share one state and one owner task.
@@ -89,6 +65,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     policy_change: PolicyChange,
     policy_directory: PathBuf,
+    index: Option<Place>,
     reloading: tokio::sync::Mutex<()>,
     vouchers: OnceLock<Arc<dyn Vouchers>>,
     tasks: Mutex<Option<Tasks>>,
@@ -140,8 +117,12 @@ impl Access {
         keys: Arc<dyn TokenKeys>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AccessError> {
-        let mut state = State::default();
-        log.replay(&mut |stamp, fact| state.apply(stamp, &fact)).map_err(AccessError::Replay)?;
+        let place = options.index.clone().map(Place::new);
+        let Folded { mut state, mut index, worth_keeping } =
+            opening::fold(&*log, &*keys, place.as_ref()).map_err(AccessError::Replay)?;
+        if let Some(place) = place.as_ref().filter(|_| worth_keeping) {
+            place.keep(&index, &*keys).await;
+        }
         if let Some(in_force) = state.policy()
             && options.policy_change == PolicyChange::SecondPerson
             && !state.may_load(policy.digest())
@@ -161,6 +142,7 @@ impl Access {
         let stamp =
             log.append(loaded.clone()).await.map_err(|error| AccessError::NotRecorded { error, cut: 0 })?;
         state.apply(stamp, &loaded);
+        index.add(stamp);
         let verifier = TokenVerifier::new(&*keys, state.token_keys(), &options.issuer)?;
 
         let standing = Arc::new(RwLock::new(Standing { state, policy, owned: true, unrecorded: Vec::new() }));
@@ -172,6 +154,7 @@ impl Access {
             log,
             clock: clock.clone(),
             change: options.policy_change,
+            index,
         };
         let owner = tokio::spawn(owner.run(inbox));
         let reaper = tokio::spawn(owner::reap(standing.clone(), registry.clone(), clock.clone()));
@@ -184,6 +167,7 @@ impl Access {
             issuer: options.issuer,
             clock,
             policy_directory: options.policy_directory,
+            index: place,
             policy_change: options.policy_change,
             reloading: tokio::sync::Mutex::new(()),
             vouchers: OnceLock::new(),
@@ -245,6 +229,18 @@ impl Access {
 
     /// Decides whether somebody may do something now. Never waits for anything but a short lock.
     pub fn authorize(&self, who: &Identity, object: &Object, action: Action, context: &Context) -> Decision {
+        self.authorize_on(who, object, action, None, context)
+    }
+
+    /// The same for whoever has just begun this grant.
+    pub(super) fn authorize_on(
+        &self,
+        who: &Identity,
+        object: &Object,
+        action: Action,
+        holds: Option<GrantId>,
+        context: &Context,
+    ) -> Decision {
         let standing = match self.inner.standing.read() {
             Ok(standing) if !standing.owned => return stopped(who, object, action, standing.policy.digest()),
             Ok(standing) if !standing.unrecorded.is_empty() => {
@@ -255,7 +251,7 @@ impl Access {
             Err(poisoned) => return stopped(who, object, action, poisoned.get_ref().policy.digest()),
         };
         let who = who.met(context);
-        match judge(&standing.state, &standing.policy, &who, object, action, context.now) {
+        match judge_on(&standing.state, &standing.policy, &who, object, action, holds, context.now) {
             // Admitted while the lock is held: see `permit.rs` for why.
             Judgement::Allowed { explanation, ends } => {
                 Decision::Allowed(self.inner.registry.admit(who, explanation, ends))
@@ -277,67 +273,6 @@ impl Access {
             | Judgement::NeedsApproval { explanation }
             | Judgement::Denied { explanation } => explanation,
         }
-    }
-
-    /// Asks for access.
-    ///
-    /// # Errors
-    ///
-    /// A [`Refusal`], or the ledger couldn't record it; so with all orders below.
-    pub async fn request(&self, by: &Identity, ask: Ask) -> Result<RequestId, AccessError> {
-        let id = RequestId::new(self.inner.clock.now(), random());
-        let Ask { object, action, minutes, reason, ticket, renews } = ask;
-        self.run(by, Command::Request { id, object, action, minutes, reason, ticket, renews }).await?;
-        Ok(id)
-    }
-
-    /// Agrees to a request, for at most so many minutes (`None`: as asked).
-    pub async fn approve(
-        &self,
-        by: &Identity,
-        request: RequestId,
-        minutes: Option<u32>,
-        reason: Option<Reason>,
-    ) -> Result<Approved, AccessError> {
-        self.approve_within(by, request, Limits::minutes(minutes), reason).await
-    }
-
-    /// Agrees to a request within limits: fewer minutes, and conditions of the policy that the grant is bound to.
-    ///
-    /// # Errors
-    ///
-    /// A refusal, or the ledger couldn't record it.
-    pub async fn approve_within(
-        &self,
-        by: &Identity,
-        request: RequestId,
-        limits: Limits,
-        reason: Option<Reason>,
-    ) -> Result<Approved, AccessError> {
-        let grant = GrantId::new(self.inner.clock.now(), random());
-        let facts = self.run(by, Command::Approve { request, grant, limits, reason }).await?;
-        let granted = facts.iter().any(|fact| matches!(fact, Fact::GrantIssued { .. }));
-        Ok(if granted { Approved::Granted(grant) } else { Approved::Counted })
-    }
-
-    /// Says no to a request.
-    pub async fn reject(
-        &self,
-        by: &Identity,
-        request: RequestId,
-        reason: Option<Reason>,
-    ) -> Result<(), AccessError> {
-        self.run(by, Command::Reject { request, reason }).await.map(drop)
-    }
-
-    /// Takes one's own request back.
-    pub async fn withdraw(
-        &self,
-        by: &Identity,
-        request: RequestId,
-        reason: Option<Reason>,
-    ) -> Result<(), AccessError> {
-        self.run(by, Command::Withdraw { request, reason }).await.map(drop)
     }
 
     /// Ends a grant; its live sessions end at once.
@@ -620,15 +555,18 @@ impl Access {
 
     /// A copy of the whole state, for tests of the fold.
     #[cfg(test)]
-    pub(crate) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> super::state::State {
         self.inner.standing.read().unwrap().state.clone()
     }
 
     /// Takes no more orders, ends every live permit, and waits for the owner task. Close the ledger after this.
     pub async fn close(&self) {
         let (answer, answered) = oneshot::channel();
-        if self.inner.orders.send(Order::Close { answer }).await.is_ok() {
-            let _ = answered.await;
+        if self.inner.orders.send(Order::Close { answer }).await.is_ok()
+            && let Ok(index) = answered.await
+            && let Some(place) = &self.inner.index
+        {
+            place.keep(&index, &**self.inner.keys.read().await).await;
         }
         let tasks = self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut tasks) = tasks

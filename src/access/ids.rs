@@ -106,6 +106,13 @@ id!(
     "a token's id"
 );
 
+id!(
+    /// A passkey that approvals are signed with: `passkey-…`.
+    PasskeyId,
+    "passkey-",
+    "a passkey's id"
+);
+
 impl TokenId {
     /// The id of what a controller vouched for, by a hash of what was shown.
     pub fn of_controllers(digest: &[u8; 32]) -> Self {

@@ -331,6 +331,19 @@ pub(super) fn judge(
     action: Action,
     now: Timestamp,
 ) -> Judgement {
+    judge_on(state, policy, who, object, action, None, now)
+}
+
+/// The same for whoever has begun the grant `holds`: one that is good once carries them, and nobody else.
+pub(super) fn judge_on(
+    state: &State,
+    policy: &Policy,
+    who: &Identity,
+    object: &Object,
+    action: Action,
+    holds: Option<GrantId>,
+    now: Timestamp,
+) -> Judgement {
     let mut explanation = Explanation {
         outcome: Outcome::Denied,
         subject: who.subject.clone(),
@@ -400,15 +413,18 @@ pub(super) fn judge(
         let ends = who.expires.into_iter().chain(shared_until).chain(closes).min();
         return Judgement::Allowed { explanation, ends };
     }
-    // Of several live grants the one that lasts longest, so that a renewal takes over by itself.
+    // Of several live grants the one that they hold, or the one that lasts longest, so that a renewal takes over by itself.
     let usable = |grant: &&Grant| {
         grant.object == *object
             && grant.action == action
-            && grant.is_open(now)
+            && grant.carries(holds, now)
             && workflows.is_subset(&grant.workflows)
             && limits::met(policy, &grant.conditions, &at)
     };
-    let grant = state.live_grants_of(&who.tenant, &who.subject).filter(usable).max_by_key(|grant| grant.ends);
+    let lasts =
+        |grant: &Grant| limits::closes(policy, &grant.conditions, now).into_iter().chain([grant.ends]).min();
+    let grants = state.live_grants_of(&who.tenant, &who.subject).filter(usable);
+    let grant = grants.max_by_key(|grant| (holds == Some(grant.id), lasts(grant)));
     explanation.workflows = workflows.into_iter().collect();
     if let Some(grant) = grant {
         explanation.outcome = Outcome::Allowed;

@@ -1,8 +1,8 @@
 //! The audit ledger as the log of access.
 //!
-//! At start the whole ledger is read, and what tells of access is folded. No snapshot of the state and no index is trusted
-//! with that: a revocation that one of them had lost would be forgotten. Records of other kinds are passed over as soon as
-//! their kind is known, and several threads read ahead; the facts are folded in the order of the records.
+//! At start what tells of access is read and folded: the records that a signed index names, if the ledger agrees with it
+//! (`index.rs`), and everything after them; else the whole ledger. Records of other kinds are passed over as soon as their kind
+//! is known, and several threads read ahead; the facts are folded in the order of the records.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
@@ -11,7 +11,7 @@ use std::thread;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use sallyport_audit::{Entry, Ledger, Personal, Reader, Seq, Value as Known};
+use sallyport_audit::{Digest, Entry, Ledger, Personal, Reader, Seq, Value as Known};
 use serde_json::Value;
 
 use super::fact::{Fact, Stamp};
@@ -25,6 +25,9 @@ use super::replay::{Decided, Replay, Report};
 /// Records that one thread reads at a time: a few megabytes at most.
 const BATCH: usize = 4_096;
 
+/// Records between two of access that are read over rather than looked for anew.
+const GAP: u64 = 32;
+
 /// Threads that read at the same time, at most.
 const MOST_THREADS: usize = 4;
 
@@ -33,49 +36,107 @@ impl RecordLog for Ledger {
         async move {
             let receipt = Self::append(self, draft_of(&fact)).await;
             let receipt = receipt.map_err(|error| LogError(format!("didn't take the record: {error}")))?;
-            Ok(Stamp { seq: receipt.seq.get(), time: receipt.time })
+            Ok(Stamp { seq: receipt.seq.get(), time: receipt.time, digest: receipt.digest })
         }
         .boxed()
     }
 
-    fn replay(&self, visit: &mut dyn FnMut(Stamp, Fact)) -> Result<(), LogError> {
+    fn replay(&self, from: u64, visit: &mut dyn FnMut(Stamp, Fact)) -> Result<u64, LogError> {
         let reader = self.reader();
-        let threads = thread::available_parallelism().map_or(1, NonZero::get).clamp(1, MOST_THREADS);
-        let mut from = Seq::ZERO;
+        let mut from = Seq::new(from);
         while from.get() < reader.len() {
-            let starts: Vec<Seq> = (0..threads as u64)
-                .map(|n| Seq::new(from.get().saturating_add(n * BATCH as u64)))
-                .filter(|start| start.get() < reader.len())
+            let spans: Vec<Span> = (0..threads() as u64)
+                .map(|n| Span { from: from.get().saturating_add(n * BATCH as u64), records: BATCH })
+                .filter(|span| span.from < reader.len())
                 .collect();
-            let batches: Vec<Result<Facts, LogError>> = thread::scope(|scope| {
-                let reading: Vec<_> =
-                    starts.iter().map(|start| scope.spawn(|| facts(&reader, *start))).collect();
-                let lost = || Err(LogError("couldn't be read: a thread of its reading panicked".to_owned()));
-                reading.into_iter().map(|thread| thread.join().unwrap_or_else(|_panic| lost())).collect()
-            });
-            for batch in batches {
-                let (facts, next) = batch?;
-                for (stamp, fact) in facts {
-                    visit(stamp, fact);
-                }
-                from = next;
+            from = at_once(&reader, &spans, visit)?.unwrap_or(from);
+        }
+        Ok(from.get())
+    }
+
+    fn replay_these(&self, records: &[u64], visit: &mut dyn FnMut(Stamp, Fact)) -> Result<(), LogError> {
+        let reader = self.reader();
+        let mut wanted = records.iter().copied().peekable();
+        let mut only = |stamp: Stamp, fact: Fact| {
+            while wanted.next_if(|next| *next < stamp.seq).is_some() {}
+            if wanted.next_if_eq(&stamp.seq).is_some() {
+                visit(stamp, fact);
             }
+        };
+        let mut spans = spans(records).peekable();
+        while spans.peek().is_some() {
+            let some: Vec<Span> = spans.by_ref().take(threads()).collect();
+            at_once(&reader, &some, &mut only)?;
         }
         Ok(())
     }
+
+    fn digest(&self, record: u64) -> Result<Option<Digest>, LogError> {
+        let found = self.reader().get(Seq::new(record));
+        let found = found.map_err(|error| LogError(format!("can't be read: {error}")))?;
+        Ok(found.map(|entry| entry.digest()))
+    }
+}
+
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get).clamp(1, MOST_THREADS)
+}
+
+/// Records that one thread reads.
+struct Span {
+    from: u64,
+    records: usize,
+}
+
+/// As few spans as hold all of these records, with small gaps read over.
+fn spans(records: &[u64]) -> impl Iterator<Item = Span> {
+    let mut rest = records;
+    std::iter::from_fn(move || {
+        let from = *rest.first()?;
+        let near = rest.windows(2).take_while(|pair| match pair {
+            [one, next] => next - one <= GAP && next - from < BATCH as u64,
+            _ => false,
+        });
+        let (these, after) = rest.split_at(near.count() + 1);
+        rest = after;
+        let last = these.last().copied().unwrap_or(from);
+        Some(Span { from, records: usize::try_from(last - from + 1).unwrap_or(BATCH) })
+    })
+}
+
+/// Reads these spans at the same time and shows their facts one after the other; where the last span ended.
+fn at_once(
+    reader: &Reader,
+    spans: &[Span],
+    visit: &mut dyn FnMut(Stamp, Fact),
+) -> Result<Option<Seq>, LogError> {
+    let batches: Vec<Result<Facts, LogError>> = thread::scope(|scope| {
+        let reading: Vec<_> = spans.iter().map(|span| scope.spawn(|| facts(reader, span))).collect();
+        let lost = || Err(LogError("couldn't be read: a thread of its reading panicked".to_owned()));
+        reading.into_iter().map(|thread| thread.join().unwrap_or_else(|_panic| lost())).collect()
+    });
+    let mut end = None;
+    for batch in batches {
+        let (facts, next) = batch?;
+        for (stamp, fact) in facts {
+            visit(stamp, fact);
+        }
+        end = Some(next);
+    }
+    Ok(end)
 }
 
 /// What some records tell, and where the next ones begin.
 type Facts = (Vec<(Stamp, Fact)>, Seq);
 
-fn facts(reader: &Reader, from: Seq) -> Result<Facts, LogError> {
-    let found = reader.of_kinds(from, BATCH, tells);
+fn facts(reader: &Reader, span: &Span) -> Result<Facts, LogError> {
+    let found = reader.of_kinds(Seq::new(span.from), span.records, tells);
     let (entries, next) = found.map_err(|error| LogError(format!("can't be read: {error}")))?;
     let mut facts = Vec::with_capacity(entries.len());
     for entry in &entries {
         let seq = entry.record.seq;
         let fact = read(entry).map_err(|why| LogError(format!("holds record {seq} of access: {why}")))?;
-        facts.extend(fact.map(|fact| (Stamp { seq: seq.get(), time: entry.record.time }, fact)));
+        facts.extend(fact.map(|fact| (stamp(entry), fact)));
     }
     Ok((facts, next))
 }
@@ -96,7 +157,7 @@ pub fn replay(reader: &Reader, policy: &Policy, since: Option<Timestamp>) -> Res
             let seq = entry.record.seq;
             let fact = read(entry).map_err(|why| LogError(format!("holds record {seq} of access: {why}")))?;
             if let Some(fact) = fact {
-                replay.happened(Stamp { seq: seq.get(), time: entry.record.time }, &fact);
+                replay.happened(stamp(entry), &fact);
             } else if entry.record.details.contains_key("decision") {
                 match decided(entry) {
                     Some(decided) => replay.decided(&decided),
@@ -137,8 +198,13 @@ fn decided(entry: &Entry) -> Option<Decided> {
         }),
         code: detail("decision")?.to_owned(),
         workflows: list("workflows").filter_map(|name| name.as_str()?.parse().ok()).collect(),
+        grant: record.grant.as_deref().and_then(|grant| grant.parse().ok()),
         policy: record.policy.as_deref()?.parse().ok()?,
     })
+}
+
+fn stamp(entry: &Entry) -> Stamp {
+    Stamp { seq: entry.record.seq.get(), time: entry.record.time, digest: entry.digest() }
 }
 
 fn read(entry: &Entry) -> Result<Option<Fact>, String> {

@@ -18,12 +18,14 @@ pub struct Limits {
     pub minutes: Option<u32>,
     /// Only while all of these hold.
     pub conditions: Vec<Wanted>,
+    /// For one session and no other.
+    pub once: bool,
 }
 
 impl Limits {
     /// Fewer minutes and nothing else.
     pub fn minutes(minutes: Option<u32>) -> Self {
-        Self { minutes, conditions: Vec::new() }
+        Self { minutes, ..Self::default() }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use futures_util::future::BoxFuture;
 
+use sallyport_audit::Digest;
+
 use super::fact::{Fact, Stamp};
 
 /// The log couldn't take or give a fact.
@@ -14,12 +16,36 @@ pub trait RecordLog: Send + Sync + 'static {
     /// Appends one fact; resolves once it is durable.
     fn append(&self, fact: Fact) -> BoxFuture<'_, Result<Stamp, LogError>>;
 
-    /// Shows every fact of access in the log from the start, in order.
+    /// Shows every fact of access in the log from record `from` on, in order; how many records there were.
     ///
     /// # Errors
     ///
     /// When a record can't be read. A record that isn't one of access is passed over.
-    fn replay(&self, visit: &mut dyn FnMut(Stamp, Fact)) -> Result<(), LogError>;
+    fn replay(&self, from: u64, visit: &mut dyn FnMut(Stamp, Fact)) -> Result<u64, LogError>;
+
+    /// Shows the facts in these records, ascending, and in no others.
+    ///
+    /// # Errors
+    ///
+    /// When one can't be read; one that isn't there or tells no fact is left out.
+    fn replay_these(&self, records: &[u64], visit: &mut dyn FnMut(Stamp, Fact)) -> Result<(), LogError> {
+        let Some(first) = records.first() else { return Ok(()) };
+        let mut only = |stamp: Stamp, fact: Fact| {
+            if records.binary_search(&stamp.seq).is_ok() {
+                visit(stamp, fact);
+            }
+        };
+        self.replay(*first, &mut only).map(drop)
+    }
+
+    /// The leaf hash of a record; `None` if there is none, it was pruned, or the log keeps none, which is then always read whole.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be read.
+    fn digest(&self, _record: u64) -> Result<Option<Digest>, LogError> {
+        Ok(None)
+    }
 }
 
 #[cfg(test)]
@@ -80,18 +106,27 @@ pub(crate) mod memory {
                     return Err(LogError("is broken for this test".to_owned()));
                 }
                 let mut facts = self.facts.lock().unwrap();
-                let stamp = Stamp { seq: facts.len() as u64, time: self.clock.now() };
+                let seq = facts.len() as u64;
+                let digest = sallyport_audit::Digest::of(&[format!("{seq} {fact:?}").as_bytes()]);
+                let stamp = Stamp { seq, time: self.clock.now(), digest };
                 facts.push((stamp, fact));
                 Ok(stamp)
             }
             .boxed()
         }
 
-        fn replay(&self, visit: &mut dyn FnMut(Stamp, Fact)) -> Result<(), LogError> {
-            for (stamp, fact) in self.facts.lock().unwrap().clone() {
+        fn replay(&self, from: u64, visit: &mut dyn FnMut(Stamp, Fact)) -> Result<u64, LogError> {
+            let facts = self.facts.lock().unwrap().clone();
+            let end = facts.len() as u64;
+            for (stamp, fact) in facts.into_iter().filter(|(stamp, _)| stamp.seq >= from) {
                 visit(stamp, fact);
             }
-            Ok(())
+            Ok(end)
+        }
+
+        fn digest(&self, record: u64) -> Result<Option<sallyport_audit::Digest>, LogError> {
+            let facts = self.facts.lock().unwrap();
+            Ok(facts.iter().find(|(stamp, _)| stamp.seq == record).map(|(stamp, _)| stamp.digest))
         }
     }
 }

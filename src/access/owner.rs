@@ -24,9 +24,9 @@ use super::error::AccessError;
 use super::fact::{Actor, Fact};
 use super::identity::{BegunWith, Caller, Identity, Proof};
 use super::ids::{GrantId, random};
+use super::index::Index;
 use super::issuer::{KeyPrint, Outside};
-use super::judge::{Explanation, Judgement, judge};
-use super::limits;
+use super::judge::{Judgement, judge_on};
 use super::lock::LockTarget;
 use super::log::RecordLog;
 use super::names::Subject;
@@ -82,8 +82,9 @@ pub(super) enum Order {
     Settle {
         answer: oneshot::Sender<()>,
     },
+    /// Answered with what a next start is to read.
     Close {
-        answer: oneshot::Sender<()>,
+        answer: oneshot::Sender<Index>,
     },
 }
 
@@ -93,6 +94,8 @@ pub(super) struct Owner {
     pub(super) log: Arc<dyn RecordLog>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) change: PolicyChange,
+    /// Which records tell of access, with all that were written since the start.
+    pub(super) index: Index,
 }
 
 /// How a policy comes into force while the gateway runs.
@@ -122,7 +125,7 @@ impl Drop for Closing {
 }
 
 impl Owner {
-    pub(super) async fn run(self, mut orders: mpsc::Receiver<Order>) {
+    pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
         let _closing = Closing { standing: self.standing.clone(), registry: self.registry.clone() };
         loop {
             let wake = if self.catch_up().await {
@@ -134,7 +137,7 @@ impl Owner {
                 order = orders.recv() => match order {
                     None => return,
                     Some(Order::Close { answer }) => {
-                        let _ = answer.send(());
+                        let _ = answer.send(self.index);
                         return;
                     }
                     Some(Order::Settle { answer }) => {
@@ -170,7 +173,7 @@ impl Owner {
         standing.state.next_end().into_iter().chain(escalation).min()
     }
 
-    async fn execute(&self, by: &Caller, command: &Command) -> Result<Vec<Fact>, AccessError> {
+    async fn execute(&mut self, by: &Caller, command: &Command) -> Result<Vec<Fact>, AccessError> {
         let decided_at = Instant::now();
         let decision = {
             let standing = self.standing.read().map_err(|_| AccessError::Stopped)?;
@@ -208,7 +211,7 @@ impl Owner {
     }
 
     /// Tries again what the ledger didn't take. False when it still doesn't.
-    async fn record_the_unrecorded(&self, decided_at: Instant) -> bool {
+    async fn record_the_unrecorded(&mut self, decided_at: Instant) -> bool {
         loop {
             let Ok(first) = self.standing.read().map(|standing| standing.unrecorded.first().cloned()) else {
                 return false;
@@ -221,7 +224,7 @@ impl Owner {
     }
 
     /// Makes a fact durable, folds it in, and ends what it ends.
-    async fn commit(&self, fact: &Fact, decided_at: Instant) -> Result<(), AccessError> {
+    async fn commit(&mut self, fact: &Fact, decided_at: Instant) -> Result<(), AccessError> {
         let revokes = matches!(
             fact,
             Fact::GrantRevoked { .. }
@@ -248,6 +251,7 @@ impl Owner {
         let stamp = match appended {
             Ok(stamp) => stamp,
             Err(error) => {
+                self.index.spoil();
                 if revokes {
                     self.keep_trying(fact);
                     cut += self.end_permits(fact, decided_at);
@@ -258,6 +262,7 @@ impl Owner {
         {
             let mut standing = self.standing.write().map_err(|_| AccessError::Stopped)?;
             standing.state.apply(stamp, fact);
+            self.index.add(stamp);
             standing.unrecorded.retain(|other| other != fact);
         }
         self.end_permits(fact, decided_at);
@@ -346,7 +351,7 @@ impl Owner {
     }
 
     /// Records what time has made due. False when that must be tried again.
-    async fn catch_up(&self) -> bool {
+    async fn catch_up(&mut self) -> bool {
         let decided_at = Instant::now();
         if !self.record_the_unrecorded(decided_at).await {
             return false;
@@ -367,7 +372,7 @@ impl Owner {
     }
 
     /// Records an erasure, and puts what is left of the person into the place of their name.
-    async fn forget(&self, person: &Subject, fact: &Fact, key: KeyId) -> Result<(), AccessError> {
+    async fn forget(&mut self, person: &Subject, fact: &Fact, key: KeyId) -> Result<(), AccessError> {
         let decided_at = Instant::now();
         let recorded = self.log.append(fact.clone()).await;
         let stamp = recorded.map_err(|error| AccessError::NotRecorded { error, cut: 0 })?;
@@ -383,7 +388,7 @@ impl Owner {
 
     /// Puts a new policy in force, or records why not.
     async fn install(
-        &self,
+        &mut self,
         by: &Caller,
         loaded: Result<Box<Policy>, PolicyFaults>,
     ) -> Result<PolicyDigest, AccessError> {
@@ -482,34 +487,23 @@ fn expiry_of(who: &Identity) -> Cause {
 /// Judges a live permit again; `None` when it holds.
 fn still_holds(life: &Life, standing: &Standing, now: Timestamp) -> Option<Cause> {
     let asked = &life.explanation;
-    match judge(&standing.state, &standing.policy, &life.identity, &asked.object, asked.action, now) {
+    let holds = life.grant();
+    match judge_on(&standing.state, &standing.policy, &life.identity, &asked.object, asked.action, holds, now)
+    {
         // Its end was fixed when it began. Where time would end it sooner now, another session begins with that end.
         Judgement::Allowed { ends: Some(ends), .. } if life.ends.is_none_or(|end| ends < end) => {
             Some(Cause::PolicyChanged)
         }
         // A permit rests on its own grant: another one that would do opens another session.
-        Judgement::Allowed { explanation, .. }
-            if explanation.grant.is_none() || explanation.grant == life.grant() =>
-        {
-            None
-        }
         Judgement::Allowed { explanation, .. } => {
-            (!rests_on_its_own(life, &explanation, standing, now)).then_some(Cause::PolicyChanged)
+            let holds = explanation.grant.is_none() || explanation.grant == life.grant();
+            (!holds).then_some(Cause::PolicyChanged)
         }
         Judgement::NeedsApproval { .. } | Judgement::Denied { .. } => {
             let over = life.identity.expires.is_some_and(|end| now >= end);
             Some(if over { expiry_of(&life.identity) } else { Cause::PolicyChanged })
         }
     }
-}
-
-/// Whether the grant that a permit was given on still does, although another one would be taken today.
-fn rests_on_its_own(life: &Life, explanation: &Explanation, standing: &Standing, now: Timestamp) -> bool {
-    life.grant().and_then(|id| standing.state.grant(id)).is_some_and(|own| {
-        own.is_open(now)
-            && explanation.workflows.iter().all(|name| own.workflows.contains(name))
-            && limits::met(&standing.policy, &own.conditions, &life.identity.circumstances(now))
-    })
 }
 
 /// The record of a policy that wasn't used.

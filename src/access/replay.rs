@@ -15,7 +15,8 @@ use serde::Serialize;
 
 use super::fact::{Fact, Stamp};
 use super::identity::Identity;
-use super::judge::{Context, Explanation, Judgement, Outcome, RuleRef, judge};
+use super::ids::GrantId;
+use super::judge::{Context, Explanation, Judgement, Outcome, RuleRef, judge_on};
 use super::names::{Role, Subject, Tenant};
 use super::object::{Action, Object};
 use super::policy::conditions::{Condition, Transport};
@@ -56,6 +57,8 @@ pub struct Decided {
     pub code: String,
     /// Workflows that were demanded.
     pub workflows: Vec<WorkflowName>,
+    /// The grant that it rested on.
+    pub grant: Option<GrantId>,
     /// The policy under which it was decided.
     pub policy: PolicyDigest,
 }
@@ -201,7 +204,9 @@ impl<'a> Replay<'a> {
         let mut context = Context::at(now);
         context.source = decided.source.map(|source| (source, 0).into());
         context.transport.clone_from(&decided.transport);
-        match judge(&self.state, self.policy, &who.met(&context), &decided.object, decided.action, now) {
+        // A grant for one session was begun for this very decision.
+        let who = who.met(&context);
+        match judge_on(&self.state, self.policy, &who, &decided.object, decided.action, decided.grant, now) {
             Judgement::Allowed { explanation, .. }
             | Judgement::NeedsApproval { explanation }
             | Judgement::Denied { explanation } => explanation,

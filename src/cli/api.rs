@@ -1,4 +1,7 @@
 //! Calls of the admin API: one HTTPS request, one JSON answer.
+//!
+//! An order carries a key of its own (`Idempotency-Key`). When its answer is lost on the way it is given again under the same
+//! key, and the gateway carries it out once. What never left this machine isn't repeated: its user is told at once.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -25,6 +29,26 @@ use crate::tunnel::client::{DialError, tls_config_showing};
 /// An admin's list is long, but not longer than this.
 const LARGEST_ANSWER: usize = 64 << 20;
 const PATIENCE: Duration = Duration::from_mins(1);
+/// Between two attempts of the same order: first, and at most.
+const PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Why there is no answer.
+struct Lost {
+    failure: Failure,
+    /// Whether the gateway may have got the request all the same.
+    sent: bool,
+}
+
+impl Lost {
+    fn before(failure: Failure) -> Self {
+        Self { failure, sent: false }
+    }
+
+    fn after(failure: Failure) -> Self {
+        Self { failure, sent: true }
+    }
+}
 
 /// The most entries that the gateway gives at once.
 pub(super) const PAGE: usize = 1000;
@@ -34,6 +58,12 @@ pub(super) const PAGE: usize = 1000;
 pub(super) struct Page<T> {
     pub(super) items: Vec<T>,
     pub(super) next: Option<String>,
+}
+
+/// What is to be done, and the key by which the gateway knows it again.
+struct Order {
+    key: String,
+    body: Vec<u8>,
 }
 
 /// A gateway to be called with one person's token.
@@ -48,7 +78,11 @@ impl<'p> Api<'p> {
 
     /// `GET path`.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        self.call(Method::GET, path, None).await
+        let answer = tokio::time::timeout(PATIENCE, self.exchange(Method::GET, path, None)).await;
+        let (status, bytes) = answer
+            .map_err(|_| self.unreachable("no answer within a minute"))?
+            .map_err(|lost| lost.failure)?;
+        understood(path, status, &bytes)
     }
 
     /// All entries of the list at `path`, page after page.
@@ -75,28 +109,38 @@ impl<'p> Api<'p> {
         let body = serde_json::to_vec(body).map_err(|error| {
             Failure::new(ExitCode::Failed, format!("cannot write the request: {error}"), "")
         })?;
-        self.call(Method::POST, path, Some(body)).await
+        let order = Order { key: uuid::Uuid::new_v4().to_string(), body };
+        let (status, bytes) = self.once(path, &order).await?;
+        understood(path, status, &bytes)
     }
 
-    async fn call<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<Vec<u8>>,
-    ) -> Result<T, Failure> {
-        let (status, bytes) = tokio::time::timeout(PATIENCE, self.exchange(method, path, body))
-            .await
-            .map_err(|_| self.unreachable("no answer within a minute"))??;
-        if status.is_success() {
-            return serde_json::from_slice(&bytes).map_err(|error| {
-                Failure::new(
-                    ExitCode::Failed,
-                    format!("the gateway's answer to {path} is not understood: {error}"),
-                    "is this program as new as the gateway? compare `sallyport --version` on both sides",
-                )
-            });
+    /// Gives an order until there is an answer to it, for a minute.
+    async fn once(&self, path: &str, order: &Order) -> Result<(StatusCode, Bytes), Failure> {
+        let until = tokio::time::Instant::now() + PATIENCE;
+        let (mut pause, mut sent) = (PAUSE, false);
+        loop {
+            let attempt =
+                tokio::time::timeout_at(until, self.exchange(Method::POST, path, Some(order))).await;
+            let lost = match attempt {
+                // An earlier attempt still runs; its answer will be this one's.
+                Ok(Ok((status, bytes))) if sent && still_runs(status, &bytes) => refusal(status, &bytes),
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(lost)) if !lost.sent && !sent => return Err(lost.failure),
+                Ok(Err(lost)) => lost.failure,
+                Err(_) => self.unreachable("no answer within a minute"),
+            };
+            sent = true;
+            if tokio::time::Instant::now() + pause >= until {
+                return Err(Failure {
+                    hint: "whether it was carried out is not known: look first (`sallyport log`, or the list), then \
+                           do it again"
+                        .to_owned(),
+                    ..lost
+                });
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        Err(refusal(status, &bytes))
     }
 
     /// `GET path` into a file that is not there yet. Gives its length.
@@ -109,7 +153,8 @@ impl<'p> Api<'p> {
             )
         };
         let asking = tokio::time::timeout(PATIENCE, self.send(Method::GET, path, None)).await;
-        let (response, driver) = asking.map_err(|_| self.unreachable("no answer within a minute"))??;
+        let asked = asking.map_err(|_| self.unreachable("no answer within a minute"))?;
+        let (response, driver) = asked.map_err(|lost| lost.failure)?;
         let (status, mut body) = (response.status(), response.into_body());
         if !status.is_success() {
             let bytes = self.whole(body).await?;
@@ -136,11 +181,11 @@ impl<'p> Api<'p> {
         &self,
         method: Method,
         path: &str,
-        body: Option<Vec<u8>>,
-    ) -> Result<(StatusCode, Bytes), Failure> {
-        let (response, driver) = self.send(method, path, body).await?;
+        order: Option<&Order>,
+    ) -> Result<(StatusCode, Bytes), Lost> {
+        let (response, driver) = self.send(method, path, order).await?;
         let status = response.status();
-        let bytes = self.whole(response.into_body()).await?;
+        let bytes = self.whole(response.into_body()).await.map_err(Lost::after)?;
         driver.abort();
         Ok((status, bytes))
     }
@@ -155,9 +200,16 @@ impl<'p> Api<'p> {
         &self,
         method: Method,
         path: &str,
-        body: Option<Vec<u8>>,
-    ) -> Result<(Response<Incoming>, JoinHandle<hyper::Result<()>>), Failure> {
-        let token = self.profile.token_if_needed()?;
+        order: Option<&Order>,
+    ) -> Result<(Response<Incoming>, JoinHandle<hyper::Result<()>>), Lost> {
+        let mut sender = self.connect().await.map_err(Lost::before)?;
+        let request = self.request(method, path, order).map_err(Lost::before)?;
+        let response = sender.0.send_request(request).await;
+        let response = response.map_err(|error| Lost::after(self.unreachable(&chain(&error))))?;
+        Ok((response, sender.1))
+    }
+
+    async fn connect(&self) -> Result<(SendRequest<Full<Bytes>>, JoinHandle<hyper::Result<()>>), Failure> {
         let tls = tls_config_showing(&roots(self.profile), self.profile.certificate.as_ref())
             .map_err(|error| dial_failure(&error))?;
         let gateway = gateway(self.profile)?;
@@ -172,11 +224,19 @@ impl<'p> Api<'p> {
             .connect(name, tcp)
             .await
             .map_err(|error| self.unreachable(&chain(&error)))?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| self.unreachable(&error.to_string()))?;
-        let driver = tokio::spawn(connection);
+        Ok((sender, tokio::spawn(connection)))
+    }
 
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        order: Option<&Order>,
+    ) -> Result<Request<Full<Bytes>>, Failure> {
+        let token = self.profile.token_if_needed()?;
         let mut request = Request::builder().method(method).uri(path).header(HOST, self.profile.authority());
         if let Some(token) = token {
             let mut bearer =
@@ -190,14 +250,15 @@ impl<'p> Api<'p> {
             bearer.set_sensitive(true);
             request = request.header(AUTHORIZATION, bearer);
         }
-        let request = request
+        if let Some(order) = order {
+            request = request.header("idempotency-key", format!("\"{}\"", order.key));
+        }
+        let body = order.map(|order| order.body.clone()).unwrap_or_default();
+        request
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(body.unwrap_or_default())))
-            .map_err(|error| Failure::new(ExitCode::Usage, format!("cannot ask for {path}: {error}"), ""))?;
-        let response =
-            sender.send_request(request).await.map_err(|error| self.unreachable(&chain(&error)))?;
-        Ok((response, driver))
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| Failure::new(ExitCode::Usage, format!("cannot ask for {path}: {error}"), ""))
     }
 
     fn unreachable(&self, why: &str) -> Failure {
@@ -208,6 +269,25 @@ impl<'p> Api<'p> {
         };
         Failure::new(ExitCode::Unreachable, format!("cannot reach {}: {why}", self.profile.authority()), hint)
     }
+}
+
+fn understood<T: DeserializeOwned>(path: &str, status: StatusCode, bytes: &[u8]) -> Result<T, Failure> {
+    if !status.is_success() {
+        return Err(refusal(status, bytes));
+    }
+    serde_json::from_slice(bytes).map_err(|error| {
+        Failure::new(
+            ExitCode::Failed,
+            format!("the gateway's answer to {path} is not understood: {error}"),
+            "is this program as new as the gateway? compare `sallyport --version` on both sides",
+        )
+    })
+}
+
+/// Whether this is the answer that another attempt of the same order is under way.
+fn still_runs(status: StatusCode, bytes: &[u8]) -> bool {
+    let problem: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    status == StatusCode::CONFLICT && problem["code"] == "idempotency-running"
 }
 
 /// The gateway answers errors as problem+json (RFC 9457), with our `hint` beside `detail`.

@@ -6,8 +6,8 @@ use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
 use super::{
     certificates, completions, connect, device, doctor, glass, grants, key_desk, ledger, locks, log,
-    log_level, login, publish, reports, requests, retention, reviews, search, sessions, shares, subjects,
-    tokens, tunnels, version,
+    log_level, login, passkeys, publish, reports, requests, retention, reviews, search, sessions, shares,
+    subjects, tokens, tunnels, version,
 };
 
 /// Publish services through a Sallyport gateway, reach them, ask for leave and give it
@@ -46,6 +46,8 @@ enum Command {
     Locks,
     #[command(subcommand)]
     Device(device::Device),
+    #[command(subcommand)]
+    Passkeys(passkeys::Passkeys),
     #[command(subcommand)]
     Certificates(certificates::Certificates),
     #[command(subcommand)]
@@ -122,6 +124,7 @@ impl Client {
             Command::Completions(command) => command.show::<Self>(),
             Command::Version(command) => command.show("sallyport", connection.json)?,
             Command::Device(command) => device::run(connection, command).await?,
+            Command::Passkeys(command) => passkeys::run(connection, command).await?,
             Command::Certificates(command) => certificates::run(connection, command).await?,
             Command::Lock(command) => locks::lock(connection, command).await?,
             Command::Unlock(command) => locks::unlock(connection, command).await?,

@@ -41,8 +41,12 @@ struct Grant {
     more: Map<String, Value>,
 }
 
-/// A grant that nobody approved says so wherever it is listed.
+/// A grant that nobody approved says so wherever it is listed, and one for a single session whether that has been.
 fn state(grant: &Grant) -> String {
+    if grant.more.get("once") == Some(&Value::Bool(true)) {
+        let unused = grant.more.get("begun").is_none_or(Value::is_null);
+        return format!("{}, one session{}", grant.state, if unused { "" } else { " (used)" });
+    }
     match grant.more.get("break_glass") {
         None | Some(Value::Null) => grant.state.clone(),
         Some(glass) if glass.get("review").is_none_or(Value::is_null) => {

@@ -29,6 +29,7 @@ mod log_level;
 mod logging;
 mod login;
 mod out;
+mod passkeys;
 mod policy;
 mod profile;
 mod publish;

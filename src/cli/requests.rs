@@ -29,6 +29,9 @@ pub(super) struct Ask {
     /// Id of a grant of yours that this one is to take the place of, grant-…
     #[arg(long, value_name = "GRANT")]
     pub renew: Option<String>,
+    /// For one session and no other
+    #[arg(long)]
+    pub once: bool,
     /// Wait until somebody has decided
     #[arg(long)]
     pub wait: bool,
@@ -58,6 +61,9 @@ pub(super) enum Requests {
         /// Only while this condition of the policy holds (`!` before it: while it doesn't); can be given again
         #[arg(long = "only-if", value_name = "CONDITION")]
         conditions: Vec<String>,
+        /// For one session and no other
+        #[arg(long)]
+        once: bool,
         /// Why
         #[arg(long)]
         reason: Option<String>,
@@ -105,6 +111,7 @@ pub(super) async fn ask(connection: &Connection, ask: &Ask) -> Result<(), Failur
         "minutes": ask.minutes,
         "ticket": ask.ticket,
         "renews": ask.renew,
+        "once": ask.once,
     });
     let mut request: Request = api.post("/api/v1/requests", &body).await?;
     if !connection.json {
@@ -156,8 +163,9 @@ pub(super) async fn run(connection: &Connection, command: &Requests) -> Result<(
             super::tunnels::print_fields("", &request);
             return Ok(());
         }
-        Requests::Approve { id, minutes, conditions, reason } => {
-            let body = json!({ "minutes": minutes, "conditions": conditions, "reason": reason });
+        Requests::Approve { id, minutes, conditions, once, reason } => {
+            let body =
+                json!({ "minutes": minutes, "conditions": conditions, "once": once, "reason": reason });
             api.post(&format!("/api/v1/requests/{}/approve", segment(id)?), &body).await?
         }
         Requests::Deny { id, reason } => {

@@ -38,6 +38,7 @@ const PLAIN: &[&str] = &[
     "minutes_from_first_use",
     "name",
     "object",
+    "once",
     "offered",
     "opened",
     "policy",
@@ -141,6 +142,7 @@ mod tests {
     fn every_order_that_changes_something_says_what() {
         // What asks, opens or begins something, and what has a record of its own that names before and after.
         let others = [
+            "begin_passkey",
             "explain_policy",
             "replay_policy",
             "scrub_ledger",
@@ -159,6 +161,7 @@ mod tests {
             include_str!("grants.rs"),
             include_str!("keys.rs"),
             include_str!("ledger.rs"),
+            include_str!("passkeys.rs"),
             include_str!("policy.rs"),
             include_str!("requests.rs"),
             include_str!("retention.rs"),

@@ -71,6 +71,8 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         | Refused::NoSuchToken { .. }
         | Refused::NoSuchProposal { .. }
         | Refused::NoSuchDevice { .. } => StatusCode::NOT_FOUND,
+        Refused::NoSuchPasskey { .. } => StatusCode::NOT_FOUND,
+        Refused::SignatureNeeded { .. } | Refused::SignatureWrong { .. } => StatusCode::FORBIDDEN,
         Refused::TooManyPending { .. } | Refused::TenantFull { .. } => StatusCode::TOO_MANY_REQUESTS,
         Refused::Minutes { .. }
         | Refused::TicketNeeded { .. }
@@ -104,6 +106,9 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         | Refused::JoinSpent { .. }
         | Refused::DeviceKnown { .. }
         | Refused::DeviceRevoked { .. }
+        | Refused::PasskeyKnown
+        | Refused::TooManyPasskeys { .. }
+        | Refused::PasskeyRevoked { .. }
         | Refused::CertificateRevoked { .. }
         | Refused::NotNeeded { .. }
         | Refused::Duplicate { .. }

@@ -54,11 +54,13 @@ pub(super) struct Shown {
     starts: Timestamp,
     #[schema(value_type = String, format = DateTime)]
     expires: Timestamp,
-    /// When it was used first, if its time runs from then.
+    /// When it was used first, if its time runs from then or it is good once.
     #[schema(value_type = Option<String>, format = DateTime)]
     begun: Option<Timestamp>,
     /// How many minutes will run from its first use.
     minutes_from_first_use: Option<u32>,
+    /// It is good for one session and no other: spent once `begun` holds a time.
+    once: bool,
     /// Conditions of the policy under which alone it gives leave.
     #[schema(value_type = Vec<String>)]
     conditions: BTreeSet<Wanted>,
@@ -133,6 +135,7 @@ pub(super) fn view(grant: &Grant) -> Shown {
         expires: grant.ends,
         begun: grant.begun,
         minutes_from_first_use: grant.from_first_use,
+        once: grant.once,
         conditions: grant.conditions.clone(),
         break_glass: grant.glass.clone(),
         policy: grant.policy,

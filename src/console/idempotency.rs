@@ -205,7 +205,7 @@ async fn carry_out(shared: Shared, mut head: Head, body: Body, next: Next) -> Re
             format!("what it did is recorded: sallyport search --correlation {}", own.0),
         ));
     }
-    begin(&shared, &caller, &own).await?;
+    begin(&shared, &caller, &own, takes_away(head.uri.path())).await?;
     caller.correlation = own.clone();
     head.extensions.insert(own.clone());
     head.extensions.insert(Known::new(caller));
@@ -310,14 +310,31 @@ async fn was_begun(shared: &Shared, caller: &Caller, correlation: &Correlation) 
     })
 }
 
-/// Records that it begins.
-async fn begin(shared: &Shared, caller: &Caller, correlation: &Correlation) -> Result<(), Problem> {
+/// Whether an order takes leave away. Such an order waits for nothing: in an outage it still cuts what is open, and no harm is done
+/// if it should be carried out again.
+fn takes_away(path: &str) -> bool {
+    ["/revoke", "/kill", "/end", "/delete"].iter().any(|end| path.ends_with(end)) || path == "/api/v1/locks"
+}
+
+/// Records that it begins; `urgent`: without waiting until that is durable, or could be taken at all.
+async fn begin(
+    shared: &Shared,
+    caller: &Caller,
+    correlation: &Correlation,
+    urgent: bool,
+) -> Result<(), Problem> {
     let draft = Draft::new(Kind::AdminCalled, Outcome::Success)
         .subject(caller.identity.subject().as_str())
         .object("gateway:api")
         .source(caller.source.to_string())
         .correlation(correlation.0.as_str())
         .detail("idempotency", "begun");
+    if urgent {
+        if let Err(error) = shared.ledger.enqueue(draft).await {
+            tracing::warn!(%error, "the key of an order that takes leave away couldn't be recorded");
+        }
+        return Ok(());
+    }
     shared.ledger.append(draft).await.map(drop).map_err(|_| {
         let hint = "what is not recorded is not done; call again with the same key";
         let detail = "the call could not be recorded";

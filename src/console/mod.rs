@@ -20,6 +20,7 @@ mod listing;
 mod log_level;
 mod metrics;
 pub mod openapi;
+mod passkeys;
 mod policy;
 mod rates;
 mod records;
@@ -120,6 +121,10 @@ pub struct Parts {
     pub streams: Arc<tokio::sync::Semaphore>,
     /// Cancelled when the gateway stops.
     pub stop: CancellationToken,
+    /// Passkeys that are being made.
+    pub makings: Makings,
+    /// For which site passkeys are made.
+    pub site: crate::access::Site,
     /// Default life of a token.
     pub token_life: std::time::Duration,
     /// Public domain.
@@ -129,6 +134,7 @@ pub struct Parts {
 pub use idempotency::Idempotency;
 pub use keys::{KeyDesk, KeyOrder, KeyProblem, KeyTrouble};
 pub use log_level::{LogControl, LogDesk};
+pub use passkeys::{Makings, site};
 pub use reports::{ReportDesk, ReportOrder, ReportProblem, ReportView};
 pub use retention::{HoldView, PlanView, Retention, StayView, Steward, TallyView, Trouble};
 pub use subjects::{DataKeys, Holds, Untold};
@@ -215,6 +221,10 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(tokens::revoke))
         .routes(routes!(devices::list))
         .routes(routes!(devices::revoke))
+        .routes(routes!(passkeys::list, passkeys::enroll))
+        .routes(routes!(passkeys::begin))
+        .routes(routes!(passkeys::revoke))
+        .routes(routes!(passkeys::challenge))
         .routes(routes!(certificates::list))
         .routes(routes!(certificates::revoke))
         .routes(routes!(policy::locks, policy::lock))

@@ -68,6 +68,7 @@ const TAGS: &[(&str, &str)] = &[
     ("reviews", "Reviews of what everybody holds"),
     ("tokens", "Tokens of the gateway"),
     ("devices", "Enrolled devices"),
+    ("passkeys", "What approvers sign with"),
     ("certificates", "Client certificates that were revoked"),
     ("locks", "Who and what may not"),
     ("policy", "The policy in force, and its changes"),

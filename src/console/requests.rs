@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
+use sallyport_audit::Digest;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -15,6 +16,7 @@ use super::changes::{Seen, seen};
 use super::errors::Problem;
 use super::extract::{Body, Path, Query};
 use super::listing::{List, Page};
+use super::passkeys::Signature;
 use super::sessions::Why;
 use crate::access::state::{Approval as Approved, Denial};
 use crate::access::{
@@ -40,6 +42,9 @@ pub(super) struct AskBody {
     ticket: Option<String>,
     /// A grant of yours that this one is to take the place of.
     renews: Option<String>,
+    /// For one session and no other.
+    #[serde(default)]
+    once: bool,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -75,6 +80,11 @@ pub(super) struct Approval {
     /// Why.
     #[schema(min_length = 1, max_length = 500)]
     pub(super) reason: Option<String>,
+    /// For one session and no other.
+    #[serde(default)]
+    pub(super) once: bool,
+    /// By a passkey of the approver's own, where the workflow wants it.
+    pub(super) signed: Option<Signature>,
 }
 
 /// Why, if you want to say.
@@ -105,6 +115,9 @@ pub(super) struct Shown {
     #[schema(value_type = Option<String>)]
     ticket: Option<Ticket>,
     minutes: u32,
+    /// Leaf hash of its record in the ledger.
+    #[schema(value_type = String)]
+    record: Digest,
     #[schema(value_type = String, format = DateTime)]
     asked: Timestamp,
     /// What policy demanded when it was asked.
@@ -116,6 +129,8 @@ pub(super) struct Shown {
     /// The grant that it is to take the place of.
     #[schema(value_type = Option<String>)]
     renews: Option<GrantId>,
+    /// It is for one session and no other.
+    once: bool,
     /// Roles that it was put before because nobody had answered.
     #[schema(value_type = Vec<String>)]
     escalated: BTreeSet<Role>,
@@ -154,6 +169,7 @@ pub(super) async fn ask(
         reason: caller.parse(&body.reason)?,
         ticket: body.ticket.as_deref().map(|ticket| caller.parse(ticket)).transpose()?,
         renews: body.renews.as_deref().map(|grant| caller.parse(grant)).transpose()?,
+        once: body.once,
     };
     let through = body.tunnel.parse().ok().and_then(|name| shared.routes.protection(&name));
     let asking = caller.met_through(through.map(Into::into));
@@ -204,11 +220,12 @@ pub(super) async fn approve(
     let id = parse_id(&caller, &id)?;
     let reason = body.reason.as_deref().map(|reason| caller.parse(reason)).transpose()?;
     let conditions = body.conditions.iter().map(|name| caller.parse(name)).collect::<Result<_, _>>()?;
-    let limits = Limits { minutes: body.minutes, conditions };
+    let limits = Limits { minutes: body.minutes, conditions, once: body.once };
+    let signed = body.signed.as_ref().map(|signed| signed.read(&shared, &caller)).transpose()?;
     let before = found(&shared, &caller, id);
     shared
         .access
-        .approve_within(&caller.identity, id, limits, reason)
+        .approve_signed(&caller.identity, id, limits, reason, signed)
         .await
         .map_err(|error| caller.refused(&error))?;
     let request = view(find(&shared, &caller, id)?);
@@ -285,10 +302,12 @@ fn view(view: RequestView) -> Shown {
         reason: request.reason,
         ticket: request.ticket,
         minutes: request.minutes,
+        record: request.record,
         asked: request.at,
         workflows: request.workflows,
         answer_by: request.answer_by,
         renews: request.renews,
+        once: request.once,
         escalated: request.escalated,
         approvals: request.approvals,
         denials: request.denials,

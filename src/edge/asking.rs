@@ -182,6 +182,7 @@ async fn ask(
     let object = Object::tunnel(name.as_str()).map_err(|error| refused(error.to_string(), String::new()))?;
     let ask = Ask {
         renews: None,
+        once: false,
         object,
         action: Action::Connect,
         minutes: form.minutes,

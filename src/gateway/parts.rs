@@ -200,6 +200,7 @@ impl Parts {
             policy_directory: config.access.policy_directory.clone(),
             issuer: format!("https://{}", config.gateway.domain),
             policy_change: config.access.policy_change,
+            index: Some(config.ledger.directory.join("access-index")),
         };
         // Never waits for the key provider: its one task would let every revocation behind the first wait as long.
         let recording = ledger.clone().on_stall(sallyport_audit::ledger::OnStall::Refuse);

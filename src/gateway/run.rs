@@ -246,7 +246,8 @@ async fn serve(
     let tenant: Tenant = config.access.tenant.parse().map_err(unfit)?;
     let (attempts, publishers) = (Arc::new(Attempts::default()), TaskTracker::new());
     let (outside, no_more_asking) = (TaskTracker::new(), CancellationToken::new());
-    let port = if address.port() == 443 { String::new() } else { format!(":{}", address.port()) };
+    let public_port = config.gateway.public_port.unwrap_or(address.port());
+    let port = if public_port == 443 { String::new() } else { format!(":{public_port}") };
     let redirect = format!("https://{}{port}/oidc/callback", config.gateway.domain);
     let outsiders = Outsiders::open(&config.identity, &tenant, &redirect)?;
     match &outsiders {
@@ -256,7 +257,7 @@ async fn serve(
     let traces = traces(config)?;
     let edge = Edge::new(EdgeParts {
         domain: config.gateway.domain.clone(),
-        port: address.port(),
+        port: public_port,
         tenant: tenant.clone(),
         access: access.clone(),
         broker: broker.clone(),
@@ -330,6 +331,8 @@ async fn serve(
         attempts,
         rates: Rates::new(config.limits.api_per_user, config.limits.api_per_address),
         idempotency: Idempotency::default(),
+        makings: console::Makings::default(),
+        site: console::site(&config.gateway.domain, &port),
         token_life: config.access.token_life,
         domain: config.gateway.domain.clone(),
     });

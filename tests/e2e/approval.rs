@@ -236,3 +236,25 @@ fn lists_are_made_for_people_too() {
         }
     }
 }
+
+#[test]
+fn one_session_is_let_through_and_the_next_visit_asks_again() {
+    let world = World::start();
+    let _publisher = world.publish_demo("demo");
+    let arguments = ["request", "demo", "--reason", "one look", "--minutes", "30", "--once"];
+    let request = world.ask("visitor", &arguments)["id"].as_str().unwrap().to_owned();
+    let granted = world.ask("admin", &["requests", "approve", &request]);
+    let grant = granted["grant"].as_str().unwrap().to_owned();
+    assert_eq!(granted["once"], true);
+    // Two requests on one connection are one session.
+    let url = format!("https://demo.localhost:{}/", world.port());
+    let answer = world.visit("demo", "/").by(&world, "visitor").args(&[&url]).run();
+    assert_eq!(answer.status, 200);
+    let again = world.visit("demo", "/").by(&world, "visitor").run();
+    assert_eq!((again.status, again.problem().as_str()), (403, "approval-needed"));
+    let begun = world.record("grant.begun", |record| record["grant"] == grant.as_str());
+    let opened = world.record("session.opened", |record| record["grant"] == grant.as_str());
+    assert!(begun["seq"].as_u64() < opened["seq"].as_u64(), "recorded before anything rests on it");
+    let listed = world.cli("visitor", &["grants", "list"]);
+    assert!(listed.out.contains("one session (used)"), "{}", listed.out);
+}

@@ -114,3 +114,23 @@ fn every_page_of_the_console_opens_and_its_orders_are_those_of_the_api() {
     assert_eq!(world.records_of("review.started").len(), 1);
     assert_eq!(world.records_of("review.decided").len(), 1);
 }
+
+#[test]
+fn an_approver_makes_a_passkey_in_the_page_and_signs_an_approval_that_anybody_can_check() {
+    let mut world = World::with().prepare();
+    world.demand_signatures();
+    world.start_gateway();
+    let _publisher = demo(&world);
+    tell(&world, "passkeys");
+    let approved = world.record("access.approved", |record| record["result"] == "success");
+    assert_eq!(
+        (&approved["details"]["minutes"], &approved["values"]["subject"]),
+        (&json!(5), &json!("user:admin"))
+    );
+    let ledger = world.state().join("ledger").to_string_lossy().into_owned();
+    let checked = world.auditctl(&["check-approval", &ledger, &approved["seq"].to_string()]);
+    assert_eq!(checked.code, 0, "{}{}", checked.out, checked.err);
+    assert_eq!(world.records_of("passkey.enrolled").len(), 1);
+    let revoked = world.record("passkey.revoked", |record| record["result"] == "success");
+    assert_eq!(revoked["values"]["reason"], "lost <b>it</b>");
+}

@@ -7,6 +7,7 @@
 //!
 //! Exit codes: 0 verified · 1 integrity broken · 2 usage · 3 could not be evaluated.
 
+mod approval;
 mod disclose;
 mod dossier;
 mod export;
@@ -82,6 +83,8 @@ enum Command {
     Prove(prove::Arguments),
     /// Check a file that `prove` wrote. Needs no ledger.
     CheckProof(prove::CheckArguments),
+    /// Check that an approval was signed by the approver's own passkey, over exactly that request.
+    CheckApproval(approval::Arguments),
     /// Have one personal value of a record opened: runs `sallyport disclose`, for only the gateway can.
     #[command(disable_help_flag = true)]
     Disclose {
@@ -131,6 +134,7 @@ fn main() -> ExitCode {
         Command::Show(arguments) => show::run(&arguments),
         Command::Prove(arguments) => prove::run(&arguments),
         Command::CheckProof(arguments) => prove::check(&arguments),
+        Command::CheckApproval(arguments) => approval::run(&arguments),
         Command::Disclose { arguments } => disclose::run(&arguments),
         Command::CheckDisclosure(arguments) => disclose::check(&arguments),
         Command::Export(arguments) => export::run(&arguments),

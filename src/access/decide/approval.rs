@@ -16,7 +16,7 @@ use crate::access::policy::{Policy, Ruling};
 use crate::access::reason::Reason;
 use crate::access::state::{GrantStatus, Request, RequestStatus, State};
 use crate::access::token::AuthError;
-use crate::access::workflow::{Step, Terms, WorkflowName, missing};
+use crate::access::workflow::{Approver, Step, Terms, WorkflowName, missing};
 
 /// Who can still help a request along: people of the roles that its open steps ask for, who may approve it, without
 /// the requester and those who are too near to them, those who have decided, and those who are locked.
@@ -50,7 +50,7 @@ pub(super) struct Demand {
 
 impl Case<'_> {
     pub(super) fn request(&self, who: &Identity, command: &Command) -> Result<Vec<Fact>, Refusal> {
-        let Command::Request { id, object, action, minutes, reason, ticket, renews } = command else {
+        let Command::Request { id, object, action, minutes, reason, ticket, renews, once } = command else {
             return Ok(Vec::new());
         };
         let workflows = self.asked_for(who, object, *action, *renews)?;
@@ -88,6 +88,7 @@ impl Case<'_> {
             ticket: ticket.clone(),
             answer_by: self.after(terms.answer_within_minutes),
             renews: *renews,
+            once: *once || terms.once,
             claimed: who.roles.to_vec(),
         }])
     }
@@ -124,14 +125,11 @@ impl Case<'_> {
         self.now.saturating_add(SignedDuration::from_mins(i64::from(minutes))).unwrap_or(self.now)
     }
 
-    pub(super) fn approve(
-        &self,
-        who: &Identity,
-        id: RequestId,
-        grant: GrantId,
-        limits: &Limits,
-        reason: Option<&Reason>,
-    ) -> Result<Vec<Fact>, Refusal> {
+    pub(super) fn approve(&self, who: &Identity, command: &Command) -> Result<Vec<Fact>, Refusal> {
+        let Command::Approve { request: id, grant, limits, reason, signed } = command else {
+            return Ok(Vec::new());
+        };
+        let (id, grant) = (*id, *grant);
         let request = self.deciding(who, id)?;
         let demand = self.demand(request)?;
         self.check_near(who, request, &demand)?;
@@ -158,9 +156,16 @@ impl Case<'_> {
         if request.approvals.iter().any(|approval| approval.by == who.subject) {
             return Err(Refusal::AlreadyApproved { request: id, wanted });
         }
-        let roles = self.counting_roles(&who.subject, &who.tenant, &demand);
-        if roles.is_empty() || request.approvals.len() >= MAX_APPROVALS {
+        let all = self.counting_roles(&who.subject, &who.tenant, &demand, true);
+        if all.is_empty() || request.approvals.len() >= MAX_APPROVALS {
             return Err(Refusal::NotEligible { request: id, wanted });
+        }
+        if let Some(signed) = signed {
+            self.check_signed(who, request, limits, signed)?;
+        }
+        let roles = self.counting_roles(&who.subject, &who.tenant, &demand, signed.is_some());
+        if roles.is_empty() {
+            return Err(Refusal::SignatureNeeded { request: id });
         }
         let mut facts = vec![Fact::Approved {
             request: id,
@@ -171,9 +176,11 @@ impl Case<'_> {
             roles,
             minutes: limits.minutes,
             conditions: limits.conditions.clone(),
-            reason: reason.cloned(),
+            once: limits.once,
+            reason: reason.clone(),
+            signed: signed.clone(),
         }];
-        if self.still_missing(request, &demand, Some(&who.subject)).is_empty() {
+        if self.still_missing(request, &demand, Some((&who.subject, signed.is_some()))).is_empty() {
             facts.push(self.grant(request, grant, &demand, Some(limits)));
         }
         Ok(facts)
@@ -203,6 +210,11 @@ impl Case<'_> {
             conditions.chain(last.into_iter().flat_map(|last| &last.conditions)).collect();
         let minutes = limit.unwrap_or(request.minutes).min(request.minutes).min(demand.terms.max_minutes);
         let from_first_use = demand.terms.use_within_minutes.map(|_| minutes);
+        // Whoever says so, once is once.
+        let once = request.once
+            || demand.terms.once
+            || last.is_some_and(|last| last.once)
+            || request.approvals.iter().any(|approval| approval.once);
         let approvals = request.approvals.len() + usize::from(last.is_some());
         Fact::GrantIssued {
             grant: id,
@@ -216,6 +228,7 @@ impl Case<'_> {
             starts: self.now,
             ends: self.after(demand.terms.use_within_minutes.unwrap_or(minutes)),
             from_first_use,
+            once,
             conditions: conditions.into_iter().cloned().collect(),
             policy: self.policy.digest(),
         }
@@ -234,7 +247,7 @@ impl Case<'_> {
         let wanted = match self.demand(request) {
             Ok(demand) => {
                 self.check_near(who, request, &demand)?;
-                if self.counting_roles(&who.subject, &who.tenant, &demand).is_empty() {
+                if self.counting_roles(&who.subject, &who.tenant, &demand, true).is_empty() {
                     let wanted = self.still_missing(request, &demand, None);
                     return Err(Refusal::NotEligible { request: id, wanted });
                 }
@@ -358,12 +371,20 @@ impl Case<'_> {
         &self,
         request: &Request,
         demand: &Demand,
-        also: Option<&Subject>,
+        also: Option<(&Subject, bool)>,
     ) -> Vec<Step> {
-        let people = request.approvals.iter().map(|approval| &approval.by).chain(also);
+        // A passkey that was revoked since signs nothing any more.
+        let stands = |id| self.state.passkey(id).is_some_and(|passkey| passkey.revoked.is_none());
+        let people =
+            request.approvals.iter().map(|approval| (&approval.by, approval.signed.is_some_and(stands)));
         let counted: Vec<_> = people
-            .filter(|person| self.counts(request, demand, person))
-            .map(|person| self.counting_roles(person, &request.tenant, demand).into_iter().collect())
+            .chain(also)
+            .filter(|(person, _)| self.counts(request, demand, person))
+            .map(|(person, signed)| {
+                let roles =
+                    self.counting_roles(person, &request.tenant, demand, signed).into_iter().collect();
+                Approver { roles, signed }
+            })
             .collect();
         missing(&demand.terms.steps, &counted)
     }
@@ -376,10 +397,18 @@ impl Case<'_> {
             && check_locks(self.state, self.policy, person, &[], &request.tenant, self.now).is_ok()
     }
 
-    /// A person's roles that some step asks for.
-    pub(super) fn counting_roles(&self, person: &Subject, tenant: &Tenant, demand: &Demand) -> Vec<Role> {
-        let roles = self.policy.roles_of(person, tenant);
-        roles.into_iter().filter(|role| demand.terms.steps.iter().any(|step| step.accepts(role))).collect()
+    /// A person's roles that some step asks for, with or without a signature.
+    pub(super) fn counting_roles(
+        &self,
+        person: &Subject,
+        tenant: &Tenant,
+        demand: &Demand,
+        signed: bool,
+    ) -> Vec<Role> {
+        let asks = |role: &Role| {
+            demand.terms.steps.iter().any(|step| step.accepts(role) && (signed || !step.signed))
+        };
+        self.policy.roles_of(person, tenant).into_iter().filter(asks).collect()
     }
 
     fn check_pending(&self, request: &Request) -> Result<(), Refusal> {

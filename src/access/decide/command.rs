@@ -6,12 +6,13 @@ use crate::access::browser::Place;
 use crate::access::certificate::CertificateId;
 use crate::access::device::{DeviceId, DeviceKeys};
 use crate::access::fact::{Attempt, Renewal};
-use crate::access::ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
+use crate::access::ids::{GrantId, PasskeyId, RequestId, ReviewId, ShareId, TokenId};
 use crate::access::issuer::{IssuerName, KeyPrint};
 use crate::access::limits::Limits;
 use crate::access::lock::LockTarget;
 use crate::access::names::{Role, Subject, Tenant};
 use crate::access::object::{Action, Object};
+use crate::access::passkey::{NewPasskey, Signed};
 use crate::access::policy::PolicyDigest;
 use crate::access::reason::{Reason, Ticket};
 use crate::access::scope::Scope;
@@ -33,9 +34,16 @@ pub enum Command {
         reason: Reason,
         ticket: Option<Ticket>,
         renews: Option<GrantId>,
+        once: bool,
     },
     /// Agree to a request; `grant` is the id to use if that completes it.
-    Approve { request: RequestId, grant: GrantId, limits: Limits, reason: Option<Reason> },
+    Approve {
+        request: RequestId,
+        grant: GrantId,
+        limits: Limits,
+        reason: Option<Reason>,
+        signed: Option<Signed>,
+    },
     /// Say no.
     Reject { request: RequestId, reason: Option<Reason> },
     /// Take one's own request back.
@@ -94,6 +102,10 @@ pub enum Command {
     EnrollDevice { device: DeviceId, keys: DeviceKeys },
     /// Revoke a device.
     RevokeDevice { device: DeviceId, reason: Option<Reason> },
+    /// Enroll a passkey of one's own.
+    EnrollPasskey { passkey: PasskeyId, new: NewPasskey },
+    /// Revoke a passkey.
+    RevokePasskey { passkey: PasskeyId, reason: Option<Reason> },
     /// Revoke a client certificate.
     RevokeCertificate { certificate: CertificateId, tenant: Tenant, reason: Option<Reason> },
     /// End all that a person has, before their data key is destroyed.
@@ -135,6 +147,8 @@ impl Command {
             Self::IssuerKeys { .. } => Attempt::IssuerKeys,
             Self::EnrollDevice { .. } => Attempt::EnrollDevice,
             Self::RevokeDevice { .. } => Attempt::RevokeDevice,
+            Self::EnrollPasskey { .. } => Attempt::EnrollPasskey,
+            Self::RevokePasskey { .. } => Attempt::RevokePasskey,
             Self::RevokeCertificate { .. } => Attempt::RevokeCertificate,
             Self::ReloadPolicy => Attempt::ReloadPolicy,
             Self::ProposePolicy { .. } => Attempt::ProposePolicy,

@@ -49,6 +49,14 @@ impl Case<'_> {
             by: actor(by),
             reason: None,
         });
+        let passkeys =
+            self.state.passkeys().filter(|passkey| passkey.subject == *subject && passkey.revoked.is_none());
+        let passkeys = passkeys.map(|passkey| Fact::PasskeyRevoked {
+            passkey: passkey.id,
+            tenant: passkey.tenant.clone(),
+            by: actor(by),
+            reason: None,
+        });
         let grants = self.state.live_grants().filter(|grant| grant.subject == *subject);
         let grants = grants.map(|grant| Fact::GrantRevoked {
             grant: grant.id,
@@ -63,7 +71,7 @@ impl Case<'_> {
             share.is_standing() && (share.to == *subject || share.by.as_ref() == Some(subject))
         });
         let shares = shares.map(|share| super::sharing::ended(share, ShareEnd::Erased, by, None));
-        Ok(tokens.chain(devices).chain(grants).chain(shares).collect())
+        Ok(tokens.chain(devices).chain(passkeys).chain(grants).chain(shares).collect())
     }
 }
 

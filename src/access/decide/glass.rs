@@ -69,6 +69,7 @@ impl Case<'_> {
                 ticket: None,
                 answer_by: self.after(terms.answer_within_minutes),
                 renews: None,
+                once: false,
                 claimed: who.roles.to_vec(),
             });
         }
@@ -136,7 +137,7 @@ impl Case<'_> {
             if near.is_too_near(&who.tenant, &grant.subject, &who.subject, demand.terms.excludes) {
                 return Err(Refusal::TooNear { request: grant.request, requester: grant.subject.clone() });
             }
-            if self.counting_roles(&who.subject, &who.tenant, &demand).is_empty() {
+            if self.counting_roles(&who.subject, &who.tenant, &demand, true).is_empty() {
                 return Err(Refusal::NotEligible { request: grant.request, wanted: demand.terms.steps });
             }
         }

@@ -10,6 +10,7 @@ mod devices;
 mod erasing;
 mod glass;
 mod guarding;
+mod passkeys;
 mod policy_change;
 mod refusal;
 mod reviewing;
@@ -62,9 +63,7 @@ pub fn decide(
     }
     match command {
         Command::Request { .. } => case.request(person(by)?, command),
-        Command::Approve { request, grant, limits, reason } => {
-            case.approve(person(by)?, *request, *grant, limits, reason.as_ref())
-        }
+        Command::Approve { .. } => case.approve(person(by)?, command),
         Command::Reject { request, reason } => case.reject(person(by)?, *request, reason.as_ref()),
         Command::Withdraw { request, reason } => case.withdraw(person(by)?, *request, reason.as_ref()),
         Command::StartReview { review, tenant, reviewers, deadline } => {
@@ -99,6 +98,8 @@ pub fn decide(
         Command::IssuerKeys { issuer, keys, why } => case.issuer_keys(by, issuer, keys, *why),
         Command::EnrollDevice { device, keys } => case.enroll(person(by)?, *device, keys),
         Command::RevokeDevice { device, reason } => case.revoke_device(by, *device, reason.as_ref()),
+        Command::EnrollPasskey { passkey, new } => case.enroll_passkey(person(by)?, *passkey, new),
+        Command::RevokePasskey { passkey, reason } => case.revoke_passkey(by, *passkey, reason.as_ref()),
         Command::RevokeCertificate { certificate, tenant, reason } => {
             case.revoke_certificate(by, *certificate, tenant, reason.as_ref())
         }
@@ -157,6 +158,8 @@ pub fn refused(by: &Caller, command: &Command, refusal: &Refusal, state: &State)
         | Command::IssuerKeys { .. }
         | Command::EnrollDevice { .. }
         | Command::RevokeDevice { .. }
+        | Command::EnrollPasskey { .. }
+        | Command::RevokePasskey { .. }
         | Command::RevokeCertificate { .. } => {
             object = Some(Object::gateway(Part::Tokens));
         }

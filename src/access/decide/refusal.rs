@@ -1,9 +1,11 @@
 //! Why an order isn't carried out, what to do then, and which refusals are records.
 
 use super::{MAX_PENDING, MAX_PENDING_OF_TENANT};
+use sallyport_audit::approval::NotSigned;
+
 use crate::access::certificate::CertificateId;
 use crate::access::device::DeviceId;
-use crate::access::ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
+use crate::access::ids::{GrantId, PasskeyId, RequestId, ReviewId, ShareId, TokenId};
 use crate::access::lock::LockTarget;
 use crate::access::names::{Role, Subject, Tenant};
 use crate::access::object::{Action, Object};
@@ -145,6 +147,24 @@ pub enum Refusal {
     /// It was revoked before.
     #[error("{device} is revoked already")]
     DeviceRevoked { device: DeviceId },
+    /// The credential was enrolled before, perhaps revoked since.
+    #[error("this passkey is enrolled already, or was")]
+    PasskeyKnown,
+    /// Too many stand.
+    #[error("{most} passkeys of one person can stand at a time")]
+    TooManyPasskeys { most: usize },
+    /// None of the caller's, or none in their tenant.
+    #[error("there is no {passkey} that you may use for this")]
+    NoSuchPasskey { passkey: PasskeyId },
+    /// It was revoked before.
+    #[error("{passkey} is revoked already")]
+    PasskeyRevoked { passkey: PasskeyId },
+    /// Policy wants the approver's own signature.
+    #[error("policy wants {request} approved with a signature by a passkey of your own")]
+    SignatureNeeded { request: RequestId },
+    /// A signature that doesn't count.
+    #[error("the signature on the approval of {request} doesn't count: {why}")]
+    SignatureWrong { request: RequestId, why: NotSigned },
     /// It was revoked before.
     #[error("{certificate} is revoked already")]
     CertificateRevoked { certificate: CertificateId },
@@ -273,6 +293,12 @@ impl Refusal {
             Self::DeviceKnown { .. } => "device-known",
             Self::NoSuchDevice { .. } => "no-such-device",
             Self::DeviceRevoked { .. } => "device-revoked",
+            Self::PasskeyKnown => "passkey-known",
+            Self::TooManyPasskeys { .. } => "too-many-passkeys",
+            Self::NoSuchPasskey { .. } => "no-such-passkey",
+            Self::PasskeyRevoked { .. } => "passkey-revoked",
+            Self::SignatureNeeded { .. } => "signature-needed",
+            Self::SignatureWrong { .. } => "signature-wrong",
             Self::CertificateRevoked { .. } => "certificate-revoked",
             Self::NotNeeded { .. } => "not-needed",
             Self::Duplicate { .. } => "duplicate",
@@ -320,6 +346,7 @@ impl Refusal {
                 | Self::OtherTenant { .. }
                 | Self::PolicyNotApproved { .. }
                 | Self::OwnProposal { .. }
+                | Self::SignatureWrong { .. }
         )
     }
 
@@ -376,6 +403,17 @@ impl Refusal {
             Self::DeviceKnown { .. } => "go ahead and use it, or enroll with a new file",
             Self::NoSuchDevice { .. } | Self::DeviceRevoked { .. } => {
                 "`sallyport device list` shows what is enrolled"
+            }
+            Self::PasskeyKnown => "use it as it is, or make another one",
+            Self::TooManyPasskeys { .. } => "revoke one that you don't use: `sallyport passkeys revoke`",
+            Self::NoSuchPasskey { .. } | Self::PasskeyRevoked { .. } => {
+                "`sallyport passkeys list` shows yours"
+            }
+            Self::SignatureNeeded { .. } => {
+                "approve it in the console, with your passkey; `sallyport passkeys list` shows yours"
+            }
+            Self::SignatureWrong { .. } => {
+                "open the request anew in the console and sign it there; if it stays so, have the passkey revoked"
             }
             Self::CertificateRevoked { .. } => "`sallyport certificates` lists what was revoked",
             Self::NotNeeded { .. } => "go ahead",

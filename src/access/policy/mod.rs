@@ -41,7 +41,7 @@ use serde::{Serialize, Serializer};
 
 use super::names::{NameError, Principal, Role, Subject, Tenant};
 use super::object::{Action, Object};
-use super::workflow::{Reporting, Terms, Workflow, WorkflowName, missing};
+use super::workflow::{Approver, Reporting, Terms, Workflow, WorkflowName, missing};
 use conditions::{Circumstances, Condition, ConditionName};
 use court::Court;
 pub use court::EnforceError;
@@ -346,10 +346,12 @@ impl Policy {
             if !seen.insert((workflow.name.clone(), rule.tenant.clone())) {
                 continue;
             }
-            let people: Vec<BTreeSet<Role>> = self
+            let people: Vec<Approver> = self
                 .roles
                 .get(&rule.tenant)
-                .map(|graph| graph.people().map(|(_, roles)| roles.clone()).collect())
+                .map(|graph| {
+                    graph.people().map(|(_, roles)| Approver { roles: roles.clone(), signed: true }).collect()
+                })
                 .unwrap_or_default();
             for step in missing(&workflow.steps, &people) {
                 faults.add(

@@ -1,8 +1,10 @@
 //! Records read back into facts, strictly: what can't be read stops the start.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use sallyport_audit::approval::{self, ApprovalKey, ApproverId};
 use sallyport_audit::{Digest, KeyId, Kind, Outcome, Personal, Value as Known, Values};
 use serde_json::{Map, Value};
 
@@ -14,6 +16,7 @@ use crate::access::ids::RequestId;
 use crate::access::issuer::Outside;
 use crate::access::lock::LockTarget;
 use crate::access::names::Subject;
+use crate::access::passkey::{MOST_CREDENTIAL, NewPasskey, Signed, Site, from_text};
 use crate::access::reason::Reason;
 use crate::access::scope::Scope;
 
@@ -40,6 +43,8 @@ pub(in crate::access) fn tells(kind: Kind) -> bool {
             | Kind::KeyRotated
             | Kind::DeviceEnrolled
             | Kind::DeviceRevoked
+            | Kind::PasskeyEnrolled
+            | Kind::PasskeyRevoked
             | Kind::CertificateRevoked
             | Kind::AccessRequested
             | Kind::AccessApproved
@@ -122,6 +127,18 @@ pub(in crate::access) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, Stri
             by: parts.actor()?,
             reason: parts.reason()?,
         },
+        Kind::PasskeyEnrolled => Fact::PasskeyEnrolled {
+            passkey: parts.detail("passkey")?,
+            subject: parts.person(Personal::Subject)?,
+            tenant: tenant()?,
+            new: parts.new_passkey()?,
+        },
+        Kind::PasskeyRevoked => Fact::PasskeyRevoked {
+            passkey: parts.detail("passkey")?,
+            tenant: tenant()?,
+            by: parts.actor()?,
+            reason: parts.reason()?,
+        },
         Kind::CertificateRevoked => Fact::CertificateRevoked {
             certificate: parts.detail("certificate")?,
             tenant: tenant()?,
@@ -141,6 +158,7 @@ pub(in crate::access) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, Stri
             claimed: parts.list_if_any("claimed_roles")?,
             answer_by: parts.detail("answer_by")?,
             renews: parts.optional("renews")?,
+            once: parts.flag("once")?,
         },
         Kind::AccessApproved => Fact::Approved {
             request: parts.request()?,
@@ -151,7 +169,9 @@ pub(in crate::access) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, Stri
             roles: parts.list("roles")?,
             minutes: parts.number("minutes")?,
             conditions: parts.list_if_any("conditions")?,
+            once: parts.flag("once")?,
             reason: parts.reason()?,
+            signed: parts.signed()?,
         },
         Kind::AccessRejected => Fact::Rejected {
             request: parts.request()?,
@@ -194,6 +214,7 @@ pub(in crate::access) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, Stri
             starts: parts.detail("starts")?,
             ends: parts.detail("ends")?,
             from_first_use: parts.number("from_first_use")?,
+            once: parts.flag("once")?,
             conditions: parts.list_if_any("conditions")?,
             policy: parse("policy", parts.policy)?,
         },
@@ -411,6 +432,14 @@ impl Parts<'_> {
         number.map(Some).ok_or_else(|| format!("its {key} can't be read"))
     }
 
+    /// What stands in a record only where it is so.
+    fn flag(&self, key: &str) -> Result<bool, String> {
+        match self.details.get(key) {
+            None => Ok(false),
+            Some(value) => value.as_bool().ok_or_else(|| format!("its {key} can't be read")),
+        }
+    }
+
     fn list<T: FromStr>(&self, key: &str) -> Result<Vec<T>, String> {
         let values =
             self.details.get(key).and_then(Value::as_array).ok_or_else(|| format!("it has no {key}"))?;
@@ -474,6 +503,33 @@ impl Parts<'_> {
             Some(_) => BegunWith::Outside(Outside { token, key: Some(self.detail("with_key")?) }),
         };
         Ok(Some(SignIn { with, claimed: self.list_if_any("claimed_roles")? }))
+    }
+
+    fn bytes(&self, key: &str, most: usize) -> Result<Arc<[u8]>, String> {
+        let bytes = from_text(&self.detail::<String>(key)?, most);
+        bytes.ok_or_else(|| format!("its {key} can't be read"))
+    }
+
+    fn new_passkey(&self) -> Result<NewPasskey, String> {
+        let key = ApprovalKey::parse(&self.detail::<String>("algorithm")?, &self.detail::<String>("key")?);
+        let approver = ApproverId::parse(&self.detail::<String>("approver")?);
+        Ok(NewPasskey {
+            approver: approver.ok_or("its approver can't be read")?,
+            credential: self.bytes("credential", MOST_CREDENTIAL)?,
+            key: key.ok_or("its key can't be read")?,
+            site: Site { rp_id: self.detail("rp_id")?, origin: self.detail("origin")? },
+            counter: self.number("counter")?.ok_or("it has no counter")?,
+        })
+    }
+
+    fn signed(&self) -> Result<Option<Signed>, String> {
+        let Some(passkey) = self.optional("passkey")? else { return Ok(None) };
+        Ok(Some(Signed {
+            passkey,
+            client_data: self.bytes("client_data", approval::MOST_CLIENT_DATA)?,
+            authenticator_data: self.bytes("authenticator_data", approval::MOST_AUTHENTICATOR_DATA)?,
+            signature: self.bytes("signature", approval::MOST_SIGNATURE)?,
+        }))
     }
 
     fn optional<T: FromStr>(&self, key: &str) -> Result<Option<T>, String> {

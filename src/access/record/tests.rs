@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use proptest::prelude::*;
+use sallyport_audit::approval::{ApprovalKey, ApproverId};
+use sallyport_audit::retention::is_needed;
 use sallyport_audit::{Digest, Draft, KeyId, Kind, Outcome, Personal, Value as Known, Values};
 
 use super::*;
@@ -12,12 +14,13 @@ use crate::access::fact::Renewal;
 use crate::access::fact::{Actor, Attempt, Fact, RefusedAttempt, SignIn};
 use crate::access::identity::BegunWith;
 use crate::access::ids::RequestId;
-use crate::access::ids::{GrantId, ReviewId, ShareId, TokenId};
+use crate::access::ids::{GrantId, PasskeyId, ReviewId, ShareId, TokenId};
 use crate::access::issuer::Outside;
 use crate::access::lock::LockTarget;
 use crate::access::names::Tenant;
 use crate::access::names::{Role, Subject};
 use crate::access::object::{Action, Object};
+use crate::access::passkey::{NewPasskey, Signed, Site};
 use crate::access::policy::PolicyDigest;
 use crate::access::reason::Reason;
 use crate::access::reason::Ticket;
@@ -26,6 +29,13 @@ use crate::access::share::{ShareEnd, ShareRole};
 use crate::access::state::Verdict;
 use crate::access::token::Purpose;
 use crate::access::workflow::WorkflowName;
+
+/// The base point of Ed25519 (RFC 8032 section 5.1): a good public key, and nobody's.
+const ED25519_BASE: [u8; 32] = {
+    let mut bytes = [0x66; 32];
+    bytes[0] = 0x58;
+    bytes
+};
 
 fn parts_of<'a>(draft: &'a Draft, personal: &'a Values) -> Parts<'a> {
     Parts {
@@ -128,7 +138,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         time(),
         time(),
     );
-    (0u8..32, who, what, how).prop_map(
+    (0u8..34, who, what, how).prop_map(
         |(
             which,
             (((request, grant, token), (share, role, cause, review, reviewers)), subject, other, by, target),
@@ -173,6 +183,7 @@ fn fact() -> impl Strategy<Value = Fact> {
                 ticket,
                 answer_by: ends,
                 renews: fewer.map(|_| grant),
+                once: previous.is_some(),
                 claimed: roles,
             },
             3 => Fact::Approved {
@@ -184,8 +195,31 @@ fn fact() -> impl Strategy<Value = Fact> {
                 roles,
                 minutes: fewer,
                 conditions: bound_to(minutes),
+                once: fewer.is_some(),
                 reason,
+                signed: previous.map(|_| Signed {
+                    passkey: PasskeyId::new(starts, [3; 10]),
+                    client_data: b"{}"[..].into(),
+                    authenticator_data: [5_u8; 37][..].into(),
+                    signature: [6_u8; 70][..].into(),
+                }),
             },
+            32 => Fact::PasskeyEnrolled {
+                passkey: PasskeyId::new(starts, [4; 10]),
+                subject,
+                tenant,
+                new: NewPasskey {
+                    approver: ApproverId::new([8; 32]),
+                    credential: [7_u8; 16][..].into(),
+                    key: ApprovalKey::new("EdDSA", &ED25519_BASE).unwrap(),
+                    site: Site {
+                        rp_id: "gateway.example".to_owned(),
+                        origin: "https://gateway.example".to_owned(),
+                    },
+                    counter: minutes,
+                },
+            },
+            33 => Fact::PasskeyRevoked { passkey: PasskeyId::new(starts, [4; 10]), tenant, by, reason },
             4 => {
                 let requester = subject;
                 Fact::Rejected { request, tenant, object, requester, by: other, wanted: minutes, reason }
@@ -203,6 +237,7 @@ fn fact() -> impl Strategy<Value = Fact> {
                 starts,
                 ends,
                 from_first_use: fewer,
+                once: previous.is_some(),
                 conditions: bound_to(minutes),
                 policy,
             },
@@ -309,6 +344,7 @@ fn no_kind_that_tells_a_fact_is_passed_over_at_a_start() {
         let told = fact_of(&parts_of(&draft, &empty)) != Ok(None);
         // Of the keys that are replaced only the one that signs tokens is told to access, and the record says which it is.
         assert_eq!(tells(*kind), told || *kind == Kind::KeyRotated, "{kind}");
+        assert!(!tells(*kind) || is_needed(*kind), "{kind} could be pruned, and with it a revocation");
     }
 }
 

@@ -10,6 +10,7 @@ use crate::access::issuer::{KeyPrint, Outside};
 use crate::access::judge::{ConditionRef, Explanation, Outcome as Way, RuleRef};
 use crate::access::lock::LockTarget;
 use crate::access::names::Role;
+use crate::access::passkey::to_text;
 use crate::access::policy::conditions::Wanted;
 use crate::access::reason::Reason;
 use crate::access::workflow::WorkflowName;
@@ -46,6 +47,11 @@ impl Explanation {
         }
         draft
     }
+}
+
+/// Good for one session; it stands in the record only if it is so.
+fn only_once(draft: Draft, once: bool) -> Draft {
+    if once { draft.detail("once", true) } else { draft }
 }
 
 /// What a session was begun with; `with_key` is there if somebody outside vouched for it by a key.
@@ -133,6 +139,22 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
                 .detail("device", device.to_string())
                 .detail("tenant", tenant.as_str())
         }
+        Fact::PasskeyEnrolled { passkey, subject, tenant, new } => done(Kind::PasskeyEnrolled)
+            .subject(subject.as_str())
+            .detail("passkey", passkey.to_string())
+            .detail("tenant", tenant.as_str())
+            .detail("approver", new.approver.text())
+            .detail("credential", to_text(&new.credential))
+            .detail("algorithm", new.key.algorithm())
+            .detail("key", new.key.text())
+            .detail("rp_id", new.site.rp_id.as_str())
+            .detail("origin", new.site.origin.as_str())
+            .detail("counter", new.counter),
+        Fact::PasskeyRevoked { passkey, tenant, by: actor, reason } => {
+            why(by(done(Kind::PasskeyRevoked), actor), reason.as_ref())
+                .detail("passkey", passkey.to_string())
+                .detail("tenant", tenant.as_str())
+        }
         Fact::CertificateRevoked { certificate, tenant, by: actor, reason } => {
             why(by(done(Kind::CertificateRevoked), actor), reason.as_ref())
                 .detail("certificate", certificate.to_string())
@@ -165,6 +187,7 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
             claimed,
             answer_by,
             renews,
+            once,
         } => {
             let mut draft = about(done(Kind::AccessRequested), *request)
                 .subject(subject.as_str())
@@ -182,7 +205,7 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
             if let Some(renewed) = renews {
                 draft = draft.detail("renews", renewed.to_string());
             }
-            draft
+            only_once(draft, *once)
         }
         Fact::Approved {
             request,
@@ -193,7 +216,9 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
             roles,
             minutes,
             conditions,
+            once,
             reason,
+            signed,
         } => {
             let draft = why(about(done(Kind::AccessApproved), *request), reason.as_ref())
                 .subject(person.as_str())
@@ -201,10 +226,18 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
                 .object(object.as_str())
                 .detail("tenant", tenant.as_str())
                 .detail("roles", texts(roles));
-            let draft = bound(draft, conditions);
-            match minutes {
+            let draft = only_once(bound(draft, conditions), *once);
+            let draft = match minutes {
                 None => draft,
                 Some(minutes) => draft.detail("minutes", *minutes),
+            };
+            match signed {
+                None => draft,
+                Some(signed) => draft
+                    .detail("passkey", signed.passkey.to_string())
+                    .detail("client_data", to_text(&signed.client_data))
+                    .detail("authenticator_data", to_text(&signed.authenticator_data))
+                    .detail("signature", to_text(&signed.signature)),
             }
         }
         Fact::Rejected { request, tenant, object, requester, by: person, wanted, reason } => {
@@ -244,6 +277,7 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
             starts,
             ends,
             from_first_use,
+            once,
             conditions,
             policy,
         } => {
@@ -258,7 +292,7 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
                 .detail("approvals", *approvals)
                 .detail("starts", starts.to_string())
                 .detail("ends", ends.to_string());
-            let draft = bound(draft, conditions);
+            let draft = only_once(bound(draft, conditions), *once);
             match from_first_use {
                 None => draft,
                 Some(minutes) => draft.detail("from_first_use", *minutes),
@@ -487,6 +521,8 @@ fn refused(attempt: &RefusedAttempt) -> Draft {
         Attempt::RevokeToken => Kind::TokenRevoked,
         Attempt::EnrollDevice => Kind::DeviceEnrolled,
         Attempt::RevokeDevice => Kind::DeviceRevoked,
+        Attempt::EnrollPasskey => Kind::PasskeyEnrolled,
+        Attempt::RevokePasskey => Kind::PasskeyRevoked,
         Attempt::RevokeCertificate => Kind::CertificateRevoked,
         Attempt::Request => Kind::AccessRequested,
         Attempt::Approve => Kind::AccessApproved,

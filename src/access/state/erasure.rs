@@ -62,6 +62,7 @@ impl State {
         for device in self.devices.values_mut().filter(|device| device.subject == nobody) {
             device.revoked.get_or_insert(stamp.time);
         }
+        self.end_passkeys(stamp.time, |whose| *whose == nobody);
     }
 
     /// Puts what is left of a person whose data key is gone into the place of their name and their words.
@@ -91,6 +92,7 @@ impl State {
                 lock.reason = lock.reason.take().map(|_| Reason::erased());
             }
         }
+        self.forget_in_passkeys(person, &nobody);
         self.forget_in_proposal(person, &nobody);
         for share in self.shares.values_mut() {
             forget_in_share(share, person, &nobody);
@@ -112,6 +114,7 @@ impl State {
         let elsewhere = |who: &Subject, home: &super::Tenant| who == person && home != tenant;
         self.tokens.values().any(|token| elsewhere(&token.subject, &token.tenant))
             || self.devices.values().any(|device| elsewhere(&device.subject, &device.tenant))
+            || self.passkeys.values().any(|passkey| elsewhere(&passkey.subject, &passkey.tenant))
             || self.requests.values().any(|request| elsewhere(&request.subject, &request.tenant))
             || self.grants.values().any(|grant| elsewhere(&grant.subject, &grant.tenant))
             || self.shares.values().any(|share| {

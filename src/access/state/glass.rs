@@ -109,6 +109,7 @@ impl State {
             starts: *starts,
             ends: *ends,
             from_first_use: None,
+            once: false,
             begun: None,
             conditions: std::collections::BTreeSet::new(),
             glass: Some(Glass { reason: reason.clone(), skipped: *skipped, review: None }),

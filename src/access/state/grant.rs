@@ -64,6 +64,8 @@ pub struct Grant {
     pub ends: Timestamp,
     /// How many minutes will run from the first use; `None` once they run, or if they ran from the approval.
     pub from_first_use: Option<u32>,
+    /// Whether it is good for one session and no other; its first use, which is recorded before anything rests on it, spends it.
+    pub once: bool,
     /// When it was used first, if that was recorded.
     pub begun: Option<Timestamp>,
     /// Conditions of the policy that must all hold for it to be used.
@@ -82,14 +84,28 @@ impl Grant {
         self.status == GrantStatus::Live && self.starts <= now && now < self.ends
     }
 
-    /// Whether a session can begin on it now. One whose time runs from its first use has to be begun before, by a record.
-    pub fn is_open(&self, now: Timestamp) -> bool {
-        self.is_live(now) && self.from_first_use.is_none()
+    /// Whether a session can rest on it now. One whose time runs from its first use has to be begun before, by a record; one
+    /// that is good once carries the session that has begun it, `holds`, and no other.
+    pub fn carries(&self, holds: Option<GrantId>, now: Timestamp) -> bool {
+        let begun = if self.once { self.begun.is_some() && holds == Some(self.id) } else { true };
+        self.is_live(now) && self.from_first_use.is_none() && begun
+    }
+
+    /// Whether its one session has been.
+    pub fn is_spent(&self) -> bool {
+        self.once && self.begun.is_some()
     }
 
     /// When it ends if it is used first now; `None` if there is nothing to begin.
     pub fn end_from(&self, now: Timestamp) -> Option<Timestamp> {
-        let minutes = self.from_first_use.filter(|_| self.is_live(now))?;
-        Some(now.saturating_add(SignedDuration::from_mins(i64::from(minutes))).unwrap_or(now))
+        if !self.is_live(now) || self.is_spent() {
+            return None;
+        }
+        match self.from_first_use {
+            Some(minutes) => {
+                Some(now.saturating_add(SignedDuration::from_mins(i64::from(minutes))).unwrap_or(now))
+            }
+            None => self.once.then_some(self.ends),
+        }
     }
 }

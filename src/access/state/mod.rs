@@ -7,6 +7,7 @@
 mod erasure;
 mod glass;
 mod grant;
+mod passkeys;
 mod proposal;
 mod request;
 mod review;
@@ -30,11 +31,12 @@ pub use standing::{Lock, Token};
 use super::certificate::CertificateId;
 use super::device::{Device, DeviceId};
 use super::fact::{Fact, Stamp};
-use super::ids::{GrantId, RequestId, ReviewId, ShareId, TokenId};
+use super::ids::{GrantId, PasskeyId, RequestId, ReviewId, ShareId, TokenId};
 use super::issuer::{IssuerName, KeyPrint};
 use super::lock::LockTarget;
 use super::names::{Role, Subject, Tenant};
 use super::object::Object;
+use super::passkey::Passkey;
 use super::policy::PolicyDigest;
 use super::reason::Reason;
 use super::token::Purpose;
@@ -72,6 +74,8 @@ pub struct State {
     review_ends: BTreeSet<(Timestamp, ReviewId)>,
     /// Roles recorded for reviews that haven't begun.
     listed: BTreeMap<ReviewId, Vec<(Subject, Role)>>,
+    /// Passkeys that approvals are signed with.
+    passkeys: BTreeMap<PasskeyId, Passkey>,
     /// The words that describe tunnels, and whose they are.
     described: BTreeMap<(Tenant, Object), (Reason, Subject)>,
     /// Requests that wait, by who asked.
@@ -131,25 +135,13 @@ impl State {
                     device.revoked.get_or_insert(stamp.time);
                 }
             }
+            Fact::PasskeyEnrolled { .. } => self.passkey_enrolled(stamp, fact),
+            Fact::PasskeyRevoked { passkey, .. } => self.passkey_revoked(stamp, *passkey),
             Fact::CertificateRevoked { certificate, .. } => {
                 self.certificates.entry(*certificate).or_insert(stamp.time);
             }
             Fact::Requested { .. } => self.requested(stamp, fact),
-            Fact::Approved { request, by, roles, minutes, conditions, reason, .. } => {
-                if let Some(request) = self.pending_mut(*request)
-                    && !request.approvals.iter().any(|approval| approval.by == *by)
-                    && !request.denials.iter().any(|denial| denial.by == *by)
-                {
-                    request.approvals.push(Approval {
-                        by: by.clone(),
-                        roles: roles.clone(),
-                        at: stamp.time,
-                        minutes: *minutes,
-                        conditions: conditions.clone(),
-                        reason: reason.clone(),
-                    });
-                }
-            }
+            Fact::Approved { .. } => self.approved(stamp, fact),
             Fact::Rejected { .. } => self.rejected(stamp, fact),
             Fact::Escalated { request, roles, .. } => {
                 if let Some(request) = self.pending_mut(*request) {
@@ -257,6 +249,7 @@ impl State {
             for device in self.devices.values_mut() {
                 device.revoked.get_or_insert(stamp.time);
             }
+            self.passkeys_lost(stamp);
             self.distrusted = Some(stamp.time);
         }
     }
@@ -318,6 +311,7 @@ impl State {
             ticket,
             answer_by,
             renews,
+            once,
             claimed,
         } = fact
         else {
@@ -330,6 +324,7 @@ impl State {
         self.answers.insert((*answer_by, *request));
         let asked = Request {
             id: *request,
+            record: stamp.digest,
             subject: subject.clone(),
             tenant: tenant.clone(),
             object: object.clone(),
@@ -342,6 +337,7 @@ impl State {
             at: stamp.time,
             answer_by: *answer_by,
             renews: *renews,
+            once: *once,
             escalated: BTreeSet::new(),
             told: Vec::new(),
             approvals: Vec::new(),
@@ -364,6 +360,7 @@ impl State {
             starts,
             ends,
             from_first_use,
+            once,
             conditions,
             policy,
         } = fact
@@ -381,6 +378,7 @@ impl State {
             starts: *starts,
             ends: *ends,
             from_first_use: *from_first_use,
+            once: *once,
             begun: None,
             conditions: conditions.iter().cloned().collect(),
             glass: None,
@@ -406,7 +404,10 @@ impl State {
 
     /// A grant's time runs from now on.
     fn begun(&mut self, stamp: Stamp, id: GrantId, ends: Timestamp) {
-        let waits = |grant: &&mut Grant| grant.status == GrantStatus::Live && grant.from_first_use.is_some();
+        let waits = |grant: &&mut Grant| {
+            let unused = grant.from_first_use.is_some() || (grant.once && grant.begun.is_none());
+            grant.status == GrantStatus::Live && unused
+        };
         let Some(grant) = self.grants.get_mut(&id).filter(waits) else { return };
         self.ends.remove(&(grant.ends, id));
         grant.from_first_use = None;

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use sallyport_audit::Digest;
 use serde::Serialize;
 
-use crate::access::ids::{GrantId, RequestId};
+use crate::access::ids::{GrantId, PasskeyId, RequestId};
 use crate::access::names::{Role, Subject, Tenant};
 use crate::access::object::{Action, Object};
 use crate::access::policy::conditions::Wanted;
@@ -26,8 +27,14 @@ pub struct Approval {
     /// Conditions of the policy to which they bind the grant.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Wanted>,
+    /// Whether they agree to one session and no other.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub once: bool,
     /// Why.
     pub reason: Option<Reason>,
+    /// The passkey of theirs that signed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed: Option<PasskeyId>,
 }
 
 /// One person's refusal of a request.
@@ -97,6 +104,8 @@ impl RequestStatus {
 pub struct Request {
     /// Its id.
     pub id: RequestId,
+    /// Leaf hash of the record of it: what an approver's passkey signs.
+    pub record: Digest,
     /// Who asks.
     pub subject: Subject,
     /// In which tenant.
@@ -121,6 +130,8 @@ pub struct Request {
     pub answer_by: Timestamp,
     /// The grant that it is to take the place of.
     pub renews: Option<GrantId>,
+    /// Whether it is for one session and no other.
+    pub once: bool,
     /// The roles that it was put before because nobody had answered.
     pub escalated: BTreeSet<Role>,
     /// Who could have been asked and was told that the glass was broken instead.

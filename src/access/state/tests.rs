@@ -6,7 +6,8 @@ use crate::access::object::{Action, Object};
 use crate::access::scope::Scope;
 
 fn stamp(seq: u64) -> Stamp {
-    Stamp { seq, time: Timestamp::from_second(1_800_000_000 + i64::try_from(seq).unwrap()).unwrap() }
+    let time = Timestamp::from_second(1_800_000_000 + i64::try_from(seq).unwrap()).unwrap();
+    Stamp { seq, time, digest: sallyport_audit::Digest::of(&[&seq.to_be_bytes()]) }
 }
 
 fn id<T>(make: fn(Timestamp, [u8; 10]) -> T, n: u8) -> T {
@@ -50,6 +51,7 @@ fn when_records_were_lost_nothing_outlives_it_that_they_may_have_taken_back() {
             ticket: None,
             answer_by: stamp(1_000_000).time,
             renews: None,
+            once: false,
             claimed: Vec::new(),
         };
         let locked = Fact::Locked {
@@ -94,6 +96,7 @@ fn requested() -> Fact {
         ticket: None,
         answer_by: stamp(1_000_000).time,
         renews: None,
+        once: false,
         claimed: Vec::new(),
     }
 }
@@ -108,7 +111,9 @@ fn approved() -> Fact {
         roles: Vec::new(),
         minutes: None,
         conditions: Vec::new(),
+        once: false,
         reason: None,
+        signed: None,
     }
 }
 
@@ -132,6 +137,7 @@ fn granted(n: u8, to: &str) -> Fact {
         starts: stamp(0).time,
         ends: stamp(300).time,
         from_first_use: None,
+        once: false,
         conditions: Vec::new(),
         policy: format!("sha256:{}", "0".repeat(64)).parse().unwrap(),
     }

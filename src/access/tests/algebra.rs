@@ -257,7 +257,7 @@ async fn world_with_conditions() -> World {
 }
 
 fn only_if(conditions: &[&str]) -> Limits {
-    Limits { minutes: None, conditions: conditions.iter().map(|name| name.parse().unwrap()).collect() }
+    Limits { conditions: conditions.iter().map(|name| name.parse().unwrap()).collect(), ..Limits::default() }
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ async fn only_an_admin_revokes_a_certificate_and_everybody_the_one_that_they_sho
 #[test]
 fn after_records_were_lost_certificates_from_before_prove_nobody() {
     use super::state::State;
-    let stamp = fact::Stamp { seq: 1, time: Timestamp::UNIX_EPOCH };
+    let stamp = fact::Stamp { seq: 1, time: Timestamp::UNIX_EPOCH, digest: sallyport_audit::Digest::ZERO };
     for (tokens_kept, expected) in [(false, Some(Timestamp::UNIX_EPOCH)), (true, None)] {
         let mut state = State::default();
         state.apply(stamp, &fact::Fact::LedgerResumed { tokens_kept });

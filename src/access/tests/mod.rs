@@ -12,6 +12,8 @@ mod examples;
 mod faults_of_policy;
 mod glass;
 mod index_and_oracle;
+mod index_of_access;
+mod one_off;
 mod outsiders;
 mod over_the_ledger;
 mod permits;
@@ -21,6 +23,7 @@ mod replays;
 mod reviews;
 mod session_life;
 mod sharing;
+mod signed_approvals;
 mod tokens;
 
 use std::path::Path;
@@ -196,6 +199,7 @@ impl World {
             policy_directory: directory.path().to_owned(),
             issuer: ISSUER.to_owned(),
             policy_change: PolicyChange::Reload,
+            index: Some(directory.path().join("access-index")),
         };
         Access::open(options, Arc::new(log.clone()), keys.clone(), clock.clone()).await
     }
@@ -218,6 +222,16 @@ impl World {
     /// A person of tenant `main`, with a token for a day.
     pub(super) async fn login(&self, name: &str) -> Identity {
         self.login_to(name, "main").await
+    }
+
+    /// The same, at a gateway that was started again.
+    pub(super) async fn login_of(&self, access: &Access, name: &str) -> Identity {
+        let life = SignedDuration::from_hours(24);
+        let (_, text) = access
+            .issue_token(Caller::Operator, user(name), main_tenant(), life, Scope::whole())
+            .await
+            .unwrap();
+        access.authenticate(&text, self.clock.now()).unwrap()
     }
 
     pub(super) async fn login_to(&self, name: &str, tenant: &str) -> Identity {
@@ -287,6 +301,7 @@ pub(super) fn ask(tunnel: &str, minutes: u32) -> Ask {
         reason: "to see it".parse().unwrap(),
         ticket: Some("OPS-1".parse().unwrap()),
         renews: None,
+        once: false,
     }
 }
 

@@ -27,6 +27,7 @@ async fn a_restart_over_the_real_ledger_gives_exactly_the_same_state() {
         policy_directory: policy_directory.path().to_owned(),
         issuer: ISSUER.to_owned(),
         policy_change: PolicyChange::Reload,
+        index: Some(policy_directory.path().join("access-index")),
     };
 
     let ledger = open_ledger(ledger_directory.path());
@@ -86,6 +87,7 @@ async fn a_revocation_that_was_lost_with_the_end_of_the_ledger_still_holds_after
             policy_directory: policy_directory.path().to_owned(),
             issuer: ISSUER.to_owned(),
             policy_change: PolicyChange::Reload,
+            index: Some(policy_directory.path().join("access-index")),
         };
         let ledger = open_ledger(ledger_directory.path());
         let access = Access::open(options.clone(), Arc::new(ledger.clone()), keys.clone(), clock.clone())
@@ -138,6 +140,7 @@ async fn an_erased_person_has_nothing_and_what_they_approved_stays_before_and_af
         policy_directory: policy_directory.path().to_owned(),
         issuer: ISSUER.to_owned(),
         policy_change: PolicyChange::Reload,
+        index: Some(policy_directory.path().join("access-index")),
     };
     let ledger = open_with(ledger_directory.path(), Arc::new(vault.clone()));
     let access =

@@ -8,6 +8,7 @@ async fn open(world: &World, log: &MemoryLog) -> Result<Access, AccessError> {
         policy_directory: world.directory.path().to_owned(),
         issuer: ISSUER.to_owned(),
         policy_change: PolicyChange::SecondPerson,
+        index: None,
     };
     Access::open(options, Arc::new(log.clone()), world.keys.clone(), world.clock.clone()).await
 }

@@ -51,6 +51,7 @@ async fn nothing_differs_under_the_same_policy_and_a_planted_change_is_found() {
         policy_directory: policies.path().to_owned(),
         issuer: ISSUER.to_owned(),
         policy_change: PolicyChange::Reload,
+        index: None,
     };
     let access = Access::open(access_options, Arc::new(ledger.clone()), MemoryKeys::new(), clock.clone())
         .await

@@ -41,6 +41,8 @@ struct RawWorkflow {
     #[serde(default = "approval")]
     clock: ClockStart,
     use_within_minutes: Option<u32>,
+    #[serde(default)]
+    once: bool,
     answer_within_minutes: Option<u32>,
     denials: Option<u32>,
     #[serde(default)]
@@ -72,6 +74,14 @@ struct RawStep {
     #[serde(default)]
     also: Vec<String>,
     after_minutes: Option<u32>,
+    signed: Option<Signature>,
+}
+
+/// How an approval is signed.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Signature {
+    Webauthn,
 }
 
 fn optional() -> TicketRule {
@@ -172,6 +182,7 @@ impl RawWorkflow {
             ticket: self.ticket,
             clock: self.clock,
             use_within_minutes,
+            once: self.once,
             answer_within_minutes,
             denials,
             excludes: Nearness {
@@ -204,7 +215,8 @@ impl RawStep {
         }
         let also = also.into_iter().filter(|other| Some(other) != role.as_ref()).collect();
         let people = self.people.clamp(1, MAX_PEOPLE);
-        role.map(|role| Step { role, people, also, after_minutes: self.after_minutes })
+        let signed = matches!(self.signed, Some(Signature::Webauthn));
+        role.map(|role| Step { role, people, also, after_minutes: self.after_minutes, signed })
     }
 }
 

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::names::{NameError, Role, is_label};
 
 pub(super) use file::{Approvals, parse};
-pub use quorum::missing;
+pub use quorum::{Approver, missing};
 pub use reporting::{Nearness, Reporting};
 
 /// Most steps in one workflow.
@@ -89,6 +89,9 @@ pub struct Step {
     /// How long after the request that happens, in minutes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after_minutes: Option<u32>,
+    /// Whether only an approval counts that the approver's own passkey has signed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub signed: bool,
 }
 
 impl Step {
@@ -106,14 +109,15 @@ impl Step {
     #[must_use]
     pub fn escalated_to(&self, roles: &BTreeSet<Role>) -> Self {
         let also = self.also.iter().filter(|role| roles.contains(role)).cloned().collect();
-        Self { role: self.role.clone(), people: self.people, also, after_minutes: None }
+        Self { role: self.role.clone(), people: self.people, also, after_minutes: None, signed: self.signed }
     }
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {}", self.people, self.role)?;
-        self.also.iter().try_for_each(|role| write!(f, " or {role}"))
+        self.also.iter().try_for_each(|role| write!(f, " or {role}"))?;
+        if self.signed { f.write_str(", signed") } else { Ok(()) }
     }
 }
 
@@ -163,6 +167,8 @@ pub struct Workflow {
     pub clock: ClockStart,
     /// Within how many minutes of the approval a grant whose clock starts at first use must be used.
     pub use_within_minutes: u32,
+    /// Whether a grant is good for one session and no other.
+    pub once: bool,
     /// How long a request may wait for its answer, in minutes; then it expires.
     pub answer_within_minutes: u32,
     /// How many different people's refusals end a request.
@@ -193,6 +199,8 @@ pub struct Terms {
     /// Within how many minutes of the approval the grant must be used first, if its time runs from then; `None`: its time
     /// runs from the approval, as soon as one of the workflows says so.
     pub use_within_minutes: Option<u32>,
+    /// Whether a grant is good for one session and no other, as soon as one of the workflows says so.
+    pub once: bool,
     /// How long a request may wait for its answer, in minutes.
     pub answer_within_minutes: u32,
     /// How many different people's refusals end a request.
@@ -216,6 +224,7 @@ impl Terms {
             max_minutes: self.max_minutes.min(other.max_minutes),
             ticket: self.ticket.or(other.ticket),
             use_within_minutes: self.use_within_minutes.zip(other.use_within_minutes).map(|(a, b)| a.min(b)),
+            once: self.once || other.once,
             answer_within_minutes: self.answer_within_minutes.min(other.answer_within_minutes),
             denials: self.denials.min(other.denials),
             excludes: self.excludes.and(other.excludes),
@@ -235,6 +244,7 @@ impl From<&Workflow> for Terms {
             max_minutes: workflow.max_minutes,
             ticket: (workflow.ticket == TicketRule::Required).then(|| workflow.name.clone()),
             use_within_minutes: first_use.then_some(workflow.use_within_minutes),
+            once: workflow.once,
             answer_within_minutes: workflow.answer_within_minutes,
             denials: workflow.denials,
             excludes: workflow.excludes,

@@ -8,11 +8,26 @@ use std::collections::BTreeSet;
 use super::Step;
 use crate::access::names::Role;
 
+/// Somebody who has approved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approver {
+    /// Roles of theirs that count now.
+    pub roles: BTreeSet<Role>,
+    /// Whether their own passkey has signed it.
+    pub signed: bool,
+}
+
+impl Approver {
+    fn takes(&self, step: &Step) -> bool {
+        (self.signed || !step.signed) && self.roles.iter().any(|role| step.accepts(role))
+    }
+}
+
 /// What is still missing: for each step, how many more people of its role, given who has approved.
 ///
 /// `approvers` are distinct people, each with the roles that count now; the caller leaves the requester out. An empty
 /// answer means that every place of every step has a person of its own.
-pub fn missing(steps: &[Step], approvers: &[BTreeSet<Role>]) -> Vec<Step> {
+pub fn missing(steps: &[Step], approvers: &[Approver]) -> Vec<Step> {
     // Places in order of steps; bounded by workflows per request x MAX_STEPS x MAX_PEOPLE.
     let places: Vec<usize> =
         steps.iter().enumerate().flat_map(|(step, s)| (0..s.people).map(move |_| step)).collect();
@@ -37,14 +52,14 @@ pub fn missing(steps: &[Step], approvers: &[BTreeSet<Role>]) -> Vec<Step> {
 fn seat(
     approver: usize,
     steps: &[Step],
-    approvers: &[BTreeSet<Role>],
+    approvers: &[Approver],
     places: &[usize],
     holder: &mut [Option<usize>],
     tried: &mut [bool],
 ) -> bool {
     for (place, step) in places.iter().enumerate() {
         let Some(step) = steps.get(*step) else { continue };
-        if !approvers.get(approver).is_some_and(|roles| roles.iter().any(|role| step.accepts(role))) {
+        if !approvers.get(approver).is_some_and(|approver| approver.takes(step)) {
             continue;
         }
         match tried.get_mut(place) {
@@ -76,11 +91,21 @@ mod tests {
     }
 
     fn step(name: &str, people: u32) -> Step {
-        Step { role: role(name), people, also: Vec::new(), after_minutes: None }
+        Step { role: role(name), people, also: Vec::new(), after_minutes: None, signed: false }
     }
 
-    fn person(roles: &[&str]) -> BTreeSet<Role> {
-        roles.iter().map(|r| role(r)).collect()
+    fn person(roles: &[&str]) -> Approver {
+        Approver { roles: roles.iter().map(|r| role(r)).collect(), signed: false }
+    }
+
+    #[test]
+    fn a_signed_step_is_taken_by_who_has_signed_and_by_nobody_else() {
+        let steps = [Step { signed: true, ..step("owner", 1) }, step("owner", 1)];
+        let (plain, signed) = (person(&["owner"]), Approver { signed: true, ..person(&["owner"]) });
+        assert_eq!(missing(&steps, &[plain.clone(), plain.clone()]), [steps[0].clone()]);
+        assert_eq!(missing(&steps, &[plain.clone(), signed.clone()]), []);
+        assert_eq!(missing(&steps, &[signed.clone(), plain]), []);
+        assert_eq!(missing(&steps, &[signed.clone(), signed]), []);
     }
 
     #[test]
@@ -108,26 +133,29 @@ mod tests {
     }
 
     /// The same question by trying every assignment.
-    fn enough_by_brute_force(places: &[&Step], approvers: &[BTreeSet<Role>]) -> bool {
+    fn enough_by_brute_force(places: &[&Step], approvers: &[Approver]) -> bool {
         let Some((first, rest)) = places.split_first() else { return true };
         (0..approvers.len()).any(|i| {
             let mut others = approvers.to_vec();
             let one = others.remove(i);
-            one.iter().any(|role| first.accepts(role)) && enough_by_brute_force(rest, &others)
+            one.takes(first) && enough_by_brute_force(rest, &others)
         })
     }
 
     proptest! {
         #[test]
         fn quorum_agrees_with_trying_every_assignment(
-            wanted in proptest::collection::vec((0usize..3, 1u32..3, proptest::option::of(0usize..3)), 1..4),
-            people in proptest::collection::vec(proptest::collection::btree_set(0usize..3, 0..3), 0..5),
+            wanted in proptest::collection::vec((0usize..3, 1u32..3, proptest::option::of(0usize..3), any::<bool>()), 1..4),
+            people in proptest::collection::vec((proptest::collection::btree_set(0usize..3, 0..3), any::<bool>()), 0..5),
         ) {
             let names = ["a", "b", "c"];
-            let steps: Vec<Step> = wanted.iter().map(|(r, n, also)| {
-                Step { also: also.iter().map(|r| role(names[*r])).collect(), ..step(names[*r], *n) }
+            let steps: Vec<Step> = wanted.iter().map(|(r, n, also, signed)| {
+                Step { also: also.iter().map(|r| role(names[*r])).collect(), signed: *signed, ..step(names[*r], *n) }
             }).collect();
-            let approvers: Vec<BTreeSet<Role>> = people.iter().map(|p| p.iter().map(|r| role(names[*r])).collect()).collect();
+            let approvers: Vec<Approver> = people
+                .iter()
+                .map(|(roles, signed)| Approver { roles: roles.iter().map(|r| role(names[*r])).collect(), signed: *signed })
+                .collect();
             let places: Vec<&Step> = steps.iter().flat_map(|s| (0..s.people).map(move |_| s)).collect();
             prop_assert_eq!(missing(&steps, &approvers).is_empty(), enough_by_brute_force(&places, &approvers));
         }

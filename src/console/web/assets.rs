@@ -35,6 +35,7 @@ assets! {
     "icon.svg": "image/svg+xml",
     "idiomorph.min.js": "text/javascript; charset=utf-8",
     "licenses.txt": "text/plain; charset=utf-8",
+    "passkeys.js": "text/javascript; charset=utf-8",
     "uplot.min.css": "text/css; charset=utf-8",
     "uplot.min.js": "text/javascript; charset=utf-8",
     "verifier.wasm": "application/wasm",
@@ -74,7 +75,7 @@ mod tests {
         let list = include_str!("assets/VENDORED.md");
         for asset in ASSETS.iter() {
             let digest = hex::encode(Sha256::digest(asset.bytes));
-            let ours = ["charts.", "console.", "icon.", "licenses.", "verify."]
+            let ours = ["charts.", "console.", "icon.", "licenses.", "passkeys.", "verify."]
                 .iter()
                 .any(|own| asset.name.starts_with(own));
             assert!(ours || list.contains(&digest), "{}: {digest}", asset.name);

@@ -41,6 +41,8 @@ struct Line {
     ends: String,
     conditions: String,
     glass: bool,
+    /// For one session: whether that is still to come.
+    once: Option<&'static str>,
     live: bool,
     request: String,
     workflows: String,
@@ -90,6 +92,7 @@ fn line(grant: &Grant) -> Line {
         ends: minute(grant.ends),
         conditions: grant.conditions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         glass: grant.glass.is_some(),
+        once: grant.once.then_some(if grant.is_spent() { "one session, used" } else { "one session" }),
         live: grant.status == GrantStatus::Live,
         request: grant.request.to_string(),
         workflows: grant.workflows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),

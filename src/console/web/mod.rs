@@ -15,6 +15,7 @@ mod health;
 mod ledger;
 mod live;
 mod page;
+mod passkeys;
 mod policy;
 mod reports;
 mod requests;
@@ -40,11 +41,15 @@ pub(super) fn pages() -> Router<Shared> {
         .route("/console/requests", get(requests::page))
         .route("/console/requests/live", get(requests::live))
         .route("/console/requests/{id}/approve", post(requests::approve))
+        .route("/console/requests/{id}/challenge", get(passkeys::challenge))
         .route("/console/requests/{id}/deny", post(requests::deny))
         .route("/console/requests/{id}/withdraw", post(requests::withdraw))
         .route("/console/grants", get(grants::page))
         .route("/console/grants/{id}", get(grants::one))
         .route("/console/grants/{id}/revoke", post(grants::revoke))
+        .route("/console/passkeys", get(passkeys::page).post(passkeys::make))
+        .route("/console/passkeys/begin", post(passkeys::begin))
+        .route("/console/passkeys/{id}/revoke", post(passkeys::revoke))
         .route("/console/sessions", get(sessions::page))
         .route("/console/sessions/live", get(sessions::live))
         .route("/console/sessions/export/{form}", get(sessions::export))

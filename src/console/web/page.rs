@@ -35,7 +35,7 @@ fn with_status(status: StatusCode, page: &impl Template) -> Response {
 }
 
 /// The headers of a page: what it may load, that nobody keeps it, and that no other site learns its address.
-fn protect(headers: &mut HeaderMap) {
+pub(super) fn protect(headers: &mut HeaderMap) {
     for (name, value) in [
         (CONTENT_SECURITY_POLICY.as_str(), POLICY),
         (CACHE_CONTROL.as_str(), "no-store"),

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use jiff::civil::Weekday;
 use serde::Deserialize;
 
+use super::passkeys::signature;
 use super::viewer::{Chrome, Order, Viewer};
 use super::{Answer, live as streaming, page};
 use crate::access::{Context, RequestFilter, RequestId, RequestStatus, RequestView};
@@ -49,6 +50,8 @@ struct Queue<'a> {
     elsewhere: Vec<Card>,
     history: Vec<Card>,
     conditions: Vec<String>,
+    /// The viewer has a passkey to sign with.
+    has_passkey: bool,
 }
 
 /// One request as it is shown.
@@ -60,6 +63,7 @@ struct Card {
     reason: String,
     ticket: Option<String>,
     minutes: u32,
+    once: bool,
     asked: String,
     answer_by: String,
     hints: Vec<String>,
@@ -71,6 +75,8 @@ struct Card {
     outcome: String,
     /// The viewer can decide on it.
     decides: bool,
+    /// A step that is still open wants an approval that is signed.
+    wants_signature: bool,
     /// It is the viewer's own.
     own: bool,
 }
@@ -102,7 +108,13 @@ pub(super) async fn approve(State(shared): State<Shared>, Path(id): Path<String>
         Ok(minutes) => minutes,
         Err(problem) => return page::refuse(&chrome, &problem),
     };
-    let approval = api::Approval { minutes, conditions: form.all("condition"), reason: form.get("reason") };
+    let approval = api::Approval {
+        minutes,
+        conditions: form.all("condition"),
+        once: form.get("once").is_some(),
+        reason: form.get("reason"),
+        signed: signature(&form),
+    };
     let done = api::approve(State(shared), caller, Path(id.clone()), Body(approval)).await;
     decided(&chrome, &id, done)
 }
@@ -149,7 +161,8 @@ fn queue<'a>(shared: &Shared, viewer: &'a Viewer) -> Queue<'a> {
     waiting.reverse();
     let policy = shared.access.policy();
     let conditions = policy.conditions().map(|condition| condition.name.to_string()).collect();
-    Queue { chrome: &viewer.chrome, waiting, elsewhere, history, conditions }
+    let has_passkey = shared.access.has_passkey(&viewer.caller.identity);
+    Queue { chrome: &viewer.chrome, waiting, elsewhere, history, conditions, has_passkey }
 }
 
 fn card(shared: &Shared, viewer: &Viewer, view: &RequestView, all: &[RequestView]) -> Card {
@@ -162,7 +175,8 @@ fn card(shared: &Shared, viewer: &Viewer, view: &RequestView, all: &[RequestView
     });
     let approval = |approval: &crate::access::Approval| {
         let reason = approval.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        format!("{}{reason}", approval.by)
+        let signed = if approval.signed.is_some() { " (signed)" } else { "" };
+        format!("{}{signed}{reason}", approval.by)
     };
     Card {
         id: request.id.to_string(),
@@ -172,6 +186,7 @@ fn card(shared: &Shared, viewer: &Viewer, view: &RequestView, all: &[RequestView
         reason: request.reason.to_string(),
         ticket: request.ticket.as_ref().map(ToString::to_string),
         minutes: request.minutes,
+        once: request.once,
         asked: minute(request.at),
         answer_by: minute(request.answer_by),
         hints: if pending { hints(view, all) } else { Vec::new() },
@@ -184,6 +199,7 @@ fn card(shared: &Shared, viewer: &Viewer, view: &RequestView, all: &[RequestView
         others: view.eligible.iter().filter(|one| *one != me).map(ToString::to_string).collect(),
         outcome: sentence(view),
         decides: pending && view.eligible.contains(me),
+        wants_signature: view.waits_for.iter().any(|step| step.signed),
         own: request.subject == *me,
     }
 }

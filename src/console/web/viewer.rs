@@ -60,6 +60,7 @@ impl Chrome {
             ("/console/ledger", "Ledger", 'l', may(Action::Audit, Part::Ledger)),
             ("/console/policy", "Policy", 'p', may(Action::Audit, Part::Policy)),
             ("/console/reviews", "Reviews", 'v', true),
+            ("/console/passkeys", "Passkeys", 'k', true),
             ("/console/reports", "Reports", 'o', may(Action::Audit, Part::Ledger)),
             ("/console/health", "Health", 'h', may(Action::Read, Part::Ledger)),
         ];

@@ -61,6 +61,8 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
     let fronts = reader.parse("gateway.proxy_protocol_from", |text: String| parse_networks(&text));
     let quic = reader.word("gateway.quic", &[("off", false), ("on", true)]);
     let http3 = reader.word("gateway.http3", &[("off", false), ("on", true)]);
+    let public_port =
+        reader.number("gateway.public_port", 1, 65_535).and_then(|port| u16::try_from(port).ok());
     let health_listen = reader.parse("gateway.health_listen", |text: String| parse_listen(&text));
     let metrics_listen = reader.parse("gateway.metrics_listen", |text: String| parse_listen(&text));
     let sink_hosts = reader.take::<String>("gateway.sink_hosts").map(|text| {
@@ -158,6 +160,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             fronts: fronts?,
             quic: quic?,
             http3: http3?,
+            public_port,
             drain: drain?,
             health_listen,
             metrics_listen,

@@ -76,6 +76,8 @@ pub struct Gateway {
     pub quic: bool,
     /// Whether visitors may come there by HTTP/3.
     pub http3: bool,
+    /// The port that people type, if it is another.
+    pub public_port: Option<u16>,
     /// Grace for open sessions at shutdown.
     pub drain: Duration,
     /// Where health is told without TLS.

@@ -41,6 +41,12 @@ pub(super) const GATEWAY: &[Key] = &[
         "`on`: visitors may also come by HTTP/3, on the UDP port of the same address and number as `gateway.listen`; answers on TCP say so (`Alt-Svc`). Only with X25519MLKEM768 and AES-256.",
     ),
     key(
+        "gateway.public_port",
+        None,
+        "443",
+        "The port that people type, where something in front of the gateway passes it on; else that of `gateway.listen`. Links, redirects of an identity provider and passkeys hang on it.",
+    ),
+    key(
         "gateway.drain_secs",
         Some("30"),
         "30",

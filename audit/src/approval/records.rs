@@ -1,0 +1,429 @@
+//! A signed approval, found again in a ledger's records: what was asked, by which key, and whether the two fit.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+
+use super::{
+    Agreed, ApprovalKey, ApproverId, Assertion, Expected, NotSigned, check, check_counter, counter_of,
+};
+use crate::digest::Digest;
+use crate::kind::Kind;
+use crate::record::{Outcome, Record, Seq};
+
+/// Why records don't show a signed approval.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordFault {
+    /// Something before it isn't there.
+    #[error("{0} is not in the ledger before it")]
+    Missing(&'static str),
+    /// It isn't there, or something else.
+    #[error("it is not there, or no approval")]
+    NoApproval,
+    /// An approval without a signature.
+    #[error("the approval is not signed")]
+    Unsigned,
+    /// A record says something that can't be read.
+    #[error("its {0} can't be read")]
+    Unreadable(&'static str),
+    /// The key had been revoked.
+    #[error("the passkey had been revoked in record {at}")]
+    Revoked {
+        /// Where.
+        at: Seq,
+    },
+    /// It doesn't fit.
+    #[error("the signature doesn't fit: {0}")]
+    NotSigned(#[from] NotSigned),
+}
+
+impl RecordFault {
+    /// What to do next.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Missing(_) => "the record may have been pruned: give a copy of the ledger, or its archive",
+            Self::NoApproval => "`auditctl log --kind access.approved` lists approvals",
+            Self::Unsigned => {
+                "policy didn't ask for a signature then: its digest stands in the record of the grant"
+            }
+            Self::Unreadable(_) | Self::Revoked { .. } | Self::NotSigned(_) => {
+                "check the ledger with `auditctl verify`; if it verifies, the gateway recorded an approval that nobody signed"
+            }
+        }
+    }
+}
+
+/// In which records it was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// The approval.
+    pub approval: Seq,
+    /// What was asked.
+    pub request: Seq,
+    /// The passkey's enrolment.
+    pub enrolment: Seq,
+}
+
+/// An approval whose signature fits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedApproval {
+    /// Where.
+    pub records: Found,
+    /// Leaf hash of the request's record.
+    pub request_digest: Digest,
+    /// The passkey's id.
+    pub passkey: String,
+    /// Its key.
+    pub key: ApprovalKey,
+    /// Whose passkey it is.
+    pub approver: ApproverId,
+    /// The time that was given, if it isn't what was asked.
+    pub minutes: Option<u64>,
+    /// The conditions under which it was given.
+    pub conditions: Vec<String>,
+    /// Whether it was given for one session and no other.
+    pub once: bool,
+    /// For which site the key was made.
+    pub rp_id: String,
+    /// For which page.
+    pub origin: String,
+    /// The authenticator's count.
+    pub counter: u32,
+}
+
+struct Enrolled {
+    at: Seq,
+    record: Record,
+    /// The highest count before the approval.
+    counter: u32,
+    revoked: Option<Seq>,
+}
+
+/// An approval, and what to look for among the records before it.
+pub struct Wanted(Record);
+
+impl Wanted {
+    /// If this is the record of an approval that is signed.
+    ///
+    /// # Errors
+    ///
+    /// If it isn't.
+    pub fn new(record: Record) -> Result<Self, RecordFault> {
+        if record.kind != Kind::AccessApproved || record.result != Outcome::Success {
+            return Err(RecordFault::NoApproval);
+        }
+        text(&record, "passkey").ok_or(RecordFault::Unsigned)?;
+        Ok(Self(record))
+    }
+}
+
+/// Gathers what is needed while the records before an approval go by, in order.
+pub struct ApprovalRecords {
+    approval: Record,
+    /// The record of the request.
+    request: Option<(Seq, Digest)>,
+    passkey: Option<Enrolled>,
+}
+
+impl ApprovalRecords {
+    /// For this approval.
+    pub fn new(Wanted(approval): Wanted) -> Self {
+        Self { approval, request: None, passkey: None }
+    }
+
+    /// Looks at the next record; those from the approval on are passed over.
+    pub fn see(&mut self, record: &Record, bytes: &[u8]) {
+        if record.result != Outcome::Success || record.seq >= self.approval.seq {
+            return;
+        }
+        let same_key =
+            text(record, "passkey").is_some_and(|key| Some(key) == text(&self.approval, "passkey"));
+        match (record.kind, &mut self.passkey) {
+            (Kind::AccessRequested, _) => {
+                if record.correlation.is_some() && record.correlation == self.approval.correlation {
+                    self.request.get_or_insert((record.seq, Digest::leaf(bytes)));
+                }
+            }
+            (Kind::PasskeyEnrolled, known @ None) if same_key => {
+                let counter = record.details.get("counter").and_then(Value::as_u64);
+                let counter = counter.and_then(|count| u32::try_from(count).ok()).unwrap_or_default();
+                *known = Some(Enrolled { at: record.seq, record: record.clone(), counter, revoked: None });
+            }
+            (Kind::AccessApproved, Some(known)) if same_key => {
+                let counter = decoded(record, "authenticator_data").and_then(|data| counter_of(&data));
+                known.counter = known.counter.max(counter.unwrap_or_default());
+            }
+            (Kind::PasskeyRevoked, Some(known)) if same_key => {
+                known.revoked.get_or_insert(record.seq);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether what was gathered is a signed approval.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn check(&self) -> Result<SignedApproval, RecordFault> {
+        let approval = &self.approval;
+        let passkey = text(approval, "passkey").ok_or(RecordFault::Unsigned)?;
+        let (asked, request_digest) = self.request.ok_or(RecordFault::Missing("the request"))?;
+        let enrolled = self.passkey.as_ref().ok_or(RecordFault::Missing("the passkey's enrolment"))?;
+        if let Some(at) = enrolled.revoked {
+            return Err(RecordFault::Revoked { at });
+        }
+        let of_key = |name: &'static str| text(&enrolled.record, name).ok_or(RecordFault::Unreadable(name));
+        let key =
+            ApprovalKey::parse(of_key("algorithm")?, of_key("key")?).ok_or(RecordFault::Unreadable("key"))?;
+        let (rp_id, origin) = (of_key("rp_id")?, of_key("origin")?);
+        let approver = ApproverId::parse(of_key("approver")?).ok_or(RecordFault::Unreadable("approver"))?;
+        let bytes = |name: &'static str| decoded(approval, name).ok_or(RecordFault::Unreadable(name));
+        let client_data = bytes("client_data")?;
+        let authenticator_data = bytes("authenticator_data")?;
+        let signature = bytes("signature")?;
+        let minutes = approval
+            .details
+            .get("minutes")
+            .map(|minutes| minutes.as_u64().ok_or(RecordFault::Unreadable("minutes")));
+        let conditions = match approval.details.get("conditions") {
+            None => Vec::new(),
+            Some(list) => list
+                .as_array()
+                .and_then(|list| list.iter().map(one_line).collect::<Option<Vec<_>>>())
+                .ok_or(RecordFault::Unreadable("conditions"))?,
+        };
+        let minutes = minutes.transpose()?;
+        let once = match approval.details.get("once") {
+            None => false,
+            Some(once) => once.as_bool().ok_or(RecordFault::Unreadable("once"))?,
+        };
+        let request = request_digest;
+        let agreed = Agreed { request, approver: &approver, minutes, conditions: &conditions, once };
+        let challenge = agreed.challenge();
+        let expected = Expected { ceremony: "webauthn.get", challenge: &challenge, origin, rp_id };
+        let assertion = Assertion {
+            client_data: &client_data,
+            authenticator_data: &authenticator_data,
+            signature: &signature,
+        };
+        let counter = check(&key, &expected, &assertion)?;
+        check_counter(enrolled.counter, counter)?;
+        Ok(SignedApproval {
+            records: Found { approval: approval.seq, request: asked, enrolment: enrolled.at },
+            request_digest,
+            passkey: passkey.to_owned(),
+            key,
+            approver,
+            minutes,
+            conditions,
+            once,
+            rp_id: rp_id.to_owned(),
+            origin: origin.to_owned(),
+            counter,
+        })
+    }
+}
+
+/// Each stands in a line of its own in what is signed: one with a line break could pass for two.
+fn one_line(condition: &Value) -> Option<String> {
+    condition.as_str().filter(|text| !text.contains('\n')).map(str::to_owned)
+}
+
+fn text<'r>(record: &'r Record, name: &str) -> Option<&'r str> {
+    record.details.get(name).and_then(Value::as_str)
+}
+
+fn decoded(record: &Record, name: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text(record, name)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::{Signer as _, SigningKey};
+    use serde_json::json;
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+
+    /// Three records that fit: a request, an enrolment, and the approval that the enrolled key has signed.
+    struct Story {
+        request: Record,
+        enrolment: Record,
+        approval: Record,
+    }
+
+    fn record(seq: u64, kind: Kind, details: serde_json::Value) -> Record {
+        Record {
+            v: 1,
+            seq: Seq::new(seq),
+            time: jiff::Timestamp::UNIX_EPOCH,
+            prev: Digest::ZERO,
+            kind,
+            result: Outcome::Success,
+            action: None,
+            object: None,
+            session: None,
+            grant: None,
+            policy: None,
+            correlation: Some("req-1".to_owned()),
+            node: "gw-1".to_owned(),
+            personal: std::collections::BTreeMap::new(),
+            details: details.as_object().unwrap().clone(),
+        }
+    }
+
+    fn leaf(record: &Record) -> Digest {
+        Digest::leaf(&record.to_bytes().unwrap())
+    }
+
+    impl Story {
+        fn new() -> Self {
+            let key = SigningKey::from_bytes(&[7; 32]);
+            let request = record(3, Kind::AccessRequested, json!({ "minutes": 30 }));
+            let approver = ApproverId::new([9; 32]);
+            let enrolment = record(
+                5,
+                Kind::PasskeyEnrolled,
+                json!({
+                    "passkey": "passkey-1", "approver": approver.text(), "credential": "AQ", "algorithm": "EdDSA",
+                    "key": URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes()), "rp_id": "gateway.example",
+                    "origin": "https://gateway.example", "counter": 4,
+                }),
+            );
+            let conditions = ["office".to_owned()];
+            let agreed = Agreed {
+                request: leaf(&request),
+                approver: &approver,
+                minutes: Some(10),
+                conditions: &conditions,
+                once: true,
+            };
+            let client_data = json!({
+                "type": "webauthn.get", "challenge": URL_SAFE_NO_PAD.encode(agreed.challenge()),
+                "origin": "https://gateway.example", "crossOrigin": false,
+            });
+            let client_data = client_data.to_string();
+            let data = [&Sha256::digest("gateway.example")[..], &[0x05], &[0, 0, 0, 5]].concat();
+            let signature = key.sign(&[&data[..], &Sha256::digest(&client_data)[..]].concat());
+            let approval = record(
+                9,
+                Kind::AccessApproved,
+                json!({
+                    "passkey": "passkey-1", "minutes": 10, "conditions": ["office"], "once": true,
+                    "client_data": URL_SAFE_NO_PAD.encode(client_data),
+                    "authenticator_data": URL_SAFE_NO_PAD.encode(data),
+                    "signature": URL_SAFE_NO_PAD.encode(signature.to_bytes()),
+                }),
+            );
+            Self { request, enrolment, approval }
+        }
+
+        fn check_with(&self, more: &[Record]) -> Result<SignedApproval, RecordFault> {
+            let mut records = ApprovalRecords::new(Wanted::new(self.approval.clone())?);
+            let mut all: Vec<&Record> =
+                [&self.request, &self.enrolment, &self.approval].into_iter().collect();
+            all.extend(more);
+            all.sort_by_key(|record| record.seq);
+            for record in all {
+                records.see(record, &record.to_bytes().unwrap());
+            }
+            records.check()
+        }
+
+        fn check(&self) -> Result<SignedApproval, RecordFault> {
+            self.check_with(&[])
+        }
+    }
+
+    #[test]
+    fn three_records_that_fit_are_a_signed_approval() {
+        let found = Story::new().check().unwrap();
+        assert_eq!((found.records.request, found.records.enrolment), (Seq::new(3), Seq::new(5)));
+        assert_eq!((found.minutes, found.once, found.counter), (Some(10), true, 5));
+        assert_eq!(found.conditions, ["office"]);
+    }
+
+    #[test]
+    fn each_field_that_was_changed_afterwards_is_found() {
+        let base64 = |bytes: &[u8]| json!(URL_SAFE_NO_PAD.encode(bytes));
+        let other = SigningKey::from_bytes(&[8; 32]);
+        let changes: [(&str, &str, serde_json::Value); 17] = [
+            ("request", "minutes", json!(31)),
+            ("request", "ticket", json!("OPS-2")),
+            ("enrolment", "passkey", json!("passkey-2")),
+            ("enrolment", "approver", base64(&[1; 32])),
+            ("enrolment", "algorithm", json!("ES256")),
+            ("enrolment", "key", base64(other.verifying_key().as_bytes())),
+            ("enrolment", "rp_id", json!("evil.example")),
+            ("enrolment", "origin", json!("https://evil.example")),
+            ("enrolment", "counter", json!(5)),
+            ("approval", "passkey", json!("passkey-2")),
+            ("approval", "minutes", json!(11)),
+            ("approval", "minutes", serde_json::Value::Null),
+            ("approval", "conditions", json!([])),
+            ("approval", "once", json!(false)),
+            ("approval", "client_data", base64(b"{}")),
+            ("approval", "authenticator_data", base64(&[0; 37])),
+            ("approval", "signature", base64(&[0; 64])),
+        ];
+        for (which, field, value) in changes {
+            let mut story = Story::new();
+            let record = match which {
+                "request" => &mut story.request,
+                "enrolment" => &mut story.enrolment,
+                _ => &mut story.approval,
+            };
+            if value.is_null() {
+                record.details.remove(field);
+            } else {
+                record.details.insert(field.to_owned(), value);
+            }
+            assert!(story.check().is_err(), "{which}.{field}");
+        }
+        // Who asks, what for and why are in the request's record too, as plain fields and commitments.
+        let mut story = Story::new();
+        story.request.object = Some("tunnel:vault".to_owned());
+        assert_eq!(story.check(), Err(RecordFault::NotSigned(NotSigned::OtherChallenge)));
+        let mut story = Story::new();
+        story.approval.correlation = Some("req-2".to_owned());
+        assert_eq!(story.check(), Err(RecordFault::Missing("the request")));
+    }
+
+    #[test]
+    fn a_condition_with_a_line_break_doesnt_pass_for_two() {
+        let mut story = Story::new();
+        story.approval.details.insert("conditions".to_owned(), json!(["office\ncondition night"]));
+        assert_eq!(story.check(), Err(RecordFault::Unreadable("conditions")));
+    }
+
+    #[test]
+    fn what_was_revoked_before_or_used_beyond_it_before_signs_nothing() {
+        let story = Story::new();
+        let revoked = record(7, Kind::PasskeyRevoked, json!({ "passkey": "passkey-1" }));
+        assert_eq!(story.check_with(&[revoked.clone()]), Err(RecordFault::Revoked { at: Seq::new(7) }));
+        let later = Record { seq: Seq::new(10), ..revoked };
+        assert!(story.check_with(&[later]).is_ok(), "what was signed before stays signed");
+        let mut earlier = story.approval.clone();
+        earlier.seq = Seq::new(7);
+        assert_eq!(
+            story.check_with(&[earlier]),
+            Err(RecordFault::NotSigned(NotSigned::CounterBack)),
+            "the same answer shown again"
+        );
+        let of_others = record(7, Kind::PasskeyRevoked, json!({ "passkey": "passkey-9" }));
+        assert!(story.check_with(&[of_others]).is_ok());
+    }
+
+    #[test]
+    fn a_record_that_is_no_signed_approval_is_told_as_that() {
+        let story = Story::new();
+        assert!(matches!(Wanted::new(story.request), Err(RecordFault::NoApproval)));
+        let mut refused = story.approval.clone();
+        refused.result = Outcome::Denied;
+        assert!(matches!(Wanted::new(refused), Err(RecordFault::NoApproval)));
+        let mut unsigned = story.approval;
+        unsigned.details.remove("passkey");
+        assert!(matches!(Wanted::new(unsigned), Err(RecordFault::Unsigned)));
+    }
+}
