@@ -239,11 +239,12 @@ async fn through(profile: &Profile, name: &TunnelName) -> Step<()> {
     let app =
         demo_app::start().await.map_err(|error| failed(format!("the demo app cannot start: {error}")))?;
     let target = Target::parse(&app.to_string()).ok_or_else(|| failed(format!("`{app}` is no target")))?;
-    let offer = Offer { name: name.clone(), kind: TunnelKind::Http };
+    let offer = Offer { name: name.clone(), kind: TunnelKind::Http, join: false };
     let secret = profile.token_if_needed()?.map_or(Secret::Certificate, Secret::Token);
-    let publisher = publisher(profile, secret, vec![Publication { offer, target }], |options| {
-        options.backoff = Backoff { give_up_after: Some(1), ..Backoff::default() };
-    })?;
+    let publisher =
+        publisher(profile, secret, vec![Publication { offer, target, health: None }], |options| {
+            options.backoff = Backoff { give_up_after: Some(1), ..Backoff::default() };
+        })?;
     let (events, mut inbox) = mpsc::channel(64);
     let stop = CancellationToken::new();
     let visiting = async {

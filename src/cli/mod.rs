@@ -25,6 +25,8 @@ mod keys;
 mod ledger;
 mod locks;
 mod log;
+mod log_level;
+mod logging;
 mod login;
 mod out;
 mod passkeys;

@@ -14,9 +14,10 @@ use super::device_file;
 use super::failure::{ExitCode, Failure};
 use super::out::say;
 use super::profile::{Connection, Profile};
+use crate::traces::Traces;
 use crate::tunnel::client::{
-    Backoff, DialError, Event, GatewayAddress, KnownGateways, Publication, PublishError, Publisher,
-    PublisherOptions, Target, TlsRoots, Transport,
+    Backoff, DialError, Event, GatewayAddress, HealthCheck, KnownGateways, Probe, ProxyVersion, Publication,
+    PublishError, Publisher, PublisherOptions, Target, TlsRoots, Transport, app_tls_config,
 };
 use crate::tunnel::{Offer, RefusalCode, RootKey, Secret, TunnelKind, TunnelName};
 
@@ -43,6 +44,19 @@ pub(super) enum Publish {
         /// Public port that you would like
         #[arg(long)]
         port: Option<u16>,
+        /// Tell the service each visitor's address by a PROXY header, which it must expect
+        #[arg(long, value_name = "VERSION", value_parser = ["v1", "v2"])]
+        proxy_protocol: Option<String>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// A service that ends its visitors' TLS itself: the gateway reads the name that they ask for, and no more
+    Tls {
+        /// Where the service listens: PORT or HOST:PORT
+        target: String,
+        /// Tell the service each visitor's address by a PROXY header, which it must expect
+        #[arg(long, value_name = "VERSION", value_parser = ["v1", "v2"])]
+        proxy_protocol: Option<String>,
         #[command(flatten)]
         how: How,
     },
@@ -72,6 +86,24 @@ pub(super) struct How {
     /// Prove yourself by this device's keys instead of a token
     #[arg(long, env = "SALLYPORT_DEVICE_FILE", value_name = "FILE")]
     pub device_file: Option<PathBuf>,
+    /// Share the name with other publishers of yours that say so too: visitors are spread over them
+    #[arg(long)]
+    pub join: bool,
+    /// Look whether the service is well: `tcp` (it takes a connection) or a path that it must answer
+    #[arg(long, value_name = "tcp|/PATH")]
+    pub health_check: Option<String>,
+    /// Seconds between two looks, and for one
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub health_secs: u64,
+    /// Bad looks in a row until it counts as unwell
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub health_failures: u32,
+    /// Good looks in a row until it counts as well again
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub health_successes: u32,
+    /// Send a span of each request to this receiver (OTLP over HTTP), under the gateway's trace
+    #[arg(long, env = "SALLYPORT_TRACES_TO", value_name = "URL")]
+    pub traces_to: Option<String>,
     /// Another gateway that serves while the first is away; may be given several times, the best first
     #[arg(
         long = "backup-gateway",
@@ -98,6 +130,34 @@ pub(super) struct How {
     pub verbose: bool,
 }
 
+impl How {
+    fn traces(&self) -> Result<Traces, Failure> {
+        let Some(address) = &self.traces_to else { return Ok(Traces::default()) };
+        let tls = app_tls_config(&TlsRoots::System).map_err(|error| dial_failure(&error))?;
+        Traces::to(address, "sallyport", tls.as_ref().clone())
+            .map_err(|error| Failure::caused(ExitCode::Usage, &error, error.hint()))
+    }
+
+    fn health_check(&self) -> Result<Option<HealthCheck>, Failure> {
+        let Some(text) = &self.health_check else { return Ok(None) };
+        let probe = if text == "tcp" {
+            Probe::Connect
+        } else {
+            let path = text.parse().ok().filter(|_| text.starts_with('/'));
+            Probe::Get(path.ok_or_else(|| {
+                let message = format!("`{text}` is nothing to look at");
+                Failure::new(ExitCode::Usage, message, "write tcp, or a path such as /healthz")
+            })?)
+        };
+        Ok(Some(HealthCheck {
+            probe,
+            every: Duration::from_secs(self.health_secs),
+            failures: self.health_failures,
+            successes: self.health_successes,
+        }))
+    }
+}
+
 /// Runs it.
 pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<(), Failure> {
     let profile = connection.profile()?;
@@ -109,7 +169,14 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
             }
             (how, TunnelKind::Http, parse_target(target)?)
         }
-        Publish::Tcp { target, port, how } => (how, TunnelKind::Tcp { port: *port }, parse_target(target)?),
+        Publish::Tcp { target, port, proxy_protocol, how } => {
+            let target = parse_target(target)?.told_by(proxy_version(proxy_protocol.as_deref()));
+            (how, TunnelKind::Tcp { port: *port }, target)
+        }
+        Publish::Tls { target, proxy_protocol, how } => {
+            let target = parse_target(target)?.told_by(proxy_version(proxy_protocol.as_deref()));
+            (how, TunnelKind::Tls, target)
+        }
         Publish::Udp { target, port, how } => (how, TunnelKind::Udp { port: *port }, parse_target(target)?),
         Publish::Demo { how } => {
             let address = demo_app::start().await.map_err(|error| {
@@ -120,7 +187,8 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
     };
     let name = TunnelName::parse(&how.name)
         .map_err(|error| Failure::new(ExitCode::Usage, error.to_string(), error.hint()))?;
-    let publication = Publication { offer: Offer { name, kind }, target };
+    let publication =
+        Publication { offer: Offer { name, kind, join: how.join }, target, health: how.health_check()? };
     let secret = match &how.device_file {
         Some(file) => Secret::Device(Arc::new(device_file::read(file)?)),
         None => profile.token_if_needed()?.map_or(Secret::Certificate, Secret::Token),
@@ -133,7 +201,9 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
             "write auto, or some of quic, tls and websocket with commas between, each once",
         )
     })?;
+    let traces = how.traces()?;
     let publisher = publisher(&profile, secret, vec![publication], |options| {
+        options.traces = traces.clone();
         options.app_roots = app_roots;
         options.backups = backups;
         options.transports = transports;
@@ -163,6 +233,8 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
         });
     }
     let result = Box::pin(publisher.run(events, stop)).await;
+    // Whatever comes of it, the tunnel is gone.
+    let _sent = tokio::task::spawn_blocking(move || traces.finish()).await;
     // The printer ends with the channel; a panic in it is no reason to lose the result.
     let _ = printing.await;
     result.map_err(|error| publish_failure(&error))
@@ -220,6 +292,10 @@ fn root_keys(file: &Path) -> Vec<RootKey> {
         _ => None,
     });
     keys.collect()
+}
+
+fn proxy_version(word: Option<&str>) -> Option<ProxyVersion> {
+    word.map(|word| if word == "v1" { ProxyVersion::V1 } else { ProxyVersion::V2 })
 }
 
 fn parse_target(text: &str) -> Result<Target, Failure> {

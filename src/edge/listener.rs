@@ -17,8 +17,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use super::arrival::Arrival;
+use super::first_bytes::Speaks;
 use super::seats::Seat;
-use super::{Connection, Edge, protection, publisher, route, tls_refusals};
+use super::{Connection, Edge, front, in_clear, pass_through, protection, publisher, route, tls_refusals};
 use crate::tunnel::{ALPN, BareSocket, channel_binding};
 
 /// After a failed `accept` (no file descriptors left, most likely): a breath before the next.
@@ -96,14 +98,14 @@ impl Listener {
                     continue;
                 }
             };
-            match edge.seats.take(peer.ip()) {
+            match front::seat(&edge, peer) {
                 Ok(seat) => {
-                    let arrival = Arrival { socket, peer, seat };
+                    let accepted = Accepted { socket, peer, seat };
                     tasks.spawn(serve(
                         edge.clone(),
                         console.clone(),
                         acceptor.clone(),
-                        arrival,
+                        accepted,
                         stop.clone(),
                     ));
                 }
@@ -119,7 +121,7 @@ impl Listener {
     }
 }
 
-struct Arrival {
+struct Accepted {
     socket: TcpStream,
     peer: SocketAddr,
     seat: Seat,
@@ -129,13 +131,30 @@ async fn serve(
     edge: Edge,
     console: Router,
     acceptor: TlsAcceptor,
-    arrival: Arrival,
+    accepted: Accepted,
     stop: CancellationToken,
 ) {
-    let Arrival { socket, peer, seat } = arrival;
+    let Accepted { socket, peer, seat } = accepted;
     // Only a speed-up: a socket without it still works.
     let _ = socket.set_nodelay(true);
-    let stream = match tokio::time::timeout(edge.bounds.tls_handshake, acceptor.accept(socket)).await {
+    let mut arrival = Arrival::new(socket);
+    let Some((whence, seat)) = front::introduce(&edge, &mut arrival, peer, seat).await else { return };
+    let peer = whence.peer;
+    match tokio::time::timeout(edge.bounds.tls_handshake, arrival.speaks()).await {
+        Ok(Ok(Speaks::Tls)) => {
+            if let Some(name) = pass_through::wanted(&edge, &mut arrival).await {
+                return pass_through::carry(&edge, &name, arrival, whence, seat).await;
+            }
+        }
+        Ok(Ok(Speaks::Http)) => return in_clear::answer_http(&edge, peer, arrival).await,
+        Ok(Ok(Speaks::Ssh)) => return in_clear::refuse_ssh(arrival).await,
+        // Also behind a front's own: whom a visitor names is not believed.
+        Ok(Ok(Speaks::Proxy)) => return not_agreed(&edge, peer, Some("proxy-header-untrusted")).await,
+        Ok(Ok(Speaks::Unknown)) => return debug!(%peer, "nothing that is spoken here"),
+        Ok(Err(error)) => return debug!(%peer, %error, "went before it was clear what it speaks"),
+        Err(_) => return debug!(%peer, "said too little for too long"),
+    }
+    let stream = match tokio::time::timeout(edge.bounds.tls_handshake, acceptor.accept(arrival)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             debug!(%peer, %error, "TLS handshake failed");
@@ -159,7 +178,7 @@ async fn serve(
     };
     let facts = protection::facts(tls);
     let exporter = channel_binding(tls);
-    let connection = Connection::new(peer, exporter, Some(facts), certificate, Some(seat));
+    let connection = Connection::new(whence, exporter, Some(facts), certificate, Some(seat));
     if stream.get_ref().1.alpn_protocol() == Some(ALPN) {
         // Like a WebSocket that was upgraded, it outlives the end of accepting: its link is told goodbye.
         return publisher::serve_bare(edge, connection, BareSocket::new(stream), "tls").await;

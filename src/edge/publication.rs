@@ -183,7 +183,7 @@ impl Wish<'_> {
         let protection = claim.protection(self.connection);
         let mut permits = Vec::with_capacity(routes.len());
         for route in &routes {
-            let offer = Offer { name: route.name.clone(), kind: route.kind };
+            let offer = Offer { name: route.name.clone(), kind: route.kind, join: false };
             permits.push(self.permit(identity, &offer, protection)?);
         }
         let joined: Vec<&str> = routes.iter().map(|route| route.id.as_str()).collect();
@@ -274,13 +274,12 @@ impl Wish<'_> {
         let mut ticket = vec![0; TICKET];
         getrandom::fill(&mut ticket).map_err(|_| self.unavailable("there is no randomness"))?;
         let (fresh, shown) = (hex::encode(&ticket), hex::encode(&claim.resume));
-        let names: Vec<TunnelName> = claim.offers.iter().map(|offer| offer.name.clone()).collect();
         let owner = identity.subject().to_string();
         let wanted = Wanted {
             owner: &owner,
             publisher: (!shown.is_empty()).then_some(shown.as_str()),
             fresh: &fresh,
-            names: &names,
+            offers: &claim.offers,
             most: self.edge.bounds.tunnels_per_user,
         };
         let reserved = self.edge.routes.reserve(&wanted, clock::monotonic());
@@ -307,11 +306,14 @@ impl Wish<'_> {
         let edge = self.edge;
         // A TCP tunnel's too: whoever opens it in a browser is told how to reach it.
         let host = format!("{}.{}", offer.name, edge.domain);
+        if matches!(offer.kind, TunnelKind::Tls) {
+            return self.pass_through(identity, offer, host).map(|url| (url, None));
+        }
         for host in std::iter::once(host).chain(edge.house_rules.domains_of(&offer.name)) {
             Arc::clone(&edge.certificates).ensure(host).await;
         }
         match offer.kind {
-            TunnelKind::Http => {
+            TunnelKind::Http | TunnelKind::Tls => {
                 let port = if edge.port == 443 { String::new() } else { format!(":{}", edge.port) };
                 Ok((format!("https://{}.{}{port}", offer.name, edge.domain), None))
             }
@@ -324,6 +326,15 @@ impl Wish<'_> {
                 Err(error) => Err(self.no_port(identity, offer, &error)),
             },
         }
+    }
+
+    /// Where a TLS tunnel is reached, if this gateway has any.
+    fn pass_through(&self, identity: &Identity, offer: &Offer, host: String) -> Result<String, Refused> {
+        if self.edge.bounds.pass_through {
+            return Ok(format!("tls://{host}:{}", self.edge.port));
+        }
+        let reason = "this gateway passes no TLS through to apps (tunnels.pass_through)".to_owned();
+        Err(self.refused(identity, offer, RefusalCode::NotAllowed, "pass-through-off", reason))
     }
 
     fn no_port(&self, identity: &Identity, offer: &Offer, error: &dyn std::error::Error) -> Refused {

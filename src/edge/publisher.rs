@@ -19,10 +19,10 @@ use super::admission::note;
 use super::publication::{Claim, Further, Granted, Refused, Tunnel, Wish};
 use super::refusals::unready_refusal;
 use super::route::Correlation;
-use super::{Connection, Edge};
+use super::{Connection, Edge, app_health};
 use crate::access::{Death, Identity, Permit, TlsFacts};
 use crate::clock;
-use crate::session::Route;
+use crate::session::{Breaker, Route};
 use crate::tunnel::transport::MessageSocket;
 use crate::tunnel::{
     Acceptance, AcceptedTunnel, BareSocket, CloseReason, Farewell, FarewellCode, HandshakeError, Limits,
@@ -199,6 +199,7 @@ impl Wish<'_> {
             }
         };
         let mut permits = Vec::with_capacity(tunnels.len());
+        let mut apps = app_health::Watched::new();
         let mut registered = Vec::with_capacity(tunnels.len());
         for Tunnel { offer, id, port, permit, .. } in tunnels {
             let route = Route {
@@ -210,8 +211,11 @@ impl Wish<'_> {
                 protection,
                 transport: self.transport,
                 link: link.clone(),
+                breaker: Arc::new(Breaker::new(edge.bounds.breaker)),
+                app: Arc::default(),
             };
-            if let Some(old) = reservation.publish(route) {
+            apps.insert(offer.name.clone(), (route.id.clone(), Arc::clone(&route.app)));
+            for old in reservation.publish(route) {
                 old.link.close(Farewell { code: FarewellCode::Replaced, grace: Duration::ZERO });
                 edge.broker.tunnel_gone(&old.id);
             }
@@ -226,7 +230,13 @@ impl Wish<'_> {
         drop(reservation);
         info!(subject = %identity.subject(), tunnels = registered.len(), "publisher connected");
         let ids: Vec<TunnelId> = registered.iter().map(|(_, id)| *id).collect();
-        let reason = stand_by(edge, &link, permits, &ids).await;
+        // Not a task of its own: what it records names the publisher, which nobody erases as long as this one waits.
+        let who = identity.subject().to_string();
+        let watching = app_health::watch(edge.clone(), link.clone(), who, apps);
+        let reason = tokio::select! {
+            reason = stand_by(edge, &link, permits, &ids) => reason,
+            never = async { watching.await; std::future::pending::<std::convert::Infallible>().await } => match never {},
+        };
         info!(subject = %identity.subject(), %reason, "publisher disconnected");
         self.leave(&identity, &registered, &reason).await;
     }
@@ -239,9 +249,8 @@ impl Wish<'_> {
             self.record_end(kind, identity, offer, *id, &reason.to_string()).await;
             let id = id.to_string();
             if !lost {
-                if edge.routes.free(&offer.name, &id) {
-                    edge.close_ports(&offer.name);
-                }
+                edge.routes.free(&offer.name, &id);
+                edge.close_ports_of_the_last(&offer.name);
                 edge.broker.tunnel_gone(&id);
                 continue;
             }
@@ -250,7 +259,7 @@ impl Wish<'_> {
                 tokio::spawn(async move {
                     tokio::time::sleep(edge.routes.grace()).await;
                     if edge.routes.free(&name, &id) {
-                        edge.close_ports(&name);
+                        edge.close_ports_of_the_last(&name);
                         edge.broker.tunnel_gone(&id);
                     }
                 });

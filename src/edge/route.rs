@@ -112,10 +112,23 @@ fn strict_transport(domain: &str) -> Option<HeaderValue> {
 }
 
 /// HTTP/2 names the host in the URI, HTTP/1.1 in the header.
-fn authority(request: &Request<Body>) -> Authority {
+pub(super) fn authority<B>(request: &Request<B>) -> Authority {
     let named = request.uri().authority().map(axum::http::uri::Authority::as_str);
     let header = || request.headers().get(HOST).and_then(|value| value.to_str().ok());
     Authority(named.or_else(header).unwrap_or_default().to_owned())
+}
+
+/// Whether `authority` is the gateway's own host or one of a tunnel.
+pub(super) fn serves(edge: &Edge, authority: &str) -> bool {
+    !matches!(target(edge, authority), Target::Nobody(_))
+}
+
+/// The tunnel that is reached at `host`.
+pub(super) fn tunnel_at(edge: &Edge, host: &str) -> Option<TunnelName> {
+    match target(edge, host) {
+        Target::Tunnel { name, .. } => Some(name),
+        Target::Gateway | Target::Nobody(_) => None,
+    }
 }
 
 fn target(edge: &Edge, authority: &str) -> Target {

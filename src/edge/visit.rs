@@ -57,8 +57,13 @@ async fn enter(
         }
     };
     // A connection of its own, so that each visit is a session of its own.
-    let own =
-        Connection::new(connection.peer, None, connection.tls.clone(), connection.certificate.clone(), None);
+    let own = Connection::new(
+        connection.whence(),
+        None,
+        connection.tls.clone(),
+        connection.certificate.clone(),
+        None,
+    );
     let (session, route) = match admit(&edge, &own, &name, &headers, protocol, &correlation).await {
         Ok(admitted) => admitted,
         Err(stop) => return answer_stop(&edge, stop, &name, &headers, "/", &correlation),
@@ -70,7 +75,7 @@ async fn enter(
             let (read, write) = tokio::io::split(stream);
             udp::join(&edge, &session, &route, (Framed::new(read), Framed::new(write))).await;
         } else {
-            join(&edge, &session, &route, stream).await;
+            join(&edge, &session, &route, &own, stream).await;
         }
         // Held so long: the seat of the connection, and what ends a visitor who reads nothing.
         drop((connection, own));

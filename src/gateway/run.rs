@@ -33,12 +33,14 @@ use super::tls::{Certificates, ClientAuthority};
 use super::{detections, heartbeat, notify, probes, reports, sinks, tls, witnesses};
 use crate::access::Tenant;
 use crate::clock;
-use crate::console::{self, Idempotency, Routers, Scrub, Watched};
+use crate::console::{self, Idempotency, LogControl, LogDesk, Routers, Scrub, Watched};
 use crate::edge::{
-    Attempts, Bounds, Edge, HTTP3, HouseRules, Listener, Metrics, Parts as EdgeParts, QuicListener, Rates,
-    Seats, SignIns, TcpPorts, TcpRange, TlsRefusals, TunnelRules, UdpPorts, alternative,
+    Attempts, Bounds, Edge, Fronts, HTTP3, HouseRules, Lines, Listener, Metrics, Parts as EdgeParts,
+    QuicListener, Rates, Seats, SignIns, TcpPorts, TcpRange, TlsRefusals, TunnelRules, UdpPorts, alternative,
 };
 use crate::session::{Broker, Deaths, Readiness, Routes};
+use crate::traces::Traces;
+use crate::tunnel::client::{TlsRoots, app_tls_config};
 use crate::tunnel::{ALPN, GatewayIdentity, Tickets};
 
 /// Time for publishers to hear the goodbye, and for sinks to catch up.
@@ -49,7 +51,11 @@ const FIRST_SCRUB: Duration = Duration::from_hours(1);
 
 /// Runs the gateway until SIGTERM or SIGINT; a second signal ends the grace of open sessions. `ready` is called with the
 /// address when it serves.
-pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), GatewayError> {
+pub async fn run(
+    config: Config,
+    log: Arc<dyn LogDesk>,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), GatewayError> {
     let mut signals = Signals::listen();
     if !config.keys.core_dumps
         && let Err(error) = sallyport_hsm::forbid_dumps()
@@ -116,7 +122,7 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
         ((listener, quic), certificates, clients),
         replaced,
         &mut signals,
-        (watched, &scrubbing),
+        (watched, &scrubbing, log),
         ready,
     )
     .await;
@@ -222,7 +228,7 @@ async fn serve(
     ((listener, quic), certificates, clients): (Doors, Arc<Certificates>, Option<Arc<ClientAuthority>>),
     (rotation, identity): (Arc<Rotation>, watch::Receiver<Arc<dyn GatewayIdentity>>),
     signals: &mut Signals,
-    (watched, scrubbing): (Option<watch::Receiver<Witnessed>>, &Scrubbing),
+    (watched, scrubbing, log): (Option<watch::Receiver<Witnessed>>, &Scrubbing, Arc<dyn LogDesk>),
     ready: impl FnOnce(SocketAddr),
 ) -> Result<Vec<Sink>, GatewayError> {
     let Parts { keys, ledger, access, .. } = parts;
@@ -248,6 +254,7 @@ async fn serve(
         Some(outsiders) => outsiders.start(access, &outside, &no_more_asking).await?,
         None => withdraw_others(access, BTreeSet::new()).await?,
     }
+    let traces = traces(config)?;
     let edge = Edge::new(EdgeParts {
         domain: config.gateway.domain.clone(),
         port: public_port,
@@ -264,6 +271,7 @@ async fn serve(
         tls_refusals: TlsRefusals::default(),
         publishers: publishers.clone(),
         tcp: tcp.clone(),
+        fronts: Fronts::new(&config.gateway.fronts),
         udp: udp.clone(),
         seats: Seats::new(config.limits.connections, config.limits.connections_per_address),
         attempts: Arc::clone(&attempts),
@@ -271,6 +279,8 @@ async fn serve(
         visits: Rates::new(config.limits.requests_per_user, config.limits.requests_per_address),
         providers: outsiders.as_ref().and_then(|outsiders| outsiders.desk()),
         sign_ins: SignIns::default(),
+        lines: Lines::new(config.tunnels.at_once, config.tunnels.line),
+        traces: traces.clone(),
         metrics: Metrics::default(),
         house_rules: house_rules(config),
         alternative: config.gateway.http3.then(|| alternative(public_port)).flatten(),
@@ -312,6 +322,8 @@ async fn serve(
         stop: stop.clone(),
         readiness,
         metrics: edge.metrics.clone(),
+        lines: edge.lines.clone(),
+        log: LogControl::new(log, config.log.level.clone()),
         sinks: sinks.iter().map(Sink::status).collect(),
         detections: detecting.as_ref().map(Detecting::status),
         scrub: Scrub { status: scrubbing.status(), now: scrubbing.now() },
@@ -391,6 +403,8 @@ async fn serve(
     for task in tasks.chain(asides).chain(reloading).chain(canaries).chain(monthly) {
         task.abort();
     }
+    // What a receiver does not take in time is lost: a trace is evidence of nothing.
+    let _sent = tokio::task::spawn_blocking(move || traces.finish()).await;
     Ok(sinks)
 }
 
@@ -410,6 +424,14 @@ fn identity(config: &Config, keys: &sallyport_hsm::Keys) -> Result<Arc<dyn Gatew
     // Signs with the token: a few milliseconds, once.
     let identity = tokio::task::block_in_place(|| ProviderIdentity::new(keys, organisation, domain, now))?;
     Ok(Arc::new(identity))
+}
+
+/// Who hears of requests, if the configuration names somebody.
+fn traces(config: &Config) -> Result<Traces, GatewayError> {
+    let Some(address) = &config.log.traces_to else { return Ok(Traces::default()) };
+    let failed = |error: &dyn std::fmt::Display| GatewayError::Stopped(format!("log.traces_to: {error}"));
+    let tls = app_tls_config(&TlsRoots::System).map_err(|error| failed(&error))?;
+    Traces::to(address, "sallyportd", tls.as_ref().clone()).map_err(|error| failed(&error))
 }
 
 fn house_rules(config: &Config) -> HouseRules {
@@ -432,6 +454,8 @@ fn bounds(config: &Config) -> Bounds {
         suites: config.tunnels.suites,
         heartbeat: config.tunnels.heartbeat,
         heartbeat_timeout: config.tunnels.heartbeat_timeout,
+        pass_through: config.tunnels.pass_through,
+        breaker: config.tunnels.breaker,
         browser_session: config.identity.session,
     }
 }

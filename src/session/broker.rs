@@ -4,7 +4,7 @@
 //! record, so that a session which was opened in the ledger is always closed there while the ledger takes records.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,8 @@ pub struct Opening {
     pub protocol: Protocol,
     /// Where the visitor comes from.
     pub source: SocketAddr,
+    /// The load balancer in front that said so.
+    pub front: Option<IpAddr>,
     /// How the visitor's side is protected; `None` on a bare TCP port.
     pub tls: Option<TlsFacts>,
     /// How the publisher's side is.
@@ -137,6 +139,9 @@ impl Broker {
         draft = TlsFacts::note(opening.tls.as_ref(), draft);
         if let Some(tunnel) = opening.through {
             draft = tunnel.note(draft);
+        }
+        if let Some(front) = opening.front {
+            draft = draft.detail("front", front.to_string());
         }
         if let Some(agent) = &opening.agent {
             draft = draft.agent(agent.as_str());

@@ -47,6 +47,8 @@ pub enum Protocol {
     Http,
     /// Bytes.
     Tcp,
+    /// TLS that somebody else ends.
+    Tls,
     /// Datagrams.
     Udp,
 }
@@ -57,6 +59,7 @@ impl Protocol {
         match self {
             Self::Http => "http",
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
             Self::Udp => "udp",
         }
     }

@@ -13,16 +13,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
 use tokio::sync::watch;
 
 use super::accept::Limits;
 use super::flow::{DatagramPath, FlowDrain, FlowSource, flow};
 use super::handshake::{HandshakeError, Mode, SessionId, Suite};
+use super::health::AppReports;
 use super::lane::{BoxError, Ended, Lane, RequestBody, Sender};
 use super::protocol::{
-    BYTES, FLOW, OriginFault, STREAM, TUNNEL, origin_fault, strip_hop_by_hop, strip_internal,
+    BYTES, CONTROL, Ends, FLOW, HEALTH, OriginFault, STREAM, TUNNEL, origin_fault, strip_hop_by_hop,
+    strip_internal,
 };
 use super::stream::{TunnelStream, outgoing};
 use super::transport::{MessageSocket, Traffic};
@@ -284,8 +286,20 @@ impl Link {
     /// Opens a byte stream to the tunnel's app: for TCP, and for what upgrades out of HTTP. Returns when the publisher
     /// has connected to the app.
     pub async fn connect(&self, tunnel: &TunnelName) -> Result<TunnelStream, LinkError> {
+        self.connect_for(tunnel, None).await
+    }
+
+    /// The same for a visitor whose address the app may want to know.
+    pub async fn connect_for(
+        &self,
+        tunnel: &TunnelName,
+        ends: Option<Ends>,
+    ) -> Result<TunnelStream, LinkError> {
         let (outgoing, body) = outgoing();
-        let request = stream_request(tunnel, body)?;
+        let mut request = stream_request(tunnel, body)?;
+        if let Some(ends) = ends {
+            ends.write(request.headers_mut());
+        }
         self.0.streams.fetch_add(1, Ordering::Relaxed);
         let response = opened(self.send(request).await?)?;
         Ok(TunnelStream::join(response.into_body(), outgoing))
@@ -303,6 +317,19 @@ impl Link {
         self.0.streams.fetch_add(1, Ordering::Relaxed);
         let response = sender.send_request(request).await.map_err(|error| self.failure(error))?;
         Ok(flow(TunnelStream::join(opened(response)?.into_body(), outgoing), place))
+    }
+
+    /// Asks the publisher to tell how its apps are, as long as it does. `None`: it tells nothing.
+    pub async fn health(&self) -> Result<Option<AppReports>, LinkError> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri("http://sallyport/health")
+            .header(CONTROL, HEALTH)
+            .body(Empty::new().map_err(Into::into).boxed_unsync())
+            .map_err(|error| LinkError::BadRequest(error.to_string()))?;
+        let response = self.send(request).await?;
+        let tells = response.status() == StatusCode::OK && origin_fault(&response).is_none();
+        Ok(tells.then(|| AppReports::new(response.into_body())))
     }
 
     /// Sends on the lane whose turn it is. One that breaks before the request was on its way gives it back, for the next.

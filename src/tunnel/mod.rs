@@ -25,6 +25,7 @@ pub mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod handshake;
+mod health;
 mod lane;
 mod link;
 mod name;
@@ -46,10 +47,11 @@ pub use handshake::{
     MAX_SUCCESSION_BYTES, Possession, Proof, Refusal, RefusalCode, RootKey, Secret, Signing, SigningFailed,
     Succession, SuccessionBody, Successions, Suite, ToSign, channel_binding,
 };
+pub use health::{AppReport, AppReports};
 pub use link::{CloseReason, Counters, Farewell, FarewellCode, Joined, Link, LinkError, MAX_LANES};
 pub use name::{MAX_NAME, NameError, Offer, TunnelId, TunnelKind, TunnelName};
 pub(crate) use protocol::strip_hop_by_hop;
-pub use protocol::{OriginFault, origin_fault};
+pub use protocol::{Ends, OriginFault, origin_fault};
 pub use quic::{NoInitialCipher, QuicStream, quic_channel_binding};
 pub(crate) use quic::{initial_suite, socket as quic_socket, transport as quic_transport, widen};
 pub use stream::TunnelStream;

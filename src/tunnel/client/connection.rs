@@ -246,11 +246,13 @@ pub(super) async fn serve<M: MessageSocket>(
 ) -> Ending {
     let (farewell, mut told) = watch::channel(None);
     let farewell = Arc::new(farewell);
-    let datagrams = stream.datagrams();
+    let (datagrams, leaving) = (stream.datagrams(), stop.clone());
     let service = service_fn(move |request| {
-        let (origin, farewell, datagrams) = (Arc::clone(&origin), Arc::clone(&farewell), datagrams.clone());
+        let (origin, farewell) = (Arc::clone(&origin), Arc::clone(&farewell));
+        let (datagrams, leaving) = (datagrams.clone(), leaving.clone());
         async move {
-            Ok::<_, std::convert::Infallible>(origin.serve(request, &farewell, datagrams.as_ref()).await)
+            let answer = origin.serve(request, (&farewell, leaving), datagrams.as_ref()).await;
+            Ok::<_, std::convert::Infallible>(answer)
         }
     });
     let (least, most) = HEARTBEAT;

@@ -12,6 +12,7 @@ mod backoff;
 mod connection;
 mod dial;
 mod event;
+mod health;
 mod http2_app;
 mod known_gateways;
 mod lanes;
@@ -22,6 +23,7 @@ mod socket;
 mod successor;
 mod target;
 mod visit;
+mod visitor_header;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -38,6 +40,7 @@ pub use dial::{
     tls_config, tls_config_showing,
 };
 pub use event::Event;
+pub use health::{HealthCheck, Probe};
 pub use known_gateways::{KnownGateways, KnownGatewaysError, Trust};
 pub use origin::Publication;
 pub use proxy::{Proxies, ProxyError};
@@ -45,6 +48,7 @@ pub use quic::reach_by_quic;
 pub use socket::Transport;
 pub use target::{AppProtocol, Target};
 pub use visit::{VisitStream, VisitorOptions, visit, visit_datagrams};
+pub use visitor_header::ProxyVersion;
 
 use self::connection::{Ending, Established, Kept, Terms, enroll, establish};
 use self::dial::{Fallback, dial_gateway};
@@ -53,6 +57,7 @@ use self::origin::Origin;
 use self::socket::GatewaySocket;
 use super::FarewellCode;
 use super::handshake::{Enrolled, Exporter, Fingerprint, RootKey, Secret, Suite};
+use crate::traces::Traces;
 
 /// The path at which a gateway takes publishers.
 pub const CONNECT_PATH: &str = "/connect";
@@ -98,6 +103,8 @@ pub struct PublisherOptions {
     pub client_version: String,
     /// Suites that are allowed, best first.
     pub suites: Vec<Suite>,
+    /// Who hears of each request as it passes; default nobody.
+    pub traces: Traces,
     /// When to try again, and when to give up.
     pub backoff: Backoff,
     /// Time for each step of a connection; default 15 s.
@@ -129,6 +136,7 @@ impl PublisherOptions {
             app_roots: TlsRoots::System,
             client_version: concat!("sallyport/", env!("CARGO_PKG_VERSION")).to_owned(),
             suites: Suite::by_hardware(),
+            traces: Traces::default(),
             backoff: Backoff::default(),
             patience: Duration::from_secs(15),
         }
@@ -182,6 +190,7 @@ pub struct Publisher {
     terms: Terms,
     publications: Vec<Publication>,
     app_tls: Arc<rustls::ClientConfig>,
+    traces: Traces,
     backoff: Backoff,
 }
 
@@ -213,6 +222,7 @@ impl Publisher {
             terms,
             publications: options.publications,
             app_tls,
+            traces: options.traces,
             backoff: options.backoff,
         })
     }
@@ -265,7 +275,8 @@ impl Publisher {
         events: mpsc::Sender<Event>,
         stop: CancellationToken,
     ) -> Result<(), PublishError> {
-        let origin = Arc::new(Origin::new(&self.publications, &self.app_tls, events.clone()));
+        let origin =
+            Arc::new(Origin::new(&self.publications, &self.app_tls, events.clone(), self.traces.clone()));
         let mut kept: HashMap<usize, Kept> = HashMap::new();
         let (mut failures, mut at) = (0, 0);
         loop {
