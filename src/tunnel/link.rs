@@ -58,7 +58,7 @@ impl FarewellCode {
 }
 
 /// The gateway's goodbye.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Farewell {
     /// For programs.
     pub code: FarewellCode,
@@ -394,7 +394,7 @@ impl Link {
         let lanes = self.0.lanes();
         let _first = self.0.closing.set(farewell.code);
         for lane in lanes.iter() {
-            lane.close(farewell.clone());
+            lane.close(farewell);
         }
     }
 

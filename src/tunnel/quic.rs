@@ -53,7 +53,7 @@ pub(crate) fn transport(streams: u32) -> TransportConfig {
         .max_concurrent_uni_streams(ONE_WAY_STREAMS)
         .stream_receive_window(STREAM_WINDOW)
         .receive_window(CONNECTION_WINDOW)
-        .send_window(u64::from(CONNECTION_WINDOW.into_inner()))
+        .send_window(CONNECTION_WINDOW.into_inner())
         .datagram_receive_buffer_size(Some(DATAGRAMS))
         .datagram_send_buffer_size(DATAGRAMS);
     config

@@ -103,9 +103,9 @@ fn each_address_that_sends_to_a_public_port_is_a_session_of_its_own_whose_datagr
             (closed.len() >= 2).then_some(closed)
         });
         // On QUIC datagrams travel as datagrams; else on a stream of the tunnel.
-        let word = if transport == "quic" { "DATAGRAMS" } else { "STREAM" };
+        let method = if transport == "quic" { "DATAGRAMS" } else { "STREAM" };
         publisher.line("how the flow travels", |line| {
-            (serde_json::from_str::<Value>(line).ok()?["method"] == word).then_some(())
+            (serde_json::from_str::<Value>(line).ok()?["method"] == method).then_some(())
         });
         let mine = one.local_addr().unwrap().to_string();
         let opened = world.record("session.opened", |record| record["values"]["source"] == mine.as_str());

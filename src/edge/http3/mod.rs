@@ -101,7 +101,7 @@ async fn answer(
 ) {
     let peer = connection.peer;
     let (request, stream) = match tokio::time::timeout(patience, resolver.resolve_request()).await {
-        Ok(Ok(resolved)) => resolved,
+        Ok(Ok(head)) => head,
         Ok(Err(error)) => return debug!(%peer, %error, "a request cannot be read"),
         Err(_) => return debug!(%peer, "a request's head did not come in time"),
     };
@@ -158,7 +158,7 @@ async fn deliver<S: SendStream<Bytes>>(
         return;
     }
     while with_body && let Some(frame) = body.frame().await {
-        let sent = match frame.map(hyper::body::Frame::into_data) {
+        let outcome = match frame.map(hyper::body::Frame::into_data) {
             Ok(Ok(data)) => send.send_data(data).await,
             Ok(Err(frame)) => match frame.into_trailers() {
                 Ok(trailers) => send.send_trailers(trailers).await,
@@ -166,7 +166,7 @@ async fn deliver<S: SendStream<Bytes>>(
             },
             Err(_) => return send.stop_stream(Code::H3_INTERNAL_ERROR),
         };
-        if sent.is_err() {
+        if outcome.is_err() {
             return;
         }
     }
