@@ -82,6 +82,11 @@ fn present(shared: &Parts) -> Registry {
         "Records of requests that wait for the ledger's queue",
         shared.broker.records_waiting() as u64,
     );
+    gauge(
+        "requests_waiting",
+        "Requests that wait for an app that has enough to do",
+        shared.lines.waiting() as u64,
+    );
     gauge("hsm_up", "Whether keys can be used", u64::from(vitals.health.outage().is_none()));
     gauge("hsm_outages", "Outages of the key provider since the start that are over", vitals.outages);
     gauge("hsm_stuck_calls", "Calls to the key provider that have not ended", vitals.stuck_calls as u64);
@@ -99,7 +104,7 @@ fn sessions_and_tunnels(shared: &Parts, registry: &mut Registry) {
     }
     registry.register("sessions", "Sessions that are open", live);
     let tunnels = Family::<Labels, Gauge>::default();
-    for state in ["live", "away"] {
+    for state in ["live", "away", "unwell", "resting"] {
         tunnels.get_or_create(&vec![("state", state.to_owned())]).set(0);
     }
     for view in shared.routes.views() {
