@@ -114,7 +114,8 @@ pub(super) fn ending(
     let due = grants.iter().filter(|grant| {
         let Ok(at) = grant.ends.saturating_sub(notice) else { return false };
         // Whoever was just given it needs no reminder, and whoever never used it will miss nothing.
-        let runs = grant.is_live(now) && grant.begun.unwrap_or(grant.starts) < at;
+        let runs =
+            grant.is_live(now) && grant.from_first_use.is_none() && grant.begun.unwrap_or(grant.starts) < at;
         runs && since < at && at <= now && !grant.subject.is_erased()
     });
     let news = due.map(|grant| {
