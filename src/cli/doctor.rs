@@ -51,7 +51,7 @@ pub(super) async fn run(connection: &Connection, doctor: &Doctor) -> Result<(), 
     let told = Told { json: connection.json };
     if let Some(proxy) = profile.proxies.shown(&gateway(&profile)?) {
         // The gateway's name and address are the proxy's business.
-        told.step("proxy", through_proxy(&profile, proxy)).await?;
+        told.step("proxy", through_proxy(&profile, &proxy)).await?;
     } else {
         let addresses = told.step("name", resolve(&profile)).await?;
         told.step("connect", reach(&profile, &addresses)).await?;
@@ -141,7 +141,7 @@ async fn reach(profile: &Profile, addresses: &[SocketAddr]) -> Step<()> {
     Ok(((), good.into_iter().chain(bad).collect::<Vec<_>>().join("; ")))
 }
 
-async fn through_proxy(profile: &Profile, proxy: String) -> Step<()> {
+async fn through_proxy(profile: &Profile, proxy: &str) -> Step<()> {
     profile.proxies.connect(&gateway(profile)?).await.map_err(|error| dial_failure(&error))?;
     Ok(((), format!("{proxy} leads to {}", profile.authority())))
 }

@@ -38,8 +38,8 @@ pub(super) struct Connection {
     /// The gateway's fingerprint, as `sallyportd keys list` prints it: publish and enroll towards no other identity
     #[arg(long, env = "SALLYPORT_PIN", global = true, value_name = "FINGERPRINT", value_parser = parse_pin)]
     pub pin: Option<Fingerprint>,
-    /// The proxy on the way to the gateway: http://HOST:PORT, socks5://HOST:PORT, socks5h://HOST:PORT, or `none`; if not given,
-    /// what HTTPS_PROXY, ALL_PROXY and NO_PROXY say
+    /// The proxy on the way to the gateway: `http://HOST:PORT`, `socks5://HOST:PORT`, `socks5h://HOST:PORT`, or `none`; if not
+    /// given, what `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say
     #[arg(long, env = "SALLYPORT_PROXY", global = true, value_name = "URL")]
     pub proxy: Option<String>,
     /// File with USER:PASSWORD for that proxy

@@ -283,7 +283,7 @@ async fn serve(
         traces: traces.clone(),
         metrics: Metrics::default(),
         house_rules: house_rules(config),
-        alternative: config.gateway.http3.then(|| alternative(address.port())).flatten(),
+        alternative: config.gateway.http3.then(|| alternative(public_port)).flatten(),
         bounds: bounds(config),
     });
     let sinks = sinks::start(config, ledger).await?;

@@ -49,7 +49,7 @@ impl Number {
                 (1_u8 << (byte >> 6)) - 1
             }
             Some(left) => {
-                self.value = self.value << 8 | u64::from(byte);
+                self.value = (self.value << 8) | u64::from(byte);
                 left - 1
             }
         };

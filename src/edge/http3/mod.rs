@@ -71,7 +71,10 @@ pub(super) async fn serve(
             () = stop.cancelled(), if !leaving => {
                 leaving = true;
                 // The connection ends by itself when the last request is answered.
-                if http.shutdown(0).await.is_err() { break } else { continue }
+                match http.shutdown(0).await {
+                    Ok(()) => continue,
+                    Err(error) => break debug!(%peer, %error, "connection ended"),
+                }
             }
             Some(_ended) = requests.join_next(), if !requests.is_empty() => continue,
             next = http.accept() => match next {
