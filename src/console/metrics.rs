@@ -92,6 +92,7 @@ fn present(shared: &Parts) -> Registry {
     gauge("hsm_stuck_calls", "Calls to the key provider that have not ended", vitals.stuck_calls as u64);
     sessions_and_tunnels(shared, &mut registry);
     sinks(shared, &mut registry);
+    detections(shared, &mut registry);
     registry
 }
 
@@ -125,6 +126,20 @@ fn sessions_and_tunnels(shared: &Parts, registry: &mut Registry) {
     }
     registry.register("sessions_opened", "Sessions that were opened", opened);
     registry.register("bytes", "Bytes of sessions, up to publishers and down to visitors", bytes);
+}
+
+/// Every rule is there from the start, so that the first thing that it finds is an increase.
+fn detections(shared: &Parts, registry: &mut Registry) {
+    let raised = Family::<Labels, Counter>::default();
+    if let Some(status) = &shared.detections {
+        let status = status.borrow();
+        for (rule, count) in &status.raised {
+            let severity = status.severity.get(rule).copied().unwrap_or("medium");
+            let labels = vec![("rule", rule.clone()), ("severity", severity.to_owned())];
+            raised.get_or_create(&labels).inc_by(*count);
+        }
+    }
+    registry.register("detections", "What rules found in the records", raised);
 }
 
 fn sinks(shared: &Parts, registry: &mut Registry) {

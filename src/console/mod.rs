@@ -247,6 +247,7 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(reports::list, reports::begin))
         .routes(routes!(reports::one))
         .routes(routes!(reports::pack))
+        .routes(routes!(reports::delete))
         .routes(routes!(records::list))
         .routes(routes!(search::search))
         .routes(routes!(disclosing::disclose))

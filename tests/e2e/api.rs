@@ -98,7 +98,7 @@ fn a_call_that_changes_something_is_recorded_with_what_the_thing_was_and_what_it
     let grant = world.grant("demo");
     // As docs/admin.md says that anybody can do it.
     let digest = || {
-        let fields = "{id, state, object, action, request, starts, expires, begun, minutes_from_first_use, conditions, policy}";
+        let fields = "{id, state, object, action, request, starts, expires, begun, minutes_from_first_use, once, conditions, policy}";
         let command =
             format!("jq -cS '.[] | select(.id == \"{grant}\") | {fields}' | tr -d '\\n' | sha256sum");
         let list = world.path("grants.json");

@@ -313,6 +313,7 @@ impl State {
             renews,
             once,
             claimed,
+            source,
         } = fact
         else {
             return;
@@ -334,6 +335,7 @@ impl State {
             reason: reason.clone(),
             ticket: ticket.clone(),
             claimed: claimed.clone(),
+            source: *source,
             at: stamp.time,
             answer_by: *answer_by,
             renews: *renews,

@@ -73,5 +73,5 @@ export default async function (world) {
   await publisher.getByText("Nothing waits for you").waitFor();
   assert.equal(await publisher.locator(".card").count(), 0);
   const links = await publisher.locator("nav a").allTextContents();
-  assert.deepEqual(links, ["Requests", "Grants", "Reviews"], "no page is shown that policy does not open");
+  assert.deepEqual(links, ["Requests", "Grants", "Reviews", "Passkeys"], "no page is shown that policy does not open");
 }
