@@ -12,7 +12,7 @@ use super::requests::print_json;
 /// Show what the gateway logs, or change it while it runs
 #[derive(Debug, Args)]
 pub(super) struct LogLevel {
-    /// error, warn, info, debug, trace, or a filter such as info,sallyport::edge=debug; shown if it is not given
+    /// error, warn, info, debug, trace, or a filter such as `info,sallyport::edge=debug`; shown if it is not given
     pub level: Option<String>,
     /// For so many minutes; until the next start, if it is not given
     #[arg(long, requires = "level", value_parser = clap::value_parser!(u32).range(1..=1440))]

@@ -113,7 +113,7 @@ pub(super) async fn refuse_ssh(mut arrival: Arrival) {
     let _heard = tokio::time::timeout(LINGER.1, goodbye).await;
 }
 
-/// Our version, and a packet with SSH_MSG_DISCONNECT (RFC 4253 sections 4.2, 6 and 11.1): before keys are agreed on, a packet
+/// Our version, and a packet with `SSH_MSG_DISCONNECT` (RFC 4253 sections 4.2, 6 and 11.1): before keys are agreed on, a packet
 /// is not encrypted.
 fn ssh_goodbye(sentence: &str) -> Vec<u8> {
     const DISCONNECT: u8 = 1;

@@ -133,7 +133,7 @@ impl TcpPorts {
 fn favourite(name: &TunnelName, range: &std::ops::RangeInclusive<u16>) -> u16 {
     let size = u64::from(range.end().saturating_sub(*range.start())) + 1;
     let digest: [u8; 32] = Sha256::digest(name.as_str()).into();
-    let number = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    let number = digest.iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
     u16::try_from(number % size).map_or(*range.start(), |offset| range.start().saturating_add(offset))
 }
 
