@@ -284,7 +284,8 @@ fn understood<T: DeserializeOwned>(path: &str, status: StatusCode, bytes: &[u8])
 /// Whether this is the answer that another attempt of the same order is under way.
 fn still_runs(status: StatusCode, bytes: &[u8]) -> bool {
     let problem: Value = serde_json::from_slice(bytes).unwrap_or_default();
-    status == StatusCode::CONFLICT && problem["code"] == "idempotency-running"
+    let code = problem.get("code").and_then(Value::as_str);
+    status == StatusCode::CONFLICT && code == Some("idempotency-running")
 }
 
 /// The gateway answers errors as problem+json (RFC 9457), with our `hint` beside `detail`.

@@ -62,7 +62,9 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         | Refused::NoReviewer { .. }
         | Refused::LockElsewhere { .. }
         | Refused::OwnProposal { .. }
-        | Refused::OtherTenant { .. } => StatusCode::FORBIDDEN,
+        | Refused::OtherTenant { .. }
+        | Refused::SignatureNeeded { .. }
+        | Refused::SignatureWrong { .. } => StatusCode::FORBIDDEN,
         Refused::NoSuchRequest { .. }
         | Refused::NoSuchGrant { .. }
         | Refused::NoSuchShare { .. }
@@ -70,9 +72,8 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         | Refused::NoSuchItem { .. }
         | Refused::NoSuchToken { .. }
         | Refused::NoSuchProposal { .. }
-        | Refused::NoSuchDevice { .. } => StatusCode::NOT_FOUND,
-        Refused::NoSuchPasskey { .. } => StatusCode::NOT_FOUND,
-        Refused::SignatureNeeded { .. } | Refused::SignatureWrong { .. } => StatusCode::FORBIDDEN,
+        | Refused::NoSuchDevice { .. }
+        | Refused::NoSuchPasskey { .. } => StatusCode::NOT_FOUND,
         Refused::TooManyPending { .. } | Refused::TenantFull { .. } => StatusCode::TOO_MANY_REQUESTS,
         Refused::Minutes { .. }
         | Refused::TicketNeeded { .. }

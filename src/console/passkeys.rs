@@ -362,7 +362,8 @@ pub(super) async fn challenge(
 /// An approver's signature: what the browser's `navigator.credentials.get` gave, each in base64url.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Signature {
+#[schema(as = Signature)]
+pub(super) struct Answered {
     /// `rawId`
     #[schema(max_length = 1364)]
     pub(super) credential: String,
@@ -377,7 +378,7 @@ pub(super) struct Signature {
     pub(super) signature: String,
 }
 
-impl Signature {
+impl Answered {
     pub(super) fn read(&self, shared: &Shared, caller: &Caller) -> Result<Signed, Problem> {
         let unusable = |what: &str| {
             Problem::new(

@@ -16,7 +16,7 @@ use super::changes::{Seen, seen};
 use super::errors::Problem;
 use super::extract::{Body, Path, Query};
 use super::listing::{List, Page};
-use super::passkeys::Signature;
+use super::passkeys::Answered;
 use super::sessions::Why;
 use crate::access::state::{Approval as Approved, Denial};
 use crate::access::{
@@ -84,7 +84,7 @@ pub(super) struct Approval {
     #[serde(default)]
     pub(super) once: bool,
     /// By a passkey of the approver's own, where the workflow wants it.
-    pub(super) signed: Option<Signature>,
+    pub(super) signed: Option<Answered>,
 }
 
 /// Why, if you want to say.

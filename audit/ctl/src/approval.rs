@@ -167,11 +167,14 @@ fn in_export(arguments: &Arguments, read: &mut Reading<'_>) -> Result<(SignedApp
     Ok((found, ExitCode::SUCCESS))
 }
 
+/// Is shown each record of an export.
+type Visit<'v> = dyn FnMut(Seq, &[u8]) -> Result<(), Failure> + 'v;
+
 fn checked(
     arguments: &Arguments,
     keys: &[PublicKey],
     read: &mut Reading<'_>,
-    visit: &mut dyn FnMut(Seq, &[u8]) -> Result<(), Failure>,
+    visit: &mut Visit<'_>,
 ) -> Result<(), Failure> {
     let mut failed = None;
     let mut take = |input: &mut dyn BufRead| {

@@ -139,10 +139,10 @@ impl ApprovalRecords {
         let same_key =
             text(record, "passkey").is_some_and(|key| Some(key) == text(&self.approval, "passkey"));
         match (record.kind, &mut self.passkey) {
-            (Kind::AccessRequested, _) => {
-                if record.correlation.is_some() && record.correlation == self.approval.correlation {
-                    self.request.get_or_insert((record.seq, Digest::leaf(bytes)));
-                }
+            (Kind::AccessRequested, _)
+                if record.correlation.is_some() && record.correlation == self.approval.correlation =>
+            {
+                self.request.get_or_insert((record.seq, Digest::leaf(bytes)));
             }
             (Kind::PasskeyEnrolled, known @ None) if same_key => {
                 let counter = record.details.get("counter").and_then(Value::as_u64);
@@ -253,7 +253,7 @@ mod tests {
         approval: Record,
     }
 
-    fn record(seq: u64, kind: Kind, details: serde_json::Value) -> Record {
+    fn record(seq: u64, kind: Kind, details: &serde_json::Value) -> Record {
         Record {
             v: 1,
             seq: Seq::new(seq),
@@ -280,12 +280,12 @@ mod tests {
     impl Story {
         fn new() -> Self {
             let key = SigningKey::from_bytes(&[7; 32]);
-            let request = record(3, Kind::AccessRequested, json!({ "minutes": 30 }));
+            let request = record(3, Kind::AccessRequested, &json!({ "minutes": 30 }));
             let approver = ApproverId::new([9; 32]);
             let enrolment = record(
                 5,
                 Kind::PasskeyEnrolled,
-                json!({
+                &json!({
                     "passkey": "passkey-1", "approver": approver.text(), "credential": "AQ", "algorithm": "EdDSA",
                     "key": URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes()), "rp_id": "gateway.example",
                     "origin": "https://gateway.example", "counter": 4,
@@ -309,7 +309,7 @@ mod tests {
             let approval = record(
                 9,
                 Kind::AccessApproved,
-                json!({
+                &json!({
                     "passkey": "passkey-1", "minutes": 10, "conditions": ["office"], "once": true,
                     "client_data": URL_SAFE_NO_PAD.encode(client_data),
                     "authenticator_data": URL_SAFE_NO_PAD.encode(data),
@@ -400,8 +400,11 @@ mod tests {
     #[test]
     fn what_was_revoked_before_or_used_beyond_it_before_signs_nothing() {
         let story = Story::new();
-        let revoked = record(7, Kind::PasskeyRevoked, json!({ "passkey": "passkey-1" }));
-        assert_eq!(story.check_with(&[revoked.clone()]), Err(RecordFault::Revoked { at: Seq::new(7) }));
+        let revoked = record(7, Kind::PasskeyRevoked, &json!({ "passkey": "passkey-1" }));
+        assert_eq!(
+            story.check_with(std::slice::from_ref(&revoked)),
+            Err(RecordFault::Revoked { at: Seq::new(7) })
+        );
         let later = Record { seq: Seq::new(10), ..revoked };
         assert!(story.check_with(&[later]).is_ok(), "what was signed before stays signed");
         let mut earlier = story.approval.clone();
@@ -411,7 +414,7 @@ mod tests {
             Err(RecordFault::NotSigned(NotSigned::CounterBack)),
             "the same answer shown again"
         );
-        let of_others = record(7, Kind::PasskeyRevoked, json!({ "passkey": "passkey-9" }));
+        let of_others = record(7, Kind::PasskeyRevoked, &json!({ "passkey": "passkey-9" }));
         assert!(story.check_with(&[of_others]).is_ok());
     }
 

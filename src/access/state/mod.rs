@@ -96,7 +96,6 @@ pub struct State {
 
 impl State {
     /// Folds one fact in.
-    #[expect(clippy::too_many_lines, reason = "a table: one arm for each fact, each of a few lines")]
     pub fn apply(&mut self, stamp: Stamp, fact: &Fact) {
         match fact {
             Fact::TokenIssued { token, purpose, subject, tenant, expires, scope, sign_in, by: _ } => {

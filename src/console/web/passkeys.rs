@@ -15,7 +15,7 @@ use crate::access::{Action, Object, Part};
 use crate::console::Shared;
 use crate::console::errors::Problem;
 use crate::console::extract::{Body, Path, Query};
-use crate::console::passkeys::{self as api, Made, Signature, Within};
+use crate::console::passkeys::{self as api, Answered, Made, Within};
 use crate::console::sessions::Why;
 
 #[derive(Template)]
@@ -93,8 +93,8 @@ pub(super) async fn challenge(
 }
 
 /// The signature in a form, if the script has put one there.
-pub(super) fn signature(form: &Form) -> Option<Signature> {
-    Some(Signature {
+pub(super) fn signature(form: &Form) -> Option<Answered> {
+    Some(Answered {
         credential: form.get("credential")?,
         client_data: form.get("client_data").unwrap_or_default(),
         authenticator_data: form.get("authenticator_data").unwrap_or_default(),

@@ -63,7 +63,8 @@ struct Card {
     reason: String,
     ticket: Option<String>,
     minutes: u32,
-    once: bool,
+    /// Said if it is for no more.
+    once: Option<&'static str>,
     asked: String,
     answer_by: String,
     hints: Vec<String>,
@@ -186,7 +187,7 @@ fn card(shared: &Shared, viewer: &Viewer, view: &RequestView, all: &[RequestView
         reason: request.reason.to_string(),
         ticket: request.ticket.as_ref().map(ToString::to_string),
         minutes: request.minutes,
-        once: request.once,
+        once: request.once.then_some("one session"),
         asked: minute(request.at),
         answer_by: minute(request.answer_by),
         hints: if pending { hints(view, all) } else { Vec::new() },
