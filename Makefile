@@ -6,7 +6,7 @@ STATE ?= ./var
 CARGO ?= cargo
 export STATE
 
-.PHONY: run demo test stranger-test bench-report test-console lint fmt coverage bench bench-tunnel bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-fold hsm-faults siem-faults bench-siem kill-latency test-kryoptic bench-crypto test-fips fips clean help
+.PHONY: run demo test stranger-test bench-report test-console lint fmt coverage bench bench-tunnel bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-console bench-fold hsm-faults siem-faults bench-siem kill-latency test-kryoptic bench-crypto test-fips fips clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -77,6 +77,11 @@ crash-matrix: ## 500 kills, every disk operation failing, torn, flipped, lost an
 power-cut: ## 1,200 states in which a power cut could leave journal, head file and sled: nothing acknowledged is lost
 	@scripts/prepare test
 	$(CARGO) test --locked --workspace --all-features --test power_cut -- --full
+
+bench-console: ## The console's pages with 1,000 open sessions and a million records: milliseconds by page, as JSON; SALLYPORT_BENCH_SCALE=10 is a tenth
+	@scripts/prepare test
+	$(CARGO) build --release --locked --workspace --all-features --bins
+	$(CARGO) test --release --locked --workspace --all-features --test e2e console_load::pages -- --ignored --nocapture | tee /dev/stderr | grep '^{' | tail -n 1
 
 bench-fold: ## A million records of access folded into its state, as at a start
 	@scripts/prepare test

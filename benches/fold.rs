@@ -166,6 +166,7 @@ fn story(number: usize) -> Result<Vec<Fact>> {
         claimed: Vec::new(),
         answer_by: ends,
         renews: None,
+        source: None,
         once: false,
     };
     let approved = Fact::Approved {

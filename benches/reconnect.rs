@@ -171,7 +171,11 @@ impl Crowd {
             let name =
                 TunnelName::parse(&format!("open-{number}")).map_err(|error| anyhow::anyhow!("{error}"))?;
             let target = Target::parse("127.0.0.1:9").context("a target")?;
-            let publication = Publication { offer: Offer { name, kind: TunnelKind::Http }, target };
+            let publication = Publication {
+                offer: Offer { name, kind: TunnelKind::Http, join: false },
+                target,
+                health: None,
+            };
             let address =
                 GatewayAddress::parse(&format!("localhost:{}", ingress.port)).context("an address")?;
             let known = KnownGateways::new(gateway.file("known"));

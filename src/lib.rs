@@ -12,4 +12,5 @@ pub mod gateway;
 pub mod notify;
 pub mod secret_file;
 pub mod session;
+pub mod traces;
 pub mod tunnel;

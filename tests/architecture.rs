@@ -24,6 +24,7 @@ const FLOORS: &[&[&str]] = &[
     &["edge"],
     &["session", "notify"],
     &["access", "tunnel"],
+    &["traces"],
     &["clock", "secret_file"],
 ];
 

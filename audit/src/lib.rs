@@ -53,6 +53,7 @@ pub mod note;
 #[cfg(unix)]
 pub mod prefix;
 pub mod proof;
+#[cfg(unix)]
 pub mod reconcile;
 pub mod record;
 #[cfg(unix)]

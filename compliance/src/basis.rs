@@ -12,7 +12,7 @@ use sallyport_audit::journal::scan::note_closing;
 use sallyport_audit::note::PublicKey;
 use sallyport_audit::record::RecordReader;
 use sallyport_audit::snapshot::{Shown, Snapshot, SnapshotError};
-use sallyport_audit::verify::{Overall, Summary, Trust, Verdict, directory};
+use sallyport_audit::verify::{Overall, Progress, Summary, Trust, Verdict, directory_since};
 use sallyport_audit::{Checkpoint, Digest, RecordError, Seq};
 
 use crate::framework::Framework;
@@ -58,6 +58,9 @@ impl BasisError {
     }
 }
 
+/// Of so many records progress is told once.
+const TELL_EVERY: u64 = 8_192;
+
 /// A ledger and what the verifier said of it.
 pub struct Basis {
     verdict: Verdict,
@@ -92,9 +95,13 @@ impl Records {
 }
 
 impl Basis {
-    /// Verifies the ledger in a directory.
-    pub fn verify(ledger: &Path, trust: &Trust) -> Result<Self, BasisError> {
-        let verdict = directory(ledger, trust)?;
+    /// Verifies the ledger in a directory. `progress` is told how far that is, in bytes.
+    pub fn verify(
+        ledger: &Path,
+        trust: &Trust,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, BasisError> {
+        let (verdict, _) = directory_since(ledger, trust, None, progress)?;
         let records = match Records::of(&Files::new(ledger), &verdict, &trust.keys) {
             Ok(records) => Some(records),
             Err(error) if verdict.overall() == Overall::Verified => return Err(error),
@@ -108,12 +115,13 @@ impl Basis {
         &self.verdict
     }
 
-    /// The report of a period.
+    /// The report of a period. `progress` is told how far reading is, in records; they are read twice.
     pub fn report(
         &self,
         framework: &Framework,
         period: Period,
         zone: &TimeZone,
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<Report, BasisError> {
         let Some(Records { whole, head }) = &self.records else {
             let Summary { origin, records, root, .. } = &self.verdict.ledger;
@@ -122,9 +130,18 @@ impl Basis {
             return Ok(Reporter::new(framework, period, zone, None).finish(self.verdict.clone(), &head));
         };
         let size = head.checkpoint().size;
+        let total = whole.checkpoint().size.saturating_add(size);
+        let mut done = 0_u64;
+        let mut step = || {
+            done += 1;
+            if done.is_multiple_of(TELL_EVERY) || done == total {
+                progress(Progress { done, total });
+            }
+        };
         let mut survey = Survey::new(period);
         let mut reader = RecordReader::default();
         let surveyed = whole.records(&mut |shown| {
+            step();
             if let Shown::Record { seq, bytes, .. } = shown
                 && seq.get() < size
             {
@@ -133,7 +150,12 @@ impl Basis {
             Ok(())
         });
         let mut reporter = Reporter::new(framework, period, zone, survey.finish());
-        let read = surveyed.and_then(|()| head.records(&mut |shown| reporter.take(shown).map_err(unread)));
+        let read = surveyed.and_then(|()| {
+            head.records(&mut |shown| {
+                step();
+                reporter.take(shown).map_err(unread)
+            })
+        });
         match read {
             // Of a ledger that did not verify, the report says that and nothing else.
             Err(error) if self.verdict.overall() == Overall::Verified => Err(error.into()),

@@ -91,6 +91,8 @@ pub enum Fact {
     CertificateRevoked { certificate: CertificateId, tenant: Tenant, by: Actor, reason: Option<Reason> },
     /// `access.requested`. `claimed` are roles that somebody outside vouched for.
     Requested {
+        /// From where it was asked, as far as that is known and the person is not erased.
+        source: Option<std::net::IpAddr>,
         request: RequestId,
         subject: Subject,
         tenant: Tenant,

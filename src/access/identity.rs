@@ -138,6 +138,11 @@ impl Identity {
         Self { met: Met { device, ..self.met }, ..self }
     }
 
+    /// From where they come, if that is known.
+    pub(super) fn source(&self) -> Option<IpAddr> {
+        self.met.source
+    }
+
     /// What conditions are held against.
     pub(super) fn circumstances(&self, now: Timestamp) -> Circumstances {
         let device = match self.proof {

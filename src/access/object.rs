@@ -27,12 +27,14 @@ pub enum Part {
     Ledger,
     /// See and replace the gateway's keys.
     Keys,
+    /// See and change what the gateway logs.
+    Log,
 }
 
 impl Part {
     /// Every part.
-    pub const ALL: [Self; 6] =
-        [Self::Tokens, Self::People, Self::Policy, Self::Sessions, Self::Ledger, Self::Keys];
+    pub const ALL: [Self; 7] =
+        [Self::Tokens, Self::People, Self::Policy, Self::Sessions, Self::Ledger, Self::Keys, Self::Log];
 
     fn name(self) -> &'static str {
         match self {
@@ -42,6 +44,7 @@ impl Part {
             Self::Sessions => "sessions",
             Self::Ledger => "ledger",
             Self::Keys => "keys",
+            Self::Log => "log",
         }
     }
 }

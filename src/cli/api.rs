@@ -19,13 +19,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::failure::{ExitCode, Failure, chain};
 use super::profile::Profile;
-use super::publish::{dial_failure, roots};
-use crate::tunnel::client::tls_config_showing;
+use super::publish::{dial_failure, gateway, roots};
+use crate::tunnel::client::{DialError, tls_config_showing};
 
 /// An admin's list is long, but not longer than this.
 const LARGEST_ANSWER: usize = 64 << 20;
@@ -213,8 +212,12 @@ impl<'p> Api<'p> {
     async fn connect(&self) -> Result<(SendRequest<Full<Bytes>>, JoinHandle<hyper::Result<()>>), Failure> {
         let tls = tls_config_showing(&roots(self.profile), self.profile.certificate.as_ref())
             .map_err(|error| dial_failure(&error))?;
-        let address = (self.profile.host.as_str(), self.profile.port);
-        let tcp = TcpStream::connect(address).await.map_err(|error| self.unreachable(&error.to_string()))?;
+        let gateway = gateway(self.profile)?;
+        let connecting = self.profile.proxies.connect(&gateway).await;
+        let tcp = connecting.map_err(|error| match error {
+            DialError::Connect { source, .. } => self.unreachable(&source.to_string()),
+            error => dial_failure(&error),
+        })?;
         let name = ServerName::try_from(self.profile.host.clone())
             .map_err(|_| self.unreachable("the host name is not valid"))?;
         let stream = tokio_rustls::TlsConnector::from(tls)

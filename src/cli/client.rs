@@ -5,9 +5,9 @@ use clap::{Parser, Subcommand};
 use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
 use super::{
-    certificates, completions, connect, device, doctor, glass, grants, key_desk, ledger, locks, log, login,
-    passkeys, publish, reports, requests, retention, reviews, search, sessions, shares, subjects, tokens,
-    tunnels, version,
+    certificates, completions, connect, device, doctor, glass, grants, key_desk, ledger, locks, log,
+    log_level, login, passkeys, publish, reports, requests, retention, reviews, search, sessions, shares,
+    subjects, tokens, tunnels, version,
 };
 
 /// Publish services through a Sallyport gateway, reach them, ask for leave and give it
@@ -71,6 +71,7 @@ enum Command {
     Reviews(reviews::Reviews),
     Activity(shares::Activity),
     Log(log::Log),
+    LogLevel(log_level::LogLevel),
     Search(Box<search::Search>),
     Disclose(subjects::Disclose),
     /// Show how the gateway is doing
@@ -142,6 +143,7 @@ impl Client {
             Command::Activity(command) => shares::activity(connection, command).await?,
             Command::Subjects(command) => subjects::run(connection, command).await?,
             Command::Log(command) => log::run(connection, command).await?,
+            Command::LogLevel(command) => log_level::run(connection, command).await?,
             Command::Search(command) => search::run(connection, command).await?,
             Command::Disclose(command) => subjects::disclose(connection, command).await?,
             Command::Status => tunnels::document(connection, "/api/v1/status").await?,

@@ -7,6 +7,7 @@ use clap::Args;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::failure::{ExitCode, Failure};
+use super::flows;
 use super::out::say;
 use super::profile::Connection;
 use super::publish::{dial_failure, gateway, roots};
@@ -22,8 +23,11 @@ pub(super) struct Connect {
     #[arg(long, default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
     /// Join standard input and output to the tunnel instead, as `ProxyCommand` of ssh wants it
-    #[arg(long, conflicts_with = "listen")]
+    #[arg(long, conflicts_with_all = ["listen", "udp"])]
     pub stdio: bool,
+    /// The tunnel is one of UDP: each local address that sends is a flow of its own
+    #[arg(long)]
+    pub udp: bool,
 }
 
 /// Runs it.
@@ -36,8 +40,12 @@ pub(super) async fn run(connection: &Connection, connect: &Connect) -> Result<()
         roots: roots(&profile),
         token: profile.token_if_needed()?,
         certificate: profile.certificate.clone(),
+        proxies: profile.proxies.clone(),
         patience: Duration::from_secs(15),
     };
+    if connect.udp {
+        return flows::serve(options, name, connect.listen).await;
+    }
     if connect.stdio {
         let mut stream = visit(&options, &name).await.map_err(|error| dial_failure(&error))?;
         let mut terminal = tokio::io::join(tokio::io::stdin(), tokio::io::stdout());

@@ -1,16 +1,17 @@
 //! `sallyportd`: the gateway's own program.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use super::authority::{self, Authority};
 use super::completions::Completions;
 use super::failure::{ExitCode, Failure};
 use super::init::{self, Init};
 use super::keys::{self, KeysCommand};
+use super::logging;
 use super::out::say;
 use super::policy;
 use super::retention;
@@ -95,7 +96,7 @@ impl Daemon {
     async fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Init(init) => {
-                start_log("warn", false);
+                logging::start("warn", false);
                 init::run(&init).await
             }
             Command::CheckConfig(settings) => {
@@ -105,20 +106,20 @@ impl Daemon {
             }
             Command::Run(settings) => {
                 let config = settings.load()?;
-                start_log(&config.log.level, config.log.json);
+                let log = Arc::new(logging::start(&config.log.level, config.log.json));
                 let domain = config.gateway.domain.clone();
-                gateway::run(config, |address| {
+                gateway::run(config, log, |address| {
                     say(format_args!("serving https://{domain}:{} on {address}", address.port()));
                 })
                 .await
                 .map_err(|error| Failure::caused(ExitCode::Failed, &error, error.hint()))
             }
             Command::HsmWorker => {
-                start_log("warn,cryptoki=off", false);
+                logging::start("warn,cryptoki=off", false);
                 serve_keys()
             }
             Command::Retention { settings, command } => {
-                start_log("warn", false);
+                logging::start("warn", false);
                 retention::run(&settings.load()?, command).await
             }
             Command::Completions(completions) => {
@@ -127,16 +128,16 @@ impl Daemon {
             }
             Command::Version { version, json } => version.show("sallyportd", json),
             Command::Ca(command) => {
-                start_log("warn", false);
+                logging::start("warn", false);
                 authority::run(command).await
             }
             Command::Policy { settings, command } => {
-                start_log("warn", false);
+                logging::start("warn", false);
                 policy::run(&settings, command).await
             }
             Command::Keys(command) => {
                 // What a token cannot do is an answer here, and needs no words of the binding beside it.
-                start_log("warn,cryptoki=off", false);
+                logging::start("warn,cryptoki=off", false);
                 keys::run(command).await
             }
         }
@@ -159,14 +160,4 @@ impl Settings {
         Config::load(&self.config, environment(), &self.set)
             .map_err(|error| Failure::caused(ExitCode::Usage, &error, error.hint()))
     }
-}
-
-fn start_log(level: &str, json: bool) {
-    // The configuration has checked the filter; what cannot be parsed here falls back to the default.
-    let filter = EnvFilter::try_new(level).unwrap_or_default();
-    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr);
-    // A second call (in a test) finds a log already there, which is as good.
-    let _ = if json { builder.json().try_init() } else { builder.try_init() };
 }

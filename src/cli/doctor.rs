@@ -25,9 +25,9 @@ use super::demo_app;
 use super::failure::{ExitCode, Failure, chain};
 use super::out::say;
 use super::profile::{Connection, Profile};
-use super::publish::{dial_failure, publish_failure, publisher, roots};
+use super::publish::{dial_failure, gateway, publish_failure, publisher, roots};
 use crate::clock;
-use crate::tunnel::client::{Backoff, Event, Publication, Target, tls_config_showing};
+use crate::tunnel::client::{Backoff, Event, Publication, Target, reach_by_quic, tls_config_showing};
 use crate::tunnel::{Offer, Secret, TunnelKind, TunnelName};
 
 /// How long one step may take.
@@ -49,9 +49,15 @@ pub(super) async fn run(connection: &Connection, doctor: &Doctor) -> Result<(), 
     let name = doctor.name.as_deref().map(TunnelName::parse).transpose();
     let name = name.map_err(|error| Failure::new(ExitCode::Usage, error.to_string(), error.hint()))?;
     let told = Told { json: connection.json };
-    let addresses = told.step("name", resolve(&profile)).await?;
-    told.step("connect", reach(&profile, &addresses)).await?;
+    if let Some(proxy) = profile.proxies.shown(&gateway(&profile)?) {
+        // The gateway's name and address are the proxy's business.
+        told.step("proxy", through_proxy(&profile, &proxy)).await?;
+    } else {
+        let addresses = told.step("name", resolve(&profile)).await?;
+        told.step("connect", reach(&profile, &addresses)).await?;
+    }
     let stream = told.step("tls", secure(&profile)).await?;
+    told.step("quic", by_quic(&profile)).await?;
     told.step("gateway", ask_readiness(&profile, stream)).await?;
     told.step("authentication", who_am_i(&profile)).await?;
     if let Some(name) = name {
@@ -135,6 +141,11 @@ async fn reach(profile: &Profile, addresses: &[SocketAddr]) -> Step<()> {
     Ok(((), good.into_iter().chain(bad).collect::<Vec<_>>().join("; ")))
 }
 
+async fn through_proxy(profile: &Profile, proxy: &str) -> Step<()> {
+    profile.proxies.connect(&gateway(profile)?).await.map_err(|error| dial_failure(&error))?;
+    Ok(((), format!("{proxy} leads to {}", profile.authority())))
+}
+
 async fn secure(profile: &Profile) -> Step<TlsStream<TcpStream>> {
     let stream = tls(profile, &profile.host).await?;
     let session = stream.get_ref().1;
@@ -144,13 +155,22 @@ async fn secure(profile: &Profile) -> Step<TlsStream<TcpStream>> {
     Ok((stream, format!("{version} with {group}, the certificate is good")))
 }
 
+/// No failure where it does not pass: publishers fall back to TCP, and this says what they would say.
+async fn by_quic(profile: &Profile) -> Step<()> {
+    let config = tls_config_showing(&roots(profile), profile.certificate.as_ref())
+        .map_err(|error| dial_failure(&error))?;
+    let word = match reach_by_quic(&gateway(profile)?, (&config, &profile.proxies), PATIENCE / 5).await {
+        Ok(address) => format!("UDP passes to {address}: --transport quic,tls,websocket may be used"),
+        Err(error) => format!("not here, so publishers use TCP ({error})"),
+    };
+    Ok(((), word))
+}
+
 async fn tls(profile: &Profile, host: &str) -> Result<TlsStream<TcpStream>, Failure> {
     let failed = |message: String, hint: &str| Failure::new(ExitCode::Unreachable, message, hint);
     let config = tls_config_showing(&roots(profile), profile.certificate.as_ref())
         .map_err(|error| dial_failure(&error))?;
-    let tcp = TcpStream::connect((profile.host.as_str(), profile.port))
-        .await
-        .map_err(|error| failed(error.to_string(), "does the gateway run?"))?;
+    let tcp = profile.proxies.connect(&gateway(profile)?).await.map_err(|error| dial_failure(&error))?;
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| failed(format!("`{host}` is no host name"), "check the gateway's address"))?;
     tokio_rustls::TlsConnector::from(config).connect(name, tcp).await.map_err(|error| {
@@ -219,11 +239,12 @@ async fn through(profile: &Profile, name: &TunnelName) -> Step<()> {
     let app =
         demo_app::start().await.map_err(|error| failed(format!("the demo app cannot start: {error}")))?;
     let target = Target::parse(&app.to_string()).ok_or_else(|| failed(format!("`{app}` is no target")))?;
-    let offer = Offer { name: name.clone(), kind: TunnelKind::Http };
+    let offer = Offer { name: name.clone(), kind: TunnelKind::Http, join: false };
     let secret = profile.token_if_needed()?.map_or(Secret::Certificate, Secret::Token);
-    let publisher = publisher(profile, secret, vec![Publication { offer, target }], |options| {
-        options.backoff = Backoff { give_up_after: Some(1), ..Backoff::default() };
-    })?;
+    let publisher =
+        publisher(profile, secret, vec![Publication { offer, target, health: None }], |options| {
+            options.backoff = Backoff { give_up_after: Some(1), ..Backoff::default() };
+        })?;
     let (events, mut inbox) = mpsc::channel(64);
     let stop = CancellationToken::new();
     let visiting = async {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::failure::{ExitCode, Failure};
 use crate::tunnel::Fingerprint;
-use crate::tunnel::client::CertificateFiles;
+use crate::tunnel::client::{CertificateFiles, Proxies};
 
 /// A token is a few hundred bytes; what is much longer is not one.
 const LONGEST_TOKEN: u64 = 16 * 1024;
@@ -38,6 +38,19 @@ pub(super) struct Connection {
     /// The gateway's fingerprint, as `sallyportd keys list` prints it: publish and enroll towards no other identity
     #[arg(long, env = "SALLYPORT_PIN", global = true, value_name = "FINGERPRINT", value_parser = parse_pin)]
     pub pin: Option<Fingerprint>,
+    /// The proxy on the way to the gateway: `http://HOST:PORT`, `socks5://HOST:PORT`, `socks5h://HOST:PORT`, or `none`; if not
+    /// given, what `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say
+    #[arg(long, env = "SALLYPORT_PROXY", global = true, value_name = "URL")]
+    pub proxy: Option<String>,
+    /// File with USER:PASSWORD for that proxy
+    #[arg(
+        long,
+        env = "SALLYPORT_PROXY_CREDENTIALS_FILE",
+        global = true,
+        value_name = "FILE",
+        requires = "proxy"
+    )]
+    pub proxy_credentials_file: Option<PathBuf>,
     /// Folder with your settings and the gateways you know
     #[arg(long, env = "SALLYPORT_HOME", global = true, value_name = "DIR")]
     pub home: Option<PathBuf>,
@@ -77,6 +90,8 @@ pub(super) struct Profile {
     pub pin: Option<Fingerprint>,
     /// Folder of settings and known gateways.
     pub home: PathBuf,
+    /// Proxies on the way.
+    pub proxies: Proxies,
     token_file: Option<PathBuf>,
 }
 
@@ -109,8 +124,19 @@ impl Connection {
             token_file: self.token_file.clone().or(remembered.token_file),
             certificate: certificate.map(|(chain, key)| CertificateFiles { chain, key }),
             pin: self.pin,
+            proxies: self.proxies()?,
             home,
         })
+    }
+
+    fn proxies(&self) -> Result<Proxies, Failure> {
+        let credentials = self.proxy_credentials_file.as_deref().map(read_credentials).transpose()?;
+        match self.proxy.as_deref() {
+            None => Ok(Proxies::of_environment()),
+            Some("none") => Ok(Proxies::none()),
+            Some(address) => Proxies::at(address, credentials.as_ref())
+                .map_err(|error| Failure::new(ExitCode::Usage, error.to_string(), error.hint())),
+        }
     }
 
     /// The folder with settings and known gateways.
@@ -200,18 +226,24 @@ impl Profile {
     }
 }
 
+/// A proxy's credentials in a file.
+fn read_credentials(file: &Path) -> Result<SecretString, Failure> {
+    read_secret(file, "the proxy's credentials", "check the path and who may read it; it holds USER:PASSWORD")
+}
+
 /// The token in a file.
 pub(super) fn read_token(file: &Path) -> Result<SecretString, Failure> {
+    let hint = "check the path and who may read it; an admin makes tokens with `sallyport tokens issue`";
+    read_secret(file, "the token", hint)
+}
+
+fn read_secret(file: &Path, what: &str, hint: &str) -> Result<SecretString, Failure> {
     let unreadable = |error: &dyn std::fmt::Display| {
-        Failure::new(
-            ExitCode::Usage,
-            format!("cannot read the token in {}: {error}", file.display()),
-            "check the path and who may read it; an admin makes tokens with `sallyport tokens issue`",
-        )
+        Failure::new(ExitCode::Usage, format!("cannot read {what} in {}: {error}", file.display()), hint)
     };
     let length = std::fs::metadata(file).map_err(|error| unreadable(&error))?.len();
     if length > LONGEST_TOKEN {
-        return Err(unreadable(&"the file is too long for a token"));
+        return Err(unreadable(&format_args!("the file is too long for {what}")));
     }
     let text = std::fs::read_to_string(file).map_err(|error| unreadable(&error))?;
     Ok(SecretString::from(text.trim().to_owned()))

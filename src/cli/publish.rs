@@ -14,9 +14,10 @@ use super::device_file;
 use super::failure::{ExitCode, Failure};
 use super::out::say;
 use super::profile::{Connection, Profile};
+use crate::traces::Traces;
 use crate::tunnel::client::{
-    Backoff, DialError, Event, GatewayAddress, KnownGateways, Publication, PublishError, Publisher,
-    PublisherOptions, Target, TlsRoots, Transport,
+    Backoff, DialError, Event, GatewayAddress, HealthCheck, KnownGateways, Probe, ProxyVersion, Publication,
+    PublishError, Publisher, PublisherOptions, Target, TlsRoots, Transport, app_tls_config,
 };
 use crate::tunnel::{Offer, RefusalCode, RootKey, Secret, TunnelKind, TunnelName};
 
@@ -43,6 +44,29 @@ pub(super) enum Publish {
         /// Public port that you would like
         #[arg(long)]
         port: Option<u16>,
+        /// Tell the service each visitor's address by a PROXY header, which it must expect
+        #[arg(long, value_name = "VERSION", value_parser = ["v1", "v2"])]
+        proxy_protocol: Option<String>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// A service that ends its visitors' TLS itself: the gateway reads the name that they ask for, and no more
+    Tls {
+        /// Where the service listens: PORT or HOST:PORT
+        target: String,
+        /// Tell the service each visitor's address by a PROXY header, which it must expect
+        #[arg(long, value_name = "VERSION", value_parser = ["v1", "v2"])]
+        proxy_protocol: Option<String>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Any UDP service
+    Udp {
+        /// Where the service listens: PORT or HOST:PORT
+        target: String,
+        /// Public port that you would like
+        #[arg(long)]
+        port: Option<u16>,
         #[command(flatten)]
         how: How,
     },
@@ -62,6 +86,24 @@ pub(super) struct How {
     /// Prove yourself by this device's keys instead of a token
     #[arg(long, env = "SALLYPORT_DEVICE_FILE", value_name = "FILE")]
     pub device_file: Option<PathBuf>,
+    /// Share the name with other publishers of yours that say so too: visitors are spread over them
+    #[arg(long)]
+    pub join: bool,
+    /// Look whether the service is well: `tcp` (it takes a connection) or a path that it must answer
+    #[arg(long, value_name = "tcp|/PATH")]
+    pub health_check: Option<String>,
+    /// Seconds between two looks, and for one
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub health_secs: u64,
+    /// Bad looks in a row until it counts as unwell
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub health_failures: u32,
+    /// Good looks in a row until it counts as well again
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub health_successes: u32,
+    /// Send a span of each request to this receiver (OTLP over HTTP), under the gateway's trace
+    #[arg(long, env = "SALLYPORT_TRACES_TO", value_name = "URL")]
+    pub traces_to: Option<String>,
     /// Another gateway that serves while the first is away; may be given several times, the best first
     #[arg(
         long = "backup-gateway",
@@ -70,9 +112,13 @@ pub(super) struct How {
         value_name = "URL"
     )]
     pub backup_gateways: Vec<String>,
-    /// What carries the tunnel: `auto` is straight on TLS where the gateway's end of it takes that, else a WebSocket
-    #[arg(long, default_value = "auto", env = "SALLYPORT_TRANSPORT", value_parser = ["auto", "websocket"])]
+    /// What carries the tunnel: `quic`, `tls` or `websocket`, or several of them in the order in which they are tried, with
+    /// commas between; `auto` is `tls,websocket`
+    #[arg(long, default_value = "auto", env = "SALLYPORT_TRANSPORT", value_name = "ORDER")]
     pub transport: String,
+    /// Connections to have at the same time: requests take turns on them, and losing one loses no tunnel (1 to 8)
+    #[arg(long, default_value_t = 1, env = "SALLYPORT_CONNECTIONS", value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub connections: u8,
     /// Seconds after which the first gateway is looked for while another serves
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub look_back_secs: u64,
@@ -82,6 +128,34 @@ pub(super) struct How {
     /// Show every request
     #[arg(long, short)]
     pub verbose: bool,
+}
+
+impl How {
+    fn traces(&self) -> Result<Traces, Failure> {
+        let Some(address) = &self.traces_to else { return Ok(Traces::default()) };
+        let tls = app_tls_config(&TlsRoots::System).map_err(|error| dial_failure(&error))?;
+        Traces::to(address, "sallyport", tls.as_ref().clone())
+            .map_err(|error| Failure::caused(ExitCode::Usage, &error, error.hint()))
+    }
+
+    fn health_check(&self) -> Result<Option<HealthCheck>, Failure> {
+        let Some(text) = &self.health_check else { return Ok(None) };
+        let probe = if text == "tcp" {
+            Probe::Connect
+        } else {
+            let path = text.parse().ok().filter(|_| text.starts_with('/'));
+            Probe::Get(path.ok_or_else(|| {
+                let message = format!("`{text}` is nothing to look at");
+                Failure::new(ExitCode::Usage, message, "write tcp, or a path such as /healthz")
+            })?)
+        };
+        Ok(Some(HealthCheck {
+            probe,
+            every: Duration::from_secs(self.health_secs),
+            failures: self.health_failures,
+            successes: self.health_successes,
+        }))
+    }
 }
 
 /// Runs it.
@@ -95,7 +169,15 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
             }
             (how, TunnelKind::Http, parse_target(target)?)
         }
-        Publish::Tcp { target, port, how } => (how, TunnelKind::Tcp { port: *port }, parse_target(target)?),
+        Publish::Tcp { target, port, proxy_protocol, how } => {
+            let target = parse_target(target)?.told_by(proxy_version(proxy_protocol.as_deref()));
+            (how, TunnelKind::Tcp { port: *port }, target)
+        }
+        Publish::Tls { target, proxy_protocol, how } => {
+            let target = parse_target(target)?.told_by(proxy_version(proxy_protocol.as_deref()));
+            (how, TunnelKind::Tls, target)
+        }
+        Publish::Udp { target, port, how } => (how, TunnelKind::Udp { port: *port }, parse_target(target)?),
         Publish::Demo { how } => {
             let address = demo_app::start().await.map_err(|error| {
                 Failure::new(ExitCode::Failed, format!("the demo app cannot start: {error}"), "")
@@ -105,18 +187,27 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
     };
     let name = TunnelName::parse(&how.name)
         .map_err(|error| Failure::new(ExitCode::Usage, error.to_string(), error.hint()))?;
-    let publication = Publication { offer: Offer { name, kind }, target };
+    let publication =
+        Publication { offer: Offer { name, kind, join: how.join }, target, health: how.health_check()? };
     let secret = match &how.device_file {
         Some(file) => Secret::Device(Arc::new(device_file::read(file)?)),
         None => profile.token_if_needed()?.map_or(Secret::Certificate, Secret::Token),
     };
     let backups = how.backup_gateways.iter().map(|url| parse_gateway(url)).collect::<Result<Vec<_>, _>>()?;
+    let transports = Transport::parse_order(&how.transport).ok_or_else(|| {
+        Failure::new(
+            ExitCode::Usage,
+            format!("`{}` is no order of transports", how.transport),
+            "write auto, or some of quic, tls and websocket with commas between, each once",
+        )
+    })?;
+    let traces = how.traces()?;
     let publisher = publisher(&profile, secret, vec![publication], |options| {
+        options.traces = traces.clone();
         options.app_roots = app_roots;
         options.backups = backups;
-        if how.transport == "websocket" {
-            options.transport = Transport::WebSocket;
-        }
+        options.transports = transports;
+        options.connections = usize::from(how.connections);
         options.look_back = Duration::from_secs(how.look_back_secs);
         options.backoff = Backoff {
             give_up_after: (how.give_up_after > 0).then_some(how.give_up_after),
@@ -142,6 +233,8 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
         });
     }
     let result = Box::pin(publisher.run(events, stop)).await;
+    // Whatever comes of it, the tunnel is gone.
+    let _sent = tokio::task::spawn_blocking(move || traces.finish()).await;
     // The printer ends with the channel; a panic in it is no reason to lose the result.
     let _ = printing.await;
     result.map_err(|error| publish_failure(&error))
@@ -158,6 +251,7 @@ pub(super) fn publisher(
     let known = KnownGateways::new(profile.home.join("known_gateways"));
     let mut options = PublisherOptions::new(gateway, secret, known, publications);
     options.roots = roots(profile);
+    options.proxies = profile.proxies.clone();
     options.certificate.clone_from(&profile.certificate);
     options.organisation_roots = profile.ca_file.as_deref().map(root_keys).unwrap_or_default();
     options.pin = profile.pin;
@@ -198,6 +292,10 @@ fn root_keys(file: &Path) -> Vec<RootKey> {
         _ => None,
     });
     keys.collect()
+}
+
+fn proxy_version(word: Option<&str>) -> Option<ProxyVersion> {
+    word.map(|word| if word == "v1" { ProxyVersion::V1 } else { ProxyVersion::V2 })
 }
 
 fn parse_target(text: &str) -> Result<Target, Failure> {
@@ -252,10 +350,23 @@ async fn print(mut inbox: mpsc::Receiver<Event>, json: bool, verbose: bool) {
 fn line(event: &Event, verbose: bool) -> Option<String> {
     Some(match event {
         Event::Connecting { gateway } => format!("connecting to {gateway}"),
-        Event::Connected { identity, fingerprint, trust, suite, mode, transport, .. } => {
-            let (trust, suite) = (trust.word(), suite.name());
-            format!("connected: {identity} ({fingerprint}, {trust}), {suite}, {mode:?}, over {transport}")
+        Event::Fallback { from, reason, hint } => {
+            format!("{from} does not come up, the next transport is tried: {reason}\n  hint: {hint}")
         }
+        Event::Connected { identity, fingerprint, trust, suite, mode, transport, proxy, .. } => {
+            let proxy = proxy.as_ref().map(|proxy| format!(" through {proxy}")).unwrap_or_default();
+            let (trust, suite) = (trust.word(), suite.name());
+            format!(
+                "connected: {identity} ({fingerprint}, {trust}), {suite}, {mode:?}, over {transport}{proxy}"
+            )
+        }
+        Event::Widened { transport, connections } => {
+            format!("one more connection over {transport}: {connections} now")
+        }
+        Event::NotWidened { reason, hint } => {
+            format!("one more connection did not come up: {reason}\n  hint: {hint}")
+        }
+        Event::Narrowed { reason, left } => format!("a connection ended, {left} left: {reason}"),
         Event::Registered { name, url, .. } => format!("published: {name} at {url}"),
         Event::Failed { reason, hint } => format!("failed: {reason}\n  hint: {hint}"),
         Event::Disconnected { reason } => format!("disconnected: {reason}"),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::api::Api;
 use super::failure::{ExitCode, Failure};
@@ -39,6 +39,14 @@ pub(super) enum Reports {
         /// Where to write it
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+    },
+    /// Delete a pack that the gateway keeps
+    Delete {
+        /// Its name, as `reports list` shows it
+        name: String,
+        /// Why; it is recorded
+        #[arg(long)]
+        reason: String,
     },
 }
 
@@ -81,14 +89,29 @@ pub(super) async fn run(connection: &Connection, command: &Reports) -> Result<()
             Ok(())
         }
         Reports::Get { name, out } => {
-            let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-            if !plain {
-                let message = format!("`{name}` is no name of a report");
-                return Err(Failure::new(ExitCode::Usage, message, "`sallyport reports list` shows them"));
-            }
+            plain(name)?;
             let bytes = api.download(&format!("/api/v1/reports/{name}/pack"), out).await?;
             say(format_args!("written: {} ({bytes} bytes); `auditctl verify-pack` checks it", out.display()));
             Ok(())
         }
+        Reports::Delete { name, reason } => {
+            plain(name)?;
+            let body = json!({ "reason": reason });
+            let gone: Value = api.post(&format!("/api/v1/reports/{name}/delete"), &body).await?;
+            if connection.json {
+                return print_json(&gone);
+            }
+            say(format_args!("deleted: {name}"));
+            Ok(())
+        }
     }
+}
+
+/// What may stand in a path.
+fn plain(name: &str) -> Result<(), Failure> {
+    if !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+        return Ok(());
+    }
+    let message = format!("`{name}` is no name of a report");
+    Err(Failure::new(ExitCode::Usage, message, "`sallyport reports list` shows them"))
 }

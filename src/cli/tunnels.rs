@@ -45,6 +45,10 @@ struct Tunnel {
     owner: String,
     since: String,
     #[serde(default)]
+    transport: String,
+    #[serde(default)]
+    connections: usize,
+    #[serde(default)]
     description: Option<String>,
     #[serde(flatten)]
     more: Map<String, Value>,
@@ -95,11 +99,20 @@ async fn list(connection: &Connection) -> Result<(), Failure> {
             tunnel.state.clone(),
             tunnel.owner.clone(),
             moment(&tunnel.since),
+            over(tunnel),
             tunnel.description.clone().unwrap_or_default(),
         ]
     });
-    say(format_args!("{}", table(&["NAME", "KIND", "STATE", "OWNER", "SINCE", "WHAT IT IS"], rows)));
+    say(format_args!("{}", table(&["NAME", "KIND", "STATE", "OWNER", "SINCE", "OVER", "WHAT IT IS"], rows)));
     Ok(())
+}
+
+/// What carries a tunnel, and how often if more than once.
+fn over(tunnel: &Tunnel) -> String {
+    match tunnel.connections {
+        0 | 1 => tunnel.transport.clone(),
+        several => format!("{} ×{several}", tunnel.transport),
+    }
 }
 
 /// Runs `sallyport status` and `sallyport whoami`: a document, printed as it comes.

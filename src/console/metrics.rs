@@ -82,11 +82,17 @@ fn present(shared: &Parts) -> Registry {
         "Records of requests that wait for the ledger's queue",
         shared.broker.records_waiting() as u64,
     );
+    gauge(
+        "requests_waiting",
+        "Requests that wait for an app that has enough to do",
+        shared.lines.waiting() as u64,
+    );
     gauge("hsm_up", "Whether keys can be used", u64::from(vitals.health.outage().is_none()));
     gauge("hsm_outages", "Outages of the key provider since the start that are over", vitals.outages);
     gauge("hsm_stuck_calls", "Calls to the key provider that have not ended", vitals.stuck_calls as u64);
     sessions_and_tunnels(shared, &mut registry);
     sinks(shared, &mut registry);
+    detections(shared, &mut registry);
     registry
 }
 
@@ -98,7 +104,7 @@ fn sessions_and_tunnels(shared: &Parts, registry: &mut Registry) {
     }
     registry.register("sessions", "Sessions that are open", live);
     let tunnels = Family::<Labels, Gauge>::default();
-    for state in ["live", "away"] {
+    for state in ["live", "away", "unwell", "resting"] {
         tunnels.get_or_create(&vec![("state", state.to_owned())]).set(0);
     }
     for view in shared.routes.views() {
@@ -120,6 +126,20 @@ fn sessions_and_tunnels(shared: &Parts, registry: &mut Registry) {
     }
     registry.register("sessions_opened", "Sessions that were opened", opened);
     registry.register("bytes", "Bytes of sessions, up to publishers and down to visitors", bytes);
+}
+
+/// Every rule is there from the start, so that the first thing that it finds is an increase.
+fn detections(shared: &Parts, registry: &mut Registry) {
+    let raised = Family::<Labels, Counter>::default();
+    if let Some(status) = &shared.detections {
+        let status = status.borrow();
+        for (rule, count) in &status.raised {
+            let severity = status.severity.get(rule).copied().unwrap_or("medium");
+            let labels = vec![("rule", rule.clone()), ("severity", severity.to_owned())];
+            raised.get_or_create(&labels).inc_by(*count);
+        }
+    }
+    registry.register("detections", "What rules found in the records", raised);
 }
 
 fn sinks(shared: &Parts, registry: &mut Registry) {

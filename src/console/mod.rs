@@ -17,6 +17,7 @@ mod idempotency;
 mod keys;
 mod ledger;
 mod listing;
+mod log_level;
 mod metrics;
 pub mod openapi;
 mod passkeys;
@@ -52,7 +53,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::{Access, Tenant};
-use crate::edge::{Attempts, Metrics, Rates};
+use crate::edge::{Attempts, Lines, Metrics, Rates};
 use crate::session::{Broker, Readiness, Routes};
 
 /// A call carries a few words, never a document.
@@ -100,6 +101,10 @@ pub struct Parts {
     pub scrub: Scrub,
     /// Who else sees the ledger; `None` if nobody was configured.
     pub witnesses: Option<Watched>,
+    /// Requests that wait for an app.
+    pub lines: Lines,
+    /// What is logged.
+    pub log: LogControl,
     /// What the edge counts.
     pub metrics: Metrics,
     /// SIEM sinks.
@@ -128,6 +133,7 @@ pub struct Parts {
 
 pub use idempotency::Idempotency;
 pub use keys::{KeyDesk, KeyOrder, KeyProblem, KeyTrouble};
+pub use log_level::{LogControl, LogDesk};
 pub use passkeys::{Makings, site};
 pub use reports::{ReportDesk, ReportOrder, ReportProblem, ReportView};
 pub use retention::{HoldView, PlanView, Retention, StayView, Steward, TallyView, Trouble};
@@ -186,6 +192,7 @@ fn described() -> OpenApiRouter<Shared> {
     probes()
         .routes(routes!(status::whoami))
         .routes(routes!(status::status))
+        .routes(routes!(log_level::show, log_level::set))
         .routes(routes!(metrics::for_callers))
         .routes(routes!(requests::list, requests::ask))
         .routes(routes!(requests::one))
@@ -240,6 +247,7 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(reports::list, reports::begin))
         .routes(routes!(reports::one))
         .routes(routes!(reports::pack))
+        .routes(routes!(reports::delete))
         .routes(routes!(records::list))
         .routes(routes!(search::search))
         .routes(routes!(disclosing::disclose))

@@ -19,11 +19,12 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use super::caller::Caller;
+use super::changes::seen;
 use super::errors::Problem;
 use super::extract::{Body, Path, Query};
 use super::listing::List;
-use super::sessions::Paging;
-use crate::access::{Action, Object, Part};
+use super::sessions::{Paging, Why};
+use crate::access::{Action, Object, Part, Reason};
 
 /// A pack, or one that is being made.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -53,6 +54,18 @@ pub struct ReportView {
     pub sha256: String,
     /// The public key under whose signature it stands.
     pub signer: String,
+    /// Whether the end of a month asked for it, and not somebody.
+    #[serde(default)]
+    pub scheduled: bool,
+}
+
+/// A pack that is no longer kept.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DeletedReport)]
+pub(super) struct Gone {
+    name: String,
+    /// `deleted`.
+    state: &'static str,
 }
 
 /// What a report is to be about.
@@ -77,6 +90,13 @@ pub enum ReportProblem {
     Unusable(String),
     /// Another one is being made.
     Busy,
+    /// As much is kept as may be.
+    Full {
+        /// So many packs.
+        packs: usize,
+        /// So many bytes of them.
+        bytes: u64,
+    },
 }
 
 /// Makes packs and keeps them.
@@ -87,6 +107,8 @@ pub trait ReportDesk: Send + Sync {
     fn begin(self: Arc<Self>, order: &ReportOrder) -> Result<ReportView, ReportProblem>;
     /// The file of a pack that is made.
     fn file(&self, name: &str) -> Option<PathBuf>;
+    /// Deletes a pack that is made; or why it could not. Blocks.
+    fn remove(&self, name: &str) -> Result<(), String>;
 }
 
 /// Evidence packs, those that are being made too
@@ -127,7 +149,48 @@ pub(super) async fn begin(
             "another report is being made",
             "`sallyport reports list` shows how far it is; ask again when it is made",
         )),
+        Err(ReportProblem::Full { packs, bytes }) => Err(Problem::new(
+            &caller.correlation,
+            StatusCode::CONFLICT,
+            "reports-full",
+            format!("{packs} packs of {bytes} bytes are kept, which is as much as may be"),
+            "take one away and delete it (`sallyport reports delete`), or raise reports.most or reports.most_mb",
+        )),
     }
+}
+
+/// Delete a pack that is made
+///
+/// The ledger keeps what it was: `report.made` has its digest, and it can be made again.
+#[utoipa::path(post, path = "/api/v1/reports/{name}/delete", tag = "reports", operation_id = "delete_report",
+    params(("name" = String, Path, description = "Its name")), request_body = Why,
+    responses((status = 200, description = "It is gone", body = Gone)))]
+pub(super) async fn delete(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Body(why): Body<Why>,
+) -> Result<Json<Gone>, Problem> {
+    let reason: Reason = caller.parse(&why.reason)?;
+    let ledger = Object::gateway(Part::Ledger);
+    caller.may_with(Action::Admin, &ledger, |draft| draft.reason(reason.as_str())).await?;
+    let found = shared.reports.list().into_iter().find(|view| view.name == name && view.state == "made");
+    let view = found.ok_or_else(|| Problem::bad_id(&caller.correlation, "report", &name))?;
+    let (desk, wanted) = (Arc::clone(&shared.reports), name.clone());
+    let failed = |why: String| {
+        Problem::new(
+            &caller.correlation,
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "report-stays",
+            format!("the pack could not be deleted: {why}"),
+            "look at the folder that reports.directory names",
+        )
+    };
+    let removed = tokio::task::spawn_blocking(move || desk.remove(&wanted)).await;
+    removed.unwrap_or_else(|error| Err(error.to_string())).map_err(failed)?;
+    let gone = Gone { name, state: "deleted" };
+    caller.changed("delete_report", Some(seen(&view)), &gone).await;
+    Ok(Json(gone))
 }
 
 /// One pack

@@ -50,7 +50,7 @@ pub(super) struct Shown {
     id: String,
     subject: String,
     tunnel: String,
-    /// `http` or `tcp`.
+    /// `http`, `tcp` or `udp`.
     protocol: &'static str,
     /// The grant that it stands on, where one was needed.
     grant: Option<String>,

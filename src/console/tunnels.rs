@@ -42,15 +42,20 @@ pub(super) struct Words {
 #[schema(as = Tunnel)]
 pub(super) struct Shown {
     name: String,
-    /// `http` or `tcp`.
+    /// `http`, `tcp`, `udp` or `tls`.
     kind: &'static str,
     /// Who publishes it.
     owner: String,
     id: String,
     #[schema(value_type = String, format = DateTime)]
     since: Timestamp,
-    /// `live`, or `away` while the name is kept for a lost publisher.
+    /// `live`; `away` while the name is kept for a lost publisher; `unwell` while the publisher says that its app is; `resting` while
+    /// an app that failed is left alone.
     state: &'static str,
+    /// What carries it between the gateway and its publisher: `quic`, `tls` or `websocket`.
+    transport: &'static str,
+    /// How many connections its publisher has.
+    connections: usize,
     /// The words that describe it, if somebody wrote some.
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
@@ -89,8 +94,8 @@ pub(super) async fn list(
     let shown = |view: RouteView| {
         let object = Object::tunnel(&view.name).ok();
         let words = object.and_then(|object| shared.access.tunnel_description(tenant, &object));
-        let RouteView { name, kind, owner, id, since, state } = view;
-        Shown { name, kind, owner, id, since, state, description: words }
+        let RouteView { name, kind, owner, id, since, state, transport, connections } = view;
+        Shown { name, kind, owner, id, since, state, transport, connections, description: words }
     };
     let views = shared.routes.views().into_iter().filter(seen).collect();
     Ok(Json(page.of(views, |view| view.name.clone(), shown)))
@@ -186,12 +191,12 @@ pub(super) async fn delete(
     caller.may_with(Action::Delete, &object, |draft| draft.reason(reason.as_str())).await?;
     let tunnel = TunnelName::parse(&name).map_err(|_| unknown())?;
     let before = shared.routes.views().into_iter().find(|view| view.name == name);
-    let route = shared.routes.delete(&tunnel);
+    let routes = shared.routes.delete(&tunnel);
     // A name that nobody publishes now may still be shared.
-    if route.is_none() && shared.access.shares(&caller.identity, Some(&object), false).is_empty() {
+    if routes.is_empty() && shared.access.shares(&caller.identity, Some(&object), false).is_empty() {
         return Err(unknown());
     }
-    if let Some(route) = route {
+    for route in routes {
         // Before the link, which would take the sessions with it and tell nobody why.
         shared.broker.tunnel_ended(&route.id, decided_at, "tunnel-deleted");
         route.link.close(Farewell { code: FarewellCode::Revoked, grace: Duration::ZERO });

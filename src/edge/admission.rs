@@ -67,6 +67,37 @@ pub(super) async fn authentication_failed(
     note(edge, if barred { draft.detail("address_barred", true) } else { draft }).await;
 }
 
+/// Why a visitor who speaks `protocol` cannot use a tunnel of this kind. A raw stream into a web app, above all, would carry
+/// requests that nobody records, with headers that nobody checked.
+fn other_kind(edge: &Edge, name: &TunnelName, kind: TunnelKind, protocol: Protocol) -> Option<Refusal> {
+    let way = match kind {
+        TunnelKind::Http => format!("open https://{name}.{}", edge.domain),
+        TunnelKind::Tcp { .. } => format!("reach it with: sallyport connect {name}"),
+        TunnelKind::Udp { .. } => format!("reach it with: sallyport connect {name} --udp"),
+        TunnelKind::Tls => {
+            format!("reach it by TLS at {name}.{}, or with: sallyport connect {name}", edge.domain)
+        }
+    };
+    let is = match kind {
+        TunnelKind::Http => "an HTTP",
+        TunnelKind::Tcp { .. } => "a TCP",
+        TunnelKind::Udp { .. } => "a UDP",
+        TunnelKind::Tls => "a TLS",
+    };
+    let detail = format!("`{name}` is {is} tunnel");
+    match (protocol, kind) {
+        (Protocol::Http, TunnelKind::Http)
+        | (Protocol::Tcp, TunnelKind::Tcp { .. } | TunnelKind::Tls)
+        | (Protocol::Tls, TunnelKind::Tls)
+        | (Protocol::Udp, TunnelKind::Udp { .. }) => None,
+        (Protocol::Http, _) => Some(Refusal::new(StatusCode::NOT_FOUND, "not-http", detail, way)),
+        (Protocol::Tcp | Protocol::Tls, _) => {
+            Some(Refusal::new(StatusCode::NOT_FOUND, "not-tcp", detail, way))
+        }
+        (Protocol::Udp, _) => Some(Refusal::new(StatusCode::NOT_FOUND, "not-udp", detail, way)),
+    }
+}
+
 /// Authenticates, decides and opens; what visitors of every protocol pass.
 pub(super) async fn admit(
     edge: &Edge,
@@ -76,6 +107,7 @@ pub(super) async fn admit(
     protocol: Protocol,
     correlation: &Correlation,
 ) -> Result<(Session, Arc<Route>), Stop> {
+    from_here(edge, connection, name, correlation).await?;
     let counted = edge.visits.address(connection.peer.ip());
     within(edge, connection, name, correlation, ("address", counted), None).await?;
     let identity = authenticate(edge, connection, headers, name, correlation).await?;
@@ -100,25 +132,10 @@ pub(super) async fn admit(
             )));
         }
     };
-    if protocol == Protocol::Http
-        && route.as_ref().is_some_and(|route| !matches!(route.kind, TunnelKind::Http))
+    if let Some(route) = &route
+        && let Some(refusal) = other_kind(edge, name, route.kind, protocol)
     {
-        return Err(Stop::Refused(Refusal::new(
-            StatusCode::NOT_FOUND,
-            "not-http",
-            format!("`{name}` is a TCP tunnel"),
-            format!("reach it with: sallyport connect {name}"),
-        )));
-    }
-    // A raw stream into a web app would carry requests that nobody records, with headers that nobody checked.
-    if protocol == Protocol::Tcp && route.as_ref().is_some_and(|route| matches!(route.kind, TunnelKind::Http))
-    {
-        return Err(Stop::Refused(Refusal::new(
-            StatusCode::NOT_FOUND,
-            "not-tcp",
-            format!("`{name}` is an HTTP tunnel"),
-            format!("open https://{name}.{}", edge.domain),
-        )));
+        return Err(Stop::Refused(refusal));
     }
     edge.readiness.admits().map_err(|unready| Stop::Refused(unready_refusal(&unready)))?;
     let id = route.as_ref().map_or("", |route| route.id.as_str()).to_owned();
@@ -133,6 +150,7 @@ pub(super) async fn admit(
             tunnel_id: id.clone(),
             protocol,
             source: connection.peer,
+            front: connection.front,
             tls: connection.tls.clone(),
             through: route.as_ref().map(|route| route.protection),
             agent: agent.map(|agent| agent.chars().take(AGENT_BOUND).collect()),
@@ -143,6 +161,27 @@ pub(super) async fn admit(
     let session = connection.session(name, &id, credential::token(headers), opening).await?;
     let route = route.ok_or_else(|| Stop::Refused(dead_refusal(name)))?;
     Ok((session, route))
+}
+
+/// Refuses whoever comes from where this tunnel may not be visited; recorded within the bounds of refusals, for whoever knocks.
+async fn from_here(
+    edge: &Edge,
+    connection: &Connection,
+    name: &TunnelName,
+    correlation: &Correlation,
+) -> Result<(), Stop> {
+    if edge.house_rules.of(name).sources.admit(connection.peer.ip()) {
+        return Ok(());
+    }
+    if let Some(draft) = edge.tls_refusals.record(connection.peer, "source-denied") {
+        note(edge, draft.object(format!("tunnel:{name}")).correlation(correlation.0.as_str())).await;
+    }
+    Err(Stop::Refused(Refusal::new(
+        StatusCode::FORBIDDEN,
+        "source-denied",
+        format!("`{name}` is not to be visited from your address"),
+        "the gateway's operator names the networks (allow_from and deny_from of the tunnel)",
+    )))
 }
 
 /// Refuses a request beyond the limit; the first of a burst is recorded.

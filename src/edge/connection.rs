@@ -4,7 +4,7 @@
 //! allows, serves the ones after it, and is closed with the connection.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use sha2::Digest as _;
 use tokio_util::sync::CancellationToken;
 
 use super::client_certificate::Presented;
+use super::front::Whence;
 use super::seats::Seat;
 use crate::access::TlsFacts;
 use crate::session::Session;
@@ -22,8 +23,12 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// What a request knows of the connection it came on.
 pub struct Connection {
-    /// Address of the peer.
+    /// Address of the peer: the visitor, also where a front brings it.
     pub peer: SocketAddr,
+    /// Where it reached us.
+    pub(super) reached: Option<SocketAddr>,
+    /// The front that named the peer.
+    pub(super) front: Option<IpAddr>,
     /// TLS exporter of this connection (RFC 9266), which binds a tunnel's handshake to it.
     pub exporter: Option<[u8; 32]>,
     /// What TLS was agreed on; `None` where there is none.
@@ -41,14 +46,17 @@ type Key = (TunnelName, String, [u8; 32]);
 
 impl Connection {
     pub(super) fn new(
-        peer: SocketAddr,
+        whence: impl Into<Whence>,
         exporter: Option<[u8; 32]>,
         tls: Option<TlsFacts>,
         certificate: Option<Presented>,
         seat: Option<Seat>,
     ) -> Arc<Self> {
+        let Whence { peer, reached, front } = whence.into();
         Arc::new(Self {
             peer,
+            reached,
+            front,
             exporter,
             tls,
             certificate,
@@ -56,6 +64,11 @@ impl Connection {
             sessions: Mutex::default(),
             _seat: seat,
         })
+    }
+
+    /// Where it comes from.
+    pub(super) fn whence(&self) -> Whence {
+        Whence { peer: self.peer, reached: self.reached, front: self.front }
     }
 
     /// The open session of `credential` on the registration `id` of `tunnel`, or the one that `open` makes. Requests for the

@@ -112,7 +112,8 @@ mod tests {
 
     fn prepared(request: axum::http::request::Builder, rules: &TunnelRules) -> Request<Body> {
         let mut request = request.body(Body::empty()).unwrap();
-        let connection = Connection::new("203.0.113.7:1".parse().unwrap(), None, None, None, None);
+        let peer: std::net::SocketAddr = "203.0.113.7:1".parse().unwrap();
+        let connection = Connection::new(peer, None, None, None, None);
         let correlation = Correlation("cor-0198a1b2c3d47e5f8a6b7c8d9e0f1a2b".to_owned());
         prepare(&mut request, &connection, "demo.localhost", rules, &correlation);
         request

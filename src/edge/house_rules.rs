@@ -6,10 +6,17 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use axum::body::Body;
 use axum::http::header::{HeaderName, HeaderValue};
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Body as _;
 
+use super::page::Refusal;
+use super::{Priority, Sources};
 use crate::session::Recording;
 use crate::tunnel::TunnelName;
 
@@ -38,16 +45,55 @@ impl HeaderRules {
 pub struct TunnelRules {
     /// When the records of its requests must be durable.
     pub recording: Recording,
+    /// From where it may be visited.
+    pub sources: Sources,
     /// The `Host` that the app gets in place of the visitor's.
     pub host: Option<HeaderValue>,
     /// Other hosts under which it is reached.
     pub domains: Vec<String>,
     /// Paths, with all below them, of its hosts that lead to other tunnels.
     pub paths: Vec<(String, TunnelName)>,
+    /// Requests that its app gets at once, if not as for all; 0 is any number.
+    pub at_once: Option<usize>,
+    /// How urgent they are.
+    pub priority: Priority,
+    /// Time until the app begins its answer, if not as for all.
+    pub patience: Option<Duration>,
+    /// Largest body of a request, in bytes.
+    pub body_bytes: Option<u64>,
     /// Changes to requests.
     pub request: HeaderRules,
     /// Changes to answers.
     pub answer: HeaderRules,
+}
+
+impl TunnelRules {
+    /// Whether a request says of itself that it is too large.
+    pub(super) fn fits(&self, name: &TunnelName, request: &Request<Body>) -> Result<(), Refusal> {
+        let announced = request.body().size_hint().lower();
+        if self.body_bytes.is_some_and(|most| announced > most) { Err(self.too_large(name)) } else { Ok(()) }
+    }
+
+    /// What a request that is too large is answered with.
+    pub(super) fn too_large(&self, name: &TunnelName) -> Refusal {
+        let most = self.body_bytes.unwrap_or_default();
+        Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body-too-large",
+            format!("`{name}` takes at most {most} bytes in a request"),
+            "send less; the gateway's operator sets the limit (body_bytes of the tunnel)",
+        )
+    }
+
+    /// A body that breaks off beyond the bound, and then says so in `over`.
+    pub(super) fn bounded(&self, body: Body, over: &Arc<AtomicBool>) -> Body {
+        let Some(most) = self.body_bytes.and_then(|most| usize::try_from(most).ok()) else { return body };
+        let over = Arc::clone(over);
+        Body::new(Limited::new(body, most).map_err(move |error| {
+            over.fetch_or(error.is::<LengthLimitError>(), Ordering::Relaxed);
+            error
+        }))
+    }
 }
 
 /// The rules of all tunnels; clones share them.

@@ -1,7 +1,7 @@
 //! Carries an HTTP request through a tunnel: who is it, may they, is it recorded, and only then the bytes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -16,10 +16,10 @@ use super::page::Refusal;
 use super::refusals::{behind_refusal, cut_refusal, link_refusal, not_recorded_refusal};
 use super::request_record::RequestRecord;
 use super::route::Correlation;
-use super::{Connection, Edge, TunnelRules, credential, upgrade};
+use super::{Connection, Edge, TunnelRules, app_health, credential, lines, upgrade};
 use crate::clock;
-use crate::session::{Counted, Direction, Protocol, Recording, Session, SessionBody};
-use crate::tunnel::{TunnelName, origin_fault, strip_hop_by_hop};
+use crate::session::{Counted, Direction, Protocol, Recording, Session, SessionBody, Went};
+use crate::tunnel::{LinkError, TunnelName, origin_fault, strip_hop_by_hop};
 
 /// A strict tunnel's answer that is known to be no longer than this is recorded with its whole length.
 const SHORT_ANSWER: u64 = 64 * 1024;
@@ -33,8 +33,44 @@ pub(super) struct Visited<'a> {
     pub(super) host: &'a str,
 }
 
-/// Answers one request to a tunnel.
+/// Answers one request to a tunnel. One that may be made twice (RFC 9110 section 9.2), and that a publisher's end kept from being
+/// answered, is made again: by another publisher of the name, or by the same one when it is back.
 pub(super) async fn carry(
+    edge: &Edge,
+    connection: &Arc<Connection>,
+    visited: Visited<'_>,
+    request: Request<Body>,
+    correlation: &Correlation,
+) -> Response<Body> {
+    let spare = again(&request);
+    let answer = carry_once(edge, connection, visited, request, correlation).await;
+    match spare.filter(|_| answer.extensions().get::<NotMade>().is_some()) {
+        Some(spare) => carry_once(edge, connection, visited, spare, correlation).await,
+        None => answer,
+    }
+}
+
+/// Goes with the answer to a request that did not get to the publisher, or got no answer and only asks.
+#[derive(Clone, Copy)]
+struct NotMade;
+
+/// The same request once more, if it has no body and its method is safe to repeat (RFC 9110 section 9.2.2).
+fn again(request: &Request<Body>) -> Option<Request<Body>> {
+    if !request.method().is_idempotent()
+        || !request.body().is_end_stream()
+        || upgrade::is_wanted(request.headers())
+    {
+        return None;
+    }
+    let mut spare = Request::new(Body::empty());
+    spare.method_mut().clone_from(request.method());
+    spare.uri_mut().clone_from(request.uri());
+    *spare.version_mut() = request.version();
+    spare.headers_mut().clone_from(request.headers());
+    Some(spare)
+}
+
+async fn carry_once(
     edge: &Edge,
     connection: &Arc<Connection>,
     visited: Visited<'_>,
@@ -62,33 +98,77 @@ pub(super) async fn carry(
         return behind_refusal().respond(&headers, &correlation.0);
     }
     let rules = edge.house_rules.of(name);
+    if let Err(refusal) = app_health::admit(&route).and_then(|()| rules.fits(name, &request)) {
+        return refusal.respond(&headers, &correlation.0);
+    }
+    let patience = rules.patience.unwrap_or(edge.bounds.request);
     if upgrade::is_wanted(&headers) {
         let on = upgrade::On { connection, visited, rules: &rules };
         return upgrade::carry(edge, session, &route, on, request, correlation).await;
     }
-    let record = RequestRecord::begin(&edge.metrics, &session, name, &request, correlation);
+    let person = match session.subject() {
+        // Visitors without a token are told apart by their address.
+        "user:anonymous" => connection.peer.ip().to_canonical().to_string(),
+        subject => subject.to_owned(),
+    };
+    let waits = (person.as_str(), lines::priority(rules.priority, &headers));
+    let place = tokio::select! {
+        biased;
+        () = session.cut() => return cut_refusal().respond(&headers, &correlation.0),
+        place = edge.lines.enter(name, rules.at_once, waits, edge.bounds.queue) => place,
+    };
+    let place = match place {
+        Ok(place) => place,
+        Err(refusal) => return refusal.respond(&headers, &correlation.0),
+    };
+    let pressed = place.as_ref().is_some_and(|place| place.pressed);
+    let mut record = RequestRecord::begin(edge, &session, &route, name, &request, correlation);
+    record.keep(place);
     prepare(&mut request, connection, host, &rules, correlation);
     let progress = Progress::default();
+    let (over, mut not_made, asks) = (Arc::new(AtomicBool::new(false)), false, request.method().is_safe());
+    let request = request.map(|body| rules.bounded(body, &over));
     let request =
         request.map(|body| SessionBody::new(body, session.clone(), Direction::Up, progress.clone()));
     session.count_request();
     let answer = tokio::select! {
         biased;
         () = session.cut() => Err(cut_refusal()),
-        () = progress.still_for(edge.bounds.request) => Err(late_refusal(edge, name)),
-        answer = route.link.request(name, request) => answer.map_err(|error| link_refusal(name, &error)),
+        () = progress.still_for(patience) => {
+            app_health::tell(edge, &route, Went::Failed);
+            Err(late_refusal(patience, name))
+        }
+        answer = route.link.request(name, request) => match answer {
+            Ok(answer) => Ok(answer),
+            Err(_) if over.load(Ordering::Relaxed) => Err(rules.too_large(name)),
+            Err(error) => {
+                not_made = match error {
+                    LinkError::Closed(_) => true,
+                    // It may have been made; what only asks may be asked again.
+                    LinkError::Stream(_) => asks,
+                    _ => false,
+                };
+                Err(link_refusal(name, &error))
+            }
+        },
     };
     let answer = answer.and_then(|answer| match origin_fault(&answer) {
-        None => Ok(answer),
-        Some(fault) => Err(Refusal::new(
-            StatusCode::BAD_GATEWAY,
-            "app-unreachable",
-            format!("the publisher of `{name}` is there, but the app behind it is not: {fault}"),
-            "try again; if it stays so, its owner should start the app",
-        )),
+        None => {
+            app_health::tell(edge, &route, Went::Answered);
+            Ok(answer)
+        }
+        Some(fault) => {
+            app_health::tell(edge, &route, Went::Failed);
+            Err(Refusal::new(
+                StatusCode::BAD_GATEWAY,
+                "app-unreachable",
+                format!("the publisher of `{name}` is there, but the app behind it is not: {fault}"),
+                "try again; if it stays so, its owner should start the app",
+            ))
+        }
     });
     let answer = match answer {
-        Ok(answer) => release(edge, &session, &rules, record, answer).await,
+        Ok(answer) => release(patience, &session, &rules, record, answer).await,
         Err(refusal) if rules.recording == Recording::Strict => {
             match record.answered(refusal.status).write_now(None).await {
                 Ok(()) => Err(refusal),
@@ -100,13 +180,20 @@ pub(super) async fn carry(
             Err(refusal)
         }
     };
-    answer.unwrap_or_else(|refusal| refusal.respond(&headers, &correlation.0))
+    let mut answer = answer.unwrap_or_else(|refusal| refusal.respond(&headers, &correlation.0));
+    if pressed {
+        answer.headers_mut().insert(lines::BACKPRESSURE, lines::PRESSED);
+    }
+    if not_made {
+        answer.extensions_mut().insert(NotMade);
+    }
+    answer
 }
 
 /// Lets an app's answer go to the visitor: as it comes, and recorded behind it; or, where recording is strict, with its record
 /// durable first.
 async fn release(
-    edge: &Edge,
+    patience: Duration,
     session: &Session,
     rules: &TunnelRules,
     record: RequestRecord,
@@ -125,7 +212,7 @@ async fn release(
         let whole = tokio::select! {
             biased;
             () = session.cut() => return Err(cut_refusal()),
-            whole = tokio::time::timeout(edge.bounds.request, body.collect()) => whole,
+            whole = tokio::time::timeout(patience, body.collect()) => whole,
         };
         let Ok(Ok(whole)) = whole else { return Err(broken_refusal(record).await) };
         let length = announced.unwrap_or_default();
@@ -158,14 +245,11 @@ async fn broken_refusal(record: RequestRecord) -> Refusal {
     }
 }
 
-fn late_refusal(edge: &Edge, name: &TunnelName) -> Refusal {
+fn late_refusal(patience: Duration, name: &TunnelName) -> Refusal {
     Refusal::new(
         StatusCode::GATEWAY_TIMEOUT,
         "publisher-timeout",
-        format!(
-            "the publisher of `{name}` did not begin an answer within {} s",
-            edge.bounds.request.as_secs()
-        ),
+        format!("the publisher of `{name}` did not begin an answer within {} s", patience.as_secs()),
         "try again; if it stays so, its owner should look at the app behind it",
     )
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -16,12 +17,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use super::arrival::Arrival;
+use super::first_bytes::Speaks;
 use super::seats::Seat;
-use super::{Connection, Edge, protection, publisher, route, tls_refusals};
-use crate::tunnel::ALPN;
-
-/// RFC 9266: the exporter that names one TLS connection.
-const CHANNEL_BINDING: &[u8] = b"EXPORTER-Channel-Binding";
+use super::{Connection, Edge, front, in_clear, pass_through, protection, publisher, route, tls_refusals};
+use crate::tunnel::{ALPN, BareSocket, channel_binding};
 
 /// After a failed `accept` (no file descriptors left, most likely): a breath before the next.
 const BREATH: Duration = Duration::from_millis(50);
@@ -98,14 +98,14 @@ impl Listener {
                     continue;
                 }
             };
-            match edge.seats.take(peer.ip()) {
+            match front::seat(&edge, peer) {
                 Ok(seat) => {
-                    let arrival = Arrival { socket, peer, seat };
+                    let accepted = Accepted { socket, peer, seat };
                     tasks.spawn(serve(
                         edge.clone(),
                         console.clone(),
                         acceptor.clone(),
-                        arrival,
+                        accepted,
                         stop.clone(),
                     ));
                 }
@@ -121,7 +121,7 @@ impl Listener {
     }
 }
 
-struct Arrival {
+struct Accepted {
     socket: TcpStream,
     peer: SocketAddr,
     seat: Seat,
@@ -131,13 +131,30 @@ async fn serve(
     edge: Edge,
     console: Router,
     acceptor: TlsAcceptor,
-    arrival: Arrival,
+    accepted: Accepted,
     stop: CancellationToken,
 ) {
-    let Arrival { socket, peer, seat } = arrival;
+    let Accepted { socket, peer, seat } = accepted;
     // Only a speed-up: a socket without it still works.
     let _ = socket.set_nodelay(true);
-    let stream = match tokio::time::timeout(edge.bounds.tls_handshake, acceptor.accept(socket)).await {
+    let mut arrival = Arrival::new(socket);
+    let Some((whence, seat)) = front::introduce(&edge, &mut arrival, peer, seat).await else { return };
+    let peer = whence.peer;
+    match tokio::time::timeout(edge.bounds.tls_handshake, arrival.speaks()).await {
+        Ok(Ok(Speaks::Tls)) => {
+            if let Some(name) = pass_through::wanted(&edge, &mut arrival).await {
+                return pass_through::carry(&edge, &name, arrival, whence, seat).await;
+            }
+        }
+        Ok(Ok(Speaks::Http)) => return in_clear::answer_http(&edge, peer, arrival).await,
+        Ok(Ok(Speaks::Ssh)) => return in_clear::refuse_ssh(arrival).await,
+        // Also behind a front's own: whom a visitor names is not believed.
+        Ok(Ok(Speaks::Proxy)) => return not_agreed(&edge, peer, Some("proxy-header-untrusted")).await,
+        Ok(Ok(Speaks::Unknown)) => return debug!(%peer, "nothing that is spoken here"),
+        Ok(Err(error)) => return debug!(%peer, %error, "went before it was clear what it speaks"),
+        Err(_) => return debug!(%peer, "said too little for too long"),
+    }
+    let stream = match tokio::time::timeout(edge.bounds.tls_handshake, acceptor.accept(arrival)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             debug!(%peer, %error, "TLS handshake failed");
@@ -160,14 +177,11 @@ async fn serve(
         _ => None,
     };
     let facts = protection::facts(tls);
-    // RFC 9266 section 2: the exporter names a connection of TLS 1.3 alone.
-    let exporter = (facts.version == "1.3")
-        .then(|| tls.export_keying_material([0; 32], CHANNEL_BINDING, None).ok())
-        .flatten();
-    let connection = Connection::new(peer, exporter, Some(facts), certificate, Some(seat));
+    let exporter = channel_binding(tls);
+    let connection = Connection::new(whence, exporter, Some(facts), certificate, Some(seat));
     if stream.get_ref().1.alpn_protocol() == Some(ALPN) {
         // Like a WebSocket that was upgraded, it outlives the end of accepting: its link is told goodbye.
-        return publisher::serve_bare(edge, connection, stream).await;
+        return publisher::serve_bare(edge, connection, BareSocket::new(stream), "tls").await;
     }
     let abort = connection.abort.clone();
     let header_bytes = edge.bounds.header_bytes;
@@ -188,7 +202,7 @@ async fn serve(
     let first = begun.clone();
     let service = service_fn(move |request| {
         first.cancel();
-        route::handle(edge.clone(), Arc::clone(&connection), console.clone(), request)
+        route::handle(edge.clone(), Arc::clone(&connection), console.clone(), request.map(Body::new))
     });
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(serving);
@@ -210,14 +224,14 @@ async fn serve(
 }
 
 /// Resolves when `patience` is over and nothing has begun; never if something has.
-async fn silence(patience: Duration, begun: &CancellationToken) {
+pub(super) async fn silence(patience: Duration, begun: &CancellationToken) {
     if tokio::time::timeout(patience, begun.cancelled()).await.is_ok() {
         std::future::pending::<()>().await;
     }
 }
 
 /// Records a handshake that was refused, if somebody should know and there is room for it.
-async fn not_agreed(edge: &Edge, peer: SocketAddr, why: Option<&'static str>) {
+pub(super) async fn not_agreed(edge: &Edge, peer: SocketAddr, why: Option<&'static str>) {
     let Some(draft) = why.and_then(|why| edge.tls_refusals.record(peer, why)) else { return };
     if let Err(error) = edge.ledger.enqueue(draft).await {
         warn!(%error, "a refused TLS handshake could not be recorded");

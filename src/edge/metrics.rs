@@ -12,6 +12,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
@@ -51,6 +52,7 @@ struct Counters {
     requests: Family<Answered, Counter>,
     seconds: Family<OfTunnel, Histogram, fn() -> Histogram>,
     refusals: Family<OfCode, Counter>,
+    resting: Family<OfTunnel, Gauge>,
     known: Mutex<HashSet<TunnelName>>,
 }
 
@@ -60,7 +62,7 @@ impl Default for Metrics {
         let requests = Family::default();
         let seconds: Family<_, _, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(BUCKETS));
-        let refusals = Family::default();
+        let (refusals, resting) = (Family::default(), Family::default());
         registry.register(
             "requests",
             "Requests to tunnels, by the class of their status",
@@ -72,7 +74,8 @@ impl Default for Metrics {
             Family::clone(&seconds),
         );
         registry.register("refusals", "Answers that were the gateway's own no", Family::clone(&refusals));
-        Self(Arc::new(Counters { registry, requests, seconds, refusals, known: Mutex::default() }))
+        registry.register("app_resting", "1 while an app that failed is left alone", Family::clone(&resting));
+        Self(Arc::new(Counters { registry, requests, seconds, refusals, resting, known: Mutex::default() }))
     }
 }
 
@@ -95,6 +98,12 @@ impl Metrics {
     /// The gateway said no by itself.
     pub(super) fn refused(&self, code: &'static str) {
         self.0.refusals.get_or_create(&OfCode { code }).inc();
+    }
+
+    /// Whether the app of a tunnel is left alone from now on.
+    pub(super) fn resting(&self, tunnel: &TunnelName, resting: bool) {
+        let tunnel = self.label(tunnel);
+        self.0.resting.get_or_create(&OfTunnel { tunnel }).set(i64::from(resting));
     }
 
     /// Writes all of them in the text format of `OpenMetrics`, without its end.

@@ -7,29 +7,41 @@
 //! Start with [`listener`], which accepts; [`route`] sends a request to the console or to a tunnel; [`http`] carries it.
 
 mod admission;
+mod app_health;
+mod arrival;
 mod asking;
 mod attempts;
 mod client_certificate;
 mod connection;
 mod credential;
 mod enrollment;
+mod first_bytes;
 mod forward;
+mod front;
 mod house_rules;
 mod http;
+mod http3;
+mod in_clear;
+mod line;
+mod lines;
 mod listener;
 mod metrics;
 mod page;
+mod pass_through;
 mod protection;
 mod publication;
 mod publisher;
+mod quic;
 mod rates;
 mod refusals;
 mod request_record;
 mod route;
 mod seats;
 mod sign_in;
+mod sources;
 mod tcp;
 mod tls_refusals;
+mod udp;
 mod upgrade;
 mod visit;
 
@@ -44,23 +56,31 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Tenant};
-use crate::session::{Broker, Readiness, Routes};
+use crate::session::{BreakerRules, Broker, Readiness, Routes};
+use crate::traces::Traces;
 use crate::tunnel::{GatewayIdentity, Suite, Tickets};
 
 pub use attempts::Attempts;
 pub use client_certificate::{ClientCertificates, NamedBy, Presented};
 pub use connection::Connection;
 pub use credential::{bearer_token, identify, identify_caller, of_tenant};
+pub use front::{Fronts, Whence};
 pub use house_rules::{HeaderRules, HouseRules, TunnelRules};
+pub use http3::{ALPN as HTTP3, alternative};
+pub use line::Priority;
+pub use lines::Lines;
 pub use listener::{ListenError, Listener};
 pub use metrics::Metrics;
 pub use page::Refusal;
+pub use quic::QuicListener;
 pub use rates::{Counted, Left, Rates};
 pub use route::Correlation;
 pub use seats::Seats;
 pub use sign_in::{Challenge, Providers, SignIns, console_session};
+pub use sources::Sources;
 pub use tcp::TcpPorts;
 pub use tls_refusals::TlsRefusals;
+pub use udp::UdpPorts;
 
 /// Sees to it that a host name has a certificate to be shown.
 pub trait NameCertificates: Send + Sync {
@@ -79,6 +99,8 @@ pub struct Bounds {
     pub header_bytes: usize,
     /// Time until a publisher's answer begins.
     pub request: Duration,
+    /// When an app that fails is left alone.
+    pub breaker: BreakerRules,
     /// How long a visitor waits for a publisher that is away.
     pub queue: Duration,
     /// Tunnels a user may publish at once.
@@ -89,6 +111,8 @@ pub struct Bounds {
     pub heartbeat: Duration,
     /// How long its answer may take.
     pub heartbeat_timeout: Duration,
+    /// Whether TLS may go through to an app that ends it.
+    pub pass_through: bool,
     /// How long a browser stays signed in.
     pub browser_session: Duration,
 }
@@ -134,6 +158,10 @@ pub struct Parts {
     pub publishers: TaskTracker,
     /// Ports of TCP tunnels.
     pub tcp: TcpPorts,
+    /// Whose word is taken for where a visitor comes from.
+    pub fronts: Fronts,
+    /// Ports of UDP tunnels.
+    pub udp: UdpPorts,
     /// Seats for connections.
     pub seats: Seats,
     /// Failed authentications by address.
@@ -146,10 +174,16 @@ pub struct Parts {
     pub providers: Option<Arc<dyn Providers>>,
     /// Sign-ins that are under way.
     pub sign_ins: SignIns,
+    /// Who waits for an app that has enough to do.
+    pub lines: Lines,
+    /// Who hears of each request as it passes.
+    pub traces: Traces,
     /// What is counted of requests.
     pub metrics: Metrics,
     /// What is laid down for single tunnels.
     pub house_rules: HouseRules,
+    /// What tells visitors that HTTP/3 is spoken too, where it is.
+    pub alternative: Option<(axum::http::HeaderName, axum::http::HeaderValue)>,
     /// Bounds.
     pub bounds: Bounds,
 }
@@ -176,6 +210,24 @@ impl Edge {
         format!("https://{name}.{}{}", self.domain, self.shown_port())
     }
 
+    /// Whether a host that a visitor asked for is the gateway's own or a tunnel's.
+    fn serves(&self, authority: &str) -> bool {
+        route::serves(self, authority)
+    }
+
+    /// The public ports of a tunnel that is gone, or has become another.
+    fn close_ports(&self, name: &crate::tunnel::TunnelName) {
+        self.tcp.close(name);
+        self.udp.close(name);
+    }
+
+    /// The same, if none of its publishers is left.
+    fn close_ports_of_the_last(&self, name: &crate::tunnel::TunnelName) {
+        if self.routes.kind(name).is_none() {
+            self.close_ports(name);
+        }
+    }
+
     fn shown_port(&self) -> String {
         if self.port == 443 { String::new() } else { format!(":{}", self.port) }
     }
@@ -189,6 +241,7 @@ impl Edge {
         axum::Router::new()
             .route("/connect", any(publisher::connect))
             .route("/visit/{name}", any(visit::visit))
+            .route("/visit/{name}/udp", any(visit::visit_datagrams))
             .route("/oidc/callback", get(desk::callback))
             .route("/console/sign-in", get(desk::console_page).post(desk::console_by_token))
             .route("/console/sign-in/{provider}", get(desk::console_at_provider))

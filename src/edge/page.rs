@@ -44,6 +44,8 @@ pub struct Refusal {
     pub hint: String,
     /// The limit that was reached, and what is left of it.
     pub limit: Option<Box<(&'static str, Left)>>,
+    /// Seconds after which to come again, where that is of use.
+    pub retry_after: u64,
 }
 
 /// Goes with the response of a refusal, so that it can be counted.
@@ -69,7 +71,7 @@ impl Refusal {
         detail: impl Into<String>,
         hint: impl Into<String>,
     ) -> Self {
-        Self { status, code, detail: detail.into(), hint: hint.into(), limit: None }
+        Self { status, code, detail: detail.into(), hint: hint.into(), limit: None, retry_after: 5 }
     }
 
     /// The response, as a page or as JSON.
@@ -85,7 +87,7 @@ impl Refusal {
     fn add_headers(&self, response: &mut Response) {
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.status == StatusCode::SERVICE_UNAVAILABLE || self.status == StatusCode::TOO_MANY_REQUESTS {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(self.retry_after));
         }
         if let Some((what, left)) = self.limit.as_deref() {
             left.write(what, response.headers_mut());

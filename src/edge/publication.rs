@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::route::Correlation;
 use super::tcp::Port;
+use super::udp::UdpPort;
 use super::{Connection, Edge};
 use crate::access::{
     Action, AuthError, Context, Decision, DeviceId, Explanation, Identity, Object, Permit, TlsFacts,
@@ -19,7 +20,8 @@ use crate::clock;
 use crate::session::{Naming, NotReserved, Reservation, Wanted};
 use crate::tunnel::transport::MessageSocket;
 use crate::tunnel::{
-    Offer, Possession, Proof, Refusal, RefusalCode, Registration, Suite, TunnelId, TunnelKind, TunnelName,
+    Link, Offer, Possession, Proof, Refusal, RefusalCode, Registration, Suite, TunnelId, TunnelKind,
+    TunnelName,
 };
 
 /// Bytes of a resume ticket: nobody guesses it.
@@ -30,6 +32,8 @@ pub(super) struct Wish<'a> {
     pub(super) edge: &'a Edge,
     pub(super) connection: &'a Connection,
     pub(super) correlation: &'a Correlation,
+    /// What carries the tunnel: `quic`, `tls` or `websocket`.
+    pub(super) transport: &'static str,
 }
 
 /// What a publisher shows and wants.
@@ -58,6 +62,11 @@ impl Claim {
         }
     }
 
+    /// Whether it wants nothing but to be a further connection of a publisher that is here.
+    pub(super) fn is_joining(&self) -> bool {
+        self.offers.is_empty() && !self.resume.is_empty()
+    }
+
     /// What its handshake was agreed on, over this connection.
     fn protection(&self, connection: &Connection) -> TunnelFacts {
         let suite = (self.suite.name(), self.suite.is_post_quantum());
@@ -76,13 +85,42 @@ pub(super) struct Granted {
     pub(super) tunnels: Vec<Tunnel>,
 }
 
+/// What a further connection of a publisher joins.
+pub(super) struct Further {
+    pub(super) link: Link,
+    /// For each tunnel that will travel over it: what was decided of the publisher's first address says nothing of this one's.
+    pub(super) permits: Vec<Permit>,
+}
+
 /// One tunnel that a publisher is given.
 pub(super) struct Tunnel {
     pub(super) offer: Offer,
     pub(super) id: TunnelId,
     pub(super) url: String,
-    pub(super) port: Option<Port>,
+    pub(super) port: Option<Public>,
     pub(super) permit: Permit,
+}
+
+/// The public port of a tunnel.
+pub(super) enum Public {
+    Tcp(Port),
+    Udp(UdpPort),
+}
+
+impl Public {
+    /// The registration is complete: what the name had of the other kind is not its own any more.
+    pub(super) fn keep(self, edge: &Edge, name: &TunnelName) {
+        match self {
+            Self::Tcp(port) => {
+                edge.udp.close(name);
+                port.keep();
+            }
+            Self::Udp(port) => {
+                edge.tcp.close(name);
+                port.keep();
+            }
+        }
+    }
 }
 
 /// A refusal, and the record of it. Boxed: a record is large, and refusing is rare.
@@ -106,16 +144,7 @@ impl Wish<'_> {
 
     pub(super) async fn grant(&self, claim: &Claim, identity: Identity) -> Result<Granted, Refused> {
         let edge = self.edge;
-        let accepted = self
-            .draft(Kind::HandshakeAccepted, Outcome::Success)
-            .subject(identity.subject().to_string())
-            .detail("suite", claim.suite.name())
-            .detail("post_quantum", claim.suite.is_post_quantum())
-            .detail("sealed", claim.sealed)
-            .detail("credential", identity.proof().to_string())
-            .detail("resumed", claim.resumed)
-            .detail("client", claim.version.as_str());
-        let accepted = TlsFacts::note(self.connection.tls.as_ref(), accepted);
+        let accepted = self.accepted(claim, &identity);
         edge.ledger.append(accepted).await.map_err(|error| self.unavailable(&error.to_string()))?;
 
         let protection = claim.protection(self.connection);
@@ -136,6 +165,47 @@ impl Wish<'_> {
             tunnels.push(Tunnel { offer: offer.clone(), id: TunnelId::new(), url, port, permit });
         }
         Ok(Granted { identity, reservation, protection, ticket, tunnels })
+    }
+
+    /// The link that a further connection joins, if its publisher is here and may publish from there too.
+    pub(super) async fn further(&self, claim: &Claim, identity: &Identity) -> Result<Further, Refused> {
+        let publisher = hex::encode(&claim.resume);
+        let routes = self.edge.routes.of_publisher(identity.subject().as_str(), &publisher);
+        let Some(link) = routes.first().map(|route| route.link.clone()).filter(Link::has_room) else {
+            let draft = self
+                .draft(Kind::TunnelRefused, Outcome::Denied)
+                .subject(identity.subject().to_string())
+                .detail("reason", "nothing-to-join");
+            let told =
+                "there is no publisher here that this connection could join, or it has all that it may have";
+            return Err(Box::new((draft, Refusal::new(RefusalCode::Unavailable, told))));
+        };
+        let protection = claim.protection(self.connection);
+        let mut permits = Vec::with_capacity(routes.len());
+        for route in &routes {
+            let offer = Offer { name: route.name.clone(), kind: route.kind, join: false };
+            permits.push(self.permit(identity, &offer, protection)?);
+        }
+        let joined: Vec<&str> = routes.iter().map(|route| route.id.as_str()).collect();
+        let accepted = self.accepted(claim, identity).detail("joins", joined.join(" "));
+        let recorded = self.edge.ledger.append(accepted).await;
+        recorded.map_err(|error| self.unavailable(&error.to_string()))?;
+        Ok(Further { link, permits })
+    }
+
+    /// The record of a handshake that went well.
+    fn accepted(&self, claim: &Claim, identity: &Identity) -> Draft {
+        let accepted = self
+            .draft(Kind::HandshakeAccepted, Outcome::Success)
+            .subject(identity.subject().to_string())
+            .detail("suite", claim.suite.name())
+            .detail("post_quantum", claim.suite.is_post_quantum())
+            .detail("sealed", claim.sealed)
+            .detail("transport", self.transport)
+            .detail("credential", identity.proof().to_string())
+            .detail("resumed", claim.resumed)
+            .detail("client", claim.version.as_str());
+        TlsFacts::note(self.connection.tls.as_ref(), accepted)
     }
 
     async fn authenticate(&self, claim: &Claim) -> Result<Identity, AuthError> {
@@ -204,13 +274,12 @@ impl Wish<'_> {
         let mut ticket = vec![0; TICKET];
         getrandom::fill(&mut ticket).map_err(|_| self.unavailable("there is no randomness"))?;
         let (fresh, shown) = (hex::encode(&ticket), hex::encode(&claim.resume));
-        let names: Vec<TunnelName> = claim.offers.iter().map(|offer| offer.name.clone()).collect();
         let owner = identity.subject().to_string();
         let wanted = Wanted {
             owner: &owner,
             publisher: (!shown.is_empty()).then_some(shown.as_str()),
             fresh: &fresh,
-            names: &names,
+            offers: &claim.offers,
             most: self.edge.bounds.tunnels_per_user,
         };
         let reserved = self.edge.routes.reserve(&wanted, clock::monotonic());
@@ -233,29 +302,43 @@ impl Wish<'_> {
     }
 
     /// Where visitors reach it. A TCP tunnel gets its port here.
-    async fn address(&self, identity: &Identity, offer: &Offer) -> Result<(String, Option<Port>), Refused> {
+    async fn address(&self, identity: &Identity, offer: &Offer) -> Result<(String, Option<Public>), Refused> {
         let edge = self.edge;
         // A TCP tunnel's too: whoever opens it in a browser is told how to reach it.
         let host = format!("{}.{}", offer.name, edge.domain);
+        if matches!(offer.kind, TunnelKind::Tls) {
+            return self.pass_through(identity, offer, host).map(|url| (url, None));
+        }
         for host in std::iter::once(host).chain(edge.house_rules.domains_of(&offer.name)) {
             Arc::clone(&edge.certificates).ensure(host).await;
         }
         match offer.kind {
-            TunnelKind::Http => {
+            TunnelKind::Http | TunnelKind::Tls => {
                 let port = if edge.port == 443 { String::new() } else { format!(":{}", edge.port) };
                 Ok((format!("https://{}.{}{port}", offer.name, edge.domain), None))
             }
             TunnelKind::Tcp { port } => match edge.tcp.open(edge, &offer.name, port).await {
-                Ok(port) => Ok((format!("tcp://{}:{}", edge.domain, port.number), Some(port))),
-                Err(error) => Err(self.refused(
-                    identity,
-                    offer,
-                    RefusalCode::PortTaken,
-                    "port-taken",
-                    error.to_string(),
-                )),
+                Ok(port) => Ok((format!("tcp://{}:{}", edge.domain, port.number), Some(Public::Tcp(port)))),
+                Err(error) => Err(self.no_port(identity, offer, &error)),
+            },
+            TunnelKind::Udp { port } => match edge.udp.open(edge, &offer.name, port).await {
+                Ok(port) => Ok((format!("udp://{}:{}", edge.domain, port.number), Some(Public::Udp(port)))),
+                Err(error) => Err(self.no_port(identity, offer, &error)),
             },
         }
+    }
+
+    /// Where a TLS tunnel is reached, if this gateway has any.
+    fn pass_through(&self, identity: &Identity, offer: &Offer, host: String) -> Result<String, Refused> {
+        if self.edge.bounds.pass_through {
+            return Ok(format!("tls://{host}:{}", self.edge.port));
+        }
+        let reason = "this gateway passes no TLS through to apps (tunnels.pass_through)".to_owned();
+        Err(self.refused(identity, offer, RefusalCode::NotAllowed, "pass-through-off", reason))
+    }
+
+    fn no_port(&self, identity: &Identity, offer: &Offer, error: &dyn std::error::Error) -> Refused {
+        self.refused(identity, offer, RefusalCode::PortTaken, "port-taken", error.to_string())
     }
 
     pub(super) fn not_authenticated(&self, error: &AuthError) -> Refused {

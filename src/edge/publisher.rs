@@ -1,4 +1,4 @@
-//! `wss://…/connect`, or the same straight on TLS: a publisher's registration, from the handshake to the day it leaves.
+//! `wss://…/connect`, or the same straight on TLS or on QUIC: a publisher's registration, from the handshake to the day it leaves.
 //!
 //! A publisher is known by its token, and may publish what policy says. Its names are its own while it is connected, and
 //! for the grace period after its connection is lost; the resume ticket, which only it was given, brings them back.
@@ -11,19 +11,18 @@ use axum::body::Body;
 use axum::extract::{State, WebSocketUpgrade};
 use axum::http::{HeaderMap, Response};
 use sallyport_audit::{Draft, Kind, Outcome};
-use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::info;
 use uuid::Uuid;
 
 use super::admission::note;
-use super::publication::{Claim, Granted, Refused, Tunnel, Wish};
+use super::publication::{Claim, Further, Granted, Refused, Tunnel, Wish};
 use super::refusals::unready_refusal;
 use super::route::Correlation;
-use super::{Connection, Edge};
-use crate::access::{Identity, Permit, TlsFacts};
+use super::{Connection, Edge, app_health};
+use crate::access::{Death, Identity, Permit, TlsFacts};
 use crate::clock;
-use crate::session::Route;
+use crate::session::{Breaker, Route};
 use crate::tunnel::transport::MessageSocket;
 use crate::tunnel::{
     Acceptance, AcceptedTunnel, BareSocket, CloseReason, Farewell, FarewellCode, HandshakeError, Limits,
@@ -47,14 +46,18 @@ pub(super) async fn connect(
     }
     websocket_limits(upgrade).on_upgrade(move |socket| {
         let publishers = edge.publishers.clone();
-        publishers.track_future(serve(edge, connection, correlation, socket))
+        publishers.track_future(serve(edge, connection, correlation, (socket, "websocket")))
     })
 }
 
-/// Serves a publisher that speaks the tunnel's protocol straight on TLS.
-pub(super) async fn serve_bare(edge: Edge, connection: Arc<Connection>, stream: TlsStream<TcpStream>) {
+/// Serves a publisher that speaks the tunnel's protocol straight on `transport`.
+pub(super) async fn serve_bare<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    edge: Edge,
+    connection: Arc<Connection>,
+    socket: BareSocket<S>,
+    transport: &'static str,
+) {
     let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
-    let socket = BareSocket::new(stream);
     let unready = edge.readiness.check().err().map(|unready| unready.in_public().to_owned());
     let barred = || edge.attempts.check(connection.peer.ip()).err().map(|refusal| refusal.detail);
     if let Some(reason) = unready.or_else(barred) {
@@ -64,14 +67,14 @@ pub(super) async fn serve_bare(edge: Edge, connection: Arc<Connection>, stream: 
     }
     // A task of its own, as a WebSocket that was upgraded is: it outlives the listener, and hears goodbye.
     let publishers = edge.publishers.clone();
-    publishers.spawn(serve(edge, connection, correlation, socket));
+    publishers.spawn(serve(edge, connection, correlation, (socket, transport)));
 }
 
 async fn serve<M: MessageSocket>(
     edge: Edge,
     connection: Arc<Connection>,
     correlation: Correlation,
-    socket: M,
+    (socket, transport): (M, &'static str),
 ) {
     let limits = Limits {
         handshake_timeout: edge.bounds.tls_handshake,
@@ -88,7 +91,7 @@ async fn serve<M: MessageSocket>(
         Ok(registration) => registration,
         Err(error) => return handshake_refused(&edge, &connection, &correlation, &error).await,
     };
-    let wish = Wish { edge: &edge, connection: &connection, correlation: &correlation };
+    let wish = Wish { edge: &edge, connection: &connection, correlation: &correlation, transport };
     let Some(registration) = wish.enroll(registration).await else { return };
     // Copied out: a registration holds the socket, which no other task may look at while this one waits.
     let claim = Claim::of(&registration);
@@ -97,6 +100,12 @@ async fn serve<M: MessageSocket>(
         Ok(known) => known,
         Err(refused) => return wish.refuse(registration, refused).await,
     };
+    if claim.is_joining() {
+        return match wish.further(&claim, &identity).await {
+            Ok(further) => wish.join(registration, further).await,
+            Err(refused) => wish.refuse(registration, refused).await,
+        };
+    }
     match wish.grant(&claim, identity).await {
         Ok(granted) => wish.bring_up(registration, granted).await,
         Err(refused) => wish.refuse(registration, refused).await,
@@ -126,6 +135,29 @@ impl Wish<'_> {
         registration.refuse(refusal).await;
     }
 
+    /// Adds a further connection to its publisher's link, and stands by until it is gone, or the leave that it came with.
+    async fn join<M: MessageSocket>(&self, registration: Registration<M>, further: Further) {
+        let Further { link, permits } = further;
+        let joined = match registration.join(&link).await {
+            Ok(joined) => joined,
+            Err(error) => {
+                return info!(peer = %self.connection.peer, %error, "a further connection was not taken");
+            }
+        };
+        // What is published is the first connection's business, and outlives this one.
+        drop(link);
+        info!(peer = %self.connection.peer, transport = self.transport, "a further connection of a publisher");
+        let mut deaths = deaths(permits);
+        let reason = tokio::select! {
+            reason = joined.ended() => reason,
+            Some(_dead) = deaths.join_next() => {
+                joined.close(Farewell { code: FarewellCode::Revoked, grace: Duration::ZERO });
+                joined.ended().await
+            }
+        };
+        info!(peer = %self.connection.peer, %reason, "a further connection of a publisher ended");
+    }
+
     /// Records the tunnels, tells the publisher, and stands by until it is gone.
     async fn bring_up<M: MessageSocket>(&self, registration: Registration<M>, granted: Granted) {
         let edge = self.edge;
@@ -136,6 +168,7 @@ impl Wish<'_> {
                 .detail("tunnel_id", tunnel.id.to_string())
                 .detail("kind", tunnel.offer.kind.as_str())
                 .detail("address", tunnel.url.as_str())
+                .detail("transport", self.transport)
                 .detail("resumed", reservation.resumed);
             let draft = protection.note(TlsFacts::note(self.connection.tls.as_ref(), draft));
             if let Err(error) = edge.ledger.append(draft).await {
@@ -166,6 +199,7 @@ impl Wish<'_> {
             }
         };
         let mut permits = Vec::with_capacity(tunnels.len());
+        let mut apps = app_health::Watched::new();
         let mut registered = Vec::with_capacity(tunnels.len());
         for Tunnel { offer, id, port, permit, .. } in tunnels {
             let route = Route {
@@ -175,16 +209,20 @@ impl Wish<'_> {
                 id: id.to_string(),
                 since: clock::now(),
                 protection,
+                transport: self.transport,
                 link: link.clone(),
+                breaker: Arc::new(Breaker::new(edge.bounds.breaker)),
+                app: Arc::default(),
             };
-            if let Some(old) = reservation.publish(route) {
+            apps.insert(offer.name.clone(), (route.id.clone(), Arc::clone(&route.app)));
+            for old in reservation.publish(route) {
                 old.link.close(Farewell { code: FarewellCode::Replaced, grace: Duration::ZERO });
                 edge.broker.tunnel_gone(&old.id);
             }
             match port {
-                Some(port) => port.keep(),
-                // The name was a TCP tunnel's before: its port is not this one's.
-                None => edge.tcp.close(&offer.name),
+                Some(port) => port.keep(edge, &offer.name),
+                // The name was another kind of tunnel's before: its port is not this one's.
+                None => edge.close_ports(&offer.name),
             }
             permits.push(permit);
             registered.push((offer, id));
@@ -192,7 +230,13 @@ impl Wish<'_> {
         drop(reservation);
         info!(subject = %identity.subject(), tunnels = registered.len(), "publisher connected");
         let ids: Vec<TunnelId> = registered.iter().map(|(_, id)| *id).collect();
-        let reason = stand_by(edge, &link, permits, &ids).await;
+        // Not a task of its own: what it records names the publisher, which nobody erases as long as this one waits.
+        let who = identity.subject().to_string();
+        let watching = app_health::watch(edge.clone(), link.clone(), who, apps);
+        let reason = tokio::select! {
+            reason = stand_by(edge, &link, permits, &ids) => reason,
+            never = async { watching.await; std::future::pending::<std::convert::Infallible>().await } => match never {},
+        };
         info!(subject = %identity.subject(), %reason, "publisher disconnected");
         self.leave(&identity, &registered, &reason).await;
     }
@@ -205,9 +249,8 @@ impl Wish<'_> {
             self.record_end(kind, identity, offer, *id, &reason.to_string()).await;
             let id = id.to_string();
             if !lost {
-                if edge.routes.free(&offer.name, &id) {
-                    edge.tcp.close(&offer.name);
-                }
+                edge.routes.free(&offer.name, &id);
+                edge.close_ports_of_the_last(&offer.name);
                 edge.broker.tunnel_gone(&id);
                 continue;
             }
@@ -216,7 +259,7 @@ impl Wish<'_> {
                 tokio::spawn(async move {
                     tokio::time::sleep(edge.routes.grace()).await;
                     if edge.routes.free(&name, &id) {
-                        edge.tcp.close(&name);
+                        edge.close_ports_of_the_last(&name);
                         edge.broker.tunnel_gone(&id);
                     }
                 });
@@ -241,12 +284,14 @@ impl Wish<'_> {
     }
 }
 
+/// Tells of each permit's end.
+fn deaths(permits: Vec<Permit>) -> tokio::task::JoinSet<Death> {
+    permits.into_iter().map(|permit| async move { permit.died().await }).collect()
+}
+
 /// Waits until the link closes, or until the leave to publish any of its tunnels ends; then the link is closed.
 async fn stand_by(edge: &Edge, link: &Link, permits: Vec<Permit>, ids: &[TunnelId]) -> CloseReason {
-    let mut deaths = tokio::task::JoinSet::new();
-    for permit in permits {
-        deaths.spawn(async move { permit.died().await });
-    }
+    let mut deaths = deaths(permits);
     let death = tokio::select! {
         reason = link.closed() => return reason,
         Some(death) = deaths.join_next() => death,

@@ -1,15 +1,17 @@
 //! The record of one HTTP request: begun when it is sent on, written when its answer is over, however that came.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use sallyport_audit::{AppendError, Draft, Kind, Outcome};
 
-use super::metrics::Metrics;
+use super::Edge;
+use super::lines::Place;
 use super::route::Correlation;
 use crate::clock;
-use crate::session::{Counted, Session};
+use crate::session::{Busy, Counted, Route, Session};
+use crate::traces::Said;
 use crate::tunnel::TunnelName;
 
 /// Longest path that is recorded, in characters.
@@ -19,19 +21,26 @@ const PATH_BOUND: usize = 1024;
 pub(super) struct RequestRecord {
     session: Session,
     tunnel: TunnelName,
-    metrics: Metrics,
+    edge: Edge,
+    correlation: String,
+    method: String,
     draft: Option<Draft>,
     began: Instant,
     /// `None`: the visitor left before there was an answer.
     status: Option<StatusCode>,
     bytes: u64,
+    /// The app has this to do until the answer is over.
+    _busy: Busy,
+    /// And this place in front of it.
+    place: Option<Place>,
     whole: bool,
 }
 
 impl RequestRecord {
     pub(super) fn begin(
-        metrics: &Metrics,
+        edge: &Edge,
         session: &Session,
+        route: &Route,
         name: &TunnelName,
         request: &Request<Body>,
         correlation: &Correlation,
@@ -50,11 +59,15 @@ impl RequestRecord {
         Self {
             session: session.clone(),
             tunnel: name.clone(),
-            metrics: metrics.clone(),
+            edge: edge.clone(),
+            correlation: correlation.0.clone(),
+            method: request.method().to_string(),
             draft: Some(draft),
             began: clock::monotonic(),
             status: None,
             bytes: 0,
+            _busy: route.app.busy(),
+            place: None,
             whole: false,
         }
     }
@@ -73,12 +86,27 @@ impl RequestRecord {
 
     fn finished_draft(&self, draft: Draft) -> Draft {
         let elapsed = clock::monotonic().saturating_duration_since(self.began);
-        self.metrics.answered(&self.tunnel, self.status, elapsed);
+        self.edge.metrics.answered(&self.tunnel, self.status, elapsed);
+        if self.edge.traces.are_on() {
+            let said = Said {
+                tunnel: self.tunnel.to_string(),
+                method: self.method.clone(),
+                status: self.status.map(|status| status.as_u16()),
+                began: SystemTime::from(clock::now()) - elapsed,
+                took: elapsed,
+            };
+            self.edge.traces.root(&self.correlation, said);
+        }
         let draft = match self.status {
             Some(status) => draft.detail("status", status.as_u16()),
             None => draft.detail("cancelled", true),
         };
         draft.detail("elapsed_us", u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Keeps a place until the answer is over.
+    pub(super) fn keep(&mut self, place: Option<Place>) {
+        self.place = place;
     }
 
     /// The answer's status is known.

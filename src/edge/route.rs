@@ -8,7 +8,6 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::header::{CONNECTION, HOST, STRICT_TRANSPORT_SECURITY};
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use tower_service::Service as _;
 use uuid::Uuid;
 
@@ -38,10 +37,9 @@ pub(super) async fn handle(
     edge: Edge,
     connection: Arc<Connection>,
     mut console: Router,
-    request: Request<Incoming>,
+    mut request: Request<Body>,
 ) -> Result<Response<Body>, Infallible> {
     let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
-    let mut request = request.map(Body::new);
     if has_two_hosts(&request) {
         let refusal = Refusal::new(
             StatusCode::BAD_REQUEST,
@@ -93,6 +91,9 @@ pub(super) async fn handle(
     if let Ok(value) = HeaderValue::from_str(&correlation.0) {
         response.headers_mut().insert(REFERENCE, value);
     }
+    if let Some((name, value)) = &edge.alternative {
+        response.headers_mut().insert(name.clone(), value.clone());
+    }
     if let Some(value) = own.then(|| strict_transport(&edge.domain)).flatten() {
         response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, value);
     }
@@ -111,10 +112,23 @@ fn strict_transport(domain: &str) -> Option<HeaderValue> {
 }
 
 /// HTTP/2 names the host in the URI, HTTP/1.1 in the header.
-fn authority(request: &Request<Body>) -> Authority {
+pub(super) fn authority<B>(request: &Request<B>) -> Authority {
     let named = request.uri().authority().map(axum::http::uri::Authority::as_str);
     let header = || request.headers().get(HOST).and_then(|value| value.to_str().ok());
     Authority(named.or_else(header).unwrap_or_default().to_owned())
+}
+
+/// Whether `authority` is the gateway's own host or one of a tunnel.
+pub(super) fn serves(edge: &Edge, authority: &str) -> bool {
+    !matches!(target(edge, authority), Target::Nobody(_))
+}
+
+/// The tunnel that is reached at `host`.
+pub(super) fn tunnel_at(edge: &Edge, host: &str) -> Option<TunnelName> {
+    match target(edge, host) {
+        Target::Tunnel { name, .. } => Some(name),
+        Target::Gateway | Target::Nobody(_) => None,
+    }
 }
 
 fn target(edge: &Edge, authority: &str) -> Target {

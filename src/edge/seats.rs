@@ -24,7 +24,8 @@ struct Taken {
 /// One connection's seat, given back when it is dropped.
 pub(super) struct Seat {
     seats: Seats,
-    address: IpAddr,
+    /// `None` until it is known.
+    address: Option<IpAddr>,
 }
 
 /// There is no seat.
@@ -50,11 +51,40 @@ impl Seats {
         }
         taken.all += 1;
         taken.by_address.insert(address, own + 1);
-        Ok(Seat { seats: self.clone(), address })
+        Ok(Seat { seats: self.clone(), address: Some(address) })
+    }
+
+    /// A seat for a connection that a front brings: for whom, it tells in the first bytes.
+    pub(super) fn take_for_front(&self) -> Result<Seat, Full> {
+        let mut taken = self.taken();
+        if taken.all >= self.most {
+            return Err(Full { first: !std::mem::replace(&mut taken.told, true) });
+        }
+        taken.all += 1;
+        Ok(Seat { seats: self.clone(), address: None })
     }
 
     fn taken(&self) -> std::sync::MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    /// The same seat as one of `address`, if that one may have another.
+    pub(super) fn of(mut self, address: IpAddr) -> Result<Self, Full> {
+        let address = person(address);
+        {
+            let mut taken = self.seats.taken();
+            let own = taken.by_address.get(&address).copied().unwrap_or(0);
+            if own >= self.seats.most_by_address {
+                let first = !std::mem::replace(&mut taken.told, true);
+                drop(taken);
+                return Err(Full { first });
+            }
+            taken.by_address.insert(address, own + 1);
+        }
+        self.address = Some(address);
+        Ok(self)
     }
 }
 
@@ -63,10 +93,11 @@ impl Drop for Seat {
         let mut taken = self.seats.taken();
         taken.all = taken.all.saturating_sub(1);
         taken.told = false;
-        if let Some(own) = taken.by_address.get_mut(&self.address) {
+        let Some(address) = self.address else { return };
+        if let Some(own) = taken.by_address.get_mut(&address) {
             *own = own.saturating_sub(1);
             if *own == 0 {
-                taken.by_address.remove(&self.address);
+                taken.by_address.remove(&address);
             }
         }
     }
@@ -97,6 +128,18 @@ mod tests {
         assert!(seats.take(other).is_ok());
         drop(held);
         assert!(seats.take(one).is_ok());
+    }
+
+    #[test]
+    fn a_front_has_as_many_seats_as_there_are_and_each_of_its_visitors_their_own() {
+        let seats = Seats::new(3, 1);
+        let visitor = "203.0.113.7".parse().unwrap();
+        let brought = seats.take_for_front().unwrap_or_else(|_| panic!()).of(visitor).ok().unwrap();
+        let more = seats.take_for_front().ok().unwrap().of(visitor);
+        assert!(more.is_err(), "one visitor through a front is one visitor");
+        assert_eq!(seats.taken().all, 1, "the seat of whoever was refused is free again");
+        drop(brought);
+        assert!(seats.take_for_front().ok().unwrap().of(visitor).is_ok());
     }
 
     #[test]

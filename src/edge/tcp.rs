@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::http::HeaderMap;
+use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -15,12 +16,14 @@ use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::admission::{Stop, admit};
+use super::arrival::Arrival;
 use super::listener::refused;
 use super::route::Correlation;
 use super::seats::Seat;
-use super::{Connection, Edge, TcpRange};
-use crate::session::{Ending, Protocol, Route, Session, copy_both_ways};
-use crate::tunnel::TunnelName;
+use super::{Connection, Edge, TcpRange, Whence};
+use super::{app_health, front};
+use crate::session::{Ending, Protocol, Route, Session, Went, copy_both_ways};
+use crate::tunnel::{Ends, LinkError, TunnelName};
 
 /// Why a TCP tunnel got no port.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +77,7 @@ impl TcpPorts {
         if let Some(number) = held.filter(|port| fits(*port)) {
             return Ok(Port { number, fresh: None });
         }
-        let listener = self.bind(wanted).await?;
+        let listener = self.bind(name, wanted).await?;
         let number = listener
             .local_addr()
             .map_err(|_| PortError::AllInUse { range: self.range.ports.clone() })?
@@ -99,7 +102,7 @@ impl TcpPorts {
         }
     }
 
-    async fn bind(&self, wanted: Option<u16>) -> Result<TcpListener, PortError> {
+    async fn bind(&self, name: &TunnelName, wanted: Option<u16>) -> Result<TcpListener, PortError> {
         let range = &self.range.ports;
         if let Some(wanted) = wanted {
             if !range.contains(&wanted) {
@@ -107,7 +110,8 @@ impl TcpPorts {
             }
             return self.try_bind(wanted).await.map_err(|_| PortError::InUse { wanted });
         }
-        for port in range.clone() {
+        let favourite = favourite(name, range);
+        for port in (favourite..=*range.end()).chain(*range.start()..favourite) {
             if let Ok(listener) = self.try_bind(port).await {
                 return Ok(listener);
             }
@@ -122,6 +126,15 @@ impl TcpPorts {
     fn table(&self) -> std::sync::MutexGuard<'_, HashMap<TunnelName, (u16, CancellationToken)>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The port that a name is given first of all: the same one each time, so that a tunnel keeps its address when its publisher
+/// was away for longer than its name was kept, or the gateway was.
+fn favourite(name: &TunnelName, range: &std::ops::RangeInclusive<u16>) -> u16 {
+    let size = u64::from(range.end().saturating_sub(*range.start())) + 1;
+    let digest: [u8; 32] = Sha256::digest(name.as_str()).into();
+    let number = digest.iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+    u16::try_from(number % size).map_or(*range.start(), |offset| range.start().saturating_add(offset))
 }
 
 /// A port for a tunnel.
@@ -171,7 +184,7 @@ async fn accept(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((socket, peer)) => match edge.seats.take(peer.ip()) {
+            Ok((socket, peer)) => match front::seat(&edge, peer) {
                 Ok(seat) => {
                     tasks.spawn(serve(edge.clone(), name.clone(), socket, peer, seat));
                 }
@@ -191,12 +204,26 @@ async fn accept(
 async fn serve(edge: Edge, name: TunnelName, socket: TcpStream, peer: SocketAddr, seat: Seat) {
     // Only a speed-up: a socket without it still works.
     let _ = socket.set_nodelay(true);
+    let mut arrival = Arrival::new(socket);
+    let Some((whence, seat)) = front::introduce(&edge, &mut arrival, peer, seat).await else { return };
+    carry(&edge, &name, arrival, (whence, seat), Protocol::Tcp).await;
+}
+
+/// Decides about a visitor of whom no more is known than whence it comes, and moves its bytes.
+pub(super) async fn carry(
+    edge: &Edge,
+    name: &TunnelName,
+    arrival: Arrival,
+    (whence, seat): (Whence, Seat),
+    protocol: Protocol,
+) {
+    let peer = whence.peer;
     let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
-    let connection = Connection::new(peer, None, None, None, Some(seat));
-    match admit(&edge, &connection, &name, &HeaderMap::new(), Protocol::Tcp, &correlation).await {
+    let connection = Connection::new(whence, None, None, None, Some(seat));
+    match admit(edge, &connection, name, &HeaderMap::new(), protocol, &correlation).await {
         Ok((session, route)) => {
             connection.forget_sessions();
-            join(&edge, &session, &route, socket).await;
+            join(edge, &session, &route, &connection, arrival).await;
         }
         // A TCP visitor has no way to read why: the record and the log say it.
         Err(Stop::Refused(refusal)) => {
@@ -211,22 +238,53 @@ pub(super) async fn join(
     edge: &Edge,
     session: &Session,
     route: &Route,
+    connection: &Connection,
     visitor: impl AsyncRead + AsyncWrite + Unpin,
 ) {
+    if app_health::admit(route).is_err() {
+        session.note_ending(Ending::PublisherClosed);
+        return debug!(tunnel = %route.name, "the app is unwell, or is left alone");
+    }
+    let _busy = route.app.busy();
+    let ends = Ends { visitor: connection.peer, reached: connection.reached };
     let opened = tokio::select! {
         biased;
         () = session.cut() => return,
-        opened = tokio::time::timeout(edge.bounds.request, route.link.connect(&route.name)) => opened,
+        opened = tokio::time::timeout(edge.bounds.request, route.link.connect_for(&route.name, Some(ends))) => opened,
     };
     match opened {
-        Ok(Ok(stream)) => copy_both_ways(session, visitor, stream).await,
+        Ok(Ok(stream)) => {
+            app_health::tell(edge, route, Went::Answered);
+            copy_both_ways(session, visitor, stream).await;
+        }
         Ok(Err(error)) => {
+            if matches!(error, LinkError::Origin { .. }) {
+                app_health::tell(edge, route, Went::Failed);
+            }
             session.note_ending(Ending::PublisherClosed);
             debug!(%error, tunnel = %route.name, "the publisher did not take a TCP stream");
         }
         Err(_) => {
+            app_health::tell(edge, route, Went::Failed);
             session.note_ending(Ending::PublisherClosed);
             debug!(tunnel = %route.name, "the publisher did not answer to a TCP stream in time");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_the_same_port_in_mind_each_time_and_names_are_spread_over_the_range() {
+        let range = 20_000..=20_099;
+        let of = |name: &str| favourite(&TunnelName::parse(name).unwrap(), &range);
+        assert_eq!(of("db"), of("db"));
+        let ports: std::collections::BTreeSet<u16> =
+            (0..1000).map(|number| of(&format!("db-{number}"))).collect();
+        assert!(ports.iter().all(|port| range.contains(port)));
+        assert_eq!(ports.len(), 100);
+        assert_eq!(favourite(&TunnelName::parse("db").unwrap(), &(7..=7)), 7);
     }
 }

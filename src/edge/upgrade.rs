@@ -67,7 +67,7 @@ pub(super) async fn carry(
 ) -> Response<Body> {
     let On { connection, visited, rules } = on;
     let headers = request.headers().clone();
-    let record = RequestRecord::begin(&edge.metrics, &session, &route.name, &request, correlation);
+    let record = RequestRecord::begin(edge, &session, route, &route.name, &request, correlation);
     let visitor = hyper::upgrade::on(&mut request);
     prepare(&mut request, connection, visited.host, rules, correlation);
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));

@@ -11,8 +11,9 @@ use super::admission::{admit, answer_stop};
 use super::page::Refusal;
 use super::route::Correlation;
 use super::tcp::join;
-use super::{Connection, Edge};
+use super::{Connection, Edge, udp};
 use crate::session::Protocol;
+use crate::tunnel::datagram::Framed;
 use crate::tunnel::transport::MessageStream;
 use crate::tunnel::{TunnelName, websocket_limits};
 
@@ -25,6 +26,29 @@ pub(super) async fn visit(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response<Body> {
+    enter(edge, connection, correlation, (name, Protocol::Tcp), headers, upgrade).await
+}
+
+/// Answers `GET /visit/NAME/udp`: the same for a UDP tunnel, with datagrams on the stream. One WebSocket is one flow.
+pub(super) async fn visit_datagrams(
+    State(edge): State<Edge>,
+    Extension(connection): Extension<Arc<Connection>>,
+    Extension(correlation): Extension<Correlation>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response<Body> {
+    enter(edge, connection, correlation, (name, Protocol::Udp), headers, upgrade).await
+}
+
+async fn enter(
+    edge: Edge,
+    connection: Arc<Connection>,
+    correlation: Correlation,
+    (name, protocol): (String, Protocol),
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response<Body> {
     let name = match TunnelName::parse(&name) {
         Ok(name) => name,
         Err(error) => {
@@ -33,15 +57,26 @@ pub(super) async fn visit(
         }
     };
     // A connection of its own, so that each visit is a session of its own.
-    let own =
-        Connection::new(connection.peer, None, connection.tls.clone(), connection.certificate.clone(), None);
-    let (session, route) = match admit(&edge, &own, &name, &headers, Protocol::Tcp, &correlation).await {
+    let own = Connection::new(
+        connection.whence(),
+        None,
+        connection.tls.clone(),
+        connection.certificate.clone(),
+        None,
+    );
+    let (session, route) = match admit(&edge, &own, &name, &headers, protocol, &correlation).await {
         Ok(admitted) => admitted,
         Err(stop) => return answer_stop(&edge, stop, &name, &headers, "/", &correlation),
     };
     own.forget_sessions();
     websocket_limits(upgrade).on_upgrade(move |socket| async move {
-        join(&edge, &session, &route, MessageStream::plain(socket)).await;
+        let stream = MessageStream::plain(socket);
+        if protocol == Protocol::Udp {
+            let (read, write) = tokio::io::split(stream);
+            udp::join(&edge, &session, &route, (Framed::new(read), Framed::new(write))).await;
+        } else {
+            join(&edge, &session, &route, &own, stream).await;
+        }
         // Held so long: the seat of the connection, and what ends a visitor who reads nothing.
         drop((connection, own));
     })

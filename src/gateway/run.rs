@@ -33,13 +33,15 @@ use super::tls::{Certificates, ClientAuthority};
 use super::{detections, heartbeat, notify, probes, reports, sinks, tls, witnesses};
 use crate::access::Tenant;
 use crate::clock;
-use crate::console::{self, Idempotency, Routers, Scrub, Watched};
+use crate::console::{self, Idempotency, LogControl, LogDesk, Routers, Scrub, Watched};
 use crate::edge::{
-    Attempts, Bounds, Edge, HouseRules, Listener, Metrics, Parts as EdgeParts, Rates, Seats, SignIns,
-    TcpPorts, TcpRange, TlsRefusals, TunnelRules,
+    Attempts, Bounds, Edge, Fronts, HTTP3, HouseRules, Lines, Listener, Metrics, Parts as EdgeParts,
+    QuicListener, Rates, Seats, SignIns, TcpPorts, TcpRange, TlsRefusals, TunnelRules, UdpPorts, alternative,
 };
 use crate::session::{Broker, Deaths, Readiness, Routes};
-use crate::tunnel::{GatewayIdentity, Tickets};
+use crate::traces::Traces;
+use crate::tunnel::client::{TlsRoots, app_tls_config};
+use crate::tunnel::{ALPN, GatewayIdentity, Tickets};
 
 /// Time for publishers to hear the goodbye, and for sinks to catch up.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -49,7 +51,11 @@ const FIRST_SCRUB: Duration = Duration::from_hours(1);
 
 /// Runs the gateway until SIGTERM or SIGINT; a second signal ends the grace of open sessions. `ready` is called with the
 /// address when it serves.
-pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), GatewayError> {
+pub async fn run(
+    config: Config,
+    log: Arc<dyn LogDesk>,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), GatewayError> {
     let mut signals = Signals::listen();
     if !config.keys.core_dumps
         && let Err(error) = sallyport_hsm::forbid_dumps()
@@ -76,6 +82,7 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     let settings = tls::server(&config.tls, &certificates, clients.as_ref())?;
     // Bound before the ledger is opened: a start that fails for a port that is taken leaves no record of a start.
     let listener = Listener::bind(config.gateway.listen, settings).await?;
+    let quic = by_quic(&config, &listener, &certificates, clients.as_ref())?;
     let witnesses = witnesses::witnesses(&config)?;
     let ledger = config.ledger.directory.clone();
     let known = witnesses::known_to(&ledger, &witnesses, &config).await?;
@@ -112,10 +119,10 @@ pub async fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), G
     let served = serve(
         &config,
         &parts,
-        (listener, certificates, clients),
+        ((listener, quic), certificates, clients),
         replaced,
         &mut signals,
-        (watched, &scrubbing),
+        (watched, &scrubbing, log),
         ready,
     )
     .await;
@@ -190,6 +197,26 @@ fn readiness(config: &Config, parts: &Parts, watched: Option<&watch::Receiver<Wi
     }
 }
 
+/// The door on UDP, if the configuration wants one.
+fn by_quic(
+    config: &Config,
+    listener: &Listener,
+    certificates: &Arc<Certificates>,
+    clients: Option<&Arc<ClientAuthority>>,
+) -> Result<Option<QuicListener>, GatewayError> {
+    let protocols = [(config.gateway.quic, ALPN), (config.gateway.http3, HTTP3)];
+    let protocols: Vec<Vec<u8>> =
+        protocols.iter().filter(|(on, _)| *on).map(|(_, protocol)| protocol.to_vec()).collect();
+    if protocols.is_empty() {
+        return Ok(None);
+    }
+    let address = listener.local_addr().map_err(|error| GatewayError::Stopped(error.to_string()))?;
+    Ok(Some(QuicListener::bind(address, tls::for_quic(protocols, certificates, clients)?)?))
+}
+
+/// Where publishers and visitors come: on TCP, and on UDP if the configuration says so.
+type Doors = (Listener, Option<QuicListener>);
+
 /// Serves until a signal, and ends everything above the ledger. The sinks are given back, for they outlive the last record.
 #[expect(
     clippy::too_many_lines,
@@ -198,10 +225,10 @@ fn readiness(config: &Config, parts: &Parts, watched: Option<&watch::Receiver<Wi
 async fn serve(
     config: &Config,
     parts: &Parts,
-    (listener, certificates, clients): (Listener, Arc<Certificates>, Option<Arc<ClientAuthority>>),
+    ((listener, quic), certificates, clients): (Doors, Arc<Certificates>, Option<Arc<ClientAuthority>>),
     (rotation, identity): (Arc<Rotation>, watch::Receiver<Arc<dyn GatewayIdentity>>),
     signals: &mut Signals,
-    (watched, scrubbing): (Option<watch::Receiver<Witnessed>>, &Scrubbing),
+    (watched, scrubbing, log): (Option<watch::Receiver<Witnessed>>, &Scrubbing, Arc<dyn LogDesk>),
     ready: impl FnOnce(SocketAddr),
 ) -> Result<Vec<Sink>, GatewayError> {
     let Parts { keys, ledger, access, .. } = parts;
@@ -213,6 +240,7 @@ async fn serve(
     let (deaths, dead) = watch::channel(Deaths::default());
     let readiness = readiness(config, parts, watched.as_ref()).and_delivered(dead);
     let range = TcpRange { address: config.tunnels.tcp_address, ports: config.tunnels.tcp_ports.clone() };
+    let udp = UdpPorts::new(range.clone(), config.tunnels.udp_idle);
     let tcp = TcpPorts::new(range);
     let unfit = |error: crate::access::names::NameError| GatewayError::Stopped(error.to_string());
     let tenant: Tenant = config.access.tenant.parse().map_err(unfit)?;
@@ -226,6 +254,7 @@ async fn serve(
         Some(outsiders) => outsiders.start(access, &outside, &no_more_asking).await?,
         None => withdraw_others(access, BTreeSet::new()).await?,
     }
+    let traces = traces(config)?;
     let edge = Edge::new(EdgeParts {
         domain: config.gateway.domain.clone(),
         port: public_port,
@@ -242,14 +271,19 @@ async fn serve(
         tls_refusals: TlsRefusals::default(),
         publishers: publishers.clone(),
         tcp: tcp.clone(),
+        fronts: Fronts::new(&config.gateway.fronts),
+        udp: udp.clone(),
         seats: Seats::new(config.limits.connections, config.limits.connections_per_address),
         attempts: Arc::clone(&attempts),
         first_publisher_owns: config.access.first_publisher_owns,
         visits: Rates::new(config.limits.requests_per_user, config.limits.requests_per_address),
         providers: outsiders.as_ref().and_then(|outsiders| outsiders.desk()),
         sign_ins: SignIns::default(),
+        lines: Lines::new(config.tunnels.at_once, config.tunnels.line),
+        traces: traces.clone(),
         metrics: Metrics::default(),
         house_rules: house_rules(config),
+        alternative: config.gateway.http3.then(|| alternative(public_port)).flatten(),
         bounds: bounds(config),
     });
     let sinks = sinks::start(config, ledger).await?;
@@ -288,6 +322,8 @@ async fn serve(
         stop: stop.clone(),
         readiness,
         metrics: edge.metrics.clone(),
+        lines: edge.lines.clone(),
+        log: LogControl::new(log, config.log.level.clone()),
         sinks: sinks.iter().map(Sink::status).collect(),
         detections: detecting.as_ref().map(Detecting::status),
         scrub: Scrub { status: scrubbing.status(), now: scrubbing.now() },
@@ -301,7 +337,9 @@ async fn serve(
         domain: config.gateway.domain.clone(),
     });
 
-    let serving = tokio::spawn(listener.serve(edge.clone(), edge.router().merge(console), stop.clone()));
+    let console = edge.router().merge(console);
+    let by_quic = quic.map(|quic| tokio::spawn(quic.serve(edge.clone(), console.clone(), stop.clone())));
+    let serving = tokio::spawn(listener.serve(edge.clone(), console, stop.clone()));
     let every = config.ledger.heartbeat;
     let beating =
         tokio::spawn(heartbeat::beat(ledger.clone(), broker.clone(), routes.clone(), every, stop.clone()));
@@ -331,6 +369,7 @@ async fn serve(
     info!("stopping: no new connections, open sessions may finish");
     stop.cancel();
     tcp.close_all();
+    udp.close_all();
     // Longer than the sessions' grace: it is the broker that cuts what is left, and its records say why.
     routes.farewell(config.gateway.drain + GOODBYE);
     tokio::select! {
@@ -341,7 +380,13 @@ async fn serve(
             broker.drain(Duration::ZERO).await;
         }
     }
-    if tokio::time::timeout(GOODBYE, serving).await.is_err() {
+    let done = async {
+        let _joined = serving.await;
+        if let Some(by_quic) = by_quic {
+            let _joined = by_quic.await;
+        }
+    };
+    if tokio::time::timeout(GOODBYE, done).await.is_err() {
         warn!("some connections did not end in time and are dropped");
     }
     publishers.close();
@@ -358,6 +403,8 @@ async fn serve(
     for task in tasks.chain(asides).chain(reloading).chain(canaries).chain(monthly) {
         task.abort();
     }
+    // What a receiver does not take in time is lost: a trace is evidence of nothing.
+    let _sent = tokio::task::spawn_blocking(move || traces.finish()).await;
     Ok(sinks)
 }
 
@@ -377,6 +424,14 @@ fn identity(config: &Config, keys: &sallyport_hsm::Keys) -> Result<Arc<dyn Gatew
     // Signs with the token: a few milliseconds, once.
     let identity = tokio::task::block_in_place(|| ProviderIdentity::new(keys, organisation, domain, now))?;
     Ok(Arc::new(identity))
+}
+
+/// Who hears of requests, if the configuration names somebody.
+fn traces(config: &Config) -> Result<Traces, GatewayError> {
+    let Some(address) = &config.log.traces_to else { return Ok(Traces::default()) };
+    let failed = |error: &dyn std::fmt::Display| GatewayError::Stopped(format!("log.traces_to: {error}"));
+    let tls = app_tls_config(&TlsRoots::System).map_err(|error| failed(&error))?;
+    Traces::to(address, "sallyportd", tls.as_ref().clone()).map_err(|error| failed(&error))
 }
 
 fn house_rules(config: &Config) -> HouseRules {
@@ -399,6 +454,8 @@ fn bounds(config: &Config) -> Bounds {
         suites: config.tunnels.suites,
         heartbeat: config.tunnels.heartbeat,
         heartbeat_timeout: config.tunnels.heartbeat_timeout,
+        pass_through: config.tunnels.pass_through,
+        breaker: config.tunnels.breaker,
         browser_session: config.identity.session,
     }
 }

@@ -4,7 +4,6 @@
 //! records. A message that can't be sent is tried again with growing pauses until it is older than the operator's patience; in
 //! a backlog older than that each is tried once, so a dead receiver costs little and is found alive soon.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +20,10 @@ use tracing::{error, info, warn};
 use super::event::Event;
 use super::news::{self, News};
 use super::recorded::draft;
+use super::wants::{MOST_AN_HOUR, Next, Told, Wants};
 use super::way::{Message, Unsent, Way};
 use super::words::Words;
-use crate::access::{Access, Caller, Subject, Tenant};
+use crate::access::{Access, Caller, GrantFilter, Subject, Tenant};
 use crate::clock;
 
 /// Records that are looked at in one go.
@@ -59,12 +59,15 @@ pub struct Desk {
     pub patience: Duration,
     /// How long before the end of an access review its reviewers are reminded; `None`: never.
     pub remind: Option<Duration>,
+    /// How long before the end of a grant its holder is reminded; `None`: never.
+    pub remind_grant: Option<Duration>,
 }
 
 /// One way, and how far it is.
 pub struct Courier {
     way: Arc<dyn Way>,
-    wants: BTreeSet<Event>,
+    wants: Wants,
+    told_lately: Told,
     desk: Arc<Desk>,
     cursors: Arc<(FileCursor, FileCursor)>,
     next: u64,
@@ -86,7 +89,7 @@ impl Courier {
     /// A cursor that can't be read or kept, or that belongs to something else.
     pub fn open(
         way: Arc<dyn Way>,
-        wants: BTreeSet<Event>,
+        wants: Wants,
         desk: Arc<Desk>,
         directory: &Path,
     ) -> Result<Self, CursorError> {
@@ -112,6 +115,7 @@ impl Courier {
         let since = times.load()?.map_or(second(now), |position| position.next);
         let mut courier = Self {
             wants,
+            told_lately: Told::default(),
             desk,
             next: at.next.min(len),
             saved: u64::MAX,
@@ -199,13 +203,8 @@ impl Courier {
     }
 
     async fn remind(&mut self, stop: &CancellationToken) -> Result<(), Stopped> {
-        let Some(notice) = self.desk.remind.and_then(|notice| SignedDuration::try_from(notice).ok()) else {
-            return Ok(());
-        };
         let now = clock::now();
-        let reviews = self.desk.access.reviews(Caller::Operator);
-        let last = self.desk.ledger.reader().len().saturating_sub(1);
-        let due = news::reminders(&reviews, &self.desk.access, (self.reminded, now), notice, last);
+        let due = self.due(now);
         if due.is_empty() {
             return Ok(());
         }
@@ -219,10 +218,46 @@ impl Courier {
         Ok(())
     }
 
+    /// What falls due between the last reminders and `now`.
+    fn due(&self, now: Timestamp) -> Vec<News> {
+        let (access, since) = (&self.desk.access, self.reminded);
+        let last = self.desk.ledger.reader().len().saturating_sub(1);
+        let wanted = |event, notice: Option<Duration>| {
+            let notice = notice.filter(|_| self.wants.take(event, None))?;
+            SignedDuration::try_from(notice).ok()
+        };
+        let mut due = Vec::new();
+        if let Some(notice) = wanted(Event::ReviewDue, self.desk.remind) {
+            let reviews = access.reviews(Caller::Operator);
+            due.extend(news::reminders(&reviews, access, (since, now), notice, last));
+        }
+        if let Some(notice) = wanted(Event::GrantDue, self.desk.remind_grant) {
+            let live = GrantFilter { live: true, ..GrantFilter::default() };
+            due.extend(news::ending(&access.grants(Caller::Operator, &live), (since, now), notice, last));
+        }
+        due
+    }
+
     /// Tells everyone whom it concerns.
     async fn tell(&mut self, news: &News, stop: &CancellationToken) -> Result<(), Stopped> {
-        if !self.wants.contains(&news.event) {
+        if !self.wants.take(news.event, news.detected.as_ref()) {
             return Ok(());
+        }
+        if let Some(found) = &news.detected {
+            match self.told_lately.next(&found.rule, news.time) {
+                Next::Tell => {}
+                Next::Silent => return Ok(()),
+                Next::Stop => {
+                    let why = format!("more than {MOST_AN_HOUR} detections of one rule within an hour");
+                    warn!(
+                        way = self.way.name(),
+                        rule = found.rule,
+                        why,
+                        "what the rule finds is not told for now"
+                    );
+                    return self.record(draft(&*self.way, news, None, 0, Some(&why))).await;
+                }
+            }
         }
         let message = match self.message(news) {
             Ok(message) => message,
@@ -255,11 +290,13 @@ impl Courier {
         facts.insert("gateway", self.desk.gateway.clone());
         facts.insert("link", link.clone());
         let text = self.desk.words.text(news.event, &facts)?;
-        let about = news.about.as_deref().unwrap_or_default();
+        let about = news.grant.as_deref().filter(|_| news.event == Event::GrantDue);
+        let about = about.or(news.about.as_deref()).unwrap_or_default();
         let parts = [self.desk.gateway.as_str(), self.way.name(), news.event.as_str(), about];
         let number = news.record.to_be_bytes();
         // A reminder's record is whichever was last; what it is about names it.
-        let also: &[u8] = if news.event == Event::ReviewDue { b"" } else { &number };
+        let reminds = matches!(news.event, Event::ReviewDue | Event::GrantDue);
+        let also: &[u8] = if reminds { b"" } else { &number };
         let name = Digest::of(&[parts.join("\n").as_bytes(), also]).to_string();
         Ok(Message {
             id: format!("msg_{}", name.get(..32).unwrap_or(&name)),

@@ -26,8 +26,14 @@ pub enum Event {
     Review,
     /// An access review ends soon and isn't done: to its reviewers.
     ReviewDue,
+    /// A grant ends soon: to whose it is.
+    GrantDue,
     /// A key is to be replaced: to those who administer keys.
     KeyDue,
+    /// A rule found something in the records: to those who may read the ledger.
+    Detection,
+    /// The pack of a month that is over is made: to those who may audit the ledger.
+    Report,
 }
 
 impl Event {
@@ -43,7 +49,10 @@ impl Event {
         Self::GlassReviewed,
         Self::Review,
         Self::ReviewDue,
+        Self::GrantDue,
         Self::KeyDue,
+        Self::Detection,
+        Self::Report,
     ];
 
     /// Its name in the configuration, in records and for templates.
@@ -59,7 +68,10 @@ impl Event {
             Self::GlassReviewed => "glass-reviewed",
             Self::Review => "review",
             Self::ReviewDue => "review-due",
+            Self::GrantDue => "grant-due",
             Self::KeyDue => "key-due",
+            Self::Detection => "detection",
+            Self::Report => "report",
         }
     }
 }

@@ -13,11 +13,13 @@ mod courier;
 mod event;
 mod news;
 mod recorded;
+mod wants;
 mod way;
 mod words;
 
 pub use courier::{Courier, Desk};
 pub use event::Event;
 pub use news::News;
+pub use wants::{Detected, Wants};
 pub use way::{Message, Unsent, Way};
 pub use words::{FACTS, Text, Words, WordsError};

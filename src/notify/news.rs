@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
+use sallyport_audit::detection::Grade;
 use sallyport_audit::{Entry, Kind, Outcome, Personal};
 use serde_json::Value;
 
-use super::Event;
+use super::{Detected, Event};
 use crate::access::object::Part;
 use crate::access::{
     Access, Action, Caller, Grant, GrantId, Object, Request, RequestId, RequestStatus, RequestView,
@@ -31,6 +32,8 @@ pub struct News {
     pub about: Option<String>,
     /// The grant that it is about.
     pub grant: Option<String>,
+    /// What was found, if it is a detection.
+    pub detected: Option<Detected>,
     /// Where to go on, below the console.
     pub page: String,
     /// What there is to say, by the names in [`super::FACTS`].
@@ -51,6 +54,8 @@ pub(super) fn concerns(kind: Kind) -> bool {
             | Kind::GlassReviewed
             | Kind::ReviewStarted
             | Kind::KeyDue
+            | Kind::DetectionRaised
+            | Kind::ReportMade
     )
 }
 
@@ -74,6 +79,8 @@ pub(super) fn of_record(entry: &Entry, access: &Access, tenant: &Tenant) -> Opti
         Kind::GlassTold => told.glass(),
         Kind::ReviewStarted => told.review(),
         Kind::KeyDue => Some(told.key_due(tenant)),
+        Kind::DetectionRaised => told.detection(tenant),
+        Kind::ReportMade => told.report(tenant),
         _ => None,
     }
 }
@@ -97,6 +104,38 @@ pub(super) fn reminders(
         .collect()
 }
 
+/// Grants that end within `notice`, whose reminder fell due after `since`. `record` is the last record there is.
+pub(super) fn ending(
+    grants: &[Grant],
+    (since, now): (Timestamp, Timestamp),
+    notice: SignedDuration,
+    record: u64,
+) -> Vec<News> {
+    let due = grants.iter().filter(|grant| {
+        let Ok(at) = grant.ends.saturating_sub(notice) else { return false };
+        // Whoever was just given it needs no reminder, and whoever never used it will miss nothing.
+        let runs =
+            grant.is_live(now) && grant.from_first_use.is_none() && grant.begun.unwrap_or(grant.starts) < at;
+        runs && since < at && at <= now && !grant.subject.is_erased()
+    });
+    let news = due.map(|grant| {
+        let mut facts = about_grant(grant);
+        facts.insert("until", shown(grant.ends));
+        News {
+            event: Event::GrantDue,
+            record,
+            time: now,
+            to: vec![grant.subject.clone()],
+            about: Some(grant.request.to_string()),
+            grant: Some(grant.id.to_string()),
+            detected: None,
+            page: format!("grants/{}", grant.id),
+            facts,
+        }
+    });
+    news.collect()
+}
+
 fn about_review(
     event: Event,
     view: &ReviewView,
@@ -116,6 +155,7 @@ fn about_review(
         to: access.policy().members_of(&review.reviewers, &review.tenant),
         about: Some(review.id.to_string()),
         grant: None,
+        detected: None,
         page: format!("reviews#{}", review.id),
         facts: BTreeMap::from([
             ("review", review.id.to_string()),
@@ -168,6 +208,7 @@ impl Told<'_> {
             to: to.into_iter().filter(|person| !person.is_erased()).collect(),
             about: record.correlation.clone(),
             grant: record.grant.clone(),
+            detected: None,
             page,
             facts,
         }
@@ -255,16 +296,69 @@ impl Told<'_> {
 
     /// To whoever may administer keys.
     fn key_due(&self, tenant: &Tenant) -> News {
-        let detail = |name: &str| {
-            self.entry.record.details.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
-        };
+        let facts = BTreeMap::from([("key", self.detail("role")), ("until", self.detail("due"))]);
+        self.news(
+            Event::KeyDue,
+            self.who_may(tenant, Action::Admin, Part::Keys),
+            "health#keys-title".to_owned(),
+            facts,
+        )
+    }
+
+    /// To whoever may read the ledger: what was found stands there for them already.
+    fn detection(&self, tenant: &Tenant) -> Option<News> {
+        let record = &self.entry.record;
+        let severity = self.detail("severity");
+        let grade = Grade::ALL.into_iter().find(|grade| grade.as_str() == severity)?;
+        let numbers = record.details.get("records").and_then(Value::as_array).into_iter().flatten();
+        let facts = BTreeMap::from([
+            ("rule", self.detail("rule")),
+            ("severity", severity),
+            ("says", self.detail("says")),
+            ("count", self.detail("count")),
+            ("records", numbers.map(Value::to_string).collect::<Vec<_>>().join(", ")),
+            ("whom", self.text(Personal::Subject)),
+            ("source", self.text(Personal::Source)),
+            ("object", record.object.clone().unwrap_or_default()),
+        ]);
+        let to = self.who_may(tenant, Action::Read, Part::Ledger);
+        let news = self.news(Event::Detection, to, format!("ledger/{}", record.seq.get()), facts);
+        Some(News { detected: Some(Detected { rule: self.detail("rule"), grade }), ..news })
+    }
+
+    /// To whoever may audit the ledger. One that somebody asked for is waited for by them.
+    fn report(&self, tenant: &Tenant) -> Option<News> {
+        if self.entry.record.details.get("scheduled") != Some(&Value::Bool(true)) {
+            return None;
+        }
+        let name = self.entry.record.object.clone()?;
+        let facts = BTreeMap::from([
+            ("report", name.trim_start_matches("report:").to_owned()),
+            ("framework", self.detail("framework")),
+            ("from", self.detail("from")),
+            ("until", self.detail("to")),
+            ("records", self.detail("records")),
+            ("exceptions", self.detail("exceptions")),
+        ]);
+        let to = self.who_may(tenant, Action::Audit, Part::Ledger);
+        Some(self.news(Event::Report, to, "reports".to_owned(), facts))
+    }
+
+    /// A detail in words, empty if there is none.
+    fn detail(&self, name: &str) -> String {
+        match self.entry.record.details.get(name) {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+        }
+    }
+
+    /// People whom policy lets do this to a part of the gateway.
+    fn who_may(&self, tenant: &Tenant, action: Action, part: Part) -> Vec<Subject> {
         let policy = self.access.policy();
-        let keys = Object::gateway(Part::Keys);
+        let object = Object::gateway(part);
         let people = policy.people_of(tenant).map(|(person, _)| person);
-        let to =
-            people.filter(|person| policy.allows(person, tenant, &keys, Action::Admin)).cloned().collect();
-        let facts = BTreeMap::from([("key", detail("role")), ("until", detail("due"))]);
-        self.news(Event::KeyDue, to, "keys".to_owned(), facts)
+        people.filter(|person| policy.allows(person, tenant, &object, action)).cloned().collect()
     }
 }
 

@@ -23,7 +23,11 @@ const FUEL: u64 = 50_000;
 pub const FACTS: &[&str] = &[
     "action",
     "by",
+    "count",
     "event",
+    "exceptions",
+    "framework",
+    "from",
     "gateway",
     "grant",
     "key",
@@ -32,16 +36,23 @@ pub const FACTS: &[&str] = &[
     "object",
     "open",
     "reason",
+    "records",
+    "report",
     "request",
     "requester",
     "review",
     "role",
+    "rule",
+    "says",
+    "severity",
+    "source",
     "ticket",
     "time",
     "to",
     "until",
     "verdict",
     "waits_for",
+    "whom",
 ];
 
 /// What a message says.
@@ -113,7 +124,10 @@ fn built_in(event: Event) -> &'static str {
         Event::GlassReviewed => include_str!("templates/glass-reviewed.txt"),
         Event::Review => include_str!("templates/review.txt"),
         Event::ReviewDue => include_str!("templates/review-due.txt"),
+        Event::GrantDue => include_str!("templates/grant-due.txt"),
         Event::KeyDue => include_str!("templates/key-due.txt"),
+        Event::Detection => include_str!("templates/detection.txt"),
+        Event::Report => include_str!("templates/report.txt"),
     }
 }
 

@@ -4,7 +4,7 @@
 //! record, so that a session which was opened in the ledger is always closed there while the ledger takes records.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,8 @@ pub struct Opening {
     pub protocol: Protocol,
     /// Where the visitor comes from.
     pub source: SocketAddr,
+    /// The load balancer in front that said so.
+    pub front: Option<IpAddr>,
     /// How the visitor's side is protected; `None` on a bare TCP port.
     pub tls: Option<TlsFacts>,
     /// How the publisher's side is.
@@ -137,6 +139,9 @@ impl Broker {
         draft = TlsFacts::note(opening.tls.as_ref(), draft);
         if let Some(tunnel) = opening.through {
             draft = tunnel.note(draft);
+        }
+        if let Some(front) = opening.front {
+            draft = draft.detail("front", front.to_string());
         }
         if let Some(agent) = &opening.agent {
             draft = draft.agent(agent.as_str());
@@ -272,7 +277,7 @@ impl Broker {
             }
             () = live.cut.cancelled() => (live.reason(), live.decided()),
             () = live.released() => (live.reason(), live.decided()),
-            () = quiet_for(&live, self.idle) => (Ending::Idle, None),
+            () = live.quiet_for(self.idle) => (Ending::Idle, None),
             () = self.stopping.cancelled() => (Ending::Stopping, None),
         };
         live.cut.cancel();
@@ -325,6 +330,10 @@ impl Broker {
             let (recorded, lost) = live.records();
             draft = draft.detail("requests_recorded", recorded).detail("requests_lost", lost);
         }
+        if live.protocol == Protocol::Udp {
+            let (up, down) = live.datagrams();
+            draft = draft.detail("datagrams_up", up).detail("datagrams_down", down);
+        }
         if let Some(grant) = &live.grant {
             draft = draft.grant(grant.as_str());
         }
@@ -347,15 +356,6 @@ impl Broker {
     fn table(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Arc<Live>>> {
         // The table is only inserted into and removed from: a panic elsewhere leaves it whole.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-async fn quiet_for(live: &Live, bound: Duration) {
-    loop {
-        match bound.checked_sub(live.quiet()) {
-            Some(left) if !left.is_zero() => tokio::time::sleep(left).await,
-            _ => return,
-        }
     }
 }
 

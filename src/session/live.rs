@@ -47,6 +47,10 @@ pub enum Protocol {
     Http,
     /// Bytes.
     Tcp,
+    /// TLS that somebody else ends.
+    Tls,
+    /// Datagrams.
+    Udp,
 }
 
 impl Protocol {
@@ -55,6 +59,8 @@ impl Protocol {
         match self {
             Self::Http => "http",
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Udp => "udp",
         }
     }
 }
@@ -105,7 +111,7 @@ pub struct LiveSession {
     pub subject: String,
     /// Name of the tunnel.
     pub tunnel: String,
-    /// `http` or `tcp`.
+    /// `http`, `tcp` or `udp`.
     pub protocol: &'static str,
     /// `grant-…`, where a grant was needed.
     pub grant: Option<String>,
@@ -134,6 +140,8 @@ pub(super) struct Live {
     up: AtomicU64,
     down: AtomicU64,
     requests: AtomicU64,
+    datagrams_up: AtomicU64,
+    datagrams_down: AtomicU64,
     /// Milliseconds after `started` at which a byte moved last.
     moved: AtomicU64,
     /// Cancelled when bytes must stop.
@@ -180,6 +188,8 @@ impl Live {
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
             requests: AtomicU64::new(0),
+            datagrams_up: AtomicU64::new(0),
+            datagrams_down: AtomicU64::new(0),
             moved: AtomicU64::new(0),
             cut: CancellationToken::new(),
             released: CancellationToken::new(),
@@ -259,12 +269,26 @@ impl Live {
         self.started.elapsed().saturating_sub(Duration::from_millis(self.moved.load(Ordering::Relaxed)))
     }
 
+    /// Returns when no byte has moved for so long.
+    pub(super) async fn quiet_for(&self, bound: Duration) {
+        loop {
+            match bound.checked_sub(self.quiet()) {
+                Some(left) if !left.is_zero() => tokio::time::sleep(left).await,
+                _ => return,
+            }
+        }
+    }
+
     pub(super) fn counts(&self) -> (u64, u64, u64) {
         (
             self.up.load(Ordering::Relaxed),
             self.down.load(Ordering::Relaxed),
             self.requests.load(Ordering::Relaxed),
         )
+    }
+
+    pub(super) fn datagrams(&self) -> (u64, u64) {
+        (self.datagrams_up.load(Ordering::Relaxed), self.datagrams_down.load(Ordering::Relaxed))
     }
 
     pub(super) fn view(&self) -> LiveSession {
@@ -373,6 +397,23 @@ impl Session {
     pub fn count_down(&self, bytes: usize) {
         self.0.0.down.fetch_add(bytes as u64, Ordering::Relaxed);
         self.0.0.touch();
+    }
+
+    /// Counts a datagram of so many bytes from the visitor to the publisher.
+    pub(super) fn count_datagram_up(&self, bytes: usize) {
+        self.0.0.datagrams_up.fetch_add(1, Ordering::Relaxed);
+        self.count_up(bytes);
+    }
+
+    /// Counts a datagram of so many bytes from the publisher to the visitor.
+    pub(super) fn count_datagram_down(&self, bytes: usize) {
+        self.0.0.datagrams_down.fetch_add(1, Ordering::Relaxed);
+        self.count_down(bytes);
+    }
+
+    /// Returns when nothing has moved for so long.
+    pub(super) async fn quiet_for(&self, bound: Duration) {
+        self.0.0.quiet_for(bound).await;
     }
 
     /// Counts one request.

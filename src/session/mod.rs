@@ -8,8 +8,10 @@
 
 mod backlog;
 mod body;
+mod breaker;
 mod broker;
 mod copy;
+mod datagrams;
 mod live;
 mod naming;
 mod readiness;
@@ -19,10 +21,12 @@ mod user_seats;
 
 pub use backlog::Recording;
 pub use body::{BodyError, Counted, Direction, SessionBody};
+pub use breaker::{Breaker, BreakerRules, Turn, Went};
 pub use broker::{Broker, OpenError, Opening};
 pub use copy::copy_both_ways;
+pub use datagrams::pass_datagrams;
 pub use live::{Ending, LiveSession, Protocol, Session, SessionId};
 pub use naming::Naming;
 pub use readiness::{Deaths, Readiness, Unready};
-pub use routes::{Lookup, NotReserved, Reservation, Route, RouteView, Routes, Wanted};
+pub use routes::{AppHealth, Busy, Lookup, NotReserved, Reservation, Route, RouteView, Routes, Wanted};
 pub use totals::Totals;

@@ -2,17 +2,20 @@
 //!
 //! A name belongs to whoever registered it first, until its publisher leaves, or is lost and stays away longer than the
 //! grace period. While a publisher is away its name is kept for its owner: the same publisher takes it back, or one that the
-//! owner started in its place; nobody else can.
+//! owner started in its place; nobody else can. Publishers of one owner who all say so share a name: each visitor is sent to one
+//! of them, and when one goes the others go on.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore};
 
+use super::breaker::Breaker;
 use crate::access::TunnelFacts;
-use crate::tunnel::{Farewell, FarewellCode, Link, TunnelKind, TunnelName};
+use crate::tunnel::{Farewell, FarewellCode, Link, Offer, TunnelKind, TunnelName};
 
 /// Visitors who may wait, in all, for publishers that are away. One more is refused at once.
 const MOST_WAITING: usize = 100;
@@ -22,7 +25,7 @@ const MOST_WAITING: usize = 100;
 pub struct Route {
     /// Its name.
     pub name: TunnelName,
-    /// HTTP or TCP.
+    /// HTTP, TCP or UDP.
     pub kind: TunnelKind,
     /// Subject that published it.
     pub owner: String,
@@ -32,8 +35,68 @@ pub struct Route {
     pub since: Timestamp,
     /// What the tunnel's handshake was agreed on.
     pub protection: TunnelFacts,
+    /// What carries it: `quic`, `tls` or `websocket`.
+    pub transport: &'static str,
     /// The way to the publisher.
     pub link: Link,
+    /// Spares an app that fails.
+    pub breaker: Arc<Breaker>,
+    /// How the publisher finds its app.
+    pub app: Arc<AppHealth>,
+}
+
+/// How a publisher finds its app, and how much there is to do for it.
+#[derive(Debug, Default)]
+pub struct AppHealth {
+    unwell: AtomicBool,
+    busy: AtomicUsize,
+}
+
+impl AppHealth {
+    /// Whether its publisher says that it is well, or says nothing.
+    pub fn is_well(&self) -> bool {
+        !self.unwell.load(Ordering::Relaxed)
+    }
+
+    /// Hears what the publisher says. `true` if that is news.
+    pub fn set_well(&self, well: bool) -> bool {
+        self.unwell.swap(!well, Ordering::Relaxed) == well
+    }
+
+    /// Counts a visitor's session or request until what is returned is dropped.
+    pub fn busy(self: &Arc<Self>) -> Busy {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        Busy(Arc::clone(self))
+    }
+}
+
+/// See [`AppHealth::busy`].
+#[derive(Debug)]
+pub struct Busy(Arc<AppHealth>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Route {
+    /// Whether a visitor is better sent here than to one of which this is not true.
+    fn is_fit(&self, now: Instant) -> bool {
+        self.app.is_well() && self.breaker.would_admit(now)
+    }
+
+    fn state(&self, away: bool) -> &'static str {
+        if away {
+            "away"
+        } else if !self.app.is_well() {
+            "unwell"
+        } else if self.breaker.is_open() {
+            "resting"
+        } else {
+            "live"
+        }
+    }
 }
 
 /// What an admin sees of a route.
@@ -41,7 +104,7 @@ pub struct Route {
 pub struct RouteView {
     /// Name of the tunnel.
     pub name: String,
-    /// `http` or `tcp`.
+    /// `http`, `tcp` or `udp`.
     pub kind: &'static str,
     /// Subject that published it.
     pub owner: String,
@@ -49,15 +112,20 @@ pub struct RouteView {
     pub id: String,
     /// When it was registered.
     pub since: Timestamp,
-    /// `live`, or `away` while the name is kept for a lost publisher.
+    /// `live`; `away` while the name is kept for a lost publisher; `unwell` while the publisher says that its app is; `resting`
+    /// while an app that failed is left alone.
     pub state: &'static str,
+    /// What carries it: `quic`, `tls` or `websocket`.
+    pub transport: &'static str,
+    /// How many connections its publisher has.
+    pub connections: usize,
 }
 
 /// Answer to "where does this name lead?".
 pub enum Lookup {
     /// To a publisher that is there.
     Live(Arc<Route>),
-    /// To a publisher that was lost, and whose name is still kept.
+    /// To a publisher that was lost, and whose name is still kept; or to one that is about to come.
     Away,
     /// Nowhere.
     Unknown,
@@ -84,14 +152,25 @@ pub enum NotReserved {
     },
 }
 
+/// A name, and who publishes it.
 struct Slot {
     owner: String,
+    /// Whether others of the same owner may publish it too.
+    shared: bool,
+    kind: TunnelKind,
+    members: Vec<Member>,
+    /// Registrations that are under way.
+    reserved_by: Vec<u64>,
+    /// Counts up with each look; the members take turns.
+    turn: usize,
+}
+
+/// A publisher of a name.
+struct Member {
     publisher: String,
-    route: Option<Arc<Route>>,
-    /// Set while the publisher is away.
+    route: Arc<Route>,
+    /// Set while it is away.
     kept_until: Option<Instant>,
-    /// Set while a registration is under way.
-    reserved_by: Option<u64>,
 }
 
 /// The table of routes; clones share it.
@@ -119,8 +198,8 @@ pub struct Wanted<'a> {
     pub publisher: Option<&'a str>,
     /// The name of a publisher that is new, or whose ticket nobody remembers.
     pub fresh: &'a str,
-    /// The names.
-    pub names: &'a [TunnelName],
+    /// The names, and what they carry.
+    pub offers: &'a [Offer],
     /// How many tunnels the user may have in all.
     pub most: usize,
 }
@@ -133,7 +212,8 @@ pub struct Reservation {
     pub publisher: String,
     /// Whether it came back for what was its own.
     pub resumed: bool,
-    names: Vec<TunnelName>,
+    owner: String,
+    offers: Vec<Offer>,
 }
 
 impl Routes {
@@ -147,96 +227,115 @@ impl Routes {
     pub fn reserve(&self, wanted: &Wanted<'_>, now: Instant) -> Result<Reservation, NotReserved> {
         let mut table = self.table();
         let known = |ticket: &&str| {
-            table.slots.values().any(|slot| slot.owner == wanted.owner && slot.publisher == **ticket)
+            let its = |slot: &Slot| slot.members.iter().any(|member| member.publisher == **ticket);
+            table.slots.values().any(|slot| slot.owner == wanted.owner && its(slot))
         };
         let ticket = wanted.publisher.filter(known);
         let publisher = ticket.unwrap_or(wanted.fresh).to_owned();
-        for name in wanted.names {
-            if let Some(slot) =
-                table.slots.get(name).filter(|slot| slot.holds_against(wanted.owner, &publisher, now))
-            {
+        for Offer { name, kind, join } in wanted.offers {
+            let claim = (wanted.owner, publisher.as_str(), *kind, *join);
+            if let Some(slot) = table.slots.get(name).filter(|slot| slot.holds_against(claim, now)) {
                 return Err(NotReserved::Taken {
                     name: name.clone(),
                     same_owner: slot.owner == wanted.owner,
                 });
             }
         }
+        let names: Vec<TunnelName> = wanted.offers.iter().map(|offer| offer.name.clone()).collect();
         let another =
-            |(name, slot): &(&TunnelName, &Slot)| slot.owner == wanted.owner && !wanted.names.contains(name);
+            |(name, slot): &(&TunnelName, &Slot)| slot.owner == wanted.owner && !names.contains(name);
         let others = table.slots.iter().filter(another).count();
-        if others + wanted.names.len() > wanted.most {
+        if others + names.len() > wanted.most {
             return Err(NotReserved::TooMany { others, most: wanted.most });
         }
         table.reservations += 1;
         let id = table.reservations;
-        for name in wanted.names {
-            match table.slots.get_mut(name) {
-                Some(slot) => slot.reserved_by = Some(id),
-                None => {
-                    let slot = Slot {
-                        owner: wanted.owner.to_owned(),
-                        publisher: publisher.clone(),
-                        route: None,
-                        kept_until: None,
-                        reserved_by: Some(id),
-                    };
-                    table.slots.insert(name.clone(), slot);
-                }
-            }
+        for Offer { name, kind, join } in wanted.offers {
+            let slot = table.slots.entry(name.clone()).or_insert_with(|| Slot {
+                owner: wanted.owner.to_owned(),
+                shared: *join,
+                kind: *kind,
+                members: Vec::new(),
+                reserved_by: Vec::new(),
+                turn: 0,
+            });
+            slot.reserved_by.push(id);
         }
         let resumed = ticket.is_some();
-        Ok(Reservation { routes: self.clone(), id, publisher, resumed, names: wanted.names.to_vec() })
+        let owner = wanted.owner.to_owned();
+        let offers = wanted.offers.to_vec();
+        Ok(Reservation { routes: self.clone(), id, owner, publisher, resumed, offers })
     }
 
-    /// The publisher of registration `id` was lost: its name is kept for the grace period. `false` if it is not the
-    /// present one.
+    /// The publisher of registration `id` was lost: its name is kept for the grace period. `false` if it is not a present
+    /// one.
     pub fn lost(&self, name: &TunnelName, id: &str, now: Instant) -> bool {
         let mut table = self.table();
-        match table.slots.get_mut(name) {
-            Some(slot) if slot.is(id) => {
-                slot.kept_until = Some(now + self.grace);
-                true
-            }
-            _ => false,
-        }
+        let member = table.slots.get_mut(name).and_then(|slot| slot.member(id));
+        let Some(member) = member else { return false };
+        member.kept_until = Some(now + self.grace);
+        self.moved.notify_waiters();
+        true
     }
 
-    /// The publisher of registration `id` left on purpose, or its grace is over: the name is free. `false` if it is not
-    /// the present one, or came back.
+    /// The publisher of registration `id` left on purpose, or its grace is over: if it was the last, the name is free. `false`
+    /// if it is not a present one, or came back.
     pub fn free(&self, name: &TunnelName, id: &str) -> bool {
         let mut table = self.table();
-        let Some(slot) = table.slots.get_mut(name).filter(|slot| slot.is(id)) else { return false };
-        slot.route = None;
-        slot.kept_until = None;
+        let Some(slot) = table.slots.get_mut(name).filter(|slot| slot.has(id)) else { return false };
+        slot.members.retain(|member| member.route.id != id);
         // A registration that is under way keeps its hold on the name.
-        if slot.reserved_by.is_none() {
+        if slot.is_empty() {
             table.slots.remove(name);
         }
         self.moved.notify_waiters();
         true
     }
 
-    /// Takes a tunnel away from its publisher: the name is free. What was there is returned, to be closed.
-    pub fn delete(&self, name: &TunnelName) -> Option<Arc<Route>> {
+    /// Takes a tunnel away from its publishers: the name is free. What was there is returned, to be closed.
+    pub fn delete(&self, name: &TunnelName) -> Vec<Arc<Route>> {
         let mut table = self.table();
-        let slot = table.slots.get_mut(name)?;
-        let route = slot.route.take()?;
-        slot.kept_until = None;
+        let Some(slot) = table.slots.get_mut(name) else { return Vec::new() };
+        let routes = slot.members.drain(..).map(|member| member.route).collect();
         // A registration that is under way keeps its hold on the name.
-        if slot.reserved_by.is_none() {
+        if slot.is_empty() {
             table.slots.remove(name);
         }
         self.moved.notify_waiters();
-        Some(route)
+        routes
     }
 
-    /// Where `name` leads.
+    /// Where `name` leads: of several publishers, to one whose app is well and who has the least to do, in turns.
     pub fn lookup(&self, name: &TunnelName, now: Instant) -> Lookup {
-        match self.table().slots.get(name) {
-            Some(Slot { kept_until: Some(until), .. }) if now < *until => Lookup::Away,
-            Some(Slot { kept_until: None, route: Some(route), .. }) => Lookup::Live(Arc::clone(route)),
-            _ => Lookup::Unknown,
+        let mut table = self.table();
+        let Some(slot) = table.slots.get_mut(name) else { return Lookup::Unknown };
+        slot.turn = slot.turn.wrapping_add(1);
+        let (turn, count) = (slot.turn, slot.members.len());
+        let there = slot.members.iter().enumerate().filter(|(_, member)| member.kept_until.is_none());
+        let best = there.min_by_key(|(place, member)| {
+            let route = &member.route;
+            let busy = if count == 1 { 0 } else { route.app.busy.load(Ordering::Relaxed) };
+            (!route.link.is_open(), !route.is_fit(now), busy, place.wrapping_add(turn) % count)
+        });
+        if let Some((_, member)) = best {
+            return Lookup::Live(Arc::clone(&member.route));
         }
+        let kept = |member: &Member| member.kept_until.is_some_and(|until| now < until);
+        // The publisher hears that it is registered before its route stands here: whoever it tells may be faster.
+        let comes = slot.members.is_empty() && !slot.reserved_by.is_empty();
+        if comes || slot.members.iter().any(kept) { Lookup::Away } else { Lookup::Unknown }
+    }
+
+    /// How many publishers of `name` are there.
+    pub fn publishers(&self, name: &TunnelName) -> usize {
+        self.table().slots.get(name).map_or(0, |slot| slot.present().count())
+    }
+
+    /// What the tunnel of this name carries, also while its publisher is away.
+    pub fn kind(&self, name: &TunnelName) -> Option<TunnelKind> {
+        let table = self.table();
+        let slot = table.slots.get(name).filter(|slot| !slot.members.is_empty())?;
+        Some(slot.kind)
     }
 
     /// Waits for the lost publisher of `name` to come back, for `patience` at most. Those who wait go on in the order in which they
@@ -259,19 +358,23 @@ impl Routes {
         tokio::time::timeout(patience, back).await.ok().flatten()
     }
 
-    /// What the handshake of the tunnel of this name was agreed on, while its publisher is there.
-    pub fn protection(&self, name: &TunnelName) -> Option<TunnelFacts> {
+    /// What the publisher of this ticket publishes now, if it is of this user.
+    pub fn of_publisher(&self, owner: &str, publisher: &str) -> Vec<Arc<Route>> {
         let table = self.table();
-        let slot = table.slots.get(name).filter(|slot| slot.kept_until.is_none())?;
-        slot.route.as_ref().map(|route| route.protection)
+        let slots = table.slots.values().filter(|slot| slot.owner == owner);
+        let its = slots.flat_map(Slot::present).filter(|member| member.publisher == publisher);
+        its.map(|member| Arc::clone(&member.route)).collect()
+    }
+
+    /// What the handshake of a tunnel of this name was agreed on, while its publisher is there.
+    pub fn protection(&self, name: &TunnelName) -> Option<TunnelFacts> {
+        self.table().slots.get(name)?.present().next().map(|member| member.route.protection)
     }
 
     /// Tells every publisher that the gateway stops; their streams may go on for `grace`.
     pub fn farewell(&self, grace: Duration) {
-        for slot in self.table().slots.values().filter(|slot| slot.kept_until.is_none()) {
-            if let Some(route) = &slot.route {
-                route.link.close(Farewell { code: FarewellCode::Draining, grace });
-            }
+        for member in self.table().slots.values().flat_map(Slot::present) {
+            member.route.link.close(Farewell { code: FarewellCode::Draining, grace });
         }
     }
 
@@ -283,19 +386,21 @@ impl Routes {
     /// All routes, by name.
     pub fn views(&self) -> Vec<RouteView> {
         let table = self.table();
-        let view = |slot: &Slot| {
-            let route = slot.route.as_ref()?;
-            Some(RouteView {
+        let view = |member: &Member| {
+            let route = &member.route;
+            RouteView {
                 name: route.name.to_string(),
                 kind: route.kind.as_str(),
                 owner: route.owner.clone(),
                 id: route.id.clone(),
                 since: route.since,
-                state: if slot.kept_until.is_some() { "away" } else { "live" },
-            })
+                state: route.state(member.kept_until.is_some()),
+                transport: route.transport,
+                connections: route.link.lanes(),
+            }
         };
-        let mut views: Vec<_> = table.slots.values().filter_map(view).collect();
-        views.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut views: Vec<_> = table.slots.values().flat_map(|slot| &slot.members).map(view).collect();
+        views.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
         views
     }
 
@@ -306,49 +411,84 @@ impl Routes {
 }
 
 impl Reservation {
-    /// Puts a route in place of its reservation; what was there before is returned, to be closed.
-    pub fn publish(&self, route: Route) -> Option<Arc<Route>> {
+    /// Puts a route in place of its reservation; what was there before in its place is returned, to be closed.
+    pub fn publish(&self, route: Route) -> Vec<Arc<Route>> {
         let mut table = self.routes.table();
-        let slot = table.slots.get_mut(&route.name).filter(|slot| slot.reserved_by == Some(self.id))?;
-        slot.publisher.clone_from(&self.publisher);
-        slot.kept_until = None;
-        slot.reserved_by = None;
-        let old = slot.route.replace(Arc::new(route));
+        let offer = self.offers.iter().find(|offer| offer.name == route.name);
+        let slot = table.slots.get_mut(&route.name).filter(|slot| slot.reserved_by.contains(&self.id));
+        let (Some(offer), Some(slot)) = (offer, slot) else { return Vec::new() };
+        slot.reserved_by.retain(|id| *id != self.id);
+        // Beside others who share the name it takes its own place alone; else it takes the place of whoever was there.
+        let beside = slot.shared && offer.join && slot.owner == self.owner && slot.kind.is_like(route.kind);
+        let (gone, stay) = std::mem::take(&mut slot.members)
+            .into_iter()
+            .partition(|member| !beside || member.publisher == self.publisher);
+        slot.members = stay;
+        slot.owner.clone_from(&self.owner);
+        slot.shared = offer.join;
+        slot.kind = route.kind;
+        let member = Member { publisher: self.publisher.clone(), route: Arc::new(route), kept_until: None };
+        slot.members.push(member);
         self.routes.moved.notify_waiters();
-        old
+        let gone: Vec<Member> = gone;
+        gone.into_iter().map(|member| member.route).collect()
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
         let mut table = self.routes.table();
-        for name in &self.names {
-            let Some(slot) = table.slots.get_mut(name).filter(|slot| slot.reserved_by == Some(self.id))
+        for Offer { name, .. } in &self.offers {
+            let Some(slot) = table.slots.get_mut(name).filter(|slot| slot.reserved_by.contains(&self.id))
             else {
                 continue;
             };
-            slot.reserved_by = None;
-            if slot.route.is_none() {
+            slot.reserved_by.retain(|id| *id != self.id);
+            if slot.is_empty() {
                 table.slots.remove(name);
             }
         }
+        // Whoever waited for it is told that nobody comes.
+        self.routes.moved.notify_waiters();
     }
 }
 
 impl Slot {
-    fn is(&self, id: &str) -> bool {
-        self.route.as_ref().is_some_and(|route| route.id == id)
+    fn member(&mut self, id: &str) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| member.route.id == id)
+    }
+
+    fn has(&self, id: &str) -> bool {
+        self.members.iter().any(|member| member.route.id == id)
+    }
+
+    fn present(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| member.kept_until.is_none())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.reserved_by.is_empty()
     }
 
     /// Whether somebody else than this publisher has the name. Its owner may take it back from a publisher that was lost, also
-    /// with a new one.
-    fn holds_against(&self, owner: &str, publisher: &str, now: Instant) -> bool {
-        if self.reserved_by.is_some() {
+    /// with a new one, and may share it with others who do.
+    fn holds_against(
+        &self,
+        (owner, publisher, kind, join): (&str, &str, TunnelKind, bool),
+        now: Instant,
+    ) -> bool {
+        let same_owner = self.owner == owner;
+        if same_owner && self.shared && join && self.kind.is_like(kind) {
+            return false;
+        }
+        if !self.reserved_by.is_empty() {
             return true;
         }
-        let same = self.owner == owner && (self.publisher == publisher || self.kept_until.is_some());
-        let over = self.kept_until.is_some_and(|until| until <= now);
-        !same && !over
+        let gives_way = |member: &Member| {
+            let same = same_owner && (member.publisher == publisher || member.kept_until.is_some());
+            same || member.kept_until.is_some_and(|until| until <= now)
+        };
+        !self.members.iter().all(gives_way)
     }
 }
 
@@ -356,12 +496,21 @@ impl Slot {
 mod tests {
     use super::*;
 
-    fn wanted<'a>(owner: &'a str, fresh: &'a str, names: &'a [TunnelName]) -> Wanted<'a> {
-        Wanted { owner, publisher: None, fresh, names, most: 2 }
+    fn wanted<'a>(owner: &'a str, fresh: &'a str, offers: &'a [Offer]) -> Wanted<'a> {
+        Wanted { owner, publisher: None, fresh, offers, most: 2 }
     }
 
-    fn names(texts: &[&str]) -> Vec<TunnelName> {
-        texts.iter().map(|text| TunnelName::parse(text).unwrap()).collect()
+    fn names(texts: &[&str]) -> Vec<Offer> {
+        let offer = |text: &&str| Offer {
+            name: TunnelName::parse(text).unwrap(),
+            kind: TunnelKind::Http,
+            join: false,
+        };
+        texts.iter().map(offer).collect()
+    }
+
+    fn joining(texts: &[&str]) -> Vec<Offer> {
+        names(texts).into_iter().map(|offer| Offer { join: true, ..offer }).collect()
     }
 
     #[test]
@@ -372,8 +521,9 @@ mod tests {
             routes.reserve(&wanted("user:b", "p2", &demo), now),
             Err(NotReserved::Taken { same_owner: false, .. })
         ));
-        assert!(matches!(routes.lookup(&demo[0], now), Lookup::Unknown));
+        assert!(matches!(routes.lookup(&demo[0].name, now), Lookup::Away), "its publisher is about to come");
         drop(held);
+        assert!(matches!(routes.lookup(&demo[0].name, now), Lookup::Unknown));
         assert!(routes.reserve(&wanted("user:b", "p2", &demo), now).is_ok());
     }
 
@@ -401,5 +551,32 @@ mod tests {
             .unwrap();
         let refused = routes.reserve(&Wanted { publisher: made_up, ..wanted("user:a", "p3", &third) }, now);
         assert!(matches!(refused, Err(NotReserved::TooMany { others: 2, most: 2 })));
+    }
+
+    #[test]
+    fn a_name_is_shared_by_publishers_of_one_owner_who_all_say_so_and_carry_the_same() {
+        let (routes, now) = (Routes::new(Duration::ZERO), Instant::now());
+        let (shared, alone) = (joining(&["demo"]), names(&["demo"]));
+        let _first = routes.reserve(&wanted("user:a", "p1", &shared), now).ok().unwrap();
+        assert!(routes.reserve(&wanted("user:a", "p2", &shared), now).is_ok());
+        assert!(routes.reserve(&wanted("user:a", "p3", &alone), now).is_err(), "it does not say so");
+        assert!(routes.reserve(&wanted("user:b", "p4", &shared), now).is_err(), "another owner");
+        let other = [Offer { kind: TunnelKind::Tls, ..shared[0].clone() }];
+        assert!(routes.reserve(&wanted("user:a", "p5", &other), now).is_err(), "it carries something else");
+    }
+
+    #[test]
+    fn a_name_that_is_not_shared_is_nobodys_to_join() {
+        let (routes, now) = (Routes::new(Duration::ZERO), Instant::now());
+        let _first = routes.reserve(&wanted("user:a", "p1", &names(&["demo"])), now).ok().unwrap();
+        assert!(routes.reserve(&wanted("user:a", "p2", &joining(&["demo"])), now).is_err());
+    }
+
+    #[test]
+    fn what_a_publisher_says_of_its_app_is_news_once() {
+        let health = Arc::new(AppHealth::default());
+        assert!(health.is_well() && !health.set_well(true));
+        assert!(health.set_well(false) && !health.set_well(false) && !health.is_well());
+        assert!(health.set_well(true));
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::handshake::{
     Accepted, AcceptedTunnel, Answering, Credential, Enrolled, Exporter, GatewayHandshake, GatewayIdentity,
-    HandshakeError, Hello, Known, Mode, Possession, Proof, Refusal, SessionLimits, SigningFailed, Suite,
-    Wishes,
+    HandshakeError, Hello, Known, Mode, Possession, Proof, Refusal, Session, SessionLimits, SigningFailed,
+    Suite, Wishes,
 };
-use super::link::Link;
+use super::link::{Joined, Link};
 use super::name::Offer;
 use super::tickets::Tickets;
 use super::transport::{MessageSocket, close, receive, send};
@@ -154,6 +154,14 @@ pub struct Registration<M = axum::extract::ws::WebSocket> {
     tickets: Tickets,
 }
 
+/// A registration that is to be told yes.
+struct Yes<M> {
+    socket: M,
+    message: Vec<u8>,
+    session: Session,
+    limits: Limits,
+}
+
 impl<M: MessageSocket> Registration<M> {
     /// What the client shows of itself. Must not be logged.
     pub fn proof(&self) -> &Proof {
@@ -197,9 +205,35 @@ impl<M: MessageSocket> Registration<M> {
         self.answering.mode() == Mode::Sealed
     }
 
+    /// Whether it is a further connection of a publisher that is here, which wants nothing but to be that.
+    pub fn is_joining(&self) -> bool {
+        self.offers().is_empty() && !self.resume().is_empty()
+    }
+
     /// Says yes and brings the link up.
     pub async fn accept(self, acceptance: Acceptance) -> Result<Link, HandshakeError> {
-        let Self { mut socket, credential, answering, limits, tickets } = self;
+        let Yes { mut socket, message, session, limits } = self.yes(acceptance)?;
+        // Boxed: the multiplexer's start-up would make a very large future of the caller's.
+        let start = Box::pin(async {
+            send(&mut socket, message).await?;
+            Link::start(socket, session, &limits).await
+        });
+        in_time(limits.handshake_timeout, "sign of life", start).await
+    }
+
+    /// Says yes to a further connection and adds it to the publisher's link.
+    pub async fn join(self, link: &Link) -> Result<Joined, HandshakeError> {
+        let acceptance = Acceptance { tunnels: Vec::new(), resume: self.resume().to_vec() };
+        let Yes { mut socket, message, session, limits } = self.yes(acceptance)?;
+        let start = Box::pin(async {
+            send(&mut socket, message).await?;
+            link.join(socket, session, &limits).await
+        });
+        in_time(limits.handshake_timeout, "sign of life", start).await
+    }
+
+    fn yes(self, acceptance: Acceptance) -> Result<Yes<M>, HandshakeError> {
+        let Self { socket, credential, answering, limits, tickets } = self;
         let mut ticket = [0; 16];
         getrandom::fill(&mut ticket).map_err(|_| HandshakeError::Library("making a ticket"))?;
         let Credential { proof, wishes, .. } = credential;
@@ -217,12 +251,7 @@ impl<M: MessageSocket> Registration<M> {
         let (session, message) = answering.accept(&accepted)?;
         let known = Known { suite: session.suite, proof, wishes, secret: session.resume.clone() };
         tickets.keep(ticket, known, clock::monotonic());
-        // Boxed: the multiplexer's start-up would make a very large future of the caller's.
-        let start = Box::pin(async {
-            send(&mut socket, message).await?;
-            Link::start(socket, session, &limits).await
-        });
-        in_time(limits.handshake_timeout, "sign of life", start).await
+        Ok(Yes { socket, message, session, limits })
     }
 
     /// Says that the device is enrolled, under seal, and closes.

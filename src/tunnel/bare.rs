@@ -14,6 +14,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
+use super::flow::DatagramPath;
+use super::quic::QuicStream;
 use super::transport::{MAX_SOCKET_MESSAGE, MessageSocket};
 
 /// The name in TLS (RFC 7301).
@@ -30,12 +32,13 @@ pub struct BareSocket<S> {
     incoming: BytesMut,
     /// Length and message that are still to be written.
     outgoing: Option<bytes::buf::Chain<Bytes, Bytes>>,
+    datagrams: Option<DatagramPath>,
 }
 
 impl<S> BareSocket<S> {
     /// Messages on `stream`.
     pub fn new(stream: S) -> Self {
-        Self { stream, incoming: BytesMut::new(), outgoing: None }
+        Self { stream, incoming: BytesMut::new(), outgoing: None, datagrams: None }
     }
 
     /// The stream below.
@@ -57,6 +60,14 @@ impl<S> BareSocket<S> {
         }
         self.incoming.advance(LENGTH);
         Ok(Ok(self.incoming.split_to(length).freeze()))
+    }
+}
+
+impl BareSocket<QuicStream> {
+    /// Messages on the one stream that a publisher's QUIC connection has, and datagrams beside it.
+    pub fn on_quic(stream: QuicStream) -> Self {
+        let datagrams = Some(DatagramPath::of(stream.connection().clone()));
+        Self { datagrams, ..Self::new(stream) }
     }
 }
 
@@ -104,6 +115,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MessageSocket for BareS
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_written(cx))?;
         Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn datagrams(&self) -> Option<DatagramPath> {
+        self.datagrams.clone()
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,41 +1,37 @@
-//! The gateway's end of a tunnel connection: an HTTP/2 client to the publisher.
+//! The gateway's end of a tunnel: the connections of one publisher, and the requests that are spread over them.
 //!
-//! One task drives the connection and owns its end: whatever happens, [`Link::closed`] tells once why. Requests travel
-//! as themselves, byte streams as [`super::stream`] says. A publisher that is gone or stalls is found out by HTTP/2 pings
-//! ([`Limits::heartbeat_interval`], [`Limits::heartbeat_timeout`]).
+//! Most publishers have one. One that has several is one publisher all the same: what it published stays while any of them is
+//! up, and ends on all of them at once. Each is a [`Lane`]; [`Link::closed`] tells once why the last of them is gone. Requests
+//! travel as themselves, byte streams as [`super::stream`] says.
 //!
-//! Memory: a stream that nobody reads holds at most [`Limits::stream_window`] bytes, a whole link at most
-//! [`Limits::connection_window`] bytes, in either direction at the receiving end.
+//! Memory: a stream that nobody reads holds at most [`super::Limits::stream_window`] bytes, a whole lane at most
+//! [`super::Limits::connection_window`] bytes, in either direction at the receiving end.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::sync::{oneshot, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 
 use super::accept::Limits;
+use super::flow::{DatagramPath, FlowDrain, FlowSource, flow};
 use super::handshake::{HandshakeError, Mode, SessionId, Suite};
+use super::health::AppReports;
+use super::lane::{BoxError, Ended, Lane, RequestBody, Sender};
 use super::protocol::{
-    BYTES, CONTROL, FAREWELL, FAREWELL_CODE, OriginFault, STREAM, TUNNEL, origin_fault, strip_hop_by_hop,
+    BYTES, CONTROL, Ends, FLOW, HEALTH, OriginFault, STREAM, TUNNEL, origin_fault, strip_hop_by_hop,
     strip_internal,
 };
 use super::stream::{TunnelStream, outgoing};
-use super::transport::{MessageSocket, MessageStream, Traffic};
+use super::transport::{MessageSocket, Traffic};
 use super::{TunnelName, handshake::Session};
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
-type Sender = http2::SendRequest<RequestBody>;
-
-/// How long the gateway waits for the publisher to hear its goodbye.
-const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
+/// Connections that one publisher may have.
+pub const MAX_LANES: usize = 8;
 
 /// Why the gateway ends a link, for the publisher's program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,7 +58,7 @@ impl FarewellCode {
 }
 
 /// The gateway's goodbye.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Farewell {
     /// For programs.
     pub code: FarewellCode,
@@ -130,18 +126,14 @@ pub struct Counters {
     pub streams: u64,
 }
 
-/// What an open link has and a closing one gives to its task.
-struct Open {
-    sender: Sender,
-    close: oneshot::Sender<(Farewell, Sender)>,
-}
-
 struct Inner {
-    /// `None` once the link closes.
-    open: Mutex<Option<Open>>,
+    lanes: Mutex<Vec<Arc<Lane>>>,
+    /// Counts up with each request; the lanes take turns.
+    turn: AtomicUsize,
     closing: OnceLock<FarewellCode>,
-    closed: watch::Receiver<Option<CloseReason>>,
-    traffic: Arc<Traffic>,
+    closed: watch::Sender<Option<CloseReason>>,
+    /// What passed on lanes that are gone.
+    past: Traffic,
     requests: AtomicU64,
     streams: AtomicU64,
     id: SessionId,
@@ -149,10 +141,48 @@ struct Inner {
     mode: Mode,
 }
 
-/// A handle on a publisher's connection. Cheap to clone; the connection lives until [`Link::close`], or until it breaks,
+impl Inner {
+    fn lanes(&self) -> MutexGuard<'_, Vec<Arc<Lane>>> {
+        // Nothing panics while it is held; a poisoned lock would still hold a good value.
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A lane is gone; with the last of them the link is.
+    fn lost(&self, ended: &Lane, reason: CloseReason) {
+        let mut lanes = self.lanes();
+        lanes.retain(|lane| !std::ptr::eq(lane.as_ref(), ended));
+        self.past.add(&ended.traffic);
+        if lanes.is_empty() {
+            self.closed.send_replace(Some(reason));
+        }
+    }
+}
+
+/// A handle on a publisher's connections. Cheap to clone; they live until [`Link::close`], or until they break,
 /// or until the last handle is dropped.
 #[derive(Clone)]
 pub struct Link(Arc<Inner>);
+
+/// A further connection of a publisher.
+pub struct Joined {
+    /// Not its own, lest it live longer than the link.
+    lane: Weak<Lane>,
+    ended: Ended,
+}
+
+impl Joined {
+    /// Waits for its end and tells why.
+    pub async fn ended(&self) -> CloseReason {
+        self.ended.clone().wait().await
+    }
+
+    /// Ends it alone.
+    pub fn close(&self, farewell: Farewell) {
+        if let Some(lane) = self.lane.upgrade() {
+            lane.close(farewell);
+        }
+    }
+}
 
 impl Link {
     pub(crate) async fn start<M: MessageSocket>(
@@ -161,39 +191,65 @@ impl Link {
         limits: &Limits,
     ) -> Result<Self, HandshakeError> {
         let (id, suite, mode) = (session.id, session.suite, session.mode);
-        let (knife, ended) = (CancellationToken::new(), CancellationToken::new());
-        let stream = MessageStream::after_handshake(socket, session)?.watched(knife.clone(), ended.clone());
-        let traffic = stream.traffic();
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(limits.stream_window)
-            .initial_connection_window_size(limits.connection_window)
-            .max_frame_size(limits.frame_size)
-            .max_header_list_size(limits.header_bytes)
-            .initial_max_send_streams(limits.max_streams as usize)
-            // The publisher never opens streams: HTTP/2 push is off in hyper.
-            .keep_alive_interval(limits.heartbeat_interval)
-            .keep_alive_timeout(limits.heartbeat_timeout)
-            .keep_alive_while_idle(true)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(HandshakeError::Mux)?;
-        let (close, closing) = oneshot::channel();
-        let (announce, closed) = watch::channel(None);
-        tokio::spawn(async move {
-            announce.send_replace(Some(drive(connection, closing, &knife, &ended).await));
-        });
-        Ok(Self(Arc::new(Inner {
-            open: Mutex::new(Some(Open { sender, close })),
+        let lane = Lane::start(socket, session, limits).await?;
+        let link = Self(Arc::new(Inner {
+            lanes: Mutex::default(),
+            turn: AtomicUsize::new(0),
             closing: OnceLock::new(),
-            closed,
-            traffic,
+            closed: watch::channel(None).0,
+            past: Traffic::default(),
             requests: AtomicU64::new(0),
             streams: AtomicU64::new(0),
             id,
             suite,
             mode,
-        })))
+        }));
+        // Nobody has the link yet, so it takes the lane.
+        let _taken = link.add(lane);
+        Ok(link)
+    }
+
+    /// Takes a further connection. `Err` if the link is closed by now, or has as many as it may have.
+    pub(crate) async fn join<M: MessageSocket>(
+        &self,
+        socket: M,
+        session: Session,
+        limits: &Limits,
+    ) -> Result<Joined, HandshakeError> {
+        let lane = Lane::start(socket, session, limits).await?;
+        self.add(lane).ok_or(HandshakeError::NoRoom)
+    }
+
+    fn add(&self, lane: Lane) -> Option<Joined> {
+        let (lane, ended) = {
+            let mut lanes = self.0.lanes();
+            if lanes.len() >= MAX_LANES || self.0.closing.get().is_some() || self.0.closed.borrow().is_some()
+            {
+                return None;
+            }
+            let lane = Arc::new(lane);
+            lanes.push(Arc::clone(&lane));
+            (Arc::downgrade(&lane), lane.ended())
+        };
+        // Neither keeps the link: whoever drops the last handle ends its lanes.
+        let (link, watched, end) = (Arc::downgrade(&self.0), Weak::clone(&lane), ended.clone());
+        tokio::spawn(async move {
+            let reason = end.wait().await;
+            if let (Some(link), Some(lane)) = (link.upgrade(), watched.upgrade()) {
+                link.lost(&lane, reason);
+            }
+        });
+        Some(Joined { lane, ended })
+    }
+
+    /// Whether one more connection would be taken.
+    pub fn has_room(&self) -> bool {
+        self.is_open() && self.0.lanes().len() < MAX_LANES
+    }
+
+    /// How many connections it has.
+    pub fn lanes(&self) -> usize {
+        self.0.lanes().len()
     }
 
     /// Sends a request to the tunnel's app and returns its response; both bodies are streamed.
@@ -230,28 +286,64 @@ impl Link {
     /// Opens a byte stream to the tunnel's app: for TCP, and for what upgrades out of HTTP. Returns when the publisher
     /// has connected to the app.
     pub async fn connect(&self, tunnel: &TunnelName) -> Result<TunnelStream, LinkError> {
+        self.connect_for(tunnel, None).await
+    }
+
+    /// The same for a visitor whose address the app may want to know.
+    pub async fn connect_for(
+        &self,
+        tunnel: &TunnelName,
+        ends: Option<Ends>,
+    ) -> Result<TunnelStream, LinkError> {
         let (outgoing, body) = outgoing();
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(format!("http://{tunnel}/"))
-            .header(TUNNEL, name_value(tunnel)?)
-            .header(STREAM, BYTES)
-            .body(body)
-            .map_err(|error| LinkError::BadRequest(error.to_string()))?;
+        let mut request = stream_request(tunnel, body)?;
+        if let Some(ends) = ends {
+            ends.write(request.headers_mut());
+        }
         self.0.streams.fetch_add(1, Ordering::Relaxed);
-        let response = self.send(request).await?;
-        if let Some(fault) = origin_fault(&response) {
-            return Err(LinkError::Origin { fault });
-        }
-        if response.status() != StatusCode::OK {
-            return Err(LinkError::UnexpectedStatus(response.status()));
-        }
+        let response = opened(self.send(request).await?)?;
         Ok(TunnelStream::join(response.into_body(), outgoing))
     }
 
-    async fn send(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, LinkError> {
-        let mut sender = self.sender().ok_or_else(|| LinkError::Closed(self.reason_so_far()))?;
-        sender.send_request(request).await.map_err(|error| self.failure(error))
+    /// Opens a flow of datagrams to the tunnel's app. Returns when the publisher has a socket for it.
+    pub async fn connect_flow(&self, tunnel: &TunnelName) -> Result<(FlowSource, FlowDrain), LinkError> {
+        let (outgoing, body) = outgoing();
+        let mut request = stream_request(tunnel, body)?;
+        let (mut sender, path) = self.turn().ok_or_else(|| LinkError::Closed(self.reason_so_far()))?;
+        let place = path.map(|path| path.begin());
+        if let Some((place, _)) = &place {
+            request.headers_mut().insert(FLOW, HeaderValue::from(place.number()));
+        }
+        self.0.streams.fetch_add(1, Ordering::Relaxed);
+        let response = sender.send_request(request).await.map_err(|error| self.failure(error))?;
+        Ok(flow(TunnelStream::join(opened(response)?.into_body(), outgoing), place))
+    }
+
+    /// Asks the publisher to tell how its apps are, as long as it does. `None`: it tells nothing.
+    pub async fn health(&self) -> Result<Option<AppReports>, LinkError> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri("http://sallyport/health")
+            .header(CONTROL, HEALTH)
+            .body(Empty::new().map_err(Into::into).boxed_unsync())
+            .map_err(|error| LinkError::BadRequest(error.to_string()))?;
+        let response = self.send(request).await?;
+        let tells = response.status() == StatusCode::OK && origin_fault(&response).is_none();
+        Ok(tells.then(|| AppReports::new(response.into_body())))
+    }
+
+    /// Sends on the lane whose turn it is. One that breaks before the request was on its way gives it back, for the next.
+    async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<Incoming>, LinkError> {
+        loop {
+            let mut sender = self.sender().ok_or_else(|| LinkError::Closed(self.reason_so_far()))?;
+            match sender.try_send_request(request).await {
+                Ok(response) => return Ok(response),
+                Err(mut unsent) => match unsent.take_message() {
+                    Some(again) if self.is_open() => request = again,
+                    _ => return Err(self.failure(unsent.into_error())),
+                },
+            }
+        }
     }
 
     fn failure(&self, error: hyper::Error) -> LinkError {
@@ -264,12 +356,15 @@ impl Link {
     }
 
     fn sender(&self) -> Option<Sender> {
-        self.open().as_ref().map(|open| open.sender.clone())
+        self.turn().map(|(sender, _)| sender)
     }
 
-    fn open(&self) -> MutexGuard<'_, Option<Open>> {
-        // Nothing panics while it is held; a poisoned lock would still hold a good value.
-        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The next lane in turn that takes requests.
+    fn turn(&self) -> Option<(Sender, Option<DatagramPath>)> {
+        let lanes = self.0.lanes();
+        let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
+        let (before, from) = lanes.split_at_checked(turn.checked_rem(lanes.len())?)?;
+        from.iter().chain(before).find_map(|lane| Some((lane.sender()?, lane.datagrams.clone())))
     }
 
     fn reason_so_far(&self) -> CloseReason {
@@ -281,39 +376,44 @@ impl Link {
 
     /// Waits until the link is closed and tells why.
     pub async fn closed(&self) -> CloseReason {
-        let mut closed = self.0.closed.clone();
+        let mut closed = self.0.closed.subscribe();
         match closed.wait_for(Option::is_some).await {
             Ok(reason) => reason.clone().unwrap_or(CloseReason::PublisherLeft),
-            // The driving task ended without a word: it was aborted with its runtime.
             Err(_) => CloseReason::Broken("the gateway stopped".to_owned()),
         }
     }
 
     /// Whether the link still takes requests.
     pub fn is_open(&self) -> bool {
-        self.sender().is_some_and(|sender| !sender.is_closed())
+        self.0.lanes().iter().any(|lane| lane.sender().is_some())
     }
 
-    /// Ends the link: tells the publisher why, takes no more requests, lets open streams go on for the farewell's grace
-    /// and then cuts them. Returns at once; [`Link::closed`] tells when it is done. A second call changes nothing.
+    /// Ends the link on all its connections: tells the publisher why, takes no more requests, lets open streams go on for the
+    /// farewell's grace and then cuts them. Returns at once; [`Link::closed`] tells when it is done. A second call changes nothing.
     pub fn close(&self, farewell: Farewell) {
-        let Some(Open { sender, close }) = self.open().take() else { return };
+        let lanes = self.0.lanes();
         let _first = self.0.closing.set(farewell.code);
-        // If nobody receives it, the connection has ended already.
-        let _gone = close.send((farewell, sender));
+        for lane in lanes.iter() {
+            lane.close(farewell);
+        }
     }
 
     /// What passed so far.
     pub fn counters(&self) -> Counters {
+        let sum = Traffic::default();
+        sum.add(&self.0.past);
+        for lane in self.0.lanes().iter() {
+            sum.add(&lane.traffic);
+        }
         Counters {
-            bytes_sent: self.0.traffic.sent.load(Ordering::Relaxed),
-            bytes_received: self.0.traffic.received.load(Ordering::Relaxed),
+            bytes_sent: sum.sent.load(Ordering::Relaxed),
+            bytes_received: sum.received.load(Ordering::Relaxed),
             requests: self.0.requests.load(Ordering::Relaxed),
             streams: self.0.streams.load(Ordering::Relaxed),
         }
     }
 
-    /// The handshake's session id, the same in the publisher's log.
+    /// The session id of its first handshake, the same in the publisher's log.
     pub fn id(&self) -> SessionId {
         self.0.id
     }
@@ -329,62 +429,6 @@ impl Link {
     }
 }
 
-/// Drives the connection to its end, which may be [`Link::close`]; tells why it ended.
-async fn drive<C: Future<Output = Result<(), hyper::Error>>>(
-    connection: C,
-    closing: oneshot::Receiver<(Farewell, Sender)>,
-    knife: &CancellationToken,
-    ended: &CancellationToken,
-) -> CloseReason {
-    let mut connection = Box::pin(connection);
-    let (farewell, mut sender) = tokio::select! {
-        biased;
-        Ok(close) = closing => close,
-        outcome = &mut connection => return reason(outcome),
-    };
-    let goodbye = async {
-        if let Some(goodbye) = goodbye(farewell.code) {
-            // Told if the publisher still listens; closed either way.
-            let _heard = tokio::time::timeout(FAREWELL_TIMEOUT, sender.send_request(goodbye)).await;
-        }
-    };
-    tokio::select! {
-        _broke = &mut connection => {}
-        () = goodbye => {}
-    }
-    drop(sender);
-    // Without a sender this future ends at once; the connection itself lives on in hyper's task for its open streams,
-    // and after them, if this future were kept.
-    let drained = async move {
-        let _outcome = connection.as_mut().await;
-        drop(connection);
-        ended.cancelled().await;
-    };
-    if tokio::time::timeout(farewell.grace, drained).await.is_err() {
-        knife.cancel();
-        let _cut = tokio::time::timeout(FAREWELL_TIMEOUT, ended.cancelled()).await;
-    }
-    CloseReason::Closed(farewell.code)
-}
-
-fn goodbye(code: FarewellCode) -> Option<Request<RequestBody>> {
-    Request::builder()
-        .method(Method::POST)
-        .uri("http://sallyport/farewell")
-        .header(CONTROL, FAREWELL)
-        .header(FAREWELL_CODE, code.word())
-        .body(Empty::new().map_err(Into::into).boxed_unsync())
-        .ok()
-}
-
-fn reason(outcome: Result<(), hyper::Error>) -> CloseReason {
-    match outcome {
-        Ok(()) => CloseReason::PublisherLeft,
-        Err(error) if error.is_timeout() => CloseReason::HeartbeatLost,
-        Err(error) => CloseReason::Broken(chain(&error)),
-    }
-}
-
 /// An error with its causes in one line: hyper's own message says only "connection error".
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -395,6 +439,27 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+fn stream_request(tunnel: &TunnelName, body: RequestBody) -> Result<Request<RequestBody>, LinkError> {
+    Request::builder()
+        .method(Method::POST)
+        .uri(format!("http://{tunnel}/"))
+        .header(TUNNEL, name_value(tunnel)?)
+        .header(STREAM, BYTES)
+        .body(body)
+        .map_err(|error| LinkError::BadRequest(error.to_string()))
+}
+
+/// The publisher's answer to it, if it is yes.
+fn opened(response: Response<Incoming>) -> Result<Response<Incoming>, LinkError> {
+    if let Some(fault) = origin_fault(&response) {
+        return Err(LinkError::Origin { fault });
+    }
+    if response.status() != StatusCode::OK {
+        return Err(LinkError::UnexpectedStatus(response.status()));
+    }
+    Ok(response)
 }
 
 fn name_value(tunnel: &TunnelName) -> Result<HeaderValue, LinkError> {

@@ -19,13 +19,18 @@
 mod accept;
 mod bare;
 pub mod client;
+pub mod datagram;
+mod flow;
 pub mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod handshake;
+mod health;
+mod lane;
 mod link;
 mod name;
 mod protocol;
+mod quic;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -35,16 +40,20 @@ mod wire;
 
 pub use accept::{Acceptance, Limits, Registration, accept, turn_away};
 pub use bare::{ALPN, BareSocket};
+pub use flow::{DatagramPath, FlowDrain, FlowSource};
 pub use handshake::{
     AcceptedTunnel, CertificateBody, CertificateError, DeviceKey, DevicePublic, Enrolled, Fingerprint,
     GatewayIdentity, HandshakeError, IdentityCertificate, IdentityKeys, IdentitySignatures,
     MAX_SUCCESSION_BYTES, Possession, Proof, Refusal, RefusalCode, RootKey, Secret, Signing, SigningFailed,
     Succession, SuccessionBody, Successions, Suite, ToSign, channel_binding,
 };
-pub use link::{CloseReason, Counters, Farewell, FarewellCode, Link, LinkError};
+pub use health::{AppReport, AppReports};
+pub use link::{CloseReason, Counters, Farewell, FarewellCode, Joined, Link, LinkError, MAX_LANES};
 pub use name::{MAX_NAME, NameError, Offer, TunnelId, TunnelKind, TunnelName};
 pub(crate) use protocol::strip_hop_by_hop;
-pub use protocol::{OriginFault, origin_fault};
+pub use protocol::{Ends, OriginFault, origin_fault};
+pub use quic::{NoInitialCipher, QuicStream, quic_channel_binding};
+pub(crate) use quic::{initial_suite, socket as quic_socket, transport as quic_transport, widen};
 pub use stream::TunnelStream;
 pub use tickets::{TICKET_LIFE, Tickets};
 pub use transport::websocket_limits;

@@ -109,14 +109,28 @@ pub enum TunnelKind {
         /// The public port that the publisher would like; the gateway may give another or none.
         port: Option<u16>,
     },
+    /// TLS connections that the app ends, told apart by the name that they ask for.
+    Tls,
+    /// UDP flows, reached by a public port or through `sallyport connect --udp`.
+    Udp {
+        /// The public port that the publisher would like; the gateway may give another or none.
+        port: Option<u16>,
+    },
 }
 
 impl TunnelKind {
+    /// Whether visitors get the same of both.
+    pub fn is_like(self, other: Self) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
+
     /// The word in records and lists.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::Tcp { .. } => "tcp",
+            Self::Tls => "tls",
+            Self::Udp { .. } => "udp",
         }
     }
 }
@@ -129,6 +143,9 @@ pub struct Offer {
     /// What it carries.
     #[serde(flatten)]
     pub kind: TunnelKind,
+    /// Whether the name is shared with others of the same owner who say so too.
+    #[serde(default)]
+    pub join: bool,
 }
 
 /// One registration of a tunnel; shown as `tun-0190…`. A new one for each time a name is registered.

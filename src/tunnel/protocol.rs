@@ -3,6 +3,8 @@
 //! All of it in headers that begin with `sallyport-`. Neither end takes such a header from outside: the gateway removes
 //! them from what visitors send, the publisher from what the local app answers.
 
+use std::net::SocketAddr;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 
 /// Names the tunnel of a request.
@@ -11,14 +13,23 @@ pub(crate) const TUNNEL: HeaderName = HeaderName::from_static("sallyport-tunnel"
 pub(crate) const STREAM: HeaderName = HeaderName::from_static("sallyport-stream");
 /// The value of [`STREAM`].
 pub(crate) const BYTES: HeaderValue = HeaderValue::from_static("bytes");
+/// Numbers a flow of datagrams that may travel beside its stream ([`super::flow`]).
+pub(crate) const FLOW: HeaderName = HeaderName::from_static("sallyport-flow");
 /// Marks a message of the gateway itself; its value says which.
 pub(crate) const CONTROL: HeaderName = HeaderName::from_static("sallyport-control");
 /// The value of [`CONTROL`] by which the gateway says goodbye.
 pub(crate) const FAREWELL: HeaderValue = HeaderValue::from_static("farewell");
+/// The value of [`CONTROL`] by which the gateway asks how the apps are.
+pub(crate) const HEALTH: HeaderValue = HeaderValue::from_static("health");
 /// Why the gateway says goodbye, for programs.
 pub(crate) const FAREWELL_CODE: HeaderName = HeaderName::from_static("sallyport-farewell");
 /// Why the publisher itself answered instead of the local app.
 pub(crate) const ORIGIN_ERROR: HeaderName = HeaderName::from_static("sallyport-origin-error");
+
+/// Where the visitor of a byte stream comes from, `ADDRESS:PORT`.
+pub(crate) const VISITOR: HeaderName = HeaderName::from_static("sallyport-visitor");
+/// Where that visitor reached the gateway, `ADDRESS:PORT`.
+pub(crate) const REACHED: HeaderName = HeaderName::from_static("sallyport-reached");
 
 const PREFIX: &str = "sallyport-";
 
@@ -65,6 +76,32 @@ impl std::fmt::Display for OriginFault {
 pub fn origin_fault<B>(response: &Response<B>) -> Option<OriginFault> {
     let word = response.headers().get(ORIGIN_ERROR)?.as_bytes();
     OriginFault::ALL.into_iter().find(|fault| fault.word().as_bytes() == word)
+}
+
+/// The two ends of a visitor's connection to the gateway, for an app that wants to know them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// The visitor.
+    pub visitor: SocketAddr,
+    /// Where it reached the gateway, as far as that is known.
+    pub reached: Option<SocketAddr>,
+}
+
+impl Ends {
+    pub(crate) fn write(self, headers: &mut HeaderMap) {
+        let ends = [(VISITOR, Some(self.visitor)), (REACHED, self.reached)];
+        for (name, address) in ends {
+            if let Some(value) = address.and_then(|address| HeaderValue::from_str(&address.to_string()).ok())
+            {
+                headers.insert(name, value);
+            }
+        }
+    }
+
+    pub(crate) fn read(headers: &HeaderMap) -> Option<Self> {
+        let address = |name| headers.get(name)?.to_str().ok()?.parse().ok();
+        Some(Self { visitor: address(VISITOR)?, reached: address(REACHED) })
+    }
 }
 
 /// Removes every header of ours that came from outside.

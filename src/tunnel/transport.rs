@@ -22,6 +22,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{self, protocol::WebSocketConfig};
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
+use super::flow::DatagramPath;
 use super::frame::{FrameKeys, MAX_PLAINTEXT, Opener, Sealer, TAG};
 use super::handshake::{HandshakeError, MAX_MESSAGE, Session};
 
@@ -70,6 +71,11 @@ pub trait MessageSocket: Unpin + Send + 'static {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
     /// Says goodbye.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// What carries datagrams beside it, if something does.
+    #[doc(hidden)]
+    fn datagrams(&self) -> Option<DatagramPath> {
+        None
+    }
 }
 
 fn not_binary() -> io::Error {
@@ -186,6 +192,14 @@ pub(crate) struct Traffic {
     pub(crate) received: AtomicU64,
 }
 
+impl Traffic {
+    /// Adds what another counted.
+    pub(crate) fn add(&self, other: &Self) {
+        self.sent.fetch_add(other.sent.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.received.fetch_add(other.received.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
+
 /// A byte stream over a WebSocket.
 pub struct MessageStream<M> {
     socket: M,
@@ -235,6 +249,11 @@ impl<M: MessageSocket> MessageStream<M> {
     /// A stream whose messages are sealed with these keys.
     pub(crate) fn sealed(socket: M, keys: FrameKeys) -> Result<Self, HandshakeError> {
         Ok(Self { seals: Some(keys.split()?), ..Self::plain(socket) })
+    }
+
+    /// What carries datagrams beside it. Not where messages are sealed: nothing would seal those.
+    pub(crate) fn datagrams(&self) -> Option<DatagramPath> {
+        if self.seals.is_some() { None } else { self.socket.datagrams() }
     }
 
     pub(crate) fn traffic(&self) -> Arc<Traffic> {

@@ -36,6 +36,11 @@ fn driver() -> PathBuf {
 
 /// Tells one story in a browser. Pictures go to the folder that `SALLYPORT_SHOTS` names, if it does.
 fn tell(world: &World, story: &str) {
+    told(world, story);
+}
+
+/// The same, with what the story printed.
+pub(crate) fn told(world: &World, story: &str) -> String {
     let tokens: Value =
         ["admin", "publisher", "rival", "visitor"].iter().map(|who| (*who, world.token(who))).collect();
     let told = json!({
@@ -50,6 +55,7 @@ fn tell(world: &World, story: &str) {
     command.env("HOME", world.directory()).env("TMPDIR", world.directory());
     let run = finish(&mut command);
     assert_eq!(run.code, 0, "{story}:\n{}{}", run.out, run.err);
+    run.out
 }
 
 fn demo(world: &World) -> Process {

@@ -65,7 +65,7 @@ fn a_stranger_with_a_pack_and_a_key_verifies_samples_and_follows_a_session_witho
 
 #[test]
 fn the_gateway_makes_a_pack_signed_by_its_token_for_whoever_may_audit_and_nobody_else() {
-    let world = World::start();
+    let world = World::with().set("reports.most=1").start();
     let _publisher = world.publish_demo("demo");
     let day = world.records()[0]["time"].as_str().unwrap()[..10].to_owned();
     let period = ["--from", &day, "--to", &day, "--timezone", "UTC"];
@@ -97,4 +97,17 @@ fn the_gateway_makes_a_pack_signed_by_its_token_for_whoever_may_audit_and_nobody
     let recorded = world.record("report.made", |record| record["result"] == "success");
     assert_eq!(recorded["details"]["sha256"], made["sha256"]);
     assert_eq!(recorded["object"], format!("report:{name}").as_str());
+
+    // As many are kept as may be, until one is deleted, which is recorded and not for everybody.
+    let full = world.cli("admin", &[&["reports", "make", "soc2"], &period[..]].concat());
+    assert!(full.code != 0 && full.err.contains("reports.most"), "{}", full.err);
+    let delete = ["reports", "delete", &name, "--reason", "kept elsewhere"];
+    assert_eq!(world.cli("visitor", &delete).code, 4);
+    assert_eq!(world.cli("admin", &["reports", "delete", "../x", "--reason", "no"]).code, 2);
+    assert_eq!(world.ask("admin", &delete)["state"], "deleted");
+    let called = world.record("admin.called", |record| record["details"]["call"] == "delete_report");
+    assert!(called["details"]["before"].is_string(), "{called}");
+    assert!(world.ask("admin", &["reports", "list"]).as_array().unwrap().is_empty());
+    assert_ne!(world.cli("admin", &["reports", "get", &name, "--out", place]).code, 0);
+    world.ask("admin", &[&["reports", "make", "soc2"], &period[..]].concat());
 }

@@ -118,6 +118,38 @@ fn head_options_ranges_and_an_expected_100_continue_pass_as_they_are() {
     assert_eq!(posted.json()["body"], "after the go-ahead");
 }
 
+#[test]
+fn behind_the_answers_to_head_and_options_nothing_comes_but_the_next_answer() {
+    let world = World::start();
+    let (app, _) = mirror();
+    let _publisher = world.publish_http("open-app", app.address());
+    let (host, token) = ("open-app.localhost", world.token("visitor"));
+    let request = |method: &str, more: &str| {
+        format!("{method} /x HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n{more}\r\n")
+    };
+    let all = [request("HEAD", ""), request("OPTIONS", ""), request("GET", "Connection: close\r\n")].concat();
+    let answers = RUNTIME.block_on(async {
+        let mut stream = tls(&world, host).await;
+        stream.write_all(all.as_bytes()).await.unwrap();
+        let mut answers = Vec::new();
+        let _closed = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answers)).await.unwrap();
+        String::from_utf8(answers).unwrap()
+    });
+    let parts: Vec<&str> = answers.splitn(4, "\r\n\r\n").collect();
+    let [head, options, get, body] = parts[..] else { panic!("{answers}") };
+    assert!(head.starts_with("HTTP/1.1 200 "), "{answers}");
+    let length = |head: &str| {
+        let line = head
+            .lines()
+            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        line.unwrap_or(0_usize)
+    };
+    assert!(length(head) > 0, "{answers}");
+    assert!(options.starts_with("HTTP/1.1 204 "), "bytes behind the answer to HEAD: {answers}");
+    assert!(get.starts_with("HTTP/1.1 200 "), "bytes behind the answer to OPTIONS: {answers}");
+    assert_eq!(body.len(), length(get));
+}
+
 /// Bytes that a careless pair of servers would take for two requests, or for one with another body; and the answers, of which
 /// there is one. RFC 9112 section 6.3 lets the first be taken by its chunks, if the connection ends behind it.
 const SMUGGLED: &[(&str, &[&str], &str)] = &[

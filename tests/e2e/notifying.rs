@@ -87,7 +87,8 @@ fn a_request_is_put_before_those_who_can_decide_signed_and_again_until_it_is_tak
 fn what_a_dead_receiver_missed_is_told_after_a_crash_and_what_was_told_is_not_told_again() {
     let mut world = World::with().prepare();
     let receiver = Receiver::start(&[]);
-    webhook(&world, &receiver, "");
+    // A gateway that was killed is a detection of its own, which would go this way too.
+    webhook(&world, &receiver, "events = [\"request\"]");
     world.start_gateway();
     let _publisher = world.publish_demo("demo");
     let first = ask(&world, "first");
@@ -214,7 +215,7 @@ fn a_secret_that_others_can_read_and_a_faulty_template_are_refused_at_the_start_
 
     secret(&file, &format!("whsec_{}", STANDARD.encode(SECRET)));
     std::fs::create_dir(world.state().join("texts")).unwrap();
-    std::fs::write(world.state().join("texts/request.txt"), "{{ whom }}").unwrap();
+    std::fs::write(world.state().join("texts/request.txt"), "{{ whomever }}").unwrap();
     let refused = world.refuses_to_start(&["notify.templates=texts"]);
     assert!(refused.err.contains("request.txt") && refused.err.contains("hint:"), "{}", refused.err);
 }
@@ -232,4 +233,91 @@ fn a_review_is_put_before_its_reviewers_and_an_operators_text_is_what_they_read(
     let told = eventually("the review is told", || receiver.calls().into_iter().next()).json();
     assert!(told["data"]["title"].as_str().unwrap().starts_with("Look: "), "{told}");
     assert_eq!(told["data"]["to"], serde_json::json!(["user:admin"]));
+}
+
+#[test]
+fn what_a_rule_finds_is_told_signed_to_the_pager_and_by_mail_to_who_may_read_the_ledger_and_counted_by_rule()
+{
+    let mut world = World::with().policy("g, user:rival, role:admin, main").prepare();
+    let receiver = Receiver::start(&[503]);
+    webhook(&world, &receiver, "events = [\"detection\"]\ndetections_from = \"high\"");
+    secret(&world.state().join("chat.url"), &receiver.url("/chat"));
+    world.configure(
+        "[[notify.chat]]\nname = \"room\"\nurl_file = \"chat.url\"\nevents = [\"detection\"]\ndetections_from = \"critical\"\n",
+    );
+    let server = MailServer::start(&world, false);
+    world.configure(&format!(
+        "[[notify.mail]]\nname = \"post\"\nhost = \"localhost\"\nport = {}\nroot_file = \"{}\"\nfrom = \"gate@example.com\"\n\
+         events = [\"detection\"]\naddresses = [\"user:admin=ada@example.com\", \"user:visitor=vic@example.com\"]\n",
+        server.port,
+        world.path("mail.pem").display()
+    ));
+    world.start_gateway();
+    let _publisher = world.publish_demo("open-demo");
+    let guess = format!("Authorization: Bearer {}AAAA", world.token("visitor"));
+    for _ in 0..10 {
+        assert_eq!(world.visit("open-demo", "/").header(&guess).run().status, 401);
+    }
+    let told = receiver.call("the detection is told", |call| {
+        call.path == "/in"
+            && call.answered == 200
+            && call.json()["data"]["facts"]["rule"] == "repeated-failures"
+    });
+    assert_eq!(told.header("webhook-signature"), signature_by_openssl(&told));
+    let body = told.json();
+    assert_eq!(
+        (&body["type"], &body["data"]["facts"]["severity"]),
+        (&"sallyport.detection".into(), &"high".into())
+    );
+    // Whoever may not read the ledger isn't told what is in it.
+    assert_eq!(body["data"]["to"], serde_json::json!(["user:admin", "user:rival"]), "{body}");
+    let raised = world.record("detection.raised", |record| record["details"]["rule"] == "repeated-failures");
+    let link = body["data"]["link"].as_str().unwrap();
+    assert!(link.ends_with(&format!("/console/ledger/{}", raised["seq"])), "{link}");
+    assert_eq!(body["data"]["facts"]["count"], "10");
+
+    let letter = server.letter("the detection's letter", |letter| letter.contains("repeated-failures"));
+    assert!(letter.contains("To: ada@example.com") && letter.contains("Subject: high: "), "{letter}");
+    assert!(server.letters().iter().all(|letter| !letter.contains("vic@example.com")));
+    assert!(
+        receiver
+            .calls()
+            .iter()
+            .all(|call| call.path != "/chat" || !call.json().to_string().contains("repeated-failures"))
+    );
+    let text = world.curl("/metrics").by(&world, "admin").run().text();
+    let once = "sallyport_detections_total{rule=\"repeated-failures\",severity=\"high\"} 1";
+    assert!(text.lines().any(|told| told == once), "{text}");
+    let none = "sallyport_detections_total{rule=\"control-failed\",severity=\"critical\"} 0";
+    assert!(text.lines().any(|told| told == none), "{text}");
+}
+
+#[test]
+fn whose_leave_ends_soon_is_reminded_once_and_whose_leave_is_shorter_than_the_notice_is_not() {
+    // The clock starts at the approval, and the grant ends 60 s later: the reminder is due 3 s into it.
+    let mut world = World::with().set("notify.remind_grant_secs=57").prepare();
+    let receiver = Receiver::start(&[]);
+    webhook(&world, &receiver, "events = [\"granted\", \"grant-due\"]");
+    world.start_gateway();
+    let _publisher = world.publish_demo("demo");
+    let asked = world.ask("visitor", &["request", "demo", "--reason", "a look", "--minutes", "1"]);
+    let id = asked["id"].as_str().unwrap();
+    world.ask("admin", &["requests", "approve", id]);
+    receiver.call("the grant is told", |call| call.json()["type"] == "sallyport.granted");
+    let told = eventually("the reminder", || {
+        // A way looks for what is due whenever there is something new.
+        assert_eq!(world.visit("demo", "/").by(&world, "visitor").run().status, 200);
+        receiver.calls().into_iter().find(|call| call.json()["type"] == "sallyport.grant-due")
+    });
+    let body = told.json();
+    assert_eq!(body["data"]["to"], serde_json::json!(["user:visitor"]), "{body}");
+    assert_eq!(body["data"]["facts"]["object"], "tunnel:demo");
+    assert!(body["data"]["title"].as_str().unwrap().starts_with("Ends soon: connect tunnel:demo"), "{body}");
+    for _ in 0..3 {
+        assert_eq!(world.visit("demo", "/").by(&world, "visitor").run().status, 200);
+    }
+    world.record("notification.sent", |record| record["details"]["event"] == "grant-due");
+    let again =
+        receiver.calls().into_iter().filter(|call| call.json()["type"] == "sallyport.grant-due").count();
+    assert_eq!(again, 1);
 }

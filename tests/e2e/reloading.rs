@@ -3,8 +3,10 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use super::app::RUNTIME;
 use super::patience::eventually;
 use super::process::Process;
+use super::quic_client::Hello;
 use super::world::World;
 
 const NAME: &str = "shop.example.test";
@@ -31,6 +33,12 @@ fn shown(world: &World) -> String {
     pem.map(|(body, _)| body.split_whitespace().collect()).unwrap_or_default()
 }
 
+/// Whether a client of QUIC that trusts nothing but this certificate gets in.
+fn is_shown_by_quic(world: &World, pem: &str) -> bool {
+    let hello = Hello::speaking(b"h3").trusting(pem);
+    RUNTIME.block_on(hello.connect(world, NAME)).is_ok()
+}
+
 fn body(pem: &str) -> String {
     pem.replace("-----BEGIN CERTIFICATE-----", "")
         .replace("-----END CERTIFICATE-----", "")
@@ -40,7 +48,7 @@ fn body(pem: &str) -> String {
 
 #[test]
 fn a_certificate_from_elsewhere_is_read_again_on_sighup_and_a_bad_one_changes_nothing() {
-    let mut world = World::with().prepare();
+    let mut world = World::with().set("gateway.http3=on").prepare();
     let (chain, key) = (world.path("shop.pem"), world.path("shop.key"));
     let (first, first_key) = issue();
     write(&chain, &first);
@@ -55,6 +63,7 @@ fn a_certificate_from_elsewhere_is_read_again_on_sighup_and_a_bad_one_changes_no
     let mut download = world.visit("open-demo", "/stream").by(&world, "visitor").start();
     download.line("a first tick", |line| line.starts_with("tick").then_some(()));
     assert_eq!(shown(&world), body(&first));
+    assert!(is_shown_by_quic(&world, &first));
 
     let (second, second_key) = issue();
     write(&chain, &second);
@@ -66,6 +75,7 @@ fn a_certificate_from_elsewhere_is_read_again_on_sighup_and_a_bad_one_changes_no
     assert_eq!(certificates.len(), 2, "the main one and the shop's: {loaded}");
     assert_eq!(certificates[1]["file"], chain.to_string_lossy().as_ref());
     assert_eq!(shown(&world), body(&second));
+    assert!(is_shown_by_quic(&world, &second) && !is_shown_by_quic(&world, &first));
 
     // Not a certificate, another's key, a key that others may read: each is told, and none changes anything.
     let (stranger, _) = issue();

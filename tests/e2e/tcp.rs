@@ -14,9 +14,15 @@ const LARGE: usize = 8 << 20;
 
 /// `sallyport connect`, and the local address at which the tunnel is.
 pub(crate) fn connect(world: &World, person: &str, tunnel: &str) -> (Process, SocketAddr) {
+    connect_by(world, person, &[tunnel])
+}
+
+/// The same, with more to say.
+pub(crate) fn connect_by(world: &World, person: &str, arguments: &[&str]) -> (Process, SocketAddr) {
     let mut command = world.client(person);
-    command.args(["connect", tunnel]);
-    let mut process = Process::start("connect", world.directory(), &mut command);
+    command.arg("connect").args(arguments);
+    let mut process =
+        Process::start(&format!("connect-{}", super::world::next()), world.directory(), &mut command);
     let address = process.line("where the tunnel is", |line| {
         line.split(' ').find_map(|word| word.trim_end_matches(';').parse().ok())
     });

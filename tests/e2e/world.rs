@@ -204,6 +204,10 @@ impl World {
         {
             command.env_remove(name);
         }
+        // A proxy of the tester's own network leads to no gateway on loopback.
+        for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+            command.env_remove(name);
+        }
         command.env("SOFTHSM2_CONF", self.path("softhsm2.conf"));
         command
     }

@@ -103,6 +103,10 @@ def ocsf(item):
     known = {"uid", "authority_uid", "signatures", "fingerprint", "prev_event", "chain_uid"}
     if not set(attestation) <= known or not ({"fingerprint", "signatures"} & set(attestation)):
         problem(item, f"attestation has other members: {sorted(attestation)}")
+    if not attestation["authority_uid"] == attestation["chain_uid"] == event["metadata"]["log_name"]:
+        problem(item, "the attestation is of another ledger")
+    if "signatures" in attestation:
+        problem(item, "the ledger signs heads, and nothing over one event")
     if attestation["fingerprint"]["value"] != item["leaf"] or attestation["fingerprint"]["algorithm_id"] != 3:
         problem(item, "the attestation's fingerprint is not the leaf hash")
     if item["seq"] > 0 and attestation["prev_event"]["fingerprint"]["value"] != item["prev"]:

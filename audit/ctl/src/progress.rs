@@ -10,12 +10,14 @@ use sallyport_audit::verify::Progress;
 pub(crate) struct Bar(ProgressBar);
 
 impl Bar {
-    pub(crate) fn new() -> Self {
+    /// Says what is done: one word.
+    pub(crate) fn of(doing: &str) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
         if !io::stderr().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
-        if let Ok(style) = ProgressStyle::with_template("checking {bar:40} {percent:>3} %, {eta} left") {
+        let template = format!("{doing} {{bar:40}} {{percent:>3}} %, {{eta}} left");
+        if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(500));

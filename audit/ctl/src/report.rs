@@ -12,6 +12,7 @@ use sallyport_compliance::{Basis, BasisError, Builtin, Cryptography, Period, Rep
 
 use crate::Failure;
 use crate::output::{count, ledger, plain};
+use crate::progress::Bar;
 use crate::signing::SigningKeyFile;
 use crate::verify::{Keys, checkpoint, conclusion, keys};
 
@@ -75,10 +76,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::not_evaluated(error, "this auditctl is damaged: install it anew"))?;
     ledger(&arguments.ledger)?;
     let failure = |error: BasisError| failure(&arguments.ledger, &error);
-    let basis = Basis::verify(&arguments.ledger, &trust).map_err(failure)?;
+    let bar = Bar::of("verifying");
+    let basis = Basis::verify(&arguments.ledger, &trust, &mut |progress| bar.show(progress));
+    drop(bar);
+    let basis = basis.map_err(failure)?;
     eprintln!("{}", conclusion(basis.verdict()));
     let code = basis.verdict().overall().exit_code();
-    let report = basis.report(&framework, period, &arguments.timezone).map_err(failure)?;
+    let bar = Bar::of("reading");
+    let report = basis.report(&framework, period, &arguments.timezone, &mut |progress| bar.show(progress));
+    drop(bar);
+    let report = report.map_err(failure)?;
     if let Some(path) = &arguments.html {
         write_html(path, &report)?;
     }

@@ -109,7 +109,7 @@ fn check(
     trust: &Trust,
     since: Option<&Verified>,
 ) -> Result<(Verdict, Option<Verified>), Failure> {
-    let bar = Bar::new();
+    let bar = Bar::of("checking");
     if !is_tiles(directory) {
         return directory_since(directory, trust, since, &mut |progress| bar.show(progress))
             .map_err(|error| Failure::unreadable(directory, &error));
@@ -130,7 +130,7 @@ fn check(
 }
 
 fn check_with(directory: &Path, archive: &Path, trust: &Trust) -> Result<Verdict, Failure> {
-    let bar = Bar::new();
+    let bar = Bar::of("checking");
     std::fs::read_dir(archive).map_err(|error| Failure::unreadable(archive, &error))?;
     directory_with_archive(directory, archive, trust, &mut |progress| bar.show(progress))
         .map_err(|error| Failure::unreadable(directory, &error))

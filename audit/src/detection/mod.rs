@@ -5,7 +5,8 @@
 //! notified of by whoever reads the ledger.
 //!
 //! Promised: rules are data, checked whole when they are read; deciding is a pure function of rules and records ([`Watch`]);
-//! memory is bounded; nothing that is found is found twice for its `quiet_secs`; records about detections raise none.
+//! memory is bounded; nothing that is found is found twice for its `quiet_secs`; records about detections, and about messages that told of one, raise
+//! none.
 //! Not promised: that what is not found did not happen. After a restart the newest records are read again first, so that counting
 //! goes on; what lies before them is not known.
 //!
@@ -15,7 +16,7 @@ mod rule;
 mod task;
 mod watch;
 
-pub use rule::{Rules, RulesError};
+pub use rule::{Grade, Rules, RulesError};
 pub use task::{Detecting, DetectingStatus};
 pub use watch::{Raised, Watch};
 

@@ -98,7 +98,7 @@ struct RawHours {
 /// How grave it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Grade {
+pub enum Grade {
     /// Worth knowing.
     Low,
     /// Worth a look.
@@ -110,8 +110,11 @@ pub(super) enum Grade {
 }
 
 impl Grade {
+    /// Every one, the least first.
+    pub const ALL: [Self; 4] = [Self::Low, Self::Medium, Self::High, Self::Critical];
+
     /// The word.
-    pub(super) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Low => "low",
             Self::Medium => "medium",
@@ -205,9 +208,9 @@ impl Rules {
         Ok(Self(rules))
     }
 
-    /// Their names, in order.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|rule| rule.name.as_str())
+    /// Their names, in order, and how grave what they find is.
+    pub fn names(&self) -> impl Iterator<Item = (&str, Grade)> {
+        self.0.iter().map(|rule| (rule.name.as_str(), rule.grade))
     }
 }
 

@@ -27,6 +27,8 @@ pub struct DetectingStatus {
     pub next: u64,
     /// How often each rule raised something since the start. The rules that raised nothing are there with 0.
     pub raised: BTreeMap<String, u64>,
+    /// How grave what each rule finds is: `low`, `medium`, `high` or `critical`.
+    pub severity: BTreeMap<String, &'static str>,
 }
 
 /// A running detection. Dropping it ends it.
@@ -65,8 +67,9 @@ impl Detecting {
         })?;
         // A ledger that was set back: its records are looked at from where it ends now.
         let position = Position { next: position.next.min(head), ..position };
-        let raised = rules.names().map(|name| (name.to_owned(), 0)).collect();
-        let (sender, status) = watch::channel(DetectingStatus { next: position.next, raised });
+        let raised = rules.names().map(|(name, _)| (name.to_owned(), 0)).collect();
+        let severity = rules.names().map(|(name, grade)| (name.to_owned(), grade.as_str())).collect();
+        let (sender, status) = watch::channel(DetectingStatus { next: position.next, raised, severity });
         let looking = Looking { watch: Watch::new(rules), cursor, feed, notice, status: sender };
         Ok(Self { status, task: task::spawn(looking.run(position)) })
     }

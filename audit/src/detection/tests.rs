@@ -189,6 +189,15 @@ fn a_detection_raises_none_and_its_record_says_why() {
 }
 
 #[test]
+fn a_message_that_told_of_a_detection_raises_none_and_any_other_message_may() {
+    let all = "[[rule]]\nname = \"all\"\nsays = \"x\"\nseverity = \"low\"\nkinds = [\"notification\"]\nquiet_secs = 0\n";
+    let mut world = World::with(all);
+    let told = |event: &str| Draft::new(Kind::NotificationFailed, Outcome::Failure).detail("event", event);
+    assert!(world.names(told("detection")).is_empty());
+    assert_eq!(world.names(told("request")), ["all"]);
+}
+
+#[test]
 fn rules_that_make_no_sense_are_refused_with_their_name() {
     let base = "name = \"x\"\nsays = \"y\"\nseverity = \"low\"\n";
     for (what, text) in [

@@ -9,7 +9,7 @@ use crate::{
     commitment::Personal,
     kind::Kind,
     ledger::Entry,
-    record::{Draft, Outcome},
+    record::{Draft, Outcome, Record},
 };
 
 /// Of each rule, so many people (addresses, objects) are kept in mind; whoever was quiet longest is forgotten first.
@@ -99,10 +99,21 @@ impl Watch {
 
     /// Looks at the next record.
     pub fn see(&mut self, entry: &Entry) -> Vec<Raised> {
-        if entry.record.kind == Kind::DetectionRaised {
+        if is_about_a_detection(&entry.record) {
             return Vec::new();
         }
         self.rules.iter_mut().filter_map(|(rule, memory)| memory.see(rule, entry)).collect()
+    }
+}
+
+/// The record of one, or of a message that told of one: what such a record raised would raise the next, without end.
+fn is_about_a_detection(record: &Record) -> bool {
+    match record.kind {
+        Kind::DetectionRaised => true,
+        Kind::NotificationSent | Kind::NotificationFailed => {
+            record.details.get("event").and_then(Value::as_str) == Some("detection")
+        }
+        _ => false,
     }
 }
 

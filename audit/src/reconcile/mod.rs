@@ -22,4 +22,6 @@ pub use item::Item;
 pub use population::Population;
 
 #[cfg(test)]
+mod mutations;
+#[cfg(test)]
 mod tests;

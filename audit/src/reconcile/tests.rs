@@ -8,7 +8,7 @@ use crate::{Digest, Draft, Kind, Outcome, Record, Seq, filter::Filter};
 const ORIGIN: &str = "a.example/ledger";
 
 /// Records as a ledger would hold them, every third a heartbeat.
-fn ledger(count: u64) -> (Population, Vec<Vec<u8>>) {
+pub(super) fn ledger(count: u64) -> (Population, Vec<Vec<u8>>) {
     let mut population = Population::new(ORIGIN);
     let mut bytes: Vec<Vec<u8>> = Vec::new();
     for seq in 0..count {
@@ -46,11 +46,11 @@ fn row(bytes: &[u8], sinkseq: u64) -> Value {
     })
 }
 
-fn rows(bytes: &[Vec<u8>]) -> Vec<Value> {
+pub(super) fn rows(bytes: &[Vec<u8>]) -> Vec<Value> {
     bytes.iter().zip(1..).map(|(bytes, sinkseq)| row(bytes, sinkseq)).collect()
 }
 
-fn answer(population: &Population, rows: &[Value]) -> Reconciled {
+pub(super) fn answer(population: &Population, rows: &[Value]) -> Reconciled {
     let mut reconciler = Reconciler::new(population, None);
     for row in rows {
         reconciler.row(Item::read(row).as_ref());

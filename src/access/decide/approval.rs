@@ -90,6 +90,7 @@ impl Case<'_> {
             renews: *renews,
             once: *once || terms.once,
             claimed: who.roles.to_vec(),
+            source: who.source(),
         }])
     }
 

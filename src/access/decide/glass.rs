@@ -71,6 +71,7 @@ impl Case<'_> {
                 renews: None,
                 once: false,
                 claimed: who.roles.to_vec(),
+                source: who.source(),
             });
         }
         let skipped = self.skipped(who, object, &terms.steps, terms.excludes);

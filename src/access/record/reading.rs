@@ -1,5 +1,6 @@
 //! Records read back into facts, strictly: what can't be read stops the start.
 
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -158,6 +159,7 @@ pub(in crate::access) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, Stri
             claimed: parts.list_if_any("claimed_roles")?,
             answer_by: parts.detail("answer_by")?,
             renews: parts.optional("renews")?,
+            source: parts.source(),
             once: parts.flag("once")?,
         },
         Kind::AccessApproved => Fact::Approved {
@@ -466,6 +468,11 @@ impl Parts<'_> {
             }
             None => Ok(None),
         }
+    }
+
+    /// Not known is as good as not said: nothing is decided by it.
+    fn source(&self) -> Option<IpAddr> {
+        self.personal.text(Personal::Source)?.parse().ok()
     }
 
     fn actor(&self) -> Result<Actor, String> {

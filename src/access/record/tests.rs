@@ -185,6 +185,7 @@ fn fact() -> impl Strategy<Value = Fact> {
                 renews: fewer.map(|_| grant),
                 once: previous.is_some(),
                 claimed: roles,
+                source: previous.map(|_| std::net::Ipv6Addr::from(u128::from(minutes)).into()),
             },
             3 => Fact::Approved {
                 request,

@@ -187,6 +187,7 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
             claimed,
             answer_by,
             renews,
+            source,
             once,
         } => {
             let mut draft = about(done(Kind::AccessRequested), *request)
@@ -199,6 +200,9 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
                 .detail("minutes", *minutes)
                 .detail("answer_by", answer_by.to_string());
             draft = claimed_roles(draft, claimed);
+            if let Some(source) = source {
+                draft = draft.source(source.to_string());
+            }
             if let Some(ticket) = ticket {
                 draft = draft.detail("ticket", ticket.as_str());
             }

@@ -143,6 +143,7 @@ fn forget_in_request(request: &mut Request, person: &Subject, nobody: &Subject) 
     if request.subject == *person {
         request.subject.clone_from(nobody);
         request.reason = Reason::erased();
+        request.source = None;
     }
     for approval in request.approvals.iter_mut().filter(|approval| approval.by == *person) {
         approval.by.clone_from(nobody);

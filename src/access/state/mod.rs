@@ -312,6 +312,7 @@ impl State {
             renews,
             once,
             claimed,
+            source,
         } = fact
         else {
             return;
@@ -333,6 +334,7 @@ impl State {
             reason: reason.clone(),
             ticket: ticket.clone(),
             claimed: claimed.clone(),
+            source: *source,
             at: stamp.time,
             answer_by: *answer_by,
             renews: *renews,

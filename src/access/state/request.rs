@@ -1,6 +1,7 @@
 //! A request, its approvals and what became of it.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use sallyport_audit::Digest;
@@ -124,6 +125,9 @@ pub struct Request {
     pub ticket: Option<Ticket>,
     /// Roles that somebody outside vouched for when it was asked.
     pub claimed: Vec<Role>,
+    /// From where it was asked, if that is known. Not for the API: who may decide sees what it means, not the address.
+    #[serde(skip)]
+    pub source: Option<IpAddr>,
     /// When it was asked.
     pub at: Timestamp,
     /// When it expires if it isn't decided by then.

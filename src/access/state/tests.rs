@@ -53,6 +53,7 @@ fn when_records_were_lost_nothing_outlives_it_that_they_may_have_taken_back() {
             renews: None,
             once: false,
             claimed: Vec::new(),
+            source: None,
         };
         let locked = Fact::Locked {
             target: person("pat").into(),
@@ -98,6 +99,7 @@ fn requested() -> Fact {
         renews: None,
         once: false,
         claimed: Vec::new(),
+        source: None,
     }
 }
 

@@ -3,23 +3,28 @@
 
 use askama::Template;
 use axum::extract::State;
+use jiff::Timestamp;
 use sallyport_audit::index::search::Order as Direction;
 use sallyport_audit::selection::Selection;
 use sallyport_audit::sink::SinkStatus;
-use sallyport_audit::{Outcome, Search};
+use sallyport_audit::{Kind, Outcome, Search};
 use serde_json::Value;
 
 use super::ledger::{Row, row};
+use super::requests::minute;
 use super::viewer::{Chrome, Order, Viewer};
-use super::{Answer, page};
+use super::{Answer, figures, page};
 use crate::access::{Action, Object, Part};
+use crate::clock;
 use crate::console::errors::Problem;
 use crate::console::extract::{Body, Path};
 use crate::console::keys::{self as api, Rotate};
 use crate::console::{Shared, records, search as searching, status};
 
 /// How many refusals and failures are shown.
-const DETECTED: usize = 25;
+const SHOWN: usize = 25;
+/// How many detections.
+const FOUND: usize = 10;
 
 #[derive(Template)]
 #[template(path = "console/health.html")]
@@ -31,10 +36,26 @@ struct Page<'a> {
     keys: Vec<Key>,
     keys_fault: Option<String>,
     may_rotate: bool,
-    sinks: Vec<SinkStatus>,
+    sinks: Vec<SinkRow>,
+    rules: Vec<Rule>,
+    found: Option<Vec<Row>>,
     ledger: Vec<(String, String)>,
     settings: &'a [(String, String)],
-    detected: Option<Vec<Row>>,
+    refused: Option<Vec<Row>>,
+}
+
+/// One receiver, and what waits for it.
+struct SinkRow {
+    status: SinkStatus,
+    lag: String,
+    trouble: String,
+}
+
+/// One rule of detections.
+struct Rule {
+    name: String,
+    severity: &'static str,
+    raised: u64,
 }
 
 struct Key {
@@ -75,11 +96,15 @@ async fn made(shared: &Shared, viewer: &Viewer) -> Result<Answer, Problem> {
     facts.push(("version".to_owned(), text(of("version"))));
     let mut hsm = Vec::new();
     flatten("", of("hsm"), &mut hsm);
-    let detected = if viewer.caller.could(Action::Audit, &Object::gateway(Part::Ledger)) {
-        Some(detected(shared, viewer).await?)
-    } else {
-        None
-    };
+    let (mut refused, mut found) = (None, None);
+    if viewer.caller.could(Action::Audit, &Object::gateway(Part::Ledger)) {
+        viewer.caller.may(Action::Audit, &Object::gateway(Part::Ledger)).await?;
+        let results = vec![Outcome::Denied, Outcome::Failure];
+        refused = Some(newest(shared, viewer, Selection { results, ..Selection::default() }, SHOWN).await?);
+        let kinds = vec![Kind::DetectionRaised];
+        found = Some(newest(shared, viewer, Selection { kinds, ..Selection::default() }, FOUND).await?);
+    }
+    let now = clock::now();
     let page = Page {
         chrome: &viewer.chrome,
         ready: of("ready").as_bool().unwrap_or(false),
@@ -88,28 +113,34 @@ async fn made(shared: &Shared, viewer: &Viewer) -> Result<Answer, Problem> {
         keys: listed.map(|keys| keys.iter().map(key).collect()).unwrap_or_default(),
         keys_fault: told.pointer("/keys/error").map(text),
         may_rotate: viewer.caller.could(Action::Admin, &Object::gateway(Part::Keys)),
-        sinks: shared.sinks.iter().map(|sink| sink.borrow().clone()).collect(),
+        sinks: shared.sinks.iter().map(|sink| sink_row(sink.borrow().clone(), now)).collect(),
+        rules: rules(shared),
+        found,
         ledger: facts,
         settings: if viewer.caller.could(Action::Admin, &Object::gateway(Part::Ledger)) {
             &shared.settings
         } else {
             &[]
         },
-        detected,
+        refused,
     };
     Ok(page::show(&page))
 }
 
-/// What was refused or failed last.
-async fn detected(shared: &Shared, viewer: &Viewer) -> Result<Vec<Row>, Problem> {
-    viewer.caller.may(Action::Audit, &Object::gateway(Part::Ledger)).await?;
+/// The newest records of a selection. That somebody looks was recorded.
+async fn newest(
+    shared: &Shared,
+    viewer: &Viewer,
+    selection: Selection,
+    limit: usize,
+) -> Result<Vec<Row>, Problem> {
     let search = Search {
-        selection: Selection { results: vec![Outcome::Denied, Outcome::Failure], ..Selection::default() },
+        selection,
         texts: Vec::new(),
         subjects: Vec::new(),
         targets: Vec::new(),
         order: Direction::NewestFirst,
-        limit: DETECTED,
+        limit,
     };
     let found = searching::found(shared, &viewer.caller, search).await?;
     Ok(found
@@ -118,6 +149,40 @@ async fn detected(shared: &Shared, viewer: &Viewer) -> Result<Vec<Row>, Problem>
         .filter_map(|entry| records::joined(entry).ok())
         .map(|record| row(&record))
         .collect())
+}
+
+/// What each rule has found since the start, the most first.
+fn rules(shared: &Shared) -> Vec<Rule> {
+    let Some(status) = &shared.detections else { return Vec::new() };
+    let status = status.borrow();
+    let mut rules: Vec<Rule> = status
+        .raised
+        .iter()
+        .map(|(name, raised)| Rule {
+            name: name.clone(),
+            severity: status.severity.get(name).copied().unwrap_or_default(),
+            raised: *raised,
+        })
+        .collect();
+    rules.sort_by_key(|rule| std::cmp::Reverse(rule.raised));
+    rules
+}
+
+fn sink_row(status: SinkStatus, now: Timestamp) -> SinkRow {
+    let waiting = status.waiting_since.map(|since| now.duration_since(since).as_secs().max(0));
+    let lag = match (status.lag, waiting) {
+        (0, _) => "nothing".to_owned(),
+        (lag, None) => lag.to_string(),
+        (lag, Some(seconds)) => {
+            let octets = lag.saturating_mul(status.octets_each);
+            #[expect(clippy::cast_precision_loss, reason = "a figure for people, with two digits")]
+            let size = figures::scaled(octets as f64, "B");
+            format!("{lag}, about {size}, the oldest for {seconds} s")
+        }
+    };
+    let since = status.failing_since.map(|since| format!(" since {}", minute(since))).unwrap_or_default();
+    let trouble = status.last_error.as_ref().map(|error| format!("{error}{since}")).unwrap_or_default();
+    SinkRow { status, lag, trouble }
 }
 
 fn key(listed: &Value) -> Key {

@@ -1,6 +1,8 @@
 //! The ledger, to be looked through: search, one record with its decision explained and its neighbours, and its proof, which
 //! the page checks by itself (`assets/verifier.wasm` is the auditor's verifier). Every look is a record, made before anything is shown.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
@@ -10,12 +12,16 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::viewer::{Chrome, Order, Viewer};
-use super::{Answer, page};
+use super::{Answer, live as streaming, page};
 use crate::access::{Action, Object, Part};
+use crate::console::caller::Caller;
 use crate::console::errors::Problem;
 use crate::console::extract::Query;
 use crate::console::search::{self as api, Asked};
 use crate::console::{Shared, disclosing, ledger as orders, records};
+
+/// How often it is told how far the ledger has been read again.
+const EVERY: Duration = Duration::from_secs(1);
 
 /// Records of one page.
 const PAGE: usize = 50;
@@ -58,10 +64,20 @@ struct Page<'a> {
     fault: Option<String>,
     more: Option<String>,
     checkpoint: String,
+    scrub: Scrub,
+}
+
+/// How far the ledger is read again, and what was found: kept up to date while somebody looks.
+#[derive(Template)]
+#[template(path = "console/scrub.html")]
+struct Scrub {
+    csrf: String,
     size: u64,
-    scrub: String,
+    percent: Option<u64>,
+    last: String,
+    good: bool,
     witnesses: String,
-    may_scrub: bool,
+    may: bool,
 }
 
 #[derive(Template)]
@@ -95,7 +111,8 @@ pub(super) fn row(record: &Value) -> Row {
     let plain = |name: &str| text(record.get(name));
     let opened = |name: &str| text(record.get("values").and_then(|values| values.get(name)));
     let detail = |name: &str| text(record.get("details").and_then(|details| details.get(name)));
-    let why = [opened("reason"), detail("why"), detail("reason"), detail("cause"), detail("code")];
+    let why =
+        [opened("reason"), detail("why"), detail("reason"), detail("cause"), detail("code"), detail("says")];
     Row {
         seq: record.get("seq").and_then(Value::as_u64).unwrap_or_default(),
         time: plain("time").get(..19).unwrap_or_default().replace('T', " "),
@@ -158,7 +175,7 @@ pub(super) async fn page(
         Ok(fields) => fields,
         Err(problem) => return page::refuse(&chrome, &problem),
     };
-    let may_scrub = caller.could(Action::Admin, &ledger());
+    let scrub = scrubbed(&shared, &caller, &chrome);
     let found = api::search(State(Shared::clone(&shared)), caller, Query(fields.asked())).await;
     let (records, cursor, fault) = match found {
         Ok(axum::Json(found)) => (found.items, found.next, None),
@@ -168,8 +185,6 @@ pub(super) async fn page(
         }
         Err(problem) => return page::refuse(&chrome, &problem),
     };
-    let reader = shared.ledger.reader();
-    let witnesses = shared.witnesses.as_ref().map(|watched| watched.status.borrow().sentence());
     let page = Page {
         chrome: &chrome,
         kinds: Kind::ALL.iter().map(|kind| kind.as_str()).collect(),
@@ -177,11 +192,8 @@ pub(super) async fn page(
         fault,
         more: cursor.map(|cursor| fields.after(&cursor)),
         fields: &fields,
-        checkpoint: reader.checkpoint(),
-        size: reader.len(),
-        scrub: shared.scrub.status.borrow().sentence(),
-        witnesses: witnesses.unwrap_or_else(|| "no witness is configured".to_owned()),
-        may_scrub,
+        checkpoint: shared.ledger.reader().checkpoint(),
+        scrub,
     };
     page::show(&page)
 }
@@ -304,6 +316,28 @@ pub(super) async fn proof(
         }
         Err(problem) => problem.into_response(),
     }
+}
+
+fn scrubbed(shared: &Shared, caller: &Caller, chrome: &Chrome) -> Scrub {
+    let status = shared.scrub.status.borrow().clone();
+    let witnesses = shared.witnesses.as_ref().map(|watched| watched.status.borrow().sentence());
+    Scrub {
+        csrf: chrome.csrf.clone(),
+        size: shared.ledger.reader().len(),
+        percent: status.percent(),
+        last: status.sentence(),
+        good: status.findings.is_good(),
+        witnesses: witnesses.unwrap_or_else(|| "no witness is configured".to_owned()),
+        may: caller.could(Action::Admin, &ledger()),
+    }
+}
+
+/// What is told of it while it runs.
+pub(super) async fn live(State(shared): State<Shared>, viewer: Viewer) -> Response {
+    streaming::stream(shared, viewer, EVERY, |shared, viewer| {
+        let allowed = viewer.caller.could(Action::Audit, &ledger());
+        allowed.then(|| scrubbed(shared, &viewer.caller, &viewer.chrome).render().ok()).flatten()
+    })
 }
 
 /// Has the whole ledger read again.

@@ -5,10 +5,12 @@ use axum::extract::State;
 
 use super::viewer::{Chrome, Order, Viewer};
 use super::{Answer, page};
+use crate::access::{Action, Object, Part};
 use crate::clock;
 use crate::console::Shared;
 use crate::console::extract::{Body, Path};
 use crate::console::reports::{self as api, ReportOrder, ReportView};
+use crate::console::sessions::Why;
 
 /// What there are reports for, as the API calls them.
 const FRAMEWORKS: [&str; 5] = ["soc2", "iso27001", "hipaa", "pci", "nist"];
@@ -21,6 +23,7 @@ struct Page<'a> {
     frameworks: [&'static str; 5],
     from: String,
     to: String,
+    may_delete: bool,
 }
 
 pub(super) async fn page(State(shared): State<Shared>, viewer: Viewer) -> Answer {
@@ -33,7 +36,15 @@ pub(super) async fn page(State(shared): State<Shared>, viewer: Viewer) -> Answer
         let at = clock::now().saturating_sub(jiff::SignedDuration::from_hours(24 * days));
         at.map(|at| at.strftime("%Y-%m-%d").to_string()).unwrap_or_default()
     };
-    page::show(&Page { chrome: &chrome, packs, frameworks: FRAMEWORKS, from: day(90), to: day(0) })
+    let may_delete = caller.could(Action::Admin, &Object::gateway(Part::Ledger));
+    page::show(&Page {
+        chrome: &chrome,
+        packs,
+        frameworks: FRAMEWORKS,
+        from: day(90),
+        to: day(0),
+        may_delete,
+    })
 }
 
 pub(super) async fn make(State(shared): State<Shared>, order: Order) -> Answer {
@@ -54,6 +65,15 @@ pub(super) async fn pack(State(shared): State<Shared>, viewer: Viewer, Path(name
     let Viewer { caller, chrome } = viewer;
     match api::pack(State(shared), caller, Path(name)).await {
         Ok(file) => file,
+        Err(problem) => page::refuse(&chrome, &problem),
+    }
+}
+
+pub(super) async fn delete(State(shared): State<Shared>, Path(name): Path<String>, order: Order) -> Answer {
+    let Order { viewer: Viewer { caller, chrome }, form } = order;
+    let why = Why { reason: form.get("reason").unwrap_or_default() };
+    match api::delete(State(shared), caller, Path(name), Body(why)).await {
+        Ok(_) => page::see_other("/console/reports"),
         Err(problem) => page::refuse(&chrome, &problem),
     }
 }

@@ -1,6 +1,8 @@
 //! The queue of requests: who wants what, why and for how long, what speaks against it, which rule asks for an approval and
 //! who else must agree; and what became of earlier ones. Orders go the way of the API's.
 
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use askama::Template;
@@ -231,6 +233,14 @@ fn sentence(view: &RequestView) -> String {
     }
 }
 
+/// The network of an address, as far as addresses of one place usually agree: 24 bits of IPv4, 48 of IPv6.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & (u32::MAX << 8)).into(),
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 80)).into(),
+    }
+}
+
 /// What an approver may want to think about, from the requests that they see. None of it decides anything.
 fn hints(view: &RequestView, all: &[RequestView]) -> Vec<String> {
     let request = &view.request;
@@ -262,6 +272,15 @@ fn hints(view: &RequestView, all: &[RequestView]) -> Vec<String> {
     } else if matches!(asked.weekday(), Weekday::Saturday | Weekday::Sunday) {
         hints.push("asked at a weekend".to_owned());
     }
+    let known: BTreeSet<IpAddr> = all
+        .iter()
+        .map(|other| &other.request)
+        .filter(|other| other.subject == request.subject && other.at < request.at)
+        .filter_map(|other| other.source.map(network))
+        .collect();
+    if request.source.is_some_and(|from| !known.is_empty() && !known.contains(&network(from))) {
+        hints.push("unusual network: none of their earlier requests came from there".to_owned());
+    }
     if let Some(grant) = request.renews {
         hints.push(format!("renews {grant}"));
     }
@@ -269,4 +288,19 @@ fn hints(view: &RequestView, all: &[RequestView]) -> Vec<String> {
         hints.push("escalated: nobody had answered".to_owned());
     }
     hints
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_place_are_one_network_however_they_are_written() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("203.0.113.7"), of("203.0.113.200"));
+        assert_eq!(of("203.0.113.7"), of("::ffff:203.0.113.9"));
+        assert_ne!(of("203.0.113.7"), of("203.0.114.7"));
+        assert_eq!(of("2001:db8:7:1::1"), of("2001:db8:7:ffff::2"));
+        assert_ne!(of("2001:db8:7::1"), of("2001:db8:8::1"));
+    }
 }

@@ -10,7 +10,7 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
 use jiff::{SignedDuration, Timestamp};
 use sallyport_audit::index::search::Order as Direction;
-use sallyport_audit::selection::Selection;
+use sallyport_audit::selection::{self, Selection};
 use sallyport_audit::{Kind, Search};
 use serde::Deserialize;
 use serde_json::Value;
@@ -46,6 +46,9 @@ pub(super) struct Filter {
     tunnel: String,
     subject: String,
     minutes: Option<u32>,
+    /// Day or instant; with either of these `minutes` says nothing.
+    from_time: String,
+    to_time: String,
 }
 
 #[derive(Template)]
@@ -55,6 +58,7 @@ struct Page<'a> {
     filter: &'a Filter,
     query: String,
     minutes: u32,
+    fault: Option<String>,
     figures: Option<figures::Figures>,
     table: Table<'a>,
 }
@@ -74,7 +78,8 @@ struct Table<'a> {
 struct TunnelRow {
     view: RouteView,
     since: String,
-    visitors: Vec<String>,
+    /// Who, and the query of this page that shows theirs alone.
+    visitors: Vec<(String, String)>,
     more: usize,
     sessions: usize,
 }
@@ -121,16 +126,57 @@ async fn made(
     let Query(filter) = filter?;
     viewer.caller.may(Action::Read, &sessions()).await?;
     let minutes = filter.minutes.unwrap_or(60).clamp(1, 24 * 60);
+    let (mut fault, now) = (None, clock::now());
+    let span = match Span::of(&filter, minutes, now) {
+        Ok(span) => span,
+        Err(why) => {
+            fault = Some(why);
+            Span::last(minutes, now)
+        }
+    };
     let figures = if viewer.caller.could(Action::Audit, &Object::gateway(Part::Ledger)) {
-        Some(measured(shared, viewer, &filter, minutes).await?)
+        Some(measured(shared, viewer, &filter, span).await?)
     } else {
         None
     };
-    let query = [("tunnel", filter.tunnel.as_str()), ("subject", filter.subject.as_str())];
-    let query = serde_urlencoded::to_string(query).unwrap_or_default();
+    let query = only(&filter.tunnel, &filter.subject);
     let table = table(shared, viewer, &filter, &mut Rates::default());
-    let page = Page { chrome: &viewer.chrome, filter: &filter, query, minutes, figures, table };
+    let page = Page { chrome: &viewer.chrome, filter: &filter, query, minutes, fault, figures, table };
     Ok(page::show(&page))
+}
+
+/// The time of which figures are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Span {
+    from: Timestamp,
+    to: Timestamp,
+}
+
+impl Span {
+    fn last(minutes: u32, now: Timestamp) -> Self {
+        let from = now.saturating_sub(SignedDuration::from_mins(i64::from(minutes)));
+        Self { from: from.unwrap_or(Timestamp::UNIX_EPOCH), to: now }
+    }
+
+    /// What was asked for: from a time on, up to one, or both; a day is taken whole.
+    fn of(filter: &Filter, minutes: u32, now: Timestamp) -> Result<Self, String> {
+        let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let (from, to) = (given(&filter.from_time), given(&filter.to_time));
+        if from.is_none() && to.is_none() {
+            return Ok(Self::last(minutes, now));
+        }
+        let to = to.map_or(Ok(now), |text| selection::end(&text))?.min(now);
+        let from = from.map_or(Ok(Self::last(minutes, to).from), |text| selection::beginning(&text))?;
+        if from >= to {
+            return Err("the time that was asked for ends before it begins".to_owned());
+        }
+        Ok(Self { from, to })
+    }
+
+    fn minutes(self) -> u32 {
+        let minutes = self.to.duration_since(self.from).as_mins().max(1);
+        u32::try_from(minutes).unwrap_or(u32::MAX)
+    }
 }
 
 /// Latencies and errors of the time that was asked for, from the records of requests.
@@ -138,16 +184,15 @@ async fn measured(
     shared: &Shared,
     viewer: &Viewer,
     filter: &Filter,
-    minutes: u32,
+    span: Span,
 ) -> Result<figures::Figures, Problem> {
-    let now = clock::now();
-    let from = now.checked_sub(SignedDuration::from_mins(i64::from(minutes))).ok();
     let object = Object::tunnel(&filter.tunnel).ok().map(|object| object.as_str().to_owned());
     let search = Search {
         selection: Selection {
             kinds: vec![Kind::HttpRequest],
             objects: object.into_iter().collect(),
-            from_time: from,
+            from_time: Some(span.from),
+            to_time: Some(span.to),
             ..Selection::default()
         },
         texts: Vec::new(),
@@ -157,7 +202,7 @@ async fn measured(
         limit: SAMPLE,
     };
     let page = searching::found(shared, &viewer.caller, search).await?;
-    Ok(figures::of(page.entries.iter().map(|entry| entry.bytes.as_ref()), minutes, now))
+    Ok(figures::of(page.entries.iter().map(|entry| entry.bytes.as_ref()), span.minutes(), span.to))
 }
 
 pub(super) async fn live(
@@ -317,7 +362,7 @@ fn table<'a>(shared: &Shared, viewer: &'a Viewer, filter: &Filter, rates: &mut R
             since: minute(view.since),
             sessions: of.values().sum(),
             more: of.len().saturating_sub(8),
-            visitors: of.keys().take(8).cloned().collect(),
+            visitors: of.keys().take(8).map(|who| (who.clone(), only(&view.name, who))).collect(),
             view,
         }
     });
@@ -352,6 +397,11 @@ fn table<'a>(shared: &Shared, viewer: &'a Viewer, filter: &Filter, rates: &mut R
         up: rate_text(up),
         down: rate_text(down),
     }
+}
+
+/// The query for one tunnel and one person.
+fn only(tunnel: &str, subject: &str) -> String {
+    serde_urlencoded::to_string([("tunnel", tunnel), ("subject", subject)]).unwrap_or_default()
 }
 
 fn shown(session: LiveSession, rate: Option<(f64, f64)>) -> SessionRow {
@@ -392,5 +442,23 @@ mod tests {
         assert_eq!(cell(&"user:vic".into()), "\"user:vic\"");
         assert_eq!(cell(&7.into()), "\"7\"");
         assert_eq!(cell(&Value::Null), "\"\"");
+    }
+
+    #[test]
+    fn figures_are_of_the_minutes_before_now_or_of_the_days_that_were_asked_for() {
+        let now: Timestamp = "2026-03-04T12:00:00Z".parse().unwrap();
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let of = |from: &str, to: &str| {
+            let filter = Filter { from_time: from.into(), to_time: to.into(), ..Filter::default() };
+            Span::of(&filter, 60, now)
+        };
+        assert_eq!(of("", " ").unwrap(), Span { from: at("2026-03-04T11:00:00Z"), to: now });
+        let days = of("2026-03-01", "2026-03-02").unwrap();
+        assert_eq!(days, Span { from: at("2026-03-01T00:00:00Z"), to: at("2026-03-03T00:00:00Z") });
+        assert_eq!(days.minutes(), 2 * 24 * 60);
+        assert_eq!(of("2026-03-04", "").unwrap().to, now, "not beyond now");
+        assert_eq!(of("", "2026-03-02").unwrap().from, at("2026-03-02T23:00:00Z"), "as many minutes before");
+        assert!(of("2026-03-03", "2026-03-01").unwrap_err().contains("ends before it begins"));
+        assert!(of("yesterday", "").unwrap_err().contains("2026-01-31"));
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lettre::address::Address;
 use lettre::message::Mailbox;
+use sallyport_audit::detection::Grade;
 use toml::{Table, Value};
 
 use super::keys::{CHAT_KEYS, MAIL_KEYS, WEBHOOK_KEYS};
@@ -13,7 +14,7 @@ use super::read::{parse_domain, parse_word, path, required};
 use super::reader::{Problems, Reader};
 use super::url::ServerUrl;
 use crate::access::Subject;
-use crate::notify::Event;
+use crate::notify::{Event, Wants};
 
 /// Most blocks of one sort.
 const MOST_WAYS: usize = 16;
@@ -31,6 +32,8 @@ pub struct Notify {
     pub retry: Duration,
     /// How long before an access review's end its reviewers are reminded.
     pub remind: Option<Duration>,
+    /// How long before a grant's end its holder is reminded.
+    pub remind_grant: Option<Duration>,
 }
 
 /// One way.
@@ -39,7 +42,7 @@ pub struct NotifyWay {
     /// What the operator calls it.
     pub name: String,
     /// What goes this way.
-    pub events: BTreeSet<Event>,
+    pub wants: Wants,
     /// Where to.
     pub told: Told,
 }
@@ -118,12 +121,14 @@ pub(super) fn read_notify(reader: &mut Reader<'_>, state: &Path, ways: Vec<Notif
     let templates = path(reader, "notify.templates", state);
     let retry = reader.number("notify.retry_secs", 0, 604_800);
     let remind = reader.number("notify.remind_hours", 0, 720)?;
+    let remind_grant = reader.number("notify.remind_grant_secs", 0, 2_592_000)?;
     Some(Notify {
         ways,
         base_url,
         templates,
         retry: Duration::from_secs(retry?),
         remind: (remind > 0).then(|| Duration::from_secs(remind * 3600)),
+        remind_grant: (remind_grant > 0).then(|| Duration::from_secs(remind_grant)),
     })
 }
 
@@ -172,6 +177,8 @@ fn read_way(reader: &mut Reader<'_>, sort: &str, state: &Path, domain: &str) -> 
         }
         list.iter().map(|word| word.parse::<Event>()).collect::<Result<BTreeSet<_>, _>>()
     });
+    let grades = Grade::ALL.map(|grade| (grade.as_str(), grade));
+    let detections_from = reader.word("detections_from", &grades);
     let root_file = path(reader, "root_file", state);
     let told = match sort {
         "webhook" => {
@@ -182,7 +189,8 @@ fn read_way(reader: &mut Reader<'_>, sort: &str, state: &Path, domain: &str) -> 
         "chat" => Told::Chat(ChatSettings { url_file: required_path(reader, "url_file", state)?, root_file }),
         _ => Told::Mail(read_mail(reader, state, domain, root_file)?),
     };
-    Some(NotifyWay { name: name?, events: events?, told })
+    let wants = Wants { events: events?, detections_from: detections_from? };
+    Some(NotifyWay { name: name?, wants, told })
 }
 
 fn required_path(reader: &mut Reader<'_>, key: &str, state: &Path) -> Option<PathBuf> {

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use sallyport_audit::ledger::OnStall;
 use sallyport_audit::retention::{Framework, Policy, PolicyError};
 use sallyport_audit::{Digest, Lending};
@@ -25,6 +26,7 @@ use super::tls::{NamedCertificate, read_tls};
 use super::tunnel_rules::{RECORDING, TunnelBlock};
 use super::witnesses::{WitnessSettings, read_witnessing};
 use crate::access::PolicyChange;
+use crate::session::BreakerRules;
 use crate::tunnel::Suite;
 
 /// How many sessions and other records may wait for a signer that is away: some seconds of a busy gateway.
@@ -56,6 +58,9 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
         _ => Err("must be 1 to 128 bytes without control characters".to_owned()),
     });
     let listen = reader.parse("gateway.listen", |text: String| parse_listen(&text));
+    let fronts = reader.parse("gateway.proxy_protocol_from", |text: String| parse_networks(&text));
+    let quic = reader.word("gateway.quic", &[("off", false), ("on", true)]);
+    let http3 = reader.word("gateway.http3", &[("off", false), ("on", true)]);
     let public_port =
         reader.number("gateway.public_port", 1, 65_535).and_then(|port| u16::try_from(port).ok());
     let health_listen = reader.parse("gateway.health_listen", |text: String| parse_listen(&text));
@@ -105,12 +110,18 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
     let tcp_address = reader.parse("tunnels.tcp_address", |text: String| {
         text.parse::<IpAddr>().map_err(|_| format!("`{text}` is not an IP address"))
     });
+    let udp_idle = seconds(reader.number("tunnels.udp_idle_secs", 1, 3600));
     let suites = reader.word("tunnels.suites", SUITES);
     let recording = reader.word("tunnels.audit", RECORDING);
     if let Some(domain) = &domain {
         refuse_domains_of_ours(reader, domain, &blocks);
     }
     let tcp_ports = reader.parse("tunnels.tcp_ports", |text: String| parse_ports(&text));
+    let pass_through = reader.word("tunnels.pass_through", &[("refuse", false), ("allow", true)]);
+    let at_once = count(reader.number("tunnels.at_once", 0, 1_000_000));
+    let line = count(reader.number("tunnels.line", 0, 100_000));
+    let breaker_failures = reader.number("tunnels.breaker_failures", 0, 1000);
+    let breaker_rest = seconds(reader.number("tunnels.breaker_secs", 1, 60));
     let connections = count(reader.number("limits.connections", 1, 1_000_000));
     let per_address = count(reader.number("limits.connections_per_address", 1, 1_000_000));
     let sessions_per_user = count(reader.number("limits.sessions_per_user", 1, 1_000_000));
@@ -134,6 +145,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             Ok(_) if !text.trim().is_empty() => Ok(text),
             _ => Err(format!("`{text}` is not a log level or filter")),
         });
+    let traces_to = reader.take::<String>("log.traces_to");
     let json = reader.word("log.format", &[("text", false), ("json", true)]);
 
     let () = failure?;
@@ -145,6 +157,9 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             domain: domain?,
             organisation: organisation?,
             listen: listen?,
+            fronts: fronts?,
+            quic: quic?,
+            http3: http3?,
             public_port,
             drain: drain?,
             health_listen,
@@ -190,6 +205,14 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             queue: visitors_wait?,
             tcp_address: tcp_address?,
             tcp_ports: tcp_ports?,
+            pass_through: pass_through?,
+            at_once: at_once?,
+            line: line?,
+            breaker: BreakerRules {
+                failures: breaker_failures.and_then(|number| u32::try_from(number).ok())?,
+                rest: breaker_rest?,
+            },
+            udp_idle: udp_idle?,
             recording: recording?,
             blocks,
         },
@@ -208,7 +231,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             idle: idle?,
         },
         detections: Detections { on: detects?, rules_file },
-        log: Log { level: level?, json: json? },
+        log: Log { level: level?, json: json?, traces_to },
         sinks,
         digest: Digest::of(&[]),
     };
@@ -379,6 +402,20 @@ pub(super) fn parse_word(text: String, most: usize) -> Result<String, String> {
     } else {
         Err(format!("`{text}` must be 1 to {most} lower-case letters, digits or dashes"))
     }
+}
+
+/// Addresses and networks, separated by commas.
+pub(super) fn parse_networks(text: &str) -> Result<Vec<IpNet>, String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|word| !word.is_empty())
+        .map(|word| {
+            let one = || word.parse::<IpAddr>().map(IpNet::from);
+            word.parse()
+                .or_else(|_| one())
+                .map_err(|_| format!("`{word}` is neither an IP address nor a network, such as 10.0.0.0/8"))
+        })
+        .collect()
 }
 
 fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, String> {

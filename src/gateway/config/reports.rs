@@ -17,6 +17,10 @@ pub struct Reports {
     pub monthly: Vec<Builtin>,
     /// Where months begin, with its name.
     pub zone: (TimeZone, String),
+    /// So many packs are kept that somebody asked for.
+    pub most: u64,
+    /// So many bytes of them, before no more is begun.
+    pub most_bytes: u64,
 }
 
 pub(super) fn read_reports(reader: &mut Reader<'_>, state: &Path) -> Option<Reports> {
@@ -28,5 +32,13 @@ pub(super) fn read_reports(reader: &mut Reader<'_>, state: &Path) -> Option<Repo
         Ok(zone) => Ok((zone, name)),
         Err(_) => Err(format!("`{name}` is no time zone; give a name such as Europe/Berlin")),
     });
-    Some(Reports { directory: directory?, monthly: monthly?, zone: zone? })
+    let most = reader.number("reports.most", 1, 10_000);
+    let megabytes = reader.number("reports.most_mb", 1, 1 << 20);
+    Some(Reports {
+        directory: directory?,
+        monthly: monthly?,
+        zone: zone?,
+        most: most?,
+        most_bytes: megabytes?.saturating_mul(1 << 20),
+    })
 }

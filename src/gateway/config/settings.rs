@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use sallyport_audit::ledger::OnStall;
 use sallyport_audit::retention::Policy;
 use sallyport_audit::{Digest, Lending};
@@ -19,7 +20,7 @@ use super::tls::Tls;
 use super::tunnel_rules::TunnelBlock;
 use super::witnesses::Witnesses;
 use crate::access::PolicyChange;
-use crate::session::Recording;
+use crate::session::{BreakerRules, Recording};
 
 /// A configuration that passed every check.
 #[derive(Debug, Clone)]
@@ -69,6 +70,12 @@ pub struct Gateway {
     pub organisation: String,
     /// Listening address.
     pub listen: SocketAddr,
+    /// Whose word is taken for where a visitor comes from.
+    pub fronts: Vec<IpNet>,
+    /// Whether publishers may come there by QUIC.
+    pub quic: bool,
+    /// Whether visitors may come there by HTTP/3.
+    pub http3: bool,
     /// The port that people type, if it is another.
     pub public_port: Option<u16>,
     /// Grace for open sessions at shutdown.
@@ -231,8 +238,18 @@ pub struct Tunnels {
     pub tcp_address: IpAddr,
     /// Ports of TCP tunnels.
     pub tcp_ports: RangeInclusive<u16>,
+    /// How long a flow of UDP may be silent.
+    pub udp_idle: Duration,
     /// When records of requests must be durable, where no block says otherwise.
     pub recording: Recording,
+    /// Whether TLS may go through to apps that end it.
+    pub pass_through: bool,
+    /// Requests that one app gets at once; 0 is any number.
+    pub at_once: usize,
+    /// Requests that may wait for it.
+    pub line: usize,
+    /// When an app that fails is left alone.
+    pub breaker: BreakerRules,
     /// What is laid down for single tunnels.
     pub blocks: Vec<TunnelBlock>,
 }
@@ -273,4 +290,6 @@ pub struct Log {
     pub level: String,
     /// JSON lines in place of text.
     pub json: bool,
+    /// Receiver of traces.
+    pub traces_to: Option<String>,
 }

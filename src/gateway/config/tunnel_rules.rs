@@ -1,17 +1,26 @@
 //! The `[[tunnel]]` blocks: what the operator lays down for single tunnels.
 
+use std::time::Duration;
+
 use axum::http::{HeaderName, HeaderValue};
 
 use super::keys::TUNNEL_KEYS;
-use super::read::{parse_domain, required};
+use super::read::{parse_domain, parse_networks, required};
 use super::reader::{Problems, Reader};
-use crate::edge::{HeaderRules, TunnelRules};
+use crate::edge::{HeaderRules, Priority, Sources, TunnelRules};
 use crate::session::Recording;
 use crate::tunnel::TunnelName;
 
 /// What `audit` may say.
 pub(super) const RECORDING: &[(&str, Recording)] =
     &[("strict", Recording::Strict), ("buffered", Recording::Buffered)];
+
+/// What `priority` may say.
+const PRIORITIES: &[(&str, Priority)] = &[
+    ("interactive", Priority::Interactive),
+    ("batch", Priority::Batch),
+    ("background", Priority::Background),
+];
 
 /// Headers that no rule may touch: they frame the message, belong to one connection, or are the gateway's own word.
 const NOT_TO_TOUCH: &[&str] = &[
@@ -74,6 +83,12 @@ pub(super) fn read_tunnel_blocks(value: Option<toml::Value>, problems: &mut Prob
 fn read_block(reader: &mut Reader<'_>) -> Option<TunnelBlock> {
     let name = required(reader, "name", |text| TunnelName::parse(&text).map_err(|error| error.to_string()));
     let recording = reader.word("audit", RECORDING);
+    let allow = reader.parse("allow_from", |text: String| parse_networks(&text));
+    let deny = reader.parse("deny_from", |text: String| parse_networks(&text));
+    let at_once = reader.number("at_once", 0, 1_000_000).and_then(|number| usize::try_from(number).ok());
+    let priority = reader.word("priority", PRIORITIES);
+    let patience = reader.number("request_secs", 1, 86_400).map(Duration::from_secs);
+    let body_bytes = reader.number("body_bytes", 0, i64::MAX.unsigned_abs());
     let host = reader.parse("host", |text: String| {
         let authority =
             text.parse::<axum::http::uri::Authority>().map_err(|_| format!("`{text}` is not a host"))?;
@@ -88,7 +103,12 @@ fn read_block(reader: &mut Reader<'_>) -> Option<TunnelBlock> {
     let answer = reader.parse("answer_headers", |text: String| parse_headers(&text));
     let rules = TunnelRules {
         recording: recording.unwrap_or_default(),
+        sources: Sources { allow: allow.unwrap_or_default(), deny: deny.unwrap_or_default() },
         host,
+        at_once,
+        priority: priority.unwrap_or_default(),
+        patience,
+        body_bytes,
         domains: domains.unwrap_or_default(),
         paths: paths.unwrap_or_default(),
         request: request.unwrap_or_default(),

@@ -128,6 +128,7 @@ pub(super) async fn start(
             base_url,
             patience: config.notify.retry,
             remind: config.notify.remind,
+            remind_grant: config.notify.remind_grant,
         });
         let directory = config.state_directory.join("notify");
         config
@@ -149,7 +150,7 @@ fn open(settings: &NotifyWay, desk: &Arc<Desk>, directory: &std::path::Path) -> 
         Told::Chat(chat) => Arc::new(Chat::open(&name, chat)?),
         Told::Mail(mail) => Arc::new(Mail::open(&name, mail)?),
     };
-    Courier::open(way, settings.events.clone(), Arc::clone(desk), directory)
+    Courier::open(way, settings.wants.clone(), Arc::clone(desk), directory)
         .map_err(|source| NotifyError::Cursor { way: name, source })
 }
 

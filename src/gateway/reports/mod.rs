@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::tz::TimeZone;
 use sallyport_audit::note::PublicKey;
-use sallyport_audit::verify::Trust;
+use sallyport_audit::verify::{Progress, Trust};
 use sallyport_audit::{Draft, Kind, Ledger, Outcome, Seq};
 use sallyport_compliance::{Basis, Builtin, Period};
 use sallyport_hsm::Keys;
@@ -37,9 +37,19 @@ pub(super) struct Desk {
     domain: String,
     keys: Keys,
     ledger: Ledger,
+    room: Room,
     /// Those that are being made, or failed since the start.
     begun: Mutex<BTreeMap<String, ReportView>>,
 }
+
+/// What those packs may take up that somebody asked for. Those of months are never in the way of each other.
+struct Room {
+    packs: u64,
+    bytes: u64,
+}
+
+/// So many reports that failed are shown.
+const FAILED: usize = 20;
 
 /// One report that is wanted.
 #[derive(Clone)]
@@ -49,6 +59,8 @@ struct Wanted {
     period: Period,
     zone: TimeZone,
     zone_name: String,
+    /// Whether the end of a month asks for it, and nobody waits for it.
+    scheduled: bool,
 }
 
 impl Wanted {
@@ -66,6 +78,7 @@ impl Wanted {
             bytes: 0,
             sha256: String::new(),
             signer: String::new(),
+            scheduled: self.scheduled,
         }
     }
 }
@@ -79,6 +92,7 @@ impl Desk {
             domain: config.gateway.domain.clone(),
             keys: parts.keys.clone(),
             ledger: parts.ledger.clone(),
+            room: Room { packs: config.reports.most, bytes: config.reports.most_bytes },
             begun: Mutex::default(),
         }
     }
@@ -93,6 +107,11 @@ impl Desk {
         let mut begun = self.begun();
         if begun.values().any(|view| view.state == "making") {
             return Err(ReportProblem::Busy);
+        }
+        let failed: Vec<String> =
+            begun.values().filter(|view| view.state == "failed").map(|view| view.name.clone()).collect();
+        for name in failed.iter().take(failed.len().saturating_sub(FAILED - 1)) {
+            begun.remove(name);
         }
         let view = wanted.view();
         begun.insert(wanted.name.clone(), view.clone());
@@ -124,6 +143,7 @@ impl Desk {
             .detail("records", view.records)
             .detail("exceptions", view.exceptions)
             .detail("sha256", view.sha256.as_str())
+            .detail("scheduled", wanted.scheduled)
             .detail("what", view.what.as_str());
         if let Err(error) = self.ledger.append(draft).await {
             warn!(%error, "that a report was made could not be recorded");
@@ -141,9 +161,19 @@ impl Desk {
         let framework = wanted.framework.load().map_err(|error| error.to_string())?;
         let trust = Trust { keys: self.ledger_keys()?, ..Trust::default() };
         let said = |error: sallyport_compliance::BasisError| format!("{error}; {}", error.hint());
-        let basis = Basis::verify(&self.ledger_directory, &trust).map_err(said)?;
-        self.tell(wanted, "reading the records");
-        let report = basis.report(&framework, wanted.period, &wanted.zone).map_err(said)?;
+        let share = |doing: &str, progress: Progress| {
+            let percent = progress.done.saturating_mul(100) / progress.total.max(1);
+            self.tell(wanted, &format!("{doing}: {percent} %"));
+        };
+        let basis = Basis::verify(&self.ledger_directory, &trust, &mut |progress| {
+            share("verifying the ledger", progress);
+        })
+        .map_err(said)?;
+        let report = basis
+            .report(&framework, wanted.period, &wanted.zone, &mut |progress| {
+                share("reading the records", progress);
+            })
+            .map_err(said)?;
         let signer = PackSigner::new(&self.keys, &self.domain)?;
         let path = self.directory.join(format!("{}.zip", wanted.name));
         basis
@@ -185,6 +215,18 @@ impl Desk {
         Ok(keys)
     }
 
+    /// Whether one more may be kept that somebody asks for.
+    fn has_room(&self) -> Result<(), ReportProblem> {
+        let kept: Vec<ReportView> =
+            self.list().into_iter().filter(|view| view.state == "made" && !view.scheduled).collect();
+        let bytes: u64 = kept.iter().map(|view| view.bytes).sum();
+        if kept.len() as u64 >= self.room.packs || bytes >= self.room.bytes {
+            let packs = kept.len();
+            return Err(ReportProblem::Full { packs, bytes });
+        }
+        Ok(())
+    }
+
     fn tell(&self, wanted: &Wanted, what: &str) {
         if let Some(view) = self.begun().get_mut(&wanted.name) {
             what.clone_into(&mut view.what);
@@ -220,8 +262,9 @@ impl ReportDesk for Desk {
         })?;
         let period = Period::parse_in(&order.from, &order.to, &zone);
         let period = period.map_err(|error| ReportProblem::Unusable(error.to_string()))?;
+        self.has_room()?;
         let name = format!("{framework}-{}", Uuid::now_v7().simple());
-        let wanted = Wanted { name, framework, period, zone, zone_name };
+        let wanted = Wanted { name, framework, period, zone, zone_name, scheduled: false };
         let view = self.enter(&wanted)?;
         tokio::spawn(self.make(wanted));
         Ok(view)
@@ -232,6 +275,14 @@ impl ReportDesk for Desk {
         let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         let path = self.directory.join(format!("{name}.zip"));
         (plain && path.with_extension("json").is_file()).then_some(path)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), String> {
+        let path = self.file(name).ok_or_else(|| "there is no such pack".to_owned())?;
+        // First what lists it: a pack without that is not shown, and one of the same name may be made.
+        fs::remove_file(path.with_extension("json"))
+            .and_then(|()| fs::remove_file(&path))
+            .map_err(|error| self.on_disk(&error))
     }
 }
 

@@ -32,7 +32,7 @@ pub(in crate::gateway) async fn at_the_end_of_each(
                 continue;
             }
             let (zone, zone_name) = (zone.clone(), zone_name.clone());
-            let wanted = Wanted { name, framework: *framework, period, zone, zone_name };
+            let wanted = Wanted { name, framework: *framework, period, zone, zone_name, scheduled: true };
             // While somebody else's is made, this one waits for the next look.
             if desk.enter(&wanted).is_ok() {
                 Arc::clone(&desk).make(wanted).await;

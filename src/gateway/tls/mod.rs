@@ -129,6 +129,28 @@ pub(super) fn server(
     Ok(Arc::new(config))
 }
 
+/// The same for QUIC, which is TLS 1.3 by itself: with the hybrid key exchange and AES-256 alone, so that it is known of every
+/// connection what it was agreed on. Whoever can't is served on TCP.
+pub(super) fn for_quic(
+    protocols: Vec<Vec<u8>>,
+    certificates: &Arc<Certificates>,
+    clients: Option<&Arc<ClientAuthority>>,
+) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.kx_groups = vec![rustls::crypto::aws_lc_rs::kx_group::X25519MLKEM768];
+    provider.cipher_suites = vec![rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384];
+    let versions = &[&rustls::version::TLS13];
+    let builder =
+        rustls::ServerConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(versions)?;
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(clients) => builder.with_client_cert_verifier(clients.verifier()),
+    };
+    let mut config = builder.with_cert_resolver(Arc::clone(certificates) as Arc<dyn ResolvesServerCert>);
+    config.alpn_protocols = protocols;
+    Ok(Arc::new(config))
+}
+
 /// What of `[tls]` a reader of the ledger must know; also warned of, where somebody chose the weaker way.
 pub(super) fn in_force(config: &Config, draft: Draft) -> Draft {
     let tls = &config.tls;
@@ -155,7 +177,9 @@ pub(super) fn in_force(config: &Config, draft: Draft) -> Draft {
         .detail("tls_minimum", if tls.with_1_2 { "1.2" } else { "1.3" })
         .detail("tls_post_quantum", if tls.only_post_quantum { "required" } else { "preferred" })
         .detail("tls_certificates", if tls.with_ml_dsa { "ecdsa-p256, ml-dsa-65" } else { "ecdsa-p256" })
-        .detail("tls_clients", clients);
+        .detail("tls_clients", clients)
+        .detail("quic", if config.gateway.quic { "on" } else { "off" })
+        .detail("http3", if config.gateway.http3 { "on" } else { "off" });
     if in_files.is_empty() { draft } else { draft.detail("tls_key_files", in_files) }
 }
 

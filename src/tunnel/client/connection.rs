@@ -77,11 +77,11 @@ pub(super) async fn establish(
     mut socket: GatewaySocket,
     exporter: Option<Exporter>,
     (endpoint, terms): (&str, &Terms),
-    kept: Kept,
+    (offers, kept): (&[Offer], Kept),
 ) -> Result<Established<GatewaySocket>, DialError> {
-    let transport = socket.transport();
+    let transport = socket.transport().word();
     let Kept { publisher, ticket } = kept;
-    let asked = ask(&mut socket, exporter, (endpoint, terms), publisher, ticket).await?;
+    let asked = ask(&mut socket, exporter, (endpoint, terms), (offers, publisher), ticket).await?;
     let resumed = matches!(asked.outcome, Outcome::Resumed(..));
     let (accepted, session) = match asked.outcome {
         Outcome::Resumed(accepted, session) => (accepted, session),
@@ -101,7 +101,7 @@ pub(super) async fn enroll<M: MessageSocket>(
     exporter: Option<Exporter>,
     (endpoint, terms): (&str, &Terms),
 ) -> Result<Enrolled, DialError> {
-    match ask(&mut socket, exporter, (endpoint, terms), Vec::new(), None).await?.outcome {
+    match ask(&mut socket, exporter, (endpoint, terms), (&terms.offers, Vec::new()), None).await?.outcome {
         Outcome::Asked(awaiting, answer) => Ok(awaiting.receive_enrolled(&answer)?),
         Outcome::Resumed(..) => Err(HandshakeError::Unopenable { message: "ResumedHello" }.into()),
     }
@@ -126,7 +126,7 @@ async fn ask<M: MessageSocket>(
     socket: &mut M,
     exporter: Option<Exporter>,
     (endpoint, terms): (&str, &Terms),
-    publisher: Vec<u8>,
+    (offers, publisher): (&[Offer], Vec<u8>),
     ticket: Option<(Ticket, IdentityCertificate)>,
 ) -> Result<Asked, DialError> {
     let mut nonce = [0; 32];
@@ -159,11 +159,8 @@ async fn ask<M: MessageSocket>(
     };
     let certificate = presented.certificate().clone();
     let trust = check_identity(&certificate, endpoint, terms).await?;
-    let wishes = Wishes {
-        offers: terms.offers.clone(),
-        client_version: terms.client_version.clone(),
-        resume: publisher,
-    };
+    let wishes =
+        Wishes { offers: offers.to_vec(), client_version: terms.client_version.clone(), resume: publisher };
     let (awaiting, message) = presented.credential(&terms.secret, &wishes)?;
     let answer = in_time(terms.patience, "Answer", async {
         send(socket, message).await?;
@@ -249,9 +246,14 @@ pub(super) async fn serve<M: MessageSocket>(
 ) -> Ending {
     let (farewell, mut told) = watch::channel(None);
     let farewell = Arc::new(farewell);
+    let (datagrams, leaving) = (stream.datagrams(), stop.clone());
     let service = service_fn(move |request| {
         let (origin, farewell) = (Arc::clone(&origin), Arc::clone(&farewell));
-        async move { Ok::<_, std::convert::Infallible>(origin.serve(request, &farewell).await) }
+        let (datagrams, leaving) = (datagrams.clone(), leaving.clone());
+        async move {
+            let answer = origin.serve(request, (&farewell, leaving), datagrams.as_ref()).await;
+            Ok::<_, std::convert::Infallible>(answer)
+        }
     });
     let (least, most) = HEARTBEAT;
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())

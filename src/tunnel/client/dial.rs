@@ -19,6 +19,8 @@ use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest};
 
 use super::CONNECT_PATH;
 use super::known_gateways::KnownGatewaysError;
+use super::proxy::Proxies;
+use super::quic::{BRIEF, dial_quic};
 use super::socket::{GatewaySocket, Transport};
 use crate::tunnel::handshake::{HandshakeError, RefusalCode};
 use crate::tunnel::transport::websocket_config;
@@ -149,6 +151,30 @@ pub enum DialError {
         /// Why.
         source: Box<tungstenite::Error>,
     },
+    /// The proxy on the way did not pass us on.
+    #[error("the proxy {proxy} does not lead to {address}: {reason}")]
+    Proxy {
+        /// `host:port` of the gateway.
+        address: String,
+        /// The proxy, without credentials.
+        proxy: String,
+        /// Why not.
+        reason: String,
+    },
+    /// QUIC did not come up.
+    #[error("QUIC with {address} failed: {reason}")]
+    Quic {
+        /// `host:port`.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+    /// What is at the address takes none of what is to be spoken.
+    #[error("{address} does not take a tunnel straight on TLS")]
+    NotTaken {
+        /// `host:port`.
+        address: String,
+    },
     /// A step took too long.
     #[error("{address} did not finish {step} within {seconds} s")]
     Timeout {
@@ -183,9 +209,16 @@ impl DialError {
             Self::Status { hint, .. } if !hint.is_empty() => hint.clone(),
             Self::Status { status: 401 | 403, .. } => "check the token, and ask for access".to_owned(),
             Self::Status { status: 404, .. } => "check the gateway's address and the tunnel's name".to_owned(),
+            Self::Quic { .. } | Self::Timeout { step: "QUIC", .. } => {
+                "check that UDP passes to the gateway's port and that its operator turned QUIC on (`gateway.quic`); or let `--transport` name tls or websocket too".to_owned()
+            }
             Self::Status { .. } | Self::WebSocket { .. } | Self::Timeout { .. } => {
                 "check that the address is a Sallyport gateway, and that proxies on the way pass WebSocket".to_owned()
             }
+            Self::Proxy { .. } => {
+                "check the proxy's address and credentials (`--proxy`, `--proxy-credentials-file`, HTTPS_PROXY, ALL_PROXY), and that it allows CONNECT to the gateway's port; NO_PROXY names hosts that need none".to_owned()
+            }
+            Self::NotTaken { .. } => "let `--transport` name websocket too: something on the way ends TLS".to_owned(),
             Self::Handshake(HandshakeError::Refused(refusal)) if !refusal.hint.is_empty() => refusal.hint.clone(),
             Self::Handshake(error) => error.hint().to_owned(),
             Self::Identity(error) => error.hint(),
@@ -306,26 +339,70 @@ fn roots_error(path: &Path, reason: impl std::fmt::Display) -> DialError {
 /// A WebSocket over TLS over TCP.
 pub type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
-/// Opens the way of a publisher: straight on TLS if that is wanted and the other end takes it, else as a WebSocket.
+/// A transport that was tried and did not come up, while another is left.
+pub(super) struct Fallback {
+    pub(super) from: Transport,
+    pub(super) reason: DialError,
+}
+
+/// Opens the way of a publisher by the first of `order` that comes up. Each that does not is told to `fallen`.
 pub(super) async fn dial_gateway(
     address: &GatewayAddress,
-    tls: &Arc<rustls::ClientConfig>,
-    transport: Transport,
+    (tls, proxies): (&Arc<rustls::ClientConfig>, &Proxies),
+    order: &[Transport],
+    patience: Duration,
+    mut fallen: impl FnMut(Fallback),
+) -> Result<GatewaySocket, DialError> {
+    let mut rest = order;
+    loop {
+        let (first, later) = rest.split_first().unwrap_or((&Transport::WebSocket, &[]));
+        let opened = match first {
+            Transport::Quic => {
+                let patience = if later.is_empty() { patience } else { patience.min(BRIEF) };
+                let socket = dial_quic(address, (tls, proxies), patience).await;
+                socket.map(|socket| GatewaySocket::Quic(Box::new(socket)))
+            }
+            Transport::Tls => {
+                dial_tls(address, (tls, proxies), later.contains(&Transport::WebSocket), patience).await
+            }
+            Transport::WebSocket => dial_websocket(address, (tls, proxies), patience).await,
+        };
+        match opened {
+            Err(reason) if !later.is_empty() => fallen(Fallback { from: *first, reason }),
+            outcome => return outcome,
+        }
+        rest = later;
+    }
+}
+
+/// Straight on TLS. Where that is not taken, the same connection may go on as a WebSocket, if `else_websocket`.
+async fn dial_tls(
+    address: &GatewayAddress,
+    (tls, proxies): (&Arc<rustls::ClientConfig>, &Proxies),
+    else_websocket: bool,
     patience: Duration,
 ) -> Result<GatewaySocket, DialError> {
-    if transport == Transport::Auto {
-        let mut offering = rustls::ClientConfig::clone(tls);
-        offering.alpn_protocols.insert(0, ALPN.to_vec());
-        match connect_tls(address, Arc::new(offering), patience).await {
-            Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(ALPN) => {
-                return Ok(GatewaySocket::Bare(Box::new(BareSocket::new(stream))));
-            }
-            Ok(stream) => return open_websocket(address, stream, patience).await,
-            Err(DialError::Tls { source, .. }) if refuses_what_it_does_not_know(&source) => {}
-            Err(error) => return Err(error),
+    let mut offering = rustls::ClientConfig::clone(tls);
+    offering.alpn_protocols.insert(0, ALPN.to_vec());
+    match connect_tls(address, (Arc::new(offering), proxies), patience).await {
+        Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(ALPN) => {
+            Ok(GatewaySocket::Bare(Box::new(BareSocket::new(stream))))
         }
+        Ok(stream) if else_websocket => open_websocket(address, stream, patience).await,
+        Ok(_) => Err(DialError::NotTaken { address: address.to_string() }),
+        Err(DialError::Tls { source, .. }) if else_websocket && refuses_what_it_does_not_know(&source) => {
+            dial_websocket(address, (tls, proxies), patience).await
+        }
+        Err(error) => Err(error),
     }
-    let stream = connect_tls(address, Arc::clone(tls), patience).await?;
+}
+
+async fn dial_websocket(
+    address: &GatewayAddress,
+    (tls, proxies): (&Arc<rustls::ClientConfig>, &Proxies),
+    patience: Duration,
+) -> Result<GatewaySocket, DialError> {
+    let stream = connect_tls(address, (Arc::clone(tls), proxies), patience).await?;
     open_websocket(address, stream, patience).await
 }
 
@@ -355,7 +432,7 @@ async fn open_websocket(
 /// Opens `wss://address{path}`; `bearer` goes into the Authorization header. Each step takes at most `patience`.
 pub(super) async fn dial(
     address: &GatewayAddress,
-    tls: Arc<rustls::ClientConfig>,
+    tls: (Arc<rustls::ClientConfig>, &Proxies),
     path: &str,
     bearer: Option<&str>,
     patience: Duration,
@@ -367,17 +444,12 @@ pub(super) async fn dial(
 
 async fn connect_tls(
     address: &GatewayAddress,
-    tls: Arc<rustls::ClientConfig>,
+    (tls, proxies): (Arc<rustls::ClientConfig>, &Proxies),
     patience: Duration,
 ) -> Result<TlsStream<TcpStream>, DialError> {
     let name = ServerName::try_from(address.host.clone())
         .map_err(|error| DialError::Tls { address: address.to_string(), source: io::Error::other(error) })?;
-    let tcp =
-        step(address, "connecting", patience, TcpStream::connect((address.host.as_str(), address.port)))
-            .await?
-            .map_err(|source| DialError::Connect { address: address.to_string(), source })?;
-    // A multiplexer writes whole frames: Nagle's algorithm would only delay them.
-    tcp.set_nodelay(true).map_err(|source| DialError::Connect { address: address.to_string(), source })?;
+    let tcp = step(address, "connecting", patience, proxies.connect(address)).await??;
     step(address, "TLS", patience, TlsConnector::from(tls).connect(name, tcp))
         .await?
         .map_err(|source| DialError::Tls { address: address.to_string(), source })

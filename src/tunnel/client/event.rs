@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Trust;
+use super::{DialError, Transport, Trust};
 use crate::tunnel::handshake::{AcceptedTunnel, Fingerprint, Mode, SessionId, Suite};
 
 /// One step in a publisher's life.
@@ -15,6 +15,15 @@ pub enum Event {
     Connecting {
         /// `host:port`.
         gateway: String,
+    },
+    /// A transport did not come up; the next one is tried.
+    Fallback {
+        /// `quic`, `tls` or `websocket`.
+        from: &'static str,
+        /// What and why.
+        reason: String,
+        /// What to do if it should come up.
+        hint: String,
     },
     /// The gateway has proved who it is.
     Connected {
@@ -36,8 +45,32 @@ pub enum Event {
         mode: Mode,
         /// Whether the gateway knew this client again by its ticket, so that no identity had to be shown.
         resumed: bool,
-        /// `tls` or `websocket`: what carries the messages.
+        /// `quic`, `tls` or `websocket`: what carries the messages.
         transport: &'static str,
+        /// The proxy on the way, without credentials.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        proxy: Option<String>,
+    },
+    /// One more of several connections is up.
+    Widened {
+        /// `quic`, `tls` or `websocket`.
+        transport: &'static str,
+        /// How many there are now.
+        connections: usize,
+    },
+    /// One more of several connections did not come up; it is tried again.
+    NotWidened {
+        /// What and why.
+        reason: String,
+        /// What to do next.
+        hint: String,
+    },
+    /// One of several connections is gone; it is dialled again, and the others go on.
+    Narrowed {
+        /// Why.
+        reason: String,
+        /// How many are left.
+        left: usize,
     },
     /// A tunnel is open.
     Registered {
@@ -82,7 +115,7 @@ pub enum Event {
     Request {
         /// The tunnel.
         tunnel: String,
-        /// `GET` …, or `STREAM` for a byte stream.
+        /// `GET` …, `STREAM` for a byte stream, or `DATAGRAMS` for a flow that travels in datagrams of QUIC.
         method: String,
         /// The path without its query, which may hold secrets; empty for a byte stream.
         path: String,
@@ -102,6 +135,10 @@ pub enum Event {
 }
 
 impl Event {
+    pub(super) fn fallback(from: Transport, reason: &DialError) -> Self {
+        Self::Fallback { from: from.word(), reason: reason.to_string(), hint: reason.hint() }
+    }
+
     pub(super) fn registered(tunnel: &AcceptedTunnel, link: SessionId) -> Self {
         Self::Registered {
             name: tunnel.name.to_string(),

@@ -12,16 +12,22 @@ mod backoff;
 mod connection;
 mod dial;
 mod event;
+mod health;
 mod http2_app;
 mod known_gateways;
+mod lanes;
 mod origin;
+mod proxy;
+mod quic;
 mod socket;
 mod successor;
 mod target;
 mod visit;
+mod visitor_header;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -34,18 +40,24 @@ pub use dial::{
     tls_config, tls_config_showing,
 };
 pub use event::Event;
+pub use health::{HealthCheck, Probe};
 pub use known_gateways::{KnownGateways, KnownGatewaysError, Trust};
 pub use origin::Publication;
+pub use proxy::{Proxies, ProxyError};
+pub use quic::reach_by_quic;
 pub use socket::Transport;
 pub use target::{AppProtocol, Target};
-pub use visit::{VisitStream, VisitorOptions, visit};
+pub use visit::{VisitStream, VisitorOptions, visit, visit_datagrams};
+pub use visitor_header::ProxyVersion;
 
-use self::connection::{Ending, Established, Kept, Terms, enroll, establish, serve};
-use self::dial::dial_gateway;
+use self::connection::{Ending, Established, Kept, Terms, enroll, establish};
+use self::dial::{Fallback, dial_gateway};
+use self::lanes::{Lanes, Up};
 use self::origin::Origin;
 use self::socket::GatewaySocket;
 use super::FarewellCode;
-use super::handshake::{Enrolled, Exporter, Fingerprint, RootKey, Secret, Suite, channel_binding};
+use super::handshake::{Enrolled, Exporter, Fingerprint, RootKey, Secret, Suite};
+use crate::traces::Traces;
 
 /// The path at which a gateway takes publishers.
 pub const CONNECT_PATH: &str = "/connect";
@@ -64,8 +76,12 @@ pub struct PublisherOptions {
     pub backups: Vec<GatewayAddress>,
     /// How often it is looked for while one of them serves; default 30 s.
     pub look_back: Duration,
-    /// How to speak to it.
-    pub transport: Transport,
+    /// How to speak to it, the best first; each that does not come up gives way to the next.
+    pub transports: Vec<Transport>,
+    /// How many connections to have, all of them up at the same time; default 1, at most [`crate::tunnel::MAX_LANES`].
+    pub connections: usize,
+    /// Proxies on the way; default none.
+    pub proxies: Proxies,
     /// Who may vouch for its TLS certificate.
     pub roots: TlsRoots,
     /// What to show in TLS; needed by [`Secret::Certificate`].
@@ -87,6 +103,8 @@ pub struct PublisherOptions {
     pub client_version: String,
     /// Suites that are allowed, best first.
     pub suites: Vec<Suite>,
+    /// Who hears of each request as it passes; default nobody.
+    pub traces: Traces,
     /// When to try again, and when to give up.
     pub backoff: Backoff,
     /// Time for each step of a connection; default 15 s.
@@ -105,7 +123,9 @@ impl PublisherOptions {
             gateway,
             backups: Vec::new(),
             look_back: Duration::from_secs(30),
-            transport: Transport::Auto,
+            transports: Transport::USUAL.to_vec(),
+            connections: 1,
+            proxies: Proxies::none(),
             roots: TlsRoots::System,
             certificate: None,
             organisation_roots: Vec::new(),
@@ -116,6 +136,7 @@ impl PublisherOptions {
             app_roots: TlsRoots::System,
             client_version: concat!("sallyport/", env!("CARGO_PKG_VERSION")).to_owned(),
             suites: Suite::by_hardware(),
+            traces: Traces::default(),
             backoff: Backoff::default(),
             patience: Duration::from_secs(15),
         }
@@ -162,11 +183,14 @@ pub struct Publisher {
     gateway: GatewayAddress,
     backups: Vec<GatewayAddress>,
     look_back: Duration,
-    transport: Transport,
+    transports: Vec<Transport>,
+    connections: usize,
+    proxies: Proxies,
     tls: Arc<rustls::ClientConfig>,
     terms: Terms,
     publications: Vec<Publication>,
     app_tls: Arc<rustls::ClientConfig>,
+    traces: Traces,
     backoff: Backoff,
 }
 
@@ -191,11 +215,14 @@ impl Publisher {
             gateway: options.gateway,
             backups: options.backups,
             look_back: options.look_back,
-            transport: options.transport,
+            transports: options.transports,
+            connections: options.connections.clamp(1, super::MAX_LANES),
+            proxies: options.proxies,
             tls,
             terms,
             publications: options.publications,
             app_tls,
+            traces: options.traces,
             backoff: options.backoff,
         })
     }
@@ -204,10 +231,10 @@ impl Publisher {
     pub async fn enroll(&self) -> Result<Enrolled, DialError> {
         let gateway = &self.gateway;
         let endpoint = gateway.to_string();
-        let (socket, exporter) = self.dial(gateway).await?;
+        let (socket, exporter) = self.dial(gateway, None).await?;
         match enroll(socket, exporter, (&endpoint, &self.terms)).await {
             Err(error) if self.is_succession(gateway, &error).await? => {
-                let (socket, exporter) = self.dial(gateway).await?;
+                let (socket, exporter) = self.dial(gateway, None).await?;
                 enroll(socket, exporter, (&endpoint, &self.terms)).await
             }
             outcome => outcome,
@@ -219,9 +246,23 @@ impl Publisher {
         at.checked_sub(1).and_then(|backup| self.backups.get(backup)).unwrap_or(&self.gateway)
     }
 
-    async fn dial(&self, gateway: &GatewayAddress) -> Result<(GatewaySocket, Option<Exporter>), DialError> {
-        let socket = dial_gateway(gateway, &self.tls, self.transport, self.terms.patience).await?;
-        let exporter = channel_binding(socket.tls());
+    fn way(&self) -> (&Arc<rustls::ClientConfig>, &Proxies) {
+        (&self.tls, &self.proxies)
+    }
+
+    /// Whoever shows events may be slow: what was fallen back from is told if there is room.
+    async fn dial(
+        &self,
+        gateway: &GatewayAddress,
+        events: Option<&mpsc::Sender<Event>>,
+    ) -> Result<(GatewaySocket, Option<Exporter>), DialError> {
+        let told = |Fallback { from, reason }: Fallback| {
+            if let Some(events) = events {
+                let _full = events.try_send(Event::fallback(from, &reason));
+            }
+        };
+        let socket = dial_gateway(gateway, self.way(), &self.transports, self.terms.patience, told).await?;
+        let exporter = socket.exporter();
         Ok((socket, exporter))
     }
 
@@ -234,7 +275,8 @@ impl Publisher {
         events: mpsc::Sender<Event>,
         stop: CancellationToken,
     ) -> Result<(), PublishError> {
-        let origin = Arc::new(Origin::new(&self.publications, &self.app_tls, events.clone()));
+        let origin =
+            Arc::new(Origin::new(&self.publications, &self.app_tls, events.clone(), self.traces.clone()));
         let mut kept: HashMap<usize, Kept> = HashMap::new();
         let (mut failures, mut at) = (0, 0);
         loop {
@@ -244,7 +286,7 @@ impl Publisher {
             let attempt = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 // A ticket works once: whatever comes of this attempt, it is gone; the name stays.
-                attempt = self.connect(gateway, Kept { publisher: own.publisher.clone(), ticket: own.ticket.take() }) => attempt,
+                attempt = self.connect(gateway, Kept { publisher: own.publisher.clone(), ticket: own.ticket.take() }, &events) => attempt,
             };
             let last = match attempt {
                 Err(error) if error.is_final() => {
@@ -262,7 +304,7 @@ impl Publisher {
                     let since = Instant::now();
                     let serving = stop.child_token();
                     let ending = tokio::select! {
-                        ending = self.publish(established, gateway, &origin, &events, &serving) => ending,
+                        ending = self.publish(established, (gateway, own.publisher.clone()), &origin, &events, &serving) => ending,
                         never = self.watch_for_the_first(at, &serving) => match never {},
                     };
                     tell(&events, Event::Disconnected { reason: ending.to_string() }).await;
@@ -296,7 +338,7 @@ impl Publisher {
         if at > 0 {
             loop {
                 tokio::time::sleep(self.look_back).await;
-                if successor::answers(&self.gateway, &self.tls, self.terms.patience).await {
+                if successor::answers(&self.gateway, self.way(), self.terms.patience).await {
                     break;
                 }
             }
@@ -309,16 +351,29 @@ impl Publisher {
         &self,
         gateway: &GatewayAddress,
         kept: Kept,
+        events: &mpsc::Sender<Event>,
     ) -> Result<Established<GatewaySocket>, DialError> {
         let (publisher, endpoint) = (kept.publisher.clone(), gateway.to_string());
-        let (socket, exporter) = self.dial(gateway).await?;
-        match establish(socket, exporter, (&endpoint, &self.terms), kept).await {
+        let (socket, exporter) = self.dial(gateway, Some(events)).await?;
+        let wishes = |publisher| (&*self.terms.offers, Kept { publisher, ticket: None });
+        match establish(socket, exporter, (&endpoint, &self.terms), (&self.terms.offers, kept)).await {
             Err(error) if self.is_succession(gateway, &error).await? => {
-                let (socket, exporter) = self.dial(gateway).await?;
-                establish(socket, exporter, (&endpoint, &self.terms), Kept { publisher, ticket: None }).await
+                let (socket, exporter) = self.dial(gateway, Some(events)).await?;
+                establish(socket, exporter, (&endpoint, &self.terms), wishes(publisher)).await
             }
             outcome => outcome,
         }
+    }
+
+    /// A further connection of the publisher that `kept` names: it wants no tunnels of its own.
+    async fn further(
+        &self,
+        gateway: &GatewayAddress,
+        kept: Kept,
+        events: &mpsc::Sender<Event>,
+    ) -> Result<Established<GatewaySocket>, DialError> {
+        let (socket, exporter) = self.dial(gateway, Some(events)).await?;
+        establish(socket, exporter, (&gateway.to_string(), &self.terms), (&[], kept)).await
     }
 
     /// Whether other keys answered than those that are known, and were named by those; they are known from then on.
@@ -327,13 +382,13 @@ impl Publisher {
             return Ok(false);
         };
         let (keys, limits) = ((*known, *shown), (connection::now(), self.terms.patience));
-        Ok(successor::is_named(gateway, &self.tls, &self.terms.known, keys, limits).await?)
+        Ok(successor::is_named(gateway, self.way(), &self.terms.known, keys, limits).await?)
     }
 
     async fn publish(
         &self,
         established: Established<GatewaySocket>,
-        gateway: &GatewayAddress,
+        (gateway, name): (&GatewayAddress, Vec<u8>),
         origin: &Arc<Origin>,
         events: &mpsc::Sender<Event>,
         stop: &CancellationToken,
@@ -350,12 +405,14 @@ impl Publisher {
             mode,
             resumed,
             transport,
+            proxy: self.proxies.shown(gateway),
         };
         tell(events, connected).await;
         for tunnel in &accepted.tunnels {
             tell(events, Event::registered(tunnel, id)).await;
         }
-        serve(stream, accepted.limits, Arc::clone(origin), stop).await
+        let lanes = Lanes { publisher: self, gateway, name, origin, events, stop, up: AtomicUsize::new(0) };
+        lanes.serve(Up { stream, limits: accepted.limits }).await
     }
 
     async fn pause(

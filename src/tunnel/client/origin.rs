@@ -5,6 +5,7 @@
 //! that the gateway can show a page that helps.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,23 +18,28 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
 
 use super::event::Event;
+use super::health::{HealthCheck, Watch};
 use super::http2_app::{AppError, Http2App};
 use super::target::Target;
+use crate::traces::Traces;
+use crate::tunnel::datagram::{Connected, pass};
+use crate::tunnel::flow::{DatagramPath, Place, flow};
 use crate::tunnel::link::{FarewellCode, chain};
 use crate::tunnel::protocol::{
-    BYTES, CONTROL, FAREWELL, FAREWELL_CODE, ORIGIN_ERROR, OriginFault, STREAM, TUNNEL, strip_hop_by_hop,
-    strip_internal,
+    BYTES, CONTROL, Ends, FAREWELL, FAREWELL_CODE, FLOW, HEALTH, ORIGIN_ERROR, OriginFault, STREAM, TUNNEL,
+    strip_hop_by_hop, strip_internal,
 };
 use crate::tunnel::stream::outgoing;
-use crate::tunnel::{Offer, TunnelName, TunnelStream};
+use crate::tunnel::{Offer, TunnelKind, TunnelName, TunnelStream};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -54,6 +60,8 @@ pub struct Publication {
     pub offer: Offer,
     /// The local app.
     pub target: Target,
+    /// How it is looked after, if it is.
+    pub health: Option<HealthCheck>,
 }
 
 /// Serves the streams of one publisher; shared by its connections.
@@ -62,10 +70,14 @@ pub(super) struct Origin {
     client: Client<HttpsConnector<HttpConnector>, Incoming>,
     tls: TlsConnector,
     events: mpsc::Sender<Event>,
+    traces: Traces,
+    health: Watch,
 }
 
 struct App {
     target: Target,
+    /// Whether it speaks UDP.
+    datagrams: bool,
     /// Exactly if it speaks HTTP/2.
     http2: Option<Http2App>,
 }
@@ -76,6 +88,7 @@ impl Origin {
         publications: &[Publication],
         tls: &rustls::ClientConfig,
         events: mpsc::Sender<Event>,
+        traces: Traces,
     ) -> Self {
         let with_alpn = |protocol: Option<&[u8]>| {
             let mut tls = tls.clone();
@@ -102,33 +115,60 @@ impl Origin {
             let target = one.target.clone();
             let tls = target.protocol.is_tls().then(|| Arc::new(with_alpn(Some(b"h2"))));
             let http2 = target.protocol.is_http2().then(|| Http2App::new(target.clone(), tls));
-            (one.offer.name.clone(), App { target, http2 })
+            let datagrams = matches!(one.offer.kind, TunnelKind::Udp { .. });
+            (one.offer.name.clone(), App { target, datagrams, http2 })
         };
         let apps = publications.iter().map(app).collect();
-        Self { apps, client, tls: TlsConnector::from(Arc::new(with_alpn(Some(b"http/1.1")))), events }
+        let health = Watch::start(publications, tls);
+        Self {
+            apps,
+            client,
+            tls: TlsConnector::from(Arc::new(with_alpn(Some(b"http/1.1")))),
+            events,
+            traces,
+            health,
+        }
     }
 
-    /// Answers one stream of the gateway. `farewell` hears the gateway's goodbye.
+    /// Answers one stream of the gateway. `farewell` hears the gateway's goodbye, and `leaving` is the publisher's own; datagrams
+    /// travel `beside` it, where they can.
     pub(super) async fn serve(
         &self,
-        request: Request<Incoming>,
-        farewell: &watch::Sender<Option<FarewellCode>>,
+        mut request: Request<Incoming>,
+        (farewell, leaving): (&watch::Sender<Option<FarewellCode>>, CancellationToken),
+        beside: Option<&DatagramPath>,
     ) -> Response<ResponseBody> {
         let started = Instant::now();
         let Some(name) = tunnel(request.headers()) else {
-            return control(&request, farewell);
+            return self.control(&request, farewell, leaving);
         };
         let Some(app) = self.apps.get(&name) else { return fault(OriginFault::UnknownTunnel) };
         let is_stream = request.headers().get(STREAM) == Some(&BYTES);
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
-        let response = if is_stream {
+        let traced = if is_stream { None } else { self.traces.follow(request.headers_mut()) };
+        let number = request.headers().get(FLOW).and_then(|number| number.to_str().ok()?.parse().ok());
+        let place = app.datagrams.then(|| beside.zip(number)).flatten();
+        let place = place.map(|(path, number)| path.enter(number));
+        let aside = place.is_some();
+        let response = if is_stream && app.datagrams {
+            datagrams(request, &app.target, place).await
+        } else if is_stream {
             self.stream(request, &app.target).await
         } else {
             self.forward(request, app).await
         };
+        if let Some(traced) = traced {
+            traced.end(name.to_string(), method.clone(), response.status().as_u16());
+        }
         let seen = Event::Request {
             tunnel: name.to_string(),
-            method: if is_stream { "STREAM".to_owned() } else { method },
+            method: if aside {
+                "DATAGRAMS".to_owned()
+            } else if is_stream {
+                "STREAM".to_owned()
+            } else {
+                method
+            },
             path: if is_stream { String::new() } else { path },
             status: response.status().as_u16(),
             took: started.elapsed(),
@@ -136,6 +176,26 @@ impl Origin {
         // Whoever shows events may be slow; visitors do not wait for it.
         let _shown = self.events.try_send(seen);
         response
+    }
+
+    /// A message of the gateway itself.
+    fn control(
+        &self,
+        request: &Request<Incoming>,
+        farewell: &watch::Sender<Option<FarewellCode>>,
+        leaving: CancellationToken,
+    ) -> Response<ResponseBody> {
+        match request.headers().get(CONTROL) {
+            Some(control) if control == HEALTH && self.health.is_idle() => {
+                let mut response = Response::new(empty());
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                response
+            }
+            Some(control) if control == HEALTH => {
+                Response::new(self.health.lines((farewell.subscribe(), leaving)))
+            }
+            _ => hear_farewell(request, farewell),
+        }
     }
 
     async fn forward(&self, request: Request<Incoming>, app: &App) -> Response<ResponseBody> {
@@ -169,9 +229,13 @@ impl Origin {
 
     /// Connects to the app first, so that the gateway learns whether there is one, and then copies.
     async fn stream(&self, request: Request<Incoming>, target: &Target) -> Response<ResponseBody> {
+        let ends = Ends::read(request.headers());
         let connecting = async {
-            let app = TcpStream::connect(target.authority.as_str()).await?;
+            let mut app = TcpStream::connect(target.authority.as_str()).await?;
             app.set_nodelay(true)?;
+            if let Some(version) = target.proxy {
+                app.write_all(&version.header(ends)?).await?;
+            }
             if !target.protocol.is_tls() {
                 return Ok(AppStream::Plain(app));
             }
@@ -191,6 +255,43 @@ impl Origin {
         };
         Response::new(body)
     }
+}
+
+/// Opens a socket of its own towards the app, so that the app tells flows apart, and passes datagrams both ways. The flow ends with
+/// the gateway's stream: UDP itself has no end.
+async fn datagrams(
+    request: Request<Incoming>,
+    target: &Target,
+    place: Option<(Place, mpsc::Receiver<Bytes>)>,
+) -> Response<ResponseBody> {
+    let connecting = async {
+        let peers = tokio::net::lookup_host(target.authority.as_str()).await?;
+        let mut last = std::io::Error::other("the app's host has no address");
+        for peer in peers {
+            let any: IpAddr =
+                if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+            let socket = UdpSocket::bind((any, 0)).await?;
+            match socket.connect(peer).await {
+                Ok(()) => return Ok(Arc::new(socket)),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    };
+    let Ok(Ok(socket)) = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await else {
+        return fault(OriginFault::Unreachable);
+    };
+    let (outgoing, body) = outgoing();
+    let (source, drain) = flow(TunnelStream::join(request.into_body(), outgoing), place);
+    tokio::spawn(async move {
+        let up = pass(source, Connected::new(Arc::clone(&socket)), |_| {});
+        let down = pass(Connected::new(socket), drain, |_| {});
+        tokio::select! {
+            ended = up => ended,
+            ended = down => ended,
+        }
+    });
+    Response::new(body)
 }
 
 enum AppStream {
@@ -220,8 +321,7 @@ fn tunnel(headers: &HeaderMap) -> Option<TunnelName> {
     headers.get(TUNNEL).and_then(|value| value.to_str().ok()).and_then(|name| TunnelName::parse(name).ok())
 }
 
-/// A message of the gateway itself.
-fn control(
+fn hear_farewell(
     request: &Request<Incoming>,
     farewell: &watch::Sender<Option<FarewellCode>>,
 ) -> Response<ResponseBody> {

@@ -1,4 +1,4 @@
-//! How a publisher speaks to its gateway: straight on TLS, or through a WebSocket.
+//! How a publisher speaks to its gateway: straight on TLS, through a WebSocket, or on QUIC.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -8,21 +8,55 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::dial::Socket;
-use crate::tunnel::BareSocket;
+use crate::tunnel::handshake::{Exporter, channel_binding};
 use crate::tunnel::transport::MessageSocket;
+use crate::tunnel::{BareSocket, QuicStream, quic_channel_binding};
 
-/// What a publisher is to speak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What a publisher may speak, in the order in which it tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
-    /// Straight on TLS if the gateway's end of it takes that, else a WebSocket.
-    #[default]
-    Auto,
-    /// A WebSocket in any case.
+    /// On QUIC.
+    Quic,
+    /// Straight on TLS, if the gateway's end of it takes that.
+    Tls,
+    /// A WebSocket on TLS, which passes everywhere.
     WebSocket,
+}
+
+impl Transport {
+    /// What is tried if nobody says otherwise: QUIC costs almost three times as much of a processor, and many networks drop it.
+    pub const USUAL: [Self; 2] = [Self::Tls, Self::WebSocket];
+
+    /// The word for it in settings, events and records.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Quic => "quic",
+            Self::Tls => "tls",
+            Self::WebSocket => "websocket",
+        }
+    }
+
+    /// Reads an order such as `quic,tls,websocket`; `auto` is the usual one.
+    pub fn parse_order(text: &str) -> Option<Vec<Self>> {
+        if text == "auto" {
+            return Some(Self::USUAL.to_vec());
+        }
+        let mut order = Vec::new();
+        for word in text.split(',').map(str::trim) {
+            let one = [Self::Quic, Self::Tls, Self::WebSocket].into_iter().find(|one| one.word() == word)?;
+            if order.contains(&one) {
+                return None;
+            }
+            order.push(one);
+        }
+        Some(order)
+    }
 }
 
 /// What it speaks.
 pub(super) enum GatewaySocket {
+    /// On QUIC.
+    Quic(Box<BareSocket<QuicStream>>),
     /// Straight on TLS.
     Bare(Box<BareSocket<TlsStream<TcpStream>>>),
     /// Through a WebSocket.
@@ -30,22 +64,26 @@ pub(super) enum GatewaySocket {
 }
 
 impl GatewaySocket {
-    pub(super) fn transport(&self) -> &'static str {
+    pub(super) fn transport(&self) -> Transport {
         match self {
-            Self::Bare(_) => "tls",
-            Self::WebSocket(_) => "websocket",
+            Self::Quic(_) => Transport::Quic,
+            Self::Bare(_) => Transport::Tls,
+            Self::WebSocket(_) => Transport::WebSocket,
         }
     }
 
-    pub(super) fn tls(&self) -> &rustls::ClientConnection {
+    /// What names the connection below, if nothing ended its TLS in between.
+    pub(super) fn exporter(&self) -> Option<Exporter> {
         match self {
-            Self::Bare(socket) => socket.get_ref().get_ref().1,
-            Self::WebSocket(socket) => socket.get_ref().get_ref().1,
+            Self::Quic(socket) => quic_channel_binding(socket.get_ref().connection()),
+            Self::Bare(socket) => channel_binding(socket.get_ref().get_ref().1),
+            Self::WebSocket(socket) => channel_binding(socket.get_ref().get_ref().1),
         }
     }
 
     fn inner(&mut self) -> &mut dyn MessageSocket {
         match self {
+            Self::Quic(socket) => socket.as_mut(),
             Self::Bare(socket) => socket.as_mut(),
             Self::WebSocket(socket) => socket.as_mut(),
         }
@@ -69,7 +107,30 @@ impl MessageSocket for GatewaySocket {
         self.inner().poll_flush(cx)
     }
 
+    fn datagrams(&self) -> Option<crate::tunnel::DatagramPath> {
+        match self {
+            Self::Quic(socket) => socket.datagrams(),
+            Self::Bare(_) | Self::WebSocket(_) => None,
+        }
+    }
+
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.inner().poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_of_transports_names_each_once() {
+        let read =
+            |text| Transport::parse_order(text).map(|order| order.iter().map(|one| one.word()).collect());
+        assert_eq!(read("auto"), Some(vec!["tls", "websocket"]));
+        assert_eq!(read("quic, websocket"), Some(vec!["quic", "websocket"]));
+        for bad in ["", "quic,quic", "tcp", "auto,quic", "quic,"] {
+            assert_eq!(read(bad), None::<Vec<&str>>, "{bad}");
+        }
     }
 }

@@ -12,19 +12,19 @@ use hyper::Request;
 use hyper::header::HOST;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::SUCCESSION_PATH;
 use super::dial::GatewayAddress;
 use super::known_gateways::{KnownGateways, KnownGatewaysError};
+use super::proxy::Proxies;
 use crate::tunnel::handshake::{Fingerprint, MAX_SUCCESSION_BYTES, Successions};
 
 /// Whether the gateway at `address` shows that `known` was followed by `shown`; then that is written down. Whatever goes
 /// wrong on the way is no: then the keys have changed, and a person must tell.
 pub(super) async fn is_named(
     address: &GatewayAddress,
-    tls: &Arc<rustls::ClientConfig>,
+    tls: (&Arc<rustls::ClientConfig>, &Proxies),
     gateways: &KnownGateways,
     (known, shown): (Fingerprint, Fingerprint),
     (now, patience): (u64, Duration),
@@ -43,15 +43,18 @@ pub(super) async fn is_named(
 /// Whether a gateway answers at `address`.
 pub(super) async fn answers(
     address: &GatewayAddress,
-    tls: &Arc<rustls::ClientConfig>,
+    tls: (&Arc<rustls::ClientConfig>, &Proxies),
     patience: Duration,
 ) -> bool {
     matches!(tokio::time::timeout(patience, fetch(address, tls)).await, Ok(Some(_)))
 }
 
-async fn fetch(address: &GatewayAddress, tls: &Arc<rustls::ClientConfig>) -> Option<Bytes> {
+async fn fetch(
+    address: &GatewayAddress,
+    (tls, proxies): (&Arc<rustls::ClientConfig>, &Proxies),
+) -> Option<Bytes> {
     let name = ServerName::try_from(address.host().to_owned()).ok()?;
-    let tcp = TcpStream::connect((address.host(), address.port())).await.ok()?;
+    let tcp = proxies.connect(address).await.ok()?;
     let stream = TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await.ok()?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
     let driver = tokio::spawn(connection);

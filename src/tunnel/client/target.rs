@@ -2,6 +2,8 @@
 
 use http::uri::Authority;
 
+use super::visitor_header::ProxyVersion;
+
 /// What the local app speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AppProtocol {
@@ -42,6 +44,7 @@ impl AppProtocol {
 pub struct Target {
     pub(super) protocol: AppProtocol,
     pub(super) authority: Authority,
+    pub(super) proxy: Option<ProxyVersion>,
 }
 
 impl Target {
@@ -57,7 +60,13 @@ impl Target {
         let text = if rest.parse::<u16>().is_ok() { format!("localhost:{rest}") } else { rest.to_owned() };
         let authority: Authority = text.parse().ok()?;
         let usable = authority.port_u16().is_some_and(|port| port != 0) && !authority.as_str().contains('@');
-        usable.then_some(Self { protocol, authority })
+        usable.then_some(Self { protocol, authority, proxy: None })
+    }
+
+    /// The same, told of each visitor's address by a PROXY header before the visitor's bytes. For byte streams.
+    #[must_use]
+    pub fn told_by(self, proxy: Option<ProxyVersion>) -> Self {
+        Self { proxy, ..self }
     }
 
     /// What the app speaks.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::VISIT_PATH;
 use super::dial::{CertificateFiles, DialError, GatewayAddress, Socket, TlsRoots, dial, tls_config_showing};
+use super::{Proxies, VISIT_PATH};
 use crate::tunnel::TunnelName;
 use crate::tunnel::transport::MessageStream;
 
@@ -25,6 +25,8 @@ pub struct VisitorOptions {
     pub token: Option<SecretString>,
     /// What to show in TLS.
     pub certificate: Option<CertificateFiles>,
+    /// Proxies on the way.
+    pub proxies: Proxies,
     /// Time for each step; 15 s suits.
     pub patience: Duration,
 }
@@ -33,9 +35,17 @@ pub struct VisitorOptions {
 ///
 /// A visitor without leave gets [`DialError::Status`] with 403 and the gateway's explanation.
 pub async fn visit(options: &VisitorOptions, name: &TunnelName) -> Result<VisitStream, DialError> {
+    enter(options, &format!("{VISIT_PATH}/{name}")).await
+}
+
+/// Opens a flow of the UDP tunnel `name`: its datagrams travel on the stream ([`crate::tunnel::datagram::Framed`]).
+pub async fn visit_datagrams(options: &VisitorOptions, name: &TunnelName) -> Result<VisitStream, DialError> {
+    enter(options, &format!("{VISIT_PATH}/{name}/udp")).await
+}
+
+async fn enter(options: &VisitorOptions, path: &str) -> Result<VisitStream, DialError> {
     let tls = tls_config_showing(&options.roots, options.certificate.as_ref())?;
-    let path = format!("{VISIT_PATH}/{name}");
     let token = options.token.as_ref().map(ExposeSecret::expose_secret);
-    let socket = dial(&options.gateway, tls, &path, token, options.patience).await?;
+    let socket = dial(&options.gateway, (tls, &options.proxies), path, token, options.patience).await?;
     Ok(MessageStream::plain(socket))
 }

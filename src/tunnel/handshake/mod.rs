@@ -47,6 +47,7 @@ pub use message::{
     VERSION, Wishes,
 };
 pub use resume::{Ticket, TicketId};
+pub(crate) use schedule::CHANNEL_BINDING;
 pub use schedule::{SessionId, channel_binding};
 pub use succession::{IdentityKeys, MAX_SUCCESSION_BYTES, Succession, SuccessionBody, Successions};
 
@@ -276,6 +277,9 @@ pub enum HandshakeError {
     /// The connection broke.
     #[error("the connection broke during the handshake: {0}")]
     Socket(#[from] io::Error),
+    /// A further connection came for a publisher that is gone by now, or has all that it may have.
+    #[error("the publisher takes no further connection")]
+    NoRoom,
     /// HTTP/2 did not come up on the connection.
     #[error("the multiplexer did not start: {0}")]
     Mux(#[source] hyper::Error),
@@ -304,6 +308,7 @@ impl HandshakeError {
                 "the refusal is not authenticated; if it stays, ask the gateway's operator to read the gateway's log"
             }
             Self::Signing(_) => "look at the state of the key provider: `sallyportd keys list`",
+            Self::NoRoom => "the publisher dials again by itself",
             Self::Library(_) => "report it, with the versions of both ends",
             Self::Timeout { .. } | Self::Socket(_) | Self::Mux(_) => {
                 "check the network between the two ends; a proxy that does not pass WebSocket looks like this"

@@ -53,6 +53,9 @@ impl fmt::Debug for SessionId {
     }
 }
 
+/// RFC 9266: the exporter that names one TLS connection.
+pub(crate) const CHANNEL_BINDING: &[u8] = b"EXPORTER-Channel-Binding";
+
 /// The RFC 9266 exporter of a finished TLS 1.3 connection, for [`crate::tunnel::accept`] or a client.
 ///
 /// `None` when the connection is not TLS 1.3 or not finished: then frames are sealed, never left bare.
@@ -61,7 +64,7 @@ pub fn channel_binding<Data>(connection: &rustls::ConnectionCommon<Data>) -> Opt
     if connection.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3) {
         return None;
     }
-    connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None).ok()
+    connection.export_keying_material([0; 32], CHANNEL_BINDING, None).ok()
 }
 
 /// What the client shows of its exporter: enough to compare, nothing to compute it from.

@@ -57,7 +57,10 @@ fn sign(to_sign: &ToSign) -> IdentitySignatures {
 
 fn wishes() -> Wishes {
     Wishes {
-        offers: vec![http("demo"), Offer { name: name("db"), kind: TunnelKind::Tcp { port: Some(7001) } }],
+        offers: vec![
+            http("demo"),
+            Offer { name: name("db"), kind: TunnelKind::Tcp { port: Some(7001) }, join: false },
+        ],
         client_version: "vector/1".to_owned(),
         resume: Vec::new(),
     }

@@ -50,7 +50,7 @@ pub(crate) fn name(text: &str) -> TunnelName {
 }
 
 pub(crate) fn http(text: &str) -> Offer {
-    Offer { name: name(text), kind: TunnelKind::Http }
+    Offer { name: name(text), kind: TunnelKind::Http, join: false }
 }
 
 /// An organisation's root in memory.
@@ -338,5 +338,5 @@ impl Running {
 }
 
 pub(crate) fn publication(offer: Offer, target: SocketAddr) -> Publication {
-    Publication { offer, target: Target::parse(&target.to_string()).unwrap() }
+    Publication { offer, target: Target::parse(&target.to_string()).unwrap(), health: None }
 }

@@ -315,6 +315,7 @@ fn visitor(door: &Door, token: &str) -> VisitorOptions {
         roots: door.roots(),
         token: Some(SecretString::from(token.to_owned())),
         certificate: None,
+        proxies: crate::tunnel::client::Proxies::none(),
         patience: super::bed::PATIENCE,
     }
 }

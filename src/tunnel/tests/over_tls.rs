@@ -53,7 +53,7 @@ async fn nobody() -> SocketAddr {
 }
 
 fn tcp(text: &str) -> Offer {
-    Offer { name: name(text), kind: TunnelKind::Tcp { port: None } }
+    Offer { name: name(text), kind: TunnelKind::Tcp { port: None }, join: false }
 }
 
 /// A door, a publisher of one service and the link between them.

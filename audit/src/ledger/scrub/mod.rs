@@ -41,6 +41,9 @@ use copies::Copies;
 use pace::Pace;
 use walk::walk;
 
+/// So many bytes are read between two words about how far it is.
+const STEP: u64 = 1 << 18;
+
 /// When and how fast a ledger is scrubbed.
 #[derive(Clone, Debug)]
 pub struct ScrubOptions {
@@ -59,6 +62,10 @@ pub struct ScrubOptions {
 pub struct Scrubbed {
     /// Whether one is under way.
     pub running: bool,
+    /// How many bytes of the journal that one has read.
+    pub done: u64,
+    /// How many there were when it began.
+    pub total: u64,
     /// When the last one ended.
     pub time: Option<Timestamp>,
     /// What it found.
@@ -70,6 +77,11 @@ impl Scrubbed {
     pub fn sentence(&self) -> String {
         let Some(time) = self.time else { return "not scrubbed since the start".to_owned() };
         format!("scrubbed at {time:.0}: {}", self.findings.sentence())
+    }
+
+    /// How much of it the one that is under way has read, in hundredths.
+    pub fn percent(&self) -> Option<u64> {
+        self.running.then(|| self.done.saturating_mul(100).checked_div(self.total).unwrap_or(100).min(100))
     }
 }
 
@@ -137,7 +149,7 @@ impl Work {
             if self.stop.load(Ordering::SeqCst) {
                 return;
             }
-            self.tell.send_modify(|status| status.running = true);
+            self.tell.send_modify(|status| (status.running, status.done, status.total) = (true, 0, 0));
             let begun = Instant::now();
             let findings = self.scrub().await;
             self.tell.send_modify(|status| status.running = false);
@@ -150,10 +162,19 @@ impl Work {
     async fn scrub(&self) -> Option<Findings> {
         let (reader, files) = (self.ledger.reader(), Files::new(&self.options.directory));
         let (rate, stop) = (self.options.bytes_per_second, Arc::clone(&self.stop));
+        let tell = self.tell.clone();
         let scrubbed = tokio::task::spawn_blocking(move || {
             let (begun, mut pace) = (Instant::now(), Pace::new(rate));
+            let total = size(&files);
+            let mut done = 0_u64;
             scrub(&reader, &files, &mut |bytes| {
                 let mut bytes = bytes;
+                let before = done;
+                done = done.saturating_add(bytes);
+                // Whoever follows it is woken for a step that can be seen.
+                if done == bytes || done / STEP != before / STEP {
+                    tell.send_modify(|status| (status.done, status.total) = (done, total.max(done)));
+                }
                 while !stop.load(Ordering::SeqCst) {
                     match pace.after(std::mem::take(&mut bytes), begun.elapsed()) {
                         Some(pause) => std::thread::sleep(pause),
@@ -193,6 +214,12 @@ impl Work {
             status.findings = findings;
         });
     }
+}
+
+/// What there is to read. A segment that cannot be looked at is found by the scrub itself.
+fn size(files: &Files) -> u64 {
+    let segments = files.segments().unwrap_or_default();
+    segments.iter().filter_map(|segment| segment.path.metadata().ok()).map(|found| found.len()).sum()
 }
 
 /// Walks all that is acknowledged at this moment. `go_on` is told how many bytes were read, and says whether to go on;

@@ -7,6 +7,10 @@
 //! and that text (RFC 6962), and `prev_event` names the record before it: the chain is the ledger's own, so that what a
 //! SIEM gives back can be checked against the signed tree. The profile stands in the schema's main branch and in no release
 //! yet. It computes a fingerprint over the OCSF event; ours covers the record in `raw_data`, and not what was derived from it.
+//!
+//! `signatures` is left out: the profile wants each computed over this one event's fingerprint, and the ledger's signatures are over
+//! heads of its tree. Which head covers a record, and the way from one to the other, is what `auditctl prove` gives; and a text
+//! that named the newest head would not be the same each time that a record is sent.
 
 use serde_json::{Value, json};
 
@@ -62,6 +66,8 @@ pub(super) fn text(event: &Event<'_>) -> Vec<u8> {
         },
         "attestation": {
             "uid": uid,
+            // A key of the ledger has the ledger's name (C2SP signed-note); keys change, the name stays.
+            "authority_uid": event.origin,
             "chain_uid": event.origin,
             "fingerprint": fingerprint(event.leaf),
         },

@@ -12,16 +12,24 @@ function draw(place) {
   if (place.dataset.chart === "latency") {
     const [bounds, counts] = series;
     const at = bounds.map((_, index) => index);
+    // As many labels as there is room for.
+    const every = Math.ceil((bounds.length * 56) / size.width);
+    const labels = at.filter((index) => index % every === 0);
+    const label = (bound) => (bound >= 1000 ? `≤${bound / 1000} s` : `≤${bound} ms`);
     new uPlot({
       ...size,
       legend: { show: false },
       cursor: { show: false },
       scales: { x: { time: false, range: [-0.7, bounds.length - 0.3] } },
-      axes: [{ ...axis, splits: () => at, values: () => bounds.map((bound) => (bound >= 1000 ? `≤${bound / 1000} s` : `≤${bound} ms`)), space: 30 }, axis],
+      axes: [{ ...axis, splits: () => labels, values: () => labels.map((index) => label(bounds[index])), space: 30 }, axis],
       series: [{}, filled("requests", "--act")],
     }, [at, counts], place);
   } else {
-    new uPlot({ ...size, legend: { show: false }, cursor: { show: false }, axes: [axis, axis], series: [{}, filled("requests", "--act"), filled("errors", "--bad")] }, series, place);
+    // In UTC, as the records are; with the day where there is more than one.
+    const long = series[0].at(-1) - series[0][0] > 86_400;
+    const moment = (seconds) => new Date(seconds * 1000).toISOString().slice(long ? 5 : 11, 16).replace("T", " ");
+    const times = { ...axis, values: (_, splits) => splits.map(moment), space: long ? 90 : 50 };
+    new uPlot({ ...size, legend: { show: false }, cursor: { show: false }, axes: [times, axis], series: [{}, filled("requests", "--act"), filled("errors", "--bad")] }, series, place);
   }
 }
 

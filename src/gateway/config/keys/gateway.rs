@@ -23,6 +23,24 @@ pub(super) const GATEWAY: &[Key] = &[
         "Address and port for HTTPS, tunnels and the admin API.",
     ),
     key(
+        "gateway.proxy_protocol_from",
+        Some("\"\""),
+        "\"10.0.0.0/24, 2001:db8::5\"",
+        "Load balancers in front, as addresses or networks separated by commas. Each TCP connection of theirs must begin with a PROXY header (version 1 or 2), which says where the visitor comes from; whoever else sends one is refused. Empty: nobody is believed.",
+    ),
+    key(
+        "gateway.quic",
+        Some("\"off\""),
+        "\"on\"",
+        "`on`: publishers may also come by QUIC, on the UDP port of the same address and number as `gateway.listen`. Only with X25519MLKEM768 and AES-256.",
+    ),
+    key(
+        "gateway.http3",
+        Some("\"off\""),
+        "\"on\"",
+        "`on`: visitors may also come by HTTP/3, on the UDP port of the same address and number as `gateway.listen`; answers on TCP say so (`Alt-Svc`). Only with X25519MLKEM768 and AES-256.",
+    ),
+    key(
         "gateway.public_port",
         None,
         "443",
@@ -79,6 +97,12 @@ pub(super) const LOG: &[Key] = &[
         Some("\"info\""),
         "\"debug\"",
         "`error`, `warn`, `info`, `debug` or `trace`, or a filter such as `info,sallyport::edge=debug`.",
+    ),
+    key(
+        "log.traces_to",
+        None,
+        "\"http://127.0.0.1:4318/v1/traces\"",
+        "Receiver of traces (OTLP over HTTP): a span for each request through a tunnel, under the number of its correlation id. Nobody, if it is not set.",
     ),
     key(
         "log.format",

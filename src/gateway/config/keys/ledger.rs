@@ -193,6 +193,18 @@ pub(super) const REPORTS: &[Key] = &[
         "\"Europe/Berlin\"",
         "The time zone in which those months begin.",
     ),
+    key(
+        "reports.most",
+        Some("100"),
+        "20",
+        "How many packs are kept that somebody asked for (1 to 10000); then one has to be deleted before another is made. Those of months don't count.",
+    ),
+    key(
+        "reports.most_mb",
+        Some("4096"),
+        "500",
+        "How much they may take up before no other is begun, in MiB (1 to 1048576).",
+    ),
 ];
 
 /// Settings of one entry of `[[witnesses]]`.

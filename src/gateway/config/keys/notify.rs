@@ -8,7 +8,7 @@ pub(super) const NOTIFY: &[Key] = &[
         "notify.base_url",
         None,
         "\"https://tunnels.example.com/console\"",
-        "What the links in notifications begin with; this gateway's console if it is not set. `requests#ID`, `reviews#ID` or `keys` follows.",
+        "What the links in notifications begin with; this gateway's console if it is not set. A page of the console follows, such as `requests#ID`.",
     ),
     key(
         "notify.templates",
@@ -28,6 +28,12 @@ pub(super) const NOTIFY: &[Key] = &[
         "72",
         "How long before the end of an access review its reviewers are reminded of what is left, in hours (0 to 720). 0 is never.",
     ),
+    key(
+        "notify.remind_grant_secs",
+        Some("900"),
+        "1800",
+        "How long before the end of a grant its holder is reminded, in seconds (0 to 2592000). 0 is never; a grant that is shorter gets no reminder.",
+    ),
 ];
 
 const NOTIFY_NAME: Key = key(
@@ -41,7 +47,14 @@ const NOTIFY_EVENTS: Key = key(
     "events",
     Some("[]"),
     "[\"request\", \"escalation\", \"glass\"]",
-    "What goes this way: `request`, `escalation`, `granted`, `rejected`, `expired`, `revoked`, `glass`, `glass-reviewed`, `review`, `review-due`, `key-due`. All of them if it is empty.",
+    "What goes this way: `request`, `escalation`, `granted`, `rejected`, `expired`, `revoked`, `glass`, `glass-reviewed`, `review`, `review-due`, `grant-due`, `key-due`, `detection`, `report`. All of them if it is empty.",
+);
+
+const NOTIFY_DETECTIONS: Key = key(
+    "detections_from",
+    Some("\"medium\""),
+    "\"high\"",
+    "Of `detection`, only what is at least as grave as this goes: `low`, `medium`, `high`, `critical`.",
 );
 
 const NOTIFY_ROOTS: Key = key(
@@ -68,6 +81,7 @@ pub const WEBHOOK_KEYS: &[Key] = &[
     ),
     NOTIFY_ROOTS,
     NOTIFY_EVENTS,
+    NOTIFY_DETECTIONS,
 ];
 
 /// The settings of one `[[notify.chat]]` block.
@@ -81,6 +95,7 @@ pub const CHAT_KEYS: &[Key] = &[
     ),
     NOTIFY_ROOTS,
     NOTIFY_EVENTS,
+    NOTIFY_DETECTIONS,
 ];
 
 /// The settings of one `[[notify.mail]]` block.
@@ -116,4 +131,5 @@ pub const MAIL_KEYS: &[Key] = &[
         "Domains in which a person's name is their address, as names that come from an identity provider's `email` claim are (`user:alice@example.com`).",
     ),
     NOTIFY_EVENTS,
+    NOTIFY_DETECTIONS,
 ];

@@ -47,6 +47,30 @@ pub(super) const TUNNELS: &[Key] = &[
         "How long visitors wait for a publisher that was lost to come back, in seconds (0 to 300), at most 100 of them at a time; then they get 502.",
     ),
     key(
+        "tunnels.breaker_failures",
+        Some("5"),
+        "5",
+        "After so many failures in a row (the app cannot be reached, breaks off or does not begin to answer) an app is left alone for a while, and visitors get 503 at once (0 to 1000; 0 is never).",
+    ),
+    key(
+        "tunnels.breaker_secs",
+        Some("10"),
+        "10",
+        "How long it is left alone at first, in seconds (1 to 60); then one request tries, and each that fails doubles the time, up to a minute.",
+    ),
+    key(
+        "tunnels.at_once",
+        Some("0"),
+        "256",
+        "HTTP requests that one tunnel's app gets at once (0 to 1000000; 0 is any number); more wait in a line, by priority and in turns among people, for `tunnels.queue_secs`. A `[[tunnel]]` block may say otherwise.",
+    ),
+    key(
+        "tunnels.line",
+        Some("100"),
+        "100",
+        "Requests that may wait in that line (0 to 100000); one more gets 503. From four fifths on answers carry `Sallyport-Backpressure`.",
+    ),
+    key(
         "tunnels.tcp_address",
         Some("\"127.0.0.1\""),
         "\"0.0.0.0\"",
@@ -56,7 +80,19 @@ pub(super) const TUNNELS: &[Key] = &[
         "tunnels.tcp_ports",
         Some("\"20000-20099\""),
         "\"30000-30999\"",
-        "Ports that TCP tunnels may have, both ends included.",
+        "Ports that TCP tunnels may have, and UDP tunnels of UDP, both ends included. A TCP tunnel that asks for none is given one that its name leads to, so that it has the same again.",
+    ),
+    key(
+        "tunnels.pass_through",
+        Some("\"refuse\""),
+        "\"allow\"",
+        "`allow`: publishers may offer TLS tunnels, whose visitors' TLS the gateway does not end, so that it can neither tell who they are nor record what they ask for. `refuse`: there are none.",
+    ),
+    key(
+        "tunnels.udp_idle_secs",
+        Some("60"),
+        "60",
+        "A flow of a UDP tunnel on which nothing moved for so long is over, in seconds (1 to 3600).",
     ),
 ];
 
@@ -134,6 +170,32 @@ pub const TUNNEL_KEYS: &[Key] = &[
         None,
         "\"strict\"",
         "When the record of a request must be durable, if not as `tunnels.audit` says: `strict` or `buffered`.",
+    ),
+    key(
+        "allow_from",
+        None,
+        "\"10.0.0.0/8, 2001:db8::/32\"",
+        "Networks from which the tunnel may be visited, separated by commas; from everywhere, if there are none. Refusals are recorded.",
+    ),
+    key("deny_from", None, "\"10.99.0.0/16\"", "Networks from which it may not, whatever `allow_from` says."),
+    key("at_once", None, "16", "Requests that its app gets at once, if not as `tunnels.at_once` says."),
+    key(
+        "priority",
+        None,
+        "\"batch\"",
+        "How urgent its requests are while they wait: `interactive` (so is what says nothing), `batch` or `background`. A visitor's `Priority` header (RFC 9218) can make its own request less urgent, never more.",
+    ),
+    key(
+        "request_secs",
+        None,
+        "120",
+        "Time in which the app must begin its answer, in seconds (1 to 86400), if not as `limits.request_secs` says.",
+    ),
+    key(
+        "body_bytes",
+        None,
+        "10485760",
+        "Largest body of a request, in bytes; a larger one gets 413. Any, if it is not set.",
     ),
     key("host", None, "\"shop.internal\"", "The `Host` that the app gets in place of the visitor's."),
     key(

@@ -12,6 +12,8 @@ use crate::tunnel::handshake::identity::{ED25519_SIGNATURE, IdentitySignatures, 
 use crate::tunnel::name::{MAX_NAME, Offer, TunnelKind};
 use crate::tunnel::wire::{DecodeError, Reader, Writer};
 
+/// Set in the byte of a kind whose name is shared with other publishers.
+const JOIN: u8 = 0x80;
 const MAX_TOKEN: usize = 8192;
 const MAX_VERSION_TEXT: usize = 64;
 /// Most services that one connection can offer.
@@ -141,10 +143,13 @@ fn core_to(proof: &Proof, wishes: &Wishes, writer: &mut Writer) -> Result<(), De
     writer.count("offers", wishes.offers.len(), MAX_OFFERS)?;
     for offer in &wishes.offers {
         writer.bytes("name", offer.name.as_str().as_bytes(), MAX_NAME)?;
+        let join = if offer.join { JOIN } else { 0 };
         match offer.kind {
-            TunnelKind::Http => writer.u8(1),
+            TunnelKind::Http => writer.u8(1 | join),
             // A wanted port of zero means none: no service listens there.
-            TunnelKind::Tcp { port } => writer.u8(2).u16(port.unwrap_or(0)),
+            TunnelKind::Tls => writer.u8(4 | join),
+            TunnelKind::Tcp { port } => writer.u8(2 | join).u16(port.unwrap_or(0)),
+            TunnelKind::Udp { port } => writer.u8(3 | join).u16(port.unwrap_or(0)),
         };
     }
     Ok(())
@@ -156,10 +161,13 @@ fn token(reader: &mut Reader<'_>) -> Result<SecretString, DecodeError> {
 
 fn offer(reader: &mut Reader<'_>) -> Result<Offer, DecodeError> {
     let name = name(reader)?;
-    let kind = match reader.u8("kind")? {
+    let byte = reader.u8("kind")?;
+    let kind = match byte & !JOIN {
         1 => TunnelKind::Http,
         2 => TunnelKind::Tcp { port: Some(reader.u16("port")?).filter(|port| *port != 0) },
+        3 => TunnelKind::Udp { port: Some(reader.u16("port")?).filter(|port| *port != 0) },
+        4 => TunnelKind::Tls,
         _ => return Err(DecodeError::BadValue { field: "kind" }),
     };
-    Ok(Offer { name, kind })
+    Ok(Offer { name, kind, join: byte & JOIN != 0 })
 }

@@ -93,7 +93,10 @@ fn token(text: &str) -> Secret {
 
 fn wishes() -> Wishes {
     Wishes {
-        offers: vec![http("demo"), Offer { name: name("db"), kind: TunnelKind::Tcp { port: Some(7001) } }],
+        offers: vec![
+            http("demo"),
+            Offer { name: name("db"), kind: TunnelKind::Tcp { port: Some(7001) }, join: false },
+        ],
         client_version: "test/1".to_owned(),
         resume: vec![9, 9],
     }

@@ -1,13 +1,32 @@
 // Every other page: it opens, says what it should, passes axe-core, and its orders do what the API's do.
 import assert from "node:assert/strict";
 
+/** What signing in and the first page cost a browser that was never here. */
+async function weight(world) {
+  const page = await world.person();
+  const sizes = [];
+  page.on("response", (answer) => {
+    // The stream that keeps the page up to date has no end; a redirect has no body.
+    if (answer.url().includes("/live")) return;
+    sizes.push(answer.body().then((body) => body.length, () => 0));
+  });
+  await world.signIn(page, "admin");
+  await page.getByText("Nothing waits for you").waitFor();
+  await page.waitForLoadState("load");
+  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+}
+
 export default async function (world) {
+  const bytes = await weight(world);
+  assert.ok(bytes > 10_000 && bytes < 100 * 1024, `the first page costs ${bytes} bytes, uncompressed`);
+
   const admin = await world.person();
   await world.signIn(admin, "admin", "/console/health");
   await admin.getByText("new sessions are served").waitFor();
   await admin.getByRole("cell", { name: "token-signing", exact: true }).waitFor();
   assert.ok(!(await admin.content()).includes("passphrase ="), "no secret");
   await admin.getByText(/settings, without what is secret/).click();
+  await admin.evaluate(() => scrollTo(0, 0));
   await world.shot(admin, "health");
 
   await admin.goto(`${world.gateway}/console/policy`);

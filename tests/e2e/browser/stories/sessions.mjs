@@ -21,10 +21,11 @@ async function download(page) {
 export default async function (world) {
   const visitor = await world.person();
   await world.enter(visitor, "visitor", "demo", "/");
-  await world.ask(visitor, "to download");
+  await world.ask(visitor, "Copy last night's export for the month-end report");
   const admin = await world.person();
   await world.signIn(admin, "admin");
   await admin.locator(".card").waitFor();
+  await world.shot(admin, "queue");
   await admin.getByRole("button", { name: /Approve/ }).click();
   await visitor.getByText("You are through").waitFor();
   await download(visitor);

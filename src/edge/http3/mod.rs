@@ -1,0 +1,186 @@
+//! Visitors by HTTP/3: from a QUIC connection to the same [`super::route`] as every other request, and back.
+//!
+//! What is particular to HTTP/3 ends here. Authentication, policy, records, limits, header rules and refusals are those of
+//! HTTP/1.1 and HTTP/2, for it is one way through the code. WebSocket is not offered (RFC 9220): browsers open it on TCP.
+//!
+//! Not trusted: the peer. What it may have under way is bounded by [`bounded`], by QUIC's windows, and in time.
+
+mod body;
+mod bounded;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::{CONTENT_LENGTH, DATE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use bytes::Bytes;
+use h3::error::Code;
+use h3::quic::SendStream;
+use h3::server::{RequestResolver, RequestStream};
+use http_body_util::BodyExt as _;
+use jiff::fmt::rfc2822::DateTimePrinter;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use self::body::RequestBody;
+use self::bounded::BoundedConnection;
+use super::listener::silence;
+use super::{Connection, Edge, route};
+use crate::clock;
+use crate::tunnel::strip_hop_by_hop;
+
+/// The protocol's name in TLS.
+pub const ALPN: &[u8] = b"h3";
+
+/// Headers that speak of a connection, which HTTP/3 has not (RFC 9114 section 4.2): whoever sends one wants it to be taken for
+/// something else by somebody behind us.
+const OF_A_CONNECTION: [&str; 5] =
+    ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+
+type Http = BoundedConnection<h3_quinn::Connection>;
+
+/// Serves a visitor's connection until it ends, or until `stop`; then what is under way may end.
+pub(super) async fn serve(
+    edge: Edge,
+    connection: Arc<Connection>,
+    console: Router,
+    quic: quinn::Connection,
+    stop: CancellationToken,
+) {
+    let (peer, abort, patience) = (connection.peer, connection.abort.clone(), edge.bounds.header);
+    let header_bytes = edge.bounds.header_bytes as u64;
+    // Compressed, a head is shorter than it counts; what is too long by a little is told so, what is by far is cut off.
+    let bounded = BoundedConnection::new(quic.clone(), header_bytes * 2);
+    let mut builder = h3::server::builder();
+    builder.max_field_section_size(header_bytes);
+    let mut http = match tokio::time::timeout(patience, builder.build::<Http, Bytes>(bounded)).await {
+        Ok(Ok(http)) => http,
+        Ok(Err(error)) => return debug!(%peer, %error, "HTTP/3 did not begin"),
+        Err(_) => return debug!(%peer, "HTTP/3 did not begin in time"),
+    };
+    let begun = CancellationToken::new();
+    let mut requests = JoinSet::new();
+    let mut leaving = false;
+    loop {
+        let resolver = tokio::select! {
+            () = abort.cancelled() => break debug!(%peer, "dropped: its session was cut and it reads nothing"),
+            () = silence(patience, &begun) => break debug!(%peer, "no request came in time"),
+            () = stop.cancelled(), if !leaving => {
+                leaving = true;
+                // The connection ends by itself when the last request is answered.
+                match http.shutdown(0).await {
+                    Ok(()) => continue,
+                    Err(error) => break debug!(%peer, %error, "connection ended"),
+                }
+            }
+            Some(_ended) = requests.join_next(), if !requests.is_empty() => continue,
+            next = http.accept() => match next {
+                Ok(Some(resolver)) => resolver,
+                Ok(None) => break,
+                Err(error) => break debug!(%peer, %error, "connection ended"),
+            },
+        };
+        begun.cancel();
+        requests.spawn(answer(edge.clone(), Arc::clone(&connection), console.clone(), resolver, patience));
+    }
+    // Whatever is still being answered has nobody to read it.
+    drop(requests);
+    quic.close(Code::H3_NO_ERROR.value().try_into().unwrap_or_default(), b"");
+}
+
+/// Answers one request.
+async fn answer(
+    edge: Edge,
+    connection: Arc<Connection>,
+    console: Router,
+    resolver: RequestResolver<Http, Bytes>,
+    patience: Duration,
+) {
+    let peer = connection.peer;
+    let (request, stream) = match tokio::time::timeout(patience, resolver.resolve_request()).await {
+        Ok(Ok(head)) => head,
+        Ok(Err(error)) => return debug!(%peer, %error, "a request cannot be read"),
+        Err(_) => return debug!(%peer, "a request's head did not come in time"),
+    };
+    let (mut send, receive) = stream.split();
+    let Ok(announced) = announced(request.headers()) else {
+        debug!(%peer, "a request is malformed");
+        return send.stop_stream(Code::H3_MESSAGE_ERROR);
+    };
+    let mut body = RequestBody::new(receive, announced);
+    // Their bodies mean nothing, so nobody waits for an answer before sending one.
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        match tokio::time::timeout(patience, body.look()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return send.stop_stream(Code::H3_MESSAGE_ERROR),
+        }
+    }
+    let headless = request.method() != Method::HEAD;
+    let request: Request<Body> = request.map(|()| Body::new(body));
+    let answer = match route::handle(edge, connection, console, request).await {
+        Ok(answer) => answer,
+        Err(never) => match never {},
+    };
+    deliver(&mut send, answer, headless).await;
+}
+
+/// The length that a request announced for its body; an error if it is malformed.
+fn announced(headers: &HeaderMap) -> Result<Option<u64>, ()> {
+    if OF_A_CONNECTION.iter().any(|name| headers.contains_key(*name)) {
+        return Err(());
+    }
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else { return Ok(None) };
+    let digits = length.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    match (digits.and_then(|digits| digits.parse().ok()), lengths.next()) {
+        (Some(length), None) => Ok(Some(length)),
+        _ => Err(()),
+    }
+}
+
+/// Sends an answer as it comes. One that breaks off is reset, so that nobody takes it for whole.
+async fn deliver<S: SendStream<Bytes>>(
+    send: &mut RequestStream<S, Bytes>,
+    answer: Response<Body>,
+    with_body: bool,
+) {
+    let (mut parts, mut body) = answer.into_parts();
+    strip_hop_by_hop(&mut parts.headers);
+    if !parts.headers.contains_key(DATE)
+        && let Some(now) = now()
+    {
+        parts.headers.insert(DATE, now);
+    }
+    if send.send_response(Response::from_parts(parts, ())).await.is_err() {
+        return;
+    }
+    while with_body && let Some(frame) = body.frame().await {
+        let outcome = match frame.map(hyper::body::Frame::into_data) {
+            Ok(Ok(data)) => send.send_data(data).await,
+            Ok(Err(frame)) => match frame.into_trailers() {
+                Ok(trailers) => send.send_trailers(trailers).await,
+                Err(_) => continue,
+            },
+            Err(_) => return send.stop_stream(Code::H3_INTERNAL_ERROR),
+        };
+        if outcome.is_err() {
+            return;
+        }
+    }
+    let _gone = send.finish().await;
+}
+
+/// Now, as HTTP writes it.
+fn now() -> Option<HeaderValue> {
+    let text = DateTimePrinter::new().timestamp_to_rfc9110_string(&clock::now()).ok()?;
+    HeaderValue::try_from(text).ok()
+}
+
+/// What tells visitors who came by TCP that they may come by HTTP/3 to the same port.
+pub fn alternative(port: u16) -> Option<(HeaderName, HeaderValue)> {
+    let value = HeaderValue::try_from(format!("h3=\":{port}\"; ma=86400")).ok()?;
+    Some((axum::http::header::ALT_SVC, value))
+}

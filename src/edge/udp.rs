@@ -1,0 +1,260 @@
+//! UDP tunnels by port. All that comes from one address and port is one flow, and one flow is one session: decided, recorded
+//! before its first datagram passes, counted, and cut when leave ends.
+//!
+//! Not trusted: the source of a datagram, which anybody can write. So there is a bound on the flows of a port and one on those of
+//! an address, and whoever must know its visitors uses `sallyport connect --udp`, which carries a token.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use bytes::Bytes;
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+use super::admission::{Stop, admit};
+use super::listener::refused;
+use super::route::Correlation;
+use super::seats::Seat;
+use super::{Connection, Edge, TcpRange};
+use crate::session::{Ending, Protocol, Route, Session, pass_datagrams};
+use crate::tunnel::TunnelName;
+use crate::tunnel::datagram::{Drain, MAX_DATAGRAM, Source, Towards, WAITING};
+
+/// Flows that one port may have at a time. More than that are dropped: a flood of made-up addresses must not fill the ledger.
+const FLOWS: usize = 256;
+
+/// Why a UDP tunnel got no port.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UdpPortError {
+    /// The wanted port is not one of ours to give.
+    #[error("port {wanted} is outside the range {}-{}", range.start(), range.end())]
+    OutOfRange {
+        /// The wanted port.
+        wanted: u16,
+        /// What may be had.
+        range: std::ops::RangeInclusive<u16>,
+    },
+    /// Taken, all of them or the one that was wanted.
+    #[error("no UDP port is free between {} and {}", range.start(), range.end())]
+    InUse {
+        /// What was tried.
+        range: std::ops::RangeInclusive<u16>,
+    },
+}
+
+/// The UDP ports in use; clones share them. They are of the same range as those of TCP tunnels.
+#[derive(Clone)]
+pub struct UdpPorts {
+    range: TcpRange,
+    idle: Duration,
+    open: Arc<Mutex<HashMap<TunnelName, (u16, CancellationToken)>>>,
+}
+
+impl UdpPorts {
+    /// Ports of `range`, none open. A flow on which nothing moves for `idle` is over.
+    pub fn new(range: TcpRange, idle: Duration) -> Self {
+        Self { range, idle, open: Arc::default() }
+    }
+
+    /// How long a flow may be silent.
+    pub(super) fn idle(&self) -> Duration {
+        self.idle
+    }
+
+    /// The port on which `name` is reached: the one it has, or a new one, which is closed again unless it is kept.
+    pub(super) async fn open(
+        &self,
+        edge: &Edge,
+        name: &TunnelName,
+        wanted: Option<u16>,
+    ) -> Result<UdpPort, UdpPortError> {
+        let held = self.table().get(name).map(|(port, _)| *port);
+        if let Some(number) = held.filter(|port| wanted.is_none_or(|wanted| wanted == *port)) {
+            return Ok(UdpPort { number, fresh: None });
+        }
+        let all = self.range.ports.clone();
+        if let Some(wanted) = wanted.filter(|wanted| !all.contains(wanted)) {
+            return Err(UdpPortError::OutOfRange { wanted, range: all });
+        }
+        let range = wanted.map_or(all, |wanted| wanted..=wanted);
+        for number in range.clone() {
+            let Ok(socket) = UdpSocket::bind((self.range.address, number)).await else { continue };
+            let stop = CancellationToken::new();
+            let door = Door { edge: edge.clone(), name: name.clone(), socket: Arc::new(socket) };
+            tokio::spawn(door.serve(stop.clone()));
+            return Ok(UdpPort { number, fresh: Some((self.clone(), name.clone(), stop)) });
+        }
+        Err(UdpPortError::InUse { range })
+    }
+
+    /// Gives up the port of `name`.
+    pub(super) fn close(&self, name: &TunnelName) {
+        if let Some((_, stop)) = self.table().remove(name) {
+            stop.cancel();
+        }
+    }
+
+    /// Stops on every port. Open sessions are the broker's to end.
+    pub fn close_all(&self) {
+        for (_, (_, stop)) in self.table().drain() {
+            stop.cancel();
+        }
+    }
+
+    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<TunnelName, (u16, CancellationToken)>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A port for a tunnel.
+pub(super) struct UdpPort {
+    pub(super) number: u16,
+    /// Opened just now: closed again, unless it is kept.
+    fresh: Option<(UdpPorts, TunnelName, CancellationToken)>,
+}
+
+impl UdpPort {
+    /// The registration is complete: the port is the tunnel's, in place of one that it had.
+    pub(super) fn keep(mut self) {
+        if let Some((ports, name, stop)) = self.fresh.take() {
+            let old = ports.table().insert(name, (self.number, stop));
+            if let Some((_, old)) = old {
+                old.cancel();
+            }
+        }
+    }
+}
+
+impl Drop for UdpPort {
+    fn drop(&mut self) {
+        if let Some((_, _, stop)) = &self.fresh {
+            stop.cancel();
+        }
+    }
+}
+
+/// One public port.
+struct Door {
+    edge: Edge,
+    name: TunnelName,
+    socket: Arc<UdpSocket>,
+}
+
+impl Door {
+    async fn serve(self, stop: CancellationToken) {
+        let mut flows: HashMap<SocketAddr, mpsc::Sender<Bytes>> = HashMap::new();
+        let mut tasks = JoinSet::new();
+        let mut buffer = vec![0; MAX_DATAGRAM];
+        loop {
+            let received = tokio::select! {
+                () = stop.cancelled() => break,
+                Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
+                    if let Ok(peer) = ended {
+                        flows.remove(&peer);
+                    }
+                    continue;
+                }
+                received = self.socket.recv_from(&mut buffer) => received,
+            };
+            match received {
+                Ok((length, peer)) => {
+                    let datagram = Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default());
+                    match flows.get(&peer) {
+                        // One that finds no room is lost, as ever on UDP.
+                        Some(flow) => drop(flow.try_send(datagram)),
+                        None if flows.len() < FLOWS => {
+                            if let Some(flow) = self.begin(peer, &mut tasks) {
+                                let _room = flow.try_send(datagram);
+                                flows.insert(peer, flow);
+                            }
+                        }
+                        None => {}
+                    }
+                }
+                Err(error) => {
+                    warn!(%error, tunnel = %self.name, "a datagram could not be received");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+        // Sessions that are open are the broker's to end.
+        tasks.detach_all();
+    }
+
+    /// A flow from `peer`, if there is a seat for it.
+    fn begin(&self, peer: SocketAddr, tasks: &mut JoinSet<SocketAddr>) -> Option<mpsc::Sender<Bytes>> {
+        match self.edge.seats.take(peer.ip()) {
+            Ok(seat) => {
+                let (flow, inbox) = mpsc::channel(WAITING);
+                let towards = Towards { socket: Arc::clone(&self.socket), peer };
+                let serving = serve(self.edge.clone(), self.name.clone(), (inbox, towards), seat);
+                tasks.spawn(async move {
+                    serving.await;
+                    peer
+                });
+                Some(flow)
+            }
+            Err(full) => {
+                if full.first {
+                    tokio::spawn(refused(self.edge.clone(), peer));
+                }
+                None
+            }
+        }
+    }
+}
+
+async fn serve(edge: Edge, name: TunnelName, visitor: (mpsc::Receiver<Bytes>, Towards), seat: Seat) {
+    let peer = visitor.1.peer;
+    let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
+    let connection = Connection::new(peer, None, None, None, Some(seat));
+    match admit(&edge, &connection, &name, &HeaderMap::new(), Protocol::Udp, &correlation).await {
+        Ok((session, route)) => {
+            connection.forget_sessions();
+            join(&edge, &session, &route, visitor).await;
+        }
+        Err(Stop::Refused(refusal)) => {
+            debug!(%peer, tunnel = %name, code = refusal.code, "UDP visitor refused");
+            quarantine(&edge, visitor.0).await;
+        }
+        Err(_) => {
+            debug!(%peer, tunnel = %name, "UDP visitor refused: leave is needed");
+            quarantine(&edge, visitor.0).await;
+        }
+    }
+}
+
+/// Takes what comes from one who was refused, and drops it: else each datagram would be decided, and recorded, anew.
+async fn quarantine(edge: &Edge, mut inbox: mpsc::Receiver<Bytes>) {
+    while let Ok(Some(_)) = tokio::time::timeout(edge.udp.idle(), inbox.recv()).await {}
+}
+
+/// Opens a stream to the publisher and moves the datagrams of `visitor`, for as long as the session may.
+pub(super) async fn join(edge: &Edge, session: &Session, route: &Route, visitor: (impl Source, impl Drain)) {
+    let opened = tokio::select! {
+        biased;
+        () = session.cut() => return,
+        opened = tokio::time::timeout(edge.bounds.request, route.link.connect_flow(&route.name)) => opened,
+    };
+    match opened {
+        Ok(Ok((source, drain))) => {
+            let (from, to) = visitor;
+            pass_datagrams(session, (from, drain), (source, to), edge.udp.idle()).await;
+        }
+        Ok(Err(error)) => {
+            session.note_ending(Ending::PublisherClosed);
+            debug!(%error, tunnel = %route.name, "the publisher did not take a UDP flow");
+        }
+        Err(_) => {
+            session.note_ending(Ending::PublisherClosed);
+            debug!(tunnel = %route.name, "the publisher did not answer to a UDP flow in time");
+        }
+    }
+}

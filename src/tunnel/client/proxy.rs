@@ -1,0 +1,211 @@
+//! The way to a gateway through somebody's proxy: HTTP CONNECT or SOCKS5, as the environment or a setting says.
+//!
+//! What the proxy sees is TLS to the gateway, which is checked as ever: a proxy that opens it is found out, unless its root is
+//! trusted, and then the tunnel's frames are sealed. QUIC does not pass through either, and its dial says so.
+//!
+//! Credentials come from the environment's own variables or from a file; no error, event or log line has them.
+
+use std::sync::Arc;
+
+use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::rt::TokioIo;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use super::dial::{DialError, GatewayAddress};
+use crate::tunnel::link::chain;
+
+/// Which proxies there are, and for what. Clones share it.
+#[derive(Clone, Default)]
+pub struct Proxies(Option<Arc<Matcher>>);
+
+/// Why a proxy cannot be used as it was named.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProxyError {
+    /// No address, or one with more in it than an address.
+    #[error("this is no proxy's address: write http://HOST:PORT or socks5://HOST:PORT")]
+    Address,
+    /// A password in the address.
+    #[error("the proxy's address holds credentials, which everybody on this machine would see")]
+    Credentials,
+    /// The credentials are not `user:password`.
+    #[error("the proxy's credentials are not one line of the form USER:PASSWORD")]
+    NoCredentials,
+}
+
+impl ProxyError {
+    /// What to do next.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Address => {
+                "socks5h:// leaves the gateway's name for the proxy to resolve; `none` uses no proxy"
+            }
+            Self::Credentials | Self::NoCredentials => {
+                "put USER:PASSWORD into a file and name that with --proxy-credentials-file"
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Proxies(..)")
+    }
+}
+
+impl Proxies {
+    /// None, whatever the environment says.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// Those of `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, also in lower case.
+    pub fn of_environment() -> Self {
+        Self(Some(Arc::new(Matcher::from_env())))
+    }
+
+    /// This one, for every gateway.
+    pub fn at(address: &str, credentials: Option<&SecretString>) -> Result<Self, ProxyError> {
+        let uri: Uri = address.parse().map_err(|_| ProxyError::Address)?;
+        let authority = uri.authority().ok_or(ProxyError::Address)?;
+        if authority.as_str().contains('@') {
+            return Err(ProxyError::Credentials);
+        }
+        let scheme = uri.scheme_str().unwrap_or_default();
+        if !matches!(scheme, "http" | "socks5" | "socks5h") || uri.path().len() > 1 || uri.query().is_some() {
+            return Err(ProxyError::Address);
+        }
+        let named = match credentials {
+            None => format!("{scheme}://{authority}"),
+            Some(credentials) => {
+                let line = credentials.expose_secret().trim();
+                let (user, password) = line.split_once(':').ok_or(ProxyError::NoCredentials)?;
+                if user.is_empty() || line.chars().any(char::is_control) {
+                    return Err(ProxyError::NoCredentials);
+                }
+                let [user, password] = [user, password].map(escaped);
+                format!("{scheme}://{user}:{password}@{authority}")
+            }
+        };
+        Ok(Self(Some(Arc::new(Matcher::builder().all(named).build()))))
+    }
+
+    /// The proxy on the way to `gateway`, if there is one.
+    fn towards(&self, gateway: &GatewayAddress) -> Option<Intercept> {
+        self.0.as_ref()?.intercept(&destination(gateway)?)
+    }
+
+    /// Its address, for people.
+    pub fn shown(&self, gateway: &GatewayAddress) -> Option<String> {
+        self.towards(gateway).map(|proxy| shown(&proxy))
+    }
+
+    /// Connects to `gateway`, through the proxy on the way if there is one. Has no time limit of its own.
+    pub async fn connect(&self, gateway: &GatewayAddress) -> Result<TcpStream, DialError> {
+        let unreachable = |source| DialError::Connect { address: gateway.to_string(), source };
+        let tcp = match self.towards(gateway) {
+            None => TcpStream::connect((gateway.host(), gateway.port())).await.map_err(unreachable)?,
+            Some(proxy) => through(&proxy, gateway).await?,
+        };
+        // A multiplexer writes whole frames: Nagle's algorithm would only delay them.
+        tcp.set_nodelay(true).map_err(unreachable)?;
+        Ok(tcp)
+    }
+}
+
+async fn through(proxy: &Intercept, gateway: &GatewayAddress) -> Result<TcpStream, DialError> {
+    let failed = |error: &dyn std::error::Error| DialError::Proxy {
+        address: gateway.to_string(),
+        proxy: shown(proxy),
+        reason: chain(error),
+    };
+    let unnamed = || failed(&std::io::Error::other("the gateway's address cannot be written for a proxy"));
+    let destination = destination(gateway).ok_or_else(unnamed)?;
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    let scheme = proxy.uri().scheme_str().unwrap_or_default().to_owned();
+    let stream = match scheme.as_str() {
+        "http" => {
+            let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
+            if let Some(credentials) = proxy.basic_auth() {
+                tunnel = tunnel.with_auth(credentials.clone());
+            }
+            // A connector of TCP alone is ready at any time.
+            tunnel.call(destination).await.map_err(|error| failed(&error))?
+        }
+        "socks5" | "socks5h" => {
+            let mut socks = SocksV5::new(proxy.uri().clone(), tcp).local_dns(scheme == "socks5");
+            if let Some((user, password)) = proxy.raw_auth() {
+                socks = socks.with_auth(user.to_owned(), password.to_owned());
+            }
+            socks.call(destination).await.map_err(|error| failed(&error))?
+        }
+        other => {
+            let reason = format!("proxies of the kind {other}:// are not spoken to");
+            return Err(failed(&std::io::Error::other(reason)));
+        }
+    };
+    Ok(TokioIo::into_inner(stream))
+}
+
+/// The gateway as proxies and `NO_PROXY` know it.
+fn destination(gateway: &GatewayAddress) -> Option<Uri> {
+    Uri::builder().scheme("https").authority(gateway.to_string()).path_and_query("/").build().ok()
+}
+
+fn shown(proxy: &Intercept) -> String {
+    let uri = proxy.uri();
+    let authority = uri.authority().map_or("?", http::uri::Authority::as_str);
+    let without = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{}://{without}", uri.scheme_str().unwrap_or("http"))
+}
+
+/// As a part of a URL: whatever is no letter or digit, by its bytes.
+fn escaped(text: &str) -> String {
+    text.bytes()
+        .map(
+            |byte| {
+                if byte.is_ascii_alphanumeric() {
+                    char::from(byte).to_string()
+                } else {
+                    format!("%{byte:02X}")
+                }
+            },
+        )
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gateway() -> GatewayAddress {
+        GatewayAddress::parse("gate.example").unwrap()
+    }
+
+    #[test]
+    fn a_proxy_is_an_address_alone_and_its_credentials_come_apart_from_it() {
+        let secret = SecretString::from("ann:p@ss:w/rd\n".to_owned());
+        let proxies = Proxies::at("http://proxy.example:3128", Some(&secret)).unwrap();
+        let way = proxies.towards(&gateway()).unwrap();
+        assert_eq!(way.basic_auth().unwrap(), "Basic YW5uOnBAc3M6dy9yZA==");
+        assert_eq!(proxies.shown(&gateway()).unwrap(), "http://proxy.example:3128");
+        let proxies = Proxies::at("socks5h://proxy.example:1080", Some(&secret)).unwrap();
+        assert_eq!(proxies.towards(&gateway()).unwrap().raw_auth(), Some(("ann", "p@ss:w/rd")));
+        assert_eq!(Proxies::at("http://ann:pw@proxy:1", None).err(), Some(ProxyError::Credentials));
+        for wrong in ["proxy:3128", "ftp://proxy:1", "http://proxy/path", "", "https://proxy:1"] {
+            assert_eq!(Proxies::at(wrong, None).err(), Some(ProxyError::Address), "{wrong}");
+        }
+        let empty = SecretString::from("no colon".to_owned());
+        assert_eq!(Proxies::at("http://proxy:1", Some(&empty)).err(), Some(ProxyError::NoCredentials));
+    }
+
+    #[test]
+    fn without_a_proxy_nothing_is_on_the_way() {
+        assert!(Proxies::none().towards(&gateway()).is_none());
+    }
+}

@@ -1,0 +1,91 @@
+//! The way to a gateway by QUIC.
+//!
+//! Where UDP is dropped nothing answers at all, so that a time limit alone tells: [`BRIEF`] while something else is left to try.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ClientConfig, Connection};
+
+use super::dial::{DialError, GatewayAddress};
+use super::proxy::Proxies;
+use crate::tunnel::quic::{KEEP_ALIVE, dialing_endpoint};
+use crate::tunnel::{ALPN, BareSocket, QuicStream, initial_suite, quic_transport, widen};
+
+/// How long QUIC is waited for while there is another transport to fall back to.
+pub(super) const BRIEF: Duration = Duration::from_secs(3);
+
+/// Opens the one stream on which the handshake is spoken.
+pub(super) async fn dial_quic(
+    address: &GatewayAddress,
+    (tls, proxies): (&rustls::ClientConfig, &Proxies),
+    patience: Duration,
+) -> Result<BareSocket<QuicStream>, DialError> {
+    let connection = connect(address, (tls, proxies), patience).await?;
+    widen(&connection);
+    // The gateway allowed it in its handshake: there is nothing to wait for.
+    let stream = connection.open_bi().await.map_err(|error| failed(address, &error))?;
+    Ok(BareSocket::on_quic(QuicStream::new(connection, stream)))
+}
+
+/// Whether QUIC passes between here and the gateway: a handshake, and nothing behind it. Tells which address answered.
+pub async fn reach_by_quic(
+    address: &GatewayAddress,
+    way: (&rustls::ClientConfig, &Proxies),
+    patience: Duration,
+) -> Result<SocketAddr, DialError> {
+    Ok(connect(address, way, patience).await?.remote_address())
+}
+
+/// Tries each address of the host: one whose first address is dead must not look dead itself.
+async fn connect(
+    address: &GatewayAddress,
+    (tls, proxies): (&rustls::ClientConfig, &Proxies),
+    patience: Duration,
+) -> Result<Connection, DialError> {
+    if let Some(proxy) = proxies.shown(address) {
+        // Around it would be a way that whoever set it up did not want.
+        let reason = format!("the way leads through the proxy {proxy}, which passes TCP alone");
+        return Err(DialError::Quic { address: address.to_string(), reason });
+    }
+    let unreachable = |source| DialError::Connect { address: address.to_string(), source };
+    let late =
+        || DialError::Timeout { address: address.to_string(), step: "QUIC", seconds: patience.as_secs() };
+    let mut tls = tls.clone();
+    tls.alpn_protocols = vec![ALPN.to_vec()];
+    let suite = initial_suite().map_err(|error| failed(address, &error))?;
+    let tls =
+        QuicClientConfig::with_initial(Arc::new(tls), suite).map_err(|error| failed(address, &error))?;
+    let mut config = ClientConfig::new(Arc::new(tls));
+    // The gateway opens no streams by itself.
+    let mut transport = quic_transport(0);
+    transport.keep_alive_interval(Some(KEEP_ALIVE));
+    config.transport_config(Arc::new(transport));
+    let found = tokio::net::lookup_host((address.host(), address.port()));
+    let peers: Vec<SocketAddr> =
+        tokio::time::timeout(patience, found).await.map_err(|_| late())?.map_err(unreachable)?.collect();
+    let each = patience / u32::try_from(peers.len().max(1)).unwrap_or(u32::MAX);
+    let mut last = late();
+    for peer in peers {
+        let dialing = async {
+            let endpoint = dialing_endpoint(peer).map_err(unreachable)?;
+            let connecting = endpoint.connect_with(config.clone(), peer, address.host());
+            connecting
+                .map_err(|error| failed(address, &error))?
+                .await
+                .map_err(|error| failed(address, &error))
+        };
+        match tokio::time::timeout(each, dialing).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(error)) => last = error,
+            Err(_) => {}
+        }
+    }
+    Err(last)
+}
+
+fn failed(address: &GatewayAddress, error: &dyn std::error::Error) -> DialError {
+    DialError::Quic { address: address.to_string(), reason: error.to_string() }
+}

@@ -1,0 +1,43 @@
+// How long each page takes the gateway, without a browser's drawing: the time to the whole answer on a connection that stands. The
+// last line is JSON: { page: { median_ms, p95_ms, kib } }.
+import assert from "node:assert/strict";
+
+const TIMES = 20;
+const PAGES = {
+  requests: "/console/requests",
+  grants: "/console/grants",
+  sessions: "/console/sessions",
+  "sessions of a day": "/console/sessions?minutes=1440",
+  ledger: "/console/ledger",
+  "ledger, one kind": "/console/ledger?kind=session.opened",
+  "ledger, one person": "/console/ledger?subject=user%3Avisitor",
+  "ledger, oldest first": "/console/ledger?order=oldest",
+  record: "/console/ledger/1",
+  policy: "/console/policy",
+  reviews: "/console/reviews",
+  reports: "/console/reports",
+  health: "/console/health",
+};
+
+export default async function (world) {
+  const admin = await world.person();
+  await world.signIn(admin, "admin", "/console/policy");
+  const told = {};
+  for (const [name, path] of Object.entries(PAGES)) {
+    const times = [];
+    let bytes = 0;
+    // The first ones open the connection and warm what is read.
+    for (let round = -2; round < TIMES; round++) {
+      const began = performance.now();
+      const answer = await admin.request.get(`${world.gateway}${path}`, { headers: { accept: "text/html" } });
+      bytes = (await answer.body()).length;
+      const took = performance.now() - began;
+      assert.equal(answer.status(), 200, `${name}: ${answer.status()}`);
+      if (round >= 0) times.push(took);
+    }
+    times.sort((one, other) => one - other);
+    const at = (share) => Number(times[Math.min(TIMES - 1, Math.floor(TIMES * share))].toFixed(1));
+    told[name] = { median_ms: at(0.5), p95_ms: at(0.95), kib: Math.round(bytes / 1024) };
+  }
+  console.log(JSON.stringify(told));
+}

@@ -1,0 +1,91 @@
+//! Traces: spans of gateway and publisher under one number, taken by a receiver of OTLP over HTTP.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::routing::post;
+
+use super::app::App;
+use super::world::World;
+
+/// A receiver, and what it was sent.
+fn receiver() -> (App, Arc<Mutex<Vec<Bytes>>>) {
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let taking = Arc::clone(&taken);
+    let take = move |body: Bytes| async move {
+        taking.lock().unwrap().push(body);
+        // An empty answer is a whole ExportTraceServiceResponse.
+        [("content-type", "application/x-protobuf")]
+    };
+    (App::web(Router::new().route("/v1/traces", post(take))), taken)
+}
+
+/// Whether protobuf holds these bytes: ids and texts stand in it as they are.
+fn holds(body: &[u8], wanted: &[u8]) -> bool {
+    body.windows(wanted.len()).any(|part| part == wanted)
+}
+
+#[test]
+fn spans_of_gateway_and_publisher_stand_under_the_number_of_the_correlation_id() {
+    let (receiver, taken) = receiver();
+    let address = format!("http://{}/v1/traces", receiver.address());
+    let mut world = World::with().set(&format!("log.traces_to={address}")).start();
+    let mut publisher = world.publish_as("publisher", "open-demo", &["demo", "--traces-to", &address]);
+    let answer = world.visit("open-demo", "/headers").by(&world, "visitor").run();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let reference = answer.header("sallyport-reference").unwrap();
+    let trace = hex::decode(reference.strip_prefix("cor-").unwrap()).unwrap();
+    let parent = answer
+        .text()
+        .lines()
+        .find_map(|line| line.split_once("traceparent: ")?.1.split(' ').next().map(str::to_owned));
+    let parent = parent.expect("the app was told of the trace");
+    let words: Vec<&str> = parent.trim().split('-').collect();
+    assert_eq!(hex::decode(words[1]).unwrap(), trace);
+    let of_publisher = hex::decode(words[2]).unwrap();
+    assert_ne!(of_publisher, trace[8..], "the app follows on the publisher's span");
+
+    // Both send what is left when they stop.
+    assert!(publisher.stop().success());
+    world.stop_gateway();
+    let bodies = taken.lock().unwrap().clone();
+    let (gateways, publishers): (Vec<&Bytes>, Vec<&Bytes>) =
+        bodies.iter().partition(|body| holds(body, b"sallyportd"));
+    let with = |bodies: &[&Bytes], wanted: &[&[u8]]| {
+        bodies.iter().any(|body| wanted.iter().all(|wanted| holds(body, wanted)))
+    };
+    assert!(with(&gateways, &[&trace, &trace[8..], b"open-demo", b"GET"]), "{} bodies", gateways.len());
+    assert!(
+        with(&publishers, &[&trace, &of_publisher, &trace[8..], b"open-demo"]),
+        "{} bodies",
+        publishers.len()
+    );
+    for body in &bodies {
+        assert!(
+            !holds(body, b"user:visitor") && !holds(body, b"/headers"),
+            "a span names a person or a path"
+        );
+    }
+}
+
+#[test]
+fn nothing_waits_for_a_receiver_that_is_not_there_and_without_one_nothing_is_sent() {
+    let gone = super::fronts::free_port();
+    let mut world = World::with().set(&format!("log.traces_to=http://127.0.0.1:{gone}/v1/traces")).start();
+    let _publisher = world.publish_demo("open-demo");
+    for _ in 0..20 {
+        assert_eq!(world.visit("open-demo", "/").by(&world, "visitor").run().status, 200);
+    }
+    world.stop_gateway();
+}
+
+#[test]
+fn an_address_that_is_none_is_told_at_the_start() {
+    let world = World::with().prepare();
+    let refused = world.refuses_to_start(&["log.traces_to=collector"]);
+    assert!(refused.err.contains("log.traces_to") && refused.err.contains("collector"), "{}", refused.err);
+    let publish =
+        world.cli("publisher", &["publish", "demo", "--name", "open-demo", "--traces-to", "collector"]);
+    assert_eq!(publish.code, 2, "{}", publish.err);
+}
