@@ -371,7 +371,7 @@ impl Model {
     pub(super) fn helps(&self, person: usize, i: usize, wanted: &[&str], signed: bool) -> bool {
         let takes =
             |place: &&str| PEOPLE[person].1.iter().any(|role| self.asked[i].takes(place, role, signed));
-        wanted.iter().any(|place| takes(place))
+        wanted.iter().any(takes)
     }
 
     pub(super) fn deny(&mut self, person: usize, i: usize) {
