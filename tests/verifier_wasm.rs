@@ -1,7 +1,6 @@
 //! The verifier that the console gives to browsers is built from the sources beside it, and a build is not part of every test: so its
 //! sources' digests are kept, and compared here.
 
-#![expect(clippy::unwrap_used, reason = "a broken fixture must fail its test loudly")]
 
 use std::path::Path;
 

@@ -27,7 +27,7 @@ const PRIORITY: HeaderName = HeaderName::from_static("priority");
 pub struct Lines {
     at_once: usize,
     most_waiting: usize,
-    lines: Arc<Mutex<HashMap<TunnelName, Door>>>,
+    doors: Arc<Mutex<HashMap<TunnelName, Door>>>,
 }
 
 struct Door {
@@ -55,7 +55,7 @@ struct Waiting {
 impl Lines {
     /// For each tunnel so many requests at once (0 is any number), and so many that wait.
     pub fn new(at_once: usize, most_waiting: usize) -> Self {
-        Self { at_once, most_waiting, lines: Arc::default() }
+        Self { at_once, most_waiting, doors: Arc::default() }
     }
 
     /// A place at the app of `name`, for `person`, after a wait of `patience` at most. `at_once` is what the tunnel says of it.
@@ -71,7 +71,7 @@ impl Lines {
             return Ok(None);
         }
         let (waiting, bell) = {
-            let mut lines = self.lines();
+            let mut lines = self.doors();
             let door = lines.entry(name.clone()).or_insert_with(|| Door {
                 line: Line::new(at_once, self.most_waiting),
                 bells: HashMap::new(),
@@ -97,12 +97,12 @@ impl Lines {
 
     /// Requests that wait now, for all tunnels together.
     pub fn waiting(&self) -> usize {
-        self.lines().values().map(|door| door.line.waiting()).sum()
+        self.doors().values().map(|door| door.line.waiting()).sum()
     }
 
-    fn lines(&self) -> MutexGuard<'_, HashMap<TunnelName, Door>> {
+    fn doors(&self) -> MutexGuard<'_, HashMap<TunnelName, Door>> {
         // Every change is complete before the lock is let go.
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -115,7 +115,7 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         let Some(place) = &mut self.place else { return };
-        let gave_up = place.lines.lines().get_mut(&place.name).is_some_and(|door| {
+        let gave_up = place.lines.doors().get_mut(&place.name).is_some_and(|door| {
             door.bells.remove(&self.ticket);
             door.line.give_up(self.ticket)
         });
@@ -129,7 +129,7 @@ impl Drop for Place {
         if !self.held {
             return;
         }
-        let mut lines = self.lines.lines();
+        let mut lines = self.lines.doors();
         let Some(door) = lines.get_mut(&self.name) else { return };
         if let Some(bell) = door.line.go().and_then(|ticket| door.bells.remove(&ticket)) {
             // Whoever is just giving up finds that it was called, and passes the place on.
@@ -179,7 +179,7 @@ mod tests {
 
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     fn name() -> TunnelName {
         TunnelName::parse("shop").unwrap()
@@ -195,7 +195,7 @@ mod tests {
         assert!((&mut second).now_or_never().is_none());
         drop(first);
         drop(second.await.ok().unwrap());
-        assert!(lines.lines().is_empty());
+        assert!(lines.doors().is_empty());
     }
 
     #[tokio::test]
@@ -210,7 +210,7 @@ mod tests {
         assert!((&mut given_up).now_or_never().is_none());
         drop(given_up);
         drop(first);
-        assert!(lines.lines().is_empty());
+        assert!(lines.doors().is_empty());
     }
 
     #[tokio::test]

@@ -307,7 +307,7 @@ impl Wish<'_> {
         // A TCP tunnel's too: whoever opens it in a browser is told how to reach it.
         let host = format!("{}.{}", offer.name, edge.domain);
         if matches!(offer.kind, TunnelKind::Tls) {
-            return self.pass_through(identity, offer, host).map(|url| (url, None));
+            return self.pass_through(identity, offer, &host).map(|url| (url, None));
         }
         for host in std::iter::once(host).chain(edge.house_rules.domains_of(&offer.name)) {
             Arc::clone(&edge.certificates).ensure(host).await;
@@ -329,7 +329,7 @@ impl Wish<'_> {
     }
 
     /// Where a TLS tunnel is reached, if this gateway has any.
-    fn pass_through(&self, identity: &Identity, offer: &Offer, host: String) -> Result<String, Refused> {
+    fn pass_through(&self, identity: &Identity, offer: &Offer, host: &str) -> Result<String, Refused> {
         if self.edge.bounds.pass_through {
             return Ok(format!("tls://{host}:{}", self.edge.port));
         }
