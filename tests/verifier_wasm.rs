@@ -1,7 +1,6 @@
 //! The verifier that the console gives to browsers is built from the sources beside it, and a build is not part of every test: so its
 //! sources' digests are kept, and compared here.
 
-
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
