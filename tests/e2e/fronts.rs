@@ -136,7 +136,7 @@ fn a_front_that_says_nothing_in_time_or_too_much_is_refused() {
     ended(b"");
     world.record("connection.refused", |record| record["details"]["reason"] == "proxy-header-missing");
     // A header of version 2 that announces 65,535 bytes, and brings them.
-    ended(&[b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff".as_slice(), &[0; 65_535]].concat());
+    ended(&[b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff".as_slice(), &vec![0; 65_535]].concat());
     world.record("connection.refused", |record| record["details"]["reason"] == "proxy-header-malformed");
 }
 

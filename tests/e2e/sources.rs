@@ -1,5 +1,7 @@
 //! From where a tunnel may be visited, and the port at which it is.
 
+use std::io::{Read as _, Write as _};
+
 use super::app::App;
 use super::curl::Curl;
 use super::process::Process;
@@ -31,7 +33,6 @@ fn a_tunnel_is_visited_from_where_the_operator_says_and_refusals_are_recorded() 
         "public-echo",
         &["tcp", &app.address().to_string(), "--port", &port.to_string()],
     );
-    use std::io::{Read as _, Write as _};
     let mut socket = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     let _refused_already = socket.write_all(b"hello");
     let mut got = Vec::new();
