@@ -54,7 +54,7 @@ fn ledger(minutes: u64) -> Ledger {
     ledger.write(&ledger.journal);
     // What is to be signed is made of what anybody can read.
     let shown: Value = serde_json::from_str(&out(&ledger.run("show", &["3", "--json"]))).unwrap();
-    let request = serde_json::from_value(shown["digest"].clone()).unwrap();
+    let request = serde_json::from_value(shown.get("digest").unwrap().clone()).unwrap();
     let agreed = Agreed { request, approver: &approver, minutes: Some(10), conditions: &[], once: false };
     let client_data = json!({
         "type": "webauthn.get", "challenge": text(agreed.challenge()), "origin": PAGE, "crossOrigin": false,
