@@ -258,6 +258,6 @@ mod tests {
             assert_eq!(Kind::parse(kind.as_str()), Some(*kind));
         }
         assert_eq!(Kind::parse("session.imagined"), None);
-        assert_eq!(Kind::ALL.len(), 85);
+        assert_eq!(Kind::ALL.len(), 86);
     }
 }

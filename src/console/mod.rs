@@ -36,6 +36,7 @@ mod subjects;
 mod tokens;
 mod tunnels;
 mod web;
+mod whole_body;
 
 use std::sync::Arc;
 
@@ -263,5 +264,6 @@ fn api(shared: Shared) -> Router {
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&shared), idempotency::once))
         .layer(axum::middleware::from_fn(rates::tell))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(axum::middleware::from_fn(whole_body::first))
         .with_state(shared)
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
@@ -22,14 +22,22 @@ struct Relay {
 
 impl Relay {
     fn to(port: u16) -> Self {
+        Self::from_addresses(port, |_| "127.0.0.1")
+    }
+
+    /// Connection number `at` reaches the gateway from the address that `source` says.
+    fn from_addresses(port: u16, source: fn(usize) -> &'static str) -> Self {
         let listener = RUNTIME.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let passing: Arc<Mutex<Vec<JoinHandle<()>>>> = Arc::default();
         let kept = Arc::clone(&passing);
         RUNTIME.spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
+            for at in 0.. {
+                let Ok((mut near, _)) = listener.accept().await else { return };
                 let task = tokio::spawn(async move {
-                    let mut far = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                    let far = TcpSocket::new_v4().unwrap();
+                    far.bind(SocketAddr::new(source(at).parse().unwrap(), 0)).unwrap();
+                    let mut far = far.connect(([127, 0, 0, 1], port).into()).await.unwrap();
                     let _ended = tokio::io::copy_bidirectional(&mut near, &mut far).await;
                 });
                 kept.lock().await.push(task);
@@ -123,4 +131,23 @@ fn several_connections_over_quic_are_one_publisher_too() {
     }
     assert!(publisher.stop().success(), "{}", publisher.err());
     world.record("tunnel.closed", |_| true);
+}
+
+#[test]
+fn a_further_connection_comes_only_from_where_its_publisher_may_publish() {
+    let mut world =
+        World::with().policy("p, role:publisher, main, tunnel:open-*, publish, deny, -, !here").prepare();
+    let conditions = "[condition.here]\nnetworks = [\"127.0.0.1/32\"]\n";
+    std::fs::write(world.state().join("policies/conditions.toml"), conditions).unwrap();
+    world.start_gateway();
+    let relay = Relay::from_addresses(world.port(), |at| if at == 0 { "127.0.0.1" } else { "127.0.0.9" });
+    let publisher = publish(&world, &relay, &["--connections", "2"]);
+    let from_elsewhere = |record: &Value| record["values"]["source"].to_string().contains("127.0.0.9");
+    eventually("the refusal is recorded", || {
+        world.records_of("tunnel.refused").iter().any(from_elsewhere).then_some(())
+    });
+    assert_eq!(count(&publisher, "widened"), 0, "{}", publisher.out());
+    assert!(!world.records_of("handshake.accepted").iter().any(from_elsewhere));
+    assert_eq!(world.ask("admin", &["tunnels"])[0]["connections"], 1);
+    assert_eq!(world.visit("open-demo", "/").by(&world, "visitor").run().status, 200);
 }

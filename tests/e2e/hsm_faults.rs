@@ -121,12 +121,10 @@ fn a_gateway_survives_what_its_token_does_and_loses_no_record() {
     visit(&world);
 
     // Each outage is on record, with cause and length, and every record stands.
-    let downs = world.records_of("hsm.down");
-    let ups = eventually("the last outage's end is recorded", || {
-        let ups = world.records_of("hsm.up");
-        (ups.len() == downs.len()).then_some(ups)
+    let (downs, ups) = eventually("the last outage's end is recorded", || {
+        let (downs, ups) = (world.records_of("hsm.down"), world.records_of("hsm.up"));
+        (downs.len() >= 4 && ups.len() == downs.len()).then_some((downs, ups))
     });
-    assert!(downs.len() >= 4, "{downs:?}");
     for up in &ups {
         assert!(up["details"]["down_ms"].is_u64() && up["details"]["cause"].is_string(), "{up}");
     }

@@ -195,7 +195,8 @@ impl Owner {
 
     /// Whether the open group waits for more drafts, though the signer is free.
     fn gathers(&self) -> bool {
-        let pressed = self.closing || self.handover.is_some() || self.numbering.is_full();
+        // A provider that failed is asked again with whatever there is: until it signs, nobody is let in.
+        let pressed = self.closing || self.handover.is_some() || self.numbering.is_full() || self.retries();
         !pressed && self.gathering.left().is_some()
     }
 

@@ -106,7 +106,12 @@ fn world_with(patience: Duration) -> World {
     syncs.send(()).unwrap();
     let guided = Guided { signer: signer(), asked: asking, verdicts: deciding };
     let disk = Arc::new(SlowDisk(Arc::new(Mutex::new(allowed))));
-    let options = LedgerOptions { group_records: 8, patience, ..options(directory.path()) };
+    let options = LedgerOptions {
+        group_records: 8,
+        patience,
+        retry_interval: patience.max(Duration::from_secs(1)),
+        ..options(directory.path())
+    };
     let (ledger, _) = Ledger::open_on(options, Box::new(guided), Arc::new(PlainVault), disk).unwrap();
     asked.recv().unwrap();
     World { directory, ledger, asked, verdicts, syncs }
@@ -192,5 +197,19 @@ async fn drafts_that_nobody_waits_for_are_signed_when_patience_is_at_its_end() {
     drop((verdicts, syncs));
     ledger.enqueue(draft(0)).await.unwrap();
     asked.recv().expect("nobody comes, and it is signed");
+    ledger.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signer_that_failed_is_asked_again_at_once_when_a_draft_comes_though_nobody_waits_for_it() {
+    let World { ledger, asked, verdicts, syncs, .. } = world_with(Duration::from_hours(1));
+    drop(syncs);
+    verdicts.send(false).unwrap();
+    ledger.append(draft(0)).await.unwrap_err();
+    asked.recv().unwrap();
+    drop(verdicts);
+    ledger.enqueue(draft(1)).await.unwrap();
+    asked.recv().expect("patience is for a signer that signs");
+    ledger.status().wait_for(|status| matches!(status, LedgerStatus::Open { .. })).await.unwrap();
     ledger.close().await.unwrap();
 }
