@@ -29,6 +29,8 @@ const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 64 << 20;
 const FRAME_SIZE: u32 = 64 << 10;
 const HEADER_BYTES: u32 = 64 << 10;
+/// Requests that were given up before they were looked at, at most: some megabytes.
+const GIVEN_UP: usize = 1 << 16;
 /// How long open streams may go on when this publisher stops.
 const DRAIN: Duration = Duration::from_secs(5);
 /// The gateway names the heartbeat; a broken one must not make us flood it or sleep for ever.
@@ -263,6 +265,8 @@ pub(super) async fn serve<M: MessageSocket>(
         .max_frame_size(FRAME_SIZE)
         .max_header_list_size(HEADER_BYTES)
         .max_concurrent_streams(limits.max_streams)
+        // Visitors give up, and the gateway tells so; with h2's own bound of 20 at once they would cost everybody the tunnel.
+        .max_pending_accept_reset_streams(GIVEN_UP)
         .keep_alive_interval(limits.heartbeat_interval.clamp(least, most))
         .keep_alive_timeout(limits.heartbeat_timeout.clamp(least, most))
         .serve_connection(TokioIo::new(stream), service);

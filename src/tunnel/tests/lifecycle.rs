@@ -382,3 +382,18 @@ async fn a_backup_gateway_serves_while_the_first_takes_nobody_and_the_first_agai
     let answer = soon(link.request(&name("demo"), request())).await.unwrap();
     assert_eq!(soon(answer.into_body().collect()).await.unwrap().to_bytes(), "here");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn visitors_who_give_up_all_at_once_cost_nobody_else_the_tunnel() {
+    let mut door = door().await;
+    let _publisher = publisher(&door).await;
+    let link = door.link().await;
+    let demo = name("demo");
+    for _ in 0..50 {
+        let given_up = (0..200)
+            .map(|_| tokio::time::timeout(Duration::from_micros(300), link.request(&demo, request())));
+        drop(futures_util::future::join_all(given_up).await);
+    }
+    assert!(link.is_open());
+    assert_eq!(link.request(&demo, request()).await.unwrap().status(), 200);
+}
