@@ -114,11 +114,14 @@ fn record(folder: &Path, shim: &Path, number: u64) -> Vec<Change> {
 
 /// One run, each life ended on purpose or by a kill; the file that the log does not lead to, if there is one.
 fn record_once(folder: &Path, shim: &Path, number: u64) -> Result<Vec<Change>, String> {
-    let (root, log) = (folder.join("root"), folder.join("log"));
+    let root = folder.join("root");
     let _ = std::fs::remove_dir_all(&root);
-    let _ = std::fs::remove_file(&log);
     std::fs::create_dir(&root).unwrap();
+    let mut changes = Vec::new();
     for life in 0..LIVES {
+        // Each life has a log of its own: an entry that a kill cut off must have nothing behind it.
+        let log = folder.join("log");
+        let _ = std::fs::remove_file(&log);
         let status = Command::new(std::env::current_exe().unwrap())
             .arg("--write")
             .arg(&root)
@@ -132,8 +135,8 @@ fn record_once(folder: &Path, shim: &Path, number: u64) -> Result<Vec<Change>, S
             status.code() == Some(0) || status.code().is_none(),
             "it ended on purpose or was killed: {status}"
         );
+        changes.extend(log::read(&std::fs::read(&log).unwrap()));
     }
-    let changes = log::read(&std::fs::read(&log).unwrap());
     // The log must lead to the files that are really there, or the shim has missed something.
     let mut disk = Disk::default();
     for change in &changes {
