@@ -248,10 +248,10 @@ impl Owner {
             }
             Err(_) => append.await,
         };
+        self.index.note(fact, &appended);
         let stamp = match appended {
             Ok(stamp) => stamp,
             Err(error) => {
-                self.index.spoil();
                 if revokes {
                     self.keep_trying(fact);
                     cut += self.end_permits(fact, decided_at);
@@ -262,7 +262,6 @@ impl Owner {
         {
             let mut standing = self.standing.write().map_err(|_| AccessError::Stopped)?;
             standing.state.apply(stamp, fact);
-            self.index.add(stamp);
             standing.unrecorded.retain(|other| other != fact);
         }
         self.end_permits(fact, decided_at);
@@ -375,6 +374,7 @@ impl Owner {
     async fn forget(&mut self, person: &Subject, fact: &Fact, key: KeyId) -> Result<(), AccessError> {
         let decided_at = Instant::now();
         let recorded = self.log.append(fact.clone()).await;
+        self.index.note(fact, &recorded);
         let stamp = recorded.map_err(|error| AccessError::NotRecorded { error, cut: 0 })?;
         {
             let mut standing = self.standing.write().map_err(|_| AccessError::Stopped)?;
@@ -423,11 +423,9 @@ impl Owner {
         let rules = policy.rule_count() as u64;
         let fact = Fact::PolicyLoaded { digest, previous: Some(previous), rules, by: actor };
         // Recorded before it is in force: no decision is ever made under a policy that the ledger doesn't know.
-        let stamp = self
-            .log
-            .append(fact.clone())
-            .await
-            .map_err(|error| AccessError::NotRecorded { error, cut: 0 })?;
+        let recorded = self.log.append(fact.clone()).await;
+        self.index.note(&fact, &recorded);
+        let stamp = recorded.map_err(|error| AccessError::NotRecorded { error, cut: 0 })?;
         {
             let mut standing = self.standing.write().map_err(|_| AccessError::Stopped)?;
             standing.state.apply(stamp, &fact);
