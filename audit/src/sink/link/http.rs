@@ -89,8 +89,9 @@ impl Client {
         let request = request.body(Full::new(Bytes::from(body))).map_err(unfit)?;
         let waited = self.route.write_timeout;
         let mut kept = self.open.take();
+        // A receiver that answered before it had read everything may never take the rest.
         let still_open = match &mut kept {
-            Some(sender) => sender.ready().await.is_ok(),
+            Some(sender) => matches!(timeout(waited, sender.ready()).await, Ok(Ok(()))),
             None => false,
         };
         let mut sender = match kept.filter(|_| still_open) {
