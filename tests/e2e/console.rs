@@ -176,3 +176,15 @@ fn a_request_from_a_network_where_its_person_never_asked_before_is_marked_for_th
     let requested = world.record("access.requested", |record| record["values"]["reason"] == "from the train");
     assert_eq!(requested["values"]["source"], "127.1.0.7");
 }
+
+#[test]
+fn while_a_pack_is_made_the_page_says_how_far_verifying_and_reading_are() {
+    let world = World::start();
+    let _app = world.publish_demo("open-demo");
+    // The app has no such pages; but each visit leaves a record: enough that the way through them can be watched.
+    let many =
+        world.visit("open-demo", "/[1-4000]").by(&world, "visitor").args(&["--output", "/dev/null"]).run();
+    assert_eq!(many.status, 404, "{}", many.complaint.lines().next().unwrap_or_default());
+    tell(&world, "progress");
+    world.record("report.made", |record| record["result"] == "success");
+}

@@ -126,7 +126,8 @@ async fn a_month_that_is_over_is_packed_once_and_told_to_who_may_audit_and_nobod
     assert!(world.desk.file(&asked).is_some());
     world.look().await;
     world.look().await;
-    let [own, monthly] = &world.recorded()[..] else { panic!("{:?}", world.recorded()) };
+    let recorded = world.recorded();
+    let [own, monthly] = &recorded[..] else { panic!("{recorded:?}") };
     let scheduled = |entry: &Entry| entry.record.details["scheduled"].clone();
     assert_eq!((scheduled(own), scheduled(monthly)), (false.into(), true.into()));
 
@@ -134,7 +135,7 @@ async fn a_month_that_is_over_is_packed_once_and_told_to_who_may_audit_and_nobod
     assert_eq!((told.event, &told.facts["framework"][..]), (Event::Report, "pci"));
     let name = monthly.record.object.as_deref().unwrap().trim_start_matches("report:");
     assert_eq!(told.facts["report"], name, "and not what somebody asked for and waits for");
-    assert_eq!(told.to, ["user:admin".parse().unwrap()], "alice may not audit the ledger");
+    assert_eq!(told.to, ["user:admin".parse::<Subject>().unwrap()], "alice may not audit the ledger");
     assert!(told.title.starts_with("The evidence for pci from "), "{}", told.title);
     assert_eq!(told.link, "https://localhost/console/reports");
     assert!(world.heard.try_recv().is_err());
