@@ -6,16 +6,30 @@
 //!
 //! Start with [`Broker::open`]; [`Routes`] says who publishes which name.
 
+mod backlog;
 mod body;
+mod breaker;
 mod broker;
 mod copy;
+mod datagrams;
 mod live;
+mod naming;
+mod readers;
 mod readiness;
+mod route;
 mod routes;
+mod totals;
+mod user_seats;
 
+pub use backlog::Recording;
 pub use body::{BodyError, Counted, Direction, SessionBody};
+pub use breaker::{Breaker, BreakerRules, Turn, Went};
 pub use broker::{Broker, OpenError, Opening};
-pub use copy::copy_both_ways;
+pub use copy::{Copied, copy_both_ways};
+pub use datagrams::pass_datagrams;
 pub use live::{Ending, LiveSession, Protocol, Session, SessionId};
-pub use readiness::{Readiness, Unready};
-pub use routes::{Lookup, NotReserved, Reservation, Route, RouteView, Routes, Wanted};
+pub use naming::Naming;
+pub use readiness::{Deaths, Readiness, Unready};
+pub use route::{AppHealth, Busy, Route, RouteView};
+pub use routes::{Lookup, NotReserved, Reservation, Routes, Wanted};
+pub use totals::Totals;
