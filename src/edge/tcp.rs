@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::http::HeaderMap;
 use sha2::{Digest as _, Sha256};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,8 +21,8 @@ use super::route::Correlation;
 use super::seats::Seat;
 use super::{Connection, Edge, TcpRange, Whence};
 use super::{app_health, front};
-use crate::session::{Ending, Protocol, Route, Session, Went, copy_both_ways};
-use crate::tunnel::{Ends, LinkError, TunnelName};
+use crate::session::{Copied, Ending, Protocol, Route, Session, Went, copy_both_ways};
+use crate::tunnel::{Breakable, Ends, LinkError, TunnelName};
 
 /// Why a TCP tunnel got no port.
 #[derive(Debug, thiserror::Error)]
@@ -218,6 +217,8 @@ pub(super) async fn carry(
     protocol: Protocol,
 ) {
     let peer = whence.peer;
+    // Also one who is refused must not take it for an empty answer.
+    arrival.breaks();
     let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
     let connection = Connection::new(whence, None, None, None, Some(seat));
     match admit(edge, &connection, name, &HeaderMap::new(), protocol, &correlation).await {
@@ -233,14 +234,16 @@ pub(super) async fn carry(
     }
 }
 
-/// Opens a stream to the publisher and moves the bytes of `visitor`, for as long as the session may.
+/// Opens a stream to the publisher and moves the bytes of `visitor`, for as long as the session may. The visitor sees it break
+/// unless app and visitor both came to their end.
 pub(super) async fn join(
     edge: &Edge,
     session: &Session,
     route: &Route,
     connection: &Connection,
-    visitor: impl AsyncRead + AsyncWrite + Unpin,
+    mut visitor: impl Breakable,
 ) {
+    visitor.breaks();
     if app_health::admit(route).is_err() {
         session.note_ending(Ending::PublisherClosed);
         return debug!(tunnel = %route.name, "the app is unwell, or is left alone");
@@ -255,7 +258,9 @@ pub(super) async fn join(
     match opened {
         Ok(Ok(stream)) => {
             app_health::tell(edge, route, Went::Answered);
-            copy_both_ways(session, visitor, stream).await;
+            if copy_both_ways(session, &mut visitor, stream).await == Copied::InOrder {
+                visitor.ended();
+            }
         }
         Ok(Err(error)) => {
             if matches!(error, LinkError::Origin { .. }) {

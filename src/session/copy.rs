@@ -7,26 +7,40 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::live::{Ending, Session};
+use super::readers::Reading;
 
 /// Bytes taken from one side at a time. Large enough to fill TLS records, small enough for thousands of sessions.
 const BUFFER: usize = 32 * 1024;
 
+/// How the bytes of a session came to their end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Copied {
+    /// Both directions ended, each by its own side's word.
+    InOrder,
+    /// The session was cut, or one of the sides broke: whoever reads must not take this for the end.
+    BrokenOff,
+}
+
 /// Copies between `visitor` and `publisher`. Half-close is kept: the end of one direction leaves the other one open.
-pub async fn copy_both_ways<V, P>(session: &Session, visitor: V, publisher: P)
+pub async fn copy_both_ways<V, P>(session: &Session, visitor: V, publisher: P) -> Copied
 where
     V: AsyncRead + AsyncWrite + Unpin,
     P: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut visitor = Counting { inner: visitor, session, side: Side::Visitor };
-    let mut publisher = Counting { inner: publisher, session, side: Side::Publisher };
+    let mut visitor = Counting { inner: visitor, session, side: Side::Visitor, reading: None };
+    let reading = Some(session.reads());
+    let mut publisher = Counting { inner: publisher, session, side: Side::Publisher, reading };
     tokio::select! {
         // Asked first: once the session is cut, no byte moves that was ready at the same time.
         biased;
-        () = session.cut() => {}
+        () = session.cut() => Copied::BrokenOff,
         result = tokio::io::copy_bidirectional_with_sizes(&mut visitor, &mut publisher, BUFFER, BUFFER) => {
             if result.is_err() {
                 session.note_ending(Ending::PublisherClosed);
+                return Copied::BrokenOff;
             }
+            Copied::InOrder
         }
     }
 }
@@ -41,6 +55,8 @@ struct Counting<'s, S> {
     inner: S,
     session: &'s Session,
     side: Side,
+    /// Whom what is read from the publisher is for.
+    reading: Option<Reading>,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counting<'_, S> {
@@ -51,13 +67,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counting<'_, S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.inner).poll_read(context, buffer))?;
+        let read = Pin::new(&mut this.inner).poll_read(context, buffer);
+        match &this.reading {
+            Some(reading) if read.is_ready() => reading.given(),
+            Some(reading) => reading.waits(),
+            None => {}
+        }
+        ready!(read)?;
         let read = buffer.filled().len() - before;
         match this.side {
             Side::Visitor => this.session.count_up(read),
             Side::Publisher => this.session.count_down(read),
         }
         if read == 0 {
+            // What is not sent yet holds nothing of the publisher's any more.
+            this.reading = None;
             this.session.note_ending(match this.side {
                 Side::Visitor => Ending::VisitorClosed,
                 Side::Publisher => Ending::PublisherClosed,

@@ -29,6 +29,7 @@ mod world;
 
 mod api;
 mod approval;
+mod breaking_off;
 mod canaries;
 mod configuration;
 mod conformance;
@@ -74,6 +75,7 @@ mod siem;
 mod siem_faults;
 mod sign_in;
 mod sources;
+mod stalling;
 mod starting;
 mod tcp;
 mod tls;
