@@ -20,15 +20,16 @@ fn many_visitors_who_read_nothing_stop_nobody_else_and_those_beyond_a_bound_are_
         })
         .collect();
     let open = || world.ask("admin", &["sessions", "list"]);
-    eventually("each of them is sent more than it takes", || {
+    // Not of all of them at once: on a busy machine the first are cut before the last have come.
+    eventually("more is sent than they take", || {
         let open = open();
         let filled = |session: &&serde_json::Value| session["bytes_down"].as_u64() > Some(256 << 10);
-        (open.as_array()?.iter().filter(filled).count() >= MANY).then_some(())
+        (open.as_array()?.iter().filter(filled).count() >= MOST).then_some(())
     });
     let file = world.path("upload");
     std::fs::write(&file, random(1000)).unwrap();
     for _ in 0..5 {
-        let arguments = ["--max-time", "3", "--upload-file", &file.to_string_lossy()];
+        let arguments = ["--max-time", "15", "--upload-file", &file.to_string_lossy()];
         let other = world.visit("open-files", "/hash").by(&world, "visitor").args(&arguments).run();
         assert_eq!(other.status, 200, "{}", other.complaint);
         assert!(other.text().starts_with("1000 "), "{}", other.complaint);
