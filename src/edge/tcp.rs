@@ -16,13 +16,15 @@ use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::admission::{Stop, admit};
+use super::app_health::{self, How};
 use super::arrival::Arrival;
+use super::front;
 use super::listener::refused;
 use super::route::Correlation;
 use super::seats::Seat;
+use super::unannounced::{ForeignHeader, Unannounced};
 use super::{Connection, Edge, TcpRange, Whence};
-use super::{app_health, front};
-use crate::session::{Ending, Protocol, Route, Session, Went, copy_both_ways};
+use crate::session::{Ending, Protocol, Route, Session, copy_both_ways};
 use crate::tunnel::{Ends, LinkError, TunnelName};
 
 /// Why a TCP tunnel got no port.
@@ -241,10 +243,10 @@ pub(super) async fn join(
     connection: &Connection,
     visitor: impl AsyncRead + AsyncWrite + Unpin,
 ) {
-    if app_health::admit(route).is_err() {
+    let Ok(sent) = app_health::admit(edge, route).await else {
         session.note_ending(Ending::PublisherClosed);
         return debug!(tunnel = %route.name, "the app is unwell, or is left alone");
-    }
+    };
     let _busy = route.app.busy();
     let ends = Ends { visitor: connection.peer, reached: connection.reached };
     let opened = tokio::select! {
@@ -254,18 +256,22 @@ pub(super) async fn join(
     };
     match opened {
         Ok(Ok(stream)) => {
-            app_health::tell(edge, route, Went::Answered);
+            sent.went(edge, route, How::Answered).await;
+            if edge.house_rules.of(&route.name).foreign_header == ForeignHeader::Pass {
+                return copy_both_ways(session, visitor, stream).await;
+            }
+            let visitor = Unannounced::new(visitor, || session.note_ending(Ending::HeaderUntrusted));
             copy_both_ways(session, visitor, stream).await;
         }
         Ok(Err(error)) => {
-            if matches!(error, LinkError::Origin { .. }) {
-                app_health::tell(edge, route, Went::Failed);
+            if let LinkError::Origin { fault } = error {
+                sent.went(edge, route, How::Failed(fault.word())).await;
             }
             session.note_ending(Ending::PublisherClosed);
             debug!(%error, tunnel = %route.name, "the publisher did not take a TCP stream");
         }
         Err(_) => {
-            app_health::tell(edge, route, Went::Failed);
+            sent.went(edge, route, How::Failed("late")).await;
             session.note_ending(Ending::PublisherClosed);
             debug!(tunnel = %route.name, "the publisher did not answer to a TCP stream in time");
         }
