@@ -6,7 +6,7 @@ STATE ?= ./var
 CARGO ?= cargo
 export STATE
 
-.PHONY: run demo test stranger-test bench-report test-console lint fmt coverage bench bench-tunnel bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-console bench-fold hsm-faults siem-faults bench-siem kill-latency test-kryoptic bench-crypto test-fips fips clean help
+.PHONY: run demo test stranger-test bench-report test-console lint fmt coverage bench bench-tunnel chaos endurance bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-console bench-fold hsm-faults siem-faults bench-siem kill-latency test-kryoptic bench-crypto test-fips fips clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -53,6 +53,16 @@ bench-tunnel: ## Requests/s, latency, GB/s, CPU and memory beside nginx, OpenSSH
 	@scripts/prepare bench-tunnel
 	$(CARGO) build --release --locked --bins -p sallyport
 	@scripts/bench-tunnel
+
+chaos: ## Loss, delay, partitions and kills between hosts of their own, by each transport: nothing wrong is delivered; times to recover; root; the last line is JSON
+	@scripts/prepare chaos
+	$(CARGO) build --release --locked --bins -p sallyport -p auditctl
+	@scripts/chaos
+
+endurance: ## 5 GiB each way, 10,000 idle visitors, 2,000 slow ones, 2,000 readers who don't read: memory, and others answered; the last line is JSON
+	@scripts/prepare endurance
+	$(CARGO) build --release --locked --bins -p sallyport -p auditctl
+	@scripts/endurance
 
 bench-access: ## Decisions/s with 10, 1,000 and 10,000 rules beside bare casbin, and authorisation's share of a request
 	@scripts/prepare test

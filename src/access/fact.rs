@@ -347,6 +347,13 @@ pub enum Renewal {
     Removed,
 }
 
+impl Fact {
+    /// Whether it is read back at a start. What was refused changes nothing, and only stands in the ledger.
+    pub(super) fn is_folded(&self) -> bool {
+        !matches!(self, Self::Refused(_) | Self::PolicyRefused { .. })
+    }
+}
+
 impl Renewal {
     /// The word in records.
     pub fn as_str(self) -> &'static str {

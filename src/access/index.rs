@@ -13,12 +13,13 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use sallyport_audit::Digest;
 
-use super::fact::Stamp;
+use super::fact::{Fact, Stamp};
+use super::log::LogError;
 use super::token::TokenKeys;
 use crate::secret_file;
 
 /// The first line. No JSON Web Token begins so: what is signed here can be no token, and no token an index.
-const TITLE: &[u8] = b"sallyport access index v1\n";
+const TITLE: &[u8] = b"sallyport access index v2\n";
 /// Largest file that is read, in bytes: a record takes one to three.
 const MOST_BYTES: u64 = 1 << 30;
 /// How long the signature may take; a stop waits for nothing longer.
@@ -55,7 +56,7 @@ pub(super) enum Unused {
     #[error("the records differ from those that it was made of")]
     Differs,
     #[error("a record that it names can't be read: {0}")]
-    Lost(super::log::LogError),
+    Lost(LogError),
 }
 
 impl Index {
@@ -71,6 +72,15 @@ impl Index {
         self.reach(stamp.seq + 1, stamp.digest);
     }
 
+    /// What became of an append. Every record that is folded in has to pass here: a start by the index reads no other.
+    pub(super) fn note(&mut self, fact: &Fact, appended: &Result<Stamp, LogError>) {
+        match appended {
+            Ok(stamp) if fact.is_folded() => self.add(*stamp),
+            Ok(stamp) => self.reach(stamp.seq + 1, stamp.digest),
+            Err(_) => self.spoil(),
+        }
+    }
+
     /// The ledger was looked at up to here.
     pub(super) fn reach(&mut self, end: u64, last: Digest) {
         if end > self.end {
@@ -79,7 +89,7 @@ impl Index {
     }
 
     /// The ledger didn't say that it took a record; whether it did is found out by reading it whole.
-    pub(super) fn spoil(&mut self) {
+    fn spoil(&mut self) {
         self.spoiled = true;
     }
 

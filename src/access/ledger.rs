@@ -4,6 +4,7 @@
 //! (`index.rs`), and everything after them; else the whole ledger. Records of other kinds are passed over as soon as their kind
 //! is known, and several threads read ahead; the facts are folded in the order of the records.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
 use std::thread;
@@ -44,12 +45,10 @@ impl RecordLog for Ledger {
     fn replay(&self, from: u64, visit: &mut dyn FnMut(Stamp, Fact)) -> Result<u64, LogError> {
         let reader = self.reader();
         let mut from = Seq::new(from);
+        // What is appended meanwhile is read as well.
         while from.get() < reader.len() {
-            let spans: Vec<Span> = (0..threads() as u64)
-                .map(|n| Span { from: from.get().saturating_add(n * BATCH as u64), records: BATCH })
-                .filter(|span| span.from < reader.len())
-                .collect();
-            from = at_once(&reader, &spans, visit)?.unwrap_or(from);
+            let spans = (from.get()..reader.len()).step_by(BATCH).map(|from| Span { from, records: BATCH });
+            from = ahead(&reader, spans, visit)?.unwrap_or(from);
         }
         Ok(from.get())
     }
@@ -63,11 +62,7 @@ impl RecordLog for Ledger {
                 visit(stamp, fact);
             }
         };
-        let mut spans = spans(records).peekable();
-        while spans.peek().is_some() {
-            let some: Vec<Span> = spans.by_ref().take(threads()).collect();
-            at_once(&reader, &some, &mut only)?;
-        }
+        ahead(&reader, spans(records), &mut only)?;
         Ok(())
     }
 
@@ -104,26 +99,27 @@ fn spans(records: &[u64]) -> impl Iterator<Item = Span> {
     })
 }
 
-/// Reads these spans at the same time and shows their facts one after the other; where the last span ended.
-fn at_once(
+/// Shows the facts of these spans one after the other, while threads read the spans that follow; where the last one ended.
+fn ahead(
     reader: &Reader,
-    spans: &[Span],
+    mut spans: impl Iterator<Item = Span>,
     visit: &mut dyn FnMut(Stamp, Fact),
 ) -> Result<Option<Seq>, LogError> {
-    let batches: Vec<Result<Facts, LogError>> = thread::scope(|scope| {
-        let reading: Vec<_> = spans.iter().map(|span| scope.spawn(|| facts(reader, span))).collect();
-        let lost = || Err(LogError("couldn't be read: a thread of its reading panicked".to_owned()));
-        reading.into_iter().map(|thread| thread.join().unwrap_or_else(|_panic| lost())).collect()
-    });
-    let mut end = None;
-    for batch in batches {
-        let (facts, next) = batch?;
-        for (stamp, fact) in facts {
-            visit(stamp, fact);
+    let lost = || Err(LogError("couldn't be read: a thread of its reading panicked".to_owned()));
+    thread::scope(|scope| {
+        let read = |span: Span| scope.spawn(move || facts(reader, &span));
+        let mut reading: VecDeque<_> = spans.by_ref().take(threads()).map(read).collect();
+        let mut end = None;
+        while let Some(first) = reading.pop_front() {
+            let (facts, next) = first.join().unwrap_or_else(|_panic| lost())?;
+            reading.extend(spans.next().map(read));
+            for (stamp, fact) in facts {
+                visit(stamp, fact);
+            }
+            end = Some(next);
         }
-        end = Some(next);
-    }
-    Ok(end)
+        Ok(end)
+    })
 }
 
 /// What some records tell, and where the next ones begin.

@@ -118,8 +118,11 @@ pub(crate) mod memory {
         fn replay(&self, from: u64, visit: &mut dyn FnMut(Stamp, Fact)) -> Result<u64, LogError> {
             let facts = self.facts.lock().unwrap().clone();
             let end = facts.len() as u64;
+            // As the ledger does: what was refused tells no fact.
             for (stamp, fact) in facts.into_iter().filter(|(stamp, _)| stamp.seq >= from) {
-                visit(stamp, fact);
+                if fact.is_folded() {
+                    visit(stamp, fact);
+                }
             }
             Ok(end)
         }

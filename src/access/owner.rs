@@ -11,6 +11,8 @@
 //!
 //! Reading and checking a new policy takes time, so that isn't done here: a [`Order::Install`] brings it ready made.
 
+mod ending;
+
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
@@ -22,19 +24,19 @@ use super::clock::Clock;
 use super::decide::{self, Command, Refusal};
 use super::error::AccessError;
 use super::fact::{Actor, Fact};
-use super::identity::{BegunWith, Caller, Identity, Proof};
+use super::identity::Caller;
 use super::ids::{GrantId, random};
 use super::index::Index;
-use super::issuer::{KeyPrint, Outside};
-use super::judge::{Judgement, judge_on};
-use super::lock::LockTarget;
 use super::log::RecordLog;
 use super::names::Subject;
-use super::permit::{Cause, Life, Registry};
+use super::permit::{Cause, Registry};
 use super::policy::faults::PolicyFaults;
 use super::policy::{Policy, PolicyDigest};
 use super::reason::Reason;
-use super::state::{Share, State};
+use super::state::State;
+
+pub(super) use ending::reap;
+use ending::still_holds;
 
 /// Orders that may wait for the owner. Each costs one durable append, about a millisecond: a full queue is about a
 /// quarter of a second of work, and more callers wait at the sender instead of in memory.
@@ -248,10 +250,10 @@ impl Owner {
             }
             Err(_) => append.await,
         };
+        self.index.note(fact, &appended);
         let stamp = match appended {
             Ok(stamp) => stamp,
             Err(error) => {
-                self.index.spoil();
                 if revokes {
                     self.keep_trying(fact);
                     cut += self.end_permits(fact, decided_at);
@@ -262,7 +264,6 @@ impl Owner {
         {
             let mut standing = self.standing.write().map_err(|_| AccessError::Stopped)?;
             standing.state.apply(stamp, fact);
-            self.index.add(stamp);
             standing.unrecorded.retain(|other| other != fact);
         }
         self.end_permits(fact, decided_at);
@@ -270,84 +271,6 @@ impl Owner {
             self.end_what_rests_on_others(decided_at);
         }
         Ok(())
-    }
-
-    /// Whoever was locked out may have shared: what rests on that ends with them.
-    fn end_what_rests_on_others(&self, decided_at: Instant) {
-        let Ok(standing) = self.standing.read() else { return };
-        let now = self.clock.now();
-        self.registry.sweep(decided_at, |life| {
-            let shared = !life.explanation.shares.is_empty();
-            if shared { still_holds(life, &standing, now).map(|_| Cause::ShareEnded) } else { None }
-        });
-    }
-
-    /// Ends the permits that a fact takes the ground from.
-    fn end_permits(&self, fact: &Fact, decided_at: Instant) -> usize {
-        let sweep = |verdict: &dyn Fn(&Life) -> Option<Cause>| self.registry.sweep(decided_at, verdict);
-        match fact {
-            Fact::GrantRevoked { grant, .. } => {
-                sweep(&|life| (life.grant() == Some(*grant)).then_some(Cause::GrantRevoked))
-            }
-            Fact::GrantExpired { grant, .. } => {
-                sweep(&|life| (life.grant() == Some(*grant)).then_some(Cause::GrantExpired))
-            }
-            Fact::ShareEnded { share, .. } => {
-                sweep(&|life| life.explanation.shares.contains(share).then_some(Cause::ShareEnded))
-            }
-            Fact::TunnelDeleted { tenant, object, .. } => sweep(&|life| {
-                let of_it = life.explanation.object == *object && life.identity.tenant == *tenant;
-                of_it.then_some(Cause::TunnelDeleted)
-            }),
-            Fact::TokenRevoked { token, .. } => sweep(&|life| {
-                let shown = match life.identity.proof {
-                    Proof::Token(id) => Some(id),
-                    Proof::Outside(outside) => Some(outside.token),
-                    _ => None,
-                };
-                let ground = life.identity.begun_with.map(|with| match with {
-                    BegunWith::Token(id) | BegunWith::Outside(Outside { token: id, .. }) => id,
-                });
-                [shown, ground].contains(&Some(*token)).then_some(Cause::TokenRevoked)
-            }),
-            Fact::IssuerKeys { withdrawn, .. } => {
-                let gone = |key: Option<KeyPrint>| key.is_some_and(|key| withdrawn.contains(&key));
-                sweep(&|life| {
-                    let who = &life.identity;
-                    let shown = matches!(who.proof, Proof::Outside(shown) if gone(shown.key));
-                    let ground = matches!(who.begun_with, Some(BegunWith::Outside(shown)) if gone(shown.key));
-                    (shown || ground).then_some(Cause::KeyWithdrawn)
-                })
-            }
-            Fact::TokenKeyReplaced { tokens_kept: false, .. } => sweep(&|life| {
-                matches!(life.identity.proof, Proof::Token(_) | Proof::Join(_)).then_some(Cause::TokenRevoked)
-            }),
-            Fact::DeviceRevoked { device, .. } => {
-                sweep(&|life| (life.identity.proof == Proof::Device(*device)).then_some(Cause::DeviceRevoked))
-            }
-            Fact::CertificateRevoked { certificate, .. } => sweep(&|life| {
-                (life.identity.proof == Proof::Certificate(*certificate)).then_some(Cause::CertificateRevoked)
-            }),
-            Fact::Locked { target, tenant, .. } => {
-                let Ok(policy) = self.standing.read().map(|standing| standing.policy.clone()) else {
-                    return 0;
-                };
-                sweep(&|life| {
-                    let who = &life.identity;
-                    let meant = match target {
-                        LockTarget::Person(person) => *person == who.subject,
-                        LockTarget::Role(role) => {
-                            policy.roles_with(&who.subject, &who.roles, tenant).contains(role)
-                        }
-                        LockTarget::Device(device) => who.proof == Proof::Device(*device),
-                        LockTarget::Tunnel(tunnel) => life.explanation.object == *tunnel,
-                        LockTarget::Tenant(_) => true,
-                    };
-                    (who.tenant == *tenant && meant).then_some(Cause::Locked)
-                })
-            }
-            _ => 0,
-        }
     }
 
     /// Records what time has made due. False when that must be tried again.
@@ -375,6 +298,7 @@ impl Owner {
     async fn forget(&mut self, person: &Subject, fact: &Fact, key: KeyId) -> Result<(), AccessError> {
         let decided_at = Instant::now();
         let recorded = self.log.append(fact.clone()).await;
+        self.index.note(fact, &recorded);
         let stamp = recorded.map_err(|error| AccessError::NotRecorded { error, cut: 0 })?;
         {
             let mut standing = self.standing.write().map_err(|_| AccessError::Stopped)?;
@@ -423,11 +347,9 @@ impl Owner {
         let rules = policy.rule_count() as u64;
         let fact = Fact::PolicyLoaded { digest, previous: Some(previous), rules, by: actor };
         // Recorded before it is in force: no decision is ever made under a policy that the ledger doesn't know.
-        let stamp = self
-            .log
-            .append(fact.clone())
-            .await
-            .map_err(|error| AccessError::NotRecorded { error, cut: 0 })?;
+        let recorded = self.log.append(fact.clone()).await;
+        self.index.note(&fact, &recorded);
+        let stamp = recorded.map_err(|error| AccessError::NotRecorded { error, cut: 0 })?;
         {
             let mut standing = self.standing.write().map_err(|_| AccessError::Stopped)?;
             standing.state.apply(stamp, &fact);
@@ -438,71 +360,6 @@ impl Owner {
         let died = self.registry.sweep(decided_at, |life| still_holds(life, &standing, now));
         tracing::info!(%digest, %previous, rules, died, "policy loaded");
         Ok(digest)
-    }
-}
-
-/// Ends permits when their time is over. A task of its own, so that nothing which the owner waits for delays it.
-pub(super) async fn reap(standing: Arc<RwLock<Standing>>, registry: Arc<Registry>, clock: Arc<dyn Clock>) {
-    let _closing = Closing { standing: standing.clone(), registry: registry.clone() };
-    loop {
-        let now = clock.now();
-        registry.sweep_overdue(now, Instant::now(), |life| {
-            // With the state gone nothing may live either; only the word for it can't be told.
-            let ends = |standing: &Standing| {
-                life.grant().and_then(|id| standing.state.grant(id)).map(|grant| grant.ends)
-            };
-            let by_grant =
-                standing.read().ok().and_then(|standing| ends(&standing)).is_some_and(|ends| ends <= now);
-            let by_share = standing.read().is_ok_and(|standing| {
-                let over = |share: &Share| share.until.is_some_and(|until| until <= now);
-                life.explanation.shares.iter().filter_map(|id| standing.state.share(*id)).any(over)
-            });
-            let by_proof = life.identity.expires.is_some_and(|end| end <= now);
-            Some(match (by_grant, by_share, by_proof) {
-                (true, _, _) => Cause::GrantExpired,
-                (false, true, _) => Cause::ShareEnded,
-                (false, false, true) => expiry_of(&life.identity),
-                (false, false, false) => Cause::WindowClosed,
-            })
-        });
-        match registry.next_end() {
-            Some(when) => tokio::select! {
-                () = clock.sleep_until(when) => {}
-                () = registry.admitted.notified() => {}
-            },
-            None => registry.admitted.notified().await,
-        }
-    }
-}
-
-/// What is over when an identity's time is.
-fn expiry_of(who: &Identity) -> Cause {
-    match who.proof {
-        Proof::Device(_) => Cause::DeviceExpired,
-        Proof::Certificate(_) => Cause::CertificateExpired,
-        Proof::Nothing | Proof::Token(_) | Proof::Outside(_) | Proof::Join(_) => Cause::TokenExpired,
-    }
-}
-
-/// Judges a live permit again; `None` when it holds.
-fn still_holds(life: &Life, standing: &Standing, now: Timestamp) -> Option<Cause> {
-    let asked = &life.explanation;
-    let holds = life.grant();
-    match judge_on(&standing.state, &standing.policy, &life.identity, &asked.object, asked.action, holds, now)
-    {
-        // Its end was fixed when it began. Where time would end it sooner now, another session begins with that end.
-        Judgement::Allowed { ends: Some(ends), .. } if life.ends.is_none_or(|end| ends < end) => {
-            Some(Cause::PolicyChanged)
-        }
-        // A permit rests on its own grant: another one that would do opens another session.
-        Judgement::Allowed { explanation, .. } => {
-            let holds = explanation.grant.is_none() || explanation.grant == life.grant();
-            (!holds).then_some(Cause::PolicyChanged)
-        }
-        Judgement::NeedsApproval { .. } | Judgement::Denied { .. } => {
-            let over = life.identity.expires.is_some_and(|end| now >= end);
-            Some(if over { expiry_of(&life.identity) } else { Cause::PolicyChanged })
-        }
     }
 }
 

@@ -8,10 +8,13 @@
 //! can't be had, stops the start: passing over it could forget a lock or a revocation. Only what was erased on purpose is
 //! read without its name: it speaks of [`Subject::erased`], the same for everything that one key sealed.
 
+mod explained;
+mod parts;
 mod reading;
 mod writing;
 
-pub(super) use reading::{Parts, fact_of, tells};
+pub(super) use parts::Parts;
+pub(super) use reading::{fact_of, tells};
 pub(super) use writing::draft_of;
 
 /// The role of the key that signs tokens, as records of keys name it.

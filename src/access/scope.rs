@@ -66,6 +66,11 @@ impl Scope {
         self.0.is_none()
     }
 
+    /// Whether it was narrowed for one thing, and is neither a person's whole token nor their session at the console.
+    pub(super) fn is_for_one_thing(&self) -> bool {
+        !self.is_whole() && *self != Self::console()
+    }
+
     /// Whether this action on this object is covered.
     pub fn covers(&self, object: &Object, action: Action) -> bool {
         self.0.as_deref().is_none_or(|narrowed| {

@@ -2,14 +2,11 @@
 
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
-use super::api::Api;
 use super::failure::Failure;
-use super::out::say;
 use super::profile::Connection;
-use super::requests::{print_json, segment};
-use super::table::{moment, table};
+use super::revocable::{because, list, revoke};
+use super::table::moment;
 
 /// Revoke client certificates, and list what was revoked
 #[derive(Debug, Subcommand)]
@@ -32,27 +29,15 @@ struct Listed {
     revoked: String,
 }
 
+const PATH: &str = "/api/v1/certificates";
+
 /// Runs `sallyport certificates …`.
 pub(super) async fn run(connection: &Connection, command: &Certificates) -> Result<(), Failure> {
-    let profile = connection.profile()?;
-    let api = Api::new(&profile);
     match command {
         Certificates::List => {
-            let revoked: Vec<Listed> = api.list("/api/v1/certificates").await?;
-            if connection.json {
-                return print_json(&revoked);
-            }
-            let rows = revoked.iter().map(|one| vec![one.id.clone(), moment(&one.revoked)]);
-            say(format_args!("{}", table(&["ID", "REVOKED"], rows)));
+            let row = |one: &Listed| vec![one.id.clone(), moment(&one.revoked)];
+            list(connection, PATH, &["ID", "REVOKED"], row).await
         }
-        Certificates::Revoke { id, reason } => {
-            let path = format!("/api/v1/certificates/{}/revoke", segment(id)?);
-            let answer: Value = api.post(&path, &json!({ "reason": reason })).await?;
-            if connection.json {
-                return print_json(&answer);
-            }
-            say(format_args!("{id}: revoked"));
-        }
+        Certificates::Revoke { id, reason } => revoke(connection, PATH, id, &because(reason)).await,
     }
-    Ok(())
 }

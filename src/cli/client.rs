@@ -101,7 +101,10 @@ pub fn main() -> std::process::ExitCode {
             return Failure::new(ExitCode::Failed, format!("cannot start: {error}"), "").report(json);
         }
     };
-    match runtime.block_on(client.run()) {
+    let ended = runtime.block_on(client.run());
+    // Not waited for: a read of standard input that nobody ends any more would keep a program that has failed.
+    runtime.shutdown_background();
+    match ended {
         Ok(code) => code,
         Err(failure) => failure.report(json),
     }

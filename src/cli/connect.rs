@@ -11,8 +11,8 @@ use super::flows;
 use super::out::say;
 use super::profile::Connection;
 use super::publish::{dial_failure, gateway, roots};
-use crate::tunnel::TunnelName;
 use crate::tunnel::client::{VisitorOptions, visit};
+use crate::tunnel::{Breakable, TunnelName};
 
 /// Open a local port that leads into a tunnel
 #[derive(Debug, Args)]
@@ -49,9 +49,9 @@ pub(super) async fn run(connection: &Connection, connect: &Connect) -> Result<()
     if connect.stdio {
         let mut stream = visit(&options, &name).await.map_err(|error| dial_failure(&error))?;
         let mut terminal = tokio::io::join(tokio::io::stdin(), tokio::io::stdout());
-        // Either side may end first; what was not sent then is the other side's to notice.
-        let _ = tokio::io::copy_bidirectional(&mut terminal, &mut stream).await;
-        return Ok(());
+        let copied = tokio::io::copy_bidirectional(&mut terminal, &mut stream).await;
+        // A dump that was cut must not look complete to the script that took it.
+        return copied.map(drop).map_err(|error| broken_off(&name, &error));
     }
     let listener = TcpListener::bind(connect.listen).await.map_err(|error| {
         Failure::new(
@@ -80,10 +80,20 @@ pub(super) async fn run(connection: &Connection, connect: &Connect) -> Result<()
 
 async fn carry(options: &VisitorOptions, name: &TunnelName, mut socket: TcpStream) {
     let _ = socket.set_nodelay(true);
+    socket.breaks();
     match visit(options, name).await {
-        Ok(mut stream) => {
-            let _ = tokio::io::copy_bidirectional(&mut socket, &mut stream).await;
-        }
+        Ok(mut stream) => match tokio::io::copy_bidirectional(&mut socket, &mut stream).await {
+            Ok(_) => socket.ended(),
+            Err(error) => eprintln!("{}", broken_off(name, &error)),
+        },
         Err(error) => eprintln!("{}", dial_failure(&error)),
     }
+}
+
+fn broken_off(name: &TunnelName, error: &std::io::Error) -> Failure {
+    Failure::new(
+        ExitCode::Failed,
+        format!("the connection through `{name}` broke off: {error}"),
+        "what came may not be all; try again, and if it stays so ask the gateway's admin how the session ended",
+    )
 }

@@ -8,14 +8,14 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::api::Api;
 use super::device_file;
 use super::failure::{ExitCode, Failure};
 use super::out::say;
 use super::profile::{Connection, Profile, read_token};
 use super::publish::{dial_failure, publisher};
-use super::requests::{print_json, segment};
-use super::table::{moment, table};
+use super::requests::print_json;
+use super::revocable::{because, list, revoke};
+use super::table::moment;
 use crate::access::DeviceId;
 use crate::tunnel::client::DialError;
 use crate::tunnel::{DeviceKey, Enrolled, HandshakeError, Secret};
@@ -54,32 +54,21 @@ struct Listed {
     more: Map<String, Value>,
 }
 
+const PATH: &str = "/api/v1/devices";
+
 /// Runs `sallyport device …`.
 pub(super) async fn run(connection: &Connection, command: &Device) -> Result<(), Failure> {
-    let profile = connection.profile()?;
-    let api = Api::new(&profile);
     match command {
-        Device::Enroll { join_token_file, out } => enroll(connection, &profile, join_token_file, out).await,
+        Device::Enroll { join_token_file, out } => {
+            enroll(connection, &connection.profile()?, join_token_file, out).await
+        }
         Device::List => {
-            let devices: Vec<Listed> = api.list("/api/v1/devices").await?;
-            if connection.json {
-                return print_json(&devices);
-            }
-            let rows = devices.iter().map(|device| {
+            let row = |device: &Listed| {
                 vec![device.id.clone(), device.state.clone(), device.subject.clone(), moment(&device.expires)]
-            });
-            say(format_args!("{}", table(&["ID", "STATE", "WHOSE", "UNTIL"], rows)));
-            Ok(())
+            };
+            list(connection, PATH, &["ID", "STATE", "WHOSE", "UNTIL"], row).await
         }
-        Device::Revoke { id, reason } => {
-            let path = format!("/api/v1/devices/{}/revoke", segment(id)?);
-            let answer: Value = api.post(&path, &json!({ "reason": reason })).await?;
-            if connection.json {
-                return print_json(&answer);
-            }
-            say(format_args!("{id}: revoked"));
-            Ok(())
-        }
+        Device::Revoke { id, reason } => revoke(connection, PATH, id, &because(reason)).await,
     }
 }
 

@@ -37,6 +37,7 @@ mod reports;
 mod requests;
 mod retention;
 mod reviews;
+mod revocable;
 mod search;
 mod sessions;
 mod shares;

@@ -2,14 +2,12 @@
 
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::api::Api;
 use super::failure::Failure;
-use super::out::say;
 use super::profile::Connection;
-use super::requests::{print_json, segment};
-use super::table::{moment, table};
+use super::revocable::{because, list, revoke};
+use super::table::moment;
 
 /// See and revoke the passkeys that approvers sign with
 #[derive(Debug, Subcommand)]
@@ -38,29 +36,17 @@ struct Listed {
     more: Map<String, Value>,
 }
 
+const PATH: &str = "/api/v1/passkeys";
+
 pub(super) async fn run(connection: &Connection, command: &Passkeys) -> Result<(), Failure> {
-    let profile = connection.profile()?;
-    let api = Api::new(&profile);
     match command {
         Passkeys::List => {
-            let passkeys: Vec<Listed> = api.list("/api/v1/passkeys").await?;
-            if connection.json {
-                return print_json(&passkeys);
-            }
-            let rows = passkeys.iter().map(|key| {
+            let row = |key: &Listed| {
                 let shown = [&key.id, &key.state, &key.subject, &key.algorithm, &key.rp_id];
                 shown.into_iter().cloned().chain([moment(&key.enrolled)]).collect()
-            });
-            say(format_args!("{}", table(&["ID", "STATE", "WHOSE", "KIND", "SITE", "SINCE"], rows)));
+            };
+            list(connection, PATH, &["ID", "STATE", "WHOSE", "KIND", "SITE", "SINCE"], row).await
         }
-        Passkeys::Revoke { id, reason } => {
-            let path = format!("/api/v1/passkeys/{}/revoke", segment(id)?);
-            let answer: Value = api.post(&path, &json!({ "reason": reason })).await?;
-            if connection.json {
-                return print_json(&answer);
-            }
-            say(format_args!("{id}: revoked"));
-        }
+        Passkeys::Revoke { id, reason } => revoke(connection, PATH, id, &because(reason)).await,
     }
-    Ok(())
 }

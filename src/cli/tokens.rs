@@ -11,8 +11,9 @@ use super::failure::{ExitCode, Failure};
 use super::init::write_secret;
 use super::out::say;
 use super::profile::Connection;
-use super::requests::{print_json, segment};
-use super::table::{moment, table};
+use super::requests::print_json;
+use super::revocable::{list, revoke};
+use super::table::moment;
 
 /// Make, list and revoke tokens
 #[derive(Debug, Subcommand)]
@@ -77,6 +78,8 @@ struct Token {
     more: Map<String, Value>,
 }
 
+const PATH: &str = "/api/v1/tokens";
+
 /// Runs `sallyport tokens …`.
 pub(super) async fn run(connection: &Connection, command: &Tokens) -> Result<(), Failure> {
     let profile = connection.profile()?;
@@ -84,7 +87,7 @@ pub(super) async fn run(connection: &Connection, command: &Tokens) -> Result<(),
     match command {
         Tokens::Issue { subject, hours, only, out } => {
             let body = json!({ "subject": subject, "hours": hours, "scope": only });
-            let issued: Issued = api.post("/api/v1/tokens", &body).await?;
+            let issued: Issued = api.post(PATH, &body).await?;
             keep(connection, &issued, subject, out)
         }
         Tokens::Join { subject, hours, out } => {
@@ -93,11 +96,7 @@ pub(super) async fn run(connection: &Connection, command: &Tokens) -> Result<(),
             keep(connection, &issued, subject, out)
         }
         Tokens::List => {
-            let tokens: Vec<Token> = api.list("/api/v1/tokens").await?;
-            if connection.json {
-                return print_json(&tokens);
-            }
-            let rows = tokens.iter().map(|token| {
+            let row = |token: &Token| {
                 let scope = if token.scope.is_empty() { "all".to_owned() } else { token.scope.join(" ") };
                 vec![
                     token.id.clone(),
@@ -106,18 +105,11 @@ pub(super) async fn run(connection: &Connection, command: &Tokens) -> Result<(),
                     moment(&token.expires),
                     scope,
                 ]
-            });
-            say(format_args!("{}", table(&["ID", "STATE", "WHOSE", "UNTIL", "COVERS"], rows)));
-            Ok(())
+            };
+            list(connection, PATH, &["ID", "STATE", "WHOSE", "UNTIL", "COVERS"], row).await
         }
         Tokens::Revoke { id, reason, outside } => {
-            let path = format!("/api/v1/tokens/{}/revoke", segment(id)?);
-            let answer: Value = api.post(&path, &json!({ "reason": reason, "outside": outside })).await?;
-            if connection.json {
-                return print_json(&answer);
-            }
-            say(format_args!("{id}: revoked"));
-            Ok(())
+            revoke(connection, PATH, id, &json!({ "reason": reason, "outside": outside })).await
         }
     }
 }

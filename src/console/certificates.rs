@@ -11,6 +11,7 @@ use super::caller::Caller;
 use super::errors::Problem;
 use super::extract::{Body, Path, Query};
 use super::listing::List;
+use super::revoking::Done;
 use super::sessions::{Paging, Why};
 use crate::access::CertificateId;
 
@@ -21,15 +22,6 @@ pub(super) struct RevokedCertificate {
     id: CertificateId,
     #[schema(value_type = String, format = DateTime)]
     revoked: Timestamp,
-}
-
-/// What became of something.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Done {
-    /// Its id or name.
-    pub(super) id: String,
-    /// What it is now.
-    pub(super) state: &'static str,
 }
 
 /// Client certificates that were revoked here

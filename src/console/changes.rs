@@ -183,7 +183,8 @@ mod tests {
                     .and_then(|rest| rest.split('"').next())
                     .unwrap();
                 orders += 1;
-                let told = [format!(".changed(\"{name}\""), format!("change(&shared, caller, \"{name}\"")];
+                let told = [".changed(", "change(&shared, caller, ", "revoked(&caller, "];
+                let told = told.map(|call| format!("{call}\"{name}\""));
                 let says = told.iter().any(|told| handler.contains(told));
                 assert_ne!(says, others.contains(&name), "{name}");
             }

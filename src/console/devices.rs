@@ -8,11 +8,10 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use super::caller::Caller;
-use super::certificates::Done;
-use super::changes::seen;
 use super::errors::Problem;
 use super::extract::{Body, Path, Query};
 use super::listing::List;
+use super::revoking::{Done, revoked};
 use super::sessions::{Paging, Why};
 use crate::access::{Device, DeviceId, Subject, TokenId};
 use crate::clock;
@@ -83,13 +82,6 @@ pub(super) async fn revoke(
 ) -> Result<Json<Done>, Problem> {
     let id: DeviceId = text.parse().map_err(|_| Problem::bad_id(&caller.correlation, "device", &text))?;
     let reason = Some(caller.parse(&why.reason)?);
-    let before = find(&shared, &caller, id);
-    shared
-        .access
-        .revoke_device(&caller.identity, id, reason)
-        .await
-        .map_err(|error| caller.refused(&error))?;
-    let after = find(&shared, &caller, id);
-    caller.changed("revoke_device", before.as_ref().map(seen), &after).await;
-    Ok(Json(Done { id: text, state: "revoked" }))
+    let order = shared.access.revoke_device(&caller.identity, id, reason);
+    revoked(&caller, "revoke_device", text, || find(&shared, &caller, id), order).await
 }

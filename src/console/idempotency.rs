@@ -170,7 +170,9 @@ async fn carry_out(shared: Shared, mut head: Head, body: Body, next: Next) -> Re
         let hint = "a call carries a few words, never a document";
         Problem::new(&correlation, StatusCode::PAYLOAD_TOO_LARGE, "bad-body", error.to_string(), hint)
     })?;
-    let who = format!("{} {}", caller.identity.tenant(), caller.identity.subject());
+    // A narrowed token of theirs is not given what a wider one was answered.
+    let identity = &caller.identity;
+    let who = format!("{} {} {}", identity.tenant(), identity.subject(), identity.scope());
     let own = Correlation(correlation_of(&key));
     let name = (who, key);
     match shared.idempotency.begin(&name, print(&head, &body), clock::monotonic()) {

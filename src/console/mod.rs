@@ -28,6 +28,7 @@ mod reports;
 mod requests;
 mod retention;
 mod reviews;
+mod revoking;
 mod search;
 mod sessions;
 mod shares;

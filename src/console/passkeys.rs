@@ -14,11 +14,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
 use super::caller::Caller;
-use super::certificates::Done;
-use super::changes::seen;
 use super::errors::Problem;
 use super::extract::{Body, Path, Query};
 use super::listing::List;
+use super::revoking::{Done, revoked};
 use super::sessions::{Paging, Why};
 use crate::access::passkey::{MOST_CREDENTIAL, from_text, to_text};
 use crate::access::registration::{MOST_ATTESTATION, registered};
@@ -308,15 +307,8 @@ pub(super) async fn revoke(
 ) -> Result<Json<Done>, Problem> {
     let id: PasskeyId = text.parse().map_err(|_| Problem::bad_id(&caller.correlation, "passkey", &text))?;
     let reason = Some(caller.parse(&why.reason)?);
-    let before = find(&shared, &caller, id);
-    shared
-        .access
-        .revoke_passkey(&caller.identity, id, reason)
-        .await
-        .map_err(|error| caller.refused(&error))?;
-    let after = find(&shared, &caller, id);
-    caller.changed("revoke_passkey", before.as_ref().map(seen), &after).await;
-    Ok(Json(Done { id: text, state: "revoked" }))
+    let order = shared.access.revoke_passkey(&caller.identity, id, reason);
+    revoked(&caller, "revoke_passkey", text, || find(&shared, &caller, id), order).await
 }
 
 /// What your passkey is to sign, so that you agree to a request within these limits

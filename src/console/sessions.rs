@@ -8,11 +8,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
 use super::caller::Caller;
-use super::certificates::Done;
 use super::changes::seen;
 use super::errors::Problem;
 use super::extract::{Body, Path, Query};
 use super::listing::{List, Page};
+use super::revoking::Done;
 use crate::access::{Action, Object, Part};
 use crate::session::{LiveSession, SessionId};
 

@@ -9,11 +9,11 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use super::caller::Caller;
-use super::certificates::Done;
 use super::changes::seen;
 use super::errors::Problem;
 use super::extract::{Body, Path, Query};
 use super::listing::List;
+use super::revoking::Done;
 use super::sessions::Paging;
 use crate::access::{Purpose, Scope, Subject, Token, TokenId};
 use crate::clock;

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::first_bytes::{Speaks, told};
+use crate::tunnel::Breakable;
 
 /// Bytes that are read at once, and more than any protocol needs to be told from the others.
 const PIECE: usize = 2048;
@@ -61,6 +62,16 @@ impl Arrival {
     /// Address on which the peer reached us.
     pub(super) fn local_addr(&self) -> Option<SocketAddr> {
         self.socket.local_addr().ok()
+    }
+}
+
+impl Breakable for Arrival {
+    fn breaks(&self) {
+        self.socket.breaks();
+    }
+
+    fn ended(&self) {
+        self.socket.ended();
     }
 }
 

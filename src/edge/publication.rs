@@ -3,6 +3,7 @@
 //! Either all of it or nothing: names are reserved and ports opened on the way, and are given up again when a later step fails.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sallyport_audit::{Draft, Kind, Outcome};
 use secrecy::ExposeSecret as _;
@@ -24,6 +25,9 @@ use crate::tunnel::{
     TunnelName,
 };
 
+/// How long a publisher may take to say that it is still there, when another of the same user wants its name. One round trip
+/// over the slowest of links; less than the other waits for its answer.
+const LAST_CHANCE: Duration = Duration::from_secs(3);
 /// Bytes of a resume ticket: nobody guesses it.
 const TICKET: usize = 32;
 
@@ -157,7 +161,16 @@ impl Wish<'_> {
             }
             permits.push(self.permit(&identity, offer, protection)?);
         }
-        let (reservation, ticket) = self.reserve(&identity, claim)?;
+        let (reservation, ticket) = match self.reserve(&identity, claim)? {
+            Ok(reserved) => reserved,
+            Err(error) => {
+                if matches!(error, NotReserved::Taken { same_owner: true, .. }) {
+                    self.lose_the_dead(&identity, claim).await;
+                }
+                self.reserve(&identity, claim)?
+                    .map_err(|error| self.not_reserved(&identity, claim, &error))?
+            }
+        };
         let mut tunnels = Vec::with_capacity(offers.len());
         for (offer, permit) in offers.iter().zip(permits) {
             self.own(&identity, &offer.name).await;
@@ -276,7 +289,26 @@ impl Wish<'_> {
         }
     }
 
-    fn reserve(&self, identity: &Identity, claim: &Claim) -> Result<(Reservation, Vec<u8>), Refused> {
+    /// A publisher whose host or network is gone says nothing, and holds its name until the heartbeat finds that out. If it comes
+    /// back before, it must not be turned away for itself: whoever holds the name and does not answer now is lost.
+    async fn lose_the_dead(&self, identity: &Identity, claim: &Claim) {
+        let routes = &self.edge.routes;
+        let held =
+            claim.offers.iter().flat_map(|offer| routes.held(identity.subject().as_str(), &offer.name));
+        futures_util::future::join_all(held.map(|route| async move {
+            let answer = tokio::time::timeout(LAST_CHANCE, route.link.health()).await;
+            if !matches!(answer, Ok(Ok(_))) {
+                routes.lost(&route.name, &route.id, clock::monotonic());
+            }
+        }))
+        .await;
+    }
+
+    fn reserve(
+        &self,
+        identity: &Identity,
+        claim: &Claim,
+    ) -> Result<Result<(Reservation, Vec<u8>), NotReserved>, Refused> {
         let mut ticket = vec![0; TICKET];
         getrandom::fill(&mut ticket).map_err(|_| self.unavailable("there is no randomness"))?;
         let (fresh, shown) = (hex::encode(&ticket), hex::encode(&claim.resume));
@@ -288,23 +320,25 @@ impl Wish<'_> {
             offers: &claim.offers,
             most: self.edge.bounds.tunnels_per_user,
         };
-        let reserved = self.edge.routes.reserve(&wanted, clock::monotonic());
-        let reservation = reserved.map_err(|error| {
-            let (code, word) = match &error {
-                NotReserved::Taken { .. } => (RefusalCode::NameTaken, "name-taken"),
-                NotReserved::TooMany { .. } => (RefusalCode::TooMany, "too-many-tunnels"),
-            };
-            let wanted = claim.offers.iter().find(|offer| match &error {
-                NotReserved::Taken { name, .. } => offer.name == *name,
-                NotReserved::TooMany { .. } => true,
-            });
-            match wanted {
-                Some(offer) => self.refused(identity, offer, code, word, error.to_string()),
-                None => self.unavailable("nothing is offered"),
-            }
-        })?;
-        let ticket = if reservation.resumed { claim.resume.clone() } else { ticket };
-        Ok((reservation, ticket))
+        Ok(self.edge.routes.reserve(&wanted, clock::monotonic()).map(|reservation| {
+            let ticket = if reservation.resumed { claim.resume.clone() } else { ticket };
+            (reservation, ticket)
+        }))
+    }
+
+    fn not_reserved(&self, identity: &Identity, claim: &Claim, error: &NotReserved) -> Refused {
+        let (code, word) = match error {
+            NotReserved::Taken { .. } => (RefusalCode::NameTaken, "name-taken"),
+            NotReserved::TooMany { .. } => (RefusalCode::TooMany, "too-many-tunnels"),
+        };
+        let wanted = claim.offers.iter().find(|offer| match error {
+            NotReserved::Taken { name, .. } => offer.name == *name,
+            NotReserved::TooMany { .. } => true,
+        });
+        match wanted {
+            Some(offer) => self.refused(identity, offer, code, word, error.to_string()),
+            None => self.unavailable("nothing is offered"),
+        }
     }
 
     /// Where visitors reach it. A TCP tunnel gets its port here.

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::http::HeaderMap;
 use sha2::{Digest as _, Sha256};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,8 +23,8 @@ use super::route::Correlation;
 use super::seats::Seat;
 use super::unannounced::{ForeignHeader, Unannounced};
 use super::{Connection, Edge, TcpRange, Whence};
-use crate::session::{Ending, Protocol, Route, Session, copy_both_ways};
-use crate::tunnel::{Ends, LinkError, TunnelName};
+use crate::session::{Copied, Ending, Protocol, Route, Session, copy_both_ways};
+use crate::tunnel::{Breakable, Ends, LinkError, TunnelName};
 
 /// Why a TCP tunnel got no port.
 #[derive(Debug, thiserror::Error)]
@@ -220,6 +219,8 @@ pub(super) async fn carry(
     protocol: Protocol,
 ) {
     let peer = whence.peer;
+    // Also one who is refused must not take it for an empty answer.
+    arrival.breaks();
     let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
     let connection = Connection::new(whence, None, None, None, Some(seat));
     match admit(edge, &connection, name, &HeaderMap::new(), protocol, &correlation).await {
@@ -235,14 +236,16 @@ pub(super) async fn carry(
     }
 }
 
-/// Opens a stream to the publisher and moves the bytes of `visitor`, for as long as the session may.
+/// Opens a stream to the publisher and moves the bytes of `visitor`, for as long as the session may. The visitor sees it break
+/// unless app and visitor both came to their end.
 pub(super) async fn join(
     edge: &Edge,
     session: &Session,
     route: &Route,
     connection: &Connection,
-    visitor: impl AsyncRead + AsyncWrite + Unpin,
+    mut visitor: impl Breakable,
 ) {
+    visitor.breaks();
     let Ok(sent) = app_health::admit(edge, route).await else {
         session.note_ending(Ending::PublisherClosed);
         return debug!(tunnel = %route.name, "the app is unwell, or is left alone");
@@ -257,11 +260,15 @@ pub(super) async fn join(
     match opened {
         Ok(Ok(stream)) => {
             sent.went(edge, route, How::Answered).await;
-            if edge.house_rules.of(&route.name).foreign_header == ForeignHeader::Pass {
-                return copy_both_ways(session, visitor, stream).await;
+            let copied = if edge.house_rules.of(&route.name).foreign_header == ForeignHeader::Pass {
+                copy_both_ways(session, &mut visitor, stream).await
+            } else {
+                let on_header = || session.note_ending(Ending::HeaderUntrusted);
+                copy_both_ways(session, Unannounced::new(&mut visitor, on_header), stream).await
+            };
+            if copied == Copied::InOrder {
+                visitor.ended();
             }
-            let visitor = Unannounced::new(visitor, || session.note_ending(Ending::HeaderUntrusted));
-            copy_both_ways(session, visitor, stream).await;
         }
         Ok(Err(error)) => {
             if let LinkError::Origin { fault } = error {

@@ -143,7 +143,10 @@ pub(super) async fn carry(
                 tokio::spawn(async move {
                     match tokio::try_join!(visitor, publisher) {
                         Ok((visitor, publisher)) => {
-                            copy_both_ways(&session, TokioIo::new(visitor), TokioIo::new(publisher)).await;
+                            // TLS says by itself whether it was ended, and so does the WebSocket inside.
+                            let _how =
+                                copy_both_ways(&session, TokioIo::new(visitor), TokioIo::new(publisher))
+                                    .await;
                         }
                         Err(error) => debug!(%error, "an upgrade was not completed"),
                     }

@@ -1,7 +1,7 @@
 //! An HTTP body that belongs to a session: counted as it passes, ended when the session is cut.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -9,6 +9,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::live::Session;
+use super::readers::Reading;
 
 /// Which way the bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct SessionBody<G> {
     inner: UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     direction: Direction,
+    /// Of a body that goes down and was not over with its first piece.
+    reading: Option<Reading>,
     // Dropped in this order: what the guard still writes belongs to the session, which is let go of last.
     guard: G,
     session: Session,
@@ -62,7 +65,14 @@ impl<G: Counted> SessionBody<G> {
     {
         use http_body_util::BodyExt as _;
         let cut = Box::pin(session.cut());
-        Self { inner: UnsyncBoxBody::new(body.map_err(Into::into)), session, cut, direction, guard }
+        Self {
+            inner: UnsyncBoxBody::new(body.map_err(Into::into)),
+            session,
+            cut,
+            direction,
+            reading: None,
+            guard,
+        }
     }
 }
 
@@ -78,7 +88,12 @@ impl<G: Counted> Body for SessionBody<G> {
         if std::future::Future::poll(this.cut.as_mut(), context).is_ready() {
             return Poll::Ready(Some(Err(BodyError::SessionCut)));
         }
-        let frame = ready!(Pin::new(&mut this.inner).poll_frame(context));
+        let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(context) else {
+            if let Some(reading) = &this.reading {
+                reading.waits();
+            }
+            return Poll::Pending;
+        };
         match frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
@@ -90,6 +105,9 @@ impl<G: Counted> Body for SessionBody<G> {
                 }
                 if this.inner.is_end_stream() {
                     this.guard.finished();
+                    this.reading = None;
+                } else if this.direction == Direction::Down {
+                    this.reading.get_or_insert_with(|| this.session.reads()).given();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }

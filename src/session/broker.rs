@@ -17,6 +17,7 @@ use tracing::{error, info};
 use super::backlog::Backlog;
 use super::live::{Ending, Facts, Live, LiveSession, Protocol, Session, SessionId};
 use super::naming::{Named, Naming};
+use super::readers::Readers;
 use super::totals::{ByTunnel, Totals};
 use super::user_seats::{UserSeat, UserSeats};
 use crate::access::{Permit, TlsFacts, TunnelFacts};
@@ -80,6 +81,7 @@ pub struct Broker {
     named: Named,
     seats: UserSeats,
     backlog: Backlog,
+    readers: Readers,
     tasks: TaskTracker,
     /// Cancelled when no new session may begin.
     closed: CancellationToken,
@@ -92,6 +94,7 @@ impl Broker {
     pub fn new(ledger: Ledger, idle: Duration) -> Self {
         Self {
             backlog: Backlog::start(ledger.clone()),
+            readers: Readers::start(),
             ledger,
             idle,
             table: Arc::default(),
@@ -181,7 +184,7 @@ impl Broker {
                 opened: receipt.time,
             },
             self.ledger.clone(),
-            self.backlog.clone(),
+            (self.backlog.clone(), self.readers.clone()),
         );
         let session = live.handle();
         let dead_already = !permit.is_alive();

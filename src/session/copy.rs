@@ -7,24 +7,38 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::live::{Ending, Session};
+use super::readers::Reading;
 
 /// Bytes taken from one side at a time. Large enough to fill TLS records, small enough for thousands of sessions.
 const BUFFER: usize = 32 * 1024;
 
+/// How the bytes of a session came to their end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Copied {
+    /// Both directions ended, each by its own side's word.
+    InOrder,
+    /// The session was cut, or one of the sides broke: whoever reads must not take this for the end.
+    BrokenOff,
+}
+
 /// Copies between `visitor` and `publisher`. Half-close is kept: the end of one direction leaves the other one open.
-pub async fn copy_both_ways<V, P>(session: &Session, visitor: V, publisher: P)
+pub async fn copy_both_ways<V, P>(session: &Session, visitor: V, publisher: P) -> Copied
 where
     V: AsyncRead + AsyncWrite + Unpin,
     P: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut visitor = Counting { inner: visitor, session, side: Side::Visitor };
-    let mut publisher = Counting { inner: publisher, session, side: Side::Publisher };
+    let mut visitor = Counting { inner: visitor, session, side: Side::Visitor, reading: None };
+    let reading = Some(session.reads());
+    let mut publisher = Counting { inner: publisher, session, side: Side::Publisher, reading };
     tokio::select! {
         // Asked first: once the session is cut, no byte moves that was ready at the same time.
         biased;
-        () = session.cut() => {}
-        // How it ended was noted by the side that ended.
-        _result = tokio::io::copy_bidirectional_with_sizes(&mut visitor, &mut publisher, BUFFER, BUFFER) => {}
+        () = session.cut() => Copied::BrokenOff,
+        // Which side ended it was noted by that side.
+        result = tokio::io::copy_bidirectional_with_sizes(&mut visitor, &mut publisher, BUFFER, BUFFER) => {
+            if result.is_ok() { Copied::InOrder } else { Copied::BrokenOff }
+        }
     }
 }
 
@@ -39,6 +53,8 @@ struct Counting<'s, S> {
     inner: S,
     session: &'s Session,
     side: Side,
+    /// Whom what is read from the publisher is for.
+    reading: Option<Reading>,
 }
 
 impl<S> Counting<'_, S> {
@@ -68,6 +84,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counting<'_, S> {
         let this = self.get_mut();
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut this.inner).poll_read(context, buffer);
+        match &this.reading {
+            Some(reading) if outcome.is_ready() => reading.given(),
+            Some(reading) => reading.waits(),
+            None => {}
+        }
         ready!(this.noted(outcome))?;
         let read = buffer.filled().len() - before;
         match this.side {
@@ -75,6 +96,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counting<'_, S> {
             Side::Publisher => this.session.count_down(read),
         }
         if read == 0 {
+            // What is not sent yet holds nothing of the publisher's any more.
+            this.reading = None;
             this.note_end();
         }
         Poll::Ready(Ok(()))

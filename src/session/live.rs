@@ -17,6 +17,7 @@ use tracing::error;
 use uuid::Uuid;
 
 use super::backlog::Backlog;
+use super::readers::{Readers, Reading};
 use crate::tunnel::TunnelName;
 
 /// Names one session; shown as `sess-…`.
@@ -82,6 +83,8 @@ pub enum Ending {
     TunnelEnded,
     /// Its permit died: revoked, expired, locked, token ended, policy changed.
     PermitDied,
+    /// The visitor did not read, as too many others.
+    Stalled,
     /// The key provider is down, and the operator chose that nothing goes on then.
     KeysDown,
     /// The gateway stopped.
@@ -99,6 +102,7 @@ impl Ending {
             Self::Killed => "killed",
             Self::TunnelEnded => "tunnel-ended",
             Self::PermitDied => "permit-died",
+            Self::Stalled => "visitor-stalled",
             Self::KeysDown => "keys-down",
             Self::Stopping => "gateway-stopping",
         }
@@ -158,6 +162,7 @@ pub(super) struct Live {
     /// Records of the session's requests that are still to be written; the closing record comes after them.
     records: TaskTracker,
     backlog: Backlog,
+    readers: Readers,
     recorded: AtomicU64,
     lost: AtomicU64,
     ledger: Ledger,
@@ -177,7 +182,12 @@ pub(super) struct Facts {
 }
 
 impl Live {
-    pub(super) fn new(id: SessionId, facts: Facts, ledger: Ledger, backlog: Backlog) -> Arc<Self> {
+    pub(super) fn new(
+        id: SessionId,
+        facts: Facts,
+        ledger: Ledger,
+        (backlog, readers): (Backlog, Readers),
+    ) -> Arc<Self> {
         Arc::new(Self {
             id,
             subject: facts.subject,
@@ -201,6 +211,7 @@ impl Live {
             decided: OnceLock::new(),
             records: TaskTracker::new(),
             backlog,
+            readers,
             recorded: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             ledger,
@@ -400,6 +411,11 @@ impl Session {
     pub fn count_down(&self, bytes: usize) {
         self.0.0.down.fetch_add(bytes as u64, Ordering::Relaxed);
         self.0.0.touch();
+    }
+
+    /// One more who reads what the publisher sends.
+    pub(super) fn reads(&self) -> Reading {
+        self.0.0.readers.enter(&self.0.0)
     }
 
     /// Counts a datagram of so many bytes from the visitor to the publisher.

@@ -269,6 +269,13 @@ impl Routes {
         its.map(|member| Arc::clone(&member.route)).collect()
     }
 
+    /// Publishers of `name` that are there, if they are of this user.
+    pub fn held(&self, owner: &str, name: &TunnelName) -> Vec<Arc<Route>> {
+        let table = self.table();
+        let slot = table.slots.get(name).filter(|slot| slot.owner == owner);
+        slot.into_iter().flat_map(Slot::present).map(|member| Arc::clone(&member.route)).collect()
+    }
+
     /// What the handshake of a tunnel of this name was agreed on, while its publisher is there.
     pub fn protection(&self, name: &TunnelName) -> Option<TunnelFacts> {
         self.table().slots.get(name)?.present().next().map(|member| member.route.protection)

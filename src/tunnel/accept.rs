@@ -31,8 +31,8 @@ pub struct Limits {
     pub max_streams: u32,
     /// Bytes that one stream may have under way; default 2 MiB, which is 320 Mbit/s at 50 ms.
     pub stream_window: u32,
-    /// Bytes that all streams of a connection together may have under way; default 64 MiB, so that 32 visitors
-    /// who read nothing do not stop the others.
+    /// Bytes that all streams of a connection together may have under way; default 256 MiB, so that 128 visitors who read nothing do
+    /// not stop the others. Of those who go on reading nothing, most are cut.
     pub connection_window: u32,
     /// Largest HTTP/2 frame; default 64 KiB.
     pub frame_size: u32,
@@ -49,7 +49,7 @@ impl Default for Limits {
             heartbeat_timeout: Duration::from_secs(15),
             max_streams: 1024,
             stream_window: 2 << 20,
-            connection_window: 64 << 20,
+            connection_window: 256 << 20,
             frame_size: 64 << 10,
             header_bytes: 64 << 10,
         }

@@ -18,6 +18,7 @@
 
 mod accept;
 mod bare;
+mod breakable;
 pub mod client;
 pub mod datagram;
 mod flow;
@@ -40,6 +41,7 @@ mod wire;
 
 pub use accept::{Acceptance, Limits, Registration, accept, turn_away};
 pub use bare::{ALPN, BareSocket};
+pub use breakable::Breakable;
 pub use flow::{DatagramPath, FlowDrain, FlowSource};
 pub use handshake::{
     AcceptedTunnel, CertificateBody, CertificateError, DeviceKey, DevicePublic, Enrolled, Fingerprint,

@@ -140,3 +140,51 @@ fn an_approver_makes_a_passkey_in_the_page_and_signs_an_approval_that_anybody_ca
     let revoked = world.record("passkey.revoked", |record| record["result"] == "success");
     assert_eq!(revoked["values"]["reason"], "lost <b>it</b>");
 }
+
+#[test]
+fn receivers_of_the_ledger_stand_on_the_health_page_with_what_waits_for_them_and_what_was_set_aside() {
+    let mut world = World::with().prepare();
+    world.configure(
+        "[[sinks]]\nname = \"kept\"\ntransport = \"file\"\npath = \"kept.jsonl\"\nformat = \"json\"\nmax_message_bytes = 2048\n\
+         [[sinks]]\nname = \"lost\"\ntransport = \"tcp\"\naddress = \"127.0.0.1:1\"\n",
+    );
+    world.start_gateway();
+    let _publisher = demo(&world);
+    // Four bytes a letter: more than fits into a message of that sink.
+    world.ask("visitor", &["request", "demo", "--reason", &"\u{1f980}".repeat(500), "--minutes", "5"]);
+    tell(&world, "sinks");
+    let aside = world.record("sink.quarantined", |record| record["object"] == "sink:kept");
+    let large = world.record("access.requested", |_| true);
+    assert_eq!(aside["details"]["record"], large["seq"]);
+}
+
+#[test]
+fn a_request_from_a_network_where_its_person_never_asked_before_is_marked_for_the_approver() {
+    let world = World::start();
+    let _publisher = demo(&world);
+    let first = world.ask("visitor", &["request", "demo", "--reason", "as ever", "--minutes", "5"]);
+    world.ask("visitor", &["requests", "withdraw", first["id"].as_str().unwrap()]);
+    let order = json!({ "tunnel": "demo", "reason": "from the train", "minutes": 5 }).to_string();
+    let asked = world
+        .curl("/api/v1/requests")
+        .by(&world, "visitor")
+        .header("Content-Type: application/json")
+        .args(&["--interface", "127.1.0.7", "--data", &order])
+        .run();
+    assert_eq!(asked.status, 201, "{}", asked.text());
+    tell(&world, "network");
+    let requested = world.record("access.requested", |record| record["values"]["reason"] == "from the train");
+    assert_eq!(requested["values"]["source"], "127.1.0.7");
+}
+
+#[test]
+fn while_a_pack_is_made_the_page_says_how_far_verifying_and_reading_are() {
+    let world = World::start();
+    let _app = world.publish_demo("open-demo");
+    // The app has no such pages; but each visit leaves a record: enough that the way through them can be watched.
+    let many =
+        world.visit("open-demo", "/[1-4000]").by(&world, "visitor").args(&["--output", "/dev/null"]).run();
+    assert_eq!(many.status, 404, "{}", many.complaint.lines().next().unwrap_or_default());
+    tell(&world, "progress");
+    world.record("report.made", |record| record["result"] == "success");
+}

@@ -321,3 +321,29 @@ fn whose_leave_ends_soon_is_reminded_once_and_whose_leave_is_shorter_than_the_no
         receiver.calls().into_iter().filter(|call| call.json()["type"] == "sallyport.grant-due").count();
     assert_eq!(again, 1);
 }
+
+#[test]
+fn a_pack_that_could_not_be_made_is_told_to_who_may_read_the_ledger_by_the_rule_report_failed() {
+    let mut world = World::with().prepare();
+    let receiver = Receiver::start(&[]);
+    webhook(&world, &receiver, "events = [\"detection\", \"report\"]\ndetections_from = \"medium\"");
+    // Where packs would lie there is a file.
+    std::fs::write(world.state().join("reports"), "").unwrap();
+    world.start_gateway();
+    let day = world.records()[0]["time"].as_str().unwrap()[..10].to_owned();
+    let begun = world.ask("admin", &["reports", "make", "soc2", "--from", &day, "--to", &day]);
+    let name = format!("report:{}", begun["name"].as_str().unwrap());
+    let told = receiver
+        .call("that it failed is told", |call| call.json()["data"]["facts"]["rule"] == "report-failed");
+    let body = told.json();
+    assert_eq!(body["data"]["to"], serde_json::json!(["user:admin"]), "{body}");
+    assert_eq!(
+        (&body["data"]["facts"]["object"], &body["data"]["facts"]["severity"]),
+        (&name.as_str().into(), &"medium".into())
+    );
+    let failed = world.record("report.made", |record| record["object"] == name.as_str());
+    assert_eq!((&failed["result"], &failed["details"]["scheduled"]), (&"failure".into(), &false.into()));
+    // By its number in the message whoever is told finds the record that says why.
+    assert_eq!(body["data"]["facts"]["records"], failed["seq"].to_string());
+    assert!(receiver.calls().iter().all(|call| call.json()["type"] != "sallyport.report"));
+}

@@ -20,6 +20,17 @@ fn a_name_that_is_taken_is_refused_with_the_reason() {
 }
 
 #[test]
+fn a_publisher_whose_host_vanished_is_not_turned_away_for_itself_when_it_is_back() {
+    let world = World::start();
+    let mut vanished = world.publish_demo("demo");
+    // No goodbye and no answer any more; the heartbeat is not due for a while.
+    vanished.signal("STOP");
+    let _back = world.publish_demo("demo");
+    let grant = world.grant("demo");
+    assert_eq!(world.visit("demo", "/").by(&world, "visitor").run().status, 200, "{grant}");
+}
+
+#[test]
 fn a_name_with_bad_characters_is_refused_before_anything_is_sent() {
     let world = World::start();
     let long = "x".repeat(64);

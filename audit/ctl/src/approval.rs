@@ -91,9 +91,10 @@ fn refused(seq: u64, fault: &RecordFault) -> Failure {
         RecordFault::Missing(_) | RecordFault::Unsigned | RecordFault::NoApproval => {
             Failure::not_evaluated(message, hint)
         }
-        RecordFault::Unreadable(_) | RecordFault::Revoked { .. } | RecordFault::NotSigned(_) => {
-            Failure::broken(message, hint)
-        }
+        RecordFault::Unreadable(_)
+        | RecordFault::Revoked { .. }
+        | RecordFault::Twice { .. }
+        | RecordFault::NotSigned(_) => Failure::broken(message, hint),
     }
 }
 
@@ -195,11 +196,26 @@ fn checked(
     failed.map_or(Ok(()), Err)
 }
 
-const NOT_PROVED: [&str; 3] = [
-    "that a ledger's directory is as it was signed: `auditctl verify` checks that",
-    "that whoever enrolled the passkey was the person: see the record of its enrolment",
-    "that the person read what they approved",
-];
+/// What the check leaves open.
+fn not_proved(found: &SignedApproval) -> Vec<String> {
+    let Found { approval, enrolment, .. } = found.records;
+    let mut open = vec![
+        "that a ledger's directory is as it was signed: `auditctl verify` checks that".to_owned(),
+        "that whoever enrolled the passkey was the person: see the record of its enrolment".to_owned(),
+        format!(
+            "that the approval names whose passkey it is: have the subject of records {enrolment} and {approval} disclosed, and \
+             compare"
+        ),
+        "that the person read what they approved".to_owned(),
+    ];
+    if found.unseen > 0 {
+        open.push(format!(
+            "that the passkey was not revoked before: {} records between {enrolment} and {approval} are not here",
+            found.unseen
+        ));
+    }
+    open
+}
 
 fn print_json(out: &mut impl Write, found: &SignedApproval) -> io::Result<()> {
     let Found { approval, request, enrolment } = found.records;
@@ -208,7 +224,8 @@ fn print_json(out: &mut impl Write, found: &SignedApproval) -> io::Result<()> {
         "request_digest": found.request_digest, "passkey": found.passkey, "approver": found.approver.text(),
         "algorithm": found.key.algorithm(), "key": found.key.text(), "rp_id": found.rp_id,
         "origin": found.origin, "counter": found.counter, "minutes": found.minutes,
-        "conditions": found.conditions, "once": found.once, "user_verified": true, "not_proved": NOT_PROVED,
+        "conditions": found.conditions, "once": found.once, "user_verified": true, "unseen": found.unseen,
+        "not_proved": not_proved(found),
     });
     serde_json::to_writer_pretty(&mut *out, &value)?;
     writeln!(out)
@@ -234,5 +251,5 @@ fn print(out: &mut impl Write, found: &SignedApproval) -> io::Result<()> {
     field("user", "verified by the authenticator")?;
     field("counter", &found.counter.to_string())?;
     writeln!(out, "\nThis does not prove:")?;
-    NOT_PROVED.iter().try_for_each(|item| writeln!(out, "  - {item}"))
+    not_proved(found).iter().try_for_each(|item| writeln!(out, "  - {item}"))
 }

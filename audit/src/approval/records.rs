@@ -1,5 +1,7 @@
 //! A signed approval, found again in a ledger's records: what was asked, by which key, and whether the two fit.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
@@ -32,6 +34,13 @@ pub enum RecordFault {
         /// Where.
         at: Seq,
     },
+    /// The same person had approved the same request before: one person counts once, and an authenticator that doesn't count gives
+    /// no other sign that an answer is shown a second time.
+    #[error("the same approver had signed an approval of the same request in record {at}")]
+    Twice {
+        /// Where.
+        at: Seq,
+    },
     /// It doesn't fit.
     #[error("the signature doesn't fit: {0}")]
     NotSigned(#[from] NotSigned),
@@ -46,7 +55,7 @@ impl RecordFault {
             Self::Unsigned => {
                 "policy didn't ask for a signature then: its digest stands in the record of the grant"
             }
-            Self::Unreadable(_) | Self::Revoked { .. } | Self::NotSigned(_) => {
+            Self::Unreadable(_) | Self::Revoked { .. } | Self::Twice { .. } | Self::NotSigned(_) => {
                 "check the ledger with `auditctl verify`; if it verifies, the gateway recorded an approval that nobody signed"
             }
         }
@@ -89,6 +98,8 @@ pub struct SignedApproval {
     pub origin: String,
     /// The authenticator's count.
     pub counter: u32,
+    /// Records between enrolment and approval that weren't there to be looked at: one of them may have revoked the passkey.
+    pub unseen: u64,
 }
 
 struct Enrolled {
@@ -97,6 +108,8 @@ struct Enrolled {
     /// The highest count before the approval.
     counter: u32,
     revoked: Option<Seq>,
+    /// Records behind it, and before the approval, that were looked at.
+    seen: u64,
 }
 
 /// An approval, and what to look for among the records before it.
@@ -123,21 +136,32 @@ pub struct ApprovalRecords {
     /// The record of the request.
     request: Option<(Seq, Digest)>,
     passkey: Option<Enrolled>,
+    /// Whose each passkey is.
+    approvers: BTreeMap<String, String>,
+    /// Signed approvals of the same request, by their passkeys.
+    before: Vec<(Seq, String)>,
 }
 
 impl ApprovalRecords {
     /// For this approval.
     pub fn new(Wanted(approval): Wanted) -> Self {
-        Self { approval, request: None, passkey: None }
+        Self { approval, request: None, passkey: None, approvers: BTreeMap::new(), before: Vec::new() }
     }
 
     /// Looks at the next record; those from the approval on are passed over.
     pub fn see(&mut self, record: &Record, bytes: &[u8]) {
-        if record.result != Outcome::Success || record.seq >= self.approval.seq {
+        if record.seq >= self.approval.seq {
             return;
         }
-        let same_key =
-            text(record, "passkey").is_some_and(|key| Some(key) == text(&self.approval, "passkey"));
+        if let Some(known) = &mut self.passkey {
+            known.seen += 1;
+        }
+        if record.result != Outcome::Success {
+            return;
+        }
+        self.see_others(record);
+        let passkey = text(record, "passkey");
+        let same_key = passkey.is_some() && passkey == text(&self.approval, "passkey");
         match (record.kind, &mut self.passkey) {
             (Kind::AccessRequested, _)
                 if record.correlation.is_some() && record.correlation == self.approval.correlation =>
@@ -147,7 +171,8 @@ impl ApprovalRecords {
             (Kind::PasskeyEnrolled, known @ None) if same_key => {
                 let counter = record.details.get("counter").and_then(Value::as_u64);
                 let counter = counter.and_then(|count| u32::try_from(count).ok()).unwrap_or_default();
-                *known = Some(Enrolled { at: record.seq, record: record.clone(), counter, revoked: None });
+                let record = record.clone();
+                *known = Some(Enrolled { at: record.seq, record, counter, revoked: None, seen: 0 });
             }
             (Kind::AccessApproved, Some(known)) if same_key => {
                 let counter = decoded(record, "authenticator_data").and_then(|data| counter_of(&data));
@@ -155,6 +180,28 @@ impl ApprovalRecords {
             }
             (Kind::PasskeyRevoked, Some(known)) if same_key => {
                 known.revoked.get_or_insert(record.seq);
+            }
+            // Records were lost that may have revoked it.
+            (Kind::LedgerResumed, Some(known)) if text(record, "tokens") == Some("ended") => {
+                known.revoked.get_or_insert(record.seq);
+            }
+            _ => {}
+        }
+    }
+
+    /// Who else has signed, and whose passkeys there are.
+    fn see_others(&mut self, record: &Record) {
+        let Some(passkey) = text(record, "passkey") else { return };
+        match record.kind {
+            Kind::PasskeyEnrolled => {
+                if let Some(approver) = text(record, "approver") {
+                    self.approvers.entry(passkey.to_owned()).or_insert_with(|| approver.to_owned());
+                }
+            }
+            Kind::AccessApproved
+                if record.correlation.is_some() && record.correlation == self.approval.correlation =>
+            {
+                self.before.push((record.seq, passkey.to_owned()));
             }
             _ => {}
         }
@@ -172,6 +219,11 @@ impl ApprovalRecords {
         let enrolled = self.passkey.as_ref().ok_or(RecordFault::Missing("the passkey's enrolment"))?;
         if let Some(at) = enrolled.revoked {
             return Err(RecordFault::Revoked { at });
+        }
+        let whose = self.approvers.get(passkey);
+        let again = |key: &String| key == passkey || (whose.is_some() && self.approvers.get(key) == whose);
+        if let Some((at, _)) = self.before.iter().find(|(_, key)| again(key)) {
+            return Err(RecordFault::Twice { at: *at });
         }
         let of_key = |name: &'static str| text(&enrolled.record, name).ok_or(RecordFault::Unreadable(name));
         let key =
@@ -221,6 +273,12 @@ impl ApprovalRecords {
             rp_id: rp_id.to_owned(),
             origin: origin.to_owned(),
             counter,
+            unseen: approval
+                .seq
+                .get()
+                .saturating_sub(enrolled.at.get())
+                .saturating_sub(1)
+                .saturating_sub(enrolled.seen),
         })
     }
 }
@@ -409,13 +467,48 @@ mod tests {
         assert!(story.check_with(&[later]).is_ok(), "what was signed before stays signed");
         let mut earlier = story.approval.clone();
         earlier.seq = Seq::new(7);
+        earlier.correlation = Some("req-0".to_owned());
         assert_eq!(
             story.check_with(&[earlier]),
             Err(RecordFault::NotSigned(NotSigned::CounterBack)),
             "the same answer shown again"
         );
+        let lost = |tokens: &str| record(7, Kind::LedgerResumed, &json!({ "tokens": tokens }));
+        assert_eq!(story.check_with(&[lost("ended")]), Err(RecordFault::Revoked { at: Seq::new(7) }));
+        assert!(story.check_with(&[lost("kept")]).is_ok());
         let of_others = record(7, Kind::PasskeyRevoked, &json!({ "passkey": "passkey-9" }));
         assert!(story.check_with(&[of_others]).is_ok());
+    }
+
+    #[test]
+    fn one_approvers_second_signature_on_a_request_is_none_whichever_passkey_it_is_by() {
+        let story = Story::new();
+        let at = Seq::new(7);
+        let again = Record { seq: at, ..story.approval.clone() };
+        assert_eq!(story.check_with(std::slice::from_ref(&again)), Err(RecordFault::Twice { at }));
+        let enrolled = |passkey: &str, approver: u8| {
+            let mut enrolled = Record { seq: Seq::new(6), ..story.enrolment.clone() };
+            enrolled.details.insert("passkey".to_owned(), json!(passkey));
+            enrolled.details.insert("approver".to_owned(), json!(ApproverId::new([approver; 32]).text()));
+            enrolled
+        };
+        let mut with_another = again;
+        with_another.details.insert("passkey".to_owned(), json!("passkey-2"));
+        let pair = |approver| [enrolled("passkey-2", approver), with_another.clone()];
+        assert_eq!(story.check_with(&pair(9)), Err(RecordFault::Twice { at }), "the same person's other key");
+        assert!(story.check_with(&pair(8)).is_ok(), "somebody else's approval");
+        let refused = Record { result: Outcome::Denied, ..with_another };
+        assert!(story.check_with(&[enrolled("passkey-2", 9), refused]).is_ok());
+    }
+
+    #[test]
+    fn records_that_were_not_there_to_be_looked_at_are_counted() {
+        let story = Story::new();
+        assert_eq!(story.check().unwrap().unseen, 3, "6, 7 and 8, of which one may revoke the passkey");
+        let between = |seq| record(seq, Kind::HttpRequest, &json!({}));
+        let denied = Record { result: Outcome::Denied, ..between(7) };
+        let found = story.check_with(&[between(6), denied, between(8), between(4)]).unwrap();
+        assert_eq!(found.unseen, 0);
     }
 
     #[test]

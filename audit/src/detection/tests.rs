@@ -48,7 +48,7 @@ impl World {
             details: draft.details,
         };
         self.seq += 1;
-        self.watch.see(&Entry { record, bytes: Vec::new(), personal: Values::readable(personal) })
+        self.watch.see(&Entry::new(record, Vec::new(), Values::readable(personal)))
     }
 
     fn names(&mut self, draft: Draft) -> Vec<String> {

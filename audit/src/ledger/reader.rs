@@ -25,12 +25,19 @@ pub struct Entry {
     pub bytes: Vec<u8>,
     /// What is known of each personal value: readable, erased or unreadable.
     pub personal: Values,
+    leaf: Digest,
 }
 
 impl Entry {
-    /// The record's leaf hash.
+    /// `record`, whose canonical bytes are `bytes`.
+    pub fn new(record: Record, bytes: Vec<u8>, personal: Values) -> Self {
+        let leaf = Digest::leaf(&bytes);
+        Self { record, bytes, personal, leaf }
+    }
+
+    /// The leaf hash of the bytes that the record was read from.
     pub fn digest(&self) -> Digest {
-        Digest::leaf(&self.bytes)
+        self.leaf
     }
 }
 
@@ -223,6 +230,6 @@ impl Reader {
     pub(super) fn joined(&self, record: Record, stored: Stored) -> Entry {
         let leaf = Digest::leaf(&stored.record);
         let personal = Values::open(&*self.shared.vault, &record, leaf, &stored.sealed);
-        Entry { record, bytes: stored.record, personal }
+        Entry { record, bytes: stored.record, personal, leaf }
     }
 }

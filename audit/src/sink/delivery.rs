@@ -155,12 +155,12 @@ impl Delivery {
     /// Delivers until something goes wrong (an error) or all is delivered after the request to stop.
     async fn attempt(&mut self, stop: &mut Stop) -> Result<(), Fault> {
         if let Some(route) = stream_route(&self.options) {
-            let wire = tokio::select! {
+            let connected = tokio::select! {
                 biased;
                 () = asked(stop) => return Ok(()),
-                wire = transport::connect(&route) => wire?,
+                connected = transport::connect(&route) => connected?,
             };
-            return self.deliver_stream(wire, stop).await;
+            return self.deliver_stream(connected, stop).await;
         }
         let origin = self.packer.format.origin.clone();
         let link = tokio::select! {

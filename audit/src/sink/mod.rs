@@ -28,6 +28,7 @@ mod receipt;
 mod stream;
 pub mod target;
 mod transport;
+mod unacknowledged;
 mod window;
 
 use std::{sync::Arc, time::Duration};

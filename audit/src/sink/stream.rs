@@ -1,6 +1,7 @@
 //! Syslog over TCP and TLS: frames written to a connection that never answers.
 //!
-//! A write counts as received only when the connection has stayed whole for a while after it (see [`super::window`]).
+//! A write counts as received only when the receiver's host has acknowledged it and the connection has stayed whole for a while
+//! after that (see [`super::window`]).
 
 use std::{pin::pin, time::Duration};
 
@@ -14,7 +15,7 @@ use super::{
     format,
     notice::about_a_sink,
     parcel::Parcel,
-    transport::{self, TransportError, Wire},
+    transport::{self, Connected, TransportError},
 };
 
 /// Records read and formatted at a time. Bounds memory, with [`OCTETS`].
@@ -28,7 +29,12 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Delivery {
     /// Writes until the connection is lost (an error) or all is written after the request to stop.
-    pub(super) async fn deliver_stream(&mut self, wire: Box<dyn Wire>, stop: &mut Stop) -> Result<(), Fault> {
+    pub(super) async fn deliver_stream(
+        &mut self,
+        connected: Connected,
+        stop: &mut Stop,
+    ) -> Result<(), Fault> {
+        let Connected { wire, unacknowledged } = connected;
         let (from, mut to) = tokio::io::split(wire);
         let mut gone = pin!(transport::gone(from));
         let mut heads = self.feed.heads();
@@ -52,7 +58,7 @@ impl Delivery {
                     written = write(&mut to, &frames, self.options.write_timeout) => written?,
                 }
                 position = parcel.upto;
-                self.window.sent(position, Instant::now().into_std());
+                self.window.sent(position, frames.len() as u64, Instant::now().into_std());
                 self.account(&parcel).await;
             } else if stopping(stop) {
                 // The rest of the window is sent again by the next start: a close says nothing about the
@@ -68,13 +74,16 @@ impl Delivery {
                     _ = tick.tick() => {}
                 }
             }
+            let outstanding = unacknowledged.now();
             // Only a connection that is seen to be whole lets anything settle.
             tokio::select! {
                 biased;
                 lost = &mut gone => return Err(lost.into()),
                 () = std::future::ready(()) => {}
             }
-            self.window.settle(Instant::now().into_std(), self.options.settle());
+            let now = Instant::now().into_std();
+            self.window.reached(outstanding, now);
+            self.window.settle(now, self.options.settle());
             self.holds(position).await;
         }
     }

@@ -21,7 +21,10 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::options::{Address, TlsOptions};
+use super::{
+    options::{Address, TlsOptions},
+    unacknowledged::Unacknowledged,
+};
 
 /// The way to a receiver.
 #[derive(Clone, Debug)]
@@ -153,25 +156,33 @@ pub(super) fn check(route: &Route) -> Result<(), TransportError> {
     route.tls.as_ref().map_or(Ok(()), |tls| prepare(tls, &route.address).map(drop))
 }
 
+/// A connection that stands.
+pub(super) struct Connected {
+    pub(super) wire: Box<dyn Wire>,
+    pub(super) unacknowledged: Unacknowledged,
+}
+
 /// Connects within the timeout.
-pub(super) async fn connect(route: &Route) -> Result<Box<dyn Wire>, TransportError> {
+pub(super) async fn connect(route: &Route) -> Result<Connected, TransportError> {
     let waited = route.connect_timeout;
     timeout(waited, open(route))
         .await
         .unwrap_or_else(|_| Err(TransportError::Timeout { address: route.address.clone(), waited }))
 }
 
-async fn open(route: &Route) -> Result<Box<dyn Wire>, TransportError> {
+async fn open(route: &Route) -> Result<Connected, TransportError> {
     let address = &route.address;
     let refused = |source| TransportError::Connect { address: address.clone(), source };
     let stream = TcpStream::connect((address.host(), address.port())).await.map_err(refused)?;
     tune(&stream, route.write_timeout).map_err(refused)?;
+    let unacknowledged = Unacknowledged::of(&stream, route.write_timeout).map_err(refused)?;
     let Some(tls) = &route.tls else {
-        return Ok(Box::new(stream));
+        return Ok(Connected { wire: Box::new(stream), unacknowledged });
     };
     let (connector, name) = prepare(tls, address)?;
     let failed = |source| TransportError::Handshake { address: address.clone(), source };
-    Ok(Box::new(connector.connect(name, stream).await.map_err(failed)?))
+    let wire = Box::new(connector.connect(name, stream).await.map_err(failed)?);
+    Ok(Connected { wire, unacknowledged })
 }
 
 fn tune(stream: &TcpStream, patience: Duration) -> io::Result<()> {

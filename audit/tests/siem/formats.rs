@@ -47,7 +47,10 @@ fn entry(seq: u64, draft: Draft) -> Entry {
             .collect(),
         details: draft.details,
     };
-    Entry { bytes: record.to_bytes().unwrap(), record, personal: Values::readable(draft.personal) }
+    {
+        let bytes = record.to_bytes().unwrap();
+        Entry::new(record, bytes, Values::readable(draft.personal))
+    }
 }
 
 fn full(kind: Kind, result: Outcome, nasty: usize) -> Draft {

@@ -305,6 +305,34 @@ async fn what_was_sent_over_a_connection_that_stayed_healthy_is_not_sent_again()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_closes_is_sent_again_what_may_have_been_in_flight_and_nothing_before_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut options = options(listener.local_addr().unwrap().port(), Transport::Tcp, directory.path());
+    // Short of the time in which a receiver that acknowledges nothing would show: the kernel's count must tell.
+    options.settle = Duration::from_secs(2);
+    assert!(options.write_timeout > Duration::from_secs(12));
+    let source = Source::new();
+    source.sessions(200);
+    let sink = start(options, &source).await;
+    let mut next = 0;
+    for round in 0..3 {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        // What was in flight when the last one closed comes again, with the records about it, and nothing before.
+        let held = 201 + 7 * round;
+        let taken = sequences(&mut socket, usize::try_from(held - next).unwrap()).await;
+        assert_eq!(taken, (next..held).collect::<Vec<_>>());
+        let mut status = sink.status();
+        let all = status.wait_for(|status| status.settled == held);
+        tokio::time::timeout(Duration::from_secs(12), all).await.expect("it settles in time").unwrap();
+        source.sessions(5);
+        assert_eq!(sequences(&mut socket, 5).await, (held..held + 5).collect::<Vec<_>>());
+        next = held;
+    }
+    sink.stop(Duration::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_takes_nothing_is_given_up_and_does_not_hold_up_the_ledger() {
     let directory = tempfile::tempdir().unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

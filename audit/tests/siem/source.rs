@@ -52,7 +52,7 @@ impl Source {
             details: draft.details,
         };
         let bytes = record.to_bytes().unwrap();
-        entries.push(Entry { record, bytes, personal: Values::readable(draft.personal) });
+        entries.push(Entry::new(record, bytes, Values::readable(draft.personal)));
         self.heads.send_replace(seq + 1);
         seq
     }

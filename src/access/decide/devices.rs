@@ -61,8 +61,8 @@ impl Case<'_> {
             if device.tenant != who.tenant {
                 return Err(missing);
             }
-            // Whoever has lost a device of their own must not wait for an admin.
-            if device.subject != who.subject {
+            // Whoever has lost a device of their own must not wait for an admin; what was given away for something else can't do it.
+            if device.subject != who.subject || who.scope.is_for_one_thing() {
                 self.may(who, &Object::gateway(Part::Tokens), Action::Admin)?;
             }
         }

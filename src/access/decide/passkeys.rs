@@ -10,7 +10,6 @@ use crate::access::limits::Limits;
 use crate::access::object::{Action, Object, Part};
 use crate::access::passkey::{NewPasskey, Signed};
 use crate::access::reason::Reason;
-use crate::access::scope::Scope;
 use crate::access::state::Request;
 
 /// Most passkeys of one person that stand at a time.
@@ -24,7 +23,7 @@ impl Case<'_> {
         new: &NewPasskey,
     ) -> Result<Vec<Fact>, Refusal> {
         // A narrowed token was given away for something else.
-        if !who.scope.is_whole() && who.scope != Scope::console() {
+        if who.scope.is_for_one_thing() {
             return Err(Refusal::NotAllowed { why: "the token covers single tunnels alone".to_owned() });
         }
         // Revoked ones too: a key that was given up doesn't come back under another name.
@@ -60,8 +59,8 @@ impl Case<'_> {
             if passkey.tenant != who.tenant {
                 return Err(missing);
             }
-            // Whoever has lost a key of their own must not wait for an admin.
-            if passkey.subject != who.subject {
+            // Whoever has lost a key of their own must not wait for an admin; what was given away for something else can't do it.
+            if passkey.subject != who.subject || who.scope.is_for_one_thing() {
                 self.may(who, &Object::gateway(Part::People), Action::Admin)?;
             }
         }

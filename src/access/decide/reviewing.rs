@@ -104,6 +104,7 @@ impl Case<'_> {
         if !self.policy.roles_of(&who.subject, &who.tenant).contains(&review.reviewers) {
             return Err(Refusal::NoReviewer { role: review.reviewers.clone() });
         }
+        covers_reviews(who)?;
         self.check_open(review)?;
         Ok(review)
     }
@@ -123,7 +124,9 @@ impl Case<'_> {
             if review.tenant != who.tenant {
                 return Err(missing);
             }
-            if !self.policy.roles_of(&who.subject, &who.tenant).contains(&review.reviewers) {
+            if self.policy.roles_of(&who.subject, &who.tenant).contains(&review.reviewers) {
+                covers_reviews(who)?;
+            } else {
                 self.may(who, &Object::gateway(Part::People), Action::Admin)?;
             }
         }
@@ -177,4 +180,12 @@ impl Case<'_> {
             Holding::Role(_) => None,
         }
     }
+}
+
+/// Whether somebody's token covers what their role lets them say: a review is of people, and nobody is asked for more.
+fn covers_reviews(who: &Identity) -> Result<(), Refusal> {
+    if who.scope.covers(&Object::gateway(Part::People), Action::Approve) {
+        return Ok(());
+    }
+    Err(Refusal::NotAllowed { why: format!("the token is for nothing but: {}", who.scope) })
 }

@@ -354,6 +354,7 @@ proptest! {
     fn every_fact_is_read_back_from_its_record(fact in fact()) {
         let draft = draft_of(&fact);
         let personal = Values::readable(draft.personal.clone());
+        prop_assert!(fact.is_folded());
         prop_assert_eq!(fact_of(&parts_of(&draft, &personal)), Ok(Some(fact)));
     }
 
@@ -401,4 +402,8 @@ fn a_refused_attempt_changes_nothing_when_it_is_read_back() {
     let draft = draft_of(&Fact::Refused(attempt));
     assert_eq!((draft.kind, draft.result), (Kind::AccessApproved, Outcome::Denied));
     assert_eq!(fact_of(&parts_of(&draft, &Values::readable(draft.personal.clone()))), Ok(None));
+    let refused = Fact::PolicyRefused { places: Vec::new(), count: 1, by: Actor::Operator };
+    let draft = draft_of(&refused);
+    assert_eq!(fact_of(&parts_of(&draft, &Values::readable(draft.personal.clone()))), Ok(None));
+    assert!(!refused.is_folded(), "or the index of access would name a record that a start doesn't find");
 }

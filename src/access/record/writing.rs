@@ -3,51 +3,16 @@
 use sallyport_audit::{Draft, Kind, Outcome};
 
 use super::TOKEN_SIGNING;
-use crate::access::fact::{Actor, Attempt, Fact, RefusedAttempt};
+use super::explained::refused;
+use crate::access::fact::{Actor, Fact};
 use crate::access::identity::BegunWith;
 use crate::access::ids::RequestId;
 use crate::access::issuer::{KeyPrint, Outside};
-use crate::access::judge::{ConditionRef, Explanation, Outcome as Way, RuleRef};
 use crate::access::lock::LockTarget;
 use crate::access::names::Role;
 use crate::access::passkey::to_text;
 use crate::access::policy::conditions::Wanted;
 use crate::access::reason::Reason;
-use crate::access::workflow::WorkflowName;
-
-impl Explanation {
-    /// A draft that says what was decided and why: for `access.decided`, `session.opened`, `session.refused` and the
-    /// like. The caller adds the session, the source and what else it knows.
-    pub fn draft(&self, kind: Kind) -> Draft {
-        let outcome = if self.outcome == Way::Allowed { Outcome::Success } else { Outcome::Denied };
-        let rules: Vec<String> = self.rules.iter().map(RuleRef::for_record).collect();
-        let mut draft = Draft::new(kind, outcome)
-            .subject(self.subject.as_str())
-            .action(self.action.as_str())
-            .object(self.object.as_str())
-            .policy(self.policy.to_string())
-            .detail("tenant", self.tenant.as_str())
-            .detail("decision", self.code)
-            .detail("rules", rules)
-            // A sentence for people, which may name the visitor: personal.
-            .reason(self.why.as_str());
-        if !self.conditions.is_empty() {
-            let conditions: Vec<String> = self.conditions.iter().map(ConditionRef::for_record).collect();
-            draft = draft.detail("conditions", conditions);
-        }
-        if !self.workflows.is_empty() {
-            draft = draft.detail("workflows", names(&self.workflows));
-        }
-        draft = claimed_roles(draft, &self.claimed);
-        if !self.shares.is_empty() {
-            draft = draft.detail("shares", texts(&self.shares));
-        }
-        if let Some(grant) = self.grant {
-            draft = draft.grant(grant.to_string());
-        }
-        draft
-    }
-}
 
 /// Good for one session; it stands in the record only if it is so.
 fn only_once(draft: Draft, once: bool) -> Draft {
@@ -66,7 +31,7 @@ fn begun_with(draft: Draft, with: BegunWith) -> Draft {
 }
 
 /// Roles that somebody outside vouched for, where there are some.
-fn claimed_roles(draft: Draft, roles: &[Role]) -> Draft {
+pub(super) fn claimed_roles(draft: Draft, roles: &[Role]) -> Draft {
     if roles.is_empty() {
         return draft;
     }
@@ -79,15 +44,11 @@ fn bound(draft: Draft, conditions: &[Wanted]) -> Draft {
     if conditions.is_empty() { draft } else { draft.detail("conditions", texts(conditions)) }
 }
 
-fn names(workflows: &[WorkflowName]) -> Vec<String> {
-    texts(workflows)
-}
-
-fn texts<T: ToString>(values: &[T]) -> Vec<String> {
+pub(super) fn texts<T: ToString>(values: &[T]) -> Vec<String> {
     values.iter().map(ToString::to_string).collect()
 }
 
-fn by(draft: Draft, actor: &Actor) -> Draft {
+pub(super) fn by(draft: Draft, actor: &Actor) -> Draft {
     match actor {
         Actor::Operator => draft.detail("by", "operator"),
         Actor::Person(person) => draft.subject(person.as_str()),
@@ -101,7 +62,7 @@ fn why(draft: Draft, reason: Option<&Reason>) -> Draft {
     }
 }
 
-fn about(draft: Draft, request: RequestId) -> Draft {
+pub(super) fn about(draft: Draft, request: RequestId) -> Draft {
     draft.correlation(request.to_string())
 }
 
@@ -196,7 +157,7 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
                 .action(action.as_str())
                 .object(object.as_str())
                 .detail("tenant", tenant.as_str())
-                .detail("workflows", names(workflows))
+                .detail("workflows", texts(workflows))
                 .detail("minutes", *minutes)
                 .detail("answer_by", answer_by.to_string());
             draft = claimed_roles(draft, claimed);
@@ -292,7 +253,7 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
                 .grant(grant.to_string())
                 .policy(policy.to_string())
                 .detail("tenant", tenant.as_str())
-                .detail("workflows", names(workflows))
+                .detail("workflows", texts(workflows))
                 .detail("approvals", *approvals)
                 .detail("starts", starts.to_string())
                 .detail("ends", ends.to_string());
@@ -339,7 +300,7 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
             .grant(grant.to_string())
             .policy(policy.to_string())
             .detail("tenant", tenant.as_str())
-            .detail("workflows", names(workflows))
+            .detail("workflows", texts(workflows))
             .detail("skipped", *skipped)
             .detail("starts", starts.to_string())
             .detail("ends", ends.to_string()),
@@ -486,7 +447,6 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
                 .policy(digest.to_string())
                 .detail("tenant", tenant.as_str())
         }
-        // The ledger writes this record itself, with what it knows of the gap beside it.
         Fact::TokenKeyReplaced { old, new, until, tokens_kept, by: actor, reason } => {
             why(by(done(Kind::KeyRotated), actor), reason.as_ref())
                 .object("key:token-signing")
@@ -498,6 +458,7 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
                 .detail("until", until.to_string())
                 .detail("tokens", if *tokens_kept { "kept" } else { "ended" })
         }
+        // The ledger writes this record itself, with what it knows of the gap beside it.
         Fact::LedgerResumed { tokens_kept } => {
             done(Kind::LedgerResumed).detail("tokens", if *tokens_kept { "kept" } else { "ended" })
         }
@@ -517,55 +478,4 @@ fn lock(draft: Draft, target: &LockTarget) -> Draft {
         LockTarget::Tunnel(tunnel) => draft.object(tunnel.as_str()),
         LockTarget::Tenant(tenant) => draft.detail("locked_tenant", tenant.as_str()),
     }
-}
-
-fn refused(attempt: &RefusedAttempt) -> Draft {
-    let kind = match attempt.attempt {
-        Attempt::IssueToken | Attempt::SignIn => Kind::TokenIssued,
-        Attempt::RevokeToken => Kind::TokenRevoked,
-        Attempt::EnrollDevice => Kind::DeviceEnrolled,
-        Attempt::RevokeDevice => Kind::DeviceRevoked,
-        Attempt::EnrollPasskey => Kind::PasskeyEnrolled,
-        Attempt::RevokePasskey => Kind::PasskeyRevoked,
-        Attempt::RevokeCertificate => Kind::CertificateRevoked,
-        Attempt::Request => Kind::AccessRequested,
-        Attempt::Approve => Kind::AccessApproved,
-        Attempt::Reject => Kind::AccessRejected,
-        Attempt::Withdraw => Kind::AccessWithdrawn,
-        Attempt::Begin => Kind::GrantBegun,
-        Attempt::StartReview => Kind::ReviewStarted,
-        Attempt::DecideReview => Kind::ReviewDecided,
-        Attempt::CloseReview => Kind::ReviewClosed,
-        Attempt::Share => Kind::ShareOffered,
-        Attempt::AcceptShare => Kind::ShareAccepted,
-        Attempt::EndShare => Kind::ShareEnded,
-        Attempt::Describe => Kind::TunnelDescribed,
-        Attempt::DeleteTunnel => Kind::TunnelDeleted,
-        Attempt::BreakGlass => Kind::GlassBroken,
-        Attempt::ReviewGlass => Kind::GlassReviewed,
-        Attempt::Revoke => Kind::GrantRevoked,
-        Attempt::Lock => Kind::AccessLocked,
-        Attempt::Unlock => Kind::AccessUnlocked,
-        Attempt::ReloadPolicy => Kind::PolicyRefused,
-        Attempt::ProposePolicy => Kind::PolicyProposed,
-        Attempt::ApprovePolicy => Kind::PolicyApproved,
-        Attempt::Erase => Kind::PersonalErased,
-        Attempt::ReplaceTokenKey => Kind::KeyRotated,
-        Attempt::IssuerKeys => Kind::IssuerKeys,
-    };
-    let mut draft =
-        by(Draft::new(kind, Outcome::Denied), &attempt.by).detail("refusal", attempt.code.as_str());
-    if let Some(tenant) = &attempt.tenant {
-        draft = draft.detail("tenant", tenant.as_str());
-    }
-    if let Some(request) = attempt.request {
-        draft = about(draft, request);
-    }
-    if let Some(grant) = attempt.grant {
-        draft = draft.grant(grant.to_string());
-    }
-    if let Some(object) = &attempt.object {
-        draft = draft.object(object.as_str());
-    }
-    draft
 }

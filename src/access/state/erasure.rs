@@ -115,8 +115,27 @@ impl State {
         self.tokens.values().any(|token| elsewhere(&token.subject, &token.tenant))
             || self.devices.values().any(|device| elsewhere(&device.subject, &device.tenant))
             || self.passkeys.values().any(|passkey| elsewhere(&passkey.subject, &passkey.tenant))
-            || self.requests.values().any(|request| elsewhere(&request.subject, &request.tenant))
-            || self.grants.values().any(|grant| elsewhere(&grant.subject, &grant.tenant))
+            || self.requests.values().any(|request| {
+                let decided = request.approvals.iter().map(|approval| &approval.by);
+                let decided =
+                    decided.chain(request.denials.iter().map(|denial| &denial.by)).chain(&request.told);
+                std::iter::once(&request.subject).chain(decided).any(|who| elsewhere(who, &request.tenant))
+            })
+            || self.grants.values().any(|grant| {
+                let reviewed = grant.glass.as_ref().and_then(|glass| glass.review.as_ref());
+                let reviewed = reviewed.map(|review| &review.by);
+                std::iter::once(&grant.subject).chain(reviewed).any(|who| elsewhere(who, &grant.tenant))
+            })
+            || self.reviews.values().any(|review| {
+                let items = review.items.iter();
+                let mut items = items.flat_map(|item| {
+                    std::iter::once(&item.subject).chain(item.decision.as_ref().map(|decision| &decision.by))
+                });
+                review.by.iter().any(|by| elsewhere(by, &review.tenant))
+                    || items.any(|who| elsewhere(who, &review.tenant))
+            })
+            || self.described.iter().any(|((home, _), (_, by))| elsewhere(by, home))
+            || self.proposal.as_ref().is_some_and(|proposal| elsewhere(&proposal.by, &proposal.tenant))
             || self.shares.values().any(|share| {
                 elsewhere(&share.to, &share.tenant)
                     || share.by.as_ref().is_some_and(|by| elsewhere(by, &share.tenant))

@@ -1,11 +1,12 @@
-//! A grant: leave to use something for a time.
+//! A grant: leave to use something for a time; and how the state folds it.
 
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::Glass;
+use super::{Glass, State};
+use crate::access::fact::{Fact, Stamp};
 use crate::access::ids::{GrantId, RequestId};
 use crate::access::names::{Subject, Tenant};
 use crate::access::object::{Action, Object};
@@ -107,5 +108,104 @@ impl Grant {
             }
             None => self.once.then_some(self.ends),
         }
+    }
+}
+
+impl State {
+    pub(super) fn granted(&mut self, fact: &Fact) {
+        let Fact::GrantIssued {
+            grant,
+            request,
+            subject,
+            tenant,
+            object,
+            action,
+            workflows,
+            approvals: _,
+            starts,
+            ends,
+            from_first_use,
+            once,
+            conditions,
+            policy,
+        } = fact
+        else {
+            return;
+        };
+        let given = Grant {
+            id: *grant,
+            request: *request,
+            subject: subject.clone(),
+            tenant: tenant.clone(),
+            object: object.clone(),
+            action: *action,
+            workflows: workflows.iter().cloned().collect(),
+            starts: *starts,
+            ends: *ends,
+            from_first_use: *from_first_use,
+            once: *once,
+            begun: None,
+            conditions: conditions.iter().cloned().collect(),
+            glass: None,
+            policy: *policy,
+            status: GrantStatus::Live,
+        };
+        self.give(given);
+    }
+
+    /// A grant's time runs from now on.
+    pub(super) fn begun(&mut self, stamp: Stamp, id: GrantId, ends: Timestamp) {
+        let waits = |grant: &&mut Grant| {
+            let unused = grant.from_first_use.is_some() || (grant.once && grant.begun.is_none());
+            grant.status == GrantStatus::Live && unused
+        };
+        let Some(grant) = self.grants.get_mut(&id).filter(waits) else { return };
+        self.ends.remove(&(grant.ends, id));
+        grant.from_first_use = None;
+        grant.begun = Some(stamp.time);
+        grant.ends = ends;
+        self.ends.insert((ends, id));
+    }
+
+    pub(super) fn end(&mut self, id: GrantId, status: GrantStatus) {
+        let Some(grant) = self.grants.get_mut(&id).filter(|grant| grant.status == GrantStatus::Live) else {
+            return;
+        };
+        grant.status = status;
+        self.ends.remove(&(grant.ends, id));
+        let key = (grant.tenant.clone(), grant.subject.clone());
+        if let Some(live) = self.live.get_mut(&key) {
+            live.remove(&id);
+            if live.is_empty() {
+                self.live.remove(&key);
+            }
+        }
+    }
+
+    /// A grant by its id.
+    pub fn grant(&self, id: GrantId) -> Option<&Grant> {
+        self.grants.get(&id)
+    }
+
+    /// All grants, oldest first.
+    pub fn grants(&self) -> impl DoubleEndedIterator<Item = &Grant> {
+        self.grants.values()
+    }
+
+    /// A person's grants that are neither revoked nor recorded as expired.
+    pub fn live_grants_of(&self, tenant: &Tenant, subject: &Subject) -> impl Iterator<Item = &Grant> {
+        let ids = self.live.get(&(tenant.clone(), subject.clone()));
+        ids.into_iter().flatten().filter_map(|id| self.grants.get(id))
+    }
+
+    /// All grants that are neither revoked nor recorded as expired.
+    pub fn live_grants(&self) -> impl Iterator<Item = &Grant> {
+        self.live.values().flatten().filter_map(|id| self.grants.get(id))
+    }
+
+    /// Grants whose end has come but isn't recorded yet.
+    pub fn overdue(&self, now: Timestamp) -> impl Iterator<Item = &Grant> {
+        let due = self.ends.iter().take_while(move |(ends, _)| *ends <= now);
+        due.filter_map(|(_, id)| self.grants.get(id))
     }
 }

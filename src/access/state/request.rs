@@ -1,4 +1,4 @@
-//! A request, its approvals and what became of it.
+//! A request, its approvals and what became of it; and how the state folds them.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use sallyport_audit::Digest;
 use serde::Serialize;
 
+use super::State;
+use crate::access::fact::{Fact, Stamp};
 use crate::access::ids::{GrantId, PasskeyId, RequestId};
 use crate::access::names::{Role, Subject, Tenant};
 use crate::access::object::{Action, Object};
@@ -146,4 +148,115 @@ pub struct Request {
     pub denials: Vec<Denial>,
     /// What became of it.
     pub status: RequestStatus,
+}
+
+impl State {
+    pub(super) fn requested(&mut self, stamp: Stamp, fact: &Fact) {
+        let Fact::Requested {
+            request,
+            subject,
+            tenant,
+            object,
+            action,
+            workflows,
+            minutes,
+            reason,
+            ticket,
+            answer_by,
+            renews,
+            once,
+            claimed,
+            source,
+        } = fact
+        else {
+            return;
+        };
+        if self.requests.contains_key(request) {
+            return;
+        }
+        self.pending.entry((tenant.clone(), subject.clone())).or_default().insert(*request);
+        self.answers.insert((*answer_by, *request));
+        let asked = Request {
+            id: *request,
+            record: stamp.digest,
+            subject: subject.clone(),
+            tenant: tenant.clone(),
+            object: object.clone(),
+            action: *action,
+            workflows: workflows.clone(),
+            minutes: *minutes,
+            reason: reason.clone(),
+            ticket: ticket.clone(),
+            claimed: claimed.clone(),
+            source: *source,
+            at: stamp.time,
+            answer_by: *answer_by,
+            renews: *renews,
+            once: *once,
+            escalated: BTreeSet::new(),
+            told: Vec::new(),
+            approvals: Vec::new(),
+            denials: Vec::new(),
+            status: RequestStatus::Pending,
+        };
+        self.requests.insert(*request, asked);
+    }
+
+    /// One person's refusal takes the place of their approval, and enough of them end the request.
+    pub(super) fn rejected(&mut self, stamp: Stamp, fact: &Fact) {
+        let Fact::Rejected { request: id, by, wanted, reason, .. } = fact else { return };
+        let Some(request) = self.pending_mut(*id) else { return };
+        request.approvals.retain(|approval| approval.by != *by);
+        if !request.denials.iter().any(|denial| denial.by == *by) {
+            request.denials.push(Denial { by: by.clone(), at: stamp.time, reason: reason.clone() });
+        }
+        if u64::try_from(request.denials.len()).is_ok_and(|count| count >= u64::from(*wanted)) {
+            let status = RequestStatus::Rejected { by: by.clone(), at: stamp.time, reason: reason.clone() };
+            self.settle(*id, status);
+        }
+    }
+
+    pub(super) fn pending_mut(&mut self, request: RequestId) -> Option<&mut Request> {
+        self.requests.get_mut(&request).filter(|request| request.status == RequestStatus::Pending)
+    }
+
+    pub(super) fn settle(&mut self, id: RequestId, status: RequestStatus) {
+        let Some(request) = self.pending_mut(id) else { return };
+        request.status = status;
+        let (key, answer_by) = ((request.tenant.clone(), request.subject.clone()), request.answer_by);
+        self.answers.remove(&(answer_by, id));
+        if let Some(waiting) = self.pending.get_mut(&key) {
+            waiting.remove(&id);
+            if waiting.is_empty() {
+                self.pending.remove(&key);
+            }
+        }
+    }
+
+    /// A request by its id.
+    pub fn request(&self, id: RequestId) -> Option<&Request> {
+        self.requests.get(&id)
+    }
+
+    /// All requests, oldest first.
+    pub fn requests(&self) -> impl DoubleEndedIterator<Item = &Request> {
+        self.requests.values()
+    }
+
+    /// Requests of one person that wait.
+    pub fn pending_of(&self, tenant: &Tenant, subject: &Subject) -> impl Iterator<Item = &Request> {
+        let ids = self.pending.get(&(tenant.clone(), subject.clone()));
+        ids.into_iter().flatten().filter_map(|id| self.requests.get(id))
+    }
+
+    /// All requests that wait, whoever asked.
+    pub fn pending(&self) -> impl Iterator<Item = &Request> {
+        self.pending.values().flatten().filter_map(|id| self.requests.get(id))
+    }
+
+    /// Requests that nobody has answered in time, and whose end isn't recorded yet.
+    pub fn unanswered(&self, now: Timestamp) -> impl Iterator<Item = &Request> {
+        let due = self.answers.iter().take_while(move |(by, _)| *by <= now);
+        due.filter_map(|(_, id)| self.requests.get(id))
+    }
 }

@@ -229,3 +229,16 @@ fn a_token_is_issued_once_and_revoked_for_good() {
     assert_eq!((found.subject.clone(), found.revoked), (person("vic"), Some(stamp(1).time)));
     assert_eq!(fold(&[revoke]), State::default());
 }
+
+#[test]
+fn whoever_only_decided_in_another_tenant_is_known_there_too() {
+    let mut state = State::default();
+    for (seq, fact) in [requested(), approved()].iter().enumerate() {
+        state.apply(stamp(seq as u64), fact);
+    }
+    let by = state.requests().next().unwrap().approvals[0].by.clone();
+    let known = |tenant: &str, who: &Subject| state.is_known_outside(&tenant.parse().unwrap(), who);
+    // One key seals a name in all tenants: erased in one, it would be gone from the decisions of the other.
+    assert!(known("other", &by) && !known("main", &by));
+    assert!(!known("other", &person("nobody")));
+}

@@ -4,8 +4,10 @@
 
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use casbin::{CoreApi as _, DefaultModel, Enforcer, MgmtApi as _, StringAdapter};
+use casbin::function_map::OperatorFunction;
+use casbin::{CachedEnforcer, CoreApi as _, DefaultModel, Enforcer, MgmtApi as _, StringAdapter};
 
 use super::*;
 
@@ -179,7 +181,23 @@ async fn trap_7_a_role_ten_links_away_is_lost_but_ours_is_a_fault() {
 
 #[tokio::test]
 async fn trap_8_a_cached_answer_outlives_its_time_but_ours_asks_each_time() {
-    // The cached enforcer isn't compiled in: its feature is off, and no answer is kept between two questions.
+    // Who is on duty changes between two questions; the cached enforcer still says what it said first.
+    static ON_DUTY: AtomicBool = AtomicBool::new(true);
+    let matcher = "g(r.sub, p.sub) && r.obj == p.obj && r.act == p.act && on_duty()";
+    let timed = BARE.replace("g(r.sub, p.sub) && r.obj == p.obj && r.act == p.act", matcher);
+    let rows = "p, alice, vault, read, allow\n";
+    let mut plain = bare(&timed, rows).await;
+    let model = DefaultModel::from_str(&timed).await.unwrap();
+    let mut cached = CachedEnforcer::new(model, StringAdapter::new(rows.to_owned())).await.unwrap();
+    let on_duty = OperatorFunction::Arg0(|| ON_DUTY.load(Ordering::Relaxed).into());
+    plain.add_function("on_duty", on_duty);
+    cached.add_function("on_duty", on_duty);
+    let asked = ("alice", "vault", "read");
+    assert!(plain.enforce(asked).unwrap() && cached.enforce(asked).unwrap());
+    ON_DUTY.store(false, Ordering::Relaxed);
+    assert!(!plain.enforce(asked).unwrap());
+    assert!(cached.enforce(asked).unwrap());
+
     let world = World::new().await;
     let visitor = world.login("vic").await;
     world.granted(&visitor, 1).await;

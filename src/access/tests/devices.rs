@@ -159,3 +159,14 @@ async fn erasing_a_person_revokes_their_devices() {
     world.access.end_all_of(Caller::Operator, user("vic"), "asked for".parse().unwrap()).await.unwrap();
     assert_eq!(world.device(1), Err(AuthError::DeviceRevoked));
 }
+
+#[tokio::test]
+async fn a_token_that_was_narrowed_to_a_tunnel_takes_no_device_from_its_person() {
+    let world = World::new().await;
+    let (_, join) = world.join_token("vic").await;
+    let device = world.enroll(&join, 1).await.unwrap().id;
+    let narrow = world.login_for("vic", &["tunnel:open", "connect"]).await;
+    let refused = refusal(world.access.revoke_device(&narrow, device, None).await);
+    assert!(matches!(refused, Err(Refusal::NotAllowed { .. })), "{refused:?}");
+    world.access.revoke_device(&world.login("vic").await, device, None).await.unwrap();
+}

@@ -84,6 +84,40 @@ async fn a_start_by_the_index_gives_exactly_the_state_that_reading_everything_gi
 }
 
 #[tokio::test]
+async fn a_reload_an_erasure_and_a_refusal_are_no_less_in_the_index_than_orders_are() {
+    let world = World::new().await;
+    let (vic, anna) = (world.login("vic").await, world.login("anna").await);
+    let first = world.access.policy_digest();
+    write_policy(
+        world.directory.path(),
+        &format!("{TEAM}p, role:visitor, main, tunnel:open, connect, deny, -\n"),
+        WORKFLOWS,
+    );
+    let second = world.access.reload_policy(Caller::Operator).await.unwrap();
+    assert_ne!(first, second);
+    let key = sallyport_audit::KeyId::from_bytes([7; 16]);
+    world.access.end_all_of(Caller::Operator, user("vic"), "asked".parse().unwrap()).await.unwrap();
+    world.access.forget(&anna, user("vic"), key, None).await.unwrap();
+    // Refused, and recorded as that.
+    assert!(world.access.lock(&vic, user("pat").into(), main_tenant(), None, None).await.is_err());
+    std::fs::write(world.directory.path().join("policy.csv"), "p, nonsense").unwrap();
+    assert!(world.access.reload_policy(Caller::Operator).await.is_err());
+    // What comes after them is what makes a start pass over them.
+    world.access.lock(&anna, user("pat").into(), main_tenant(), None, None).await.unwrap();
+    let lived = world.access.state();
+    world.access.close().await;
+
+    let place = Place::new(world.directory.path().join("access-index"));
+    let watched = Watched::over(&world.log);
+    let soon = fold(&watched, &*world.keys, Some(&place)).unwrap();
+    assert_eq!(watched.begun_at(), world.log.facts().len() as u64, "the index was used");
+    assert_eq!(soon.state.policy(), Some(second), "or the policy before it could come back unasked");
+    assert!(soon.state.erased_keys().contains(&key));
+    assert_eq!(fold(&world.log, &*world.keys, None).unwrap().state, soon.state);
+    assert_eq!(soon.state.policy(), lived.policy());
+}
+
+#[tokio::test]
 async fn an_index_that_was_altered_or_is_of_another_key_or_ledger_is_refused_and_everything_is_read() {
     let (world, place) = lived().await;
     let whole = fold(&world.log, &*world.keys, None).unwrap().state;

@@ -196,3 +196,20 @@ async fn only_who_administers_people_begins_one_and_only_those_concerned_see_or_
     assert_eq!(refusal(close(&rita).await), Err(Refusal::ReviewOver { review }));
     assert_eq!(world.decide(&rita, review, 1, true).await, Err(Refusal::ReviewOver { review }));
 }
+
+#[tokio::test]
+async fn a_token_that_was_narrowed_to_a_tunnel_neither_decides_in_a_review_nor_closes_it() {
+    let world = world().await;
+    let share = world.operators_share("bob").await;
+    let review = world.review(1).await;
+    let item = world.item(review, &Holding::Share(share));
+    let narrow = world.login_for("rita", &["tunnel:demo", "connect"]).await;
+    for keep in [true, false] {
+        let refused = world.decide(&narrow, review, item, keep).await;
+        assert!(matches!(refused, Err(Refusal::NotAllowed { .. })), "{refused:?}");
+    }
+    let refused = refusal(world.access.close_review(narrow, review).await);
+    assert!(matches!(refused, Err(Refusal::NotAllowed { .. })), "{refused:?}");
+    assert!(world.access.state().share(share).unwrap().is_standing());
+    world.decide(&world.login("rita").await, review, item, true).await.unwrap();
+}

@@ -269,6 +269,15 @@ async fn a_credential_is_enrolled_once_and_only_admins_of_people_revoke_others()
 }
 
 #[tokio::test]
+async fn a_token_that_was_narrowed_to_a_tunnel_takes_no_passkey_from_its_person() {
+    let desk = Desk::new().await;
+    let narrow = desk.world.login_for("anna", &["tunnel:demo", "connect"]).await;
+    let refused = refusal(desk.world.access.revoke_passkey(&narrow, desk.passkey, None).await);
+    assert!(matches!(refused, Err(Refusal::NotAllowed { .. })), "{refused:?}");
+    desk.world.access.revoke_passkey(&desk.anna, desk.passkey, None).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_comes_as_a_new_passkey_is_checked_whole() {
     let key = Authenticator::new(1);
     let (client_data, attestation) = key.make(&[3; 32]);

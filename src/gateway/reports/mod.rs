@@ -5,6 +5,8 @@
 
 mod monthly;
 mod signer;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -176,6 +178,7 @@ impl Desk {
             .map_err(said)?;
         let signer = PackSigner::new(&self.keys, &self.domain)?;
         let path = self.directory.join(format!("{}.zip", wanted.name));
+        self.clear(&path)?;
         basis
             .pack(&path, (&framework, &report), Some(&signer), &mut |file| {
                 self.tell(wanted, &format!("packing {file}"));
@@ -198,6 +201,17 @@ impl Desk {
             .and_then(|()| fs::rename(&aside, &place))
             .map_err(|error| self.on_disk(&error))?;
         Ok(view)
+    }
+
+    /// Takes away a pack that nothing lists: its making, or its deletion, was broken off, and nobody else writes under this name.
+    fn clear(&self, path: &Path) -> Result<(), String> {
+        if path.with_extension("json").exists() {
+            return Ok(());
+        }
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.on_disk(&error)),
+            _ => Ok(()),
+        }
     }
 
     /// The keys under which this ledger's heads stand: the one with which it began, and the present one.

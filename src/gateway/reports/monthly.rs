@@ -21,26 +21,36 @@ const EVERY: Duration = Duration::from_hours(1);
 pub(in crate::gateway) async fn at_the_end_of_each(
     desk: Arc<Desk>,
     frameworks: Vec<Builtin>,
-    (zone, zone_name): (TimeZone, String),
+    zone: (TimeZone, String),
     stop: CancellationToken,
 ) {
     loop {
-        for framework in &frameworks {
-            let Some((label, period)) = month_before(clock::now(), &zone) else { continue };
-            let name = format!("{framework}-{label}");
-            if desk.file(&name).is_some() || begins_after(&desk.ledger, period.to).await {
-                continue;
-            }
-            let (zone, zone_name) = (zone.clone(), zone_name.clone());
-            let wanted = Wanted { name, framework: *framework, period, zone, zone_name, scheduled: true };
-            // While somebody else's is made, this one waits for the next look.
-            if desk.enter(&wanted).is_ok() {
-                Arc::clone(&desk).make(wanted).await;
-            }
-        }
+        make_what_is_missing(&desk, &frameworks, &zone, clock::now()).await;
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+/// Makes the packs of the last month that is over at `now`, but for those that are there.
+pub(super) async fn make_what_is_missing(
+    desk: &Arc<Desk>,
+    frameworks: &[Builtin],
+    (zone, zone_name): &(TimeZone, String),
+    now: Timestamp,
+) {
+    for framework in frameworks {
+        let Some((label, period)) = month_before(now, zone) else { continue };
+        let name = format!("{framework}-{label}");
+        if desk.file(&name).is_some() || begins_after(&desk.ledger, period.to).await {
+            continue;
+        }
+        let (zone, zone_name) = (zone.clone(), zone_name.clone());
+        let wanted = Wanted { name, framework: *framework, period, zone, zone_name, scheduled: true };
+        // While somebody else's is made, this one waits for the next look.
+        if desk.enter(&wanted).is_ok() {
+            Arc::clone(desk).make(wanted).await;
         }
     }
 }

@@ -18,7 +18,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -39,7 +39,7 @@ use crate::tunnel::protocol::{
     strip_hop_by_hop, strip_internal,
 };
 use crate::tunnel::stream::outgoing;
-use crate::tunnel::{Offer, TunnelKind, TunnelName, TunnelStream};
+use crate::tunnel::{Breakable, Offer, TunnelKind, TunnelName, TunnelStream};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -299,24 +299,6 @@ enum AppStream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A connection that can be broken off so that the other end does not take it for an orderly end.
-trait Breakable: AsyncRead + AsyncWrite + Unpin {
-    fn break_off(&self);
-}
-
-impl Breakable for TcpStream {
-    fn break_off(&self) {
-        // A socket that is already dead needs no reset.
-        let _already_dead = self.set_zero_linger();
-    }
-}
-
-impl Breakable for Box<TlsStream<TcpStream>> {
-    fn break_off(&self) {
-        self.get_ref().0.break_off();
-    }
-}
-
 fn tunnel(headers: &HeaderMap) -> Option<TunnelName> {
     headers.get(TUNNEL).and_then(|value| value.to_str().ok()).and_then(|name| TunnelName::parse(name).ok())
 }
@@ -368,12 +350,10 @@ fn join_cookies(headers: &mut HeaderMap) -> Result<(), http::Error> {
 
 /// Copies until both directions have ended in order, or one of them broke: then the other end sees it break, too.
 async fn copy(mut visitor: TunnelStream, mut app: impl Breakable) {
-    let copied =
-        tokio::io::copy_bidirectional_with_sizes(&mut visitor, &mut app, COPY_BUFFER, COPY_BUFFER).await;
-    if let Err(error) = copied {
-        tracing::debug!(%error, "a byte stream broke off");
-        // Without this the app would see an orderly end.
-        app.break_off();
+    app.breaks();
+    match tokio::io::copy_bidirectional_with_sizes(&mut visitor, &mut app, COPY_BUFFER, COPY_BUFFER).await {
+        Ok(_) => app.ended(),
+        Err(error) => tracing::debug!(%error, "a byte stream broke off"),
     }
 }
 

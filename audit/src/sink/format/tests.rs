@@ -55,7 +55,10 @@ fn entry(
         personal: commitments,
         details: [("note".to_owned(), remark.into())].into_iter().collect(),
     };
-    Entry { bytes: record.to_bytes().unwrap(), record, personal: Values::readable(personal) }
+    {
+        let bytes = record.to_bytes().unwrap();
+        Entry::new(record, bytes, Values::readable(personal))
+    }
 }
 
 fn text(message: Vec<u8>) -> String {

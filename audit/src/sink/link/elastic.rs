@@ -2,7 +2,8 @@
 //!
 //! Each record is `create`d under an id made of ledger and number, so that a record sent again is found to be there (409)
 //! instead of standing there twice. The answer says of each item what became of it, in order. What the receiver had no room
-//! for (429, 5xx) ends the parcel there: it and all after it are sent again.
+//! for (429, 5xx), or won't take from us or into this index (401, 403, 404: a full disk blocks writing with one of these), ends the
+//! parcel there: it and all after it are sent again, and none is set aside.
 
 use std::path::PathBuf;
 
@@ -76,7 +77,8 @@ fn answer(reply: &Value, count: usize) -> Result<Answer, LinkError> {
         match status {
             // 409: sent before, and there.
             200..=299 | 409 => {}
-            429 | 500..=599 => {
+            // Of the index, or of who we are, and not of the record: blocked, gone, not for us.
+            401 | 403 | 404 | 408 | 429 | 500..=599 => {
                 again = Some(place);
                 break;
             }
@@ -110,6 +112,16 @@ mod tests {
             panic!()
         };
         assert_eq!((refused.len(), again), (1, Some(2)));
+    }
+
+    #[test]
+    fn an_index_that_is_blocked_or_closed_to_us_costs_no_record() {
+        for status in [401, 403, 404, 408, 429, 500, 503] {
+            let Ok(Answer::Partly { refused, again }) = answer(&items(&[201, status, status]), 3) else {
+                panic!()
+            };
+            assert_eq!((refused.len(), again), (0, Some(1)), "{status}");
+        }
     }
 
     #[test]

@@ -87,16 +87,17 @@ impl Client {
         }
         let unfit = |error: http::Error| LinkError::Broken { what: error.to_string() };
         let request = request.body(Full::new(Bytes::from(body))).map_err(unfit)?;
+        let waited = self.route.write_timeout;
         let mut kept = self.open.take();
+        // A receiver that answered before it had read everything may never take the rest.
         let still_open = match &mut kept {
-            Some(sender) => sender.ready().await.is_ok(),
+            Some(sender) => matches!(timeout(waited, sender.ready()).await, Ok(Ok(()))),
             None => false,
         };
         let mut sender = match kept.filter(|_| still_open) {
             Some(sender) => sender,
             None => self.connect().await?,
         };
-        let waited = self.route.write_timeout;
         let asking = async {
             let response = sender.send_request(request).await.map_err(broken)?;
             let (status, pause) = (response.status(), pause(response.headers()));
@@ -111,8 +112,8 @@ impl Client {
 
     async fn connect(&mut self) -> Result<SendRequest<Full<Bytes>>, LinkError> {
         self.driving.abort_all();
-        let wire = transport::connect(&self.route).await?;
-        let (sender, connection) = http1::handshake(TokioIo::new(wire)).await.map_err(broken)?;
+        let connected = transport::connect(&self.route).await?;
+        let (sender, connection) = http1::handshake(TokioIo::new(connected.wire)).await.map_err(broken)?;
         self.driving.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "the connection to a sink's receiver ended");

@@ -1,6 +1,9 @@
 //! Conditions by themselves.
 
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::access::policy::faults::PolicyFaults;
 
 fn read(text: &str) -> (BTreeMap<ConditionName, Arc<Condition>>, String) {
     let mut faults = PolicyFaults::default();

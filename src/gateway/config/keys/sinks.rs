@@ -106,9 +106,9 @@ pub const SINK_KEYS: &[Key] = &[
     ),
     key(
         "settle_secs",
-        Some("20"),
+        Some("5"),
         "20",
-        "How long a connection must stay healthy after a write before that write counts as received, in seconds (1 to 3600).",
+        "How long a connection must stay healthy after the receiver's host has acknowledged what was written, before that counts as received, in seconds (1 to 3600): as long as the receiver may hold a record in memory alone. What is later is sent again when the connection is lost.",
     ),
     key(
         "max_message_bytes",

@@ -1,0 +1,165 @@
+//! Ending the permits that lose their ground: by a fact, by time, by another policy.
+
+use std::sync::{Arc, RwLock};
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::{Closing, Owner, Standing};
+use crate::access::clock::Clock;
+use crate::access::fact::Fact;
+use crate::access::identity::{BegunWith, Identity, Proof};
+use crate::access::issuer::{KeyPrint, Outside};
+use crate::access::judge::{Judgement, judge_on};
+use crate::access::lock::LockTarget;
+use crate::access::permit::{Cause, Life, Registry};
+use crate::access::state::Share;
+
+impl Owner {
+    /// Whoever was locked out may have shared: what rests on that ends with them.
+    pub(super) fn end_what_rests_on_others(&self, decided_at: Instant) {
+        let Ok(standing) = self.standing.read() else { return };
+        let now = self.clock.now();
+        self.registry.sweep(decided_at, |life| {
+            let shared = !life.explanation.shares.is_empty();
+            if shared { still_holds(life, &standing, now).map(|_| Cause::ShareEnded) } else { None }
+        });
+    }
+
+    /// Ends the permits that a fact takes the ground from.
+    pub(super) fn end_permits(&self, fact: &Fact, decided_at: Instant) -> usize {
+        let sweep = |verdict: &dyn Fn(&Life) -> Option<Cause>| self.registry.sweep(decided_at, verdict);
+        match fact {
+            Fact::GrantRevoked { grant, .. } => {
+                sweep(&|life| (life.grant() == Some(*grant)).then_some(Cause::GrantRevoked))
+            }
+            Fact::GrantExpired { grant, .. } => {
+                sweep(&|life| (life.grant() == Some(*grant)).then_some(Cause::GrantExpired))
+            }
+            Fact::ShareEnded { share, .. } => {
+                sweep(&|life| life.explanation.shares.contains(share).then_some(Cause::ShareEnded))
+            }
+            Fact::TunnelDeleted { tenant, object, .. } => sweep(&|life| {
+                let of_it = life.explanation.object == *object && life.identity.tenant == *tenant;
+                of_it.then_some(Cause::TunnelDeleted)
+            }),
+            Fact::TokenRevoked { token, .. } => sweep(&|life| {
+                let shown = match life.identity.proof {
+                    Proof::Token(id) => Some(id),
+                    Proof::Outside(outside) => Some(outside.token),
+                    _ => None,
+                };
+                let ground = life.identity.begun_with.map(|with| match with {
+                    BegunWith::Token(id) | BegunWith::Outside(Outside { token: id, .. }) => id,
+                });
+                [shown, ground].contains(&Some(*token)).then_some(Cause::TokenRevoked)
+            }),
+            Fact::IssuerKeys { withdrawn, .. } => {
+                let gone = |key: Option<KeyPrint>| key.is_some_and(|key| withdrawn.contains(&key));
+                sweep(&|life| {
+                    let who = &life.identity;
+                    let shown = matches!(who.proof, Proof::Outside(shown) if gone(shown.key));
+                    let ground = matches!(who.begun_with, Some(BegunWith::Outside(shown)) if gone(shown.key));
+                    (shown || ground).then_some(Cause::KeyWithdrawn)
+                })
+            }
+            Fact::TokenKeyReplaced { tokens_kept: false, .. } => sweep(&|life| {
+                matches!(life.identity.proof, Proof::Token(_) | Proof::Join(_)).then_some(Cause::TokenRevoked)
+            }),
+            Fact::DeviceRevoked { device, .. } => {
+                sweep(&|life| (life.identity.proof == Proof::Device(*device)).then_some(Cause::DeviceRevoked))
+            }
+            Fact::CertificateRevoked { certificate, .. } => sweep(&|life| {
+                (life.identity.proof == Proof::Certificate(*certificate)).then_some(Cause::CertificateRevoked)
+            }),
+            Fact::Locked { target, tenant, .. } => {
+                let Ok(policy) = self.standing.read().map(|standing| standing.policy.clone()) else {
+                    return 0;
+                };
+                sweep(&|life| {
+                    let who = &life.identity;
+                    let meant = match target {
+                        LockTarget::Person(person) => *person == who.subject,
+                        LockTarget::Role(role) => {
+                            policy.roles_with(&who.subject, &who.roles, tenant).contains(role)
+                        }
+                        LockTarget::Device(device) => who.proof == Proof::Device(*device),
+                        LockTarget::Tunnel(tunnel) => life.explanation.object == *tunnel,
+                        LockTarget::Tenant(_) => true,
+                    };
+                    (who.tenant == *tenant && meant).then_some(Cause::Locked)
+                })
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// Ends permits when their time is over. A task of its own, so that nothing which the owner waits for delays it.
+pub(in crate::access) async fn reap(
+    standing: Arc<RwLock<Standing>>,
+    registry: Arc<Registry>,
+    clock: Arc<dyn Clock>,
+) {
+    let _closing = Closing { standing: standing.clone(), registry: registry.clone() };
+    loop {
+        let now = clock.now();
+        registry.sweep_overdue(now, Instant::now(), |life| {
+            // With the state gone nothing may live either; only the word for it can't be told.
+            let ends = |standing: &Standing| {
+                life.grant().and_then(|id| standing.state.grant(id)).map(|grant| grant.ends)
+            };
+            let by_grant =
+                standing.read().ok().and_then(|standing| ends(&standing)).is_some_and(|ends| ends <= now);
+            let by_share = standing.read().is_ok_and(|standing| {
+                let over = |share: &Share| share.until.is_some_and(|until| until <= now);
+                life.explanation.shares.iter().filter_map(|id| standing.state.share(*id)).any(over)
+            });
+            let by_proof = life.identity.expires.is_some_and(|end| end <= now);
+            Some(match (by_grant, by_share, by_proof) {
+                (true, _, _) => Cause::GrantExpired,
+                (false, true, _) => Cause::ShareEnded,
+                (false, false, true) => expiry_of(&life.identity),
+                (false, false, false) => Cause::WindowClosed,
+            })
+        });
+        match registry.next_end() {
+            Some(when) => tokio::select! {
+                () = clock.sleep_until(when) => {}
+                () = registry.admitted.notified() => {}
+            },
+            None => registry.admitted.notified().await,
+        }
+    }
+}
+
+/// What is over when an identity's time is.
+fn expiry_of(who: &Identity) -> Cause {
+    match who.proof {
+        Proof::Device(_) => Cause::DeviceExpired,
+        Proof::Certificate(_) => Cause::CertificateExpired,
+        Proof::Nothing | Proof::Token(_) | Proof::Outside(_) | Proof::Join(_) => Cause::TokenExpired,
+    }
+}
+
+/// Judges a live permit again; `None` when it holds.
+pub(super) fn still_holds(life: &Life, standing: &Standing, now: Timestamp) -> Option<Cause> {
+    let asked = &life.explanation;
+    let holds = life.grant();
+    match judge_on(&standing.state, &standing.policy, &life.identity, &asked.object, asked.action, holds, now)
+    {
+        // Its end was fixed when it began. Where time would end it sooner now, another session begins with that end.
+        Judgement::Allowed { ends: Some(ends), .. } if life.ends.is_none_or(|end| ends < end) => {
+            Some(Cause::PolicyChanged)
+        }
+        // A permit rests on its own grant: another one that would do opens another session.
+        Judgement::Allowed { explanation, .. } => {
+            let holds = explanation.grant.is_none() || explanation.grant == life.grant();
+            (!holds).then_some(Cause::PolicyChanged)
+        }
+        Judgement::NeedsApproval { .. } | Judgement::Denied { .. } => {
+            let over = life.identity.expires.is_some_and(|end| now >= end);
+            Some(if over { expiry_of(&life.identity) } else { Cause::PolicyChanged })
+        }
+    }
+}
