@@ -216,6 +216,31 @@ fn what_a_floor_may_use_is_no_offence() {
     assert_eq!(offences("pub mod gateway; pub mod edge;", &[]), Vec::<String>::new());
 }
 
+/// The one file in which the compiler takes our word: memory that secrets are locked in.
+const UNSAFE: &str = "hsm/src/locked/pages.rs";
+
+/// Whether this word stands in the code, not in its comments or strings.
+fn says(stream: TokenStream, word: &str) -> bool {
+    stream.into_iter().any(|tree| match tree {
+        TokenTree::Ident(ident) => ident == word,
+        TokenTree::Group(group) => says(group.stream(), word),
+        _ => false,
+    })
+}
+
+#[test]
+fn unsafe_code_stands_in_one_file_of_the_key_provider() {
+    let packages = ["src", "audit/src", "audit/ctl/src", "compliance/src", "hsm/src"];
+    let found: Vec<PathBuf> = packages
+        .iter()
+        .flat_map(|package| sources(package))
+        .filter(|file| says(fs::read_to_string(file).unwrap().parse().unwrap(), "unsafe"))
+        .collect();
+    assert_eq!(found, [root().join(UNSAFE)]);
+    assert!(says("fn f() { unsafe { g() } }".parse().unwrap(), "unsafe"));
+    assert!(!says("// unsafe\nfn f() -> &str { \"unsafe\" }".parse().unwrap(), "unsafe"));
+}
+
 /// What a package must not depend on, in any section.
 const APART: &[(&str, &[&str])] = &[
     ("audit", &["sallyport", "sallyport-hsm", "sallyport-compliance", "auditctl"]),

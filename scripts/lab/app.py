@@ -20,6 +20,13 @@ def unless_in_order(connection, what):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, what)
 
 
+def compare(name, count, size):
+    """An upload has come to its end."""
+    if count != size:
+        with open(FALSE_ENDS, "a") as out:
+            out.write(f"{name}: {count} of {size} bytes looked whole\n")
+
+
 class Web(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -58,8 +65,7 @@ class Web(http.server.BaseHTTPRequestHandler):
             self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
         self.wfile.write(b"0\r\n\r\n")
 
-    def upload(self):
-        left = int(self.headers["Content-Length"])
+    def pieces(self, left):
         while left:
             piece = self.rfile.read1(min(left, 1 << 20))
             if not piece:
@@ -67,16 +73,31 @@ class Web(http.server.BaseHTTPRequestHandler):
             left -= len(piece)
             yield piece
 
+    def upload(self):
+        """A body of a known length, or in chunks of which one that is empty is the last."""
+        if "Content-Length" in self.headers:
+            yield from self.pieces(int(self.headers["Content-Length"]))
+            return
+        while line := self.rfile.readline(32):
+            size = int(line, 16)
+            yield from self.pieces(size)
+            self.rfile.readline(4)
+            if not size:
+                return
+        raise ConnectionResetError
+
     def do_POST(self):
         """/echo: the same again"""
         self.answer(b"".join(self.upload()))
 
     def do_PUT(self):
-        """/sum: how many bytes came, and their digest"""
+        """/sum/NAME/SIZE: how many bytes came, and their digest"""
         sha, count = hashlib.sha256(), 0
         for piece in self.upload():
             sha.update(piece)
             count += len(piece)
+        _, _, name, size = self.path.split("/")
+        compare(name, count, int(size))
         self.answer(f"{count} {sha.hexdigest()}".encode())
 
 
@@ -95,9 +116,7 @@ class Bytes(socketserver.StreamRequestHandler):
             while piece := self.rfile.read1(1 << 20):
                 sha.update(piece)
                 count += len(piece)
-            if count != int(rest[1]):
-                with open(FALSE_ENDS, "a") as out:
-                    out.write(f"{rest[0]}: {count} of {rest[1]} bytes looked whole\n")
+            compare(rest[0], count, int(rest[1]))
             self.wfile.write(f"{count} {sha.hexdigest()}\n".encode())
         elif word == "echo":
             while piece := self.rfile.read1(BLOCK):

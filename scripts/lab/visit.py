@@ -1,10 +1,11 @@
 """One visit of a tunnel, and what came of it: `right` (whole, and exactly what belongs to the request), `refused` (a whole answer that
 says that it is an error), `cut` (an error that no client takes for an end), or `wrong`, which is everything else."""
-import hashlib, http.client, os, socket, ssl
+import hashlib, http.client, os, socket, ssl, struct
 
 from lab.content import BLOCK, digest, pieces
 
 REFERENCE = "sallyport-reference"
+RESET = struct.pack("ii", 1, 0)
 # What a client sees when it knows that an answer did not come whole.
 CUT = (OSError, http.client.HTTPException)
 
@@ -93,6 +94,8 @@ def put(place, name, size, timeout):
     answer = b""
     try:
         with place.connect(place.tcp_port, timeout) as raw:
+            # Who gives up in the middle breaks off: an orderly end would be one of its own making.
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             raw.sendall(f"put {name} {size}\n".encode())
             for piece in pieces(name, size):
                 raw.sendall(piece)
@@ -139,7 +142,14 @@ def echoed(http, size):
     return http.visit("POST", "/echo", hashlib.sha256(body).hexdigest(), body)
 
 
-def upload(http, name, size):
-    told = hashlib.sha256(f"{size} {digest(name, size)}".encode()).hexdigest()
-    return http.visit("PUT", "/sum", told, pieces(name, size), {"Content-Length": str(size)})
+def summed(name, size):
+    """What the app answers to an upload."""
+    return f"{size} {digest(name, size)}".encode()
+
+
+def upload(http, name, size, announced=True):
+    """Without its length it is sent in chunks."""
+    told = hashlib.sha256(summed(name, size)).hexdigest()
+    headers = {"Content-Length": str(size)} if announced else {}
+    return http.visit("PUT", f"/sum/{name}/{size}", told, pieces(name, size), headers)
 

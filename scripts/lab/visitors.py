@@ -10,7 +10,7 @@ import itertools, json, os, pathlib, subprocess, sys, tempfile, threading, time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 sys.dont_write_bytecode = True
 from lab import visit
-from lab.content import whole
+from lab.content import pieces, whole
 
 MIB = 1 << 20
 # Longer than the gateway lets a visitor wait, so that its own word is heard.
@@ -69,6 +69,44 @@ class Visitors:
             self.one("tcp put", lambda: visit.put(self.place, self.name(), 2 * MIB, PATIENCE))
             self.one("tcp echo", lambda: visit.echo(self.place, PATIENCE))
 
+    def upload(self):
+        announced = itertools.cycle((True, False))
+        self.keep("upload", lambda http: visit.upload(http, self.name(), 2 * MIB, next(announced)), 4)
+
+    def http2_upload(self):
+        """curl, with what is sent in pieces over some seconds, of a length that nobody is told: most faults find it half-way."""
+        while not self.over.is_set():
+            with tempfile.TemporaryDirectory() as folder:
+                self.trickle(pathlib.Path(folder))
+            time.sleep(BREATH)
+
+    def trickle(self, folder):
+        name, size, began = self.name(), 2 * MIB, time.monotonic()
+        config = self.told(f"sum/{name}/{size}", folder / "0") + ['upload-file = "-"']
+        (folder / "config").write_text("\n".join(config))
+        curl = subprocess.Popen(["curl", "--config", folder / "config"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=False)
+        try:
+            for piece in pieces(name, size):
+                curl.stdin.write(piece)
+                curl.stdin.flush()
+                time.sleep(0.1)
+            curl.stdin.close()
+        except BrokenPipeError:
+            # It has gone, and says why.
+            pass
+        line = curl.stdout.read().decode().strip("\n")
+        curl.wait()
+        self.tell("http2 upload", began, *self.judge(line, [visit.summed(name, size)]))
+
+    def told(self, path, file):
+        """What curl is told of one request."""
+        return [
+            f'url = "https://{self.place.host}:{self.place.port}/{path}"', "http2", "silent", f"max-time = {PATIENCE}",
+            f'cacert = "{self.place.root}"', f'output = "{file}"',
+            f'connect-to = "{self.place.host}:{self.place.port}:{self.place.address}:{self.place.port}"',
+            r'write-out = "%{exitcode} %{http_code} %{http_version} %header{sallyport-reference} %{filename_effective} %{errormsg}\n"',
+        ]
+
     def http2(self):
         """curl, as many at once as it likes on one connection: HTTP/2 is not in Python."""
         with tempfile.TemporaryDirectory() as folder:
@@ -78,7 +116,6 @@ class Visitors:
                 time.sleep(BREATH)
 
     def batch(self, folder):
-        base = f"https://{self.place.host}:{self.place.port}"
         wants, config = [], []
         sent = os.urandom(64 * 1024)
         (folder / "sent").write_bytes(sent)
@@ -86,12 +123,8 @@ class Visitors:
             name = self.name()
             wants.append(sent if path == "echo" else whole(name, size))
             config += ["next"] if config else []
-            config += [f'url = "{base}/echo"', f'data-binary = "@{folder}/sent"'] if path == "echo" else [f'url = "{base}/{path}/{name}/{size}"']
-            config += [
-                "http2", "silent", f"max-time = {PATIENCE}", f'cacert = "{self.place.root}"', f'output = "{folder}/{len(wants) - 1}"',
-                f'connect-to = "{self.place.host}:{self.place.port}:{self.place.address}:{self.place.port}"',
-                r'write-out = "%{exitcode} %{http_code} %{http_version} %header{sallyport-reference} %{filename_effective} %{errormsg}\n"',
-            ]
+            config += self.told("echo" if path == "echo" else f"{path}/{name}/{size}", folder / str(len(wants) - 1))
+            config += [f'data-binary = "@{folder}/sent"'] if path == "echo" else []
         for number in range(len(wants)):
             (folder / str(number)).unlink(missing_ok=True)
         began = time.monotonic()
@@ -130,7 +163,7 @@ class Visitors:
         return visit.get(self.place, self.name(), 1024, PROBE_PATIENCE)
 
     def run(self):
-        work = [self.small] * 3 + [self.echoed] * 2 + [self.download, self.tcp, self.http2]
+        work = [self.small] * 3 + [self.echoed] * 2 + [self.download, self.upload, self.tcp, self.http2, self.http2_upload]
         work += [lambda: self.probe("probe", self.probe_http), lambda: self.probe("tcp probe", self.probe_tcp)]
         threads = [threading.Thread(target=one) for one in work]
         for thread in threads:

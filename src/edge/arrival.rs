@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, BytesMut};
@@ -19,11 +21,18 @@ const PIECE: usize = 2048;
 pub(super) struct Arrival {
     socket: TcpStream,
     head: BytesMut,
+    /// Bytes that came so far.
+    heard: Arc<AtomicU64>,
 }
 
 impl Arrival {
     pub(super) fn new(socket: TcpStream) -> Self {
-        Self { socket, head: BytesMut::new() }
+        Self { socket, head: BytesMut::new(), heard: Arc::default() }
+    }
+
+    /// Counts the bytes that come, as long as it is read.
+    pub(super) fn heard(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.heard)
     }
 
     /// What was read so far.
@@ -82,7 +91,10 @@ impl AsyncRead for Arrival {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.head.is_empty() {
-            return Pin::new(&mut self.socket).poll_read(cx, buf);
+            let before = buf.filled().len();
+            let read = Pin::new(&mut self.socket).poll_read(cx, buf);
+            self.heard.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
+            return read;
         }
         let length = self.head.len().min(buf.remaining());
         buf.put_slice(self.head.get(..length).unwrap_or_default());

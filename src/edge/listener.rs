@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
@@ -22,10 +23,15 @@ use super::seats::Seat;
 use super::{
     Connection, Edge, front, head, in_clear, pass_through, protection, publisher, route, tls_refusals,
 };
-use crate::tunnel::{ALPN, BareSocket, channel_binding};
+use crate::tunnel::{ALPN, BareSocket, NO_LIMIT, channel_binding, quiet_for};
 
 /// After a failed `accept` (no file descriptors left, most likely): a breath before the next.
 const BREATH: Duration = Duration::from_millis(50);
+
+/// A visitor by HTTP/2 that says nothing for so long is asked whether it is there.
+const ASKED: Duration = Duration::from_secs(30);
+/// And is lost if it says nothing for so long.
+const LOST: Duration = Duration::from_secs(45);
 
 /// Why the gateway cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -196,8 +202,17 @@ async fn serve(
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
         .max_concurrent_streams(250)
-        .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(15));
+        .keep_alive_interval(ASKED)
+        .keep_alive_timeout(NO_LIMIT);
+    let (heard, speaks_http2) =
+        (stream.get_ref().0.heard(), stream.get_ref().1.alpn_protocol() == Some(b"h2"));
+    let lost = async move {
+        if !speaks_http2 {
+            // Nobody asks in HTTP/1.1: who downloads says nothing meanwhile.
+            std::future::pending::<()>().await;
+        }
+        quiet_for(|| heard.load(Ordering::Relaxed), LOST).await;
+    };
     // HTTP's own timeout begins when it is known which HTTP is spoken: a peer that never tells must not be waited for.
     let (begun, patience) = (CancellationToken::new(), edge.bounds.header);
     let first = begun.clone();
@@ -217,6 +232,7 @@ async fn serve(
             }
         }
         () = abort.cancelled() => return debug!(%peer, "dropped: its session was cut and it reads nothing"),
+        () = lost => return debug!(%peer, "lost: nothing came from it, not even an answer to a ping"),
         () = silence(patience, &begun) => return debug!(%peer, "no request came in time"),
     };
     if let Err(error) = result {

@@ -32,6 +32,7 @@ mod link;
 mod name;
 mod protocol;
 mod quic;
+mod quiet;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -56,6 +57,7 @@ pub(crate) use protocol::strip_hop_by_hop;
 pub use protocol::{Ends, OriginFault, origin_fault};
 pub use quic::{NoInitialCipher, QuicStream, quic_channel_binding};
 pub(crate) use quic::{initial_suite, socket as quic_socket, transport as quic_transport, widen};
+pub(crate) use quiet::{NO_LIMIT, quiet_for};
 pub use stream::TunnelStream;
 pub use tickets::{TICKET_LIFE, Tickets};
 pub use transport::websocket_limits;

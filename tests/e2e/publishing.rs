@@ -1,5 +1,10 @@
 //! Publishers: whose name it is, what happens when they are lost, and how they come back.
 
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+
+use super::app::App;
 use super::patience::eventually;
 use super::world::World;
 
@@ -28,6 +33,37 @@ fn a_publisher_whose_host_vanished_is_not_turned_away_for_itself_when_it_is_back
     let _back = world.publish_demo("demo");
     let grant = world.grant("demo");
     assert_eq!(world.visit("demo", "/").by(&world, "visitor").run().status, 200, "{grant}");
+}
+
+#[test]
+fn a_publisher_with_much_to_send_gives_up_a_gateway_that_is_silent() {
+    let mut world =
+        World::with().set("tunnels.heartbeat_secs=1").set("tunnels.heartbeat_timeout_secs=1").start();
+    let flood = || async {
+        let piece = axum::body::Bytes::from(vec![7; 64 << 10]);
+        Body::from_stream(futures_util::stream::repeat_with(move || Ok::<_, std::io::Error>(piece.clone())))
+    };
+    let app = App::web(Router::new().route("/flood", get(flood)));
+    let mut publisher = world.publish_http("open-flood", app.address());
+    // More than the system's buffers take: the publisher's goodbye stays behind it.
+    let mut visits: Vec<_> = (0..16)
+        .map(|_| {
+            let visit = world.visit("open-flood", "/flood").by(&world, "visitor");
+            visit.args(&["--output", "/dev/null"]).start()
+        })
+        .collect();
+    eventually("all of them flow", || {
+        let open = world.ask("admin", &["sessions", "list"]);
+        let flows = |session: &&serde_json::Value| session["bytes_down"].as_u64() > Some(1 << 20);
+        (open.as_array()?.iter().filter(flows).count() == visits.len()).then_some(())
+    });
+    world.gateway().signal("STOP");
+    publisher.line("that the gateway is lost", |line| {
+        line.contains("the gateway did not answer the heartbeat").then_some(())
+    });
+    for visit in &mut visits {
+        visit.kill();
+    }
 }
 
 #[test]

@@ -3,23 +3,19 @@
 //! Why: syslog over TCP has no acknowledgement of its own, but TCP has, and only the kernel sees it. With its count a sink knows
 //! what may have been lost with a connection, instead of taking all that was written lately for lost.
 //!
-//! The one file of this package with `unsafe` in it: the count is told by an `ioctl` alone, and for that no library has a safe call.
+//! The kernel is asked by netlink (sock_diag(7)), as `ss` asks it: a question of some 10 µs about one socket. Where it does not
+//! answer (another system, a container that forbids it), only time tells.
 
-#![expect(unsafe_code, reason = "an ioctl; all of it is in this file")]
-
-use std::{
-    io,
-    os::fd::{AsFd as _, OwnedFd},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use tokio::net::TcpStream;
 
 use super::window::Outstanding;
 
-/// Sees what a connection's kernel holds. Holds the socket too: dropped with the connection.
+/// Asks about one connection.
 pub(super) struct Unacknowledged {
-    socket: OwnedFd,
+    #[cfg(target_os = "linux")]
+    kernel: Option<kernel::Question>,
     /// A connection on which nothing is acknowledged breaks after so long.
     breaks_after: Duration,
 }
@@ -27,31 +23,92 @@ pub(super) struct Unacknowledged {
 impl Unacknowledged {
     /// Of this connection, which breaks if nothing is acknowledged for `patience`.
     pub(super) fn of(stream: &TcpStream, patience: Duration) -> io::Result<Self> {
-        let socket = stream.as_fd().try_clone_to_owned()?;
-        Ok(Self { socket, breaks_after: patience + Duration::from_secs(1) })
+        let (local, peer) = (stream.local_addr()?, stream.peer_addr()?);
+        #[cfg(target_os = "linux")]
+        let kernel = kernel::Question::new(local, peer)
+            .inspect_err(|error| tracing::debug!(%error, "the kernel can't be asked what was acknowledged"))
+            .ok();
+        #[cfg(not(target_os = "linux"))]
+        let _asked_by_nobody = (local, peer);
+        Ok(Self {
+            #[cfg(target_os = "linux")]
+            kernel,
+            breaks_after: patience + Duration::from_secs(1),
+        })
     }
 
     /// What was written and is not acknowledged, now.
     pub(super) fn now(&self) -> Outstanding {
-        count(&self.socket).map_or(Outstanding::Within(self.breaks_after), Outstanding::Octets)
+        #[cfg(target_os = "linux")]
+        if let Some(octets) = self.kernel.as_ref().and_then(kernel::Question::ask) {
+            return Outstanding::Octets(octets);
+        }
+        Outstanding::Within(self.breaks_after)
     }
 }
 
-/// `SIOCOUTQ` of tcp(7): what is in the send queue, sent or not. Its number is this one on most architectures, not on all.
-#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn count(socket: &OwnedFd) -> Option<u64> {
-    use rustix::ioctl::{Getter, Opcode, ioctl};
-    const SIOCOUTQ: Opcode = 0x5411;
-    // SAFETY: the number is `SIOCOUTQ` here, for which the kernel writes one `int`.
-    let getter = unsafe { Getter::<SIOCOUTQ, std::ffi::c_int>::new() };
-    // SAFETY: as above; it changes nothing about the socket.
-    let asked = unsafe { ioctl(socket, getter) };
-    asked.ok().and_then(|octets| u64::try_from(octets).ok())
-}
+#[cfg(target_os = "linux")]
+mod kernel {
+    use std::{io, net::SocketAddr};
 
-#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
-fn count(_socket: &OwnedFd) -> Option<u64> {
-    None
+    use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+    use netlink_packet_sock_diag::{
+        SockDiagMessage,
+        constants::{AF_INET, AF_INET6, IPPROTO_TCP},
+        inet::{ExtensionFlags, InetRequest, SocketId, StateFlags},
+    };
+    use netlink_sys::{Socket, SocketAddr as NetlinkAddress, protocols::NETLINK_SOCK_DIAG};
+
+    /// "Any socket with these addresses": a connection's four numbers name one.
+    const ANY_COOKIE: [u8; 8] = [0xff; 8];
+
+    pub(super) struct Question {
+        kernel: Socket,
+        bytes: Vec<u8>,
+    }
+
+    impl Question {
+        pub(super) fn new(local: SocketAddr, peer: SocketAddr) -> io::Result<Self> {
+            let kernel = Socket::new(NETLINK_SOCK_DIAG)?;
+            // The answer is there when the question was taken; nobody is waited for.
+            kernel.set_non_blocking(true)?;
+            kernel.connect(&NetlinkAddress::new(0, 0))?;
+            let mut header = NetlinkHeader::default();
+            header.flags = NLM_F_REQUEST;
+            let request = InetRequest {
+                family: if local.is_ipv4() { AF_INET } else { AF_INET6 },
+                protocol: IPPROTO_TCP,
+                extensions: ExtensionFlags::empty(),
+                states: StateFlags::all(),
+                socket_id: SocketId {
+                    source_port: local.port(),
+                    destination_port: peer.port(),
+                    source_address: local.ip(),
+                    destination_address: peer.ip(),
+                    interface_id: 0,
+                    cookie: ANY_COOKIE,
+                },
+            };
+            let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
+            message.finalize();
+            let mut bytes = vec![0; message.buffer_len()];
+            message.serialize(&mut bytes);
+            let question = Self { kernel, bytes };
+            question.ask().map(|_octets| question).ok_or_else(|| io::ErrorKind::Unsupported.into())
+        }
+
+        /// Octets in the send queue, sent or not; `None` if there was no answer.
+        pub(super) fn ask(&self) -> Option<u64> {
+            self.kernel.send(&self.bytes, 0).ok()?;
+            let (answer, _) = self.kernel.recv_from_full().ok()?;
+            match NetlinkMessage::<SockDiagMessage>::deserialize(&answer).ok()?.payload {
+                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(found)) => {
+                    Some(found.header.send_queue.into())
+                }
+                _ => None,
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! One connection of a publisher: the client's side of the handshake, then HTTP/2 served on it until it ends.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use crate::tunnel::handshake::{
 };
 use crate::tunnel::link::FarewellCode;
 use crate::tunnel::name::Offer;
+use crate::tunnel::quiet::{NO_LIMIT, quiet_for};
 use crate::tunnel::transport::{MessageSocket, MessageStream, receive, send};
 
 /// Windows on the publisher's side: what visitors may have under way towards the app.
@@ -258,6 +260,10 @@ pub(super) async fn serve<M: MessageSocket>(
         }
     });
     let (least, most) = HEARTBEAT;
+    let (interval, timeout) =
+        (limits.heartbeat_interval.clamp(least, most), limits.heartbeat_timeout.clamp(least, most));
+    let traffic = stream.traffic();
+    let silent = quiet_for(|| traffic.received.load(Ordering::Relaxed), interval + timeout);
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
@@ -267,12 +273,13 @@ pub(super) async fn serve<M: MessageSocket>(
         .max_concurrent_streams(limits.max_streams)
         // Visitors give up, and the gateway tells so; with h2's own bound of 20 at once they would cost everybody the tunnel.
         .max_pending_accept_reset_streams(GIVEN_UP)
-        .keep_alive_interval(limits.heartbeat_interval.clamp(least, most))
-        .keep_alive_timeout(limits.heartbeat_timeout.clamp(least, most))
+        .keep_alive_interval(interval)
+        .keep_alive_timeout(NO_LIMIT)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let outcome = tokio::select! {
         outcome = &mut connection => outcome,
+        () = silent => return Ending::HeartbeatLost,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             let _drained = tokio::time::timeout(DRAIN, &mut connection).await;
