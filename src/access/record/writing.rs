@@ -9,7 +9,8 @@ use crate::access::identity::BegunWith;
 use crate::access::ids::RequestId;
 use crate::access::issuer::{KeyPrint, Outside};
 use crate::access::lock::LockTarget;
-use crate::access::names::Role;
+use crate::access::names::{Role, Tenant};
+use crate::access::object::Object;
 use crate::access::passkey::to_text;
 use crate::access::policy::conditions::Wanted;
 use crate::access::reason::Reason;
@@ -64,6 +65,13 @@ fn why(draft: Draft, reason: Option<&Reason>) -> Draft {
 
 pub(super) fn about(draft: Draft, request: RequestId) -> Draft {
     draft.correlation(request.to_string())
+}
+
+/// What became of a request, or of what came of it: from the first ask to the last end under the request's id.
+fn of_request(kind: Kind, request: RequestId, tenant: &Tenant, object: &Object) -> Draft {
+    about(Draft::new(kind, Outcome::Success), request)
+        .object(object.as_str())
+        .detail("tenant", tenant.as_str())
 }
 
 /// The record that a fact becomes.
@@ -151,12 +159,10 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
             source,
             once,
         } => {
-            let mut draft = about(done(Kind::AccessRequested), *request)
+            let mut draft = of_request(Kind::AccessRequested, *request, tenant, object)
                 .subject(subject.as_str())
                 .reason(reason.as_str())
                 .action(action.as_str())
-                .object(object.as_str())
-                .detail("tenant", tenant.as_str())
                 .detail("workflows", texts(workflows))
                 .detail("minutes", *minutes)
                 .detail("answer_by", answer_by.to_string());
@@ -185,11 +191,9 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
             reason,
             signed,
         } => {
-            let draft = why(about(done(Kind::AccessApproved), *request), reason.as_ref())
+            let draft = why(of_request(Kind::AccessApproved, *request, tenant, object), reason.as_ref())
                 .subject(person.as_str())
                 .target(requester.as_str())
-                .object(object.as_str())
-                .detail("tenant", tenant.as_str())
                 .detail("roles", texts(roles));
             let draft = only_once(bound(draft, conditions), *once);
             let draft = match minutes {
@@ -206,29 +210,22 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
             }
         }
         Fact::Rejected { request, tenant, object, requester, by: person, wanted, reason } => {
-            why(about(done(Kind::AccessRejected), *request), reason.as_ref())
+            why(of_request(Kind::AccessRejected, *request, tenant, object), reason.as_ref())
                 .subject(person.as_str())
                 .target(requester.as_str())
-                .object(object.as_str())
-                .detail("tenant", tenant.as_str())
                 .detail("wanted", *wanted)
         }
         Fact::Escalated { request, tenant, object, requester, roles } => {
-            about(done(Kind::AccessEscalated), *request)
+            of_request(Kind::AccessEscalated, *request, tenant, object)
                 .target(requester.as_str())
-                .object(object.as_str())
-                .detail("tenant", tenant.as_str())
                 .detail("roles", texts(roles))
         }
-        Fact::Expired { request, tenant, object, requester } => about(done(Kind::AccessExpired), *request)
-            .target(requester.as_str())
-            .object(object.as_str())
-            .detail("tenant", tenant.as_str()),
+        Fact::Expired { request, tenant, object, requester } => {
+            of_request(Kind::AccessExpired, *request, tenant, object).target(requester.as_str())
+        }
         Fact::Withdrawn { request, tenant, object, by: person, reason } => {
-            why(about(done(Kind::AccessWithdrawn), *request), reason.as_ref())
+            why(of_request(Kind::AccessWithdrawn, *request, tenant, object), reason.as_ref())
                 .subject(person.as_str())
-                .object(object.as_str())
-                .detail("tenant", tenant.as_str())
         }
         Fact::GrantIssued {
             grant,
@@ -246,13 +243,11 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
             conditions,
             policy,
         } => {
-            let draft = about(done(Kind::GrantIssued), *request)
+            let draft = of_request(Kind::GrantIssued, *request, tenant, object)
                 .target(subject.as_str())
                 .action(action.as_str())
-                .object(object.as_str())
                 .grant(grant.to_string())
                 .policy(policy.to_string())
-                .detail("tenant", tenant.as_str())
                 .detail("workflows", texts(workflows))
                 .detail("approvals", *approvals)
                 .detail("starts", starts.to_string())
@@ -264,20 +259,16 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
             }
         }
         Fact::GrantBegun { grant, request, tenant, object, subject, ends } => {
-            about(done(Kind::GrantBegun), *request)
+            of_request(Kind::GrantBegun, *request, tenant, object)
                 .subject(subject.as_str())
-                .object(object.as_str())
                 .grant(grant.to_string())
-                .detail("tenant", tenant.as_str())
                 .detail("ends", ends.to_string())
         }
         Fact::GlassTold { request, grant, tenant, object, subject, approver } => {
-            about(done(Kind::GlassTold), *request)
+            of_request(Kind::GlassTold, *request, tenant, object)
                 .subject(subject.as_str())
                 .target(approver.as_str())
-                .object(object.as_str())
                 .grant(grant.to_string())
-                .detail("tenant", tenant.as_str())
         }
         Fact::GlassBroken {
             grant,
@@ -292,41 +283,33 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
             ends,
             policy,
             reason,
-        } => about(done(Kind::GlassBroken), *request)
+        } => of_request(Kind::GlassBroken, *request, tenant, object)
             .subject(subject.as_str())
             .reason(reason.as_str())
             .action(action.as_str())
-            .object(object.as_str())
             .grant(grant.to_string())
             .policy(policy.to_string())
-            .detail("tenant", tenant.as_str())
             .detail("workflows", texts(workflows))
             .detail("skipped", *skipped)
             .detail("starts", starts.to_string())
             .detail("ends", ends.to_string()),
         Fact::GlassReviewed { grant, request, tenant, object, subject, by: person, verdict, reason } => {
-            about(done(Kind::GlassReviewed), *request)
+            of_request(Kind::GlassReviewed, *request, tenant, object)
                 .subject(person.as_str())
                 .target(subject.as_str())
                 .reason(reason.as_str())
-                .object(object.as_str())
                 .grant(grant.to_string())
-                .detail("tenant", tenant.as_str())
                 .detail("verdict", verdict.as_str())
         }
         Fact::GrantRevoked { grant, request, tenant, object, subject, by: actor, reason } => {
-            why(by(about(done(Kind::GrantRevoked), *request), actor), reason.as_ref())
+            why(by(of_request(Kind::GrantRevoked, *request, tenant, object), actor), reason.as_ref())
                 .target(subject.as_str())
-                .object(object.as_str())
                 .grant(grant.to_string())
-                .detail("tenant", tenant.as_str())
         }
         Fact::GrantExpired { grant, request, tenant, object, subject } => {
-            about(done(Kind::GrantExpired), *request)
+            of_request(Kind::GrantExpired, *request, tenant, object)
                 .target(subject.as_str())
-                .object(object.as_str())
                 .grant(grant.to_string())
-                .detail("tenant", tenant.as_str())
         }
         Fact::ShareOffered { share, tenant, object, role, to, by: actor, until, accept_by } => {
             let draft = by(done(Kind::ShareOffered), actor)
