@@ -39,6 +39,25 @@ impl Access {
         }
     }
 
+    /// Why [`Self::admit`] would not let them in now, as far as can be said without letting them in: nothing is used up.
+    pub fn would_refuse(
+        &self,
+        who: &Identity,
+        object: &Object,
+        action: Action,
+        context: &Context,
+    ) -> Option<Decision> {
+        let decision = self.authorize(who, object, action, context);
+        let may = match &decision {
+            Decision::Allowed(_) => true,
+            Decision::NeedsApproval { explanation, .. } => {
+                self.waits_for_first_use(who, explanation, context).is_some()
+            }
+            Decision::Denied { .. } => false,
+        };
+        (!may).then_some(decision)
+    }
+
     /// The grant that would satisfy the workflows once it is used first; of several the one that must be used soonest.
     fn waits_for_first_use(&self, who: &Identity, asked: &Explanation, context: &Context) -> Option<GrantId> {
         let at = who.met(context).circumstances(context.now);

@@ -107,9 +107,12 @@ fn sessions_and_tunnels(shared: &Parts, registry: &mut Registry) {
     for state in ["live", "away", "unwell", "resting"] {
         tunnels.get_or_create(&vec![("state", state.to_owned())]).set(0);
     }
+    let resting = Family::<Labels, Gauge>::default();
     for view in shared.routes.views() {
         tunnels.get_or_create(&vec![("state", view.state.to_owned())]).inc();
+        resting.get_or_create(&vec![("tunnel", view.name)]).inc_by(i64::from(view.resting));
     }
+    registry.register("app_resting", "Publishers whose app failed and is left alone", resting);
     registry.register(
         "tunnels",
         "Published tunnels; away ones wait for their publisher to come back",

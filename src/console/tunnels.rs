@@ -94,7 +94,7 @@ pub(super) async fn list(
     let shown = |view: RouteView| {
         let object = Object::tunnel(&view.name).ok();
         let words = object.and_then(|object| shared.access.tunnel_description(tenant, &object));
-        let RouteView { name, kind, owner, id, since, state, transport, connections } = view;
+        let RouteView { name, kind, owner, id, since, state, transport, connections, .. } = view;
         Shown { name, kind, owner, id, since, state, transport, connections, description: words }
     };
     let views = shared.routes.views().into_iter().filter(seen).collect();

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::page::{Refusal, wants_page};
 use super::rates::Counted;
-use super::refusals::{dead_refusal, open_refusal, unready_refusal};
+use super::refusals::{cut_refusal, dead_refusal, open_refusal, unready_refusal};
 use super::route::Correlation;
 use super::{Connection, Edge, asking, credential};
 use crate::access::{Action, AuthError, Context, Decision, Identity, Object, Permit, TlsFacts};
@@ -119,8 +119,8 @@ pub(super) async fn admit(
     let route = match edge.routes.lookup(name, clock::monotonic()) {
         Lookup::Live(route) if route.link.is_open() => Some(route),
         Lookup::Live(_) | Lookup::Away => {
-            // Who may not come in does not wait at the door.
-            drop(decide(edge, &identity, (name, None), connection, correlation).await?);
+            // Who may not come in does not wait at the door; and whose leave is good for once has not used it by waiting.
+            may_wait(edge, &identity, name, connection, correlation).await?;
             edge.routes.returned(name, edge.bounds.queue).await
         }
         Lookup::Unknown => {
@@ -219,20 +219,56 @@ async fn decide(
     connection: &Connection,
     correlation: &Correlation,
 ) -> Result<Permit, Stop> {
+    let (object, context) = circumstances((name, route), connection).map_err(Stop::Refused)?;
+    let decision = edge.access.admit(identity, &object, Action::Connect, &context).await;
+    match decision {
+        Decision::Allowed(permit) => Ok(permit),
+        refused => Err(not_admitted(edge, identity, name, refused, connection, correlation).await),
+    }
+}
+
+/// Whether somebody would be let in, if the publisher were here.
+async fn may_wait(
+    edge: &Edge,
+    identity: &Identity,
+    name: &TunnelName,
+    connection: &Connection,
+    correlation: &Correlation,
+) -> Result<(), Stop> {
+    let (object, context) = circumstances((name, None), connection).map_err(Stop::Refused)?;
+    match edge.access.would_refuse(identity, &object, Action::Connect, &context) {
+        None => Ok(()),
+        Some(refused) => Err(not_admitted(edge, identity, name, refused, connection, correlation).await),
+    }
+}
+
+/// What is decided about, and under which circumstances.
+fn circumstances(
+    (name, route): (&TunnelName, Option<&Route>),
+    connection: &Connection,
+) -> Result<(Object, Context), Refusal> {
     let context = Context::at(clock::now())
         .from_source(connection.peer)
         .on(connection.tls.as_ref())
         .through(route.map(|route| route.protection.into()));
     let object = Object::tunnel(name.as_str()).map_err(|error| {
-        Stop::Refused(Refusal::new(
-            StatusCode::NOT_FOUND,
-            "unknown-name",
-            error.to_string(),
-            "check the name",
-        ))
+        Refusal::new(StatusCode::NOT_FOUND, "unknown-name", error.to_string(), "check the name")
     })?;
-    let (explanation, ask) = match edge.access.admit(identity, &object, Action::Connect, &context).await {
-        Decision::Allowed(permit) => return Ok(permit),
+    Ok((object, context))
+}
+
+/// Records that somebody was not let in, and says what they are told.
+async fn not_admitted(
+    edge: &Edge,
+    identity: &Identity,
+    name: &TunnelName,
+    decision: Decision,
+    connection: &Connection,
+    correlation: &Correlation,
+) -> Stop {
+    let (explanation, ask) = match decision {
+        // A permit that nobody took: it is let go of.
+        Decision::Allowed(_) => return Stop::Refused(cut_refusal()),
         Decision::NeedsApproval { explanation, .. } => (explanation, true),
         Decision::Denied { explanation } => (explanation, false),
     };
@@ -243,7 +279,7 @@ async fn decide(
         .detail("needs_approval", ask);
     let draft = TlsFacts::note(connection.tls.as_ref(), draft);
     note(edge, draft).await;
-    Err(match (identity.is_anonymous(), ask) {
+    match (identity.is_anonymous(), ask) {
         (true, _) => {
             Stop::SignIn { detail: format!("`{name}` is private: sign in to use it, or to ask for leave") }
         }
@@ -254,7 +290,7 @@ async fn decide(
             format!("{} may not use `{name}`: {}", identity.subject(), explanation.why),
             "an admin can change the policy; this decision is recorded under the reference below",
         )),
-    })
+    }
 }
 
 /// Turns a stop into a page or a problem document.

@@ -37,12 +37,15 @@ pub struct Connection {
     pub certificate: Option<Presented>,
     /// Cancelled when the connection must be dropped, whatever is still on it.
     pub(super) abort: CancellationToken,
-    sessions: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<Option<Session>>>>>,
+    sessions: Mutex<HashMap<Key, Place>>,
     _seat: Option<Seat>,
 }
 
 /// Registration of the tunnel, and credential: another publisher is another session, another token is another visitor.
 type Key = (TunnelName, String, [u8; 32]);
+
+/// Where a session is, or is to be. Locked while it is opened.
+type Place = Arc<tokio::sync::Mutex<Option<Session>>>;
 
 impl Connection {
     pub(super) fn new(
@@ -92,7 +95,8 @@ impl Connection {
             Ok(session) => session,
             Err(error) => {
                 // Nothing is remembered of what was refused.
-                self.sessions().remove(&key);
+                drop(held);
+                self.clear(&key, &place);
                 return Err(error);
             }
         };
@@ -107,7 +111,17 @@ impl Connection {
         self.sessions().clear();
     }
 
-    fn sessions(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Arc<tokio::sync::Mutex<Option<Session>>>>> {
+    /// Takes an empty place away, unless somebody else waits for it: who opens a session there must find it again.
+    fn clear(&self, key: &Key, place: &Place) {
+        let mut sessions = self.sessions();
+        let is_there = sessions.get(key).is_some_and(|there| Arc::ptr_eq(there, place));
+        // The table's own handle and the caller's. Others are made under this lock alone.
+        if is_there && Arc::strong_count(place) <= 2 {
+            sessions.remove(key);
+        }
+    }
+
+    fn sessions(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Place>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -122,7 +136,17 @@ async fn let_go(
 ) {
     cut.await;
     if let Some(connection) = connection.upgrade() {
-        connection.sessions().remove(&key);
+        let place = connection.sessions().get(&key).cloned();
+        if let Some(place) = place {
+            let mut held = place.lock().await;
+            // By now it may be another session's, which goes on.
+            let is_over = held.as_ref().is_none_or(|session| !session.is_open());
+            if is_over {
+                *held = None;
+                drop(held);
+                connection.clear(&key, &place);
+            }
+        }
     }
     if tokio::time::timeout(LINGER, released).await.is_err()
         && let Some(connection) = connection.upgrade()

@@ -148,7 +148,7 @@ fn one_person(
 }
 
 /// Whether a browser says that another site's page made the request (Fetch metadata, and RFC 6454 for those without).
-fn is_from_another_site(headers: &HeaderMap, authority: Option<&str>) -> bool {
+pub(super) fn is_from_another_site(headers: &HeaderMap, authority: Option<&str>) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(site) = text("sec-fetch-site") {
         return !matches!(site, "same-origin" | "none");

@@ -4,9 +4,9 @@
 //! Whether the bytes after these are any good is for whoever reads that protocol.
 
 /// The beginning of a PROXY header of version 2 (section 2.2 of its specification).
-const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+pub(super) const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// That of version 1 (section 2.1).
-const PROXY_V1: &[u8] = b"PROXY ";
+pub(super) const PROXY_V1: &[u8] = b"PROXY ";
 /// RFC 4253 section 4.2.
 const SSH: &[u8] = b"SSH-";
 /// Content type of a TLS record that holds a handshake (RFC 8446 section 5.1).

@@ -18,16 +18,27 @@ use crate::tunnel::strip_hop_by_hop;
 
 /// Headers that say where a request came from, which only the gateway may say.
 const OURS: &[&str] = &[
+    "cf-connecting-ip",
+    "client-ip",
+    "fastly-client-ip",
     "forwarded",
+    "forwarded-for",
     "traceparent",
     "tracestate",
+    "true-client-ip",
+    "x-azure-clientip",
     "x-client-ip",
     "x-cluster-client-ip",
+    "x-envoy-external-address",
+    "x-forwarded",
+    "x-host",
+    "x-http-host-override",
+    "x-original-forwarded-for",
+    "x-original-host",
     "x-original-url",
     "x-real-ip",
     "x-request-id",
     "x-rewrite-url",
-    "true-client-ip",
 ];
 
 /// Makes the request that the app sees. `host` is the name under which the visitor came.
@@ -72,12 +83,13 @@ pub(super) fn prepare(
     }
 }
 
-/// Apps that make variables of headers (CGI, WSGI) take `X_Forwarded_For` for `X-Forwarded-For`; so does this.
+/// Apps that make variables of headers take `X_Forwarded_For` for `X-Forwarded-For` (CGI, WSGI), some also `X.Forwarded.For` (PHP);
+/// so does this, of whatever is no letter and no digit.
 fn strip_spoofed(headers: &mut HeaderMap) {
     let spoofed: Vec<HeaderName> = headers
         .keys()
         .filter(|name| {
-            let name = name.as_str().replace('_', "-");
+            let name = name.as_str().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
             OURS.contains(&name.as_str())
                 || name.starts_with("x-forwarded-")
                 || name.starts_with("sallyport-")
@@ -127,6 +139,11 @@ mod tests {
             .header("X_Forwarded_For", "10.0.0.1")
             .header("x-forwarded-user", "admin")
             .header("x_real_ip", "10.0.0.1")
+            .header("X.Forwarded.For", "10.0.0.1")
+            .header("X-Forwarded", "for=10.0.0.1")
+            .header("Client-IP", "10.0.0.1")
+            .header("CF-Connecting-IP", "10.0.0.1")
+            .header("X-Original-Host", "admin.localhost")
             .header("x-original-url", "/admin")
             .header("sallyport-subject", "user:admin")
             .header("tracestate", "a=b")

@@ -16,7 +16,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
 
 use super::page::Refusal;
-use super::{Priority, Sources};
+use super::{ForeignHeader, Priority, Sources};
 use crate::session::Recording;
 use crate::tunnel::TunnelName;
 
@@ -61,6 +61,8 @@ pub struct TunnelRules {
     pub patience: Option<Duration>,
     /// Largest body of a request, in bytes.
     pub body_bytes: Option<u64>,
+    /// What becomes of a PROXY header at the beginning of a visitor's bytes.
+    pub foreign_header: ForeignHeader,
     /// Changes to requests.
     pub request: HeaderRules,
     /// Changes to answers.

@@ -1,25 +1,26 @@
 //! Carries an HTTP request through a tunnel: who is it, may they, is it recorded, and only then the bytes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{Method, Request, Response, StatusCode};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 
 use super::admission::{admit, answer_stop};
+use super::app_health::{self, How, Sent};
 use super::forward::prepare;
 use super::page::Refusal;
 use super::refusals::{behind_refusal, cut_refusal, link_refusal, not_recorded_refusal};
 use super::request_record::RequestRecord;
 use super::route::Correlation;
-use super::{Connection, Edge, TunnelRules, app_health, credential, lines, upgrade};
-use crate::clock;
-use crate::session::{Counted, Direction, Protocol, Recording, Session, SessionBody, Went};
-use crate::tunnel::{LinkError, TunnelName, origin_fault, strip_hop_by_hop};
+use super::upload::Upload;
+use super::{Connection, Edge, TunnelRules, credential, lines, upgrade};
+use crate::session::{Counted, Direction, Protocol, Recording, Route, Session, SessionBody};
+use crate::tunnel::{LinkError, OriginFault, TunnelName, origin_fault, strip_hop_by_hop};
 
 /// A strict tunnel's answer that is known to be no longer than this is recorded with its whole length.
 const SHORT_ANSWER: u64 = 64 * 1024;
@@ -98,75 +99,28 @@ async fn carry_once(
         return behind_refusal().respond(&headers, &correlation.0);
     }
     let rules = edge.house_rules.of(name);
-    if let Err(refusal) = app_health::admit(&route).and_then(|()| rules.fits(name, &request)) {
+    if let Err(refusal) = app_health::look(&route).and_then(|()| rules.fits(name, &request)) {
         return refusal.respond(&headers, &correlation.0);
     }
-    let patience = rules.patience.unwrap_or(edge.bounds.request);
     if upgrade::is_wanted(&headers) {
         let on = upgrade::On { connection, visited, rules: &rules };
         return upgrade::carry(edge, session, &route, on, request, correlation).await;
     }
-    let person = match session.subject() {
-        // Visitors without a token are told apart by their address.
-        "user:anonymous" => connection.peer.ip().to_canonical().to_string(),
-        subject => subject.to_owned(),
-    };
-    let waits = (person.as_str(), lines::priority(rules.priority, &headers));
-    let place = tokio::select! {
-        biased;
-        () = session.cut() => return cut_refusal().respond(&headers, &correlation.0),
-        place = edge.lines.enter(name, rules.at_once, waits, edge.bounds.queue) => place,
-    };
-    let place = match place {
+    let place = match place(edge, connection, name, &session, &rules, &headers).await {
         Ok(place) => place,
+        Err(refusal) => return refusal.respond(&headers, &correlation.0),
+    };
+    // Not before: who waited in the line may find an app that has failed meanwhile.
+    let sent = match app_health::admit(edge, &route).await {
+        Ok(sent) => sent,
         Err(refusal) => return refusal.respond(&headers, &correlation.0),
     };
     let pressed = place.as_ref().is_some_and(|place| place.pressed);
     let mut record = RequestRecord::begin(edge, &session, &route, name, &request, correlation);
     record.keep(place);
     prepare(&mut request, connection, host, &rules, correlation);
-    let progress = Progress::default();
-    let (over, mut not_made, asks) = (Arc::new(AtomicBool::new(false)), false, request.method().is_safe());
-    let request = request.map(|body| rules.bounded(body, &over));
-    let request =
-        request.map(|body| SessionBody::new(body, session.clone(), Direction::Up, progress.clone()));
-    session.count_request();
-    let answer = tokio::select! {
-        biased;
-        () = session.cut() => Err(cut_refusal()),
-        () = progress.still_for(patience) => {
-            app_health::tell(edge, &route, Went::Failed);
-            Err(late_refusal(patience, name))
-        }
-        answer = route.link.request(name, request) => match answer {
-            Ok(answer) => Ok(answer),
-            Err(_) if over.load(Ordering::Relaxed) => Err(rules.too_large(name)),
-            Err(error) => {
-                not_made = match error {
-                    LinkError::Closed(_) => true,
-                    // It may have been made; what only asks may be asked again.
-                    LinkError::Stream(_) => asks,
-                    _ => false,
-                };
-                Err(link_refusal(name, &error))
-            }
-        },
-    };
-    let answer = answer.and_then(|answer| match origin_fault(&answer) {
-        None => {
-            app_health::tell(edge, &route, Went::Answered);
-            Ok(answer)
-        }
-        Some(fault) => {
-            app_health::tell(edge, &route, Went::Failed);
-            Err(Refusal::new(
-                StatusCode::BAD_GATEWAY,
-                "app-unreachable",
-                format!("the publisher of `{name}` is there, but the app behind it is not: {fault}"),
-                "try again; if it stays so, its owner should start the app",
-            ))
-        }
-    });
+    let patience = rules.patience.unwrap_or(edge.bounds.request);
+    let (answer, not_made) = exchange(edge, &route, &session, (&rules, patience), sent, request).await;
     let answer = match answer {
         Ok(answer) => release(patience, &session, &rules, record, answer).await,
         Err(refusal) if rules.recording == Recording::Strict => {
@@ -188,6 +142,82 @@ async fn carry_once(
         answer.extensions_mut().insert(NotMade);
     }
     answer
+}
+
+/// A place at the app, if the tunnel has only so many; nobody waits for one whose leave has ended.
+async fn place(
+    edge: &Edge,
+    connection: &Connection,
+    name: &TunnelName,
+    session: &Session,
+    rules: &TunnelRules,
+    headers: &HeaderMap,
+) -> Result<Option<lines::Place>, Refusal> {
+    let person = match session.subject() {
+        // Visitors without a token are told apart by their address.
+        "user:anonymous" => connection.peer.ip().to_canonical().to_string(),
+        subject => subject.to_owned(),
+    };
+    let waits = (person.as_str(), lines::priority(rules.priority, headers));
+    tokio::select! {
+        biased;
+        () = session.cut() => Err(cut_refusal()),
+        place = edge.lines.enter(name, rules.at_once, waits, edge.bounds.queue) => place,
+    }
+}
+
+/// Sends a request to the app, and waits until its answer begins. Tells also whether the request may be made again.
+async fn exchange(
+    edge: &Edge,
+    route: &Route,
+    session: &Session,
+    (rules, patience): (&TunnelRules, Duration),
+    sent: Sent,
+    request: Request<Body>,
+) -> (Result<Response<Incoming>, Refusal>, bool) {
+    let name = &route.name;
+    let (upload, over, asks) =
+        (Upload::begin(), Arc::new(AtomicBool::new(false)), request.method().is_safe());
+    let request = request.map(|body| {
+        SessionBody::new(rules.bounded(upload.watch(body), &over), session.clone(), Direction::Up, ())
+    });
+    session.count_request();
+    let answer = tokio::select! {
+        biased;
+        () = session.cut() => return (Err(cut_refusal()), false),
+        () = upload.still_for(patience) => {
+            // Whoever does not send what they announced must not have the app left alone for everybody.
+            if upload.is_owed() {
+                return (Err(owed_refusal(patience)), false);
+            }
+            sent.went(edge, route, How::Failed("late")).await;
+            return (Err(late_refusal(patience, name)), false);
+        }
+        answer = route.link.request(name, request) => answer,
+    };
+    match answer {
+        Ok(answer) => match origin_fault(&answer) {
+            None => {
+                sent.went(edge, route, How::Answered).await;
+                (Ok(answer), false)
+            }
+            Some(fault) => {
+                sent.went(edge, route, How::Failed(fault.word())).await;
+                (Err(unreachable_refusal(name, fault)), false)
+            }
+        },
+        Err(_) if over.load(Ordering::Relaxed) => (Err(rules.too_large(name)), false),
+        Err(_) if upload.is_broken() => (Err(broken_off_refusal()), false),
+        Err(error) => {
+            let not_made = match error {
+                LinkError::Closed(_) => true,
+                // It may have been made; what only asks may be asked again.
+                LinkError::Stream(_) => asks,
+                _ => false,
+            };
+            (Err(link_refusal(name, &error)), not_made)
+        }
+    }
 }
 
 /// Lets an app's answer go to the visitor: as it comes, and recorded behind it; or, where recording is strict, with its record
@@ -245,6 +275,33 @@ async fn broken_refusal(record: RequestRecord) -> Refusal {
     }
 }
 
+fn unreachable_refusal(name: &TunnelName, fault: OriginFault) -> Refusal {
+    Refusal::new(
+        StatusCode::BAD_GATEWAY,
+        "app-unreachable",
+        format!("the publisher of `{name}` is there, but the app behind it is not: {fault}"),
+        "try again; if it stays so, its owner should start the app",
+    )
+}
+
+fn owed_refusal(patience: Duration) -> Refusal {
+    Refusal::new(
+        StatusCode::REQUEST_TIMEOUT,
+        "body-late",
+        format!("the request's body did not come on: nothing of it came for {} s", patience.as_secs()),
+        "send all that the request announces; the app gets what has come, and may have acted on it",
+    )
+}
+
+fn broken_off_refusal() -> Refusal {
+    Refusal::new(
+        StatusCode::BAD_REQUEST,
+        "body-broken",
+        "the request's body broke off, or was not as long as it announced",
+        "send the request again, whole",
+    )
+}
+
 fn late_refusal(patience: Duration, name: &TunnelName) -> Refusal {
     Refusal::new(
         StatusCode::GATEWAY_TIMEOUT,
@@ -252,39 +309,4 @@ fn late_refusal(patience: Duration, name: &TunnelName) -> Refusal {
         format!("the publisher of `{name}` did not begin an answer within {} s", patience.as_secs()),
         "try again; if it stays so, its owner should look at the app behind it",
     )
-}
-
-/// When the last byte of a request went up: the time for an answer runs from there, so that a long upload is no timeout.
-#[derive(Clone)]
-struct Progress {
-    began: Instant,
-    moved_after_ms: Arc<AtomicU64>,
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        Self { began: clock::monotonic(), moved_after_ms: Arc::default() }
-    }
-}
-
-impl Progress {
-    async fn still_for(&self, bound: Duration) {
-        loop {
-            let moved = Duration::from_millis(self.moved_after_ms.load(Ordering::Relaxed));
-            let still = self.began.elapsed().saturating_sub(moved);
-            match bound.checked_sub(still) {
-                Some(left) if !left.is_zero() => tokio::time::sleep(left).await,
-                _ => return,
-            }
-        }
-    }
-}
-
-impl Counted for Progress {
-    fn passed(&mut self, _bytes: usize) {
-        let elapsed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.moved_after_ms.store(elapsed, Ordering::Relaxed);
-    }
-
-    fn finished(&mut self) {}
 }

@@ -11,7 +11,6 @@ use axum::body::Body;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use sallyport_audit::{Draft, Kind, Outcome};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +20,9 @@ use tracing::{debug, warn};
 use super::arrival::Arrival;
 use super::first_bytes::Speaks;
 use super::seats::Seat;
-use super::{Connection, Edge, front, in_clear, pass_through, protection, publisher, route, tls_refusals};
+use super::{
+    Connection, Edge, front, head, in_clear, pass_through, protection, publisher, route, tls_refusals,
+};
 use crate::tunnel::{ALPN, BareSocket, NO_LIMIT, channel_binding, quiet_for};
 
 /// After a failed `accept` (no file descriptors left, most likely): a breath before the next.
@@ -190,7 +191,7 @@ async fn serve(
         return publisher::serve_bare(edge, connection, BareSocket::new(stream), "tls").await;
     }
     let abort = connection.abort.clone();
-    let header_bytes = edge.bounds.header_bytes;
+    let header_bytes = edge.bounds.header_bytes + head::MARGIN;
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -246,19 +247,16 @@ pub(super) async fn silence(patience: Duration, begun: &CancellationToken) {
     }
 }
 
-/// Records a handshake that was refused, if somebody should know and there is room for it.
+/// Records a connection that was refused, if somebody should know and there is room for it.
 pub(super) async fn not_agreed(edge: &Edge, peer: SocketAddr, why: Option<&'static str>) {
     let Some(draft) = why.and_then(|why| edge.tls_refusals.record(peer, why)) else { return };
     if let Err(error) = edge.ledger.enqueue(draft).await {
-        warn!(%error, "a refused TLS handshake could not be recorded");
+        warn!(%error, "a refused connection could not be recorded");
     }
 }
 
+/// Records that there was no seat for a connection, within the same bounds: who opens two for each that it closes finds that
+/// one is free each time, and must not leave a record each time.
 pub(super) async fn refused(edge: Edge, peer: SocketAddr) {
-    let draft = Draft::new(Kind::ConnectionRefused, Outcome::Denied)
-        .source(peer.to_string())
-        .detail("reason", "too-many-connections");
-    if let Err(error) = edge.ledger.enqueue(draft).await {
-        warn!(%error, "a refused connection could not be recorded");
-    }
+    not_agreed(&edge, peer, Some("too-many-connections")).await;
 }

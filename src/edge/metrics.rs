@@ -12,7 +12,6 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
@@ -39,6 +38,12 @@ struct OfTunnel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Turned {
+    tunnel: String,
+    turn: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OfCode {
     code: &'static str,
 }
@@ -52,7 +57,7 @@ struct Counters {
     requests: Family<Answered, Counter>,
     seconds: Family<OfTunnel, Histogram, fn() -> Histogram>,
     refusals: Family<OfCode, Counter>,
-    resting: Family<OfTunnel, Gauge>,
+    turns: Family<Turned, Counter>,
     known: Mutex<HashSet<TunnelName>>,
 }
 
@@ -62,7 +67,7 @@ impl Default for Metrics {
         let requests = Family::default();
         let seconds: Family<_, _, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(BUCKETS));
-        let (refusals, resting) = (Family::default(), Family::default());
+        let (refusals, turns) = (Family::default(), Family::default());
         registry.register(
             "requests",
             "Requests to tunnels, by the class of their status",
@@ -74,8 +79,12 @@ impl Default for Metrics {
             Family::clone(&seconds),
         );
         registry.register("refusals", "Answers that were the gateway's own no", Family::clone(&refusals));
-        registry.register("app_resting", "1 while an app that failed is left alone", Family::clone(&resting));
-        Self(Arc::new(Counters { registry, requests, seconds, refusals, resting, known: Mutex::default() }))
+        registry.register(
+            "app_breaker_turns",
+            "Turns of the circuit breakers of apps: opened, half-open, closed",
+            Family::clone(&turns),
+        );
+        Self(Arc::new(Counters { registry, requests, seconds, refusals, turns, known: Mutex::default() }))
     }
 }
 
@@ -100,10 +109,10 @@ impl Metrics {
         self.0.refusals.get_or_create(&OfCode { code }).inc();
     }
 
-    /// Whether the app of a tunnel is left alone from now on.
-    pub(super) fn resting(&self, tunnel: &TunnelName, resting: bool) {
+    /// The breaker of an app behind `tunnel` turned so.
+    pub(super) fn turned(&self, tunnel: &TunnelName, turn: &'static str) {
         let tunnel = self.label(tunnel);
-        self.0.resting.get_or_create(&OfTunnel { tunnel }).set(i64::from(resting));
+        self.0.turns.get_or_create(&Turned { tunnel, turn }).inc();
     }
 
     /// Writes all of them in the text format of `OpenMetrics`, without its end.

@@ -18,6 +18,7 @@ mod enrollment;
 mod first_bytes;
 mod forward;
 mod front;
+mod head;
 mod house_rules;
 mod http;
 mod http3;
@@ -42,7 +43,9 @@ mod sources;
 mod tcp;
 mod tls_refusals;
 mod udp;
+mod unannounced;
 mod upgrade;
+mod upload;
 mod visit;
 
 use std::net::IpAddr;
@@ -81,6 +84,7 @@ pub use sources::Sources;
 pub use tcp::TcpPorts;
 pub use tls_refusals::TlsRefusals;
 pub use udp::UdpPorts;
+pub use unannounced::ForeignHeader;
 
 /// Sees to it that a host name has a certificate to be shown.
 pub trait NameCertificates: Send + Sync {

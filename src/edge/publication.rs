@@ -194,6 +194,12 @@ impl Wish<'_> {
             return Err(Box::new((draft, Refusal::new(RefusalCode::Unavailable, told))));
         };
         let protection = claim.protection(self.connection);
+        // Visitors are let in, and recorded, for how the publisher's first connection is protected.
+        if let Some(route) = routes.iter().find(|route| route.protection != protection) {
+            let offer = Offer { name: route.name.clone(), kind: route.kind, join: false };
+            let told = "this connection is not protected as the publisher's first one is".to_owned();
+            return Err(self.refused(identity, &offer, RefusalCode::NotAllowed, "other-protection", told));
+        }
         let mut permits = Vec::with_capacity(routes.len());
         for route in &routes {
             let offer = Offer { name: route.name.clone(), kind: route.kind, join: false };

@@ -93,7 +93,14 @@ pub enum Counted {
 struct Rate<K: Hash + Eq + Clone> {
     per_minute: NonZeroU32,
     limiter: Limiter<K>,
-    told: Mutex<HashSet<K>>,
+    seen: Mutex<Seen<K>>,
+}
+
+struct Seen<K> {
+    /// Who was told that they went too far.
+    told: HashSet<K>,
+    /// Keys beyond which those that have cooled down are forgotten.
+    sweep_at: usize,
 }
 
 impl Rates {
@@ -116,13 +123,15 @@ impl Rates {
 impl<K: Hash + Eq + Clone> Rate<K> {
     fn new(per_minute: NonZeroU32) -> Self {
         let limiter = RateLimiter::hashmap(Quota::per_minute(per_minute));
-        Self { per_minute, limiter: limiter.with_middleware(), told: Mutex::default() }
+        let seen = Seen { told: HashSet::new(), sweep_at: MANY };
+        Self { per_minute, limiter: limiter.with_middleware(), seen: Mutex::new(seen) }
     }
 
     fn count(&self, key: &K) -> Counted {
         let limit = self.per_minute.get();
         let whole = Duration::from_mins(1);
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let Seen { told, sweep_at } = &mut *seen;
         let counted = match self.limiter.check_key(key) {
             Ok(state) => {
                 told.remove(key);
@@ -136,8 +145,10 @@ impl<K: Hash + Eq + Clone> Rate<K> {
                 Counted::Beyond { left, first: told.insert(key.clone()) }
             }
         };
-        if self.limiter.len() > MANY {
+        if self.limiter.len() > *sweep_at {
             self.limiter.retain_recent();
+            // Not for each call again while so many are warm: the way through all of them is long.
+            *sweep_at = MANY.max(2 * self.limiter.len());
         }
         if told.len() > MANY {
             told.clear();

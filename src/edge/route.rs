@@ -12,7 +12,7 @@ use tower_service::Service as _;
 use uuid::Uuid;
 
 use super::page::{Refusal, RefusalCode};
-use super::{Connection, Edge, HouseRules, asking, http};
+use super::{Connection, Edge, HouseRules, asking, head, http};
 use crate::tunnel::TunnelName;
 
 /// Carries the correlation id of each answer; the ledger and the log speak of a request under the same id.
@@ -40,15 +40,13 @@ pub(super) async fn handle(
     mut request: Request<Body>,
 ) -> Result<Response<Body>, Infallible> {
     let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
-    if has_two_hosts(&request) {
-        let refusal = Refusal::new(
-            StatusCode::BAD_REQUEST,
-            "bad-host",
-            "the request names more than one host",
-            "send one Host header (RFC 9112 section 3.2)",
-        );
+    let most = edge.bounds.header_bytes;
+    if let Some(refusal) = two_hosts(&request).or_else(|| head::too_large(&request, most)) {
         edge.metrics.refused(refusal.code);
         let mut response = refusal.respond(request.headers(), &correlation.0);
+        if let Ok(value) = HeaderValue::from_str(&correlation.0) {
+            response.headers_mut().insert(REFERENCE, value);
+        }
         // Whatever comes behind it on this connection is not trusted to begin where it seems to.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return Ok(response);
@@ -101,8 +99,15 @@ pub(super) async fn handle(
 }
 
 /// RFC 9112 section 3.2: one that did would be another's to the app than to the gateway.
-fn has_two_hosts(request: &Request<Body>) -> bool {
-    request.headers().get_all(HOST).iter().count() > 1
+fn two_hosts(request: &Request<Body>) -> Option<Refusal> {
+    (request.headers().get_all(HOST).iter().count() > 1).then(|| {
+        Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "bad-host",
+            "the request names more than one host",
+            "send one Host header (RFC 9112 section 3.2)",
+        )
+    })
 }
 
 /// RFC 6797: for a year, browsers ask the domain and all below it by HTTPS alone. Not for a domain of one label, such as

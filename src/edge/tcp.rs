@@ -15,13 +15,15 @@ use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::admission::{Stop, admit};
+use super::app_health::{self, How};
 use super::arrival::Arrival;
+use super::front;
 use super::listener::refused;
 use super::route::Correlation;
 use super::seats::Seat;
+use super::unannounced::{ForeignHeader, Unannounced};
 use super::{Connection, Edge, TcpRange, Whence};
-use super::{app_health, front};
-use crate::session::{Copied, Ending, Protocol, Route, Session, Went, copy_both_ways};
+use crate::session::{Copied, Ending, Protocol, Route, Session, copy_both_ways};
 use crate::tunnel::{Breakable, Ends, LinkError, TunnelName};
 
 /// Why a TCP tunnel got no port.
@@ -244,10 +246,10 @@ pub(super) async fn join(
     mut visitor: impl Breakable,
 ) {
     visitor.breaks();
-    if app_health::admit(route).is_err() {
+    let Ok(sent) = app_health::admit(edge, route).await else {
         session.note_ending(Ending::PublisherClosed);
         return debug!(tunnel = %route.name, "the app is unwell, or is left alone");
-    }
+    };
     let _busy = route.app.busy();
     let ends = Ends { visitor: connection.peer, reached: connection.reached };
     let opened = tokio::select! {
@@ -257,20 +259,26 @@ pub(super) async fn join(
     };
     match opened {
         Ok(Ok(stream)) => {
-            app_health::tell(edge, route, Went::Answered);
-            if copy_both_ways(session, &mut visitor, stream).await == Copied::InOrder {
+            sent.went(edge, route, How::Answered).await;
+            let copied = if edge.house_rules.of(&route.name).foreign_header == ForeignHeader::Pass {
+                copy_both_ways(session, &mut visitor, stream).await
+            } else {
+                let on_header = || session.note_ending(Ending::HeaderUntrusted);
+                copy_both_ways(session, Unannounced::new(&mut visitor, on_header), stream).await
+            };
+            if copied == Copied::InOrder {
                 visitor.ended();
             }
         }
         Ok(Err(error)) => {
-            if matches!(error, LinkError::Origin { .. }) {
-                app_health::tell(edge, route, Went::Failed);
+            if let LinkError::Origin { fault } = error {
+                sent.went(edge, route, How::Failed(fault.word())).await;
             }
             session.note_ending(Ending::PublisherClosed);
             debug!(%error, tunnel = %route.name, "the publisher did not take a TCP stream");
         }
         Err(_) => {
-            app_health::tell(edge, route, Went::Failed);
+            sent.went(edge, route, How::Failed("late")).await;
             session.note_ending(Ending::PublisherClosed);
             debug!(tunnel = %route.name, "the publisher did not answer to a TCP stream in time");
         }

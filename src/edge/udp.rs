@@ -155,10 +155,9 @@ impl Door {
         loop {
             let received = tokio::select! {
                 () = stop.cancelled() => break,
-                Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
-                    if let Ok(peer) = ended {
-                        flows.remove(&peer);
-                    }
+                Some(_ended) = tasks.join_next(), if !tasks.is_empty() => {
+                    // Also those whose task has panicked: what took up their datagrams is gone.
+                    flows.retain(|_, flow| !flow.is_closed());
                     continue;
                 }
                 received = self.socket.recv_from(&mut buffer) => received,
@@ -189,16 +188,13 @@ impl Door {
     }
 
     /// A flow from `peer`, if there is a seat for it.
-    fn begin(&self, peer: SocketAddr, tasks: &mut JoinSet<SocketAddr>) -> Option<mpsc::Sender<Bytes>> {
+    fn begin(&self, peer: SocketAddr, tasks: &mut JoinSet<()>) -> Option<mpsc::Sender<Bytes>> {
         match self.edge.seats.take(peer.ip()) {
             Ok(seat) => {
                 let (flow, inbox) = mpsc::channel(WAITING);
                 let towards = Towards { socket: Arc::clone(&self.socket), peer };
                 let serving = serve(self.edge.clone(), self.name.clone(), (inbox, towards), seat);
-                tasks.spawn(async move {
-                    serving.await;
-                    peer
-                });
+                tasks.spawn(serving);
                 Some(flow)
             }
             Err(full) => {
@@ -222,22 +218,25 @@ async fn serve(edge: Edge, name: TunnelName, visitor: (mpsc::Receiver<Bytes>, To
         }
         Err(Stop::Refused(refusal)) => {
             debug!(%peer, tunnel = %name, code = refusal.code, "UDP visitor refused");
-            quarantine(&edge, visitor.0).await;
+            quarantine(edge.udp.idle(), visitor.0).await;
         }
         Err(_) => {
             debug!(%peer, tunnel = %name, "UDP visitor refused: leave is needed");
-            quarantine(&edge, visitor.0).await;
+            quarantine(edge.udp.idle(), visitor.0).await;
         }
     }
 }
 
-/// Takes what comes from one who was refused, and drops it: else each datagram would be decided, and recorded, anew.
-async fn quarantine(edge: &Edge, mut inbox: mpsc::Receiver<Bytes>) {
-    while let Ok(Some(_)) = tokio::time::timeout(edge.udp.idle(), inbox.recv()).await {}
+/// Takes what comes from one who was refused, and drops it: else each datagram would be decided, and recorded, anew. Not longer
+/// than a flow may be silent, however much comes: then it is asked again whether it may, for leave can be given meanwhile.
+async fn quarantine(idle: Duration, mut inbox: mpsc::Receiver<Bytes>) {
+    let drained = async { while inbox.recv().await.is_some() {} };
+    let _over = tokio::time::timeout(idle, drained).await;
 }
 
 /// Opens a stream to the publisher and moves the datagrams of `visitor`, for as long as the session may.
 pub(super) async fn join(edge: &Edge, session: &Session, route: &Route, visitor: (impl Source, impl Drain)) {
+    let _busy = route.app.busy();
     let opened = tokio::select! {
         biased;
         () = session.cut() => return,

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::header::{CONNECTION, UPGRADE};
 use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use hyper::body::Body as _;
 use hyper_util::rt::TokioIo;
 use tracing::debug;
 
+use super::app_health::{self, How};
 use super::forward::prepare;
 use super::http::Visited;
 use super::page::Refusal;
@@ -17,7 +19,7 @@ use super::request_record::RequestRecord;
 use super::route::Correlation;
 use super::{Connection, Edge, TunnelRules, credential};
 use crate::session::{Counted, Direction, Recording, Route, Session, SessionBody, copy_both_ways};
-use crate::tunnel::strip_hop_by_hop;
+use crate::tunnel::{LinkError, strip_hop_by_hop};
 
 /// Whether the visitor asks for a WebSocket (RFC 6455 section 4.1). Any other upgrade is left unanswered, as RFC 9110 section
 /// 7.8 allows: what it would carry, nobody records.
@@ -67,24 +69,34 @@ pub(super) async fn carry(
 ) -> Response<Body> {
     let On { connection, visited, rules } = on;
     let headers = request.headers().clone();
+    let sent = match app_health::admit(edge, route).await {
+        Ok(sent) => sent,
+        Err(refusal) => return refusal.respond(&headers, &correlation.0),
+    };
     let record = RequestRecord::begin(edge, &session, route, &route.name, &request, correlation);
+    // Of one with a body nobody can say whose turn it is when there is no answer.
+    let is_whole = request.body().is_end_stream();
     let visitor = hyper::upgrade::on(&mut request);
     prepare(&mut request, connection, visited.host, rules, correlation);
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     request.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
     let request = request.map(|body| SessionBody::new(body, session.clone(), Direction::Up, ()));
     session.count_request();
+    let patience = rules.patience.unwrap_or(edge.bounds.request);
     let exchange = async {
-        let stream =
-            route.link.connect(&route.name).await.map_err(|error| link_refusal(&route.name, &error))?;
+        let stream = route.link.connect(&route.name).await.map_err(|error| {
+            let why = if let LinkError::Origin { fault } = &error { Some(fault.word()) } else { None };
+            (link_refusal(&route.name, &error), why)
+        })?;
         let failed = |error: hyper::Error| {
             debug!(%error, "the app did not take an upgrade request");
-            Refusal::new(
+            let refusal = Refusal::new(
                 StatusCode::BAD_GATEWAY,
                 "app-unreachable",
                 format!("the app behind `{}` did not answer", route.name),
                 "try again; if it stays so, its owner should look at the app",
-            )
+            );
+            (refusal, is_whole.then_some("bad-answer"))
         };
         let (mut sender, driver) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
@@ -93,22 +105,27 @@ pub(super) async fn carry(
     };
     let answer = tokio::select! {
         biased;
-        () = session.cut() => Err(cut_refusal()),
-        answer = tokio::time::timeout(edge.bounds.request, exchange) => answer.unwrap_or_else(|_| {
-            Err(Refusal::new(
+        () = session.cut() => Err((cut_refusal(), None)),
+        answer = tokio::time::timeout(patience, exchange) => answer.unwrap_or_else(|_| {
+            let refusal = Refusal::new(
                 StatusCode::GATEWAY_TIMEOUT,
                 "publisher-timeout",
                 format!("the app behind `{}` did not answer in time", route.name),
                 "try again",
-            ))
+            );
+            Err((refusal, is_whole.then_some("late")))
         }),
     };
     match answer {
-        Err(refusal) => {
+        Err((refusal, why)) => {
+            if let Some(why) = why {
+                sent.went(edge, route, How::Failed(why)).await;
+            }
             drop(record.answered(refusal.status));
             refusal.respond(&headers, &correlation.0)
         }
         Ok(mut response) => {
+            sent.went(edge, route, How::Answered).await;
             let record = record.answered(response.status());
             credential::strip_answer(response.headers_mut());
             rules.answer.apply(response.headers_mut());

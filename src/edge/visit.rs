@@ -11,7 +11,7 @@ use super::admission::{admit, answer_stop};
 use super::page::Refusal;
 use super::route::Correlation;
 use super::tcp::join;
-use super::{Connection, Edge, udp};
+use super::{Connection, Edge, credential, udp};
 use crate::session::Protocol;
 use crate::tunnel::datagram::Framed;
 use crate::tunnel::transport::MessageStream;
@@ -56,6 +56,17 @@ async fn enter(
                 .respond(&headers, &correlation.0);
         }
     };
+    // A browser shows a certificate whatever page made it ask, and a WebSocket asks nobody for leave: a page of another site must
+    // not speak into a tunnel as its visitor.
+    if credential::is_from_another_site(&headers, None) {
+        return Refusal::new(
+            StatusCode::FORBIDDEN,
+            "foreign-page",
+            "a page of another site asked for this",
+            "use `sallyport connect`, or open it from the gateway's own pages",
+        )
+        .respond(&headers, &correlation.0);
+    }
     // A connection of its own, so that each visit is a session of its own.
     let own = Connection::new(
         connection.whence(),

@@ -435,10 +435,12 @@ fn traces(config: &Config) -> Result<Traces, GatewayError> {
 }
 
 fn house_rules(config: &Config) -> HouseRules {
-    let usual = TunnelRules { recording: config.tunnels.recording, ..TunnelRules::default() };
+    let (recording, foreign_header) = (config.tunnels.recording, config.tunnels.foreign_header);
+    let usual = TunnelRules { recording, foreign_header, ..TunnelRules::default() };
     let single = config.tunnels.blocks.iter().map(|block| {
-        let recording = block.recording.unwrap_or(config.tunnels.recording);
-        (block.name.clone(), TunnelRules { recording, ..block.rules.clone() })
+        let recording = block.recording.unwrap_or(recording);
+        let foreign_header = block.foreign_header.unwrap_or(foreign_header);
+        (block.name.clone(), TunnelRules { recording, foreign_header, ..block.rules.clone() })
     });
     HouseRules::new(single, usual)
 }

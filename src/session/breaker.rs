@@ -3,6 +3,10 @@
 //!
 //! A pure state machine of what happened and time. What counts as a failure is for the caller: that the app could not be reached,
 //! broke off or did not begin to answer. An answer that says "500" is an answer.
+//!
+//! Promised: what happened is weighed by when it *began*, not by when it was heard of. An app that has just died may still
+//! answer what it was asked before, and one that is back may still owe the failures of before: neither says how it is now. So
+//! failures are in a row if nobody who began after them was answered, and a breaker that is open hears of nothing but its try.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,14 +23,21 @@ pub struct BreakerRules {
     pub rest: Duration,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
-    /// Everybody may; so many failed in a row.
-    Closed(u32),
+    /// Everybody may. When those began that failed since the last who was answered: fewer than [`BreakerRules::failures`].
+    Closed(Vec<Instant>),
     /// Nobody may until then.
     Open { until: Instant, rest: Duration },
     /// One was let through at this time, to try.
     Trying { since: Instant, rest: Duration },
+}
+
+#[derive(Debug)]
+struct Seen {
+    state: State,
+    /// When the last of those began who were answered.
+    answered: Option<Instant>,
 }
 
 /// What somebody who was let through owes: how it went.
@@ -41,86 +52,121 @@ pub enum Went {
 /// A change that somebody should hear of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// It opened: the app is left alone.
-    Opened,
+    /// It opened: the app is left alone for so long.
+    Opened(Duration),
+    /// Its rest is over: one may try.
+    HalfOpened,
     /// It closed: the app answers again.
     Closed,
+}
+
+impl Turn {
+    /// The word in records and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Opened(_) => "opened",
+            Self::HalfOpened => "half-open",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// Somebody who was let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admitted {
+    /// When. To be given back with how it went.
+    pub began: Instant,
+    /// What changed with that.
+    pub turn: Option<Turn>,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Breaker {
     rules: BreakerRules,
-    state: Mutex<State>,
+    seen: Mutex<Seen>,
 }
 
 impl Breaker {
     /// A closed one.
     pub fn new(rules: BreakerRules) -> Self {
-        Self { rules, state: Mutex::new(State::Closed(0)) }
+        let seen = Seen { state: State::Closed(Vec::new()), answered: None };
+        Self { rules, seen: Mutex::new(seen) }
     }
 
     /// Whether a request may go to the app now; if not, after how long it may be tried again.
-    pub fn admit(&self, now: Instant) -> Result<(), Duration> {
-        let mut state = self.state();
-        match *state {
-            State::Closed(_) => Ok(()),
-            State::Open { until, .. } if now < until => Err(until - now),
-            State::Open { rest, .. } => {
-                *state = State::Trying { since: now, rest };
-                Ok(())
-            }
+    pub fn admit(&self, now: Instant) -> Result<Admitted, Duration> {
+        let mut seen = self.seen();
+        let (trying, turn) = match seen.state {
+            State::Closed(_) => return Ok(Admitted { began: now, turn: None }),
+            State::Open { until, .. } if now < until => return Err(until - now),
+            State::Open { rest, .. } => (State::Trying { since: now, rest }, Some(Turn::HalfOpened)),
             // Whoever tries may never tell: another may try after as long as a rest.
             State::Trying { since, rest } if now >= since + rest => {
-                *state = State::Trying { since: now, rest };
-                Ok(())
+                (State::Trying { since: now, rest }, None)
             }
-            State::Trying { since, rest } => Err(since + rest - now),
-        }
+            State::Trying { since, rest } => return Err(since + rest - now),
+        };
+        seen.state = trying;
+        Ok(Admitted { began: now, turn })
     }
 
-    /// Hears how a request went that was let through.
-    pub fn tell(&self, went: Went, now: Instant) -> Option<Turn> {
-        let mut state = self.state();
-        let (next, turn) = match (went, *state) {
-            (Went::Answered, State::Closed(_)) => (State::Closed(0), None),
-            (Went::Answered, _) => (State::Closed(0), Some(Turn::Closed)),
-            (Went::Failed, State::Closed(failures)) => {
-                let failures = failures.saturating_add(1);
-                if self.rules.failures > 0 && failures >= self.rules.failures {
-                    (State::Open { until: now + self.rules.rest, rest: self.rules.rest }, Some(Turn::Opened))
-                } else {
-                    (State::Closed(failures), None)
+    /// Hears at `now` how a request went that was let through when it `began`.
+    pub fn tell(&self, went: Went, began: Instant, now: Instant) -> Option<Turn> {
+        let mut seen = self.seen();
+        let seen = &mut *seen;
+        let (next, turn) = match (went, &mut seen.state) {
+            (Went::Answered, State::Closed(failed)) => {
+                failed.retain(|other| *other > began);
+                seen.answered = seen.answered.max(Some(began));
+                return None;
+            }
+            (Went::Failed, State::Closed(failed)) => {
+                // Somebody who came later was answered.
+                if self.rules.failures == 0 || seen.answered.is_some_and(|answered| began < answered) {
+                    return None;
                 }
+                failed.push(began);
+                if failed.len() < self.rules.failures as usize {
+                    return None;
+                }
+                let rest = self.rules.rest;
+                (State::Open { until: now + rest, rest }, Turn::Opened(rest))
             }
             // One that was under way when it opened.
-            (Went::Failed, open @ State::Open { .. }) => (open, None),
+            (_, State::Open { .. }) => return None,
+            (_, State::Trying { since, .. }) if began < *since => return None,
+            (Went::Answered, State::Trying { .. }) => {
+                seen.answered = seen.answered.max(Some(began));
+                (State::Closed(Vec::new()), Turn::Closed)
+            }
             (Went::Failed, State::Trying { rest, .. }) => {
-                let rest = (rest * 2).min(LONGEST_REST.max(self.rules.rest));
-                (State::Open { until: now + rest, rest }, None)
+                let rest = (*rest * 2).min(LONGEST_REST.max(self.rules.rest));
+                (State::Open { until: now + rest, rest }, Turn::Opened(rest))
             }
         };
-        *state = next;
-        turn
+        seen.state = next;
+        Some(turn)
     }
 
-    /// Whether one would be let through now, if anybody asked.
-    pub fn would_admit(&self, now: Instant) -> bool {
-        match *self.state() {
-            State::Closed(_) => true,
-            State::Open { until, .. } => now >= until,
-            State::Trying { since, rest } => now >= since + rest,
-        }
+    /// After how long one would be let through; `None` is now.
+    pub fn wait(&self, now: Instant) -> Option<Duration> {
+        let free = match self.seen().state {
+            State::Closed(_) => return None,
+            State::Open { until, .. } => until,
+            State::Trying { since, rest } => since + rest,
+        };
+        free.checked_duration_since(now).filter(|wait| !wait.is_zero())
     }
 
     /// Whether the app is left alone.
     pub fn is_open(&self) -> bool {
-        !matches!(*self.state(), State::Closed(_))
+        !matches!(self.seen().state, State::Closed(_))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Every change is one assignment.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        // No change is left half done by a panic: none is possible between its steps.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -130,77 +176,138 @@ mod tests {
     use proptest::prelude::*;
 
     const REST: Duration = Duration::from_secs(10);
+    const SECOND: Duration = Duration::from_secs(1);
 
     fn breaker(failures: u32) -> (Breaker, Instant) {
         (Breaker::new(BreakerRules { failures, rest: REST }), Instant::now())
+    }
+
+    /// Goes in at `now`, and tells at once how it went.
+    fn ask(breaker: &Breaker, went: Went, now: Instant) -> Option<Turn> {
+        let admitted = breaker.admit(now).unwrap();
+        breaker.tell(went, admitted.began, now)
     }
 
     #[test]
     fn it_opens_after_failures_in_a_row_and_an_answer_starts_the_count_again() {
         let (breaker, now) = breaker(3);
         for went in [Went::Failed, Went::Failed, Went::Answered, Went::Failed, Went::Failed] {
-            assert_eq!(breaker.tell(went, now), None);
+            assert_eq!(ask(&breaker, went, now), None);
         }
-        assert_eq!(breaker.admit(now), Ok(()));
-        assert_eq!(breaker.tell(Went::Failed, now), Some(Turn::Opened));
+        assert!(breaker.admit(now).is_ok());
+        assert_eq!(ask(&breaker, Went::Failed, now), Some(Turn::Opened(REST)));
         assert_eq!(breaker.admit(now), Err(REST));
         assert!(breaker.is_open());
     }
 
     #[test]
+    fn an_answer_to_what_was_asked_before_the_failures_began_does_not_keep_it_closed() {
+        let (breaker, now) = breaker(3);
+        // The app dies, and still ends what it had begun.
+        for second in 1..3 {
+            assert_eq!(ask(&breaker, Went::Failed, now + SECOND * second), None);
+            assert_eq!(breaker.tell(Went::Answered, now, now + SECOND * second), None);
+        }
+        assert_eq!(ask(&breaker, Went::Failed, now + SECOND * 3), Some(Turn::Opened(REST)));
+        assert_eq!(breaker.tell(Went::Answered, now, now + SECOND * 4), None, "nor does it close it");
+        assert!(breaker.is_open());
+    }
+
+    #[test]
+    fn a_failure_of_one_who_came_before_somebody_who_was_answered_does_not_count() {
+        let (breaker, now) = breaker(2);
+        assert_eq!(ask(&breaker, Went::Answered, now + SECOND * 5), None);
+        for second in 0..4 {
+            assert_eq!(breaker.tell(Went::Failed, now + SECOND * second, now + SECOND * 6), None);
+        }
+        assert!(!breaker.is_open());
+    }
+
+    #[test]
     fn after_its_rest_one_may_try_and_the_others_wait_for_how_it_went() {
         let (breaker, now) = breaker(1);
-        breaker.tell(Went::Failed, now);
+        ask(&breaker, Went::Failed, now);
         let later = now + REST;
-        assert_eq!(breaker.admit(later), Ok(()));
+        let tries = breaker.admit(later).unwrap();
+        assert_eq!(tries.turn, Some(Turn::HalfOpened));
         assert_eq!(breaker.admit(later), Err(REST), "one tries");
-        assert_eq!(breaker.tell(Went::Answered, later), Some(Turn::Closed));
-        assert_eq!(breaker.admit(later), Ok(()));
+        assert_eq!(breaker.tell(Went::Answered, tries.began, later), Some(Turn::Closed));
+        assert!(breaker.admit(later).is_ok());
+    }
+
+    #[test]
+    fn while_one_tries_nothing_else_that_comes_to_an_end_counts() {
+        let (breaker, now) = breaker(1);
+        ask(&breaker, Went::Failed, now);
+        let tries = breaker.admit(now + REST).unwrap();
+        assert_eq!(breaker.tell(Went::Answered, now, now + REST), None);
+        assert_eq!(breaker.tell(Went::Failed, now, now + REST), None);
+        assert_eq!(breaker.admit(now + REST), Err(REST));
+        assert_eq!(breaker.tell(Went::Failed, tries.began, now + REST), Some(Turn::Opened(REST * 2)));
     }
 
     #[test]
     fn each_failed_try_makes_the_rest_longer_but_not_without_end() {
         let (breaker, mut now) = breaker(1);
-        breaker.tell(Went::Failed, now);
-        for seconds in [10, 20, 40, 60, 60] {
+        ask(&breaker, Went::Failed, now);
+        for (seconds, next) in [(10, 20), (20, 40), (40, 60), (60, 60), (60, 60)] {
             assert_eq!(breaker.admit(now), Err(Duration::from_secs(seconds)));
             now += Duration::from_secs(seconds);
-            assert_eq!(breaker.admit(now), Ok(()));
-            assert_eq!(breaker.tell(Went::Failed, now), None);
+            assert_eq!(ask(&breaker, Went::Failed, now), Some(Turn::Opened(Duration::from_secs(next))));
         }
     }
 
     #[test]
     fn whoever_tries_and_never_tells_does_not_keep_it_open() {
         let (breaker, now) = breaker(1);
-        breaker.tell(Went::Failed, now);
-        assert_eq!(breaker.admit(now + REST), Ok(()));
-        assert_eq!(breaker.admit(now + REST * 2), Ok(()));
+        ask(&breaker, Went::Failed, now);
+        assert!(breaker.admit(now + REST).is_ok());
+        assert!(breaker.admit(now + REST * 2).is_ok());
     }
 
     #[test]
     fn one_that_is_switched_off_never_opens() {
         let (breaker, now) = breaker(0);
         for _ in 0..100 {
-            assert_eq!(breaker.tell(Went::Failed, now), None);
+            assert_eq!(ask(&breaker, Went::Failed, now), None);
         }
-        assert_eq!(breaker.admit(now), Ok(()));
+        assert!(breaker.admit(now).is_ok());
     }
 
     proptest! {
         #[test]
         fn whatever_happened_somebody_may_try_within_a_minute(
-            steps in prop::collection::vec((any::<bool>(), any::<bool>(), 0..100_u64), 0..60),
+            steps in prop::collection::vec((any::<bool>(), any::<bool>(), 0..100_u64, 0..100_u64), 0..60),
         ) {
-            let (breaker, mut now) = breaker(2);
-            for (answered, asks, seconds) in steps {
+            let (breaker, start) = breaker(2);
+            let mut now = start;
+            for (answered, asks, seconds, ago) in steps {
                 now += Duration::from_secs(seconds);
                 if asks {
                     let _may = breaker.admit(now);
                 }
-                breaker.tell(if answered { Went::Answered } else { Went::Failed }, now);
+                let began = now.checked_sub(Duration::from_secs(ago)).unwrap_or(start);
+                breaker.tell(if answered { Went::Answered } else { Went::Failed }, began, now);
             }
-            prop_assert_eq!(breaker.admit(now + LONGEST_REST), Ok(()));
+            prop_assert!(breaker.admit(now + LONGEST_REST).is_ok());
+        }
+
+        #[test]
+        fn failures_in_a_row_are_counted_by_when_they_began_whatever_the_order_in_which_they_are_heard_of(
+            heard in prop::collection::vec(any::<bool>(), 1..20).prop_flat_map(|went| {
+                let numbered: Vec<(u64, bool)> = (0..).zip(went).collect();
+                Just(numbered).prop_shuffle()
+            }),
+        ) {
+            let (breaker, start) = breaker(1000);
+            for (second, answered) in &heard {
+                let went = if *answered { Went::Answered } else { Went::Failed };
+                breaker.tell(went, start + SECOND * u32::try_from(*second).unwrap(), start + SECOND * 100);
+            }
+            let last = heard.iter().filter(|(_, answered)| *answered).map(|(second, _)| *second).max();
+            let in_a_row = heard.iter().filter(|(second, answered)| !answered && Some(*second) > last).count();
+            let state = breaker.seen().state.clone();
+            prop_assert!(matches!(state, State::Closed(failed) if failed.len() == in_a_row));
         }
     }
 }

@@ -119,11 +119,17 @@ impl Broker {
     /// Goes on when the caller is gone, as a visitor that hangs up makes it: a session that was opened in the ledger is closed
     /// there too.
     pub async fn open(&self, permit: Permit, opening: Opening) -> Result<Session, OpenError> {
+        // Taken before the look: whoever drains sees either this, or that nobody comes any more.
+        let token = self.tasks.token();
         if self.closed.is_cancelled() {
             return Err(OpenError::Stopping);
         }
         let broker = self.clone();
-        let opened = self.tasks.spawn(async move { broker.open_now(permit, opening).await });
+        let opened = tokio::spawn(async move {
+            let opened = broker.open_now(permit, opening).await;
+            drop(token);
+            opened
+        });
         opened.await.unwrap_or(Err(OpenError::Stopping))
     }
 

@@ -35,16 +35,14 @@ where
         // Asked first: once the session is cut, no byte moves that was ready at the same time.
         biased;
         () = session.cut() => Copied::BrokenOff,
+        // Which side ended it was noted by that side.
         result = tokio::io::copy_bidirectional_with_sizes(&mut visitor, &mut publisher, BUFFER, BUFFER) => {
-            if result.is_err() {
-                session.note_ending(Ending::PublisherClosed);
-                return Copied::BrokenOff;
-            }
-            Copied::InOrder
+            if result.is_ok() { Copied::InOrder } else { Copied::BrokenOff }
         }
     }
 }
 
+#[derive(Clone, Copy)]
 enum Side {
     Visitor,
     Publisher,
@@ -59,6 +57,24 @@ struct Counting<'s, S> {
     reading: Option<Reading>,
 }
 
+impl<S> Counting<'_, S> {
+    /// This side has ended, in order or not. The first word counts.
+    fn note_end(&self) {
+        self.session.note_ending(match self.side {
+            Side::Visitor => Ending::VisitorClosed,
+            Side::Publisher => Ending::PublisherClosed,
+        });
+    }
+
+    /// The same, if what was tried failed.
+    fn noted<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if matches!(outcome, Poll::Ready(Err(_))) {
+            self.note_end();
+        }
+        outcome
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Counting<'_, S> {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -67,13 +83,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counting<'_, S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
-        let read = Pin::new(&mut this.inner).poll_read(context, buffer);
+        let outcome = Pin::new(&mut this.inner).poll_read(context, buffer);
         match &this.reading {
-            Some(reading) if read.is_ready() => reading.given(),
+            Some(reading) if outcome.is_ready() => reading.given(),
             Some(reading) => reading.waits(),
             None => {}
         }
-        ready!(read)?;
+        ready!(this.noted(outcome))?;
         let read = buffer.filled().len() - before;
         match this.side {
             Side::Visitor => this.session.count_up(read),
@@ -82,10 +98,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counting<'_, S> {
         if read == 0 {
             // What is not sent yet holds nothing of the publisher's any more.
             this.reading = None;
-            this.session.note_ending(match this.side {
-                Side::Visitor => Ending::VisitorClosed,
-                Side::Publisher => Ending::PublisherClosed,
-            });
+            this.note_end();
         }
         Poll::Ready(Ok(()))
     }
@@ -93,7 +106,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counting<'_, S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Counting<'_, S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write(context, bytes)
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.inner).poll_write(context, bytes);
+        this.noted(outcome)
     }
 
     fn poll_write_vectored(
@@ -101,7 +116,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counting<'_, S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write_vectored(context, slices)
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.inner).poll_write_vectored(context, slices);
+        this.noted(outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -113,6 +130,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counting<'_, S> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_shutdown(context)
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.inner).poll_shutdown(context);
+        this.noted(outcome)
     }
 }

@@ -73,6 +73,8 @@ pub enum Ending {
     VisitorClosed,
     /// The publisher's side closed or was lost.
     PublisherClosed,
+    /// The visitor's bytes began with a PROXY header, and nobody takes its word for where it comes from.
+    HeaderUntrusted,
     /// No byte moved for the idle bound.
     Idle,
     /// An admin closed it.
@@ -95,6 +97,7 @@ impl Ending {
         match self {
             Self::VisitorClosed => "visitor-closed",
             Self::PublisherClosed => "publisher-closed",
+            Self::HeaderUntrusted => "proxy-header-untrusted",
             Self::Idle => "idle",
             Self::Killed => "killed",
             Self::TunnelEnded => "tunnel-ended",

@@ -23,7 +23,7 @@ mod user_seats;
 
 pub use backlog::Recording;
 pub use body::{BodyError, Counted, Direction, SessionBody};
-pub use breaker::{Breaker, BreakerRules, Turn, Went};
+pub use breaker::{Admitted, Breaker, BreakerRules, Turn, Went};
 pub use broker::{Broker, OpenError, Opening};
 pub use copy::{Copied, copy_both_ways};
 pub use datagrams::pass_datagrams;

@@ -78,7 +78,7 @@ impl Drop for Busy {
 impl Route {
     /// Whether a visitor is better sent here than to one of which this is not true.
     pub(super) fn is_fit(&self, now: Instant) -> bool {
-        self.app.is_well() && self.breaker.would_admit(now)
+        self.app.is_well() && self.breaker.wait(now).is_none()
     }
 
     pub(super) fn state(&self, away: bool) -> &'static str {
@@ -114,6 +114,9 @@ pub struct RouteView {
     pub transport: &'static str,
     /// How many connections its publisher has.
     pub connections: usize,
+    /// Whether its app failed and is left alone, whatever its state says.
+    #[serde(skip)]
+    pub resting: bool,
 }
 
 #[cfg(test)]

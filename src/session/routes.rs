@@ -15,8 +15,8 @@ use super::route::{Route, RouteView};
 use crate::access::TunnelFacts;
 use crate::tunnel::{Farewell, FarewellCode, Offer, TunnelKind, TunnelName};
 
-/// Visitors who may wait, in all, for publishers that are away. One more is refused at once.
-const MOST_WAITING: usize = 100;
+/// Visitors who may wait for the publisher of one name that is away, and for all of them together. One more is refused at once.
+const MOST_WAITING: (usize, usize) = (100, 1000);
 
 /// Answer to "where does this name lead?".
 pub enum Lookup {
@@ -60,6 +60,8 @@ struct Slot {
     reserved_by: Vec<u64>,
     /// Counts up with each look; the members take turns.
     turn: usize,
+    /// Places for those who wait for it.
+    places: Arc<Semaphore>,
 }
 
 /// A publisher of a name.
@@ -116,7 +118,7 @@ pub struct Reservation {
 impl Routes {
     /// An empty table that keeps the name of a lost publisher for `grace`.
     pub fn new(grace: Duration) -> Self {
-        let places = Arc::new(Semaphore::new(MOST_WAITING));
+        let places = Arc::new(Semaphore::new(MOST_WAITING.1));
         Self { table: Arc::default(), grace, moved: Arc::default(), places }
     }
 
@@ -155,6 +157,7 @@ impl Routes {
                 members: Vec::new(),
                 reserved_by: Vec::new(),
                 turn: 0,
+                places: Arc::new(Semaphore::new(MOST_WAITING.0)),
             });
             slot.reserved_by.push(id);
         }
@@ -238,6 +241,9 @@ impl Routes {
     /// Waits for the lost publisher of `name` to come back, for `patience` at most. Those who wait go on in the order in which they
     /// came. `None` if it does not come, or too many wait already.
     pub async fn returned(&self, name: &TunnelName, patience: Duration) -> Option<Arc<Route>> {
+        // Of its own first: visitors of one name must not take the places of all others.
+        let own = Arc::clone(&self.table().slots.get(name)?.places);
+        let _own = own.try_acquire().ok()?;
         let _place = self.places.try_acquire().ok()?;
         let back = async {
             loop {
@@ -301,6 +307,7 @@ impl Routes {
                 state: route.state(member.kept_until.is_some()),
                 transport: route.transport,
                 connections: route.link.lanes(),
+                resting: route.breaker.is_open(),
             }
         };
         let mut views: Vec<_> = table.slots.values().flat_map(|slot| &slot.members).map(view).collect();
@@ -398,6 +405,8 @@ impl Slot {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     fn wanted<'a>(owner: &'a str, fresh: &'a str, offers: &'a [Offer]) -> Wanted<'a> {
@@ -467,6 +476,25 @@ mod tests {
         assert!(routes.reserve(&wanted("user:b", "p4", &shared), now).is_err(), "another owner");
         let other = [Offer { kind: TunnelKind::Tls, ..shared[0].clone() }];
         assert!(routes.reserve(&wanted("user:a", "p5", &other), now).is_err(), "it carries something else");
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_for_one_publisher_take_no_places_of_those_who_wait_for_another() {
+        let (routes, now, minute) = (Routes::new(Duration::ZERO), Instant::now(), Duration::from_mins(1));
+        let both = names(&["one", "two"]);
+        let _comes = routes.reserve(&wanted("user:a", "p1", &both), now).ok().unwrap();
+        let wait = |offer: &Offer| {
+            let (routes, name) = (routes.clone(), offer.name.clone());
+            let mut wait = Box::pin(async move { routes.returned(&name, minute).await.is_some() });
+            let ended = (&mut wait).now_or_never();
+            (wait, ended)
+        };
+        let waiting: Vec<_> = (0..MOST_WAITING.0).map(|_| wait(&both[0])).collect();
+        assert!(waiting.iter().all(|(_, ended)| ended.is_none()));
+        assert_eq!(wait(&both[0]).1, Some(false), "one more is refused at once");
+        assert_eq!(wait(&both[1]).1, None, "another's has room");
+        drop(waiting);
+        assert_eq!(wait(&both[0]).1, None);
     }
 
     #[test]

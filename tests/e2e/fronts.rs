@@ -206,3 +206,47 @@ fn a_tunnel_that_was_not_asked_to_sends_no_header() {
     });
     assert_eq!(&echo, b"hello");
 }
+
+#[test]
+fn a_header_that_a_visitor_of_a_tcp_tunnel_makes_up_reaches_no_app_unless_the_operator_wants_it() {
+    let headers = [b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n".as_slice(), b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"];
+    for how in ["refuse", "pass"] {
+        let world = World::with().set(&format!("tunnels.proxy_headers={how}")).start();
+        let app = App::that_echoes();
+        let tunnel = world.tcp_ports().0;
+        let _publisher = world.publish_as(
+            "publisher",
+            "public-echo",
+            &["tcp", &app.address().to_string(), "--port", &tunnel.to_string()],
+        );
+        for header in headers {
+            // Whole, and byte by byte.
+            for cut in [header.len(), 1] {
+                let echo = RUNTIME.block_on(async {
+                    let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", tunnel)).await.unwrap();
+                    socket.set_nodelay(true).unwrap();
+                    for piece in header.chunks(cut) {
+                        let _cut = socket.write_all(piece).await;
+                        tokio::task::yield_now().await;
+                    }
+                    let _reset = socket.shutdown().await;
+                    let mut echo = Vec::new();
+                    let _reset = socket.read_to_end(&mut echo).await;
+                    echo
+                });
+                if how == "pass" {
+                    assert_eq!(echo, header);
+                } else {
+                    assert!(echo.len() < 12 && header.starts_with(&echo), "{}", echo.escape_ascii());
+                }
+            }
+        }
+        let reasons = eventually("all are closed", || {
+            let closed = world.records_of("session.closed");
+            (closed.len() == 4)
+                .then(|| closed.iter().map(|one| one["details"]["reason"].clone()).collect::<Vec<_>>())
+        });
+        let refused = reasons.iter().filter(|reason| **reason == "proxy-header-untrusted").count();
+        assert_eq!(refused, if how == "refuse" { 4 } else { 0 }, "{reasons:?}");
+    }
+}

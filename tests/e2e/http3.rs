@@ -1,10 +1,14 @@
 //! Visitors by HTTP/3: the same answers, decisions, records and limits as by TCP.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use axum::Router;
 use axum::response::Html;
 use axum::routing::get;
 use base64::Engine as _;
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use http::Request;
 
 use super::app::{App, RUNTIME, random, sha256};
@@ -142,10 +146,14 @@ fn what_a_peer_may_send_by_http3_is_bounded_and_must_be_well_formed() {
     let host = "open-files.localhost";
     RUNTIME.block_on(async {
         let mut visitor = Http3::connect(&world, host).await;
-        // How large a head may be is told beforehand, so that a client of good will does not even send it.
+        // Too large by a little: told so. By far: a client of good will does not even send it, for it was told beforehand.
         let large = by_visitor(&world, "GET", host, "/block").header("x-large", "x".repeat(70_000));
+        let told = visitor.ask(large.header("accept", "application/json"), b"").await;
+        let problem: serde_json::Value = serde_json::from_slice(&told.body).unwrap();
+        assert_eq!((told.status, problem["code"].as_str()), (431, Some("head-too-large")), "{problem}");
+        let large = by_visitor(&world, "GET", host, "/block").header("x-large", "x".repeat(90_000));
         let told = visitor.try_to_begin(large).await.err().expect("it is too large").to_string();
-        assert!(told.contains("65536"), "{told}");
+        assert!(told.contains("81920"), "{told}");
         // A frame that announces a gibibyte is cut off at its announcement: HEADERS, and of a kind that nobody knows.
         for kind in [0x01, 0x21] {
             let (mut send, _receive) = visitor.quic.open_bi().await.unwrap();
@@ -181,6 +189,64 @@ fn what_a_peer_may_send_by_http3_is_bounded_and_must_be_well_formed() {
         assert!(open.len() > 100, "{} streams were opened", open.len());
     });
     assert!(world.records_of("http.request").iter().all(|record| record["details"]["status"] != 200));
+}
+
+#[test]
+fn a_request_that_is_given_up_by_http3_ends_at_the_app_too_though_nothing_is_sent() {
+    struct Over(Arc<AtomicBool>);
+    impl Drop for Over {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let world = start();
+    let over = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&over);
+    let events = move || {
+        let over = Over(Arc::clone(&told));
+        async move {
+            let first =
+                stream::once(async { Ok::<_, std::convert::Infallible>(Bytes::from_static(b"data: 1")) });
+            let silent = first.chain(stream::pending()).map(move |piece| {
+                let _kept = &over;
+                piece
+            });
+            axum::body::Body::from_stream(silent)
+        }
+    };
+    let app = App::web(Router::new().route("/events", get(events)));
+    let _publisher = world.publish_http("open-events", app.address());
+    let host = "open-events.localhost";
+    let _visitor = RUNTIME.block_on(async {
+        let mut visitor = Http3::connect(&world, host).await;
+        let mut exchange = visitor.begin(by_visitor(&world, "GET", host, "/events")).await;
+        exchange.finish().await.unwrap();
+        assert_eq!(exchange.recv_response().await.unwrap().status(), 200);
+        assert!(exchange.recv_data().await.unwrap().is_some());
+        // Which stops the answer, and leaves the connection as it is.
+        drop(exchange);
+        visitor
+    });
+    super::patience::eventually("the app hears of it", || over.load(Ordering::Relaxed).then_some(()));
+    let record = world.record("http.request", |_| true);
+    assert_eq!(
+        (&record["details"]["status"], &record["details"]["whole"]),
+        (&200.into(), &false.into()),
+        "{record}"
+    );
+}
+
+#[test]
+fn a_gateway_that_stops_does_not_wait_for_a_visitor_by_http3_who_is_idle() {
+    let mut world = World::with().set("gateway.http3=on").set("gateway.drain_secs=60").start();
+    let _publisher = world.publish_demo("open-demo");
+    let host = "open-demo.localhost";
+    let mut visitor = RUNTIME.block_on(Http3::connect(&world, host));
+    let answer = RUNTIME.block_on(visitor.ask(by_visitor(&world, "GET", host, "/"), b""));
+    assert_eq!(answer.status, 200);
+    let began = std::time::Instant::now();
+    world.stop_gateway();
+    assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
 }
 
 #[test]

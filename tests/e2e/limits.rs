@@ -81,8 +81,22 @@ fn whoever_asks_a_tunnel_too_often_must_wait_and_is_recorded_once() {
     assert_eq!(refused[0]["values"]["subject"], "user:visitor");
 }
 
+#[test]
+fn a_page_of_another_site_speaks_into_no_tunnel_with_a_visitors_certificate() {
+    let world = World::start();
+    let app = App::that_echoes();
+    let _publisher = world.publish_as("publisher", "open-db", &["tcp", &app.address().to_string()]);
+    let visit =
+        |origin: &str| world.curl("/visit/open-db").by(&world, "visitor").header(origin).args(UPGRADE).run();
+    let refused = visit("Origin: https://evil.example");
+    assert_eq!((refused.status, refused.problem().as_str()), (403, "foreign-page"));
+    let refused = visit("Sec-Fetch-Site: same-site");
+    assert_eq!((refused.status, refused.problem().as_str()), (403, "foreign-page"));
+    assert!(world.records_of("session.opened").is_empty());
+}
+
 /// What makes a request an upgrade.
-const UPGRADE: &[&str] = &[
+pub(super) const UPGRADE: &[&str] = &[
     "--http1.1",
     "--header",
     "Connection: Upgrade",

@@ -29,6 +29,7 @@ mod world;
 
 mod api;
 mod approval;
+mod bounds;
 mod breaking_off;
 mod canaries;
 mod configuration;

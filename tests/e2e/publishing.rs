@@ -235,6 +235,23 @@ fn a_visitor_who_comes_while_the_publisher_is_away_waits_for_it_and_one_without_
 }
 
 #[test]
+fn leave_for_one_session_is_not_used_up_by_waiting_for_the_publisher() {
+    let world = World::with().set("tunnels.queue_secs=60").start();
+    let mut publisher = world.publish_demo("demo");
+    let arguments = ["request", "demo", "--reason", "one look", "--minutes", "30", "--once"];
+    let request = world.ask("visitor", &arguments)["id"].as_str().unwrap().to_owned();
+    world.ask("admin", &["requests", "approve", &request]);
+    publisher.kill();
+    eventually("the gateway has seen the loss", || {
+        (world.ask("admin", &["tunnels"])[0]["state"] == "away").then_some(())
+    });
+    let mut waiting = world.visit("demo", "/headers").by(&world, "visitor").start();
+    let _publisher = world.publish_demo("demo");
+    assert!(waiting.wait().success());
+    assert!(waiting.out().contains("x-request-id"), "{}", waiting.out());
+}
+
+#[test]
 fn whoever_publishes_a_name_first_owns_it_where_the_operator_wants_it_so_and_nobody_after_them() {
     let world = World::with().set("access.tunnel_owner=first-publisher").start();
     let mut publisher = world.publish_demo("shop");

@@ -153,6 +153,45 @@ fn an_app_that_fails_in_a_row_is_left_alone_and_tried_again() {
     eventually("the app is tried again", || (visit().status == 200).then_some(()));
     answering.join().unwrap();
     assert_eq!(world.ask("admin", &["tunnels"])[0]["state"], "live");
+    // Each turn is on record, with why.
+    let turns = world.records_of("tunnel.health");
+    let words: Vec<&str> =
+        turns.iter().map(|record| record["details"]["breaker"].as_str().unwrap()).collect();
+    assert!(
+        words.starts_with(&["opened", "half-open"]) && words.ends_with(&["half-open", "closed"]),
+        "{words:?}"
+    );
+    assert_eq!((&turns[0]["result"], &turns[0]["object"]), (&"failure".into(), &"tunnel:open-shop".into()));
+    assert_eq!(turns[0]["details"]["reason"], "unreachable");
+    assert_eq!(turns[0]["details"]["rest_secs"], 1);
+    assert_eq!(turns.last().unwrap()["result"], "success");
+    let metrics = world.curl("/metrics").by(&world, "admin").run().text();
+    for line in [
+        "app_resting{tunnel=\"open-shop\"} 0",
+        "app_breaker_turns_total{tunnel=\"open-shop\",turn=\"closed\"} 1",
+    ] {
+        assert!(metrics.contains(&format!("sallyport_{line}")), "{line}: {metrics}");
+    }
+}
+
+#[test]
+fn an_app_that_is_only_asked_for_websockets_is_found_again_by_one() {
+    let world = World::with().set("tunnels.breaker_failures=1").set("tunnels.breaker_secs=1").start();
+    let port = super::fronts::free_port();
+    let _publisher = world.publish_as("publisher", "open-shop", &["http", &port.to_string()]);
+    let visit = || world.visit("open-shop", "/").by(&world, "visitor").args(super::limits::UPGRADE).run();
+    assert_eq!(visit().status, 502);
+    assert_eq!(visit().problem(), "app-resting");
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let answering = std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        let (mut socket, _) = listener.accept().unwrap();
+        let _head = socket.read(&mut [0; 4096]).unwrap();
+        socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").unwrap();
+    });
+    eventually("the app is tried again", || (visit().status == 200).then_some(()));
+    answering.join().unwrap();
+    assert_eq!(world.ask("admin", &["tunnels"])[0]["state"], "live");
 }
 
 #[test]

@@ -191,3 +191,24 @@ fn a_session_on_which_nothing_moves_is_closed() {
     });
     assert_eq!(world.record("session.closed", |_| true)["details"]["reason"], "idle");
 }
+
+#[test]
+fn a_visitor_who_breaks_off_is_recorded_as_the_one_who_ended_it() {
+    let world = World::start();
+    let app = App::that_echoes();
+    let tunnel = world.tcp_ports().0;
+    let _publisher = world.publish_as(
+        "publisher",
+        "public-echo",
+        &["tcp", &app.address().to_string(), "--port", &tunnel.to_string()],
+    );
+    RUNTIME.block_on(async {
+        let mut visitor = TcpStream::connect(("127.0.0.1", tunnel)).await.unwrap();
+        visitor.write_all(b"hello").await.unwrap();
+        visitor.read_exact(&mut [0; 5]).await.unwrap();
+        // A reset, not an end.
+        visitor.set_zero_linger().unwrap();
+    });
+    let closed = world.record("session.closed", |_| true);
+    assert_eq!(closed["details"]["reason"], "visitor-closed", "{closed}");
+}

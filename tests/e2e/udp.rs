@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -186,4 +188,33 @@ fn a_datagram_that_no_packet_can_hold_passes_by_quic_all_the_same() {
             (buffer[..got] == sent[..]).then_some(())
         });
     }
+}
+
+#[test]
+fn a_flow_that_was_refused_is_asked_again_though_it_never_falls_silent() {
+    // Nobody waits for a publisher that is away: whoever comes then is refused.
+    let world = World::with().set("tunnels.udp_idle_secs=1").set("tunnels.queue_secs=0").start();
+    let server = NameServer::start(&world);
+    let (mut publisher, port) = publish(&world, "public-dns", &server, &[]);
+    publisher.kill();
+    eventually("the gateway has seen the loss", || {
+        (world.ask("admin", &["tunnels"])[0]["state"] == "away").then_some(())
+    });
+    let mine = socket();
+    mine.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    assert_eq!(ask_from(&mine, port, 1), None);
+    let talking = mine.try_clone().unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    // Ten times in the time after which a silent flow is over.
+    let talker = std::thread::spawn(move || {
+        while !stopped.load(Ordering::Relaxed) {
+            talking.send_to(&question(2), port).unwrap();
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let _publisher = publish(&world, "public-dns", &server, &[]);
+    eventually("it is let in", || ask_from(&mine, port, 2));
+    stop.store(true, Ordering::Relaxed);
+    talker.join().unwrap();
 }

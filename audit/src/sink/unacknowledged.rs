@@ -3,7 +3,7 @@
 //! Why: syslog over TCP has no acknowledgement of its own, but TCP has, and only the kernel sees it. With its count a sink knows
 //! what may have been lost with a connection, instead of taking all that was written lately for lost.
 //!
-//! The kernel is asked by netlink (sock_diag(7)), as `ss` asks it: a question of some 10 µs about one socket. Where it does not
+//! The kernel is asked by netlink (`sock_diag(7)`), as `ss` asks it: a question of some 10 µs about one socket. Where it does not
 //! answer (another system, a container that forbids it), only time tells.
 
 use std::{io, time::Duration};

@@ -61,6 +61,22 @@ async fn a_grant_for_one_session_carries_one_and_no_second_not_after_a_restart_e
 }
 
 #[tokio::test]
+async fn whether_somebody_would_be_let_in_can_be_asked_without_using_up_a_grant_for_one_session() {
+    let world = World::new().await;
+    let vic = world.login("vic").await;
+    let bars =
+        |world: &World| world.access.would_refuse(&vic, &object("demo"), Action::Connect, &world.context());
+    assert!(bars(&world).is_some_and(|decision| waits(&decision)));
+    let grant = world.granted_once(&vic).await;
+    for _ in 0..2 {
+        assert!(bars(&world).is_none());
+    }
+    assert!(!world.grant(grant).is_spent());
+    let _permit = world.let_in(&vic, "demo").await;
+    assert!(bars(&world).is_some_and(|decision| waits(&decision)), "it is spent");
+}
+
+#[tokio::test]
 async fn its_session_ends_when_the_grant_does() {
     let world = World::new().await;
     let vic = world.login("vic").await;

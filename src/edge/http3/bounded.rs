@@ -185,10 +185,10 @@ pub(in crate::edge) struct BoundedConnection<C> {
     most: u64,
 }
 
-impl BoundedConnection<h3_quinn::Connection> {
+impl<C> BoundedConnection<C> {
     /// Frames of `connection` have at most `most` bytes, but for the payload of DATA.
-    pub(super) fn new(connection: quinn::Connection, most: u64) -> Self {
-        Self { connection: h3_quinn::Connection::new(connection), most }
+    pub(super) fn new(connection: C, most: u64) -> Self {
+        Self { connection, most }
     }
 }
 

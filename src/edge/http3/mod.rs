@@ -3,10 +3,12 @@
 //! What is particular to HTTP/3 ends here. Authentication, policy, records, limits, header rules and refusals are those of
 //! HTTP/1.1 and HTTP/2, for it is one way through the code. WebSocket is not offered (RFC 9220): browsers open it on TCP.
 //!
+//! Promised: an answer that is cut never ends in order, and a request that is given up ends at the app too ([`streams`]).
 //! Not trusted: the peer. What it may have under way is bounded by [`bounded`], by QUIC's windows, and in time.
 
 mod body;
 mod bounded;
+mod streams;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +29,9 @@ use tracing::debug;
 
 use self::body::RequestBody;
 use self::bounded::BoundedConnection;
+use self::streams::Quic;
 use super::listener::silence;
-use super::{Connection, Edge, route};
+use super::{Connection, Edge, head, route};
 use crate::clock;
 use crate::tunnel::strip_hop_by_hop;
 
@@ -40,7 +43,10 @@ pub const ALPN: &[u8] = b"h3";
 const OF_A_CONNECTION: [&str; 5] =
     ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
 
-type Http = BoundedConnection<h3_quinn::Connection>;
+/// After the goodbye of a gateway that stops, and the last answer: how long the connection is kept for what is still on its way.
+const LINGER: Duration = Duration::from_secs(1);
+
+type Http = BoundedConnection<Quic>;
 
 /// Serves a visitor's connection until it ends, or until `stop`; then what is under way may end.
 pub(super) async fn serve(
@@ -51,9 +57,11 @@ pub(super) async fn serve(
     stop: CancellationToken,
 ) {
     let (peer, abort, patience) = (connection.peer, connection.abort.clone(), edge.bounds.header);
-    let header_bytes = edge.bounds.header_bytes as u64;
+    let header_bytes = (edge.bounds.header_bytes + head::MARGIN) as u64;
     // Compressed, a head is shorter than it counts; what is too long by a little is told so, what is by far is cut off.
-    let bounded = BoundedConnection::new(quic.clone(), header_bytes * 2);
+    let streams = Quic::new(&quic);
+    let latest = streams.latest();
+    let bounded = BoundedConnection::new(streams, header_bytes);
     let mut builder = h3::server::builder();
     builder.max_field_section_size(header_bytes);
     let mut http = match tokio::time::timeout(patience, builder.build::<Http, Bytes>(bounded)).await {
@@ -64,39 +72,58 @@ pub(super) async fn serve(
     let begun = CancellationToken::new();
     let mut requests = JoinSet::new();
     let mut leaving = false;
-    loop {
+    let code = loop {
         let resolver = tokio::select! {
-            () = abort.cancelled() => break debug!(%peer, "dropped: its session was cut and it reads nothing"),
-            () = silence(patience, &begun) => break debug!(%peer, "no request came in time"),
+            () = abort.cancelled() => {
+                debug!(%peer, "dropped: its session was cut and it reads nothing");
+                break Code::H3_REQUEST_CANCELLED;
+            }
+            () = silence(patience, &begun) => {
+                debug!(%peer, "no request came in time");
+                break Code::H3_NO_ERROR;
+            }
             () = stop.cancelled(), if !leaving => {
                 leaving = true;
-                // The connection ends by itself when the last request is answered.
                 match http.shutdown(0).await {
                     Ok(()) => continue,
-                    Err(error) => break debug!(%peer, %error, "connection ended"),
+                    Err(error) => {
+                        debug!(%peer, %error, "connection ended");
+                        break Code::H3_NO_ERROR;
+                    }
                 }
             }
+            // The library would wait until the peer goes, and an idle one has no reason to.
+            () = gone(&quic), if leaving && requests.is_empty() => break Code::H3_NO_ERROR,
             Some(_ended) = requests.join_next(), if !requests.is_empty() => continue,
             next = http.accept() => match next {
                 Ok(Some(resolver)) => resolver,
-                Ok(None) => break,
-                Err(error) => break debug!(%peer, %error, "connection ended"),
+                Ok(None) => break Code::H3_NO_ERROR,
+                Err(error) => {
+                    debug!(%peer, %error, "connection ended");
+                    break Code::H3_NO_ERROR;
+                }
             },
         };
         begun.cancel();
-        requests.spawn(answer(edge.clone(), Arc::clone(&connection), console.clone(), resolver, patience));
-    }
+        let request = (resolver, latest.given_up());
+        requests.spawn(answer(edge.clone(), Arc::clone(&connection), console.clone(), request, patience));
+    };
+    quic.close(code.value().try_into().unwrap_or_default(), b"");
     // Whatever is still being answered has nobody to read it.
     drop(requests);
-    quic.close(Code::H3_NO_ERROR.value().try_into().unwrap_or_default(), b"");
 }
 
-/// Answers one request.
+/// Waits until the peer has gone after our goodbye; not for long, for it may know of no reason to.
+async fn gone(quic: &quinn::Connection) {
+    let _gone = tokio::time::timeout(LINGER, quic.closed()).await;
+}
+
+/// Answers one request, unless it is given up: then the app hears of that at once, as by every other HTTP.
 async fn answer(
     edge: Edge,
     connection: Arc<Connection>,
     console: Router,
-    resolver: RequestResolver<Http, Bytes>,
+    (resolver, given_up): (RequestResolver<Http, Bytes>, impl Future<Output = ()>),
     patience: Duration,
 ) {
     let peer = connection.peer;
@@ -120,11 +147,21 @@ async fn answer(
     }
     let headless = request.method() != Method::HEAD;
     let request: Request<Body> = request.map(|()| Body::new(body));
-    let answer = match route::handle(edge, connection, console, request).await {
-        Ok(answer) => answer,
-        Err(never) => match never {},
+    let answering = async {
+        match route::handle(edge, connection, console, request).await {
+            Ok(answer) => deliver(&mut send, answer, headless).await,
+            Err(never) => match never {},
+        }
     };
-    deliver(&mut send, answer, headless).await;
+    tokio::select! {
+        whole = answering => {
+            // Only now: while an answer is under way its end must not look like one of its visitor's.
+            if whole {
+                let _gone = send.finish().await;
+            }
+        }
+        () = given_up => send.stop_stream(Code::H3_REQUEST_CANCELLED),
+    }
 }
 
 /// The length that a request announced for its body; an error if it is malformed.
@@ -141,12 +178,13 @@ fn announced(headers: &HeaderMap) -> Result<Option<u64>, ()> {
     }
 }
 
-/// Sends an answer as it comes. One that breaks off is reset, so that nobody takes it for whole.
+/// Sends an answer as it comes, all but its end; `true` if that is due. One that breaks off is reset, so that nobody takes it for
+/// whole.
 async fn deliver<S: SendStream<Bytes>>(
     send: &mut RequestStream<S, Bytes>,
     answer: Response<Body>,
     with_body: bool,
-) {
+) -> bool {
     let (mut parts, mut body) = answer.into_parts();
     strip_hop_by_hop(&mut parts.headers);
     if !parts.headers.contains_key(DATE)
@@ -155,7 +193,7 @@ async fn deliver<S: SendStream<Bytes>>(
         parts.headers.insert(DATE, now);
     }
     if send.send_response(Response::from_parts(parts, ())).await.is_err() {
-        return;
+        return false;
     }
     while with_body && let Some(frame) = body.frame().await {
         let outcome = match frame.map(hyper::body::Frame::into_data) {
@@ -164,13 +202,16 @@ async fn deliver<S: SendStream<Bytes>>(
                 Ok(trailers) => send.send_trailers(trailers).await,
                 Err(_) => continue,
             },
-            Err(_) => return send.stop_stream(Code::H3_INTERNAL_ERROR),
+            Err(_) => {
+                send.stop_stream(Code::H3_INTERNAL_ERROR);
+                return false;
+            }
         };
         if outcome.is_err() {
-            return;
+            return false;
         }
     }
-    let _gone = send.finish().await;
+    true
 }
 
 /// Now, as HTTP writes it.

@@ -23,7 +23,7 @@ use super::settings::{
 };
 use super::sinks::{SinkSettings, refuse_other_hosts};
 use super::tls::{NamedCertificate, read_tls};
-use super::tunnel_rules::{RECORDING, TunnelBlock};
+use super::tunnel_rules::{PROXY_HEADERS, RECORDING, TunnelBlock};
 use super::witnesses::{WitnessSettings, read_witnessing};
 use crate::access::PolicyChange;
 use crate::session::BreakerRules;
@@ -118,6 +118,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
     }
     let tcp_ports = reader.parse("tunnels.tcp_ports", |text: String| parse_ports(&text));
     let pass_through = reader.word("tunnels.pass_through", &[("refuse", false), ("allow", true)]);
+    let foreign_header = reader.word("tunnels.proxy_headers", PROXY_HEADERS);
     let at_once = count(reader.number("tunnels.at_once", 0, 1_000_000));
     let line = count(reader.number("tunnels.line", 0, 100_000));
     let breaker_failures = reader.number("tunnels.breaker_failures", 0, 1000);
@@ -213,6 +214,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
                 rest: breaker_rest?,
             },
             udp_idle: udp_idle?,
+            foreign_header: foreign_header?,
             recording: recording?,
             blocks,
         },

@@ -20,6 +20,7 @@ use super::tls::Tls;
 use super::tunnel_rules::TunnelBlock;
 use super::witnesses::Witnesses;
 use crate::access::PolicyChange;
+use crate::edge::ForeignHeader;
 use crate::session::{BreakerRules, Recording};
 
 /// A configuration that passed every check.
@@ -240,6 +241,8 @@ pub struct Tunnels {
     pub tcp_ports: RangeInclusive<u16>,
     /// How long a flow of UDP may be silent.
     pub udp_idle: Duration,
+    /// What becomes of PROXY headers of whoever is not believed, where no block says otherwise.
+    pub foreign_header: ForeignHeader,
     /// When records of requests must be durable, where no block says otherwise.
     pub recording: Recording,
     /// Whether TLS may go through to apps that end it.

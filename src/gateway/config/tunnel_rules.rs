@@ -7,13 +7,17 @@ use axum::http::{HeaderName, HeaderValue};
 use super::keys::TUNNEL_KEYS;
 use super::read::{parse_domain, parse_networks, required};
 use super::reader::{Problems, Reader};
-use crate::edge::{HeaderRules, Priority, Sources, TunnelRules};
+use crate::edge::{ForeignHeader, HeaderRules, Priority, Sources, TunnelRules};
 use crate::session::Recording;
 use crate::tunnel::TunnelName;
 
 /// What `audit` may say.
 pub(super) const RECORDING: &[(&str, Recording)] =
     &[("strict", Recording::Strict), ("buffered", Recording::Buffered)];
+
+/// What `proxy_headers` may say.
+pub(super) const PROXY_HEADERS: &[(&str, ForeignHeader)] =
+    &[("refuse", ForeignHeader::Refuse), ("pass", ForeignHeader::Pass)];
 
 /// What `priority` may say.
 const PRIORITIES: &[(&str, Priority)] = &[
@@ -46,6 +50,8 @@ pub struct TunnelBlock {
     pub rules: TunnelRules,
     /// What it says of `audit`.
     pub recording: Option<Recording>,
+    /// What it says of `proxy_headers`.
+    pub foreign_header: Option<ForeignHeader>,
 }
 
 /// Reads the blocks.
@@ -89,6 +95,7 @@ fn read_block(reader: &mut Reader<'_>) -> Option<TunnelBlock> {
     let priority = reader.word("priority", PRIORITIES);
     let patience = reader.number("request_secs", 1, 86_400).map(Duration::from_secs);
     let body_bytes = reader.number("body_bytes", 0, i64::MAX.unsigned_abs());
+    let foreign_header = reader.word("proxy_headers", PROXY_HEADERS);
     let host = reader.parse("host", |text: String| {
         let authority =
             text.parse::<axum::http::uri::Authority>().map_err(|_| format!("`{text}` is not a host"))?;
@@ -109,12 +116,13 @@ fn read_block(reader: &mut Reader<'_>) -> Option<TunnelBlock> {
         priority: priority.unwrap_or_default(),
         patience,
         body_bytes,
+        foreign_header: foreign_header.unwrap_or_default(),
         domains: domains.unwrap_or_default(),
         paths: paths.unwrap_or_default(),
         request: request.unwrap_or_default(),
         answer: answer.unwrap_or_default(),
     };
-    Some(TunnelBlock { name: name?, rules, recording })
+    Some(TunnelBlock { name: name?, rules, recording, foreign_header })
 }
 
 fn list(text: &str, separator: char) -> impl Iterator<Item = &str> {

@@ -44,7 +44,7 @@ pub(super) const TUNNELS: &[Key] = &[
         "tunnels.queue_secs",
         Some("10"),
         "10",
-        "How long visitors wait for a publisher that was lost to come back, in seconds (0 to 300), at most 100 of them at a time; then they get 502.",
+        "How long visitors wait for a publisher that was lost to come back, in seconds (0 to 300), at most 100 of them at a time for one tunnel and 1,000 for all; then they get 502.",
     ),
     key(
         "tunnels.breaker_failures",
@@ -87,6 +87,12 @@ pub(super) const TUNNELS: &[Key] = &[
         Some("\"refuse\""),
         "\"allow\"",
         "`allow`: publishers may offer TLS tunnels, whose visitors' TLS the gateway does not end, so that it can neither tell who they are nor record what they ask for. `refuse`: there are none.",
+    ),
+    key(
+        "tunnels.proxy_headers",
+        Some("\"refuse\""),
+        "\"pass\"",
+        "What becomes of a PROXY header with which somebody who is not named in `gateway.proxy_protocol_from` begins a TCP tunnel's bytes, by which an app could take them for somebody else: `refuse` ends the connection before the app has the whole beginning of one, and its closing record says so; `pass` hands it to the app. A `[[tunnel]]` block may say otherwise.",
     ),
     key(
         "tunnels.udp_idle_secs",
@@ -196,6 +202,12 @@ pub const TUNNEL_KEYS: &[Key] = &[
         None,
         "10485760",
         "Largest body of a request, in bytes; a larger one gets 413. Any, if it is not set.",
+    ),
+    key(
+        "proxy_headers",
+        None,
+        "\"pass\"",
+        "What becomes of PROXY headers of visitors, if not as `tunnels.proxy_headers` says: `refuse` or `pass`.",
     ),
     key("host", None, "\"shop.internal\"", "The `Host` that the app gets in place of the visitor's."),
     key(
