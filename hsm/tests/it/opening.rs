@@ -49,8 +49,17 @@ fn a_pin_file_may_end_with_a_line_end() {
 #[test]
 fn a_missing_token_is_told_with_the_tokens_that_are_there() {
     let Some(token) = TestToken::for_this_test() else { return };
-    let ProviderConfig::Pkcs11 { module, pin_file, directory, .. } = token.config() else { unreachable!() };
-    let config = ProviderConfig::Pkcs11 { module, pin_file, directory, token: "another".to_owned() };
+    let mut config = token.config();
+    // In a worker process it is what the worker opens.
+    let label = match &mut config {
+        ProviderConfig::Pkcs11 { token, .. } => Some(token),
+        ProviderConfig::InWorker { provider, .. } => match &mut **provider {
+            ProviderConfig::Pkcs11 { token, .. } => Some(token),
+            _ => None,
+        },
+        ProviderConfig::Software { .. } => None,
+    };
+    "another".clone_into(label.expect("the provider of the tests is a token"));
     let error = refusal(&config);
     assert!(
         matches!(&error, KeyError::TokenAbsent { label, found } if label == "another" && found == &[token.label()]),
