@@ -178,7 +178,7 @@ pub(crate) fn read_keys<K>(
 ) -> Result<Vec<K>, Failure> {
     let mut keys = Vec::new();
     for text in given {
-        let key = parse(text);
+        let key = parse(text.trim());
         keys.push(key.map_err(|error| Failure::usage(format!("{option}: {error}"), error.hint()))?);
     }
     for path in files {

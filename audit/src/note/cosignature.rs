@@ -68,9 +68,9 @@ impl CosignerKey {
         Ok(Self { name: name.to_owned(), id: id(name, ML_DSA_44, bytes), bytes: bytes.to_vec(), key })
     }
 
-    /// Reads `name+hash+base64`; the hash must be that of name and key.
+    /// Reads `name+hash+base64`; the hash must be that of name and key, and nothing stands around it: a key has one spelling.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
-        let mut parts = text.trim().splitn(3, '+');
+        let mut parts = text.splitn(3, '+');
         let (Some(name), Some(hash), Some(encoded)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(KeyError::Form);
         };

@@ -33,9 +33,9 @@ impl PublicKey {
         Ok(Self { name: name.to_owned(), id: key_id(name, bytes), key })
     }
 
-    /// Reads `name+hash+base64`; the hash must be that of name and key.
+    /// Reads `name+hash+base64`; the hash must be that of name and key, and nothing stands around it: a key has one spelling.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
-        let mut parts = text.trim().splitn(3, '+');
+        let mut parts = text.splitn(3, '+');
         let (Some(name), Some(hash), Some(encoded)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(KeyError::Form);
         };

@@ -270,6 +270,15 @@ mod tests {
     }
 
     #[test]
+    fn nothing_stands_around_a_key_or_it_would_have_two_spellings() {
+        let (_, public) = key(1, "example.org/ledger");
+        for around in [" ", "\n", "\t", "\u{3000}"] {
+            assert!(PublicKey::parse(&format!("{around}{public}")).is_err(), "{around:?} before");
+            assert!(PublicKey::parse(&format!("{public}{around}")).is_err(), "{around:?} behind");
+        }
+    }
+
+    #[test]
     fn a_mistyped_key_is_refused_by_its_hash() {
         let (_, public) = key(1, "example.org/ledger");
         let mistyped = public.to_string().replace("ledger+", "ledgers+");
