@@ -1,7 +1,7 @@
 //! The answer to one question.
 
 use super::identity::Identity;
-use super::judge::{Explanation, Outcome};
+use super::judge::Explanation;
 use super::object::{Action, Object};
 use super::permit::Permit;
 use super::policy::PolicyDigest;
@@ -49,22 +49,6 @@ pub(super) fn denied(
     policy: PolicyDigest,
     why: &str,
 ) -> Decision {
-    Decision::Denied {
-        explanation: Explanation {
-            outcome: Outcome::Denied,
-            subject: who.subject.clone(),
-            tenant: who.tenant.clone(),
-            action,
-            object: object.clone(),
-            rules: Vec::new(),
-            conditions: Vec::new(),
-            workflows: Vec::new(),
-            grant: None,
-            shares: Vec::new(),
-            claimed: who.roles.to_vec(),
-            policy,
-            code: "stopped",
-            why: why.to_owned(),
-        },
-    }
+    let explanation = Explanation::denied(who, object, action, policy, "stopped");
+    Decision::Denied { explanation: Explanation { why: why.to_owned(), ..explanation } }
 }

@@ -171,6 +171,34 @@ pub struct Explanation {
     pub why: String,
 }
 
+impl Explanation {
+    /// A denial under this policy, before anything has spoken for or against it.
+    pub(super) fn denied(
+        who: &Identity,
+        object: &Object,
+        action: Action,
+        policy: PolicyDigest,
+        code: &'static str,
+    ) -> Self {
+        Self {
+            outcome: Outcome::Denied,
+            subject: who.subject.clone(),
+            tenant: who.tenant.clone(),
+            action,
+            object: object.clone(),
+            rules: Vec::new(),
+            conditions: Vec::new(),
+            workflows: Vec::new(),
+            grant: None,
+            shares: Vec::new(),
+            claimed: who.roles.to_vec(),
+            policy,
+            code,
+            why: String::new(),
+        }
+    }
+}
+
 /// What [`judge`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Judgement {
@@ -344,22 +372,7 @@ pub(super) fn judge_on(
     holds: Option<GrantId>,
     now: Timestamp,
 ) -> Judgement {
-    let mut explanation = Explanation {
-        outcome: Outcome::Denied,
-        subject: who.subject.clone(),
-        tenant: who.tenant.clone(),
-        action,
-        object: object.clone(),
-        rules: Vec::new(),
-        conditions: Vec::new(),
-        workflows: Vec::new(),
-        grant: None,
-        shares: Vec::new(),
-        claimed: who.roles.to_vec(),
-        policy: policy.digest(),
-        code: "no-rule",
-        why: String::new(),
-    };
+    let mut explanation = Explanation::denied(who, object, action, policy.digest(), "no-rule");
     let standing = check_standing(state, policy, who, now)
         .and_then(|()| check_object_locks(state, &who.tenant, object, now));
     if let Err(error) = standing {

@@ -39,22 +39,7 @@ fn token(n: u8) -> Fact {
 fn when_records_were_lost_nothing_outlives_it_that_they_may_have_taken_back() {
     for tokens_kept in [false, true] {
         let mut state = State::default();
-        let waiting = Fact::Requested {
-            request: id(RequestId::new, 2),
-            subject: person("val"),
-            tenant: "main".parse().unwrap(),
-            object: demo(),
-            action: Action::Connect,
-            workflows: vec!["one".parse().unwrap()],
-            minutes: 5,
-            reason: "to see".parse().unwrap(),
-            ticket: None,
-            answer_by: stamp(1_000_000).time,
-            renews: None,
-            once: false,
-            claimed: Vec::new(),
-            source: None,
-        };
+        let waiting = asked(2, "val");
         let locked = Fact::Locked {
             target: person("pat").into(),
             until: None,
@@ -85,9 +70,14 @@ fn when_records_were_lost_nothing_outlives_it_that_they_may_have_taken_back() {
 }
 
 fn requested() -> Fact {
+    asked(1, "vic")
+}
+
+/// Somebody asks for the demo.
+fn asked(request: u8, who: &str) -> Fact {
     Fact::Requested {
-        request: id(RequestId::new, 1),
-        subject: person("vic"),
+        request: id(RequestId::new, request),
+        subject: person(who),
         tenant: "main".parse().unwrap(),
         object: demo(),
         action: Action::Connect,

@@ -18,29 +18,34 @@ fn open_with(directory: &Path, vault: Arc<dyn Vault>) -> Ledger {
     Ledger::open(options, Box::new(signer), vault).unwrap().0
 }
 
+fn options(policy_directory: &Path) -> AccessOptions {
+    AccessOptions {
+        policy_directory: policy_directory.to_owned(),
+        issuer: ISSUER.to_owned(),
+        policy_change: PolicyChange::Reload,
+        index: Some(policy_directory.join("access-index")),
+    }
+}
+
+/// Somebody with a whole token of the operator's, and the token.
+async fn log_in(access: &Access, clock: &HandClock, name: &str) -> (Identity, String) {
+    let life = SignedDuration::from_hours(1);
+    let issued = access.issue_token(Caller::Operator, user(name), main_tenant(), life, Scope::whole()).await;
+    let (_, text) = issued.unwrap();
+    (access.authenticate(&text, clock.now()).unwrap(), text)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_over_the_real_ledger_gives_exactly_the_same_state() {
     let (ledger_directory, policy_directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     write_policy(policy_directory.path(), TEAM, WORKFLOWS);
     let (keys, clock) = (MemoryKeys::new(), HandClock::new());
-    let options = AccessOptions {
-        policy_directory: policy_directory.path().to_owned(),
-        issuer: ISSUER.to_owned(),
-        policy_change: PolicyChange::Reload,
-        index: Some(policy_directory.path().join("access-index")),
-    };
+    let options = options(policy_directory.path());
 
     let ledger = open_ledger(ledger_directory.path());
     let access =
         Access::open(options.clone(), Arc::new(ledger.clone()), keys.clone(), clock.clone()).await.unwrap();
-    let login = async |name: &str| {
-        let life = SignedDuration::from_hours(1);
-        let (_, text) = access
-            .issue_token(Caller::Operator, user(name), main_tenant(), life, Scope::whole())
-            .await
-            .unwrap();
-        (access.authenticate(&text, clock.now()).unwrap(), text)
-    };
+    let login = async |name: &str| log_in(&access, &clock, name).await;
     let ((vic, token), (anna, _), (val, _)) = (login("vic").await, login("anna").await, login("val").await);
     let granted = access.request(&vic, ask("demo", 10)).await.unwrap();
     access.approve(&anna, granted, Some(7), Some("fine".parse().unwrap())).await.unwrap();
@@ -83,27 +88,13 @@ async fn a_revocation_that_was_lost_with_the_end_of_the_ledger_still_holds_after
             (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         write_policy(policy_directory.path(), TEAM, WORKFLOWS);
         let (keys, clock) = (MemoryKeys::new(), HandClock::new());
-        let options = AccessOptions {
-            policy_directory: policy_directory.path().to_owned(),
-            issuer: ISSUER.to_owned(),
-            policy_change: PolicyChange::Reload,
-            index: Some(policy_directory.path().join("access-index")),
-        };
+        let options = options(policy_directory.path());
         let ledger = open_ledger(ledger_directory.path());
         let access = Access::open(options.clone(), Arc::new(ledger.clone()), keys.clone(), clock.clone())
             .await
             .unwrap();
-        let life = SignedDuration::from_hours(1);
-        let mut tokens = Vec::new();
-        for name in ["vic", "anna"] {
-            let issued = access
-                .issue_token(Caller::Operator, user(name), main_tenant(), life, Scope::whole())
-                .await
-                .unwrap();
-            tokens.push(issued.1);
-        }
-        let who = |access: &Access, n: usize| access.authenticate(&tokens[n], clock.now());
-        let (vic, anna) = (who(&access, 0).unwrap(), who(&access, 1).unwrap());
+        let ((vic, token), (anna, _)) =
+            (log_in(&access, &clock, "vic").await, log_in(&access, &clock, "anna").await);
         let request = access.request(&vic, ask("demo", 10)).await.unwrap();
         access.approve(&anna, request, None, None).await.unwrap();
         // What is revoked after this moment is lost: an older copy of the ledger is put back.
@@ -113,17 +104,13 @@ async fn a_revocation_that_was_lost_with_the_end_of_the_ledger_still_holds_after
 
         let ledger = open_ledger(ledger_directory.path());
         let access = Access::open(options, Arc::new(ledger.clone()), keys, clock.clone()).await.unwrap();
-        let again = who(&access, 0);
+        let again = access.authenticate(&token, clock.now());
         assert_eq!(again.is_ok(), tokens_kept, "{again:?}");
         // The grant ended in either case, also for somebody with a token that is good.
         let decision = access.authorize(&vic, &object("demo"), Action::Connect, &Context::at(clock.now()));
         assert!(!matches!(decision, Decision::Allowed(_)), "{}", decision.explanation().why);
         // The way on: a token that the operator issues, and a new request.
-        let (_, text) = access
-            .issue_token(Caller::Operator, user("vic"), main_tenant(), life, Scope::whole())
-            .await
-            .unwrap();
-        let vic = access.authenticate(&text, clock.now()).unwrap();
+        let (vic, _) = log_in(&access, &clock, "vic").await;
         access.request(&vic, ask("demo", 10)).await.unwrap();
         access.close().await;
         ledger.close().await.unwrap();
@@ -136,23 +123,11 @@ async fn an_erased_person_has_nothing_and_what_they_approved_stays_before_and_af
     let (ledger_directory, policy_directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     write_policy(policy_directory.path(), TEAM, WORKFLOWS);
     let (keys, clock, vault) = (MemoryKeys::new(), HandClock::new(), ErasingVault::default());
-    let options = AccessOptions {
-        policy_directory: policy_directory.path().to_owned(),
-        issuer: ISSUER.to_owned(),
-        policy_change: PolicyChange::Reload,
-        index: Some(policy_directory.path().join("access-index")),
-    };
+    let options = options(policy_directory.path());
     let ledger = open_with(ledger_directory.path(), Arc::new(vault.clone()));
     let access =
         Access::open(options.clone(), Arc::new(ledger.clone()), keys.clone(), clock.clone()).await.unwrap();
-    let login = async |name: &str| {
-        let life = SignedDuration::from_hours(1);
-        let (_, text) = access
-            .issue_token(Caller::Operator, user(name), main_tenant(), life, Scope::whole())
-            .await
-            .unwrap();
-        (access.authenticate(&text, clock.now()).unwrap(), text)
-    };
+    let login = async |name: &str| log_in(&access, &clock, name).await;
     let ((vic, token), (anna, _), (val, _)) = (login("vic").await, login("anna").await, login("val").await);
     let granted = access.request(&vic, ask("demo", 10)).await.unwrap();
     access.approve(&anna, granted, Some(7), Some("fine".parse().unwrap())).await.unwrap();
