@@ -186,6 +186,44 @@ mod tests {
         assert!(window.settle(start + secs(21), SETTLE));
     }
 
+    /// Records sent for each record that there is, if one comes every 100 ms, all is acknowledged at once, and the connection is lost
+    /// every `lost_ms` and back after `away_ms`.
+    fn sent_for_each(settle_ms: u64, lost_ms: u64, away_ms: u64) -> f64 {
+        let (start, settle, step) = (Instant::now(), Duration::from_millis(settle_ms), 100);
+        let mut window = Window::new(at(0));
+        let (mut next, mut sent, mut records) = (0_u64, 0_u64, 0_u64);
+        for time in (step..=600_000).step_by(100) {
+            let now = start + Duration::from_millis(time);
+            records += 1;
+            if time % lost_ms == 0 {
+                next = window.rewind().next;
+            }
+            if time % lost_ms < away_ms {
+                continue;
+            }
+            sent += records - next;
+            next = records;
+            window.sent(at(next), 1, now);
+            window.reached(NOTHING, now);
+            window.settle(now, settle);
+        }
+        f64::from(u32::try_from(sent).unwrap()) / f64::from(u32::try_from(records).unwrap())
+    }
+
+    #[test]
+    fn a_loss_costs_what_was_sent_within_the_settling_time_and_more_only_where_no_connection_outlives_it() {
+        // Two of three seconds of records are sent twice, and no more, however long the run.
+        let often = sent_for_each(2_000, 3_000, 0);
+        assert!((1.5..1.75).contains(&often), "{often}");
+        let seldom = sent_for_each(2_000, 60_000, 0);
+        assert!(seldom < 1.05, "{seldom}");
+        // A second without the receiver: what came meanwhile goes out once, and what was sent before it again.
+        let away = sent_for_each(1_000, 3_000, 1_000);
+        assert!((1.2..1.45).contains(&away), "{away}");
+        // No connection is as old as the settling time: everything goes again at each loss.
+        assert!(sent_for_each(5_000, 3_000, 0) > 50.0);
+    }
+
     proptest! {
         #[test]
         fn nothing_settles_before_its_time_and_nothing_moves_back(
