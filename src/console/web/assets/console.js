@@ -36,6 +36,9 @@ for (const part of document.querySelectorAll("[data-live]")) {
   };
 }
 
+// On a phone the pages' names stand in a row that scrolls: the one that is shown is seen.
+document.querySelector("nav a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center", behavior: "instant" });
+
 // --- keyboard ---------------------------------------------------------------------------------------------------------
 const help = document.getElementById("help");
 const switchedOn = document.getElementById("keys-on");

@@ -31,6 +31,16 @@ export default async function (world) {
   await admin.evaluate(() => scrollTo(0, 0));
   await world.shot(admin, "health");
 
+  // On a phone the row of pages scrolls to the one that is shown.
+  const view = admin.viewportSize();
+  await admin.setViewportSize({ width: 390, height: 844 });
+  await admin.reload();
+  await admin.waitForFunction(() => {
+    const here = document.querySelector("nav a[aria-current]").getBoundingClientRect();
+    return here.left >= 0 && here.right <= innerWidth;
+  });
+  await admin.setViewportSize(view);
+
   await admin.goto(`${world.gateway}/console/policy`);
   await admin.getByLabel("Who", { exact: true }).fill("user:visitor");
   await admin.getByLabel("Object", { exact: true }).fill("tunnel:demo");
