@@ -18,6 +18,7 @@ pub mod issuing;
 mod notify;
 mod parts;
 mod probes;
+mod quic_secret;
 pub mod replaying;
 mod reports;
 pub mod retention;

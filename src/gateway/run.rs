@@ -12,6 +12,7 @@ use sallyport_audit::ledger::{OnStall, ScrubOptions, Scrubbing, not_held};
 use sallyport_audit::sink::Sink;
 use sallyport_audit::witnessing::{Witnessed, Witnessing};
 use sallyport_audit::{Draft, Kind, Outcome};
+use sallyport_hsm::Keys;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -30,7 +31,7 @@ use super::parts::{GatewayError, Parts, cosign, open_keys};
 use super::retention::Running;
 use super::rotation::{self, Desk, Rotation, Shown, Watch, finish_root, finish_shown};
 use super::tls::{Certificates, ClientAuthority};
-use super::{detections, heartbeat, notify, probes, reports, sinks, tls, witnesses};
+use super::{detections, heartbeat, notify, probes, quic_secret, reports, sinks, tls, witnesses};
 use crate::access::Tenant;
 use crate::clock;
 use crate::console::{self, Idempotency, LogControl, LogDesk, Routers, Scrub, Watched};
@@ -82,7 +83,7 @@ pub async fn run(
     let settings = tls::server(&config.tls, &certificates, clients.as_ref())?;
     // Bound before the ledger is opened: a start that fails for a port that is taken leaves no record of a start.
     let listener = Listener::bind(config.gateway.listen, settings).await?;
-    let quic = by_quic(&config, &listener, &certificates, clients.as_ref())?;
+    let quic = by_quic(&config, &listener, &keys, &certificates, clients.as_ref())?;
     let witnesses = witnesses::witnesses(&config)?;
     let ledger = config.ledger.directory.clone();
     let known = witnesses::known_to(&ledger, &witnesses, &config).await?;
@@ -201,6 +202,7 @@ fn readiness(config: &Config, parts: &Parts, watched: Option<&watch::Receiver<Wi
 fn by_quic(
     config: &Config,
     listener: &Listener,
+    keys: &Keys,
     certificates: &Arc<Certificates>,
     clients: Option<&Arc<ClientAuthority>>,
 ) -> Result<Option<QuicListener>, GatewayError> {
@@ -211,7 +213,10 @@ fn by_quic(
         return Ok(None);
     }
     let address = listener.local_addr().map_err(|error| GatewayError::Stopped(error.to_string()))?;
-    Ok(Some(QuicListener::bind(address, tls::for_quic(protocols, certificates, clients)?)?))
+    // The provider unwraps a key: a few milliseconds, once.
+    let secret = tokio::task::block_in_place(|| quic_secret::open(keys, &config.keys.directory))
+        .map_err(|error| GatewayError::Stopped(format!("the system gives no randomness: {error}")))?;
+    Ok(Some(QuicListener::bind(address, tls::for_quic(protocols, certificates, clients)?, &secret)?))
 }
 
 /// Where publishers and visitors come: on TCP, and on UDP if the configuration says so.
@@ -418,7 +423,7 @@ fn scrub_options(config: &Config) -> ScrubOptions {
     }
 }
 
-fn identity(config: &Config, keys: &sallyport_hsm::Keys) -> Result<Arc<dyn GatewayIdentity>, GatewayError> {
+fn identity(config: &Config, keys: &Keys) -> Result<Arc<dyn GatewayIdentity>, GatewayError> {
     let now = u64::try_from(clock::now().as_second()).unwrap_or(0);
     let (organisation, domain) = (&config.gateway.organisation, &config.gateway.domain);
     // Signs with the token: a few milliseconds, once.
@@ -464,7 +469,7 @@ fn bounds(config: &Config) -> Bounds {
 
 /// SIGUSR1: somebody has mended a token that refused its PIN, and the file with the PIN is as it was. A signal, because
 /// while the HSM is down nobody can connect to say so.
-async fn retry_pin_when_told(keys: sallyport_hsm::Keys) {
+async fn retry_pin_when_told(keys: Keys) {
     let Ok(mut told) = signal(SignalKind::user_defined1()) else { return };
     while told.recv().await.is_some() {
         info!("SIGUSR1: if the HSM waits for a corrected PIN, it is presented once more");

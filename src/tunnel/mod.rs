@@ -55,8 +55,13 @@ pub use link::{CloseReason, Counters, Farewell, FarewellCode, Joined, Link, Link
 pub use name::{MAX_NAME, NameError, Offer, TunnelId, TunnelKind, TunnelName};
 pub(crate) use protocol::strip_hop_by_hop;
 pub use protocol::{Ends, OriginFault, origin_fault};
-pub use quic::{NoInitialCipher, QuicStream, quic_channel_binding};
-pub(crate) use quic::{initial_suite, socket as quic_socket, transport as quic_transport, widen};
+pub use quic::{
+    NoInitialCipher, QuicSecret, QuicStream, SECRET_LEN as QUIC_SECRET_LEN, quic_channel_binding,
+};
+pub(crate) use quic::{
+    initial_suite, listening_endpoint as quic_endpoint, socket as quic_socket, transport as quic_transport,
+    widen,
+};
 pub(crate) use quiet::{NO_LIMIT, quiet_for};
 pub use stream::TunnelStream;
 pub use tickets::{TICKET_LIFE, Tickets};

@@ -15,10 +15,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use quinn::{Connection, EndpointConfig, IdleTimeout, RecvStream, SendStream, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
 use rustls::quic::Suite;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use zeroize::Zeroizing;
 
 use super::handshake::{CHANNEL_BINDING, Exporter};
 
@@ -79,6 +82,23 @@ pub(crate) fn socket(address: SocketAddr) -> io::Result<UdpSocket> {
     let _less = socket.set_send_buffer_size(SOCKET_BUFFER);
     socket.bind(&address.into())?;
     Ok(socket.into())
+}
+
+/// Bytes of a [`QuicSecret`]: a key for reset tokens, and one by which ids of connections are known again.
+pub const SECRET_LEN: usize = 64 + 8;
+
+/// What a gateway's QUIC endpoint has in common with the one of its life before.
+pub type QuicSecret = Zeroizing<[u8; SECRET_LEN]>;
+
+/// An endpoint that can tell clients of an earlier one with the same secret that their connections are no more (RFC 9000
+/// section 10.3).
+pub(crate) fn listening_endpoint(secret: &QuicSecret) -> EndpointConfig {
+    let (tokens, ids) = secret.split_at(64);
+    let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, tokens)));
+    let ids = u64::from_be_bytes(ids.try_into().unwrap_or_default());
+    // What has no id of ours is no client's, and gets no answer.
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    config
 }
 
 /// An endpoint that only dials, fit for peers of the family of `towards`.
