@@ -214,6 +214,8 @@ async fn exchange(
                 sent.went(edge, route, How::Answered).await;
                 (Ok(answer), false)
             }
+            // Visitors must not be able to have the app left alone for everybody: it is not told of.
+            Some(OriginFault::Stalled) => (Err(stalled_refusal(name)), false),
             Some(fault) => {
                 sent.went(edge, route, How::Failed(fault.word())).await;
                 (Err(unreachable_refusal(name, fault)), false)
@@ -294,6 +296,15 @@ fn unreachable_refusal(name: &TunnelName, fault: OriginFault) -> Refusal {
         "app-unreachable",
         format!("the publisher of `{name}` is there, but the app behind it is not: {fault}"),
         "try again; if it stays so, its owner should start the app",
+    )
+}
+
+fn stalled_refusal(name: &TunnelName) -> Refusal {
+    Refusal::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "app-stalled",
+        format!("the app behind `{name}` does not take what is sent to it, this and much else"),
+        "try again; if it stays so, its owner should look at the app, which may have begun on the request",
     )
 }
 

@@ -27,6 +27,7 @@ pub mod frame;
 pub mod fuzzing;
 pub mod handshake;
 mod health;
+mod lag;
 mod lane;
 mod link;
 mod name;
@@ -51,6 +52,7 @@ pub use handshake::{
     Succession, SuccessionBody, Successions, Suite, ToSign, channel_binding,
 };
 pub use health::{AppReport, AppReports};
+pub(crate) use lag::{Taker, Takers, Taking};
 pub use link::{CloseReason, Counters, Farewell, FarewellCode, Joined, Link, LinkError, MAX_LANES};
 pub use name::{MAX_NAME, NameError, Offer, TunnelId, TunnelKind, TunnelName};
 pub(crate) use protocol::strip_hop_by_hop;
@@ -63,6 +65,7 @@ pub(crate) use quic::{
     widen,
 };
 pub(crate) use quiet::{NO_LIMIT, quiet_for};
+pub(crate) use stream::Stalled;
 pub use stream::TunnelStream;
 pub use tickets::{TICKET_LIFE, Tickets};
 pub use transport::websocket_limits;

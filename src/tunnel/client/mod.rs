@@ -22,6 +22,7 @@ mod quic;
 mod socket;
 mod successor;
 mod target;
+mod upload;
 mod visit;
 mod visitor_header;
 
