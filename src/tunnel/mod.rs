@@ -31,6 +31,7 @@ mod lag;
 mod lane;
 mod link;
 mod name;
+mod prompt;
 mod protocol;
 mod quic;
 mod quiet;
@@ -55,6 +56,7 @@ pub use health::{AppReport, AppReports};
 pub(crate) use lag::{Taker, Takers, Taking};
 pub use link::{CloseReason, Counters, Farewell, FarewellCode, Joined, Link, LinkError, MAX_LANES};
 pub use name::{MAX_NAME, NameError, Offer, TunnelId, TunnelKind, TunnelName};
+pub use prompt::prompt;
 pub(crate) use protocol::strip_hop_by_hop;
 pub use protocol::{Ends, OriginFault, origin_fault};
 pub use quic::{

@@ -18,6 +18,7 @@ use tower_service::Service;
 
 use super::dial::{DialError, GatewayAddress};
 use crate::tunnel::link::chain;
+use crate::tunnel::prompt;
 
 /// Which proxies there are, and for what. Clones share it.
 #[derive(Clone, Default)]
@@ -111,8 +112,7 @@ impl Proxies {
             None => TcpStream::connect((gateway.host(), gateway.port())).await.map_err(unreachable)?,
             Some(proxy) => through(&proxy, gateway).await?,
         };
-        // A multiplexer writes whole frames: Nagle's algorithm would only delay them.
-        tcp.set_nodelay(true).map_err(unreachable)?;
+        prompt(&tcp);
         Ok(tcp)
     }
 }
