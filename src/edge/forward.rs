@@ -79,10 +79,10 @@ pub(super) fn prepare(
     set("x-forwarded-port", &port.unwrap_or(443).to_string());
     set("x-real-ip", &peer.to_string());
     set("x-request-id", &correlation.0);
-    if let Some(parent) = trace_parent(correlation) {
-        set("traceparent", &parent);
-    }
     set("host", &authority);
+    if let Some(parent) = trace_parent(correlation) {
+        headers.insert("traceparent", parent);
+    }
     rules.request.apply(headers);
     if let Some(host) = &rules.host {
         headers.insert(HOST, host.clone());
@@ -155,11 +155,11 @@ fn forwarded(peer: IpAddr, authority: &str) -> String {
 
 /// W3C Trace Context: a new trace, whose id is that of the correlation id, so that the app's traces, the log and the ledger
 /// speak of a request under the same number.
-fn trace_parent(correlation: &Correlation) -> Option<String> {
+pub(super) fn trace_parent(correlation: &Correlation) -> Option<HeaderValue> {
     let trace = correlation.0.strip_prefix("cor-").filter(|id| id.len() == 32)?;
     // The random half of the UUID, which is never all zeros: its first two bits are `10`.
     let span = trace.get(16..)?;
-    Some(format!("00-{trace}-{span}-01"))
+    HeaderValue::from_str(&format!("00-{trace}-{span}-01")).ok()
 }
 
 #[cfg(test)]

@@ -83,6 +83,9 @@ pub fn origin_fault<B>(response: &Response<B>) -> Option<OriginFault> {
     OriginFault::ALL.into_iter().find(|fault| fault.word().as_bytes() == word)
 }
 
+/// Names the span that a byte stream follows on (W3C Trace Context).
+pub(crate) const TRACE: HeaderName = HeaderName::from_static("traceparent");
+
 /// The two ends of a visitor's connection to the gateway, for an app that wants to know them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ends {

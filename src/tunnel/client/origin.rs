@@ -31,7 +31,7 @@ use super::health::{HealthCheck, Watch};
 use super::http2_app::{AppError, Http2App};
 use super::target::Target;
 use super::upload::{Answer, UploadBody, UploadStream, Uploads};
-use crate::traces::Traces;
+use crate::traces::{StreamSpan, Traces};
 use crate::tunnel::datagram::{Connected, pass};
 use crate::tunnel::flow::{DatagramPath, Place, flow};
 use crate::tunnel::link::{FarewellCode, chain};
@@ -146,21 +146,26 @@ impl Origin {
         let Some(app) = self.apps.get(&name) else { return fault(OriginFault::UnknownTunnel) };
         let is_stream = request.headers().get(STREAM) == Some(&BYTES);
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
-        let traced = if is_stream { None } else { self.traces.follow(request.headers_mut()) };
+        let traced = self.traces.follow(request.headers_mut());
         let number = request.headers().get(FLOW).and_then(|number| number.to_str().ok()?.parse().ok());
         let place = app.datagrams.then(|| beside.zip(number)).flatten();
         let place = place.map(|(path, number)| path.enter(number));
         let aside = place.is_some();
-        let response = if is_stream && app.datagrams {
-            datagrams(request, &app.target, place).await
-        } else if is_stream {
-            self.stream(request, &app.target, uploads).await
+        let response = if is_stream {
+            let protocol = if app.datagrams { "udp" } else { "tcp" };
+            let span = traced.map(|traced| traced.stream(name.to_string(), protocol));
+            if app.datagrams {
+                datagrams(request, &app.target, place, span).await
+            } else {
+                self.stream(request, &app.target, uploads, span).await
+            }
         } else {
-            self.forward(request, app, uploads).await
+            let response = self.forward(request, app, uploads).await;
+            if let Some(traced) = traced {
+                traced.end(name.to_string(), method.clone(), response.status().as_u16());
+            }
+            response
         };
-        if let Some(traced) = traced {
-            traced.end(name.to_string(), method.clone(), response.status().as_u16());
-        }
         let seen = Event::Request {
             tunnel: name.to_string(),
             method: if aside {
@@ -255,6 +260,7 @@ impl Origin {
         request: Request<Incoming>,
         target: &Target,
         uploads: &Uploads,
+        mut span: Option<StreamSpan>,
     ) -> Response<ResponseBody> {
         let ends = Ends::read(request.headers());
         let connecting = async {
@@ -286,7 +292,7 @@ impl Origin {
             };
             tokio::select! {
                 () = upload.stalled() => {}
-                _in_order = copying => {}
+                in_order = copying => if in_order { span.iter_mut().for_each(StreamSpan::ended) },
             }
         });
         Response::new(body)
@@ -299,6 +305,7 @@ async fn datagrams(
     request: Request<Incoming>,
     target: &Target,
     place: Option<(Place, mpsc::Receiver<Bytes>)>,
+    mut span: Option<StreamSpan>,
 ) -> Response<ResponseBody> {
     let connecting = async {
         let peers = tokio::net::lookup_host(target.authority.as_str()).await?;
@@ -322,9 +329,12 @@ async fn datagrams(
     tokio::spawn(async move {
         let up = pass(source, Connected::new(Arc::clone(&socket)), |_| {});
         let down = pass(Connected::new(socket), drain, |_| {});
-        tokio::select! {
+        let ended = tokio::select! {
             ended = up => ended,
             ended = down => ended,
+        };
+        if ended.is_ok() {
+            span.iter_mut().for_each(StreamSpan::ended);
         }
     });
     Response::new(body)
