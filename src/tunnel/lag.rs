@@ -20,6 +20,9 @@ const LEAST: u64 = 4 << 10;
 /// So many who share a credit may be: with a stream's window each ([`super::Limits::stream_window`]) they hold a quarter of it
 /// ([`super::Limits::connection_window`]).
 const MOST: usize = 32;
+/// One whose pieces are smaller than that on average counts for so many: a waiting frame costs more than the bytes in it, and what
+/// that may come to in a connection is bounded too ([`super::gather`]).
+const FINE: (u64, usize) = (256, 4);
 /// How often they are counted.
 const EVERY: Duration = Duration::from_secs(1);
 /// In place of a time: waits for more.
@@ -50,6 +53,8 @@ struct Place<T> {
     given: AtomicU64,
     /// Bytes they were given in all.
     bytes: AtomicU64,
+    /// In so many pieces.
+    pieces: AtomicU64,
     /// Whether they have waited since they were looked at.
     waited: AtomicBool,
 }
@@ -83,6 +88,7 @@ impl<T: Taker> Takers<T> {
             taker: Arc::clone(taker),
             given: AtomicU64::new(WAITS),
             bytes: AtomicU64::new(0),
+            pieces: AtomicU64::new(0),
             waited: AtomicBool::new(true),
         });
         self.0.places().insert(number, Arc::clone(&place));
@@ -94,6 +100,7 @@ impl<T> Taking<T> {
     /// They were given a piece of so many bytes, and are expected to come for the next.
     pub(crate) fn given(&self, bytes: usize) {
         self.place.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.place.pieces.fetch_add(1, Ordering::Relaxed);
         self.place.given.store(self.everyone.now(), Ordering::Relaxed);
     }
 
@@ -136,6 +143,9 @@ impl<T: Taker> Everyone<T> {
             let mut pace = before.remove(number).unwrap_or(Pace { since: now, bytes: seen.bytes });
             let behind = pace.behind(&seen, now).filter(|_| !place.taker.is_cut());
             paces.insert(*number, pace);
+            let (finest, weight) = FINE;
+            let is_fine = seen.bytes < place.pieces.load(Ordering::Relaxed).saturating_mul(finest);
+            let behind = behind.map(|since| (since, if is_fine { weight } else { 1 }));
             (place.taker.credit(), behind)
         });
         for at in too_many(seen) {
@@ -183,20 +193,24 @@ impl Pace {
     }
 }
 
-/// The places of those who are to be cut, of takers with their credit and since when they are behind.
-fn too_many<'a>(takers: impl Iterator<Item = (&'a str, Option<u64>)>) -> Vec<usize> {
-    let mut behind: HashMap<&str, Vec<(u64, usize)>> = HashMap::new();
+/// The places of those who are to be cut, of takers with their credit, and since when they are behind and how much they count for.
+fn too_many<'a>(takers: impl Iterator<Item = (&'a str, Option<(u64, usize)>)>) -> Vec<usize> {
+    let mut behind: HashMap<&str, Vec<(u64, usize, usize)>> = HashMap::new();
     for (place, (credit, since)) in takers.enumerate() {
-        if let Some(since) = since {
-            behind.entry(credit).or_default().push((since, place));
+        if let Some((since, weight)) = since {
+            behind.entry(credit).or_default().push((since, weight, place));
         }
     }
     let over = behind.into_values().flat_map(|mut of_one| {
         of_one.sort_unstable();
-        let over = of_one.len().saturating_sub(MOST);
-        of_one.into_iter().take(over)
+        let mut over = of_one.iter().map(|(_, weight, _)| weight).sum::<usize>().saturating_sub(MOST);
+        of_one.into_iter().take_while(move |(_, weight, _)| {
+            let cut = over > 0;
+            over = over.saturating_sub(*weight);
+            cut
+        })
     });
-    over.map(|(_, place)| place).collect()
+    over.map(|(_, _, place)| place).collect()
 }
 
 async fn look_after<T: Taker>(everyone: Weak<Everyone<T>>) {
@@ -252,9 +266,17 @@ mod tests {
     #[test]
     fn of_those_who_are_behind_the_longest_are_too_many_and_only_of_that_credit() {
         let most = u64::try_from(MOST).unwrap();
-        let of_one = (0..most + 2).map(|number| ("one", Some(number)));
-        let others = (0..most).map(|_| ("other", Some(0))).chain((0..most).map(|_| ("one", None)));
+        let of_one = (0..most + 2).map(|number| ("one", Some((number, 1))));
+        let others = (0..most).map(|_| ("other", Some((0, 1)))).chain((0..most).map(|_| ("one", None)));
         assert_eq!(too_many(of_one.clone().rev().chain(others)), [MOST + 1, MOST]);
         assert_eq!(too_many(of_one.take(MOST)).len(), 0);
+    }
+
+    #[test]
+    fn of_those_who_are_behind_in_very_small_pieces_fewer_may_stay() {
+        let fine = |count| (0..count).map(|number| ("one", Some((number, FINE.1))));
+        let may_stay = u64::try_from(MOST / FINE.1).unwrap();
+        assert_eq!(too_many(fine(may_stay)).len(), 0);
+        assert_eq!(too_many(fine(may_stay + 2)), [0, 1]);
     }
 }

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use super::accept::Limits;
 use super::flow::{DatagramPath, FlowDrain, FlowSource, flow};
+use super::gather::gathered;
 use super::handshake::{HandshakeError, Mode, SessionId, Suite};
 use super::health::AppReports;
 use super::lane::{BoxError, Ended, Lane, RequestBody, Sender};
@@ -276,7 +277,7 @@ impl Link {
         strip_hop_by_hop(&mut parts.headers);
         strip_internal(&mut parts.headers);
         parts.headers.insert(TUNNEL, name_value(tunnel)?);
-        let body = body.map_err(Into::into).boxed_unsync();
+        let body = gathered(body.map_err(Into::into).boxed_unsync());
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         let mut response = self.send(Request::from_parts(parts, body)).await?;
         strip_hop_by_hop(response.headers_mut());

@@ -25,6 +25,7 @@ mod flow;
 pub mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod gather;
 pub mod handshake;
 mod health;
 mod lag;

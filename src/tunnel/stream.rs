@@ -21,6 +21,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 
+use super::gather::Gathered;
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Writes that may wait for HTTP/2: one on its way and one behind it keep a fast direction busy.
@@ -119,7 +121,7 @@ pub(crate) fn outgoing() -> (Outgoing, UnsyncBoxBody<Bytes, BoxError>) {
     let (sender, chunks) = mpsc::channel(CHUNKS);
     let stalled = Arc::<AtomicBool>::default();
     let outgoing = Outgoing { chunks: PollSender::new(sender), stalled: Arc::clone(&stalled) };
-    (outgoing, OutgoingBody { chunks, stalled, ended: false }.boxed_unsync())
+    (outgoing, Gathered::new(OutgoingBody { chunks, stalled, ended: false }).boxed_unsync())
 }
 
 /// A byte stream through a tunnel. Shutting down the write side leaves the read side open; dropping it before resets it.

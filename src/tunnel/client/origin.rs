@@ -34,6 +34,7 @@ use super::upload::{Answer, UploadBody, UploadStream, Uploads};
 use crate::traces::{StreamSpan, Traces};
 use crate::tunnel::datagram::{Connected, pass};
 use crate::tunnel::flow::{DatagramPath, Place, flow};
+use crate::tunnel::gather::gathered;
 use crate::tunnel::link::{FarewellCode, chain};
 use crate::tunnel::protocol::{
     BYTES, CONTROL, Ends, FAREWELL, FAREWELL_CODE, FLOW, HEALTH, ORIGIN_ERROR, OriginFault, STREAM, TUNNEL,
@@ -238,9 +239,11 @@ impl Origin {
             Ok(mut response) => {
                 strip_hop_by_hop(response.headers_mut());
                 strip_internal(response.headers_mut());
-                response.map(|body| match &upload {
-                    None => body.map_err(Into::into).boxed_unsync(),
-                    Some(upload) => Answer::beside(upload, body),
+                response.map(|body| {
+                    gathered(match &upload {
+                        None => body.map_err(Into::into).boxed_unsync(),
+                        Some(upload) => Answer::beside(upload, body),
+                    })
                 })
             }
             Err(AppError::Unreachable(error)) => {
