@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::dial::DialError;
+use super::dial_error::DialError;
 use super::known_gateways::{KnownGateways, KnownGatewaysError, Trust};
 use super::origin::Origin;
 use super::socket::GatewaySocket;

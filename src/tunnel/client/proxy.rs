@@ -16,7 +16,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::dial::{DialError, GatewayAddress};
+use super::address::GatewayAddress;
+use super::dial_error::DialError;
 use crate::tunnel::link::chain;
 use crate::tunnel::prompt;
 
