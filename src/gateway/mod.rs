@@ -4,6 +4,7 @@
 //! the ledger is closed last, so that everything before it could still be recorded.
 
 mod adapters;
+mod aside;
 pub mod backup;
 mod canaries;
 pub mod config;
@@ -11,6 +12,7 @@ mod detections;
 mod erasures;
 mod evidence;
 mod exchange;
+mod for_edge;
 mod heartbeat;
 mod holds;
 mod issuers;
@@ -28,6 +30,7 @@ pub mod s3;
 pub mod schedule;
 mod server;
 pub mod setup;
+mod signals;
 mod silence;
 mod sinks;
 mod tls;

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use sallyport_audit::cosigning::Cosigning;
 use sallyport_audit::detection::Detecting;
 use sallyport_audit::ledger::{OnStall, ScrubOptions, Scrubbing, not_held};
@@ -13,35 +12,33 @@ use sallyport_audit::sink::Sink;
 use sallyport_audit::witnessing::{Witnessed, Witnessing};
 use sallyport_audit::{Draft, Kind, Outcome};
 use sallyport_hsm::Keys;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::adapters::ProviderIdentity;
+use super::aside::Aside;
 use super::canaries::{self, Cage};
 use super::config::{Config, WitnessPolicy};
 use super::evidence::{record_start, watch_keys};
+use super::for_edge::{bounds, house_rules, traces};
 use super::holds::LegalHolds;
 use super::issuers::{Outsiders, withdraw_others};
 use super::parts::{GatewayError, Parts, cosign, open_keys};
 use super::retention::Running;
 use super::rotation::{self, Desk, Rotation, Shown, Watch, finish_root, finish_shown};
+use super::signals::{Signals, retry_pin_when_told};
 use super::tls::{Certificates, ClientAuthority};
-use super::{detections, heartbeat, notify, probes, quic_secret, reports, sinks, tls, witnesses};
+use super::{detections, heartbeat, notify, quic_secret, reports, sinks, tls, witnesses};
 use crate::access::Tenant;
 use crate::clock;
 use crate::console::{self, Idempotency, LogControl, LogDesk, Routers, Scrub, Watched};
 use crate::edge::{
-    Attempts, Bounds, Edge, Fronts, HTTP3, HouseRules, Lines, Listener, Metrics, Parts as EdgeParts,
-    QuicListener, Rates, Seats, SignIns, TcpPorts, TcpRange, TlsRefusals, TunnelRules, UdpPorts, alternative,
+    Attempts, Edge, Fronts, HTTP3, Lines, Listener, Metrics, Parts as EdgeParts, QuicListener, Rates, Seats,
+    SignIns, TcpPorts, TcpRange, TlsRefusals, UdpPorts, alternative,
 };
 use crate::session::{Broker, Deaths, Readiness, Routes};
-use crate::traces::Traces;
-use crate::tunnel::client::{TlsRoots, app_tls_config};
 use crate::tunnel::{ALPN, GatewayIdentity, Tickets};
 
 /// Time for publishers to hear the goodbye, and for sinks to catch up.
@@ -155,37 +152,6 @@ pub async fn run(
     parts.ledger.close().await?;
     info!("stopped, the ledger is closed");
     served
-}
-
-/// Where health and metrics are asked for by themselves, if the configuration names places.
-struct Aside {
-    probes: Option<TcpListener>,
-    metrics: Option<TcpListener>,
-}
-
-impl Aside {
-    async fn bind(config: &Config) -> Result<Self, GatewayError> {
-        let gateway = &config.gateway;
-        Ok(Self {
-            probes: bind_aside("gateway.health_listen", gateway.health_listen).await?,
-            metrics: bind_aside("gateway.metrics_listen", gateway.metrics_listen).await?,
-        })
-    }
-
-    /// Answers until `stop`.
-    fn answer(self, probes: Router, metrics: Router, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
-        [(self.probes, probes), (self.metrics, metrics)]
-            .into_iter()
-            .filter_map(|(listener, router)| Some((listener?, router)))
-            .map(|(listener, router)| tokio::spawn(probes::answer(listener, router, stop.clone())))
-            .collect()
-    }
-}
-
-async fn bind_aside(setting: &str, address: Option<SocketAddr>) -> Result<Option<TcpListener>, GatewayError> {
-    let Some(address) = address else { return Ok(None) };
-    let failed = |error: std::io::Error| GatewayError::Stopped(format!("{address} ({setting}): {error}"));
-    probes::bind(address).await.map(Some).map_err(failed)
 }
 
 /// What must be well before a session begins.
@@ -429,84 +395,4 @@ fn identity(config: &Config, keys: &Keys) -> Result<Arc<dyn GatewayIdentity>, Ga
     // Signs with the token: a few milliseconds, once.
     let identity = tokio::task::block_in_place(|| ProviderIdentity::new(keys, organisation, domain, now))?;
     Ok(Arc::new(identity))
-}
-
-/// Who hears of requests, if the configuration names somebody.
-fn traces(config: &Config) -> Result<Traces, GatewayError> {
-    let Some(address) = &config.log.traces_to else { return Ok(Traces::default()) };
-    let failed = |error: &dyn std::fmt::Display| GatewayError::Stopped(format!("log.traces_to: {error}"));
-    let tls = app_tls_config(&TlsRoots::System).map_err(|error| failed(&error))?;
-    Traces::to(address, "sallyportd", tls.as_ref().clone()).map_err(|error| failed(&error))
-}
-
-fn house_rules(config: &Config) -> HouseRules {
-    let (recording, foreign_header) = (config.tunnels.recording, config.tunnels.foreign_header);
-    let usual = TunnelRules { recording, foreign_header, ..TunnelRules::default() };
-    let single = config.tunnels.blocks.iter().map(|block| {
-        let recording = block.recording.unwrap_or(recording);
-        let foreign_header = block.foreign_header.unwrap_or(foreign_header);
-        (block.name.clone(), TunnelRules { recording, foreign_header, ..block.rules.clone() })
-    });
-    HouseRules::new(single, usual)
-}
-
-fn bounds(config: &Config) -> Bounds {
-    Bounds {
-        tls_handshake: config.limits.tls_handshake,
-        header: config.limits.header,
-        header_bytes: config.limits.header_bytes,
-        request: config.limits.request,
-        queue: config.tunnels.queue,
-        tunnels_per_user: config.tunnels.max_per_user,
-        suites: config.tunnels.suites,
-        heartbeat: config.tunnels.heartbeat,
-        heartbeat_timeout: config.tunnels.heartbeat_timeout,
-        pass_through: config.tunnels.pass_through,
-        breaker: config.tunnels.breaker,
-        browser_session: config.identity.session,
-    }
-}
-
-/// SIGUSR1: somebody has mended a token that refused its PIN, and the file with the PIN is as it was. A signal, because
-/// while the HSM is down nobody can connect to say so.
-async fn retry_pin_when_told(keys: Keys) {
-    let Ok(mut told) = signal(SignalKind::user_defined1()) else { return };
-    while told.recv().await.is_some() {
-        info!("SIGUSR1: if the HSM waits for a corrected PIN, it is presented once more");
-        keys.retry_pin();
-    }
-}
-
-/// SIGTERM and SIGINT, one after the other; and SIGHUP, from the first moment on, for it would end the process.
-struct Signals {
-    ends: Option<(Signal, Signal)>,
-    hangup: Option<Signal>,
-}
-
-impl Signals {
-    fn listen() -> Self {
-        let both =
-            signal(SignalKind::terminate()).and_then(|first| Ok((first, signal(SignalKind::interrupt())?)));
-        if let Err(error) = &both {
-            warn!(%error, "signals cannot be heard; the system ends the gateway at once when it is told to stop");
-        }
-        let hangup = signal(SignalKind::hangup());
-        if let Err(error) = &hangup {
-            warn!(%error, "SIGHUP cannot be heard: certificates that others renew need a start");
-        }
-        Self { ends: both.ok(), hangup: hangup.ok() }
-    }
-
-    async fn next(&mut self) {
-        match &mut self.ends {
-            Some((terminate, interrupt)) => {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-            }
-            // Without handlers the system ends the process on a signal; there is nothing better to wait for.
-            None => std::future::pending().await,
-        }
-    }
 }
