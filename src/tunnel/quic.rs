@@ -24,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use zeroize::Zeroizing;
 
 use super::handshake::{CHANNEL_BINDING, Exporter};
+use super::link::chain;
 
 /// A connection on which nothing arrives for so long is gone; as long as a heartbeat and its answer by default.
 const IDLE: VarInt = VarInt::from_u32(45_000);
@@ -141,19 +142,24 @@ impl QuicStream {
     }
 }
 
+/// What went wrong, with its causes: HTTP/2's library keeps the words of an error, and not where it came from.
+fn told(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), chain(error))
+}
+
 impl AsyncRead for QuicStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        AsyncRead::poll_read(Pin::new(&mut self.recv), cx, buf)
+        AsyncRead::poll_read(Pin::new(&mut self.recv), cx, buf).map_err(|error| told(&error))
     }
 }
 
 impl AsyncWrite for QuicStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        AsyncWrite::poll_write(Pin::new(&mut self.send), cx, buf)
+        AsyncWrite::poll_write(Pin::new(&mut self.send), cx, buf).map_err(|error| told(&error))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
