@@ -63,7 +63,16 @@ impl App {
         })
     }
 
-    /// `PUT /hash` answers the length and the SHA-256 of what it got; `PUT /hold` reads nothing of it; `GET /block` sends `block`; `GET /echo` is a
+    /// `PUT /hash` answers the length and the SHA-256 of what it got; `PUT /hold` reads nothing of it. Little fits in between.
+    pub(crate) fn for_uploads() -> Self {
+        let router = Router::new().route("/hash", put(hash_body)).route("/hold", put(hold_body));
+        Self::on(|listener| {
+            hold_little(&listener);
+            async move { axum::serve(listener, router).await.unwrap() }
+        })
+    }
+
+    /// `PUT /hash` answers the length and the SHA-256 of what it got; `GET /block` sends `block`; `GET /echo` is a
     /// WebSocket that sends back what it gets.
     pub(crate) fn for_transfers(block: Bytes) -> Self {
         let send = move || {
@@ -73,7 +82,6 @@ impl App {
         Self::web(
             Router::new()
                 .route("/hash", put(hash_body))
-                .route("/hold", put(hold_body))
                 .route("/block", get(send))
                 .route("/echo", any(echo_socket)),
         )
@@ -185,6 +193,11 @@ async fn hash_body(body: Body) -> String {
         context.update(&piece);
     }
     format!("{length} {}", hex::encode(context.finish()))
+}
+
+/// The kernel keeps more for a connection whose segments are large, as on loopback: megabytes before a sender notices anything.
+fn hold_little(listener: &TcpListener) {
+    socket2::SockRef::from(listener).set_tcp_mss(1400).unwrap();
 }
 
 async fn hold_body(body: Body) {

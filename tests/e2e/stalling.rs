@@ -63,7 +63,7 @@ fn small_uploads_are_answered(world: &World, tunnel: &str) {
 fn many_uploads_that_an_app_does_not_take_stop_nobody_else_and_those_beyond_a_bound_are_cut() {
     // Else they would end by that.
     let world = World::with().set("limits.request_secs=600").start();
-    let app = App::for_transfers(random(0));
+    let app = App::for_uploads();
     let _publisher = world.publish_http("open-files", app.address());
     let file = world.path("large");
     std::fs::write(&file, random(8 << 20)).unwrap();
