@@ -276,10 +276,16 @@ impl Assessment<'_> {
             return Part::not_evaluated("No public key was given.");
         }
         let Some(created) = &self.walk.created else {
-            return if self.walk.chain.size() == 0 {
-                Part::not_evaluated("There is no record that names the ledger's key.")
-            } else {
-                Part::fail("Record 0 does not say with which key the ledger began.")
+            // Only a record 0 that could be read has a time.
+            let unread = self.walk.tally.first_time.is_none();
+            return match self.stop {
+                _ if self.walk.chain.size() == 0 => {
+                    Part::not_evaluated("There is no record that names the ledger's key.")
+                }
+                Some(Stop::Newer(_)) if unread => {
+                    Part::not_evaluated("Record 0, which names the ledger's key, could not be read.")
+                }
+                _ => Part::fail("Record 0 does not say with which key the ledger began."),
             };
         };
         let signers = &self.walk.hands.signers;

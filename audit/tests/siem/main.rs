@@ -69,8 +69,11 @@ fn numbers(received: &[Received]) -> BTreeSet<u64> {
     received.iter().map(Received::seq).collect()
 }
 
+/// Whether each of the first records arrived. More may have: what the sink itself records, of a connection that it
+/// made anew, comes when it comes.
 fn has_all(received: &[Received], below: u64) -> bool {
-    numbers(received).into_iter().eq(0..below)
+    let numbers = numbers(received);
+    (0..below).all(|number| numbers.contains(&number))
 }
 
 async fn unblocked<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -232,7 +235,8 @@ async fn every_record_arrives_when_the_receiver_is_killed_under_load_again_and_a
         unblocked(move || server.until("every number arrives", |received| has_all(received, total))).await;
     sink.stop(Duration::from_secs(5)).await;
     duplicates_are_equal(&received);
-    assert!(source.count(Kind::SinkFailed) <= 3, "{:?}", source.count(Kind::SinkFailed));
+    let (failed, connected) = (source.count(Kind::SinkFailed), source.count(Kind::SinkConnected));
+    assert!(failed <= connected, "one record of each outage, not of each try: {failed} and {connected}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

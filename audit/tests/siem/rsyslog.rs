@@ -2,6 +2,7 @@
 //! the system chose, ended with the test.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     path::Path,
     process::{Child, Command, Stdio},
@@ -136,7 +137,17 @@ impl Rsyslog {
     pub(crate) fn until(&self, what: &str, done: impl Fn(&[Received]) -> bool) -> Vec<Received> {
         let found =
             eventually(Duration::from_mins(1), || Some(self.received()).filter(|received| done(received)));
-        found.unwrap_or_else(|| panic!("{what}; received {}", self.received().len()))
+        found.unwrap_or_else(|| {
+            let received = self.received();
+            let numbers: BTreeSet<u64> = received.iter().map(Received::seq).collect();
+            let missing = (0..).find(|number| !numbers.contains(number));
+            let last = numbers.last();
+            panic!(
+                "{what}; received {} lines of {} records, the last is {last:?}, the first that is missing {missing:?}",
+                received.len(),
+                numbers.len()
+            )
+        })
     }
 }
 
