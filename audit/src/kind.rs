@@ -111,7 +111,7 @@ kinds! {
     TunnelRefused = "tunnel.refused",
     /// The connection to a publisher broke; the name is kept for the grace period.
     TunnelLost = "tunnel.lost",
-    /// A publisher found that its app is not well, or that it is again; details say which, and why.
+    /// An app is not well, or is again, as its publisher's checks found or the gateway's circuit breaker; details say which, and why.
     TunnelHealth = "tunnel.health",
     /// A tunnel name was given up.
     TunnelClosed = "tunnel.closed",

@@ -161,7 +161,8 @@ pub(super) async fn begin(
 
 /// Delete a pack that is made
 ///
-/// The ledger keeps what it was: `report.made` has its digest, and it can be made again.
+/// The ledger keeps what it was: `report.made` has its digest. The pack of a month is not made again by itself; whoever wants it after all
+/// asks for its period.
 #[utoipa::path(post, path = "/api/v1/reports/{name}/delete", tag = "reports", operation_id = "delete_report",
     params(("name" = String, Path, description = "Its name")), request_body = Why,
     responses((status = 200, description = "It is gone", body = Gone)))]

@@ -257,7 +257,7 @@ async fn serve(
         alternative: config.gateway.http3.then(|| alternative(public_port)).flatten(),
         bounds: bounds(config),
     });
-    let sinks = sinks::start(config, ledger).await?;
+    let sinks = sinks::start(config, ledger, &parts.keys).await?;
     let detecting = detections::start(config, ledger).await?;
     let mourning = tokio::spawn(sinks::watch(config.sinks.clone(), &sinks, deaths));
     let telling = notify::start(config, parts, &tenant, &port).await?;

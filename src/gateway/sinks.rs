@@ -1,17 +1,20 @@
 //! Starts the SIEM sinks that the configuration names, and watches whether they live. The ledger is their buffer, and takes
 //! their own records too.
 
+use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sallyport_audit::Ledger;
-use sallyport_audit::sink::{Sink, SinkStatus};
+use sallyport_audit::sink::{RequestSigner, Sink, SinkOptions, SinkStatus};
+use sallyport_audit::{HeadSigner as _, Ledger, SignError};
+use sallyport_hsm::Keys;
 use tokio::sync::watch;
 
+use super::adapters::LedgerSigner;
 use super::config::{Config, SinkSettings, WhenDead};
-use super::parts::GatewayError;
+use super::parts::{GatewayError, origin};
 use crate::clock;
 use crate::session::Deaths;
 
@@ -19,18 +22,56 @@ use crate::session::Deaths;
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// Starts every sink, or none: a sink that cannot start is an error of the configuration.
-pub(super) async fn start(config: &Config, ledger: &Ledger) -> Result<Vec<Sink>, GatewayError> {
+pub(super) async fn start(config: &Config, ledger: &Ledger, keys: &Keys) -> Result<Vec<Sink>, GatewayError> {
     let mut running = Vec::with_capacity(config.sinks.len());
-    for SinkSettings { options, .. } in &config.sinks {
+    let signer: Arc<dyn RequestSigner> =
+        Arc::new(LedgerKey { keys: keys.clone(), origin: origin(config), held: Mutex::default() });
+    for SinkSettings { options, is_signed_by_ledger_key, .. } in &config.sinks {
         std::fs::create_dir_all(&options.cursor_directory).map_err(|source| GatewayError::File {
             what: "make",
             path: options.cursor_directory.clone(),
             source,
         })?;
         let (feed, notice) = (Arc::new(ledger.reader()), Arc::new(ledger.clone()));
-        running.push(Sink::start(options.clone(), feed, notice).await?);
+        let signer = is_signed_by_ledger_key.then(|| Arc::clone(&signer));
+        let options = SinkOptions { signer, ..options.clone() };
+        running.push(Sink::start(options, feed, notice).await?);
     }
     Ok(running)
+}
+
+/// The ledger's key in office, which receivers know as the line of `ledger.vkey`.
+struct LedgerKey {
+    keys: Keys,
+    origin: String,
+    /// Found once: what a provider holds is not to be listed for each request.
+    held: Mutex<Option<LedgerSigner>>,
+}
+
+impl fmt::Debug for LedgerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LedgerKey").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
+impl RequestSigner for LedgerKey {
+    fn sign(&self, text: &dyn Fn(&str) -> String) -> Result<(String, [u8; 64]), SignError> {
+        let signed = |signer: &mut LedgerSigner| {
+            let name = signer.verifier_key();
+            let signature = signer.sign(text(&name).as_bytes())?;
+            Ok((name, signature))
+        };
+        // A signer is a handle: nothing is half done if its holder panics.
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(signer) = held.as_mut()
+            && let Ok(signed) = signed(signer)
+        {
+            return Ok(signed);
+        }
+        // None yet, or it was replaced and destroyed since.
+        let found = LedgerSigner::new(&self.keys, self.origin.clone());
+        signed(held.insert(found.map_err(|error| SignError::new(error.to_string()))?))
+    }
 }
 
 /// Tells of the sinks that are dead and of which anything follows, until it is dropped.

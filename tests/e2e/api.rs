@@ -92,6 +92,26 @@ fn an_order_under_a_key_is_carried_out_once_also_by_a_gateway_that_was_started_a
 }
 
 #[test]
+fn what_a_whole_token_was_answered_is_not_given_to_a_narrowed_one_of_the_same_person() {
+    let world = World::start();
+    let narrowed = json!({ "subject": "user:admin", "scope": ["gateway:tokens", "read"] });
+    let narrowed = order(&world, "admin", "/api/v1/tokens", &narrowed).run();
+    assert_eq!(narrowed.status, 201, "{}", narrowed.text());
+    let bearer = format!("Authorization: Bearer {}", narrowed.json()["token"].as_str().unwrap());
+
+    let body = json!({ "subject": "user:once" });
+    let first = again(&world, "5d0ed6e2", &body);
+    assert_eq!(first.status, 201, "{}", first.text());
+    let secret = first.json()["token"].as_str().unwrap().to_owned();
+    let curl = world.curl("/api/v1/tokens").header(&bearer).header("Idempotency-Key: \"5d0ed6e2\"");
+    let answer = curl.args(&["--json", &body.to_string()]).run();
+    assert_ne!(answer.status, 201);
+    assert_eq!(answer.header("idempotency-replayed"), None, "{}", answer.text());
+    assert!(!answer.text().contains(&secret));
+    assert_eq!(again(&world, "5d0ed6e2", &body).text(), first.text(), "the whole token has it again");
+}
+
+#[test]
 fn a_call_that_changes_something_is_recorded_with_what_the_thing_was_and_what_it_became() {
     let world = World::start();
     let _publisher = world.publish_demo("demo");

@@ -4,9 +4,14 @@
 use std::path::Path;
 use std::process::Command;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha256};
+
 use super::patience::eventually;
 use super::process::Process;
-use super::world::World;
+use super::receiver::{Call, Receiver};
+use super::world::{World, finish};
 
 /// A syslog server that writes what it gets, one message a line.
 struct Rsyslog {
@@ -181,4 +186,68 @@ fn no_session_begins_while_a_sink_is_dead_if_the_operator_wants_it_so() {
     eventually("sessions begin again", || {
         (world.visit("open-demo", "/").by(&world, "visitor").run().status == 200).then_some(())
     });
+}
+
+/// Whether OpenSSL accepts a request's signature under the key in a `.vkey` file, as docs/siem/receivers.md says.
+fn accepted_by_openssl(world: &World, call: &Call, vkey: &str) -> bool {
+    let digest = format!("sha-256=:{}:", STANDARD.encode(Sha256::digest(&call.body)));
+    assert_eq!(call.header("content-digest"), digest);
+    let parameters = call.header("signature-input").strip_prefix("sallyport=").unwrap();
+    let base = format!(
+        "\"@method\": POST\n\"@authority\": {}\n\"@path\": {}\n\"content-type\": {}\n\"content-digest\": {}\n\
+         \"webhook-id\": {}\n\"@signature-params\": {parameters}",
+        call.header("host"),
+        call.path,
+        call.header("content-type"),
+        call.header("content-digest"),
+        call.header("webhook-id"),
+    );
+    let signature = call.header("signature").strip_prefix("sallyport=:").unwrap().trim_end_matches(':');
+    std::fs::write(world.path("base"), base).unwrap();
+    std::fs::write(world.path("signature"), STANDARD.decode(signature).unwrap()).unwrap();
+    std::fs::write(world.path("vkey"), vkey).unwrap();
+    let script = "(printf '\\060\\052\\060\\005\\006\\003\\053\\145\\160\\003\\041\\000'; cut -d+ -f3- vkey | base64 -d | tail -c 32) | \
+         openssl pkey -pubin -inform DER -out key.pem && \
+         openssl pkeyutl -verify -pubin -inkey key.pem -rawin -in base -sigfile signature";
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(script).current_dir(world.directory());
+    finish(&mut shell).code == 0
+}
+
+#[test]
+fn a_webhook_is_signed_by_the_ledgers_key_in_the_token_and_by_the_next_one_after_a_rotation() {
+    let mut world = World::with().prepare();
+    let receiver = Receiver::start(&[]);
+    world.configure(&format!(
+        "[[sinks]]\nname = \"hook\"\ntransport = \"webhook\"\nurl = \"{}\"\nsigned_by_ledger_key = true\n",
+        receiver.url("/in")
+    ));
+    world.start_gateway();
+    let vkey = || std::fs::read_to_string(world.state().join("ledger.vkey")).unwrap();
+    let signed_by = |vkey: &str| {
+        let keyid = format!(";keyid=\"{}\";", vkey.trim());
+        receiver.call("a request of this key", |call| call.header("signature-input").contains(&keyid))
+    };
+    let first = vkey();
+    let call = signed_by(&first);
+    assert!(accepted_by_openssl(&world, &call, &first));
+    let mut later = call.clone();
+    let input = call.header("signature-input").replace(";created=1", ";created=2");
+    later.headers.insert("signature-input", input.parse().unwrap());
+    assert!(!accepted_by_openssl(&world, &later, &first), "the time is signed");
+
+    world.ask("admin", &["keys", "rotate", "ledger", "--reason", "it is time"]);
+    let second = vkey();
+    assert_ne!(first, second);
+    let call = signed_by(&second);
+    assert!(accepted_by_openssl(&world, &call, &second));
+    assert!(!accepted_by_openssl(&world, &call, &first));
+}
+
+#[test]
+fn only_a_webhook_can_be_signed_by_the_ledgers_key() {
+    let world = World::with().prepare();
+    world.configure("[[sinks]]\nname = \"soc\"\ntransport = \"tcp\"\naddress = \"127.0.0.1:1\"\nsigned_by_ledger_key = true\n");
+    let refused = world.refuses_to_start(&[]);
+    assert!(refused.err.contains("sinks[0].signed_by_ledger_key"), "{}", refused.err);
 }

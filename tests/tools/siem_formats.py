@@ -7,10 +7,14 @@ import base64
 import hashlib
 import json
 import sys
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import fastjsonschema
 import pycef
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from http_message_signatures import HTTPMessageVerifier, MappingKeyResolver, algorithms
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 from standardwebhooks import Webhook
 
@@ -156,7 +160,20 @@ def webhook(item):
         pass  # Read behind the signature, and as one object: ours are several.
 
 
-CHECKS = {"ecs": ecs, "ocsf": ocsf, "cef": cef, "leef": leef, "json": plain, "webhook": webhook, "rfc5424": lambda item: None}
+def signed(item):
+    """A request as it came, under the only key that is known."""
+    line = base64.b64decode(item["key"].rsplit("+", 1)[1])
+    assert line[0] == 1, "an Ed25519 key of a signed note"
+    keys = MappingKeyResolver(public_keys={item["key"]: Ed25519PublicKey.from_public_bytes(line[1:])}, private_keys={})
+    request = SimpleNamespace(method="POST", url=item["url"], headers=item["headers"])
+    verifier = HTTPMessageVerifier(signature_algorithm=algorithms.ED25519, key_resolver=keys)
+    verifier.verify(
+        request, body=item["text"].encode(), max_age=timedelta(minutes=5), expect_tag="sallyport-webhook",
+        require_components=("@method", "@authority", "@path", "content-type", "content-digest", "webhook-id"),
+    )
+
+
+CHECKS = {"ecs": ecs, "ocsf": ocsf, "cef": cef, "leef": leef, "json": plain, "webhook": webhook, "signed": signed, "rfc5424": lambda item: None}
 
 count = 0
 # Not `splitlines`: to Python a line also ends at U+2028.

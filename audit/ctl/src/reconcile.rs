@@ -14,7 +14,7 @@ use sallyport_audit::journal::scan::ScanEnd;
 use sallyport_audit::note::PublicKey;
 use sallyport_audit::reconcile::{Item, Population, Reconciled, Reconciler};
 use sallyport_audit::selection::Selection;
-use sallyport_audit::{Record, export};
+use sallyport_audit::{Record, Seq, export};
 use serde_json::{Map, Value};
 
 use crate::Failure;
@@ -76,10 +76,17 @@ fn filter(text: &str) -> Result<Filter, String> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let (population, end) = population(arguments)?;
-    let mut reconciler = Reconciler::new(&population, arguments.sink.as_deref());
+    let (population, mut end) = population(arguments)?;
+    let mut reconciler = Reconciler::new(population, arguments.sink.as_deref());
     for path in &arguments.copies {
         rows(path, arguments.format, &mut |row| reconciler.row(Item::read(&row).as_ref()))?;
+    }
+    // A gateway that runs adds records meanwhile. An export stays what it is.
+    if let (Some((first, last)), Some(end)) = (reconciler.ahead(), &mut end) {
+        reconciler.read_on(|population| {
+            *end = read(&arguments.ledger, (first, Some(last)), population)?;
+            Ok::<(), Failure>(())
+        })?;
     }
     if arguments.sink.is_none() && reconciler.sinks().len() > 1 {
         let sinks: Vec<String> = reconciler.sinks().iter().map(|sink| plain(sink)).collect();
@@ -126,24 +133,30 @@ fn population(arguments: &Arguments) -> Result<(Population, Option<ScanEnd>), Fa
     if arguments.ledger.is_file() {
         return exported(&arguments.ledger, &arguments.key).map(|population| (population, None));
     }
-    let files = ledger(&arguments.ledger)?;
-    let mut population: Option<Population> = None;
-    let (none, query) = (Directories::none(), Query::new(Selection::default()));
+    let mut population = Population::default();
+    let end = read(&arguments.ledger, (0, None), &mut population)?;
+    Ok((population, Some(end)))
+}
+
+/// Adds these records of a ledger's directory, up to its end if there is no last one, and says how the reading ended.
+fn read(
+    directory: &Path,
+    (first, last): (u64, Option<u64>),
+    population: &mut Population,
+) -> Result<ScanEnd, Failure> {
+    let files = ledger(directory)?;
+    let range = Selection { from: Seq::new(first), to: last.map(Seq::new), ..Selection::default() };
+    let (none, query) = (Directories::none(), Query::new(range));
     let searched = search(&files, &none, &query, Order::OldestFirst, None, &mut |hit| {
-        let population = population.get_or_insert_with(|| {
-            let origin = hit
-                .record
-                .details
-                .get("origin")
-                .and_then(Value::as_str)
-                .filter(|_| hit.record.seq.get() == 0);
-            Population::new(origin.unwrap_or_default())
-        });
+        let origin = hit.record.details.get("origin").and_then(Value::as_str);
+        if let Some(origin) = origin.filter(|_| hit.record.seq.get() == 0) {
+            *population = Population::new(origin);
+        }
         population.add(hit.record, hit.bytes);
         ControlFlow::Continue(())
     });
     let searched = searched.map_err(|error| search_failure(&files, &error))?;
-    Ok((population.unwrap_or_default(), Some(searched.end.unwrap_or(ScanEnd::Complete))))
+    Ok(searched.end.unwrap_or(ScanEnd::Complete))
 }
 
 fn exported(path: &Path, keys: &[String]) -> Result<Population, Failure> {
@@ -330,6 +343,10 @@ fn print(out: &mut impl Write, answer: &Reconciled) -> io::Result<()> {
             let seq = finding.seq.map_or_else(|| "unknown".to_owned(), |seq| seq.to_string());
             writeln!(out, "  row {}, record {seq}: {}", finding.row, plain(&finding.what))?;
         }
+    }
+    if answer.newer > 0 {
+        let rows = count(answer.newer, "row", "rows");
+        writeln!(out, "\nNewer: {rows} from beyond the end of what was read, not compared")?;
     }
     if answer.reordered > 0 {
         writeln!(out, "\nReordered: {} behind one with a higher number", records(answer.reordered))?;

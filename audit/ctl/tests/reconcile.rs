@@ -5,8 +5,12 @@
 mod world;
 
 use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
+use sallyport_audit::{Draft, Kind, Outcome};
 use serde_json::{Value, json};
 use world::{Ledger, ORIGIN, assert_code, err, out};
 
@@ -114,4 +118,57 @@ fn a_copy_can_be_held_against_an_export_without_the_ledger() {
     std::fs::write(&export, std::fs::read_to_string(&export).unwrap().replacen("sess-1", "sess-9", 1))
         .unwrap();
     assert_code(&run(&["--key", &ledger.key()]), 1);
+}
+
+/// Two more records, as a gateway that runs adds them.
+fn grow(ledger: &mut Ledger) {
+    ledger.journal.group((0..2).map(|_| Draft::new(Kind::GatewayHeartbeat, Outcome::Success)));
+    ledger.write(&ledger.journal);
+}
+
+#[test]
+fn what_a_running_gateway_adds_between_the_reading_of_its_ledger_and_of_the_copy_is_compared_too() {
+    let mut ledger = Ledger::new();
+    let copy = ledger.path().join("copy.ndjson");
+    assert!(Command::new("mkfifo").arg(&copy).status().unwrap().success());
+    let directory = ledger.path().to_owned();
+    let running = Command::new(env!("CARGO_BIN_EXE_auditctl"))
+        .arg("reconcile")
+        .args([&directory, &copy])
+        .arg("--json")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A pipe opens when its other end does, which is when the ledger was read.
+    let mut pipe = OpenOptions::new().write(true).open(&copy).unwrap();
+    grow(&mut ledger);
+    pipe.write_all(ndjson(&rows(&ledger)).as_bytes()).unwrap();
+    drop(pipe);
+    let output = running.wait_with_output().unwrap();
+    assert_code(&output, 0);
+    let answer: Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!((&answer["proved"], &answer["newer"], &answer["foreign"]), (&json!(10), &json!(0), &json!(0)));
+
+    // A ledger that has them no more, as after it was set back, shows it.
+    let longer = file(&ledger, "longer.ndjson", &ndjson(&rows(&ledger)));
+    ledger.write(&Ledger::new().journal);
+    let output = ledger.run("reconcile", &[longer.to_str().unwrap()]);
+    assert_code(&output, 1);
+    assert!(out(&output).contains("Foreign: 2 rows"), "{}", out(&output));
+}
+
+#[test]
+fn rows_newer_than_an_export_are_said_to_be_newer_and_not_compared() {
+    let mut ledger = Ledger::new();
+    let export = ledger.path().join("export.jsonl");
+    assert_code(&ledger.run("export", &["--out", export.to_str().unwrap()]), 0);
+    grow(&mut ledger);
+    let copy = file(&ledger, "copy.ndjson", &ndjson(&rows(&ledger)));
+    let key = ledger.key();
+    let output =
+        world::auditctl(&["reconcile", export.to_str().unwrap(), copy.to_str().unwrap(), "--key", &key]);
+    assert_code(&output, 0);
+    let said = out(&output);
+    assert!(said.contains("Newer: 2 rows") && said.contains("Verdict: contiguous"), "{said}");
 }

@@ -62,6 +62,8 @@ pub struct Reconciled {
     pub foreign: u64,
     /// Which.
     pub foreigners: Vec<Finding>,
+    /// Rows with higher numbers than the ledger had when it was read: not compared.
+    pub newer: u64,
     /// Records that stand behind one with a higher number.
     pub reordered: u64,
     /// The newest stands first.
@@ -70,22 +72,47 @@ pub struct Reconciled {
     pub unreadable: u64,
 }
 
+/// What of a row is compared.
+#[derive(Clone, Copy)]
+struct Row {
+    /// From 1.
+    number: u64,
+    /// What is said of the record: its number and its hash.
+    seq: Option<u64>,
+    leaf: Option<Digest>,
+    /// The number that the record says itself.
+    own_seq: Option<u64>,
+    /// The hash of its text, if that is there.
+    text: Option<Digest>,
+    pointer: bool,
+}
+
+impl Row {
+    fn known(&self) -> Option<u64> {
+        self.seq.or(self.own_seq)
+    }
+}
+
 /// Takes rows in the order in which the SIEM gives them.
-pub struct Reconciler<'p> {
-    population: &'p Population,
+pub struct Reconciler {
+    population: Population,
     sink: Option<String>,
     answer: Reconciled,
-    /// In the order of their first arrival.
-    order: Vec<u64>,
+    /// Each record with the row in which it arrived first.
+    order: Vec<(u64, u64)>,
     seen: BTreeMap<u64, bool>,
     sinks: BTreeSet<String>,
     pointers: BTreeSet<u64>,
     altered: BTreeSet<u64>,
+    /// Rows with numbers beyond the population's end.
+    ahead: Vec<Row>,
+    /// Whether the ledger was read up to its end once all rows were there.
+    has_read_on: bool,
 }
 
-impl<'p> Reconciler<'p> {
+impl Reconciler {
     /// Against this population; rows of other sinks are passed over if `sink` is given.
-    pub fn new(population: &'p Population, sink: Option<&str>) -> Self {
+    pub fn new(population: Population, sink: Option<&str>) -> Self {
         Self {
             population,
             sink: sink.map(str::to_owned),
@@ -95,6 +122,8 @@ impl<'p> Reconciler<'p> {
             sinks: BTreeSet::new(),
             pointers: BTreeSet::new(),
             altered: BTreeSet::new(),
+            ahead: Vec::new(),
+            has_read_on: false,
         }
     }
 
@@ -112,82 +141,118 @@ impl<'p> Reconciler<'p> {
             return;
         }
         self.sinks.extend(item.sink.clone());
+        let row = Row {
+            number: self.answer.rows,
+            seq: item.seq,
+            leaf: item.leaf,
+            own_seq: item.own_seq,
+            text: item.text.as_deref().map(Digest::leaf),
+            pointer: item.pointer,
+        };
         if let Some(origin) = &item.origin
             && !self.population.origin.is_empty()
             && !same_ledger(origin, &self.population.origin)
         {
-            self.foreign(item, format!("it is of the ledger {origin}"));
-            return;
-        }
-        match &item.text {
-            Some(text) => self.record(item, Digest::leaf(text)),
-            None => self.claim(item),
+            self.foreign(row, format!("it is of the ledger {origin}"));
+        } else if self.is_ahead(row) {
+            self.ahead.push(row);
+        } else {
+            self.compare(row);
         }
     }
 
-    fn record(&mut self, item: &Item, leaf: Digest) {
+    /// Whether the row is of a record that a ledger may have made after it was read.
+    fn is_ahead(&self, row: Row) -> bool {
+        row.known().is_some_and(|seq| seq >= self.population.end())
+            && row.text.is_none_or(|leaf| self.population.number(&leaf).is_none())
+    }
+
+    /// The first and the last record that have to be read for the rows that are ahead of what was read.
+    pub fn ahead(&self) -> Option<(u64, u64)> {
+        let last = self.ahead.iter().filter_map(Row::known).max()?;
+        Some((self.population.end(), last))
+    }
+
+    /// Has the ledger's records from [`Reconciler::ahead`] on added, as they stand in the ledger now that all rows are there: what came
+    /// back was in the ledger before. So whatever is still ahead the ledger never held, or holds no more.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read`.
+    pub fn read_on<E>(&mut self, read: impl FnOnce(&mut Population) -> Result<(), E>) -> Result<(), E> {
+        read(&mut self.population)?;
+        self.has_read_on = true;
+        Ok(())
+    }
+
+    fn compare(&mut self, row: Row) {
+        match row.text {
+            Some(leaf) => self.record(row, leaf),
+            None => self.claim(row),
+        }
+    }
+
+    fn record(&mut self, row: Row, leaf: Digest) {
         let Some(seq) = self.population.number(&leaf) else {
-            let known = item.seq.or(item.own_seq);
-            match known.filter(|seq| self.population.leaf(*seq).is_some()) {
-                Some(seq) => self.altered(seq, "its text is not that of the record".to_owned()),
-                None => self.foreign(item, "the ledger has no such record".to_owned()),
+            match row.known().filter(|seq| self.population.leaf(*seq).is_some()) {
+                Some(seq) => self.altered(row, seq, "its text is not that of the record".to_owned()),
+                None => self.foreign(row, "the ledger has no such record".to_owned()),
             }
             return;
         };
-        if item.seq.is_some_and(|said| said != seq) {
-            self.altered(seq, format!("it is said to be record {}", item.seq.unwrap_or_default()));
-        } else if item.leaf.is_some_and(|said| said != leaf) {
-            self.altered(seq, "another hash is said of it than its own".to_owned());
+        if row.seq.is_some_and(|said| said != seq) {
+            self.altered(row, seq, format!("it is said to be record {}", row.seq.unwrap_or_default()));
+        } else if row.leaf.is_some_and(|said| said != leaf) {
+            self.altered(row, seq, "another hash is said of it than its own".to_owned());
         } else {
-            self.arrived(seq, true);
+            self.arrived(row, seq, true);
         }
     }
 
     /// No text, but what is said of it.
-    fn claim(&mut self, item: &Item) {
-        let Some(seq) = item.seq else {
+    fn claim(&mut self, row: Row) {
+        let Some(seq) = row.seq else {
             self.answer.unreadable += 1;
             return;
         };
-        match (self.population.leaf(seq), item.leaf) {
-            (None, _) => self.foreign(item, "the ledger has no record of this number".to_owned()),
+        match (self.population.leaf(seq), row.leaf) {
+            (None, _) => self.foreign(row, "the ledger has no record of this number".to_owned()),
             (Some(leaf), Some(said)) if leaf != said => {
-                self.altered(seq, "another hash is said of it than the ledger's".to_owned());
+                self.altered(row, seq, "another hash is said of it than the ledger's".to_owned());
             }
-            (Some(_), None) => self.altered(seq, "neither its text nor its hash is there".to_owned()),
+            (Some(_), None) => self.altered(row, seq, "neither its text nor its hash is there".to_owned()),
             (Some(_), Some(_)) => {
-                if item.pointer {
+                if row.pointer {
                     self.pointers.insert(seq);
                 }
-                self.arrived(seq, false);
+                self.arrived(row, seq, false);
             }
         }
     }
 
-    fn arrived(&mut self, seq: u64, proved: bool) {
+    fn arrived(&mut self, row: Row, seq: u64, proved: bool) {
         if let Some(before) = self.seen.get_mut(&seq) {
             *before |= proved;
             self.answer.duplicates += 1;
         } else {
             self.seen.insert(seq, proved);
-            self.order.push(seq);
+            self.order.push((row.number, seq));
         }
     }
 
-    fn altered(&mut self, seq: u64, what: String) {
+    fn altered(&mut self, row: Row, seq: u64, what: String) {
         self.altered.insert(seq);
         self.answer.altered += 1;
-        let finding = Finding { row: self.answer.rows, seq: Some(seq), what };
+        let finding = Finding { row: row.number, seq: Some(seq), what };
         if self.answer.alterations.len() < LISTED {
             self.answer.alterations.push(finding);
         }
     }
 
-    fn foreign(&mut self, item: &Item, what: String) {
+    fn foreign(&mut self, row: Row, what: String) {
         self.answer.foreign += 1;
         if self.answer.foreigners.len() < LISTED {
-            let seq = item.seq.or(item.own_seq);
-            self.answer.foreigners.push(Finding { row: self.answer.rows, seq, what });
+            self.answer.foreigners.push(Finding { row: row.number, seq: row.known(), what });
         }
     }
 
@@ -199,6 +264,15 @@ impl<'p> Reconciler<'p> {
     /// The answer for the records `from..upto`. Without `upto`: as far as the sink's last receipt says, or as what arrived
     /// reaches. Without `filter`: the one that the ledger says the sink has.
     pub fn finish(mut self, from: u64, upto: Option<u64>, filter: Option<&Filter>) -> Reconciled {
+        for row in std::mem::take(&mut self.ahead) {
+            if self.has_read_on || !self.is_ahead(row) {
+                self.compare(row);
+            } else {
+                self.answer.newer += 1;
+            }
+        }
+        // Those that were ahead were compared last, and stand where their rows stand.
+        self.order.sort_unstable();
         let sink = self.sink.clone().or_else(|| self.sinks.first().cloned());
         let own = sink
             .as_deref()
@@ -230,10 +304,10 @@ impl<'p> Reconciler<'p> {
         answer.proved = self.seen.values().filter(|proved| **proved).count() as u64;
         answer.claimed = self.seen.len() as u64 - answer.proved;
         answer.pointers = self.pointers.len() as u64;
-        answer.newest_first = self.order.len() > 1 && self.order.is_sorted_by(|a, b| a > b);
+        answer.newest_first = self.order.len() > 1 && self.order.is_sorted_by(|a, b| a.1 > b.1);
         if !answer.newest_first {
             let mut highest = 0;
-            for seq in &self.order {
+            for (_, seq) in &self.order {
                 answer.reordered += u64::from(*seq < highest);
                 highest = highest.max(*seq);
             }

@@ -195,6 +195,6 @@ fn two_mutations_at_once_are_both_found_whichever_they_are_and_wherever() {
 #[test]
 fn a_copy_of_which_nothing_had_to_be_there_shows_nothing() {
     let (population, _) = ledger(COUNT);
-    let nothing = Reconciler::new(&population, None).finish(0, Some(0), None);
+    let nothing = Reconciler::new(population, None).finish(0, Some(0), None);
     assert_eq!((nothing.contiguous, nothing.verdict), (false, vec!["nothing"]));
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Every record's leaf hash, kind and result, and what the records say of sinks.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Population {
     pub(super) origin: String,
     first: u64,

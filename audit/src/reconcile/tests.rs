@@ -51,10 +51,12 @@ pub(super) fn rows(bytes: &[Vec<u8>]) -> Vec<Value> {
 }
 
 pub(super) fn answer(population: &Population, rows: &[Value]) -> Reconciled {
-    let mut reconciler = Reconciler::new(population, None);
+    let mut reconciler = Reconciler::new(population.clone(), None);
     for row in rows {
         reconciler.row(Item::read(row).as_ref());
     }
+    // Nothing was added to the ledger meanwhile.
+    reconciler.read_on(|_| Ok::<(), ()>(())).unwrap();
     reconciler.finish(0, Some(population.end()), None)
 }
 
@@ -192,7 +194,7 @@ fn what_the_filter_leaves_out_is_no_gap_and_what_it_lets_pass_is() {
     let sent: Vec<Value> =
         rows(&bytes).into_iter().filter(|row| row["record"]["kind"] == "session.opened").collect();
     let finish = |rows: &[Value]| {
-        let mut reconciler = Reconciler::new(&population, Some("soc"));
+        let mut reconciler = Reconciler::new(population.clone(), Some("soc"));
         for row in rows {
             reconciler.row(Item::read(row).as_ref());
         }
@@ -209,7 +211,7 @@ fn rows_of_another_sink_do_not_fill_a_gap() {
     let (population, bytes) = ledger(4);
     let mut rows = rows(&bytes);
     rows[2]["sink"] = "other".into();
-    let mut reconciler = Reconciler::new(&population, Some("soc"));
+    let mut reconciler = Reconciler::new(population, Some("soc"));
     for row in &rows {
         reconciler.row(Item::read(row).as_ref());
     }
@@ -228,7 +230,7 @@ fn how_far_a_copy_must_reach_is_what_the_last_receipt_says() {
     let text = record.to_bytes().unwrap();
     population.add(&record, &text);
     bytes.push(text);
-    let mut reconciler = Reconciler::new(&population, None);
+    let mut reconciler = Reconciler::new(population, None);
     for row in &rows(&bytes[..3]) {
         reconciler.row(Item::read(row).as_ref());
     }
@@ -241,8 +243,45 @@ fn rows_that_hold_nothing_of_ours_are_counted_and_no_crash() {
     let (population, _) = ledger(2);
     let deep = (0..200).fold(json!("x"), |inner, _| json!([inner]));
     for row in [json!(null), json!("{"), json!({ "seq": 1 }), json!({ "seq": -1, "leaf": "zz" }), deep] {
-        let mut reconciler = Reconciler::new(&population, None);
+        let mut reconciler = Reconciler::new(population.clone(), None);
         reconciler.row(Item::read(&row).as_ref());
         assert_eq!(reconciler.finish(0, None, None).unreadable, 1, "{row}");
     }
+}
+
+#[test]
+fn rows_newer_than_what_was_read_are_compared_once_the_ledger_was_read_on_and_foreign_only_if_it_has_none_of_them()
+ {
+    let (population, bytes) = ledger(9);
+    let (earlier, _) = ledger(5);
+    let mut rows = rows(&bytes);
+    let run = |rows: &[Value], read: Option<&Population>| {
+        let mut reconciler = Reconciler::new(earlier.clone(), None);
+        rows.iter().for_each(|row| reconciler.row(Item::read(row).as_ref()));
+        let ahead = reconciler.ahead();
+        if let Some(all) = read {
+            let read = |population: &mut Population| {
+                *population = all.clone();
+                Ok::<_, ()>(())
+            };
+            reconciler.read_on(read).unwrap();
+        }
+        (ahead, reconciler.finish(0, None, None))
+    };
+    let (ahead, unread) = run(&rows, None);
+    assert_eq!((ahead, unread.newer, unread.foreign, unread.upto), (Some((5, 8)), 4, 0, 5));
+    assert_eq!((unread.verdict, unread.proved), (vec!["contiguous"], 5), "as far as was read");
+    let whole = run(&rows, Some(&population)).1;
+    assert_eq!((whole.verdict, whole.proved, whole.newer, whole.reordered), (vec!["contiguous"], 9, 0, 0));
+    let newest_first: Vec<Value> = rows.iter().rev().cloned().collect();
+    let turned = run(&newest_first, Some(&population)).1;
+    assert!(turned.contiguous && turned.newest_first, "a row's place is where it stood: {turned:?}");
+
+    // What was altered is found there too, and what was taken out; and a ledger that was cut short has none of them.
+    rows[7]["record"]["details"]["note"] = "other".into();
+    rows.remove(6);
+    let found = run(&rows, Some(&population)).1;
+    assert_eq!((found.verdict, found.gaps), (vec!["altered", "gap"], vec![(6, 6)]));
+    let cut = run(&rows, Some(&earlier)).1;
+    assert_eq!((cut.verdict, cut.foreign, cut.newer), (vec!["foreign"], 3, 0));
 }

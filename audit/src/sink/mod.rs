@@ -45,7 +45,7 @@ use crate::ledger::Entry;
 pub use self::{
     cursor::{CursorError, CursorStore, FileCursor},
     format::Shape,
-    link::LinkError,
+    link::{LinkError, RequestSigner},
     notice::Notice,
     options::{
         Address, ClientIdentity, Facility, PersonalView, SinkName, SinkOptions, TlsOptions, Transport,

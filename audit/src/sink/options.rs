@@ -3,11 +3,11 @@
 //! Defaults are for a production receiver: TLS would be chosen by the operator, who has to name the root; TCP in the
 //! clear is for a receiver on the same host or behind a tunnel of its own.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{format::Shape, target::Target};
+use super::{format::Shape, link::RequestSigner, target::Target};
 use crate::filter::Filter;
 
 /// Everything about one sink but the ledger it reads.
@@ -52,6 +52,8 @@ pub struct SinkOptions {
     pub late_after: Duration,
     /// Directory of the cursor file; must exist.
     pub cursor_directory: PathBuf,
+    /// Signs each request of a webhook, beside the secret that it may share with its receiver; default none.
+    pub signer: Option<Arc<dyn RequestSigner>>,
 }
 
 /// The number that RFC 5612 sets aside for documentation; an operator with a number of their own puts it here.
@@ -88,6 +90,7 @@ impl SinkOptions {
             retry_most: Duration::from_secs(30),
             receipts: Duration::from_mins(5),
             late_after: Duration::from_hours(1),
+            signer: None,
         }
     }
 

@@ -78,7 +78,7 @@ pub enum Protocol {
     },
     /// OTLP logs, as JSON.
     OtlpHttp,
-    /// Newline-delimited JSON, signed as Standard Webhooks are.
+    /// Newline-delimited JSON, signed as Standard Webhooks are, by [`super::SinkOptions::signer`], or both.
     Webhook,
 }
 

@@ -11,13 +11,18 @@ use std::{
 };
 
 use sallyport_audit::{
-    Draft, Kind, Outcome, Record,
+    Draft, HeadSigner as _, Kind, Outcome, Record, SignError,
     sink::{
-        Assurance, FileTarget, Filter, HttpTarget, HttpUrl, Protocol, Shape, Sink, SinkName, SinkOptions,
-        SinkStatus, Target,
+        Assurance, FileTarget, Filter, HttpTarget, HttpUrl, Protocol, RequestSigner, Shape, Sink, SinkName,
+        SinkOptions, SinkStatus, Target,
     },
+    testing::SoftwareSigner,
 };
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 
 use crate::{
     formats::foreign,
@@ -110,6 +115,147 @@ async fn a_webhook_gets_every_record_in_order_signed_and_byte_for_byte() {
             assert_eq!(Record::parse(record.as_bytes()).unwrap(), entry.record);
         }
     }
+}
+
+/// Signs with a key in memory, or says that it can't.
+#[derive(Debug)]
+struct Signer {
+    can: AtomicBool,
+}
+
+fn note_signer() -> SoftwareSigner {
+    SoftwareSigner::new(ORIGIN, [7; 32])
+}
+
+impl RequestSigner for Signer {
+    fn sign(&self, text: &dyn Fn(&str) -> String) -> Result<(String, [u8; 64]), SignError> {
+        if !self.can.load(Ordering::SeqCst) {
+            return Err(SignError::new("the token is gone"));
+        }
+        let name = note_signer().verifier().to_string();
+        let signature = note_signer().sign(text(&name).as_bytes())?;
+        Ok((name, signature))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_signed_by_the_ledgers_key_is_accepted_by_a_library_of_rfc_9421_and_no_other_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start(|_| Reaction::ok()).await;
+    let source = Source::new();
+    source.sessions(60);
+    let signer = Arc::new(Signer { can: AtomicBool::new(true) });
+    let mut options = options(Target::Http(target(receiver.port, Protocol::Webhook)), directory.path());
+    options.signer = Some(signer);
+    let sink = start(options, &source).await;
+    until(&sink, "all is delivered", |status| status.settled >= 60).await;
+    sink.stop(Duration::from_secs(5)).await;
+
+    let key = note_signer().verifier().to_string();
+    let item = |asked: &Asked| {
+        json!({
+            "shape": "signed", "kind": "webhook", "seq": 0, "key": key, "text": asked.body, "headers": asked.headers,
+            "url": format!("http://127.0.0.1:{}{}", receiver.port, asked.path),
+        })
+    };
+    let items: Vec<Value> = receiver.asked().iter().map(item).collect();
+    assert!(items.len() > 1, "several requests, each signed");
+    assert_eq!(foreign(&items), "");
+    assert!(items[0]["headers"].get("webhook-signature").is_none(), "no secret is shared");
+
+    let other = SoftwareSigner::new(ORIGIN, [8; 32]).verifier().to_string();
+    let input = items[0]["headers"]["signature-input"].as_str().unwrap().to_owned();
+    let (created, rest) = input.split_once(";created=").unwrap().1.split_once(';').unwrap();
+    let old = created.parse::<i64>().unwrap() - 3_600;
+    let moved = input.replace(&format!(";created={created};{rest}"), &format!(";created={old};{rest}"));
+    for (name, change) in [
+        ("another body", &(|item: &mut Value| item["text"] = "{}\n".into()) as &dyn Fn(&mut Value)),
+        ("another digest", &|item| item["headers"]["content-digest"] = "sha-256=:AAAA:".into()),
+        ("another id", &|item| item["headers"]["webhook-id"] = "msg_0_1_2".into()),
+        ("another path", &|item| item["url"] = item["url"].as_str().unwrap().replace("/in", "/out").into()),
+        ("another host", &|item| {
+            item["url"] = item["url"].as_str().unwrap().replace("127.0.0.1", "b.example").into();
+        }),
+        ("another time", &|item| item["headers"]["signature-input"] = moved.clone().into()),
+        ("another key", &|item| item["key"] = other.clone().into()),
+        ("none", &|item| {
+            item["headers"].as_object_mut().unwrap().remove("signature");
+        }),
+    ] {
+        let mut forged = items[0].clone();
+        change(&mut forged);
+        assert_ne!(foreign(&[forged]), "", "{name}");
+    }
+}
+
+/// Reads a request's head, and its body unless it is to be left.
+async fn read_request(socket: &mut TcpStream, with_body: bool) -> Option<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(socket.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?.parse::<u64>().ok()?;
+    if with_body {
+        tokio::io::copy(&mut socket.take(length), &mut tokio::io::sink()).await.ok()?;
+    }
+    Some(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_answers_and_never_takes_the_rest_of_a_request_holds_up_nothing_that_follows() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = Source::new();
+    // More than the buffers between two sockets hold.
+    source.sessions(30_000);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut target = target(listener.local_addr().unwrap().port(), Protocol::Webhook);
+    (target.batch_records, target.batch_bytes) = (30_000, 64 << 20);
+    let (answers, mut answered) = tokio::sync::mpsc::unbounded_channel();
+    let serving = tokio::spawn(async move {
+        let mut kept = Vec::new();
+        for connection in 0.. {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let is_first = connection == 0;
+            while read_request(&mut socket, !is_first).await.is_some() {
+                socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+                answers.send(connection).unwrap();
+                if is_first {
+                    break;
+                }
+            }
+            // Open, and never read again.
+            kept.push(socket);
+        }
+    });
+    let mut options = options(Target::Http(target), directory.path());
+    options.write_timeout = Duration::from_secs(1);
+    let sink = start(options, &source).await;
+    assert_eq!(answered.recv().await, Some(0));
+    source.sessions(1);
+    until(&sink, "what follows is delivered", |status| status.settled >= 30_001).await;
+    assert_eq!(answered.recv().await, Some(1), "by another connection");
+    sink.stop(Duration::from_secs(5)).await;
+    serving.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_signed_is_not_sent_and_goes_once_it_can() {
+    let directory = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start(|_| Reaction::ok()).await;
+    let source = Source::new();
+    source.sessions(5);
+    let signer = Arc::new(Signer { can: AtomicBool::new(false) });
+    let mut options = options(Target::Http(target(receiver.port, Protocol::Webhook)), directory.path());
+    options.signer = Some(Arc::clone(&signer) as Arc<dyn RequestSigner>);
+    let sink = start(options, &source).await;
+    let failing = until(&sink, "it says so", |status| status.last_error.is_some()).await;
+    assert!(failing.last_error.unwrap().contains("the token is gone"));
+    assert_eq!((failing.next, receiver.asked().len()), (0, 0));
+    signer.can.store(true, Ordering::SeqCst);
+    until(&sink, "all is delivered", |status| status.settled >= 5).await;
+    assert!(receiver.asked().iter().all(|asked| asked.headers.contains_key("signature")));
+    sink.stop(Duration::from_secs(5)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,8 @@ use sallyport_audit::index::search::Order as Direction;
 use sallyport_audit::selection::Selection;
 use sallyport_audit::sink::SinkStatus;
 use sallyport_audit::{Kind, Outcome, Search};
+use sallyport_hsm::Home;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::ledger::{Row, row};
@@ -188,17 +190,27 @@ fn sink_row(status: SinkStatus, now: Timestamp) -> SinkRow {
 fn key(listed: &Value) -> Key {
     let text = |name: &str| listed.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let day = |name: &str| text(name).get(..10).unwrap_or_default().to_owned();
-    let mut home = Vec::new();
-    flatten("", listed.get("home").unwrap_or(&Value::Null), &mut home);
     Key {
         role: text("role"),
         algorithm: text("algorithm"),
         id: text("id"),
-        home: home.into_iter().map(|(_, value)| value).collect::<Vec<_>>().join(" "),
+        home: listed.get("home").map(home).unwrap_or_default(),
         created: day("created"),
         due: day("due"),
         warning: listed.get("warning").and_then(Value::as_str).map(str::to_owned),
         fingerprint: text("fingerprint"),
+    }
+}
+
+/// Where a key lives. Of a file the name: its folder is among the settings.
+fn home(listed: &Value) -> String {
+    let Ok(home) = Home::deserialize(listed) else { return String::new() };
+    match &home {
+        Home::Token { .. } => home.to_string(),
+        Home::WrappedByToken { file, .. } | Home::Software { file } => {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            format!("{home}: {name}")
+        }
     }
 }
 
@@ -230,6 +242,16 @@ pub(super) async fn rotate(State(shared): State<Shared>, Path(role): Path<String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_a_key_lives_is_said_in_words_and_a_file_without_its_folder() {
+        let token = serde_json::json!({ "kind": "token", "label": "sallyport", "serial": "1f" });
+        assert_eq!(home(&token), "token sallyport (serial 1f)");
+        let file = "/var/lib/sallyport/keys/ledger-pq.json";
+        let wrapped = serde_json::json!({ "kind": "wrapped-by-token", "file": file, "wrapping_key": "02" });
+        assert_eq!(home(&wrapped), "file, wrapped by a key in the token: ledger-pq.json");
+        assert_eq!(home(&serde_json::json!({ "kind": "drawer" })), "");
+    }
 
     #[test]
     fn a_document_becomes_lines_and_nothing_of_it_is_lost() {

@@ -21,6 +21,7 @@ mod reports;
 mod requests;
 mod reviews;
 mod sessions;
+mod topology;
 mod viewer;
 
 use axum::Router;

@@ -1,7 +1,7 @@
 //! Tunnels and sessions as they are now: who serves what to whom, how fast, with what errors; one of them in detail; and the
 //! switch that ends it. What the ledger says of answered requests becomes latencies and errors.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use askama::Template;
@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::ledger::{Row, row};
 use super::requests::minute;
+use super::topology::{self, Drawing};
 use super::viewer::{Chrome, Order, Viewer};
 use super::{Answer, figures, live as streaming, page};
 use crate::access::{Action, Object, Part};
@@ -31,7 +32,7 @@ use crate::session::{LiveSession, RouteView, SessionId};
 /// Rates are told so often.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// The most sessions that one page shows; all of them are in the export.
+/// The most sessions, and the most tunnels, that one page shows; all sessions are in the export.
 const SHOWN: usize = 200;
 
 /// The most requests from which latencies are made.
@@ -45,6 +46,8 @@ const RECORDS: usize = 100;
 pub(super) struct Filter {
     tunnel: String,
     subject: String,
+    /// Whose tunnels, with the sessions at them.
+    publisher: String,
     minutes: Option<u32>,
     /// Day or instant; with either of these `minutes` says nothing.
     from_time: String,
@@ -68,7 +71,9 @@ struct Page<'a> {
 struct Table<'a> {
     chrome: &'a Chrome,
     may_end: bool,
+    drawing: Drawing,
     tunnels: Vec<TunnelRow>,
+    all_tunnels: usize,
     rows: Vec<SessionRow>,
     all: usize,
     up: String,
@@ -139,10 +144,18 @@ async fn made(
     } else {
         None
     };
-    let query = only(&filter.tunnel, &filter.subject);
+    let query = filter.query();
     let table = table(shared, viewer, &filter, &mut Rates::default());
     let page = Page { chrome: &viewer.chrome, filter: &filter, query, minutes, fault, figures, table };
     Ok(page::show(&page))
+}
+
+impl Filter {
+    /// What of the page's query says which tunnels and sessions are shown.
+    fn query(&self) -> String {
+        let fields = [("tunnel", &self.tunnel), ("subject", &self.subject), ("publisher", &self.publisher)];
+        serde_urlencoded::to_string(fields).unwrap_or_default()
+    }
 }
 
 /// The time of which figures are shown.
@@ -346,17 +359,26 @@ struct Rates {
 
 fn table<'a>(shared: &Shared, viewer: &'a Viewer, filter: &Filter, rates: &mut Rates) -> Table<'a> {
     let (tunnel, subject) = (filter.tunnel.trim(), filter.subject.trim());
-    let wanted = |session: &LiveSession| {
+    let publisher = filter.publisher.trim();
+    let mut views = shared.routes.views();
+    views.retain(|view| {
+        (tunnel.is_empty() || view.name == tunnel) && (publisher.is_empty() || view.owner == publisher)
+    });
+    let theirs: HashSet<&str> = views.iter().map(|view| view.name.as_str()).collect();
+    let mut live = shared.broker.live();
+    live.retain(|session| {
         (tunnel.is_empty() || session.tunnel == tunnel)
             && (subject.is_empty() || session.subject.contains(subject))
-    };
-    let live = shared.broker.live();
+            && (publisher.is_empty() || theirs.contains(session.tunnel.as_str()))
+    });
+    let ends = live.iter().map(|session| (session.tunnel.as_str(), session.subject.as_str()));
+    let drawing = topology::draw(&views, ends);
     let mut visitors: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
     for session in &live {
         *visitors.entry(session.tunnel.clone()).or_default().entry(session.subject.clone()).or_default() += 1;
     }
-    let tunnels = shared.routes.views().into_iter().filter(|view| tunnel.is_empty() || view.name == tunnel);
-    let tunnels = tunnels.map(|view| {
+    let all_tunnels = views.len();
+    let tunnels = views.into_iter().take(SHOWN).map(|view| {
         let of = visitors.get(&view.name).cloned().unwrap_or_default();
         TunnelRow {
             since: minute(view.since),
@@ -371,9 +393,8 @@ fn table<'a>(shared: &Shared, viewer: &'a Viewer, filter: &Filter, rates: &mut R
     let mut next = HashMap::new();
     let (mut up, mut down) = (0.0, 0.0);
     let mut rows: Vec<SessionRow> = Vec::new();
-    let mut all = 0;
-    for session in live.into_iter().filter(wanted) {
-        all += 1;
+    let all = live.len();
+    for session in live {
         let moved = (session.bytes_up, session.bytes_down);
         let rate = elapsed.and_then(|elapsed| {
             let before = rates.last.get(&session.id)?;
@@ -391,7 +412,9 @@ fn table<'a>(shared: &Shared, viewer: &'a Viewer, filter: &Filter, rates: &mut R
     Table {
         chrome: &viewer.chrome,
         may_end: viewer.caller.could(Action::Admin, &sessions()),
+        drawing,
         tunnels: tunnels.collect(),
+        all_tunnels,
         rows,
         all,
         up: rate_text(up),

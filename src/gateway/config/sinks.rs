@@ -18,6 +18,8 @@ use super::reader::{Problems, Reader};
 pub struct SinkSettings {
     /// What the sink must be told.
     pub options: SinkOptions,
+    /// Whether the ledger's key signs its requests.
+    pub is_signed_by_ledger_key: bool,
     /// What follows from its death.
     pub when_dead: WhenDead,
     /// After how long without any delivery it counts as dead.
@@ -96,6 +98,10 @@ fn read_sink(reader: &mut Reader<'_>, state: &Path) -> Option<SinkSettings> {
     let name = required(reader, "name", |text| SinkName::parse(&text).map_err(|error| error.to_string()));
     let way = reader.word("transport", WAYS);
     let target = way.and_then(|way| read_target(reader, state, way));
+    let is_signed_by_ledger_key = reader.take::<bool>("signed_by_ledger_key");
+    if is_signed_by_ledger_key == Some(true) && way.is_some_and(|way| way != Way::Webhook) {
+        reader.fault("signed_by_ledger_key", "only requests of transport `webhook` can be signed so");
+    }
     let shape = reader.parse("format", |text: String| Shape::parse(&text).map_err(|error| error.to_string()));
     let filter =
         reader.parse("filter", |text: String| Filter::parse(&text).map_err(|error| error.to_string()));
@@ -125,7 +131,8 @@ fn read_sink(reader: &mut Reader<'_>, state: &Path) -> Option<SinkSettings> {
     options.receipts = receipts?;
     options.late_after = late_after?;
     options.max_message = usize::try_from(most?).ok()?;
-    Some(SinkSettings { options, when_dead: when_dead?, dead_after: dead_after? })
+    let is_signed_by_ledger_key = is_signed_by_ledger_key?;
+    Some(SinkSettings { options, is_signed_by_ledger_key, when_dead: when_dead?, dead_after: dead_after? })
 }
 
 fn read_target(reader: &mut Reader<'_>, state: &Path, way: Way) -> Option<Target> {

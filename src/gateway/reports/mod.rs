@@ -31,7 +31,8 @@ use crate::console::{ReportDesk, ReportOrder, ReportProblem, ReportView};
 pub(super) use monthly::at_the_end_of_each;
 use signer::PackSigner;
 
-/// Makes packs and keeps them in a folder: `NAME.zip`, and `NAME.json` with what it is.
+/// Makes packs and keeps them in a folder: `NAME.zip`, and `NAME.json` with what it is; of a month's pack that somebody deleted,
+/// `NAME.deleted` with what it was.
 pub(super) struct Desk {
     directory: PathBuf,
     ledger_directory: PathBuf,
@@ -229,6 +230,20 @@ impl Desk {
         Ok(keys)
     }
 
+    /// What stands for the pack of a month that somebody deleted: it isn't made again unasked.
+    fn tombstone(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.deleted"))
+    }
+
+    /// Whether somebody deleted this pack of a month. What a deletion that was broken off left of it goes too. Blocks.
+    fn is_deleted(&self, name: &str) -> bool {
+        let deleted = self.tombstone(name).exists();
+        if deleted && let Err(why) = self.clear(&self.directory.join(format!("{name}.zip"))) {
+            warn!(report = name, %why, "a deleted evidence pack is still there");
+        }
+        deleted
+    }
+
     /// Whether one more may be kept that somebody asks for.
     fn has_room(&self) -> Result<(), ReportProblem> {
         let kept: Vec<ReportView> =
@@ -293,7 +308,11 @@ impl ReportDesk for Desk {
 
     fn remove(&self, name: &str) -> Result<(), String> {
         let path = self.file(name).ok_or_else(|| "there is no such pack".to_owned())?;
-        // First what lists it: a pack without that is not shown, and one of the same name may be made.
+        let view = fs::read(path.with_extension("json")).map_err(|error| self.on_disk(&error))?;
+        // First what keeps it from being made again; then what lists it: a pack without that is not shown.
+        if serde_json::from_slice(&view).is_ok_and(|view: ReportView| view.scheduled) {
+            fs::write(self.tombstone(name), view).map_err(|error| self.on_disk(&error))?;
+        }
         fs::remove_file(path.with_extension("json"))
             .and_then(|()| fs::remove_file(&path))
             .map_err(|error| self.on_disk(&error))

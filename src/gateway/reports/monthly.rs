@@ -33,7 +33,7 @@ pub(in crate::gateway) async fn at_the_end_of_each(
     }
 }
 
-/// Makes the packs of the last month that is over at `now`, but for those that are there.
+/// Makes the packs of the last month that is over at `now`, but for those that are there or that somebody deleted.
 pub(super) async fn make_what_is_missing(
     desk: &Arc<Desk>,
     frameworks: &[Builtin],
@@ -43,7 +43,8 @@ pub(super) async fn make_what_is_missing(
     for framework in frameworks {
         let Some((label, period)) = month_before(now, zone) else { continue };
         let name = format!("{framework}-{label}");
-        if desk.file(&name).is_some() || begins_after(&desk.ledger, period.to).await {
+        if desk.file(&name).is_some() || desk.is_deleted(&name) || begins_after(&desk.ledger, period.to).await
+        {
             continue;
         }
         let (zone, zone_name) = (zone.clone(), zone_name.clone());

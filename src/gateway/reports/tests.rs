@@ -1,4 +1,5 @@
-//! A month that is over: its pack is made once, told to those who may audit the ledger, and made again if that was broken off.
+//! A month that is over: its pack is made once, told to those who may audit the ledger, made again if that was broken off, and not made
+//! again if somebody deleted it.
 
 use std::time::Duration;
 
@@ -46,6 +47,7 @@ impl Way for Here {
 
 /// A gateway that has just been set up, and somebody who hears of reports.
 struct World {
+    config: Config,
     parts: Parts,
     desk: Arc<Desk>,
     heard: UnboundedReceiver<Message>,
@@ -85,7 +87,7 @@ impl World {
         let courier = Courier::open(Arc::new(Here(sender)), wants, Arc::new(desk), &folder).unwrap();
         let stop = CancellationToken::new();
         tokio::spawn(courier.run(stop.clone()));
-        Self { desk: Arc::new(Desk::new(&config, &parts)), parts, heard, stop, state }
+        Self { desk: Arc::new(Desk::new(&config, &parts)), config, parts, heard, stop, state }
     }
 
     /// What is missing of the month before this one, as of the first hour of the next month.
@@ -155,6 +157,40 @@ async fn a_pack_that_was_broken_off_between_its_file_and_its_listing_is_made_aga
     assert_eq!(world.hears().await.facts["report"], first);
     assert_eq!(world.recorded().len(), 2);
     assert!(world.recorded().iter().all(|entry| entry.record.result == Outcome::Success));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_months_pack_that_somebody_deleted_is_not_made_again_unless_somebody_asks_for_its_period() {
+    let mut world = World::new().await;
+    world.look().await;
+    let name = world.hears().await.facts["report"].clone();
+    let pack = world.desk.file(&name).unwrap();
+    let (bytes, view) = (std::fs::read(&pack).unwrap(), world.desk.list().remove(0));
+    world.desk.remove(&name).unwrap();
+    world.look().await;
+    assert!(world.desk.list().is_empty() && !pack.exists());
+    assert!(world.desk.remove(&name).is_err(), "it is gone");
+
+    // Nor after a start, nor if the deletion had been broken off before the file was gone.
+    world.desk = Arc::new(Desk::new(&world.config, &world.parts));
+    std::fs::write(&pack, bytes).unwrap();
+    world.look().await;
+    assert!(world.desk.list().is_empty() && !pack.exists());
+    assert_eq!(world.recorded().len(), 1);
+
+    let order = ReportOrder { framework: view.framework, from: view.from, to: view.to, timezone: None };
+    let asked = Arc::clone(&world.desk).begin(&order).unwrap().name;
+    let mut heads = world.parts.ledger.reader().heads();
+    while world.recorded().len() < 2 {
+        heads.changed().await.unwrap();
+    }
+    assert!(world.desk.file(&asked).is_some());
+    // What somebody asked for and deleted leaves nothing behind.
+    world.desk.remove(&asked).unwrap();
+    let left = std::fs::read_dir(world.state.path().join("reports")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(left, [format!("{name}.deleted")]);
     world.end().await;
 }
 

@@ -67,6 +67,15 @@ impl Client {
         }
     }
 
+    /// Whom it asks and under which path, as a signature has them: the host in lower case, and a port only where it is not the
+    /// scheme's own (RFC 9421 section 2.2.3).
+    pub(super) fn target(&self) -> (String, String) {
+        let authority = self.authority.to_ascii_lowercase();
+        let own = if self.route.tls.is_some() { ":443" } else { ":80" };
+        let authority = authority.strip_suffix(own).map_or(authority.clone(), str::to_owned);
+        (authority, if self.path.is_empty() { "/".to_owned() } else { self.path.clone() })
+    }
+
     /// Asks and waits for the whole answer. `under` is put behind the address's path.
     pub(super) async fn post(
         &mut self,

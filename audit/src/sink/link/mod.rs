@@ -8,11 +8,14 @@ mod elastic;
 mod file;
 mod http;
 mod otlp;
+mod signature;
 mod splunk;
 mod udp;
 mod webhook;
 
 use std::{io, path::PathBuf, time::Duration};
+
+use crate::SignError;
 
 use super::{
     options::{SinkOptions, Transport},
@@ -25,6 +28,8 @@ use self::{
     elastic::Elastic, file::FileLink, http::Client, otlp::Otlp, splunk::Splunk, udp::UdpLink,
     webhook::Webhook,
 };
+
+pub use self::signature::RequestSigner;
 
 /// What became of a parcel.
 #[derive(Debug)]
@@ -52,6 +57,12 @@ pub enum LinkError {
         path: PathBuf,
         /// What is wrong with it.
         what: String,
+    },
+    /// Nothing is sent that should be signed and is not.
+    #[error("the request could not be signed")]
+    Unsigned {
+        /// What the key provider said.
+        source: SignError,
     },
     /// It refuses who we are.
     #[error("the receiver does not accept our credential (status {status})")]
@@ -138,6 +149,9 @@ impl LinkError {
                 "put the token (Elastic: an API key or user:password; webhook: whsec_ and base64) into the file that \
                  `credential_file` names; it is read again at the next attempt"
             }
+            Self::Unsigned { .. } => {
+                "see what `sallyport status` says of the key provider; records wait in the ledger and are sent when it signs"
+            }
             Self::Unauthorized { .. } => {
                 "replace the token in the file that `credential_file` names; it is read again at the next attempt"
             }
@@ -204,7 +218,7 @@ impl Link {
                     )),
                     Protocol::Webhook => Self::Webhook(Webhook::new(
                         client,
-                        target.credential.clone(),
+                        (target.credential.clone(), options.signer.clone()),
                         origin,
                         options.name.as_str(),
                     )),

@@ -1,9 +1,13 @@
-//! Records to anybody's HTTP address: newline-delimited JSON, signed as Standard Webhooks are.
+//! Records to anybody's HTTP address: newline-delimited JSON, signed as Standard Webhooks are, by a key of the gateway's, or both.
 //!
-//! The signature is HMAC-SHA256 over `id.timestamp.body` under a secret that the receiver shares (a file with
-//! `whsec_` and base64). The id names ledger, sink and range, so that a parcel sent again has the same one.
+//! The one signature is HMAC-SHA256 over `id.timestamp.body` under a secret that the receiver shares (a file with
+//! `whsec_` and base64); for the other see [`super::signature`]. The id names ledger, sink and range, so that a parcel sent again has the
+//! same one.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -15,7 +19,10 @@ use super::{
     super::{delivery::wall_clock, parcel::Parcel},
     Answer, LinkError, credential,
     http::{Client, Header, plain},
+    signature::{Covered, RequestSigner},
 };
+
+const MEDIA_TYPE: &str = "application/x-ndjson";
 
 /// Fewer bytes of secret are refused (Standard Webhooks asks for 24 to 64).
 const LEAST_SECRET: usize = 24;
@@ -23,14 +30,20 @@ const LEAST_SECRET: usize = 24;
 pub(in crate::sink) struct Webhook {
     pub(super) client: Client,
     credential: Option<PathBuf>,
+    signer: Option<Arc<dyn RequestSigner>>,
     stream: String,
 }
 
 impl Webhook {
-    pub(super) fn new(client: Client, credential: Option<PathBuf>, origin: &str, sink: &str) -> Self {
+    pub(super) fn new(
+        client: Client,
+        (credential, signer): (Option<PathBuf>, Option<Arc<dyn RequestSigner>>),
+        origin: &str,
+        sink: &str,
+    ) -> Self {
         let mut stream = Digest::of(&[origin.as_bytes(), b"\0", sink.as_bytes()]).to_string();
         stream.truncate(16);
-        Self { client, credential, stream }
+        Self { client, credential, signer, stream }
     }
 
     pub(super) async fn send(&mut self, parcel: &Parcel) -> Result<Answer, LinkError> {
@@ -43,7 +56,8 @@ impl Webhook {
         let (first, last) = (ends.0.map_or(0, |item| item.seq), ends.1.map_or(0, |item| item.seq));
         let id = format!("msg_{}_{first}_{last}", self.stream);
         let mut headers: Vec<Header> = vec![("webhook-id", plain(&id)?)];
-        let time = wall_clock().as_second().to_string();
+        let created = wall_clock().as_second();
+        let time = created.to_string();
         headers.push(("webhook-timestamp", plain(&time)?));
         if let Some(path) = &self.credential {
             let key = secret(path)?;
@@ -53,7 +67,12 @@ impl Webhook {
             }
             headers.push(("webhook-signature", plain(&format!("v1,{}", STANDARD.encode(signing.sign())))?));
         }
-        let reply = self.client.post("", "application/x-ndjson", headers, body).await?;
+        if let Some(signer) = &self.signer {
+            let (authority, path) = self.client.target();
+            let covered = Covered { authority, path, media_type: MEDIA_TYPE, id, created };
+            headers.extend(covered.sign(&body, Arc::clone(signer)).await?);
+        }
+        let reply = self.client.post("", MEDIA_TYPE, headers, body).await?;
         Ok(if reply.is_taken()? { Answer::Taken } else { Answer::Refused { reason: reply.reason() } })
     }
 }

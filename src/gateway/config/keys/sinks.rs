@@ -48,6 +48,12 @@ pub const SINK_KEYS: &[Key] = &[
         "File (mode 0600) with what an HTTP receiver knows us by: Splunk's token; Elastic's API key or `user:password`; OTLP's bearer token; a webhook's secret (`whsec_` and base64, to sign with). Read at each request.",
     ),
     key(
+        "signed_by_ledger_key",
+        Some("false"),
+        "true",
+        "Transport `webhook`: each request is signed by the ledger's key in the key provider (RFC 9421, Ed25519), with or without a secret in `credential_file` beside it. Receivers check it with `ledger.vkey`.",
+    ),
+    key(
         "index",
         None,
         "\"sallyport\"",

@@ -18,6 +18,46 @@ async function download(page) {
   await page.waitForFunction(() => globalThis.come.bytes > 0);
 }
 
+/** The drawing: who publishes, through what, to whom; each a link that the keyboard reaches, and the page shows theirs alone. */
+async function drawn(world, admin) {
+  const visitor = admin.locator(".topology a.visitor").filter({ hasText: "user:visitor" });
+  await visitor.filter({ hasText: "1 session" }).waitFor();
+  const names = (kind) => admin.locator(`.topology a.${kind} strong`).allTextContents();
+  assert.deepEqual([await names("publisher"), await names("tunnel")], [["user:publisher"], ["demo"]]);
+  assert.equal(await admin.locator(".topology line").count(), 2, "publisher, tunnel, visitor");
+  const place = async (locator) => (await locator.boundingBox()).x;
+  const [first, second] = [admin.locator(".topology a.publisher"), admin.locator(".topology a.tunnel")];
+  assert.ok((await place(first)) < (await place(second)) && (await place(second)) < (await place(visitor)));
+  // The same stands in the table.
+  assert.match(await admin.getByRole("row").filter({ hasText: "user:publisher" }).innerText(), /demo http\s+user:publisher.*live\s+1\s+user:visitor/s);
+
+  // On a phone nothing sticks out, and names can be read to their end.
+  const view = admin.viewportSize();
+  await admin.setViewportSize({ width: 390, height: 844 });
+  const cut = () => [...document.querySelectorAll(".spot strong")].filter((one) => one.scrollHeight > one.clientHeight + 1 || one.scrollWidth > one.clientWidth).map((one) => one.textContent);
+  assert.deepEqual(await admin.evaluate(cut), []);
+  assert.ok(await admin.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "the page is as wide as the phone");
+  await admin.setViewportSize(view);
+  for (const colorScheme of ["dark", "light"]) {
+    await admin.emulateMedia({ colorScheme });
+    await world.accessible(admin);
+  }
+
+  // From the keyboard, one after the other.
+  await admin.locator(".topology a.publisher").focus();
+  await admin.keyboard.press("Tab");
+  await admin.keyboard.press("Tab");
+  assert.match(await admin.evaluate(() => document.activeElement.textContent), /user:visitor/);
+  await admin.keyboard.press("Enter");
+  await admin.waitForURL(/\?subject=user%3Avisitor$/);
+  await visitor.waitFor();
+  await admin.goto(`${world.gateway}/console/sessions?publisher=user:nobody`);
+  await admin.getByText("Nothing is published.").waitFor();
+  assert.equal(await admin.locator(".topology, tr[data-entry]").count(), 0, "nor do sessions at tunnels of others show");
+  await admin.goto(`${world.gateway}/console/sessions`);
+  await admin.locator("tr[data-entry]").waitFor();
+}
+
 export default async function (world) {
   const visitor = await world.person();
   await world.enter(visitor, "visitor", "demo", "/");
@@ -38,7 +78,7 @@ export default async function (world) {
   await admin.waitForFunction(() => document.querySelector("tr[data-entry] td:nth-child(7)").textContent !== "");
   assert.match(await rate(), /B\/s/);
   await admin.locator(".chart canvas").first().waitFor();
-  await admin.waitForFunction(() => document.querySelector("#tunnels + ul")?.textContent.includes("user:visitor"));
+  await drawn(world, admin);
   await world.shot(admin, "sessions");
 
   // The form that somebody has opened stays open while the table moves.
