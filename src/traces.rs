@@ -68,14 +68,30 @@ struct Inner {
 pub struct Said {
     /// The tunnel.
     pub tunnel: String,
-    /// The request's method.
-    pub method: String,
-    /// The answer's status; `None` if there was none.
-    pub status: Option<u16>,
+    /// What passed through it.
+    pub what: What,
     /// When it began.
     pub began: SystemTime,
     /// How long it took.
     pub took: Duration,
+}
+
+/// What passed.
+pub enum What {
+    /// A request and its answer.
+    Request {
+        /// The request's method.
+        method: String,
+        /// The answer's status; `None` if there was none.
+        status: Option<u16>,
+    },
+    /// A byte stream, or a flow of datagrams.
+    Stream {
+        /// `tcp`, `tls` or `udp`.
+        protocol: &'static str,
+        /// Whether it came to an end of its own.
+        whole: bool,
+    },
 }
 
 impl Traces {
@@ -118,6 +134,20 @@ impl Traces {
         NEXT.set(None);
     }
 
+    /// The same for a stream that begins now: its span is sent when what this gives is dropped. `None` if nobody hears of it.
+    pub fn root_stream(&self, correlation: &str, tunnel: &str, protocol: &'static str) -> Option<StreamSpan> {
+        let inner = Arc::clone(self.0.as_ref()?);
+        let followed =
+            Followed { inner, parent: Context::new(), ids: ids(correlation)?, began: clock::now().into() };
+        Some(StreamSpan {
+            followed,
+            kind: SpanKind::Server,
+            tunnel: tunnel.to_owned(),
+            protocol,
+            whole: false,
+        })
+    }
+
     /// Begins what follows on the span that `headers` name, and names itself there to the next. `None` if nobody hears of it.
     pub fn follow(&self, headers: &mut HeaderMap) -> Option<Followed> {
         let inner = self.0.as_ref()?;
@@ -144,21 +174,32 @@ impl Traces {
 
 impl Inner {
     fn emit(&self, said: Said, kind: SpanKind, parent: &Context) {
-        let mut attributes = vec![
-            KeyValue::new("sallyport.tunnel", said.tunnel),
-            KeyValue::new("http.request.method", said.method.clone()),
-        ];
-        attributes
-            .extend(said.status.map(|status| KeyValue::new("http.response.status_code", i64::from(status))));
-        let mut span = SpanBuilder::from_name(said.method)
+        let mut attributes = vec![KeyValue::new("sallyport.tunnel", said.tunnel)];
+        let (name, failed) = match said.what {
+            What::Request { method, status } => {
+                attributes.push(KeyValue::new("http.request.method", method.clone()));
+                attributes.extend(
+                    status.map(|status| KeyValue::new("http.response.status_code", i64::from(status))),
+                );
+                let failed = match status {
+                    None => Some("there was no answer"),
+                    Some(500..) => Some(""),
+                    Some(_) => None,
+                };
+                (method, failed)
+            }
+            What::Stream { protocol, whole } => {
+                attributes.push(KeyValue::new("network.protocol.name", protocol));
+                (protocol.to_owned(), (!whole).then_some("it broke off"))
+            }
+        };
+        let mut span = SpanBuilder::from_name(name)
             .with_kind(kind)
             .with_start_time(said.began)
             .with_attributes(attributes)
             .start_with_context(&self.tracer, parent);
-        match said.status {
-            None => span.set_status(Status::error("there was no answer")),
-            Some(500..) => span.set_status(Status::error("")),
-            Some(_) => {}
+        if let Some(failed) = failed {
+            span.set_status(Status::error(failed));
         }
         span.end_with_timestamp(said.began + said.took);
     }
@@ -173,13 +214,44 @@ pub struct Followed {
 }
 
 impl Followed {
-    /// It is over, with an answer of this status.
+    /// It was a request, and is over, with an answer of this status.
     pub fn end(self, tunnel: String, method: String, status: u16) {
+        self.emit(tunnel, What::Request { method, status: Some(status) }, SpanKind::Client);
+    }
+
+    /// It is a stream, which may outlive whoever began it.
+    pub fn stream(self, tunnel: String, protocol: &'static str) -> StreamSpan {
+        StreamSpan { followed: self, kind: SpanKind::Client, tunnel, protocol, whole: false }
+    }
+
+    fn emit(&self, tunnel: String, what: What, kind: SpanKind) {
         let took = self.began.elapsed().unwrap_or_default();
-        let said = Said { tunnel, method, status: Some(status), began: self.began, took };
         NEXT.set(Some(self.ids));
-        self.inner.emit(said, SpanKind::Client, &self.parent);
+        self.inner.emit(Said { tunnel, what, began: self.began, took }, kind, &self.parent);
         NEXT.set(None);
+    }
+}
+
+/// The span of a stream: sent when this is dropped.
+pub struct StreamSpan {
+    followed: Followed,
+    kind: SpanKind,
+    tunnel: String,
+    protocol: &'static str,
+    whole: bool,
+}
+
+impl StreamSpan {
+    /// It came to an end of its own.
+    pub fn ended(&mut self) {
+        self.whole = true;
+    }
+}
+
+impl Drop for StreamSpan {
+    fn drop(&mut self) {
+        let what = What::Stream { protocol: self.protocol, whole: self.whole };
+        self.followed.emit(std::mem::take(&mut self.tunnel), what, self.kind.clone());
     }
 }
 

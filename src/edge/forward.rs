@@ -5,11 +5,15 @@
 //! take for the real one, and said anew.
 
 use std::net::IpAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::http::header::{HOST, HeaderName, HeaderValue};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Request, Uri};
+use bytes::Bytes;
+use hyper::body::{Body as _, Frame, SizeHint};
 
 use super::house_rules::TunnelRules;
 use super::route::Correlation;
@@ -56,10 +60,12 @@ pub(super) fn prepare(
     let authority = port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let path = request.uri().path_and_query().cloned();
     *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+    if !request.body().is_end_stream() {
+        let body = std::mem::take(request.body_mut());
+        *request.body_mut() = Body::new(WithHonestTrailers(body));
+    }
     let headers = request.headers_mut();
-    credential::strip(headers);
-    strip_hop_by_hop(headers);
-    strip_spoofed(headers);
+    strip(headers);
     let mut set = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(HeaderName::from_static(name), value);
@@ -73,32 +79,70 @@ pub(super) fn prepare(
     set("x-forwarded-port", &port.unwrap_or(443).to_string());
     set("x-real-ip", &peer.to_string());
     set("x-request-id", &correlation.0);
-    if let Some(parent) = trace_parent(correlation) {
-        set("traceparent", &parent);
-    }
     set("host", &authority);
+    if let Some(parent) = trace_parent(correlation) {
+        headers.insert("traceparent", parent);
+    }
     rules.request.apply(headers);
     if let Some(host) = &rules.host {
         headers.insert(HOST, host.clone());
     }
 }
 
+/// What a visitor may not say to an app, in headers or behind them.
+fn strip(headers: &mut HeaderMap) {
+    credential::strip(headers);
+    strip_hop_by_hop(headers);
+    strip_spoofed(headers);
+}
+
+/// A visitor's body. Servers that join trailers to the headers (RFC 9110 section 6.5.1) would take what came late for what was
+/// removed before.
+struct WithHonestTrailers(Body);
+
+impl hyper::body::Body for WithHonestTrailers {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.0).poll_frame(cx);
+        polled.map_ok(|mut frame| {
+            if let Some(trailers) = frame.trailers_mut() {
+                strip(trailers);
+            }
+            frame
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
 /// Apps that make variables of headers take `X_Forwarded_For` for `X-Forwarded-For` (CGI, WSGI), some also `X.Forwarded.For` (PHP);
 /// so does this, of whatever is no letter and no digit.
 fn strip_spoofed(headers: &mut HeaderMap) {
-    let spoofed: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            let name = name.as_str().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
-            OURS.contains(&name.as_str())
-                || name.starts_with("x-forwarded-")
-                || name.starts_with("sallyport-")
-        })
-        .cloned()
-        .collect();
+    let spoofed: Vec<HeaderName> = headers.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
     for name in spoofed {
         headers.remove(name);
     }
+}
+
+fn is_ours(name: &str) -> bool {
+    let plain = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'-' };
+    let begins = |ours: &str| {
+        name.len() >= ours.len() && name.bytes().zip(ours.bytes()).all(|(byte, our)| plain(byte) == our)
+    };
+    OURS.iter().any(|ours| name.len() == ours.len() && begins(ours))
+        || begins("x-forwarded-")
+        || begins("sallyport-")
 }
 
 /// RFC 7239. An IPv6 address stands in brackets and quotes, and a host with a port in quotes.
@@ -111,24 +155,30 @@ fn forwarded(peer: IpAddr, authority: &str) -> String {
 
 /// W3C Trace Context: a new trace, whose id is that of the correlation id, so that the app's traces, the log and the ledger
 /// speak of a request under the same number.
-fn trace_parent(correlation: &Correlation) -> Option<String> {
+pub(super) fn trace_parent(correlation: &Correlation) -> Option<HeaderValue> {
     let trace = correlation.0.strip_prefix("cor-").filter(|id| id.len() == 32)?;
     // The random half of the UUID, which is never all zeros: its first two bits are `10`.
     let span = trace.get(16..)?;
-    Some(format!("00-{trace}-{span}-01"))
+    HeaderValue::from_str(&format!("00-{trace}-{span}-01")).ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::{BodyExt as _, StreamBody};
+
     use super::*;
 
     fn prepared(request: axum::http::request::Builder, rules: &TunnelRules) -> Request<Body> {
         let mut request = request.body(Body::empty()).unwrap();
+        prepare_for(&mut request, rules);
+        request
+    }
+
+    fn prepare_for(request: &mut Request<Body>, rules: &TunnelRules) {
         let peer: std::net::SocketAddr = "203.0.113.7:1".parse().unwrap();
         let connection = Connection::new(peer, None, None, None, None);
         let correlation = Correlation("cor-0198a1b2c3d47e5f8a6b7c8d9e0f1a2b".to_owned());
-        prepare(&mut request, &connection, "demo.localhost", rules, &correlation);
-        request
+        prepare(request, &connection, "demo.localhost", rules, &correlation);
     }
 
     #[test]
@@ -170,6 +220,34 @@ mod tests {
             ]
         );
         assert_eq!(request.uri(), "/a?b=c");
+    }
+
+    #[tokio::test]
+    async fn trailers_tell_an_app_no_more_of_whence_and_who_than_headers_may() {
+        let mut trailers = HeaderMap::new();
+        for name in [
+            "x-sum",
+            "x-forwarded-for",
+            "X_Real_IP",
+            "forwarded",
+            "sallyport-token",
+            "sallyport-subject",
+            "te",
+        ] {
+            trailers.insert(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_static("made-up"),
+            );
+        }
+        let frames =
+            [Ok::<_, std::io::Error>(Frame::data(Bytes::from("abc"))), Ok(Frame::trailers(trailers))];
+        let body = Body::new(StreamBody::new(futures_util::stream::iter(frames)));
+        let mut request = Request::builder().uri("/").body(body).unwrap();
+        prepare_for(&mut request, &TunnelRules::default());
+        let arrived = request.into_body().collect().await.unwrap();
+        let names: Vec<_> = arrived.trailers().unwrap().keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["x-sum"]);
+        assert_eq!(arrived.to_bytes(), "abc");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -71,6 +72,17 @@ fn again(request: &Request<Body>) -> Option<Request<Body>> {
     Some(spare)
 }
 
+/// Of a request's headers those that are looked at when it has gone on: who would read a refusal, and how urgent it is.
+fn kept(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for name in [ACCEPT, lines::PRIORITY] {
+        for value in headers.get_all(&name) {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    kept
+}
+
 async fn carry_once(
     edge: &Edge,
     connection: &Arc<Connection>,
@@ -79,14 +91,15 @@ async fn carry_once(
     correlation: &Correlation,
 ) -> Response<Body> {
     let Visited { name, host } = visited;
-    let headers = request.headers().clone();
+    let headers = kept(request.headers());
     if request.method() == Method::CONNECT {
         let detail = "CONNECT is for proxies, and this is none";
         let hint = format!("for raw TCP use: sallyport connect {name}");
         let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "no-proxy", detail, hint);
         return refusal.respond(&headers, &correlation.0);
     }
-    let (session, route) = match admit(edge, connection, name, &headers, Protocol::Http, correlation).await {
+    let admitted = admit(edge, connection, name, request.headers(), Protocol::Http, correlation).await;
+    let (session, route) = match admitted {
         Ok(admitted) => admitted,
         Err(stop) => {
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
@@ -102,7 +115,7 @@ async fn carry_once(
     if let Err(refusal) = app_health::look(&route).and_then(|()| rules.fits(name, &request)) {
         return refusal.respond(&headers, &correlation.0);
     }
-    if upgrade::is_wanted(&headers) {
+    if upgrade::is_wanted(request.headers()) {
         let on = upgrade::On { connection, visited, rules: &rules };
         return upgrade::carry(edge, session, &route, on, request, correlation).await;
     }
@@ -201,6 +214,8 @@ async fn exchange(
                 sent.went(edge, route, How::Answered).await;
                 (Ok(answer), false)
             }
+            // Visitors must not be able to have the app left alone for everybody: it is not told of.
+            Some(OriginFault::Stalled) => (Err(stalled_refusal(name)), false),
             Some(fault) => {
                 sent.went(edge, route, How::Failed(fault.word())).await;
                 (Err(unreachable_refusal(name, fault)), false)
@@ -281,6 +296,15 @@ fn unreachable_refusal(name: &TunnelName, fault: OriginFault) -> Refusal {
         "app-unreachable",
         format!("the publisher of `{name}` is there, but the app behind it is not: {fault}"),
         "try again; if it stays so, its owner should start the app",
+    )
+}
+
+fn stalled_refusal(name: &TunnelName) -> Refusal {
+    Refusal::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "app-stalled",
+        format!("the app behind `{name}` does not take what is sent to it, this and much else"),
+        "try again; if it stays so, its owner should look at the app, which may have begun on the request",
     )
 }
 

@@ -20,7 +20,7 @@ pub(super) const BACKPRESSURE: HeaderName = HeaderName::from_static("sallyport-b
 pub(super) const PRESSED: HeaderValue = HeaderValue::from_static("80%");
 
 /// RFC 9218.
-const PRIORITY: HeaderName = HeaderName::from_static("priority");
+pub(super) const PRIORITY: HeaderName = HeaderName::from_static("priority");
 
 /// Clones share the lines.
 #[derive(Clone)]

@@ -23,7 +23,7 @@ use super::seats::Seat;
 use super::{
     Connection, Edge, front, head, in_clear, pass_through, protection, publisher, route, tls_refusals,
 };
-use crate::tunnel::{ALPN, BareSocket, NO_LIMIT, channel_binding, quiet_for};
+use crate::tunnel::{ALPN, BareSocket, NO_LIMIT, channel_binding, prompt, quiet_for};
 
 /// After a failed `accept` (no file descriptors left, most likely): a breath before the next.
 const BREATH: Duration = Duration::from_millis(50);
@@ -142,8 +142,7 @@ async fn serve(
     stop: CancellationToken,
 ) {
     let Accepted { socket, peer, seat } = accepted;
-    // Only a speed-up: a socket without it still works.
-    let _ = socket.set_nodelay(true);
+    prompt(&socket);
     let mut arrival = Arrival::new(socket);
     let Some((whence, seat)) = front::introduce(&edge, &mut arrival, peer, seat).await else { return };
     let peer = whence.peer;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use quinn::crypto::rustls::{HandshakeData, QuicServerConfig};
-use quinn::{ConnectionError, EndpointConfig, Incoming, ServerConfig};
+use quinn::{ConnectionError, Incoming, ServerConfig};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,8 @@ use super::seats::Seat;
 use super::{Connection, Edge, http3, publisher, tls_refusals};
 use crate::access::TlsFacts;
 use crate::tunnel::{
-    ALPN, BareSocket, QuicStream, initial_suite, quic_channel_binding, quic_socket, quic_transport, widen,
+    ALPN, BareSocket, QuicSecret, QuicStream, initial_suite, quic_channel_binding, quic_endpoint,
+    quic_socket, quic_transport, widen,
 };
 
 /// Handshakes under way before addresses must show that they hear us. Each costs a signature of the token.
@@ -45,7 +46,13 @@ pub struct QuicListener {
 
 impl QuicListener {
     /// Binds `address`. `tls` is to offer the hybrid key exchange and AES-256 alone: [`facts`] says so of every connection.
-    pub fn bind(address: SocketAddr, tls: Arc<rustls::ServerConfig>) -> Result<Self, ListenError> {
+    ///
+    /// Whoever has `secret` in a later process can tell clients of this one that their connections are no more.
+    pub fn bind(
+        address: SocketAddr,
+        tls: Arc<rustls::ServerConfig>,
+        secret: &QuicSecret,
+    ) -> Result<Self, ListenError> {
         let failed = |source: std::io::Error| match source.kind() {
             std::io::ErrorKind::AddrInUse => ListenError::InUse { address },
             _ => ListenError::Failed { address, source },
@@ -63,7 +70,7 @@ impl QuicListener {
             .transport_config(Arc::new(quic_transport(STREAMS)));
         let socket = quic_socket(address).map_err(failed)?;
         let runtime = Arc::new(quinn::TokioRuntime);
-        let endpoint = quinn::Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime);
+        let endpoint = quinn::Endpoint::new(quic_endpoint(secret), Some(config), socket, runtime);
         Ok(Self { endpoint: endpoint.map_err(failed)? })
     }
 

@@ -11,7 +11,7 @@ use super::lines::Place;
 use super::route::Correlation;
 use crate::clock;
 use crate::session::{Busy, Counted, Route, Session};
-use crate::traces::Said;
+use crate::traces::{Said, What};
 use crate::tunnel::TunnelName;
 
 /// Longest path that is recorded, in characters.
@@ -22,8 +22,8 @@ pub(super) struct RequestRecord {
     session: Session,
     tunnel: TunnelName,
     edge: Edge,
-    correlation: String,
-    method: String,
+    /// What the span is to say, where somebody hears of it: the correlation id and the method.
+    traced: Option<(String, String)>,
     draft: Option<Draft>,
     began: Instant,
     /// `None`: the visitor left before there was an answer.
@@ -60,8 +60,7 @@ impl RequestRecord {
             session: session.clone(),
             tunnel: name.clone(),
             edge: edge.clone(),
-            correlation: correlation.0.clone(),
-            method: request.method().to_string(),
+            traced: edge.traces.are_on().then(|| (correlation.0.clone(), request.method().to_string())),
             draft: Some(draft),
             began: clock::monotonic(),
             status: None,
@@ -84,18 +83,17 @@ impl RequestRecord {
         self.session.write_now(draft).await
     }
 
-    fn finished_draft(&self, draft: Draft) -> Draft {
+    fn finished_draft(&mut self, draft: Draft) -> Draft {
         let elapsed = clock::monotonic().saturating_duration_since(self.began);
         self.edge.metrics.answered(&self.tunnel, self.status, elapsed);
-        if self.edge.traces.are_on() {
+        if let Some((correlation, method)) = self.traced.take() {
             let said = Said {
                 tunnel: self.tunnel.to_string(),
-                method: self.method.clone(),
-                status: self.status.map(|status| status.as_u16()),
+                what: What::Request { method, status: self.status.map(|status| status.as_u16()) },
                 began: SystemTime::from(clock::now()) - elapsed,
                 took: elapsed,
             };
-            self.edge.traces.root(&self.correlation, said);
+            self.edge.traces.root(&correlation, said);
         }
         let draft = match self.status {
             Some(status) => draft.detail("status", status.as_u16()),

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::admission::{Stop, admit};
 use super::app_health::{self, How};
 use super::arrival::Arrival;
+use super::forward::trace_parent;
 use super::front;
 use super::listener::refused;
 use super::route::Correlation;
@@ -24,6 +25,7 @@ use super::seats::Seat;
 use super::unannounced::{ForeignHeader, Unannounced};
 use super::{Connection, Edge, TcpRange, Whence};
 use crate::session::{Copied, Ending, Protocol, Route, Session, copy_both_ways};
+use crate::traces::StreamSpan;
 use crate::tunnel::{Breakable, Ends, LinkError, TunnelName};
 
 /// Why a TCP tunnel got no port.
@@ -226,7 +228,8 @@ pub(super) async fn carry(
     match admit(edge, &connection, name, &HeaderMap::new(), protocol, &correlation).await {
         Ok((session, route)) => {
             connection.forget_sessions();
-            join(edge, &session, &route, &connection, arrival).await;
+            let span = edge.traces.root_stream(&correlation.0, route.name.as_str(), protocol.as_str());
+            join(edge, &session, &route, (&connection, &correlation), arrival, span).await;
         }
         // A TCP visitor has no way to read why: the record and the log say it.
         Err(Stop::Refused(refusal)) => {
@@ -237,13 +240,14 @@ pub(super) async fn carry(
 }
 
 /// Opens a stream to the publisher and moves the bytes of `visitor`, for as long as the session may. The visitor sees it break
-/// unless app and visitor both came to their end.
+/// unless app and visitor both came to their end. `span` is that of the stream, ended with it.
 pub(super) async fn join(
     edge: &Edge,
     session: &Session,
     route: &Route,
-    connection: &Connection,
+    (connection, correlation): (&Connection, &Correlation),
     mut visitor: impl Breakable,
+    mut span: Option<StreamSpan>,
 ) {
     visitor.breaks();
     let Ok(sent) = app_health::admit(edge, route).await else {
@@ -252,10 +256,11 @@ pub(super) async fn join(
     };
     let _busy = route.app.busy();
     let ends = Ends { visitor: connection.peer, reached: connection.reached };
+    let opening = route.link.connect_for(&route.name, Some(ends), trace_parent(correlation));
     let opened = tokio::select! {
         biased;
         () = session.cut() => return,
-        opened = tokio::time::timeout(edge.bounds.request, route.link.connect_for(&route.name, Some(ends))) => opened,
+        opened = tokio::time::timeout(edge.bounds.request, opening) => opened,
     };
     match opened {
         Ok(Ok(stream)) => {
@@ -268,6 +273,7 @@ pub(super) async fn join(
             };
             if copied == Copied::InOrder {
                 visitor.ended();
+                span.iter_mut().for_each(StreamSpan::ended);
             }
         }
         Ok(Err(error)) => {

@@ -19,11 +19,13 @@ use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::admission::{Stop, admit};
+use super::forward::trace_parent;
 use super::listener::refused;
 use super::route::Correlation;
 use super::seats::Seat;
 use super::{Connection, Edge, TcpRange};
 use crate::session::{Ending, Protocol, Route, Session, pass_datagrams};
+use crate::traces::StreamSpan;
 use crate::tunnel::TunnelName;
 use crate::tunnel::datagram::{Drain, MAX_DATAGRAM, Source, Towards, WAITING};
 
@@ -214,7 +216,7 @@ async fn serve(edge: Edge, name: TunnelName, visitor: (mpsc::Receiver<Bytes>, To
     match admit(&edge, &connection, &name, &HeaderMap::new(), Protocol::Udp, &correlation).await {
         Ok((session, route)) => {
             connection.forget_sessions();
-            join(&edge, &session, &route, visitor).await;
+            join(&edge, &session, &route, &correlation, visitor).await;
         }
         Err(Stop::Refused(refusal)) => {
             debug!(%peer, tunnel = %name, code = refusal.code, "UDP visitor refused");
@@ -235,17 +237,30 @@ async fn quarantine(idle: Duration, mut inbox: mpsc::Receiver<Bytes>) {
 }
 
 /// Opens a stream to the publisher and moves the datagrams of `visitor`, for as long as the session may.
-pub(super) async fn join(edge: &Edge, session: &Session, route: &Route, visitor: (impl Source, impl Drain)) {
+pub(super) async fn join(
+    edge: &Edge,
+    session: &Session,
+    route: &Route,
+    correlation: &Correlation,
+    visitor: (impl Source, impl Drain),
+) {
+    let protocol = Protocol::Udp.as_str();
+    let mut span = edge.traces.root_stream(&correlation.0, route.name.as_str(), protocol);
     let _busy = route.app.busy();
+    let opening = route.link.connect_flow(&route.name, trace_parent(correlation));
     let opened = tokio::select! {
         biased;
         () = session.cut() => return,
-        opened = tokio::time::timeout(edge.bounds.request, route.link.connect_flow(&route.name)) => opened,
+        opened = tokio::time::timeout(edge.bounds.request, opening) => opened,
     };
     match opened {
         Ok(Ok((source, drain))) => {
             let (from, to) = visitor;
             pass_datagrams(session, (from, drain), (source, to), edge.udp.idle()).await;
+            // A flow has no end of its own but silence.
+            if session.is_open() {
+                span.iter_mut().for_each(StreamSpan::ended);
+            }
         }
         Ok(Err(error)) => {
             session.note_ending(Ending::PublisherClosed);

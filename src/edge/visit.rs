@@ -84,9 +84,11 @@ async fn enter(
         let stream = MessageStream::plain(socket);
         if protocol == Protocol::Udp {
             let (read, write) = tokio::io::split(stream);
-            udp::join(&edge, &session, &route, (Framed::new(read), Framed::new(write))).await;
+            let visitor = (Framed::new(read), Framed::new(write));
+            udp::join(&edge, &session, &route, &correlation, visitor).await;
         } else {
-            join(&edge, &session, &route, &own, stream).await;
+            let span = edge.traces.root_stream(&correlation.0, route.name.as_str(), protocol.as_str());
+            join(&edge, &session, &route, (&own, &correlation), stream, span).await;
         }
         // Held so long: the seat of the connection, and what ends a visitor who reads nothing.
         drop((connection, own));

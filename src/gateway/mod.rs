@@ -4,6 +4,7 @@
 //! the ledger is closed last, so that everything before it could still be recorded.
 
 mod adapters;
+mod aside;
 pub mod backup;
 mod canaries;
 pub mod config;
@@ -11,6 +12,7 @@ mod detections;
 mod erasures;
 mod evidence;
 mod exchange;
+mod for_edge;
 mod heartbeat;
 mod holds;
 mod issuers;
@@ -18,6 +20,7 @@ pub mod issuing;
 mod notify;
 mod parts;
 mod probes;
+mod quic_secret;
 pub mod replaying;
 mod reports;
 pub mod retention;
@@ -27,6 +30,7 @@ pub mod s3;
 pub mod schedule;
 mod server;
 pub mod setup;
+mod signals;
 mod silence;
 mod sinks;
 mod tls;

@@ -5,42 +5,40 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use sallyport_audit::cosigning::Cosigning;
 use sallyport_audit::detection::Detecting;
 use sallyport_audit::ledger::{OnStall, ScrubOptions, Scrubbing, not_held};
 use sallyport_audit::sink::Sink;
 use sallyport_audit::witnessing::{Witnessed, Witnessing};
 use sallyport_audit::{Draft, Kind, Outcome};
-use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use sallyport_hsm::Keys;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::adapters::ProviderIdentity;
+use super::aside::Aside;
 use super::canaries::{self, Cage};
 use super::config::{Config, WitnessPolicy};
 use super::evidence::{record_start, watch_keys};
+use super::for_edge::{bounds, house_rules, traces};
 use super::holds::LegalHolds;
 use super::issuers::{Outsiders, withdraw_others};
 use super::parts::{GatewayError, Parts, cosign, open_keys};
 use super::retention::Running;
 use super::rotation::{self, Desk, Rotation, Shown, Watch, finish_root, finish_shown};
+use super::signals::{Signals, retry_pin_when_told};
 use super::tls::{Certificates, ClientAuthority};
-use super::{detections, heartbeat, notify, probes, reports, sinks, tls, witnesses};
+use super::{detections, heartbeat, notify, quic_secret, reports, sinks, tls, witnesses};
 use crate::access::Tenant;
 use crate::clock;
 use crate::console::{self, Idempotency, LogControl, LogDesk, Routers, Scrub, Watched};
 use crate::edge::{
-    Attempts, Bounds, Edge, Fronts, HTTP3, HouseRules, Lines, Listener, Metrics, Parts as EdgeParts,
-    QuicListener, Rates, Seats, SignIns, TcpPorts, TcpRange, TlsRefusals, TunnelRules, UdpPorts, alternative,
+    Attempts, Edge, Fronts, HTTP3, Lines, Listener, Metrics, Parts as EdgeParts, QuicListener, Rates, Seats,
+    SignIns, TcpPorts, TcpRange, TlsRefusals, UdpPorts, alternative,
 };
 use crate::session::{Broker, Deaths, Readiness, Routes};
-use crate::traces::Traces;
-use crate::tunnel::client::{TlsRoots, app_tls_config};
 use crate::tunnel::{ALPN, GatewayIdentity, Tickets};
 
 /// Time for publishers to hear the goodbye, and for sinks to catch up.
@@ -82,7 +80,7 @@ pub async fn run(
     let settings = tls::server(&config.tls, &certificates, clients.as_ref())?;
     // Bound before the ledger is opened: a start that fails for a port that is taken leaves no record of a start.
     let listener = Listener::bind(config.gateway.listen, settings).await?;
-    let quic = by_quic(&config, &listener, &certificates, clients.as_ref())?;
+    let quic = by_quic(&config, &listener, &keys, &certificates, clients.as_ref())?;
     let witnesses = witnesses::witnesses(&config)?;
     let ledger = config.ledger.directory.clone();
     let known = witnesses::known_to(&ledger, &witnesses, &config).await?;
@@ -156,37 +154,6 @@ pub async fn run(
     served
 }
 
-/// Where health and metrics are asked for by themselves, if the configuration names places.
-struct Aside {
-    probes: Option<TcpListener>,
-    metrics: Option<TcpListener>,
-}
-
-impl Aside {
-    async fn bind(config: &Config) -> Result<Self, GatewayError> {
-        let gateway = &config.gateway;
-        Ok(Self {
-            probes: bind_aside("gateway.health_listen", gateway.health_listen).await?,
-            metrics: bind_aside("gateway.metrics_listen", gateway.metrics_listen).await?,
-        })
-    }
-
-    /// Answers until `stop`.
-    fn answer(self, probes: Router, metrics: Router, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
-        [(self.probes, probes), (self.metrics, metrics)]
-            .into_iter()
-            .filter_map(|(listener, router)| Some((listener?, router)))
-            .map(|(listener, router)| tokio::spawn(probes::answer(listener, router, stop.clone())))
-            .collect()
-    }
-}
-
-async fn bind_aside(setting: &str, address: Option<SocketAddr>) -> Result<Option<TcpListener>, GatewayError> {
-    let Some(address) = address else { return Ok(None) };
-    let failed = |error: std::io::Error| GatewayError::Stopped(format!("{address} ({setting}): {error}"));
-    probes::bind(address).await.map(Some).map_err(failed)
-}
-
 /// What must be well before a session begins.
 fn readiness(config: &Config, parts: &Parts, watched: Option<&watch::Receiver<Witnessed>>) -> Readiness {
     let readiness = Readiness::new(parts.ledger.status(), parts.keys.health())
@@ -201,6 +168,7 @@ fn readiness(config: &Config, parts: &Parts, watched: Option<&watch::Receiver<Wi
 fn by_quic(
     config: &Config,
     listener: &Listener,
+    keys: &Keys,
     certificates: &Arc<Certificates>,
     clients: Option<&Arc<ClientAuthority>>,
 ) -> Result<Option<QuicListener>, GatewayError> {
@@ -211,7 +179,10 @@ fn by_quic(
         return Ok(None);
     }
     let address = listener.local_addr().map_err(|error| GatewayError::Stopped(error.to_string()))?;
-    Ok(Some(QuicListener::bind(address, tls::for_quic(protocols, certificates, clients)?)?))
+    // The provider unwraps a key: a few milliseconds, once.
+    let secret = tokio::task::block_in_place(|| quic_secret::open(keys, &config.keys.directory))
+        .map_err(|error| GatewayError::Stopped(format!("the system gives no randomness: {error}")))?;
+    Ok(Some(QuicListener::bind(address, tls::for_quic(protocols, certificates, clients)?, &secret)?))
 }
 
 /// Where publishers and visitors come: on TCP, and on UDP if the configuration says so.
@@ -418,90 +389,10 @@ fn scrub_options(config: &Config) -> ScrubOptions {
     }
 }
 
-fn identity(config: &Config, keys: &sallyport_hsm::Keys) -> Result<Arc<dyn GatewayIdentity>, GatewayError> {
+fn identity(config: &Config, keys: &Keys) -> Result<Arc<dyn GatewayIdentity>, GatewayError> {
     let now = u64::try_from(clock::now().as_second()).unwrap_or(0);
     let (organisation, domain) = (&config.gateway.organisation, &config.gateway.domain);
     // Signs with the token: a few milliseconds, once.
     let identity = tokio::task::block_in_place(|| ProviderIdentity::new(keys, organisation, domain, now))?;
     Ok(Arc::new(identity))
-}
-
-/// Who hears of requests, if the configuration names somebody.
-fn traces(config: &Config) -> Result<Traces, GatewayError> {
-    let Some(address) = &config.log.traces_to else { return Ok(Traces::default()) };
-    let failed = |error: &dyn std::fmt::Display| GatewayError::Stopped(format!("log.traces_to: {error}"));
-    let tls = app_tls_config(&TlsRoots::System).map_err(|error| failed(&error))?;
-    Traces::to(address, "sallyportd", tls.as_ref().clone()).map_err(|error| failed(&error))
-}
-
-fn house_rules(config: &Config) -> HouseRules {
-    let (recording, foreign_header) = (config.tunnels.recording, config.tunnels.foreign_header);
-    let usual = TunnelRules { recording, foreign_header, ..TunnelRules::default() };
-    let single = config.tunnels.blocks.iter().map(|block| {
-        let recording = block.recording.unwrap_or(recording);
-        let foreign_header = block.foreign_header.unwrap_or(foreign_header);
-        (block.name.clone(), TunnelRules { recording, foreign_header, ..block.rules.clone() })
-    });
-    HouseRules::new(single, usual)
-}
-
-fn bounds(config: &Config) -> Bounds {
-    Bounds {
-        tls_handshake: config.limits.tls_handshake,
-        header: config.limits.header,
-        header_bytes: config.limits.header_bytes,
-        request: config.limits.request,
-        queue: config.tunnels.queue,
-        tunnels_per_user: config.tunnels.max_per_user,
-        suites: config.tunnels.suites,
-        heartbeat: config.tunnels.heartbeat,
-        heartbeat_timeout: config.tunnels.heartbeat_timeout,
-        pass_through: config.tunnels.pass_through,
-        breaker: config.tunnels.breaker,
-        browser_session: config.identity.session,
-    }
-}
-
-/// SIGUSR1: somebody has mended a token that refused its PIN, and the file with the PIN is as it was. A signal, because
-/// while the HSM is down nobody can connect to say so.
-async fn retry_pin_when_told(keys: sallyport_hsm::Keys) {
-    let Ok(mut told) = signal(SignalKind::user_defined1()) else { return };
-    while told.recv().await.is_some() {
-        info!("SIGUSR1: if the HSM waits for a corrected PIN, it is presented once more");
-        keys.retry_pin();
-    }
-}
-
-/// SIGTERM and SIGINT, one after the other; and SIGHUP, from the first moment on, for it would end the process.
-struct Signals {
-    ends: Option<(Signal, Signal)>,
-    hangup: Option<Signal>,
-}
-
-impl Signals {
-    fn listen() -> Self {
-        let both =
-            signal(SignalKind::terminate()).and_then(|first| Ok((first, signal(SignalKind::interrupt())?)));
-        if let Err(error) = &both {
-            warn!(%error, "signals cannot be heard; the system ends the gateway at once when it is told to stop");
-        }
-        let hangup = signal(SignalKind::hangup());
-        if let Err(error) = &hangup {
-            warn!(%error, "SIGHUP cannot be heard: certificates that others renew need a start");
-        }
-        Self { ends: both.ok(), hangup: hangup.ok() }
-    }
-
-    async fn next(&mut self) {
-        match &mut self.ends {
-            Some((terminate, interrupt)) => {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-            }
-            // Without handlers the system ends the process on a signal; there is nothing better to wait for.
-            None => std::future::pending().await,
-        }
-    }
 }

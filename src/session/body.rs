@@ -96,18 +96,19 @@ impl<G: Counted> Body for SessionBody<G> {
         };
         match frame {
             Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                if frame.is_data() {
                     match this.direction {
-                        Direction::Up => this.session.count_up(data.len()),
-                        Direction::Down => this.session.count_down(data.len()),
+                        Direction::Up => this.session.count_up(length),
+                        Direction::Down => this.session.count_down(length),
                     }
-                    this.guard.passed(data.len());
+                    this.guard.passed(length);
                 }
                 if this.inner.is_end_stream() {
                     this.guard.finished();
                     this.reading = None;
                 } else if this.direction == Direction::Down {
-                    this.reading.get_or_insert_with(|| this.session.reads()).given();
+                    this.reading.get_or_insert_with(|| this.session.reads()).given(length);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::live::{Ending, Session};
 use super::readers::Reading;
+use crate::tunnel::Stalled;
 
 /// Bytes taken from one side at a time. Large enough to fill TLS records, small enough for thousands of sessions.
 const BUFFER: usize = 32 * 1024;
@@ -48,7 +49,7 @@ enum Side {
     Publisher,
 }
 
-/// Counts what is read from one side; what is read from it is what the other side is given.
+/// One side, and what it is given: that is counted, and not what was read for it and had nowhere to go when the session was cut.
 struct Counting<'s, S> {
     inner: S,
     session: &'s Session,
@@ -58,18 +59,28 @@ struct Counting<'s, S> {
 }
 
 impl<S> Counting<'_, S> {
-    /// This side has ended, in order or not. The first word counts.
-    fn note_end(&self) {
-        self.session.note_ending(match self.side {
-            Side::Visitor => Ending::VisitorClosed,
-            Side::Publisher => Ending::PublisherClosed,
+    /// This side has ended, in order or by this error. The first word counts.
+    fn note_end(&self, error: Option<&io::Error>) {
+        self.session.note_ending(match (self.side, error) {
+            (Side::Visitor, _) => Ending::VisitorClosed,
+            (Side::Publisher, Some(error)) if Stalled::is_behind(error) => Ending::AppStalled,
+            (Side::Publisher, _) => Ending::PublisherClosed,
         });
     }
 
-    /// The same, if what was tried failed.
+    /// So many bytes of the other side's were given to this one.
+    fn given(&self, written: &Poll<io::Result<usize>>) {
+        let Poll::Ready(Ok(written)) = written else { return };
+        match self.side {
+            Side::Visitor => self.session.count_down(*written),
+            Side::Publisher => self.session.count_up(*written),
+        }
+    }
+
+    /// [`Self::note_end`], if what was tried failed.
     fn noted<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if matches!(outcome, Poll::Ready(Err(_))) {
-            self.note_end();
+        if let Poll::Ready(Err(error)) = &outcome {
+            self.note_end(Some(error));
         }
         outcome
     }
@@ -84,21 +95,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counting<'_, S> {
         let this = self.get_mut();
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut this.inner).poll_read(context, buffer);
+        let read = buffer.filled().len() - before;
         match &this.reading {
-            Some(reading) if outcome.is_ready() => reading.given(),
+            Some(reading) if outcome.is_ready() => reading.given(read),
             Some(reading) => reading.waits(),
             None => {}
         }
         ready!(this.noted(outcome))?;
-        let read = buffer.filled().len() - before;
-        match this.side {
-            Side::Visitor => this.session.count_up(read),
-            Side::Publisher => this.session.count_down(read),
-        }
         if read == 0 {
             // What is not sent yet holds nothing of the publisher's any more.
             this.reading = None;
-            this.note_end();
+            this.note_end(None);
         }
         Poll::Ready(Ok(()))
     }
@@ -108,6 +115,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counting<'_, S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let outcome = Pin::new(&mut this.inner).poll_write(context, bytes);
+        this.given(&outcome);
         this.noted(outcome)
     }
 
@@ -118,6 +126,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counting<'_, S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let outcome = Pin::new(&mut this.inner).poll_write_vectored(context, slices);
+        this.given(&outcome);
         this.noted(outcome)
     }
 
@@ -133,5 +142,62 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counting<'_, S> {
         let this = self.get_mut();
         let outcome = Pin::new(&mut this.inner).poll_shutdown(context);
         this.noted(outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use sallyport_audit::testing::{PlainVault, SoftwareSigner};
+    use sallyport_audit::{Ledger, LedgerOptions};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::super::backlog::Backlog;
+    use super::super::live::{Facts, Live, Protocol, SessionId};
+    use super::super::readers::Readers;
+    use super::*;
+    use crate::clock;
+    use crate::tunnel::TunnelName;
+
+    fn live(folder: &std::path::Path) -> Arc<Live> {
+        let signer = Box::new(SoftwareSigner::new("example.org/ledger", [1; 32]));
+        let options = LedgerOptions::new(folder, "example.org/ledger", "gw-1");
+        let (ledger, _) = Ledger::open(options, signer, Arc::new(PlainVault)).unwrap();
+        let facts = Facts {
+            subject: "user:anonymous".to_owned(),
+            tunnel: TunnelName::parse("db").unwrap(),
+            tunnel_id: "tun-1".to_owned(),
+            protocol: Protocol::Tcp,
+            grant: None,
+            source: "192.0.2.1:1".parse().unwrap(),
+            opened: clock::now(),
+        };
+        Live::new(SessionId::new(), facts, ledger.clone(), (Backlog::start(ledger), Readers::start()))
+    }
+
+    #[tokio::test]
+    async fn of_a_session_that_is_cut_what_was_given_is_counted_and_not_what_had_nowhere_to_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let live = live(folder.path());
+        let session = live.handle();
+        // The visitor's side takes 100 bytes more than are read, the publisher's any number.
+        let (mut visitor, visitors) = duplex(100);
+        let (mut publisher, publishers) = duplex(1 << 20);
+        publisher.write_all(&[7; 10_000]).await.unwrap();
+        visitor.write_all(b"asked").await.unwrap();
+        let copying = copy_both_ways(&session, visitors, publishers);
+        let looking = async {
+            publisher.read_exact(&mut [0; 5]).await.unwrap();
+            visitor.read_exact(&mut [0; 1000]).await.unwrap();
+            live.cut.cancel();
+        };
+        let (copied, ()) = tokio::join!(copying, looking);
+        assert_eq!(copied, Copied::BrokenOff);
+        let mut rest = Vec::new();
+        visitor.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.len() <= 100, "{}", rest.len());
+        let (up, down, _) = live.counts();
+        assert_eq!((up, down), (5, 1000 + rest.len() as u64));
     }
 }

@@ -85,6 +85,8 @@ pub enum Ending {
     PermitDied,
     /// The visitor did not read, as too many others.
     Stalled,
+    /// The app did not take what the visitor sent, as too many others' of its publisher.
+    AppStalled,
     /// The key provider is down, and the operator chose that nothing goes on then.
     KeysDown,
     /// The gateway stopped.
@@ -103,6 +105,7 @@ impl Ending {
             Self::TunnelEnded => "tunnel-ended",
             Self::PermitDied => "permit-died",
             Self::Stalled => "visitor-stalled",
+            Self::AppStalled => "app-stalled",
             Self::KeysDown => "keys-down",
             Self::Stopping => "gateway-stopping",
         }

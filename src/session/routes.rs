@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, Semaphore};
 
+use super::reservation::{NotReserved, Reservation, Wanted};
 use super::route::{Route, RouteView};
+use super::slot::{Member, Slot};
 use crate::access::TunnelFacts;
 use crate::tunnel::{Farewell, FarewellCode, Offer, TunnelKind, TunnelName};
 
@@ -28,91 +30,20 @@ pub enum Lookup {
     Unknown,
 }
 
-/// Why a publisher does not get the names that it wants.
-#[derive(Debug, thiserror::Error)]
-pub enum NotReserved {
-    /// A name is another publisher's.
-    #[error("the name `{name}` is in use by {}", if *.same_owner { "another publisher of yours" } else { "somebody else" })]
-    Taken {
-        /// The name.
-        name: TunnelName,
-        /// Whether the same user holds it.
-        same_owner: bool,
-    },
-    /// The user would have more than allowed.
-    #[error("you have {others} other tunnels, and {most} are allowed")]
-    TooMany {
-        /// Tunnels besides the wanted ones.
-        others: usize,
-        /// The bound.
-        most: usize,
-    },
-}
-
-/// A name, and who publishes it.
-struct Slot {
-    owner: String,
-    /// Whether others of the same owner may publish it too.
-    shared: bool,
-    kind: TunnelKind,
-    members: Vec<Member>,
-    /// Registrations that are under way.
-    reserved_by: Vec<u64>,
-    /// Counts up with each look; the members take turns.
-    turn: usize,
-    /// Places for those who wait for it.
-    places: Arc<Semaphore>,
-}
-
-/// A publisher of a name.
-struct Member {
-    publisher: String,
-    route: Arc<Route>,
-    /// Set while it is away.
-    kept_until: Option<Instant>,
-}
-
 /// The table of routes; clones share it.
 #[derive(Clone)]
 pub struct Routes {
     table: Arc<Mutex<Table>>,
     grace: Duration,
     /// Told when a name is published, or free.
-    moved: Arc<Notify>,
+    pub(super) moved: Arc<Notify>,
     places: Arc<Semaphore>,
 }
 
 #[derive(Default)]
-struct Table {
-    slots: HashMap<TunnelName, Slot>,
+pub(super) struct Table {
+    pub(super) slots: HashMap<TunnelName, Slot>,
     reservations: u64,
-}
-
-/// Who wants names.
-#[derive(Debug)]
-pub struct Wanted<'a> {
-    /// The user.
-    pub owner: &'a str,
-    /// The publisher that shows this ticket as its own; `None` is a new one.
-    pub publisher: Option<&'a str>,
-    /// The name of a publisher that is new, or whose ticket nobody remembers.
-    pub fresh: &'a str,
-    /// The names, and what they carry.
-    pub offers: &'a [Offer],
-    /// How many tunnels the user may have in all.
-    pub most: usize,
-}
-
-/// Names that are held for one registration until it is complete. Dropped before that, they are free again.
-pub struct Reservation {
-    routes: Routes,
-    id: u64,
-    /// Which publisher this is.
-    pub publisher: String,
-    /// Whether it came back for what was its own.
-    pub resumed: bool,
-    owner: String,
-    offers: Vec<Offer>,
 }
 
 impl Routes {
@@ -315,91 +246,9 @@ impl Routes {
         views
     }
 
-    fn table(&self) -> std::sync::MutexGuard<'_, Table> {
+    pub(super) fn table(&self) -> std::sync::MutexGuard<'_, Table> {
         // Every change is complete before the lock is let go: a panic elsewhere leaves the table whole.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Reservation {
-    /// Puts a route in place of its reservation; what was there before in its place is returned, to be closed.
-    pub fn publish(&self, route: Route) -> Vec<Arc<Route>> {
-        let mut table = self.routes.table();
-        let offer = self.offers.iter().find(|offer| offer.name == route.name);
-        let slot = table.slots.get_mut(&route.name).filter(|slot| slot.reserved_by.contains(&self.id));
-        let (Some(offer), Some(slot)) = (offer, slot) else { return Vec::new() };
-        slot.reserved_by.retain(|id| *id != self.id);
-        // Beside others who share the name it takes its own place alone; else it takes the place of whoever was there.
-        let beside = slot.shared && offer.join && slot.owner == self.owner && slot.kind.is_like(route.kind);
-        let (gone, stay) = std::mem::take(&mut slot.members)
-            .into_iter()
-            .partition(|member| !beside || member.publisher == self.publisher);
-        slot.members = stay;
-        slot.owner.clone_from(&self.owner);
-        slot.shared = offer.join;
-        slot.kind = route.kind;
-        let member = Member { publisher: self.publisher.clone(), route: Arc::new(route), kept_until: None };
-        slot.members.push(member);
-        self.routes.moved.notify_waiters();
-        let gone: Vec<Member> = gone;
-        gone.into_iter().map(|member| member.route).collect()
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        let mut table = self.routes.table();
-        for Offer { name, .. } in &self.offers {
-            let Some(slot) = table.slots.get_mut(name).filter(|slot| slot.reserved_by.contains(&self.id))
-            else {
-                continue;
-            };
-            slot.reserved_by.retain(|id| *id != self.id);
-            if slot.is_empty() {
-                table.slots.remove(name);
-            }
-        }
-        // Whoever waited for it is told that nobody comes.
-        self.routes.moved.notify_waiters();
-    }
-}
-
-impl Slot {
-    fn member(&mut self, id: &str) -> Option<&mut Member> {
-        self.members.iter_mut().find(|member| member.route.id == id)
-    }
-
-    fn has(&self, id: &str) -> bool {
-        self.members.iter().any(|member| member.route.id == id)
-    }
-
-    fn present(&self) -> impl Iterator<Item = &Member> {
-        self.members.iter().filter(|member| member.kept_until.is_none())
-    }
-
-    fn is_empty(&self) -> bool {
-        self.members.is_empty() && self.reserved_by.is_empty()
-    }
-
-    /// Whether somebody else than this publisher has the name. Its owner may take it back from a publisher that was lost, also
-    /// with a new one, and may share it with others who do.
-    fn holds_against(
-        &self,
-        (owner, publisher, kind, join): (&str, &str, TunnelKind, bool),
-        now: Instant,
-    ) -> bool {
-        let same_owner = self.owner == owner;
-        if same_owner && self.shared && join && self.kind.is_like(kind) {
-            return false;
-        }
-        if !self.reserved_by.is_empty() {
-            return true;
-        }
-        let gives_way = |member: &Member| {
-            let same = same_owner && (member.publisher == publisher || member.kept_until.is_some());
-            same || member.kept_until.is_some_and(|until| until <= now)
-        };
-        !self.members.iter().all(gives_way)
     }
 }
 

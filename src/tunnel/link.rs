@@ -19,11 +19,12 @@ use tokio::sync::watch;
 
 use super::accept::Limits;
 use super::flow::{DatagramPath, FlowDrain, FlowSource, flow};
+use super::gather::gathered;
 use super::handshake::{HandshakeError, Mode, SessionId, Suite};
 use super::health::AppReports;
 use super::lane::{BoxError, Ended, Lane, RequestBody, Sender};
 use super::protocol::{
-    BYTES, CONTROL, Ends, FLOW, HEALTH, OriginFault, STREAM, TUNNEL, origin_fault, strip_hop_by_hop,
+    BYTES, CONTROL, Ends, FLOW, HEALTH, OriginFault, STREAM, TRACE, TUNNEL, origin_fault, strip_hop_by_hop,
     strip_internal,
 };
 use super::stream::{TunnelStream, outgoing};
@@ -276,7 +277,7 @@ impl Link {
         strip_hop_by_hop(&mut parts.headers);
         strip_internal(&mut parts.headers);
         parts.headers.insert(TUNNEL, name_value(tunnel)?);
-        let body = body.map_err(Into::into).boxed_unsync();
+        let body = gathered(body.map_err(Into::into).boxed_unsync());
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         let mut response = self.send(Request::from_parts(parts, body)).await?;
         strip_hop_by_hop(response.headers_mut());
@@ -286,17 +287,19 @@ impl Link {
     /// Opens a byte stream to the tunnel's app: for TCP, and for what upgrades out of HTTP. Returns when the publisher
     /// has connected to the app.
     pub async fn connect(&self, tunnel: &TunnelName) -> Result<TunnelStream, LinkError> {
-        self.connect_for(tunnel, None).await
+        self.connect_for(tunnel, None, None).await
     }
 
-    /// The same for a visitor whose address the app may want to know.
+    /// The same for a visitor whose address the app may want to know; `trace` names the span that the publisher's follows on
+    /// (`traceparent`).
     pub async fn connect_for(
         &self,
         tunnel: &TunnelName,
         ends: Option<Ends>,
+        trace: Option<HeaderValue>,
     ) -> Result<TunnelStream, LinkError> {
         let (outgoing, body) = outgoing();
-        let mut request = stream_request(tunnel, body)?;
+        let mut request = stream_request(tunnel, trace, body)?;
         if let Some(ends) = ends {
             ends.write(request.headers_mut());
         }
@@ -305,10 +308,15 @@ impl Link {
         Ok(TunnelStream::join(response.into_body(), outgoing))
     }
 
-    /// Opens a flow of datagrams to the tunnel's app. Returns when the publisher has a socket for it.
-    pub async fn connect_flow(&self, tunnel: &TunnelName) -> Result<(FlowSource, FlowDrain), LinkError> {
+    /// Opens a flow of datagrams to the tunnel's app, `trace` as in [`Link::connect_for`]. Returns when the publisher has a socket
+    /// for it.
+    pub async fn connect_flow(
+        &self,
+        tunnel: &TunnelName,
+        trace: Option<HeaderValue>,
+    ) -> Result<(FlowSource, FlowDrain), LinkError> {
         let (outgoing, body) = outgoing();
-        let mut request = stream_request(tunnel, body)?;
+        let mut request = stream_request(tunnel, trace, body)?;
         let (mut sender, path) = self.turn().ok_or_else(|| LinkError::Closed(self.reason_so_far()))?;
         let place = path.map(|path| path.begin());
         if let Some((place, _)) = &place {
@@ -441,14 +449,22 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn stream_request(tunnel: &TunnelName, body: RequestBody) -> Result<Request<RequestBody>, LinkError> {
-    Request::builder()
+fn stream_request(
+    tunnel: &TunnelName,
+    trace: Option<HeaderValue>,
+    body: RequestBody,
+) -> Result<Request<RequestBody>, LinkError> {
+    let mut request = Request::builder()
         .method(Method::POST)
         .uri(format!("http://{tunnel}/"))
         .header(TUNNEL, name_value(tunnel)?)
         .header(STREAM, BYTES)
         .body(body)
-        .map_err(|error| LinkError::BadRequest(error.to_string()))
+        .map_err(|error| LinkError::BadRequest(error.to_string()))?;
+    if let Some(trace) = trace {
+        request.headers_mut().insert(TRACE, trace);
+    }
+    Ok(request)
 }
 
 /// The publisher's answer to it, if it is yes.

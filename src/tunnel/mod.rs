@@ -25,11 +25,14 @@ mod flow;
 pub mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod gather;
 pub mod handshake;
 mod health;
+mod lag;
 mod lane;
 mod link;
 mod name;
+mod prompt;
 mod protocol;
 mod quic;
 mod quiet;
@@ -51,13 +54,21 @@ pub use handshake::{
     Succession, SuccessionBody, Successions, Suite, ToSign, channel_binding,
 };
 pub use health::{AppReport, AppReports};
+pub(crate) use lag::{Taker, Takers, Taking};
 pub use link::{CloseReason, Counters, Farewell, FarewellCode, Joined, Link, LinkError, MAX_LANES};
 pub use name::{MAX_NAME, NameError, Offer, TunnelId, TunnelKind, TunnelName};
+pub use prompt::prompt;
 pub(crate) use protocol::strip_hop_by_hop;
 pub use protocol::{Ends, OriginFault, origin_fault};
-pub use quic::{NoInitialCipher, QuicStream, quic_channel_binding};
-pub(crate) use quic::{initial_suite, socket as quic_socket, transport as quic_transport, widen};
+pub use quic::{
+    NoInitialCipher, QuicSecret, QuicStream, SECRET_LEN as QUIC_SECRET_LEN, quic_channel_binding,
+};
+pub(crate) use quic::{
+    initial_suite, listening_endpoint as quic_endpoint, socket as quic_socket, transport as quic_transport,
+    widen,
+};
 pub(crate) use quiet::{NO_LIMIT, quiet_for};
+pub(crate) use stream::Stalled;
 pub use stream::TunnelStream;
 pub use tickets::{TICKET_LIFE, Tickets};
 pub use transport::websocket_limits;

@@ -42,10 +42,13 @@ pub enum OriginFault {
     Unreachable,
     /// The app broke the connection or did not speak HTTP.
     BadAnswer,
+    /// The app did not take what was sent to it, as too many others' of the publisher, and for longest.
+    Stalled,
 }
 
 impl OriginFault {
-    pub(crate) const ALL: [Self; 3] = [Self::UnknownTunnel, Self::Unreachable, Self::BadAnswer];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::UnknownTunnel, Self::Unreachable, Self::BadAnswer, Self::Stalled];
 
     /// The word in the header.
     pub fn word(self) -> &'static str {
@@ -53,6 +56,7 @@ impl OriginFault {
             Self::UnknownTunnel => "unknown-tunnel",
             Self::Unreachable => "unreachable",
             Self::BadAnswer => "bad-answer",
+            Self::Stalled => "stalled",
         }
     }
 
@@ -62,6 +66,7 @@ impl OriginFault {
             Self::UnknownTunnel => "the publisher does not serve this tunnel any more",
             Self::Unreachable => "the publisher is connected, but the local app does not answer",
             Self::BadAnswer => "the local app broke off or did not speak HTTP",
+            Self::Stalled => "the local app does not take what is sent to it",
         }
     }
 }
@@ -77,6 +82,9 @@ pub fn origin_fault<B>(response: &Response<B>) -> Option<OriginFault> {
     let word = response.headers().get(ORIGIN_ERROR)?.as_bytes();
     OriginFault::ALL.into_iter().find(|fault| fault.word().as_bytes() == word)
 }
+
+/// Names the span that a byte stream follows on (W3C Trace Context).
+pub(crate) const TRACE: HeaderName = HeaderName::from_static("traceparent");
 
 /// The two ends of a visitor's connection to the gateway, for an app that wants to know them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,12 +15,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use quinn::{Connection, EndpointConfig, IdleTimeout, RecvStream, SendStream, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
 use rustls::quic::Suite;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use zeroize::Zeroizing;
 
 use super::handshake::{CHANNEL_BINDING, Exporter};
+use super::link::chain;
 
 /// A connection on which nothing arrives for so long is gone; as long as a heartbeat and its answer by default.
 const IDLE: VarInt = VarInt::from_u32(45_000);
@@ -81,6 +85,23 @@ pub(crate) fn socket(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
+/// Bytes of a [`QuicSecret`]: a key for reset tokens, and one by which ids of connections are known again.
+pub const SECRET_LEN: usize = 64 + 8;
+
+/// What a gateway's QUIC endpoint has in common with the one of its life before.
+pub type QuicSecret = Zeroizing<[u8; SECRET_LEN]>;
+
+/// An endpoint that can tell clients of an earlier one with the same secret that their connections are no more (RFC 9000
+/// section 10.3).
+pub(crate) fn listening_endpoint(secret: &QuicSecret) -> EndpointConfig {
+    let (tokens, ids) = secret.split_at(64);
+    let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, tokens)));
+    let ids = u64::from_be_bytes(ids.try_into().unwrap_or_default());
+    // What has no id of ours is no client's, and gets no answer.
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    config
+}
+
 /// An endpoint that only dials, fit for peers of the family of `towards`.
 pub(crate) fn dialing_endpoint(towards: SocketAddr) -> io::Result<quinn::Endpoint> {
     let any = match towards {
@@ -121,19 +142,24 @@ impl QuicStream {
     }
 }
 
+/// What went wrong, with its causes: HTTP/2's library keeps the words of an error, and not where it came from.
+fn told(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), chain(error))
+}
+
 impl AsyncRead for QuicStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        AsyncRead::poll_read(Pin::new(&mut self.recv), cx, buf)
+        AsyncRead::poll_read(Pin::new(&mut self.recv), cx, buf).map_err(|error| told(&error))
     }
 }
 
 impl AsyncWrite for QuicStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        AsyncWrite::poll_write(Pin::new(&mut self.send), cx, buf)
+        AsyncWrite::poll_write(Pin::new(&mut self.send), cx, buf).map_err(|error| told(&error))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -9,6 +9,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -18,6 +20,8 @@ use hyper::body::{Body, Frame, Incoming};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
+
+use super::gather::Gathered;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -31,16 +35,53 @@ const CHUNK: usize = 64 * 1024;
 #[error("the byte stream was cut off")]
 struct CutOff;
 
+/// The local app did not take what was sent to it. As an error of a body it resets its stream with [`STALLED`], so that the other
+/// end can tell it from an app that broke off.
+#[derive(Debug)]
+pub(crate) struct Stalled;
+
+/// RFC 9113 section 7: the peer has behaviour that might generate excessive load.
+const STALLED: h2::Reason = h2::Reason::ENHANCE_YOUR_CALM;
+
+impl Stalled {
+    /// Whether it is why `error` came.
+    pub(crate) fn is_behind(error: &(dyn std::error::Error + 'static)) -> bool {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if error.downcast_ref::<h2::Error>().is_some_and(|error| error.reason() == Some(STALLED)) {
+                return true;
+            }
+            // An I/O error's own source is that of what it holds.
+            next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+                Some(held) => Some(held as &(dyn std::error::Error + 'static)),
+                None => error.source(),
+            };
+        }
+        false
+    }
+}
+
+impl From<Stalled> for BoxError {
+    fn from(_: Stalled) -> Self {
+        h2::Error::from(STALLED).into()
+    }
+}
+
 enum Chunk {
     Data(Bytes),
     End,
 }
 
 /// The half of a stream that is still to be joined with the other direction's body.
-pub(crate) struct Outgoing(PollSender<Chunk>);
+pub(crate) struct Outgoing {
+    chunks: PollSender<Chunk>,
+    stalled: Arc<AtomicBool>,
+}
 
 struct OutgoingBody {
     chunks: mpsc::Receiver<Chunk>,
+    /// Whether a stream that is dropped was [`Stalled`].
+    stalled: Arc<AtomicBool>,
     ended: bool,
 }
 
@@ -64,7 +105,8 @@ impl Body for OutgoingBody {
             }
             None => {
                 self.ended = true;
-                Some(Err(CutOff.into()))
+                let stalled = self.stalled.load(Ordering::Acquire);
+                Some(Err(if stalled { Stalled.into() } else { CutOff.into() }))
             }
         })
     }
@@ -77,7 +119,9 @@ impl Body for OutgoingBody {
 /// A new direction: what is written to the first comes out of the second.
 pub(crate) fn outgoing() -> (Outgoing, UnsyncBoxBody<Bytes, BoxError>) {
     let (sender, chunks) = mpsc::channel(CHUNKS);
-    (Outgoing(PollSender::new(sender)), OutgoingBody { chunks, ended: false }.boxed_unsync())
+    let stalled = Arc::<AtomicBool>::default();
+    let outgoing = Outgoing { chunks: PollSender::new(sender), stalled: Arc::clone(&stalled) };
+    (outgoing, Gathered::new(OutgoingBody { chunks, stalled, ended: false }).boxed_unsync())
 }
 
 /// A byte stream through a tunnel. Shutting down the write side leaves the read side open; dropping it before resets it.
@@ -86,11 +130,18 @@ pub struct TunnelStream {
     chunk: Bytes,
     read_ended: bool,
     outgoing: PollSender<Chunk>,
+    stalled: Arc<AtomicBool>,
 }
 
 impl TunnelStream {
     pub(crate) fn join(incoming: Incoming, outgoing: Outgoing) -> Self {
-        Self { incoming, chunk: Bytes::new(), read_ended: false, outgoing: outgoing.0 }
+        let Outgoing { chunks, stalled } = outgoing;
+        Self { incoming, chunk: Bytes::new(), read_ended: false, outgoing: chunks, stalled }
+    }
+
+    /// Has its end, if it is dropped before it was shut down, say that it was [`Stalled`].
+    pub(crate) fn stall(&self) {
+        self.stalled.store(true, Ordering::Release);
     }
 
     fn send(&mut self, chunk: Chunk) -> io::Result<()> {
@@ -98,8 +149,25 @@ impl TunnelStream {
     }
 
     fn poll_reserve(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.outgoing.poll_reserve(cx).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        let reserved = ready!(self.outgoing.poll_reserve(cx));
+        Poll::Ready(reserved.map_err(|_| self.why_broken(cx)))
     }
+
+    /// The other end takes no more. If it has reset the stream, why stands in the direction that it sent; what it sent before is
+    /// of no use then.
+    fn why_broken(&mut self, cx: &mut Context<'_>) -> io::Error {
+        loop {
+            match Pin::new(&mut self.incoming).poll_frame(cx) {
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(error))) => return reset(error),
+                Poll::Ready(None) | Poll::Pending => return io::ErrorKind::BrokenPipe.into(),
+            }
+        }
+    }
+}
+
+fn reset(error: hyper::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, error)
 }
 
 impl AsyncRead for TunnelStream {
@@ -113,9 +181,7 @@ impl AsyncRead for TunnelStream {
             match ready!(Pin::new(&mut this.incoming).poll_frame(cx)) {
                 // Trailers mean nothing on a byte stream.
                 Some(Ok(frame)) => this.chunk = frame.into_data().unwrap_or_default(),
-                Some(Err(error)) => {
-                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionReset, error)));
-                }
+                Some(Err(error)) => return Poll::Ready(Err(reset(error))),
                 None => this.read_ended = true,
             }
         }

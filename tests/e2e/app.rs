@@ -63,6 +63,15 @@ impl App {
         })
     }
 
+    /// `PUT /hash` answers the length and the SHA-256 of what it got; `PUT /hold` reads nothing of it. Little fits in between.
+    pub(crate) fn for_uploads() -> Self {
+        let router = Router::new().route("/hash", put(hash_body)).route("/hold", put(hold_body));
+        Self::on(|listener| {
+            hold_little(&listener);
+            async move { axum::serve(listener, router).await.unwrap() }
+        })
+    }
+
     /// `PUT /hash` answers the length and the SHA-256 of what it got; `GET /block` sends `block`; `GET /echo` is a
     /// WebSocket that sends back what it gets.
     pub(crate) fn for_transfers(block: Bytes) -> Self {
@@ -147,6 +156,18 @@ impl App {
         })
     }
 
+    /// Sends back what comes, unless the first byte is an `h`: then it holds the connection and reads no more.
+    pub(crate) fn that_echoes_or_holds() -> Self {
+        Self::each_connection(|mut socket| async move {
+            let mut first = [0];
+            if socket.read_exact(&mut first).await.is_err() || first == *b"h" {
+                std::future::pending::<()>().await;
+            }
+            let (mut read, mut write) = socket.split();
+            let _ended = tokio::io::copy(&mut read, &mut write).await;
+        })
+    }
+
     /// Sends back what comes.
     pub(crate) fn that_echoes() -> Self {
         Self::each_connection(|mut socket| async move {
@@ -172,6 +193,16 @@ async fn hash_body(body: Body) -> String {
         context.update(&piece);
     }
     format!("{length} {}", hex::encode(context.finish()))
+}
+
+/// The kernel keeps more for a connection whose segments are large, as on loopback: megabytes before a sender notices anything.
+fn hold_little(listener: &TcpListener) {
+    socket2::SockRef::from(listener).set_tcp_mss(1400).unwrap();
+}
+
+async fn hold_body(body: Body) {
+    std::future::pending::<()>().await;
+    drop(body);
 }
 
 async fn echo_socket(upgrade: WebSocketUpgrade) -> axum::response::Response {

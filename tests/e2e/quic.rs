@@ -113,6 +113,22 @@ fn a_publisher_that_is_stopped_is_noticed_over_quic_and_comes_back() {
 }
 
 #[test]
+fn a_publisher_whose_gateway_was_killed_is_told_over_quic_by_the_one_that_comes_back_in_its_place() {
+    // Silence alone would tell it after QUIC's own bound of 45 s. By its pings it speaks before.
+    let mut world = World::with()
+        .set("gateway.quic=on")
+        .set("tunnels.heartbeat_secs=5")
+        .set("tunnels.heartbeat_timeout_secs=300")
+        .start();
+    let mut publisher = by_quic(&world, "open-demo", &["demo"]);
+    world.kill_gateway();
+    world.start_gateway();
+    let lost = event(&mut publisher, "disconnected");
+    assert!(lost["reason"].as_str().unwrap().contains("reset"), "{lost}");
+    assert_eq!(event(&mut publisher, "connected")["transport"], "quic");
+}
+
+#[test]
 fn a_revoked_publisher_is_dismissed_over_quic_and_hears_why() {
     let world = World::with().set("gateway.quic=on").start();
     let mut publisher = by_quic(&world, "open-demo", &["demo"]);

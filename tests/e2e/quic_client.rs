@@ -53,7 +53,12 @@ impl Hello {
             .with_root_certificates(roots)
             .with_no_client_auth();
         tls.alpn_protocols = vec![self.alpn.to_vec()];
-        ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
+        let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+        // Who says nothing is still there: a test must not pass because its own client has given up.
+        let mut transport = quinn::TransportConfig::default();
+        transport.keep_alive_interval(Some(std::time::Duration::from_secs(5)));
+        config.transport_config(Arc::new(transport));
+        config
     }
 
     /// A connection to the world's gateway under `host`.
@@ -75,6 +80,7 @@ pub(crate) struct Http3 {
     /// What is below it, for those who want to break the rules.
     pub(crate) quic: Connection,
     driver: tokio::task::JoinHandle<()>,
+    deaf: Arc<tokio::sync::Notify>,
     _endpoint: Endpoint,
 }
 
@@ -86,10 +92,23 @@ impl Http3 {
     pub(crate) async fn connect(world: &World, host: &str) -> Self {
         let (endpoint, quic) = Hello::speaking(b"h3").connect(world, host).await.unwrap();
         let (mut driver, send) = h3::client::new(h3_quinn::Connection::new(quic.clone())).await.unwrap();
+        let deaf = Arc::new(tokio::sync::Notify::new());
+        let turned = Arc::clone(&deaf);
         let driver = tokio::spawn(async move {
-            driver.wait_idle().await;
+            tokio::select! {
+                _ended = driver.wait_idle() => return,
+                () = turned.notified() => {}
+            }
+            // Kept, for it would say goodbye when it is dropped.
+            std::future::pending::<()>().await;
+            drop(driver);
         });
-        Self { send, quic, driver, _endpoint: endpoint }
+        Self { send, quic, driver, deaf, _endpoint: endpoint }
+    }
+
+    /// From now on it doesn't hear what is said of the connection, such as a goodbye, and keeps it.
+    pub(crate) fn turns_deaf(&self) {
+        self.deaf.notify_one();
     }
 
     /// Sends a request's head; the rest is the caller's.

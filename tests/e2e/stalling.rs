@@ -1,11 +1,19 @@
-//! Visitors who don't read: however many they are, others are answered.
+//! Visitors who don't read, and apps that don't: however many they are, others are answered.
 
-use super::app::{App, random};
-use super::patience::eventually;
+use std::net::Ipv4Addr;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::app::{App, RUNTIME, random};
+use super::patience::{PATIENCE, eventually};
+use super::process::Process;
 use super::world::World;
 
 /// More than the credit of a connection was enough for, when it was as large as 32 of them hold.
 const MANY: usize = 70;
+/// The same of uploads, each of which fills what the kernel has between publisher and app first.
+const MANY_UPLOADS: usize = 40;
 /// How many may stay.
 const MOST: usize = 32;
 
@@ -26,14 +34,7 @@ fn many_visitors_who_read_nothing_stop_nobody_else_and_those_beyond_a_bound_are_
         let filled = |session: &&serde_json::Value| session["bytes_down"].as_u64() > Some(256 << 10);
         (open.as_array()?.iter().filter(filled).count() >= MOST).then_some(())
     });
-    let file = world.path("upload");
-    std::fs::write(&file, random(1000)).unwrap();
-    for _ in 0..5 {
-        let arguments = ["--max-time", "15", "--upload-file", &file.to_string_lossy()];
-        let other = world.visit("open-files", "/hash").by(&world, "visitor").args(&arguments).run();
-        assert_eq!(other.status, 200, "{}", other.complaint);
-        assert!(other.text().starts_with("1000 "), "{}", other.complaint);
-    }
+    small_uploads_are_answered(&world, "open-files");
     let stalled = |record: &serde_json::Value| record["details"]["reason"] == "visitor-stalled";
     world.record("session.closed", stalled);
     eventually("so many are left as may stay", || {
@@ -44,4 +45,87 @@ fn many_visitors_who_read_nothing_stop_nobody_else_and_those_beyond_a_bound_are_
     for visit in &mut lazy {
         visit.kill();
     }
+}
+
+/// Whether a small upload is answered five times, beside whatever else is under way.
+fn small_uploads_are_answered(world: &World, tunnel: &str) {
+    let file = world.path("upload");
+    std::fs::write(&file, random(1000)).unwrap();
+    for _ in 0..5 {
+        let arguments = ["--max-time", "15", "--upload-file", &file.to_string_lossy()];
+        let other = world.visit(tunnel, "/hash").by(world, "visitor").args(&arguments).run();
+        assert_eq!(other.status, 200, "{}", other.complaint);
+        assert!(other.text().starts_with("1000 "), "{}", other.complaint);
+    }
+}
+
+#[test]
+fn many_uploads_that_an_app_does_not_take_stop_nobody_else_and_those_beyond_a_bound_are_cut() {
+    // Else they would end by that.
+    let world = World::with().set("limits.request_secs=600").start();
+    let app = App::for_uploads();
+    let _publisher = world.publish_http("open-files", app.address());
+    let file = world.path("large");
+    std::fs::write(&file, random(8 << 20)).unwrap();
+    let arguments = ["--max-time", "600", "--upload-file", &file.to_string_lossy()];
+    let mut uploads: Vec<Process> = (0..MANY_UPLOADS)
+        .map(|_| world.visit("open-files", "/hold").by(&world, "visitor").args(&arguments).start())
+        .collect();
+    eventually("more is sent than the app takes", || {
+        let open = world.ask("admin", &["sessions", "list"]);
+        let filled = |session: &&serde_json::Value| session["bytes_up"].as_u64() > Some(1 << 20);
+        (open.as_array()?.iter().filter(filled).count() > MOST).then_some(())
+    });
+    let refused = |record: &serde_json::Value| record["details"]["status"] == 503;
+    world.record("http.request", refused);
+    small_uploads_are_answered(&world, "open-files");
+    eventually("so many are left as may stay", || {
+        let left = uploads.iter_mut().filter_map(|upload| upload.ended().is_none().then_some(())).count();
+        assert!(left >= MOST, "{left} are left");
+        (left == MOST).then_some(())
+    });
+    let told = uploads.iter_mut().filter(|upload| upload.out().contains("\"app-stalled\"")).count();
+    assert!(told > 0, "nobody was told why");
+    for upload in &mut uploads {
+        upload.kill();
+    }
+}
+
+#[test]
+fn byte_streams_that_an_app_does_not_take_are_cut_beyond_a_bound_and_the_record_says_why() {
+    let world = World::start();
+    let app = App::that_echoes_or_holds();
+    let port = world.tcp_ports().1;
+    let port_text = port.to_string();
+    let address = app.address().to_string();
+    let _publisher = world.publish_as("publisher", "public-db", &["tcp", &address, "--port", &port_text]);
+    let gateway = (Ipv4Addr::LOCALHOST, port);
+    let holding = RUNTIME.block_on(async {
+        let mut holding = tokio::task::JoinSet::new();
+        for _ in 0..MANY_UPLOADS {
+            holding.spawn(async move {
+                let mut stream = TcpStream::connect(gateway).await.unwrap();
+                let sent = stream.write_all(&vec![b'h'; 16 << 20]).await;
+                assert!(sent.is_err(), "the app took all of it");
+            });
+        }
+        holding
+    });
+    let stalled = |record: &serde_json::Value| record["details"]["reason"] == "app-stalled";
+    world.record("session.closed", stalled);
+    let echoed = async {
+        let mut stream = TcpStream::connect(gateway).await.unwrap();
+        stream.write_all(b"-heard").await.unwrap();
+        let mut back = [0; 5];
+        stream.read_exact(&mut back).await.unwrap();
+        back
+    };
+    let echoed = RUNTIME.block_on(async { tokio::time::timeout(PATIENCE, echoed).await });
+    assert_eq!(&echoed.expect("an answer in time"), b"heard");
+    eventually("so many are left as may stay", || {
+        let open = world.ask("admin", &["sessions", "list"]).as_array()?.len();
+        assert!(open >= MOST, "{open} are left");
+        (open == MOST).then_some(())
+    });
+    drop(holding);
 }

@@ -6,7 +6,10 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::routing::post;
 
-use super::app::App;
+use tokio::net::TcpStream;
+
+use super::app::{App, RUNTIME, exchange, random};
+use super::tcp::connect;
 use super::world::World;
 
 /// A receiver, and what it was sent.
@@ -66,6 +69,35 @@ fn spans_of_gateway_and_publisher_stand_under_the_number_of_the_correlation_id()
             !holds(body, b"user:visitor") && !holds(body, b"/headers"),
             "a span names a person or a path"
         );
+    }
+}
+
+#[test]
+fn spans_of_a_byte_stream_stand_under_its_number_at_both_ends_and_say_whether_it_ended_in_order() {
+    let (receiver, taken) = receiver();
+    let address = format!("http://{}/v1/traces", receiver.address());
+    let mut world = World::with().set(&format!("log.traces_to={address}")).start();
+    let app = App::that_answers_at_the_end(random(1000));
+    let app_address = app.address().to_string();
+    let what = ["tcp", &app_address, "--traces-to", &address];
+    let mut publisher = world.publish_as("publisher", "open-db", &what);
+    let (mut connect, local) = connect(&world, "visitor", "open-db");
+    RUNTIME.block_on(async { exchange(TcpStream::connect(local).await.unwrap(), b"up").await });
+    let opened = world.record("session.opened", |_| true);
+    world.record("session.closed", |_| true);
+    connect.kill();
+    assert!(publisher.stop().success());
+    world.stop_gateway();
+
+    let trace = hex::decode(opened["correlation"].as_str().unwrap().strip_prefix("cor-").unwrap()).unwrap();
+    let bodies = taken.lock().unwrap().clone();
+    let (gateways, publishers): (Vec<&Bytes>, Vec<&Bytes>) =
+        bodies.iter().partition(|body| holds(body, b"sallyportd"));
+    for (of, bodies) in [("gateway", gateways), ("publisher", publishers)] {
+        let span = bodies.iter().find(|body| holds(body, &trace) && holds(body, &trace[8..]));
+        let span = span.unwrap_or_else(|| panic!("no span of the {of} in {} bodies", bodies.len()));
+        assert!(holds(span, b"open-db") && holds(span, b"tcp"), "{of}");
+        assert!(!holds(span, b"it broke off"), "{of}");
     }
 }
 

@@ -10,10 +10,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::dial::DialError;
+use super::dial_error::DialError;
 use super::known_gateways::{KnownGateways, KnownGatewaysError, Trust};
 use super::origin::Origin;
 use super::socket::GatewaySocket;
+use super::upload::Uploads;
 use crate::tunnel::accept::in_time;
 use crate::tunnel::handshake::kem::DecapsulationKey;
 use crate::tunnel::handshake::{
@@ -28,7 +29,8 @@ use crate::tunnel::transport::{MessageSocket, MessageStream, receive, send};
 
 /// Windows on the publisher's side: what visitors may have under way towards the app.
 const STREAM_WINDOW: u32 = 2 << 20;
-const CONNECTION_WINDOW: u32 = 64 << 20;
+/// As large as the gateway's own: 128 uploads that an app does not take stop no other one, and of those most are cut.
+const CONNECTION_WINDOW: u32 = 256 << 20;
 const FRAME_SIZE: u32 = 64 << 10;
 const HEADER_BYTES: u32 = 64 << 10;
 /// Requests that were given up before they were looked at, at most: some megabytes.
@@ -250,12 +252,12 @@ pub(super) async fn serve<M: MessageSocket>(
 ) -> Ending {
     let (farewell, mut told) = watch::channel(None);
     let farewell = Arc::new(farewell);
-    let (datagrams, leaving) = (stream.datagrams(), stop.clone());
+    let (datagrams, leaving, uploads) = (stream.datagrams(), stop.clone(), Uploads::start());
     let service = service_fn(move |request| {
         let (origin, farewell) = (Arc::clone(&origin), Arc::clone(&farewell));
-        let (datagrams, leaving) = (datagrams.clone(), leaving.clone());
+        let (datagrams, leaving, uploads) = (datagrams.clone(), leaving.clone(), uploads.clone());
         async move {
-            let answer = origin.serve(request, (&farewell, leaving), datagrams.as_ref()).await;
+            let answer = origin.serve(request, (&farewell, leaving), (datagrams.as_ref(), &uploads)).await;
             Ok::<_, std::convert::Infallible>(answer)
         }
     });

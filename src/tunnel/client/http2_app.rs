@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use super::origin::CONNECT_TIMEOUT;
 use super::target::Target;
+use super::upload::UploadBody;
 use crate::tunnel::link::chain;
 
 /// What visitors may have under way towards the app, and it towards them.
@@ -38,7 +39,7 @@ pub(super) enum AppError {
 pub(super) struct Http2App {
     target: Target,
     tls: Option<Arc<rustls::ClientConfig>>,
-    connection: Mutex<Option<SendRequest<Incoming>>>,
+    connection: Mutex<Option<SendRequest<UploadBody>>>,
 }
 
 impl Http2App {
@@ -46,12 +47,12 @@ impl Http2App {
         Self { target, tls, connection: Mutex::default() }
     }
 
-    pub(super) async fn request(&self, request: Request<Incoming>) -> Result<Response<Incoming>, AppError> {
+    pub(super) async fn request(&self, request: Request<UploadBody>) -> Result<Response<Incoming>, AppError> {
         let mut sender = self.sender().await.map_err(AppError::Unreachable)?;
         sender.send_request(request).await.map_err(|error| AppError::Broken(chain(&error)))
     }
 
-    async fn sender(&self) -> Result<SendRequest<Incoming>, String> {
+    async fn sender(&self) -> Result<SendRequest<UploadBody>, String> {
         let mut held = self.connection.lock().await;
         if let Some(sender) = held.as_ref().filter(|sender| !sender.is_closed()) {
             return Ok(sender.clone());
@@ -62,7 +63,7 @@ impl Http2App {
         Ok(sender)
     }
 
-    async fn connect(&self) -> Result<SendRequest<Incoming>, String> {
+    async fn connect(&self) -> Result<SendRequest<UploadBody>, String> {
         let tell = |error: std::io::Error| error.to_string();
         let tcp = TcpStream::connect(self.target.authority.as_str()).await.map_err(tell)?;
         tcp.set_nodelay(true).map_err(tell)?;
@@ -77,7 +78,7 @@ impl Http2App {
     }
 }
 
-async fn begin<S>(stream: S) -> Result<SendRequest<Incoming>, String>
+async fn begin<S>(stream: S) -> Result<SendRequest<UploadBody>, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

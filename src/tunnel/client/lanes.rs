@@ -10,8 +10,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::address::GatewayAddress;
 use super::connection::{Ending, Established, Kept, serve};
-use super::dial::GatewayAddress;
 use super::event::Event;
 use super::origin::Origin;
 use super::socket::GatewaySocket;

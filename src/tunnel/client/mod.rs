@@ -8,9 +8,11 @@
 //!
 //! Start with [`Publisher`]; `connection` is one connection's life, `origin` one stream's.
 
+mod address;
 mod backoff;
 mod connection;
 mod dial;
+mod dial_error;
 mod event;
 mod health;
 mod http2_app;
@@ -22,6 +24,8 @@ mod quic;
 mod socket;
 mod successor;
 mod target;
+mod tls;
+mod upload;
 mod visit;
 mod visitor_header;
 
@@ -34,11 +38,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use address::GatewayAddress;
 pub use backoff::Backoff;
-pub use dial::{
-    CertificateFiles, DialError, GatewayAddress, Socket, TlsRoots, app_tls_config, root_certificates,
-    tls_config, tls_config_showing,
-};
+pub use dial::Socket;
+pub use dial_error::DialError;
 pub use event::Event;
 pub use health::{HealthCheck, Probe};
 pub use known_gateways::{KnownGateways, KnownGatewaysError, Trust};
@@ -47,6 +50,9 @@ pub use proxy::{Proxies, ProxyError};
 pub use quic::reach_by_quic;
 pub use socket::Transport;
 pub use target::{AppProtocol, Target};
+pub use tls::{
+    CertificateFiles, TlsRoots, app_tls_config, root_certificates, tls_config, tls_config_showing,
+};
 pub use visit::{VisitStream, VisitorOptions, visit, visit_datagrams};
 pub use visitor_header::ProxyVersion;
 

@@ -30,9 +30,11 @@ use super::event::Event;
 use super::health::{HealthCheck, Watch};
 use super::http2_app::{AppError, Http2App};
 use super::target::Target;
-use crate::traces::Traces;
+use super::upload::{Answer, UploadBody, UploadStream, Uploads};
+use crate::traces::{StreamSpan, Traces};
 use crate::tunnel::datagram::{Connected, pass};
 use crate::tunnel::flow::{DatagramPath, Place, flow};
+use crate::tunnel::gather::gathered;
 use crate::tunnel::link::{FarewellCode, chain};
 use crate::tunnel::protocol::{
     BYTES, CONTROL, Ends, FAREWELL, FAREWELL_CODE, FLOW, HEALTH, ORIGIN_ERROR, OriginFault, STREAM, TUNNEL,
@@ -41,7 +43,7 @@ use crate::tunnel::protocol::{
 use crate::tunnel::stream::outgoing;
 use crate::tunnel::{Breakable, Offer, TunnelKind, TunnelName, TunnelStream};
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// How long the local app may take to accept a connection.
@@ -67,7 +69,7 @@ pub struct Publication {
 /// Serves the streams of one publisher; shared by its connections.
 pub(super) struct Origin {
     apps: HashMap<TunnelName, App>,
-    client: Client<HttpsConnector<HttpConnector>, Incoming>,
+    client: Client<HttpsConnector<HttpConnector>, UploadBody>,
     tls: TlsConnector,
     events: mpsc::Sender<Event>,
     traces: Traces,
@@ -131,12 +133,12 @@ impl Origin {
     }
 
     /// Answers one stream of the gateway. `farewell` hears the gateway's goodbye, and `leaving` is the publisher's own; datagrams
-    /// travel `beside` it, where they can.
+    /// travel `beside` it, where they can. What visitors send is looked after among `uploads`, those of the connection.
     pub(super) async fn serve(
         &self,
         mut request: Request<Incoming>,
         (farewell, leaving): (&watch::Sender<Option<FarewellCode>>, CancellationToken),
-        beside: Option<&DatagramPath>,
+        (beside, uploads): (Option<&DatagramPath>, &Uploads),
     ) -> Response<ResponseBody> {
         let started = Instant::now();
         let Some(name) = tunnel(request.headers()) else {
@@ -145,21 +147,26 @@ impl Origin {
         let Some(app) = self.apps.get(&name) else { return fault(OriginFault::UnknownTunnel) };
         let is_stream = request.headers().get(STREAM) == Some(&BYTES);
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
-        let traced = if is_stream { None } else { self.traces.follow(request.headers_mut()) };
+        let traced = self.traces.follow(request.headers_mut());
         let number = request.headers().get(FLOW).and_then(|number| number.to_str().ok()?.parse().ok());
         let place = app.datagrams.then(|| beside.zip(number)).flatten();
         let place = place.map(|(path, number)| path.enter(number));
         let aside = place.is_some();
-        let response = if is_stream && app.datagrams {
-            datagrams(request, &app.target, place).await
-        } else if is_stream {
-            self.stream(request, &app.target).await
+        let response = if is_stream {
+            let protocol = if app.datagrams { "udp" } else { "tcp" };
+            let span = traced.map(|traced| traced.stream(name.to_string(), protocol));
+            if app.datagrams {
+                datagrams(request, &app.target, place, span).await
+            } else {
+                self.stream(request, &app.target, uploads, span).await
+            }
         } else {
-            self.forward(request, app).await
+            let response = self.forward(request, app, uploads).await;
+            if let Some(traced) = traced {
+                traced.end(name.to_string(), method.clone(), response.status().as_u16());
+            }
+            response
         };
-        if let Some(traced) = traced {
-            traced.end(name.to_string(), method.clone(), response.status().as_u16());
-        }
         let seen = Event::Request {
             tunnel: name.to_string(),
             method: if aside {
@@ -198,23 +205,46 @@ impl Origin {
         }
     }
 
-    async fn forward(&self, request: Request<Incoming>, app: &App) -> Response<ResponseBody> {
+    async fn forward(
+        &self,
+        request: Request<Incoming>,
+        app: &App,
+        uploads: &Uploads,
+    ) -> Response<ResponseBody> {
         let Ok(request) = to_app(request, &app.target) else { return fault(OriginFault::BadAnswer) };
-        let answer = match &app.http2 {
-            Some(http2) => http2.request(request).await,
-            None => self.client.request(request).await.map_err(|error| {
-                if error.is_connect() {
-                    AppError::Unreachable(chain(&error))
-                } else {
-                    AppError::Broken(chain(&error))
-                }
-            }),
+        let (parts, body) = request.into_parts();
+        let (body, upload) = UploadBody::watch(body, uploads);
+        let request = Request::from_parts(parts, body);
+        let answering = async {
+            match &app.http2 {
+                Some(http2) => http2.request(request).await,
+                None => self.client.request(request).await.map_err(|error| {
+                    if error.is_connect() {
+                        AppError::Unreachable(chain(&error))
+                    } else {
+                        AppError::Broken(chain(&error))
+                    }
+                }),
+            }
+        };
+        let answer = match &upload {
+            None => answering.await,
+            Some(upload) => tokio::select! {
+                biased;
+                () = upload.stalled() => return fault(OriginFault::Stalled),
+                answer = answering => answer,
+            },
         };
         match answer {
             Ok(mut response) => {
                 strip_hop_by_hop(response.headers_mut());
                 strip_internal(response.headers_mut());
-                response.map(|body| body.map_err(Into::into).boxed_unsync())
+                response.map(|body| {
+                    gathered(match &upload {
+                        None => body.map_err(Into::into).boxed_unsync(),
+                        Some(upload) => Answer::beside(upload, body),
+                    })
+                })
             }
             Err(AppError::Unreachable(error)) => {
                 tracing::debug!(error, target = %app.target, "the local app is not there");
@@ -228,7 +258,13 @@ impl Origin {
     }
 
     /// Connects to the app first, so that the gateway learns whether there is one, and then copies.
-    async fn stream(&self, request: Request<Incoming>, target: &Target) -> Response<ResponseBody> {
+    async fn stream(
+        &self,
+        request: Request<Incoming>,
+        target: &Target,
+        uploads: &Uploads,
+        mut span: Option<StreamSpan>,
+    ) -> Response<ResponseBody> {
         let ends = Ends::read(request.headers());
         let connecting = async {
             let mut app = TcpStream::connect(target.authority.as_str()).await?;
@@ -249,10 +285,19 @@ impl Origin {
         let (outgoing, body) = outgoing();
         let visitor = TunnelStream::join(request.into_body(), outgoing);
         // Ends by itself: when both directions are done, or when the connection to the gateway is.
-        match app {
-            AppStream::Plain(app) => tokio::spawn(copy(visitor, app)),
-            AppStream::Tls(app) => tokio::spawn(copy(visitor, app)),
-        };
+        let (visitor, upload) = UploadStream::watch(visitor, uploads);
+        tokio::spawn(async move {
+            let copying = async {
+                match app {
+                    AppStream::Plain(app) => copy(visitor, app).await,
+                    AppStream::Tls(app) => copy(visitor, app).await,
+                }
+            };
+            tokio::select! {
+                () = upload.stalled() => {}
+                in_order = copying => if in_order { span.iter_mut().for_each(StreamSpan::ended) },
+            }
+        });
         Response::new(body)
     }
 }
@@ -263,6 +308,7 @@ async fn datagrams(
     request: Request<Incoming>,
     target: &Target,
     place: Option<(Place, mpsc::Receiver<Bytes>)>,
+    mut span: Option<StreamSpan>,
 ) -> Response<ResponseBody> {
     let connecting = async {
         let peers = tokio::net::lookup_host(target.authority.as_str()).await?;
@@ -286,9 +332,12 @@ async fn datagrams(
     tokio::spawn(async move {
         let up = pass(source, Connected::new(Arc::clone(&socket)), |_| {});
         let down = pass(Connected::new(socket), drain, |_| {});
-        tokio::select! {
+        let ended = tokio::select! {
             ended = up => ended,
             ended = down => ended,
+        };
+        if ended.is_ok() {
+            span.iter_mut().for_each(StreamSpan::ended);
         }
     });
     Response::new(body)
@@ -349,11 +398,18 @@ fn join_cookies(headers: &mut HeaderMap) -> Result<(), http::Error> {
 }
 
 /// Copies until both directions have ended in order, or one of them broke: then the other end sees it break, too.
-async fn copy(mut visitor: TunnelStream, mut app: impl Breakable) {
+/// Tells whether they ended in order.
+async fn copy(mut visitor: UploadStream, mut app: impl Breakable) -> bool {
     app.breaks();
     match tokio::io::copy_bidirectional_with_sizes(&mut visitor, &mut app, COPY_BUFFER, COPY_BUFFER).await {
-        Ok(_) => app.ended(),
-        Err(error) => tracing::debug!(%error, "a byte stream broke off"),
+        Ok(_) => {
+            app.ended();
+            true
+        }
+        Err(error) => {
+            tracing::debug!(%error, "a byte stream broke off");
+            false
+        }
     }
 }
 

@@ -16,8 +16,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::dial::{DialError, GatewayAddress};
+use super::address::GatewayAddress;
+use super::dial_error::DialError;
 use crate::tunnel::link::chain;
+use crate::tunnel::prompt;
 
 /// Which proxies there are, and for what. Clones share it.
 #[derive(Clone, Default)]
@@ -111,8 +113,7 @@ impl Proxies {
             None => TcpStream::connect((gateway.host(), gateway.port())).await.map_err(unreachable)?,
             Some(proxy) => through(&proxy, gateway).await?,
         };
-        // A multiplexer writes whole frames: Nagle's algorithm would only delay them.
-        tcp.set_nodelay(true).map_err(unreachable)?;
+        prompt(&tcp);
         Ok(tcp)
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection};
 
-use super::dial::{DialError, GatewayAddress};
+use super::address::GatewayAddress;
+use super::dial_error::DialError;
 use super::proxy::Proxies;
 use crate::tunnel::quic::{KEEP_ALIVE, dialing_endpoint};
 use crate::tunnel::{ALPN, BareSocket, QuicStream, initial_suite, quic_transport, widen};

@@ -15,7 +15,7 @@ use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
 use super::SUCCESSION_PATH;
-use super::dial::GatewayAddress;
+use super::address::GatewayAddress;
 use super::known_gateways::{KnownGateways, KnownGatewaysError};
 use super::proxy::Proxies;
 use crate::tunnel::handshake::{Fingerprint, MAX_SUCCESSION_BYTES, Successions};

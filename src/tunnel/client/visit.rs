@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::dial::{CertificateFiles, DialError, GatewayAddress, Socket, TlsRoots, dial, tls_config_showing};
+use super::address::GatewayAddress;
+use super::dial::{Socket, dial};
+use super::dial_error::DialError;
+use super::tls::{CertificateFiles, TlsRoots, tls_config_showing};
 use super::{Proxies, VISIT_PATH};
 use crate::tunnel::TunnelName;
 use crate::tunnel::transport::MessageStream;

@@ -8,3 +8,4 @@ mod known_gateways;
 mod lifecycle;
 mod over_tls;
 mod resuming;
+mod small_pieces;

@@ -1,0 +1,223 @@
+//! What visitors send, on its way to the local app.
+//!
+//! An app that does not take it has it wait here, out of the credit of the gateway's connection. So too many of those are cut, as
+//! [`crate::tunnel::lag`] says: what waits is let go of at once, and the gateway is told why.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use super::origin::{BoxError, ResponseBody};
+use crate::tunnel::stream::{Stalled, TunnelStream};
+use crate::tunnel::{Taker, Takers, Taking};
+
+/// The uploads of one connection.
+pub(super) type Uploads = Takers<Upload>;
+
+/// One upload.
+pub(super) struct Upload {
+    /// `None` once it is cut, and for byte streams, which are read by a task of ours.
+    body: Mutex<Option<Incoming>>,
+    stalled: CancellationToken,
+}
+
+impl Taker for Upload {
+    fn credit(&self) -> &'static str {
+        // Uploads of one connection are kept together, and of others apart.
+        ""
+    }
+
+    fn is_cut(&self) -> bool {
+        self.stalled.is_cancelled()
+    }
+
+    fn cut(&self) {
+        tracing::info!("cut: the app doesn't take what too many visitors send, and this for longest");
+        self.stalled.cancel();
+        // Whoever sends it to the app may be waiting for the app, and would never hear of it.
+        drop(self.body().take());
+    }
+}
+
+impl Upload {
+    fn new(body: Option<Incoming>) -> Arc<Self> {
+        Arc::new(Self { body: Mutex::new(body), stalled: CancellationToken::new() })
+    }
+
+    fn body(&self) -> MutexGuard<'_, Option<Incoming>> {
+        // A panic while it was polled leaves nothing that could be relied on less than a body of the network's.
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns when it is cut.
+    pub(super) async fn stalled(&self) {
+        self.stalled.cancelled().await;
+    }
+}
+
+/// A request's body on its way to the app.
+pub(super) struct UploadBody(Way);
+
+enum Way {
+    /// There is none.
+    Empty,
+    Watched {
+        upload: Arc<Upload>,
+        taking: Option<Taking<Upload>>,
+    },
+}
+
+impl UploadBody {
+    /// `body`, looked after among `uploads`; and what tells when it is cut.
+    pub(super) fn watch(body: Incoming, uploads: &Uploads) -> (Self, Option<Arc<Upload>>) {
+        if body.is_end_stream() {
+            return (Self(Way::Empty), None);
+        }
+        let upload = Upload::new(Some(body));
+        let taking = Some(uploads.enter(&upload));
+        (Self(Way::Watched { upload: Arc::clone(&upload), taking }), Some(upload))
+    }
+}
+
+impl Body for UploadBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Way::Watched { upload, taking } = &mut self.get_mut().0 else { return Poll::Ready(None) };
+        let mut held = upload.body();
+        let Some(body) = held.as_mut() else { return Poll::Ready(Some(Err(Stalled.into()))) };
+        let polled = Pin::new(&mut *body).poll_frame(cx);
+        if body.is_end_stream() {
+            // Nothing of it waits here any more.
+            *taking = None;
+        }
+        if let Some(taking) = taking {
+            match &polled {
+                Poll::Ready(Some(Ok(frame))) => taking.given(frame.data_ref().map_or(0, Bytes::len)),
+                Poll::Ready(_) => {}
+                Poll::Pending => taking.waits(),
+            }
+        }
+        polled.map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Way::Empty => true,
+            Way::Watched { upload, .. } => upload.body().as_ref().is_some_and(Body::is_end_stream),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Way::Empty => SizeHint::with_exact(0),
+            Way::Watched { upload, .. } => {
+                upload.body().as_ref().map_or_else(SizeHint::default, Body::size_hint)
+            }
+        }
+    }
+}
+
+/// An app's answer that began while the request was still sent: it breaks when that is cut.
+pub(super) struct Answer {
+    body: Incoming,
+    stalled: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Answer {
+    pub(super) fn beside(upload: &Upload, body: Incoming) -> ResponseBody {
+        let stalled = Box::pin(upload.stalled.clone().cancelled_owned());
+        http_body_util::BodyExt::boxed_unsync(Self { body, stalled })
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        if this.stalled.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Err(Stalled.into())));
+        }
+        Pin::new(&mut this.body).poll_frame(cx).map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A visitor's byte stream on its way to the app.
+pub(super) struct UploadStream {
+    stream: TunnelStream,
+    upload: Arc<Upload>,
+    taking: Option<Taking<Upload>>,
+}
+
+impl UploadStream {
+    /// `stream`, looked after among `uploads`; and what tells when it is cut.
+    pub(super) fn watch(stream: TunnelStream, uploads: &Uploads) -> (Self, Arc<Upload>) {
+        let upload = Upload::new(None);
+        let taking = Some(uploads.enter(&upload));
+        (Self { stream, upload: Arc::clone(&upload), taking }, upload)
+    }
+}
+
+impl AsyncRead for UploadStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
+        let read = buf.filled().len() - before;
+        match (&this.taking, &polled) {
+            (Some(_), Poll::Ready(_)) if read == 0 => this.taking = None,
+            (Some(taking), Poll::Ready(_)) => taking.given(read),
+            (Some(taking), Poll::Pending) => taking.waits(),
+            (None, _) => {}
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for UploadStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+impl Drop for UploadStream {
+    fn drop(&mut self) {
+        if self.upload.is_cut() {
+            self.stream.stall();
+        }
+    }
+}
