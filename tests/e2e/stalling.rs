@@ -84,7 +84,7 @@ fn many_uploads_that_an_app_does_not_take_stop_nobody_else_and_those_beyond_a_bo
         assert!(left >= MOST, "{left} are left");
         (left == MOST).then_some(())
     });
-    let told = uploads.iter_mut().filter(|upload| upload.out().contains("\"app-stalled\"")).count();
+    let told = uploads.iter().filter(|upload| upload.out().contains("\"app-stalled\"")).count();
     assert!(told > 0, "nobody was told why");
     for upload in &mut uploads {
         upload.kill();
