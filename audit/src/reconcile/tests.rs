@@ -257,7 +257,9 @@ fn rows_newer_than_what_was_read_are_compared_once_the_ledger_was_read_on_and_fo
     let mut rows = rows(&bytes);
     let run = |rows: &[Value], read: Option<&Population>| {
         let mut reconciler = Reconciler::new(earlier.clone(), None);
-        rows.iter().for_each(|row| reconciler.row(Item::read(row).as_ref()));
+        for row in rows {
+            reconciler.row(Item::read(row).as_ref());
+        }
         let ahead = reconciler.ahead();
         if let Some(all) = read {
             let read = |population: &mut Population| {

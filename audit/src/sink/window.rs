@@ -189,13 +189,13 @@ mod tests {
     /// Records sent for each record that there is, if one comes every 100 ms, all is acknowledged at once, and the connection is lost
     /// every `lost_ms` and back after `away_ms`.
     fn sent_for_each(settle_ms: u64, lost_ms: u64, away_ms: u64) -> f64 {
-        let (start, settle, step) = (Instant::now(), Duration::from_millis(settle_ms), 100);
+        let (start, settle, step) = (Instant::now(), Duration::from_millis(settle_ms), 100_u64);
         let mut window = Window::new(at(0));
         let (mut next, mut sent, mut records) = (0_u64, 0_u64, 0_u64);
         for time in (step..=600_000).step_by(100) {
             let now = start + Duration::from_millis(time);
             records += 1;
-            if time % lost_ms == 0 {
+            if time.is_multiple_of(lost_ms) {
                 next = window.rewind().next;
             }
             if time % lost_ms < away_ms {
