@@ -121,11 +121,11 @@ pub(super) fn draw<'a>(
     };
     let plain = |sessions: usize| ("", counted(sessions));
     Drawing {
-        publishers: left.spots("publisher", "publishers", "#tunnels", &top, |_, open| plain(open)),
-        tunnels: middle.spots("tunnel", "tunnels", "#tunnels", &top, |name, open| {
+        publishers: left.spots("publisher", "publishers", "#tunnels", top, |_, open| plain(open)),
+        tunnels: middle.spots("tunnel", "tunnels", "#tunnels", top, |name, open| {
             note(name).unwrap_or_else(|| plain(open))
         }),
-        visitors: right.spots("subject", "visitors", "#live", &top, |_, open| plain(open)),
+        visitors: right.spots("subject", "visitors", "#live", top, |_, open| plain(open)),
         lines: lines.collect(),
         tall: TALL,
         height: HEAD + rows * STEP,
