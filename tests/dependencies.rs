@@ -145,8 +145,8 @@ fn what_only_the_fips_build_compiles_agrees_on_the_version_of_syn() {
         let packages = lock["package"].as_array().unwrap().iter();
         let named = packages.filter(|package| package["name"].as_str() == Some(name));
         let dependencies = named.flat_map(|package| package["dependencies"].as_array().unwrap());
-        let names = dependencies.map(|dependency| dependency.as_str().unwrap().to_owned());
-        names.filter(|dependency| dependency.split(' ').next() == Some("syn")).collect()
+        let lines = dependencies.map(|dependency| dependency.as_str().unwrap().to_owned());
+        lines.filter(|dependency| dependency.split(' ').next() == Some("syn")).collect()
     };
     let (bindgen, printer) = (syn_of("bindgen"), syn_of("prettyplease"));
     assert_eq!(bindgen.len(), 1, "Cargo.lock has one bindgen with one syn");

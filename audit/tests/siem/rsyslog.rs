@@ -140,7 +140,7 @@ impl Rsyslog {
         found.unwrap_or_else(|| {
             let received = self.received();
             let numbers: BTreeSet<u64> = received.iter().map(Received::seq).collect();
-            let missing = (0..).find(|number| !numbers.contains(number));
+            let missing = (0..=numbers.len() as u64).find(|number| !numbers.contains(number));
             let last = numbers.last();
             panic!(
                 "{what}; received {} lines of {} records, the last is {last:?}, the first that is missing {missing:?}",
