@@ -236,7 +236,8 @@ async fn every_record_arrives_when_the_receiver_is_killed_under_load_again_and_a
     sink.stop(Duration::from_secs(5)).await;
     duplicates_are_equal(&received);
     let (failed, connected) = (source.count(Kind::SinkFailed), source.count(Kind::SinkConnected));
-    assert!(failed <= connected, "one record of each outage, not of each try: {failed} and {connected}");
+    // That it holds again is told when it has done so for a while, which the last time may be after the end.
+    assert!(failed <= connected + 1, "one record of each outage, not of each try: {failed} and {connected}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
