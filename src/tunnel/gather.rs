@@ -4,9 +4,12 @@
 //! library ends a connection on which too many small ones wait: one visitor who sends single bytes to an app that doesn't read, or
 //! doesn't read the single bytes of one, could cost everybody else the tunnel. Here a body may be cut as small as it likes for a
 //! while; one that goes on so at a pace which no person types or watches has its pieces wait for each other for an instant.
+//! Not those of a conversation, whose small questions are answered: there is somebody who takes them.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -19,6 +22,8 @@ use tokio::time::{Instant, Sleep};
 const SMALL: usize = 256;
 /// So many small pieces go at once, and then so many in a second.
 const FREE: (u32, u32) = (256, 200);
+/// And so many for each piece that comes the other way. Few, since an app can send much and read nothing.
+const FOR_AN_ANSWER: u32 = 4;
 /// How long a piece waits for more.
 const INSTANT: Duration = Duration::from_millis(5);
 /// With so many bytes it waits no longer.
@@ -44,6 +49,18 @@ pub(crate) struct Gathered<B: Body> {
 struct Leave {
     left: u32,
     since: Instant,
+    answers: Answers,
+}
+
+/// What came the other way since it was last asked.
+#[derive(Clone, Default)]
+pub(super) struct Answers(Arc<AtomicU32>);
+
+impl Answers {
+    /// One more piece came.
+    pub(super) fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Leave {
@@ -55,6 +72,8 @@ impl Leave {
             self.left = self.left.saturating_add(more).min(most);
             self.since = now;
         }
+        let answers = self.answers.0.swap(0, Ordering::Relaxed);
+        self.left = self.left.saturating_add(answers.saturating_mul(FOR_AN_ANSWER)).min(most);
         let may = self.left > 0;
         self.left = self.left.saturating_sub(1);
         may
@@ -63,7 +82,12 @@ impl Leave {
 
 impl<B: Body<Data = Bytes>> Gathered<B> {
     pub(crate) fn new(inner: B) -> Self {
-        let leave = Leave { left: FREE.0, since: Instant::now() };
+        Self::in_conversation(inner, Answers::default())
+    }
+
+    /// One direction of a stream in whose other one `answers` are counted.
+    pub(super) fn in_conversation(inner: B, answers: Answers) -> Self {
+        let leave = Leave { left: FREE.0, since: Instant::now(), answers };
         Self { inner, leave, held: BytesMut::new(), until: None, next: VecDeque::new() }
     }
 
@@ -182,9 +206,22 @@ mod tests {
     /// How many of so many small pieces, one each so many milliseconds, go at once.
     fn at_once(pieces: u32, apart: u64) -> usize {
         let began = Instant::now();
-        let mut leave = Leave { left: FREE.0, since: began };
+        let mut leave = Leave { left: FREE.0, since: began, answers: Answers::default() };
         let times = (1..=pieces).map(|number| began + Duration::from_millis(apart) * number);
         times.filter(|now| leave.take(*now)).count()
+    }
+
+    #[test]
+    fn small_questions_that_are_answered_never_wait_however_fast_they_come() {
+        let now = Instant::now();
+        let answers = Answers::default();
+        let mut leave = Leave { left: FREE.0, since: now, answers: answers.clone() };
+        for _ in 0..100_000 {
+            assert!(leave.take(now));
+            answers.count();
+        }
+        // What was answered long ago is no leave for a flood.
+        assert!((0..10_000).filter(|_| leave.take(now)).count() <= usize::try_from(FREE.0).unwrap());
     }
 
     #[test]

@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 
-use super::gather::Gathered;
+use super::gather::{Answers, Gathered};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -76,6 +76,7 @@ enum Chunk {
 pub(crate) struct Outgoing {
     chunks: PollSender<Chunk>,
     stalled: Arc<AtomicBool>,
+    answers: Answers,
 }
 
 struct OutgoingBody {
@@ -120,8 +121,11 @@ impl Body for OutgoingBody {
 pub(crate) fn outgoing() -> (Outgoing, UnsyncBoxBody<Bytes, BoxError>) {
     let (sender, chunks) = mpsc::channel(CHUNKS);
     let stalled = Arc::<AtomicBool>::default();
-    let outgoing = Outgoing { chunks: PollSender::new(sender), stalled: Arc::clone(&stalled) };
-    (outgoing, Gathered::new(OutgoingBody { chunks, stalled, ended: false }).boxed_unsync())
+    let answers = Answers::default();
+    let outgoing =
+        Outgoing { chunks: PollSender::new(sender), stalled: Arc::clone(&stalled), answers: answers.clone() };
+    let body = OutgoingBody { chunks, stalled, ended: false };
+    (outgoing, Gathered::in_conversation(body, answers).boxed_unsync())
 }
 
 /// A byte stream through a tunnel. Shutting down the write side leaves the read side open; dropping it before resets it.
@@ -131,12 +135,13 @@ pub struct TunnelStream {
     read_ended: bool,
     outgoing: PollSender<Chunk>,
     stalled: Arc<AtomicBool>,
+    answers: Answers,
 }
 
 impl TunnelStream {
     pub(crate) fn join(incoming: Incoming, outgoing: Outgoing) -> Self {
-        let Outgoing { chunks, stalled } = outgoing;
-        Self { incoming, chunk: Bytes::new(), read_ended: false, outgoing: chunks, stalled }
+        let Outgoing { chunks, stalled, answers } = outgoing;
+        Self { incoming, chunk: Bytes::new(), read_ended: false, outgoing: chunks, stalled, answers }
     }
 
     /// Has its end, if it is dropped before it was shut down, say that it was [`Stalled`].
@@ -180,7 +185,10 @@ impl AsyncRead for TunnelStream {
         while this.chunk.is_empty() && !this.read_ended {
             match ready!(Pin::new(&mut this.incoming).poll_frame(cx)) {
                 // Trailers mean nothing on a byte stream.
-                Some(Ok(frame)) => this.chunk = frame.into_data().unwrap_or_default(),
+                Some(Ok(frame)) => {
+                    this.answers.count();
+                    this.chunk = frame.into_data().unwrap_or_default();
+                }
                 Some(Err(error)) => return Poll::Ready(Err(reset(error))),
                 None => this.read_ended = true,
             }
