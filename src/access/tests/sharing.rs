@@ -159,6 +159,35 @@ async fn a_share_is_no_way_around_a_deny_rule_or_an_approval() {
 }
 
 #[tokio::test]
+async fn what_a_share_gives_only_with_an_approval_is_asked_for_approved_and_ends_with_the_share() {
+    let (outright, asked) = (
+        "p, role:tunnel-viewer, main, tunnel:*, connect, allow, -",
+        "p, role:tunnel-viewer, main, tunnel:*, connect, allow, one",
+    );
+    let world = World::with(&format!("{TEAM}{SHOP}").replace(outright, asked), WORKFLOWS).await;
+    let (olga, bob, anna) = (world.login("olga").await, world.login("bob").await, world.login("anna").await);
+    let share = world.shared(&olga, &bob, Viewer).await;
+    assert!(matches!(world.connect(&bob, "shop"), Decision::NeedsApproval { .. }));
+    let request = world.ask(&bob, "shop", 20).await;
+    let view = world.access.find_request(anna.clone(), request).expect("an approver sees it");
+    assert_eq!(view.eligible, [user("alice"), user("anna"), user("sam")]);
+    assert_eq!(view.waits_for.len(), 1);
+    let Ok(Approved::Granted(grant)) = world.approve(&anna, request).await else { panic!() };
+    let permit = world.permit(&bob, "shop");
+    assert_eq!((permit.grant(), permit.explanation().shares.as_slice()), (Some(grant), &[share][..]));
+    world.access.end_share(&olga, share, None).await.unwrap();
+    assert_eq!(ended(&permit).await.cause, Cause::ShareEnded);
+    assert!(world.is_denied(&bob, "shop"), "the grant alone is nothing");
+
+    // What waits when the share ends can't be approved any more.
+    let carol = world.login("carol").await;
+    let share = world.shared(&olga, &carol, Viewer).await;
+    let request = world.ask(&carol, "shop", 20).await;
+    world.access.end_share(&olga, share, None).await.unwrap();
+    assert!(matches!(world.approve(&anna, request).await, Err(Refusal::PolicyChanged { .. })));
+}
+
+#[tokio::test]
 async fn what_a_share_rests_on_takes_it_along_and_cuts_what_is_open() {
     let world = world().await;
     let (olga, bob, carol) =
