@@ -271,6 +271,8 @@ async fn deleting_a_tunnel_ends_all_that_stands_on_its_name() {
     let Ok(Approved::Granted(grant)) = world.approve(&world.login("anna").await, request).await else {
         panic!()
     };
+    let val = world.login("val").await;
+    let (waiting, elsewhere) = (world.ask(&val, "shop", 20).await, world.ask(&val, "demo", 20).await);
     let permits = [world.permit(&bob, "shop"), world.permit(&vic, "shop"), world.permit(&olga, "shop")];
     let why = || "sold".parse::<Reason>().unwrap();
     let refused = world.access.delete_tunnel(&bob, object("shop"), why()).await;
@@ -288,6 +290,37 @@ async fn deleting_a_tunnel_ends_all_that_stands_on_its_name() {
     assert!(!world.access.state().share(share).unwrap().is_standing());
     assert!(matches!(world.access.state().grant(grant).unwrap().status, GrantStatus::Revoked { .. }));
     assert_eq!(world.access.tunnel_description(&main_tenant(), &object("shop")), None);
+    // What waited for it waits no longer, and its requester is told who ended it, and why.
+    let state = world.access.state();
+    let of = |request| state.request(request).unwrap().status.clone();
+    assert!(
+        matches!(of(waiting), RequestStatus::Rejected { by, reason: Some(reason), .. } if by == user("olga") && reason == why())
+    );
+    assert_eq!(of(elsewhere), RequestStatus::Pending);
+    assert!(!world.access.stands_on(&main_tenant(), &object("shop")));
+}
+
+#[tokio::test]
+async fn a_share_a_grant_a_request_or_words_stand_on_a_name_that_nobody_publishes() {
+    let rows = format!("{TEAM}{SHOP}p, role:visitor, main, tunnel:shop, connect, allow, one\n");
+    let world = World::with(&rows, WORKFLOWS).await;
+    let (olga, vic) = (world.login("olga").await, world.login("vic").await);
+    let stands = |tenant: &str| world.access.stands_on(&tenant.parse().unwrap(), &object("shop"));
+    let delete = || world.access.delete_tunnel(&olga, object("shop"), "sold".parse().unwrap());
+    assert!(!stands("main"));
+    let request = world.ask(&vic, "shop", 20).await;
+    assert!(stands("main") && !stands("other"));
+    world.approve(&world.login("anna").await, request).await.unwrap();
+    assert!(stands("main"), "a grant and no share");
+    delete().await.unwrap();
+    assert!(!stands("main"));
+    world.offer(&olga, "bob", Viewer).await.unwrap();
+    assert!(stands("main"));
+    delete().await.unwrap();
+    world.access.describe_tunnel(&olga, object("shop"), "the shop".parse().unwrap()).await.unwrap();
+    assert!(stands("main"));
+    delete().await.unwrap();
+    assert!(!stands("main"));
 }
 
 #[tokio::test]
