@@ -160,11 +160,13 @@ p, role:publisher, main, tunnel:shared-*, share, allow, -
 p, role:publisher, main, tunnel:shared-*, connect, allow, -";
     let world = plan.policy(POLICY).policy(shared).set("tunnels.max_per_user=10").start();
     let visitor = world.token("visitor");
-
+    // All before the clock moves: each name's certificate is made when it is published, and not good in the peers' past.
     let asked = Stage::open(&world, "asked-web", "asked-tcp");
+    let both = Stage::open(&world, "shared-web", "shared-tcp");
+    let early = Stage::open(&world, "early-web", "early-tcp");
+
     let _grants = [world.grant("asked-web"), world.grant("asked-tcp")];
     cut(&world, &asked, &visitor, "grant-expired", || clock.set("+31m"));
-    drop(asked);
 
     let share = |name: &str, more: &[&str]| {
         let offer = [&["share", name, "with", "user:visitor", "--role", "viewer"][..], more].concat();
@@ -172,7 +174,6 @@ p, role:publisher, main, tunnel:shared-*, connect, allow, -";
         world.ask("visitor", &["accept", &id]);
         id
     };
-    let both = Stage::open(&world, "shared-web", "shared-tcp");
     let shares = [share("shared-web", &[]), share("shared-tcp", &[])];
     cut(&world, &both, &visitor, "share-ended", || {
         for id in &shares {
@@ -184,16 +185,14 @@ p, role:publisher, main, tunnel:shared-*, connect, allow, -";
         share(name, &["--until", &until]);
     }
     cut(&world, &both, &visitor, "share-ended", || clock.set("+95m"));
-    drop(both);
 
     let folder = world.state().join("policies");
     let condition = format!("[condition.early]\nbefore = \"{}\"\n", later(&world, 60));
     std::fs::write(folder.join("conditions.toml"), condition).unwrap();
     let rows = std::fs::read_to_string(folder.join("policy.csv")).unwrap();
-    let early = "p, role:visitor, main, tunnel:early-*, connect, allow, -, early";
-    std::fs::write(folder.join("policy.csv"), format!("{rows}\n{early}\n")).unwrap();
+    let row = "p, role:visitor, main, tunnel:early-*, connect, allow, -, early";
+    std::fs::write(folder.join("policy.csv"), format!("{rows}\n{row}\n")).unwrap();
     world.ask("admin", &["policy", "reload"]);
-    let early = Stage::open(&world, "early-web", "early-tcp");
     cut(&world, &early, &visitor, "window-closed", || clock.set("+160m"));
 }
 
@@ -221,7 +220,9 @@ fn a_locked_tunnel_and_the_lock_of_its_publishers_device_end_live_sessions_of_ea
     let open = Stage::open_as(&world, "nobody", ("open-site", "open-db"), &by_device);
     let locked = format!("device:{}", device["id"].as_str().unwrap());
     cut(&world, &open, &visitor, "owner-removed", || lock(&locked));
-    // It doesn't come back by itself, and the same person by another proof still may.
+    // It doesn't come back, and the same person by another proof still may.
+    let again = world.cli("nobody", &["publish", "demo", "--name", "open-demo", "--device-file", &file]);
+    assert_eq!(again.code, 4, "{}", again.err);
     let refused = world.record("auth.failed", |_| true);
     assert_eq!(refused["details"]["reason"], "locked");
     drop(open);
