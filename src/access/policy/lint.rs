@@ -18,6 +18,7 @@ use super::conditions::{Circumstances, Truth, header_line};
 use super::faults::{Place, PolicyFaults};
 use super::load::{APPROVALS_FILE, Sources};
 use super::rows::{Effect, Rule};
+use super::shard::Shard;
 use crate::access::names::{Principal, Role};
 use crate::access::object::Action;
 use crate::access::workflow::{Approver, missing};
@@ -173,8 +174,7 @@ fn gives_away(rule: &Rule, findings: &mut Findings) {
 fn approvable(policy: &Policy, rule: &Rule, findings: &mut Findings) {
     let Some(workflow) = rule.approval.as_ref().and_then(|name| policy.workflow(name)) else { return };
     let approvals = policy.shards.get(&(rule.tenant.clone(), Action::Approve));
-    let named =
-        approvals.into_iter().flat_map(|shard| shard.rules()).filter_map(|other| other.objects.example());
+    let named = approvals.into_iter().flat_map(Shard::rules).filter_map(|other| other.objects.example());
     let mut objects: Vec<_> = rule.objects.example().into_iter().chain(named).collect();
     objects.retain(|object| rule.objects.matches(object));
     let can_be_approved = objects.iter().any(|object| {
