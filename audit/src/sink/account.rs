@@ -89,10 +89,11 @@ impl Delivery {
         }
     }
 
-    /// Finds out how long the next record has been waiting, shows it, and raises the alarm before the receiver would refuse
-    /// it for its age.
-    pub(super) async fn watch_age(&mut self, position: Position) {
+    /// Finds out how long the oldest record that does not count as delivered has been waiting, shows it, and raises the alarm
+    /// before the receiver would refuse it for its age.
+    pub(super) async fn watch_age(&mut self) {
         self.age_due = Instant::now() + AGE_EVERY;
+        let position = self.window.settled();
         let head = *self.feed.heads().borrow();
         if position.next >= head {
             self.oldest = None;

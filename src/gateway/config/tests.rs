@@ -56,6 +56,19 @@ fn the_client_programs_own_variables_are_left_alone() {
 }
 
 #[test]
+fn a_sink_to_a_host_that_the_operator_does_not_name_is_refused_whichever_way_it_goes() {
+    let sinks = "[[sinks]]\nname = \"a\"\naddress = \"siem.example.com:6514\"\nroot_file = \"r\"\n\
+         [[sinks]]\nname = \"b\"\ntransport = \"webhook\"\nurl = \"https://hooks.example.net/in\"\nroot_file = \"r\"\n\
+         [[sinks]]\nname = \"c\"\ntransport = \"file\"\npath = \"out\"\n";
+    assert!(load(sinks, &[], &[]).is_ok(), "nobody is named: any host");
+    let hosts = |hosts: &str| load(sinks, &[], &[&format!("gateway.sink_hosts={hosts}")]);
+    assert!(hosts("*.example.com, hooks.example.net").is_ok());
+    assert_eq!(faults(hosts("*.example.com")), ["sinks[1].url"]);
+    assert_eq!(faults(hosts("hooks.example.net")), ["sinks[0].address"]);
+    assert_eq!(faults(hosts("example.com,example.net")), ["sinks[0].address", "sinks[1].url"]);
+}
+
+#[test]
 fn a_sink_without_roots_or_address_is_refused() {
     let paths = faults(load("[[sinks]]\nname = \"soc\"\n", &[], &[]));
     assert_eq!(paths, ["sinks[0].address", "sinks[0].root_file"]);
