@@ -126,6 +126,26 @@ fn every_kind_and_result_in_every_format_is_read_by_others_whatever_its_values_h
 }
 
 #[test]
+fn a_control_that_failed_and_an_item_of_a_review_are_findings_that_say_so() {
+    let ocsf = |draft: Draft| -> Value {
+        let text = format(Shape::Ocsf, PersonalView::Values).write(&entry(7, draft), 3, None, false);
+        serde_json::from_slice(&text).unwrap()
+    };
+    for (result, status, status_id) in [(Outcome::Success, "Pass", 1), (Outcome::Failure, "Fail", 3)] {
+        let tried = ocsf(Draft::new(Kind::CanaryTried, result).detail("control", "self-approval"));
+        assert_eq!((&tried["class_uid"], &tried["type_uid"]), (&json!(2003), &json!(200_301)));
+        assert_eq!(
+            tried["compliance"],
+            json!({ "control": "self-approval", "status": status, "status_id": status_id })
+        );
+        assert_eq!((&tried["status_id"], &tried["status_detail"]), (&json!(1), &json!(result.as_str())));
+    }
+    let item = ocsf(Draft::new(Kind::ReviewItem, Outcome::Success).target("user:bob"));
+    assert_eq!((&item["class_uid"], &item["user"]["name"]), (&json!(2008), &json!("user:bob")));
+    assert_eq!(item["access_analysis_result"]["accessors"][0]["name"], "user:bob");
+}
+
+#[test]
 fn the_foreign_readers_do_find_what_is_wrong() {
     let entry = entry(7, full(Kind::SessionOpened, Outcome::Success, 0));
     for shape in [Shape::Cef, Shape::Leef, Shape::Ecs, Shape::Ocsf, Shape::Json] {
