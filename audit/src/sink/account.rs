@@ -78,6 +78,7 @@ impl Delivery {
             .detail("transport", self.options.target.kind())
             .detail("format", self.options.shape.as_str())
             .detail("filter", self.options.filter.as_str())
+            .detail("from", self.started_at.next)
             .detail("personal", self.options.personal.as_str())
             .detail("next", position.next)
             .detail("sequence", position.sequence)

@@ -89,6 +89,8 @@ pub(super) struct Delivery {
     pub(super) refused_in_a_row: usize,
     /// Where delivery stood when an attempt failed last.
     failed_at: Position,
+    /// Where it stood when this sink was started: from there on its filter holds.
+    pub(super) started_at: Position,
 }
 
 impl Delivery {
@@ -119,6 +121,7 @@ impl Delivery {
             late: false,
             refused_in_a_row: 0,
             failed_at: from,
+            started_at: from,
         }
     }
 

@@ -612,6 +612,7 @@ async fn receipts_say_how_far_it_is_and_do_not_bring_forth_themselves() {
     assert!(next >= 10);
     assert_eq!(first.details["leaf"], source.entry(next - 1).digest().to_string());
     assert_eq!((&first.details["assurance"], &first.details["since"]), (&json!("received"), &json!(0)));
+    assert_eq!((&first.details["filter"], &first.details["from"]), (&json!("all"), &json!(0)));
     // Nothing but records about the sink from here on: no receipt. Then one session: one more.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(source.count(Kind::SinkDelivered), 1);
