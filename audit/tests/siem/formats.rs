@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::source::{NASTY, ORIGIN};
 
-fn format(shape: Shape, personal: PersonalView) -> Format {
+pub(crate) fn format(shape: Shape, personal: PersonalView) -> Format {
     Format {
         origin: ORIGIN.to_owned(),
         sink: SinkName::parse("siem").unwrap(),
@@ -25,7 +25,7 @@ fn format(shape: Shape, personal: PersonalView) -> Format {
     }
 }
 
-fn entry(seq: u64, draft: Draft) -> Entry {
+pub(crate) fn entry(seq: u64, draft: Draft) -> Entry {
     let record = Record {
         v: 1,
         seq: Seq::new(seq),
@@ -53,7 +53,7 @@ fn entry(seq: u64, draft: Draft) -> Entry {
     }
 }
 
-fn full(kind: Kind, result: Outcome, nasty: usize) -> Draft {
+pub(crate) fn full(kind: Kind, result: Outcome, nasty: usize) -> Draft {
     let (path, note) = NASTY[nasty % NASTY.len()];
     let mut draft = Draft::new(kind, result)
         .action("connect")
@@ -92,7 +92,7 @@ pub(crate) fn foreign(items: &[Value]) -> String {
     problems
 }
 
-fn item(format: &Format, entry: &Entry, oversize: Option<usize>) -> Value {
+pub(crate) fn item(format: &Format, entry: &Entry, oversize: Option<usize>) -> Value {
     json!({
         "shape": format.shape.as_str(),
         "kind": entry.record.kind.as_str(),

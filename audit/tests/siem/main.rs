@@ -17,6 +17,7 @@ mod https;
 mod mortal;
 mod receiver;
 mod rsyslog;
+mod searches;
 mod source;
 
 use std::{
