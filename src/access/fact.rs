@@ -287,7 +287,13 @@ pub enum Fact {
     /// `access.unlocked`
     Unlocked { target: LockTarget, tenant: Tenant, by: Actor, reason: Option<Reason> },
     /// `policy.loaded`; the first ones of old ledgers don't say which way they went.
-    PolicyLoaded { digest: PolicyDigest, previous: Option<PolicyDigest>, rules: u64, drift: Option<Drift>, by: Actor },
+    PolicyLoaded {
+        digest: PolicyDigest,
+        previous: Option<PolicyDigest>,
+        rules: u64,
+        drift: Option<Drift>,
+        by: Actor,
+    },
     /// `policy.refused`, with the places of the first faults. What is wrong there may name people: it goes to the
     /// operator, not into the record.
     PolicyRefused { places: Vec<String>, count: u64, by: Actor },

@@ -351,13 +351,8 @@ impl Owner {
         let rules = policy.rule_count() as u64;
         // Only of the policy that this one really follows.
         let drift = if compared_with == previous { drift } else { Way::Unclear.into() };
-        let fact = Fact::PolicyLoaded {
-            digest,
-            previous: Some(previous),
-            rules,
-            drift: Some(drift),
-            by: actor,
-        };
+        let fact =
+            Fact::PolicyLoaded { digest, previous: Some(previous), rules, drift: Some(drift), by: actor };
         // Recorded before it is in force: no decision is ever made under a policy that the ledger doesn't know.
         let recorded = self.log.append(fact.clone()).await;
         self.index.note(&fact, &recorded);

@@ -244,7 +244,8 @@ fn a_gateway_whose_http_receiver_is_dead_says_that_it_is_not_ready_and_serves_on
     });
     assert_eq!(world.visit("open-demo", "/").by(&world, "visitor").run().status, 200, "sessions go on");
     let measured = world.curl("/metrics").by(&world, "admin").run().text();
-    let seconds = measured.lines().find_map(|line| line.strip_prefix("sallyport_sink_failing_seconds{sink=\"hook\"} "));
+    let seconds =
+        measured.lines().find_map(|line| line.strip_prefix("sallyport_sink_failing_seconds{sink=\"hook\"} "));
     assert!(seconds.unwrap().parse::<u64>().unwrap() >= 10, "{measured}");
     receiver.answer(&[]);
     eventually("it is ready again", || (ready().status == 200).then_some(()));

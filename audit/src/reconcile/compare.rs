@@ -329,7 +329,8 @@ impl Reconciler {
         }
         answer.origin.clone_from(&self.population.origin);
         let own = || sink.as_deref().and_then(|sink| self.population.filters_of(sink, from, upto));
-        answer.filter = filter.map(|filter| filter.as_str().to_owned()).or_else(own).unwrap_or_else(|| "all".to_owned());
+        answer.filter =
+            filter.map(|filter| filter.as_str().to_owned()).or_else(own).unwrap_or_else(|| "all".to_owned());
         answer.sink = sink;
         (answer.from, answer.upto) = (from, upto);
         self.answer

@@ -146,9 +146,8 @@ impl Population {
     /// Whether this record passed the filter that the sink had at its time. Of a sink of which nothing is said: it did.
     pub(super) fn passed(&self, seq: u64, sink: Option<&str>) -> bool {
         let filters = sink.and_then(|sink| self.filters.get(sink));
-        self.at(seq).is_some_and(|(_, kind, result)| {
-            filters.is_none_or(|filters| filters.pass(seq, *kind, *result))
-        })
+        self.at(seq)
+            .is_some_and(|(_, kind, result)| filters.is_none_or(|filters| filters.pass(seq, *kind, *result)))
     }
 
     /// Whether this record passes the filter.

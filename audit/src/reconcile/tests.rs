@@ -313,7 +313,12 @@ fn a_filter_that_changed_holds_for_the_records_of_its_time_and_for_no_others() {
     // Of nine records, every third is a heartbeat.
     for says_from in [true, false] {
         let (mut population, mut bytes) = ledger(9);
-        say(&mut population, &mut bytes, Kind::SinkDelivered, json!({ "filter": "session", "from": 0, "next": 3 }));
+        say(
+            &mut population,
+            &mut bytes,
+            Kind::SinkDelivered,
+            json!({ "filter": "session", "from": 0, "next": 3 }),
+        );
         // Started again at 3, without a filter, and seen at 6.
         let mut now = json!({ "filter": "all", "from": 3, "next": 6 });
         if !says_from {
@@ -339,10 +344,19 @@ fn a_filter_that_changed_holds_for_the_records_of_its_time_and_for_no_others() {
 fn a_filter_that_became_narrower_makes_no_gap_and_is_told() {
     let (mut population, mut bytes) = ledger(9);
     say(&mut population, &mut bytes, Kind::SinkConnected, json!({ "filter": "all", "from": 0, "next": 2 }));
-    say(&mut population, &mut bytes, Kind::SinkFailed, json!({ "filter": "session,sink", "from": 6, "next": 6 }));
-    say(&mut population, &mut bytes, Kind::SinkConnected, json!({ "filter": "session,sink", "from": 6, "next": 8 }));
-    let sent: Vec<Value> =
-        rows(&bytes).into_iter().filter(|row| row["record"]["seq"] != 8).collect();
+    say(
+        &mut population,
+        &mut bytes,
+        Kind::SinkFailed,
+        json!({ "filter": "session,sink", "from": 6, "next": 6 }),
+    );
+    say(
+        &mut population,
+        &mut bytes,
+        Kind::SinkConnected,
+        json!({ "filter": "session,sink", "from": 6, "next": 8 }),
+    );
+    let sent: Vec<Value> = rows(&bytes).into_iter().filter(|row| row["record"]["seq"] != 8).collect();
     let whole = compared(&population, &sent);
     assert!(whole.contiguous && whole.left_out == 1, "{whole:?}");
     assert_eq!(whole.filter, "all; from 6 on session,sink");
@@ -353,7 +367,12 @@ fn a_filter_that_became_narrower_makes_no_gap_and_is_told() {
 #[test]
 fn a_sink_that_was_set_back_sent_all_again_by_its_new_filter() {
     let (mut population, mut bytes) = ledger(9);
-    say(&mut population, &mut bytes, Kind::SinkConnected, json!({ "filter": "session", "from": 0, "next": 9 }));
+    say(
+        &mut population,
+        &mut bytes,
+        Kind::SinkConnected,
+        json!({ "filter": "session", "from": 0, "next": 9 }),
+    );
     say(&mut population, &mut bytes, Kind::SinkConnected, json!({ "filter": "all", "from": 0, "next": 10 }));
     let holed: Vec<Value> = rows(&bytes).into_iter().filter(|row| row["record"]["seq"] != 2).collect();
     assert_eq!(compared(&population, &holed).gaps, [(2, 2)]);

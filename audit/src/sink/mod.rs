@@ -91,9 +91,7 @@ pub trait Feed: Send + Sync + 'static {
         let mut entries = self.range(from, limit.min(left))?;
         let next = entries.last().map_or(to, |entry| entry.record.seq.get() + 1);
         entries.retain(|entry| {
-            kinds.contains(&entry.record.kind)
-                && entry.record.time >= since
-                && entry.record.seq.get() < to
+            kinds.contains(&entry.record.kind) && entry.record.time >= since && entry.record.seq.get() < to
         });
         Ok((entries, next))
     }

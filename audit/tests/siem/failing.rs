@@ -41,10 +41,9 @@ async fn a_receiver_that_is_busy_for_long_is_asked_again_until_it_takes_all() {
     // Jitter adds to the longest pause, too.
     options.retry_most = options.retry_least;
     let sink = start(options, &source).await;
-    let status = until(&sink, "all is delivered, or the sink broke", |status| {
-        status.settled >= 10 || !status.running
-    })
-    .await;
+    let status =
+        until(&sink, "all is delivered, or the sink broke", |status| status.settled >= 10 || !status.running)
+            .await;
     assert!(status.running, "{status:?}");
     sink.stop(Duration::from_secs(5)).await;
     assert_eq!(taken(&receiver, |asked| asked.number >= BUSY)[..10], (0..10).collect::<Vec<u64>>());

@@ -9,6 +9,8 @@
 )]
 
 mod authority;
+#[cfg(feature = "testing")]
+mod cost;
 mod detecting;
 mod failing;
 mod formats;

@@ -27,7 +27,8 @@ struct Search {
 /// What a detection's record holds beside what every record may.
 fn detected() -> Draft {
     let draft = full(Kind::DetectionRaised, Outcome::Success, 0);
-    let draft = draft.detail("rule", "break-glass").detail("severity", "critical").detail("says", "it was broken");
+    let draft =
+        draft.detail("rule", "break-glass").detail("severity", "critical").detail("says", "it was broken");
     draft.detail("count", 1).detail("records", vec![7])
 }
 
@@ -79,7 +80,8 @@ fn unknown(language: &Language, query: &str) -> Vec<String> {
         words.push((found[..end].to_owned(), makes));
         rest = &found[end..];
     }
-    let mut made: BTreeSet<String> = words.iter().filter(|(_, makes)| *makes).map(|(word, _)| word.clone()).collect();
+    let mut made: BTreeSet<String> =
+        words.iter().filter(|(_, makes)| *makes).map(|(word, _)| word.clone()).collect();
     for pair in words.windows(2) {
         if pair[0].0 == "as" {
             made.insert(pair[1].0.clone());
@@ -90,7 +92,10 @@ fn unknown(language: &Language, query: &str) -> Vec<String> {
             || language.words.contains(&word)
             || made.contains(word)
             || language.fields.contains(word)
-            || language.fields.iter().any(|field| field.starts_with(word) && field[word.len()..].starts_with('.'))
+            || language
+                .fields
+                .iter()
+                .any(|field| field.starts_with(word) && field[word.len()..].starts_with('.'))
     };
     let mut unknown: Vec<String> =
         words.iter().map(|(word, _)| word.clone()).filter(|word| !is_known(word)).collect();
@@ -111,7 +116,12 @@ fn splunk() -> (Vec<Search>, Language) {
     for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         if let Some(name) = line.strip_prefix('[') {
             let name = name.strip_suffix(']').unwrap().to_owned();
-            searches.push(Search { name, says: String::new(), severity: String::new(), query: String::new() });
+            searches.push(Search {
+                name,
+                says: String::new(),
+                severity: String::new(),
+                query: String::new(),
+            });
             continue;
         }
         let search = searches.last_mut().expect("a setting stands under a name");
@@ -134,8 +144,30 @@ fn splunk() -> (Vec<Search>, Language) {
         }
     }
     let words = &[
-        "_index_earliest", "_index_latest", "m", "m@m", "table", "dedup", "sort", "streamstats", "current", "f", "last", "as", "by",
-        "where", "isnotnull", "AND", "eval", "tstats", "latest", "relative_time", "now", "5m@m", "121m@m", "@m",
+        "_index_earliest",
+        "_index_latest",
+        "m",
+        "m@m",
+        "table",
+        "dedup",
+        "sort",
+        "streamstats",
+        "current",
+        "f",
+        "last",
+        "as",
+        "by",
+        "where",
+        "isnotnull",
+        "AND",
+        "eval",
+        "tstats",
+        "latest",
+        "relative_time",
+        "now",
+        "5m@m",
+        "121m@m",
+        "@m",
     ];
     let others = ["_time", "sourcetype", "host", "source", "index"];
     (searches, Language { words, fields: fields(Shape::Json, &others) })
@@ -179,15 +211,29 @@ fn sentinel() -> (Vec<Search>, Language) {
         })
         .collect();
     let words = &[
-        "where", "ingestion_time", "ago", "and", "tostring", "tolong", "project", "extend", "distinct", "summarize", "count", "min",
-        "max", "by",
+        "where",
+        "ingestion_time",
+        "ago",
+        "and",
+        "tostring",
+        "tolong",
+        "project",
+        "extend",
+        "distinct",
+        "summarize",
+        "count",
+        "min",
+        "max",
+        "by",
     ];
     (searches, Language { words, fields: fields(Shape::Ocsf, &["TimeGenerated"]) })
 }
 
 #[test]
 fn every_alert_for_a_siem_is_read_and_asks_for_nothing_that_no_sink_sends() {
-    for (siem, (searches, language)) in [("Splunk", splunk()), ("Elastic", elastic()), ("Sentinel", sentinel())] {
+    for (siem, (searches, language)) in
+        [("Splunk", splunk()), ("Elastic", elastic()), ("Sentinel", sentinel())]
+    {
         assert!(searches.len() > 15, "{siem}");
         for search in searches {
             let unknown = unknown(&language, &search.query);

@@ -207,7 +207,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_start_knows_of_the_policy_before_only_whether_it_is_the_same() {
-        let (one, other) = (Policy::build_one(OLD).await.digest(), Policy::build_one(&OLD.replace("demo", "other")).await.digest());
+        let (one, other) = (
+            Policy::build_one(OLD).await.digest(),
+            Policy::build_one(&OLD.replace("demo", "other")).await.digest(),
+        );
         for (previous, way) in [(None, Way::First), (Some(one), Way::Same), (Some(other), Way::Unclear)] {
             assert_eq!(Drift::at_start(one, previous).way, way);
         }

@@ -14,8 +14,8 @@ use crate::access::ids::RequestId;
 use crate::access::issuer::Outside;
 use crate::access::lock::LockTarget;
 use crate::access::names::Subject;
-use crate::access::policy::drift::Drift;
 use crate::access::passkey::{MOST_CREDENTIAL, NewPasskey, Signed, Site, from_text};
+use crate::access::policy::drift::Drift;
 use crate::access::reason::Reason;
 use crate::access::scope::Scope;
 

@@ -344,7 +344,13 @@ fn fact() -> impl Strategy<Value = Fact> {
             16 => Fact::Expired { request, tenant, object, requester: subject },
             17 => Fact::GrantBegun { grant, request, tenant, object, subject, ends },
             11 => Fact::Erased { key: KeyId::from_bytes([9; 16]), by, reason },
-            _ => Fact::PolicyLoaded { digest: policy, previous, rules: u64::from(minutes), drift: drift(minutes), by },
+            _ => Fact::PolicyLoaded {
+                digest: policy,
+                previous,
+                rules: u64::from(minutes),
+                drift: drift(minutes),
+                by,
+            },
         },
     )
 }

@@ -151,7 +151,8 @@ fn fill(event: &Event<'_>, class: u32, out: &mut Value) {
             let control = record.details.get("control").and_then(Value::as_str).unwrap_or(object);
             put(out, &["finding_info"], finding(event, control));
             // Pass or fail: a control that could not be tried did not pass.
-            let (status, status_id) = if record.result == Outcome::Success { ("Pass", 1) } else { ("Fail", 3) };
+            let (status, status_id) =
+                if record.result == Outcome::Success { ("Pass", 1) } else { ("Fail", 3) };
             put(
                 out,
                 &["compliance"],
