@@ -69,6 +69,20 @@ fn a_sink_to_a_host_that_the_operator_does_not_name_is_refused_whichever_way_it_
 }
 
 #[test]
+fn a_syslog_sink_that_would_always_be_late_is_refused() {
+    let sink = |transport: &str, settle: u32, late: u32| {
+        format!(
+            "[[sinks]]\nname = \"a\"\ntransport = \"{transport}\"\naddress = \"127.0.0.1:514\"\nroot_file = \"r\"\n\
+             settle_secs = {settle}\nlate_secs = {late}\n"
+        )
+    };
+    for transport in ["tcp", "tls"] {
+        assert_eq!(faults(load(&sink(transport, 60, 60), &[], &[])), ["sinks[0].late_secs"], "{transport}");
+    }
+    assert!(load(&sink("tls", 60, 61), &[], &[]).is_ok());
+}
+
+#[test]
 fn a_sink_without_roots_or_address_is_refused() {
     let paths = faults(load("[[sinks]]\nname = \"soc\"\n", &[], &[]));
     assert_eq!(paths, ["sinks[0].address", "sinks[0].root_file"]);
