@@ -118,7 +118,7 @@ fn narrower(old: &Policy, new: &Policy, difference: &Difference, eased: &Eased) 
 
 /// Whether a row came or went that can widen what others give. Nobody whom the files name need have the role that it is about.
 fn may_widen(old: &Policy, new: &Policy) -> bool {
-    let rows = |policy: &Policy| -> BTreeSet<String> { policy.rules().map(row).collect() };
+    let rows = |policy: &Policy| -> BTreeSet<String> { policy.rules().map(|rule| row(rule)).collect() };
     let (before, after) = (rows(old), rows(new));
     let gives = |rule: &Rule| rule.effect == Effect::Allow;
     let takes = |rule: &Rule| rule.effect == Effect::Deny || rule.approval.is_some();
