@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use super::diff::{Difference, Eased, diff_within};
 use super::rows::{Effect, Rule};
-use super::{Policy, PolicyDigest};
+use super::{Policy, PolicyDigest, WorkflowName};
 use crate::access::names::{Principal, Role, Subject, Tenant};
 
 /// Most questions that are put to both policies while somebody waits for the new one: far below a second.
@@ -129,7 +129,7 @@ fn may_widen(old: &Policy, new: &Policy) -> bool {
 
 /// A row as it counts, without where and how it is written.
 fn row(rule: &Rule) -> String {
-    let approval = rule.approval.as_ref().map_or("-", |name| name.as_str());
+    let approval = rule.approval.as_ref().map_or("-", WorkflowName::as_str);
     format!(
         "{} {} {} {} {} {approval} {}",
         rule.who.as_str(),
