@@ -13,6 +13,7 @@ mod extract;
 mod glass;
 mod grants;
 mod health;
+mod hours;
 mod idempotency;
 mod keys;
 mod ledger;
@@ -127,12 +128,15 @@ pub struct Parts {
     pub makings: Makings,
     /// For which site passkeys are made.
     pub site: crate::access::Site,
+    /// When people usually ask for leave.
+    pub usual_hours: Hours,
     /// Default life of a token.
     pub token_life: std::time::Duration,
     /// Public domain.
     pub domain: String,
 }
 
+pub use hours::Hours;
 pub use idempotency::Idempotency;
 pub use keys::{KeyDesk, KeyOrder, KeyProblem, KeyTrouble};
 pub use log_level::{LogControl, LogDesk};

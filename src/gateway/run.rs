@@ -305,6 +305,7 @@ async fn serve(
         idempotency: Idempotency::default(),
         makings: console::Makings::default(),
         site: console::site(&config.gateway.domain, &port),
+        usual_hours: config.access.usual_hours.clone(),
         token_life: config.access.token_life,
         domain: config.gateway.domain.clone(),
     });
