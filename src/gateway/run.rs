@@ -290,7 +290,7 @@ async fn serve(
         untold: console::Untold::default(),
         erasing: tokio::sync::Mutex::new(()),
         readers: tokio::sync::Semaphore::new(console::READERS),
-        streams: Arc::new(tokio::sync::Semaphore::new(console::STREAMS)),
+        streams: console::Streams::default(),
         stop: stop.clone(),
         readiness,
         metrics: edge.metrics.clone(),

@@ -30,7 +30,7 @@ use axum::response::{Redirect, Response};
 use axum::routing::{get, post};
 
 use super::{Shared, errors};
-pub use live::STREAMS;
+pub use live::Streams;
 
 /// The pages of the console.
 pub(super) fn pages() -> Router<Shared> {
