@@ -32,6 +32,7 @@ export default async function (world) {
   await scrub.locator("progress").waitFor();
   const first = Number(await scrub.locator("progress").getAttribute("value"));
   assert.equal(await scrub.getByRole("button").count(), 0, "not twice at a time");
-  await admin.waitForFunction((first) => Number(document.querySelector("#scrub progress")?.getAttribute("value")) > first, first);
+  // A busy machine may tell of it but once.
+  await admin.waitForFunction((first) => Number(document.querySelector("#scrub progress")?.getAttribute("value") ?? 100) > first, first);
   await scrub.getByText(/scrubbed at \d{4}-.*: \d+ records of the journal are as they were signed/).waitFor();
 }
