@@ -1,7 +1,6 @@
 //! Heads of the ledger that can be held against it later: those that witnesses were shown, and those that stand at the beginnings of its
 //! segments. And each witness: what it cosigned last, and how far the ledger has gone on since.
 
-use jiff::Timestamp;
 use sallyport_audit::index::search::Order;
 use sallyport_audit::journal::Files;
 use sallyport_audit::journal::files::read_header;
@@ -118,7 +117,7 @@ fn witnessed(record: &Record) -> Option<Head> {
 pub(super) fn rows(status: &Witnessed, size: u64) -> Vec<WitnessRow> {
     let row = |state: &WitnessState| WitnessRow {
         name: state.name.clone(),
-        last: state.time.map_or_else(|| "never".to_owned(), |time: Timestamp| minute(time)),
+        last: state.time.map_or_else(|| "never".to_owned(), minute),
         covers: (state.records > 0).then(|| (state.records, size.saturating_sub(state.records))),
         trouble: state.trouble.clone().unwrap_or_default(),
         disputes: state.disputes,
@@ -128,6 +127,8 @@ pub(super) fn rows(status: &Witnessed, size: u64) -> Vec<WitnessRow> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     fn head(size: u64, said: &str) -> Head {
