@@ -21,7 +21,9 @@ use super::route::Correlation;
 use super::upload::Upload;
 use super::{Connection, Edge, TunnelRules, credential, lines, upgrade};
 use crate::session::{Counted, Direction, Protocol, Recording, Route, Session, SessionBody};
-use crate::tunnel::{Heard, LinkError, OriginFault, TunnelName, origin_fault, strip_hop_by_hop};
+use crate::tunnel::{
+    AppConnection, Heard, LinkError, OriginFault, TunnelName, origin_fault, strip_hop_by_hop,
+};
 
 /// A strict tunnel's answer that is known to be no longer than this is recorded with its whole length.
 const SHORT_ANSWER: u64 = 64 * 1024;
@@ -208,6 +210,9 @@ async fn exchange(
         }
         answer = route.link.request(name, request) => answer,
     };
+    if let Some(by) = answer.as_ref().ok().and_then(|answer| answer.extensions().get::<AppConnection>()) {
+        edge.metrics.reached(name, *by);
+    }
     match answer {
         Ok(answer) => match origin_fault(&answer) {
             None => {

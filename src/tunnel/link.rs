@@ -24,8 +24,8 @@ use super::handshake::{HandshakeError, Mode, SessionId, Suite};
 use super::health::AppReports;
 use super::lane::{BoxError, Ended, Lane, RequestBody, Sender};
 use super::protocol::{
-    BYTES, CONTROL, Ends, FLOW, HEALTH, OriginFault, STREAM, TRACE, TUNNEL, origin_fault, strip_hop_by_hop,
-    strip_internal,
+    AppConnection, BYTES, CONTROL, Ends, FLOW, HEALTH, OriginFault, STREAM, TRACE, TUNNEL, origin_fault,
+    strip_hop_by_hop, strip_internal,
 };
 use super::stream::{TunnelStream, outgoing};
 use super::transport::{MessageSocket, Traffic};
@@ -278,10 +278,13 @@ impl Link {
         strip_internal(&mut parts.headers);
         parts.headers.insert(TUNNEL, name_value(tunnel)?);
         let answers = Answers::default();
-        let body = gathered(body.map_err(Into::into).boxed_unsync(), answers.clone());
+        let body = gathered(Box::pin(body.map_err(Into::into)), answers.clone());
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         let mut response = self.send(Request::from_parts(parts, body)).await?;
         strip_hop_by_hop(response.headers_mut());
+        if let Some(by) = AppConnection::take(response.headers_mut()) {
+            response.extensions_mut().insert(by);
+        }
         Ok(response.map(|body| Heard::new(body, answers)))
     }
 

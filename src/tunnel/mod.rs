@@ -60,7 +60,7 @@ pub use link::{CloseReason, Counters, Farewell, FarewellCode, Joined, Link, Link
 pub use name::{MAX_NAME, NameError, Offer, TunnelId, TunnelKind, TunnelName};
 pub use prompt::prompt;
 pub(crate) use protocol::strip_hop_by_hop;
-pub use protocol::{Ends, OriginFault, origin_fault};
+pub use protocol::{AppConnection, Ends, OriginFault, origin_fault};
 pub use quic::{
     NoInitialCipher, QuicSecret, QuicStream, SECRET_LEN as QUIC_SECRET_LEN, quic_channel_binding,
 };

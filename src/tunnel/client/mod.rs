@@ -9,6 +9,7 @@
 //! Start with [`Publisher`]; `connection` is one connection's life, `origin` one stream's.
 
 mod address;
+mod app;
 mod backoff;
 mod connection;
 mod dial;
@@ -19,6 +20,7 @@ mod http2_app;
 mod known_gateways;
 mod lanes;
 mod origin;
+mod pool;
 mod proxy;
 mod quic;
 mod socket;

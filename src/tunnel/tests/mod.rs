@@ -1,6 +1,7 @@
 //! The tunnel as its users meet it: both ends together, in memory and over real loopback TLS.
 
-pub(crate) mod bed;
+pub(crate) mod app_pool;
+mod bed;
 mod byte_stream;
 mod documents;
 mod hostile_peer;
