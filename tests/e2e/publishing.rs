@@ -252,6 +252,24 @@ fn leave_for_one_session_is_not_used_up_by_waiting_for_the_publisher() {
 }
 
 #[test]
+fn leave_for_one_session_is_not_used_up_where_nobody_is_to_be_visited() {
+    let world = World::with().set("tunnels.queue_secs=0").start();
+    let mut publisher = world.publish_demo("demo");
+    let arguments = ["request", "demo", "--reason", "one look", "--minutes", "30", "--once"];
+    let request = world.ask("visitor", &arguments)["id"].as_str().unwrap().to_owned();
+    world.ask("admin", &["requests", "approve", &request]);
+    publisher.kill();
+    eventually("the gateway has seen the loss", || {
+        (world.ask("admin", &["tunnels"])[0]["state"] == "away").then_some(())
+    });
+    let nobody = world.visit("demo", "/headers").by(&world, "visitor").run();
+    assert_eq!((nobody.status, nobody.problem().as_str()), (502, "publisher-away"));
+    let _publisher = world.publish_demo("demo");
+    let let_in = world.visit("demo", "/headers").by(&world, "visitor").run();
+    assert_eq!(let_in.status, 200, "{}", let_in.text());
+}
+
+#[test]
 fn whoever_publishes_a_name_first_owns_it_where_the_operator_wants_it_so_and_nobody_after_them() {
     let world = World::with().set("access.tunnel_owner=first-publisher").start();
     let mut publisher = world.publish_demo("shop");
