@@ -19,7 +19,7 @@ use super::request_record::RequestRecord;
 use super::route::Correlation;
 use super::{Connection, Edge, TunnelRules, credential};
 use crate::session::{Counted, Direction, Recording, Route, Session, SessionBody, copy_both_ways};
-use crate::tunnel::{LinkError, strip_hop_by_hop};
+use crate::tunnel::{LinkError, OriginFault, strip_hop_by_hop};
 
 /// Whether the visitor asks for a WebSocket (RFC 6455 section 4.1). Any other upgrade is left unanswered, as RFC 9110 section
 /// 7.8 allows: what it would carry, nobody records.
@@ -85,7 +85,12 @@ pub(super) async fn carry(
     let patience = rules.patience.unwrap_or(edge.bounds.request);
     let exchange = async {
         let stream = route.link.connect(&route.name).await.map_err(|error| {
-            let why = if let LinkError::Origin { fault } = &error { Some(fault.word()) } else { None };
+            let why = match &error {
+                // Visitors must not be able to have the app left alone for everybody: it is not told of.
+                LinkError::Origin { fault: OriginFault::NoUpgrade } => None,
+                LinkError::Origin { fault } => Some(fault.word()),
+                _ => None,
+            };
             (link_refusal(&route.name, &error), why)
         })?;
         let failed = |error: hyper::Error| {

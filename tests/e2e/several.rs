@@ -195,6 +195,21 @@ fn an_app_that_is_only_asked_for_websockets_is_found_again_by_one() {
 }
 
 #[test]
+fn an_app_of_http_2_is_not_left_alone_because_visitors_ask_it_for_websockets() {
+    let world = World::with().set("tunnels.breaker_failures=2").start();
+    let app = App::web(Router::new().fallback(async || "well"));
+    let target = format!("h2c://{}", app.address());
+    let _publisher = world.publish_as("publisher", "open-shop", &["http", &target]);
+    for _ in 0..3 {
+        let refused = world.visit("open-shop", "/").by(&world, "visitor").args(super::limits::UPGRADE).run();
+        assert_eq!((refused.status, refused.problem().as_str()), (501, "no-upgrade"));
+    }
+    let visit = world.visit("open-shop", "/").by(&world, "visitor").run();
+    assert_eq!((visit.status, visit.text().as_str()), (200, "well"));
+    assert!(world.records_of("tunnel.health").is_empty());
+}
+
+#[test]
 fn a_tunnel_has_its_own_time_for_an_answer_and_its_own_largest_body() {
     let mut world = World::with().prepare();
     world.configure("[[tunnel]]\nname = \"open-shop\"\nrequest_secs = 1\nbody_bytes = 1000\n");

@@ -157,6 +157,9 @@ impl Origin {
             let span = traced.map(|traced| traced.stream(name.to_string(), protocol));
             if app.datagrams {
                 datagrams(request, &app.target, place, span).await
+            } else if app.http2.is_some() {
+                // What comes on such a stream is an upgrade of HTTP/1.1, which this app would take for noise.
+                fault(OriginFault::NoUpgrade)
             } else {
                 self.stream(request, &app.target, uploads, span).await
             }
