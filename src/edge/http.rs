@@ -138,7 +138,7 @@ async fn carry_once(
         Ok(answer) => release(patience, &session, &rules, record, answer).await,
         Err(refusal) if rules.recording == Recording::Strict => {
             match record.answered(refusal.status).write_now(None).await {
-                Ok(()) => Err(refusal),
+                Ok(_) => Err(refusal),
                 Err(_) => Err(not_recorded_refusal()),
             }
         }
@@ -261,11 +261,11 @@ async fn release(
         };
         let Ok(Ok(whole)) = whole else { return Err(broken_refusal(record).await) };
         let length = announced.unwrap_or_default();
-        record.write_now(Some(length)).await.map_err(|_| not_recorded_refusal())?;
-        return Ok(Response::from_parts(parts, session_body(whole, session, ())));
+        let record = record.write_now(Some(length)).await.map_err(|_| not_recorded_refusal())?;
+        return Ok(Response::from_parts(parts, session_body(whole, session, record)));
     }
-    record.write_now(None).await.map_err(|_| not_recorded_refusal())?;
-    Ok(Response::from_parts(parts, session_body(body, session, ())))
+    let record = record.write_now(None).await.map_err(|_| not_recorded_refusal())?;
+    Ok(Response::from_parts(parts, session_body(body, session, record)))
 }
 
 fn session_body<B, G: Counted>(body: B, session: &Session, guard: G) -> Body
@@ -280,7 +280,7 @@ where
 async fn broken_refusal(record: RequestRecord) -> Refusal {
     let status = StatusCode::BAD_GATEWAY;
     match record.answered(status).write_now(None).await {
-        Ok(()) => Refusal::new(
+        Ok(_) => Refusal::new(
             status,
             "app-unreachable",
             "the app behind the tunnel broke off in its answer",

@@ -71,16 +71,18 @@ impl RequestRecord {
         }
     }
 
-    /// Writes the record before the answer is released, and returns when it is durable. `length` is that of the answer, where it
-    /// is known to be whole; else the closing record of the session counts its bytes.
-    pub(super) async fn write_now(mut self, length: Option<u64>) -> Result<(), AppendError> {
-        let Some(draft) = self.draft.take() else { return Ok(()) };
+    /// Writes the record before the answer is released, and returns when it is durable; what it gives back keeps the place until
+    /// the answer is over. `length` is that of the answer, where it is known to be whole; else the closing record of the session
+    /// counts its bytes.
+    pub(super) async fn write_now(mut self, length: Option<u64>) -> Result<Self, AppendError> {
+        let Some(draft) = self.draft.take() else { return Ok(self) };
         let draft = self.finished_draft(draft).detail("released", "after");
         let draft = match length {
             Some(length) => draft.detail("bytes_down", length).detail("whole", true),
             None => draft,
         };
-        self.session.write_now(draft).await
+        self.session.write_now(draft).await?;
+        Ok(self)
     }
 
     fn finished_draft(&mut self, draft: Draft) -> Draft {

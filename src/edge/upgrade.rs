@@ -18,7 +18,7 @@ use super::refusals::{cut_refusal, link_refusal, not_recorded_refusal};
 use super::request_record::RequestRecord;
 use super::route::Correlation;
 use super::{Connection, Edge, TunnelRules, credential};
-use crate::session::{Counted, Direction, Recording, Route, Session, SessionBody, copy_both_ways};
+use crate::session::{Direction, Recording, Route, Session, SessionBody, copy_both_ways};
 use crate::tunnel::{LinkError, OriginFault, strip_hop_by_hop};
 
 /// Whether the visitor asks for a WebSocket (RFC 6455 section 4.1). Any other upgrade is left unanswered, as RFC 9110 section
@@ -32,23 +32,6 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
         .any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
     let websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
     named && headers.get(UPGRADE).is_some_and(websocket)
-}
-
-/// Keeps a record until the answer is over, and counts its bytes.
-struct Kept(Option<RequestRecord>);
-
-impl Counted for Kept {
-    fn passed(&mut self, bytes: usize) {
-        if let Some(record) = &mut self.0 {
-            record.passed(bytes);
-        }
-    }
-
-    fn finished(&mut self) {
-        if let Some(record) = &mut self.0 {
-            record.finished();
-        }
-    }
 }
 
 /// Where an upgrade request came, and what is laid down for it.
@@ -135,9 +118,9 @@ pub(super) async fn carry(
             credential::strip_answer(response.headers_mut());
             rules.answer.apply(response.headers_mut());
             let record = match rules.recording {
-                Recording::Buffered => Some(record),
+                Recording::Buffered => record,
                 Recording::Strict => match record.write_now(None).await {
-                    Ok(()) => None,
+                    Ok(record) => record,
                     Err(_) => return not_recorded_refusal().respond(&headers, &correlation.0),
                 },
             };
@@ -161,10 +144,7 @@ pub(super) async fn carry(
             }
             let (mut parts, body) = response.into_parts();
             strip_hop_by_hop(&mut parts.headers);
-            Response::from_parts(
-                parts,
-                Body::new(SessionBody::new(body, session, Direction::Down, Kept(record))),
-            )
+            Response::from_parts(parts, Body::new(SessionBody::new(body, session, Direction::Down, record)))
         }
     }
 }

@@ -285,3 +285,30 @@ fn requests_beyond_what_an_app_takes_wait_in_turns_and_a_full_line_says_so() {
     let place = |path: &str| order.iter().position(|seen| seen == path).unwrap();
     assert!(place("/urgent") < place("/batch"), "{order:?}");
 }
+
+#[test]
+fn a_place_at_an_app_is_held_until_the_answer_is_over_however_requests_are_recorded() {
+    for audit in ["buffered", "strict"] {
+        let world = one_at_a_time(audit);
+        let (send, events) = tokio::sync::mpsc::channel(1);
+        let app = App::of_events(events);
+        let _publisher = world.publish_http("open-shop", app.address());
+        let visit = |path: &str| world.visit("open-shop", path).by(&world, "visitor");
+        let mut first = visit("/events").start();
+        send.blocking_send("data: 1\n".to_owned()).unwrap();
+        first.line("the first event", |line| (line == "data: 1").then_some(()));
+        let refused = visit("/other").run();
+        assert_eq!((refused.status, refused.problem().as_str()), (503, "line-full"), "{audit}");
+        drop(send);
+        assert!(first.wait().success());
+        eventually("the place is given back", || (visit("/other").run().status == 404).then_some(()));
+    }
+}
+
+/// A gateway whose tunnel `open-shop` gets one request at a time, and lets nobody wait.
+fn one_at_a_time(audit: &str) -> World {
+    let mut world = World::with().set("tunnels.line=0").prepare();
+    world.configure(&format!("[[tunnel]]\nname = \"open-shop\"\nat_once = 1\naudit = \"{audit}\"\n"));
+    world.start_gateway();
+    world
+}
