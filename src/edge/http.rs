@@ -58,10 +58,7 @@ struct NotMade;
 
 /// The same request once more, if it has no body and its method is safe to repeat (RFC 9110 section 9.2.2).
 fn again(request: &Request<Body>) -> Option<Request<Body>> {
-    if !request.method().is_idempotent()
-        || !request.body().is_end_stream()
-        || upgrade::is_wanted(request.headers())
-    {
+    if !request.method().is_idempotent() || !request.body().is_end_stream() || upgrade::is_wanted(request) {
         return None;
     }
     let mut spare = Request::new(Body::empty());
@@ -115,14 +112,14 @@ async fn carry_once(
     if let Err(refusal) = app_health::look(&route).and_then(|()| rules.fits(name, &request)) {
         return refusal.respond(&headers, &correlation.0);
     }
-    if upgrade::is_wanted(request.headers()) {
-        let on = upgrade::On { connection, visited, rules: &rules };
-        return upgrade::carry(edge, session, &route, on, request, correlation).await;
-    }
     let place = match place(edge, connection, name, &session, &rules, &headers).await {
         Ok(place) => place,
         Err(refusal) => return refusal.respond(&headers, &correlation.0),
     };
+    if upgrade::is_wanted(&request) {
+        let on = upgrade::On { connection, visited, rules: &rules, place };
+        return upgrade::carry(edge, session, &route, on, request, correlation).await;
+    }
     // Not before: who waited in the line may find an app that has failed meanwhile.
     let sent = match app_health::admit(edge, &route).await {
         Ok(sent) => sent,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::header::{CONNECTION, UPGRADE};
-use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Body as _;
 use hyper_util::rt::TokioIo;
 use tracing::debug;
@@ -13,6 +13,7 @@ use tracing::debug;
 use super::app_health::{self, How};
 use super::forward::prepare;
 use super::http::Visited;
+use super::lines::Place;
 use super::page::Refusal;
 use super::refusals::{cut_refusal, link_refusal, not_recorded_refusal};
 use super::request_record::RequestRecord;
@@ -21,9 +22,17 @@ use super::{Connection, Edge, TunnelRules, credential};
 use crate::session::{Direction, Recording, Route, Session, SessionBody, copy_both_ways};
 use crate::tunnel::{LinkError, OriginFault, strip_hop_by_hop};
 
-/// Whether the visitor asks for a WebSocket (RFC 6455 section 4.1). Any other upgrade is left unanswered, as RFC 9110 section
-/// 7.8 allows: what it would carry, nobody records.
-pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
+/// Whether the visitor asks for a WebSocket (RFC 6455 section 4.1): with GET, in HTTP/1.1, and with no body, of which nobody could
+/// say where it ends and what it upgrades to begins. Any other request is carried as if it asked for no upgrade, as RFC 9110
+/// section 7.8 allows: what it would carry, nobody records.
+pub(super) fn is_wanted(request: &Request<Body>) -> bool {
+    if request.method() != Method::GET
+        || request.version() != Version::HTTP_11
+        || !request.body().is_end_stream()
+    {
+        return false;
+    }
+    let headers = request.headers();
     let named = headers
         .get_all(CONNECTION)
         .iter()
@@ -34,11 +43,12 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     named && headers.get(UPGRADE).is_some_and(websocket)
 }
 
-/// Where an upgrade request came, and what is laid down for it.
+/// Where an upgrade request came, what is laid down for it, and its place at the app, which it keeps as long as it lives.
 pub(super) struct On<'a> {
     pub(super) connection: &'a Arc<Connection>,
     pub(super) visited: Visited<'a>,
     pub(super) rules: &'a TunnelRules,
+    pub(super) place: Option<Place>,
 }
 
 /// Carries one upgrade request.
@@ -50,15 +60,14 @@ pub(super) async fn carry(
     mut request: Request<Body>,
     correlation: &Correlation,
 ) -> Response<Body> {
-    let On { connection, visited, rules } = on;
+    let On { connection, visited, rules, place } = on;
     let headers = request.headers().clone();
     let sent = match app_health::admit(edge, route).await {
         Ok(sent) => sent,
         Err(refusal) => return refusal.respond(&headers, &correlation.0),
     };
-    let record = RequestRecord::begin(edge, &session, route, &route.name, &request, correlation);
-    // Of one with a body nobody can say whose turn it is when there is no answer.
-    let is_whole = request.body().is_end_stream();
+    let mut record = RequestRecord::begin(edge, &session, route, &route.name, &request, correlation);
+    record.keep(place);
     let visitor = hyper::upgrade::on(&mut request);
     prepare(&mut request, connection, visited.host, rules, correlation);
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -84,7 +93,7 @@ pub(super) async fn carry(
                 format!("the app behind `{}` did not answer", route.name),
                 "try again; if it stays so, its owner should look at the app",
             );
-            (refusal, is_whole.then_some("bad-answer"))
+            (refusal, Some("bad-answer"))
         };
         let (mut sender, driver) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
@@ -101,7 +110,7 @@ pub(super) async fn carry(
                 format!("the app behind `{}` did not answer in time", route.name),
                 "try again",
             );
-            Err((refusal, is_whole.then_some("late")))
+            Err((refusal, Some("late")))
         }),
     };
     match answer {

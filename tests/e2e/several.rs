@@ -10,9 +10,10 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::routing::{any, get};
 
-use super::app::App;
+use super::app::{App, RUNTIME};
 use super::patience::eventually;
 use super::process::Process;
+use super::socket::websocket;
 use super::world::World;
 
 /// An app that says its name, whose `/healthz` can be made to fail.
@@ -302,6 +303,25 @@ fn a_place_at_an_app_is_held_until_the_answer_is_over_however_requests_are_recor
         drop(send);
         assert!(first.wait().success());
         eventually("the place is given back", || (visit("/other").run().status == 404).then_some(()));
+    }
+}
+
+#[test]
+fn a_websocket_has_a_place_at_the_app_as_long_as_it_lives() {
+    for audit in ["buffered", "strict"] {
+        let world = one_at_a_time(audit);
+        let app = App::for_transfers(super::app::random(0));
+        let _publisher = world.publish_http("open-shop", app.address());
+        let open = websocket(&world, "open-shop.localhost", "/echo", Some("visitor"));
+        let mut socket = RUNTIME.block_on(open);
+        for more in [&[][..], super::limits::UPGRADE] {
+            let refused = world.visit("open-shop", "/block").by(&world, "visitor").args(more).run();
+            assert_eq!((refused.status, refused.problem().as_str()), (503, "line-full"), "{audit}");
+        }
+        RUNTIME.block_on(socket.close(None)).unwrap();
+        drop(socket);
+        let visit = || world.visit("open-shop", "/block").by(&world, "visitor").run().status;
+        eventually("the place is given back", || (visit() == 200).then_some(()));
     }
 }
 

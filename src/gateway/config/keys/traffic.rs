@@ -62,7 +62,7 @@ pub(super) const TUNNELS: &[Key] = &[
         "tunnels.at_once",
         Some("0"),
         "256",
-        "HTTP requests that one tunnel's app gets at once (0 to 1000000; 0 is any number); more wait in a line, by priority and in turns among people, for `tunnels.queue_secs`. A `[[tunnel]]` block may say otherwise.",
+        "HTTP requests that one tunnel's app gets at once (0 to 1000000; 0 is any number); more wait in a line, by priority and in turns among people, for `tunnels.queue_secs`. A WebSocket has its place as long as it lives. A `[[tunnel]]` block may say otherwise.",
     ),
     key(
         "tunnels.line",
