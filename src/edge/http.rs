@@ -16,7 +16,7 @@ use super::app_health::{self, How, Sent};
 use super::forward::prepare;
 use super::page::Refusal;
 use super::refusals::{behind_refusal, cut_refusal, link_refusal, not_recorded_refusal};
-use super::request_record::RequestRecord;
+use super::request_record::{RequestRecord, Uploaded};
 use super::route::Correlation;
 use super::upload::Upload;
 use super::{Connection, Edge, TunnelRules, credential, lines, upgrade};
@@ -130,6 +130,7 @@ async fn carry_once(
     record.keep(place);
     prepare(&mut request, connection, host, &rules, correlation);
     let patience = rules.patience.unwrap_or(edge.bounds.request);
+    let sent = (sent, record.uploaded());
     let (answer, not_made) = exchange(edge, &route, &session, (&rules, patience), sent, request).await;
     let answer = match answer {
         Ok(answer) => release(patience, &session, &rules, record, answer).await,
@@ -182,14 +183,15 @@ async fn exchange(
     route: &Route,
     session: &Session,
     (rules, patience): (&TunnelRules, Duration),
-    sent: Sent,
+    (sent, uploaded): (Sent, Uploaded),
     request: Request<Body>,
 ) -> (Result<Response<Incoming>, Refusal>, bool) {
     let name = &route.name;
     let (upload, over, asks) =
         (Upload::begin(), Arc::new(AtomicBool::new(false)), request.method().is_safe());
     let request = request.map(|body| {
-        SessionBody::new(rules.bounded(upload.watch(body), &over), session.clone(), Direction::Up, ())
+        let body = rules.bounded(upload.watch(body), &over);
+        SessionBody::new(body, session.clone(), Direction::Up, uploaded)
     });
     session.count_request();
     let answer = tokio::select! {
@@ -249,15 +251,19 @@ async fn release(
     if rules.recording == Recording::Buffered {
         return Ok(Response::from_parts(parts, session_body(body, session, record)));
     }
-    let announced = body.size_hint().exact();
-    if announced.is_some_and(|length| length <= SHORT_ANSWER) {
+    // An answer to HEAD announces the length of one that does not come (RFC 9110 section 8.6).
+    if body.is_end_stream() || body.size_hint().exact().is_some_and(|length| length <= SHORT_ANSWER) {
+        let mut length = 0;
+        let counted = body.map_frame(|frame| {
+            length += frame.data_ref().map_or(0, Bytes::len) as u64;
+            frame
+        });
         let whole = tokio::select! {
             biased;
             () = session.cut() => return Err(cut_refusal()),
-            whole = tokio::time::timeout(patience, body.collect()) => whole,
+            whole = tokio::time::timeout(patience, counted.collect()) => whole,
         };
         let Ok(Ok(whole)) = whole else { return Err(broken_refusal(record).await) };
-        let length = announced.unwrap_or_default();
         let record = record.write_now(Some(length)).await.map_err(|_| not_recorded_refusal())?;
         return Ok(Response::from_parts(parts, session_body(whole, session, record)));
     }

@@ -1,5 +1,7 @@
 //! The record of one HTTP request: begun when it is sent on, written when its answer is over, however that came.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
 use axum::body::Body;
@@ -10,12 +12,24 @@ use super::Edge;
 use super::lines::Place;
 use super::route::Correlation;
 use crate::clock;
-use crate::session::{Busy, Counted, Route, Session};
+use crate::session::{Busy, Copied, Counted, Passed, Route, Session};
 use crate::traces::{Said, What};
 use crate::tunnel::TunnelName;
 
 /// Longest path that is recorded, in characters.
 const PATH_BOUND: usize = 1024;
+
+/// Counts what has passed of a request's body; clones count the same one.
+#[derive(Clone, Default)]
+pub(super) struct Uploaded(Arc<AtomicU64>);
+
+impl Counted for Uploaded {
+    fn passed(&mut self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn finished(&mut self) {}
+}
 
 /// Written on drop, so that an answer which breaks off is recorded too.
 pub(super) struct RequestRecord {
@@ -29,6 +43,7 @@ pub(super) struct RequestRecord {
     /// `None`: the visitor left before there was an answer.
     status: Option<StatusCode>,
     bytes: u64,
+    uploaded: Uploaded,
     /// The app has this to do until the answer is over.
     _busy: Busy,
     /// And this place in front of it.
@@ -65,6 +80,7 @@ impl RequestRecord {
             began: clock::monotonic(),
             status: None,
             bytes: 0,
+            uploaded: Uploaded::default(),
             _busy: route.app.busy(),
             place: None,
             whole: false,
@@ -101,7 +117,21 @@ impl RequestRecord {
             Some(status) => draft.detail("status", status.as_u16()),
             None => draft.detail("cancelled", true),
         };
-        draft.detail("elapsed_us", u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
+        draft
+            .detail("elapsed_us", u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
+            .detail("bytes_up", self.uploaded.0.load(Ordering::Relaxed))
+    }
+
+    /// What counts the request's body for it.
+    pub(super) fn uploaded(&self) -> Uploaded {
+        self.uploaded.clone()
+    }
+
+    /// What it was upgraded to is over.
+    pub(super) fn upgraded(mut self, passed: &Passed, copied: Copied) {
+        self.uploaded.0.fetch_add(passed.up(), Ordering::Relaxed);
+        self.bytes = passed.down();
+        self.whole = copied == Copied::InOrder;
     }
 
     /// Keeps a place until the answer is over.

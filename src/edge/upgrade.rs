@@ -19,7 +19,7 @@ use super::refusals::{cut_refusal, link_refusal, not_recorded_refusal};
 use super::request_record::RequestRecord;
 use super::route::Correlation;
 use super::{Connection, Edge, TunnelRules, credential};
-use crate::session::{Direction, Recording, Route, Session, SessionBody, copy_both_ways};
+use crate::session::{Direction, Passed, Recording, Route, Session, SessionBody, copy_and_count};
 use crate::tunnel::{LinkError, OriginFault, strip_hop_by_hop};
 
 /// Whether the visitor asks for a WebSocket (RFC 6455 section 4.1): with GET, in HTTP/1.1, and with no body, of which nobody could
@@ -141,13 +141,14 @@ pub(super) async fn carry(
                     match tokio::try_join!(visitor, publisher) {
                         Ok((visitor, publisher)) => {
                             // TLS says by itself whether it was ended, and so does the WebSocket inside.
-                            let _how =
-                                copy_both_ways(&session, TokioIo::new(visitor), TokioIo::new(publisher))
-                                    .await;
+                            let (visitor, publisher) = (TokioIo::new(visitor), TokioIo::new(publisher));
+                            let passed = Passed::default();
+                            let copied = copy_and_count(&session, visitor, publisher, &passed).await;
+                            record.upgraded(&passed, copied);
                         }
                         Err(error) => debug!(%error, "an upgrade was not completed"),
                     }
-                    drop((record, connection));
+                    drop(connection);
                 });
                 return response.map(|_| Body::empty());
             }

@@ -307,6 +307,31 @@ fn a_strict_tunnels_request_is_on_record_when_its_answer_arrives_and_the_closing
 }
 
 #[test]
+fn a_record_says_what_passed_each_way_and_of_an_answer_without_a_body_nothing() {
+    for audit in ["buffered", "strict"] {
+        let mut world = World::with().prepare();
+        world.configure(&format!("[[tunnel]]\nname = \"open-app\"\naudit = \"{audit}\"\n"));
+        world.start_gateway();
+        let (app, _) = mirror();
+        let _publisher = world.publish_http("open-app", app.address());
+        let visit = |path: &str| world.visit("open-app", path).by(&world, "visitor");
+        let details = |path: &str| {
+            let record = world.record("http.request", |record| record["values"]["path"] == path);
+            record["details"].clone()
+        };
+        let head = visit("/head").args(&["--head"]).run();
+        assert!(head.header("content-length").unwrap().parse::<u64>().unwrap() > 0, "{}", head.head);
+        let recorded = details("/head");
+        assert_eq!((&recorded["bytes_down"], &recorded["whole"]), (&0.into(), &true.into()), "{audit}");
+        let posted = visit("/posted").args(&["--data-binary", &"x".repeat(1234)]).run();
+        let recorded = details("/posted");
+        assert_eq!(recorded["bytes_up"], 1234, "{audit}: {recorded}");
+        assert_eq!(recorded["bytes_down"], posted.body.len(), "{audit}: {recorded}");
+        assert_eq!(recorded["whole"], true);
+    }
+}
+
+#[test]
 fn metrics_tell_of_requests_by_tunnel_to_people_who_may_read_and_at_the_address_set_aside() {
     let aside = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let world = World::with().set(&format!("gateway.metrics_listen={aside}")).start();

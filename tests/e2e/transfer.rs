@@ -1,6 +1,7 @@
 //! Bytes: many, unchanged, unbuffered, and both ways at once.
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -81,6 +82,28 @@ fn a_websocket_passes_through_an_http_tunnel_and_a_kill_cuts_it() {
     });
     let upgraded = world.record("http.request", |record| record["values"]["path"] == "/echo");
     assert_eq!(upgraded["details"]["status"], 101);
+}
+
+#[test]
+fn the_record_of_a_websocket_says_what_passed_and_whether_it_ended_in_order() {
+    let world = World::start();
+    let app = App::for_transfers(random(0));
+    let _publisher = world.publish_http("open-chat", app.address());
+    RUNTIME.block_on(async {
+        let mut socket = websocket(&world, "open-chat.localhost", "/echo", Some("visitor")).await;
+        socket.send(Message::binary(random(1000))).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap().len(), 1000);
+        socket.close(None).await.unwrap();
+        while let Some(Ok(_)) = socket.next().await {}
+        let _gone = socket.get_mut().shutdown().await;
+    });
+    let record = world.record("http.request", |record| record["values"]["path"] == "/echo");
+    let details = &record["details"];
+    // A message of so many bytes and a close, each in a frame of its own; masked on the way up (RFC 6455 section 5.2).
+    assert_eq!((&details["bytes_up"], &details["bytes_down"]), (&1014.into(), &1006.into()), "{details}");
+    assert_eq!(details["whole"], true);
+    let closed = world.record("session.closed", |_| true);
+    assert_eq!(closed["details"]["bytes_down"], details["bytes_down"]);
 }
 
 #[test]
