@@ -45,9 +45,10 @@ pub(super) async fn carry(
     correlation: &Correlation,
 ) -> Response<Body> {
     let spare = again(&request);
+    let request = (request, spare.is_some());
     let answer = carry_once(edge, connection, visited, request, correlation).await;
     match spare.filter(|_| answer.extensions().get::<NotMade>().is_some()) {
-        Some(spare) => carry_once(edge, connection, visited, spare, correlation).await,
+        Some(spare) => carry_once(edge, connection, visited, (spare, false), correlation).await,
         None => answer,
     }
 }
@@ -80,11 +81,12 @@ fn kept(headers: &HeaderMap) -> HeaderMap {
     kept
 }
 
+/// Answers it without making it again; `is_spared` is whether somebody does that.
 async fn carry_once(
     edge: &Edge,
     connection: &Arc<Connection>,
     visited: Visited<'_>,
-    mut request: Request<Body>,
+    (mut request, is_spared): (Request<Body>, bool),
     correlation: &Correlation,
 ) -> Response<Body> {
     let Visited { name, host } = visited;
@@ -134,15 +136,17 @@ async fn carry_once(
     let (answer, not_made) = exchange(edge, &route, &session, (&rules, patience), sent, request).await;
     let answer = match answer {
         Ok(answer) => release(patience, &session, &rules, record, answer).await,
-        Err(refusal) if rules.recording == Recording::Strict => {
-            match record.answered(refusal.status).write_now(None).await {
-                Ok(_) => Err(refusal),
-                Err(_) => Err(not_recorded_refusal()),
-            }
-        }
         Err(refusal) => {
-            drop(record.answered(refusal.status));
-            Err(refusal)
+            // An answer that nobody gets, if the request is made again.
+            let record =
+                if not_made && is_spared { record.repeated() } else { record.answered(refusal.status) };
+            match rules.recording {
+                Recording::Buffered => Err(refusal),
+                Recording::Strict => record
+                    .write_now(None)
+                    .await
+                    .map_or_else(|_| Err(not_recorded_refusal()), |_| Err(refusal)),
+            }
         }
     };
     let mut answer = answer.unwrap_or_else(|refusal| refusal.respond(&headers, &correlation.0));

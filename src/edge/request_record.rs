@@ -42,6 +42,8 @@ pub(super) struct RequestRecord {
     began: Instant,
     /// `None`: the visitor left before there was an answer.
     status: Option<StatusCode>,
+    /// Whether it is made again: then this was not its answer.
+    repeated: bool,
     bytes: u64,
     uploaded: Uploaded,
     /// The app has this to do until the answer is over.
@@ -79,6 +81,7 @@ impl RequestRecord {
             draft: Some(draft),
             began: clock::monotonic(),
             status: None,
+            repeated: false,
             bytes: 0,
             uploaded: Uploaded::default(),
             _busy: route.app.busy(),
@@ -103,6 +106,12 @@ impl RequestRecord {
 
     fn finished_draft(&mut self, draft: Draft) -> Draft {
         let elapsed = clock::monotonic().saturating_duration_since(self.began);
+        let draft = draft
+            .detail("elapsed_us", u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
+            .detail("bytes_up", self.uploaded.0.load(Ordering::Relaxed));
+        if self.repeated {
+            return draft.detail("retried", true);
+        }
         self.edge.metrics.answered(&self.tunnel, self.status, elapsed);
         if let Some((correlation, method)) = self.traced.take() {
             let said = Said {
@@ -113,13 +122,10 @@ impl RequestRecord {
             };
             self.edge.traces.root(&correlation, said);
         }
-        let draft = match self.status {
+        match self.status {
             Some(status) => draft.detail("status", status.as_u16()),
             None => draft.detail("cancelled", true),
-        };
-        draft
-            .detail("elapsed_us", u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
-            .detail("bytes_up", self.uploaded.0.load(Ordering::Relaxed))
+        }
     }
 
     /// What counts the request's body for it.
@@ -137,6 +143,12 @@ impl RequestRecord {
     /// Keeps a place until the answer is over.
     pub(super) fn keep(&mut self, place: Option<Place>) {
         self.place = place;
+    }
+
+    /// It is made again, and counted then.
+    pub(super) fn repeated(mut self) -> Self {
+        self.repeated = true;
+        self
     }
 
     /// The answer's status is known.

@@ -65,6 +65,49 @@ fn publishers_that_share_a_name_share_its_visitors_and_when_one_goes_the_other_g
 }
 
 #[test]
+fn a_request_that_is_made_again_is_recorded_as_such_and_counted_once() {
+    for audit in ["buffered", "strict"] {
+        let mut world = World::with().prepare();
+        world.configure(&format!("[[tunnel]]\nname = \"open-shop\"\naudit = \"{audit}\"\n"));
+        world.start_gateway();
+        let came = Arc::new(std::sync::Mutex::new(Vec::new()));
+        // Whoever is asked first never answers.
+        let holding = |name: &'static str| {
+            let came = Arc::clone(&came);
+            let answer = move || async move {
+                let others = {
+                    let mut came = came.lock().unwrap();
+                    came.push(name);
+                    came.len()
+                };
+                if others == 1 {
+                    std::future::pending::<()>().await;
+                }
+                name
+            };
+            App::web(Router::new().route("/which", get(answer)).route("/healthz", get(async || "")))
+        };
+        let (one, two) = (holding("one"), holding("two"));
+        let mut publishers = [publish(&world, &one, &[]), publish(&world, &two, &[])];
+        let mut visit = world.visit("open-shop", "/which").by(&world, "visitor").start();
+        let asked = eventually("an app is asked", || came.lock().unwrap().first().copied());
+        publishers[usize::from(asked == "two")].kill();
+        assert!(visit.wait().success());
+        assert_eq!(visit.out(), if asked == "one" { "two" } else { "one" });
+        world.record("http.request", |record| record["details"]["status"] == 200);
+        let records = world.records_of("http.request");
+        let [first, second] = &records[..] else { panic!("{records:?}") };
+        assert_eq!(first["details"]["retried"], true, "{first}");
+        assert!(first["details"]["status"].is_null(), "{first}");
+        assert_eq!(first["correlation"], second["correlation"]);
+        let metrics = world.curl("/metrics").by(&world, "admin").run().text();
+        let counted =
+            |class: &str| metrics.contains(&format!("tunnel=\"open-shop\",class=\"{class}\"}} 1\n"));
+        assert!(counted("2xx") && !counted("5xx") && !counted("cancelled"), "{metrics}");
+    }
+}
+
+#[test]
 fn a_name_is_joined_only_by_its_owner_and_only_if_both_say_so() {
     let world = World::start();
     let (one, _) = app("one");
