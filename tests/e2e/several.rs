@@ -74,16 +74,18 @@ fn a_request_that_is_made_again_is_recorded_as_such_and_counted_once() {
         // Whoever is asked first never answers.
         let holding = |name: &'static str| {
             let came = Arc::clone(&came);
-            let answer = move || async move {
-                let others = {
+            let answer = move || {
+                let asked = {
                     let mut came = came.lock().unwrap();
                     came.push(name);
                     came.len()
                 };
-                if others == 1 {
-                    std::future::pending::<()>().await;
+                async move {
+                    if asked == 1 {
+                        std::future::pending::<()>().await;
+                    }
+                    name
                 }
-                name
             };
             App::web(Router::new().route("/which", get(answer)).route("/healthz", get(async || "")))
         };

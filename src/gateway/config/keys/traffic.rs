@@ -151,7 +151,13 @@ pub(super) const LIMITS: &[Key] = &[
         "limits.header_secs",
         Some("10"),
         "10",
-        "Time in which a visitor must send its request head, in seconds (1 to 120).",
+        "Time in which a visitor must send its request head, in seconds (1 to 120), from its first byte on.",
+    ),
+    key(
+        "limits.keep_alive_secs",
+        Some("75"),
+        "75",
+        "How long a visitor's connection may idle between two requests of HTTP/1.1, in seconds (1 to 3600), but not for less than `limits.header_secs`; then it is closed.",
     ),
     key("limits.header_bytes", Some("65536"), "65536", "Largest request head, in bytes (8192 to 1048576)."),
     key(
