@@ -384,6 +384,31 @@ async fn a_backup_gateway_serves_while_the_first_takes_nobody_and_the_first_agai
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_refuses_for_good_ends_no_publisher_whose_first_gateway_is_only_away() {
+    let organisation = Organisation::new();
+    let mut first = Door::open(organisation.gateway(1), Limits::default()).await;
+    let mut second = Door::open(organisation.gateway(2), Limits::default()).await;
+    first.trust_too(&second);
+    let mut options = publishing(&first, Router::new().route("/", get(async || "here"))).await;
+    options.backups = vec![second.gateway()];
+    let mut publisher = Running::start(options);
+    let away = Refusal::new(RefusalCode::Draining, "the gateway is about to stop");
+    first.registration().await.refuse(away).await;
+    let no_leave = || Refusal::new(RefusalCode::NotAllowed, "you may not publish here");
+    second.registration().await.refuse(no_leave()).await;
+    // The first is back, and takes it.
+    let link = first.link().await;
+    publisher.event(is_connected).await;
+    link.close(Farewell { code: FarewellCode::Draining, grace: CUT });
+    // Now both refuse for good.
+    second.registration().await.refuse(no_leave()).await;
+    first.registration().await.refuse(no_leave()).await;
+    publisher.event(|event| matches!(event, Event::Refused { .. })).await;
+    let error = publisher.ended().await.unwrap_err();
+    assert!(matches!(error, PublishError::Refused(_)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn visitors_who_give_up_all_at_once_cost_nobody_else_the_tunnel() {
     let mut door = door().await;
     let _publisher = publisher(&door).await;
