@@ -9,7 +9,7 @@ use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 
 use super::admission::{admit, answer_stop};
 use super::app_health::{self, How, Sent};
@@ -21,7 +21,7 @@ use super::route::Correlation;
 use super::upload::Upload;
 use super::{Connection, Edge, TunnelRules, credential, lines, upgrade};
 use crate::session::{Counted, Direction, Protocol, Recording, Route, Session, SessionBody};
-use crate::tunnel::{LinkError, OriginFault, TunnelName, origin_fault, strip_hop_by_hop};
+use crate::tunnel::{Answer, LinkError, OriginFault, TunnelName, origin_fault, strip_hop_by_hop};
 
 /// A strict tunnel's answer that is known to be no longer than this is recorded with its whole length.
 const SHORT_ANSWER: u64 = 64 * 1024;
@@ -114,7 +114,7 @@ async fn carry_once(
     if let Err(refusal) = app_health::look(&route).and_then(|()| rules.fits(name, &request)) {
         return refusal.respond(&headers, &correlation.0);
     }
-    let place = match place(edge, connection, name, &session, &rules, &headers).await {
+    let place = match place(edge, name, &session, &rules, &headers).await {
         Ok(place) => place,
         Err(refusal) => return refusal.respond(&headers, &correlation.0),
     };
@@ -162,18 +162,13 @@ async fn carry_once(
 /// A place at the app, if the tunnel has only so many; nobody waits for one whose leave has ended.
 async fn place(
     edge: &Edge,
-    connection: &Connection,
     name: &TunnelName,
     session: &Session,
     rules: &TunnelRules,
     headers: &HeaderMap,
 ) -> Result<Option<lines::Place>, Refusal> {
-    let person = match session.subject() {
-        // Visitors without a token are told apart by their address.
-        "user:anonymous" => connection.peer.ip().to_canonical().to_string(),
-        subject => subject.to_owned(),
-    };
-    let waits = (person.as_str(), lines::priority(rules.priority, headers));
+    let person = session.person();
+    let waits = (&*person, lines::priority(rules.priority, headers));
     tokio::select! {
         biased;
         () = session.cut() => Err(cut_refusal()),
@@ -189,7 +184,7 @@ async fn exchange(
     (rules, patience): (&TunnelRules, Duration),
     (sent, uploaded): (Sent, Uploaded),
     request: Request<Body>,
-) -> (Result<Response<Incoming>, Refusal>, bool) {
+) -> (Result<Response<Answer>, Refusal>, bool) {
     let name = &route.name;
     let (upload, over, asks) =
         (Upload::begin(), Arc::new(AtomicBool::new(false)), request.method().is_safe());
@@ -198,6 +193,7 @@ async fn exchange(
         SessionBody::new(body, session.clone(), Direction::Up, uploaded)
     });
     session.count_request();
+    let person = session.person();
     let answer = tokio::select! {
         biased;
         () = session.cut() => return (Err(cut_refusal()), false),
@@ -209,7 +205,7 @@ async fn exchange(
             sent.went(edge, route, How::Failed("late")).await;
             return (Err(late_refusal(patience, name)), false);
         }
-        answer = route.link.request(name, request) => answer,
+        answer = route.link.request_of(&person, name, request) => answer,
     };
     match answer {
         Ok(answer) => match origin_fault(&answer) {
@@ -245,7 +241,7 @@ async fn release(
     session: &Session,
     rules: &TunnelRules,
     record: RequestRecord,
-    answer: Response<Incoming>,
+    answer: Response<Answer>,
 ) -> Result<Response<Body>, Refusal> {
     let (mut parts, body) = answer.into_parts();
     strip_hop_by_hop(&mut parts.headers);

@@ -25,6 +25,16 @@ pub(super) fn dead_refusal(name: &TunnelName) -> Refusal {
 }
 
 pub(super) fn link_refusal(name: &TunnelName, error: &LinkError) -> Refusal {
+    if matches!(error, LinkError::Full) {
+        return Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "tunnel-full",
+            format!(
+                "the connections of the publisher of `{name}` carry all that they can, or you have your share of it"
+            ),
+            "try again in a few seconds, with fewer at a time; its owner can give it more connections (publish --connections)",
+        );
+    }
     if matches!(error, LinkError::Origin { fault: OriginFault::NoUpgrade }) {
         return Refusal::new(
             StatusCode::NOT_IMPLEMENTED,

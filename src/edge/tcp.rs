@@ -256,7 +256,8 @@ pub(super) async fn join(
     };
     let _busy = route.app.busy();
     let ends = Ends { visitor: connection.peer, reached: connection.reached };
-    let opening = route.link.connect_for(&route.name, Some(ends), trace_parent(correlation));
+    let person = session.person();
+    let opening = route.link.connect_of(&person, &route.name, Some(ends), trace_parent(correlation));
     let opened = tokio::select! {
         biased;
         () = session.cut() => return,
@@ -280,7 +281,7 @@ pub(super) async fn join(
             if let LinkError::Origin { fault } = error {
                 sent.went(edge, route, How::Failed(fault.word())).await;
             }
-            session.note_ending(Ending::PublisherClosed);
+            session.note_ending(not_opened(&error));
             debug!(%error, tunnel = %route.name, "the publisher did not take a TCP stream");
         }
         Err(_) => {
@@ -289,6 +290,11 @@ pub(super) async fn join(
             debug!(tunnel = %route.name, "the publisher did not answer to a TCP stream in time");
         }
     }
+}
+
+/// How a session ends that got no stream.
+pub(super) fn not_opened(error: &LinkError) -> Ending {
+    if matches!(error, LinkError::Full) { Ending::TunnelFull } else { Ending::PublisherClosed }
 }
 
 #[cfg(test)]

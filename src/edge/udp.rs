@@ -23,6 +23,7 @@ use super::forward::trace_parent;
 use super::listener::refused;
 use super::route::Correlation;
 use super::seats::Seat;
+use super::tcp::not_opened;
 use super::{Connection, Edge, TcpRange};
 use crate::session::{Ending, Protocol, Route, Session, pass_datagrams};
 use crate::traces::StreamSpan;
@@ -247,7 +248,8 @@ pub(super) async fn join(
     let protocol = Protocol::Udp.as_str();
     let mut span = edge.traces.root_stream(&correlation.0, route.name.as_str(), protocol);
     let _busy = route.app.busy();
-    let opening = route.link.connect_flow(&route.name, trace_parent(correlation));
+    let person = session.person();
+    let opening = route.link.connect_flow(&person, &route.name, trace_parent(correlation));
     let opened = tokio::select! {
         biased;
         () = session.cut() => return,
@@ -263,7 +265,7 @@ pub(super) async fn join(
             }
         }
         Ok(Err(error)) => {
-            session.note_ending(Ending::PublisherClosed);
+            session.note_ending(not_opened(&error));
             debug!(%error, tunnel = %route.name, "the publisher did not take a UDP flow");
         }
         Err(_) => {

@@ -76,7 +76,8 @@ pub(super) async fn carry(
     session.count_request();
     let patience = rules.patience.unwrap_or(edge.bounds.request);
     let exchange = async {
-        let stream = route.link.connect(&route.name).await.map_err(|error| {
+        let connecting = route.link.connect_of(&session.person(), &route.name, None, None).await;
+        let stream = connecting.map_err(|error| {
             let why = match &error {
                 // Visitors must not be able to have the app left alone for everybody: it is not told of.
                 LinkError::Origin { fault: OriginFault::NoUpgrade } => None,

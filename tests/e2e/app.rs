@@ -12,6 +12,9 @@ use axum::http::StatusCode;
 use axum::response::AppendHeaders;
 use axum::routing::{any, get, put};
 use futures_util::{StreamExt as _, stream};
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -47,6 +50,18 @@ impl App {
     /// These paths.
     pub(crate) fn web(router: Router) -> Self {
         Self::on(|listener| async move { axum::serve(listener, router).await.unwrap() })
+    }
+
+    /// The same by HTTP/2, on whose connections as many requests as anybody likes may be under way.
+    pub(crate) fn web_by_http2(router: Router) -> Self {
+        Self::each_connection(move |socket| {
+            let service = TowerToHyperService::new(router.clone());
+            async move {
+                let mut http2 = http2::Builder::new(TokioExecutor::new());
+                http2.max_concurrent_streams(10_000);
+                let _ended = http2.serve_connection(TokioIo::new(socket), service).await;
+            }
+        })
     }
 
     fn each_connection<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self

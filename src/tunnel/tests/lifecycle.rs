@@ -422,3 +422,33 @@ async fn visitors_who_give_up_all_at_once_cost_nobody_else_the_tunnel() {
     assert!(link.is_open());
     assert_eq!(link.request(&demo, request()).await.unwrap().status(), 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_finds_no_stream_is_told_at_once_and_the_gateways_own_questions_find_one() {
+    let limits = Limits { max_streams: 24, ..Limits::default() };
+    let mut door = Door::open(Organisation::new().gateway(1), limits).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let _publisher =
+        Running::start(door.options(vec![publication(http("demo"), listener.local_addr().unwrap())]));
+    let (link, demo) = (door.link().await, name("demo"));
+    let open = async |person: &str| soon(link.connect_of(person, &demo, None, None)).await;
+    let mut streams = Vec::new();
+    // Three of four for one, and what is left for others; sixteen are nobody's.
+    for person in ["a", "a", "a", "a", "a", "a"] {
+        streams.push(open(person).await.unwrap());
+    }
+    assert!(matches!(open("a").await, Err(LinkError::Full)));
+    for person in ["b", "b"] {
+        streams.push(open(person).await.unwrap());
+    }
+    assert!(matches!(open("c").await, Err(LinkError::Full)));
+    assert!(matches!(link.request_of("c", &demo, request()).await, Err(LinkError::Full)));
+    assert!(soon(link.health()).await.is_ok(), "the publisher is there, and can be asked");
+    drop(streams);
+    soon(async {
+        while open("a").await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
