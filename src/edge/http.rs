@@ -44,7 +44,7 @@ pub(super) async fn carry(
     request: Request<Body>,
     correlation: &Correlation,
 ) -> Response<Body> {
-    let spare = again(&request);
+    let spare = again(&request, &edge.house_rules.of(visited.name));
     let request = (request, spare.is_some());
     let answer = carry_once(edge, connection, visited, request, correlation).await;
     match spare.filter(|_| answer.extensions().get::<NotMade>().is_some()) {
@@ -58,8 +58,11 @@ pub(super) async fn carry(
 struct NotMade;
 
 /// The same request once more, if it has no body and its method is safe to repeat (RFC 9110 section 9.2.2).
-fn again(request: &Request<Body>) -> Option<Request<Body>> {
-    if !request.method().is_idempotent() || !request.body().is_end_stream() || upgrade::is_wanted(request) {
+fn again(request: &Request<Body>, rules: &TunnelRules) -> Option<Request<Body>> {
+    if !request.method().is_idempotent()
+        || !request.body().is_end_stream()
+        || upgrade::wanted(request, rules).is_some()
+    {
         return None;
     }
     let mut spare = Request::new(Body::empty());
@@ -118,8 +121,8 @@ async fn carry_once(
         Ok(place) => place,
         Err(refusal) => return refusal.respond(&headers, &correlation.0),
     };
-    if upgrade::is_wanted(&request) {
-        let on = upgrade::On { connection, visited, rules: &rules, place };
+    if let Some(protocol) = upgrade::wanted(&request, &rules) {
+        let on = upgrade::On { connection, visited, rules: &rules, place, protocol };
         return upgrade::carry(edge, session, &route, on, request, correlation).await;
     }
     // Not before: who waited in the line may find an app that has failed meanwhile.
@@ -209,6 +212,12 @@ async fn exchange(
     };
     match answer {
         Ok(answer) => match origin_fault(&answer) {
+            // Nobody asked it to switch protocols, and an answer comes after whatever else begins with 1.
+            None if answer.status().is_informational() => {
+                let fault = OriginFault::BadAnswer;
+                sent.went(edge, route, How::Failed(fault.word())).await;
+                (Err(unreachable_refusal(name, fault)), false)
+            }
             None => {
                 sent.went(edge, route, How::Answered).await;
                 (Ok(answer), false)

@@ -1,5 +1,5 @@
-//! WebSocket: the request goes to the app over a raw stream of its own, and when the app agrees
-//! the two streams are joined.
+//! WebSocket, and what else a tunnel's rules let upgrade: the request goes to the app over a raw stream of its own, and when
+//! the app agrees the two streams are joined.
 
 use std::sync::Arc;
 
@@ -20,17 +20,20 @@ use super::request_record::RequestRecord;
 use super::route::Correlation;
 use super::{Connection, Edge, TunnelRules, credential};
 use crate::session::{Direction, Passed, Recording, Route, Session, SessionBody, copy_and_count};
-use crate::tunnel::{LinkError, OriginFault, strip_hop_by_hop};
+use crate::tunnel::{LinkError, OriginFault, TunnelName, strip_hop_by_hop};
 
-/// Whether the visitor asks for a WebSocket (RFC 6455 section 4.1): with GET, in HTTP/1.1, and with no body, of which nobody could
-/// say where it ends and what it upgrades to begins. Any other request is carried as if it asked for no upgrade, as RFC 9110
-/// section 7.8 allows: what it would carry, nobody records.
-pub(super) fn is_wanted(request: &Request<Body>) -> bool {
+/// What is always let through (RFC 6455 section 4.1).
+const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
+
+/// The protocol that the visitor asks for, if it is one that may pass: a WebSocket, or what the tunnel's rules name. It is asked for
+/// with GET, in HTTP/1.1, and with no body, of which nobody could say where it ends and what it upgrades to begins. Any other
+/// request is carried as if it asked for no upgrade, as RFC 9110 section 7.8 allows: what it would carry, nobody records.
+pub(super) fn wanted(request: &Request<Body>, rules: &TunnelRules) -> Option<HeaderValue> {
     if request.method() != Method::GET
         || request.version() != Version::HTTP_11
         || !request.body().is_end_stream()
     {
-        return false;
+        return None;
     }
     let headers = request.headers();
     let named = headers
@@ -39,8 +42,15 @@ pub(super) fn is_wanted(request: &Request<Body>) -> bool {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
-    let websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
-    named && headers.get(UPGRADE).is_some_and(websocket)
+    if !named {
+        return None;
+    }
+    let asked = headers.get(UPGRADE)?;
+    std::iter::once(&WEBSOCKET).chain(&rules.upgrades).find(|may| is_same(may, asked)).cloned()
+}
+
+fn is_same(one: &HeaderValue, other: &HeaderValue) -> bool {
+    one.as_bytes().eq_ignore_ascii_case(other.as_bytes())
 }
 
 /// Where an upgrade request came, what is laid down for it, and its place at the app, which it keeps as long as it lives.
@@ -49,6 +59,8 @@ pub(super) struct On<'a> {
     pub(super) visited: Visited<'a>,
     pub(super) rules: &'a TunnelRules,
     pub(super) place: Option<Place>,
+    /// What is asked for.
+    pub(super) protocol: HeaderValue,
 }
 
 /// Carries one upgrade request.
@@ -60,7 +72,7 @@ pub(super) async fn carry(
     mut request: Request<Body>,
     correlation: &Correlation,
 ) -> Response<Body> {
-    let On { connection, visited, rules, place } = on;
+    let On { connection, visited, rules, place, protocol } = on;
     let headers = request.headers().clone();
     let sent = match app_health::admit(edge, route).await {
         Ok(sent) => sent,
@@ -71,7 +83,7 @@ pub(super) async fn carry(
     let visitor = hyper::upgrade::on(&mut request);
     prepare(&mut request, connection, visited.host, rules, correlation);
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    request.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+    request.headers_mut().insert(UPGRADE, protocol.clone());
     let request = request.map(|body| SessionBody::new(body, session.clone(), Direction::Up, ()));
     session.count_request();
     let patience = rules.patience.unwrap_or(edge.bounds.request);
@@ -99,7 +111,12 @@ pub(super) async fn carry(
         let (mut sender, driver) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
         tokio::spawn(driver.with_upgrades());
-        sender.send_request(request).await.map_err(failed)
+        let answer = sender.send_request(request).await.map_err(failed)?;
+        let switches = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if switches && !answer.headers().get(UPGRADE).is_some_and(|to| is_same(to, &protocol)) {
+            return Err((other_protocol_refusal(&route.name), Some("bad-answer")));
+        }
+        Ok(answer)
     };
     let answer = tokio::select! {
         biased;
@@ -158,4 +175,13 @@ pub(super) async fn carry(
             Response::from_parts(parts, Body::new(SessionBody::new(body, session, Direction::Down, record)))
         }
     }
+}
+
+fn other_protocol_refusal(name: &TunnelName) -> Refusal {
+    Refusal::new(
+        StatusCode::BAD_GATEWAY,
+        "app-unreachable",
+        format!("the app behind `{name}` switched to another protocol than it was asked for"),
+        "its owner should look at the app",
+    )
 }

@@ -171,6 +171,25 @@ impl App {
         })
     }
 
+    /// Answers every request by switching to `protocol`, in which it sends back what comes.
+    pub(crate) fn that_switches_to(protocol: &'static str) -> Self {
+        Self::each_connection(move |mut socket| async move {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                if socket.read_buf(&mut head).await.unwrap_or(0) == 0 {
+                    return;
+                }
+            }
+            let answer = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n"
+            );
+            if socket.write_all(answer.as_bytes()).await.is_ok() {
+                let (mut read, mut write) = socket.split();
+                let _ended = tokio::io::copy(&mut read, &mut write).await;
+            }
+        })
+    }
+
     /// Sends back what comes, unless the first byte is an `h`: then it holds the connection and reads no more.
     pub(crate) fn that_echoes_or_holds() -> Self {
         Self::each_connection(|mut socket| async move {

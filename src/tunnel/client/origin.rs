@@ -239,6 +239,11 @@ impl Origin {
             },
         };
         match answer {
+            // HTTP/2 has no words for it (RFC 9113 section 8.6), and nobody asked for it.
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                tracing::debug!(target = %app.target, "the local app switches protocols, unasked");
+                fault(OriginFault::BadAnswer)
+            }
             Ok(mut response) => {
                 strip_hop_by_hop(response.headers_mut());
                 strip_internal(response.headers_mut());

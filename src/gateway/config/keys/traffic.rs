@@ -215,6 +215,12 @@ pub const TUNNEL_KEYS: &[Key] = &[
         "\"pass\"",
         "What becomes of PROXY headers of visitors, if not as `tunnels.proxy_headers` says: `refuse` or `pass`.",
     ),
+    key(
+        "upgrades",
+        None,
+        "\"guacamole, echo/1\"",
+        "Protocols that may upgrade out of HTTP/1.1 besides WebSockets, as visitors name them in `Upgrade`, separated by commas; none, if it is not set. Never `h2c` or another in which requests would come that nobody decides about or records.",
+    ),
     key("host", None, "\"shop.internal\"", "The `Host` that the app gets in place of the visitor's."),
     key(
         "domains",
