@@ -150,6 +150,53 @@ fn behind_the_answers_to_head_and_options_nothing_comes_but_the_next_answer() {
     assert_eq!(body.len(), length(get));
 }
 
+#[test]
+fn what_a_browser_and_an_app_say_of_other_origins_passes_untouched_and_a_private_tunnel_says_nothing_of_it() {
+    const ASKED: [(&str, &str); 3] = [
+        ("origin", "https://elsewhere.example"),
+        ("access-control-request-method", "PUT"),
+        ("access-control-request-headers", "x-own, content-type"),
+    ];
+    const TOLD: [(&str, &str); 6] = [
+        ("access-control-allow-origin", "https://elsewhere.example"),
+        ("access-control-allow-methods", "GET,  PUT"),
+        ("access-control-allow-headers", "X-Own, Content-Type"),
+        ("access-control-allow-credentials", "true"),
+        ("access-control-max-age", "600"),
+        ("vary", "Origin, Access-Control-Request-Method"),
+    ];
+    let world = World::start();
+    let came = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&came);
+    let answer = move |request: axum::extract::Request| {
+        seen.lock().unwrap().push((request.method().to_string(), request.headers().clone()));
+        async { (StatusCode::NO_CONTENT, axum::response::AppendHeaders(TOLD)) }
+    };
+    let app = App::web(Router::new().fallback(answer));
+    let _public = world.publish_http("public-app", app.address());
+    let _private = world.publish_as("rival", "open-app", &["http", &app.address().to_string()]);
+    let preflight = |tunnel: &str, version: &str| {
+        let asked = world.visit(tunnel, "/").args(&["-X", "OPTIONS", version]);
+        ASKED.iter().fold(asked, |asked, (name, value)| asked.header(&format!("{name}: {value}"))).run()
+    };
+    for version in ["--http1.1", "--http2"] {
+        let answer = preflight("public-app", version);
+        assert_eq!(answer.status, 204, "{}", answer.text());
+        for (name, value) in TOLD {
+            assert_eq!(answer.header(name).as_deref(), Some(value), "{version}");
+        }
+        let (method, headers) = came.lock().unwrap().pop().unwrap();
+        assert_eq!(method, "OPTIONS");
+        for (name, value) in ASKED {
+            assert_eq!(headers[name], value, "{version}");
+        }
+        let refused = preflight("open-app", version);
+        assert_eq!((refused.status, refused.problem().as_str()), (401, "not-signed-in"));
+        assert!(!refused.head.to_lowercase().contains("access-control-"), "{}", refused.head);
+        assert!(came.lock().unwrap().is_empty(), "the app heard of it");
+    }
+}
+
 /// Bytes that a careless pair of servers would take for two requests, or for one with another body; and the answers, of which
 /// there is one. RFC 9112 section 6.3 lets the first two be taken by their chunks, if the connection ends behind them.
 const SMUGGLED: &[(&str, &[&str], &str)] = &[
