@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::http::header::{CONNECTION, HOST, STRICT_TRANSPORT_SECURITY};
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use tower_service::Service as _;
+use tracing::{Instrument as _, Span, error_span, field};
 use uuid::Uuid;
 
 use super::page::{Refusal, RefusalCode};
@@ -22,6 +23,12 @@ pub(super) const REFERENCE: HeaderName = HeaderName::from_static("sallyport-refe
 #[derive(Debug, Clone)]
 pub struct Correlation(pub String);
 
+impl Correlation {
+    pub(super) fn fresh() -> Self {
+        Self(format!("cor-{}", Uuid::now_v7().simple()))
+    }
+}
+
 /// The host and port that the visitor asked for, wherever its HTTP version says it.
 #[derive(Debug, Clone)]
 pub(super) struct Authority(pub(super) String);
@@ -32,14 +39,25 @@ enum Target {
     Nobody(String),
 }
 
-/// Answers one request.
+/// Answers one request. What is logged meanwhile stands under its id.
 pub(super) async fn handle(
     edge: Edge,
     connection: Arc<Connection>,
-    mut console: Router,
-    mut request: Request<Body>,
+    console: Router,
+    request: Request<Body>,
 ) -> Result<Response<Body>, Infallible> {
-    let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
+    let correlation = Correlation::fresh();
+    // Of the highest level: a warning has it too, whatever else is left out.
+    let span = error_span!("request", correlation = correlation.0, tunnel = field::Empty);
+    answer(edge, connection, (console, request), correlation).instrument(span).await
+}
+
+async fn answer(
+    edge: Edge,
+    connection: Arc<Connection>,
+    (mut console, mut request): (Router, Request<Body>),
+    correlation: Correlation,
+) -> Result<Response<Body>, Infallible> {
     let most = edge.bounds.header_bytes;
     if let Some(refusal) = bad_host(&request).or_else(|| head::too_large(&request, most)) {
         edge.metrics.refused(refusal.code);
@@ -70,6 +88,7 @@ pub(super) async fn handle(
         }
         Target::Tunnel { name, host } => {
             let name = edge.house_rules.behind(name, request.uri());
+            Span::current().record("tunnel", name.as_str());
             let visited = http::Visited { name: &name, host: &host };
             http::carry(&edge, &connection, visited, request, &correlation).await
         }

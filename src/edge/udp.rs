@@ -15,8 +15,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
-use uuid::Uuid;
+use tracing::{Instrument as _, debug, error_span, warn};
 
 use super::admission::{Stop, admit};
 use super::forward::trace_parent;
@@ -211,8 +210,18 @@ impl Door {
 }
 
 async fn serve(edge: Edge, name: TunnelName, visitor: (mpsc::Receiver<Bytes>, Towards), seat: Seat) {
+    let correlation = Correlation::fresh();
+    let span = error_span!("flow", correlation = correlation.0, tunnel = name.as_str());
+    decide_and_join(edge, name, visitor, (seat, correlation)).instrument(span).await;
+}
+
+async fn decide_and_join(
+    edge: Edge,
+    name: TunnelName,
+    visitor: (mpsc::Receiver<Bytes>, Towards),
+    (seat, correlation): (Seat, Correlation),
+) {
     let peer = visitor.1.peer;
-    let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
     let connection = Connection::new(peer, None, None, None, Some(seat));
     match admit(&edge, &connection, &name, &HeaderMap::new(), Protocol::Udp, &correlation).await {
         Ok((session, route)) => {
