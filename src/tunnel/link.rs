@@ -278,6 +278,14 @@ impl Link {
         self.0.lanes().len()
     }
 
+    /// Streams that visitors have on its connections, and how many they may have.
+    pub fn streams(&self) -> (usize, usize) {
+        let lanes = self.0.lanes();
+        let most: usize = lanes.iter().map(|lane| lane.room.most()).sum();
+        let left: usize = lanes.iter().map(|lane| lane.room.left()).sum();
+        (most - left, most)
+    }
+
     /// Sends a request of `person` to the tunnel's app and returns its response; both bodies are streamed. The person's name is
     /// only for telling them apart.
     ///

@@ -32,21 +32,30 @@ pub(super) enum Whose<'a> {
 
 /// What visitors may have of one connection.
 #[derive(Debug, Clone)]
-pub(super) struct Room(Arc<Semaphore>);
+pub(super) struct Room {
+    most: usize,
+    left: Arc<Semaphore>,
+}
 
 impl Room {
     /// Of a connection that carries so many streams.
     pub(super) fn of(streams: u32) -> Self {
-        Self(Arc::new(Semaphore::new(streams.saturating_sub(OWN).max(1) as usize)))
+        let most = streams.saturating_sub(OWN).max(1) as usize;
+        Self { most, left: Arc::new(Semaphore::new(most)) }
+    }
+
+    /// How many visitors may have.
+    pub(super) fn most(&self) -> usize {
+        self.most
     }
 
     /// How many are left.
     pub(super) fn left(&self) -> usize {
-        self.0.available_permits()
+        self.left.available_permits()
     }
 
     pub(super) fn take(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0).try_acquire_owned().ok()
+        Arc::clone(&self.left).try_acquire_owned().ok()
     }
 }
 

@@ -190,4 +190,8 @@ fn who_takes_all_streams_they_can_is_told_at_once_and_neither_others_nor_the_bre
     assert_eq!((other.status, other.text().as_str()), (200, "here"));
     assert!(world.records_of("tunnel.health").is_empty());
     assert_eq!(world.ask("admin", &["tunnels"])[0]["state"], "live");
+    let metrics = world.curl("/metrics").by(&world, "admin").run().text();
+    for line in ["streams{tunnel=\"open-shop\"} 756", "streams_most{tunnel=\"open-shop\"} 1008"] {
+        assert!(metrics.contains(&format!("sallyport_publisher_{line}\n")), "{line}: {metrics}");
+    }
 }
