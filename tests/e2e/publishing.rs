@@ -202,14 +202,19 @@ fn the_doctor_goes_the_whole_way_and_names_the_first_step_that_fails() {
     let steps: Vec<serde_json::Value> =
         well.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let names: Vec<_> = steps.iter().map(|step| step["step"].as_str().unwrap()).collect();
-    assert_eq!(names, ["name", "connect", "tls", "quic", "gateway", "authentication", "tunnel"]);
+    assert_eq!(
+        names,
+        ["name", "connect", "tls", "quic", "gateway", "websocket", "authentication", "handshake", "tunnel"]
+    );
+    let handshake = steps[7]["detail"].as_str().unwrap();
+    assert!(handshake.contains("by tls (x25519-mlkem768/"), "{handshake}");
     let tls = steps[2]["detail"].as_str().unwrap();
     assert!(tls.contains("X25519MLKEM768"), "{tls}");
     let quic = steps[3]["detail"].as_str().unwrap();
     assert!(quic.contains("publishers use TCP"), "{quic}");
     let refused = world.cli("visitor", &["doctor", "--name", "open-check"]);
     assert_eq!(refused.code, 4, "{}{}", refused.out, refused.err);
-    assert!(refused.err.contains("tunnel: "), "{}", refused.err);
+    assert!(refused.out.contains("ok     handshake") && refused.err.contains("tunnel: "), "{}", refused.err);
     world.stop_gateway();
     let away = world.cli("publisher", &["doctor"]);
     assert_eq!(away.code, 3);

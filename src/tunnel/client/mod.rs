@@ -40,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use address::GatewayAddress;
 pub use backoff::Backoff;
-pub use dial::Socket;
+pub use dial::{Socket, reach_by_websocket};
 pub use dial_error::DialError;
 pub use event::Event;
 pub use health::{HealthCheck, Probe};
