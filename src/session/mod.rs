@@ -22,6 +22,8 @@ mod routes;
 mod slot;
 mod totals;
 mod user_seats;
+#[cfg(test)]
+mod waiting;
 
 pub use backlog::Recording;
 pub use body::{BodyError, Counted, Direction, SessionBody};

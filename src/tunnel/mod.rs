@@ -39,7 +39,7 @@ mod quiet;
 mod room;
 mod stream;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tickets;
 pub mod transport;
 mod wire;

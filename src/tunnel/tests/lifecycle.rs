@@ -23,14 +23,14 @@ use crate::tunnel::{
     TunnelName,
 };
 
-const CUT: Duration = Duration::ZERO;
+pub(super) const CUT: Duration = Duration::ZERO;
 
 async fn door() -> Door {
     Door::open(Organisation::new().gateway(1), Limits::default()).await
 }
 
 /// Options for a publisher of `demo`, whose app is `router`.
-async fn publishing(door: &Door, router: Router) -> PublisherOptions {
+pub(super) async fn publishing(door: &Door, router: Router) -> PublisherOptions {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -41,11 +41,11 @@ async fn publisher(door: &Door) -> Running {
     Running::start(publishing(door, Router::new().route("/", get(async || "here"))).await)
 }
 
-fn request() -> Request<Empty<Bytes>> {
+pub(super) fn request() -> Request<Empty<Bytes>> {
     Request::get("http://demo/").body(Empty::new()).unwrap()
 }
 
-fn is_connected(event: &Event) -> bool {
+pub(super) fn is_connected(event: &Event) -> bool {
     matches!(event, Event::Connected { .. })
 }
 
@@ -359,53 +359,6 @@ fn a_publisher_cannot_be_made_without_its_roots() {
         )
     };
     assert!(matches!(Publisher::new(options), Err(DialError::Roots { .. })));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_backup_gateway_serves_while_the_first_takes_nobody_and_the_first_again_when_it_does() {
-    let organisation = Organisation::new();
-    let mut first = Door::open(organisation.gateway(1), Limits::default()).await;
-    let mut second = Door::open(organisation.gateway(2), Limits::default()).await;
-    first.trust_too(&second);
-    let mut options = publishing(&first, Router::new().route("/", get(async || "here"))).await;
-    options.backups = vec![second.gateway()];
-    options.look_back = Duration::from_millis(20);
-    // The next gateway is tried at once: a pause of a minute would end the test.
-    options.backoff.first = Duration::from_mins(1);
-    let mut publisher = Running::start(options);
-    let away = Refusal::new(RefusalCode::Draining, "the gateway is about to stop");
-    first.registration().await.refuse(away).await;
-    let beside = second.link().await;
-    publisher.event(is_connected).await;
-    let link = first.link().await;
-    assert_eq!(soon(beside.closed()).await, CloseReason::PublisherLeft);
-    let answer = soon(link.request(&name("demo"), request())).await.unwrap();
-    assert_eq!(soon(answer.into_body().collect()).await.unwrap().to_bytes(), "here");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_backup_that_refuses_for_good_ends_no_publisher_whose_first_gateway_is_only_away() {
-    let organisation = Organisation::new();
-    let mut first = Door::open(organisation.gateway(1), Limits::default()).await;
-    let mut second = Door::open(organisation.gateway(2), Limits::default()).await;
-    first.trust_too(&second);
-    let mut options = publishing(&first, Router::new().route("/", get(async || "here"))).await;
-    options.backups = vec![second.gateway()];
-    let mut publisher = Running::start(options);
-    let away = Refusal::new(RefusalCode::Draining, "the gateway is about to stop");
-    first.registration().await.refuse(away).await;
-    let no_leave = || Refusal::new(RefusalCode::NotAllowed, "you may not publish here");
-    second.registration().await.refuse(no_leave()).await;
-    // The first is back, and takes it.
-    let link = first.link().await;
-    publisher.event(is_connected).await;
-    link.close(Farewell { code: FarewellCode::Draining, grace: CUT });
-    // Now both refuse for good.
-    second.registration().await.refuse(no_leave()).await;
-    first.registration().await.refuse(no_leave()).await;
-    publisher.event(|event| matches!(event, Event::Refused { .. })).await;
-    let error = publisher.ended().await.unwrap_err();
-    assert!(matches!(error, PublishError::Refused(_)), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
