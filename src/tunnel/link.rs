@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use super::accept::Limits;
 use super::flow::{DatagramPath, FlowDrain, FlowSource, flow};
-use super::gather::gathered;
+use super::gather::{Answers, Heard, gathered};
 use super::handshake::{HandshakeError, Mode, SessionId, Suite};
 use super::health::AppReports;
 use super::lane::{BoxError, Ended, Lane, RequestBody, Sender};
@@ -34,7 +34,10 @@ use super::transport::{MessageSocket, Traffic};
 use super::{TunnelName, handshake::Session};
 
 /// The body of an answer.
-pub type Answer = Placed<Incoming>;
+pub type Answer = Heard<Arriving>;
+
+/// What comes on a stream, with its place.
+type Arriving = Placed<Incoming>;
 
 /// Connections that one publisher may have.
 pub const MAX_LANES: usize = 8;
@@ -312,11 +315,12 @@ impl Link {
         strip_hop_by_hop(&mut parts.headers);
         strip_internal(&mut parts.headers);
         parts.headers.insert(TUNNEL, name_value(tunnel)?);
-        let body = Placed::new(gathered(body.map_err(Into::into).boxed_unsync()));
+        let answers = Answers::default();
+        let body = Placed::new(gathered(body.map_err(Into::into).boxed_unsync(), answers.clone()));
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         let mut response = self.send(Whose::Of(person), Request::from_parts(parts, body)).await?;
         strip_hop_by_hop(response.headers_mut());
-        Ok(response)
+        Ok(response.map(|body| Heard::new(body, answers)))
     }
 
     /// Opens a byte stream of `person` to the tunnel's app: for TCP, and for what upgrades out of HTTP. Returns when the publisher
@@ -379,7 +383,7 @@ impl Link {
         &self,
         whose: Whose<'_>,
         mut request: Request<RequestBody>,
-    ) -> Result<Response<Answer>, LinkError> {
+    ) -> Result<Response<Arriving>, LinkError> {
         loop {
             let Turn { mut sender, place, .. } = self.turn(whose)?;
             request.body_mut().put(place.clone());
@@ -517,13 +521,13 @@ fn stream_request(
     Ok(request)
 }
 
-fn joined(response: Response<Answer>, outgoing: Outgoing) -> TunnelStream {
+fn joined(response: Response<Arriving>, outgoing: Outgoing) -> TunnelStream {
     let (body, place) = response.into_body().into_parts();
     TunnelStream::join(body, outgoing).at(place)
 }
 
 /// The publisher's answer to it, if it is yes.
-fn opened(response: Response<Answer>) -> Result<Response<Answer>, LinkError> {
+fn opened(response: Response<Arriving>) -> Result<Response<Arriving>, LinkError> {
     if let Some(fault) = origin_fault(&response) {
         return Err(LinkError::Origin { fault });
     }
