@@ -238,6 +238,7 @@ impl Routes {
                 state: route.state(member.kept_until.is_some()),
                 transport: route.transport,
                 connections: route.link.lanes(),
+                streams: route.link.streams(),
                 resting: route.breaker.is_open(),
             }
         };

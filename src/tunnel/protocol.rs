@@ -73,11 +73,13 @@ pub enum OriginFault {
     BadAnswer,
     /// The app did not take what was sent to it, as too many others' of the publisher, and for longest.
     Stalled,
+    /// The app speaks HTTP/2, out of which nothing upgrades.
+    NoUpgrade,
 }
 
 impl OriginFault {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::UnknownTunnel, Self::Unreachable, Self::BadAnswer, Self::Stalled];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::UnknownTunnel, Self::Unreachable, Self::BadAnswer, Self::Stalled, Self::NoUpgrade];
 
     /// The word in the header.
     pub fn word(self) -> &'static str {
@@ -86,6 +88,7 @@ impl OriginFault {
             Self::Unreachable => "unreachable",
             Self::BadAnswer => "bad-answer",
             Self::Stalled => "stalled",
+            Self::NoUpgrade => "no-upgrade",
         }
     }
 
@@ -96,6 +99,7 @@ impl OriginFault {
             Self::Unreachable => "the publisher is connected, but the local app does not answer",
             Self::BadAnswer => "the local app broke off or did not speak HTTP",
             Self::Stalled => "the local app does not take what is sent to it",
+            Self::NoUpgrade => "the local app speaks HTTP/2, out of which nothing upgrades",
         }
     }
 }

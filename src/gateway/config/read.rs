@@ -136,6 +136,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
     let requests_per_address = per_minute("limits.requests_per_address");
     let tls_handshake = seconds(reader.number("limits.tls_handshake_secs", 1, 120));
     let header = seconds(reader.number("limits.header_secs", 1, 120));
+    let keep_alive = seconds(reader.number("limits.keep_alive_secs", 1, 3600));
     let header_bytes = count(reader.number("limits.header_bytes", 8192, 1_048_576));
     let request = seconds(reader.number("limits.request_secs", 1, 3600));
     let idle = seconds(reader.number("limits.idle_secs", 1, 86_400));
@@ -228,6 +229,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             requests_per_address: requests_per_address?,
             tls_handshake: tls_handshake?,
             header: header?,
+            keep_alive: keep_alive?,
             header_bytes: header_bytes?,
             request: request?,
             idle: idle?,

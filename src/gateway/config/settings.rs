@@ -278,6 +278,8 @@ pub struct Limits {
     pub tls_handshake: Duration,
     /// Time for a request head.
     pub header: Duration,
+    /// Time between two requests on one connection.
+    pub keep_alive: Duration,
     /// Bytes of a request head.
     pub header_bytes: usize,
     /// Time until a publisher's answer begins.

@@ -131,6 +131,9 @@ impl Origin {
             let span = traced.map(|traced| traced.stream(name.to_string(), protocol));
             if app.datagrams {
                 datagrams(request, &app.target, place, span).await
+            } else if app.target.protocol().is_http2() {
+                // What comes on such a stream is an upgrade of HTTP/1.1, which this app would take for noise.
+                fault(OriginFault::NoUpgrade)
             } else {
                 self.stream(request, &app.target, uploads, span).await
             }
@@ -200,6 +203,11 @@ impl Origin {
             },
         };
         match answer {
+            // HTTP/2 has no words for it (RFC 9113 section 8.6), and nobody asked for it.
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                tracing::debug!(target = %app.target, "the local app switches protocols, unasked");
+                fault(OriginFault::BadAnswer)
+            }
             Ok(mut response) => {
                 strip_hop_by_hop(response.headers_mut());
                 strip_internal(response.headers_mut());

@@ -9,4 +9,5 @@ mod known_gateways;
 mod lifecycle;
 mod over_tls;
 mod resuming;
+mod several_gateways;
 mod small_pieces;
