@@ -1,7 +1,7 @@
 //! The tunnel as its users meet it: both ends together, in memory and over real loopback TLS.
 
-pub(crate) mod app_pool;
-mod bed;
+mod app_pool;
+pub(crate) mod bed;
 mod byte_stream;
 mod documents;
 mod hostile_peer;
