@@ -206,6 +206,7 @@ mod tests {
             state: "live",
             transport: "tls",
             connections: 1,
+            streams: (0, 1008),
             resting: false,
         }
     }
