@@ -95,7 +95,7 @@ struct One<'a> {
     next: Option<Row>,
     correlation: Option<String>,
     session: Option<String>,
-    key: &'a str,
+    key: String,
 }
 
 fn ledger() -> Object {
@@ -236,7 +236,7 @@ async fn detailed(shared: &Shared, viewer: &Viewer, number: &str) -> Result<Answ
         next: of(seq.get() + 1).and_then(neighbour),
         correlation: text("correlation"),
         session: text("session"),
-        key: &shared.verifier_key,
+        key: shared.verifier_key.borrow().clone(),
     };
     let mut response = page::show(&page);
     page::let_verifier_run(&mut response);
