@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::requests::minute;
-use super::viewer::{Chrome, Order, Viewer};
+use super::viewer::{Chrome, Form, Order, Viewer};
 use super::{Answer, page};
 use crate::access::{Action, Object, Part, ReviewView};
 use crate::clock;
@@ -15,6 +15,9 @@ use crate::console::Shared;
 use crate::console::errors::Problem;
 use crate::console::extract::{Body, Path};
 use crate::console::reviews::{self as api, Decision, Start, Verdict, WholeReview};
+
+/// For how many days a review can be open, as `access` has it.
+const DAYS: std::ops::RangeInclusive<i64> = 1..=90;
 
 #[derive(Template)]
 #[template(path = "console/reviews.html")]
@@ -134,7 +137,12 @@ fn kind(holding: &Value) -> &'static str {
 
 pub(super) async fn start(State(shared): State<Shared>, order: Order) -> Answer {
     let Order { viewer: Viewer { caller, chrome }, form } = order;
-    let days = form.get("days").and_then(|days| days.parse::<i64>().ok()).unwrap_or(14).clamp(1, 366);
+    let Some(days) =
+        form.get("days").and_then(|days| days.parse::<i64>().ok()).filter(|days| DAYS.contains(days))
+    else {
+        let why = "say for how many days the review is to be open: a whole number from 1 to 90";
+        return page::refuse(&chrome, &caller.unusable(&why));
+    };
     let deadline = clock::now().saturating_add(SignedDuration::from_hours(24 * days));
     let deadline = deadline.map(|deadline| deadline.to_string()).unwrap_or_default();
     let body = Start { reviewers: form.get("reviewers").unwrap_or_default(), deadline };
@@ -146,15 +154,26 @@ pub(super) async fn start(State(shared): State<Shared>, order: Order) -> Answer 
 
 pub(super) async fn decide(State(shared): State<Shared>, Path(id): Path<String>, order: Order) -> Answer {
     let Order { viewer: Viewer { caller, chrome }, form } = order;
-    let body = Decision {
-        item: form.get("item").and_then(|item| item.parse().ok()).unwrap_or_default(),
-        verdict: if form.get("verdict").as_deref() == Some("keep") { Verdict::Keep } else { Verdict::Revoke },
-        reason: form.get("reason").unwrap_or_default(),
+    let body = match decision(&form) {
+        Ok(body) => body,
+        Err(why) => return page::refuse(&chrome, &caller.unusable(&why)),
     };
     match api::decide(State(shared), caller, Path(id), Body(body)).await {
         Ok(Json(made)) => on(&made),
         Err(problem) => page::refuse(&chrome, &problem),
     }
+}
+
+/// What a form decides. Nothing is guessed: what can't be read takes nothing away, and keeps nothing.
+fn decision(form: &Form) -> Result<Decision, &'static str> {
+    let item = form.get("item").and_then(|item| item.parse().ok());
+    let verdict = match form.get("verdict").as_deref() {
+        Some("keep") => Verdict::Keep,
+        Some("revoke") => Verdict::Revoke,
+        _ => return Err("say what becomes of the item: `keep` or `revoke`"),
+    };
+    let item = item.ok_or("name the item by its number")?;
+    Ok(Decision { item, verdict, reason: form.get("reason").unwrap_or_default() })
 }
 
 pub(super) async fn close(State(shared): State<Shared>, Path(id): Path<String>, order: Order) -> Answer {
