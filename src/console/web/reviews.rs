@@ -82,6 +82,9 @@ fn head(view: &ReviewView) -> Head {
 }
 
 pub(super) async fn page(State(shared): State<Shared>, viewer: Viewer) -> Answer {
+    if let Err(problem) = viewer.caller.looks("reviews", |draft| draft).await {
+        return page::refuse(&viewer.chrome, &problem);
+    }
     let reviews = shared.access.reviews(&viewer.caller.identity);
     let may_start = viewer.caller.could(Action::Admin, &Object::gateway(Part::People));
     let tenant = viewer.caller.identity.tenant();
@@ -106,6 +109,10 @@ pub(super) async fn one(State(shared): State<Shared>, viewer: Viewer, Path(id): 
         let problem = Problem::bad_id(&viewer.caller.correlation, "review that you may see", &id);
         return page::refuse(&viewer.chrome, &problem);
     };
+    let which = view.review.id.to_string();
+    if let Err(problem) = viewer.caller.looks("review", |draft| draft.detail("review", which)).await {
+        return page::refuse(&viewer.chrome, &problem);
+    }
     let me = viewer.caller.identity.subject();
     let items = view.items.iter().map(|view| {
         let item = &view.item;

@@ -139,8 +139,12 @@ async fn made(
             Span::last(minutes, now)
         }
     };
-    let figures = if viewer.caller.could(Action::Audit, &Object::gateway(Part::Ledger)) {
-        Some(measured(shared, viewer, &filter, span).await?)
+    let ledger = Object::gateway(Part::Ledger);
+    let figures = if viewer.caller.could(Action::Audit, &ledger) {
+        let search = requests_within(&filter, span);
+        let asked = asked(&search.selection);
+        viewer.caller.may_with(Action::Audit, &ledger, |draft| draft.detail("search", asked)).await?;
+        Some(measured(shared, viewer, search, span).await?)
     } else {
         None
     };
@@ -192,15 +196,10 @@ impl Span {
     }
 }
 
-/// Latencies and errors of the time that was asked for, from the records of requests.
-async fn measured(
-    shared: &Shared,
-    viewer: &Viewer,
-    filter: &Filter,
-    span: Span,
-) -> Result<figures::Figures, Problem> {
+/// The records of requests in the time that was asked for.
+fn requests_within(filter: &Filter, span: Span) -> Search {
     let object = Object::tunnel(&filter.tunnel).ok().map(|object| object.as_str().to_owned());
-    let search = Search {
+    Search {
         selection: Selection {
             kinds: vec![Kind::HttpRequest],
             objects: object.into_iter().collect(),
@@ -213,7 +212,28 @@ async fn measured(
         targets: Vec::new(),
         order: Direction::NewestFirst,
         limit: SAMPLE,
-    };
+    }
+}
+
+/// The search as it is recorded: ids and times alone.
+fn asked(selection: &Selection) -> Value {
+    let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    let asked = [
+        ("kind", Some(Kind::HttpRequest.as_str().to_owned())),
+        ("object", selection.objects.first().cloned()),
+        ("from_time", time(selection.from_time)),
+        ("to_time", time(selection.to_time)),
+    ];
+    asked.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+/// Latencies and errors, from the records of requests. That they are read is recorded.
+async fn measured(
+    shared: &Shared,
+    viewer: &Viewer,
+    search: Search,
+    span: Span,
+) -> Result<figures::Figures, Problem> {
     let page = searching::found(shared, &viewer.caller, search).await?;
     Ok(figures::of(page.entries.iter().map(|entry| entry.bytes.as_ref()), span.minutes(), span.to))
 }
@@ -254,7 +274,7 @@ async fn detailed(shared: &Shared, viewer: &Viewer, id: &str) -> Result<Answer, 
     let caller = &viewer.caller;
     let unknown = || Problem::bad_id(&caller.correlation, "session", id);
     let session = SessionId::parse(id).ok_or_else(unknown)?.to_string();
-    caller.may(Action::Read, &sessions()).await?;
+    caller.may_with(Action::Read, &sessions(), |draft| draft.session(session.clone())).await?;
     let live = shared.broker.live().into_iter().find(|one| one.id == session);
     let ledger = Object::gateway(Part::Ledger);
     let may_read = caller.could(Action::Audit, &ledger);
