@@ -61,7 +61,9 @@ struct House {
 
 impl House {
     fn furnished() -> Self {
-        let world = World::start();
+        let world = World::with()
+            .policy("p, role:visitor, main, tunnel:other, connect, allow, owner-approves")
+            .start();
         let mut running = vec![world.publish_demo("demo"), world.publish_demo("other")];
         let grant = world.grant("demo");
         let ask = ["request", "other", "--reason", "a secret wish", "--minutes", "5"];
@@ -260,7 +262,9 @@ fn whoever_may_nothing_is_shown_nothing_of_others_and_changes_nothing_at_whichev
             && record["result"] == "success"
             && record["details"]["page"].is_null()
     });
-    let done: Vec<Value> = done.filter(|record| record["kind"] != "token.issued").collect();
+    // What is noticed about them, out of hours for one, they didn't do.
+    let others = ["token.issued", "detection.raised"];
+    let done: Vec<Value> = done.filter(|record| !others.iter().any(|kind| record["kind"] == *kind)).collect();
     assert!(done.is_empty(), "{done:?}");
 }
 

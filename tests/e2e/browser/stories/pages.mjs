@@ -96,7 +96,7 @@ export default async function (world) {
   // Pages lead to each other by two keys.
   await admin.keyboard.press("g");
   await admin.keyboard.press("l");
-  await admin.waitForURL(/\/console\/ledger/);
+  await admin.waitForURL(/\/console\/ledger$/);
   await admin.keyboard.press("?");
   await admin.getByRole("heading", { name: "Keyboard" }).waitFor();
   await world.shot(admin, "keyboard");
