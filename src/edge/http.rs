@@ -21,7 +21,7 @@ use super::route::Correlation;
 use super::upload::Upload;
 use super::{Connection, Edge, TunnelRules, credential, lines, upgrade};
 use crate::session::{Counted, Direction, Protocol, Recording, Route, Session, SessionBody};
-use crate::tunnel::{LinkError, OriginFault, TunnelName, origin_fault, strip_hop_by_hop};
+use crate::tunnel::{Heard, LinkError, OriginFault, TunnelName, origin_fault, strip_hop_by_hop};
 
 /// A strict tunnel's answer that is known to be no longer than this is recorded with its whole length.
 const SHORT_ANSWER: u64 = 64 * 1024;
@@ -187,7 +187,7 @@ async fn exchange(
     (rules, patience): (&TunnelRules, Duration),
     sent: Sent,
     request: Request<Body>,
-) -> (Result<Response<Incoming>, Refusal>, bool) {
+) -> (Result<Response<Heard<Incoming>>, Refusal>, bool) {
     let name = &route.name;
     let (upload, over, asks) =
         (Upload::begin(), Arc::new(AtomicBool::new(false)), request.method().is_safe());
@@ -242,7 +242,7 @@ async fn release(
     session: &Session,
     rules: &TunnelRules,
     record: RequestRecord,
-    answer: Response<Incoming>,
+    answer: Response<Heard<Incoming>>,
 ) -> Result<Response<Body>, Refusal> {
     let (mut parts, body) = answer.into_parts();
     strip_hop_by_hop(&mut parts.headers);

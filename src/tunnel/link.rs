@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use super::accept::Limits;
 use super::flow::{DatagramPath, FlowDrain, FlowSource, flow};
-use super::gather::gathered;
+use super::gather::{Answers, Heard, gathered};
 use super::handshake::{HandshakeError, Mode, SessionId, Suite};
 use super::health::AppReports;
 use super::lane::{BoxError, Ended, Lane, RequestBody, Sender};
@@ -261,7 +261,7 @@ impl Link {
         &self,
         tunnel: &TunnelName,
         request: Request<B>,
-    ) -> Result<Response<Incoming>, LinkError>
+    ) -> Result<Response<Heard<Incoming>>, LinkError>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -277,11 +277,12 @@ impl Link {
         strip_hop_by_hop(&mut parts.headers);
         strip_internal(&mut parts.headers);
         parts.headers.insert(TUNNEL, name_value(tunnel)?);
-        let body = gathered(body.map_err(Into::into).boxed_unsync());
+        let answers = Answers::default();
+        let body = gathered(body.map_err(Into::into).boxed_unsync(), answers.clone());
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         let mut response = self.send(Request::from_parts(parts, body)).await?;
         strip_hop_by_hop(response.headers_mut());
-        Ok(response)
+        Ok(response.map(|body| Heard::new(body, answers)))
     }
 
     /// Opens a byte stream to the tunnel's app: for TCP, and for what upgrades out of HTTP. Returns when the publisher

@@ -47,6 +47,7 @@ pub use accept::{Acceptance, Limits, Registration, accept, turn_away};
 pub use bare::{ALPN, BareSocket};
 pub use breakable::Breakable;
 pub use flow::{DatagramPath, FlowDrain, FlowSource};
+pub use gather::Heard;
 pub use handshake::{
     AcceptedTunnel, CertificateBody, CertificateError, DeviceKey, DevicePublic, Enrolled, Fingerprint,
     GatewayIdentity, HandshakeError, IdentityCertificate, IdentityKeys, IdentitySignatures,

@@ -34,7 +34,7 @@ use super::upload::{Answer, UploadBody, UploadStream, Uploads};
 use crate::traces::{StreamSpan, Traces};
 use crate::tunnel::datagram::{Connected, pass};
 use crate::tunnel::flow::{DatagramPath, Place, flow};
-use crate::tunnel::gather::gathered;
+use crate::tunnel::gather::{Answers, gathered};
 use crate::tunnel::link::{FarewellCode, chain};
 use crate::tunnel::protocol::{
     BYTES, CONTROL, Ends, FAREWELL, FAREWELL_CODE, FLOW, HEALTH, ORIGIN_ERROR, OriginFault, STREAM, TUNNEL,
@@ -213,7 +213,8 @@ impl Origin {
     ) -> Response<ResponseBody> {
         let Ok(request) = to_app(request, &app.target) else { return fault(OriginFault::BadAnswer) };
         let (parts, body) = request.into_parts();
-        let (body, upload) = UploadBody::watch(body, uploads);
+        let asked = Answers::default();
+        let (body, upload) = UploadBody::watch(body, uploads, asked.clone());
         let request = Request::from_parts(parts, body);
         let answering = async {
             match &app.http2 {
@@ -240,10 +241,11 @@ impl Origin {
                 strip_hop_by_hop(response.headers_mut());
                 strip_internal(response.headers_mut());
                 response.map(|body| {
-                    gathered(match &upload {
+                    let body = match &upload {
                         None => body.map_err(Into::into).boxed_unsync(),
                         Some(upload) => Answer::beside(upload, body),
-                    })
+                    };
+                    gathered(body, asked)
                 })
             }
             Err(AppError::Unreachable(error)) => {

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::origin::{BoxError, ResponseBody};
+use crate::tunnel::gather::Answers;
 use crate::tunnel::stream::{Stalled, TunnelStream};
 use crate::tunnel::{Taker, Takers, Taking};
 
@@ -69,18 +70,20 @@ enum Way {
     Watched {
         upload: Arc<Upload>,
         taking: Option<Taking<Upload>>,
+        /// What the app takes answers what it sends.
+        pieces: Answers,
     },
 }
 
 impl UploadBody {
-    /// `body`, looked after among `uploads`; and what tells when it is cut.
-    pub(super) fn watch(body: Incoming, uploads: &Uploads) -> (Self, Option<Arc<Upload>>) {
+    /// `body`, looked after among `uploads`, its `pieces` counted; and what tells when it is cut.
+    pub(super) fn watch(body: Incoming, uploads: &Uploads, pieces: Answers) -> (Self, Option<Arc<Upload>>) {
         if body.is_end_stream() {
             return (Self(Way::Empty), None);
         }
         let upload = Upload::new(Some(body));
         let taking = Some(uploads.enter(&upload));
-        (Self(Way::Watched { upload: Arc::clone(&upload), taking }), Some(upload))
+        (Self(Way::Watched { upload: Arc::clone(&upload), taking, pieces }), Some(upload))
     }
 }
 
@@ -92,10 +95,13 @@ impl Body for UploadBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Way::Watched { upload, taking } = &mut self.get_mut().0 else { return Poll::Ready(None) };
+        let Way::Watched { upload, taking, pieces } = &mut self.get_mut().0 else { return Poll::Ready(None) };
         let mut held = upload.body();
         let Some(body) = held.as_mut() else { return Poll::Ready(Some(Err(Stalled.into()))) };
         let polled = Pin::new(&mut *body).poll_frame(cx);
+        if matches!(polled, Poll::Ready(Some(Ok(_)))) {
+            pieces.count();
+        }
         if body.is_end_stream() {
             // Nothing of it waits here any more.
             *taking = None;

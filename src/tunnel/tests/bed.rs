@@ -53,6 +53,10 @@ pub(crate) fn http(text: &str) -> Offer {
     Offer { name: name(text), kind: TunnelKind::Http, join: false }
 }
 
+pub(crate) fn tcp(text: &str) -> Offer {
+    Offer { name: name(text), kind: TunnelKind::Tcp { port: None }, join: false }
+}
+
 /// An organisation's root in memory.
 pub(crate) struct Organisation {
     key: EcdsaKeyPair,
@@ -339,4 +343,23 @@ impl Running {
 
 pub(crate) fn publication(offer: Offer, target: SocketAddr) -> Publication {
     Publication { offer, target: Target::parse(&target.to_string()).unwrap(), health: None }
+}
+
+/// A door, a publisher of one service and the link between them.
+pub(crate) struct Pair {
+    pub(crate) link: Link,
+    pub(crate) publisher: Running,
+    _door: Door,
+}
+
+impl Pair {
+    pub(crate) async fn of(offer: Offer, target: SocketAddr) -> Self {
+        Self::at(Door::open(Organisation::new().gateway(1), Limits::default()).await, offer, target).await
+    }
+
+    pub(crate) async fn at(mut door: Door, offer: Offer, target: SocketAddr) -> Self {
+        let publisher = Running::start(door.options(vec![publication(offer, target)]));
+        let link = door.link().await;
+        Self { link, publisher, _door: door }
+    }
 }
