@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
@@ -20,6 +21,12 @@ use crate::access::{AccessError, Action, AuthError, Context, Decision, Identity,
 use crate::clock;
 use crate::edge::{Connection, Correlation, Counted, identify_caller, of_tenant};
 use crate::session::Naming;
+
+/// How long a search waits for a place among the readers: most are done sooner.
+const SOON: Duration = Duration::from_secs(1);
+
+/// What a call is refused with that finds no place among the readers.
+pub(super) const NO_SEAT: &str = "too-many-readers";
 
 /// A person who proved who they are.
 pub(super) struct Caller {
@@ -268,15 +275,26 @@ impl Caller {
 
     /// A place among the few calls at a time that read much of the ledger.
     pub(super) fn seat<'a>(&self, seats: &'a Semaphore) -> Result<SemaphorePermit<'a>, Problem> {
-        seats.try_acquire().map_err(|_| {
-            Problem::new(
-                &self.correlation,
-                StatusCode::TOO_MANY_REQUESTS,
-                "too-many-readers",
-                "others search the ledger or have values opened right now",
-                "call again in a few seconds",
-            )
-        })
+        seats.try_acquire().map_err(|_| self.no_seat())
+    }
+
+    /// What a call is told that finds no such place.
+    pub(super) fn no_seat(&self) -> Problem {
+        Problem::new(
+            &self.correlation,
+            StatusCode::TOO_MANY_REQUESTS,
+            NO_SEAT,
+            "others search the ledger or have values opened right now",
+            "call again in a few seconds",
+        )
+    }
+
+    /// The same, once there is one, if that is soon.
+    pub(super) async fn seat_soon<'a>(&self, seats: &'a Semaphore) -> Result<SemaphorePermit<'a>, Problem> {
+        match within_time(seats, SOON).await {
+            Some(seat) => Ok(seat),
+            None => self.seat(seats),
+        }
     }
 
     /// Reads a value of the call.
@@ -297,5 +315,29 @@ impl Caller {
     pub(super) fn could(&self, action: Action, object: &Object) -> bool {
         let context = Context::at(clock::now()).from_source(self.source).on(self.tls.as_ref());
         matches!(self.shared.access.authorize(&self.identity, object, action, &context), Decision::Allowed(_))
+    }
+}
+
+/// A seat that comes free in this time.
+async fn within_time(seats: &Semaphore, patience: Duration) -> Option<SemaphorePermit<'_>> {
+    tokio::time::timeout(patience, seats.acquire()).await.ok()?.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_finds_no_seat_waits_for_one_and_not_for_ever() {
+        let seats = Semaphore::new(1);
+        let held = seats.acquire().await.unwrap();
+        assert!(within_time(&seats, Duration::ZERO).await.is_none());
+        // Whoever waits is asked first, and has the seat when it is let go of.
+        let waiting = async {
+            let seat = within_time(&seats, Duration::from_secs(60)).await;
+            seat.is_some()
+        };
+        let leaving = async { drop(held) };
+        assert!(tokio::join!(waiting, leaving).0);
     }
 }

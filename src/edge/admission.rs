@@ -257,7 +257,7 @@ fn circumstances(
     Ok((object, context))
 }
 
-/// Records that somebody was not let in, and says what they are told.
+/// Records that somebody was not let in, once while they wait for an answer, and says what they are told.
 async fn not_admitted(
     edge: &Edge,
     identity: &Identity,
@@ -272,13 +272,17 @@ async fn not_admitted(
         Decision::NeedsApproval { explanation, .. } => (explanation, true),
         Decision::Denied { explanation } => (explanation, false),
     };
-    let draft = explanation
-        .draft(Kind::AccessDecided)
-        .source(connection.peer.to_string())
-        .correlation(correlation.0.as_str())
-        .detail("needs_approval", ask);
-    let draft = TlsFacts::note(connection.tls.as_ref(), draft);
-    note(edge, draft).await;
+    // Whoever waits for an answer is refused every two seconds, and is no attempt at anything: the first refusal is enough.
+    let object = Object::tunnel(name.as_str()).ok().filter(|_| ask);
+    let waits = object.and_then(|object| edge.access.waiting(identity, &object, Action::Connect));
+    if waits.is_none_or(|request| edge.waits.begins(request, connection.peer.ip())) {
+        let draft = explanation
+            .draft(Kind::AccessDecided)
+            .source(connection.peer.to_string())
+            .correlation(correlation.0.as_str())
+            .detail("needs_approval", ask);
+        note(edge, TlsFacts::note(connection.tls.as_ref(), draft)).await;
+    }
     match (identity.is_anonymous(), ask) {
         (true, _) => {
             Stop::SignIn { detail: format!("`{name}` is private: sign in to use it, or to ask for leave") }
@@ -305,7 +309,7 @@ pub(super) fn answer_stop(
     match stop {
         Stop::Refused(refusal) => refusal.respond(headers, &correlation.0),
         Stop::Ask { identity, explanation } if wants_page(headers) => {
-            asking::ask_page(edge, name, &identity, &explanation, correlation)
+            asking::ask_page(edge, name, &identity, &explanation, path, correlation)
         }
         Stop::Ask { identity, explanation } => Refusal::new(
             StatusCode::FORBIDDEN,

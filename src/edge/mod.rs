@@ -47,6 +47,7 @@ mod unannounced;
 mod upgrade;
 mod upload;
 mod visit;
+mod waits;
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -85,6 +86,7 @@ pub use tcp::TcpPorts;
 pub use tls_refusals::TlsRefusals;
 pub use udp::UdpPorts;
 pub use unannounced::ForeignHeader;
+pub use waits::Waits;
 
 /// Sees to it that a host name has a certificate to be shown.
 pub trait NameCertificates: Send + Sync {
@@ -158,6 +160,8 @@ pub struct Parts {
     pub clients: Option<Arc<dyn ClientCertificates>>,
     /// TLS handshakes that were refused.
     pub tls_refusals: TlsRefusals,
+    /// Visitors who wait for an answer.
+    pub waits: Waits,
     /// Publishers that are connected; each leaves a record when it goes.
     pub publishers: TaskTracker,
     /// Ports of TCP tunnels.

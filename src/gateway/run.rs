@@ -36,7 +36,7 @@ use crate::clock;
 use crate::console::{self, Idempotency, LogControl, LogDesk, Routers, Scrub, Watched};
 use crate::edge::{
     Attempts, Edge, Fronts, HTTP3, Lines, Listener, Metrics, Parts as EdgeParts, QuicListener, Rates, Seats,
-    SignIns, TcpPorts, TcpRange, TlsRefusals, UdpPorts, alternative,
+    SignIns, TcpPorts, TcpRange, TlsRefusals, UdpPorts, Waits, alternative,
 };
 use crate::session::{Broker, Deaths, Readiness, Routes};
 use crate::tunnel::{ALPN, GatewayIdentity, Tickets};
@@ -246,6 +246,7 @@ async fn serve(
         certificates: certificates.clone(),
         clients: clients.clone().map(|clients| clients as Arc<dyn crate::edge::ClientCertificates>),
         tls_refusals: TlsRefusals::default(),
+        waits: Waits::default(),
         publishers: publishers.clone(),
         tcp: tcp.clone(),
         fronts: Fronts::new(&config.gateway.fronts),
@@ -295,7 +296,7 @@ async fn serve(
         untold: console::Untold::default(),
         erasing: tokio::sync::Mutex::new(()),
         readers: tokio::sync::Semaphore::new(console::READERS),
-        streams: Arc::new(tokio::sync::Semaphore::new(console::STREAMS)),
+        streams: console::Streams::default(),
         stop: stop.clone(),
         readiness,
         metrics: edge.metrics.clone(),
@@ -310,6 +311,7 @@ async fn serve(
         idempotency: Idempotency::default(),
         makings: console::Makings::default(),
         site: console::site(&config.gateway.domain, &port),
+        usual_hours: config.access.usual_hours.clone(),
         token_life: config.access.token_life,
         domain: config.gateway.domain.clone(),
     });

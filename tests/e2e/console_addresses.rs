@@ -105,6 +105,7 @@ impl House {
             .split('/')
             .map(|part| match part {
                 "{form}" => "csv",
+                "{name}" if path.contains("/tunnel/") => "demo",
                 part if part.starts_with('{') => self.things[family].as_str(),
                 part => part,
             })

@@ -135,12 +135,13 @@ impl Memory {
                 return None;
             }
         }
-        let details = rule.details.iter().all(|(name, wanted)| {
+        let says = |(name, wanted): (&String, &Value)| {
             record.details.get(name).is_some_and(|found| match wanted {
                 Value::Array(any) => any.contains(found),
                 one => one == found,
             })
-        });
+        };
+        let details = rule.details.iter().all(says) && !rule.except.iter().any(says);
         let above = rule
             .above
             .as_ref()

@@ -3,20 +3,18 @@
 
 use askama::Template;
 use axum::extract::State;
-use sallyport_audit::Search;
-use sallyport_audit::index::search::Order as Direction;
 use sallyport_audit::selection::Selection;
 
-use super::ledger::{Row, row};
+use super::panel::{self, Panel};
 use super::requests::minute;
 use super::viewer::{Chrome, Order, Viewer};
 use super::{Answer, page};
 use crate::access::{Action, Grant, GrantFilter, GrantId, GrantStatus, Object, Part};
+use crate::console::Shared;
 use crate::console::errors::Problem;
 use crate::console::extract::{Body, Path};
 use crate::console::grants as api;
 use crate::console::sessions::Why;
-use crate::console::{Shared, records, search as searching};
 use crate::session::LiveSession;
 
 /// Grants of one page.
@@ -58,7 +56,7 @@ struct One<'a> {
     reason: String,
     approvals: Vec<String>,
     sessions: Vec<LiveSession>,
-    records: Option<Vec<Row>>,
+    records: Option<Panel>,
 }
 
 pub(super) async fn page(State(shared): State<Shared>, viewer: Viewer) -> Answer {
@@ -136,23 +134,9 @@ async fn detailed(shared: &Shared, viewer: &Viewer, id: &str) -> Result<Answer, 
     let mut rows = None;
     if caller.could(Action::Audit, &ledger) {
         caller.may_with(Action::Audit, &ledger, |draft| draft.grant(name.as_str())).await?;
-        let search = Search {
-            selection: Selection { grants: vec![name], ..Selection::default() },
-            texts: Vec::new(),
-            subjects: Vec::new(),
-            targets: Vec::new(),
-            order: Direction::OldestFirst,
-            limit: RECORDS,
-        };
-        let found = searching::found(shared, caller, search).await?;
-        rows = Some(
-            found
-                .entries
-                .iter()
-                .filter_map(|entry| records::joined(entry).ok())
-                .map(|record| row(&record))
-                .collect(),
-        );
+        let all = panel::in_ledger("grant", &name);
+        let named = Selection { grants: vec![name], ..Selection::default() };
+        rows = Some(panel::newest(shared, viewer, named, RECORDS, all).await?.in_order());
     }
     let page = One {
         chrome: &viewer.chrome,

@@ -4,12 +4,11 @@ use askama::Template;
 use axum::Json;
 use axum::extract::State;
 use jiff::SignedDuration;
-use serde_json::Value;
 
 use super::requests::minute;
 use super::viewer::{Chrome, Form, Order, Viewer};
 use super::{Answer, page};
-use crate::access::{Action, Object, Part, ReviewView};
+use crate::access::{Action, Holding, Object, Part, ReviewView};
 use crate::clock;
 use crate::console::Shared;
 use crate::console::errors::Problem;
@@ -116,12 +115,11 @@ pub(super) async fn one(State(shared): State<Shared>, viewer: Viewer, Path(id): 
     let me = viewer.caller.identity.subject();
     let items = view.items.iter().map(|view| {
         let item = &view.item;
-        let value = serde_json::to_value(&item.holding).unwrap_or_default();
         Item {
             number: item.number,
             subject: item.subject.to_string(),
             what: view.what.clone(),
-            kind: kind(&value),
+            kind: kind(&item.holding),
             held: view.held,
             own: item.subject == *me,
             decision: item.decision.as_ref().map(|decision| Decided {
@@ -137,9 +135,12 @@ pub(super) async fn one(State(shared): State<Shared>, viewer: Viewer, Path(id): 
 }
 
 /// What somebody holds, in a word.
-fn kind(holding: &Value) -> &'static str {
-    let text = holding.to_string();
-    ["grant", "share"].into_iter().find(|kind| text.contains(kind)).unwrap_or("role")
+fn kind(holding: &Holding) -> &'static str {
+    match holding {
+        Holding::Grant(_) => "grant",
+        Holding::Share(_) => "share",
+        Holding::Role(_) => "role",
+    }
 }
 
 pub(super) async fn start(State(shared): State<Shared>, order: Order) -> Answer {
@@ -193,4 +194,18 @@ pub(super) async fn close(State(shared): State<Shared>, Path(id): Path<String>, 
 
 fn on(review: &WholeReview) -> Answer {
     page::see_other(&format!("/console/reviews/{}", review.id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_is_a_role_whatever_it_is_called() {
+        for name in ["role:grant-approvers", "role:share-owners", "role:visitor"] {
+            assert_eq!(kind(&Holding::Role(name.parse().unwrap())), "role", "{name}");
+        }
+        let grant = format!("grant-{:032x}", 7).parse().unwrap();
+        assert_eq!(kind(&Holding::Grant(grant)), "grant");
+    }
 }

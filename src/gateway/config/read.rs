@@ -272,6 +272,7 @@ fn read_access(reader: &mut Reader<'_>, state: &Path) -> Option<Access> {
     let tenant = reader.parse("access.tenant", |text: String| parse_word(text, 64));
     let token_life =
         reader.number("access.token_hours", 1, 8760).map(|hours| Duration::from_secs(hours * 3600));
+    let usual_hours = reader.parse("access.usual_hours", |text: String| text.parse());
     let canaries = reader.number("access.canary_secs", 0, 2_592_000);
     Some(Access {
         policy_directory: policy_directory?,
@@ -279,6 +280,7 @@ fn read_access(reader: &mut Reader<'_>, state: &Path) -> Option<Access> {
         first_publisher_owns: first_publisher_owns?,
         tenant: tenant?,
         token_life: token_life?,
+        usual_hours: usual_hours?,
         canaries: canaries.map(|every| (every > 0).then(|| Duration::from_secs(every)))?,
     })
 }

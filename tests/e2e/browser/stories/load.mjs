@@ -14,6 +14,8 @@ const PAGES = {
   "ledger, one kind": "/console/ledger?kind=session.opened",
   "ledger, one person": "/console/ledger?subject=user%3Avisitor",
   "ledger, oldest first": "/console/ledger?order=oldest",
+  "ledger, one grant": `/console/ledger?grant=grant-${"0".repeat(32)}`,
+  tunnel: "/console/sessions/tunnel/open-web",
   record: "/console/ledger/1",
   policy: "/console/policy",
   reviews: "/console/reviews",

@@ -25,6 +25,8 @@ export default async function (world) {
   await admin.getByText("new sessions are served").waitFor();
   await admin.getByRole("cell", { name: "token-signing", exact: true }).waitFor();
   assert.ok(!(await admin.content()).includes("passphrase ="), "no secret");
+  const ledger = (await admin.locator("section[aria-labelledby=ledger]").innerText()).replace(/\s+/g, " ");
+  assert.match(ledger, /records \d+ bytes of the journal \d+ \(.*B\) last checkpoint \d+ records, root [0-9a-f]{64} damaged false read again /);
   await admin.getByText(/settings, without what is secret/).click();
   await world.accessible(admin);
   await admin.getByText(/settings, without what is secret/).click();
