@@ -191,22 +191,13 @@ impl Caller {
         let draft = TlsFacts::note(self.tls.as_ref(), draft);
         let draft = if allowed { more(draft) } else { draft };
         self.shared.ledger.append(draft).await.map_err(|error| {
-            Problem::new(
-                &self.correlation,
-                StatusCode::SERVICE_UNAVAILABLE,
-                "ledger-down",
-                // Paths and the provider's words are for those who may see the gateway's state.
-                if allowed {
-                    format!("the call could not be recorded: {error}")
-                } else {
-                    "the call could not be recorded".to_owned()
-                },
-                if allowed {
-                    error.hint()
-                } else {
-                    "what is not recorded is not done; tell the gateway's operator"
-                },
-            )
+            // Paths and the provider's words are for those who may see the gateway's state.
+            if allowed {
+                let detail = format!("the call could not be recorded: {error}");
+                self.not_recorded(detail, error.hint())
+            } else {
+                self.unrecorded()
+            }
         })?;
         if allowed {
             return Ok(());
@@ -218,6 +209,35 @@ impl Caller {
             format!("{} may not {action} {object}: {}", self.identity.subject(), decision.explanation().why),
             "an admin can change the policy; this decision is recorded",
         ))
+    }
+
+    /// Records that the caller looks at a page whose every line policy judges for itself, so that nothing is asked for the whole.
+    /// What is not recorded is not shown.
+    pub(super) async fn looks(
+        &self,
+        page: &'static str,
+        more: impl FnOnce(Draft) -> Draft,
+    ) -> Result<(), Problem> {
+        let draft = Draft::new(Kind::AdminCalled, Outcome::Success)
+            .subject(self.identity.subject().as_str())
+            .action(Action::Read.as_str())
+            .object("gateway:console")
+            .source(self.source.to_string())
+            .correlation(self.correlation.0.as_str())
+            .detail("tenant", self.identity.tenant().as_str())
+            .detail("page", page);
+        let draft = more(TlsFacts::note(self.tls.as_ref(), draft));
+        self.shared.ledger.append(draft).await.map(drop).map_err(|_| self.unrecorded())
+    }
+
+    /// The ledger does not take the record, and the caller need not know why.
+    fn unrecorded(&self) -> Problem {
+        let hint = "what is not recorded is not done; tell the gateway's operator";
+        self.not_recorded("the call could not be recorded".to_owned(), hint)
+    }
+
+    fn not_recorded(&self, detail: String, hint: &str) -> Problem {
+        Problem::new(&self.correlation, StatusCode::SERVICE_UNAVAILABLE, "ledger-down", detail, hint)
     }
 
     /// Goes on watching after the call was answered, and writes no record: nobody's erasure waits for it.

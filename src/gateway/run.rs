@@ -105,15 +105,17 @@ pub async fn run(
     let scrubbing = Scrubbing::start(parts.ledger.clone(), scrub_options(&config));
     let watched = witnessing.as_ref().map(Witnessing::status);
     let (identity, shown_identity) = watch::channel(identity(&config, &parts.keys)?);
+    let (verifier_key, shown_key) = watch::channel(parts.verifier_key.clone());
     let shown = Shown {
         certificates: Arc::clone(&certificates),
         clients: clients.clone(),
         identity,
+        verifier_key,
         cosigner: cosigning.as_ref().map(Cosigning::seat),
         patience: config.limits.tls_handshake,
     };
     let rotation = Arc::new(Rotation::new(&config, &parts, Some(shown)));
-    let replaced = (rotation, shown_identity);
+    let replaced = (rotation, shown_identity, shown_key);
     let served = serve(
         &config,
         &parts,
@@ -197,7 +199,11 @@ async fn serve(
     config: &Config,
     parts: &Parts,
     ((listener, quic), certificates, clients): (Doors, Arc<Certificates>, Option<Arc<ClientAuthority>>),
-    (rotation, identity): (Arc<Rotation>, watch::Receiver<Arc<dyn GatewayIdentity>>),
+    (rotation, identity, verifier_key): (
+        Arc<Rotation>,
+        watch::Receiver<Arc<dyn GatewayIdentity>>,
+        watch::Receiver<String>,
+    ),
     signals: &mut Signals,
     (watched, scrubbing, log): (Option<watch::Receiver<Witnessed>>, &Scrubbing, Arc<dyn LogDesk>),
     ready: impl FnOnce(SocketAddr),
@@ -280,7 +286,7 @@ async fn serve(
         routes: routes.clone(),
         ledger: ledger.clone(),
         ledger_directory: config.ledger.directory.clone(),
-        verifier_key: parts.verifier_key.clone(),
+        verifier_key,
         settings: config.shown.clone(),
         keys: keys.clone(),
         data_keys: parts.vault.clone(),
