@@ -41,6 +41,8 @@ pub struct AccessOptions {
     pub policy_directory: PathBuf,
     /// What tokens name as issuer and audience: this gateway, such as `https://sallyport.example`.
     pub issuer: String,
+    /// The tenant whose tunnels these are. What is for all tenants at once, policy and keys, is run from within it alone.
+    pub tenant: Tenant,
     /// How a policy comes into force.
     pub policy_change: PolicyChange,
     /// Where it is kept which records tell of access; `None`: every start looks at all of them.
@@ -154,6 +156,7 @@ impl Access {
             log,
             clock: clock.clone(),
             change: options.policy_change,
+            home: options.tenant,
             index,
         };
         let owner = tokio::spawn(owner.run(inbox));
@@ -224,7 +227,10 @@ impl Access {
     pub fn standing(&self, identity: Identity, now: Timestamp) -> Result<Identity, AuthError> {
         let standing = self.inner.standing.read().map_err(|_| AuthError::Unrecorded)?;
         check_standing(&standing.state, &standing.policy, &identity, now)?;
-        Ok(identity)
+        match owner::fallen(&standing, &identity) {
+            Some(error) => Err(error),
+            None => Ok(identity),
+        }
     }
 
     /// Decides whether somebody may do something now. Never waits for anything but a short lock.

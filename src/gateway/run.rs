@@ -221,7 +221,7 @@ async fn serve(
     let tcp = TcpPorts::new(range);
     let unfit = |error: crate::access::names::NameError| GatewayError::Stopped(error.to_string());
     let tenant: Tenant = config.access.tenant.parse().map_err(unfit)?;
-    let (attempts, publishers) = (Arc::new(Attempts::default()), TaskTracker::new());
+    let (attempts, publishers) = (Arc::new(Attempts::new(config.limits.lockout)), TaskTracker::new());
     let (outside, no_more_asking) = (TaskTracker::new(), CancellationToken::new());
     let public_port = config.gateway.public_port.unwrap_or(address.port());
     let port = if public_port == 443 { String::new() } else { format!(":{public_port}") };

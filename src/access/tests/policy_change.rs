@@ -7,6 +7,7 @@ async fn open(world: &World, log: &MemoryLog) -> Result<Access, AccessError> {
     let options = AccessOptions {
         policy_directory: world.directory.path().to_owned(),
         issuer: ISSUER.to_owned(),
+        tenant: main_tenant(),
         policy_change: PolicyChange::SecondPerson,
         index: None,
     };

@@ -8,7 +8,7 @@ pub(super) const TUNNELS: &[Key] = &[
         "tunnels.max_per_user",
         Some("3"),
         "10",
-        "Tunnels that one user may publish at the same time (1 to 10000).",
+        "Tunnels that one user may publish at the same time (1 to 10000). Few, because each name is a door that somebody has to watch; an account that publishes for many may need more.",
     ),
     key(
         "tunnels.heartbeat_secs",
@@ -120,7 +120,13 @@ pub(super) const LIMITS: &[Key] = &[
         "limits.sessions_per_user",
         Some("256"),
         "20",
-        "Open sessions of one user, over all tunnels (1 to 1000000); one more gets 429. Visitors without a token are not counted: `limits.connections_per_address` bounds them.",
+        "Open sessions of one user, over all tunnels (1 to 1000000); one more gets 429. Many more than tunnels: a session is one connection to one tunnel, of which a browser opens six for a page, and this bounds what a stolen token or a program gone wild can hold, not what somebody works with. Visitors without a token are not counted: `limits.connections_per_address` bounds them.",
+    ),
+    key(
+        "limits.lockout_secs",
+        Some("60"),
+        "900",
+        "How long an address is locked out that has failed to prove somebody too often, in seconds (1 to 86400): 30 failures at once, and one more every two seconds, are let pass. It gets 429 and `Retry-After`, whatever it shows; the record of the failure that began it says `address_barred`.",
     ),
     key(
         "limits.api_per_user",
