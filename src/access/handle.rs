@@ -28,6 +28,7 @@ use super::object::{Action, Object};
 use super::opening::{self, Folded};
 use super::owner::{self, Order, Owner, PolicyChange, Standing};
 use super::permit::{Cause, Registry};
+use super::policy::drift::{Drift, Way};
 use super::policy::faults::PolicyFaults;
 use super::policy::{Policy, PolicyDigest};
 use super::reason::Reason;
@@ -139,6 +140,7 @@ impl Access {
             digest: policy.digest(),
             previous: state.policy(),
             rules: policy.rule_count() as u64,
+            drift: Some(Drift::at_start(policy.digest(), state.policy())),
             by: Actor::Operator,
         };
         let stamp =
@@ -386,13 +388,26 @@ impl Access {
         self.install(by, loaded).await
     }
 
+    /// Puts a policy in force, compared before with the one in force now: the owner of the state doesn't wait for that.
     pub(super) async fn install(
         &self,
         by: impl Into<Caller>,
         loaded: Result<Policy, PolicyFaults>,
     ) -> Result<PolicyDigest, AccessError> {
+        let in_force = self.policy();
+        let digest = in_force.digest();
+        let compared = match loaded {
+            Err(faults) => (Err(faults), Way::Unclear.into()),
+            Ok(policy) => tokio::task::spawn_blocking(move || {
+                let drift = Drift::between(&in_force, &policy);
+                (Ok(Box::new(policy)), drift)
+            })
+            .await
+            .map_err(|_| AccessError::Stopped)?,
+        };
+        let (loaded, drift) = compared;
         let (answer, answered) = oneshot::channel();
-        let order = Order::Install { by: by.into(), loaded: loaded.map(Box::new), answer };
+        let order = Order::Install { by: by.into(), loaded, drift: (digest, drift), answer };
         self.inner.orders.send(order).await.map_err(|_| AccessError::Stopped)?;
         answered.await.map_err(|_| AccessError::Stopped)?
     }
