@@ -331,7 +331,8 @@ async fn serve(
     ));
     let canaries = config.access.canaries.map(|every| {
         let (access, ledger) = (access.clone(), ledger.clone().on_stall(OnStall::Refuse));
-        let cage = Cage { access, ledger, tenant: canary_tenant, every };
+        let ledger_directory = config.ledger.directory.clone();
+        let cage = Cage { access, ledger, ledger_directory, tenant: canary_tenant, every };
         tokio::spawn(canaries::watch(cage, stop.clone()))
     });
     let monthly = (!config.reports.monthly.is_empty()).then(|| {

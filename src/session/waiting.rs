@@ -75,6 +75,8 @@ async fn those_who_wait_go_on_in_the_order_in_which_they_came_but_for_those_whos
     begin(99);
     // One more than may wait.
     assert!(routes.returned(&demo[0].name, LONG).now_or_never().unwrap().is_none());
+    // Each waits by now: tasks are begun in the order in which they were made.
+    soon(tokio::spawn(async {})).await.unwrap();
     publish("tun-2");
     soon(waiting.join_all()).await;
     assert_eq!(*went_on.lock().unwrap(), Vec::from_iter(0..100));
