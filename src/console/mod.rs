@@ -78,8 +78,8 @@ pub struct Parts {
     pub ledger: Ledger,
     /// Where the ledger lies, for proofs.
     pub ledger_directory: std::path::PathBuf,
-    /// The key that auditors check the ledger with, as `name+hash+key`.
-    pub verifier_key: String,
+    /// The key that auditors check the ledger with now, as `name+hash+key`.
+    pub verifier_key: watch::Receiver<String>,
     /// The settings in force, without what is secret.
     pub settings: Vec<(String, String)>,
     /// Key inventory.

@@ -21,7 +21,7 @@ use super::sign_in::away;
 use super::sign_in::pending::safe_path;
 use super::{Connection, Edge};
 use crate::access::{
-    Action, Ask, Context, GrantStatus, Identity, Object, Reason, RequestFilter, RequestStatus,
+    Action, Ask, Context, GrantStatus, Identity, Object, Reason, RequestFilter, RequestStatus, Ticket,
 };
 use crate::clock;
 use crate::tunnel::TunnelName;
@@ -57,6 +57,9 @@ struct AskForm {
     /// Where to go on.
     #[serde(default)]
     to: String,
+    /// Empty where none is named.
+    #[serde(default)]
+    ticket: String,
 }
 
 /// The page for a visitor whom nobody knows yet.
@@ -183,6 +186,7 @@ async fn ask(
         Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "request-refused", detail, hint)
     };
     let object = Object::tunnel(name.as_str()).map_err(|error| refused(error.to_string(), String::new()))?;
+    let ticket = (!form.ticket.trim().is_empty()).then(|| form.ticket.parse::<Ticket>()).transpose();
     let ask = Ask {
         renews: None,
         once: false,
@@ -190,7 +194,7 @@ async fn ask(
         action: Action::Connect,
         minutes: form.minutes,
         reason: form.reason.parse::<Reason>().map_err(|error| refused(error.to_string(), String::new()))?,
-        ticket: None,
+        ticket: ticket.map_err(|error| refused(error.to_string(), String::new()))?,
     };
     let context = Context::at(clock::now())
         .from_source(connection.peer)

@@ -19,6 +19,7 @@ mod first_bytes;
 mod forward;
 mod front;
 mod head;
+mod head_timer;
 mod house_rules;
 mod http;
 mod http3;
@@ -101,6 +102,8 @@ pub struct Bounds {
     pub tls_handshake: Duration,
     /// Time for a request head.
     pub header: Duration,
+    /// Time between two requests on a connection of HTTP/1.1.
+    pub keep_alive: Duration,
     /// Bytes of a request head.
     pub header_bytes: usize,
     /// Time until a publisher's answer begins.

@@ -105,15 +105,17 @@ pub async fn run(
     let scrubbing = Scrubbing::start(parts.ledger.clone(), scrub_options(&config));
     let watched = witnessing.as_ref().map(Witnessing::status);
     let (identity, shown_identity) = watch::channel(identity(&config, &parts.keys)?);
+    let (verifier_key, shown_key) = watch::channel(parts.verifier_key.clone());
     let shown = Shown {
         certificates: Arc::clone(&certificates),
         clients: clients.clone(),
         identity,
+        verifier_key,
         cosigner: cosigning.as_ref().map(Cosigning::seat),
         patience: config.limits.tls_handshake,
     };
     let rotation = Arc::new(Rotation::new(&config, &parts, Some(shown)));
-    let replaced = (rotation, shown_identity);
+    let replaced = (rotation, shown_identity, shown_key);
     let served = serve(
         &config,
         &parts,
@@ -197,7 +199,11 @@ async fn serve(
     config: &Config,
     parts: &Parts,
     ((listener, quic), certificates, clients): (Doors, Arc<Certificates>, Option<Arc<ClientAuthority>>),
-    (rotation, identity): (Arc<Rotation>, watch::Receiver<Arc<dyn GatewayIdentity>>),
+    (rotation, identity, verifier_key): (
+        Arc<Rotation>,
+        watch::Receiver<Arc<dyn GatewayIdentity>>,
+        watch::Receiver<String>,
+    ),
     signals: &mut Signals,
     (watched, scrubbing, log): (Option<watch::Receiver<Witnessed>>, &Scrubbing, Arc<dyn LogDesk>),
     ready: impl FnOnce(SocketAddr),
@@ -215,7 +221,7 @@ async fn serve(
     let tcp = TcpPorts::new(range);
     let unfit = |error: crate::access::names::NameError| GatewayError::Stopped(error.to_string());
     let tenant: Tenant = config.access.tenant.parse().map_err(unfit)?;
-    let (attempts, publishers) = (Arc::new(Attempts::default()), TaskTracker::new());
+    let (attempts, publishers) = (Arc::new(Attempts::new(config.limits.lockout)), TaskTracker::new());
     let (outside, no_more_asking) = (TaskTracker::new(), CancellationToken::new());
     let public_port = config.gateway.public_port.unwrap_or(address.port());
     let port = if public_port == 443 { String::new() } else { format!(":{public_port}") };
@@ -280,7 +286,7 @@ async fn serve(
         routes: routes.clone(),
         ledger: ledger.clone(),
         ledger_directory: config.ledger.directory.clone(),
-        verifier_key: parts.verifier_key.clone(),
+        verifier_key,
         settings: config.shown.clone(),
         keys: keys.clone(),
         data_keys: parts.vault.clone(),
@@ -325,7 +331,8 @@ async fn serve(
     ));
     let canaries = config.access.canaries.map(|every| {
         let (access, ledger) = (access.clone(), ledger.clone().on_stall(OnStall::Refuse));
-        let cage = Cage { access, ledger, tenant: canary_tenant, every };
+        let ledger_directory = config.ledger.directory.clone();
+        let cage = Cage { access, ledger, ledger_directory, tenant: canary_tenant, every };
         tokio::spawn(canaries::watch(cage, stop.clone()))
     });
     let monthly = (!config.reports.monthly.is_empty()).then(|| {

@@ -111,6 +111,35 @@ fn a_proof_is_checked_in_the_browser_and_a_tampered_one_shown_broken() {
 }
 
 #[test]
+fn the_policy_is_proposed_in_one_browser_and_approved_in_anothers_and_by_nobody_alone() {
+    let mut world = World::with().policy("g, user:rival, role:admin, main").prepare();
+    world.start_gateway();
+    world.stop_gateway();
+    world.set("access.policy_change=second-person");
+    world.start_gateway();
+    let file = world.state().join("policies/policy.csv");
+    let rows = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{rows}g, user:newcomer, role:visitor, main\n")).unwrap();
+    tell(&world, "second");
+    let approved = world.record("policy.approved", |record| record["result"] == "success");
+    assert_eq!(approved["values"]["subject"], "user:rival");
+    let proposed = world.record("policy.proposed", |record| record["result"] == "success");
+    assert_eq!(proposed["values"]["reason"], "a <b>new</b> colleague");
+    world.record("policy.approved", |record| record["details"]["refusal"] == "own-proposal");
+}
+
+#[test]
+fn after_the_ledgers_key_was_replaced_while_serving_a_page_names_the_new_one_and_its_proof_is_good() {
+    let world = World::start();
+    tell(&world, "rotated");
+    let made = world.record("key.created", |record| {
+        record["details"]["role"] == "ledger" && record["values"]["reason"] == "it is <b>time</b>"
+    });
+    assert_eq!(made["values"]["subject"], "user:admin");
+    assert_eq!(world.records_of("key.rotated")[0]["details"]["role"], "ledger");
+}
+
+#[test]
 fn every_page_of_the_console_opens_and_its_orders_are_those_of_the_api() {
     let world = World::start();
     let policy = world.state().join("policies/policy.csv");
@@ -119,6 +148,10 @@ fn every_page_of_the_console_opens_and_its_orders_are_those_of_the_api() {
     tell(&world, "pages");
     assert_eq!(world.records_of("review.started").len(), 1);
     assert_eq!(world.records_of("review.decided").len(), 1);
+    let closed = world.record("review.closed", |_| true);
+    assert_eq!(closed["values"]["subject"], "user:admin");
+    let deleted = world.record("admin.called", |record| record["details"]["call"] == "delete_report");
+    assert_eq!(deleted["values"]["subject"], "user:admin");
 }
 
 #[test]

@@ -153,6 +153,30 @@ fn a_visitor_is_told_that_nobody_answered_and_that_leave_has_ended() {
 }
 
 #[test]
+fn where_a_ticket_is_wanted_a_browser_can_name_it() {
+    let mut world =
+        World::with().policy("p, role:visitor, main, tunnel:paid, connect, allow, paid").prepare();
+    let workflow = "\n[workflow.paid]\nmax_minutes = 60\nticket = \"required\"\n[[workflow.paid.step]]\nrole = \"role:admin\"\npeople = 1\n";
+    let file = world.state().join("policies/approvals.toml");
+    let workflows = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{workflows}{workflow}")).unwrap();
+    world.start_gateway();
+    let _publisher = world.publish_demo("paid");
+    let page = world.visit("paid", "/").page().by(&world, "visitor").run();
+    assert!(page.text().contains("name=\"ticket\""), "{}", page.text());
+    let send = |data: &str| {
+        world.visit("paid", "/.sallyport/request").by(&world, "visitor").args(&["--data", data]).run()
+    };
+    let without = send("reason=to+see+it&minutes=10&ticket=+");
+    assert_eq!(without.status, 422);
+    assert!(without.text().contains("ticket"), "{}", without.text());
+    assert_eq!(send("reason=to+see+it&minutes=10&ticket=a%0Ab").status, 422);
+    assert_eq!(send("reason=to+see+it&minutes=10&ticket=OPS-7").status, 303);
+    let requests = world.ask("admin", &["requests", "list", "--pending"]);
+    assert_eq!(requests[0]["ticket"], "OPS-7");
+}
+
+#[test]
 fn a_form_that_another_site_sends_in_a_visitors_name_is_refused() {
     let world = World::start();
     let _publisher = world.publish_demo("demo");

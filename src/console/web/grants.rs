@@ -60,6 +60,9 @@ struct One<'a> {
 }
 
 pub(super) async fn page(State(shared): State<Shared>, viewer: Viewer) -> Answer {
+    if let Err(problem) = viewer.caller.looks("grants", |draft| draft).await {
+        return page::refuse(&viewer.chrome, &problem);
+    }
     let grants = shared.access.grants(&viewer.caller.identity, &GrantFilter::default());
     let all = grants.len();
     // Those that stand are first; both parts are newest first.
@@ -111,6 +114,8 @@ async fn detailed(shared: &Shared, viewer: &Viewer, id: &str) -> Result<Answer, 
     let unknown = || Problem::bad_id(&caller.correlation, "grant that you may see", id);
     let id: GrantId = id.parse().map_err(|_| unknown())?;
     let grant = shared.access.find_grant(&caller.identity, id).ok_or_else(unknown)?;
+    let name = grant.id.to_string();
+    caller.looks("grant", |draft| draft.grant(name.as_str())).await?;
     let request = shared.access.find_request(&caller.identity, grant.request).map(|view| view.request);
     let approvals = request.as_ref().map(|request| {
         let one = |approval: &crate::access::Approval| {
@@ -119,7 +124,6 @@ async fn detailed(shared: &Shared, viewer: &Viewer, id: &str) -> Result<Answer, 
         };
         request.approvals.iter().map(one).collect::<Vec<_>>()
     });
-    let name = grant.id.to_string();
     let mut sessions = Vec::new();
     if caller.could(Action::Read, &Object::gateway(Part::Sessions)) {
         caller.may(Action::Read, &Object::gateway(Part::Sessions)).await?;

@@ -96,14 +96,15 @@ struct One<'a> {
     json: String,
     personal: Vec<(String, String)>,
     erased: Vec<String>,
-    explained: Vec<(&'static str, String)>,
+    /// By the name that `assets/verify.js` finds it under in the record, with a title for people.
+    explained: Vec<(String, &'static str, String)>,
     digest: String,
     prev: String,
     previous: Option<Row>,
     next: Option<Row>,
     correlation: Option<String>,
     session: Option<String>,
-    key: &'a str,
+    key: String,
 }
 
 fn ledger() -> Object {
@@ -260,7 +261,7 @@ async fn detailed(shared: &Shared, viewer: &Viewer, number: &str) -> Result<Answ
         next: of(seq.get() + 1).and_then(neighbour),
         correlation: text("correlation"),
         session: text("session"),
-        key: &shared.verifier_key,
+        key: shared.verifier_key.borrow().clone(),
     };
     let mut response = page::show(&page);
     page::let_verifier_run(&mut response);
@@ -281,24 +282,27 @@ fn plain(bytes: &[u8]) -> String {
     value.and_then(|value| serde_json::to_string_pretty(&value)).unwrap_or_default()
 }
 
+/// Details that explain a decision, with what people call them.
+const EXPLAINING: [(&str, &str); 10] = [
+    ("decision", "Came out as"),
+    ("rules", "Rules"),
+    ("conditions", "Conditions"),
+    ("workflows", "Workflows"),
+    ("code", "Code"),
+    ("why", "Because"),
+    ("needs_approval", "Needs approval"),
+    ("shares", "Shares"),
+    ("claimed_roles", "Roles from outside"),
+    ("severity", "Severity"),
+];
+
 /// What the record says of the decision behind it.
-fn explained(record: &Value) -> Vec<(&'static str, String)> {
-    let Some(details) = record.get("details").and_then(Value::as_object) else { return Vec::new() };
-    let names = [
-        ("rules", "Rules"),
-        ("conditions", "Conditions"),
-        ("workflows", "Workflows"),
-        ("code", "Came out as"),
-        ("why", "Because"),
-        ("needs_approval", "Needs approval"),
-        ("shares", "Shares"),
-        ("claimed_roles", "Roles from outside"),
-        ("severity", "Severity"),
-    ];
-    let mut told: Vec<(&'static str, String)> = names
+fn explained(record: &Value) -> Vec<(String, &'static str, String)> {
+    let details = record.get("details").and_then(Value::as_object);
+    let mut told: Vec<(String, &'static str, String)> = EXPLAINING
         .into_iter()
         .filter_map(|(name, title)| {
-            let text = match details.get(name)? {
+            let text = match details?.get(name)? {
                 Value::String(text) => text.clone(),
                 Value::Array(all) if all.is_empty() => return None,
                 Value::Array(all) => {
@@ -307,12 +311,12 @@ fn explained(record: &Value) -> Vec<(&'static str, String)> {
                 }
                 other => other.to_string(),
             };
-            Some((title, text))
+            Some((format!("details.{name}"), title, text))
         })
         .collect();
     for (name, title) in [("grant", "Grant"), ("policy", "Policy")] {
         if let Some(text) = record.get(name).and_then(Value::as_str) {
-            told.push((title, text.to_owned()));
+            told.push((name.to_owned(), title, text.to_owned()));
         }
     }
     told
@@ -389,6 +393,13 @@ mod tests {
         let row = row(&record);
         assert_eq!((row.seq, row.time.as_str()), (7, "2026-11-29 01:02:03"));
         assert_eq!((row.subject.as_str(), row.why.as_str()), ("user:vic", "grant-revoked"));
+    }
+
+    #[test]
+    fn the_browser_looks_for_every_detail_that_a_page_explains_and_for_no_other() {
+        let names = EXPLAINING.map(|(name, _)| format!("\"{name}\"")).join(", ");
+        let script = include_str!("assets/verify.js");
+        assert!(script.contains(&format!("const DETAILS = [{names}];")), "{names}");
     }
 
     #[test]

@@ -152,8 +152,8 @@ pub(super) async fn figures(
     Ok(Some(figures::of(bytes, more, span.minutes(), span.to)))
 }
 
-/// The newest records of one kind that were asked for, and whether there are older ones. Whom it is asked about is recorded, as with
-/// every search.
+/// The newest records of one kind that were asked for, and whether there are older ones. That they are read is recorded, as with every
+/// search.
 pub(super) async fn records(
     shared: &Shared,
     viewer: &Viewer,
@@ -171,17 +171,15 @@ pub(super) async fn records(
         to_time: Some(span.to),
         ..Selection::default()
     };
-    if let Some(subject) = subjects.first() {
-        let asked = Asked {
-            subject: Some(subject.clone()),
-            kind: Some(kind.as_str().to_owned()),
-            object: Some(filter.tunnel.as_str())
-                .filter(|name| !name.is_empty())
-                .map(|name| format!("tunnel:{name}")),
-            ..Asked::default()
-        };
-        searching::recorded(shared, &viewer.caller, &asked, &selection, None).await?;
-    }
+    let asked = Asked {
+        subject: subjects.first().cloned(),
+        kind: Some(kind.as_str().to_owned()),
+        object: Some(filter.tunnel.as_str())
+            .filter(|name| !name.is_empty())
+            .map(|name| format!("tunnel:{name}")),
+        ..Asked::default()
+    };
+    searching::recorded(shared, &viewer.caller, &asked, &selection, None).await?;
     let search =
         Search { selection, subjects, order: Direction::NewestFirst, limit: SAMPLE + 1, ..Search::default() };
     let found = unless_busy(searching::found(shared, &viewer.caller, search).await)?;
@@ -206,6 +204,7 @@ mod tests {
             state: "live",
             transport: "tls",
             connections: 1,
+            streams: (0, 1008),
             resting: false,
         }
     }

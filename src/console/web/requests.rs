@@ -92,6 +92,9 @@ pub(super) async fn page(
         Ok(asked) => asked,
         Err(problem) => return page::refuse(&viewer.chrome, &problem),
     };
+    if let Err(problem) = viewer.caller.looks("requests", |draft| draft).await {
+        return page::refuse(&viewer.chrome, &problem);
+    }
     let decided = asked.done.and_then(|id| id.parse::<RequestId>().ok());
     let seen = decided.and_then(|id| shared.access.find_request(&viewer.caller.identity, id));
     let page =

@@ -173,7 +173,7 @@ async fn detailed(shared: &Shared, viewer: &Viewer, id: &str) -> Result<Answer, 
     let caller = &viewer.caller;
     let unknown = || Problem::bad_id(&caller.correlation, "session", id);
     let session = SessionId::parse(id).ok_or_else(unknown)?.to_string();
-    caller.may(Action::Read, &sessions()).await?;
+    caller.may_with(Action::Read, &sessions(), |draft| draft.session(session.clone())).await?;
     let live = shared.broker.live().into_iter().find(|one| one.id == session);
     let ledger = Object::gateway(Part::Ledger);
     let mut records = None;

@@ -269,6 +269,8 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// Sessions of one user.
     pub sessions_per_user: usize,
+    /// How long an address is locked out that has failed to prove somebody too often.
+    pub lockout: Duration,
     /// API calls of one user in a minute; `None` is any number.
     pub api_per_user: Option<NonZeroU32>,
     /// API calls from one address in a minute; `None` is any number.
@@ -281,6 +283,8 @@ pub struct Limits {
     pub tls_handshake: Duration,
     /// Time for a request head.
     pub header: Duration,
+    /// Time between two requests on one connection.
+    pub keep_alive: Duration,
     /// Bytes of a request head.
     pub header_bytes: usize,
     /// Time until a publisher's answer begins.
