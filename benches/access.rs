@@ -197,6 +197,7 @@ async fn whole(table: &str, questions: &[(Subject, Object)]) -> Result<f64> {
     let options = AccessOptions {
         policy_directory: directory.path().to_owned(),
         issuer: "https://sallyport.test".to_owned(),
+        tenant: "main".parse()?,
         policy_change: PolicyChange::Reload,
         index: None,
     };

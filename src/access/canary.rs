@@ -117,6 +117,7 @@ impl Rehearsal {
         let options = AccessOptions {
             policy_directory: std::path::PathBuf::new(),
             issuer: "https://canary.invalid".to_owned(),
+            tenant: "canary".parse().map_err(words)?,
             policy_change: PolicyChange::Reload,
             index: None,
         };

@@ -38,6 +38,9 @@ pub enum AccessError {
         /// Sessions that the order would end, and that were ended.
         cut: usize,
     },
+    /// The ledger hasn't taken a revocation yet, and nothing is given until it has.
+    #[error("the ledger hasn't taken a revocation yet: nothing is given until it has")]
+    Unrecorded,
     /// The token-signing key couldn't be used.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -57,6 +60,7 @@ impl AccessError {
             }
             Self::Replay(_) => "run `auditctl verify` on the ledger",
             Self::NotRecorded { .. } => "see why the ledger doesn't take records, then give the order again",
+            Self::Unrecorded => "see why the ledger doesn't take records, then give the order again",
             Self::Sign(_) => "see whether the key provider is up, then try again",
             Self::Stopped => "start the gateway again",
         }

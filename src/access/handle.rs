@@ -42,6 +42,8 @@ pub struct AccessOptions {
     pub policy_directory: PathBuf,
     /// What tokens name as issuer and audience: this gateway, such as `https://sallyport.example`.
     pub issuer: String,
+    /// The tenant whose tunnels these are. What is for all tenants at once, policy and keys, is run from within it alone.
+    pub tenant: Tenant,
     /// How a policy comes into force.
     pub policy_change: PolicyChange,
     /// Where it is kept which records tell of access; `None`: every start looks at all of them.
@@ -156,6 +158,7 @@ impl Access {
             log,
             clock: clock.clone(),
             change: options.policy_change,
+            home: options.tenant,
             index,
         };
         let owner = tokio::spawn(owner.run(inbox));
@@ -226,7 +229,10 @@ impl Access {
     pub fn standing(&self, identity: Identity, now: Timestamp) -> Result<Identity, AuthError> {
         let standing = self.inner.standing.read().map_err(|_| AuthError::Unrecorded)?;
         check_standing(&standing.state, &standing.policy, &identity, now)?;
-        Ok(identity)
+        match owner::fallen(&standing, &identity) {
+            Some(error) => Err(error),
+            None => Ok(identity),
+        }
     }
 
     /// Decides whether somebody may do something now. Never waits for anything but a short lock.
@@ -359,11 +365,26 @@ impl Access {
     /// Loads the policy directory again. All or nothing: with one fault the policy in force stays. Live sessions are
     /// judged again under the new one.
     pub async fn reload_policy(&self, by: impl Into<Caller>) -> Result<PolicyDigest, AccessError> {
-        let by = by.into();
+        self.reload(by.into(), None).await
+    }
+
+    /// The same for somebody who has looked at the files: refused if they are others by now.
+    pub async fn reload_policy_looked_at(
+        &self,
+        by: impl Into<Caller>,
+        looked_at: PolicyDigest,
+    ) -> Result<PolicyDigest, AccessError> {
+        self.reload(by.into(), Some(looked_at)).await
+    }
+
+    async fn reload(&self, by: Caller, looked_at: Option<PolicyDigest>) -> Result<PolicyDigest, AccessError> {
         // One at a time: an older reading of the files must not be put in force after a newer one.
         let _turn = self.inner.reloading.lock().await;
         self.run(by.clone(), Command::ReloadPolicy).await?;
         let loaded = Policy::load(&self.inner.policy_directory).await;
+        if let Ok(policy) = &loaded {
+            still_those(looked_at, policy.digest())?;
+        }
         self.install(by, loaded).await
     }
 
@@ -483,5 +504,13 @@ impl Access {
 impl std::fmt::Debug for Access {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Access").field("policy", &self.policy_digest()).finish_non_exhaustive()
+    }
+}
+
+/// Whether the files in the policy folder are those that somebody has looked at, if anybody has.
+pub(super) fn still_those(looked_at: Option<PolicyDigest>, found: PolicyDigest) -> Result<(), Refusal> {
+    match looked_at.filter(|looked_at| *looked_at != found) {
+        None => Ok(()),
+        Some(looked_at) => Err(Refusal::PolicyFilesChanged { looked_at, found }),
     }
 }

@@ -172,6 +172,11 @@ pub struct Explanation {
 }
 
 impl Explanation {
+    /// Whether it was allowed.
+    pub fn is_allowed(&self) -> bool {
+        self.outcome == Outcome::Allowed
+    }
+
     /// A denial under this policy, before anything has spoken for or against it.
     pub(super) fn denied(
         who: &Identity,

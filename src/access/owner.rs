@@ -5,9 +5,9 @@
 //! writes the state, so what the ledger says and what is in force are the same at every answer.
 //!
 //! A revocation doesn't depend on the ledger's health. If it isn't durable within [`PATIENCE`], or the ledger refuses
-//! it, the sessions that it is about are cut all the same; nobody is let in until it is recorded; its giver is told if
-//! it failed, and it is tried again every second. Ends by time are the [`reap`] task's, which waits for nothing but the
-//! clock.
+//! it, the sessions that it is about are cut all the same; until it is recorded nobody is let in, no order is carried out
+//! that gives something, and whom it is about is nobody; its giver is told if it failed, and it is tried again every
+//! second. Ends by time are the [`reap`] task's, which waits for nothing but the clock.
 //!
 //! Reading and checking a new policy takes time, so that isn't done here: a [`Order::Install`] brings it ready made.
 
@@ -28,7 +28,7 @@ use super::identity::Caller;
 use super::ids::{GrantId, random};
 use super::index::Index;
 use super::log::RecordLog;
-use super::names::Subject;
+use super::names::{Subject, Tenant};
 use super::permit::{Cause, Registry};
 use super::policy::drift::{Drift, Way};
 use super::policy::faults::PolicyFaults;
@@ -36,8 +36,8 @@ use super::policy::{Policy, PolicyDigest};
 use super::reason::Reason;
 use super::state::State;
 
-pub(super) use ending::reap;
-use ending::still_holds;
+pub(super) use ending::{fallen, reap};
+use ending::{revokes, still_holds};
 
 /// Orders that may wait for the owner. Each costs one durable append, about a millisecond: a full queue is about a
 /// quarter of a second of work, and more callers wait at the sender instead of in memory.
@@ -99,6 +99,8 @@ pub(super) struct Owner {
     pub(super) log: Arc<dyn RecordLog>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) change: PolicyChange,
+    /// The tenant from within which the policy and the keys of all are run.
+    pub(super) home: Tenant,
     /// Which records tell of access, with all that were written since the start.
     pub(super) index: Index,
 }
@@ -133,10 +135,9 @@ impl Owner {
     pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
         let _closing = Closing { standing: self.standing.clone(), registry: self.registry.clone() };
         loop {
-            let wake = if self.catch_up().await {
-                self.next_wake()
-            } else {
-                self.clock.now().checked_add(RETRY).ok()
+            let wake = match self.catch_up().await {
+                Some(caught_up) => self.next_wake(caught_up),
+                None => self.clock.now().checked_add(RETRY).ok(),
             };
             tokio::select! {
                 order = orders.recv() => match order {
@@ -172,17 +173,26 @@ impl Owner {
         }
     }
 
-    fn next_wake(&self) -> Option<Timestamp> {
+    fn next_wake(&self, caught_up: Timestamp) -> Option<Timestamp> {
         let standing = self.standing.read().ok()?;
         let escalation = decide::next_escalation(&standing.state, &standing.policy);
-        standing.state.next_end().into_iter().chain(escalation).min()
+        let unlocked = standing.state.next_lock_end(caught_up);
+        standing.state.next_end().into_iter().chain(escalation).chain(unlocked).min()
     }
 
     async fn execute(&mut self, by: &Caller, command: &Command) -> Result<Vec<Fact>, AccessError> {
         let decided_at = Instant::now();
+        if !command.takes_away() && !self.record_the_unrecorded(decided_at).await {
+            return Err(AccessError::Unrecorded);
+        }
         let decision = {
             let standing = self.standing.read().map_err(|_| AccessError::Stopped)?;
-            let decision = decide::decide(&standing.state, &standing.policy, by, command, self.clock.now());
+            let decision = match by.person().and_then(|who| fallen(&standing, who)) {
+                Some(error) => Err(Refusal::Standing(error)),
+                None => self.check_home(by, command).and_then(|()| {
+                    decide::decide(&standing.state, &standing.policy, by, command, self.clock.now())
+                }),
+            };
             decision.map_err(|refusal| {
                 let record =
                     refusal.is_attempt().then(|| decide::refused(by, command, &refusal, &standing.state));
@@ -191,8 +201,10 @@ impl Owner {
         };
         match decision {
             Ok(facts) => {
-                for fact in &facts {
-                    self.commit(fact, decided_at).await?;
+                let mut rest = facts.as_slice();
+                while let Some((fact, after)) = rest.split_first() {
+                    self.commit_before(fact, after, decided_at).await?;
+                    rest = after;
                 }
                 Ok(facts)
             }
@@ -202,6 +214,16 @@ impl Owner {
                 }
                 Err(AccessError::Refused(refusal))
             }
+        }
+    }
+
+    /// What is for all tenants at once isn't run from within another one, whatever policy lets its people do there.
+    fn check_home(&self, by: &Caller, command: &Command) -> Result<(), Refusal> {
+        match by.person() {
+            Some(who) if command.is_for_all_tenants() && *who.tenant() != self.home => {
+                Err(Refusal::OtherTenant { own: who.tenant().clone(), other: self.home.clone() })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -228,39 +250,44 @@ impl Owner {
         }
     }
 
+    /// Carries out revocations that the ledger hasn't taken. How many permits ended.
+    fn carry_out<'a>(&self, facts: impl Iterator<Item = &'a Fact>, decided_at: Instant) -> usize {
+        let revocations = facts.filter(|fact| revokes(fact));
+        revocations
+            .map(|fact| {
+                self.keep_trying(fact);
+                self.end_permits(fact, decided_at)
+            })
+            .sum()
+    }
+
     /// Makes a fact durable, folds it in, and ends what it ends.
     async fn commit(&mut self, fact: &Fact, decided_at: Instant) -> Result<(), AccessError> {
-        let revokes = matches!(
-            fact,
-            Fact::GrantRevoked { .. }
-                | Fact::TokenRevoked { .. }
-                | Fact::DeviceRevoked { .. }
-                | Fact::CertificateRevoked { .. }
-                | Fact::IssuerKeys { .. }
-                | Fact::ShareEnded { .. }
-                | Fact::TunnelDeleted { .. }
-                | Fact::Locked { .. }
-                | Fact::TokenKeyReplaced { tokens_kept: false, .. }
-        );
+        self.commit_before(fact, &[], decided_at).await
+    }
+
+    /// The same for the first of several facts of one order: what the rest takes away waits for the ledger no longer than
+    /// what this one does.
+    async fn commit_before(
+        &mut self,
+        fact: &Fact,
+        rest: &[Fact],
+        decided_at: Instant,
+    ) -> Result<(), AccessError> {
+        let all = || std::iter::once(fact).chain(rest);
         let mut append = self.log.append(fact.clone());
         let mut cut = 0;
-        let appended = match tokio::time::timeout(PATIENCE, &mut append).await {
-            Ok(appended) => appended,
-            Err(_) if revokes => {
-                self.keep_trying(fact);
-                cut = self.end_permits(fact, decided_at);
-                append.await
-            }
-            Err(_) => append.await,
+        let appended = if let Ok(appended) = tokio::time::timeout(PATIENCE, &mut append).await {
+            appended
+        } else {
+            cut = self.carry_out(all(), decided_at);
+            append.await
         };
         self.index.note(fact, &appended);
         let stamp = match appended {
             Ok(stamp) => stamp,
             Err(error) => {
-                if revokes {
-                    self.keep_trying(fact);
-                    cut += self.end_permits(fact, decided_at);
-                }
+                cut += self.carry_out(all(), decided_at);
                 return Err(AccessError::NotRecorded { error, cut });
             }
         };
@@ -276,25 +303,25 @@ impl Owner {
         Ok(())
     }
 
-    /// Records what time has made due. False when that must be tried again.
-    async fn catch_up(&mut self) -> bool {
+    /// Records what time has made due; up to when. `None` when that must be tried again.
+    async fn catch_up(&mut self) -> Option<Timestamp> {
         let decided_at = Instant::now();
         if !self.record_the_unrecorded(decided_at).await {
-            return false;
+            return None;
         }
         let now = self.clock.now();
         let due = {
-            let Ok(standing) = self.standing.read() else { return false };
+            let standing = self.standing.read().ok()?;
             decide::due(&standing.state, &standing.policy, now, || GrantId::new(now, random()))
         };
         for fact in due {
             // Nothing may be used past its end, whether or not that could be recorded.
             if let Err(error) = self.commit(&fact, decided_at).await {
                 tracing::error!(%error, "an end that has come couldn't be recorded");
-                return false;
+                return None;
             }
         }
-        true
+        Some(now)
     }
 
     /// Records an erasure, and puts what is left of the person into the place of their name.

@@ -96,6 +96,19 @@ impl Access {
         self.run(by, Command::DeleteTunnel { object, reason }).await.map(drop)
     }
 
+    /// Whether anything stands on a tunnel's name: a share, a grant, a request that waits, words that describe it. For
+    /// whoever may delete it.
+    pub fn stands_on(&self, tenant: &Tenant, object: &Object) -> bool {
+        self.look(|standing| {
+            let state = &standing.state;
+            let of_it = |of: &Tenant, on: &Object| of == tenant && on == object;
+            state.shares_on(tenant, object).next().is_some()
+                || state.live_grants().any(|grant| of_it(&grant.tenant, &grant.object))
+                || state.pending().any(|request| of_it(&request.tenant, &request.object))
+                || state.description(tenant, object).is_some()
+        })
+    }
+
     /// The words that describe a tunnel, if somebody has written any.
     pub fn tunnel_description(&self, tenant: &Tenant, object: &Object) -> Option<String> {
         self.look(|standing| {

@@ -33,7 +33,7 @@ impl Problem {
             AccessError::Refused(refusal) => (refusal_status(refusal), refusal.code()),
             AccessError::PolicyNotApproved { .. } => (StatusCode::CONFLICT, "policy-not-approved"),
             AccessError::Policy(_) => (StatusCode::UNPROCESSABLE_ENTITY, "policy-faults"),
-            AccessError::NotRecorded { .. } | AccessError::Replay(_) => {
+            AccessError::NotRecorded { .. } | AccessError::Unrecorded | AccessError::Replay(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "ledger-down")
             }
             AccessError::Sign(_) => (StatusCode::SERVICE_UNAVAILABLE, "hsm-down"),
@@ -121,6 +121,7 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         | Refused::LockHolds { .. }
         | Refused::PolicyNotApproved { .. }
         | Refused::PolicyUnchanged { .. }
+        | Refused::PolicyFilesChanged { .. }
         | Refused::ElsewhereToo { .. } => StatusCode::CONFLICT,
     }
 }

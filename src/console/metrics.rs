@@ -111,10 +111,27 @@ fn sessions_and_tunnels(shared: &Parts, registry: &mut Registry) {
         tunnels.get_or_create(&vec![("state", state.to_owned())]).set(0);
     }
     let resting = Family::<Labels, Gauge>::default();
+    let connections = Family::<Labels, Gauge>::default();
+    let streams = Family::<Labels, Gauge>::default();
+    let streams_most = Family::<Labels, Gauge>::default();
     for view in shared.routes.views() {
+        let add = |family: &Family<Labels, Gauge>, number: usize| {
+            let number = i64::try_from(number).unwrap_or(i64::MAX);
+            family.get_or_create(&vec![("tunnel", view.name.clone())]).inc_by(number);
+        };
+        add(&connections, view.connections);
+        add(&streams, view.streams.0);
+        add(&streams_most, view.streams.1);
         tunnels.get_or_create(&vec![("state", view.state.to_owned())]).inc();
         resting.get_or_create(&vec![("tunnel", view.name)]).inc_by(i64::from(view.resting));
     }
+    registry.register("publisher_connections", "Connections of the publishers of a name", connections);
+    registry.register(
+        "publisher_streams",
+        "Streams that visitors have on these, of all names of a publisher",
+        streams,
+    );
+    registry.register("publisher_streams_most", "Streams that they carry for visitors", streams_most);
     registry.register("app_resting", "Publishers whose app failed and is left alone", resting);
     registry.register(
         "tunnels",

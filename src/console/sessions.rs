@@ -104,20 +104,21 @@ pub(super) async fn kill(
     let sessions = Object::gateway(Part::Sessions);
     // Only an id that has the form of one goes into the record.
     let named = SessionId::parse(&id);
-    caller
-        .may_with(Action::Admin, &sessions, |draft| match named {
+    let draft = caller
+        .may_cut(Action::Admin, &sessions, |draft| match named {
             Some(session) => draft.session(session.to_string()),
             None => draft,
         })
         .await?;
     let reason: String = why.reason.chars().filter(|letter| !letter.is_control()).take(500).collect();
-    let session = named.ok_or_else(|| Problem::bad_id(&caller.correlation, "session", &id))?;
     let open = shared.broker.live().into_iter().find(|open| open.id == id).map(shown);
-    if shared.broker.kill(session, &reason, &caller.correlation.0) {
-        let done = Done { id, state: "ended" };
-        caller.changed("kill_session", open.as_ref().map(seen), &done).await;
-        Ok(Json(done))
-    } else {
-        Err(Problem::bad_id(&caller.correlation, "open session", &id))
+    let killed = named.is_some_and(|session| shared.broker.kill(session, &reason, &caller.correlation.0));
+    let told = caller.tell(draft).await;
+    if !killed {
+        return Err(Problem::bad_id(&caller.correlation, "open session", &id));
     }
+    told?;
+    let done = Done { id, state: "ended" };
+    caller.changed("kill_session", open.as_ref().map(seen), &done).await;
+    Ok(Json(done))
 }

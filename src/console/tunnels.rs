@@ -188,22 +188,25 @@ pub(super) async fn delete(
     let unknown = || Problem::bad_id(&caller.correlation, "published tunnel", &name);
     let object = Object::tunnel(&name).map_err(|_| unknown())?;
     let reason: Reason = caller.parse(&why.reason)?;
-    caller.may_with(Action::Delete, &object, |draft| draft.reason(reason.as_str())).await?;
     let tunnel = TunnelName::parse(&name).map_err(|_| unknown())?;
+    let draft = caller.may_cut(Action::Delete, &object, |draft| draft.reason(reason.as_str())).await?;
     let before = shared.routes.views().into_iter().find(|view| view.name == name);
     let routes = shared.routes.delete(&tunnel);
-    // A name that nobody publishes now may still be shared.
-    if routes.is_empty() && shared.access.shares(&caller.identity, Some(&object), false).is_empty() {
-        return Err(unknown());
-    }
+    // A name that nobody publishes now may still be shared, or asked for, or somebody may hold a grant.
+    let known = !routes.is_empty() || shared.access.stands_on(caller.identity.tenant(), &object);
     for route in routes {
         // Before the link, which would take the sessions with it and tell nobody why.
         shared.broker.tunnel_ended(&route.id, decided_at, "tunnel-deleted");
         route.link.close(Farewell { code: FarewellCode::Revoked, grace: Duration::ZERO });
     }
+    let told = caller.tell(draft).await;
+    if !known {
+        return told.and(Err(unknown()));
+    }
     // What stands on the name ends with it.
     let ended = shared.access.delete_tunnel(&caller.identity, object, reason).await;
     ended.map_err(|error| caller.refused(&error))?;
+    told?;
     let deleted = Deleted { name, state: "deleted" };
     caller.changed("delete_tunnel", before.as_ref().map(seen), &deleted).await;
     Ok(Json(deleted))

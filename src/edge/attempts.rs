@@ -1,14 +1,15 @@
-//! Failed authentications by address: after too many, the address must wait. Guessing a token is hopeless anyway (it is a
-//! signature); the bound keeps guessers from filling the ledger and from wearing out the verifier.
+//! Failed authentications by address: after too many, the address is locked out for a time, whatever it shows then. Guessing
+//! a token is hopeless anyway (it is a signature); the bound keeps guessers from filling the ledger and from wearing out the
+//! verifier.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use governor::clock::{Clock as _, DefaultClock};
+use governor::clock::DefaultClock;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
@@ -26,38 +27,43 @@ const MANY: usize = 10_000;
 pub struct Attempts {
     failures: RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>,
     barred: Mutex<HashMap<IpAddr, Instant>>,
-}
-
-impl Default for Attempts {
-    fn default() -> Self {
-        Self { failures: RateLimiter::hashmap(Quota::per_minute(BURST)), barred: Mutex::default() }
-    }
+    lockout: Duration,
 }
 
 impl Attempts {
-    /// Refuses an address that has failed too often.
-    pub fn check(&self, address: IpAddr) -> Result<(), Refusal> {
-        let address = person(address);
-        let barred = self.barred.lock().unwrap_or_else(PoisonError::into_inner);
-        match barred.get(&address) {
-            Some(until) if clock::monotonic() < *until => Err(Refusal::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too-many-attempts",
-                "too many failed attempts to sign in came from your address",
-                "wait a minute, check your token, then try again",
-            )),
-            _ => Ok(()),
-        }
+    /// Locks an address that fails too often out for so long.
+    pub fn new(lockout: Duration) -> Self {
+        Self { failures: RateLimiter::hashmap(Quota::per_minute(BURST)), barred: Mutex::default(), lockout }
     }
 
-    /// Notes a failure. `true` if the address must wait from now on: its record says so, once for a burst.
+    /// Refuses an address that has failed too often.
+    pub fn check(&self, address: IpAddr) -> Result<(), Refusal> {
+        let (now, address) = (clock::monotonic(), person(address));
+        let barred = self.barred.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(until) = barred.get(&address).filter(|until| now < **until) else { return Ok(()) };
+        // Rounded up: whoever comes then is let try.
+        let wait = until.duration_since(now).as_secs().saturating_add(1);
+        let mut refusal = Refusal::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-attempts",
+            "too many failed attempts to sign in came from your address",
+            format!("wait {wait} seconds, check your token, then try again"),
+        );
+        refusal.retry_after = wait;
+        Err(refusal)
+    }
+
+    /// Notes a failure. `true` if the address is locked out from now on: its record says so, once.
     pub fn failed(&self, address: IpAddr) -> bool {
         let (now, address) = (clock::monotonic(), person(address));
         let mut barred = self.barred.lock().unwrap_or_else(PoisonError::into_inner);
         let mut begins = false;
-        if let Err(not_until) = self.failures.check_key(&address) {
-            let wait = not_until.wait_time_from(DefaultClock::default().now());
-            begins = barred.insert(address, now + wait).is_none_or(|until| until <= now);
+        // What was on its way when the lockout began doesn't lengthen it.
+        if self.failures.check_key(&address).is_err()
+            && barred.get(&address).is_none_or(|until| *until <= now)
+        {
+            barred.insert(address, now + self.lockout);
+            begins = true;
         }
         if barred.len() > MANY || self.failures.len() > MANY {
             barred.retain(|_, until| now < *until);
@@ -73,7 +79,7 @@ mod tests {
 
     #[test]
     fn an_address_that_fails_too_often_must_wait_and_others_need_not() {
-        let attempts = Attempts::default();
+        let attempts = Attempts::new(Duration::from_secs(60));
         let (guesser, other) = (IpAddr::from([203, 0, 113, 7]), IpAddr::from([203, 0, 113, 8]));
         for _ in 0..BURST.get() {
             assert!(!attempts.failed(guesser));
@@ -81,7 +87,20 @@ mod tests {
         }
         assert!(attempts.failed(guesser), "this one bars it");
         assert!(!attempts.failed(guesser), "and is told of once");
-        assert_eq!(attempts.check(guesser).unwrap_err().status, StatusCode::TOO_MANY_REQUESTS);
+        let refused = attempts.check(guesser).unwrap_err();
+        assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+        assert!((59..=61).contains(&refused.retry_after), "as long as was set: {}", refused.retry_after);
         assert!(attempts.check(other).is_ok());
+    }
+
+    #[test]
+    fn a_lockout_ends_by_itself() {
+        let attempts = Attempts::new(Duration::ZERO);
+        let guesser = IpAddr::from([203, 0, 113, 7]);
+        for _ in 0..=BURST.get() {
+            attempts.failed(guesser);
+        }
+        assert!(attempts.check(guesser).is_ok());
+        assert!(attempts.failed(guesser), "and another failure begins another one");
     }
 }

@@ -196,12 +196,16 @@ impl Parts {
         }
         finish_recorded(&keys, &ledger).await?;
         let token_keys = Arc::new(ProviderTokenKeys::new(&keys)?);
-        let options = AccessOptions {
-            policy_directory: config.access.policy_directory.clone(),
-            issuer: format!("https://{}", config.gateway.domain),
-            policy_change: config.access.policy_change,
-            index: Some(config.ledger.directory.join("access-index")),
-        };
+        let options =
+            AccessOptions {
+                policy_directory: config.access.policy_directory.clone(),
+                issuer: format!("https://{}", config.gateway.domain),
+                tenant: config.access.tenant.parse().map_err(|error: crate::access::names::NameError| {
+                    GatewayError::Stopped(error.to_string())
+                })?,
+                policy_change: config.access.policy_change,
+                index: Some(config.ledger.directory.join("access-index")),
+            };
         // Never waits for the key provider: its one task would let every revocation behind the first wait as long.
         let recording = ledger.clone().on_stall(sallyport_audit::ledger::OnStall::Refuse);
         let open = || {

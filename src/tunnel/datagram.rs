@@ -33,6 +33,16 @@ pub trait Drain: Send {
     fn end(&mut self) -> impl Future<Output = io::Result<()>> + Send;
 }
 
+impl<D: Drain> Drain for &mut D {
+    async fn put(&mut self, datagram: Bytes) -> io::Result<()> {
+        D::put(self, datagram).await
+    }
+
+    async fn end(&mut self) -> io::Result<()> {
+        D::end(self).await
+    }
+}
+
 /// A byte stream, to be read or written.
 pub struct Framed<S> {
     stream: S,

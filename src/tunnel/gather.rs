@@ -29,9 +29,17 @@ const INSTANT: Duration = Duration::from_millis(5);
 /// With so many bytes it waits no longer.
 const FULL: usize = 4096;
 
-/// `body`, with its pieces gathered if it has any.
-pub(crate) fn gathered<E: Unpin + Send + 'static>(body: UnsyncBoxBody<Bytes, E>) -> UnsyncBoxBody<Bytes, E> {
-    if body.is_end_stream() { body } else { UnsyncBoxBody::new(Gathered::new(body)) }
+/// `body`, with its pieces gathered if it has any; `answers` are counted in what comes the other way.
+pub(crate) fn gathered<B>(body: B, answers: Answers) -> UnsyncBoxBody<Bytes, B::Error>
+where
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Unpin + Send,
+{
+    if body.is_end_stream() {
+        UnsyncBoxBody::new(body)
+    } else {
+        UnsyncBoxBody::new(Gathered::in_conversation(body, answers))
+    }
 }
 
 /// A body whose pieces are not too small for too long.
@@ -53,13 +61,51 @@ struct Leave {
 }
 
 /// What came the other way since it was last asked.
-#[derive(Clone, Default)]
-pub(super) struct Answers(Arc<AtomicU32>);
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Answers(Arc<AtomicU32>);
 
 impl Answers {
     /// One more piece came.
-    pub(super) fn count(&self) {
+    pub(crate) fn count(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A body as the tunnel brings it. Each piece that is taken is an answer to what goes the other way.
+#[derive(Debug)]
+pub struct Heard<B> {
+    inner: B,
+    answers: Answers,
+}
+
+impl<B> Heard<B> {
+    pub(super) fn new(inner: B, answers: Answers) -> Self {
+        Self { inner, answers }
+    }
+}
+
+impl<B: Body + Unpin> Body for Heard<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let this = self.get_mut();
+        let polled = ready!(Pin::new(&mut this.inner).poll_frame(cx));
+        if matches!(polled, Some(Ok(_))) {
+            this.answers.count();
+        }
+        Poll::Ready(polled)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
     }
 }
 
@@ -81,10 +127,6 @@ impl Leave {
 }
 
 impl<B: Body<Data = Bytes>> Gathered<B> {
-    pub(crate) fn new(inner: B) -> Self {
-        Self::in_conversation(inner, Answers::default())
-    }
-
     /// One direction of a stream in whose other one `answers` are counted.
     pub(super) fn in_conversation(inner: B, answers: Answers) -> Self {
         let leave = Leave { left: FREE.0, since: Instant::now(), answers };
@@ -183,7 +225,12 @@ mod tests {
     type Piece = Result<Frame<Bytes>, &'static str>;
 
     fn body(pieces: Vec<Piece>) -> Gathered<impl Body<Data = Bytes, Error = &'static str> + Unpin> {
-        Gathered::new(StreamBody::new(stream::iter(pieces)))
+        gathered_alone(StreamBody::new(stream::iter(pieces)))
+    }
+
+    /// Without anything that comes the other way.
+    fn gathered_alone<B: Body<Data = Bytes>>(body: B) -> Gathered<B> {
+        Gathered::in_conversation(body, Answers::default())
     }
 
     fn bytes(count: usize) -> impl Iterator<Item = Piece> {
@@ -247,7 +294,7 @@ mod tests {
     async fn what_is_held_goes_on_after_an_instant_and_before_trailers_and_errors() {
         let small = usize::try_from(FREE.0).unwrap() + 1;
         let silent = stream::iter(bytes(small)).chain(stream::pending());
-        let mut silent = Gathered::new(StreamBody::new(silent));
+        let mut silent = gathered_alone(StreamBody::new(silent));
         for _ in 0..small {
             assert_eq!(silent.frame().await.unwrap().unwrap().into_data().unwrap().len(), 1);
         }

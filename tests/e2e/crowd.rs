@@ -54,12 +54,17 @@ pub(crate) struct Crowd(Vec<(Kind, JoinHandle<Instant>)>);
 impl Stage {
     /// Publishes two tunnels by these names.
     pub(crate) fn open(world: &World, web: &str, tcp: &str) -> Self {
+        Self::open_as(world, "publisher", (web, tcp), &[])
+    }
+
+    /// The same by somebody else; `more` is what the publishers are told besides.
+    pub(crate) fn open_as(world: &World, person: &str, (web, tcp): (&str, &str), more: &[&str]) -> Self {
         let app = web_app();
         let (address, echo) = echo();
-        let publishers = vec![
-            world.publish_as("publisher", web, &["http", &app.address().to_string()]),
-            world.publish_as("publisher", tcp, &["tcp", &address.to_string()]),
-        ];
+        let publish = |name: &str, kind: &str, address: &SocketAddr| {
+            world.publish_as(person, name, &[&[kind, &address.to_string()][..], more].concat())
+        };
+        let publishers = vec![publish(web, "http", &app.address()), publish(tcp, "tcp", &address)];
         Self { web: web.to_owned(), tcp: tcp.to_owned(), apps: (app, echo), publishers }
     }
 

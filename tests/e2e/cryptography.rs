@@ -5,6 +5,7 @@ use tokio::net::TcpStream;
 
 use super::app::{App, RUNTIME, exchange};
 use super::tcp::connect;
+use super::tls::CLASSICAL;
 use super::world::World;
 
 const CHACHA: &str = "x25519-mlkem768/ed25519-mldsa65/chacha20poly1305";
@@ -85,7 +86,7 @@ fn every_frameworks_report_lists_the_keys_and_counts_the_sessions_that_were_hybr
         let crypto = &json["cryptography"];
         assert_eq!(crypto["sessions"]["sentence"], "0 of 1 session hybrid post-quantum; 1 not", "{crypto}");
         assert_eq!(crypto["tunnels"]["sentence"], "1 of 1 tunnel registration hybrid post-quantum");
-        assert_eq!(crypto["sessions"]["ways"][0]["tls"], "TLS 1.3, X25519");
+        assert_eq!(crypto["sessions"]["ways"][0]["tls"], format!("TLS 1.3, {CLASSICAL}"));
         let keys = crypto["inventory"]["keys"].as_array().unwrap();
         assert_eq!(keys.len(), 8, "{keys:?}");
         let key = |role: &str| keys.iter().find(|key| key["role"] == role).unwrap();

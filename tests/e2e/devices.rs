@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use super::world::{Run, World};
 
 impl World {
-    fn join_token(&self, person: &str) -> PathBuf {
+    pub(crate) fn join_token(&self, person: &str) -> PathBuf {
         let file = self.path(&format!("{person}-{}.join", super::world::next()));
         let out = file.to_string_lossy().into_owned();
         self.ask("admin", &["tokens", "join", "--subject", &format!("user:{person}"), "--out", &out]);
         file
     }
 
-    fn enroll(&self, join: &std::path::Path, out: &std::path::Path) -> Run {
+    pub(crate) fn enroll(&self, join: &std::path::Path, out: &std::path::Path) -> Run {
         let (join, out) = (join.to_string_lossy(), out.to_string_lossy());
         // As nobody in particular: the join token says whose device it is.
         self.cli("nobody", &["device", "enroll", "--join-token-file", &join, "--out", &out, "--json"])

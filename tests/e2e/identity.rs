@@ -1,6 +1,8 @@
 //! Who somebody is: tokens that are expired, foreign, revoked, broken.
 
 use super::approval::with_movable_clock;
+use super::curl::Answer;
+use super::patience::eventually;
 use super::process::Process;
 use super::world::{World, finish};
 
@@ -149,18 +151,68 @@ fn a_locked_user_is_cut_off_and_let_in_again_when_unlocked() {
 
 #[test]
 fn an_address_that_fails_too_often_must_wait() {
-    let world = World::start();
+    let world = World::with().set("limits.lockout_secs=2").start();
+    let barred = until_locked_out(&world);
+    assert_eq!(barred.problem(), "too-many-attempts");
+    eventually("the lockout is over", || {
+        (world.curl("/api/v1/whoami").by(&world, "visitor").run().status == 200).then_some(())
+    });
+    let failed = world.records_of("auth.failed");
+    let began = failed.iter().filter(|record| record["details"]["address_barred"] == true).count();
+    assert_eq!(began, 1, "{failed:?}");
+}
+
+#[test]
+fn an_address_is_locked_out_for_as_long_as_was_set_whatever_it_shows_then() {
+    let world = World::with().set("limits.lockout_secs=3600").start();
+    let _publisher = world.publish_demo("open-demo");
+    let barred = until_locked_out(&world);
+    let wait: u64 = barred.header("retry-after").unwrap().parse().unwrap();
+    assert!((3000..=3601).contains(&wait), "{wait}");
+    assert!(barred.json()["hint"].as_str().unwrap().contains(&format!("wait {wait} seconds")));
+    let good = world.curl("/api/v1/whoami").by(&world, "visitor").run();
+    assert_eq!((good.status, good.problem().as_str()), (429, "too-many-attempts"));
+    let visit = world.visit("open-demo", "/").by(&world, "visitor").run();
+    assert_eq!((visit.status, visit.problem().as_str()), (429, "too-many-attempts"));
+    let publish = world.cli("rival", &["publish", "demo", "--name", "other", "--give-up-after", "1"]);
+    assert_ne!(publish.code, 0, "a publisher from there neither: {}", publish.out);
+}
+
+/// Fails to sign in until the gateway says that it is enough; its answer.
+fn until_locked_out(world: &World) -> Answer {
     let mut seen = Vec::new();
     for _ in 0..60 {
         let answer = world.curl("/api/v1/whoami").header("Authorization: Bearer nonsense").run();
         seen.push(answer.status);
         if answer.status == 429 {
-            assert_eq!(answer.problem(), "too-many-attempts");
-            assert!(answer.header("retry-after").is_some());
-            return;
+            return answer;
         }
     }
     panic!("never told to wait: {seen:?}");
+}
+
+#[test]
+fn a_token_of_the_gateways_own_for_another_tenant_proves_nobody() {
+    let mut world = World::start();
+    world.stop_gateway();
+    // The same gateway, whose tunnels are of another tenant now: the same key signs, the same ledger knows the tokens.
+    world.set("access.tenant=other");
+    world.start_gateway();
+    for person in ["admin", "visitor"] {
+        let call = world.curl("/api/v1/whoami").by(&world, person).run();
+        assert_eq!((call.status, call.problem().as_str()), (401, "other-gateway"), "{person}");
+    }
+    let visit = world.visit("open-demo", "/").by(&world, "visitor").run();
+    assert_ne!(visit.status, 200);
+    let publish = world.cli("publisher", &["publish", "demo", "--name", "open-demo"]);
+    assert_eq!(publish.code, 4, "{}", publish.err);
+    world.stop_gateway();
+    world.set("access.tenant=main");
+    world.start_gateway();
+    let mut at: Vec<_> = world.records_of("auth.failed");
+    at.retain(|record| record["details"]["reason"] == "other-gateway");
+    let at: Vec<_> = at.iter().map(|record| record["object"].as_str().unwrap()).collect();
+    assert!(at.contains(&"gateway:api") && at.contains(&"gateway:connect"), "{at:?}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::app::RUNTIME;
+use super::crowd::Stage;
 use super::mounts::{can_mount, inside};
 use super::patience::eventually;
 use super::socket::tls;
@@ -57,6 +58,55 @@ fn a_token_that_is_taken_away_refuses_new_sessions_until_it_is_back() {
     let down = world.record("hsm.down", |_| true);
     assert!(!down["details"]["reason"].as_str().unwrap().is_empty());
     world.record("hsm.up", |record| record["seq"].as_u64() > down["seq"].as_u64());
+}
+
+#[test]
+fn an_admin_still_cuts_sessions_and_tunnels_while_the_token_is_away_and_it_is_recorded_afterwards() {
+    let deletes = "p, role:admin, main, tunnel:*, delete, allow, -";
+    let world = World::with().set("limits.header_secs=60").policy(deletes).start();
+    let stage = Stage::open(&world, "open-web", "open-tcp");
+    let crowd = stage.fill(&world, &world.token("visitor"), 1);
+    let sessions = world.ask("admin", &["sessions", "list"]);
+    let over_tcp = sessions.as_array().unwrap().iter().find(|open| open["tunnel"] == "open-tcp").unwrap();
+    let id = over_tcp["id"].as_str().unwrap();
+    let mut early: Vec<_> =
+        RUNTIME.block_on(async { vec![tls(&world, "localhost").await, tls(&world, "localhost").await] });
+    let (token, away) = (world.path("softhsm"), world.path("softhsm-away"));
+    std::fs::rename(&token, &away).unwrap();
+    eventually("the outage is noticed", || {
+        world.curl("/readyz").run();
+        world.gateway_log().contains("key provider is down").then_some(())
+    });
+
+    let mut order = |path: &str| {
+        let body = r#"{"reason":"stolen"}"#;
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost:{}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            world.port(),
+            world.token("admin"),
+            body.len(),
+        );
+        let mut stream = early.remove(0);
+        RUNTIME.block_on(async {
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            let _ended = stream.read_to_end(&mut answer).await;
+            String::from_utf8_lossy(&answer).into_owned()
+        })
+    };
+    let killed = order(&format!("/api/v1/sessions/{id}/kill"));
+    assert!(killed.starts_with("HTTP/1.1 200"), "{killed}");
+    let deleted = order("/api/v1/tunnels/open-web/delete");
+    assert!(deleted.starts_with("HTTP/1.1 503") && deleted.contains("ledger-down"), "{deleted}");
+    assert_eq!(crowd.ended().len(), 3);
+
+    std::fs::rename(&away, &token).unwrap();
+    eventually("the gateway serves again", || (world.cli("admin", &["status"]).code == 0).then_some(()));
+    let kill = world.record("admin.called", |record| record["session"] == id);
+    assert_eq!(kill["values"]["subject"], "user:admin");
+    let delete = world.record("admin.called", |record| record["object"] == "tunnel:open-web");
+    assert_eq!(delete["values"]["reason"], "stolen");
+    world.record("tunnel.deleted", |record| record["object"] == "tunnel:open-web");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::approval::with_movable_clock;
 use super::crowd::{Crowd, Kind, Stage};
 use super::issuer::IssuerApp;
 use super::patience::eventually;
@@ -142,6 +143,101 @@ fn whatever_ends_leave_ends_live_sessions_of_each_kind_and_is_recorded_with_its_
     assert_eq!(counted["causes"]["locked"]["sessions"], 9);
     assert_eq!(counted["causes"]["owner-removed"]["sessions"], 3);
     assert_eq!(counted["all"]["held_on"], 0);
+}
+
+/// A moment so many minutes after the last record, by the gateway's own clock.
+fn later(world: &World, minutes: i64) -> String {
+    let last = world.records().pop().unwrap();
+    let time: jiff::Timestamp = last["time"].as_str().unwrap().parse().unwrap();
+    time.checked_add(jiff::SignedDuration::from_mins(minutes)).unwrap().to_string()
+}
+
+#[test]
+fn what_ends_by_itself_or_with_a_share_ends_live_sessions_of_each_kind() {
+    let (plan, clock) = with_movable_clock();
+    let shared = "\
+p, role:publisher, main, tunnel:shared-*, share, allow, -
+p, role:publisher, main, tunnel:shared-*, connect, allow, -";
+    let world = plan.policy(POLICY).policy(shared).set("tunnels.max_per_user=10").start();
+    let visitor = world.token("visitor");
+    // All before the clock moves: each name's certificate is made when it is published, and not good in the peers' past.
+    let asked = Stage::open(&world, "asked-web", "asked-tcp");
+    let both = Stage::open(&world, "shared-web", "shared-tcp");
+    let early = Stage::open(&world, "early-web", "early-tcp");
+
+    let _grants = [world.grant("asked-web"), world.grant("asked-tcp")];
+    cut(&world, &asked, &visitor, "grant-expired", || clock.set("+31m"));
+
+    let share = |name: &str, more: &[&str]| {
+        let offer = [&["share", name, "with", "user:visitor", "--role", "viewer"][..], more].concat();
+        let id = world.ask("publisher", &offer)["id"].as_str().unwrap().to_owned();
+        world.ask("visitor", &["accept", &id]);
+        id
+    };
+    let shares = [share("shared-web", &[]), share("shared-tcp", &[])];
+    cut(&world, &both, &visitor, "share-ended", || {
+        for id in &shares {
+            world.ask("publisher", &["unshare", id, "--reason", "a test"]);
+        }
+    });
+    let until = later(&world, 60);
+    for name in ["shared-web", "shared-tcp"] {
+        share(name, &["--until", &until]);
+    }
+    cut(&world, &both, &visitor, "share-ended", || clock.set("+95m"));
+
+    let folder = world.state().join("policies");
+    let condition = format!("[condition.early]\nbefore = \"{}\"\n", later(&world, 60));
+    std::fs::write(folder.join("conditions.toml"), condition).unwrap();
+    let rows = std::fs::read_to_string(folder.join("policy.csv")).unwrap();
+    let row = "p, role:visitor, main, tunnel:early-*, connect, allow, -, early";
+    std::fs::write(folder.join("policy.csv"), format!("{rows}\n{row}\n")).unwrap();
+    world.ask("admin", &["policy", "reload"]);
+    cut(&world, &early, &visitor, "window-closed", || clock.set("+160m"));
+}
+
+#[test]
+fn a_locked_tunnel_and_the_lock_of_its_publishers_device_end_live_sessions_of_each_kind() {
+    let world = World::start();
+    let visitor = world.token("visitor");
+    let lock = |what: &str| drop(world.ask("admin", &["lock", what, "--reason", "a test"]));
+    let open = Stage::open(&world, "open-web", "open-tcp");
+    cut(&world, &open, &visitor, "locked", || {
+        lock("tunnel:open-web");
+        lock("tunnel:open-tcp");
+    });
+    assert_ne!(world.visit("open-web", "/beat").by(&world, "visitor").run().status, 200);
+    drop(open);
+    for what in ["tunnel:open-web", "tunnel:open-tcp"] {
+        world.ask("admin", &["unlock", what, "--reason", "a test"]);
+    }
+
+    let file = world.path("laptop.device");
+    let enrolled = world.enroll(&world.join_token("publisher"), &file);
+    let device: Value = serde_json::from_str(&enrolled.out).unwrap();
+    let file = file.to_string_lossy().into_owned();
+    let by_device = ["--device-file", file.as_str()];
+    let open = Stage::open_as(&world, "nobody", ("open-site", "open-db"), &by_device);
+    let locked = format!("device:{}", device["id"].as_str().unwrap());
+    cut(&world, &open, &visitor, "owner-removed", || lock(&locked));
+    // It doesn't come back, and the same person by another proof still may.
+    let again = world.cli("nobody", &["publish", "demo", "--name", "open-demo", "--device-file", &file]);
+    assert_eq!(again.code, 4, "{}", again.err);
+    let refused = world.record("auth.failed", |_| true);
+    assert_eq!(refused["details"]["reason"], "locked");
+    drop(open);
+    let _publisher = world.publish_demo("open-demo");
+}
+
+#[test]
+fn a_name_that_nobody_publishes_any_more_is_deleted_with_the_grants_for_it() {
+    let world = World::with().policy(POLICY).start();
+    let grant = world.grant("asked-db");
+    world.ask("admin", &["tunnels", "delete", "asked-db", "--reason", "sold"]);
+    assert_eq!(world.record("grant.revoked", |_| true)["grant"], grant.as_str());
+    let again = world.cli("admin", &["tunnels", "delete", "asked-db", "--reason", "sold"]);
+    assert_ne!(again.code, 0);
+    assert!(again.err.contains("is no published tunnel"), "{}", again.err);
 }
 
 /// Locks a role under which `each` sessions of each kind are live; the figures, as one line of JSON.

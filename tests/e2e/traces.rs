@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::Bytes;
 use axum::routing::post;
-
+use serde_json::Value;
 use tokio::net::TcpStream;
 
 use super::app::{App, RUNTIME, exchange, random};
+use super::patience::eventually;
 use super::tcp::connect;
+use super::udp::{self, NameServer};
 use super::world::World;
 
 /// A receiver, and what it was sent.
@@ -89,14 +91,39 @@ fn spans_of_a_byte_stream_stand_under_its_number_at_both_ends_and_say_whether_it
     assert!(publisher.stop().success());
     world.stop_gateway();
 
+    each_end_has_a_span_in_order(&taken.lock().unwrap(), &opened, &[b"open-db", b"tcp"]);
+}
+
+#[test]
+fn spans_of_a_flow_of_datagrams_stand_under_its_number_at_both_ends_however_it_travels() {
+    for transport in ["tls", "quic"] {
+        let (receiver, taken) = receiver();
+        let address = format!("http://{}/v1/traces", receiver.address());
+        let traced = format!("log.traces_to={address}");
+        let mut world =
+            World::with().set("gateway.quic=on").set("tunnels.udp_idle_secs=1").set(&traced).start();
+        let server = NameServer::start(&world);
+        let how = ["--transport", transport, "--traces-to", &address];
+        let (mut publisher, port) = udp::publish(&world, "public-dns", &server, &how);
+        let mine = udp::socket();
+        eventually("the name server answers through the tunnel", || udp::ask_from(&mine, port, 1));
+        let opened = world.record("session.opened", |_| true);
+        world.record("session.closed", |record| record["session"] == opened["session"]);
+        assert!(publisher.stop().success());
+        world.stop_gateway();
+        each_end_has_a_span_in_order(&taken.lock().unwrap(), &opened, &[b"public-dns", b"udp"]);
+    }
+}
+
+/// Whether gateway and publisher sent a span each of the session that was `opened`, which holds `words` and ended in order.
+fn each_end_has_a_span_in_order(bodies: &[Bytes], opened: &Value, words: &[&[u8]]) {
     let trace = hex::decode(opened["correlation"].as_str().unwrap().strip_prefix("cor-").unwrap()).unwrap();
-    let bodies = taken.lock().unwrap().clone();
     let (gateways, publishers): (Vec<&Bytes>, Vec<&Bytes>) =
         bodies.iter().partition(|body| holds(body, b"sallyportd"));
     for (of, bodies) in [("gateway", gateways), ("publisher", publishers)] {
         let span = bodies.iter().find(|body| holds(body, &trace) && holds(body, &trace[8..]));
         let span = span.unwrap_or_else(|| panic!("no span of the {of} in {} bodies", bodies.len()));
-        assert!(holds(span, b"open-db") && holds(span, b"tcp"), "{of}");
+        assert!(words.iter().all(|word| holds(span, word)), "{of}");
         assert!(!holds(span, b"it broke off"), "{of}");
     }
 }

@@ -17,13 +17,13 @@ const NAME: &str = "answer.test";
 const ADDRESS: [u8; 4] = [192, 0, 2, 7];
 
 /// A name server that knows one name.
-struct NameServer {
+pub(super) struct NameServer {
     _process: Process,
     address: SocketAddr,
 }
 
 impl NameServer {
-    fn start(world: &World) -> Self {
+    pub(super) fn start(world: &World) -> Self {
         let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = Command::new("dnsmasq");
         command.args([
@@ -55,13 +55,13 @@ fn question(id: u16) -> Vec<u8> {
     packet
 }
 
-fn socket() -> UdpSocket {
+pub(super) fn socket() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     socket
 }
 
-fn ask_from(socket: &UdpSocket, server: SocketAddr, id: u16) -> Option<()> {
+pub(super) fn ask_from(socket: &UdpSocket, server: SocketAddr, id: u16) -> Option<()> {
     socket.send_to(&question(id), server).unwrap();
     let mut buffer = [0; 512];
     let (length, from) = socket.recv_from(&mut buffer).ok()?;
@@ -73,7 +73,12 @@ fn ask(server: SocketAddr, id: u16) -> Option<()> {
     ask_from(&socket(), server, id)
 }
 
-fn publish(world: &World, name: &str, server: &NameServer, more: &[&str]) -> (Process, SocketAddr) {
+pub(super) fn publish(
+    world: &World,
+    name: &str,
+    server: &NameServer,
+    more: &[&str],
+) -> (Process, SocketAddr) {
     let port = world.tcp_ports().0.to_string();
     let target = server.address.to_string();
     let mut publisher = world.publish_as(

@@ -106,6 +106,24 @@ fn failures_that_are_far_apart_or_from_many_addresses_are_ordinary() {
 }
 
 #[test]
+fn denials_of_one_person_are_found_and_those_that_an_approval_would_end_are_ordinary() {
+    let refused = |needs: bool| draft(Kind::AccessDecided, Outcome::Denied).detail("needs_approval", needs);
+    let mut world = World::new();
+    for _ in 0..60 {
+        assert!(world.after(1).names(refused(true)).is_empty(), "somebody waits for an answer");
+    }
+    for _ in 0..19 {
+        assert!(world.after(1).names(refused(false)).is_empty());
+    }
+    assert_eq!(world.after(1).names(refused(false)), ["repeated-denials"]);
+    // Records of calls say nothing of approvals.
+    let mut world = World::new();
+    let called = || draft(Kind::AdminCalled, Outcome::Denied);
+    let raised = (0..20).map(|_| world.after(1).names(called())).last().unwrap();
+    assert_eq!(raised, ["repeated-denials"]);
+}
+
+#[test]
 fn one_person_at_three_addresses_at_once_is_found() {
     let mut world = World::new();
     let from =

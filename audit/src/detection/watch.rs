@@ -156,12 +156,13 @@ impl Rule {
 
     /// Whether its conditions on one record hold.
     fn fits(&self, record: &Record) -> bool {
-        let details = self.details.iter().all(|(name, wanted)| {
+        let says = |(name, wanted): (&String, &Value)| {
             record.details.get(name).is_some_and(|found| match wanted {
                 Value::Array(any) => any.contains(found),
                 one => one == found,
             })
-        });
+        };
+        let details = self.details.iter().all(says) && !self.except.iter().any(says);
         let number = |name: &str| record.details.get(name).and_then(Value::as_i64);
         let above = self
             .above

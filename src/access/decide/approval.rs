@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Case, Command, MAX_APPROVALS, MAX_PENDING, MAX_PENDING_OF_TENANT, Refusal};
+use crate::access::backing::Asked;
 use crate::access::fact::Fact;
 use crate::access::identity::Identity;
 use crate::access::ids::{GrantId, RequestId};
@@ -344,19 +345,32 @@ impl Case<'_> {
     /// What policy demands for a request now; not what it demanded when it was asked.
     pub(super) fn demand(&self, request: &Request) -> Result<Demand, Refusal> {
         let changed = |why: String| Refusal::PolicyChanged { request: request.id, why };
-        let workflows = match self.policy.rule_with(
+        let ruling = self.policy.rule_with(
             &request.subject,
             &request.claimed,
             &request.tenant,
             &request.object,
             request.action,
-        ) {
-            Ruling::Deny { why, .. } => return Err(changed(why)),
-            Ruling::Allow { workflows, .. } if workflows.is_empty() => {
-                return Err(changed("it needs no approval any more".to_owned()));
-            }
+        );
+        let workflows = match ruling {
             Ruling::Allow { workflows, .. } => workflows,
+            // Where no rule speaks of them a share may, as when they asked.
+            Ruling::Deny { rule: None, why, .. } => {
+                let asked = Asked {
+                    state: self.state,
+                    policy: self.policy,
+                    tenant: &request.tenant,
+                    object: &request.object,
+                    now: self.now,
+                };
+                let backing = asked.backing(&request.subject, request.action, None);
+                backing.ok_or_else(|| changed(why))?.workflows
+            }
+            Ruling::Deny { why, .. } => return Err(changed(why)),
         };
+        if workflows.is_empty() {
+            return Err(changed("it needs no approval any more".to_owned()));
+        }
         let mut terms = self
             .policy
             .terms_of(&workflows)

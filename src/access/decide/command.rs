@@ -121,6 +121,38 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it takes something from somebody. Such an order doesn't wait until the ledger has taken those before it.
+    pub(in crate::access) fn takes_away(&self) -> bool {
+        matches!(
+            self,
+            Self::Revoke { .. }
+                | Self::Lock { .. }
+                | Self::RevokeToken { .. }
+                | Self::IssuerKeys { .. }
+                | Self::RevokeDevice { .. }
+                | Self::RevokePasskey { .. }
+                | Self::RevokeCertificate { .. }
+                | Self::EndShare { .. }
+                | Self::DeleteTunnel { .. }
+                | Self::DecideReview { keep: false, .. }
+                | Self::CloseReview { .. }
+                | Self::ReviewGlass { verdict: Verdict::Unjustified, .. }
+                | Self::Erase { .. }
+                | Self::ReplaceTokenKey { tokens_kept: false, .. }
+        )
+    }
+
+    /// Whether it is about what all tenants have in common.
+    pub(in crate::access) fn is_for_all_tenants(&self) -> bool {
+        matches!(
+            self,
+            Self::ReloadPolicy
+                | Self::ProposePolicy { .. }
+                | Self::ApprovePolicy { .. }
+                | Self::ReplaceTokenKey { .. }
+        )
+    }
+
     pub(super) fn attempt(&self) -> Attempt {
         match self {
             Self::Request { .. } => Attempt::Request,

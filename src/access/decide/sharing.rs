@@ -164,6 +164,19 @@ impl Case<'_> {
             by: actor(&by),
             reason: Some(reason.clone()),
         }));
+        // Nobody can be given what is gone.
+        let waiting = self.state.pending();
+        let waiting = waiting.filter(|request| request.tenant == who.tenant && request.object == *object);
+        facts.extend(waiting.map(|request| {
+            let (request, requester) = (request.id, request.subject.clone());
+            let (tenant, object, by) = (who.tenant.clone(), object.clone(), who.subject.clone());
+            let reason = Some(reason.clone());
+            if requester == by {
+                Fact::Withdrawn { request, tenant, object, by, reason }
+            } else {
+                Fact::Rejected { request, tenant, object, requester, by, wanted: 1, reason }
+            }
+        }));
         facts.push(Fact::TunnelDeleted {
             tenant: who.tenant.clone(),
             object: object.clone(),

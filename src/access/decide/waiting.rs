@@ -68,6 +68,13 @@ pub fn due(state: &State, policy: &Policy, now: Timestamp, mut mint: impl FnMut(
             });
         }
     }
+    // Two reviews may end at one time, or a review and what it is about: each thing ends once.
+    let (mut grants, mut shares) = (BTreeSet::new(), BTreeSet::new());
+    facts.retain(|fact| match fact {
+        Fact::GrantExpired { grant, .. } | Fact::GrantRevoked { grant, .. } => grants.insert(*grant),
+        Fact::ShareEnded { share, .. } => shares.insert(*share),
+        _ => true,
+    });
     facts
 }
 

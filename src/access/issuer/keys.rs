@@ -1,7 +1,7 @@
 //! The keys of an issuer: a JWK set (RFC 7517), of which only what can verify is kept.
 //!
 //! A set may hold keys for other purposes or of kinds that came later: they are passed over, each counted. What is
-//! ambiguous (two keys under one `kid`), too weak, or holds a private part is passed over too: a key that everybody knows
+//! ambiguous (two keys of one algorithm under one `kid`, or without one), too weak, or holds a private part is passed over too: a key that everybody knows
 //! the private half of proves nothing.
 
 use std::fmt;
@@ -128,9 +128,14 @@ impl KeySet {
             return Err(UnusableKeys::TooMany { count });
         }
         let mut keys: Vec<Key> = set.keys.into_iter().filter_map(|value| usable(issuer, value)).collect();
-        let names: Vec<Option<String>> = keys.iter().map(|key| key.kid.clone()).collect();
-        // Which of two a `kid` means, nobody can tell.
-        keys.retain(|key| names.iter().filter(|name| **name == key.kid).count() == 1);
+        let names: Vec<_> = keys.iter().map(|key| (key.kid.clone(), key.algorithm)).collect();
+        // Which of two a header means, nobody can tell: it names a `kid`, or none, and an algorithm.
+        keys.retain(|key| {
+            let same = |(kid, algorithm): &&(Option<String>, Algorithm)| {
+                *kid == key.kid && *algorithm == key.algorithm
+            };
+            names.iter().filter(same).count() == 1
+        });
         if keys.is_empty() {
             return Err(UnusableKeys::NoneUsable { count });
         }

@@ -241,6 +241,21 @@ fn a_token_that_was_altered_is_refused() {
 }
 
 #[test]
+fn keys_without_a_name_are_told_apart_by_their_algorithms() {
+    let bed = Bed::new();
+    let nameless = |mut key: Value| {
+        key.as_object_mut().unwrap().remove("kid");
+        key
+    };
+    let keys = bed.set(&[nameless(bed.ec_key()), nameless(bed.ed_key())]).unwrap();
+    assert_eq!((keys.passed_over, keys.prints().len()), (0, 2));
+    for alg in ["ES256", "EdDSA"] {
+        let token = bed.sign(&json!({ "alg": alg }), &claims());
+        bed.verify_with(&keys, &token).unwrap_or_else(|error| panic!("{alg}: {error}"));
+    }
+}
+
+#[test]
 fn keys_that_are_weak_ambiguous_private_or_for_something_else_verify_nothing() {
     let bed = Bed::new();
     let but = |name: &str, value: Value| {
@@ -271,6 +286,12 @@ fn keys_that_are_weak_ambiguous_private_or_for_something_else_verify_nothing() {
     twin["y"] = lone.ec_key()["y"].clone();
     twin["kid"] = json!("ec");
     assert!(bed.set(&[bed.ec_key(), twin]).is_err(), "which of two a `kid` means nobody can tell");
+    let nameless = |mut key: Value| {
+        key.as_object_mut().unwrap().remove("kid");
+        key
+    };
+    let twins = [nameless(bed.ec_key()), nameless(lone.ec_key())];
+    assert!(bed.set(&twins).is_err(), "nor which of two without one");
     let mixed = bed.set(&[json!({ "kty": "new" }), bed.ec_key()]).unwrap();
     assert_eq!((mixed.passed_over, mixed.prints().len()), (1, 1));
     assert!(bed.verify_with(&mixed, &bed.token(&claims())).is_ok());

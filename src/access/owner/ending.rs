@@ -13,7 +13,9 @@ use crate::access::issuer::{KeyPrint, Outside};
 use crate::access::judge::{Judgement, judge_on};
 use crate::access::lock::LockTarget;
 use crate::access::permit::{Cause, Life, Registry};
+use crate::access::policy::Policy;
 use crate::access::state::Share;
+use crate::access::token::AuthError;
 
 impl Owner {
     /// Whoever was locked out may have shared: what rests on that ends with them.
@@ -43,55 +45,103 @@ impl Owner {
                 let of_it = life.explanation.object == *object && life.identity.tenant == *tenant;
                 of_it.then_some(Cause::TunnelDeleted)
             }),
-            Fact::TokenRevoked { token, .. } => sweep(&|life| {
-                let shown = match life.identity.proof {
-                    Proof::Token(id) => Some(id),
-                    Proof::Outside(outside) => Some(outside.token),
-                    _ => None,
-                };
-                let ground = life.identity.begun_with.map(|with| match with {
-                    BegunWith::Token(id) | BegunWith::Outside(Outside { token: id, .. }) => id,
-                });
-                [shown, ground].contains(&Some(*token)).then_some(Cause::TokenRevoked)
-            }),
-            Fact::IssuerKeys { withdrawn, .. } => {
-                let gone = |key: Option<KeyPrint>| key.is_some_and(|key| withdrawn.contains(&key));
-                sweep(&|life| {
-                    let who = &life.identity;
-                    let shown = matches!(who.proof, Proof::Outside(shown) if gone(shown.key));
-                    let ground = matches!(who.begun_with, Some(BegunWith::Outside(shown)) if gone(shown.key));
-                    (shown || ground).then_some(Cause::KeyWithdrawn)
-                })
-            }
-            Fact::TokenKeyReplaced { tokens_kept: false, .. } => sweep(&|life| {
-                matches!(life.identity.proof, Proof::Token(_) | Proof::Join(_)).then_some(Cause::TokenRevoked)
-            }),
-            Fact::DeviceRevoked { device, .. } => {
-                sweep(&|life| (life.identity.proof == Proof::Device(*device)).then_some(Cause::DeviceRevoked))
-            }
-            Fact::CertificateRevoked { certificate, .. } => sweep(&|life| {
-                (life.identity.proof == Proof::Certificate(*certificate)).then_some(Cause::CertificateRevoked)
-            }),
-            Fact::Locked { target, tenant, .. } => {
+            Fact::TokenRevoked { .. }
+            | Fact::IssuerKeys { .. }
+            | Fact::TokenKeyReplaced { .. }
+            | Fact::DeviceRevoked { .. }
+            | Fact::CertificateRevoked { .. }
+            | Fact::Locked { .. } => {
                 let Ok(policy) = self.standing.read().map(|standing| standing.policy.clone()) else {
                     return 0;
                 };
                 sweep(&|life| {
                     let who = &life.identity;
-                    let meant = match target {
-                        LockTarget::Person(person) => *person == who.subject,
-                        LockTarget::Role(role) => {
-                            policy.roles_with(&who.subject, &who.roles, tenant).contains(role)
+                    // What is used can be locked too.
+                    let used = match fact {
+                        Fact::Locked { target: LockTarget::Tunnel(tunnel), tenant, .. } => {
+                            life.explanation.object == *tunnel && who.tenant == *tenant
                         }
-                        LockTarget::Device(device) => who.proof == Proof::Device(*device),
-                        LockTarget::Tunnel(tunnel) => life.explanation.object == *tunnel,
-                        LockTarget::Tenant(_) => true,
+                        Fact::Locked { target: LockTarget::Tenant(_), tenant, .. } => who.tenant == *tenant,
+                        _ => false,
                     };
-                    (who.tenant == *tenant && meant).then_some(Cause::Locked)
+                    if used { Some(Cause::Locked) } else { takes_standing(fact, who, &policy) }
                 })
             }
             _ => 0,
         }
+    }
+}
+
+/// Whether a fact takes something from somebody: that doesn't wait for the ledger.
+pub(super) fn revokes(fact: &Fact) -> bool {
+    match fact {
+        Fact::GrantRevoked { .. }
+        | Fact::TokenRevoked { .. }
+        | Fact::DeviceRevoked { .. }
+        | Fact::CertificateRevoked { .. }
+        | Fact::ShareEnded { .. }
+        | Fact::TunnelDeleted { .. }
+        | Fact::Locked { .. } => true,
+        // A key that is merely new takes nothing.
+        Fact::IssuerKeys { withdrawn, .. } => !withdrawn.is_empty(),
+        Fact::TokenKeyReplaced { tokens_kept, .. } => !tokens_kept,
+        _ => false,
+    }
+}
+
+/// Why somebody doesn't stand any more by a revocation that the ledger hasn't taken yet.
+pub(in crate::access) fn fallen(standing: &Standing, who: &Identity) -> Option<AuthError> {
+    standing.unrecorded.iter().find_map(|fact| {
+        let cause = takes_standing(fact, who, &standing.policy)?;
+        Some(match (cause, fact) {
+            (_, Fact::Locked { target, .. }) => AuthError::Locked { target: target.clone() },
+            (Cause::KeyWithdrawn, _) => AuthError::KeyWithdrawn,
+            (Cause::DeviceRevoked, _) => AuthError::DeviceRevoked,
+            (Cause::CertificateRevoked, _) => AuthError::CertificateRevoked,
+            _ => AuthError::Revoked,
+        })
+    })
+}
+
+/// What a fact takes from whoever is proved like this, whatever they use; `None` if nothing.
+fn takes_standing(fact: &Fact, who: &Identity, policy: &Policy) -> Option<Cause> {
+    match fact {
+        Fact::TokenRevoked { token, .. } => {
+            let shown = match who.proof {
+                Proof::Token(id) | Proof::Join(id) => Some(id),
+                Proof::Outside(outside) => Some(outside.token),
+                _ => None,
+            };
+            let ground = who.begun_with.map(|with| match with {
+                BegunWith::Token(id) | BegunWith::Outside(Outside { token: id, .. }) => id,
+            });
+            [shown, ground].contains(&Some(*token)).then_some(Cause::TokenRevoked)
+        }
+        Fact::IssuerKeys { withdrawn, .. } => {
+            let gone = |key: Option<KeyPrint>| key.is_some_and(|key| withdrawn.contains(&key));
+            let shown = matches!(who.proof, Proof::Outside(shown) if gone(shown.key));
+            let ground = matches!(who.begun_with, Some(BegunWith::Outside(shown)) if gone(shown.key));
+            (shown || ground).then_some(Cause::KeyWithdrawn)
+        }
+        Fact::TokenKeyReplaced { tokens_kept: false, .. } => {
+            matches!(who.proof, Proof::Token(_) | Proof::Join(_)).then_some(Cause::TokenRevoked)
+        }
+        Fact::DeviceRevoked { device, .. } => {
+            (who.proof == Proof::Device(*device)).then_some(Cause::DeviceRevoked)
+        }
+        Fact::CertificateRevoked { certificate, .. } => {
+            (who.proof == Proof::Certificate(*certificate)).then_some(Cause::CertificateRevoked)
+        }
+        Fact::Locked { target, tenant, .. } => {
+            let meant = match target {
+                LockTarget::Person(person) => *person == who.subject,
+                LockTarget::Role(role) => policy.roles_with(&who.subject, &who.roles, tenant).contains(role),
+                LockTarget::Device(device) => who.proof == Proof::Device(*device),
+                LockTarget::Tunnel(_) | LockTarget::Tenant(_) => false,
+            };
+            (who.tenant == *tenant && meant).then_some(Cause::Locked)
+        }
+        _ => None,
     }
 }
 

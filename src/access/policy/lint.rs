@@ -1,8 +1,9 @@
 //! What is wrong with a policy that could be used all the same: rules that never decide, and rules that give away much.
 //!
 //! The loader refuses what can't be right. Here a good policy is read as its author would: a rule that another one
-//! makes useless, a role that nobody has, a workflow or condition that nothing names, a wildcard that hands out the
-//! gateway itself. Each finding has its line. Errors are what hardly anybody means; the rest are warnings.
+//! makes useless, a role that nobody has, a workflow or condition that nothing names, an approval that nobody could
+//! give, a wildcard that hands out the gateway itself. Each finding has its line. Errors are what hardly anybody means;
+//! the rest are warnings.
 //!
 //! Not found: a rule that several others make useless only together; people and groups that come with a token.
 
@@ -19,6 +20,7 @@ use super::load::{APPROVALS_FILE, Sources};
 use super::rows::{Effect, Rule};
 use crate::access::names::{Principal, Role};
 use crate::access::object::Action;
+use crate::access::workflow::{Approver, missing};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -82,6 +84,7 @@ fn read_through(policy: &Policy, sources: &Sources, now: Timestamp) -> Vec<Findi
     for rule in &rules {
         gives_away(rule, &mut findings);
         covered(policy, rule, &mut findings);
+        approvable(policy, rule, &mut findings);
     }
     let named: BTreeSet<_> = rules.iter().filter_map(|rule| rule.approval.as_ref()).collect();
     for workflow in policy.workflows().filter(|workflow| !named.contains(&workflow.name)) {
@@ -163,6 +166,35 @@ fn gives_away(rule: &Rule, findings: &mut Findings) {
             rule.action
         );
         findings.warn(rule.place.clone(), "wildcard-admin", what);
+    }
+}
+
+/// Whether some object of a rule has people enough who may approve there, in the roles that its workflow's steps ask for.
+fn approvable(policy: &Policy, rule: &Rule, findings: &mut Findings) {
+    let Some(workflow) = rule.approval.as_ref().and_then(|name| policy.workflow(name)) else { return };
+    let approvals = policy.shards.get(&(rule.tenant.clone(), Action::Approve));
+    let named =
+        approvals.into_iter().flat_map(|shard| shard.rules()).filter_map(|other| other.objects.example());
+    let mut objects: Vec<_> = rule.objects.example().into_iter().chain(named).collect();
+    objects.retain(|object| rule.objects.matches(object));
+    let can_be_approved = objects.iter().any(|object| {
+        let people = policy.people_of(&rule.tenant);
+        let approve = people.filter(|(who, _)| policy.allows(who, &rule.tenant, object, Action::Approve));
+        let approvers: Vec<_> =
+            approve.map(|(_, roles)| Approver { roles: roles.clone(), signed: true }).collect();
+        missing(&workflow.steps, &approvers).is_empty()
+    });
+    if !can_be_approved {
+        findings.0.push(Finding {
+            place: rule.place.clone(),
+            severity: Severity::Error,
+            code: "nobody-approves",
+            what: format!(
+                "workflow {} can't be completed here: too few people of the roles that it asks for may approve {}",
+                workflow.name,
+                rule.objects.as_str()
+            ),
+        });
     }
 }
 

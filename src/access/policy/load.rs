@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::conditions::{self, CONDITIONS_FILE, Condition, ConditionName};
 use super::court::Court;
-use super::faults::PolicyFaults;
+use super::faults::{Place, PolicyFaults};
 use super::memo::Memo;
 use super::model::MODEL_FILE;
 use super::roles::RoleGraph;
@@ -185,8 +185,9 @@ impl Policy {
         let model_text = sources.text(MODEL_FILE, &mut faults);
         let model = if model_text.is_empty() { None } else { model::parse(model_text, &mut faults).await };
         let approvals = sources.text(APPROVALS_FILE, &mut faults);
-        let workflow::Approvals { workflows, reporting } =
-            workflow::parse(approvals, |what| faults.about(APPROVALS_FILE, what));
+        let workflow::Approvals { workflows, reporting } = workflow::parse(approvals, |line, what| {
+            faults.add(Place { file: APPROVALS_FILE.into(), line }, what);
+        });
         let conditions = sources.files.get(CONDITIONS_FILE).map(String::as_str).unwrap_or_default();
         let conditions = conditions::parse(conditions, &mut faults);
         let mut rows = Rows::default();

@@ -167,6 +167,11 @@ impl State {
         self.locks.get(&(tenant.clone(), target.clone())).filter(|lock| lock.holds(now))
     }
 
+    /// When the next lock ends by itself after this time: what waits for whom it is on goes on then.
+    pub fn next_lock_end(&self, after: Timestamp) -> Option<Timestamp> {
+        self.locks.values().filter_map(|lock| lock.until).filter(|until| *until > after).min()
+    }
+
     /// Whether any lock exists; the common answer is no.
     pub fn has_locks(&self) -> bool {
         !self.locks.is_empty()

@@ -7,6 +7,7 @@ mod canaries;
 mod casbin_traps;
 mod certificates;
 mod conditions;
+mod crossing;
 mod devices;
 mod examples;
 mod faults_of_policy;
@@ -198,6 +199,7 @@ impl World {
         let options = AccessOptions {
             policy_directory: directory.path().to_owned(),
             issuer: ISSUER.to_owned(),
+            tenant: main_tenant(),
             policy_change: PolicyChange::Reload,
             index: Some(directory.path().join("access-index")),
         };

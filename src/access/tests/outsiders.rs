@@ -117,6 +117,23 @@ async fn nobody_but_the_gateway_itself_tells_an_issuers_keys_and_unchanged_ones_
 }
 
 #[tokio::test]
+async fn a_key_that_is_merely_new_keeps_nobody_out_while_the_ledger_is_down_and_one_that_is_gone_does() {
+    let world = world().await;
+    let eve = enter(&world, "eve", 1, &["eng"]).unwrap();
+    let tell = |keys: &[u8]| {
+        let keys = keys.iter().map(|n| key(*n)).collect();
+        world.access.issuer_keys("corp".parse().unwrap(), keys, Renewal::Published)
+    };
+    world.log.set_broken(true);
+    assert!(matches!(tell(&[1, 2, 3]).await, Err(AccessError::NotRecorded { cut: 0, .. })));
+    let permit = world.permit(&eve, "demo");
+    assert!(matches!(tell(&[2]).await, Err(AccessError::NotRecorded { cut: 1, .. })));
+    assert_eq!(ended(&permit).await.cause, Cause::KeyWithdrawn);
+    assert_eq!(enter(&world, "eve", 1, &["eng"]).unwrap_err(), AuthError::KeyWithdrawn);
+    assert!(world.is_denied(&enter(&world, "max", 2, &["eng"]).unwrap(), "demo"));
+}
+
+#[tokio::test]
 async fn somebody_from_outside_asks_and_is_granted_but_approves_nothing_by_a_claimed_role() {
     let world = world().await;
     let eve = enter(&world, "eve", 1, &["eng"]).unwrap();

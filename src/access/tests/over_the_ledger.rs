@@ -22,6 +22,7 @@ fn options(policy_directory: &Path) -> AccessOptions {
     AccessOptions {
         policy_directory: policy_directory.to_owned(),
         issuer: ISSUER.to_owned(),
+        tenant: main_tenant(),
         policy_change: PolicyChange::Reload,
         index: Some(policy_directory.join("access-index")),
     }

@@ -184,6 +184,76 @@ async fn a_revocation_that_cant_be_recorded_cuts_all_the_same_and_lets_nobody_in
 }
 
 #[tokio::test]
+async fn whoever_is_locked_or_whose_token_is_revoked_is_nobody_before_that_is_recorded() {
+    let world = World::new().await;
+    let (vic, val) = (world.login("vic").await, world.login("val").await);
+    let (alice, anna) = (world.login("alice").await, world.login("anna").await);
+    let (id, text) = world.token("sam", "main", SignedDuration::from_hours(1)).await;
+    let sam = world.access.authenticate(&text, world.clock.now()).unwrap();
+    let (request, grant) = (world.ask(&vic, "demo", 10).await, world.granted(&val, 10).await);
+    let permit = world.permit(&val, "demo");
+
+    world.log.set_broken(true);
+    world.access.lock(Caller::Operator, user("alice").into(), main_tenant(), None, None).await.unwrap_err();
+    world.access.revoke_token(Caller::Operator, id, None).await.unwrap_err();
+    let stands = |who: &Identity| world.access.standing(who.clone(), world.clock.now());
+    assert!(matches!(stands(&alice), Err(AuthError::Locked { .. })));
+    assert_eq!(stands(&sam).unwrap_err(), AuthError::Revoked);
+    assert_eq!(world.access.authenticate(&text, world.clock.now()).unwrap_err(), AuthError::Revoked);
+    for nobody in [&alice, &sam] {
+        world.access.revoke(nobody, grant, None).await.unwrap_err();
+        assert!(permit.is_alive(), "nobody's word ends a session");
+    }
+    // Others give nothing meanwhile, and can still take away.
+    let approved = world.access.approve(&anna, request, None, None).await;
+    assert!(matches!(approved, Err(AccessError::Unrecorded)), "{approved:?}");
+    let unlocked = world.access.unlock(Caller::Operator, user("alice").into(), main_tenant(), None).await;
+    assert!(matches!(unlocked, Err(AccessError::Unrecorded)), "{unlocked:?}");
+    let revoked = world.access.revoke(&anna, grant, None).await;
+    assert!(matches!(revoked, Err(AccessError::NotRecorded { cut: 1, .. })), "{revoked:?}");
+
+    // The ledger is back, and the time to try again hasn't come: the order itself has it recorded first.
+    world.log.set_broken(false);
+    let locked = world.approve(&alice, request).await;
+    assert!(matches!(locked, Err(Refusal::Standing(AuthError::Locked { .. }))), "{locked:?}");
+    assert_eq!(world.approve(&sam, request).await, Err(Refusal::Standing(AuthError::Revoked)));
+    assert!(matches!(world.approve(&anna, request).await, Ok(Approved::Granted(_))));
+}
+
+#[tokio::test]
+async fn all_that_one_order_takes_away_ends_though_the_ledger_takes_none_of_it() {
+    let delete = "p, role:admin, main, tunnel:*, delete, allow, -\n";
+    for hangs in [false, true] {
+        let world = World::with(&format!("{TEAM}{delete}"), WORKFLOWS).await;
+        let (vic, val, anna) =
+            (world.login("vic").await, world.login("val").await, world.login("anna").await);
+        let grants = [world.granted(&vic, 10).await, world.granted(&val, 10).await];
+        let permits = [world.permit(&vic, "demo"), world.permit(&val, "demo")];
+        if hangs {
+            world.log.set_stuck(true);
+        } else {
+            world.log.set_broken(true);
+        }
+        let access = world.access.clone();
+        let deleting = tokio::spawn(async move {
+            access.delete_tunnel(&anna, object("demo"), "sold".parse().unwrap()).await
+        });
+        for permit in &permits {
+            assert_eq!(ended(permit).await.cause, Cause::GrantRevoked);
+        }
+        world.log.set_broken(false);
+        world.log.set_stuck(false);
+        assert_eq!(deleting.await.unwrap().is_ok(), hangs);
+        // The next order has the rest recorded first.
+        world.ask(&vic, "vault", 10).await;
+        for grant in grants {
+            let status = world.access.state().grant(grant).unwrap().status.clone();
+            assert!(matches!(status, GrantStatus::Revoked { .. }), "{status:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_grant_that_cant_be_recorded_isnt_given() {
     let world = World::new().await;
     let (vic, anna) = (world.login("vic").await, world.login("anna").await);

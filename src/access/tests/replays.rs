@@ -50,6 +50,7 @@ async fn nothing_differs_under_the_same_policy_and_a_planted_change_is_found() {
     let access_options = AccessOptions {
         policy_directory: policies.path().to_owned(),
         issuer: ISSUER.to_owned(),
+        tenant: main_tenant(),
         policy_change: PolicyChange::Reload,
         index: None,
     };

@@ -141,6 +141,38 @@ async fn what_nobody_has_reviewed_ends_at_the_deadline_and_what_was_kept_stays()
 }
 
 #[tokio::test]
+async fn what_two_reviews_or_a_review_and_its_own_time_end_at_once_is_recorded_as_ended_once() {
+    let world = world().await;
+    let share = world.operators_share("bob").await;
+    for _ in 0..2 {
+        world.review(1).await;
+    }
+    // Its hour is over just when both reviews are.
+    world.clock.forward(SignedDuration::from_hours(23));
+    let (vic, anna) = (world.login("vic").await, world.login("anna").await);
+    let request = world.ask(&vic, "demo", 60).await;
+    let Ok(Approved::Granted(short)) = world.approve(&anna, request).await else { panic!() };
+    let deadline = world.clock.now().checked_add(SignedDuration::from_hours(1)).unwrap();
+    let alice = world.login("alice").await;
+    world.access.start_review(&alice, main_tenant(), role("reviewer"), deadline).await.unwrap();
+    let permit = world.permit(&world.login("bob").await, "shop");
+    world.clock.forward(SignedDuration::from_hours(1));
+    assert_eq!(ended(&permit).await.cause, Cause::ShareEnded);
+    world.access.revoke(Caller::Operator, GrantId::new(start(), [0; 10]), None).await.unwrap_err();
+    let facts = world.log.facts();
+    let closed = facts.iter().filter(|fact| matches!(fact, fact::Fact::ReviewClosed { .. })).count();
+    assert_eq!(closed, 3);
+    let ends = |fact: &&fact::Fact| match fact {
+        fact::Fact::GrantExpired { grant, .. } | fact::Fact::GrantRevoked { grant, .. } => *grant == short,
+        _ => false,
+    };
+    assert_eq!(facts.iter().filter(ends).count(), 1);
+    let ends =
+        |fact: &&fact::Fact| matches!(fact, fact::Fact::ShareEnded { share: over, .. } if *over == share);
+    assert_eq!(facts.iter().filter(ends).count(), 1);
+}
+
+#[tokio::test]
 async fn a_role_that_was_to_be_taken_away_is_shown_as_held_until_the_policy_has_it_no_longer() {
     let world = world().await;
     let review = world.review(14).await;

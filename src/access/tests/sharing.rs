@@ -159,6 +159,35 @@ async fn a_share_is_no_way_around_a_deny_rule_or_an_approval() {
 }
 
 #[tokio::test]
+async fn what_a_share_gives_only_with_an_approval_is_asked_for_approved_and_ends_with_the_share() {
+    let (outright, asked) = (
+        "p, role:tunnel-viewer, main, tunnel:*, connect, allow, -",
+        "p, role:tunnel-viewer, main, tunnel:*, connect, allow, one",
+    );
+    let world = World::with(&format!("{TEAM}{SHOP}").replace(outright, asked), WORKFLOWS).await;
+    let (olga, bob, anna) = (world.login("olga").await, world.login("bob").await, world.login("anna").await);
+    let share = world.shared(&olga, &bob, Viewer).await;
+    assert!(matches!(world.connect(&bob, "shop"), Decision::NeedsApproval { .. }));
+    let request = world.ask(&bob, "shop", 20).await;
+    let view = world.access.find_request(anna.clone(), request).expect("an approver sees it");
+    assert_eq!(view.eligible, [user("alice"), user("anna"), user("sam")]);
+    assert_eq!(view.waits_for.len(), 1);
+    let Ok(Approved::Granted(grant)) = world.approve(&anna, request).await else { panic!() };
+    let permit = world.permit(&bob, "shop");
+    assert_eq!((permit.grant(), permit.explanation().shares.as_slice()), (Some(grant), &[share][..]));
+    world.access.end_share(&olga, share, None).await.unwrap();
+    assert_eq!(ended(&permit).await.cause, Cause::ShareEnded);
+    assert!(world.is_denied(&bob, "shop"), "the grant alone is nothing");
+
+    // What waits when the share ends can't be approved any more.
+    let carol = world.login("carol").await;
+    let share = world.shared(&olga, &carol, Viewer).await;
+    let request = world.ask(&carol, "shop", 20).await;
+    world.access.end_share(&olga, share, None).await.unwrap();
+    assert!(matches!(world.approve(&anna, request).await, Err(Refusal::PolicyChanged { .. })));
+}
+
+#[tokio::test]
 async fn what_a_share_rests_on_takes_it_along_and_cuts_what_is_open() {
     let world = world().await;
     let (olga, bob, carol) =
@@ -242,6 +271,8 @@ async fn deleting_a_tunnel_ends_all_that_stands_on_its_name() {
     let Ok(Approved::Granted(grant)) = world.approve(&world.login("anna").await, request).await else {
         panic!()
     };
+    let val = world.login("val").await;
+    let (waiting, elsewhere) = (world.ask(&val, "shop", 20).await, world.ask(&val, "demo", 20).await);
     let permits = [world.permit(&bob, "shop"), world.permit(&vic, "shop"), world.permit(&olga, "shop")];
     let why = || "sold".parse::<Reason>().unwrap();
     let refused = world.access.delete_tunnel(&bob, object("shop"), why()).await;
@@ -259,6 +290,37 @@ async fn deleting_a_tunnel_ends_all_that_stands_on_its_name() {
     assert!(!world.access.state().share(share).unwrap().is_standing());
     assert!(matches!(world.access.state().grant(grant).unwrap().status, GrantStatus::Revoked { .. }));
     assert_eq!(world.access.tunnel_description(&main_tenant(), &object("shop")), None);
+    // What waited for it waits no longer, and its requester is told who ended it, and why.
+    let state = world.access.state();
+    let of = |request| state.request(request).unwrap().status.clone();
+    assert!(
+        matches!(of(waiting), RequestStatus::Rejected { by, reason: Some(reason), .. } if by == user("olga") && reason == why())
+    );
+    assert_eq!(of(elsewhere), RequestStatus::Pending);
+    assert!(!world.access.stands_on(&main_tenant(), &object("shop")));
+}
+
+#[tokio::test]
+async fn a_share_a_grant_a_request_or_words_stand_on_a_name_that_nobody_publishes() {
+    let rows = format!("{TEAM}{SHOP}p, role:visitor, main, tunnel:shop, connect, allow, one\n");
+    let world = World::with(&rows, WORKFLOWS).await;
+    let (olga, vic) = (world.login("olga").await, world.login("vic").await);
+    let stands = |tenant: &str| world.access.stands_on(&tenant.parse().unwrap(), &object("shop"));
+    let delete = || world.access.delete_tunnel(&olga, object("shop"), "sold".parse().unwrap());
+    assert!(!stands("main"));
+    let request = world.ask(&vic, "shop", 20).await;
+    assert!(stands("main") && !stands("other"));
+    world.approve(&world.login("anna").await, request).await.unwrap();
+    assert!(stands("main"), "a grant and no share");
+    delete().await.unwrap();
+    assert!(!stands("main"));
+    world.offer(&olga, "bob", Viewer).await.unwrap();
+    assert!(stands("main"));
+    delete().await.unwrap();
+    world.access.describe_tunnel(&olga, object("shop"), "the shop".parse().unwrap()).await.unwrap();
+    assert!(stands("main"));
+    delete().await.unwrap();
+    assert!(!stands("main"));
 }
 
 #[tokio::test]

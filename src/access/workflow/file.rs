@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
+use super::lines::Lines;
 use super::{
     ANSWER_WITHIN, BreakGlass, ClockStart, MAX_MINUTES, MAX_PEOPLE, MAX_STEPS, Nearness, Reporting, Step,
     TicketRule, USE_WITHIN, Workflow, WorkflowName,
@@ -92,64 +93,88 @@ fn approval() -> ClockStart {
     ClockStart::Approval
 }
 
-/// Reads `approvals.toml`; hands every fault to `fault` with the key's path or the line.
-pub(in crate::access) fn parse(text: &str, mut fault: impl FnMut(String)) -> Approvals {
+/// Reads `approvals.toml`; hands every fault to `fault` with its line, or 0, and the key's path.
+pub(in crate::access) fn parse(text: &str, mut fault: impl FnMut(u32, String)) -> Approvals {
+    let lines = Lines(text);
     let raw: RawFile = match toml::from_str(text) {
         Ok(raw) => raw,
         Err(error) => {
-            fault(error.to_string().trim_end().to_owned());
+            let line = error.span().map_or(0, |span| lines.at(span.start));
+            fault(line, error.to_string().trim_end().to_owned());
             return Approvals::default();
         }
     };
     let mut workflows = BTreeMap::new();
     for (name, raw) in raw.workflow {
         let path = format!("workflow.{}", name.escape_debug());
-        let name = name.parse::<WorkflowName>().map_err(|error| fault(format!("{path}: {error}"))).ok();
-        let read = raw.read(&path, &mut fault);
-        if let Some(name) = name {
-            workflows.insert(name.clone(), Workflow { name, ..read });
+        let read = raw.read((&name, &path), &lines, &mut fault);
+        match name.parse::<WorkflowName>() {
+            Ok(name) => {
+                workflows.insert(name.clone(), Workflow { name, ..read });
+            }
+            Err(error) => fault(lines.table(&["workflow", &name]), format!("{path}: {error}")),
         }
     }
-    Approvals { workflows, reporting: read_lines(raw.reports, &mut fault) }
+    Approvals { workflows, reporting: read_reports(raw.reports, &lines, &mut fault) }
 }
 
-fn read_lines(raw: BTreeMap<String, BTreeMap<String, String>>, fault: &mut impl FnMut(String)) -> Reporting {
-    let mut lines = Reporting::default();
+fn read_reports(
+    raw: BTreeMap<String, BTreeMap<String, String>>,
+    lines: &Lines<'_>,
+    fault: &mut impl FnMut(u32, String),
+) -> Reporting {
+    let mut reporting = Reporting::default();
     if raw.values().map(BTreeMap::len).sum::<usize>() > MAX_LINES {
-        fault(format!("reports: there are more than {MAX_LINES} lines"));
-        return lines;
+        fault(0, format!("reports: there are more than {MAX_LINES} lines"));
+        return reporting;
     }
-    for (tenant, bosses) in raw {
-        let path = format!("reports.{}", tenant.escape_debug());
-        let Ok(tenant) = tenant.parse::<Tenant>().map_err(|error| fault(format!("{path}: {error}"))) else {
-            continue;
+    for (name, bosses) in raw {
+        let path = format!("reports.{}", name.escape_debug());
+        let table = lines.table(&["reports", &name]);
+        let tenant = match name.parse::<Tenant>() {
+            Ok(tenant) => tenant,
+            Err(error) => {
+                fault(table, format!("{path}: {error}"));
+                continue;
+            }
         };
-        for (person, boss) in bosses {
-            match (person.parse::<Subject>(), boss.parse::<Subject>()) {
+        for (name, boss) in bosses {
+            match (name.parse::<Subject>(), boss.parse::<Subject>()) {
                 (Ok(person), Ok(boss)) => {
-                    lines.add(&tenant, person, boss);
+                    reporting.add(&tenant, person, boss);
                 }
                 (person, boss) => {
                     for error in [person.err(), boss.err()].into_iter().flatten() {
-                        fault(format!("{path}: {error}"));
+                        fault(lines.key(table, &name), format!("{path}: {error}"));
                     }
                 }
             }
         }
     }
-    lines.check(fault);
-    lines
+    reporting.check(|tenant, person, what| {
+        let table = lines.table(&["reports", tenant.as_str()]);
+        fault(lines.key(table, person.as_str()), what);
+    });
+    reporting
 }
 
 impl RawWorkflow {
     /// The workflow, under a name that the caller puts in its place.
-    fn read(self, path: &str, fault: &mut impl FnMut(String)) -> Workflow {
+    fn read(
+        self,
+        (name, path): (&str, &str),
+        lines: &Lines<'_>,
+        fault: &mut impl FnMut(u32, String),
+    ) -> Workflow {
+        let table = lines.table(&["workflow", name]);
         if self.step.is_empty() || self.step.len() > MAX_STEPS {
-            fault(format!("{path}: it has {} steps; 1 to {MAX_STEPS} are possible", self.step.len()));
+            let steps = self.step.len();
+            fault(table, format!("{path}: it has {steps} steps; 1 to {MAX_STEPS} are possible"));
         }
         let mut within = |key: &str, minutes: u32| {
             if !(1..=MAX_MINUTES).contains(&minutes) {
-                fault(format!("{path}.{key}: {minutes} isn't 1 to {MAX_MINUTES}"));
+                let what = format!("{path}.{key}: {minutes} isn't 1 to {MAX_MINUTES}");
+                fault(lines.key(table, key), what);
             }
             minutes
         };
@@ -160,20 +185,30 @@ impl RawWorkflow {
         let use_within_minutes =
             self.use_within_minutes.map_or(USE_WITHIN, |minutes| within("use_within_minutes", minutes));
         if self.use_within_minutes.is_some() && self.clock != ClockStart::FirstUse {
-            fault(format!("{path}.use_within_minutes: it means nothing without clock = \"first-use\""));
+            let what = format!("{path}.use_within_minutes: it means nothing without clock = \"first-use\"");
+            fault(lines.key(table, "use_within_minutes"), what);
         }
         if self.description.chars().count() > 200 || self.description.chars().any(char::is_control) {
-            fault(format!("{path}.description: it must be one line of at most 200 characters"));
+            let what = format!("{path}.description: it must be one line of at most 200 characters");
+            fault(lines.key(table, "description"), what);
         }
         let denials = self.denials.unwrap_or(1);
         if !(1..=MAX_PEOPLE).contains(&denials) {
-            fault(format!("{path}.denials: {denials} isn't 1 to {MAX_PEOPLE}"));
+            fault(lines.key(table, "denials"), format!("{path}.denials: {denials} isn't 1 to {MAX_PEOPLE}"));
         }
         let mut steps = Vec::new();
-        for (number, step) in (1..).zip(self.step) {
-            steps.extend(step.read(&format!("{path}.step {number}"), answer_within_minutes, fault));
+        for (at, step) in self.step.into_iter().enumerate() {
+            let line = lines.entry(&["workflow", name, "step"], at);
+            let mut fault = |what| fault(line, what);
+            steps.extend(step.read(&format!("{path}.step {}", at + 1), answer_within_minutes, &mut fault));
         }
-        let break_glass = self.break_glass.map(|glass| glass.read(path, max_minutes, fault));
+        // It has a table of its own, or stands in one line of the workflow's.
+        let glass = match lines.table(&["workflow", name, "break_glass"]) {
+            0 => lines.key(table, "break_glass"),
+            own => own,
+        };
+        let mut fault = |what| fault(glass, what);
+        let break_glass = self.break_glass.map(|glass| glass.read(path, max_minutes, &mut fault));
         Workflow {
             name: WorkflowName(String::new().into()),
             description: self.description,
@@ -248,8 +283,47 @@ mod tests {
 
     fn faults_of(text: &str) -> Vec<String> {
         let mut faults = Vec::new();
-        parse(text, |fault| faults.push(fault));
+        parse(text, |_, fault| faults.push(fault));
         faults
+    }
+
+    #[test]
+    fn every_fault_of_a_workflow_file_is_told_with_its_line() {
+        let text = "\
+[workflow.a]
+max_minutes = 5
+denials = 0
+break_glass = { roles = [], max_minutes = 5 }
+[[workflow.a.step]]
+role = \"role:x\"
+people = 1
+[[workflow.a.step]]
+role = \"x\"
+people = 1
+
+[workflow.b]
+max_minutes = 0
+
+[workflow.B]
+max_minutes = 5
+[[workflow.B.step]]
+role = \"role:x\"
+people = 1
+
+[reports.main]
+\"user:a\" = \"user:b\"
+\"user:b\" = \"user:a\"
+\"user:c\" = \"role:d\"
+";
+        let mut lines = Vec::new();
+        parse(text, |line, _| lines.push(line));
+        lines.sort_unstable();
+        assert_eq!(lines, [3, 4, 8, 12, 13, 15, 22, 23, 24]);
+        for (text, wrong) in [("\n\n[workflow", 3), ("[workflow.a]\nmax_minutes = 5\nurgent = true\n", 3)] {
+            let mut lines = Vec::new();
+            parse(text, |line, _| lines.push(line));
+            assert_eq!(lines, [wrong], "{text:?}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! the requester to decide, and who may break the glass.
 
 mod file;
+mod lines;
 mod quorum;
 mod reporting;
 

@@ -60,15 +60,16 @@ impl Reporting {
     }
 
     /// Tells of lines that are too long; a ring is one.
-    pub(super) fn check(&self, mut fault: impl FnMut(String)) {
+    pub(super) fn check(&self, mut fault: impl FnMut(&Tenant, &Subject, String)) {
         for (tenant, bosses) in &self.bosses {
             for person in bosses.keys() {
                 if self.above(tenant, person).any(|boss| boss == person) {
-                    fault(format!("reports.{tenant}: {person} reports to themselves through a ring"));
+                    let what = format!("reports.{tenant}: {person} reports to themselves through a ring");
+                    fault(tenant, person, what);
                 } else if self.above(tenant, person).count() > MAX_LEVELS {
-                    fault(format!(
-                        "reports.{tenant}: there are more than {MAX_LEVELS} levels above {person}"
-                    ));
+                    let what =
+                        format!("reports.{tenant}: there are more than {MAX_LEVELS} levels above {person}");
+                    fault(tenant, person, what);
                 }
             }
         }
@@ -113,14 +114,14 @@ mod tests {
     #[test]
     fn a_ring_and_a_line_too_long_are_faults() {
         let mut faults = Vec::new();
-        lines(&[("a", "b"), ("b", "a")]).0.check(|fault| faults.push(fault));
+        lines(&[("a", "b"), ("b", "a")]).0.check(|_, _, fault| faults.push(fault));
         assert_eq!(faults.len(), 2, "{faults:?}");
         let (mut long, main) = lines(&[]);
         for n in 0..=MAX_LEVELS {
             long.add(&main, user(&format!("n{n}")), user(&format!("n{}", n + 1)));
         }
         faults.clear();
-        long.check(|fault| faults.push(fault));
+        long.check(|_, _, fault| faults.push(fault));
         assert_eq!(faults.len(), 1, "{faults:?}");
     }
 }

@@ -126,6 +126,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
     let connections = count(reader.number("limits.connections", 1, 1_000_000));
     let per_address = count(reader.number("limits.connections_per_address", 1, 1_000_000));
     let sessions_per_user = count(reader.number("limits.sessions_per_user", 1, 1_000_000));
+    let lockout = seconds(reader.number("limits.lockout_secs", 1, 86_400));
     let mut per_minute = |path| {
         let number = reader.number(path, 0, 1_000_000)?;
         Some(u32::try_from(number).ok().and_then(NonZeroU32::new))
@@ -136,6 +137,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
     let requests_per_address = per_minute("limits.requests_per_address");
     let tls_handshake = seconds(reader.number("limits.tls_handshake_secs", 1, 120));
     let header = seconds(reader.number("limits.header_secs", 1, 120));
+    let keep_alive = seconds(reader.number("limits.keep_alive_secs", 1, 3600));
     let header_bytes = count(reader.number("limits.header_bytes", 8192, 1_048_576));
     let request = seconds(reader.number("limits.request_secs", 1, 3600));
     let idle = seconds(reader.number("limits.idle_secs", 1, 86_400));
@@ -222,12 +224,14 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             connections: connections?,
             connections_per_address: per_address?,
             sessions_per_user: sessions_per_user?,
+            lockout: lockout?,
             api_per_user: api_per_user?,
             api_per_address: api_per_address?,
             requests_per_user: requests_per_user?,
             requests_per_address: requests_per_address?,
             tls_handshake: tls_handshake?,
             header: header?,
+            keep_alive: keep_alive?,
             header_bytes: header_bytes?,
             request: request?,
             idle: idle?,
@@ -272,6 +276,7 @@ fn read_access(reader: &mut Reader<'_>, state: &Path) -> Option<Access> {
     let tenant = reader.parse("access.tenant", |text: String| parse_word(text, 64));
     let token_life =
         reader.number("access.token_hours", 1, 8760).map(|hours| Duration::from_secs(hours * 3600));
+    let usual_hours = reader.parse("access.usual_hours", |text: String| text.parse());
     let canaries = reader.number("access.canary_secs", 0, 2_592_000);
     Some(Access {
         policy_directory: policy_directory?,
@@ -279,6 +284,7 @@ fn read_access(reader: &mut Reader<'_>, state: &Path) -> Option<Access> {
         first_publisher_owns: first_publisher_owns?,
         tenant: tenant?,
         token_life: token_life?,
+        usual_hours: usual_hours?,
         canaries: canaries.map(|every| (every > 0).then(|| Duration::from_secs(every)))?,
     })
 }

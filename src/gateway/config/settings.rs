@@ -20,6 +20,7 @@ use super::tls::Tls;
 use super::tunnel_rules::TunnelBlock;
 use super::witnesses::Witnesses;
 use crate::access::PolicyChange;
+use crate::console::Hours;
 use crate::edge::ForeignHeader;
 use crate::session::{BreakerRules, Recording};
 
@@ -216,6 +217,8 @@ pub struct Access {
     pub tenant: String,
     /// Default life of an issued token.
     pub token_life: Duration,
+    /// When people usually ask for leave.
+    pub usual_hours: Hours,
     /// Interval of canary controls; `None` is never.
     pub canaries: Option<Duration>,
 }
@@ -266,6 +269,8 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// Sessions of one user.
     pub sessions_per_user: usize,
+    /// How long an address is locked out that has failed to prove somebody too often.
+    pub lockout: Duration,
     /// API calls of one user in a minute; `None` is any number.
     pub api_per_user: Option<NonZeroU32>,
     /// API calls from one address in a minute; `None` is any number.
@@ -278,6 +283,8 @@ pub struct Limits {
     pub tls_handshake: Duration,
     /// Time for a request head.
     pub header: Duration,
+    /// Time between two requests on one connection.
+    pub keep_alive: Duration,
     /// Bytes of a request head.
     pub header_bytes: usize,
     /// Time until a publisher's answer begins.

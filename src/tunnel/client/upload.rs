@@ -12,7 +12,9 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::origin::{BoxError, ResponseBody};
+use super::app::AppBody;
+use super::origin::BoxError;
+use crate::tunnel::gather::Answers;
 use crate::tunnel::stream::{Stalled, TunnelStream};
 use crate::tunnel::{Taker, Takers, Taking};
 
@@ -69,18 +71,20 @@ enum Way {
     Watched {
         upload: Arc<Upload>,
         taking: Option<Taking<Upload>>,
+        /// What the app takes answers what it sends.
+        pieces: Answers,
     },
 }
 
 impl UploadBody {
-    /// `body`, looked after among `uploads`; and what tells when it is cut.
-    pub(super) fn watch(body: Incoming, uploads: &Uploads) -> (Self, Option<Arc<Upload>>) {
+    /// `body`, looked after among `uploads`, its `pieces` counted; and what tells when it is cut.
+    pub(super) fn watch(body: Incoming, uploads: &Uploads, pieces: Answers) -> (Self, Option<Arc<Upload>>) {
         if body.is_end_stream() {
             return (Self(Way::Empty), None);
         }
         let upload = Upload::new(Some(body));
         let taking = Some(uploads.enter(&upload));
-        (Self(Way::Watched { upload: Arc::clone(&upload), taking }), Some(upload))
+        (Self(Way::Watched { upload: Arc::clone(&upload), taking, pieces }), Some(upload))
     }
 }
 
@@ -92,10 +96,13 @@ impl Body for UploadBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Way::Watched { upload, taking } = &mut self.get_mut().0 else { return Poll::Ready(None) };
+        let Way::Watched { upload, taking, pieces } = &mut self.get_mut().0 else { return Poll::Ready(None) };
         let mut held = upload.body();
         let Some(body) = held.as_mut() else { return Poll::Ready(Some(Err(Stalled.into()))) };
         let polled = Pin::new(&mut *body).poll_frame(cx);
+        if matches!(polled, Poll::Ready(Some(Ok(_)))) {
+            pieces.count();
+        }
         if body.is_end_stream() {
             // Nothing of it waits here any more.
             *taking = None;
@@ -127,16 +134,16 @@ impl Body for UploadBody {
     }
 }
 
-/// An app's answer that began while the request was still sent: it breaks when that is cut.
+/// An app's answer. One that began while the request was still sent breaks when that is cut.
 pub(super) struct Answer {
-    body: Incoming,
-    stalled: Pin<Box<WaitForCancellationFutureOwned>>,
+    body: AppBody,
+    stalled: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 impl Answer {
-    pub(super) fn beside(upload: &Upload, body: Incoming) -> ResponseBody {
-        let stalled = Box::pin(upload.stalled.clone().cancelled_owned());
-        http_body_util::BodyExt::boxed_unsync(Self { body, stalled })
+    pub(super) fn beside(upload: Option<&Upload>, body: AppBody) -> Self {
+        let stalled = upload.map(|upload| Box::pin(upload.stalled.clone().cancelled_owned()));
+        Self { body, stalled }
     }
 }
 
@@ -149,7 +156,7 @@ impl Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
-        if this.stalled.as_mut().poll(cx).is_ready() {
+        if this.stalled.as_mut().is_some_and(|stalled| stalled.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(Some(Err(Stalled.into())));
         }
         Pin::new(&mut this.body).poll_frame(cx).map_err(Into::into)

@@ -12,7 +12,7 @@ use aws_lc_rs::signature::{
 };
 use axum::Router;
 use axum::extract::{Extension, Path, WebSocketUpgrade};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -34,8 +34,9 @@ use crate::tunnel::handshake::{
 };
 use crate::tunnel::transport::MessageStream;
 use crate::tunnel::{
-    Acceptance, AcceptedTunnel, GatewayIdentity, HandshakeError, Limits, Link, Offer, Registration, Secret,
-    Tickets, TunnelId, TunnelKind, TunnelName, accept, channel_binding, websocket_limits,
+    Acceptance, AcceptedTunnel, Answer, GatewayIdentity, HandshakeError, Limits, Link, LinkError, Offer,
+    Registration, Secret, Tickets, TunnelId, TunnelKind, TunnelName, TunnelStream, accept, channel_binding,
+    websocket_limits,
 };
 
 /// Long enough for a loaded machine; a test that needs it has failed.
@@ -51,6 +52,10 @@ pub(crate) fn name(text: &str) -> TunnelName {
 
 pub(crate) fn http(text: &str) -> Offer {
     Offer { name: name(text), kind: TunnelKind::Http, join: false }
+}
+
+pub(crate) fn tcp(text: &str) -> Offer {
+    Offer { name: name(text), kind: TunnelKind::Tcp { port: None }, join: false }
 }
 
 /// An organisation's root in memory.
@@ -339,4 +344,42 @@ impl Running {
 
 pub(crate) fn publication(offer: Offer, target: SocketAddr) -> Publication {
     Publication { offer, target: Target::parse(&target.to_string()).unwrap(), health: None }
+}
+
+/// A door, a publisher of one service and the link between them.
+pub(crate) struct Pair {
+    pub(crate) link: Link,
+    pub(crate) publisher: Running,
+    _door: Door,
+}
+
+impl Pair {
+    pub(crate) async fn of(offer: Offer, target: SocketAddr) -> Self {
+        Self::at(Door::open(Organisation::new().gateway(1), Limits::default()).await, offer, target).await
+    }
+
+    pub(crate) async fn at(mut door: Door, offer: Offer, target: SocketAddr) -> Self {
+        let publisher = Running::start(door.options(vec![publication(offer, target)]));
+        let link = door.link().await;
+        Self { link, publisher, _door: door }
+    }
+}
+
+/// For whoever asks, where that makes no difference.
+impl Link {
+    pub(crate) async fn request<B>(
+        &self,
+        tunnel: &TunnelName,
+        request: Request<B>,
+    ) -> Result<http::Response<Answer>, LinkError>
+    where
+        B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.request_of("somebody", tunnel, request).await
+    }
+
+    pub(crate) async fn connect(&self, tunnel: &TunnelName) -> Result<TunnelStream, LinkError> {
+        self.connect_of("somebody", tunnel, None, None).await
+    }
 }

@@ -1,16 +1,21 @@
-//! Bodies cut very small that nobody takes: what they cost the others of a tunnel.
+//! Bodies cut very small: what those that nobody takes cost the others of a tunnel, and that conversations wait for nothing.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
+use axum::Router;
+use axum::body::Body;
+use axum::routing::post;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
-use http_body_util::StreamBody;
+use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use super::bed::{Door, Organisation, Running, http, name, publication, soon};
-use crate::tunnel::Limits;
+use super::bed::{Pair, http, name, soon, tcp};
 
 /// More frames of a byte than a connection's library lets wait unread.
 const MANY: usize = 700_000;
@@ -33,9 +38,8 @@ async fn an_upload_of_single_bytes_that_the_app_does_not_read_costs_nobody_else_
             });
         }
     });
-    let mut door = Door::open(Organisation::new().gateway(1), Limits::default()).await;
-    let _publisher = Running::start(door.options(vec![publication(http("demo"), app)]));
-    let link = door.link().await;
+    let pair = Pair::of(http("demo"), app).await;
+    let link = pair.link.clone();
     let (sent, mut all_sent) = tokio::sync::mpsc::channel(1);
     let pieces = stream::iter(0..MANY).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"x"))));
     let told = stream::once(async move {
@@ -58,5 +62,76 @@ async fn an_upload_of_single_bytes_that_the_app_does_not_read_costs_nobody_else_
     let answer = soon(link.request(&name("demo"), request)).await.unwrap();
     assert_eq!(answer.status(), 200);
     uploading.abort();
+    serving.abort();
+}
+
+/// Small questions in a row, each asked when the one before is answered: many more than may go at once.
+const QUESTIONS: usize = 2_000;
+/// How many of the first and of the last are compared.
+const SOME: usize = 200;
+
+/// How many times longer the last questions take than the first, at the median. Pieces that wait for each other would make it
+/// tens.
+async fn slowing(mut ask: impl AsyncFnMut()) -> f64 {
+    let mut took = Vec::with_capacity(QUESTIONS);
+    for _ in 0..QUESTIONS {
+        let began = Instant::now();
+        soon(ask()).await;
+        took.push(began.elapsed());
+    }
+    let median = |some: &[Duration]| {
+        let mut some = some.to_vec();
+        some.sort_unstable();
+        some[some.len() / 2].as_secs_f64()
+    };
+    median(&took[QUESTIONS - SOME..]) / median(&took[..SOME])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_in_the_bodies_of_a_request_never_slows_down() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let app = listener.local_addr().unwrap();
+    let echo = Router::new().route("/", post(async |body: Body| body));
+    let serving = tokio::spawn(async move { axum::serve(listener, echo).await.unwrap() });
+    let pair = Pair::of(http("demo"), app).await;
+    let (questions, asked) = mpsc::channel::<Result<Frame<Bytes>, Infallible>>(1);
+    let body = StreamBody::new(arriving(asked));
+    let request = http::Request::builder().method("POST").uri("http://demo/").body(body).unwrap();
+    let mut answers = soon(pair.link.request(&name("demo"), request)).await.unwrap().into_body();
+    let slowing = slowing(async || {
+        questions.send(Ok(Frame::data(Bytes::from_static(b"?")))).await.unwrap();
+        let answer = answers.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(answer, "?");
+    })
+    .await;
+    assert!(slowing < 5.0, "{slowing}");
+    serving.abort();
+}
+
+/// What is sent, as it arrives.
+fn arriving<T>(receiver: mpsc::Receiver<T>) -> impl futures_util::Stream<Item = T> {
+    stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_over_a_byte_stream_never_slows_down() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let app = listener.local_addr().unwrap();
+    let serving = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        let (mut read, mut write) = socket.split();
+        tokio::io::copy(&mut read, &mut write).await.unwrap();
+    });
+    let pair = Pair::of(tcp("demo"), app).await;
+    let mut stream = soon(pair.link.connect(&name("demo"))).await.unwrap();
+    let slowing = slowing(async || {
+        stream.write_all(b"?").await.unwrap();
+        let mut answer = [0];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, *b"?");
+    })
+    .await;
+    assert!(slowing < 5.0, "{slowing}");
     serving.abort();
 }

@@ -97,9 +97,38 @@ async fn each_thing_is_found_with_its_line() {
             "",
             "policy.csv:3 Error fault: workflow one can never be satisfied",
         ),
+        (
+            "p, role:a, main, tunnel:x, connect, allow, one\ng, user:bob, role:b, main",
+            workflow,
+            "",
+            "policy.csv:3 Error nobody-approves: workflow one can't be completed here",
+        ),
+        (
+            "p, role:a, main, tunnel:x, connect, allow, one\ng, user:bob, role:b, main\np, role:b, main, tunnel:y*, approve, allow, -",
+            workflow,
+            "",
+            "policy.csv:3 Error nobody-approves",
+        ),
+        (
+            "",
+            "[workflow.one]\nmax_minutes = 0\n",
+            "",
+            "approvals.toml:2 Error fault: workflow.one.max_minutes",
+        ),
     ] {
         let found = found(&format!("{GOOD}{rows}\n"), workflows, conditions).await;
         assert!(found.iter().any(|line| line.starts_with(expected)), "{expected}\n{found:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_workflow_that_somebody_can_complete_on_some_object_of_its_rule_is_not_found() {
+    let workflow = "[workflow.one]\nmax_minutes = 5\n[[workflow.one.step]]\nrole = \"role:b\"\npeople = 1\n";
+    for approve in ["tunnel:*", "tunnel:x-1"] {
+        let rows = format!(
+            "{GOOD}p, role:a, main, tunnel:x-*, connect, allow, one\ng, user:bob, role:b, main\np, role:b, main, {approve}, approve, allow, -\n"
+        );
+        assert_eq!(found(&rows, workflow, "").await, Vec::<String>::new(), "{approve}");
     }
 }
 

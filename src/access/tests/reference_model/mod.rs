@@ -29,7 +29,7 @@ const PEOPLE: [(&str, &[&str]); 7] = [
 const TUNNELS: [&str; 6] = ["demo", "vault", "open", "lab", "shop", "safe"];
 const LAB_AT: usize = 3;
 const SHOP: usize = 4;
-/// Alice has the shop by policy; whoever else is there is by a share.
+/// Alice has the shop by policy; whoever else is there is by a share, and as a viewer only once an admin has approved.
 const ALICE: usize = 0;
 /// Longest chain of shares that counts.
 const CHAIN: usize = 4;
@@ -160,7 +160,7 @@ fn rows(policy: usize) -> String {
         }
     }
     rows.push_str("p, role:tunnel-viewer, main, tunnel:shop, read, allow, -\n");
-    rows.push_str("p, role:tunnel-viewer, main, tunnel:shop, connect, allow, -\n");
+    rows.push_str("p, role:tunnel-viewer, main, tunnel:shop, connect, allow, one\n");
     match policy {
         0 => {}
         // The demo wants what the vault wants.
@@ -184,7 +184,7 @@ fn workflows() -> String {
     format!("{WORKFLOWS}{LAB}")
 }
 
-/// Roles that must each agree; `None`: not allowed at all; empty: allowed at once.
+/// Roles that must each agree, as far as policy's own rules go; `None`: not allowed at all; empty: allowed at once.
 fn demand(policy: usize, person: usize, tunnel: usize) -> Option<&'static [&'static str]> {
     let (name, roles) = PEOPLE[person];
     if tunnel == SHOP {

@@ -150,6 +150,16 @@ impl Model {
         Some(chain)
     }
 
+    /// Roles that must each agree, by policy and by what was shared.
+    pub(super) fn demand(&self, person: usize, tunnel: usize) -> Option<&'static [&'static str]> {
+        if tunnel != SHOP || person == ALICE {
+            return demand(self.policy, person, tunnel);
+        }
+        self.chain(person, false, CHAIN)?;
+        let own = self.shared_with(person)?;
+        Some(if self.shared[own].admin { &[] } else { &["admin"] })
+    }
+
     pub(super) fn share(&mut self, by: usize, to: usize, admin: bool) -> bool {
         let may = self.stands(by) && by != to && self.chain(by, true, CHAIN).is_some();
         let fits = may && self.shared_with(to).is_none();
@@ -231,11 +241,7 @@ impl Model {
         tunnel: usize,
         holds: Option<usize>,
     ) -> (&'static str, BTreeSet<usize>) {
-        if tunnel == SHOP {
-            let allowed = stands && self.chain(person, false, CHAIN).is_some();
-            return (if allowed { "allowed" } else { "denied" }, BTreeSet::new());
-        }
-        let Some(wanted) = demand(self.policy, person, tunnel).filter(|_| stands) else {
+        let Some(wanted) = self.demand(person, tunnel).filter(|_| stands) else {
             return ("denied", BTreeSet::new());
         };
         if wanted.is_empty() {
@@ -269,7 +275,7 @@ impl Model {
         if self.may(person, tunnel).0 != "needs approval" {
             return BTreeSet::new();
         }
-        let Some(wanted) = demand(self.policy, person, tunnel) else { return BTreeSet::new() };
+        let Some(wanted) = self.demand(person, tunnel) else { return BTreeSet::new() };
         let waits = |i: &usize| match self.asked[*i].fate {
             Fate::Granted { ends, unused, spent, .. } if unused || spent == Some(false) => {
                 self.fits(*i, person, tunnel, wanted).then_some(ends)
@@ -361,7 +367,7 @@ impl Model {
             && asked.person != person
             && asked.fate == Fate::Waits
             && !asked.denials.contains(&person)
-            && match demand(self.policy, asked.person, asked.tunnel).filter(|wanted| !wanted.is_empty()) {
+            && match self.demand(asked.person, asked.tunnel).filter(|wanted| !wanted.is_empty()) {
                 Some(wanted) => !asked.too_near(person) && self.helps(person, i, wanted, true),
                 // Policy doesn't let it through any more: it can be cleared away.
                 None => true,
@@ -375,7 +381,7 @@ impl Model {
     }
 
     pub(super) fn deny(&mut self, person: usize, i: usize) {
-        let wanted = demand(self.policy, self.asked[i].person, self.asked[i].tunnel);
+        let wanted = self.demand(self.asked[i].person, self.asked[i].tunnel);
         let asked = &mut self.asked[i];
         asked.approvals.remove(&person);
         asked.denials.insert(person);
@@ -387,7 +393,7 @@ impl Model {
 
     pub(super) fn approve(&mut self, person: usize, i: usize, agreed: Agreed) {
         let asked = &self.asked[i];
-        let wanted = demand(self.policy, asked.person, asked.tunnel);
+        let wanted = self.demand(asked.person, asked.tunnel);
         let helps = wanted.is_some_and(|wanted| self.helps(person, i, wanted, agreed.key.is_some()));
         if self.can_decide(person, i) && helps && !self.locked.contains(&asked.person) {
             self.asked[i].approvals.entry(person).or_insert(agreed);
@@ -422,7 +428,7 @@ impl Model {
         if asked.approvals.is_empty() || self.locked.contains(&asked.person) {
             return false;
         }
-        let Some(wanted) = demand(self.policy, asked.person, asked.tunnel).filter(|w| !w.is_empty()) else {
+        let Some(wanted) = self.demand(asked.person, asked.tunnel).filter(|w| !w.is_empty()) else {
             return false;
         };
         let counts = |p: &usize| !self.locked.contains(p) && !asked.too_near(*p);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::signed_approvals::{Authenticator, enroll};
 use super::model::{Agreed, Asked, Fate, Model, Thing};
-use super::{CHAIN, HOUR, How, LAB_AT, MINUTES, Order, PEOPLE, SHOP, TUNNELS, demand, rows, workflows};
+use super::{CHAIN, HOUR, How, LAB_AT, MINUTES, Order, PEOPLE, SHOP, TUNNELS, rows, workflows};
 use crate::access::tests::*;
 
 struct Held {
@@ -395,16 +395,12 @@ impl Run {
         for held in &mut self.held {
             let stands = !self.model.locked.contains(&held.person) && !self.revoked.contains(&held.token);
             let (answer, usable) = self.model.may_if(stands, held.person, held.tunnel, held.request);
-            let free = demand(self.model.policy, held.person, held.tunnel).is_some_and(<[_]>::is_empty);
+            let free = self.model.demand(held.person, held.tunnel).is_some_and(<[_]>::is_empty);
             let rests = held.request.map_or(free, |request| {
                 usable.contains(&request) || (free && self.model.live(&self.model.asked[request]))
             });
-            let rests = if held.tunnel == SHOP {
-                !held.chain.iter().any(|i| self.model.shared[*i].over)
-            } else {
-                rests
-            };
-            held.dead |= !(answer == "allowed" && rests);
+            let shared = !held.chain.iter().any(|i| self.model.shared[*i].over);
+            held.dead |= !(answer == "allowed" && rests && shared);
             assert_eq!(held.permit.is_alive(), !held.dead, "{:?}", held.permit.explanation());
         }
         // No path to a grant without its quorum: the people whom the log shows as approving are enough, by themselves.
