@@ -28,8 +28,8 @@ pub(super) struct HeadTimer {
 }
 
 impl HeadTimer {
-    pub(super) fn new(heard: Arc<AtomicU64>, head: Duration, idle: Duration) -> Self {
-        Self { heard, head, idle: idle.max(head), begun: AtomicBool::new(false) }
+    pub(super) fn new(came: Arc<AtomicU64>, head: Duration, idle: Duration) -> Self {
+        Self { heard: came, head, idle: idle.max(head), begun: AtomicBool::new(false) }
     }
 }
 
