@@ -111,7 +111,7 @@ siem-faults: ## rsyslog and syslog-ng over TLS killed under load, the gateway ki
 	$(CARGO) build --locked --workspace --all-features --bins
 	@scripts/siem-faults
 
-bench-siem: ## Events/s from a ledger in memory to a local syslog receiver over TLS, and to a webhook; the last lines are JSON
+bench-siem: ## Events/s from a ledger in memory to a local syslog receiver over TLS, and to a webhook; what a sink and its receipts cost a ledger; the last lines are JSON
 	@scripts/prepare test
 	$(CARGO) test --release --locked --workspace --all-features --test siem throughput -- --ignored --nocapture | grep '^{'
 

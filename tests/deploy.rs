@@ -7,7 +7,7 @@
     reason = "a broken fixture must fail its test loudly"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -47,6 +47,35 @@ fn promtool_accepts_the_alerts_and_each_comes_when_it_should_and_not_before() {
     let folder = deploy("prometheus");
     promtool(&["check", "rules", "alerts.yml"], &folder);
     promtool(&["test", "rules", "alerts.test.yml"], &folder);
+}
+
+/// Of each alert that a file of tries names: whether it is expected to come somewhere, and not to come somewhere else.
+fn tries(text: &str) -> BTreeMap<String, (bool, bool)> {
+    let mut tried: BTreeMap<String, (bool, bool)> = BTreeMap::new();
+    for one in text.split("eval_time:").skip(1) {
+        let name = one.split_once("alertname: ").unwrap().1;
+        let name = name.split(|letter: char| !letter.is_ascii_alphanumeric()).next().unwrap();
+        let (comes, stays_away) = tried.entry(name.to_owned()).or_default();
+        let expected = one.contains("exp_labels:");
+        *comes |= expected;
+        *stays_away |= !expected;
+    }
+    tried
+}
+
+#[test]
+fn every_alert_is_tried_where_it_comes_and_where_it_does_not() {
+    let read = |file: &str| std::fs::read_to_string(deploy("prometheus").join(file)).unwrap();
+    let alerts = read("alerts.yml");
+    let named: BTreeSet<&str> =
+        alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let tried = tries(&read("alerts.test.yml"));
+    assert!(named.len() > 10, "{named:?}");
+    let half: Vec<_> = named.iter().filter(|name| tried.get(**name) != Some(&(true, true))).collect();
+    assert!(
+        half.is_empty(),
+        "alerts.test.yml does not say both when these come and when they do not: {half:?}"
+    );
 }
 
 #[test]

@@ -73,7 +73,7 @@ kinds! {
     HsmDown = "hsm.down",
     /// The key provider answers again.
     HsmUp = "hsm.up",
-    /// An access policy was taken into use.
+    /// An access policy was taken into use; details say which way it went from the one before, and what became wider.
     PolicyLoaded = "policy.loaded",
     /// An access policy was refused and the one before it kept.
     PolicyRefused = "policy.refused",

@@ -5,6 +5,7 @@
 
 use sha2::{Digest as _, Sha256};
 
+use crate::cryptography::{Cryptography, Protection};
 use crate::sections::{Cell, Sheet};
 
 /// The table with the checksum of its file in it.
@@ -54,7 +55,22 @@ pub(crate) fn harmless(text: &str) -> String {
 pub(crate) fn of_exceptions(report: &crate::Report) -> Vec<u8> {
     let columns = ["control", "rule", "record", "time", "kind", "result", "object", "reference", "leaf"];
     let rows = report.controls.iter().flat_map(|control| {
-        control.exceptions.iter().flat_map(move |listing| {
+        // What a table found stands row by row in that table's own file.
+        let tables = control.tables.iter().filter(|found| found.count > 0).map(move |found| {
+            let none = String::new;
+            vec![
+                harmless(&control.id),
+                found.what.to_owned(),
+                none(),
+                none(),
+                none(),
+                none(),
+                format!("tables/{}.csv", found.table),
+                format!("{} found", found.count),
+                none(),
+            ]
+        });
+        let records = control.exceptions.iter().flat_map(move |listing| {
             listing.rows.iter().map(move |row| {
                 vec![
                     harmless(&control.id),
@@ -68,9 +84,80 @@ pub(crate) fn of_exceptions(report: &crate::Report) -> Vec<u8> {
                     row.leaf.to_string(),
                 ]
             })
+        });
+        records.chain(tables)
+    });
+    write(columns.map(str::to_owned).to_vec(), rows)
+}
+
+/// The keys, as they were last recorded before the period's end.
+pub(crate) fn of_keys(cryptography: &Cryptography) -> Vec<u8> {
+    let columns = ["role", "key", "algorithm", "lives in", "can it leave", "made", "due", "state", "record"];
+    let rows = cryptography.inventory.keys.iter().map(|key| {
+        vec![
+            harmless(&key.role),
+            harmless(&key.name),
+            harmless(&key.algorithm),
+            harmless(&key.home),
+            harmless(&key.extractable),
+            harmless(key.created.as_deref().unwrap_or_default()),
+            harmless(key.due.as_deref().unwrap_or_default()),
+            key.state.as_str().to_owned(),
+            key.seq.to_string(),
+        ]
+    });
+    write(columns.map(str::to_owned).to_vec(), rows)
+}
+
+/// What became of keys in the period.
+pub(crate) fn of_key_changes(cryptography: &Cryptography) -> Vec<u8> {
+    let columns = ["record", "time", "kind", "role", "old key", "key", "by", "leaf"];
+    let rows = cryptography.changes.rows.iter().map(|change| {
+        vec![
+            change.seq.to_string(),
+            change.time.to_string(),
+            change.kind.to_owned(),
+            harmless(&change.role),
+            harmless(change.old.as_deref().unwrap_or_default()),
+            harmless(change.new.as_deref().unwrap_or_default()),
+            change.by.to_owned(),
+            change.leaf.to_string(),
+        ]
+    });
+    write(columns.map(str::to_owned).to_vec(), rows)
+}
+
+/// How sessions and registrations of tunnels were protected, and how often each way.
+pub(crate) fn of_protection(cryptography: &Cryptography) -> Vec<u8> {
+    let columns = ["what", "agreed by TLS", "by the tunnel's own handshake", "records"];
+    let rows = sides(cryptography).into_iter().flat_map(|(what, side)| {
+        side.ways.iter().map(move |way| {
+            vec![what.to_owned(), harmless(&way.tls), harmless(&way.tunnel), way.count.to_string()]
         })
     });
     write(columns.map(str::to_owned).to_vec(), rows)
+}
+
+/// The sessions and registrations that were not hybrid, or whose records do not say.
+pub(crate) fn of_not_hybrid(cryptography: &Cryptography) -> Vec<u8> {
+    let columns = ["what", "record", "time", "object", "reference", "leaf"];
+    let rows = sides(cryptography).into_iter().flat_map(|(what, side)| {
+        side.others.iter().map(move |row| {
+            vec![
+                what.to_owned(),
+                row.seq.to_string(),
+                row.time.to_string(),
+                harmless(row.object.as_deref().unwrap_or_default()),
+                harmless(row.reference.as_deref().unwrap_or_default()),
+                row.leaf.to_string(),
+            ]
+        })
+    });
+    write(columns.map(str::to_owned).to_vec(), rows)
+}
+
+fn sides(cryptography: &Cryptography) -> [(&'static str, &Protection); 2] {
+    [("session", &cryptography.sessions), ("tunnel registration", &cryptography.tunnels)]
 }
 
 /// The queries of all controls, one row each: what was found, and its checksum.
@@ -108,6 +195,10 @@ pub(crate) fn of_controls(report: &crate::Report) -> Vec<u8> {
                 row(part, &table.shows, &table.query, numbers)
             })
             .collect();
+        rows.extend(control.tables.iter().map(|found| {
+            let numbers = [found.count.to_string(), String::new(), String::new(), String::new()];
+            row("table", found.what, &format!("table {}, rule {}", found.table, found.rule), numbers)
+        }));
         rows.extend(control.not_evaluated.iter().map(|limit| {
             row("not evaluated", &format!("{}: {}", limit.what, limit.why), "", Default::default())
         }));

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::query::Query;
+use crate::sections::TableRule;
 
 /// A standard or law, as far as a gateway's ledger can say something about it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -55,6 +56,9 @@ pub struct Control {
     /// Records that are exceptions, each to be explained by the organisation.
     #[serde(default)]
     pub exception: Vec<Rule>,
+    /// Rules of tables whose findings are exceptions of this control, too: what no single record shows.
+    #[serde(default)]
+    pub tables: Vec<TableRule>,
     /// What the ledger cannot show.
     #[serde(default)]
     pub not_evaluated: Vec<Limit>,

@@ -50,7 +50,7 @@ impl Page<'_> {
                 .map(|listing| (control.id.clone(), listing.table.shows.as_str(), listing.table.sum.count))
         });
         let sheets = self.report.sheets.iter().flat_map(|sheet| {
-            sheet.exceptions.iter().map(|found| (sheet.title.to_owned(), found.what.as_str(), found.count))
+            sheet.exceptions.iter().map(|found| (sheet.title.to_owned(), found.what, found.count))
         });
         controls.chain(sheets).collect()
     }

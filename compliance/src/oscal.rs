@@ -164,6 +164,13 @@ fn of_control(ids: &Ids, report: &Report, control: &ControlReport) -> Vec<Value>
         );
         all.push(observation("exception", nth, description, Some(&listing.table)));
     }
+    for (nth, found) in control.tables.iter().enumerate() {
+        let description = format!(
+            "To be explained if there are any. {}: {} found by the table {}.",
+            found.what, found.count, found.table
+        );
+        all.push(observation("table", nth, description, None));
+    }
     let mut left: Vec<String> =
         control.not_evaluated.iter().map(|limit| format!("{}: {}", limit.what, limit.why)).collect();
     if let Standing::NotEvaluated { reason } = &control.state {

@@ -112,6 +112,8 @@ pub struct ControlReport {
     pub evidence: Vec<Table>,
     /// Records that are exceptions.
     pub exceptions: Vec<Listing>,
+    /// What tables found that is an exception of this control, too.
+    pub tables: Vec<FromTable>,
     /// What is left to others.
     pub not_evaluated: Vec<Limit>,
 }
@@ -122,7 +124,7 @@ pub struct ControlReport {
 pub enum Standing {
     /// There is evidence, and nothing speaks against it.
     Evidence,
-    /// Some records have to be explained.
+    /// Some records, or findings of tables, have to be explained.
     Exceptions {
         /// How many.
         count: u64,
@@ -156,6 +158,19 @@ pub struct Listing {
     pub rows: Vec<Row>,
     /// How many more there are.
     pub more: u64,
+}
+
+/// What one table found by one rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FromTable {
+    /// The table's short name.
+    pub table: &'static str,
+    /// The rule's, within it.
+    pub rule: &'static str,
+    /// What should not happen.
+    pub what: &'static str,
+    /// How often it did.
+    pub count: u64,
 }
 
 /// One record.
@@ -207,7 +222,7 @@ impl Report {
         self.unproved.is_none() && self.population.sum.count > 0
     }
 
-    /// All exceptions together.
+    /// All exceptions together that are records; what tables found stands with the tables.
     pub fn exceptions(&self) -> u64 {
         self.controls
             .iter()

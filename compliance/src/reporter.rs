@@ -16,12 +16,12 @@ use sallyport_audit::{Checkpoint, Digest, Record};
 use crate::coverage::Coverage;
 use crate::cryptography;
 use crate::csv_file;
-use crate::framework::Framework;
+use crate::framework::{Control, Framework};
 use crate::period::Period;
 use crate::query::Query;
-use crate::report::{ControlReport, FORMAT, Listing, Population, Report, Row, Standing, Table};
+use crate::report::{ControlReport, FORMAT, FromTable, Listing, Population, Report, Row, Standing, Table};
 use crate::scope::{HISTORY, Scope};
-use crate::sections::{self, End, Section, Seen};
+use crate::sections::{self, End, Section, Seen, Sheet, TableRule};
 use crate::tally::Tally;
 
 /// Exceptions listed per rule; all are counted.
@@ -69,7 +69,7 @@ impl<'a> Reporter<'a> {
             scope,
             reader: RecordReader::default(),
             frontier: Frontier::default(),
-            sections: sections::all(zone),
+            sections: sections::all(period, zone),
             coverage: Coverage::new(period, SILENCE),
             cryptography: cryptography::Gathering::new(period),
             population: Tally::default(),
@@ -155,6 +155,9 @@ impl<'a> Reporter<'a> {
         let records = self.population.count;
         let cryptography =
             self.cryptography.finish(unproved.as_deref().or((records == 0).then_some(NO_RECORD)));
+        let end = End { period: self.period, zone: &self.zone, silences: &self.coverage.silences };
+        let sheets: Vec<Sheet> =
+            self.sections.into_iter().map(|section| csv_file::sealed(section.finish(&end))).collect();
         let controls = self.framework.controls.iter().zip(self.controls).map(|(control, counted)| {
             let evidence: Vec<Table> = control
                 .evidence
@@ -171,27 +174,26 @@ impl<'a> Reporter<'a> {
                     Listing { table: table(tally, &rule.rule, &rule.query), rows, more }
                 })
                 .collect();
+            let tables = from_tables(control, &sheets);
             ControlReport {
                 id: control.id.clone(),
                 about: control.about.clone(),
                 claim: control.claim.clone(),
                 method: control.method,
                 standing: control.standing.clone(),
-                state: standing(unproved.as_deref(), records, &evidence, &exceptions),
+                state: standing(unproved.as_deref(), records, &evidence, explain(&exceptions, &tables)),
                 evidence,
                 exceptions,
+                tables,
                 not_evaluated: control.not_evaluated.clone(),
             }
         });
-        let controls = controls.collect();
+        let controls: Vec<ControlReport> = controls.collect();
         let mut not_proved = vec![
             "that a control is designed or works as it should: that is for the auditor to judge".to_owned(),
             "anything that people did outside the gateway".to_owned(),
         ];
         not_proved.extend(verdict.not_proved.iter().cloned());
-        let end = End { period: self.period, zone: &self.zone, silences: &self.coverage.silences };
-        let sheets =
-            self.sections.into_iter().map(|section| csv_file::sealed(section.finish(&end))).collect();
         let query = format!("time is at or after {} and before {}", self.period.from, self.period.to);
         Report {
             format: FORMAT,
@@ -237,9 +239,29 @@ fn table(tally: Tally, shows: &str, query: &Query) -> Table {
     Table { shows: shows.to_owned(), query: query.to_string(), sum: tally.sum() }
 }
 
-fn standing(unproved: Option<&str>, records: u64, evidence: &[Table], exceptions: &[Listing]) -> Standing {
+/// What the tables found by the rules that a control takes for its own.
+fn from_tables(control: &Control, sheets: &[Sheet]) -> Vec<FromTable> {
+    let found = |table: &str, name: &str| {
+        let sheet = sheets.iter().find(|sheet| sheet.id == table)?;
+        sheet.exceptions.iter().find(|found| found.rule == name).map(|found| found.count)
+    };
+    let one = |rule: &TableRule| FromTable {
+        table: rule.table,
+        rule: rule.name,
+        what: rule.what,
+        count: found(rule.table, rule.name).unwrap_or(0),
+    };
+    control.tables.iter().map(one).collect()
+}
+
+/// How much there is to explain: records, and what tables found.
+fn explain(exceptions: &[Listing], tables: &[FromTable]) -> u64 {
+    let records: u64 = exceptions.iter().map(|listing| listing.table.sum.count).sum();
+    records.saturating_add(tables.iter().map(|found| found.count).sum())
+}
+
+fn standing(unproved: Option<&str>, records: u64, evidence: &[Table], count: u64) -> Standing {
     let not_evaluated = |reason: &str| Standing::NotEvaluated { reason: reason.to_owned() };
-    let count: u64 = exceptions.iter().map(|listing| listing.table.sum.count).sum();
     if let Some(reason) = unproved {
         not_evaluated(reason)
     } else if records == 0 {

@@ -17,21 +17,23 @@ class Place:
         self.address, self.port, self.tcp_port, self.host, self.root = address, port, tcp_port, host, root
         self.context = ssl.create_default_context(cafile=root)
 
-    def tls(self, timeout, buffer=None):
-        """A TLS connection to the tunnel's host. An end without a goodbye is an error on it."""
-        raw = self.connect(self.port, timeout, buffer)
+    def tls(self, timeout, buffer=None, of=None):
+        """A TLS connection to the tunnel's host, from the address `of` if it matters. An end without a goodbye is an error on it."""
+        raw = self.connect(self.port, timeout, buffer, of)
         try:
             return self.context.wrap_socket(raw, server_hostname=self.host, suppress_ragged_eofs=False)
         except BaseException:
             raw.close()
             raise
 
-    def connect(self, port, timeout, buffer=None):
+    def connect(self, port, timeout, buffer=None, of=None):
         raw = socket.socket()
         try:
             raw.settimeout(timeout)
             if buffer:
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+            if of:
+                raw.bind((of, 0))
             raw.connect((self.address, port))
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return raw

@@ -14,6 +14,7 @@ use super::object::{Action, Object};
 use super::passkey::{NewPasskey, Signed};
 use super::policy::PolicyDigest;
 use super::policy::conditions::Wanted;
+use super::policy::drift::Drift;
 use super::reason::{Reason, Ticket};
 use super::scope::Scope;
 use super::share::{ShareEnd, ShareRole};
@@ -285,8 +286,14 @@ pub enum Fact {
     Locked { target: LockTarget, tenant: Tenant, until: Option<Timestamp>, by: Actor, reason: Option<Reason> },
     /// `access.unlocked`
     Unlocked { target: LockTarget, tenant: Tenant, by: Actor, reason: Option<Reason> },
-    /// `policy.loaded`
-    PolicyLoaded { digest: PolicyDigest, previous: Option<PolicyDigest>, rules: u64, by: Actor },
+    /// `policy.loaded`; the first ones of old ledgers don't say which way they went.
+    PolicyLoaded {
+        digest: PolicyDigest,
+        previous: Option<PolicyDigest>,
+        rules: u64,
+        drift: Option<Drift>,
+        by: Actor,
+    },
     /// `policy.refused`, with the places of the first faults. What is wrong there may name people: it goes to the
     /// operator, not into the record.
     PolicyRefused { places: Vec<String>, count: u64, by: Actor },

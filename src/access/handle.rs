@@ -28,6 +28,7 @@ use super::object::{Action, Object};
 use super::opening::{self, Folded};
 use super::owner::{self, Order, Owner, PolicyChange, Standing};
 use super::permit::{Cause, Registry};
+use super::policy::drift::{Drift, Way};
 use super::policy::faults::PolicyFaults;
 use super::policy::{Policy, PolicyDigest};
 use super::reason::Reason;
@@ -139,6 +140,7 @@ impl Access {
             digest: policy.digest(),
             previous: state.policy(),
             rules: policy.rule_count() as u64,
+            drift: Some(Drift::at_start(policy.digest(), state.policy())),
             by: Actor::Operator,
         };
         let stamp =
@@ -363,21 +365,49 @@ impl Access {
     /// Loads the policy directory again. All or nothing: with one fault the policy in force stays. Live sessions are
     /// judged again under the new one.
     pub async fn reload_policy(&self, by: impl Into<Caller>) -> Result<PolicyDigest, AccessError> {
-        let by = by.into();
+        self.reload(by.into(), None).await
+    }
+
+    /// The same for somebody who has looked at the files: refused if they are others by now.
+    pub async fn reload_policy_looked_at(
+        &self,
+        by: impl Into<Caller>,
+        looked_at: PolicyDigest,
+    ) -> Result<PolicyDigest, AccessError> {
+        self.reload(by.into(), Some(looked_at)).await
+    }
+
+    async fn reload(&self, by: Caller, looked_at: Option<PolicyDigest>) -> Result<PolicyDigest, AccessError> {
         // One at a time: an older reading of the files must not be put in force after a newer one.
         let _turn = self.inner.reloading.lock().await;
         self.run(by.clone(), Command::ReloadPolicy).await?;
         let loaded = Policy::load(&self.inner.policy_directory).await;
+        if let Ok(policy) = &loaded {
+            still_those(looked_at, policy.digest())?;
+        }
         self.install(by, loaded).await
     }
 
+    /// Puts a policy in force, compared before with the one in force now: the owner of the state doesn't wait for that.
     pub(super) async fn install(
         &self,
         by: impl Into<Caller>,
         loaded: Result<Policy, PolicyFaults>,
     ) -> Result<PolicyDigest, AccessError> {
+        let in_force = self.policy();
+        let digest = in_force.digest();
+        let compared = match loaded {
+            Err(faults) => (Err(faults), Way::Unclear.into()),
+            Ok(policy) => tokio::task::spawn_blocking(move || {
+                let drift = Drift::between(&in_force, &policy);
+                (Ok(Box::new(policy)), drift)
+            })
+            .await
+            .map_err(|_| AccessError::Stopped)?,
+        };
+        let (loaded, drift) = compared;
         let (answer, answered) = oneshot::channel();
-        let order = Order::Install { by: by.into(), loaded: loaded.map(Box::new), answer };
+        let order = Order::Install { by: by.into(), loaded, drift: (digest, drift), answer };
         self.inner.orders.send(order).await.map_err(|_| AccessError::Stopped)?;
         answered.await.map_err(|_| AccessError::Stopped)?
     }
@@ -474,5 +504,13 @@ impl Access {
 impl std::fmt::Debug for Access {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Access").field("policy", &self.policy_digest()).finish_non_exhaustive()
+    }
+}
+
+/// Whether the files in the policy folder are those that somebody has looked at, if anybody has.
+pub(super) fn still_those(looked_at: Option<PolicyDigest>, found: PolicyDigest) -> Result<(), Refusal> {
+    match looked_at.filter(|looked_at| *looked_at != found) {
+        None => Ok(()),
+        Some(looked_at) => Err(Refusal::PolicyFilesChanged { looked_at, found }),
     }
 }

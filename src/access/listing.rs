@@ -79,6 +79,15 @@ impl Access {
         behind.filter_map(|id| self.see_request(&by, id, now)).take(most).collect()
     }
 
+    /// The request of this person's own that waits for leave to do this.
+    pub fn waiting(&self, who: &Identity, object: &Object, action: Action) -> Option<RequestId> {
+        self.look(|standing| {
+            let mut own = standing.state.pending_of(who.tenant(), who.subject());
+            own.find(|request| request.object == *object && request.action == action)
+                .map(|request| request.id)
+        })
+    }
+
     /// Those of the caller's tenant that fit, oldest first, whether the caller may see them or not.
     fn wanted_requests(&self, by: &Caller, filter: &RequestFilter) -> Vec<RequestId> {
         let wanted = |request: &&Request| {

@@ -98,7 +98,8 @@ pub use scope::Scope;
 pub use share::ShareRole;
 pub use sharing::ShareView;
 pub use state::{
-    Approval, Glass, Grant, GrantStatus, Lock, Proposal, Request, RequestStatus, Share, Token, Verdict,
+    Approval, Glass, Grant, GrantStatus, Holding, Lock, Proposal, Request, RequestStatus, Share, Token,
+    Verdict,
 };
 pub use token::{AuthError, Purpose, SignError, TokenKeys, is_typed_as_ours};
 pub use token_key::{Jwk, StandingTokenKey, TokenKey};

@@ -30,6 +30,7 @@ use super::index::Index;
 use super::log::RecordLog;
 use super::names::{Subject, Tenant};
 use super::permit::{Cause, Registry};
+use super::policy::drift::{Drift, Way};
 use super::policy::faults::PolicyFaults;
 use super::policy::{Policy, PolicyDigest};
 use super::reason::Reason;
@@ -70,6 +71,8 @@ pub(super) enum Order {
     Install {
         by: Caller,
         loaded: Result<Box<Policy>, PolicyFaults>,
+        /// How it differs from the policy of this digest.
+        drift: (PolicyDigest, Drift),
         answer: oneshot::Sender<Result<PolicyDigest, AccessError>>,
     },
     /// The person's data key is gone: record it, and keep their name no longer.
@@ -153,8 +156,8 @@ impl Owner {
                     Some(Order::Forget { by, person, key, reason, answer }) => {
                         let _ = answer.send(self.forget(&person, &Fact::Erased { key, by, reason }, key).await);
                     }
-                    Some(Order::Install { by, loaded, answer }) => {
-                        let _ = answer.send(self.install(&by, loaded).await);
+                    Some(Order::Install { by, loaded, drift, answer }) => {
+                        let _ = answer.send(self.install(&by, loaded, drift).await);
                     }
                 },
                 () = self.sleep(wake) => {}
@@ -342,6 +345,7 @@ impl Owner {
         &mut self,
         by: &Caller,
         loaded: Result<Box<Policy>, PolicyFaults>,
+        (compared_with, drift): (PolicyDigest, Drift),
     ) -> Result<PolicyDigest, AccessError> {
         let decided_at = Instant::now();
         // Asked for the second time: the caller's leave may have ended while the policy was read.
@@ -372,7 +376,10 @@ impl Owner {
             return Err(AccessError::Refused(refusal));
         }
         let rules = policy.rule_count() as u64;
-        let fact = Fact::PolicyLoaded { digest, previous: Some(previous), rules, by: actor };
+        // Only of the policy that this one really follows.
+        let drift = if compared_with == previous { drift } else { Way::Unclear.into() };
+        let fact =
+            Fact::PolicyLoaded { digest, previous: Some(previous), rules, drift: Some(drift), by: actor };
         // Recorded before it is in force: no decision is ever made under a policy that the ledger doesn't know.
         let recorded = self.log.append(fact.clone()).await;
         self.index.note(&fact, &recorded);

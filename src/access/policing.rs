@@ -5,7 +5,7 @@ use sallyport_audit::Reader;
 
 use super::decide::Command;
 use super::error::AccessError;
-use super::handle::Access;
+use super::handle::{Access, still_those};
 use super::identity::Identity;
 use super::judge::{Context, Explanation, Judgement, judge};
 use super::ledger::replay;
@@ -56,6 +56,29 @@ impl Access {
     ///
     /// They have faults (recorded, as with a reload), or are those in force; the caller may not; the ledger.
     pub async fn propose_policy(&self, by: &Identity, reason: Reason) -> Result<Difference, AccessError> {
+        self.propose(by, None, reason).await
+    }
+
+    /// The same for somebody who has looked at the files: refused if they are others by now.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::propose_policy`]; the files are others.
+    pub async fn propose_policy_looked_at(
+        &self,
+        by: &Identity,
+        looked_at: PolicyDigest,
+        reason: Reason,
+    ) -> Result<Difference, AccessError> {
+        self.propose(by, Some(looked_at), reason).await
+    }
+
+    async fn propose(
+        &self,
+        by: &Identity,
+        looked_at: Option<PolicyDigest>,
+        reason: Reason,
+    ) -> Result<Difference, AccessError> {
         // Leave first: whoever has none learns nothing of the files.
         self.run(by, Command::ReloadPolicy).await?;
         let candidate = match self.load_candidate().await {
@@ -63,6 +86,7 @@ impl Access {
             Err(faults) => return self.install(by, Err(faults)).await.and(Err(AccessError::Stopped)),
         };
         let (digest, rules) = (candidate.digest(), candidate.rule_count() as u64);
+        still_those(looked_at, digest)?;
         let difference = self.compare(candidate).await?;
         let summary = difference.summary();
         self.run(by, Command::ProposePolicy { digest, rules, summary, reason }).await?;

@@ -1,7 +1,7 @@
 //! `sallyport doctor`: the way to a gateway, one step after another, so that the first that fails is the one to mend.
 //!
-//! Each step uses what the other commands use, and is told with how long it took. The last ones publish the demo app under a
-//! name of your choice and visit it through the gateway; what they do is recorded there like everything else.
+//! Each step uses what the other commands use, and is told with how long it took. The last two publish the demo app under a
+//! name of your choice and visit it through the gateway; what the steps do is recorded there like everything else.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -17,8 +17,9 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_rustls::client::TlsStream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::api::Api;
 use super::demo_app;
@@ -27,7 +28,9 @@ use super::out::say;
 use super::profile::{Connection, Profile};
 use super::publish::{dial_failure, gateway, publish_failure, publisher, roots};
 use crate::clock;
-use crate::tunnel::client::{Backoff, Event, Publication, Target, reach_by_quic, tls_config_showing};
+use crate::tunnel::client::{
+    Backoff, Event, Publication, PublishError, Target, reach_by_quic, reach_by_websocket, tls_config_showing,
+};
 use crate::tunnel::{Offer, Secret, TunnelKind, TunnelName};
 
 /// How long one step may take.
@@ -59,9 +62,11 @@ pub(super) async fn run(connection: &Connection, doctor: &Doctor) -> Result<(), 
     let stream = told.step("tls", secure(&profile)).await?;
     told.step("quic", by_quic(&profile)).await?;
     told.step("gateway", ask_readiness(&profile, stream)).await?;
+    told.step("websocket", by_websocket(&profile)).await?;
     told.step("authentication", who_am_i(&profile)).await?;
     if let Some(name) = name {
-        told.step("tunnel", through(&profile, &name)).await?;
+        let (publishing, refused) = told.step("handshake", shake_hands(&profile, &name)).await?;
+        told.step("tunnel", through(&profile, publishing, refused)).await?;
     }
     Ok(())
 }
@@ -166,6 +171,14 @@ async fn by_quic(profile: &Profile) -> Step<()> {
     Ok(((), word))
 }
 
+async fn by_websocket(profile: &Profile) -> Step<()> {
+    let config = tls_config_showing(&roots(profile), profile.certificate.as_ref())
+        .map_err(|error| dial_failure(&error))?;
+    let way = (&config, &profile.proxies);
+    reach_by_websocket(&gateway(profile)?, way, PATIENCE).await.map_err(|error| dial_failure(&error))?;
+    Ok(((), "it passes, should nothing else do so".to_owned()))
+}
+
 async fn tls(profile: &Profile, host: &str) -> Result<TlsStream<TcpStream>, Failure> {
     let failed = |message: String, hint: &str| Failure::new(ExitCode::Unreachable, message, hint);
     let config = tls_config_showing(&roots(profile), profile.certificate.as_ref())
@@ -233,48 +246,83 @@ async fn who_am_i(profile: &Profile) -> Step<()> {
     Ok(((), format!("{} of {}, until {}", text("subject"), text("tenant"), text("expires"))))
 }
 
-/// Publishes the demo app, over WebSocket and handshake, and visits it.
-async fn through(profile: &Profile, name: &TunnelName) -> Step<()> {
-    let failed = |message: String| Failure::new(ExitCode::Failed, message, "");
-    let app =
-        demo_app::start().await.map_err(|error| failed(format!("the demo app cannot start: {error}")))?;
-    let target = Target::parse(&app.to_string()).ok_or_else(|| failed(format!("`{app}` is no target")))?;
-    let offer = Offer { name: name.clone(), kind: TunnelKind::Http, join: false };
-    let secret = profile.token_if_needed()?.map_or(Secret::Certificate, Secret::Token);
-    let publisher =
-        publisher(profile, secret, vec![Publication { offer, target, health: None }], |options| {
+/// A publisher of the demo app at work; it ends with this.
+struct Publishing {
+    events: mpsc::Receiver<Event>,
+    task: JoinHandle<Result<(), PublishError>>,
+    _stop: DropGuard,
+}
+
+impl Publishing {
+    async fn start(profile: &Profile, name: &TunnelName) -> Result<Self, Failure> {
+        let failed = |message: String| Failure::new(ExitCode::Failed, message, "");
+        let app =
+            demo_app::start().await.map_err(|error| failed(format!("the demo app cannot start: {error}")))?;
+        let target =
+            Target::parse(&app.to_string()).ok_or_else(|| failed(format!("`{app}` is no target")))?;
+        let offer = Offer { name: name.clone(), kind: TunnelKind::Http, join: false };
+        let secret = profile.token_if_needed()?.map_or(Secret::Certificate, Secret::Token);
+        let publication = Publication { offer, target, health: None };
+        let publisher = publisher(profile, secret, vec![publication], |options| {
             options.backoff = Backoff { give_up_after: Some(1), ..Backoff::default() };
         })?;
-    let (events, mut inbox) = mpsc::channel(64);
-    let stop = CancellationToken::new();
-    let visiting = async {
-        let (mut suite, mut sealed) = (String::new(), false);
-        while let Some(event) = inbox.recv().await {
-            match event {
-                Event::Connected { suite: agreed, mode, .. } => {
-                    agreed.name().clone_into(&mut suite);
-                    sealed = mode == crate::tunnel::handshake::Mode::Sealed;
-                }
-                Event::Registered { url, .. } => {
-                    let status = visit(profile, &url).await?;
-                    let between = if sealed { ", sealed: something on the way ends TLS" } else { "" };
-                    return Ok(((), format!("{url} answered {status} ({suite}{between})")));
-                }
-                _ => {}
+        let (sender, events) = mpsc::channel(64);
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move { Box::pin(publisher.run(sender, stopped)).await });
+        Ok(Self { events, task, _stop: stop.drop_guard() })
+    }
+
+    /// The first event that says something to `wanted`, or why there is none.
+    async fn event<T>(&mut self, wanted: impl Fn(Event) -> Option<T>) -> Result<T, Option<PublishError>> {
+        while let Some(event) = self.events.recv().await {
+            if let Some(found) = wanted(event) {
+                return Ok(found);
             }
         }
         // The publisher says why, better than this could.
-        std::future::pending().await
-    };
-    let outcome = tokio::select! {
-        ended = Box::pin(publisher.run(events, stop.clone())) => match ended {
-            Err(error) => Err(publish_failure(&error)),
-            Ok(()) => Err(failed("the publisher ended".to_owned())),
-        },
-        visited = visiting => visited,
-    };
-    stop.cancel();
-    outcome
+        Err((&mut self.task).await.ok().and_then(Result::err))
+    }
+}
+
+fn ended(error: Option<&PublishError>) -> Failure {
+    let unsaid = || Failure::new(ExitCode::Failed, "the publisher ended", "");
+    error.map_or_else(unsaid, publish_failure)
+}
+
+/// The handshake of a publisher of the demo app. If it went well and the gateway refuses to publish, that is for the next step to say.
+async fn shake_hands(profile: &Profile, name: &TunnelName) -> Step<(Publishing, Option<Failure>)> {
+    let mut publishing = Publishing::start(profile, name).await?;
+    let connected = publishing.event(|event| match event {
+        Event::Connected { identity, suite, mode, transport, .. } => {
+            let sealed = mode == crate::tunnel::handshake::Mode::Sealed;
+            let between = if sealed { ", sealed: something on the way ends TLS" } else { "" };
+            Some(format!("{identity} by {transport} ({}{between})", suite.name()))
+        }
+        _ => None,
+    });
+    match connected.await {
+        Ok(word) => Ok(((publishing, None), word)),
+        Err(Some(PublishError::Refused(error))) if error.refusal().is_some() => {
+            let word = "the gateway has shown who it is, and answered under seal".to_owned();
+            Ok(((publishing, Some(dial_failure(&error))), word))
+        }
+        Err(error) => Err(ended(error.as_ref())),
+    }
+}
+
+/// Waits for its tunnel, and visits it.
+async fn through(profile: &Profile, mut publishing: Publishing, refused: Option<Failure>) -> Step<()> {
+    if let Some(refused) = refused {
+        return Err(refused);
+    }
+    let registered = publishing.event(|event| match event {
+        Event::Registered { url, .. } => Some(url),
+        _ => None,
+    });
+    let url = registered.await.map_err(|error| ended(error.as_ref()))?;
+    let status = visit(profile, &url).await?;
+    Ok(((), format!("{url} answered {status}")))
 }
 
 /// Whatever the app or policy answers shows that the way is open; what the gateway says of the tunnel itself does not.

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
@@ -22,6 +23,12 @@ use crate::access::{
 use crate::clock;
 use crate::edge::{Connection, Correlation, Counted, identify_caller, of_tenant};
 use crate::session::Naming;
+
+/// How long a search waits for a place among the readers: most are done sooner.
+const SOON: Duration = Duration::from_secs(1);
+
+/// What a call is refused with that finds no place among the readers.
+pub(super) const NO_SEAT: &str = "too-many-readers";
 
 /// A person who proved who they are.
 pub(super) struct Caller {
@@ -182,7 +189,7 @@ impl Caller {
         }
         let recorded = self.shared.ledger.append(more(self.draft(explanation))).await;
         recorded.map_err(|error| {
-            self.unrecorded(format!("the call could not be recorded: {error}"), error.hint())
+            self.not_recorded(format!("the call could not be recorded: {error}"), error.hint())
         })?;
         Ok(())
     }
@@ -207,7 +214,7 @@ impl Caller {
         self.shared.ledger.enqueue(draft).await.map_err(|error| {
             let detail =
                 format!("what is open was cut all the same; the call could not be recorded: {error}");
-            self.unrecorded(detail, error.hint())
+            self.not_recorded(detail, error.hint())
         })
     }
 
@@ -228,8 +235,7 @@ impl Caller {
     async fn denied(&self, explanation: &Explanation, action: Action, object: &Object) -> Problem {
         if self.shared.ledger.append(self.draft(explanation)).await.is_err() {
             // Paths and the provider's words are for those who may see the gateway's state.
-            let hint = "what is not recorded is not done; tell the gateway's operator";
-            return self.unrecorded("the call could not be recorded".to_owned(), hint);
+            return self.unrecorded();
         }
         Problem::new(
             &self.correlation,
@@ -240,7 +246,32 @@ impl Caller {
         )
     }
 
-    fn unrecorded(&self, detail: String, hint: &'static str) -> Problem {
+    /// Records that the caller looks at a page whose every line policy judges for itself, so that nothing is asked for the whole.
+    /// What is not recorded is not shown.
+    pub(super) async fn looks(
+        &self,
+        page: &'static str,
+        more: impl FnOnce(Draft) -> Draft,
+    ) -> Result<(), Problem> {
+        let draft = Draft::new(Kind::AdminCalled, Outcome::Success)
+            .subject(self.identity.subject().as_str())
+            .action(Action::Read.as_str())
+            .object("gateway:console")
+            .source(self.source.to_string())
+            .correlation(self.correlation.0.as_str())
+            .detail("tenant", self.identity.tenant().as_str())
+            .detail("page", page);
+        let draft = more(TlsFacts::note(self.tls.as_ref(), draft));
+        self.shared.ledger.append(draft).await.map(drop).map_err(|_| self.unrecorded())
+    }
+
+    /// The ledger does not take the record, and the caller need not know why.
+    fn unrecorded(&self) -> Problem {
+        let hint = "what is not recorded is not done; tell the gateway's operator";
+        self.not_recorded("the call could not be recorded".to_owned(), hint)
+    }
+
+    fn not_recorded(&self, detail: String, hint: &str) -> Problem {
         Problem::new(&self.correlation, StatusCode::SERVICE_UNAVAILABLE, "ledger-down", detail, hint)
     }
 
@@ -279,15 +310,26 @@ impl Caller {
 
     /// A place among the few calls at a time that read much of the ledger.
     pub(super) fn seat<'a>(&self, seats: &'a Semaphore) -> Result<SemaphorePermit<'a>, Problem> {
-        seats.try_acquire().map_err(|_| {
-            Problem::new(
-                &self.correlation,
-                StatusCode::TOO_MANY_REQUESTS,
-                "too-many-readers",
-                "others search the ledger or have values opened right now",
-                "call again in a few seconds",
-            )
-        })
+        seats.try_acquire().map_err(|_| self.no_seat())
+    }
+
+    /// What a call is told that finds no such place.
+    pub(super) fn no_seat(&self) -> Problem {
+        Problem::new(
+            &self.correlation,
+            StatusCode::TOO_MANY_REQUESTS,
+            NO_SEAT,
+            "others search the ledger or have values opened right now",
+            "call again in a few seconds",
+        )
+    }
+
+    /// The same, once there is one, if that is soon.
+    pub(super) async fn seat_soon<'a>(&self, seats: &'a Semaphore) -> Result<SemaphorePermit<'a>, Problem> {
+        match within_time(seats, SOON).await {
+            Some(seat) => Ok(seat),
+            None => self.seat(seats),
+        }
     }
 
     /// Reads a value of the call.
@@ -307,5 +349,29 @@ impl Caller {
     pub(super) fn could(&self, action: Action, object: &Object) -> bool {
         let decision = self.shared.access.authorize(&self.identity, object, action, &self.context());
         matches!(decision, Decision::Allowed(_))
+    }
+}
+
+/// A seat that comes free in this time.
+async fn within_time(seats: &Semaphore, patience: Duration) -> Option<SemaphorePermit<'_>> {
+    tokio::time::timeout(patience, seats.acquire()).await.ok()?.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_finds_no_seat_waits_for_one_and_not_for_ever() {
+        let seats = Semaphore::new(1);
+        let held = seats.acquire().await.unwrap();
+        assert!(within_time(&seats, Duration::ZERO).await.is_none());
+        // Whoever waits is asked first, and has the seat when it is let go of.
+        let waiting = async {
+            let seat = within_time(&seats, Duration::from_secs(60)).await;
+            seat.is_some()
+        };
+        let leaving = async { drop(held) };
+        assert!(tokio::join!(waiting, leaving).0);
     }
 }

@@ -121,6 +121,7 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         | Refused::LockHolds { .. }
         | Refused::PolicyNotApproved { .. }
         | Refused::PolicyUnchanged { .. }
+        | Refused::PolicyFilesChanged { .. }
         | Refused::ElsewhereToo { .. } => StatusCode::CONFLICT,
     }
 }

@@ -10,17 +10,20 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use jiff::Timestamp;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use sallyport_audit::sink::SinkStatus;
 
 use super::caller::Caller;
 use super::errors::Problem;
 use super::{Parts, Shared};
 use crate::access::{Action, Object, Part};
+use crate::clock;
 
 /// The media type of `OpenMetrics` 1.0.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -108,10 +111,27 @@ fn sessions_and_tunnels(shared: &Parts, registry: &mut Registry) {
         tunnels.get_or_create(&vec![("state", state.to_owned())]).set(0);
     }
     let resting = Family::<Labels, Gauge>::default();
+    let connections = Family::<Labels, Gauge>::default();
+    let streams = Family::<Labels, Gauge>::default();
+    let streams_most = Family::<Labels, Gauge>::default();
     for view in shared.routes.views() {
+        let add = |family: &Family<Labels, Gauge>, number: usize| {
+            let number = i64::try_from(number).unwrap_or(i64::MAX);
+            family.get_or_create(&vec![("tunnel", view.name.clone())]).inc_by(number);
+        };
+        add(&connections, view.connections);
+        add(&streams, view.streams.0);
+        add(&streams_most, view.streams.1);
         tunnels.get_or_create(&vec![("state", view.state.to_owned())]).inc();
         resting.get_or_create(&vec![("tunnel", view.name)]).inc_by(i64::from(view.resting));
     }
+    registry.register("publisher_connections", "Connections of the publishers of a name", connections);
+    registry.register(
+        "publisher_streams",
+        "Streams that visitors have on these, of all names of a publisher",
+        streams,
+    );
+    registry.register("publisher_streams_most", "Streams that they carry for visitors", streams_most);
     registry.register("app_resting", "Publishers whose app failed and is left alone", resting);
     registry.register(
         "tunnels",
@@ -146,14 +166,88 @@ fn detections(shared: &Parts, registry: &mut Registry) {
 }
 
 fn sinks(shared: &Parts, registry: &mut Registry) {
-    let connected = Family::<Labels, Gauge>::default();
-    let lag = Family::<Labels, Gauge>::default();
+    let now = clock::now();
+    let gauges = [
+        ("running", "Whether the sink's task runs (1) or ended by itself (0)"),
+        ("connected", "Whether a connection to the receiver stands"),
+        ("lag_records", "Durable records that do not count as delivered yet"),
+        ("lag_bytes", "Octets of these, estimated from the records sent last"),
+        ("lag_seconds", "How long the oldest of these has been waiting"),
+        ("late", "Whether that is longer than it may (1) or not (0)"),
+        ("failing_seconds", "For how long nothing more has come to count as delivered; 0 while it is well"),
+    ];
+    let families = gauges.map(|(name, help)| (name, help, Family::<Labels, Gauge>::default()));
+    let quarantined = Family::<Labels, Counter>::default();
     for sink in &shared.sinks {
         let status = sink.borrow();
         let labels = vec![("sink", status.name.clone())];
-        connected.get_or_create(&labels).set(i64::from(status.connected));
-        lag.get_or_create(&labels).set(i64::try_from(status.lag).unwrap_or(i64::MAX));
+        for ((_, _, family), value) in families.iter().zip(figures(&status, now)) {
+            family.get_or_create(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+        quarantined.get_or_create(&labels).inc_by(status.quarantined);
     }
-    registry.register("sink_connected", "Whether a connection to the receiver stands", connected);
-    registry.register("sink_lag_records", "Durable records that are still to be sent", lag);
+    for (name, help, family) in families {
+        registry.register(format!("sink_{name}"), help, family);
+    }
+    registry.register("sink_quarantined", "Records that a sink set aside since the start", quarantined);
+}
+
+/// What the gauges of a sink say, in their order.
+fn figures(status: &SinkStatus, now: Timestamp) -> [u64; 7] {
+    let seconds = |since: Option<Timestamp>| {
+        since.map_or(0, |since| u64::try_from(now.duration_since(since).as_secs()).unwrap_or_default())
+    };
+    [
+        u64::from(status.running),
+        u64::from(status.connected),
+        status.lag,
+        status.lag.saturating_mul(status.octets_each),
+        seconds(status.waiting_since),
+        u64::from(status.late),
+        // Failing for less than a second is failing.
+        status.failing_since.map_or(0, |since| seconds(Some(since)).max(1)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use sallyport_audit::sink::Assurance;
+
+    use super::*;
+
+    fn status() -> SinkStatus {
+        SinkStatus {
+            name: "soc".to_owned(),
+            address: "siem.example:6514".to_owned(),
+            transport: "tls",
+            format: "rfc5424",
+            filter: "all".to_owned(),
+            assurance: Assurance::Written,
+            running: true,
+            connected: true,
+            next: 10,
+            received: 10,
+            settled: 10,
+            sequence: 11,
+            lag: 0,
+            octets_each: 500,
+            waiting_since: None,
+            late: false,
+            quarantined: 0,
+            failing_since: None,
+            last_error: None,
+        }
+    }
+
+    #[test]
+    fn a_sink_that_is_behind_says_so_in_records_octets_and_seconds_and_since_when_it_fails() {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let ago = |seconds: i64| Some(Timestamp::from_second(1_800_000_000 - seconds).unwrap());
+        assert_eq!(figures(&status(), now), [1, 1, 0, 0, 0, 0, 0]);
+        let behind =
+            SinkStatus { lag: 40, waiting_since: ago(90), late: true, failing_since: ago(60), ..status() };
+        assert_eq!(figures(&behind, now), [1, 1, 40, 20_000, 90, 1, 60]);
+        let just_now = SinkStatus { running: false, connected: false, failing_since: ago(0), ..status() };
+        assert_eq!(figures(&just_now, now), [0, 0, 0, 0, 0, 0, 1]);
+    }
 }

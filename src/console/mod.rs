@@ -13,6 +13,7 @@ mod extract;
 mod glass;
 mod grants;
 mod health;
+mod hours;
 mod idempotency;
 mod keys;
 mod ledger;
@@ -77,8 +78,8 @@ pub struct Parts {
     pub ledger: Ledger,
     /// Where the ledger lies, for proofs.
     pub ledger_directory: std::path::PathBuf,
-    /// The key that auditors check the ledger with, as `name+hash+key`.
-    pub verifier_key: String,
+    /// The key that auditors check the ledger with now, as `name+hash+key`.
+    pub verifier_key: watch::Receiver<String>,
     /// The settings in force, without what is secret.
     pub settings: Vec<(String, String)>,
     /// Key inventory.
@@ -120,19 +121,22 @@ pub struct Parts {
     /// Orders that may be given again.
     pub idempotency: Idempotency,
     /// Places for pages that are kept up to date.
-    pub streams: Arc<tokio::sync::Semaphore>,
+    pub streams: Streams,
     /// Cancelled when the gateway stops.
     pub stop: CancellationToken,
     /// Passkeys that are being made.
     pub makings: Makings,
     /// For which site passkeys are made.
     pub site: crate::access::Site,
+    /// When people usually ask for leave.
+    pub usual_hours: Hours,
     /// Default life of a token.
     pub token_life: std::time::Duration,
     /// Public domain.
     pub domain: String,
 }
 
+pub use hours::Hours;
 pub use idempotency::Idempotency;
 pub use keys::{KeyDesk, KeyOrder, KeyProblem, KeyTrouble};
 pub use log_level::{LogControl, LogDesk};
@@ -140,6 +144,7 @@ pub use passkeys::{Makings, site};
 pub use reports::{ReportDesk, ReportOrder, ReportProblem, ReportView};
 pub use retention::{HoldView, PlanView, Retention, StayView, Steward, TallyView, Trouble};
 pub use subjects::{DataKeys, Holds, Untold};
+pub use web::Streams;
 
 /// How far witnessing has come, and what follows when it does not.
 pub struct Watched {
@@ -159,9 +164,6 @@ pub struct Scrub {
 
 /// How many calls may read much of the ledger at a time: each takes a thread, and memory by the megabyte.
 pub const READERS: usize = 2;
-
-/// How many pages of the console are kept up to date at a time.
-pub use web::STREAMS;
 
 type Shared = Arc<Parts>;
 

@@ -92,13 +92,25 @@ pub(super) struct InForce {
 #[utoipa::path(post, path = "/api/v1/policy/reload", tag = "policy", operation_id = "reload_policy",
     responses((status = 200, description = "They are in force", body = InForce)))]
 pub(super) async fn reload(State(shared): State<Shared>, caller: Caller) -> Result<Json<InForce>, Problem> {
+    load(&shared, &caller, None).await.map(Json)
+}
+
+/// The same; of files that somebody has looked at only as they lay there then.
+pub(super) async fn load(
+    shared: &Shared,
+    caller: &Caller,
+    looked_at: Option<&str>,
+) -> Result<InForce, Problem> {
     caller.may(Action::Admin, &Object::gateway(Part::Policy)).await?;
+    let looked_at = looked_at.map(|digest| caller.parse(digest)).transpose()?;
     let before = InForce { policy: shared.access.policy_digest() };
-    let policy =
-        shared.access.reload_policy(&caller.identity).await.map_err(|error| caller.refused(&error))?;
-    let after = InForce { policy };
+    let loaded = match looked_at {
+        None => shared.access.reload_policy(&caller.identity).await,
+        Some(digest) => shared.access.reload_policy_looked_at(&caller.identity, digest).await,
+    };
+    let after = InForce { policy: loaded.map_err(|error| caller.refused(&error))? };
     caller.changed("reload_policy", Some(seen(&before)), &after).await;
-    Ok(Json(after))
+    Ok(after)
 }
 
 /// A question about the policy.
@@ -191,12 +203,26 @@ pub(super) async fn propose(
     caller: Caller,
     Body(body): Body<ProposeBody>,
 ) -> Result<Json<Value>, Problem> {
+    proposed(&shared, &caller, None, &body).await.map(Json)
+}
+
+/// The same; of files that somebody has looked at only as they lay there then.
+pub(super) async fn proposed(
+    shared: &Shared,
+    caller: &Caller,
+    looked_at: Option<&str>,
+    body: &ProposeBody,
+) -> Result<Value, Problem> {
     caller.may(Action::Admin, &Object::gateway(Part::Policy)).await?;
+    let looked_at = looked_at.map(|digest| caller.parse(digest)).transpose()?;
     let reason = caller.parse(&body.reason)?;
-    let proposed = shared.access.propose_policy(&caller.identity, reason).await;
+    let proposed = match looked_at {
+        None => shared.access.propose_policy(&caller.identity, reason).await,
+        Some(digest) => shared.access.propose_policy_looked_at(&caller.identity, digest, reason).await,
+    };
     let difference = proposed.map_err(|error| caller.refused(&error))?;
     caller.changed("propose_policy", None, &json!({ "proposed": difference.new })).await;
-    Ok(Json(json!({ "proposed": difference.new, "difference": difference })))
+    Ok(json!({ "proposed": difference.new, "difference": difference }))
 }
 
 /// What waits for a second person

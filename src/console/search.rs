@@ -84,15 +84,35 @@ pub(super) async fn search(
     caller: Caller,
     Query(asked): Query<Asked>,
 ) -> Result<Json<List<Value>>, Problem> {
-    let page = Page::asked(&caller, asked.limit, asked.cursor.as_deref())?;
-    let start = page.number(&caller)?;
+    sought(&shared, &caller, &asked).await.map(Json)
+}
+
+/// The same, for whoever asks.
+pub(super) async fn sought(shared: &Shared, caller: &Caller, asked: &Asked) -> Result<List<Value>, Problem> {
+    let page = Page::asked(caller, asked.limit, asked.cursor.as_deref())?;
+    let start = page.number(caller)?;
     let search = asked.search(page.limit(), start).map_err(|fault| caller.unusable(&fault))?;
+    recorded(shared, caller, asked, &search.selection, start).await?;
+    let found = found(shared, caller, search).await?;
+    let items = found.entries.iter().map(joined).collect::<Result<Vec<_>, _>>();
+    let items = items.map_err(|error| unreadable(caller, &error))?;
+    Ok(List { items, next: found.next.map(|next| cursor(&next.to_string())) })
+}
+
+/// Records what is searched for, for whoever may.
+pub(super) async fn recorded(
+    shared: &Shared,
+    caller: &Caller,
+    asked: &Asked,
+    selection: &Selection,
+    start: Option<u64>,
+) -> Result<(), Problem> {
     // Whom the ledger does not know has no data key, and gets none by being searched for.
     let person = asked.subject.as_deref().or(asked.target.as_deref());
     // Held until the record is made: the key is not destroyed, and made anew, in between.
     let naming = person.map(|person| shared.broker.naming(person));
     let person = person.filter(|person| shared.data_keys.has(person));
-    let plain = asked.plain(&search.selection, start, person.is_some());
+    let plain = asked.plain(selection, start, person.is_some());
     let ledger = Object::gateway(Part::Ledger);
     let more = |draft: sallyport_audit::Draft| {
         let draft = draft.detail("search", plain);
@@ -104,10 +124,7 @@ pub(super) async fn search(
     };
     caller.may_with(Action::Audit, &ledger, more).await?;
     drop(naming);
-    let found = found(&shared, &caller, search).await?;
-    let items = found.entries.iter().map(joined).collect::<Result<Vec<_>, _>>();
-    let items = items.map_err(|error| unreadable(&caller, &error))?;
-    Ok(Json(List { items, next: found.next.map(|next| cursor(&next.to_string())) }))
+    Ok(())
 }
 
 /// Makes a search that was recorded.
@@ -116,7 +133,7 @@ pub(super) async fn found(
     caller: &Caller,
     search: Search,
 ) -> Result<sallyport_audit::Page, Problem> {
-    let _seat = caller.seat(&shared.readers)?;
+    let _seat = caller.seat_soon(&shared.readers).await?;
     // Reads the disk: not on a thread that serves others.
     let reader = shared.ledger.reader();
     let found = tokio::task::spawn_blocking(move || reader.search(&search)).await;

@@ -132,34 +132,29 @@ pub(super) async fn admit(
             )));
         }
     };
-    if let Some(route) = &route
-        && let Some(refusal) = other_kind(edge, name, route.kind, protocol)
-    {
+    // Before anything is decided: leave that is good for once is not used up where nobody is to be visited.
+    let route = route.ok_or_else(|| Stop::Refused(dead_refusal(name)))?;
+    if let Some(refusal) = other_kind(edge, name, route.kind, protocol) {
         return Err(Stop::Refused(refusal));
     }
     edge.readiness.admits().map_err(|unready| Stop::Refused(unready_refusal(&unready)))?;
-    let id = route.as_ref().map_or("", |route| route.id.as_str()).to_owned();
     let opening = async {
-        let permit = decide(edge, &identity, (name, route.as_deref()), connection, correlation).await?;
-        if route.is_none() {
-            return Err(Stop::Refused(dead_refusal(name)));
-        }
+        let permit = decide(edge, &identity, (name, &route), connection, correlation).await?;
         let agent = headers.get("user-agent").and_then(|value| value.to_str().ok());
         let opening = Opening {
             tunnel: name.clone(),
-            tunnel_id: id.clone(),
+            tunnel_id: route.id.clone(),
             protocol,
             source: connection.peer,
             front: connection.front,
             tls: connection.tls.clone(),
-            through: route.as_ref().map(|route| route.protection),
+            through: Some(route.protection),
             agent: agent.map(|agent| agent.chars().take(AGENT_BOUND).collect()),
             correlation: correlation.0.clone(),
         };
         edge.broker.open(permit, opening).await.map_err(|error| Stop::Refused(open_refusal(&error)))
     };
-    let session = connection.session(name, &id, credential::token(headers), opening).await?;
-    let route = route.ok_or_else(|| Stop::Refused(dead_refusal(name)))?;
+    let session = connection.session(name, &route.id, credential::token(headers), opening).await?;
     Ok((session, route))
 }
 
@@ -215,11 +210,11 @@ async fn within(
 async fn decide(
     edge: &Edge,
     identity: &Identity,
-    (name, route): (&TunnelName, Option<&Route>),
+    (name, route): (&TunnelName, &Route),
     connection: &Connection,
     correlation: &Correlation,
 ) -> Result<Permit, Stop> {
-    let (object, context) = circumstances((name, route), connection).map_err(Stop::Refused)?;
+    let (object, context) = circumstances((name, Some(route)), connection).map_err(Stop::Refused)?;
     let decision = edge.access.admit(identity, &object, Action::Connect, &context).await;
     match decision {
         Decision::Allowed(permit) => Ok(permit),
@@ -257,7 +252,7 @@ fn circumstances(
     Ok((object, context))
 }
 
-/// Records that somebody was not let in, and says what they are told.
+/// Records that somebody was not let in, once while they wait for an answer, and says what they are told.
 async fn not_admitted(
     edge: &Edge,
     identity: &Identity,
@@ -272,13 +267,17 @@ async fn not_admitted(
         Decision::NeedsApproval { explanation, .. } => (explanation, true),
         Decision::Denied { explanation } => (explanation, false),
     };
-    let draft = explanation
-        .draft(Kind::AccessDecided)
-        .source(connection.peer.to_string())
-        .correlation(correlation.0.as_str())
-        .detail("needs_approval", ask);
-    let draft = TlsFacts::note(connection.tls.as_ref(), draft);
-    note(edge, draft).await;
+    // Whoever waits for an answer is refused every two seconds, and is no attempt at anything: the first refusal is enough.
+    let object = Object::tunnel(name.as_str()).ok().filter(|_| ask);
+    let waits = object.and_then(|object| edge.access.waiting(identity, &object, Action::Connect));
+    if waits.is_none_or(|request| edge.waits.begins(request, connection.peer.ip())) {
+        let draft = explanation
+            .draft(Kind::AccessDecided)
+            .source(connection.peer.to_string())
+            .correlation(correlation.0.as_str())
+            .detail("needs_approval", ask);
+        note(edge, TlsFacts::note(connection.tls.as_ref(), draft)).await;
+    }
     match (identity.is_anonymous(), ask) {
         (true, _) => {
             Stop::SignIn { detail: format!("`{name}` is private: sign in to use it, or to ask for leave") }
@@ -305,7 +304,7 @@ pub(super) fn answer_stop(
     match stop {
         Stop::Refused(refusal) => refusal.respond(headers, &correlation.0),
         Stop::Ask { identity, explanation } if wants_page(headers) => {
-            asking::ask_page(edge, name, &identity, &explanation, correlation)
+            asking::ask_page(edge, name, &identity, &explanation, path, correlation)
         }
         Stop::Ask { identity, explanation } => Refusal::new(
             StatusCode::FORBIDDEN,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::body::Body;
-use axum::http::header::{LOCATION, ORIGIN};
-use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
+use axum::http::header::ORIGIN;
+use axum::http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -18,6 +18,7 @@ use super::admission::{answer_stop, authenticate};
 use super::page::{Refusal, html};
 use super::route::{Authority, Correlation};
 use super::sign_in::away;
+use super::sign_in::pending::safe_path;
 use super::{Connection, Edge};
 use crate::access::{
     Action, Ask, Context, GrantStatus, Identity, Object, Reason, RequestFilter, RequestStatus, Ticket,
@@ -43,6 +44,7 @@ struct Page<'a> {
     before: Option<String>,
     correlation: &'a str,
     sign_in: bool,
+    /// Where the visitor wanted to go: the query of the way to the desk, or the path that goes on with a form.
     to: String,
     may_ask: bool,
     waiting: bool,
@@ -52,6 +54,9 @@ struct Page<'a> {
 struct AskForm {
     reason: String,
     minutes: u32,
+    /// Where to go on.
+    #[serde(default)]
+    to: String,
     /// Empty where none is named.
     #[serde(default)]
     ticket: String,
@@ -83,16 +88,13 @@ pub(super) fn ask_page(
     name: &TunnelName,
     identity: &Identity,
     explanation: &str,
+    path: &str,
     correlation: &Correlation,
 ) -> Response<Body> {
-    let filter = RequestFilter {
-        pending: true,
-        subject: Some(identity.subject().clone()),
-        object: Object::tunnel(name.as_str()).ok(),
-    };
-    let pending = edge.access.requests(identity, &filter).into_iter().next().map(|view| view.request.id);
+    let object = Object::tunnel(name.as_str()).ok();
+    let pending = object.as_ref().and_then(|object| edge.access.waiting(identity, object, Action::Connect));
     let waiting = pending.is_some();
-    let before = if waiting { None } else { outcome(edge, identity, filter.object) };
+    let before = if waiting { None } else { outcome(edge, identity, object) };
     let page = Page {
         heading: if waiting { "Waiting for an approver" } else { "You need leave to go on" },
         detail: if waiting { "This page goes on by itself when somebody has decided." } else { explanation },
@@ -101,6 +103,7 @@ pub(super) fn ask_page(
         request: pending.map(|id| id.to_string()).unwrap_or_default(),
         before,
         correlation: &correlation.0,
+        to: safe_path(path),
         may_ask: !waiting,
         waiting,
         ..Page::default()
@@ -201,7 +204,7 @@ async fn ask(
         .request(&identity.met(&context), ask)
         .await
         .map_err(|error| refused(error.to_string(), error.hint().to_owned()))?;
-    Ok(go_on())
+    away::see_other(&safe_path(&form.to))
 }
 
 pub(super) async fn read_form<T: DeserializeOwned>(
@@ -231,13 +234,6 @@ pub(super) fn same_origin(request: &Request<Body>) -> bool {
     };
     let asked = request.extensions().get::<Authority>().map_or("", |authority| authority.0.as_str());
     origin.strip_prefix("https://").is_some_and(|rest| rest.eq_ignore_ascii_case(asked))
-}
-
-fn go_on() -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::SEE_OTHER;
-    response.headers_mut().insert(LOCATION, HeaderValue::from_static("/"));
-    response
 }
 
 fn with_status(mut response: Response<Body>, status: StatusCode) -> Response<Body> {

@@ -63,6 +63,8 @@ pub struct TunnelRules {
     pub body_bytes: Option<u64>,
     /// What becomes of a PROXY header at the beginning of a visitor's bytes.
     pub foreign_header: ForeignHeader,
+    /// What may upgrade out of HTTP besides WebSockets.
+    pub upgrades: Vec<HeaderValue>,
     /// Changes to requests.
     pub request: HeaderRules,
     /// Changes to answers.

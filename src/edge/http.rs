@@ -9,19 +9,21 @@ use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 
 use super::admission::{admit, answer_stop};
 use super::app_health::{self, How, Sent};
 use super::forward::prepare;
 use super::page::Refusal;
 use super::refusals::{behind_refusal, cut_refusal, link_refusal, not_recorded_refusal};
-use super::request_record::RequestRecord;
+use super::request_record::{RequestRecord, Uploaded};
 use super::route::Correlation;
 use super::upload::Upload;
 use super::{Connection, Edge, TunnelRules, credential, lines, upgrade};
 use crate::session::{Counted, Direction, Protocol, Recording, Route, Session, SessionBody};
-use crate::tunnel::{Heard, LinkError, OriginFault, TunnelName, origin_fault, strip_hop_by_hop};
+use crate::tunnel::{
+    Answer, AppConnection, LinkError, OriginFault, TunnelName, origin_fault, strip_hop_by_hop,
+};
 
 /// A strict tunnel's answer that is known to be no longer than this is recorded with its whole length.
 const SHORT_ANSWER: u64 = 64 * 1024;
@@ -44,10 +46,11 @@ pub(super) async fn carry(
     request: Request<Body>,
     correlation: &Correlation,
 ) -> Response<Body> {
-    let spare = again(&request);
+    let spare = again(&request, &edge.house_rules.of(visited.name));
+    let request = (request, spare.is_some());
     let answer = carry_once(edge, connection, visited, request, correlation).await;
     match spare.filter(|_| answer.extensions().get::<NotMade>().is_some()) {
-        Some(spare) => carry_once(edge, connection, visited, spare, correlation).await,
+        Some(spare) => carry_once(edge, connection, visited, (spare, false), correlation).await,
         None => answer,
     }
 }
@@ -57,10 +60,10 @@ pub(super) async fn carry(
 struct NotMade;
 
 /// The same request once more, if it has no body and its method is safe to repeat (RFC 9110 section 9.2.2).
-fn again(request: &Request<Body>) -> Option<Request<Body>> {
+fn again(request: &Request<Body>, rules: &TunnelRules) -> Option<Request<Body>> {
     if !request.method().is_idempotent()
         || !request.body().is_end_stream()
-        || upgrade::is_wanted(request.headers())
+        || upgrade::wanted(request, rules).is_some()
     {
         return None;
     }
@@ -83,11 +86,12 @@ fn kept(headers: &HeaderMap) -> HeaderMap {
     kept
 }
 
+/// Answers it without making it again; `is_spared` is whether somebody does that.
 async fn carry_once(
     edge: &Edge,
     connection: &Arc<Connection>,
     visited: Visited<'_>,
-    mut request: Request<Body>,
+    (mut request, is_spared): (Request<Body>, bool),
     correlation: &Correlation,
 ) -> Response<Body> {
     let Visited { name, host } = visited;
@@ -115,14 +119,14 @@ async fn carry_once(
     if let Err(refusal) = app_health::look(&route).and_then(|()| rules.fits(name, &request)) {
         return refusal.respond(&headers, &correlation.0);
     }
-    if upgrade::is_wanted(request.headers()) {
-        let on = upgrade::On { connection, visited, rules: &rules };
-        return upgrade::carry(edge, session, &route, on, request, correlation).await;
-    }
-    let place = match place(edge, connection, name, &session, &rules, &headers).await {
+    let place = match place(edge, name, &session, &rules, &headers).await {
         Ok(place) => place,
         Err(refusal) => return refusal.respond(&headers, &correlation.0),
     };
+    if let Some(protocol) = upgrade::wanted(&request, &rules) {
+        let on = upgrade::On { connection, visited, rules: &rules, place, protocol };
+        return upgrade::carry(edge, session, &route, on, request, correlation).await;
+    }
     // Not before: who waited in the line may find an app that has failed meanwhile.
     let sent = match app_health::admit(edge, &route).await {
         Ok(sent) => sent,
@@ -133,18 +137,21 @@ async fn carry_once(
     record.keep(place);
     prepare(&mut request, connection, host, &rules, correlation);
     let patience = rules.patience.unwrap_or(edge.bounds.request);
+    let sent = (sent, record.uploaded());
     let (answer, not_made) = exchange(edge, &route, &session, (&rules, patience), sent, request).await;
     let answer = match answer {
         Ok(answer) => release(patience, &session, &rules, record, answer).await,
-        Err(refusal) if rules.recording == Recording::Strict => {
-            match record.answered(refusal.status).write_now(None).await {
-                Ok(()) => Err(refusal),
-                Err(_) => Err(not_recorded_refusal()),
-            }
-        }
         Err(refusal) => {
-            drop(record.answered(refusal.status));
-            Err(refusal)
+            // An answer that nobody gets, if the request is made again.
+            let record =
+                if not_made && is_spared { record.repeated() } else { record.answered(refusal.status) };
+            match rules.recording {
+                Recording::Buffered => Err(refusal),
+                Recording::Strict => record
+                    .write_now(None)
+                    .await
+                    .map_or_else(|_| Err(not_recorded_refusal()), |_| Err(refusal)),
+            }
         }
     };
     let mut answer = answer.unwrap_or_else(|refusal| refusal.respond(&headers, &correlation.0));
@@ -160,18 +167,13 @@ async fn carry_once(
 /// A place at the app, if the tunnel has only so many; nobody waits for one whose leave has ended.
 async fn place(
     edge: &Edge,
-    connection: &Connection,
     name: &TunnelName,
     session: &Session,
     rules: &TunnelRules,
     headers: &HeaderMap,
 ) -> Result<Option<lines::Place>, Refusal> {
-    let person = match session.subject() {
-        // Visitors without a token are told apart by their address.
-        "user:anonymous" => connection.peer.ip().to_canonical().to_string(),
-        subject => subject.to_owned(),
-    };
-    let waits = (person.as_str(), lines::priority(rules.priority, headers));
+    let person = session.person();
+    let waits = (&*person, lines::priority(rules.priority, headers));
     tokio::select! {
         biased;
         () = session.cut() => Err(cut_refusal()),
@@ -185,16 +187,18 @@ async fn exchange(
     route: &Route,
     session: &Session,
     (rules, patience): (&TunnelRules, Duration),
-    sent: Sent,
+    (sent, uploaded): (Sent, Uploaded),
     request: Request<Body>,
-) -> (Result<Response<Heard<Incoming>>, Refusal>, bool) {
+) -> (Result<Response<Answer>, Refusal>, bool) {
     let name = &route.name;
     let (upload, over, asks) =
         (Upload::begin(), Arc::new(AtomicBool::new(false)), request.method().is_safe());
     let request = request.map(|body| {
-        SessionBody::new(rules.bounded(upload.watch(body), &over), session.clone(), Direction::Up, ())
+        let body = rules.bounded(upload.watch(body), &over);
+        SessionBody::new(body, session.clone(), Direction::Up, uploaded)
     });
     session.count_request();
+    let person = session.person();
     let answer = tokio::select! {
         biased;
         () = session.cut() => return (Err(cut_refusal()), false),
@@ -206,10 +210,19 @@ async fn exchange(
             sent.went(edge, route, How::Failed("late")).await;
             return (Err(late_refusal(patience, name)), false);
         }
-        answer = route.link.request(name, request) => answer,
+        answer = route.link.request_of(&person, name, request) => answer,
     };
+    if let Some(by) = answer.as_ref().ok().and_then(|answer| answer.extensions().get::<AppConnection>()) {
+        edge.metrics.reached(name, *by);
+    }
     match answer {
         Ok(answer) => match origin_fault(&answer) {
+            // Nobody asked it to switch protocols, and an answer comes after whatever else begins with 1.
+            None if answer.status().is_informational() => {
+                let fault = OriginFault::BadAnswer;
+                sent.went(edge, route, How::Failed(fault.word())).await;
+                (Err(unreachable_refusal(name, fault)), false)
+            }
             None => {
                 sent.went(edge, route, How::Answered).await;
                 (Ok(answer), false)
@@ -242,7 +255,7 @@ async fn release(
     session: &Session,
     rules: &TunnelRules,
     record: RequestRecord,
-    answer: Response<Heard<Incoming>>,
+    answer: Response<Answer>,
 ) -> Result<Response<Body>, Refusal> {
     let (mut parts, body) = answer.into_parts();
     strip_hop_by_hop(&mut parts.headers);
@@ -252,20 +265,24 @@ async fn release(
     if rules.recording == Recording::Buffered {
         return Ok(Response::from_parts(parts, session_body(body, session, record)));
     }
-    let announced = body.size_hint().exact();
-    if announced.is_some_and(|length| length <= SHORT_ANSWER) {
+    // An answer to HEAD announces the length of one that does not come (RFC 9110 section 8.6).
+    if body.is_end_stream() || body.size_hint().exact().is_some_and(|length| length <= SHORT_ANSWER) {
+        let mut length = 0;
+        let counted = body.map_frame(|frame| {
+            length += frame.data_ref().map_or(0, Bytes::len) as u64;
+            frame
+        });
         let whole = tokio::select! {
             biased;
             () = session.cut() => return Err(cut_refusal()),
-            whole = tokio::time::timeout(patience, body.collect()) => whole,
+            whole = tokio::time::timeout(patience, counted.collect()) => whole,
         };
         let Ok(Ok(whole)) = whole else { return Err(broken_refusal(record).await) };
-        let length = announced.unwrap_or_default();
-        record.write_now(Some(length)).await.map_err(|_| not_recorded_refusal())?;
-        return Ok(Response::from_parts(parts, session_body(whole, session, ())));
+        let record = record.write_now(Some(length)).await.map_err(|_| not_recorded_refusal())?;
+        return Ok(Response::from_parts(parts, session_body(whole, session, record)));
     }
-    record.write_now(None).await.map_err(|_| not_recorded_refusal())?;
-    Ok(Response::from_parts(parts, session_body(body, session, ())))
+    let record = record.write_now(None).await.map_err(|_| not_recorded_refusal())?;
+    Ok(Response::from_parts(parts, session_body(body, session, record)))
 }
 
 fn session_body<B, G: Counted>(body: B, session: &Session, guard: G) -> Body
@@ -280,7 +297,7 @@ where
 async fn broken_refusal(record: RequestRecord) -> Refusal {
     let status = StatusCode::BAD_GATEWAY;
     match record.answered(status).write_now(None).await {
-        Ok(()) => Refusal::new(
+        Ok(_) => Refusal::new(
             status,
             "app-unreachable",
             "the app behind the tunnel broke off in its answer",

@@ -59,8 +59,8 @@ pub(super) async fn answer_http(edge: &Edge, peer: SocketAddr, arrival: Arrival)
 async fn answer(edge: &Edge, peer: SocketAddr, request: &Request<Incoming>) -> Response<Body> {
     let headers = request.headers();
     let correlation = format!("cor-{}", Uuid::now_v7().simple());
-    let authority = route::authority(request).0;
-    let origin = format!("https://{authority}");
+    let (authority, bad) = (route::authority(request).0, route::bad_host(request));
+    let origin = if bad.is_none() { format!("https://{authority}") } else { edge.own_origin() };
     let mut response = if holds_credential(headers) {
         not_agreed(edge, peer, Some("sent-in-clear")).await;
         Refusal::new(
@@ -70,6 +70,8 @@ async fn answer(edge: &Edge, peer: SocketAddr, request: &Request<Incoming>) -> R
             format!("have that token revoked and use a new one; write {origin}"),
         )
         .respond(headers, &correlation)
+    } else if let Some(refusal) = bad {
+        refusal.respond(headers, &correlation)
     } else if !edge.serves(&authority) {
         no_tls("this port speaks HTTPS, and the request came without TLS", "write https:// before the host")
             .respond(headers, &correlation)

@@ -19,6 +19,7 @@ use tracing::{debug, warn};
 
 use super::arrival::Arrival;
 use super::first_bytes::Speaks;
+use super::head_timer::HeadTimer;
 use super::seats::Seat;
 use super::{
     Connection, Edge, front, head, in_clear, pass_through, protection, publisher, route, tls_refusals,
@@ -191,10 +192,12 @@ async fn serve(
     }
     let abort = connection.abort.clone();
     let header_bytes = edge.bounds.header_bytes + head::MARGIN;
+    let (heard, speaks_http2) =
+        (stream.get_ref().0.heard(), stream.get_ref().1.alpn_protocol() == Some(b"h2"));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .timer(TokioTimer::new())
+        .timer(HeadTimer::new(Arc::clone(&heard), edge.bounds.header, edge.bounds.keep_alive))
         .header_read_timeout(edge.bounds.header)
         .max_buf_size(header_bytes)
         .http2()
@@ -203,8 +206,6 @@ async fn serve(
         .max_concurrent_streams(250)
         .keep_alive_interval(ASKED)
         .keep_alive_timeout(NO_LIMIT);
-    let (heard, speaks_http2) =
-        (stream.get_ref().0.heard(), stream.get_ref().1.alpn_protocol() == Some(b"h2"));
     let lost = async move {
         if !speaks_http2 {
             // Nobody asks in HTTP/1.1: who downloads says nothing meanwhile.

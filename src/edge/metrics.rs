@@ -15,7 +15,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::tunnel::TunnelName;
+use crate::tunnel::{AppConnection, TunnelName};
 
 /// Tunnels that are told apart; the rest is counted together.
 const MOST_TUNNELS: usize = 1000;
@@ -44,6 +44,12 @@ struct Turned {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Reached {
+    tunnel: String,
+    connection: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OfCode {
     code: &'static str,
 }
@@ -58,6 +64,7 @@ struct Counters {
     seconds: Family<OfTunnel, Histogram, fn() -> Histogram>,
     refusals: Family<OfCode, Counter>,
     turns: Family<Turned, Counter>,
+    reached: Family<Reached, Counter>,
     known: Mutex<HashSet<TunnelName>>,
 }
 
@@ -67,7 +74,7 @@ impl Default for Metrics {
         let requests = Family::default();
         let seconds: Family<_, _, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(BUCKETS));
-        let (refusals, turns) = (Family::default(), Family::default());
+        let (refusals, turns, reached) = (Family::default(), Family::default(), Family::default());
         registry.register(
             "requests",
             "Requests to tunnels, by the class of their status",
@@ -84,7 +91,13 @@ impl Default for Metrics {
             "Turns of the circuit breakers of apps: opened, half-open, closed",
             Family::clone(&turns),
         );
-        Self(Arc::new(Counters { registry, requests, seconds, refusals, turns, known: Mutex::default() }))
+        registry.register(
+            "app_connections",
+            "Answers of apps over HTTP/1.1, by whether the publisher made a connection for it (new) or had one (again)",
+            Family::clone(&reached),
+        );
+        let known = Mutex::default();
+        Self(Arc::new(Counters { registry, requests, seconds, refusals, turns, reached, known }))
     }
 }
 
@@ -113,6 +126,12 @@ impl Metrics {
     pub(super) fn turned(&self, tunnel: &TunnelName, turn: &'static str) {
         let tunnel = self.label(tunnel);
         self.0.turns.get_or_create(&Turned { tunnel, turn }).inc();
+    }
+
+    /// An app behind `tunnel` answered, reached so.
+    pub(super) fn reached(&self, tunnel: &TunnelName, by: AppConnection) {
+        let (tunnel, connection) = (self.label(tunnel), by.word());
+        self.0.reached.get_or_create(&Reached { tunnel, connection }).inc();
     }
 
     /// Writes all of them in the text format of `OpenMetrics`, without its end.

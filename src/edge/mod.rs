@@ -19,6 +19,7 @@ mod first_bytes;
 mod forward;
 mod front;
 mod head;
+mod head_timer;
 mod house_rules;
 mod http;
 mod http3;
@@ -47,6 +48,7 @@ mod unannounced;
 mod upgrade;
 mod upload;
 mod visit;
+mod waits;
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -85,6 +87,7 @@ pub use tcp::TcpPorts;
 pub use tls_refusals::TlsRefusals;
 pub use udp::UdpPorts;
 pub use unannounced::ForeignHeader;
+pub use waits::Waits;
 
 /// Sees to it that a host name has a certificate to be shown.
 pub trait NameCertificates: Send + Sync {
@@ -99,6 +102,8 @@ pub struct Bounds {
     pub tls_handshake: Duration,
     /// Time for a request head.
     pub header: Duration,
+    /// Time between two requests on a connection of HTTP/1.1.
+    pub keep_alive: Duration,
     /// Bytes of a request head.
     pub header_bytes: usize,
     /// Time until a publisher's answer begins.
@@ -158,6 +163,8 @@ pub struct Parts {
     pub clients: Option<Arc<dyn ClientCertificates>>,
     /// TLS handshakes that were refused.
     pub tls_refusals: TlsRefusals,
+    /// Visitors who wait for an answer.
+    pub waits: Waits,
     /// Publishers that are connected; each leaves a record when it goes.
     pub publishers: TaskTracker,
     /// Ports of TCP tunnels.

@@ -135,6 +135,7 @@ pub(super) fn html(page: &impl Template) -> Response {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
     }
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    headers.insert("x-frame-options", HeaderValue::from_static("DENY"));
     headers.insert("referrer-policy", HeaderValue::from_static("same-origin"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

@@ -12,8 +12,7 @@ use axum::extract::{State, WebSocketUpgrade};
 use axum::http::{HeaderMap, Response};
 use sallyport_audit::{Draft, Kind, Outcome};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tracing::info;
-use uuid::Uuid;
+use tracing::{Instrument as _, error_span, info};
 
 use super::admission::note;
 use super::publication::{Claim, Further, Granted, Refused, Tunnel, Wish};
@@ -57,7 +56,7 @@ pub(super) async fn serve_bare<S: AsyncRead + AsyncWrite + Unpin + Send + 'stati
     socket: BareSocket<S>,
     transport: &'static str,
 ) {
-    let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
+    let correlation = Correlation::fresh();
     let unready = edge.readiness.check().err().map(|unready| unready.in_public().to_owned());
     let barred = || edge.attempts.check(connection.peer.ip()).err().map(|refusal| refusal.detail);
     if let Some(reason) = unready.or_else(barred) {
@@ -70,7 +69,18 @@ pub(super) async fn serve_bare<S: AsyncRead + AsyncWrite + Unpin + Send + 'stati
     publishers.spawn(serve(edge, connection, correlation, (socket, transport)));
 }
 
+/// What is logged of a publisher stands under the id of its registration.
 async fn serve<M: MessageSocket>(
+    edge: Edge,
+    connection: Arc<Connection>,
+    correlation: Correlation,
+    socket: (M, &'static str),
+) {
+    let span = error_span!("publisher", correlation = correlation.0);
+    register(edge, connection, correlation, socket).instrument(span).await;
+}
+
+async fn register<M: MessageSocket>(
     edge: Edge,
     connection: Arc<Connection>,
     correlation: Correlation,

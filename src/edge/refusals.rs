@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 
 use super::page::Refusal;
 use crate::session::{OpenError, Unready};
-use crate::tunnel::{LinkError, TunnelName};
+use crate::tunnel::{LinkError, OriginFault, TunnelName};
 
 pub(super) fn cut_refusal() -> Refusal {
     Refusal::new(
@@ -25,6 +25,24 @@ pub(super) fn dead_refusal(name: &TunnelName) -> Refusal {
 }
 
 pub(super) fn link_refusal(name: &TunnelName, error: &LinkError) -> Refusal {
+    if matches!(error, LinkError::Full) {
+        return Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "tunnel-full",
+            format!(
+                "the connections of the publisher of `{name}` carry all that they can, or you have your share of it"
+            ),
+            "try again in a few seconds, with fewer at a time; its owner can give it more connections (publish --connections)",
+        );
+    }
+    if matches!(error, LinkError::Origin { fault: OriginFault::NoUpgrade }) {
+        return Refusal::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "no-upgrade",
+            format!("the app behind `{name}` speaks HTTP/2, out of which nothing upgrades"),
+            "its owner can publish it as an app of HTTP/1.1, if it speaks that too",
+        );
+    }
     Refusal::new(
         StatusCode::BAD_GATEWAY,
         "publisher-failed",

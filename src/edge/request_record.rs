@@ -1,5 +1,7 @@
 //! The record of one HTTP request: begun when it is sent on, written when its answer is over, however that came.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
 use axum::body::Body;
@@ -10,12 +12,24 @@ use super::Edge;
 use super::lines::Place;
 use super::route::Correlation;
 use crate::clock;
-use crate::session::{Busy, Counted, Route, Session};
+use crate::session::{Busy, Copied, Counted, Passed, Route, Session};
 use crate::traces::{Said, What};
 use crate::tunnel::TunnelName;
 
 /// Longest path that is recorded, in characters.
 const PATH_BOUND: usize = 1024;
+
+/// Counts what has passed of a request's body; clones count the same one.
+#[derive(Clone, Default)]
+pub(super) struct Uploaded(Arc<AtomicU64>);
+
+impl Counted for Uploaded {
+    fn passed(&mut self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn finished(&mut self) {}
+}
 
 /// Written on drop, so that an answer which breaks off is recorded too.
 pub(super) struct RequestRecord {
@@ -28,7 +42,10 @@ pub(super) struct RequestRecord {
     began: Instant,
     /// `None`: the visitor left before there was an answer.
     status: Option<StatusCode>,
+    /// Whether it is made again: then this was not its answer.
+    repeated: bool,
     bytes: u64,
+    uploaded: Uploaded,
     /// The app has this to do until the answer is over.
     _busy: Busy,
     /// And this place in front of it.
@@ -64,27 +81,37 @@ impl RequestRecord {
             draft: Some(draft),
             began: clock::monotonic(),
             status: None,
+            repeated: false,
             bytes: 0,
+            uploaded: Uploaded::default(),
             _busy: route.app.busy(),
             place: None,
             whole: false,
         }
     }
 
-    /// Writes the record before the answer is released, and returns when it is durable. `length` is that of the answer, where it
-    /// is known to be whole; else the closing record of the session counts its bytes.
-    pub(super) async fn write_now(mut self, length: Option<u64>) -> Result<(), AppendError> {
-        let Some(draft) = self.draft.take() else { return Ok(()) };
+    /// Writes the record before the answer is released, and returns when it is durable; what it gives back keeps the place until
+    /// the answer is over. `length` is that of the answer, where it is known to be whole; else the closing record of the session
+    /// counts its bytes.
+    pub(super) async fn write_now(mut self, length: Option<u64>) -> Result<Self, AppendError> {
+        let Some(draft) = self.draft.take() else { return Ok(self) };
         let draft = self.finished_draft(draft).detail("released", "after");
         let draft = match length {
             Some(length) => draft.detail("bytes_down", length).detail("whole", true),
             None => draft,
         };
-        self.session.write_now(draft).await
+        self.session.write_now(draft).await?;
+        Ok(self)
     }
 
     fn finished_draft(&mut self, draft: Draft) -> Draft {
         let elapsed = clock::monotonic().saturating_duration_since(self.began);
+        let draft = draft
+            .detail("elapsed_us", u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
+            .detail("bytes_up", self.uploaded.0.load(Ordering::Relaxed));
+        if self.repeated {
+            return draft.detail("retried", true);
+        }
         self.edge.metrics.answered(&self.tunnel, self.status, elapsed);
         if let Some((correlation, method)) = self.traced.take() {
             let said = Said {
@@ -95,16 +122,33 @@ impl RequestRecord {
             };
             self.edge.traces.root(&correlation, said);
         }
-        let draft = match self.status {
+        match self.status {
             Some(status) => draft.detail("status", status.as_u16()),
             None => draft.detail("cancelled", true),
-        };
-        draft.detail("elapsed_us", u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
+        }
+    }
+
+    /// What counts the request's body for it.
+    pub(super) fn uploaded(&self) -> Uploaded {
+        self.uploaded.clone()
+    }
+
+    /// What it was upgraded to is over.
+    pub(super) fn upgraded(mut self, passed: &Passed, copied: Copied) {
+        self.uploaded.0.fetch_add(passed.up(), Ordering::Relaxed);
+        self.bytes = passed.down();
+        self.whole = copied == Copied::InOrder;
     }
 
     /// Keeps a place until the answer is over.
     pub(super) fn keep(&mut self, place: Option<Place>) {
         self.place = place;
+    }
+
+    /// It is made again, and counted then.
+    pub(super) fn repeated(mut self) -> Self {
+        self.repeated = true;
+        self
     }
 
     /// The answer's status is known.

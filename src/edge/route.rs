@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::http::header::{CONNECTION, HOST, STRICT_TRANSPORT_SECURITY};
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use tower_service::Service as _;
+use tracing::{Instrument as _, Span, error_span, field};
 use uuid::Uuid;
 
 use super::page::{Refusal, RefusalCode};
@@ -22,6 +23,12 @@ pub(super) const REFERENCE: HeaderName = HeaderName::from_static("sallyport-refe
 #[derive(Debug, Clone)]
 pub struct Correlation(pub String);
 
+impl Correlation {
+    pub(super) fn fresh() -> Self {
+        Self(format!("cor-{}", Uuid::now_v7().simple()))
+    }
+}
+
 /// The host and port that the visitor asked for, wherever its HTTP version says it.
 #[derive(Debug, Clone)]
 pub(super) struct Authority(pub(super) String);
@@ -32,16 +39,27 @@ enum Target {
     Nobody(String),
 }
 
-/// Answers one request.
+/// Answers one request. What is logged meanwhile stands under its id.
 pub(super) async fn handle(
     edge: Edge,
     connection: Arc<Connection>,
-    mut console: Router,
-    mut request: Request<Body>,
+    console: Router,
+    request: Request<Body>,
 ) -> Result<Response<Body>, Infallible> {
-    let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
+    let correlation = Correlation::fresh();
+    // Of the highest level: a warning has it too, whatever else is left out.
+    let span = error_span!("request", correlation = correlation.0, tunnel = field::Empty);
+    answer(edge, connection, (console, request), correlation).instrument(span).await
+}
+
+async fn answer(
+    edge: Edge,
+    connection: Arc<Connection>,
+    (mut console, mut request): (Router, Request<Body>),
+    correlation: Correlation,
+) -> Result<Response<Body>, Infallible> {
     let most = edge.bounds.header_bytes;
-    if let Some(refusal) = two_hosts(&request).or_else(|| head::too_large(&request, most)) {
+    if let Some(refusal) = bad_host(&request).or_else(|| head::too_large(&request, most)) {
         edge.metrics.refused(refusal.code);
         let mut response = refusal.respond(request.headers(), &correlation.0);
         if let Ok(value) = HeaderValue::from_str(&correlation.0) {
@@ -70,6 +88,7 @@ pub(super) async fn handle(
         }
         Target::Tunnel { name, host } => {
             let name = edge.house_rules.behind(name, request.uri());
+            Span::current().record("tunnel", name.as_str());
             let visited = http::Visited { name: &name, host: &host };
             http::carry(&edge, &connection, visited, request, &correlation).await
         }
@@ -98,16 +117,24 @@ pub(super) async fn handle(
     Ok(response)
 }
 
-/// RFC 9112 section 3.2: one that did would be another's to the app than to the gateway.
-fn two_hosts(request: &Request<Body>) -> Option<Refusal> {
-    (request.headers().get_all(HOST).iter().count() > 1).then(|| {
-        Refusal::new(
-            StatusCode::BAD_REQUEST,
-            "bad-host",
-            "the request names more than one host",
-            "send one Host header (RFC 9112 section 3.2)",
+/// Why the host that a request names is none. Two would be another's to the app than to the gateway (RFC 9112 section 3.2). One with
+/// somebody who is at it (RFC 9110 section 4.2.4) would lead whoever is sent on to it elsewhere than it seems to.
+pub(super) fn bad_host<B>(request: &Request<B>) -> Option<Refusal> {
+    let is_host = |text: &str| !text.contains('@') && text.parse::<axum::http::uri::Authority>().is_ok();
+    let (detail, hint) = if request.headers().get_all(HOST).iter().count() > 1 {
+        ("the request names more than one host", "send one Host header (RFC 9112 section 3.2)")
+    } else {
+        let named = authority(request).0;
+        // One that names none is nobody's, and is told so.
+        if named.is_empty() || is_host(&named) {
+            return None;
+        }
+        (
+            "the request names a host that is none",
+            "send a host, with its port if it has one, and nothing else",
         )
-    })
+    };
+    Some(Refusal::new(StatusCode::BAD_REQUEST, "bad-host", detail, hint))
 }
 
 /// RFC 6797: for a year, browsers ask the domain and all below it by HTTPS alone. Not for a domain of one label, such as
@@ -184,6 +211,19 @@ mod tests {
     fn the_domain_itself_and_bare_addresses_are_the_gateway() {
         for host in ["gate.example", "GATE.example:8443", "127.0.0.1:8443", "[::1]:8443", "gate.example."] {
             assert_eq!(leads_to(host), "gateway", "{host}");
+        }
+    }
+
+    #[test]
+    fn a_host_has_a_port_and_nothing_else_beside_it() {
+        let is_bad = |host: &str| {
+            bad_host(&Request::builder().uri("/").header(HOST, host).body(Body::empty()).unwrap()).is_some()
+        };
+        for good in ["gate.example", "demo.gate.example:8443", "[::1]:8443", "127.0.0.1", ""] {
+            assert!(!is_bad(good), "{good}");
+        }
+        for bad in ["demo.gate.example:1@evil.test", "@evil.test", "demo.gate.example/x", "a b"] {
+            assert!(is_bad(bad), "{bad}");
         }
     }
 

@@ -11,8 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
-use uuid::Uuid;
+use tracing::{Instrument as _, debug, error_span, warn};
 
 use super::admission::{Stop, admit};
 use super::app_health::{self, How};
@@ -212,18 +211,30 @@ async fn serve(edge: Edge, name: TunnelName, socket: TcpStream, peer: SocketAddr
     carry(&edge, &name, arrival, (whence, seat), Protocol::Tcp).await;
 }
 
-/// Decides about a visitor of whom no more is known than whence it comes, and moves its bytes.
+/// Decides about a visitor of whom no more is known than whence it comes, and moves its bytes. What is logged meanwhile stands
+/// under its id.
 pub(super) async fn carry(
     edge: &Edge,
     name: &TunnelName,
     arrival: Arrival,
-    (whence, seat): (Whence, Seat),
+    visitor: (Whence, Seat),
     protocol: Protocol,
+) {
+    let correlation = Correlation::fresh();
+    let span = error_span!("stream", correlation = correlation.0, tunnel = name.as_str());
+    decide_and_join(edge, name, arrival, visitor, (protocol, correlation)).instrument(span).await;
+}
+
+async fn decide_and_join(
+    edge: &Edge,
+    name: &TunnelName,
+    arrival: Arrival,
+    (whence, seat): (Whence, Seat),
+    (protocol, correlation): (Protocol, Correlation),
 ) {
     let peer = whence.peer;
     // Also one who is refused must not take it for an empty answer.
     arrival.breaks();
-    let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
     let connection = Connection::new(whence, None, None, None, Some(seat));
     match admit(edge, &connection, name, &HeaderMap::new(), protocol, &correlation).await {
         Ok((session, route)) => {
@@ -256,7 +267,8 @@ pub(super) async fn join(
     };
     let _busy = route.app.busy();
     let ends = Ends { visitor: connection.peer, reached: connection.reached };
-    let opening = route.link.connect_for(&route.name, Some(ends), trace_parent(correlation));
+    let person = session.person();
+    let opening = route.link.connect_of(&person, &route.name, Some(ends), trace_parent(correlation));
     let opened = tokio::select! {
         biased;
         () = session.cut() => return,
@@ -280,7 +292,7 @@ pub(super) async fn join(
             if let LinkError::Origin { fault } = error {
                 sent.went(edge, route, How::Failed(fault.word())).await;
             }
-            session.note_ending(Ending::PublisherClosed);
+            session.note_ending(not_opened(&error));
             debug!(%error, tunnel = %route.name, "the publisher did not take a TCP stream");
         }
         Err(_) => {
@@ -289,6 +301,11 @@ pub(super) async fn join(
             debug!(tunnel = %route.name, "the publisher did not answer to a TCP stream in time");
         }
     }
+}
+
+/// How a session ends that got no stream.
+pub(super) fn not_opened(error: &LinkError) -> Ending {
+    if matches!(error, LinkError::Full) { Ending::TunnelFull } else { Ending::PublisherClosed }
 }
 
 #[cfg(test)]

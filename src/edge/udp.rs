@@ -15,14 +15,14 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
-use uuid::Uuid;
+use tracing::{Instrument as _, debug, error_span, warn};
 
 use super::admission::{Stop, admit};
 use super::forward::trace_parent;
 use super::listener::refused;
 use super::route::Correlation;
 use super::seats::Seat;
+use super::tcp::not_opened;
 use super::{Connection, Edge, TcpRange};
 use crate::session::{Ending, Protocol, Route, Session, pass_datagrams};
 use crate::traces::StreamSpan;
@@ -210,8 +210,18 @@ impl Door {
 }
 
 async fn serve(edge: Edge, name: TunnelName, visitor: (mpsc::Receiver<Bytes>, Towards), seat: Seat) {
+    let correlation = Correlation::fresh();
+    let span = error_span!("flow", correlation = correlation.0, tunnel = name.as_str());
+    decide_and_join(edge, name, visitor, (seat, correlation)).instrument(span).await;
+}
+
+async fn decide_and_join(
+    edge: Edge,
+    name: TunnelName,
+    visitor: (mpsc::Receiver<Bytes>, Towards),
+    (seat, correlation): (Seat, Correlation),
+) {
     let peer = visitor.1.peer;
-    let correlation = Correlation(format!("cor-{}", Uuid::now_v7().simple()));
     let connection = Connection::new(peer, None, None, None, Some(seat));
     match admit(&edge, &connection, &name, &HeaderMap::new(), Protocol::Udp, &correlation).await {
         Ok((session, route)) => {
@@ -247,7 +257,8 @@ pub(super) async fn join(
     let protocol = Protocol::Udp.as_str();
     let mut span = edge.traces.root_stream(&correlation.0, route.name.as_str(), protocol);
     let _busy = route.app.busy();
-    let opening = route.link.connect_flow(&route.name, trace_parent(correlation));
+    let person = session.person();
+    let opening = route.link.connect_flow(&person, &route.name, trace_parent(correlation));
     let opened = tokio::select! {
         biased;
         () = session.cut() => return,
@@ -263,7 +274,7 @@ pub(super) async fn join(
             }
         }
         Ok(Err(error)) => {
-            session.note_ending(Ending::PublisherClosed);
+            session.note_ending(not_opened(&error));
             debug!(%error, tunnel = %route.name, "the publisher did not take a UDP flow");
         }
         Err(_) => {

@@ -1,11 +1,11 @@
-//! WebSocket: the request goes to the app over a raw stream of its own, and when the app agrees
-//! the two streams are joined.
+//! WebSocket, and what else a tunnel's rules let upgrade: the request goes to the app over a raw stream of its own, and when
+//! the app agrees the two streams are joined.
 
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::header::{CONNECTION, UPGRADE};
-use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Body as _;
 use hyper_util::rt::TokioIo;
 use tracing::debug;
@@ -13,49 +13,54 @@ use tracing::debug;
 use super::app_health::{self, How};
 use super::forward::prepare;
 use super::http::Visited;
+use super::lines::Place;
 use super::page::Refusal;
 use super::refusals::{cut_refusal, link_refusal, not_recorded_refusal};
 use super::request_record::RequestRecord;
 use super::route::Correlation;
 use super::{Connection, Edge, TunnelRules, credential};
-use crate::session::{Counted, Direction, Recording, Route, Session, SessionBody, copy_both_ways};
-use crate::tunnel::{LinkError, strip_hop_by_hop};
+use crate::session::{Direction, Passed, Recording, Route, Session, SessionBody, copy_and_count};
+use crate::tunnel::{LinkError, OriginFault, TunnelName, strip_hop_by_hop};
 
-/// Whether the visitor asks for a WebSocket (RFC 6455 section 4.1). Any other upgrade is left unanswered, as RFC 9110 section
-/// 7.8 allows: what it would carry, nobody records.
-pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
+/// What is always let through (RFC 6455 section 4.1).
+const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
+
+/// The protocol that the visitor asks for, if it is one that may pass: a WebSocket, or what the tunnel's rules name. It is asked for
+/// with GET, in HTTP/1.1, and with no body, of which nobody could say where it ends and what it upgrades to begins. Any other
+/// request is carried as if it asked for no upgrade, as RFC 9110 section 7.8 allows: what it would carry, nobody records.
+pub(super) fn wanted(request: &Request<Body>, rules: &TunnelRules) -> Option<HeaderValue> {
+    if request.method() != Method::GET
+        || request.version() != Version::HTTP_11
+        || !request.body().is_end_stream()
+    {
+        return None;
+    }
+    let headers = request.headers();
     let named = headers
         .get_all(CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
-    let websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
-    named && headers.get(UPGRADE).is_some_and(websocket)
+    if !named {
+        return None;
+    }
+    let asked = headers.get(UPGRADE)?;
+    std::iter::once(&WEBSOCKET).chain(&rules.upgrades).find(|may| is_same(may, asked)).cloned()
 }
 
-/// Keeps a record until the answer is over, and counts its bytes.
-struct Kept(Option<RequestRecord>);
-
-impl Counted for Kept {
-    fn passed(&mut self, bytes: usize) {
-        if let Some(record) = &mut self.0 {
-            record.passed(bytes);
-        }
-    }
-
-    fn finished(&mut self) {
-        if let Some(record) = &mut self.0 {
-            record.finished();
-        }
-    }
+fn is_same(one: &HeaderValue, other: &HeaderValue) -> bool {
+    one.as_bytes().eq_ignore_ascii_case(other.as_bytes())
 }
 
-/// Where an upgrade request came, and what is laid down for it.
+/// Where an upgrade request came, what is laid down for it, and its place at the app, which it keeps as long as it lives.
 pub(super) struct On<'a> {
     pub(super) connection: &'a Arc<Connection>,
     pub(super) visited: Visited<'a>,
     pub(super) rules: &'a TunnelRules,
+    pub(super) place: Option<Place>,
+    /// What is asked for.
+    pub(super) protocol: HeaderValue,
 }
 
 /// Carries one upgrade request.
@@ -67,25 +72,30 @@ pub(super) async fn carry(
     mut request: Request<Body>,
     correlation: &Correlation,
 ) -> Response<Body> {
-    let On { connection, visited, rules } = on;
+    let On { connection, visited, rules, place, protocol } = on;
     let headers = request.headers().clone();
     let sent = match app_health::admit(edge, route).await {
         Ok(sent) => sent,
         Err(refusal) => return refusal.respond(&headers, &correlation.0),
     };
-    let record = RequestRecord::begin(edge, &session, route, &route.name, &request, correlation);
-    // Of one with a body nobody can say whose turn it is when there is no answer.
-    let is_whole = request.body().is_end_stream();
+    let mut record = RequestRecord::begin(edge, &session, route, &route.name, &request, correlation);
+    record.keep(place);
     let visitor = hyper::upgrade::on(&mut request);
     prepare(&mut request, connection, visited.host, rules, correlation);
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    request.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+    request.headers_mut().insert(UPGRADE, protocol.clone());
     let request = request.map(|body| SessionBody::new(body, session.clone(), Direction::Up, ()));
     session.count_request();
     let patience = rules.patience.unwrap_or(edge.bounds.request);
     let exchange = async {
-        let stream = route.link.connect(&route.name).await.map_err(|error| {
-            let why = if let LinkError::Origin { fault } = &error { Some(fault.word()) } else { None };
+        let connecting = route.link.connect_of(&session.person(), &route.name, None, None).await;
+        let stream = connecting.map_err(|error| {
+            let why = match &error {
+                // Visitors must not be able to have the app left alone for everybody: it is not told of.
+                LinkError::Origin { fault: OriginFault::NoUpgrade } => None,
+                LinkError::Origin { fault } => Some(fault.word()),
+                _ => None,
+            };
             (link_refusal(&route.name, &error), why)
         })?;
         let failed = |error: hyper::Error| {
@@ -96,12 +106,17 @@ pub(super) async fn carry(
                 format!("the app behind `{}` did not answer", route.name),
                 "try again; if it stays so, its owner should look at the app",
             );
-            (refusal, is_whole.then_some("bad-answer"))
+            (refusal, Some("bad-answer"))
         };
         let (mut sender, driver) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
         tokio::spawn(driver.with_upgrades());
-        sender.send_request(request).await.map_err(failed)
+        let answer = sender.send_request(request).await.map_err(failed)?;
+        let switches = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if switches && !answer.headers().get(UPGRADE).is_some_and(|to| is_same(to, &protocol)) {
+            return Err((other_protocol_refusal(&route.name), Some("bad-answer")));
+        }
+        Ok(answer)
     };
     let answer = tokio::select! {
         biased;
@@ -113,7 +128,7 @@ pub(super) async fn carry(
                 format!("the app behind `{}` did not answer in time", route.name),
                 "try again",
             );
-            Err((refusal, is_whole.then_some("late")))
+            Err((refusal, Some("late")))
         }),
     };
     match answer {
@@ -130,9 +145,9 @@ pub(super) async fn carry(
             credential::strip_answer(response.headers_mut());
             rules.answer.apply(response.headers_mut());
             let record = match rules.recording {
-                Recording::Buffered => Some(record),
+                Recording::Buffered => record,
                 Recording::Strict => match record.write_now(None).await {
-                    Ok(()) => None,
+                    Ok(record) => record,
                     Err(_) => return not_recorded_refusal().respond(&headers, &correlation.0),
                 },
             };
@@ -144,22 +159,29 @@ pub(super) async fn carry(
                     match tokio::try_join!(visitor, publisher) {
                         Ok((visitor, publisher)) => {
                             // TLS says by itself whether it was ended, and so does the WebSocket inside.
-                            let _how =
-                                copy_both_ways(&session, TokioIo::new(visitor), TokioIo::new(publisher))
-                                    .await;
+                            let (visitor, publisher) = (TokioIo::new(visitor), TokioIo::new(publisher));
+                            let passed = Passed::default();
+                            let copied = copy_and_count(&session, visitor, publisher, &passed).await;
+                            record.upgraded(&passed, copied);
                         }
                         Err(error) => debug!(%error, "an upgrade was not completed"),
                     }
-                    drop((record, connection));
+                    drop(connection);
                 });
                 return response.map(|_| Body::empty());
             }
             let (mut parts, body) = response.into_parts();
             strip_hop_by_hop(&mut parts.headers);
-            Response::from_parts(
-                parts,
-                Body::new(SessionBody::new(body, session, Direction::Down, Kept(record))),
-            )
+            Response::from_parts(parts, Body::new(SessionBody::new(body, session, Direction::Down, record)))
         }
     }
+}
+
+fn other_protocol_refusal(name: &TunnelName) -> Refusal {
+    Refusal::new(
+        StatusCode::BAD_GATEWAY,
+        "app-unreachable",
+        format!("the app behind `{name}` switched to another protocol than it was asked for"),
+        "its owner should look at the app",
+    )
 }

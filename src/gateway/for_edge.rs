@@ -29,6 +29,7 @@ pub(super) fn bounds(config: &Config) -> Bounds {
     Bounds {
         tls_handshake: config.limits.tls_handshake,
         header: config.limits.header,
+        keep_alive: config.limits.keep_alive,
         header_bytes: config.limits.header_bytes,
         request: config.limits.request,
         queue: config.tunnels.queue,

@@ -36,7 +36,7 @@ use crate::clock;
 use crate::console::{self, Idempotency, LogControl, LogDesk, Routers, Scrub, Watched};
 use crate::edge::{
     Attempts, Edge, Fronts, HTTP3, Lines, Listener, Metrics, Parts as EdgeParts, QuicListener, Rates, Seats,
-    SignIns, TcpPorts, TcpRange, TlsRefusals, UdpPorts, alternative,
+    SignIns, TcpPorts, TcpRange, TlsRefusals, UdpPorts, Waits, alternative,
 };
 use crate::session::{Broker, Deaths, Readiness, Routes};
 use crate::tunnel::{ALPN, GatewayIdentity, Tickets};
@@ -105,15 +105,17 @@ pub async fn run(
     let scrubbing = Scrubbing::start(parts.ledger.clone(), scrub_options(&config));
     let watched = witnessing.as_ref().map(Witnessing::status);
     let (identity, shown_identity) = watch::channel(identity(&config, &parts.keys)?);
+    let (verifier_key, shown_key) = watch::channel(parts.verifier_key.clone());
     let shown = Shown {
         certificates: Arc::clone(&certificates),
         clients: clients.clone(),
         identity,
+        verifier_key,
         cosigner: cosigning.as_ref().map(Cosigning::seat),
         patience: config.limits.tls_handshake,
     };
     let rotation = Arc::new(Rotation::new(&config, &parts, Some(shown)));
-    let replaced = (rotation, shown_identity);
+    let replaced = (rotation, shown_identity, shown_key);
     let served = serve(
         &config,
         &parts,
@@ -197,7 +199,11 @@ async fn serve(
     config: &Config,
     parts: &Parts,
     ((listener, quic), certificates, clients): (Doors, Arc<Certificates>, Option<Arc<ClientAuthority>>),
-    (rotation, identity): (Arc<Rotation>, watch::Receiver<Arc<dyn GatewayIdentity>>),
+    (rotation, identity, verifier_key): (
+        Arc<Rotation>,
+        watch::Receiver<Arc<dyn GatewayIdentity>>,
+        watch::Receiver<String>,
+    ),
     signals: &mut Signals,
     (watched, scrubbing, log): (Option<watch::Receiver<Witnessed>>, &Scrubbing, Arc<dyn LogDesk>),
     ready: impl FnOnce(SocketAddr),
@@ -240,6 +246,7 @@ async fn serve(
         certificates: certificates.clone(),
         clients: clients.clone().map(|clients| clients as Arc<dyn crate::edge::ClientCertificates>),
         tls_refusals: TlsRefusals::default(),
+        waits: Waits::default(),
         publishers: publishers.clone(),
         tcp: tcp.clone(),
         fronts: Fronts::new(&config.gateway.fronts),
@@ -279,7 +286,7 @@ async fn serve(
         routes: routes.clone(),
         ledger: ledger.clone(),
         ledger_directory: config.ledger.directory.clone(),
-        verifier_key: parts.verifier_key.clone(),
+        verifier_key,
         settings: config.shown.clone(),
         keys: keys.clone(),
         data_keys: parts.vault.clone(),
@@ -289,7 +296,7 @@ async fn serve(
         untold: console::Untold::default(),
         erasing: tokio::sync::Mutex::new(()),
         readers: tokio::sync::Semaphore::new(console::READERS),
-        streams: Arc::new(tokio::sync::Semaphore::new(console::STREAMS)),
+        streams: console::Streams::default(),
         stop: stop.clone(),
         readiness,
         metrics: edge.metrics.clone(),
@@ -304,6 +311,7 @@ async fn serve(
         idempotency: Idempotency::default(),
         makings: console::Makings::default(),
         site: console::site(&config.gateway.domain, &port),
+        usual_hours: config.access.usual_hours.clone(),
         token_life: config.access.token_life,
         domain: config.gateway.domain.clone(),
     });
@@ -323,7 +331,8 @@ async fn serve(
     ));
     let canaries = config.access.canaries.map(|every| {
         let (access, ledger) = (access.clone(), ledger.clone().on_stall(OnStall::Refuse));
-        let cage = Cage { access, ledger, tenant: canary_tenant, every };
+        let ledger_directory = config.ledger.directory.clone();
+        let cage = Cage { access, ledger, ledger_directory, tenant: canary_tenant, every };
         tokio::spawn(canaries::watch(cage, stop.clone()))
     });
     let monthly = (!config.reports.monthly.is_empty()).then(|| {

@@ -58,12 +58,16 @@ impl Counted for () {
 
 impl<G: Counted> SessionBody<G> {
     /// A body of `session` that goes in `direction`.
-    pub fn new<B>(body: B, session: Session, direction: Direction, guard: G) -> Self
+    pub fn new<B>(body: B, session: Session, direction: Direction, mut guard: G) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         use http_body_util::BodyExt as _;
+        // Nobody asks for more of what has nothing.
+        if body.is_end_stream() {
+            guard.finished();
+        }
         let cut = Box::pin(session.cut());
         Self {
             inner: UnsyncBoxBody::new(body.map_err(Into::into)),

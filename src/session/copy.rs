@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -23,15 +24,43 @@ pub enum Copied {
     BrokenOff,
 }
 
+/// What one pair of streams of a session was given.
+#[derive(Debug, Default)]
+pub struct Passed {
+    up: AtomicU64,
+    down: AtomicU64,
+}
+
+impl Passed {
+    /// Bytes that the publisher was given.
+    pub fn up(&self) -> u64 {
+        self.up.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that the visitor was given.
+    pub fn down(&self) -> u64 {
+        self.down.load(Ordering::Relaxed)
+    }
+}
+
 /// Copies between `visitor` and `publisher`. Half-close is kept: the end of one direction leaves the other one open.
 pub async fn copy_both_ways<V, P>(session: &Session, visitor: V, publisher: P) -> Copied
 where
     V: AsyncRead + AsyncWrite + Unpin,
     P: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut visitor = Counting { inner: visitor, session, side: Side::Visitor, reading: None };
+    copy_and_count(session, visitor, publisher, &Passed::default()).await
+}
+
+/// The same, where not only the session wants to know how much passed.
+pub async fn copy_and_count<V, P>(session: &Session, visitor: V, publisher: P, passed: &Passed) -> Copied
+where
+    V: AsyncRead + AsyncWrite + Unpin,
+    P: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut visitor = Counting { inner: visitor, session, passed, side: Side::Visitor, reading: None };
     let reading = Some(session.reads());
-    let mut publisher = Counting { inner: publisher, session, side: Side::Publisher, reading };
+    let mut publisher = Counting { inner: publisher, session, passed, side: Side::Publisher, reading };
     tokio::select! {
         // Asked first: once the session is cut, no byte moves that was ready at the same time.
         biased;
@@ -53,6 +82,7 @@ enum Side {
 struct Counting<'s, S> {
     inner: S,
     session: &'s Session,
+    passed: &'s Passed,
     side: Side,
     /// Whom what is read from the publisher is for.
     reading: Option<Reading>,
@@ -71,10 +101,17 @@ impl<S> Counting<'_, S> {
     /// So many bytes of the other side's were given to this one.
     fn given(&self, written: &Poll<io::Result<usize>>) {
         let Poll::Ready(Ok(written)) = written else { return };
-        match self.side {
-            Side::Visitor => self.session.count_down(*written),
-            Side::Publisher => self.session.count_up(*written),
-        }
+        let count = match self.side {
+            Side::Visitor => {
+                self.session.count_down(*written);
+                &self.passed.down
+            }
+            Side::Publisher => {
+                self.session.count_up(*written);
+                &self.passed.up
+            }
+        };
+        count.fetch_add(*written as u64, Ordering::Relaxed);
     }
 
     /// [`Self::note_end`], if what was tried failed.

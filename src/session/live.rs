@@ -3,6 +3,7 @@
 //! The handle is cheap to clone; when the last clone is dropped no byte can move any more, and that instant is what the
 //! closing record calls the last byte.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -87,6 +88,8 @@ pub enum Ending {
     Stalled,
     /// The app did not take what the visitor sent, as too many others' of its publisher.
     AppStalled,
+    /// It found no stream on the publisher's connections.
+    TunnelFull,
     /// The key provider is down, and the operator chose that nothing goes on then.
     KeysDown,
     /// The gateway stopped.
@@ -106,6 +109,7 @@ impl Ending {
             Self::PermitDied => "permit-died",
             Self::Stalled => "visitor-stalled",
             Self::AppStalled => "app-stalled",
+            Self::TunnelFull => "tunnel-full",
             Self::KeysDown => "keys-down",
             Self::Stopping => "gateway-stopping",
         }
@@ -353,6 +357,14 @@ impl Session {
     /// The subject it belongs to.
     pub fn subject(&self) -> &str {
         &self.0.0.subject
+    }
+
+    /// Whose it is, told apart from all others: of visitors without a token, each address is somebody.
+    pub fn person(&self) -> Cow<'_, str> {
+        match self.subject() {
+            "user:anonymous" => self.0.0.source.ip().to_canonical().to_string().into(),
+            subject => subject.into(),
+        }
     }
 
     /// The grant it stands on.

@@ -22,12 +22,14 @@ mod routes;
 mod slot;
 mod totals;
 mod user_seats;
+#[cfg(test)]
+mod waiting;
 
 pub use backlog::Recording;
 pub use body::{BodyError, Counted, Direction, SessionBody};
 pub use breaker::{Admitted, Breaker, BreakerRules, Turn, Went};
 pub use broker::{Broker, OpenError, Opening};
-pub use copy::{Copied, copy_both_ways};
+pub use copy::{Copied, Passed, copy_and_count, copy_both_ways};
 pub use datagrams::pass_datagrams;
 pub use live::{Ending, LiveSession, Protocol, Session, SessionId};
 pub use naming::Naming;

@@ -114,6 +114,9 @@ pub struct RouteView {
     pub transport: &'static str,
     /// How many connections its publisher has.
     pub connections: usize,
+    /// Streams that visitors have on these, and how many they may have.
+    #[serde(skip)]
+    pub streams: (usize, usize),
     /// Whether its app failed and is left alone, whatever its state says.
     #[serde(skip)]
     pub resting: bool,

@@ -89,6 +89,7 @@ impl Routes {
                 reserved_by: Vec::new(),
                 turn: 0,
                 places: Arc::new(Semaphore::new(MOST_WAITING.0)),
+                line: Arc::default(),
             });
             slot.reserved_by.push(id);
         }
@@ -173,10 +174,15 @@ impl Routes {
     /// came. `None` if it does not come, or too many wait already.
     pub async fn returned(&self, name: &TunnelName, patience: Duration) -> Option<Arc<Route>> {
         // Of its own first: visitors of one name must not take the places of all others.
-        let own = Arc::clone(&self.table().slots.get(name)?.places);
+        let (own, line) = {
+            let table = self.table();
+            let slot = table.slots.get(name)?;
+            (Arc::clone(&slot.places), Arc::clone(&slot.line))
+        };
         let _own = own.try_acquire().ok()?;
         let _place = self.places.try_acquire().ok()?;
         let back = async {
+            let _first = line.lock().await;
             loop {
                 // Asked for before the look, so that a return in between is not missed.
                 let moved = self.moved.notified();
@@ -238,6 +244,7 @@ impl Routes {
                 state: route.state(member.kept_until.is_some()),
                 transport: route.transport,
                 connections: route.link.lanes(),
+                streams: route.link.streams(),
                 resting: route.breaker.is_open(),
             }
         };

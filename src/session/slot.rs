@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::route::Route;
 use crate::tunnel::TunnelKind;
@@ -21,6 +21,8 @@ pub(super) struct Slot {
     pub(super) turn: usize,
     /// Places for those who wait for it.
     pub(super) places: Arc<Semaphore>,
+    /// Held by the first of those; the others stand behind in the order in which they came.
+    pub(super) line: Arc<Mutex<()>>,
 }
 
 /// A publisher of a name.

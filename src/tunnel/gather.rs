@@ -30,11 +30,16 @@ const INSTANT: Duration = Duration::from_millis(5);
 const FULL: usize = 4096;
 
 /// `body`, with its pieces gathered if it has any; `answers` are counted in what comes the other way.
-pub(crate) fn gathered<E: Unpin + Send + 'static>(
-    body: UnsyncBoxBody<Bytes, E>,
-    answers: Answers,
-) -> UnsyncBoxBody<Bytes, E> {
-    if body.is_end_stream() { body } else { UnsyncBoxBody::new(Gathered::in_conversation(body, answers)) }
+pub(crate) fn gathered<B>(body: B, answers: Answers) -> UnsyncBoxBody<Bytes, B::Error>
+where
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Unpin + Send,
+{
+    if body.is_end_stream() {
+        UnsyncBoxBody::new(body)
+    } else {
+        UnsyncBoxBody::new(Gathered::in_conversation(body, answers))
+    }
 }
 
 /// A body whose pieces are not too small for too long.

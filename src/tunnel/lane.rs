@@ -19,10 +19,11 @@ use super::flow::DatagramPath;
 use super::handshake::{HandshakeError, Session};
 use super::link::{CloseReason, Farewell, FarewellCode, chain};
 use super::protocol::{CONTROL, FAREWELL, FAREWELL_CODE};
+use super::room::{Placed, Room};
 use super::transport::{MessageSocket, MessageStream, Traffic};
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
-pub(super) type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
+pub(super) type RequestBody = Placed<UnsyncBoxBody<Bytes, BoxError>>;
 pub(super) type Sender = http2::SendRequest<RequestBody>;
 
 /// How long the gateway waits for the publisher to hear its goodbye.
@@ -42,6 +43,8 @@ pub(super) struct Lane {
     pub(super) traffic: Arc<Traffic>,
     /// What carries datagrams beside it.
     pub(super) datagrams: Option<DatagramPath>,
+    /// Its streams that visitors may have.
+    pub(super) room: Room,
 }
 
 impl Lane {
@@ -72,7 +75,8 @@ impl Lane {
         tokio::spawn(async move {
             announce.send_replace(Some(drive(connection, closing, &knife, &ended).await));
         });
-        Ok(Self { open: Mutex::new(Some(Open { sender, close })), ended: told, traffic, datagrams })
+        let (open, room) = (Mutex::new(Some(Open { sender, close })), Room::of(limits.max_streams));
+        Ok(Self { open, ended: told, traffic, datagrams, room })
     }
 
     /// What sends requests, while it takes some.
@@ -157,7 +161,7 @@ fn goodbye(code: FarewellCode) -> Option<Request<RequestBody>> {
         .uri("http://sallyport/farewell")
         .header(CONTROL, FAREWELL)
         .header(FAREWELL_CODE, code.word())
-        .body(Empty::new().map_err(Into::into).boxed_unsync())
+        .body(Placed::new(Empty::new().map_err(Into::into).boxed_unsync()))
         .ok()
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Most publishers have one. One that has several is one publisher all the same: what it published stays while any of them is
 //! up, and ends on all of them at once. Each is a [`Lane`]; [`Link::closed`] tells once why the last of them is gone. Requests
-//! travel as themselves, byte streams as [`super::stream`] says.
+//! travel as themselves, byte streams as [`super::stream`] says; who has how many is counted ([`super::room`]).
 //!
 //! Memory: a stream that nobody reads holds at most [`super::Limits::stream_window`] bytes, a whole lane at most
 //! [`super::Limits::connection_window`] bytes, in either direction at the receiving end.
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
 use tokio::sync::watch;
@@ -24,12 +25,19 @@ use super::handshake::{HandshakeError, Mode, SessionId, Suite};
 use super::health::AppReports;
 use super::lane::{BoxError, Ended, Lane, RequestBody, Sender};
 use super::protocol::{
-    BYTES, CONTROL, Ends, FLOW, HEALTH, OriginFault, STREAM, TRACE, TUNNEL, origin_fault, strip_hop_by_hop,
-    strip_internal,
+    AppConnection, BYTES, CONTROL, Ends, FLOW, HEALTH, OriginFault, STREAM, TRACE, TUNNEL, origin_fault,
+    strip_hop_by_hop, strip_internal,
 };
-use super::stream::{TunnelStream, outgoing};
+use super::room::{Place, Placed, Shares, Whose};
+use super::stream::{Outgoing, TunnelStream, outgoing};
 use super::transport::{MessageSocket, Traffic};
 use super::{TunnelName, handshake::Session};
+
+/// The body of an answer.
+pub type Answer = Heard<Arriving>;
+
+/// What comes on a stream, with its place.
+type Arriving = Placed<Incoming>;
 
 /// Connections that one publisher may have.
 pub const MAX_LANES: usize = 8;
@@ -97,6 +105,9 @@ pub enum LinkError {
     /// The link is closed or closing.
     #[error("the tunnel is not connected: {0}")]
     Closed(CloseReason),
+    /// Its connections carry all streams that they can, or whoever asks has their share of them.
+    #[error("the tunnel carries as many streams as it can")]
+    Full,
     /// The request cannot be sent over HTTP/2.
     #[error("the request cannot be sent through a tunnel: {0}")]
     BadRequest(String),
@@ -133,6 +144,8 @@ struct Inner {
     turn: AtomicUsize,
     closing: OnceLock<FarewellCode>,
     closed: watch::Sender<Option<CloseReason>>,
+    /// Who has how many streams.
+    shares: Shares,
     /// What passed on lanes that are gone.
     past: Traffic,
     requests: AtomicU64,
@@ -156,6 +169,20 @@ impl Inner {
         if lanes.is_empty() {
             self.closed.send_replace(Some(reason));
         }
+    }
+}
+
+/// A lane that takes a stream.
+struct Turn {
+    sender: Sender,
+    datagrams: Option<DatagramPath>,
+    /// None of the gateway's own.
+    place: Option<Place>,
+}
+
+impl Turn {
+    fn new(lane: &Lane, sender: Sender, place: Option<Place>) -> Self {
+        Self { sender, datagrams: lane.datagrams.clone(), place }
     }
 }
 
@@ -198,6 +225,7 @@ impl Link {
             turn: AtomicUsize::new(0),
             closing: OnceLock::new(),
             closed: watch::channel(None).0,
+            shares: Shares::default(),
             past: Traffic::default(),
             requests: AtomicU64::new(0),
             streams: AtomicU64::new(0),
@@ -253,15 +281,25 @@ impl Link {
         self.0.lanes().len()
     }
 
-    /// Sends a request to the tunnel's app and returns its response; both bodies are streamed.
+    /// Streams that visitors have on its connections, and how many they may have.
+    pub fn streams(&self) -> (usize, usize) {
+        let lanes = self.0.lanes();
+        let most: usize = lanes.iter().map(|lane| lane.room.most()).sum();
+        let left: usize = lanes.iter().map(|lane| lane.room.left()).sum();
+        (most - left, most)
+    }
+
+    /// Sends a request of `person` to the tunnel's app and returns its response; both bodies are streamed. The person's name is
+    /// only for telling them apart.
     ///
     /// The visitor's host stays the request's authority. Hop-by-hop headers and those of ours are removed. A response
     /// that the publisher made itself is told by [`origin_fault`].
-    pub async fn request<B>(
+    pub async fn request_of<B>(
         &self,
+        person: &str,
         tunnel: &TunnelName,
         request: Request<B>,
-    ) -> Result<Response<Heard<Incoming>>, LinkError>
+    ) -> Result<Response<Answer>, LinkError>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -278,23 +316,22 @@ impl Link {
         strip_internal(&mut parts.headers);
         parts.headers.insert(TUNNEL, name_value(tunnel)?);
         let answers = Answers::default();
-        let body = gathered(body.map_err(Into::into).boxed_unsync(), answers.clone());
+        let body = Placed::new(gathered(Box::pin(body.map_err(Into::into)), answers.clone()));
         self.0.requests.fetch_add(1, Ordering::Relaxed);
-        let mut response = self.send(Request::from_parts(parts, body)).await?;
+        let mut response = self.send(Whose::Of(person), Request::from_parts(parts, body)).await?;
         strip_hop_by_hop(response.headers_mut());
+        if let Some(by) = AppConnection::take(response.headers_mut()) {
+            response.extensions_mut().insert(by);
+        }
         Ok(response.map(|body| Heard::new(body, answers)))
     }
 
-    /// Opens a byte stream to the tunnel's app: for TCP, and for what upgrades out of HTTP. Returns when the publisher
-    /// has connected to the app.
-    pub async fn connect(&self, tunnel: &TunnelName) -> Result<TunnelStream, LinkError> {
-        self.connect_for(tunnel, None, None).await
-    }
-
-    /// The same for a visitor whose address the app may want to know; `trace` names the span that the publisher's follows on
-    /// (`traceparent`).
-    pub async fn connect_for(
+    /// Opens a byte stream of `person` to the tunnel's app: for TCP, and for what upgrades out of HTTP. Returns when the publisher
+    /// has connected to the app. `ends` is for an app that wants to know the visitor's address; `trace` names the span that the
+    /// publisher's follows on (`traceparent`).
+    pub async fn connect_of(
         &self,
+        person: &str,
         tunnel: &TunnelName,
         ends: Option<Ends>,
         trace: Option<HeaderValue>,
@@ -305,27 +342,30 @@ impl Link {
             ends.write(request.headers_mut());
         }
         self.0.streams.fetch_add(1, Ordering::Relaxed);
-        let response = opened(self.send(request).await?)?;
-        Ok(TunnelStream::join(response.into_body(), outgoing))
+        let response = opened(self.send(Whose::Of(person), request).await?)?;
+        Ok(joined(response, outgoing))
     }
 
-    /// Opens a flow of datagrams to the tunnel's app, `trace` as in [`Link::connect_for`]. Returns when the publisher has a socket
+    /// Opens a flow of datagrams of `person` to the tunnel's app, `trace` as in [`Link::connect_of`]. Returns when the publisher has a socket
     /// for it.
     pub async fn connect_flow(
         &self,
+        person: &str,
         tunnel: &TunnelName,
         trace: Option<HeaderValue>,
     ) -> Result<(FlowSource, FlowDrain), LinkError> {
         let (outgoing, body) = outgoing();
         let mut request = stream_request(tunnel, trace, body)?;
-        let (mut sender, path) = self.turn().ok_or_else(|| LinkError::Closed(self.reason_so_far()))?;
-        let place = path.map(|path| path.begin());
+        let Turn { mut sender, datagrams, place: held } = self.turn(Whose::Of(person))?;
+        let place = datagrams.map(|path| path.begin());
         if let Some((place, _)) = &place {
             request.headers_mut().insert(FLOW, HeaderValue::from(place.number()));
         }
+        request.body_mut().put(held.clone());
         self.0.streams.fetch_add(1, Ordering::Relaxed);
         let response = sender.send_request(request).await.map_err(|error| self.failure(error))?;
-        Ok(flow(TunnelStream::join(opened(response)?.into_body(), outgoing), place))
+        let response = opened(response.map(|body| Placed::at(body, held)))?;
+        Ok(flow(joined(response, outgoing), place))
     }
 
     /// Asks the publisher to tell how its apps are, as long as it does. `None`: it tells nothing.
@@ -334,19 +374,24 @@ impl Link {
             .method(Method::POST)
             .uri("http://sallyport/health")
             .header(CONTROL, HEALTH)
-            .body(Empty::new().map_err(Into::into).boxed_unsync())
+            .body(Placed::new(Empty::new().map_err(Into::into).boxed_unsync()))
             .map_err(|error| LinkError::BadRequest(error.to_string()))?;
-        let response = self.send(request).await?;
+        let response = self.send(Whose::Own, request).await?;
         let tells = response.status() == StatusCode::OK && origin_fault(&response).is_none();
-        Ok(tells.then(|| AppReports::new(response.into_body())))
+        Ok(tells.then(|| AppReports::new(response.into_body().into_parts().0)))
     }
 
     /// Sends on the lane whose turn it is. One that breaks before the request was on its way gives it back, for the next.
-    async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<Incoming>, LinkError> {
+    async fn send(
+        &self,
+        whose: Whose<'_>,
+        mut request: Request<RequestBody>,
+    ) -> Result<Response<Arriving>, LinkError> {
         loop {
-            let mut sender = self.sender().ok_or_else(|| LinkError::Closed(self.reason_so_far()))?;
+            let Turn { mut sender, place, .. } = self.turn(whose)?;
+            request.body_mut().put(place.clone());
             match sender.try_send_request(request).await {
-                Ok(response) => return Ok(response),
+                Ok(response) => return Ok(response.map(|body| Placed::at(body, place))),
                 Err(mut unsent) => match unsent.take_message() {
                     Some(again) if self.is_open() => request = again,
                     _ => return Err(self.failure(unsent.into_error())),
@@ -364,16 +409,27 @@ impl Link {
         }
     }
 
-    fn sender(&self) -> Option<Sender> {
-        self.turn().map(|(sender, _)| sender)
-    }
-
-    /// The next lane in turn that takes requests.
-    fn turn(&self) -> Option<(Sender, Option<DatagramPath>)> {
+    /// The next lane in turn that takes requests, with a place on it.
+    fn turn(&self, whose: Whose<'_>) -> Result<Turn, LinkError> {
         let lanes = self.0.lanes();
-        let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
-        let (before, from) = lanes.split_at_checked(turn.checked_rem(lanes.len())?)?;
-        from.iter().chain(before).find_map(|lane| Some((lane.sender()?, lane.datagrams.clone())))
+        let turn = self.0.turn.fetch_add(1, Ordering::Relaxed).checked_rem(lanes.len()).unwrap_or_default();
+        let (before, from) = lanes.split_at_checked(turn).unwrap_or_default();
+        let mut open = from.iter().chain(before).filter_map(|lane| Some((lane, lane.sender()?))).peekable();
+        if open.peek().is_none() {
+            return Err(LinkError::Closed(self.reason_so_far()));
+        }
+        let person = match whose {
+            Whose::Of(person) => person,
+            Whose::Own => {
+                let own = open.next().map(|(lane, sender)| Turn::new(lane, sender, None));
+                return own.ok_or(LinkError::Full);
+            }
+        };
+        let left = lanes.iter().map(|lane| lane.room.left()).sum();
+        let share = self.0.shares.take(person, left).ok_or(LinkError::Full)?;
+        let found = open.find_map(|(lane, sender)| Some((lane, sender, lane.room.take()?)));
+        let (lane, sender, permit) = found.ok_or(LinkError::Full)?;
+        Ok(Turn::new(lane, sender, Some(Place::new(permit, share))))
     }
 
     fn reason_so_far(&self) -> CloseReason {
@@ -453,14 +509,14 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 fn stream_request(
     tunnel: &TunnelName,
     trace: Option<HeaderValue>,
-    body: RequestBody,
+    body: UnsyncBoxBody<Bytes, BoxError>,
 ) -> Result<Request<RequestBody>, LinkError> {
     let mut request = Request::builder()
         .method(Method::POST)
         .uri(format!("http://{tunnel}/"))
         .header(TUNNEL, name_value(tunnel)?)
         .header(STREAM, BYTES)
-        .body(body)
+        .body(Placed::new(body))
         .map_err(|error| LinkError::BadRequest(error.to_string()))?;
     if let Some(trace) = trace {
         request.headers_mut().insert(TRACE, trace);
@@ -468,8 +524,13 @@ fn stream_request(
     Ok(request)
 }
 
+fn joined(response: Response<Arriving>, outgoing: Outgoing) -> TunnelStream {
+    let (body, place) = response.into_body().into_parts();
+    TunnelStream::join(body, outgoing).at(place)
+}
+
 /// The publisher's answer to it, if it is yes.
-fn opened(response: Response<Incoming>) -> Result<Response<Incoming>, LinkError> {
+fn opened(response: Response<Arriving>) -> Result<Response<Arriving>, LinkError> {
     if let Some(fault) = origin_fault(&response) {
         return Err(LinkError::Origin { fault });
     }

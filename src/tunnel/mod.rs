@@ -36,9 +36,10 @@ mod prompt;
 mod protocol;
 mod quic;
 mod quiet;
+mod room;
 mod stream;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tickets;
 pub mod transport;
 mod wire;
@@ -56,11 +57,11 @@ pub use handshake::{
 };
 pub use health::{AppReport, AppReports};
 pub(crate) use lag::{Taker, Takers, Taking};
-pub use link::{CloseReason, Counters, Farewell, FarewellCode, Joined, Link, LinkError, MAX_LANES};
+pub use link::{Answer, CloseReason, Counters, Farewell, FarewellCode, Joined, Link, LinkError, MAX_LANES};
 pub use name::{MAX_NAME, NameError, Offer, TunnelId, TunnelKind, TunnelName};
 pub use prompt::prompt;
 pub(crate) use protocol::strip_hop_by_hop;
-pub use protocol::{Ends, OriginFault, origin_fault};
+pub use protocol::{AppConnection, Ends, OriginFault, origin_fault};
 pub use quic::{
     NoInitialCipher, QuicSecret, QuicStream, SECRET_LEN as QUIC_SECRET_LEN, quic_channel_binding,
 };

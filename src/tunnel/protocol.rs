@@ -25,6 +25,8 @@ pub(crate) const HEALTH: HeaderValue = HeaderValue::from_static("health");
 pub(crate) const FAREWELL_CODE: HeaderName = HeaderName::from_static("sallyport-farewell");
 /// Why the publisher itself answered instead of the local app.
 pub(crate) const ORIGIN_ERROR: HeaderName = HeaderName::from_static("sallyport-origin-error");
+/// How the publisher reached the local app for an answer: [`AppConnection`].
+pub(crate) const APP_CONNECTION: HeaderName = HeaderName::from_static("sallyport-app-connection");
 
 /// Where the visitor of a byte stream comes from, `ADDRESS:PORT`.
 pub(crate) const VISITOR: HeaderName = HeaderName::from_static("sallyport-visitor");
@@ -32,6 +34,33 @@ pub(crate) const VISITOR: HeaderName = HeaderName::from_static("sallyport-visito
 pub(crate) const REACHED: HeaderName = HeaderName::from_static("sallyport-reached");
 
 const PREFIX: &str = "sallyport-";
+
+/// How a publisher reached its local app over HTTP/1.1; goes with the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AppConnection {
+    /// By a connection that was made for it.
+    New,
+    /// By one that had rested.
+    Again,
+}
+
+impl AppConnection {
+    pub(crate) const ALL: [Self; 2] = [Self::New, Self::Again];
+
+    /// The word in the header.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Again => "again",
+        }
+    }
+
+    /// Takes it out of what the publisher tells.
+    pub(crate) fn take(headers: &mut HeaderMap) -> Option<Self> {
+        let word = headers.remove(APP_CONNECTION)?;
+        Self::ALL.into_iter().find(|one| one.word().as_bytes() == word.as_bytes())
+    }
+}
 
 /// Why the publisher could not get an answer from the local app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,11 +73,13 @@ pub enum OriginFault {
     BadAnswer,
     /// The app did not take what was sent to it, as too many others' of the publisher, and for longest.
     Stalled,
+    /// The app speaks HTTP/2, out of which nothing upgrades.
+    NoUpgrade,
 }
 
 impl OriginFault {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::UnknownTunnel, Self::Unreachable, Self::BadAnswer, Self::Stalled];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::UnknownTunnel, Self::Unreachable, Self::BadAnswer, Self::Stalled, Self::NoUpgrade];
 
     /// The word in the header.
     pub fn word(self) -> &'static str {
@@ -57,6 +88,7 @@ impl OriginFault {
             Self::Unreachable => "unreachable",
             Self::BadAnswer => "bad-answer",
             Self::Stalled => "stalled",
+            Self::NoUpgrade => "no-upgrade",
         }
     }
 
@@ -67,6 +99,7 @@ impl OriginFault {
             Self::Unreachable => "the publisher is connected, but the local app does not answer",
             Self::BadAnswer => "the local app broke off or did not speak HTTP",
             Self::Stalled => "the local app does not take what is sent to it",
+            Self::NoUpgrade => "the local app speaks HTTP/2, out of which nothing upgrades",
         }
     }
 }

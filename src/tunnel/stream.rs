@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 
 use super::gather::{Answers, Gathered};
+use super::room::Place;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -136,12 +137,27 @@ pub struct TunnelStream {
     outgoing: PollSender<Chunk>,
     stalled: Arc<AtomicBool>,
     answers: Answers,
+    /// On the connection, at the gateway's end.
+    _place: Option<Place>,
 }
 
 impl TunnelStream {
     pub(crate) fn join(incoming: Incoming, outgoing: Outgoing) -> Self {
         let Outgoing { chunks, stalled, answers } = outgoing;
-        Self { incoming, chunk: Bytes::new(), read_ended: false, outgoing: chunks, stalled, answers }
+        Self {
+            incoming,
+            chunk: Bytes::new(),
+            read_ended: false,
+            outgoing: chunks,
+            stalled,
+            answers,
+            _place: None,
+        }
+    }
+
+    /// Keeps its place as long as it lives.
+    pub(super) fn at(self, place: Option<Place>) -> Self {
+        Self { _place: place, ..self }
     }
 
     /// Has its end, if it is dropped before it was shut down, say that it was [`Stalled`].

@@ -12,6 +12,9 @@ use axum::http::StatusCode;
 use axum::response::AppendHeaders;
 use axum::routing::{any, get, put};
 use futures_util::{StreamExt as _, stream};
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -47,6 +50,18 @@ impl App {
     /// These paths.
     pub(crate) fn web(router: Router) -> Self {
         Self::on(|listener| async move { axum::serve(listener, router).await.unwrap() })
+    }
+
+    /// The same by HTTP/2, on whose connections as many requests as anybody likes may be under way.
+    pub(crate) fn web_by_http2(router: Router) -> Self {
+        Self::each_connection(move |socket| {
+            let service = TowerToHyperService::new(router.clone());
+            async move {
+                let mut http2 = http2::Builder::new(TokioExecutor::new());
+                http2.max_concurrent_streams(10_000);
+                let _ended = http2.serve_connection(TokioIo::new(socket), service).await;
+            }
+        })
     }
 
     fn each_connection<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self
@@ -152,6 +167,25 @@ impl App {
             let _read = socket.read(&mut [0; 4096]).await;
             if socket.write_all(answer.as_bytes()).await.is_ok() {
                 let _done = socket.shutdown().await;
+            }
+        })
+    }
+
+    /// Answers every request by switching to `protocol`, in which it sends back what comes.
+    pub(crate) fn that_switches_to(protocol: &'static str) -> Self {
+        Self::each_connection(move |mut socket| async move {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                if socket.read_buf(&mut head).await.unwrap_or(0) == 0 {
+                    return;
+                }
+            }
+            let answer = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n"
+            );
+            if socket.write_all(answer.as_bytes()).await.is_ok() {
+                let (mut read, mut write) = socket.split();
+                let _ended = tokio::io::copy(&mut read, &mut write).await;
             }
         })
     }

@@ -89,6 +89,29 @@ fn a_body_beyond_the_bound_is_told_so_also_in_pieces_whose_number_nobody_announc
 }
 
 #[test]
+fn a_request_that_asks_for_an_upgrade_and_has_a_body_is_bounded_and_carried_as_any_other() {
+    let mut world = World::with().prepare();
+    world.configure("[[tunnel]]\nname = \"open-files\"\nbody_bytes = 1000\n");
+    world.start_gateway();
+    let app = App::for_transfers(random(0));
+    let _publisher = world.publish_http("open-files", app.address());
+    let put = |bytes: usize| {
+        format!(
+            "PUT /hash HTTP/1.1\r\nHost: open-files.localhost\r\nSallyport-Token: {}\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n\
+             Transfer-Encoding: chunked\r\n\r\n{bytes:x}\r\n{}\r\n0\r\n\r\n",
+            world.token("visitor"),
+            "x".repeat(bytes)
+        )
+        .into_bytes()
+    };
+    assert_eq!(send(&world, "open-files.localhost", &put(1000)).0, 200);
+    let (status, problem) = send(&world, "open-files.localhost", &put(1001));
+    assert_eq!((status, problem["code"].as_str()), (413, Some("body-too-large")), "{problem}");
+    let record = world.record("http.request", |record| record["details"]["status"] == 200);
+    assert_eq!(record["action"], "PUT");
+}
+
+#[test]
 fn a_visitor_who_does_not_send_what_it_announced_is_told_so_and_the_app_is_not_blamed() {
     let world = World::with().set("limits.request_secs=1").set("tunnels.breaker_failures=2").start();
     let app = App::for_transfers(random(0));

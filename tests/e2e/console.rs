@@ -111,6 +111,35 @@ fn a_proof_is_checked_in_the_browser_and_a_tampered_one_shown_broken() {
 }
 
 #[test]
+fn the_policy_is_proposed_in_one_browser_and_approved_in_anothers_and_by_nobody_alone() {
+    let mut world = World::with().policy("g, user:rival, role:admin, main").prepare();
+    world.start_gateway();
+    world.stop_gateway();
+    world.set("access.policy_change=second-person");
+    world.start_gateway();
+    let file = world.state().join("policies/policy.csv");
+    let rows = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{rows}g, user:newcomer, role:visitor, main\n")).unwrap();
+    tell(&world, "second");
+    let approved = world.record("policy.approved", |record| record["result"] == "success");
+    assert_eq!(approved["values"]["subject"], "user:rival");
+    let proposed = world.record("policy.proposed", |record| record["result"] == "success");
+    assert_eq!(proposed["values"]["reason"], "a <b>new</b> colleague");
+    world.record("policy.approved", |record| record["details"]["refusal"] == "own-proposal");
+}
+
+#[test]
+fn after_the_ledgers_key_was_replaced_while_serving_a_page_names_the_new_one_and_its_proof_is_good() {
+    let world = World::start();
+    tell(&world, "rotated");
+    let made = world.record("key.created", |record| {
+        record["details"]["role"] == "ledger" && record["values"]["reason"] == "it is <b>time</b>"
+    });
+    assert_eq!(made["values"]["subject"], "user:admin");
+    assert_eq!(world.records_of("key.rotated")[0]["details"]["role"], "ledger");
+}
+
+#[test]
 fn every_page_of_the_console_opens_and_its_orders_are_those_of_the_api() {
     let world = World::start();
     let policy = world.state().join("policies/policy.csv");
@@ -119,6 +148,10 @@ fn every_page_of_the_console_opens_and_its_orders_are_those_of_the_api() {
     tell(&world, "pages");
     assert_eq!(world.records_of("review.started").len(), 1);
     assert_eq!(world.records_of("review.decided").len(), 1);
+    let closed = world.record("review.closed", |_| true);
+    assert_eq!(closed["values"]["subject"], "user:admin");
+    let deleted = world.record("admin.called", |record| record["details"]["call"] == "delete_report");
+    assert_eq!(deleted["values"]["subject"], "user:admin");
 }
 
 #[test]
@@ -178,8 +211,8 @@ fn a_request_from_a_network_where_its_person_never_asked_before_is_marked_for_th
 }
 
 #[test]
-fn while_a_pack_is_made_the_page_says_how_far_verifying_and_reading_are() {
-    let world = World::start();
+fn while_a_pack_is_made_or_the_ledger_is_verified_again_the_page_says_how_far_that_is() {
+    let world = World::with().set("ledger.scrub_mib_per_sec=1").start();
     let _app = world.publish_demo("open-demo");
     // The app has no such pages; but each visit leaves a record: enough that the way through them can be watched.
     let many =
@@ -187,4 +220,40 @@ fn while_a_pack_is_made_the_page_says_how_far_verifying_and_reading_are() {
     assert_eq!(many.status, 404, "{}", many.complaint.lines().next().unwrap_or_default());
     tell(&world, "progress");
     world.record("report.made", |record| record["result"] == "success");
+}
+
+#[test]
+fn a_tunnels_page_tells_its_states_with_who_and_why() {
+    let world = World::with()
+        .set("tunnels.heartbeat_secs=1")
+        .set("tunnels.heartbeat_timeout_secs=1")
+        .set("tunnels.queue_secs=0")
+        .start();
+    let mut publisher = world.publish_demo("open-demo");
+    publisher.signal("STOP");
+    world.record("tunnel.lost", |_| true);
+    publisher.signal("CONT");
+    world.record("tunnel.registered", |record| record["details"]["resumed"] == true);
+    assert!(publisher.stop().success(), "{}", publisher.err());
+    world.record("tunnel.closed", |_| true);
+    let _again = world.publish_demo("open-demo");
+    tell(&world, "timeline");
+    let looked = world.records_of("admin.called");
+    assert!(
+        looked.iter().any(|record| record["object"] == "tunnel:open-demo" && record["result"] == "success")
+    );
+}
+
+#[test]
+fn a_page_shows_the_newest_end_of_a_busy_grant_and_a_long_session_and_says_where_the_rest_is() {
+    let world = World::start();
+    let _publisher = demo(&world);
+    let grant = world.grant("demo");
+    // More requests than either page shows, on one connection: one session, under one grant.
+    let many = world.visit("demo", "/[1-520]").by(&world, "visitor").args(&["--output", "/dev/null"]).run();
+    assert_eq!(many.status, 404, "{}", many.complaint.lines().next().unwrap_or_default());
+    let closed = world.record("session.closed", |record| record["grant"] == grant.as_str());
+    assert_eq!(closed["details"]["requests"], 520);
+    world.ask("admin", &["grants", "revoke", &grant, "--reason", "enough of it"]);
+    tell(&world, "long");
 }

@@ -1,8 +1,10 @@
 //! Ways around the record and the decision that were found once, and must stay shut.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
-use super::app::{App, RUNTIME};
+use super::app::{App, RUNTIME, random};
 use super::patience::{PATIENCE, eventually};
 use super::sign_in::Browser;
 use super::socket::tls;
@@ -74,6 +76,58 @@ fn only_websocket_is_an_upgrade() {
         .run();
     assert_eq!(answer.status, 200);
     assert!(!answer.text().to_lowercase().contains("h2c"), "{}", answer.text());
+}
+
+#[test]
+fn a_protocol_that_the_operator_names_upgrades_where_it_is_named_and_the_app_switches_to_it() {
+    let mut world = World::with().prepare();
+    world.configure("[[tunnel]]\nname = \"open-made\"\nupgrades = \"echo/1\"\n");
+    world.start_gateway();
+    let (app, other) = (App::that_switches_to("Echo/1"), App::that_switches_to("h2c"));
+    let _publisher = world.publish_http("open-made", app.address());
+    let ask = |protocol: &str| {
+        format!(
+            "GET /made HTTP/1.1\r\nHost: open-made.localhost\r\nSallyport-Token: {}\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n",
+            world.token("visitor")
+        )
+    };
+    let head = async |stream: &mut TlsStream<TcpStream>| {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        String::from_utf8(head).unwrap()
+    };
+    RUNTIME.block_on(async {
+        let mut stream = tls(&world, "open-made.localhost").await;
+        stream.write_all(ask("echo/1").as_bytes()).await.unwrap();
+        let answer = head(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+        let (said, mut heard) = (random(100_000), vec![0; 100_000]);
+        let (mut read, mut write) = tokio::io::split(stream);
+        let (sent, read) = tokio::join!(write.write_all(&said), read.read_exact(&mut heard));
+        sent.unwrap();
+        read.unwrap();
+        assert!(said == heard);
+    });
+    world.record("http.request", |record| record["details"]["bytes_up"] == 100_000);
+    // Another is not asked for, and an app that switches to another is not followed.
+    let _other = world.publish_http("open-other", other.address());
+    let visit = |tunnel: &str, protocol: &str| {
+        world
+            .visit(tunnel, "/")
+            .by(&world, "visitor")
+            .header("Connection: Upgrade")
+            .header(&format!("Upgrade: {protocol}"))
+            .args(&["--http1.1"])
+            .run()
+    };
+    for (tunnel, protocol) in
+        [("open-made", "other/1"), ("open-other", "echo/1"), ("open-other", "websocket")]
+    {
+        let answer = visit(tunnel, protocol);
+        assert_eq!(answer.status, 502, "{tunnel} {protocol}: {}", answer.text());
+    }
 }
 
 #[test]

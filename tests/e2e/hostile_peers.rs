@@ -69,6 +69,31 @@ fn a_visitor_who_never_ends_a_request_head_is_let_go() {
 }
 
 #[test]
+fn a_connection_that_idles_is_not_dropped_by_the_limit_of_heads_and_one_that_begins_a_head_is() {
+    let world = World::with().set("limits.header_secs=1").set("limits.keep_alive_secs=600").start();
+    RUNTIME.block_on(async {
+        let mut idle = tls(&world, "localhost").await;
+        for _ in 0..3 {
+            idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+            let mut head = [0; 12];
+            idle.read_exact(&mut head).await.unwrap();
+            assert_eq!(&head, b"HTTP/1.1 200");
+            let mut rest_of_it = Vec::new();
+            while !rest_of_it.ends_with(b"alive\n") {
+                assert_ne!(idle.read_buf(&mut rest_of_it).await.unwrap(), 0, "it was dropped");
+            }
+            // It idles for longer than the limit: another that began its head later is let go of meanwhile.
+            let mut slow = tls(&world, "localhost").await;
+            slow.write_all(b"GET / HTTP/1.1\r\nHost: loc").await.unwrap();
+            rest(&mut slow).await;
+        }
+        idle.write_all(b"GET / HTTP/1.1\r\nHost: loc").await.unwrap();
+        rest(&mut idle).await;
+    });
+    lives_on(&world);
+}
+
+#[test]
 fn whoever_does_not_speak_tls_or_never_finishes_it_is_let_go() {
     let world = World::with().set("limits.tls_handshake_secs=1").start();
     RUNTIME.block_on(async {

@@ -150,13 +150,65 @@ fn behind_the_answers_to_head_and_options_nothing_comes_but_the_next_answer() {
     assert_eq!(body.len(), length(get));
 }
 
+#[test]
+fn what_a_browser_and_an_app_say_of_other_origins_passes_untouched_and_a_private_tunnel_says_nothing_of_it() {
+    const ASKED: [(&str, &str); 3] = [
+        ("origin", "https://elsewhere.example"),
+        ("access-control-request-method", "PUT"),
+        ("access-control-request-headers", "x-own, content-type"),
+    ];
+    const TOLD: [(&str, &str); 6] = [
+        ("access-control-allow-origin", "https://elsewhere.example"),
+        ("access-control-allow-methods", "GET,  PUT"),
+        ("access-control-allow-headers", "X-Own, Content-Type"),
+        ("access-control-allow-credentials", "true"),
+        ("access-control-max-age", "600"),
+        ("vary", "Origin, Access-Control-Request-Method"),
+    ];
+    let world = World::start();
+    let came = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&came);
+    let answer = move |request: axum::extract::Request| {
+        seen.lock().unwrap().push((request.method().to_string(), request.headers().clone()));
+        async { (StatusCode::NO_CONTENT, axum::response::AppendHeaders(TOLD)) }
+    };
+    let app = App::web(Router::new().fallback(answer));
+    let _public = world.publish_http("public-app", app.address());
+    let _private = world.publish_as("rival", "open-app", &["http", &app.address().to_string()]);
+    let preflight = |tunnel: &str, version: &str| {
+        let asked = world.visit(tunnel, "/").args(&["-X", "OPTIONS", version]);
+        ASKED.iter().fold(asked, |asked, (name, value)| asked.header(&format!("{name}: {value}"))).run()
+    };
+    for version in ["--http1.1", "--http2"] {
+        let answer = preflight("public-app", version);
+        assert_eq!(answer.status, 204, "{}", answer.text());
+        for (name, value) in TOLD {
+            assert_eq!(answer.header(name).as_deref(), Some(value), "{version}");
+        }
+        let (method, headers) = came.lock().unwrap().pop().unwrap();
+        assert_eq!(method, "OPTIONS");
+        for (name, value) in ASKED {
+            assert_eq!(headers[name], value, "{version}");
+        }
+        let refused = preflight("open-app", version);
+        assert_eq!((refused.status, refused.problem().as_str()), (401, "not-signed-in"));
+        assert!(!refused.head.to_lowercase().contains("access-control-"), "{}", refused.head);
+        assert!(came.lock().unwrap().is_empty(), "the app heard of it");
+    }
+}
+
 /// Bytes that a careless pair of servers would take for two requests, or for one with another body; and the answers, of which
-/// there is one. RFC 9112 section 6.3 lets the first be taken by its chunks, if the connection ends behind it.
+/// there is one. RFC 9112 section 6.3 lets the first two be taken by their chunks, if the connection ends behind them.
 const SMUGGLED: &[(&str, &[&str], &str)] = &[
     (
         "both lengths",
         &["200"],
         "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: HOST\r\n\r\n",
+    ),
+    (
+        "both lengths the other way round",
+        &["200"],
+        "Transfer-Encoding: chunked\r\nContent-Length: 6\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: HOST\r\n\r\n",
     ),
     (
         "two lengths",
@@ -220,6 +272,11 @@ fn a_message_that_could_mean_two_things_is_refused_and_nothing_behind_it_is_read
         let status = answer.split(' ').nth(1).unwrap_or_default();
         assert!(allowed.contains(&status), "{what}: {answer}");
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{what}: {answer}");
+        if status == "200" {
+            // The app got what the chunks say, and heard of no length.
+            assert!(answer.contains("\"body\":\"\""), "{what}: {answer}");
+            assert!(!answer.contains("[\"content-length\",\"6\"]"), "{what}: {answer}");
+        }
     }
     let seen = paths.lock().unwrap();
     assert!(!seen.iter().any(|path| path.contains("smuggled")), "{seen:?}");
@@ -304,6 +361,31 @@ fn a_strict_tunnels_request_is_on_record_when_its_answer_arrives_and_the_closing
     assert_eq!(closed["details"]["requests"], 1, "{closed}");
     assert_eq!(closed["details"]["requests_recorded"], 1, "{closed}");
     assert_eq!(closed["details"]["requests_lost"], 0, "{closed}");
+}
+
+#[test]
+fn a_record_says_what_passed_each_way_and_of_an_answer_without_a_body_nothing() {
+    for audit in ["buffered", "strict"] {
+        let mut world = World::with().prepare();
+        world.configure(&format!("[[tunnel]]\nname = \"open-app\"\naudit = \"{audit}\"\n"));
+        world.start_gateway();
+        let (app, _) = mirror();
+        let _publisher = world.publish_http("open-app", app.address());
+        let visit = |path: &str| world.visit("open-app", path).by(&world, "visitor");
+        let details = |path: &str| {
+            let record = world.record("http.request", |record| record["values"]["path"] == path);
+            record["details"].clone()
+        };
+        let head = visit("/head").args(&["--head"]).run();
+        assert!(head.header("content-length").unwrap().parse::<u64>().unwrap() > 0, "{}", head.head);
+        let recorded = details("/head");
+        assert_eq!((&recorded["bytes_down"], &recorded["whole"]), (&0.into(), &true.into()), "{audit}");
+        let posted = visit("/posted").args(&["--data-binary", &"x".repeat(1234)]).run();
+        let recorded = details("/posted");
+        assert_eq!(recorded["bytes_up"], 1234, "{audit}: {recorded}");
+        assert_eq!(recorded["bytes_down"], posted.body.len(), "{audit}: {recorded}");
+        assert_eq!(recorded["whole"], true);
+    }
 }
 
 #[test]

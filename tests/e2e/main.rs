@@ -36,6 +36,8 @@ mod configuration;
 mod conformance;
 mod connections;
 mod console;
+mod console_addresses;
+mod console_forms;
 mod console_load;
 mod cryptography;
 mod devices;

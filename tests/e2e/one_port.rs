@@ -22,6 +22,12 @@ fn http_without_tls_is_sent_on_to_https_where_that_does_no_harm() {
     let elsewhere = Curl::to(&world, &url).args(&["--http1.1", "--header", "Host: evil.example"]).run();
     assert_eq!((elsewhere.status, elsewhere.problem().as_str()), (400, "not-tls"));
     assert_eq!(elsewhere.header("location"), None);
+    // Nor to a host that only seems to be one of the gateway's.
+    let seeming = Curl::to(&world, &url)
+        .args(&["--http1.1", "--header", "Host: open-demo.localhost:1@evil.example"])
+        .run();
+    assert_eq!((seeming.status, seeming.problem().as_str()), (400, "bad-host"));
+    assert_eq!(seeming.header("location"), None);
 }
 
 #[test]

@@ -202,14 +202,19 @@ fn the_doctor_goes_the_whole_way_and_names_the_first_step_that_fails() {
     let steps: Vec<serde_json::Value> =
         well.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let names: Vec<_> = steps.iter().map(|step| step["step"].as_str().unwrap()).collect();
-    assert_eq!(names, ["name", "connect", "tls", "quic", "gateway", "authentication", "tunnel"]);
+    assert_eq!(
+        names,
+        ["name", "connect", "tls", "quic", "gateway", "websocket", "authentication", "handshake", "tunnel"]
+    );
+    let handshake = steps[7]["detail"].as_str().unwrap();
+    assert!(handshake.contains("by tls (x25519-mlkem768/"), "{handshake}");
     let tls = steps[2]["detail"].as_str().unwrap();
     assert!(tls.contains("X25519MLKEM768"), "{tls}");
     let quic = steps[3]["detail"].as_str().unwrap();
     assert!(quic.contains("publishers use TCP"), "{quic}");
     let refused = world.cli("visitor", &["doctor", "--name", "open-check"]);
     assert_eq!(refused.code, 4, "{}{}", refused.out, refused.err);
-    assert!(refused.err.contains("tunnel: "), "{}", refused.err);
+    assert!(refused.out.contains("ok     handshake") && refused.err.contains("tunnel: "), "{}", refused.err);
     world.stop_gateway();
     let away = world.cli("publisher", &["doctor"]);
     assert_eq!(away.code, 3);
@@ -249,6 +254,24 @@ fn leave_for_one_session_is_not_used_up_by_waiting_for_the_publisher() {
     let _publisher = world.publish_demo("demo");
     assert!(waiting.wait().success());
     assert!(waiting.out().contains("x-request-id"), "{}", waiting.out());
+}
+
+#[test]
+fn leave_for_one_session_is_not_used_up_where_nobody_is_to_be_visited() {
+    let world = World::with().set("tunnels.queue_secs=0").start();
+    let mut publisher = world.publish_demo("demo");
+    let arguments = ["request", "demo", "--reason", "one look", "--minutes", "30", "--once"];
+    let request = world.ask("visitor", &arguments)["id"].as_str().unwrap().to_owned();
+    world.ask("admin", &["requests", "approve", &request]);
+    publisher.kill();
+    eventually("the gateway has seen the loss", || {
+        (world.ask("admin", &["tunnels"])[0]["state"] == "away").then_some(())
+    });
+    let nobody = world.visit("demo", "/headers").by(&world, "visitor").run();
+    assert_eq!((nobody.status, nobody.problem().as_str()), (502, "publisher-away"));
+    let _publisher = world.publish_demo("demo");
+    let let_in = world.visit("demo", "/headers").by(&world, "visitor").run();
+    assert_eq!(let_in.status, 200, "{}", let_in.text());
 }
 
 #[test]

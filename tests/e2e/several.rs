@@ -10,9 +10,10 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::routing::{any, get};
 
-use super::app::App;
+use super::app::{App, RUNTIME};
 use super::patience::eventually;
 use super::process::Process;
+use super::socket::websocket;
 use super::world::World;
 
 /// An app that says its name, whose `/healthz` can be made to fail.
@@ -61,6 +62,51 @@ fn publishers_that_share_a_name_share_its_visitors_and_when_one_goes_the_other_g
     assert_eq!(answers(&world), BTreeSet::from(["two".to_owned()]));
     let _again = publish(&world, &one, &[]);
     eventually("both serve again", || (answers(&world) == both()).then_some(()));
+}
+
+#[test]
+fn a_request_that_is_made_again_is_recorded_as_such_and_counted_once() {
+    for audit in ["buffered", "strict"] {
+        let mut world = World::with().prepare();
+        world.configure(&format!("[[tunnel]]\nname = \"open-shop\"\naudit = \"{audit}\"\n"));
+        world.start_gateway();
+        let came = Arc::new(std::sync::Mutex::new(Vec::new()));
+        // Whoever is asked first never answers.
+        let holding = |name: &'static str| {
+            let came = Arc::clone(&came);
+            let answer = move || {
+                let asked = {
+                    let mut came = came.lock().unwrap();
+                    came.push(name);
+                    came.len()
+                };
+                async move {
+                    if asked == 1 {
+                        std::future::pending::<()>().await;
+                    }
+                    name
+                }
+            };
+            App::web(Router::new().route("/which", get(answer)).route("/healthz", get(async || "")))
+        };
+        let (one, two) = (holding("one"), holding("two"));
+        let mut publishers = [publish(&world, &one, &[]), publish(&world, &two, &[])];
+        let mut visit = world.visit("open-shop", "/which").by(&world, "visitor").start();
+        let asked = eventually("an app is asked", || came.lock().unwrap().first().copied());
+        publishers[usize::from(asked == "two")].kill();
+        assert!(visit.wait().success());
+        assert_eq!(visit.out(), if asked == "one" { "two" } else { "one" });
+        world.record("http.request", |record| record["details"]["status"] == 200);
+        let records = world.records_of("http.request");
+        let [first, second] = &records[..] else { panic!("{records:?}") };
+        assert_eq!(first["details"]["retried"], true, "{first}");
+        assert!(first["details"]["status"].is_null(), "{first}");
+        assert_eq!(first["correlation"], second["correlation"]);
+        let metrics = world.curl("/metrics").by(&world, "admin").run().text();
+        let counted =
+            |class: &str| metrics.contains(&format!("tunnel=\"open-shop\",class=\"{class}\"}} 1\n"));
+        assert!(counted("2xx") && !counted("5xx") && !counted("cancelled"), "{metrics}");
+    }
 }
 
 #[test]
@@ -195,6 +241,21 @@ fn an_app_that_is_only_asked_for_websockets_is_found_again_by_one() {
 }
 
 #[test]
+fn an_app_of_http_2_is_not_left_alone_because_visitors_ask_it_for_websockets() {
+    let world = World::with().set("tunnels.breaker_failures=2").start();
+    let app = App::web(Router::new().fallback(async || "well"));
+    let target = format!("h2c://{}", app.address());
+    let _publisher = world.publish_as("publisher", "open-shop", &["http", &target]);
+    for _ in 0..3 {
+        let refused = world.visit("open-shop", "/").by(&world, "visitor").args(super::limits::UPGRADE).run();
+        assert_eq!((refused.status, refused.problem().as_str()), (501, "no-upgrade"));
+    }
+    let visit = world.visit("open-shop", "/").by(&world, "visitor").run();
+    assert_eq!((visit.status, visit.text().as_str()), (200, "well"));
+    assert!(world.records_of("tunnel.health").is_empty());
+}
+
+#[test]
 fn a_tunnel_has_its_own_time_for_an_answer_and_its_own_largest_body() {
     let mut world = World::with().prepare();
     world.configure("[[tunnel]]\nname = \"open-shop\"\nrequest_secs = 1\nbody_bytes = 1000\n");
@@ -269,4 +330,50 @@ fn requests_beyond_what_an_app_takes_wait_in_turns_and_a_full_line_says_so() {
     assert_eq!(order[0], "/inside");
     let place = |path: &str| order.iter().position(|seen| seen == path).unwrap();
     assert!(place("/urgent") < place("/batch"), "{order:?}");
+}
+
+#[test]
+fn a_place_at_an_app_is_held_until_the_answer_is_over_however_requests_are_recorded() {
+    for audit in ["buffered", "strict"] {
+        let world = one_at_a_time(audit);
+        let (send, events) = tokio::sync::mpsc::channel(1);
+        let app = App::of_events(events);
+        let _publisher = world.publish_http("open-shop", app.address());
+        let visit = |path: &str| world.visit("open-shop", path).by(&world, "visitor");
+        let mut first = visit("/events").start();
+        send.blocking_send("data: 1\n".to_owned()).unwrap();
+        first.line("the first event", |line| (line == "data: 1").then_some(()));
+        let refused = visit("/other").run();
+        assert_eq!((refused.status, refused.problem().as_str()), (503, "line-full"), "{audit}");
+        drop(send);
+        assert!(first.wait().success());
+        eventually("the place is given back", || (visit("/other").run().status == 404).then_some(()));
+    }
+}
+
+#[test]
+fn a_websocket_has_a_place_at_the_app_as_long_as_it_lives() {
+    for audit in ["buffered", "strict"] {
+        let world = one_at_a_time(audit);
+        let app = App::for_transfers(super::app::random(0));
+        let _publisher = world.publish_http("open-shop", app.address());
+        let open = websocket(&world, "open-shop.localhost", "/echo", Some("visitor"));
+        let mut socket = RUNTIME.block_on(open);
+        for more in [&[][..], super::limits::UPGRADE] {
+            let refused = world.visit("open-shop", "/block").by(&world, "visitor").args(more).run();
+            assert_eq!((refused.status, refused.problem().as_str()), (503, "line-full"), "{audit}");
+        }
+        RUNTIME.block_on(socket.close(None)).unwrap();
+        drop(socket);
+        let visit = || world.visit("open-shop", "/block").by(&world, "visitor").run().status;
+        eventually("the place is given back", || (visit() == 200).then_some(()));
+    }
+}
+
+/// A gateway whose tunnel `open-shop` gets one request at a time, and lets nobody wait.
+fn one_at_a_time(audit: &str) -> World {
+    let mut world = World::with().set("tunnels.line=0").prepare();
+    world.configure(&format!("[[tunnel]]\nname = \"open-shop\"\nat_once = 1\naudit = \"{audit}\"\n"));
+    world.start_gateway();
+    world
 }

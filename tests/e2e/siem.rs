@@ -6,6 +6,7 @@ use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::patience::eventually;
@@ -166,6 +167,43 @@ fn somebody_who_guesses_tokens_is_found_and_it_is_a_record() {
 }
 
 #[test]
+fn denials_a_control_that_fails_and_a_policy_that_allows_more_are_found_in_the_gateways_own_records() {
+    let mut world = World::with().set("access.canary_secs=1").prepare();
+    world.start_gateway();
+    let found = |rule: &str| world.record("detection.raised", |record| record["details"]["rule"] == rule);
+    let _publisher = world.publish_demo("open-demo");
+    let visit = || world.visit("open-demo", "/").by(&world, "rival").run().status;
+    for _ in 0..20 {
+        assert_eq!(visit(), 403);
+    }
+    assert_eq!(found("repeated-denials")["details"]["count"], 20);
+
+    // The canary's own account is locked, so that its token is refused before it is revoked: that proves nothing.
+    world.ask("admin", &["lock", "user:canary", "--reason", "a test"]);
+    let of = |raised: &Value| {
+        let seq = raised["details"]["records"][0].as_u64().unwrap();
+        world.records().swap_remove(usize::try_from(seq).unwrap())
+    };
+    let tried = of(&found("control-failed"));
+    assert_eq!((&tried["kind"], &tried["result"]), (&"canary.tried".into(), &"failure".into()), "{tried}");
+
+    // As many rows as before, and somebody may do more.
+    let file = world.state().join("policies/policy.csv");
+    let rows = std::fs::read_to_string(&file).unwrap();
+    let row = |role: &str| format!("p, role:{role}, main, tunnel:open-*, connect, allow, -");
+    assert!(rows.contains(&row("visitor")));
+    std::fs::write(&file, rows.replace(&row("visitor"), &row("publisher"))).unwrap();
+    let reload = world.curl("/api/v1/policy/reload").by(&world, "admin").args(&["--request", "POST"]);
+    assert_eq!(reload.run().status, 200);
+    assert_eq!(visit(), 200);
+    let loaded = of(&found("policy-loosened"));
+    assert_eq!(loaded["details"]["change"], "looser", "{loaded}");
+    assert!(loaded["details"]["eased_people"].as_u64().unwrap() >= 1, "{loaded}");
+    assert!(loaded["details"]["eased"].to_string().contains("connect tunnel:open-"), "{loaded}");
+    assert!(!loaded["details"].to_string().contains("rival"), "{loaded}");
+}
+
+#[test]
 fn no_session_begins_while_a_sink_is_dead_if_the_operator_wants_it_so() {
     let mut world = World::with().prepare();
     let port = world.tcp_ports().1;
@@ -186,6 +224,31 @@ fn no_session_begins_while_a_sink_is_dead_if_the_operator_wants_it_so() {
     eventually("sessions begin again", || {
         (world.visit("open-demo", "/").by(&world, "visitor").run().status == 200).then_some(())
     });
+}
+
+#[test]
+fn a_gateway_whose_http_receiver_is_dead_says_that_it_is_not_ready_and_serves_on_until_it_is_back() {
+    let mut world = World::with().prepare();
+    let receiver = Receiver::start(&[503; 10_000]);
+    world.configure(&format!(
+        "[[sinks]]\nname = \"hook\"\ntransport = \"webhook\"\nurl = \"{}\"\ndead_secs = 10\nwhen_dead = \"degrade\"\n",
+        receiver.url("/in")
+    ));
+    world.start_gateway();
+    let _publisher = world.publish_demo("open-demo");
+    let ready = || world.curl("/readyz").run();
+    assert_eq!(ready().status, 200, "it is not dead yet");
+    eventually("the death is told", || {
+        let answer = ready();
+        (answer.status == 503 && answer.text().contains("sink-dead")).then_some(())
+    });
+    assert_eq!(world.visit("open-demo", "/").by(&world, "visitor").run().status, 200, "sessions go on");
+    let measured = world.curl("/metrics").by(&world, "admin").run().text();
+    let seconds =
+        measured.lines().find_map(|line| line.strip_prefix("sallyport_sink_failing_seconds{sink=\"hook\"} "));
+    assert!(seconds.unwrap().parse::<u64>().unwrap() >= 10, "{measured}");
+    receiver.answer(&[]);
+    eventually("it is ready again", || (ready().status == 200).then_some(()));
 }
 
 /// Whether OpenSSL accepts a request's signature under the key in a `.vkey` file, as docs/siem/receivers.md says.

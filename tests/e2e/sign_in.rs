@@ -19,9 +19,9 @@ pub(crate) struct Browser<'w> {
 /// Where a browser ended up.
 pub(crate) struct Seen {
     pub(crate) status: u16,
-    url: String,
-    body: String,
-    heads: String,
+    pub(crate) url: String,
+    pub(crate) body: String,
+    pub(crate) heads: String,
 }
 
 impl<'w> Browser<'w> {
@@ -42,11 +42,33 @@ impl<'w> Browser<'w> {
         line.unwrap_or_else(|| panic!("{jar}")).rsplit('\t').next().unwrap().to_owned()
     }
 
-    fn open(&self, url: &str) -> Seen {
+    /// Somebody who has signed in to the console with their token.
+    pub(crate) fn at_the_console(world: &'w World, person: &str) -> Self {
+        let browser = Self::new(world);
+        let desk = format!("https://localhost:{}/console/sign-in", world.port());
+        let arrived = browser.post(&desk, &[("token", &world.token(person))]);
+        assert_eq!(
+            (arrived.status, arrived.url.ends_with("/console/requests")),
+            (200, true),
+            "{}",
+            arrived.body
+        );
+        browser
+    }
+
+    /// The mark of the forms of this session at the console.
+    pub(crate) fn mark(&self) -> String {
+        let page = self.open(&format!("https://localhost:{}/console/requests", self.world.port()));
+        let mark = page.body.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+        mark.unwrap_or_else(|| panic!("{}", page.body)).to_owned()
+    }
+
+    pub(crate) fn open(&self, url: &str) -> Seen {
         self.send(url, &["--location"])
     }
 
-    fn send(&self, url: &str, arguments: &[&str]) -> Seen {
+    /// One request, whatever it is answered.
+    pub(crate) fn send(&self, url: &str, arguments: &[&str]) -> Seen {
         let heads = self.world.path(&format!("heads-{}", next()));
         let mut command = Command::new("curl");
         command.args(["--silent", "--show-error", "--max-time", "60", "--header", "Accept: text/html"]);
@@ -60,7 +82,7 @@ impl<'w> Browser<'w> {
         Seen { status: status.parse().unwrap(), url: url.to_owned(), body: body.to_owned(), heads }
     }
 
-    fn post(&self, url: &str, form: &[(&str, &str)]) -> Seen {
+    pub(crate) fn post(&self, url: &str, form: &[(&str, &str)]) -> Seen {
         let form = serde_urlencoded::to_string(form).unwrap();
         let origin: String = url.split('/').take(3).collect::<Vec<_>>().join("/");
         self.send(url, &["--location", "--header", &format!("Origin: {origin}"), "--data", &form])
@@ -90,6 +112,14 @@ impl<'w> Browser<'w> {
 }
 
 impl Seen {
+    /// A header of the first answer that has it.
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
+        self.heads.lines().find_map(|line| {
+            let (found, value) = line.split_once(':')?;
+            found.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+        })
+    }
+
     /// The first address in the page that begins so.
     fn link(&self, beginning: &str) -> String {
         let mut places = self.body.split('"').filter(|text| text.starts_with(beginning));
@@ -211,10 +241,10 @@ fn provider(world: &World) -> (Process, String) {
     (process, issuer)
 }
 
-#[test]
-fn somebody_signs_in_at_a_real_provider_and_the_session_ends_with_a_lock() {
-    let mut world = World::with().prepare();
-    let (_provider, issuer) = provider(&world);
+/// A gateway that knows this provider by the name `corp`, not yet started, and the provider.
+fn with_provider() -> (World, Process, String) {
+    let world = World::with().set("identity.session_minutes=7").prepare();
+    let (provider, issuer) = provider(&world);
     let secret = world.path("client.secret");
     std::fs::write(&secret, "a secret: of the test/\n").unwrap();
     world.configure(&format!(
@@ -222,22 +252,31 @@ fn somebody_signs_in_at_a_real_provider_and_the_session_ends_with_a_lock() {
          roles = [\"eng=role:visitor\"]\nclient_id = \"sallyport\"\nclient_secret_file = \"{}\"\nscopes = \"\"\n",
         secret.display()
     ));
+    (world, provider, issuer)
+}
+
+/// From the link at a desk through the provider's own pages, and back.
+fn through_provider(browser: &Browser<'_>, issuer: &str, link: &str, who: &str) -> Seen {
+    let login = browser.open(&format!("https://localhost:{}{link}", browser.world.port()));
+    assert!(login.url.starts_with(issuer), "{} {}", login.status, login.url);
+    let action = |seen: &Seen| {
+        let action = seen.body.split('"').find(|text| text.contains("/interaction/")).unwrap().to_owned();
+        if action.starts_with("http") { action } else { format!("{issuer}{action}") }
+    };
+    let consent = browser.post(&action(&login), &[("prompt", "login"), ("login", who), ("password", "any")]);
+    assert!(consent.url.starts_with(issuer), "{} {}", consent.status, consent.url);
+    browser.post(&action(&consent), &[("prompt", "consent")])
+}
+
+#[test]
+fn somebody_signs_in_at_a_real_provider_and_the_session_ends_with_a_lock() {
+    let (mut world, _provider, issuer) = with_provider();
     world.start_gateway();
     let _publisher = world.publish_demo("open-demo");
 
     let sign_in = |browser: &Browser<'_>, who: &str| {
         let desk = browser.to_the_desk("open-demo", "/");
-        let link = desk.link("/sign-in/open-demo/corp");
-        let login = browser.open(&format!("https://localhost:{}{link}", world.port()));
-        assert!(login.url.starts_with(&issuer), "{} {}", login.status, login.url);
-        let action = |seen: &Seen| {
-            let action = seen.body.split('"').find(|text| text.contains("/interaction/")).unwrap().to_owned();
-            if action.starts_with("http") { action } else { format!("{issuer}{action}") }
-        };
-        let consent =
-            browser.post(&action(&login), &[("prompt", "login"), ("login", who), ("password", "any")]);
-        assert!(consent.url.starts_with(&issuer), "{} {}", consent.status, consent.url);
-        browser.post(&action(&consent), &[("prompt", "consent")])
+        through_provider(browser, &issuer, &desk.link("/sign-in/open-demo/corp"), who)
     };
 
     let browser = Browser::new(&world);
@@ -265,4 +304,63 @@ fn somebody_signs_in_at_a_real_provider_and_the_session_ends_with_a_lock() {
     assert_eq!(browser.open(&origin).status, 401);
     let log = world.gateway_log();
     assert!(!log.contains("a secret: of the test/") && !log.contains("a+secret"), "no secret in the log");
+}
+
+#[test]
+fn somebody_signs_in_to_the_console_at_a_real_provider_and_the_cookie_is_the_hosts_own_and_short_lived() {
+    let (mut world, _provider, issuer) = with_provider();
+    world.start_gateway();
+    let _publisher = world.publish_demo("demo");
+    let gateway = format!("https://localhost:{}", world.port());
+    let browser = Browser::new(&world);
+    let desk = browser.open(&format!("{gateway}/console/grants"));
+    assert!(desk.url.starts_with(&format!("{gateway}/console/sign-in?")), "{}", desk.url);
+    let arrived = through_provider(&browser, &issuer, &desk.link("/console/sign-in/corp"), "eng-eve");
+    assert_eq!((arrived.status, arrived.url.as_str()), (200, &*format!("{gateway}/console/grants")));
+    assert!(arrived.body.contains("user:corp+eng-eve"), "{}", arrived.body);
+
+    let mut cookies = arrived.heads.lines().filter(|line| line.to_lowercase().starts_with("set-cookie: "));
+    let cookie = cookies.find(|line| line.contains("__Host-sallyport-console=")).unwrap().to_owned();
+    let (pair, rest) = cookie.split_once(": ").unwrap().1.split_once("; ").unwrap();
+    let parts: Vec<&str> = rest.trim().split("; ").collect();
+    for part in ["Secure", "HttpOnly", "SameSite=Lax", "Path=/"] {
+        assert!(parts.contains(&part), "{part}: {cookie}");
+    }
+    assert!(!rest.contains("Domain"), "{cookie}");
+    let life = parts.iter().find_map(|part| part.strip_prefix("Max-Age=")).unwrap();
+    let life: i64 = life.parse().unwrap();
+    assert!(
+        (1..=7 * 60).contains(&life),
+        "the browser keeps it no longer than the session is good: {cookie}"
+    );
+    // And if a browser kept it longer: the gateway itself knows when it ends.
+    let issued = world.record("token.issued", |record| record["values"]["target"] == "user:corp+eng-eve");
+    let time = |text: &Value| text.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let whole = time(&issued["details"]["expires"]).duration_since(time(&issued["time"])).as_secs();
+    assert!((1..=7 * 60).contains(&whole), "{issued}");
+    assert_eq!(issued["details"]["purpose"], "session");
+    assert!(issued["details"]["with_key"].as_str().is_some_and(|key| key.len() == 32), "{issued}");
+
+    // What the provider vouched for is what policy knows of them.
+    assert_eq!(browser.open(&format!("{gateway}/console/ledger")).status, 403);
+    let value = pair.split_once('=').unwrap().1;
+    let api = world.curl("/api/v1/whoami").header(&format!("Authorization: Bearer {value}")).run();
+    assert_eq!(api.status, 401, "it is no token of the API");
+    let tunnel = format!("https://demo.localhost:{}/", world.port());
+    let header = format!("Cookie: __Host-sallyport={value}");
+    let at_tunnel = Browser::new(&world).send(&tunnel, &["--header", &header]);
+    assert_eq!(at_tunnel.status, 401, "nor of a tunnel");
+
+    // Only in the browser that set out, and only for who comes from the provider that was asked.
+    let other = Browser::new(&world);
+    let begun = other.send(&format!("{gateway}/console/sign-in/corp"), &[]);
+    let state = begun.header("location").unwrap();
+    let state = state.split("state=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+    let stolen = browser.open(&format!("{gateway}/oidc/callback?state={state}&code=x"));
+    assert_eq!(stolen.status, 400, "{}", stolen.body);
+    assert_eq!(other.send(&format!("{gateway}/console/sign-in/nobody"), &[]).status, 400);
+
+    world.ask("admin", &["lock", "user:corp+eng-eve", "--reason", "left"]);
+    let locked = browser.open(&format!("{gateway}/console/grants"));
+    assert!(locked.url.starts_with(&format!("{gateway}/console/sign-in?")), "{}", locked.url);
 }

@@ -1,13 +1,23 @@
 //! Visitors who don't read, and apps that don't: however many they are, others are answered.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::Request;
+use axum::routing::get;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::app::{App, RUNTIME, random};
 use super::patience::{PATIENCE, eventually};
 use super::process::Process;
+use super::socket::tls;
 use super::world::World;
 
 /// More than the credit of a connection was enough for, when it was as large as 32 of them hold.
@@ -128,4 +138,60 @@ fn byte_streams_that_an_app_does_not_take_are_cut_beyond_a_bound_and_the_record_
         (open == MOST).then_some(())
     });
     drop(holding);
+}
+
+#[test]
+fn who_takes_all_streams_they_can_is_told_at_once_and_neither_others_nor_the_breaker_notice() {
+    const MOST_STREAMS: usize = 756;
+    let world = World::with()
+        .set("limits.request_secs=600")
+        .set("tunnels.breaker_failures=1")
+        .policy("p, role:publisher, main, tunnel:open-*, connect, allow, -")
+        .start();
+    let held = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&held);
+    let hold = move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        std::future::pending::<&str>()
+    };
+    let app = App::web_by_http2(Router::new().route("/hold", get(hold)).route("/", get(async || "here")));
+    let _publisher =
+        world.publish_as("publisher", "open-shop", &["http", &format!("h2c://{}", app.address())]);
+    let token = world.token("visitor");
+    let (told, answers) = std::sync::mpsc::channel();
+    RUNTIME.block_on(async {
+        for _ in 0..4 {
+            let stream = TokioIo::new(tls(&world, "open-shop.localhost").await);
+            let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+            RUNTIME.spawn(connection);
+            for _ in 0..200 {
+                let (mut sender, told) = (sender.clone(), told.clone());
+                let request =
+                    Request::get("https://open-shop.localhost/hold").header("sallyport-token", &token);
+                let request = request.body(Empty::<Bytes>::new()).unwrap();
+                RUNTIME.spawn(async move {
+                    let answer = sender.send_request(request).await.unwrap();
+                    let status = answer.status();
+                    let body = answer.into_body().collect().await.unwrap().to_bytes();
+                    told.send((status, String::from_utf8_lossy(&body).into_owned())).unwrap();
+                });
+            }
+        }
+    });
+    for _ in MOST_STREAMS..800 {
+        let (status, problem) = answers.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(status, 503, "{problem}");
+        assert!(problem.contains("\"tunnel-full\""), "{problem}");
+    }
+    eventually("all others are at the app", || (held.load(Ordering::Relaxed) == MOST_STREAMS).then_some(()));
+    let more = world.visit("open-shop", "/").by(&world, "visitor").run();
+    assert_eq!((more.status, more.problem().as_str()), (503, "tunnel-full"));
+    let other = world.visit("open-shop", "/").by(&world, "rival").run();
+    assert_eq!((other.status, other.text().as_str()), (200, "here"));
+    assert!(world.records_of("tunnel.health").is_empty());
+    assert_eq!(world.ask("admin", &["tunnels"])[0]["state"], "live");
+    let metrics = world.curl("/metrics").by(&world, "admin").run().text();
+    for line in ["streams{tunnel=\"open-shop\"} 756", "streams_most{tunnel=\"open-shop\"} 1008"] {
+        assert!(metrics.contains(&format!("sallyport_publisher_{line}\n")), "{line}: {metrics}");
+    }
 }

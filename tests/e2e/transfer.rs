@@ -1,10 +1,13 @@
 //! Bytes: many, unchanged, unbuffered, and both ways at once.
 
+use aws_lc_rs::digest::{Context, SHA256};
 use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::app::{App, RUNTIME, random, sha256};
+use super::patience::PATIENCE;
 use super::socket::websocket;
 use super::world::World;
 
@@ -81,6 +84,63 @@ fn a_websocket_passes_through_an_http_tunnel_and_a_kill_cuts_it() {
     });
     let upgraded = world.record("http.request", |record| record["values"]["path"] == "/echo");
     assert_eq!(upgraded["details"]["status"], 101);
+}
+
+#[test]
+fn thousands_of_frames_of_a_websocket_pass_both_ways_at_once_unchanged_and_in_order() {
+    const FRAMES: usize = 5000;
+    let world = World::start();
+    let app = App::for_transfers(random(0));
+    let _publisher = world.publish_http("open-chat", app.address());
+    RUNTIME.block_on(async {
+        let socket = websocket(&world, "open-chat.localhost", "/echo", Some("visitor")).await;
+        let (mut send, mut receive) = socket.split();
+        // Of every length from nothing to what needs two bytes for it, and some that need eight.
+        let length = |number: usize| if number % 500 == 0 { 70_000 } else { number % 1024 };
+        let sending = async {
+            let mut sent = Context::new(&SHA256);
+            for number in 0..FRAMES {
+                let frame = random(length(number));
+                sent.update(&frame);
+                send.send(Message::binary(frame)).await.unwrap();
+            }
+            sent.finish()
+        };
+        let receiving = async {
+            let mut received = Context::new(&SHA256);
+            for number in 0..FRAMES {
+                let frame = receive.next().await.unwrap().unwrap().into_data();
+                assert_eq!(frame.len(), length(number), "frame {number}");
+                received.update(&frame);
+            }
+            received.finish()
+        };
+        let both = async { tokio::join!(sending, receiving) };
+        let (sent, received) = tokio::time::timeout(PATIENCE * 3, both).await.expect("all come back");
+        assert_eq!(sent.as_ref(), received.as_ref());
+    });
+}
+
+#[test]
+fn the_record_of_a_websocket_says_what_passed_and_whether_it_ended_in_order() {
+    let world = World::start();
+    let app = App::for_transfers(random(0));
+    let _publisher = world.publish_http("open-chat", app.address());
+    RUNTIME.block_on(async {
+        let mut socket = websocket(&world, "open-chat.localhost", "/echo", Some("visitor")).await;
+        socket.send(Message::binary(random(1000))).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap().len(), 1000);
+        socket.close(None).await.unwrap();
+        while let Some(Ok(_)) = socket.next().await {}
+        let _gone = socket.get_mut().shutdown().await;
+    });
+    let record = world.record("http.request", |record| record["values"]["path"] == "/echo");
+    let details = &record["details"];
+    // A message of so many bytes and a close, each in a frame of its own; masked on the way up (RFC 6455 section 5.2).
+    assert_eq!((&details["bytes_up"], &details["bytes_down"]), (&1014.into(), &1006.into()), "{details}");
+    assert_eq!(details["whole"], true);
+    let closed = world.record("session.closed", |_| true);
+    assert_eq!(closed["details"]["bytes_down"], details["bytes_down"]);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What a visitor sees: asked to sign in, refused with a way to ask, led to the app, told that there is nothing.
 
 use super::app::App;
+use super::approval::with_movable_clock;
+use super::patience::eventually;
 use super::sign_in::Browser;
 use super::world::World;
 
@@ -59,6 +61,95 @@ fn a_visit_without_leave_is_refused_with_the_page_on_which_to_ask_for_it() {
     let through = browser("/").run();
     assert_eq!(through.status, 200);
     assert!(through.text().contains("You are through"));
+}
+
+#[test]
+fn a_visitor_who_waits_leaves_one_record_however_often_the_page_loads_itself_again() {
+    let world = World::start();
+    let _publisher = world.publish_demo("demo");
+    let load = || world.visit("demo", "/").by(&world, "visitor").page();
+    assert_eq!(load().run().status, 403, "there is nothing to wait for yet");
+    let asked = world.ask("visitor", &["request", "demo", "--reason", "to wait", "--minutes", "5"]);
+    for _ in 0..25 {
+        let waiting = load().run();
+        assert!(waiting.text().contains("Waiting for an approver"), "{}", waiting.text());
+    }
+    let elsewhere = load().args(&["--interface", "127.1.0.7"]).run();
+    assert_eq!(elsewhere.status, 403);
+    world.ask("admin", &["requests", "approve", asked["id"].as_str().unwrap()]);
+    assert_eq!(load().run().status, 200);
+
+    // It comes behind all that was recorded of the waiting.
+    world.record("session.opened", |record| record["object"] == "tunnel:demo");
+    let refused: Vec<_> = world
+        .records_of("access.decided")
+        .into_iter()
+        .filter(|record| record["result"] == "denied" && record["values"]["subject"] == "user:visitor")
+        .collect();
+    let from = |record: &serde_json::Value| {
+        record["values"]["source"].as_str().unwrap().split(':').next().unwrap().to_owned()
+    };
+    assert_eq!(refused.iter().map(from).collect::<Vec<_>>(), ["127.0.0.1", "127.0.0.1", "127.1.0.7"]);
+    assert!(refused.iter().all(|record| record["details"]["needs_approval"] == true));
+}
+
+#[test]
+fn whoever_asks_for_leave_goes_on_to_the_page_they_came_for_and_nowhere_else() {
+    let world = World::start();
+    let _publisher = world.publish_demo("demo");
+    let page = |path: &str| world.visit("demo", path).by(&world, "visitor").page().run().text();
+    assert!(page("/deep?x=1").contains("name=\"to\" value=\"/deep?x=1\""), "{}", page("/deep?x=1"));
+    assert!(page("//evil.example/").contains("name=\"to\" value=\"/\""), "{}", page("//evil.example/"));
+    for (to, place) in [
+        ("/deep?x=1", "/deep?x=1"),
+        ("//evil.example/", "/"),
+        ("\\\\evil.example/", "/"),
+        ("/\\evil.example/", "/"),
+        ("https://evil.example/", "/"),
+        ("/a\r\nset-cookie: b=c", "/"),
+        ("/a\tb", "/"),
+        ("", "/"),
+    ] {
+        let form = ["--data-urlencode", &format!("to={to}"), "--data", "reason=to+look&minutes=5"];
+        let sent = world.visit("demo", "/.sallyport/request").by(&world, "visitor").args(&form).run();
+        assert_eq!((sent.status, sent.header("location").as_deref()), (303, Some(place)), "{to:?}");
+        assert_eq!(sent.header("set-cookie"), None, "{to:?}");
+        let waiting = world.ask("visitor", &["requests", "list", "--pending"]);
+        world.ask("visitor", &["requests", "withdraw", waiting[0]["id"].as_str().unwrap()]);
+    }
+}
+
+#[test]
+fn a_visitor_is_told_that_nobody_answered_and_that_leave_has_ended() {
+    let (plan, clock) = with_movable_clock();
+    let mut world = plan.prepare();
+    let file = world.state().join("policies/approvals.toml");
+    let workflows = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(
+        &file,
+        workflows.replace("ticket = \"optional\"", "ticket = \"optional\"\nanswer_within_minutes = 20"),
+    )
+    .unwrap();
+    world.start_gateway();
+    let _publisher = world.publish_demo("demo");
+    let told = |sentence: &str| {
+        eventually(sentence, || {
+            let page = world.visit("demo", "/").by(&world, "visitor").page().run();
+            (page.status == 403 && page.text().contains(sentence)).then(|| page.text())
+        })
+    };
+    world.ask("visitor", &["request", "demo", "--reason", "is anybody there", "--minutes", "5"]);
+    told("Waiting for an approver");
+    clock.set("+21m");
+    let page = told("Nobody answered your request until 20");
+    assert!(page.contains("action=\"/.sallyport/request\""), "they can ask anew: {page}");
+
+    let grant = world.grant("demo");
+    assert_eq!(world.visit("demo", "/").by(&world, "visitor").run().status, 200);
+    clock.set("+52m");
+    world.record("grant.expired", |record| record["grant"] == grant.as_str());
+    let page = told("Your leave ended at 20");
+    assert!(page.contains("action=\"/.sallyport/request\""), "they can ask anew: {page}");
 }
 
 #[test]

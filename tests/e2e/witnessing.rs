@@ -78,6 +78,18 @@ fn often(policy: &str, quorum: &str) -> World {
 }
 
 #[test]
+fn the_ledgers_page_says_of_each_witness_how_far_it_is_and_lists_the_heads_that_they_were_shown() {
+    let mut world = often("fail-open", "2");
+    let mut witnesses = ["w1", "w2", "w3"].map(|name| Witness::new(&world, name));
+    let blocks: Vec<_> = witnesses.iter().map(Witness::block).collect();
+    world.configure(&format!("{}\n", blocks.concat()));
+    witnesses[2].stop();
+    world.start_gateway();
+    world.record("ledger.witnessed", |record| record["details"]["reached"] == true);
+    super::console::told(&world, "witnesses");
+}
+
+#[test]
 fn two_of_three_witnesses_are_enough_and_without_them_a_gateway_that_fails_open_says_so_and_goes_on() {
     let mut world = often("fail-open", "2");
     let mut witnesses = ["w1", "w2", "w3"].map(|name| Witness::new(&world, name));

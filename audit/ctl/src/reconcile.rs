@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
     /// Only rows that this sink sent.
     #[arg(long, value_name = "NAME")]
     sink: Option<String>,
-    /// The sink's filter, if it is not the one that the ledger says it had last.
+    /// The sink's filter, if it is not what the ledger says it had (several, each from its record on).
     #[arg(long, value_name = "WORDS", value_parser = filter)]
     filter: Option<Filter>,
     /// The number of the first record that must be there.

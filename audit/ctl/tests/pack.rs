@@ -338,3 +338,52 @@ fn what_is_no_pack_is_refused_with_a_reason() {
     fs::create_dir(&folder).unwrap();
     assert_code(&verify(&folder, &[]), 1);
 }
+
+#[test]
+fn keys_what_became_of_them_and_protection_each_have_a_file_that_a_spreadsheet_may_open() {
+    let signer = SoftwareSigner::new(ORIGIN, [7; 32]);
+    let mut journal = JournalBuilder::new(ORIGIN, signer.clone());
+    let done = |kind| Draft::new(kind, Outcome::Success);
+    let key = |kind, name: &str| {
+        done(kind)
+            .detail("role", "tls")
+            .detail("algorithm", "=cmd()")
+            .detail("fingerprint", name)
+            .detail("home", serde_json::json!({ "kind": "software" }))
+    };
+    journal.group([
+        done(Kind::LedgerCreated).detail("origin", ORIGIN).detail("key", signer.verifier().to_string()),
+        key(Kind::KeyCreated, "old"),
+        key(Kind::KeyLoaded, "old"),
+    ]);
+    journal.time = "2026-01-05T10:00:00Z".parse().unwrap();
+    journal.group([
+        key(Kind::KeyCreated, "new"),
+        done(Kind::KeyRotated).detail("role", "tls").detail("old", "old").detail("new", "new"),
+        done(Kind::SessionOpened)
+            .session("sess-1")
+            .policy("p1")
+            .object("=1+1")
+            .detail("tls_version", "1.3")
+            .detail("tls_group", "X25519")
+            .detail("tls_hybrid", false),
+    ]);
+    let ledger = Ledger { directory: tempfile::tempdir().unwrap(), journal };
+    ledger.write(&ledger.journal);
+    let place = tempfile::tempdir().unwrap();
+    let pack = place.path().join("pack");
+    assert_code(&report(&ledger, &pack, &[]), 0);
+    let table = |name: &str| fs::read_to_string(pack.join(format!("tables/{name}.csv"))).unwrap();
+    let keys = table("keys");
+    assert!(keys.starts_with("role,key,algorithm,lives in,can it leave,made,due,state,record\r\n"), "{keys}");
+    assert!(keys.contains("tls,new,'=cmd(),\"SOFTWARE: sealed file, no token\","), "{keys}");
+    assert_eq!(keys.lines().count(), 3);
+    let changes = table("key-changes");
+    assert!(changes.contains(",key.rotated,tls,old,new,"), "{changes}");
+    assert_eq!(changes.lines().count(), 3, "what was made before the period is no change of it: {changes}");
+    let protection = table("protection");
+    assert!(protection.contains("session,\"TLS 1.3, X25519\",the record does not say,1\r\n"), "{protection}");
+    let others = table("not-hybrid");
+    assert!(others.contains(",'=1+1,sess-1,"), "{others}");
+    assert_code(&verify(&pack, &["--key", &ledger.key()]), 0);
+}

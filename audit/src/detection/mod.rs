@@ -8,7 +8,7 @@
 //! memory is bounded; nothing that is found is found twice for its `quiet_secs`; records about detections, and about messages that told of one, raise
 //! none.
 //! Not promised: that what is not found did not happen. After a restart the newest records are read again first, so that counting
-//! goes on; what lies before them is not known.
+//! goes on, and who was active within the time that rules about dormant people ask for; what lies before that is not known.
 //!
 //! Start with `rules.toml`, the rules that are built in.
 

@@ -58,6 +58,8 @@ struct Raw {
     results: Vec<Outcome>,
     #[serde(default)]
     details: BTreeMap<String, Value>,
+    #[serde(default)]
+    except: BTreeMap<String, Value>,
     above: Option<Above>,
     grew: Option<String>,
     outside: Option<RawHours>,
@@ -178,6 +180,7 @@ pub(super) struct Rule {
     pub(super) kinds: BTreeSet<Kind>,
     pub(super) results: Vec<Outcome>,
     pub(super) details: BTreeMap<String, Value>,
+    pub(super) except: BTreeMap<String, Value>,
     pub(super) above: Option<Above>,
     pub(super) grew: Option<String>,
     pub(super) outside: Option<Hours>,
@@ -252,6 +255,7 @@ fn rule(raw: Raw) -> Result<Rule, String> {
         kinds,
         results: raw.results,
         details: raw.details,
+        except: raw.except,
         above: raw.above,
         grew: raw.grew,
         dormant_secs: raw.dormant_days.map(|days| i64::from(days) * 86_400),

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::{
     sync::watch,
     task::{self, JoinHandle},
@@ -90,6 +91,10 @@ struct Looking {
 
 impl Looking {
     async fn run(mut self, mut position: Position) {
+        while let Err(error) = self.recall(position.next).await {
+            tracing::warn!(%error, "detections cannot read the ledger");
+            sleep(PAUSE).await;
+        }
         let mut warm = position.next.saturating_sub(WARM).max(self.feed.pruned().min(position.next));
         let mut heads = self.feed.heads();
         let mut saved = position;
@@ -128,6 +133,37 @@ impl Looking {
                 saved = self.save(position, saved).await;
             }
         }
+    }
+
+    /// Finds out who was active before `upto`, as far back as rules about dormant people ask, which is much further than the records
+    /// that are looked at again. What was pruned nobody knows.
+    async fn recall(&mut self, upto: u64) -> Result<(), FeedError> {
+        let Some((secs, kinds)) = self.watch.memory() else { return Ok(()) };
+        let mut from = self.feed.pruned();
+        if from >= upto {
+            return Ok(());
+        }
+        let kinds = Arc::new(kinds);
+        let (first, last) = (self.time_of(from).await?, self.time_of(upto - 1).await?);
+        let since = last.saturating_sub(SignedDuration::from_secs(secs)).unwrap_or(first).max(first);
+        self.watch.recall_since(since.as_second());
+        while from < upto {
+            let (feed, kinds) = (Arc::clone(&self.feed), Arc::clone(&kinds));
+            let read =
+                task::spawn_blocking(move || feed.kinds_since(&kinds, (from, upto), since, BATCH)).await;
+            let (entries, next) = read.map_err(|panic| FeedError::new(panic.to_string()))??;
+            entries.iter().for_each(|entry| self.watch.recall(entry));
+            from = next.max(from + 1);
+        }
+        Ok(())
+    }
+
+    async fn time_of(&self, seq: u64) -> Result<Timestamp, FeedError> {
+        let feed = Arc::clone(&self.feed);
+        let read = task::spawn_blocking(move || feed.range(seq, 1)).await;
+        let entries = read.map_err(|panic| FeedError::new(panic.to_string()))??;
+        let missing = || FeedError::new(format!("record {seq} cannot be read"));
+        entries.first().map(|entry| entry.record.time).ok_or_else(missing)
     }
 
     /// Looks at the records from `from` on; of those before `new` nothing is raised.

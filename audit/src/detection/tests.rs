@@ -29,6 +29,11 @@ impl World {
     }
 
     fn see(&mut self, draft: Draft) -> Vec<Raised> {
+        let entry = self.entry(draft);
+        self.watch.see(&entry)
+    }
+
+    fn entry(&mut self, draft: Draft) -> Entry {
         let personal: BTreeMap<Personal, String> = draft.personal.clone();
         let record = Record {
             v: 1,
@@ -48,7 +53,7 @@ impl World {
             details: draft.details,
         };
         self.seq += 1;
-        self.watch.see(&Entry::new(record, Vec::new(), Values::readable(personal)))
+        Entry::new(record, Vec::new(), Values::readable(personal))
     }
 
     fn names(&mut self, draft: Draft) -> Vec<String> {
@@ -101,6 +106,24 @@ fn failures_that_are_far_apart_or_from_many_addresses_are_ordinary() {
 }
 
 #[test]
+fn denials_of_one_person_are_found_and_those_that_an_approval_would_end_are_ordinary() {
+    let refused = |needs: bool| draft(Kind::AccessDecided, Outcome::Denied).detail("needs_approval", needs);
+    let mut world = World::new();
+    for _ in 0..60 {
+        assert!(world.after(1).names(refused(true)).is_empty(), "somebody waits for an answer");
+    }
+    for _ in 0..19 {
+        assert!(world.after(1).names(refused(false)).is_empty());
+    }
+    assert_eq!(world.after(1).names(refused(false)), ["repeated-denials"]);
+    // Records of calls say nothing of approvals.
+    let mut world = World::new();
+    let called = || draft(Kind::AdminCalled, Outcome::Denied);
+    let raised = (0..20).map(|_| world.after(1).names(called())).last().unwrap();
+    assert_eq!(raised, ["repeated-denials"]);
+}
+
+#[test]
 fn one_person_at_three_addresses_at_once_is_found() {
     let mut world = World::new();
     let from =
@@ -113,10 +136,16 @@ fn one_person_at_three_addresses_at_once_is_found() {
 
 #[test]
 fn one_record_is_enough_for_what_must_never_happen() {
-    let refused = |kind| draft(kind, Outcome::Denied).detail("refusal", "own-request");
+    let refused = |kind, refusal: &str| draft(kind, Outcome::Denied).detail("refusal", refusal);
+    let loaded = |change: &str| done(Kind::PolicyLoaded).detail("change", change);
     let cases: Vec<(&str, Draft)> = vec![
-        ("self-approval", refused(Kind::AccessApproved)),
-        ("self-approval", refused(Kind::GlassReviewed)),
+        ("self-approval", refused(Kind::AccessApproved, "own-request")),
+        ("self-approval", refused(Kind::GlassReviewed, "own-request")),
+        ("self-approval", refused(Kind::ReviewDecided, "own-item")),
+        ("self-approval", refused(Kind::PolicyApproved, "own-proposal")),
+        ("self-approval", refused(Kind::AccessUnlocked, "own-lock")),
+        ("policy-loosened", loaded("looser")),
+        ("policy-loosened", loaded("unclear")),
         ("break-glass", done(Kind::GlassBroken)),
         ("revoked-credential", draft(Kind::AuthFailed, Outcome::Denied).detail("reason", "token-revoked")),
         ("ledger-trouble", Draft::new(Kind::LedgerResumed, Outcome::Success)),
@@ -131,6 +160,10 @@ fn one_record_is_enough_for_what_must_never_happen() {
     }
     for ordinary in [
         draft(Kind::AccessApproved, Outcome::Denied).detail("refusal", "not-approver"),
+        draft(Kind::PolicyApproved, Outcome::Denied).detail("refusal", "not-allowed"),
+        loaded("first"),
+        loaded("same"),
+        loaded("tighter"),
         draft(Kind::GlassBroken, Outcome::Denied).detail("refusal", "no-rule"),
         done(Kind::SessionClosed).detail("last_byte_after_us", 100_000),
         done(Kind::SessionClosed),
@@ -166,13 +199,51 @@ fn somebody_who_was_away_for_long_is_found_when_they_wake() {
 }
 
 #[test]
-fn a_policy_with_more_rules_than_before_is_found() {
-    let mut world = World::new();
+fn a_number_that_grew_is_found_and_one_that_fell_or_stayed_is_not() {
+    let mut world = World::with(
+        "[[rule]]\nname = \"grew\"\nsays = \"x\"\nseverity = \"low\"\nkinds = [\"policy.loaded\"]\n\
+         grew = \"rules\"\nquiet_secs = 0\n",
+    );
     let loaded = |rules: u64| done(Kind::PolicyLoaded).detail("rules", rules);
     assert!(world.names(loaded(5)).is_empty());
     assert!(world.names(loaded(5)).is_empty());
     assert!(world.names(loaded(4)).is_empty());
-    assert_eq!(world.names(loaded(6)), ["policy-grew"]);
+    assert_eq!(world.names(loaded(6)), ["grew"]);
+}
+
+#[test]
+fn what_the_operator_does_out_of_hours_is_found_too_and_not_again_at_once() {
+    let night = 10 * 3600;
+    let by_operator = |kind| Draft::new(kind, Outcome::Success).detail("by", "operator");
+    let loaded = |change: &str| by_operator(Kind::PolicyLoaded).detail("change", change);
+    let mut world = World::new();
+    world.after(night);
+    assert_eq!(world.names(by_operator(Kind::TokenIssued)), ["out-of-hours"]);
+    assert!(world.names(by_operator(Kind::TokenIssued)).is_empty(), "quiet for an hour");
+    assert_eq!(world.names(done(Kind::TokenIssued)), ["out-of-hours"], "of somebody else it is told");
+    assert_eq!(world.names(loaded("tighter")), ["policy-out-of-hours"]);
+    assert!(world.names(loaded("same")).is_empty(), "a start at night is no change");
+    assert!(World::new().names(by_operator(Kind::TokenIssued)).is_empty(), "at noon");
+    // Somebody whose name can't be read any more is not the operator.
+    let nobody = Draft::new(Kind::TokenIssued, Outcome::Success).target("user:bob");
+    assert!(World::new().after(night).names(nobody).is_empty());
+}
+
+#[test]
+fn who_is_remembered_from_before_a_start_is_judged_by_that() {
+    const DAY: i64 = 86_400;
+    let seen = |days: i64, who: &str| {
+        let mut world = World::new();
+        world.watch.recall_since(NOON - 90 * DAY);
+        world.after(-days * DAY);
+        let entry = world.entry(Draft::new(Kind::SessionOpened, Outcome::Success).subject("user:alice"));
+        world.watch.recall(&entry);
+        world.after(days * DAY);
+        world.names(Draft::new(Kind::SessionOpened, Outcome::Success).subject(who))
+    };
+    assert!(seen(10, "user:alice").is_empty());
+    assert_eq!(seen(90, "user:alice"), ["dormant-account"]);
+    assert_eq!(seen(10, "user:bob"), ["dormant-account"], "nothing of them for as long as is remembered");
 }
 
 #[test]

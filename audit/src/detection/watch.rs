@@ -1,6 +1,6 @@
 //! Rules over records, one after the other. Pure: the records' own times are the only clock.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use serde_json::Value;
 
@@ -97,6 +97,36 @@ impl Watch {
         self.rules.iter().map(|(_, memory)| memory.keys.len()).max().unwrap_or_default()
     }
 
+    /// How far back lies what rules about dormant people have to know, in seconds, and of which kinds it is; nothing if there is no
+    /// such rule.
+    pub fn memory(&self) -> Option<(i64, BTreeSet<Kind>)> {
+        let dormant = self.rules.iter().filter_map(|(rule, _)| Some((rule.dormant_secs?, &rule.kinds)));
+        dormant.fold(None, |known, (secs, kinds)| {
+            let (most, mut all) = known.unwrap_or_default();
+            all.extend(kinds.iter().copied());
+            Some((secs.max(most), all))
+        })
+    }
+
+    /// All is known since `since`, in seconds since 1970, that rules about dormant people ask for; what follows are the records of
+    /// that time, for [`Self::recall`].
+    pub fn recall_since(&mut self, since: i64) {
+        for (rule, memory) in &mut self.rules {
+            if rule.dormant_secs.is_some() {
+                memory.since = Some(since);
+            }
+        }
+    }
+
+    /// Keeps in mind who was active, and raises nothing.
+    pub fn recall(&mut self, entry: &Entry) {
+        for (rule, memory) in &mut self.rules {
+            if rule.dormant_secs.is_some() && rule.takes(&entry.record) && rule.fits(&entry.record) {
+                memory.active(rule, entry);
+            }
+        }
+    }
+
     /// Looks at the next record.
     pub fn see(&mut self, entry: &Entry) -> Vec<Raised> {
         if is_about_a_detection(&entry.record) {
@@ -117,14 +147,37 @@ fn is_about_a_detection(record: &Record) -> bool {
     }
 }
 
+impl Rule {
+    /// Whether it looks at records of this kind and result.
+    fn takes(&self, record: &Record) -> bool {
+        self.kinds.contains(&record.kind)
+            && (self.results.is_empty() || self.results.contains(&record.result))
+    }
+
+    /// Whether its conditions on one record hold.
+    fn fits(&self, record: &Record) -> bool {
+        let says = |(name, wanted): (&String, &Value)| {
+            record.details.get(name).is_some_and(|found| match wanted {
+                Value::Array(any) => any.contains(found),
+                one => one == found,
+            })
+        };
+        let details = self.details.iter().all(says) && !self.except.iter().any(says);
+        let number = |name: &str| record.details.get(name).and_then(Value::as_i64);
+        let above = self
+            .above
+            .as_ref()
+            .is_none_or(|above| number(&above.detail).is_some_and(|found| found > above.value));
+        details && above && self.outside.as_ref().is_none_or(|hours| !hours.holds(record.time))
+    }
+}
+
 impl Memory {
     fn see(&mut self, rule: &Rule, entry: &Entry) -> Option<Raised> {
         let record = &entry.record;
         let now = record.time.as_second();
         let since = *self.since.get_or_insert(now);
-        if !rule.kinds.contains(&record.kind)
-            || !(rule.results.is_empty() || rule.results.contains(&record.result))
-        {
+        if !rule.takes(record) {
             return None;
         }
         let number = |name: &str| record.details.get(name).and_then(Value::as_i64);
@@ -135,33 +188,12 @@ impl Memory {
                 return None;
             }
         }
-        let details = rule.details.iter().all(|(name, wanted)| {
-            record.details.get(name).is_some_and(|found| match wanted {
-                Value::Array(any) => any.contains(found),
-                one => one == found,
-            })
-        });
-        let above = rule
-            .above
-            .as_ref()
-            .is_none_or(|above| number(&above.detail).is_some_and(|found| found > above.value));
-        let outside = rule.outside.as_ref().is_none_or(|hours| !hours.holds(record.time));
-        if !details || !above || !outside {
+        if !rule.fits(record) {
             return None;
         }
-        let key = match rule.by {
-            None => String::new(),
-            // Of nobody nothing can be put together.
-            Some(by) => value(entry, by)?,
-        };
-        if self.keys.len() >= MOST_KEYS && !self.keys.contains_key(&key) {
-            self.forget();
-        }
-        let unknown = !self.keys.contains_key(&key);
-        let kept = self.keys.entry(key).or_default();
-        let before = std::mem::replace(&mut kept.active, now);
+        let (kept, before) = self.active(rule, entry)?;
         if let Some(dormant) = rule.dormant_secs {
-            let slept = if unknown { now - since } else { now - before };
+            let slept = now - before.unwrap_or(since);
             if slept < dormant {
                 return None;
             }
@@ -201,6 +233,22 @@ impl Memory {
         })
     }
 
+    /// Notes that whoever this is about was active, and says when they were before, as far as that is known.
+    fn active(&mut self, rule: &Rule, entry: &Entry) -> Option<(&mut Kept, Option<i64>)> {
+        let key = match rule.by {
+            None => String::new(),
+            // Of nobody nothing can be put together.
+            Some(by) => value(entry, by)?,
+        };
+        if self.keys.len() >= MOST_KEYS && !self.keys.contains_key(&key) {
+            self.forget();
+        }
+        let is_known = self.keys.contains_key(&key);
+        let kept = self.keys.entry(key).or_default();
+        let before = std::mem::replace(&mut kept.active, entry.record.time.as_second());
+        Some((kept, is_known.then_some(before)))
+    }
+
     /// Half of those who were quiet longest.
     fn forget(&mut self) {
         let mut times: Vec<i64> = self.keys.values().map(|kept| kept.active).collect();
@@ -210,10 +258,16 @@ impl Memory {
     }
 }
 
+/// Whoever acts on the gateway's own host has no name there. The word is no subject's: those have a colon.
+fn by_the_operator(record: &Record) -> Option<String> {
+    let is_operator = record.details.get("by").and_then(Value::as_str) == Some("operator");
+    (is_operator && !record.personal.contains_key(&Personal::Subject)).then(|| "operator".to_owned())
+}
+
 fn value(entry: &Entry, by: By) -> Option<String> {
     let text = |field| entry.personal.text(field).map(str::to_owned);
     match by {
-        By::Subject => text(Personal::Subject),
+        By::Subject => text(Personal::Subject).or_else(|| by_the_operator(&entry.record)),
         By::Target => text(Personal::Target),
         By::Source => text(Personal::Source).map(|source| match source.parse::<std::net::SocketAddr>() {
             Ok(address) => address.ip().to_string(),

@@ -32,7 +32,7 @@ pub struct Reconciled {
     pub origin: String,
     /// The sink whose rows were looked at.
     pub sink: Option<String>,
-    /// The filter by which its records were chosen.
+    /// The filter by which its records were chosen; several, with the number from which on each held.
     pub filter: String,
     /// The first number that must be there.
     pub from: u64,
@@ -262,7 +262,7 @@ impl Reconciler {
     }
 
     /// The answer for the records `from..upto`. Without `upto`: as far as the sink's last receipt says, or as what arrived
-    /// reaches. Without `filter`: the one that the ledger says the sink has.
+    /// reaches. Without `filter`: those that the ledger says the sink had, each for the records of its time.
     pub fn finish(mut self, from: u64, upto: Option<u64>, filter: Option<&Filter>) -> Reconciled {
         for row in std::mem::take(&mut self.ahead) {
             if self.has_read_on || !self.is_ahead(row) {
@@ -274,12 +274,6 @@ impl Reconciler {
         // Those that were ahead were compared last, and stand where their rows stand.
         self.order.sort_unstable();
         let sink = self.sink.clone().or_else(|| self.sinks.first().cloned());
-        let own = sink
-            .as_deref()
-            .and_then(|sink| self.population.filter_of(sink))
-            .filter(|filter| *filter != "all");
-        let own = own.and_then(|words| Filter::parse(words).ok()).unwrap_or_default();
-        let filter = filter.unwrap_or(&own);
         let from = from.max(self.population.first());
         let reached = self.seen.keys().next_back().map_or(from, |last| last + 1);
         let said = sink.as_deref().and_then(|sink| self.population.delivered_by(sink)).unwrap_or_default();
@@ -289,7 +283,11 @@ impl Reconciler {
             if self.seen.contains_key(&seq) || self.altered.contains(&seq) {
                 continue;
             }
-            if !self.population.passes(seq, filter) {
+            let went = match filter {
+                Some(filter) => self.population.passes(seq, filter),
+                None => self.population.passed(seq, sink.as_deref()),
+            };
+            if !went {
                 answer.left_out += 1;
                 continue;
             }
@@ -330,8 +328,10 @@ impl Reconciler {
             answer.verdict.push("nothing");
         }
         answer.origin.clone_from(&self.population.origin);
+        let own = || sink.as_deref().and_then(|sink| self.population.filters_of(sink, from, upto));
+        answer.filter =
+            filter.map(|filter| filter.as_str().to_owned()).or_else(own).unwrap_or_else(|| "all".to_owned());
         answer.sink = sink;
-        filter.as_str().clone_into(&mut answer.filter);
         (answer.from, answer.upto) = (from, upto);
         self.answer
     }

@@ -18,8 +18,71 @@ pub struct Population {
     first: u64,
     records: Vec<(Digest, Kind, Outcome)>,
     by_leaf: HashMap<Digest, u64>,
-    filters: BTreeMap<String, String>,
+    filters: BTreeMap<String, Filters>,
     delivered: BTreeMap<String, u64>,
+}
+
+/// The filters that a sink had, one after the other.
+///
+/// A sink says its filter, and the number of the record at which it was started with it (`from`): all from there on went by that
+/// filter, until it was started with the next. Records of sinks that do not say `from` only say where the sink stood then; of what lies
+/// between where it stood for certain before and there, only what passes both filters must have been sent.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Filters {
+    spans: Vec<Span>,
+    /// All before this was delivered, by the last record that says so.
+    settled: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Span {
+    from: u64,
+    words: String,
+    /// All of them hold.
+    filters: Vec<Filter>,
+}
+
+impl Filters {
+    fn said(&mut self, words: &str, from: Option<u64>, next: Option<u64>) {
+        let filter = (words != "all").then(|| Filter::parse(words).ok()).flatten().unwrap_or_default();
+        let span = |from, filters| Span { from, words: words.to_owned(), filters };
+        let Some(last) = self.spans.last() else {
+            self.spans.push(span(0, vec![filter]));
+            return;
+        };
+        if last.words == words {
+            return;
+        }
+        let (before, start) = (last.filters.clone(), from.or(next).unwrap_or_default());
+        let sure = from.unwrap_or_else(|| self.settled.min(start));
+        self.spans.retain(|span| span.from < sure);
+        if sure < start {
+            let both = before.into_iter().chain([filter.clone()]).collect();
+            self.spans.push(span(sure, both));
+        }
+        self.spans.push(span(start, vec![filter]));
+    }
+
+    /// Whether a record went by the filter of its time.
+    fn pass(&self, seq: u64, kind: Kind, result: Outcome) -> bool {
+        let at = self.spans.partition_point(|span| span.from <= seq);
+        let span = at.checked_sub(1).and_then(|at| self.spans.get(at));
+        span.is_none_or(|span| span.filters.iter().all(|filter| filter.takes(kind, result)))
+    }
+
+    /// The filters of these records, in words.
+    fn words(&self, from: u64, upto: u64) -> Option<String> {
+        let first = self.spans.partition_point(|span| span.from <= from).saturating_sub(1);
+        let mut last = self.spans.get(first)?.words.as_str();
+        let mut words = last.to_owned();
+        for span in self.spans.iter().skip(first + 1).filter(|span| span.from < upto) {
+            if span.words != last {
+                words = format!("{words}; from {} on {}", span.from, span.words);
+                last = &span.words;
+            }
+        }
+        Some(words)
+    }
 }
 
 impl Population {
@@ -39,17 +102,19 @@ impl Population {
         self.records.push((leaf, record.kind, record.result));
         let sink = record.object.as_deref().and_then(|object| object.strip_prefix("sink:"));
         let Some(sink) = sink else { return };
-        match record.kind {
-            Kind::SinkConnected => {
-                let filter = record.details.get("filter").and_then(Value::as_str).unwrap_or("all");
-                self.filters.insert(sink.to_owned(), filter.to_owned());
+        let number = |name: &str| record.details.get(name).and_then(Value::as_u64);
+        let next = number("next");
+        if let Some(words) = record.details.get("filter").and_then(Value::as_str) {
+            let filters = self.filters.entry(sink.to_owned()).or_default();
+            filters.said(words, number("from"), next);
+            if matches!(record.kind, Kind::SinkDelivered | Kind::SinkFailed) {
+                filters.settled = next.unwrap_or(filters.settled);
             }
-            Kind::SinkDelivered => {
-                if let Some(next) = record.details.get("next").and_then(Value::as_u64) {
-                    self.delivered.insert(sink.to_owned(), next);
-                }
-            }
-            _ => {}
+        }
+        if record.kind == Kind::SinkDelivered
+            && let Some(next) = next
+        {
+            self.delivered.insert(sink.to_owned(), next);
         }
     }
 
@@ -78,6 +143,13 @@ impl Population {
         self.by_leaf.get(leaf).copied()
     }
 
+    /// Whether this record passed the filter that the sink had at its time. Of a sink of which nothing is said: it did.
+    pub(super) fn passed(&self, seq: u64, sink: Option<&str>) -> bool {
+        let filters = sink.and_then(|sink| self.filters.get(sink));
+        self.at(seq)
+            .is_some_and(|(_, kind, result)| filters.is_none_or(|filters| filters.pass(seq, *kind, *result)))
+    }
+
     /// Whether this record passes the filter.
     pub(super) fn passes(&self, seq: u64, filter: &Filter) -> bool {
         self.at(seq).is_some_and(|(_, kind, result)| filter.takes(*kind, *result))
@@ -87,9 +159,9 @@ impl Population {
         self.records.get(usize::try_from(seq.checked_sub(self.first)?).ok()?)
     }
 
-    /// The filter that the sink last said it has.
-    pub fn filter_of(&self, sink: &str) -> Option<&str> {
-        self.filters.get(sink).map(String::as_str)
+    /// The filters that the sink said it had for the records `from..upto`, in words.
+    pub fn filters_of(&self, sink: &str, from: u64, upto: u64) -> Option<String> {
+        self.filters.get(sink).and_then(|filters| filters.words(from, upto))
     }
 
     /// Up to where the sink last said that it had delivered.

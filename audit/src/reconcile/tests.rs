@@ -287,3 +287,93 @@ fn rows_newer_than_what_was_read_are_compared_once_the_ledger_was_read_on_and_fo
     let cut = run(&rows, Some(&earlier)).1;
     assert_eq!((cut.verdict, cut.foreign, cut.newer), (vec!["foreign"], 3, 0));
 }
+
+/// Adds what a sink says of itself behind the others.
+fn say(population: &mut Population, bytes: &mut Vec<Vec<u8>>, kind: Kind, details: Value) {
+    let mut record = Record::parse(bytes.last().unwrap()).unwrap();
+    record.seq = Seq::new(bytes.len() as u64);
+    record.prev = Digest::leaf(bytes.last().unwrap());
+    (record.kind, record.object) = (kind, Some("sink:soc".to_owned()));
+    record.details = details.as_object().unwrap().clone();
+    let text = record.to_bytes().unwrap();
+    population.add(&record, &text);
+    bytes.push(text);
+}
+
+fn compared(population: &Population, rows: &[Value]) -> Reconciled {
+    let mut reconciler = Reconciler::new(population.clone(), Some("soc"));
+    for row in rows {
+        reconciler.row(Item::read(row).as_ref());
+    }
+    reconciler.finish(0, Some(population.end()), None)
+}
+
+#[test]
+fn a_filter_that_changed_holds_for_the_records_of_its_time_and_for_no_others() {
+    // Of nine records, every third is a heartbeat.
+    for says_from in [true, false] {
+        let (mut population, mut bytes) = ledger(9);
+        say(
+            &mut population,
+            &mut bytes,
+            Kind::SinkDelivered,
+            json!({ "filter": "session", "from": 0, "next": 3 }),
+        );
+        // Started again at 3, without a filter, and seen at 6.
+        let mut now = json!({ "filter": "all", "from": 3, "next": 6 });
+        if !says_from {
+            now.as_object_mut().unwrap().remove("from");
+        }
+        say(&mut population, &mut bytes, Kind::SinkConnected, now);
+        let went = |seq: u64| seq != 2;
+        let sent: Vec<Value> =
+            rows(&bytes).into_iter().filter(|row| went(row["record"]["seq"].as_u64().unwrap())).collect();
+        let whole = compared(&population, &sent);
+        assert!(whole.contiguous && whole.left_out == 1, "{says_from}: {whole:?}");
+        // A heartbeat after the change must be there, a session before it too.
+        for (missing, is_sure) in [(1, true), (5, says_from), (8, true)] {
+            let holed: Vec<Value> =
+                sent.iter().filter(|row| row["record"]["seq"] != missing).cloned().collect();
+            let answer = compared(&population, &holed);
+            assert_eq!(answer.contiguous, !is_sure, "{says_from} {missing}: {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn a_filter_that_became_narrower_makes_no_gap_and_is_told() {
+    let (mut population, mut bytes) = ledger(9);
+    say(&mut population, &mut bytes, Kind::SinkConnected, json!({ "filter": "all", "from": 0, "next": 2 }));
+    say(
+        &mut population,
+        &mut bytes,
+        Kind::SinkFailed,
+        json!({ "filter": "session,sink", "from": 6, "next": 6 }),
+    );
+    say(
+        &mut population,
+        &mut bytes,
+        Kind::SinkConnected,
+        json!({ "filter": "session,sink", "from": 6, "next": 8 }),
+    );
+    let sent: Vec<Value> = rows(&bytes).into_iter().filter(|row| row["record"]["seq"] != 8).collect();
+    let whole = compared(&population, &sent);
+    assert!(whole.contiguous && whole.left_out == 1, "{whole:?}");
+    assert_eq!(whole.filter, "all; from 6 on session,sink");
+    let holed: Vec<Value> = sent.iter().filter(|row| row["record"]["seq"] != 5).cloned().collect();
+    assert_eq!(compared(&population, &holed).gaps, [(5, 5)], "that heartbeat was sent");
+}
+
+#[test]
+fn a_sink_that_was_set_back_sent_all_again_by_its_new_filter() {
+    let (mut population, mut bytes) = ledger(9);
+    say(
+        &mut population,
+        &mut bytes,
+        Kind::SinkConnected,
+        json!({ "filter": "session", "from": 0, "next": 9 }),
+    );
+    say(&mut population, &mut bytes, Kind::SinkConnected, json!({ "filter": "all", "from": 0, "next": 10 }));
+    let holed: Vec<Value> = rows(&bytes).into_iter().filter(|row| row["record"]["seq"] != 2).collect();
+    assert_eq!(compared(&population, &holed).gaps, [(2, 2)]);
+}

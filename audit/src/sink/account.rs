@@ -78,6 +78,7 @@ impl Delivery {
             .detail("transport", self.options.target.kind())
             .detail("format", self.options.shape.as_str())
             .detail("filter", self.options.filter.as_str())
+            .detail("from", self.started_at.next)
             .detail("personal", self.options.personal.as_str())
             .detail("next", position.next)
             .detail("sequence", position.sequence)
@@ -89,10 +90,11 @@ impl Delivery {
         }
     }
 
-    /// Finds out how long the next record has been waiting, shows it, and raises the alarm before the receiver would refuse
-    /// it for its age.
-    pub(super) async fn watch_age(&mut self, position: Position) {
+    /// Finds out how long the oldest record that does not count as delivered has been waiting, shows it, and raises the alarm
+    /// before the receiver would refuse it for its age.
+    pub(super) async fn watch_age(&mut self) {
         self.age_due = Instant::now() + AGE_EVERY;
+        let position = self.window.settled();
         let head = *self.feed.heads().borrow();
         if position.next >= head {
             self.oldest = None;

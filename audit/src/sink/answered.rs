@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::{
     delivery::{Delivery, Fault, Stop, asked, stopping},
     link::{Answer, Link, LinkError},
-    parcel::Parcel,
+    parcel::Item,
     window::Position,
 };
 
@@ -74,34 +74,36 @@ impl Delivery {
                             self.refused_in_a_row = 0;
                         }
                         limit = limit.saturating_mul(2).min(most);
-                        self.account(&parcel).await;
+                        self.account(&parcel.items).await;
                     }
                     Answer::Received { acknowledgement } => {
                         position = parcel.upto;
                         unconfirmed.parcels.push_back((acknowledgement, position, Instant::now()));
                         self.refused_in_a_row = 0;
                         limit = limit.saturating_mul(2).min(most);
-                        self.account(&parcel).await;
+                        self.account(&parcel.items).await;
                     }
-                    Answer::Partly { refused: items, again } => {
-                        let taken = again.unwrap_or(parcel.items.len());
-                        if items.len() < taken {
-                            self.refused_in_a_row = 0;
+                    Answer::Partly { refused, again } => {
+                        let decided = again.unwrap_or(parcel.items.len());
+                        let mut refused = refused.into_iter().peekable();
+                        for (place, item) in parcel.items.iter().enumerate().take(decided) {
+                            match refused.next_if(|(at, _)| *at == place) {
+                                Some((_, reason)) => self.set_aside(item, &reason).await?,
+                                None => {
+                                    self.refused_in_a_row = 0;
+                                    self.account(std::slice::from_ref(item)).await;
+                                }
+                            }
+                            position = item.after;
+                            self.window.confirmed(position);
                         }
-                        for (place, reason) in items.iter().filter(|(place, _)| *place < taken) {
-                            self.set_aside(&parcel, *place, reason).await?;
-                        }
-                        position = match taken.checked_sub(1).and_then(|last| parcel.items.get(last)) {
-                            Some(item) if again.is_some() => item.after,
-                            Some(_) => parcel.upto,
-                            None => position,
-                        };
-                        self.window.confirmed(position);
                         if again.is_some() {
                             return Err(
                                 LinkError::Busy { said: "it took a part".to_owned(), pause: None }.into()
                             );
                         }
+                        position = parcel.upto;
+                        self.window.confirmed(position);
                     }
                     Answer::Refused { .. } if parcel.items.len() > 1 => {
                         // Somewhere in it: halves until it stands alone.
@@ -109,7 +111,9 @@ impl Delivery {
                         continue;
                     }
                     Answer::Refused { reason } => {
-                        self.set_aside(&parcel, 0, &reason).await?;
+                        if let Some(item) = parcel.items.first() {
+                            self.set_aside(item, &reason).await?;
+                        }
                         position = parcel.upto;
                         if let Some(last) = unconfirmed.parcels.back_mut() {
                             last.1 = position;
@@ -154,15 +158,13 @@ impl Delivery {
     }
 
     /// Sets one record aside, unless the receiver refuses everything.
-    async fn set_aside(&mut self, parcel: &Parcel, place: usize, reason: &str) -> Result<(), Fault> {
+    async fn set_aside(&mut self, item: &Item, reason: &str) -> Result<(), Fault> {
         if self.refused_in_a_row >= REFUSED_IN_A_ROW {
             return Err(LinkError::RefusesAll { reason: reason.to_owned() }.into());
         }
         self.refused_in_a_row += 1;
-        if let Some(item) = parcel.items.get(place) {
-            let reason = format!("the receiver refused it: {reason}");
-            self.quarantine(item.seq, item.kind, item.bytes.len(), &reason).await;
-        }
+        let reason = format!("the receiver refused it: {reason}");
+        self.quarantine(item.seq, item.kind, item.bytes.len(), &reason).await;
         Ok(())
     }
 }

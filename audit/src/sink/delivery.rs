@@ -87,6 +87,10 @@ pub(super) struct Delivery {
     pub(super) late: bool,
     /// Records that the receiver refused one after the other, also over several attempts.
     pub(super) refused_in_a_row: usize,
+    /// Where delivery stood when an attempt failed last.
+    failed_at: Position,
+    /// Where it stood when this sink was started: from there on its filter holds.
+    pub(super) started_at: Position,
 }
 
 impl Delivery {
@@ -116,6 +120,8 @@ impl Delivery {
             age_due: Instant::now(),
             late: false,
             refused_in_a_row: 0,
+            failed_at: from,
+            started_at: from,
         }
     }
 
@@ -144,7 +150,7 @@ impl Delivery {
             }
             self.lost(&fault).await;
             let pause = pauses.next().unwrap_or(self.options.retry_most);
-            let pause = fault.pause().map_or(pause, |wanted| wanted.clamp(pause, self.options.retry_most));
+            let pause = pause_before(pause, self.options.retry_most, fault.pause());
             tokio::select! {
                 () = asked(&mut stop) => return,
                 () = sleep(pause) => {}
@@ -176,18 +182,19 @@ impl Delivery {
         let now = Instant::now();
         if self.announcer.holds(now.into_std()) {
             tracing::info!(sink = %self.options.name, target = %self.options.target, "sink connected");
-            self.status.send_modify(|status| status.failing_since = None);
             self.tell(self.about(Kind::SinkConnected, Outcome::Success, position)).await;
         }
-        if self.window.settled() != self.saved {
-            // Something was delivered, however short a time the connection has held.
+        let settled = self.window.settled();
+        // An answer is no delivery: a receiver that takes all and keeps nothing fails on. Where nothing is left, nothing can
+        // show but that the connection holds.
+        if settled > self.failed_at || settled.next >= *self.feed.heads().borrow() {
             self.status.send_if_modified(|status| status.failing_since.take().is_some());
-            if now >= self.save_due {
-                self.save().await;
-            }
+        }
+        if settled != self.saved && now >= self.save_due {
+            self.save().await;
         }
         if now >= self.age_due {
-            self.watch_age(position).await;
+            self.watch_age().await;
         }
         self.give_receipt(now).await;
     }
@@ -195,6 +202,7 @@ impl Delivery {
     async fn lost(&mut self, fault: &Fault) {
         let reason = transport::in_full(fault);
         let position = self.window.rewind();
+        self.failed_at = position;
         self.status.send_modify(|status| {
             status.connected = false;
             (status.next, status.received, status.settled) = (position.next, position.next, position.next);
@@ -208,7 +216,7 @@ impl Delivery {
             let draft = self.about(Kind::SinkFailed, Outcome::Failure, position).detail("reason", reason);
             self.tell(draft).await;
         }
-        self.watch_age(position).await;
+        self.watch_age().await;
     }
 
     /// Reads and formats on a thread that may block.
@@ -250,7 +258,7 @@ impl Delivery {
             status.connected = true;
             (status.next, status.received, status.settled, status.sequence) =
                 (sent.next, received.next, settled, sent.sequence);
-            status.lag = head.saturating_sub(sent.next);
+            status.lag = head.saturating_sub(settled);
             before != (status.connected, status.next, status.received, status.settled, status.lag)
         });
     }
@@ -267,7 +275,7 @@ impl Delivery {
 
     fn show_lag(&self) {
         let head = *self.feed.heads().borrow();
-        self.status.send_modify(|status| status.lag = head.saturating_sub(status.next));
+        self.status.send_modify(|status| status.lag = head.saturating_sub(status.settled));
     }
 
     fn pauses(&self) -> impl Iterator<Item = Duration> + use<> {
@@ -279,6 +287,12 @@ impl Delivery {
             .with_jitter()
             .build()
     }
+}
+
+/// How long to leave the receiver alone: as long as we would by ourselves, jitter included at most `most`, and as long as it
+/// asks for, which its link bounds.
+fn pause_before(own: Duration, most: Duration, asked: Option<Duration>) -> Duration {
+    own.min(most).max(asked.unwrap_or_default())
 }
 
 /// The way to a receiver that never answers; none for the others.
@@ -327,5 +341,25 @@ async fn expired(mut stop: Stop) {
     let deadline = stop.wait_for(Option::is_some).await.ok().and_then(|deadline| *deadline);
     if let Some(deadline) = deadline {
         sleep_until(deadline).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_pause_is_bounded_whatever_the_jitter_adds_and_the_receivers_is_heeded_beyond_it() {
+        let secs = Duration::from_secs;
+        for (own, asked, pause) in [
+            (secs(4), None, secs(4)),
+            (secs(31), None, secs(30)),
+            (secs(31), Some(secs(0)), secs(30)),
+            (secs(31), Some(secs(5)), secs(30)),
+            (secs(4), Some(secs(20)), secs(20)),
+            (secs(31), Some(secs(600)), secs(600)),
+        ] {
+            assert_eq!(pause_before(own, secs(30), asked), pause, "{own:?} {asked:?}");
+        }
     }
 }

@@ -1,12 +1,15 @@
 //! The ledger as a sink sees it: something to read from, and somewhere to report to.
 
-use std::{future::Future, pin::Pin};
+use std::{collections::BTreeSet, future::Future, pin::Pin};
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::{
-    ledger::{Entry, Ledger, Reader},
+    kind::Kind,
+    ledger::{Entry, Ledger, Reader, Search},
     record::{Draft, Seq},
+    selection::Selection,
 };
 
 use super::{Feed, FeedError, Notice};
@@ -27,6 +30,26 @@ impl Feed for Reader {
 
     fn range(&self, from: u64, limit: usize) -> Result<Vec<Entry>, FeedError> {
         Self::range(self, Seq::new(from), limit).map_err(|error| FeedError::new(error.to_string()))
+    }
+
+    fn kinds_since(
+        &self,
+        kinds: &BTreeSet<Kind>,
+        (from, to): (u64, u64),
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<(Vec<Entry>, u64), FeedError> {
+        let Some(last) = to.checked_sub(1).filter(|last| from <= *last) else { return Ok((Vec::new(), to)) };
+        let selection = Selection {
+            from: Seq::new(from),
+            to: Some(Seq::new(last)),
+            kinds: kinds.iter().copied().collect(),
+            from_time: Some(since),
+            ..Selection::default()
+        };
+        let search = Search { selection, limit, ..Search::default() };
+        let page = self.search(&search).map_err(|error| FeedError::new(error.to_string()))?;
+        Ok((page.entries, page.next.map_or(to, Seq::get)))
     }
 
     fn heads(&self) -> watch::Receiver<u64> {

@@ -18,6 +18,7 @@ mod account;
 mod answered;
 pub mod cursor;
 mod delivery;
+mod ending;
 pub mod format;
 mod ledger;
 mod link;
@@ -31,8 +32,9 @@ mod transport;
 mod unacknowledged;
 mod window;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio::{
     sync::watch,
     task::{self, JoinHandle},
@@ -40,7 +42,7 @@ use tokio::{
 };
 
 pub use crate::filter::Filter;
-use crate::ledger::Entry;
+use crate::{kind::Kind, ledger::Entry};
 
 pub use self::{
     cursor::{CursorError, CursorStore, FileCursor},
@@ -57,6 +59,7 @@ pub use self::{
 
 use self::{
     delivery::{Delivery, Fault},
+    ending::Ending,
     format::Format,
     parcel::Packer,
 };
@@ -75,6 +78,23 @@ pub trait Feed: Send + Sync + 'static {
     }
     /// Up to `limit` records from number `from` on, ascending without gaps but for those that were pruned. May block.
     fn range(&self, from: u64, limit: usize) -> Result<Vec<Entry>, FeedError>;
+    /// Of records from number `from` on and before `to` those of these kinds that are not older than `since`, ascending, about
+    /// `limit` at a time, and the number to go on at. May block, and may ask an index: what no proof rests on.
+    fn kinds_since(
+        &self,
+        kinds: &BTreeSet<Kind>,
+        (from, to): (u64, u64),
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<(Vec<Entry>, u64), FeedError> {
+        let left = usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX);
+        let mut entries = self.range(from, limit.min(left))?;
+        let next = entries.last().map_or(to, |entry| entry.record.seq.get() + 1);
+        entries.retain(|entry| {
+            kinds.contains(&entry.record.kind) && entry.record.time >= since && entry.record.seq.get() < to
+        });
+        Ok((entries, next))
+    }
     /// The number of durable records: record `n` may be read once this exceeds `n`.
     fn heads(&self) -> watch::Receiver<u64>;
 }
@@ -108,6 +128,8 @@ pub struct SinkStatus {
     pub filter: String,
     /// What is known of a record that counts as delivered.
     pub assurance: Assurance,
+    /// Its task runs. One that ended by itself delivers nothing any more, until the gateway is restarted.
+    pub running: bool,
     /// A connection stands, or the last request was answered.
     pub connected: bool,
     /// Number of the record to be sent next: all before it were sent.
@@ -118,17 +140,17 @@ pub struct SinkStatus {
     pub settled: u64,
     /// The sink's own number of the record to be sent next.
     pub sequence: u64,
-    /// Durable records not sent yet.
+    /// Durable records that do not count as delivered yet, as `assurance` says.
     pub lag: u64,
     /// Octets of a record as sent, on the average of those read last: times `lag`, it estimates the octets to come.
     pub octets_each: u64,
-    /// When the record to be sent next was recorded.
+    /// When the oldest record was recorded that does not count as delivered.
     pub waiting_since: Option<jiff::Timestamp>,
     /// It has been waiting for longer than it may.
     pub late: bool,
     /// Records set aside since the start; each is a record `sink.quarantined`.
     pub quarantined: u64,
-    /// Since when nothing could be delivered.
+    /// Since when nothing more came to count as delivered, although a record waited.
     pub failing_since: Option<jiff::Timestamp>,
     /// What went wrong last; kept after recovery.
     pub last_error: Option<String>,
@@ -279,6 +301,7 @@ impl Sink {
             format: options.shape.as_str(),
             filter: options.filter.as_str().to_owned(),
             assurance: options.target.assurance(),
+            running: true,
             connected: false,
             next: from.next,
             received: from.next,
@@ -293,8 +316,10 @@ impl Sink {
             last_error: None,
         });
         let (stop, stopped) = watch::channel(None);
+        let ending = Ending { status: status_sender.clone(), notice: Arc::clone(&notice) };
         let delivery = Delivery::new(options, packer, feed, notice, cursor, status_sender, from);
-        Ok(Self { status, stop, task: task::spawn(delivery.run(stopped)) })
+        let running = task::spawn(delivery.run(stopped));
+        Ok(Self { status, stop, task: task::spawn(ending.told(running)) })
     }
 
     /// How it is doing, now and from now on.

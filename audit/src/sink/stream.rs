@@ -14,7 +14,7 @@ use super::{
     delivery::{Delivery, Fault, Stop, asked, stopping},
     format,
     notice::about_a_sink,
-    parcel::Parcel,
+    parcel::{Item, Parcel},
     transport::{self, Connected, TransportError},
 };
 
@@ -59,7 +59,7 @@ impl Delivery {
                 }
                 position = parcel.upto;
                 self.window.sent(position, frames.len() as u64, Instant::now().into_std());
-                self.account(&parcel).await;
+                self.account(&parcel.items).await;
             } else if stopping(stop) {
                 // The rest of the window is sent again by the next start: a close says nothing about the
                 // receiver's memory.
@@ -89,8 +89,8 @@ impl Delivery {
     }
 
     /// What is to be said of records that were sent.
-    pub(super) async fn account(&mut self, parcel: &Parcel) {
-        for item in &parcel.items {
+    pub(super) async fn account(&mut self, sent: &[Item]) {
+        for item in sent {
             if !about_a_sink(item.kind) {
                 self.receipts.sent(item.seq);
             }

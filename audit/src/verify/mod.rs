@@ -10,6 +10,7 @@
 //!
 //! Start with [`verify`]; [`directory`] reads the files for it.
 
+mod alone;
 mod assess;
 mod blame;
 mod cosigned;
@@ -28,6 +29,7 @@ use crate::journal::head::{self, HeadFile};
 use crate::note::{CosignerKey, PublicKey, SignedNote};
 use crate::signers::Signers;
 
+pub use alone::{Unsound, alone};
 use assess::Assessment;
 pub use directory::{Progress, directory, directory_since, directory_with_archive};
 pub use since::{MAX_STATE_BYTES, StateError, Verified};
@@ -65,7 +67,7 @@ pub struct Trust {
 }
 
 /// One segment file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// Its file name.
     pub name: String,

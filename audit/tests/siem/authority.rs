@@ -42,17 +42,33 @@ impl Authority {
 impl Leaf {
     /// A server that shows this certificate and asks for none.
     pub(crate) fn acceptor(&self) -> tokio_rustls::TlsAcceptor {
-        use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+        self.acceptor_of(None)
+    }
+
+    /// A server that shows this certificate and wants one of this root; none: it asks for none.
+    pub(crate) fn acceptor_of(&self, clients: Option<&str>) -> tokio_rustls::TlsAcceptor {
+        use rustls::{
+            RootCertStore,
+            pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+            server::WebPkiClientVerifier,
+        };
         let chain =
             CertificateDer::pem_slice_iter(self.certificate.as_bytes()).collect::<Result<_, _>>().unwrap();
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
         let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
+        let builder = rustls::ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
             .unwrap();
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(root) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap()).unwrap();
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+                builder.with_client_cert_verifier(verifier.build().unwrap())
+            }
+        };
+        let config = builder.with_single_cert(chain, key).unwrap();
         tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config))
     }
 }

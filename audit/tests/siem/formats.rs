@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::source::{NASTY, ORIGIN};
 
-fn format(shape: Shape, personal: PersonalView) -> Format {
+pub(crate) fn format(shape: Shape, personal: PersonalView) -> Format {
     Format {
         origin: ORIGIN.to_owned(),
         sink: SinkName::parse("siem").unwrap(),
@@ -25,7 +25,7 @@ fn format(shape: Shape, personal: PersonalView) -> Format {
     }
 }
 
-fn entry(seq: u64, draft: Draft) -> Entry {
+pub(crate) fn entry(seq: u64, draft: Draft) -> Entry {
     let record = Record {
         v: 1,
         seq: Seq::new(seq),
@@ -53,7 +53,7 @@ fn entry(seq: u64, draft: Draft) -> Entry {
     }
 }
 
-fn full(kind: Kind, result: Outcome, nasty: usize) -> Draft {
+pub(crate) fn full(kind: Kind, result: Outcome, nasty: usize) -> Draft {
     let (path, note) = NASTY[nasty % NASTY.len()];
     let mut draft = Draft::new(kind, result)
         .action("connect")
@@ -92,7 +92,7 @@ pub(crate) fn foreign(items: &[Value]) -> String {
     problems
 }
 
-fn item(format: &Format, entry: &Entry, oversize: Option<usize>) -> Value {
+pub(crate) fn item(format: &Format, entry: &Entry, oversize: Option<usize>) -> Value {
     json!({
         "shape": format.shape.as_str(),
         "kind": entry.record.kind.as_str(),
@@ -123,6 +123,26 @@ fn every_kind_and_result_in_every_format_is_read_by_others_whatever_its_values_h
         }
     }
     assert_eq!(foreign(&items), "");
+}
+
+#[test]
+fn a_control_that_failed_and_an_item_of_a_review_are_findings_that_say_so() {
+    let ocsf = |draft: Draft| -> Value {
+        let text = format(Shape::Ocsf, PersonalView::Values).write(&entry(7, draft), 3, None, false);
+        serde_json::from_slice(&text).unwrap()
+    };
+    for (result, status, status_id) in [(Outcome::Success, "Pass", 1), (Outcome::Failure, "Fail", 3)] {
+        let tried = ocsf(Draft::new(Kind::CanaryTried, result).detail("control", "self-approval"));
+        assert_eq!((&tried["class_uid"], &tried["type_uid"]), (&json!(2003), &json!(200_301)));
+        assert_eq!(
+            tried["compliance"],
+            json!({ "control": "self-approval", "status": status, "status_id": status_id })
+        );
+        assert_eq!((&tried["status_id"], &tried["status_detail"]), (&json!(1), &json!(result.as_str())));
+    }
+    let item = ocsf(Draft::new(Kind::ReviewItem, Outcome::Success).target("user:bob"));
+    assert_eq!((&item["class_uid"], &item["user"]["name"]), (&json!(2008), &json!("user:bob")));
+    assert_eq!(item["access_analysis_result"]["accessors"][0]["name"], "user:bob");
 }
 
 #[test]

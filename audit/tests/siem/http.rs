@@ -30,14 +30,14 @@ use crate::{
     source::{ORIGIN, Source},
 };
 
-fn target(port: u16, protocol: Protocol) -> HttpTarget {
+pub(crate) fn target(port: u16, protocol: Protocol) -> HttpTarget {
     let mut target =
         HttpTarget::new(HttpUrl::parse(&format!("http://127.0.0.1:{port}/in")).unwrap(), protocol);
     target.batch_records = 50;
     target
 }
 
-fn options(target: Target, directory: &Path) -> SinkOptions {
+pub(crate) fn options(target: Target, directory: &Path) -> SinkOptions {
     let name = SinkName::parse("siem").unwrap();
     let mut options = SinkOptions::new(name, target, directory.to_owned());
     options.shape = Shape::Json;
@@ -49,12 +49,12 @@ fn options(target: Target, directory: &Path) -> SinkOptions {
     options
 }
 
-async fn start(options: SinkOptions, source: &Source) -> Sink {
+pub(crate) async fn start(options: SinkOptions, source: &Source) -> Sink {
     Sink::start(options, Arc::new(source.clone()), Arc::new(source.clone())).await.unwrap()
 }
 
 /// Waits until the status says so.
-async fn until(sink: &Sink, what: &str, is: impl FnMut(&SinkStatus) -> bool) -> SinkStatus {
+pub(crate) async fn until(sink: &Sink, what: &str, is: impl FnMut(&SinkStatus) -> bool) -> SinkStatus {
     let mut status = sink.status();
     let found = tokio::time::timeout(Duration::from_mins(1), status.wait_for(is)).await;
     let found = found.map(|found| found.map(|found| found.clone()));
@@ -64,7 +64,7 @@ async fn until(sink: &Sink, what: &str, is: impl FnMut(&SinkStatus) -> bool) -> 
     }
 }
 
-async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
     let start = std::time::Instant::now();
     while !is() {
         assert!(start.elapsed() < Duration::from_mins(1), "{what}");
@@ -73,7 +73,7 @@ async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
 }
 
 /// The numbers that requests with a good answer brought, in the order in which they came.
-fn taken(receiver: &Receiver, good: impl Fn(&Asked) -> bool) -> Vec<u64> {
+pub(crate) fn taken(receiver: &Receiver, good: impl Fn(&Asked) -> bool) -> Vec<u64> {
     receiver.asked().iter().filter(|asked| good(asked)).flat_map(Asked::numbers).collect()
 }
 
@@ -326,12 +326,12 @@ async fn a_token_that_is_replaced_in_its_file_is_used_without_a_restart_and_show
 }
 
 /// A Splunk that receives all and indexes what it is told to.
-struct Splunk {
-    receiver: Receiver,
-    indexes: Arc<AtomicBool>,
+pub(crate) struct Splunk {
+    pub(crate) receiver: Receiver,
+    pub(crate) indexes: Arc<AtomicBool>,
 }
 
-async fn splunk(acks: impl Fn(&[u64], bool) -> Value + Send + Sync + 'static) -> Splunk {
+pub(crate) async fn splunk(acks: impl Fn(&[u64], bool) -> Value + Send + Sync + 'static) -> Splunk {
     let indexes = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&indexes);
     let next = Mutex::new(0_u64);
@@ -350,7 +350,7 @@ async fn splunk(acks: impl Fn(&[u64], bool) -> Value + Send + Sync + 'static) ->
     Splunk { receiver, indexes }
 }
 
-fn hec(port: u16, patience: Duration) -> HttpTarget {
+pub(crate) fn hec(port: u16, patience: Duration) -> HttpTarget {
     target(port, Protocol::SplunkHec { acknowledge: Some(patience), index: Some("audit".to_owned()) })
 }
 
@@ -612,6 +612,7 @@ async fn receipts_say_how_far_it_is_and_do_not_bring_forth_themselves() {
     assert!(next >= 10);
     assert_eq!(first.details["leaf"], source.entry(next - 1).digest().to_string());
     assert_eq!((&first.details["assurance"], &first.details["since"]), (&json!("received"), &json!(0)));
+    assert_eq!((&first.details["filter"], &first.details["from"]), (&json!("all"), &json!(0)));
     // Nothing but records about the sink from here on: no receipt. Then one session: one more.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(source.count(Kind::SinkDelivered), 1);

@@ -12,7 +12,11 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    task::{JoinHandle, JoinSet},
+};
+use tokio_rustls::TlsAcceptor;
 
 /// One request as it came.
 #[derive(Clone, Debug)]
@@ -61,15 +65,27 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     pub(crate) async fn start(react: impl Fn(&Asked) -> Reaction + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::at(0, None, react).await
+    }
+
+    /// On this port (0: a free one), with TLS or without.
+    pub(crate) async fn at(
+        port: u16,
+        tls: Option<TlsAcceptor>,
+        react: impl Fn(&Asked) -> Reaction + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let (react, count) = (Arc::new(react), Arc::new(AtomicUsize::new(0)));
         let kept = Arc::clone(&asked);
         let serving = tokio::spawn(async move {
+            // With its receiver every connection ends.
+            let mut connections = JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
                 let (react, kept, count) = (Arc::clone(&react), Arc::clone(&kept), Arc::clone(&count));
-                tokio::spawn(async move {
+                let tls = tls.clone();
+                connections.spawn(async move {
                     let service = service_fn(move |request: Request<Incoming>| {
                         let (react, kept, count) =
                             (Arc::clone(&react), Arc::clone(&kept), Arc::clone(&count));
@@ -87,7 +103,14 @@ impl Receiver {
                             }
                         }
                     });
-                    let _cut = http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
+                    let builder = http1::Builder::new();
+                    let _cut = match tls {
+                        None => builder.serve_connection(TokioIo::new(socket), service).await,
+                        Some(tls) => {
+                            let Ok(socket) = tls.accept(socket).await else { return };
+                            builder.serve_connection(TokioIo::new(socket), service).await
+                        }
+                    };
                 });
             }
         });

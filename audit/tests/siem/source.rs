@@ -27,13 +27,19 @@ impl Source {
     }
 
     pub(crate) fn append(&self, draft: Draft) -> u64 {
+        self.append_after(0, draft)
+    }
+
+    /// So many seconds after the day of which all is otherwise.
+    pub(crate) fn append_after(&self, seconds: i64, draft: Draft) -> u64 {
         let mut entries = self.entries.lock().unwrap();
         let seq = entries.len() as u64;
+        let time = 1_790_000_000_123_456_789 + i128::from(seq) + i128::from(seconds) * 1_000_000_000;
         let prev = entries.last().map_or(Digest::ZERO, |entry| Digest::leaf(&entry.bytes));
         let record = Record {
             v: 1,
             seq: Seq::new(seq),
-            time: jiff::Timestamp::from_nanosecond(1_790_000_000_123_456_789 + i128::from(seq)).unwrap(),
+            time: jiff::Timestamp::from_nanosecond(time).unwrap(),
             prev,
             kind: draft.kind,
             result: draft.result,

@@ -31,6 +31,10 @@ pub(super) fn documents(
         ("report.json".to_owned(), report.json()?.into_bytes()),
         ("tables/controls.csv".to_owned(), csv_file::of_controls(report)),
         ("tables/exceptions.csv".to_owned(), csv_file::of_exceptions(report)),
+        ("tables/key-changes.csv".to_owned(), csv_file::of_key_changes(&report.cryptography)),
+        ("tables/keys.csv".to_owned(), csv_file::of_keys(&report.cryptography)),
+        ("tables/not-hybrid.csv".to_owned(), csv_file::of_not_hybrid(&report.cryptography)),
+        ("tables/protection.csv".to_owned(), csv_file::of_protection(&report.cryptography)),
     ];
     for sheet in &report.sheets {
         all.push((format!("tables/{}.csv", sheet.id), csv_file::of_sheet(sheet)));

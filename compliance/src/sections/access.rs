@@ -13,6 +13,8 @@ const KINDS: &[Kind] = &[
     Kind::TokenRevoked,
     Kind::DeviceEnrolled,
     Kind::DeviceRevoked,
+    Kind::PasskeyEnrolled,
+    Kind::PasskeyRevoked,
     Kind::GrantIssued,
     Kind::GrantBegun,
     Kind::GrantRevoked,
@@ -98,6 +100,11 @@ impl Section for AccessList {
                     "expires",
                 );
             }
+            // It gives no leave of its own; what it signs is who approved.
+            Kind::PasskeyEnrolled => {
+                let leave = "signs approvals".to_owned();
+                self.add(seen, "passkey", seen.text("passkey"), leave, "expires");
+            }
             Kind::GrantIssued => self.add(seen, "grant", grant, action(), "ends"),
             Kind::GlassBroken => {
                 self.add(seen, "grant", grant, format!("{} (break-glass)", action()), "ends");
@@ -120,6 +127,7 @@ impl Section for AccessList {
             }
             Kind::TokenRevoked => self.end("token", seen.text("token")),
             Kind::DeviceRevoked => self.end("device", seen.text("device")),
+            Kind::PasskeyRevoked => self.end("passkey", seen.text("passkey")),
             Kind::GrantRevoked | Kind::GrantExpired => self.end("grant", grant),
             Kind::ShareEnded => self.end("share", seen.text("share")),
             _ => {}
@@ -139,14 +147,15 @@ impl Section for AccessList {
         let sheet = book.sheet(
             "access",
             "Who has leave at the end of the period",
-            "Grants, shares, tokens and devices that were given and had neither ended nor been revoked when the period \
-             ended. What policy gives by role stands in the policy, not here. People are commitments: ask for the \
+            "Grants, shares, tokens, devices and passkeys that were given and had neither ended nor been revoked when \
+             the period ended. What policy gives by role stands in the policy, not here. People are commitments: ask for the \
              disclosure of the record.",
         );
-        let sheet = ["grant", "share", "token", "device"]
+        let sheet = ["grant", "share", "token", "device", "passkey"]
             .iter()
             .fold(sheet, |sheet, what| sheet.figure(&format!("{what}s"), kinds.get(what).unwrap_or(&0)));
-        let endless = live.iter().filter(|(_, held)| held.until.is_none()).count() as u64;
+        // A passkey has no end until somebody revokes it.
+        let endless = live.iter().filter(|(_, held)| held.until.is_none() && held.what != "passkey").count();
         let rows = live.into_iter().map(|((_, id), held)| {
             vec![
                 held.what.into(),

@@ -131,7 +131,7 @@ impl Section for Changes {
         .figure("changes", rows.len())
         .figure("changes of policy", policies)
         .figure("starts of the gateway", starts)
-        .exception("policy changed without a recorded approval by another person", unapproved)
+        .exception("unapproved", unapproved)
         .rows(&["time", "what", "before", "after", "proposed in", "approved in", "by", "record"], rows)
     }
 }

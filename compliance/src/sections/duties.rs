@@ -21,6 +21,9 @@ const KINDS: &[Kind] = &[
     Kind::PersonalErased,
 ];
 
+/// What another person approved before the period may be taken into use within it.
+const BEFORE: &[Kind] = &[Kind::PolicyApproved];
+
 /// Refusals whose reason is that the person would have acted on their own behalf.
 const OWN: &[(&str, &str, &str)] = &[
     ("own-request", "ask for access", "approve it"),
@@ -49,7 +52,7 @@ pub(super) struct Duties {
 impl Default for Duties {
     fn default() -> Self {
         Self {
-            book: Book::of(KINDS),
+            book: Book::remembering(KINDS, BEFORE),
             refused: BTreeMap::new(),
             approvals: BTreeMap::new(),
             approved: BTreeSet::new(),
@@ -67,6 +70,9 @@ impl Section for Duties {
             return;
         }
         if seen.record.result == Outcome::Denied {
+            if !seen.inside {
+                return;
+            }
             let code = seen.text("refusal").unwrap_or("unnamed");
             count(&mut self.refused, code.to_owned());
             return;
@@ -80,7 +86,8 @@ impl Section for Duties {
                 self.without += u64::from(seen.number("approvals") == Some(0));
             }
             Kind::PolicyApproved => self.approved.extend(seen.record.policy.clone()),
-            Kind::PolicyLoaded => {
+            // Each start tells of the policy that it found; what was in force already is nothing new.
+            Kind::PolicyLoaded if seen.record.policy.as_deref() != seen.text("previous") => {
                 self.loaded += 1;
                 let approved =
                     seen.record.policy.as_ref().is_some_and(|policy| self.approved.contains(policy));
@@ -112,7 +119,8 @@ impl Section for Duties {
             "duties",
             "Separation of duties",
             "Pairs of acts that one person may not do both, and how often somebody tried: the gateway compares the \
-             people when it decides, and refuses. Which person did how much of what is not shown: people are commitments \
+             people when it decides, and refuses. A policy that a start found in force already is not counted as taken into use. \
+             Which person did how much of what is not shown: people are commitments \
              in the ledger, each with a salt of its own, so two records of one person cannot be told to be theirs \
              without disclosure.",
         )
@@ -120,8 +128,8 @@ impl Section for Duties {
         .figure("grants issued", grants)
         .figure("attempts to act on one's own behalf, refused", conflicts)
         .figure("policies taken into use", loaded)
-        .exception("grants that no approval was needed for", without)
-        .exception("policies taken into use without another person's approval in the period", unapproved)
+        .exception("without", without)
+        .exception("unapproved", unapproved)
         .rows(&["who may", "may not also", "kept apart by", "attempts", "refusal"], rows)
     }
 }

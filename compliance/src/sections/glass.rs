@@ -12,6 +12,8 @@ const KINDS: &[Kind] = &[Kind::GlassTold, Kind::GlassBroken, Kind::GlassReviewed
 
 struct Broken {
     time: Timestamp,
+    /// It was in the period, and not before.
+    inside: bool,
     object: String,
     skipped: Cell,
     ends: Option<Timestamp>,
@@ -29,7 +31,7 @@ pub(super) struct Glass {
 
 impl Default for Glass {
     fn default() -> Self {
-        Self { book: Book::of(KINDS), broken: BTreeMap::new(), told: BTreeMap::new() }
+        Self { book: Book::since_the_beginning(KINDS), broken: BTreeMap::new(), told: BTreeMap::new() }
     }
 }
 
@@ -44,6 +46,7 @@ impl Section for Glass {
             Kind::GlassBroken => {
                 let broken = Broken {
                     time: seen.record.time,
+                    inside: seen.inside,
                     object: seen.object(),
                     skipped: seen.number("skipped").into(),
                     ends: seen.time_in("ends"),
@@ -53,6 +56,11 @@ impl Section for Glass {
                     record: seen.seq(),
                 };
                 self.broken.insert(grant, broken);
+            }
+            // Whatever was reviewed before the period began is the matter of an earlier report.
+            _ if !seen.inside => {
+                self.broken.remove(&grant);
+                self.told.remove(&grant);
             }
             _ => {
                 if let Some(broken) = self.broken.get_mut(&grant) {
@@ -66,16 +74,21 @@ impl Section for Glass {
     fn finish(self: Box<Self>, _: &End<'_>) -> Sheet {
         let Self { book, broken, told } = *self;
         let open = broken.values().filter(|broken| broken.reviewed.is_none()).count() as u64;
+        let before = broken.values().filter(|broken| !broken.inside).count();
+        let wrong = broken.values().filter(|broken| broken.verdict == "unjustified").count() as u64;
         let sheet = book
             .sheet(
                 "glass",
                 "Break-glass and its reviews",
-                "Each time that somebody took leave without approval in the period: how many approvers were skipped, how \
-                 many of them were told, and what the review by another person said.",
+                "Each time that somebody took leave without approval in the period, and each from before that nobody had \
+                 reviewed when it began: how many approvers were skipped, how many of them were told, and what the review \
+                 by another person said.",
             )
             .figure("times", broken.len())
+            .figure("of them from before the period", before)
             .figure("reviewed", broken.len() as u64 - open)
-            .exception("break-glass that nobody had reviewed at the end of the period", open);
+            .exception("unreviewed", open)
+            .exception("unjustified", wrong);
         let rows = broken.into_iter().map(|(grant, broken)| {
             let told = told.get(&grant).copied().unwrap_or(0);
             vec![

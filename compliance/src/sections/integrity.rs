@@ -83,13 +83,13 @@ impl Section for Integrity {
         .figure("time covered by records", percent(whole.saturating_sub(silent), whole))
         .figure("seconds of silence", silent)
         .figure("heartbeats", of(Kind::GatewayHeartbeat))
-        .exception("the clock was set", of(Kind::ClockJumped))
-        .exception("the ledger was repaired, rebuilt or resumed", {
+        .exception("clock", of(Kind::ClockJumped))
+        .exception("repaired", {
             of(Kind::LedgerRecovered) + of(Kind::LedgerRebuilt) + of(Kind::LedgerResumed)
         })
-        .exception("reading the ledger again found damage", damaged)
-        .exception("too few witnesses answered", unwitnessed)
-        .exception("the key provider was away", of(Kind::HsmDown))
+        .exception("damaged", damaged)
+        .exception("unwitnessed", unwitnessed)
+        .exception("provider", of(Kind::HsmDown))
         .rows(&["kind", "success", "denied or failure", "last record"], rows)
     }
 }

@@ -94,8 +94,8 @@ impl Section for Kills {
             .collect();
         sheet.chart = drawn;
         sheet
-            .exception("sessions that passed bytes more than one second after the decision", late)
-            .exception("sessions that were not let go of in time", held_on)
+            .exception("late", late)
+            .exception("held-on", held_on)
             .rows(&["cause", "sessions", "middle", "99 of 100", "longest", "not let go of"], rows)
     }
 }

@@ -29,8 +29,11 @@ mod refusals;
 mod requests;
 mod retention;
 mod reviews;
+mod rules;
 mod sessions;
 mod sinks;
+
+pub use rules::TableRule;
 
 /// Rows that one table holds at most; all are counted.
 pub(crate) const MAX_ROWS: usize = 50_000;
@@ -78,8 +81,10 @@ pub struct Figure {
 /// Something that the organisation should explain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Exception {
+    /// The rule's short name within its table.
+    pub rule: &'static str,
     /// What.
-    pub what: String,
+    pub what: &'static str,
     /// How often.
     pub count: u64,
 }
@@ -197,7 +202,7 @@ pub(crate) trait Section {
 }
 
 /// All tables, in the order in which they are shown.
-pub(crate) fn all(zone: &TimeZone) -> Vec<Box<dyn Section>> {
+pub(crate) fn all(period: Period, zone: &TimeZone) -> Vec<Box<dyn Section>> {
     vec![
         Box::new(activity::Activity::new(zone.clone())),
         Box::new(access::AccessList::default()),
@@ -212,7 +217,7 @@ pub(crate) fn all(zone: &TimeZone) -> Vec<Box<dyn Section>> {
         Box::new(kills::Kills::default()),
         Box::new(canaries::Canaries::default()),
         Box::new(integrity::Integrity::default()),
-        Box::new(sinks::Sinks::default()),
+        Box::new(sinks::Sinks::new(period)),
         Box::new(retention::Retention::default()),
     ]
 }
@@ -220,25 +225,32 @@ pub(crate) fn all(zone: &TimeZone) -> Vec<Box<dyn Section>> {
 /// The records that one table is made from.
 pub(crate) struct Book {
     kinds: &'static [Kind],
-    history: bool,
+    /// Those that are taken from before the period, too.
+    history: &'static [Kind],
     tally: Tally,
 }
 
 impl Book {
     /// Records of these kinds within the period.
     pub(crate) fn of(kinds: &'static [Kind]) -> Self {
-        Self { kinds, history: false, tally: Tally::default() }
+        Self::remembering(kinds, &[])
     }
 
     /// Records of these kinds from the ledger's beginning to the period's end.
     pub(crate) fn since_the_beginning(kinds: &'static [Kind]) -> Self {
-        debug_assert!(kinds.iter().all(|kind| crate::scope::HISTORY.contains(kind)));
-        Self { kinds, history: true, tally: Tally::default() }
+        Self::remembering(kinds, kinds)
+    }
+
+    /// Records of `kinds` within the period, and those of `history` from before it.
+    pub(crate) fn remembering(kinds: &'static [Kind], history: &'static [Kind]) -> Self {
+        debug_assert!(history.iter().all(|kind| crate::scope::HISTORY.contains(kind)));
+        Self { kinds, history, tally: Tally::default() }
     }
 
     /// Whether this record belongs to them; it is counted then.
     pub(crate) fn takes(&mut self, seen: &Seen<'_>) -> bool {
-        let wanted = (seen.inside || self.history) && self.kinds.contains(&seen.record.kind);
+        let kinds = if seen.inside { self.kinds } else { self.history };
+        let wanted = kinds.contains(&seen.record.kind);
         if wanted {
             self.tally.take(seen.record, seen.leaf);
         }
@@ -247,14 +259,23 @@ impl Book {
 
     /// A table of these records.
     pub(crate) fn sheet(self, id: &'static str, title: &'static str, about: &'static str) -> Sheet {
-        let kinds: Vec<_> = self.kinds.iter().map(|kind| kind.as_str()).collect();
-        let kinds = if self.kinds == Kind::ALL { "any".to_owned() } else { kinds.join(" or ") };
-        let when = if self.history { "before the period's end" } else { "in the period" };
+        let words = |kinds: &[Kind]| {
+            let words: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
+            if kinds == Kind::ALL { "any".to_owned() } else { words.join(" or ") }
+        };
+        let (kinds, history) = (words(self.kinds), words(self.history));
+        let query = if self.history.is_empty() {
+            format!("time is in the period; kind is {kinds}")
+        } else if self.history == self.kinds {
+            format!("time is before the period's end; kind is {kinds}")
+        } else {
+            format!("time is in the period; kind is {kinds}; or time is before it; kind is {history}")
+        };
         Sheet {
             id,
             title,
             about,
-            query: format!("time is {when}; kind is {kinds}"),
+            query,
             source: self.tally.sum(),
             figures: Vec::new(),
             exceptions: Vec::new(),
@@ -275,10 +296,12 @@ impl Sheet {
         self
     }
 
-    /// Something to explain, if it happened at all.
-    pub(crate) fn exception(mut self, what: &str, count: u64) -> Self {
+    /// Something to explain by one of the table's [`RULES`](rules::RULES), if it happened at all.
+    pub(crate) fn exception(mut self, rule: &'static str, count: u64) -> Self {
         if count > 0 {
-            self.exceptions.push(Exception { what: what.to_owned(), count });
+            let known = rules::RULES.iter().find(|known| (known.table, known.name) == (self.id, rule));
+            debug_assert!(known.is_some(), "{}.{rule} is no rule", self.id);
+            self.exceptions.push(Exception { rule, what: known.map_or(rule, |known| known.what), count });
         }
         self
     }

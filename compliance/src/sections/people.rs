@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use sallyport_audit::Kind;
 use sallyport_audit::commitment::Personal;
+use serde_json::Value;
 
 use super::{Book, Cell, End, Section, Seen, Sheet, count, seconds};
 
@@ -22,6 +23,12 @@ const KINDS: &[Kind] = &[
     Kind::SessionOpened,
     Kind::SessionClosed,
 ];
+
+/// How long a canary's token is good at most, in seconds.
+const CANARY_LIFE: u64 = 600;
+
+/// What a token is for tells whether its end is somebody's leaving.
+const BEFORE: &[Kind] = &[Kind::TokenIssued];
 
 struct Change {
     time: Timestamp,
@@ -41,11 +48,35 @@ pub(super) struct People {
     open: BTreeMap<String, String>,
     /// Where the end of each credential stands in `changes`.
     ends: BTreeMap<String, usize>,
+    /// Tokens that make nobody a joiner, so that their end makes nobody a leaver; of a sign-in, with which token it was
+    /// begun.
+    passing: BTreeMap<String, Option<String>>,
+    sign_ins: u64,
+    tried: u64,
+}
+
+/// A sign-in at a browser, leave to enrol a device (which is listed when it comes), or a canary's own token.
+fn is_passing(seen: &Seen<'_>) -> bool {
+    is_canary(seen) || seen.text("purpose").is_some_and(|purpose| purpose != "access")
+}
+
+/// Marked as one, and good for no longer than it takes to try it: the mark must hide no credential that could be used.
+fn is_canary(seen: &Seen<'_>) -> bool {
+    let marked = seen.record.details.get("canary").and_then(Value::as_bool) == Some(true);
+    marked && seen.time_in("expires").is_some_and(|ends| seconds(seen.record.time, ends) <= CANARY_LIFE)
 }
 
 impl Default for People {
     fn default() -> Self {
-        Self { book: Book::of(KINDS), changes: Vec::new(), open: BTreeMap::new(), ends: BTreeMap::new() }
+        Self {
+            book: Book::remembering(KINDS, BEFORE),
+            changes: Vec::new(),
+            open: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            passing: BTreeMap::new(),
+            sign_ins: 0,
+            tried: 0,
+        }
     }
 }
 
@@ -58,7 +89,8 @@ impl Section for People {
         match seen.record.kind {
             Kind::SessionOpened if seen.done() => {
                 if let Some((session, credential)) = session.zip(seen.text("credential")) {
-                    self.open.insert(session, credential.to_owned());
+                    let begun_with = self.passing.get(credential).and_then(Option::as_deref);
+                    self.open.insert(session, begun_with.unwrap_or(credential).to_owned());
                 }
                 return;
             }
@@ -72,6 +104,19 @@ impl Section for People {
                 return;
             }
             _ if !seen.done() => return,
+            Kind::TokenIssued if is_passing(seen) => {
+                let with = seen.text("with").map(str::to_owned);
+                self.passing.extend(seen.text("token").map(|token| (token.to_owned(), with)));
+                self.tried += u64::from(seen.inside && is_canary(seen));
+                self.sign_ins += u64::from(seen.inside && seen.text("purpose") == Some("session"));
+                return;
+            }
+            _ if !seen.inside => return,
+            Kind::TokenRevoked
+                if seen.text("token").is_some_and(|token| self.passing.remove(token).is_some()) =>
+            {
+                return;
+            }
             _ => {}
         }
         let (what, id) = match seen.record.kind {
@@ -106,7 +151,7 @@ impl Section for People {
     }
 
     fn finish(self: Box<Self>, _: &End<'_>) -> Sheet {
-        let Self { book, changes, .. } = *self;
+        let Self { book, changes, sign_ins, tried, .. } = *self;
         let mut kinds = BTreeMap::new();
         for change in &changes {
             count(&mut kinds, change.what);
@@ -117,13 +162,18 @@ impl Section for People {
             "people",
             "Joiners, movers, leavers",
             "Credentials and shares that were given and taken back in the period. For a token, device or certificate \
-             that was revoked: how many of the sessions begun with it in the period ended afterwards, and when the last \
+             that was revoked: how many of the sessions begun with it, or with a sign-in by it, in the period ended afterwards, and when the last \
              of them did. A person who was locked is not joined with their sessions: they are a commitment here; \
-             the table of ended sessions shows how fast locks took hold.",
+             the table of ended sessions shows how fast locks took hold. Sign-ins at a browser, leave to enrol a device, and the \
+             tokens that the gateway's own canaries try are nobody's joining or leaving: the first and the last are \
+             counted above.",
         );
         for what in ["joined", "moved", "left"] {
             sheet = sheet.figure(what, kinds.get(what).unwrap_or(&0));
         }
+        sheet = sheet
+            .figure("sign-ins at a browser, not listed", sign_ins)
+            .figure("tokens of canaries, not listed", tried);
         if let Some(slowest) = slowest {
             sheet = sheet.figure("longest from leaving to the last session's end", format!("{slowest} s"));
         }

@@ -19,16 +19,58 @@ const KINDS: &[Kind] = &[
 
 struct Request {
     asked: Timestamp,
+    /// It was asked in the period, and not before.
+    inside: bool,
     object: String,
     action: String,
     workflows: String,
     approvals: u64,
+    rejections: u64,
     first_answer: Option<Timestamp>,
+    /// The first answer was given in the period.
+    answered_inside: bool,
     escalated: bool,
     answer: &'static str,
     answered: Option<Timestamp>,
     grant: Cell,
     record: Cell,
+}
+
+impl Request {
+    /// Takes what somebody, or time, said to it.
+    fn hear(&mut self, seen: &Seen<'_>) {
+        let time = seen.record.time;
+        let said = matches!(seen.record.kind, Kind::AccessApproved | Kind::AccessRejected);
+        if said && self.first_answer.is_none() {
+            (self.first_answer, self.answered_inside) = (Some(time), seen.inside);
+        }
+        let answer = match seen.record.kind {
+            Kind::AccessApproved => {
+                self.approvals += 1;
+                return;
+            }
+            Kind::AccessEscalated => {
+                self.escalated = true;
+                return;
+            }
+            Kind::AccessRejected => {
+                self.rejections += 1;
+                // A policy may want more than one person to say no.
+                if self.rejections < seen.number("wanted").unwrap_or(1) {
+                    return;
+                }
+                "rejected"
+            }
+            Kind::AccessExpired => "not answered in time",
+            Kind::AccessWithdrawn => "withdrawn",
+            Kind::GrantIssued => {
+                self.grant = seen.record.grant.clone().into();
+                "granted"
+            }
+            _ => return,
+        };
+        (self.answer, self.answered) = (answer, Some(time));
+    }
 }
 
 pub(super) struct Requests {
@@ -38,7 +80,7 @@ pub(super) struct Requests {
 
 impl Default for Requests {
     fn default() -> Self {
-        Self { book: Book::of(KINDS), requests: BTreeMap::new() }
+        Self { book: Book::since_the_beginning(KINDS), requests: BTreeMap::new() }
     }
 }
 
@@ -48,15 +90,17 @@ impl Section for Requests {
             return;
         }
         let Some(id) = seen.record.correlation.clone() else { return };
-        let time = seen.record.time;
         if seen.record.kind == Kind::AccessRequested {
             let request = Request {
-                asked: time,
+                asked: seen.record.time,
+                inside: seen.inside,
                 object: seen.object(),
                 action: seen.record.action.clone().unwrap_or_default(),
                 workflows: seen.words("workflows"),
                 approvals: 0,
+                rejections: 0,
                 first_answer: None,
+                answered_inside: false,
                 escalated: false,
                 answer: "open",
                 answered: None,
@@ -67,32 +111,20 @@ impl Section for Requests {
             return;
         }
         let Some(request) = self.requests.get_mut(&id) else { return };
-        let mut answer = |word| (request.answer, request.answered) = (word, Some(time));
-        match seen.record.kind {
-            Kind::AccessApproved => {
-                request.approvals += 1;
-                request.first_answer.get_or_insert(time);
-            }
-            Kind::AccessEscalated => request.escalated = true,
-            Kind::AccessRejected => {
-                answer("rejected");
-                request.first_answer.get_or_insert(time);
-            }
-            Kind::AccessExpired => answer("not answered in time"),
-            Kind::AccessWithdrawn => answer("withdrawn"),
-            Kind::GrantIssued => {
-                answer("granted");
-                request.grant = seen.record.grant.clone().into();
-            }
-            _ => {}
+        request.hear(seen);
+        // Whatever ended before the period began is the matter of an earlier report.
+        if !seen.inside && request.answered.is_some() {
+            self.requests.remove(&id);
         }
     }
 
     fn finish(self: Box<Self>, _: &End<'_>) -> Sheet {
         let Self { book, requests } = *self;
         let of = |word: &str| requests.values().filter(|request| request.answer == word).count() as u64;
+        let before = requests.values().filter(|request| !request.inside).count();
         let mut waits: Vec<u64> = requests
             .values()
+            .filter(|request| request.answered_inside)
             .filter_map(|request| Some(seconds(request.asked, request.first_answer?)))
             .collect();
         waits.sort_unstable();
@@ -101,11 +133,13 @@ impl Section for Requests {
             .sheet(
                 "requests",
                 "Requests and approvals",
-                "Each request that was made in the period, with the time until somebody first answered it. An answer \
-                 within five seconds may mean that nobody read the request. A request that another person answered \
-                 before the period began, or after it ended, shows what was known within the period.",
+                "Each request that was made in the period, and each that was still open when it began, with the time until \
+                 somebody first answered it. An answer within five seconds may mean that nobody read the request; it is \
+                 counted in the period in which it was given, and so is the middle time. What was answered after the \
+                 period's end is open here.",
             )
-            .figure("requests", requests.len());
+            .figure("requests", requests.len())
+            .figure("of them from before the period", before);
         for word in ["granted", "rejected", "withdrawn", "not answered in time", "open"] {
             sheet = sheet.figure(word, of(word));
         }
@@ -143,6 +177,6 @@ impl Section for Requests {
             "grant",
             "record",
         ];
-        sheet.exception("answered within five seconds of being asked", quick).rows(&columns, rows)
+        sheet.exception("quick", quick).rows(&columns, rows)
     }
 }

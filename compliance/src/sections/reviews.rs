@@ -11,6 +11,8 @@ const KINDS: &[Kind] = &[Kind::ReviewStarted, Kind::ReviewDecided, Kind::ReviewC
 
 struct Review {
     started: Timestamp,
+    /// It began in the period, and not before.
+    inside: bool,
     items: Cell,
     deadline: Option<Timestamp>,
     digest: String,
@@ -27,11 +29,14 @@ struct Review {
 pub(super) struct Reviews {
     book: Book,
     reviews: BTreeMap<String, Review>,
+    /// Decisions of the period, and those of them that took less than two seconds.
+    decisions: u64,
+    hasty: u64,
 }
 
 impl Default for Reviews {
     fn default() -> Self {
-        Self { book: Book::of(KINDS), reviews: BTreeMap::new() }
+        Self { book: Book::since_the_beginning(KINDS), reviews: BTreeMap::new(), decisions: 0, hasty: 0 }
     }
 }
 
@@ -44,6 +49,7 @@ impl Section for Reviews {
         if seen.record.kind == Kind::ReviewStarted {
             let review = Review {
                 started: seen.record.time,
+                inside: seen.inside,
                 items: seen.number("items").into(),
                 deadline: seen.time_in("deadline"),
                 digest: seen.text("digest").unwrap_or_default().to_owned(),
@@ -56,10 +62,18 @@ impl Section for Reviews {
                 record: seen.seq(),
             };
             self.reviews.insert(id.to_owned(), review);
+        } else if seen.record.kind == Kind::ReviewClosed && !seen.inside {
+            // Whatever ended before the period began is the matter of an earlier report.
+            self.reviews.remove(id);
         } else if let Some(review) = self.reviews.get_mut(id) {
             if seen.record.kind == Kind::ReviewDecided {
+                let hasty = u64::from(seen.number("took").is_some_and(|took| took < 2));
                 review.decided += 1;
-                review.hasty += u64::from(seen.number("took").is_some_and(|took| took < 2));
+                review.hasty += hasty;
+                if seen.inside {
+                    self.decisions += 1;
+                    self.hasty += hasty;
+                }
             } else {
                 review.closed = Some(seen.record.time);
                 (review.kept, review.revoked) = (seen.number("kept").into(), seen.number("revoked").into());
@@ -69,7 +83,8 @@ impl Section for Reviews {
     }
 
     fn finish(self: Box<Self>, end: &End<'_>) -> Sheet {
-        let Self { book, reviews } = *self;
+        let Self { book, reviews, decisions, hasty } = *self;
+        let before = reviews.values().filter(|review| !review.inside).count();
         let late = |review: &&Review| {
             review.closed.is_none() && review.deadline.is_some_and(|deadline| deadline < end.period.to)
         };
@@ -79,14 +94,16 @@ impl Section for Reviews {
             .sheet(
                 "reviews",
                 "Access reviews",
-                "Reviews that began in the period. What nobody decided on in time was ended by the gateway; a decision \
-                 that took less than two seconds may be a rubber stamp.",
+                "Reviews that began in the period, and those that were not closed when it began. What nobody decided on in \
+                 time was ended by the gateway; a decision that took less than two seconds may be a rubber stamp. The \
+                 figures count the decisions of the period, the rows those of the whole review up to its end.",
             )
-            .figure("reviews begun", reviews.len())
-            .figure("decisions", reviews.values().map(|review| review.decided).sum::<u64>())
-            .figure("decisions in less than two seconds", reviews.values().map(|review| review.hasty).sum::<u64>())
-            .exception("reviews past their deadline and not closed", overdue)
-            .exception("items that nobody reviewed in time, and that were therefore ended", unreviewed);
+            .figure("reviews begun", reviews.len() - before)
+            .figure("from before the period, not closed when it began", before)
+            .figure("decisions", decisions)
+            .figure("decisions in less than two seconds", hasty)
+            .exception("overdue", overdue)
+            .exception("unreviewed", unreviewed);
         let rows = reviews.into_iter().map(|(id, review)| {
             vec![
                 review.started.into(),

@@ -69,7 +69,7 @@ impl Section for Sessions {
             .figure("sessions opened", sum(|tunnel| tunnel.opened))
             .figure("of them under a grant", sum(|tunnel| tunnel.with_grant))
             .figure("sessions refused", sum(|tunnel| tunnel.refused))
-            .exception("sessions whose record names no policy", sum(|tunnel| tunnel.without_policy));
+            .exception("without-policy", sum(|tunnel| tunnel.without_policy));
         let rows = tunnels.into_iter().map(|(name, tunnel)| {
             vec![
                 name.into(),

@@ -6,8 +6,14 @@ use jiff::Timestamp;
 use sallyport_audit::Kind;
 
 use super::{Book, Cell, End, Section, Seen, Sheet, seconds};
+use crate::period::Period;
 
-const KINDS: &[Kind] = &[Kind::SinkConnected, Kind::SinkFailed, Kind::SinkDelivered, Kind::SinkQuarantined];
+const KINDS: &[Kind] =
+    &[Kind::SinkConnected, Kind::SinkFailed, Kind::SinkDelivered, Kind::SinkQuarantined, Kind::SinkLate];
+
+/// What tells that a receiver was away when the period began. A start is among them: a sink that is still configured then
+/// says anew how it is.
+const BEFORE: &[Kind] = &[Kind::GatewayStarted, Kind::SinkConnected, Kind::SinkFailed];
 
 #[derive(Default)]
 struct Sink {
@@ -15,6 +21,7 @@ struct Sink {
     failed: u64,
     delivered: u64,
     quarantined: u64,
+    late: u64,
     /// When its receiver was lost.
     since: Option<Timestamp>,
     away: u64,
@@ -23,18 +30,35 @@ struct Sink {
 
 pub(super) struct Sinks {
     book: Book,
+    period: Period,
     sinks: BTreeMap<String, Sink>,
 }
 
-impl Default for Sinks {
-    fn default() -> Self {
-        Self { book: Book::of(KINDS), sinks: BTreeMap::new() }
+impl Sinks {
+    pub(super) fn new(period: Period) -> Self {
+        Self { book: Book::remembering(KINDS, BEFORE), period, sinks: BTreeMap::new() }
+    }
+
+    /// A sink whose receiver was away when the period began is a sink of the period, even if it says nothing in it.
+    fn remember(&mut self, seen: &Seen<'_>) {
+        match seen.record.kind {
+            Kind::SinkFailed => {
+                let sink = Sink { since: Some(self.period.from), last: Some(seen.seq()), ..Sink::default() };
+                self.sinks.insert(seen.object(), sink);
+            }
+            Kind::GatewayStarted => self.sinks.clear(),
+            _ => drop(self.sinks.remove(&seen.object())),
+        }
     }
 }
 
 impl Section for Sinks {
     fn take(&mut self, seen: &Seen<'_>) {
         if !self.book.takes(seen) {
+            return;
+        }
+        if !seen.inside {
+            self.remember(seen);
             return;
         }
         let sink = self.sinks.entry(seen.object()).or_default();
@@ -46,6 +70,7 @@ impl Section for Sinks {
                 sink.since.get_or_insert(time);
             }
             Kind::SinkQuarantined => sink.quarantined += 1,
+            Kind::SinkLate => sink.late += 1,
             kind => {
                 if kind == Kind::SinkConnected {
                     sink.connected += 1;
@@ -58,12 +83,13 @@ impl Section for Sinks {
     }
 
     fn finish(self: Box<Self>, end: &End<'_>) -> Sheet {
-        let Self { book, mut sinks } = *self;
+        let Self { book, mut sinks, .. } = *self;
         for sink in sinks.values_mut() {
             sink.away += sink.since.map_or(0, |since| seconds(since, end.period.to));
         }
         let down = sinks.values().filter(|sink| sink.since.is_some()).count() as u64;
         let quarantined = sinks.values().map(|sink| sink.quarantined).sum();
+        let late = sinks.values().map(|sink| sink.late).sum();
         let rows: Vec<_> = sinks
             .iter()
             .map(|(name, sink)| {
@@ -74,6 +100,7 @@ impl Section for Sinks {
                     sink.failed.into(),
                     sink.away.into(),
                     sink.quarantined.into(),
+                    sink.late.into(),
                     sink.last.clone().into(),
                 ]
             })
@@ -81,14 +108,16 @@ impl Section for Sinks {
         book.sheet(
             "sinks",
             "Delivery to the SIEM",
-            "What each sink recorded of itself in the period. That the receiver kept what it took is shown by comparing \
-             its copy with the ledger.",
+            "What each sink recorded of itself in the period; a receiver that was away when the period began is away from \
+             then on until its sink says otherwise. That the receiver kept what it took is shown by comparing its copy \
+             with the ledger.",
         )
-        .figure("sinks that said something", sinks.len())
-        .exception("sinks whose receiver was lost at the end of the period", down)
-        .exception("records that a receiver would not take", quarantined)
+        .figure("sinks", sinks.len())
+        .exception("lost", down)
+        .exception("quarantined", quarantined)
+        .exception("late", late)
         .rows(
-            &["sink", "connected", "receipts", "lost", "seconds away", "quarantined", "last record"],
+            &["sink", "connected", "receipts", "lost", "seconds away", "quarantined", "late", "last record"],
             rows,
         )
     }

@@ -240,6 +240,9 @@ pub enum Refusal {
     /// The files are those of the policy in force.
     #[error("{digest} is the policy in force already")]
     PolicyUnchanged { digest: PolicyDigest },
+    /// Somebody writes to the folder while another looks at it.
+    #[error("the files in the policy folder are {found} now, and {looked_at} is what was looked at")]
+    PolicyFilesChanged { looked_at: PolicyDigest, found: PolicyDigest },
 }
 
 fn shown(steps: &[Step]) -> String {
@@ -324,6 +327,7 @@ impl Refusal {
             Self::NoSuchProposal { .. } => "no-such-proposal",
             Self::OwnProposal { .. } => "own-proposal",
             Self::PolicyUnchanged { .. } => "policy-unchanged",
+            Self::PolicyFilesChanged { .. } => "policy-files-changed",
         }
     }
 
@@ -444,6 +448,9 @@ impl Refusal {
             }
             Self::OwnProposal { .. } => "have another admin approve it",
             Self::PolicyUnchanged { .. } => "change the files in the policy folder first",
+            Self::PolicyFilesChanged { .. } => {
+                "compare the files with the policy in force again, and give the order for what you see then"
+            }
         }
     }
 }

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::rows::Effect;
-use super::{Policy, PolicyDigest, Ruling};
+use super::rows::{Effect, Rule};
+use super::{Policy, PolicyDigest, Ruling, WorkflowName};
 use crate::access::names::{Role, Subject, Tenant};
 use crate::access::object::{Action, Object, Part};
 
@@ -69,6 +69,9 @@ pub struct Difference {
     pub meanings: Vec<String>,
     /// How many questions were put to both.
     pub questions: usize,
+    /// Whether these were all.
+    #[serde(skip)]
+    pub is_complete: bool,
     /// What this can't tell.
     pub limits: Vec<String>,
 }
@@ -87,53 +90,125 @@ impl Difference {
 }
 
 /// What a policy says to one question, whatever the moment: two that say the same are equal.
-fn leave(policy: &Policy, who: &Subject, tenant: &Tenant, object: &Object, action: Action) -> (bool, String) {
-    let Ok(matched) = policy.matched(who, &[], tenant, object, action) else {
-        return (false, "denied: casbin failed".to_owned());
-    };
-    let best = policy.rule(who, tenant, object, action);
-    let (possible, mut text) = match &best {
-        Ruling::Deny { .. } => return (false, "denied".to_owned()),
-        Ruling::Allow { workflows, .. } if workflows.is_empty() => (true, "allowed".to_owned()),
-        Ruling::Allow { workflows, .. } => {
-            let names: Vec<&str> = workflows.iter().map(super::WorkflowName::as_str).collect();
-            (true, format!("needs {}", names.join("+")))
+struct Leave {
+    possible: bool,
+    text: String,
+    /// Workflows that must be satisfied, at best.
+    demands: BTreeSet<WorkflowName>,
+    /// A row allows it at once and always.
+    always: bool,
+    /// Rows under conditions that deny it.
+    takes: BTreeSet<String>,
+    /// Rows under conditions that allow it, where no row always does.
+    gives: BTreeSet<String>,
+    /// Rows under conditions that allow it, and demand something.
+    asks: BTreeSet<String>,
+}
+
+/// Which way one leave went, as far as that can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Easing {
+    Tighter,
+    Looser,
+    Unclear,
+}
+
+/// What became wider from one policy to another.
+#[derive(Debug, Default)]
+pub(super) struct Eased {
+    /// Who may do more, or under fewer demands.
+    pub(super) people: BTreeSet<(Tenant, Subject)>,
+    /// What they may: action, object, and what policy said and says.
+    pub(super) leaves: BTreeSet<String>,
+    /// Of some leave it can't be told.
+    pub(super) is_unclear: bool,
+}
+
+impl Leave {
+    fn of(policy: &Policy, who: &Subject, tenant: &Tenant, object: &Object, action: Action) -> Self {
+        let mut leave = Self {
+            possible: false,
+            text: "denied".to_owned(),
+            demands: BTreeSet::new(),
+            always: false,
+            takes: BTreeSet::new(),
+            gives: BTreeSet::new(),
+            asks: BTreeSet::new(),
+        };
+        let Ok(matched) = policy.matched(who, &[], tenant, object, action) else {
+            "denied: casbin failed".clone_into(&mut leave.text);
+            return leave;
+        };
+        match policy.rule(who, tenant, object, action) {
+            Ruling::Deny { .. } => return leave,
+            Ruling::Allow { workflows, .. } => leave.demands = workflows,
         }
-    };
-    let always = |effect| {
-        matched
-            .rules
-            .iter()
-            .any(|rule| rule.effect == effect && rule.conditions.is_empty() && rule.approval.is_none())
-    };
-    let conditional: BTreeSet<String> = matched
-        .rules
-        .iter()
-        .filter(|rule| !rule.conditions.is_empty())
-        // Beside a rule that always allows, only demands and denials matter.
-        .filter(|rule| rule.effect == Effect::Deny || rule.approval.is_some() || !always(Effect::Allow))
-        .map(|rule| {
+        leave.possible = true;
+        leave.text = if leave.demands.is_empty() {
+            "allowed".to_owned()
+        } else {
+            let names: Vec<&str> = leave.demands.iter().map(WorkflowName::as_str).collect();
+            format!("needs {}", names.join("+"))
+        };
+        let always = |rule: &Rule| rule.conditions.is_empty() && rule.approval.is_none();
+        leave.always = matched.rules.iter().any(|rule| rule.effect == Effect::Allow && always(rule));
+        for rule in matched.rules.iter().filter(|rule| !rule.conditions.is_empty()) {
             let mut names: Vec<String> = rule.conditions.iter().map(ToString::to_string).collect();
             names.sort_unstable();
             let demand = rule.approval.as_ref().map_or(String::new(), |name| format!(" {name}"));
-            format!("{}{demand} under {}", rule.effect.as_str(), names.join("+"))
-        })
-        .collect();
-    if !conditional.is_empty() {
-        text += &format!(" ({})", conditional.into_iter().collect::<Vec<_>>().join("; "));
+            let row = format!("{}{demand} under {}", rule.effect.as_str(), names.join("+"));
+            match (rule.effect, &rule.approval) {
+                (Effect::Deny, _) => leave.takes.insert(row),
+                (Effect::Allow, Some(_)) => leave.asks.insert(row),
+                // Beside a rule that always allows, only demands and denials matter.
+                (Effect::Allow, None) => !leave.always && leave.gives.insert(row),
+            };
+        }
+        let conditional: BTreeSet<&str> =
+            leave.takes.iter().chain(&leave.gives).chain(&leave.asks).map(String::as_str).collect();
+        if !conditional.is_empty() {
+            leave.text += &format!(" ({})", conditional.into_iter().collect::<Vec<_>>().join("; "));
+        }
+        leave
     }
-    (possible, text)
+
+    /// Which way it went from `before` to this, where they differ.
+    fn easing(&self, before: &Self) -> Easing {
+        if !self.possible {
+            return Easing::Tighter;
+        }
+        let gives_more = match (before.always, self.always) {
+            (_, true) => !before.always,
+            (true, false) => false,
+            (false, false) => !self.gives.is_subset(&before.gives),
+        };
+        let asks_less = self.demands.is_subset(&before.demands) && self.demands != before.demands;
+        if !before.possible || gives_more || asks_less || !before.takes.is_subset(&self.takes) {
+            Easing::Looser
+        } else if !before.demands.is_subset(&self.demands) || self.asks != before.asks {
+            // Other demands; or one under a condition, which both gives and demands.
+            Easing::Unclear
+        } else {
+            Easing::Tighter
+        }
+    }
 }
 
 /// Puts the same questions to both.
 pub fn diff(old: &Policy, new: &Policy) -> Difference {
+    diff_within(old, new, MAX_QUESTIONS).0
+}
+
+/// Puts at most so many questions to both, and says what became wider.
+pub(super) fn diff_within(old: &Policy, new: &Policy, most: usize) -> (Difference, Eased) {
     let mut limits = vec![
         "people whom no row names are asked about as one, `user:somebody-else`".to_owned(),
         "roles that tokens bring, grants, locks and sharing don't enter".to_owned(),
         "tunnels stand for all that fit the same patterns".to_owned(),
     ];
-    let (mut changes, mut questions, mut beyond) = (Vec::new(), 0, 0);
+    let (mut changes, mut questions, mut beyond, mut is_complete) = (Vec::new(), 0, 0, true);
     let (mut gains, mut loses, mut others) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut eased = Eased::default();
     let tenants: BTreeSet<&Tenant> = old.tenants().into_iter().chain(new.tenants()).collect();
     'all: for tenant in tenants {
         let people = people(old, new, tenant);
@@ -141,17 +216,27 @@ pub fn diff(old: &Policy, new: &Policy) -> Difference {
         for who in &people {
             for object in &objects {
                 for action in Action::ALL {
-                    if questions == MAX_QUESTIONS {
-                        limits.push(format!("only the first {MAX_QUESTIONS} questions were put"));
+                    if questions == most {
+                        limits.push(format!("only the first {most} questions were put"));
+                        is_complete = false;
                         break 'all;
                     }
                     questions += 1;
-                    let (could, before) = leave(old, who, tenant, object, action);
-                    let (can, after) = leave(new, who, tenant, object, action);
-                    if before == after {
+                    let before = Leave::of(old, who, tenant, object, action);
+                    let after = Leave::of(new, who, tenant, object, action);
+                    if before.text == after.text {
                         continue;
                     }
-                    let (way, whom) = match (could, can) {
+                    match after.easing(&before) {
+                        Easing::Tighter => {}
+                        Easing::Unclear => eased.is_unclear = true,
+                        Easing::Looser => {
+                            eased.people.insert((tenant.clone(), who.clone()));
+                            let (before, after) = (&before.text, &after.text);
+                            eased.leaves.insert(format!("{action} {object}: {before} -> {after}"));
+                        }
+                    }
+                    let (way, whom) = match (before.possible, after.possible) {
                         (false, true) => (Way::Gains, &mut gains),
                         (true, false) => (Way::Loses, &mut loses),
                         _ => (Way::Changes, &mut others),
@@ -162,6 +247,7 @@ pub fn diff(old: &Policy, new: &Policy) -> Difference {
                         continue;
                     }
                     let (who, tenant, object) = (who.clone(), tenant.clone(), object.clone());
+                    let (before, after) = (before.text, after.text);
                     changes.push(Change { who, tenant, action, object, way, before, after });
                 }
             }
@@ -170,7 +256,7 @@ pub fn diff(old: &Policy, new: &Policy) -> Difference {
     if beyond > 0 {
         limits.push(format!("{beyond} more changes aren't listed"));
     }
-    Difference {
+    let difference = Difference {
         old: old.digest(),
         new: new.digest(),
         changes,
@@ -179,8 +265,10 @@ pub fn diff(old: &Policy, new: &Policy) -> Difference {
         others: others.len(),
         meanings: meanings(old, new),
         questions,
+        is_complete,
         limits,
-    }
+    };
+    (difference, eased)
 }
 
 fn people(old: &Policy, new: &Policy, tenant: &Tenant) -> BTreeSet<Subject> {

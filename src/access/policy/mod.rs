@@ -18,6 +18,7 @@
 pub mod conditions;
 mod court;
 pub mod diff;
+pub mod drift;
 pub mod faults;
 mod index;
 pub mod lint;

@@ -15,6 +15,7 @@ use crate::access::issuer::Outside;
 use crate::access::lock::LockTarget;
 use crate::access::names::Subject;
 use crate::access::passkey::{MOST_CREDENTIAL, NewPasskey, Signed, Site, from_text};
+use crate::access::policy::drift::Drift;
 use crate::access::reason::Reason;
 use crate::access::scope::Scope;
 
@@ -172,6 +173,12 @@ impl Parts<'_> {
 
     pub(super) fn list_if_any<T: FromStr>(&self, key: &str) -> Result<Vec<T>, String> {
         if self.details.contains_key(key) { self.list(key) } else { Ok(Vec::new()) }
+    }
+
+    pub(super) fn drift(&self) -> Result<Option<Drift>, String> {
+        let Some(way) = self.optional("change")? else { return Ok(None) };
+        let people = self.number("eased_people")?.unwrap_or(0);
+        Ok(Some(Drift { way, people, leaves: self.list_if_any("eased")? }))
     }
 
     pub(super) fn digest(&self) -> Result<Digest, String> {

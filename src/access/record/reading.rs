@@ -342,6 +342,7 @@ pub(in crate::access) fn fact_of(parts: &Parts<'_>) -> Result<Option<Fact>, Stri
             digest: parse("policy", parts.policy)?,
             previous: parts.optional("previous")?,
             rules: parts.number::<u64>("rules")?.ok_or("it has no count of rules")?,
+            drift: parts.drift()?,
             by: parts.actor()?,
         },
         Kind::KeyRotated if parts.details.get("role").and_then(Value::as_str) == Some(TOKEN_SIGNING) => {

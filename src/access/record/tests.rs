@@ -22,6 +22,7 @@ use crate::access::names::{Role, Subject};
 use crate::access::object::{Action, Object};
 use crate::access::passkey::{NewPasskey, Signed, Site};
 use crate::access::policy::PolicyDigest;
+use crate::access::policy::drift::{Drift, Way};
 use crate::access::reason::Reason;
 use crate::access::reason::Ticket;
 use crate::access::scope::Scope;
@@ -108,6 +109,18 @@ fn shares() -> impl Strategy<Value = (ShareId, ShareRole, ShareEnd, ReviewId, Ro
 
 fn bound_to(minutes: u32) -> Vec<crate::access::policy::conditions::Wanted> {
     ["office", "!holiday"].iter().take(minutes as usize % 3).map(|text| text.parse().unwrap()).collect()
+}
+
+fn drift(minutes: u32) -> Option<Drift> {
+    match minutes % 3 {
+        0 => None,
+        1 => Some(Way::Tighter.into()),
+        _ => Some(Drift {
+            way: Way::Looser,
+            people: u64::from(minutes),
+            leaves: vec!["connect tunnel:demo: denied -> allowed".to_owned()],
+        }),
+    }
 }
 
 fn digest() -> impl Strategy<Value = PolicyDigest> {
@@ -331,7 +344,13 @@ fn fact() -> impl Strategy<Value = Fact> {
             16 => Fact::Expired { request, tenant, object, requester: subject },
             17 => Fact::GrantBegun { grant, request, tenant, object, subject, ends },
             11 => Fact::Erased { key: KeyId::from_bytes([9; 16]), by, reason },
-            _ => Fact::PolicyLoaded { digest: policy, previous, rules: u64::from(minutes), by },
+            _ => Fact::PolicyLoaded {
+                digest: policy,
+                previous,
+                rules: u64::from(minutes),
+                drift: drift(minutes),
+                by,
+            },
         },
     )
 }

@@ -13,6 +13,7 @@ use crate::access::names::{Role, Tenant};
 use crate::access::object::Object;
 use crate::access::passkey::to_text;
 use crate::access::policy::conditions::Wanted;
+use crate::access::policy::drift::Drift;
 use crate::access::reason::Reason;
 
 /// Good for one session; it stands in the record only if it is so.
@@ -54,6 +55,15 @@ pub(super) fn by(draft: Draft, actor: &Actor) -> Draft {
         Actor::Operator => draft.detail("by", "operator"),
         Actor::Person(person) => draft.subject(person.as_str()),
     }
+}
+
+/// Which way a policy went, and what became wider.
+fn gone(draft: Draft, drift: &Drift) -> Draft {
+    let draft = draft.detail("change", drift.way.as_str());
+    if drift.people == 0 {
+        return draft;
+    }
+    draft.detail("eased_people", drift.people).detail("eased", drift.leaves.clone())
 }
 
 fn why(draft: Draft, reason: Option<&Reason>) -> Draft {
@@ -400,9 +410,13 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
             lock(why(by(done(Kind::AccessUnlocked), actor), reason.as_ref()), target)
                 .detail("tenant", tenant.as_str())
         }
-        Fact::PolicyLoaded { digest, previous, rules, by: actor } => {
+        Fact::PolicyLoaded { digest, previous, rules, drift, by: actor } => {
             let draft =
                 by(done(Kind::PolicyLoaded), actor).policy(digest.to_string()).detail("rules", *rules);
+            let draft = match drift {
+                None => draft,
+                Some(drift) => gone(draft, drift),
+            };
             match previous {
                 None => draft,
                 Some(previous) => draft.detail("previous", previous.to_string()),

@@ -122,6 +122,32 @@ async fn files_that_change_after_the_proposal_are_not_what_was_approved() {
 }
 
 #[tokio::test]
+async fn files_that_change_after_somebody_looked_at_them_are_not_what_is_loaded_or_proposed() {
+    let world = World::new().await;
+    let alice = world.login("alice").await;
+    let before = world.access.policy_digest();
+    change(&world);
+    let looked_at = world.access.compare_candidate().await.unwrap().new;
+    let seen = std::fs::read_to_string(world.directory.path().join("policy.csv")).unwrap();
+    std::fs::write(world.directory.path().join("policy.csv"), format!("{seen}# one more line\n")).unwrap();
+    let found = world.access.compare_candidate().await.unwrap().new;
+    let loaded = refusal(world.access.reload_policy_looked_at(&alice, looked_at).await);
+    let proposed = refusal(world.access.propose_policy_looked_at(&alice, looked_at, why()).await.map(drop));
+    for refused in [loaded.map(drop), proposed] {
+        assert!(
+            matches!(&refused, Err(Refusal::PolicyFilesChanged { looked_at: was, found: is }) if *was == looked_at && *is == found),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(world.access.policy_digest(), before);
+    assert!(world.access.pending_policy().await.unwrap().is_none());
+    // What lies there now, once somebody has looked at it.
+    world.access.propose_policy_looked_at(&alice, found, why()).await.unwrap();
+    assert_eq!(world.access.reload_policy_looked_at(&alice, found).await.unwrap(), found);
+    assert_eq!(world.access.policy_digest(), found);
+}
+
+#[tokio::test]
 async fn a_restart_is_no_way_around_the_second_person() {
     let (world, access) = guarded().await;
     let alice = login(&world, &access, "alice").await;

@@ -25,6 +25,10 @@ struct Details {
 #[derive(Default)]
 pub(super) struct Figures {
     pub(super) requests: usize,
+    /// There were more, which are older.
+    pub(super) partial: bool,
+    /// Within how many microseconds half, 95 and 99 of a hundred were answered.
+    pub(super) quantiles_us: [Option<u64>; 3],
     pub(super) p50: String,
     pub(super) p95: String,
     pub(super) p99: String,
@@ -36,8 +40,13 @@ pub(super) struct Figures {
     pub(super) traffic: String,
 }
 
-/// The figures of the records of requests in the last `minutes`.
-pub(super) fn of<'r>(records: impl Iterator<Item = &'r [u8]>, minutes: u32, now: Timestamp) -> Figures {
+/// The figures of the records of requests in the `minutes` before `now`; `partial` if there were more of them.
+pub(super) fn of<'r>(
+    records: impl Iterator<Item = &'r [u8]>,
+    partial: bool,
+    minutes: u32,
+    now: Timestamp,
+) -> Figures {
     let answered: Vec<Answered> = records.filter_map(|bytes| serde_json::from_slice(bytes).ok()).collect();
     let mut times: Vec<u64> = answered.iter().map(|one| one.details.elapsed_us).collect();
     times.sort_unstable();
@@ -53,11 +62,15 @@ pub(super) fn of<'r>(records: impl Iterator<Item = &'r [u8]>, minutes: u32, now:
         ("the answer broke off", count(&broken)),
         ("the visitor left", count(&|one| one.details.status.is_none())),
     ];
+    let quantiles_us = [50, 95, 99].map(|percent| quantile(&times, percent));
+    let [p50, p95, p99] = quantiles_us.map(milliseconds);
     Figures {
         requests: answered.len(),
-        p50: milliseconds(quantile(&times, 50)),
-        p95: milliseconds(quantile(&times, 95)),
-        p99: milliseconds(quantile(&times, 99)),
+        partial,
+        quantiles_us,
+        p50,
+        p95,
+        p99,
         errors: errors.into_iter().filter(|(_, count)| *count > 0).collect(),
         histogram: histogram(&times),
         traffic: traffic(&answered, i64::from(minutes) * 60, now.as_second()),
@@ -100,8 +113,9 @@ fn traffic(answered: &[Answered], span: i64, now: i64) -> String {
     let times: Vec<i64> = (0..COLUMNS).map(|column| first + width * (column + 1)).collect();
     let (mut all, mut bad) = (vec![0_usize; times.len()], vec![0_usize; times.len()]);
     for one in answered {
-        let column = usize::try_from((one.time.as_second() - first) / width).unwrap_or(usize::MAX);
-        let column = column.min(times.len().saturating_sub(1));
+        // The sixty columns are whole seconds wide and may begin later than the span: what is older stands in the first one.
+        let column = (one.time.as_second() - first).div_euclid(width).clamp(0, COLUMNS - 1);
+        let column = usize::try_from(column).unwrap_or(0);
         let failed = one.details.status.is_none_or(|status| status >= 400);
         if let (Some(all), Some(bad)) = (all.get_mut(column), bad.get_mut(column)) {
             *all += 1;
@@ -109,6 +123,12 @@ fn traffic(answered: &[Answered], span: i64, now: i64) -> String {
         }
     }
     serde_json::json!([times, all, bad]).to_string()
+}
+
+/// A number of bytes as people read it.
+#[expect(clippy::cast_precision_loss, reason = "a figure for people, with two digits")]
+pub(super) fn size_text(bytes: u64) -> String {
+    scaled(bytes as f64, "B")
 }
 
 /// A figure with the unit that suits it.
@@ -138,7 +158,7 @@ mod tests {
         records.push(record(now - 1, 1_000_000, Some(503), true));
         records.push(record(now - 1, 1_000, None, false));
         records.push(record(now - 1, 1_000, Some(200), false));
-        let figures = of(records.iter().map(Vec::as_slice), 60, Timestamp::from_second(now).unwrap());
+        let figures = of(records.iter().map(Vec::as_slice), false, 60, Timestamp::from_second(now).unwrap());
         assert_eq!(figures.requests, 103);
         assert_eq!((figures.p50.as_str(), figures.p99.as_str()), ("50.0 ms", "100.0 ms"));
         assert_eq!(
@@ -153,8 +173,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_older_than_the_first_column_stands_in_it_and_what_is_newer_than_the_last_in_that() {
+        let now = 1_800_000_000;
+        // A minute more than an hour ago, now, and a second later by another clock.
+        let records = [now - 3_661, now, now + 1].map(|second| record(second, 1_000, Some(200), true));
+        let figures = of(records.iter().map(Vec::as_slice), false, 60, Timestamp::from_second(now).unwrap());
+        let [_, all, _]: [Vec<i64>; 3] = serde_json::from_str(&figures.traffic).unwrap();
+        assert_eq!((all.first(), all.last(), all.iter().sum::<i64>()), (Some(&1), Some(&2), 3), "{all:?}");
+    }
+
+    #[test]
     fn no_request_at_all_is_no_fault() {
-        let figures = of(std::iter::empty(), 60, Timestamp::UNIX_EPOCH);
+        let figures = of(std::iter::empty(), false, 60, Timestamp::UNIX_EPOCH);
         assert_eq!((figures.requests, figures.p50.as_str()), (0, "–"));
         assert_eq!(figures.histogram, "[[1],[0]]");
     }

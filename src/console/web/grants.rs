@@ -3,20 +3,18 @@
 
 use askama::Template;
 use axum::extract::State;
-use sallyport_audit::Search;
-use sallyport_audit::index::search::Order as Direction;
 use sallyport_audit::selection::Selection;
 
-use super::ledger::{Row, row};
+use super::panel::{self, Panel};
 use super::requests::minute;
 use super::viewer::{Chrome, Order, Viewer};
 use super::{Answer, page};
 use crate::access::{Action, Grant, GrantFilter, GrantId, GrantStatus, Object, Part};
+use crate::console::Shared;
 use crate::console::errors::Problem;
 use crate::console::extract::{Body, Path};
 use crate::console::grants as api;
 use crate::console::sessions::Why;
-use crate::console::{Shared, records, search as searching};
 use crate::session::LiveSession;
 
 /// Grants of one page.
@@ -58,10 +56,13 @@ struct One<'a> {
     reason: String,
     approvals: Vec<String>,
     sessions: Vec<LiveSession>,
-    records: Option<Vec<Row>>,
+    records: Option<Panel>,
 }
 
 pub(super) async fn page(State(shared): State<Shared>, viewer: Viewer) -> Answer {
+    if let Err(problem) = viewer.caller.looks("grants", |draft| draft).await {
+        return page::refuse(&viewer.chrome, &problem);
+    }
     let grants = shared.access.grants(&viewer.caller.identity, &GrantFilter::default());
     let all = grants.len();
     // Those that stand are first; both parts are newest first.
@@ -113,6 +114,8 @@ async fn detailed(shared: &Shared, viewer: &Viewer, id: &str) -> Result<Answer, 
     let unknown = || Problem::bad_id(&caller.correlation, "grant that you may see", id);
     let id: GrantId = id.parse().map_err(|_| unknown())?;
     let grant = shared.access.find_grant(&caller.identity, id).ok_or_else(unknown)?;
+    let name = grant.id.to_string();
+    caller.looks("grant", |draft| draft.grant(name.as_str())).await?;
     let request = shared.access.find_request(&caller.identity, grant.request).map(|view| view.request);
     let approvals = request.as_ref().map(|request| {
         let one = |approval: &crate::access::Approval| {
@@ -121,7 +124,6 @@ async fn detailed(shared: &Shared, viewer: &Viewer, id: &str) -> Result<Answer, 
         };
         request.approvals.iter().map(one).collect::<Vec<_>>()
     });
-    let name = grant.id.to_string();
     let mut sessions = Vec::new();
     if caller.could(Action::Read, &Object::gateway(Part::Sessions)) {
         caller.may(Action::Read, &Object::gateway(Part::Sessions)).await?;
@@ -132,23 +134,9 @@ async fn detailed(shared: &Shared, viewer: &Viewer, id: &str) -> Result<Answer, 
     let mut rows = None;
     if caller.could(Action::Audit, &ledger) {
         caller.may_with(Action::Audit, &ledger, |draft| draft.grant(name.as_str())).await?;
-        let search = Search {
-            selection: Selection { grants: vec![name], ..Selection::default() },
-            texts: Vec::new(),
-            subjects: Vec::new(),
-            targets: Vec::new(),
-            order: Direction::OldestFirst,
-            limit: RECORDS,
-        };
-        let found = searching::found(shared, caller, search).await?;
-        rows = Some(
-            found
-                .entries
-                .iter()
-                .filter_map(|entry| records::joined(entry).ok())
-                .map(|record| row(&record))
-                .collect(),
-        );
+        let all = panel::in_ledger("grant", &name);
+        let named = Selection { grants: vec![name], ..Selection::default() };
+        rows = Some(panel::newest(shared, viewer, named, RECORDS, all).await?.in_order());
     }
     let page = One {
         chrome: &viewer.chrome,

@@ -4,15 +4,15 @@
 use askama::Template;
 use axum::extract::State;
 use jiff::Timestamp;
-use sallyport_audit::index::search::Order as Direction;
+use sallyport_audit::journal::Files;
 use sallyport_audit::selection::Selection;
 use sallyport_audit::sink::SinkStatus;
-use sallyport_audit::{Kind, Outcome, Search};
+use sallyport_audit::{Checkpoint, Kind, Outcome};
 use sallyport_hsm::Home;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::ledger::{Row, row};
+use super::panel::{self, Panel};
 use super::requests::minute;
 use super::viewer::{Chrome, Order, Viewer};
 use super::{Answer, figures, page};
@@ -21,7 +21,7 @@ use crate::clock;
 use crate::console::errors::Problem;
 use crate::console::extract::{Body, Path};
 use crate::console::keys::{self as api, Rotate};
-use crate::console::{Shared, records, search as searching, status};
+use crate::console::{Shared, status};
 
 /// How many refusals and failures are shown.
 const SHOWN: usize = 25;
@@ -40,10 +40,10 @@ struct Page<'a> {
     may_rotate: bool,
     sinks: Vec<SinkRow>,
     rules: Vec<Rule>,
-    found: Option<Vec<Row>>,
+    found: Option<Panel>,
     ledger: Vec<(String, String)>,
     settings: &'a [(String, String)],
-    refused: Option<Vec<Row>>,
+    refused: Option<Panel>,
 }
 
 /// One receiver, and what waits for it.
@@ -85,10 +85,11 @@ async fn made(shared: &Shared, viewer: &Viewer) -> Result<Answer, Problem> {
     let sees_keys = viewer.caller.could(Action::Read, &Object::gateway(Part::Keys));
     let listed = of("keys").as_array().filter(|_| sees_keys);
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let ledger =
-        [("records", "ledger/records"), ("damaged", "ledger/damaged"), ("read again", "scrub/state")];
     let pointer = |path: &str| told.pointer(&format!("/{path}")).map(text).unwrap_or_default();
-    let mut facts: Vec<_> = ledger.map(|(name, path)| (name.to_owned(), pointer(path))).into();
+    let mut facts = vec![("records".to_owned(), pointer("ledger/records"))];
+    facts.extend(of_the_files(shared).await);
+    facts.push(("damaged".to_owned(), pointer("ledger/damaged")));
+    facts.push(("read again".to_owned(), pointer("scrub/state")));
     facts.push((
         "witnesses".to_owned(),
         told.pointer("/witnesses/state").map_or_else(|| "none".to_owned(), text),
@@ -102,9 +103,15 @@ async fn made(shared: &Shared, viewer: &Viewer) -> Result<Answer, Problem> {
     if viewer.caller.could(Action::Audit, &Object::gateway(Part::Ledger)) {
         viewer.caller.may(Action::Audit, &Object::gateway(Part::Ledger)).await?;
         let results = vec![Outcome::Denied, Outcome::Failure];
-        refused = Some(newest(shared, viewer, Selection { results, ..Selection::default() }, SHOWN).await?);
+        let all = panel::in_ledger("result", "denied");
+        refused = Some(
+            panel::newest(shared, viewer, Selection { results, ..Selection::default() }, SHOWN, all).await?,
+        );
         let kinds = vec![Kind::DetectionRaised];
-        found = Some(newest(shared, viewer, Selection { kinds, ..Selection::default() }, FOUND).await?);
+        let all = panel::in_ledger("kind", "detection.raised");
+        found = Some(
+            panel::newest(shared, viewer, Selection { kinds, ..Selection::default() }, FOUND, all).await?,
+        );
     }
     let now = clock::now();
     let page = Page {
@@ -129,28 +136,25 @@ async fn made(shared: &Shared, viewer: &Viewer) -> Result<Answer, Problem> {
     Ok(page::show(&page))
 }
 
-/// The newest records of a selection. That somebody looks was recorded.
-async fn newest(
-    shared: &Shared,
-    viewer: &Viewer,
-    selection: Selection,
-    limit: usize,
-) -> Result<Vec<Row>, Problem> {
-    let search = Search {
-        selection,
-        texts: Vec::new(),
-        subjects: Vec::new(),
-        targets: Vec::new(),
-        order: Direction::NewestFirst,
-        limit,
+/// How large the ledger is, and its last signed head.
+async fn of_the_files(shared: &Shared) -> Vec<(String, String)> {
+    let directory = shared.ledger_directory.clone();
+    // Looks at the disk: not on a thread that serves others.
+    let size = tokio::task::spawn_blocking(move || {
+        let segments = Files::new(directory).segments()?;
+        let lengths = segments.iter().map(|segment| segment.path.metadata().map(|found| found.len()));
+        lengths.sum::<std::io::Result<u64>>()
+    });
+    let size = match size.await {
+        Ok(Ok(bytes)) => format!("{bytes} ({})", figures::size_text(bytes)),
+        Ok(Err(error)) => format!("they cannot be counted: {error}"),
+        Err(error) => format!("they cannot be counted: {error}"),
     };
-    let found = searching::found(shared, &viewer.caller, search).await?;
-    Ok(found
-        .entries
-        .iter()
-        .filter_map(|entry| records::joined(entry).ok())
-        .map(|record| row(&record))
-        .collect())
+    let head = match Checkpoint::from_note(&shared.ledger.reader().checkpoint()) {
+        Ok((head, _)) => format!("{} records, root {}", head.size, head.root),
+        Err(error) => format!("it cannot be read: {error}"),
+    };
+    vec![("bytes of the journal".to_owned(), size), ("last checkpoint".to_owned(), head)]
 }
 
 /// What each rule has found since the start, the most first.
@@ -176,9 +180,7 @@ fn sink_row(status: SinkStatus, now: Timestamp) -> SinkRow {
         (0, _) => "nothing".to_owned(),
         (lag, None) => lag.to_string(),
         (lag, Some(seconds)) => {
-            let octets = lag.saturating_mul(status.octets_each);
-            #[expect(clippy::cast_precision_loss, reason = "a figure for people, with two digits")]
-            let size = figures::scaled(octets as f64, "B");
+            let size = figures::size_text(lag.saturating_mul(status.octets_each));
             format!("{lag}, about {size}, the oldest for {seconds} s")
         }
     };

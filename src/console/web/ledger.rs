@@ -11,10 +11,12 @@ use sallyport_audit::{Entry, Kind, Seq};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::heads::{self, Head, WitnessRow};
+use super::panel::BUSY;
 use super::viewer::{Chrome, Order, Viewer};
 use super::{Answer, live as streaming, page};
 use crate::access::{Action, Object, Part};
-use crate::console::caller::Caller;
+use crate::console::caller::{Caller, NO_SEAT};
 use crate::console::errors::Problem;
 use crate::console::extract::Query;
 use crate::console::search::{self as api, Asked};
@@ -35,6 +37,8 @@ pub(super) struct Fields {
     result: String,
     action: String,
     object: String,
+    session: String,
+    grant: String,
     text: String,
     from_time: String,
     to_time: String,
@@ -65,6 +69,9 @@ struct Page<'a> {
     more: Option<String>,
     checkpoint: String,
     scrub: Scrub,
+    /// Nothing if others read the ledger already.
+    heads: Option<Vec<Head>>,
+    busy: &'static str,
 }
 
 /// How far the ledger is read again, and what was found: kept up to date while somebody looks.
@@ -77,6 +84,7 @@ struct Scrub {
     last: String,
     good: bool,
     witnesses: String,
+    rows: Vec<WitnessRow>,
     may: bool,
 }
 
@@ -88,14 +96,15 @@ struct One<'a> {
     json: String,
     personal: Vec<(String, String)>,
     erased: Vec<String>,
-    explained: Vec<(&'static str, String)>,
+    /// By the name that `assets/verify.js` finds it under in the record, with a title for people.
+    explained: Vec<(String, &'static str, String)>,
     digest: String,
     prev: String,
     previous: Option<Row>,
     next: Option<Row>,
     correlation: Option<String>,
     session: Option<String>,
-    key: &'a str,
+    key: String,
 }
 
 fn ledger() -> Object {
@@ -135,6 +144,8 @@ impl Fields {
             result: given(&self.result),
             action: given(&self.action),
             object: given(&self.object),
+            session: given(&self.session),
+            grant: given(&self.grant),
             text: given(&self.text),
             from_time: given(&self.from_time),
             to_time: given(&self.to_time),
@@ -154,6 +165,8 @@ impl Fields {
             ("result", &self.result),
             ("action", &self.action),
             ("object", &self.object),
+            ("session", &self.session),
+            ("grant", &self.grant),
             ("text", &self.text),
             ("from_time", &self.from_time),
             ("to_time", &self.to_time),
@@ -170,23 +183,33 @@ pub(super) async fn page(
     viewer: Viewer,
     fields: Result<Query<Fields>, Problem>,
 ) -> Answer {
+    match searched(&shared, &viewer, fields).await {
+        Ok(answer) => answer,
+        Err(problem) => page::refuse(&viewer.chrome, &problem),
+    }
+}
+
+async fn searched(
+    shared: &Shared,
+    viewer: &Viewer,
+    fields: Result<Query<Fields>, Problem>,
+) -> Result<Answer, Problem> {
     let Viewer { caller, chrome } = viewer;
-    let Query(fields) = match fields {
-        Ok(fields) => fields,
-        Err(problem) => return page::refuse(&chrome, &problem),
-    };
-    let scrub = scrubbed(&shared, &caller, &chrome);
-    let found = api::search(State(Shared::clone(&shared)), caller, Query(fields.asked())).await;
-    let (records, cursor, fault) = match found {
-        Ok(axum::Json(found)) => (found.items, found.next, None),
-        // What was asked cannot be meant: said beside the form that it was written in.
+    let Query(fields) = fields?;
+    let scrub = scrubbed(shared, caller, chrome);
+    let (records, cursor, fault) = match api::sought(shared, caller, &fields.asked()).await {
+        Ok(found) => (found.items, found.next, None),
+        // What was asked cannot be meant: said beside the form that it was written in. Whoever may not look was refused.
         Err(problem) if problem.refusal.code == "unusable-value" => {
+            caller.may(Action::Audit, &ledger()).await?;
             (Vec::new(), None, Some(problem.refusal.detail))
         }
-        Err(problem) => return page::refuse(&chrome, &problem),
+        Err(problem) if problem.refusal.code == NO_SEAT => (Vec::new(), None, Some(BUSY.to_owned())),
+        Err(problem) => return Err(problem),
     };
+    let heads = heads::newest(shared, viewer).await?;
     let page = Page {
-        chrome: &chrome,
+        chrome,
         kinds: Kind::ALL.iter().map(|kind| kind.as_str()).collect(),
         rows: records.iter().map(row).collect(),
         fault,
@@ -194,8 +217,10 @@ pub(super) async fn page(
         fields: &fields,
         checkpoint: shared.ledger.reader().checkpoint(),
         scrub,
+        heads,
+        busy: BUSY,
     };
-    page::show(&page)
+    Ok(page::show(&page))
 }
 
 pub(super) async fn one(State(shared): State<Shared>, viewer: Viewer, Path(number): Path<String>) -> Answer {
@@ -236,7 +261,7 @@ async fn detailed(shared: &Shared, viewer: &Viewer, number: &str) -> Result<Answ
         next: of(seq.get() + 1).and_then(neighbour),
         correlation: text("correlation"),
         session: text("session"),
-        key: &shared.verifier_key,
+        key: shared.verifier_key.borrow().clone(),
     };
     let mut response = page::show(&page);
     page::let_verifier_run(&mut response);
@@ -257,24 +282,27 @@ fn plain(bytes: &[u8]) -> String {
     value.and_then(|value| serde_json::to_string_pretty(&value)).unwrap_or_default()
 }
 
+/// Details that explain a decision, with what people call them.
+const EXPLAINING: [(&str, &str); 10] = [
+    ("decision", "Came out as"),
+    ("rules", "Rules"),
+    ("conditions", "Conditions"),
+    ("workflows", "Workflows"),
+    ("code", "Code"),
+    ("why", "Because"),
+    ("needs_approval", "Needs approval"),
+    ("shares", "Shares"),
+    ("claimed_roles", "Roles from outside"),
+    ("severity", "Severity"),
+];
+
 /// What the record says of the decision behind it.
-fn explained(record: &Value) -> Vec<(&'static str, String)> {
-    let Some(details) = record.get("details").and_then(Value::as_object) else { return Vec::new() };
-    let names = [
-        ("rules", "Rules"),
-        ("conditions", "Conditions"),
-        ("workflows", "Workflows"),
-        ("code", "Came out as"),
-        ("why", "Because"),
-        ("needs_approval", "Needs approval"),
-        ("shares", "Shares"),
-        ("claimed_roles", "Roles from outside"),
-        ("severity", "Severity"),
-    ];
-    let mut told: Vec<(&'static str, String)> = names
+fn explained(record: &Value) -> Vec<(String, &'static str, String)> {
+    let details = record.get("details").and_then(Value::as_object);
+    let mut told: Vec<(String, &'static str, String)> = EXPLAINING
         .into_iter()
         .filter_map(|(name, title)| {
-            let text = match details.get(name)? {
+            let text = match details?.get(name)? {
                 Value::String(text) => text.clone(),
                 Value::Array(all) if all.is_empty() => return None,
                 Value::Array(all) => {
@@ -283,12 +311,12 @@ fn explained(record: &Value) -> Vec<(&'static str, String)> {
                 }
                 other => other.to_string(),
             };
-            Some((title, text))
+            Some((format!("details.{name}"), title, text))
         })
         .collect();
     for (name, title) in [("grant", "Grant"), ("policy", "Policy")] {
         if let Some(text) = record.get(name).and_then(Value::as_str) {
-            told.push((title, text.to_owned()));
+            told.push((name.to_owned(), title, text.to_owned()));
         }
     }
     told
@@ -320,10 +348,13 @@ pub(super) async fn proof(
 
 fn scrubbed(shared: &Shared, caller: &Caller, chrome: &Chrome) -> Scrub {
     let status = shared.scrub.status.borrow().clone();
-    let witnesses = shared.witnesses.as_ref().map(|watched| watched.status.borrow().sentence());
+    let size = shared.ledger.reader().len();
+    let watched = shared.witnesses.as_ref().map(|watched| watched.status.borrow().clone());
+    let witnesses = watched.as_ref().map(sallyport_audit::witnessing::Witnessed::sentence);
     Scrub {
         csrf: chrome.csrf.clone(),
-        size: shared.ledger.reader().len(),
+        size,
+        rows: watched.map(|watched| heads::rows(&watched, size)).unwrap_or_default(),
         percent: status.percent(),
         last: status.sentence(),
         good: status.findings.is_good(),
@@ -365,8 +396,20 @@ mod tests {
     }
 
     #[test]
+    fn the_browser_looks_for_every_detail_that_a_page_explains_and_for_no_other() {
+        let names = EXPLAINING.map(|(name, _)| format!("\"{name}\"")).join(", ");
+        let script = include_str!("assets/verify.js");
+        assert!(script.contains(&format!("const DETAILS = [{names}];")), "{names}");
+    }
+
+    #[test]
     fn the_next_page_asks_the_same() {
-        let fields = Fields { kind: "session".into(), text: "a&b".into(), ..Fields::default() };
-        assert_eq!(fields.after("9"), "/console/ledger?kind=session&text=a%26b&cursor=9");
+        let fields = Fields {
+            kind: "session".into(),
+            text: "a&b".into(),
+            grant: "grant-7".into(),
+            ..Fields::default()
+        };
+        assert_eq!(fields.after("9"), "/console/ledger?kind=session&grant=grant-7&text=a%26b&cursor=9");
     }
 }

@@ -9,18 +9,23 @@
 //! Start with [`viewer`] (who looks, and whose form it is), then [`requests`] (a page). [`live`] keeps a part of a page up to date.
 
 mod assets;
+mod export;
 mod figures;
 mod grants;
+mod heads;
 mod health;
 mod ledger;
 mod live;
+mod measured;
 mod page;
+mod panel;
 mod passkeys;
 mod policy;
 mod reports;
 mod requests;
 mod reviews;
 mod sessions;
+mod timeline;
 mod topology;
 mod viewer;
 
@@ -30,7 +35,7 @@ use axum::response::{Redirect, Response};
 use axum::routing::{get, post};
 
 use super::{Shared, errors};
-pub use live::STREAMS;
+pub use live::Streams;
 
 /// The pages of the console.
 pub(super) fn pages() -> Router<Shared> {
@@ -53,7 +58,8 @@ pub(super) fn pages() -> Router<Shared> {
         .route("/console/passkeys/{id}/revoke", post(passkeys::revoke))
         .route("/console/sessions", get(sessions::page))
         .route("/console/sessions/live", get(sessions::live))
-        .route("/console/sessions/export/{form}", get(sessions::export))
+        .route("/console/sessions/export/{form}", get(export::take))
+        .route("/console/sessions/tunnel/{name}", get(timeline::page))
         .route("/console/sessions/{id}", get(sessions::one))
         .route("/console/sessions/{id}/kill", post(sessions::kill))
         .route("/console/ledger", get(ledger::page))

@@ -38,6 +38,9 @@ struct Row {
 
 pub(super) async fn page(State(shared): State<Shared>, viewer: Viewer) -> Answer {
     let caller = &viewer.caller;
+    if let Err(problem) = caller.looks("passkeys", |draft| draft).await {
+        return page::refuse(&viewer.chrome, &problem);
+    }
     let me = caller.identity.subject();
     let mut keys: Vec<Row> = shared
         .access

@@ -2,7 +2,6 @@
 //! folder would change that, and the two steps of a change.
 
 use askama::Template;
-use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use serde_json::Value;
@@ -225,10 +224,12 @@ fn difference(told: &Value) -> Difference {
     }
 }
 
+/// The digest that the form was made with: a person decides on what they have looked at, and not on what lies there meanwhile.
 pub(super) async fn propose(State(shared): State<Shared>, order: Order) -> Answer {
     let Order { viewer: Viewer { caller, chrome }, form } = order;
     let body = ProposeBody { reason: form.get("reason").unwrap_or_default() };
-    back(&chrome, api::propose(State(shared), caller, Body(body)).await)
+    let looked_at = form.get("digest").unwrap_or_default();
+    back(&chrome, api::proposed(&shared, &caller, Some(&looked_at), &body).await)
 }
 
 pub(super) async fn approve(State(shared): State<Shared>, order: Order) -> Answer {
@@ -238,11 +239,12 @@ pub(super) async fn approve(State(shared): State<Shared>, order: Order) -> Answe
 }
 
 pub(super) async fn reload(State(shared): State<Shared>, order: Order) -> Answer {
-    let Viewer { caller, chrome } = order.viewer;
-    back(&chrome, api::reload(State(shared), caller).await)
+    let Order { viewer: Viewer { caller, chrome }, form } = order;
+    let looked_at = form.get("digest").unwrap_or_default();
+    back(&chrome, api::load(&shared, &caller, Some(&looked_at)).await)
 }
 
-fn back<T>(chrome: &Chrome, done: Result<Json<T>, Problem>) -> Answer {
+fn back<T>(chrome: &Chrome, done: Result<T, Problem>) -> Answer {
     match done {
         Ok(_) => page::see_other("/console/policy"),
         Err(problem) => page::refuse(chrome, &problem),

@@ -64,7 +64,10 @@ pub(super) async fn make(State(shared): State<Shared>, order: Order) -> Answer {
 pub(super) async fn pack(State(shared): State<Shared>, viewer: Viewer, Path(name): Path<String>) -> Answer {
     let Viewer { caller, chrome } = viewer;
     match api::pack(State(shared), caller, Path(name)).await {
-        Ok(file) => file,
+        Ok(mut file) => {
+            page::protect(file.headers_mut());
+            file
+        }
         Err(problem) => page::refuse(&chrome, &problem),
     }
 }

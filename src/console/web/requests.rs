@@ -9,7 +9,6 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 use jiff::Timestamp;
-use jiff::civil::Weekday;
 use serde::Deserialize;
 
 use super::passkeys::signature;
@@ -17,11 +16,11 @@ use super::viewer::{Chrome, Order, Viewer};
 use super::{Answer, live as streaming, page};
 use crate::access::{Context, RequestFilter, RequestId, RequestStatus, RequestView};
 use crate::clock;
-use crate::console::Shared;
 use crate::console::errors::Problem;
 use crate::console::extract::{Body, Path, Query};
 use crate::console::requests as api;
 use crate::console::sessions::Why;
+use crate::console::{Hours, Shared};
 
 /// How many decided requests a page shows.
 const HISTORY: usize = 50;
@@ -93,6 +92,9 @@ pub(super) async fn page(
         Ok(asked) => asked,
         Err(problem) => return page::refuse(&viewer.chrome, &problem),
     };
+    if let Err(problem) = viewer.caller.looks("requests", |draft| draft).await {
+        return page::refuse(&viewer.chrome, &problem);
+    }
     let decided = asked.done.and_then(|id| id.parse::<RequestId>().ok());
     let seen = decided.and_then(|id| shared.access.find_request(&viewer.caller.identity, id));
     let page =
@@ -192,7 +194,7 @@ fn card(shared: &Shared, viewer: &Viewer, view: &RequestView, all: &[RequestView
         once: request.once.then_some("one session"),
         asked: minute(request.at),
         answer_by: minute(request.answer_by),
-        hints: if pending { hints(view, all) } else { Vec::new() },
+        hints: if pending { hints(view, all, &shared.usual_hours) } else { Vec::new() },
         rules: explained
             .map(|told| told.rules.iter().map(|rule| format!("{}: {}", rule.place, rule.text)).collect())
             .unwrap_or_default(),
@@ -242,7 +244,7 @@ fn network(address: IpAddr) -> IpAddr {
 }
 
 /// What an approver may want to think about, from the requests that they see. None of it decides anything.
-fn hints(view: &RequestView, all: &[RequestView]) -> Vec<String> {
+fn hints(view: &RequestView, all: &[RequestView], usual: &Hours) -> Vec<String> {
     let request = &view.request;
     let earlier: Vec<_> = all
         .iter()
@@ -266,12 +268,7 @@ fn hints(view: &RequestView, all: &[RequestView]) -> Vec<String> {
     if refused > 0 {
         hints.push(format!("refused {refused} time{} before", if refused == 1 { "" } else { "s" }));
     }
-    let asked = request.at.to_zoned(jiff::tz::TimeZone::UTC);
-    if !(6..20).contains(&asked.hour()) {
-        hints.push("asked at night (UTC)".to_owned());
-    } else if matches!(asked.weekday(), Weekday::Saturday | Weekday::Sunday) {
-        hints.push("asked at a weekend".to_owned());
-    }
+    hints.extend(usual.hint(request.at));
     let known: BTreeSet<IpAddr> = all
         .iter()
         .map(|other| &other.request)

@@ -1,21 +1,19 @@
 //! Tunnels and sessions as they are now: who serves what to whom, how fast, with what errors; one of them in detail; and the
 //! switch that ends it. What the ledger says of answered requests becomes latencies and errors.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use axum::response::{IntoResponse as _, Response};
-use jiff::{SignedDuration, Timestamp};
-use sallyport_audit::index::search::Order as Direction;
-use sallyport_audit::selection::{self, Selection};
-use sallyport_audit::{Kind, Search};
-use serde::Deserialize;
-use serde_json::Value;
+use axum::response::Response;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use sallyport_audit::selection::Selection;
 
-use super::ledger::{Row, row};
+use super::figures::size_text;
+use super::measured::{self, Filter, Span};
+use super::panel::{self, BUSY, Panel};
 use super::requests::minute;
 use super::topology::{self, Drawing};
 use super::viewer::{Chrome, Order, Viewer};
@@ -26,7 +24,6 @@ use crate::console::Shared;
 use crate::console::errors::Problem;
 use crate::console::extract::{Body, Path, Query};
 use crate::console::sessions::{self as api, Why};
-use crate::console::{records, search as searching};
 use crate::session::{LiveSession, RouteView, SessionId};
 
 /// Rates are told so often.
@@ -35,24 +32,8 @@ const EVERY: Duration = Duration::from_secs(2);
 /// The most sessions, and the most tunnels, that one page shows; all sessions are in the export.
 const SHOWN: usize = 200;
 
-/// The most requests from which latencies are made.
-const SAMPLE: usize = 5_000;
-
 /// The records of one session that its page shows.
 const RECORDS: usize = 100;
-
-#[derive(Deserialize, Default, Clone)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct Filter {
-    tunnel: String,
-    subject: String,
-    /// Whose tunnels, with the sessions at them.
-    publisher: String,
-    minutes: Option<u32>,
-    /// Day or instant; with either of these `minutes` says nothing.
-    from_time: String,
-    to_time: String,
-}
 
 #[derive(Template)]
 #[template(path = "console/sessions.html")]
@@ -60,8 +41,12 @@ struct Page<'a> {
     chrome: &'a Chrome,
     filter: &'a Filter,
     query: String,
+    /// The whole of it, for exports.
+    whole_query: String,
     minutes: u32,
     fault: Option<String>,
+    /// Said in the place of figures that are not there.
+    busy: Option<&'static str>,
     figures: Option<figures::Figures>,
     table: Table<'a>,
 }
@@ -104,8 +89,7 @@ struct One<'a> {
     id: &'a str,
     live: Option<SessionRow>,
     may_end: bool,
-    records: Vec<Row>,
-    may_read: bool,
+    records: Option<Panel>,
 }
 
 fn sessions() -> Object {
@@ -129,93 +113,28 @@ async fn made(
     filter: Result<Query<Filter>, Problem>,
 ) -> Result<Answer, Problem> {
     let Query(filter) = filter?;
+    let filter = filter.read();
     viewer.caller.may(Action::Read, &sessions()).await?;
-    let minutes = filter.minutes.unwrap_or(60).clamp(1, 24 * 60);
+    let minutes = filter.minutes();
     let (mut fault, now) = (None, clock::now());
-    let span = match Span::of(&filter, minutes, now) {
+    let span = match filter.span(now) {
         Ok(span) => span,
         Err(why) => {
             fault = Some(why);
             Span::last(minutes, now)
         }
     };
-    let figures = if viewer.caller.could(Action::Audit, &Object::gateway(Part::Ledger)) {
-        Some(measured(shared, viewer, &filter, span).await?)
-    } else {
-        None
-    };
-    let query = filter.query();
+    let (mut figures, mut busy) = (None, None);
+    if viewer.caller.could(Action::Audit, &Object::gateway(Part::Ledger)) {
+        figures = measured::figures(shared, viewer, &filter, span).await?;
+        busy = figures.is_none().then_some(BUSY);
+    }
+    let (query, whole_query) = (filter.query(), filter.whole_query());
     let table = table(shared, viewer, &filter, &mut Rates::default());
-    let page = Page { chrome: &viewer.chrome, filter: &filter, query, minutes, fault, figures, table };
+    let filter = &filter;
+    let page =
+        Page { chrome: &viewer.chrome, filter, query, whole_query, minutes, fault, busy, figures, table };
     Ok(page::show(&page))
-}
-
-impl Filter {
-    /// What of the page's query says which tunnels and sessions are shown.
-    fn query(&self) -> String {
-        let fields = [("tunnel", &self.tunnel), ("subject", &self.subject), ("publisher", &self.publisher)];
-        serde_urlencoded::to_string(fields).unwrap_or_default()
-    }
-}
-
-/// The time of which figures are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Span {
-    from: Timestamp,
-    to: Timestamp,
-}
-
-impl Span {
-    fn last(minutes: u32, now: Timestamp) -> Self {
-        let from = now.saturating_sub(SignedDuration::from_mins(i64::from(minutes)));
-        Self { from: from.unwrap_or(Timestamp::UNIX_EPOCH), to: now }
-    }
-
-    /// What was asked for: from a time on, up to one, or both; a day is taken whole.
-    fn of(filter: &Filter, minutes: u32, now: Timestamp) -> Result<Self, String> {
-        let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-        let (from, to) = (given(&filter.from_time), given(&filter.to_time));
-        if from.is_none() && to.is_none() {
-            return Ok(Self::last(minutes, now));
-        }
-        let to = to.map_or(Ok(now), |text| selection::end(&text))?.min(now);
-        let from = from.map_or(Ok(Self::last(minutes, to).from), |text| selection::beginning(&text))?;
-        if from >= to {
-            return Err("the time that was asked for ends before it begins".to_owned());
-        }
-        Ok(Self { from, to })
-    }
-
-    fn minutes(self) -> u32 {
-        let minutes = self.to.duration_since(self.from).as_mins().max(1);
-        u32::try_from(minutes).unwrap_or(u32::MAX)
-    }
-}
-
-/// Latencies and errors of the time that was asked for, from the records of requests.
-async fn measured(
-    shared: &Shared,
-    viewer: &Viewer,
-    filter: &Filter,
-    span: Span,
-) -> Result<figures::Figures, Problem> {
-    let object = Object::tunnel(&filter.tunnel).ok().map(|object| object.as_str().to_owned());
-    let search = Search {
-        selection: Selection {
-            kinds: vec![Kind::HttpRequest],
-            objects: object.into_iter().collect(),
-            from_time: Some(span.from),
-            to_time: Some(span.to),
-            ..Selection::default()
-        },
-        texts: Vec::new(),
-        subjects: Vec::new(),
-        targets: Vec::new(),
-        order: Direction::NewestFirst,
-        limit: SAMPLE,
-    };
-    let page = searching::found(shared, &viewer.caller, search).await?;
-    Ok(figures::of(page.entries.iter().map(|entry| entry.bytes.as_ref()), span.minutes(), span.to))
 }
 
 pub(super) async fn live(
@@ -223,7 +142,7 @@ pub(super) async fn live(
     viewer: Viewer,
     filter: Result<Query<Filter>, Problem>,
 ) -> Response {
-    let filter = filter.map(|Query(filter)| filter).unwrap_or_default();
+    let filter = filter.map(|Query(filter)| filter).unwrap_or_default().read();
     let mut rates = Rates::default();
     streaming::stream(shared, viewer, EVERY, move |shared, viewer| {
         let allowed = viewer.caller.could(Action::Read, &sessions());
@@ -254,100 +173,29 @@ async fn detailed(shared: &Shared, viewer: &Viewer, id: &str) -> Result<Answer, 
     let caller = &viewer.caller;
     let unknown = || Problem::bad_id(&caller.correlation, "session", id);
     let session = SessionId::parse(id).ok_or_else(unknown)?.to_string();
-    caller.may(Action::Read, &sessions()).await?;
+    caller.may_with(Action::Read, &sessions(), |draft| draft.session(session.clone())).await?;
     let live = shared.broker.live().into_iter().find(|one| one.id == session);
     let ledger = Object::gateway(Part::Ledger);
-    let may_read = caller.could(Action::Audit, &ledger);
-    let mut rows = Vec::new();
-    if may_read {
+    let mut records = None;
+    if caller.could(Action::Audit, &ledger) {
         caller.may_with(Action::Audit, &ledger, |draft| draft.session(session.clone())).await?;
-        let search = Search {
-            selection: Selection { sessions: vec![session.clone()], ..Selection::default() },
-            texts: Vec::new(),
-            subjects: Vec::new(),
-            targets: Vec::new(),
-            order: Direction::OldestFirst,
-            limit: RECORDS,
-        };
-        let page = searching::found(shared, caller, search).await?;
-        rows = page
-            .entries
-            .iter()
-            .filter_map(|entry| records::joined(entry).ok())
-            .map(|record| row(&record))
-            .collect();
+        let named = Selection { sessions: vec![session.clone()], ..Selection::default() };
+        let all = panel::in_ledger("session", &session);
+        records = Some(panel::newest(shared, viewer, named, RECORDS, all).await?.in_order());
     }
-    if live.is_none() && rows.is_empty() {
+    // Where nothing could be read, nothing is known of it.
+    let known = records.as_ref().is_some_and(|records| !records.rows.is_empty() || records.note.is_some());
+    if live.is_none() && !known {
         return Err(unknown());
     }
     let page = One {
         chrome: &viewer.chrome,
         id: &session,
-        live: live.map(|one| shown(one, None)),
+        live: live.map(|one| shown(one, None, clock::now())),
         may_end: caller.could(Action::Admin, &sessions()),
-        records: rows,
-        may_read,
+        records,
     };
     Ok(page::show(&page))
-}
-
-/// All live sessions, as the API lists them, to keep.
-pub(super) async fn export(State(shared): State<Shared>, viewer: Viewer, Path(form): Path<String>) -> Answer {
-    let Viewer { caller, chrome } = viewer;
-    let listed = match api::all(&shared, &caller).await {
-        Ok(listed) => listed,
-        Err(problem) => return page::refuse(&chrome, &problem),
-    };
-    let (kind, name, text) = if form == "json" {
-        ("application/json", "sessions.json", serde_json::to_string_pretty(&listed).unwrap_or_default())
-    } else {
-        ("text/csv; charset=utf-8", "sessions.csv", csv(&listed))
-    };
-    let name = format!("attachment; filename=\"{name}\"");
-    let nosniff = ("x-content-type-options".to_owned(), "nosniff".to_owned());
-    let store = ("cache-control".to_owned(), "no-store".to_owned());
-    let heads = [
-        (CONTENT_TYPE.to_string(), kind.to_owned()),
-        (CONTENT_DISPOSITION.to_string(), name),
-        nosniff,
-        store,
-    ];
-    (axum::response::AppendHeaders(heads), text).into_response()
-}
-
-/// RFC 4180, and no cell that a spreadsheet would take for a formula.
-fn csv(listed: &[api::Shown]) -> String {
-    let columns = [
-        "id",
-        "subject",
-        "tunnel",
-        "protocol",
-        "grant",
-        "source",
-        "opened",
-        "bytes_up",
-        "bytes_down",
-        "requests",
-    ];
-    let mut text = columns.join(",") + "\r\n";
-    for session in listed {
-        let value = serde_json::to_value(session).unwrap_or_default();
-        let cell = |name: &&str| cell(value.get(name).unwrap_or(&Value::Null));
-        text.push_str(&columns.iter().map(cell).collect::<Vec<_>>().join(","));
-        text.push_str("\r\n");
-    }
-    text
-}
-
-fn cell(value: &Value) -> String {
-    let text = match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let guard = if formula { "'" } else { "" };
-    format!("\"{guard}{}\"", text.replace('"', "\"\""))
 }
 
 /// What each session had moved at the last look.
@@ -358,19 +206,8 @@ struct Rates {
 }
 
 fn table<'a>(shared: &Shared, viewer: &'a Viewer, filter: &Filter, rates: &mut Rates) -> Table<'a> {
-    let (tunnel, subject) = (filter.tunnel.trim(), filter.subject.trim());
-    let publisher = filter.publisher.trim();
-    let mut views = shared.routes.views();
-    views.retain(|view| {
-        (tunnel.is_empty() || view.name == tunnel) && (publisher.is_empty() || view.owner == publisher)
-    });
-    let theirs: HashSet<&str> = views.iter().map(|view| view.name.as_str()).collect();
-    let mut live = shared.broker.live();
-    live.retain(|session| {
-        (tunnel.is_empty() || session.tunnel == tunnel)
-            && (subject.is_empty() || session.subject.contains(subject))
-            && (publisher.is_empty() || theirs.contains(session.tunnel.as_str()))
-    });
+    let (mut views, mut live) = (shared.routes.views(), shared.broker.live());
+    filter.chosen(&mut views, &mut live);
     let ends = live.iter().map(|session| (session.tunnel.as_str(), session.subject.as_str()));
     let drawing = topology::draw(&views, ends);
     let mut visitors: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
@@ -388,7 +225,7 @@ fn table<'a>(shared: &Shared, viewer: &'a Viewer, filter: &Filter, rates: &mut R
             view,
         }
     });
-    let now = clock::monotonic();
+    let (now, today) = (clock::monotonic(), clock::now());
     let elapsed = rates.at.map(|at| now.saturating_duration_since(at).as_secs_f64()).filter(|s| *s > 0.1);
     let mut next = HashMap::new();
     let (mut up, mut down) = (0.0, 0.0);
@@ -404,7 +241,7 @@ fn table<'a>(shared: &Shared, viewer: &'a Viewer, filter: &Filter, rates: &mut R
         up += rate.map_or(0.0, |rate| rate.0);
         down += rate.map_or(0.0, |rate| rate.1);
         next.insert(session.id.clone(), moved);
-        rows.push(shown(session, rate));
+        rows.push(shown(session, rate, today));
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.session.opened));
     rows.truncate(SHOWN);
@@ -427,9 +264,9 @@ fn only(tunnel: &str, subject: &str) -> String {
     serde_urlencoded::to_string([("tunnel", tunnel), ("subject", subject)]).unwrap_or_default()
 }
 
-fn shown(session: LiveSession, rate: Option<(f64, f64)>) -> SessionRow {
+fn shown(session: LiveSession, rate: Option<(f64, f64)>, now: Timestamp) -> SessionRow {
     SessionRow {
-        opened: since(session.opened),
+        opened: since(session.opened, now),
         sent: size_text(session.bytes_up),
         received: size_text(session.bytes_down),
         rate: rate.map_or_else(String::new, |rate| rate_text(rate.0 + rate.1)),
@@ -437,18 +274,15 @@ fn shown(session: LiveSession, rate: Option<(f64, f64)>) -> SessionRow {
     }
 }
 
-fn since(at: Timestamp) -> String {
-    at.strftime("%H:%M:%S UTC").to_string()
+/// A moment, with its day if that is not today.
+fn since(at: Timestamp, now: Timestamp) -> String {
+    let day = |at: Timestamp| at.to_zoned(TimeZone::UTC).date();
+    at.strftime(if day(at) == day(now) { "%H:%M:%S UTC" } else { "%Y-%m-%d %H:%M:%S UTC" }).to_string()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a figure for people, with two digits")]
 fn per_second(bytes: u64, seconds: f64) -> f64 {
     bytes as f64 / seconds
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a figure for people, with two digits")]
-fn size_text(bytes: u64) -> String {
-    figures::scaled(bytes as f64, "B")
 }
 
 fn rate_text(rate: f64) -> String {
@@ -460,28 +294,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_cell_of_an_export_is_a_formula_or_breaks_out_of_its_place() {
-        assert_eq!(cell(&"=HYPERLINK(\"x\")".into()), "\"'=HYPERLINK(\"\"x\"\")\"");
-        assert_eq!(cell(&"user:vic".into()), "\"user:vic\"");
-        assert_eq!(cell(&7.into()), "\"7\"");
-        assert_eq!(cell(&Value::Null), "\"\"");
+    fn a_session_that_has_been_open_since_another_day_says_which() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let now = at("2026-03-04T00:00:07Z");
+        assert_eq!(since(at("2026-03-04T00:00:01Z"), now), "00:00:01 UTC");
+        assert_eq!(since(at("2026-03-03T23:59:59Z"), now), "2026-03-03 23:59:59 UTC");
+        assert_eq!(since(at("2025-03-04T00:00:01Z"), now), "2025-03-04 00:00:01 UTC");
     }
 
     #[test]
-    fn figures_are_of_the_minutes_before_now_or_of_the_days_that_were_asked_for() {
-        let now: Timestamp = "2026-03-04T12:00:00Z".parse().unwrap();
-        let at = |text: &str| text.parse::<Timestamp>().unwrap();
-        let of = |from: &str, to: &str| {
-            let filter = Filter { from_time: from.into(), to_time: to.into(), ..Filter::default() };
-            Span::of(&filter, 60, now)
+    fn a_session_can_be_ended_while_others_read_the_ledger() {
+        let chrome = Chrome {
+            subject: "user:admin".to_owned(),
+            domain: "localhost".to_owned(),
+            csrf: "mark".to_owned(),
+            pages: Vec::new(),
         };
-        assert_eq!(of("", " ").unwrap(), Span { from: at("2026-03-04T11:00:00Z"), to: now });
-        let days = of("2026-03-01", "2026-03-02").unwrap();
-        assert_eq!(days, Span { from: at("2026-03-01T00:00:00Z"), to: at("2026-03-03T00:00:00Z") });
-        assert_eq!(days.minutes(), 2 * 24 * 60);
-        assert_eq!(of("2026-03-04", "").unwrap().to, now, "not beyond now");
-        assert_eq!(of("", "2026-03-02").unwrap().from, at("2026-03-02T23:00:00Z"), "as many minutes before");
-        assert!(of("2026-03-03", "2026-03-01").unwrap_err().contains("ends before it begins"));
-        assert!(of("yesterday", "").unwrap_err().contains("2026-01-31"));
+        let session = LiveSession {
+            id: "sess-7".to_owned(),
+            subject: "user:vic".to_owned(),
+            tunnel: "demo".to_owned(),
+            protocol: "http",
+            grant: None,
+            source: "203.0.113.7:1".to_owned(),
+            opened: Timestamp::UNIX_EPOCH,
+            bytes_up: 0,
+            bytes_down: 0,
+            requests: 0,
+        };
+        let records =
+            Panel { note: Some(BUSY.to_owned()), all: "/console/ledger".to_owned(), ..Panel::default() };
+        let live = Some(shown(session, None, Timestamp::UNIX_EPOCH));
+        let page = One { chrome: &chrome, id: "sess-7", live, may_end: true, records: Some(records) };
+        let text = page.render().unwrap();
+        assert!(text.contains("action=\"/console/sessions/sess-7/kill\"") && text.contains(BUSY), "{text}");
     }
 }

@@ -241,6 +241,7 @@ mod tests {
             state,
             transport: "quic",
             connections: 1,
+            streams: (0, 1008),
             resting: false,
         }
     }

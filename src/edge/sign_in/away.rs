@@ -116,7 +116,7 @@ pub(in crate::edge) async fn sign_out(edge: &Edge, headers: &HeaderMap) -> Resul
     Ok(response)
 }
 
-pub(super) fn see_other(place: &str) -> Result<Response<Body>, Refusal> {
+pub(in crate::edge) fn see_other(place: &str) -> Result<Response<Body>, Refusal> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SEE_OTHER;
     let headers = response.headers_mut();

@@ -154,7 +154,7 @@ pub(super) fn is_digest(text: &str) -> bool {
 }
 
 /// A path on a host, as it may stand after it in an address: nothing that leads to another host or splits a header.
-pub(super) fn safe_path(text: &str) -> String {
+pub(in crate::edge) fn safe_path(text: &str) -> String {
     let plain = text.starts_with('/')
         && !text.starts_with("//")
         && !text.starts_with("/\\")

@@ -137,6 +137,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
     let requests_per_address = per_minute("limits.requests_per_address");
     let tls_handshake = seconds(reader.number("limits.tls_handshake_secs", 1, 120));
     let header = seconds(reader.number("limits.header_secs", 1, 120));
+    let keep_alive = seconds(reader.number("limits.keep_alive_secs", 1, 3600));
     let header_bytes = count(reader.number("limits.header_bytes", 8192, 1_048_576));
     let request = seconds(reader.number("limits.request_secs", 1, 3600));
     let idle = seconds(reader.number("limits.idle_secs", 1, 86_400));
@@ -230,6 +231,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             requests_per_address: requests_per_address?,
             tls_handshake: tls_handshake?,
             header: header?,
+            keep_alive: keep_alive?,
             header_bytes: header_bytes?,
             request: request?,
             idle: idle?,
@@ -274,6 +276,7 @@ fn read_access(reader: &mut Reader<'_>, state: &Path) -> Option<Access> {
     let tenant = reader.parse("access.tenant", |text: String| parse_word(text, 64));
     let token_life =
         reader.number("access.token_hours", 1, 8760).map(|hours| Duration::from_secs(hours * 3600));
+    let usual_hours = reader.parse("access.usual_hours", |text: String| text.parse());
     let canaries = reader.number("access.canary_secs", 0, 2_592_000);
     Some(Access {
         policy_directory: policy_directory?,
@@ -281,6 +284,7 @@ fn read_access(reader: &mut Reader<'_>, state: &Path) -> Option<Access> {
         first_publisher_owns: first_publisher_owns?,
         tenant: tenant?,
         token_life: token_life?,
+        usual_hours: usual_hours?,
         canaries: canaries.map(|every| (every > 0).then(|| Duration::from_secs(every)))?,
     })
 }

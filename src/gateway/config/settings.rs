@@ -20,6 +20,7 @@ use super::tls::Tls;
 use super::tunnel_rules::TunnelBlock;
 use super::witnesses::Witnesses;
 use crate::access::PolicyChange;
+use crate::console::Hours;
 use crate::edge::ForeignHeader;
 use crate::session::{BreakerRules, Recording};
 
@@ -216,6 +217,8 @@ pub struct Access {
     pub tenant: String,
     /// Default life of an issued token.
     pub token_life: Duration,
+    /// When people usually ask for leave.
+    pub usual_hours: Hours,
     /// Interval of canary controls; `None` is never.
     pub canaries: Option<Duration>,
 }
@@ -280,6 +283,8 @@ pub struct Limits {
     pub tls_handshake: Duration,
     /// Time for a request head.
     pub header: Duration,
+    /// Time between two requests on one connection.
+    pub keep_alive: Duration,
     /// Bytes of a request head.
     pub header_bytes: usize,
     /// Time until a publisher's answer begins.

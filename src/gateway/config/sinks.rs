@@ -116,6 +116,12 @@ fn read_sink(reader: &mut Reader<'_>, state: &Path) -> Option<SinkSettings> {
     let receipts = seconds("receipt_secs", 1, 86_400);
     let late_after = seconds("late_secs", 10, 604_800);
     let dead_after = seconds("dead_secs", 10, 604_800);
+    if let (Some(settle), Some(late), Some(Way::Tls | Way::Tcp)) = (settle, late_after, way)
+        && late <= settle
+    {
+        // What is sent counts as delivered `settle_secs` later: such a sink would always be late.
+        reader.fault("late_secs", "must be more than settle_secs");
+    }
     let when_dead = reader.word("when_dead", DEATHS);
     let most = reader.number("max_message_bytes", LEAST_MAX_MESSAGE as u64, 16 << 20);
     let mut options = SinkOptions::new(name?, target?, state.join("sinks"));

@@ -56,6 +56,33 @@ fn the_client_programs_own_variables_are_left_alone() {
 }
 
 #[test]
+fn a_sink_to_a_host_that_the_operator_does_not_name_is_refused_whichever_way_it_goes() {
+    let sinks = "[[sinks]]\nname = \"a\"\naddress = \"siem.example.com:6514\"\nroot_file = \"r\"\n\
+         [[sinks]]\nname = \"b\"\ntransport = \"webhook\"\nurl = \"https://hooks.example.net/in\"\nroot_file = \"r\"\n\
+         [[sinks]]\nname = \"c\"\ntransport = \"file\"\npath = \"out\"\n";
+    assert!(load(sinks, &[], &[]).is_ok(), "nobody is named: any host");
+    let hosts = |hosts: &str| load(sinks, &[], &[&format!("gateway.sink_hosts={hosts}")]);
+    assert!(hosts("*.example.com, hooks.example.net").is_ok());
+    assert_eq!(faults(hosts("*.example.com")), ["sinks[1].url"]);
+    assert_eq!(faults(hosts("hooks.example.net")), ["sinks[0].address"]);
+    assert_eq!(faults(hosts("example.com,example.net")), ["sinks[0].address", "sinks[1].url"]);
+}
+
+#[test]
+fn a_syslog_sink_that_would_always_be_late_is_refused() {
+    let sink = |transport: &str, settle: u32, late: u32| {
+        format!(
+            "[[sinks]]\nname = \"a\"\ntransport = \"{transport}\"\naddress = \"127.0.0.1:514\"\nroot_file = \"r\"\n\
+             settle_secs = {settle}\nlate_secs = {late}\n"
+        )
+    };
+    for transport in ["tcp", "tls"] {
+        assert_eq!(faults(load(&sink(transport, 60, 60), &[], &[])), ["sinks[0].late_secs"], "{transport}");
+    }
+    assert!(load(&sink("tls", 60, 61), &[], &[]).is_ok());
+}
+
+#[test]
 fn a_sink_without_roots_or_address_is_refused() {
     let paths = faults(load("[[sinks]]\nname = \"soc\"\n", &[], &[]));
     assert_eq!(paths, ["sinks[0].address", "sinks[0].root_file"]);

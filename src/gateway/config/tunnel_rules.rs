@@ -106,6 +106,8 @@ fn read_block(reader: &mut Reader<'_>) -> Option<TunnelBlock> {
     });
     let paths =
         reader.parse("paths", |text: String| list(&text, ',').map(parse_path).collect::<Result<Vec<_>, _>>());
+    let upgrades = reader
+        .parse("upgrades", |text: String| list(&text, ',').map(parse_upgrade).collect::<Result<Vec<_>, _>>());
     let request = reader.parse("request_headers", |text: String| parse_headers(&text));
     let answer = reader.parse("answer_headers", |text: String| parse_headers(&text));
     let rules = TunnelRules {
@@ -119,6 +121,7 @@ fn read_block(reader: &mut Reader<'_>) -> Option<TunnelBlock> {
         foreign_header: foreign_header.unwrap_or_default(),
         domains: domains.unwrap_or_default(),
         paths: paths.unwrap_or_default(),
+        upgrades: upgrades.unwrap_or_default(),
         request: request.unwrap_or_default(),
         answer: answer.unwrap_or_default(),
     };
@@ -138,6 +141,22 @@ fn parse_path(text: &str) -> Result<(String, TunnelName), String> {
     }
     let name = TunnelName::parse(name.trim()).map_err(|error| error.to_string())?;
     Ok((path.to_owned(), name))
+}
+
+/// A protocol and its version (RFC 9110 section 7.8), but none in which requests could come that nobody decides about or records.
+fn parse_upgrade(text: &str) -> Result<HeaderValue, String> {
+    let (name, version) = text.split_once('/').unwrap_or((text, "1"));
+    let is_token = |text: &str| {
+        !text.is_empty()
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    };
+    if !is_token(name) || !is_token(version) {
+        return Err(format!("`{text}` is not PROTOCOL or PROTOCOL/VERSION"));
+    }
+    if ["h2", "h2c", "h3", "http", "https", "tls"].iter().any(|other| name.eq_ignore_ascii_case(other)) {
+        return Err(format!("`{text}` would carry requests that nobody decides about and nobody records"));
+    }
+    HeaderValue::from_str(text).map_err(|_| format!("`{text}` is not PROTOCOL or PROTOCOL/VERSION"))
 }
 
 fn parse_headers(text: &str) -> Result<HeaderRules, String> {
@@ -192,6 +211,16 @@ mod tests {
             "X: a\nb",
         ] {
             assert!(parse_headers(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_may_upgrade_is_a_protocol_and_none_that_carries_requests() {
+        for good in ["echo/1", "IRC/6.9", "guacamole"] {
+            assert_eq!(parse_upgrade(good).unwrap(), good);
+        }
+        for bad in ["h2c", "H2C", "h2", "HTTP/2.0", "TLS/1.3", "a b", "/1", "a/", "a/b/c", ""] {
+            assert!(parse_upgrade(bad).is_err(), "{bad}");
         }
     }
 

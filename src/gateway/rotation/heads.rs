@@ -32,6 +32,10 @@ impl Rotation {
         let (signer, mut old_cosigner, cosigner) = blocking(signers).await?;
         let key = signer.verifier_key();
         self.ledger.hand_over(Box::new(signer)).await.map_err(GatewayError::NotRecorded)?;
+        // At once: whatever is proved from here on stands under a head of the new key.
+        if let Some(shown) = &self.shown {
+            shown.verifier_key.send_replace(key.clone());
+        }
         let mut steps = vec![self.give(&key, "ledger").await?];
         steps.push(self.promote(&own, by).await?);
 

@@ -166,6 +166,8 @@ pub(super) struct Shown {
     pub(super) clients: Option<Arc<ClientAuthority>>,
     /// To publishers.
     pub(super) identity: watch::Sender<Arc<dyn GatewayIdentity>>,
+    /// To auditors, in the console.
+    pub(super) verifier_key: watch::Sender<String>,
     /// In cosignatures.
     pub(super) cosigner: Option<sallyport_audit::cosigning::Seat>,
     /// How long a handshake may hold an old key.

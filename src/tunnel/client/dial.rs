@@ -94,6 +94,17 @@ async fn dial_websocket(
     open_websocket(address, stream, patience).await
 }
 
+/// Whether a WebSocket passes between here and the gateway: it is opened where publishers come, and closed again. Nothing is said
+/// in it, which the gateway records as a handshake that it did not get.
+pub async fn reach_by_websocket(
+    address: &GatewayAddress,
+    way: (&Arc<rustls::ClientConfig>, &Proxies),
+    patience: Duration,
+) -> Result<(), DialError> {
+    drop(dial_websocket(address, way, patience).await?);
+    Ok(())
+}
+
 /// Whether something on the way may have ended TLS because of a protocol that it does not know.
 fn refuses_what_it_does_not_know(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};

@@ -10,12 +10,12 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 
+use super::app::AppError;
 use super::origin::CONNECT_TIMEOUT;
 use super::target::Target;
 use super::upload::UploadBody;
@@ -26,14 +26,6 @@ const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 64 << 20;
 /// An app that hangs is noticed, even if nobody asks it for anything.
 const PING: Duration = Duration::from_secs(20);
-
-/// Why there is no answer.
-pub(super) enum AppError {
-    /// There is no connection.
-    Unreachable(String),
-    /// It broke off.
-    Broken(String),
-}
 
 /// The way to one app.
 pub(super) struct Http2App {
@@ -68,8 +60,7 @@ impl Http2App {
         let tcp = TcpStream::connect(self.target.authority.as_str()).await.map_err(tell)?;
         tcp.set_nodelay(true).map_err(tell)?;
         let Some(tls) = &self.tls else { return begin(tcp).await };
-        let host = self.target.authority.host().trim_matches(['[', ']']).to_owned();
-        let name = ServerName::try_from(host).map_err(|error| error.to_string())?;
+        let name = self.target.server_name().map_err(|error| error.to_string())?;
         let stream = TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await.map_err(tell)?;
         if stream.get_ref().1.alpn_protocol() != Some(b"h2".as_slice()) {
             return Err("it does not speak HTTP/2".to_owned());

@@ -1,7 +1,7 @@
 //! The publisher: dials the gateway, proves itself, serves local apps, and comes back when the connection is lost.
 //!
 //! Promised: the gateway's identity is checked before the token is sent; a refusal that a person must deal with ends the
-//! publisher at once, with what to do; everything else is tried again with growing delays. [`visit`] is the other dial:
+//! publisher, with what to do, at once if there is no other gateway; everything else is tried again with growing delays. [`visit`] is the other dial:
 //! a byte stream to somebody's tunnel.
 //!
 //! Trusted: this machine's files. Not trusted: the network and whoever answers on it.
@@ -9,6 +9,7 @@
 //! Start with [`Publisher`]; `connection` is one connection's life, `origin` one stream's.
 
 mod address;
+mod app;
 mod backoff;
 mod connection;
 mod dial;
@@ -19,6 +20,7 @@ mod http2_app;
 mod known_gateways;
 mod lanes;
 mod origin;
+mod pool;
 mod proxy;
 mod quic;
 mod socket;
@@ -29,7 +31,7 @@ mod upload;
 mod visit;
 mod visitor_header;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -40,7 +42,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use address::GatewayAddress;
 pub use backoff::Backoff;
-pub use dial::Socket;
+pub use dial::{Socket, reach_by_websocket};
 pub use dial_error::DialError;
 pub use event::Event;
 pub use health::{HealthCheck, Probe};
@@ -275,7 +277,8 @@ impl Publisher {
     /// Publishes until `stop` is cancelled (then `Ok`) or nothing can be done any more. Tells every step to `events`.
     ///
     /// Goes to the next gateway at once when one is lost, and pauses only when all of them were tried. While another than the
-    /// first serves, the first is looked for, and gone back to.
+    /// first serves, the first is looked for, and gone back to. A refusal that a person must deal with ends it only if all of them
+    /// refuse so: the one that would not may be away for a moment.
     pub async fn run(
         &self,
         events: mpsc::Sender<Event>,
@@ -284,6 +287,8 @@ impl Publisher {
         let origin =
             Arc::new(Origin::new(&self.publications, &self.app_tls, events.clone(), self.traces.clone()));
         let mut kept: HashMap<usize, Kept> = HashMap::new();
+        // Gateways whose last word was that trying again would not help.
+        let mut refused = HashSet::new();
         let (mut failures, mut at) = (0, 0);
         loop {
             let gateway = self.gateway_at(at);
@@ -295,23 +300,31 @@ impl Publisher {
                 attempt = self.connect(gateway, Kept { publisher: own.publisher.clone(), ticket: own.ticket.take() }, &events) => attempt,
             };
             let last = match attempt {
-                Err(error) if error.is_final() => {
-                    tell(&events, Event::Refused { reason: error.to_string(), hint: error.hint() }).await;
-                    return Err(PublishError::Refused(error));
-                }
                 Err(error) => {
+                    if error.is_final() {
+                        refused.insert(at);
+                    } else {
+                        refused.remove(&at);
+                    }
+                    if refused.len() > self.backups.len() {
+                        tell(&events, Event::Refused { reason: error.to_string(), hint: error.hint() }).await;
+                        return Err(PublishError::Refused(error));
+                    }
                     failures += 1;
                     tell(&events, Event::Failed { reason: error.to_string(), hint: error.hint() }).await;
                     at += 1;
                     error.to_string()
                 }
                 Ok(mut established) => {
+                    refused.remove(&at);
+                    // One that refused for good is not gone back to as long as another serves.
+                    let behind = at > 0 && !refused.contains(&0);
                     *own = std::mem::take(&mut established.kept);
                     let since = Instant::now();
                     let serving = stop.child_token();
                     let ending = tokio::select! {
                         ending = self.publish(established, (gateway, own.publisher.clone()), &origin, &events, &serving) => ending,
-                        never = self.watch_for_the_first(at, &serving) => match never {},
+                        never = self.watch_for_the_first(behind, &serving) => match never {},
                     };
                     tell(&events, Event::Disconnected { reason: ending.to_string() }).await;
                     match ending {
@@ -339,9 +352,13 @@ impl Publisher {
         }
     }
 
-    /// While another gateway serves: ends that in order when the first answers again.
-    async fn watch_for_the_first(&self, at: usize, serving: &CancellationToken) -> std::convert::Infallible {
-        if at > 0 {
+    /// While another gateway serves (`behind`): ends that in order when the first answers again.
+    async fn watch_for_the_first(
+        &self,
+        behind: bool,
+        serving: &CancellationToken,
+    ) -> std::convert::Infallible {
+        if behind {
             loop {
                 tokio::time::sleep(self.look_back).await;
                 if successor::answers(&self.gateway, self.way(), self.terms.patience).await {

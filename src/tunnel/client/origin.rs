@@ -14,10 +14,6 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::{Client, connect::HttpConnector};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::pki_types::ServerName;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::{mpsc, watch};
@@ -26,19 +22,21 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::app::{AppError, HttpApp};
 use super::event::Event;
 use super::health::{HealthCheck, Watch};
-use super::http2_app::{AppError, Http2App};
+use super::http2_app::Http2App;
+use super::pool::AppPool;
 use super::target::Target;
 use super::upload::{Answer, UploadBody, UploadStream, Uploads};
 use crate::traces::{StreamSpan, Traces};
 use crate::tunnel::datagram::{Connected, pass};
 use crate::tunnel::flow::{DatagramPath, Place, flow};
 use crate::tunnel::gather::{Answers, gathered};
-use crate::tunnel::link::{FarewellCode, chain};
+use crate::tunnel::link::FarewellCode;
 use crate::tunnel::protocol::{
-    BYTES, CONTROL, Ends, FAREWELL, FAREWELL_CODE, FLOW, HEALTH, ORIGIN_ERROR, OriginFault, STREAM, TUNNEL,
-    strip_hop_by_hop, strip_internal,
+    APP_CONNECTION, AppConnection, BYTES, CONTROL, Ends, FAREWELL, FAREWELL_CODE, FLOW, HEALTH, ORIGIN_ERROR,
+    OriginFault, STREAM, TUNNEL, strip_hop_by_hop, strip_internal,
 };
 use crate::tunnel::stream::outgoing;
 use crate::tunnel::{Breakable, Offer, TunnelKind, TunnelName, TunnelStream};
@@ -48,10 +46,6 @@ pub(super) type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// How long the local app may take to accept a connection.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an idle connection to the app is kept.
-const POOL_IDLE: Duration = Duration::from_mins(1);
-/// Idle connections kept per app.
-const POOL_SIZE: usize = 64;
 /// Bytes that a byte stream copies at once, in each direction.
 const COPY_BUFFER: usize = 64 * 1024;
 
@@ -69,7 +63,6 @@ pub struct Publication {
 /// Serves the streams of one publisher; shared by its connections.
 pub(super) struct Origin {
     apps: HashMap<TunnelName, App>,
-    client: Client<HttpsConnector<HttpConnector>, UploadBody>,
     tls: TlsConnector,
     events: mpsc::Sender<Event>,
     traces: Traces,
@@ -80,8 +73,7 @@ struct App {
     target: Target,
     /// Whether it speaks UDP.
     datagrams: bool,
-    /// Exactly if it speaks HTTP/2.
-    http2: Option<Http2App>,
+    http: HttpApp,
 }
 
 impl Origin {
@@ -92,44 +84,26 @@ impl Origin {
         events: mpsc::Sender<Event>,
         traces: Traces,
     ) -> Self {
-        let with_alpn = |protocol: Option<&[u8]>| {
+        let with_alpn = |protocol: &[u8]| {
             let mut tls = tls.clone();
-            tls.alpn_protocols = protocol.map(<[u8]>::to_vec).into_iter().collect();
+            tls.alpn_protocols = vec![protocol.to_vec()];
             tls
         };
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.enforce_http(false);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(with_alpn(None))
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(POOL_SIZE)
-            // The visitor's Host goes to the app as it is.
-            .set_host(false)
-            .build(connector);
+        let byte_tls = TlsConnector::from(Arc::new(with_alpn(b"http/1.1")));
         let app = |one: &Publication| {
             let target = one.target.clone();
-            let tls = target.protocol.is_tls().then(|| Arc::new(with_alpn(Some(b"h2"))));
-            let http2 = target.protocol.is_http2().then(|| Http2App::new(target.clone(), tls));
+            let is_tls = target.protocol.is_tls();
+            let http = if target.protocol.is_http2() {
+                HttpApp::Two(Http2App::new(target.clone(), is_tls.then(|| Arc::new(with_alpn(b"h2")))))
+            } else {
+                HttpApp::One(AppPool::new(target.clone(), is_tls.then(|| byte_tls.clone())))
+            };
             let datagrams = matches!(one.offer.kind, TunnelKind::Udp { .. });
-            (one.offer.name.clone(), App { target, datagrams, http2 })
+            (one.offer.name.clone(), App { target, datagrams, http })
         };
         let apps = publications.iter().map(app).collect();
         let health = Watch::start(publications, tls);
-        Self {
-            apps,
-            client,
-            tls: TlsConnector::from(Arc::new(with_alpn(Some(b"http/1.1")))),
-            events,
-            traces,
-            health,
-        }
+        Self { apps, tls: byte_tls, events, traces, health }
     }
 
     /// Answers one stream of the gateway. `farewell` hears the gateway's goodbye, and `leaving` is the publisher's own; datagrams
@@ -157,6 +131,9 @@ impl Origin {
             let span = traced.map(|traced| traced.stream(name.to_string(), protocol));
             if app.datagrams {
                 datagrams(request, &app.target, place, span).await
+            } else if app.target.protocol().is_http2() {
+                // What comes on such a stream is an upgrade of HTTP/1.1, which this app would take for noise.
+                fault(OriginFault::NoUpgrade)
             } else {
                 self.stream(request, &app.target, uploads, span).await
             }
@@ -216,18 +193,7 @@ impl Origin {
         let asked = Answers::default();
         let (body, upload) = UploadBody::watch(body, uploads, asked.clone());
         let request = Request::from_parts(parts, body);
-        let answering = async {
-            match &app.http2 {
-                Some(http2) => http2.request(request).await,
-                None => self.client.request(request).await.map_err(|error| {
-                    if error.is_connect() {
-                        AppError::Unreachable(chain(&error))
-                    } else {
-                        AppError::Broken(chain(&error))
-                    }
-                }),
-            }
-        };
+        let answering = app.http.request(request);
         let answer = match &upload {
             None => answering.await,
             Some(upload) => tokio::select! {
@@ -237,16 +203,18 @@ impl Origin {
             },
         };
         match answer {
+            // HTTP/2 has no words for it (RFC 9113 section 8.6), and nobody asked for it.
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                tracing::debug!(target = %app.target, "the local app switches protocols, unasked");
+                fault(OriginFault::BadAnswer)
+            }
             Ok(mut response) => {
                 strip_hop_by_hop(response.headers_mut());
                 strip_internal(response.headers_mut());
-                response.map(|body| {
-                    let body = match &upload {
-                        None => body.map_err(Into::into).boxed_unsync(),
-                        Some(upload) => Answer::beside(upload, body),
-                    };
-                    gathered(body, asked)
-                })
+                if let Some(by) = response.extensions().get::<AppConnection>().copied() {
+                    response.headers_mut().insert(APP_CONNECTION, HeaderValue::from_static(by.word()));
+                }
+                response.map(|body| gathered(Answer::beside(upload.as_deref(), body), asked))
             }
             Err(AppError::Unreachable(error)) => {
                 tracing::debug!(error, target = %app.target, "the local app is not there");
@@ -277,8 +245,7 @@ impl Origin {
             if !target.protocol.is_tls() {
                 return Ok(AppStream::Plain(app));
             }
-            let host = target.authority.host().trim_matches(['[', ']']).to_owned();
-            let name = ServerName::try_from(host).map_err(std::io::Error::other)?;
+            let name = target.server_name().map_err(std::io::Error::other)?;
             self.tls.connect(name, app).await.map(|app| AppStream::Tls(Box::new(app)))
         };
         let Ok(Ok(app)) = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await else {
@@ -375,16 +342,15 @@ fn to_app(request: Request<Incoming>, target: &Target) -> Result<Request<Incomin
     strip_hop_by_hop(&mut parts.headers);
     let path = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let visited = parts.uri.authority().unwrap_or(&target.authority);
-    let scheme = if target.protocol.is_tls() { "https" } else { "http" };
     if target.protocol.is_http2() {
+        let scheme = if target.protocol.is_tls() { "https" } else { "http" };
         parts.uri = Uri::builder().scheme(scheme).authority(visited.clone()).path_and_query(path).build()?;
         parts.version = http::Version::HTTP_2;
         return Ok(Request::from_parts(parts, body));
     }
     parts.headers.insert(header::HOST, HeaderValue::from_str(visited.as_str())?);
     join_cookies(&mut parts.headers)?;
-    parts.uri =
-        Uri::builder().scheme(scheme).authority(target.authority.clone()).path_and_query(path).build()?;
+    parts.uri = Uri::builder().path_and_query(path).build()?;
     parts.version = http::Version::HTTP_11;
     Ok(Request::from_parts(parts, body))
 }

@@ -1,6 +1,7 @@
 //! Where the local app listens, and what it speaks there.
 
 use http::uri::Authority;
+use rustls::pki_types::{InvalidDnsNameError, ServerName};
 
 use super::visitor_header::ProxyVersion;
 
@@ -67,6 +68,11 @@ impl Target {
     #[must_use]
     pub fn told_by(self, proxy: Option<ProxyVersion>) -> Self {
         Self { proxy, ..self }
+    }
+
+    /// The name that an app's certificate must be for.
+    pub(super) fn server_name(&self) -> Result<ServerName<'static>, InvalidDnsNameError> {
+        ServerName::try_from(self.authority.host().trim_matches(['[', ']']).to_owned())
     }
 
     /// What the app speaks.

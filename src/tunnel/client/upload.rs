@@ -12,7 +12,8 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::origin::{BoxError, ResponseBody};
+use super::app::AppBody;
+use super::origin::BoxError;
 use crate::tunnel::gather::Answers;
 use crate::tunnel::stream::{Stalled, TunnelStream};
 use crate::tunnel::{Taker, Takers, Taking};
@@ -133,16 +134,16 @@ impl Body for UploadBody {
     }
 }
 
-/// An app's answer that began while the request was still sent: it breaks when that is cut.
+/// An app's answer. One that began while the request was still sent breaks when that is cut.
 pub(super) struct Answer {
-    body: Incoming,
-    stalled: Pin<Box<WaitForCancellationFutureOwned>>,
+    body: AppBody,
+    stalled: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 impl Answer {
-    pub(super) fn beside(upload: &Upload, body: Incoming) -> ResponseBody {
-        let stalled = Box::pin(upload.stalled.clone().cancelled_owned());
-        http_body_util::BodyExt::boxed_unsync(Self { body, stalled })
+    pub(super) fn beside(upload: Option<&Upload>, body: AppBody) -> Self {
+        let stalled = upload.map(|upload| Box::pin(upload.stalled.clone().cancelled_owned()));
+        Self { body, stalled }
     }
 }
 
@@ -155,7 +156,7 @@ impl Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
-        if this.stalled.as_mut().poll(cx).is_ready() {
+        if this.stalled.as_mut().is_some_and(|stalled| stalled.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(Some(Err(Stalled.into())));
         }
         Pin::new(&mut this.body).poll_frame(cx).map_err(Into::into)

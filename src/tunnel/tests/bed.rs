@@ -12,7 +12,7 @@ use aws_lc_rs::signature::{
 };
 use axum::Router;
 use axum::extract::{Extension, Path, WebSocketUpgrade};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -34,8 +34,9 @@ use crate::tunnel::handshake::{
 };
 use crate::tunnel::transport::MessageStream;
 use crate::tunnel::{
-    Acceptance, AcceptedTunnel, GatewayIdentity, HandshakeError, Limits, Link, Offer, Registration, Secret,
-    Tickets, TunnelId, TunnelKind, TunnelName, accept, channel_binding, websocket_limits,
+    Acceptance, AcceptedTunnel, Answer, GatewayIdentity, HandshakeError, Limits, Link, LinkError, Offer,
+    Registration, Secret, Tickets, TunnelId, TunnelKind, TunnelName, TunnelStream, accept, channel_binding,
+    websocket_limits,
 };
 
 /// Long enough for a loaded machine; a test that needs it has failed.
@@ -361,5 +362,24 @@ impl Pair {
         let publisher = Running::start(door.options(vec![publication(offer, target)]));
         let link = door.link().await;
         Self { link, publisher, _door: door }
+    }
+}
+
+/// For whoever asks, where that makes no difference.
+impl Link {
+    pub(crate) async fn request<B>(
+        &self,
+        tunnel: &TunnelName,
+        request: Request<B>,
+    ) -> Result<http::Response<Answer>, LinkError>
+    where
+        B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.request_of("somebody", tunnel, request).await
+    }
+
+    pub(crate) async fn connect(&self, tunnel: &TunnelName) -> Result<TunnelStream, LinkError> {
+        self.connect_of("somebody", tunnel, None, None).await
     }
 }

@@ -23,14 +23,14 @@ use crate::tunnel::{
     TunnelName,
 };
 
-const CUT: Duration = Duration::ZERO;
+pub(super) const CUT: Duration = Duration::ZERO;
 
 async fn door() -> Door {
     Door::open(Organisation::new().gateway(1), Limits::default()).await
 }
 
 /// Options for a publisher of `demo`, whose app is `router`.
-async fn publishing(door: &Door, router: Router) -> PublisherOptions {
+pub(super) async fn publishing(door: &Door, router: Router) -> PublisherOptions {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -41,11 +41,11 @@ async fn publisher(door: &Door) -> Running {
     Running::start(publishing(door, Router::new().route("/", get(async || "here"))).await)
 }
 
-fn request() -> Request<Empty<Bytes>> {
+pub(super) fn request() -> Request<Empty<Bytes>> {
     Request::get("http://demo/").body(Empty::new()).unwrap()
 }
 
-fn is_connected(event: &Event) -> bool {
+pub(super) fn is_connected(event: &Event) -> bool {
     matches!(event, Event::Connected { .. })
 }
 
@@ -362,28 +362,6 @@ fn a_publisher_cannot_be_made_without_its_roots() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_gateway_serves_while_the_first_takes_nobody_and_the_first_again_when_it_does() {
-    let organisation = Organisation::new();
-    let mut first = Door::open(organisation.gateway(1), Limits::default()).await;
-    let mut second = Door::open(organisation.gateway(2), Limits::default()).await;
-    first.trust_too(&second);
-    let mut options = publishing(&first, Router::new().route("/", get(async || "here"))).await;
-    options.backups = vec![second.gateway()];
-    options.look_back = Duration::from_millis(20);
-    // The next gateway is tried at once: a pause of a minute would end the test.
-    options.backoff.first = Duration::from_mins(1);
-    let mut publisher = Running::start(options);
-    let away = Refusal::new(RefusalCode::Draining, "the gateway is about to stop");
-    first.registration().await.refuse(away).await;
-    let beside = second.link().await;
-    publisher.event(is_connected).await;
-    let link = first.link().await;
-    assert_eq!(soon(beside.closed()).await, CloseReason::PublisherLeft);
-    let answer = soon(link.request(&name("demo"), request())).await.unwrap();
-    assert_eq!(soon(answer.into_body().collect()).await.unwrap().to_bytes(), "here");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn visitors_who_give_up_all_at_once_cost_nobody_else_the_tunnel() {
     let mut door = door().await;
     let _publisher = publisher(&door).await;
@@ -396,4 +374,34 @@ async fn visitors_who_give_up_all_at_once_cost_nobody_else_the_tunnel() {
     }
     assert!(link.is_open());
     assert_eq!(link.request(&demo, request()).await.unwrap().status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_finds_no_stream_is_told_at_once_and_the_gateways_own_questions_find_one() {
+    let limits = Limits { max_streams: 24, ..Limits::default() };
+    let mut door = Door::open(Organisation::new().gateway(1), limits).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let _publisher =
+        Running::start(door.options(vec![publication(http("demo"), listener.local_addr().unwrap())]));
+    let (link, demo) = (door.link().await, name("demo"));
+    let open = async |person: &str| soon(link.connect_of(person, &demo, None, None)).await;
+    let mut streams = Vec::new();
+    // Three of four for one, and what is left for others; sixteen are nobody's.
+    for person in ["a", "a", "a", "a", "a", "a"] {
+        streams.push(open(person).await.unwrap());
+    }
+    assert!(matches!(open("a").await, Err(LinkError::Full)));
+    for person in ["b", "b"] {
+        streams.push(open(person).await.unwrap());
+    }
+    assert!(matches!(open("c").await, Err(LinkError::Full)));
+    assert!(matches!(link.request_of("c", &demo, request()).await, Err(LinkError::Full)));
+    assert!(soon(link.health()).await.is_ok(), "the publisher is there, and can be asked");
+    drop(streams);
+    soon(async {
+        while open("a").await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }

@@ -1,5 +1,6 @@
 //! The tunnel as its users meet it: both ends together, in memory and over real loopback TLS.
 
+mod app_pool;
 pub(crate) mod bed;
 mod byte_stream;
 mod documents;
@@ -8,4 +9,5 @@ mod known_gateways;
 mod lifecycle;
 mod over_tls;
 mod resuming;
+mod several_gateways;
 mod small_pieces;

@@ -8,6 +8,8 @@ import { chromium } from "playwright-core";
 const axe = readFileSync(new URL("node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
 const told = JSON.parse(process.env.STORY);
 const PATIENCE = 60_000;
+const DESK = { width: 1280, height: 800 };
+const PHONE = { width: 390, height: 844 };
 
 class World {
   constructor(browser) {
@@ -22,7 +24,7 @@ class World {
 
   /** Somebody with a browser of their own. */
   async person(options = {}) {
-    const context = await this.browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 800 }, ...options });
+    const context = await this.browser.newContext({ ignoreHTTPSErrors: true, viewport: DESK, ...options });
     context.setDefaultTimeout(PATIENCE);
     const page = await context.newPage();
     this.listen(page);
@@ -75,14 +77,35 @@ class World {
     }
   }
 
-  /** No serious fault of accessibility. */
+  /** No serious fault of accessibility: in the light, in the dark, and at the width of a phone. */
   async accessible(page, except = []) {
-    // Evaluated by the browser's debugger, not by the page: its policy stays as it is.
-    await page.evaluate(axe);
-    const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
-    const serious = violations.filter((one) => ["serious", "critical"].includes(one.impact) && !except.includes(one.id));
-    const lines = serious.map((one) => `${one.id}: ${one.help}: ${one.nodes.map((node) => node.html).join(" | ")}`);
-    assert.deepEqual(lines, [], `accessibility of ${page.url()}`);
+    const view = page.viewportSize();
+    for (const [colorScheme, size] of [["light", DESK], ["dark", DESK], ["light", PHONE]]) {
+      await page.emulateMedia({ colorScheme });
+      await page.setViewportSize(size);
+      const violations = await this.violations(page);
+      const serious = violations.filter((one) => ["serious", "critical"].includes(one.impact) && !except.includes(one.id));
+      const lines = serious.map((one) => `${one.id}: ${one.help}: ${one.nodes.map((node) => `${node.html} ${node.failureSummary}`).join(" | ")}`);
+      assert.deepEqual(lines, [], `accessibility of ${page.url()} ${colorScheme}, ${size.width} wide`);
+    }
+    await page.emulateMedia({ colorScheme: "light" });
+    await page.setViewportSize(view);
+  }
+
+  /** What axe-core finds. A page that loads itself again meanwhile is looked at again. */
+  async violations(page) {
+    for (let tries = 0; ; tries++) {
+      try {
+        // Evaluated by the browser's debugger, not by the page: its policy stays as it is.
+        await page.evaluate(axe);
+        const found = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+        return found.violations;
+      } catch (error) {
+        const gone = /context was destroyed|axe is not defined|reading 'run'|navigation/.test(error.message);
+        if (!gone || tries > 20) throw error;
+        await page.waitForLoadState();
+      }
+    }
   }
 
   /** A picture at the width of a desk and of a phone, if pictures are wanted. */
@@ -90,13 +113,12 @@ class World {
     await this.accessible(page, except);
     if (!this.shots) return;
     const view = page.viewportSize();
-    for (const [where, width, height] of [["desktop", 1280, 800], ["phone", 390, 844]]) {
-      await page.setViewportSize({ width, height });
+    for (const [where, size] of [["desktop", DESK], ["phone", PHONE]]) {
+      await page.setViewportSize(size);
       await page.screenshot({ path: `${this.shots}/${name}-${where}.png`, fullPage: where === "phone" });
     }
     await page.emulateMedia({ colorScheme: "dark" });
-    await this.accessible(page, except);
-    await page.setViewportSize({ width: 1280, height: 800 });
+    await page.setViewportSize(DESK);
     await page.screenshot({ path: `${this.shots}/${name}-dark.png` });
     await page.emulateMedia({ colorScheme: "light" });
     await page.setViewportSize(view);

@@ -148,3 +148,37 @@ async fn an_index_that_cannot_be_written_keeps_nothing_from_being_recorded() {
     ledger.close().await.unwrap();
     assert_verified(directory.path());
 }
+
+#[tokio::test]
+async fn records_of_some_kinds_are_the_same_with_an_index_and_without_one_and_as_read_one_by_one() {
+    use crate::sink::Feed;
+    let directory = tempfile::tempdir().unwrap();
+    let (ledger, _) = open(directory.path());
+    for n in 1..100 {
+        let kind = if n % 7 == 0 { Kind::AccessRequested } else { Kind::SessionOpened };
+        ledger.append(Draft::new(kind, Outcome::Success).subject("user:a").detail("n", n)).await.unwrap();
+    }
+    let reader = ledger.reader();
+    let feed: &dyn Feed = &reader;
+    let kinds = BTreeSet::from([Kind::AccessRequested]);
+    let all = |from: u64, to: u64, since: jiff::Timestamp| {
+        let (mut from, mut found) = (from, Vec::new());
+        while from < to {
+            let (entries, next) = feed.kinds_since(&kinds, (from, to), since, 3).unwrap();
+            assert!(next > from, "{from}");
+            found.extend(entries.iter().map(|entry| entry.record.seq.get()));
+            from = next;
+        }
+        found
+    };
+    let expected = |from, to| (from..to).filter(|n: &u64| *n > 0 && n % 7 == 0).collect::<Vec<_>>();
+    let since = reader.get(Seq::new(50)).unwrap().unwrap().record.time;
+    for round in ["without", "with"] {
+        for (from, to) in [(0, 100), (7, 8), (8, 14), (90, 99), (5, 5)] {
+            assert_eq!(all(from, to, jiff::Timestamp::MIN), expected(from, to), "{round} {from} {to}");
+        }
+        assert_eq!(all(0, 100, since), expected(50, 100), "{round}");
+        make(directory.path());
+    }
+    ledger.close().await.unwrap();
+}

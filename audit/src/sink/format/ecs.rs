@@ -66,6 +66,14 @@ pub(super) fn text(event: &Event<'_>) -> Vec<u8> {
         }
         None => {}
     }
+    if alert && event.oversize.is_none() {
+        put(&["rule", "ruleset"], "sallyport".into());
+        for (name, detail) in [("name", "rule"), ("description", "says")] {
+            if let Some(text) = record.details.get(detail).and_then(Value::as_str) {
+                put(&["rule", name], text.into());
+            }
+        }
+    }
     if let Some(text) = event.text {
         put(&["event", "original"], text.into());
     }

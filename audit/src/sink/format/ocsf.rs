@@ -36,7 +36,8 @@ pub(super) fn text(event: &Event<'_>) -> Vec<u8> {
     let mapping = mapping::of(record.kind);
     let (class, activity) = (mapping.class(), mapping.activity());
     let uid = format!("{}:{}", event.origin, record.seq);
-    let status = if record.result == Outcome::Success { 1 } else { 2 };
+    // Of a finding it says how far somebody is with it: it is new. What was found stands elsewhere.
+    let status = if record.result == Outcome::Success || is_finding(class) { 1 } else { 2 };
     let mut out = json!({
         "class_uid": class,
         "category_uid": class / 1000,
@@ -140,16 +141,33 @@ fn fill(event: &Event<'_>, class: u32, out: &mut Value) {
         put(out, &["actor"], json!({ "user": user(Some(subject)) }));
     }
     if let Some(source) = &source
-        && !matches!(class, 2004 | 6002)
+        && !(is_finding(class) || class == 6002)
     {
         put(out, &["src_endpoint"], source.clone());
     }
     match class {
         1008 => put(out, &["log_name"], event.origin.into()),
+        2003 => {
+            let control = record.details.get("control").and_then(Value::as_str).unwrap_or(object);
+            put(out, &["finding_info"], finding(event, control));
+            // Pass or fail: a control that could not be tried did not pass.
+            let (status, status_id) =
+                if record.result == Outcome::Success { ("Pass", 1) } else { ("Fail", 3) };
+            put(
+                out,
+                &["compliance"],
+                json!({ "control": control, "status": status, "status_id": status_id }),
+            );
+        }
         2004 => {
             let rule = record.details.get("rule").and_then(Value::as_str).unwrap_or(record.kind.as_str());
-            let uid = format!("{}:{}", event.origin, record.seq);
-            put(out, &["finding_info"], json!({ "uid": uid, "title": rule }));
+            put(out, &["finding_info"], finding(event, rule));
+        }
+        2008 => {
+            put(out, &["finding_info"], finding(event, mapping::of(record.kind).name()));
+            let whose = user(event.person(Personal::Target));
+            put(out, &["access_analysis_result"], json!({ "accessors": [whose.clone()] }));
+            put(out, &["user"], whose);
         }
         3001 => put(out, &["user"], user(event.person(Personal::Target).or(subject))),
         3002 => {
@@ -210,6 +228,15 @@ fn fill(event: &Event<'_>, class: u32, out: &mut Value) {
         }
         _ => {}
     }
+}
+
+/// Whether the class is one of findings.
+fn is_finding(class: u32) -> bool {
+    class / 1000 == 2
+}
+
+fn finding(event: &Event<'_>, title: &str) -> Value {
+    json!({ "uid": format!("{}:{}", event.origin, event.record.seq), "title": title })
 }
 
 fn fingerprint(digest: Digest) -> Value {

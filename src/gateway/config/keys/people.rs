@@ -30,6 +30,12 @@ pub(super) const ACCESS: &[Key] = &[
         "How long a token that the gateway issues is valid by default, in hours (1 to 8760).",
     ),
     key(
+        "access.usual_hours",
+        Some("\"mon-fri 06:00-20:00 UTC\""),
+        "\"mon-thu,sat 08:00-18:00 Europe/Berlin\"",
+        "When people usually ask for leave: days, hours and a time zone. An approver is told of a request from outside of them; nothing is decided by it.",
+    ),
+    key(
         "access.canary_secs",
         Some("86400"),
         "3600",

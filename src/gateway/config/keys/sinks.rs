@@ -138,7 +138,7 @@ pub const SINK_KEYS: &[Key] = &[
         "late_secs",
         Some("3600"),
         "43200",
-        "A record that waits for longer raises an alarm (`sink.late`), in seconds (10 to 604800). Set it well below the age at which the receiver refuses records (Datadog 18 h, Dynatrace 24 h).",
+        "A record that waits for longer until it counts as delivered raises an alarm (`sink.late`), in seconds (10 to 604800; for syslog over TCP and TLS more than `settle_secs`). Set it well below the age at which the receiver refuses records (Datadog 18 h, Dynatrace 24 h).",
     ),
     key(
         "when_dead",

@@ -62,7 +62,7 @@ pub(super) const TUNNELS: &[Key] = &[
         "tunnels.at_once",
         Some("0"),
         "256",
-        "HTTP requests that one tunnel's app gets at once (0 to 1000000; 0 is any number); more wait in a line, by priority and in turns among people, for `tunnels.queue_secs`. A `[[tunnel]]` block may say otherwise.",
+        "HTTP requests that one tunnel's app gets at once (0 to 1000000; 0 is any number); more wait in a line, by priority and in turns among people, for `tunnels.queue_secs`. A WebSocket has its place as long as it lives. A `[[tunnel]]` block may say otherwise.",
     ),
     key(
         "tunnels.line",
@@ -157,7 +157,13 @@ pub(super) const LIMITS: &[Key] = &[
         "limits.header_secs",
         Some("10"),
         "10",
-        "Time in which a visitor must send its request head, in seconds (1 to 120).",
+        "Time in which a visitor must send its request head, in seconds (1 to 120), from its first byte on.",
+    ),
+    key(
+        "limits.keep_alive_secs",
+        Some("75"),
+        "75",
+        "How long a visitor's connection may idle between two requests of HTTP/1.1, in seconds (1 to 3600), but not for less than `limits.header_secs`; then it is closed.",
     ),
     key("limits.header_bytes", Some("65536"), "65536", "Largest request head, in bytes (8192 to 1048576)."),
     key(
@@ -214,6 +220,12 @@ pub const TUNNEL_KEYS: &[Key] = &[
         None,
         "\"pass\"",
         "What becomes of PROXY headers of visitors, if not as `tunnels.proxy_headers` says: `refuse` or `pass`.",
+    ),
+    key(
+        "upgrades",
+        None,
+        "\"guacamole, echo/1\"",
+        "Protocols that may upgrade out of HTTP/1.1 besides WebSockets, as visitors name them in `Upgrade`, separated by commas; none, if it is not set. Never `h2c` or another in which requests would come that nobody decides about or records.",
     ),
     key("host", None, "\"shop.internal\"", "The `Host` that the app gets in place of the visitor's."),
     key(

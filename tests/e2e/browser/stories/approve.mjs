@@ -11,7 +11,7 @@ export default async function (world) {
   await world.shot(admin, "requests-empty");
 
   const visitor = await world.person();
-  await world.enter(visitor, "visitor", "demo", "/");
+  await world.enter(visitor, "visitor", "demo", "/headers?deep=1&more=2");
   await world.shot(visitor, "visitor-asks");
   await world.ask(visitor, MARKUP);
   // It has no script, and exists to load itself again until there is an answer.
@@ -37,7 +37,8 @@ export default async function (world) {
   await admin.keyboard.press("a");
   await admin.getByText("granted as grant-").first().waitFor();
   await visitor.getByRole("heading", { name: "Waiting for an approver" }).waitFor({ state: "detached" });
-  await visitor.getByText("You are through").waitFor();
+  await visitor.getByText("x-forwarded-for").waitFor();
+  assert.equal(visitor.url(), `${world.tunnel("demo")}/headers?deep=1&more=2`, "on to the page that they came for");
 
   // Another request, denied from the keyboard; the visitor is told why.
   const rival = await world.person();

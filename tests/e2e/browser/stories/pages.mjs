@@ -25,6 +25,8 @@ export default async function (world) {
   await admin.getByText("new sessions are served").waitFor();
   await admin.getByRole("cell", { name: "token-signing", exact: true }).waitFor();
   assert.ok(!(await admin.content()).includes("passphrase ="), "no secret");
+  const ledger = (await admin.locator("section[aria-labelledby=ledger]").innerText()).replace(/\s+/g, " ");
+  assert.match(ledger, /records \d+ bytes of the journal \d+ \(.*B\) last checkpoint \d+ records, root [0-9a-f]{64} damaged false read again /);
   await admin.getByText(/settings, without what is secret/).click();
   await world.accessible(admin);
   await admin.getByText(/settings, without what is secret/).click();
@@ -50,6 +52,7 @@ export default async function (world) {
   await world.shot(admin, "policy");
   await admin.getByRole("button", { name: /Compare the files/ }).click();
   await admin.getByText("user:newcomer").first().waitFor();
+  await world.accessible(admin);
   await admin.getByRole("button", { name: "Load them" }).click();
   await admin.getByRole("cell", { name: "user:newcomer" }).waitFor();
 
@@ -63,6 +66,12 @@ export default async function (world) {
   await world.shot(admin, "review");
   await admin.goto(`${world.gateway}/console/reviews`);
   await world.shot(admin, "reviews");
+  await admin.getByRole("link", { name: /^review-/ }).click();
+  await admin.getByRole("button", { name: "Close it now" }).click();
+  await admin.getByRole("button", { name: "Close it now" }).waitFor({ state: "detached" });
+  await admin.getByText("Nobody decided.").first().waitFor();
+  await admin.getByText(/^closed · begun/).waitFor();
+  await world.accessible(admin);
 
   await admin.goto(`${world.gateway}/console/reports`);
   await admin.getByRole("button", { name: "Make a pack" }).click();
@@ -75,11 +84,21 @@ export default async function (world) {
   const kept = admin.waitForEvent("download");
   await save.first().click();
   assert.match((await kept).suggestedFilename(), /\.zip$/);
+  await admin.locator("summary", { hasText: "Delete" }).click();
+  await world.accessible(admin);
+  await admin.getByLabel("Why?").fill("kept <i>elsewhere</i>");
+  await admin.getByRole("button", { name: "Delete" }).click();
+  await admin.getByText("None yet.").waitFor();
+
+  // What there isn't is said on a page, too.
+  await admin.goto(`${world.gateway}/console/ledger/999999999`);
+  await admin.getByText("unknown-id").waitFor();
+  await world.accessible(admin);
 
   // Pages lead to each other by two keys.
   await admin.keyboard.press("g");
   await admin.keyboard.press("l");
-  await admin.waitForURL(/\/console\/ledger/);
+  await admin.waitForURL(/\/console\/ledger$/);
   await admin.keyboard.press("?");
   await admin.getByRole("heading", { name: "Keyboard" }).waitFor();
   await world.shot(admin, "keyboard");

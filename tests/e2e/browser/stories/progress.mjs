@@ -24,4 +24,15 @@ export default async function (world) {
     assert.deepEqual(shares, [...shares].sort((a, b) => a - b), `${step} never goes back`);
   }
   assert.ok(seen.some(([, share]) => share > 0 && share < 100), `how far it is, seen on the way: ${JSON.stringify(seen)}`);
+
+  // Verified again, on its own page: how far that is moves without a reload.
+  await admin.goto(`${world.gateway}/console/ledger`);
+  const scrub = admin.locator("#scrub");
+  await admin.getByRole("button", { name: "Verify it all now" }).click();
+  await scrub.locator("progress").waitFor();
+  const first = Number(await scrub.locator("progress").getAttribute("value"));
+  assert.equal(await scrub.getByRole("button").count(), 0, "not twice at a time");
+  // A busy machine may tell of it but once.
+  await admin.waitForFunction((first) => Number(document.querySelector("#scrub progress")?.getAttribute("value") ?? 100) > first, first);
+  await scrub.getByText(/scrubbed at \d{4}-.*: \d+ records of the journal are as they were signed/).waitFor();
 }

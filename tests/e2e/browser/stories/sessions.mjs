@@ -38,10 +38,7 @@ async function drawn(world, admin) {
   assert.deepEqual(await admin.evaluate(cut), []);
   assert.ok(await admin.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "the page is as wide as the phone");
   await admin.setViewportSize(view);
-  for (const colorScheme of ["dark", "light"]) {
-    await admin.emulateMedia({ colorScheme });
-    await world.accessible(admin);
-  }
+  await world.accessible(admin);
 
   // From the keyboard, one after the other.
   await admin.locator(".topology a.publisher").focus();
@@ -56,6 +53,50 @@ async function drawn(world, admin) {
   assert.equal(await admin.locator(".topology, tr[data-entry]").count(), 0, "nor do sessions at tunnels of others show");
   await admin.goto(`${world.gateway}/console/sessions`);
   await admin.locator("tr[data-entry]").waitFor();
+}
+
+/** What the page shows of one tunnel, one person, one publisher and one time, and what an export keeps of it. */
+async function exported(world, admin) {
+  const figure = async (query) => {
+    await admin.goto(`${world.gateway}/console/sessions?${query}`);
+    return Number(await admin.locator("section[aria-labelledby=figures] .tiles strong").first().textContent());
+  };
+  const all = await figure("tunnel=+demo+&subject=visitor");
+  assert.ok(all > 0, "blanks around a name say nothing");
+  assert.equal(await figure("subject=user:rival"), 0, "of whoever asked for nothing");
+  assert.equal(await figure("publisher=user:rival"), 0, "of whoever publishes nothing");
+  assert.equal(await figure("publisher=publisher"), all);
+  assert.equal(await figure("tunnel=other"), 0, "of a tunnel that nobody knows");
+  assert.equal(await figure("tunnel=De.mo"), 0, "a name that cannot be is not all of them");
+  await admin.getByText("a tunnel's name").waitFor();
+
+  const kept = async (form, query) => {
+    const answer = await admin.request.get(`${world.gateway}/console/sessions/export/${form}?${query}`);
+    assert.equal(answer.status(), 200, `${form} ${query}`);
+    assert.match(answer.headers()["content-disposition"], /attachment/);
+    return answer.text();
+  };
+  const read = async (query) => JSON.parse(await kept("json", query));
+  const own = await read("tunnel=demo&subject=user:visitor");
+  assert.equal(own.figures.requests, all);
+  assert.ok(own.sessions.length >= 2 && own.sessions.every((one) => one.state === "closed" && one.subject === "user:visitor"));
+  assert.ok(own.sessions.some((one) => one.reason === "killed" && one.bytes_down > 0), "those that have ended, and why");
+  for (const query of ["subject=user:rival", "publisher=user:rival", "tunnel=other", "from_time=2020-01-01&to_time=2020-01-02"]) {
+    const none = await read(query);
+    assert.deepEqual([none.sessions, none.figures.requests], [[], 0], query);
+  }
+  const table = (await kept("csv", "subject=user:visitor")).trim().split("\r\n");
+  assert.equal(table.length, own.sessions.length + 1);
+  assert.match(table[0], /^id,state,subject,/);
+  assert.match(await kept("figures", "tunnel=demo"), new RegExp(`^"requests","","${all}"`, "m"));
+  assert.equal((await kept("csv", "tunnel=other")).trim().split("\r\n").length, 1);
+  for (const [form, query, status] of [["json", "tunnel=De.mo", 422], ["json", "from_time=yesterday", 422], ["xml", "", 404]]) {
+    const answer = await admin.request.get(`${world.gateway}/console/sessions/export/${form}?${query}`);
+    assert.equal(answer.status(), status, `${form} ${query}`);
+  }
+  // Whom somebody asks about is in the ledger, sealed.
+  await admin.goto(`${world.gateway}/console/ledger?kind=admin.called&target=user:visitor`);
+  await admin.locator("tr[data-entry]").first().waitFor();
 }
 
 export default async function (world) {
@@ -111,11 +152,7 @@ export default async function (world) {
   await visitor.getByText("Your leave was taken back by user:admin: enough").waitFor();
   await world.shot(visitor, "visitor-revoked");
 
-  for (const form of ["csv", "json"]) {
-    const kept = await admin.request.get(`${world.gateway}/console/sessions/export/${form}`);
-    assert.equal(kept.status(), 200);
-    assert.match(kept.headers()["content-disposition"], /attachment/);
-  }
+  await exported(world, admin);
 
   // Whoever may not see sessions sees none, by whichever way.
   for (const path of ["/console/sessions", "/console/sessions/export/json", "/console/ledger", "/console/ledger/1", "/console/ledger/1/proof", "/console/policy", "/console/health"]) {
@@ -124,7 +161,7 @@ export default async function (world) {
   }
   const publisher = await world.person();
   await world.signIn(publisher, "publisher");
-  for (const path of ["/console/sessions", "/console/sessions/export/json", "/console/ledger", "/console/ledger/1", "/console/ledger/1/proof", "/console/policy", "/console/health"]) {
+  for (const path of ["/console/sessions", "/console/sessions/export/json", "/console/sessions/export/figures", "/console/ledger", "/console/ledger?kind=nonsense", "/console/ledger/1", "/console/ledger/1/proof", "/console/policy", "/console/health"]) {
     const answer = await publisher.request.get(`${world.gateway}${path}`);
     assert.equal(answer.status(), 403, `${path} for a publisher`);
   }
