@@ -32,7 +32,7 @@ async fn a_canarys_token_says_in_its_record_what_it_is_and_nobody_elses_does() {
     let world = World::new().await;
     revoke_token(&world.access, main_tenant(), || world.clock.now()).await.unwrap();
     let facts = world.log.facts();
-    let mut issued = facts.iter().filter(|fact| matches!(fact, Fact::TokenIssued { .. })).cloned().last();
+    let mut issued = facts.iter().rfind(|fact| matches!(fact, Fact::TokenIssued { .. })).cloned();
     let marked = |fact: &Option<Fact>| draft_of(fact.as_ref().unwrap()).details.get("canary").cloned();
     assert_eq!(marked(&issued), Some(true.into()));
     // Not by its name alone: a person could give it to somebody.
