@@ -61,6 +61,9 @@ impl Control {
     }
 }
 
+/// Whose token is tried at the running gateway.
+pub(super) const SUBJECT: &str = "user:canary";
+
 /// What came of it: the word with which it was refused, as it should be, or what happened in its place.
 pub type Outcome = Result<String, String>;
 
@@ -183,7 +186,7 @@ impl Rehearsal {
 
 /// Tries [`Control::RevokedToken`] at `access`, which is the running gateway's.
 pub async fn revoke_token(access: &Access, tenant: Tenant, now: impl Fn() -> Timestamp) -> Outcome {
-    let subject: Subject = "user:canary".parse().map_err(words)?;
+    let subject: Subject = SUBJECT.parse().map_err(words)?;
     let life = SignedDuration::from_mins(5);
     let issued = access.issue_token(Caller::Operator, subject, tenant, life, Scope::whole()).await;
     let (id, token) = issued.map_err(words)?;

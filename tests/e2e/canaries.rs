@@ -23,6 +23,13 @@ fn what_must_be_refused_is_tried_at_intervals_and_each_answer_is_recorded() {
             assert_eq!(record["details"]["answer"], answer, "{record}");
         }
     }
+    // Its tokens say what they are; nobody else's do.
+    let tokens = world.records_of("token.issued");
+    let (tried, given): (Vec<_>, Vec<_>) =
+        tokens.iter().partition(|record| record["details"]["canary"] == true);
+    assert!(tried.len() >= 2 && !given.is_empty(), "{tokens:?}");
+    assert!(tried.iter().all(|record| record["values"]["target"] == "user:canary"), "{tried:?}");
+    assert!(given.iter().all(|record| record["values"]["target"] != "user:canary"), "{given:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! An evidence pack of a real gateway's ledger, in the hands of a stranger.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -8,24 +8,18 @@ use serde_json::Value;
 use crate::patience::eventually;
 use crate::world::{World, finish};
 
-#[test]
-fn a_stranger_with_a_pack_and_a_key_verifies_samples_and_follows_a_session_without_us() {
-    let mut world = World::with().set("access.canary_secs=1").start();
-    let _publisher = world.publish_demo("demo");
-    let grant = world.grant("demo");
-    for path in ["/", "/headers", "/"] {
-        assert_eq!(world.visit("demo", path).by(&world, "visitor").run().status, 200);
-    }
-    assert_eq!(world.visit("demo", "/").by(&world, "rival").run().status, 403, "nobody without leave");
-    assert_eq!(world.cli("admin", &["grants", "revoke", &grant, "--reason", "done"]).code, 0);
-    eventually("a canary was tried", || world.records_of("canary.tried").pop());
+fn place(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+/// Stops the gateway and makes a pack of all that it recorded: where the ledger, its key and the pack are.
+fn make_pack(world: &mut World) -> [PathBuf; 3] {
     let day = |record: Option<&Value>| record.unwrap()["time"].as_str().unwrap()[..10].to_owned();
     let records = world.records();
     let (from, to) = (day(records.first()), day(records.last()));
     world.stop_gateway();
-    let (ledger, pack) = (world.path("state/ledger"), world.path("pack"));
-    let key = world.path("state/ledger.vkey");
-    let place = |path: &Path| path.to_str().unwrap().to_owned();
+    let (ledger, key) = (world.path("state/ledger"), world.path("state/ledger.vkey"));
+    let pack = world.path("pack");
     let made = world.auditctl(&[
         "report",
         "soc2",
@@ -40,6 +34,21 @@ fn a_stranger_with_a_pack_and_a_key_verifies_samples_and_follows_a_session_witho
         &place(&pack),
     ]);
     assert_eq!(made.code, 0, "{}{}", made.out, made.err);
+    [ledger, key, pack]
+}
+
+#[test]
+fn a_stranger_with_a_pack_and_a_key_verifies_samples_and_follows_a_session_without_us() {
+    let mut world = World::with().set("access.canary_secs=1").start();
+    let _publisher = world.publish_demo("demo");
+    let grant = world.grant("demo");
+    for path in ["/", "/headers", "/"] {
+        assert_eq!(world.visit("demo", path).by(&world, "visitor").run().status, 200);
+    }
+    assert_eq!(world.visit("demo", "/").by(&world, "rival").run().status, 403, "nobody without leave");
+    assert_eq!(world.cli("admin", &["grants", "revoke", &grant, "--reason", "done"]).code, 0);
+    eventually("a canary was tried", || world.records_of("canary.tried").pop());
+    let [ledger, key, pack] = make_pack(&mut world);
     if let Ok(keep) = std::env::var("SALLYPORT_KEEP_PACK") {
         let copied = Command::new("cp").args(["-r", &place(&pack), &keep]).status().unwrap();
         assert!(copied.success());
@@ -61,6 +70,19 @@ fn a_stranger_with_a_pack_and_a_key_verifies_samples_and_follows_a_session_witho
     println!("{}", stranger.out);
     let last: Value = serde_json::from_str(stranger.out.lines().last().unwrap()).unwrap();
     assert_eq!(last["stranger"], "satisfied");
+}
+
+#[test]
+fn the_page_of_a_pack_opens_in_a_browser_from_a_file_has_every_table_is_accessible_and_prints() {
+    let mut world = World::with().set("access.canary_secs=1").start();
+    let _publisher = world.publish_demo("demo");
+    let grant = world.grant("demo");
+    assert_eq!(world.visit("demo", "/").by(&world, "visitor").run().status, 200);
+    assert_eq!(world.visit("demo", "/").by(&world, "rival").run().status, 403, "nobody without leave");
+    assert_eq!(world.cli("admin", &["grants", "revoke", &grant, "--reason", "done"]).code, 0);
+    eventually("a canary was tried", || world.records_of("canary.tried").pop());
+    make_pack(&mut world);
+    crate::console::told(&world, "report");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use sallyport_audit::Kind;
 
 use super::{Book, Cell, End, Section, Seen, Sheet, seconds};
+use crate::coverage::Cause;
 
 const KINDS: &[Kind] = &[Kind::LedgerCreated, Kind::CanaryTried];
 
@@ -68,9 +69,14 @@ impl Section for Canaries {
     fn finish(self: Box<Self>, end: &End<'_>) -> Sheet {
         let Self { book, begun, mut controls } = *self;
         let from = begun.map_or(end.period.from, |begun| begun.max(end.period.from));
+        // Behind the ledger's last record nothing is known, which the report says among its silences.
+        let beyond = end.silences.last().filter(|silence| {
+            silence.to == end.period.to && matches!(silence.cause, Cause::AfterLast | Cause::Stopped)
+        });
+        let to = beyond.map_or(end.period.to, |silence| silence.from);
         for tries in controls.values_mut() {
             tries.longest = tries.longest.max(tries.first.map_or(0, |first| seconds(from, first)));
-            tries.longest = tries.longest.max(tries.last.map_or(0, |last| seconds(last, end.period.to)));
+            tries.longest = tries.longest.max(tries.last.map_or(0, |last| seconds(last, to)));
         }
         let any = !controls.is_empty();
         let failed = controls.values().map(|tries| tries.failed).sum();

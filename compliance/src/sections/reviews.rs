@@ -28,7 +28,7 @@ struct Review {
 
 pub(super) struct Reviews {
     book: Book,
-    reviews: BTreeMap<String, Review>,
+    begun: BTreeMap<String, Review>,
     /// Decisions of the period, and those of them that took less than two seconds.
     decisions: u64,
     hasty: u64,
@@ -36,7 +36,7 @@ pub(super) struct Reviews {
 
 impl Default for Reviews {
     fn default() -> Self {
-        Self { book: Book::since_the_beginning(KINDS), reviews: BTreeMap::new(), decisions: 0, hasty: 0 }
+        Self { book: Book::since_the_beginning(KINDS), begun: BTreeMap::new(), decisions: 0, hasty: 0 }
     }
 }
 
@@ -61,11 +61,11 @@ impl Section for Reviews {
                 unreviewed: 0,
                 record: seen.seq(),
             };
-            self.reviews.insert(id.to_owned(), review);
+            self.begun.insert(id.to_owned(), review);
         } else if seen.record.kind == Kind::ReviewClosed && !seen.inside {
             // Whatever ended before the period began is the matter of an earlier report.
-            self.reviews.remove(id);
-        } else if let Some(review) = self.reviews.get_mut(id) {
+            self.begun.remove(id);
+        } else if let Some(review) = self.begun.get_mut(id) {
             if seen.record.kind == Kind::ReviewDecided {
                 let hasty = u64::from(seen.number("took").is_some_and(|took| took < 2));
                 review.decided += 1;
@@ -83,7 +83,7 @@ impl Section for Reviews {
     }
 
     fn finish(self: Box<Self>, end: &End<'_>) -> Sheet {
-        let Self { book, reviews, decisions, hasty } = *self;
+        let Self { book, begun: reviews, decisions, hasty } = *self;
         let before = reviews.values().filter(|review| !review.inside).count();
         let late = |review: &&Review| {
             review.closed.is_none() && review.deadline.is_some_and(|deadline| deadline < end.period.to)

@@ -31,12 +31,12 @@ struct Sink {
 pub(super) struct Sinks {
     book: Book,
     period: Period,
-    sinks: BTreeMap<String, Sink>,
+    known: BTreeMap<String, Sink>,
 }
 
 impl Sinks {
     pub(super) fn new(period: Period) -> Self {
-        Self { book: Book::remembering(KINDS, BEFORE), period, sinks: BTreeMap::new() }
+        Self { book: Book::remembering(KINDS, BEFORE), period, known: BTreeMap::new() }
     }
 
     /// A sink whose receiver was away when the period began is a sink of the period, even if it says nothing in it.
@@ -44,10 +44,10 @@ impl Sinks {
         match seen.record.kind {
             Kind::SinkFailed => {
                 let sink = Sink { since: Some(self.period.from), last: Some(seen.seq()), ..Sink::default() };
-                self.sinks.insert(seen.object(), sink);
+                self.known.insert(seen.object(), sink);
             }
-            Kind::GatewayStarted => self.sinks.clear(),
-            _ => drop(self.sinks.remove(&seen.object())),
+            Kind::GatewayStarted => self.known.clear(),
+            _ => drop(self.known.remove(&seen.object())),
         }
     }
 }
@@ -61,7 +61,7 @@ impl Section for Sinks {
             self.remember(seen);
             return;
         }
-        let sink = self.sinks.entry(seen.object()).or_default();
+        let sink = self.known.entry(seen.object()).or_default();
         let time = seen.record.time;
         sink.last = Some(seen.seq());
         match seen.record.kind {
@@ -83,7 +83,7 @@ impl Section for Sinks {
     }
 
     fn finish(self: Box<Self>, end: &End<'_>) -> Sheet {
-        let Self { book, mut sinks, .. } = *self;
+        let Self { book, known: mut sinks, .. } = *self;
         for sink in sinks.values_mut() {
             sink.away += sink.since.map_or(0, |since| seconds(since, end.period.to));
         }

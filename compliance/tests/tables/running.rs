@@ -130,7 +130,9 @@ fn a_canary_that_is_silent_at_the_periods_beginning_or_end_or_in_between_is_an_e
         .at("02-14T00:00:00")
         .then(held("expired-grant", 6 * DAY))
         .at("02-14T00:00:00")
-        .then(tried(failed(Kind::CanaryTried), "revoked-token", month));
+        .then(tried(failed(Kind::CanaryTried), "revoked-token", month))
+        .at("02-28T23:59:00")
+        .then(done(Kind::GatewayHeartbeat));
     let canaries = made.table("canaries");
     assert_eq!(canaries.figure("tried"), "yes");
     assert_eq!(canaries.found(), [("failed", 1), ("silent", 1), ("never", 1)]);
@@ -142,6 +144,9 @@ fn a_canary_that_is_silent_at_the_periods_beginning_or_end_or_in_between_is_an_e
 
     let late = Made::ledger().at("02-27T00:00:00").then(held("self-approval", 6 * DAY));
     assert_eq!(late.table("canaries").row("self-approval", columns), ["1", "0", &(26 * DAY).to_string()]);
+    // Behind the ledger's last record nobody knows.
+    let ended = Made::ledger().at("02-14T00:00:00").then(held("self-approval", 7 * DAY));
+    assert_eq!(ended.table("canaries").found(), [("never", 3)]);
     let none = Made::ledger().at("02-14T00:00:00").then(done(Kind::GatewayHeartbeat));
     assert!(none.table("canaries").figure("tried").starts_with("not evaluated"));
     assert_eq!(none.table("canaries").found(), []);

@@ -18,7 +18,7 @@ use jiff::tz::TimeZone;
 use sallyport_audit::note::PublicKey;
 use sallyport_audit::verify::{Progress, Trust};
 use sallyport_audit::{Draft, Kind, Ledger, Outcome, Seq};
-use sallyport_compliance::{Basis, Builtin, Period};
+use sallyport_compliance::{Basis, Builtin, Period, Report};
 use sallyport_hsm::Keys;
 use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
@@ -32,7 +32,7 @@ pub(super) use monthly::at_the_end_of_each;
 use signer::PackSigner;
 
 /// Makes packs and keeps them in a folder: `NAME.zip`, and `NAME.json` with what it is; of a month's pack that somebody deleted,
-/// `NAME.deleted` with what it was.
+/// `NAME.deleted` with what it was; and `NAME.empty` for a month of which the ledger has no record.
 pub(super) struct Desk {
     directory: PathBuf,
     ledger_directory: PathBuf,
@@ -128,7 +128,12 @@ impl Desk {
         let made = tokio::task::spawn_blocking(move || desk.write(&order)).await;
         let made = made.unwrap_or_else(|error| Err(format!("it was broken off: {error}")));
         let (result, view) = match made {
-            Ok(view) => {
+            Ok(None) => {
+                info!(report = wanted.name, "there is no record of this month, and so no evidence pack");
+                self.begun().remove(&wanted.name);
+                return;
+            }
+            Ok(Some(view)) => {
                 info!(report = view.name, records = view.records, "an evidence pack is made");
                 (Outcome::Success, view)
             }
@@ -159,7 +164,8 @@ impl Desk {
         }
     }
 
-    fn write(&self, wanted: &Wanted) -> Result<ReportView, String> {
+    /// `None` if nobody asked for it and there is nothing to pack.
+    fn write(&self, wanted: &Wanted) -> Result<Option<ReportView>, String> {
         fs::create_dir_all(&self.directory).map_err(|error| self.on_disk(&error))?;
         let framework = wanted.framework.load().map_err(|error| error.to_string())?;
         let trust = Trust { keys: self.ledger_keys()?, ..Trust::default() };
@@ -177,6 +183,13 @@ impl Desk {
                 share("reading the records", progress);
             })
             .map_err(said)?;
+        if wanted.scheduled && report.scope.is_none() && report.unproved.is_none() {
+            if self.reaches_beyond(&report)? {
+                // No record of this month can come any more: it isn't tried again.
+                fs::write(self.nothing(&wanted.name), b"").map_err(|error| self.on_disk(&error))?;
+            }
+            return Ok(None);
+        }
         let signer = PackSigner::new(&self.keys, &self.domain)?;
         let path = self.directory.join(format!("{}.zip", wanted.name));
         self.clear(&path)?;
@@ -201,7 +214,14 @@ impl Desk {
         fs::write(&aside, text)
             .and_then(|()| fs::rename(&aside, &place))
             .map_err(|error| self.on_disk(&error))?;
-        Ok(view)
+        Ok(Some(view))
+    }
+
+    /// Whether records of a time behind the period are under the report's head.
+    fn reaches_beyond(&self, report: &Report) -> Result<bool, String> {
+        let Some(last) = report.head.size.checked_sub(1) else { return Ok(false) };
+        let last = self.ledger.reader().get(Seq::new(last)).map_err(|error| error.to_string())?;
+        Ok(last.is_some_and(|last| last.record.time >= report.period.to))
     }
 
     /// Takes away a pack that nothing lists: its making, or its deletion, was broken off, and nobody else writes under this name.
@@ -228,6 +248,11 @@ impl Desk {
             keys.push(present);
         }
         Ok(keys)
+    }
+
+    /// What stands for the pack of a month of which the ledger was found to have no record.
+    fn nothing(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.empty"))
     }
 
     /// What stands for the pack of a month that somebody deleted: it isn't made again unasked.

@@ -90,11 +90,16 @@ impl World {
         Self { desk: Arc::new(Desk::new(&config, &parts)), config, parts, heard, stop, state }
     }
 
-    /// What is missing of the month before this one, as of the first hour of the next month.
+    /// What is missing, as of the first hour of the next month.
     async fn look(&self) {
+        self.look_in(1).await;
+    }
+
+    /// What is missing, as of the first hour of a month to come.
+    async fn look_in(&self, months: i64) {
         let zone = TimeZone::UTC;
         let month = clock::now().to_zoned(zone.clone()).date().first_of_month();
-        let next = month.checked_add(1.month()).unwrap().to_zoned(zone.clone()).unwrap().timestamp();
+        let next = month.checked_add(months.months()).unwrap().to_zoned(zone.clone()).unwrap().timestamp();
         let now: Timestamp = next.checked_add(1.hour()).unwrap();
         make_what_is_missing(&self.desk, &["pci".parse().unwrap()], &(zone, "UTC".to_owned()), now).await;
     }
@@ -211,5 +216,42 @@ async fn a_pack_that_fails_is_no_news_of_a_report_and_its_record_says_what_to_lo
         world.recorded()[1].record.object.as_deref().unwrap()[7..]
     );
     assert!(world.heard.try_recv().is_err());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_month_that_was_missed_is_packed_months_later_and_those_without_a_record_are_no_failure() {
+    let mut world = World::new().await;
+    // The gateway was away for the whole of the next two months.
+    world.look_in(3).await;
+    let name = world.hears().await.facts["report"].clone();
+    assert_eq!(name, clock::now().to_zoned(TimeZone::UTC).strftime("pci-%Y-%m").to_string());
+    world.look_in(4).await;
+    let recorded = world.recorded();
+    assert_eq!(recorded.len(), 1, "{recorded:?}");
+    assert_eq!(recorded[0].record.result, Outcome::Success);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_month_of_which_no_record_can_come_any_more_is_noted_and_not_tried_again() {
+    let world = World::new().await;
+    let wanted = Wanted {
+        name: "pci-2020-01".to_owned(),
+        framework: "pci".parse().unwrap(),
+        period: Period::parse("2020-01-01", "2020-01-31").unwrap(),
+        zone: TimeZone::UTC,
+        zone_name: "UTC".to_owned(),
+        scheduled: true,
+    };
+    world.desk.enter(&wanted).unwrap();
+    Arc::clone(&world.desk).make(wanted.clone()).await;
+    assert!(world.recorded().is_empty() && world.desk.list().is_empty());
+    assert!(world.desk.nothing(&wanted.name).exists());
+    // Whoever asks for such a period is told.
+    let asked = Wanted { scheduled: false, ..wanted };
+    Arc::clone(&world.desk).make(asked).await;
+    let told = world.recorded();
+    assert_eq!((told.len(), told[0].record.result), (1, Outcome::Failure));
     world.end().await;
 }
