@@ -59,8 +59,9 @@ impl AccessError {
                 "put the files of the policy in force back, start, then propose the new ones and have them approved; if those files are lost, start once with `access.policy_change = \"reload\"`, which is recorded"
             }
             Self::Replay(_) => "run `auditctl verify` on the ledger",
-            Self::NotRecorded { .. } => "see why the ledger doesn't take records, then give the order again",
-            Self::Unrecorded => "see why the ledger doesn't take records, then give the order again",
+            Self::NotRecorded { .. } | Self::Unrecorded => {
+                "see why the ledger doesn't take records, then give the order again"
+            }
             Self::Sign(_) => "see whether the key provider is up, then try again",
             Self::Stopped => "start the gateway again",
         }

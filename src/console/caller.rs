@@ -368,7 +368,7 @@ mod tests {
         assert!(within_time(&seats, Duration::ZERO).await.is_none());
         // Whoever waits is asked first, and has the seat when it is let go of.
         let waiting = async {
-            let seat = within_time(&seats, Duration::from_secs(60)).await;
+            let seat = within_time(&seats, Duration::from_mins(1)).await;
             seat.is_some()
         };
         let leaving = async { drop(held) };

@@ -51,7 +51,7 @@ impl HeadTimer {
     /// The library takes `deadline` for that of a head.
     fn wait(&self, deadline: Instant) -> Waiting {
         let idles = self.begun.swap(true, Ordering::Relaxed);
-        let until = if idles { deadline + (self.idle - self.head) } else { deadline };
+        let until = if idles { deadline + self.idle.saturating_sub(self.head) } else { deadline };
         let idle = idles.then(|| Idle {
             heard: Arc::clone(&self.heard),
             before: self.heard.load(Ordering::Relaxed),
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     const HEAD: Duration = Duration::from_mins(10);
-    const IDLE: Duration = Duration::from_mins(60);
+    const IDLE: Duration = Duration::from_hours(1);
 
     fn timer() -> (HeadTimer, Arc<AtomicU64>) {
         let heard = Arc::<AtomicU64>::default();

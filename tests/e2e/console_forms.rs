@@ -26,9 +26,9 @@ fn an_order_of_a_review_that_says_too_little_is_refused_and_nothing_is_kept_or_t
         assert!(seen.body.contains("a whole number from 1 to 90"), "{}", seen.body);
     }
     assert!(world.records_of("review.started").is_empty());
-    let begun = begin(&[("days", "3")]);
-    assert_eq!(begun.status, 200, "{}", begun.body);
-    let id = begun.url.rsplit('/').next().unwrap().to_owned();
+    let review = begin(&[("days", "3")]);
+    assert_eq!(review.status, 200, "{}", review.body);
+    let id = review.url.rsplit('/').next().unwrap().to_owned();
 
     let review = || world.ask("admin", &["reviews", "show", &id]);
     let items = review()["items"].as_array().unwrap().clone();

@@ -103,12 +103,12 @@ fn a_protocol_that_the_operator_names_upgrades_where_it_is_named_and_the_app_swi
         stream.write_all(ask("echo/1").as_bytes()).await.unwrap();
         let answer = head(&mut stream).await;
         assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
-        let (said, mut heard) = (random(100_000), vec![0; 100_000]);
+        let (said, mut echoed) = (random(100_000), vec![0; 100_000]);
         let (mut read, mut write) = tokio::io::split(stream);
-        let (sent, read) = tokio::join!(write.write_all(&said), read.read_exact(&mut heard));
+        let (sent, read) = tokio::join!(write.write_all(&said), read.read_exact(&mut echoed));
         sent.unwrap();
         read.unwrap();
-        assert!(said == heard);
+        assert!(said == echoed);
     });
     world.record("http.request", |record| record["details"]["bytes_up"] == 100_000);
     // Another is not asked for, and an app that switches to another is not followed.

@@ -96,8 +96,8 @@ fn an_admin_still_cuts_sessions_and_tunnels_while_the_token_is_away_and_it_is_re
     };
     let killed = order(&format!("/api/v1/sessions/{id}/kill"));
     assert!(killed.starts_with("HTTP/1.1 200"), "{killed}");
-    let deleted = order("/api/v1/tunnels/open-web/delete");
-    assert!(deleted.starts_with("HTTP/1.1 503") && deleted.contains("ledger-down"), "{deleted}");
+    let answer = order("/api/v1/tunnels/open-web/delete");
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("ledger-down"), "{answer}");
     assert_eq!(crowd.ended().len(), 3);
 
     std::fs::rename(&away, &token).unwrap();

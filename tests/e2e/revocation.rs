@@ -174,9 +174,9 @@ p, role:publisher, main, tunnel:shared-*, connect, allow, -";
         world.ask("visitor", &["accept", &id]);
         id
     };
-    let shares = [share("shared-web", &[]), share("shared-tcp", &[])];
+    let offers = [share("shared-web", &[]), share("shared-tcp", &[])];
     cut(&world, &both, &visitor, "share-ended", || {
-        for id in &shares {
+        for id in &offers {
             world.ask("publisher", &["unshare", id, "--reason", "a test"]);
         }
     });

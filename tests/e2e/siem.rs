@@ -229,7 +229,7 @@ fn no_session_begins_while_a_sink_is_dead_if_the_operator_wants_it_so() {
 #[test]
 fn a_gateway_whose_http_receiver_is_dead_says_that_it_is_not_ready_and_serves_on_until_it_is_back() {
     let mut world = World::with().prepare();
-    let receiver = Receiver::start(&[503; 10_000]);
+    let receiver = Receiver::start(&vec![503; 10_000]);
     world.configure(&format!(
         "[[sinks]]\nname = \"hook\"\ntransport = \"webhook\"\nurl = \"{}\"\ndead_secs = 10\nwhen_dead = \"degrade\"\n",
         receiver.url("/in")

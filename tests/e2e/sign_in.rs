@@ -334,12 +334,12 @@ fn somebody_signs_in_to_the_console_at_a_real_provider_and_the_cookie_is_the_hos
         "the browser keeps it no longer than the session is good: {cookie}"
     );
     // And if a browser kept it longer: the gateway itself knows when it ends.
-    let issued = world.record("token.issued", |record| record["values"]["target"] == "user:corp+eng-eve");
+    let token = world.record("token.issued", |record| record["values"]["target"] == "user:corp+eng-eve");
     let time = |text: &Value| text.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
-    let whole = time(&issued["details"]["expires"]).duration_since(time(&issued["time"])).as_secs();
-    assert!((1..=7 * 60).contains(&whole), "{issued}");
-    assert_eq!(issued["details"]["purpose"], "session");
-    assert!(issued["details"]["with_key"].as_str().is_some_and(|key| key.len() == 32), "{issued}");
+    let whole = time(&token["details"]["expires"]).duration_since(time(&token["time"])).as_secs();
+    assert!((1..=7 * 60).contains(&whole), "{token}");
+    assert_eq!(token["details"]["purpose"], "session");
+    assert!(token["details"]["with_key"].as_str().is_some_and(|key| key.len() == 32), "{token}");
 
     // What the provider vouched for is what policy knows of them.
     assert_eq!(browser.open(&format!("{gateway}/console/ledger")).status, 403);

@@ -150,11 +150,11 @@ fn who_takes_all_streams_they_can_is_told_at_once_and_neither_others_nor_the_bre
         .start();
     let held = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&held);
-    let hold = move || {
+    let endless = move || {
         counted.fetch_add(1, Ordering::Relaxed);
         std::future::pending::<&str>()
     };
-    let app = App::web_by_http2(Router::new().route("/hold", get(hold)).route("/", get(async || "here")));
+    let app = App::web_by_http2(Router::new().route("/hold", get(endless)).route("/", get(async || "here")));
     let _publisher =
         world.publish_as("publisher", "open-shop", &["http", &format!("h2c://{}", app.address())]);
     let token = world.token("visitor");

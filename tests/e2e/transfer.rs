@@ -96,15 +96,15 @@ fn thousands_of_frames_of_a_websocket_pass_both_ways_at_once_unchanged_and_in_or
         let socket = websocket(&world, "open-chat.localhost", "/echo", Some("visitor")).await;
         let (mut send, mut receive) = socket.split();
         // Of every length from nothing to what needs two bytes for it, and some that need eight.
-        let length = |number: usize| if number % 500 == 0 { 70_000 } else { number % 1024 };
+        let length = |number: usize| if number.is_multiple_of(500) { 70_000 } else { number % 1024 };
         let sending = async {
-            let mut sent = Context::new(&SHA256);
+            let mut digest = Context::new(&SHA256);
             for number in 0..FRAMES {
                 let frame = random(length(number));
-                sent.update(&frame);
+                digest.update(&frame);
                 send.send(Message::binary(frame)).await.unwrap();
             }
-            sent.finish()
+            digest.finish()
         };
         let receiving = async {
             let mut received = Context::new(&SHA256);
@@ -116,8 +116,8 @@ fn thousands_of_frames_of_a_websocket_pass_both_ways_at_once_unchanged_and_in_or
             received.finish()
         };
         let both = async { tokio::join!(sending, receiving) };
-        let (sent, received) = tokio::time::timeout(PATIENCE * 3, both).await.expect("all come back");
-        assert_eq!(sent.as_ref(), received.as_ref());
+        let (there, back) = tokio::time::timeout(PATIENCE * 3, both).await.expect("all come back");
+        assert_eq!(there.as_ref(), back.as_ref());
     });
 }
 

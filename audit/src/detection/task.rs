@@ -152,7 +152,9 @@ impl Looking {
             let read =
                 task::spawn_blocking(move || feed.kinds_since(&kinds, (from, upto), since, BATCH)).await;
             let (entries, next) = read.map_err(|panic| FeedError::new(panic.to_string()))??;
-            entries.iter().for_each(|entry| self.watch.recall(entry));
+            for entry in &entries {
+                self.watch.recall(entry);
+            }
             from = next.max(from + 1);
         }
         Ok(())

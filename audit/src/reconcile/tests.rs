@@ -289,7 +289,7 @@ fn rows_newer_than_what_was_read_are_compared_once_the_ledger_was_read_on_and_fo
 }
 
 /// Adds what a sink says of itself behind the others.
-fn say(population: &mut Population, bytes: &mut Vec<Vec<u8>>, kind: Kind, details: Value) {
+fn say(population: &mut Population, bytes: &mut Vec<Vec<u8>>, kind: Kind, details: &Value) {
     let mut record = Record::parse(bytes.last().unwrap()).unwrap();
     record.seq = Seq::new(bytes.len() as u64);
     record.prev = Digest::leaf(bytes.last().unwrap());
@@ -324,7 +324,7 @@ fn a_filter_that_changed_holds_for_the_records_of_its_time_and_for_no_others() {
         if !says_from {
             now.as_object_mut().unwrap().remove("from");
         }
-        say(&mut population, &mut bytes, Kind::SinkConnected, now);
+        say(&mut population, &mut bytes, Kind::SinkConnected, &now);
         let went = |seq: u64| seq != 2;
         let sent: Vec<Value> =
             rows(&bytes).into_iter().filter(|row| went(row["record"]["seq"].as_u64().unwrap())).collect();
@@ -343,7 +343,7 @@ fn a_filter_that_changed_holds_for_the_records_of_its_time_and_for_no_others() {
 #[test]
 fn a_filter_that_became_narrower_makes_no_gap_and_is_told() {
     let (mut population, mut bytes) = ledger(9);
-    say(&mut population, &mut bytes, Kind::SinkConnected, json!({ "filter": "all", "from": 0, "next": 2 }));
+    say(&mut population, &mut bytes, Kind::SinkConnected, &json!({ "filter": "all", "from": 0, "next": 2 }));
     say(
         &mut population,
         &mut bytes,
@@ -373,7 +373,7 @@ fn a_sink_that_was_set_back_sent_all_again_by_its_new_filter() {
         Kind::SinkConnected,
         json!({ "filter": "session", "from": 0, "next": 9 }),
     );
-    say(&mut population, &mut bytes, Kind::SinkConnected, json!({ "filter": "all", "from": 0, "next": 10 }));
+    say(&mut population, &mut bytes, Kind::SinkConnected, &json!({ "filter": "all", "from": 0, "next": 10 }));
     let holed: Vec<Value> = rows(&bytes).into_iter().filter(|row| row["record"]["seq"] != 2).collect();
     assert_eq!(compared(&population, &holed).gaps, [(2, 2)]);
 }

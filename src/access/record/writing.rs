@@ -66,12 +66,12 @@ pub(super) fn by(draft: Draft, actor: &Actor) -> Draft {
 }
 
 /// Which way a policy went, and what became wider.
-fn gone(draft: Draft, drift: &Drift) -> Draft {
-    let draft = draft.detail("change", drift.way.as_str());
+fn gone(record: Draft, drift: &Drift) -> Draft {
+    let record = record.detail("change", drift.way.as_str());
     if drift.people == 0 {
-        return draft;
+        return record;
     }
-    draft.detail("eased_people", drift.people).detail("eased", drift.leaves.clone())
+    record.detail("eased_people", drift.people).detail("eased", drift.leaves.clone())
 }
 
 fn why(draft: Draft, reason: Option<&Reason>) -> Draft {
@@ -424,7 +424,7 @@ pub(in crate::access) fn draft_of(fact: &Fact) -> Draft {
                 by(done(Kind::PolicyLoaded), actor).policy(digest.to_string()).detail("rules", *rules);
             let draft = match drift {
                 None => draft,
-                Some(drift) => gone(draft, drift),
+                Some(way) => gone(draft, way),
             };
             match previous {
                 None => draft,

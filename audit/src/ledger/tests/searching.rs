@@ -171,7 +171,7 @@ async fn records_of_some_kinds_are_the_same_with_an_index_and_without_one_and_as
         }
         found
     };
-    let expected = |from, to| (from..to).filter(|n: &u64| *n > 0 && n % 7 == 0).collect::<Vec<_>>();
+    let expected = |from, to| (from..to).filter(|n: &u64| *n > 0 && n.is_multiple_of(7)).collect::<Vec<_>>();
     let since = reader.get(Seq::new(50)).unwrap().unwrap().record.time;
     for round in ["without", "with"] {
         for (from, to) in [(0, 100), (7, 8), (8, 14), (90, 99), (5, 5)] {
