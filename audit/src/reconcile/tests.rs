@@ -317,7 +317,7 @@ fn a_filter_that_changed_holds_for_the_records_of_its_time_and_for_no_others() {
             &mut population,
             &mut bytes,
             Kind::SinkDelivered,
-            json!({ "filter": "session", "from": 0, "next": 3 }),
+            &json!({ "filter": "session", "from": 0, "next": 3 }),
         );
         // Started again at 3, without a filter, and seen at 6.
         let mut now = json!({ "filter": "all", "from": 3, "next": 6 });
@@ -348,13 +348,13 @@ fn a_filter_that_became_narrower_makes_no_gap_and_is_told() {
         &mut population,
         &mut bytes,
         Kind::SinkFailed,
-        json!({ "filter": "session,sink", "from": 6, "next": 6 }),
+        &json!({ "filter": "session,sink", "from": 6, "next": 6 }),
     );
     say(
         &mut population,
         &mut bytes,
         Kind::SinkConnected,
-        json!({ "filter": "session,sink", "from": 6, "next": 8 }),
+        &json!({ "filter": "session,sink", "from": 6, "next": 8 }),
     );
     let sent: Vec<Value> = rows(&bytes).into_iter().filter(|row| row["record"]["seq"] != 8).collect();
     let whole = compared(&population, &sent);
@@ -371,7 +371,7 @@ fn a_sink_that_was_set_back_sent_all_again_by_its_new_filter() {
         &mut population,
         &mut bytes,
         Kind::SinkConnected,
-        json!({ "filter": "session", "from": 0, "next": 9 }),
+        &json!({ "filter": "session", "from": 0, "next": 9 }),
     );
     say(&mut population, &mut bytes, Kind::SinkConnected, &json!({ "filter": "all", "from": 0, "next": 10 }));
     let holed: Vec<Value> = rows(&bytes).into_iter().filter(|row| row["record"]["seq"] != 2).collect();
