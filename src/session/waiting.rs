@@ -79,5 +79,5 @@ async fn those_who_wait_go_on_in_the_order_in_which_they_came_but_for_those_whos
     soon(tokio::spawn(async {})).await.unwrap();
     publish("tun-2");
     soon(waiting.join_all()).await;
-    assert_eq!(*went_on.lock().unwrap(), Vec::from_iter(0..100));
+    assert_eq!(*went_on.lock().unwrap(), (0..100).collect::<Vec<_>>());
 }
