@@ -27,8 +27,10 @@ use crate::session::Naming;
 /// How long a search waits for a place among the readers: most are done sooner.
 const SOON: Duration = Duration::from_secs(1);
 
-/// What a call is refused with that finds no place among the readers.
-pub(super) const NO_SEAT: &str = "too-many-readers";
+/// Whether a call was refused because it found no place among the readers.
+pub(super) fn found_no_seat(problem: &Problem) -> bool {
+    problem.refusal.code == "too-many-readers"
+}
 
 /// A person who proved who they are.
 pub(super) struct Caller {
@@ -318,7 +320,7 @@ impl Caller {
         Problem::new(
             &self.correlation,
             StatusCode::TOO_MANY_REQUESTS,
-            NO_SEAT,
+            "too-many-readers",
             "others search the ledger or have values opened right now",
             "call again in a few seconds",
         )

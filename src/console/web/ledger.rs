@@ -16,7 +16,7 @@ use super::panel::BUSY;
 use super::viewer::{Chrome, Order, Viewer};
 use super::{Answer, live as streaming, page};
 use crate::access::{Action, Object, Part};
-use crate::console::caller::{Caller, NO_SEAT};
+use crate::console::caller::{Caller, found_no_seat};
 use crate::console::errors::Problem;
 use crate::console::extract::Query;
 use crate::console::search::{self as api, Asked};
@@ -204,7 +204,7 @@ async fn searched(
             caller.may(Action::Audit, &ledger()).await?;
             (Vec::new(), None, Some(problem.refusal.detail))
         }
-        Err(problem) if problem.refusal.code == NO_SEAT => (Vec::new(), None, Some(BUSY.to_owned())),
+        Err(problem) if found_no_seat(&problem) => (Vec::new(), None, Some(BUSY.to_owned())),
         Err(problem) => return Err(problem),
     };
     let heads = heads::newest(shared, viewer).await?;

@@ -7,7 +7,7 @@ use sallyport_audit::{Entry, Search};
 
 use super::ledger::{Row, row};
 use super::viewer::Viewer;
-use crate::console::caller::NO_SEAT;
+use crate::console::caller::found_no_seat;
 use crate::console::errors::Problem;
 use crate::console::{Shared, records, search as searching};
 
@@ -63,7 +63,7 @@ pub(super) async fn newest(
 pub(super) fn unless_busy<T>(read: Result<T, Problem>) -> Result<Option<T>, Problem> {
     match read {
         Ok(read) => Ok(Some(read)),
-        Err(problem) if problem.refusal.code == NO_SEAT => Ok(None),
+        Err(problem) if found_no_seat(&problem) => Ok(None),
         Err(problem) => Err(problem),
     }
 }
@@ -109,7 +109,7 @@ mod tests {
             let nobody = Correlation(String::new());
             Err::<(), _>(Problem::new(&nobody, StatusCode::TOO_MANY_REQUESTS, code, "others read", "wait"))
         };
-        assert!(matches!(unless_busy(refused(NO_SEAT)), Ok(None)));
+        assert!(matches!(unless_busy(refused("too-many-readers")), Ok(None)));
         assert!(unless_busy(refused("ledger-unreadable")).is_err());
         assert!(matches!(unless_busy(Ok::<_, Problem>(7)), Ok(Some(7))));
     }
