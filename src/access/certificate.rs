@@ -115,7 +115,7 @@ impl Access {
         self.run(by, Command::RevokeCertificate { certificate, tenant, reason }).await.map(drop)
     }
 
-    /// Certificates that were revoked here, in the order of their ids; for admins of tokens alone.
+    /// Certificates that were revoked here, in the order of their ids: for an admin of tokens those of their own tenant.
     pub fn revoked_certificates(&self, by: impl Into<Caller>) -> Vec<(CertificateId, Timestamp)> {
         let (by, now) = (by.into(), self.now());
         self.look(|standing| {
@@ -124,7 +124,14 @@ impl Access {
                 let judged = judge(&standing.state, &standing.policy, who, &object, Action::Admin, now);
                 matches!(judged, Judgement::Allowed { .. })
             });
-            if may { standing.state.revoked_certificates().collect() } else { Vec::new() }
+            if !may {
+                return Vec::new();
+            }
+            let theirs = |tenant: &Tenant| by.person().is_none_or(|who| who.tenant() == tenant);
+            let revoked = standing.state.revoked_certificates().filter(|(tenant, ..)| theirs(tenant));
+            let mut revoked: Vec<_> = revoked.map(|(_, id, at)| (id, at)).collect();
+            revoked.sort_unstable();
+            revoked
         })
     }
 }

@@ -271,7 +271,7 @@ pub(super) fn check_standing(
             }
         }
         Proof::Certificate(id) => {
-            if state.is_certificate_revoked(id) {
+            if state.is_certificate_revoked(&who.tenant, id) {
                 return Err(AuthError::CertificateRevoked);
             }
             // Its end stands in the certificate, which TLS has checked, and not in the ledger.

@@ -273,7 +273,7 @@ impl Case<'_> {
         if !own {
             self.admin(by, Part::Tokens, Some(tenant))?;
         }
-        if self.state.is_certificate_revoked(id) {
+        if self.state.is_certificate_revoked(tenant, id) {
             return Err(Refusal::CertificateRevoked { certificate: id });
         }
         let (by, reason) = (actor(by), reason.cloned());

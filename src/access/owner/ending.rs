@@ -129,8 +129,9 @@ fn takes_standing(fact: &Fact, who: &Identity, policy: &Policy) -> Option<Cause>
         Fact::DeviceRevoked { device, .. } => {
             (who.proof == Proof::Device(*device)).then_some(Cause::DeviceRevoked)
         }
-        Fact::CertificateRevoked { certificate, .. } => {
-            (who.proof == Proof::Certificate(*certificate)).then_some(Cause::CertificateRevoked)
+        Fact::CertificateRevoked { certificate, tenant, .. } => {
+            let meant = who.proof == Proof::Certificate(*certificate) && who.tenant == *tenant;
+            meant.then_some(Cause::CertificateRevoked)
         }
         Fact::Locked { target, tenant, .. } => {
             let meant = match target {

@@ -51,8 +51,8 @@ pub struct State {
     /// Tokens that are sessions in browsers, by their end: they come and go all day.
     sessions: BTreeSet<(Timestamp, TokenId)>,
     devices: BTreeMap<DeviceId, Device>,
-    /// Client certificates that were revoked, and when.
-    certificates: BTreeMap<CertificateId, Timestamp>,
+    /// Client certificates that were revoked, by the tenant in which they prove nobody any more, and when.
+    certificates: BTreeMap<(Tenant, CertificateId), Timestamp>,
     /// Certificates from before then may have been revoked by records that were lost.
     distrusted: Option<Timestamp>,
     locks: BTreeMap<(Tenant, LockTarget), Lock>,
@@ -136,8 +136,8 @@ impl State {
             }
             Fact::PasskeyEnrolled { .. } => self.passkey_enrolled(stamp, fact),
             Fact::PasskeyRevoked { passkey, .. } => self.passkey_revoked(stamp, *passkey),
-            Fact::CertificateRevoked { certificate, .. } => {
-                self.certificates.entry(*certificate).or_insert(stamp.time);
+            Fact::CertificateRevoked { certificate, tenant, .. } => {
+                self.certificates.entry((tenant.clone(), *certificate)).or_insert(stamp.time);
             }
             Fact::Requested { .. } => self.requested(stamp, fact),
             Fact::Approved { .. } => self.approved(stamp, fact),

@@ -142,14 +142,14 @@ impl State {
         self.devices.values()
     }
 
-    /// Whether a client certificate was revoked here.
-    pub fn is_certificate_revoked(&self, id: CertificateId) -> bool {
-        self.certificates.contains_key(&id)
+    /// Whether a client certificate was revoked in a tenant.
+    pub fn is_certificate_revoked(&self, tenant: &Tenant, id: CertificateId) -> bool {
+        self.certificates.contains_key(&(tenant.clone(), id))
     }
 
-    /// Client certificates that were revoked here, by id.
-    pub fn revoked_certificates(&self) -> impl Iterator<Item = (CertificateId, Timestamp)> {
-        self.certificates.iter().map(|(id, at)| (*id, *at))
+    /// Client certificates that were revoked, by tenant and id.
+    pub fn revoked_certificates(&self) -> impl Iterator<Item = (&Tenant, CertificateId, Timestamp)> {
+        self.certificates.iter().map(|((tenant, id), at)| (tenant, *id, *at))
     }
 
     /// Until when certificates are distrusted: records that may have revoked them were lost then.

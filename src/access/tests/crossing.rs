@@ -21,6 +21,7 @@ p, role:all, other, tunnel:*, connect, allow, -
 p, role:all, other, tunnel:*, approve, allow, -
 p, role:all, other, tunnel:*, audit, allow, -
 p, role:all, other, gateway:*, erase, allow, -
+p, role:all, other, gateway:tokens, admin, allow, -
 p, role:tunnel-viewer, other, tunnel:*, read, allow, -
 g, user:mallory, role:all, other
 g, user:mallory, role:security, other
@@ -144,6 +145,28 @@ async fn what_proves_people_of_one_tenant_is_revoked_and_erased_by_nobody_of_ano
     }
     assert!(access.devices(&mallory).is_empty());
     untouched(&world, &before);
+}
+
+#[tokio::test]
+async fn a_certificate_that_one_tenant_revokes_is_neither_refused_in_another_nor_shown_there() {
+    let (world, mallory) = world().await;
+    let (access, id) = (&world.access, CertificateId::from_sha256([1; 32]));
+    let now = world.clock.now();
+    let day = SignedDuration::from_hours(24);
+    let (not_before, not_after) = (now.saturating_sub(day).unwrap(), now.saturating_add(day).unwrap());
+    let certificate = Certificate { id, subject: user("vic"), not_before, not_after };
+    let shows = |tenant: &Tenant| access.authenticate_certificate(&certificate, tenant, now);
+    let (here, there) = (main_tenant(), "other".parse().unwrap());
+    let permit = world.permit(&shows(&here).unwrap(), "open");
+
+    access.revoke_certificate(&mallory, id, Tenant::clone(&there), None).await.unwrap();
+    assert_eq!(shows(&there), Err(AuthError::CertificateRevoked));
+    assert!(shows(&here).is_ok() && permit.is_alive(), "an admin of another tenant ended it");
+    let other = CertificateId::from_sha256([2; 32]);
+    access.revoke_certificate(Caller::Operator, other, here, None).await.unwrap();
+    let shown = |who: Caller| access.revoked_certificates(who).into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+    assert_eq!(shown((&mallory).into()), [id]);
+    assert_eq!(shown(Caller::Operator).len(), 2);
 }
 
 #[tokio::test]
