@@ -88,7 +88,7 @@ impl Access {
         tenant: &Tenant,
         now: Timestamp,
     ) -> Result<Identity, AuthError> {
-        let distrusted = self.look(|standing| standing.state.certificates_distrusted());
+        let distrusted = self.look(|standing| standing.state.distrusted_until());
         if distrusted.is_some_and(|since| certificate.not_before <= since) {
             return Err(AuthError::CertificateTooOld);
         }

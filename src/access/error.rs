@@ -28,9 +28,10 @@ pub enum AccessError {
     /// The ledger couldn't be read at start.
     #[error("the state of access can't be read: {0}")]
     Replay(LogError),
-    /// The ledger didn't take the record, so nothing was granted; `cut` sessions were ended all the same.
+    /// The ledger didn't take the record, so nothing was granted. What is taken away is, and is recorded as soon as the ledger takes
+    /// it (but for another token key, which must be ordered again); `cut` sessions were ended at once.
     #[error(
-        "it couldn't be recorded, so it isn't in force ({cut} live sessions were ended all the same): {error}"
+        "it couldn't be recorded: what it gives isn't in force, what it takes away is ({cut} live sessions were ended): {error}"
     )]
     NotRecorded {
         /// Why not.
@@ -60,7 +61,7 @@ impl AccessError {
             }
             Self::Replay(_) => "run `auditctl verify` on the ledger",
             Self::NotRecorded { .. } | Self::Unrecorded => {
-                "see why the ledger doesn't take records, then give the order again"
+                "see why the ledger doesn't take records; then a revocation is recorded by itself, and anything else must be ordered again"
             }
             Self::Sign(_) => "see whether the key provider is up, then try again",
             Self::Stopped => "start the gateway again",

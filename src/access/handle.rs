@@ -60,6 +60,8 @@ struct Inner {
     standing: Arc<RwLock<Standing>>,
     registry: Arc<Registry>,
     orders: mpsc::Sender<Order>,
+    /// For those that take something away.
+    urgent: mpsc::Sender<Order>,
     verifier: RwLock<TokenVerifier>,
     /// Held for reading while a token is made and recorded: each is of one key, and the ledger knows of it before the key
     /// is replaced.
@@ -152,6 +154,7 @@ impl Access {
         let standing = Arc::new(RwLock::new(Standing { state, policy, owned: true, unrecorded: Vec::new() }));
         let registry = Arc::new(Registry::default());
         let (orders, inbox) = mpsc::channel(owner::QUEUE);
+        let (urgent, urgent_inbox) = mpsc::channel(owner::QUEUE);
         let owner = Owner {
             standing: standing.clone(),
             registry: registry.clone(),
@@ -161,12 +164,13 @@ impl Access {
             home: options.tenant,
             index,
         };
-        let owner = tokio::spawn(owner.run(inbox));
+        let owner = tokio::spawn(owner.run(urgent_inbox, inbox));
         let reaper = tokio::spawn(owner::reap(standing.clone(), registry.clone(), clock.clone()));
         let inner = Inner {
             standing,
             registry,
             orders,
+            urgent,
             verifier: RwLock::new(verifier),
             keys: tokio::sync::RwLock::new(keys),
             issuer: options.issuer,
@@ -418,8 +422,9 @@ impl Access {
         command: Command,
     ) -> Result<Vec<Fact>, AccessError> {
         let (answer, answered) = oneshot::channel();
-        let order = Order::Run { by: by.into(), command, answer };
-        self.inner.orders.send(order).await.map_err(|_| AccessError::Stopped)?;
+        let orders = if command.takes_away() { &self.inner.urgent } else { &self.inner.orders };
+        let order = Order::Run { by: by.into(), command, given: Instant::now(), answer };
+        orders.send(order).await.map_err(|_| AccessError::Stopped)?;
         answered.await.map_err(|_| AccessError::Stopped)?
     }
 

@@ -68,12 +68,16 @@ pub(crate) mod memory {
         broken: Arc<AtomicBool>,
         /// A ledger that neither takes nor refuses: appends wait while this is true.
         stuck: watch::Sender<bool>,
+        /// Appends are taken in the order in which they came.
+        turn: Arc<tokio::sync::Mutex<()>>,
         clock: Arc<dyn Clock>,
     }
 
     impl MemoryLog {
         pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-            Self { facts: Arc::default(), broken: Arc::default(), stuck: watch::Sender::new(false), clock }
+            let (facts, broken, stuck, turn) =
+                (Arc::default(), Arc::default(), watch::Sender::new(false), Arc::default());
+            Self { facts, broken, stuck, turn, clock }
         }
 
         /// Everything appended so far.
@@ -101,6 +105,7 @@ pub(crate) mod memory {
     impl RecordLog for MemoryLog {
         fn append(&self, fact: Fact) -> BoxFuture<'_, Result<Stamp, LogError>> {
             async move {
+                let _turn = self.turn.lock().await;
                 let _ = self.stuck.subscribe().wait_for(|stuck| !stuck).await;
                 if self.broken.load(Ordering::SeqCst) {
                     return Err(LogError("is broken for this test".to_owned()));

@@ -4,17 +4,17 @@
 //! permits that no longer hold, and answer. Between orders it wakes when a grant ends, to record that. Nothing else
 //! writes the state, so what the ledger says and what is in force are the same at every answer.
 //!
-//! A revocation doesn't depend on the ledger's health. If it isn't durable within [`PATIENCE`], or the ledger refuses
-//! it, the sessions that it is about are cut all the same; until it is recorded nobody is let in, no order is carried out
-//! that gives something, and whom it is about is nobody; its giver is told if it failed, and it is tried again every
-//! second. Ends by time are the [`reap`] task's, which waits for nothing but the clock.
+//! A revocation depends neither on the ledger's health ([`recording`]) nor on how much else is to be done: orders that take
+//! something away come before all others, and between any two of them no more is recorded than goes to the disk together.
+//! Ends by time are the [`reap`] task's, which waits for nothing but the clock.
 //!
 //! Reading and checking a new policy takes time, so that isn't done here: a [`Order::Install`] brings it ready made.
 
 mod ending;
+mod recording;
 
 use std::sync::{Arc, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 use sallyport_audit::KeyId;
@@ -36,15 +36,12 @@ use super::policy::{Policy, PolicyDigest};
 use super::reason::Reason;
 use super::state::State;
 
+use ending::still_holds;
 pub(super) use ending::{fallen, reap};
-use ending::{revokes, still_holds};
 
 /// Orders that may wait for the owner. Each costs one durable append, about a millisecond: a full queue is about a
 /// quarter of a second of work, and more callers wait at the sender instead of in memory.
 pub(super) const QUEUE: usize = 256;
-
-/// How long a revocation may wait to be durable before it is carried out anyway: half of the aim of 100 ms.
-const PATIENCE: Duration = Duration::from_millis(50);
 
 /// How soon a record that the ledger didn't take is tried again.
 const RETRY: SignedDuration = SignedDuration::from_secs(1);
@@ -66,6 +63,8 @@ pub(super) enum Order {
     Run {
         by: Caller,
         command: Command,
+        /// When it was given: what it takes away is measured from then on.
+        given: Instant,
         answer: oneshot::Sender<Result<Vec<Fact>, AccessError>>,
     },
     Install {
@@ -84,13 +83,9 @@ pub(super) enum Order {
         answer: oneshot::Sender<Result<(), AccessError>>,
     },
     /// Answered once everything that was recorded before is folded in.
-    Settle {
-        answer: oneshot::Sender<()>,
-    },
+    Settle { answer: oneshot::Sender<()> },
     /// Answered with what a next start is to read.
-    Close {
-        answer: oneshot::Sender<Index>,
-    },
+    Close { answer: oneshot::Sender<Index> },
 }
 
 pub(super) struct Owner {
@@ -132,36 +127,41 @@ impl Drop for Closing {
 }
 
 impl Owner {
-    pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+    /// Until all senders are gone, or it is closed. Orders of `urgent` come first.
+    pub(super) async fn run(mut self, mut urgent: mpsc::Receiver<Order>, mut orders: mpsc::Receiver<Order>) {
         let _closing = Closing { standing: self.standing.clone(), registry: self.registry.clone() };
         loop {
             let wake = match self.catch_up().await {
                 Some(caught_up) => self.next_wake(caught_up),
                 None => self.clock.now().checked_add(RETRY).ok(),
             };
-            tokio::select! {
+            let order = tokio::select! {
+                biased;
+                Some(order) = urgent.recv() => order,
                 order = orders.recv() => match order {
+                    Some(order) => order,
                     None => return,
-                    Some(Order::Close { answer }) => {
-                        let _ = answer.send(self.index);
-                        return;
-                    }
-                    Some(Order::Settle { answer }) => {
-                        let _ = answer.send(());
-                    }
-                    // A caller that went away doesn't undo what it ordered.
-                    Some(Order::Run { by, command, answer }) => {
-                        let _ = answer.send(self.execute(&by, &command).await);
-                    }
-                    Some(Order::Forget { by, person, key, reason, answer }) => {
-                        let _ = answer.send(self.forget(&person, &Fact::Erased { key, by, reason }, key).await);
-                    }
-                    Some(Order::Install { by, loaded, drift, answer }) => {
-                        let _ = answer.send(self.install(&by, loaded, drift).await);
-                    }
                 },
-                () = self.sleep(wake) => {}
-
+                () = self.sleep(wake) => continue,
+            };
+            match order {
+                Order::Close { answer } => {
+                    let _ = answer.send(self.index);
+                    return;
+                }
+                Order::Settle { answer } => {
+                    let _ = answer.send(());
+                }
+                // A caller that went away doesn't undo what it ordered.
+                Order::Run { by, command, given, answer } => {
+                    let _ = answer.send(self.execute(&by, &command, given).await);
+                }
+                Order::Forget { by, person, key, reason, answer } => {
+                    let _ = answer.send(self.forget(&person, &Fact::Erased { key, by, reason }, key).await);
+                }
+                Order::Install { by, loaded, drift, answer } => {
+                    let _ = answer.send(self.install(&by, loaded, drift).await);
+                }
             }
         }
     }
@@ -180,8 +180,12 @@ impl Owner {
         standing.state.next_end().into_iter().chain(escalation).chain(unlocked).min()
     }
 
-    async fn execute(&mut self, by: &Caller, command: &Command) -> Result<Vec<Fact>, AccessError> {
-        let decided_at = Instant::now();
+    async fn execute(
+        &mut self,
+        by: &Caller,
+        command: &Command,
+        decided_at: Instant,
+    ) -> Result<Vec<Fact>, AccessError> {
         if !command.takes_away() && !self.record_the_unrecorded(decided_at).await {
             return Err(AccessError::Unrecorded);
         }
@@ -201,11 +205,7 @@ impl Owner {
         };
         match decision {
             Ok(facts) => {
-                let mut rest = facts.as_slice();
-                while let Some((fact, after)) = rest.split_first() {
-                    self.commit_before(fact, after, decided_at).await?;
-                    rest = after;
-                }
+                self.record(&facts, decided_at).await?;
                 Ok(facts)
             }
             Err((refusal, record)) => {
@@ -227,83 +227,8 @@ impl Owner {
         }
     }
 
-    /// Remembers a revocation that the ledger hasn't taken, and keeps everybody out until it has.
-    fn keep_trying(&self, fact: &Fact) {
-        if let Ok(mut standing) = self.standing.write()
-            && standing.unrecorded.len() < QUEUE
-            && !standing.unrecorded.contains(fact)
-        {
-            standing.unrecorded.push(fact.clone());
-        }
-    }
-
-    /// Tries again what the ledger didn't take. False when it still doesn't.
-    async fn record_the_unrecorded(&mut self, decided_at: Instant) -> bool {
-        loop {
-            let Ok(first) = self.standing.read().map(|standing| standing.unrecorded.first().cloned()) else {
-                return false;
-            };
-            let Some(fact) = first else { return true };
-            if self.commit(&fact, decided_at).await.is_err() {
-                return false;
-            }
-        }
-    }
-
-    /// Carries out revocations that the ledger hasn't taken. How many permits ended.
-    fn carry_out<'a>(&self, facts: impl Iterator<Item = &'a Fact>, decided_at: Instant) -> usize {
-        let revocations = facts.filter(|fact| revokes(fact));
-        revocations
-            .map(|fact| {
-                self.keep_trying(fact);
-                self.end_permits(fact, decided_at)
-            })
-            .sum()
-    }
-
-    /// Makes a fact durable, folds it in, and ends what it ends.
-    async fn commit(&mut self, fact: &Fact, decided_at: Instant) -> Result<(), AccessError> {
-        self.commit_before(fact, &[], decided_at).await
-    }
-
-    /// The same for the first of several facts of one order: what the rest takes away waits for the ledger no longer than
-    /// what this one does.
-    async fn commit_before(
-        &mut self,
-        fact: &Fact,
-        rest: &[Fact],
-        decided_at: Instant,
-    ) -> Result<(), AccessError> {
-        let all = || std::iter::once(fact).chain(rest);
-        let mut append = self.log.append(fact.clone());
-        let mut cut = 0;
-        let appended = if let Ok(appended) = tokio::time::timeout(PATIENCE, &mut append).await {
-            appended
-        } else {
-            cut = self.carry_out(all(), decided_at);
-            append.await
-        };
-        self.index.note(fact, &appended);
-        let stamp = match appended {
-            Ok(stamp) => stamp,
-            Err(error) => {
-                cut += self.carry_out(all(), decided_at);
-                return Err(AccessError::NotRecorded { error, cut });
-            }
-        };
-        {
-            let mut standing = self.standing.write().map_err(|_| AccessError::Stopped)?;
-            standing.state.apply(stamp, fact);
-            standing.unrecorded.retain(|other| other != fact);
-        }
-        self.end_permits(fact, decided_at);
-        if matches!(fact, Fact::Locked { .. }) {
-            self.end_what_rests_on_others(decided_at);
-        }
-        Ok(())
-    }
-
-    /// Records what time has made due; up to when. `None` when that must be tried again.
+    /// Records what time has made due, or as much of it as goes to the disk together: what is left is due at once. Up to when;
+    /// `None` when that must be tried again.
     async fn catch_up(&mut self) -> Option<Timestamp> {
         let decided_at = Instant::now();
         if !self.record_the_unrecorded(decided_at).await {
@@ -314,12 +239,10 @@ impl Owner {
             let standing = self.standing.read().ok()?;
             decide::due(&standing.state, &standing.policy, now, || GrantId::new(now, random()))
         };
-        for fact in due {
-            // Nothing may be used past its end, whether or not that could be recorded.
-            if let Err(error) = self.commit(&fact, decided_at).await {
-                tracing::error!(%error, "an end that has come couldn't be recorded");
-                return None;
-            }
+        // Nothing may be used past its end, whether or not that could be recorded.
+        if let Err(error) = self.record_first(&due, decided_at).await {
+            tracing::error!(%error, "an end that has come couldn't be recorded");
+            return None;
         }
         Some(now)
     }
@@ -349,7 +272,7 @@ impl Owner {
     ) -> Result<PolicyDigest, AccessError> {
         let decided_at = Instant::now();
         // Asked for the second time: the caller's leave may have ended while the policy was read.
-        self.execute(by, &Command::ReloadPolicy).await?;
+        self.execute(by, &Command::ReloadPolicy, decided_at).await?;
         let actor = match by.person() {
             None => Actor::Operator,
             Some(identity) => Actor::Person(identity.subject.clone()),

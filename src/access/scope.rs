@@ -79,6 +79,12 @@ impl Scope {
         })
     }
 
+    /// Whether what is the person's own on this object, and for this action, may be given up or taken: by whoever is there in
+    /// person, and by what was narrowed to it.
+    pub(super) fn reaches(&self, object: &Object, action: Action) -> bool {
+        !self.is_for_one_thing() || self.covers(object, action)
+    }
+
     /// The objects and the actions as words, for records; both empty when nothing is taken away.
     pub fn words(&self) -> Vec<String> {
         let Some(narrowed) = self.0.as_deref() else { return Vec::new() };

@@ -121,21 +121,31 @@ impl Access {
     pub fn shares(&self, by: impl Into<Caller>, object: Option<&Object>, ended: bool) -> Vec<ShareView> {
         let by = by.into();
         let now = self.now();
+        let meant = |share: &&Share| {
+            (ended || share.is_standing())
+                && object.is_none_or(|object| share.object == *object)
+                && by.person().is_none_or(|who| who.tenant == share.tenant)
+        };
+        let ids: Vec<ShareId> =
+            self.look(|standing| standing.state.shares().rev().filter(meant).map(|share| share.id).collect());
+        // One at a time: who looks through many must not keep a revocation waiting.
+        ids.into_iter().filter_map(|id| self.share_seen(&by, id, now)).collect()
+    }
+
+    fn share_seen(&self, by: &Caller, id: ShareId, now: Timestamp) -> Option<ShareView> {
         self.look(|standing| {
             let (state, policy) = (&standing.state, &*standing.policy);
             let may = |who: &Identity, object: &Object, action| {
                 matches!(judge(state, policy, who, object, action, now), Judgement::Allowed { .. })
             };
             let sees = |share: &&Share| {
-                (ended || share.is_standing())
-                    && object.is_none_or(|object| share.object == *object)
-                    && by.person().is_none_or(|who| {
-                        who.tenant == share.tenant
-                            && (share.to == who.subject
-                                || share.by.as_ref() == Some(&who.subject)
-                                || may(who, &share.object, Action::Share)
-                                || may(who, &share.object, Action::Audit))
-                    })
+                by.person().is_none_or(|who| {
+                    who.tenant == share.tenant
+                        && (share.to == who.subject
+                            || share.by.as_ref() == Some(&who.subject)
+                            || may(who, &share.object, Action::Share)
+                            || may(who, &share.object, Action::Audit))
+                })
             };
             let view = |share: &Share| {
                 let asked = super::backing::Asked {
@@ -148,7 +158,7 @@ impl Access {
                 let backed = asked.backing(&share.to, Action::Read, None).is_some();
                 ShareView { share: share.clone(), backed }
             };
-            state.shares().rev().filter(sees).map(view).collect()
+            state.share(id).filter(sees).map(view)
         })
     }
 }

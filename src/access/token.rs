@@ -187,6 +187,11 @@ pub enum AuthError {
     /// Records were lost that may have revoked it.
     #[error("the client certificate is older than a loss of records that may have revoked it")]
     CertificateTooOld,
+    /// Records were lost that may have revoked it.
+    #[error(
+        "the token is older than a loss of records that may have revoked it, or doesn't say how old it is"
+    )]
+    TokenTooOld,
     /// It has no name of a person in the place where one is looked for, and nothing else was shown.
     #[error("the client certificate names nobody of this gateway")]
     CertificateOfNobody,
@@ -224,7 +229,7 @@ impl AuthError {
                 "ask the gateway's operator whether your identity provider is set up here"
             }
             Self::VoucherAway => "try again in a minute; the gateway's operator sees why in its log",
-            Self::KeyWithdrawn => "sign in at your identity provider again",
+            Self::KeyWithdrawn | Self::TokenTooOld => "sign in at your identity provider again",
             Self::NotYetValid { .. } => "check the clock of this computer and of the gateway",
             Self::Expired { .. } | Self::Revoked | Self::KeyRetired { .. } => "ask an admin for a new token",
             Self::UnknownDevice | Self::DeviceRevoked | Self::DeviceExpired { .. } => {
@@ -267,6 +272,7 @@ impl AuthError {
             Self::CertificateRevoked => "certificate-revoked",
             Self::CertificateExpired { .. } => "certificate-expired",
             Self::CertificateTooOld => "certificate-too-old",
+            Self::TokenTooOld => "token-too-old",
             Self::CertificateOfNobody => "certificate-of-nobody",
             Self::CertificateElsewhere => "certificate-elsewhere",
             Self::TwoPeople => "two-people",

@@ -47,6 +47,11 @@ impl Access {
     ///
     /// See [`AuthError`]; so with [`Self::authenticate`].
     pub fn vouched(&self, vouched: Vouched, now: Timestamp) -> Result<Identity, AuthError> {
+        let distrusted = self.look(|standing| standing.state.distrusted_until());
+        let is_token = vouched.proof.key.is_some();
+        if is_token && distrusted.is_some_and(|until| vouched.issued.is_none_or(|issued| issued <= until)) {
+            return Err(AuthError::TokenTooOld);
+        }
         let proof = Proof::Outside(vouched.proof);
         let mut identity = Identity::proved(vouched.subject, vouched.tenant, proof, vouched.expires);
         identity.roles = vouched.roles.into();

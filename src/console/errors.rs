@@ -74,7 +74,9 @@ fn refusal_status(refusal: &Refused) -> StatusCode {
         | Refused::NoSuchProposal { .. }
         | Refused::NoSuchDevice { .. }
         | Refused::NoSuchPasskey { .. } => StatusCode::NOT_FOUND,
-        Refused::TooManyPending { .. } | Refused::TenantFull { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Refused::TooManyPending { .. } | Refused::TooManyToday { .. } | Refused::TenantFull { .. } => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
         Refused::Minutes { .. }
         | Refused::TicketNeeded { .. }
         | Refused::OwnShare

@@ -312,10 +312,24 @@ async fn was_begun(shared: &Shared, caller: &Caller, correlation: &Correlation) 
     })
 }
 
-/// Whether an order takes leave away. Such an order waits for nothing: in an outage it still cuts what is open, and no harm is done
-/// if it should be carried out again.
+/// How long such an order may wait until its key is on its way into the ledger.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Whether an order takes leave away, or may. Such an order waits for nothing: in an outage it still cuts what is open, and no harm
+/// is done if it should be carried out again.
 fn takes_away(path: &str) -> bool {
-    ["/revoke", "/kill", "/end", "/delete"].iter().any(|end| path.ends_with(end)) || path == "/api/v1/locks"
+    let path: Vec<&str> = path.strip_prefix("/api/v1/").unwrap_or_default().split('/').collect();
+    matches!(
+        path.as_slice(),
+        [_, _, "revoke"]
+            | ["sessions", _, "kill"]
+            | ["shares", _, "end"]
+            | ["tunnels", _, "delete"]
+            | ["reviews", _, "decide" | "close"]
+            | ["glass", _, "review"]
+            | ["subjects", "erase"]
+            | ["locks"]
+    )
 }
 
 /// Records that it begins; `urgent`: without waiting until that is durable, or could be taken at all.
@@ -332,8 +346,14 @@ async fn begin(
         .correlation(correlation.0.as_str())
         .detail("idempotency", "begun");
     if urgent {
-        if let Err(error) = shared.ledger.enqueue(draft).await {
-            tracing::warn!(%error, "the key of an order that takes leave away couldn't be recorded");
+        match tokio::time::timeout(PATIENCE, shared.ledger.enqueue(draft)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the key of an order that takes leave away couldn't be recorded");
+            }
+            Err(_) => {
+                tracing::warn!("the key of an order that takes leave away isn't recorded: the ledger hangs")
+            }
         }
         return Ok(());
     }
@@ -369,6 +389,42 @@ mod tests {
             assert_eq!(key(&headers(&[bad])), None, "{bad}");
         }
         assert_eq!(key(&headers(&["a", "a"])), None);
+    }
+
+    #[test]
+    fn every_order_that_may_take_leave_away_waits_for_no_ledger_and_no_other_does() {
+        for urgent in [
+            "grants/grant-1/revoke",
+            "tokens/tok-1/revoke",
+            "devices/dev-1/revoke",
+            "certificates/crt-1/revoke",
+            "passkeys/key-1/revoke",
+            "sessions/sess-1/kill",
+            "shares/share-1/end",
+            "tunnels/shop/delete",
+            "reviews/rev-1/decide",
+            "reviews/rev-1/close",
+            "glass/grant-1/review",
+            "subjects/erase",
+            "locks",
+        ] {
+            assert!(takes_away(&format!("/api/v1/{urgent}")), "{urgent}");
+        }
+        for other in [
+            "locks/release",
+            "requests",
+            "requests/req-1/approve",
+            "shares",
+            "shares/share-1/accept",
+            "glass",
+            "reviews",
+            "tokens",
+            "reports/soc2/delete",
+            "policy/reload",
+            "keys/tokens/rotate",
+        ] {
+            assert!(!takes_away(&format!("/api/v1/{other}")), "{other}");
+        }
     }
 
     #[test]

@@ -2,13 +2,13 @@
 //!
 //! Two cursors, both durable: how far it has read, and until when reminders are told. One message at a time, in the order of the
 //! records. A message that can't be sent is tried again with growing pauses until it is older than the operator's patience; in
-//! a backlog older than that each is tried once, so a dead receiver costs little and is found alive soon.
+//! a backlog older than that each is tried once, so a dead receiver costs little and is found alive soon. One to somebody in person
+//! is soon set aside ([`super::set_aside`]): nobody waits for another one's mailbox.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use jiff::{SignedDuration, Timestamp};
 use sallyport_audit::ledger::OnStall;
 use sallyport_audit::sink::{CursorError, CursorStore as _, FileCursor, Position, SinkName};
@@ -20,6 +20,7 @@ use tracing::{error, info, warn};
 use super::event::Event;
 use super::news::{self, News};
 use super::recorded::draft;
+use super::set_aside::{Sending, SetAside};
 use super::wants::{MOST_AN_HOUR, Next, Told, Wants};
 use super::way::{Message, Unsent, Way};
 use super::words::Words;
@@ -38,8 +39,6 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 const RECORD_PATIENCE: Duration = Duration::from_secs(10);
 /// How long one attempt may take, whatever the way does.
 const SEND_PATIENCE: Duration = Duration::from_mins(1);
-/// Pauses between attempts.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
 /// What all ways share.
 pub struct Desk {
@@ -74,6 +73,7 @@ pub struct Courier {
     /// How far `next` is on disk.
     saved: u64,
     reminded: Timestamp,
+    set_aside: SetAside,
     /// Messages sent or given up, ever.
     told: u64,
 }
@@ -120,6 +120,7 @@ impl Courier {
             next: at.next.min(len),
             saved: u64::MAX,
             reminded: i64::try_from(since).ok().and_then(|s| Timestamp::from_second(s).ok()).unwrap_or(now),
+            set_aside: SetAside::default(),
             told: at.sequence,
             cursors: Arc::new((records, times)),
             way,
@@ -160,6 +161,7 @@ impl Courier {
                 () = stop.cancelled() => break,
                 () = more => {}
                 () = tokio::time::sleep(REMIND_EVERY) => {}
+                () = self.set_aside.wait() => {}
             }
         }
         self.save().await;
@@ -167,6 +169,9 @@ impl Courier {
 
     /// The next records and reminders. Whether nothing more is there.
     async fn step(&mut self, stop: &CancellationToken) -> Result<bool, Stopped> {
+        while let Some(sending) = self.set_aside.take_due() {
+            self.attempt(sending, stop).await?;
+        }
         let reader = self.desk.ledger.reader();
         let (read, from) = (reader.clone(), Seq::new(self.next));
         let read = spawn_blocking(move || read.of_kinds(from, BATCH, news::concerns)).await;
@@ -267,7 +272,7 @@ impl Courier {
             }
         };
         if !self.way.is_personal() {
-            return self.send(news, &message, None, stop).await;
+            return self.attempt(Sending::new(news, &message, None), stop).await;
         }
         if news.to.is_empty() {
             return self
@@ -275,7 +280,7 @@ impl Courier {
                 .await;
         }
         for person in &news.to {
-            self.send(news, &message, Some(person), stop).await?;
+            self.attempt(Sending::new(news, &message, Some(person)), stop).await?;
         }
         Ok(())
     }
@@ -295,8 +300,7 @@ impl Courier {
         let parts = [self.desk.gateway.as_str(), self.way.name(), news.event.as_str(), about];
         let number = news.record.to_be_bytes();
         // A reminder's record is whichever was last; what it is about names it.
-        let reminds = matches!(news.event, Event::ReviewDue | Event::GrantDue);
-        let also: &[u8] = if reminds { b"" } else { &number };
+        let also: &[u8] = if news.event.is_reminder() { b"" } else { &number };
         let name = Digest::of(&[parts.join("\n").as_bytes(), also]).to_string();
         Ok(Message {
             id: format!("msg_{}", name.get(..32).unwrap_or(&name)),
@@ -310,47 +314,45 @@ impl Courier {
         })
     }
 
-    /// Sends one message, as often as it takes within the patience.
-    async fn send(
-        &mut self,
-        news: &News,
-        message: &Message,
-        to: Option<&Subject>,
-        stop: &CancellationToken,
-    ) -> Result<(), Stopped> {
-        let mut pauses = ExponentialBuilder::default()
-            .with_min_delay(PAUSES.0)
-            .with_max_delay(PAUSES.1)
-            .with_factor(2.0)
-            .without_max_times()
-            .with_jitter()
-            .build();
-        let mut attempts = 0;
+    /// Sends one message, as often as it takes within the patience, or sets it aside.
+    async fn attempt(&mut self, mut sending: Sending, stop: &CancellationToken) -> Result<(), Stopped> {
+        let event = sending.news.event;
         let failure = loop {
-            attempts += 1;
-            let sent = tokio::time::timeout(SEND_PATIENCE, self.way.send(message, to)).await;
+            sending.attempts += 1;
+            let sent = self.way.send(&sending.message, sending.to.as_ref());
+            let sent = tokio::time::timeout(SEND_PATIENCE, sent).await;
             let why = match sent.unwrap_or_else(|_| Err(Unsent::Away("it took too long".to_owned()))) {
                 Ok(()) => break None,
                 Err(Unsent::Refused(why)) => break Some(why),
                 Err(Unsent::Away(why)) => why,
             };
-            let age = Duration::try_from(clock::now().duration_since(news.time)).unwrap_or_default();
+            let age = Duration::try_from(clock::now().duration_since(sending.news.time)).unwrap_or_default();
             if age >= self.desk.patience {
                 break Some(why);
             }
-            if attempts == 1 {
-                warn!(way = self.way.name(), event = %news.event, why, "a notification can't be sent yet and is tried again");
+            if sending.attempts == 1 {
+                warn!(way = self.way.name(), %event, why, "a notification can't be sent yet and is tried again");
             }
-            pause(pauses.next().unwrap_or(PAUSES.1), stop).await?;
+            let time = sending.pause();
+            if self.set_aside.takes(&sending) {
+                self.set_aside.add(sending);
+                return Ok(());
+            }
+            if let Err(stopped) = pause(time, stop).await {
+                // The cursor stays before it.
+                self.set_aside.add(sending);
+                return Err(stopped);
+            }
         };
+        let Sending { news, to, attempts, .. } = sending;
         match &failure {
-            None => info!(way = self.way.name(), event = %news.event, record = news.record, "told"),
+            None => info!(way = self.way.name(), %event, record = news.record, "told"),
             Some(why) => {
-                warn!(way = self.way.name(), event = %news.event, record = news.record, why, "a notification was given up");
+                warn!(way = self.way.name(), %event, record = news.record, why, "a notification was given up");
             }
         }
         self.told += 1;
-        self.record(draft(&*self.way, news, to, attempts, failure.as_deref())).await
+        self.record(draft(&*self.way, &news, to.as_ref(), attempts, failure.as_deref())).await
     }
 
     /// That a message went out is recorded before the cursor moves; if the ledger doesn't take it, what was done isn't undone.
@@ -364,15 +366,17 @@ impl Courier {
         Ok(())
     }
 
+    /// What is to be told after a start.
     fn position(&self) -> Position {
-        Position { next: self.next, sequence: self.told }
+        let next = self.set_aside.oldest().map_or(self.next, |oldest| oldest.min(self.next));
+        Position { next, sequence: self.told }
     }
 
     async fn save(&mut self) {
-        if self.saved == self.next {
+        let (cursors, position) = (Arc::clone(&self.cursors), self.position());
+        if self.saved == position.next {
             return;
         }
-        let (cursors, position) = (Arc::clone(&self.cursors), self.position());
         let saved = spawn_blocking(move || cursors.0.save(position)).await;
         if self.complain(saved) {
             self.saved = position.next;

@@ -55,6 +55,11 @@ impl Event {
         Self::Report,
     ];
 
+    /// Whether time tells of it, and no record does.
+    pub(super) fn is_reminder(self) -> bool {
+        matches!(self, Self::ReviewDue | Self::GrantDue)
+    }
+
     /// Its name in the configuration, in records and for templates.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -13,6 +13,7 @@ mod courier;
 mod event;
 mod news;
 mod recorded;
+mod set_aside;
 mod wants;
 mod way;
 mod words;

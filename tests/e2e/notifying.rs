@@ -162,6 +162,25 @@ fn letters_reach_those_who_decide_and_then_who_asked_over_verified_tls() {
 }
 
 #[test]
+fn a_mailbox_that_is_full_holds_up_nobody_elses_letters_nor_what_is_told_next() {
+    let mut world = World::with().policy("g, user:rival, role:admin, main").prepare();
+    let server = MailServer::start(&world, false);
+    world.configure(&format!(
+        "[[notify.mail]]\nname = \"post\"\nhost = \"localhost\"\nport = {}\nroot_file = \"{}\"\nfrom = \"gate@example.com\"\n\
+         addresses = [\"user:admin=full@example.com\", \"user:rival=rita@example.com\", \"user:visitor=vic@example.com\"]\n",
+        server.port,
+        world.path("mail.pem").display()
+    ));
+    world.start_gateway();
+    let _publisher = world.publish_demo("demo");
+    let id = ask(&world, "to see");
+    server.letter("the other reviewer's letter", |letter| letter.contains("To: rita@example.com"));
+    world.ask("admin", &["requests", "approve", &id]);
+    server.letter("the outcome's letter", |letter| letter.contains("To: vic@example.com"));
+    assert!(server.letters().iter().all(|letter| !letter.contains("full@example.com")));
+}
+
+#[test]
 fn a_mail_server_that_shows_another_certificate_gets_nothing() {
     let mut world = World::with().set("notify.retry_secs=0").prepare();
     let server = MailServer::start(&world, false);

@@ -81,6 +81,18 @@ impl Receiver {
     }
 }
 
+/// What the mail server does with letters: they are kept, but for one mailbox that is full for now.
+const MAILBOXES: &str = "
+from aiosmtpd.handlers import Mailbox
+
+class Mailboxes(Mailbox):
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address == 'full@example.com':
+            return '450 4.2.2 the mailbox is full'
+        envelope.rcpt_tos.append(address)
+        return '250 OK'
+";
+
 /// A mail server that keeps letters in a folder. Ends with this value.
 pub(crate) struct MailServer {
     pub(crate) port: u16,
@@ -106,8 +118,10 @@ impl MailServer {
             .arg(&certificate)
             .arg(as_key)
             .arg(&key)
-            .args(["-c", "aiosmtpd.handlers.Mailbox"])
-            .arg(&letters);
+            .args(["-c", "mailboxes.Mailboxes"])
+            .arg(&letters)
+            .env("PYTHONPATH", world.directory());
+        std::fs::write(world.path("mailboxes.py"), MAILBOXES).unwrap();
         let process = Process::start("mail", world.directory(), &mut command);
         eventually("the mail server listens", || {
             std::net::TcpStream::connect(("127.0.0.1", port)).ok().map(drop)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Case, Command, MAX_APPROVALS, MAX_PENDING, MAX_PENDING_OF_TENANT, Refusal};
+use super::{Case, Command, MAX_A_DAY, MAX_APPROVALS, MAX_PENDING, MAX_PENDING_OF_TENANT, Refusal};
 use crate::access::backing::Asked;
 use crate::access::fact::Fact;
 use crate::access::identity::Identity;
@@ -72,6 +72,13 @@ impl Case<'_> {
         }
         if waiting.len() >= MAX_PENDING {
             return Err(Refusal::TooManyPending { waiting: waiting.len() });
+        }
+        let yesterday = self.now.saturating_sub(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN);
+        let recent = self.state.requests().rev().take_while(|other| other.at > yesterday);
+        let theirs =
+            recent.filter(|other| other.subject == who.subject && other.tenant == who.tenant).count();
+        if theirs >= MAX_A_DAY {
+            return Err(Refusal::TooManyToday { asked: theirs });
         }
         let in_tenant = self.state.pending().filter(|other| other.tenant == who.tenant).count();
         if in_tenant >= MAX_PENDING_OF_TENANT {
@@ -280,7 +287,7 @@ impl Case<'_> {
             .state
             .request(id)
             .filter(|request| request.subject == who.subject && request.tenant == who.tenant)
-            .filter(|request| who.scope.covers(&request.object, request.action))
+            .filter(|request| who.scope.reaches(&request.object, request.action))
             .ok_or(Refusal::NoSuchRequest { request: id })?;
         self.check_pending(request)?;
         Ok(vec![Fact::Withdrawn {

@@ -33,7 +33,7 @@ impl Case<'_> {
                 return Err(missing);
             }
             // Giving one's own grant back needs nobody's leave.
-            if grant.subject != who.subject || !who.scope.covers(&grant.object, grant.action) {
+            if grant.subject != who.subject || !who.scope.reaches(&grant.object, grant.action) {
                 self.may(who, &grant.object, Action::Approve)?;
             }
         }
@@ -88,7 +88,9 @@ impl Case<'_> {
         if until.is_some_and(|until| until <= self.now) {
             return Err(Refusal::LockEnd);
         }
-        if self.state.lock(tenant, target, self.now).is_some() {
+        // One that is to end sooner than another one lasts changes nothing.
+        let held = self.state.lock(tenant, target, self.now);
+        if held.is_some_and(|held| !held.ends_before(until)) {
             return Err(Refusal::LockUnchanged { target: target.clone(), state: "locked" });
         }
         Ok(vec![Fact::Locked {

@@ -34,6 +34,8 @@ use super::state::State;
 
 /// Most requests of one person that may wait at a time.
 pub const MAX_PENDING: usize = 10;
+/// Most requests of one person within a day: each stays in memory, and each is told to whoever may decide it.
+pub const MAX_A_DAY: usize = 500;
 /// Most requests of one tenant that may wait at a time.
 pub const MAX_PENDING_OF_TENANT: usize = 10_000;
 /// Most approvals that one request can collect; more than any workflow can use.

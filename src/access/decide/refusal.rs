@@ -1,6 +1,6 @@
 //! Why an order isn't carried out, what to do then, and which refusals are records.
 
-use super::{MAX_PENDING, MAX_PENDING_OF_TENANT};
+use super::{MAX_A_DAY, MAX_PENDING, MAX_PENDING_OF_TENANT};
 use sallyport_audit::approval::NotSigned;
 
 use crate::access::certificate::CertificateId;
@@ -95,9 +95,7 @@ pub enum Refusal {
     #[error("a review must end in the future and within {most} days")]
     ReviewTime { most: i64 },
     /// The population is bounded.
-    #[error(
-        "{items} items, {roles} of them roles, are too many for one review; 10,000 and 1,000 are the most"
-    )]
+    #[error("{items} items, {roles} of them roles, are too many for one review; 10,000 are the most")]
     ReviewTooLarge { roles: usize, items: usize },
     /// Several at a time, but not many.
     #[error("{open} reviews are open already")]
@@ -177,6 +175,9 @@ pub enum Refusal {
     /// Too many wait.
     #[error("{waiting} requests of yours wait already; {MAX_PENDING} is the most")]
     TooManyPending { waiting: usize },
+    /// Too many were asked for within a day.
+    #[error("you have asked {asked} times within a day; {MAX_A_DAY} is the most")]
+    TooManyToday { asked: usize },
     /// Too many wait in the whole tenant.
     #[error("{waiting} requests wait in this tenant already; {MAX_PENDING_OF_TENANT} is the most")]
     TenantFull { waiting: usize },
@@ -201,7 +202,7 @@ pub enum Refusal {
     /// A name that only people of another issuer have.
     #[error("{subject} is a name of the issuer {issuer}: it alone vouches for it")]
     OutsideName { subject: Subject, issuer: String },
-    /// Locked before, or not locked.
+    /// Locked for as long before, or not locked.
     #[error("{target} is {state} already")]
     LockUnchanged { target: LockTarget, state: &'static str },
     /// A lock that has ended before it begins.
@@ -306,6 +307,7 @@ impl Refusal {
             Self::NotNeeded { .. } => "not-needed",
             Self::Duplicate { .. } => "duplicate",
             Self::TooManyPending { .. } => "too-many-pending",
+            Self::TooManyToday { .. } => "too-many-today",
             Self::TenantFull { .. } => "tenant-full",
             Self::Minutes { .. } => "minutes",
             Self::TicketNeeded { .. } => "ticket-needed",
@@ -382,7 +384,9 @@ impl Refusal {
             Self::OwnItem { .. } | Self::NoReviewer { .. } => "have another reviewer decide",
             Self::NoReviewers { .. } => "name a role that somebody has",
             Self::ReviewTime { .. } => "choose another deadline",
-            Self::ReviewTooLarge { .. } => "end what isn't needed first",
+            Self::ReviewTooLarge { .. } => {
+                "end grants and shares that nobody needs, and take people out of roles, first"
+            }
             Self::NoSuchCondition { .. } => "name one of conditions.toml; `!` before it turns it round",
             Self::TooManyConditions { .. } => "have one condition of the policy say it all",
             Self::OwnShare => "name somebody else",
@@ -422,6 +426,9 @@ impl Refusal {
             Self::CertificateRevoked { .. } => "`sallyport certificates` lists what was revoked",
             Self::NotNeeded { .. } => "go ahead",
             Self::Duplicate { .. } => "wait for it, or withdraw it first",
+            Self::TooManyToday { .. } => {
+                "ask for longer, or for a grant that can be used more than once, and again tomorrow"
+            }
             Self::TooManyPending { .. } => "withdraw one that you don't need any more",
             Self::TenantFull { .. } => "have an admin decide on what waits",
             Self::Minutes { .. } => "ask for a time within these bounds",
@@ -431,7 +438,9 @@ impl Refusal {
             Self::TokenLife => "choose a shorter life",
             Self::OutsideName { .. } => "choose another name, or let them sign in there",
             Self::NoTokenFor { .. } => "name a person, as `user:NAME`",
-            Self::LockUnchanged { .. } => "nothing needs to be done",
+            Self::LockUnchanged { .. } => {
+                "nothing needs to be done; a lock is shortened by lifting it and locking again"
+            }
             Self::LockEnd => "name a later time, or none",
             Self::LockElsewhere { .. } => "have an admin of that tenant do it",
             Self::OwnLock | Self::OwnErasure => "have another admin do it",

@@ -112,6 +112,7 @@ impl Case<'_> {
 
     fn own_share(&self, who: &Identity, id: ShareId) -> Result<&Share, Refusal> {
         let own = self.state.share(id).filter(|share| share.to == who.subject && share.tenant == who.tenant);
+        let own = own.filter(|share| who.scope.reaches(&share.object, Action::Connect));
         own.ok_or(Refusal::NoSuchShare { share: id })
     }
 
@@ -128,10 +129,12 @@ impl Case<'_> {
             if share.tenant != who.tenant {
                 return Err(missing);
             }
-            if share.to == who.subject {
+            if share.to == who.subject && who.scope.reaches(&share.object, Action::Connect) {
                 // Giving back what is one's own needs nobody's leave.
                 cause = ShareEnd::Declined;
-            } else if share.by.as_ref() != Some(&who.subject) {
+            } else if share.by.as_ref() != Some(&who.subject)
+                || !who.scope.reaches(&share.object, Action::Share)
+            {
                 self.may_hand_out(by, &share.tenant, &share.object, share.role)?;
             }
         }

@@ -145,6 +145,8 @@ pub struct Vouched {
     pub roles: Vec<Role>,
     /// The id of what was shown.
     pub proof: Outside,
+    /// When the token was issued, as it says; `None` where a controller answered just now.
+    pub issued: Option<Timestamp>,
     /// When it ends, leeway included.
     pub expires: Timestamp,
 }

@@ -81,7 +81,8 @@ impl Issuer {
             None => TokenId::of_outside(self.name.as_str(), b"token", token.as_bytes()),
         };
         let proof = Outside { token: id, key: Some(key.print) };
-        Ok(Vouched { subject, tenant: self.tenant.clone(), roles, proof, expires })
+        let issued = time(&claims, "iat")?;
+        Ok(Vouched { subject, tenant: self.tenant.clone(), roles, proof, issued, expires })
     }
 
     fn validation(&self, algorithm: Algorithm) -> Validation {

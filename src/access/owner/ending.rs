@@ -12,6 +12,7 @@ use crate::access::identity::{BegunWith, Identity, Proof};
 use crate::access::issuer::{KeyPrint, Outside};
 use crate::access::judge::{Judgement, judge_on};
 use crate::access::lock::LockTarget;
+use crate::access::names::Subject;
 use crate::access::permit::{Cause, Life, Registry};
 use crate::access::policy::Policy;
 use crate::access::state::Share;
@@ -26,6 +27,23 @@ impl Owner {
             let shared = !life.explanation.shares.is_empty();
             if shared { still_holds(life, &standing, now).map(|_| Cause::ShareEnded) } else { None }
         });
+    }
+
+    /// Ends the permits that rest on what somebody gave who is locked by a fact that isn't folded in yet.
+    pub(super) fn end_what_they_gave(&self, fact: &Fact, decided_at: Instant) -> usize {
+        let Fact::Locked { target, tenant, .. } = fact else { return 0 };
+        let Ok(standing) = self.standing.read() else { return 0 };
+        let locked = |giver: &Subject| match target {
+            LockTarget::Person(person) => person == giver,
+            LockTarget::Role(role) => standing.policy.roles_of(giver, tenant).contains(role),
+            LockTarget::Device(_) | LockTarget::Tunnel(_) | LockTarget::Tenant(_) => false,
+        };
+        self.registry.sweep(decided_at, |life| {
+            let shares = life.explanation.shares.iter().filter_map(|id| standing.state.share(*id));
+            let mut givers =
+                shares.filter(|share| share.tenant == *tenant).filter_map(|share| share.by.as_ref());
+            givers.any(locked).then_some(Cause::ShareEnded)
+        })
     }
 
     /// Ends the permits that a fact takes the ground from.

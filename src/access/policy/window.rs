@@ -9,8 +9,8 @@ use jiff::civil::{Date, DateTime, Time, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 
-/// Days ahead in which the next change is looked for: a week repeats itself.
-const HORIZON_DAYS: i64 = 9;
+/// Days ahead in which the next change is looked for: a week repeats itself, but for one whose hours the clock was set over.
+const HORIZON_DAYS: i64 = 16;
 
 /// A window of time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -290,6 +290,15 @@ mod tests {
         assert_eq!(small_hours.next_change(at("2026-10-25T00:00:00Z")), Some(at("2026-10-25T00:30:00Z")));
         assert_eq!(small_hours.next_change(at("2026-10-25T00:30:00Z")), Some(at("2026-10-25T01:00:00Z")));
         assert_eq!(small_hours.next_change(at("2026-10-25T01:00:00Z")), Some(at("2026-10-25T01:30:00Z")));
+    }
+
+    #[test]
+    fn a_window_that_the_clock_was_set_over_opens_a_week_later() {
+        // Vienna, 29 March 2026: there is no time between 02:00 and 03:00.
+        let maintenance = window("Europe/Vienna", &["sun"], Some(("02:00", "03:00")));
+        for monday in ["2026-03-23T12:00:00Z", "2026-03-22T05:00:00Z"] {
+            assert_eq!(maintenance.next_change(at(monday)), Some(at("2026-04-05T00:00:00Z")), "{monday}");
+        }
     }
 
     #[test]

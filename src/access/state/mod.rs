@@ -180,16 +180,18 @@ impl State {
             }
             Fact::Locked { target, tenant, until, reason, by } => {
                 let key = (tenant.clone(), target.clone());
-                // One that has ended by itself makes way.
-                if self.locks.get(&key).is_none_or(|lock| !lock.holds(stamp.time)) {
-                    let lock = Lock {
-                        target: target.clone(),
-                        tenant: tenant.clone(),
-                        since: stamp.time,
-                        until: *until,
-                        by: by.person().cloned(),
-                        reason: reason.clone(),
-                    };
+                // One that has ended by itself makes way, and one that holds can be lengthened.
+                let held = self.locks.get(&key).filter(|lock| lock.holds(stamp.time));
+                let since = held.map_or(stamp.time, |lock| lock.since);
+                let lock = Lock {
+                    target: target.clone(),
+                    tenant: tenant.clone(),
+                    since,
+                    until: *until,
+                    by: by.person().cloned(),
+                    reason: reason.clone(),
+                };
+                if held.is_none_or(|held| held.ends_before(*until)) {
                     self.locks.insert(key, lock);
                 }
             }
@@ -218,7 +220,8 @@ impl State {
     ///
     /// A lost record can have revoked a grant, a token or a device, locked a person, or rejected a request, and nobody
     /// can tell. So no grant and no waiting request outlives it, nor, unless the operator has decided otherwise in
-    /// writing, does a token, a device or a certificate; and a person whose lock was lost needs a new token, which somebody has to issue. Locks stay.
+    /// writing, does a token, a device or a certificate, whoever issued it; and a person whose lock was lost needs a new one, which somebody
+    /// has to issue. Locks stay.
     fn resumed(&mut self, stamp: Stamp, tokens_kept: bool) {
         let live: Vec<_> = self.live.values().flatten().copied().collect();
         for grant in live {

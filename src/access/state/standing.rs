@@ -66,6 +66,11 @@ impl Lock {
     pub fn holds(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until)
     }
+
+    /// Whether it is over before this end; `None` is the end of all time.
+    pub fn ends_before(&self, end: Option<Timestamp>) -> bool {
+        self.until.is_some_and(|own| end.is_none_or(|end| own < end))
+    }
 }
 
 impl State {
@@ -152,8 +157,8 @@ impl State {
         self.certificates.iter().map(|((tenant, id), at)| (tenant, *id, *at))
     }
 
-    /// Until when certificates are distrusted: records that may have revoked them were lost then.
-    pub fn certificates_distrusted(&self) -> Option<Timestamp> {
+    /// Until when certificates and tokens of other issuers are distrusted: records that may have revoked them were lost then.
+    pub fn distrusted_until(&self) -> Option<Timestamp> {
         self.distrusted
     }
 

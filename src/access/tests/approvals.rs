@@ -272,6 +272,21 @@ async fn the_number_of_requests_that_wait_is_bounded_per_person() {
 }
 
 #[tokio::test]
+async fn who_asks_and_takes_it_back_without_end_is_stopped_for_the_day() {
+    let world = World::new().await;
+    let (vic, val) = (world.login("vic").await, world.login("val").await);
+    for _ in 0..decide::MAX_A_DAY {
+        let request = world.ask(&vic, "demo", 5).await;
+        world.access.withdraw(&vic, request, None).await.unwrap();
+    }
+    let refused = refusal(world.access.request(&vic, ask("demo", 5)).await);
+    assert_eq!(refused, Err(Refusal::TooManyToday { asked: decide::MAX_A_DAY }));
+    world.ask(&val, "demo", 5).await;
+    world.clock.forward(SignedDuration::from_hours(24));
+    world.ask(&world.login("vic").await, "demo", 5).await;
+}
+
+#[tokio::test]
 async fn people_see_their_own_requests_and_those_that_they_can_decide() {
     let (world, request) = world_with_request("demo").await;
     let seen = |who: &Identity| world.access.requests(who, &RequestFilter::default()).len();

@@ -47,6 +47,7 @@ async fn a_session_ends_with_the_token_the_key_and_the_sign_out_that_it_rests_on
         tenant: main_tenant(),
         roles: vec![role("visitor")],
         proof: Outside { token: TokenId::of_controllers(&[1; 32]), key: Some(key) },
+        issued: None,
         expires: world.clock.now().checked_add(SignedDuration::from_mins(1)).unwrap(),
     };
     let eve = world.access.vouched(vouched, world.clock.now()).unwrap();
@@ -114,4 +115,25 @@ async fn a_session_at_the_console_decides_and_uses_no_tunnel_and_neither_kind_is
     world.access.sign_out(&session).await.unwrap();
     assert!(world.access.authenticate_console(&text, now).is_err());
     assert_eq!(world.restarted(&world.log).await.state(), world.access.state());
+}
+
+#[tokio::test]
+async fn at_the_console_everybody_takes_back_what_they_asked_for_and_gives_back_what_they_got() {
+    let world = World::new().await;
+    let vic = world.login("vic").await;
+    let (_, text, _) = world.access.sign_in_to_console(&vic, HOUR).await.unwrap();
+    let session = world.access.authenticate_console(&text, world.clock.now()).unwrap();
+    let request = world.ask(&vic, "demo", 10).await;
+    world.access.withdraw(&session, request, None).await.unwrap();
+    let grant = world.granted(&vic, 10).await;
+    world.access.revoke(&session, grant, None).await.unwrap();
+
+    let narrowed = world.login_for("vic", &["tunnel:open", "connect"]).await;
+    let request = world.ask(&vic, "demo", 10).await;
+    assert_eq!(
+        refusal(world.access.withdraw(&narrowed, request, None).await),
+        Err(Refusal::NoSuchRequest { request })
+    );
+    let grant = world.granted(&vic, 10).await;
+    assert!(world.access.revoke(&narrowed, grant, None).await.is_err());
 }

@@ -90,6 +90,6 @@ fn after_records_were_lost_certificates_from_before_prove_nobody() {
     for (tokens_kept, expected) in [(false, Some(Timestamp::UNIX_EPOCH)), (true, None)] {
         let mut state = State::default();
         state.apply(stamp, &fact::Fact::LedgerResumed { tokens_kept });
-        assert_eq!(state.certificates_distrusted(), expected);
+        assert_eq!(state.distrusted_until(), expected);
     }
 }

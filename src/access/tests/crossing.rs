@@ -164,7 +164,8 @@ async fn a_certificate_that_one_tenant_revokes_is_neither_refused_in_another_nor
     assert!(shows(&here).is_ok() && permit.is_alive(), "an admin of another tenant ended it");
     let other = CertificateId::from_sha256([2; 32]);
     access.revoke_certificate(Caller::Operator, other, here, None).await.unwrap();
-    let shown = |who: Caller| access.revoked_certificates(who).into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+    let shown =
+        |who: Caller| access.revoked_certificates(who).into_iter().map(|(id, _)| id).collect::<Vec<_>>();
     assert_eq!(shown((&mallory).into()), [id]);
     assert_eq!(shown(Caller::Operator).len(), 2);
 }

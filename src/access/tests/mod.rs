@@ -3,6 +3,7 @@
 mod algebra;
 mod approvals;
 mod browsers;
+mod busy_owner;
 mod canaries;
 mod casbin_traps;
 mod certificates;

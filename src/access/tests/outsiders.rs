@@ -24,6 +24,7 @@ fn vouched(name: &str, n: u8, roles: &[&str], world: &World) -> Vouched {
         tenant: main_tenant(),
         roles: roles.iter().map(|name| role(name)).collect(),
         proof: Outside { token: TokenId::of_controllers(&[n; 32]), key: Some(key(n)) },
+        issued: Some(world.clock.now()),
         expires: world.clock.now().checked_add(SignedDuration::from_mins(10)).unwrap(),
     }
 }
@@ -236,4 +237,47 @@ async fn a_narrowed_token_opens_what_it_names_and_nothing_more() {
     assert!(matches!(revoked, Err(Refusal::NotAllowed { .. })), "it ends no other token: {revoked:?}");
     world.access.revoke_token(&narrow, id, None).await.unwrap();
     assert_eq!(world.restarted(&world.log).await.state(), world.access.state());
+}
+
+#[tokio::test]
+async fn a_lock_that_holds_can_be_lengthened_and_is_shortened_by_nobody_who_locks_again() {
+    let world = World::new().await;
+    let (vic, now) = (world.login("vic").await, world.clock.now());
+    let minutes = |count| now.checked_add(SignedDuration::from_mins(count)).ok();
+    let lock = async |until| {
+        let target = LockTarget::Role(role("visitor"));
+        refusal(world.access.lock(Caller::Operator, target, main_tenant(), until, None).await)
+    };
+    lock(minutes(60)).await.unwrap();
+    for shorter in [minutes(60), minutes(30)] {
+        assert!(matches!(lock(shorter).await, Err(Refusal::LockUnchanged { .. })), "{shorter:?}");
+    }
+    lock(minutes(120)).await.unwrap();
+    lock(None).await.unwrap();
+    for shorter in [minutes(600), None] {
+        assert!(matches!(lock(shorter).await, Err(Refusal::LockUnchanged { .. })), "{shorter:?}");
+    }
+    world.clock.forward(SignedDuration::from_hours(23));
+    assert!(world.is_denied(&vic, "open"), "the lock without an end ended with the first one");
+    assert_eq!(world.restarted(&world.log).await.state(), world.access.state());
+}
+
+#[tokio::test]
+async fn after_records_were_lost_a_token_of_another_issuer_from_before_proves_nobody() {
+    let world = world().await;
+    let before = vouched("eve", 1, &["visitor"], &world);
+    world.clock.forward(SignedDuration::from_secs(1));
+    world.log.append(fact::Fact::LedgerResumed { tokens_kept: false }).await.unwrap();
+    let again = world.restarted(&world.log).await;
+    again.issuer_keys("corp".parse().unwrap(), vec![key(1)], Renewal::Published).await.unwrap();
+    let now = world.clock.now();
+    assert_eq!(again.vouched(before.clone(), now).map(drop), Err(AuthError::TokenTooOld));
+    let undated = Vouched { issued: None, ..before.clone() };
+    assert_eq!(again.vouched(undated, now).map(drop), Err(AuthError::TokenTooOld));
+    world.clock.forward(SignedDuration::from_secs(1));
+    let after = Vouched { issued: Some(world.clock.now()), ..before.clone() };
+    assert!(again.vouched(after, world.clock.now()).is_ok());
+    // A controller was asked just now.
+    let proof = Outside { key: None, ..before.proof };
+    assert!(again.vouched(Vouched { proof, issued: None, ..before }, world.clock.now()).is_ok());
 }

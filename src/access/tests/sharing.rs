@@ -338,3 +338,26 @@ async fn shares_are_what_the_ledger_says_after_a_restart() {
     world.accept(&carol, offered).await.unwrap();
     assert!(world.may(&carol, Action::Connect));
 }
+
+#[tokio::test]
+async fn a_narrowed_token_takes_and_ends_none_of_its_persons_shares_elsewhere() {
+    let world = world().await;
+    let (olga, bob) = (world.login("olga").await, world.login("bob").await);
+    let given = world.shared(&olga, &bob, Viewer).await;
+    let offered = world.offer(&olga, "eve", Viewer).await.unwrap();
+    let (at, elsewhere) = (["tunnel:shop", "connect"], ["tunnel:demo", "connect"]);
+    let end = async |who: &Identity, share| refusal(world.access.end_share(who, share, None).await);
+
+    let eves = world.login_for("eve", &elsewhere).await;
+    assert_eq!(world.accept(&eves, offered).await, Err(Refusal::NoSuchShare { share: offered }));
+    let bobs = world.login_for("bob", &elsewhere).await;
+    assert!(end(&bobs, given).await.is_err());
+    let olgas = world.login_for("olga", &at).await;
+    assert!(end(&olgas, given).await.is_err(), "it is for using the shop, not for sharing it");
+    assert!(world.may(&bob, Action::Connect));
+
+    let eves = world.login_for("eve", &at).await;
+    world.accept(&eves, offered).await.unwrap();
+    end(&world.login_for("bob", &at).await, given).await.unwrap();
+    end(&olga, offered).await.unwrap();
+}

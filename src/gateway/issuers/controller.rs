@@ -163,7 +163,7 @@ impl Controller {
         let latest = now.saturating_add(LONGEST_LIFE).unwrap_or(now);
         let proof = Outside { token: TokenId::of_controllers(&digest), key: None };
         let expires = answer.expires.min(latest);
-        Ok(Vouched { subject, tenant: self.tenant.clone(), roles, proof, expires })
+        Ok(Vouched { subject, tenant: self.tenant.clone(), roles, proof, issued: None, expires })
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
