@@ -11,7 +11,7 @@ use super::out::say;
 use super::profile::Connection;
 use super::requests::print_json;
 use super::table::table;
-use crate::console::ReportView;
+use crate::console::{ReportSchedule, ReportView};
 
 /// Evidence packs that the gateway makes
 #[derive(Debug, Subcommand)]
@@ -31,6 +31,18 @@ pub(super) enum Reports {
         /// The time zone whose days these are, such as Europe/Berlin
         #[arg(long, value_name = "ZONE")]
         timezone: Option<String>,
+    },
+    /// Show of what a pack is made when a month is over; with --of or --none, decide on it
+    Schedule {
+        /// soc2, iso27001, hipaa, pci or nist, and no other; several times
+        #[arg(long, value_name = "FRAMEWORK", conflicts_with = "none", requires = "reason")]
+        of: Vec<String>,
+        /// No pack is made by itself
+        #[arg(long, requires = "reason")]
+        none: bool,
+        /// Why; it is recorded
+        #[arg(long)]
+        reason: Option<String>,
     },
     /// Take a pack away: check it with `auditctl verify-pack`
     Get {
@@ -86,6 +98,27 @@ pub(super) async fn run(connection: &Connection, command: &Reports) -> Result<()
                 "begun: {}\n`sallyport reports list` shows how far it is, `sallyport reports get` takes it away",
                 view.name
             ));
+            Ok(())
+        }
+        Reports::Schedule { of, none, reason } => {
+            let place = "/api/v1/reports/schedule";
+            let view: ReportSchedule = if *none || !of.is_empty() {
+                api.post(place, &json!({ "frameworks": of, "reason": reason })).await?
+            } else {
+                api.get(place).await?
+            };
+            if connection.json {
+                return print_json(&view);
+            }
+            let by = if view.decided { "decided while the gateway ran" } else { "as configured" };
+            if view.frameworks.is_empty() {
+                say(format_args!("no pack is made by itself ({by})"));
+            } else {
+                let (of, next, zone) = (view.frameworks.join(", "), view.next, view.time_zone);
+                say(format_args!(
+                    "a pack is made of each month of {zone} for {of}, next from {next} on ({by})"
+                ));
+            }
             Ok(())
         }
         Reports::Get { name, out } => {

@@ -141,7 +141,7 @@ pub use idempotency::Idempotency;
 pub use keys::{KeyDesk, KeyOrder, KeyProblem, KeyTrouble};
 pub use log_level::{LogControl, LogDesk};
 pub use passkeys::{Makings, site};
-pub use reports::{ReportDesk, ReportOrder, ReportProblem, ReportView};
+pub use reports::{ReportDesk, ReportOrder, ReportProblem, ReportSchedule, ReportView};
 pub use retention::{HoldView, PlanView, Retention, StayView, Steward, TallyView, Trouble};
 pub use subjects::{DataKeys, Holds, Untold};
 pub use web::Streams;
@@ -249,6 +249,7 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(retention::holds, retention::hold))
         .routes(routes!(retention::release))
         .routes(routes!(reports::list, reports::begin))
+        .routes(routes!(reports::schedule, reports::decide))
         .routes(routes!(reports::one))
         .routes(routes!(reports::pack))
         .routes(routes!(reports::delete))

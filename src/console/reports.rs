@@ -83,11 +83,36 @@ pub struct ReportOrder {
     pub timezone: Option<String>,
 }
 
+/// Of what a pack is made when a month is over.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ReportSchedule {
+    /// The frameworks; none: no pack is made by itself.
+    pub frameworks: Vec<String>,
+    /// Whether somebody decided on them while the gateway ran; otherwise they are those of its configuration.
+    pub decided: bool,
+    /// Where months begin.
+    pub time_zone: String,
+    /// When the month is over that is now.
+    pub next: String,
+}
+
+/// What packs are to be made of from now on.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ScheduleOrder {
+    /// `soc2`, `iso27001`, `hipaa`, `pci`, `nist`; none: no pack is made by itself.
+    pub(super) frameworks: Vec<String>,
+    /// Why.
+    pub(super) reason: String,
+}
+
 /// Why a report is not made.
 #[derive(Debug, Clone)]
 pub enum ReportProblem {
     /// The order makes no sense, for this reason.
     Unusable(String),
+    /// The disk does not take it, for this reason.
+    Disk(String),
     /// Another one is being made.
     Busy,
     /// As much is kept as may be.
@@ -105,6 +130,10 @@ pub trait ReportDesk: Send + Sync {
     fn list(&self) -> Vec<ReportView>;
     /// Begins one.
     fn begin(self: Arc<Self>, order: &ReportOrder) -> Result<ReportView, ReportProblem>;
+    /// Of what a pack is made when a month is over; or why that can't be told. Blocks.
+    fn schedule(&self) -> Result<ReportSchedule, String>;
+    /// Decides on it. Blocks.
+    fn decide(&self, frameworks: &[String]) -> Result<(), ReportProblem>;
     /// The file of a pack that is made.
     fn file(&self, name: &str) -> Option<PathBuf>;
     /// Deletes a pack that is made; or why it could not. Blocks.
@@ -141,22 +170,80 @@ pub(super) async fn begin(
     caller.may(Action::Audit, &Object::gateway(Part::Ledger)).await?;
     match Arc::clone(&shared.reports).begin(&order) {
         Ok(view) => Ok((StatusCode::ACCEPTED, Json(view))),
-        Err(ReportProblem::Unusable(why)) => Err(caller.unusable(&why)),
-        Err(ReportProblem::Busy) => Err(Problem::new(
+        Err(problem) => Err(refused(&caller, problem)),
+    }
+}
+
+fn refused(caller: &Caller, problem: ReportProblem) -> Problem {
+    match problem {
+        ReportProblem::Unusable(why) => caller.unusable(&why),
+        ReportProblem::Disk(why) => on_disk(caller, &why),
+        ReportProblem::Busy => Problem::new(
             &caller.correlation,
             StatusCode::CONFLICT,
             "report-runs",
             "another report is being made",
             "`sallyport reports list` shows how far it is; ask again when it is made",
-        )),
-        Err(ReportProblem::Full { packs, bytes }) => Err(Problem::new(
+        ),
+        ReportProblem::Full { packs, bytes } => Problem::new(
             &caller.correlation,
             StatusCode::CONFLICT,
             "reports-full",
             format!("{packs} packs of {bytes} bytes are kept, which is as much as may be"),
             "take one away and delete it (`sallyport reports delete`), or raise reports.most or reports.most_mb",
-        )),
+        ),
     }
+}
+
+fn on_disk(caller: &Caller, why: &str) -> Problem {
+    Problem::new(
+        &caller.correlation,
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "report-schedule",
+        format!("of what packs are made when a month is over can't be read or kept: {why}"),
+        "look at the folder that reports.directory names",
+    )
+}
+
+/// Of what a pack is made when a month is over
+#[utoipa::path(get, path = "/api/v1/reports/schedule", tag = "reports", operation_id = "show_report_schedule",
+    responses((status = 200, description = "What is made, and when next", body = ReportSchedule)))]
+pub(super) async fn schedule(
+    State(shared): State<Shared>,
+    caller: Caller,
+) -> Result<Json<ReportSchedule>, Problem> {
+    caller.may(Action::Audit, &Object::gateway(Part::Ledger)).await?;
+    scheduled(&shared, &caller).await.map(Json)
+}
+
+/// The same for whoever has asked.
+pub(super) async fn scheduled(shared: &Shared, caller: &Caller) -> Result<ReportSchedule, Problem> {
+    let desk = Arc::clone(&shared.reports);
+    let read = tokio::task::spawn_blocking(move || desk.schedule()).await;
+    read.unwrap_or_else(|error| Err(error.to_string())).map_err(|why| on_disk(caller, &why))
+}
+
+/// Decide of what a pack is made when a month is over
+///
+/// It takes the place of `reports.monthly` in the configuration, also after a restart. Of the last six months what is missing is made at once.
+#[utoipa::path(post, path = "/api/v1/reports/schedule", tag = "reports", operation_id = "schedule_reports", request_body = ScheduleOrder,
+    responses((status = 200, description = "What is made from now on", body = ReportSchedule)))]
+pub(super) async fn decide(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Body(order): Body<ScheduleOrder>,
+) -> Result<Json<ReportSchedule>, Problem> {
+    let reason: Reason = caller.parse(&order.reason)?;
+    let ledger = Object::gateway(Part::Ledger);
+    caller.may_with(Action::Admin, &ledger, |draft| draft.reason(reason.as_str())).await?;
+    let before = scheduled(&shared, &caller).await.ok();
+    let desk = Arc::clone(&shared.reports);
+    let decided = tokio::task::spawn_blocking(move || desk.decide(&order.frameworks)).await;
+    let decided = decided.unwrap_or_else(|error| Err(ReportProblem::Disk(error.to_string())));
+    decided.map_err(|problem| refused(&caller, problem))?;
+    let after = scheduled(&shared, &caller).await?;
+    caller.changed("schedule_reports", before.as_ref().map(seen), &after).await;
+    Ok(Json(after))
 }
 
 /// Delete a pack that is made

@@ -335,10 +335,7 @@ async fn serve(
         let cage = Cage { access, ledger, ledger_directory, tenant: canary_tenant, every };
         tokio::spawn(canaries::watch(cage, stop.clone()))
     });
-    let monthly = (!config.reports.monthly.is_empty()).then(|| {
-        let (desk, zone) = (Arc::clone(&reports), config.reports.zone.clone());
-        tokio::spawn(reports::at_the_end_of_each(desk, config.reports.monthly.clone(), zone, stop.clone()))
-    });
+    let monthly = tokio::spawn(reports::at_the_end_of_each(Arc::clone(&reports), stop.clone()));
     let due = rotation::watch(Watch::new(config, rotation, stop.clone()));
     let due = tokio::spawn(due);
     let retrying = tokio::spawn(retry_pin_when_told(keys.clone()));
@@ -380,7 +377,7 @@ async fn serve(
         warn!("an issuer is still being asked, and is not waited for");
     }
     let tasks = [beating, watching, due, renewing, retrying, mourning].into_iter();
-    for task in tasks.chain(asides).chain(reloading).chain(canaries).chain(monthly) {
+    for task in tasks.chain(asides).chain(reloading).chain(canaries).chain([monthly]) {
         task.abort();
     }
     // What a receiver does not take in time is lost: a trace is evidence of nothing.

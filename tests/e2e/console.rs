@@ -150,8 +150,10 @@ fn every_page_of_the_console_opens_and_its_orders_are_those_of_the_api() {
     assert_eq!(world.records_of("review.decided").len(), 1);
     let closed = world.record("review.closed", |_| true);
     assert_eq!(closed["values"]["subject"], "user:admin");
-    let deleted = world.record("admin.called", |record| record["details"]["call"] == "delete_report");
-    assert_eq!(deleted["values"]["subject"], "user:admin");
+    for call in ["delete_report", "schedule_reports"] {
+        let called = world.record("admin.called", |record| record["details"]["call"] == call);
+        assert_eq!(called["values"]["subject"], "user:admin", "{call}");
+    }
 }
 
 #[test]

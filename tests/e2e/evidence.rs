@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::patience::eventually;
 use crate::world::{World, finish};
@@ -132,4 +132,37 @@ fn the_gateway_makes_a_pack_signed_by_its_token_for_whoever_may_audit_and_nobody
     assert!(world.ask("admin", &["reports", "list"]).as_array().unwrap().is_empty());
     assert_ne!(world.cli("admin", &["reports", "get", &name, "--out", place]).code, 0);
     world.ask("admin", &[&["reports", "make", "soc2"], &period[..]].concat());
+}
+
+#[test]
+fn an_admin_decides_of_what_packs_are_made_by_the_month_and_that_outlasts_a_start() {
+    let mut world = World::with().set("reports.monthly=soc2").start();
+    let shown = |world: &World| {
+        let view = world.ask("admin", &["reports", "schedule"]);
+        (view["frameworks"].clone(), view["decided"].clone())
+    };
+    assert_eq!(shown(&world), (json!(["soc2"]), json!(false)));
+    let why = ["--reason", "the auditors come in spring"];
+    let decide = |what: &[&'static str]| [&["reports", "schedule"], what, &why[..]].concat();
+    assert_eq!(world.cli("visitor", &decide(&["--of", "pci"])).code, 4);
+    assert_eq!(world.cli("visitor", &["reports", "schedule"]).code, 4);
+    let senseless = world.cli("admin", &decide(&["--of", "cobit"]));
+    assert!(senseless.code == 2 && senseless.err.contains("cobit"), "{}", senseless.err);
+    assert_eq!(world.cli("admin", &["reports", "schedule", "--none"]).code, 2, "without a reason");
+    assert_eq!(shown(&world), (json!(["soc2"]), json!(false)));
+
+    world.ask("admin", &decide(&["--of", "pci", "--of", "hipaa", "--of", "pci"]));
+    world.stop_gateway();
+    world.start_gateway();
+    assert_eq!(shown(&world), (json!(["pci", "hipaa"]), json!(true)));
+    let called = world.record("admin.called", |record| record["details"]["call"] == "schedule_reports");
+    assert!(called["details"]["before"].is_string() && called["details"]["after"].is_string(), "{called}");
+    world.ask("admin", &decide(&["--none"]));
+    assert_eq!(shown(&world), (json!([]), json!(true)));
+
+    std::fs::write(world.path("state/reports/monthly"), "cobit").unwrap();
+    let faulty = world.cli("admin", &["reports", "schedule"]);
+    assert!(faulty.code != 0 && faulty.err.contains("monthly"), "{}", faulty.err);
+    world.ask("admin", &decide(&["--of", "iso27001"]));
+    assert_eq!(shown(&world), (json!(["iso27001"]), json!(true)));
 }

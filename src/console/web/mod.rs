@@ -74,6 +74,7 @@ pub(super) fn pages() -> Router<Shared> {
         .route("/console/policy/approve", post(policy::approve))
         .route("/console/policy/reload", post(policy::reload))
         .route("/console/reports", get(reports::page).post(reports::make))
+        .route("/console/reports/schedule", post(reports::schedule))
         .route("/console/reports/{name}/pack", get(reports::pack))
         .route("/console/reports/{name}/delete", post(reports::delete))
         .route("/console/reviews", get(reviews::page).post(reviews::start))

@@ -9,7 +9,7 @@ use crate::access::{Action, Object, Part};
 use crate::clock;
 use crate::console::Shared;
 use crate::console::extract::{Body, Path};
-use crate::console::reports::{self as api, ReportOrder, ReportView};
+use crate::console::reports::{self as api, ReportOrder, ReportSchedule, ReportView, ScheduleOrder};
 use crate::console::sessions::Why;
 
 /// What there are reports for, as the API calls them.
@@ -23,6 +23,10 @@ struct Page<'a> {
     frameworks: [&'static str; 5],
     from: String,
     to: String,
+    /// What is made by itself; or why that can't be told.
+    schedule: Result<ReportSchedule, String>,
+    /// All frameworks, and whether this is one of them.
+    monthly: Vec<(&'static str, bool)>,
     may_delete: bool,
 }
 
@@ -32,6 +36,11 @@ pub(super) async fn page(State(shared): State<Shared>, viewer: Viewer) -> Answer
         Ok(packs) => packs,
         Err(problem) => return page::refuse(&chrome, &problem),
     };
+    let schedule = api::scheduled(&shared, &caller).await.map_err(|problem| problem.refusal.detail);
+    let made = |framework: &str| {
+        schedule.as_ref().is_ok_and(|schedule| schedule.frameworks.iter().any(|made| made == framework))
+    };
+    let monthly = FRAMEWORKS.into_iter().map(|framework| (framework, made(framework))).collect();
     let day = |days: i64| {
         let at = clock::now().saturating_sub(jiff::SignedDuration::from_hours(24 * days));
         at.map(|at| at.strftime("%Y-%m-%d").to_string()).unwrap_or_default()
@@ -43,6 +52,8 @@ pub(super) async fn page(State(shared): State<Shared>, viewer: Viewer) -> Answer
         frameworks: FRAMEWORKS,
         from: day(90),
         to: day(0),
+        schedule,
+        monthly,
         may_delete,
     })
 }
@@ -56,6 +67,16 @@ pub(super) async fn make(State(shared): State<Shared>, order: Order) -> Answer {
         timezone: form.get("timezone"),
     };
     match api::begin(State(shared), caller, Body(wanted)).await {
+        Ok(_) => page::see_other("/console/reports"),
+        Err(problem) => page::refuse(&chrome, &problem),
+    }
+}
+
+pub(super) async fn schedule(State(shared): State<Shared>, order: Order) -> Answer {
+    let Order { viewer: Viewer { caller, chrome }, form } = order;
+    let wanted =
+        ScheduleOrder { frameworks: form.all("framework"), reason: form.get("reason").unwrap_or_default() };
+    match api::decide(State(shared), caller, Body(wanted)).await {
         Ok(_) => page::see_other("/console/reports"),
         Err(problem) => page::refuse(&chrome, &problem),
     }

@@ -23,11 +23,20 @@ pub struct Reports {
     pub most_bytes: u64,
 }
 
+impl Reports {
+    /// Reads names of frameworks with commas between them; none, if there is nothing.
+    ///
+    /// # Errors
+    ///
+    /// A name that is none.
+    pub fn frameworks(text: &str) -> Result<Vec<Builtin>, String> {
+        text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::parse).collect()
+    }
+}
+
 pub(super) fn read_reports(reader: &mut Reader<'_>, state: &Path) -> Option<Reports> {
     let directory = path(reader, "reports.directory", state);
-    let monthly = reader.parse("reports.monthly", |text: String| {
-        text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::parse::<Builtin>).collect()
-    });
+    let monthly = reader.parse("reports.monthly", |text: String| Reports::frameworks(&text));
     let zone = reader.parse("reports.timezone", |name: String| match TimeZone::get(&name) {
         Ok(zone) => Ok((zone, name)),
         Err(_) => Err(format!("`{name}` is no time zone; give a name such as Europe/Berlin")),

@@ -4,6 +4,7 @@
 //! follows from the ledger alone; the gateway's key signs the list of its files, so that an auditor knows whom to ask.
 
 mod monthly;
+mod schedule;
 mod signer;
 #[cfg(test)]
 mod tests;
@@ -24,11 +25,13 @@ use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::config::Config;
+use super::config::{Config, Reports};
 use super::parts::{Parts, origin};
-use crate::console::{ReportDesk, ReportOrder, ReportProblem, ReportView};
+use crate::clock;
+use crate::console::{ReportDesk, ReportOrder, ReportProblem, ReportSchedule, ReportView};
 
 pub(super) use monthly::at_the_end_of_each;
+use schedule::Schedule;
 use signer::PackSigner;
 
 /// Makes packs and keeps them in a folder: `NAME.zip`, and `NAME.json` with what it is; of a month's pack that somebody deleted,
@@ -41,6 +44,7 @@ pub(super) struct Desk {
     keys: Keys,
     ledger: Ledger,
     room: Room,
+    schedule: Schedule,
     /// Those that are being made, or failed since the start.
     begun: Mutex<BTreeMap<String, ReportView>>,
 }
@@ -96,6 +100,7 @@ impl Desk {
             keys: parts.keys.clone(),
             ledger: parts.ledger.clone(),
             room: Room { packs: config.reports.most, bytes: config.reports.most_bytes },
+            schedule: Schedule::new(&config.reports),
             begun: Mutex::default(),
         }
     }
@@ -322,6 +327,27 @@ impl ReportDesk for Desk {
         let view = self.enter(&wanted)?;
         tokio::spawn(self.make(wanted));
         Ok(view)
+    }
+
+    fn schedule(&self) -> Result<ReportSchedule, String> {
+        let (frameworks, decided) = self.schedule.frameworks()?;
+        Ok(ReportSchedule {
+            frameworks: frameworks.iter().map(ToString::to_string).collect(),
+            decided,
+            time_zone: self.schedule.zone.1.clone(),
+            next: self.schedule.next(clock::now()).map(|next| next.to_string()).unwrap_or_default(),
+        })
+    }
+
+    fn decide(&self, frameworks: &[String]) -> Result<(), ReportProblem> {
+        let frameworks = Reports::frameworks(&frameworks.join(",")).map_err(ReportProblem::Unusable)?;
+        let mut once: Vec<Builtin> = Vec::new();
+        for framework in frameworks {
+            if !once.contains(&framework) {
+                once.push(framework);
+            }
+        }
+        self.schedule.decide(&once).map_err(ReportProblem::Disk)
     }
 
     fn file(&self, name: &str) -> Option<PathBuf> {

@@ -9,6 +9,7 @@ use jiff::{Timestamp, ToSpan as _};
 use sallyport_audit::{Ledger, Seq};
 use sallyport_compliance::{Builtin, Period};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::{Desk, Wanted};
 use crate::clock;
@@ -21,16 +22,19 @@ const EVERY: Duration = Duration::from_hours(1);
 const MONTHS: usize = 6;
 
 /// Makes what is missing of the last months, until `stop`.
-pub(in crate::gateway) async fn at_the_end_of_each(
-    desk: Arc<Desk>,
-    frameworks: Vec<Builtin>,
-    zone: (TimeZone, String),
-    stop: CancellationToken,
-) {
+pub(in crate::gateway) async fn at_the_end_of_each(desk: Arc<Desk>, stop: CancellationToken) {
     loop {
-        make_what_is_missing(&desk, &frameworks, &zone, clock::now()).await;
+        let of = Arc::clone(&desk);
+        match tokio::task::spawn_blocking(move || of.schedule.frameworks()).await {
+            Ok(Ok((frameworks, _))) => {
+                make_what_is_missing(&desk, &frameworks, &desk.schedule.zone, clock::now()).await;
+            }
+            Ok(Err(why)) => warn!(%why, "of which months packs are to be made can't be told"),
+            Err(error) => warn!(%error, "reading of which months packs are to be made was broken off"),
+        }
         tokio::select! {
             () = stop.cancelled() => return,
+            () = desk.schedule.changed.notified() => {}
             () = tokio::time::sleep(EVERY) => {}
         }
     }

@@ -89,6 +89,13 @@ export default async function (world) {
   await admin.getByLabel("Why?").fill("kept <i>elsewhere</i>");
   await admin.getByRole("button", { name: "Delete" }).click();
   await admin.getByText("None yet.").waitFor();
+  await admin.getByText("No pack is made by itself.").waitFor();
+  for (const framework of ["soc2", "hipaa"]) await admin.getByRole("checkbox", { name: framework }).check();
+  await admin.getByLabel("Why these?").fill("the <b>auditors</b> come in spring");
+  await admin.getByRole("button", { name: "Decide" }).click();
+  await admin.getByText("A pack is made of soc2, hipaa, the next from").waitFor();
+  assert.ok(await admin.getByRole("checkbox", { name: "hipaa" }).isChecked());
+  await world.accessible(admin);
 
   // What there isn't is said on a page, too.
   await admin.goto(`${world.gateway}/console/ledger/999999999`);
