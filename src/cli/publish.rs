@@ -104,6 +104,18 @@ pub(super) struct How {
     /// Send a span of each request to this receiver (OTLP over HTTP), under the gateway's trace
     #[arg(long, env = "SALLYPORT_TRACES_TO", value_name = "URL")]
     pub traces_to: Option<String>,
+    /// Another gateway that may serve first just as well, with its weight (1, if none is given); may be given several times: one of
+    /// them all is drawn
+    #[arg(
+        long = "equal-gateway",
+        env = "SALLYPORT_EQUAL_GATEWAYS",
+        value_delimiter = ',',
+        value_name = "URL=WEIGHT"
+    )]
+    pub equal_gateways: Vec<String>,
+    /// The weight of the profile's gateway among its equals; 0: only when no other is there
+    #[arg(long, env = "SALLYPORT_GATEWAY_WEIGHT", default_value_t = 1, value_name = "WEIGHT")]
+    pub gateway_weight: u32,
     /// Another gateway that serves while the first is away; may be given several times, the best first
     #[arg(
         long = "backup-gateway",
@@ -193,6 +205,7 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
         Some(file) => Secret::Device(Arc::new(device_file::read(file)?)),
         None => profile.token_if_needed()?.map_or(Secret::Certificate, Secret::Token),
     };
+    let equals = how.equal_gateways.iter().map(|text| parse_weighted(text)).collect::<Result<Vec<_>, _>>()?;
     let backups = how.backup_gateways.iter().map(|url| parse_gateway(url)).collect::<Result<Vec<_>, _>>()?;
     let transports = Transport::parse_order(&how.transport).ok_or_else(|| {
         Failure::new(
@@ -205,6 +218,8 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
     let publisher = publisher(&profile, secret, vec![publication], |options| {
         options.traces = traces.clone();
         options.app_roots = app_roots;
+        options.weight = how.gateway_weight;
+        options.equals = equals;
         options.backups = backups;
         options.transports = transports;
         options.connections = usize::from(how.connections);
@@ -265,6 +280,16 @@ pub(super) fn gateway(profile: &Profile) -> Result<GatewayAddress, Failure> {
     let authority =
         if host.contains(':') { format!("[{host}]:{}", profile.port) } else { profile.authority() };
     parse_gateway(&authority)
+}
+
+/// `URL=WEIGHT`, or `URL` alone.
+fn parse_weighted(text: &str) -> Result<(GatewayAddress, u32), Failure> {
+    let Some((url, weight)) = text.rsplit_once('=') else { return Ok((parse_gateway(text)?, 1)) };
+    let weight = weight.parse().map_err(|_| {
+        let message = format!("`{weight}` is not the weight of a gateway");
+        Failure::new(ExitCode::Usage, message, "write a number, such as https://gateway.example=3")
+    })?;
+    Ok((parse_gateway(url)?, weight))
 }
 
 fn parse_gateway(text: &str) -> Result<GatewayAddress, Failure> {

@@ -14,6 +14,7 @@ use super::link::{Joined, Link};
 use super::name::Offer;
 use super::tickets::Tickets;
 use super::transport::{MessageSocket, close, receive, send};
+use super::window::stream_window;
 use crate::clock;
 
 /// Bounds on a publisher's connection, with defaults that suit one gateway on a small machine.
@@ -29,7 +30,8 @@ pub struct Limits {
     pub heartbeat_timeout: Duration,
     /// Most streams at a time on one connection; default 1024.
     pub max_streams: u32,
-    /// Bytes that one stream may have under way; default 2 MiB, which is 320 Mbit/s at 50 ms.
+    /// Bytes that one stream may have under way to a publisher near by; default 2 MiB. Up to twice as many on a longer way
+    /// ([`super::window`]).
     pub stream_window: u32,
     /// Bytes that all streams of a connection together may have under way; default 256 MiB, so that 128 visitors who read nothing do
     /// not stop the others. Of those who go on reading nothing, most are cut.
@@ -68,8 +70,8 @@ pub async fn accept<M: MessageSocket>(
     limits: Limits,
 ) -> Result<Registration<M>, HandshakeError> {
     match credential(&mut socket, identity, tickets, exporter.as_ref(), &limits).await {
-        Ok((credential, answering)) => {
-            Ok(Registration { socket, credential, answering, limits, tickets: tickets.clone() })
+        Ok(Shown { credential, answering, round_trip }) => {
+            Ok(Registration { socket, credential, answering, limits, round_trip, tickets: tickets.clone() })
         }
         Err(error) => {
             // In clear: without a credential that opens there is no key which both ends are known to have.
@@ -97,13 +99,20 @@ pub async fn turn_away<M: MessageSocket>(mut socket: M, refusal: &Refusal, patie
     let _heard = tokio::time::timeout(patience, goodbye).await;
 }
 
+/// What a client has shown, and how long a message to it and back takes, if that is known.
+struct Shown {
+    credential: Credential,
+    answering: Answering,
+    round_trip: Option<Duration>,
+}
+
 async fn credential<M: MessageSocket>(
     socket: &mut M,
     identity: &dyn GatewayIdentity,
     tickets: &Tickets,
     exporter: Option<&Exporter>,
     limits: &Limits,
-) -> Result<(Credential, Answering), HandshakeError> {
+) -> Result<Shown, HandshakeError> {
     let patience = limits.handshake_timeout;
     let hello = in_time(patience, "ClientHello", async { Ok(receive(socket).await?) }).await?;
     let mut nonce = [0; 32];
@@ -111,19 +120,24 @@ async fn credential<M: MessageSocket>(
     let hello = Hello::read(&hello)?;
     let holds = |known: &Known| hello.fits(known, &limits.suites);
     if let Some(known) = hello.ticket().and_then(|id| tickets.redeem(id, clock::monotonic(), holds)) {
-        return hello.resume(known, exporter, nonce);
+        let round_trip = known.round_trip;
+        let (credential, answering) = hello.resume(known, exporter, nonce)?;
+        return Ok(Shown { credential, answering, round_trip });
     }
     let handshake = hello.present(&limits.suites, exporter, nonce, identity.certificate())?;
     let signatures = tokio::time::timeout(patience, identity.sign(handshake.to_sign()))
         .await
         .unwrap_or_else(|late| Err(SigningFailed(late.into())))?;
     let (handshake, hello) = handshake.signed(&signatures);
+    let sent = clock::monotonic();
     let message = in_time(patience, "Credential", async {
         send(socket, hello).await?;
         Ok(receive(socket).await?)
     })
     .await?;
-    handshake.receive_credential(&message)
+    let round_trip = Some(clock::monotonic().saturating_duration_since(sent));
+    let (credential, answering) = handshake.receive_credential(&message)?;
+    Ok(Shown { credential, answering, round_trip })
 }
 
 pub(crate) async fn in_time<T>(
@@ -151,6 +165,7 @@ pub struct Registration<M = axum::extract::ws::WebSocket> {
     credential: Credential,
     answering: Answering,
     limits: Limits,
+    round_trip: Option<Duration>,
     tickets: Tickets,
 }
 
@@ -233,7 +248,8 @@ impl<M: MessageSocket> Registration<M> {
     }
 
     fn yes(self, acceptance: Acceptance) -> Result<Yes<M>, HandshakeError> {
-        let Self { socket, credential, answering, limits, tickets } = self;
+        let Self { socket, credential, answering, mut limits, round_trip, tickets } = self;
+        limits.stream_window = stream_window(limits.stream_window, round_trip);
         let mut ticket = [0; 16];
         getrandom::fill(&mut ticket).map_err(|_| HandshakeError::Library("making a ticket"))?;
         let Credential { proof, wishes, .. } = credential;
@@ -249,7 +265,7 @@ impl<M: MessageSocket> Registration<M> {
             },
         };
         let (session, message) = answering.accept(&accepted)?;
-        let known = Known { suite: session.suite, proof, wishes, secret: session.resume.clone() };
+        let known = Known { suite: session.suite, proof, wishes, secret: session.resume.clone(), round_trip };
         tickets.keep(ticket, known, clock::monotonic());
         Ok(Yes { socket, message, session, limits })
     }

@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 /// Who was given a piece and has not asked for the next one for so long is behind; so is who, in such a time, never had all there
 /// was, and took less than [`LEAST`].
 const BEHIND: Duration = Duration::from_secs(5);
-/// Bytes in a second. At this pace a full window (2 MiB) is held for longer than eight minutes.
+/// Bytes in a second. At this pace a full window (2 MiB, or more over a long way) is held for longer than eight minutes.
 const LEAST: u64 = 4 << 10;
-/// So many who share a credit may be: with a stream's window each ([`super::Limits::stream_window`]) they hold a quarter of it
-/// ([`super::Limits::connection_window`]).
+/// So many who share a credit may be: with a stream's window each ([`super::window`]) they hold a quarter of it, or half over a long
+/// way ([`super::Limits::connection_window`]).
 const MOST: usize = 32;
 /// One whose pieces are smaller than that on average counts for so many: a waiting frame costs more than the bytes in it, and what
 /// that may come to in a connection is bounded too ([`super::gather`]).

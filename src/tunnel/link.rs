@@ -4,7 +4,7 @@
 //! up, and ends on all of them at once. Each is a [`Lane`]; [`Link::closed`] tells once why the last of them is gone. Requests
 //! travel as themselves, byte streams as [`super::stream`] says; who has how many is counted ([`super::room`]).
 //!
-//! Memory: a stream that nobody reads holds at most [`super::Limits::stream_window`] bytes, a whole lane at most
+//! Memory: a stream that nobody reads holds at most a window of bytes ([`super::window`]), a whole lane at most
 //! [`super::Limits::connection_window`] bytes, in either direction at the receiving end.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -42,6 +42,7 @@ mod stream;
 pub(crate) mod tests;
 mod tickets;
 pub mod transport;
+mod window;
 mod wire;
 
 pub use accept::{Acceptance, Limits, Registration, accept, turn_away};

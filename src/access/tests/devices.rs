@@ -170,3 +170,12 @@ async fn a_token_that_was_narrowed_to_a_tunnel_takes_no_device_from_its_person()
     assert!(matches!(refused, Err(Refusal::NotAllowed { .. })), "{refused:?}");
     world.access.revoke_device(&world.login("vic").await, device, None).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_device_that_is_known_is_not_enrolled_again_for_somebody_else() {
+    let world = World::new().await;
+    let ((_, first), (_, second)) = (world.join_token("vic").await, world.join_token("val").await);
+    world.enroll(&first, 1).await.unwrap();
+    assert_eq!(refused(world.enroll(&second, 1).await), Refusal::DeviceKnown { device: id(1) });
+    assert_eq!(world.device(1).unwrap().subject(), &user("vic"));
+}

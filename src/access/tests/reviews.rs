@@ -1,5 +1,7 @@
 //! Access reviews: a frozen population, decisions by others, and an end for what nobody vouches for.
 
+use std::fmt::Write as _;
+
 use super::*;
 use crate::access::share::ShareRole;
 use crate::access::state::{Holding, ReviewItem, digest};
@@ -244,4 +246,38 @@ async fn a_token_that_was_narrowed_to_a_tunnel_neither_decides_in_a_review_nor_c
     assert!(matches!(refused, Err(Refusal::NotAllowed { .. })), "{refused:?}");
     assert!(world.access.state().share(share).unwrap().is_standing());
     world.decide(&world.login("rita").await, review, item, true).await.unwrap();
+}
+
+#[tokio::test]
+async fn so_many_reviews_are_open_at_a_time_and_no_more() {
+    let world = world().await;
+    for _ in 0..8 {
+        world.review(7).await;
+    }
+    let deadline = world.clock.now().checked_add(SignedDuration::from_hours(24)).unwrap();
+    let one_more =
+        world.access.start_review(Caller::Operator, main_tenant(), role("reviewer"), deadline).await;
+    assert_eq!(refusal(one_more).unwrap_err(), Refusal::TooManyReviews { open: 8 });
+}
+
+#[tokio::test]
+async fn a_review_is_of_thousands_of_roles_but_not_of_more_items_than_anybody_looks_at() {
+    let of = async |people: usize| {
+        let mut rows =
+            "g, user:rita, role:reviewer, main\np, role:reviewer, main, tunnel:*, audit, allow, -\n"
+                .to_owned();
+        for role in 0..100 {
+            writeln!(rows, "p, role:r{role}, main, tunnel:t{role}, read, allow, -").unwrap();
+            for person in 0..people {
+                writeln!(rows, "g, user:p{person}, role:r{role}, main").unwrap();
+            }
+        }
+        let world = World::with(&rows, WORKFLOWS).await;
+        let deadline = world.clock.now().checked_add(SignedDuration::from_hours(24)).unwrap();
+        let begun =
+            world.access.start_review(Caller::Operator, main_tenant(), role("reviewer"), deadline).await;
+        refusal(begun).map(|review| world.access.state().review(review).unwrap().items.len())
+    };
+    assert_eq!(of(20).await, Ok(2_001), "each role of each of them, and the reviewer's");
+    assert_eq!(of(100).await, Err(Refusal::ReviewTooLarge { roles: 10_001, items: 10_001 }));
 }

@@ -361,3 +361,23 @@ async fn a_narrowed_token_takes_and_ends_none_of_its_persons_shares_elsewhere() 
     end(&world.login_for("bob", &at).await, given).await.unwrap();
     end(&olga, offered).await.unwrap();
 }
+
+#[tokio::test]
+async fn what_policy_gives_no_meaning_is_not_shared_and_a_tunnel_has_a_bounded_number_of_shares() {
+    let bare = World::new().await;
+    let place = || (main_tenant(), object("shop"));
+    let offered = bare.access.share(Caller::Operator, place(), user("bob"), Editor, None).await;
+    assert_eq!(refusal(offered).unwrap_err(), Refusal::EmptyRole { role: Editor });
+
+    let world = world().await;
+    let offer = async |name: String| {
+        refusal(world.access.share(Caller::Operator, place(), user(&name), Viewer, None).await)
+    };
+    let mut last = None;
+    for number in 0..1_000 {
+        last = Some(offer(format!("p{number}")).await.unwrap());
+    }
+    assert_eq!(offer("bob".to_owned()).await, Err(Refusal::TooManyShares { standing: 1_000 }));
+    refusal(world.access.end_share(Caller::Operator, last.unwrap(), None).await).unwrap();
+    offer("bob".to_owned()).await.unwrap();
+}

@@ -298,3 +298,21 @@ async fn what_comes_as_a_new_passkey_is_checked_whole() {
     assert!(check(&client_data, &vec![0x9f; 16_385]).is_err());
     assert!(check(&client_data, &[0x81; 10_000]).is_err(), "nested deeply");
 }
+
+#[tokio::test]
+async fn a_person_has_a_bounded_number_of_passkeys_and_one_that_was_revoked_is_revoked_once() {
+    let world = World::new().await;
+    let anna = world.login("anna").await;
+    let mut first = None;
+    for number in 1..=10 {
+        let passkey = enroll(&world, &anna, &Authenticator::new(number)).await.unwrap();
+        first.get_or_insert(passkey);
+    }
+    let one_more = enroll(&world, &anna, &Authenticator::new(11)).await;
+    assert_eq!(one_more, Err(Refusal::TooManyPasskeys { most: 10 }));
+    let passkey = first.unwrap();
+    world.access.revoke_passkey(&anna, passkey, None).await.unwrap();
+    let again = refusal(world.access.revoke_passkey(&anna, passkey, None).await);
+    assert_eq!(again, Err(Refusal::PasskeyRevoked { passkey }));
+    enroll(&world, &anna, &Authenticator::new(11)).await.unwrap();
+}

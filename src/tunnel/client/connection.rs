@@ -15,6 +15,7 @@ use super::known_gateways::{KnownGateways, KnownGatewaysError, Trust};
 use super::origin::Origin;
 use super::socket::GatewaySocket;
 use super::upload::Uploads;
+use crate::clock;
 use crate::tunnel::accept::in_time;
 use crate::tunnel::handshake::kem::DecapsulationKey;
 use crate::tunnel::handshake::{
@@ -26,8 +27,9 @@ use crate::tunnel::link::FarewellCode;
 use crate::tunnel::name::Offer;
 use crate::tunnel::quiet::{NO_LIMIT, quiet_for};
 use crate::tunnel::transport::{MessageSocket, MessageStream, receive, send};
+use crate::tunnel::window::stream_window;
 
-/// Windows on the publisher's side: what visitors may have under way towards the app.
+/// Windows on the publisher's side: what visitors may have under way towards the app, near by ([`crate::tunnel::window`]).
 const STREAM_WINDOW: u32 = 2 << 20;
 /// As large as the gateway's own: 128 uploads that an app does not take stop no other one, and of those most are cut.
 const CONNECTION_WINDOW: u32 = 256 << 20;
@@ -61,6 +63,8 @@ pub(super) struct Established<M> {
     pub(super) suite: Suite,
     pub(super) mode: Mode,
     pub(super) id: SessionId,
+    /// How much one stream may have under way towards the app.
+    pub(super) window: u32,
     /// What carries the messages.
     pub(super) transport: &'static str,
     /// Whether the gateway knew this client again.
@@ -93,12 +97,25 @@ pub(super) async fn establish(
         Outcome::Resumed(accepted, session) => (accepted, session),
         Outcome::Asked(awaiting, answer) => awaiting.receive_answer(&answer)?,
     };
-    let Asked { certificate, trust, .. } = asked;
+    let Asked { certificate, trust, round_trip, .. } = asked;
+    let window = stream_window(STREAM_WINDOW, Some(round_trip));
     let ticket = accepted.ticket.map(|id| (session.ticket(id), certificate.clone()));
     let kept = Kept { publisher: accepted.resume.clone(), ticket };
     let (suite, mode, id) = (session.suite, session.mode, session.id);
     let stream = MessageStream::after_handshake(socket, session)?;
-    Ok(Established { stream, accepted, certificate, trust, suite, mode, id, transport, resumed, kept })
+    Ok(Established {
+        stream,
+        accepted,
+        certificate,
+        trust,
+        suite,
+        mode,
+        id,
+        window,
+        transport,
+        resumed,
+        kept,
+    })
 }
 
 /// Runs the handshake of an enrollment.
@@ -124,6 +141,8 @@ struct Asked {
     outcome: Outcome,
     certificate: IdentityCertificate,
     trust: Trust,
+    /// Of a message to the gateway and back, and what it took to answer.
+    round_trip: Duration,
 }
 
 /// Runs the handshake up to the gateway's answer. The client's secret is used only towards a gateway whose identity has
@@ -149,15 +168,18 @@ async fn ask<M: MessageSocket>(
     let (ticket, earlier) =
         known.map_or((None, None), |(ticket, certificate, trust)| (Some(ticket), Some((certificate, trust))));
     let (handshake, hello) = ClientHandshake::resume(key, nonce, exporter, &terms.suites, ticket)?;
+    let sent = clock::monotonic();
     let answer = in_time(terms.patience, "GatewayHello", async {
         send(socket, hello).await?;
         Ok(receive(socket).await?)
     })
     .await?;
+    let first = clock::monotonic().saturating_duration_since(sent);
     let presented = match (handshake.receive(&answer)?, earlier) {
         (Welcome::Presented(presented), _) => presented,
         (Welcome::Resumed(accepted, session), Some((certificate, trust))) => {
-            return Ok(Asked { outcome: Outcome::Resumed(accepted, session), certificate, trust });
+            let outcome = Outcome::Resumed(accepted, session);
+            return Ok(Asked { outcome, certificate, trust, round_trip: first });
         }
         (Welcome::Resumed(..), None) => {
             return Err(HandshakeError::Unopenable { message: "ResumedHello" }.into());
@@ -168,12 +190,15 @@ async fn ask<M: MessageSocket>(
     let wishes =
         Wishes { offers: offers.to_vec(), client_version: terms.client_version.clone(), resume: publisher };
     let (awaiting, message) = presented.credential(&terms.secret, &wishes)?;
+    let sent = clock::monotonic();
     let answer = in_time(terms.patience, "Answer", async {
         send(socket, message).await?;
         Ok(receive(socket).await?)
     })
     .await?;
-    Ok(Asked { outcome: Outcome::Asked(awaiting, answer), certificate, trust })
+    // Whichever took the gateway less to think over.
+    let round_trip = clock::monotonic().saturating_duration_since(sent).min(first);
+    Ok(Asked { outcome: Outcome::Asked(awaiting, answer), certificate, trust, round_trip })
 }
 
 /// By a pin and by the organisation's roots, both if there are both; by the keys of the first meeting if there is neither.
@@ -246,7 +271,7 @@ impl std::fmt::Display for Ending {
 /// Serves the gateway's streams until the connection ends or `stop` is cancelled.
 pub(super) async fn serve<M: MessageSocket>(
     stream: MessageStream<M>,
-    limits: SessionLimits,
+    (limits, window): (SessionLimits, u32),
     origin: Arc<Origin>,
     stop: &CancellationToken,
 ) -> Ending {
@@ -268,7 +293,7 @@ pub(super) async fn serve<M: MessageSocket>(
     let silent = quiet_for(|| traffic.received.load(Ordering::Relaxed), interval + timeout);
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_stream_window_size(window)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME_SIZE)
         .max_header_list_size(HEADER_BYTES)

@@ -26,6 +26,7 @@ const FAREWELL: Duration = Duration::from_mins(1);
 pub(super) struct Up {
     pub(super) stream: MessageStream<GatewaySocket>,
     pub(super) limits: SessionLimits,
+    pub(super) window: u32,
 }
 
 /// What all connections of a publisher share.
@@ -65,8 +66,8 @@ impl Lanes<'_> {
     async fn slot(&self, first: Option<Up>, ending: &CancellationToken) -> Ending {
         let (mut next, mut failures) = (first, 0);
         loop {
-            if let Some(Up { stream, limits }) = next.take() {
-                let end = serve(stream, limits, Arc::clone(self.origin), self.stop).await;
+            if let Some(Up { stream, limits, window }) = next.take() {
+                let end = serve(stream, (limits, window), Arc::clone(self.origin), self.stop).await;
                 let left = self.up.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
                 if left == 0 || matches!(end, Ending::Stopped | Ending::Farewell(_)) {
                     return end;
@@ -97,10 +98,10 @@ impl Lanes<'_> {
         }
         let kept = Kept { publisher: self.name.clone(), ticket: None };
         match self.publisher.further(self.gateway, kept, self.events).await {
-            Ok(Established { stream, accepted, transport, .. }) => {
+            Ok(Established { stream, accepted, transport, window, .. }) => {
                 let connections = self.up.fetch_add(1, Ordering::Relaxed) + 1;
                 tell(self.events, Event::Widened { transport, connections }).await;
-                Some(Up { stream, limits: accepted.limits })
+                Some(Up { stream, limits: accepted.limits, window })
             }
             Err(error) => {
                 tell(self.events, Event::NotWidened { reason: error.to_string(), hint: error.hint() }).await;

@@ -30,6 +30,7 @@ mod tls;
 mod upload;
 mod visit;
 mod visitor_header;
+mod weights;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -80,7 +81,11 @@ pub const VISIT_PATH: &str = "/visit";
 pub struct PublisherOptions {
     /// Where the gateway is.
     pub gateway: GatewayAddress,
-    /// Others that serve in its place while it is away, the best first.
+    /// Its weight among its equals; default 1.
+    pub weight: u32,
+    /// Others that may serve first as well, each with its weight: one of them all is drawn; default none.
+    pub equals: Vec<(GatewayAddress, u32)>,
+    /// Others that serve in their place while these are away, the best first.
     pub backups: Vec<GatewayAddress>,
     /// How often it is looked for while one of them serves; default 30 s.
     pub look_back: Duration,
@@ -129,6 +134,8 @@ impl PublisherOptions {
     ) -> Self {
         Self {
             gateway,
+            weight: 1,
+            equals: Vec::new(),
             backups: Vec::new(),
             look_back: Duration::from_secs(30),
             transports: Transport::USUAL.to_vec(),
@@ -219,9 +226,14 @@ impl Publisher {
             known: options.known_gateways,
             patience: options.patience,
         };
+        let equals = [(options.gateway.clone(), options.weight)].into_iter().chain(options.equals).collect();
+        // An order that is no surprise does no harm: without randomness it is the one in which they were named.
+        let random =
+            |below: u64| getrandom::u64().map_or(0, |number| number.checked_rem(below).unwrap_or_default());
+        let mut order = weights::drawn(equals, random).into_iter();
         Ok(Self {
-            gateway: options.gateway,
-            backups: options.backups,
+            gateway: order.next().unwrap_or(options.gateway),
+            backups: order.chain(options.backups).collect(),
             look_back: options.look_back,
             transports: options.transports,
             connections: options.connections.clamp(1, super::MAX_LANES),
@@ -416,8 +428,19 @@ impl Publisher {
         events: &mpsc::Sender<Event>,
         stop: &CancellationToken,
     ) -> Ending {
-        let Established { stream, accepted, certificate, trust, suite, mode, id, resumed, transport, .. } =
-            established;
+        let Established {
+            stream,
+            accepted,
+            certificate,
+            trust,
+            suite,
+            mode,
+            id,
+            window,
+            resumed,
+            transport,
+            ..
+        } = established;
         let body = certificate.body();
         let connected = Event::Connected {
             gateway: gateway.to_string(),
@@ -435,7 +458,7 @@ impl Publisher {
             tell(events, Event::registered(tunnel, id)).await;
         }
         let lanes = Lanes { publisher: self, gateway, name, origin, events, stop, up: AtomicUsize::new(0) };
-        lanes.serve(Up { stream, limits: accepted.limits }).await
+        lanes.serve(Up { stream, limits: accepted.limits, window }).await
     }
 
     async fn pause(

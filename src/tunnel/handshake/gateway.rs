@@ -3,6 +3,8 @@
 //! Signatures come from the key provider and may take a while; so the machine hands out what is to be signed and waits
 //! for the result instead of calling anybody.
 
+use std::time::Duration;
+
 use super::identity::check_both;
 use super::kem::encapsulate;
 use super::message::{ANSWER, Answer, CREDENTIAL, ClientHello, GatewayHello, ResumedHello, header};
@@ -85,7 +87,7 @@ impl<'a> Hello<'a> {
         nonce: [u8; 32],
     ) -> Result<(Credential, Answering), HandshakeError> {
         let (shared_tls, mode) = self.mode(exporter);
-        let Known { suite, secret: earlier, proof, wishes } = known;
+        let Known { suite, secret: earlier, proof, wishes, round_trip: _ } = known;
         let (ciphertext, secret) = encapsulate(&self.hello.key)?;
         let core = ResumedHello { suite: suite.number(), mode, ciphertext, nonce }.encode_core();
         let transcript = resumed_transcript(self.bytes, &core, shared_tls);
@@ -130,6 +132,8 @@ pub struct Known {
     /// What it wanted.
     pub wishes: Wishes,
     pub(crate) secret: Key,
+    /// How long a message to it and back took when it showed all that; `None` if that isn't known.
+    pub(crate) round_trip: Option<Duration>,
 }
 
 /// A gateway that waits for its own keys.

@@ -62,6 +62,26 @@ async fn a_backup_that_refuses_for_good_ends_no_publisher_whose_first_gateway_is
     assert!(matches!(error, PublishError::Refused(_)), "{error}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_equal_gateways_one_with_weight_is_first_and_the_others_serve_when_it_is_gone() {
+    let organisation = Organisation::new();
+    let mut light = Door::open(organisation.gateway(1), Limits::default()).await;
+    let mut heavy = Door::open(organisation.gateway(2), Limits::default()).await;
+    light.trust_too(&heavy);
+    let mut options = publishing(&light, Router::new().route("/", get(async || "here"))).await;
+    // Though it is the profile's own.
+    options.weight = 0;
+    options.equals = vec![(heavy.gateway(), 7)];
+    let mut publisher = Running::start(options);
+    let link = heavy.link().await;
+    publisher.event(is_connected).await;
+    link.close(Farewell { code: FarewellCode::Draining, grace: CUT });
+    let link = light.link().await;
+    publisher.event(is_connected).await;
+    let answer = soon(link.request(&name("demo"), request())).await.unwrap();
+    assert_eq!(soon(answer.into_body().collect()).await.unwrap().to_bytes(), "here");
+}
+
 /// The way to a door, which from some time on leads nowhere, and nobody says so: its host is gone.
 async fn way_to(door: SocketAddr) -> (GatewayAddress, CancellationToken) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -11,7 +11,10 @@ const ID: TicketId = [5; 16];
 fn kept(scene: &Scene) -> (Ticket, Known) {
     let (credential, _, client, gateway) = scene.run(honest).unwrap();
     let Credential { proof, wishes, .. } = credential;
-    (client.ticket(ID), Known { suite: gateway.suite, proof, wishes, secret: gateway.resume })
+    (
+        client.ticket(ID),
+        Known { suite: gateway.suite, proof, wishes, secret: gateway.resume, round_trip: None },
+    )
 }
 
 fn again(scene: &Scene, ticket: Ticket) -> (ClientHandshake, Vec<u8>) {
@@ -32,8 +35,14 @@ fn answer(scene: &Scene, hello: &[u8], known: Known) -> Option<(Credential, Sess
 
 /// The same as it was kept, for another try.
 fn copy(known: &Known) -> Known {
-    let Known { suite, proof, wishes, secret } = known;
-    Known { suite: *suite, proof: proof.clone(), wishes: wishes.clone(), secret: secret.clone() }
+    let Known { suite, proof, wishes, secret, round_trip } = known;
+    Known {
+        suite: *suite,
+        proof: proof.clone(),
+        wishes: wishes.clone(),
+        secret: secret.clone(),
+        round_trip: *round_trip,
+    }
 }
 
 #[test]
