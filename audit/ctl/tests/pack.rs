@@ -301,6 +301,9 @@ fn what_strangers_called_themselves_is_no_markup_and_no_formula() {
                 !text.contains(",=") && !text.contains("\n=") && !text.contains(",\"="),
                 "{name}: {text}"
             );
+            // Whatever a spreadsheet splits at, a quoted cell stays one.
+            let quoted = |line: &str| line.is_empty() || line.starts_with('"') && line.ends_with('"');
+            assert!(text.split("\r\n").all(quoted), "{name}: {text}");
         }
     }
     let access = fs::read_to_string(made.join("tables/access.csv")).unwrap();
@@ -375,15 +378,18 @@ fn keys_what_became_of_them_and_protection_each_have_a_file_that_a_spreadsheet_m
     assert_code(&report(&ledger, &pack, &[]), 0);
     let table = |name: &str| fs::read_to_string(pack.join(format!("tables/{name}.csv"))).unwrap();
     let keys = table("keys");
-    assert!(keys.starts_with("role,key,algorithm,lives in,can it leave,made,due,state,record\r\n"), "{keys}");
-    assert!(keys.contains("tls,new,'=cmd(),\"SOFTWARE: sealed file, no token\","), "{keys}");
+    assert!(keys.starts_with("\"role\",\"key\",\"algorithm\",\"lives in\","), "{keys}");
+    assert!(keys.contains("\"tls\",\"new\",\"'=cmd()\",\"SOFTWARE: sealed file, no token\","), "{keys}");
     assert_eq!(keys.lines().count(), 3);
     let changes = table("key-changes");
-    assert!(changes.contains(",key.rotated,tls,old,new,"), "{changes}");
+    assert!(changes.contains(",\"key.rotated\",\"tls\",\"old\",\"new\","), "{changes}");
     assert_eq!(changes.lines().count(), 3, "what was made before the period is no change of it: {changes}");
     let protection = table("protection");
-    assert!(protection.contains("session,\"TLS 1.3, X25519\",the record does not say,1\r\n"), "{protection}");
+    assert!(
+        protection.contains("\"session\",\"TLS 1.3, X25519\",\"the record does not say\",\"1\"\r\n"),
+        "{protection}"
+    );
     let others = table("not-hybrid");
-    assert!(others.contains(",'=1+1,sess-1,"), "{others}");
+    assert!(others.contains(",\"'=1+1\",\"sess-1\","), "{others}");
     assert_code(&verify(&pack, &["--key", &ledger.key()]), 0);
 }

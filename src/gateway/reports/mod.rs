@@ -203,7 +203,7 @@ impl Desk {
             state: "made".to_owned(),
             what: String::new(),
             records: report.population.sum.count,
-            exceptions: report.exceptions(),
+            exceptions: report.to_explain.records.saturating_add(report.to_explain.findings),
             bytes,
             sha256,
             signer: signer.text(),
