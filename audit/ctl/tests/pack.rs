@@ -9,8 +9,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use jiff::tz::TimeZone;
 use sallyport_audit::testing::{JournalBuilder, SoftwareSigner};
+use sallyport_audit::verify::Trust;
 use sallyport_audit::{Draft, Kind, Outcome};
+use sallyport_compliance::pack::PackWriter;
+use sallyport_compliance::{Basis, Builtin, Framework, Period};
 use serde_json::Value;
 use world::{Ledger, ORIGIN, assert_code, err, out};
 
@@ -40,6 +44,7 @@ fn ledger() -> Ledger {
             .policy("p1")
             .detail("approvals", 1)
             .detail("ends", "2026-03-01T00:00:00Z"),
+        done(Kind::GatewayHeartbeat),
         done(Kind::GatewayHeartbeat),
     ]);
     journal.time = "2026-01-05T10:00:00Z".parse().unwrap();
@@ -139,6 +144,8 @@ fn a_pack_is_checked_in_an_empty_environment_with_the_ledgers_key_alone() {
         let answer: Value = serde_json::from_slice(&checked.stdout).unwrap();
         assert_eq!(answer["figures"]["records"], 5);
         assert_eq!(answer["figures"]["exceptions"], 2);
+        let not_proved = answer["not_proved"].to_string();
+        assert!(not_proved.contains("no record before or behind the packed ones"), "{not_proved}");
         let text = verify(&pack, &["--key", &ledger.key()]);
         assert!(
             out(&text).contains("Verified: the pack follows from records of the ledger"),
@@ -262,6 +269,59 @@ fn records_of_the_period_cannot_be_left_out_of_a_pack() {
     let output = verify(&write(place.path(), &with_sums(forged)), &["--key", &key]);
     assert_code(&output, 1);
     assert!(out(&output).contains("are not all of the period"), "{}", out(&output));
+}
+
+#[test]
+fn a_pack_says_that_nothing_shows_what_was_left_out_of_the_time_before() {
+    let (ledger, place) = (ledger(), tempfile::tempdir().unwrap());
+    let made = place.path().join("made");
+    assert_code(&report(&ledger, &made, &[]), 0);
+    let checked = verify(&made, &["--key", &ledger.key()]);
+    let text = out(&checked);
+    assert!(text.contains("Records of the time before: 6, each as it was signed; left out: 1."), "{text}");
+    assert!(text.contains("of history.jsonl: that none of the 1 records which were left out"), "{text}");
+    assert!(fs::read_to_string(made.join("README.txt")).unwrap().contains("show that none was left out"));
+}
+
+#[test]
+fn a_mapping_that_is_not_the_programs_own_is_found_although_everything_follows_from_it() {
+    let (ledger, place) = (ledger(), tempfile::tempdir().unwrap());
+    let key = ledger.key();
+    let lenient = Builtin::Soc2.source().replace("lacks = [\"policy\"]", "lacks = [\"object\"]");
+    let lenient = Framework::parse(&lenient).unwrap();
+    let trust = Trust { keys: vec![ledger.journal.signer.verifier()], ..Trust::default() };
+    let basis = Basis::verify(ledger.path(), &trust, &mut |_| {}).unwrap();
+    let period = Period::parse("2026-01-02", "2026-01-31").unwrap();
+    let report = basis.report(&lenient, period, &TimeZone::UTC, &mut |_| {}).unwrap();
+    let made = place.path().join("made");
+    basis.pack(&made, (&lenient, &report), None, &mut |_| {}).unwrap();
+    let checked = verify(&made, &["--key", &key]);
+    assert_code(&checked, 1);
+    assert!(out(&checked).contains("not the mapping \"soc2\" that comes with"), "{}", out(&checked));
+    // Of another version nobody here knows the mapping.
+    let mut other = files(&made);
+    let info = other.iter_mut().find(|(name, _)| name == "pack.json").unwrap();
+    let text = String::from_utf8(info.1.clone()).unwrap();
+    info.1 = text.replace(report.tool, "auditctl 0.0.9").into_bytes();
+    let checked = verify(&write(place.path(), &with_sums(other)), &["--key", &key]);
+    assert_code(&checked, 3);
+    assert!(out(&checked).contains("compare it with that version's own"), "{}", out(&checked));
+}
+
+#[test]
+fn a_pack_that_cannot_be_finished_leaves_nothing_behind() {
+    let (ledger, place) = (ledger(), tempfile::tempdir().unwrap());
+    for name in ["pack", "pack.zip"] {
+        let unfinished = PackWriter::create(&place.path().join(name)).unwrap();
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+        if name.ends_with("zip") {
+            let busy = report(&ledger, &place.path().join(name), &[]);
+            assert_code(&busy, 3);
+            assert!(err(&busy).contains("is being written by another process"), "{}", err(&busy));
+        }
+        drop(unfinished);
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0, "{name}");
+    }
 }
 
 #[test]
