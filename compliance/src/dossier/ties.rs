@@ -77,3 +77,65 @@ impl<'a> Ties<'a> {
 fn same<'a>(known: &mut Option<&'a str>, found: Option<&'a str>) -> bool {
     found.is_none_or(|found| *known.get_or_insert(found) == found)
 }
+
+#[cfg(test)]
+mod tests {
+    use sallyport_audit::testing::{JournalBuilder, SoftwareSigner};
+    use sallyport_audit::{Draft, Kind};
+
+    use super::*;
+
+    fn tell(about: &str, drafts: impl IntoIterator<Item = Draft>) -> Result<(), Fault> {
+        let mut journal = JournalBuilder::new("ledger", SoftwareSigner::new("ledger", [7; 32]));
+        journal.group(drafts);
+        let records: Vec<Record> =
+            journal.records().iter().map(|bytes| Record::parse(bytes).unwrap()).collect();
+        Ties::of(about, &records)?.tell(about)
+    }
+
+    fn done(kind: Kind) -> Draft {
+        Draft::new(kind, Outcome::Success)
+    }
+
+    fn opened(session: &str) -> Draft {
+        done(Kind::SessionOpened).session(session).policy("p1")
+    }
+
+    fn broken(request: &str, grant: &str) -> Draft {
+        done(Kind::GlassBroken).correlation(request).grant(grant)
+    }
+
+    #[test]
+    fn a_session_that_needed_no_grant_stands_alone() {
+        let closed = || done(Kind::SessionClosed).session("sess-1");
+        assert_eq!(tell("sess-1", [opened("sess-1"), closed()]), Ok(()));
+        assert_eq!(tell("sess-1", [opened("sess-1"), opened("sess-2")]), Err(Fault::Foreign(Seq::new(1))));
+        for other in [broken("req-1", "grant-1"), done(Kind::AccessRequested).correlation("req-1")] {
+            assert_eq!(tell("sess-1", [other, opened("sess-1")]), Err(Fault::Foreign(Seq::new(1))));
+        }
+    }
+
+    #[test]
+    fn a_visitors_own_correlation_and_records_of_other_kinds_tie_nothing() {
+        let named = opened("sess-1").correlation("req-1");
+        let stranger = Err(Fault::Foreign(Seq::new(1)));
+        assert_eq!(tell("req-1", [broken("req-1", "grant-1"), named]), stranger);
+        let request = done(Kind::HttpRequest).session("sess-1").grant("grant-1").correlation("req-1");
+        assert_eq!(tell("req-1", [broken("req-1", "grant-1"), request]), stranger);
+        let refused = Draft::new(Kind::GrantRevoked, Outcome::Denied).correlation("req-1").grant("grant-1");
+        let asked = done(Kind::AccessRequested).correlation("req-1");
+        let session = opened("sess-1").grant("grant-1");
+        assert_eq!(tell("req-1", [asked, session, refused]), Err(Fault::Untied));
+    }
+
+    #[test]
+    fn a_policy_belongs_to_it_if_something_was_decided_under_it_and_what_it_is_about_is_in_it() {
+        let policy = |kind, name: &str| done(kind).policy(name);
+        let session = || opened("sess-1").grant("grant-1");
+        let good = [policy(Kind::PolicyLoaded, "p1"), session(), broken("req-1", "grant-1")];
+        assert_eq!(tell("grant-1", good), Ok(()));
+        let idle = [session(), policy(Kind::PolicyApproved, "p2"), policy(Kind::PolicyLoaded, "p2")];
+        assert_eq!(tell("grant-1", idle), Err(Fault::Foreign(Seq::new(1))));
+        assert_eq!(tell("grant-2", [session()]), Err(Fault::About("grant-2".to_owned())));
+    }
+}
