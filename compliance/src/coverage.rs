@@ -38,6 +38,8 @@ pub struct Silence {
 pub enum Cause {
     /// The ledger had not begun.
     BeforeFirst,
+    /// The first record that is still there is not the ledger's first.
+    Pruned,
     /// No record of the ledger bears a time in the period.
     NoRecord,
     /// The ledger ends here; what came after is not known.
@@ -55,6 +57,7 @@ impl Cause {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BeforeFirst => "before the ledger's first record",
+            Self::Pruned => "before the first record that is still there; what stood before it was pruned",
             Self::NoRecord => "no record of the ledger bears a time in the period",
             Self::AfterLast => "after the ledger's last record; what happened then is not known",
             Self::Stopped => "the gateway was stopped on purpose",
@@ -91,7 +94,7 @@ impl Coverage {
 
     pub(crate) fn take(&mut self, record: &Record) {
         match self.last {
-            None => self.silence(self.period.from, record.time, Cause::BeforeFirst),
+            None => self.silence(self.period.from, record.time, self.before(record)),
             Some((_, before, kind)) => self.silence(before, record.time, between(kind, record.kind)),
         }
         let seq = record.seq.get();
@@ -117,6 +120,18 @@ impl Coverage {
             Some(_) => Cause::AfterLast,
         };
         self.silence(from, self.period.to, cause);
+    }
+
+    /// Why nothing was recorded before the first record that is shown.
+    fn before(&self, first: &Record) -> Cause {
+        if first.seq.get() == 0 {
+            Cause::BeforeFirst
+        } else if self.period.contains(first.time) {
+            // The one before it would have been shown, too.
+            Cause::Pruned
+        } else {
+            Cause::Unexplained
+        }
     }
 
     fn silence(&mut self, from: Timestamp, to: Timestamp, cause: Cause) {

@@ -22,8 +22,12 @@ pub(crate) fn of_sheet(sheet: &Sheet) -> Vec<u8> {
 
 /// A file with a line of names and rows of texts that are already harmless.
 fn write(columns: Vec<String>, rows: impl Iterator<Item = Vec<String>>) -> Vec<u8> {
-    let mut writer =
-        csv::WriterBuilder::new().flexible(true).terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    let mut writer = csv::WriterBuilder::new()
+        .flexible(true)
+        .terminator(csv::Terminator::CRLF)
+        // Where a comma is the decimal sign, spreadsheets split at semicolons; within quotes they do not.
+        .quote_style(csv::QuoteStyle::Always)
+        .from_writer(Vec::new());
     for row in std::iter::once(columns).chain(rows) {
         // Writing to memory cannot fail.
         let _ = writer.write_record(row);
@@ -41,7 +45,7 @@ fn cell(cell: &Cell) -> String {
 }
 
 /// `text`, so that no spreadsheet takes it for a formula.
-pub(crate) fn harmless(text: &str) -> String {
+pub fn harmless(text: &str) -> String {
     if text
         .starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'])
     {
@@ -213,7 +217,7 @@ mod tests {
 
     #[test]
     fn what_a_stranger_wrote_is_never_a_formula() {
-        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "＝1"] {
+        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1"] {
             assert!(harmless(text).starts_with('\''), "{text:?}");
         }
         assert_eq!(harmless("tunnel:demo"), "tunnel:demo");
@@ -221,9 +225,9 @@ mod tests {
     }
 
     #[test]
-    fn commas_quotes_and_line_breaks_stay_within_their_cell() {
-        let file =
-            write(vec!["a".to_owned()], std::iter::once(vec!["x,\"y\"\nz".to_owned(), "2".to_owned()]));
-        assert_eq!(String::from_utf8(file).unwrap(), "a\r\n\"x,\"\"y\"\"\nz\",2\r\n");
+    fn commas_semicolons_quotes_and_line_breaks_stay_within_their_cell() {
+        let row = vec!["x,\"y\"\nz".to_owned(), "a;=1+1".to_owned(), "2".to_owned()];
+        let file = write(vec!["a".to_owned()], std::iter::once(row));
+        assert_eq!(String::from_utf8(file).unwrap(), "\"a\"\r\n\"x,\"\"y\"\"\nz\",\"a;=1+1\",\"2\"\r\n");
     }
 }

@@ -4,7 +4,7 @@
 //! and the page forbids scripts in its own policy as well. It prints on paper as it is.
 
 use askama::Template;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit, tz::TimeZone};
 
 use crate::cryptography::Protection;
 use crate::report::{Report, Standing};
@@ -23,6 +23,12 @@ struct Page<'a> {
 /// The page. The same report gives the same bytes.
 pub fn html(report: &Report) -> Result<String, askama::Error> {
     Page { report, zone: TimeZone::get(&report.time_zone).unwrap_or(TimeZone::UTC) }.render()
+}
+
+/// The second in which it was: what was at 23:59:59.6 was on that day.
+fn second(time: Timestamp) -> Timestamp {
+    let down = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Floor);
+    time.round(down).unwrap_or(time)
 }
 
 impl Page<'_> {
@@ -79,7 +85,7 @@ impl Page<'_> {
         match cell {
             Cell::Nothing => String::new(),
             Cell::Number(number) => number.to_string(),
-            Cell::Time(time) => self.at(&time.round(jiff::Unit::Second).unwrap_or(*time)),
+            Cell::Time(time) => self.at(&second(*time)),
             Cell::Text(text) => text.clone(),
         }
     }
@@ -101,5 +107,21 @@ impl Page<'_> {
 
     fn rest(sheet: &Sheet) -> u64 {
         sheet.rows.len().saturating_sub(ROWS) as u64 + sheet.more
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_on_the_page_is_never_later_than_it_was() {
+        for (time, shown) in [
+            ("2026-01-31T23:59:59.999Z", "2026-01-31T23:59:59Z"),
+            ("2026-01-31T23:59:59Z", "2026-01-31T23:59:59Z"),
+            ("1969-12-31T23:59:59.5Z", "1969-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(second(time.parse().unwrap()).to_string(), shown);
+        }
     }
 }

@@ -38,12 +38,15 @@ mod tally;
 pub use basis::{Basis, BasisError};
 pub use coverage::{Cause, Gap, Silence};
 pub use cryptography::{Change, Changes, Cryptography, Inventory, Key, KeyState, Protection, Way};
+pub use csv_file::harmless;
 pub use framework::{Builtin, Control, Framework, FrameworkError, Limit, Method, Rule, Shown};
 pub use html::html;
 pub use period::{Period, PeriodError};
 pub use query::{Field, Query};
 pub use reel::{Proved, Reel, ReelError};
-pub use report::{ControlReport, FromTable, Head, Listing, Population, Report, Row, Standing, Table};
+pub use report::{
+    ControlReport, FromTable, Head, Listing, Population, Report, Row, Standing, Table, ToExplain,
+};
 pub use reporter::Reporter;
 pub use scope::{HISTORY, Scope, Survey};
 pub use sections::{Cell, Exception, Figure, Sheet, TableRule};

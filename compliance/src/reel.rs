@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sallyport_audit::export::{self, ExportError};
 use sallyport_audit::note::PublicKey;
+use sallyport_audit::record::RecordReader;
 use sallyport_audit::snapshot::{Shown, Snapshot, SnapshotError};
 use sallyport_audit::tree::PathsBuilder;
 use sallyport_audit::{Checkpoint, Digest, Seq};
 
 use crate::pack::{CHECKPOINT, HISTORY, INFO, Info, PackReader, RECORDS, StoreError};
+use crate::scope::Survey;
 
 /// Records could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +32,9 @@ pub enum ReelError {
         /// What is wrong with it.
         error: ExportError,
     },
+    /// The pack has fewer records than it says, or others.
+    #[error("{0} does not hold the records that {INFO} names, or these are not all of the pack's period")]
+    Partial(&'static str),
     /// The head is not signed by a given key.
     #[error("the head that the records lead to: {0}")]
     Head(String),
@@ -48,6 +53,7 @@ impl ReelError {
             Self::Head(_) => {
                 "compare the key with the one that the ledger's owner published; if it is the same, do not believe this"
             }
+            Self::Partial(_) => "do not rely on this pack; `auditctl verify-pack` says more",
             Self::Form => {
                 "give a ledger's directory, or a pack that `auditctl report --out` wrote; `auditctl verify-pack` says more"
             }
@@ -59,7 +65,7 @@ impl ReelError {
         match self {
             Self::Ledger(error) => error.is_broken(),
             Self::Export { error, .. } => matches!(error, ExportError::Bad { .. }),
-            Self::Head(_) => true,
+            Self::Head(_) | Self::Partial(_) => true,
             Self::Store(_) | Self::Form => false,
         }
     }
@@ -162,16 +168,33 @@ impl Reel {
                 Ok(())
             })?),
             Held::Pack { pack, info } => {
-                let names = [info.scope.history().map(|_| HISTORY), Some(RECORDS)];
-                for name in names.into_iter().flatten() {
-                    let checked = pack.file(name, |input| {
-                        Ok(export::replay(input, &self.keys, &mut |shown| visit(name, shown)))
-                    })?;
+                let selections = [(HISTORY, info.scope.history()), (RECORDS, Some(info.scope.selection()))];
+                let mut survey = Survey::new(info.period);
+                let mut reader = RecordReader::default();
+                for (name, selection) in selections {
+                    let Some(selection) = selection else { continue };
+                    let mut show = |shown: Shown<'_>| {
+                        if let Shown::Record { seq, bytes, .. } = shown
+                            && name == RECORDS
+                            && let Ok(record) = reader.read(bytes)
+                        {
+                            survey.take(seq, record.time);
+                        }
+                        visit(name, shown);
+                    };
+                    let checked =
+                        pack.file(name, |input| Ok(export::replay(input, &self.keys, &mut show)))?;
                     let checked = checked.ok_or(ReelError::Form)?;
                     let checked = checked.map_err(|error| ReelError::Export { name, error })?;
                     if (checked.size, checked.root) != (self.head.size, self.head.root) {
                         return Err(ReelError::Head(format!("{name} is under another one")));
                     }
+                    if checked.selection != selection {
+                        return Err(ReelError::Partial(name));
+                    }
+                }
+                if !survey.is_whole(info.scope, self.head.size) {
+                    return Err(ReelError::Partial(RECORDS));
                 }
                 Ok(())
             }

@@ -54,6 +54,8 @@ pub struct Report {
     pub silences: Vec<Silence>,
     /// Keys, and how sessions were protected.
     pub cryptography: Cryptography,
+    /// How much there is to explain.
+    pub to_explain: ToExplain,
     /// Each control.
     pub controls: Vec<ControlReport>,
     /// The tables that do not depend on the framework.
@@ -79,6 +81,15 @@ impl From<&Checkpoint> for Head {
         let Checkpoint { origin, size, root } = checkpoint;
         Self { origin: origin.clone(), size: *size, root: *root }
     }
+}
+
+/// How much the organisation has to explain, over all controls and tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ToExplain {
+    /// Records that are exceptions of at least one control: each counts once.
+    pub records: u64,
+    /// What tables found that no single record shows.
+    pub findings: u64,
 }
 
 /// The records of the period.
@@ -220,15 +231,6 @@ impl Report {
     /// Whether anything at all could be evaluated.
     pub fn is_evaluated(&self) -> bool {
         self.unproved.is_none() && self.population.sum.count > 0
-    }
-
-    /// All exceptions together that are records; what tables found stands with the tables.
-    pub fn exceptions(&self) -> u64 {
-        self.controls
-            .iter()
-            .flat_map(|control| &control.exceptions)
-            .map(|listing| listing.table.sum.count)
-            .sum()
     }
 
     /// Records that are exceptions and are listed, each once, by number: at most `most` of them.

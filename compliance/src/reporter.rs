@@ -19,7 +19,9 @@ use crate::csv_file;
 use crate::framework::{Control, Framework};
 use crate::period::Period;
 use crate::query::Query;
-use crate::report::{ControlReport, FORMAT, FromTable, Listing, Population, Report, Row, Standing, Table};
+use crate::report::{
+    ControlReport, FORMAT, FromTable, Listing, Population, Report, Row, Standing, Table, ToExplain,
+};
 use crate::scope::{HISTORY, Scope};
 use crate::sections::{self, End, Section, Seen, Sheet, TableRule};
 use crate::tally::Tally;
@@ -29,6 +31,9 @@ const ROWS: usize = 1_000;
 
 /// A time without records that is worth saying.
 const SILENCE: SignedDuration = SignedDuration::from_mins(15);
+
+/// What makes reports, and packs of them.
+pub(crate) const TOOL: &str = concat!("auditctl ", env!("CARGO_PKG_VERSION"));
 
 const NO_RECORD: &str = "the period holds no record";
 
@@ -46,6 +51,8 @@ pub struct Reporter<'a> {
     population: Tally,
     kinds: BTreeMap<&'static str, u64>,
     controls: Vec<Counted>,
+    /// Records that are an exception of at least one control.
+    exceptional: u64,
 }
 
 /// What was counted for one control, in the order of its queries.
@@ -75,6 +82,7 @@ impl<'a> Reporter<'a> {
             population: Tally::default(),
             kinds: BTreeMap::new(),
             controls: controls.collect(),
+            exceptional: 0,
         }
     }
 
@@ -130,6 +138,7 @@ impl<'a> Reporter<'a> {
         self.population.take(record, leaf);
         let of_kind = self.kinds.entry(record.kind.as_str()).or_default();
         *of_kind = of_kind.saturating_add(1);
+        let mut exceptional = false;
         for (control, counted) in self.framework.controls.iter().zip(&mut self.controls) {
             for (shown, tally) in control.evidence.iter().zip(&mut counted.evidence) {
                 if shown.query.matches(record) {
@@ -138,6 +147,7 @@ impl<'a> Reporter<'a> {
             }
             for (rule, (tally, rows)) in control.exception.iter().zip(&mut counted.exceptions) {
                 if rule.query.matches(record) {
+                    exceptional = true;
                     tally.take(record, leaf);
                     if rows.len() < ROWS {
                         rows.push(Row::of(record, leaf));
@@ -145,6 +155,7 @@ impl<'a> Reporter<'a> {
                 }
             }
         }
+        self.exceptional += u64::from(exceptional);
     }
 
     /// The report. `verdict` is what the verifier said of the same ledger, `head` the signed head up to which its records
@@ -158,6 +169,9 @@ impl<'a> Reporter<'a> {
         let end = End { period: self.period, zone: &self.zone, silences: &self.coverage.silences };
         let sheets: Vec<Sheet> =
             self.sections.into_iter().map(|section| csv_file::sealed(section.finish(&end))).collect();
+        let found = sheets.iter().flat_map(|sheet| &sheet.exceptions);
+        let to_explain =
+            ToExplain { records: self.exceptional, findings: found.map(|found| found.count).sum() };
         let controls = self.framework.controls.iter().zip(self.controls).map(|(control, counted)| {
             let evidence: Vec<Table> = control
                 .evidence
@@ -197,7 +211,7 @@ impl<'a> Reporter<'a> {
         let query = format!("time is at or after {} and before {}", self.period.from, self.period.to);
         Report {
             format: FORMAT,
-            tool: concat!("auditctl ", env!("CARGO_PKG_VERSION")),
+            tool: TOOL,
             framework: self.framework.id.clone(),
             title: self.framework.title.clone(),
             edition: self.framework.edition.clone(),
@@ -213,6 +227,7 @@ impl<'a> Reporter<'a> {
             gaps: self.coverage.gaps,
             silences: self.coverage.silences,
             cryptography,
+            to_explain,
             controls,
             sheets,
             not_proved,

@@ -45,6 +45,7 @@ pub const HISTORY: &[Kind] = &[
     Kind::ReviewStarted,
     Kind::ReviewDecided,
     Kind::ReviewClosed,
+    Kind::CanaryTried,
     Kind::KeyCreated,
     Kind::KeyLoaded,
     Kind::KeyRotated,
@@ -93,12 +94,14 @@ pub struct Survey {
     scope: Option<Scope>,
     /// The last record belonged to the period, so the next one belongs to the scope.
     inside: bool,
+    /// Whether the first one of all did.
+    first_inside: Option<bool>,
 }
 
 impl Survey {
     /// Begins.
     pub fn new(period: Period) -> Self {
-        Self { period, before: None, scope: None, inside: false }
+        Self { period, before: None, scope: None, inside: false, first_inside: None }
     }
 
     /// The next record that is there.
@@ -113,7 +116,16 @@ impl Survey {
             _ => {}
         }
         self.inside = inside;
+        self.first_inside.get_or_insert(inside);
         self.before = Some(seq);
+    }
+
+    /// Of the records of a scope alone, in a ledger of `size` records: whether they are all of the period. One record on
+    /// either side shows that it begins and ends there, unless the ledger does.
+    pub(crate) fn is_whole(&self, scope: Scope, size: u64) -> bool {
+        let begun = scope.first == 0 || self.first_inside == Some(false);
+        let ended = scope.last.saturating_add(1) >= size || !self.inside;
+        begun && ended && self.scope == Some(scope)
     }
 
     /// The scope; `None` if the period holds no record.
@@ -139,6 +151,23 @@ mod tests {
         assert_eq!(scope(&["01", "01", "02", "03", "04", "04"]), Some(Scope { first: 1, last: 4 }));
         assert_eq!(scope(&["02", "03"]), Some(Scope { first: 0, last: 1 }));
         assert_eq!(scope(&["01", "04"]), None);
+    }
+
+    #[test]
+    fn records_are_all_of_the_period_if_one_on_either_side_or_the_ledgers_end_shows_it() {
+        let period = Period::parse("2026-01-02", "2026-01-03").unwrap();
+        let whole = |first: u64, times: &[&str], size: u64| {
+            let mut survey = Survey::new(period);
+            for (seq, day) in (first..).zip(times) {
+                survey.take(Seq::new(seq), format!("2026-01-{day}T12:00:00Z").parse().unwrap());
+            }
+            let last = first + times.len() as u64 - 1;
+            survey.is_whole(Scope { first, last }, size)
+        };
+        assert!(whole(3, &["01", "02", "03", "04"], 9) && whole(0, &["02", "03"], 2));
+        assert!(!whole(3, &["02", "03", "04"], 9), "nothing shows where it begins");
+        assert!(!whole(3, &["01", "02", "03"], 9), "nor where it ends");
+        assert!(!whole(3, &["01", "01", "02", "04"], 9), "more than one on a side");
     }
 
     #[test]

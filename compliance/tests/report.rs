@@ -207,6 +207,49 @@ fn exceptions_are_counted_in_full_however_many_are_listed() {
 }
 
 #[test]
+fn what_is_to_be_explained_counts_a_record_once_and_what_tables_found_beside_it() {
+    let mut journal = ordinary();
+    journal.group([
+        Draft::new(Kind::HsmDown, Outcome::Failure),
+        Draft::new(Kind::SessionOpened, Outcome::Success).session("sess-2").object("tunnel:demo"),
+    ]);
+    let framework = Builtin::Nist.load().unwrap();
+    let report = report(&framework, JANUARY, &journal, &journal.records(), verdict(&journal));
+    let rows =
+        report.controls.iter().flat_map(|control| &control.exceptions).flat_map(|listing| &listing.rows);
+    let numbers: Vec<u64> = rows.map(|row| row.seq).collect();
+    let once: std::collections::BTreeSet<u64> = numbers.iter().copied().collect();
+    assert!(numbers.len() > once.len(), "one is an exception of several controls: {numbers:?}");
+    assert_eq!(report.to_explain.records, once.len() as u64);
+    let found: u64 = report.sheets.iter().flat_map(|sheet| &sheet.exceptions).map(|found| found.count).sum();
+    assert!(found > 0 && report.to_explain.findings == found);
+    let page = html(&report).unwrap();
+    assert!(page.contains(&format!("<strong>{found}</strong>findings of tables to explain")));
+}
+
+#[test]
+fn a_time_before_the_first_record_that_is_left_is_said_to_be_pruned() {
+    let journal = ordinary();
+    let framework = Builtin::Soc2.load().unwrap();
+    let period = Period::parse("2025-12-01", "2026-01-31").unwrap();
+    let shown = |first: usize| {
+        let mut survey = Survey::new(period);
+        let records: Vec<_> = journal.records().into_iter().skip(first).collect();
+        for bytes in &records {
+            let record = Record::parse(bytes).unwrap();
+            survey.take(record.seq, record.time);
+        }
+        let mut reporter = Reporter::new(&framework, period, &TimeZone::UTC, survey.finish());
+        for (seq, bytes) in (first as u64..).zip(&records) {
+            reporter.take(Shown::Record { seq: Seq::new(seq), bytes, leaf: Digest::leaf(bytes) }).unwrap();
+        }
+        let head = Checkpoint::from_note(&journal.note).unwrap().0;
+        reporter.finish(verdict(&journal), &head).silences[0].cause
+    };
+    assert_eq!([shown(0), shown(4)], [Cause::BeforeFirst, Cause::Pruned]);
+}
+
+#[test]
 fn a_ledger_that_does_not_verify_is_evidence_for_nothing() {
     let journal = ordinary();
     let framework = Builtin::Soc2.load().unwrap();

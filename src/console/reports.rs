@@ -46,7 +46,7 @@ pub struct ReportView {
     pub what: String,
     /// How many records the period has.
     pub records: u64,
-    /// How many of them are exceptions.
+    /// How much there is to explain: records that are exceptions, each once, and what tables found.
     pub exceptions: u64,
     /// How long the file is.
     pub bytes: u64,

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use sallyport_audit::Seq;
+use sallyport_compliance::Reel;
 use sallyport_compliance::dossier::{Dossier, Fault, GatherError, MAX_BYTES, Story, check, gather};
 use serde_json::json;
 
@@ -31,6 +32,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let keys = keys(&arguments.keys)?;
     let mut reel = source::open(&arguments.source, &keys)?;
     let dossier = gathered(&mut reel, &arguments.about)?;
+    if let Some(partial) = partial(&reel) {
+        eprintln!("note: gathered from a pack, so it may not hold all that belongs to it: {partial}");
+    }
     write_whole(&arguments.out, dossier.to_json().as_bytes())?;
     eprintln!(
         "written: {} with {}; `auditctl check-dossier` checks it anywhere",
@@ -42,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn gathered(reel: &mut sallyport_compliance::Reel, about: &str) -> Result<Dossier, Failure> {
+fn gathered(reel: &mut Reel, about: &str) -> Result<Dossier, Failure> {
     gather(reel, about).map_err(|error| match &error {
         GatherError::Reel(inner) => source::failure(inner),
         _ => Failure::not_evaluated(&error, error.hint()),
@@ -71,8 +75,11 @@ pub(crate) fn check_file(arguments: &CheckArguments) -> Result<ExitCode, Failure
         .map_err(|error| Failure::broken(format!("{path}: {}: {error}", Fault::Form), Fault::Form.hint()))?;
     let shown =
         check(&dossier, &keys).map_err(|fault| Failure::broken(format!("{path}: {fault}"), fault.hint()))?;
+    let mut compared = Compared::Not;
     if let Some(against) = &arguments.against {
-        let whole = gathered(&mut source::open(against, &keys)?, &dossier.about)?;
+        let mut reel = source::open(against, &keys)?;
+        let whole = gathered(&mut reel, &dossier.about)?;
+        compared = partial(&reel).map_or(Compared::Whole, Compared::Part);
         let missing: Vec<String> = dossier.missing(&whole).iter().map(Seq::to_string).collect();
         if !missing.is_empty() {
             return Err(Failure::broken(
@@ -90,29 +97,51 @@ pub(crate) fn check_file(arguments: &CheckArguments) -> Result<ExitCode, Failure
             "size": shown.head.size,
             "root": shown.head.root,
             "records": shown.records.len(),
-            "not_proved": not_proved(arguments.against.is_some()),
+            "not_proved": not_proved(&compared),
         });
         serde_json::to_writer_pretty(&mut out, &value).map_err(io::Error::other).and_then(|()| writeln!(out))
     } else {
-        print(&mut out, &dossier, &shown.head.origin, arguments.against.is_some())
+        print(&mut out, &dossier, &shown.head.origin, &compared)
     };
     printed.and_then(|()| out.flush()).map_err(|error| Failure::output(&error))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn not_proved(compared: bool) -> Vec<&'static str> {
-    let mut all = vec![
+/// What a dossier was held against.
+enum Compared {
+    Not,
+    /// A ledger.
+    Whole,
+    /// A pack, which lacks this.
+    Part(String),
+}
+
+/// What a pack lacks of a grant that lasts longer than its period; `None` of a ledger.
+fn partial(reel: &Reel) -> Option<String> {
+    let period = reel.info()?.period;
+    Some(format!(
+        "a pack has no sessions of before {} and nothing from {} on (`--against` the ledger itself would show them)",
+        period.from, period.to
+    ))
+}
+
+fn not_proved(compared: &Compared) -> Vec<String> {
+    let all = [
         "that what was recorded is true, or that everything that happened was recorded",
         "that the given key is the organisation's own: that must be known from elsewhere",
         "who the people are: personal values stand in the records as commitments and were not opened",
     ];
-    if !compared {
-        all.push("that no other record belongs to it: compare it with the ledger or a pack (--against)");
-    }
-    all
+    let other = match compared {
+        Compared::Whole => None,
+        Compared::Not => Some(
+            "that no other record belongs to it: compare it with the ledger or a pack (--against)".to_owned(),
+        ),
+        Compared::Part(lacks) => Some(format!("that no other record belongs to it: {lacks}")),
+    };
+    all.map(str::to_owned).into_iter().chain(other).collect()
 }
 
-fn print(out: &mut impl Write, dossier: &Dossier, origin: &str, compared: bool) -> io::Result<()> {
+fn print(out: &mut impl Write, dossier: &Dossier, origin: &str, compared: &Compared) -> io::Result<()> {
     print_story(out, dossier)?;
     writeln!(
         out,

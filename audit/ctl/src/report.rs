@@ -8,7 +8,9 @@ use clap::Args;
 use jiff::tz::TimeZone;
 use sallyport_audit::verify::Trust;
 use sallyport_compliance::pack::Signer;
-use sallyport_compliance::{Basis, BasisError, Builtin, Cryptography, Period, Report, Standing, html};
+use sallyport_compliance::{
+    Basis, BasisError, Builtin, Cryptography, Period, Report, Standing, ToExplain, html,
+};
 
 use crate::Failure;
 use crate::output::{count, ledger, plain};
@@ -152,6 +154,15 @@ fn print(out: &mut impl Write, report: &Report) -> io::Result<()> {
             Standing::NotEvaluated { reason } => format!("not evaluated: {reason}"),
         };
         writeln!(out, "  {:<24} {}", control.id, plain(&state))?;
+    }
+    let ToExplain { records, findings } = report.to_explain;
+    if report.unproved.is_none() && records.saturating_add(findings) > 0 {
+        writeln!(
+            out,
+            "\nTo explain in all: {}, each counted once, and {}",
+            count(records, "record", "records"),
+            count(findings, "finding of tables", "findings of tables"),
+        )?;
     }
     for listing in report.controls.iter().flat_map(|control| &control.exceptions) {
         if let Some(first) = listing.rows.first() {

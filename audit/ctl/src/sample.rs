@@ -91,7 +91,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     let keys = keys(&arguments.keys)?;
     let mut reel = source::open(&arguments.source, &keys)?;
-    let selection = arguments.selection(&reel);
+    let selection = arguments.selection(&reel)?;
     let failure = |error| source::failure(&error);
     let committed = commit(&mut reel, &selection).map_err(failure)?;
     let drawn = match arguments.seed.as_deref().zip(arguments.size) {
@@ -116,18 +116,30 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 impl Arguments {
-    fn selection(&self, reel: &Reel) -> Selection {
+    /// What is drawn from. Of a pack, no time that it does not hold: its population would be a part of the one that was
+    /// asked for.
+    fn selection(&self, reel: &Reel) -> Result<Selection, Failure> {
         let period = reel.info().map(|info| info.period);
+        for (name, given) in [("--from", self.from), ("--to", self.to)] {
+            if let Some((period, time)) = period.zip(given)
+                && !(period.from..=period.to).contains(&time)
+            {
+                return Err(Failure::usage(
+                    format!("{name}: {time} is outside the pack's period, {} to {}", period.from, period.to),
+                    "draw within the pack's period, or from the ledger itself",
+                ));
+            }
+        }
         let mut kinds: Vec<_> = self.population.iter().flat_map(|family| family.0.iter().copied()).collect();
         kinds.sort_by_key(|kind| kind.as_str());
         kinds.dedup();
-        Selection {
+        Ok(Selection {
             kinds,
             results: self.result.into_iter().collect(),
             from_time: self.from.or(period.map(|period| period.from)),
             to_time: self.to.or(period.map(|period| period.to)),
             ..Selection::default()
-        }
+        })
     }
 }
 

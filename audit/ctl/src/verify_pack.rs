@@ -71,8 +71,8 @@ fn figures(report: &Report) -> serde_json::Value {
         "checksum": report.population.sum.checksum,
         "gaps": report.gaps.len(),
         "silences": report.silences.len(),
-        "exceptions": report.exceptions(),
-        "exceptions_of_tables": report.sheets.iter().flat_map(|sheet| &sheet.exceptions).map(|found| found.count).sum::<u64>(),
+        "exceptions": report.to_explain.records,
+        "exceptions_of_tables": report.to_explain.findings,
         "controls": report.controls.iter().map(|control| json!({"id": control.id, "state": control.state})).collect::<Vec<_>>(),
     })
 }
@@ -97,11 +97,12 @@ fn print(out: &mut impl Write, checked: &Checked) -> io::Result<()> {
         writeln!(out, "Period: {} up to and not including {}", report.period.from, report.period.to)?;
         writeln!(
             out,
-            "{}; {}, {} of silence; {} to explain",
+            "{}; {}, {} of silence; to explain: {} and {}",
             count(report.population.sum.count, "record", "records"),
             count(report.gaps.len() as u64, "gap", "gaps"),
             count(report.silences.len() as u64, "time", "times"),
-            count(report.exceptions(), "exception", "exceptions"),
+            count(report.to_explain.records, "record", "records"),
+            count(report.to_explain.findings, "finding of tables", "findings of tables"),
         )?;
         writeln!(out, "Checksum of the population: {}", report.population.sum.checksum)?;
     }

@@ -173,6 +173,59 @@ fn every_byte_that_is_altered_and_every_session_that_is_dropped_is_found() {
     assert_code(&auditctl(&["check-dossier", file, "--key", &stranger]), 1);
 }
 
+/// The dossiers of one ledger about these, by what each is about.
+fn dossiers<const N: usize>(ledger: &Ledger, about: [&str; N]) -> [Value; N] {
+    about.map(|about| {
+        let path = ledger.path().join("one.json");
+        let (file, source) = (path.to_str().unwrap(), ledger.path().to_str().unwrap());
+        assert_code(&auditctl(&["dossier", about, source, "--key", &ledger.key(), "--out", file]), 0);
+        serde_json::from_slice(&fs::read(&path).unwrap()).unwrap()
+    })
+}
+
+/// A dossier of some items of others, in the order of their numbers.
+fn mixed(about: &str, story: Value, checkpoint: &Value, items: &[&Value]) -> Value {
+    let mut items: Vec<Value> = items.iter().map(|item| (*item).clone()).collect();
+    items.sort_by_key(|item| item["seq"].as_u64());
+    serde_json::json!({
+        "format": "sallyport-dossier/1", "about": about, "story": story, "checkpoint": checkpoint, "items": items,
+    })
+}
+
+#[test]
+fn a_session_under_one_grant_is_not_joined_with_the_approvals_of_another() {
+    let ledger = ledger();
+    let [session, grant] = dossiers(&ledger, ["sess-11", "grant-2"]);
+    let items = |of: &'static [&'static str], dossier: &'_ Value| -> Vec<Value> {
+        let all = dossier["items"].as_array().unwrap().iter();
+        all.filter(|item| of.contains(&item["part"].as_str().unwrap())).cloned().collect()
+    };
+    let ours = items(&["session opened", "session closed"], &session);
+    let mut story = grant["story"].clone();
+    story["sessions"] = session["story"]["sessions"].clone();
+    (story["bytes_up"], story["bytes_down"]) = (10.into(), 100.into());
+    (story["refused_answers"], story["ended"]) = (1.into(), Value::Null);
+    let no_policy = "the record that took a policy into use is not here";
+    story["open"] = serde_json::json!([no_policy, "leave had not ended by a record of its own"]);
+    // All of the other grant; and its request alone, which names no grant that could be another one.
+    let whole = items(&["asked", "answered", "granted"], &grant);
+    let request = items(&["asked", "answered"], &grant);
+    let mut asked = story.clone();
+    (asked["grant"], asked["granted"], asked["ends"]) = ("grant-1".into(), Value::Null, Value::Null);
+    asked["open"] = serde_json::json!(["the record that gave leave is not here", no_policy]);
+    for (theirs, story, said) in
+        [(whole, story, "does not belong to it"), (request, asked, "says that its grant came of its request")]
+    {
+        let all: Vec<&Value> = ours.iter().chain(&theirs).collect();
+        let path = ledger.path().join("mixed.json");
+        let mix = mixed("sess-11", story, &session["checkpoint"], &all);
+        fs::write(&path, serde_json::to_vec(&mix).unwrap()).unwrap();
+        let checked = auditctl(&["check-dossier", path.to_str().unwrap(), "--key", &ledger.key()]);
+        assert_code(&checked, 1);
+        assert!(err(&checked).contains(said), "{}", err(&checked));
+    }
+}
+
 #[test]
 fn what_is_not_there_has_no_dossier() {
     let ledger = ledger();
@@ -223,6 +276,61 @@ fn a_sample_is_the_same_for_everybody_and_drawn_only_from_what_was_committed_to(
     assert_code(&refused, 1);
     assert!(err(&refused).contains("not the one that was committed to"), "{}", err(&refused));
     assert_code(&run(&pack, &["--size", "2", "--seed", "x"]), 2);
+}
+
+#[test]
+fn a_pack_gives_no_sample_of_a_time_that_it_does_not_hold_and_says_what_a_dossier_from_it_may_lack() {
+    let ledger = ledger();
+    let (key, pack) = (ledger.key(), pack(&ledger));
+    let sample = |pack: &str, rest: &[&str]| {
+        let words = ["sample", pack, "--key", &key, "--population", "session.opened"];
+        auditctl(&[&words[..], rest].concat())
+    };
+    assert_code(&sample(&pack, &["--from", "2026-01-01", "--to", "2026-01-31"]), 0);
+    for outside in [["--from", "2025-12-01"], ["--to", "2026-02-01"]] {
+        let refused = sample(&pack, &outside);
+        assert_code(&refused, 2);
+        assert!(err(&refused).contains("outside the pack's period"), "{}", err(&refused));
+    }
+    let file = ledger.path().join("dossier.json");
+    let file = file.to_str().unwrap();
+    let made = auditctl(&["dossier", "grant-1", &pack, "--key", &key, "--out", file]);
+    assert!(err(&made).contains("it may not hold all that belongs to it"), "{}", err(&made));
+    let lacks = "a pack has no sessions of before 2026-01-01T00:00:00Z";
+    let against = |source: &str| out(&auditctl(&["check-dossier", file, "--key", &key, "--against", source]));
+    assert!(against(&pack).contains(lacks), "{}", against(&pack));
+    assert!(!against(ledger.path().to_str().unwrap()).contains("no other record belongs to it"));
+}
+
+#[test]
+fn a_pack_that_names_other_records_than_it_holds_gives_neither_sample_nor_dossier() {
+    let ledger = ledger();
+    let (key, place) = (ledger.key(), tempfile::tempdir().unwrap());
+    let source = ledger.path().to_str().unwrap();
+    let make = |name: &str, from: &str| {
+        let pack = place.path().join(name).to_str().unwrap().to_owned();
+        let words = ["--from", from, "--to", "2026-01-31", "--out", &pack];
+        assert_code(&auditctl(&[&["report", "soc2", source, "--key", &key], &words[..]].concat()), 0);
+        pack
+    };
+    let (whole, narrow) = (make("whole", "2026-01-01"), make("narrow", "2026-01-01T00:00:00.010Z"));
+    let draw = || auditctl(&["sample", &whole, "--key", &key, "--population", "session.opened"]);
+    assert_code(&draw(), 0);
+    let text = |pack: &str, name: &str| fs::read_to_string(format!("{pack}/{name}")).unwrap();
+    let put = |name: &str, text: &str| fs::write(format!("{whole}/{name}"), text).unwrap();
+    // Fewer records under the old scope; then under their own, which is not all of the period that is named.
+    put("records.jsonl", &text(&narrow, "records.jsonl"));
+    put("history.jsonl", &text(&narrow, "history.jsonl"));
+    assert_code(&draw(), 1);
+    let named = text(&narrow, "pack.json").replace("2026-01-01T00:00:00.01Z", "2026-01-01T00:00:00Z");
+    assert!(named != text(&narrow, "pack.json"));
+    put("pack.json", &named);
+    let drawn = draw();
+    assert_code(&drawn, 1);
+    assert!(err(&drawn).contains("not all of the pack's period"), "{}", err(&drawn));
+    let file = place.path().join("dossier.json");
+    let words = ["dossier", "grant-2", &whole, "--key", &key, "--out", file.to_str().unwrap()];
+    assert_code(&auditctl(&words), 1);
 }
 
 #[test]

@@ -9,8 +9,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use jiff::tz::TimeZone;
 use sallyport_audit::testing::{JournalBuilder, SoftwareSigner};
+use sallyport_audit::verify::Trust;
 use sallyport_audit::{Draft, Kind, Outcome};
+use sallyport_compliance::pack::PackWriter;
+use sallyport_compliance::{Basis, Builtin, Framework, Period};
 use serde_json::Value;
 use world::{Ledger, ORIGIN, assert_code, err, out};
 
@@ -40,6 +44,7 @@ fn ledger() -> Ledger {
             .policy("p1")
             .detail("approvals", 1)
             .detail("ends", "2026-03-01T00:00:00Z"),
+        done(Kind::GatewayHeartbeat),
         done(Kind::GatewayHeartbeat),
     ]);
     journal.time = "2026-01-05T10:00:00Z".parse().unwrap();
@@ -139,6 +144,8 @@ fn a_pack_is_checked_in_an_empty_environment_with_the_ledgers_key_alone() {
         let answer: Value = serde_json::from_slice(&checked.stdout).unwrap();
         assert_eq!(answer["figures"]["records"], 5);
         assert_eq!(answer["figures"]["exceptions"], 2);
+        let not_proved = answer["not_proved"].to_string();
+        assert!(not_proved.contains("no record before or behind the packed ones"), "{not_proved}");
         let text = verify(&pack, &["--key", &ledger.key()]);
         assert!(
             out(&text).contains("Verified: the pack follows from records of the ledger"),
@@ -265,6 +272,59 @@ fn records_of_the_period_cannot_be_left_out_of_a_pack() {
 }
 
 #[test]
+fn a_pack_says_that_nothing_shows_what_was_left_out_of_the_time_before() {
+    let (ledger, place) = (ledger(), tempfile::tempdir().unwrap());
+    let made = place.path().join("made");
+    assert_code(&report(&ledger, &made, &[]), 0);
+    let checked = verify(&made, &["--key", &ledger.key()]);
+    let text = out(&checked);
+    assert!(text.contains("Records of the time before: 6, each as it was signed; left out: 1."), "{text}");
+    assert!(text.contains("of history.jsonl: that none of the 1 records which were left out"), "{text}");
+    assert!(fs::read_to_string(made.join("README.txt")).unwrap().contains("show that none was left out"));
+}
+
+#[test]
+fn a_mapping_that_is_not_the_programs_own_is_found_although_everything_follows_from_it() {
+    let (ledger, place) = (ledger(), tempfile::tempdir().unwrap());
+    let key = ledger.key();
+    let lenient = Builtin::Soc2.source().replace("lacks = [\"policy\"]", "lacks = [\"object\"]");
+    let lenient = Framework::parse(&lenient).unwrap();
+    let trust = Trust { keys: vec![ledger.journal.signer.verifier()], ..Trust::default() };
+    let basis = Basis::verify(ledger.path(), &trust, &mut |_| {}).unwrap();
+    let period = Period::parse("2026-01-02", "2026-01-31").unwrap();
+    let report = basis.report(&lenient, period, &TimeZone::UTC, &mut |_| {}).unwrap();
+    let made = place.path().join("made");
+    basis.pack(&made, (&lenient, &report), None, &mut |_| {}).unwrap();
+    let checked = verify(&made, &["--key", &key]);
+    assert_code(&checked, 1);
+    assert!(out(&checked).contains("not the mapping \"soc2\" that comes with"), "{}", out(&checked));
+    // Of another version nobody here knows the mapping.
+    let mut other = files(&made);
+    let info = other.iter_mut().find(|(name, _)| name == "pack.json").unwrap();
+    let text = String::from_utf8(info.1.clone()).unwrap();
+    info.1 = text.replace(report.tool, "auditctl 0.0.9").into_bytes();
+    let checked = verify(&write(place.path(), &with_sums(other)), &["--key", &key]);
+    assert_code(&checked, 3);
+    assert!(out(&checked).contains("compare it with that version's own"), "{}", out(&checked));
+}
+
+#[test]
+fn a_pack_that_cannot_be_finished_leaves_nothing_behind() {
+    let (ledger, place) = (ledger(), tempfile::tempdir().unwrap());
+    for name in ["pack", "pack.zip"] {
+        let unfinished = PackWriter::create(&place.path().join(name)).unwrap();
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+        if name.ends_with("zip") {
+            let busy = report(&ledger, &place.path().join(name), &[]);
+            assert_code(&busy, 3);
+            assert!(err(&busy).contains("is being written by another process"), "{}", err(&busy));
+        }
+        drop(unfinished);
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0, "{name}");
+    }
+}
+
+#[test]
 fn a_signed_pack_stands_under_its_signers_key_and_loses_that_only_openly() {
     let (ledger, place) = (ledger(), tempfile::tempdir().unwrap());
     let secret = place.path().join("secret");
@@ -301,6 +361,9 @@ fn what_strangers_called_themselves_is_no_markup_and_no_formula() {
                 !text.contains(",=") && !text.contains("\n=") && !text.contains(",\"="),
                 "{name}: {text}"
             );
+            // Whatever a spreadsheet splits at, a quoted cell stays one.
+            let quoted = |line: &str| line.is_empty() || line.starts_with('"') && line.ends_with('"');
+            assert!(text.split("\r\n").all(quoted), "{name}: {text}");
         }
     }
     let access = fs::read_to_string(made.join("tables/access.csv")).unwrap();
@@ -375,15 +438,18 @@ fn keys_what_became_of_them_and_protection_each_have_a_file_that_a_spreadsheet_m
     assert_code(&report(&ledger, &pack, &[]), 0);
     let table = |name: &str| fs::read_to_string(pack.join(format!("tables/{name}.csv"))).unwrap();
     let keys = table("keys");
-    assert!(keys.starts_with("role,key,algorithm,lives in,can it leave,made,due,state,record\r\n"), "{keys}");
-    assert!(keys.contains("tls,new,'=cmd(),\"SOFTWARE: sealed file, no token\","), "{keys}");
+    assert!(keys.starts_with("\"role\",\"key\",\"algorithm\",\"lives in\","), "{keys}");
+    assert!(keys.contains("\"tls\",\"new\",\"'=cmd()\",\"SOFTWARE: sealed file, no token\","), "{keys}");
     assert_eq!(keys.lines().count(), 3);
     let changes = table("key-changes");
-    assert!(changes.contains(",key.rotated,tls,old,new,"), "{changes}");
+    assert!(changes.contains(",\"key.rotated\",\"tls\",\"old\",\"new\","), "{changes}");
     assert_eq!(changes.lines().count(), 3, "what was made before the period is no change of it: {changes}");
     let protection = table("protection");
-    assert!(protection.contains("session,\"TLS 1.3, X25519\",the record does not say,1\r\n"), "{protection}");
+    assert!(
+        protection.contains("\"session\",\"TLS 1.3, X25519\",\"the record does not say\",\"1\"\r\n"),
+        "{protection}"
+    );
     let others = table("not-hybrid");
-    assert!(others.contains(",'=1+1,sess-1,"), "{others}");
+    assert!(others.contains(",\"'=1+1\",\"sess-1\","), "{others}");
     assert_code(&verify(&pack, &["--key", &ledger.key()]), 0);
 }

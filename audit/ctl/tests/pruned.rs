@@ -160,6 +160,32 @@ fn an_export_of_it_verifies_if_it_shows_who_declared_the_pruning() {
 }
 
 #[test]
+fn no_pack_is_made_of_a_period_whose_beginning_the_pruning_took_and_the_report_says_so() {
+    let pruned = Pruned::new();
+    let (ledger, place) = (&pruned.ledger, tempfile::tempdir().unwrap());
+    let (path, key) = (ledger.path().to_str().unwrap(), ledger.key());
+    let pack = place.path().join("pack").to_str().unwrap().to_owned();
+    // Record 700 is of this period, record 699 may have been, and record 690 was not.
+    let first = "2026-01-01T00:00:00.695Z";
+    let report = |from: &str, rest: &[&str]| {
+        let words = ["report", "soc2", path, "--key", &key, "--from", from, "--to", "2026-01-31"];
+        auditctl(&[&words[..], rest].concat())
+    };
+    let refused = report(first, &["--out", &pack]);
+    assert_code(&refused, 3);
+    assert!(
+        err(&refused).contains("record 699, the one before the first of the period, was pruned"),
+        "{}",
+        err(&refused)
+    );
+    assert!(!Path::new(&pack).exists());
+    let json: Value = serde_json::from_slice(&report("2025-12-01", &["--json"]).stdout).unwrap();
+    assert_eq!(json["silences"][0]["cause"], "before_first", "record 0 was kept");
+    assert_code(&report("2026-01-01T00:00:00.701Z", &["--out", &pack]), 0);
+    assert_code(&auditctl(&["verify-pack", &pack, "--key", &key]), 0);
+}
+
+#[test]
 fn an_earlier_check_is_gone_on_from_over_a_pruning() {
     let pruned = Pruned::new();
     let state = pruned.archive.path().join("state");

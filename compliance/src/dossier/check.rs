@@ -2,8 +2,9 @@
 
 use sallyport_audit::note::PublicKey;
 use sallyport_audit::tree::verify_inclusion;
-use sallyport_audit::{Checkpoint, Digest, Kind, Record, Seq};
+use sallyport_audit::{Checkpoint, Digest, Record, Seq};
 
+use super::ties::Ties;
 use super::{Dossier, FORMAT, MOST_ITEMS, Story, part};
 
 /// What a good dossier shows.
@@ -36,6 +37,12 @@ pub enum Fault {
     /// A record that has nothing to do with the others.
     #[error("record {0} does not belong to it, or stands in another part of it")]
     Foreign(Seq),
+    /// Nothing ties the grant to the request.
+    #[error("no record of it says that its grant came of its request")]
+    Untied,
+    /// None of its records is about it.
+    #[error("none of its records is of {0}, which it says it is about")]
+    About(String),
     /// The story is another one.
     #[error("the story at its top does not follow from its records")]
     Story,
@@ -81,35 +88,6 @@ pub fn check(dossier: &Dossier, keys: &[PublicKey]) -> Result<Shown, Fault> {
     if Story::of(&records) != dossier.story {
         return Err(Fault::Story);
     }
-    belong(dossier, &records)?;
+    Ties::of(&dossier.about, &records)?.tell(&dossier.about)?;
     Ok(Shown { head, records })
-}
-
-/// Whether each record has to do with what the dossier is about.
-fn belong(dossier: &Dossier, records: &[Record]) -> Result<(), Fault> {
-    let story = &dossier.story;
-    let ids = |record: &Record| [record.session.clone(), record.grant.clone(), record.correlation.clone()];
-    let about = Some(dossier.about.clone());
-    if !records.iter().any(|record| ids(record).contains(&about)) {
-        return Err(Fault::Form);
-    }
-    for record in records {
-        let of_policy =
-            matches!(record.kind, Kind::PolicyLoaded | Kind::PolicyProposed | Kind::PolicyApproved);
-        let belongs = if of_policy {
-            record.policy.as_ref().is_some_and(|policy| {
-                records.iter().any(|other| other.kind != record.kind && other.policy.as_ref() == Some(policy))
-            })
-        } else {
-            ids(record).into_iter().flatten().any(|id| {
-                id == dossier.about
-                    || story.grant.as_ref() == Some(&id)
-                    || story.request.as_ref() == Some(&id)
-            })
-        };
-        if !belongs {
-            return Err(Fault::Foreign(record.seq));
-        }
-    }
-    Ok(())
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sallyport_audit::record::RecordReader;
 use sallyport_audit::{Kind, Record, Seq};
 
-use super::{Dossier, FORMAT, Item, Story, part};
+use super::{Dossier, FORMAT, Item, Story, is_of_policy, is_of_request, is_of_session, part};
 use crate::reel::{Reel, ReelError};
 
 /// More records than this are no dossier.
@@ -51,31 +51,11 @@ struct Threads {
     policies: BTreeMap<String, Seq>,
 }
 
-/// Kinds whose correlation is a request.
-fn is_of_request(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::AccessRequested
-            | Kind::AccessApproved
-            | Kind::AccessRejected
-            | Kind::AccessEscalated
-            | Kind::AccessExpired
-            | Kind::AccessWithdrawn
-            | Kind::GrantIssued
-            | Kind::GrantBegun
-            | Kind::GrantRevoked
-            | Kind::GrantExpired
-            | Kind::GlassTold
-            | Kind::GlassBroken
-            | Kind::GlassReviewed
-    )
-}
-
 impl Threads {
     /// Whether the record belongs to it; policies apart.
     fn hold(&self, record: &Record) -> bool {
         let same = |own: &Option<String>, other: &Option<String>| own.is_some() && own == other;
-        if matches!(record.kind, Kind::SessionOpened | Kind::SessionClosed | Kind::SessionRefused) {
+        if is_of_session(record.kind) {
             return match &self.session {
                 Some(session) => record.session.as_ref() == Some(session),
                 None => same(&self.grant, &record.grant),
@@ -130,9 +110,7 @@ pub fn gather(reel: &mut Reel, about: &str) -> Result<Dossier, GatherError> {
     // Of a policy that was in use several times, what made it so last before it decided.
     let mut policies = BTreeMap::<(String, Kind), u64>::new();
     each(reel, &mut |record| {
-        let of_policy =
-            matches!(record.kind, Kind::PolicyLoaded | Kind::PolicyProposed | Kind::PolicyApproved);
-        if of_policy
+        if is_of_policy(record.kind)
             && let Some(policy) = &record.policy
             && threads.policies.get(policy).is_some_and(|used| record.seq < *used)
         {

@@ -3,16 +3,18 @@
 //! Why: "who let them in, under which policy, what did they do, when did it end" is one question, and its answer lies in
 //! a dozen records. A dossier holds them all, and a stranger checks it offline with the ledger's public key.
 //!
-//! Promised by [`check`]: each record stands in the ledger at its number; all of them belong together; the story at the
-//! top follows from them. Not promised: that nothing else belongs to it. For that it is [gathered](gather) again from the
+//! Promised by [`check`]: each record stands in the ledger at its number; all of them are of one request and the one grant
+//! that came of it, as their own ids say, or of one session that needed none; the story at the top follows from them. Not
+//! promised: that nothing else belongs to it. For that it is [gathered](gather) again from the
 //! ledger or a pack, and [compared](Dossier::missing).
 
 mod check;
 mod gather;
 mod story;
+mod ties;
 
 use sallyport_audit::record::Seq;
-use sallyport_audit::{Digest, Record};
+use sallyport_audit::{Digest, Kind, Record};
 use serde::{Deserialize, Serialize};
 
 pub use check::{Fault, Shown, check};
@@ -73,7 +75,6 @@ impl Dossier {
 
 /// What a record is in the story of a grant.
 fn part(record: &Record) -> &'static str {
-    use sallyport_audit::Kind;
     match record.kind {
         Kind::AccessRequested => "asked",
         Kind::AccessApproved | Kind::AccessRejected => "answered",
@@ -91,4 +92,34 @@ fn part(record: &Record) -> &'static str {
         Kind::SessionRefused => "session refused",
         _ => "other",
     }
+}
+
+/// Kinds whose correlation is a request.
+fn is_of_request(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::AccessRequested
+            | Kind::AccessApproved
+            | Kind::AccessRejected
+            | Kind::AccessEscalated
+            | Kind::AccessExpired
+            | Kind::AccessWithdrawn
+            | Kind::GrantIssued
+            | Kind::GrantBegun
+            | Kind::GrantRevoked
+            | Kind::GrantExpired
+            | Kind::GlassTold
+            | Kind::GlassBroken
+            | Kind::GlassReviewed
+    )
+}
+
+/// Kinds that tell of one session.
+fn is_of_session(kind: Kind) -> bool {
+    matches!(kind, Kind::SessionOpened | Kind::SessionClosed | Kind::SessionRefused)
+}
+
+/// Kinds that tell how a policy came into use.
+fn is_of_policy(kind: Kind) -> bool {
+    matches!(kind, Kind::PolicyLoaded | Kind::PolicyProposed | Kind::PolicyApproved)
 }

@@ -28,6 +28,15 @@ pub enum MakeError {
         /// The first of them.
         first: u64,
     },
+    /// The record before the first one of the period is no longer in the ledger.
+    #[error(
+        "record {before}, the one before the first of the period, was pruned from this ledger: nothing would show \
+             where the period begins"
+    )]
+    Boundary {
+        /// Its number.
+        before: u64,
+    },
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] SnapshotError),
@@ -50,6 +59,9 @@ impl MakeError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Empty => "give a period in which the ledger has records: `auditctl stats` shows its days",
+            Self::Boundary { .. } => {
+                "give a period that begins later, or restore the records from the archive beside this ledger, and ask there"
+            }
             Self::Pruned { .. } => "restore them from the archive beside this ledger, and ask there",
             Self::Ledger(error) => error.hint(),
             Self::Store(error) => error.hint(),
@@ -95,6 +107,12 @@ impl<'a> Maker<'a> {
     pub fn new(source: Source<'a>, signer: Option<&'a dyn Signer>) -> Result<Self, MakeError> {
         let key = signer.map(|signer| signer.key().to_string());
         let info = Info::of(source.report, key).ok_or(MakeError::Empty)?;
+        // Whoever checks the pack could not tell that from records that were left out.
+        if let Some(before) = info.scope.first.checked_sub(1)
+            && source.report.population.sum.first == Some(info.scope.first)
+        {
+            return Err(MakeError::Boundary { before });
+        }
         Ok(Self { source, info, signer })
     }
 

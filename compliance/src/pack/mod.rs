@@ -5,8 +5,10 @@
 //! them, and compare every byte.
 //!
 //! Promised by [`check`]: every file is the one that was packed, none is missing and none was added; the records are
-//! those of the ledger, and all of the period; every table, picture and number follows from them.
-//! Not promised: what the maker says of the rest of the ledger (the verdict). It is under their signature, or under nobody's.
+//! those of the ledger, and all of the period; the mapping is the program's own; every table, picture and number follows
+//! from them.
+//! Not promised: what the maker says of the rest of the ledger (the verdict), and that nothing was left out of what the time
+//! before left behind. Both are under the maker's signature, or under nobody's.
 //!
 //! Trusted: the keys that are given. Not trusted: the pack. Start with [`Maker`] and [`check`].
 
@@ -17,11 +19,13 @@ mod make;
 mod readme;
 mod store;
 mod sums;
+mod unfinished;
 
 pub use check::{Checked, Finding, Trust, check};
 pub use info::{Info, PACK_FORMAT};
 pub use make::{MakeError, Maker, Signer, Source};
 pub use store::{PackReader, PackWriter, StoreError};
+pub use unfinished::sweep;
 
 /// The records of the period, as an export.
 pub const RECORDS: &str = "records.jsonl";

@@ -29,7 +29,8 @@ On paper:            chromium --headless --print-to-pdf=report.pdf report.html
 report.html         for people               report.json        the same for programs
 tables/*.csv        each table               oscal/*.json       NIST OSCAL 1.2.1
 records.jsonl       the records of the period, with what shows that they are the ledger's
-history.jsonl       what the time before left behind, likewise
+history.jsonl       what the time before left behind, likewise; by kind, so that its proofs cannot
+                    show that none was left out: that is the maker's word
 proofs/*            one file for each exception listed (up to {proofs}), for `auditctl check-proof`
 checkpoint          the signed head that all of them lead to
 framework.toml      which records are taken for which control

@@ -9,6 +9,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
 use super::sums::{MOST_FILES, Sums};
+use super::unfinished::Unfinished;
 use super::{HISTORY, RECORDS};
 
 /// The longest document that is read into memory, in bytes; records are read one by one.
@@ -39,6 +40,12 @@ pub enum StoreError {
         /// Where.
         path: String,
     },
+    /// Another process is at it.
+    #[error("{path} is being written by another process")]
+    Busy {
+        /// Which pack.
+        path: String,
+    },
     /// A name that leads elsewhere, that is there twice, or too many of them.
     #[error("{path}: {what}")]
     Names {
@@ -58,11 +65,12 @@ impl StoreError {
             }
             Self::Zip { .. } => "get the pack again from whoever made it",
             Self::Exists { .. } => "give a new name, or remove what is there",
+            Self::Busy { .. } => "wait for it, or give another name",
             Self::Names { .. } => "this is not a pack as `auditctl report --out` writes it: do not unpack it",
         }
     }
 
-    fn io(path: &Path, source: io::Error) -> Self {
+    pub(super) fn io(path: &Path, source: io::Error) -> Self {
         Self::Io { path: path.display().to_string(), source }
     }
 
@@ -76,11 +84,13 @@ enum Place {
     Zip(Box<ZipWriter<BufWriter<File>>>),
 }
 
-/// Writes a pack under a name of its own, and gives it its right name when all is written.
+/// Writes a pack under a name of its own, and gives it its right name when all is written. One that is not finished leaves
+/// nothing behind.
 pub struct PackWriter {
     path: PathBuf,
-    unfinished: PathBuf,
+    // Dropped before the next: a file is closed, and then taken away.
     place: Place,
+    unfinished: Unfinished,
     sums: Sums,
 }
 
@@ -90,20 +100,14 @@ impl PackWriter {
         if path.symlink_metadata().is_ok() {
             return Err(StoreError::Exists { path: path.display().to_string() });
         }
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let unfinished = path.with_file_name(format!(".{name}.unfinished"));
-        if unfinished.is_dir() {
-            // What a run that was cut off left.
-            fs::remove_dir_all(&unfinished).map_err(|error| StoreError::io(&unfinished, error))?;
-        }
-        let place = if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("zip")) {
-            let file = File::create(&unfinished).map_err(|error| StoreError::io(&unfinished, error))?;
-            Place::Zip(Box::new(ZipWriter::new(BufWriter::new(file))))
+        let (unfinished, place) = if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("zip"))
+        {
+            let (unfinished, file) = Unfinished::file(path)?;
+            (unfinished, Place::Zip(Box::new(ZipWriter::new(BufWriter::new(file)))))
         } else {
-            fs::create_dir_all(&unfinished).map_err(|error| StoreError::io(&unfinished, error))?;
-            Place::Folder
+            (Unfinished::folder(path)?, Place::Folder)
         };
-        Ok(Self { path: path.to_owned(), unfinished, place, sums: Sums::default() })
+        Ok(Self { path: path.to_owned(), place, unfinished, sums: Sums::default() })
     }
 
     /// Writes one file by `fill`, and notes its digest.
@@ -112,7 +116,7 @@ impl PackWriter {
         name: &str,
         fill: impl FnOnce(&mut dyn Write) -> Result<T, E>,
     ) -> Result<T, E> {
-        let path = self.unfinished.join(name);
+        let path = self.unfinished.path().join(name);
         let (filled, digest) = match &mut self.place {
             Place::Folder => {
                 let create = || {
@@ -136,7 +140,8 @@ impl PackWriter {
                     .last_modified_time(DateTime::default())
                     .unix_permissions(0o644)
                     .large_file(name == RECORDS || name == HISTORY);
-                zip.start_file(name, options).map_err(|error| StoreError::zip(&self.unfinished, error))?;
+                zip.start_file(name, options)
+                    .map_err(|error| StoreError::zip(self.unfinished.path(), error))?;
                 let mut out = Hashing::new(&mut **zip);
                 let filled = fill(&mut out)?;
                 (filled, out.finish().1)
@@ -154,12 +159,18 @@ impl PackWriter {
     /// All is written: the pack gets its name.
     pub(super) fn finish(self) -> Result<(), StoreError> {
         let Self { path, unfinished, place, .. } = self;
-        if let Place::Zip(zip) = place {
-            let file = zip.finish().map_err(|error| StoreError::zip(&unfinished, error))?;
-            let file = file.into_inner().map_err(|error| StoreError::io(&unfinished, error.into_error()))?;
-            file.sync_all().map_err(|error| StoreError::io(&unfinished, error))?;
-        }
-        fs::rename(&unfinished, &path).map_err(|error| StoreError::io(&path, error))
+        let failed = |error| StoreError::io(unfinished.path(), error);
+        // Held until the pack has its name, for its lock.
+        let _file = match place {
+            Place::Folder => None,
+            Place::Zip(zip) => {
+                let file = zip.finish().map_err(|error| StoreError::zip(unfinished.path(), error))?;
+                let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
+                file.sync_all().map_err(failed)?;
+                Some(file)
+            }
+        };
+        unfinished.becomes(&path)
     }
 }
 

@@ -23,7 +23,12 @@ const KINDS: &[Kind] = &[
     Kind::ShareOffered,
     Kind::ShareAccepted,
     Kind::ShareEnded,
+    Kind::KeyRotated,
+    Kind::LedgerResumed,
 ];
+
+/// The role of the key that signs tokens, as `key.rotated` names it.
+const TOKEN_SIGNING: &str = "token-signing";
 
 struct Held {
     what: &'static str,
@@ -75,6 +80,21 @@ impl AccessList {
         if let Some(id) = id {
             self.held.remove(&(what, id.to_owned()));
         }
+    }
+
+    /// What one record ends of everybody, without a record for each: the new key of who signs tokens, if the old one's
+    /// were ended with it, and a ledger that goes on behind lost records, which may have taken anything back.
+    fn end_all(&mut self, seen: &Seen<'_>) {
+        let tokens = seen.text("tokens");
+        let ended: &[&str] = match seen.record.kind {
+            Kind::KeyRotated if seen.text("role") == Some(TOKEN_SIGNING) && tokens == Some("ended") => {
+                &["token"]
+            }
+            Kind::LedgerResumed if tokens == Some("kept") => &["grant", "share"],
+            Kind::LedgerResumed => &["grant", "share", "token", "device", "passkey"],
+            _ => &[],
+        };
+        self.held.retain(|(what, _), _| !ended.contains(what));
     }
 }
 
@@ -130,7 +150,7 @@ impl Section for AccessList {
             Kind::PasskeyRevoked => self.end("passkey", seen.text("passkey")),
             Kind::GrantRevoked | Kind::GrantExpired => self.end("grant", grant),
             Kind::ShareEnded => self.end("share", seen.text("share")),
-            _ => {}
+            _ => self.end_all(seen),
         }
     }
 
@@ -148,7 +168,8 @@ impl Section for AccessList {
             "access",
             "Who has leave at the end of the period",
             "Grants, shares, tokens, devices and passkeys that were given and had neither ended nor been revoked when \
-             the period ended. What policy gives by role stands in the policy, not here. People are commitments: ask for the \
+             the period ended; what ended in bulk, with the key that signed all tokens or with records that the ledger lost, \
+             is not here either. What policy gives by role stands in the policy, not here. People are commitments: ask for the \
              disclosure of the record.",
         );
         let sheet = ["grant", "share", "token", "device", "passkey"]

@@ -1,7 +1,5 @@
 //! Changes of policy, configuration and program, with who approved them.
 
-use std::collections::BTreeMap;
-
 use sallyport_audit::Kind;
 use sallyport_audit::commitment::Personal;
 
@@ -17,9 +15,10 @@ const KINDS: &[Kind] = &[
 
 pub(super) struct Changes {
     book: Book,
-    /// Per policy: the records that proposed and approved it.
-    proposed: BTreeMap<String, Cell>,
-    approved: BTreeMap<String, Cell>,
+    /// The policy that waits for a second person, with the record that proposed it.
+    proposed: Option<(String, Cell)>,
+    /// The one that may be loaded next, with the records that proposed and approved it.
+    agreed: Option<(String, [Cell; 2])>,
     policy: Option<String>,
     config: Option<String>,
     program: Option<String>,
@@ -33,8 +32,8 @@ impl Default for Changes {
     fn default() -> Self {
         Self {
             book: Book::since_the_beginning(KINDS),
-            proposed: BTreeMap::new(),
-            approved: BTreeMap::new(),
+            proposed: None,
+            agreed: None,
             policy: None,
             config: None,
             program: None,
@@ -90,17 +89,23 @@ impl Section for Changes {
         let policy = seen.record.policy.clone();
         let none = || [Cell::Nothing, Cell::Nothing];
         match seen.record.kind {
-            Kind::PolicyProposed => {
-                self.proposed.extend(policy.map(|policy| (policy, seen.seq())));
-            }
+            Kind::PolicyProposed => self.proposed = policy.map(|policy| (policy, seen.seq())),
             Kind::PolicyApproved => {
-                self.approved.extend(policy.map(|policy| (policy, seen.seq())));
+                let Some(policy) = policy else { return };
+                let proposed = self.proposed.take_if(|(waits, _)| *waits == policy);
+                let proposed = proposed.map_or(Cell::Nothing, |(_, record)| record);
+                self.agreed = Some((policy, [proposed, seen.seq()]));
             }
             Kind::PolicyLoaded => {
-                let digest = policy.clone().unwrap_or_default();
-                let approved = self.approved.get(&digest).cloned();
-                let unapproved = approved.is_none();
-                let approval = [self.proposed.get(&digest).cloned(), approved].map(Cell::from);
+                // Any load spends what was agreed, as in the gateway: an approval is for once, and for next.
+                let agreed = self.agreed.take().filter(|(agreed, _)| Some(agreed) == policy.as_ref());
+                let waited = self.proposed.take_if(|(waits, _)| Some(&*waits) == policy.as_ref());
+                let unapproved = agreed.is_none();
+                let approval = match (agreed, waited) {
+                    (Some((_, approval)), _) => approval,
+                    (None, Some((_, proposed))) => [proposed, Cell::Nothing],
+                    (None, None) => none(),
+                };
                 if self.change(seen, "policy", policy, approval) && seen.inside {
                     self.policies += 1;
                     self.unapproved += u64::from(unapproved);
@@ -125,7 +130,7 @@ impl Section for Changes {
             "changes",
             "Changes of policy, configuration and program",
             "What was in force before and after each change in the period, by digest. A policy that was proposed and \
-             approved by two people names both records. A configuration is the operator's and has no approval in the \
+             approved by two people names both records; an approval is for the next load, and for no other. A configuration is the operator's and has no approval in the \
              ledger: compare its digest with the organisation's own change record.",
         )
         .figure("changes", rows.len())

@@ -1,6 +1,6 @@
 //! Separation of duties: what the gateway refused because the same person may not do both, and what it let pass.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sallyport_audit::{Kind, Outcome};
 
@@ -21,8 +21,8 @@ const KINDS: &[Kind] = &[
     Kind::PersonalErased,
 ];
 
-/// What another person approved before the period may be taken into use within it.
-const BEFORE: &[Kind] = &[Kind::PolicyApproved];
+/// What another person approved before the period may be taken into use within it, unless that was done before.
+const BEFORE: &[Kind] = &[Kind::PolicyApproved, Kind::PolicyLoaded];
 
 /// Refusals whose reason is that the person would have acted on their own behalf.
 const OWN: &[(&str, &str, &str)] = &[
@@ -41,8 +41,8 @@ pub(super) struct Duties {
     book: Book,
     refused: BTreeMap<String, u64>,
     approvals: BTreeMap<String, u64>,
-    /// Policies that another person approved.
-    approved: BTreeSet<String>,
+    /// The policy that another person approved, until one is loaded.
+    approved: Option<String>,
     grants: u64,
     without: u64,
     loaded: u64,
@@ -55,12 +55,26 @@ impl Default for Duties {
             book: Book::remembering(KINDS, BEFORE),
             refused: BTreeMap::new(),
             approvals: BTreeMap::new(),
-            approved: BTreeSet::new(),
+            approved: None,
             grants: 0,
             without: 0,
             loaded: 0,
             unapproved: 0,
         }
+    }
+}
+
+impl Duties {
+    fn policy_loaded(&mut self, seen: &Seen<'_>) {
+        // Any load spends what was approved, as in the gateway.
+        let approved = self.approved.take().is_some_and(|approved| Some(approved) == seen.record.policy);
+        // Each start tells of the policy that it found; what was in force already is nothing new.
+        if !seen.inside || seen.record.policy.as_deref() == seen.text("previous") {
+            return;
+        }
+        self.loaded += 1;
+        // The first policy of a ledger has nothing before it that could have been approved.
+        self.unapproved += u64::from(!approved && seen.text("previous").is_some());
     }
 }
 
@@ -85,15 +99,8 @@ impl Section for Duties {
                 self.grants += 1;
                 self.without += u64::from(seen.number("approvals") == Some(0));
             }
-            Kind::PolicyApproved => self.approved.extend(seen.record.policy.clone()),
-            // Each start tells of the policy that it found; what was in force already is nothing new.
-            Kind::PolicyLoaded if seen.record.policy.as_deref() != seen.text("previous") => {
-                self.loaded += 1;
-                let approved =
-                    seen.record.policy.as_ref().is_some_and(|policy| self.approved.contains(policy));
-                // The first policy of a ledger has nothing before it that could have been approved.
-                self.unapproved += u64::from(!approved && seen.text("previous").is_some());
-            }
+            Kind::PolicyApproved => self.approved.clone_from(&seen.record.policy),
+            Kind::PolicyLoaded => self.policy_loaded(seen),
             _ => {}
         }
     }

@@ -215,7 +215,7 @@ pub(crate) fn all(period: Period, zone: &TimeZone) -> Vec<Box<dyn Section>> {
         Box::new(changes::Changes::default()),
         Box::new(sessions::Sessions::default()),
         Box::new(kills::Kills::default()),
-        Box::new(canaries::Canaries::default()),
+        Box::new(canaries::Canaries::new(period)),
         Box::new(integrity::Integrity::default()),
         Box::new(sinks::Sinks::new(period)),
         Box::new(retention::Retention::default()),

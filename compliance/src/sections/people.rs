@@ -27,8 +27,9 @@ const KINDS: &[Kind] = &[
 /// How long a canary's token is good at most, in seconds.
 const CANARY_LIFE: u64 = 600;
 
-/// What a token is for tells whether its end is somebody's leaving.
-const BEFORE: &[Kind] = &[Kind::TokenIssued];
+/// What a token is for tells whether its end is somebody's leaving; and that somebody took a credential back names them,
+/// not who had it: only the record that gave it does.
+const BEFORE: &[Kind] = &[Kind::TokenIssued, Kind::DeviceEnrolled];
 
 struct Change {
     time: Timestamp,
@@ -51,6 +52,8 @@ pub(super) struct People {
     /// Tokens that make nobody a joiner, so that their end makes nobody a leaver; of a sign-in, with which token it was
     /// begun.
     passing: BTreeMap<String, Option<String>>,
+    /// Who has each token and device.
+    holders: BTreeMap<String, Cell>,
     sign_ins: u64,
     tried: u64,
 }
@@ -66,6 +69,49 @@ fn is_canary(seen: &Seen<'_>) -> bool {
     marked && seen.time_in("expires").is_some_and(|ends| seconds(seen.record.time, ends) <= CANARY_LIFE)
 }
 
+/// The value of a record that names somebody, if it has one.
+fn named(seen: &Seen<'_>, field: Personal) -> Cell {
+    let there = seen.record.personal.contains_key(&field);
+    there.then(|| seen.person(field)).unwrap_or_default()
+}
+
+impl People {
+    /// Whom a record is about, and not who gave the order; nothing where no record says it.
+    fn person(&self, seen: &Seen<'_>) -> Cell {
+        let holder = |key| seen.text(key).and_then(|id| self.holders.get(id)).cloned().unwrap_or_default();
+        match seen.record.kind {
+            Kind::TokenIssued | Kind::ShareEnded => named(seen, Personal::Target),
+            Kind::DeviceEnrolled | Kind::ShareAccepted => named(seen, Personal::Subject),
+            Kind::TokenRevoked => holder("token"),
+            Kind::DeviceRevoked => holder("device"),
+            Kind::AccessLocked | Kind::AccessUnlocked => match named(seen, Personal::Target) {
+                Cell::Nothing => holder("device"),
+                target => target,
+            },
+            _ => Cell::Nothing,
+        }
+    }
+
+    /// Notes who has a credential from now on.
+    fn remember(&mut self, seen: &Seen<'_>) {
+        let given = match seen.record.kind {
+            Kind::TokenIssued => seen.text("token"),
+            Kind::DeviceEnrolled => seen.text("device"),
+            _ => None,
+        };
+        if let Some(id) = given.filter(|_| seen.done()) {
+            let holder = self.person(seen);
+            self.holders.insert(id.to_owned(), holder);
+        }
+    }
+}
+
+/// A lock on a tunnel or a tenant, or its end: nobody leaves by it.
+fn is_of_no_person(seen: &Seen<'_>) -> bool {
+    matches!(seen.record.kind, Kind::AccessLocked | Kind::AccessUnlocked)
+        && (seen.record.object.is_some() || seen.text("locked_tenant").is_some())
+}
+
 impl Default for People {
     fn default() -> Self {
         Self {
@@ -74,6 +120,7 @@ impl Default for People {
             open: BTreeMap::new(),
             ends: BTreeMap::new(),
             passing: BTreeMap::new(),
+            holders: BTreeMap::new(),
             sign_ins: 0,
             tried: 0,
         }
@@ -85,6 +132,7 @@ impl Section for People {
         if !self.book.takes(seen) {
             return;
         }
+        self.remember(seen);
         let session = seen.record.session.clone();
         match seen.record.kind {
             Kind::SessionOpened if seen.done() => {
@@ -111,7 +159,7 @@ impl Section for People {
                 self.sign_ins += u64::from(seen.inside && seen.text("purpose") == Some("session"));
                 return;
             }
-            _ if !seen.inside => return,
+            _ if !seen.inside || is_of_no_person(seen) => return,
             Kind::TokenRevoked
                 if seen.text("token").is_some_and(|token| self.passing.remove(token).is_some()) =>
             {
@@ -133,17 +181,13 @@ impl Section for People {
         if what == "left" && !id.is_empty() {
             self.ends.insert(id.clone(), self.changes.len());
         }
-        let target = if seen.record.personal.contains_key(&Personal::Target) {
-            Personal::Target
-        } else {
-            Personal::Subject
-        };
+        let person = self.person(seen);
         self.changes.push(Change {
             time: seen.record.time,
             what,
             kind: seen.record.kind.as_str(),
             id,
-            person: seen.person(target),
+            person,
             record: seen.seq(),
             ended: 0,
             last: None,
@@ -166,7 +210,8 @@ impl Section for People {
              of them did. A person who was locked is not joined with their sessions: they are a commitment here; \
              the table of ended sessions shows how fast locks took hold. Sign-ins at a browser, leave to enrol a device, and the \
              tokens that the gateway's own canaries try are nobody's joining or leaving: the first and the last are \
-             counted above.",
+             counted above. A person is the one who has the credential, as the record that gave it names them, and not \
+             who took it back; of a certificate, a role, and a credential of another issuer no record does.",
         );
         for what in ["joined", "moved", "left"] {
             sheet = sheet.figure(what, kinds.get(what).unwrap_or(&0));

@@ -15,6 +15,7 @@ const KINDS: &[Kind] = &[
     Kind::AccessExpired,
     Kind::AccessWithdrawn,
     Kind::GrantIssued,
+    Kind::LedgerResumed,
 ];
 
 struct Request {
@@ -78,6 +79,21 @@ pub(super) struct Requests {
     requests: BTreeMap<String, Request>,
 }
 
+/// The answer to a request that ended because the ledger lost records: one of them may have answered it.
+const LAPSED: &str = "ended by a loss of records";
+
+impl Requests {
+    /// No request that waits outlives a loss of records, and none gets a record of its own for it.
+    fn lapse(&mut self, seen: &Seen<'_>) {
+        if !seen.inside {
+            self.requests.clear();
+        }
+        for request in self.requests.values_mut().filter(|request| request.answered.is_none()) {
+            (request.answer, request.answered) = (LAPSED, Some(seen.record.time));
+        }
+    }
+}
+
 impl Default for Requests {
     fn default() -> Self {
         Self { book: Book::since_the_beginning(KINDS), requests: BTreeMap::new() }
@@ -87,6 +103,10 @@ impl Default for Requests {
 impl Section for Requests {
     fn take(&mut self, seen: &Seen<'_>) {
         if !self.book.takes(seen) || !seen.done() {
+            return;
+        }
+        if seen.record.kind == Kind::LedgerResumed {
+            self.lapse(seen);
             return;
         }
         let Some(id) = seen.record.correlation.clone() else { return };
@@ -140,7 +160,7 @@ impl Section for Requests {
             )
             .figure("requests", requests.len())
             .figure("of them from before the period", before);
-        for word in ["granted", "rejected", "withdrawn", "not answered in time", "open"] {
+        for word in ["granted", "rejected", "withdrawn", "not answered in time", LAPSED, "open"] {
             sheet = sheet.figure(word, of(word));
         }
         if let Some(middle) = waits.get(waits.len() / 2) {

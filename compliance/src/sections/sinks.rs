@@ -8,11 +8,17 @@ use sallyport_audit::Kind;
 use super::{Book, Cell, End, Section, Seen, Sheet, seconds};
 use crate::period::Period;
 
-const KINDS: &[Kind] =
-    &[Kind::SinkConnected, Kind::SinkFailed, Kind::SinkDelivered, Kind::SinkQuarantined, Kind::SinkLate];
+const KINDS: &[Kind] = &[
+    Kind::GatewayStarted,
+    Kind::SinkConnected,
+    Kind::SinkFailed,
+    Kind::SinkDelivered,
+    Kind::SinkQuarantined,
+    Kind::SinkLate,
+];
 
-/// What tells that a receiver was away when the period began. A start is among them: a sink that is still configured then
-/// says anew how it is.
+/// What tells that a receiver was away when the period began. A start is among them, as it is within the period: a sink that
+/// is still configured then says anew how it is, and of one that is not nobody waits for a word.
 const BEFORE: &[Kind] = &[Kind::GatewayStarted, Kind::SinkConnected, Kind::SinkFailed];
 
 #[derive(Default)]
@@ -26,6 +32,13 @@ struct Sink {
     since: Option<Timestamp>,
     away: u64,
     last: Option<Cell>,
+}
+
+impl Sink {
+    /// Its receiver is not away any more, or not known to be.
+    fn back(&mut self, time: Timestamp) {
+        self.away += self.since.take().map_or(0, |since| seconds(since, time));
+    }
 }
 
 pub(super) struct Sinks {
@@ -61,8 +74,12 @@ impl Section for Sinks {
             self.remember(seen);
             return;
         }
-        let sink = self.known.entry(seen.object()).or_default();
         let time = seen.record.time;
+        if seen.record.kind == Kind::GatewayStarted {
+            self.known.values_mut().for_each(|sink| sink.back(time));
+            return;
+        }
+        let sink = self.known.entry(seen.object()).or_default();
         sink.last = Some(seen.seq());
         match seen.record.kind {
             Kind::SinkFailed => {
@@ -77,7 +94,7 @@ impl Section for Sinks {
                 } else {
                     sink.delivered += 1;
                 }
-                sink.away += sink.since.take().map_or(0, |since| seconds(since, time));
+                sink.back(time);
             }
         }
     }
@@ -109,7 +126,8 @@ impl Section for Sinks {
             "sinks",
             "Delivery to the SIEM",
             "What each sink recorded of itself in the period; a receiver that was away when the period began is away from \
-             then on until its sink says otherwise. That the receiver kept what it took is shown by comparing its copy \
+             then on until its sink says otherwise, or the gateway starts: a sink that is still there says then how it is. That the \
+             receiver kept what it took is shown by comparing its copy \
              with the ledger.",
         )
         .figure("sinks", sinks.len())

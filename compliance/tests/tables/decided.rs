@@ -97,6 +97,26 @@ fn a_request_stands_in_every_period_in_which_it_was_open_and_its_answer_counts_i
     assert_eq!(requests.row("req-g-expired", ["approvals", "escalated"]), ["0", "yes"]);
 }
 
+#[test]
+fn no_request_outlives_a_loss_of_records() {
+    let resumed = || done(Kind::LedgerResumed).detail("tokens", "kept");
+    let made = Made::ledger()
+        .at("01-20T10:00:00")
+        .then(asked("req-a-lapsed-before"))
+        .then(resumed())
+        .then(asked("req-b-across"))
+        .at("02-10T10:00:00")
+        .then(asked("req-c"))
+        .then(resumed())
+        .then(asked("req-d-open"));
+    let requests = made.table("requests");
+    assert_eq!(requests.column("request"), ["req-b-across", "req-c", "req-d-open"]);
+    let lapsed = "ended by a loss of records";
+    assert_eq!(requests.column("answer"), [lapsed, lapsed, "open"]);
+    assert_eq!([requests.figure(lapsed), requests.figure("open")], ["2", "1"]);
+    assert_eq!(requests.column("answered")[2], "");
+}
+
 fn loaded(policy: &str, previous: Option<&str>) -> Draft {
     let draft = done(Kind::PolicyLoaded).policy(policy).detail("rules", 3);
     match previous {
@@ -115,9 +135,9 @@ fn restarted() -> Made {
         .at("01-10T10:00:00")
         .then(loaded("p1", None))
         .then(agreed(Kind::PolicyProposed, "p2"))
+        .then(loaded("p1", Some("p1")))
         .then(agreed(Kind::PolicyApproved, "p2"))
         .at("02-02T10:00:00")
-        .then(loaded("p1", Some("p1")))
         .then(loaded("p2", Some("p1")))
         .at("02-03T10:00:00")
         .then(loaded("p2", Some("p2")))
@@ -134,6 +154,30 @@ fn a_start_takes_no_policy_into_use_that_was_in_force_and_an_approval_of_before_
     let duties = changed.table("duties");
     assert_eq!(duties.figure("policies taken into use"), "2");
     assert_eq!(duties.found(), [("unapproved", 1)]);
+}
+
+#[test]
+fn an_approval_is_for_the_next_load_and_for_no_later_one() {
+    // p2 was approved once, then taken back; who loads it again has nobody's word for it.
+    let again = || restarted().then(loaded("p1", Some("p2"))).then(loaded("p2", Some("p1")));
+    for table in ["duties", "changes"] {
+        assert_eq!(again().table(table).found(), [("unapproved", 2)], "{table}");
+        // Nor after a load of something else, also before the period.
+        let spent = Made::ledger()
+            .at("01-10T10:00:00")
+            .then(loaded("p1", None))
+            .then(agreed(Kind::PolicyProposed, "p2"))
+            .then(agreed(Kind::PolicyApproved, "p2"))
+            .then(loaded("p1", Some("p1")))
+            .at("02-10T10:00:00")
+            .then(loaded("p2", Some("p1")));
+        assert_eq!(spent.table(table).found(), [("unapproved", 1)], "{table}");
+    }
+    let changes = again().table("changes");
+    assert_eq!(
+        [changes.column("proposed in"), changes.column("approved in")],
+        [["2", "", ""], ["4", "", ""]]
+    );
 }
 
 #[test]

@@ -63,6 +63,81 @@ fn the_access_list_has_what_was_given_at_any_time_and_had_not_ended_at_the_perio
 }
 
 #[test]
+fn what_one_record_ends_of_everybody_is_not_in_the_access_list() {
+    let device = || done(Kind::DeviceEnrolled).subject("user:alice").detail("device", "dev-1");
+    let passkey = || done(Kind::PasskeyEnrolled).subject("user:alice").detail("passkey", "pk-1");
+    let share = |kind| {
+        done(kind)
+            .target("user:bob")
+            .object("tunnel:demo")
+            .detail("share", "share-1")
+            .detail("role", "viewer")
+    };
+    let given = || {
+        Made::ledger()
+            .at("01-10T10:00:00")
+            .then(token("tok-1", "access", LATER))
+            .then(device())
+            .then(passkey())
+            .then(grant(Kind::GrantIssued, "grant-1").detail("ends", LATER))
+            .then(share(Kind::ShareOffered))
+            .then(share(Kind::ShareAccepted))
+    };
+    let rotated =
+        |role: &str, tokens: &str| done(Kind::KeyRotated).detail("role", role).detail("tokens", tokens);
+    let resumed = |tokens: &str| done(Kind::LedgerResumed).detail("tokens", tokens);
+    let all = ["dev-1", "grant-1", "pk-1", "share-1", "tok-1"];
+    for (ends, left) in [
+        (rotated("token-signing", "kept"), &all[..]),
+        (rotated("tls", "ended"), &all),
+        (rotated("token-signing", "ended"), &["dev-1", "grant-1", "pk-1", "share-1"]),
+        (resumed("kept"), &["dev-1", "pk-1", "tok-1"]),
+        (resumed("ended"), &[]),
+    ] {
+        for time in ["01-20T10:00:00", "02-10T10:00:00"] {
+            let made = given().at(time).then(ends.clone()).then(grant(Kind::GrantIssued, "grant-2"));
+            let made = made.at("02-11T10:00:00").then(done(Kind::GatewayHeartbeat));
+            let mut left = left.to_vec();
+            left.push("grant-2");
+            left.sort_by_key(|id| (!id.starts_with("dev"), !id.starts_with("grant"), *id));
+            assert_eq!(made.table("access").column("id"), left, "{ends:?}");
+        }
+    }
+}
+
+#[test]
+fn the_person_of_a_leaver_is_who_had_the_credential_and_not_who_took_it_back() {
+    let by_bob = |kind| done(kind).subject("user:bob");
+    let locked = || by_bob(Kind::AccessLocked);
+    let made = Made::ledger()
+        .at("01-10T10:00:00")
+        .then(token("tok-before", "access", LATER))
+        .then(done(Kind::DeviceEnrolled).subject("user:alice").detail("device", "dev-before"))
+        .at("02-10T10:00:00")
+        .then(by_bob(Kind::TokenRevoked).detail("token", "tok-before"))
+        .then(by_bob(Kind::DeviceRevoked).detail("device", "dev-before"))
+        .then(by_bob(Kind::CertificateRevoked).detail("certificate", "cert-1"))
+        .then(by_bob(Kind::TokenRevoked).detail("token", "tok-of-another-issuer").detail("outside", true))
+        .then(locked().target("user:alice"))
+        .then(locked().detail("device", "dev-before"))
+        .then(locked().detail("role", "role:ops"))
+        .then(locked().object("tunnel:demo"))
+        .then(locked().detail("locked_tenant", "main"))
+        .then(by_bob(Kind::AccessUnlocked).object("tunnel:demo"))
+        .then(by_bob(Kind::AccessUnlocked).target("user:alice"));
+    let people = made.table("people");
+    assert_eq!(people.column("id").len(), 8, "tunnels and tenants are nobody");
+    assert_eq!([people.figure("left"), people.figure("moved")], ["7", "1"]);
+    let who = people.column("person");
+    let of = |field: &'static str, record: u64| {
+        move |person: &String| person.starts_with(field) && person.ends_with(&format!(", record {record}"))
+    };
+    assert!(of("target", 1)(&who[0]) && of("subject", 2)(&who[1]), "{who:?}");
+    assert_eq!([&who[2], &who[3], &who[6]], ["", "", ""], "no record names them");
+    assert!(of("target", 7)(&who[4]) && of("subject", 2)(&who[5]) && of("target", 13)(&who[7]), "{who:?}");
+}
+
+#[test]
 fn sign_ins_at_a_browser_and_tokens_of_canaries_make_nobody_a_joiner_nor_their_end_a_leaver() {
     let revoked = |id: &str| done(Kind::TokenRevoked).detail("token", id);
     let made = Made::ledger()

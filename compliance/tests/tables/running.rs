@@ -153,6 +153,48 @@ fn a_canary_that_is_silent_at_the_periods_beginning_or_end_or_in_between_is_an_e
 }
 
 #[test]
+fn controls_that_were_tried_before_the_period_and_no_more_in_it_are_silent() {
+    let held = |control: &str| tried(done(Kind::CanaryTried), control, DAY);
+    let made = Made::ledger()
+        .at("01-30T00:00:00")
+        .then(held("self-approval"))
+        .then(held("expired-grant"))
+        .at("02-10T00:00:00")
+        .then(held("expired-grant"))
+        .at("02-28T23:59:00")
+        .then(done(Kind::GatewayHeartbeat));
+    let canaries = made.table("canaries");
+    assert_eq!(canaries.found(), [("silent", 2), ("never", 2)]);
+    let columns = ["held", "last", "longest pause, seconds"];
+    assert_eq!(canaries.row("self-approval", columns), ["0", "01-30T00:00:00", &(30 * DAY).to_string()]);
+    let quiet = Made::ledger()
+        .at("01-30T00:00:00")
+        .then(held("self-approval"))
+        .at("02-28T23:59:00")
+        .then(done(Kind::GatewayHeartbeat))
+        .table("canaries");
+    assert_eq!(quiet.figure("tried"), "no, but before the period");
+    assert_eq!(quiet.found(), [("silent", 1), ("never", 3)]);
+}
+
+#[test]
+fn a_pause_is_judged_by_the_interval_that_the_try_before_it_stated() {
+    let held = |control: &str, every: u64| tried(done(Kind::CanaryTried), control, every);
+    let made = Made::ledger()
+        .at("01-31T00:00:00")
+        // Ten days of pause where each day was promised, and a longer interval only afterwards.
+        .then(held("self-approval", DAY))
+        // And the other way round.
+        .then(held("expired-grant", 10 * DAY))
+        .at("02-10T00:00:00")
+        .then(held("self-approval", 30 * DAY))
+        .then(held("expired-grant", DAY))
+        .at("02-11T00:00:00")
+        .then(held("expired-grant", 30 * DAY));
+    assert_eq!(made.table("canaries").found(), [("silent", 1), ("never", 2)]);
+}
+
+#[test]
 fn what_became_of_the_log_is_counted_by_kind_and_damage_is_to_be_explained() {
     let mut made = Made::ledger();
     // Every quarter of an hour of February but for one day.
@@ -216,6 +258,25 @@ fn a_receiver_that_was_lost_before_the_period_is_away_in_it_until_its_sink_says_
     assert_eq!(sinks.column("seconds away"), [(28 * DAY).to_string(), "3600".to_owned(), "30".to_owned()]);
     assert_eq!(sinks.found(), [("lost", 1)]);
     assert_eq!(sinks.row("sink:e-short", ["connected", "receipts", "lost"]), ["0", "1", "1"]);
+}
+
+#[test]
+fn a_sink_that_a_start_does_not_bring_back_is_away_no_longer() {
+    let lost = |name: &str| sink(failed(Kind::SinkFailed), name);
+    let made = Made::ledger()
+        .at("01-31T00:00:00")
+        .then(lost("a-removed"))
+        .then(lost("b-still-there"))
+        .at("02-02T00:00:00")
+        .then(lost("c-removed"))
+        .at("02-03T00:00:00")
+        .then(done(Kind::GatewayStarted))
+        .at("02-03T00:00:05")
+        .then(lost("b-still-there"));
+    let sinks = made.table("sinks");
+    assert_eq!(sinks.found(), [("lost", 1)]);
+    let away = [2 * DAY, 28 * DAY - 5, DAY];
+    assert_eq!(sinks.column("seconds away"), away.map(|seconds| seconds.to_string()));
 }
 
 #[test]

@@ -245,9 +245,7 @@ fn cell(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let guard = if formula { "'" } else { "" };
-    format!("\"{guard}{}\"", text.replace('"', "\"\""))
+    format!("\"{}\"", sallyport_compliance::harmless(&text).replace('"', "\"\""))
 }
 
 fn kept(kind: &str, name: &str, text: String) -> Response {
@@ -285,6 +283,9 @@ mod tests {
     #[test]
     fn no_cell_of_an_export_is_a_formula_or_breaks_out_of_its_place() {
         assert_eq!(cell(&"=HYPERLINK(\"x\")".into()), "\"'=HYPERLINK(\"\"x\"\")\"");
+        for text in ["\n=1", "\u{ff1d}1"] {
+            assert!(cell(&text.into()).starts_with("\"'"), "{text:?}");
+        }
         assert_eq!(cell(&"user:vic".into()), "\"user:vic\"");
         assert_eq!(cell(&7.into()), "\"7\"");
         assert_eq!(cell(&Value::Null), "\"\"");

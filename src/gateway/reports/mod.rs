@@ -19,7 +19,7 @@ use jiff::tz::TimeZone;
 use sallyport_audit::note::PublicKey;
 use sallyport_audit::verify::{Progress, Trust};
 use sallyport_audit::{Draft, Kind, Ledger, Outcome, Seq};
-use sallyport_compliance::{Basis, Builtin, Period, Report};
+use sallyport_compliance::{Basis, Builtin, Period, Report, pack};
 use sallyport_hsm::Keys;
 use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
@@ -92,6 +92,8 @@ impl Wanted {
 
 impl Desk {
     pub(super) fn new(config: &Config, parts: &Parts) -> Self {
+        // What a gateway that was killed was writing; each pack has a name of its own, so nothing else would ever clear it.
+        pack::sweep(&config.reports.directory);
         Self {
             directory: config.reports.directory.clone(),
             ledger_directory: config.ledger.directory.clone(),
@@ -208,7 +210,7 @@ impl Desk {
             state: "made".to_owned(),
             what: String::new(),
             records: report.population.sum.count,
-            exceptions: report.exceptions(),
+            exceptions: report.to_explain.records.saturating_add(report.to_explain.findings),
             bytes,
             sha256,
             signer: signer.text(),

@@ -178,6 +178,8 @@ async fn a_months_pack_that_somebody_deleted_is_not_made_again_unless_somebody_a
     assert!(world.desk.remove(&name).is_err(), "it is gone");
 
     // Nor after a start, nor if the deletion had been broken off before the file was gone.
+    // What a killed gateway was writing goes, too.
+    std::fs::write(pack.with_file_name(".pci-1.zip.unfinished"), "PK").unwrap();
     world.desk = Arc::new(Desk::new(&world.config, &world.parts));
     std::fs::write(&pack, bytes).unwrap();
     world.look().await;
