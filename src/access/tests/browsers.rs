@@ -134,6 +134,7 @@ async fn at_the_console_everybody_takes_back_what_they_asked_for_and_gives_back_
         refusal(world.access.withdraw(&narrowed, request, None).await),
         Err(Refusal::NoSuchRequest { request })
     );
+    world.access.withdraw(&vic, request, None).await.unwrap();
     let grant = world.granted(&vic, 10).await;
     assert!(world.access.revoke(&narrowed, grant, None).await.is_err());
 }
