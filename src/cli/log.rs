@@ -41,7 +41,7 @@ pub(super) async fn run(connection: &Connection, log: &Log) -> Result<(), Failur
     loop {
         let page: Page<Value> = api.get(&format!("/api/v1/records?from={next}&limit={PAGE}")).await?;
         let records = page.items;
-        next += records.len() as u64;
+        next = onward(next, &records);
         let wanted = |record: &&Value| match &log.kind {
             Some(kind) => record.get("kind").and_then(Value::as_str) == Some(kind),
             None => true,
@@ -49,13 +49,18 @@ pub(super) async fn run(connection: &Connection, log: &Log) -> Result<(), Failur
         for record in records.iter().filter(wanted) {
             say(if connection.json { record.to_string() } else { line(record) });
         }
-        if records.len() < PAGE {
+        if page.next.is_none() {
             if !log.follow {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
+}
+
+/// Where to go on: behind the last record. Of a pruned ledger, numbers are away.
+fn onward(from: u64, records: &[Value]) -> u64 {
+    records.last().and_then(|last| last.get("seq")).and_then(Value::as_u64).map_or(from, |last| last + 1)
 }
 
 pub(super) fn line(record: &Value) -> String {
@@ -84,4 +89,18 @@ pub(super) fn line(record: &Value) -> String {
         line.push_str(&format!(" {}=(erased)", field.as_str().unwrap_or_default()));
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_log_goes_on_behind_the_last_record_and_shows_none_twice_where_some_were_pruned() {
+        let page = [json!({ "seq": 0 }), json!({ "seq": 10 }), json!({ "seq": 20 })];
+        assert_eq!(onward(0, &page), 21);
+        assert_eq!(onward(21, &[]), 21, "none yet: asked for again");
+    }
 }

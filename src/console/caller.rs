@@ -255,14 +255,34 @@ impl Caller {
         page: &'static str,
         more: impl FnOnce(Draft) -> Draft,
     ) -> Result<(), Problem> {
+        self.sees("gateway:console", |draft| more(draft.detail("page", page))).await
+    }
+
+    /// The same of a list or a thing that the API gives, by the operation's id and, of one thing, the thing's. Whoever reads it again
+    /// soon is not recorded again.
+    pub(super) async fn reads(&self, call: &'static str, one: Option<&str>) -> Result<(), Problem> {
+        let (who, now) = (self.identity.subject().as_str(), clock::monotonic());
+        let what = one.map_or_else(|| call.to_owned(), |id| format!("{call} {id}"));
+        if self.shared.looks.are_told(who, &what, now) {
+            return Ok(());
+        }
+        let more = |draft: Draft| match one {
+            Some(id) => draft.detail("call", call).detail("id", id),
+            None => draft.detail("call", call),
+        };
+        self.sees("gateway:api", more).await?;
+        self.shared.looks.told(who, &what, now);
+        Ok(())
+    }
+
+    async fn sees(&self, place: &'static str, more: impl FnOnce(Draft) -> Draft) -> Result<(), Problem> {
         let draft = Draft::new(Kind::AdminCalled, Outcome::Success)
             .subject(self.identity.subject().as_str())
             .action(Action::Read.as_str())
-            .object("gateway:console")
+            .object(place)
             .source(self.source.to_string())
             .correlation(self.correlation.0.as_str())
-            .detail("tenant", self.identity.tenant().as_str())
-            .detail("page", page);
+            .detail("tenant", self.identity.tenant().as_str());
         let draft = more(TlsFacts::note(self.tls.as_ref(), draft));
         self.shared.ledger.append(draft).await.map(drop).map_err(|_| self.unrecorded())
     }

@@ -94,6 +94,7 @@ pub(super) async fn list(
     Query(filter): Query<Filter>,
 ) -> Result<Json<List<BrokenGlass>>, Problem> {
     let page = Page::asked(&caller, filter.limit, filter.cursor.as_deref())?;
+    caller.reads("list_broken_glass", None).await?;
     let broken = shared.access.broken_glass(&caller.identity, filter.unreviewed);
     Ok(Json(page.of(broken, |broken| broken.grant.id.to_string(), |broken| shown(&broken))))
 }

@@ -86,6 +86,7 @@ pub(super) async fn list(
     let page = Page::asked(&caller, filter.limit, filter.cursor.as_deref())?;
     let filter = GrantFilter { live: !filter.all, ..GrantFilter::default() };
     let after = page.after(&caller)?;
+    caller.reads("list_grants", None).await?;
     let grants = shared.access.grants_after(&caller.identity, &filter, after, page.wanted());
     Ok(Json(page.of(grants, |grant| grant.id.to_string(), |grant| view(&grant))))
 }

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use jiff::civil::{Time, Weekday};
 use jiff::tz::TimeZone;
 
+use crate::access::policy::window::{WEEKDAYS, time_of_day};
+
 /// Days, and hours of each, in a time zone: `mon-fri 06:00-20:00 Europe/Berlin`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hours {
@@ -18,16 +20,6 @@ pub struct Hours {
     zone: TimeZone,
     zone_name: String,
 }
-
-const NAMES: [(&str, Weekday); 7] = [
-    ("mon", Weekday::Monday),
-    ("tue", Weekday::Tuesday),
-    ("wed", Weekday::Wednesday),
-    ("thu", Weekday::Thursday),
-    ("fri", Weekday::Friday),
-    ("sat", Weekday::Saturday),
-    ("sun", Weekday::Sunday),
-];
 
 impl FromStr for Hours {
     type Err = String;
@@ -52,15 +44,13 @@ impl FromStr for Hours {
 }
 
 fn time(text: &str) -> Result<Time, String> {
-    let shape = text.len() == 5 && text.as_bytes().get(2) == Some(&b':');
-    let parsed = if shape { text.parse().ok() } else { None };
-    parsed.ok_or_else(|| format!("`{text}` is not a time of day such as 06:00"))
+    time_of_day(text).ok_or_else(|| format!("`{text}` is not a time of day such as 06:00"))
 }
 
 /// Names and ranges of days, separated by commas.
 fn read_days(text: &str) -> Result<[bool; 7], String> {
     let place = |word: &str| {
-        let found = NAMES.iter().position(|(name, _)| *name == word);
+        let found = WEEKDAYS.iter().position(|(name, _)| *name == word);
         found.ok_or_else(|| format!("`{word}` is not one of mon, tue, wed, thu, fri, sat, sun"))
     };
     let mut days = [false; 7];
@@ -83,7 +73,7 @@ impl Hours {
     pub(super) fn hint(&self, at: Timestamp) -> Option<String> {
         let local = at.to_zoned(self.zone.clone());
         let (day, time) = (local.weekday(), local.time());
-        let on = |day: Weekday| self.days.iter().zip(NAMES).any(|(on, (_, name))| *on && name == day);
+        let on = |day: Weekday| self.days.iter().zip(WEEKDAYS).any(|(on, (_, name))| *on && name == day);
         let usual = if self.from < self.until {
             on(day) && time >= self.from && time < self.until
         } else {

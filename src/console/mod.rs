@@ -19,6 +19,7 @@ mod keys;
 mod ledger;
 mod listing;
 mod log_level;
+mod looks;
 mod metrics;
 pub mod openapi;
 mod passkeys;
@@ -120,6 +121,8 @@ pub struct Parts {
     pub rates: Rates,
     /// Orders that may be given again.
     pub idempotency: Idempotency,
+    /// Who read what of late.
+    pub looks: Looks,
     /// Places for pages that are kept up to date.
     pub streams: Streams,
     /// Cancelled when the gateway stops.
@@ -140,6 +143,7 @@ pub use hours::Hours;
 pub use idempotency::Idempotency;
 pub use keys::{KeyDesk, KeyOrder, KeyProblem, KeyTrouble};
 pub use log_level::{LogControl, LogDesk};
+pub use looks::Looks;
 pub use passkeys::{Makings, site};
 pub use reports::{ReportDesk, ReportOrder, ReportProblem, ReportSchedule, ReportView};
 pub use retention::{HoldView, PlanView, Retention, StayView, Steward, TallyView, Trouble};

@@ -273,6 +273,7 @@ pub(super) async fn list(
     Query(paging): Query<Paging>,
 ) -> Result<Json<List<Shown>>, Problem> {
     let page = paging.page(&caller)?;
+    caller.reads("list_passkeys", None).await?;
     let passkeys = shared.access.passkeys(&caller.identity);
     Ok(Json(page.of(passkeys, |passkey| passkey.id.to_string(), |passkey| shown(&passkey))))
 }

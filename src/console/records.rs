@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use sallyport_audit::{Entry, Seq, Value as Known, Values};
+use sallyport_audit::{Entry, ReadError, Seq, Value as Known, Values};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::IntoParams;
@@ -56,18 +56,24 @@ pub(super) async fn list(
     };
     // Reads the disk: not on a thread that serves others.
     let reader = shared.ledger.reader();
-    let read = tokio::task::spawn_blocking(move || reader.range(Seq::new(from), limit)).await;
-    let entries = read.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+    let read = tokio::task::spawn_blocking(move || {
+        let entries = reader.range(Seq::new(from), limit)?;
+        let next = onward(entries.last().map(|last| last.record.seq), reader.len());
+        Ok::<_, ReadError>((entries, next))
+    });
+    let (entries, next) = read.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
     // Following the log asks twice a second: only a page that shows something is an access worth a record.
     if !entries.is_empty() || !caller.could(Action::Audit, &ledger) {
         caller.may(Action::Audit, &ledger).await?;
     }
-    // Records are numbered without gaps, and a page that is not full ends where the ledger does.
-    let full = entries.len() == limit;
-    let next = u64::try_from(limit).ok().and_then(|limit| from.checked_add(limit)).filter(|_| full);
     let records = entries.iter().map(joined).collect::<Result<Vec<_>, _>>();
     let items = records.map_err(|error| failed(&error))?;
     Ok(Json(List { items, next: next.map(|next| cursor(&next.to_string())) }))
+}
+
+/// Where the next page begins. Of a ledger that was pruned, numbers are away: how many a page has says nothing of it.
+fn onward(last: Option<Seq>, records: u64) -> Option<u64> {
+    last.map(|last| last.next().get()).filter(|next| *next < records)
 }
 
 /// A record with what is known of its personal values.
@@ -89,4 +95,17 @@ fn values(personal: &Values) -> Value {
 fn erased(personal: &Values) -> Value {
     let erased = personal.iter().filter(|(_, value)| matches!(value, Known::Erased { .. }));
     erased.map(|(field, _)| field.as_str()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_leads_on_behind_its_last_record_whatever_was_pruned_before_it() {
+        assert_eq!(onward(Some(Seq::new(20)), 1_000), Some(21), "three records, numbered 0, 10 and 20");
+        assert_eq!(onward(Some(Seq::new(998)), 1_000), Some(999));
+        assert_eq!(onward(Some(Seq::new(999)), 1_000), None);
+        assert_eq!(onward(None, 1_000), None);
+    }
 }

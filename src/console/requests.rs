@@ -190,6 +190,7 @@ pub(super) async fn list(
     let page = Page::asked(&caller, filter.limit, filter.cursor.as_deref())?;
     let filter = RequestFilter { pending: filter.state.is_some(), ..RequestFilter::default() };
     let after = page.after(&caller)?;
+    caller.reads("list_requests", None).await?;
     let requests = shared.access.requests_after(&caller.identity, &filter, after, page.wanted());
     Ok(Json(page.of(requests, |view| view.request.id.to_string(), view)))
 }
@@ -204,7 +205,12 @@ pub(super) async fn one(
     Path(id): Path<String>,
 ) -> Result<Json<Shown>, Problem> {
     let id = parse_id(&caller, &id)?;
-    Ok(Json(view(find(&shared, &caller, id)?)))
+    let found = find(&shared, &caller, id)?;
+    // Whoever asked waits for the answer, and asks for it every few seconds.
+    if found.request.subject != *caller.identity.subject() {
+        caller.reads("show_request", Some(&id.to_string())).await?;
+    }
+    Ok(Json(view(found)))
 }
 
 /// Approve a request

@@ -125,6 +125,7 @@ pub(super) async fn list(
     Query(paging): Query<Paging>,
 ) -> Result<Json<List<Review>>, Problem> {
     let page = paging.page(&caller)?;
+    caller.reads("list_reviews", None).await?;
     let reviews = shared.access.reviews(&caller.identity);
     Ok(Json(page.of(reviews, |view| view.review.id.to_string(), |view| head(&view))))
 }
@@ -139,7 +140,9 @@ pub(super) async fn one(
     Path(text): Path<String>,
 ) -> Result<Json<WholeReview>, Problem> {
     let id = parse_id(&caller, &text)?;
-    Ok(Json(find(&shared, &caller, id)?))
+    let found = find(&shared, &caller, id)?;
+    caller.reads("show_review", Some(&id.to_string())).await?;
+    Ok(Json(found))
 }
 
 /// Decide on one item of a review

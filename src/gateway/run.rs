@@ -296,6 +296,7 @@ async fn serve(
         untold: console::Untold::default(),
         erasing: tokio::sync::Mutex::new(()),
         readers: tokio::sync::Semaphore::new(console::READERS),
+        looks: console::Looks::default(),
         streams: console::Streams::default(),
         stop: stop.clone(),
         readiness,

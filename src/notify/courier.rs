@@ -234,7 +234,7 @@ impl Courier {
         let mut due = Vec::new();
         if let Some(notice) = wanted(Event::ReviewDue, self.desk.remind) {
             let reviews = access.reviews(Caller::Operator);
-            due.extend(news::reminders(&reviews, access, (since, now), notice, last));
+            due.extend(news::reminders(&reviews, &access.policy(), (since, now), notice, last));
         }
         if let Some(notice) = wanted(Event::GrantDue, self.desk.remind_grant) {
             let live = GrantFilter { live: true, ..GrantFilter::default() };

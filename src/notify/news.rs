@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{Detected, Event};
 use crate::access::object::Part;
 use crate::access::{
-    Access, Action, Caller, Grant, GrantId, Object, Request, RequestId, RequestStatus, RequestView,
+    Access, Action, Caller, Grant, GrantId, Object, Policy, Request, RequestId, RequestStatus, RequestView,
     ReviewView, Role, Subject, Tenant,
 };
 
@@ -88,7 +88,7 @@ pub(super) fn of_record(entry: &Entry, access: &Access, tenant: &Tenant) -> Opti
 /// Reviews that end within `notice`, whose reminder fell due after `since`. `record` is the last record there is.
 pub(super) fn reminders(
     reviews: &[ReviewView],
-    access: &Access,
+    policy: &Policy,
     (since, now): (Timestamp, Timestamp),
     notice: SignedDuration,
     record: u64,
@@ -99,7 +99,7 @@ pub(super) fn reminders(
         // Whoever has just been told that it began needs no reminder.
         review.end.is_none() && review.started < at && since < at && at <= now && now < review.deadline
     });
-    due.filter_map(|view| about_review(Event::ReviewDue, view, access, record, now))
+    due.filter_map(|view| about_review(Event::ReviewDue, view, policy, record, now))
         .filter(|news| !news.to.is_empty())
         .collect()
 }
@@ -139,7 +139,7 @@ pub(super) fn ending(
 fn about_review(
     event: Event,
     view: &ReviewView,
-    access: &Access,
+    policy: &Policy,
     record: u64,
     time: Timestamp,
 ) -> Option<News> {
@@ -152,7 +152,7 @@ fn about_review(
         event,
         record,
         time,
-        to: access.policy().members_of(&review.reviewers, &review.tenant),
+        to: policy.members_of(&review.reviewers, &review.tenant),
         about: Some(review.id.to_string()),
         grant: None,
         detected: None,
@@ -291,7 +291,7 @@ impl Told<'_> {
         let id = record.details.get("review").and_then(Value::as_str)?;
         let reviews = self.access.reviews(Caller::Operator);
         let view = reviews.iter().find(|view| view.review.id.to_string() == id)?;
-        about_review(Event::Review, view, self.access, record.seq.get(), record.time)
+        about_review(Event::Review, view, &self.access.policy(), record.seq.get(), record.time)
     }
 
     /// To whoever may administer keys.
@@ -386,4 +386,121 @@ fn about_grant(grant: &Grant) -> BTreeMap<&'static str, String> {
         ("object", grant.object.to_string()),
         ("action", grant.action.to_string()),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use sallyport_audit::Digest;
+
+    use super::*;
+    use crate::access::Holding;
+    use crate::access::state::{Review, ReviewDecision, ReviewEnd, ReviewItem};
+
+    const NOTICE: SignedDuration = SignedDuration::from_hours(48);
+    const DAY: i64 = 24;
+
+    /// So many hours after the review began.
+    fn at(hours: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000 + hours * 3_600).unwrap()
+    }
+
+    /// A review of ten days with three items, of which one is decided.
+    fn review() -> ReviewView {
+        let decided = ReviewDecision {
+            by: "user:rita".parse().unwrap(),
+            at: at(1),
+            keep: true,
+            took: 9,
+            reason: "still on the team".parse().unwrap(),
+        };
+        let item = |number: u32| ReviewItem {
+            number,
+            subject: "user:vic".parse().unwrap(),
+            holding: Holding::Role("role:visitor".parse().unwrap()),
+            decision: (number == 2).then(|| decided.clone()),
+        };
+        let review = Review {
+            id: crate::access::ReviewId::new(at(0), [7; 10]),
+            tenant: "main".parse().unwrap(),
+            by: None,
+            reviewers: "role:reviewer".parse().unwrap(),
+            started: at(0),
+            deadline: at(10 * DAY),
+            digest: Digest::ZERO,
+            items: (1..=3).map(item).collect(),
+            end: None,
+        };
+        ReviewView { review, items: Vec::new() }
+    }
+
+    /// Rita and Rob review; Vic doesn't.
+    async fn told(reviews: &[ReviewView], since: Timestamp, now: Timestamp) -> Vec<News> {
+        let policy = Policy::build_one(
+            "p, role:reviewer, main, tunnel:*, audit, allow, -\np, role:visitor, main, tunnel:*, connect, allow, -\n\
+             g, user:rita, role:reviewer, main\ng, user:rob, role:reviewer, main\ng, user:vic, role:visitor, main\n",
+        );
+        reminders(reviews, &policy.await, (since, now), NOTICE, 99)
+    }
+
+    #[tokio::test]
+    async fn reviewers_are_reminded_of_what_is_open_when_the_end_of_their_review_is_near() {
+        let news = told(&[review()], at(8 * DAY - 1), at(8 * DAY)).await;
+        assert_eq!(news.len(), 1);
+        assert_eq!((news[0].event, news[0].record, news[0].time), (Event::ReviewDue, 99, at(8 * DAY)));
+        let names: Vec<&str> = news[0].to.iter().map(Subject::as_str).collect();
+        assert_eq!(names, ["user:rita", "user:rob"]);
+        let id = review().review.id.to_string();
+        assert_eq!(
+            (news[0].about.as_deref(), news[0].page.as_str()),
+            (Some(id.as_str()), &*format!("reviews#{id}"))
+        );
+        assert_eq!(
+            (news[0].facts["open"].as_str(), news[0].facts["until"].as_str()),
+            ("2", &*shown(at(10 * DAY)))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_reminder_is_told_once_also_if_nobody_looked_when_it_fell_due_and_never_after_the_end() {
+        let due = 8 * DAY;
+        for (since, now, count) in [
+            (due - 2, due - 1, 0),
+            (due - 1, due, 1),
+            (due, due + 1, 0),
+            // The gateway was down meanwhile.
+            (due - 30, due + 30, 1),
+            (due - 30, 10 * DAY - 1, 1),
+            (due - 30, 10 * DAY, 0),
+        ] {
+            assert_eq!(told(&[review()], at(since), at(now)).await.len(), count, "{since} to {now}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_is_reminded_of_a_review_that_is_short_decided_ended_or_of_nobody() {
+        let change = |change: &dyn Fn(&mut Review)| {
+            let mut view = review();
+            change(&mut view.review);
+            view
+        };
+        let decided = review().review.items[1].decision.clone();
+        for (why, view) in [
+            (
+                "whoever was told that it began has heard of it",
+                change(&|review| review.started = at(8 * DAY)),
+            ),
+            (
+                "all is decided",
+                change(&|review| {
+                    for item in &mut review.items {
+                        item.decision.clone_from(&decided);
+                    }
+                }),
+            ),
+            ("it was closed", change(&|review| review.end = Some(ReviewEnd { at: at(9), by: None }))),
+            ("nobody has the role", change(&|review| review.reviewers = "role:nobody".parse().unwrap())),
+        ] {
+            assert!(told(&[view], at(8 * DAY - 1), at(8 * DAY)).await.is_empty(), "{why}");
+        }
+    }
 }

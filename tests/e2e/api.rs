@@ -58,6 +58,39 @@ fn a_list_comes_in_pages_that_join_to_the_whole_and_the_command_line_follows_the
 }
 
 #[test]
+fn whoever_reads_evidence_by_the_api_is_recorded_and_not_again_at_once() {
+    let world = World::start();
+    let request = world.ask("visitor", &["request", "demo", "--reason", "a look"]);
+    let request = request["id"].as_str().unwrap();
+    let read = |path: &str, who: &str| {
+        let answer = world.curl(&format!("/api/v1/{path}")).by(&world, who).run();
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    };
+    let lists = ["requests", "grants", "reviews", "passkeys", "glass"];
+    for _ in 0..3 {
+        lists.iter().for_each(|list| read(list, "rival"));
+        read(&format!("requests/{request}"), "admin");
+        read(&format!("requests/{request}"), "visitor");
+    }
+    let called = world.records_of("admin.called");
+    let reads = |who: &str, call: &str| {
+        let is = |record: &&Value| {
+            record["object"] == "gateway:api"
+                && record["action"] == "read"
+                && record["values"]["subject"] == format!("user:{who}")
+                && record["details"]["call"] == call
+        };
+        called.iter().filter(is).count()
+    };
+    for call in ["list_requests", "list_grants", "list_reviews", "list_passkeys", "list_broken_glass"] {
+        assert_eq!(reads("rival", call), 1, "{call}");
+    }
+    assert_eq!((reads("admin", "show_request"), reads("visitor", "show_request")), (1, 0));
+    let shown = called.iter().find(|record| record["details"]["call"] == "show_request").unwrap();
+    assert_eq!(shown["details"]["id"], request);
+}
+
+#[test]
 fn an_order_under_a_key_is_carried_out_once_also_by_a_gateway_that_was_started_again() {
     let mut world = World::start();
     let body = json!({ "subject": "user:once" });

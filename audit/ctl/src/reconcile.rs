@@ -51,6 +51,9 @@ pub(crate) struct Arguments {
     /// The order of the rows says nothing: the SIEM sorts by a time of its own.
     #[arg(long)]
     any_order: bool,
+    /// A record of which only number and hash came back is there, although nothing shows its text.
+    #[arg(long)]
+    accept_claims: bool,
     /// The ledger's public key, to check an export with (needed for one).
     #[arg(long, value_name = "KEY")]
     key: Vec<String>,
@@ -97,8 +100,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     let upto = arguments.to.map(|last| last.saturating_add(1));
     let mut answer = reconciler.finish(arguments.from, upto, arguments.filter.as_ref());
-    if arguments.any_order {
-        disregard_order(&mut answer);
+    for (is_asked, word) in [(arguments.any_order, "reordered"), (arguments.accept_claims, "unproved")] {
+        if is_asked {
+            disregard(&mut answer, word);
+        }
     }
     let mut out = io::stdout().lock();
     let printed = if arguments.json {
@@ -117,11 +122,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
              if it is not seen from the name",
         ));
     }
+    if answer.verdict == ["unproved"] {
+        return Err(Failure::not_evaluated(
+            format!(
+                "of {} only number and hash came back, and the ledger doesn't say that they were too large to be sent",
+                count(answer.claimed - answer.pointers, "record", "records")
+            ),
+            "see what became of their text in the SIEM, or export the field that holds it; if it is never kept there, \
+             --accept-claims takes number and hash for the record",
+        ));
+    }
     Ok(if answer.contiguous { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn disregard_order(answer: &mut Reconciled) {
-    answer.verdict.retain(|word| *word != "reordered");
+fn disregard(answer: &mut Reconciled, word: &str) {
+    answer.verdict.retain(|found| *found != word);
     if answer.verdict.is_empty() {
         answer.contiguous = true;
         answer.verdict.push("contiguous");
@@ -175,7 +190,8 @@ fn exported(path: &Path, keys: &[String]) -> Result<Population, Failure> {
     let checked = export::check(open().map_err(unreadable)?, &keys).map_err(|error| {
         Failure::broken(format!("{}: {error}", path.display()), "run `auditctl verify-export` on it")
     })?;
-    if checked.left_out > 0 {
+    // Without a filter, only what was pruned is left out: `check` has seen the record that declares it.
+    if checked.left_out > 0 && !checked.selection.is_range() {
         return Err(Failure::usage(
             "the export leaves records out, so that it can't be said what is missing",
             "export without a filter: `auditctl export LEDGER`",
@@ -321,6 +337,13 @@ fn print(out: &mut impl Write, answer: &Reconciled) -> io::Result<()> {
     }
     if answer.left_out > 0 {
         writeln!(out, "  left out      {} by the sink's filter", records(answer.left_out))?;
+    }
+    if answer.pruned > 0 {
+        writeln!(out, "  pruned        {} that the ledger holds no more", records(answer.pruned))?;
+    }
+    if answer.pruned_rows > 0 {
+        let rows = count(answer.pruned_rows, "row", "rows");
+        writeln!(out, "  not compared  {rows}, of records that the ledger holds no more")?;
     }
     for (name, number) in [("duplicates", answer.duplicates), ("unreadable", answer.unreadable)] {
         if number > 0 {

@@ -236,3 +236,36 @@ fn tiles_begin_behind_what_was_pruned_and_are_those_of_the_whole_ledger() {
     assert_code(&output, 3);
     assert!(out(&output).contains("begin at record 768"), "{}", out(&output));
 }
+
+#[test]
+fn a_copy_of_it_is_compared_by_what_is_left_and_a_gap_behind_the_pruning_is_found() {
+    let pruned = Pruned::new();
+    let listed = out(&pruned.ledger.run("log", &["--json"]));
+    let file = pruned.archive.path().join("copy.ndjson");
+    let copy = file.to_str().unwrap();
+    let lacking = |first: u64, last: u64| {
+        let is_there = |line: &&str| {
+            let record: Value = serde_json::from_str(line).unwrap();
+            record["seq"].as_u64().is_some_and(|seq| seq < first || seq > last)
+        };
+        std::fs::write(&file, listed.lines().filter(is_there).collect::<Vec<_>>().join("\n")).unwrap();
+    };
+    lacking(1000, 1000);
+    let output = pruned.ledger.run("reconcile", &[copy, "--json"]);
+    assert_code(&output, 0);
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let numbers = ["upto", "proved", "pruned"].map(|name| answer[name].as_u64().unwrap());
+    assert_eq!(numbers, [1000, 370, 630], "{answer}");
+    // Against an export, which shows who declared the pruning.
+    let export = pruned.archive.path().join("export");
+    let export = export.to_str().unwrap();
+    assert_code(&pruned.ledger.run("export", &["--out", export]), 0);
+    assert_code(&auditctl(&["reconcile", export, copy, "--key", &pruned.ledger.key()]), 0);
+
+    lacking(750, 760);
+    for more in [["--from", "700"], ["--from", "0"]] {
+        let output = pruned.ledger.run("reconcile", &[&[copy], &more[..]].concat());
+        assert_code(&output, 1);
+        assert!(out(&output).contains("750 to 760"), "{}", out(&output));
+    }
+}

@@ -172,3 +172,24 @@ fn rows_newer_than_an_export_are_said_to_be_newer_and_not_compared() {
     let said = out(&output);
     assert!(said.contains("Newer: 2 rows") && said.contains("Verdict: contiguous"), "{said}");
 }
+
+#[test]
+fn a_copy_that_keeps_no_text_proves_nothing_unless_number_and_hash_are_to_do() {
+    let ledger = Ledger::new();
+    let mut rows = rows(&ledger);
+    rows[3]["record"] = "gone".into();
+    let path = file(&ledger, "copy.ndjson", &ndjson(&rows));
+    let copy = path.to_str().unwrap();
+    let output = ledger.run("reconcile", &[copy]);
+    assert_code(&output, 3);
+    assert!(out(&output).contains("Verdict: unproved"), "{}", out(&output));
+    assert!(err(&output).contains("of 1 record only number and hash"), "{}", err(&output));
+    assert_code(&ledger.run("reconcile", &[copy, "--accept-claims"]), 0);
+    // What is worse is not passed over.
+    rows.remove(5);
+    let path = file(&ledger, "copy.ndjson", &ndjson(&rows));
+    let output = ledger.run("reconcile", &[path.to_str().unwrap()]);
+    assert_code(&output, 1);
+    assert!(out(&output).contains("Verdict: gap, unproved"), "{}", out(&output));
+    assert_code(&ledger.run("reconcile", &[path.to_str().unwrap(), "--accept-claims"]), 1);
+}

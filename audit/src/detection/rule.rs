@@ -134,7 +134,7 @@ pub(super) enum By {
     Subject,
     /// To whom it was done.
     Target,
-    /// The network address, without its port.
+    /// The network address, without its port; of IPv6, the /64.
     Source,
     /// To what it was done.
     Object,

@@ -124,6 +124,56 @@ fn denials_of_one_person_are_found_and_those_that_an_approval_would_end_are_ordi
 }
 
 #[test]
+fn whoever_has_a_network_of_ipv6_is_one_source_whichever_address_of_it_they_take() {
+    let failed = |source: String| Draft::new(Kind::AuthFailed, Outcome::Denied).source(source);
+    let mut world = World::new();
+    let raised = (0..10).map(|n| world.after(1).names(failed(format!("[2001:db8:1:2:{n}::{n}]:1")))).last();
+    assert_eq!(raised.unwrap(), ["repeated-failures"]);
+    let mut world = World::new();
+    for n in 0..30 {
+        assert!(
+            world.after(1).names(failed(format!("[2001:db8:1:{n}::1]:1"))).is_empty(),
+            "others' networks"
+        );
+    }
+    // An address of IPv4 is the same one, however a socket spells it.
+    let mut world = World::new();
+    let spelled = |n: u16| if n % 2 == 0 { "203.0.113.7:1" } else { "[::ffff:203.0.113.7]:1" };
+    let raised = (0..10).map(|n| world.after(1).names(failed(spelled(n).to_owned()))).last();
+    assert_eq!(raised.unwrap(), ["repeated-failures"]);
+    // One person whose device changes its address within its network.
+    let mut world = World::new();
+    for n in 0..9 {
+        let opened = Draft::new(Kind::SessionOpened, Outcome::Success).subject("user:alice");
+        assert!(world.names(opened.source(format!("[2001:db8:1:2::{n}]:1"))).is_empty());
+    }
+}
+
+#[test]
+fn visitors_without_an_identity_are_put_together_by_where_they_come_from() {
+    let visit = |kind, result, n: u8| {
+        Draft::new(kind, result).subject("user:anonymous").source(format!("203.0.113.{n}:1"))
+    };
+    let denied = |n: u8| visit(Kind::AccessDecided, Outcome::Denied, n);
+    let mut world = World::new();
+    for n in 0..100 {
+        assert!(world.after(1).names(denied(n)).is_empty(), "each is somebody else");
+    }
+    let raised = (0..19).map(|_| world.after(1).names(denied(7))).last();
+    assert_eq!(raised.unwrap(), ["repeated-denials"]);
+    // None of them is one person in many places, or one who comes back.
+    let mut world = World::new();
+    for n in 0..30 {
+        assert!(world.names(visit(Kind::SessionOpened, Outcome::Success, n)).is_empty());
+    }
+    world.after(200 * 86_400);
+    assert!(world.names(visit(Kind::SessionOpened, Outcome::Success, 1)).is_empty());
+    // Nobody who is nowhere is nobody that anything can be told of.
+    let nowhere = || Draft::new(Kind::AccessDecided, Outcome::Denied).subject("user:anonymous");
+    assert!((0..60).all(|_| world.names(nowhere()).is_empty()));
+}
+
+#[test]
 fn one_person_at_three_addresses_at_once_is_found() {
     let mut world = World::new();
     let from =

@@ -1,6 +1,10 @@
 //! Rules over records, one after the other. Pure: the records' own times are the only clock.
+//!
+//! Whoever shows no identity is nobody in particular: what such visitors do is put together by where it came from, and no rule about
+//! people who slept finds them.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use serde_json::Value;
 
@@ -10,6 +14,7 @@ use crate::{
     kind::Kind,
     ledger::Entry,
     record::{Draft, Outcome, Record},
+    sidecar::ANONYMOUS,
 };
 
 /// Of each rule, so many people (addresses, objects) are kept in mind; whoever was quiet longest is forgotten first.
@@ -236,6 +241,7 @@ impl Memory {
     /// Notes that whoever this is about was active, and says when they were before, as far as that is known.
     fn active(&mut self, rule: &Rule, entry: &Entry) -> Option<(&mut Kept, Option<i64>)> {
         let key = match rule.by {
+            Some(By::Subject) if rule.dormant_secs.is_some() && is_anonymous(entry) => return None,
             None => String::new(),
             // Of nobody nothing can be put together.
             Some(by) => value(entry, by)?,
@@ -264,15 +270,29 @@ fn by_the_operator(record: &Record) -> Option<String> {
     (is_operator && !record.personal.contains_key(&Personal::Subject)).then(|| "operator".to_owned())
 }
 
+fn is_anonymous(entry: &Entry) -> bool {
+    entry.personal.text(Personal::Subject) == Some(ANONYMOUS)
+}
+
+/// What counts as one address: of IPv6 a whole /64, for that is what one subscriber has.
+fn network(source: &str) -> String {
+    let address = source.parse::<SocketAddr>().map(|socket| socket.ip()).or_else(|_| source.parse());
+    match address.map(|address: IpAddr| address.to_canonical()) {
+        Ok(IpAddr::V4(address)) => address.to_string(),
+        Ok(IpAddr::V6(address)) => {
+            format!("{}/64", Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))
+        }
+        Err(_) => source.to_owned(),
+    }
+}
+
 fn value(entry: &Entry, by: By) -> Option<String> {
     let text = |field| entry.personal.text(field).map(str::to_owned);
     match by {
+        By::Subject if is_anonymous(entry) => Some(format!("{ANONYMOUS} {}", value(entry, By::Source)?)),
         By::Subject => text(Personal::Subject).or_else(|| by_the_operator(&entry.record)),
         By::Target => text(Personal::Target),
-        By::Source => text(Personal::Source).map(|source| match source.parse::<std::net::SocketAddr>() {
-            Ok(address) => address.ip().to_string(),
-            Err(_) => source,
-        }),
+        By::Source => entry.personal.text(Personal::Source).map(network),
         By::Object => entry.record.object.clone(),
         By::Session => entry.record.session.clone(),
     }

@@ -91,22 +91,19 @@ impl Reader {
         self.shared.pruned
     }
 
-    /// At most `limit` records from `from` on, in order and without gaps but for those that were pruned. None
-    /// only when there are no more; fewer than `limit` also where the pruned beginning ends.
+    /// At most `limit` records from `from` on, in order and without gaps but for those that were pruned; fewer only when there
+    /// are no more. Where to go on, the last one's number says, not how many they are.
     pub fn range(&self, from: Seq, limit: usize) -> Result<Vec<Entry>, ReadError> {
         if from.get() < self.shared.pruned && limit > 0 {
             let mut kept = self.stored(from, limit)?;
             kept.retain(|stored| stored.seq.get() < self.shared.pruned);
-            if !kept.is_empty() {
-                return kept
-                    .into_iter()
-                    .map(|stored| {
-                        let seq = stored.seq;
-                        self.entry(stored, seq)
-                    })
-                    .collect();
-            }
-            return self.range(Seq::new(self.shared.pruned), limit);
+            let known = kept.into_iter().map(|stored| {
+                let seq = stored.seq;
+                self.entry(stored, seq)
+            });
+            let mut entries = known.collect::<Result<Vec<_>, _>>()?;
+            entries.extend(self.range(Seq::new(self.shared.pruned), limit - entries.len())?);
+            return Ok(entries);
         }
         let available = usize::try_from(self.len().saturating_sub(from.get())).unwrap_or(usize::MAX);
         let wanted = limit.min(available);

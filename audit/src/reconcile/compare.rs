@@ -26,7 +26,7 @@ pub struct Finding {
 pub struct Reconciled {
     /// Nothing is missing, altered or foreign, and nothing stands out of order.
     pub contiguous: bool,
-    /// `contiguous`, or what is wrong: `altered`, `gap`, `foreign`, `reordered`.
+    /// `contiguous`, or what is wrong: `altered`, `gap`, `foreign`, `reordered`, `unproved`.
     pub verdict: Vec<&'static str>,
     /// The ledger.
     pub origin: String,
@@ -44,12 +44,16 @@ pub struct Reconciled {
     pub proved: u64,
     /// Records of which only number and hash arrived, and are the ledger's.
     pub claimed: u64,
-    /// Of these, pointers to records that were too large.
+    /// Of these, pointers to records that were too large for the sink, as the ledger says, too.
     pub pointers: u64,
     /// Rows that brought a record again.
     pub duplicates: u64,
     /// Records in the range that the filter leaves out.
     pub left_out: u64,
+    /// Records in the range that were pruned from the ledger: whether they must be there can't be said.
+    pub pruned: u64,
+    /// Rows of records that were pruned from the ledger: not compared.
+    pub pruned_rows: u64,
     /// Records that are missing.
     pub missing: u64,
     /// Their numbers, as ranges of first and last.
@@ -186,6 +190,11 @@ impl Reconciler {
     }
 
     fn compare(&mut self, row: Row) {
+        let is_there = row.text.is_some_and(|leaf| self.population.number(&leaf).is_some());
+        if !is_there && row.known().is_some_and(|seq| self.population.was_pruned(seq)) {
+            self.answer.pruned_rows += 1;
+            return;
+        }
         match row.text {
             Some(leaf) => self.record(row, leaf),
             None => self.claim(row),
@@ -222,7 +231,8 @@ impl Reconciler {
             }
             (Some(_), None) => self.altered(row, seq, "neither its text nor its hash is there".to_owned()),
             (Some(_), Some(_)) => {
-                if row.pointer {
+                // Whoever takes a text away can call the rest a pointer: the ledger has to say so, too.
+                if row.pointer && self.population.was_set_aside(seq) {
                     self.pointers.insert(seq);
                 }
                 self.arrived(row, seq, false);
@@ -283,6 +293,10 @@ impl Reconciler {
             if self.seen.contains_key(&seq) || self.altered.contains(&seq) {
                 continue;
             }
+            if self.population.was_pruned(seq) {
+                answer.pruned += 1;
+                continue;
+            }
             let went = match filter {
                 Some(filter) => self.population.passes(seq, filter),
                 None => self.population.passed(seq, sink.as_deref()),
@@ -301,7 +315,8 @@ impl Reconciler {
         }
         answer.proved = self.seen.values().filter(|proved| **proved).count() as u64;
         answer.claimed = self.seen.len() as u64 - answer.proved;
-        answer.pointers = self.pointers.len() as u64;
+        let is_claim = |seq: &&u64| self.seen.get(*seq) == Some(&false);
+        answer.pointers = self.pointers.iter().filter(is_claim).count() as u64;
         answer.newest_first = self.order.len() > 1 && self.order.is_sorted_by(|a, b| a.1 > b.1);
         if !answer.newest_first {
             let mut highest = 0;
@@ -315,6 +330,8 @@ impl Reconciler {
             (answer.missing > 0, "gap"),
             (answer.foreign > 0, "foreign"),
             (answer.reordered > 0, "reordered"),
+            // The text may have been there, and is what would show that it was changed.
+            (answer.claimed > answer.pointers, "unproved"),
         ] {
             if is {
                 answer.verdict.push(word);

@@ -139,7 +139,8 @@ impl Reader {
             "leaf" if item.leaf.is_none() => item.leaf = Digest::parse(text),
             "origin" if item.origin.is_none() => item.origin = Some(text.to_owned()),
             "sink" if item.sink.is_none() => item.sink = Some(text.to_owned()),
-            "oversize" => item.pointer = true,
+            // The second is OCSF's name for it.
+            "oversize" | "untruncated_size" => item.pointer = true,
             _ => {}
         }
     }

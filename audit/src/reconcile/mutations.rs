@@ -112,7 +112,19 @@ const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "its text gone, its hash there",
         change: |rows, at| without_record(rows, at, |_| {}),
-        verdict: &["contiguous"],
+        verdict: &["unproved"],
+        says: "",
+    },
+    Mutation {
+        name: "its text replaced by words",
+        change: |rows, at| edited(rows, at, |row| row["record"] = "redacted".into()),
+        verdict: &["unproved"],
+        says: "",
+    },
+    Mutation {
+        name: "its text gone, and called too large",
+        change: |rows, at| without_record(rows, at, |row| row["oversize"] = 70_000.into()),
+        verdict: &["unproved"],
         says: "",
     },
     Mutation {

@@ -1,6 +1,9 @@
 //! The ledger's side: which records there are, and what it says of its sinks.
+//!
+//! The beginning of a ledger may have been pruned, and holds only some of its numbers then; up to where, a record of the ledger
+//! declares. A number that is away from behind there is one that the ledger lost.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
 
@@ -8,6 +11,7 @@ use crate::{
     digest::Digest,
     filter::Filter,
     kind::Kind,
+    prefix::Declaration,
     record::{Outcome, Record},
 };
 
@@ -15,11 +19,14 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct Population {
     pub(super) origin: String,
-    first: u64,
-    records: Vec<(Digest, Kind, Outcome)>,
+    records: BTreeMap<u64, (Digest, Kind, Outcome)>,
+    /// Of the numbers before this one, those that aren't there were pruned.
+    pruned: u64,
     by_leaf: HashMap<Digest, u64>,
     filters: BTreeMap<String, Filters>,
     delivered: BTreeMap<String, u64>,
+    /// Records that a sink says it set aside: what was too large for it, and went as a pointer, is among them.
+    set_aside: BTreeSet<u64>,
 }
 
 /// The filters that a sink had, one after the other.
@@ -91,19 +98,22 @@ impl Population {
         Self { origin: origin.to_owned(), ..Self::default() }
     }
 
-    /// The next record. The first one may have any number: those before it were pruned.
+    /// The next record. The first one may have any number, and of those that were pruned none need come.
     pub fn add(&mut self, record: &Record, bytes: &[u8]) {
         let seq = record.seq.get();
-        if self.records.is_empty() {
-            self.first = seq;
-        }
         let leaf = Digest::leaf(bytes);
         self.by_leaf.insert(leaf, seq);
-        self.records.push((leaf, record.kind, record.result));
+        self.records.insert(seq, (leaf, record.kind, record.result));
+        if let Some(declaration) = Declaration::of(record) {
+            self.pruned = self.pruned.max(declaration.size);
+        }
         let sink = record.object.as_deref().and_then(|object| object.strip_prefix("sink:"));
         let Some(sink) = sink else { return };
         let number = |name: &str| record.details.get(name).and_then(Value::as_u64);
         let next = number("next");
+        if record.kind == Kind::SinkQuarantined {
+            self.set_aside.extend(number("record"));
+        }
         if let Some(words) = record.details.get("filter").and_then(Value::as_str) {
             let filters = self.filters.entry(sink.to_owned()).or_default();
             filters.said(words, number("from"), next);
@@ -125,17 +135,27 @@ impl Population {
 
     /// The first number.
     pub fn first(&self) -> u64 {
-        self.first
+        self.records.keys().next().copied().unwrap_or_default()
     }
 
     /// Behind the last number.
     pub fn end(&self) -> u64 {
-        self.first + self.records.len() as u64
+        self.records.keys().next_back().map_or(0, |last| last + 1)
+    }
+
+    /// Whether the ledger once had a record of this number, and holds it no more.
+    pub fn was_pruned(&self, seq: u64) -> bool {
+        seq < self.pruned && !self.records.contains_key(&seq)
+    }
+
+    /// Whether a sink says that it set this record aside.
+    pub(super) fn was_set_aside(&self, seq: u64) -> bool {
+        self.set_aside.contains(&seq)
     }
 
     /// The leaf hash of this number.
     pub fn leaf(&self, seq: u64) -> Option<Digest> {
-        self.at(seq).map(|(leaf, ..)| *leaf)
+        self.records.get(&seq).map(|(leaf, ..)| *leaf)
     }
 
     /// The number of the record with this leaf hash.
@@ -146,17 +166,15 @@ impl Population {
     /// Whether this record passed the filter that the sink had at its time. Of a sink of which nothing is said: it did.
     pub(super) fn passed(&self, seq: u64, sink: Option<&str>) -> bool {
         let filters = sink.and_then(|sink| self.filters.get(sink));
-        self.at(seq)
-            .is_some_and(|(_, kind, result)| filters.is_none_or(|filters| filters.pass(seq, *kind, *result)))
+        // A filter leaves out by what stands in the record, and of one that the ledger lost nothing is known.
+        self.records
+            .get(&seq)
+            .is_none_or(|(_, kind, result)| filters.is_none_or(|filters| filters.pass(seq, *kind, *result)))
     }
 
     /// Whether this record passes the filter.
     pub(super) fn passes(&self, seq: u64, filter: &Filter) -> bool {
-        self.at(seq).is_some_and(|(_, kind, result)| filter.takes(*kind, *result))
-    }
-
-    fn at(&self, seq: u64) -> Option<&(Digest, Kind, Outcome)> {
-        self.records.get(usize::try_from(seq.checked_sub(self.first)?).ok()?)
+        self.records.get(&seq).is_none_or(|(_, kind, result)| filter.takes(*kind, *result))
     }
 
     /// The filters that the sink said it had for the records `from..upto`, in words.

@@ -141,7 +141,7 @@ fn each_difference_has_its_word() {
             change(4, &|row| {
                 row.as_object_mut().unwrap().remove("record");
             }),
-            &["contiguous"],
+            &["unproved"],
         ),
         (
             "the record and the hash are taken out",
@@ -182,8 +182,8 @@ fn every_single_byte_that_is_changed_is_seen() {
             json!({ "msg": good[2], "seq": 2, "sinkseq": 3 }),
         ];
         let answer = answer(&population, &rows);
-        // A text that is no JSON any more is not found at all: the claim stays, and it is not proved.
-        assert!(!answer.contiguous || answer.proved == 2, "byte {at}: {answer:?}");
+        // A text that is no JSON any more is not found at all: the claim stays, and that isn't enough.
+        assert!(!answer.contiguous, "byte {at}: {answer:?}");
     }
 }
 
@@ -376,4 +376,61 @@ fn a_sink_that_was_set_back_sent_all_again_by_its_new_filter() {
     say(&mut population, &mut bytes, Kind::SinkConnected, &json!({ "filter": "all", "from": 0, "next": 10 }));
     let holed: Vec<Value> = rows(&bytes).into_iter().filter(|row| row["record"]["seq"] != 2).collect();
     assert_eq!(compared(&population, &holed).gaps, [(2, 2)]);
+}
+
+#[test]
+fn a_pointer_stands_for_its_record_only_if_the_ledger_says_that_it_was_too_large() {
+    let (mut population, mut bytes) = ledger(9);
+    say(&mut population, &mut bytes, Kind::SinkQuarantined, &json!({ "record": 4, "octets": 70_000 }));
+    let pointer_at = |at: usize| {
+        let mut rows = rows(&bytes);
+        let row = rows[at].as_object_mut().unwrap();
+        row.remove("record");
+        row.insert("oversize".to_owned(), 70_000.into());
+        compared(&population, &rows)
+    };
+    let told = pointer_at(4);
+    assert_eq!((told.verdict, told.claimed, told.pointers), (vec!["contiguous"], 1, 1));
+    let made_up = pointer_at(5);
+    assert_eq!((made_up.verdict, made_up.claimed, made_up.pointers), (vec!["unproved"], 1, 0));
+}
+
+/// Twenty records, of which all but every fourth of the first ten were pruned; and what was sent of them before that.
+fn pruned() -> (Population, Vec<Value>) {
+    let (mut whole, mut bytes) = ledger(19);
+    let root = Digest::leaf(b"x").to_string();
+    say(&mut whole, &mut bytes, Kind::RetentionPruned, &json!({ "size": 10, "root": root, "digest": root }));
+    let mut population = Population::new(ORIGIN);
+    for (seq, bytes) in bytes.iter().enumerate().filter(|(seq, _)| *seq >= 10 || seq % 4 == 0) {
+        population.add(&Record::parse(bytes).unwrap(), bytes);
+        assert_eq!(population.end(), seq as u64 + 1, "behind the last number, however many are there");
+    }
+    (population, rows(&bytes))
+}
+
+#[test]
+fn on_a_pruned_ledger_a_gap_is_found_and_what_was_pruned_is_none() {
+    let (population, sent) = pruned();
+    let whole = compared(&population, &sent);
+    assert_eq!((whole.verdict, whole.proved, whole.upto), (vec!["contiguous"], 13, 20));
+    assert_eq!((whole.pruned, whole.pruned_rows), (7, 7), "they can't be compared any more, and it is said");
+    // With the receiver's own retention.
+    let newer = compared(&population, &[&sent[..1], &sent[4..]].concat());
+    assert_eq!((newer.verdict, newer.pruned_rows), (vec!["contiguous"], 4));
+    for missing in [0, 4, 8, 10, 15, 19] {
+        let holed = compared(&population, &[&sent[..missing], &sent[missing + 1..]].concat());
+        assert_eq!((holed.verdict, holed.gaps), (vec!["gap"], vec![(missing as u64, missing as u64)]));
+    }
+}
+
+#[test]
+fn a_number_that_the_ledger_lost_without_saying_so_is_no_pruned_one() {
+    let (population, bytes) = ledger(9);
+    let mut holed = Population::new(ORIGIN);
+    for bytes in bytes.iter().enumerate().filter(|(seq, _)| *seq != 4).map(|(_, bytes)| bytes) {
+        holed.add(&Record::parse(bytes).unwrap(), bytes);
+    }
+    let answer = compared(&holed, &rows(&bytes));
+    assert_eq!((answer.verdict, answer.gaps, answer.pruned), (vec!["gap", "foreign"], vec![(4, 4)], 0));
+    assert!(compared(&population, &rows(&bytes)).contiguous);
 }

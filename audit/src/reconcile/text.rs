@@ -71,7 +71,9 @@ fn cef(text: &str) -> Found {
         Some((front, record)) => (front, Some(record)),
         None => (text, None),
     };
-    for (key, label) in [("cs1", "origin"), ("cs2", "leaf"), ("cs4", "sink"), ("cn1", "sinkseq")] {
+    for (key, label) in
+        [("cs1", "origin"), ("cs2", "leaf"), ("cs4", "sink"), ("cn1", "sinkseq"), ("cn2", "oversize")]
+    {
         let value = front
             .split_once(&format!(" {key}="))
             .and_then(|(_, rest)| rest.split_once(&format!(" {key}Label={label}")));

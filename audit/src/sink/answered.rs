@@ -59,7 +59,11 @@ impl Delivery {
         loop {
             let head = *heads.borrow_and_update();
             if position.next < head && unconfirmed.parcels.len() < UNCONFIRMED {
-                let parcel = self.parcel(position, limit, octets).await?;
+                // What is sent again has the bounds that it had, so that a receiver may know it by its name.
+                let again = self.last_sent.filter(|(begin, _)| *begin == position);
+                let records = again.map_or(limit, |(_, read)| read.min(limit));
+                let parcel = self.parcel(position, records, octets).await?;
+                self.last_sent = Some((position, usize::try_from(parcel.read).unwrap_or(records).max(1)));
                 self.weigh(&parcel);
                 let answer = if parcel.items.is_empty() { Answer::Taken } else { link.send(&parcel).await? };
                 match answer {

@@ -87,6 +87,8 @@ pub(super) struct Delivery {
     pub(super) late: bool,
     /// Records that the receiver refused one after the other, also over several attempts.
     pub(super) refused_in_a_row: usize,
+    /// Where the parcel that was sent last begins, and how many records were read for it.
+    pub(super) last_sent: Option<(Position, usize)>,
     /// Where delivery stood when an attempt failed last.
     failed_at: Position,
     /// Where it stood when this sink was started: from there on its filter holds.
@@ -120,6 +122,7 @@ impl Delivery {
             age_due: Instant::now(),
             late: false,
             refused_in_a_row: 0,
+            last_sent: None,
             failed_at: from,
             started_at: from,
         }

@@ -186,8 +186,10 @@ fn what_was_sent_in_any_format_is_found_again_in_what_comes_back() {
                 let text = String::from_utf8(format.write(&entry, 3, Some(99_999), false)).unwrap();
                 let found = Item::read(&Value::String(text)).unwrap();
                 assert_eq!(
-                    (found.seq, found.leaf, found.text),
-                    (Some(at as u64), Some(entry.digest()), None)
+                    (found.seq, found.leaf, found.text, found.pointer),
+                    (Some(at as u64), Some(entry.digest()), None, true),
+                    "{}",
+                    shape.as_str()
                 );
             }
         }

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     path::Path,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -284,6 +284,40 @@ async fn nothing_is_lost_or_reordered_when_the_receiver_is_busy_breaks_off_or_fa
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_sent_again_is_the_same_one_whatever_came_into_the_ledger_meanwhile() {
+    let directory = tempfile::tempdir().unwrap();
+    let well = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&well);
+    let receiver = Receiver::start(move |_| {
+        if told.load(Ordering::SeqCst) { Reaction::ok() } else { Reaction::Answer(503, String::new()) }
+    })
+    .await;
+    let source = Source::new();
+    source.sessions(5);
+    let sink =
+        start(options(Target::Http(target(receiver.port, Protocol::Webhook)), directory.path()), &source)
+            .await;
+    eventually("it is sent", || receiver.count() >= 1).await;
+    source.sessions(20);
+    let before = receiver.count();
+    eventually("it is sent again, twice", || receiver.count() >= before + 2).await;
+    well.store(true, Ordering::SeqCst);
+    until(&sink, "all is delivered", |status| status.settled >= 25).await;
+    sink.stop(Duration::from_secs(5)).await;
+    let asked = receiver.asked();
+    let again = asked.iter().filter(|one| one.numbers()[0] == 0).collect::<Vec<_>>();
+    assert!(again.len() >= 4, "{}", again.len());
+    for one in &again {
+        assert_eq!(
+            (&one.headers["webhook-id"], &one.body),
+            (&again[0].headers["webhook-id"], &again[0].body)
+        );
+    }
+    let others = asked.iter().filter(|one| one.headers["webhook-id"] != again[0].headers["webhook-id"]);
+    assert_eq!(others.flat_map(Asked::numbers).next(), Some(5), "and what came meanwhile comes behind it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_is_not_followed() {
     let directory = tempfile::tempdir().unwrap();
     let elsewhere = Receiver::start(|_| Reaction::ok()).await;
@@ -323,121 +357,6 @@ async fn a_token_that_is_replaced_in_its_file_is_used_without_a_restart_and_show
     let records: String =
         (0..source.len()).map(|seq| String::from_utf8(source.entry(seq).bytes).unwrap()).collect();
     assert!(!format!("{status:?}{records}").contains("-token"));
-}
-
-/// A Splunk that receives all and indexes what it is told to.
-pub(crate) struct Splunk {
-    pub(crate) receiver: Receiver,
-    pub(crate) indexes: Arc<AtomicBool>,
-}
-
-pub(crate) async fn splunk(acks: impl Fn(&[u64], bool) -> Value + Send + Sync + 'static) -> Splunk {
-    let indexes = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&indexes);
-    let next = Mutex::new(0_u64);
-    let receiver = Receiver::start(move |asked| {
-        if asked.path.contains("/ack") {
-            let ids: Value = serde_json::from_str(&asked.body).unwrap();
-            let ids: Vec<u64> =
-                ids["acks"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect();
-            return Reaction::Answer(200, acks(&ids, told.load(Ordering::SeqCst)).to_string());
-        }
-        let mut next = next.lock().unwrap();
-        *next += 1;
-        Reaction::Answer(200, json!({ "text": "Success", "code": 0, "ackId": *next }).to_string())
-    })
-    .await;
-    Splunk { receiver, indexes }
-}
-
-pub(crate) fn hec(port: u16, patience: Duration) -> HttpTarget {
-    target(port, Protocol::SplunkHec { acknowledge: Some(patience), index: Some("audit".to_owned()) })
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn splunks_received_is_not_indexed_and_only_indexed_moves_the_cursor() {
-    let directory = tempfile::tempdir().unwrap();
-    let splunk = splunk(|ids, indexes| {
-        let acks: serde_json::Map<String, Value> =
-            ids.iter().map(|id| (id.to_string(), indexes.into())).collect();
-        json!({ "acks": acks })
-    })
-    .await;
-    let source = Source::new();
-    source.sessions(100);
-    let options = options(Target::Http(hec(splunk.receiver.port, Duration::from_mins(5))), directory.path());
-    let sink = start(options, &source).await;
-    let status = until(&sink, "all is received", |status| status.received >= 100).await;
-    assert_eq!((status.settled, status.assurance), (0, Assurance::Indexed));
-    eventually("it asks what is indexed", || {
-        splunk.receiver.asked().iter().any(|asked| asked.path.contains("/ack"))
-    })
-    .await;
-    assert_eq!(sink.status().borrow().settled, 0);
-    splunk.indexes.store(true, Ordering::SeqCst);
-    until(&sink, "all is indexed", |status| status.settled >= 100).await;
-    sink.stop(Duration::from_secs(5)).await;
-    let events: Vec<Asked> =
-        splunk.receiver.asked().into_iter().filter(|asked| asked.path.ends_with("/event")).collect();
-    assert_eq!(events[0].path, "/in/services/collector/event");
-    let first: Value =
-        serde_json::Deserializer::from_str(&events[0].body).into_iter::<Value>().next().unwrap().unwrap();
-    assert_eq!(
-        (&first["index"], &first["host"], &first["event"]["seq"]),
-        (&json!("audit"), &json!("node-1"), &json!(0))
-    );
-    assert_eq!(first["source"], ORIGIN);
-    assert_eq!(events[0].headers["x-splunk-request-channel"].len(), 36);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_acknowledgement_moves_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    // True for what was not asked, and nothing but words for what was.
-    let splunk = splunk(|ids, _| {
-        let mut acks: serde_json::Map<String, Value> =
-            (1000..1100_u64).map(|id| (id.to_string(), true.into())).collect();
-        acks.extend(ids.iter().map(|id| (id.to_string(), Value::from("true"))));
-        json!({ "acks": acks })
-    })
-    .await;
-    let source = Source::new();
-    source.sessions(60);
-    let options = options(Target::Http(hec(splunk.receiver.port, Duration::from_mins(5))), directory.path());
-    let sink = start(options, &source).await;
-    until(&sink, "all is received", |status| status.received >= 60).await;
-    eventually("it asks twice", || {
-        splunk.receiver.asked().iter().filter(|asked| asked.path.contains("/ack")).count() >= 2
-    })
-    .await;
-    assert_eq!(sink.stop(Duration::ZERO).await.settled, 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_splunk_does_not_index_in_time_is_sent_again() {
-    let directory = tempfile::tempdir().unwrap();
-    let splunk = splunk(|ids, indexes| {
-        let acks: serde_json::Map<String, Value> =
-            ids.iter().map(|id| (id.to_string(), indexes.into())).collect();
-        json!({ "acks": acks })
-    })
-    .await;
-    let source = Source::new();
-    source.sessions(20);
-    let options = options(Target::Http(hec(splunk.receiver.port, Duration::from_secs(1))), directory.path());
-    let sink = start(options, &source).await;
-    let events = |splunk: &Splunk| {
-        splunk
-            .receiver
-            .asked()
-            .iter()
-            .filter(|asked| asked.path.ends_with("/event") && asked.numbers()[0] == 0)
-            .count()
-    };
-    eventually("the first record is sent again", || events(&splunk) >= 2).await;
-    splunk.indexes.store(true, Ordering::SeqCst);
-    until(&sink, "all is indexed", |status| status.settled >= 20).await;
-    sink.stop(Duration::from_secs(5)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,7 @@ mod receiver;
 mod rsyslog;
 mod searches;
 mod source;
+mod splunk;
 
 use std::{
     collections::BTreeSet,

@@ -31,7 +31,7 @@ pub mod rows;
 mod ruling;
 mod shard;
 pub mod trial;
-mod window;
+pub(crate) mod window;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;

@@ -42,7 +42,8 @@ pub(super) struct RawWindow {
     pub(super) before: Option<String>,
 }
 
-const NAMES: [(&str, Weekday); 7] = [
+/// The days of the week as files name them, Monday first.
+pub(crate) const WEEKDAYS: [(&str, Weekday); 7] = [
     ("mon", Weekday::Monday),
     ("tue", Weekday::Tuesday),
     ("wed", Weekday::Wednesday),
@@ -98,7 +99,7 @@ fn read_days(days: Option<Vec<String>>, note: &mut impl FnMut(String)) -> [bool;
     }
     let mut set = [false; 7];
     for day in days.iter().take(7) {
-        match set.iter_mut().zip(NAMES).find(|(_, (name, _))| name == day) {
+        match set.iter_mut().zip(WEEKDAYS).find(|(_, (name, _))| name == day) {
             Some((on, _)) => *on = true,
             None => note(format!(
                 "days: {:?} isn't one of mon, tue, wed, thu, fri, sat, sun",
@@ -111,8 +112,7 @@ fn read_days(days: Option<Vec<String>>, note: &mut impl FnMut(String)) -> [bool;
 
 fn read_hours(from: &str, until: &str, note: &mut impl FnMut(String)) -> Option<Hours> {
     let mut time = |key: &str, text: &str| {
-        let shape = text.len() == 5 && text.as_bytes().get(2) == Some(&b':');
-        let parsed = if shape { text.parse::<Time>().ok() } else { None };
+        let parsed = time_of_day(text);
         if parsed.is_none() {
             let shown: String = text.chars().take(20).collect();
             note(format!("{key}: {shown:?} isn't a time of day such as 08:00"));
@@ -126,6 +126,12 @@ fn read_hours(from: &str, until: &str, note: &mut impl FnMut(String)) -> Option<
         note("`from` and `until` are the same: leave both out for the whole day".to_owned());
     }
     Some(Hours { from: from_time, until: until_time })
+}
+
+/// A time of day as files name it: `08:00`.
+pub(crate) fn time_of_day(text: &str) -> Option<Time> {
+    let shape = text.len() == 5 && text.as_bytes().get(2) == Some(&b':');
+    if shape { text.parse().ok() } else { None }
 }
 
 fn read_instant(key: &str, text: Option<String>, note: &mut impl FnMut(String)) -> Option<Timestamp> {
@@ -187,7 +193,7 @@ impl Window {
     }
 
     fn on(&self, day: Weekday) -> bool {
-        self.days.iter().zip(NAMES).any(|(on, (_, name))| *on && name == day)
+        self.days.iter().zip(WEEKDAYS).any(|(on, (_, name))| *on && name == day)
     }
 
     /// Why the instant isn't in the window.
@@ -200,7 +206,7 @@ impl Window {
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let days: Vec<&str> =
-            self.days.iter().zip(NAMES).filter(|(on, _)| **on).map(|(_, (name, _))| name).collect();
+            self.days.iter().zip(WEEKDAYS).filter(|(on, _)| **on).map(|(_, (name, _))| name).collect();
         f.write_str(&if days.len() == 7 { "every day".to_owned() } else { days.join(" ") })?;
         if let Some(hours) = self.hours {
             write!(f, " {} to ", hours.from.strftime("%H:%M"))?;
@@ -354,7 +360,7 @@ mod tests {
             start in 1_767_225_600i64..1_798_761_600, steps in prop::collection::vec(0.0f64..1.0, 1..8),
         ) {
             prop_assume!(from != until);
-            let days: Vec<&str> = days.iter().map(|day| NAMES[*day].0).collect();
+            let days: Vec<&str> = days.iter().map(|day| WEEKDAYS[*day].0).collect();
             let window = window(zone, &days, Some((&format!("{from:02}:00"), &format!("{until:02}:00"))));
             let now = Timestamp::from_second(start).unwrap();
             let next = window.next_change(now).unwrap();

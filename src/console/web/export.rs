@@ -7,10 +7,11 @@ use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
 use jiff::{SignedDuration, Timestamp};
-use sallyport_audit::{Entry, Kind, Personal};
+use sallyport_audit::{Entry, Personal};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::ended;
 use super::figures::Figures;
 use super::measured::{self, Filter, Span};
 use super::viewer::Viewer;
@@ -26,7 +27,7 @@ use crate::session::LiveSession;
 #[derive(Debug, Serialize)]
 struct Session {
     id: String,
-    /// `open` or `closed`.
+    /// `open` or `closed`; in a table that has not all of them, `partial` in its last row.
     state: &'static str,
     subject: Option<String>,
     tunnel: String,
@@ -42,6 +43,27 @@ struct Session {
     bytes_up: u64,
     bytes_down: u64,
     requests: u64,
+}
+
+impl Session {
+    /// What stands for those that an export has no room for.
+    fn more() -> Self {
+        Self {
+            id: String::new(),
+            state: "partial",
+            subject: None,
+            tunnel: String::new(),
+            protocol: None,
+            grant: None,
+            source: None,
+            opened: None,
+            closed: None,
+            reason: Some("more ended before these: ask for a shorter time".to_owned()),
+            bytes_up: 0,
+            bytes_down: 0,
+            requests: 0,
+        }
+    }
 }
 
 const COLUMNS: [&str; 13] = [
@@ -85,14 +107,14 @@ async fn made(
     let audits = caller.could(Action::Audit, &Object::gateway(Part::Ledger));
     Ok(match form {
         "json" => {
-            let sessions = sessions(shared, viewer, &filter, span, audits).await?;
+            let (sessions, partial) = sessions(shared, viewer, &filter, span, audits).await?;
             let figures = if audits { Some(figures(shared, viewer, &filter, span).await?) } else { None };
-            let text = document(&filter, span, &sessions, figures.as_ref());
+            let text = document(&filter, span, (&sessions, partial), figures.as_ref());
             kept("application/json", "sessions.json", text)
         }
         "csv" => {
-            let sessions = sessions(shared, viewer, &filter, span, audits).await?;
-            kept("text/csv; charset=utf-8", "sessions.csv", table(&sessions))
+            let (sessions, partial) = sessions(shared, viewer, &filter, span, audits).await?;
+            kept("text/csv; charset=utf-8", "sessions.csv", table(&sessions, partial))
         }
         "figures" => {
             caller.may(Action::Audit, &Object::gateway(Part::Ledger)).await?;
@@ -109,23 +131,25 @@ async fn figures(shared: &Shared, viewer: &Viewer, filter: &Filter, span: Span) 
     figures.ok_or_else(|| viewer.caller.no_seat())
 }
 
+/// All of them, and whether more had ended than one export has.
 async fn sessions(
     shared: &Shared,
     viewer: &Viewer,
     filter: &Filter,
     span: Span,
     audits: bool,
-) -> Result<Vec<Session>, Problem> {
+) -> Result<(Vec<Session>, bool), Problem> {
     let (mut views, mut live) = (shared.routes.views(), shared.broker.live());
     filter.chosen(&mut views, &mut live);
     live.retain(|session| session.opened < span.to);
     let mut all: Vec<Session> = live.into_iter().map(open).collect();
+    let mut partial = false;
     if audits {
-        let records = measured::records(shared, viewer, filter, span, Kind::SessionClosed).await?;
-        let (records, _) = records.ok_or_else(|| viewer.caller.no_seat())?;
-        all.extend(records.iter().map(closed));
+        let (records, more) = ended::of(shared, viewer, filter, span, closed).await?;
+        all.extend(records);
+        partial = more;
     }
-    Ok(all)
+    Ok((all, partial))
 }
 
 fn open(session: LiveSession) -> Session {
@@ -171,7 +195,12 @@ fn closed(entry: &Entry) -> Session {
     }
 }
 
-fn document(filter: &Filter, span: Span, sessions: &[Session], figures: Option<&Figures>) -> String {
+fn document(
+    filter: &Filter,
+    span: Span,
+    (sessions, partial): (&[Session], bool),
+    figures: Option<&Figures>,
+) -> String {
     let series = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
     let figures = figures.map(|figures| {
         let [p50, p95, p99] = figures.quantiles_us;
@@ -187,15 +216,16 @@ fn document(filter: &Filter, span: Span, sessions: &[Session], figures: Option<&
     let whole = json!({
         "from": span.from, "to": span.to,
         "filter": { "tunnel": filter.tunnel, "subject": filter.subject, "publisher": filter.publisher },
-        "sessions": sessions, "figures": figures,
+        "sessions": sessions, "partial": partial, "figures": figures,
     });
     serde_json::to_string_pretty(&whole).unwrap_or_default()
 }
 
-/// Sessions as CSV (RFC 4180).
-fn table(sessions: &[Session]) -> String {
+/// Sessions as CSV (RFC 4180). It has no place beside its rows: that it is not the whole, its last row says.
+fn table(sessions: &[Session], partial: bool) -> String {
     let mut text = COLUMNS.join(",") + "\r\n";
-    for session in sessions {
+    let more = partial.then(Session::more);
+    for session in sessions.iter().chain(&more) {
         let value = serde_json::to_value(session).unwrap_or_default();
         line(&mut text, COLUMNS.iter().map(|name| value.get(name).unwrap_or(&Value::Null)));
     }
@@ -293,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_session_that_ended_is_what_its_closing_record_says() {
-        let text = table(&[ended()]);
+        let text = table(&[ended()], false);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], COLUMNS.join(","));
         assert_eq!(
@@ -313,7 +343,7 @@ mod tests {
         let figures = super::super::figures::of(records.iter().map(String::as_bytes), true, 60, span().to);
         let filter = Filter { tunnel: "demo".to_owned(), ..Filter::default() };
         let whole: Value =
-            serde_json::from_str(&document(&filter, span(), &[ended()], Some(&figures))).unwrap();
+            serde_json::from_str(&document(&filter, span(), (&[ended()], false), Some(&figures))).unwrap();
         assert_eq!(whole["filter"]["tunnel"], "demo");
         assert_eq!(
             (&whole["from"], &whole["to"]),
@@ -338,6 +368,19 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}: {text}");
         }
-        assert_eq!(document(&filter, span(), &[], None).matches("\"figures\": null").count(), 1);
+        assert_eq!(document(&filter, span(), (&[], false), None).matches("\"figures\": null").count(), 1);
+    }
+
+    #[test]
+    fn an_export_that_is_not_the_whole_says_so_in_each_of_its_forms() {
+        let filter = Filter::default();
+        for partial in [false, true] {
+            let whole: Value =
+                serde_json::from_str(&document(&filter, span(), (&[ended()], partial), None)).unwrap();
+            assert_eq!(whole["partial"], partial);
+            let text = table(&[ended()], partial);
+            assert_eq!(text.lines().count(), if partial { 3 } else { 2 }, "{text}");
+            assert_eq!(text.lines().last().unwrap().starts_with("\"\",\"partial\","), partial, "{text}");
+        }
     }
 }

@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use sallyport_audit::index::search::Order as Direction;
 use sallyport_audit::selection::{self, Selection};
-use sallyport_audit::{Entry, Kind, Search};
+use sallyport_audit::{Kind, Search};
 use serde::Deserialize;
 
 use super::figures::{self, Figures};
@@ -16,7 +16,7 @@ use crate::console::errors::Problem;
 use crate::console::search::{self as searching, Asked};
 use crate::session::{LiveSession, RouteView};
 
-/// The most requests from which figures are made, and the most ended sessions of an export.
+/// The most requests from which figures are made; so many records are read at once.
 pub(super) const SAMPLE: usize = 5_000;
 
 #[derive(Deserialize, Default, Clone)]
@@ -144,24 +144,29 @@ pub(super) async fn figures(
     filter: &Filter,
     span: Span,
 ) -> Result<Option<Figures>, Problem> {
-    let Some(found) = records(shared, viewer, filter, span, Kind::HttpRequest).await? else {
-        return Ok(None);
-    };
-    let (entries, more) = found;
+    let (mut entries, mut more) = (Vec::new(), false);
+    if let Some(search) = recorded(shared, viewer, filter, span, Kind::HttpRequest).await? {
+        let search = Search { limit: SAMPLE + 1, ..search };
+        let found = unless_busy(searching::found(shared, &viewer.caller, search).await)?;
+        let Some(page) = found else { return Ok(None) };
+        more = page.entries.len() > SAMPLE || page.next.is_some();
+        entries = page.entries;
+        entries.truncate(SAMPLE);
+    }
     let bytes = entries.iter().map(|entry| entry.bytes.as_ref());
     Ok(Some(figures::of(bytes, more, span.minutes(), span.to)))
 }
 
-/// The newest records of one kind that were asked for, and whether there are older ones. That they are read is recorded, as with every
-/// search.
-pub(super) async fn records(
+/// The search for the records of one kind that were asked for, the newest first; none if nothing is. That it is made is recorded, as
+/// with every search.
+pub(super) async fn recorded(
     shared: &Shared,
     viewer: &Viewer,
     filter: &Filter,
     span: Span,
     kind: Kind,
-) -> Result<Option<(Vec<Entry>, bool)>, Problem> {
-    let Some(objects) = filter.objects(&shared.routes.views()) else { return Ok(Some((Vec::new(), false))) };
+) -> Result<Option<Search>, Problem> {
+    let Some(objects) = filter.objects(&shared.routes.views()) else { return Ok(None) };
     let subjects: Vec<String> =
         Some(filter.subject.clone()).filter(|who| !who.is_empty()).into_iter().collect();
     let selection = Selection {
@@ -180,14 +185,7 @@ pub(super) async fn records(
         ..Asked::default()
     };
     searching::recorded(shared, &viewer.caller, &asked, &selection, None).await?;
-    let search =
-        Search { selection, subjects, order: Direction::NewestFirst, limit: SAMPLE + 1, ..Search::default() };
-    let found = unless_busy(searching::found(shared, &viewer.caller, search).await)?;
-    Ok(found.map(|mut found| {
-        let more = found.entries.len() > SAMPLE || found.next.is_some();
-        found.entries.truncate(SAMPLE);
-        (found.entries, more)
-    }))
+    Ok(Some(Search { selection, subjects, order: Direction::NewestFirst, ..Search::default() }))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! Start with [`viewer`] (who looks, and whose form it is), then [`requests`] (a page). [`live`] keeps a part of a page up to date.
 
 mod assets;
+mod ended;
 mod export;
 mod figures;
 mod grants;

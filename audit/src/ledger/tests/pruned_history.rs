@@ -271,12 +271,10 @@ async fn what_stands_in_the_pruned_beginning_is_found_with_an_index_and_without_
     add(&ledger, 40..80).await;
     let reader = ledger.reader();
     let all = reader.range(Seq::ZERO, 1000).unwrap().into_iter();
-    let all = all.chain(reader.range(Seq::new(size), 1000).unwrap());
-    let mut expected: Vec<u64> = all
+    let expected: Vec<u64> = all
         .filter(|entry| entry.record.kind == Kind::GrantIssued)
         .map(|entry| entry.record.seq.get())
         .collect();
-    expected.dedup();
     assert!(expected.len() == 15 && expected.iter().any(|n| *n < size), "{expected:?}");
     for round in ["without", "with"] {
         for order in [Order::OldestFirst, Order::NewestFirst] {

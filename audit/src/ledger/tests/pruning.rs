@@ -133,6 +133,26 @@ async fn what_goes_is_archived_first_and_what_stays_is_read_verified_and_proved_
 }
 
 #[tokio::test]
+async fn a_page_is_full_as_long_as_there_are_records_also_over_the_end_of_what_was_pruned() {
+    let directory = old(40).await;
+    let archive = tempfile::tempdir().unwrap();
+    prune_once(directory.path(), archive.path()).await.unwrap();
+    let (ledger, _) = try_open(tight(directory.path())).unwrap();
+    let (reader, numbers) = (ledger.reader(), |entries: Vec<Entry>| -> Vec<u64> {
+        entries.iter().map(|entry| entry.record.seq.get()).collect()
+    });
+    let whole = numbers(reader.range(Seq::ZERO, usize::MAX).unwrap());
+    let all = numbers(all(&ledger));
+    assert!(whole == all && *all.last().unwrap() == ledger.reader().len() - 1, "{whole:?} {all:?}");
+    for limit in 1..=all.len() {
+        for (at, first) in all.iter().enumerate() {
+            let page = numbers(reader.range(Seq::new(*first), limit).unwrap());
+            assert_eq!(page, all[at..all.len().min(at + limit)], "{limit} from {first}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_pruned_ledger_is_pruned_again_and_again() {
     let directory = old(30).await;
     let archive = tempfile::tempdir().unwrap();

@@ -15,7 +15,7 @@ use crate::Digest;
 use super::{
     super::{format::Shape, parcel::Parcel},
     Answer, LinkError, credential,
-    http::{Client, Header, plain, secret},
+    http::{Client, Header, Reply, plain, secret},
 };
 
 pub(in crate::sink) struct Splunk {
@@ -88,14 +88,7 @@ impl Splunk {
         let headers = self.headers()?;
         let reply = self.client.post("/services/collector/event", "application/json", headers, body).await?;
         if !reply.is_taken()? {
-            // 400 also says that token, channel or index are wrong: no record is to blame for that.
-            let code = reply.json().ok().and_then(|answer| answer.get("code").and_then(Value::as_u64));
-            return match code {
-                Some(5 | 6 | 12 | 13 | 15) | None => Ok(Answer::Refused { reason: reply.reason() }),
-                Some(_) => {
-                    Err(LinkError::Status { status: reply.status.as_u16(), said: super::said(&reply.body) })
-                }
-            };
+            return refusal(&reply);
         }
         if self.acknowledge.is_none() {
             return Ok(Answer::Taken);
@@ -129,6 +122,18 @@ impl Splunk {
     }
 }
 
+/// Who is to blame for a refusal. Pure.
+fn refusal(reply: &Reply) -> Result<Answer, LinkError> {
+    let status = reply.status.as_u16();
+    let code = reply.json().ok().and_then(|answer| answer.get("code").and_then(Value::as_u64));
+    match (status, code) {
+        // Too large: whatever it says beside that, less of it may be taken.
+        (413, _) | (_, Some(5 | 6 | 12 | 13 | 15) | None) => Ok(Answer::Refused { reason: reply.reason() }),
+        // 400 also says that token, channel or index are wrong: no record is to blame for that.
+        (_, Some(_)) => Err(LinkError::Status { status, said: super::said(&reply.body) }),
+    }
+}
+
 /// A UUID (version 8, RFC 9562) that names this sink of this ledger.
 fn channel(origin: &str, sink: &str) -> String {
     let digest = Digest::of(&[b"sallyport.splunk-channel\0", origin.as_bytes(), b"\0", sink.as_bytes()]);
@@ -156,5 +161,24 @@ mod tests {
         assert_ne!(one, channel("a/ledger", "soc2"));
         assert_eq!((one.len(), one.as_bytes()[14]), (36, b'8'));
         assert!(matches!(one.as_bytes()[19], b'8' | b'9' | b'a' | b'b'));
+    }
+
+    #[test]
+    fn a_refusal_blames_the_records_for_their_form_and_size_alone() {
+        let of = |status: u16, code: Option<u64>| {
+            let body =
+                code.map_or_else(String::new, |code| json!({ "text": "no", "code": code }).to_string());
+            let status = http::StatusCode::from_u16(status).unwrap();
+            refusal(&Reply { status, pause: None, body: body.into() })
+        };
+        for code in [None, Some(5), Some(6), Some(12), Some(13), Some(15)] {
+            assert!(matches!(of(400, code), Ok(Answer::Refused { .. })), "{code:?}");
+        }
+        for code in [None, Some(6), Some(7), Some(27)] {
+            assert!(matches!(of(413, code), Ok(Answer::Refused { .. })), "{code:?}: less may be taken");
+        }
+        for code in [1, 2, 3, 4, 7, 8, 9, 10, 11, 14, 16] {
+            assert!(matches!(of(400, Some(code)), Err(LinkError::Status { status: 400, .. })), "{code}");
+        }
     }
 }

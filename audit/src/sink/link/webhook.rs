@@ -1,8 +1,8 @@
 //! Records to anybody's HTTP address: newline-delimited JSON, signed as Standard Webhooks are, by a key of the gateway's, or both.
 //!
 //! The one signature is HMAC-SHA256 over `id.timestamp.body` under a secret that the receiver shares (a file with
-//! `whsec_` and base64); for the other see [`super::signature`]. The id names ledger, sink and range, so that a parcel sent again has the
-//! same one.
+//! `whsec_` and base64); for the other see [`super::signature`]. The id names ledger, sink and range. A parcel sent again has the same one
+//! as long as the gateway runs; after a restart the same records may come in another parcel.
 
 use std::{
     path::{Path, PathBuf},
