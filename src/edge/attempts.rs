@@ -14,8 +14,8 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 use super::page::Refusal;
-use super::seats::person;
 use crate::clock;
+use crate::session::subscriber;
 
 /// Failures that an address may have at once; one more is forgiven every two seconds.
 const BURST: NonZeroU32 = NonZeroU32::new(30).unwrap();
@@ -38,7 +38,7 @@ impl Attempts {
 
     /// Refuses an address that has failed too often.
     pub fn check(&self, address: IpAddr) -> Result<(), Refusal> {
-        let (now, address) = (clock::monotonic(), person(address));
+        let (now, address) = (clock::monotonic(), subscriber(address));
         let barred = self.barred.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(until) = barred.get(&address).filter(|until| now < **until) else { return Ok(()) };
         // Rounded up: whoever comes then is let try.
@@ -55,7 +55,7 @@ impl Attempts {
 
     /// Notes a failure. `true` if the address is locked out from now on: its record says so, once.
     pub fn failed(&self, address: IpAddr) -> bool {
-        let (now, address) = (clock::monotonic(), person(address));
+        let (now, address) = (clock::monotonic(), subscriber(address));
         let mut barred = self.barred.lock().unwrap_or_else(PoisonError::into_inner);
         let mut begins = false;
         // What was on its way when the lockout began doesn't lengthen it.
