@@ -204,6 +204,7 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
     let traces = how.traces()?;
     let publisher = publisher(&profile, secret, vec![publication], |options| {
         options.traces = traces.clone();
+        options.tells_requests = how.verbose || connection.json;
         options.app_roots = app_roots;
         options.backups = backups;
         options.transports = transports;
