@@ -23,6 +23,7 @@ mod origin;
 mod pool;
 mod proxy;
 mod quic;
+mod reach;
 mod socket;
 mod successor;
 mod target;

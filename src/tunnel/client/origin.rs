@@ -27,6 +27,7 @@ use super::event::Event;
 use super::health::{HealthCheck, Watch};
 use super::http2_app::Http2App;
 use super::pool::AppPool;
+use super::reach::reach;
 use super::target::Target;
 use super::upload::{Answer, UploadBody, UploadStream, Uploads};
 use crate::traces::{StreamSpan, Traces};
@@ -239,8 +240,7 @@ impl Origin {
     ) -> Response<ResponseBody> {
         let ends = Ends::read(request.headers());
         let connecting = async {
-            let mut app = TcpStream::connect(target.authority.as_str()).await?;
-            app.set_nodelay(true)?;
+            let mut app = reach(target.authority.as_str(), CONNECT_TIMEOUT).await?;
             if let Some(version) = target.proxy {
                 app.write_all(&version.header(ends)?).await?;
             }

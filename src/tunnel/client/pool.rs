@@ -18,12 +18,12 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use super::app::AppError;
 use super::origin::CONNECT_TIMEOUT;
+use super::reach::reach;
 use super::target::Target;
 use super::upload::UploadBody;
 use crate::tunnel::AppConnection;
@@ -32,9 +32,11 @@ use crate::tunnel::link::chain;
 /// How long a connection rests at the most.
 const REST: Duration = Duration::from_mins(1);
 /// How long it is used at the most.
-const LIFE: Duration = Duration::from_hours(1);
+pub(super) const LIFE: Duration = Duration::from_hours(1);
 /// How many rest at a time.
 const MOST: usize = 256;
+/// Bytes of an answer that are read ahead on each: what a reader who is slow costs. A head of the size that the tunnel carries fits.
+const READ_AHEAD: usize = 128 << 10;
 /// How often those that rested too long are let go.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -134,8 +136,7 @@ impl AppPool {
     async fn connect(&self) -> Result<Connection, String> {
         let connecting = async {
             let tell = |error: std::io::Error| error.to_string();
-            let tcp = TcpStream::connect(self.target.authority.as_str()).await.map_err(tell)?;
-            tcp.set_nodelay(true).map_err(tell)?;
+            let tcp = reach(self.target.authority.as_str(), CONNECT_TIMEOUT).await.map_err(tell)?;
             let Some(tls) = &self.tls else { return begin(tcp).await };
             let name = self.target.server_name().map_err(|error| error.to_string())?;
             begin(tls.connect(name, tcp).await.map_err(tell)?).await
