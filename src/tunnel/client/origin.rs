@@ -223,7 +223,7 @@ impl Origin {
                 tracing::debug!(error, target = %app.target, "the local app is not there");
                 fault(OriginFault::Unreachable)
             }
-            Err(AppError::Broken(error)) => {
+            Err(AppError::Broken(error) | AppError::Closed(error)) => {
                 tracing::debug!(error, target = %app.target, "the local app failed");
                 fault(OriginFault::BadAnswer)
             }
