@@ -276,6 +276,7 @@ pub(super) async fn serve<M: MessageSocket>(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME_SIZE)
         .max_header_list_size(HEADER_BYTES)
+        .max_send_buf_size(SEND_AHEAD)
         .max_concurrent_streams(limits.max_streams)
         // Visitors give up, and the gateway tells so; with h2's own bound of 20 at once they would cost everybody the tunnel.
         .max_pending_accept_reset_streams(GIVEN_UP)

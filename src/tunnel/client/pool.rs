@@ -174,7 +174,7 @@ async fn begin<S>(stream: S) -> Result<SendRequest<UploadBody>, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let begun = http1::handshake(TokioIo::new(stream)).await;
+    let begun = http1::Builder::new().max_buf_size(READ_AHEAD).handshake(TokioIo::new(stream)).await;
     let (sender, connection) = begun.map_err(|error| error.to_string())?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
