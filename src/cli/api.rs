@@ -29,6 +29,8 @@ use crate::tunnel::client::{DialError, tls_config_showing};
 /// An admin's list is long, but not longer than this.
 const LARGEST_ANSWER: usize = 64 << 20;
 const PATIENCE: Duration = Duration::from_mins(1);
+/// Time for a connection of TCP, over all addresses of the gateway.
+const CONNECTING: Duration = Duration::from_secs(15);
 /// Between two attempts of the same order: first, and at most.
 const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -213,7 +215,7 @@ impl<'p> Api<'p> {
         let tls = tls_config_showing(&roots(self.profile), self.profile.certificate.as_ref())
             .map_err(|error| dial_failure(&error))?;
         let gateway = gateway(self.profile)?;
-        let connecting = self.profile.proxies.connect(&gateway).await;
+        let connecting = self.profile.proxies.connect(&gateway, CONNECTING).await;
         let tcp = connecting.map_err(|error| match error {
             DialError::Connect { source, .. } => self.unreachable(&source.to_string()),
             error => dial_failure(&error),

@@ -147,7 +147,7 @@ async fn reach(profile: &Profile, addresses: &[SocketAddr]) -> Step<()> {
 }
 
 async fn through_proxy(profile: &Profile, proxy: &str) -> Step<()> {
-    profile.proxies.connect(&gateway(profile)?).await.map_err(|error| dial_failure(&error))?;
+    profile.proxies.connect(&gateway(profile)?, PATIENCE).await.map_err(|error| dial_failure(&error))?;
     Ok(((), format!("{proxy} leads to {}", profile.authority())))
 }
 
@@ -183,7 +183,8 @@ async fn tls(profile: &Profile, host: &str) -> Result<TlsStream<TcpStream>, Fail
     let failed = |message: String, hint: &str| Failure::new(ExitCode::Unreachable, message, hint);
     let config = tls_config_showing(&roots(profile), profile.certificate.as_ref())
         .map_err(|error| dial_failure(&error))?;
-    let tcp = profile.proxies.connect(&gateway(profile)?).await.map_err(|error| dial_failure(&error))?;
+    let tcp =
+        profile.proxies.connect(&gateway(profile)?, PATIENCE).await.map_err(|error| dial_failure(&error))?;
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| failed(format!("`{host}` is no host name"), "check the gateway's address"))?;
     tokio_rustls::TlsConnector::from(config).connect(name, tcp).await.map_err(|error| {

@@ -217,6 +217,7 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
     let traces = how.traces()?;
     let publisher = publisher(&profile, secret, vec![publication], |options| {
         options.traces = traces.clone();
+        options.tells_requests = how.verbose || connection.json;
         options.app_roots = app_roots;
         options.weight = how.gateway_weight;
         options.equals = equals;

@@ -211,7 +211,8 @@ async fn serve(
             // Nobody asks in HTTP/1.1: who downloads says nothing meanwhile.
             std::future::pending::<()>().await;
         }
-        quiet_for(|| heard.load(Ordering::Relaxed), LOST).await;
+        // At the latest an eighth later: there may be very many, and nobody waits for it.
+        quiet_for(|| heard.load(Ordering::Relaxed), LOST * 9 / 8, 9).await;
     };
     // HTTP's own timeout begins when it is known which HTTP is spoken: a peer that never tells must not be waited for.
     let (begun, patience) = (CancellationToken::new(), edge.bounds.header);

@@ -24,8 +24,8 @@ use crate::clock;
 use crate::session::{Breaker, Route};
 use crate::tunnel::transport::MessageSocket;
 use crate::tunnel::{
-    Acceptance, AcceptedTunnel, BareSocket, CloseReason, Farewell, FarewellCode, HandshakeError, Limits,
-    Link, Offer, Refusal, RefusalCode, Registration, TunnelId, accept, turn_away, websocket_limits,
+    Acceptance, AcceptedTunnel, BareSocket, Blame, CloseReason, Farewell, FarewellCode, HandshakeError,
+    Limits, Link, Offer, Refusal, RefusalCode, Registration, TunnelId, accept, turn_away, websocket_limits,
 };
 
 /// Answers `GET /connect`.
@@ -40,7 +40,7 @@ pub(super) async fn connect(
         return unready_refusal(&unready).respond(&headers, &correlation.0);
     }
     // Each hello costs two signatures of the token: an address that fails again and again does not get that far.
-    if let Err(refusal) = edge.attempts.check(connection.peer.ip()) {
+    if let Err(refusal) = edge.attempts.check_handshake(connection.peer.ip()) {
         return refusal.respond(&headers, &correlation.0);
     }
     websocket_limits(upgrade).on_upgrade(move |socket| {
@@ -58,7 +58,7 @@ pub(super) async fn serve_bare<S: AsyncRead + AsyncWrite + Unpin + Send + 'stati
 ) {
     let correlation = Correlation::fresh();
     let unready = edge.readiness.check().err().map(|unready| unready.in_public().to_owned());
-    let barred = || edge.attempts.check(connection.peer.ip()).err().map(|refusal| refusal.detail);
+    let barred = || edge.attempts.check_handshake(connection.peer.ip()).err().map(|refusal| refusal.detail);
     if let Some(reason) = unready.or_else(barred) {
         info!(peer = %connection.peer, reason, "a publisher is not taken now");
         let refusal = Refusal::new(RefusalCode::Unavailable, reason);
@@ -129,7 +129,12 @@ async fn handshake_refused(
     error: &HandshakeError,
 ) {
     info!(peer = %connection.peer, %error, "handshake refused");
-    let barred = edge.attempts.failed(connection.peer.ip());
+    let address = connection.peer.ip();
+    let barred = match error.blame() {
+        Blame::Peer => edge.attempts.failed(address),
+        Blame::Nobody => edge.attempts.fruitless(address),
+        Blame::Own => false,
+    };
     let draft = Draft::new(Kind::HandshakeRefused, Outcome::Denied)
         .source(connection.peer.to_string())
         .correlation(correlation.0.as_str())

@@ -16,7 +16,7 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 use sallyport_audit::{Draft, Kind, Outcome};
 
-use super::seats::person;
+use crate::session::subscriber;
 
 /// Keys remembered before those that have cooled down are forgotten.
 const MANY: usize = 10_000;
@@ -116,7 +116,7 @@ impl Rates {
 
     /// Counts a call from an address.
     pub fn address(&self, address: IpAddr) -> Counted {
-        self.addresses.as_ref().map_or(Counted::Free, |rate| rate.count(&person(address)))
+        self.addresses.as_ref().map_or(Counted::Free, |rate| rate.count(&subscriber(address)))
     }
 }
 

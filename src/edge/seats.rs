@@ -2,8 +2,10 @@
 //! HTTP request it began as, and a TCP visitor who never speaks HTTP.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::session::subscriber;
 
 /// Hands out seats; clones share them.
 #[derive(Clone)]
@@ -43,7 +45,7 @@ impl Seats {
 
     /// A seat for a connection from `address`.
     pub(super) fn take(&self, address: IpAddr) -> Result<Seat, Full> {
-        let address = person(address);
+        let address = subscriber(address);
         let mut taken = self.taken();
         let own = taken.by_address.get(&address).copied().unwrap_or(0);
         if taken.all >= self.most || own >= self.most_by_address {
@@ -72,7 +74,7 @@ impl Seats {
 impl Seat {
     /// The same seat as one of `address`, if that one may have another.
     pub(super) fn of(mut self, address: IpAddr) -> Result<Self, Full> {
-        let address = person(address);
+        let address = subscriber(address);
         {
             let mut taken = self.seats.taken();
             let own = taken.by_address.get(&address).copied().unwrap_or(0);
@@ -99,17 +101,6 @@ impl Drop for Seat {
             if *own == 0 {
                 taken.by_address.remove(&address);
             }
-        }
-    }
-}
-
-/// What counts as one address: a whole /64 of IPv6, for that is what one subscriber has.
-pub(super) fn person(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let network = u128::from(address) & (u128::MAX << 64);
-            IpAddr::V6(Ipv6Addr::from(network))
         }
     }
 }

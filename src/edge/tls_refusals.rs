@@ -15,7 +15,7 @@ use governor::{Quota, RateLimiter};
 use rustls::{CertificateError, Error, PeerIncompatible};
 use sallyport_audit::{Draft, Kind, Outcome};
 
-use super::seats::person;
+use crate::session::subscriber;
 
 /// Records of one address at once; one more each minute.
 const BURST: NonZeroU32 = NonZeroU32::new(5).unwrap();
@@ -49,7 +49,7 @@ impl TlsRefusals {
             self.by_address.retain_recent();
         }
         let room = self.by_address.len() <= MANY
-            && self.by_address.check_key(&person(peer.ip())).is_ok()
+            && self.by_address.check_key(&subscriber(peer.ip())).is_ok()
             && self.all.check().is_ok();
         if !room {
             self.withheld.fetch_add(1, Ordering::Relaxed);

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use super::seats::person;
 use crate::access::RequestId;
+use crate::session::subscriber;
 
 /// Waits that are remembered before all are forgotten: each then leaves one record more.
 const MANY: usize = 10_000;
@@ -24,7 +24,7 @@ impl Waits {
         if known.len() >= MANY {
             known.clear();
         }
-        known.insert((request, person(address)))
+        known.insert((request, subscriber(address)))
     }
 }
 

@@ -1,8 +1,12 @@
 //! Records of requests that wait behind their answers: how many may wait, and by whom they are handed to the ledger.
 //!
 //! Nobody waits for one of these to be durable, so the ledger takes its time and signs many of them at once.
+//!
+//! None is given up while the ledger may go on: it waits until its queue moves again, and keeps its place. So an outage that outlasts the
+//! queue stops requests, and does not go by unrecorded.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sallyport_audit::{Draft, Ledger};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -15,6 +19,8 @@ use super::live::Live;
 const MOST: usize = 4096;
 /// How many are taken at once.
 const TOGETHER: usize = 512;
+/// How long more are waited for where few came: woken for each, the task would cost more than the work, on the thread that serves.
+const PAUSE: Duration = Duration::from_millis(3);
 
 /// When the record of a request must be durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -82,17 +88,44 @@ impl Backlog {
 async fn hand_over(mut inbox: mpsc::UnboundedReceiver<Waiting>, ledger: Ledger) {
     let mut together = Vec::with_capacity(TOGETHER);
     while inbox.recv_many(&mut together, TOGETHER).await > 0 {
-        for Waiting { draft, live, .. } in together.drain(..) {
-            live.count_record(&ledger.enqueue(draft).await);
+        let few = together.len() < TOGETHER;
+        for Waiting { draft, live, _place, _token } in together.drain(..) {
+            live.count_record(&ledger.enqueue_patiently(draft).await);
+        }
+        if few {
+            tokio::time::sleep(PAUSE).await;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::sync::atomic::Ordering;
 
+    use sallyport_audit::{Kind, Outcome};
+
+    use super::super::bed;
     use super::*;
+
+    #[tokio::test]
+    async fn an_outage_of_the_keys_that_outlasts_the_queue_stops_requests_and_loses_no_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let (live, down) = bed::open(folder.path(), "192.0.2.1:1");
+        let session = live.handle();
+        down.store(true, Ordering::SeqCst);
+        let mut written = 0_u64;
+        while session.has_room_for_a_record() {
+            session.write_behind(Draft::new(Kind::HttpRequest, Outcome::Success));
+            written += 1;
+            assert_eq!(live.records().1, 0, "lost, of {written}");
+            assert!(written < 3 * MOST as u64, "nothing stops them");
+            tokio::task::yield_now().await;
+        }
+        down.store(false, Ordering::SeqCst);
+        tokio::time::timeout(Duration::from_mins(1), session.room_for_a_record()).await.unwrap();
+        tokio::time::timeout(Duration::from_mins(1), live.records_written()).await.unwrap();
+        assert_eq!(live.records(), (written, 0));
+    }
 
     #[tokio::test]
     async fn while_too_many_records_wait_no_request_goes_on() {

@@ -356,8 +356,18 @@ impl Broker {
                 .detail("cause", cause)
                 .detail("last_byte_after_us", u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
         }
-        // Enqueued, not appended: while the HSM is away the ledger keeps what is enqueued, and signs it when it can.
-        if let Err(problem) = self.ledger.enqueue(draft).await {
+        // Enqueued, not appended: while the HSM is away the ledger keeps what is enqueued, and signs it when it can. Also beyond
+        // its queue, for there are no more of these than were let in; but a gateway that stops does not wait for ever.
+        let too_late = async {
+            self.stopping.cancelled().await;
+            tokio::time::sleep(RELEASE_BOUND).await;
+        };
+        let problem = tokio::select! {
+            biased;
+            recorded = self.ledger.enqueue_patiently(draft) => recorded.err(),
+            () = too_late => Some(AppendError::Closed),
+        };
+        if let Some(problem) = problem {
             error!(session = %live.id, error = %problem, "the end of a session could not be recorded");
         }
     }

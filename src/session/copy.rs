@@ -184,39 +184,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counting<'_, S> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use sallyport_audit::testing::{PlainVault, SoftwareSigner};
-    use sallyport_audit::{Ledger, LedgerOptions};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
-    use super::super::backlog::Backlog;
-    use super::super::live::{Facts, Live, Protocol, SessionId};
-    use super::super::readers::Readers;
+    use super::super::bed;
     use super::*;
-    use crate::clock;
-    use crate::tunnel::TunnelName;
-
-    fn live(folder: &std::path::Path) -> Arc<Live> {
-        let signer = Box::new(SoftwareSigner::new("example.org/ledger", [1; 32]));
-        let options = LedgerOptions::new(folder, "example.org/ledger", "gw-1");
-        let (ledger, _) = Ledger::open(options, signer, Arc::new(PlainVault)).unwrap();
-        let facts = Facts {
-            subject: "user:anonymous".to_owned(),
-            tunnel: TunnelName::parse("db").unwrap(),
-            tunnel_id: "tun-1".to_owned(),
-            protocol: Protocol::Tcp,
-            grant: None,
-            source: "192.0.2.1:1".parse().unwrap(),
-            opened: clock::now(),
-        };
-        Live::new(SessionId::new(), facts, ledger.clone(), (Backlog::start(ledger), Readers::start()))
-    }
 
     #[tokio::test]
     async fn of_a_session_that_is_cut_what_was_given_is_counted_and_not_what_had_nowhere_to_go() {
         let folder = tempfile::tempdir().unwrap();
-        let live = live(folder.path());
+        let (live, _) = bed::open(folder.path(), "192.0.2.1:1");
         let session = live.handle();
         // The visitor's side takes 100 bytes more than are read, the publisher's any number.
         let (mut visitor, visitors) = duplex(100);

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::backlog::Backlog;
 use super::readers::{Readers, Reading};
+use super::subscriber::subscriber;
 use crate::tunnel::TunnelName;
 
 /// Names one session; shown as `sess-…`.
@@ -359,10 +360,10 @@ impl Session {
         &self.0.0.subject
     }
 
-    /// Whose it is, told apart from all others: of visitors without a token, each address is somebody.
+    /// Whose it is, told apart from all others: of visitors without a token, each [`subscriber`] is somebody.
     pub fn person(&self) -> Cow<'_, str> {
         match self.subject() {
-            "user:anonymous" => self.0.0.source.ip().to_canonical().to_string().into(),
+            "user:anonymous" => subscriber(self.0.0.source.ip()).to_string().into(),
             subject => subject.into(),
         }
     }

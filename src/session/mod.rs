@@ -7,6 +7,8 @@
 //! Start with [`Broker::open`]; [`Routes`] says who publishes which name.
 
 mod backlog;
+#[cfg(test)]
+mod bed;
 mod body;
 mod breaker;
 mod broker;
@@ -20,6 +22,7 @@ mod reservation;
 mod route;
 mod routes;
 mod slot;
+mod subscriber;
 mod totals;
 mod user_seats;
 #[cfg(test)]
@@ -37,4 +40,5 @@ pub use readiness::{Deaths, Readiness, Unready};
 pub use reservation::{NotReserved, Reservation, Wanted};
 pub use route::{AppHealth, Busy, Route, RouteView};
 pub use routes::{Lookup, Routes};
+pub use subscriber::subscriber;
 pub use totals::Totals;

@@ -79,6 +79,11 @@ impl Lane {
         Ok(Self { open, ended: told, traffic, datagrams, room })
     }
 
+    /// Whether it takes requests.
+    pub(super) fn is_open(&self) -> bool {
+        self.open().as_ref().is_some_and(|open| !open.sender.is_closed())
+    }
+
     /// What sends requests, while it takes some.
     pub(super) fn sender(&self) -> Option<Sender> {
         self.open().as_ref().map(|open| open.sender.clone()).filter(|sender| !sender.is_closed())

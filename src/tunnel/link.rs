@@ -450,7 +450,7 @@ impl Link {
 
     /// Whether the link still takes requests.
     pub fn is_open(&self) -> bool {
-        self.0.lanes().iter().any(|lane| lane.sender().is_some())
+        self.0.lanes().iter().any(|lane| lane.is_open())
     }
 
     /// Ends the link on all its connections: tells the publisher why, takes no more requests, lets open streams go on for the

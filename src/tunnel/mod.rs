@@ -51,7 +51,7 @@ pub use breakable::Breakable;
 pub use flow::{DatagramPath, FlowDrain, FlowSource};
 pub use gather::Heard;
 pub use handshake::{
-    AcceptedTunnel, CertificateBody, CertificateError, DeviceKey, DevicePublic, Enrolled, Fingerprint,
+    AcceptedTunnel, Blame, CertificateBody, CertificateError, DeviceKey, DevicePublic, Enrolled, Fingerprint,
     GatewayIdentity, HandshakeError, IdentityCertificate, IdentityKeys, IdentitySignatures,
     MAX_SUCCESSION_BYTES, Possession, Proof, Refusal, RefusalCode, RootKey, Secret, Signing, SigningFailed,
     Succession, SuccessionBody, Successions, Suite, ToSign, channel_binding,

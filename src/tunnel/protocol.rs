@@ -151,8 +151,12 @@ pub(crate) fn strip_internal(headers: &mut HeaderMap) {
 }
 
 /// Removes the headers that belong to one connection only (RFC 9110 §7.6.1). `te: trailers` stays: by it a gRPC client says
-/// that it understands trailers, and a server may insist on it.
+/// that it understands trailers, and a server may insist on it. A length beside chunks, which say another, goes with them (RFC 9112
+/// §6.3).
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -221,6 +225,9 @@ mod tests {
         ]);
         strip_hop_by_hop(&mut map);
         assert_eq!(map, headers(&[("accept", "*/*")]));
+        let mut both = headers(&[("transfer-encoding", "chunked"), ("content-length", "2")]);
+        strip_hop_by_hop(&mut both);
+        assert!(both.is_empty(), "two lengths are passed on: {both:?}");
     }
 
     #[test]

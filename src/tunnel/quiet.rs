@@ -12,18 +12,39 @@ use tokio::time::Instant;
 /// What hyper is told instead of a limit in time for the answers to its pings.
 pub(crate) const NO_LIMIT: Duration = Duration::from_hours(24 * 365);
 
-/// Returns when `received` has not changed for `bound`, or an eighth of it later.
-pub(crate) async fn quiet_for(received: impl Fn() -> u64, bound: Duration) {
-    let (mut before, mut since) = (received(), Instant::now());
-    let mut beat = tokio::time::interval(bound / 8);
+/// Returns when `received` has not changed for `bound`, or for one of `looks` parts of it less: it is looked at so many times. More looks
+/// tell more exactly, and cost a wake-up each.
+pub(crate) async fn quiet_for(received: impl Fn() -> u64, bound: Duration, looks: u32) {
+    let mut beat = tokio::time::interval(bound / looks.max(1));
+    let mut silence = Silence::since(beat.tick().await, received());
     loop {
-        let at = beat.tick().await;
-        let now = received();
-        if now != before {
-            (before, since) = (now, at);
-        } else if at.saturating_duration_since(since) >= bound {
+        let now = beat.tick().await;
+        if silence.at(now, received()) >= bound {
             return;
         }
+    }
+}
+
+/// For how long nothing may have come.
+struct Silence {
+    received: u64,
+    /// The last look before which something came: perhaps right after it.
+    since: Instant,
+    looked: Instant,
+}
+
+impl Silence {
+    fn since(now: Instant, received: u64) -> Self {
+        Self { received, since: now, looked: now }
+    }
+
+    /// The longest that it can have lasted by `now`.
+    fn at(&mut self, now: Instant, received: u64) -> Duration {
+        if received != self.received {
+            (self.received, self.since) = (received, self.looked);
+        }
+        self.looked = now;
+        now.saturating_duration_since(self.since)
     }
 }
 
@@ -46,9 +67,20 @@ mod tests {
         };
         tokio::select! {
             () = speaks => {}
-            () = quiet_for(|| received.load(Ordering::Relaxed), bound) => {}
+            () = quiet_for(|| received.load(Ordering::Relaxed), bound, 8) => {}
         }
         let took = began.elapsed();
         assert!(took >= bound / 2 * times + bound * 7 / 8, "{took:?}");
+    }
+
+    #[test]
+    fn a_silence_that_began_between_two_looks_is_never_taken_for_shorter_than_it_is() {
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let mut silence = Silence::since(began, 0);
+        // Something came right after the first look, and nothing behind it.
+        let lasted: Vec<u64> = [5, 10, 45].map(|now| silence.at(at(now), 1).as_secs()).to_vec();
+        assert_eq!(lasted, [5, 10, 45]);
+        assert_eq!(silence.at(at(50), 2).as_secs(), 5);
     }
 }

@@ -327,6 +327,10 @@ impl<M: MessageSocket> AsyncRead for MessageStream<M> {
         let length = this.incoming.len().min(buf.remaining());
         buf.put_slice(this.incoming.get(..length).unwrap_or_default());
         this.incoming.advance(length);
+        if this.incoming.is_empty() {
+            // Let go of, so that what it was read into may be read into again.
+            this.incoming = Bytes::new();
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -375,5 +379,59 @@ impl<M: MessageSocket> AsyncWrite for MessageStream<M> {
         }
         // With both directions ended the WebSocket has no more use; else it stays for the peer's direction.
         if self.read_ended { self.socket.poll_close(cx) } else { self.socket.poll_flush(cx) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Weak;
+
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    /// Memory that tells whether it is still held.
+    struct Held(Arc<[u8]>);
+
+    impl AsRef<[u8]> for Held {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    /// Brings one message, and nothing behind it.
+    struct One(Option<Bytes>);
+
+    impl MessageSocket for One {
+        fn poll_receive(&mut self, _: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+            self.0.take().map_or(Poll::Pending, |message| Poll::Ready(Some(Ok(message))))
+        }
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn start_send(&mut self, _: Bytes) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_that_was_read_is_let_go_of_before_the_next_one_is_waited_for() {
+        let memory: Arc<[u8]> = Arc::from(&b"abc"[..]);
+        let watched: Weak<[u8]> = Arc::downgrade(&memory);
+        let mut stream = MessageStream::plain(One(Some(Bytes::from_owner(Held(memory)))));
+        stream.read_exact(&mut [0; 2]).await.unwrap();
+        assert!(watched.upgrade().is_some(), "a byte of it is left");
+        stream.read_exact(&mut [0; 1]).await.unwrap();
+        assert!(watched.upgrade().is_none());
     }
 }

@@ -1,6 +1,10 @@
 //! The task that reads the ledger for detections: a durable position, as a sink has one.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::{
@@ -10,6 +14,7 @@ use tokio::{
 };
 
 use super::{Raised, Rules, Watch};
+use crate::kind::Kind;
 use crate::sink::{CursorError, CursorStore, Feed, FeedError, Notice, Position};
 
 /// Records read at a time.
@@ -71,7 +76,9 @@ impl Detecting {
         let raised = rules.names().map(|(name, _)| (name.to_owned(), 0)).collect();
         let severity = rules.names().map(|(name, grade)| (name.to_owned(), grade.as_str())).collect();
         let (sender, status) = watch::channel(DetectingStatus { next: position.next, raised, severity });
-        let looking = Looking { watch: Watch::new(rules), cursor, feed, notice, status: sender };
+        let watch = Watch::new(rules);
+        let kinds = Arc::new(watch.kinds());
+        let looking = Looking { watch, kinds, begun: false, cursor, feed, notice, status: sender };
         Ok(Self { status, task: task::spawn(looking.run(position)) })
     }
 
@@ -83,6 +90,10 @@ impl Detecting {
 
 struct Looking {
     watch: Watch,
+    /// What the rules look at: of busy gateways' records few, and only those are opened.
+    kinds: Arc<BTreeSet<Kind>>,
+    /// Whether it is known when the first record was made.
+    begun: bool,
     cursor: Arc<dyn CursorStore>,
     feed: Arc<dyn Feed>,
     notice: Arc<dyn Notice>,
@@ -170,17 +181,20 @@ impl Looking {
 
     /// Looks at the records from `from` on; of those before `new` nothing is raised.
     async fn look(&mut self, from: u64, new: u64) -> Result<(u64, Vec<Raised>), FeedError> {
-        let feed = Arc::clone(&self.feed);
-        let read = task::spawn_blocking(move || feed.range(from, BATCH)).await;
-        let entries = read.map_err(|panic| FeedError::new(panic.to_string()))??;
-        let (mut next, mut found) = (from, Vec::new());
+        if !self.begun {
+            let first = self.time_of(from).await?;
+            self.watch.begin(first.as_second());
+            self.begun = true;
+        }
+        let (feed, kinds) = (Arc::clone(&self.feed), Arc::clone(&self.kinds));
+        let read = task::spawn_blocking(move || feed.of_kinds(&kinds, from, BATCH)).await;
+        let (entries, next) = read.map_err(|panic| FeedError::new(panic.to_string()))??;
+        let mut found = Vec::new();
         for entry in &entries {
-            let seq = entry.record.seq.get();
             let raised = self.watch.see(entry);
-            if seq >= new {
+            if entry.record.seq.get() >= new {
                 found.extend(raised);
             }
-            next = seq + 1;
         }
         if next == from {
             return Err(FeedError::new(format!("record {from} is announced but cannot be read")));

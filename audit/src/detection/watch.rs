@@ -102,6 +102,18 @@ impl Watch {
         self.rules.iter().map(|(_, memory)| memory.keys.len()).max().unwrap_or_default()
     }
 
+    /// Of which kinds are the records that any rule looks at; others need not be shown to it.
+    pub fn kinds(&self) -> BTreeSet<Kind> {
+        self.rules.iter().flat_map(|(rule, _)| rule.kinds.iter().copied()).collect()
+    }
+
+    /// The first record was made at `time`, in seconds since 1970, whatever its kind.
+    pub fn begin(&mut self, time: i64) {
+        for (_, memory) in &mut self.rules {
+            memory.since.get_or_insert(time);
+        }
+    }
+
     /// How far back lies what rules about dormant people have to know, in seconds, and of which kinds it is; nothing if there is no
     /// such rule.
     pub fn memory(&self) -> Option<(i64, BTreeSet<Kind>)> {
@@ -132,7 +144,7 @@ impl Watch {
         }
     }
 
-    /// Looks at the next record.
+    /// Looks at the next record; those of other kinds than [`Self::kinds`] may be passed over.
     pub fn see(&mut self, entry: &Entry) -> Vec<Raised> {
         if is_about_a_detection(&entry.record) {
             return Vec::new();

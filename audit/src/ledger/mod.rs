@@ -240,7 +240,7 @@ impl Ledger {
 
     async fn append_once(&self, draft: Draft) -> Result<Receipt, AppendError> {
         let (reply, answer) = oneshot::channel();
-        self.submit(draft, Some(reply)).await?;
+        self.submit(draft, Some(reply), |status| !status.is_open()).await?;
         answer.await.unwrap_or_else(|_| Err(self.gone()))
     }
 
@@ -249,7 +249,13 @@ impl Ledger {
     /// Waits while the queue is full. While the signer is down the draft is kept, up to the bound of the
     /// queue, and recorded when signing works again.
     pub async fn enqueue(&self, draft: Draft) -> Result<(), AppendError> {
-        self.submit(draft, None).await
+        self.submit(draft, None, |status| !status.is_open()).await
+    }
+
+    /// The same, but waits for a full queue also while it cannot move, for as long as that may pass: for whoever bounds what
+    /// waits, and would rather wait than lose it.
+    pub async fn enqueue_patiently(&self, draft: Draft) -> Result<(), AppendError> {
+        self.submit(draft, None, |status| !status.is_open() && !status.may_pass()).await
     }
 
     /// Follows whether records are accepted.
@@ -279,7 +285,13 @@ impl Ledger {
         }
     }
 
-    async fn submit(&self, draft: Draft, reply: Option<Reply>) -> Result<(), AppendError> {
+    /// Nobody waits for room while the ledger's status is `hopeless`.
+    async fn submit(
+        &self,
+        draft: Draft,
+        reply: Option<Reply>,
+        hopeless: fn(&LedgerStatus) -> bool,
+    ) -> Result<(), AppendError> {
         let mut seed = [0_u8; 32];
         if !draft.personal.is_empty() {
             getrandom::fill(&mut seed)
@@ -291,7 +303,7 @@ impl Ledger {
         let room = self.shared.room.clone();
         let permit = match room.clone().try_acquire_many_owned(weight) {
             Ok(permit) => permit,
-            Err(_) => self.wait_for_room(room, weight).await?,
+            Err(_) => self.wait_for_room(room, weight, hopeless).await?,
         };
         let pending = Pending { prepared, reply, permit: Some(permit) };
         self.shared.sender.send(Message::Record(pending)).map_err(|_| self.gone())
@@ -318,16 +330,17 @@ impl Ledger {
         }
     }
 
-    /// Waits for the queue, but not for a queue that cannot move.
+    /// Waits for the queue, but not while that is `hopeless`.
     async fn wait_for_room(
         &self,
         room: Arc<Semaphore>,
         weight: u32,
+        hopeless: fn(&LedgerStatus) -> bool,
     ) -> Result<tokio::sync::OwnedSemaphorePermit, AppendError> {
         let mut status = self.shared.status.clone();
         tokio::select! {
             permit = room.acquire_many_owned(weight) => permit.map_err(|_| self.gone()),
-            stopped = status.wait_for(|status| !status.is_open()) => Err(match stopped.as_deref() {
+            stopped = status.wait_for(hopeless) => Err(match stopped.as_deref() {
                 Ok(LedgerStatus::Stalled { reason }) =>
                     AppendError::SignerUnavailable { reason: reason.clone() },
                 Ok(LedgerStatus::Recovering { reason }) => AppendError::Recovering { reason: reason.clone() },

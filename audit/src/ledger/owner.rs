@@ -73,6 +73,8 @@ pub(super) enum Message {
 pub(super) struct Ended {
     pub(super) close: Option<Closer>,
     pub(super) result: Result<(), LedgerError>,
+    /// What could not be recorded; in the queue until that is closed, lest its room be given to others who would never hear of it.
+    pub(super) left: VecDeque<Pending>,
 }
 
 /// A draft that waits to be recorded.
@@ -152,7 +154,9 @@ impl Owner {
                 && self.waiting.is_empty()
                 && self.handover.is_none();
             if self.closing && idle {
-                return Ended { result: self.unrecorded(), close: self.close };
+                let (result, mut left) = (self.unrecorded(), self.held);
+                left.extend(self.trouble.into_iter().flat_map(|trouble| trouble.unwritten));
+                return Ended { close: self.close, result, left };
             }
         }
     }
@@ -387,7 +391,7 @@ impl Owner {
                 ) => {}
             }
         }
-        Ended { close, result: Err(LedgerError::Failed { reason }) }
+        Ended { close, result: Err(LedgerError::Failed { reason }), left: VecDeque::new() }
     }
 
     /// What a closing ledger could not record.

@@ -13,8 +13,9 @@ use crate::record::Seq;
 /// The most records that are put into the store at once.
 const BATCH_RECORDS: u64 = 4096;
 
-/// When nothing has come for so long, what is there is put into the store.
-const QUIET: Duration = Duration::from_millis(20);
+/// When nothing has come for so long, what is there is put into the store. Several times as long as a group is kept open for which
+/// nobody waits ([`super::LedgerOptions::patience`]): else each of those would go alone.
+const QUIET: Duration = Duration::from_millis(100);
 
 /// A group as it was written.
 pub(super) type OwnedGroup = Arc<Group<Vec<u8>>>;
@@ -152,5 +153,19 @@ impl Tail {
         let start = inner.groups.partition_point(|group| group.end() <= from);
         let end = Seq::new(from.get().saturating_add(limit as u64));
         inner.groups.range(start..).take_while(|group| group.first() < end).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::LedgerOptions;
+
+    #[test]
+    fn groups_that_come_as_slowly_as_nobody_waits_for_them_go_into_the_store_together() {
+        let usual = LedgerOptions::new("", "example.org/ledger", "gw-1");
+        assert!(QUIET >= usual.patience * 3);
+        let waits = usual.flush_interval;
+        assert!(QUIET * 3 <= waits, "there is time for several");
     }
 }

@@ -32,6 +32,17 @@ impl Feed for Reader {
         Self::range(self, Seq::new(from), limit).map_err(|error| FeedError::new(error.to_string()))
     }
 
+    fn of_kinds(
+        &self,
+        kinds: &BTreeSet<Kind>,
+        from: u64,
+        limit: usize,
+    ) -> Result<(Vec<Entry>, u64), FeedError> {
+        let found = Self::of_kinds(self, Seq::new(from), limit, |kind| kinds.contains(&kind));
+        let (entries, next) = found.map_err(|error| FeedError::new(error.to_string()))?;
+        Ok((entries, next.get()))
+    }
+
     fn kinds_since(
         &self,
         kinds: &BTreeSet<Kind>,

@@ -78,6 +78,19 @@ pub trait Feed: Send + Sync + 'static {
     }
     /// Up to `limit` records from number `from` on, ascending without gaps but for those that were pruned. May block.
     fn range(&self, from: u64, limit: usize) -> Result<Vec<Entry>, FeedError>;
+    /// Of up to `limit` records from number `from` on those of these kinds, ascending, and the number to go on at: `from` itself if there
+    /// are no more. Each record is looked at; those of other kinds need not be opened. May block.
+    fn of_kinds(
+        &self,
+        kinds: &BTreeSet<Kind>,
+        from: u64,
+        limit: usize,
+    ) -> Result<(Vec<Entry>, u64), FeedError> {
+        let mut entries = self.range(from, limit)?;
+        let next = entries.last().map_or(from, |entry| entry.record.seq.get() + 1);
+        entries.retain(|entry| kinds.contains(&entry.record.kind));
+        Ok((entries, next))
+    }
     /// Of records from number `from` on and before `to` those of these kinds that are not older than `since`, ascending, about
     /// `limit` at a time, and the number to go on at. May block, and may ask an index: what no proof rests on.
     fn kinds_since(

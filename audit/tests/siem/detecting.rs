@@ -1,12 +1,18 @@
 //! Detections over restarts: what is known of people does not begin anew with each start.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::Arc,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use sallyport_audit::{
-    Draft, Kind, Outcome,
+    Draft, Entry, Kind, Outcome,
     detection::{BUILT_IN, Detecting, Rules},
-    sink::{FileCursor, SinkName},
+    sink::{Feed, FeedError, FileCursor, SinkName},
 };
+use tokio::sync::watch;
 
 use crate::{
     http::eventually,
@@ -69,4 +75,55 @@ async fn nobody_counts_as_dormant_in_a_ledger_that_is_younger_than_that() {
     detecting.status().wait_for(|status| status.next > last).await.unwrap();
     eventually("the key provider's trouble is recorded", || !raised(&source).is_empty()).await;
     assert_eq!(raised(&source), [("hsm-trouble".to_owned(), down)]);
+}
+
+/// A ledger that counts the records which it gave whole.
+struct Counting(Source, AtomicUsize);
+
+impl Feed for Counting {
+    fn origin(&self) -> String {
+        self.0.origin()
+    }
+
+    fn range(&self, from: u64, limit: usize) -> Result<Vec<Entry>, FeedError> {
+        let entries = self.0.range(from, limit)?;
+        self.1.fetch_add(entries.len(), Ordering::SeqCst);
+        Ok(entries)
+    }
+
+    fn of_kinds(
+        &self,
+        kinds: &BTreeSet<Kind>,
+        from: u64,
+        limit: usize,
+    ) -> Result<(Vec<Entry>, u64), FeedError> {
+        let (entries, next) = self.0.of_kinds(kinds, from, limit)?;
+        self.1.fetch_add(entries.len(), Ordering::SeqCst);
+        Ok((entries, next))
+    }
+
+    fn heads(&self) -> watch::Receiver<u64> {
+        self.0.heads()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_at_which_no_rule_looks_are_passed_over_unopened() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = Source::new();
+    let feed = Arc::new(Counting(source.clone(), AtomicUsize::new(0)));
+    let cursor = FileCursor::new(directory.path(), SinkName::parse("detections").unwrap(), ORIGIN);
+    let rules = Rules::parse(BUILT_IN).unwrap();
+    let counted: Arc<Counting> = Arc::clone(&feed);
+    let detecting = Detecting::start(&rules, Arc::new(cursor), feed, Arc::new(source.clone())).await.unwrap();
+    for _ in 0..1000 {
+        source.append(Draft::new(Kind::HttpRequest, Outcome::Success).subject("user:alice"));
+    }
+    let down = source.append(Draft::new(Kind::HsmDown, Outcome::Failure));
+    detecting.status().wait_for(|status| status.next > down).await.unwrap();
+    eventually("the key provider's trouble is recorded", || !raised(&source).is_empty()).await;
+    assert_eq!(raised(&source), [("hsm-trouble".to_owned(), down)]);
+    // The first, for its time, and those that a rule looks at.
+    let opened = counted.1.load(Ordering::SeqCst);
+    assert!(opened < 10, "{opened}");
 }

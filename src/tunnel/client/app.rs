@@ -1,4 +1,7 @@
 //! The app behind a tunnel as what answers requests, whichever HTTP it speaks.
+//!
+//! An app of HTTP/1.1 closes connections that rest, and may do so just as one is used again: nobody knows then whether it has seen
+//! the request. One that only reads, and has no body, is sent once more (RFC 9110 section 9.2.2); of any other the visitor is told.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,6 +20,8 @@ pub(super) enum AppError {
     Unreachable(String),
     /// It broke off.
     Broken(String),
+    /// A connection that had rested was closed by the app in place of an answer.
+    Closed(String),
 }
 
 /// An app and the way to it.
@@ -31,10 +36,30 @@ impl HttpApp {
     /// Sends a request and returns the answer when it begins.
     pub(super) async fn request(&self, request: Request<UploadBody>) -> Result<Response<AppBody>, AppError> {
         match self {
-            Self::One(pool) => Ok(pool.request(request).await?.map(AppBody::One)),
+            Self::One(pool) => {
+                let again = repeatable(&request);
+                let answer = match (pool.request(request).await, again) {
+                    (Err(AppError::Closed(_)), Some(again)) => pool.request_anew(again).await,
+                    (answer, _) => answer,
+                };
+                Ok(answer?.map(AppBody::One))
+            }
             Self::Two(app) => Ok(app.request(request).await?.map(AppBody::Two)),
         }
     }
+}
+
+/// The same request once more, if it may be made twice.
+fn repeatable(request: &Request<UploadBody>) -> Option<Request<UploadBody>> {
+    if !request.method().is_safe() || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut again = Request::new(UploadBody::none());
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.version_mut() = request.version();
+    *again.headers_mut() = request.headers().clone();
+    Some(again)
 }
 
 /// The body of an answer.

@@ -35,10 +35,14 @@ const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 256 << 20;
 const FRAME_SIZE: u32 = 64 << 10;
 const HEADER_BYTES: u32 = 64 << 10;
+/// Bytes of one answer that wait here for whoever does not read it: with what is read ahead of the app, all that such a one costs.
+const SEND_AHEAD: usize = 128 << 10;
 /// Requests that were given up before they were looked at, at most: some megabytes.
 const GIVEN_UP: usize = 1 << 16;
 /// How long open streams may go on when this publisher stops.
-const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN: Duration = Duration::from_secs(10);
+/// How exactly a loss is seen: within the heartbeat's bound, and less than a second before it, of 45 s.
+const LOOKS: u32 = 64;
 /// The gateway names the heartbeat; a broken one must not make us flood it or sleep for ever.
 const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_hours(1));
 
@@ -290,13 +294,14 @@ pub(super) async fn serve<M: MessageSocket>(
     let (interval, timeout) =
         (limits.heartbeat_interval.clamp(least, most), limits.heartbeat_timeout.clamp(least, most));
     let traffic = stream.traffic();
-    let silent = quiet_for(|| traffic.received.load(Ordering::Relaxed), interval + timeout);
+    let silent = quiet_for(|| traffic.received.load(Ordering::Relaxed), interval + timeout, LOOKS);
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .initial_stream_window_size(window)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME_SIZE)
         .max_header_list_size(HEADER_BYTES)
+        .max_send_buf_size(SEND_AHEAD)
         .max_concurrent_streams(limits.max_streams)
         // Visitors give up, and the gateway tells so; with h2's own bound of 20 at once they would cost everybody the tunnel.
         .max_pending_accept_reset_streams(GIVEN_UP)

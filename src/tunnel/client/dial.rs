@@ -148,7 +148,7 @@ async fn connect_tls(
 ) -> Result<TlsStream<TcpStream>, DialError> {
     let name = ServerName::try_from(address.host().to_owned())
         .map_err(|error| DialError::Tls { address: address.to_string(), source: io::Error::other(error) })?;
-    let tcp = step(address, "connecting", patience, proxies.connect(address)).await??;
+    let tcp = proxies.connect(address, patience).await?;
     step(address, "TLS", patience, TlsConnector::from(tls).connect(name, tcp))
         .await?
         .map_err(|source| DialError::Tls { address: address.to_string(), source })

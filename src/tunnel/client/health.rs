@@ -4,6 +4,7 @@
 //! or 3xx. An app counts as well until it has failed often enough.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,13 +18,13 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
 use super::origin::{Publication, ResponseBody};
+use super::reach::reach;
 use super::target::Target;
 use crate::tunnel::health::AppReport;
 use crate::tunnel::{FarewellCode, TunnelName};
@@ -152,7 +153,7 @@ async fn look_after(
 ) {
     let mut judgement = Judgement::new(&check);
     loop {
-        let look = tokio::time::timeout(check.every, look(&target, &check.probe, &tls)).await;
+        let look = tokio::time::timeout(check.every, look((&target, &tls), &check.probe, check.every)).await;
         let seen = look.unwrap_or_else(|_| Err("late".to_owned()));
         if judgement.hear(seen.is_ok()) {
             let why = seen.err().unwrap_or_default();
@@ -165,9 +166,16 @@ async fn look_after(
 }
 
 /// One look; the word says what was wrong.
-async fn look(target: &Target, probe: &Probe, tls: &TlsConnector) -> Result<(), String> {
-    let unreachable = |_| "unreachable".to_owned();
-    let tcp = TcpStream::connect(target.authority.as_str()).await.map_err(unreachable)?;
+async fn look(
+    (target, tls): (&Target, &TlsConnector),
+    probe: &Probe,
+    patience: Duration,
+) -> Result<(), String> {
+    let unreachable = |error: std::io::Error| match error.kind() {
+        ErrorKind::TimedOut => "late".to_owned(),
+        _ => "unreachable".to_owned(),
+    };
+    let tcp = reach(target.authority.as_str(), patience).await.map_err(unreachable)?;
     let Probe::Get(path) = probe else { return Ok(()) };
     if !target.protocol.is_tls() {
         return get(target, path, tcp).await;

@@ -1,9 +1,14 @@
 //! An app that speaks HTTP/2: one connection for all requests, made anew when it is gone.
 //!
 //! One is enough: HTTP/2 carries as many requests on it as the app allows, and gRPC expects it so. Whoever comes while the
-//! connection is being made waits for that one; nobody makes a second.
+//! connection is being made waits for that one, and hears of its failure with all others: at a host that is dead, nobody waits for a
+//! second attempt of somebody else's.
+//!
+//! An app may say that it takes no more requests on a connection, and answer those that it has. What has not got onto it then goes onto
+//! the next. None takes requests for longer than an hour, by when an app that was replaced, or a name that leads elsewhere, is followed;
+//! those that it has are answered.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -11,12 +16,14 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::sync::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use super::app::AppError;
 use super::origin::CONNECT_TIMEOUT;
+use super::pool::LIFE;
+use super::reach::reach;
 use super::target::Target;
 use super::upload::UploadBody;
 use crate::tunnel::link::chain;
@@ -26,47 +33,107 @@ const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 64 << 20;
 /// An app that hangs is noticed, even if nobody asks it for anything.
 const PING: Duration = Duration::from_secs(20);
+/// Connections onto which a request may fail to get: an app that takes nothing on several in a row answers nobody.
+const TRIES: usize = 3;
 
 /// The way to one app.
 pub(super) struct Http2App {
     target: Target,
     tls: Option<Arc<rustls::ClientConfig>>,
-    connection: Mutex<Option<SendRequest<UploadBody>>>,
+    patience: Duration,
+    connection: Mutex<Option<Dialled>>,
+}
+
+/// A connection that is being made, was made, or could not be.
+type Dialled = watch::Receiver<Option<Result<Connection, String>>>;
+
+#[derive(Clone)]
+struct Connection {
+    sender: SendRequest<UploadBody>,
+    made: Instant,
+}
+
+impl Connection {
+    fn is_fresh(&self, now: Instant) -> bool {
+        !self.sender.is_closed() && now.saturating_duration_since(self.made) < LIFE
+    }
 }
 
 impl Http2App {
     pub(super) fn new(target: Target, tls: Option<Arc<rustls::ClientConfig>>) -> Self {
-        Self { target, tls, connection: Mutex::default() }
+        Self { target, tls, patience: CONNECT_TIMEOUT, connection: Mutex::default() }
     }
 
-    pub(super) async fn request(&self, request: Request<UploadBody>) -> Result<Response<Incoming>, AppError> {
-        let mut sender = self.sender().await.map_err(AppError::Unreachable)?;
-        sender.send_request(request).await.map_err(|error| AppError::Broken(chain(&error)))
-    }
-
-    async fn sender(&self) -> Result<SendRequest<UploadBody>, String> {
-        let mut held = self.connection.lock().await;
-        if let Some(sender) = held.as_ref().filter(|sender| !sender.is_closed()) {
-            return Ok(sender.clone());
+    pub(super) async fn request(
+        &self,
+        mut request: Request<UploadBody>,
+    ) -> Result<Response<Incoming>, AppError> {
+        let mut tries = 0;
+        loop {
+            let Connection { mut sender, .. } = self.connection().await.map_err(AppError::Unreachable)?;
+            tries += 1;
+            match sender.try_send_request(request).await {
+                Ok(answer) => return Ok(answer),
+                Err(mut unsent) => match unsent.take_message() {
+                    Some(again) if tries < TRIES => request = again,
+                    _ => return Err(AppError::Broken(chain(unsent.error()))),
+                },
+            }
         }
-        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, self.connect()).await;
-        let sender = connecting.unwrap_or_else(|_| Err("it did not accept in time".to_owned()))?;
-        *held = Some(sender.clone());
-        Ok(sender)
     }
 
-    async fn connect(&self) -> Result<SendRequest<UploadBody>, String> {
-        let tell = |error: std::io::Error| error.to_string();
-        let tcp = TcpStream::connect(self.target.authority.as_str()).await.map_err(tell)?;
-        tcp.set_nodelay(true).map_err(tell)?;
-        let Some(tls) = &self.tls else { return begin(tcp).await };
-        let name = self.target.server_name().map_err(|error| error.to_string())?;
-        let stream = TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await.map_err(tell)?;
-        if stream.get_ref().1.alpn_protocol() != Some(b"h2".as_slice()) {
-            return Err("it does not speak HTTP/2".to_owned());
-        }
-        begin(stream).await
+    /// The connection, or the one that is being made, or else a new one.
+    async fn connection(&self) -> Result<Connection, String> {
+        let gone = || "connecting to it was broken off".to_owned();
+        let mut dialled = self.dialled();
+        let outcome = dialled.wait_for(Option::is_some).await.map_err(|_| gone())?;
+        outcome.clone().unwrap_or_else(|| Err(gone()))
     }
+
+    fn dialled(&self) -> Dialled {
+        // Holds a whole value, whatever panicked beside it.
+        let mut held = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_good = |dialled: &&Dialled| match &*dialled.borrow() {
+            // If nobody tells how it went any more, it went wrong.
+            None => dialled.has_changed().is_ok(),
+            Some(Ok(connection)) => connection.is_fresh(Instant::now()),
+            Some(Err(_)) => false,
+        };
+        if let Some(dialled) = held.as_ref().filter(is_good) {
+            return dialled.clone();
+        }
+        let dialled = self.dial();
+        *held = Some(dialled.clone());
+        dialled
+    }
+
+    /// In a task of its own: whoever began it may leave, and others wait for it.
+    fn dial(&self) -> Dialled {
+        let (tell, told) = watch::channel(None);
+        let (target, tls, patience) = (self.target.clone(), self.tls.clone(), self.patience);
+        tokio::spawn(async move {
+            let connecting = tokio::time::timeout(patience, connect(&target, tls, patience)).await;
+            let sender = connecting.unwrap_or_else(|_| Err("it did not accept in time".to_owned()));
+            tell.send_replace(Some(sender.map(|sender| Connection { sender, made: Instant::now() })));
+        });
+        told
+    }
+}
+
+async fn connect(
+    target: &Target,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    patience: Duration,
+) -> Result<SendRequest<UploadBody>, String> {
+    let tell = |error: std::io::Error| error.to_string();
+    let tcp = reach(target.authority.as_str(), patience).await.map_err(tell)?;
+    let Some(tls) = tls else { return begin(tcp).await };
+    let name = target.server_name().map_err(|error| error.to_string())?;
+    let stream = TlsConnector::from(tls).connect(name, tcp).await.map_err(tell)?;
+    if stream.get_ref().1.alpn_protocol() != Some(b"h2".as_slice()) {
+        return Err("it does not speak HTTP/2".to_owned());
+    }
+    begin(stream).await
 }
 
 async fn begin<S>(stream: S) -> Result<SendRequest<UploadBody>, String>
@@ -87,4 +154,69 @@ where
         }
     });
     Ok(sender)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::future::join_all;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Whom it trusts makes no difference.
+    fn tls() -> Arc<rustls::ClientConfig> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config =
+            rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let roots = rustls::RootCertStore::empty();
+        Arc::new(config.unwrap().with_root_certificates(roots).with_no_client_auth())
+    }
+
+    /// An app that takes connections, and says nothing, not even TLS; and how many it took.
+    async fn app(by_tls: bool, patience: Duration) -> (Http2App, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let taken = Arc::<AtomicUsize>::default();
+        let counting = Arc::clone(&taken);
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok((socket, _)) = listener.accept().await {
+                counting.fetch_add(1, Ordering::SeqCst);
+                held.push(socket);
+            }
+        });
+        let scheme = if by_tls { "h2" } else { "h2c" };
+        let target = Target::parse(&format!("{scheme}://{address}")).unwrap();
+        (Http2App { patience, ..Http2App::new(target, by_tls.then(tls)) }, taken)
+    }
+
+    #[tokio::test]
+    async fn all_who_wait_for_a_dead_host_hear_of_one_failure_and_whoever_comes_later_of_another() {
+        let patience = Duration::from_millis(500);
+        let (app, taken) = app(true, patience).await;
+        let began = Instant::now();
+        let outcomes = join_all((0..8).map(|_| app.connection())).await;
+        assert!(outcomes.iter().all(Result::is_err));
+        assert!(began.elapsed() < patience * 4, "one waited for the other: {:?}", began.elapsed());
+        assert_eq!(taken.load(Ordering::SeqCst), 1);
+        assert!(app.connection().await.is_err());
+        assert_eq!(taken.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_connection_takes_requests_for_an_hour_and_is_followed_by_another() {
+        let (app, taken) = app(false, Duration::from_secs(20)).await;
+        let first = app.connection().await.unwrap();
+        assert_eq!(app.connection().await.unwrap().made, first.made, "one is enough");
+        assert!(first.is_fresh(first.made) && !first.is_fresh(first.made + LIFE));
+        // As if it had been made an hour ago.
+        let old = Connection { made: first.made.checked_sub(LIFE).unwrap(), ..first };
+        *app.connection.lock().unwrap() = Some(watch::channel(Some(Ok(old))).1);
+        app.connection().await.unwrap();
+        while taken.load(Ordering::SeqCst) < 2 {
+            tokio::task::yield_now().await;
+        }
+    }
 }

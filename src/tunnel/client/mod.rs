@@ -23,6 +23,7 @@ mod origin;
 mod pool;
 mod proxy;
 mod quic;
+mod reach;
 mod socket;
 mod successor;
 mod target;
@@ -93,6 +94,8 @@ pub struct PublisherOptions {
     pub transports: Vec<Transport>,
     /// How many connections to have, all of them up at the same time; default 1, at most [`crate::tunnel::MAX_LANES`].
     pub connections: usize,
+    /// Whether each request is told, as [`Event::Request`]; default no. Telling costs, on every one of them.
+    pub tells_requests: bool,
     /// Proxies on the way; default none.
     pub proxies: Proxies,
     /// Who may vouch for its TLS certificate.
@@ -140,6 +143,7 @@ impl PublisherOptions {
             look_back: Duration::from_secs(30),
             transports: Transport::USUAL.to_vec(),
             connections: 1,
+            tells_requests: false,
             proxies: Proxies::none(),
             roots: TlsRoots::System,
             certificate: None,
@@ -200,6 +204,7 @@ pub struct Publisher {
     look_back: Duration,
     transports: Vec<Transport>,
     connections: usize,
+    tells_requests: bool,
     proxies: Proxies,
     tls: Arc<rustls::ClientConfig>,
     terms: Terms,
@@ -237,6 +242,7 @@ impl Publisher {
             look_back: options.look_back,
             transports: options.transports,
             connections: options.connections.clamp(1, super::MAX_LANES),
+            tells_requests: options.tells_requests,
             proxies: options.proxies,
             tls,
             terms,
@@ -286,7 +292,8 @@ impl Publisher {
         Ok((socket, exporter))
     }
 
-    /// Publishes until `stop` is cancelled (then `Ok`) or nothing can be done any more. Tells every step to `events`.
+    /// Publishes until `stop` is cancelled (then `Ok`) or nothing can be done any more. Tells every step to `events`,
+    /// and requests if that is wanted.
     ///
     /// Goes to the next gateway at once when one is lost, and pauses only when all of them were tried. While another than the
     /// first serves, the first is looked for, and gone back to. A refusal that a person must deal with ends it only if all of them
@@ -296,8 +303,8 @@ impl Publisher {
         events: mpsc::Sender<Event>,
         stop: CancellationToken,
     ) -> Result<(), PublishError> {
-        let origin =
-            Arc::new(Origin::new(&self.publications, &self.app_tls, events.clone(), self.traces.clone()));
+        let told = self.tells_requests.then(|| events.clone());
+        let origin = Arc::new(Origin::new(&self.publications, &self.app_tls, told, self.traces.clone()));
         let mut kept: HashMap<usize, Kept> = HashMap::new();
         // Gateways whose last word was that trying again would not help.
         let mut refused = HashSet::new();

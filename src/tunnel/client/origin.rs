@@ -27,6 +27,7 @@ use super::event::Event;
 use super::health::{HealthCheck, Watch};
 use super::http2_app::Http2App;
 use super::pool::AppPool;
+use super::reach::reach;
 use super::target::Target;
 use super::upload::{Answer, UploadBody, UploadStream, Uploads};
 use crate::traces::{StreamSpan, Traces};
@@ -64,7 +65,8 @@ pub struct Publication {
 pub(super) struct Origin {
     apps: HashMap<TunnelName, App>,
     tls: TlsConnector,
-    events: mpsc::Sender<Event>,
+    /// Where requests are told, if somebody shows them.
+    told: Option<mpsc::Sender<Event>>,
     traces: Traces,
     health: Watch,
 }
@@ -81,7 +83,7 @@ impl Origin {
     pub(super) fn new(
         publications: &[Publication],
         tls: &rustls::ClientConfig,
-        events: mpsc::Sender<Event>,
+        told: Option<mpsc::Sender<Event>>,
         traces: Traces,
     ) -> Self {
         let with_alpn = |protocol: &[u8]| {
@@ -103,7 +105,7 @@ impl Origin {
         };
         let apps = publications.iter().map(app).collect();
         let health = Watch::start(publications, tls);
-        Self { apps, tls: byte_tls, events, traces, health }
+        Self { apps, tls: byte_tls, told, traces, health }
     }
 
     /// Answers one stream of the gateway. `farewell` hears the gateway's goodbye, and `leaving` is the publisher's own; datagrams
@@ -120,7 +122,8 @@ impl Origin {
         };
         let Some(app) = self.apps.get(&name) else { return fault(OriginFault::UnknownTunnel) };
         let is_stream = request.headers().get(STREAM) == Some(&BYTES);
-        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+        let method = request.method().clone();
+        let path = self.told.is_some().then(|| request.uri().path().to_owned());
         let traced = self.traces.follow(request.headers_mut());
         let number = request.headers().get(FLOW).and_then(|number| number.to_str().ok()?.parse().ok());
         let place = app.datagrams.then(|| beside.zip(number)).flatten();
@@ -140,25 +143,25 @@ impl Origin {
         } else {
             let response = self.forward(request, app, uploads).await;
             if let Some(traced) = traced {
-                traced.end(name.to_string(), method.clone(), response.status().as_u16());
+                traced.end(name.to_string(), method.to_string(), response.status().as_u16());
             }
             response
         };
-        let seen = Event::Request {
-            tunnel: name.to_string(),
-            method: if aside {
-                "DATAGRAMS".to_owned()
-            } else if is_stream {
-                "STREAM".to_owned()
-            } else {
-                method
-            },
-            path: if is_stream { String::new() } else { path },
-            status: response.status().as_u16(),
-            took: started.elapsed(),
-        };
-        // Whoever shows events may be slow; visitors do not wait for it.
-        let _shown = self.events.try_send(seen);
+        if let Some((told, path)) = self.told.as_ref().zip(path) {
+            let seen = Event::Request {
+                tunnel: name.to_string(),
+                method: match (aside, is_stream) {
+                    (true, _) => "DATAGRAMS".to_owned(),
+                    (false, true) => "STREAM".to_owned(),
+                    (false, false) => method.to_string(),
+                },
+                path: if is_stream { String::new() } else { path },
+                status: response.status().as_u16(),
+                took: started.elapsed(),
+            };
+            // Whoever shows events may be slow; visitors do not wait for it.
+            let _shown = told.try_send(seen);
+        }
         response
     }
 
@@ -220,7 +223,7 @@ impl Origin {
                 tracing::debug!(error, target = %app.target, "the local app is not there");
                 fault(OriginFault::Unreachable)
             }
-            Err(AppError::Broken(error)) => {
+            Err(AppError::Broken(error) | AppError::Closed(error)) => {
                 tracing::debug!(error, target = %app.target, "the local app failed");
                 fault(OriginFault::BadAnswer)
             }
@@ -237,8 +240,7 @@ impl Origin {
     ) -> Response<ResponseBody> {
         let ends = Ends::read(request.headers());
         let connecting = async {
-            let mut app = TcpStream::connect(target.authority.as_str()).await?;
-            app.set_nodelay(true)?;
+            let mut app = reach(target.authority.as_str(), CONNECT_TIMEOUT).await?;
             if let Some(version) = target.proxy {
                 app.write_all(&version.header(ends)?).await?;
             }

@@ -5,8 +5,10 @@
 //! name that leads elsewhere, is followed. One that the app has closed is noticed by its own task and not used.
 //!
 //! A request that did not get onto a connection which had rested goes onto the next one; one that did is never sent twice here: only
-//! who knows what it asks for may do that.
+//! who knows what it asks for may do that ([`super::app`]), and is told when the app closed the connection just then.
 
+use std::error::Error as _;
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
@@ -18,12 +20,12 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use super::app::AppError;
 use super::origin::CONNECT_TIMEOUT;
+use super::reach::reach;
 use super::target::Target;
 use super::upload::UploadBody;
 use crate::tunnel::AppConnection;
@@ -32,9 +34,11 @@ use crate::tunnel::link::chain;
 /// How long a connection rests at the most.
 const REST: Duration = Duration::from_mins(1);
 /// How long it is used at the most.
-const LIFE: Duration = Duration::from_hours(1);
+pub(super) const LIFE: Duration = Duration::from_hours(1);
 /// How many rest at a time.
 const MOST: usize = 256;
+/// Bytes of an answer that are read ahead on each: what a reader who is slow costs. A head of the size that the tunnel carries fits.
+const READ_AHEAD: usize = 128 << 10;
 /// How often those that rested too long are let go.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -102,40 +106,51 @@ impl AppPool {
         &self,
         mut request: Request<UploadBody>,
     ) -> Result<Response<PooledBody>, AppError> {
-        loop {
-            let rested = self.resting.take(Instant::now());
-            let is_new = rested.is_none();
-            let mut connection = match rested {
-                Some(connection) => connection,
-                None => self.connect().await.map_err(AppError::Unreachable)?,
-            };
+        while let Some(mut connection) = self.resting.take(Instant::now()) {
             match connection.sender.try_send_request(request).await {
-                Ok(answer) => {
-                    let used = if is_new { AppConnection::New } else { AppConnection::Again };
-                    let resting = Arc::clone(&self.resting);
-                    let mut answer = answer.map(|body| PooledBody {
-                        body,
-                        connection: Some(connection),
-                        resting,
-                        ended: false,
-                    });
-                    answer.extensions_mut().insert(used);
-                    return Ok(answer);
-                }
+                Ok(answer) => return Ok(self.answer(connection, answer, AppConnection::Again)),
                 Err(mut unsent) => match unsent.take_message() {
                     // The app closed it just now.
-                    Some(again) if !is_new => request = again,
-                    _ => return Err(AppError::Broken(chain(unsent.error()))),
+                    Some(again) => request = again,
+                    None if is_closing(unsent.error()) => {
+                        return Err(AppError::Closed(chain(unsent.error())));
+                    }
+                    None => return Err(AppError::Broken(chain(unsent.error()))),
                 },
             }
         }
+        self.request_anew(request).await
+    }
+
+    /// The same, on a new connection.
+    pub(super) async fn request_anew(
+        &self,
+        request: Request<UploadBody>,
+    ) -> Result<Response<PooledBody>, AppError> {
+        let mut connection = self.connect().await.map_err(AppError::Unreachable)?;
+        match connection.sender.send_request(request).await {
+            Ok(answer) => Ok(self.answer(connection, answer, AppConnection::New)),
+            Err(error) => Err(AppError::Broken(chain(&error))),
+        }
+    }
+
+    fn answer(
+        &self,
+        connection: Connection,
+        answer: Response<Incoming>,
+        used: AppConnection,
+    ) -> Response<PooledBody> {
+        let resting = Arc::clone(&self.resting);
+        let mut answer =
+            answer.map(|body| PooledBody { body, connection: Some(connection), resting, ended: false });
+        answer.extensions_mut().insert(used);
+        answer
     }
 
     async fn connect(&self) -> Result<Connection, String> {
         let connecting = async {
             let tell = |error: std::io::Error| error.to_string();
-            let tcp = TcpStream::connect(self.target.authority.as_str()).await.map_err(tell)?;
-            tcp.set_nodelay(true).map_err(tell)?;
+            let tcp = reach(self.target.authority.as_str(), CONNECT_TIMEOUT).await.map_err(tell)?;
             let Some(tls) = &self.tls else { return begin(tcp).await };
             let name = self.target.server_name().map_err(|error| error.to_string())?;
             begin(tls.connect(name, tcp).await.map_err(tell)?).await
@@ -147,11 +162,19 @@ impl AppPool {
     }
 }
 
+/// Whether a connection ended where an answer should have begun, and not within one: an app closes what it finds idle just as it is
+/// used again.
+fn is_closing(error: &hyper::Error) -> bool {
+    let lost =
+        error.source().and_then(|source| source.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    error.is_incomplete_message() || matches!(lost, Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe))
+}
+
 async fn begin<S>(stream: S) -> Result<SendRequest<UploadBody>, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let begun = http1::handshake(TokioIo::new(stream)).await;
+    let begun = http1::Builder::new().max_buf_size(READ_AHEAD).handshake(TokioIo::new(stream)).await;
     let (sender, connection) = begun.map_err(|error| error.to_string())?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {

@@ -5,7 +5,9 @@
 //!
 //! Credentials come from the environment's own variables or from a file; no error, event or log line has them.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -18,6 +20,7 @@ use tower_service::Service;
 
 use super::address::GatewayAddress;
 use super::dial_error::DialError;
+use super::reach::reach;
 use crate::tunnel::link::chain;
 use crate::tunnel::prompt;
 
@@ -106,19 +109,38 @@ impl Proxies {
         self.towards(gateway).map(|proxy| shown(&proxy))
     }
 
-    /// Connects to `gateway`, through the proxy on the way if there is one. Has no time limit of its own.
-    pub async fn connect(&self, gateway: &GatewayAddress) -> Result<TcpStream, DialError> {
-        let unreachable = |source| DialError::Connect { address: gateway.to_string(), source };
+    /// Connects to `gateway` within `patience`, through the proxy on the way if there is one.
+    pub async fn connect(
+        &self,
+        gateway: &GatewayAddress,
+        patience: Duration,
+    ) -> Result<TcpStream, DialError> {
+        let address = || gateway.to_string();
+        let late =
+            || DialError::Timeout { address: address(), step: "connecting", seconds: patience.as_secs() };
         let tcp = match self.towards(gateway) {
-            None => TcpStream::connect((gateway.host(), gateway.port())).await.map_err(unreachable)?,
-            Some(proxy) => through(&proxy, gateway).await?,
+            None => {
+                let reached = reach((gateway.host(), gateway.port()), patience).await;
+                reached.map_err(|source| match source.kind() {
+                    ErrorKind::TimedOut => late(),
+                    _ => DialError::Connect { address: address(), source },
+                })?
+            }
+            Some(proxy) => {
+                let through = through(&proxy, gateway, patience);
+                tokio::time::timeout(patience, through).await.unwrap_or_else(|_| Err(late()))?
+            }
         };
         prompt(&tcp);
         Ok(tcp)
     }
 }
 
-async fn through(proxy: &Intercept, gateway: &GatewayAddress) -> Result<TcpStream, DialError> {
+async fn through(
+    proxy: &Intercept,
+    gateway: &GatewayAddress,
+    patience: Duration,
+) -> Result<TcpStream, DialError> {
     let failed = |error: &dyn std::error::Error| DialError::Proxy {
         address: gateway.to_string(),
         proxy: shown(proxy),
@@ -128,6 +150,8 @@ async fn through(proxy: &Intercept, gateway: &GatewayAddress) -> Result<TcpStrea
     let destination = destination(gateway).ok_or_else(unnamed)?;
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
+    // Each of the proxy's addresses has its share of it.
+    tcp.set_connect_timeout(Some(patience));
     let scheme = proxy.uri().scheme_str().unwrap_or_default().to_owned();
     let stream = match scheme.as_str() {
         "http" => {

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection};
+use tokio::time::{Instant, timeout_at};
 
 use super::address::GatewayAddress;
 use super::dial_error::DialError;
 use super::proxy::Proxies;
+use super::reach::in_turn;
 use crate::tunnel::quic::{KEEP_ALIVE, dialing_endpoint};
 use crate::tunnel::{ALPN, BareSocket, QuicStream, initial_suite, quic_transport, widen};
 
@@ -40,7 +42,6 @@ pub async fn reach_by_quic(
     Ok(connect(address, way, patience).await?.remote_address())
 }
 
-/// Tries each address of the host: one whose first address is dead must not look dead itself.
 async fn connect(
     address: &GatewayAddress,
     (tls, proxies): (&rustls::ClientConfig, &Proxies),
@@ -64,27 +65,15 @@ async fn connect(
     let mut transport = quic_transport(0);
     transport.keep_alive_interval(Some(KEEP_ALIVE));
     config.transport_config(Arc::new(transport));
+    let deadline = Instant::now() + patience;
     let found = tokio::net::lookup_host((address.host(), address.port()));
-    let peers: Vec<SocketAddr> =
-        tokio::time::timeout(patience, found).await.map_err(|_| late())?.map_err(unreachable)?.collect();
-    let each = patience / u32::try_from(peers.len().max(1)).unwrap_or(u32::MAX);
-    let mut last = late();
-    for peer in peers {
-        let dialing = async {
-            let endpoint = dialing_endpoint(peer).map_err(unreachable)?;
-            let connecting = endpoint.connect_with(config.clone(), peer, address.host());
-            connecting
-                .map_err(|error| failed(address, &error))?
-                .await
-                .map_err(|error| failed(address, &error))
-        };
-        match tokio::time::timeout(each, dialing).await {
-            Ok(Ok(connection)) => return Ok(connection),
-            Ok(Err(error)) => last = error,
-            Err(_) => {}
-        }
-    }
-    Err(last)
+    let peers = timeout_at(deadline, found).await.map_err(|_| late())?.map_err(unreachable)?.collect();
+    let dial = async |peer| {
+        let endpoint = dialing_endpoint(peer).map_err(unreachable)?;
+        let connecting = endpoint.connect_with(config.clone(), peer, address.host());
+        connecting.map_err(|error| failed(address, &error))?.await.map_err(|error| failed(address, &error))
+    };
+    in_turn(peers, deadline, dial).await.unwrap_or_else(|| Err(late()))
 }
 
 fn failed(address: &GatewayAddress, error: &dyn std::error::Error) -> DialError {

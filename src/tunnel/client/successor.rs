@@ -29,7 +29,7 @@ pub(super) async fn is_named(
     (known, shown): (Fingerprint, Fingerprint),
     (now, patience): (u64, Duration),
 ) -> Result<bool, KnownGatewaysError> {
-    let fetched = tokio::time::timeout(patience, fetch(address, tls)).await;
+    let fetched = tokio::time::timeout(patience, fetch(address, tls, patience)).await;
     let Ok(Some(bytes)) = fetched else { return Ok(false) };
     let leads = Successions::decode(&bytes).is_ok_and(|successions| successions.lead(known, shown, now));
     if !leads {
@@ -46,15 +46,16 @@ pub(super) async fn answers(
     tls: (&Arc<rustls::ClientConfig>, &Proxies),
     patience: Duration,
 ) -> bool {
-    matches!(tokio::time::timeout(patience, fetch(address, tls)).await, Ok(Some(_)))
+    matches!(tokio::time::timeout(patience, fetch(address, tls, patience)).await, Ok(Some(_)))
 }
 
 async fn fetch(
     address: &GatewayAddress,
     (tls, proxies): (&Arc<rustls::ClientConfig>, &Proxies),
+    patience: Duration,
 ) -> Option<Bytes> {
     let name = ServerName::try_from(address.host().to_owned()).ok()?;
-    let tcp = proxies.connect(address).await.ok()?;
+    let tcp = proxies.connect(address, patience).await.ok()?;
     let stream = TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await.ok()?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
     let driver = tokio::spawn(connection);

@@ -77,10 +77,15 @@ enum Way {
 }
 
 impl UploadBody {
+    /// None.
+    pub(super) fn none() -> Self {
+        Self(Way::Empty)
+    }
+
     /// `body`, looked after among `uploads`, its `pieces` counted; and what tells when it is cut.
     pub(super) fn watch(body: Incoming, uploads: &Uploads, pieces: Answers) -> (Self, Option<Arc<Upload>>) {
         if body.is_end_stream() {
-            return (Self(Way::Empty), None);
+            return (Self::none(), None);
         }
         let upload = Upload::new(Some(body));
         let taking = Some(uploads.enter(&upload));

@@ -18,6 +18,7 @@
 //! Pure: bytes, keys, randomness and signatures are arguments; there is no socket and no clock. `docs/handshake.md` is
 //! the specification. Start with [`ClientHandshake`] and [`GatewayHandshake`].
 
+mod blame;
 mod client;
 pub mod device;
 mod gateway;
@@ -34,6 +35,7 @@ mod vectors;
 
 use std::io;
 
+pub use blame::Blame;
 pub use client::{AwaitingAnswer, ClientHandshake, Presented, Welcome};
 pub use device::{DeviceKey, DevicePublic, Possession, Secret};
 pub use gateway::{Answering, AwaitingCredential, AwaitingSignatures, GatewayHandshake, Hello, Known};

@@ -1,5 +1,6 @@
-//! Connections to an app of HTTP/1.1: used again, and which are not.
+//! Connections to an app: which are used again, which are not, and what becomes of a request that an app closes one on.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,14 +11,19 @@ use axum::routing::get;
 use bytes::Bytes;
 use futures_util::stream;
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Empty, Full};
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
-use super::bed::{Pair, http, name, soon};
+use super::bed::{Door, Organisation, Pair, Running, http, name, publication, soon};
 use crate::tunnel::AppConnection::{Again, New};
-use crate::tunnel::{AppConnection, Link};
+use crate::tunnel::client::{Publication, Target};
+use crate::tunnel::{AppConnection, Limits, Link, OriginFault, origin_fault};
 
 /// An app, and how many connections it has taken.
 async fn app(router: Router) -> (SocketAddr, Arc<AtomicUsize>) {
@@ -76,4 +82,126 @@ async fn a_connection_on_which_an_answer_was_given_up_or_that_the_app_ends_is_no
         drop(answer);
         assert_eq!(ask(&pair.link, "/last").await, Some(New));
     }
+}
+
+/// Of an app that answers one request on each connection, and closes at the next, which it has read: how often it did that, and
+/// how many requests with a body it has seen.
+#[derive(Default)]
+struct Fickle {
+    closed: AtomicUsize,
+    posts: AtomicUsize,
+}
+
+impl Fickle {
+    async fn start() -> (SocketAddr, Arc<Self>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, fickle) = (listener.local_addr().unwrap(), Arc::<Self>::default());
+        let serving = Arc::clone(&fickle);
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let serving = Arc::clone(&serving);
+                tokio::spawn(async move { serving.serve(socket).await });
+            }
+        });
+        (address, fickle)
+    }
+
+    async fn serve(&self, mut socket: TcpStream) {
+        self.read(&mut socket).await;
+        socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await.unwrap();
+        self.read(&mut socket).await;
+        self.closed.fetch_add(1, Ordering::SeqCst);
+    }
+
+    async fn read(&self, socket: &mut TcpStream) {
+        let mut head = Vec::new();
+        // A body is one byte long here.
+        let is_post = |head: &[u8]| head.starts_with(b"POST");
+        while !head.windows(4).any(|end| end == b"\r\n\r\n") || is_post(&head) && !head.ends_with(b"x") {
+            if socket.read_buf(&mut head).await.unwrap_or_default() == 0 {
+                return;
+            }
+        }
+        self.posts.fetch_add(usize::from(is_post(&head)), Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_only_reads_is_sent_once_more_when_the_app_closes_at_it_and_any_other_is_not() {
+    let (address, app) = Fickle::start().await;
+    let pair = Pair::of(http("demo"), address).await;
+    // A connection may not rest yet when the next request comes, which then takes a new one.
+    for _ in 0..100 {
+        ask(&pair.link, "/").await;
+    }
+    assert!(app.closed.load(Ordering::SeqCst) > 10, "no connection was used again");
+
+    let (mut sent, mut failed) = (0, 0);
+    while failed == 0 && sent < 100 {
+        let request = Request::post("http://demo/").body(Full::from("x")).unwrap();
+        let answer = soon(pair.link.request(&name("demo"), request)).await.unwrap();
+        sent += 1;
+        if answer.status() == 502 {
+            failed += 1;
+            assert_eq!(origin_fault(&answer), Some(OriginFault::BadAnswer));
+        }
+        soon(answer.into_body().collect()).await.unwrap();
+    }
+    assert_eq!((failed, app.posts.load(Ordering::SeqCst)), (1, sent), "each is seen once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_app_of_http_2_takes_no_more_on_one_connection_goes_onto_the_next_and_what_it_has_it_answers()
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (taken, leave) = (Arc::<AtomicUsize>::default(), Arc::<Notify>::default());
+    let (seen, release) = (Arc::<Notify>::default(), Arc::<Notify>::default());
+    let service = {
+        let (seen, release) = (Arc::clone(&seen), Arc::clone(&release));
+        service_fn(move |request: Request<hyper::body::Incoming>| {
+            let (seen, release) = (Arc::clone(&seen), Arc::clone(&release));
+            async move {
+                if request.uri().path() == "/slow" {
+                    seen.notify_one();
+                    release.notified().await;
+                }
+                Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hello")))
+            }
+        })
+    };
+    let (counting, leaves) = (Arc::clone(&taken), Arc::clone(&leave));
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            counting.fetch_add(1, Ordering::SeqCst);
+            let (service, leaves) = (service.clone(), Arc::clone(&leaves));
+            tokio::spawn(async move {
+                let builder = http2::Builder::new(TokioExecutor::new());
+                let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(socket), service));
+                tokio::select! {
+                    _ended = &mut connection => return,
+                    () = leaves.notified() => connection.as_mut().graceful_shutdown(),
+                }
+                let _ended = connection.await;
+            });
+        }
+    });
+    let mut door = Door::open(Organisation::new().gateway(1), Limits::default()).await;
+    let target = Target::parse(&format!("h2c://{address}")).unwrap();
+    let publication = Publication { target, ..publication(http("demo"), address) };
+    let _publisher = Running::start(door.options(vec![publication]));
+    let link = door.link().await;
+
+    let slow = tokio::spawn({
+        let link = link.clone();
+        async move { ask(&link, "/slow").await }
+    });
+    soon(seen.notified()).await;
+    leave.notify_one();
+    // Before the app's word arrives they go onto the first connection, and then onto another.
+    while taken.load(Ordering::SeqCst) < 2 {
+        ask(&link, "/").await;
+    }
+    release.notify_one();
+    soon(slow).await.unwrap();
 }

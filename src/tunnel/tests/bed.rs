@@ -210,6 +210,7 @@ impl Door {
         let token = Secret::Token(SecretString::from("a token"));
         PublisherOptions {
             roots: self.roots(),
+            tells_requests: true,
             backoff: Backoff {
                 first: Duration::from_millis(20),
                 settled_after: Duration::ZERO,

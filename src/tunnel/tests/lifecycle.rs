@@ -405,3 +405,19 @@ async fn whoever_finds_no_stream_is_told_at_once_and_the_gateways_own_questions_
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_told_only_where_that_is_wanted() {
+    let mut door = door().await;
+    let router = Router::new().route("/", get(async || "here"));
+    let options = PublisherOptions { tells_requests: false, ..publishing(&door, router).await };
+    let mut publisher = Running::start(options);
+    let link = door.link().await;
+    let answer = soon(link.request(&name("demo"), request())).await.unwrap();
+    soon(answer.into_body().collect()).await.unwrap();
+    publisher.stop.cancel();
+    // All that it tells until it ends.
+    while let Some(event) = soon(publisher.events.recv()).await {
+        assert!(!matches!(event, Event::Request { .. }), "{event:?}");
+    }
+}

@@ -1,5 +1,6 @@
 //! The ledger's threads, from the first message to letting go of the directory.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,12 +48,13 @@ pub(super) fn spawn(name: &str, committer: Arc<Committer>) -> io::Result<Worker>
 /// The life of the owner's thread: work, then let go of everything, then answer who closed it.
 pub(super) fn live(owner: Owner, inbox: &Inbox, publisher: &Publisher, ending: Ending) {
     let worked = catch_unwind(AssertUnwindSafe(|| owner.run(inbox)));
-    let Ended { close, result } = worked.unwrap_or_else(|_| {
+    let Ended { close, result, left } = worked.unwrap_or_else(|_| {
         let reason = "the ledger's thread met a fault in the program".to_owned();
         publisher.status.send_replace(LedgerStatus::Failed { reason: reason.clone() });
-        Ended { close: None, result: Err(LedgerError::Failed { reason }) }
+        Ended { close: None, result: Err(LedgerError::Failed { reason }), left: VecDeque::new() }
     });
     ending.room.close();
+    drop(left);
     let finished = ending.finish();
     let result = result.and(finished);
     publisher.closed();

@@ -63,6 +63,46 @@ async fn who_waits_too_long_or_finds_no_place_is_refused_and_leaves_no_record() 
 }
 
 #[tokio::test]
+async fn what_is_handed_over_patiently_waits_for_a_full_queue_until_the_signer_is_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let signer = signer();
+    let down = signer.down();
+    let options = LedgerOptions {
+        queue_bytes: 0,
+        retry_interval: Duration::from_millis(5),
+        ..options(directory.path())
+    };
+    let (ledger, _) = Ledger::open(options, Box::new(signer), Arc::new(PlainVault)).unwrap();
+    down.store(true, Ordering::SeqCst);
+    let mut taken = 0;
+    let full = loop {
+        match ledger.enqueue(draft(taken)).await {
+            Ok(()) => taken += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(full, AppendError::SignerUnavailable { .. }), "{full}");
+    let waiting = tokio::spawn({
+        let ledger = ledger.clone();
+        async move { ledger.enqueue_patiently(draft(taken)).await }
+    });
+    down.store(false, Ordering::SeqCst);
+    waiting.await.unwrap().unwrap();
+    ledger.append(draft(taken + 1)).await.unwrap();
+    assert_eq!(numbers(&ledger), (0..=taken + 1).collect::<Vec<_>>());
+
+    down.store(true, Ordering::SeqCst);
+    while ledger.enqueue(draft(0)).await.is_ok() {}
+    let waiting = tokio::spawn({
+        let ledger = ledger.clone();
+        async move { ledger.enqueue_patiently(draft(0)).await }
+    });
+    // What it could not record, it says.
+    assert!(ledger.close().await.is_err());
+    assert_eq!(waiting.await.unwrap(), Err(AppendError::Closed), "nobody waits for a ledger that is closed");
+}
+
+#[tokio::test]
 async fn who_may_not_wait_is_refused_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let (ledger, down) = with(directory.path(), OnStall::Refuse);
