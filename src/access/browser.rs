@@ -1,11 +1,14 @@
 //! Sessions in browsers: tokens for one tunnel, or for the console, and a short time, which the person's own credential
 //! begins and ends.
 
+use std::net::IpAddr;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::decide::{Command, Refusal};
 use super::error::AccessError;
 use super::handle::Access;
+use super::home_network::HomeNetwork;
 use super::identity::{Identity, Proof};
 use super::ids::{TokenId, random};
 use super::object::{Action, Object};
@@ -60,10 +63,11 @@ impl Access {
         object: Object,
         life: SignedDuration,
     ) -> Result<(TokenId, String, Timestamp), AccessError> {
-        self.begin_session(who, Place::Tunnel(object), life).await
+        self.begin_session(who, Place::Tunnel(object), life, None).await
     }
 
-    /// Begins a session at the console, as [`Self::sign_in`] does at a tunnel. Needs a credential that nothing narrows.
+    /// Begins a session at the console, as [`Self::sign_in`] does at a tunnel; good in `network` alone, if there is one. Needs a
+    /// credential that nothing narrows.
     ///
     /// # Errors
     ///
@@ -72,8 +76,9 @@ impl Access {
         &self,
         who: &Identity,
         life: SignedDuration,
+        network: Option<HomeNetwork>,
     ) -> Result<(TokenId, String, Timestamp), AccessError> {
-        self.begin_session(who, Place::Console, life).await
+        self.begin_session(who, Place::Console, life, network).await
     }
 
     async fn begin_session(
@@ -81,6 +86,7 @@ impl Access {
         who: &Identity,
         place: Place,
         life: SignedDuration,
+        network: Option<HomeNetwork>,
     ) -> Result<(TokenId, String, Timestamp), AccessError> {
         let now = self.now();
         let token = TokenId::new(now, random());
@@ -91,7 +97,8 @@ impl Access {
         }
         let expires = Timestamp::from_second(expires.as_second()).map_err(|_| Refusal::TokenLife)?;
         let (subject, tenant) = (who.subject.clone(), who.tenant.clone());
-        let claims = Claims { purpose: Purpose::Session, subject, tenant, token, not_before, expires };
+        let claims =
+            Claims { purpose: Purpose::Session, subject, tenant, token, not_before, expires, network };
         // Signed first: a signature that fails leaves no token in the ledger that nobody holds.
         let (text, _held) = self.write_token(&claims).await?;
         self.run(who, Command::SignIn { token, place, expires }).await?;
@@ -111,13 +118,23 @@ impl Access {
         Ok(identity)
     }
 
-    /// Who a session at the console speaks for.
+    /// Who a session at the console speaks for, that is shown from an address; `None` where it doesn't matter from where.
     ///
     /// # Errors
     ///
-    /// As [`Self::authenticate`].
-    pub fn authenticate_console(&self, token: &str, now: Timestamp) -> Result<Identity, AuthError> {
-        let identity = self.of_purpose(token, Purpose::Session, now)?;
+    /// As [`Self::authenticate`], and that it began elsewhere and is good there alone.
+    pub fn authenticate_console(
+        &self,
+        token: &str,
+        from: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Identity, AuthError> {
+        let claims = self.verifier().verify(token, Purpose::Session, now)?;
+        let is_home = |address| claims.network.is_none_or(|network| network.holds(address));
+        if !from.is_none_or(is_home) {
+            return Err(AuthError::OtherNetwork);
+        }
+        let identity = self.of_claims(claims, now)?;
         if identity.scope != Scope::console() {
             return Err(AuthError::Malformed("it is a session at a tunnel"));
         }

@@ -32,7 +32,7 @@ use super::policy::drift::{Drift, Way};
 use super::policy::faults::PolicyFaults;
 use super::policy::{Policy, PolicyDigest};
 use super::reason::Reason;
-use super::token::{self, AuthError, Purpose, TokenKeys, TokenVerifier};
+use super::token::{self, AuthError, Claims, Purpose, TokenKeys, TokenVerifier};
 use super::vouching::Vouchers;
 
 /// What [`Access::open`] needs to know.
@@ -209,7 +209,11 @@ impl Access {
         purpose: Purpose,
         now: Timestamp,
     ) -> Result<Identity, AuthError> {
-        let claims = self.verifier().verify(token, purpose, now)?;
+        self.of_claims(self.verifier().verify(token, purpose, now)?, now)
+    }
+
+    /// Who a token speaks for whose signature and times are good, if it stands.
+    pub(super) fn of_claims(&self, claims: Claims, now: Timestamp) -> Result<Identity, AuthError> {
         let (proof, expires) = (Proof::Token(claims.token), token::with_leeway(claims.expires));
         let mut identity = Identity::proved(claims.subject, claims.tenant, proof, expires);
         // What it covers and rests on stands in the ledger alone.

@@ -18,6 +18,7 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
+use super::home_network::HomeNetwork;
 use super::ids::TokenId;
 use super::lock::LockTarget;
 use super::names::{Subject, Tenant};
@@ -192,6 +193,9 @@ pub enum AuthError {
         "the token is older than a loss of records that may have revoked it, or doesn't say how old it is"
     )]
     TokenTooOld,
+    /// It began in another network, and is good in that one alone.
+    #[error("the session began in another network, and is good there alone")]
+    OtherNetwork,
     /// It has no name of a person in the place where one is looked for, and nothing else was shown.
     #[error("the client certificate names nobody of this gateway")]
     CertificateOfNobody,
@@ -229,6 +233,7 @@ impl AuthError {
                 "ask the gateway's operator whether your identity provider is set up here"
             }
             Self::VoucherAway => "try again in a minute; the gateway's operator sees why in its log",
+            Self::OtherNetwork => "sign in again",
             Self::KeyWithdrawn | Self::TokenTooOld => "sign in at your identity provider again",
             Self::NotYetValid { .. } => "check the clock of this computer and of the gateway",
             Self::Expired { .. } | Self::Revoked | Self::KeyRetired { .. } => "ask an admin for a new token",
@@ -273,6 +278,7 @@ impl AuthError {
             Self::CertificateExpired { .. } => "certificate-expired",
             Self::CertificateTooOld => "certificate-too-old",
             Self::TokenTooOld => "token-too-old",
+            Self::OtherNetwork => "other-network",
             Self::CertificateOfNobody => "certificate-of-nobody",
             Self::CertificateElsewhere => "certificate-elsewhere",
             Self::TwoPeople => "two-people",
@@ -292,6 +298,8 @@ struct RawClaims {
     nbf: i64,
     exp: i64,
     jti: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    net: Option<String>,
 }
 
 /// What a token says, once its signature and times have been checked.
@@ -309,6 +317,8 @@ pub struct Claims {
     pub not_before: Timestamp,
     /// Until when it is good, without leeway.
     pub expires: Timestamp,
+    /// Where alone it is good; `None`: everywhere.
+    pub network: Option<HomeNetwork>,
 }
 
 /// Checks tokens; holds no secret.
@@ -420,7 +430,9 @@ impl TokenVerifier {
             return Err(AuthError::Malformed("a token can't be for user:anonymous"));
         }
         let (tenant, token) = (claims.tenant.parse().map_err(bad)?, claims.jti.parse().map_err(bad)?);
-        Ok(Claims { purpose, subject, tenant, token, not_before, expires })
+        let network = claims.net.map(|net| net.parse()).transpose();
+        let network = network.map_err(|_| AuthError::Malformed("a network has the wrong form"))?;
+        Ok(Claims { purpose, subject, tenant, token, not_before, expires, network })
     }
 
     /// Writes and signs a token.
@@ -441,6 +453,7 @@ impl TokenVerifier {
             nbf: claims.not_before.as_second(),
             exp: claims.expires.as_second(),
             jti: claims.token.to_string(),
+            net: claims.network.map(|network| network.to_string()),
         };
         let part = |json: Result<Vec<u8>, serde_json::Error>| {
             json.map(|json| URL_SAFE_NO_PAD.encode(json)).map_err(|error| SignError(error.to_string()))

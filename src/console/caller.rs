@@ -89,7 +89,7 @@ impl Caller {
         let (access, tenant) = (&shared.access, &shared.tenant);
         let known = match session {
             Some(token) => access
-                .authenticate_console(token, clock::now())
+                .authenticate_console(token, Some(source.ip()), clock::now())
                 .and_then(|identity| of_tenant(identity, tenant)),
             None => {
                 identify_caller(access, tenant, &head.headers, authority, certificate, clock::now()).await

@@ -124,6 +124,8 @@ pub struct Bounds {
     pub pass_through: bool,
     /// How long a browser stays signed in.
     pub browser_session: Duration,
+    /// Whether a session at the console is good in the network alone in which it began.
+    pub console_at_home: bool,
 }
 
 /// Where TCP tunnels may listen.

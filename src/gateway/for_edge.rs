@@ -40,5 +40,6 @@ pub(super) fn bounds(config: &Config) -> Bounds {
         pass_through: config.tunnels.pass_through,
         breaker: config.tunnels.breaker,
         browser_session: config.identity.session,
+        console_at_home: config.identity.console_at_home,
     }
 }

@@ -59,8 +59,15 @@ impl Access {
         let not_before = Timestamp::from_second(now.as_second()).unwrap_or(now);
         let expires = not_before.saturating_add(life).map_err(|_| Refusal::TokenLife)?;
         let expires = Timestamp::from_second(expires.as_second()).map_err(|_| Refusal::TokenLife)?;
-        let claims =
-            Claims { purpose, subject: subject.clone(), tenant: tenant.clone(), token, not_before, expires };
+        let claims = Claims {
+            purpose,
+            subject: subject.clone(),
+            tenant: tenant.clone(),
+            token,
+            not_before,
+            expires,
+            network: None,
+        };
         // Signed first: a signature that fails leaves no token in the ledger that nobody holds.
         let (text, _held) = self.write_token(&claims).await?;
         self.run(by, Command::IssueToken { token, purpose, subject, tenant, expires, scope }).await?;

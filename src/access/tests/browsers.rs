@@ -98,22 +98,22 @@ async fn a_narrowed_token_begins_no_wider_session() {
 async fn a_session_at_the_console_decides_and_uses_no_tunnel_and_neither_kind_is_taken_for_the_other() {
     let world = World::new().await;
     let (alice, now) = (world.login("alice").await, world.clock.now());
-    let (_, text, _) = world.access.sign_in_to_console(&alice, HOUR).await.unwrap();
-    let session = world.access.authenticate_console(&text, now).unwrap();
+    let (_, text, _) = world.access.sign_in_to_console(&alice, HOUR, None).await.unwrap();
+    let session = world.access.authenticate_console(&text, None, now).unwrap();
     assert!(world.is_denied(&session, "open"), "it uses no tunnel");
     let lock = world.access.lock(&session, user("vic").into(), main_tenant(), None, None).await;
     assert!(lock.is_ok(), "an admin is one at the console: {lock:?}");
     assert!(world.access.authenticate_session(&text, now).is_err(), "it is none at a tunnel");
     assert!(world.access.authenticate(&text, now).is_err(), "nor a token");
     let (_, at_tunnel, _) = world.access.sign_in(&alice, object("open"), HOUR).await.unwrap();
-    assert!(world.access.authenticate_console(&at_tunnel, now).is_err(), "nor the other way round");
+    assert!(world.access.authenticate_console(&at_tunnel, None, now).is_err(), "nor the other way round");
     let scope = Scope::from_words(["approve", "read"]).unwrap();
     let issued = world.access.issue_token(Caller::Operator, user("alice"), main_tenant(), HOUR, scope).await;
     let narrow = world.access.authenticate(&issued.unwrap().1, now).unwrap();
-    let wider = refusal(world.access.sign_in_to_console(&narrow, HOUR).await.map(drop));
+    let wider = refusal(world.access.sign_in_to_console(&narrow, HOUR, None).await.map(drop));
     assert!(matches!(wider, Err(Refusal::NotAllowed { .. })), "a narrowed token begins none");
     world.access.sign_out(&session).await.unwrap();
-    assert!(world.access.authenticate_console(&text, now).is_err());
+    assert!(world.access.authenticate_console(&text, None, now).is_err());
     assert_eq!(world.restarted(&world.log).await.state(), world.access.state());
 }
 
@@ -121,8 +121,8 @@ async fn a_session_at_the_console_decides_and_uses_no_tunnel_and_neither_kind_is
 async fn at_the_console_everybody_takes_back_what_they_asked_for_and_gives_back_what_they_got() {
     let world = World::new().await;
     let vic = world.login("vic").await;
-    let (_, text, _) = world.access.sign_in_to_console(&vic, HOUR).await.unwrap();
-    let session = world.access.authenticate_console(&text, world.clock.now()).unwrap();
+    let (_, text, _) = world.access.sign_in_to_console(&vic, HOUR, None).await.unwrap();
+    let session = world.access.authenticate_console(&text, None, world.clock.now()).unwrap();
     let request = world.ask(&vic, "demo", 10).await;
     world.access.withdraw(&session, request, None).await.unwrap();
     let grant = world.granted(&vic, 10).await;
@@ -137,4 +137,20 @@ async fn at_the_console_everybody_takes_back_what_they_asked_for_and_gives_back_
     world.access.withdraw(&vic, request, None).await.unwrap();
     let grant = world.granted(&vic, 10).await;
     assert!(world.access.revoke(&narrowed, grant, None).await.is_err());
+}
+
+#[tokio::test]
+async fn a_session_at_the_console_that_is_bound_to_its_network_is_good_there_alone() {
+    let world = World::new().await;
+    let (alice, now) = (world.login("alice").await, world.clock.now());
+    let [home, near, away] = ["203.0.113.7", "203.0.113.8", "198.51.100.7"].map(|text| text.parse().ok());
+    let network = home.map(HomeNetwork::of);
+    let (_, bound, _) = world.access.sign_in_to_console(&alice, HOUR, network).await.unwrap();
+    let (_, free, _) = world.access.sign_in_to_console(&alice, HOUR, None).await.unwrap();
+    let shown = |token: &str, from| world.access.authenticate_console(token, from, now).map(drop);
+    for from in [home, near, None] {
+        assert_eq!(shown(&bound, from), Ok(()), "{from:?}");
+    }
+    assert_eq!(shown(&bound, away), Err(AuthError::OtherNetwork));
+    assert_eq!(shown(&free, away), Ok(()));
 }

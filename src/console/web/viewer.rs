@@ -94,7 +94,7 @@ impl FromRequestParts<Shared> for Viewer {
         let session = console_session(&head.headers).map(str::to_owned).ok_or_else(|| sign_in(head))?;
         // A session that has ended is no attempt at anything: its browser signs in again.
         if let Err(AuthError::Expired { .. } | AuthError::Revoked) =
-            shared.access.authenticate_console(&session, clock::now())
+            shared.access.authenticate_console(&session, None, clock::now())
         {
             return Err(sign_in(head));
         }

@@ -14,7 +14,7 @@ use super::away::{add_cookie, begun, busy, see_other, session_life, stale};
 use super::pending::{Aim, Arrival, Flow, Place, digest, is_digest, safe_path, unguessable};
 use super::provider::Challenge;
 use super::{BROWSER, CONSOLE_COOKIE, CONSOLE_DESK, cookie, set_cookie};
-use crate::access::{AuthError, Identity};
+use crate::access::{AuthError, HomeNetwork, Identity};
 use crate::clock;
 use crate::edge::admission::authentication_failed;
 use crate::edge::asking::{read_form, same_origin};
@@ -195,7 +195,7 @@ async fn show_token(
     let form: Token = read_form(edge, request).await?;
     let known = edge.access.recognize(form.token.trim(), clock::now()).await;
     match known.and_then(|identity| of_tenant(identity, &edge.tenant)) {
-        Ok(identity) => send_on(edge, aim, identity).await,
+        Ok(identity) => send_on(edge, connection, aim, identity).await,
         Err(error) => {
             authentication_failed(edge, connection, aim.place.object(), correlation, &error).await;
             Ok(sign_in_page(edge, &aim, &error.to_string(), correlation))
@@ -204,7 +204,7 @@ async fn show_token(
 }
 
 /// On to the tunnel's host, with a code that works there once; or into the console, with a session.
-async fn send_on(edge: &Edge, aim: Aim, identity: Identity) -> Answer {
+async fn send_on(edge: &Edge, connection: &Connection, aim: Aim, identity: Identity) -> Answer {
     match &aim.place {
         Place::Tunnel { name, .. } => {
             let origin = edge.tunnel_origin(name);
@@ -212,7 +212,9 @@ async fn send_on(edge: &Edge, aim: Aim, identity: Identity) -> Answer {
             see_other(&format!("{origin}/.sallyport/enter?code={code}"))
         }
         Place::Console => {
-            let (token, life) = begun(edge.access.sign_in_to_console(&identity, session_life(edge)?).await)?;
+            let network = edge.bounds.console_at_home.then(|| HomeNetwork::of(connection.peer.ip()));
+            let session = edge.access.sign_in_to_console(&identity, session_life(edge)?, network).await;
+            let (token, life) = begun(session)?;
             let mut response = see_other(&aim.to)?;
             add_cookie(&mut response, &set_cookie(CONSOLE_COOKIE, &token, life))?;
             Ok(response)
@@ -272,7 +274,7 @@ pub(in crate::edge) async fn console_sign_out(
 async fn leave_console(edge: &Edge, headers: &HeaderMap) -> Answer {
     let token = cookie(headers, CONSOLE_COOKIE).unwrap_or_default();
     // Whoever has none, or one that has ended, is signed out already.
-    if let Ok(who) = edge.access.authenticate_console(token, clock::now()) {
+    if let Ok(who) = edge.access.authenticate_console(token, None, clock::now()) {
         edge.access.sign_out(&who).await.map_err(|error| {
             Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "ledger-down", error.to_string(), error.hint())
         })?;
@@ -351,7 +353,7 @@ async fn come_back(
         known.and_then(|identity| of_tenant(identity, &edge.tenant))
     };
     match finished {
-        Ok(identity) => send_on(edge, flow.aim, identity).await,
+        Ok(identity) => send_on(edge, connection, flow.aim, identity).await,
         Err(error) => {
             authentication_failed(edge, connection, flow.aim.place.object(), correlation, &error).await;
             Ok(sign_in_page(edge, &flow.aim, &error.to_string(), correlation))

@@ -22,6 +22,8 @@ pub struct Identity {
     pub controller: Option<ControllerSettings>,
     /// How long a browser stays signed in.
     pub session: Duration,
+    /// Whether a session at the console is good in the network alone in which it began.
+    pub console_at_home: bool,
 }
 
 /// One `[[identity.issuer]]`.
@@ -124,7 +126,8 @@ pub(super) fn read_identity(
     let remember = reader.number("identity.controller_cache_secs", 0, 300).map(Duration::from_secs);
     let (timeout, remember) = (timeout?, remember?);
     let controller = url.map(|url| ControllerSettings { url, root_file, token_file, timeout, remember });
-    Some(Identity { issuers, controller, session: session? })
+    let console_at_home = reader.parse("identity.console_at_home", Ok::<bool, String>);
+    Some(Identity { issuers, controller, session: session?, console_at_home: console_at_home? })
 }
 
 /// Reads the `[[identity.issuer]]` blocks.

@@ -52,6 +52,12 @@ pub(super) const IDENTITY: &[Key] = &[
         "How long a browser stays signed in, in minutes (1 to 1440); less if what it signed in with ends before.",
     ),
     key(
+        "identity.console_at_home",
+        Some("false"),
+        "true",
+        "Whether a session at the console is good in the network alone in which it began (/24 of IPv4, /48 of IPv6): a cookie that is taken elsewhere opens nothing, and who moves signs in again. Off, because a browser that has IPv4 and IPv6 may change between the two at any time.",
+    ),
+    key(
         "identity.controller",
         None,
         "\"https://controller.example.net/whois\"",
