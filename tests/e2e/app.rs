@@ -171,6 +171,17 @@ impl App {
         })
     }
 
+    /// Says the same each time it has read something, and keeps the connection.
+    pub(crate) fn that_says_always(answer: &'static str) -> Self {
+        Self::each_connection(move |mut socket| async move {
+            while socket.read(&mut [0; 4096]).await.unwrap_or(0) > 0 {
+                if socket.write_all(answer.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+        })
+    }
+
     /// Answers every request by switching to `protocol`, in which it sends back what comes.
     pub(crate) fn that_switches_to(protocol: &'static str) -> Self {
         Self::each_connection(move |mut socket| async move {

@@ -3,10 +3,9 @@
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
 
 use super::app::{App, RUNTIME, random};
+use super::frames::{FRAME_SIZE_ERROR, GOAWAY, HEADERS, Http2, REFUSED_STREAM, RST_STREAM};
 use super::patience::{PATIENCE, eventually};
 use super::socket::tls;
 use super::world::World;
@@ -135,66 +134,12 @@ fn a_visitor_who_does_not_send_what_it_announced_is_told_so_and_the_app_is_not_b
     assert_eq!(late, 3);
 }
 
-/// HTTP/2 by hand (RFC 9113), on a connection of its own.
-struct Http2(TlsStream<TcpStream>);
-
-/// Types of frames, and errors.
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-const FRAME_SIZE_ERROR: u32 = 6;
-const REFUSED_STREAM: u32 = 7;
-
-impl Http2 {
-    async fn begin(world: &World) -> Self {
-        let mut stream = tls(world, "localhost").await;
-        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
-        let mut http2 = Self(stream);
-        http2.frame(SETTINGS, 0, 0, b"").await;
-        http2
-    }
-
-    async fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        self.announce(kind, flags, stream, u32::try_from(payload.len()).unwrap()).await;
-        self.0.write_all(payload).await.unwrap();
-        self.0.flush().await.unwrap();
-    }
-
-    async fn announce(&mut self, kind: u8, flags: u8, stream: u32, length: u32) {
-        let [_, a, b, c] = length.to_be_bytes();
-        self.0.write_all(&[&[a, b, c, kind, flags][..], &stream.to_be_bytes()].concat()).await.unwrap();
-        self.0.flush().await.unwrap();
-    }
-
-    /// The first error that comes in a frame of this type: its code, and the stream that it is about.
-    async fn error(&mut self, wanted: u8) -> (u32, u32) {
-        let reading = async {
-            loop {
-                let mut head = [0; 9];
-                self.0.read_exact(&mut head).await.unwrap();
-                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-                let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-                let mut payload = vec![0; length];
-                self.0.read_exact(&mut payload).await.unwrap();
-                if head[3] == wanted {
-                    // GOAWAY names the last stream first.
-                    let at = if wanted == GOAWAY { 4 } else { 0 };
-                    let code = payload[at..at + 4].try_into().unwrap();
-                    return (u32::from_be_bytes(code), stream);
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, reading).await.expect("the gateway says what is wrong")
-    }
-}
-
 #[test]
 fn a_frame_of_http_2_beyond_the_bound_ends_the_connection_at_its_announcement() {
     let world = World::start();
     RUNTIME.block_on(async {
         for length in [16_385, 1 << 20, (1 << 24) - 1] {
-            let mut http2 = Http2::begin(&world).await;
+            let mut http2 = Http2::begin(&world, "localhost").await;
             http2.announce(HEADERS, 4, 1, length).await;
             assert_eq!(http2.error(GOAWAY).await.0, FRAME_SIZE_ERROR, "{length}");
         }
@@ -208,7 +153,7 @@ fn one_stream_of_http_2_more_than_a_connection_may_have_is_refused_and_the_other
     // `POST /healthz` of `localhost`, in the table and in plain letters (RFC 7541), whose body never comes.
     let head = [&[0x83, 0x87, 0x04, 8][..], b"/healthz", &[0x01, 9], b"localhost"].concat();
     RUNTIME.block_on(async {
-        let mut http2 = Http2::begin(&world).await;
+        let mut http2 = Http2::begin(&world, "localhost").await;
         for at in 0..251 {
             http2.frame(HEADERS, 4, 2 * at + 1, &head).await;
         }

@@ -16,7 +16,7 @@ use super::socket::tls;
 use super::world::World;
 
 /// An app that tells each visitor what it saw of the request, and remembers the paths.
-fn mirror() -> (App, Arc<Mutex<Vec<String>>>) {
+pub(crate) fn mirror() -> (App, Arc<Mutex<Vec<String>>>) {
     let paths = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&paths);
     let answer = move |request: axum::extract::Request| {

@@ -17,6 +17,7 @@
 mod app;
 mod crowd;
 mod curl;
+mod frames;
 mod issuer;
 mod measured;
 mod mounts;
@@ -77,6 +78,7 @@ mod several;
 mod siem;
 mod siem_faults;
 mod sign_in;
+mod smuggling;
 mod sources;
 mod stalling;
 mod starting;

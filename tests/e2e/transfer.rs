@@ -1,14 +1,21 @@
 //! Bytes: many, unchanged, unbuffered, and both ways at once.
 
+use std::time::{Duration, Instant};
+
 use aws_lc_rs::digest::{Context, SHA256};
-use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::io::AsyncWriteExt as _;
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use futures_util::{SinkExt as _, StreamExt as _, stream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::app::{App, RUNTIME, random, sha256};
 use super::patience::PATIENCE;
-use super::socket::websocket;
+use super::socket::{tls, websocket};
 use super::world::World;
 
 const LARGE: usize = 64 << 20;
@@ -234,4 +241,65 @@ fn a_download_that_breaks_off_on_either_side_is_recorded_as_not_whole() {
     assert!(!download.wait().success());
     let record = world.record("http.request", |record| record["session"] != closed["session"]);
     assert_eq!(record["details"]["whole"], false);
+}
+
+/// Asks so often for a little on one connection, and tells the median of how long each answer took.
+async fn clicks(visitor: &mut TlsStream<TcpStream>, request: &str, times: usize) -> Duration {
+    let mut took = Vec::new();
+    for _ in 0..times {
+        let began = Instant::now();
+        visitor.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"little") {
+            assert_ne!(visitor.read_buf(&mut answer).await.unwrap(), 0, "it ended");
+        }
+        took.push(began.elapsed());
+    }
+    took.sort_unstable();
+    took[times / 2]
+}
+
+#[test]
+fn a_download_that_takes_all_there_is_leaves_clicks_their_turn() {
+    let world = World::start();
+    let piece = random(64 << 10);
+    let endless = move || {
+        let piece = piece.clone();
+        async move { Body::from_stream(stream::repeat_with(move || Ok::<_, std::io::Error>(piece.clone()))) }
+    };
+    let app = App::web(Router::new().route("/", get(async || "little")).route("/endless", get(endless)));
+    let _publisher = world.publish_http("open-app", app.address());
+    let host = "open-app.localhost";
+    let asking = |path: &str| {
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nSallyport-Token: {}\r\n\r\n", world.token("visitor"))
+    };
+    let work = async {
+        let mut visitor = tls(&world, host).await;
+        clicks(&mut visitor, &asking("/"), 5).await;
+        let alone = clicks(&mut visitor, &asking("/"), 40).await;
+
+        let mut download = tls(&world, host).await;
+        download.write_all(asking("/endless").as_bytes()).await.unwrap();
+        let mut buffer = vec![0; 1 << 20];
+        let (begun, under_way) = tokio::sync::oneshot::channel();
+        let reading = tokio::spawn(async move {
+            let (mut came, mut begun) = (0, Some(begun));
+            loop {
+                came += download.read(&mut buffer).await.unwrap();
+                // The queues on the way are full by now.
+                if came > 16 << 20 {
+                    begun.take().map(|begun| begun.send(()));
+                }
+            }
+        });
+        under_way.await.unwrap();
+        let beside = clicks(&mut visitor, &asking("/"), 40).await;
+        assert!(!reading.is_finished(), "the download ended");
+        reading.abort();
+        // Ten times as long is what the processors have to do beside; what is behind megabytes takes a hundred times as long.
+        let bound = alone * 20 + Duration::from_millis(100);
+        assert!(beside < bound, "alone {alone:?}, beside a download {beside:?}");
+    };
+    RUNTIME
+        .block_on(async { tokio::time::timeout(PATIENCE * 2, work).await.expect("the clicks are answered") });
 }
