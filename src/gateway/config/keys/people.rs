@@ -39,7 +39,7 @@ pub(super) const ACCESS: &[Key] = &[
         "access.canary_secs",
         Some("86400"),
         "3600",
-        "Every so often the gateway tries what must be refused (self-approval, an expired grant, a revoked token, an altered record) and records the answer as `canary.tried`, in seconds (0 to 2592000; 0 is never, which a report shows as not evaluated).",
+        "Every so often the gateway tries what must be refused (self-approval, an expired grant, a revoked token, an altered record) and records the answer as `canary.tried`, in seconds (0 to 2592000; 0 is never, which a report shows as not evaluated, or as silence to be explained if there were tries before).",
     ),
 ];
 
