@@ -1,7 +1,8 @@
 //! The app behind a tunnel as what answers requests, whichever HTTP it speaks.
 //!
 //! An app of HTTP/1.1 closes connections that rest, and may do so just as one is used again: nobody knows then whether it has seen
-//! the request. One that only reads, and has no body, is sent once more (RFC 9110 section 9.2.2); of any other the visitor is told.
+//! the request. One of HTTP/2 says which requests it hasn't looked at when it ends a connection. A request that only reads, and has no
+//! body, is sent once more (RFC 9110 section 9.2.2); of any other the visitor is told.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -20,7 +21,7 @@ pub(super) enum AppError {
     Unreachable(String),
     /// It broke off.
     Broken(String),
-    /// A connection that had rested was closed by the app in place of an answer.
+    /// The app ended the connection in place of an answer, as it may at any time.
     Closed(String),
 }
 
@@ -35,16 +36,22 @@ pub(super) enum HttpApp {
 impl HttpApp {
     /// Sends a request and returns the answer when it begins.
     pub(super) async fn request(&self, request: Request<UploadBody>) -> Result<Response<AppBody>, AppError> {
+        let again = repeatable(&request);
         match self {
             Self::One(pool) => {
-                let again = repeatable(&request);
                 let answer = match (pool.request(request).await, again) {
                     (Err(AppError::Closed(_)), Some(again)) => pool.request_anew(again).await,
                     (answer, _) => answer,
                 };
                 Ok(answer?.map(AppBody::One))
             }
-            Self::Two(app) => Ok(app.request(request).await?.map(AppBody::Two)),
+            Self::Two(app) => {
+                let answer = match (app.request(request).await, again) {
+                    (Err(AppError::Closed(_)), Some(again)) => app.request(again).await,
+                    (answer, _) => answer,
+                };
+                Ok(answer?.map(AppBody::Two))
+            }
         }
     }
 }

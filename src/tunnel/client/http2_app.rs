@@ -8,6 +8,7 @@
 //! the next. None takes requests for longer than an hour, by when an app that was replaced, or a name that leads elsewhere, is followed;
 //! those that it has are answered.
 
+use std::error::Error as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -76,6 +77,9 @@ impl Http2App {
                 Ok(answer) => return Ok(answer),
                 Err(mut unsent) => match unsent.take_message() {
                     Some(again) if tries < TRIES => request = again,
+                    None if is_unseen(unsent.error()) => {
+                        return Err(AppError::Closed(chain(unsent.error())));
+                    }
                     _ => return Err(AppError::Broken(chain(unsent.error()))),
                 },
             }
@@ -118,6 +122,17 @@ impl Http2App {
         });
         told
     }
+}
+
+/// Whether the app says that it has not looked at a request (RFC 9113 sections 6.8 and 8.7): it came behind its last word on a
+/// connection, or is more than it takes.
+fn is_unseen(error: &hyper::Error) -> bool {
+    let told = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    told.filter(|told| told.is_remote()).is_some_and(|told| match told.reason() {
+        Some(h2::Reason::NO_ERROR) => told.is_go_away(),
+        Some(h2::Reason::REFUSED_STREAM) => told.is_reset(),
+        _ => false,
+    })
 }
 
 async fn connect(
