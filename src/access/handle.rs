@@ -2,7 +2,7 @@
 
 mod issuing;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
@@ -151,7 +151,8 @@ impl Access {
         index.add(stamp);
         let verifier = TokenVerifier::new(&*keys, state.token_keys(), &options.issuer)?;
 
-        let standing = Arc::new(RwLock::new(Standing { state, policy, owned: true, unrecorded: Vec::new() }));
+        let standing =
+            Arc::new(RwLock::new(Standing { state, policy, owned: true, unrecorded: VecDeque::new() }));
         let registry = Arc::new(Registry::default());
         let (orders, inbox) = mpsc::channel(owner::QUEUE);
         let (urgent, urgent_inbox) = mpsc::channel(owner::QUEUE);

@@ -9,10 +9,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
 use std::thread;
 
-use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
-use sallyport_audit::{Digest, Entry, Ledger, Personal, Reader, Seq, Value as Known};
+use sallyport_audit::{AppendError, Digest, Entry, Ledger, Personal, Reader, Receipt, Seq, Value as Known};
 use serde_json::Value;
 
 use super::fact::{Fact, Stamp};
@@ -34,12 +35,19 @@ const MOST_THREADS: usize = 4;
 
 impl RecordLog for Ledger {
     fn append(&self, fact: Fact) -> BoxFuture<'_, Result<Stamp, LogError>> {
-        async move {
-            let receipt = Self::append(self, draft_of(&fact)).await;
-            let receipt = receipt.map_err(|error| LogError(format!("didn't take the record: {error}")))?;
-            Ok(Stamp { seq: receipt.seq.get(), time: receipt.time, digest: receipt.digest })
-        }
-        .boxed()
+        async move { stamped(Self::append(self, draft_of(&fact)).await) }.boxed()
+    }
+
+    fn append_all<'a>(&'a self, facts: &'a [Fact]) -> BoxStream<'a, Result<Stamp, LogError>> {
+        // Begun one after the other, which is their order in the ledger whatever each waits for; then waited for together.
+        let begun = stream::iter(facts).then(|fact| self.begin(draft_of(fact)));
+        let durable = begun.map(|begun| async {
+            match begun {
+                Ok(begun) => stamped(begun.durable().await),
+                Err(error) => stamped(Err(error)),
+            }
+        });
+        durable.buffered(facts.len().max(1)).boxed()
     }
 
     fn replay(&self, from: u64, visit: &mut dyn FnMut(Stamp, Fact)) -> Result<u64, LogError> {
@@ -71,6 +79,11 @@ impl RecordLog for Ledger {
         let found = found.map_err(|error| LogError(format!("can't be read: {error}")))?;
         Ok(found.map(|entry| entry.digest()))
     }
+}
+
+fn stamped(receipt: Result<Receipt, AppendError>) -> Result<Stamp, LogError> {
+    let receipt = receipt.map_err(|error| LogError(format!("didn't take the record: {error}")))?;
+    Ok(Stamp { seq: receipt.seq.get(), time: receipt.time, digest: receipt.digest })
 }
 
 fn threads() -> usize {

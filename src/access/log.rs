@@ -1,6 +1,8 @@
 //! Where facts are kept, behind a seam: the ledger in the gateway, a list in tests.
 
+use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream};
 
 use sallyport_audit::Digest;
 
@@ -15,6 +17,12 @@ pub struct LogError(pub String);
 pub trait RecordLog: Send + Sync + 'static {
     /// Appends one fact; resolves once it is durable.
     fn append(&self, fact: Fact) -> BoxFuture<'_, Result<Stamp, LogError>>;
+
+    /// Appends facts in this order, and tells of each in this order once it is durable. Each stands alone: one that can't be appended
+    /// keeps those behind it from nothing.
+    fn append_all<'a>(&'a self, facts: &'a [Fact]) -> BoxStream<'a, Result<Stamp, LogError>> {
+        stream::iter(facts).then(|fact| self.append(fact.clone())).boxed()
+    }
 
     /// Shows every fact of access in the log from record `from` on, in order; how many records there were.
     ///
@@ -68,16 +76,12 @@ pub(crate) mod memory {
         broken: Arc<AtomicBool>,
         /// A ledger that neither takes nor refuses: appends wait while this is true.
         stuck: watch::Sender<bool>,
-        /// Appends are taken in the order in which they came.
-        turn: Arc<tokio::sync::Mutex<()>>,
         clock: Arc<dyn Clock>,
     }
 
     impl MemoryLog {
         pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-            let (facts, broken, stuck, turn) =
-                (Arc::default(), Arc::default(), watch::Sender::new(false), Arc::default());
-            Self { facts, broken, stuck, turn, clock }
+            Self { facts: Arc::default(), broken: Arc::default(), stuck: watch::Sender::new(false), clock }
         }
 
         /// Everything appended so far.
@@ -105,7 +109,6 @@ pub(crate) mod memory {
     impl RecordLog for MemoryLog {
         fn append(&self, fact: Fact) -> BoxFuture<'_, Result<Stamp, LogError>> {
             async move {
-                let _turn = self.turn.lock().await;
                 let _ = self.stuck.subscribe().wait_for(|stuck| !stuck).await;
                 if self.broken.load(Ordering::SeqCst) {
                     return Err(LogError("is broken for this test".to_owned()));

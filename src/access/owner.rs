@@ -5,7 +5,8 @@
 //! writes the state, so what the ledger says and what is in force are the same at every answer.
 //!
 //! A revocation depends neither on the ledger's health ([`recording`]) nor on how much else is to be done: orders that take
-//! something away come before all others, and between any two of them no more is recorded than goes to the disk together.
+//! something away come before all others, and of what time makes due no more is recorded before one than goes to the disk together.
+//! What it may wait for is one order that has begun: a second at the most, for an access review of thousands of roles.
 //! Ends by time are the [`reap`] task's, which waits for nothing but the clock.
 //!
 //! Reading and checking a new policy takes time, so that isn't done here: a [`Order::Install`] brings it ready made.
@@ -13,6 +14,7 @@
 mod ending;
 mod recording;
 
+use std::collections::VecDeque;
 use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
@@ -54,7 +56,7 @@ pub(super) struct Standing {
     /// Cleared when the owner or the reaper ends, however: nothing could be ended any more, so nothing is allowed.
     pub(super) owned: bool,
     /// Revocations that the ledger hasn't taken yet. While there is one, nothing is allowed.
-    pub(super) unrecorded: Vec<Fact>,
+    pub(super) unrecorded: VecDeque<Fact>,
 }
 
 /// What can be asked of the owner.
@@ -110,6 +112,14 @@ pub enum PolicyChange {
     SecondPerson,
 }
 
+/// What time had made due is recorded.
+struct CaughtUp {
+    /// By then.
+    at: Timestamp,
+    /// Whether all of it is.
+    is_all: bool,
+}
+
 /// Fails closed when the owner or the reaper ends, by a panic too.
 struct Closing {
     standing: Arc<RwLock<Standing>>,
@@ -132,7 +142,9 @@ impl Owner {
         let _closing = Closing { standing: self.standing.clone(), registry: self.registry.clone() };
         loop {
             let wake = match self.catch_up().await {
-                Some(caught_up) => self.next_wake(caught_up),
+                Some(CaughtUp { at, is_all: true }) => self.next_wake(at),
+                // At once, but for orders that have come meanwhile.
+                Some(CaughtUp { at, is_all: false }) => Some(at),
                 None => self.clock.now().checked_add(RETRY).ok(),
             };
             let order = tokio::select! {
@@ -227,9 +239,8 @@ impl Owner {
         }
     }
 
-    /// Records what time has made due, or as much of it as goes to the disk together: what is left is due at once. Up to when;
-    /// `None` when that must be tried again.
-    async fn catch_up(&mut self) -> Option<Timestamp> {
+    /// Records what time has made due, or as much of it as goes to the disk together. `None` when that must be tried again.
+    async fn catch_up(&mut self) -> Option<CaughtUp> {
         let decided_at = Instant::now();
         if !self.record_the_unrecorded(decided_at).await {
             return None;
@@ -239,12 +250,17 @@ impl Owner {
             let standing = self.standing.read().ok()?;
             decide::due(&standing.state, &standing.policy, now, || GrantId::new(now, random()))
         };
-        // Nothing may be used past its end, whether or not that could be recorded.
-        if let Err(error) = self.record_first(&due, decided_at).await {
-            tracing::error!(%error, "an end that has come couldn't be recorded");
-            return None;
+        if due.is_empty() {
+            return Some(CaughtUp { at: now, is_all: true });
         }
-        Some(now)
+        // Nothing may be used past its end, whether or not that could be recorded.
+        match self.record_first(&due, decided_at).await {
+            Ok(recorded) => Some(CaughtUp { at: now, is_all: recorded == due.len() }),
+            Err(error) => {
+                tracing::error!(%error, "an end that has come couldn't be recorded");
+                None
+            }
+        }
     }
 
     /// Records an erasure, and puts what is left of the person into the place of their name.

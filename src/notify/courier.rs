@@ -169,8 +169,10 @@ impl Courier {
 
     /// The next records and reminders. Whether nothing more is there.
     async fn step(&mut self, stop: &CancellationToken) -> Result<bool, Stopped> {
-        while let Some(sending) = self.set_aside.take_due() {
+        // One at a time: many mailboxes that answer slowly must not keep everybody else from what is new.
+        if let Some(sending) = self.set_aside.take_due() {
             self.attempt(sending, stop).await?;
+            self.save().await;
         }
         let reader = self.desk.ledger.reader();
         let (read, from) = (reader.clone(), Seq::new(self.next));

@@ -60,7 +60,9 @@ impl SetAside {
     /// Whether others should go on without this one. Reminders are waited for: what tells of them is the time, not a record.
     pub(super) fn takes(&self, sending: &Sending) -> bool {
         let in_person = sending.to.is_some() && !sending.news.event.is_reminder();
-        in_person && sending.attempts >= ATTEMPTS && self.0.len() < MOST
+        // To whom nothing gets through, the next one does not either.
+        let often = sending.attempts >= ATTEMPTS || self.0.iter().any(|other| other.to == sending.to);
+        in_person && often && self.0.len() < MOST
     }
 
     pub(super) fn add(&mut self, sending: Sending) {

@@ -338,6 +338,11 @@ impl Broker {
         if live.protocol == Protocol::Http {
             let (recorded, lost) = live.records();
             draft = draft.detail("requests_recorded", recorded).detail("requests_lost", lost);
+            // While the ledger can't move the session's end doesn't wait for its requests' records, which come behind it then.
+            let waiting = requests.saturating_sub(recorded + lost);
+            if waiting > 0 {
+                draft = draft.detail("requests_waiting", waiting);
+            }
         }
         if live.protocol == Protocol::Udp {
             let (up, down) = live.datagrams();

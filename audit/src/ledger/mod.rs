@@ -202,6 +202,20 @@ impl Drop for Shared {
 /// The queue is bounded by memory, counted in pieces of this many bytes.
 const PERMIT_BYTES: usize = 1024;
 
+/// A record that is on its way.
+pub struct Begun {
+    ledger: Ledger,
+    answer: oneshot::Receiver<Result<Receipt, AppendError>>,
+}
+
+impl Begun {
+    /// Returns once it is durable and under a signed head.
+    pub async fn durable(self) -> Result<Receipt, AppendError> {
+        let Self { ledger, answer } = self;
+        answer.await.unwrap_or_else(|_| Err(ledger.gone()))
+    }
+}
+
 impl Ledger {
     /// Opens the ledger in `options.directory`, or makes one. Blocks while it reads the journal.
     pub fn open(
@@ -239,9 +253,15 @@ impl Ledger {
     }
 
     async fn append_once(&self, draft: Draft) -> Result<Receipt, AppendError> {
+        self.begin(draft).await?.durable().await
+    }
+
+    /// Hands `draft` over to be recorded behind all that were handed over before: whoever has several to be recorded in order, and
+    /// waits for all of them at once, begins one after the other. Nothing is tried again, whatever the handle's [`OnStall`].
+    pub async fn begin(&self, draft: Draft) -> Result<Begun, AppendError> {
         let (reply, answer) = oneshot::channel();
         self.submit(draft, Some(reply), |status| !status.is_open()).await?;
-        answer.await.unwrap_or_else(|_| Err(self.gone()))
+        Ok(Begun { ledger: self.clone(), answer })
     }
 
     /// Hands `draft` over to be recorded in order, without waiting until it is durable.

@@ -19,7 +19,7 @@ use crate::access::workflow::Step;
 
 /// Most people who are told of one breaking, each by a record. Policy knows no more of those who approve anything; were there more,
 /// the record of the breaking says how many.
-const MAX_TOLD: usize = 4_096;
+const MAX_TOLD: usize = 1_024;
 
 impl Case<'_> {
     pub(super) fn break_glass(&self, who: &Identity, command: &Command) -> Result<Vec<Fact>, Refusal> {

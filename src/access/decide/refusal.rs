@@ -95,7 +95,9 @@ pub enum Refusal {
     #[error("a review must end in the future and within {most} days")]
     ReviewTime { most: i64 },
     /// The population is bounded.
-    #[error("{items} items, {roles} of them roles, are too many for one review; 10,000 are the most")]
+    #[error(
+        "{items} items, {roles} of them roles, are too many for one review; 10,000 and 5,000 are the most"
+    )]
     ReviewTooLarge { roles: usize, items: usize },
     /// Several at a time, but not many.
     #[error("{open} reviews are open already")]

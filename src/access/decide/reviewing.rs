@@ -18,6 +18,8 @@ use crate::access::state::{GrantStatus, Holding, Review, ReviewItem, digest, pop
 const MAX_DAYS: i64 = 90;
 /// Most items of one review.
 const MAX_ITEMS: usize = 10_000;
+/// Most roles of people among them: each is a record of its own, sealed for its person, and no other order is carried out meanwhile.
+const MAX_ROLES: usize = 5_000;
 /// Most reviews of one tenant at a time.
 const MAX_OPEN: usize = 8;
 
@@ -45,7 +47,7 @@ impl Case<'_> {
         let roles = self.policy.memberships(tenant);
         let count = roles.len();
         let items = population(self.state, tenant, roles.iter().cloned());
-        if items.len() > MAX_ITEMS {
+        if count > MAX_ROLES || items.len() > MAX_ITEMS {
             return Err(Refusal::ReviewTooLarge { roles: count, items: items.len() });
         }
         let mut facts: Vec<Fact> = Vec::new();

@@ -1,7 +1,7 @@
 //! Making facts durable, folding them in, and ending what they end.
 //!
-//! Facts that stand alone go to the disk together, a bounded number at a time. All others are recorded one after the other, so that
-//! none is without the one before it.
+//! Facts that stand alone go to the disk together, in their order and a bounded number at a time. All others are recorded one after
+//! the other, so that none is without the one before it.
 //!
 //! A revocation doesn't depend on the ledger's health. If it isn't durable within [`PATIENCE`], or the ledger refuses it, the
 //! sessions that it is about are cut all the same; until it is recorded nobody is let in, no order is carried out that gives
@@ -10,10 +10,9 @@
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
-use futures_util::stream::FuturesOrdered;
 
+use super::Owner;
 use super::ending::revokes;
-use super::{Owner, QUEUE};
 use crate::access::error::AccessError;
 use crate::access::fact::{Fact, Stamp};
 
@@ -60,21 +59,18 @@ impl Owner {
         decided_at: Instant,
     ) -> Result<(), AccessError> {
         let log = self.log.clone();
-        let mut appends: FuturesOrdered<_> = facts.iter().map(|fact| log.append(fact.clone())).collect();
-        let patience = tokio::time::sleep(PATIENCE);
-        tokio::pin!(patience);
+        let mut appends = log.append_all(facts);
         let (mut cut, mut carried_out, mut failure) = (0, false, None);
         let mut unrecorded = Vec::new();
         for (number, fact) in facts.iter().enumerate() {
-            let appended = tokio::select! {
-                biased;
-                appended = appends.next() => appended,
-                () = &mut patience, if !carried_out => {
-                    carried_out = true;
-                    let waiting = facts.get(number..).unwrap_or_default();
-                    cut += self.carry_out(waiting.iter().chain(rest), decided_at);
-                    appends.next().await
-                }
+            let patience = if carried_out { Duration::MAX } else { PATIENCE };
+            let appended = if let Ok(appended) = tokio::time::timeout(patience, appends.next()).await {
+                appended
+            } else {
+                carried_out = true;
+                let waiting = facts.get(number..).unwrap_or_default();
+                cut += self.carry_out(waiting.iter().chain(rest), decided_at);
+                appends.next().await
             };
             let Some(appended) = appended else { break };
             self.index.note(fact, &appended);
@@ -97,7 +93,9 @@ impl Owner {
         {
             let mut standing = self.standing.write().map_err(|_| AccessError::Stopped)?;
             standing.state.apply(stamp, fact);
-            standing.unrecorded.retain(|other| other != fact);
+            if let Some(at) = standing.unrecorded.iter().position(|other| other == fact) {
+                standing.unrecorded.remove(at);
+            }
         }
         self.end_permits(fact, decided_at);
         if matches!(fact, Fact::Locked { .. }) {
@@ -115,15 +113,15 @@ impl Owner {
         revocations.iter().map(ended).sum()
     }
 
-    /// Remembers revocations that the ledger hasn't taken, and keeps everybody out until it has. An order's are remembered whole,
-    /// or it would be carried out in part.
+    /// Remembers revocations that the ledger hasn't taken, and keeps everybody out until it has. None is dropped: each was ordered by
+    /// somebody who was told that it holds, and an order is of a bounded number.
     fn keep_trying(&self, facts: &[&Fact]) {
         let Ok(mut standing) = self.standing.write() else { return };
-        if standing.unrecorded.len() < QUEUE {
-            for fact in facts {
-                if !standing.unrecorded.contains(fact) {
-                    standing.unrecorded.push((*fact).clone());
-                }
+        let known = standing.unrecorded.len();
+        for fact in facts {
+            // Those of one order are not each other's.
+            if !standing.unrecorded.iter().take(known).any(|other| other == *fact) {
+                standing.unrecorded.push_back((*fact).clone());
             }
         }
     }
@@ -138,11 +136,14 @@ impl Owner {
     /// Tries again what the ledger didn't take. False when it still doesn't.
     pub(super) async fn record_the_unrecorded(&mut self, decided_at: Instant) -> bool {
         loop {
-            let Ok(first) = self.standing.read().map(|standing| standing.unrecorded.first().cloned()) else {
-                return false;
+            let facts: Vec<Fact> = match self.standing.read() {
+                Ok(standing) => standing.unrecorded.iter().take(TOGETHER).cloned().collect(),
+                Err(_) => return false,
             };
-            let Some(fact) = first else { return true };
-            if self.commit(&fact, decided_at).await.is_err() {
+            if facts.is_empty() {
+                return true;
+            }
+            if self.record_first(&facts, decided_at).await.is_err() {
                 return false;
             }
         }

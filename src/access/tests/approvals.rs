@@ -88,15 +88,21 @@ async fn an_approver_who_has_lost_the_role_or_is_locked_by_then_doesnt_count() {
 #[tokio::test]
 async fn a_request_that_waits_for_the_end_of_an_approvers_lock_is_granted_when_that_comes() {
     let (world, request) = world_with_request("vault").await;
-    let (alice, sue) = (world.login("alice").await, world.login("sue").await);
-    assert_eq!(world.approve(&alice, request).await, Ok(Approved::Counted));
+    let (alice, sue, val) = (world.login("alice").await, world.login("sue").await, world.login("val").await);
+    // Several of them: each is a record of its own.
+    let other = world.ask(&val, "vault", 10).await;
+    for request in [request, other] {
+        assert_eq!(world.approve(&alice, request).await, Ok(Approved::Counted));
+    }
     let until = world.clock.now().checked_add(SignedDuration::from_mins(10)).ok();
     world.access.lock(Caller::Operator, user("alice").into(), main_tenant(), until, None).await.unwrap();
-    assert_eq!(world.approve(&sue, request).await, Ok(Approved::Counted));
+    for request in [request, other] {
+        assert_eq!(world.approve(&sue, request).await, Ok(Approved::Counted));
+    }
     world.clock.forward(SignedDuration::from_mins(10));
     // No order comes that would wake anybody.
     let granted = async {
-        while world.access.state().live_grants().count() == 0 {
+        while world.access.state().live_grants().count() < 2 {
             tokio::task::yield_now().await;
         }
     };

@@ -104,7 +104,7 @@ async fn who_rests_on_a_locked_givers_share_is_cut_before_the_ledger_takes_the_l
 #[tokio::test]
 async fn an_order_that_takes_much_away_while_the_ledger_is_down_is_recorded_whole_once_it_is_back() {
     let world = world().await;
-    let olga = world.login("olga").await;
+    let (olga, vic) = (world.login("olga").await, world.login("vic").await);
     for number in 0..SO_MANY {
         let person = user(&format!("p-{number}"));
         let place = (main_tenant(), object("shop"));
@@ -112,6 +112,8 @@ async fn an_order_that_takes_much_away_while_the_ledger_is_down_is_recorded_whol
     }
     world.log.set_broken(true);
     world.access.delete_tunnel(&olga, object("shop"), "it is closed".parse().unwrap()).await.unwrap_err();
+    // And what is ordered after it is not forgotten, however much that was.
+    world.access.lock(Caller::Operator, user("vic").into(), main_tenant(), None, None).await.unwrap_err();
     world.log.set_broken(false);
     world.clock.forward(SignedDuration::from_secs(1));
     world.access.lock(Caller::Operator, user("pat").into(), main_tenant(), None, None).await.unwrap();
@@ -119,6 +121,7 @@ async fn an_order_that_takes_much_away_while_the_ledger_is_down_is_recorded_whol
     let facts = world.log.facts();
     assert_eq!(facts.iter().filter(|fact| matches!(fact, Fact::ShareEnded { .. })).count(), SO_MANY);
     assert!(facts.iter().any(|fact| matches!(fact, Fact::TunnelDeleted { .. })));
+    assert!(world.is_denied(&vic, "open"), "the lock was forgotten");
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! The same over the real ledger, with its journal and store in a temporary directory.
 
+use std::fmt::Write as _;
+
 use sallyport_audit::disk::RealDisk;
 use sallyport_audit::journal::Files;
 use sallyport_audit::recovery::{Evidence, carry_out, survey};
 use sallyport_audit::testing::{ErasingVault, PlainVault, SoftwareSigner};
-use sallyport_audit::{Ledger, LedgerOptions, Owner, Vault};
+use sallyport_audit::{KeyId, Ledger, LedgerOptions, OpenError, Owner, Vault, VaultError};
 
 use super::*;
 
@@ -178,5 +180,64 @@ async fn an_erased_person_has_nothing_and_what_they_approved_stays_before_and_af
     let ledger = open_with(ledger_directory.path(), Arc::new(vault));
     let refused = Access::open(options, Arc::new(ledger.clone()), keys, clock).await;
     assert!(matches!(refused, Err(AccessError::Replay(_))));
+    ledger.close().await.unwrap();
+}
+
+/// Has the keys of some people at hand, and takes its time over those of the others.
+struct SlowVault;
+
+impl Vault for SlowVault {
+    fn is_ready(&self, owner: &Owner) -> bool {
+        !format!("{owner:?}").contains("slow")
+    }
+
+    fn prepare(&self, owner: &Owner) -> Result<(), VaultError> {
+        if !self.is_ready(owner) {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    fn seal(&self, owner: &Owner, aad: &[u8], plaintext: &[u8]) -> Result<(KeyId, Vec<u8>), VaultError> {
+        PlainVault.seal(owner, aad, plaintext)
+    }
+
+    fn open(&self, key: KeyId, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
+        PlainVault.open(key, aad, sealed)
+    }
+
+    fn key_of(&self, person: &str) -> Option<KeyId> {
+        PlainVault.key_of(person)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_recorded_together_stands_in_its_order_whosever_key_was_not_at_hand() {
+    let (ledger_directory, policy_directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut rows = TEAM.to_owned();
+    for number in 0..20 {
+        let name = if number % 3 == 0 { "slow" } else { "quick" };
+        writeln!(rows, "g, user:{name}-{number}, role:visitor, main").unwrap();
+    }
+    write_policy(policy_directory.path(), &rows, WORKFLOWS);
+    let (keys, clock) = (MemoryKeys::new(), HandClock::new());
+    let options = options(policy_directory.path());
+    let ledger = open_with(ledger_directory.path(), Arc::new(SlowVault));
+    let access =
+        Access::open(options.clone(), Arc::new(ledger.clone()), keys.clone(), clock.clone()).await.unwrap();
+    let deadline = clock.now().checked_add(SignedDuration::from_hours(24)).unwrap();
+    let review =
+        access.start_review(Caller::Operator, main_tenant(), role("security"), deadline).await.unwrap();
+    let before = access.state();
+    let frozen = before.review(review).unwrap();
+    assert_eq!(frozen.digest, state::digest(&frozen.items), "another population than the record says");
+    access.close().await;
+    ledger.close().await.unwrap();
+    drop((access, ledger));
+
+    let ledger = open_with(ledger_directory.path(), Arc::new(SlowVault));
+    let again = Access::open(options, Arc::new(ledger.clone()), keys, clock).await.unwrap();
+    assert_eq!(again.state(), before);
+    again.close().await;
     ledger.close().await.unwrap();
 }

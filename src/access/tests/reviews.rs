@@ -279,5 +279,5 @@ async fn a_review_is_of_thousands_of_roles_but_not_of_more_items_than_anybody_lo
         refusal(begun).map(|review| world.access.state().review(review).unwrap().items.len())
     };
     assert_eq!(of(20).await, Ok(2_001), "each role of each of them, and the reviewer's");
-    assert_eq!(of(100).await, Err(Refusal::ReviewTooLarge { roles: 10_001, items: 10_001 }));
+    assert_eq!(of(50).await, Err(Refusal::ReviewTooLarge { roles: 5_001, items: 5_001 }));
 }

@@ -12,6 +12,7 @@ use sallyport_compliance::Builtin;
 use tokio::sync::Notify;
 
 use crate::gateway::config::Reports;
+use crate::secret_file;
 
 /// The name of the file.
 const FILE: &str = "monthly";
@@ -51,10 +52,8 @@ impl Schedule {
     /// The disk doesn't take it: then nothing has changed.
     pub(super) fn decide(&self, frameworks: &[Builtin]) -> Result<(), String> {
         let words: Vec<String> = frameworks.iter().map(ToString::to_string).collect();
-        let aside = self.path.with_extension("new");
         fs::create_dir_all(self.path.parent().unwrap_or(Path::new(".")))
-            .and_then(|()| fs::write(&aside, format!("{}\n", words.join(","))))
-            .and_then(|()| fs::rename(&aside, &self.path))
+            .and_then(|()| secret_file::write(&self.path, format!("{}\n", words.join(",")).as_bytes()))
             .map_err(|error| self.faulty(&error))?;
         self.changed.notify_one();
         Ok(())
