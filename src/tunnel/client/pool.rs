@@ -162,12 +162,21 @@ impl AppPool {
     }
 }
 
-/// Whether a connection ended where an answer should have begun, and not within one: an app closes what it finds idle just as it is
-/// used again.
+/// Whether a connection ended where an answer should have begun: an app closes what it finds idle just as it is used again. One with
+/// TLS that says no goodbye ends unexpectedly, also within an answer's head; what only reads may be asked again then, too.
 fn is_closing(error: &hyper::Error) -> bool {
     let lost =
         error.source().and_then(|source| source.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
-    error.is_incomplete_message() || matches!(lost, Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe))
+    error.is_incomplete_message()
+        || matches!(
+            lost,
+            Some(
+                ErrorKind::ConnectionReset
+                    | ErrorKind::BrokenPipe
+                    | ErrorKind::ConnectionAborted
+                    | ErrorKind::UnexpectedEof
+            )
+        )
 }
 
 async fn begin<S>(stream: S) -> Result<SendRequest<UploadBody>, String>
