@@ -16,6 +16,7 @@ use crate::{
 use super::{
     delivery::{Delivery, wall_clock},
     notice::about_a_sink,
+    parcel::Item,
     window::Position,
 };
 
@@ -51,15 +52,25 @@ impl Delivery {
         self.tell(draft).await;
     }
 
-    /// Says in sight, once, that a record was set aside.
-    pub(super) async fn quarantine(&mut self, seq: u64, kind: Kind, octets: usize, reason: &str) {
+    /// Says in sight that a record was set aside, for the reason for which the receiver refused it, or as a pointer took its
+    /// place. Once; again only if it is sent again and the ledger took no record of it.
+    pub(super) async fn quarantine(&mut self, item: &Item, refused: Option<&str>) {
+        let seq = item.seq;
         if seq < self.reported {
             return;
         }
-        self.reported = seq + 1;
-        self.status.send_modify(|status| status.quarantined += 1);
+        if seq >= self.counted {
+            self.counted = seq + 1;
+            self.status.send_modify(|status| status.quarantined += 1);
+        }
+        let octets = item.oversize.filter(|_| refused.is_none()).unwrap_or(item.bytes.len());
+        let reason = match refused {
+            Some(reason) => format!("the receiver refused it: {reason}"),
+            None => "larger than the sink's bound; a pointer was sent in its place".to_owned(),
+        };
         tracing::warn!(sink = %self.options.name, record = seq, octets, reason, "record set aside by a sink");
-        if about_a_sink(kind) {
+        if about_a_sink(item.kind) {
+            self.reported = seq + 1;
             return;
         }
         let draft = Draft::new(Kind::SinkQuarantined, Outcome::Failure)
@@ -67,8 +78,11 @@ impl Delivery {
             .detail("record", seq)
             .detail("octets", octets)
             .detail("max_octets", self.options.max_message())
+            .detail("pointer", refused.is_none())
             .detail("reason", reason);
-        self.tell(draft).await;
+        if self.tell(draft).await {
+            self.reported = seq + 1;
+        }
     }
 
     pub(super) fn about(&self, kind: Kind, result: Outcome, position: Position) -> Draft {
@@ -84,10 +98,13 @@ impl Delivery {
             .detail("sequence", position.sequence)
     }
 
-    pub(super) async fn tell(&self, draft: Draft) {
-        if timeout(NOTICE_PATIENCE, self.notice.record(draft)).await.is_err() {
+    /// Whether the ledger took it.
+    pub(super) async fn tell(&self, draft: Draft) -> bool {
+        let taken = timeout(NOTICE_PATIENCE, self.notice.record(draft)).await.is_ok();
+        if !taken {
             tracing::warn!(sink = %self.options.name, "the ledger took no record about the sink; going on without it");
         }
+        taken
     }
 
     /// Finds out how long the oldest record that does not count as delivered has been waiting, shows it, and raises the alarm
