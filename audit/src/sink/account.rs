@@ -143,3 +143,102 @@ impl Delivery {
         self.status.send_if_modified(|status| std::mem::replace(&mut status.late, late) != late);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::Pin,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use jiff::Timestamp;
+    use tokio::sync::watch;
+
+    use super::super::{
+        Address, CursorError, CursorStore, Feed, FeedError, Filter, Notice, PersonalView, SinkName,
+        SinkOptions, SinkStatus, Target, Transport, format::Format, parcel::Packer,
+    };
+    use super::*;
+    use crate::ledger::Entry;
+
+    const ORIGIN: &str = "a.example/ledger";
+
+    /// A ledger that takes nothing the first time.
+    #[derive(Default)]
+    struct Stuck {
+        asked: AtomicUsize,
+    }
+
+    impl Notice for Stuck {
+        fn record(&self, draft: Draft) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+            assert_eq!(draft.kind, Kind::SinkQuarantined);
+            let is_first = self.asked.fetch_add(1, Ordering::SeqCst) == 0;
+            Box::pin(async move {
+                if is_first {
+                    std::future::pending::<()>().await;
+                }
+            })
+        }
+    }
+
+    impl Feed for Stuck {
+        fn origin(&self) -> String {
+            ORIGIN.to_owned()
+        }
+        fn range(&self, _from: u64, _limit: usize) -> Result<Vec<Entry>, FeedError> {
+            Ok(Vec::new())
+        }
+        fn heads(&self) -> watch::Receiver<u64> {
+            watch::Sender::new(9).subscribe()
+        }
+    }
+
+    impl CursorStore for Stuck {
+        fn load(&self) -> Result<Option<Position>, CursorError> {
+            Ok(None)
+        }
+        fn save(&self, _position: Position) -> Result<(), CursorError> {
+            Ok(())
+        }
+    }
+
+    fn delivery(ledger: &Arc<Stuck>) -> Delivery {
+        let address = Address::parse("127.0.0.1:1").unwrap();
+        let target = Target::Syslog { address, transport: Transport::Tcp };
+        let options = SinkOptions::new(SinkName::parse("siem").unwrap(), target, "nowhere".into());
+        let format = Format {
+            origin: ORIGIN.to_owned(),
+            sink: options.name.clone(),
+            facility: options.facility,
+            enterprise: options.enterprise,
+            process: None,
+            personal: PersonalView::Commitments,
+            shape: options.shape,
+        };
+        let packer = Packer { format, filter: Filter::default(), syslog: true, max_message: 2_048 };
+        let from = Position { next: 0, sequence: 0 };
+        let status = watch::Sender::new(SinkStatus::new(&options, from, 9));
+        Delivery::new(options, packer, ledger.clone(), ledger.clone(), ledger.clone(), status, from)
+    }
+
+    #[tokio::test]
+    async fn a_pointer_of_which_the_ledger_took_no_record_is_told_when_it_is_sent_again_and_counted_once() {
+        let ledger = Arc::new(Stuck::default());
+        let mut delivery = delivery(&ledger);
+        let item = Item {
+            seq: 4,
+            kind: Kind::AdminCalled,
+            time: Timestamp::UNIX_EPOCH,
+            severity: 6,
+            node: "n".to_owned(),
+            bytes: Vec::new(),
+            oversize: Some(70_000),
+            after: Position { next: 5, sequence: 5 },
+        };
+        for asked in [1, 2, 2] {
+            delivery.quarantine(&item, None).await;
+            assert_eq!(ledger.asked.load(Ordering::SeqCst), asked);
+            assert_eq!(delivery.status.borrow().quarantined, 1);
+        }
+    }
+}
