@@ -191,7 +191,7 @@ kinds! {
     SinkFailed = "sink.failed",
     /// A sink delivered a range of records.
     SinkDelivered = "sink.delivered",
-    /// A sink set a record aside which its receiver would not take.
+    /// A sink set a record aside which its receiver would not take, or sent a pointer in the place of one that was too large; the detail `pointer` says which.
     SinkQuarantined = "sink.quarantined",
     /// Records wait for a sink for longer than they may: soon its receiver would refuse them for their age.
     SinkLate = "sink.late",

@@ -168,11 +168,10 @@ impl Reel {
                 Ok(())
             })?),
             Held::Pack { pack, info } => {
-                let selections = [(HISTORY, info.scope.history()), (RECORDS, Some(info.scope.selection()))];
+                let files = if info.scope.history().is_some() { &[HISTORY, RECORDS][..] } else { &[RECORDS] };
                 let mut survey = Survey::new(info.period);
                 let mut reader = RecordReader::default();
-                for (name, selection) in selections {
-                    let Some(selection) = selection else { continue };
+                for &name in files {
                     let mut show = |shown: Shown<'_>| {
                         if let Shown::Record { seq, bytes, .. } = shown
                             && name == RECORDS
@@ -189,7 +188,13 @@ impl Reel {
                     if (checked.size, checked.root) != (self.head.size, self.head.root) {
                         return Err(ReelError::Head(format!("{name} is under another one")));
                     }
-                    if checked.selection != selection {
+                    let packed = &checked.selection;
+                    let is_it = if name == HISTORY {
+                        info.is_history(packed)
+                    } else {
+                        *packed == info.scope.selection()
+                    };
+                    if !is_it {
                         return Err(ReelError::Partial(name));
                     }
                 }

@@ -114,7 +114,10 @@ fn last_word(reader: &Reader, end: u64) -> Option<Record> {
     while to > end.saturating_sub(LOOK_BACK) {
         let from = to.saturating_sub(STEP);
         let entries = reader.range(Seq::new(from), usize::try_from(to - from).ok()?).ok()?;
-        let found = entries.into_iter().rev().map(|entry| entry.record).find(|record| {
+        // Where records were pruned, later ones come in their place.
+        let mut before =
+            entries.into_iter().rev().map(|entry| entry.record).filter(|record| record.seq.get() < to);
+        let found = before.find(|record| {
             matches!(record.kind, Kind::GatewayStarted | Kind::GatewayHeartbeat | Kind::GatewayStopped)
         });
         if found.is_some() {
@@ -127,6 +130,10 @@ fn last_word(reader: &Reader, end: u64) -> Option<Record> {
 
 #[cfg(test)]
 mod tests {
+    use sallyport_audit::archive::DirectoryArchive;
+    use sallyport_audit::journal::Files;
+    use sallyport_audit::ledger::{RealDisk, pruning};
+    use sallyport_audit::retention::{Policy, survey};
     use sallyport_audit::testing::{PlainVault, SoftwareSigner};
     use sallyport_audit::{Ledger, LedgerOptions};
 
@@ -136,7 +143,8 @@ mod tests {
 
     fn open(folder: &std::path::Path) -> (Ledger, Opened) {
         let signer = Box::new(SoftwareSigner::new(ORIGIN, [1; 32]));
-        let options = LedgerOptions::new(folder, ORIGIN, "gw-1");
+        let mut options = LedgerOptions::new(folder, ORIGIN, "gw-1");
+        options.segment_bytes = 65_536;
         Ledger::open(options, signer, std::sync::Arc::new(PlainVault)).unwrap()
     }
 
@@ -180,5 +188,30 @@ mod tests {
             assert_eq!(said["ended"], ended, "{said}");
             assert!(said["cause"].as_str().unwrap().contains(cause), "{said}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_this_start_records_is_no_last_word_although_records_before_it_were_pruned() {
+        let (folder, archive) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (ledger, _) = open(folder.path());
+        for n in 0..20 {
+            let filler = "x".repeat(10_000);
+            let draft =
+                Draft::new(Kind::HttpRequest, Outcome::Success).detail("n", n).detail("filler", filler);
+            ledger.append(draft).await.unwrap();
+        }
+        ledger.append(word(Kind::GatewayStopped)).await.unwrap();
+        let last = ledger.reader().get(Seq::new(ledger.reader().len() - 1)).unwrap().unwrap().record.time;
+        let files = Files::new(folder.path());
+        let next_year = last + jiff::SignedDuration::from_hours(24 * 400);
+        let old = survey(&files, &Policy::new([], 30, &[]).unwrap(), next_year, u64::MAX).unwrap();
+        let archive = DirectoryArchive::new(archive.path());
+        pruning::prune(&ledger, &files, &RealDisk, &old, &archive, |draft| draft).await.unwrap();
+        ledger.close().await.unwrap();
+        let (ledger, opened) = open(folder.path());
+        ledger.append(word(Kind::GatewayStarted)).await.unwrap();
+        let said = before_start(&ledger.reader(), &opened, next_year, Some("boot-1"));
+        ledger.close().await.unwrap();
+        assert_eq!(said["ended"], "stopped", "{said}");
     }
 }

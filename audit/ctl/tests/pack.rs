@@ -16,7 +16,7 @@ use sallyport_audit::{Draft, Kind, Outcome};
 use sallyport_compliance::pack::PackWriter;
 use sallyport_compliance::{Basis, Builtin, Framework, Period};
 use serde_json::Value;
-use world::{Ledger, ORIGIN, assert_code, err, out};
+use world::{Ledger, ORIGIN, assert_code, auditctl, err, out};
 
 /// From the documentation of Go's golang.org/x/mod/sumdb/note.
 const SIGNER: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
@@ -309,16 +309,51 @@ fn a_mapping_that_is_not_the_programs_own_is_found_although_everything_follows_f
 }
 
 #[test]
+fn a_pack_of_a_version_that_chose_its_history_by_other_kinds_is_no_forged_one() {
+    let (ledger, place) = (ledger(), tempfile::tempdir().unwrap());
+    let key = ledger.key();
+    let made = place.path().join("made");
+    assert_code(&report(&ledger, &made, &[]), 0);
+    let change = |name: &str, from: &str, to: &str, files: &mut Vec<(String, Vec<u8>)>| {
+        let file = files.iter_mut().find(|(own, _)| own == name).unwrap();
+        let text = String::from_utf8(file.1.clone()).unwrap();
+        assert!(text.contains(from), "{name}: {text}");
+        file.1 = text.replace(from, to).into_bytes();
+    };
+    let mut other = files(&made);
+    change("history.jsonl", "\"canary.tried\",", "", &mut other);
+    // Of this version it would be another choice than its own.
+    let pack = write(place.path(), &with_sums(other.clone()));
+    assert_code(&verify(&pack, &["--key", &key]), 1);
+    let sample = |pack: &Path| {
+        auditctl(&["sample", pack.to_str().unwrap(), "--key", &key, "--population", "session.opened"])
+    };
+    assert_code(&sample(&pack), 1);
+
+    let tool = serde_json::from_slice::<Value>(&fs::read(made.join("pack.json")).unwrap()).unwrap();
+    let tool = tool["tool"].as_str().unwrap();
+    change("pack.json", tool, "auditctl 0.0.9", &mut other);
+    let pack = write(place.path(), &with_sums(other.clone()));
+    let checked = verify(&pack, &["--key", &key]);
+    assert_code(&checked, 3);
+    assert!(out(&checked).contains("chose them by other kinds"), "{}", out(&checked));
+    assert_code(&sample(&pack), 0);
+    // All else than the kinds is the same in every version.
+    change("history.jsonl", "\"selection\":{", "\"selection\":{\"results\":[\"success\"],", &mut other);
+    let pack = write(place.path(), &with_sums(other));
+    assert_code(&verify(&pack, &["--key", &key]), 1);
+    assert_code(&sample(&pack), 1);
+}
+
+#[test]
 fn a_pack_that_cannot_be_finished_leaves_nothing_behind() {
     let (ledger, place) = (ledger(), tempfile::tempdir().unwrap());
     for name in ["pack", "pack.zip"] {
         let unfinished = PackWriter::create(&place.path().join(name)).unwrap();
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
-        if name.ends_with("zip") {
-            let busy = report(&ledger, &place.path().join(name), &[]);
-            assert_code(&busy, 3);
-            assert!(err(&busy).contains("is being written by another process"), "{}", err(&busy));
-        }
+        let busy = report(&ledger, &place.path().join(name), &[]);
+        assert_code(&busy, 3);
+        assert!(err(&busy).contains("is being written by another process"), "{}", err(&busy));
         drop(unfinished);
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0, "{name}");
     }

@@ -44,7 +44,7 @@ pub struct Reconciled {
     pub proved: u64,
     /// Records of which only number and hash arrived, and are the ledger's.
     pub claimed: u64,
-    /// Of these, pointers to records that were too large for the sink, as the ledger says, too.
+    /// Of these, pointers to records that were too large for the sink, as the ledger says of it, too.
     pub pointers: u64,
     /// Rows that brought a record again.
     pub duplicates: u64,
@@ -88,7 +88,6 @@ struct Row {
     own_seq: Option<u64>,
     /// The hash of its text, if that is there.
     text: Option<Digest>,
-    pointer: bool,
 }
 
 impl Row {
@@ -106,7 +105,8 @@ pub struct Reconciler {
     order: Vec<(u64, u64)>,
     seen: BTreeMap<u64, bool>,
     sinks: BTreeSet<String>,
-    pointers: BTreeSet<u64>,
+    /// Rows that say that they are pointers, by record and the sink that they name.
+    pointers: BTreeSet<(u64, Option<String>)>,
     altered: BTreeSet<u64>,
     /// Rows with numbers beyond the population's end.
     ahead: Vec<Row>,
@@ -151,7 +151,6 @@ impl Reconciler {
             leaf: item.leaf,
             own_seq: item.own_seq,
             text: item.text.as_deref().map(Digest::leaf),
-            pointer: item.pointer,
         };
         if let Some(origin) = &item.origin
             && !self.population.origin.is_empty()
@@ -162,6 +161,10 @@ impl Reconciler {
             self.ahead.push(row);
         } else {
             self.compare(row);
+        }
+        // Whether they are is asked last: what the ledger says of it comes behind the record.
+        if let Some(seq) = item.seq.filter(|_| item.pointer) {
+            self.pointers.insert((seq, item.sink.clone()));
         }
     }
 
@@ -230,13 +233,7 @@ impl Reconciler {
                 self.altered(row, seq, "another hash is said of it than the ledger's".to_owned());
             }
             (Some(_), None) => self.altered(row, seq, "neither its text nor its hash is there".to_owned()),
-            (Some(_), Some(_)) => {
-                // Whoever takes a text away can call the rest a pointer: the ledger has to say so, too.
-                if row.pointer && self.population.was_set_aside(seq) {
-                    self.pointers.insert(seq);
-                }
-                self.arrived(row, seq, false);
-            }
+            (Some(_), Some(_)) => self.arrived(row, seq, false),
         }
     }
 
@@ -315,8 +312,13 @@ impl Reconciler {
         }
         answer.proved = self.seen.values().filter(|proved| **proved).count() as u64;
         answer.claimed = self.seen.len() as u64 - answer.proved;
-        let is_claim = |seq: &&u64| self.seen.get(*seq) == Some(&false);
-        answer.pointers = self.pointers.iter().filter(is_claim).count() as u64;
+        // Whoever takes a text away can call the rest a pointer: the ledger has to say so, too, and of the same sink.
+        let is_told = |(seq, named): &&(u64, Option<String>)| {
+            self.seen.get(seq) == Some(&false)
+                && self.population.may_be_pointer(*seq, named.as_deref().or(sink.as_deref()))
+        };
+        let told: BTreeSet<u64> = self.pointers.iter().filter(is_told).map(|(seq, _)| *seq).collect();
+        answer.pointers = told.len() as u64;
         answer.newest_first = self.order.len() > 1 && self.order.is_sorted_by(|a, b| a.1 > b.1);
         if !answer.newest_first {
             let mut highest = 0;

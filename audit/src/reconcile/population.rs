@@ -25,8 +25,8 @@ pub struct Population {
     by_leaf: HashMap<Digest, u64>,
     filters: BTreeMap<String, Filters>,
     delivered: BTreeMap<String, u64>,
-    /// Records that a sink says it set aside: what was too large for it, and went as a pointer, is among them.
-    set_aside: BTreeSet<u64>,
+    /// By sink: records that were too large for it, as it says, so that it sent pointers in their place.
+    pointers: BTreeMap<String, BTreeSet<u64>>,
 }
 
 /// The filters that a sink had, one after the other.
@@ -111,8 +111,9 @@ impl Population {
         let Some(sink) = sink else { return };
         let number = |name: &str| record.details.get(name).and_then(Value::as_u64);
         let next = number("next");
-        if record.kind == Kind::SinkQuarantined {
-            self.set_aside.extend(number("record"));
+        // What the receiver refused went whole, if it went.
+        if record.kind == Kind::SinkQuarantined && record.details.get("pointer") == Some(&Value::Bool(true)) {
+            self.pointers.entry(sink.to_owned()).or_default().extend(number("record"));
         }
         if let Some(words) = record.details.get("filter").and_then(Value::as_str) {
             let filters = self.filters.entry(sink.to_owned()).or_default();
@@ -148,9 +149,12 @@ impl Population {
         seq < self.pruned && !self.records.contains_key(&seq)
     }
 
-    /// Whether a sink says that it set this record aside.
-    pub(super) fn was_set_aside(&self, seq: u64) -> bool {
-        self.set_aside.contains(&seq)
+    /// Whether this sink may have sent a pointer in this record's place: the ledger says so, or never does, for a record about a
+    /// sink makes no other.
+    pub(super) fn may_be_pointer(&self, seq: u64, sink: Option<&str>) -> bool {
+        let about_a_sink = |(_, kind, _): &(Digest, Kind, Outcome)| kind.as_str().starts_with("sink.");
+        self.records.get(&seq).is_some_and(about_a_sink)
+            || sink.and_then(|sink| self.pointers.get(sink)).is_some_and(|told| told.contains(&seq))
     }
 
     /// The leaf hash of this number.

@@ -381,18 +381,64 @@ fn a_sink_that_was_set_back_sent_all_again_by_its_new_filter() {
 #[test]
 fn a_pointer_stands_for_its_record_only_if_the_ledger_says_that_it_was_too_large() {
     let (mut population, mut bytes) = ledger(9);
-    say(&mut population, &mut bytes, Kind::SinkQuarantined, &json!({ "record": 4, "octets": 70_000 }));
-    let pointer_at = |at: usize| {
-        let mut rows = rows(&bytes);
-        let row = rows[at].as_object_mut().unwrap();
-        row.remove("record");
-        row.insert("oversize".to_owned(), 70_000.into());
-        compared(&population, &rows)
-    };
-    let told = pointer_at(4);
+    for (record, pointer) in [(4, true), (6, false)] {
+        let details = json!({ "record": record, "octets": 70_000, "pointer": pointer });
+        say(&mut population, &mut bytes, Kind::SinkQuarantined, &details);
+    }
+    let told = compared(&population, &stripped(&bytes, 4));
     assert_eq!((told.verdict, told.claimed, told.pointers), (vec!["contiguous"], 1, 1));
-    let made_up = pointer_at(5);
-    assert_eq!((made_up.verdict, made_up.claimed, made_up.pointers), (vec!["unproved"], 1, 0));
+    for (at, why) in [(5, "nothing is said of it"), (6, "the receiver refused it, and it went whole")] {
+        let made_up = compared(&population, &stripped(&bytes, at));
+        assert_eq!((made_up.verdict, made_up.claimed, made_up.pointers), (vec!["unproved"], 1, 0), "{why}");
+    }
+    let about_a_sink = compared(&population, &stripped(&bytes, 9));
+    assert_eq!(about_a_sink.verdict, ["contiguous"], "the ledger says nothing of such a one");
+}
+
+/// Rows, in one of which a pointer takes the record's place.
+fn stripped(bytes: &[Vec<u8>], at: usize) -> Vec<Value> {
+    let mut rows = rows(bytes);
+    let row = rows[at].as_object_mut().unwrap();
+    row.remove("record");
+    row.insert("oversize".to_owned(), 70_000.into());
+    rows
+}
+
+#[test]
+fn a_pointer_of_one_sink_is_none_of_another() {
+    let (mut population, mut bytes) = ledger(9);
+    say(&mut population, &mut bytes, Kind::SinkQuarantined, &json!({ "record": 4, "pointer": true }));
+    let mut rows = stripped(&bytes, 4);
+    for named in [true, false] {
+        for (sink, verdict) in [("soc", "contiguous"), ("other", "unproved")] {
+            for row in &mut rows {
+                row["sink"] = if named { sink.into() } else { Value::Null };
+            }
+            let mut reconciler = Reconciler::new(population.clone(), (!named).then_some(sink));
+            for row in &rows {
+                reconciler.row(Item::read(row).as_ref());
+            }
+            let answer = reconciler.finish(0, Some(population.end()), None);
+            assert_eq!(answer.verdict, [verdict], "{sink}, named in rows: {named}");
+        }
+    }
+}
+
+#[test]
+fn what_the_ledger_says_of_a_pointer_counts_also_if_it_is_read_after_the_row() {
+    let (earlier, mut bytes) = ledger(9);
+    let mut population = earlier.clone();
+    say(&mut population, &mut bytes, Kind::SinkQuarantined, &json!({ "record": 4, "pointer": true }));
+    let mut reconciler = Reconciler::new(earlier, None);
+    for row in stripped(&bytes, 4) {
+        reconciler.row(Item::read(&row).as_ref());
+    }
+    let read = |later: &mut Population| {
+        *later = population.clone();
+        Ok::<_, ()>(())
+    };
+    reconciler.read_on(read).unwrap();
+    assert_eq!(reconciler.finish(0, None, None).verdict, ["contiguous"]);
 }
 
 /// Twenty records, of which all but every fourth of the first ten were pruned; and what was sent of them before that.

@@ -167,8 +167,7 @@ impl Delivery {
             return Err(LinkError::RefusesAll { reason: reason.to_owned() }.into());
         }
         self.refused_in_a_row += 1;
-        let reason = format!("the receiver refused it: {reason}");
-        self.quarantine(item.seq, item.kind, item.bytes.len(), &reason).await;
+        self.quarantine(item, Some(reason)).await;
         Ok(())
     }
 }

@@ -79,8 +79,9 @@ pub(super) struct Delivery {
     pub(super) announcer: Announcer,
     pub(super) receipts: Receipts,
     save_due: Instant,
-    /// Records below this number that were set aside have been reported.
+    /// Records below this number that were set aside have been reported, those below that one counted.
     pub(super) reported: u64,
+    pub(super) counted: u64,
     /// The record that waits longest, and since when it is in the ledger.
     pub(super) oldest: Option<(u64, Timestamp)>,
     pub(super) age_due: Instant,
@@ -118,6 +119,7 @@ impl Delivery {
             announcer: Announcer::new(),
             save_due: Instant::now(),
             reported: 0,
+            counted: 0,
             oldest: None,
             age_due: Instant::now(),
             late: false,

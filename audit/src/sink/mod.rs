@@ -169,6 +169,33 @@ pub struct SinkStatus {
     pub last_error: Option<String>,
 }
 
+impl SinkStatus {
+    /// Of a sink that begins here, on a ledger that holds so many records.
+    fn new(options: &SinkOptions, from: Position, held: u64) -> Self {
+        Self {
+            name: options.name.to_string(),
+            address: options.target.to_string(),
+            transport: options.target.kind(),
+            format: options.shape.as_str(),
+            filter: options.filter.as_str().to_owned(),
+            assurance: options.target.assurance(),
+            running: true,
+            connected: false,
+            next: from.next,
+            received: from.next,
+            settled: from.next,
+            sequence: from.sequence,
+            lag: held - from.next,
+            octets_each: 0,
+            waiting_since: None,
+            late: false,
+            quarantined: 0,
+            failing_since: None,
+            last_error: None,
+        }
+    }
+}
+
 /// Why a sink did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
@@ -307,27 +334,8 @@ impl Sink {
             syslog: matches!(options.target, Target::Syslog { .. }),
             max_message: options.max_message(),
         };
-        let (status_sender, status) = watch::channel(SinkStatus {
-            name: options.name.to_string(),
-            address: options.target.to_string(),
-            transport: options.target.kind(),
-            format: options.shape.as_str(),
-            filter: options.filter.as_str().to_owned(),
-            assurance: options.target.assurance(),
-            running: true,
-            connected: false,
-            next: from.next,
-            received: from.next,
-            settled: from.next,
-            sequence: from.sequence,
-            lag: held - from.next,
-            octets_each: 0,
-            waiting_since: None,
-            late: false,
-            quarantined: 0,
-            failing_since: None,
-            last_error: None,
-        });
+        let begins = SinkStatus::new(&options, from, held);
+        let (status_sender, status) = watch::channel(begins);
         let (stop, stopped) = watch::channel(None);
         let ending = Ending { status: status_sender.clone(), notice: Arc::clone(&notice) };
         let delivery = Delivery::new(options, packer, feed, notice, cursor, status_sender, from);

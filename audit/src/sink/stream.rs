@@ -94,9 +94,8 @@ impl Delivery {
             if !about_a_sink(item.kind) {
                 self.receipts.sent(item.seq);
             }
-            if let Some(octets) = item.oversize {
-                let reason = "larger than the sink's bound; a pointer was sent in its place";
-                self.quarantine(item.seq, item.kind, octets, reason).await;
+            if item.oversize.is_some() {
+                self.quarantine(item, None).await;
             }
         }
     }

@@ -402,6 +402,7 @@ async fn of_elastics_items_the_refused_are_set_aside_in_sight_and_what_had_no_ro
         .filter(|record| record.kind == Kind::SinkQuarantined)
         .map(|record| {
             assert!(record.details["reason"].as_str().unwrap().contains("mapper_parsing_exception"));
+            assert_eq!(record.details["pointer"], false);
             record.details["record"].as_u64().unwrap()
         })
         .collect();

@@ -1,10 +1,12 @@
 //! `pack.json`: what a report was asked for, and what the maker found when they checked the whole ledger.
 
+use sallyport_audit::selection::Selection;
 use sallyport_audit::verify::Verdict;
 use serde::{Deserialize, Serialize};
 
 use crate::period::Period;
 use crate::report::{Head, Report};
+use crate::reporter::TOOL;
 use crate::scope::Scope;
 
 /// The form of a pack, with its version.
@@ -61,5 +63,13 @@ impl Info {
             ),
             verdict: report.verdict.clone(),
         })
+    }
+
+    /// Whether records of the time before that were chosen by `packed` are those that it must hold. Which kinds leave something
+    /// behind the version decides that made it; all else is the same in each.
+    pub(crate) fn is_history(&self, packed: &Selection) -> bool {
+        let Some(own) = self.scope.history() else { return false };
+        let kinds = if self.tool == TOOL { &own.kinds } else { &packed.kinds }.clone();
+        *packed == Selection { kinds, ..own }
     }
 }

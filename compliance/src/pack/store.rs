@@ -160,16 +160,11 @@ impl PackWriter {
     pub(super) fn finish(self) -> Result<(), StoreError> {
         let Self { path, unfinished, place, .. } = self;
         let failed = |error| StoreError::io(unfinished.path(), error);
-        // Held until the pack has its name, for its lock.
-        let _file = match place {
-            Place::Folder => None,
-            Place::Zip(zip) => {
-                let file = zip.finish().map_err(|error| StoreError::zip(unfinished.path(), error))?;
-                let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
-                file.sync_all().map_err(failed)?;
-                Some(file)
-            }
-        };
+        if let Place::Zip(zip) = place {
+            let file = zip.finish().map_err(|error| StoreError::zip(unfinished.path(), error))?;
+            let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
+            file.sync_all().map_err(failed)?;
+        }
         unfinished.becomes(&path)
     }
 }

@@ -37,15 +37,17 @@ impl Check<'_> {
         let mut reporter = Reporter::new(&framework, info.period, &zone, Some(info.scope));
         let mut survey = Survey::new(info.period);
         if let Some(history) = info.scope.history() {
-            let remembered = self.replay(HISTORY, &history, keys, note, &mut |shown| {
+            let is_history = |packed: &Selection| info.is_history(packed);
+            let remembered = self.replay(HISTORY, &is_history, keys, note, &mut |shown| {
                 if let Shown::Record { bytes, leaf, .. } = shown {
                     let _ = reporter.remember(bytes, leaf);
                 }
             })?;
             let Some(remembered) = remembered else { return Ok(None) };
-            self.history(&remembered);
+            self.history(&remembered, remembered.selection == history, &info.tool);
         }
-        let replayed = self.replay(RECORDS, &info.scope.selection(), keys, note, &mut |shown| {
+        let is_period = |packed: &Selection| *packed == info.scope.selection();
+        let replayed = self.replay(RECORDS, &is_period, keys, note, &mut |shown| {
             if let Shown::Record { seq, bytes, .. } = shown
                 && let Ok(record) = sallyport_audit::Record::parse(bytes)
             {
@@ -106,11 +108,11 @@ impl Check<'_> {
         Ok(Some(framework))
     }
 
-    /// Reads one export; `None` if it is not what it should be.
+    /// Reads one export; `None` if it is not what it should be, or not of the records that `fits` wants.
     fn replay(
         &mut self,
         name: &str,
-        selection: &Selection,
+        fits: &dyn Fn(&Selection) -> bool,
         keys: &[PublicKey],
         note: &str,
         visit: &mut dyn FnMut(Shown<'_>),
@@ -127,7 +129,7 @@ impl Check<'_> {
                 let same = signed.is_ok_and(|head| {
                     (&head.origin, head.size, head.root) == (&checked.origin, checked.size, checked.root)
                 });
-                if same && checked.selection == *selection {
+                if same && fits(&checked.selection) {
                     self.carry(name, &checked.not_proved);
                     return Ok(Some(checked));
                 }
@@ -152,15 +154,18 @@ impl Check<'_> {
     }
 
     /// What the time before left behind is chosen by kind, so its proofs cannot show that nothing was left out.
-    fn history(&mut self, history: &export::Checked) {
+    fn history(&mut self, history: &export::Checked, is_own_choice: bool, tool: &str) {
         let export::Checked { shown, left_out, .. } = history;
-        self.say(
-            "history",
-            State::Pass,
-            format!(
-                "Records of the time before: {shown}, each as it was signed; left out: {left_out}. That none of those belongs to it, such as the end of leave that the tables show, is not proved."
-            ),
+        let mut sentence = format!(
+            "Records of the time before: {shown}, each as it was signed; left out: {left_out}. That none of those belongs to it, such as the end of leave that the tables show, is not proved."
         );
+        let state = if is_own_choice { State::Pass } else { State::NotEvaluated };
+        if !is_own_choice {
+            sentence = format!(
+                "{sentence} The pack was made by {tool}, which chose them by other kinds than this {TOOL}: whether they are all that this one would have chosen can't be said."
+            );
+        }
+        self.say("history", state, sentence);
     }
 
     /// Is every document what follows from the records?
@@ -192,8 +197,8 @@ impl Check<'_> {
         let wanted = report.exceptional(MOST_PROOFS);
         if !wanted.is_empty() {
             let mut proofs = Proofs::new(&wanted, info.head.size);
-            let selection = info.scope.selection();
-            self.replay(RECORDS, &selection, keys, note, &mut |shown| proofs.take(shown))?;
+            let is_period = |packed: &Selection| *packed == info.scope.selection();
+            self.replay(RECORDS, &is_period, keys, note, &mut |shown| proofs.take(shown))?;
             made.extend(proofs.finish(note));
         }
         let mut wrong = Vec::new();
