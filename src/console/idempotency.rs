@@ -352,7 +352,7 @@ async fn begin(
                 tracing::warn!(%error, "the key of an order that takes leave away couldn't be recorded");
             }
             Err(_) => {
-                tracing::warn!("the key of an order that takes leave away isn't recorded: the ledger hangs")
+                tracing::warn!("the key of an order that takes leave away isn't recorded: the ledger hangs");
             }
         }
         return Ok(());

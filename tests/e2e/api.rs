@@ -68,7 +68,9 @@ fn whoever_reads_evidence_by_the_api_is_recorded_and_not_again_at_once() {
     };
     let lists = ["requests", "grants", "reviews", "passkeys", "glass"];
     for _ in 0..3 {
-        lists.iter().for_each(|list| read(list, "rival"));
+        for list in &lists {
+            read(list, "rival");
+        }
         read(&format!("requests/{request}"), "admin");
         read(&format!("requests/{request}"), "visitor");
     }

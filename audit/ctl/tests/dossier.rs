@@ -184,7 +184,7 @@ fn dossiers<const N: usize>(ledger: &Ledger, about: [&str; N]) -> [Value; N] {
 }
 
 /// A dossier of some items of others, in the order of their numbers.
-fn mixed(about: &str, story: Value, checkpoint: &Value, items: &[&Value]) -> Value {
+fn mixed(about: &str, story: &Value, checkpoint: &Value, items: &[&Value]) -> Value {
     let mut items: Vec<Value> = items.iter().map(|item| (*item).clone()).collect();
     items.sort_by_key(|item| item["seq"].as_u64());
     serde_json::json!({
@@ -218,7 +218,7 @@ fn a_session_under_one_grant_is_not_joined_with_the_approvals_of_another() {
     {
         let all: Vec<&Value> = ours.iter().chain(&theirs).collect();
         let path = ledger.path().join("mixed.json");
-        let mix = mixed("sess-11", story, &session["checkpoint"], &all);
+        let mix = mixed("sess-11", &story, &session["checkpoint"], &all);
         fs::write(&path, serde_json::to_vec(&mix).unwrap()).unwrap();
         let checked = auditctl(&["check-dossier", path.to_str().unwrap(), "--key", &ledger.key()]);
         assert_code(&checked, 1);

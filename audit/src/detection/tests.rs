@@ -138,7 +138,7 @@ fn whoever_has_a_network_of_ipv6_is_one_source_whichever_address_of_it_they_take
     }
     // An address of IPv4 is the same one, however a socket spells it.
     let mut world = World::new();
-    let spelled = |n: u16| if n % 2 == 0 { "203.0.113.7:1" } else { "[::ffff:203.0.113.7]:1" };
+    let spelled = |n: u16| if n.is_multiple_of(2) { "203.0.113.7:1" } else { "[::ffff:203.0.113.7]:1" };
     let raised = (0..10).map(|n| world.after(1).names(failed(spelled(n).to_owned()))).last();
     assert_eq!(raised.unwrap(), ["repeated-failures"]);
     // One person whose device changes its address within its network.

@@ -104,8 +104,8 @@ impl Section for Canaries {
                 tries.pause(seconds(last, to), every);
             }
         }
-        let tried = controls.values().any(|tries| tries.count() > 0);
-        let word = match (tried, controls.is_empty()) {
+        let in_period = controls.values().any(|tries| tries.count() > 0);
+        let word = match (in_period, controls.is_empty()) {
             (true, _) => "yes",
             (false, false) => "no, but before the period",
             (false, true) => "not evaluated: no canary was tried up to the period's end",

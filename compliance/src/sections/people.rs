@@ -71,8 +71,7 @@ fn is_canary(seen: &Seen<'_>) -> bool {
 
 /// The value of a record that names somebody, if it has one.
 fn named(seen: &Seen<'_>, field: Personal) -> Cell {
-    let there = seen.record.personal.contains_key(&field);
-    there.then(|| seen.person(field)).unwrap_or_default()
+    if seen.record.personal.contains_key(&field) { seen.person(field) } else { Cell::default() }
 }
 
 impl People {

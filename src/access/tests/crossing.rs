@@ -164,10 +164,10 @@ async fn a_certificate_that_one_tenant_revokes_is_neither_refused_in_another_nor
     assert!(shows(&here).is_ok() && permit.is_alive(), "an admin of another tenant ended it");
     let other = CertificateId::from_sha256([2; 32]);
     access.revoke_certificate(Caller::Operator, other, here, None).await.unwrap();
-    let shown =
+    let listed =
         |who: Caller| access.revoked_certificates(who).into_iter().map(|(id, _)| id).collect::<Vec<_>>();
-    assert_eq!(shown((&mallory).into()), [id]);
-    assert_eq!(shown(Caller::Operator).len(), 2);
+    assert_eq!(listed((&mallory).into()), [id]);
+    assert_eq!(listed(Caller::Operator).len(), 2);
 }
 
 #[tokio::test]

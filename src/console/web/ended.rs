@@ -71,7 +71,7 @@ mod tests {
             let mut at = end;
             while at > 0 && page.entries.len() < search.limit && end - at < 7 {
                 at -= 1;
-                page.entries.extend((at % 2 == 0).then(|| entry(at)));
+                page.entries.extend(at.is_multiple_of(2).then(|| entry(at)));
             }
             page.next = at.checked_sub(1).map(Seq::new);
             Ok(page)
