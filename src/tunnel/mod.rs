@@ -17,6 +17,7 @@
 //! Start with [`handshake`] (pure) and `docs/handshake.md`; then [`accept`], [`Link`] and [`client::Publisher`].
 
 mod accept;
+mod arriving;
 mod bare;
 mod breakable;
 pub mod client;
@@ -37,6 +38,7 @@ mod protocol;
 mod quic;
 mod quiet;
 mod room;
+mod sending;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;

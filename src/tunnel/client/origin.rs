@@ -39,7 +39,7 @@ use crate::tunnel::protocol::{
     APP_CONNECTION, AppConnection, BYTES, CONTROL, Ends, FAREWELL, FAREWELL_CODE, FLOW, HEALTH, ORIGIN_ERROR,
     OriginFault, STREAM, TUNNEL, strip_hop_by_hop, strip_internal,
 };
-use crate::tunnel::stream::outgoing;
+use crate::tunnel::stream::{Coming, outgoing};
 use crate::tunnel::{Breakable, Offer, TunnelKind, TunnelName, TunnelStream};
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -254,7 +254,7 @@ impl Origin {
             return fault(OriginFault::Unreachable);
         };
         let (outgoing, body) = outgoing();
-        let visitor = TunnelStream::join(request.into_body(), outgoing);
+        let visitor = TunnelStream::join(Coming::Question(request.into_body()), outgoing);
         // Ends by itself: when both directions are done, or when the connection to the gateway is.
         let (visitor, upload) = UploadStream::watch(visitor, uploads);
         tokio::spawn(async move {
@@ -299,7 +299,7 @@ async fn datagrams(
         return fault(OriginFault::Unreachable);
     };
     let (outgoing, body) = outgoing();
-    let (source, drain) = flow(TunnelStream::join(request.into_body(), outgoing), place);
+    let (source, drain) = flow(TunnelStream::join(Coming::Question(request.into_body()), outgoing), place);
     tokio::spawn(async move {
         let up = pass(source, Connected::new(Arc::clone(&socket)), |_| {});
         let down = pass(Connected::new(socket), drain, |_| {});

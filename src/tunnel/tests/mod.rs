@@ -7,6 +7,7 @@ mod documents;
 mod hostile_peer;
 mod known_gateways;
 mod lifecycle;
+mod many_streams;
 mod over_tls;
 mod resuming;
 mod several_gateways;
