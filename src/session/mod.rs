@@ -34,7 +34,7 @@ pub use breaker::{Admitted, Breaker, BreakerRules, Turn, Went};
 pub use broker::{Broker, OpenError, Opening};
 pub use copy::{Copied, Passed, copy_and_count, copy_both_ways};
 pub use datagrams::pass_datagrams;
-pub use live::{Ending, LiveSession, Protocol, Session, SessionId};
+pub use live::{Ending, LiveSession, Protocol, Session, SessionId, Unanswered};
 pub use naming::Naming;
 pub use readiness::{Deaths, Readiness, Unready};
 pub use reservation::{NotReserved, Reservation, Wanted};
