@@ -1,6 +1,6 @@
 //! The publisher's side of each stream: from HTTP/2 to the local app.
 //!
-//! Requests go to the app over pooled HTTP/1.1 connections or one of HTTP/2, bodies streamed both ways; byte streams are copied
+//! Requests go to the app over pooled HTTP/1.1 connections or a few of HTTP/2, bodies streamed both ways; byte streams are copied
 //! to a TCP connection, inside TLS if the app wants that. When the app does not answer, the publisher answers for it with 502 and a header that says why, so
 //! that the gateway can show a page that helps.
 
@@ -222,6 +222,10 @@ impl Origin {
             Err(AppError::Unreachable(error)) => {
                 tracing::debug!(error, target = %app.target, "the local app is not there");
                 fault(OriginFault::Unreachable)
+            }
+            Err(AppError::Busy) => {
+                tracing::debug!(target = %app.target, "the local app takes no more requests");
+                fault(OriginFault::Busy)
             }
             Err(AppError::Broken(error) | AppError::Closed(error)) => {
                 tracing::debug!(error, target = %app.target, "the local app failed");
