@@ -43,6 +43,13 @@ impl Backoff {
     }
 }
 
+impl Backoff {
+    /// As many failures as do not end it yet, at most `most`.
+    pub fn before_giving_up(&self, most: u32) -> u32 {
+        self.give_up_after.map_or(most, |limit| limit.saturating_sub(1).min(most))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

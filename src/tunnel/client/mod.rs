@@ -44,6 +44,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use address::GatewayAddress;
 pub use backoff::Backoff;
@@ -63,7 +64,7 @@ pub use tls::{
 pub use visit::{VisitStream, VisitorOptions, visit, visit_datagrams};
 pub use visitor_header::ProxyVersion;
 
-use self::connection::{Ending, Established, Kept, Terms, enroll, establish};
+use self::connection::{Ending, Ends, Established, Kept, Terms, enroll, establish};
 use self::dial::{Fallback, dial_gateway};
 use self::lanes::{Lanes, Up};
 use self::origin::Origin;
@@ -80,6 +81,11 @@ pub const SUCCESSION_PATH: &str = "/.well-known/sallyport/succession";
 pub const ROOTS_PATH: &str = "/.well-known/sallyport/roots.pem";
 /// The path below which a gateway takes visitors' byte streams.
 pub const VISIT_PATH: &str = "/visit";
+
+/// How long connections that were left may take to end, once the publisher has ended.
+const FAREWELL: Duration = Duration::from_mins(1);
+/// Failures in a row that count at most while a connection that was left has not ended: pauses are some seconds long by then.
+const AWAY: u32 = 4;
 
 /// What a publisher needs to know.
 pub struct PublisherOptions {
@@ -298,11 +304,25 @@ impl Publisher {
     /// Publishes until `stop` is cancelled (then `Ok`) or nothing can be done any more. Tells every step to `events`,
     /// and requests if that is wanted.
     ///
-    /// Goes to the next gateway at once when one is lost, and pauses only when all of them were tried. While another than the
-    /// first serves, the first is looked for, and gone back to. A refusal that a person must deal with ends it only if all of them
-    /// refuse so: the one that would not may be away for a moment.
+    /// Goes to the next gateway at once when one is lost or says that it goes away, and pauses only when all of them were tried. While
+    /// another than the first serves, the first is looked for, and gone back to. A refusal that a person must deal with ends it only if
+    /// all of them refuse so: the one that would not may be away for a moment.
     pub async fn run(
         &self,
+        events: mpsc::Sender<Event>,
+        stop: CancellationToken,
+    ) -> Result<(), PublishError> {
+        let leaving = TaskTracker::new();
+        let ended = Box::pin(self.run_beside(&leaving, events, stop)).await;
+        leaving.close();
+        let _cut = tokio::time::timeout(FAREWELL, leaving.wait()).await;
+        ended
+    }
+
+    /// The same beside connections that are left, which may go on for a while after it.
+    async fn run_beside(
+        &self,
+        leaving: &TaskTracker,
         events: mpsc::Sender<Event>,
         stop: CancellationToken,
     ) -> Result<(), PublishError> {
@@ -343,15 +363,16 @@ impl Publisher {
                     let behind = at > 0 && !refused.contains(&0);
                     *own = std::mem::take(&mut established.kept);
                     let since = Instant::now();
-                    let serving = stop.child_token();
+                    let leave = stop.child_token();
+                    let ends = Ends { stop: &stop, leave: &leave, leaving };
                     let ending = tokio::select! {
-                        ending = self.publish(established, (gateway, own.publisher.clone()), &origin, &events, &serving) => ending,
-                        never = self.watch_for_the_first(behind, &serving) => match never {},
+                        ending = self.publish(established, (gateway, own.publisher.clone()), &origin, &events, ends) => ending,
+                        never = self.watch_for_the_first(behind, &leave) => match never {},
                     };
                     tell(&events, Event::Disconnected { reason: ending.to_string() }).await;
                     match ending {
-                        Ending::Stopped if stop.is_cancelled() => return Ok(()),
-                        Ending::Stopped => {
+                        Ending::Stopped => return Ok(()),
+                        Ending::Left => {
                             at = 0;
                             continue;
                         }
@@ -361,8 +382,13 @@ impl Publisher {
                         _ => {}
                     }
                     // A gateway that takes us and drops us at once must not be hammered either.
-                    failures = if since.elapsed() < self.backoff.settled_after { failures + 1 } else { 1 };
-                    at = usize::from(at == 0);
+                    let settled = since.elapsed() >= self.backoff.settled_after;
+                    failures = if settled { 1 } else { failures + 1 };
+                    at = usize::from(at == 0 && !self.backups.is_empty());
+                    if settled && ending == Ending::Farewell(FarewellCode::Draining) {
+                        // Others may be where it was, and visitors are waiting.
+                        continue;
+                    }
                     ending.to_string()
                 }
             };
@@ -370,6 +396,10 @@ impl Publisher {
                 continue;
             }
             at = 0;
+            if !leaving.is_empty() {
+                // A gateway that lets what is under way end, and is then started anew, is away for longer than it may seem to be.
+                failures = failures.min(self.backoff.before_giving_up(AWAY));
+            }
             self.pause(failures, last, &events, &stop).await?;
         }
     }
@@ -378,7 +408,7 @@ impl Publisher {
     async fn watch_for_the_first(
         &self,
         behind: bool,
-        serving: &CancellationToken,
+        leave: &CancellationToken,
     ) -> std::convert::Infallible {
         if behind {
             loop {
@@ -387,7 +417,7 @@ impl Publisher {
                     break;
                 }
             }
-            serving.cancel();
+            leave.cancel();
         }
         std::future::pending().await
     }
@@ -436,7 +466,7 @@ impl Publisher {
         (gateway, name): (&GatewayAddress, Vec<u8>),
         origin: &Arc<Origin>,
         events: &mpsc::Sender<Event>,
-        stop: &CancellationToken,
+        ends: Ends<'_>,
     ) -> Ending {
         let Established {
             stream,
@@ -467,7 +497,9 @@ impl Publisher {
         for tunnel in &accepted.tunnels {
             tell(events, Event::registered(tunnel, id)).await;
         }
-        let lanes = Lanes { publisher: self, gateway, name, origin, events, stop, up: AtomicUsize::new(0) };
+        let Ends { stop, leave, leaving } = ends;
+        let up = AtomicUsize::new(0);
+        let lanes = Lanes { publisher: self, gateway, name, origin, events, stop, leave, leaving, up };
         lanes.serve(Up { stream, limits: accepted.limits, window }).await
     }
 

@@ -242,7 +242,7 @@ fn a_file_of_roots_that_is_missing_or_empty_is_named() {
 }
 
 /// An app that answers only when the test says so.
-fn slow_app() -> (Router, Arc<tokio::sync::Notify>) {
+pub(super) fn slow_app() -> (Router, Arc<tokio::sync::Notify>) {
     let (router, go, _begun) = slow_app_that_tells();
     (router, go)
 }

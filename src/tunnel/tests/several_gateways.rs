@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use http_body_util::BodyExt as _;
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt as _, Empty};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::bed::{Door, Organisation, Running, name, soon};
-use super::lifecycle::{CUT, is_connected, publishing, request};
+use super::lifecycle::{CUT, is_connected, publishing, request, slow_app};
 use crate::tunnel::client::{Event, GatewayAddress, PublishError};
 use crate::tunnel::{CloseReason, Farewell, FarewellCode, Limits, Refusal, RefusalCode};
 
@@ -139,4 +142,69 @@ async fn when_the_gateway_that_serves_is_gone_without_a_word_the_backup_is_gone_
     assert!(matches!(&next, Event::Connecting { gateway } if *gateway == backup), "{next:?}");
     let up = soon(publisher.events.recv()).await.unwrap();
     assert!(is_connected(&up), "{up:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_a_gateway_goes_away_the_next_is_gone_to_at_once_and_what_is_under_way_goes_on() {
+    let organisation = Organisation::new();
+    let mut first = Door::open(organisation.gateway(1), Limits::default()).await;
+    let mut second = Door::open(organisation.gateway(2), Limits::default()).await;
+    first.trust_too(&second);
+    let (router, go) = slow_app();
+    let mut options = publishing(&first, router.route("/now", get(async || "here"))).await;
+    options.backups = vec![second.gateway()];
+    options.look_back = Duration::from_mins(10);
+    let mut publisher = Running::start(options);
+    let link = first.link().await;
+    publisher.event(is_connected).await;
+    let mut stream = soon(link.connect(&name("demo"))).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: demo\r\nconnection: close\r\n\r\n").await.unwrap();
+    // Longer than the test has.
+    link.close(Farewell { code: FarewellCode::Draining, grace: Duration::from_mins(10) });
+    let beside = second.link().await;
+    let now = Request::get("http://demo/now").body(Empty::<Bytes>::new()).unwrap();
+    let answer = soon(beside.request(&name("demo"), now)).await.unwrap();
+    assert_eq!(soon(answer.into_body().collect()).await.unwrap().to_bytes(), "here");
+    go.notify_one();
+    let mut answer = String::new();
+    soon(stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.ends_with("at last"), "{answer}");
+    drop(stream);
+    assert_eq!(soon(link.closed()).await, CloseReason::Closed(FarewellCode::Draining));
+    assert!(beside.is_open());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_with_one_gateway_does_not_give_up_while_that_lets_a_stream_end() {
+    let mut door = Door::open(Organisation::new().gateway(1), Limits::default()).await;
+    let (router, go) = slow_app();
+    let mut options = publishing(&door, router).await;
+    options.backoff.give_up_after = Some(2);
+    let publisher = Running::start(options);
+    let link = door.link().await;
+    let mut stream = soon(link.connect(&name("demo"))).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: demo\r\nconnection: close\r\n\r\n").await.unwrap();
+    link.close(Farewell { code: FarewellCode::Draining, grace: Duration::from_mins(10) });
+    for _ in 0..5 {
+        door.registration().await.refuse(Refusal::new(RefusalCode::Draining, "about to stop")).await;
+    }
+    go.notify_one();
+    let mut answer = String::new();
+    soon(stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.ends_with("at last"), "{answer}");
+    drop(stream);
+    soon(link.closed()).await;
+    // Now its failures count.
+    let error = soon(async {
+        let mut ended = std::pin::pin!(publisher.ended());
+        loop {
+            tokio::select! {
+                ended = &mut ended => return ended.unwrap_err(),
+                Some(Ok(registration)) = door.arrivals.recv() => {
+                    registration.refuse(Refusal::new(RefusalCode::Draining, "about to stop")).await;
+                }
+            }
+        }
+    });
+    assert!(matches!(error.await, PublishError::GaveUp { .. }));
 }
