@@ -90,6 +90,13 @@ pub(super) struct Kept {
     pub(super) ticket: Option<(Ticket, IdentityCertificate)>,
 }
 
+impl Kept {
+    /// What is shown of it at an attempt. A ticket works once: whatever comes of that, it is gone; the name stays.
+    pub(super) fn for_an_attempt(&mut self) -> Self {
+        Self { publisher: self.publisher.clone(), ticket: self.ticket.take() }
+    }
+}
+
 /// Runs the handshake as a publisher.
 pub(super) async fn establish(
     mut socket: GatewaySocket,

@@ -332,14 +332,20 @@ impl Publisher {
         // Gateways whose last word was that trying again would not help.
         let mut refused = HashSet::new();
         let (mut failures, mut at) = (0, 0);
+        // A connection to the first gateway, made while another served.
+        let mut made: Option<Established<GatewaySocket>> = None;
         loop {
             let gateway = self.gateway_at(at);
-            let own = kept.entry(at).or_default();
-            tell(&events, Event::Connecting { gateway: gateway.to_string() }).await;
-            let attempt = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                // A ticket works once: whatever comes of this attempt, it is gone; the name stays.
-                attempt = self.connect(gateway, Kept { publisher: own.publisher.clone(), ticket: own.ticket.take() }, &events) => attempt,
+            let attempt = match made.take() {
+                Some(established) => Ok(established),
+                None => {
+                    tell(&events, Event::Connecting { gateway: gateway.to_string() }).await;
+                    let own = kept.entry(at).or_default().for_an_attempt();
+                    tokio::select! {
+                        () = stop.cancelled() => return Ok(()),
+                        attempt = self.connect(gateway, own, Some(&events)) => attempt,
+                    }
+                }
             };
             let last = match attempt {
                 Err(error) => {
@@ -359,25 +365,40 @@ impl Publisher {
                 }
                 Ok(mut established) => {
                     refused.remove(&at);
-                    // One that refused for good is not gone back to as long as another serves.
-                    let behind = at > 0 && !refused.contains(&0);
-                    *own = std::mem::take(&mut established.kept);
+                    let own = std::mem::take(&mut established.kept);
+                    let name = own.publisher.clone();
+                    kept.insert(at, own);
                     let since = Instant::now();
                     let leave = stop.child_token();
                     let ends = Ends { stop: &stop, leave: &leave, leaving };
-                    let ending = tokio::select! {
-                        ending = self.publish(established, (gateway, own.publisher.clone()), &origin, &events, ends) => ending,
-                        never = self.watch_for_the_first(behind, &leave) => match never {},
+                    let publishing = self.publish(established, (gateway, name), &origin, &events, ends);
+                    let mut publishing = std::pin::pin!(publishing);
+                    // One that refused for good is not gone back to as long as another serves.
+                    let mut behind = at > 0 && !refused.contains(&0);
+                    let ending = loop {
+                        tokio::select! {
+                            ending = &mut publishing => break ending,
+                            first = self.first_again(kept.entry(0).or_default()), if behind => {
+                                behind = false;
+                                match first {
+                                    Some(established) => {
+                                        made = Some(established);
+                                        leave.cancel();
+                                    }
+                                    None => drop(refused.insert(0)),
+                                }
+                            }
+                        }
                     };
                     tell(&events, Event::Disconnected { reason: ending.to_string() }).await;
                     match ending {
                         Ending::Stopped => return Ok(()),
-                        Ending::Left => {
-                            at = 0;
-                            continue;
-                        }
                         Ending::Farewell(code @ (FarewellCode::Revoked | FarewellCode::Replaced)) => {
                             return Err(PublishError::Dismissed(code));
+                        }
+                        _ if made.is_some() => {
+                            at = 0;
+                            continue;
                         }
                         _ => {}
                     }
@@ -404,36 +425,31 @@ impl Publisher {
         }
     }
 
-    /// While another gateway serves (`behind`): ends that in order when the first answers again.
-    async fn watch_for_the_first(
-        &self,
-        behind: bool,
-        leave: &CancellationToken,
-    ) -> std::convert::Infallible {
-        if behind {
-            loop {
-                tokio::time::sleep(self.look_back).await;
-                if successor::answers(&self.gateway, self.way(), self.terms.patience).await {
-                    break;
-                }
+    /// While another gateway serves: a connection to the first, as soon as that takes this publisher again. That it answers is not
+    /// enough: sessions of the one that serves would be given up for one that takes nobody. `None`: a person must deal with it.
+    async fn first_again(&self, own: &mut Kept) -> Option<Established<GatewaySocket>> {
+        loop {
+            tokio::time::sleep(self.look_back).await;
+            match self.connect(&self.gateway, own.for_an_attempt(), None).await {
+                Ok(established) => return Some(established),
+                Err(error) if error.is_final() => return None,
+                Err(error) => tracing::debug!(%error, "the first gateway does not take this publisher yet"),
             }
-            leave.cancel();
         }
-        std::future::pending().await
     }
 
     async fn connect(
         &self,
         gateway: &GatewayAddress,
         kept: Kept,
-        events: &mpsc::Sender<Event>,
+        events: Option<&mpsc::Sender<Event>>,
     ) -> Result<Established<GatewaySocket>, DialError> {
         let (publisher, endpoint) = (kept.publisher.clone(), gateway.to_string());
-        let (socket, exporter) = self.dial(gateway, Some(events)).await?;
+        let (socket, exporter) = self.dial(gateway, events).await?;
         let wishes = |publisher| (&*self.terms.offers, Kept { publisher, ticket: None });
         match establish(socket, exporter, (&endpoint, &self.terms), (&self.terms.offers, kept)).await {
             Err(error) if self.is_succession(gateway, &error).await? => {
-                let (socket, exporter) = self.dial(gateway, Some(events)).await?;
+                let (socket, exporter) = self.dial(gateway, events).await?;
                 establish(socket, exporter, (&endpoint, &self.terms), wishes(publisher)).await
             }
             outcome => outcome,

@@ -41,6 +41,41 @@ async fn a_backup_gateway_serves_while_the_first_takes_nobody_and_the_first_agai
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_left_only_when_the_first_gateway_takes_the_publisher_and_what_is_under_way_on_it_is_finished()
+{
+    let organisation = Organisation::new();
+    let mut first = Door::open(organisation.gateway(1), Limits::default()).await;
+    let mut second = Door::open(organisation.gateway(2), Limits::default()).await;
+    first.trust_too(&second);
+    let (router, go) = slow_app();
+    let mut options = publishing(&first, router).await;
+    options.backups = vec![second.gateway()];
+    options.look_back = Duration::from_millis(20);
+    let mut publisher = Running::start(options);
+    // It answers, and takes nobody.
+    let unready = || Refusal::new(RefusalCode::Unavailable, "the ledger is down");
+    first.registration().await.refuse(unready()).await;
+    let beside = second.link().await;
+    let mut stream = soon(beside.connect(&name("demo"))).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: demo\r\nconnection: close\r\n\r\n").await.unwrap();
+    for _ in 0..3 {
+        first.registration().await.refuse(unready()).await;
+        assert!(beside.is_open());
+    }
+    let link = first.link().await;
+    let elsewhere = publisher.event(|event| matches!(event, Event::Disconnected { .. })).await;
+    assert!(matches!(&elsewhere, Event::Disconnected { reason } if reason.contains("first")), "{elsewhere:?}");
+    publisher.event(is_connected).await;
+    assert!(link.is_open() && beside.is_open());
+    go.notify_one();
+    let mut answer = String::new();
+    soon(stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.ends_with("at last"), "{answer}");
+    drop(stream);
+    assert_eq!(soon(beside.closed()).await, CloseReason::PublisherLeft);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_backup_that_refuses_for_good_ends_no_publisher_whose_first_gateway_is_only_away() {
     let organisation = Organisation::new();
     let mut first = Door::open(organisation.gateway(1), Limits::default()).await;
