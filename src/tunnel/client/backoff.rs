@@ -12,7 +12,8 @@ pub struct Backoff {
     pub first: Duration,
     /// Longest delay at all; default 30 s.
     pub longest: Duration,
-    /// Failures in a row after which the publisher gives up; default 10. `None`: never.
+    /// Failures in a row after which the publisher gives up; default 10. `None`: never. Of several gateways, a round of all of them is
+    /// one failure.
     pub give_up_after: Option<u32>,
     /// A connection that lived shorter counts as a failure too; default 10 s.
     pub settled_after: Duration,

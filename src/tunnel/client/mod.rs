@@ -183,7 +183,7 @@ pub enum PublishError {
     /// Too many failures in a row.
     #[error("gave up after {failures} failures in a row; the last: {last}")]
     GaveUp {
-        /// How many.
+        /// How many; of several gateways, a round of all of them is one.
         failures: u32,
         /// The last reason.
         last: String,
@@ -358,7 +358,6 @@ impl Publisher {
                         tell(&events, Event::Refused { reason: error.to_string(), hint: error.hint() }).await;
                         return Err(PublishError::Refused(error));
                     }
-                    failures += 1;
                     tell(&events, Event::Failed { reason: error.to_string(), hint: error.hint() }).await;
                     at += 1;
                     error.to_string()
@@ -404,7 +403,9 @@ impl Publisher {
                     }
                     // A gateway that takes us and drops us at once must not be hammered either.
                     let settled = since.elapsed() >= self.backoff.settled_after;
-                    failures = if settled { 1 } else { failures + 1 };
+                    if settled {
+                        failures = 0;
+                    }
                     at = usize::from(at == 0 && !self.backups.is_empty());
                     if settled && ending == Ending::Farewell(FarewellCode::Draining) {
                         // Others may be where it was, and visitors are waiting.
@@ -417,6 +418,8 @@ impl Publisher {
                 continue;
             }
             at = 0;
+            // A round in which none of them served: what takes one gateway away often takes all, and is over at the same time.
+            failures += 1;
             if !leaving.is_empty() {
                 // A gateway that lets what is under way end, and is then started anew, is away for longer than it may seem to be.
                 failures = failures.min(self.backoff.before_giving_up(AWAY));

@@ -326,7 +326,7 @@ impl Running {
     }
 
     /// The next event that `wanted` likes; the others are passed over.
-    pub(crate) async fn event(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
+    pub(crate) async fn event(&mut self, mut wanted: impl FnMut(&Event) -> bool) -> Event {
         soon(async {
             loop {
                 let event = self.events.recv().await.expect("the publisher ended first");

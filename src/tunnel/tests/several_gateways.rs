@@ -243,3 +243,27 @@ async fn a_publisher_with_one_gateway_does_not_give_up_while_that_lets_a_stream_
     });
     assert!(matches!(error.await, PublishError::GaveUp { .. }));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_of_several_gateways_of_which_none_serves_is_one_failure() {
+    let door = Door::open(Organisation::new().gateway(1), Limits::default()).await;
+    let nowhere = || GatewayAddress::parse("localhost:1").unwrap();
+    let mut options = publishing(&door, Router::new()).await;
+    options.gateway = nowhere();
+    options.backups = vec![nowhere(), nowhere()];
+    options.backoff.give_up_after = Some(3);
+    let mut publisher = Running::start(options);
+    let mut tried = 0;
+    let gave_up = publisher
+        .event(|event| match event {
+            Event::GaveUp { .. } => true,
+            Event::Failed { .. } => {
+                tried += 1;
+                false
+            }
+            _ => false,
+        })
+        .await;
+    assert!(matches!(gave_up, Event::GaveUp { failures: 3, .. }), "{gave_up:?}");
+    assert_eq!(tried, 9);
+}
