@@ -9,9 +9,8 @@ use sallyport_audit::{Draft, Kind, Outcome};
 use secrecy::ExposeSecret as _;
 use tracing::warn;
 
+use super::ports::Port;
 use super::route::Correlation;
-use super::tcp::Port;
-use super::udp::UdpPort;
 use super::{Connection, Edge};
 use crate::access::{
     Action, AuthError, Context, Decision, DeviceId, Explanation, Identity, Object, Permit, TlsFacts,
@@ -108,7 +107,7 @@ pub(super) struct Tunnel {
 /// The public port of a tunnel.
 pub(super) enum Public {
     Tcp(Port),
-    Udp(UdpPort),
+    Udp(Port),
 }
 
 impl Public {
@@ -116,11 +115,11 @@ impl Public {
     pub(super) fn keep(self, edge: &Edge, name: &TunnelName) {
         match self {
             Self::Tcp(port) => {
-                edge.udp.close(name);
+                edge.udp.close_if(name, || true);
                 port.keep();
             }
             Self::Udp(port) => {
-                edge.tcp.close(name);
+                edge.tcp.close_if(name, || true);
                 port.keep();
             }
         }
@@ -357,11 +356,11 @@ impl Wish<'_> {
                 let port = if edge.port == 443 { String::new() } else { format!(":{}", edge.port) };
                 Ok((format!("https://{}.{}{port}", offer.name, edge.domain), None))
             }
-            TunnelKind::Tcp { port } => match edge.tcp.open(edge, &offer.name, port).await {
+            TunnelKind::Tcp { port } => match edge.tcp.open(edge, &offer.name, port) {
                 Ok(port) => Ok((format!("tcp://{}:{}", edge.domain, port.number), Some(Public::Tcp(port)))),
                 Err(error) => Err(self.no_port(identity, offer, &error)),
             },
-            TunnelKind::Udp { port } => match edge.udp.open(edge, &offer.name, port).await {
+            TunnelKind::Udp { port } => match edge.udp.open(edge, &offer.name, port) {
                 Ok(port) => Ok((format!("udp://{}:{}", edge.domain, port.number), Some(Public::Udp(port)))),
                 Err(error) => Err(self.no_port(identity, offer, &error)),
             },

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
@@ -20,6 +20,7 @@ use tracing::{Instrument as _, debug, error_span, warn};
 use super::admission::{Stop, admit};
 use super::forward::trace_parent;
 use super::listener::refused;
+use super::ports::{Port, Ports, first_free};
 use super::route::Correlation;
 use super::seats::Seat;
 use super::tcp::not_opened;
@@ -56,13 +57,13 @@ pub(super) enum UdpPortError {
 pub struct UdpPorts {
     range: TcpRange,
     idle: Duration,
-    open: Arc<Mutex<HashMap<TunnelName, (u16, CancellationToken)>>>,
+    open: Ports,
 }
 
 impl UdpPorts {
     /// Ports of `range`, none open. A flow on which nothing moves for `idle` is over.
     pub fn new(range: TcpRange, idle: Duration) -> Self {
-        Self { range, idle, open: Arc::default() }
+        Self { range, idle, open: Ports::default() }
     }
 
     /// How long a flow may be silent.
@@ -71,74 +72,43 @@ impl UdpPorts {
     }
 
     /// The port on which `name` is reached: the one it has, or a new one, which is closed again unless it is kept.
-    pub(super) async fn open(
+    pub(super) fn open(
         &self,
         edge: &Edge,
         name: &TunnelName,
         wanted: Option<u16>,
-    ) -> Result<UdpPort, UdpPortError> {
-        let held = self.table().get(name).map(|(port, _)| *port);
-        if let Some(number) = held.filter(|port| wanted.is_none_or(|wanted| wanted == *port)) {
-            return Ok(UdpPort { number, fresh: None });
-        }
+    ) -> Result<Port, UdpPortError> {
+        let fits = |port: u16| wanted.is_none_or(|wanted| wanted == port);
+        self.open.hold(name, fits, |stop| {
+            let (number, socket) = self.bind(wanted)?;
+            let door = Door { edge: edge.clone(), name: name.clone(), socket: Arc::new(socket) };
+            tokio::spawn(door.serve(stop));
+            Ok(number)
+        })
+    }
+
+    /// Gives up the port of `name`, if that is so `once` nobody can get it any more.
+    pub(super) fn close_if(&self, name: &TunnelName, once: impl FnOnce() -> bool) {
+        self.open.close_if(name, once);
+    }
+
+    /// Stops on every port. Open sessions are the broker's to end.
+    pub fn close_all(&self) {
+        self.open.close_all();
+    }
+
+    fn bind(&self, wanted: Option<u16>) -> Result<(u16, UdpSocket), UdpPortError> {
         let all = self.range.ports.clone();
         if let Some(wanted) = wanted.filter(|wanted| !all.contains(wanted)) {
             return Err(UdpPortError::OutOfRange { wanted, range: all });
         }
         let range = wanted.map_or(all, |wanted| wanted..=wanted);
-        for number in range.clone() {
-            let Ok(socket) = UdpSocket::bind((self.range.address, number)).await else { continue };
-            let stop = CancellationToken::new();
-            let door = Door { edge: edge.clone(), name: name.clone(), socket: Arc::new(socket) };
-            tokio::spawn(door.serve(stop.clone()));
-            return Ok(UdpPort { number, fresh: Some((self.clone(), name.clone(), stop)) });
-        }
-        Err(UdpPortError::InUse { range })
-    }
-
-    /// Gives up the port of `name`.
-    pub(super) fn close(&self, name: &TunnelName) {
-        if let Some((_, stop)) = self.table().remove(name) {
-            stop.cancel();
-        }
-    }
-
-    /// Stops on every port. Open sessions are the broker's to end.
-    pub fn close_all(&self) {
-        for (_, (_, stop)) in self.table().drain() {
-            stop.cancel();
-        }
-    }
-
-    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<TunnelName, (u16, CancellationToken)>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A port for a tunnel.
-pub(super) struct UdpPort {
-    pub(super) number: u16,
-    /// Opened just now: closed again, unless it is kept.
-    fresh: Option<(UdpPorts, TunnelName, CancellationToken)>,
-}
-
-impl UdpPort {
-    /// The registration is complete: the port is the tunnel's, in place of one that it had.
-    pub(super) fn keep(mut self) {
-        if let Some((ports, name, stop)) = self.fresh.take() {
-            let old = ports.table().insert(name, (self.number, stop));
-            if let Some((_, old)) = old {
-                old.cancel();
-            }
-        }
-    }
-}
-
-impl Drop for UdpPort {
-    fn drop(&mut self) {
-        if let Some((_, _, stop)) = &self.fresh {
-            stop.cancel();
-        }
+        let bind = |number: u16| {
+            let socket = std::net::UdpSocket::bind((self.range.address, number))?;
+            socket.set_nonblocking(true)?;
+            UdpSocket::from_std(socket)
+        };
+        first_free(range.clone(), bind).ok_or(UdpPortError::InUse { range })
     }
 }
 
