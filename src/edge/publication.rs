@@ -17,7 +17,7 @@ use crate::access::{
     TunnelFacts,
 };
 use crate::clock;
-use crate::session::{Naming, NotReserved, Reservation, Wanted};
+use crate::session::{Doubted, Naming, NotReserved, Reservation, Wanted};
 use crate::tunnel::transport::MessageSocket;
 use crate::tunnel::{
     Link, Offer, Possession, Proof, Refusal, RefusalCode, Registration, Suite, TunnelId, TunnelKind,
@@ -163,11 +163,16 @@ impl Wish<'_> {
         let (reservation, ticket) = match self.reserve(&identity, claim)? {
             Ok(reserved) => reserved,
             Err(error) => {
-                if matches!(error, NotReserved::Taken { same_owner: true, .. }) {
-                    self.lose_the_dead(&identity, claim).await;
-                }
-                self.reserve(&identity, claim)?
-                    .map_err(|error| self.not_reserved(&identity, claim, &error))?
+                let doubted = match error {
+                    NotReserved::Taken { same_owner: true, .. } => {
+                        Some(self.doubt_the_silent(&identity, claim).await)
+                    }
+                    _ => None,
+                };
+                let (reservation, ticket) = self
+                    .reserve(&identity, claim)?
+                    .map_err(|error| self.not_reserved(&identity, claim, &error))?;
+                (reservation.in_place_of(doubted), ticket)
             }
         };
         let mut tunnels = Vec::with_capacity(offers.len());
@@ -289,18 +294,18 @@ impl Wish<'_> {
     }
 
     /// A publisher whose host or network is gone says nothing, and holds its name until the heartbeat finds that out. If it comes
-    /// back before, it must not be turned away for itself: whoever holds the name and does not answer now is lost.
-    async fn lose_the_dead(&self, identity: &Identity, claim: &Claim) {
+    /// back before, it must not be turned away for itself: whoever holds the name and does not answer now gives way to it. If it does
+    /// not come after all, whoever was only slow has the name still.
+    async fn doubt_the_silent(&self, identity: &Identity, claim: &Claim) -> Doubted {
         let routes = &self.edge.routes;
         let held =
             claim.offers.iter().flat_map(|offer| routes.held(identity.subject().as_str(), &offer.name));
-        futures_util::future::join_all(held.map(|route| async move {
+        let silent = futures_util::future::join_all(held.map(|route| async move {
             let answer = tokio::time::timeout(LAST_CHANCE, route.link.health()).await;
-            if !matches!(answer, Ok(Ok(_))) {
-                routes.lost(&route.name, &route.id, clock::monotonic());
-            }
+            (!matches!(answer, Ok(Ok(_)))).then_some(route)
         }))
         .await;
+        routes.doubt(silent.into_iter().flatten().collect(), clock::monotonic())
     }
 
     fn reserve(
