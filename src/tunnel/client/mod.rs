@@ -34,6 +34,7 @@ mod tls;
 mod upload;
 mod visit;
 mod visitor_header;
+mod ways;
 mod weights;
 
 use std::collections::{HashMap, HashSet};
@@ -65,12 +66,13 @@ pub use visit::{VisitStream, VisitorOptions, visit, visit_datagrams};
 pub use visitor_header::ProxyVersion;
 
 use self::connection::{Ending, Ends, Established, Kept, Terms, enroll, establish};
-use self::dial::{Fallback, dial_gateway};
 use self::lanes::{Lanes, Up};
 use self::origin::Origin;
 use self::socket::GatewaySocket;
+use self::ways::{SetBack, Ways};
 use super::FarewellCode;
-use super::handshake::{Enrolled, Exporter, Fingerprint, RootKey, Secret, Suite};
+use super::handshake::{Enrolled, Fingerprint, RootKey, Secret, Suite};
+use super::name::Offer;
 use crate::traces::Traces;
 
 /// The path at which a gateway takes publishers.
@@ -212,6 +214,7 @@ pub struct Publisher {
     backups: Vec<GatewayAddress>,
     look_back: Duration,
     transports: Vec<Transport>,
+    set_back: SetBack,
     connections: usize,
     tells_requests: bool,
     proxies: Proxies,
@@ -250,6 +253,7 @@ impl Publisher {
             backups: order.chain(options.backups).collect(),
             look_back: options.look_back,
             transports: options.transports,
+            set_back: SetBack::default(),
             connections: options.connections.clamp(1, super::MAX_LANES),
             tells_requests: options.tells_requests,
             proxies: options.proxies,
@@ -264,15 +268,21 @@ impl Publisher {
 
     /// Has the device of [`Secret::Join`] enrolled, once, and does nothing else: offers and backoff play no role.
     pub async fn enroll(&self) -> Result<Enrolled, DialError> {
-        let gateway = &self.gateway;
-        let endpoint = gateway.to_string();
-        let (socket, exporter) = self.dial(gateway, None).await?;
-        match enroll(socket, exporter, (&endpoint, &self.terms)).await {
-            Err(error) if self.is_succession(gateway, &error).await? => {
-                let (socket, exporter) = self.dial(gateway, None).await?;
-                enroll(socket, exporter, (&endpoint, &self.terms)).await
-            }
+        match self.enroll_once().await {
+            Err(error) if self.is_succession(&self.gateway, &error).await? => self.enroll_once().await,
             outcome => outcome,
+        }
+    }
+
+    async fn enroll_once(&self) -> Result<Enrolled, DialError> {
+        let (mut ways, endpoint) = (self.ways(&self.gateway, None), self.gateway.to_string());
+        loop {
+            let socket = ways.open().await?;
+            let exporter = socket.exporter();
+            match enroll(socket, exporter, (&endpoint, &self.terms)).await {
+                Err(error) if ways.go_on(&error) => {}
+                outcome => return outcome,
+            }
         }
     }
 
@@ -285,20 +295,8 @@ impl Publisher {
         (&self.tls, &self.proxies)
     }
 
-    /// Whoever shows events may be slow: what was fallen back from is told if there is room.
-    async fn dial(
-        &self,
-        gateway: &GatewayAddress,
-        events: Option<&mpsc::Sender<Event>>,
-    ) -> Result<(GatewaySocket, Option<Exporter>), DialError> {
-        let told = |Fallback { from, reason }: Fallback| {
-            if let Some(events) = events {
-                let _full = events.try_send(Event::fallback(from, &reason));
-            }
-        };
-        let socket = dial_gateway(gateway, self.way(), &self.transports, self.terms.patience, told).await?;
-        let exporter = socket.exporter();
-        Ok((socket, exporter))
+    fn ways<'a>(&'a self, gateway: &'a GatewayAddress, events: Option<&'a mpsc::Sender<Event>>) -> Ways<'a> {
+        Ways::to(gateway, self.way(), (&self.transports, &self.set_back), self.terms.patience, events)
     }
 
     /// Publishes until `stop` is cancelled (then `Ok`) or nothing can be done any more. Tells every step to `events`,
@@ -447,13 +445,11 @@ impl Publisher {
         kept: Kept,
         events: Option<&mpsc::Sender<Event>>,
     ) -> Result<Established<GatewaySocket>, DialError> {
-        let (publisher, endpoint) = (kept.publisher.clone(), gateway.to_string());
-        let (socket, exporter) = self.dial(gateway, events).await?;
-        let wishes = |publisher| (&*self.terms.offers, Kept { publisher, ticket: None });
-        match establish(socket, exporter, (&endpoint, &self.terms), (&self.terms.offers, kept)).await {
+        let publisher = kept.publisher.clone();
+        match self.connect_once(gateway, (&self.terms.offers, kept), events).await {
             Err(error) if self.is_succession(gateway, &error).await? => {
-                let (socket, exporter) = self.dial(gateway, events).await?;
-                establish(socket, exporter, (&endpoint, &self.terms), wishes(publisher)).await
+                let kept = Kept { publisher, ticket: None };
+                self.connect_once(gateway, (&self.terms.offers, kept), events).await
             }
             outcome => outcome,
         }
@@ -466,8 +462,29 @@ impl Publisher {
         kept: Kept,
         events: &mpsc::Sender<Event>,
     ) -> Result<Established<GatewaySocket>, DialError> {
-        let (socket, exporter) = self.dial(gateway, Some(events)).await?;
-        establish(socket, exporter, (&gateway.to_string(), &self.terms), (&[], kept)).await
+        self.connect_once(gateway, (&[], kept), Some(events)).await
+    }
+
+    /// By the first transport over which the handshake is carried.
+    async fn connect_once(
+        &self,
+        gateway: &GatewayAddress,
+        (offers, mut kept): (&[Offer], Kept),
+        events: Option<&mpsc::Sender<Event>>,
+    ) -> Result<Established<GatewaySocket>, DialError> {
+        let (mut ways, endpoint) = (self.ways(gateway, events), gateway.to_string());
+        loop {
+            let socket = ways.open().await?;
+            let (exporter, own) = (socket.exporter(), kept.for_an_attempt());
+            match establish(socket, exporter, (&endpoint, &self.terms), (offers, own)).await {
+                Err(error) if ways.go_on(&error) => {}
+                Err(error) => return Err(error),
+                Ok(established) => {
+                    ways.arrived();
+                    return Ok(established);
+                }
+            }
+        }
     }
 
     /// Whether other keys answered than those that are known, and were named by those; they are known from then on.
