@@ -71,7 +71,7 @@ impl Lanes<'_> {
                 if left == 0 || matches!(end, Ending::Stopped | Ending::Left | Ending::Farewell(_)) {
                     return end;
                 }
-                tell(self.events, Event::Narrowed { reason: end.to_string(), left }).await;
+                tell(self.events, Event::Narrowed { reason: end.to_string(), left });
                 failures = 1;
             }
             let joined = tokio::select! {
@@ -99,11 +99,11 @@ impl Lanes<'_> {
         match self.publisher.further(self.gateway, kept, self.events).await {
             Ok(Established { stream, accepted, transport, window, .. }) => {
                 let connections = self.up.fetch_add(1, Ordering::Relaxed) + 1;
-                tell(self.events, Event::Widened { transport, connections }).await;
+                tell(self.events, Event::Widened { transport, connections });
                 Some(Up { stream, limits: accepted.limits, window })
             }
             Err(error) => {
-                tell(self.events, Event::NotWidened { reason: error.to_string(), hint: error.hint() }).await;
+                tell(self.events, Event::NotWidened { reason: error.to_string(), hint: error.hint() });
                 None
             }
         }

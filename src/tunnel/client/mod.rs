@@ -337,7 +337,7 @@ impl Publisher {
             let attempt = match made.take() {
                 Some(established) => Ok(established),
                 None => {
-                    tell(&events, Event::Connecting { gateway: gateway.to_string() }).await;
+                    tell(&events, Event::Connecting { gateway: gateway.to_string() });
                     let own = kept.entry(at).or_default().for_an_attempt();
                     tokio::select! {
                         () = stop.cancelled() => return Ok(()),
@@ -353,10 +353,10 @@ impl Publisher {
                         refused.remove(&at);
                     }
                     if refused.len() > self.backups.len() {
-                        tell(&events, Event::Refused { reason: error.to_string(), hint: error.hint() }).await;
+                        tell(&events, Event::Refused { reason: error.to_string(), hint: error.hint() });
                         return Err(PublishError::Refused(error));
                     }
-                    tell(&events, Event::Failed { reason: error.to_string(), hint: error.hint() }).await;
+                    tell(&events, Event::Failed { reason: error.to_string(), hint: error.hint() });
                     at += 1;
                     error.to_string()
                 }
@@ -387,7 +387,7 @@ impl Publisher {
                             }
                         }
                     };
-                    tell(&events, Event::Disconnected { reason: ending.to_string() }).await;
+                    tell(&events, Event::Disconnected { reason: ending.to_string() });
                     match ending {
                         Ending::Stopped => return Ok(()),
                         Ending::Farewell(code @ (FarewellCode::Revoked | FarewellCode::Replaced)) => {
@@ -529,9 +529,9 @@ impl Publisher {
             transport,
             proxy: self.proxies.shown(gateway),
         };
-        tell(events, connected).await;
+        tell(events, connected);
         for tunnel in &accepted.tunnels {
-            tell(events, Event::registered(tunnel, id)).await;
+            tell(events, Event::registered(tunnel, id));
         }
         let Ends { stop, leave, leaving } = ends;
         let up = AtomicUsize::new(0);
@@ -547,10 +547,10 @@ impl Publisher {
         stop: &CancellationToken,
     ) -> Result<(), PublishError> {
         let Some(after) = self.backoff.delay(failures, getrandom::u32().unwrap_or(u32::MAX)) else {
-            tell(events, Event::GaveUp { failures, reason: last.clone() }).await;
+            tell(events, Event::GaveUp { failures, reason: last.clone() });
             return Err(PublishError::GaveUp { failures, last });
         };
-        tell(events, Event::Retrying { after, failures }).await;
+        tell(events, Event::Retrying { after, failures });
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(after) => {}
@@ -559,7 +559,13 @@ impl Publisher {
     }
 }
 
-/// Nobody needs to listen.
-async fn tell(events: &mpsc::Sender<Event>, event: Event) {
-    let _heard = events.send(event).await;
+/// Nobody needs to listen, and whoever does not, such as a pager that is left alone, must keep no publisher from coming back: what
+/// finds no room is lost. [`has_room_for_requests`] leaves some to what is told here.
+fn tell(events: &mpsc::Sender<Event>, event: Event) {
+    let _heard = events.try_send(event);
+}
+
+/// Whether requests may be told: of the room that there is they have three quarters.
+fn has_room_for_requests(events: &mpsc::Sender<Event>) -> bool {
+    events.capacity() > events.max_capacity() / 4
 }

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::app::{AppError, HttpApp};
 use super::event::Event;
+use super::has_room_for_requests;
 use super::health::{HealthCheck, Watch};
 use super::http2_app::Http2App;
 use super::pool::AppPool;
@@ -147,7 +148,8 @@ impl Origin {
             }
             response
         };
-        if let Some((told, path)) = self.told.as_ref().zip(path) {
+        let told = self.told.as_ref().filter(|told| has_room_for_requests(told));
+        if let Some((told, path)) = told.zip(path) {
             let seen = Event::Request {
                 tunnel: name.to_string(),
                 method: match (aside, is_stream) {
