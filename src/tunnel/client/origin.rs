@@ -142,9 +142,11 @@ impl Origin {
                 self.stream(request, &app.target, uploads, span).await
             }
         } else {
+            // Sent also if this is dropped on the way: the visitor may leave.
+            let span = traced.map(|traced| traced.request(name.to_string(), method.to_string()));
             let response = self.forward(request, app, uploads).await;
-            if let Some(traced) = traced {
-                traced.end(name.to_string(), method.to_string(), response.status().as_u16());
+            if let Some(span) = span {
+                span.answered(response.status().as_u16());
             }
             response
         };
