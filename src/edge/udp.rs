@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, error_span, warn};
 
 use super::admission::{Stop, admit};
+use super::app_health::{self, How};
 use super::forward::trace_parent;
 use super::listener::refused;
 use super::ports::{Port, Ports, first_free};
@@ -27,8 +28,8 @@ use super::tcp::not_opened;
 use super::{Connection, Edge, TcpRange};
 use crate::session::{Ending, Protocol, Route, Session, pass_datagrams};
 use crate::traces::StreamSpan;
-use crate::tunnel::TunnelName;
 use crate::tunnel::datagram::{Drain, MAX_DATAGRAM, Source, Towards, WAITING};
+use crate::tunnel::{LinkError, TunnelName};
 
 /// Flows that one port may have at a time. More than that are dropped: a flood of made-up addresses must not fill the ledger.
 const FLOWS: usize = 256;
@@ -196,6 +197,13 @@ async fn decide_and_join(
     match admit(&edge, &connection, &name, &HeaderMap::new(), Protocol::Udp, &correlation).await {
         Ok((session, route)) => {
             connection.forget_sessions();
+            if let Err(refusal) = app_health::look(&route) {
+                session.note_ending(Ending::PublisherClosed);
+                drop(session);
+                debug!(%peer, tunnel = %name, code = refusal.code, "UDP visitor refused");
+                let patience = Duration::from_secs(refusal.retry_after).min(edge.udp.idle());
+                return quarantine(patience, visitor.0).await;
+            }
             join(&edge, &session, &route, &correlation, visitor).await;
         }
         Err(Stop::Refused(refusal)) => {
@@ -209,11 +217,12 @@ async fn decide_and_join(
     }
 }
 
-/// Takes what comes from one who was refused, and drops it: else each datagram would be decided, and recorded, anew. Not longer
-/// than a flow may be silent, however much comes: then it is asked again whether it may, for leave can be given meanwhile.
-async fn quarantine(idle: Duration, mut inbox: mpsc::Receiver<Bytes>) {
+/// Takes what comes from one who was refused, and drops it: else each datagram would be decided, and recorded, anew. Not for longer
+/// than this, and than a flow may be silent, however much comes: then it is asked again whether it may, for leave can be given
+/// meanwhile, and an app be well again.
+async fn quarantine(patience: Duration, mut inbox: mpsc::Receiver<Bytes>) {
     let drained = async { while inbox.recv().await.is_some() {} };
-    let _over = tokio::time::timeout(idle, drained).await;
+    let _over = tokio::time::timeout(patience, drained).await;
 }
 
 /// Opens a stream to the publisher and moves the datagrams of `visitor`, for as long as the session may.
@@ -224,6 +233,10 @@ pub(super) async fn join(
     correlation: &Correlation,
     visitor: (impl Source, impl Drain),
 ) {
+    let Ok(sent) = app_health::admit(edge, route).await else {
+        session.note_ending(Ending::PublisherClosed);
+        return debug!(tunnel = %route.name, "the app is unwell, or is left alone");
+    };
     let protocol = Protocol::Udp.as_str();
     let mut span = edge.traces.root_stream(&correlation.0, route.name.as_str(), protocol);
     let _busy = route.app.busy();
@@ -236,6 +249,7 @@ pub(super) async fn join(
     };
     match opened {
         Ok(Ok((source, drain))) => {
+            sent.went(edge, route, How::Answered).await;
             let (from, to) = visitor;
             pass_datagrams(session, (from, drain), (source, to), edge.udp.idle()).await;
             // A flow has no end of its own but silence.
@@ -244,10 +258,14 @@ pub(super) async fn join(
             }
         }
         Ok(Err(error)) => {
+            if let LinkError::Origin { fault } = error {
+                sent.went(edge, route, How::Failed(fault.word())).await;
+            }
             session.note_ending(not_opened(&error));
             debug!(%error, tunnel = %route.name, "the publisher did not take a UDP flow");
         }
         Err(_) => {
+            sent.went(edge, route, How::Failed("late")).await;
             session.note_ending(Ending::PublisherClosed);
             debug!(tunnel = %route.name, "the publisher did not answer to a UDP flow in time");
         }
