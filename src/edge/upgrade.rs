@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tracing::debug;
 
 use super::app_health::{self, How};
-use super::forward::prepare;
+use super::forward::{prepare, trace_parent};
 use super::http::Visited;
 use super::lines::Place;
 use super::page::Refusal;
@@ -88,7 +88,8 @@ pub(super) async fn carry(
     let unanswered = session.count_request();
     let patience = rules.patience.unwrap_or(edge.bounds.request);
     let exchange = async {
-        let connecting = route.link.connect_of(&session.person(), &route.name, None, None).await;
+        let trace = trace_parent(correlation);
+        let connecting = route.link.connect_of(&session.person(), &route.name, None, trace).await;
         let stream = connecting.map_err(|error| {
             let why = match &error {
                 // Visitors must not be able to have the app left alone for everybody: it is not told of.

@@ -75,11 +75,19 @@ pub enum OriginFault {
     Stalled,
     /// The app speaks HTTP/2, out of which nothing upgrades.
     NoUpgrade,
+    /// The app has as many requests under way as it takes.
+    Busy,
 }
 
 impl OriginFault {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::UnknownTunnel, Self::Unreachable, Self::BadAnswer, Self::Stalled, Self::NoUpgrade];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::UnknownTunnel,
+        Self::Unreachable,
+        Self::BadAnswer,
+        Self::Stalled,
+        Self::NoUpgrade,
+        Self::Busy,
+    ];
 
     /// The word in the header.
     pub fn word(self) -> &'static str {
@@ -89,6 +97,7 @@ impl OriginFault {
             Self::BadAnswer => "bad-answer",
             Self::Stalled => "stalled",
             Self::NoUpgrade => "no-upgrade",
+            Self::Busy => "busy",
         }
     }
 
@@ -100,6 +109,7 @@ impl OriginFault {
             Self::BadAnswer => "the local app broke off or did not speak HTTP",
             Self::Stalled => "the local app does not take what is sent to it",
             Self::NoUpgrade => "the local app speaks HTTP/2, out of which nothing upgrades",
+            Self::Busy => "the local app has as many requests under way as it takes",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The publisher's side of each stream: from HTTP/2 to the local app.
 //!
-//! Requests go to the app over pooled HTTP/1.1 connections or one of HTTP/2, bodies streamed both ways; byte streams are copied
+//! Requests go to the app over pooled HTTP/1.1 connections or a few of HTTP/2, bodies streamed both ways; byte streams are copied
 //! to a TCP connection, inside TLS if the app wants that. When the app does not answer, the publisher answers for it with 502 and a header that says why, so
 //! that the gateway can show a page that helps.
 
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::app::{AppError, HttpApp};
 use super::event::Event;
+use super::has_room_for_requests;
 use super::health::{HealthCheck, Watch};
 use super::http2_app::Http2App;
 use super::pool::AppPool;
@@ -141,13 +142,16 @@ impl Origin {
                 self.stream(request, &app.target, uploads, span).await
             }
         } else {
+            // Sent also if this is dropped on the way: the visitor may leave.
+            let span = traced.map(|traced| traced.request(name.to_string(), method.to_string()));
             let response = self.forward(request, app, uploads).await;
-            if let Some(traced) = traced {
-                traced.end(name.to_string(), method.to_string(), response.status().as_u16());
+            if let Some(span) = span {
+                span.answered(response.status().as_u16());
             }
             response
         };
-        if let Some((told, path)) = self.told.as_ref().zip(path) {
+        let told = self.told.as_ref().filter(|told| has_room_for_requests(told));
+        if let Some((told, path)) = told.zip(path) {
             let seen = Event::Request {
                 tunnel: name.to_string(),
                 method: match (aside, is_stream) {
@@ -222,6 +226,10 @@ impl Origin {
             Err(AppError::Unreachable(error)) => {
                 tracing::debug!(error, target = %app.target, "the local app is not there");
                 fault(OriginFault::Unreachable)
+            }
+            Err(AppError::Busy) => {
+                tracing::debug!(target = %app.target, "the local app takes no more requests");
+                fault(OriginFault::Busy)
             }
             Err(AppError::Broken(error) | AppError::Closed(error)) => {
                 tracing::debug!(error, target = %app.target, "the local app failed");
