@@ -111,5 +111,8 @@ async fn where_tls_takes_no_tunnel_the_same_connection_goes_on_as_a_websocket_if
     let mut publisher = Running::start(only);
     let failed = publisher.event(|event| matches!(event, Event::Failed { .. })).await;
     let Event::Failed { reason, hint } = &failed else { unreachable!() };
-    assert!(reason.contains("does not take a tunnel straight on TLS") && hint.contains("websocket"), "{failed:?}");
+    assert!(
+        reason.contains("does not take a tunnel straight on TLS") && hint.contains("websocket"),
+        "{failed:?}"
+    );
 }
