@@ -70,7 +70,12 @@ impl TcpPorts {
 
     /// The port on which `name` is reached: the one it has, or a newly opened one. A new one is given up again unless
     /// [`Port::keep`] is called.
-    pub(super) fn open(&self, edge: &Edge, name: &TunnelName, wanted: Option<u16>) -> Result<Port, PortError> {
+    pub(super) fn open(
+        &self,
+        edge: &Edge,
+        name: &TunnelName,
+        wanted: Option<u16>,
+    ) -> Result<Port, PortError> {
         let fits = |port: u16| wanted.is_none_or(|wanted| wanted == port);
         self.open.hold(name, fits, |stop| {
             let (number, listener) = self.bind(name, wanted)?;

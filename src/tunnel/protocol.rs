@@ -80,14 +80,8 @@ pub enum OriginFault {
 }
 
 impl OriginFault {
-    pub(crate) const ALL: [Self; 6] = [
-        Self::UnknownTunnel,
-        Self::Unreachable,
-        Self::BadAnswer,
-        Self::Stalled,
-        Self::NoUpgrade,
-        Self::Busy,
-    ];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::UnknownTunnel, Self::Unreachable, Self::BadAnswer, Self::Stalled, Self::NoUpgrade, Self::Busy];
 
     /// The word in the header.
     pub fn word(self) -> &'static str {
