@@ -19,10 +19,10 @@ use super::refusals::{behind_refusal, cut_refusal, link_refusal, not_recorded_re
 use super::request_record::{RequestRecord, Uploaded};
 use super::route::Correlation;
 use super::upload::Upload;
-use super::{Connection, Edge, TunnelRules, credential, lines, upgrade};
+use super::{Connection, Edge, TunnelRules, credential, head, lines, upgrade};
 use crate::session::{Counted, Direction, Protocol, Recording, Route, Session, SessionBody};
 use crate::tunnel::{
-    Answer, AppConnection, LinkError, OriginFault, TunnelName, origin_fault, strip_hop_by_hop,
+    Answer, AppConnection, LinkError, OriginFault, TunnelName, head_fits, origin_fault, strip_hop_by_hop,
 };
 
 /// A strict tunnel's answer that is known to be no longer than this is recorded with its whole length.
@@ -138,7 +138,11 @@ async fn carry_once(
     prepare(&mut request, connection, host, &rules, correlation);
     let patience = rules.patience.unwrap_or(edge.bounds.request);
     let sent = (sent, record.uploaded());
-    let (answer, not_made) = exchange(edge, &route, &session, (&rules, patience), sent, request).await;
+    let (answer, not_made) = if head_fits(&request) {
+        exchange(edge, &route, &session, (&rules, patience), sent, request).await
+    } else {
+        (Err(head::too_large_for_a_tunnel(name)), false)
+    };
     let answer = match answer {
         Ok(answer) => release(patience, &session, &rules, record, answer).await,
         Err(refusal) => {

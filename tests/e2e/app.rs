@@ -15,7 +15,9 @@ use futures_util::{StreamExt as _, stream};
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, mpsc};
@@ -156,6 +158,25 @@ impl App {
                 let Ok(hash) = hash_stream(&mut socket).await else { return };
                 if socket.write_all(&hash).await.is_ok() && socket.write_all(&block).await.is_ok() {
                     let _done = socket.shutdown().await;
+                }
+            }
+        })
+    }
+
+    /// Reads the head of a request, and is told what comes of it by `answer`; then it reads whatever else comes, to its end.
+    pub(crate) fn that_answers_heads(answer: impl Fn(&str) -> String + Clone + Send + 'static) -> Self {
+        Self::each_connection(move |socket| {
+            let answer = answer.clone();
+            async move {
+                let mut socket = BufReader::new(socket);
+                let mut head = String::new();
+                while !head.ends_with("\r\n\r\n") {
+                    if socket.read_line(&mut head).await.unwrap_or(0) == 0 {
+                        return;
+                    }
+                }
+                if socket.write_all(answer(&head).as_bytes()).await.is_ok() {
+                    let _ended = tokio::io::copy(&mut socket, &mut tokio::io::sink()).await;
                 }
             }
         })

@@ -47,6 +47,7 @@ mod evasion;
 mod evidence;
 mod fronts;
 mod grpc;
+mod heads;
 mod hostile_peers;
 mod hsm_faults;
 mod hsm_worker;

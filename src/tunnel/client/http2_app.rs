@@ -27,6 +27,7 @@ use super::pool::LIFE;
 use super::reach::reach;
 use super::target::Target;
 use super::upload::UploadBody;
+use crate::tunnel::heads::MOST_OF_AN_APP;
 use crate::tunnel::link::chain;
 
 /// What visitors may have under way towards the app, and it towards them.
@@ -159,6 +160,7 @@ where
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MOST_OF_AN_APP)
         .keep_alive_interval(PING)
         .handshake(TokioIo::new(stream))
         .await
