@@ -86,6 +86,7 @@ mod starting;
 mod tcp;
 mod tls;
 mod traces;
+mod trailers;
 mod transfer;
 mod udp;
 mod visiting;
