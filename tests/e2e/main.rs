@@ -52,6 +52,7 @@ mod hostile_peers;
 mod hsm_faults;
 mod hsm_worker;
 mod http3;
+mod http3_requests;
 mod http_edge;
 mod identity;
 mod life;
