@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 
-use super::admission::{admit, answer_stop};
+use super::admission::{Stop, admit, answer_stop};
 use super::app_health::{self, How, Sent};
 use super::forward::prepare;
 use super::page::Refusal;
@@ -19,7 +19,7 @@ use super::refusals::{behind_refusal, cut_refusal, link_refusal, not_recorded_re
 use super::request_record::{RequestRecord, Uploaded};
 use super::route::Correlation;
 use super::upload::Upload;
-use super::{Connection, Edge, TunnelRules, credential, head, lines, upgrade};
+use super::{Connection, Edge, TunnelRules, credential, head, lines, route, upgrade};
 use crate::session::{Counted, Direction, Protocol, Recording, Route, Session, SessionBody};
 use crate::tunnel::{
     Answer, AppConnection, LinkError, OriginFault, TunnelName, head_fits, origin_fault, strip_hop_by_hop,
@@ -105,7 +105,14 @@ async fn carry_once(
     let admitted = admit(edge, connection, name, request.headers(), Protocol::Http, correlation).await;
     let (session, route) = match admitted {
         Ok(admitted) => admitted,
-        Err(stop) => {
+        Err(mut stop) => {
+            if let Stop::Refused(refusal) = &mut stop
+                && refusal.status == StatusCode::MISDIRECTED_REQUEST
+                && route::tunnel_at(edge, host).as_ref() != Some(name)
+            {
+                // A path of another host led here, and no other connection to that host would lead further.
+                refusal.status = StatusCode::NOT_FOUND;
+            }
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
             return answer_stop(edge, stop, name, &headers, path, correlation);
         }
