@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::ACCEPT;
-use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
+use axum::http::header::{ACCEPT, ALLOW};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
@@ -24,6 +24,9 @@ use crate::session::{Counted, Direction, Protocol, Recording, Route, Session, Se
 use crate::tunnel::{
     Answer, AppConnection, LinkError, OriginFault, TunnelName, head_fits, origin_fault, strip_hop_by_hop,
 };
+
+/// What is told to whoever asks with CONNECT (RFC 9110 section 15.5.6). Which of them an app has is for the app to say.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
 /// A strict tunnel's answer that is known to be no longer than this is recorded with its whole length.
 const SHORT_ANSWER: u64 = 64 * 1024;
@@ -100,7 +103,9 @@ async fn carry_once(
         let detail = "CONNECT is for proxies, and this is none";
         let hint = format!("for raw TCP use: sallyport connect {name}");
         let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "no-proxy", detail, hint);
-        return refusal.respond(&headers, &correlation.0);
+        let mut response = refusal.respond(&headers, &correlation.0);
+        response.headers_mut().insert(ALLOW, METHODS);
+        return response;
     }
     let admitted = admit(edge, connection, name, request.headers(), Protocol::Http, correlation).await;
     let (session, route) = match admitted {

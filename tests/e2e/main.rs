@@ -69,6 +69,7 @@ mod policies;
 mod proxies;
 mod publishing;
 mod quic;
+mod refusals;
 mod reloading;
 mod repeating;
 mod retention;
