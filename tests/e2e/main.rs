@@ -42,6 +42,7 @@ mod console_forms;
 mod console_load;
 mod cryptography;
 mod devices;
+mod early_answers;
 mod erasure;
 mod evasion;
 mod evidence;
