@@ -88,6 +88,7 @@ mod stalling;
 mod starting;
 mod tcp;
 mod tls;
+mod tls_apps;
 mod traces;
 mod trailers;
 mod transfer;
