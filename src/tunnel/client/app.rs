@@ -5,6 +5,7 @@
 //! body, is sent once more (RFC 9110 section 9.2.2); of any other the visitor is told.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -30,7 +31,7 @@ pub(super) enum HttpApp {
     /// HTTP/1.1, over as many connections as requests are under way.
     One(AppPool),
     /// HTTP/2, over one.
-    Two(Http2App),
+    Two(Arc<Http2App>),
 }
 
 impl HttpApp {

@@ -7,9 +7,11 @@
 //! An app may say that it takes no more requests on a connection, and answer those that it has. What has not got onto it then goes onto
 //! the next. None takes requests for longer than an hour, by when an app that was replaced, or a name that leads elsewhere, is followed;
 //! those that it has are answered.
+//!
+//! It can be made before anybody needs it ([`super::warm`]), and be followed by another before it is too old.
 
 use std::error::Error as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -17,16 +19,18 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use super::app::AppError;
+use super::event::AppConnectionTurn as Turn;
 use super::origin::CONNECT_TIMEOUT;
-use super::pool::LIFE;
 use super::reach::reach;
+use super::resting::{LIFE, SWEEP};
 use super::target::Target;
 use super::upload::UploadBody;
+use super::warm::{Next, Told, Warmth, random, sleep_until};
 use crate::tunnel::link::chain;
 
 /// What visitors may have under way towards the app, and it towards them.
@@ -43,6 +47,9 @@ pub(super) struct Http2App {
     tls: Option<Arc<rustls::ClientConfig>>,
     patience: Duration,
     connection: Mutex<Option<Dialled>>,
+    /// Told when a connection ends.
+    changed: Arc<Notify>,
+    told: Told,
 }
 
 /// A connection that is being made, was made, or could not be.
@@ -60,9 +67,35 @@ impl Connection {
     }
 }
 
+/// What there is for the next request.
+enum Held {
+    /// Nothing, or what a request finds to be of no use.
+    None,
+    /// A connection, or soon.
+    Good(Dialled),
+    /// The app has closed it.
+    Closed(Connection),
+    /// It is too old.
+    Old,
+}
+
 impl Http2App {
-    pub(super) fn new(target: Target, tls: Option<Arc<rustls::ClientConfig>>) -> Self {
-        Self { target, tls, patience: CONNECT_TIMEOUT, connection: Mutex::default() }
+    /// `ahead`: a connection is made before it is needed. Must be called where tasks can be started.
+    pub(super) fn start(
+        target: Target,
+        tls: Option<Arc<rustls::ClientConfig>>,
+        (ahead, told): (bool, Told),
+    ) -> Arc<Self> {
+        let app = Arc::new(Self::new(target, tls, told));
+        if ahead {
+            tokio::spawn(keep_warm(Arc::downgrade(&app), Arc::clone(&app.changed)));
+        }
+        app
+    }
+
+    fn new(target: Target, tls: Option<Arc<rustls::ClientConfig>>, told: Told) -> Self {
+        let (connection, changed) = (Mutex::default(), Arc::default());
+        Self { target, tls, patience: CONNECT_TIMEOUT, connection, changed, told }
     }
 
     pub(super) async fn request(
@@ -94,17 +127,18 @@ impl Http2App {
         outcome.clone().unwrap_or_else(|| Err(gone()))
     }
 
-    fn dialled(&self) -> Dialled {
+    fn held(&self) -> MutexGuard<'_, Option<Dialled>> {
         // Holds a whole value, whatever panicked beside it.
-        let mut held = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_good = |dialled: &&Dialled| match &*dialled.borrow() {
-            // If nobody tells how it went any more, it went wrong.
-            None => dialled.has_changed().is_ok(),
-            Some(Ok(connection)) => connection.is_fresh(Instant::now()),
-            Some(Err(_)) => false,
-        };
-        if let Some(dialled) = held.as_ref().filter(is_good) {
-            return dialled.clone();
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn dialled(&self) -> Dialled {
+        let mut held = self.held();
+        match state(held.as_ref(), Instant::now()) {
+            Held::Good(dialled) => return dialled,
+            Held::None => {}
+            Held::Closed(_) => self.told.tell(Turn::Closed, ""),
+            Held::Old => self.told.tell(Turn::Retired, ""),
         }
         let dialled = self.dial();
         *held = Some(dialled.clone());
@@ -113,14 +147,102 @@ impl Http2App {
 
     /// In a task of its own: whoever began it may leave, and others wait for it.
     fn dial(&self) -> Dialled {
-        let (tell, told) = watch::channel(None);
+        let (tell, dialled) = watch::channel(None);
         let (target, tls, patience) = (self.target.clone(), self.tls.clone(), self.patience);
+        let (told, changed) = (self.told.clone(), Arc::clone(&self.changed));
         tokio::spawn(async move {
-            let connecting = tokio::time::timeout(patience, connect(&target, tls, patience)).await;
-            let sender = connecting.unwrap_or_else(|_| Err("it did not accept in time".to_owned()));
-            tell.send_replace(Some(sender.map(|sender| Connection { sender, made: Instant::now() })));
+            let made = connect_in_time((&target, tls, patience), Arc::clone(&changed)).await;
+            match &made {
+                Ok(_) => told.tell(Turn::Made, ""),
+                Err(reason) => told.tell(Turn::Failed, reason),
+            }
+            tell.send_replace(Some(made));
+            changed.notify_one();
         });
-        told
+        dialled
+    }
+
+    /// Looks at the connection `ahead` of whoever needs it, and lets go what is of no use any more.
+    fn look(&self, now: Instant, warmth: &mut Warmth) -> Next {
+        let mut held = self.held();
+        let ready = match state(held.as_ref(), now + SWEEP) {
+            Held::Good(dialled) => {
+                if let Some(Ok(connection)) = &*dialled.borrow() {
+                    warmth.lives(now.saturating_duration_since(connection.made));
+                }
+                true
+            }
+            // It still serves until another is there.
+            Held::None | Held::Old => false,
+            Held::Closed(connection) => {
+                *held = None;
+                self.told.tell(Turn::Closed, "");
+                warmth.closed(now, Some(now.saturating_duration_since(connection.made)), random());
+                false
+            }
+        };
+        warmth.next(now, usize::from(ready), false)
+    }
+
+    /// Makes one ahead of whoever needs it. Requests go on with the one that there is meanwhile.
+    async fn renew(&self, warmth: &mut Warmth) {
+        let way = (&self.target, self.tls.clone(), self.patience);
+        match connect_in_time(way, Arc::clone(&self.changed)).await {
+            Ok(connection) => {
+                self.told.tell(Turn::MadeAhead, "");
+                let mut held = self.held();
+                match state(held.as_ref(), Instant::now() + SWEEP) {
+                    // Somebody needed one, and was first.
+                    Held::Good(_) => {}
+                    was => {
+                        if matches!(was, Held::Old) {
+                            self.told.tell(Turn::Retired, "");
+                        }
+                        *held = Some(watch::channel(Some(Ok(connection))).1);
+                    }
+                }
+                warmth.made(Instant::now());
+            }
+            Err(reason) => {
+                self.told.tell(Turn::Failed, &reason);
+                warmth.failed(Instant::now(), random());
+            }
+        }
+    }
+}
+
+/// What there is at `now`.
+fn state(held: Option<&Dialled>, now: Instant) -> Held {
+    let Some(dialled) = held else { return Held::None };
+    match &*dialled.borrow() {
+        // If nobody tells how it went any more, it went wrong.
+        None if dialled.has_changed().is_ok() => Held::Good(dialled.clone()),
+        None | Some(Err(_)) => Held::None,
+        Some(Ok(connection)) if connection.sender.is_closed() => Held::Closed(connection.clone()),
+        Some(Ok(connection)) if connection.is_fresh(now) => Held::Good(dialled.clone()),
+        Some(Ok(_)) => Held::Old,
+    }
+}
+
+/// Keeps a connection ready until the app is dropped.
+async fn keep_warm(app: Weak<Http2App>, changed: Arc<Notify>) {
+    let (mut beat, mut warmth, mut again) = (tokio::time::interval(SWEEP), Warmth::new(1), None);
+    loop {
+        tokio::select! {
+            _ = beat.tick() => {}
+            () = changed.notified() => {}
+            () = sleep_until(again) => {}
+        }
+        let Some(app) = app.upgrade() else { return };
+        let now = Instant::now();
+        again = match app.look(now, &mut warmth) {
+            Next::Nothing => None,
+            Next::LookAt(then) => Some(then),
+            Next::Make => {
+                app.renew(&mut warmth).await;
+                Some(Instant::now())
+            }
+        };
     }
 }
 
@@ -135,23 +257,31 @@ fn is_unseen(error: &hyper::Error) -> bool {
     })
 }
 
+/// The way to an app, and the time that connecting may take.
+type Way<'a> = (&'a Target, Option<Arc<rustls::ClientConfig>>, Duration);
+
+async fn connect_in_time(way: Way<'_>, ended: Arc<Notify>) -> Result<Connection, String> {
+    let connecting = tokio::time::timeout(way.2, connect(way, ended)).await;
+    let sender = connecting.unwrap_or_else(|_| Err("it did not accept in time".to_owned()))?;
+    Ok(Connection { sender, made: Instant::now() })
+}
+
 async fn connect(
-    target: &Target,
-    tls: Option<Arc<rustls::ClientConfig>>,
-    patience: Duration,
+    (target, tls, patience): Way<'_>,
+    ended: Arc<Notify>,
 ) -> Result<SendRequest<UploadBody>, String> {
     let tell = |error: std::io::Error| error.to_string();
     let tcp = reach(target.authority.as_str(), patience).await.map_err(tell)?;
-    let Some(tls) = tls else { return begin(tcp).await };
+    let Some(tls) = tls else { return begin(tcp, ended).await };
     let name = target.server_name().map_err(|error| error.to_string())?;
     let stream = TlsConnector::from(tls).connect(name, tcp).await.map_err(tell)?;
     if stream.get_ref().1.alpn_protocol() != Some(b"h2".as_slice()) {
         return Err("it does not speak HTTP/2".to_owned());
     }
-    begin(stream).await
+    begin(stream, ended).await
 }
 
-async fn begin<S>(stream: S) -> Result<SendRequest<UploadBody>, String>
+async fn begin<S>(stream: S, ended: Arc<Notify>) -> Result<SendRequest<UploadBody>, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -167,6 +297,7 @@ where
         if let Err(error) = connection.await {
             tracing::debug!(%error, "the connection to an app ended");
         }
+        ended.notify_one();
     });
     Ok(sender)
 }
@@ -204,7 +335,8 @@ mod tests {
         });
         let scheme = if by_tls { "h2" } else { "h2c" };
         let target = Target::parse(&format!("{scheme}://{address}")).unwrap();
-        (Http2App { patience, ..Http2App::new(target, by_tls.then(tls)) }, taken)
+        let told = Told { tunnel: "shop".to_owned(), events: None };
+        (Http2App { patience, ..Http2App::new(target, by_tls.then(tls), told) }, taken)
     }
 
     #[tokio::test]
@@ -218,6 +350,20 @@ mod tests {
         assert_eq!(taken.load(Ordering::SeqCst), 1);
         assert!(app.connection().await.is_err());
         assert_eq!(taken.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn one_that_is_nearly_too_old_is_followed_before_a_request_needs_it_to_be() {
+        let (app, _taken) = app(false, Duration::from_secs(20)).await;
+        let mut warmth = Warmth::new(1);
+        let now = Instant::now();
+        assert_eq!(app.look(now, &mut warmth), Next::Make, "nobody has asked yet");
+        app.renew(&mut warmth).await;
+        let made = app.connection().await.unwrap().made;
+        let soon_old = made + LIFE.checked_sub(SWEEP).unwrap();
+        assert_eq!(app.look(soon_old.checked_sub(SWEEP).unwrap(), &mut warmth), Next::Nothing);
+        assert_eq!(app.look(soon_old, &mut warmth), Next::Make);
+        assert_eq!(app.connection().await.unwrap().made, made, "it serves until the next is there");
     }
 
     #[tokio::test]

@@ -24,6 +24,7 @@ mod pool;
 mod proxy;
 mod quic;
 mod reach;
+mod resting;
 mod socket;
 mod successor;
 mod target;
@@ -31,6 +32,7 @@ mod tls;
 mod upload;
 mod visit;
 mod visitor_header;
+mod warm;
 mod weights;
 
 use std::collections::{HashMap, HashSet};
@@ -46,7 +48,7 @@ pub use address::GatewayAddress;
 pub use backoff::Backoff;
 pub use dial::{Socket, reach_by_websocket};
 pub use dial_error::DialError;
-pub use event::Event;
+pub use event::{AppConnectionTurn, Event};
 pub use health::{HealthCheck, Probe};
 pub use known_gateways::{KnownGateways, KnownGatewaysError, Trust};
 pub use origin::Publication;
@@ -78,6 +80,9 @@ pub const ROOTS_PATH: &str = "/.well-known/sallyport/roots.pem";
 /// The path below which a gateway takes visitors' byte streams.
 pub const VISIT_PATH: &str = "/visit";
 
+/// Connections to an app that may be made before they are needed: more would fill the pool, in which those rest that were used.
+pub const MAX_WARM: usize = 64;
+
 /// What a publisher needs to know.
 pub struct PublisherOptions {
     /// Where the gateway is.
@@ -94,7 +99,8 @@ pub struct PublisherOptions {
     pub transports: Vec<Transport>,
     /// How many connections to have, all of them up at the same time; default 1, at most [`crate::tunnel::MAX_LANES`].
     pub connections: usize,
-    /// Whether each request is told, as [`Event::Request`]; default no. Telling costs, on every one of them.
+    /// Whether each request is told, as [`Event::Request`], and what becomes of connections to apps; default no. Telling costs, on
+    /// every one of them.
     pub tells_requests: bool,
     /// Proxies on the way; default none.
     pub proxies: Proxies,
@@ -113,6 +119,8 @@ pub struct PublisherOptions {
     pub secret: Secret,
     /// What to publish.
     pub publications: Vec<Publication>,
+    /// Connections to each web app that are made before they are needed, at most [`MAX_WARM`] (one to an app of HTTP/2); default none.
+    pub warm: usize,
     /// Who may vouch for the certificates of apps that have one.
     pub app_roots: TlsRoots,
     /// Program and version, for the gateway's log.
@@ -152,6 +160,7 @@ impl PublisherOptions {
             known_gateways,
             secret,
             publications,
+            warm: 0,
             app_roots: TlsRoots::System,
             client_version: concat!("sallyport/", env!("CARGO_PKG_VERSION")).to_owned(),
             suites: Suite::by_hardware(),
@@ -209,6 +218,7 @@ pub struct Publisher {
     tls: Arc<rustls::ClientConfig>,
     terms: Terms,
     publications: Vec<Publication>,
+    warm: usize,
     app_tls: Arc<rustls::ClientConfig>,
     traces: Traces,
     backoff: Backoff,
@@ -247,6 +257,7 @@ impl Publisher {
             tls,
             terms,
             publications: options.publications,
+            warm: options.warm.min(MAX_WARM),
             app_tls,
             traces: options.traces,
             backoff: options.backoff,
@@ -304,7 +315,8 @@ impl Publisher {
         stop: CancellationToken,
     ) -> Result<(), PublishError> {
         let told = self.tells_requests.then(|| events.clone());
-        let origin = Arc::new(Origin::new(&self.publications, &self.app_tls, told, self.traces.clone()));
+        let apps = (self.publications.as_slice(), self.warm);
+        let origin = Arc::new(Origin::new(apps, &self.app_tls, told, self.traces.clone()));
         let mut kept: HashMap<usize, Kept> = HashMap::new();
         // Gateways whose last word was that trying again would not help.
         let mut refused = HashSet::new();

@@ -30,6 +30,7 @@ use super::pool::AppPool;
 use super::reach::reach;
 use super::target::Target;
 use super::upload::{Answer, UploadBody, UploadStream, Uploads};
+use super::warm::Told;
 use crate::traces::{StreamSpan, Traces};
 use crate::tunnel::datagram::{Connected, pass};
 use crate::tunnel::flow::{DatagramPath, Place, flow};
@@ -79,9 +80,10 @@ struct App {
 }
 
 impl Origin {
-    /// `tls` is what an app's certificate must stand up to, where an app has one.
+    /// `tls` is what an app's certificate must stand up to, where an app has one. To web apps so many connections are made before they
+    /// are needed.
     pub(super) fn new(
-        publications: &[Publication],
+        (publications, warm): (&[Publication], usize),
         tls: &rustls::ClientConfig,
         told: Option<mpsc::Sender<Event>>,
         traces: Traces,
@@ -95,10 +97,16 @@ impl Origin {
         let app = |one: &Publication| {
             let target = one.target.clone();
             let is_tls = target.protocol.is_tls();
+            let warm = if matches!(one.offer.kind, TunnelKind::Http) { warm } else { 0 };
+            let pooled = Told {
+                tunnel: one.offer.name.to_string(),
+                events: told.as_ref().map(mpsc::Sender::downgrade),
+            };
             let http = if target.protocol.is_http2() {
-                HttpApp::Two(Http2App::new(target.clone(), is_tls.then(|| Arc::new(with_alpn(b"h2")))))
+                let tls = is_tls.then(|| Arc::new(with_alpn(b"h2")));
+                HttpApp::Two(Http2App::start(target.clone(), tls, (warm > 0, pooled)))
             } else {
-                HttpApp::One(AppPool::new(target.clone(), is_tls.then(|| byte_tls.clone())))
+                HttpApp::One(AppPool::new(target.clone(), is_tls.then(|| byte_tls.clone()), (warm, pooled)))
             };
             let datagrams = matches!(one.offer.kind, TunnelKind::Udp { .. });
             (one.offer.name.clone(), App { target, datagrams, http })

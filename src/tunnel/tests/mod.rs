@@ -11,3 +11,4 @@ mod over_tls;
 mod resuming;
 mod several_gateways;
 mod small_pieces;
+mod warm_pool;
