@@ -33,6 +33,7 @@ mod approval;
 mod bounds;
 mod breaking_off;
 mod canaries;
+mod compression;
 mod configuration;
 mod conformance;
 mod connections;
