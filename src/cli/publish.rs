@@ -400,6 +400,8 @@ fn line(event: &Event, verbose: bool) -> Option<String> {
         Event::Narrowed { reason, left } => format!("a connection ended, {left} left: {reason}"),
         Event::Registered { name, url, .. } => format!("published: {name} at {url}"),
         Event::Failed { reason, hint } => format!("failed: {reason}\n  hint: {hint}"),
+        Event::Maintenance { at, reason } => format!("the gateway will be away from {at} on: {reason}"),
+        Event::Draining => "the gateway is going away for a while: what is under way may finish".to_owned(),
         Event::Disconnected { reason } => format!("disconnected: {reason}"),
         Event::Retrying { after, failures } => {
             format!("trying again in {:.1} s (attempt {})", after.as_secs_f32(), failures + 1)

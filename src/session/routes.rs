@@ -15,7 +15,7 @@ use super::reservation::{NotReserved, Reservation, Wanted};
 use super::route::{Route, RouteView};
 use super::slot::{Member, Slot};
 use crate::access::TunnelFacts;
-use crate::tunnel::{Farewell, FarewellCode, Offer, TunnelKind, TunnelName};
+use crate::tunnel::{Farewell, FarewellCode, Link, Offer, TunnelKind, TunnelName};
 
 /// Visitors who may wait for the publisher of one name that is away, and for all of them together. One more is refused at once.
 const MOST_WAITING: (usize, usize) = (100, 1000);
@@ -216,6 +216,14 @@ impl Routes {
     /// What the handshake of a tunnel of this name was agreed on, while its publisher is there.
     pub fn protection(&self, name: &TunnelName) -> Option<TunnelFacts> {
         self.table().slots.get(name)?.present().next().map(|member| member.route.protection)
+    }
+
+    /// Publishers that are there, each once, however many names it has.
+    pub fn links(&self) -> Vec<Link> {
+        let table = self.table();
+        let links = table.slots.values().flat_map(Slot::present).map(|member| &member.route.link);
+        let each: HashMap<_, _> = links.map(|link| (link.id(), link.clone())).collect();
+        each.into_values().collect()
     }
 
     /// Tells every publisher that the gateway stops; their streams may go on for `grace`.

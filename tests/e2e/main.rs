@@ -57,6 +57,7 @@ mod identity;
 mod life;
 mod limits;
 mod log_level;
+mod maintenance;
 mod mtls;
 mod notifying;
 mod one_port;

@@ -272,15 +272,18 @@ impl std::fmt::Display for Ending {
     }
 }
 
-/// Serves the gateway's streams until the connection ends or `stop` is cancelled.
+/// Serves the gateway's streams until the connection ends or `stop` is cancelled. `heard` is called when the gateway says goodbye,
+/// which may be long before the end.
 pub(super) async fn serve<M: MessageSocket>(
     stream: MessageStream<M>,
     (limits, window): (SessionLimits, u32),
     origin: Arc<Origin>,
     stop: &CancellationToken,
+    heard: impl Fn(FarewellCode),
 ) -> Ending {
     let (farewell, mut told) = watch::channel(None);
     let farewell = Arc::new(farewell);
+    let mut dismissed = told.clone();
     let (datagrams, leaving, uploads) = (stream.datagrams(), stop.clone(), Uploads::start());
     let service = service_fn(move |request| {
         let (origin, farewell) = (Arc::clone(&origin), Arc::clone(&farewell));
@@ -309,8 +312,15 @@ pub(super) async fn serve<M: MessageSocket>(
         .keep_alive_timeout(NO_LIMIT)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
+    let goodbye = async {
+        if let Ok(code) = dismissed.wait_for(Option::is_some).await.map(|code| *code) {
+            code.into_iter().for_each(heard);
+        }
+        std::future::pending::<std::convert::Infallible>().await
+    };
     let outcome = tokio::select! {
         outcome = &mut connection => outcome,
+        never = goodbye => match never {},
         () = silent => return Ending::HeartbeatLost,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();

@@ -98,6 +98,15 @@ pub enum Event {
         /// What to do next.
         hint: String,
     },
+    /// The gateway's admin says that it will be away.
+    Maintenance {
+        /// From when on (RFC 3339).
+        at: String,
+        /// What the admin says of it.
+        reason: String,
+    },
+    /// The gateway is going away for a while: what is under way may finish, and the connection ends then.
+    Draining,
     /// A connection that was up is gone.
     Disconnected {
         /// Why.

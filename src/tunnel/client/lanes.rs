@@ -2,7 +2,7 @@
 //! while another is left. The publisher is gone only when all of them are.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -16,6 +16,7 @@ use super::event::Event;
 use super::origin::Origin;
 use super::socket::GatewaySocket;
 use super::{Publisher, tell};
+use crate::tunnel::FarewellCode;
 use crate::tunnel::handshake::SessionLimits;
 use crate::tunnel::transport::MessageStream;
 
@@ -40,6 +41,8 @@ pub(super) struct Lanes<'a> {
     pub(super) stop: &'a CancellationToken,
     /// Connections that are up.
     pub(super) up: AtomicUsize,
+    /// Whether the gateway said that it goes away.
+    pub(super) draining: AtomicBool,
 }
 
 impl Lanes<'_> {
@@ -67,7 +70,8 @@ impl Lanes<'_> {
         let (mut next, mut failures) = (first, 0);
         loop {
             if let Some(Up { stream, limits, window }) = next.take() {
-                let end = serve(stream, (limits, window), Arc::clone(self.origin), self.stop).await;
+                let origin = Arc::clone(self.origin);
+                let end = serve(stream, (limits, window), origin, self.stop, |code| self.hear(code)).await;
                 let left = self.up.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
                 if left == 0 || matches!(end, Ending::Stopped | Ending::Farewell(_)) {
                     return end;
@@ -86,6 +90,14 @@ impl Lanes<'_> {
                 }
                 None => failures += 1,
             }
+        }
+    }
+
+    /// The gateway says goodbye, on each connection.
+    fn hear(&self, code: FarewellCode) {
+        if code == FarewellCode::Draining && !self.draining.swap(true, Ordering::Relaxed) {
+            // Whoever shows events may be slow; what is under way does not wait for it.
+            let _shown = self.events.try_send(Event::Draining);
         }
     }
 

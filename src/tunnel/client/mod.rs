@@ -37,7 +37,7 @@ mod weights;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -314,8 +314,7 @@ impl Publisher {
         events: mpsc::Sender<Event>,
         stop: CancellationToken,
     ) -> Result<(), PublishError> {
-        let told = self.tells_requests.then(|| events.clone());
-        let apps = (self.publications.as_slice(), self.warm);
+        let (apps, told) = ((self.publications.as_slice(), self.warm), (events.clone(), self.tells_requests));
         let origin = Arc::new(Origin::new(apps, &self.app_tls, told, self.traces.clone()));
         let mut kept: HashMap<usize, Kept> = HashMap::new();
         // Gateways whose last word was that trying again would not help.
@@ -476,7 +475,8 @@ impl Publisher {
         for tunnel in &accepted.tunnels {
             tell(events, Event::registered(tunnel, id)).await;
         }
-        let lanes = Lanes { publisher: self, gateway, name, origin, events, stop, up: AtomicUsize::new(0) };
+        let (up, draining) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let lanes = Lanes { publisher: self, gateway, name, origin, events, stop, up, draining };
         lanes.serve(Up { stream, limits: accepted.limits, window }).await
     }
 

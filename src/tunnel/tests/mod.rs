@@ -3,6 +3,7 @@
 mod app_pool;
 pub(crate) mod bed;
 mod byte_stream;
+mod closing;
 mod documents;
 mod hostile_peer;
 mod known_gateways;
