@@ -233,6 +233,14 @@ impl Routes {
         }
     }
 
+    /// How many visitors wait for each publisher that is away.
+    pub fn waiting(&self) -> Vec<(TunnelName, usize)> {
+        let taken = |slot: &Slot| MOST_WAITING.0.saturating_sub(slot.places.available_permits());
+        let table = self.table();
+        let each = table.slots.iter().map(|(name, slot)| (name.clone(), taken(slot)));
+        each.filter(|(_, waiting)| *waiting > 0).collect()
+    }
+
     /// How long the name of a lost publisher is kept.
     pub fn grace(&self) -> Duration {
         self.grace
@@ -355,6 +363,7 @@ mod tests {
         };
         let waiting: Vec<_> = (0..MOST_WAITING.0).map(|_| wait(&both[0])).collect();
         assert!(waiting.iter().all(|(_, ended)| ended.is_none()));
+        assert_eq!(routes.waiting(), [(both[0].name.clone(), MOST_WAITING.0)]);
         assert_eq!(wait(&both[0]).1, Some(false), "one more is refused at once");
         assert_eq!(wait(&both[1]).1, None, "another's has room");
         drop(waiting);
