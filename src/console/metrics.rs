@@ -24,6 +24,7 @@ use super::errors::Problem;
 use super::{Parts, Shared};
 use crate::access::{Action, Object, Part};
 use crate::clock;
+use crate::tunnel::TunnelName;
 
 /// The media type of `OpenMetrics` 1.0.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -114,17 +115,30 @@ fn sessions_and_tunnels(shared: &Parts, registry: &mut Registry) {
     let connections = Family::<Labels, Gauge>::default();
     let streams = Family::<Labels, Gauge>::default();
     let streams_most = Family::<Labels, Gauge>::default();
+    let (lines, absent) = (Family::<Labels, Gauge>::default(), Family::<Labels, Gauge>::default());
+    let add = |family: &Family<Labels, Gauge>, tunnel: &str, number: usize| {
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        let name = TunnelName::parse(tunnel).map(|name| shared.metrics.label(&name));
+        family.get_or_create(&vec![("tunnel", name.unwrap_or_default())]).inc_by(number);
+    };
     for view in shared.routes.views() {
-        let add = |family: &Family<Labels, Gauge>, number: usize| {
-            let number = i64::try_from(number).unwrap_or(i64::MAX);
-            family.get_or_create(&vec![("tunnel", view.name.clone())]).inc_by(number);
-        };
-        add(&connections, view.connections);
-        add(&streams, view.streams.0);
-        add(&streams_most, view.streams.1);
+        add(&connections, &view.name, view.connections);
+        add(&streams, &view.name, view.streams.0);
+        add(&streams_most, &view.name, view.streams.1);
         tunnels.get_or_create(&vec![("state", view.state.to_owned())]).inc();
-        resting.get_or_create(&vec![("tunnel", view.name)]).inc_by(i64::from(view.resting));
+        add(&resting, &view.name, usize::from(view.resting));
+        // There from the start, so that the first who waits is an increase.
+        add(&lines, &view.name, 0);
+        add(&absent, &view.name, 0);
     }
+    for (tunnel, waiting) in shared.lines.waiting_at() {
+        add(&lines, tunnel.as_str(), waiting);
+    }
+    for (tunnel, waiting) in shared.routes.waiting() {
+        add(&absent, tunnel.as_str(), waiting);
+    }
+    registry.register("app_waiting", "Requests that wait for an app that has enough to do", lines);
+    registry.register("visitors_waiting", "Visitors who wait for a publisher that is away", absent);
     registry.register("publisher_connections", "Connections of the publishers of a name", connections);
     registry.register(
         "publisher_streams",

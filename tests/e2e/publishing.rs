@@ -273,7 +273,16 @@ fn a_visitor_who_comes_while_the_publisher_is_away_waits_for_it_and_one_without_
     });
     let refused = world.visit("open-demo", "/").run();
     assert_eq!(refused.status, 401, "{}", refused.text());
+    let wait = |number: usize| {
+        eventually("so many wait", || {
+            let metrics = world.curl("/metrics").by(&world, "admin").run().text();
+            let line = format!("sallyport_visitors_waiting{{tunnel=\"open-demo\"}} {number}\n");
+            metrics.contains(&line).then_some(())
+        });
+    };
+    wait(0);
     let mut waiting = world.visit("open-demo", "/headers").by(&world, "visitor").start();
+    wait(1);
     let _publisher = world.publish_demo("open-demo");
     assert!(waiting.wait().success());
     assert!(waiting.out().contains("x-request-id"), "{}", waiting.out());
