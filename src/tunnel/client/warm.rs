@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::event::{AppConnectionTurn, Event};
+use super::has_room_for_requests;
 
 /// Between two of them, and between two looks whether nobody is connecting.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -112,7 +113,8 @@ pub(super) struct Told {
 impl Told {
     pub(super) fn tell(&self, turn: AppConnectionTurn, reason: &str) {
         tracing::debug!(tunnel = self.tunnel, turn = turn.word(), reason, "a connection to an app");
-        if let Some(events) = self.events.as_ref().and_then(mpsc::WeakSender::upgrade) {
+        let events = self.events.as_ref().and_then(mpsc::WeakSender::upgrade);
+        if let Some(events) = events.filter(has_room_for_requests) {
             let (tunnel, reason) = (self.tunnel.clone(), reason.to_owned());
             // Whoever shows events may be slow; nobody waits for it.
             let _shown = events.try_send(Event::AppConnection { tunnel, turn, reason });

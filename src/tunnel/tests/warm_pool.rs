@@ -130,7 +130,7 @@ async fn an_app_that_comes_later_is_found_and_one_that_closes_what_rests_is_left
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_ahead_are_made_inside_tls_and_over_http_2_too() {
+async fn connections_ahead_are_made_inside_tls_too() {
     let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), certified.cert.pem()).unwrap();
@@ -142,27 +142,17 @@ async fn connections_ahead_are_made_inside_tls_and_over_http_2_too() {
             .with_no_client_auth()
             .with_single_cert(vec![certified.cert.der().clone()], key)
             .unwrap();
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(serve(listener, Some(TlsAcceptor::from(Arc::new(tls)))));
-    for (scheme, by) in [("https", Some(Again)), ("h2", None)] {
-        let target = Target::parse(&format!("{scheme}://localhost:{port}")).unwrap();
-        let roots = TlsRoots::File(file.path().to_owned());
-        let (mut running, link, _door) = publisher(target, 1, roots).await;
-        told(&mut running, MadeAhead).await;
-        assert_eq!(ask(&link, "/").await, by, "{scheme}");
-        // What comes next of the connection to the app: nothing that the request had to make.
-        running.stop.cancel();
-        while let Some(event) = soon(running.events.recv()).await {
-            assert!(!became(&event, Turn::Made), "{scheme}: {event:?}");
-        }
-    }
-    let (mut running, _link, _door) =
-        publisher(Target::parse(&format!("h2c://{}", app().await)).unwrap(), 7, TlsRoots::System).await;
+    let target = Target::parse(&format!("https://localhost:{port}")).unwrap();
+    let (mut running, link, _door) = publisher(target, 1, TlsRoots::File(file.path().to_owned())).await;
     told(&mut running, MadeAhead).await;
+    assert_eq!(ask(&link, "/").await, Some(Again));
+    // What comes next of the connection to the app: nothing that the request had to make.
     running.stop.cancel();
     while let Some(event) = soon(running.events.recv()).await {
-        assert!(!became(&event, MadeAhead), "one is enough: {event:?}");
+        assert!(!became(&event, Turn::Made), "{event:?}");
     }
 }
