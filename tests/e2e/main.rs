@@ -53,6 +53,7 @@ mod hsm_worker;
 mod http3;
 mod http_edge;
 mod identity;
+mod lasting;
 mod life;
 mod limits;
 mod log_level;

@@ -68,6 +68,7 @@ impl Lanes<'_> {
         loop {
             if let Some(Up { stream, limits, window }) = next.take() {
                 let end = serve(stream, (limits, window), Arc::clone(self.origin), self.stop).await;
+                self.origin.streams().look();
                 let left = self.up.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
                 if left == 0 || matches!(end, Ending::Stopped | Ending::Farewell(_)) {
                     return end;

@@ -24,6 +24,7 @@ mod pool;
 mod proxy;
 mod quic;
 mod reach;
+mod resuming;
 mod socket;
 mod successor;
 mod target;
@@ -306,6 +307,8 @@ impl Publisher {
         let told = self.tells_requests.then(|| events.clone());
         let origin = Arc::new(Origin::new(&self.publications, &self.app_tls, told, self.traces.clone()));
         let mut kept: HashMap<usize, Kept> = HashMap::new();
+        // Which gateway knew this publisher last, and by which name: streams go on where it still does.
+        let mut known = None;
         // Gateways whose last word was that trying again would not help.
         let mut refused = HashSet::new();
         let (mut failures, mut at) = (0, 0);
@@ -339,12 +342,20 @@ impl Publisher {
                     // One that refused for good is not gone back to as long as another serves.
                     let behind = at > 0 && !refused.contains(&0);
                     *own = std::mem::take(&mut established.kept);
+                    let knows = (at, own.publisher.clone(), established.certificate.fingerprint());
+                    if known.as_ref() != Some(&knows) {
+                        origin.streams().break_off();
+                    }
+                    known = Some(knows);
                     let since = Instant::now();
                     let serving = stop.child_token();
                     let ending = tokio::select! {
                         ending = self.publish(established, (gateway, own.publisher.clone()), &origin, &events, &serving) => ending,
                         never = self.watch_for_the_first(behind, &serving) => match never {},
                     };
+                    if matches!(ending, Ending::Stopped | Ending::Farewell(_)) {
+                        origin.streams().break_off();
+                    }
                     tell(&events, Event::Disconnected { reason: ending.to_string() }).await;
                     match ending {
                         Ending::Stopped if stop.is_cancelled() => return Ok(()),

@@ -115,7 +115,7 @@ impl Link {
     }
 
     /// Sends on the lane whose turn it is. One that breaks before the request was on its way gives it back, for the next.
-    async fn send(
+    pub(super) async fn send(
         &self,
         whose: Whose<'_>,
         mut request: Request<RequestBody>,
@@ -143,7 +143,7 @@ impl Link {
     }
 }
 
-fn stream_request(
+pub(super) fn stream_request(
     tunnel: &TunnelName,
     trace: Option<HeaderValue>,
     body: UnsyncBoxBody<Bytes, BoxError>,
@@ -161,13 +161,13 @@ fn stream_request(
     Ok(request)
 }
 
-fn joined(response: Response<Arriving>, outgoing: Outgoing) -> TunnelStream {
+pub(super) fn joined(response: Response<Arriving>, outgoing: Outgoing) -> TunnelStream {
     let (body, place) = response.into_body().into_parts();
     TunnelStream::join(body, outgoing).at(place)
 }
 
 /// The publisher's answer to it, if it is yes.
-fn opened(response: Response<Arriving>) -> Result<Response<Arriving>, LinkError> {
+pub(super) fn opened(response: Response<Arriving>) -> Result<Response<Arriving>, LinkError> {
     if let Some(fault) = origin_fault(&response) {
         return Err(LinkError::Origin { fault });
     }

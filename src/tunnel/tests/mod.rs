@@ -6,6 +6,7 @@ mod byte_stream;
 mod documents;
 mod hostile_peer;
 mod known_gateways;
+mod lasting;
 mod lifecycle;
 mod over_tls;
 mod resuming;
