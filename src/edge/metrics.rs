@@ -110,7 +110,8 @@ impl Default for Metrics {
             Family::clone(&lost),
         );
         let known = Mutex::default();
-        let counters = Counters { registry, requests, seconds, refusals, turns, reached, resumed, lost, known };
+        let counters =
+            Counters { registry, requests, seconds, refusals, turns, reached, resumed, lost, known };
         Self(Arc::new(counters))
     }
 }

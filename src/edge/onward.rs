@@ -8,15 +8,15 @@ use tracing::info;
 
 use super::Edge;
 use super::metrics::Metrics;
-use crate::session::{LastingStream, Route, Session};
+use crate::session::{Busy, LastingStream, Route, Session};
 use crate::tunnel::{Lasting, Link, Way};
 
 /// See the module.
 struct Onward {
     stream: LastingStream,
     metrics: Metrics,
-    /// The registration that it is on.
-    route: Mutex<Arc<Route>>,
+    /// The registration that it is on, and its place among what there is to do there. The first's is the session's own.
+    on: Mutex<(Arc<Route>, Option<Busy>)>,
 }
 
 /// How a stream of `session` through `route` outlives its connection, if the operator lets it.
@@ -26,14 +26,18 @@ pub(super) fn lasting(edge: &Edge, session: &Session, route: &Arc<Route>) -> Opt
         return None;
     }
     let (stream, metrics) = (session.lasting(), edge.metrics.clone());
-    let way = Onward { stream, metrics, route: Mutex::new(Arc::clone(route)) };
+    let way = Onward { stream, metrics, on: Mutex::new((Arc::clone(route), None)) };
     Some(Lasting { within, way: Box::new(way) })
 }
 
 impl Onward {
-    fn route(&self) -> MutexGuard<'_, Arc<Route>> {
+    fn route(&self) -> Arc<Route> {
+        Arc::clone(&self.on().0)
+    }
+
+    fn on(&self) -> MutexGuard<'_, (Arc<Route>, Option<Busy>)> {
         // Replaced as a whole.
-        self.route.lock().unwrap_or_else(PoisonError::into_inner)
+        self.on.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -41,18 +45,20 @@ impl Way for Onward {
     fn onward(&self) -> Pin<Box<dyn Future<Output = Option<Link>> + Send + '_>> {
         Box::pin(async move {
             loop {
-                let route = Arc::clone(&self.route());
+                let route = self.route();
                 // A session that was not moved to it has ended with the one before.
                 if self.stream.is_of(&route.id) && route.link.is_open() {
                     return Some(route.link.clone());
                 }
-                *self.route() = route.heir.named().await?;
+                let heir = route.heir.named().await?;
+                let busy = heir.app.busy();
+                *self.on() = (heir, Some(busy));
             }
         })
     }
 
     fn is_open(&self) -> bool {
-        let route = Arc::clone(&self.route());
+        let route = self.route();
         self.stream.is_open() && !route.link.is_parting()
     }
 

@@ -50,7 +50,8 @@ mod tests {
     async fn told(shows: Option<&str>, change: impl FnOnce(&mut Route)) -> Vec<(String, String)> {
         let (link, _door, _publisher) = link().await;
         let (routes, demo) = (Routes::new(Duration::from_mins(1)), [http("demo")]);
-        let wanted = |publisher| Wanted { owner: "user:a", publisher, fresh: "fresh", offers: &demo, most: 1 };
+        let wanted =
+            |publisher| Wanted { owner: "user:a", publisher, fresh: "fresh", offers: &demo, most: 1 };
         let first = Wanted { fresh: "first", ..wanted(None) };
         let first = routes.reserve(&first, Instant::now()).ok().unwrap();
         let told = Mutex::new(Vec::new());

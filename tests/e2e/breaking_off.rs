@@ -143,8 +143,11 @@ fn connect_ends_with_an_error_when_what_it_took_may_not_be_all() {
 
 #[test]
 fn an_app_sees_an_upload_break_when_the_gateway_falls_silent() {
-    let mut world =
-        World::with().set("limits.resume_secs=1").set("tunnels.heartbeat_secs=1").set("tunnels.heartbeat_timeout_secs=1").start();
+    let mut world = World::with()
+        .set("limits.resume_secs=1")
+        .set("tunnels.heartbeat_secs=1")
+        .set("tunnels.heartbeat_timeout_secs=1")
+        .start();
     let app = RUNTIME.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let _publisher = publish(&world, app.local_addr().unwrap());
     let _visitor = visitor(SocketAddr::from(([127, 0, 0, 1], world.tcp_ports().1)));

@@ -233,7 +233,10 @@ fn a_stream_that_went_on_ends_with_all_that_ends_one_of_the_new_registration() {
         deed(&world);
         assert!(RUNTIME.block_on(is_reset(stream)), "{cause}");
         let closed = closed(&world);
-        assert_eq!((&closed["details"]["reason"], &closed["details"]["cause"]), (&reason.into(), &cause.into()));
+        assert_eq!(
+            (&closed["details"]["reason"], &closed["details"]["cause"]),
+            (&reason.into(), &cause.into())
+        );
         assert_eq!(closed["details"]["resumed"], 1, "{closed}");
     }
 }

@@ -16,12 +16,12 @@ use tokio::task::AbortHandle;
 
 use super::origin::{ResponseBody, fault};
 use crate::clock;
+use crate::tunnel::TunnelName;
 use crate::tunnel::protocol::{OriginFault, RESUME};
 use crate::tunnel::resumable::{
     Answered, Ask, ByteStream, Keeper, NotAttached, Resumable, Roll, Shared, StreamId, Under,
 };
 use crate::tunnel::stream::{TunnelStream, outgoing};
-use crate::tunnel::TunnelName;
 
 /// Streams at a time: as many as eight connections carry.
 const MOST: usize = 8192;
@@ -88,8 +88,7 @@ impl Streams {
     ) -> Response<ResponseBody> {
         let found = self.roll.find(id).filter(|stream| stream.tunnel() == tunnel);
         let (outgoing, body) = outgoing();
-        let under =
-            Under { stream: TunnelStream::join(request.into_body(), outgoing), parted: Some(parted) };
+        let under = Under { stream: TunnelStream::join(request.into_body(), outgoing), parted: Some(parted) };
         let attached = match found {
             Some(stream) => stream.attach(under, (received, attempt), || true),
             None => Err(NotAttached::Broken),
@@ -130,7 +129,7 @@ impl Streams {
 }
 
 impl Keeper for Waiting {
-    fn lost(&self, stream: &Arc<Shared>) -> Option<AbortHandle> {
+    fn lost(&self, stream: &Arc<Shared>, _heard: bool) -> Option<AbortHandle> {
         tracing::debug!(tunnel = %stream.tunnel(), "a byte stream lost its connection and waits for another");
         let (grace, stream) = (self.grace, Arc::clone(stream));
         let waiting = async move {

@@ -96,14 +96,16 @@ struct Of {
 struct Returning(Arc<Of>);
 
 impl Keeper for Returning {
-    fn lost(&self, stream: &Arc<Shared>) -> Option<AbortHandle> {
+    fn lost(&self, stream: &Arc<Shared>, heard: bool) -> Option<AbortHandle> {
         if !self.0.way.is_open() {
             return None;
         }
         tracing::debug!(tunnel = %self.0.tunnel, "a byte stream lost its connection");
         let (of, stream) = (Arc::clone(&self.0), Arc::clone(stream));
         let bringing = async move {
-            let brought = tokio::time::timeout(of.within, of.bring(&stream)).await.unwrap_or(false);
+            // A publisher that takes a stream and lets go of it is not asked again and again.
+            let at_first = if heard { Duration::ZERO } else { PAUSE.1 };
+            let brought = tokio::time::timeout(of.within, of.bring(&stream, at_first)).await.unwrap_or(false);
             if !brought {
                 // One whose session is over did not fail.
                 if of.way.is_open() {
@@ -122,7 +124,8 @@ impl Keeper for Returning {
 
 impl Of {
     /// Tries until a connection takes it; `false` if none ever will.
-    async fn bring(&self, stream: &Arc<Shared>) -> bool {
+    async fn bring(&self, stream: &Arc<Shared>, at_first: Duration) -> bool {
+        tokio::time::sleep(at_first).await;
         let (mut pause, longest) = PAUSE;
         while let Some(link) = self.way.onward().await {
             let attempt = self.attempts.fetch_add(1, Ordering::Relaxed) + 1;
@@ -135,6 +138,8 @@ impl Of {
                     let taken = stream.attach(under, (received, attempt), || self.way.is_open()).is_ok();
                     if taken {
                         self.way.resumed();
+                    } else {
+                        self.roll().leave(stream.id());
                     }
                     return taken;
                 }

@@ -10,9 +10,7 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes};
 
-use super::frame::{
-    ACK_LENGTH, DATA_HEAD, Decoder, Frame, Misbehaved, put_ack, put_data_head, put_end,
-};
+use super::frame::{ACK_LENGTH, DATA_HEAD, Decoder, Frame, Misbehaved, put_ack, put_data_head, put_end};
 
 /// Bytes that may be on the way to whoever takes them at the other end: more than a stream's window over the longest way
 /// ([`crate::tunnel::window`]), so that it is HTTP/2 that says when a writer waits.

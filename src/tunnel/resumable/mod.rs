@@ -10,12 +10,13 @@
 //! Not trusted: what the other end says on the stream. Trusted: that connections are those of the same publisher, which the gateway
 //! decides ([`Way`]) and the publisher knows by its ticket ([`crate::tunnel::client`]).
 //!
-//! [`end`] and [`frame`] are pure; [`stream`] has the connections; who brings another one when one is lost is a [`stream::Keeper`].
+//! [`end`] and [`frame`] are pure; [`shared`] has the connections; who brings another one when one is lost is a [`Keeper`].
 
 mod ask;
 pub(crate) mod end;
 pub(crate) mod frame;
 mod roll;
+mod shared;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,8 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use ask::{Answered, Ask, StreamId};
 pub(crate) use roll::Roll;
-pub(crate) use stream::{Keeper, NotAttached, Resumable, Shared, Under};
+pub(crate) use shared::{Keeper, NotAttached, Shared, Under};
+pub(crate) use stream::Resumable;
 
 use super::link::Link;
 use super::stream::TunnelStream;
@@ -85,11 +87,7 @@ impl ByteStream {
 }
 
 impl AsyncRead for ByteStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Resumable(stream) => Pin::new(stream).poll_read(cx, buf),

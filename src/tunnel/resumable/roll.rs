@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::ask::StreamId;
-use super::stream::Shared;
+use super::shared::Shared;
 
 /// Clones share it. Keeps none of them alive.
 #[derive(Clone, Default)]

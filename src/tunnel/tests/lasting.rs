@@ -11,27 +11,30 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::bed::{Door, Organisation, Running, everything, name, publication, soon, tcp};
 use super::hostile_peer::{Socket, door, gateway, knock};
 use crate::tunnel::client::{Event, GatewayAddress, PublisherOptions};
 use crate::tunnel::handshake::Session;
+use crate::tunnel::stream::{is_lost, outgoing};
 use crate::tunnel::transport::{MessageStream, receive};
 use crate::tunnel::{
-    Acceptance, ByteStream, Farewell, FarewellCode, Lasting, Limits, Link, LinkError, Way,
+    Acceptance, ByteStream, Farewell, FarewellCode, Lasting, Limits, Link, LinkError, TunnelStream, Way,
 };
 
 /// Longer than any test waits: what goes on does so because somebody came back.
 const LONG: Duration = Duration::from_mins(10);
 const LARGE: usize = 4 << 20;
 
-/// Passes TCP on to a door, and can let go of all that it passes.
+/// Passes TCP on to a door, and can let go of all that it passes, or keep it to itself.
 struct Relay {
     port: u16,
+    frozen: CancellationToken,
     passing: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
@@ -40,21 +43,32 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (port, to) = (listener.local_addr().unwrap().port(), door.address);
         let passing: Arc<Mutex<Vec<JoinHandle<()>>>> = Arc::default();
-        let kept = Arc::clone(&passing);
+        let (kept, frozen) = (Arc::clone(&passing), CancellationToken::new());
+        let first = frozen.clone();
         tokio::spawn(async move {
+            let mut freezes = Some(first);
             while let Ok((mut near, _)) = listener.accept().await {
+                let freezes = freezes.take().unwrap_or_default();
                 let task = tokio::spawn(async move {
                     let mut far = TcpStream::connect(to).await.unwrap();
-                    let _cut = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                    let copying = tokio::io::copy_bidirectional(&mut near, &mut far);
+                    if freezes.run_until_cancelled(copying).await.is_none() {
+                        std::future::pending::<()>().await;
+                    }
                 });
                 kept.lock().unwrap().push(task);
             }
         });
-        Self { port, passing }
+        Self { port, frozen, passing }
     }
 
     fn cut(&self) {
         self.passing.lock().unwrap().drain(..).for_each(|task| task.abort());
+    }
+
+    /// From here on nothing passes on the first connection, which stands.
+    fn freeze_the_first(&self) {
+        self.frozen.cancel();
     }
 
     /// Cuts the connection that came as number `at`.
@@ -107,7 +121,11 @@ impl Bed {
     }
 
     async fn with(change: impl FnOnce(&mut PublisherOptions)) -> Self {
-        let mut door = Door::open(Organisation::new().gateway(1), Limits::default()).await;
+        Self::within(Limits::default(), change).await
+    }
+
+    async fn within(limits: Limits, change: impl FnOnce(&mut PublisherOptions)) -> Self {
+        let mut door = Door::open(Organisation::new().gateway(1), limits).await;
         let relay = Relay::before(&door).await;
         let app = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut options = door.options(vec![publication(tcp("demo"), app.local_addr().unwrap())]);
@@ -234,6 +252,23 @@ async fn a_stream_goes_on_at_once_over_another_connection_of_its_publisher() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_whose_connection_falls_silent_goes_on_when_the_heartbeat_has_found_that_out() {
+    let beat = Duration::from_millis(300);
+    let limits = Limits { heartbeat_interval: beat, heartbeat_timeout: beat, ..Limits::default() };
+    let mut bed = Bed::within(limits, |_| {}).await;
+    let (mut visitor, mut app) = bed.stream(LONG).await;
+    bed.relay.freeze_the_first();
+    visitor.write_all(b"into the silence").await.unwrap();
+    app.write_all(b"and out of it").await.unwrap();
+    bed.comes_back().await;
+    let (mut heard, mut answer) = ([0; 16], [0; 13]);
+    soon(app.read_exact(&mut heard)).await.unwrap();
+    soon(visitor.read_exact(&mut answer)).await.unwrap();
+    assert_eq!((&heard, &answer), (b"into the silence", b"and out of it"));
+    assert_eq!(bed.counted().1, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_one_end_breaks_off_breaks_at_the_other_at_once_and_waits_for_nobody() {
     let bed = Bed::new().await;
     let (visitor, app) = bed.stream(LONG).await;
@@ -343,7 +378,8 @@ async fn serve_as_before(socket: Socket, session: Session) {
         Ok::<_, Infallible>(http::Response::new(request.into_body()))
     });
     let stream = MessageStream::after_handshake(socket, session).unwrap();
-    let _ended = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+    let _ended =
+        http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
 }
 
 #[tokio::test]
@@ -371,4 +407,49 @@ async fn a_publishers_program_of_before_gets_a_plain_stream_that_works_and_break
     serving.abort();
     assert!(is_broken(stream).await);
     assert_eq!(way.failed.load(Ordering::SeqCst), 0);
+}
+
+/// How the connection of a byte stream ends, of which the other end has seen the request.
+enum Ends {
+    Reset(h2::Reason),
+    GoAway,
+    Gone,
+}
+
+/// What the reader of such a stream is told.
+async fn told_of(ends: Ends) -> std::io::Error {
+    let (near, far) = duplex(1 << 20);
+    let publisher = tokio::spawn(async move {
+        let mut connection = h2::server::handshake(far).await.unwrap();
+        let (_request, mut respond) = connection.accept().await.unwrap().unwrap();
+        let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+        body.send_data(bytes::Bytes::from_static(b"hello"), false).unwrap();
+        // The reader has it before anything ends.
+        let _sent = tokio::time::timeout(Duration::from_millis(50), connection.accept()).await;
+        match ends {
+            Ends::Reset(reason) => body.send_reset(reason),
+            Ends::GoAway => connection.abrupt_shutdown(h2::Reason::PROTOCOL_ERROR),
+            Ends::Gone => return,
+        }
+        while connection.accept().await.is_some() {}
+    });
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(near));
+    let (mut sender, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    let (outgoing, body) = outgoing();
+    let request = http::Request::post("http://demo/").body(body).unwrap();
+    let response = soon(sender.send_request(request)).await.unwrap();
+    let mut stream = TunnelStream::join(response.into_body(), outgoing);
+    let error = soon(stream.read_to_end(&mut Vec::new())).await.unwrap_err();
+    soon(publisher).await.unwrap();
+    error
+}
+
+#[tokio::test]
+async fn a_connection_that_is_gone_is_a_loss_and_what_either_end_has_said_is_none() {
+    assert!(is_lost(&told_of(Ends::Gone).await));
+    for reason in [h2::Reason::INTERNAL_ERROR, h2::Reason::ENHANCE_YOUR_CALM, h2::Reason::REFUSED_STREAM] {
+        assert!(!is_lost(&told_of(Ends::Reset(reason)).await), "{reason}");
+    }
+    assert!(!is_lost(&told_of(Ends::GoAway).await));
 }
