@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::page::{Refusal, wants_page};
 use super::rates::Counted;
-use super::refusals::{cut_refusal, dead_refusal, open_refusal, unready_refusal};
+use super::refusals::{dead_refusal, ended_refusal, open_refusal, unready_refusal};
 use super::route::Correlation;
 use super::{Connection, Edge, asking, credential};
 use crate::access::{Action, AuthError, Context, Decision, Identity, Object, Permit, TlsFacts};
@@ -263,7 +263,7 @@ async fn not_admitted(
 ) -> Stop {
     let (explanation, ask) = match decision {
         // A permit that nobody took: it is let go of.
-        Decision::Allowed(_) => return Stop::Refused(cut_refusal()),
+        Decision::Allowed(_) => return Stop::Refused(ended_refusal()),
         Decision::NeedsApproval { explanation, .. } => (explanation, true),
         Decision::Denied { explanation } => (explanation, false),
     };

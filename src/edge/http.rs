@@ -20,7 +20,7 @@ use super::request_record::{RequestRecord, Uploaded};
 use super::route::Correlation;
 use super::upload::Upload;
 use super::{Connection, Edge, TunnelRules, credential, lines, upgrade};
-use crate::session::{Counted, Direction, Protocol, Recording, Route, Session, SessionBody};
+use crate::session::{Counted, Direction, Ending, Protocol, Recording, Route, Session, SessionBody};
 use crate::tunnel::{
     Answer, AppConnection, LinkError, OriginFault, TunnelName, origin_fault, strip_hop_by_hop,
 };
@@ -121,7 +121,13 @@ async fn carry_once(
     }
     let place = match place(edge, name, &session, &rules, &headers).await {
         Ok(place) => place,
-        Err(refusal) => return refusal.respond(&headers, &correlation.0),
+        Err(refusal) => {
+            let mut answer = refusal.respond(&headers, &correlation.0);
+            if is_publishers_doing(&session) {
+                answer.extensions_mut().insert(NotMade);
+            }
+            return answer;
+        }
     };
     if let Some(protocol) = upgrade::wanted(&request, &rules) {
         let on = upgrade::On { connection, visited, rules: &rules, place, protocol };
@@ -176,9 +182,14 @@ async fn place(
     let waits = (&*person, lines::priority(rules.priority, headers));
     tokio::select! {
         biased;
-        () = session.cut() => Err(cut_refusal()),
+        () = session.cut() => Err(cut_refusal(session, name)),
         place = edge.lines.enter(name, rules.at_once, waits, edge.bounds.queue) => place,
     }
+}
+
+/// Whether the session was cut because its publisher is gone, or is another by now.
+fn is_publishers_doing(session: &Session) -> bool {
+    !session.is_open() && session.ending() == Some(Ending::PublisherClosed)
 }
 
 /// Sends a request to the app, and waits until its answer begins. Tells also whether the request may be made again.
@@ -197,11 +208,12 @@ async fn exchange(
         let body = rules.bounded(upload.watch(body), &over);
         SessionBody::new(body, session.clone(), Direction::Up, uploaded)
     });
-    session.count_request();
+    let _unanswered = session.count_request();
     let person = session.person();
     let answer = tokio::select! {
         biased;
-        () = session.cut() => return (Err(cut_refusal()), false),
+        // It may have been made; what only asks may be asked again.
+        () = session.cut() => return (Err(cut_refusal(session, name)), asks && is_publishers_doing(session)),
         () = upload.still_for(patience) => {
             // Whoever does not send what they announced must not have the app left alone for everybody.
             if upload.is_owed() {
@@ -261,8 +273,8 @@ async fn release(
     strip_hop_by_hop(&mut parts.headers);
     credential::strip_answer(&mut parts.headers);
     rules.answer.apply(&mut parts.headers);
-    let record = record.answered(parts.status);
     if rules.recording == Recording::Buffered {
+        let record = record.answered(parts.status);
         return Ok(Response::from_parts(parts, session_body(body, session, record)));
     }
     // An answer to HEAD announces the length of one that does not come (RFC 9110 section 8.6).
@@ -274,14 +286,23 @@ async fn release(
         });
         let whole = tokio::select! {
             biased;
-            () = session.cut() => return Err(cut_refusal()),
+            () = session.cut() => {
+                let refusal = cut_refusal(session, &record.tunnel);
+                // What the visitor gets is on record before, whatever it is.
+                return Err(match record.answered(refusal.status).write_now(None).await {
+                    Ok(_) => refusal,
+                    Err(_) => not_recorded_refusal(),
+                });
+            }
             whole = tokio::time::timeout(patience, counted.collect()) => whole,
         };
         let Ok(Ok(whole)) = whole else { return Err(broken_refusal(record).await) };
-        let record = record.write_now(Some(length)).await.map_err(|_| not_recorded_refusal())?;
+        let record = record.answered(parts.status).write_now(Some(length)).await;
+        let record = record.map_err(|_| not_recorded_refusal())?;
         return Ok(Response::from_parts(parts, session_body(whole, session, record)));
     }
-    let record = record.write_now(None).await.map_err(|_| not_recorded_refusal())?;
+    let record = record.answered(parts.status).write_now(None).await;
+    let record = record.map_err(|_| not_recorded_refusal())?;
     Ok(Response::from_parts(parts, session_body(body, session, record)))
 }
 

@@ -84,7 +84,7 @@ impl Default for Metrics {
         );
         registry.register(
             "request_seconds",
-            "Seconds from a request to the end of its answer",
+            "Seconds from a request to the begin of its answer",
             Family::clone(&seconds),
         );
         registry.register("refusals", "Answers that were the gateway's own no", Family::clone(&refusals));
@@ -117,7 +117,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A request to `tunnel` is over. `None`: its visitor left before there was an answer.
+    /// The answer to a request to `tunnel` begins. `None`: its visitor left before there was one.
     pub(super) fn answered(&self, tunnel: &TunnelName, status: Option<StatusCode>, took: Duration) {
         let tunnel = self.label(tunnel);
         let class = match status.map(|status| status.as_u16() / 100) {

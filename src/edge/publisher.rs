@@ -28,6 +28,9 @@ use crate::tunnel::{
     Limits, Link, Offer, Refusal, RefusalCode, Registration, TunnelId, accept, turn_away, websocket_limits,
 };
 
+/// How long a publisher may take to finish what it has when it leaves: as long as its program does, and a little.
+const LEAVING: Duration = Duration::from_secs(15);
+
 /// Answers `GET /connect`.
 pub(super) async fn connect(
     State(edge): State<Edge>,
@@ -254,14 +257,19 @@ impl Wish<'_> {
         // Not a task of its own: what it records names the publisher, which nobody erases as long as this one waits.
         let who = identity.subject().to_string();
         let watching = app_health::watch(edge.clone(), link.clone(), who, apps);
+        let mut deaths = deaths(permits);
         let reason = tokio::select! {
-            reason = stand_by(edge, &link, permits, &ids) => reason,
+            reason = stand_by(edge, &link, &mut deaths, &ids) => reason,
             never = async { watching.await; std::future::pending::<std::convert::Infallible>().await } => match never {},
         };
         info!(subject = %identity.subject(), %reason, "publisher disconnected");
         self.leave(&identity, &registered, &reason).await;
+        if reason == CloseReason::PublisherLeft {
+            finish(edge, &link, &mut deaths, &ids).await;
+        }
     }
 
+    /// Records that the tunnels are gone, and keeps their names or frees them.
     async fn leave(&self, identity: &Identity, registered: &[(Offer, TunnelId)], reason: &CloseReason) {
         let edge = self.edge;
         let lost = matches!(reason, CloseReason::HeartbeatLost | CloseReason::Broken(_));
@@ -272,7 +280,9 @@ impl Wish<'_> {
             if !lost {
                 edge.routes.free(&offer.name, &id);
                 edge.close_ports_of_the_last(&offer.name);
-                edge.broker.tunnel_gone(&id);
+                if *reason != CloseReason::PublisherLeft {
+                    edge.broker.tunnel_gone(&id);
+                }
                 continue;
             }
             if edge.routes.lost(&offer.name, &id, clock::monotonic()) {
@@ -311,17 +321,38 @@ fn deaths(permits: Vec<Permit>) -> tokio::task::JoinSet<Death> {
 }
 
 /// Waits until the link closes, or until the leave to publish any of its tunnels ends; then the link is closed.
-async fn stand_by(edge: &Edge, link: &Link, permits: Vec<Permit>, ids: &[TunnelId]) -> CloseReason {
-    let mut deaths = deaths(permits);
+async fn stand_by(
+    edge: &Edge,
+    link: &Link,
+    deaths: &mut tokio::task::JoinSet<Death>,
+    ids: &[TunnelId],
+) -> CloseReason {
     let death = tokio::select! {
         reason = link.closed() => return reason,
         Some(death) = deaths.join_next() => death,
     };
-    let decided_at = death.map_or_else(|_| clock::monotonic(), |death| death.decided_at);
     // Before the link, which would take the sessions with it and tell nobody why.
+    owner_removed(edge, death, ids);
+    link.close(Farewell { code: FarewellCode::Revoked, grace: Duration::ZERO });
+    link.closed().await
+}
+
+/// A publisher that leaves in order brings to its end what it has begun: its sessions go on until then, or until the leave to
+/// publish ends, and not for ever.
+async fn finish(edge: &Edge, link: &Link, deaths: &mut tokio::task::JoinSet<Death>, ids: &[TunnelId]) {
+    tokio::select! {
+        () = link.gone() => {}
+        Some(death) = deaths.join_next() => owner_removed(edge, death, ids),
+        () = tokio::time::sleep(LEAVING) => {}
+    }
+    for id in ids {
+        edge.broker.tunnel_gone(&id.to_string());
+    }
+}
+
+fn owner_removed(edge: &Edge, death: Result<Death, tokio::task::JoinError>, ids: &[TunnelId]) {
+    let decided_at = death.map_or_else(|_| clock::monotonic(), |death| death.decided_at);
     for id in ids {
         edge.broker.tunnel_ended(&id.to_string(), decided_at, "owner-removed");
     }
-    link.close(Farewell { code: FarewellCode::Revoked, grace: Duration::ZERO });
-    link.closed().await
 }

@@ -3,10 +3,28 @@
 use axum::http::StatusCode;
 
 use super::page::Refusal;
-use crate::session::{OpenError, Unready};
+use crate::session::{Ending, OpenError, Session, Unready};
 use crate::tunnel::{LinkError, OriginFault, TunnelName};
 
-pub(super) fn cut_refusal() -> Refusal {
+/// The visitor's session was cut while it had a request.
+pub(super) fn cut_refusal(session: &Session, name: &TunnelName) -> Refusal {
+    match session.ending() {
+        Some(Ending::PublisherClosed) => dead_refusal(name),
+        Some(Ending::Stopping) => unavailable("stopping", "the gateway is stopping"),
+        Some(Ending::KeysDown) => {
+            unavailable("hsm-down", "the gateway's keys are away, and nothing goes on without them")
+        }
+        _ => ended_refusal(),
+    }
+}
+
+fn unavailable(code: &'static str, detail: &'static str) -> Refusal {
+    let hint = "try again in a while; what the app did by then is done";
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, code, detail, hint)
+}
+
+/// The visitor may not go on.
+pub(super) fn ended_refusal() -> Refusal {
     Refusal::new(
         StatusCode::FORBIDDEN,
         "session-ended",
@@ -80,7 +98,7 @@ pub(super) fn not_recorded_refusal() -> Refusal {
 
 pub(super) fn open_refusal(error: &OpenError) -> Refusal {
     match error {
-        OpenError::PermitDied => cut_refusal(),
+        OpenError::PermitDied => ended_refusal(),
         OpenError::TooMany { .. } => Refusal::new(
             StatusCode::TOO_MANY_REQUESTS,
             "too-many-sessions",

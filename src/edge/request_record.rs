@@ -34,7 +34,7 @@ impl Counted for Uploaded {
 /// Written on drop, so that an answer which breaks off is recorded too.
 pub(super) struct RequestRecord {
     session: Session,
-    tunnel: TunnelName,
+    pub(super) tunnel: TunnelName,
     edge: Edge,
     /// What the span is to say, where somebody hears of it: the correlation id and the method.
     traced: Option<(String, String)>,
@@ -112,7 +112,9 @@ impl RequestRecord {
         if self.repeated {
             return draft.detail("retried", true);
         }
-        self.edge.metrics.answered(&self.tunnel, self.status, elapsed);
+        if self.status.is_none() {
+            self.edge.metrics.answered(&self.tunnel, None, elapsed);
+        }
         if let Some((correlation, method)) = self.traced.take() {
             let said = Said {
                 tunnel: self.tunnel.to_string(),
@@ -151,8 +153,11 @@ impl RequestRecord {
         self
     }
 
-    /// The answer's status is known.
+    /// The answer's status is known. It is counted now: how long the rest of it takes is the visitor's doing, and a WebSocket's
+    /// whole life.
     pub(super) fn answered(mut self, status: StatusCode) -> Self {
+        let elapsed = clock::monotonic().saturating_duration_since(self.began);
+        self.edge.metrics.answered(&self.tunnel, Some(status), elapsed);
         self.status = Some(status);
         self
     }

@@ -86,7 +86,7 @@ pub(super) async fn carry(
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     request.headers_mut().insert(UPGRADE, protocol.clone());
     let request = request.map(|body| SessionBody::new(body, session.clone(), Direction::Up, ()));
-    session.count_request();
+    let unanswered = session.count_request();
     let patience = rules.patience.unwrap_or(edge.bounds.request);
     let exchange = async {
         let lasting = lasting(edge, &session, route);
@@ -124,7 +124,7 @@ pub(super) async fn carry(
     };
     let answer = tokio::select! {
         biased;
-        () = session.cut() => Err((cut_refusal(), None)),
+        () = session.cut() => Err((cut_refusal(&session, &route.name), None)),
         answer = tokio::time::timeout(patience, exchange) => answer.unwrap_or_else(|_| {
             let refusal = Refusal::new(
                 StatusCode::GATEWAY_TIMEOUT,
@@ -135,12 +135,19 @@ pub(super) async fn carry(
             Err((refusal, Some("late")))
         }),
     };
+    drop(unanswered);
     match answer {
         Err((refusal, why)) => {
             if let Some(why) = why {
                 sent.went(edge, route, How::Failed(why)).await;
             }
-            drop(record.answered(refusal.status));
+            let record = record.answered(refusal.status);
+            let refusal = match rules.recording {
+                Recording::Buffered => refusal,
+                Recording::Strict => {
+                    record.write_now(None).await.map_or_else(|_| not_recorded_refusal(), |_| refusal)
+                }
+            };
             refusal.respond(&headers, &correlation.0)
         }
         Ok((mut response, broken)) => {

@@ -348,8 +348,7 @@ async fn serve(
     stop.cancel();
     tcp.close_all();
     udp.close_all();
-    // Longer than the sessions' grace: it is the broker that cuts what is left, and its records say why.
-    routes.farewell(config.gateway.drain + GOODBYE);
+    routes.announce_farewell();
     tokio::select! {
         () = broker.drain(config.gateway.drain) => {}
         () = signals.next() => {
@@ -367,6 +366,8 @@ async fn serve(
     if tokio::time::timeout(GOODBYE, done).await.is_err() {
         warn!("some connections did not end in time and are dropped");
     }
+    // Not before: a request that was let in is still to be sent to its publisher.
+    routes.farewell(GOODBYE);
     publishers.close();
     if tokio::time::timeout(GOODBYE, publishers.wait()).await.is_err() {
         warn!("some publishers did not hear the goodbye in time");

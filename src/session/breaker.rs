@@ -29,8 +29,8 @@ enum State {
     Closed(Vec<Instant>),
     /// Nobody may until then.
     Open { until: Instant, rest: Duration },
-    /// One was let through at this time, to try.
-    Trying { since: Instant, rest: Duration },
+    /// One was let through at this time, to try; another may be when the last one has taken as long as a rest.
+    Trying { since: Instant, last: Instant, rest: Duration },
 }
 
 #[derive(Debug)]
@@ -100,12 +100,14 @@ impl Breaker {
         let (trying, turn) = match seen.state {
             State::Closed(_) => return Ok(Admitted { began: now, turn: None }),
             State::Open { until, .. } if now < until => return Err(until - now),
-            State::Open { rest, .. } => (State::Trying { since: now, rest }, Some(Turn::HalfOpened)),
-            // Whoever tries may never tell: another may try after as long as a rest.
-            State::Trying { since, rest } if now >= since + rest => {
-                (State::Trying { since: now, rest }, None)
+            State::Open { rest, .. } => {
+                (State::Trying { since: now, last: now, rest }, Some(Turn::HalfOpened))
             }
-            State::Trying { since, rest } => return Err(since + rest - now),
+            // Whoever tries may never tell, or take longer than a rest: another may try, and the first one's word counts as well.
+            State::Trying { since, last, rest } if now >= last + rest => {
+                (State::Trying { since, last: now, rest }, None)
+            }
+            State::Trying { last, rest, .. } => return Err(last + rest - now),
         };
         seen.state = trying;
         Ok(Admitted { began: now, turn })
@@ -154,7 +156,7 @@ impl Breaker {
         let free = match self.seen().state {
             State::Closed(_) => return None,
             State::Open { until, .. } => until,
-            State::Trying { since, rest } => since + rest,
+            State::Trying { last, rest, .. } => last + rest,
         };
         free.checked_duration_since(now).filter(|wait| !wait.is_zero())
     }
@@ -263,6 +265,25 @@ mod tests {
         ask(&breaker, Went::Failed, now);
         assert!(breaker.admit(now + REST).is_ok());
         assert!(breaker.admit(now + REST * 2).is_ok());
+    }
+
+    #[test]
+    fn whoever_tries_for_longer_than_a_rest_is_heard_as_well_as_those_who_try_after_them() {
+        let (breaker, now) = breaker(1);
+        ask(&breaker, Went::Failed, now);
+        let first = breaker.admit(now + REST).unwrap();
+        assert!(breaker.admit(now + REST * 2).is_ok());
+        let heard = now + REST * 2 + SECOND;
+        assert_eq!(
+            breaker.tell(Went::Answered, first.began, heard),
+            Some(Turn::Closed),
+            "it is slow, and well"
+        );
+        let (breaker, now) = self::breaker(1);
+        ask(&breaker, Went::Failed, now);
+        let first = breaker.admit(now + REST).unwrap();
+        assert!(breaker.admit(now + REST * 2).is_ok());
+        assert_eq!(breaker.tell(Went::Failed, first.began, heard), Some(Turn::Opened(REST * 2)), "it hangs");
     }
 
     #[test]

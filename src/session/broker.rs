@@ -300,6 +300,7 @@ impl Broker {
             () = live.quiet_for(self.idle) => (Ending::Idle, None),
             () = self.stopping.cancelled() => (Ending::Stopping, None),
         };
+        live.note_ending(ending);
         live.cut.cancel();
         let let_go = tokio::time::timeout(RELEASE_BOUND, live.released()).await.is_ok();
         {

@@ -163,6 +163,8 @@ pub(super) struct Live {
     up: AtomicU64,
     down: AtomicU64,
     requests: AtomicU64,
+    /// Requests whose answer has not begun.
+    unanswered: AtomicU64,
     datagrams_up: AtomicU64,
     datagrams_down: AtomicU64,
     /// Milliseconds after `started` at which a byte moved last.
@@ -220,6 +222,7 @@ impl Live {
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
             requests: AtomicU64::new(0),
+            unanswered: AtomicU64::new(0),
             datagrams_up: AtomicU64::new(0),
             datagrams_down: AtomicU64::new(0),
             moved: AtomicU64::new(0),
@@ -313,8 +316,11 @@ impl Live {
         self.reason.get().copied().unwrap_or(Ending::VisitorClosed)
     }
 
-    /// How long no byte has moved.
+    /// How long no byte has moved, and nobody has waited for an answer: how long that may take is bounded by itself.
     pub(super) fn quiet(&self) -> Duration {
+        if self.unanswered.load(Ordering::Relaxed) > 0 {
+            return Duration::ZERO;
+        }
         self.started.elapsed().saturating_sub(Duration::from_millis(self.moved.load(Ordering::Relaxed)))
     }
 
@@ -488,10 +494,17 @@ impl Session {
         self.0.0.quiet_for(bound).await;
     }
 
-    /// Counts one request.
-    pub fn count_request(&self) {
-        self.0.0.requests.fetch_add(1, Ordering::Relaxed);
-        self.0.0.touch();
+    /// Counts one request. To be held until its answer begins.
+    pub fn count_request(&self) -> Unanswered {
+        let live = Arc::clone(&self.0.0);
+        live.requests.fetch_add(1, Ordering::Relaxed);
+        live.unanswered.fetch_add(1, Ordering::Relaxed);
+        Unanswered(live)
+    }
+
+    /// Why it has ended, or is about to.
+    pub fn ending(&self) -> Option<Ending> {
+        self.0.0.reason.get().copied()
     }
 
     /// Says why the session is about to end; the first word counts.
@@ -500,8 +513,38 @@ impl Session {
     }
 }
 
+/// A request of a session that waits for its answer: as long as it does the session is not idle.
+pub struct Unanswered(Arc<Live>);
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.unanswered.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Session({})", self.id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_session_is_not_idle_while_a_request_waits_for_its_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let (live, _signer) = crate::session::bed::open(folder.path(), "203.0.113.7:1");
+        let session = live.handle();
+        let (first, second) = (session.count_request(), session.count_request());
+        drop(first);
+        assert!(session.quiet_for(Duration::ZERO).now_or_never().is_none(), "one is still unanswered");
+        drop(second);
+        session.quiet_for(Duration::from_millis(1)).await;
+        assert_eq!(live.counts().2, 2);
     }
 }

@@ -38,7 +38,7 @@ pub use copy::{Copied, Passed, copy_and_count, copy_both_ways};
 pub use datagrams::pass_datagrams;
 pub use heir::Heir;
 pub use lasting::LastingStream;
-pub use live::{Ending, LiveSession, Protocol, Session, SessionId};
+pub use live::{Ending, LiveSession, Protocol, Session, SessionId, Unanswered};
 pub use naming::Naming;
 pub use readiness::{Deaths, Readiness, Unready};
 pub use reservation::{NotReserved, Reservation, Wanted};

@@ -218,7 +218,14 @@ impl Routes {
         self.table().slots.get(name)?.present().next().map(|member| member.route.protection)
     }
 
-    /// Tells every publisher that the gateway stops; their streams may go on for `grace`.
+    /// Tells every publisher that the gateway is about to stop. What was let in before may still be on its way to them.
+    pub fn announce_farewell(&self) {
+        for member in self.table().slots.values().flat_map(Slot::present) {
+            member.route.link.announce(FarewellCode::Draining);
+        }
+    }
+
+    /// Takes leave of every publisher; their streams may go on for `grace`.
     pub fn farewell(&self, grace: Duration) {
         for member in self.table().slots.values().flat_map(Slot::present) {
             member.route.link.close(Farewell { code: FarewellCode::Draining, grace });

@@ -5,10 +5,10 @@
 
 use bytes::{Buf as _, BytesMut};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
 use super::TunnelName;
+use super::arriving::Arriving;
 
 /// Longest line.
 const LINE: usize = 512;
@@ -28,12 +28,12 @@ pub struct AppReport {
 
 /// Reports as they come.
 pub struct AppReports {
-    body: Incoming,
+    body: Arriving,
     line: BytesMut,
 }
 
 impl AppReports {
-    pub(super) fn new(body: Incoming) -> Self {
+    pub(super) fn new(body: Arriving) -> Self {
         Self { body, line: BytesMut::new() }
     }
 

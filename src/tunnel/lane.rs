@@ -1,33 +1,47 @@
-//! One of the connections of a publisher: an HTTP/2 client over it, driven by a task of its own that owns its end.
+//! One of the connections of a publisher: an HTTP/2 client over it, driven by a task of its own that owns it.
 //!
-//! Whatever happens, [`Lane::ended`] tells once why. A publisher that is gone or stalls is found out by HTTP/2 pings
-//! ([`Limits::heartbeat_interval`], [`Limits::heartbeat_timeout`]).
+//! The library is used as it is, without another's client around it: a request then passes from whoever has it into the connection
+//! without a task between, the windows of its streams can follow how many have something waiting ([`super::window`]), and a
+//! connection that must go is gone when its task lets go of it.
+//!
+//! Whatever happens, [`Lane::ended`] tells once why. A publisher that is gone or stalls is found out by that nothing comes from it
+//! any more ([`quiet_for`]), not even the answer to a ping.
 
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::client::{Connection, SendRequest};
+use h2::{Ping, PingPong};
 use http::{Method, Request};
-use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use http_body_util::combinators::UnsyncBoxBody;
 use tokio::sync::{oneshot, watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::accept::Limits;
 use super::flow::DatagramPath;
 use super::handshake::{HandshakeError, Session};
 use super::link::{CloseReason, Farewell, FarewellCode, chain};
 use super::protocol::{CONTROL, FAREWELL, FAREWELL_CODE};
+use super::quiet::{LOOKS, quiet_for};
 use super::room::{Placed, Room};
 use super::transport::{MessageSocket, MessageStream, Traffic};
+use super::window::Windows;
+use crate::clock;
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) type RequestBody = Placed<UnsyncBoxBody<Bytes, BoxError>>;
-pub(super) type Sender = http2::SendRequest<RequestBody>;
+pub(super) type Sender = SendRequest<Bytes>;
 
 /// How long the gateway waits for the publisher to hear its goodbye.
 const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
+/// Bytes of one request that wait here for a publisher that does not take them.
+const SEND_AHEAD: usize = 128 << 10;
+/// Windows that were made smaller grow again after so long, not at once: who has something waiting comes and goes.
+const GROWS_AFTER: Duration = Duration::from_secs(1);
 
 /// What an open lane has and a closing one gives to its task.
 struct Open {
@@ -35,7 +49,7 @@ struct Open {
     close: oneshot::Sender<(Farewell, Sender)>,
 }
 
-/// See the module. The connection lives until it is closed, breaks, or this is dropped.
+/// See the module. The connection lives until it is closed, breaks, or this is dropped and its streams are over.
 pub(super) struct Lane {
     /// `None` once it closes.
     open: Mutex<Option<Open>>,
@@ -45,48 +59,88 @@ pub(super) struct Lane {
     pub(super) datagrams: Option<DatagramPath>,
     /// Its streams that visitors may have.
     pub(super) room: Room,
+    pub(super) windows: Arc<Windows>,
+    round_trip: Arc<RoundTrip>,
 }
+
+/// How long a ping took to be answered, in microseconds; 0 if none was yet.
+#[derive(Default)]
+struct RoundTrip(AtomicU64);
 
 impl Lane {
     pub(super) async fn start<M: MessageSocket>(
         socket: M,
         session: Session,
         limits: &Limits,
+        tasks: &TaskTracker,
     ) -> Result<Self, HandshakeError> {
-        let (knife, ended) = (CancellationToken::new(), CancellationToken::new());
-        let stream = MessageStream::after_handshake(socket, session)?.watched(knife.clone(), ended.clone());
+        let stream = MessageStream::after_handshake(socket, session)?;
         let (traffic, datagrams) = (stream.traffic(), stream.datagrams());
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(limits.stream_window)
+        let (sender, connection) = h2::client::Builder::new()
+            .initial_window_size(limits.stream_window)
             .initial_connection_window_size(limits.connection_window)
             .max_frame_size(limits.frame_size)
             .max_header_list_size(limits.header_bytes)
             .initial_max_send_streams(limits.max_streams as usize)
-            // The publisher never opens streams: HTTP/2 push is off in hyper.
-            .keep_alive_interval(limits.heartbeat_interval)
-            .keep_alive_timeout(limits.heartbeat_timeout)
-            .keep_alive_while_idle(true)
-            .handshake(TokioIo::new(stream))
+            .max_send_buffer_size(SEND_AHEAD)
+            // Visitors give up, and what was on its way to them comes all the same. The library forgets soon whom it was for, and ends
+            // a connection on which that happens a thousand times in its life: one visitor would cost everybody the tunnel.
+            .max_concurrent_reset_streams(limits.max_streams as usize)
+            .max_local_error_reset_streams(None)
+            // The publisher never opens streams.
+            .enable_push(false)
+            .handshake(stream)
             .await
             .map_err(HandshakeError::Mux)?;
+        let windows = Windows::of(limits.stream_window);
         let (close, closing) = oneshot::channel();
-        let (announce, told) = watch::channel(None);
-        tokio::spawn(async move {
-            announce.send_replace(Some(drive(connection, closing, &knife, &ended).await));
+        let (announce, ended) = watch::channel(None);
+        let (heartbeat, bound) = (limits.heartbeat_interval, limits.heartbeat_timeout);
+        let (open, room) =
+            (Mutex::new(Some(Open { sender: sender.clone(), close })), Room::of(limits.max_streams));
+        let (mut driven, round_trip) =
+            (Driven::new(connection, sender, Arc::clone(&windows)), Arc::<RoundTrip>::default());
+        let (pings, received) = (driven.connection.ping_pong(), Arc::clone(&traffic));
+        let pinging = ping(pings, heartbeat, Arc::clone(&round_trip));
+        tasks.spawn(async move {
+            let silent = quiet_for(|| received.received.load(Ordering::Relaxed), heartbeat + bound, LOOKS);
+            let over = async {
+                tokio::select! {
+                    () = silent => {}
+                    never = pinging => match never {},
+                }
+            };
+            tokio::select! {
+                () = drive(driven, closing, &announce) => {}
+                // Lets go of the connection, and whatever goes on over it breaks.
+                () = over => announce_once(&announce, CloseReason::HeartbeatLost),
+            }
         });
-        let (open, room) = (Mutex::new(Some(Open { sender, close })), Room::of(limits.max_streams));
-        Ok(Self { open, ended: told, traffic, datagrams, room })
+        Ok(Self { open, ended, traffic, datagrams, room, windows, round_trip })
     }
 
     /// Whether it takes requests.
     pub(super) fn is_open(&self) -> bool {
-        self.open().as_ref().is_some_and(|open| !open.sender.is_closed())
+        self.sender().is_some()
     }
 
     /// What sends requests, while it takes some.
     pub(super) fn sender(&self) -> Option<Sender> {
-        self.open().as_ref().map(|open| open.sender.clone()).filter(|sender| !sender.is_closed())
+        let mut sender = self.open().as_ref()?.sender.clone();
+        takes_requests(&mut sender).then_some(sender)
+    }
+
+    /// How long the last ping took to be answered.
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        let micros = self.round_trip.0.load(Ordering::Relaxed);
+        (micros > 0).then(|| Duration::from_micros(micros))
+    }
+
+    /// Says goodbye, and stays.
+    pub(super) fn announce(&self, code: FarewellCode) {
+        if let Some(sender) = self.sender() {
+            tokio::spawn(tokio::time::timeout(FAREWELL_TIMEOUT, say_goodbye(sender, code)));
+        }
     }
 
     /// Ends it. A second call changes nothing.
@@ -107,6 +161,11 @@ impl Lane {
     }
 }
 
+/// A sender that has no request of its own waiting is ready at once, or never again.
+fn takes_requests(sender: &mut Sender) -> bool {
+    !matches!(sender.poll_ready(&mut Context::from_waker(std::task::Waker::noop())), Poll::Ready(Err(_)))
+}
+
 /// Tells of a lane's end.
 #[derive(Clone)]
 pub(super) struct Ended(watch::Receiver<Option<CloseReason>>);
@@ -122,58 +181,159 @@ impl Ended {
     }
 }
 
-/// Drives the connection to its end, which may be [`Link::close`]; tells why it ended.
-async fn drive<C: Future<Output = Result<(), hyper::Error>>>(
-    connection: C,
-    closing: oneshot::Receiver<(Farewell, Sender)>,
-    knife: &CancellationToken,
-    ended: &CancellationToken,
-) -> CloseReason {
-    let mut connection = Box::pin(connection);
-    let (farewell, mut sender) = tokio::select! {
-        biased;
-        Ok(close) = closing => close,
-        outcome = &mut connection => return reason(outcome),
-    };
-    let goodbye = async {
-        if let Some(goodbye) = goodbye(farewell.code) {
-            // Told if the publisher still listens; closed either way.
-            let _heard = tokio::time::timeout(FAREWELL_TIMEOUT, sender.send_request(goodbye)).await;
-        }
-    };
-    tokio::select! {
-        _broke = &mut connection => {}
-        () = goodbye => {}
-    }
-    drop(sender);
-    // Without a sender this future ends at once; the connection itself lives on in hyper's task for its open streams,
-    // and after them, if this future were kept.
-    let drained = async move {
-        let _outcome = connection.as_mut().await;
-        drop(connection);
-        ended.cancelled().await;
-    };
-    if tokio::time::timeout(farewell.grace, drained).await.is_err() {
-        knife.cancel();
-        let _cut = tokio::time::timeout(FAREWELL_TIMEOUT, ended.cancelled()).await;
-    }
-    CloseReason::Closed(farewell.code)
+/// The connection, as its task has it.
+struct Driven<M> {
+    connection: Connection<MessageStream<M>, Bytes>,
+    /// Tells when no more requests are taken; the connection ends only when nobody has one.
+    sender: Option<Sender>,
+    /// Not to be driven again.
+    is_over: bool,
+    windows: Arc<Windows>,
+    /// Runs while windows are smaller than they may be.
+    grows: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
-fn goodbye(code: FarewellCode) -> Option<Request<RequestBody>> {
+impl<M: MessageSocket> Driven<M> {
+    fn new(connection: Connection<MessageStream<M>, Bytes>, sender: Sender, windows: Arc<Windows>) -> Self {
+        Self { connection, sender: Some(sender), is_over: false, windows, grows: None }
+    }
+
+    /// Drives it until it has ended.
+    async fn to_its_end(mut self) {
+        self.sender = None;
+        // How it ends concerns those who have streams on it, and they are told.
+        let _end = std::future::poll_fn(|cx| self.poll(cx)).await;
+    }
+
+    /// Drives it until it takes no more requests, and tells why.
+    async fn takes_no_more(&mut self) -> CloseReason {
+        std::future::poll_fn(|cx| {
+            let ended = self.poll(cx);
+            let refused = self.sender.as_mut().map(|sender| sender.poll_ready(cx));
+            match (refused, ended) {
+                (Some(Poll::Ready(Err(error))), _) if error.reason() == Some(h2::Reason::NO_ERROR) => {
+                    Poll::Ready(CloseReason::PublisherLeft)
+                }
+                (_, Poll::Ready(Err(error))) | (Some(Poll::Ready(Err(error))), _) => {
+                    Poll::Ready(CloseReason::Broken(chain(&error)))
+                }
+                (_, Poll::Ready(Ok(()))) => Poll::Ready(CloseReason::PublisherLeft),
+                _ => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        if self.is_over {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            self.fit_windows(cx);
+            let ended = Pin::new(&mut self.connection).poll(cx);
+            self.is_over = ended.is_ready();
+            // What came may have been leave to tell of other windows, which is to be sent.
+            if self.is_over || !self.fit_windows(cx) {
+                return ended;
+            }
+        }
+    }
+
+    /// Tells the publisher what its streams may have under way, when that is less than it was told, or has been more for a while.
+    /// `false` if there is nothing to tell, or the last word is still to be acknowledged.
+    fn fit_windows(&mut self, cx: &mut Context<'_>) -> bool {
+        let (has, wanted) = (self.windows.window(), self.windows.wanted(cx.waker()));
+        if wanted == has {
+            self.grows = None;
+            return false;
+        }
+        if wanted > has {
+            let grows = self.grows.get_or_insert_with(|| Box::pin(tokio::time::sleep(GROWS_AFTER)));
+            if grows.as_mut().poll(cx).is_pending() {
+                return false;
+            }
+        }
+        self.grows = None;
+        let is_told = self.connection.set_initial_window_size(wanted).is_ok();
+        if is_told {
+            self.windows.tell(wanted);
+        }
+        is_told
+    }
+}
+
+/// Asks now and then whether the publisher is there, and how far; the answer is among what comes.
+async fn ping(
+    pings: Option<PingPong>,
+    every: Duration,
+    round_trip: Arc<RoundTrip>,
+) -> std::convert::Infallible {
+    let Some(mut pings) = pings else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(every).await;
+        let sent = clock::monotonic();
+        if pings.ping(Ping::opaque()).await.is_err() {
+            return std::future::pending().await;
+        }
+        let took = clock::monotonic().saturating_duration_since(sent);
+        round_trip.0.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+    }
+}
+
+/// The first word counts.
+fn announce_once(announce: &watch::Sender<Option<CloseReason>>, reason: CloseReason) {
+    announce.send_if_modified(|said| {
+        let first = said.is_none();
+        said.get_or_insert(reason);
+        first
+    });
+}
+
+/// Drives the connection to its end, which may be [`Link::close`]. Why it takes no more requests is told when that is so; what it has
+/// of them goes on to its end.
+async fn drive<M: MessageSocket>(
+    mut driven: Driven<M>,
+    closing: oneshot::Receiver<(Farewell, Sender)>,
+    announce: &watch::Sender<Option<CloseReason>>,
+) {
+    let (farewell, sender) = tokio::select! {
+        biased;
+        close = closing => match close {
+            Ok(close) => close,
+            // Nobody has the lane any more.
+            Err(_) => return driven.to_its_end().await,
+        },
+        reason = driven.takes_no_more() => {
+            announce_once(announce, reason);
+            return driven.to_its_end().await;
+        }
+    };
+    let heard = tokio::time::timeout(FAREWELL_TIMEOUT, say_goodbye(sender, farewell.code));
+    tokio::select! {
+        _broke = driven.takes_no_more() => {}
+        // Told if the publisher still listens; closed either way.
+        _heard = heard => {}
+    }
+    // What is over the time breaks with the connection, of which nothing is left then.
+    let _cut = tokio::time::timeout(farewell.grace, driven.to_its_end()).await;
+    announce_once(announce, CloseReason::Closed(farewell.code));
+}
+
+/// Returns when the publisher has heard it, or can't.
+async fn say_goodbye(sender: Sender, code: FarewellCode) {
+    let Some(goodbye) = goodbye(code) else { return };
+    let Ok(mut sender) = sender.ready().await else { return };
+    if let Ok((answer, _)) = sender.send_request(goodbye, true) {
+        let _heard = answer.await;
+    }
+}
+
+fn goodbye(code: FarewellCode) -> Option<Request<()>> {
     Request::builder()
         .method(Method::POST)
         .uri("http://sallyport/farewell")
         .header(CONTROL, FAREWELL)
         .header(FAREWELL_CODE, code.word())
-        .body(Placed::new(Empty::new().map_err(Into::into).boxed_unsync()))
+        .body(())
         .ok()
-}
-
-fn reason(outcome: Result<(), hyper::Error>) -> CloseReason {
-    match outcome {
-        Ok(()) => CloseReason::PublisherLeft,
-        Err(error) if error.is_timeout() => CloseReason::HeartbeatLost,
-        Err(error) => CloseReason::Broken(chain(&error)),
-    }
 }

@@ -16,10 +16,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use http::StatusCode;
-use hyper::body::Incoming;
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
 use super::accept::Limits;
+use super::arriving::Arriving;
 use super::flow::DatagramPath;
 use super::gather::Heard;
 use super::handshake::{HandshakeError, Mode, Session, SessionId, Suite};
@@ -28,12 +29,10 @@ use super::protocol::OriginFault;
 use super::resumable::Roll;
 use super::room::{Place, Placed, Shares, Whose};
 use super::transport::{MessageSocket, Traffic};
+use super::window::Windows;
 
 /// The body of an answer.
-pub type Answer = Heard<Arriving>;
-
-/// What comes on a stream, with its place.
-type Arriving = Placed<Incoming>;
+pub type Answer = Heard<Placed<Arriving>>;
 
 /// Connections that one publisher may have.
 pub const MAX_LANES: usize = 8;
@@ -115,7 +114,7 @@ pub enum LinkError {
     },
     /// The stream failed on the way.
     #[error("the tunnel failed: {0}")]
-    Stream(#[source] hyper::Error),
+    Stream(#[source] h2::Error),
     /// The publisher answered CONNECT with something that is no answer to it.
     #[error("the publisher answered a stream with status {0}")]
     UnexpectedStatus(StatusCode),
@@ -148,6 +147,8 @@ struct Inner {
     past: Traffic,
     requests: AtomicU64,
     streams: AtomicU64,
+    /// Of the lanes, each until nothing goes on over it.
+    tasks: TaskTracker,
     id: SessionId,
     suite: Suite,
     mode: Mode,
@@ -176,13 +177,14 @@ impl Inner {
 struct Turn {
     sender: Sender,
     datagrams: Option<DatagramPath>,
+    windows: Arc<Windows>,
     /// None of the gateway's own.
     place: Option<Place>,
 }
 
 impl Turn {
     fn new(lane: &Lane, sender: Sender, place: Option<Place>) -> Self {
-        Self { sender, datagrams: lane.datagrams.clone(), place }
+        Self { sender, datagrams: lane.datagrams.clone(), windows: Arc::clone(&lane.windows), place }
     }
 }
 
@@ -219,7 +221,8 @@ impl Link {
         limits: &Limits,
     ) -> Result<Self, HandshakeError> {
         let (id, suite, mode) = (session.id, session.suite, session.mode);
-        let lane = Lane::start(socket, session, limits).await?;
+        let tasks = TaskTracker::new();
+        let lane = Lane::start(socket, session, limits, &tasks).await?;
         let link = Self(Arc::new(Inner {
             lanes: Mutex::default(),
             turn: AtomicUsize::new(0),
@@ -230,6 +233,7 @@ impl Link {
             past: Traffic::default(),
             requests: AtomicU64::new(0),
             streams: AtomicU64::new(0),
+            tasks,
             id,
             suite,
             mode,
@@ -246,7 +250,7 @@ impl Link {
         session: Session,
         limits: &Limits,
     ) -> Result<Joined, HandshakeError> {
-        let lane = Lane::start(socket, session, limits).await?;
+        let lane = Lane::start(socket, session, limits, &self.0.tasks).await?;
         self.add(lane).ok_or(HandshakeError::NoRoom)
     }
 
@@ -290,6 +294,14 @@ impl Link {
         (most - left, most)
     }
 
+    /// How many bytes each stream of a connection may have under way now, at the least, and how long the last ping took to be
+    /// answered, at the most.
+    pub fn windows(&self) -> (u32, Option<Duration>) {
+        let lanes = self.0.lanes();
+        let window = lanes.iter().map(|lane| lane.windows.window()).min().unwrap_or_default();
+        (window, lanes.iter().filter_map(|lane| lane.round_trip()).max())
+    }
+
     /// The next lane in turn that takes requests, with a place on it.
     fn turn(&self, whose: Whose<'_>) -> Result<Turn, LinkError> {
         let lanes = self.0.lanes();
@@ -326,6 +338,20 @@ impl Link {
         match closed.wait_for(Option::is_some).await {
             Ok(reason) => reason.clone().unwrap_or(CloseReason::PublisherLeft),
             Err(_) => CloseReason::Broken("the gateway stopped".to_owned()),
+        }
+    }
+
+    /// Waits until nothing goes on over it any more. A link that is closed takes no more requests, and may still bring to its end
+    /// what it has of them.
+    pub async fn gone(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    /// Tells the publisher that the gateway is about to close it, and why; until then it goes on as before.
+    pub fn announce(&self, code: FarewellCode) {
+        for lane in self.0.lanes().iter() {
+            lane.announce(code);
         }
     }
 

@@ -17,6 +17,7 @@
 //! Start with [`handshake`] (pure) and `docs/handshake.md`; then [`accept`], [`Link`] and [`client::Publisher`].
 
 mod accept;
+mod arriving;
 mod bare;
 mod breakable;
 pub mod client;
@@ -38,6 +39,7 @@ mod quic;
 mod quiet;
 mod resumable;
 mod room;
+mod sending;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;

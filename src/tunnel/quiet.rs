@@ -12,6 +12,9 @@ use tokio::time::Instant;
 /// What hyper is told instead of a limit in time for the answers to its pings.
 pub(crate) const NO_LIMIT: Duration = Duration::from_hours(24 * 365);
 
+/// How exactly a loss is seen: within the heartbeat's bound, and less than a second before it, of 45 s.
+pub(crate) const LOOKS: u32 = 64;
+
 /// Returns when `received` has not changed for `bound`, or for one of `looks` parts of it less: it is looked at so many times. More looks
 /// tell more exactly, and cost a wake-up each.
 pub(crate) async fn quiet_for(received: impl Fn() -> u64, bound: Duration, looks: u32) {

@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 
+use super::arriving::Arriving;
 use super::gather::{Answers, Gathered};
 use super::room::Place;
 
@@ -140,9 +141,28 @@ pub(crate) fn outgoing() -> (Outgoing, UnsyncBoxBody<Bytes, BoxError>) {
     (outgoing, Gathered::in_conversation(body, answers).boxed_unsync())
 }
 
+/// What the other end sends.
+pub(crate) enum Coming {
+    /// To a publisher, from the gateway.
+    Question(Incoming),
+    /// To the gateway, from a publisher.
+    Answer(Arriving),
+}
+
+impl Coming {
+    /// The next piece. Trailers mean nothing on a byte stream.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        let piece = |frame: Frame<Bytes>| frame.into_data().unwrap_or_default();
+        match self {
+            Self::Question(body) => Pin::new(body).poll_frame(cx).map_ok(piece).map_err(reset),
+            Self::Answer(body) => Pin::new(body).poll_frame(cx).map_ok(piece).map_err(reset),
+        }
+    }
+}
+
 /// A byte stream through a tunnel. Shutting down the write side leaves the read side open; dropping it before resets it.
 pub struct TunnelStream {
-    incoming: Incoming,
+    incoming: Coming,
     chunk: Bytes,
     read_ended: bool,
     outgoing: PollSender<Chunk>,
@@ -153,7 +173,7 @@ pub struct TunnelStream {
 }
 
 impl TunnelStream {
-    pub(crate) fn join(incoming: Incoming, outgoing: Outgoing) -> Self {
+    pub(crate) fn join(incoming: Coming, outgoing: Outgoing) -> Self {
         let Outgoing { chunks, parting, answers } = outgoing;
         Self {
             incoming,
@@ -183,12 +203,11 @@ impl TunnelStream {
 
     /// The next piece that came, for whoever keeps frames of their own on it; `None` is the end.
     pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        let came = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
-        Poll::Ready(came.map(|frame| {
-            let frame = frame.map_err(reset)?;
+        let came = ready!(self.incoming.poll_piece(cx));
+        if matches!(came, Some(Ok(_))) {
             self.answers.count();
-            Ok(frame.into_data().unwrap_or_default())
-        }))
+        }
+        Poll::Ready(came)
     }
 
     /// Waits until a piece may be sent. `false`: none may any more, and why stands in the direction that came.
@@ -215,9 +234,9 @@ impl TunnelStream {
     /// of no use then.
     fn why_broken(&mut self, cx: &mut Context<'_>) -> io::Error {
         loop {
-            match Pin::new(&mut self.incoming).poll_frame(cx) {
+            match self.incoming.poll_piece(cx) {
                 Poll::Ready(Some(Ok(_))) => {}
-                Poll::Ready(Some(Err(error))) => return reset(error),
+                Poll::Ready(Some(Err(error))) => return error,
                 Poll::Ready(None) | Poll::Pending => return io::ErrorKind::BrokenPipe.into(),
             }
         }
@@ -239,7 +258,7 @@ pub(super) fn is_lost(error: &io::Error) -> bool {
     false
 }
 
-fn reset(error: hyper::Error) -> io::Error {
+fn reset(error: impl Into<BoxError>) -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionReset, error)
 }
 
@@ -251,13 +270,12 @@ impl AsyncRead for TunnelStream {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         while this.chunk.is_empty() && !this.read_ended {
-            match ready!(Pin::new(&mut this.incoming).poll_frame(cx)) {
-                // Trailers mean nothing on a byte stream.
-                Some(Ok(frame)) => {
+            match ready!(this.incoming.poll_piece(cx)) {
+                Some(Ok(piece)) => {
                     this.answers.count();
-                    this.chunk = frame.into_data().unwrap_or_default();
+                    this.chunk = piece;
                 }
-                Some(Err(error)) => return Poll::Ready(Err(reset(error))),
+                Some(Err(error)) => return Poll::Ready(Err(error)),
                 None => this.read_ended = true,
             }
         }

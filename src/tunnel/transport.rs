@@ -20,7 +20,6 @@ use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{self, protocol::WebSocketConfig};
-use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
 use super::flow::DatagramPath;
 use super::frame::{FrameKeys, MAX_PLAINTEXT, Opener, Sealer, TAG};
@@ -209,8 +208,6 @@ pub struct MessageStream<M> {
     write_ended: bool,
     seals: Option<(Sealer, Opener)>,
     traffic: Arc<Traffic>,
-    severed: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-    on_drop: Option<DropGuard>,
 }
 
 impl<M: MessageSocket> MessageStream<M> {
@@ -224,18 +221,7 @@ impl<M: MessageSocket> MessageStream<M> {
             write_ended: false,
             seals: None,
             traffic: Arc::default(),
-            severed: None,
-            on_drop: None,
         }
-    }
-
-    /// Lets `knife` break the stream at any time, and cancels `ended` when the stream is gone. Needed because hyper runs
-    /// an HTTP/2 client's connection in a task of its own for as long as it has open streams: nothing else would cut
-    /// it, or tell of its end.
-    pub(crate) fn watched(mut self, knife: CancellationToken, ended: CancellationToken) -> Self {
-        self.severed = Some(Box::pin(knife.cancelled_owned()));
-        self.on_drop = Some(ended.drop_guard());
-        self
     }
 
     /// A stream protected as the handshake decided.
@@ -301,13 +287,6 @@ impl<M: MessageSocket> AsyncRead for MessageStream<M> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        // The reader is where an idle connection waits, so this is where it hears of the cut.
-        if this.severed.as_mut().is_some_and(|knife| knife.as_mut().poll(cx).is_ready()) {
-            this.severed = None;
-            this.read_ended = true;
-            this.write_ended = true;
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-        }
         while this.incoming.is_empty() && !this.read_ended {
             match ready!(this.socket.poll_receive(cx)) {
                 Some(message) => {

@@ -1,10 +1,18 @@
-//! How much one stream may have under way: as much as the way to the other end holds at a good pace.
+//! How much one stream may have under way: as much as the way to the other end holds at a good pace, and less where many have something
+//! waiting.
 //!
 //! Less costs pace, and more costs memory when somebody doesn't read, which all streams of the connection pay for. So the window grows
 //! with the time that a message takes to the other end and back, as the handshake has shown it, and at most twofold: whoever is behind
-//! may then hold half of the connection's credit ([`super::lag`]).
+//! may then hold half of the connection's credit ([`super::lag`]). And it shrinks while something waits for more than a few
+//! ([`shared_window`]): a thousand who come at once and read nothing must not use up the credit before it is seen that they don't
+//! read.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::task::Waker;
 use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
 
 /// Bytes a second that one stream shall carry.
 const PACE: u128 = 80 << 20;
@@ -16,11 +24,126 @@ pub(super) fn stream_window(least: u32, round_trip: Option<Duration>) -> u32 {
     u32::try_from(on_the_way).unwrap_or(most).clamp(least, most)
 }
 
+/// For so many streams something may wait before their windows shrink.
+const FEW: usize = 16;
+/// And below so many bytes they don't.
+const SMALLEST: u32 = 128 << 10;
+
+/// The window of each stream while something waits for so many of them: a quarter with each doubling beyond a few.
+fn shared_window(most: u32, holding: usize) -> u32 {
+    let doublings = holding.div_ceil(FEW).next_power_of_two().trailing_zeros();
+    most.checked_shr(2 * doublings).unwrap_or(0).max(SMALLEST.min(most))
+}
+
+/// For how many streams of a connection something waits, and what their windows are.
+#[derive(Debug)]
+pub(super) struct Windows {
+    most: u32,
+    holding: AtomicUsize,
+    window: AtomicU32,
+    /// Wakes whoever tells the other end.
+    told: AtomicWaker,
+}
+
+impl Windows {
+    /// Nothing waits for anybody, and `most` bytes may.
+    pub(super) fn of(most: u32) -> Arc<Self> {
+        let (holding, window) = (AtomicUsize::new(0), AtomicU32::new(most));
+        Arc::new(Self { most, holding, window, told: AtomicWaker::new() })
+    }
+
+    /// One more stream.
+    pub(super) fn enter(self: &Arc<Self>) -> Hold {
+        Hold { of: Arc::clone(self), holds: false }
+    }
+
+    /// What the other end was told last.
+    pub(super) fn window(&self) -> u32 {
+        self.window.load(Ordering::Relaxed)
+    }
+
+    /// What it should be told; who asks is woken when that is less.
+    pub(super) fn wanted(&self, waker: &Waker) -> u32 {
+        self.told.register(waker);
+        shared_window(self.most, self.holding.load(Ordering::Relaxed))
+    }
+
+    /// The other end is told.
+    pub(super) fn tell(&self, window: u32) {
+        self.window.store(window, Ordering::Relaxed);
+    }
+}
+
+/// Whether something waits for one stream; not any more when this is dropped.
+#[derive(Debug)]
+pub(super) struct Hold {
+    of: Arc<Windows>,
+    holds: bool,
+}
+
+impl Hold {
+    /// Somebody was given a piece and is yet to ask for the next; or asks, and there is none.
+    pub(super) fn set(&mut self, holds: bool) {
+        if self.holds == holds {
+            return;
+        }
+        self.holds = holds;
+        if !holds {
+            self.of.holding.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        let holding = self.of.holding.fetch_add(1, Ordering::Relaxed) + 1;
+        if shared_window(self.of.most, holding) < self.of.window() {
+            self.of.told.wake();
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.set(false);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tunnel::Limits;
 
     const LEAST: u32 = 2 << 20;
+
+    #[test]
+    fn the_window_is_whole_for_a_few_and_a_quarter_with_each_doubling() {
+        assert_eq!([0, 1, 16].map(|holding| shared_window(LEAST, holding)), [LEAST; 3]);
+        assert_eq!([17, 32].map(|holding| shared_window(LEAST, holding)), [LEAST / 4; 2]);
+        assert_eq!([33, 64, 65, usize::MAX >> 1].map(|holding| shared_window(LEAST, holding)), [SMALLEST; 4]);
+        assert_eq!(shared_window(2 * LEAST, 33), 2 * LEAST / 16);
+        assert_eq!(shared_window(1000, 500), 1000, "a small one stays as it is");
+    }
+
+    #[test]
+    fn all_streams_of_a_connection_that_fill_one_after_the_other_leave_credit_to_others() {
+        let limits = Limits::default();
+        for most in [limits.stream_window, 2 * limits.stream_window] {
+            let streams = 1..=limits.max_streams as usize;
+            let all: u64 = streams.map(|holding| u64::from(shared_window(most, holding))).sum();
+            assert!(all <= u64::from(limits.connection_window) * 7 / 8, "{} MiB", all >> 20);
+        }
+    }
+
+    #[test]
+    fn who_is_given_something_counts_once_and_until_they_wait_or_are_gone() {
+        let windows = Windows::of(LEAST);
+        let mut many: Vec<Hold> = (0..=FEW).map(|_| windows.enter()).collect();
+        for _ in 0..2 {
+            many.iter_mut().for_each(|one| one.set(true));
+        }
+        assert_eq!(windows.wanted(Waker::noop()), LEAST / 4);
+        many[0].set(false);
+        assert_eq!(windows.wanted(Waker::noop()), LEAST);
+        drop(many);
+        assert_eq!(windows.holding.load(Ordering::Relaxed), 0);
+    }
 
     #[test]
     fn a_window_holds_what_is_on_the_way_and_is_at_most_doubled() {

@@ -40,6 +40,37 @@ fn sigterm_lets_an_open_request_finish_and_closes_the_ledger() {
 }
 
 #[test]
+fn a_request_that_waits_in_line_when_the_gateway_stops_is_sent_and_answered() {
+    let mut world = World::with().set("gateway.drain_secs=20").set("tunnels.queue_secs=30").prepare();
+    world.configure("[[tunnel]]\nname = \"open-events\"\nat_once = 1\n");
+    world.start_gateway();
+    let (send, events) = tokio::sync::mpsc::channel(1);
+    let app = super::app::App::of_events(events);
+    let _publisher = world.publish_http("open-events", app.address());
+    let mut first = world.visit("open-events", "/events").by(&world, "visitor").start();
+    send.blocking_send("first\n".to_owned()).unwrap();
+    first.line("the first piece", |line| (line == "first").then_some(()));
+    let mut second =
+        world.visit("open-events", "/other").by(&world, "visitor").args(&["--data", "an order"]).start();
+    eventually("the second waits in line", || {
+        let metrics = world.curl("/metrics").by(&world, "admin").run().text();
+        metrics.contains("sallyport_requests_waiting 1\n").then_some(())
+    });
+    world.gateway().signal("TERM");
+    eventually("new connections are refused", || {
+        (world.visit("open-events", "/").by(&world, "visitor").run().status == 0).then_some(())
+    });
+    drop(send);
+    assert!(first.wait().success(), "{}", first.err());
+    assert!(second.wait().success(), "{}", second.err());
+    assert!(!second.out().contains("publisher-away"), "{}", second.out());
+    world.stop_gateway();
+    world.start_gateway();
+    let made = world.record("http.request", |record| record["action"] == "POST");
+    assert_ne!(made["details"]["status"], 502, "{made}");
+}
+
+#[test]
 fn a_session_that_outlasts_the_drain_is_cut_and_recorded() {
     let mut world = World::with().set("gateway.drain_secs=1").start();
     let _publisher = world.publish_demo("open-demo");

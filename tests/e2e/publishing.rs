@@ -158,6 +158,43 @@ fn a_publisher_that_leaves_on_purpose_frees_its_name_at_once() {
 }
 
 #[test]
+fn a_publisher_that_leaves_on_purpose_brings_to_its_end_what_its_visitors_have() {
+    let world = World::start();
+    let (send, events) = tokio::sync::mpsc::channel(1);
+    let app = App::of_events(events);
+    let mut publisher = world.publish_http("open-events", app.address());
+    let mut visit = world.visit("open-events", "/events").by(&world, "visitor").start();
+    send.blocking_send("first\n".to_owned()).unwrap();
+    visit.line("the first piece", |line| (line == "first").then_some(()));
+    publisher.signal("TERM");
+    world.record("tunnel.closed", |record| record["object"] == "tunnel:open-events");
+    assert_eq!(world.visit("open-events", "/").by(&world, "visitor").run().status, 404, "the name is free");
+    send.blocking_send("last\n".to_owned()).unwrap();
+    drop(send);
+    assert!(visit.wait().success(), "{}", visit.err());
+    assert_eq!(visit.out(), "first\nlast\n");
+    assert!(publisher.wait().success(), "{}", publisher.err());
+    let closed = world.record("session.closed", |record| record["object"] == "tunnel:open-events");
+    assert_eq!(closed["details"]["bytes_down"], "first\nlast\n".len());
+}
+
+#[test]
+fn a_request_that_only_reads_is_made_again_when_another_publisher_takes_the_name_over() {
+    let world = World::start();
+    let app = App::that_stalls();
+    let mut vanished = world.publish_http("open-shop", app.address());
+    let mut visit = world.visit("open-shop", "/").by(&world, "visitor").start();
+    world.record("session.opened", |record| record["object"] == "tunnel:open-shop");
+    vanished.signal("STOP");
+    let _back = world.publish_demo("open-shop");
+    assert!(visit.wait().success(), "{}", visit.err());
+    assert!(!visit.out().contains("session-ended"), "{}", visit.out());
+    let made = world.record("http.request", |record| record["details"]["status"] == 200);
+    let given_up = world.record("http.request", |record| record["details"]["retried"] == true);
+    assert_eq!(made["correlation"], given_up["correlation"], "{made} {given_up}");
+}
+
+#[test]
 fn a_publisher_comes_back_by_itself_when_the_gateway_does() {
     let mut world = World::start();
     let mut publisher = world.publish_demo("open-demo");

@@ -25,7 +25,7 @@ use crate::tunnel::handshake::{
 };
 use crate::tunnel::link::FarewellCode;
 use crate::tunnel::name::Offer;
-use crate::tunnel::quiet::{NO_LIMIT, quiet_for};
+use crate::tunnel::quiet::{LOOKS, NO_LIMIT, quiet_for};
 use crate::tunnel::transport::{MessageSocket, MessageStream, receive, send};
 use crate::tunnel::window::stream_window;
 
@@ -41,8 +41,6 @@ const SEND_AHEAD: usize = 128 << 10;
 const GIVEN_UP: usize = 1 << 16;
 /// How long open streams may go on when this publisher stops.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How exactly a loss is seen: within the heartbeat's bound, and less than a second before it, of 45 s.
-const LOOKS: u32 = 64;
 /// The gateway names the heartbeat; a broken one must not make us flood it or sleep for ever.
 const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_hours(1));
 
@@ -305,6 +303,8 @@ pub(super) async fn serve<M: MessageSocket>(
         .max_concurrent_streams(limits.max_streams)
         // Visitors give up, and the gateway tells so; with h2's own bound of 20 at once they would cost everybody the tunnel.
         .max_pending_accept_reset_streams(GIVEN_UP)
+        // And so does what was still on its way for them when they did.
+        .max_local_error_reset_streams(None)
         .keep_alive_interval(interval)
         .keep_alive_timeout(NO_LIMIT)
         .serve_connection(TokioIo::new(stream), service);

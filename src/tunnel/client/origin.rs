@@ -42,7 +42,7 @@ use crate::tunnel::protocol::{
 };
 use crate::tunnel::resumable::Ask;
 use crate::tunnel::resumable::end::PIECE;
-use crate::tunnel::stream::outgoing;
+use crate::tunnel::stream::{Coming, outgoing};
 use crate::tunnel::{Breakable, Offer, TunnelKind, TunnelName, TunnelStream};
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -274,7 +274,7 @@ impl Origin {
             return fault(OriginFault::Unreachable);
         };
         let (outgoing, body) = outgoing();
-        let visitor = TunnelStream::join(request.into_body(), outgoing);
+        let visitor = TunnelStream::join(Coming::Question(request.into_body()), outgoing);
         let (visitor, lasts) = self.streams.begin(ask, name, (visitor, parted));
         let broken = visitor.broken();
         // Ends by itself: when both directions are done, or when the connection to the gateway is, and no other takes its place.
@@ -337,7 +337,7 @@ async fn datagrams(
         return fault(OriginFault::Unreachable);
     };
     let (outgoing, body) = outgoing();
-    let (source, drain) = flow(TunnelStream::join(request.into_body(), outgoing), place);
+    let (source, drain) = flow(TunnelStream::join(Coming::Question(request.into_body()), outgoing), place);
     tokio::spawn(async move {
         let up = pass(source, Connected::new(Arc::clone(&socket)), |_| {});
         let down = pass(Connected::new(socket), drain, |_| {});

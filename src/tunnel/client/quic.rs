@@ -14,7 +14,7 @@ use super::address::GatewayAddress;
 use super::dial_error::DialError;
 use super::proxy::Proxies;
 use super::reach::in_turn;
-use crate::tunnel::quic::{KEEP_ALIVE, dialing_endpoint};
+use crate::tunnel::quic::{KEEP_ALIVE, TUNNEL_WINDOW, dialing_endpoint};
 use crate::tunnel::{ALPN, BareSocket, QuicStream, initial_suite, quic_transport, widen};
 
 /// How long QUIC is waited for while there is another transport to fall back to.
@@ -63,6 +63,8 @@ async fn connect(
     let mut config = ClientConfig::new(Arc::new(tls));
     // The gateway opens no streams by itself.
     let mut transport = quic_transport(0);
+    // Of the one stream there is.
+    transport.stream_receive_window(TUNNEL_WINDOW);
     transport.keep_alive_interval(Some(KEEP_ALIVE));
     config.transport_config(Arc::new(transport));
     let deadline = Instant::now() + patience;

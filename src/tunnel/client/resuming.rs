@@ -21,7 +21,7 @@ use crate::tunnel::protocol::{OriginFault, RESUME};
 use crate::tunnel::resumable::{
     Answered, Ask, ByteStream, Keeper, NotAttached, Resumable, Roll, Shared, StreamId, Under,
 };
-use crate::tunnel::stream::{TunnelStream, outgoing};
+use crate::tunnel::stream::{Coming, TunnelStream, outgoing};
 
 /// Streams at a time: as many as eight connections carry.
 const MOST: usize = 8192;
@@ -88,7 +88,10 @@ impl Streams {
     ) -> Response<ResponseBody> {
         let found = self.roll.find(id).filter(|stream| stream.tunnel() == tunnel);
         let (outgoing, body) = outgoing();
-        let under = Under { stream: TunnelStream::join(request.into_body(), outgoing), parted: Some(parted) };
+        let under = Under {
+            stream: TunnelStream::join(Coming::Question(request.into_body()), outgoing),
+            parted: Some(parted),
+        };
         let attached = match found {
             Some(stream) => stream.attach(under, (received, attempt), || true),
             None => Err(NotAttached::Broken),

@@ -284,7 +284,7 @@ pub enum HandshakeError {
     NoRoom,
     /// HTTP/2 did not come up on the connection.
     #[error("the multiplexer did not start: {0}")]
-    Mux(#[source] hyper::Error),
+    Mux(#[source] h2::Error),
 }
 
 impl HandshakeError {

@@ -3,14 +3,15 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Body;
 
-use super::{Answer, Arriving, Link, LinkError, Turn};
+use super::{Answer, Link, LinkError, Turn};
 use crate::tunnel::TunnelName;
-use crate::tunnel::flow::{FlowDrain, FlowSource, flow};
+use crate::tunnel::arriving::Arriving;
+use crate::tunnel::flow::{DatagramPath, FlowDrain, FlowSource, flow};
 use crate::tunnel::gather::{Answers, Heard, gathered};
 use crate::tunnel::health::AppReports;
 use crate::tunnel::lane::{BoxError, RequestBody};
@@ -19,7 +20,8 @@ use crate::tunnel::protocol::{
     strip_internal,
 };
 use crate::tunnel::room::{Placed, Whose};
-use crate::tunnel::stream::{Outgoing, TunnelStream, outgoing};
+use crate::tunnel::sending::{Sending, announce_length};
+use crate::tunnel::stream::{Coming, Outgoing, TunnelStream, outgoing};
 
 impl Link {
     /// Sends a request of `person` to the tunnel's app and returns its response; both bodies are streamed. The person's name is
@@ -89,15 +91,13 @@ impl Link {
     ) -> Result<(FlowSource, FlowDrain), LinkError> {
         let (outgoing, body) = outgoing();
         let mut request = stream_request(tunnel, trace, body)?;
-        let Turn { mut sender, datagrams, place: held } = self.turn(Whose::Of(person))?;
-        let place = datagrams.map(|path| path.begin());
+        let turn = self.turn(Whose::Of(person))?;
+        let place = turn.datagrams.as_ref().map(DatagramPath::begin);
         if let Some((place, _)) = &place {
             request.headers_mut().insert(FLOW, HeaderValue::from(place.number()));
         }
-        request.body_mut().put(held.clone());
         self.0.streams.fetch_add(1, Ordering::Relaxed);
-        let response = sender.send_request(request).await.map_err(|error| self.failure(error))?;
-        let response = opened(response.map(|body| Placed::at(body, held)))?;
+        let response = opened(self.send_on(turn, request).await?)?;
         Ok(flow(joined(response, outgoing), place))
     }
 
@@ -114,33 +114,59 @@ impl Link {
         Ok(tells.then(|| AppReports::new(response.into_body().into_parts().0)))
     }
 
-    /// Sends on the lane whose turn it is. One that breaks before the request was on its way gives it back, for the next.
+    /// Sends on the lane whose turn it is; one that takes no more requests by then is passed over.
     pub(super) async fn send(
         &self,
         whose: Whose<'_>,
-        mut request: Request<RequestBody>,
-    ) -> Result<Response<Arriving>, LinkError> {
+        request: Request<RequestBody>,
+    ) -> Result<Response<Placed<Arriving>>, LinkError> {
         loop {
-            let Turn { mut sender, place, .. } = self.turn(whose)?;
-            request.body_mut().put(place.clone());
-            match sender.try_send_request(request).await {
-                Ok(response) => return Ok(response.map(|body| Placed::at(body, place))),
-                Err(mut unsent) => match unsent.take_message() {
-                    Some(again) if self.is_open() => request = again,
-                    _ => return Err(self.failure(unsent.into_error())),
-                },
+            let mut turn = self.turn(whose)?;
+            if std::future::poll_fn(|cx| turn.sender.poll_ready(cx)).await.is_ok() {
+                return self.send_on(turn, request).await;
             }
         }
     }
 
-    fn failure(&self, error: hyper::Error) -> LinkError {
-        // hyper tells "closed before it was sent" apart; the link's own reason says more.
-        if error.is_closed() || error.is_canceled() {
+    /// Sends on this lane, and returns when the answer begins.
+    async fn send_on(
+        &self,
+        turn: Turn,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Placed<Arriving>>, LinkError> {
+        let Turn { mut sender, windows, place, .. } = turn;
+        let (mut head, mut body) = request.into_parts();
+        announce_length(&head.method, &mut head.headers, &body);
+        let is_whole = body.is_end_stream();
+        let sent = sender.send_request(Request::from_parts(head, ()), is_whole);
+        let (answer, stream) = sent.map_err(|error| self.failure(error))?;
+        let sending = if is_whole {
+            Sending::nothing()
+        } else {
+            body.put(place.clone());
+            Sending::begin(body, stream).await
+        };
+        let answer = answer.await.map_err(|error| self.failure(error))?;
+        sending.go_on();
+        let length = announced_length(answer.headers());
+        Ok(answer.map(|body| Placed::at(Arriving::new(body, length, windows.enter()), place)))
+    }
+
+    /// The publisher has said, or shown, that it takes nothing more, and names what it has taken (RFC 9113 section 6.8): this is not
+    /// of it. Whatever else failed may have been begun.
+    fn failure(&self, error: h2::Error) -> LinkError {
+        if error.is_go_away() && error.is_remote() {
             LinkError::Closed(self.reason_so_far())
         } else {
             LinkError::Stream(error)
         }
     }
+}
+
+fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    let mut all = headers.get_all(header::CONTENT_LENGTH).iter();
+    let length = all.next()?.to_str().ok()?.parse().ok()?;
+    all.next().is_none().then_some(length)
 }
 
 pub(super) fn stream_request(
@@ -161,13 +187,13 @@ pub(super) fn stream_request(
     Ok(request)
 }
 
-pub(super) fn joined(response: Response<Arriving>, outgoing: Outgoing) -> TunnelStream {
+pub(super) fn joined(response: Response<Placed<Arriving>>, outgoing: Outgoing) -> TunnelStream {
     let (body, place) = response.into_body().into_parts();
-    TunnelStream::join(body, outgoing).at(place)
+    TunnelStream::join(Coming::Answer(body), outgoing).at(place)
 }
 
 /// The publisher's answer to it, if it is yes.
-pub(super) fn opened(response: Response<Arriving>) -> Result<Response<Arriving>, LinkError> {
+pub(super) fn opened(response: Response<Placed<Arriving>>) -> Result<Response<Placed<Arriving>>, LinkError> {
     if let Some(fault) = origin_fault(&response) {
         return Err(LinkError::Origin { fault });
     }
@@ -182,7 +208,7 @@ fn name_value(tunnel: &TunnelName) -> Result<HeaderValue, LinkError> {
 }
 
 /// HTTP/2 wants scheme and authority; HTTP/1.1 has the authority in `Host`.
-fn absolute(uri: &Uri, headers: &http::HeaderMap, tunnel: &TunnelName) -> Result<Uri, http::Error> {
+fn absolute(uri: &Uri, headers: &HeaderMap, tunnel: &TunnelName) -> Result<Uri, http::Error> {
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok());
     let authority = uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or(tunnel.as_str());
     let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);

@@ -19,10 +19,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::bed::{Door, Organisation, Running, everything, name, publication, soon, tcp};
 use super::hostile_peer::{Socket, door, gateway, knock};
+use crate::tunnel::arriving::Arriving;
 use crate::tunnel::client::{Event, GatewayAddress, PublisherOptions};
 use crate::tunnel::handshake::Session;
-use crate::tunnel::stream::{is_lost, outgoing};
+use crate::tunnel::stream::{Coming, is_lost, outgoing};
 use crate::tunnel::transport::{MessageStream, receive};
+use crate::tunnel::window::Windows;
 use crate::tunnel::{
     Acceptance, ByteStream, Farewell, FarewellCode, Lasting, Limits, Link, LinkError, TunnelStream, Way,
 };
@@ -416,10 +418,10 @@ enum Ends {
     Gone,
 }
 
-/// What the reader of such a stream is told.
-async fn told_of(ends: Ends) -> std::io::Error {
+/// What the reader of such a stream is told: a publisher by its library, or a gateway by its own.
+async fn told_of(ends: Ends, at_the_gateway: bool) -> std::io::Error {
     let (near, far) = duplex(1 << 20);
-    let publisher = tokio::spawn(async move {
+    let other = tokio::spawn(async move {
         let mut connection = h2::server::handshake(far).await.unwrap();
         let (_request, mut respond) = connection.accept().await.unwrap().unwrap();
         let mut body = respond.send_response(http::Response::new(()), false).unwrap();
@@ -433,23 +435,38 @@ async fn told_of(ends: Ends) -> std::io::Error {
         }
         while connection.accept().await.is_some() {}
     });
-    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(near));
-    let (mut sender, connection) = handshake.await.unwrap();
-    tokio::spawn(connection);
     let (outgoing, body) = outgoing();
-    let request = http::Request::post("http://demo/").body(body).unwrap();
-    let response = soon(sender.send_request(request)).await.unwrap();
-    let mut stream = TunnelStream::join(response.into_body(), outgoing);
+    let coming = if at_the_gateway {
+        let (sender, connection) = h2::client::handshake(near).await.unwrap();
+        tokio::spawn(connection);
+        let request = http::Request::post("http://demo/").body(()).unwrap();
+        let (answer, _question) = sender.ready().await.unwrap().send_request(request, true).unwrap();
+        let answer = soon(answer).await.unwrap().into_body();
+        Coming::Answer(Arriving::new(answer, None, Windows::of(1 << 20).enter()))
+    } else {
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(near)).await.unwrap();
+        tokio::spawn(connection);
+        let request = http::Request::post("http://demo/").body(body).unwrap();
+        Coming::Question(soon(sender.send_request(request)).await.unwrap().into_body())
+    };
+    let mut stream = TunnelStream::join(coming, outgoing);
     let error = soon(stream.read_to_end(&mut Vec::new())).await.unwrap_err();
-    soon(publisher).await.unwrap();
+    soon(other).await.unwrap();
     error
 }
 
 #[tokio::test]
 async fn a_connection_that_is_gone_is_a_loss_and_what_either_end_has_said_is_none() {
-    assert!(is_lost(&told_of(Ends::Gone).await));
-    for reason in [h2::Reason::INTERNAL_ERROR, h2::Reason::ENHANCE_YOUR_CALM, h2::Reason::REFUSED_STREAM] {
-        assert!(!is_lost(&told_of(Ends::Reset(reason)).await), "{reason}");
+    for at_the_gateway in [false, true] {
+        assert!(is_lost(&told_of(Ends::Gone, at_the_gateway).await), "{at_the_gateway}");
+        for reason in [h2::Reason::INTERNAL_ERROR, h2::Reason::ENHANCE_YOUR_CALM, h2::Reason::REFUSED_STREAM]
+        {
+            assert!(
+                !is_lost(&told_of(Ends::Reset(reason), at_the_gateway).await),
+                "{at_the_gateway}, {reason}"
+            );
+        }
+        assert!(!is_lost(&told_of(Ends::GoAway, at_the_gateway).await), "{at_the_gateway}");
     }
-    assert!(!is_lost(&told_of(Ends::GoAway).await));
 }
