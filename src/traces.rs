@@ -23,7 +23,7 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Context, KeyValue, SpanId, TraceId};
 use opentelemetry_http::{HeaderExtractor, HttpClient, HttpError};
-use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_otlp::{SpanExporter as OtlpExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracer, SdkTracerProvider};
@@ -103,7 +103,7 @@ impl Traces {
             return Err(unfit());
         }
         let client = Carrier::new(tls);
-        let exporter = SpanExporter::builder()
+        let exporter = OtlpExporter::builder()
             .with_http()
             .with_http_client(client)
             .with_endpoint(address)
@@ -214,9 +214,9 @@ pub struct Followed {
 }
 
 impl Followed {
-    /// It was a request, and is over, with an answer of this status.
-    pub fn end(self, tunnel: String, method: String, status: u16) {
-        self.emit(tunnel, What::Request { method, status: Some(status) }, SpanKind::Client);
+    /// It is a request, which whoever made it may give up.
+    pub fn request(self, tunnel: String, method: String) -> RequestSpan {
+        RequestSpan { followed: self, tunnel, method, status: None }
     }
 
     /// It is a stream, which may outlive whoever began it.
@@ -229,6 +229,28 @@ impl Followed {
         NEXT.set(Some(self.ids));
         self.inner.emit(Said { tunnel, what, began: self.began, took }, kind, &self.parent);
         NEXT.set(None);
+    }
+}
+
+/// The span of a request: sent when this is dropped.
+pub struct RequestSpan {
+    followed: Followed,
+    tunnel: String,
+    method: String,
+    status: Option<u16>,
+}
+
+impl RequestSpan {
+    /// It is over, with an answer of this status.
+    pub fn answered(mut self, status: u16) {
+        self.status = Some(status);
+    }
+}
+
+impl Drop for RequestSpan {
+    fn drop(&mut self) {
+        let what = What::Request { method: std::mem::take(&mut self.method), status: self.status };
+        self.followed.emit(std::mem::take(&mut self.tunnel), what, SpanKind::Client);
     }
 }
 
@@ -333,6 +355,11 @@ impl HttpClient for Carrier {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use opentelemetry_sdk::error::OTelSdkResult;
+    use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+
     use super::*;
 
     #[test]
@@ -343,6 +370,40 @@ mod tests {
         for bad in ["", "cor-", "0198a1b2c3d47e5f8a6b7c8d9e0f1a2b", "cor-zz98a1b2c3d47e5f8a6b7c8d9e0f1a2b"] {
             assert!(ids(bad).is_none(), "{bad}");
         }
+    }
+
+    /// Takes spans here.
+    #[derive(Debug, Clone, Default)]
+    struct Taken(Arc<Mutex<Vec<SpanData>>>);
+
+    impl SpanExporter for Taken {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            self.0.lock().unwrap().extend(batch);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_given_up_has_a_span_that_says_so() {
+        let taken = Taken::default();
+        let provider =
+            SdkTracerProvider::builder().with_simple_exporter(taken.clone()).with_id_generator(Ids::default());
+        let provider = provider.build();
+        let tracer = provider.tracer("sallyport");
+        let traces = Traces(Some(Arc::new(Inner { provider, tracer })));
+        let follow = || {
+            let mut headers = HeaderMap::new();
+            let parent = "00-0198a1b2c3d47e5f8a6b7c8d9e0f1a2b-8a6b7c8d9e0f1a2b-01";
+            headers.insert(PARENT, HeaderValue::from_static(parent));
+            traces.follow(&mut headers).unwrap().request("demo".to_owned(), "GET".to_owned())
+        };
+        follow().answered(200);
+        drop(follow());
+        let spans = taken.0.lock().unwrap();
+        let statuses: Vec<&Status> = spans.iter().map(|span| &span.status).collect();
+        assert_eq!(statuses, [&Status::Unset, &Status::error("there was no answer")]);
+        let trace = TraceId::from_hex("0198a1b2c3d47e5f8a6b7c8d9e0f1a2b").unwrap();
+        assert!(spans.iter().all(|span| span.span_context.trace_id() == trace));
     }
 
     #[test]

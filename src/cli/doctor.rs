@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Args;
+use futures_util::future::join_all;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::header::HOST;
 use hyper::{Request, StatusCode};
@@ -65,8 +66,10 @@ pub(super) async fn run(connection: &Connection, doctor: &Doctor) -> Result<(), 
     told.step("websocket", by_websocket(&profile)).await?;
     told.step("authentication", who_am_i(&profile)).await?;
     if let Some(name) = name {
-        let (publishing, refused) = told.step("handshake", shake_hands(&profile, &name)).await?;
-        told.step("tunnel", through(&profile, publishing, refused)).await?;
+        let (mut publishing, refused) = told.step("handshake", shake_hands(&profile, &name)).await?;
+        let visited = told.step("tunnel", through(&profile, &mut publishing, refused)).await;
+        publishing.end().await;
+        visited?;
     }
     Ok(())
 }
@@ -126,15 +129,7 @@ async fn resolve(profile: &Profile) -> Step<Vec<SocketAddr>> {
 
 /// Tries each address: one of several that is dead makes every connection slow.
 async fn reach(profile: &Profile, addresses: &[SocketAddr]) -> Step<()> {
-    let (mut good, mut bad) = (Vec::new(), Vec::new());
-    for address in addresses {
-        let began = clock::monotonic();
-        match tokio::time::timeout(PATIENCE / 4, TcpStream::connect(address)).await {
-            Ok(Ok(_)) => good.push(format!("{address} in {} ms", began.elapsed().as_millis())),
-            Ok(Err(error)) => bad.push(format!("{address} does not answer: {error}")),
-            Err(_) => bad.push(format!("{address} does not answer")),
-        }
-    }
+    let (good, bad) = try_each(addresses, PATIENCE / 4).await;
     if good.is_empty() {
         let message = format!("port {} cannot be reached: {}", profile.port, bad.join("; "));
         return Err(Failure::new(
@@ -144,6 +139,27 @@ async fn reach(profile: &Profile, addresses: &[SocketAddr]) -> Step<()> {
         ));
     }
     Ok(((), good.into_iter().chain(bad).collect::<Vec<_>>().join("; ")))
+}
+
+/// What is to be said of those that answer within `patience`, and of the others. All at once: however many are dead, there is time for
+/// the last.
+async fn try_each(addresses: &[SocketAddr], patience: Duration) -> (Vec<String>, Vec<String>) {
+    let trying = addresses.iter().map(async |address| {
+        let began = clock::monotonic();
+        match tokio::time::timeout(patience, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => Ok(format!("{address} in {} ms", began.elapsed().as_millis())),
+            Ok(Err(error)) => Err(format!("{address} does not answer: {error}")),
+            Err(_) => Err(format!("{address} does not answer")),
+        }
+    });
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for outcome in join_all(trying).await {
+        match outcome {
+            Ok(word) => good.push(word),
+            Err(word) => bad.push(word),
+        }
+    }
+    (good, bad)
 }
 
 async fn through_proxy(profile: &Profile, proxy: &str) -> Step<()> {
@@ -251,7 +267,7 @@ async fn who_am_i(profile: &Profile) -> Step<()> {
 struct Publishing {
     events: mpsc::Receiver<Event>,
     task: JoinHandle<Result<(), PublishError>>,
-    _stop: DropGuard,
+    stop: DropGuard,
 }
 
 impl Publishing {
@@ -271,7 +287,13 @@ impl Publishing {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let task = tokio::spawn(async move { Box::pin(publisher.run(sender, stopped)).await });
-        Ok(Self { events, task, _stop: stop.drop_guard() })
+        Ok(Self { events, task, stop: stop.drop_guard() })
+    }
+
+    /// Says goodbye, so that the name is free at once: it is kept for a publisher that just vanishes.
+    async fn end(self) {
+        drop(self.stop);
+        let _said = tokio::time::timeout(PATIENCE / 5, self.task).await;
     }
 
     /// The first event that says something to `wanted`, or why there is none.
@@ -313,7 +335,7 @@ async fn shake_hands(profile: &Profile, name: &TunnelName) -> Step<(Publishing, 
 }
 
 /// Waits for its tunnel, and visits it.
-async fn through(profile: &Profile, mut publishing: Publishing, refused: Option<Failure>) -> Step<()> {
+async fn through(profile: &Profile, publishing: &mut Publishing, refused: Option<Failure>) -> Step<()> {
     if let Some(refused) = refused {
         return Err(refused);
     }
@@ -326,7 +348,6 @@ async fn through(profile: &Profile, mut publishing: Publishing, refused: Option<
     Ok(((), format!("{url} answered {status}")))
 }
 
-/// Whatever the app or policy answers shows that the way is open; what the gateway says of the tunnel itself does not.
 async fn visit(profile: &Profile, url: &str) -> Result<StatusCode, Failure> {
     let authority = url.trim_start_matches("https://");
     let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
@@ -335,9 +356,16 @@ async fn visit(profile: &Profile, url: &str) -> Result<StatusCode, Failure> {
         request = request.header("sallyport-token", token.expose_secret());
     }
     let (status, body) = exchange(tls(profile, host).await?, request).await?;
-    if status.is_server_error() {
-        let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let text = |name: &str| problem.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    judge(url, status, &body)
+}
+
+/// Whatever the app or policy answers shows that the way is open; what the gateway says of the tunnel itself does not.
+fn judge(url: &str, status: StatusCode, body: &[u8]) -> Result<StatusCode, Failure> {
+    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |name: &str| problem.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let of_gateway = text("type").starts_with("urn:sallyport:error:");
+    let of_policy = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+    if status.is_server_error() || of_gateway && !of_policy {
         return Err(Failure::new(
             ExitCode::Failed,
             format!("{url} answered {status}: {}", text("detail")),
@@ -345,4 +373,45 @@ async fn visit(profile: &Profile, url: &str) -> Result<StatusCode, Failure> {
         ));
     }
     Ok(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_answers_is_found_however_many_before_it_are_dead() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let full = socket.listen(1).unwrap();
+        let dead = full.local_addr().unwrap();
+        // Whoever comes to a queue that is full is dropped by the system.
+        let mut waiting = Vec::new();
+        while let Ok(taken) =
+            tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(dead)).await
+        {
+            waiting.push(taken.unwrap());
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let patience = Duration::from_millis(500);
+        let began = clock::monotonic();
+        let addresses = [dead, dead, dead, dead, listener.local_addr().unwrap()];
+        let (good, bad) = try_each(&addresses, patience).await;
+        assert_eq!((good.len(), bad.len()), (1, 4), "{good:?} {bad:?}");
+        assert!(began.elapsed() < patience * 3, "one waited for the other: {:?}", began.elapsed());
+    }
+
+    #[test]
+    fn the_way_is_open_if_app_or_policy_answers_and_not_if_the_gateway_knows_no_tunnel_or_has_enough() {
+        let own = |code: &str| format!(r#"{{"type":"urn:sallyport:error:{code}","detail":"no","hint":"try"}}"#);
+        let is_open = |status: u16, body: &str| {
+            judge("https://x", StatusCode::from_u16(status).unwrap(), body.as_bytes()).is_ok()
+        };
+        assert!(is_open(200, "") && is_open(404, "no such page") && is_open(429, r#"{"type":"about:blank"}"#));
+        assert!(is_open(401, &own("not-signed-in")) && is_open(403, &own("not-allowed")));
+        assert!(!is_open(404, &own("unknown-name")) && !is_open(429, &own("too-many-requests")));
+        assert!(!is_open(503, "") && !is_open(502, &own("app-unreachable")));
+    }
 }

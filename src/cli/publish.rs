@@ -23,6 +23,8 @@ use crate::tunnel::{Offer, RefusalCode, RootKey, Secret, TunnelKind, TunnelName}
 
 /// Events that may wait for a slow terminal.
 const EVENTS: usize = 256;
+/// How long the last of them may take to be shown, once the publisher has ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Put a local service behind the gateway
 #[derive(Debug, Subcommand)]
@@ -233,7 +235,9 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
     })?;
 
     let (events, inbox) = mpsc::channel(EVENTS);
-    let printing = tokio::spawn(print(inbox, connection.json, how.verbose));
+    let (json, verbose) = (connection.json, how.verbose);
+    // On a thread of its own: whoever reads what is printed may stop to do so, which must hold up nothing else.
+    let printing = tokio::task::spawn_blocking(move || print(inbox, json, verbose));
     let stop = CancellationToken::new();
     let on_signal = stop.clone();
     tokio::spawn(async move {
@@ -251,8 +255,8 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
     let result = Box::pin(publisher.run(events, stop)).await;
     // Whatever comes of it, the tunnel is gone.
     let _sent = tokio::task::spawn_blocking(move || traces.finish()).await;
-    // The printer ends with the channel; a panic in it is no reason to lose the result.
-    let _ = printing.await;
+    // The printer ends with the channel. A panic in it is no reason to lose the result, nor is a reader who does not read.
+    let _ = tokio::time::timeout(LAST_WORDS, printing).await;
     result.map_err(|error| publish_failure(&error))
 }
 
@@ -360,8 +364,8 @@ pub(super) fn publish_failure(error: &PublishError) -> Failure {
     }
 }
 
-async fn print(mut inbox: mpsc::Receiver<Event>, json: bool, verbose: bool) {
-    while let Some(event) = inbox.recv().await {
+fn print(mut inbox: mpsc::Receiver<Event>, json: bool, verbose: bool) {
+    while let Some(event) = inbox.blocking_recv() {
         if json {
             if let Ok(line) = serde_json::to_string(&event) {
                 say(format_args!("{line}"));

@@ -241,6 +241,8 @@ async fn exchange(
             }
             // Visitors must not be able to have the app left alone for everybody: it is not told of.
             Some(OriginFault::Stalled) => (Err(stalled_refusal(name)), false),
+            // It is well, and has enough to do.
+            Some(OriginFault::Busy) => (Err(busy_refusal(name)), false),
             Some(fault) => {
                 sent.went(edge, route, How::Failed(fault.word())).await;
                 (Err(unreachable_refusal(name, fault)), false)
@@ -343,6 +345,15 @@ fn stalled_refusal(name: &TunnelName) -> Refusal {
         "app-stalled",
         format!("the app behind `{name}` does not take what is sent to it, this and much else"),
         "try again; if it stays so, its owner should look at the app, which may have begun on the request",
+    )
+}
+
+fn busy_refusal(name: &TunnelName) -> Refusal {
+    Refusal::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "app-busy",
+        format!("the app behind `{name}` has as many requests under way as it takes"),
+        "try again in a few seconds; its owner can have the app take more at a time",
     )
 }
 

@@ -31,6 +31,7 @@ mod metrics;
 mod onward;
 mod page;
 mod pass_through;
+mod ports;
 mod protection;
 mod publication;
 mod publisher;
@@ -233,15 +234,15 @@ impl Edge {
 
     /// The public ports of a tunnel that is gone, or has become another.
     fn close_ports(&self, name: &crate::tunnel::TunnelName) {
-        self.tcp.close(name);
-        self.udp.close(name);
+        self.tcp.close_if(name, || true);
+        self.udp.close_if(name, || true);
     }
 
-    /// The same, if none of its publishers is left.
+    /// The same, if none of its publishers is left. One that is about to come has its port.
     fn close_ports_of_the_last(&self, name: &crate::tunnel::TunnelName) {
-        if self.routes.kind(name).is_none() {
-            self.close_ports(name);
-        }
+        let gone = || self.routes.kind(name).is_none();
+        self.tcp.close_if(name, gone);
+        self.udp.close_if(name, gone);
     }
 
     fn shown_port(&self) -> String {

@@ -9,16 +9,15 @@ use sallyport_audit::{Draft, Kind, Outcome};
 use secrecy::ExposeSecret as _;
 use tracing::warn;
 
+use super::ports::Port;
 use super::route::Correlation;
-use super::tcp::Port;
-use super::udp::UdpPort;
 use super::{Connection, Edge};
 use crate::access::{
     Action, AuthError, Context, Decision, DeviceId, Explanation, Identity, Object, Permit, TlsFacts,
     TunnelFacts,
 };
 use crate::clock;
-use crate::session::{Naming, NotReserved, Reservation, Wanted};
+use crate::session::{Doubted, Naming, NotReserved, Reservation, Wanted};
 use crate::tunnel::transport::MessageSocket;
 use crate::tunnel::{
     Link, Offer, Possession, Proof, Refusal, RefusalCode, Registration, Suite, TunnelId, TunnelKind,
@@ -108,7 +107,7 @@ pub(super) struct Tunnel {
 /// The public port of a tunnel.
 pub(super) enum Public {
     Tcp(Port),
-    Udp(UdpPort),
+    Udp(Port),
 }
 
 impl Public {
@@ -116,11 +115,11 @@ impl Public {
     pub(super) fn keep(self, edge: &Edge, name: &TunnelName) {
         match self {
             Self::Tcp(port) => {
-                edge.udp.close(name);
+                edge.udp.close_if(name, || true);
                 port.keep();
             }
             Self::Udp(port) => {
-                edge.tcp.close(name);
+                edge.tcp.close_if(name, || true);
                 port.keep();
             }
         }
@@ -164,11 +163,16 @@ impl Wish<'_> {
         let (reservation, ticket) = match self.reserve(&identity, claim)? {
             Ok(reserved) => reserved,
             Err(error) => {
-                if matches!(error, NotReserved::Taken { same_owner: true, .. }) {
-                    self.lose_the_dead(&identity, claim).await;
-                }
-                self.reserve(&identity, claim)?
-                    .map_err(|error| self.not_reserved(&identity, claim, &error))?
+                let doubted = match error {
+                    NotReserved::Taken { same_owner: true, .. } => {
+                        Some(self.doubt_the_silent(&identity, claim).await)
+                    }
+                    _ => None,
+                };
+                let (reservation, ticket) = self
+                    .reserve(&identity, claim)?
+                    .map_err(|error| self.not_reserved(&identity, claim, &error))?;
+                (reservation.in_place_of(doubted), ticket)
             }
         };
         let mut tunnels = Vec::with_capacity(offers.len());
@@ -290,18 +294,18 @@ impl Wish<'_> {
     }
 
     /// A publisher whose host or network is gone says nothing, and holds its name until the heartbeat finds that out. If it comes
-    /// back before, it must not be turned away for itself: whoever holds the name and does not answer now is lost.
-    async fn lose_the_dead(&self, identity: &Identity, claim: &Claim) {
+    /// back before, it must not be turned away for itself: whoever holds the name and does not answer now gives way to it. If it does
+    /// not come after all, whoever was only slow has the name still.
+    async fn doubt_the_silent(&self, identity: &Identity, claim: &Claim) -> Doubted {
         let routes = &self.edge.routes;
         let held =
             claim.offers.iter().flat_map(|offer| routes.held(identity.subject().as_str(), &offer.name));
-        futures_util::future::join_all(held.map(|route| async move {
+        let silent = futures_util::future::join_all(held.map(|route| async move {
             let answer = tokio::time::timeout(LAST_CHANCE, route.link.health()).await;
-            if !matches!(answer, Ok(Ok(_))) {
-                routes.lost(&route.name, &route.id, clock::monotonic());
-            }
+            (!matches!(answer, Ok(Ok(_)))).then_some(route)
         }))
         .await;
+        routes.doubt(silent.into_iter().flatten().collect(), clock::monotonic())
     }
 
     fn reserve(
@@ -357,11 +361,11 @@ impl Wish<'_> {
                 let port = if edge.port == 443 { String::new() } else { format!(":{}", edge.port) };
                 Ok((format!("https://{}.{}{port}", offer.name, edge.domain), None))
             }
-            TunnelKind::Tcp { port } => match edge.tcp.open(edge, &offer.name, port).await {
+            TunnelKind::Tcp { port } => match edge.tcp.open(edge, &offer.name, port) {
                 Ok(port) => Ok((format!("tcp://{}:{}", edge.domain, port.number), Some(Public::Tcp(port)))),
                 Err(error) => Err(self.no_port(identity, offer, &error)),
             },
-            TunnelKind::Udp { port } => match edge.udp.open(edge, &offer.name, port).await {
+            TunnelKind::Udp { port } => match edge.udp.open(edge, &offer.name, port) {
                 Ok(port) => Ok((format!("udp://{}:{}", edge.domain, port.number), Some(Public::Udp(port)))),
                 Err(error) => Err(self.no_port(identity, offer, &error)),
             },

@@ -28,8 +28,8 @@ use crate::tunnel::{
     Limits, Link, Offer, Refusal, RefusalCode, Registration, TunnelId, accept, turn_away, websocket_limits,
 };
 
-/// How long a publisher may take to finish what it has when it leaves: as long as its program does, and a little.
-const LEAVING: Duration = Duration::from_secs(15);
+/// How long a publisher may take to finish what it has when it leaves: as long as its program does when it goes to another gateway.
+const LEAVING: Duration = Duration::from_hours(1);
 
 /// Answers `GET /connect`.
 pub(super) async fn connect(

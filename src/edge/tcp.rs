@@ -1,14 +1,12 @@
 //! TCP tunnels by port. A visitor on a bare port says nothing of who it is, so policy decides about `user:anonymous` from
 //! its address; tunnels that need a known person are reached with `sallyport connect`, which carries a token.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::http::HeaderMap;
 use sha2::{Digest as _, Sha256};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, debug, error_span, warn};
@@ -20,6 +18,7 @@ use super::forward::trace_parent;
 use super::front;
 use super::listener::refused;
 use super::onward::lasting;
+use super::ports::{Port, Ports, first_free};
 use super::route::Correlation;
 use super::seats::Seat;
 use super::unannounced::{ForeignHeader, Unannounced};
@@ -27,6 +26,9 @@ use super::{Connection, Edge, TcpRange, Whence};
 use crate::session::{Copied, Ending, Protocol, Route, Session, copy_both_ways};
 use crate::traces::StreamSpan;
 use crate::tunnel::{Breakable, Ends, LinkError, TunnelName};
+
+/// Connections that may wait to be accepted.
+const QUEUE: u32 = 1024;
 
 /// Why a TCP tunnel got no port.
 #[derive(Debug, thiserror::Error)]
@@ -57,78 +59,64 @@ pub(super) enum PortError {
 #[derive(Clone)]
 pub struct TcpPorts {
     range: TcpRange,
-    open: Arc<Mutex<HashMap<TunnelName, (u16, CancellationToken)>>>,
+    open: Ports,
     tasks: TaskTracker,
 }
 
 impl TcpPorts {
     /// Ports of `range`, none open.
     pub fn new(range: TcpRange) -> Self {
-        Self { range, open: Arc::default(), tasks: TaskTracker::new() }
+        Self { range, open: Ports::default(), tasks: TaskTracker::new() }
     }
 
     /// The port on which `name` is reached: the one it has, or a newly opened one. A new one is given up again unless
     /// [`Port::keep`] is called.
-    pub(super) async fn open(
+    pub(super) fn open(
         &self,
         edge: &Edge,
         name: &TunnelName,
         wanted: Option<u16>,
     ) -> Result<Port, PortError> {
         let fits = |port: u16| wanted.is_none_or(|wanted| wanted == port);
-        let held = self.table().get(name).map(|(port, _)| *port);
-        if let Some(number) = held.filter(|port| fits(*port)) {
-            return Ok(Port { number, fresh: None });
-        }
-        let listener = self.bind(name, wanted).await?;
-        let number = listener
-            .local_addr()
-            .map_err(|_| PortError::AllInUse { range: self.range.ports.clone() })?
-            .port();
-        let stop = CancellationToken::new();
-        let fresh = Fresh { ports: self.clone(), name: name.clone(), number, stop: stop.clone() };
-        self.tasks.spawn(accept(edge.clone(), name.clone(), listener, stop, self.tasks.clone()));
-        Ok(Port { number, fresh: Some(fresh) })
+        self.open.hold(name, fits, |stop| {
+            let (number, listener) = self.bind(name, wanted)?;
+            self.tasks.spawn(accept(edge.clone(), name.clone(), listener, stop, self.tasks.clone()));
+            Ok(number)
+        })
     }
 
-    /// Gives up the port of `name`.
-    pub(super) fn close(&self, name: &TunnelName) {
-        if let Some((_, stop)) = self.table().remove(name) {
-            stop.cancel();
-        }
+    /// Gives up the port of `name`, if that is so `once` nobody can get it any more.
+    pub(super) fn close_if(&self, name: &TunnelName, once: impl FnOnce() -> bool) {
+        self.open.close_if(name, once);
     }
 
     /// Stops accepting on every port. Open sessions are the broker's to end.
     pub fn close_all(&self) {
-        for (_, (_, stop)) in self.table().drain() {
-            stop.cancel();
-        }
+        self.open.close_all();
     }
 
-    async fn bind(&self, name: &TunnelName, wanted: Option<u16>) -> Result<TcpListener, PortError> {
+    fn bind(&self, name: &TunnelName, wanted: Option<u16>) -> Result<(u16, TcpListener), PortError> {
         let range = &self.range.ports;
+        let bind = |number: u16| listen(SocketAddr::from((self.range.address, number)));
         if let Some(wanted) = wanted {
             if !range.contains(&wanted) {
                 return Err(PortError::OutOfRange { wanted, range: range.clone() });
             }
-            return self.try_bind(wanted).await.map_err(|_| PortError::InUse { wanted });
+            return first_free([wanted], bind).ok_or(PortError::InUse { wanted });
         }
         let favourite = favourite(name, range);
-        for port in (favourite..=*range.end()).chain(*range.start()..favourite) {
-            if let Ok(listener) = self.try_bind(port).await {
-                return Ok(listener);
-            }
-        }
-        Err(PortError::AllInUse { range: range.clone() })
+        first_free((favourite..=*range.end()).chain(*range.start()..favourite), bind)
+            .ok_or_else(|| PortError::AllInUse { range: range.clone() })
     }
+}
 
-    async fn try_bind(&self, port: u16) -> io::Result<TcpListener> {
-        TcpListener::bind((self.range.address, port)).await
-    }
-
-    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<TunnelName, (u16, CancellationToken)>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// As [`TcpListener::bind`], with the same queue, at once.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A port whose last connections have not quite gone may be had again.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(QUEUE)
 }
 
 /// The port that a name is given first of all: the same one each time, so that a tunnel keeps its address when its publisher
@@ -138,40 +126,6 @@ fn favourite(name: &TunnelName, range: &std::ops::RangeInclusive<u16>) -> u16 {
     let digest: [u8; 32] = Sha256::digest(name.as_str()).into();
     let number = digest.iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
     u16::try_from(number % size).map_or(*range.start(), |offset| range.start().saturating_add(offset))
-}
-
-/// A port for a tunnel.
-pub(super) struct Port {
-    pub(super) number: u16,
-    fresh: Option<Fresh>,
-}
-
-/// A port that was opened just now: closed again, unless it is kept.
-struct Fresh {
-    ports: TcpPorts,
-    name: TunnelName,
-    number: u16,
-    stop: CancellationToken,
-}
-
-impl Port {
-    /// The registration is complete: from here on the port is the tunnel's, in place of one that it had.
-    pub(super) fn keep(mut self) {
-        if let Some(fresh) = self.fresh.take() {
-            let old = fresh.ports.table().insert(fresh.name.clone(), (fresh.number, fresh.stop.clone()));
-            if let Some((_, old)) = old {
-                old.cancel();
-            }
-        }
-    }
-}
-
-impl Drop for Port {
-    fn drop(&mut self) {
-        if let Some(fresh) = &self.fresh {
-            fresh.stop.cancel();
-        }
-    }
 }
 
 async fn accept(

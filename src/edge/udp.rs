@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
@@ -18,16 +18,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, error_span, warn};
 
 use super::admission::{Stop, admit};
+use super::app_health::{self, How};
 use super::forward::trace_parent;
 use super::listener::refused;
+use super::ports::{Port, Ports, first_free};
 use super::route::Correlation;
 use super::seats::Seat;
 use super::tcp::not_opened;
 use super::{Connection, Edge, TcpRange};
 use crate::session::{Ending, Protocol, Route, Session, pass_datagrams};
 use crate::traces::StreamSpan;
-use crate::tunnel::TunnelName;
 use crate::tunnel::datagram::{Drain, MAX_DATAGRAM, Source, Towards, WAITING};
+use crate::tunnel::{LinkError, TunnelName};
 
 /// Flows that one port may have at a time. More than that are dropped: a flood of made-up addresses must not fill the ledger.
 const FLOWS: usize = 256;
@@ -56,13 +58,13 @@ pub(super) enum UdpPortError {
 pub struct UdpPorts {
     range: TcpRange,
     idle: Duration,
-    open: Arc<Mutex<HashMap<TunnelName, (u16, CancellationToken)>>>,
+    open: Ports,
 }
 
 impl UdpPorts {
     /// Ports of `range`, none open. A flow on which nothing moves for `idle` is over.
     pub fn new(range: TcpRange, idle: Duration) -> Self {
-        Self { range, idle, open: Arc::default() }
+        Self { range, idle, open: Ports::default() }
     }
 
     /// How long a flow may be silent.
@@ -71,74 +73,43 @@ impl UdpPorts {
     }
 
     /// The port on which `name` is reached: the one it has, or a new one, which is closed again unless it is kept.
-    pub(super) async fn open(
+    pub(super) fn open(
         &self,
         edge: &Edge,
         name: &TunnelName,
         wanted: Option<u16>,
-    ) -> Result<UdpPort, UdpPortError> {
-        let held = self.table().get(name).map(|(port, _)| *port);
-        if let Some(number) = held.filter(|port| wanted.is_none_or(|wanted| wanted == *port)) {
-            return Ok(UdpPort { number, fresh: None });
-        }
+    ) -> Result<Port, UdpPortError> {
+        let fits = |port: u16| wanted.is_none_or(|wanted| wanted == port);
+        self.open.hold(name, fits, |stop| {
+            let (number, socket) = self.bind(wanted)?;
+            let door = Door { edge: edge.clone(), name: name.clone(), socket: Arc::new(socket) };
+            tokio::spawn(door.serve(stop));
+            Ok(number)
+        })
+    }
+
+    /// Gives up the port of `name`, if that is so `once` nobody can get it any more.
+    pub(super) fn close_if(&self, name: &TunnelName, once: impl FnOnce() -> bool) {
+        self.open.close_if(name, once);
+    }
+
+    /// Stops on every port. Open sessions are the broker's to end.
+    pub fn close_all(&self) {
+        self.open.close_all();
+    }
+
+    fn bind(&self, wanted: Option<u16>) -> Result<(u16, UdpSocket), UdpPortError> {
         let all = self.range.ports.clone();
         if let Some(wanted) = wanted.filter(|wanted| !all.contains(wanted)) {
             return Err(UdpPortError::OutOfRange { wanted, range: all });
         }
         let range = wanted.map_or(all, |wanted| wanted..=wanted);
-        for number in range.clone() {
-            let Ok(socket) = UdpSocket::bind((self.range.address, number)).await else { continue };
-            let stop = CancellationToken::new();
-            let door = Door { edge: edge.clone(), name: name.clone(), socket: Arc::new(socket) };
-            tokio::spawn(door.serve(stop.clone()));
-            return Ok(UdpPort { number, fresh: Some((self.clone(), name.clone(), stop)) });
-        }
-        Err(UdpPortError::InUse { range })
-    }
-
-    /// Gives up the port of `name`.
-    pub(super) fn close(&self, name: &TunnelName) {
-        if let Some((_, stop)) = self.table().remove(name) {
-            stop.cancel();
-        }
-    }
-
-    /// Stops on every port. Open sessions are the broker's to end.
-    pub fn close_all(&self) {
-        for (_, (_, stop)) in self.table().drain() {
-            stop.cancel();
-        }
-    }
-
-    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<TunnelName, (u16, CancellationToken)>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A port for a tunnel.
-pub(super) struct UdpPort {
-    pub(super) number: u16,
-    /// Opened just now: closed again, unless it is kept.
-    fresh: Option<(UdpPorts, TunnelName, CancellationToken)>,
-}
-
-impl UdpPort {
-    /// The registration is complete: the port is the tunnel's, in place of one that it had.
-    pub(super) fn keep(mut self) {
-        if let Some((ports, name, stop)) = self.fresh.take() {
-            let old = ports.table().insert(name, (self.number, stop));
-            if let Some((_, old)) = old {
-                old.cancel();
-            }
-        }
-    }
-}
-
-impl Drop for UdpPort {
-    fn drop(&mut self) {
-        if let Some((_, _, stop)) = &self.fresh {
-            stop.cancel();
-        }
+        let bind = |number: u16| {
+            let socket = std::net::UdpSocket::bind((self.range.address, number))?;
+            socket.set_nonblocking(true)?;
+            UdpSocket::from_std(socket)
+        };
+        first_free(range.clone(), bind).ok_or(UdpPortError::InUse { range })
     }
 }
 
@@ -226,6 +197,13 @@ async fn decide_and_join(
     match admit(&edge, &connection, &name, &HeaderMap::new(), Protocol::Udp, &correlation).await {
         Ok((session, route)) => {
             connection.forget_sessions();
+            if let Err(refusal) = app_health::look(&route) {
+                session.note_ending(Ending::PublisherClosed);
+                drop(session);
+                debug!(%peer, tunnel = %name, code = refusal.code, "UDP visitor refused");
+                let patience = Duration::from_secs(refusal.retry_after).min(edge.udp.idle());
+                return quarantine(patience, visitor.0).await;
+            }
             join(&edge, &session, &route, &correlation, visitor).await;
         }
         Err(Stop::Refused(refusal)) => {
@@ -239,11 +217,12 @@ async fn decide_and_join(
     }
 }
 
-/// Takes what comes from one who was refused, and drops it: else each datagram would be decided, and recorded, anew. Not longer
-/// than a flow may be silent, however much comes: then it is asked again whether it may, for leave can be given meanwhile.
-async fn quarantine(idle: Duration, mut inbox: mpsc::Receiver<Bytes>) {
+/// Takes what comes from one who was refused, and drops it: else each datagram would be decided, and recorded, anew. Not for longer
+/// than this, and than a flow may be silent, however much comes: then it is asked again whether it may, for leave can be given
+/// meanwhile, and an app be well again.
+async fn quarantine(patience: Duration, mut inbox: mpsc::Receiver<Bytes>) {
     let drained = async { while inbox.recv().await.is_some() {} };
-    let _over = tokio::time::timeout(idle, drained).await;
+    let _over = tokio::time::timeout(patience, drained).await;
 }
 
 /// Opens a stream to the publisher and moves the datagrams of `visitor`, for as long as the session may.
@@ -254,6 +233,10 @@ pub(super) async fn join(
     correlation: &Correlation,
     visitor: (impl Source, impl Drain),
 ) {
+    let Ok(sent) = app_health::admit(edge, route).await else {
+        session.note_ending(Ending::PublisherClosed);
+        return debug!(tunnel = %route.name, "the app is unwell, or is left alone");
+    };
     let protocol = Protocol::Udp.as_str();
     let mut span = edge.traces.root_stream(&correlation.0, route.name.as_str(), protocol);
     let _busy = route.app.busy();
@@ -266,6 +249,7 @@ pub(super) async fn join(
     };
     match opened {
         Ok(Ok((source, drain))) => {
+            sent.went(edge, route, How::Answered).await;
             let (from, to) = visitor;
             pass_datagrams(session, (from, drain), (source, to), edge.udp.idle()).await;
             // A flow has no end of its own but silence.
@@ -274,10 +258,14 @@ pub(super) async fn join(
             }
         }
         Ok(Err(error)) => {
+            if let LinkError::Origin { fault } = error {
+                sent.went(edge, route, How::Failed(fault.word())).await;
+            }
             session.note_ending(not_opened(&error));
             debug!(%error, tunnel = %route.name, "the publisher did not take a UDP flow");
         }
         Err(_) => {
+            sent.went(edge, route, How::Failed("late")).await;
             session.note_ending(Ending::PublisherClosed);
             debug!(tunnel = %route.name, "the publisher did not answer to a UDP flow in time");
         }

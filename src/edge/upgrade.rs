@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tracing::debug;
 
 use super::app_health::{self, How};
-use super::forward::prepare;
+use super::forward::{prepare, trace_parent};
 use super::http::Visited;
 use super::lines::Place;
 use super::onward::lasting;
@@ -89,9 +89,8 @@ pub(super) async fn carry(
     let unanswered = session.count_request();
     let patience = rules.patience.unwrap_or(edge.bounds.request);
     let exchange = async {
-        let lasting = lasting(edge, &session, route);
-        let connecting =
-            route.link.connect_lasting(&session.person(), &route.name, (None, None), lasting).await;
+        let (about, lasting) = ((None, trace_parent(correlation)), lasting(edge, &session, route));
+        let connecting = route.link.connect_lasting(&session.person(), &route.name, about, lasting).await;
         let stream = connecting.map_err(|error| {
             let why = match &error {
                 // Visitors must not be able to have the app left alone for everybody: it is not told of.

@@ -41,7 +41,7 @@ pub use lasting::LastingStream;
 pub use live::{Ending, LiveSession, Protocol, Session, SessionId, Unanswered};
 pub use naming::Naming;
 pub use readiness::{Deaths, Readiness, Unready};
-pub use reservation::{NotReserved, Reservation, Wanted};
+pub use reservation::{Doubted, NotReserved, Reservation, Wanted};
 pub use route::{AppHealth, Busy, Route, RouteView};
 pub use routes::{Lookup, Routes};
 pub use subscriber::subscriber;

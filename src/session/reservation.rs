@@ -53,9 +53,40 @@ pub struct Reservation {
     pub resumed: bool,
     pub(super) owner: String,
     pub(super) offers: Vec<Offer>,
+    /// In whose place it is to come.
+    pub(super) doubted: Option<Doubted>,
+}
+
+/// Publishers that did not say in time that they are there, and whose names another of the same user may have for that. Once it is
+/// known that nobody came in their place, each that is there after all has its own again.
+pub struct Doubted {
+    pub(super) routes: Routes,
+    pub(super) members: Vec<Arc<Route>>,
+}
+
+impl Drop for Doubted {
+    fn drop(&mut self) {
+        let mut table = self.routes.table();
+        for route in &self.members {
+            let member = table.slots.get_mut(&route.name).and_then(|slot| slot.member(&route.id));
+            // One whose link is gone is lost, whoever found it out.
+            if let Some(member) = member.filter(|_| route.link.is_open()) {
+                member.kept_until = None;
+            }
+        }
+        self.routes.moved.notify_waiters();
+    }
 }
 
 impl Reservation {
+    /// Was had because these were doubted.
+    #[must_use]
+    pub fn in_place_of(self, doubted: Option<Doubted>) -> Self {
+        let mut reservation = self;
+        reservation.doubted = doubted;
+        reservation
+    }
+
     /// Puts a route in place of its reservation; what was there before in its place is returned, to be closed.
     pub fn publish(&self, route: Route) -> Vec<Arc<Route>> {
         self.succeed(route, |_, _| {})

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, Semaphore};
 
-use super::reservation::{NotReserved, Reservation, Wanted};
+use super::reservation::{Doubted, NotReserved, Reservation, Wanted};
 use super::route::{Route, RouteView};
 use super::slot::{Member, Slot};
 use crate::access::TunnelFacts;
@@ -96,7 +96,7 @@ impl Routes {
         let resumed = ticket.is_some();
         let owner = wanted.owner.to_owned();
         let offers = wanted.offers.to_vec();
-        Ok(Reservation { routes: self.clone(), id, owner, publisher, resumed, offers })
+        Ok(Reservation { routes: self.clone(), id, owner, publisher, resumed, offers, doubted: None })
     }
 
     /// The publisher of registration `id` was lost: its name is kept for the grace period. `false` if it is not a present
@@ -108,6 +108,14 @@ impl Routes {
         member.kept_until = Some(now + self.grace);
         self.moved.notify_waiters();
         true
+    }
+
+    /// Takes these publishers for lost until what is returned is dropped: their user may put others in their place meanwhile.
+    pub fn doubt(&self, members: Vec<Arc<Route>>, now: Instant) -> Doubted {
+        for route in &members {
+            self.lost(&route.name, &route.id, now);
+        }
+        Doubted { routes: self.clone(), members }
     }
 
     /// The publisher of registration `id` left on purpose, or its grace is over: if it was the last, the name is free. `false`

@@ -1,4 +1,4 @@
-//! Tests of those who wait for a publisher that is away.
+//! Tests of publishers that are away, or seem to be, and of those who wait for them.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ use super::breaker::{Breaker, BreakerRules};
 use super::heir::Heir;
 use super::reservation::Wanted;
 use super::route::Route;
-use super::routes::Routes;
+use super::routes::{Lookup, Routes};
 use crate::access::TunnelFacts;
 use crate::clock;
 use crate::tunnel::tests::bed::{Door, Organisation, Running, http, name, publication, soon};
-use crate::tunnel::{Limits, Link, TunnelKind};
+use crate::tunnel::{Farewell, FarewellCode, Limits, Link, TunnelKind};
 
 const LONG: Duration = Duration::from_mins(10);
 
@@ -82,4 +82,33 @@ async fn those_who_wait_go_on_in_the_order_in_which_they_came_but_for_those_whos
     publish("tun-2");
     soon(waiting.join_all()).await;
     assert_eq!(*went_on.lock().unwrap(), (0..100).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_publisher_that_was_only_slow_has_its_name_again_when_nobody_came_in_its_place() {
+    let (link, _door, _publisher) = link().await;
+    let (routes, demo, now) = (Routes::new(LONG), [http("demo")], Instant::now());
+    let wanted = |fresh| Wanted { owner: "user:a", publisher: None, fresh, offers: &demo, most: 1 };
+    routes.reserve(&wanted("one"), now).ok().unwrap().publish(route("tun-1", &link));
+    let doubt = || Some(routes.doubt(routes.held("user:a", &demo[0].name), now));
+    let leads_to = || match routes.lookup(&demo[0].name, now) {
+        Lookup::Live(route) => Some(route.id.clone()),
+        Lookup::Away | Lookup::Unknown => None,
+    };
+    // The other's registration fails.
+    let doubted = doubt();
+    assert_eq!(leads_to(), None);
+    drop(routes.reserve(&wanted("two"), now).ok().unwrap().in_place_of(doubted));
+    assert_eq!(leads_to().as_deref(), Some("tun-1"));
+    // The other comes.
+    let doubted = doubt();
+    let reservation = routes.reserve(&wanted("two"), now).ok().unwrap().in_place_of(doubted);
+    let gone = reservation.publish(route("tun-2", &link));
+    drop(reservation);
+    assert_eq!((gone.len(), leads_to().as_deref()), (1, Some("tun-2")));
+    // One that is gone for good is lost.
+    let doubted = doubt();
+    link.close(Farewell { code: FarewellCode::Draining, grace: Duration::ZERO });
+    drop(doubted);
+    assert_eq!(leads_to(), None);
 }

@@ -77,17 +77,20 @@ pub enum OriginFault {
     Stalled,
     /// The app speaks HTTP/2, out of which nothing upgrades.
     NoUpgrade,
+    /// The app has as many requests under way as it takes.
+    Busy,
     /// A stream that is to go on is not known, or any more.
     UnknownStream,
 }
 
 impl OriginFault {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::UnknownTunnel,
         Self::Unreachable,
         Self::BadAnswer,
         Self::Stalled,
         Self::NoUpgrade,
+        Self::Busy,
         Self::UnknownStream,
     ];
 
@@ -99,6 +102,7 @@ impl OriginFault {
             Self::BadAnswer => "bad-answer",
             Self::Stalled => "stalled",
             Self::NoUpgrade => "no-upgrade",
+            Self::Busy => "busy",
             Self::UnknownStream => "unknown-stream",
         }
     }
@@ -111,6 +115,7 @@ impl OriginFault {
             Self::BadAnswer => "the local app broke off or did not speak HTTP",
             Self::Stalled => "the local app does not take what is sent to it",
             Self::NoUpgrade => "the local app speaks HTTP/2, out of which nothing upgrades",
+            Self::Busy => "the local app has as many requests under way as it takes",
             Self::UnknownStream => "the publisher does not know this stream any more",
         }
     }

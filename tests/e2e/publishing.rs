@@ -249,6 +249,9 @@ fn the_doctor_goes_the_whole_way_and_names_the_first_step_that_fails() {
     assert!(tls.contains("X25519MLKEM768"), "{tls}");
     let quic = steps[3]["detail"].as_str().unwrap();
     assert!(quic.contains("publishers use TCP"), "{quic}");
+    // It has said goodbye: the name is not kept for it.
+    world.record("tunnel.closed", |record| record["object"] == "tunnel:open-check");
+    assert!(world.records_of("tunnel.lost").is_empty());
     let refused = world.cli("visitor", &["doctor", "--name", "open-check"]);
     assert_eq!(refused.code, 4, "{}{}", refused.out, refused.err);
     assert!(refused.out.contains("ok     handshake") && refused.err.contains("tunnel: "), "{}", refused.err);

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 
 use super::app::{App, RUNTIME, exchange, random};
 use super::patience::eventually;
+use super::socket::websocket;
 use super::tcp::connect;
 use super::udp::{self, NameServer};
 use super::world::World;
@@ -92,6 +93,31 @@ fn spans_of_a_byte_stream_stand_under_its_number_at_both_ends_and_say_whether_it
     world.stop_gateway();
 
     each_end_has_a_span_in_order(&taken.lock().unwrap(), &opened, &[b"open-db", b"tcp"]);
+}
+
+#[test]
+fn spans_of_a_websocket_stand_under_its_number_at_both_ends() {
+    let (receiver, taken) = receiver();
+    let address = format!("http://{}/v1/traces", receiver.address());
+    let mut world = World::with().set(&format!("log.traces_to={address}")).start();
+    let app = App::for_transfers(random(0));
+    let app_address = app.address().to_string();
+    let what = ["http", &app_address, "--traces-to", &address];
+    let mut publisher = world.publish_as("publisher", "open-shop", &what);
+    let mut socket =
+        RUNTIME.block_on(websocket(&world, "open-shop.localhost", "/echo", Some("visitor")));
+    RUNTIME.block_on(socket.close(None)).unwrap();
+    drop(socket);
+    let asked = world.record("http.request", |_| true);
+    assert!(publisher.stop().success());
+    world.stop_gateway();
+
+    let bodies = taken.lock().unwrap().clone();
+    let trace = hex::decode(asked["correlation"].as_str().unwrap().strip_prefix("cor-").unwrap()).unwrap();
+    let of_it = |body: &&Bytes| holds(body, &trace) && holds(body, &trace[8..]) && holds(body, b"open-shop");
+    let (gateways, publishers): (Vec<&Bytes>, Vec<&Bytes>) =
+        bodies.iter().filter(of_it).partition(|body| holds(body, b"sallyportd"));
+    assert!(!gateways.is_empty() && !publishers.is_empty(), "{} and {}", gateways.len(), publishers.len());
 }
 
 #[test]

@@ -95,6 +95,28 @@ pub(super) fn publish(
 }
 
 #[test]
+fn an_app_of_udp_that_its_publisher_finds_unwell_is_sent_nothing() {
+    let world = World::start();
+    let app = socket();
+    let (target, port) = (app.local_addr().unwrap().to_string(), world.tcp_ports().0);
+    let number = port.to_string();
+    // Nothing listens there by TCP, at which it is looked.
+    let looks = ["--health-check", "tcp", "--health-secs", "1", "--health-failures", "1"];
+    let what = [&["udp", target.as_str(), "--port", number.as_str()], &looks[..]].concat();
+    let _publisher = world.publish_as("publisher", "public-dns", &what);
+    world.record("tunnel.health", |record| record["result"] == "failure");
+    let visitor = socket();
+    for id in 1..=3 {
+        visitor.send_to(&question(id), (Ipv4Addr::LOCALHOST, port)).unwrap();
+    }
+    let closed = world.record("session.closed", |_| true);
+    assert_eq!(closed["details"]["reason"], "publisher-closed");
+    assert!(app.recv_from(&mut [0; 512]).is_err(), "the app was sent something");
+    // Nor is each datagram a session.
+    assert_eq!(world.records_of("session.opened").len(), 1);
+}
+
+#[test]
 fn each_address_that_sends_to_a_public_port_is_a_session_of_its_own_whose_datagrams_are_counted() {
     for transport in ["tls", "quic"] {
         let world = World::with().set("gateway.quic=on").set("tunnels.udp_idle_secs=1").start();

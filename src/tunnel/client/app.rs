@@ -13,6 +13,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::http2_app::Http2App;
 use super::pool::{AppPool, PooledBody};
+use super::seats::Seated;
 use super::upload::UploadBody;
 
 /// Why there is no answer.
@@ -23,13 +24,15 @@ pub(super) enum AppError {
     Broken(String),
     /// The app ended the connection in place of an answer, as it may at any time.
     Closed(String),
+    /// The app has as many requests under way as it takes.
+    Busy,
 }
 
 /// An app and the way to it.
 pub(super) enum HttpApp {
     /// HTTP/1.1, over as many connections as requests are under way.
     One(AppPool),
-    /// HTTP/2, over one.
+    /// HTTP/2, over one, and over more if the app takes no more on that.
     Two(Http2App),
 }
 
@@ -72,7 +75,7 @@ fn repeatable(request: &Request<UploadBody>) -> Option<Request<UploadBody>> {
 /// The body of an answer.
 pub(super) enum AppBody {
     One(PooledBody),
-    Two(Incoming),
+    Two(Seated<Incoming>),
 }
 
 impl Body for AppBody {

@@ -12,7 +12,8 @@ pub struct Backoff {
     pub first: Duration,
     /// Longest delay at all; default 30 s.
     pub longest: Duration,
-    /// Failures in a row after which the publisher gives up; default 10. `None`: never.
+    /// Failures in a row after which the publisher gives up; default 10. `None`: never. Of several gateways, a round of all of them is
+    /// one failure.
     pub give_up_after: Option<u32>,
     /// A connection that lived shorter counts as a failure too; default 10 s.
     pub settled_after: Duration,
@@ -40,6 +41,13 @@ impl Backoff {
         let ceiling = self.first.saturating_mul(1 << doublings).min(self.longest);
         let half = ceiling / 2;
         Some(half + half.mul_f64(f64::from(random) / f64::from(u32::MAX)))
+    }
+}
+
+impl Backoff {
+    /// As many failures as do not end it yet, at most `most`.
+    pub fn before_giving_up(&self, most: u32) -> u32 {
+        self.give_up_after.map_or(most, |limit| limit.saturating_sub(1).min(most))
     }
 }
 

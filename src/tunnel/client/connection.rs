@@ -9,8 +9,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::dial_error::DialError;
+use super::holding::Holding;
 use super::known_gateways::{KnownGateways, KnownGatewaysError, Trust};
 use super::origin::Origin;
 use super::socket::GatewaySocket;
@@ -41,6 +43,8 @@ const SEND_AHEAD: usize = 128 << 10;
 const GIVEN_UP: usize = 1 << 16;
 /// How long open streams may go on when this publisher stops.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long they may go on on a connection that is left. As long as a visitor may need; not for ever, as no wait is.
+const FINISHING: Duration = Duration::from_hours(1);
 /// The gateway names the heartbeat; a broken one must not make us flood it or sleep for ever.
 const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_hours(1));
 
@@ -82,6 +86,13 @@ pub(super) struct Kept {
     pub(super) publisher: Vec<u8>,
     /// Works once, with the gateway whose certificate stands beside it.
     pub(super) ticket: Option<(Ticket, IdentityCertificate)>,
+}
+
+impl Kept {
+    /// What is shown of it at an attempt. A ticket works once: whatever comes of that, it is gone; the name stays.
+    pub(super) fn for_an_attempt(&mut self) -> Self {
+        Self { publisher: self.publisher.clone(), ticket: self.ticket.take() }
+    }
 }
 
 /// Runs the handshake as a publisher.
@@ -245,6 +256,8 @@ pub(super) fn now() -> u64 {
 pub(super) enum Ending {
     /// This publisher was told to stop.
     Stopped,
+    /// It is better served elsewhere.
+    Left,
     /// The gateway said goodbye.
     Farewell(FarewellCode),
     /// The gateway did not answer a heartbeat.
@@ -257,6 +270,7 @@ impl std::fmt::Display for Ending {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Stopped => f.write_str("stopped"),
+            Self::Left => f.write_str("the first gateway takes the publisher again"),
             Self::Farewell(FarewellCode::Draining) => f.write_str("the gateway is going away for a while"),
             Self::Farewell(FarewellCode::Revoked) => {
                 f.write_str("the gateway has revoked the leave to publish")
@@ -270,29 +284,50 @@ impl std::fmt::Display for Ending {
     }
 }
 
-/// Serves the gateway's streams until the connection ends or `stop` is cancelled.
+/// How a connection may come to its end from this side.
+pub(super) struct Ends<'a> {
+    /// The publisher is told to stop.
+    pub(super) stop: &'a CancellationToken,
+    /// It goes elsewhere. Cancelled with `stop`, too.
+    pub(super) leave: &'a CancellationToken,
+    /// Connections that are left: what is under way on them ends in tasks of their own.
+    pub(super) leaving: &'a TaskTracker,
+}
+
+/// Serves the gateway's streams until the connection ends or is left. One that is left, as the publisher goes elsewhere or the
+/// gateway is about to go away, goes on behind this until what is under way on it has ended.
 pub(super) async fn serve<M: MessageSocket>(
     stream: MessageStream<M>,
     (limits, window): (SessionLimits, u32),
     origin: Arc<Origin>,
-    stop: &CancellationToken,
+    Ends { stop, leave, leaving }: Ends<'_>,
 ) -> Ending {
     let (farewell, mut told) = watch::channel(None);
     let farewell = Arc::new(farewell);
-    let (datagrams, leaving, uploads) = (stream.datagrams(), stop.clone(), Uploads::start());
+    let mut draining = told.clone();
+    let (datagrams, left, uploads) = (stream.datagrams(), leave.clone(), Uploads::start());
+    let streams = origin.streams();
+    // What is under way.
+    let open = TaskTracker::new();
+    open.close();
+    let counting = open.clone();
     let service = service_fn(move |request| {
         let (origin, farewell) = (Arc::clone(&origin), Arc::clone(&farewell));
-        let (datagrams, leaving, uploads) = (datagrams.clone(), leaving.clone(), uploads.clone());
+        let (datagrams, left, uploads) = (datagrams.clone(), left.clone(), uploads.clone());
+        let streams = streams.clone();
+        let one = counting.token();
         async move {
-            let answer = origin.serve(request, (&farewell, leaving), (datagrams.as_ref(), &uploads)).await;
-            Ok::<_, std::convert::Infallible>(answer)
+            let answer =
+                origin.serve(request, (&farewell, left), (datagrams.as_ref(), &uploads, &streams)).await;
+            Ok::<_, std::convert::Infallible>(answer.map(|body| Holding::new(body, one)))
         }
     });
     let (least, most) = HEARTBEAT;
     let (interval, timeout) =
         (limits.heartbeat_interval.clamp(least, most), limits.heartbeat_timeout.clamp(least, most));
     let traffic = stream.traffic();
-    let silent = quiet_for(|| traffic.received.load(Ordering::Relaxed), interval + timeout, LOOKS);
+    let received = move || traffic.received.load(Ordering::Relaxed);
+    let mut silent = Box::pin(quiet_for(received, interval + timeout, LOOKS));
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .initial_stream_window_size(window)
@@ -308,15 +343,37 @@ pub(super) async fn serve<M: MessageSocket>(
         .keep_alive_interval(interval)
         .keep_alive_timeout(NO_LIMIT)
         .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let outcome = tokio::select! {
-        outcome = &mut connection => outcome,
-        () = silent => return Ending::HeartbeatLost,
+    let mut connection = Box::pin(connection);
+    let goes_away = async { draining.wait_for(|code| *code == Some(FarewellCode::Draining)).await.is_ok() };
+    let (outcome, why) = tokio::select! {
+        biased;
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             let _drained = tokio::time::timeout(DRAIN, &mut connection).await;
             return Ending::Stopped;
         }
+        outcome = &mut connection => (Some(outcome), Ending::Left),
+        () = &mut silent => return Ending::HeartbeatLost,
+        // The gateway ends it, when all is over or its patience is.
+        true = goes_away => (None, Ending::Farewell(FarewellCode::Draining)),
+        () = leave.cancelled() => (None, Ending::Left),
+    };
+    let Some(outcome) = outcome else {
+        let (stop, asked) = (stop.clone(), why == Ending::Left);
+        leaving.spawn(async move {
+            // A gateway that hears of the end while something is under way may take it for the end of that, too.
+            let over = async { if asked { open.wait().await } else { std::future::pending().await } };
+            tokio::select! {
+                _ended = &mut connection => return,
+                () = silent => return,
+                () = stop.cancelled() => {}
+                () = over => {}
+                () = tokio::time::sleep(FINISHING) => {}
+            }
+            connection.as_mut().graceful_shutdown();
+            let _drained = tokio::time::timeout(DRAIN, connection).await;
+        });
+        return why;
     };
     if let Some(code) = *told.borrow_and_update() {
         return Ending::Farewell(code);

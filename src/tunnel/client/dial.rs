@@ -27,39 +27,24 @@ use crate::tunnel::{ALPN, BareSocket};
 /// A WebSocket over TLS over TCP.
 pub type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
-/// A transport that was tried and did not come up, while another is left.
-pub(super) struct Fallback {
-    pub(super) from: Transport,
-    pub(super) reason: DialError,
-}
-
-/// Opens the way of a publisher by the first of `order` that comes up. Each that does not is told to `fallen`.
-pub(super) async fn dial_gateway(
+/// Opens the way of a publisher by `transport`, while `others` are left to try.
+pub(super) async fn dial_by(
+    transport: Transport,
+    others: &[Transport],
     address: &GatewayAddress,
     (tls, proxies): (&Arc<rustls::ClientConfig>, &Proxies),
-    order: &[Transport],
     patience: Duration,
-    mut fallen: impl FnMut(Fallback),
 ) -> Result<GatewaySocket, DialError> {
-    let mut rest = order;
-    loop {
-        let (first, later) = rest.split_first().unwrap_or((&Transport::WebSocket, &[]));
-        let opened = match first {
-            Transport::Quic => {
-                let patience = if later.is_empty() { patience } else { patience.min(BRIEF) };
-                let socket = dial_quic(address, (tls, proxies), patience).await;
-                socket.map(|socket| GatewaySocket::Quic(Box::new(socket)))
-            }
-            Transport::Tls => {
-                dial_tls(address, (tls, proxies), later.contains(&Transport::WebSocket), patience).await
-            }
-            Transport::WebSocket => dial_websocket(address, (tls, proxies), patience).await,
-        };
-        match opened {
-            Err(reason) if !later.is_empty() => fallen(Fallback { from: *first, reason }),
-            outcome => return outcome,
+    match transport {
+        Transport::Quic => {
+            let patience = if others.is_empty() { patience } else { patience.min(BRIEF) };
+            let socket = dial_quic(address, (tls, proxies), patience).await;
+            socket.map(|socket| GatewaySocket::Quic(Box::new(socket)))
         }
-        rest = later;
+        Transport::Tls => {
+            dial_tls(address, (tls, proxies), others.contains(&Transport::WebSocket), patience).await
+        }
+        Transport::WebSocket => dial_websocket(address, (tls, proxies), patience).await,
     }
 }
 

@@ -150,6 +150,19 @@ impl DialError {
         }
     }
 
+    /// Whether another transport may do better: what was on the way failed, or what came of it is not what the gateway says. What the
+    /// gateway, or this client, decided is the same over all of them; and once a credential was shown, the gateway may be at work on it.
+    pub(super) fn is_of_the_way(&self) -> bool {
+        match self {
+            Self::Handshake(HandshakeError::Timeout { message, .. }) => *message == "GatewayHello",
+            Self::Handshake(error) => {
+                matches!(error, HandshakeError::Socket(_) | HandshakeError::Malformed { .. })
+            }
+            Self::Identity(_) | Self::Roots { .. } | Self::Certificate { .. } => false,
+            _ => true,
+        }
+    }
+
     /// The refusal's code, if the gateway refused under seal.
     pub fn refusal(&self) -> Option<RefusalCode> {
         match self {

@@ -3,24 +3,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::address::GatewayAddress;
-use super::connection::{Ending, Established, Kept, serve};
+use super::connection::{Ending, Ends, Established, Kept, serve};
 use super::event::Event;
 use super::origin::Origin;
 use super::socket::GatewaySocket;
 use super::{Publisher, tell};
 use crate::tunnel::handshake::SessionLimits;
 use crate::tunnel::transport::MessageStream;
-
-/// How long the connections that are left may take to end, once the publisher is to end.
-const FAREWELL: Duration = Duration::from_mins(1);
 
 /// A connection that is up.
 pub(super) struct Up {
@@ -38,6 +35,10 @@ pub(super) struct Lanes<'a> {
     pub(super) origin: &'a Arc<Origin>,
     pub(super) events: &'a mpsc::Sender<Event>,
     pub(super) stop: &'a CancellationToken,
+    /// Cancelled when the publisher goes elsewhere.
+    pub(super) leave: &'a CancellationToken,
+    /// What is left behind then.
+    pub(super) leaving: &'a TaskTracker,
     /// Connections that are up.
     pub(super) up: AtomicUsize,
 }
@@ -45,7 +46,7 @@ pub(super) struct Lanes<'a> {
 impl Lanes<'_> {
     /// Serves on `first` and on as many more as the publisher is to have, until all of them have ended.
     pub(super) async fn serve(&self, first: Up) -> Ending {
-        let ending = CancellationToken::new();
+        let ending = self.leave.child_token();
         let mut slots = FuturesUnordered::new();
         self.up.store(1, Ordering::Relaxed);
         slots.push(self.slot(Some(first), &ending));
@@ -53,12 +54,9 @@ impl Lanes<'_> {
             slots.push(self.slot(None, &ending));
         }
         let last = slots.next().await.unwrap_or(Ending::Stopped);
+        // The others let what is under way on them end, each behind this.
         ending.cancel();
-        if !matches!(last, Ending::Lost(_) | Ending::HeartbeatLost) {
-            // Each hears the goodbye by itself, and lets what is under way on it end.
-            let rest = async { while slots.next().await.is_some() {} };
-            let _cut = tokio::time::timeout(FAREWELL, rest).await;
-        }
+        while slots.next().await.is_some() {}
         last
     }
 
@@ -67,18 +65,19 @@ impl Lanes<'_> {
         let (mut next, mut failures) = (first, 0);
         loop {
             if let Some(Up { stream, limits, window }) = next.take() {
-                let end = serve(stream, (limits, window), Arc::clone(self.origin), self.stop).await;
+                let ends = Ends { stop: self.stop, leave: ending, leaving: self.leaving };
+                let end = serve(stream, (limits, window), Arc::clone(self.origin), ends).await;
                 self.origin.streams().look();
                 let left = self.up.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
-                if left == 0 || matches!(end, Ending::Stopped | Ending::Farewell(_)) {
+                if left == 0 || matches!(end, Ending::Stopped | Ending::Left | Ending::Farewell(_)) {
                     return end;
                 }
-                tell(self.events, Event::Narrowed { reason: end.to_string(), left }).await;
+                tell(self.events, Event::Narrowed { reason: end.to_string(), left });
                 failures = 1;
             }
             let joined = tokio::select! {
                 () = self.stop.cancelled() => return Ending::Stopped,
-                () = ending.cancelled() => return Ending::Stopped,
+                () = ending.cancelled() => return Ending::Left,
                 joined = self.join(failures) => joined,
             };
             match joined {
@@ -101,11 +100,11 @@ impl Lanes<'_> {
         match self.publisher.further(self.gateway, kept, self.events).await {
             Ok(Established { stream, accepted, transport, window, .. }) => {
                 let connections = self.up.fetch_add(1, Ordering::Relaxed) + 1;
-                tell(self.events, Event::Widened { transport, connections }).await;
+                tell(self.events, Event::Widened { transport, connections });
                 Some(Up { stream, limits: accepted.limits, window })
             }
             Err(error) => {
-                tell(self.events, Event::NotWidened { reason: error.to_string(), hint: error.hint() }).await;
+                tell(self.events, Event::NotWidened { reason: error.to_string(), hint: error.hint() });
                 None
             }
         }

@@ -15,7 +15,9 @@ mod connection;
 mod dial;
 mod dial_error;
 mod event;
+mod further;
 mod health;
+mod holding;
 mod http2_app;
 mod known_gateways;
 mod lanes;
@@ -25,6 +27,7 @@ mod proxy;
 mod quic;
 mod reach;
 mod resuming;
+mod seats;
 mod socket;
 mod successor;
 mod target;
@@ -32,6 +35,7 @@ mod tls;
 mod upload;
 mod visit;
 mod visitor_header;
+mod ways;
 mod weights;
 
 use std::collections::{HashMap, HashSet};
@@ -42,6 +46,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use address::GatewayAddress;
 pub use backoff::Backoff;
@@ -61,13 +66,14 @@ pub use tls::{
 pub use visit::{VisitStream, VisitorOptions, visit, visit_datagrams};
 pub use visitor_header::ProxyVersion;
 
-use self::connection::{Ending, Established, Kept, Terms, enroll, establish};
-use self::dial::{Fallback, dial_gateway};
+use self::connection::{Ending, Ends, Established, Kept, Terms, enroll, establish};
 use self::lanes::{Lanes, Up};
 use self::origin::Origin;
 use self::socket::GatewaySocket;
+use self::ways::{SetBack, Ways};
 use super::FarewellCode;
-use super::handshake::{Enrolled, Exporter, Fingerprint, RootKey, Secret, Suite};
+use super::handshake::{Enrolled, Fingerprint, RootKey, Secret, Suite};
+use super::name::Offer;
 use crate::traces::Traces;
 
 /// The path at which a gateway takes publishers.
@@ -78,6 +84,11 @@ pub const SUCCESSION_PATH: &str = "/.well-known/sallyport/succession";
 pub const ROOTS_PATH: &str = "/.well-known/sallyport/roots.pem";
 /// The path below which a gateway takes visitors' byte streams.
 pub const VISIT_PATH: &str = "/visit";
+
+/// How long connections that were left may take to end, once the publisher has ended.
+const FAREWELL: Duration = Duration::from_mins(1);
+/// Failures in a row that count at most while a connection that was left has not ended: pauses are some seconds long by then.
+const AWAY: u32 = 4;
 
 /// What a publisher needs to know.
 pub struct PublisherOptions {
@@ -175,7 +186,7 @@ pub enum PublishError {
     /// Too many failures in a row.
     #[error("gave up after {failures} failures in a row; the last: {last}")]
     GaveUp {
-        /// How many.
+        /// How many; of several gateways, a round of all of them is one.
         failures: u32,
         /// The last reason.
         last: String,
@@ -204,6 +215,7 @@ pub struct Publisher {
     backups: Vec<GatewayAddress>,
     look_back: Duration,
     transports: Vec<Transport>,
+    set_back: SetBack,
     connections: usize,
     tells_requests: bool,
     proxies: Proxies,
@@ -242,6 +254,7 @@ impl Publisher {
             backups: order.chain(options.backups).collect(),
             look_back: options.look_back,
             transports: options.transports,
+            set_back: SetBack::default(),
             connections: options.connections.clamp(1, super::MAX_LANES),
             tells_requests: options.tells_requests,
             proxies: options.proxies,
@@ -256,15 +269,21 @@ impl Publisher {
 
     /// Has the device of [`Secret::Join`] enrolled, once, and does nothing else: offers and backoff play no role.
     pub async fn enroll(&self) -> Result<Enrolled, DialError> {
-        let gateway = &self.gateway;
-        let endpoint = gateway.to_string();
-        let (socket, exporter) = self.dial(gateway, None).await?;
-        match enroll(socket, exporter, (&endpoint, &self.terms)).await {
-            Err(error) if self.is_succession(gateway, &error).await? => {
-                let (socket, exporter) = self.dial(gateway, None).await?;
-                enroll(socket, exporter, (&endpoint, &self.terms)).await
-            }
+        match self.enroll_once().await {
+            Err(error) if self.is_succession(&self.gateway, &error).await? => self.enroll_once().await,
             outcome => outcome,
+        }
+    }
+
+    async fn enroll_once(&self) -> Result<Enrolled, DialError> {
+        let (mut ways, endpoint) = (self.ways(&self.gateway, None), self.gateway.to_string());
+        loop {
+            let socket = ways.open().await?;
+            let exporter = socket.exporter();
+            match enroll(socket, exporter, (&endpoint, &self.terms)).await {
+                Err(error) if ways.go_on(&error) => {}
+                outcome => return outcome,
+            }
         }
     }
 
@@ -277,30 +296,32 @@ impl Publisher {
         (&self.tls, &self.proxies)
     }
 
-    /// Whoever shows events may be slow: what was fallen back from is told if there is room.
-    async fn dial(
-        &self,
-        gateway: &GatewayAddress,
-        events: Option<&mpsc::Sender<Event>>,
-    ) -> Result<(GatewaySocket, Option<Exporter>), DialError> {
-        let told = |Fallback { from, reason }: Fallback| {
-            if let Some(events) = events {
-                let _full = events.try_send(Event::fallback(from, &reason));
-            }
-        };
-        let socket = dial_gateway(gateway, self.way(), &self.transports, self.terms.patience, told).await?;
-        let exporter = socket.exporter();
-        Ok((socket, exporter))
+    fn ways<'a>(&'a self, gateway: &'a GatewayAddress, events: Option<&'a mpsc::Sender<Event>>) -> Ways<'a> {
+        Ways::to(gateway, self.way(), (&self.transports, &self.set_back), self.terms.patience, events)
     }
 
     /// Publishes until `stop` is cancelled (then `Ok`) or nothing can be done any more. Tells every step to `events`,
     /// and requests if that is wanted.
     ///
-    /// Goes to the next gateway at once when one is lost, and pauses only when all of them were tried. While another than the
-    /// first serves, the first is looked for, and gone back to. A refusal that a person must deal with ends it only if all of them
-    /// refuse so: the one that would not may be away for a moment.
+    /// Goes to the next gateway at once when one is lost or says that it goes away, and pauses only when all of them were tried. While
+    /// another than the first serves, the first is looked for, and gone back to. A refusal that a person must deal with ends it only if
+    /// all of them refuse so: the one that would not may be away for a moment.
     pub async fn run(
         &self,
+        events: mpsc::Sender<Event>,
+        stop: CancellationToken,
+    ) -> Result<(), PublishError> {
+        let leaving = TaskTracker::new();
+        let ended = Box::pin(self.run_beside(&leaving, events, stop)).await;
+        leaving.close();
+        let _cut = tokio::time::timeout(FAREWELL, leaving.wait()).await;
+        ended
+    }
+
+    /// The same beside connections that are left, which may go on for a while after it.
+    async fn run_beside(
+        &self,
+        leaving: &TaskTracker,
         events: mpsc::Sender<Event>,
         stop: CancellationToken,
     ) -> Result<(), PublishError> {
@@ -312,14 +333,20 @@ impl Publisher {
         // Gateways whose last word was that trying again would not help.
         let mut refused = HashSet::new();
         let (mut failures, mut at) = (0, 0);
+        // A connection to the first gateway, made while another served.
+        let mut made: Option<Established<GatewaySocket>> = None;
         loop {
             let gateway = self.gateway_at(at);
-            let own = kept.entry(at).or_default();
-            tell(&events, Event::Connecting { gateway: gateway.to_string() }).await;
-            let attempt = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                // A ticket works once: whatever comes of this attempt, it is gone; the name stays.
-                attempt = self.connect(gateway, Kept { publisher: own.publisher.clone(), ticket: own.ticket.take() }, &events) => attempt,
+            let attempt = match made.take() {
+                Some(established) => Ok(established),
+                None => {
+                    tell(&events, Event::Connecting { gateway: gateway.to_string() });
+                    let own = kept.entry(at).or_default().for_an_attempt();
+                    tokio::select! {
+                        () = stop.cancelled() => return Ok(()),
+                        attempt = self.connect(gateway, own, Some(&events)) => attempt,
+                    }
+                }
             };
             let last = match attempt {
                 Err(error) => {
@@ -329,48 +356,67 @@ impl Publisher {
                         refused.remove(&at);
                     }
                     if refused.len() > self.backups.len() {
-                        tell(&events, Event::Refused { reason: error.to_string(), hint: error.hint() }).await;
+                        tell(&events, Event::Refused { reason: error.to_string(), hint: error.hint() });
                         return Err(PublishError::Refused(error));
                     }
-                    failures += 1;
-                    tell(&events, Event::Failed { reason: error.to_string(), hint: error.hint() }).await;
+                    tell(&events, Event::Failed { reason: error.to_string(), hint: error.hint() });
                     at += 1;
                     error.to_string()
                 }
                 Ok(mut established) => {
                     refused.remove(&at);
-                    // One that refused for good is not gone back to as long as another serves.
-                    let behind = at > 0 && !refused.contains(&0);
-                    *own = std::mem::take(&mut established.kept);
-                    let knows = (at, own.publisher.clone(), established.certificate.fingerprint());
+                    let own = std::mem::take(&mut established.kept);
+                    let name = own.publisher.clone();
+                    let knows = (at, name.clone(), established.certificate.fingerprint());
                     if known.as_ref() != Some(&knows) {
-                        origin.streams().break_off();
+                        origin.begin_anew();
                     }
                     known = Some(knows);
+                    kept.insert(at, own);
                     let since = Instant::now();
-                    let serving = stop.child_token();
-                    let ending = tokio::select! {
-                        ending = self.publish(established, (gateway, own.publisher.clone()), &origin, &events, &serving) => ending,
-                        never = self.watch_for_the_first(behind, &serving) => match never {},
-                    };
-                    if matches!(ending, Ending::Stopped | Ending::Farewell(_)) {
-                        origin.streams().break_off();
-                    }
-                    tell(&events, Event::Disconnected { reason: ending.to_string() }).await;
-                    match ending {
-                        Ending::Stopped if stop.is_cancelled() => return Ok(()),
-                        Ending::Stopped => {
-                            at = 0;
-                            continue;
+                    let leave = stop.child_token();
+                    let ends = Ends { stop: &stop, leave: &leave, leaving };
+                    let publishing = self.publish(established, (gateway, name), &origin, &events, ends);
+                    let mut publishing = std::pin::pin!(publishing);
+                    // One that refused for good is not gone back to as long as another serves.
+                    let mut behind = at > 0 && !refused.contains(&0);
+                    let ending = loop {
+                        tokio::select! {
+                            ending = &mut publishing => break ending,
+                            first = self.first_again(kept.entry(0).or_default()), if behind => {
+                                behind = false;
+                                match first {
+                                    Some(established) => {
+                                        made = Some(established);
+                                        leave.cancel();
+                                    }
+                                    None => drop(refused.insert(0)),
+                                }
+                            }
                         }
+                    };
+                    tell(&events, Event::Disconnected { reason: ending.to_string() });
+                    match ending {
+                        Ending::Stopped => return Ok(()),
                         Ending::Farewell(code @ (FarewellCode::Revoked | FarewellCode::Replaced)) => {
                             return Err(PublishError::Dismissed(code));
+                        }
+                        _ if made.is_some() => {
+                            at = 0;
+                            continue;
                         }
                         _ => {}
                     }
                     // A gateway that takes us and drops us at once must not be hammered either.
-                    failures = if since.elapsed() < self.backoff.settled_after { failures + 1 } else { 1 };
-                    at = usize::from(at == 0);
+                    let settled = since.elapsed() >= self.backoff.settled_after;
+                    if settled {
+                        failures = 0;
+                    }
+                    at = usize::from(at == 0 && !self.backups.is_empty());
+                    if settled && ending == Ending::Farewell(FarewellCode::Draining) {
+                        // Others may be where it was, and visitors are waiting.
+                        continue;
+                    }
                     ending.to_string()
                 }
             };
@@ -378,41 +424,40 @@ impl Publisher {
                 continue;
             }
             at = 0;
+            // A round in which none of them served: what takes one gateway away often takes all, and is over at the same time.
+            failures += 1;
+            if !leaving.is_empty() {
+                // A gateway that lets what is under way end, and is then started anew, is away for longer than it may seem to be.
+                failures = failures.min(self.backoff.before_giving_up(AWAY));
+            }
             self.pause(failures, last, &events, &stop).await?;
         }
     }
 
-    /// While another gateway serves (`behind`): ends that in order when the first answers again.
-    async fn watch_for_the_first(
-        &self,
-        behind: bool,
-        serving: &CancellationToken,
-    ) -> std::convert::Infallible {
-        if behind {
-            loop {
-                tokio::time::sleep(self.look_back).await;
-                if successor::answers(&self.gateway, self.way(), self.terms.patience).await {
-                    break;
-                }
+    /// While another gateway serves: a connection to the first, as soon as that takes this publisher again. That it answers is not
+    /// enough: sessions of the one that serves would be given up for one that takes nobody. `None`: a person must deal with it.
+    async fn first_again(&self, own: &mut Kept) -> Option<Established<GatewaySocket>> {
+        loop {
+            tokio::time::sleep(self.look_back).await;
+            match self.connect(&self.gateway, own.for_an_attempt(), None).await {
+                Ok(established) => return Some(established),
+                Err(error) if error.is_final() => return None,
+                Err(error) => tracing::debug!(%error, "the first gateway does not take this publisher yet"),
             }
-            serving.cancel();
         }
-        std::future::pending().await
     }
 
     async fn connect(
         &self,
         gateway: &GatewayAddress,
         kept: Kept,
-        events: &mpsc::Sender<Event>,
+        events: Option<&mpsc::Sender<Event>>,
     ) -> Result<Established<GatewaySocket>, DialError> {
-        let (publisher, endpoint) = (kept.publisher.clone(), gateway.to_string());
-        let (socket, exporter) = self.dial(gateway, Some(events)).await?;
-        let wishes = |publisher| (&*self.terms.offers, Kept { publisher, ticket: None });
-        match establish(socket, exporter, (&endpoint, &self.terms), (&self.terms.offers, kept)).await {
+        let publisher = kept.publisher.clone();
+        match self.connect_once(gateway, (&self.terms.offers, kept), events).await {
             Err(error) if self.is_succession(gateway, &error).await? => {
-                let (socket, exporter) = self.dial(gateway, Some(events)).await?;
-                establish(socket, exporter, (&endpoint, &self.terms), wishes(publisher)).await
+                let kept = Kept { publisher, ticket: None };
+                self.connect_once(gateway, (&self.terms.offers, kept), events).await
             }
             outcome => outcome,
         }
@@ -425,8 +470,29 @@ impl Publisher {
         kept: Kept,
         events: &mpsc::Sender<Event>,
     ) -> Result<Established<GatewaySocket>, DialError> {
-        let (socket, exporter) = self.dial(gateway, Some(events)).await?;
-        establish(socket, exporter, (&gateway.to_string(), &self.terms), (&[], kept)).await
+        self.connect_once(gateway, (&[], kept), Some(events)).await
+    }
+
+    /// By the first transport over which the handshake is carried.
+    async fn connect_once(
+        &self,
+        gateway: &GatewayAddress,
+        (offers, mut kept): (&[Offer], Kept),
+        events: Option<&mpsc::Sender<Event>>,
+    ) -> Result<Established<GatewaySocket>, DialError> {
+        let (mut ways, endpoint) = (self.ways(gateway, events), gateway.to_string());
+        loop {
+            let socket = ways.open().await?;
+            let (exporter, own) = (socket.exporter(), kept.for_an_attempt());
+            match establish(socket, exporter, (&endpoint, &self.terms), (offers, own)).await {
+                Err(error) if ways.go_on(&error) => {}
+                Err(error) => return Err(error),
+                Ok(established) => {
+                    ways.arrived();
+                    return Ok(established);
+                }
+            }
+        }
     }
 
     /// Whether other keys answered than those that are known, and were named by those; they are known from then on.
@@ -444,7 +510,7 @@ impl Publisher {
         (gateway, name): (&GatewayAddress, Vec<u8>),
         origin: &Arc<Origin>,
         events: &mpsc::Sender<Event>,
-        stop: &CancellationToken,
+        ends: Ends<'_>,
     ) -> Ending {
         let Established {
             stream,
@@ -471,11 +537,13 @@ impl Publisher {
             transport,
             proxy: self.proxies.shown(gateway),
         };
-        tell(events, connected).await;
+        tell(events, connected);
         for tunnel in &accepted.tunnels {
-            tell(events, Event::registered(tunnel, id)).await;
+            tell(events, Event::registered(tunnel, id));
         }
-        let lanes = Lanes { publisher: self, gateway, name, origin, events, stop, up: AtomicUsize::new(0) };
+        let Ends { stop, leave, leaving } = ends;
+        let up = AtomicUsize::new(0);
+        let lanes = Lanes { publisher: self, gateway, name, origin, events, stop, leave, leaving, up };
         lanes.serve(Up { stream, limits: accepted.limits, window }).await
     }
 
@@ -487,10 +555,10 @@ impl Publisher {
         stop: &CancellationToken,
     ) -> Result<(), PublishError> {
         let Some(after) = self.backoff.delay(failures, getrandom::u32().unwrap_or(u32::MAX)) else {
-            tell(events, Event::GaveUp { failures, reason: last.clone() }).await;
+            tell(events, Event::GaveUp { failures, reason: last.clone() });
             return Err(PublishError::GaveUp { failures, last });
         };
-        tell(events, Event::Retrying { after, failures }).await;
+        tell(events, Event::Retrying { after, failures });
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(after) => {}
@@ -499,7 +567,13 @@ impl Publisher {
     }
 }
 
-/// Nobody needs to listen.
-async fn tell(events: &mpsc::Sender<Event>, event: Event) {
-    let _heard = events.send(event).await;
+/// Nobody needs to listen, and whoever does not, such as a pager that is left alone, must keep no publisher from coming back: what
+/// finds no room is lost. [`has_room_for_requests`] leaves some to what is told here.
+fn tell(events: &mpsc::Sender<Event>, event: Event) {
+    let _heard = events.try_send(event);
+}
+
+/// Whether requests may be told: of the room that there is they have three quarters.
+fn has_room_for_requests(events: &mpsc::Sender<Event>) -> bool {
+    events.capacity() > events.max_capacity() / 4
 }

@@ -1,12 +1,12 @@
 //! The publisher's side of each stream: from HTTP/2 to the local app.
 //!
-//! Requests go to the app over pooled HTTP/1.1 connections or one of HTTP/2, bodies streamed both ways; byte streams are copied
+//! Requests go to the app over pooled HTTP/1.1 connections or a few of HTTP/2, bodies streamed both ways; byte streams are copied
 //! to a TCP connection, inside TLS if the app wants that. When the app does not answer, the publisher answers for it with 502 and a header that says why, so
 //! that the gateway can show a page that helps.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::app::{AppError, HttpApp};
 use super::event::Event;
+use super::has_room_for_requests;
 use super::health::{HealthCheck, Watch};
 use super::http2_app::Http2App;
 use super::pool::AppPool;
@@ -72,7 +73,8 @@ pub(super) struct Origin {
     told: Option<mpsc::Sender<Event>>,
     traces: Traces,
     health: Watch,
-    streams: Streams,
+    /// Those that outlive a connection, of the gateway that it was last.
+    streams: Mutex<Streams>,
 }
 
 struct App {
@@ -109,12 +111,23 @@ impl Origin {
         };
         let apps = publications.iter().map(app).collect();
         let health = Watch::start(publications, tls);
-        Self { apps, tls: byte_tls, told, traces, health, streams: Streams::default() }
+        Self { apps, tls: byte_tls, told, traces, health, streams: Mutex::default() }
     }
 
-    /// Those that outlive a connection.
-    pub(super) fn streams(&self) -> &Streams {
-        &self.streams
+    /// Those that outlive a connection, while the gateway knows this publisher again.
+    pub(super) fn streams(&self) -> Streams {
+        self.current().clone()
+    }
+
+    /// The gateway that comes is another one, or does not know this publisher again: none of the streams go on there.
+    pub(super) fn begin_anew(&self) {
+        let before = std::mem::take(&mut *self.current());
+        before.retire();
+    }
+
+    fn current(&self) -> MutexGuard<'_, Streams> {
+        // Replaced as a whole.
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Answers one stream of the gateway. `farewell` hears the gateway's goodbye, and `leaving` is the publisher's own; datagrams
@@ -123,7 +136,7 @@ impl Origin {
         &self,
         mut request: Request<Incoming>,
         (farewell, leaving): (&watch::Sender<Option<FarewellCode>>, CancellationToken),
-        (beside, uploads): (Option<&DatagramPath>, &Uploads),
+        (beside, uploads, streams): (Option<&DatagramPath>, &Uploads, &Streams),
     ) -> Response<ResponseBody> {
         let started = Instant::now();
         let Some(name) = tunnel(request.headers()) else {
@@ -152,22 +165,25 @@ impl Origin {
                 let parted: Parted = Box::new(move || leaving.is_cancelled() || told.borrow().is_some());
                 match asked(&request) {
                     Some(Ask::Again { id, received, attempt }) => {
-                        self.streams.again((id, received, attempt), &name, (request, parted))
+                        streams.again((id, received, attempt), &name, (request, parted))
                     }
                     ask => {
                         let stream = Asked { name: &name, target: &app.target, ask, parted, span };
-                        self.stream(request, stream, uploads).await
+                        self.stream(request, stream, (uploads, streams)).await
                     }
                 }
             }
         } else {
+            // Sent also if this is dropped on the way: the visitor may leave.
+            let span = traced.map(|traced| traced.request(name.to_string(), method.to_string()));
             let response = self.forward(request, app, uploads).await;
-            if let Some(traced) = traced {
-                traced.end(name.to_string(), method.to_string(), response.status().as_u16());
+            if let Some(span) = span {
+                span.answered(response.status().as_u16());
             }
             response
         };
-        if let Some((told, path)) = self.told.as_ref().zip(path) {
+        let told = self.told.as_ref().filter(|told| has_room_for_requests(told));
+        if let Some((told, path)) = told.zip(path) {
             let seen = Event::Request {
                 tunnel: name.to_string(),
                 method: match (aside, is_stream) {
@@ -244,6 +260,10 @@ impl Origin {
                 tracing::debug!(error, target = %app.target, "the local app is not there");
                 fault(OriginFault::Unreachable)
             }
+            Err(AppError::Busy) => {
+                tracing::debug!(target = %app.target, "the local app takes no more requests");
+                fault(OriginFault::Busy)
+            }
             Err(AppError::Broken(error) | AppError::Closed(error)) => {
                 tracing::debug!(error, target = %app.target, "the local app failed");
                 fault(OriginFault::BadAnswer)
@@ -256,7 +276,7 @@ impl Origin {
         &self,
         request: Request<Incoming>,
         Asked { name, target, ask, parted, mut span }: Asked<'_>,
-        uploads: &Uploads,
+        (uploads, streams): (&Uploads, &Streams),
     ) -> Response<ResponseBody> {
         let ends = Ends::read(request.headers());
         let connecting = async {
@@ -275,7 +295,7 @@ impl Origin {
         };
         let (outgoing, body) = outgoing();
         let visitor = TunnelStream::join(Coming::Question(request.into_body()), outgoing);
-        let (visitor, lasts) = self.streams.begin(ask, name, (visitor, parted));
+        let (visitor, lasts) = streams.begin(ask, name, (visitor, parted));
         let broken = visitor.broken();
         // Ends by itself: when both directions are done, or when the connection to the gateway is, and no other takes its place.
         let (visitor, upload) = UploadStream::watch(visitor, uploads);

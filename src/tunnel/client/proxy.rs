@@ -6,6 +6,7 @@
 //! Credentials come from the environment's own variables or from a file; no error, event or log line has them.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,12 +16,13 @@ use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::address::GatewayAddress;
 use super::dial_error::DialError;
-use super::reach::reach;
+use super::reach::{in_turn, reach};
 use crate::tunnel::link::chain;
 use crate::tunnel::prompt;
 
@@ -141,17 +143,10 @@ async fn through(
     gateway: &GatewayAddress,
     patience: Duration,
 ) -> Result<TcpStream, DialError> {
-    let failed = |error: &dyn std::error::Error| DialError::Proxy {
-        address: gateway.to_string(),
-        proxy: shown(proxy),
-        reason: chain(error),
-    };
+    let failed = |error: &dyn std::error::Error| failed(proxy, gateway, error);
     let unnamed = || failed(&std::io::Error::other("the gateway's address cannot be written for a proxy"));
     let destination = destination(gateway).ok_or_else(unnamed)?;
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    // Each of the proxy's addresses has its share of it.
-    tcp.set_connect_timeout(Some(patience));
+    let tcp = plain(patience);
     let scheme = proxy.uri().scheme_str().unwrap_or_default().to_owned();
     let stream = match scheme.as_str() {
         "http" => {
@@ -162,12 +157,12 @@ async fn through(
             // A connector of TCP alone is ready at any time.
             tunnel.call(destination).await.map_err(|error| failed(&error))?
         }
-        "socks5" | "socks5h" => {
-            let mut socks = SocksV5::new(proxy.uri().clone(), tcp).local_dns(scheme == "socks5");
-            if let Some((user, password)) = proxy.raw_auth() {
-                socks = socks.with_auth(user.to_owned(), password.to_owned());
-            }
-            socks.call(destination).await.map_err(|error| failed(&error))?
+        "socks5h" => socks(proxy, tcp).call(destination).await.map_err(|error| failed(&error))?,
+        "socks5" => {
+            let deadline = Instant::now() + patience;
+            // Not by the library, which has a thread of the runtime wait for it, and takes the first address alone.
+            let found = lookup_host((gateway.host(), gateway.port())).await.map_err(|error| failed(&error))?;
+            by_addresses(proxy, gateway, tcp, (found.collect(), deadline)).await?
         }
         other => {
             let reason = format!("proxies of the kind {other}:// are not spoken to");
@@ -177,9 +172,53 @@ async fn through(
     Ok(TokioIo::into_inner(stream))
 }
 
+/// By the first of the gateway's addresses to which the proxy leads.
+async fn by_addresses(
+    proxy: &Intercept,
+    gateway: &GatewayAddress,
+    tcp: HttpConnector,
+    (peers, deadline): (Vec<SocketAddr>, Instant),
+) -> Result<TokioIo<TcpStream>, DialError> {
+    let late = || failed(proxy, gateway, &std::io::Error::from(ErrorKind::TimedOut));
+    let call = |peer: SocketAddr| {
+        let calling = uri(&peer.to_string()).map(|uri| socks(proxy, tcp.clone()).call(uri));
+        async move {
+            match calling {
+                Some(calling) => calling.await.map_err(|error| failed(proxy, gateway, &error)),
+                None => Err(late()),
+            }
+        }
+    };
+    in_turn(peers, deadline, call).await.unwrap_or_else(|| Err(late()))
+}
+
+fn failed(proxy: &Intercept, gateway: &GatewayAddress, error: &dyn std::error::Error) -> DialError {
+    DialError::Proxy { address: gateway.to_string(), proxy: shown(proxy), reason: chain(error) }
+}
+
+/// The way to the proxy itself, of whose addresses each has its share of `patience`.
+fn plain(patience: Duration) -> HttpConnector {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_connect_timeout(Some(patience));
+    tcp
+}
+
+fn socks(proxy: &Intercept, tcp: HttpConnector) -> SocksV5<HttpConnector> {
+    let socks = SocksV5::new(proxy.uri().clone(), tcp);
+    match proxy.raw_auth() {
+        Some((user, password)) => socks.with_auth(user.to_owned(), password.to_owned()),
+        None => socks,
+    }
+}
+
 /// The gateway as proxies and `NO_PROXY` know it.
 fn destination(gateway: &GatewayAddress) -> Option<Uri> {
-    Uri::builder().scheme("https").authority(gateway.to_string()).path_and_query("/").build().ok()
+    uri(&gateway.to_string())
+}
+
+fn uri(authority: &str) -> Option<Uri> {
+    Uri::builder().scheme("https").authority(authority).path_and_query("/").build().ok()
 }
 
 fn shown(proxy: &Intercept) -> String {
@@ -206,6 +245,11 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
 
     fn gateway() -> GatewayAddress {
@@ -227,6 +271,43 @@ mod tests {
         }
         let empty = SecretString::from("no colon".to_owned());
         assert_eq!(Proxies::at("http://proxy:1", Some(&empty)).err(), Some(ProxyError::NoCredentials));
+    }
+
+    /// A proxy of SOCKS5 that passes nobody on to the first address that it hears of; and the addresses that it heard of.
+    async fn choosy() -> (SocketAddr, Arc<Mutex<Vec<[u8; 4]>>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, asked) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<_>>>::default());
+        let told = Arc::clone(&asked);
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let (mut greeting, mut request) = ([0; 3], [0; 10]);
+                socket.read_exact(&mut greeting).await.unwrap();
+                socket.write_all(&[5, 0]).await.unwrap();
+                socket.read_exact(&mut request).await.unwrap();
+                assert_eq!(request[3], 1, "an IPv4 address, and no name");
+                let is_first = {
+                    let mut told = told.lock().unwrap();
+                    told.push(request[4..8].try_into().unwrap());
+                    told.len() == 1
+                };
+                let word = if is_first { 5 } else { 0 };
+                socket.write_all(&[5, word, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+                held.push(socket);
+            }
+        });
+        (address, asked)
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_is_told_addresses_is_told_each_of_the_gateways_until_one_is_reached() {
+        let (address, asked) = choosy().await;
+        let named = format!("socks5://{address}");
+        let way = Proxies::at(&named, None).unwrap().towards(&gateway()).unwrap();
+        let peers = vec!["192.0.2.1:443".parse().unwrap(), "192.0.2.2:443".parse().unwrap()];
+        let deadline = Instant::now() + Duration::from_secs(20);
+        by_addresses(&way, &gateway(), plain(Duration::from_secs(20)), (peers, deadline)).await.unwrap();
+        assert_eq!(*asked.lock().unwrap(), [[192, 0, 2, 1], [192, 0, 2, 2]]);
     }
 
     #[test]

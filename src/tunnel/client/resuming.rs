@@ -2,7 +2,7 @@
 //!
 //! They are the publisher's, not a connection's: the gateway may ask for one on any connection of the same publisher. Which
 //! connections those are is decided by whoever makes them ([`super::Publisher`]): where the gateway doesn't know the publisher
-//! again, all of them are broken off before it can ask for any.
+//! again, there are others, and it can ask for none of these.
 //!
 //! Bounded: [`MOST`] of them, each with what [`crate::tunnel::resumable`] says; one more is a plain stream.
 
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::origin::{ResponseBody, fault};
 use crate::clock;
@@ -38,6 +39,8 @@ pub(super) type Parted = Box<dyn Fn() -> bool + Send + Sync>;
 pub(super) struct Streams {
     roll: Roll,
     finished: Arc<Mutex<VecDeque<Finished>>>,
+    /// Cancelled when none of them goes on any more.
+    retired: CancellationToken,
 }
 
 /// One that ended in order.
@@ -67,10 +70,10 @@ impl Streams {
         tunnel: &TunnelName,
         (stream, parted): (TunnelStream, Parted),
     ) -> (ByteStream, Option<HeaderValue>) {
-        let Some(Ask::New { id, grace }) = ask else { return (ByteStream::Plain(stream), None) };
+        let Some(Ask::New { id, grace }) = ask else { return (ByteStream::Plain(Box::new(stream)), None) };
         let answer = Answered::Received(0).value();
         if grace.is_zero() || answer.is_none() || self.roll.len() >= MOST || self.roll.find(id).is_some() {
-            return (ByteStream::Plain(stream), None);
+            return (ByteStream::Plain(Box::new(stream)), None);
         }
         let keeper = Waiting { streams: self.clone(), grace: grace.min(LONGEST) };
         let under = Under { stream, parted: Some(parted) };
@@ -114,10 +117,10 @@ impl Streams {
         self.roll.look();
     }
 
-    /// None of them goes on: the gateway is another one, or does not know this publisher again.
-    pub(super) fn break_off(&self) {
-        self.roll.break_off();
-        self.finished().clear();
+    /// None of them goes on any more. Those that have a connection end with it, as one that is left ends when all on it has.
+    pub(super) fn retire(&self) {
+        self.retired.cancel();
+        self.roll.give_up();
     }
 
     fn has_finished(&self, id: StreamId, tunnel: &TunnelName) -> bool {
@@ -133,6 +136,9 @@ impl Streams {
 
 impl Keeper for Waiting {
     fn lost(&self, stream: &Arc<Shared>, _heard: bool) -> Option<AbortHandle> {
+        if self.streams.retired.is_cancelled() {
+            return None;
+        }
         tracing::debug!(tunnel = %stream.tunnel(), "a byte stream lost its connection and waits for another");
         let (grace, stream) = (self.grace, Arc::clone(stream));
         let waiting = async move {

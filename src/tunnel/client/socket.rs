@@ -13,7 +13,7 @@ use crate::tunnel::transport::MessageSocket;
 use crate::tunnel::{BareSocket, QuicStream, quic_channel_binding};
 
 /// What a publisher may speak, in the order in which it tries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// On QUIC.
     Quic,

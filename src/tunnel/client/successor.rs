@@ -40,15 +40,6 @@ pub(super) async fn is_named(
     written.unwrap_or(Ok(false))
 }
 
-/// Whether a gateway answers at `address`.
-pub(super) async fn answers(
-    address: &GatewayAddress,
-    tls: (&Arc<rustls::ClientConfig>, &Proxies),
-    patience: Duration,
-) -> bool {
-    matches!(tokio::time::timeout(patience, fetch(address, tls, patience)).await, Ok(Some(_)))
-}
-
 async fn fetch(
     address: &GatewayAddress,
     (tls, proxies): (&Arc<rustls::ClientConfig>, &Proxies),

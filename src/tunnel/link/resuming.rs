@@ -36,7 +36,8 @@ impl Link {
         // Without randomness the stream has no name, and is as any other.
         let named = lasting.filter(|_| getrandom::fill(&mut random).is_ok());
         let Some(Lasting { within, way }) = named else {
-            return Ok(ByteStream::Plain(self.connect_of(person, tunnel, ends, trace).await?));
+            let plain = self.connect_of(person, tunnel, ends, trace).await?;
+            return Ok(ByteStream::Plain(Box::new(plain)));
         };
         let id = StreamId::new(random);
         let (outgoing, body) = outgoing();
@@ -52,7 +53,7 @@ impl Link {
         let answered = response.headers().get(RESUME).and_then(Answered::read);
         let stream = joined(response, outgoing);
         if answered != Some(Answered::Received(0)) {
-            return Ok(ByteStream::Plain(stream));
+            return Ok(ByteStream::Plain(Box::new(stream)));
         }
         let of = Of {
             person: person.to_owned(),

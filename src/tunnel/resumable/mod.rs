@@ -63,7 +63,7 @@ pub struct Lasting {
 /// A byte stream through a tunnel, whether it outlives its connection or not.
 pub enum ByteStream {
     /// It breaks with the connection.
-    Plain(TunnelStream),
+    Plain(Box<TunnelStream>),
     /// It doesn't.
     Resumable(Resumable),
 }

@@ -34,10 +34,10 @@ impl Roll {
         }
     }
 
-    /// None of them goes on.
-    pub(crate) fn break_off(&self) {
+    /// None gets another connection.
+    pub(crate) fn give_up(&self) {
         for stream in self.present() {
-            stream.break_off();
+            stream.give_up();
         }
     }
 

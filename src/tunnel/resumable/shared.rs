@@ -78,7 +78,7 @@ pub(super) struct Core {
 /// Whether there is a connection.
 pub(super) enum Line {
     Up {
-        under: Under,
+        under: Box<Under>,
         /// Whether what was lost with the last one is still to be sent.
         again: bool,
         /// Whether the other end has said anything over it: before that it may have been given up for another one.
@@ -97,7 +97,7 @@ impl Shared {
     pub(super) fn new(id: StreamId, tunnel: TunnelName, under: Under, keeper: Box<dyn Keeper>) -> Arc<Self> {
         let core = Core {
             end: End::default(),
-            line: Line::Up { under, again: false, heard: true },
+            line: Line::Up { under: Box::new(under), again: false, heard: true },
             attempt: 0,
             reader: None,
             writer: None,
@@ -143,7 +143,7 @@ impl Shared {
         }
         core.attempt = attempt;
         // The one before is dropped here: what still came over it is not taken any more.
-        core.line = Line::Up { under, again: true, heard: false };
+        core.line = Line::Up { under: Box::new(under), again: true, heard: false };
         let sending = tokio::spawn(Arc::clone(self).send_again());
         core.help(Some(sending.abort_handle()));
         core.wake();
@@ -171,7 +171,7 @@ impl Shared {
     }
 
     /// It breaks here and now.
-    pub(crate) fn break_off(&self) {
+    pub(super) fn break_off(&self) {
         let mut guard = self.core();
         let core = &mut *guard;
         self.end_broken(core, None);

@@ -150,6 +150,93 @@ async fn a_request_that_only_reads_is_sent_once_more_when_the_app_closes_at_it_a
     assert_eq!((failed, app.posts.load(Ordering::SeqCst)), (1, sent), "each is seen once");
 }
 
+/// An app of HTTP/2 that takes `at_once` requests on each connection, and answers none before it has `all`.
+struct Patient {
+    address: SocketAddr,
+    connections: AtomicUsize,
+    requests: AtomicUsize,
+    together: Notify,
+}
+
+impl Patient {
+    async fn start(at_once: u32, all: usize) -> Arc<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let app = Arc::new(Self {
+            address: listener.local_addr().unwrap(),
+            connections: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
+            together: Notify::new(),
+        });
+        let serving = Arc::clone(&app);
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                serving.connections.fetch_add(1, Ordering::SeqCst);
+                let app = Arc::clone(&serving);
+                let service = service_fn(move |_| {
+                    let app = Arc::clone(&app);
+                    async move {
+                        let together = app.together.notified();
+                        if app.requests.fetch_add(1, Ordering::SeqCst) + 1 < all {
+                            together.await;
+                        } else {
+                            app.together.notify_waiters();
+                        }
+                        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hello")))
+                    }
+                });
+                let mut builder = http2::Builder::new(TokioExecutor::new());
+                builder.max_concurrent_streams(at_once);
+                tokio::spawn(builder.serve_connection(TokioIo::new(socket), service));
+            }
+        });
+        app
+    }
+
+    async fn publish(&self) -> (Link, Running, Door) {
+        let mut door = Door::open(Organisation::new().gateway(1), Limits::default()).await;
+        let target = Target::parse(&format!("h2c://{}", self.address)).unwrap();
+        let publication = Publication { target, ..publication(http("demo"), self.address) };
+        let publisher = Running::start(door.options(vec![publication]));
+        (door.link().await, publisher, door)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_beyond_what_an_app_of_http_2_takes_on_one_connection_go_onto_others() {
+    let app = Patient::start(10, 25).await;
+    let (link, _publisher, _door) = app.publish().await;
+    soon(futures_util::future::join_all((0..25).map(|_| ask(&link, "/")))).await;
+    assert_eq!(app.connections.load(Ordering::SeqCst), 3);
+    // All of it is over: what comes now needs no further one.
+    ask(&link, "/").await;
+    assert_eq!(app.connections.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_of_http_2_that_has_all_that_it_takes_is_busy_and_does_not_count_as_late() {
+    // One more than there may be connections.
+    let app = Patient::start(1, 9).await;
+    let (link, _publisher, _door) = app.publish().await;
+    let held: Vec<_> = (0..8)
+        .map(|_| {
+            let link = link.clone();
+            tokio::spawn(async move { ask(&link, "/").await })
+        })
+        .collect();
+    while app.requests.load(Ordering::SeqCst) < 8 {
+        tokio::task::yield_now().await;
+    }
+    let request = Request::get("http://demo/").body(Empty::<Bytes>::new()).unwrap();
+    let answer = soon(link.request(&name("demo"), request)).await.unwrap();
+    assert_eq!((answer.status().as_u16(), origin_fault(&answer)), (502, Some(OriginFault::Busy)));
+    assert_eq!(app.connections.load(Ordering::SeqCst), 8);
+    held.iter().for_each(tokio::task::JoinHandle::abort);
+    // Those who gave up leave their seats.
+    futures_util::future::join_all(held).await;
+    app.requests.store(9, Ordering::SeqCst);
+    ask(&link, "/").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_app_of_http_2_takes_no_more_on_one_connection_goes_onto_the_next_and_what_it_has_it_answers()
 {

@@ -34,7 +34,7 @@ use crate::tunnel::handshake::{
 };
 use crate::tunnel::transport::MessageStream;
 use crate::tunnel::{
-    Acceptance, AcceptedTunnel, Answer, GatewayIdentity, HandshakeError, Limits, Link, LinkError, Offer,
+    ALPN, Acceptance, AcceptedTunnel, Answer, GatewayIdentity, HandshakeError, Limits, Link, LinkError, Offer,
     Registration, Secret, Tickets, TunnelId, TunnelKind, TunnelName, TunnelStream, accept, channel_binding,
     websocket_limits,
 };
@@ -150,14 +150,24 @@ struct DoorState {
 
 impl Door {
     pub(crate) async fn open(identity: TestIdentity, limits: Limits) -> Self {
-        Self::open_as(identity, limits, false).await
+        Self::open_as(identity, limits, false, &[]).await
     }
 
     pub(crate) async fn open_behind_ingress(identity: TestIdentity, limits: Limits) -> Self {
-        Self::open_as(identity, limits, true).await
+        Self::open_as(identity, limits, true, &[]).await
     }
 
-    async fn open_as(identity: TestIdentity, limits: Limits, behind_ingress: bool) -> Self {
+    /// One behind something that takes the tunnel's protocol on TLS, and swallows what is said in it.
+    pub(crate) async fn open_behind_a_swallower(identity: TestIdentity, limits: Limits) -> Self {
+        Self::open_as(identity, limits, false, &[ALPN]).await
+    }
+
+    async fn open_as(
+        identity: TestIdentity,
+        limits: Limits,
+        behind_ingress: bool,
+        swallowed: &[&[u8]],
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let ca = directory.path().join("ca.pem");
@@ -170,7 +180,8 @@ impl Door {
             .with_no_client_auth()
             .with_single_cert(vec![certified.cert.der().clone()], key)
             .unwrap();
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let protocols = swallowed.iter().copied().chain([b"http/1.1".as_slice()]);
+        tls.alpn_protocols = protocols.map(<[u8]>::to_vec).collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (arrivals_in, arrivals) = mpsc::channel(16);
@@ -266,6 +277,11 @@ async fn serve(listener: TcpListener, acceptor: TlsAcceptor, state: DoorState) {
             tcp.set_nodelay(true).unwrap();
             let Ok(tls) = acceptor.accept(tcp).await else { return };
             let exporter = channel_binding(tls.get_ref().1);
+            if tls.get_ref().1.alpn_protocol() == Some(ALPN) {
+                let (mut swallowed, mut nothing) = (tls, tokio::io::sink());
+                let _ended = tokio::io::copy(&mut swallowed, &mut nothing).await;
+                return;
+            }
             let service = TowerToHyperService::new(router.layer(Extension(exporter)));
             let _ended = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new())
                 .serve_connection_with_upgrades(TokioIo::new(tls), service)
@@ -326,7 +342,7 @@ impl Running {
     }
 
     /// The next event that `wanted` likes; the others are passed over.
-    pub(crate) async fn event(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
+    pub(crate) async fn event(&mut self, mut wanted: impl FnMut(&Event) -> bool) -> Event {
         soon(async {
             loop {
                 let event = self.events.recv().await.expect("the publisher ended first");

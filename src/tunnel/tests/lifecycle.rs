@@ -242,7 +242,7 @@ fn a_file_of_roots_that_is_missing_or_empty_is_named() {
 }
 
 /// An app that answers only when the test says so.
-fn slow_app() -> (Router, Arc<tokio::sync::Notify>) {
+pub(super) fn slow_app() -> (Router, Arc<tokio::sync::Notify>) {
     let (router, go, _begun) = slow_app_that_tells();
     (router, go)
 }
@@ -413,6 +413,29 @@ async fn whoever_finds_no_stream_is_told_at_once_and_the_gateways_own_questions_
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_whose_events_nobody_reads_comes_back_all_the_same() {
+    let mut door = door().await;
+    let options = publishing(&door, Router::new().route("/", get(async || "here"))).await;
+    let publisher = Publisher::new(options).unwrap();
+    // Room for four, which is never read.
+    let (sender, mut events) = tokio::sync::mpsc::channel(4);
+    let stop = tokio_util::sync::CancellationToken::new();
+    let _stops = stop.clone().drop_guard();
+    let _running = tokio::spawn(async move { Box::pin(publisher.run(sender, stop)).await });
+    for _ in 0..3 {
+        let link = door.link().await;
+        for _ in 0..4 {
+            let answer = soon(link.request(&name("demo"), request())).await.unwrap();
+            soon(answer.into_body().collect()).await.unwrap();
+        }
+    }
+    // Requests have left room for what is more important.
+    let told: Vec<Event> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(told.iter().any(is_connected), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

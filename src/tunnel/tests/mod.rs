@@ -4,6 +4,7 @@ mod app_pool;
 pub(crate) mod bed;
 mod byte_stream;
 mod documents;
+mod falling_back;
 mod hostile_peer;
 mod known_gateways;
 mod lasting;

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use http_body_util::BodyExt as _;
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt as _, Empty};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::bed::{Door, Organisation, Running, name, soon};
-use super::lifecycle::{CUT, is_connected, publishing, request};
+use super::lifecycle::{CUT, is_connected, publishing, request, slow_app};
 use crate::tunnel::client::{Event, GatewayAddress, PublishError};
 use crate::tunnel::{CloseReason, Farewell, FarewellCode, Limits, Refusal, RefusalCode};
 
@@ -35,6 +38,41 @@ async fn a_backup_gateway_serves_while_the_first_takes_nobody_and_the_first_agai
     assert_eq!(soon(beside.closed()).await, CloseReason::PublisherLeft);
     let answer = soon(link.request(&name("demo"), request())).await.unwrap();
     assert_eq!(soon(answer.into_body().collect()).await.unwrap().to_bytes(), "here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_left_only_when_the_first_gateway_takes_the_publisher_and_what_is_under_way_on_it_is_finished()
+{
+    let organisation = Organisation::new();
+    let mut first = Door::open(organisation.gateway(1), Limits::default()).await;
+    let mut second = Door::open(organisation.gateway(2), Limits::default()).await;
+    first.trust_too(&second);
+    let (router, go) = slow_app();
+    let mut options = publishing(&first, router).await;
+    options.backups = vec![second.gateway()];
+    options.look_back = Duration::from_millis(20);
+    let mut publisher = Running::start(options);
+    // It answers, and takes nobody.
+    let unready = || Refusal::new(RefusalCode::Unavailable, "the ledger is down");
+    first.registration().await.refuse(unready()).await;
+    let beside = second.link().await;
+    let mut stream = soon(beside.connect(&name("demo"))).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: demo\r\nconnection: close\r\n\r\n").await.unwrap();
+    for _ in 0..3 {
+        first.registration().await.refuse(unready()).await;
+        assert!(beside.is_open());
+    }
+    let link = first.link().await;
+    let elsewhere = publisher.event(|event| matches!(event, Event::Disconnected { .. })).await;
+    assert!(matches!(&elsewhere, Event::Disconnected { reason } if reason.contains("first")), "{elsewhere:?}");
+    publisher.event(is_connected).await;
+    assert!(link.is_open() && beside.is_open());
+    go.notify_one();
+    let mut answer = String::new();
+    soon(stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.ends_with("at last"), "{answer}");
+    drop(stream);
+    assert_eq!(soon(beside.closed()).await, CloseReason::PublisherLeft);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,4 +177,93 @@ async fn when_the_gateway_that_serves_is_gone_without_a_word_the_backup_is_gone_
     assert!(matches!(&next, Event::Connecting { gateway } if *gateway == backup), "{next:?}");
     let up = soon(publisher.events.recv()).await.unwrap();
     assert!(is_connected(&up), "{up:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_a_gateway_goes_away_the_next_is_gone_to_at_once_and_what_is_under_way_goes_on() {
+    let organisation = Organisation::new();
+    let mut first = Door::open(organisation.gateway(1), Limits::default()).await;
+    let mut second = Door::open(organisation.gateway(2), Limits::default()).await;
+    first.trust_too(&second);
+    let (router, go) = slow_app();
+    let mut options = publishing(&first, router.route("/now", get(async || "here"))).await;
+    options.backups = vec![second.gateway()];
+    options.look_back = Duration::from_mins(10);
+    let mut publisher = Running::start(options);
+    let link = first.link().await;
+    publisher.event(is_connected).await;
+    let mut stream = soon(link.connect(&name("demo"))).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: demo\r\nconnection: close\r\n\r\n").await.unwrap();
+    // Longer than the test has.
+    link.close(Farewell { code: FarewellCode::Draining, grace: Duration::from_mins(10) });
+    let beside = second.link().await;
+    let now = Request::get("http://demo/now").body(Empty::<Bytes>::new()).unwrap();
+    let answer = soon(beside.request(&name("demo"), now)).await.unwrap();
+    assert_eq!(soon(answer.into_body().collect()).await.unwrap().to_bytes(), "here");
+    go.notify_one();
+    let mut answer = String::new();
+    soon(stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.ends_with("at last"), "{answer}");
+    drop(stream);
+    assert_eq!(soon(link.closed()).await, CloseReason::Closed(FarewellCode::Draining));
+    assert!(beside.is_open());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_with_one_gateway_does_not_give_up_while_that_lets_a_stream_end() {
+    let mut door = Door::open(Organisation::new().gateway(1), Limits::default()).await;
+    let (router, go) = slow_app();
+    let mut options = publishing(&door, router).await;
+    options.backoff.give_up_after = Some(2);
+    let publisher = Running::start(options);
+    let link = door.link().await;
+    let mut stream = soon(link.connect(&name("demo"))).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: demo\r\nconnection: close\r\n\r\n").await.unwrap();
+    link.close(Farewell { code: FarewellCode::Draining, grace: Duration::from_mins(10) });
+    for _ in 0..5 {
+        door.registration().await.refuse(Refusal::new(RefusalCode::Draining, "about to stop")).await;
+    }
+    go.notify_one();
+    let mut answer = String::new();
+    soon(stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.ends_with("at last"), "{answer}");
+    drop(stream);
+    soon(link.closed()).await;
+    // Now its failures count.
+    let error = soon(async {
+        let mut ended = std::pin::pin!(publisher.ended());
+        loop {
+            tokio::select! {
+                ended = &mut ended => return ended.unwrap_err(),
+                Some(Ok(registration)) = door.arrivals.recv() => {
+                    registration.refuse(Refusal::new(RefusalCode::Draining, "about to stop")).await;
+                }
+            }
+        }
+    });
+    assert!(matches!(error.await, PublishError::GaveUp { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_of_several_gateways_of_which_none_serves_is_one_failure() {
+    let door = Door::open(Organisation::new().gateway(1), Limits::default()).await;
+    let nowhere = || GatewayAddress::parse("localhost:1").unwrap();
+    let mut options = publishing(&door, Router::new()).await;
+    options.gateway = nowhere();
+    options.backups = vec![nowhere(), nowhere()];
+    options.backoff.give_up_after = Some(3);
+    let mut publisher = Running::start(options);
+    let mut tried = 0;
+    let gave_up = publisher
+        .event(|event| match event {
+            Event::GaveUp { .. } => true,
+            Event::Failed { .. } => {
+                tried += 1;
+                false
+            }
+            _ => false,
+        })
+        .await;
+    assert!(matches!(gave_up, Event::GaveUp { failures: 3, .. }), "{gave_up:?}");
+    assert_eq!(tried, 9);
 }
