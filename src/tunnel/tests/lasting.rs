@@ -295,6 +295,25 @@ async fn what_the_gateway_ends_breaks_at_once_and_does_not_go_on_when_the_publis
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_under_way_on_a_connection_that_is_left_goes_on_there_and_breaks_with_it() {
+    let mut bed = Bed::new().await;
+    let (mut visitor, mut app) = bed.stream(LONG).await;
+    bed.link.borrow().close(Farewell { code: FarewellCode::Draining, grace: LONG });
+    // The publisher is there again, by another connection.
+    bed.comes_back().await;
+    for _ in 0..3 {
+        soon(visitor.write_all(b"ping")).await.unwrap();
+        soon(app.read_exact(&mut [0; 4])).await.unwrap();
+        soon(app.write_all(b"pong")).await.unwrap();
+        soon(visitor.read_exact(&mut [0; 4])).await.unwrap();
+    }
+    bed.relay.cut();
+    assert!(is_broken(app).await, "the gateway had said goodbye");
+    drop(visitor);
+    assert_eq!(bed.counted().0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_publisher_that_comes_back_in_time_both_ends_break() {
     let bed = Bed::with(|options| options.backoff.first = LONG).await;
     let (visitor, app) = bed.stream(Duration::from_millis(300)).await;
