@@ -386,8 +386,9 @@ mod tests {
     #[test]
     fn a_request_that_is_given_up_has_a_span_that_says_so() {
         let taken = Taken::default();
-        let provider =
-            SdkTracerProvider::builder().with_simple_exporter(taken.clone()).with_id_generator(Ids::default());
+        let provider = SdkTracerProvider::builder()
+            .with_simple_exporter(taken.clone())
+            .with_id_generator(Ids::default());
         let provider = provider.build();
         let tracer = provider.tracer("sallyport");
         let traces = Traces(Some(Arc::new(Inner { provider, tracer })));

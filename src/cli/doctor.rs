@@ -389,8 +389,7 @@ mod tests {
         let dead = full.local_addr().unwrap();
         // Whoever comes to a queue that is full is dropped by the system.
         let mut waiting = Vec::new();
-        while let Ok(taken) =
-            tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(dead)).await
+        while let Ok(taken) = tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(dead)).await
         {
             waiting.push(taken.unwrap());
         }
@@ -405,11 +404,14 @@ mod tests {
 
     #[test]
     fn the_way_is_open_if_app_or_policy_answers_and_not_if_the_gateway_knows_no_tunnel_or_has_enough() {
-        let own = |code: &str| format!(r#"{{"type":"urn:sallyport:error:{code}","detail":"no","hint":"try"}}"#);
+        let own =
+            |code: &str| format!(r#"{{"type":"urn:sallyport:error:{code}","detail":"no","hint":"try"}}"#);
         let is_open = |status: u16, body: &str| {
             judge("https://x", StatusCode::from_u16(status).unwrap(), body.as_bytes()).is_ok()
         };
-        assert!(is_open(200, "") && is_open(404, "no such page") && is_open(429, r#"{"type":"about:blank"}"#));
+        assert!(
+            is_open(200, "") && is_open(404, "no such page") && is_open(429, r#"{"type":"about:blank"}"#)
+        );
         assert!(is_open(401, &own("not-signed-in")) && is_open(403, &own("not-allowed")));
         assert!(!is_open(404, &own("unknown-name")) && !is_open(429, &own("too-many-requests")));
         assert!(!is_open(503, "") && !is_open(502, &own("app-unreachable")));

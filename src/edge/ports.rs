@@ -148,15 +148,20 @@ mod tests {
     /// Holds the port of `db`, which is `number` if it must be opened; and the token, if it was.
     fn hold(ports: &Ports, number: u16) -> (Port, Option<CancellationToken>) {
         let mut opened = None;
-        let port = ports.hold(&db(), |_| true, |stop| {
-            opened = Some(stop);
-            Ok::<_, io::Error>(number)
-        });
+        let port = ports.hold(
+            &db(),
+            |_| true,
+            |stop| {
+                opened = Some(stop);
+                Ok::<_, io::Error>(number)
+            },
+        );
         (port.unwrap(), opened)
     }
 
     #[test]
-    fn publishers_that_come_at_the_same_time_get_the_same_port_and_one_that_is_given_up_leaves_it_to_the_other() {
+    fn publishers_that_come_at_the_same_time_get_the_same_port_and_one_that_is_given_up_leaves_it_to_the_other()
+     {
         let ports = Ports::default();
         let (first, opened) = hold(&ports, 7);
         let (second, none) = hold(&ports, 8);

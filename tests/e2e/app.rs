@@ -54,11 +54,16 @@ impl App {
 
     /// The same by HTTP/2, on whose connections as many requests as anybody likes may be under way.
     pub(crate) fn web_by_http2(router: Router) -> Self {
+        Self::web_by_http2_that_takes(10_000, router)
+    }
+
+    /// The same, with this many on each.
+    pub(crate) fn web_by_http2_that_takes(most: u32, router: Router) -> Self {
         Self::each_connection(move |socket| {
             let service = TowerToHyperService::new(router.clone());
             async move {
                 let mut http2 = http2::Builder::new(TokioExecutor::new());
-                http2.max_concurrent_streams(10_000);
+                http2.max_concurrent_streams(most);
                 let _ended = http2.serve_connection(TokioIo::new(socket), service).await;
             }
         })

@@ -377,3 +377,32 @@ fn one_at_a_time(audit: &str) -> World {
     world.start_gateway();
     world
 }
+
+#[test]
+fn an_app_of_http_2_that_has_all_that_it_takes_is_busy_and_is_not_left_alone_for_that() {
+    let world = World::with().set("tunnels.breaker_failures=1").start();
+    let (open, opened) = tokio::sync::watch::channel(false);
+    let arrived = Arc::new(AtomicUsize::new(0));
+    let counting = Arc::clone(&arrived);
+    let hold = move || {
+        let mut opened = opened.clone();
+        counting.fetch_add(1, Ordering::SeqCst);
+        async move {
+            opened.wait_for(|open| *open).await.unwrap();
+            "at last"
+        }
+    };
+    let router = Router::new().route("/hold", get(hold)).route("/", get(async || "here"));
+    let app = App::web_by_http2_that_takes(1, router);
+    let target = format!("h2c://{}", app.address());
+    let _publisher = world.publish_as("publisher", "open-shop", &["http", &target]);
+    let mut held: Vec<_> =
+        (0..8).map(|_| world.visit("open-shop", "/hold").by(&world, "visitor").start()).collect();
+    eventually("all connections are in use", || (arrived.load(Ordering::SeqCst) == 8).then_some(()));
+    let refused = world.visit("open-shop", "/").by(&world, "visitor").run();
+    assert_eq!((refused.status, refused.problem().as_str()), (503, "app-busy"));
+    open.send_replace(true);
+    assert!(held.iter_mut().all(|one| one.wait().success()));
+    let answer = world.visit("open-shop", "/").by(&world, "visitor").run();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "here"));
+}

@@ -104,8 +104,7 @@ fn spans_of_a_websocket_stand_under_its_number_at_both_ends() {
     let app_address = app.address().to_string();
     let what = ["http", &app_address, "--traces-to", &address];
     let mut publisher = world.publish_as("publisher", "open-shop", &what);
-    let mut socket =
-        RUNTIME.block_on(websocket(&world, "open-shop.localhost", "/echo", Some("visitor")));
+    let mut socket = RUNTIME.block_on(websocket(&world, "open-shop.localhost", "/echo", Some("visitor")));
     RUNTIME.block_on(socket.close(None)).unwrap();
     drop(socket);
     let asked = world.record("http.request", |_| true);

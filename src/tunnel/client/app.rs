@@ -17,6 +17,7 @@ use super::seats::Seated;
 use super::upload::UploadBody;
 
 /// Why there is no answer.
+#[derive(Debug)]
 pub(super) enum AppError {
     /// There is no connection.
     Unreachable(String),

@@ -312,7 +312,7 @@ impl Publisher {
         stop: CancellationToken,
     ) -> Result<(), PublishError> {
         let leaving = TaskTracker::new();
-        let ended = Box::pin(self.run_beside(&leaving, events, stop)).await;
+        let ended = Box::pin(self.run_beside(&leaving, &events, &stop)).await;
         leaving.close();
         let _cut = tokio::time::timeout(FAREWELL, leaving.wait()).await;
         ended
@@ -322,8 +322,8 @@ impl Publisher {
     async fn run_beside(
         &self,
         leaving: &TaskTracker,
-        events: mpsc::Sender<Event>,
-        stop: CancellationToken,
+        events: &mpsc::Sender<Event>,
+        stop: &CancellationToken,
     ) -> Result<(), PublishError> {
         let told = self.tells_requests.then(|| events.clone());
         let origin = Arc::new(Origin::new(&self.publications, &self.app_tls, told, self.traces.clone()));
@@ -340,11 +340,11 @@ impl Publisher {
             let attempt = match made.take() {
                 Some(established) => Ok(established),
                 None => {
-                    tell(&events, Event::Connecting { gateway: gateway.to_string() });
+                    tell(events, Event::Connecting { gateway: gateway.to_string() });
                     let own = kept.entry(at).or_default().for_an_attempt();
                     tokio::select! {
                         () = stop.cancelled() => return Ok(()),
-                        attempt = self.connect(gateway, own, Some(&events)) => attempt,
+                        attempt = self.connect(gateway, own, Some(events)) => attempt,
                     }
                 }
             };
@@ -356,10 +356,10 @@ impl Publisher {
                         refused.remove(&at);
                     }
                     if refused.len() > self.backups.len() {
-                        tell(&events, Event::Refused { reason: error.to_string(), hint: error.hint() });
+                        tell(events, Event::Refused { reason: error.to_string(), hint: error.hint() });
                         return Err(PublishError::Refused(error));
                     }
-                    tell(&events, Event::Failed { reason: error.to_string(), hint: error.hint() });
+                    tell(events, Event::Failed { reason: error.to_string(), hint: error.hint() });
                     at += 1;
                     error.to_string()
                 }
@@ -375,8 +375,8 @@ impl Publisher {
                     kept.insert(at, own);
                     let since = Instant::now();
                     let leave = stop.child_token();
-                    let ends = Ends { stop: &stop, leave: &leave, leaving };
-                    let publishing = self.publish(established, (gateway, name), &origin, &events, ends);
+                    let ends = Ends { stop, leave: &leave, leaving };
+                    let publishing = self.publish(established, (gateway, name), &origin, events, ends);
                     let mut publishing = std::pin::pin!(publishing);
                     // One that refused for good is not gone back to as long as another serves.
                     let mut behind = at > 0 && !refused.contains(&0);
@@ -395,7 +395,7 @@ impl Publisher {
                             }
                         }
                     };
-                    tell(&events, Event::Disconnected { reason: ending.to_string() });
+                    tell(events, Event::Disconnected { reason: ending.to_string() });
                     match ending {
                         Ending::Stopped => return Ok(()),
                         Ending::Farewell(code @ (FarewellCode::Revoked | FarewellCode::Replaced)) => {
@@ -430,7 +430,7 @@ impl Publisher {
                 // A gateway that lets what is under way end, and is then started anew, is away for longer than it may seem to be.
                 failures = failures.min(self.backoff.before_giving_up(AWAY));
             }
-            self.pause(failures, last, &events, &stop).await?;
+            self.pause(failures, last, events, stop).await?;
         }
     }
 

@@ -161,7 +161,8 @@ async fn through(
         "socks5" => {
             let deadline = Instant::now() + patience;
             // Not by the library, which has a thread of the runtime wait for it, and takes the first address alone.
-            let found = lookup_host((gateway.host(), gateway.port())).await.map_err(|error| failed(&error))?;
+            let found =
+                lookup_host((gateway.host(), gateway.port())).await.map_err(|error| failed(&error))?;
             by_addresses(proxy, gateway, tcp, (found.collect(), deadline)).await?
         }
         other => {

@@ -84,7 +84,7 @@ mod tests {
         assert!(seats.take().is_none());
         let body = || Empty::<bytes::Bytes>::new();
         let (request, answer) = (Seated::new(body(), first.clone()), Seated::new(body(), first));
-        drop(answer.let_go());
+        let _body = answer.let_go();
         assert!(seats.take().is_none(), "the request is still sent");
         drop(request);
         assert!(seats.take().is_some());

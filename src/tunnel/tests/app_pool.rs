@@ -223,9 +223,12 @@ async fn an_app_of_http_2_that_has_all_that_it_takes_is_busy_and_does_not_count_
             tokio::spawn(async move { ask(&link, "/").await })
         })
         .collect();
-    while app.requests.load(Ordering::SeqCst) < 8 {
-        tokio::task::yield_now().await;
-    }
+    soon(async {
+        while app.requests.load(Ordering::SeqCst) < 8 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     let request = Request::get("http://demo/").body(Empty::<Bytes>::new()).unwrap();
     let answer = soon(link.request(&name("demo"), request)).await.unwrap();
     assert_eq!((answer.status().as_u16(), origin_fault(&answer)), (502, Some(OriginFault::Busy)));

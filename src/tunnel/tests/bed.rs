@@ -34,9 +34,9 @@ use crate::tunnel::handshake::{
 };
 use crate::tunnel::transport::MessageStream;
 use crate::tunnel::{
-    ALPN, Acceptance, AcceptedTunnel, Answer, GatewayIdentity, HandshakeError, Limits, Link, LinkError, Offer,
-    Registration, Secret, Tickets, TunnelId, TunnelKind, TunnelName, TunnelStream, accept, channel_binding,
-    websocket_limits,
+    ALPN, Acceptance, AcceptedTunnel, Answer, GatewayIdentity, HandshakeError, Limits, Link, LinkError,
+    Offer, Registration, Secret, Tickets, TunnelId, TunnelKind, TunnelName, TunnelStream, accept,
+    channel_binding, websocket_limits,
 };
 
 /// Long enough for a loaded machine; a test that needs it has failed.

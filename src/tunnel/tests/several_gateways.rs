@@ -41,8 +41,7 @@ async fn a_backup_gateway_serves_while_the_first_takes_nobody_and_the_first_agai
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_is_left_only_when_the_first_gateway_takes_the_publisher_and_what_is_under_way_on_it_is_finished()
-{
+async fn a_backup_is_left_when_the_first_takes_the_publisher_and_what_is_under_way_on_it_is_finished() {
     let organisation = Organisation::new();
     let mut first = Door::open(organisation.gateway(1), Limits::default()).await;
     let mut second = Door::open(organisation.gateway(2), Limits::default()).await;
@@ -64,7 +63,10 @@ async fn a_backup_is_left_only_when_the_first_gateway_takes_the_publisher_and_wh
     }
     let link = first.link().await;
     let elsewhere = publisher.event(|event| matches!(event, Event::Disconnected { .. })).await;
-    assert!(matches!(&elsewhere, Event::Disconnected { reason } if reason.contains("first")), "{elsewhere:?}");
+    assert!(
+        matches!(&elsewhere, Event::Disconnected { reason } if reason.contains("first")),
+        "{elsewhere:?}"
+    );
     publisher.event(is_connected).await;
     assert!(link.is_open() && beside.is_open());
     go.notify_one();
