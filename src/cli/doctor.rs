@@ -293,6 +293,10 @@ impl Publishing {
     /// Says goodbye, so that the name is free at once: it is kept for a publisher that just vanishes.
     async fn end(self) {
         drop(self.stop);
+        // It may have ended by itself, and have been heard.
+        if self.task.is_finished() {
+            return;
+        }
         let _said = tokio::time::timeout(PATIENCE / 5, self.task).await;
     }
 

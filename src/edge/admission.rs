@@ -90,6 +90,10 @@ fn other_kind(edge: &Edge, name: &TunnelName, kind: TunnelKind, protocol: Protoc
         | (Protocol::Tcp, TunnelKind::Tcp { .. } | TunnelKind::Tls)
         | (Protocol::Tls, TunnelKind::Tls)
         | (Protocol::Udp, TunnelKind::Udp { .. }) => None,
+        // A connection of TLS that the gateway ended is not one to the app, which has a certificate of its own (RFC 9110 section 15.5.20).
+        (Protocol::Http, TunnelKind::Tls) => {
+            Some(Refusal::new(StatusCode::MISDIRECTED_REQUEST, "not-http", detail, way))
+        }
         (Protocol::Http, _) => Some(Refusal::new(StatusCode::NOT_FOUND, "not-http", detail, way)),
         (Protocol::Tcp | Protocol::Tls, _) => {
             Some(Refusal::new(StatusCode::NOT_FOUND, "not-tcp", detail, way))

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::admission::{answer_stop, authenticate};
-use super::page::{Refusal, html};
+use super::page::{Refusal, challenge, html};
 use super::route::{Authority, Correlation};
 use super::sign_in::away;
 use super::sign_in::pending::safe_path;
@@ -238,5 +238,6 @@ pub(super) fn same_origin(request: &Request<Body>) -> bool {
 
 fn with_status(mut response: Response<Body>, status: StatusCode) -> Response<Body> {
     *response.status_mut() = status;
+    challenge(&mut response);
     response
 }

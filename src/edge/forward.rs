@@ -20,13 +20,18 @@ use super::route::Correlation;
 use super::{Connection, credential};
 use crate::tunnel::strip_hop_by_hop;
 
-/// Headers that say where a request came from, which only the gateway may say.
+/// Headers that say where a request came from and to what it belongs, which only the gateway may say. And `Proxy`, which is none: whoever
+/// makes variables of headers makes the `HTTP_PROXY` of it by which programs find their way out (CVE-2016-5385 and others).
 const OURS: &[&str] = &[
+    "b3",
+    "baggage",
     "cf-connecting-ip",
     "client-ip",
     "fastly-client-ip",
     "forwarded",
     "forwarded-for",
+    "front-end-https",
+    "proxy",
     "traceparent",
     "tracestate",
     "true-client-ip",
@@ -39,11 +44,20 @@ const OURS: &[&str] = &[
     "x-http-host-override",
     "x-original-forwarded-for",
     "x-original-host",
+    "x-original-uri",
     "x-original-url",
+    "x-originating-ip",
     "x-real-ip",
+    "x-remote-addr",
+    "x-remote-ip",
     "x-request-id",
     "x-rewrite-url",
+    "x-scheme",
+    "x-url-scheme",
 ];
+
+/// Beginnings of such names.
+const OURS_BEGIN: &[&str] = &["sallyport-", "x-b3-", "x-forwarded-"];
 
 /// Makes the request that the app sees. `host` is the name under which the visitor came.
 pub(super) fn prepare(
@@ -141,8 +155,7 @@ fn is_ours(name: &str) -> bool {
         name.len() >= ours.len() && name.bytes().zip(ours.bytes()).all(|(byte, our)| plain(byte) == our)
     };
     OURS.iter().any(|ours| name.len() == ours.len() && begins(ours))
-        || begins("x-forwarded-")
-        || begins("sallyport-")
+        || OURS_BEGIN.iter().any(|ours| begins(ours))
 }
 
 /// RFC 7239. An IPv6 address stands in brackets and quotes, and a host with a port in quotes.
@@ -197,6 +210,18 @@ mod tests {
             .header("x-original-url", "/admin")
             .header("sallyport-subject", "user:admin")
             .header("tracestate", "a=b")
+            .header("Proxy", "http://10.0.0.1:3128")
+            .header("x-original-uri", "/admin")
+            .header("X-Scheme", "http")
+            .header("x_url_scheme", "http")
+            .header("Front-End-Https", "off")
+            .header("x-remote-ip", "10.0.0.1")
+            .header("X-Remote-Addr", "10.0.0.1")
+            .header("x-originating-ip", "10.0.0.1")
+            .header("baggage", "user=admin")
+            .header("b3", "0")
+            .header("X-B3-TraceId", "1")
+            .header("x_b3_sampled", "1")
             .header("forwarded", "for=10.0.0.1");
         let request = prepared(request, &TunnelRules::default());
         let mut seen: Vec<_> = request

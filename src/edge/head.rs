@@ -6,6 +6,7 @@
 use axum::http::{HeaderMap, Request, StatusCode};
 
 use super::page::Refusal;
+use crate::tunnel::TunnelName;
 
 /// Fields of a head; what reads HTTP/1.1 takes four more.
 pub(super) const MOST_FIELDS: usize = 96;
@@ -39,6 +40,16 @@ pub(super) fn too_large<B>(request: &Request<B>, most: usize) -> Option<Refusal>
             "send a shorter address, fewer cookies or shorter header fields; the gateway's operator sets the limit (limits.header_bytes)",
         )
     })
+}
+
+/// With what is added to it on the way: only rules of the operator's that add very much can bring it about.
+pub(super) fn too_large_for_a_tunnel(name: &TunnelName) -> Refusal {
+    Refusal::new(
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "head-too-large",
+        format!("with what is added to it, the request's head is larger than the tunnel to `{name}` carries"),
+        "send a shorter address, fewer cookies or shorter header fields; the gateway's operator sets what is added (request_headers of the tunnel)",
+    )
 }
 
 fn bytes(headers: &HeaderMap) -> usize {

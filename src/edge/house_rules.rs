@@ -27,6 +27,8 @@ pub struct HeaderRules {
     pub remove: Vec<HeaderName>,
     /// Put in place of whatever was there.
     pub set: Vec<(HeaderName, HeaderValue)>,
+    /// Put beside whatever was there, which of some names there may be several.
+    pub add: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl HeaderRules {
@@ -36,6 +38,9 @@ impl HeaderRules {
         }
         for (name, value) in &self.set {
             headers.insert(name.clone(), value.clone());
+        }
+        for (name, value) in &self.add {
+            headers.append(name.clone(), value.clone());
         }
     }
 }
@@ -154,6 +159,28 @@ mod tests {
 
     fn name(text: &str) -> TunnelName {
         TunnelName::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_header_is_taken_away_put_in_place_of_others_or_beside_them() {
+        let header = |name: &'static str, value: &'static str| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        let rules = HeaderRules {
+            remove: vec![HeaderName::from_static("server")],
+            set: vec![header("x-stage", "live")],
+            add: vec![header("set-cookie", "b=2"), header("x-new", "1")],
+        };
+        let mut headers: HeaderMap =
+            [header("server", "app"), header("x-stage", "test"), header("set-cookie", "a=1")]
+                .into_iter()
+                .collect();
+        rules.apply(&mut headers);
+        assert!(!headers.contains_key("server"));
+        let all = |name: &str| headers.get_all(name).iter().collect::<Vec<_>>();
+        assert_eq!(all("x-stage"), ["live"]);
+        assert_eq!(all("set-cookie"), ["a=1", "b=2"]);
+        assert_eq!(all("x-new"), ["1"]);
     }
 
     #[test]

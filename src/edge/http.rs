@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::ACCEPT;
-use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
+use axum::http::header::{ACCEPT, ALLOW};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 
-use super::admission::{admit, answer_stop};
+use super::admission::{Stop, admit, answer_stop};
 use super::app_health::{self, How, Sent};
 use super::forward::prepare;
 use super::page::Refusal;
@@ -19,11 +19,14 @@ use super::refusals::{behind_refusal, cut_refusal, link_refusal, not_recorded_re
 use super::request_record::{RequestRecord, Uploaded};
 use super::route::Correlation;
 use super::upload::Upload;
-use super::{Connection, Edge, TunnelRules, credential, lines, upgrade};
+use super::{Connection, Edge, TunnelRules, credential, head, lines, route, upgrade};
 use crate::session::{Counted, Direction, Ending, Protocol, Recording, Route, Session, SessionBody};
 use crate::tunnel::{
-    Answer, AppConnection, LinkError, OriginFault, TunnelName, origin_fault, strip_hop_by_hop,
+    Answer, AppConnection, LinkError, OriginFault, TunnelName, head_fits, origin_fault, strip_hop_by_hop,
 };
+
+/// What is told to whoever asks with CONNECT (RFC 9110 section 15.5.6). Which of them an app has is for the app to say.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
 /// A strict tunnel's answer that is known to be no longer than this is recorded with its whole length.
 const SHORT_ANSWER: u64 = 64 * 1024;
@@ -100,12 +103,21 @@ async fn carry_once(
         let detail = "CONNECT is for proxies, and this is none";
         let hint = format!("for raw TCP use: sallyport connect {name}");
         let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "no-proxy", detail, hint);
-        return refusal.respond(&headers, &correlation.0);
+        let mut response = refusal.respond(&headers, &correlation.0);
+        response.headers_mut().insert(ALLOW, METHODS);
+        return response;
     }
     let admitted = admit(edge, connection, name, request.headers(), Protocol::Http, correlation).await;
     let (session, route) = match admitted {
         Ok(admitted) => admitted,
-        Err(stop) => {
+        Err(mut stop) => {
+            if let Stop::Refused(refusal) = &mut stop
+                && refusal.status == StatusCode::MISDIRECTED_REQUEST
+                && route::tunnel_at(edge, host).as_ref() != Some(name)
+            {
+                // A path of another host led here, and no other connection to that host would lead further.
+                refusal.status = StatusCode::NOT_FOUND;
+            }
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
             return answer_stop(edge, stop, name, &headers, path, correlation);
         }
@@ -144,7 +156,11 @@ async fn carry_once(
     prepare(&mut request, connection, host, &rules, correlation);
     let patience = rules.patience.unwrap_or(edge.bounds.request);
     let sent = (sent, record.uploaded());
-    let (answer, not_made) = exchange(edge, &route, &session, (&rules, patience), sent, request).await;
+    let (answer, not_made) = if head_fits(&request) {
+        exchange(edge, &route, &session, (&rules, patience), sent, request).await
+    } else {
+        (Err(head::too_large_for_a_tunnel(name)), false)
+    };
     let answer = match answer {
         Ok(answer) => release(patience, &session, &rules, record, answer).await,
         Err(refusal) => {

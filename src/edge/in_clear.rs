@@ -19,6 +19,7 @@ use tracing::debug;
 use uuid::Uuid;
 
 use super::arrival::Arrival;
+use super::linger::{self, Lent, Unread};
 use super::listener::not_agreed;
 use super::page::Refusal;
 use super::{Edge, credential, route};
@@ -42,21 +43,37 @@ pub(super) async fn answer_http(edge: &Edge, peer: SocketAddr, arrival: Arrival)
         .http2()
         .max_header_list_size(u32::try_from(edge.bounds.header_bytes).unwrap_or(u32::MAX))
         .max_concurrent_streams(1);
-    let own = edge.clone();
+    let (own, unread) = (edge.clone(), Unread::default());
+    let watch = unread.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let edge = own.clone();
-        async move { Ok::<_, Infallible>(answer(&edge, peer, &request).await) }
+        let (edge, (head, body)) = (own.clone(), request.into_parts());
+        let body = watch.watch(Body::new(body));
+        async move {
+            let answer = answer(&edge, peer, &Request::from_parts(head, ())).await;
+            // Nobody wants it; it is let go of when there is something to say.
+            drop(body);
+            Ok::<_, Infallible>(answer)
+        }
     });
-    let serving = builder.serve_connection(TokioIo::new(arrival), service);
+    let (arrival, mut back) = Lent::new(arrival);
     // The head has its own limit; an answer of some hundred bytes needs no more than that again.
-    match tokio::time::timeout(edge.bounds.header * 2, serving).await {
+    let serving = tokio::time::timeout(
+        edge.bounds.header * 2,
+        builder.serve_connection(TokioIo::new(arrival), service),
+    );
+    match serving.await {
+        Ok(Ok(())) if unread.is_some() => {
+            if let Ok(arrival) = back.try_recv() {
+                linger::read_out(arrival).await;
+            }
+        }
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!(%peer, %error, "HTTP in clear ended"),
         Err(_) => debug!(%peer, "HTTP in clear took too long"),
     }
 }
 
-async fn answer(edge: &Edge, peer: SocketAddr, request: &Request<Incoming>) -> Response<Body> {
+async fn answer(edge: &Edge, peer: SocketAddr, request: &Request<()>) -> Response<Body> {
     let headers = request.headers();
     let correlation = format!("cor-{}", Uuid::now_v7().simple());
     let (authority, bad) = (route::authority(request).0, route::bad_host(request));

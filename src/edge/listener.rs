@@ -12,7 +12,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -20,6 +22,7 @@ use tracing::{debug, warn};
 use super::arrival::Arrival;
 use super::first_bytes::Speaks;
 use super::head_timer::HeadTimer;
+use super::linger::{self, Lent, Unread};
 use super::seats::Seat;
 use super::{
     Connection, Edge, front, head, in_clear, pass_through, protection, publisher, route, tls_refusals,
@@ -216,28 +219,52 @@ async fn serve(
     };
     // HTTP's own timeout begins when it is known which HTTP is spoken: a peer that never tells must not be waited for.
     let (begun, patience) = (CancellationToken::new(), edge.bounds.header);
-    let first = begun.clone();
+    let (first, unread, seated) = (begun.clone(), Unread::default(), Arc::clone(&connection));
+    let watch = unread.clone();
     let service = service_fn(move |request| {
         first.cancel();
-        route::handle(edge.clone(), Arc::clone(&connection), console.clone(), request.map(Body::new))
+        let request = request.map(|body| watch.watch(Body::new(body)));
+        route::handle(edge.clone(), Arc::clone(&connection), console.clone(), request)
     });
-    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    tokio::pin!(serving);
-    let result = tokio::select! {
-        result = serving.as_mut() => result,
-        () = stop.cancelled() => {
-            serving.as_mut().graceful_shutdown();
-            tokio::select! {
-                result = serving.as_mut() => result,
-                () = abort.cancelled() => return,
+    let (stream, back) = Lent::new(stream);
+    let result = {
+        let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        tokio::pin!(serving);
+        tokio::select! {
+            result = serving.as_mut() => result,
+            () = stop.cancelled() => {
+                serving.as_mut().graceful_shutdown();
+                tokio::select! {
+                    result = serving.as_mut() => result,
+                    () = abort.cancelled() => return,
+                }
             }
+            () = abort.cancelled() => return debug!(%peer, "dropped: its session was cut and it reads nothing"),
+            () = lost => return debug!(%peer, "lost: nothing came from it, not even an answer to a ping"),
+            () = silence(patience, &begun) => return debug!(%peer, "no request came in time"),
         }
-        () = abort.cancelled() => return debug!(%peer, "dropped: its session was cut and it reads nothing"),
-        () = lost => return debug!(%peer, "lost: nothing came from it, not even an answer to a ping"),
-        () = silence(patience, &begun) => return debug!(%peer, "no request came in time"),
     };
-    if let Err(error) = result {
+    if let Err(error) = &result {
         debug!(%peer, %error, "connection ended");
+    }
+    if !speaks_http2 && linger::is_due(&result, &unread) {
+        linger_with(back, &seated, &stop).await;
+    }
+}
+
+/// Its sessions are over, and its seat is kept.
+async fn linger_with(
+    mut back: oneshot::Receiver<TlsStream<Arrival>>,
+    seated: &Connection,
+    stop: &CancellationToken,
+) {
+    seated.forget_sessions();
+    // What was upgraded is somebody else's now.
+    let Ok(stream) = back.try_recv() else { return };
+    tokio::select! {
+        () = linger::read_out(stream.into_inner().0) => {}
+        () = stop.cancelled() => {}
+        () = seated.abort.cancelled() => {}
     }
 }
 

@@ -26,6 +26,7 @@ mod http3;
 mod in_clear;
 mod line;
 mod lines;
+mod linger;
 mod listener;
 mod metrics;
 mod onward;

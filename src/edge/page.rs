@@ -4,7 +4,9 @@
 use std::sync::LazyLock;
 
 use askama::Template;
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
@@ -89,6 +91,7 @@ impl Refusal {
         if self.status == StatusCode::SERVICE_UNAVAILABLE || self.status == StatusCode::TOO_MANY_REQUESTS {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(self.retry_after));
         }
+        challenge(response);
         if let Some((what, left)) = self.limit.as_deref() {
             left.write(what, response.headers_mut());
         }
@@ -121,6 +124,15 @@ impl Refusal {
             correlation,
         };
         html(&page)
+    }
+}
+
+/// A 401 says how to prove who one is (RFC 9110 section 11.6.1): by a token (RFC 6750), for which no browser asks in a window of its
+/// own.
+pub(super) fn challenge(response: &mut Response) {
+    if response.status() == StatusCode::UNAUTHORIZED {
+        let bearer = HeaderValue::from_static("Bearer realm=\"sallyport\"");
+        response.headers_mut().insert(WWW_AUTHENTICATE, bearer);
     }
 }
 

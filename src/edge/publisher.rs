@@ -21,7 +21,7 @@ use super::route::Correlation;
 use super::{Connection, Edge, app_health};
 use crate::access::{Death, Identity, Permit, TlsFacts};
 use crate::clock;
-use crate::session::{Breaker, Heir, Route};
+use crate::session::{AppHealth, Breaker, Heir, Route};
 use crate::tunnel::transport::MessageSocket;
 use crate::tunnel::{
     Acceptance, AcceptedTunnel, BareSocket, Blame, CloseReason, Farewell, FarewellCode, HandshakeError,
@@ -256,6 +256,7 @@ impl Wish<'_> {
         let ids: Vec<TunnelId> = registered.iter().map(|(_, id)| *id).collect();
         // Not a task of its own: what it records names the publisher, which nobody erases as long as this one waits.
         let who = identity.subject().to_string();
+        let working: Vec<_> = apps.values().map(|(_, app)| Arc::clone(app)).collect();
         let watching = app_health::watch(edge.clone(), link.clone(), who, apps);
         let mut deaths = deaths(permits);
         let reason = tokio::select! {
@@ -265,7 +266,7 @@ impl Wish<'_> {
         info!(subject = %identity.subject(), %reason, "publisher disconnected");
         self.leave(&identity, &registered, &reason).await;
         if reason == CloseReason::PublisherLeft {
-            finish(edge, &link, &mut deaths, &ids).await;
+            finish(edge, (&link, &working), &mut deaths, &ids).await;
         }
     }
 
@@ -339,9 +340,19 @@ async fn stand_by(
 
 /// A publisher that leaves in order brings to its end what it has begun: its sessions go on until then, or until the leave to
 /// publish ends, and not for ever.
-async fn finish(edge: &Edge, link: &Link, deaths: &mut tokio::task::JoinSet<Death>, ids: &[TunnelId]) {
+async fn finish(
+    edge: &Edge,
+    (link, working): (&Link, &[Arc<AppHealth>]),
+    deaths: &mut tokio::task::JoinSet<Death>,
+    ids: &[TunnelId],
+) {
+    let over = async {
+        link.gone().await;
+        // What came last may still be on its way to its visitor.
+        futures_util::future::join_all(working.iter().map(|app| app.idle())).await;
+    };
     tokio::select! {
-        () = link.gone() => {}
+        () = over => {}
         Some(death) = deaths.join_next() => owner_removed(edge, death, ids),
         () = tokio::time::sleep(LEAVING) => {}
     }

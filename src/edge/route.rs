@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{CONNECTION, HOST, STRICT_TRANSPORT_SECURITY};
-use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use tower_service::Service as _;
 use tracing::{Instrument as _, Span, error_span, field};
 use uuid::Uuid;
@@ -117,12 +117,19 @@ async fn answer(
     Ok(response)
 }
 
-/// Why the host that a request names is none. Two would be another's to the app than to the gateway (RFC 9112 section 3.2). One with
-/// somebody who is at it (RFC 9110 section 4.2.4) would lead whoever is sent on to it elsewhere than it seems to.
+/// Why the host that a request names is none. By HTTP/1.1 there is one, if only an empty one; two would be another's to the app than to
+/// the gateway (RFC 9112 section 3.2). One with somebody who is at it (RFC 9110 section 4.2.4) would lead whoever is sent on to it
+/// elsewhere than it seems to.
 pub(super) fn bad_host<B>(request: &Request<B>) -> Option<Refusal> {
     let is_host = |text: &str| !text.contains('@') && text.parse::<axum::http::uri::Authority>().is_ok();
-    let (detail, hint) = if request.headers().get_all(HOST).iter().count() > 1 {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let (host, more) = (hosts.next(), hosts.next());
+    let (detail, hint) = if more.is_some() {
         ("the request names more than one host", "send one Host header (RFC 9112 section 3.2)")
+    } else if host.is_none() && request.version() == Version::HTTP_11 {
+        ("the request names no host", "send a Host header (RFC 9112 section 3.2)")
+    } else if host.is_some_and(|host| host.to_str().is_err()) {
+        ("the request names a host that is none", "send a host as DNS has it, in the letters of ASCII")
     } else {
         let named = authority(request).0;
         // One that names none is nobody's, and is told so.
@@ -222,9 +229,22 @@ mod tests {
         for good in ["gate.example", "demo.gate.example:8443", "[::1]:8443", "127.0.0.1", ""] {
             assert!(!is_bad(good), "{good}");
         }
-        for bad in ["demo.gate.example:1@evil.test", "@evil.test", "demo.gate.example/x", "a b"] {
+        for bad in ["demo.gate.example:1@evil.test", "@evil.test", "demo.gate.example/x", "a b", "d\u{e9}mo"]
+        {
             assert!(is_bad(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn only_older_versions_than_http_1_1_may_name_no_host_in_a_header() {
+        let is_bad = |version, uri: &str| {
+            let request = Request::builder().version(version).uri(uri).body(Body::empty()).unwrap();
+            bad_host(&request).is_some()
+        };
+        assert!(is_bad(Version::HTTP_11, "/"));
+        assert!(is_bad(Version::HTTP_11, "https://demo.gate.example/"));
+        assert!(!is_bad(Version::HTTP_10, "/"));
+        assert!(!is_bad(Version::HTTP_2, "https://demo.gate.example/"));
     }
 
     #[test]

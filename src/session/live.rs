@@ -531,8 +531,6 @@ impl fmt::Debug for Session {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt as _;
-
     use super::*;
 
     #[tokio::test]
@@ -542,9 +540,12 @@ mod tests {
         let session = live.handle();
         let (first, second) = (session.count_request(), session.count_request());
         drop(first);
-        assert!(session.quiet_for(Duration::ZERO).now_or_never().is_none(), "one is still unanswered");
+        let moment = Duration::from_millis(3);
+        tokio::time::sleep(moment).await;
+        assert_eq!(live.quiet(), Duration::ZERO, "one is still unanswered");
         drop(second);
-        session.quiet_for(Duration::from_millis(1)).await;
+        session.quiet_for(moment).await;
+        assert!(live.quiet() >= moment);
         assert_eq!(live.counts().2, 2);
     }
 }

@@ -1,10 +1,12 @@
 //! One publisher's registration of a name: the way to it, how its app is, and how much there is to do for it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use jiff::Timestamp;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::breaker::Breaker;
 use super::heir::Heir;
@@ -42,7 +44,7 @@ pub struct Route {
 #[derive(Debug, Default)]
 pub struct AppHealth {
     unwell: AtomicBool,
-    busy: AtomicUsize,
+    busy: TaskTracker,
 }
 
 impl AppHealth {
@@ -58,24 +60,25 @@ impl AppHealth {
 
     /// How much there is to do.
     pub(super) fn load(&self) -> usize {
-        self.busy.load(Ordering::Relaxed)
+        self.busy.len()
     }
 
     /// Counts a visitor's session or request until what is returned is dropped.
-    pub fn busy(self: &Arc<Self>) -> Busy {
-        self.busy.fetch_add(1, Ordering::Relaxed);
-        Busy(Arc::clone(self))
+    pub fn busy(&self) -> Busy {
+        Busy { _token: self.busy.token() }
+    }
+
+    /// Waits until there is nothing to do, where nothing more comes.
+    pub async fn idle(&self) {
+        self.busy.close();
+        self.busy.wait().await;
     }
 }
 
 /// See [`AppHealth::busy`].
 #[derive(Debug)]
-pub struct Busy(Arc<AppHealth>);
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.busy.fetch_sub(1, Ordering::Relaxed);
-    }
+pub struct Busy {
+    _token: TaskTrackerToken,
 }
 
 impl Route {

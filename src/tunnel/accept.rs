@@ -10,6 +10,7 @@ use super::handshake::{
     HandshakeError, Hello, Known, Mode, Possession, Proof, Refusal, Session, SessionLimits, SigningFailed,
     Suite, Wishes,
 };
+use super::heads::ANSWER;
 use super::link::{Joined, Link};
 use super::name::Offer;
 use super::tickets::Tickets;
@@ -38,7 +39,7 @@ pub struct Limits {
     pub connection_window: u32,
     /// Largest HTTP/2 frame; default 64 KiB.
     pub frame_size: u32,
-    /// Most bytes of headers of one response; default 64 KiB.
+    /// Most bytes of headers of one response; default what a publisher reads of an app, and room ([`super::heads`]).
     pub header_bytes: u32,
 }
 
@@ -53,7 +54,7 @@ impl Default for Limits {
             stream_window: 2 << 20,
             connection_window: 256 << 20,
             frame_size: 64 << 10,
-            header_bytes: 64 << 10,
+            header_bytes: ANSWER,
         }
     }
 }

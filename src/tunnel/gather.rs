@@ -5,6 +5,9 @@
 //! doesn't read the single bytes of one, could cost everybody else the tunnel. Here a body may be cut as small as it likes for a
 //! while; one that goes on so at a pace which no person types or watches has its pieces wait for each other for an instant.
 //! Not those of a conversation, whose small questions are answered: there is somebody who takes them.
+//!
+//! A piece with nothing in it, which is not the last, goes no further at all: the library counts those of a connection's whole life,
+//! and ends it at the hundred and first. Nobody's bytes are missing without it.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -180,7 +183,11 @@ where
                 None if this.held.is_empty() => return Poll::Ready(None),
                 None => return Poll::Ready(Some(Ok(this.flush()))),
             };
-            let is_small = data.len() < SMALL && !this.inner.is_end_stream();
+            let is_last = this.inner.is_end_stream();
+            if data.is_empty() && !is_last {
+                continue;
+            }
+            let is_small = data.len() < SMALL && !is_last;
             if this.held.is_empty() && (!is_small || this.leave.take(Instant::now())) {
                 return Poll::Ready(Some(Ok(Frame::data(data))));
             }
@@ -288,6 +295,23 @@ mod tests {
             assert_eq!(large.frame().await.unwrap().unwrap().into_data().unwrap().len(), SMALL);
         }
         assert!(large.frame().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_piece_with_nothing_in_it_goes_no_further_wherever_it_stands() {
+        let small = usize::try_from(FREE.0).unwrap() + 10;
+        let nothing = || Ok(Frame::data(Bytes::new()));
+        // Before, between and behind pieces that go at once, and such as wait for each other.
+        let mixed = bytes(small).flat_map(|piece| [nothing(), piece, nothing(), nothing()]);
+        let mut mixed = body(mixed.collect());
+        let mut all = 0;
+        while let Some(frame) = mixed.frame().await {
+            let data = frame.unwrap().into_data().unwrap();
+            assert!(!data.is_empty());
+            all += data.len();
+        }
+        assert_eq!(all, small);
+        assert!(body((0..1000).map(|_| nothing()).collect()).frame().await.is_none());
     }
 
     #[tokio::test]

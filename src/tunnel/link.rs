@@ -370,9 +370,11 @@ impl Link {
         }
     }
 
-    /// Whether the gateway ends it for a reason that ends its streams, too: all but that its publisher came back.
+    /// Whether one of the two ends it, and with it what goes on over it: the publisher in order, or the gateway for any reason but that
+    /// its publisher came back.
     pub fn is_parting(&self) -> bool {
-        matches!(self.0.closing.get(), Some(FarewellCode::Draining | FarewellCode::Revoked))
+        let is_left = *self.0.closed.borrow() == Some(CloseReason::PublisherLeft);
+        is_left || matches!(self.0.closing.get(), Some(FarewellCode::Draining | FarewellCode::Revoked))
     }
 
     /// What passed so far.

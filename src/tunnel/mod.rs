@@ -28,6 +28,7 @@ pub mod frame;
 pub mod fuzzing;
 mod gather;
 pub mod handshake;
+mod heads;
 mod health;
 mod lag;
 mod lane;
@@ -59,6 +60,8 @@ pub use handshake::{
     MAX_SUCCESSION_BYTES, Possession, Proof, Refusal, RefusalCode, RootKey, Secret, Signing, SigningFailed,
     Succession, SuccessionBody, Successions, Suite, ToSign, channel_binding,
 };
+pub use heads::MOST_OF_A_VISITOR;
+pub(crate) use heads::fits as head_fits;
 pub use health::{AppReport, AppReports};
 pub(crate) use lag::{Taker, Takers, Taking};
 pub use link::{Answer, CloseReason, Counters, Farewell, FarewellCode, Joined, Link, LinkError, MAX_LANES};

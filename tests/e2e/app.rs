@@ -14,12 +14,16 @@ use axum::routing::{any, get, put};
 use futures_util::{StreamExt as _, stream};
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 /// Runs the apps and the hand-made peers of all tests.
 pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
@@ -162,6 +166,49 @@ impl App {
                 if socket.write_all(&hash).await.is_ok() && socket.write_all(&block).await.is_ok() {
                     let _done = socket.shutdown().await;
                 }
+            }
+        })
+    }
+
+    /// Reads the head of a request, and is told what comes of it by `answer`; then it reads whatever else comes, to its end.
+    pub(crate) fn that_answers_heads(answer: impl Fn(&str) -> String + Clone + Send + 'static) -> Self {
+        Self::each_connection(move |socket| {
+            let answer = answer.clone();
+            async move {
+                let mut socket = BufReader::new(socket);
+                let mut head = String::new();
+                while !head.ends_with("\r\n\r\n") {
+                    if socket.read_line(&mut head).await.unwrap_or(0) == 0 {
+                        return;
+                    }
+                }
+                if socket.write_all(answer(&head).as_bytes()).await.is_ok() {
+                    let _ended = tokio::io::copy(&mut socket, &mut tokio::io::sink()).await;
+                }
+            }
+        })
+    }
+
+    /// These paths over TLS, with a certificate for `host` that is written to `certificate`; in HTTP/1.1 or HTTP/2, as is agreed on.
+    pub(crate) fn web_by_tls(router: Router, host: &str, certificate: &std::path::Path) -> Self {
+        let certified = rcgen::generate_simple_self_signed(vec![host.to_owned()]).unwrap();
+        std::fs::write(certificate, certified.cert.pem()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+        let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certified.cert.der().clone()], key)
+            .unwrap();
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let acceptor = TlsAcceptor::from(Arc::new(tls));
+        Self::each_connection(move |socket| {
+            let (acceptor, service) = (acceptor.clone(), TowerToHyperService::new(router.clone()));
+            async move {
+                let Ok(stream) = acceptor.accept(socket).await else { return };
+                let builder = auto::Builder::new(TokioExecutor::new());
+                let _ended = builder.serve_connection(TokioIo::new(stream), service).await;
             }
         })
     }

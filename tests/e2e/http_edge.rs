@@ -296,6 +296,27 @@ fn trailers_of_an_app_reach_visitors_of_http_2() {
 }
 
 #[test]
+fn a_header_that_the_operator_adds_stands_beside_those_of_the_app() {
+    let mut world = World::with().prepare();
+    world.configure(
+        "[[tunnel]]\nname = \"open-app\"\nanswer_headers = \"+Set-Cookie: c=3; Location: /elsewhere\"\n",
+    );
+    world.start_gateway();
+    let app = App::for_answers();
+    let _publisher = world.publish_http("open-app", app.address());
+    let answer = world.visit("open-app", "/answer/200").by(&world, "visitor").run();
+    let all = |name: &str| {
+        let lines = answer.head.lines().filter_map(|line| line.split_once(": "));
+        lines
+            .filter(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(all("set-cookie"), ["a=1", "b=2", "c=3"]);
+    assert_eq!(all("location"), ["/elsewhere"]);
+}
+
+#[test]
 fn an_operator_lays_down_headers_domains_and_paths_for_a_tunnel_and_policy_still_decides_about_each() {
     let mut world = World::with().prepare();
     world.configure(

@@ -149,7 +149,8 @@ pub(crate) struct Http3Answer {
 }
 
 impl Http3Answer {
-    async fn read(exchange: &mut Exchange) -> Self {
+    /// Reads it to its end.
+    pub(crate) async fn read(exchange: &mut Exchange) -> Self {
         let (parts, ()) = exchange.recv_response().await.unwrap().into_parts();
         let mut body = Vec::new();
         while let Some(piece) = exchange.recv_data().await.unwrap() {

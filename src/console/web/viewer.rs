@@ -8,6 +8,7 @@
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::header::WWW_AUTHENTICATE;
 use axum::http::request::Parts as Head;
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -112,7 +113,8 @@ impl FromRequestParts<Shared> for Viewer {
 /// To the desk, and back to this page. A script, which cannot sign in, is told no.
 fn sign_in(head: &Head) -> Response {
     if !page::wants_page(&head.headers) {
-        return StatusCode::UNAUTHORIZED.into_response();
+        return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer realm=\"sallyport\"")])
+            .into_response();
     }
     let here = head.uri.path_and_query().filter(|_| head.method == Method::GET);
     let to = here.map_or("/console/", axum::http::uri::PathAndQuery::as_str);

@@ -8,6 +8,7 @@
 
 mod body;
 mod bounded;
+mod frames;
 mod streams;
 
 use std::sync::Arc;
@@ -45,6 +46,10 @@ const OF_A_CONNECTION: [&str; 5] =
 
 /// After the goodbye of a gateway that stops, and the last answer: how long the connection is kept for what is still on its way.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// The end of a request without a body comes with its head, or so soon behind it. HTTP/3 says in the head whether there is a body no
+/// more than it says how long it is; an app of HTTP/1.1 must be told, and a request without one can be made again.
+const RIGHT_BEHIND: Duration = Duration::from_millis(20);
 
 type Http = BoundedConnection<Quic>;
 
@@ -138,10 +143,13 @@ async fn answer(
         return send.stop_stream(Code::H3_MESSAGE_ERROR);
     };
     let mut body = RequestBody::new(receive, announced);
-    // Their bodies mean nothing, so nobody waits for an answer before sending one.
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
-        match tokio::time::timeout(patience, body.look()).await {
+    // Bodies of what only asks mean nothing, so nobody waits for an answer before sending one.
+    let asks = matches!(*request.method(), Method::GET | Method::HEAD);
+    if asks || announced.unwrap_or(0) == 0 {
+        match tokio::time::timeout(if asks { patience } else { RIGHT_BEHIND }, body.look()).await {
             Ok(Ok(())) => {}
+            // It may have one that comes later.
+            Err(_) if !asks => {}
             Ok(Err(_)) | Err(_) => return send.stop_stream(Code::H3_MESSAGE_ERROR),
         }
     }

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::edge::admission::authentication_failed;
 use crate::edge::asking::{read_form, same_origin};
 use crate::edge::credential::of_tenant;
-use crate::edge::page::{Refusal, html, page_policy};
+use crate::edge::page::{Refusal, challenge, html, page_policy};
 use crate::edge::route::Correlation;
 use crate::edge::{Connection, Edge};
 use crate::tunnel::TunnelName;
@@ -134,6 +134,7 @@ fn sign_in_page(edge: &Edge, aim: &Aim, detail: &str, correlation: &Correlation)
     let mut response = html(&page);
     if !detail.is_empty() {
         *response.status_mut() = StatusCode::UNAUTHORIZED;
+        challenge(&mut response);
     }
     // Browsers hold what a form leads to, redirects included, against this list.
     let leads_to = match &aim.place {

@@ -27,7 +27,7 @@ use super::tunnel_rules::{PROXY_HEADERS, RECORDING, TunnelBlock};
 use super::witnesses::{WitnessSettings, read_witnessing};
 use crate::access::PolicyChange;
 use crate::session::BreakerRules;
-use crate::tunnel::Suite;
+use crate::tunnel::{MOST_OF_A_VISITOR, Suite};
 
 /// How many sessions and other records may wait for a signer that is away: some seconds of a busy gateway.
 const STALL_PLACES: usize = 1024;
@@ -138,7 +138,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
     let tls_handshake = seconds(reader.number("limits.tls_handshake_secs", 1, 120));
     let header = seconds(reader.number("limits.header_secs", 1, 120));
     let keep_alive = seconds(reader.number("limits.keep_alive_secs", 1, 3600));
-    let header_bytes = count(reader.number("limits.header_bytes", 8192, 1_048_576));
+    let header_bytes = count(reader.number("limits.header_bytes", 8192, u64::from(MOST_OF_A_VISITOR)));
     let request = seconds(reader.number("limits.request_secs", 1, 3600));
     let idle = seconds(reader.number("limits.idle_secs", 1, 86_400));
     let resume = seconds(reader.number("limits.resume_secs", 0, 300));

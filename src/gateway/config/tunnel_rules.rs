@@ -164,14 +164,15 @@ fn parse_headers(text: &str) -> Result<HeaderRules, String> {
     for rule in list(text, ';') {
         if let Some(name) = rule.strip_prefix('-') {
             rules.remove.push(parse_header_name(name)?);
-        } else {
-            let (name, value) = rule
-                .split_once(':')
-                .ok_or_else(|| format!("`{rule}` is neither `Name: value` nor `-Name`"))?;
-            let value =
-                HeaderValue::from_str(value.trim()).map_err(|_| format!("`{rule}` has no good value"))?;
-            rules.set.push((parse_header_name(name)?, value));
+            continue;
         }
+        let (added, plain) = rule.strip_prefix('+').map_or((false, rule), |rest| (true, rest));
+        let (name, value) = plain
+            .split_once(':')
+            .ok_or_else(|| format!("`{rule}` is neither `Name: value`, `+Name: value` nor `-Name`"))?;
+        let value = HeaderValue::from_str(value.trim()).map_err(|_| format!("`{rule}` has no good value"))?;
+        let name = parse_header_name(name)?;
+        if added { rules.add.push((name, value)) } else { rules.set.push((name, value)) }
     }
     Ok(rules)
 }
@@ -190,8 +191,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_for_headers_set_and_remove() {
-        let rules = parse_headers("X-Frame-Options: DENY; -Server ;").unwrap();
+    fn rules_for_headers_set_add_and_remove() {
+        let rules = parse_headers("X-Frame-Options: DENY; -Server ; + Set-Cookie: a=1").unwrap();
+        assert_eq!(rules.add, [(HeaderName::from_static("set-cookie"), HeaderValue::from_static("a=1"))]);
         assert_eq!(rules.remove, ["server"]);
         assert_eq!(
             rules.set,
@@ -206,6 +208,9 @@ mod tests {
             "-Transfer-Encoding",
             "Host: x",
             "-Sallyport-Reference",
+            "+Content-Length: 1",
+            "+Connection: close",
+            "+X",
             "X",
             "A b: c",
             "X: a\nb",

@@ -123,7 +123,8 @@ pub(super) fn server(
     };
     let mut config = builder.with_cert_resolver(Arc::clone(certificates) as Arc<dyn ResolvesServerCert>);
     // The first that the client offers too; browsers never offer the tunnel's own.
-    config.alpn_protocols = vec![ALPN.to_vec(), b"h2".to_vec(), b"http/1.1".to_vec()];
+    // Who names older versions alone, as curl does if it is told to speak one, is answered in it.
+    config.alpn_protocols = [ALPN, b"h2", b"http/1.1", b"http/1.0"].map(<[u8]>::to_vec).to_vec();
     // RFC 7627: without it, a TLS 1.2 session has no name of its own.
     config.require_ems = true;
     Ok(Arc::new(config))

@@ -25,6 +25,7 @@ use crate::tunnel::handshake::{
     IdentityCertificate, Mode, RootKey, Secret, Session, SessionId, SessionLimits, Suite, Ticket, Welcome,
     Wishes,
 };
+use crate::tunnel::heads;
 use crate::tunnel::link::FarewellCode;
 use crate::tunnel::name::Offer;
 use crate::tunnel::quiet::{LOOKS, NO_LIMIT, quiet_for};
@@ -36,7 +37,6 @@ const STREAM_WINDOW: u32 = 2 << 20;
 /// As large as the gateway's own: 128 uploads that an app does not take stop no other one, and of those most are cut.
 const CONNECTION_WINDOW: u32 = 256 << 20;
 const FRAME_SIZE: u32 = 64 << 10;
-const HEADER_BYTES: u32 = 64 << 10;
 /// Bytes of one answer that wait here for whoever does not read it: with what is read ahead of the app, all that such a one costs.
 const SEND_AHEAD: usize = 128 << 10;
 /// Requests that were given up before they were looked at, at most: some megabytes.
@@ -333,7 +333,7 @@ pub(super) async fn serve<M: MessageSocket>(
         .initial_stream_window_size(window)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME_SIZE)
-        .max_header_list_size(HEADER_BYTES)
+        .max_header_list_size(heads::REQUEST)
         .max_send_buf_size(SEND_AHEAD)
         .max_concurrent_streams(limits.max_streams)
         // Visitors give up, and the gateway tells so; with h2's own bound of 20 at once they would cost everybody the tunnel.

@@ -31,6 +31,7 @@ use super::reach::reach;
 use super::seats::{Seat, Seated, Seats};
 use super::target::Target;
 use super::upload::UploadBody;
+use crate::tunnel::heads::MOST_OF_AN_APP;
 use crate::tunnel::link::chain;
 
 /// What visitors may have under way towards the app, and it towards them.
@@ -230,6 +231,7 @@ where
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MOST_OF_AN_APP)
         // None, until the app has said how many: those beyond that it would refuse.
         .initial_max_send_streams(0)
         .keep_alive_interval(ping)

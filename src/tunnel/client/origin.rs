@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::{mpsc, watch};
@@ -410,6 +410,10 @@ fn to_app(request: Request<Incoming>, target: &Target) -> Result<Request<Incomin
     }
     parts.headers.insert(header::HOST, HeaderValue::from_str(visited.as_str())?);
     join_cookies(&mut parts.headers)?;
+    // Unless it is told so, HTTP's library takes it for granted that a request which only asks has no body, and leaves out what it has.
+    if !body.is_end_stream() && body.size_hint().exact().is_none() {
+        parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     parts.uri = Uri::builder().path_and_query(path).build()?;
     parts.version = http::Version::HTTP_11;
     Ok(Request::from_parts(parts, body))

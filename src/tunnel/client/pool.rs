@@ -29,6 +29,7 @@ use super::reach::reach;
 use super::target::Target;
 use super::upload::UploadBody;
 use crate::tunnel::AppConnection;
+use crate::tunnel::heads::MOST_OF_AN_APP;
 use crate::tunnel::link::chain;
 
 /// How long a connection rests at the most.
@@ -37,8 +38,8 @@ const REST: Duration = Duration::from_mins(1);
 pub(super) const LIFE: Duration = Duration::from_hours(1);
 /// How many rest at a time.
 const MOST: usize = 256;
-/// Bytes of an answer that are read ahead on each: what a reader who is slow costs. A head of the size that the tunnel carries fits.
-const READ_AHEAD: usize = 128 << 10;
+/// Bytes of an answer that are read ahead on each: what a reader who is slow costs. Its head is read whole, and so no longer.
+const READ_AHEAD: usize = MOST_OF_AN_APP as usize;
 /// How often those that rested too long are let go.
 const SWEEP: Duration = Duration::from_secs(10);
 

@@ -7,17 +7,31 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
+use tokio::net::{TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
+
+/// Bytes that the system may keep of what a peer on this machine has sent and nobody has read yet; it takes twice as many. Left to
+/// itself it makes it tens of megabytes for each, and a few hundred visitors who don't read use up what it has for all of TCP: then it
+/// throws away what comes on every connection, that to the gateway too.
+const UNREAD: u32 = 256 << 10;
 
 /// Connects to `host` within `patience`, which is for looking it up, too. Small writes leave at once.
 pub(super) async fn reach(host: impl ToSocketAddrs, patience: Duration) -> io::Result<TcpStream> {
     let deadline = Instant::now() + patience;
     let found = timeout_at(deadline, lookup_host(host)).await.unwrap_or_else(|_| Err(late()))?;
-    let reached = in_turn(found.collect(), deadline, TcpStream::connect).await;
+    let reached = in_turn(found.collect(), deadline, connect).await;
     let stream = reached.unwrap_or_else(|| Err(late()))?;
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+async fn connect(peer: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if peer.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if peer.ip().to_canonical().is_loopback() {
+        // So near that this is enough for any pace. How much a long way needs, the system finds out by itself.
+        socket.set_recv_buffer_size(UNREAD)?;
+    }
+    socket.connect(peer).await
 }
 
 /// Dials one address after the other, each for its share of what is left until `deadline`, and tells what came of the first that
@@ -64,6 +78,21 @@ mod tests {
             waiting.push(taken.unwrap());
         }
         (address, listener, waiting)
+    }
+
+    #[tokio::test]
+    async fn what_an_app_on_this_machine_sends_and_nobody_reads_is_kept_within_a_bound() {
+        use tokio::io::AsyncWriteExt as _;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let unread = reach(listener.local_addr().unwrap(), PATIENCE).await.unwrap();
+        let (mut app, _) = listener.accept().await.unwrap();
+        socket2::SockRef::from(&app).set_send_buffer_size(64 << 10).unwrap();
+        let (mut sent, piece) = (0, vec![0; 64 << 10]);
+        while let Ok(wrote) = timeout(Duration::from_millis(500), app.write(&piece)).await {
+            sent += wrote.unwrap();
+        }
+        assert!(sent < 2 << 20, "{sent} bytes are kept");
+        drop(unread);
     }
 
     #[tokio::test]

@@ -1,21 +1,28 @@
-//! Bodies cut very small: what those that nobody takes cost the others of a tunnel, and that conversations wait for nothing.
+//! Bodies cut very small: what those that nobody takes, and pieces with nothing in them, cost the others of a tunnel, and that
+//! conversations wait for nothing.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::routing::post;
+use axum::routing::{get, post};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body_util::{BodyExt as _, Empty, StreamBody};
 use hyper::body::Frame;
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::bed::{Pair, http, name, soon, tcp};
+use super::bed::{Door, Organisation, Pair, Running, http, name, publication, soon, tcp};
+use crate::tunnel::Limits;
+use crate::tunnel::client::{Publication, Target};
 
 /// More frames of a byte than a connection's library lets wait unread.
 const MANY: usize = 700_000;
@@ -63,6 +70,62 @@ async fn an_upload_of_single_bytes_that_the_app_does_not_read_costs_nobody_else_
     assert_eq!(answer.status(), 200);
     uploading.abort();
     serving.abort();
+}
+
+/// Pieces with nothing in them between two with a byte: fewer than a library lets pass on one connection.
+const NOTHINGS: usize = 90;
+
+fn with_nothing_between() -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> + Send {
+    let edge = || stream::iter([Ok(Bytes::from_static(b"x"))]);
+    edge().chain(stream::repeat_with(|| Ok(Bytes::new())).take(NOTHINGS)).chain(edge())
+}
+
+/// An app of HTTP/2 that answers with such a body, and takes such as it comes: it tells its length.
+async fn app_with_nothing_between() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let length =
+        async |body: Body| axum::body::to_bytes(body, 1 << 20).await.map_or(0, |all| all.len()).to_string();
+    let router = Router::new()
+        .route("/", post(length))
+        .route("/down", get(async || Body::from_stream(with_nothing_between())));
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let service = TowerToHyperService::new(router.clone());
+            tokio::spawn(async move {
+                let builder = http2::Builder::new(TokioExecutor::new());
+                let _ended = builder.serve_connection(TokioIo::new(socket), service).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_empty_pieces_of_uploads_and_downloads_leave_the_tunnel_as_it_is() {
+    const APPS: [&str; 3] = ["one", "two", "three"];
+    let mut door = Door::open(Organisation::new().gateway(1), Limits::default()).await;
+    let mut publications = Vec::new();
+    for offered in APPS {
+        let target = Target::parse(&format!("h2c://{}", app_with_nothing_between().await)).unwrap();
+        publications
+            .push(Publication { target, ..publication(http(offered), "127.0.0.1:1".parse().unwrap()) });
+    }
+    let _publisher = Running::start(door.options(publications));
+    let link = door.link().await;
+    // More than the library of either end takes on one connection, in each direction.
+    for offered in APPS {
+        let body = StreamBody::new(with_nothing_between().map(|piece| piece.map(Frame::data)).boxed());
+        let request = http::Request::post(format!("http://{offered}/")).body(body).unwrap();
+        let answer = soon(link.request(&name(offered), request)).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(soon(answer.into_body().collect()).await.unwrap().to_bytes(), "2");
+        let request =
+            http::Request::get(format!("http://{offered}/down")).body(Empty::<Bytes>::new()).unwrap();
+        let answer = soon(link.request(&name(offered), request)).await.unwrap();
+        assert_eq!(soon(answer.into_body().collect()).await.unwrap().to_bytes(), "xx");
+    }
+    assert!(link.is_open());
 }
 
 /// Small questions in a row, each asked when the one before is answered: many more than may go at once.

@@ -250,12 +250,12 @@ pub const TUNNEL_KEYS: &[Key] = &[
         "request_headers",
         None,
         "\"X-Stage: live; -X-Debug\"",
-        "Changes to the headers of requests, separated by semicolons: `Name: value` sets one, `-Name` takes it away.",
+        "Changes to the headers of requests, separated by semicolons: `Name: value` sets one in place of what was there, `+Name: value` adds one beside it, `-Name` takes it away.",
     ),
     key(
         "answer_headers",
         None,
-        "\"X-Frame-Options: DENY; -Server\"",
+        "\"X-Frame-Options: DENY; +Set-Cookie: seen=1; -Server\"",
         "Changes to the headers of answers, written in the same way.",
     ),
 ];
