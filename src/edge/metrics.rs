@@ -65,6 +65,8 @@ struct Counters {
     refusals: Family<OfCode, Counter>,
     turns: Family<Turned, Counter>,
     reached: Family<Reached, Counter>,
+    resumed: Family<OfTunnel, Counter>,
+    lost: Family<OfTunnel, Counter>,
     known: Mutex<HashSet<TunnelName>>,
 }
 
@@ -96,8 +98,21 @@ impl Default for Metrics {
             "Answers of apps over HTTP/1.1, by whether the publisher made a connection for it (new) or had one (again)",
             Family::clone(&reached),
         );
+        let (resumed, lost) = (Family::default(), Family::default());
+        registry.register(
+            "streams_resumed",
+            "Byte streams that lost their publisher's connection and went on over another",
+            Family::clone(&resumed),
+        );
+        registry.register(
+            "streams_resume_failed",
+            "Byte streams that lost their publisher's connection and were broken off, as no other came in time",
+            Family::clone(&lost),
+        );
         let known = Mutex::default();
-        Self(Arc::new(Counters { registry, requests, seconds, refusals, turns, reached, known }))
+        let counters =
+            Counters { registry, requests, seconds, refusals, turns, reached, resumed, lost, known };
+        Self(Arc::new(counters))
     }
 }
 
@@ -132,6 +147,18 @@ impl Metrics {
     pub(super) fn reached(&self, tunnel: &TunnelName, by: AppConnection) {
         let (tunnel, connection) = (self.label(tunnel), by.word());
         self.0.reached.get_or_create(&Reached { tunnel, connection }).inc();
+    }
+
+    /// A byte stream of `tunnel` went on over another connection.
+    pub(super) fn stream_resumed(&self, tunnel: &TunnelName) {
+        let tunnel = self.label(tunnel);
+        self.0.resumed.get_or_create(&OfTunnel { tunnel }).inc();
+    }
+
+    /// A byte stream of `tunnel` found no connection on which to go on.
+    pub(super) fn stream_lost(&self, tunnel: &TunnelName) {
+        let tunnel = self.label(tunnel);
+        self.0.lost.get_or_create(&OfTunnel { tunnel }).inc();
     }
 
     /// Writes all of them in the text format of `OpenMetrics`, without its end.

@@ -29,6 +29,7 @@ mod lines;
 mod linger;
 mod listener;
 mod metrics;
+mod onward;
 mod page;
 mod pass_through;
 mod ports;
@@ -122,6 +123,8 @@ pub struct Bounds {
     pub heartbeat: Duration,
     /// How long its answer may take.
     pub heartbeat_timeout: Duration,
+    /// How long a byte stream waits for another connection of its publisher; zero is not at all.
+    pub resume: Duration,
     /// Whether TLS may go through to an app that ends it.
     pub pass_through: bool,
     /// How long a browser stays signed in.

@@ -21,7 +21,7 @@ use super::route::Correlation;
 use super::{Connection, Edge, app_health};
 use crate::access::{Death, Identity, Permit, TlsFacts};
 use crate::clock;
-use crate::session::{AppHealth, Breaker, Route};
+use crate::session::{AppHealth, Breaker, Heir, Route};
 use crate::tunnel::transport::MessageSocket;
 use crate::tunnel::{
     Acceptance, AcceptedTunnel, BareSocket, Blame, CloseReason, Farewell, FarewellCode, HandshakeError,
@@ -231,9 +231,15 @@ impl Wish<'_> {
                 link: link.clone(),
                 breaker: Arc::new(Breaker::new(edge.bounds.breaker)),
                 app: Arc::default(),
+                heir: Heir::default(),
             };
             apps.insert(offer.name.clone(), (route.id.clone(), Arc::clone(&route.app)));
-            for old in reservation.publish(route) {
+            let follows = |old: &Route, new: &Arc<Route>| {
+                // Moved first: what goes on there is a session of the new registration.
+                edge.broker.tunnel_moved(&old.id, &new.id);
+                old.heir.is(new);
+            };
+            for old in reservation.succeed(route, follows) {
                 old.link.close(Farewell { code: FarewellCode::Replaced, grace: Duration::ZERO });
                 edge.broker.tunnel_gone(&old.id);
             }

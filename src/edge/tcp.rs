@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use sha2::{Digest as _, Sha256};
@@ -17,6 +18,7 @@ use super::arrival::Arrival;
 use super::forward::trace_parent;
 use super::front;
 use super::listener::refused;
+use super::onward::lasting;
 use super::ports::{Port, Ports, first_free};
 use super::route::Correlation;
 use super::seats::Seat;
@@ -209,7 +211,7 @@ async fn decide_and_join(
 pub(super) async fn join(
     edge: &Edge,
     session: &Session,
-    route: &Route,
+    route: &Arc<Route>,
     (connection, correlation): (&Connection, &Correlation),
     mut visitor: impl Breakable,
     mut span: Option<StreamSpan>,
@@ -222,7 +224,8 @@ pub(super) async fn join(
     let _busy = route.app.busy();
     let ends = Ends { visitor: connection.peer, reached: connection.reached };
     let person = session.person();
-    let opening = route.link.connect_of(&person, &route.name, Some(ends), trace_parent(correlation));
+    let (about, lasting) = ((Some(ends), trace_parent(correlation)), lasting(edge, session, route));
+    let opening = route.link.connect_lasting(&person, &route.name, about, lasting);
     let opened = tokio::select! {
         biased;
         () = session.cut() => return,
@@ -231,11 +234,24 @@ pub(super) async fn join(
     match opened {
         Ok(Ok(stream)) => {
             sent.went(edge, route, How::Answered).await;
-            let copied = if edge.house_rules.of(&route.name).foreign_header == ForeignHeader::Pass {
-                copy_both_ways(session, &mut visitor, stream).await
-            } else {
-                let on_header = || session.note_ending(Ending::HeaderUntrusted);
-                copy_both_ways(session, Unannounced::new(&mut visitor, on_header), stream).await
+            let broken = stream.broken();
+            let copying = async {
+                if edge.house_rules.of(&route.name).foreign_header == ForeignHeader::Pass {
+                    copy_both_ways(session, &mut visitor, stream).await
+                } else {
+                    let on_header = || session.note_ending(Ending::HeaderUntrusted);
+                    copy_both_ways(session, Unannounced::new(&mut visitor, on_header), stream).await
+                }
+            };
+            let copied = tokio::select! {
+                // Whoever moves bytes sees it first, and why.
+                biased;
+                copied = copying => copied,
+                // Also while the visitor reads nothing, and nobody looks at the stream.
+                () = broken.cancelled() => {
+                    session.note_ending(Ending::PublisherClosed);
+                    Copied::BrokenOff
+                }
             };
             if copied == Copied::InOrder {
                 visitor.ended();

@@ -14,12 +14,13 @@ use super::app_health::{self, How};
 use super::forward::{prepare, trace_parent};
 use super::http::Visited;
 use super::lines::Place;
+use super::onward::lasting;
 use super::page::Refusal;
 use super::refusals::{cut_refusal, link_refusal, not_recorded_refusal};
 use super::request_record::RequestRecord;
 use super::route::Correlation;
 use super::{Connection, Edge, TunnelRules, credential};
-use crate::session::{Direction, Passed, Recording, Route, Session, SessionBody, copy_and_count};
+use crate::session::{Copied, Direction, Passed, Recording, Route, Session, SessionBody, copy_and_count};
 use crate::tunnel::{LinkError, OriginFault, TunnelName, strip_hop_by_hop};
 
 /// What is always let through (RFC 6455 section 4.1).
@@ -88,8 +89,8 @@ pub(super) async fn carry(
     let unanswered = session.count_request();
     let patience = rules.patience.unwrap_or(edge.bounds.request);
     let exchange = async {
-        let trace = trace_parent(correlation);
-        let connecting = route.link.connect_of(&session.person(), &route.name, None, trace).await;
+        let (about, lasting) = ((None, trace_parent(correlation)), lasting(edge, &session, route));
+        let connecting = route.link.connect_lasting(&session.person(), &route.name, about, lasting).await;
         let stream = connecting.map_err(|error| {
             let why = match &error {
                 // Visitors must not be able to have the app left alone for everybody: it is not told of.
@@ -99,6 +100,7 @@ pub(super) async fn carry(
             };
             (link_refusal(&route.name, &error), why)
         })?;
+        let broken = stream.broken();
         let failed = |error: hyper::Error| {
             debug!(%error, "the app did not take an upgrade request");
             let refusal = Refusal::new(
@@ -117,7 +119,7 @@ pub(super) async fn carry(
         if switches && !answer.headers().get(UPGRADE).is_some_and(|to| is_same(to, &protocol)) {
             return Err((other_protocol_refusal(&route.name), Some("bad-answer")));
         }
-        Ok(answer)
+        Ok((answer, broken))
     };
     let answer = tokio::select! {
         biased;
@@ -147,7 +149,7 @@ pub(super) async fn carry(
             };
             refusal.respond(&headers, &correlation.0)
         }
-        Ok(mut response) => {
+        Ok((mut response, broken)) => {
             sent.went(edge, route, How::Answered).await;
             let record = record.answered(response.status());
             credential::strip_answer(response.headers_mut());
@@ -169,7 +171,12 @@ pub(super) async fn carry(
                             // TLS says by itself whether it was ended, and so does the WebSocket inside.
                             let (visitor, publisher) = (TokioIo::new(visitor), TokioIo::new(publisher));
                             let passed = Passed::default();
-                            let copied = copy_and_count(&session, visitor, publisher, &passed).await;
+                            let copied = tokio::select! {
+                                biased;
+                                copied = copy_and_count(&session, visitor, publisher, &passed) => copied,
+                                // Also while the visitor reads nothing, and nobody looks at the stream.
+                                () = broken.cancelled() => Copied::BrokenOff,
+                            };
                             record.upgraded(&passed, copied);
                         }
                         Err(error) => debug!(%error, "an upgrade was not completed"),

@@ -37,6 +37,8 @@ pub(super) fn bounds(config: &Config) -> Bounds {
         suites: config.tunnels.suites,
         heartbeat: config.tunnels.heartbeat,
         heartbeat_timeout: config.tunnels.heartbeat_timeout,
+        // A name that is kept no longer is nobody's to come back to.
+        resume: config.limits.resume.min(config.tunnels.reconnect_grace),
         pass_through: config.tunnels.pass_through,
         breaker: config.tunnels.breaker,
         browser_session: config.identity.session,

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -240,9 +241,19 @@ impl Broker {
         self.named.nobody_names(subject, patience).await
     }
 
+    /// The publisher of one registration came back with another: sessions with streams that outlive a connection are on that one from
+    /// here on, and end with it. What ends sessions of either finds them before or after, and not in between.
+    pub fn tunnel_moved(&self, from: &str, to: &str) {
+        for live in self.table().values().filter(|live| live.is_of(from)) {
+            if live.lasting.load(Ordering::Acquire) > 0 {
+                live.move_to(to);
+            }
+        }
+    }
+
     /// Ends all sessions of one registration, because its publisher is gone: whoever has the name next, they are not its.
     pub fn tunnel_gone(&self, tunnel_id: &str) {
-        for live in self.table().values().filter(|live| live.tunnel_id == tunnel_id) {
+        for live in self.table().values().filter(|live| live.is_of(tunnel_id)) {
             live.note_ending(Ending::PublisherClosed);
             live.cut.cancel();
         }
@@ -251,7 +262,7 @@ impl Broker {
     /// Ends all sessions of one registration on a decision: its tunnel was deleted, or its publisher may not publish it any
     /// more. `cause` is a word.
     pub fn tunnel_ended(&self, tunnel_id: &str, decided_at: Instant, cause: &'static str) {
-        for live in self.table().values().filter(|live| live.tunnel_id == tunnel_id) {
+        for live in self.table().values().filter(|live| live.is_of(tunnel_id)) {
             live.cut_for(Ending::TunnelEnded, (decided_at, cause));
         }
     }
@@ -336,6 +347,10 @@ impl Broker {
             .detail("bytes_down", down)
             .detail("requests", requests)
             .detail("duration_ms", milliseconds(live.started.elapsed()));
+        let resumed = live.resumed.load(Ordering::Relaxed);
+        if resumed > 0 {
+            draft = draft.detail("resumed", resumed).detail("tunnel_id", live.tunnel_id().to_string());
+        }
         if live.protocol == Protocol::Http {
             let (recorded, lost) = live.records();
             draft = draft.detail("requests_recorded", recorded).detail("requests_lost", lost);

@@ -58,9 +58,10 @@ where
     V: AsyncRead + AsyncWrite + Unpin,
     P: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut visitor = Counting { inner: visitor, session, passed, side: Side::Visitor, reading: None };
+    let moves = session.moves();
+    let mut visitor = Counting { inner: visitor, session, passed, side: Side::Visitor, reading: None, moves };
     let reading = Some(session.reads());
-    let mut publisher = Counting { inner: publisher, session, passed, side: Side::Publisher, reading };
+    let mut publisher = Counting { inner: publisher, session, passed, side: Side::Publisher, reading, moves };
     tokio::select! {
         // Asked first: once the session is cut, no byte moves that was ready at the same time.
         biased;
@@ -86,6 +87,8 @@ struct Counting<'s, S> {
     side: Side,
     /// Whom what is read from the publisher is for.
     reading: Option<Reading>,
+    /// How often the publisher had come back when that began.
+    moves: u64,
 }
 
 impl<S> Counting<'_, S> {
@@ -133,6 +136,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counting<'_, S> {
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut this.inner).poll_read(context, buffer);
         let read = buffer.filled().len() - before;
+        if this.reading.is_some() && this.session.moves() > this.moves {
+            // What comes now uses up another connection's credit.
+            this.moves = this.session.moves();
+            this.reading = Some(this.session.reads());
+        }
         match &this.reading {
             Some(reading) if outcome.is_ready() => reading.given(read),
             Some(reading) => reading.waits(),

@@ -6,8 +6,8 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -18,7 +18,8 @@ use tracing::error;
 use uuid::Uuid;
 
 use super::backlog::Backlog;
-use super::readers::{Readers, Reading};
+use super::lasting::LastingStream;
+use super::readers::{Reader, Readers, Reading};
 use super::subscriber::subscriber;
 use crate::tunnel::TunnelName;
 
@@ -146,7 +147,14 @@ pub(super) struct Live {
     pub(super) id: SessionId,
     pub(super) subject: String,
     pub(super) tunnel: TunnelName,
-    pub(super) tunnel_id: String,
+    /// The registration that it is on now.
+    tunnel_id: Mutex<Arc<str>>,
+    /// How many it was on before.
+    moves: AtomicU64,
+    /// Its streams that outlive a connection,
+    pub(super) lasting: AtomicUsize,
+    /// and how often they did.
+    pub(super) resumed: AtomicU64,
     pub(super) protocol: Protocol,
     pub(super) grant: Option<String>,
     pub(super) source: SocketAddr,
@@ -202,7 +210,10 @@ impl Live {
             id,
             subject: facts.subject,
             tunnel: facts.tunnel,
-            tunnel_id: facts.tunnel_id,
+            tunnel_id: Mutex::new(facts.tunnel_id.into()),
+            moves: AtomicU64::new(0),
+            lasting: AtomicUsize::new(0),
+            resumed: AtomicU64::new(0),
             protocol: facts.protocol,
             grant: facts.grant,
             source: facts.source,
@@ -234,6 +245,22 @@ impl Live {
     /// The one handle; to be called once, for the session counts as released when its clones are gone.
     pub(super) fn handle(self: &Arc<Self>) -> Session {
         Session(Arc::new(Holder(Arc::clone(self))))
+    }
+
+    /// The registration that it is on.
+    pub(super) fn tunnel_id(&self) -> Arc<str> {
+        // Replaced as a whole.
+        Arc::clone(&self.tunnel_id.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn is_of(&self, tunnel_id: &str) -> bool {
+        *self.tunnel_id() == *tunnel_id
+    }
+
+    /// Its publisher came back, with this registration.
+    pub(super) fn move_to(&self, tunnel_id: &str) {
+        *self.tunnel_id.lock().unwrap_or_else(PoisonError::into_inner) = tunnel_id.into();
+        self.moves.fetch_add(1, Ordering::Release);
     }
 
     pub(super) fn note_ending(&self, reason: Ending) {
@@ -437,7 +464,17 @@ impl Session {
 
     /// One more who reads what the publisher sends.
     pub(super) fn reads(&self) -> Reading {
-        self.0.0.readers.enter(&self.0.0)
+        self.0.0.readers.enter(&Arc::new(Reader::of(&self.0.0)))
+    }
+
+    /// How often the publisher came back: who reads is counted anew then.
+    pub(super) fn moves(&self) -> u64 {
+        self.0.0.moves.load(Ordering::Acquire)
+    }
+
+    /// One more stream that outlives its connection.
+    pub fn lasting(&self) -> LastingStream {
+        LastingStream::of(&self.0.0)
     }
 
     /// Counts a datagram of so many bytes from the visitor to the publisher.

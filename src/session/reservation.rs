@@ -89,6 +89,12 @@ impl Reservation {
 
     /// Puts a route in place of its reservation; what was there before in its place is returned, to be closed.
     pub fn publish(&self, route: Route) -> Vec<Arc<Route>> {
+        self.succeed(route, |_, _| {})
+    }
+
+    /// The same; `follows` hears which registration this one follows, where it is that of the same publisher, come back with the same
+    /// protection. In one step: whoever looks up the name finds the one before it was told, or the other after.
+    pub fn succeed(&self, route: Route, follows: impl Fn(&Route, &Arc<Route>)) -> Vec<Arc<Route>> {
         let mut table = self.routes.table();
         let offer = self.offers.iter().find(|offer| offer.name == route.name);
         let slot = table.slots.get_mut(&route.name).filter(|slot| slot.reserved_by.contains(&self.id));
@@ -103,10 +109,15 @@ impl Reservation {
         slot.owner.clone_from(&self.owner);
         slot.shared = offer.join;
         slot.kind = route.kind;
-        let member = Member { publisher: self.publisher.clone(), route: Arc::new(route), kept_until: None };
-        slot.members.push(member);
-        self.routes.moved.notify_waiters();
         let gone: Vec<Member> = gone;
+        let route = Arc::new(route);
+        let same = |one: &&Member| {
+            let is_like = one.route.kind.is_like(route.kind) && one.route.protection == route.protection;
+            self.resumed && one.publisher == self.publisher && is_like
+        };
+        gone.iter().filter(same).for_each(|one| follows(&one.route, &route));
+        slot.members.push(Member { publisher: self.publisher.clone(), route, kept_until: None });
+        self.routes.moved.notify_waiters();
         gone.into_iter().map(|member| member.route).collect()
     }
 }

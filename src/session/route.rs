@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::breaker::Breaker;
+use super::heir::Heir;
 use crate::access::TunnelFacts;
 use crate::tunnel::{Link, TunnelKind, TunnelName};
 
@@ -35,6 +36,8 @@ pub struct Route {
     pub breaker: Arc<Breaker>,
     /// How the publisher finds its app.
     pub app: Arc<AppHealth>,
+    /// The registration that follows, when the publisher was lost and came back.
+    pub heir: Heir,
 }
 
 /// How a publisher finds its app, and how much there is to do for it.

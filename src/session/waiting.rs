@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 
 use super::breaker::{Breaker, BreakerRules};
+use super::heir::Heir;
 use super::reservation::Wanted;
 use super::route::Route;
 use super::routes::{Lookup, Routes};
@@ -19,7 +20,7 @@ use crate::tunnel::{Farewell, FarewellCode, Limits, Link, TunnelKind};
 const LONG: Duration = Duration::from_mins(10);
 
 /// A publisher's link.
-async fn link() -> (Link, Door, Running) {
+pub(super) async fn link() -> (Link, Door, Running) {
     let mut door = Door::open(Organisation::new().gateway(1), Limits::default()).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -28,7 +29,7 @@ async fn link() -> (Link, Door, Running) {
     (door.link().await, door, publisher)
 }
 
-fn route(id: &str, link: &Link) -> Route {
+pub(super) fn route(id: &str, link: &Link) -> Route {
     Route {
         name: name("demo"),
         kind: TunnelKind::Http,
@@ -40,6 +41,7 @@ fn route(id: &str, link: &Link) -> Route {
         link: link.clone(),
         breaker: Arc::new(Breaker::new(BreakerRules { failures: 0, rest: LONG })),
         app: Arc::default(),
+        heir: Heir::default(),
     }
 }
 

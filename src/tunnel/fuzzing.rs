@@ -11,6 +11,8 @@ use super::handshake::kem::DecapsulationKey;
 use super::handshake::{
     ClientHandshake, Credential, GatewayHandshake, IdentityCertificate, Successions, Suite, Ticket,
 };
+use super::resumable::end::End;
+use super::resumable::frame::Misbehaved;
 
 /// A certificate that decodes: version, two empty texts, keys, dates and signature of zeros.
 const CERTIFICATE: [u8; 1 + 2 + 2 + 32 + 1952 + 16 + 64] = {
@@ -84,6 +86,36 @@ pub fn frame(bytes: &[u8]) {
     assert!(opener.open(Bytes::copy_from_slice(bytes)).is_err(), "nobody has the key");
 }
 
+/// What either end of a resumable stream does with what comes on it: the same, however it was cut on the way.
+///
+/// # Panics
+///
+/// If the rule is broken: that is what the fuzzer looks for.
+pub fn resumable(bytes: &[u8]) {
+    let Some((size, stream)) = bytes.split_first() else { return };
+    let outcome = |size: usize| {
+        let mut end = End::default();
+        let (_taken, _sent) = end.write(&[7; 1000]);
+        let _sent = end.end();
+        let mut all = Vec::new();
+        let outcome = stream.chunks(size).try_for_each(|piece| {
+            end.take(Bytes::copy_from_slice(piece))?;
+            while let Some(part) = end.hand_on(usize::MAX) {
+                assert!(!part.is_empty(), "nothing is handed on");
+                all.extend_from_slice(&part);
+            }
+            end.hand_on_end();
+            Ok::<_, Misbehaved>(())
+        });
+        (outcome, all, end.acknowledged(), end.is_past_the_end())
+    };
+    let (cut, whole) = (outcome(usize::from(*size) + 1), outcome(1));
+    assert_eq!(cut.0.is_err(), whole.0.is_err(), "how it was cut makes a difference");
+    if cut.0.is_ok() {
+        assert_eq!(cut, whole, "how it was cut makes a difference");
+    }
+}
+
 /// The identity certificate: whatever decodes must encode to the same bytes.
 ///
 /// # Panics
@@ -101,13 +133,14 @@ mod tests {
     #[test]
     fn every_input_of_the_corpus_passes_through_its_decoder() {
         type Target = fn(&[u8]);
-        let targets: [(&str, Target); 7] = [
+        let targets: [(&str, Target); 8] = [
             ("answer", super::answer),
             ("certificate", super::certificate),
             ("client_hello", super::client_hello),
             ("credential", super::credential),
             ("frame", super::frame),
             ("gateway_hello", super::gateway_hello),
+            ("resumable", super::resumable),
             ("succession", super::succession),
         ];
         for (target, run) in targets {

@@ -9,6 +9,7 @@
 //! [`super::Limits::connection_window`] bytes, in either direction at the receiving end.
 
 mod requests;
+mod resuming;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -25,6 +26,7 @@ use super::gather::Heard;
 use super::handshake::{HandshakeError, Mode, Session, SessionId, Suite};
 use super::lane::{Ended, Lane, Sender};
 use super::protocol::OriginFault;
+use super::resumable::Roll;
 use super::room::{Place, Placed, Shares, Whose};
 use super::transport::{MessageSocket, Traffic};
 use super::window::Windows;
@@ -139,6 +141,8 @@ struct Inner {
     closed: watch::Sender<Option<CloseReason>>,
     /// Who has how many streams.
     shares: Shares,
+    /// Its streams that outlive a lane.
+    lasting: Roll,
     /// What passed on lanes that are gone.
     past: Traffic,
     requests: AtomicU64,
@@ -164,6 +168,8 @@ impl Inner {
         if lanes.is_empty() {
             self.closed.send_replace(Some(reason));
         }
+        drop(lanes);
+        self.lasting.look();
     }
 }
 
@@ -223,6 +229,7 @@ impl Link {
             closing: OnceLock::new(),
             closed: watch::channel(None).0,
             shares: Shares::default(),
+            lasting: Roll::default(),
             past: Traffic::default(),
             requests: AtomicU64::new(0),
             streams: AtomicU64::new(0),
@@ -361,6 +368,13 @@ impl Link {
         for lane in lanes.iter() {
             lane.close(farewell);
         }
+    }
+
+    /// Whether one of the two ends it, and with it what goes on over it: the publisher in order, or the gateway for any reason but that
+    /// its publisher came back.
+    pub fn is_parting(&self) -> bool {
+        let is_left = *self.0.closed.borrow() == Some(CloseReason::PublisherLeft);
+        is_left || matches!(self.0.closing.get(), Some(FarewellCode::Draining | FarewellCode::Revoked))
     }
 
     /// What passed so far.

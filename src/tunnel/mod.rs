@@ -38,6 +38,7 @@ mod prompt;
 mod protocol;
 mod quic;
 mod quiet;
+mod resumable;
 mod room;
 mod sending;
 mod stream;
@@ -76,6 +77,7 @@ pub(crate) use quic::{
     widen,
 };
 pub(crate) use quiet::{NO_LIMIT, quiet_for};
+pub use resumable::{ByteStream, Lasting, Way};
 pub(crate) use stream::Stalled;
 pub use stream::TunnelStream;
 pub use tickets::{TICKET_LIFE, Tickets};

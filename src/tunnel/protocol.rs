@@ -13,6 +13,8 @@ pub(crate) const TUNNEL: HeaderName = HeaderName::from_static("sallyport-tunnel"
 pub(crate) const STREAM: HeaderName = HeaderName::from_static("sallyport-stream");
 /// The value of [`STREAM`].
 pub(crate) const BYTES: HeaderValue = HeaderValue::from_static("bytes");
+/// Names a byte stream that outlives its connection ([`super::resumable`]).
+pub(crate) const RESUME: HeaderName = HeaderName::from_static("sallyport-resume");
 /// Numbers a flow of datagrams that may travel beside its stream ([`super::flow`]).
 pub(crate) const FLOW: HeaderName = HeaderName::from_static("sallyport-flow");
 /// Marks a message of the gateway itself; its value says which.
@@ -83,11 +85,20 @@ pub enum OriginFault {
     NoUpgrade,
     /// The app has as many requests under way as it takes.
     Busy,
+    /// A stream that is to go on is not known, or any more.
+    UnknownStream,
 }
 
 impl OriginFault {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::UnknownTunnel, Self::Unreachable, Self::BadAnswer, Self::Stalled, Self::NoUpgrade, Self::Busy];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::UnknownTunnel,
+        Self::Unreachable,
+        Self::BadAnswer,
+        Self::Stalled,
+        Self::NoUpgrade,
+        Self::Busy,
+        Self::UnknownStream,
+    ];
 
     /// The word in the header.
     pub fn word(self) -> &'static str {
@@ -98,6 +109,7 @@ impl OriginFault {
             Self::Stalled => "stalled",
             Self::NoUpgrade => "no-upgrade",
             Self::Busy => "busy",
+            Self::UnknownStream => "unknown-stream",
         }
     }
 
@@ -110,6 +122,7 @@ impl OriginFault {
             Self::Stalled => "the local app does not take what is sent to it",
             Self::NoUpgrade => "the local app speaks HTTP/2, out of which nothing upgrades",
             Self::Busy => "the local app has as many requests under way as it takes",
+            Self::UnknownStream => "the publisher does not know this stream any more",
         }
     }
 }

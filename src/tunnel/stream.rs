@@ -77,15 +77,23 @@ enum Chunk {
 /// The half of a stream that is still to be joined with the other direction's body.
 pub(crate) struct Outgoing {
     chunks: PollSender<Chunk>,
-    stalled: Arc<AtomicBool>,
+    parting: Arc<Parting>,
     answers: Answers,
 }
 
 struct OutgoingBody {
     chunks: mpsc::Receiver<Chunk>,
-    /// Whether a stream that is dropped was [`Stalled`].
-    stalled: Arc<AtomicBool>,
+    parting: Arc<Parting>,
     ended: bool,
+}
+
+/// What is to be said of a stream that is dropped.
+#[derive(Default)]
+struct Parting {
+    /// That it was [`Stalled`].
+    stalled: AtomicBool,
+    /// That this is its end.
+    in_order: AtomicBool,
 }
 
 impl Body for OutgoingBody {
@@ -108,7 +116,10 @@ impl Body for OutgoingBody {
             }
             None => {
                 self.ended = true;
-                let stalled = self.stalled.load(Ordering::Acquire);
+                if self.parting.in_order.load(Ordering::Acquire) {
+                    return Poll::Ready(None);
+                }
+                let stalled = self.parting.stalled.load(Ordering::Acquire);
                 Some(Err(if stalled { Stalled.into() } else { CutOff.into() }))
             }
         })
@@ -122,11 +133,11 @@ impl Body for OutgoingBody {
 /// A new direction: what is written to the first comes out of the second.
 pub(crate) fn outgoing() -> (Outgoing, UnsyncBoxBody<Bytes, BoxError>) {
     let (sender, chunks) = mpsc::channel(CHUNKS);
-    let stalled = Arc::<AtomicBool>::default();
+    let parting = Arc::<Parting>::default();
     let answers = Answers::default();
     let outgoing =
-        Outgoing { chunks: PollSender::new(sender), stalled: Arc::clone(&stalled), answers: answers.clone() };
-    let body = OutgoingBody { chunks, stalled, ended: false };
+        Outgoing { chunks: PollSender::new(sender), parting: Arc::clone(&parting), answers: answers.clone() };
+    let body = OutgoingBody { chunks, parting, ended: false };
     (outgoing, Gathered::in_conversation(body, answers).boxed_unsync())
 }
 
@@ -155,7 +166,7 @@ pub struct TunnelStream {
     chunk: Bytes,
     read_ended: bool,
     outgoing: PollSender<Chunk>,
-    stalled: Arc<AtomicBool>,
+    parting: Arc<Parting>,
     answers: Answers,
     /// On the connection, at the gateway's end.
     _place: Option<Place>,
@@ -163,13 +174,13 @@ pub struct TunnelStream {
 
 impl TunnelStream {
     pub(crate) fn join(incoming: Coming, outgoing: Outgoing) -> Self {
-        let Outgoing { chunks, stalled, answers } = outgoing;
+        let Outgoing { chunks, parting, answers } = outgoing;
         Self {
             incoming,
             chunk: Bytes::new(),
             read_ended: false,
             outgoing: chunks,
-            stalled,
+            parting,
             answers,
             _place: None,
         }
@@ -182,7 +193,32 @@ impl TunnelStream {
 
     /// Has its end, if it is dropped before it was shut down, say that it was [`Stalled`].
     pub(crate) fn stall(&self) {
-        self.stalled.store(true, Ordering::Release);
+        self.parting.stalled.store(true, Ordering::Release);
+    }
+
+    /// Has its being dropped be its end, behind what was sent.
+    pub(super) fn ends_in_order(&self) {
+        self.parting.in_order.store(true, Ordering::Release);
+    }
+
+    /// The next piece that came, for whoever keeps frames of their own on it; `None` is the end.
+    pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        let came = ready!(self.incoming.poll_piece(cx));
+        if matches!(came, Some(Ok(_))) {
+            self.answers.count();
+        }
+        Poll::Ready(came)
+    }
+
+    /// Waits until a piece may be sent. `false`: none may any more, and why stands in the direction that came.
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        self.outgoing.poll_reserve(cx).map(|reserved| reserved.is_ok())
+    }
+
+    /// Sends a piece, where there was room for it.
+    pub(super) fn send_piece(&mut self, piece: Bytes) {
+        // It fails as `poll_room` does, which is asked again before the next.
+        let _too_late = self.send(Chunk::Data(piece));
     }
 
     fn send(&mut self, chunk: Chunk) -> io::Result<()> {
@@ -205,6 +241,21 @@ impl TunnelStream {
             }
         }
     }
+}
+
+/// Whether the connection was lost, by which alone this error came: neither end said anything, of this stream or of all of them.
+pub(super) fn is_lost(error: &io::Error) -> bool {
+    let mut next = error.get_ref().map(|held| held as &(dyn std::error::Error + 'static));
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            return error.is_io();
+        }
+        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(held) => Some(held as &(dyn std::error::Error + 'static)),
+            None => error.source(),
+        };
+    }
+    false
 }
 
 fn reset(error: impl Into<BoxError>) -> io::Error {

@@ -15,6 +15,11 @@ use super::process::Process;
 use super::tcp::connect;
 use super::world::World;
 
+/// Whoever may come back is not waited for long.
+fn short() -> World {
+    World::with().set("limits.resume_secs=1").start()
+}
+
 fn publish(world: &World, app: SocketAddr) -> Process {
     let port = world.tcp_ports().1.to_string();
     world.publish_as("publisher", "public-db", &["tcp", &app.to_string(), "--port", &port])
@@ -50,7 +55,7 @@ const BROKE: Result<(), ErrorKind> = Err(ErrorKind::ConnectionReset);
 
 #[test]
 fn a_visitor_sees_its_stream_break_when_publisher_or_gateway_die_in_the_middle() {
-    let mut world = World::start();
+    let mut world = short();
     let app = App::that_echoes();
     let port = SocketAddr::from(([127, 0, 0, 1], world.tcp_ports().1));
     let visitors = |local: SocketAddr| {
@@ -74,7 +79,7 @@ fn a_visitor_sees_its_stream_break_when_publisher_or_gateway_die_in_the_middle()
 
 #[test]
 fn an_app_sees_an_upload_break_when_visitor_publisher_or_gateway_die_in_the_middle() {
-    let mut world = World::start();
+    let mut world = short();
     let app = Arc::new(RUNTIME.block_on(TcpListener::bind("127.0.0.1:0")).unwrap());
     let address = app.local_addr().unwrap();
     let port = SocketAddr::from(([127, 0, 0, 1], world.tcp_ports().1));
@@ -116,7 +121,7 @@ fn a_visitor_whom_a_port_refuses_does_not_take_it_for_an_empty_answer() {
 
 #[test]
 fn connect_ends_with_an_error_when_what_it_took_may_not_be_all() {
-    let world = World::start();
+    let world = short();
     let app = App::that_echoes();
     let mut publisher = publish(&world, app.address());
     let mut command = world.client("visitor");
@@ -138,8 +143,11 @@ fn connect_ends_with_an_error_when_what_it_took_may_not_be_all() {
 
 #[test]
 fn an_app_sees_an_upload_break_when_the_gateway_falls_silent() {
-    let mut world =
-        World::with().set("tunnels.heartbeat_secs=1").set("tunnels.heartbeat_timeout_secs=1").start();
+    let mut world = World::with()
+        .set("limits.resume_secs=1")
+        .set("tunnels.heartbeat_secs=1")
+        .set("tunnels.heartbeat_timeout_secs=1")
+        .start();
     let app = RUNTIME.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let _publisher = publish(&world, app.local_addr().unwrap());
     let _visitor = visitor(SocketAddr::from(([127, 0, 0, 1], world.tcp_ports().1)));

@@ -15,13 +15,13 @@ use super::process::Process;
 use super::world::World;
 
 /// Passes TCP on to the gateway, and can cut what it passed.
-struct Relay {
+pub(crate) struct Relay {
     address: SocketAddr,
     passing: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
 impl Relay {
-    fn to(port: u16) -> Self {
+    pub(crate) fn to(port: u16) -> Self {
         Self::from_addresses(port, |_| "127.0.0.1")
     }
 
@@ -46,9 +46,19 @@ impl Relay {
         Self { address, passing }
     }
 
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// Cuts the connection that came as number `at`.
-    fn cut(&self, at: usize) {
+    pub(crate) fn cut(&self, at: usize) {
         RUNTIME.block_on(async { self.passing.lock().await[at].abort() });
+    }
+
+    /// Cuts all that came.
+    pub(crate) fn cut_all(&self) {
+        RUNTIME.block_on(async { self.passing.lock().await.iter().for_each(JoinHandle::abort) });
     }
 }
 
@@ -60,7 +70,7 @@ fn count(process: &Process, name: &str) -> usize {
 
 fn publish(world: &World, relay: &Relay, what: &[&str]) -> Process {
     let mut command = world.client("publisher");
-    command.env("SALLYPORT_GATEWAY", format!("https://localhost:{}", relay.address.port()));
+    command.env("SALLYPORT_GATEWAY", format!("https://localhost:{}", relay.port()));
     command.args(["publish", "demo", "--name", "open-demo", "--json", "--give-up-after", "0"]).args(what);
     let mut process = Process::start("publisher", world.directory(), &mut command);
     process.line("that its tunnel is open", |line| line.contains("\"registered\"").then_some(()));

@@ -57,6 +57,7 @@ mod http3;
 mod http3_requests;
 mod http_edge;
 mod identity;
+mod lasting;
 mod life;
 mod limits;
 mod log_level;

@@ -141,6 +141,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
     let header_bytes = count(reader.number("limits.header_bytes", 8192, u64::from(MOST_OF_A_VISITOR)));
     let request = seconds(reader.number("limits.request_secs", 1, 3600));
     let idle = seconds(reader.number("limits.idle_secs", 1, 86_400));
+    let resume = seconds(reader.number("limits.resume_secs", 0, 300));
     let detects = reader.word("detections.mode", &[("off", false), ("on", true)]);
     let rules_file = path(reader, "detections.rules_file", state);
     let level =
@@ -235,6 +236,7 @@ pub(super) fn read(reader: &mut Reader<'_>, state: &Path, blocks: Blocks) -> Opt
             header_bytes: header_bytes?,
             request: request?,
             idle: idle?,
+            resume: resume?,
         },
         detections: Detections { on: detects?, rules_file },
         log: Log { level: level?, json: json?, traces_to },

@@ -291,6 +291,8 @@ pub struct Limits {
     pub request: Duration,
     /// Time without a byte.
     pub idle: Duration,
+    /// How long a byte stream waits for its publisher; zero is not at all.
+    pub resume: Duration,
 }
 
 /// Section `[log]`.

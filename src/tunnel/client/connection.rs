@@ -306,6 +306,7 @@ pub(super) async fn serve<M: MessageSocket>(
     let farewell = Arc::new(farewell);
     let mut draining = told.clone();
     let (datagrams, left, uploads) = (stream.datagrams(), leave.clone(), Uploads::start());
+    let streams = origin.streams();
     // What is under way.
     let open = TaskTracker::new();
     open.close();
@@ -313,9 +314,11 @@ pub(super) async fn serve<M: MessageSocket>(
     let service = service_fn(move |request| {
         let (origin, farewell) = (Arc::clone(&origin), Arc::clone(&farewell));
         let (datagrams, left, uploads) = (datagrams.clone(), left.clone(), uploads.clone());
+        let streams = streams.clone();
         let one = counting.token();
         async move {
-            let answer = origin.serve(request, (&farewell, left), (datagrams.as_ref(), &uploads)).await;
+            let answer =
+                origin.serve(request, (&farewell, left), (datagrams.as_ref(), &uploads, &streams)).await;
             Ok::<_, std::convert::Infallible>(answer.map(|body| Holding::new(body, one)))
         }
     });

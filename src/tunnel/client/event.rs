@@ -124,7 +124,7 @@ pub enum Event {
     Request {
         /// The tunnel.
         tunnel: String,
-        /// `GET` …, `STREAM` for a byte stream, or `DATAGRAMS` for a flow that travels in datagrams of QUIC.
+        /// `GET` …, `STREAM` for a byte stream, `RESUMED` for one that goes on over another connection, or `DATAGRAMS` for a flow that travels in datagrams of QUIC.
         method: String,
         /// The path without its query, which may hold secrets; empty for a byte stream.
         path: String,

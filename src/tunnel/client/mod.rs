@@ -27,6 +27,7 @@ mod proxy;
 mod quic;
 mod reach;
 mod resting;
+mod resuming;
 mod seats;
 mod socket;
 mod successor;
@@ -337,6 +338,8 @@ impl Publisher {
         let (apps, told) = ((self.publications.as_slice(), self.warm), (events.clone(), self.tells_requests));
         let origin = Arc::new(Origin::new(apps, &self.app_tls, told, self.traces.clone()));
         let mut kept: HashMap<usize, Kept> = HashMap::new();
+        // Which gateway knew this publisher last, and by which name: streams go on where it still does.
+        let mut known = None;
         // Gateways whose last word was that trying again would not help.
         let mut refused = HashSet::new();
         let (mut failures, mut at) = (0, 0);
@@ -374,6 +377,11 @@ impl Publisher {
                     refused.remove(&at);
                     let own = std::mem::take(&mut established.kept);
                     let name = own.publisher.clone();
+                    let knows = (at, name.clone(), established.certificate.fingerprint());
+                    if known.as_ref() != Some(&knows) {
+                        origin.begin_anew();
+                    }
+                    known = Some(knows);
                     kept.insert(at, own);
                     let since = Instant::now();
                     let leave = stop.child_token();

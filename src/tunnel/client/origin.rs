@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,6 +29,7 @@ use super::health::{HealthCheck, Watch};
 use super::http2_app::Http2App;
 use super::pool::AppPool;
 use super::reach::reach;
+use super::resuming::{Parted, Streams, asked};
 use super::target::Target;
 use super::upload::{Answer, UploadBody, UploadStream, Uploads};
 use super::warm::Told;
@@ -39,9 +40,11 @@ use crate::tunnel::gather::{Answers, gathered};
 use crate::tunnel::link::FarewellCode;
 use crate::tunnel::protocol::{
     APP_CONNECTION, AppConnection, BYTES, CONTROL, Ends, FAREWELL, FAREWELL_CODE, FLOW, HEALTH, MAINTENANCE,
-    MAINTENANCE_AT, MAINTENANCE_REASON, ORIGIN_ERROR, OriginFault, STREAM, TUNNEL, strip_hop_by_hop,
+    MAINTENANCE_AT, MAINTENANCE_REASON, ORIGIN_ERROR, OriginFault, RESUME, STREAM, TUNNEL, strip_hop_by_hop,
     strip_internal,
 };
+use crate::tunnel::resumable::Ask;
+use crate::tunnel::resumable::end::PIECE;
 use crate::tunnel::stream::{Coming, outgoing};
 use crate::tunnel::{Breakable, Offer, TunnelKind, TunnelName, TunnelStream};
 
@@ -50,8 +53,8 @@ pub(super) type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// How long the local app may take to accept a connection.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Bytes that a byte stream copies at once, in each direction.
-const COPY_BUFFER: usize = 64 * 1024;
+/// Bytes that a byte stream copies at once, in each direction: what it sends at once.
+const COPY_BUFFER: usize = PIECE;
 
 /// One service that is published: what the gateway sees and where it really is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +77,8 @@ pub(super) struct Origin {
     events: mpsc::WeakSender<Event>,
     traces: Traces,
     health: Watch,
+    /// Those that outlive a connection, of the gateway that it was last.
+    streams: Mutex<Streams>,
 }
 
 struct App {
@@ -118,7 +123,24 @@ impl Origin {
         };
         let apps = publications.iter().map(app).collect();
         let health = Watch::start(publications, tls);
-        Self { apps, tls: byte_tls, told, events: events.downgrade(), traces, health }
+        let (events, streams) = (events.downgrade(), Mutex::default());
+        Self { apps, tls: byte_tls, told, events, traces, health, streams }
+    }
+
+    /// Those that outlive a connection, while the gateway knows this publisher again.
+    pub(super) fn streams(&self) -> Streams {
+        self.current().clone()
+    }
+
+    /// The gateway that comes is another one, or does not know this publisher again: none of the streams go on there.
+    pub(super) fn begin_anew(&self) {
+        let before = std::mem::take(&mut *self.current());
+        before.retire();
+    }
+
+    fn current(&self) -> MutexGuard<'_, Streams> {
+        // Replaced as a whole.
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Answers one stream of the gateway. `farewell` hears the gateway's goodbye, and `leaving` is the publisher's own; datagrams
@@ -127,7 +149,7 @@ impl Origin {
         &self,
         mut request: Request<Incoming>,
         (farewell, leaving): (&watch::Sender<Option<FarewellCode>>, CancellationToken),
-        (beside, uploads): (Option<&DatagramPath>, &Uploads),
+        (beside, uploads, streams): (Option<&DatagramPath>, &Uploads, &Streams),
     ) -> Response<ResponseBody> {
         let started = Instant::now();
         let Some(name) = tunnel(request.headers()) else {
@@ -135,6 +157,7 @@ impl Origin {
         };
         let Some(app) = self.apps.get(&name) else { return fault(OriginFault::UnknownTunnel) };
         let is_stream = request.headers().get(STREAM) == Some(&BYTES);
+        let goes_on = is_stream && matches!(asked(&request), Some(Ask::Again { .. }));
         let method = request.method().clone();
         let path = self.told.is_some().then(|| request.uri().path().to_owned());
         let traced = self.traces.follow(request.headers_mut());
@@ -151,7 +174,17 @@ impl Origin {
                 // What comes on such a stream is an upgrade of HTTP/1.1, which this app would take for noise.
                 fault(OriginFault::NoUpgrade)
             } else {
-                self.stream(request, &app.target, uploads, span).await
+                let (told, leaving) = (farewell.subscribe(), leaving.clone());
+                let parted: Parted = Box::new(move || leaving.is_cancelled() || told.borrow().is_some());
+                match asked(&request) {
+                    Some(Ask::Again { id, received, attempt }) => {
+                        streams.again((id, received, attempt), &name, (request, parted))
+                    }
+                    ask => {
+                        let stream = Asked { name: &name, target: &app.target, ask, parted, span };
+                        self.stream(request, stream, (uploads, streams)).await
+                    }
+                }
             }
         } else {
             // Sent also if this is dropped on the way: the visitor may leave.
@@ -168,6 +201,7 @@ impl Origin {
                 tunnel: name.to_string(),
                 method: match (aside, is_stream) {
                     (true, _) => "DATAGRAMS".to_owned(),
+                    (false, true) if goes_on => "RESUMED".to_owned(),
                     (false, true) => "STREAM".to_owned(),
                     (false, false) => method.to_string(),
                 },
@@ -269,9 +303,8 @@ impl Origin {
     async fn stream(
         &self,
         request: Request<Incoming>,
-        target: &Target,
-        uploads: &Uploads,
-        mut span: Option<StreamSpan>,
+        Asked { name, target, ask, parted, mut span }: Asked<'_>,
+        (uploads, streams): (&Uploads, &Streams),
     ) -> Response<ResponseBody> {
         let ends = Ends::read(request.headers());
         let connecting = async {
@@ -290,7 +323,9 @@ impl Origin {
         };
         let (outgoing, body) = outgoing();
         let visitor = TunnelStream::join(Coming::Question(request.into_body()), outgoing);
-        // Ends by itself: when both directions are done, or when the connection to the gateway is.
+        let (visitor, lasts) = streams.begin(ask, name, (visitor, parted));
+        let broken = visitor.broken();
+        // Ends by itself: when both directions are done, or when the connection to the gateway is, and no other takes its place.
         let (visitor, upload) = UploadStream::watch(visitor, uploads);
         tokio::spawn(async move {
             let copying = async {
@@ -301,11 +336,27 @@ impl Origin {
             };
             tokio::select! {
                 () = upload.stalled() => {}
+                // Also while the app takes nothing, and nobody looks at the stream.
+                () = broken.cancelled() => {}
                 in_order = copying => if in_order { span.iter_mut().for_each(StreamSpan::ended) },
             }
         });
-        Response::new(body)
+        let mut response = Response::new(body);
+        if let Some(lasts) = lasts {
+            response.headers_mut().insert(RESUME, lasts);
+        }
+        response
     }
+}
+
+/// A byte stream that the gateway asks for.
+struct Asked<'a> {
+    name: &'a TunnelName,
+    target: &'a Target,
+    /// How it outlives its connection, if it is to.
+    ask: Option<Ask>,
+    parted: Parted,
+    span: Option<StreamSpan>,
 }
 
 /// Opens a socket of its own towards the app, so that the app tells flows apart, and passes datagrams both ways. The flow ends with
@@ -426,7 +477,7 @@ fn empty() -> ResponseBody {
     Full::default().map_err(|never| match never {}).boxed_unsync()
 }
 
-fn fault(fault: OriginFault) -> Response<ResponseBody> {
+pub(super) fn fault(fault: OriginFault) -> Response<ResponseBody> {
     let text = Full::from(format!("{fault}\n")).map_err(|never| match never {}).boxed_unsync();
     let mut response = Response::new(text);
     *response.status_mut() = StatusCode::BAD_GATEWAY;

@@ -15,7 +15,8 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use super::app::AppBody;
 use super::origin::BoxError;
 use crate::tunnel::gather::Answers;
-use crate::tunnel::stream::{Stalled, TunnelStream};
+use crate::tunnel::resumable::ByteStream;
+use crate::tunnel::stream::Stalled;
 use crate::tunnel::{Taker, Takers, Taking};
 
 /// The uploads of one connection.
@@ -178,14 +179,14 @@ impl Body for Answer {
 
 /// A visitor's byte stream on its way to the app.
 pub(super) struct UploadStream {
-    stream: TunnelStream,
+    stream: ByteStream,
     upload: Arc<Upload>,
     taking: Option<Taking<Upload>>,
 }
 
 impl UploadStream {
     /// `stream`, looked after among `uploads`; and what tells when it is cut.
-    pub(super) fn watch(stream: TunnelStream, uploads: &Uploads) -> (Self, Arc<Upload>) {
+    pub(super) fn watch(stream: ByteStream, uploads: &Uploads) -> (Self, Arc<Upload>) {
         let upload = Upload::new(None);
         let taking = Some(uploads.enter(&upload));
         (Self { stream, upload: Arc::clone(&upload), taking }, upload)

@@ -130,7 +130,7 @@ impl Link {
     }
 
     /// Sends on the lane whose turn it is; one that takes no more requests by then is passed over.
-    async fn send(
+    pub(super) async fn send(
         &self,
         whose: Whose<'_>,
         request: Request<RequestBody>,
@@ -184,7 +184,7 @@ fn announced_length(headers: &HeaderMap) -> Option<u64> {
     all.next().is_none().then_some(length)
 }
 
-fn stream_request(
+pub(super) fn stream_request(
     tunnel: &TunnelName,
     trace: Option<HeaderValue>,
     body: UnsyncBoxBody<Bytes, BoxError>,
@@ -202,13 +202,13 @@ fn stream_request(
     Ok(request)
 }
 
-fn joined(response: Response<Placed<Arriving>>, outgoing: Outgoing) -> TunnelStream {
+pub(super) fn joined(response: Response<Placed<Arriving>>, outgoing: Outgoing) -> TunnelStream {
     let (body, place) = response.into_body().into_parts();
     TunnelStream::join(Coming::Answer(body), outgoing).at(place)
 }
 
 /// The publisher's answer to it, if it is yes.
-fn opened(response: Response<Placed<Arriving>>) -> Result<Response<Placed<Arriving>>, LinkError> {
+pub(super) fn opened(response: Response<Placed<Arriving>>) -> Result<Response<Placed<Arriving>>, LinkError> {
     if let Some(fault) = origin_fault(&response) {
         return Err(LinkError::Origin { fault });
     }

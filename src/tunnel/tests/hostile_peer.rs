@@ -18,11 +18,11 @@ use crate::tunnel::{
     LinkError, Refusal, RefusalCode, Registration, Tickets, accept,
 };
 
-type Socket = WebSocketStream<DuplexStream>;
-type Accepting = JoinHandle<Result<Registration<Socket>, HandshakeError>>;
+pub(super) type Socket = WebSocketStream<DuplexStream>;
+pub(super) type Accepting = JoinHandle<Result<Registration<Socket>, HandshakeError>>;
 
 /// A gateway that accepts in the background, and the socket of whoever knocks.
-async fn door(identity: impl GatewayIdentity + 'static, limits: Limits) -> (Socket, Accepting) {
+pub(super) async fn door(identity: impl GatewayIdentity + 'static, limits: Limits) -> (Socket, Accepting) {
     let (left, right) = duplex(256 * 1024);
     let config = Some(websocket_config());
     let client = WebSocketStream::from_raw_socket(left, Role::Client, config).await;
@@ -32,7 +32,7 @@ async fn door(identity: impl GatewayIdentity + 'static, limits: Limits) -> (Sock
     (client, accepting)
 }
 
-fn gateway() -> TestIdentity {
+pub(super) fn gateway() -> TestIdentity {
     Organisation::new().gateway(1)
 }
 
@@ -54,7 +54,7 @@ fn hello() -> (ClientHandshake, Vec<u8>) {
 }
 
 /// An honest client's handshake up to the credential.
-async fn knock(socket: &mut Socket) -> crate::tunnel::handshake::AwaitingAnswer {
+pub(super) async fn knock(socket: &mut Socket) -> crate::tunnel::handshake::AwaitingAnswer {
     let (client, hello) = hello();
     send(socket, hello).await.unwrap();
     let presented = client.receive_gateway_hello(&soon(receive(socket)).await.unwrap()).unwrap();

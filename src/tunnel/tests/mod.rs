@@ -8,6 +8,7 @@ mod documents;
 mod falling_back;
 mod hostile_peer;
 mod known_gateways;
+mod lasting;
 mod lifecycle;
 mod many_streams;
 mod over_tls;

@@ -178,6 +178,12 @@ pub(super) const LIMITS: &[Key] = &[
         "300",
         "A session on which no byte moved for so long is closed, in seconds (1 to 86400).",
     ),
+    key(
+        "limits.resume_secs",
+        Some("30"),
+        "30",
+        "How long a byte stream whose publisher's connection is lost (of a TCP tunnel, a WebSocket, another upgrade) waits for another one of the same publisher, in seconds (0 to 300), and for no longer than `tunnels.reconnect_grace_secs`; it goes on without a byte lost, or breaks. 0: it breaks at once.",
+    ),
 ];
 
 /// Settings of one entry of `[[tunnel]]`.

@@ -1,0 +1,163 @@
+//! Byte streams that outlive a connection to the gateway, at the publisher's end.
+//!
+//! They are the publisher's, not a connection's: the gateway may ask for one on any connection of the same publisher. Which
+//! connections those are is decided by whoever makes them ([`super::Publisher`]): where the gateway doesn't know the publisher
+//! again, there are others, and it can ask for none of these.
+//!
+//! Bounded: [`MOST`] of them, each with what [`crate::tunnel::resumable`] says; one more is a plain stream.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::origin::{ResponseBody, fault};
+use crate::clock;
+use crate::tunnel::TunnelName;
+use crate::tunnel::protocol::{OriginFault, RESUME};
+use crate::tunnel::resumable::{
+    Answered, Ask, ByteStream, Keeper, NotAttached, Resumable, Roll, Shared, StreamId, Under,
+};
+use crate::tunnel::stream::{Coming, TunnelStream, outgoing};
+
+/// Streams at a time: as many as eight connections carry.
+const MOST: usize = 8192;
+/// The gateway says how long it waits; a broken one must not have us wait for ever.
+const LONGEST: Duration = Duration::from_mins(10);
+/// Streams that ended in order, which the gateway may not have heard.
+const FINISHED: usize = 1024;
+
+/// Whether the connection that a stream came on was ended by one of the two.
+pub(super) type Parted = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// The streams of a publisher; clones share them.
+#[derive(Clone, Default)]
+pub(super) struct Streams {
+    roll: Roll,
+    finished: Arc<Mutex<VecDeque<Finished>>>,
+    /// Cancelled when none of them goes on any more.
+    retired: CancellationToken,
+}
+
+/// One that ended in order.
+struct Finished {
+    id: StreamId,
+    tunnel: TunnelName,
+    /// Until when it is remembered.
+    until: Instant,
+}
+
+/// Waits for the gateway to bring a stream to another connection.
+struct Waiting {
+    streams: Streams,
+    grace: Duration,
+}
+
+/// What the gateway wants of a stream, if anything.
+pub(super) fn asked<B>(request: &Request<B>) -> Option<Ask> {
+    request.headers().get(RESUME).and_then(Ask::read)
+}
+
+impl Streams {
+    /// A stream of the gateway's that begins; and what is to be answered if it outlives its connection.
+    pub(super) fn begin(
+        &self,
+        ask: Option<Ask>,
+        tunnel: &TunnelName,
+        (stream, parted): (TunnelStream, Parted),
+    ) -> (ByteStream, Option<HeaderValue>) {
+        let Some(Ask::New { id, grace }) = ask else { return (ByteStream::Plain(Box::new(stream)), None) };
+        let answer = Answered::Received(0).value();
+        if grace.is_zero() || answer.is_none() || self.roll.len() >= MOST || self.roll.find(id).is_some() {
+            return (ByteStream::Plain(Box::new(stream)), None);
+        }
+        let keeper = Waiting { streams: self.clone(), grace: grace.min(LONGEST) };
+        let under = Under { stream, parted: Some(parted) };
+        let stream = Resumable::new(id, tunnel.clone(), under, Box::new(keeper));
+        self.roll.enter(stream.shared());
+        (ByteStream::Resumable(stream), answer)
+    }
+
+    /// The gateway brings a stream to another connection.
+    pub(super) fn again(
+        &self,
+        (id, received, attempt): (StreamId, u64, u64),
+        tunnel: &TunnelName,
+        (request, parted): (Request<Incoming>, Parted),
+    ) -> Response<ResponseBody> {
+        let found = self.roll.find(id).filter(|stream| stream.tunnel() == tunnel);
+        let (outgoing, body) = outgoing();
+        let under = Under {
+            stream: TunnelStream::join(Coming::Question(request.into_body()), outgoing),
+            parted: Some(parted),
+        };
+        let attached = match found {
+            Some(stream) => stream.attach(under, (received, attempt), || true),
+            None => Err(NotAttached::Broken),
+        };
+        let answer = match attached {
+            Ok(received) => Answered::Received(received),
+            Err(_) if self.has_finished(id, tunnel) => Answered::Finished,
+            Err(_) => return fault(OriginFault::UnknownStream),
+        };
+        tracing::info!(%tunnel, "a byte stream goes on over another connection");
+        let mut response = Response::new(body);
+        if let Some(answer) = answer.value() {
+            response.headers_mut().insert(RESUME, answer);
+        }
+        response
+    }
+
+    /// A connection was lost.
+    pub(super) fn look(&self) {
+        self.roll.look();
+    }
+
+    /// None of them goes on any more. Those that have a connection end with it, as one that is left ends when all on it has.
+    pub(super) fn retire(&self) {
+        self.retired.cancel();
+        self.roll.give_up();
+    }
+
+    fn has_finished(&self, id: StreamId, tunnel: &TunnelName) -> bool {
+        let now = clock::monotonic();
+        self.finished().iter().any(|one| one.id == id && one.tunnel == *tunnel && now < one.until)
+    }
+
+    fn finished(&self) -> MutexGuard<'_, VecDeque<Finished>> {
+        // Each change is one step.
+        self.finished.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Keeper for Waiting {
+    fn lost(&self, stream: &Arc<Shared>, _heard: bool) -> Option<AbortHandle> {
+        if self.streams.retired.is_cancelled() {
+            return None;
+        }
+        tracing::debug!(tunnel = %stream.tunnel(), "a byte stream lost its connection and waits for another");
+        let (grace, stream) = (self.grace, Arc::clone(stream));
+        let waiting = async move {
+            tokio::time::sleep(grace).await;
+            tracing::info!(tunnel = %stream.tunnel(), "a byte stream is broken off: the gateway did not come back for it");
+            stream.give_up();
+        };
+        Some(tokio::spawn(waiting).abort_handle())
+    }
+
+    fn over(&self, stream: &Shared, finished: bool) {
+        self.streams.roll.leave(stream.id());
+        if finished {
+            let mut all = self.streams.finished();
+            if all.len() >= FINISHED {
+                all.pop_front();
+            }
+            let until = clock::monotonic() + self.grace;
+            all.push_back(Finished { id: stream.id(), tunnel: stream.tunnel().clone(), until });
+        }
+    }
+}
