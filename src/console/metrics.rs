@@ -4,6 +4,7 @@
 //! a token, at the address that the operator sets aside for it (`gateway.metrics_listen`).
 
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 
 use axum::Router;
 use axum::extract::State;
@@ -95,6 +96,7 @@ fn present(shared: &Parts) -> Registry {
     gauge("hsm_outages", "Outages of the key provider since the start that are over", vitals.outages);
     gauge("hsm_stuck_calls", "Calls to the key provider that have not ended", vitals.stuck_calls as u64);
     sessions_and_tunnels(shared, &mut registry);
+    ways(shared, &mut registry);
     sinks(shared, &mut registry);
     detections(shared, &mut registry);
     registry
@@ -163,6 +165,34 @@ fn sessions_and_tunnels(shared: &Parts, registry: &mut Registry) {
     }
     registry.register("sessions_opened", "Sessions that were opened", opened);
     registry.register("bytes", "Bytes of sessions, up to publishers and down to visitors", bytes);
+}
+
+/// The ways to publishers: of several to one name the narrowest window and the longest round trip.
+fn ways(shared: &Parts, registry: &mut Registry) {
+    let windows = Family::<Labels, Gauge>::default();
+    let round_trips = Family::<Labels, Gauge<f64, AtomicU64>>::default();
+    for view in shared.routes.views() {
+        let name = TunnelName::parse(&view.name).map(|name| shared.metrics.label(&name)).unwrap_or_default();
+        let labels = vec![("tunnel", name)];
+        let (window, round_trip) = view.windows;
+        let narrowest = windows.get_or_create(&labels);
+        let before = narrowest.get();
+        narrowest.set(if before == 0 { i64::from(window) } else { before.min(i64::from(window)) });
+        if let Some(took) = round_trip {
+            let longest = round_trips.get_or_create(&labels);
+            longest.set(longest.get().max(took.as_secs_f64()));
+        }
+    }
+    registry.register(
+        "publisher_window_bytes",
+        "What each stream from publishers may have under way now: less while something waits for many",
+        windows,
+    );
+    registry.register(
+        "publisher_round_trip_seconds",
+        "How long publishers took to answer the last ping",
+        round_trips,
+    );
 }
 
 /// Every rule is there from the start, so that the first thing that it finds is an increase.

@@ -276,6 +276,7 @@ impl Routes {
                 transport: route.transport,
                 connections: route.link.lanes(),
                 streams: route.link.streams(),
+                windows: route.link.windows(),
                 resting: route.breaker.is_open(),
             }
         };
