@@ -203,6 +203,7 @@ mod tests {
             transport: "tls",
             connections: 1,
             streams: (0, 1008),
+            windows: (2 << 20, None),
             resting: false,
         }
     }

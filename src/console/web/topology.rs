@@ -242,6 +242,7 @@ mod tests {
             transport: "quic",
             connections: 1,
             streams: (0, 1008),
+            windows: (2 << 20, None),
             resting: false,
         }
     }

@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::dial_error::DialError;
-use super::holding::Holding;
 use super::known_gateways::{KnownGateways, KnownGatewaysError, Trust};
 use super::origin::Origin;
 use super::socket::GatewaySocket;
@@ -307,19 +306,15 @@ pub(super) async fn serve<M: MessageSocket>(
     let mut draining = told.clone();
     let (datagrams, left, uploads) = (stream.datagrams(), leave.clone(), Uploads::start());
     let streams = origin.streams();
-    // What is under way.
-    let open = TaskTracker::new();
-    open.close();
-    let counting = open.clone();
+    let kept = streams.clone();
     let service = service_fn(move |request| {
         let (origin, farewell) = (Arc::clone(&origin), Arc::clone(&farewell));
         let (datagrams, left, uploads) = (datagrams.clone(), left.clone(), uploads.clone());
         let streams = streams.clone();
-        let one = counting.token();
         async move {
             let answer =
                 origin.serve(request, (&farewell, left), (datagrams.as_ref(), &uploads, &streams)).await;
-            Ok::<_, std::convert::Infallible>(answer.map(|body| Holding::new(body, one)))
+            Ok::<_, std::convert::Infallible>(answer)
         }
     });
     let (least, most) = HEARTBEAT;
@@ -361,17 +356,22 @@ pub(super) async fn serve<M: MessageSocket>(
     let Some(outcome) = outcome else {
         let (stop, asked) = (stop.clone(), why == Ending::Left);
         leaving.spawn(async move {
-            // A gateway that hears of the end while something is under way may take it for the end of that, too.
-            let over = async { if asked { open.wait().await } else { std::future::pending().await } };
-            tokio::select! {
-                _ended = &mut connection => return,
-                () = silent => return,
-                () = stop.cancelled() => {}
-                () = over => {}
-                () = tokio::time::sleep(FINISHING) => {}
+            if asked {
+                // The gateway sends nothing new over it from here on, and what is under way goes on to its end.
+                connection.as_mut().graceful_shutdown();
             }
-            connection.as_mut().graceful_shutdown();
-            let _drained = tokio::time::timeout(DRAIN, connection).await;
+            let goes_on = tokio::select! {
+                _ended = &mut connection => false,
+                () = silent => false,
+                () = stop.cancelled() => true,
+                () = tokio::time::sleep(FINISHING) => true,
+            };
+            if goes_on {
+                connection.as_mut().graceful_shutdown();
+                let _drained = tokio::time::timeout(DRAIN, &mut connection).await;
+            }
+            drop(connection);
+            kept.look();
         });
         return why;
     };

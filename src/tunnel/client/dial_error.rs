@@ -163,6 +163,11 @@ impl DialError {
         }
     }
 
+    /// Whether the gateway said nothing at all, to whom nothing was shown yet.
+    pub(super) fn is_before_the_credential(&self) -> bool {
+        matches!(self, Self::Handshake(HandshakeError::Timeout { message, .. }) if *message == "GatewayHello")
+    }
+
     /// The refusal's code, if the gateway refused under seal.
     pub fn refusal(&self) -> Option<RefusalCode> {
         match self {

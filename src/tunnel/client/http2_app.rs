@@ -26,8 +26,8 @@ use tokio_rustls::TlsConnector;
 use super::app::AppError;
 use super::further::{Found, Further};
 use super::origin::CONNECT_TIMEOUT;
-use super::resting::LIFE;
 use super::reach::reach;
+use super::resting::LIFE;
 use super::seats::{Seat, Seated, Seats};
 use super::target::Target;
 use super::upload::UploadBody;
@@ -37,8 +37,8 @@ use crate::tunnel::link::chain;
 /// What visitors may have under way towards the app, and it towards them.
 const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 64 << 20;
-/// An app that hangs is noticed, even if nobody asks it for anything.
-const PING: Duration = Duration::from_secs(20);
+/// Streams that were given up and are remembered while what was on its way for them comes.
+const FORGOTTEN: usize = 1024;
 /// Connections onto which a request may fail to get: an app that takes nothing on several in a row answers nobody.
 const TRIES: usize = 3;
 /// How long a request waits for a seat at an app that has as many as it takes. Less than visitors are given, who would take an app that
@@ -50,7 +50,6 @@ pub(super) struct Http2App {
     target: Target,
     tls: Option<Arc<rustls::ClientConfig>>,
     patience: Duration,
-    ping: Duration,
     connection: Mutex<Option<Dialled>>,
     further: Further,
     /// Told when there may be a seat.
@@ -89,7 +88,6 @@ impl Http2App {
             target,
             tls,
             patience: CONNECT_TIMEOUT,
-            ping: PING,
             connection: Mutex::default(),
             further: Further::default(),
             freed: Arc::default(),
@@ -177,9 +175,9 @@ impl Http2App {
     fn dial(&self) -> Dialled {
         let (tell, told) = watch::channel(None);
         let (target, tls) = (self.target.clone(), self.tls.clone());
-        let (limits, freed) = ((self.patience, self.ping), Arc::clone(&self.freed));
+        let (patience, freed) = (self.patience, Arc::clone(&self.freed));
         tokio::spawn(async move {
-            let connecting = tokio::time::timeout(limits.0, connect(&target, tls, limits, freed)).await;
+            let connecting = tokio::time::timeout(patience, connect(&target, tls, patience, freed)).await;
             tell.send_replace(Some(
                 connecting.unwrap_or_else(|_| Err("it did not accept in time".to_owned())),
             ));
@@ -209,21 +207,21 @@ fn is_unseen(error: &hyper::Error) -> bool {
 async fn connect(
     target: &Target,
     tls: Option<Arc<rustls::ClientConfig>>,
-    (patience, ping): (Duration, Duration),
+    patience: Duration,
     freed: Arc<Notify>,
 ) -> Result<Connection, String> {
     let tell = |error: std::io::Error| error.to_string();
     let tcp = reach(target.authority.as_str(), patience).await.map_err(tell)?;
-    let Some(tls) = tls else { return begin(tcp, ping, freed).await };
+    let Some(tls) = tls else { return begin(tcp, freed).await };
     let name = target.server_name().map_err(|error| error.to_string())?;
     let stream = TlsConnector::from(tls).connect(name, tcp).await.map_err(tell)?;
     if stream.get_ref().1.alpn_protocol() != Some(b"h2".as_slice()) {
         return Err("it does not speak HTTP/2".to_owned());
     }
-    begin(stream, ping, freed).await
+    begin(stream, freed).await
 }
 
-async fn begin<S>(stream: S, ping: Duration, freed: Arc<Notify>) -> Result<Connection, String>
+async fn begin<S>(stream: S, freed: Arc<Notify>) -> Result<Connection, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -234,9 +232,9 @@ where
         .max_header_list_size(MOST_OF_AN_APP)
         // None, until the app has said how many: those beyond that it would refuse.
         .initial_max_send_streams(0)
-        .keep_alive_interval(ping)
-        .keep_alive_timeout(ping)
-        .keep_alive_while_idle(true)
+        // Visitors give up, and what was on its way to them must not add up to the end of the connection.
+        .max_concurrent_reset_streams(FORGOTTEN)
+        .max_local_error_reset_streams(None)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| error.to_string())?;
@@ -305,19 +303,6 @@ mod tests {
         assert_eq!(taken.load(Ordering::SeqCst), 1);
         assert!(app.connection().await.is_err());
         assert_eq!(taken.load(Ordering::SeqCst), 2);
-    }
-
-    #[tokio::test]
-    async fn an_app_whose_host_dies_while_nobody_asks_it_for_anything_is_noticed() {
-        let (app, _taken) = app(false, Duration::from_secs(20)).await;
-        let app = Http2App { ping: Duration::from_millis(100), ..app };
-        let connection = app.connection().await.unwrap();
-        let closed = async {
-            while connection.is_fresh(connection.made) {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), closed).await.unwrap();
     }
 
     #[tokio::test]

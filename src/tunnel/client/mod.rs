@@ -130,7 +130,7 @@ pub struct PublisherOptions {
     pub secret: Secret,
     /// What to publish.
     pub publications: Vec<Publication>,
-    /// Connections to each web app that are made before they are needed, at most [`MAX_WARM`] (one to an app of HTTP/2); default none.
+    /// Connections to each web app that are made before they are needed, at most [`MAX_WARM`] (none to an app of HTTP/2); default none.
     pub warm: usize,
     /// Who may vouch for the certificates of apps that have one.
     pub app_roots: TlsRoots,
@@ -291,7 +291,8 @@ impl Publisher {
             let socket = ways.open().await?;
             let exporter = socket.exporter();
             match enroll(socket, exporter, (&endpoint, &self.terms)).await {
-                Err(error) if ways.go_on(&error) => {}
+                // A token that works once may be used up by one that broke off later.
+                Err(error) if error.is_before_the_credential() && ways.go_on(&error) => {}
                 outcome => return outcome,
             }
         }
@@ -553,7 +554,8 @@ impl Publisher {
         }
         let Ends { stop, leave, leaving } = ends;
         let (up, draining) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let lanes = Lanes { publisher: self, gateway, name, origin, events, stop, leave, leaving, up, draining };
+        let lanes =
+            Lanes { publisher: self, gateway, name, origin, events, stop, leave, leaving, up, draining };
         lanes.serve(Up { stream, limits: accepted.limits, window }).await
     }
 

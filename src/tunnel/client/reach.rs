@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -15,6 +16,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 /// throws away what comes on every connection, that to the gateway too.
 const UNREAD: u32 = 256 << 10;
 
+/// A host that says nothing for so long is asked by the system, again and again, whether it is there. Below whatever is spoken: servers
+/// of gRPC end a connection on which HTTP/2 pings come oftener than every five minutes.
+const QUIET: Duration = Duration::from_secs(20);
+/// How often.
+const ASK: Duration = Duration::from_secs(5);
+
 /// Connects to `host` within `patience`, which is for looking it up, too. Small writes leave at once.
 pub(super) async fn reach(host: impl ToSocketAddrs, patience: Duration) -> io::Result<TcpStream> {
     let deadline = Instant::now() + patience;
@@ -22,6 +29,8 @@ pub(super) async fn reach(host: impl ToSocketAddrs, patience: Duration) -> io::R
     let reached = in_turn(found.collect(), deadline, connect).await;
     let stream = reached.unwrap_or_else(|| Err(late()))?;
     stream.set_nodelay(true)?;
+    SockRef::from(&stream)
+        .set_tcp_keepalive(&TcpKeepalive::new().with_time(QUIET).with_interval(ASK).with_retries(4))?;
     Ok(stream)
 }
 
@@ -82,12 +91,21 @@ mod tests {
 
     #[tokio::test]
     async fn what_an_app_on_this_machine_sends_and_nobody_reads_is_kept_within_a_bound() {
-        use tokio::io::AsyncWriteExt as _;
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let unread = reach(listener.local_addr().unwrap(), PATIENCE).await.unwrap();
         let (mut app, _) = listener.accept().await.unwrap();
-        socket2::SockRef::from(&app).set_send_buffer_size(64 << 10).unwrap();
+        SockRef::from(&app).set_send_buffer_size(64 << 10).unwrap();
         let (mut sent, piece) = (0, vec![0; 64 << 10]);
+        // The system makes its buffers larger for somebody who reads.
+        let mut unread = unread;
+        let (mut read, mut buffer) = (0, vec![0; 64 << 10]);
+        while read < 64 << 20 {
+            tokio::select! {
+                wrote = app.write(&piece) => drop(wrote.unwrap()),
+                count = unread.read(&mut buffer) => read += count.unwrap(),
+            }
+        }
         while let Ok(wrote) = timeout(Duration::from_millis(500), app.write(&piece)).await {
             sent += wrote.unwrap();
         }

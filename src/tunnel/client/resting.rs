@@ -105,7 +105,7 @@ impl Resting {
         let ready = {
             let connections = self.connections();
             if let Some(life) = connections.iter().filter(|one| !one.used).map(life).max() {
-                warmth.lives(life);
+                warmth.lives(now, life);
             }
             // As far as one can say, until the next look.
             connections.iter().filter(|one| one.is_fresh(now + SWEEP)).count()

@@ -45,12 +45,13 @@ pub(super) struct Warmth {
     failed: u32,
     /// Looks in a row at which the app had closed what it was not asked on yet.
     closed: u32,
+    closed_at: Option<Instant>,
     not_before: Option<Instant>,
 }
 
 impl Warmth {
     pub(super) fn new(wanted: usize) -> Self {
-        Self { wanted, failed: 0, closed: 0, not_before: None }
+        Self { wanted, failed: 0, closed: 0, closed_at: None, not_before: None }
     }
 
     /// `ready` are there; `busy`: somebody's own request is connecting.
@@ -83,6 +84,7 @@ impl Warmth {
         match shortest {
             Some(life) if life < SETTLED => {
                 self.closed = self.closed.saturating_add(1);
+                self.closed_at = Some(now);
                 self.wait(now, self.closed, random);
             }
             Some(_) => self.closed = 0,
@@ -91,8 +93,10 @@ impl Warmth {
     }
 
     /// One that nobody used has lived for so long, and lives.
-    pub(super) fn lives(&mut self, life: Duration) {
-        if life >= SETTLED {
+    pub(super) fn lives(&mut self, now: Instant, life: Duration) {
+        // One that is older than the last that was closed says nothing of how the app treats those that come now.
+        let is_later = self.closed_at.is_none_or(|at| now.checked_sub(life).is_some_and(|made| made >= at));
+        if life >= SETTLED && is_later {
             self.closed = 0;
         }
     }
@@ -182,7 +186,7 @@ mod tests {
             assert_eq!(warmth.next(now, 0, false), Next::LookAt(now + seconds * SECOND));
             now += seconds * SECOND;
         }
-        warmth.lives(SETTLED);
+        warmth.lives(now + SETTLED * 10, SETTLED);
         warmth.closed(now, Some(5 * SECOND), MOST);
         assert_eq!(warmth.next(now, 0, false), Next::LookAt(now + SECOND), "it had let one rest");
     }
