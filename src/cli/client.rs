@@ -6,8 +6,8 @@ use super::failure::{ExitCode, Failure};
 use super::profile::Connection;
 use super::{
     certificates, completions, connect, device, doctor, glass, grants, key_desk, ledger, locks, log,
-    log_level, login, passkeys, publish, reports, requests, retention, reviews, search, sessions, shares,
-    subjects, tokens, tunnels, version,
+    log_level, login, maintenance, passkeys, publish, reports, requests, retention, reviews, search,
+    sessions, shares, subjects, tokens, tunnels, version,
 };
 
 /// Publish services through a Sallyport gateway, reach them, ask for leave and give it
@@ -72,6 +72,7 @@ enum Command {
     Activity(shares::Activity),
     Log(log::Log),
     LogLevel(log_level::LogLevel),
+    Maintenance(maintenance::Maintenance),
     Search(Box<search::Search>),
     Disclose(subjects::Disclose),
     /// Show how the gateway is doing
@@ -147,6 +148,7 @@ impl Client {
             Command::Subjects(command) => subjects::run(connection, command).await?,
             Command::Log(command) => log::run(connection, command).await?,
             Command::LogLevel(command) => log_level::run(connection, command).await?,
+            Command::Maintenance(command) => maintenance::run(connection, command).await?,
             Command::Search(command) => search::run(connection, command).await?,
             Command::Disclose(command) => subjects::disclose(connection, command).await?,
             Command::Status => tunnels::document(connection, "/api/v1/status").await?,

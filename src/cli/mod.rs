@@ -28,6 +28,7 @@ mod log;
 mod log_level;
 mod logging;
 mod login;
+mod maintenance;
 mod out;
 mod passkeys;
 mod policy;

@@ -36,6 +36,9 @@ pub(super) enum Publish {
         /// Root certificates (PEM) that the app's own certificate must lead to; those of the system if not given
         #[arg(long, value_name = "FILE")]
         app_ca_file: Option<PathBuf>,
+        /// Connections to the app to have ready before they are needed (0 to 64); none to an app of HTTP/2, of which one is enough
+        #[arg(long, value_name = "N", default_value_t = 0, env = "SALLYPORT_WARM", value_parser = clap::value_parser!(u8).range(0..=64))]
+        warm: u8,
         #[command(flatten)]
         how: How,
     },
@@ -139,7 +142,7 @@ pub(super) struct How {
     /// Give up after so many failures in a row; 0 never gives up
     #[arg(long, default_value_t = 10)]
     pub give_up_after: u32,
-    /// Show every request
+    /// Show every request, and what becomes of connections to the app
     #[arg(long, short)]
     pub verbose: bool,
 }
@@ -175,9 +178,10 @@ impl How {
 /// Runs it.
 pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<(), Failure> {
     let profile = connection.profile()?;
-    let mut app_roots = TlsRoots::System;
+    let (mut app_roots, mut ahead) = (TlsRoots::System, 0);
     let (how, kind, target) = match command {
-        Publish::Http { target, app_ca_file, how } => {
+        Publish::Http { target, app_ca_file, warm, how } => {
+            ahead = usize::from(*warm);
             if let Some(file) = app_ca_file {
                 app_roots = TlsRoots::File(file.clone());
             }
@@ -221,6 +225,7 @@ pub(super) async fn run(connection: &Connection, command: &Publish) -> Result<()
         options.traces = traces.clone();
         options.tells_requests = how.verbose || connection.json;
         options.app_roots = app_roots;
+        options.warm = ahead;
         options.weight = how.gateway_weight;
         options.equals = equals;
         options.backups = backups;
@@ -399,6 +404,8 @@ fn line(event: &Event, verbose: bool) -> Option<String> {
         Event::Narrowed { reason, left } => format!("a connection ended, {left} left: {reason}"),
         Event::Registered { name, url, .. } => format!("published: {name} at {url}"),
         Event::Failed { reason, hint } => format!("failed: {reason}\n  hint: {hint}"),
+        Event::Maintenance { at, reason } => format!("the gateway will be away from {at} on: {reason}"),
+        Event::Draining => "the gateway is going away for a while: what is under way may finish".to_owned(),
         Event::Disconnected { reason } => format!("disconnected: {reason}"),
         Event::Retrying { after, failures } => {
             format!("trying again in {:.1} s (attempt {})", after.as_secs_f32(), failures + 1)
@@ -408,6 +415,13 @@ fn line(event: &Event, verbose: bool) -> Option<String> {
                 return None;
             }
             format!("{tunnel}: {method} {path} {status} {} ms", took.as_millis())
+        }
+        Event::AppConnection { tunnel, turn, reason } => {
+            if !verbose {
+                return None;
+            }
+            let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+            format!("{tunnel}: connection to the app {}{reason}", turn.word())
         }
         Event::Refused { .. } | Event::GaveUp { .. } => return None,
     })

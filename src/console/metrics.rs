@@ -4,6 +4,7 @@
 //! a token, at the address that the operator sets aside for it (`gateway.metrics_listen`).
 
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 
 use axum::Router;
 use axum::extract::State;
@@ -24,6 +25,7 @@ use super::errors::Problem;
 use super::{Parts, Shared};
 use crate::access::{Action, Object, Part};
 use crate::clock;
+use crate::tunnel::TunnelName;
 
 /// The media type of `OpenMetrics` 1.0.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -94,6 +96,7 @@ fn present(shared: &Parts) -> Registry {
     gauge("hsm_outages", "Outages of the key provider since the start that are over", vitals.outages);
     gauge("hsm_stuck_calls", "Calls to the key provider that have not ended", vitals.stuck_calls as u64);
     sessions_and_tunnels(shared, &mut registry);
+    ways(shared, &mut registry);
     sinks(shared, &mut registry);
     detections(shared, &mut registry);
     registry
@@ -114,17 +117,30 @@ fn sessions_and_tunnels(shared: &Parts, registry: &mut Registry) {
     let connections = Family::<Labels, Gauge>::default();
     let streams = Family::<Labels, Gauge>::default();
     let streams_most = Family::<Labels, Gauge>::default();
+    let (lines, absent) = (Family::<Labels, Gauge>::default(), Family::<Labels, Gauge>::default());
+    let add = |family: &Family<Labels, Gauge>, tunnel: &str, number: usize| {
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        let name = TunnelName::parse(tunnel).map(|name| shared.metrics.label(&name));
+        family.get_or_create(&vec![("tunnel", name.unwrap_or_default())]).inc_by(number);
+    };
     for view in shared.routes.views() {
-        let add = |family: &Family<Labels, Gauge>, number: usize| {
-            let number = i64::try_from(number).unwrap_or(i64::MAX);
-            family.get_or_create(&vec![("tunnel", view.name.clone())]).inc_by(number);
-        };
-        add(&connections, view.connections);
-        add(&streams, view.streams.0);
-        add(&streams_most, view.streams.1);
+        add(&connections, &view.name, view.connections);
+        add(&streams, &view.name, view.streams.0);
+        add(&streams_most, &view.name, view.streams.1);
         tunnels.get_or_create(&vec![("state", view.state.to_owned())]).inc();
-        resting.get_or_create(&vec![("tunnel", view.name)]).inc_by(i64::from(view.resting));
+        add(&resting, &view.name, usize::from(view.resting));
+        // There from the start, so that the first who waits is an increase.
+        add(&lines, &view.name, 0);
+        add(&absent, &view.name, 0);
     }
+    for (tunnel, waiting) in shared.lines.waiting_at() {
+        add(&lines, tunnel.as_str(), waiting);
+    }
+    for (tunnel, waiting) in shared.routes.waiting() {
+        add(&absent, tunnel.as_str(), waiting);
+    }
+    registry.register("app_waiting", "Requests that wait for an app that has enough to do", lines);
+    registry.register("visitors_waiting", "Visitors who wait for a publisher that is away", absent);
     registry.register("publisher_connections", "Connections of the publishers of a name", connections);
     registry.register(
         "publisher_streams",
@@ -149,6 +165,34 @@ fn sessions_and_tunnels(shared: &Parts, registry: &mut Registry) {
     }
     registry.register("sessions_opened", "Sessions that were opened", opened);
     registry.register("bytes", "Bytes of sessions, up to publishers and down to visitors", bytes);
+}
+
+/// The ways to publishers: of several to one name the narrowest window and the longest round trip.
+fn ways(shared: &Parts, registry: &mut Registry) {
+    let windows = Family::<Labels, Gauge>::default();
+    let round_trips = Family::<Labels, Gauge<f64, AtomicU64>>::default();
+    for view in shared.routes.views() {
+        let name = TunnelName::parse(&view.name).map(|name| shared.metrics.label(&name)).unwrap_or_default();
+        let labels = vec![("tunnel", name)];
+        let (window, round_trip) = view.windows;
+        let narrowest = windows.get_or_create(&labels);
+        let before = narrowest.get();
+        narrowest.set(if before == 0 { i64::from(window) } else { before.min(i64::from(window)) });
+        if let Some(took) = round_trip {
+            let longest = round_trips.get_or_create(&labels);
+            longest.set(longest.get().max(took.as_secs_f64()));
+        }
+    }
+    registry.register(
+        "publisher_window_bytes",
+        "What each stream from publishers may have under way now: less while something waits for many",
+        windows,
+    );
+    registry.register(
+        "publisher_round_trip_seconds",
+        "How long publishers took to answer the last ping",
+        round_trips,
+    );
 }
 
 /// Every rule is there from the start, so that the first thing that it finds is an increase.

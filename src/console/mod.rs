@@ -20,6 +20,7 @@ mod ledger;
 mod listing;
 mod log_level;
 mod looks;
+mod maintenance;
 mod metrics;
 pub mod openapi;
 mod passkeys;
@@ -201,6 +202,7 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(status::whoami))
         .routes(routes!(status::status))
         .routes(routes!(log_level::show, log_level::set))
+        .routes(routes!(maintenance::announce))
         .routes(routes!(metrics::for_callers))
         .routes(routes!(requests::list, requests::ask))
         .routes(routes!(requests::one))

@@ -100,6 +100,13 @@ impl Lines {
         self.doors().values().map(|door| door.line.waiting()).sum()
     }
 
+    /// How many of them wait for each tunnel before which somebody does.
+    pub fn waiting_at(&self) -> Vec<(TunnelName, usize)> {
+        let doors = self.doors();
+        let lines = doors.iter().map(|(name, door)| (name.clone(), door.line.waiting()));
+        lines.filter(|(_, waiting)| *waiting > 0).collect()
+    }
+
     fn doors(&self) -> MutexGuard<'_, HashMap<TunnelName, Door>> {
         // Every change is complete before the lock is let go.
         self.doors.lock().unwrap_or_else(PoisonError::into_inner)
@@ -193,7 +200,9 @@ mod tests {
         let shop = name();
         let mut second = Box::pin(lines.enter(&shop, None, someone, LONG));
         assert!((&mut second).now_or_never().is_none());
+        assert_eq!((lines.waiting(), lines.waiting_at()), (1, vec![(name(), 1)]));
         drop(first);
+        assert_eq!((lines.waiting(), lines.waiting_at()), (0, Vec::new()));
         drop(second.await.ok().unwrap());
         assert!(lines.doors().is_empty());
     }

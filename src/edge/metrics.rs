@@ -166,7 +166,8 @@ impl Metrics {
         encode_registry(text, &self.0.registry)
     }
 
-    fn label(&self, tunnel: &TunnelName) -> String {
+    /// How `tunnel` is called in a label: by its name, as long as there are not too many.
+    pub fn label(&self, tunnel: &TunnelName) -> String {
         // A set of names, changed in one step: a panic elsewhere leaves it whole.
         let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.contains(tunnel) {

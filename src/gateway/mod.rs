@@ -9,6 +9,7 @@ pub mod backup;
 mod canaries;
 pub mod config;
 mod detections;
+mod drain;
 mod erasures;
 mod evidence;
 mod exchange;

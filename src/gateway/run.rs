@@ -21,6 +21,7 @@ use super::adapters::ProviderIdentity;
 use super::aside::Aside;
 use super::canaries::{self, Cage};
 use super::config::{Config, WitnessPolicy};
+use super::drain::drain;
 use super::evidence::{record_start, watch_keys};
 use super::for_edge::{bounds, house_rules, traces};
 use super::holds::LegalHolds;
@@ -350,7 +351,7 @@ async fn serve(
     udp.close_all();
     routes.announce_farewell();
     tokio::select! {
-        () = broker.drain(config.gateway.drain) => {}
+        () = drain(&broker, &routes, config.gateway.drain) => {}
         () = signals.next() => {
             info!("a second signal: open sessions are cut now");
             routes.farewell(Duration::ZERO);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
@@ -123,6 +123,9 @@ pub struct RouteView {
     /// Streams that visitors have on these, and how many they may have.
     #[serde(skip)]
     pub streams: (usize, usize),
+    /// How many bytes each stream may have under way now, and how long the publisher took to answer the last ping.
+    #[serde(skip)]
+    pub windows: (u32, Option<Duration>),
     /// Whether its app failed and is left alone, whatever its state says.
     #[serde(skip)]
     pub resting: bool,

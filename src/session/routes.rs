@@ -15,7 +15,7 @@ use super::reservation::{Doubted, NotReserved, Reservation, Wanted};
 use super::route::{Route, RouteView};
 use super::slot::{Member, Slot};
 use crate::access::TunnelFacts;
-use crate::tunnel::{Farewell, FarewellCode, Offer, TunnelKind, TunnelName};
+use crate::tunnel::{Farewell, FarewellCode, Link, Offer, TunnelKind, TunnelName};
 
 /// Visitors who may wait for the publisher of one name that is away, and for all of them together. One more is refused at once.
 const MOST_WAITING: (usize, usize) = (100, 1000);
@@ -226,6 +226,14 @@ impl Routes {
         self.table().slots.get(name)?.present().next().map(|member| member.route.protection)
     }
 
+    /// Publishers that are there, each once, however many names it has.
+    pub fn links(&self) -> Vec<Link> {
+        let table = self.table();
+        let links = table.slots.values().flat_map(Slot::present).map(|member| &member.route.link);
+        let each: HashMap<_, _> = links.map(|link| (link.id(), link.clone())).collect();
+        each.into_values().collect()
+    }
+
     /// Tells every publisher that the gateway is about to stop. What was let in before may still be on its way to them.
     pub fn announce_farewell(&self) {
         for member in self.table().slots.values().flat_map(Slot::present) {
@@ -238,6 +246,14 @@ impl Routes {
         for member in self.table().slots.values().flat_map(Slot::present) {
             member.route.link.close(Farewell { code: FarewellCode::Draining, grace });
         }
+    }
+
+    /// How many visitors wait for each publisher that is away.
+    pub fn waiting(&self) -> Vec<(TunnelName, usize)> {
+        let taken = |slot: &Slot| MOST_WAITING.0.saturating_sub(slot.places.available_permits());
+        let table = self.table();
+        let each = table.slots.iter().map(|(name, slot)| (name.clone(), taken(slot)));
+        each.filter(|(_, waiting)| *waiting > 0).collect()
     }
 
     /// How long the name of a lost publisher is kept.
@@ -260,6 +276,7 @@ impl Routes {
                 transport: route.transport,
                 connections: route.link.lanes(),
                 streams: route.link.streams(),
+                windows: route.link.windows(),
                 resting: route.breaker.is_open(),
             }
         };
@@ -362,6 +379,7 @@ mod tests {
         };
         let waiting: Vec<_> = (0..MOST_WAITING.0).map(|_| wait(&both[0])).collect();
         assert!(waiting.iter().all(|(_, ended)| ended.is_none()));
+        assert_eq!(routes.waiting(), [(both[0].name.clone(), MOST_WAITING.0)]);
         assert_eq!(wait(&both[0]).1, Some(false), "one more is refused at once");
         assert_eq!(wait(&both[1]).1, None, "another's has room");
         drop(waiting);

@@ -21,6 +21,12 @@ pub(crate) const FLOW: HeaderName = HeaderName::from_static("sallyport-flow");
 pub(crate) const CONTROL: HeaderName = HeaderName::from_static("sallyport-control");
 /// The value of [`CONTROL`] by which the gateway says goodbye.
 pub(crate) const FAREWELL: HeaderValue = HeaderValue::from_static("farewell");
+/// The value of [`CONTROL`] by which the gateway says that it will be away.
+pub(crate) const MAINTENANCE: HeaderValue = HeaderValue::from_static("maintenance");
+/// From when on it will be (RFC 3339).
+pub(crate) const MAINTENANCE_AT: HeaderName = HeaderName::from_static("sallyport-maintenance-at");
+/// What its admin says of it, in UTF-8.
+pub(crate) const MAINTENANCE_REASON: HeaderName = HeaderName::from_static("sallyport-maintenance-reason");
 /// The value of [`CONTROL`] by which the gateway asks how the apps are.
 pub(crate) const HEALTH: HeaderValue = HeaderValue::from_static("health");
 /// Why the gateway says goodbye, for programs.

@@ -68,7 +68,7 @@ pub trait MessageSocket: Unpin + Send + 'static {
     fn start_send(&mut self, message: Bytes) -> io::Result<()>;
     /// Sends what was taken.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
-    /// Says goodbye.
+    /// Says goodbye, as of an end in order (a WebSocket's code 1000).
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
     /// What carries datagrams beside it, if something does.
     #[doc(hidden)]
@@ -107,6 +107,10 @@ impl MessageSocket for WebSocket {
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(MessageSocket::poll_ready(self, cx))?;
+        // The library's own goodbye has no code, which is told as 1005. A second one it refuses, as it should.
+        let goodbye = ws::CloseFrame { code: ws::close_code::NORMAL, reason: ws::Utf8Bytes::default() };
+        let _said = Sink::start_send(Pin::new(&mut *self), ws::Message::Close(Some(goodbye)));
         Sink::poll_close(Pin::new(self), cx).map_err(from_axum)
     }
 }
@@ -138,6 +142,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MessageSocket for WebSo
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        use tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
+        ready!(MessageSocket::poll_ready(self, cx))?;
+        let goodbye = CloseFrame { code: CloseCode::Normal, reason: tungstenite::Utf8Bytes::default() };
+        let _said = Sink::start_send(Pin::new(&mut *self), tungstenite::Message::Close(Some(goodbye)));
         Sink::poll_close(Pin::new(self), cx).map_err(from_tungstenite)
     }
 }
@@ -206,6 +214,8 @@ pub struct MessageStream<M> {
     read_ended: bool,
     outgoing: BytesMut,
     write_ended: bool,
+    /// Whether the end of one direction is that of both.
+    ends_whole: bool,
     seals: Option<(Sealer, Opener)>,
     traffic: Arc<Traffic>,
 }
@@ -219,17 +229,19 @@ impl<M: MessageSocket> MessageStream<M> {
             read_ended: false,
             outgoing: BytesMut::new(),
             write_ended: false,
+            ends_whole: false,
             seals: None,
             traffic: Arc::default(),
         }
     }
 
-    /// A stream protected as the handshake decided.
+    /// A stream protected as the handshake decided. HTTP/2 runs on it, which shuts it down when nothing is to come any more.
     pub(crate) fn after_handshake(socket: M, session: Session) -> Result<Self, HandshakeError> {
-        match session.frames {
-            Some(keys) => Self::sealed(socket, keys),
-            None => Ok(Self::plain(socket)),
-        }
+        let stream = match session.frames {
+            Some(keys) => Self::sealed(socket, keys)?,
+            None => Self::plain(socket),
+        };
+        Ok(Self { ends_whole: true, ..stream })
     }
 
     /// A stream whose messages are sealed with these keys.
@@ -357,7 +369,11 @@ impl<M: MessageSocket> AsyncWrite for MessageStream<M> {
             self.write_ended = true;
         }
         // With both directions ended the WebSocket has no more use; else it stays for the peer's direction.
-        if self.read_ended { self.socket.poll_close(cx) } else { self.socket.poll_flush(cx) }
+        if self.read_ended || self.ends_whole {
+            self.socket.poll_close(cx)
+        } else {
+            self.socket.poll_flush(cx)
+        }
     }
 }
 

@@ -8,7 +8,7 @@ fn sigterm_lets_an_open_request_finish_and_closes_the_ledger() {
     let mut world = World::with().set("gateway.drain_secs=20").start();
     let (send, events) = tokio::sync::mpsc::channel(1);
     let app = super::app::App::of_events(events);
-    let _publisher = world.publish_http("open-events", app.address());
+    let mut publisher = world.publish_http("open-events", app.address());
     let mut visit = world.visit("open-events", "/events").by(&world, "visitor").start();
     send.blocking_send("first\n".to_owned()).unwrap();
     visit.line("the first piece", |line| (line == "first").then_some(()));
@@ -16,6 +16,14 @@ fn sigterm_lets_an_open_request_finish_and_closes_the_ledger() {
     world.gateway().signal("TERM");
     eventually("new connections are refused", || {
         (world.visit("open-events", "/").by(&world, "visitor").run().status == 0).then_some(())
+    });
+    publisher.line("that the gateway goes away", |line| line.contains("\"draining\"").then_some(()));
+    eventually("it says what it waits for, and how long still", || {
+        let log = world.gateway_log();
+        let mut told = log.lines().filter(|line| line.contains("stopping: open sessions finish"));
+        let first = told.next()?;
+        assert!(first.contains("sessions=1") && first.contains("streams="), "{first}");
+        told.any(|line| line.contains("seconds_left=")).then_some(())
     });
     send.blocking_send("last\n".to_owned()).unwrap();
     drop(send);

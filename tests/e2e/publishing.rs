@@ -25,6 +25,24 @@ fn a_name_that_is_taken_is_refused_with_the_reason() {
 }
 
 #[test]
+fn a_publisher_that_is_told_to_has_connections_to_its_app_ready_and_says_so() {
+    let world = World::start();
+    let app = App::web(Router::new().route("/", get(async || "hello")));
+    let what = ["http", &app.address().to_string(), "--warm", "2"];
+    let mut publisher = world.try_to_publish("publisher", "open-app", &what);
+    for _ in 0..2 {
+        publisher.line("of a connection made ahead", |line| line.contains("\"made-ahead\"").then_some(()));
+    }
+    eventually("the app is visited by one of them", || {
+        (world.visit("open-app", "/").by(&world, "visitor").run().status == 200).then_some(())
+    });
+    let metrics = world.curl("/metrics").by(&world, "admin").run().text();
+    let again = "sallyport_app_connections_total{tunnel=\"open-app\",connection=\"again\"} 1\n";
+    assert!(metrics.contains(again), "{metrics}");
+    assert!(!metrics.contains("connection=\"new\""), "{metrics}");
+}
+
+#[test]
 fn a_publisher_whose_host_vanished_is_not_turned_away_for_itself_when_it_is_back() {
     let world = World::start();
     let mut vanished = world.publish_demo("demo");
@@ -273,7 +291,16 @@ fn a_visitor_who_comes_while_the_publisher_is_away_waits_for_it_and_one_without_
     });
     let refused = world.visit("open-demo", "/").run();
     assert_eq!(refused.status, 401, "{}", refused.text());
+    let wait = |number: usize| {
+        eventually("so many wait", || {
+            let metrics = world.curl("/metrics").by(&world, "admin").run().text();
+            let line = format!("sallyport_visitors_waiting{{tunnel=\"open-demo\"}} {number}\n");
+            metrics.contains(&line).then_some(())
+        });
+    };
+    wait(0);
     let mut waiting = world.visit("open-demo", "/headers").by(&world, "visitor").start();
+    wait(1);
     let _publisher = world.publish_demo("open-demo");
     assert!(waiting.wait().success());
     assert!(waiting.out().contains("x-request-id"), "{}", waiting.out());

@@ -106,6 +106,8 @@ fn a_request_that_is_made_again_is_recorded_as_such_and_counted_once() {
         let counted =
             |class: &str| metrics.contains(&format!("tunnel=\"open-shop\",class=\"{class}\"}} 1\n"));
         assert!(counted("2xx") && !counted("5xx") && !counted("cancelled"), "{metrics}");
+        let window = "sallyport_publisher_window_bytes{tunnel=\"open-shop\"} 2097152\n";
+        assert!(metrics.contains(window), "{metrics}");
     }
 }
 
@@ -313,9 +315,12 @@ fn requests_beyond_what_an_app_takes_wait_in_turns_and_a_full_line_says_so() {
     let waiting = |number: usize| {
         eventually("so many wait", || {
             let metrics = world.curl("/metrics").by(&world, "admin").run().text();
-            metrics.contains(&format!("sallyport_requests_waiting {number}\n")).then_some(())
+            let of_all = format!("sallyport_requests_waiting {number}\n");
+            let of_it = format!("sallyport_app_waiting{{tunnel=\"open-shop\"}} {number}\n");
+            (metrics.contains(&of_all) && metrics.contains(&of_it)).then_some(())
         });
     };
+    waiting(0);
     let mut late = visit("/batch", "5");
     waiting(1);
     let mut urgent = visit("/urgent", "0");

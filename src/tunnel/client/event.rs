@@ -98,6 +98,15 @@ pub enum Event {
         /// What to do next.
         hint: String,
     },
+    /// The gateway's admin says that it will be away.
+    Maintenance {
+        /// From when on (RFC 3339).
+        at: String,
+        /// What the admin says of it.
+        reason: String,
+    },
+    /// The gateway is going away for a while: what is under way may finish, and the connection ends then.
+    Draining,
     /// A connection that was up is gone.
     Disconnected {
         /// Why.
@@ -125,6 +134,16 @@ pub enum Event {
         #[serde(serialize_with = "show_millis", rename = "took_ms")]
         took: Duration,
     },
+    /// Something became of a connection to an app.
+    AppConnection {
+        /// The tunnel in front of it.
+        tunnel: String,
+        /// What.
+        turn: AppConnectionTurn,
+        /// Why, where there is more to say.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
     /// Too many failures in a row.
     GaveUp {
         /// How many.
@@ -132,6 +151,35 @@ pub enum Event {
         /// The last reason.
         reason: String,
     },
+}
+
+/// What can become of a connection to an app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AppConnectionTurn {
+    /// It was made for a request.
+    Made,
+    /// It was made before it is needed.
+    MadeAhead,
+    /// It could not be made.
+    Failed,
+    /// The app closed it while it rested.
+    Closed,
+    /// It rested, or was used, for as long as one may.
+    Retired,
+}
+
+impl AppConnectionTurn {
+    /// As in `--json`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Made => "made",
+            Self::MadeAhead => "made-ahead",
+            Self::Failed => "failed",
+            Self::Closed => "closed",
+            Self::Retired => "retired",
+        }
+    }
 }
 
 impl Event {

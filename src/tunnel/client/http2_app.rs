@@ -26,7 +26,7 @@ use tokio_rustls::TlsConnector;
 use super::app::AppError;
 use super::further::{Found, Further};
 use super::origin::CONNECT_TIMEOUT;
-use super::pool::LIFE;
+use super::resting::LIFE;
 use super::reach::reach;
 use super::seats::{Seat, Seated, Seats};
 use super::target::Target;

@@ -2,7 +2,7 @@
 //! while another is left. The publisher is gone only when all of them are.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -16,6 +16,7 @@ use super::event::Event;
 use super::origin::Origin;
 use super::socket::GatewaySocket;
 use super::{Publisher, tell};
+use crate::tunnel::FarewellCode;
 use crate::tunnel::handshake::SessionLimits;
 use crate::tunnel::transport::MessageStream;
 
@@ -41,6 +42,8 @@ pub(super) struct Lanes<'a> {
     pub(super) leaving: &'a TaskTracker,
     /// Connections that are up.
     pub(super) up: AtomicUsize,
+    /// Whether the gateway said that it goes away.
+    pub(super) draining: AtomicBool,
 }
 
 impl Lanes<'_> {
@@ -67,6 +70,7 @@ impl Lanes<'_> {
             if let Some(Up { stream, limits, window }) = next.take() {
                 let ends = Ends { stop: self.stop, leave: ending, leaving: self.leaving };
                 let end = serve(stream, (limits, window), Arc::clone(self.origin), ends).await;
+                self.hear(&end);
                 self.origin.streams().look();
                 let left = self.up.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
                 if left == 0 || matches!(end, Ending::Stopped | Ending::Left | Ending::Farewell(_)) {
@@ -86,6 +90,14 @@ impl Lanes<'_> {
                 }
                 None => failures += 1,
             }
+        }
+    }
+
+    /// The gateway says goodbye, on each connection.
+    fn hear(&self, end: &Ending) {
+        if *end == Ending::Farewell(FarewellCode::Draining) && !self.draining.swap(true, Ordering::Relaxed) {
+            // Whoever shows events may be slow; what is under way does not wait for it.
+            let _shown = self.events.try_send(Event::Draining);
         }
     }
 

@@ -26,6 +26,7 @@ mod pool;
 mod proxy;
 mod quic;
 mod reach;
+mod resting;
 mod resuming;
 mod seats;
 mod socket;
@@ -35,12 +36,13 @@ mod tls;
 mod upload;
 mod visit;
 mod visitor_header;
+mod warm;
 mod ways;
 mod weights;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -52,7 +54,7 @@ pub use address::GatewayAddress;
 pub use backoff::Backoff;
 pub use dial::{Socket, reach_by_websocket};
 pub use dial_error::DialError;
-pub use event::Event;
+pub use event::{AppConnectionTurn, Event};
 pub use health::{HealthCheck, Probe};
 pub use known_gateways::{KnownGateways, KnownGatewaysError, Trust};
 pub use origin::Publication;
@@ -89,6 +91,8 @@ pub const VISIT_PATH: &str = "/visit";
 const FAREWELL: Duration = Duration::from_mins(1);
 /// Failures in a row that count at most while a connection that was left has not ended: pauses are some seconds long by then.
 const AWAY: u32 = 4;
+/// Connections to an app that may be made before they are needed: more would fill the pool, in which those rest that were used.
+pub const MAX_WARM: usize = 64;
 
 /// What a publisher needs to know.
 pub struct PublisherOptions {
@@ -106,7 +110,8 @@ pub struct PublisherOptions {
     pub transports: Vec<Transport>,
     /// How many connections to have, all of them up at the same time; default 1, at most [`crate::tunnel::MAX_LANES`].
     pub connections: usize,
-    /// Whether each request is told, as [`Event::Request`]; default no. Telling costs, on every one of them.
+    /// Whether each request is told, as [`Event::Request`], and what becomes of connections to apps; default no. Telling costs, on
+    /// every one of them.
     pub tells_requests: bool,
     /// Proxies on the way; default none.
     pub proxies: Proxies,
@@ -125,6 +130,8 @@ pub struct PublisherOptions {
     pub secret: Secret,
     /// What to publish.
     pub publications: Vec<Publication>,
+    /// Connections to each web app that are made before they are needed, at most [`MAX_WARM`] (one to an app of HTTP/2); default none.
+    pub warm: usize,
     /// Who may vouch for the certificates of apps that have one.
     pub app_roots: TlsRoots,
     /// Program and version, for the gateway's log.
@@ -164,6 +171,7 @@ impl PublisherOptions {
             known_gateways,
             secret,
             publications,
+            warm: 0,
             app_roots: TlsRoots::System,
             client_version: concat!("sallyport/", env!("CARGO_PKG_VERSION")).to_owned(),
             suites: Suite::by_hardware(),
@@ -222,6 +230,7 @@ pub struct Publisher {
     tls: Arc<rustls::ClientConfig>,
     terms: Terms,
     publications: Vec<Publication>,
+    warm: usize,
     app_tls: Arc<rustls::ClientConfig>,
     traces: Traces,
     backoff: Backoff,
@@ -261,6 +270,7 @@ impl Publisher {
             tls,
             terms,
             publications: options.publications,
+            warm: options.warm.min(MAX_WARM),
             app_tls,
             traces: options.traces,
             backoff: options.backoff,
@@ -325,8 +335,8 @@ impl Publisher {
         events: &mpsc::Sender<Event>,
         stop: &CancellationToken,
     ) -> Result<(), PublishError> {
-        let told = self.tells_requests.then(|| events.clone());
-        let origin = Arc::new(Origin::new(&self.publications, &self.app_tls, told, self.traces.clone()));
+        let (apps, told) = ((self.publications.as_slice(), self.warm), (events.clone(), self.tells_requests));
+        let origin = Arc::new(Origin::new(apps, &self.app_tls, told, self.traces.clone()));
         let mut kept: HashMap<usize, Kept> = HashMap::new();
         // Which gateway knew this publisher last, and by which name: streams go on where it still does.
         let mut known = None;
@@ -542,8 +552,8 @@ impl Publisher {
             tell(events, Event::registered(tunnel, id));
         }
         let Ends { stop, leave, leaving } = ends;
-        let up = AtomicUsize::new(0);
-        let lanes = Lanes { publisher: self, gateway, name, origin, events, stop, leave, leaving, up };
+        let (up, draining) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let lanes = Lanes { publisher: self, gateway, name, origin, events, stop, leave, leaving, up, draining };
         lanes.serve(Up { stream, limits: accepted.limits, window }).await
     }
 

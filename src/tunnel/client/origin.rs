@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Incoming};
@@ -32,14 +32,16 @@ use super::reach::reach;
 use super::resuming::{Parted, Streams, asked};
 use super::target::Target;
 use super::upload::{Answer, UploadBody, UploadStream, Uploads};
+use super::warm::Told;
 use crate::traces::{StreamSpan, Traces};
 use crate::tunnel::datagram::{Connected, pass};
 use crate::tunnel::flow::{DatagramPath, Place, flow};
 use crate::tunnel::gather::{Answers, gathered};
 use crate::tunnel::link::FarewellCode;
 use crate::tunnel::protocol::{
-    APP_CONNECTION, AppConnection, BYTES, CONTROL, Ends, FAREWELL, FAREWELL_CODE, FLOW, HEALTH, ORIGIN_ERROR,
-    OriginFault, RESUME, STREAM, TUNNEL, strip_hop_by_hop, strip_internal,
+    APP_CONNECTION, AppConnection, BYTES, CONTROL, Ends, FAREWELL, FAREWELL_CODE, FLOW, HEALTH, MAINTENANCE,
+    MAINTENANCE_AT, MAINTENANCE_REASON, ORIGIN_ERROR, OriginFault, RESUME, STREAM, TUNNEL, strip_hop_by_hop,
+    strip_internal,
 };
 use crate::tunnel::resumable::Ask;
 use crate::tunnel::resumable::end::PIECE;
@@ -71,6 +73,8 @@ pub(super) struct Origin {
     tls: TlsConnector,
     /// Where requests are told, if somebody shows them.
     told: Option<mpsc::Sender<Event>>,
+    /// Where all else is, as long as the publisher runs.
+    events: mpsc::WeakSender<Event>,
     traces: Traces,
     health: Watch,
     /// Those that outlive a connection, of the gateway that it was last.
@@ -85,13 +89,15 @@ struct App {
 }
 
 impl Origin {
-    /// `tls` is what an app's certificate must stand up to, where an app has one.
+    /// `tls` is what an app's certificate must stand up to, where an app has one. To web apps so many connections are made before they
+    /// are needed.
     pub(super) fn new(
-        publications: &[Publication],
+        (publications, warm): (&[Publication], usize),
         tls: &rustls::ClientConfig,
-        told: Option<mpsc::Sender<Event>>,
+        (events, tells_requests): (mpsc::Sender<Event>, bool),
         traces: Traces,
     ) -> Self {
+        let told = tells_requests.then(|| events.clone());
         let with_alpn = |protocol: &[u8]| {
             let mut tls = tls.clone();
             tls.alpn_protocols = vec![protocol.to_vec()];
@@ -101,17 +107,24 @@ impl Origin {
         let app = |one: &Publication| {
             let target = one.target.clone();
             let is_tls = target.protocol.is_tls();
+            let warm = if matches!(one.offer.kind, TunnelKind::Http) { warm } else { 0 };
+            let pooled = Told {
+                tunnel: one.offer.name.to_string(),
+                events: told.as_ref().map(mpsc::Sender::downgrade),
+            };
             let http = if target.protocol.is_http2() {
-                HttpApp::Two(Http2App::new(target.clone(), is_tls.then(|| Arc::new(with_alpn(b"h2")))))
+                let tls = is_tls.then(|| Arc::new(with_alpn(b"h2")));
+                HttpApp::Two(Http2App::new(target.clone(), tls))
             } else {
-                HttpApp::One(AppPool::new(target.clone(), is_tls.then(|| byte_tls.clone())))
+                HttpApp::One(AppPool::new(target.clone(), is_tls.then(|| byte_tls.clone()), (warm, pooled)))
             };
             let datagrams = matches!(one.offer.kind, TunnelKind::Udp { .. });
             (one.offer.name.clone(), App { target, datagrams, http })
         };
         let apps = publications.iter().map(app).collect();
         let health = Watch::start(publications, tls);
-        Self { apps, tls: byte_tls, told, traces, health, streams: Mutex::default() }
+        let (events, streams) = (events.downgrade(), Mutex::default());
+        Self { apps, tls: byte_tls, told, events, traces, health, streams }
     }
 
     /// Those that outlive a connection, while the gateway knows this publisher again.
@@ -218,8 +231,23 @@ impl Origin {
             Some(control) if control == HEALTH => {
                 Response::new(self.health.lines((farewell.subscribe(), leaving)))
             }
+            Some(control) if control == MAINTENANCE => self.hear_of_maintenance(request.headers()),
             _ => hear_farewell(request, farewell),
         }
+    }
+
+    /// What the gateway's admin says is shown on a terminal, so it must be plain text.
+    fn hear_of_maintenance(&self, headers: &HeaderMap) -> Response<ResponseBody> {
+        let text = |name: HeaderName, most: usize| {
+            let text = std::str::from_utf8(headers.get(name)?.as_bytes()).ok()?;
+            (text.chars().count() <= most && !text.contains(char::is_control)).then(|| text.to_owned())
+        };
+        let Some((at, reason)) = text(MAINTENANCE_AT, 40).zip(text(MAINTENANCE_REASON, 500)) else {
+            return fault(OriginFault::UnknownTunnel);
+        };
+        // Whoever shows events may be slow; the gateway does not wait for it.
+        let _shown = self.events.upgrade().map(|events| events.try_send(Event::Maintenance { at, reason }));
+        Response::new(empty())
     }
 
     async fn forward(

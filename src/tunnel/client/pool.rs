@@ -2,7 +2,8 @@
 //!
 //! Each serves one request at a time and rests between two. The one that rested shortest is used first, so that those which are not
 //! needed any more grow old: none rests longer than a minute or is used longer than an hour, by when an app that was replaced, or a
-//! name that leads elsewhere, is followed. One that the app has closed is noticed by its own task and not used.
+//! name that leads elsewhere, is followed. One that the app has closed is noticed by its own task and not used. So many as are wanted
+//! ([`super::warm`]) are made before they are needed, and anew before they have rested too long.
 //!
 //! A request that did not get onto a connection which had rested goes onto the next one; one that did is never sent twice here: only
 //! who knows what it asks for may do that ([`super::app`]), and is told when the app closed the connection just then.
@@ -10,7 +11,8 @@
 use std::error::Error as _;
 use std::io::ErrorKind;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,86 +22,64 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use super::app::AppError;
+use super::event::AppConnectionTurn as Turn;
 use super::origin::CONNECT_TIMEOUT;
 use super::reach::reach;
+use super::resting::{Connection, Resting, SWEEP};
 use super::target::Target;
 use super::upload::UploadBody;
+use super::warm::{Next, Told, Warmth, random, sleep_until};
 use crate::tunnel::AppConnection;
 use crate::tunnel::heads::MOST_OF_AN_APP;
 use crate::tunnel::link::chain;
 
-/// How long a connection rests at the most.
-const REST: Duration = Duration::from_mins(1);
-/// How long it is used at the most.
-pub(super) const LIFE: Duration = Duration::from_hours(1);
-/// How many rest at a time.
-const MOST: usize = 256;
 /// Bytes of an answer that are read ahead on each: what a reader who is slow costs. Its head is read whole, and so no longer.
 const READ_AHEAD: usize = MOST_OF_AN_APP as usize;
-/// How often those that rested too long are let go.
-const SWEEP: Duration = Duration::from_secs(10);
 
 /// The connections to one app.
 pub(super) struct AppPool {
-    target: Target,
-    tls: Option<TlsConnector>,
+    dial: Dial,
     resting: Arc<Resting>,
 }
 
-/// Those that no request is on, the one that began to rest last at the end.
-#[derive(Default)]
-struct Resting(Mutex<Vec<Connection>>);
-
-struct Connection {
-    sender: SendRequest<UploadBody>,
-    made: Instant,
-    rests_since: Instant,
+/// The way to an app.
+#[derive(Clone)]
+struct Dial {
+    target: Target,
+    tls: Option<TlsConnector>,
+    /// Told when a connection ends.
+    changed: Arc<Notify>,
+    told: Told,
 }
 
-impl Connection {
-    fn is_fresh(&self, now: Instant) -> bool {
-        !self.sender.is_closed()
-            && now.saturating_duration_since(self.made) < LIFE
-            && now.saturating_duration_since(self.rests_since) < REST
+/// A request that connects, until it is dropped.
+struct Connecting<'a>(&'a AtomicUsize);
+
+impl<'a> Connecting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
     }
 }
 
-impl Resting {
-    fn connections(&self) -> MutexGuard<'_, Vec<Connection>> {
-        // A vector of whole connections, whatever panicked beside it.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self, now: Instant) -> Option<Connection> {
-        let mut connections = self.connections();
-        // An answer may end before what was sent with it: then the connection is not ready, and perhaps never will be.
-        let at = connections.iter().rposition(|one| one.sender.is_ready() && one.is_fresh(now))?;
-        Some(connections.remove(at))
-    }
-
-    fn give(&self, mut connection: Connection, now: Instant) {
-        connection.rests_since = now;
-        let mut connections = self.connections();
-        if !connection.sender.is_closed() && connections.len() < MOST {
-            connections.push(connection);
-        }
-    }
-
-    fn sweep(&self, now: Instant) {
-        self.connections().retain(|one| one.is_fresh(now));
+impl Drop for Connecting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl AppPool {
-    /// None yet. Must be called where tasks can be started.
-    pub(super) fn new(target: Target, tls: Option<TlsConnector>) -> Self {
-        let resting = Arc::<Resting>::default();
-        tokio::spawn(sweep(Arc::downgrade(&resting)));
-        Self { target, tls, resting }
+    /// `wanted` are made before they are needed. Must be called where tasks can be started.
+    pub(super) fn new(target: Target, tls: Option<TlsConnector>, (wanted, told): (usize, Told)) -> Self {
+        let resting = Arc::new(Resting::wanting(wanted));
+        let dial = Dial { target, tls, changed: Arc::clone(&resting.changed), told };
+        tokio::spawn(look_after(Arc::downgrade(&resting), dial.clone(), Warmth::new(wanted)));
+        Self { dial, resting }
     }
 
     /// Sends a request, whose target is a path, and returns the answer when it begins.
@@ -128,7 +108,10 @@ impl AppPool {
         &self,
         request: Request<UploadBody>,
     ) -> Result<Response<PooledBody>, AppError> {
-        let mut connection = self.connect().await.map_err(AppError::Unreachable)?;
+        let mut connection = {
+            let _connecting = Connecting::begin(&self.resting.connecting);
+            self.dial.connect(Turn::Made).await.map_err(AppError::Unreachable)?
+        };
         match connection.sender.send_request(request).await {
             Ok(answer) => Ok(self.answer(connection, answer, AppConnection::New)),
             Err(error) => Err(AppError::Broken(chain(&error))),
@@ -147,19 +130,32 @@ impl AppPool {
         answer.extensions_mut().insert(used);
         answer
     }
+}
 
-    async fn connect(&self) -> Result<Connection, String> {
-        let connecting = async {
-            let tell = |error: std::io::Error| error.to_string();
-            let tcp = reach(self.target.authority.as_str(), CONNECT_TIMEOUT).await.map_err(tell)?;
-            let Some(tls) = &self.tls else { return begin(tcp).await };
-            let name = self.target.server_name().map_err(|error| error.to_string())?;
-            begin(tls.connect(name, tcp).await.map_err(tell)?).await
-        };
+impl Dial {
+    async fn connect(&self, made: Turn) -> Result<Connection, String> {
+        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, self.begin()).await;
         let late = |_| Err("it did not accept in time".to_owned());
-        let sender = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(late)?;
-        let now = Instant::now();
-        Ok(Connection { sender, made: now, rests_since: now })
+        match connecting.unwrap_or_else(late) {
+            Ok(sender) => {
+                self.told.tell(made, "");
+                let now = Instant::now();
+                Ok(Connection { sender, made: now, rests_since: now, used: made == Turn::Made })
+            }
+            Err(reason) => {
+                self.told.tell(Turn::Failed, &reason);
+                Err(reason)
+            }
+        }
+    }
+
+    async fn begin(&self) -> Result<SendRequest<UploadBody>, String> {
+        let tell = |error: std::io::Error| error.to_string();
+        let ended = Arc::clone(&self.changed);
+        let tcp = reach(self.target.authority.as_str(), CONNECT_TIMEOUT).await.map_err(tell)?;
+        let Some(tls) = &self.tls else { return begin(tcp, ended).await };
+        let name = self.target.server_name().map_err(|error| error.to_string())?;
+        begin(tls.connect(name, tcp).await.map_err(tell)?, ended).await
     }
 }
 
@@ -180,7 +176,8 @@ fn is_closing(error: &hyper::Error) -> bool {
         )
 }
 
-async fn begin<S>(stream: S) -> Result<SendRequest<UploadBody>, String>
+/// Begins HTTP on a stream; `ended` is told when it is over.
+pub(super) async fn begin<S>(stream: S, ended: Arc<Notify>) -> Result<SendRequest<UploadBody>, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -190,16 +187,45 @@ where
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection to an app ended");
         }
+        ended.notify_one();
     });
     Ok(sender)
 }
 
-async fn sweep(resting: Weak<Resting>) {
-    let mut beat = tokio::time::interval(SWEEP);
+/// Lets go what is of no use any more, and makes what is wanted, until the pool is dropped.
+async fn look_after(resting: Weak<Resting>, dial: Dial, mut warmth: Warmth) {
+    let (mut beat, mut again) = (tokio::time::interval(SWEEP), None);
     loop {
-        beat.tick().await;
-        let Some(resting) = resting.upgrade() else { return };
-        resting.sweep(Instant::now());
+        tokio::select! {
+            _ = beat.tick() => {}
+            () = dial.changed.notified() => {}
+            () = sleep_until(again) => {}
+        }
+        let Some(pool) = resting.upgrade() else { return };
+        again = match pool.look(Instant::now(), &mut warmth, &dial.told) {
+            Next::Nothing => None,
+            Next::LookAt(then) => Some(then),
+            Next::Make => {
+                make(&pool, &dial, &mut warmth).await;
+                Some(Instant::now())
+            }
+        };
+    }
+}
+
+async fn make(resting: &Resting, dial: &Dial, warmth: &mut Warmth) {
+    let Ok(mut connection) = dial.connect(Turn::MadeAhead).await else {
+        return warmth.failed(Instant::now(), random());
+    };
+    // Its task has to run once before it takes a request.
+    let ready = connection.sender.ready().await;
+    let now = Instant::now();
+    warmth.made(now);
+    if ready.is_ok() {
+        resting.give(connection, now);
+    } else {
+        dial.told.tell(Turn::Closed, "");
+        warmth.closed(now, Some(Duration::ZERO), random());
     }
 }
 
@@ -250,67 +276,5 @@ impl Drop for PooledBody {
         if self.is_end_stream() {
             self.rest();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::{DuplexStream, duplex};
-
-    use super::*;
-
-    /// A connection that rests since `now`, and the app's end of it.
-    async fn rested(resting: &Resting, now: Instant) -> DuplexStream {
-        let (ours, apps) = duplex(1024);
-        let mut sender = begin(ours).await.unwrap();
-        sender.ready().await.unwrap();
-        resting.give(Connection { sender, made: now, rests_since: now }, now);
-        apps
-    }
-
-    #[tokio::test]
-    async fn the_connection_that_rested_shortest_is_used_and_none_that_is_old_or_rested_long() {
-        let (resting, began) = (Resting::default(), Instant::now());
-        let _first = rested(&resting, began).await;
-        let later = began + Duration::from_secs(1);
-        let _second = rested(&resting, later).await;
-        assert_eq!(resting.take(later).unwrap().made, later);
-        let first = resting.take(later).unwrap();
-        assert_eq!(first.made, began);
-        assert!(resting.take(later).is_none());
-
-        resting.give(first, began);
-        assert!(resting.take(began + REST).is_none(), "rested too long");
-        resting.sweep(began + REST);
-        assert!(resting.connections().is_empty(), "nobody keeps it");
-
-        let _old = rested(&resting, began).await;
-        let old = resting.take(began).unwrap();
-        resting.give(old, began + LIFE - Duration::from_secs(1));
-        assert!(resting.take(began + LIFE).is_none(), "used too long");
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_the_app_closes_while_it_rests_is_not_used() {
-        let (resting, now) = (Resting::default(), Instant::now());
-        let app = rested(&resting, now).await;
-        drop(app);
-        // Its own task notices, without anybody who asks.
-        while !resting.connections().iter().all(|one| one.sender.is_closed()) {
-            tokio::task::yield_now().await;
-        }
-        assert!(resting.take(now).is_none());
-        resting.sweep(now);
-        assert!(resting.connections().is_empty());
-    }
-
-    #[tokio::test]
-    async fn only_so_many_rest() {
-        let (resting, now) = (Resting::default(), Instant::now());
-        let mut apps = Vec::new();
-        for _ in 0..=MOST {
-            apps.push(rested(&resting, now).await);
-        }
-        assert_eq!(resting.connections().len(), MOST);
     }
 }

@@ -16,8 +16,8 @@ use crate::tunnel::gather::{Answers, Heard, gathered};
 use crate::tunnel::health::AppReports;
 use crate::tunnel::lane::{BoxError, RequestBody};
 use crate::tunnel::protocol::{
-    AppConnection, BYTES, CONTROL, Ends, FLOW, HEALTH, STREAM, TRACE, TUNNEL, origin_fault, strip_hop_by_hop,
-    strip_internal,
+    AppConnection, BYTES, CONTROL, Ends, FLOW, HEALTH, MAINTENANCE, MAINTENANCE_AT, MAINTENANCE_REASON,
+    STREAM, TRACE, TUNNEL, origin_fault, strip_hop_by_hop, strip_internal,
 };
 use crate::tunnel::room::{Placed, Whose};
 use crate::tunnel::sending::{Sending, announce_length};
@@ -112,6 +112,21 @@ impl Link {
         let response = self.send(Whose::Own, request).await?;
         let tells = response.status() == StatusCode::OK && origin_fault(&response).is_none();
         Ok(tells.then(|| AppReports::new(response.into_body().into_parts().0)))
+    }
+
+    /// Tells the publisher's program that the gateway will be away, from `at` on (RFC 3339), and what its admin says of it. Whether it
+    /// heard: one of an older version does not.
+    pub async fn announce_maintenance(&self, at: &str, reason: &str) -> Result<bool, LinkError> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri("http://sallyport/maintenance")
+            .header(CONTROL, MAINTENANCE)
+            .header(MAINTENANCE_AT, at)
+            .header(MAINTENANCE_REASON, reason.as_bytes())
+            .body(Placed::new(Empty::new().map_err(Into::into).boxed_unsync()))
+            .map_err(|error| LinkError::BadRequest(error.to_string()))?;
+        let response = self.send(Whose::Own, request).await?;
+        Ok(response.status().is_success() && origin_fault(&response).is_none())
     }
 
     /// Sends on the lane whose turn it is; one that takes no more requests by then is passed over.

@@ -3,6 +3,7 @@
 mod app_pool;
 pub(crate) mod bed;
 mod byte_stream;
+mod closing;
 mod documents;
 mod falling_back;
 mod hostile_peer;
@@ -14,3 +15,4 @@ mod over_tls;
 mod resuming;
 mod several_gateways;
 mod small_pieces;
+mod warm_pool;
