@@ -192,11 +192,12 @@ pub(super) async fn delete(
     let draft = caller.may_cut(Action::Delete, &object, |draft| draft.reason(reason.as_str())).await?;
     let before = shared.routes.views().into_iter().find(|view| view.name == name);
     let routes = shared.routes.delete(&tunnel);
+    // Before the links, which would take the sessions with them and tell nobody why.
+    let sessions = shared.broker.name_ended(&tunnel, decided_at, "tunnel-deleted");
     // A name that nobody publishes now may still be shared, or asked for, or somebody may hold a grant.
-    let known = !routes.is_empty() || shared.access.stands_on(caller.identity.tenant(), &object);
+    let known =
+        sessions > 0 || !routes.is_empty() || shared.access.stands_on(caller.identity.tenant(), &object);
     for route in routes {
-        // Before the link, which would take the sessions with it and tell nobody why.
-        shared.broker.tunnel_ended(&route.id, decided_at, "tunnel-deleted");
         route.link.close(Farewell { code: FarewellCode::Revoked, grace: Duration::ZERO });
     }
     let told = caller.tell(draft).await;

@@ -25,7 +25,8 @@ use crate::session::{AppHealth, Breaker, Heir, Route};
 use crate::tunnel::transport::MessageSocket;
 use crate::tunnel::{
     Acceptance, AcceptedTunnel, BareSocket, Blame, CloseReason, Farewell, FarewellCode, HandshakeError,
-    Limits, Link, Offer, Refusal, RefusalCode, Registration, TunnelId, accept, turn_away, websocket_limits,
+    Limits, Link, Offer, Refusal, RefusalCode, Registration, TunnelId, TunnelKind, accept, turn_away,
+    websocket_limits,
 };
 
 /// How long a publisher may take to finish what it has when it leaves: as long as its program does when it goes to another gateway.
@@ -267,6 +268,15 @@ impl Wish<'_> {
         self.leave(&identity, &registered, &reason).await;
         if reason == CloseReason::PublisherLeft {
             finish(edge, (&link, &working), &mut deaths, &ids).await;
+        } else if matches!(reason, CloseReason::HeartbeatLost | CloseReason::Broken(_)) {
+            // What waits for it ends with its leave to publish, also while it is away.
+            let edge = edge.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = tokio::time::sleep(edge.routes.grace()) => {}
+                    Some(death) = deaths.join_next() => owner_removed(&edge, death, &ids),
+                }
+            });
         }
     }
 
@@ -280,10 +290,12 @@ impl Wish<'_> {
             let id = id.to_string();
             if !lost {
                 edge.routes.free(&offer.name, &id);
-                edge.close_ports_of_the_last(&offer.name);
-                if *reason != CloseReason::PublisherLeft {
+                // Flows of UDP have no end of their own, and go with the port. What else there is goes on to its end.
+                let has_ends = !matches!(offer.kind, TunnelKind::Udp { .. });
+                if !has_ends || *reason != CloseReason::PublisherLeft {
                     edge.broker.tunnel_gone(&id);
                 }
+                edge.close_ports_of_the_last(&offer.name);
                 continue;
             }
             if edge.routes.lost(&offer.name, &id, clock::monotonic()) {

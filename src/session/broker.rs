@@ -267,6 +267,13 @@ impl Broker {
         }
     }
 
+    /// Ends all sessions of a name on a decision, also those of a publisher that has left and brings them to their end. Tells how many.
+    pub fn name_ended(&self, name: &TunnelName, decided_at: Instant, cause: &'static str) -> usize {
+        let all = self.table();
+        let of_it = all.values().filter(|live| live.tunnel == *name);
+        of_it.map(|live| live.cut_for(Ending::TunnelEnded, (decided_at, cause))).count()
+    }
+
     /// Ends all sessions, for a reason that the gateway itself has. New ones may begin.
     pub fn end_all(&self, ending: Ending) {
         for live in self.table().values() {

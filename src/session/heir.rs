@@ -34,6 +34,17 @@ impl Heir {
     }
 }
 
+/// A publisher that comes back again and again leaves a long line of them: taken apart one by one, and not one inside of the other.
+impl Drop for Heir {
+    fn drop(&mut self) {
+        let taken = |heir: &mut Heir| Arc::get_mut(&mut heir.0).and_then(|told| told.send_replace(None));
+        let mut next = taken(self);
+        while let Some(route) = next {
+            next = Arc::try_unwrap(route).ok().and_then(|mut route| taken(&mut route.heir));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;

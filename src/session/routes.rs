@@ -236,8 +236,8 @@ impl Routes {
 
     /// Tells every publisher that the gateway is about to stop. What was let in before may still be on its way to them.
     pub fn announce_farewell(&self) {
-        for member in self.table().slots.values().flat_map(Slot::present) {
-            member.route.link.announce(FarewellCode::Draining);
+        for link in self.links() {
+            link.announce(FarewellCode::Draining);
         }
     }
 

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 use hyper::body::{Body, Frame, SizeHint};
 
+use super::sending::Asker;
 use super::window::Hold;
 
 /// See the module.
@@ -24,11 +25,17 @@ pub struct Arriving {
     length: Option<u64>,
     data_ended: bool,
     hold: Hold,
+    asker: Asker,
 }
 
 impl Arriving {
-    pub(super) fn new(stream: RecvStream, length: Option<u64>, hold: Hold) -> Self {
-        Self { stream, length, data_ended: false, hold }
+    pub(super) fn new(stream: RecvStream, length: Option<u64>, hold: Hold, asker: Asker) -> Self {
+        Self { stream, length, data_ended: false, hold, asker }
+    }
+
+    /// What came is all that is wanted: the question goes on to its own end.
+    pub(super) fn is_enough(&mut self) {
+        self.asker.is_answered();
     }
 
     /// The next piece of data.
@@ -59,9 +66,15 @@ impl Body for Arriving {
         if !this.data_ended {
             match ready!(this.poll_data(cx)) {
                 Some(Ok(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Some(Err(error)) if wants_no_more(&error) => return Poll::Ready(None),
+                Some(Err(error)) if wants_no_more(&error) => {
+                    this.asker.is_answered();
+                    return Poll::Ready(None);
+                }
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => this.data_ended = true,
+                None => {
+                    this.data_ended = true;
+                    this.asker.is_answered();
+                }
             }
         }
         this.hold.set(false);
@@ -78,6 +91,14 @@ impl Body for Arriving {
 
     fn size_hint(&self) -> SizeHint {
         self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        if self.stream.is_end_stream() {
+            self.asker.is_answered();
+        }
     }
 }
 

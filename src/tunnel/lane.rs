@@ -40,6 +40,8 @@ pub(super) type Sender = SendRequest<Bytes>;
 const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
 /// Bytes of one request that wait here for a publisher that does not take them.
 const SEND_AHEAD: usize = 128 << 10;
+/// Pieces of streams that were given up and forgotten which may come in a connection's life.
+const FORGOTTEN: usize = 1 << 16;
 /// Windows that were made smaller grow again after so long, not at once: who has something waiting comes and goes.
 const GROWS_AFTER: Duration = Duration::from_secs(1);
 
@@ -84,9 +86,10 @@ impl Lane {
             .initial_max_send_streams(limits.max_streams as usize)
             .max_send_buffer_size(SEND_AHEAD)
             // Visitors give up, and what was on its way to them comes all the same. The library forgets soon whom it was for, and ends
-            // a connection on which that happens a thousand times in its life: one visitor would cost everybody the tunnel.
+            // a connection on which that happens a thousand times in its life: one visitor would cost everybody the tunnel. Not without
+            // end: a publisher that takes no answer could have them pile up here.
             .max_concurrent_reset_streams(limits.max_streams as usize)
-            .max_local_error_reset_streams(None)
+            .max_local_error_reset_streams(Some(FORGOTTEN))
             // The publisher never opens streams.
             .enable_push(false)
             .handshake(stream)
@@ -304,8 +307,13 @@ async fn drive<M: MessageSocket>(
             Err(_) => return driven.to_its_end().await,
         },
         reason = driven.takes_no_more() => {
+            // Of one that did not leave in order nothing is brought to its end: nobody looks after what would go on.
+            let in_order = reason == CloseReason::PublisherLeft;
             announce_once(announce, reason);
-            return driven.to_its_end().await;
+            if in_order {
+                driven.to_its_end().await;
+            }
+            return;
         }
     };
     let heard = tokio::time::timeout(FAREWELL_TIMEOUT, say_goodbye(sender, farewell.code));

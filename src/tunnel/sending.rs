@@ -11,19 +11,34 @@ use h2::{Reason, SendStream};
 use http::{HeaderMap, HeaderValue, Method, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Body;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::lane::RequestBody;
 
 /// What sends a body. Dropped before the answer begins, it gives the body up.
-pub(super) struct Sending(Option<AbortOnDropHandle<()>>);
+pub(super) struct Sending(Option<(AbortOnDropHandle<()>, DropGuard)>);
+
+/// Whoever takes the answer: dropped before that is over, it gives up the body that is still sent. Nobody asks for the body itself
+/// while the publisher takes nothing of it, so it could not say so.
+#[derive(Debug)]
+pub(super) struct Asker(Option<DropGuard>);
+
+impl Asker {
+    /// The answer is over: the body goes on to its own end.
+    pub(super) fn is_answered(&mut self) {
+        drop(self.0.take().map(DropGuard::disarm));
+    }
+}
 
 impl Sending {
     /// Begins; a body that is there already is sent without a task.
     pub(super) async fn begin(body: RequestBody, stream: SendStream<Bytes>) -> Self {
-        let mut sending = Box::pin(send(body, stream));
+        let given_up = CancellationToken::new();
+        let mut sending = Box::pin(send(body, stream, given_up.clone()));
         let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(sending.as_mut().poll(cx))).await;
-        Self(polled.is_pending().then(|| AbortOnDropHandle::new(tokio::spawn(sending))))
+        let goes_on = polled.is_pending();
+        Self(goes_on.then(|| (AbortOnDropHandle::new(tokio::spawn(sending)), given_up.drop_guard())))
     }
 
     /// There is none.
@@ -31,11 +46,12 @@ impl Sending {
         Self(None)
     }
 
-    /// The answer has begun: the body goes on to its own end.
-    pub(super) fn go_on(self) {
-        if let Some(task) = self.0 {
+    /// The answer has begun: the body goes on to its own end, or until the answer is given up.
+    pub(super) fn go_on(self) -> Asker {
+        Asker(self.0.map(|(task, asker)| {
             drop(task.detach());
-        }
+            asker
+        }))
     }
 }
 
@@ -48,10 +64,11 @@ pub(super) fn announce_length(method: &Method, headers: &mut HeaderMap, body: &R
     }
 }
 
-async fn send(mut body: RequestBody, mut stream: SendStream<Bytes>) {
+async fn send(mut body: RequestBody, mut stream: SendStream<Bytes>, given_up: CancellationToken) {
     loop {
         let frame = tokio::select! {
             biased;
+            () = given_up.cancelled() => return stream.send_reset(Reason::CANCEL),
             // The publisher wants no more of it, or is gone.
             _reset = std::future::poll_fn(|cx| stream.poll_reset(cx)) => return,
             frame = body.frame() => frame,
@@ -68,7 +85,13 @@ async fn send(mut body: RequestBody, mut stream: SendStream<Bytes>) {
         let sent = match frame.into_data() {
             Ok(data) => {
                 let is_last = body.is_end_stream();
-                if !data.is_empty() && !is_carried(&mut stream).await {
+                let carried = data.is_empty()
+                    || tokio::select! {
+                        biased;
+                        () = given_up.cancelled() => return stream.send_reset(Reason::CANCEL),
+                        carried = is_carried(&mut stream) => carried,
+                    };
+                if !carried {
                     return;
                 }
                 stream.send_data(data, is_last).map(|()| is_last)

@@ -197,8 +197,11 @@ impl TunnelStream {
     }
 
     /// Has its being dropped be its end, behind what was sent.
-    pub(super) fn ends_in_order(&self) {
+    pub(super) fn ends_in_order(&mut self) {
         self.parting.in_order.store(true, Ordering::Release);
+        if let Coming::Answer(answer) = &mut self.incoming {
+            answer.is_enough();
+        }
     }
 
     /// The next piece that came, for whoever keeps frames of their own on it; `None` is the end.

@@ -93,7 +93,7 @@ fn closed(world: &World) -> Value {
 
 #[test]
 fn eight_mebibytes_pass_both_ways_while_the_connection_breaks_and_half_close_is_kept() {
-    let world = World::start();
+    let world = World::with().set("limits.resume_secs=30").start();
     let (up, down) = (random(LARGE), random(LARGE));
     let app = App::that_answers_at_the_end(down.clone());
     let relay = Relay::to(world.port());
@@ -131,7 +131,7 @@ fn eight_mebibytes_pass_both_ways_while_the_connection_breaks_and_half_close_is_
 
 #[test]
 fn a_websocket_goes_on_where_it_was() {
-    let world = World::start();
+    let world = World::with().set("limits.resume_secs=30").start();
     let app = App::for_transfers(random(0));
     let relay = Relay::to(world.port());
     let _publisher = publish(&world, &relay, &["http", &app.address().to_string(), "--name", "open-chat"]);
@@ -151,7 +151,7 @@ fn a_websocket_goes_on_where_it_was() {
 
 #[test]
 fn a_stream_of_several_connections_goes_on_over_another_at_once() {
-    let world = World::start();
+    let world = World::with().set("limits.resume_secs=30").start();
     let app = App::that_echoes();
     let relay = Relay::to(world.port());
     let port = world.tcp_ports().1.to_string();
@@ -242,7 +242,10 @@ fn a_stream_that_went_on_ends_with_all_that_ends_one_of_the_new_registration() {
         }),
     ];
     for (reason, cause, deed) in deeds {
-        let world = World::with().policy("p, role:admin, main, tunnel:*, delete, allow, -").start();
+        let world = World::with()
+            .set("limits.resume_secs=30")
+            .policy("p, role:admin, main, tunnel:*, delete, allow, -")
+            .start();
         let app = App::that_echoes();
         let relay = Relay::to(world.port());
         let (_publisher, stream) = resumed(&world, &relay, &app);
@@ -259,7 +262,7 @@ fn a_stream_that_went_on_ends_with_all_that_ends_one_of_the_new_registration() {
 
 #[test]
 fn a_publisher_that_stops_after_it_came_back_takes_its_streams_with_it() {
-    let world = World::start();
+    let world = World::with().set("limits.resume_secs=30").start();
     let app = App::that_echoes();
     let relay = Relay::to(world.port());
     let (mut publisher, stream) = resumed(&world, &relay, &app);
@@ -271,7 +274,7 @@ fn a_publisher_that_stops_after_it_came_back_takes_its_streams_with_it() {
 
 #[test]
 fn another_publisher_of_the_same_user_gets_none_of_the_streams() {
-    let world = World::start();
+    let world = World::with().set("limits.resume_secs=30").start();
     let (app, other) = (App::that_echoes(), App::that_echoes());
     let relay = Relay::to(world.port());
     let mut publisher = publish_db(&world, &relay, app.address());
@@ -290,8 +293,13 @@ fn another_publisher_of_the_same_user_gets_none_of_the_streams() {
 
 #[test]
 fn where_streams_are_not_to_wait_they_break_with_the_connection() {
-    for settings in ["limits.resume_secs=0", "tunnels.reconnect_grace_secs=0"] {
-        let world = World::with().set(settings).start();
+    for grace in [None, Some("tunnels.reconnect_grace_secs=0")] {
+        let plan = World::with();
+        let world = match grace {
+            None => plan,
+            Some(none) => plan.set("limits.resume_secs=30").set(none),
+        };
+        let world = world.start();
         let app = RUNTIME.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let relay = Relay::to(world.port());
         let _publisher = publish_db(&world, &relay, app.local_addr().unwrap());

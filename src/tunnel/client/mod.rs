@@ -323,7 +323,11 @@ impl Publisher {
         stop: CancellationToken,
     ) -> Result<(), PublishError> {
         let leaving = TaskTracker::new();
-        let ended = Box::pin(self.run_beside(&leaving, &events, &stop)).await;
+        let (apps, told) = ((self.publications.as_slice(), self.warm), (events.clone(), self.tells_requests));
+        let origin = Arc::new(Origin::new(apps, &self.app_tls, told, self.traces.clone()));
+        let ended = Box::pin(self.run_beside(&origin, &leaving, &events, &stop)).await;
+        // Streams that wait for another connection wait in vain.
+        origin.begin_anew();
         leaving.close();
         let _cut = tokio::time::timeout(FAREWELL, leaving.wait()).await;
         ended
@@ -332,12 +336,11 @@ impl Publisher {
     /// The same beside connections that are left, which may go on for a while after it.
     async fn run_beside(
         &self,
+        origin: &Arc<Origin>,
         leaving: &TaskTracker,
         events: &mpsc::Sender<Event>,
         stop: &CancellationToken,
     ) -> Result<(), PublishError> {
-        let (apps, told) = ((self.publications.as_slice(), self.warm), (events.clone(), self.tells_requests));
-        let origin = Arc::new(Origin::new(apps, &self.app_tls, told, self.traces.clone()));
         let mut kept: HashMap<usize, Kept> = HashMap::new();
         // Which gateway knew this publisher last, and by which name: streams go on where it still does.
         let mut known = None;
@@ -387,7 +390,7 @@ impl Publisher {
                     let since = Instant::now();
                     let leave = stop.child_token();
                     let ends = Ends { stop, leave: &leave, leaving };
-                    let publishing = self.publish(established, (gateway, name), &origin, events, ends);
+                    let publishing = self.publish(established, (gateway, name), origin, events, ends);
                     let mut publishing = std::pin::pin!(publishing);
                     // One that refused for good is not gone back to as long as another serves.
                     let mut behind = at > 0 && !refused.contains(&0);

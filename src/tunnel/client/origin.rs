@@ -473,7 +473,7 @@ async fn copy(mut visitor: UploadStream, mut app: impl Breakable) -> bool {
     }
 }
 
-fn empty() -> ResponseBody {
+pub(super) fn empty() -> ResponseBody {
     Full::default().map_err(|never| match never {}).boxed_unsync()
 }
 

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::origin::{ResponseBody, fault};
+use super::origin::{ResponseBody, empty, fault};
 use crate::clock;
 use crate::tunnel::TunnelName;
 use crate::tunnel::protocol::{OriginFault, RESUME};
@@ -105,6 +105,8 @@ impl Streams {
             Err(_) => return fault(OriginFault::UnknownStream),
         };
         tracing::info!(%tunnel, "a byte stream goes on over another connection");
+        // Nothing is to come of one that is over; a body that breaks off would take the answer along.
+        let body = if matches!(answer, Answered::Finished) { empty() } else { body };
         let mut response = Response::new(body);
         if let Some(answer) = answer.value() {
             response.headers_mut().insert(RESUME, answer);

@@ -162,9 +162,8 @@ impl Link {
             Sending::begin(body, stream).await
         };
         let answer = answer.await.map_err(|error| self.failure(error))?;
-        sending.go_on();
-        let length = announced_length(answer.headers());
-        Ok(answer.map(|body| Placed::at(Arriving::new(body, length, windows.enter()), place)))
+        let (length, asker) = (announced_length(answer.headers()), sending.go_on());
+        Ok(answer.map(|body| Placed::at(Arriving::new(body, length, windows.enter(), asker), place)))
     }
 
     /// The publisher has said, or shown, that it takes nothing more, and names what it has taken (RFC 9113 section 6.8): this is not

@@ -249,6 +249,11 @@ impl End {
         if chunk.is_empty() { None } else { Some(chunk.into()) }
     }
 
+    /// Whether something that came has not been handed on.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.came.waiting.is_empty()
+    }
+
     fn put_ack(&mut self, chunk: &mut Vec<u8>) {
         put_ack(chunk, self.came.handed_on);
         self.came.told = self.came.handed_on;
@@ -277,6 +282,9 @@ impl Sent {
     }
 }
 
+/// Parts below so many bytes are copied.
+const SMALL: usize = 16 << 10;
+
 impl Came {
     fn put(&mut self, part: Bytes) -> Result<(), Misbehaved> {
         self.taken += part.len() as u64;
@@ -284,6 +292,8 @@ impl Came {
         if self.taken - self.handed_on > WINDOW || self.waiting.len() >= 4 * PIECES {
             return Err(Misbehaved::BeyondTheWindow);
         }
+        // A small one would hold on to all that it was read with.
+        let part = if part.len() < SMALL { Bytes::copy_from_slice(&part) } else { part };
         self.waiting.push_back(part);
         Ok(())
     }

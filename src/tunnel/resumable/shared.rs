@@ -288,7 +288,7 @@ impl Shared {
     }
 
     fn end_finished(&self, core: &mut Core) {
-        if let Line::Up { under, .. } = &core.line {
+        if let Line::Up { under, .. } = &mut core.line {
             under.stream.ends_in_order();
         }
         self.end(core, Line::Finished);

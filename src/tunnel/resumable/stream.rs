@@ -39,6 +39,9 @@ impl Resumable {
     }
 }
 
+/// Pieces without a byte in them after which others have their turn: whoever sends them without end must not have a task for itself.
+const LOOKS: u32 = 64;
+
 impl Drop for Resumable {
     fn drop(&mut self) {
         self.0.break_off();
@@ -51,6 +54,7 @@ impl AsyncRead for Resumable {
         let mut guard = shared.core();
         let core = &mut *guard;
         core.reader = None;
+        let mut looks = 0;
         loop {
             if let Some(part) = core.end.hand_on(buf.remaining()) {
                 buf.put_slice(&part);
@@ -78,6 +82,11 @@ impl AsyncRead for Resumable {
             }
             let is_up = matches!(core.line, Line::Up { .. });
             if is_up && shared.poll_take(core, cx).is_ready() {
+                looks += 1;
+                if looks == LOOKS {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 continue;
             }
             if is_up {
@@ -158,6 +167,7 @@ impl AsyncWrite for Resumable {
             stream.send_piece(chunk);
             shared.settle(core);
         }
+        let mut looks = 0;
         loop {
             if core.end.is_all_acknowledged() {
                 return Poll::Ready(Ok(()));
@@ -165,9 +175,15 @@ impl AsyncWrite for Resumable {
             if let Some(error) = core.why() {
                 return Poll::Ready(Err(error));
             }
-            let is_up = matches!(core.line, Line::Up { .. });
-            if !is_up || shared.poll_take(core, cx).is_pending() {
+            // What waits for somebody who does not read stays in the connection's credit: whoever reads it passes the acknowledgement.
+            let takes = matches!(core.line, Line::Up { .. }) && !core.end.has_waiting();
+            if !takes || shared.poll_take(core, cx).is_pending() {
                 core.writer = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            looks += 1;
+            if looks == LOOKS {
+                cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
         }

@@ -8,7 +8,8 @@ use axum::routing::get;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::Request;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, StreamBody};
+use hyper::body::Frame;
 
 use super::bed::{Door, Organisation, Running, name, soon};
 use super::lifecycle::publishing;
@@ -118,4 +119,43 @@ async fn answers_that_come_when_nobody_waits_for_them_any_more_do_not_add_up_aga
     let whole = soon(link.request_of("somebody", &name("demo"), ask("/block"))).await.unwrap();
     assert_eq!(soon(whole.into_body().collect()).await.unwrap().to_bytes().len(), 60_000);
     assert_eq!(link.lanes(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_the_app_takes_nothing_of_ends_when_nobody_waits_for_the_answer_any_more() {
+    let mut door = Door::open(Organisation::new().gateway(1), Limits::default()).await;
+    // Answers at once, and takes nothing.
+    let (ended, mut ends) = tokio::sync::mpsc::channel(1);
+    let app = axum::routing::post(move |body: AxumBody| async move {
+        let ended = ended.clone();
+        let held = futures_util::stream::once(async move {
+            // Looked at only when the other end is known to be gone.
+            let _held = (body, ended);
+            std::future::pending::<()>().await;
+            Ok::<_, std::io::Error>(Bytes::new())
+        });
+        AxumBody::from_stream(held)
+    });
+    let _publisher = Running::start(publishing(&door, Router::new().route("/take", app)).await);
+    let link = door.link().await;
+    let piece = Bytes::from(vec![7; 64 << 10]);
+    let endless =
+        futures_util::stream::repeat_with(move || Ok::<_, std::io::Error>(Frame::data(piece.clone())));
+    let request = Request::post("http://demo/take").body(StreamBody::new(endless)).unwrap();
+    let answer = soon(link.request_of("somebody", &name("demo"), request)).await.unwrap();
+    soon(async {
+        while link.streams().0 == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    drop(answer);
+    // Both its directions are over, and the app hears of it.
+    soon(async {
+        while link.streams().0 > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(soon(ends.recv()).await.is_none());
 }
