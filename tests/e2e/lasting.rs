@@ -307,7 +307,7 @@ fn where_streams_are_not_to_wait_they_break_with_the_connection() {
         relay.cut_all();
         let (visitor, service) =
             RUNTIME.block_on(async { tokio::join!(is_reset(visitor), is_reset(service)) });
-        assert!(visitor && service, "{settings}");
+        assert!(visitor && service, "{grace:?}");
         assert!(closed(&world)["details"]["resumed"].is_null());
     }
 }

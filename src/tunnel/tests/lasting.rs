@@ -22,6 +22,7 @@ use super::hostile_peer::{Socket, door, gateway, knock};
 use crate::tunnel::arriving::Arriving;
 use crate::tunnel::client::{Event, GatewayAddress, PublisherOptions};
 use crate::tunnel::handshake::Session;
+use crate::tunnel::sending::Sending;
 use crate::tunnel::stream::{Coming, is_lost, outgoing};
 use crate::tunnel::transport::{MessageStream, receive};
 use crate::tunnel::window::Windows;
@@ -482,7 +483,7 @@ async fn told_of(ends: Ends, at_the_gateway: bool) -> std::io::Error {
         let request = http::Request::post("http://demo/").body(()).unwrap();
         let (answer, _question) = sender.ready().await.unwrap().send_request(request, true).unwrap();
         let answer = soon(answer).await.unwrap().into_body();
-        Coming::Answer(Arriving::new(answer, None, Windows::of(1 << 20).enter()))
+        Coming::Answer(Arriving::new(answer, None, Windows::of(1 << 20).enter(), Sending::nothing().go_on()))
     } else {
         let (mut sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(near)).await.unwrap();
@@ -538,7 +539,8 @@ async fn a_connection_that_this_end_must_end_for_what_came_on_it_is_no_loss() {
     let answer = soon(answer).await.unwrap().into_body();
     // Data on the stream that has none (section 6.1).
     far.write_all(&[0, 0, 1, 0, 0, 0, 0, 0, 0, 7]).await.unwrap();
-    let coming = Coming::Answer(Arriving::new(answer, None, Windows::of(1 << 20).enter()));
+    let coming =
+        Coming::Answer(Arriving::new(answer, None, Windows::of(1 << 20).enter(), Sending::nothing().go_on()));
     let mut stream = TunnelStream::join(coming, outgoing().0);
     let error = soon(stream.read_to_end(&mut Vec::new())).await.unwrap_err();
     assert!(!is_lost(&error), "{error:?}");

@@ -125,7 +125,7 @@ async fn answers_that_come_when_nobody_waits_for_them_any_more_do_not_add_up_aga
 async fn an_upload_that_the_app_takes_nothing_of_ends_when_nobody_waits_for_the_answer_any_more() {
     let mut door = Door::open(Organisation::new().gateway(1), Limits::default()).await;
     // Answers at once, and takes nothing.
-    let (ended, mut ends) = tokio::sync::mpsc::channel(1);
+    let (ended, mut ends) = tokio::sync::mpsc::channel::<()>(1);
     let app = axum::routing::post(move |body: AxumBody| async move {
         let ended = ended.clone();
         let held = futures_util::stream::once(async move {
