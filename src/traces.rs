@@ -390,8 +390,8 @@ mod tests {
             .with_simple_exporter(taken.clone())
             .with_id_generator(Ids::default());
         let provider = provider.build();
-        let tracer = provider.tracer("sallyport");
-        let traces = Traces(Some(Arc::new(Inner { provider, tracer })));
+        let inner = Inner { tracer: provider.tracer("sallyport"), provider };
+        let traces = Traces(Some(Arc::new(inner)));
         let follow = || {
             let mut headers = HeaderMap::new();
             let parent = "00-0198a1b2c3d47e5f8a6b7c8d9e0f1a2b-8a6b7c8d9e0f1a2b-01";

@@ -202,7 +202,7 @@ impl<M: MessageSocket> Driven<M> {
     }
 
     /// Drives it until it has ended.
-    async fn to_its_end(mut self) {
+    async fn until_its_end(mut self) {
         self.sender = None;
         // How it ends concerns those who have streams on it, and they are told.
         let _end = std::future::poll_fn(|cx| self.poll(cx)).await;
@@ -304,14 +304,14 @@ async fn drive<M: MessageSocket>(
         close = closing => match close {
             Ok(close) => close,
             // Nobody has the lane any more.
-            Err(_) => return driven.to_its_end().await,
+            Err(_) => return driven.until_its_end().await,
         },
         reason = driven.takes_no_more() => {
             // Of one that did not leave in order nothing is brought to its end: nobody looks after what would go on.
             let in_order = reason == CloseReason::PublisherLeft;
             announce_once(announce, reason);
             if in_order {
-                driven.to_its_end().await;
+                driven.until_its_end().await;
             }
             return;
         }
@@ -323,7 +323,7 @@ async fn drive<M: MessageSocket>(
         _heard = heard => {}
     }
     // What is over the time breaks with the connection, of which nothing is left then.
-    let _cut = tokio::time::timeout(farewell.grace, driven.to_its_end()).await;
+    let _cut = tokio::time::timeout(farewell.grace, driven.until_its_end()).await;
     announce_once(announce, CloseReason::Closed(farewell.code));
 }
 

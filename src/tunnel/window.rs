@@ -136,7 +136,9 @@ mod tests {
         let windows = Windows::of(LEAST);
         let mut many: Vec<Hold> = (0..=FEW).map(|_| windows.enter()).collect();
         for _ in 0..2 {
-            many.iter_mut().for_each(|one| one.set(true));
+            for one in &mut many {
+                one.set(true);
+            }
         }
         assert_eq!(windows.wanted(Waker::noop()), LEAST / 4);
         many[0].set(false);

@@ -33,8 +33,8 @@ fn ask(world: &World, name: &str, bytes: usize) -> String {
     let fields =
         [("Host", host.as_str()), ("Sallyport-Token", &token), ("Connection", "close"), ("X-Long", "")];
     let others: usize = fields.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
-    let head: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let head = head.trim_end().to_owned();
+    let head: Vec<String> = fields.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    let head = head.join("\r\n").trim_end().to_owned();
     let long = "x".repeat(bytes - others - "/".len());
     RUNTIME.block_on(said(world, &host, format!("GET / HTTP/1.1\r\n{head} {long}\r\n\r\n").as_bytes()))
 }

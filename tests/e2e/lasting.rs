@@ -160,9 +160,13 @@ fn a_stream_of_several_connections_goes_on_over_another_at_once() {
     let mut publisher = publish(&world, &relay, &what);
     publisher.line("that both are up", |line| line.contains("\"widened\"").then_some(()));
     let mut streams = RUNTIME.block_on(async { [visitor(&world).await, visitor(&world).await] });
-    streams.iter_mut().for_each(|stream| RUNTIME.block_on(echo(stream)));
+    for stream in &mut streams {
+        RUNTIME.block_on(echo(stream));
+    }
     relay.cut(0);
-    streams.iter_mut().for_each(|stream| RUNTIME.block_on(echo(stream)));
+    for stream in &mut streams {
+        RUNTIME.block_on(echo(stream));
+    }
     assert_eq!(world.records_of("tunnel.registered").len(), 1, "the publisher was never away");
     drop(streams);
     eventually("both are closed", || (world.records_of("session.closed").len() == 2).then_some(()));

@@ -401,13 +401,13 @@ fn an_app_of_http_2_that_has_all_that_it_takes_is_busy_and_is_not_left_alone_for
     let app = App::web_by_http2_that_takes(1, router);
     let target = format!("h2c://{}", app.address());
     let _publisher = world.publish_as("publisher", "open-shop", &["http", &target]);
-    let mut held: Vec<_> =
+    let mut visits: Vec<_> =
         (0..8).map(|_| world.visit("open-shop", "/hold").by(&world, "visitor").start()).collect();
     eventually("all connections are in use", || (arrived.load(Ordering::SeqCst) == 8).then_some(()));
     let refused = world.visit("open-shop", "/").by(&world, "visitor").run();
     assert_eq!((refused.status, refused.problem().as_str()), (503, "app-busy"));
     open.send_replace(true);
-    assert!(held.iter_mut().all(|one| one.wait().success()));
+    assert!(visits.iter_mut().all(|one| one.wait().success()));
     let answer = world.visit("open-shop", "/").by(&world, "visitor").run();
     assert_eq!((answer.status, answer.text().as_str()), (200, "here"));
 }

@@ -381,11 +381,11 @@ impl Publisher {
                     refused.remove(&at);
                     let own = std::mem::take(&mut established.kept);
                     let name = own.publisher.clone();
-                    let knows = (at, name.clone(), established.certificate.fingerprint());
-                    if known.as_ref() != Some(&knows) {
+                    let gateway_now = (at, name.clone(), established.certificate.fingerprint());
+                    if known.as_ref() != Some(&gateway_now) {
                         origin.begin_anew();
                     }
-                    known = Some(knows);
+                    known = Some(gateway_now);
                     kept.insert(at, own);
                     let since = Instant::now();
                     let leave = stop.child_token();

@@ -246,7 +246,9 @@ impl Origin {
             return fault(OriginFault::UnknownTunnel);
         };
         // Whoever shows events may be slow; the gateway does not wait for it.
-        let _shown = self.events.upgrade().map(|events| events.try_send(Event::Maintenance { at, reason }));
+        if let Some(events) = self.events.upgrade() {
+            let _shown = events.try_send(Event::Maintenance { at, reason });
+        }
         Response::new(empty())
     }
 

@@ -106,7 +106,7 @@ mod tests {
     fn what_is_said_is_heard_and_nothing_else() {
         let id = StreamId::new([0xab; 16]);
         let asks = [
-            Ask::New { id, grace: Duration::from_millis(30_000) },
+            Ask::New { id, grace: Duration::from_secs(30) },
             Ask::Again { id, received: u64::MAX, attempt: 3 },
         ];
         for ask in asks {

@@ -122,8 +122,12 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn take(step: &Step, left: &mut Side, right: &mut Side) {
     let is_left = match *step {
-        Step::Write(side, _) | Step::Read(side, _) | Step::Arrive(side, _) => side,
-        Step::Tell(side) | Step::Again(side) | Step::ShutDown(side) => side,
+        Step::Write(side, _)
+        | Step::Read(side, _)
+        | Step::Arrive(side, _)
+        | Step::Tell(side)
+        | Step::Again(side)
+        | Step::ShutDown(side) => side,
         Step::Lose => true,
     };
     let (own, other) = if is_left { (left, right) } else { (right, left) };
@@ -218,7 +222,7 @@ fn what_the_other_end_must_not_send_is_refused() {
     assert_eq!(after(&[2, 2]), Err(Misbehaved::BehindTheEnd));
     assert_eq!(after(&[9]), Err(Misbehaved::UnknownFrame(9)));
     let mut flood = End::default();
-    let frame = [&[0, 1, 0, 0][..], &[0; 65_536]].concat();
+    let frame = [vec![0, 1, 0, 0], vec![0; 65_536]].concat();
     let refused = (0..100).find_map(|_| flood.take(Bytes::copy_from_slice(&frame)).err());
     assert_eq!(refused, Some(Misbehaved::BeyondTheWindow));
     let mut end = End::default();
