@@ -64,7 +64,7 @@ pub(super) async fn answer_http(edge: &Edge, peer: SocketAddr, arrival: Arrival)
     match serving.await {
         Ok(Ok(())) if unread.is_some() => {
             if let Ok(arrival) = back.try_recv() {
-                linger::read_out(arrival).await;
+                linger::read_out(arrival, linger::MOST).await;
             }
         }
         Ok(Ok(())) => {}

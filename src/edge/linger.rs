@@ -18,7 +18,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
 /// Bytes that are read so: more than most uploads have, and little work.
-const MOST: u64 = 64 << 20;
+pub(super) const MOST: u64 = 64 << 20;
+/// The same of one that was no request: a head that is somewhat too large, and not one without end.
+const OF_A_HEAD: u64 = 2 << 20;
 /// For how long. Programs that read no answer before they have sent all need the time for that.
 const LONGEST: Duration = Duration::from_secs(30);
 /// And how long nothing may come meanwhile.
@@ -132,18 +134,24 @@ impl hyper::body::Body for Watched {
     }
 }
 
-/// Whether a connection that ended so may have more to come that nobody has read: it was answered before all of a request had come,
-/// or since it was none.
-pub(super) fn is_due(ended: &Result<(), Box<dyn std::error::Error + Send + Sync>>, unread: &Unread) -> bool {
+/// How many bytes more of a connection that ended so are read, if there may be some that nobody has read: it was answered before all
+/// of a request had come, or since it was none.
+pub(super) fn due(
+    ended: &Result<(), Box<dyn std::error::Error + Send + Sync>>,
+    unread: &Unread,
+) -> Option<u64> {
     match ended {
-        Ok(()) => unread.is_some(),
-        Err(error) => error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse),
+        Ok(()) => unread.is_some().then_some(MOST),
+        Err(error) => {
+            let was_none = error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse);
+            was_none.then_some(OF_A_HEAD)
+        }
     }
 }
 
 /// Reads what still comes on a stream whose own end has been said, until its peer ends it too or it has had its chance.
-pub(super) async fn read_out(stream: impl AsyncRead + Unpin) {
-    read_within(stream, (MOST, LONGEST, SILENCE)).await;
+pub(super) async fn read_out(stream: impl AsyncRead + Unpin, most: u64) {
+    read_within(stream, (most, LONGEST, SILENCE)).await;
 }
 
 async fn read_within(

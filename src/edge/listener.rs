@@ -247,14 +247,14 @@ async fn serve(
     if let Err(error) = &result {
         debug!(%peer, %error, "connection ended");
     }
-    if !speaks_http2 && linger::is_due(&result, &unread) {
-        linger_with(back, &seated, &stop).await;
+    if let Some(most) = linger::due(&result, &unread).filter(|_| !speaks_http2) {
+        linger_with((back, most), &seated, &stop).await;
     }
 }
 
 /// Its sessions are over, and its seat is kept.
 async fn linger_with(
-    mut back: oneshot::Receiver<TlsStream<Arrival>>,
+    (mut back, most): (oneshot::Receiver<TlsStream<Arrival>>, u64),
     seated: &Connection,
     stop: &CancellationToken,
 ) {
@@ -262,7 +262,7 @@ async fn linger_with(
     // What was upgraded is somebody else's now.
     let Ok(stream) = back.try_recv() else { return };
     tokio::select! {
-        () = linger::read_out(stream.into_inner().0) => {}
+        () = linger::read_out(stream.into_inner().0, most) => {}
         () = stop.cancelled() => {}
         () = seated.abort.cancelled() => {}
     }
