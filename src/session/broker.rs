@@ -245,9 +245,7 @@ impl Broker {
     /// here on, and end with it. What ends sessions of either finds them before or after, and not in between.
     pub fn tunnel_moved(&self, from: &str, to: &str) {
         for live in self.table().values().filter(|live| live.is_of(from)) {
-            if live.lasting.load(Ordering::Acquire) > 0 {
-                live.move_to(to);
-            }
+            live.follow(to);
         }
     }
 

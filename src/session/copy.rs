@@ -58,10 +58,9 @@ where
     V: AsyncRead + AsyncWrite + Unpin,
     P: AsyncRead + AsyncWrite + Unpin,
 {
-    let moves = session.moves();
-    let mut visitor = Counting { inner: visitor, session, passed, side: Side::Visitor, reading: None, moves };
+    let mut visitor = Counting { inner: visitor, session, passed, side: Side::Visitor, reading: None };
     let reading = Some(session.reads());
-    let mut publisher = Counting { inner: publisher, session, passed, side: Side::Publisher, reading, moves };
+    let mut publisher = Counting { inner: publisher, session, passed, side: Side::Publisher, reading };
     tokio::select! {
         // Asked first: once the session is cut, no byte moves that was ready at the same time.
         biased;
@@ -87,8 +86,6 @@ struct Counting<'s, S> {
     side: Side,
     /// Whom what is read from the publisher is for.
     reading: Option<Reading>,
-    /// How often the publisher had come back when that began.
-    moves: u64,
 }
 
 impl<S> Counting<'_, S> {
@@ -136,11 +133,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counting<'_, S> {
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut this.inner).poll_read(context, buffer);
         let read = buffer.filled().len() - before;
-        if this.reading.is_some() && this.session.moves() > this.moves {
-            // What comes now uses up another connection's credit.
-            this.moves = this.session.moves();
-            this.reading = Some(this.session.reads());
-        }
         match &this.reading {
             Some(reading) if outcome.is_ready() => reading.given(read),
             Some(reading) => reading.waits(),

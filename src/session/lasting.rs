@@ -43,16 +43,25 @@ impl Drop for LastingStream {
 #[cfg(test)]
 mod tests {
     use super::super::bed;
+    use super::super::readers::Reader;
+    use super::*;
+    use crate::tunnel::Taker as _;
 
     #[tokio::test]
-    async fn a_session_that_moves_is_of_the_new_registration_alone_and_counts_its_readers_anew() {
+    async fn a_session_that_moves_is_of_the_new_registration_alone_and_so_are_those_who_read_there() {
         let folder = tempfile::tempdir().unwrap();
         let (live, _) = bed::open(folder.path(), "192.0.2.1:1");
         let session = live.handle();
+        live.follow("tun-2");
+        assert!(live.is_of("tun-1"), "one without such a stream ends with its registration");
         let stream = session.lasting();
-        assert!(stream.is_open() && stream.is_of("tun-1") && session.moves() == 0);
-        live.move_to("tun-2");
-        assert!(stream.is_of("tun-2") && !stream.is_of("tun-1") && session.moves() == 1);
+        let reader = Reader(Arc::clone(&live));
+        assert_eq!(*reader.credit(), *"tun-1");
+        assert!(stream.is_open() && stream.is_of("tun-1"));
+        live.follow("tun-2");
+        assert!(stream.is_of("tun-2") && !stream.is_of("tun-1"));
+        assert_eq!(*reader.credit(), *"tun-2", "and it holds no less of what is sent there");
+        drop(reader);
         live.cut.cancel();
         assert!(!stream.is_open());
         drop(session);

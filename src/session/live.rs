@@ -149,8 +149,6 @@ pub(super) struct Live {
     pub(super) tunnel: TunnelName,
     /// The registration that it is on now.
     tunnel_id: Mutex<Arc<str>>,
-    /// How many it was on before.
-    moves: AtomicU64,
     /// Its streams that outlive a connection,
     pub(super) lasting: AtomicUsize,
     /// and how often they did.
@@ -211,7 +209,6 @@ impl Live {
             subject: facts.subject,
             tunnel: facts.tunnel,
             tunnel_id: Mutex::new(facts.tunnel_id.into()),
-            moves: AtomicU64::new(0),
             lasting: AtomicUsize::new(0),
             resumed: AtomicU64::new(0),
             protocol: facts.protocol,
@@ -257,10 +254,12 @@ impl Live {
         *self.tunnel_id() == *tunnel_id
     }
 
-    /// Its publisher came back, with this registration.
-    pub(super) fn move_to(&self, tunnel_id: &str) {
+    /// Its publisher came back, with this registration: it is on that, if it has a stream that outlives a connection.
+    pub(super) fn follow(&self, tunnel_id: &str) {
+        if self.lasting.load(Ordering::Acquire) == 0 {
+            return;
+        }
         *self.tunnel_id.lock().unwrap_or_else(PoisonError::into_inner) = tunnel_id.into();
-        self.moves.fetch_add(1, Ordering::Release);
     }
 
     pub(super) fn note_ending(&self, reason: Ending) {
@@ -464,12 +463,7 @@ impl Session {
 
     /// One more who reads what the publisher sends.
     pub(super) fn reads(&self) -> Reading {
-        self.0.0.readers.enter(&Arc::new(Reader::of(&self.0.0)))
-    }
-
-    /// How often the publisher came back: who reads is counted anew then.
-    pub(super) fn moves(&self) -> u64 {
-        self.0.0.moves.load(Ordering::Acquire)
+        self.0.0.readers.enter(&Arc::new(Reader(Arc::clone(&self.0.0))))
     }
 
     /// One more stream that outlives its connection.

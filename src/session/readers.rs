@@ -12,29 +12,23 @@ pub(super) type Readers = Takers<Reader>;
 /// One who reads, for as long as this lives.
 pub(super) type Reading = Taking<Reader>;
 
-/// One who reads what comes over one registration.
-pub(super) struct Reader {
-    live: Arc<Live>,
-    tunnel_id: Arc<str>,
-}
-
-impl Reader {
-    pub(super) fn of(live: &Arc<Live>) -> Self {
-        Self { live: Arc::clone(live), tunnel_id: live.tunnel_id() }
-    }
-}
+/// One who reads what comes over the registration of their session.
+pub(super) struct Reader(pub(super) Arc<Live>);
 
 impl Taker for Reader {
-    fn credit(&self) -> &str {
-        &self.tunnel_id
+    type Credit = Arc<str>;
+
+    fn credit(&self) -> Arc<str> {
+        // What a session that moved has not read is sent over the new one.
+        self.0.tunnel_id()
     }
 
     fn is_cut(&self) -> bool {
-        self.live.cut.is_cancelled()
+        self.0.cut.is_cancelled()
     }
 
     fn cut(&self) {
-        let live = &self.live;
+        let live = &self.0;
         info!(session = %live.id, tunnel = %live.tunnel, "cut: too many visitors don't read, and this one for longest");
         live.note_ending(Ending::Stalled);
         live.cut.cancel();

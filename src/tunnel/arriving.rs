@@ -33,11 +33,6 @@ impl Arriving {
         Self { stream, length, data_ended: false, hold, asker }
     }
 
-    /// What came is all that is wanted: the question goes on to its own end.
-    pub(super) fn is_enough(&mut self) {
-        self.asker.is_answered();
-    }
-
     /// The next piece of data.
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> {
         let Poll::Ready(data) = self.stream.poll_data(cx) else {

@@ -8,6 +8,7 @@
 //! of much is.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -30,8 +31,10 @@ const WAITS: u64 = u64::MAX;
 
 /// Somebody for whom something may wait.
 pub(crate) trait Taker: Send + Sync + 'static {
-    /// Names the credit that is used for them.
-    fn credit(&self) -> &str;
+    /// Names a credit.
+    type Credit: Eq + Hash;
+    /// The one that is used for them now.
+    fn credit(&self) -> Self::Credit;
     /// Whether they are cut already, and go by themselves.
     fn is_cut(&self) -> bool;
     /// Cuts them, for being behind longest among too many.
@@ -194,8 +197,8 @@ impl Pace {
 }
 
 /// The places of those who are to be cut, of takers with their credit, and since when they are behind and how much they count for.
-fn too_many<'a>(takers: impl Iterator<Item = (&'a str, Option<(u64, usize)>)>) -> Vec<usize> {
-    let mut behind: HashMap<&str, Vec<(u64, usize, usize)>> = HashMap::new();
+fn too_many<C: Eq + Hash>(takers: impl Iterator<Item = (C, Option<(u64, usize)>)>) -> Vec<usize> {
+    let mut behind: HashMap<C, Vec<(u64, usize, usize)>> = HashMap::new();
     for (place, (credit, since)) in takers.enumerate() {
         if let Some((since, weight)) = since {
             behind.entry(credit).or_default().push((since, weight, place));

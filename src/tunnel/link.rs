@@ -11,7 +11,7 @@
 mod requests;
 mod resuming;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use super::gather::Heard;
 use super::handshake::{HandshakeError, Mode, Session, SessionId, Suite};
 use super::lane::{Ended, Lane, Sender};
 use super::protocol::OriginFault;
-use super::resumable::Roll;
+use super::resumable::{Aside, Roll};
 use super::room::{Place, Placed, Shares, Whose};
 use super::transport::{MessageSocket, Traffic};
 use super::window::Windows;
@@ -137,12 +137,16 @@ struct Inner {
     lanes: Mutex<Vec<Arc<Lane>>>,
     /// Counts up with each request; the lanes take turns.
     turn: AtomicUsize,
+    /// The gateway has said that it will close it.
+    announced: AtomicBool,
     closing: OnceLock<FarewellCode>,
     closed: watch::Sender<Option<CloseReason>>,
     /// Who has how many streams.
     shares: Shares,
     /// Its streams that outlive a lane.
     lasting: Roll,
+    /// What of those may stand aside.
+    aside: Aside,
     /// What passed on lanes that are gone.
     past: Traffic,
     requests: AtomicU64,
@@ -168,8 +172,6 @@ impl Inner {
         if lanes.is_empty() {
             self.closed.send_replace(Some(reason));
         }
-        drop(lanes);
-        self.lasting.look();
     }
 }
 
@@ -226,10 +228,12 @@ impl Link {
         let link = Self(Arc::new(Inner {
             lanes: Mutex::default(),
             turn: AtomicUsize::new(0),
+            announced: AtomicBool::new(false),
             closing: OnceLock::new(),
             closed: watch::channel(None).0,
             shares: Shares::default(),
             lasting: Roll::default(),
+            aside: Aside::default(),
             past: Traffic::default(),
             requests: AtomicU64::new(0),
             streams: AtomicU64::new(0),
@@ -350,6 +354,7 @@ impl Link {
 
     /// Tells the publisher that the gateway is about to close it, and why; until then it goes on as before.
     pub fn announce(&self, code: FarewellCode) {
+        self.0.announced.store(true, Ordering::Relaxed);
         for lane in self.0.lanes().iter() {
             lane.announce(code);
         }
@@ -374,6 +379,8 @@ impl Link {
     /// its publisher came back.
     pub fn is_parting(&self) -> bool {
         let is_left = *self.0.closed.borrow() == Some(CloseReason::PublisherLeft);
+        // One that was to be closed, and is lost before: its publisher comes back to another gateway.
+        let is_left = is_left || (self.0.announced.load(Ordering::Relaxed) && !self.is_open());
         is_left || matches!(self.0.closing.get(), Some(FarewellCode::Draining | FarewellCode::Revoked))
     }
 

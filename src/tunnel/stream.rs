@@ -9,15 +9,16 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body, Frame, Incoming};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 
@@ -31,6 +32,8 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 const CHUNKS: usize = 2;
 /// Largest write that is taken at once, in bytes.
 const CHUNK: usize = 64 * 1024;
+/// How long the other end may take to say its last of a stream that has ended.
+const PARTING: Duration = Duration::from_secs(10);
 
 /// The stream was dropped before it was shut down.
 #[derive(Debug, thiserror::Error)]
@@ -87,13 +90,35 @@ struct OutgoingBody {
     ended: bool,
 }
 
-/// What is to be said of a stream that is dropped.
+/// What the two halves of a direction say to each other when one of them is dropped.
 #[derive(Default)]
 struct Parting {
-    /// That it was [`Stalled`].
+    /// Of a stream that is dropped: it was [`Stalled`].
     stalled: AtomicBool,
-    /// That this is its end.
-    in_order: AtomicBool,
+    /// Of the connection that lets go of it.
+    gone: Mutex<Gone>,
+}
+
+/// Whether the connection has let go of a direction, and who wants to know.
+#[derive(Default)]
+enum Gone {
+    #[default]
+    NotYet,
+    Tell(Box<dyn FnOnce() + Send>),
+    Already,
+}
+
+impl Drop for OutgoingBody {
+    fn drop(&mut self) {
+        // Replaced as a whole; not held while others are told.
+        let before = std::mem::replace(
+            &mut *self.parting.gone.lock().unwrap_or_else(PoisonError::into_inner),
+            Gone::Already,
+        );
+        if let Gone::Tell(tell) = before {
+            tell();
+        }
+    }
 }
 
 impl Body for OutgoingBody {
@@ -116,9 +141,6 @@ impl Body for OutgoingBody {
             }
             None => {
                 self.ended = true;
-                if self.parting.in_order.load(Ordering::Acquire) {
-                    return Poll::Ready(None);
-                }
                 let stalled = self.parting.stalled.load(Ordering::Acquire);
                 Some(Err(if stalled { Stalled.into() } else { CutOff.into() }))
             }
@@ -196,12 +218,26 @@ impl TunnelStream {
         self.parting.stalled.store(true, Ordering::Release);
     }
 
-    /// Has its being dropped be its end, behind what was sent.
-    pub(super) fn ends_in_order(&mut self) {
-        self.parting.in_order.store(true, Ordering::Release);
-        if let Coming::Answer(answer) = &mut self.incoming {
-            answer.is_enough();
+    /// Ends it behind what was sent, and waits a while for the other end to do so: a stream that nobody holds on to counts as given
+    /// up on HTTP/2, and what is still to be sent for it is dropped.
+    pub(super) fn end_in_order(mut self: Box<Self>) {
+        let parting = async move {
+            // If it fails nobody waits for it any more.
+            let _ended = self.shutdown().await;
+            while let Some(Ok(_)) = std::future::poll_fn(|cx| self.poll_piece(cx)).await {}
+        };
+        tokio::spawn(tokio::time::timeout(PARTING, parting));
+    }
+
+    /// Has `tell` called when the connection lets go of what this end sends, as it does when it is lost, also while nobody reads or
+    /// writes here. `false`: it has already, and nobody is called.
+    pub(super) fn when_gone(&self, tell: impl FnOnce() + Send + 'static) -> bool {
+        let mut gone = self.parting.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_there = !matches!(*gone, Gone::Already);
+        if is_there {
+            *gone = Gone::Tell(Box::new(tell));
         }
+        is_there
     }
 
     /// The next piece that came, for whoever keeps frames of their own on it; `None` is the end.

@@ -15,7 +15,6 @@ use super::dial_error::DialError;
 use super::known_gateways::{KnownGateways, KnownGatewaysError, Trust};
 use super::origin::Origin;
 use super::socket::GatewaySocket;
-use super::upload::Uploads;
 use crate::clock;
 use crate::tunnel::accept::in_time;
 use crate::tunnel::handshake::kem::DecapsulationKey;
@@ -304,16 +303,17 @@ pub(super) async fn serve<M: MessageSocket>(
     let (farewell, mut told) = watch::channel(None);
     let farewell = Arc::new(farewell);
     let mut draining = told.clone();
-    let (datagrams, left, uploads) = (stream.datagrams(), leave.clone(), Uploads::start());
+    // Not `leave`: that is cancelled also when another connection was the last, and this one lost before.
+    let left = CancellationToken::new();
+    let (datagrams, leaves, uploads) = (stream.datagrams(), left.clone(), origin.further_uploads());
     let streams = origin.streams();
-    let kept = streams.clone();
     let service = service_fn(move |request| {
         let (origin, farewell) = (Arc::clone(&origin), Arc::clone(&farewell));
-        let (datagrams, left, uploads) = (datagrams.clone(), left.clone(), uploads.clone());
+        let (datagrams, leaves, uploads) = (datagrams.clone(), leaves.clone(), uploads.clone());
         let streams = streams.clone();
         async move {
             let answer =
-                origin.serve(request, (&farewell, left), (datagrams.as_ref(), &uploads, &streams)).await;
+                origin.serve(request, (&farewell, leaves), (datagrams.as_ref(), &uploads, &streams)).await;
             Ok::<_, std::convert::Infallible>(answer)
         }
     });
@@ -343,6 +343,7 @@ pub(super) async fn serve<M: MessageSocket>(
     let (outcome, why) = tokio::select! {
         biased;
         () = stop.cancelled() => {
+            left.cancel();
             connection.as_mut().graceful_shutdown();
             let _drained = tokio::time::timeout(DRAIN, &mut connection).await;
             return Ending::Stopped;
@@ -355,6 +356,7 @@ pub(super) async fn serve<M: MessageSocket>(
     };
     let Some(outcome) = outcome else {
         let (stop, asked) = (stop.clone(), why == Ending::Left);
+        left.cancel();
         leaving.spawn(async move {
             if asked {
                 // The gateway sends nothing new over it from here on, and what is under way goes on to its end.
@@ -370,8 +372,6 @@ pub(super) async fn serve<M: MessageSocket>(
                 connection.as_mut().graceful_shutdown();
                 let _drained = tokio::time::timeout(DRAIN, &mut connection).await;
             }
-            drop(connection);
-            kept.look();
         });
         return why;
     };

@@ -71,7 +71,6 @@ impl Lanes<'_> {
                 let ends = Ends { stop: self.stop, leave: ending, leaving: self.leaving };
                 let end = serve(stream, (limits, window), Arc::clone(self.origin), ends).await;
                 self.hear(&end);
-                self.origin.streams().look();
                 let left = self.up.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
                 if left == 0 || matches!(end, Ending::Stopped | Ending::Left | Ending::Farewell(_)) {
                     return end;

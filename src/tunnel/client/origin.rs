@@ -29,7 +29,7 @@ use super::health::{HealthCheck, Watch};
 use super::http2_app::Http2App;
 use super::pool::AppPool;
 use super::reach::reach;
-use super::resuming::{Parted, Streams, asked};
+use super::resuming::{Streams, asked};
 use super::target::Target;
 use super::upload::{Answer, UploadBody, UploadStream, Uploads};
 use super::warm::Told;
@@ -43,8 +43,8 @@ use crate::tunnel::protocol::{
     MAINTENANCE_AT, MAINTENANCE_REASON, ORIGIN_ERROR, OriginFault, RESUME, STREAM, TUNNEL, strip_hop_by_hop,
     strip_internal,
 };
-use crate::tunnel::resumable::Ask;
 use crate::tunnel::resumable::end::PIECE;
+use crate::tunnel::resumable::{Ask, Carrier};
 use crate::tunnel::stream::{Coming, outgoing};
 use crate::tunnel::{Breakable, Offer, TunnelKind, TunnelName, TunnelStream};
 
@@ -79,6 +79,7 @@ pub(super) struct Origin {
     health: Watch,
     /// Those that outlive a connection, of the gateway that it was last.
     streams: Mutex<Streams>,
+    uploads: Uploads,
 }
 
 struct App {
@@ -123,8 +124,13 @@ impl Origin {
         };
         let apps = publications.iter().map(app).collect();
         let health = Watch::start(publications, tls);
-        let (events, streams) = (events.downgrade(), Mutex::default());
-        Self { apps, tls: byte_tls, told, events, traces, health, streams }
+        let (events, streams, uploads) = (events.downgrade(), Mutex::default(), Uploads::start());
+        Self { apps, tls: byte_tls, told, events, traces, health, streams, uploads }
+    }
+
+    /// What looks after the uploads of a further connection.
+    pub(super) fn further_uploads(&self) -> Uploads {
+        self.uploads.further()
     }
 
     /// Those that outlive a connection, while the gateway knows this publisher again.
@@ -175,13 +181,14 @@ impl Origin {
                 fault(OriginFault::NoUpgrade)
             } else {
                 let (told, leaving) = (farewell.subscribe(), leaving.clone());
-                let parted: Parted = Box::new(move || leaving.is_cancelled() || told.borrow().is_some());
+                let parted = Box::new(move || leaving.is_cancelled() || told.borrow().is_some());
+                let carrier = Carrier { number: uploads.connection(), parted };
                 match asked(&request) {
                     Some(Ask::Again { id, received, attempt }) => {
-                        streams.again((id, received, attempt), &name, (request, parted))
+                        streams.again((id, received, attempt), &name, (request, carrier))
                     }
                     ask => {
-                        let stream = Asked { name: &name, target: &app.target, ask, parted, span };
+                        let stream = Asked { name: &name, target: &app.target, ask, carrier, span };
                         self.stream(request, stream, (uploads, streams)).await
                     }
                 }
@@ -305,7 +312,7 @@ impl Origin {
     async fn stream(
         &self,
         request: Request<Incoming>,
-        Asked { name, target, ask, parted, mut span }: Asked<'_>,
+        Asked { name, target, ask, carrier, mut span }: Asked<'_>,
         (uploads, streams): (&Uploads, &Streams),
     ) -> Response<ResponseBody> {
         let ends = Ends::read(request.headers());
@@ -325,7 +332,7 @@ impl Origin {
         };
         let (outgoing, body) = outgoing();
         let visitor = TunnelStream::join(Coming::Question(request.into_body()), outgoing);
-        let (visitor, lasts) = streams.begin(ask, name, (visitor, parted));
+        let (visitor, lasts) = streams.begin(ask, name, (visitor, carrier));
         let broken = visitor.broken();
         // Ends by itself: when both directions are done, or when the connection to the gateway is, and no other takes its place.
         let (visitor, upload) = UploadStream::watch(visitor, uploads);
@@ -357,7 +364,7 @@ struct Asked<'a> {
     target: &'a Target,
     /// How it outlives its connection, if it is to.
     ask: Option<Ask>,
-    parted: Parted,
+    carrier: Carrier,
     span: Option<StreamSpan>,
 }
 

@@ -20,7 +20,8 @@ use crate::clock;
 use crate::tunnel::TunnelName;
 use crate::tunnel::protocol::{OriginFault, RESUME};
 use crate::tunnel::resumable::{
-    Answered, Ask, ByteStream, Keeper, NotAttached, Resumable, Roll, Shared, StreamId, Under,
+    Answered, Aside, Ask, ByteStream, Carrier, Keeper, Loss, NotAttached, Resumable, Roll, Shared, StreamId,
+    Under,
 };
 use crate::tunnel::stream::{Coming, TunnelStream, outgoing};
 
@@ -31,13 +32,11 @@ const LONGEST: Duration = Duration::from_mins(10);
 /// Streams that ended in order, which the gateway may not have heard.
 const FINISHED: usize = 1024;
 
-/// Whether the connection that a stream came on was ended by one of the two.
-pub(super) type Parted = Box<dyn Fn() -> bool + Send + Sync>;
-
 /// The streams of a publisher; clones share them.
 #[derive(Clone, Default)]
 pub(super) struct Streams {
     roll: Roll,
+    aside: Aside,
     finished: Arc<Mutex<VecDeque<Finished>>>,
     /// Cancelled when none of them goes on any more.
     retired: CancellationToken,
@@ -68,7 +67,7 @@ impl Streams {
         &self,
         ask: Option<Ask>,
         tunnel: &TunnelName,
-        (stream, parted): (TunnelStream, Parted),
+        (stream, carrier): (TunnelStream, Carrier),
     ) -> (ByteStream, Option<HeaderValue>) {
         let Some(Ask::New { id, grace }) = ask else { return (ByteStream::Plain(Box::new(stream)), None) };
         let answer = Answered::Received(0).value();
@@ -76,7 +75,7 @@ impl Streams {
             return (ByteStream::Plain(Box::new(stream)), None);
         }
         let keeper = Waiting { streams: self.clone(), grace: grace.min(LONGEST) };
-        let under = Under { stream, parted: Some(parted) };
+        let under = Under { stream: Box::new(stream), carrier: Some(carrier) };
         let stream = Resumable::new(id, tunnel.clone(), under, Box::new(keeper));
         self.roll.enter(stream.shared());
         (ByteStream::Resumable(stream), answer)
@@ -87,14 +86,12 @@ impl Streams {
         &self,
         (id, received, attempt): (StreamId, u64, u64),
         tunnel: &TunnelName,
-        (request, parted): (Request<Incoming>, Parted),
+        (request, carrier): (Request<Incoming>, Carrier),
     ) -> Response<ResponseBody> {
         let found = self.roll.find(id).filter(|stream| stream.tunnel() == tunnel);
         let (outgoing, body) = outgoing();
-        let under = Under {
-            stream: TunnelStream::join(Coming::Question(request.into_body()), outgoing),
-            parted: Some(parted),
-        };
+        let stream = TunnelStream::join(Coming::Question(request.into_body()), outgoing);
+        let under = Under { stream: Box::new(stream), carrier: Some(carrier) };
         let attached = match found {
             Some(stream) => stream.attach(under, (received, attempt), || true),
             None => Err(NotAttached::Broken),
@@ -104,7 +101,6 @@ impl Streams {
             Err(_) if self.has_finished(id, tunnel) => Answered::Finished,
             Err(_) => return fault(OriginFault::UnknownStream),
         };
-        tracing::info!(%tunnel, "a byte stream goes on over another connection");
         // Nothing is to come of one that is over; a body that breaks off would take the answer along.
         let body = if matches!(answer, Answered::Finished) { empty() } else { body };
         let mut response = Response::new(body);
@@ -112,11 +108,6 @@ impl Streams {
             response.headers_mut().insert(RESUME, answer);
         }
         response
-    }
-
-    /// A connection was lost.
-    pub(super) fn look(&self) {
-        self.roll.look();
     }
 
     /// None of them goes on any more. Those that have a connection end with it, as one that is left ends when all on it has.
@@ -137,22 +128,29 @@ impl Streams {
 }
 
 impl Keeper for Waiting {
-    fn lost(&self, stream: &Arc<Shared>, _heard: bool) -> Option<AbortHandle> {
+    fn lost(&self, stream: &Arc<Shared>, loss: Loss) -> Option<AbortHandle> {
         if self.streams.retired.is_cancelled() {
             return None;
         }
         tracing::debug!(tunnel = %stream.tunnel(), "a byte stream lost its connection and waits for another");
-        let (grace, stream) = (self.grace, Arc::clone(stream));
+        let (bound, stream) = (loss.since + self.grace, Arc::clone(stream));
         let waiting = async move {
-            tokio::time::sleep(grace).await;
+            tokio::time::sleep_until(bound).await;
             tracing::info!(tunnel = %stream.tunnel(), "a byte stream is broken off: the gateway did not come back for it");
             stream.give_up();
         };
         Some(tokio::spawn(waiting).abort_handle())
     }
 
+    fn resumed(&self, stream: &Shared) {
+        tracing::info!(tunnel = %stream.tunnel(), "a byte stream goes on over another connection");
+    }
+
+    fn aside(&self) -> &Aside {
+        &self.streams.aside
+    }
+
     fn over(&self, stream: &Shared, finished: bool) {
-        self.streams.roll.leave(stream.id());
         if finished {
             let mut all = self.streams.finished();
             if all.len() >= FINISHED {
@@ -161,5 +159,7 @@ impl Keeper for Waiting {
             let until = clock::monotonic() + self.grace;
             all.push_back(Finished { id: stream.id(), tunnel: stream.tunnel().clone(), until });
         }
+        // After that, lest the gateway ask in between and find neither.
+        self.streams.roll.leave(stream.id());
     }
 }

@@ -4,6 +4,7 @@
 //! [`crate::tunnel::lag`] says: what waits is let go of at once, and the gateway is told why.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -15,24 +16,60 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use super::app::AppBody;
 use super::origin::BoxError;
 use crate::tunnel::gather::Answers;
-use crate::tunnel::resumable::ByteStream;
+use crate::tunnel::resumable::{ByteStream, Shared};
 use crate::tunnel::stream::Stalled;
 use crate::tunnel::{Taker, Takers, Taking};
 
-/// The uploads of one connection.
-pub(super) type Uploads = Takers<Upload>;
+/// The uploads of a publisher, as one of its connections has them.
+#[derive(Clone)]
+pub(super) struct Uploads {
+    all: Takers<Upload>,
+    connections: Arc<AtomicU64>,
+    connection: u64,
+}
+
+impl Uploads {
+    /// None yet. Looks after them until the last clone is dropped.
+    pub(super) fn start() -> Self {
+        Self { all: Takers::start(), connections: Arc::default(), connection: 0 }
+    }
+
+    /// The same for a further connection.
+    pub(super) fn further(&self) -> Self {
+        let connection = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
+        Self { connection, ..self.clone() }
+    }
+
+    /// The number of the connection.
+    pub(super) fn connection(&self) -> u64 {
+        self.connection
+    }
+}
+
+/// Which connection's credit an upload uses up.
+enum Over {
+    Connection(u64),
+    /// That which carries the stream now.
+    Carrier(Arc<Shared>),
+}
 
 /// One upload.
 pub(super) struct Upload {
     /// `None` once it is cut, and for byte streams, which are read by a task of ours.
     body: Mutex<Option<Incoming>>,
+    over: Over,
     stalled: CancellationToken,
 }
 
 impl Taker for Upload {
-    fn credit(&self) -> &'static str {
-        // Uploads of one connection are kept together, and of others apart.
-        ""
+    /// `None` uses up none: its connection is lost.
+    type Credit = Option<u64>;
+
+    fn credit(&self) -> Option<u64> {
+        match &self.over {
+            Over::Connection(number) => Some(*number),
+            Over::Carrier(stream) => stream.carrier(),
+        }
     }
 
     fn is_cut(&self) -> bool {
@@ -48,8 +85,8 @@ impl Taker for Upload {
 }
 
 impl Upload {
-    fn new(body: Option<Incoming>) -> Arc<Self> {
-        Arc::new(Self { body: Mutex::new(body), stalled: CancellationToken::new() })
+    fn new(body: Option<Incoming>, over: Over) -> Arc<Self> {
+        Arc::new(Self { body: Mutex::new(body), over, stalled: CancellationToken::new() })
     }
 
     fn body(&self) -> MutexGuard<'_, Option<Incoming>> {
@@ -88,8 +125,8 @@ impl UploadBody {
         if body.is_end_stream() {
             return (Self::none(), None);
         }
-        let upload = Upload::new(Some(body));
-        let taking = Some(uploads.enter(&upload));
+        let upload = Upload::new(Some(body), Over::Connection(uploads.connection));
+        let taking = Some(uploads.all.enter(&upload));
         (Self(Way::Watched { upload: Arc::clone(&upload), taking, pieces }), Some(upload))
     }
 }
@@ -187,8 +224,12 @@ pub(super) struct UploadStream {
 impl UploadStream {
     /// `stream`, looked after among `uploads`; and what tells when it is cut.
     pub(super) fn watch(stream: ByteStream, uploads: &Uploads) -> (Self, Arc<Upload>) {
-        let upload = Upload::new(None);
-        let taking = Some(uploads.enter(&upload));
+        let over = match &stream {
+            ByteStream::Plain(_) => Over::Connection(uploads.connection),
+            ByteStream::Resumable(stream) => Over::Carrier(Arc::clone(stream.shared())),
+        };
+        let upload = Upload::new(None, over);
+        let taking = Some(uploads.all.enter(&upload));
         (Self { stream, upload: Arc::clone(&upload), taking }, upload)
     }
 }

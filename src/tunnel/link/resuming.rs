@@ -13,7 +13,7 @@ use super::{Link, LinkError};
 use crate::tunnel::TunnelName;
 use crate::tunnel::protocol::{Ends, RESUME};
 use crate::tunnel::resumable::{
-    Answered, Ask, ByteStream, Keeper, Lasting, Resumable, Roll, Shared, StreamId, Under, Way,
+    Answered, Aside, Ask, ByteStream, Keeper, Lasting, Loss, Resumable, Roll, Shared, StreamId, Under, Way,
 };
 use crate::tunnel::room::Whose;
 use crate::tunnel::stream::{TunnelStream, outgoing};
@@ -62,8 +62,10 @@ impl Link {
             way,
             attempts: AtomicU64::new(0),
             roll: Mutex::new(self.0.lasting.clone()),
+            aside: self.0.aside.clone(),
         };
-        let (under, keeper) = (Under { stream, parted: None }, Box::new(Returning(Arc::new(of))));
+        let under = Under { stream: Box::new(stream), carrier: None };
+        let keeper = Box::new(Returning(Arc::new(of)));
         let stream = Resumable::new(id, tunnel.clone(), under, keeper);
         self.0.lasting.enter(stream.shared());
         Ok(ByteStream::Resumable(stream))
@@ -91,13 +93,15 @@ struct Of {
     attempts: AtomicU64,
     /// Of the link that carries it.
     roll: Mutex<Roll>,
+    /// Of the link on which it began.
+    aside: Aside,
 }
 
 /// Brings a stream that lost its connection to the next one.
 struct Returning(Arc<Of>);
 
 impl Keeper for Returning {
-    fn lost(&self, stream: &Arc<Shared>, heard: bool) -> Option<AbortHandle> {
+    fn lost(&self, stream: &Arc<Shared>, loss: Loss) -> Option<AbortHandle> {
         if !self.0.way.is_open() {
             return None;
         }
@@ -105,8 +109,9 @@ impl Keeper for Returning {
         let (of, stream) = (Arc::clone(&self.0), Arc::clone(stream));
         let bringing = async move {
             // A publisher that takes a stream and lets go of it is not asked again and again.
-            let at_first = if heard { Duration::ZERO } else { PAUSE.1 };
-            let brought = tokio::time::timeout(of.within, of.bring(&stream, at_first)).await.unwrap_or(false);
+            let at_first = if loss.heard { Duration::ZERO } else { PAUSE.1 };
+            let bound = loss.since + of.within;
+            let brought = tokio::time::timeout_at(bound, of.bring(&stream, at_first)).await.unwrap_or(false);
             if !brought {
                 // One whose session is over did not fail.
                 if of.way.is_open() {
@@ -116,6 +121,14 @@ impl Keeper for Returning {
             }
         };
         Some(tokio::spawn(bringing).abort_handle())
+    }
+
+    fn resumed(&self, _stream: &Shared) {
+        self.0.way.resumed();
+    }
+
+    fn aside(&self) -> &Aside {
+        &self.0.aside
     }
 
     fn over(&self, stream: &Shared, _finished: bool) {
@@ -133,13 +146,11 @@ impl Of {
             let ask = Ask::Again { id: stream.id(), received: stream.received(), attempt };
             match tokio::time::timeout(ATTEMPT, link.again(self, ask)).await {
                 Ok(Ok((under, Some(Answered::Received(received))))) => {
-                    let under = Under { stream: under, parted: None };
+                    let under = Under { stream: Box::new(under), carrier: None };
                     // Before it is there: a loss right after it must be told to this roll.
                     self.enter(&link.0.lasting, stream);
                     let taken = stream.attach(under, (received, attempt), || self.way.is_open()).is_ok();
-                    if taken {
-                        self.way.resumed();
-                    } else {
+                    if !taken {
                         self.roll().leave(stream.id());
                     }
                     return taken;

@@ -254,6 +254,11 @@ impl End {
         !self.came.waiting.is_empty()
     }
 
+    /// How much came and has not been handed on; its end counts for one.
+    pub(super) fn waiting(&self) -> u64 {
+        self.came.taken - self.came.handed_on
+    }
+
     fn put_ack(&mut self, chunk: &mut Vec<u8>) {
         put_ack(chunk, self.came.handed_on);
         self.came.told = self.came.handed_on;

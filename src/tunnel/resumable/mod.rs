@@ -12,6 +12,7 @@
 //!
 //! [`end`] and [`frame`] are pure; [`shared`] has the connections; who brings another one when one is lost is a [`Keeper`].
 
+mod aside;
 mod ask;
 pub(crate) mod end;
 pub(crate) mod frame;
@@ -29,9 +30,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use aside::Aside;
 pub(crate) use ask::{Answered, Ask, StreamId};
 pub(crate) use roll::Roll;
-pub(crate) use shared::{Keeper, NotAttached, Shared, Under};
+pub(crate) use shared::{Carrier, Keeper, Loss, NotAttached, Shared, Under};
 pub(crate) use stream::Resumable;
 
 use super::link::Link;
@@ -45,7 +47,7 @@ pub trait Way: Send + Sync + 'static {
     /// Whether it may go on now.
     fn is_open(&self) -> bool;
 
-    /// It went on.
+    /// It went on: the publisher said something over another connection.
     fn resumed(&self);
 
     /// It did not, and broke.

@@ -27,13 +27,6 @@ impl Roll {
         self.all().len()
     }
 
-    /// A connection was lost: each stream sees whether it was its own, also one that nobody reads now.
-    pub(crate) fn look(&self) {
-        for stream in self.present() {
-            stream.look();
-        }
-    }
-
     /// None gets another connection.
     pub(crate) fn give_up(&self) {
         for stream in self.present() {

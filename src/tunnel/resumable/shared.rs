@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::aside::Aside;
 use super::ask::StreamId;
 use super::end::End;
 use crate::tunnel::TunnelName;
@@ -25,18 +27,40 @@ const INSTANT: Duration = Duration::from_millis(100);
 /// What one end does about the connections of a stream. Called while the stream is locked.
 pub(crate) trait Keeper: Send + Sync + 'static {
     /// The connection is lost: begins what brings another one, or gives up in time. `None`: nothing will.
-    /// `heard` is whether the other end has said anything over it.
-    fn lost(&self, stream: &Arc<Shared>, heard: bool) -> Option<AbortHandle>;
+    fn lost(&self, stream: &Arc<Shared>, loss: Loss) -> Option<AbortHandle>;
+
+    /// The other end has said something over another connection than the first.
+    fn resumed(&self, stream: &Shared);
+
+    /// What of its streams may stand aside.
+    fn aside(&self) -> &Aside;
 
     /// The stream is over: finished, or not.
     fn over(&self, stream: &Shared, finished: bool);
 }
 
+/// How a connection was lost.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Loss {
+    /// Since when nothing has been heard: from the loss of this one on, or of one before it, where nothing was heard over those since.
+    pub(crate) since: Instant,
+    /// Whether the other end has said anything over this one.
+    pub(crate) heard: bool,
+}
+
 /// The connection under a stream.
 pub(crate) struct Under {
-    pub(crate) stream: TunnelStream,
+    pub(crate) stream: Box<TunnelStream>,
+    /// At the publisher's end.
+    pub(crate) carrier: Option<Carrier>,
+}
+
+/// What a publisher knows of a connection that carries streams.
+pub(crate) struct Carrier {
+    /// Tells it from its other ones.
+    pub(crate) number: u64,
     /// Whether one of the two ends said that it ends, so that its end is no loss.
-    pub(crate) parted: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+    pub(crate) parted: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// Why a connection is of no use to a stream.
@@ -64,9 +88,15 @@ pub(super) struct Core {
     pub(super) line: Line,
     /// Of the last that brought a connection.
     attempt: u64,
+    /// Since when nothing has been heard, once a connection was lost.
+    lost: Option<Instant>,
+    /// Bytes of what waits that were taken out of the connection's credit for the sake of what stands behind them.
+    aside: u64,
     /// Of who waits to read, and of who waits to write or for the end.
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,
+    /// Of who waits for the other end's first word over a connection.
+    listener: Option<Waker>,
     /// When what is owed is told.
     tell_at: Option<Pin<Box<Sleep>>>,
     /// Whether that runs.
@@ -78,7 +108,7 @@ pub(super) struct Core {
 /// Whether there is a connection.
 pub(super) enum Line {
     Up {
-        under: Box<Under>,
+        under: Under,
         /// Whether what was lost with the last one is still to be sent.
         again: bool,
         /// Whether the other end has said anything over it: before that it may have been given up for another one.
@@ -97,15 +127,24 @@ impl Shared {
     pub(super) fn new(id: StreamId, tunnel: TunnelName, under: Under, keeper: Box<dyn Keeper>) -> Arc<Self> {
         let core = Core {
             end: End::default(),
-            line: Line::Up { under: Box::new(under), again: false, heard: true },
+            line: Line::Up { under, again: false, heard: true },
             attempt: 0,
+            lost: None,
+            aside: 0,
             reader: None,
             writer: None,
+            listener: None,
             tell_at: None,
             tells: false,
             helper: None,
         };
-        Arc::new(Self { id, tunnel, keeper, core: Mutex::new(core), broken: CancellationToken::new() })
+        let shared =
+            Arc::new(Self { id, tunnel, keeper, core: Mutex::new(core), broken: CancellationToken::new() });
+        let is_there = shared.core().listen(&shared);
+        if !is_there {
+            shared.look(0);
+        }
+        shared
     }
 
     pub(crate) fn id(&self) -> StreamId {
@@ -114,6 +153,20 @@ impl Shared {
 
     pub(crate) fn tunnel(&self) -> &TunnelName {
         &self.tunnel
+    }
+
+    /// The number of the connection that carries it, at the publisher's end.
+    pub(crate) fn carrier(&self) -> Option<u64> {
+        match &self.core().line {
+            Line::Up { under, .. } => under.carrier.as_ref().map(|carrier| carrier.number),
+            Line::Away | Line::Finished | Line::Broken(_) => None,
+        }
+    }
+
+    /// Bytes of it that stand aside.
+    #[cfg(test)]
+    pub(crate) fn stands_aside(&self) -> u64 {
+        self.core().aside
     }
 
     /// The offset before which everything came.
@@ -143,7 +196,9 @@ impl Shared {
         }
         core.attempt = attempt;
         // The one before is dropped here: what still came over it is not taken any more.
-        core.line = Line::Up { under: Box::new(under), again: true, heard: false };
+        core.line = Line::Up { under, again: true, heard: false };
+        // If it is gone by now, whoever sends over it will find out.
+        let _is_there = core.listen(self);
         let sending = tokio::spawn(Arc::clone(self).send_again());
         core.help(Some(sending.abort_handle()));
         core.wake();
@@ -177,17 +232,21 @@ impl Shared {
         self.end_broken(core, None);
     }
 
-    /// Looks whether its connection is lost.
-    pub(crate) fn look(self: &Arc<Self>) {
+    /// Looks whether the connection of this attempt is lost, also while nobody reads: what came over it stands before its end.
+    fn look(self: &Arc<Self>, attempt: u64) {
         let mut guard = self.core();
         let core = &mut *guard;
+        if core.attempt != attempt {
+            return;
+        }
         // Whoever waits for what comes is still the one who is told of it.
         let waker = core.reader.clone().or_else(|| core.writer.clone());
         let mut cx = Context::from_waker(waker.as_ref().unwrap_or(Waker::noop()));
         while matches!(core.line, Line::Up { .. }) && self.poll_take(core, &mut cx).is_ready() {}
     }
 
-    /// Sends what was lost with the last connection. A loss of this one begins all anew.
+    /// Sends what was lost with the last connection, and waits for the other end's first word, also where nobody reads. A loss of
+    /// this one begins all anew.
     async fn send_again(self: Arc<Self>) {
         std::future::poll_fn(|cx| {
             let mut guard = self.core();
@@ -210,6 +269,17 @@ impl Shared {
             }
         })
         .await;
+        std::future::poll_fn(|cx| {
+            let mut guard = self.core();
+            let core = &mut *guard;
+            while matches!(core.line, Line::Up { heard: false, .. }) {
+                // Whoever reads may be the one who hears it.
+                core.listener = Some(cx.waker().clone());
+                ready!(self.poll_take(core, cx));
+            }
+            Poll::Ready(())
+        })
+        .await;
     }
 
     /// Takes the next that came, or learns of the connection's end.
@@ -219,7 +289,11 @@ impl Shared {
         let came = ready!(under.stream.poll_piece(cx)).unwrap_or(Err(io::ErrorKind::UnexpectedEof.into()));
         match came {
             Ok(piece) => {
-                *heard = true;
+                if !std::mem::replace(heard, true) {
+                    core.lost = None;
+                    core.listener.take().into_iter().for_each(Waker::wake);
+                    self.keeper.resumed(self);
+                }
                 let before = core.end.acknowledged();
                 match core.end.take(piece) {
                     Ok(()) => {
@@ -236,8 +310,9 @@ impl Shared {
                 }
             }
             Err(error) if is_lost(&error) || !*heard => {
-                let parted = under.parted.as_ref().is_some_and(|parted| parted());
-                let helper = if parted { None } else { self.keeper.lost(self, *heard) };
+                let parted = under.carrier.as_ref().is_some_and(|carrier| (carrier.parted)());
+                let loss = Loss { since: *core.lost.get_or_insert_with(Instant::now), heard: *heard };
+                let helper = if parted { None } else { self.keeper.lost(self, loss) };
                 if helper.is_none() {
                     self.end_broken(core, Some(error));
                     return Poll::Ready(());
@@ -287,25 +362,49 @@ impl Shared {
         }
     }
 
-    fn end_finished(&self, core: &mut Core) {
-        if let Line::Up { under, .. } = &mut core.line {
-            under.stream.ends_in_order();
+    /// Takes the next that came though nobody reads what came before it, if that may stand aside.
+    pub(super) fn poll_take_aside(self: &Arc<Self>, core: &mut Core, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.keeper.aside().has_room() {
+            return Poll::Pending;
         }
-        self.end(core, Line::Finished);
+        let before = core.end.waiting();
+        ready!(self.poll_take(core, cx));
+        // Nothing of one that is over waits.
+        if matches!(core.line, Line::Up { .. } | Line::Away) {
+            let more = core.end.waiting().saturating_sub(before);
+            self.keeper.aside().add(more);
+            core.aside += more;
+        }
+        Poll::Ready(())
+    }
+
+    /// So many bytes of what waited were handed on.
+    pub(super) fn handed_on(&self, core: &mut Core, length: usize) {
+        let less = core.aside.min(length as u64);
+        self.keeper.aside().sub(less);
+        core.aside -= less;
+    }
+
+    fn end_finished(&self, core: &mut Core) {
+        if let Line::Up { under, .. } = self.end(core, Line::Finished) {
+            under.stream.end_in_order();
+        }
     }
 
     fn end_broken(&self, core: &mut Core, error: Option<io::Error>) {
         if matches!(core.line, Line::Up { .. } | Line::Away) {
-            self.end(core, Line::Broken(error));
+            drop(self.end(core, Line::Broken(error)));
             self.broken.cancel();
         }
     }
 
-    fn end(&self, core: &mut Core, line: Line) {
+    fn end(&self, core: &mut Core, line: Line) -> Line {
         self.keeper.over(self, matches!(line, Line::Finished));
-        core.line = line;
+        self.keeper.aside().sub(std::mem::take(&mut core.aside));
+        let before = std::mem::replace(&mut core.line, line);
         core.help(None);
         core.wake();
+        before
     }
 
     pub(super) fn core(&self) -> MutexGuard<'_, Core> {
@@ -315,6 +414,18 @@ impl Shared {
 }
 
 impl Core {
+    /// Has `shared` look when its connection lets go of it; `false` if it has.
+    fn listen(&self, shared: &Arc<Shared>) -> bool {
+        let Line::Up { under, .. } = &self.line else { return true };
+        let (shared, attempt) = (Arc::downgrade(shared), self.attempt);
+        under.stream.when_gone(move || {
+            // With the runtime everything is over.
+            if let Some(shared) = shared.upgrade().filter(|_| Handle::try_current().is_ok()) {
+                shared.look(attempt);
+            }
+        })
+    }
+
     fn wake(&mut self) {
         for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
             waker.wake();

@@ -58,6 +58,7 @@ impl AsyncRead for Resumable {
         loop {
             if let Some(part) = core.end.hand_on(buf.remaining()) {
                 buf.put_slice(&part);
+                shared.handed_on(core, part.len());
                 if core.end.owes_much() {
                     shared.tell(core, cx);
                 }
@@ -107,21 +108,21 @@ impl Resumable {
         needs_room: bool,
     ) -> Poll<io::Result<(&'c mut End, &'c mut TunnelStream)>> {
         loop {
-            // Acknowledgements stand behind what nobody has read here: that is bounded at the other end as it is here.
             let is_full = needs_room && !core.end.has_room();
-            let has_news = match &mut core.line {
+            let took = match &mut core.line {
                 Line::Broken(_) => return Poll::Ready(Err(core.why().unwrap_or_else(cut))),
                 Line::Finished => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-                Line::Up { again: false, .. } if is_full => true,
+                // The acknowledgement stands behind what nobody has read here.
+                Line::Up { again: false, .. } if is_full => shared.poll_take_aside(core, cx),
                 Line::Up { under, again: false, .. } => match under.stream.poll_room(cx) {
                     Poll::Ready(true) => break,
                     // Why stands in what came.
-                    Poll::Ready(false) => true,
-                    Poll::Pending => false,
+                    Poll::Ready(false) => shared.poll_take(core, cx),
+                    Poll::Pending => Poll::Pending,
                 },
-                Line::Up { .. } | Line::Away => false,
+                Line::Up { .. } | Line::Away => Poll::Pending,
             };
-            if has_news && shared.poll_take(core, cx).is_ready() {
+            if took.is_ready() {
                 continue;
             }
             core.writer = Some(cx.waker().clone());

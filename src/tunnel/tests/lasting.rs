@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::bed::{Door, Organisation, Running, everything, name, publication, soon, tcp};
@@ -22,6 +22,7 @@ use super::hostile_peer::{Socket, door, gateway, knock};
 use crate::tunnel::arriving::Arriving;
 use crate::tunnel::client::{Event, GatewayAddress, PublisherOptions};
 use crate::tunnel::handshake::Session;
+use crate::tunnel::resumable::{Aside, Keeper, Loss, Resumable, Shared, StreamId, Under};
 use crate::tunnel::sending::Sending;
 use crate::tunnel::stream::{Coming, is_lost, outgoing};
 use crate::tunnel::transport::{MessageStream, receive};
@@ -402,6 +403,106 @@ async fn a_stream_that_nobody_reads_goes_on_too() {
     soon(visitor.read_to_end(&mut rest)).await.unwrap();
     assert!(rest == down[1..], "the app's bytes changed on the way");
     drop(soon(serving).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_much_and_reads_nothing_is_taken_all_the_same_and_what_stands_aside_for_it_is_counted() {
+    let bed = Bed::new().await;
+    let (mut visitor, mut app) = bed.stream(LONG).await;
+    let (unread, up) = (vec![7; 1 << 20], block(4).repeat(3));
+    app.write_all(&unread).await.unwrap();
+    let sent = up.clone();
+    let serving = tokio::spawn(async move {
+        let mut all = vec![0; sent.len()];
+        app.read_exact(&mut all).await.unwrap();
+        assert!(all == sent, "the visitor's bytes changed on the way");
+        app.shutdown().await.unwrap();
+    });
+    // More than may be under way, and what says that it arrived stands behind what nobody reads.
+    soon(visitor.write_all(&up)).await.unwrap();
+    soon(visitor.flush()).await.unwrap();
+    let ByteStream::Resumable(stream) = &visitor else { unreachable!() };
+    let shared = Arc::clone(stream.shared());
+    assert!((1..=unread.len() as u64 + 1).contains(&shared.stands_aside()), "{}", shared.stands_aside());
+    let mut rest = Vec::new();
+    soon(visitor.read_to_end(&mut rest)).await.unwrap();
+    assert!(rest == unread);
+    assert_eq!(shared.stands_aside(), 0, "it was read");
+    soon(serving).await.unwrap();
+}
+
+/// What a gateway's end has under a stream; `said` comes over it, and then the connection is gone.
+async fn carried(said: &'static [u8]) -> Under {
+    let (near, far) = duplex(1 << 20);
+    let (sender, connection) = h2::client::handshake(near).await.unwrap();
+    let driving = tokio::spawn(connection);
+    let serving = tokio::spawn(async move {
+        let mut connection = h2::server::handshake(far).await.unwrap();
+        let (_request, mut respond) = connection.accept().await.unwrap().unwrap();
+        let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+        body.send_data(bytes::Bytes::from_static(said), false).unwrap();
+        let _sent = tokio::time::timeout(Duration::from_millis(50), connection.accept()).await;
+    });
+    let request = http::Request::post("http://demo/").body(()).unwrap();
+    let (answer, _question) = sender.ready().await.unwrap().send_request(request, true).unwrap();
+    let body = soon(answer).await.unwrap().into_body();
+    soon(serving).await.unwrap();
+    let _gone = soon(driving).await.unwrap();
+    let answer = Arriving::new(body, None, Windows::of(1 << 20).enter(), Sending::nothing().go_on());
+    Under { stream: Box::new(TunnelStream::join(Coming::Answer(answer), outgoing().0)), carrier: None }
+}
+
+/// Notes what it is told.
+#[derive(Clone, Default)]
+struct Noting {
+    losses: Arc<Mutex<Vec<Loss>>>,
+    resumed: Arc<AtomicUsize>,
+    aside: Aside,
+}
+
+impl Keeper for Noting {
+    fn lost(&self, _stream: &Arc<Shared>, loss: Loss) -> Option<AbortHandle> {
+        self.losses.lock().unwrap().push(loss);
+        Some(tokio::spawn(std::future::pending::<()>()).abort_handle())
+    }
+
+    fn resumed(&self, _stream: &Shared) {
+        self.resumed.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn aside(&self) -> &Aside {
+        &self.aside
+    }
+
+    fn over(&self, _stream: &Shared, _finished: bool) {}
+}
+
+#[tokio::test]
+async fn the_time_without_a_connection_does_not_begin_anew_with_one_over_which_nothing_is_heard() {
+    let noted = Noting::default();
+    let (id, nothing) = (StreamId::new([7; 16]), carried(b"").await);
+    let stream = Resumable::new(id, name("demo"), nothing, Box::new(noted.clone()));
+    let losses = async |count: usize| {
+        soon(async {
+            while noted.losses.lock().unwrap().len() < count {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    };
+    losses(1).await;
+    for attempt in 1..=2 {
+        let _received = stream.shared().attach(carried(b"").await, (0, attempt), || true);
+        losses(usize::try_from(attempt).unwrap() + 1).await;
+    }
+    assert_eq!(noted.resumed.load(Ordering::SeqCst), 0, "nothing was heard");
+    // The acknowledgement of nothing.
+    let _received = stream.shared().attach(carried(&[1, 0, 0, 0, 0, 0, 0, 0, 0]).await, (0, 3), || true);
+    losses(4).await;
+    let noted_losses = noted.losses.lock().unwrap().clone();
+    let since: Vec<_> = noted_losses.iter().map(|loss| loss.since).collect();
+    assert!(since[0] == since[1] && since[1] == since[2] && since[2] < since[3], "{since:?}");
+    assert_eq!(noted.resumed.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
