@@ -102,12 +102,15 @@ pub fn main() -> std::process::ExitCode {
             return Failure::new(ExitCode::Failed, format!("cannot start: {error}"), "").report(json);
         }
     };
-    let ended = runtime.block_on(client.run());
+    // On a worker, beside all that it starts: between threads each piece of work would cost a wake of the other one.
+    let ended = runtime.block_on(runtime.spawn(client.run()));
     // Not waited for: a read of standard input that nobody ends any more would keep a program that has failed.
     runtime.shutdown_background();
     match ended {
-        Ok(code) => code,
-        Err(failure) => failure.report(json),
+        Ok(Ok(code)) => code,
+        Ok(Err(failure)) => failure.report(json),
+        // Its message stands on standard error already.
+        Err(_panicked) => std::process::ExitCode::from(ExitCode::Failed as u8),
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! The same on both ends and for both uses: under the HTTP/2 of a tunnel, and for a visitor's `sallyport connect`. A
 //! message carries at most 64 KiB; an empty one ends its direction, so a half-closed stream stays useful. Writes are
-//! gathered until the message is full or the writer flushes; nothing is read before somebody wants it, so backpressure
-//! reaches the peer.
+//! gathered until the message is full or the writer flushes, and then until all else that was ready has had its turn: answers that
+//! come at once travel in one message, which costs one seal, one record of TLS and one call of the system. Nothing is read before
+//! somebody wants it, so backpressure reaches the peer.
 //!
 //! Not trusted: the peer. A text message, one above the bound, or one that does not open ends the connection with an
 //! error; pings are answered by the WebSocket library.
@@ -213,6 +214,8 @@ pub struct MessageStream<M> {
     incoming: Bytes,
     read_ended: bool,
     outgoing: BytesMut,
+    /// What is flushed waits for others who are ready, while this is not over.
+    turn: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     write_ended: bool,
     /// Whether the end of one direction is that of both.
     ends_whole: bool,
@@ -228,6 +231,7 @@ impl<M: MessageSocket> MessageStream<M> {
             incoming: Bytes::new(),
             read_ended: false,
             outgoing: BytesMut::new(),
+            turn: None,
             write_ended: false,
             ends_whole: false,
             seals: None,
@@ -282,6 +286,14 @@ impl<M: MessageSocket> MessageStream<M> {
         }
         self.outgoing.extend_from_slice(fits);
         fits.len()
+    }
+
+    /// Lets all others who are ready have their turn, once for what is gathered now; they may have more for it.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let turn = self.turn.get_or_insert_with(|| Box::pin(tokio::task::yield_now()));
+        ready!(turn.as_mut().poll(cx));
+        self.turn = None;
+        Poll::Ready(())
     }
 
     fn poll_make_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -355,6 +367,7 @@ impl<M: MessageSocket> AsyncWrite for MessageStream<M> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.outgoing.is_empty() {
+            ready!(self.poll_turn(cx));
             ready!(self.poll_dispatch(cx))?;
         }
         self.socket.poll_flush(cx)
