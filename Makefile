@@ -4,7 +4,11 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 STATE ?= ./var
 CARGO ?= cargo
-export STATE
+# What runs a story: `release`, or `debug`, which is there after `make test`.
+BUILD ?= release
+BUILD_release = $(CARGO) build --release --locked --bins -p sallyport -p auditctl
+BUILD_debug = $(CARGO) build --locked --workspace --all-features --bins
+export STATE BUILD
 
 .PHONY: run demo test stranger-test bench-report test-console lint fmt coverage bench bench-tunnel chaos endurance bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-console bench-fold hsm-faults siem-faults bench-siem kill-latency test-kryoptic bench-crypto test-fips fips clean help
 
@@ -13,12 +17,12 @@ help: ## Show this list
 
 run: ## Build, set up a state directory (STATE=./var) and start the gateway with a demo app behind it
 	@scripts/prepare run
-	$(CARGO) build --release --locked --bins -p sallyport -p auditctl
+	$(BUILD_$(BUILD))
 	@scripts/run
 
-demo: ## Tell the whole story without a person; exits 0 only if every step did what it should
+demo: ## Tell the whole story without a person; exits 0 only if every step did what it should; BUILD=debug uses the tests' programs
 	@scripts/prepare run
-	$(CARGO) build --release --locked --bins -p sallyport -p auditctl
+	$(BUILD_$(BUILD))
 	@scripts/demo
 
 test: ## Unit, integration and end-to-end tests with the real parts, and the examples in the docs

@@ -8,7 +8,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::live::Session;
+use super::handle::Session;
 use super::readers::Reading;
 
 /// Which way the bytes go.

@@ -16,7 +16,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
 use super::backlog::Backlog;
-use super::live::{Ending, Facts, Live, LiveSession, Protocol, Session, SessionId};
+use super::handle::Session;
+use super::live::{Ending, Facts, Live, LiveSession, Protocol, SessionId};
 use super::naming::{Named, Naming};
 use super::readers::Readers;
 use super::totals::{ByTunnel, Totals};

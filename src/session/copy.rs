@@ -7,7 +7,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::live::{Ending, Session};
+use super::handle::Session;
+use super::live::Ending;
 use super::readers::Reading;
 use crate::tunnel::Stalled;
 

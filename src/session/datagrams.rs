@@ -6,7 +6,8 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use super::live::{Ending, Session};
+use super::handle::Session;
+use super::live::Ending;
 use crate::tunnel::datagram::{Drain, Source, pass};
 
 /// How long the publisher may take to hear that a silent flow is over.

@@ -42,8 +42,10 @@ impl Arriving {
         if let Some(Ok(data)) = &data {
             self.hold.set(true);
             self.length = self.length.map(|length| length.saturating_sub(data.len() as u64));
+            let flow = self.stream.flow_control();
             // Refused only for more than came.
-            let _released = self.stream.flow_control().release_capacity(data.len());
+            let _released = flow.release_capacity(data.len());
+            self.hold.taken(data.len(), flow);
         }
         Poll::Ready(data)
     }

@@ -44,6 +44,8 @@ const SEND_AHEAD: usize = 128 << 10;
 const FORGOTTEN: usize = 1 << 16;
 /// Windows that were made smaller grow again after so long, not at once: who has something waiting comes and goes.
 const GROWS_AFTER: Duration = Duration::from_secs(1);
+/// How often the library is reminded of streams while windows are small.
+const REMINDED: Duration = Duration::from_millis(50);
 
 /// What an open lane has and a closing one gives to its task.
 struct Open {
@@ -194,11 +196,13 @@ struct Driven<M> {
     windows: Arc<Windows>,
     /// Runs while windows are smaller than they may be.
     grows: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// Runs while they are.
+    reminds: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl<M: MessageSocket> Driven<M> {
     fn new(connection: Connection<MessageStream<M>, Bytes>, sender: Sender, windows: Arc<Windows>) -> Self {
-        Self { connection, sender: Some(sender), is_over: false, windows, grows: None }
+        Self { connection, sender: Some(sender), is_over: false, windows, grows: None, reminds: None }
     }
 
     /// Drives it until it has ended.
@@ -231,6 +235,7 @@ impl<M: MessageSocket> Driven<M> {
         if self.is_over {
             return Poll::Ready(Ok(()));
         }
+        self.remind(cx);
         loop {
             self.fit_windows(cx);
             let ended = Pin::new(&mut self.connection).poll(cx);
@@ -239,6 +244,19 @@ impl<M: MessageSocket> Driven<M> {
             if self.is_over || !self.fit_windows(cx) {
                 return ended;
             }
+        }
+    }
+
+    /// While windows are small, now and then: the publisher may take its time to hear that they are.
+    fn remind(&mut self, cx: &mut Context<'_>) {
+        if !self.windows.are_small() {
+            self.reminds = None;
+            return;
+        }
+        let reminds = self.reminds.get_or_insert_with(|| Box::pin(tokio::time::sleep(REMINDED)));
+        while reminds.as_mut().poll(cx).is_ready() {
+            self.windows.remind();
+            reminds.as_mut().reset(tokio::time::Instant::now() + REMINDED);
         }
     }
 
@@ -312,6 +330,9 @@ async fn drive<M: MessageSocket>(
             announce_once(announce, reason);
             if in_order {
                 driven.until_its_end().await;
+            } else {
+                // The publisher is told why, if this end had to end it.
+                let _told = tokio::time::timeout(FAREWELL_TIMEOUT, driven.until_its_end()).await;
             }
             return;
         }

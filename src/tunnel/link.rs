@@ -26,7 +26,7 @@ use super::gather::Heard;
 use super::handshake::{HandshakeError, Mode, Session, SessionId, Suite};
 use super::lane::{Ended, Lane, Sender};
 use super::protocol::OriginFault;
-use super::resumable::{Aside, Roll};
+use super::resumable::Allowances;
 use super::room::{Place, Placed, Shares, Whose};
 use super::transport::{MessageSocket, Traffic};
 use super::window::Windows;
@@ -143,10 +143,10 @@ struct Inner {
     closed: watch::Sender<Option<CloseReason>>,
     /// Who has how many streams.
     shares: Shares,
-    /// Its streams that outlive a lane.
-    lasting: Roll,
-    /// What of those may stand aside.
-    aside: Aside,
+    /// Of its streams that outlive a lane.
+    allowances: Allowances,
+    /// How long it may take until the loss of a lane is seen.
+    notices: Duration,
     /// What passed on lanes that are gone.
     past: Traffic,
     requests: AtomicU64,
@@ -232,8 +232,8 @@ impl Link {
             closing: OnceLock::new(),
             closed: watch::channel(None).0,
             shares: Shares::default(),
-            lasting: Roll::default(),
-            aside: Aside::default(),
+            allowances: Allowances::default(),
+            notices: limits.heartbeat_interval + limits.heartbeat_timeout,
             past: Traffic::default(),
             requests: AtomicU64::new(0),
             streams: AtomicU64::new(0),

@@ -224,7 +224,9 @@ impl TunnelStream {
         let parting = async move {
             // If it fails nobody waits for it any more.
             let _ended = self.shutdown().await;
-            while let Some(Ok(_)) = std::future::poll_fn(|cx| self.poll_piece(cx)).await {}
+            while let Some(Ok(_)) = std::future::poll_fn(|cx| self.poll_piece(cx)).await {
+                tokio::task::consume_budget().await;
+            }
         };
         tokio::spawn(tokio::time::timeout(PARTING, parting));
     }

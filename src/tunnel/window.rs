@@ -6,13 +6,20 @@
 //! may then hold half of the connection's credit ([`super::lag`]). And it shrinks while something waits for more than a few
 //! ([`shared_window`]): a thousand who come at once and read nothing must not use up the credit before it is seen that they don't
 //! read.
+//!
+//! A window that shrinks below what has come in it leaves the other end with less than nothing (RFC 9113 section 6.9.2). When what has
+//! come is taken, the library tells the other end of room only behind a half of the window at that time; so of a reader who had taken
+//! all, and less than a half, it would never tell again, and nothing more would come. While windows are small it is reminded
+//! ([`Windows::remind`]).
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
+use h2::FlowControl;
 
 /// Bytes a second that one stream shall carry.
 const PACE: u128 = 80 << 20;
@@ -28,6 +35,8 @@ pub(super) fn stream_window(least: u32, round_trip: Option<Duration>) -> u32 {
 const FEW: usize = 16;
 /// And below so many bytes they don't.
 const SMALLEST: u32 = 128 << 10;
+/// A stream of which so much was taken may have less than nothing left when windows shrink.
+const MUCH: u64 = 64 << 10;
 
 /// The window of each stream while something waits for so many of them: a quarter with each doubling beyond a few.
 fn shared_window(most: u32, holding: usize) -> u32 {
@@ -43,18 +52,22 @@ pub(super) struct Windows {
     window: AtomicU32,
     /// Wakes whoever tells the other end.
     told: AtomicWaker,
+    /// Of streams of which much was taken, by their numbers.
+    much: Mutex<HashMap<u64, FlowControl>>,
+    numbers: AtomicU64,
 }
 
 impl Windows {
     /// Nothing waits for anybody, and `most` bytes may.
     pub(super) fn of(most: u32) -> Arc<Self> {
         let (holding, window) = (AtomicUsize::new(0), AtomicU32::new(most));
-        Arc::new(Self { most, holding, window, told: AtomicWaker::new() })
+        let (told, much, numbers) = (AtomicWaker::new(), Mutex::default(), AtomicU64::new(0));
+        Arc::new(Self { most, holding, window, told, much, numbers })
     }
 
     /// One more stream.
     pub(super) fn enter(self: &Arc<Self>) -> Hold {
-        Hold { of: Arc::clone(self), holds: false }
+        Hold { of: Arc::clone(self), holds: false, taken: 0, number: None }
     }
 
     /// What the other end was told last.
@@ -72,6 +85,24 @@ impl Windows {
     pub(super) fn tell(&self, window: u32) {
         self.window.store(window, Ordering::Relaxed);
     }
+
+    /// Whether they are smaller than they may be.
+    pub(super) fn are_small(&self) -> bool {
+        self.window() < self.most
+    }
+
+    /// Has the library look again for how much of each stream there is room.
+    pub(super) fn remind(&self) {
+        for flow in self.much().values_mut() {
+            // Nothing is released that was not; refused only for more than came.
+            let _looked = flow.release_capacity(0);
+        }
+    }
+
+    fn much(&self) -> MutexGuard<'_, HashMap<u64, FlowControl>> {
+        // Only inserted into and removed from: a panic elsewhere leaves it whole.
+        self.much.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Whether something waits for one stream; not any more when this is dropped.
@@ -79,6 +110,9 @@ impl Windows {
 pub(super) struct Hold {
     of: Arc<Windows>,
     holds: bool,
+    taken: u64,
+    /// Among those of which much was taken.
+    number: Option<u64>,
 }
 
 impl Hold {
@@ -99,9 +133,26 @@ impl Hold {
     }
 }
 
+impl Hold {
+    /// So many bytes were taken of its stream, which has this.
+    pub(super) fn taken(&mut self, bytes: usize, flow: &FlowControl) {
+        self.taken += bytes as u64;
+        if self.taken >= MUCH && self.number.is_none() {
+            let number = self.of.numbers.fetch_add(1, Ordering::Relaxed);
+            self.of.much().insert(number, flow.clone());
+            self.number = Some(number);
+        }
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
         self.set(false);
+        if let Some(number) = self.number {
+            // The last to hold on to a stream gives it up, which is not done while others wait here.
+            let flow = self.of.much().remove(&number);
+            drop(flow);
+        }
     }
 }
 

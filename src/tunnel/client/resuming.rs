@@ -20,8 +20,8 @@ use crate::clock;
 use crate::tunnel::TunnelName;
 use crate::tunnel::protocol::{OriginFault, RESUME};
 use crate::tunnel::resumable::{
-    Answered, Aside, Ask, ByteStream, Carrier, Keeper, Loss, NotAttached, Resumable, Roll, Shared, StreamId,
-    Under,
+    Allowances, Answered, Ask, ByteStream, Carrier, Keeper, Loss, NotAttached, Resumable, Roll, Shared,
+    StreamId, Under,
 };
 use crate::tunnel::stream::{Coming, TunnelStream, outgoing};
 
@@ -30,13 +30,13 @@ const MOST: usize = 8192;
 /// The gateway says how long it waits; a broken one must not have us wait for ever.
 const LONGEST: Duration = Duration::from_mins(10);
 /// Streams that ended in order, which the gateway may not have heard.
-const FINISHED: usize = 1024;
+const FINISHED: usize = MOST;
 
 /// The streams of a publisher; clones share them.
 #[derive(Clone, Default)]
 pub(super) struct Streams {
     roll: Roll,
-    aside: Aside,
+    allowances: Allowances,
     finished: Arc<Mutex<VecDeque<Finished>>>,
     /// Cancelled when none of them goes on any more.
     retired: CancellationToken,
@@ -78,6 +78,10 @@ impl Streams {
         let under = Under { stream: Box::new(stream), carrier: Some(carrier) };
         let stream = Resumable::new(id, tunnel.clone(), under, Box::new(keeper));
         self.roll.enter(stream.shared());
+        if stream.shared().is_over() {
+            // Before it was entered: its connection was lost as soon as it had begun.
+            self.roll.leave(id);
+        }
         (ByteStream::Resumable(stream), answer)
     }
 
@@ -146,8 +150,8 @@ impl Keeper for Waiting {
         tracing::info!(tunnel = %stream.tunnel(), "a byte stream goes on over another connection");
     }
 
-    fn aside(&self) -> &Aside {
-        &self.streams.aside
+    fn allowances(&self) -> &Allowances {
+        &self.streams.allowances
     }
 
     fn over(&self, stream: &Shared, finished: bool) {

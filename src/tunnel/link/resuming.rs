@@ -1,8 +1,8 @@
 //! Byte streams that outlive the connection that they began on, at the gateway's end: how they begin, and how another connection is
 //! brought to them.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -13,7 +13,7 @@ use super::{Link, LinkError};
 use crate::tunnel::TunnelName;
 use crate::tunnel::protocol::{Ends, RESUME};
 use crate::tunnel::resumable::{
-    Answered, Aside, Ask, ByteStream, Keeper, Lasting, Loss, Resumable, Roll, Shared, StreamId, Under, Way,
+    Allowances, Answered, Ask, ByteStream, Keeper, Lasting, Loss, Resumable, Shared, StreamId, Under, Way,
 };
 use crate::tunnel::room::Whose;
 use crate::tunnel::stream::{TunnelStream, outgoing};
@@ -45,7 +45,9 @@ impl Link {
         if let Some(ends) = ends {
             ends.write(request.headers_mut());
         }
-        if let Some(ask) = (Ask::New { id, grace: within }).value() {
+        // The publisher may see the loss at once, and this end when a heartbeat is missed; and then it asks.
+        let grace = within + self.0.notices + ATTEMPT;
+        if let Some(ask) = (Ask::New { id, grace }).value() {
             request.headers_mut().insert(RESUME, ask);
         }
         self.0.streams.fetch_add(1, Ordering::Relaxed);
@@ -61,14 +63,11 @@ impl Link {
             within,
             way,
             attempts: AtomicU64::new(0),
-            roll: Mutex::new(self.0.lasting.clone()),
-            aside: self.0.aside.clone(),
+            allowances: self.0.allowances.clone(),
         };
         let under = Under { stream: Box::new(stream), carrier: None };
         let keeper = Box::new(Returning(Arc::new(of)));
-        let stream = Resumable::new(id, tunnel.clone(), under, keeper);
-        self.0.lasting.enter(stream.shared());
-        Ok(ByteStream::Resumable(stream))
+        Ok(ByteStream::Resumable(Resumable::new(id, tunnel.clone(), under, keeper)))
     }
 
     /// Has a stream go on over one of the lanes.
@@ -91,10 +90,8 @@ struct Of {
     within: Duration,
     way: Box<dyn Way>,
     attempts: AtomicU64,
-    /// Of the link that carries it.
-    roll: Mutex<Roll>,
     /// Of the link on which it began.
-    aside: Aside,
+    allowances: Allowances,
 }
 
 /// Brings a stream that lost its connection to the next one.
@@ -127,13 +124,11 @@ impl Keeper for Returning {
         self.0.way.resumed();
     }
 
-    fn aside(&self) -> &Aside {
-        &self.0.aside
+    fn allowances(&self) -> &Allowances {
+        &self.0.allowances
     }
 
-    fn over(&self, stream: &Shared, _finished: bool) {
-        self.0.roll().leave(stream.id());
-    }
+    fn over(&self, _stream: &Shared, _finished: bool) {}
 }
 
 impl Of {
@@ -147,13 +142,7 @@ impl Of {
             match tokio::time::timeout(ATTEMPT, link.again(self, ask)).await {
                 Ok(Ok((under, Some(Answered::Received(received))))) => {
                     let under = Under { stream: Box::new(under), carrier: None };
-                    // Before it is there: a loss right after it must be told to this roll.
-                    self.enter(&link.0.lasting, stream);
-                    let taken = stream.attach(under, (received, attempt), || self.way.is_open()).is_ok();
-                    if !taken {
-                        self.roll().leave(stream.id());
-                    }
-                    return taken;
+                    return stream.attach(under, (received, attempt), || self.way.is_open()).is_ok();
                 }
                 Ok(Ok((_, Some(Answered::Finished)))) => {
                     stream.other_has_finished();
@@ -169,17 +158,5 @@ impl Of {
             pause = (pause * 2).min(longest);
         }
         false
-    }
-
-    fn enter(&self, roll: &Roll, stream: &Arc<Shared>) {
-        let mut own = self.roll();
-        own.leave(stream.id());
-        roll.enter(stream);
-        *own = roll.clone();
-    }
-
-    fn roll(&self) -> MutexGuard<'_, Roll> {
-        // Replaced as a whole.
-        self.roll.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

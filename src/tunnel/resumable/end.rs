@@ -86,12 +86,12 @@ impl End {
 
     /// Whether more may be written.
     pub(crate) fn has_room(&self) -> bool {
-        self.sent.taken - self.sent.acknowledged < WINDOW && self.sent.kept.len() < PIECES
+        self.unacknowledged() < WINDOW && self.sent.kept.len() < PIECES
     }
 
     /// Takes the beginning of `bytes`, as much as there is room for, and says what is to be sent. Not behind the end.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> (usize, Bytes) {
-        let room = WINDOW.saturating_sub(self.sent.taken - self.sent.acknowledged);
+        let room = WINDOW.saturating_sub(self.unacknowledged());
         let room = usize::try_from(room).unwrap_or(PIECE).min(PIECE);
         let taken = bytes.get(..room).unwrap_or(bytes);
         let mut chunk = Vec::with_capacity(taken.len() + DATA_HEAD + ACK_LENGTH);
@@ -120,6 +120,11 @@ impl End {
     /// The offset before which all is known to have been handed on at the other end.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.sent.acknowledged
+    }
+
+    /// How much was sent and is not acknowledged; the end counts for one.
+    pub(crate) fn unacknowledged(&self) -> u64 {
+        self.sent.taken - self.sent.acknowledged
     }
 
     /// Whether it was ended.

@@ -12,7 +12,7 @@
 //!
 //! [`end`] and [`frame`] are pure; [`shared`] has the connections; who brings another one when one is lost is a [`Keeper`].
 
-mod aside;
+mod allowance;
 mod ask;
 pub(crate) mod end;
 pub(crate) mod frame;
@@ -30,7 +30,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use aside::Aside;
+pub(crate) use allowance::Allowances;
 pub(crate) use ask::{Answered, Ask, StreamId};
 pub(crate) use roll::Roll;
 pub(crate) use shared::{Carrier, Keeper, Loss, NotAttached, Shared, Under};

@@ -1,4 +1,4 @@
-//! The resumable streams of a link, or of a publisher, by their ids.
+//! The resumable streams of a publisher, by their ids.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::aside::Aside;
+use super::allowance::{Allowances, FREE};
 use super::ask::StreamId;
 use super::end::End;
 use crate::tunnel::TunnelName;
@@ -24,6 +24,10 @@ use crate::tunnel::stream::{TunnelStream, is_lost};
 /// way. Nobody waits for it but the memory at the other end.
 const INSTANT: Duration = Duration::from_millis(100);
 
+/// How long the other end may take for its first word over another connection: it has something to say at once, and if the connection
+/// is lost meanwhile, that is found out before.
+const FIRST_WORD: Duration = Duration::from_mins(2);
+
 /// What one end does about the connections of a stream. Called while the stream is locked.
 pub(crate) trait Keeper: Send + Sync + 'static {
     /// The connection is lost: begins what brings another one, or gives up in time. `None`: nothing will.
@@ -32,8 +36,8 @@ pub(crate) trait Keeper: Send + Sync + 'static {
     /// The other end has said something over another connection than the first.
     fn resumed(&self, stream: &Shared);
 
-    /// What of its streams may stand aside.
-    fn aside(&self) -> &Aside;
+    /// What its streams may have together.
+    fn allowances(&self) -> &Allowances;
 
     /// The stream is over: finished, or not.
     fn over(&self, stream: &Shared, finished: bool);
@@ -92,6 +96,8 @@ pub(super) struct Core {
     lost: Option<Instant>,
     /// Bytes of what waits that were taken out of the connection's credit for the sake of what stands behind them.
     aside: u64,
+    /// Bytes that are not acknowledged, as far as they count for all streams together.
+    kept: u64,
     /// Of who waits to read, and of who waits to write or for the end.
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,
@@ -131,6 +137,7 @@ impl Shared {
             attempt: 0,
             lost: None,
             aside: 0,
+            kept: 0,
             reader: None,
             writer: None,
             listener: None,
@@ -161,6 +168,11 @@ impl Shared {
             Line::Up { under, .. } => under.carrier.as_ref().map(|carrier| carrier.number),
             Line::Away | Line::Finished | Line::Broken(_) => None,
         }
+    }
+
+    /// Whether it has finished or is broken.
+    pub(crate) fn is_over(&self) -> bool {
+        !matches!(self.core().line, Line::Up { .. } | Line::Away)
     }
 
     /// Bytes of it that stand aside.
@@ -242,7 +254,8 @@ impl Shared {
         // Whoever waits for what comes is still the one who is told of it.
         let waker = core.reader.clone().or_else(|| core.writer.clone());
         let mut cx = Context::from_waker(waker.as_ref().unwrap_or(Waker::noop()));
-        while matches!(core.line, Line::Up { .. }) && self.poll_take(core, &mut cx).is_ready() {}
+        // Where nobody reads, it stands aside from here on.
+        while matches!(core.line, Line::Up { .. }) && self.poll_aside(core, &mut cx).is_ready() {}
     }
 
     /// Sends what was lost with the last connection, and waits for the other end's first word, also where nobody reads. A loss of
@@ -269,7 +282,7 @@ impl Shared {
             }
         })
         .await;
-        std::future::poll_fn(|cx| {
+        let hearing = std::future::poll_fn(|cx| {
             let mut guard = self.core();
             let core = &mut *guard;
             while matches!(core.line, Line::Up { heard: false, .. }) {
@@ -278,8 +291,10 @@ impl Shared {
                 ready!(self.poll_take(core, cx));
             }
             Poll::Ready(())
-        })
-        .await;
+        });
+        if tokio::time::timeout(FIRST_WORD, hearing).await.is_err() {
+            self.break_off();
+        }
     }
 
     /// Takes the next that came, or learns of the connection's end.
@@ -289,9 +304,12 @@ impl Shared {
         let came = ready!(under.stream.poll_piece(cx)).unwrap_or(Err(io::ErrorKind::UnexpectedEof.into()));
         match came {
             Ok(piece) => {
-                if !std::mem::replace(heard, true) {
+                let is_first = !std::mem::replace(heard, true);
+                if is_first {
                     core.lost = None;
                     core.listener.take().into_iter().for_each(Waker::wake);
+                    // Whoever took this is not asked again, and may have taken the place of others who wait for what comes.
+                    core.wake();
                     self.keeper.resumed(self);
                 }
                 let before = core.end.acknowledged();
@@ -300,6 +318,7 @@ impl Shared {
                         core.reader.take().into_iter().for_each(Waker::wake);
                         if core.end.acknowledged() > before {
                             core.writer.take().into_iter().for_each(Waker::wake);
+                            self.count_kept(core);
                         }
                         self.settle(core);
                     }
@@ -364,25 +383,44 @@ impl Shared {
 
     /// Takes the next that came though nobody reads what came before it, if that may stand aside.
     pub(super) fn poll_take_aside(self: &Arc<Self>, core: &mut Core, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.keeper.aside().has_room() {
+        if !self.keeper.allowances().aside.has_room(cx) {
             return Poll::Pending;
         }
+        self.poll_aside(core, cx)
+    }
+
+    fn poll_aside(self: &Arc<Self>, core: &mut Core, cx: &mut Context<'_>) -> Poll<()> {
         let before = core.end.waiting();
         ready!(self.poll_take(core, cx));
         // Nothing of one that is over waits.
         if matches!(core.line, Line::Up { .. } | Line::Away) {
-            let more = core.end.waiting().saturating_sub(before);
-            self.keeper.aside().add(more);
-            core.aside += more;
+            let aside = core.aside + core.end.waiting().saturating_sub(before);
+            self.count_aside(core, aside);
         }
         Poll::Ready(())
     }
 
     /// So many bytes of what waited were handed on.
     pub(super) fn handed_on(&self, core: &mut Core, length: usize) {
-        let less = core.aside.min(length as u64);
-        self.keeper.aside().sub(less);
-        core.aside -= less;
+        self.count_aside(core, core.aside.saturating_sub(length as u64));
+    }
+
+    fn count_aside(&self, core: &mut Core, aside: u64) {
+        let before = std::mem::replace(&mut core.aside, aside);
+        self.keeper.allowances().aside.change(before, aside);
+    }
+
+    /// Whether what is sent may wait for its acknowledgement; if not, who asks is woken when something was acknowledged.
+    pub(super) fn may_keep(&self, core: &Core, cx: &Context<'_>) -> bool {
+        core.end.has_room()
+            && (core.end.unacknowledged() < FREE || self.keeper.allowances().kept.has_room(cx))
+    }
+
+    /// Something was sent, or acknowledged.
+    pub(super) fn count_kept(&self, core: &mut Core) {
+        let kept = core.end.unacknowledged().saturating_sub(FREE);
+        let before = std::mem::replace(&mut core.kept, kept);
+        self.keeper.allowances().kept.change(before, kept);
     }
 
     fn end_finished(&self, core: &mut Core) {
@@ -400,7 +438,8 @@ impl Shared {
 
     fn end(&self, core: &mut Core, line: Line) -> Line {
         self.keeper.over(self, matches!(line, Line::Finished));
-        self.keeper.aside().sub(std::mem::take(&mut core.aside));
+        self.count_aside(core, 0);
+        self.keeper.allowances().kept.change(std::mem::take(&mut core.kept), 0);
         let before = std::mem::replace(&mut core.line, line);
         core.help(None);
         core.wake();

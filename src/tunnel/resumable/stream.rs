@@ -107,8 +107,9 @@ impl Resumable {
         cx: &mut Context<'_>,
         needs_room: bool,
     ) -> Poll<io::Result<(&'c mut End, &'c mut TunnelStream)>> {
+        let mut looks = 0;
         loop {
-            let is_full = needs_room && !core.end.has_room();
+            let is_full = needs_room && !shared.may_keep(core, cx);
             let took = match &mut core.line {
                 Line::Broken(_) => return Poll::Ready(Err(core.why().unwrap_or_else(cut))),
                 Line::Finished => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
@@ -122,6 +123,11 @@ impl Resumable {
                 },
                 Line::Up { .. } | Line::Away => Poll::Pending,
             };
+            looks += 1;
+            if looks == LOOKS {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             if took.is_ready() {
                 continue;
             }
@@ -149,6 +155,7 @@ impl AsyncWrite for Resumable {
         let (end, stream) = ready!(Self::poll_sendable(&self.0, core, cx, true))?;
         let (taken, chunk) = end.write(buf);
         stream.send_piece(chunk);
+        self.0.count_kept(core);
         Poll::Ready(Ok(taken))
     }
 

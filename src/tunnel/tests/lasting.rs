@@ -22,7 +22,7 @@ use super::hostile_peer::{Socket, door, gateway, knock};
 use crate::tunnel::arriving::Arriving;
 use crate::tunnel::client::{Event, GatewayAddress, PublisherOptions};
 use crate::tunnel::handshake::Session;
-use crate::tunnel::resumable::{Aside, Keeper, Loss, Resumable, Shared, StreamId, Under};
+use crate::tunnel::resumable::{Allowances, Keeper, Loss, Resumable, Shared, StreamId, Under};
 use crate::tunnel::sending::Sending;
 use crate::tunnel::stream::{Coming, is_lost, outgoing};
 use crate::tunnel::transport::{MessageStream, receive};
@@ -124,6 +124,16 @@ struct Bed {
 impl Bed {
     async fn new() -> Self {
         Self::with(|_| {}).await
+    }
+
+    /// Losses are seen soon: so the publisher's end waits hardly longer than the gateway's.
+    async fn quick(change: impl FnOnce(&mut PublisherOptions)) -> Self {
+        let beat = Duration::from_millis(500);
+        Self::within(
+            Limits { heartbeat_interval: beat, heartbeat_timeout: beat, ..Limits::default() },
+            change,
+        )
+        .await
     }
 
     async fn with(change: impl FnOnce(&mut PublisherOptions)) -> Self {
@@ -342,7 +352,7 @@ async fn what_is_under_way_on_a_connection_that_is_left_goes_on_there_and_breaks
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_publisher_that_comes_back_in_time_both_ends_break() {
-    let bed = Bed::with(|options| options.backoff.first = LONG).await;
+    let bed = Bed::quick(|options| options.backoff.first = LONG).await;
     let (visitor, app) = bed.stream(Duration::from_millis(300)).await;
     let broken = visitor.broken();
     bed.relay.cut();
@@ -368,7 +378,7 @@ async fn a_gateway_that_does_not_know_the_publisher_again_gets_none_of_its_strea
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_whose_session_ended_meanwhile_does_not_go_on() {
-    let mut bed = Bed::new().await;
+    let mut bed = Bed::quick(|_| {}).await;
     let (visitor, mut app) = bed.stream(Duration::from_secs(1)).await;
     let link = bed.link.borrow().clone();
     bed.relay.cut();
@@ -457,7 +467,7 @@ async fn carried(said: &'static [u8]) -> Under {
 struct Noting {
     losses: Arc<Mutex<Vec<Loss>>>,
     resumed: Arc<AtomicUsize>,
-    aside: Aside,
+    allowances: Allowances,
 }
 
 impl Keeper for Noting {
@@ -470,8 +480,8 @@ impl Keeper for Noting {
         self.resumed.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn aside(&self) -> &Aside {
-        &self.aside
+    fn allowances(&self) -> &Allowances {
+        &self.allowances
     }
 
     fn over(&self, _stream: &Shared, _finished: bool) {}

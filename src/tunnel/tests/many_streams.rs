@@ -1,15 +1,18 @@
 //! Many streams of one connection: what those who don't take what is sent to them, or don't wait for it, cost the others.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body as AxumBody;
 use axum::routing::get;
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use http::Request;
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::Frame;
+use tokio::sync::Notify;
 
 use super::bed::{Door, Organisation, Running, name, soon};
 use super::lifecycle::publishing;
@@ -39,6 +42,57 @@ async fn link(limits: Limits) -> (Link, Running, Door) {
     let publisher = Running::start(publishing(&door, router).await);
     let link = door.link().await;
     (link, publisher, door)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_taken_all_there_was_when_windows_shrink_is_given_what_comes_then() {
+    const FIRST: usize = 10 * (64 << 10);
+    const ALL: usize = 30 * (64 << 10);
+    let mut door = Door::open(Organisation::new().gateway(1), Limits::default()).await;
+    let goes_on = Arc::new(Notify::new());
+    let waits = Arc::clone(&goes_on);
+    // Two thirds of it are sent when it is told to.
+    let in_two = async move || {
+        let waits = Arc::clone(&waits);
+        let pieces = futures_util::stream::iter(0..ALL / (64 << 10)).then(move |at| {
+            let waits = Arc::clone(&waits);
+            async move {
+                if at == FIRST / (64 << 10) {
+                    waits.notified().await;
+                }
+                Ok::<_, std::io::Error>(Bytes::from(vec![7; 64 << 10]))
+            }
+        });
+        AxumBody::from_stream(pieces)
+    };
+    let router = Router::new().route("/flood", get(async || flood())).route("/in-two", get(in_two));
+    let _publisher = Running::start(publishing(&door, router).await);
+    let link = door.link().await;
+    let demo = name("demo");
+    let asked = link.request_of("somebody", &demo, ask("/in-two"));
+    let mut body = soon(asked).await.unwrap().into_body();
+    let mut taken = 0;
+    let take_until = async |body: &mut Answer, taken: &mut usize, until: usize| {
+        while *taken < until {
+            *taken += body.frame().await.unwrap().unwrap().into_data().unwrap().len();
+        }
+    };
+    soon(take_until(&mut body, &mut taken, FIRST)).await;
+    let mut readers = Vec::new();
+    for number in 0..64 {
+        readers.push(begins(&link, &format!("reader {number}")).await);
+    }
+    soon(async {
+        while link.windows().0 >= FIRST as u32 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    goes_on.notify_one();
+    soon(take_until(&mut body, &mut taken, ALL)).await;
+    assert_eq!(taken, ALL);
+    assert!(link.windows().0 < FIRST as u32, "the others still read nothing");
+    drop(readers);
 }
 
 #[tokio::test(flavor = "multi_thread")]
