@@ -37,6 +37,11 @@ fn publish_db(world: &World, relay: &Relay, app: SocketAddr) -> Process {
     publish(world, relay, &["tcp", &app.to_string(), "--name", "public-db", "--port", &port])
 }
 
+/// A publisher keeps its end for as long as the gateway may need to see a loss.
+fn seeing_losses_soon(setting: &str) -> World {
+    World::with().set(setting).set("tunnels.heartbeat_secs=2").set("tunnels.heartbeat_timeout_secs=2").start()
+}
+
 async fn visitor(world: &World) -> TcpStream {
     TcpStream::connect(("127.0.0.1", world.tcp_ports().1)).await.unwrap()
 }
@@ -179,7 +184,7 @@ fn a_stream_of_several_connections_goes_on_over_another_at_once() {
 
 #[test]
 fn a_publisher_that_does_not_come_back_in_time_breaks_the_stream_at_both_ends() {
-    let world = World::with().set("limits.resume_secs=1").start();
+    let world = seeing_losses_soon("limits.resume_secs=1");
     let app = RUNTIME.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let relay = Relay::to(world.port());
     let mut publisher = publish_db(&world, &relay, app.local_addr().unwrap());
@@ -197,7 +202,7 @@ fn a_publisher_that_does_not_come_back_in_time_breaks_the_stream_at_both_ends() 
 
 #[test]
 fn a_session_that_an_admin_kills_while_its_publisher_is_away_ends_at_once_and_is_not_brought_back() {
-    let world = World::with().set("limits.resume_secs=5").start();
+    let world = seeing_losses_soon("limits.resume_secs=5");
     let app = RUNTIME.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let relay = Relay::to(world.port());
     let mut publisher = publish_db(&world, &relay, app.local_addr().unwrap());
