@@ -2,6 +2,7 @@
 //! the app agrees the two streams are joined.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{CONNECTION, UPGRADE};
@@ -25,6 +26,9 @@ use crate::tunnel::{LinkError, OriginFault, TunnelName, strip_hop_by_hop};
 
 /// What is always let through (RFC 6455 section 4.1).
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
+/// How long the stream of an app that did not upgrade may take to end, once nobody holds the session: its publisher may never say that
+/// it has heard of the end.
+const PARTING: Duration = Duration::from_secs(10);
 
 /// The protocol that the visitor asks for, if it is one that may pass: a WebSocket, or what the tunnel's rules name. It is asked for
 /// with GET, in HTTP/1.1, and with no body, of which nobody could say where it ends and what it upgrades to begins. Any other
@@ -52,6 +56,22 @@ pub(super) fn wanted(request: &Request<Body>, rules: &TunnelRules) -> Option<Hea
 
 fn is_same(one: &HeaderValue, other: &HeaderValue) -> bool {
     one.as_bytes().eq_ignore_ascii_case(other.as_bytes())
+}
+
+/// Drives the connection to an app until it ends or upgrades, and not for longer than its session lets it.
+fn drive<F: Future>(driver: F, session: &Session) -> impl Future<Output = ()> + use<F> {
+    let (cut, released) = (session.cut(), session.released());
+    async move {
+        let over = async {
+            released.await;
+            tokio::time::sleep(PARTING).await;
+        };
+        tokio::select! {
+            _ended = driver => {}
+            () = cut => {}
+            () = over => {}
+        }
+    }
 }
 
 /// Where an upgrade request came, what is laid down for it, and its place at the app, which it keeps as long as it lives.
@@ -113,7 +133,7 @@ pub(super) async fn carry(
         };
         let (mut sender, driver) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
-        tokio::spawn(driver.with_upgrades());
+        tokio::spawn(drive(driver.with_upgrades(), &session));
         let answer = sender.send_request(request).await.map_err(failed)?;
         let switches = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
         if switches && !answer.headers().get(UPGRADE).is_some_and(|to| is_same(to, &protocol)) {

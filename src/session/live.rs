@@ -1,6 +1,5 @@
 //! One open session: who and what it is, its counters, and its switch. Whoever moves its bytes holds a [`super::handle`].
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -8,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use sallyport_audit::{AppendError, Draft, Ledger};
+use sallyport_audit::{AppendError, Ledger};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::error;

@@ -79,7 +79,7 @@ use self::origin::Origin;
 use self::socket::GatewaySocket;
 use self::ways::{SetBack, Ways};
 use super::FarewellCode;
-use super::handshake::{Enrolled, Fingerprint, RootKey, Secret, Suite};
+use super::handshake::Enrolled;
 use super::name::Offer;
 use crate::traces::Traces;
 

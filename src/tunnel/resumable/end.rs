@@ -122,9 +122,14 @@ impl End {
         self.sent.acknowledged
     }
 
-    /// How much was sent and is not acknowledged; the end counts for one.
-    pub(crate) fn unacknowledged(&self) -> u64 {
+    fn unacknowledged(&self) -> u64 {
         self.sent.taken - self.sent.acknowledged
+    }
+
+    /// What that takes of memory, in bytes, with what stands around each piece.
+    pub(crate) fn kept(&self) -> u64 {
+        const AROUND: u64 = 128;
+        self.unacknowledged() + self.sent.kept.len() as u64 * AROUND
     }
 
     /// Whether it was ended.
@@ -239,7 +244,9 @@ impl End {
     pub(crate) fn again(&mut self) -> Option<Bytes> {
         let mut chunk = Vec::new();
         if self.came.must_tell {
+            // Alone: of many streams on a slow way none is to wait for another's data until it says its first word.
             self.put_ack(&mut chunk);
+            return Some(chunk.into());
         }
         while let Some(piece) = self.sent.again.pop_front() {
             put_data_head(&mut chunk, piece.len());

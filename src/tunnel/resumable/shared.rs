@@ -237,6 +237,16 @@ impl Shared {
         }
     }
 
+    /// The connection that was brought is of no use: nothing comes over it.
+    fn give_up_unheard(&self) {
+        let mut guard = self.core();
+        let core = &mut *guard;
+        if matches!(core.line, Line::Up { heard: false, .. }) {
+            tracing::info!(tunnel = %self.tunnel, "a byte stream is broken off: the other end says nothing over the connection on which it goes on");
+            self.end_broken(core, Some(cut()));
+        }
+    }
+
     /// It breaks here and now.
     pub(super) fn break_off(&self) {
         let mut guard = self.core();
@@ -293,7 +303,7 @@ impl Shared {
             Poll::Ready(())
         });
         if tokio::time::timeout(FIRST_WORD, hearing).await.is_err() {
-            self.break_off();
+            self.give_up_unheard();
         }
     }
 
@@ -383,7 +393,7 @@ impl Shared {
 
     /// Takes the next that came though nobody reads what came before it, if that may stand aside.
     pub(super) fn poll_take_aside(self: &Arc<Self>, core: &mut Core, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.keeper.allowances().aside.has_room(cx) {
+        if !self.keeper.allowances().aside.has_room(self.id, cx) {
             return Poll::Pending;
         }
         self.poll_aside(core, cx)
@@ -410,15 +420,15 @@ impl Shared {
         self.keeper.allowances().aside.change(before, aside);
     }
 
-    /// Whether what is sent may wait for its acknowledgement; if not, who asks is woken when something was acknowledged.
-    pub(super) fn may_keep(&self, core: &Core, cx: &Context<'_>) -> bool {
-        core.end.has_room()
-            && (core.end.unacknowledged() < FREE || self.keeper.allowances().kept.has_room(cx))
+    /// Whether more may be sent and wait for its acknowledgement. If not, something will be acknowledged.
+    pub(super) fn may_keep(&self, core: &Core) -> bool {
+        let has = core.end.kept();
+        core.end.has_room() && (has < FREE || self.keeper.allowances().kept.has_room(has - FREE))
     }
 
     /// Something was sent, or acknowledged.
     pub(super) fn count_kept(&self, core: &mut Core) {
-        let kept = core.end.unacknowledged().saturating_sub(FREE);
+        let kept = core.end.kept().saturating_sub(FREE);
         let before = std::mem::replace(&mut core.kept, kept);
         self.keeper.allowances().kept.change(before, kept);
     }
@@ -439,6 +449,7 @@ impl Shared {
     fn end(&self, core: &mut Core, line: Line) -> Line {
         self.keeper.over(self, matches!(line, Line::Finished));
         self.count_aside(core, 0);
+        self.keeper.allowances().aside.leave(self.id);
         self.keeper.allowances().kept.change(std::mem::take(&mut core.kept), 0);
         let before = std::mem::replace(&mut core.line, line);
         core.help(None);

@@ -109,7 +109,7 @@ impl Resumable {
     ) -> Poll<io::Result<(&'c mut End, &'c mut TunnelStream)>> {
         let mut looks = 0;
         loop {
-            let is_full = needs_room && !shared.may_keep(core, cx);
+            let is_full = needs_room && !shared.may_keep(core);
             let took = match &mut core.line {
                 Line::Broken(_) => return Poll::Ready(Err(core.why().unwrap_or_else(cut))),
                 Line::Finished => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),

@@ -182,7 +182,7 @@ pub(super) const LIMITS: &[Key] = &[
         "limits.resume_secs",
         Some("0"),
         "30",
-        "How long a byte stream whose publisher's connection is lost (of a TCP tunnel, a WebSocket, another upgrade) waits for another one of the same publisher, in seconds (0 to 300), and for no longer than `tunnels.reconnect_grace_secs`; it goes on without a byte lost, or breaks. 0: it breaks at once, and its visitor, whom another publisher of the name may serve, hears of it at once. What such a stream has under way stands in memory beyond the credit of its connection, at each end: up to 4.5 MiB each way, and of all streams of a publisher 64 MiB beyond 256 KiB each.",
+        "How long a byte stream whose publisher's connection is lost (of a TCP tunnel, a WebSocket, another upgrade) waits for another one of the same publisher, in seconds (0 to 300), and for no longer than `tunnels.reconnect_grace_secs`; it goes on without a byte lost, or breaks. 0: it breaks at once, and its visitor, whom another publisher of the name may serve, hears of it at once. What such a stream has under way stands in memory beyond the credit of its connection, at each end: up to 4.5 MiB each way, and of all that began on one registration 64 MiB beyond 256 KiB each.",
     ),
 ];
 
