@@ -8,6 +8,9 @@ CARGO ?= cargo
 BUILD ?= release
 BUILD_release = $(CARGO) build --release --locked --bins -p sallyport -p auditctl
 BUILD_debug = $(CARGO) build --locked --workspace --all-features --bins
+ifeq ($(BUILD_$(BUILD)),)
+$(error BUILD is `$(BUILD)`, and may be release or debug)
+endif
 export STATE BUILD
 
 .PHONY: run demo test stranger-test bench-report test-console lint fmt coverage bench bench-tunnel chaos endurance bench-access bench-verify fuzz verifier-mutations crash-matrix power-cut bench-ledger bench-console bench-fold hsm-faults siem-faults bench-siem kill-latency test-kryoptic bench-crypto test-fips fips clean help
